@@ -1,0 +1,219 @@
+//! The seam between computing and looking: tokens and a method in, logits and a trace out.
+//!
+//! Left of [`Lens`] everything is generic over a tensor backend; right of it nothing knows tensors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::methods::Method;
+use crate::plan::Plan;
+use crate::rope::RopeScaling;
+use crate::setting::SettingError;
+use crate::spec::ModelSpec;
+use crate::trace::{Trace, Watch};
+
+/// An open model.
+pub trait Lens: Send {
+    /// What is open.
+    fn model(&self) -> &ModelInfo;
+
+    /// Text to tokens and back; an error when the model came without a tokenizer.
+    fn text(&self) -> Result<&dyn TextCodec, LensError>;
+
+    /// Starts a sequence: forgets the cache of the one before.
+    fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
+
+    /// Feeds the next tokens: first the whole prompt, then one token a call. Returns the logits that `want` names,
+    /// row-major `[rows, vocab_size]`.
+    fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError>;
+
+    /// What was recorded since [`Lens::begin`].
+    fn trace(&mut self) -> Trace;
+}
+
+/// Text to tokens and back.
+pub trait TextCodec: Send + Sync {
+    /// Tokens of `text`, with the model's own first token where `special` says so.
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError>;
+
+    /// Text of `tokens`; special tokens are left out.
+    fn decode(&self, tokens: &[u32]) -> Result<String, LensError>;
+}
+
+/// How a sequence is to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// The method's plan.
+    pub plan: Plan,
+    /// RoPE scaling.
+    pub rope: RopeScaling,
+    /// Tokens of the prompt; tokens after them are fed one by one.
+    pub n_prompt: usize,
+    /// Tokens of a prefill step at most.
+    pub prefill_chunk: usize,
+    /// What to record.
+    pub watch: Watch,
+}
+
+/// Which rows of logits a call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// None.
+    None,
+    /// The last fed token's.
+    Last,
+    /// One per fed token.
+    All,
+}
+
+/// What is open, where it came from, and what computes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelInfo {
+    /// Name shown in titles.
+    pub name: String,
+    /// `embedded`, or the folder it was read from.
+    pub source: String,
+    /// `model_type` of its config.
+    pub family: String,
+    /// The numbers that decide positions, shapes and memory.
+    pub spec: ModelSpec,
+    /// Parameters, tied ones counted once.
+    pub n_parameters: usize,
+    /// First token of every text, if the model has one.
+    pub bos_token: Option<u32>,
+    /// Tokens that end a generated text.
+    pub eos_tokens: Vec<u32>,
+    /// Number format of weights and arithmetic.
+    pub dtype: String,
+    /// Device and kernel bodies.
+    pub kernel_path: String,
+}
+
+/// Progress out, cancellation in.
+pub trait Control {
+    /// `done` of `total` steps of the current call are finished.
+    fn progress(&mut self, _done: usize, _total: usize) {}
+
+    /// Whether to stop as soon as possible.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches, nobody cancels.
+impl Control for () {}
+
+/// A flag that any thread can raise to stop a run.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+/// What can go wrong while a model runs.
+#[derive(Debug, thiserror::Error)]
+pub enum LensError {
+    /// The method or the scaling does not fit the model.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Stopped by the user.
+    #[error("cancelled")]
+    Cancelled,
+    /// No tokens.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// A token outside the vocabulary.
+    #[error("token {token} at position {position} is outside the vocabulary of {vocab_size}")]
+    TokenOutOfRange {
+        /// The token.
+        token: u32,
+        /// Its place among the tokens of this call.
+        position: usize,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// No tokenizer beside the model.
+    #[error("{model} has no tokenizer")]
+    NoTokenizer {
+        /// Where it was looked for.
+        model: String,
+    },
+    /// The tokenizer refused.
+    #[error("the tokenizer failed: {0}")]
+    Tokenizer(String),
+    /// Recording would take too much memory.
+    #[error("recording this would take {needed} MiB, more than the {allowed} MiB allowed")]
+    TraceTooLarge {
+        /// MiB needed.
+        needed: usize,
+        /// MiB allowed.
+        allowed: usize,
+    },
+    /// Something was asked of a layer, head or token that is not there.
+    #[error("{what} {index} does not exist: there are {count}")]
+    OutOfRange {
+        /// `layer`, `head` or `query`.
+        what: &'static str,
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The model produced numbers that are not finite.
+    #[error("the logits of token {position} are not finite")]
+    NotFinite {
+        /// Token whose logits are not finite.
+        position: usize,
+    },
+    /// The device failed.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl LensError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Setting(error) => error.help(),
+            Self::EmptyPrompt => Some("give some text or at least one token".into()),
+            Self::TokenOutOfRange { .. } => Some("the tokens were made for another model's vocabulary".into()),
+            Self::NoTokenizer { .. } => Some("put tokenizer.json beside the weights, or feed token ids".into()),
+            Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
+            Self::NotFinite { .. } => Some("check the weights for NaN or infinite values".into()),
+            _ => None,
+        }
+    }
+}
+
+impl Setup {
+    /// A method under the model's own RoPE scaling, recording nothing.
+    pub fn new(method: &Method, model: &ModelSpec, n_prompt: usize) -> Result<Self, SettingError> {
+        Ok(Self {
+            plan: method.plan(model)?,
+            rope: model.rope.clone(),
+            n_prompt,
+            prefill_chunk: DEFAULT_PREFILL_CHUNK,
+            watch: Watch::default(),
+        })
+    }
+}
+
+/// Tokens of a prefill step when nobody says otherwise: large enough for fast products, small enough for little memory.
+pub const DEFAULT_PREFILL_CHUNK: usize = 2048;
+
+impl CancelToken {
+    /// Asks the run to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Control for CancelToken {
+    fn cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+}

@@ -1,0 +1,15 @@
+//! Index arithmetic and vocabulary of longlens: what a method is, what a run leaves behind. No tensors, no I/O.
+//!
+//! In: a method's text form and a model's numbers. Out: a [`plan::Plan`] that kernels execute, and the
+//! [`trace::Trace`] that views read. Read [`plan::Plan`] first, then [`lens::Lens`].
+
+pub mod chunk_choice;
+pub mod lens;
+pub mod methods;
+pub mod nearest;
+pub mod picture;
+pub mod plan;
+pub mod rope;
+pub mod setting;
+pub mod spec;
+pub mod trace;

@@ -1,0 +1,248 @@
+//! The catalog of methods: what the command line, configs, help and completion offer.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::plan::Plan;
+use crate::setting::{Info, Setting, SettingError, Value};
+use crate::spec::ModelSpec;
+
+mod dual_chunk;
+mod full;
+mod long_heads;
+mod self_extend;
+mod sliding_window;
+mod streaming;
+
+/// A method's description and the function that makes its plan.
+#[derive(Debug)]
+pub struct MethodInfo {
+    /// Name, paper, parameters.
+    pub info: Info,
+    /// Checks the parameters against a model and makes the plan.
+    pub plan: fn(&Setting, &ModelSpec) -> Result<Plan, SettingError>,
+}
+
+/// Every method. A new one is a file in `methods/` and a line here and below.
+pub static METHODS: &[&MethodInfo] = &[
+    &full::METHOD,
+    &sliding_window::METHOD,
+    &streaming::METHOD,
+    &self_extend::METHOD,
+    &dual_chunk::METHOD,
+    &long_heads::METHOD,
+];
+
+/// The same catalog as plain descriptions.
+pub static INFOS: &[&Info] = &[
+    &full::METHOD.info,
+    &sliding_window::METHOD.info,
+    &streaming::METHOD.info,
+    &self_extend::METHOD.info,
+    &dual_chunk::METHOD.info,
+    &long_heads::METHOD.info,
+];
+
+/// A method with its parameters; text form `self_extend:group_size=4,neighbor_window=64`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Method(Setting);
+
+impl Method {
+    /// Plain causal attention.
+    pub fn full() -> Self {
+        Self(Setting::new(&full::METHOD.info))
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, SettingError> {
+        Setting::parse(text.trim(), "method", INFOS).map(Self)
+    }
+
+    /// Name, parameters and values.
+    pub fn setting(&self) -> &Setting {
+        &self.0
+    }
+
+    /// The name in text, plots and tables.
+    pub fn name(&self) -> &'static str {
+        self.0.info().name
+    }
+
+    /// Sets one parameter.
+    pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingError> {
+        self.0.set(name, value)
+    }
+
+    /// The same method with every default of `model` written out.
+    #[must_use]
+    pub fn resolved(&self, model: &ModelSpec) -> Self {
+        Self(self.0.resolved(model))
+    }
+
+    /// What this method does to any (query, key) of `model`; errors say which parameters are impossible.
+    pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
+        let method = METHODS.iter().find(|method| method.info.name == self.name());
+        (method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name())).plan)(&self.0, model)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_table(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Setting::deserialize_from(deserializer, "method", INFOS).map(Self)
+    }
+}
+
+/// The plan of a text form on a model trained on `trained` tokens, drawn for `n_tokens`.
+#[cfg(test)]
+fn draw(text: &str, trained: usize, n_tokens: usize) -> String {
+    let plan = Method::parse(text).unwrap().plan(&ModelSpec::tiny(trained)).unwrap();
+    crate::picture::draw(&plan, n_tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{Capacity, Prompt, Relation};
+
+    /// Text forms with random parameters, all of them possible.
+    pub fn any_method() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("full".to_owned()),
+            (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
+            (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
+            (1..9usize, 1..40usize, prop_oneof![Just("floor"), Just("exact")])
+                .prop_map(|(g, w, shift)| format!("self_extend:group_size={g},neighbor_window={w},shift={shift}")),
+            (2..40usize, 1..40usize)
+                .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
+            (1..9usize, 4..8usize, 0..4usize, prop_oneof![Just("released"), Just("consistent")]).prop_map(
+                |(w, n, more, variant)| format!(
+                    "long_heads:chunk_len={w},attention_len={},begin_len={},variant={variant}",
+                    w * n,
+                    w * (n - 1 + more)
+                )
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_form_prints_back(text in any_method()) {
+            let method = Method::parse(&text).unwrap();
+            prop_assert_eq!(Method::parse(&method.to_string()).unwrap(), method.clone());
+            let table = serde_json::to_string(&method).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Method>(&table).unwrap(), method.clone());
+            let table = toml::to_string(&method).unwrap();
+            prop_assert_eq!(toml::from_str::<Method>(&table).unwrap(), method);
+        }
+
+        #[test]
+        fn spans_of_a_query_are_disjoint(text in any_method(), n in 1..120usize) {
+            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
+            for i in 0..n {
+                let mut seen = vec![0; n];
+                for span in &plan.spans {
+                    for j in span.reach.keys(i) {
+                        prop_assert!(j <= i, "query {} sees the future key {}", i, j);
+                        seen[j] += 1;
+                    }
+                }
+                prop_assert!(seen.iter().all(|count| *count <= 1), "query {} meets a key twice", i);
+                let covers_all = matches!(plan.method.split(':').next(), Some("full" | "self_extend" | "dual_chunk"));
+                prop_assert!(!covers_all || seen[..=i].iter().all(|count| *count == 1), "query {} misses a key", i);
+            }
+        }
+
+        #[test]
+        fn the_highest_position_and_capacity_are_those_of_the_definition(
+            text in any_method(), n in 1..150usize, trained in 1..80usize,
+        ) {
+            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
+            let highest = |n_tokens: usize| {
+                let prompt = Prompt { n_tokens };
+                let pairs = (0..n_tokens).flat_map(|i| (0..=i).map(move |j| (i, j)));
+                pairs.map(|(i, j)| match plan.relation(i, j, prompt) {
+                    Relation::Hidden => 0.0,
+                    Relation::At(position, _) => position,
+                    Relation::Chosen { between: (_, high), .. } => high,
+                }).fold(0.0, f64::max)
+            };
+            // a prompt token of released LongHeads does not meet itself, so its nearest key stands at 1, never below 0
+            let claimed = plan.highest_position(n);
+            prop_assert!((claimed - highest(n)).abs() < 1e-9, "{} claims {claimed}, has {}", text, highest(n));
+            match plan.capacity(trained) {
+                Capacity::Tokens(tokens) if tokens < 150 => {
+                    prop_assert!(highest(tokens) <= trained as f64 - 1.0);
+                    prop_assert!(highest(tokens + 1) > trained as f64 - 1.0);
+                }
+                _ => prop_assert!(highest(n) <= trained as f64 - 1.0),
+            }
+        }
+
+        #[test]
+        fn a_short_prompt_is_plain_attention(text in any_method(), trained in 16..64usize) {
+            // where the definition says so: below the window, the chunk, the begin length
+            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(trained)).unwrap();
+            let short = plan.spans.iter().map(|span| match span.reach {
+                crate::plan::Reach::Nearer(w) => w,
+                crate::plan::Reach::SameChunk(c) => c,
+                _ => usize::MAX,
+            }).min().unwrap().min(plan.first_choice(Prompt { n_tokens: 1000 })).min(60);
+            for i in 0..short {
+                for j in 0..=i {
+                    let relation = plan.relation(i, j, Prompt { n_tokens: 1000 });
+                    let Relation::At(position, _) = relation else { panic!("{text}: ({i}, {j}) is {relation:?}") };
+                    prop_assert_eq!(position, (i - j) as f64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong_and_what_would_work() {
+        let say = |text: &str| {
+            let error = Method::parse(text).and_then(|method| method.plan(&ModelSpec::tiny(256))).unwrap_err();
+            format!("{error} | {}", error.help().unwrap_or_default())
+        };
+        insta::assert_snapshot!(say("self_extent:group_size=4"), @"unknown method `self_extent` | did you mean `self_extend`?");
+        insta::assert_snapshot!(say("rope"), @"unknown method `rope` | one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads");
+        insta::assert_snapshot!(say("self_extend:groupsize=4"), @"`self_extend` has no parameter `groupsize` | did you mean `group_size`?");
+        insta::assert_snapshot!(say("self_extend:group_size"), @"cannot read `self_extend:group_size`: `group_size` has no `=` | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
+        insta::assert_snapshot!(say("self_extend:group_size=0"), @"`self_extend`: group_size = 0 is not a whole number of at least 1 | ");
+        insta::assert_snapshot!(say("dual_chunk:chunk_size=48,local_window=48"), @"`dual_chunk` is impossible with these values: local_window < chunk_size (48 < 48) does not hold | set local_window to at most 47, or chunk_size to at least 49");
+        insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=200"), @"`long_heads` is impossible with these values: attention_len mod chunk_len = 0 (200 mod 16 = 8) does not hold | set attention_len to 192 or 208");
+        insta::assert_snapshot!(say("long_heads:chunk_len=64,attention_len=128"), @"`long_heads` is impossible with these values: attention_len >= 4 * chunk_len (128 >= 256) does not hold | set attention_len to at least 256, or chunk_len to at most 32");
+        insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=256,begin_len=200"), @"`long_heads` is impossible with these values: begin_len >= attention_len - chunk_len (200 >= 240) does not hold | set begin_len to at least 240");
+    }
+
+    #[test]
+    fn every_parameter_has_help_and_a_default_of_its_kind() {
+        let model = ModelSpec::tiny(256);
+        for info in INFOS.iter().chain(crate::rope::SCALINGS) {
+            assert!(!info.summary.is_empty() && !info.source.is_empty(), "{}", info.name);
+            for param in info.params {
+                let value = Setting::new(info).value(param.name, &model);
+                let worded = matches!(
+                    (&value, param.kind),
+                    (Value::Word(_), crate::setting::Kind::Count(_) | crate::setting::Kind::Real(_))
+                );
+                assert!(worded || param.kind.accepts(&value), "{}: default of {}", info.name, param.name);
+                assert!(!param.help.is_empty());
+            }
+        }
+    }
+}

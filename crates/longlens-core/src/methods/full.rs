@@ -1,0 +1,39 @@
+//! Plain causal attention: every earlier key at its true distance.
+//!
+//! Vaswani et al., 2017, arXiv:1706.03762; rotary positions by Su et al., 2021, arXiv:2104.09864.
+
+use crate::methods::MethodInfo;
+use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::setting::{Info, Setting, SettingError};
+use crate::spec::ModelSpec;
+
+pub static METHOD: MethodInfo = MethodInfo {
+    info: Info {
+        name: "full",
+        title: "Full attention",
+        source: "Vaswani et al., 2017, arXiv:1706.03762",
+        summary: "every earlier key at its true distance",
+        params: &[],
+    },
+    plan,
+};
+
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+    let exact = PosMap::identity();
+    Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("all", Reach::Causal, exact, exact)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::methods::draw;
+
+    #[test]
+    fn every_distance_is_true() {
+        insta::assert_snapshot!(draw("full", 64, 4), @r"
+        0
+        1 0
+        2 1 0
+        3 2 1 0
+        ");
+    }
+}

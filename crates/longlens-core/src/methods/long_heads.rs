@@ -1,0 +1,142 @@
+//! LongHeads: every head attends to a few chunks that its query chose.
+//!
+//! Lu et al., 2024, "LongHeads: Multi-Head Attention is Secretly a Long Context Processor", arXiv:2402.10685.
+//! `released` follows the authors' code, where a prompt token does not see its own key and a token that completes a chunk
+//! counts that chunk as past once it is generated. `consistent` is one rule for both: every token sees itself, its own chunk
+//! and the one before.
+
+use crate::chunk_choice::{ChunkChoice, Variant};
+use crate::methods::MethodInfo;
+use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use crate::spec::ModelSpec;
+
+pub static METHOD: MethodInfo = MethodInfo {
+    info: Info {
+        name: "long_heads",
+        title: "LongHeads",
+        source: "Lu et al., 2024, arXiv:2402.10685",
+        summary: "every head attends to the chunks its query chose",
+        params: &[
+            Param {
+                name: "chunk_len",
+                alias: "l; window_size",
+                kind: Kind::Count(1),
+                default: Fallback::Trained(1, 16),
+                help: "tokens of a chunk",
+            },
+            Param {
+                name: "attention_len",
+                alias: "atten_length",
+                kind: Kind::Count(1),
+                default: Fallback::Trained(1, 1),
+                help: "tokens attended to: attention_len / chunk_len chunks",
+            },
+            Param {
+                name: "begin_len",
+                alias: "begin_selective_length",
+                kind: Kind::Count(1),
+                default: Fallback::Same("attention_len"),
+                help: "queries before this see every key",
+            },
+            Param {
+                name: "variant",
+                alias: "",
+                kind: Kind::Word(&["consistent", "released"]),
+                default: Fallback::Word("consistent"),
+                help: "one rule for all tokens, or the authors' code",
+            },
+        ],
+    },
+    plan,
+};
+
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+    let count = |name| setting.count(name, model);
+    let (w, length, begin_len) = (count("chunk_len"), count("attention_len"), count("begin_len"));
+    let released = setting.is("variant", "released", model);
+    let impossible = |inequality: String, nearest: String| {
+        Err(SettingError::Impossible { owner: "long_heads", inequality, nearest })
+    };
+    if !length.is_multiple_of(w) {
+        let below = length / w * w;
+        return impossible(
+            format!("attention_len mod chunk_len = 0 ({length} mod {w} = {})", length % w),
+            format!("set attention_len to {below} or {}", below + w),
+        );
+    }
+    if length < 4 * w {
+        return impossible(
+            format!("attention_len >= 4 * chunk_len ({length} >= {})", 4 * w),
+            if length >= 4 {
+                format!("set attention_len to at least {}, or chunk_len to at most {}", 4 * w, length / 4)
+            } else {
+                format!("set attention_len to at least {}", 4 * w)
+            },
+        );
+    }
+    if begin_len < length - w {
+        return impossible(
+            format!("begin_len >= attention_len - chunk_len ({begin_len} >= {})", length - w),
+            format!("set begin_len to at least {}", length - w),
+        );
+    }
+    if released && !begin_len.is_multiple_of(w) {
+        let below = begin_len / w * w;
+        return impossible(
+            format!("begin_len mod chunk_len = 0 ({begin_len} mod {w} = {})", begin_len % w),
+            format!("set begin_len to {} or {}, or variant to consistent", below.max(length - w), below + w),
+        );
+    }
+
+    let exact = PosMap::identity();
+    let mut plan = Plan::new(setting.resolved(model).to_string(), [Span::new("begin", Reach::Causal, exact, exact)]);
+    plan.choice = Some(ChunkChoice {
+        chunk_len: w,
+        n_slots: length / w,
+        begin_len,
+        variant: if released { Variant::Released } else { Variant::Consistent },
+    });
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::methods::draw;
+
+    #[test]
+    fn first_and_newest_chunks_are_always_seen() {
+        insta::assert_snapshot!(draw("long_heads:chunk_len=2,attention_len=8", 64, 14), @r"
+        0
+        1 0
+        2 1 0
+        3 2 1 0
+        4 3 2 1 0
+        5 4 3 2 1 0
+        6 5 4 3 2 1 0
+        7 6 5 4 3 2 1 0
+        6 5 ? ? ? ? 2 1 0
+        7 6 ? ? ? ? 3 2 1 0
+        6 5 ? ? ? ? ? ? 2 1 0
+        7 6 ? ? ? ? ? ? 3 2 1 0
+        6 5 ? ? ? ? ? ? ? ? 2 1 0
+        7 6 ? ? ? ? ? ? ? ? 3 2 1 0
+        ");
+    }
+
+    #[test]
+    fn a_released_prompt_token_does_not_see_itself() {
+        insta::assert_snapshot!(draw("long_heads:chunk_len=2,attention_len=8,variant=released", 64, 10), @r"
+        0
+        1 0
+        2 1 0
+        3 2 1 0
+        4 3 2 1 0
+        5 4 3 2 1 0
+        6 5 4 3 2 1 0
+        7 6 5 4 3 2 1 0
+        6 5 ? ? ? ? 2 1 .
+        7 6 ? ? ? ? 3 2 1 .
+        ");
+    }
+}

@@ -1,0 +1,47 @@
+//! "Did you mean": the name closest to a misspelt one.
+
+/// The candidate with the smallest edit distance to `name`, when it is close enough to be a slip.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (name.chars().count() / 3).max(2);
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(&fold(name), &fold(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `LongHeads`, `long-heads` and `long_heads` are one name to the person who types it.
+fn fold(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
+}
+
+/// Levenshtein distance by rows.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_name_and_nonsense_does_not() {
+        let names = ["full", "self_extend", "dual_chunk", "long_heads"];
+        assert_eq!(nearest("self-extent", names), Some("self_extend"));
+        assert_eq!(nearest("LongHeads", names), Some("long_heads"));
+        assert_eq!(nearest("fulll", names), Some("full"));
+        assert_eq!(nearest("perplexity", names), None);
+    }
+}

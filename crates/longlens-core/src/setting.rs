@@ -1,0 +1,422 @@
+//! One definition, three forms: how a method or a RoPE scaling with its parameters is written.
+//!
+//! An [`Info`] lists the parameters once, with kind, range, default and help. From it come the text form
+//! (`self_extend:group_size=4,neighbor_window=64`), the TOML and JSON form (a string, or a table with `name`), the help
+//! texts, and the nearest-name suggestions.
+
+use std::fmt;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserializer, Serializer};
+
+use crate::nearest::nearest;
+use crate::spec::ModelSpec;
+
+/// What a method or a RoPE scaling is, and what can be set on it.
+#[derive(Debug)]
+pub struct Info {
+    /// The one spelling used in text, TOML, help and plots.
+    pub name: &'static str,
+    /// The name in its paper.
+    pub title: &'static str,
+    /// Paper, year, arXiv number.
+    pub source: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// The parameters, in the order in which they are printed.
+    pub params: &'static [Param],
+}
+
+/// One parameter of an [`Info`].
+#[derive(Debug)]
+pub struct Param {
+    /// The one spelling.
+    pub name: &'static str,
+    /// What the paper or the authors' code calls it.
+    pub alias: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// Value when it is not given.
+    pub default: Fallback,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+/// Type and range of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// A whole number of at least this.
+    Count(usize),
+    /// A real number of at least this.
+    Real(f64),
+    /// `off`, or a real number above this.
+    OffOr(f64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// The value of a parameter that is not given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fallback {
+    /// This number.
+    Number(f64),
+    /// This word.
+    Word(&'static str),
+    /// This fraction of the trained context (numerator, denominator), rounded down, at least 1.
+    Trained(usize, usize),
+    /// The value of another parameter.
+    Same(&'static str),
+}
+
+/// A parameter's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A number; counts are whole.
+    Number(f64),
+    /// A word.
+    Word(String),
+}
+
+/// A named entry of a catalog with the values that were given for its parameters.
+#[derive(Clone)]
+pub struct Setting {
+    info: &'static Info,
+    given: Vec<(&'static str, Value)>,
+}
+
+/// What can be wrong with a setting.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingError {
+    /// No entry of that name.
+    #[error("unknown {what} `{name}`")]
+    UnknownName {
+        /// `method` or `RoPE scaling`.
+        what: &'static str,
+        /// What was given.
+        name: String,
+        /// The closest name, if one is close.
+        nearest: Option<String>,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// No such parameter.
+    #[error("`{owner}` has no parameter `{name}`")]
+    UnknownParameter {
+        /// Method or scaling.
+        owner: &'static str,
+        /// What was given.
+        name: String,
+        /// The closest name, if one is close.
+        nearest: Option<String>,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// Not of the form `name:key=value,key=value`.
+    #[error("cannot read `{text}`: {problem}")]
+    Form {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A value of the wrong type or outside its range.
+    #[error("`{owner}`: {parameter} = {given} is not {expected}")]
+    BadValue {
+        /// Method or scaling.
+        owner: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        given: String,
+        /// What is accepted.
+        expected: String,
+    },
+    /// Values that are fine alone and impossible together.
+    #[error("`{owner}` is impossible with these values: {inequality} does not hold")]
+    Impossible {
+        /// Method or scaling.
+        owner: &'static str,
+        /// The inequality that failed, with its numbers.
+        inequality: String,
+        /// The nearest values that work.
+        nearest: String,
+    },
+}
+
+impl SettingError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::UnknownName { nearest: Some(name), .. } | Self::UnknownParameter { nearest: Some(name), .. } => {
+                Some(format!("did you mean `{name}`?"))
+            }
+            Self::UnknownName { known, .. } => Some(format!("one of: {}", known.join(", "))),
+            Self::UnknownParameter { known, owner, .. } if known.is_empty() => {
+                Some(format!("`{owner}` takes no parameters"))
+            }
+            Self::UnknownParameter { known, .. } => Some(format!("its parameters: {}", known.join(", "))),
+            Self::Form { .. } => {
+                Some("write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`".into())
+            }
+            Self::BadValue { .. } => None,
+            Self::Impossible { nearest, .. } => Some(nearest.clone()),
+        }
+    }
+}
+
+impl Setting {
+    /// An entry with nothing given: every parameter has its default.
+    pub fn new(info: &'static Info) -> Self {
+        Self { info, given: Vec::new() }
+    }
+
+    /// Reads the text form against a catalog; `what` names the catalog in errors.
+    pub fn parse(text: &str, what: &'static str, catalog: &[&'static Info]) -> Result<Self, SettingError> {
+        let (name, rest) = text.split_once(':').map_or((text, ""), |(name, rest)| (name, rest));
+        let mut setting = Self::new(find(name.trim(), what, catalog)?);
+        for pair in rest.split(',').filter(|pair| !pair.trim().is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(SettingError::Form { text: text.into(), problem: format!("`{}` has no `=`", pair.trim()) });
+            };
+            setting.set(key.trim(), &read(value.trim()))?;
+        }
+        Ok(setting)
+    }
+
+    /// What this is.
+    pub fn info(&self) -> &'static Info {
+        self.info
+    }
+
+    /// The values that were given, in the order of the definition.
+    pub fn given(&self) -> &[(&'static str, Value)] {
+        &self.given
+    }
+
+    /// Gives one parameter a value; checks its name, type and range.
+    pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingError> {
+        let Some(param) = self.info.params.iter().find(|param| param.name == name) else {
+            let known: Vec<_> = self.info.params.iter().map(|param| param.name).collect();
+            return Err(SettingError::UnknownParameter {
+                owner: self.info.name,
+                name: name.into(),
+                nearest: nearest(name, known.iter().copied()).map(Into::into),
+                known,
+            });
+        };
+        if !param.kind.accepts(value) {
+            return Err(SettingError::BadValue {
+                owner: self.info.name,
+                parameter: param.name,
+                given: value.to_string(),
+                expected: param.kind.to_string(),
+            });
+        }
+        self.given.retain(|(given, _)| *given != param.name);
+        self.given.push((param.name, value.clone()));
+        let order = |name: &str| self.info.params.iter().position(|param| param.name == name);
+        self.given.sort_by_key(|(name, _)| order(name));
+        Ok(())
+    }
+
+    /// The same setting with every default of `model` written out, so that it means the same on any model.
+    #[must_use]
+    pub fn resolved(&self, model: &ModelSpec) -> Self {
+        // a default in words, such as "the trained context", is no value and stays unwritten
+        let all = self.info.params.iter().map(|param| (param, self.value(param.name, model)));
+        let given =
+            all.filter(|(param, value)| param.kind.accepts(value)).map(|(param, value)| (param.name, value)).collect();
+        Self { info: self.info, given }
+    }
+
+    /// The value of a parameter: what was given, or its default for `model`.
+    pub fn value(&self, name: &str, model: &ModelSpec) -> Value {
+        if let Some((_, value)) = self.given.iter().find(|(given, _)| *given == name) {
+            return value.clone();
+        }
+        let param = self.info.params.iter().find(|param| param.name == name);
+        match param.unwrap_or_else(|| panic!("{} has no parameter {name}", self.info.name)).default {
+            Fallback::Number(number) => Value::Number(number),
+            Fallback::Word(word) => Value::Word(word.into()),
+            Fallback::Trained(num, den) => Value::Number((model.trained_context * num / den).max(1) as f64),
+            Fallback::Same(other) => self.value(other, model),
+        }
+    }
+
+    /// A count's value. Panics when the parameter is not a count.
+    pub fn count(&self, name: &str, model: &ModelSpec) -> usize {
+        self.number(name, model).unwrap_or_else(|| panic!("{name} is not a number")) as usize
+    }
+
+    /// A real's value; `None` for `off`.
+    pub fn number(&self, name: &str, model: &ModelSpec) -> Option<f64> {
+        match self.value(name, model) {
+            Value::Number(number) => Some(number),
+            Value::Word(_) => None,
+        }
+    }
+
+    /// Whether a word parameter has this value.
+    pub fn is(&self, name: &str, word: &str, model: &ModelSpec) -> bool {
+        self.value(name, model) == Value::Word(word.into())
+    }
+
+    /// Reads a string (text form) or a table with `name` and the parameters.
+    pub fn deserialize_from<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        what: &'static str,
+        catalog: &'static [&'static Info],
+    ) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SettingVisitor { what, catalog })
+    }
+
+    /// Writes a table with `name` and the given parameters.
+    pub fn serialize_table<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.given.len()))?;
+        map.serialize_entry("name", self.info.name)?;
+        for (name, value) in &self.given {
+            match value {
+                Value::Number(number) if number.fract() == 0.0 => map.serialize_entry(name, &(*number as i64))?,
+                Value::Number(number) => map.serialize_entry(name, number)?,
+                Value::Word(word) => map.serialize_entry(name, word)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// The text form.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.info.name)?;
+        for (place, (name, value)) in self.given.iter().enumerate() {
+            write!(f, "{}{name}={value}", if place == 0 { ':' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        self.info.name == other.info.name && self.given == other.given
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a value is of this kind and in its range.
+    pub fn accepts(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Count(min), Value::Number(n)) => n.fract() == 0.0 && *n >= *min as f64 && *n < MAX_COUNT,
+            (Self::Real(min), Value::Number(n)) => n.is_finite() && n >= min,
+            (Self::OffOr(above), Value::Number(n)) => n.is_finite() && n > above,
+            (Self::OffOr(_), Value::Word(word)) => word == "off",
+            (Self::Word(words), Value::Word(word)) => words.contains(&word.as_str()),
+            _ => false,
+        }
+    }
+}
+
+/// Counts stay exact in an `f64`, and sums of a few of them in a `usize`.
+const MAX_COUNT: f64 = 1e12;
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(min) => write!(f, "a whole number of at least {min}"),
+            Self::Real(min) => write!(f, "a number of at least {min}"),
+            Self::OffOr(above) => write!(f, "`off` or a number above {above}"),
+            Self::Word(words) => write!(f, "one of: {}", words.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Word(word) => f.write_str(word),
+            Self::Trained(1, 1) => f.write_str("the trained context"),
+            Self::Trained(num, den) => write!(f, "{num}/{den} of the trained context"),
+            Self::Same(other) => write!(f, "{other}"),
+        }
+    }
+}
+
+fn find(name: &str, what: &'static str, catalog: &[&'static Info]) -> Result<&'static Info, SettingError> {
+    catalog.iter().find(|info| info.name == name).copied().ok_or_else(|| {
+        let known: Vec<_> = catalog.iter().map(|info| info.name).collect();
+        SettingError::UnknownName {
+            what,
+            name: name.into(),
+            nearest: nearest(name, known.iter().copied()).map(Into::into),
+            known,
+        }
+    })
+}
+
+fn read(text: &str) -> Value {
+    text.parse().map_or_else(|_| Value::Word(text.into()), Value::Number)
+}
+
+struct SettingVisitor {
+    what: &'static str,
+    catalog: &'static [&'static Info],
+}
+
+impl<'de> Visitor<'de> for SettingVisitor {
+    type Value = Setting;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} as text, or a table with `name` and its parameters", self.what)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Setting, E> {
+        Setting::parse(text, self.what, self.catalog).map_err(explain)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Setting, A::Error> {
+        let mut name: Option<String> = None;
+        let mut values: Vec<(String, serde_json::Value)> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "name" {
+                name = Some(map.next_value()?);
+            } else {
+                values.push((key, map.next_value()?));
+            }
+        }
+        let name = name.ok_or_else(|| de::Error::missing_field("name"))?;
+        let mut setting = Setting::new(find(&name, self.what, self.catalog).map_err(explain)?);
+        for (key, value) in values {
+            let value = match &value {
+                serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+                serde_json::Value::String(word) => read(word),
+                other => Value::Word(other.to_string()),
+            };
+            setting.set(&key, &value).map_err(explain)?;
+        }
+        Ok(setting)
+    }
+}
+
+fn explain<E: de::Error>(error: SettingError) -> E {
+    match error.help() {
+        Some(help) => E::custom(format!("{error}; {help}")),
+        None => E::custom(error),
+    }
+}

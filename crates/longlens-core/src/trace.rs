@@ -1,0 +1,217 @@
+//! What one run leaves to look at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What to record during a run. Everything is off by default; nothing query × key is kept unless asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// Negative log-likelihood of every fed token given those before it.
+    pub nll: bool,
+    /// Chosen chunks and their scores of these queries, all layers and heads.
+    pub choices: Queries,
+    /// Attention mass per chunk of these queries, all layers and heads.
+    pub mass: Option<WatchMass>,
+    /// Whole attention rows.
+    pub rows: Vec<RowPick>,
+    /// Pooled attention maps.
+    pub maps: Vec<MapPick>,
+    /// Layers whose attention output (before the output projection) is kept.
+    pub attn_out: Vec<usize>,
+}
+
+/// A selection of query tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Queries {
+    /// No query.
+    #[default]
+    None,
+    /// Every query.
+    All,
+    /// These tokens.
+    Of(Vec<usize>),
+}
+
+/// Attention mass per chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchMass {
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Whose attention.
+    pub queries: Queries,
+}
+
+/// One attention row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPick {
+    /// Layer index.
+    pub layer: usize,
+    /// Query head index.
+    pub head: usize,
+    /// Query token index.
+    pub query: usize,
+}
+
+/// One pooled attention map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapPick {
+    /// Layer index.
+    pub layer: usize,
+    /// Query head index.
+    pub head: usize,
+    /// Cells of a side at most; longer prompts are pooled.
+    pub side: usize,
+}
+
+/// Everything that a run recorded.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trace {
+    /// What was run.
+    pub run: RunRecord,
+    /// Negative log-likelihood (nats) of token `t + 1` given tokens `..= t`; one less than the tokens fed.
+    pub nll: Vec<f32>,
+    /// One per layer.
+    pub layers: Vec<LayerTrace>,
+    /// Whole rows, as asked for: weight of every key up to the query.
+    pub rows: Vec<(RowPick, Vec<f32>)>,
+    /// Pooled maps, as asked for.
+    pub maps: Vec<PooledMap>,
+    /// Seconds by phase.
+    pub seconds: BTreeMap<&'static str, f64>,
+    /// Highest resident memory of the process so far, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// What every result says of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Name of the model.
+    pub model: String,
+    /// Method's text form with every parameter.
+    pub method: String,
+    /// RoPE scaling's text form.
+    pub rope: String,
+    /// Number format of weights and arithmetic.
+    pub dtype: String,
+    /// Which backend and kernel bodies computed it.
+    pub kernel_path: String,
+    /// `re-prefill` (exact) or `reuse-kv` (older keys were computed under another method).
+    pub mode: String,
+    /// longlens version.
+    pub version: String,
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+}
+
+/// One layer's part of a trace.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LayerTrace {
+    /// Chosen chunks.
+    pub choices: Option<Choices>,
+    /// Attention mass per chunk.
+    pub mass: Option<ChunkMass>,
+    /// Attention output before the output projection, row-major `[n_tokens, n_heads * head_dim]`; empty unless watched.
+    pub attn_out: Vec<f32>,
+}
+
+/// Chosen chunks of one layer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Choices {
+    /// Token index of every recorded query.
+    pub queries: Vec<usize>,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Slots of a row; shorter choices are padded with -1.
+    pub n_slots: usize,
+    /// Row-major `[n_queries, n_heads, n_slots]`: chunk of each slot, ascending.
+    pub chunks: Vec<i32>,
+    /// Same layout: score of each pick; NaN where the chunk was forced or the slot is padding.
+    pub scores: Vec<f32>,
+    /// Per query and head, the gap between the worst pick and the best chunk left out; infinite when all were taken.
+    pub margins: Vec<f32>,
+}
+
+/// Attention mass per chunk of one layer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChunkMass {
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Token index of every recorded query.
+    pub queries: Vec<usize>,
+    /// Query heads.
+    pub n_heads: usize,
+    /// One list per query, head-major: `n_heads` times the mass on each chunk up to the query's own. Each head sums to 1.
+    pub mass: Vec<Vec<f32>>,
+}
+
+/// Attention of one head, pooled to at most `side × side` cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PooledMap {
+    /// Which head.
+    pub pick: MapPick,
+    /// Tokens per cell side.
+    pub stride: usize,
+    /// Tokens of the prompt.
+    pub n_tokens: usize,
+    /// Cells of a side.
+    pub side: usize,
+    /// Row-major `[side, side]`: attention from a query block to a key block, averaged over the block's queries.
+    pub mean: Vec<f32>,
+    /// Row-major `[side, side]`: the largest single weight in the cell.
+    pub max: Vec<f32>,
+}
+
+impl Queries {
+    /// Whether token `query` is selected.
+    pub fn contains(&self, query: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Of(list) => list.contains(&query),
+        }
+    }
+
+    /// How many of the first `n_tokens` are selected.
+    pub fn count(&self, n_tokens: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::All => n_tokens,
+            Self::Of(list) => list.len(),
+        }
+    }
+}
+
+impl Choices {
+    /// The chunks that `head` chose for the recorded query at `row`, ascending.
+    pub fn row(&self, row: usize, head: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let start = (row * self.n_heads + head) * self.n_slots;
+        let chunks = self.chunks[start..start + self.n_slots].iter().zip(&self.scores[start..]);
+        chunks.filter(|(chunk, _)| **chunk >= 0).map(|(chunk, score)| (*chunk as usize, *score))
+    }
+}
+
+impl ChunkMass {
+    /// Mass per chunk of `head` for the recorded query at `row`.
+    pub fn row(&self, row: usize, head: usize) -> &[f32] {
+        let all = &self.mass[row];
+        let n_chunks = all.len() / self.n_heads;
+        &all[head * n_chunks..(head + 1) * n_chunks]
+    }
+}
+
+impl Watch {
+    /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
+    pub fn bytes(&self, model: &crate::spec::ModelSpec, n_tokens: usize, n_slots: usize) -> usize {
+        let per_layer_head = model.n_layers * model.n_heads;
+        let choices = self.choices.count(n_tokens) * per_layer_head * (8 * n_slots + 4);
+        let mass = self
+            .mass
+            .as_ref()
+            .map_or(0, |mass| mass.queries.count(n_tokens) * per_layer_head * n_tokens.div_ceil(mass.chunk_len) * 4);
+        let rows = self.rows.len() * n_tokens * 4;
+        let maps: usize = self.maps.iter().map(|map| 8 * map.side.min(n_tokens).pow(2)).sum();
+        let attn_out = self.attn_out.len() * n_tokens * model.n_heads * model.head_dim * 4;
+        choices + mass + rows + maps + attn_out + n_tokens * 4
+    }
+}
