@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod picture;
 pub mod plan;
 pub mod rope;
+pub mod scripted;
 pub mod setting;
 pub mod spec;
 pub mod trace;

@@ -1,1 +1,54 @@
-//! stub
+//! Tensor operations of longlens: the reference of each, and the place where faster kernels match it.
+//!
+//! In: raw queries, keys and values of one layer and a [`longlens_core::plan::Plan`]'s spans or chosen chunks. Out: the
+//! attention output and its log-sum-exp. Read [`Kernels`] first, then [`span_attention`].
+//!
+//! Queries and keys arrive before rotation; every operation turns them to the positions of its own spans or slots.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+pub mod chunk_attention;
+pub mod chunk_summary;
+pub mod rotary;
+pub mod span_attention;
+
+use chunk_attention::ChunkAttention;
+use chunk_summary::ChunkSummary;
+use span_attention::SpanAttention;
+
+/// The operations a backend must offer. Every default body is the reference: a backend without a kernel is slow, never wrong.
+pub trait Kernels: Backend {
+    /// Attention over the spans of a plan.
+    fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
+        span_attention::reference(problem)
+    }
+
+    /// One vector per complete chunk.
+    fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
+        chunk_summary::reference(problem)
+    }
+
+    /// Attention over the chunks that each query chose.
+    fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
+        chunk_attention::reference(problem)
+    }
+}
+
+/// Result of an attention operation.
+#[derive(Debug, Clone)]
+pub struct Attended<B: Backend> {
+    /// `[n_heads, seq_q, head_dim]`.
+    pub out: Tensor<B, 3>,
+    /// `[n_heads, seq_q]`: logarithm of the sum of exponentiated scores.
+    pub lse: Tensor<B, 2>,
+}
+
+#[cfg(feature = "flex")]
+impl Kernels for burn::backend::Flex {}
+
+#[cfg(feature = "wgpu")]
+impl Kernels for burn::backend::Wgpu {}
+
+#[cfg(feature = "cuda")]
+impl Kernels for burn::backend::Cuda {}

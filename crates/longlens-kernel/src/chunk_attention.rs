@@ -1,0 +1,141 @@
+//! Attention over the chunks that each query chose (LongHeads, arXiv:2402.10685).
+//!
+//! Slot `s` of a query's choice stands at positions `s * chunk_len ..`. Scores depend on position differences alone, so keys
+//! are turned once by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot `s`.
+//! One softmax over all slots; of the last slot's chunk only the first `tail_len` keys are seen.
+//!
+//! Memory: the chosen keys and values of one block of queries. Agrees with the definition to 1e-5 (f32).
+
+use std::ops::Range;
+
+use burn::tensor::activation::softmax;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::Attended;
+use crate::rotary::Rotary;
+
+/// One layer's attention problem once chunks are chosen.
+#[derive(Clone)]
+pub struct ChunkAttention<'a, B: Backend> {
+    /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)`.
+    pub query: Tensor<B, 3>,
+    /// `[n_kv_heads, seq_k, head_dim]`, turned to each key's offset in its chunk.
+    pub key: Tensor<B, 3>,
+    /// `[n_kv_heads, seq_k, head_dim]`.
+    pub value: Tensor<B, 3>,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Slots of a choice, the tail included.
+    pub n_slots: usize,
+    /// Row-major `[n_heads, seq_q, n_slots]`: chunk of each slot; the last slot holds the tail's chunk.
+    pub chunks: &'a [u32],
+    /// Keys seen in the last slot, one count per query.
+    pub tail_len: &'a [usize],
+    /// The query turned for each slot: row `i * n_slots + s`.
+    pub query_rotary: &'a (dyn Fn(Range<usize>) -> Rotary<B> + 'a),
+}
+
+/// Numbers of gathered keys held at once.
+const BLOCK: usize = 1 << 22;
+
+/// Returns `out` and `lse` of every query.
+pub fn reference<B: Backend>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
+    let (mut outs, mut lses) = (Vec::new(), Vec::new());
+    let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
+    for rows in blocks(problem) {
+        let block = Block::gather(problem, &key, &value, rows);
+        let scores = block.scores; // [n_heads * rows, n_slots * chunk_len]
+        let max = scores.clone().max_dim(1);
+        let weights = (scores - max.clone()).exp();
+        let sum = weights.clone().sum_dim(1); // [n_heads * rows, 1]
+        let [n_rows, n_keys] = weights.dims();
+        let out = weights.reshape([n_rows, 1, n_keys]).matmul(block.value); // [n_heads * rows, 1, head_dim]
+        let head_dim = out.dims()[2];
+        let n_heads = problem.query.dims()[0];
+        let out = out.reshape([n_rows, head_dim]) / sum.clone();
+        outs.push(out.reshape([n_heads, n_rows / n_heads, head_dim]));
+        lses.push((max + sum.log()).reshape([n_heads, n_rows / n_heads]));
+    }
+    Attended { out: Tensor::cat(outs, 1), lse: Tensor::cat(lses, 1) }
+}
+
+/// Attention weights of the queries in `rows` over their slots, `[n_heads, rows, n_slots * chunk_len]`.
+pub fn weights<B: Backend>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
+    let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
+    let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
+    let scores = Block::gather(problem, &key, &value, rows).scores;
+    softmax(scores, 1).reshape([n_heads, n_rows, problem.n_slots * problem.chunk_len])
+}
+
+/// Rows of queries whose chosen keys fit the block.
+fn blocks<B: Backend>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = Range<usize>> {
+    let [n_heads, seq_q, head_dim] = problem.query.dims();
+    let per_query = n_heads * problem.n_slots * problem.chunk_len * head_dim;
+    let step = (BLOCK / per_query).clamp(1, seq_q.max(1));
+    (0..seq_q).step_by(step).map(move |start| start..(start + step).min(seq_q))
+}
+
+/// Scores and values of a block of queries.
+struct Block<B: Backend> {
+    scores: Tensor<B, 2>, // [n_heads * rows, n_slots * chunk_len]
+    value: Tensor<B, 3>,  // [n_heads * rows, n_slots * chunk_len, head_dim]
+}
+
+impl<B: Backend> Block<B> {
+    fn gather(problem: &ChunkAttention<'_, B>, key: &Tensor<B, 2>, value: &Tensor<B, 2>, rows: Range<usize>) -> Self {
+        let [n_heads, seq_q, head_dim] = problem.query.dims();
+        let [n_kv_heads, seq_k, _] = problem.key.dims();
+        let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
+        let device = problem.query.device();
+
+        let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
+        let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
+        let query = (problem.query_rotary)(rows.clone()).rotate(query.reshape([n_heads, n_rows * n, head_dim]));
+        let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
+
+        let n_chunks = seq_k.div_ceil(w);
+        let chosen = (0..n_heads).flat_map(|head| {
+            let kv_head = head / (n_heads / n_kv_heads);
+            let start = (head * seq_q + rows.start) * n;
+            problem.chunks[start..start + n_rows * n]
+                .iter()
+                .map(move |chunk| (kv_head * n_chunks) as i32 + *chunk as i32)
+        });
+        let chosen = TensorData::new(chosen.collect::<Vec<i32>>(), [n_heads * n_rows * n]);
+        let chosen = Tensor::<B, 1, Int>::from_data(chosen, &device);
+        let pick = |rows: &Tensor<B, 2>| rows.clone().select(0, chosen.clone()); // [n_heads * rows * n, w * head_dim]
+
+        let key = pick(key).reshape([n_heads * n_rows * n, w, head_dim]);
+        let scores = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, n_rows, n * w]);
+        let scores = scores + tail_mask(problem, rows, &device);
+        Self {
+            scores: scores.reshape([n_heads * n_rows, n * w]),
+            value: pick(value).reshape([n_heads * n_rows, n * w, head_dim]),
+        }
+    }
+}
+
+/// `[n_kv_heads * n_chunks, w * head_dim]`: one row per chunk, the last one padded with zeros.
+fn chunk_rows<B: Backend>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> Tensor<B, 2> {
+    let [n_kv_heads, seq_k, head_dim] = t.dims();
+    let w = problem.chunk_len;
+    let n_chunks = seq_k.div_ceil(w);
+    let missing = n_chunks * w - seq_k;
+    let whole = if missing == 0 {
+        t.clone()
+    } else {
+        Tensor::cat(vec![t.clone(), Tensor::zeros([n_kv_heads, missing, head_dim], &t.device())], 1)
+    };
+    whole.reshape([n_kv_heads * n_chunks, w * head_dim])
+}
+
+/// `[1, rows, n_slots * w]`: minus infinity on the keys of the last slot that are not seen.
+fn tail_mask<B: Backend>(problem: &ChunkAttention<'_, B>, rows: Range<usize>, device: &B::Device) -> Tensor<B, 3> {
+    let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
+    let mut hidden = vec![0.0; n_rows * n * w];
+    for (row, query) in hidden.chunks_mut(n * w).zip(rows) {
+        row[(n - 1) * w + problem.tail_len[query]..].fill(f32::NEG_INFINITY);
+    }
+    Tensor::from_data(TensorData::new(hidden, [1, n_rows, n * w]), device)
+}

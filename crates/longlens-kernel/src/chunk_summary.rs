@@ -1,0 +1,66 @@
+//! Chunk summaries: the vector by which queries find a chunk (LongHeads, arXiv:2402.10685, section 3.2).
+//!
+//! Inside a complete chunk, with queries `a` and keys `b` turned to their offset in the chunk:
+//! `O_r = sum_s softmax_s(a_r · b_s / sqrt(d)) v_s` without a causal mask, `m = mean_r O_r`, and
+//! `summary = sum_s softmax_s(m · b_s / sqrt(d)) b_s`. One summary per query head, from its key head's keys.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
+use burn::tensor::backend::Backend;
+
+use crate::rotary::Rotary;
+
+/// Complete chunks to summarise.
+#[derive(Debug, Clone)]
+pub struct ChunkSummary<B: Backend> {
+    /// `[n_heads, n_chunks * chunk_len, head_dim]`, before rotation, unscaled.
+    pub query: Tensor<B, 3>,
+    /// `[n_kv_heads, n_chunks * chunk_len, head_dim]`, before rotation.
+    pub key: Tensor<B, 3>,
+    /// `[n_kv_heads, n_chunks * chunk_len, head_dim]`.
+    pub value: Tensor<B, 3>,
+    /// Offsets inside the chunks, one row per token.
+    pub rotary: Rotary<B>,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+}
+
+/// Scores held at once, in numbers; more chunks are summarised in turns.
+const BLOCK: usize = 1 << 24;
+
+/// Returns `[n_heads, n_chunks, head_dim]`.
+pub fn reference<B: Backend>(problem: &ChunkSummary<B>) -> Tensor<B, 3> {
+    let [n_heads, n_tokens, _] = problem.query.dims();
+    let w = problem.chunk_len;
+    let n_chunks = n_tokens / w;
+    assert_eq!(n_tokens, n_chunks * w, "only complete chunks have a summary");
+    let per_chunk = n_heads * w * w.max(problem.query.dims()[2]);
+    let step = (BLOCK / per_chunk).clamp(1, n_chunks.max(1));
+    let parts = (0..n_chunks).step_by(step).map(|start| summarise(problem, start, (start + step).min(n_chunks)));
+    Tensor::cat(parts.collect(), 1)
+}
+
+fn summarise<B: Backend>(problem: &ChunkSummary<B>, from: usize, to: usize) -> Tensor<B, 3> {
+    let [n_heads, _, head_dim] = problem.query.dims();
+    let n_kv_heads = problem.key.dims()[0];
+    let (w, n_chunks, n_rep) = (problem.chunk_len, to - from, n_heads / n_kv_heads);
+    let rotary = problem.rotary.rows(from * w, to * w);
+    let tokens = |t: &Tensor<B, 3>| {
+        let heads = t.dims()[0];
+        t.clone().slice([0..heads, from * w..to * w, 0..head_dim])
+    };
+    // every query head gets its key head's chunks: [n_heads * n_chunks, w, head_dim]
+    let chunks = |t: Tensor<B, 3>| {
+        let t = t.reshape([n_kv_heads, 1, n_chunks * w * head_dim]).repeat_dim(1, n_rep);
+        t.reshape([n_heads * n_chunks, w, head_dim])
+    };
+    let scale = (head_dim as f32).sqrt().recip();
+    let query = (rotary.rotate(tokens(&problem.query)) * scale).reshape([n_heads * n_chunks, w, head_dim]);
+    let key = chunks(rotary.rotate(tokens(&problem.key)));
+    let value = chunks(tokens(&problem.value));
+
+    let inside = softmax(query.matmul(key.clone().swap_dims(1, 2)), 2); // [n_heads * n_chunks, w, w]
+    let mean = inside.matmul(value).mean_dim(1) * scale; // [n_heads * n_chunks, 1, head_dim]
+    let weights = softmax(mean.matmul(key.clone().swap_dims(1, 2)), 2); // [n_heads * n_chunks, 1, w]
+    weights.matmul(key).reshape([n_heads, n_chunks, head_dim])
+}

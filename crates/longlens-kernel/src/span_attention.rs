@@ -1,0 +1,206 @@
+//! Attention over the spans of a plan: softmax over every key that any span shows to a query, each at its span's positions.
+//!
+//! `out[i] = sum_j p_ij v_j`, `p_ij = exp(s_ij - lse_i)`, `s_ij = R(query_pos(i)) q_i · R(key_pos(j)) k_j`, for the keys `j`
+//! of the spans of `i`; the query comes multiplied by `1 / sqrt(head_dim)`. The spans of a query are disjoint, so they merge
+//! in one online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867).
+//!
+//! Memory: one tile of scores, and the keys once per distinct key position rule. Tiles outside a span are skipped, inner
+//! tiles need no mask. Agrees with the dense definition to 1e-5 (f32), relative to the largest value.
+
+use std::ops::Range;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use longlens_core::plan::{Reach, Span};
+
+use crate::Attended;
+use crate::rotary::Rotary;
+
+/// One layer's attention problem.
+#[derive(Debug, Clone)]
+pub struct SpanAttention<'a, B: Backend> {
+    /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)` and the plan's query scale.
+    pub query: Tensor<B, 3>,
+    /// `[n_kv_heads, seq_k, head_dim]`, before rotation; row `j` is token `j`.
+    pub key: Tensor<B, 3>,
+    /// `[n_kv_heads, seq_k, head_dim]`.
+    pub value: Tensor<B, 3>,
+    /// Token of the first query row.
+    pub first_query: usize,
+    /// The plan's spans.
+    pub spans: &'a [Span],
+    /// One table per span.
+    pub rotary: &'a [SpanRotary<B>],
+}
+
+/// Where queries and keys of one span stand: row `t` is token `t`.
+#[derive(Debug, Clone)]
+pub struct SpanRotary<B: Backend> {
+    /// Of queries.
+    pub query: Rotary<B>,
+    /// Of keys.
+    pub key: Rotary<B>,
+}
+
+/// Queries of a tile: enough for a fast product, few enough that a tile stays in the cache.
+const QUERY_TILE: usize = 128;
+/// Keys of a tile.
+const KEY_TILE: usize = 512;
+/// Where the running maximum starts: below every score, yet finite, so that a fully masked row gives 0 and not NaN.
+const LOWEST: f32 = -1e30;
+
+/// Returns `out` and `lse` of every query. A query without any key gets zeros and a very low `lse`.
+pub fn reference<B: Backend>(problem: &SpanAttention<'_, B>) -> Attended<B> {
+    let seq_q = problem.query.dims()[1];
+    let keys = rotate_keys(problem);
+    // few queries leave room for long key tiles
+    let key_tile = if seq_q < 16 { 16 * KEY_TILE } else { KEY_TILE };
+    let (mut outs, mut lses) = (Vec::new(), Vec::new());
+    for start in (0..seq_q).step_by(QUERY_TILE) {
+        let (out, lse) = query_tile(problem, &keys, start..(start + QUERY_TILE).min(seq_q), key_tile);
+        outs.push(out);
+        lses.push(lse);
+    }
+    Attended { out: Tensor::cat(outs, 1), lse: Tensor::cat(lses, 1) }
+}
+
+/// Attention weights of a few queries over all keys, `[n_heads, rows, seq_k]`; hidden keys have weight 0. `rows` indexes the
+/// problem's queries. This is the second pass that maps and masses are made of.
+pub fn weights<B: Backend>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
+    let [n_heads, _, head_dim] = problem.query.dims();
+    let [n_kv_heads, seq_k, _] = problem.key.dims();
+    let queries = problem.first_query + rows.start..problem.first_query + rows.end;
+    let device = problem.query.device();
+    let mut scores = Tensor::full([n_heads, rows.len(), seq_k], f32::NEG_INFINITY, &device);
+    for (at, span) in problem.spans.iter().enumerate() {
+        let any = span.reach.keys_of_any(queries.clone());
+        if any.is_empty() {
+            continue;
+        }
+        let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
+        let query = problem.rotary[at].query.rows(queries.start, queries.end).rotate(query);
+        let query = query.reshape([n_kv_heads, n_heads / n_kv_heads * rows.len(), head_dim]);
+        let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
+        let key = problem.rotary[at].key.rows(any.start, any.end).rotate(key);
+        let part = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, rows.len(), any.len()]);
+        let hidden = mask::<B>(span.reach, &queries, &any, &device).unsqueeze::<3>();
+        let part = part + hidden;
+        // spans are disjoint: at most one of them has a finite score for a key
+        let target = [0..n_heads, 0..rows.len(), any.clone()];
+        let merged = scores.clone().slice(target.clone()).max_pair(part);
+        scores = scores.slice_assign(target, merged);
+    }
+    burn::tensor::activation::softmax(scores, 2)
+}
+
+/// Keys at a span's positions.
+#[derive(Clone)]
+struct Turned<B: Backend> {
+    key: Tensor<B, 3>,
+    first: usize, // token of its first row
+}
+
+/// The keys of each span at their positions; spans that share a rule share the tensor.
+fn rotate_keys<B: Backend>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
+    let [n_kv_heads, _, head_dim] = problem.key.dims();
+    let queries = problem.first_query..problem.first_query + problem.query.dims()[1];
+    let mut turned: Vec<Turned<B>> = Vec::new();
+    for (at, span) in problem.spans.iter().enumerate() {
+        let same = |other: &&Span| other.key_pos == span.key_pos;
+        if let Some(earlier) = problem.spans[..at].iter().position(|other| same(&other)) {
+            turned.push(turned[earlier].clone());
+            continue;
+        }
+        let ranges = problem.spans.iter().filter(same).map(|span| span.reach.keys_of_any(queries.clone()));
+        let seen = ranges.filter(|range| !range.is_empty()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+        let seen = seen.unwrap_or(0..1);
+        let key = problem.key.clone().slice([0..n_kv_heads, seen.clone(), 0..head_dim]);
+        turned.push(Turned { key: problem.rotary[at].key.rows(seen.start, seen.end).rotate(key), first: seen.start });
+    }
+    turned
+}
+
+fn query_tile<B: Backend>(
+    problem: &SpanAttention<'_, B>,
+    keys: &[Turned<B>],
+    rows: Range<usize>,
+    key_tile: usize,
+) -> (Tensor<B, 3>, Tensor<B, 2>) {
+    let [n_heads, _, head_dim] = problem.query.dims();
+    let n_kv_heads = problem.key.dims()[0];
+    let (n_rep, n_rows) = (n_heads / n_kv_heads, rows.len());
+    let queries = problem.first_query + rows.start..problem.first_query + rows.end;
+    let device = problem.query.device();
+    let query = problem.query.clone().slice([0..n_heads, rows, 0..head_dim]);
+
+    let mut running = Running::new(n_kv_heads, n_rep * n_rows, head_dim, &device);
+    for (at, span) in problem.spans.iter().enumerate() {
+        let any = span.reach.keys_of_any(queries.clone());
+        if any.is_empty() {
+            continue;
+        }
+        let all = span.reach.keys_of_all(queries.clone());
+        let turned = problem.rotary[at].query.rows(queries.start, queries.end).rotate(query.clone());
+        let turned = turned.reshape([n_kv_heads, n_rep * n_rows, head_dim]); // a key head's queries are one matrix
+        for start in any.clone().step_by(key_tile) {
+            let tile = start..(start + key_tile).min(any.end);
+            let part = |t: &Tensor<B, 3>, first: usize| {
+                t.clone().slice([0..n_kv_heads, tile.start - first..tile.end - first, 0..head_dim])
+            };
+            let key = part(&keys[at].key, keys[at].first);
+            let mut scores = turned.clone().matmul(key.swap_dims(1, 2)); // [n_kv_heads, n_rep * n_rows, tile]
+            if !(all.start <= tile.start && tile.end <= all.end) {
+                let hidden = mask::<B>(span.reach, &queries, &tile, &device).reshape([1, 1, n_rows, tile.len()]);
+                let shown = scores.reshape([n_kv_heads, n_rep, n_rows, tile.len()]) + hidden;
+                scores = shown.reshape([n_kv_heads, n_rep * n_rows, tile.len()]);
+            }
+            running.add(scores, part(&problem.value, 0));
+        }
+    }
+    let (out, lse) = running.finish();
+    (out.reshape([n_heads, n_rows, head_dim]), lse.reshape([n_heads, n_rows]))
+}
+
+/// `[queries, keys]`: 0 where the query meets the key, minus infinity elsewhere.
+fn mask<B: Backend>(reach: Reach, queries: &Range<usize>, keys: &Range<usize>, device: &B::Device) -> Tensor<B, 2> {
+    let mut hidden = vec![f32::NEG_INFINITY; queries.len() * keys.len()];
+    for (row, query) in hidden.chunks_mut(keys.len()).zip(queries.clone()) {
+        let seen = reach.keys(query);
+        let (start, end) = (seen.start.clamp(keys.start, keys.end), seen.end.clamp(keys.start, keys.end));
+        if start < end {
+            row[start - keys.start..end - keys.start].fill(0.0);
+        }
+    }
+    Tensor::from_data(TensorData::new(hidden, [queries.len(), keys.len()]), device)
+}
+
+/// Online softmax: the weighted sum so far, relative to the largest score so far.
+struct Running<B: Backend> {
+    max: Tensor<B, 3>, // [n_kv_heads, rows, 1]
+    sum: Tensor<B, 3>, // [n_kv_heads, rows, 1]
+    out: Tensor<B, 3>, // [n_kv_heads, rows, head_dim]
+}
+
+impl<B: Backend> Running<B> {
+    fn new(n_kv_heads: usize, rows: usize, head_dim: usize, device: &B::Device) -> Self {
+        Self {
+            max: Tensor::full([n_kv_heads, rows, 1], LOWEST, device),
+            sum: Tensor::zeros([n_kv_heads, rows, 1], device),
+            out: Tensor::zeros([n_kv_heads, rows, head_dim], device),
+        }
+    }
+
+    fn add(&mut self, scores: Tensor<B, 3>, value: Tensor<B, 3>) {
+        let max = self.max.clone().max_pair(scores.clone().max_dim(2));
+        let kept = (self.max.clone() - max.clone()).exp(); // what the sums so far are worth now
+        let weights = (scores - max.clone()).exp();
+        self.sum = self.sum.clone() * kept.clone() + weights.clone().sum_dim(2);
+        self.out = self.out.clone() * kept + weights.matmul(value);
+        self.max = max;
+    }
+
+    fn finish(self) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let sum = self.sum.clamp_min(f32::MIN_POSITIVE);
+        (self.out / sum.clone(), self.max + sum.log())
+    }
+}

@@ -1,0 +1,346 @@
+//! Every operation against its definition, written out in f64: one query, one key at a time.
+
+use std::ops::Range;
+
+use burn::backend::Flex;
+use burn::tensor::{Tensor, TensorData};
+use longlens_core::methods::Method;
+use longlens_core::plan::{Plan, PosMap, Prompt, Relation};
+use longlens_core::rope::{Rope, RopeScaling};
+use longlens_core::spec::ModelSpec;
+use longlens_kernel::Kernels;
+use longlens_kernel::chunk_attention::{self, ChunkAttention};
+use longlens_kernel::chunk_summary::ChunkSummary;
+use longlens_kernel::rotary::Rotary;
+use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
+use proptest::prelude::*;
+
+type B = Flex;
+
+/// Largest difference allowed; numbers are of order 1.
+const TOLERANCE: f64 = 1e-5;
+
+/// A layer's raw queries, keys and values.
+struct Problem {
+    spec: ModelSpec,
+    plan: Plan,
+    rope: Rope,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    n_tokens: usize,
+    first: usize,
+}
+
+impl Problem {
+    fn new(method: &str, rope: &str, heads: (usize, usize), head_dim: usize, n_tokens: usize, first: usize) -> Self {
+        let mut spec = ModelSpec::tiny(64);
+        (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (heads.0, heads.1, head_dim, head_dim);
+        let plan = Method::parse(method).unwrap().plan(&spec).unwrap();
+        let rope = RopeScaling::parse(rope).unwrap().resolve(&spec).unwrap();
+        let numbers = |seed: u64, heads: usize, n: usize| noise(seed, heads * n * head_dim);
+        let query = numbers(1, heads.0, n_tokens - first);
+        let (key, value) = (numbers(2, heads.1, n_tokens), numbers(3, heads.1, n_tokens));
+        Self { spec, plan, rope, query, key, value, n_tokens, first }
+    }
+
+    fn prompt(&self) -> Prompt {
+        Prompt { n_tokens: self.n_tokens }
+    }
+
+    fn row<'a>(&self, numbers: &'a [f32], head: usize, row: usize) -> &'a [f32] {
+        let (d, n_rows) = (self.spec.head_dim, numbers.len() / self.spec.head_dim / self.heads_of(numbers));
+        &numbers[(head * n_rows + row) * d..][..d]
+    }
+
+    fn heads_of(&self, numbers: &[f32]) -> usize {
+        if numbers.len() == self.query.len() && numbers.as_ptr() == self.query.as_ptr() {
+            self.spec.n_heads
+        } else {
+            self.spec.n_kv_heads
+        }
+    }
+
+    /// `q_i · R(relative) k_j / sqrt(d)`.
+    fn score(&self, head: usize, i: usize, j: usize, relative: f64) -> f64 {
+        let (q, k) = (self.row(&self.query, head, i - self.first), self.row(&self.key, head / self.spec.n_rep(), j));
+        turned(q, &self.rope, relative).iter().zip(k).map(|(q, k)| q * f64::from(*k)).sum::<f64>()
+            * self.plan.query_scale.at(i)
+            / (q.len() as f64).sqrt()
+    }
+
+    /// Output and log-sum-exp of one query that meets `keys` with these scores.
+    fn softmax(&self, head: usize, scores: &[(usize, f64)]) -> (Vec<f64>, f64) {
+        let lse = scores.iter().map(|(_, s)| s.exp()).sum::<f64>().ln();
+        let mut out = vec![0.0; self.spec.head_dim];
+        for (j, s) in scores {
+            let v = self.row(&self.value, head / self.spec.n_rep(), *j);
+            out.iter_mut().zip(v).for_each(|(o, v)| *o += (s - lse).exp() * f64::from(*v));
+        }
+        (out, lse)
+    }
+
+    fn tensors(&self) -> (Tensor<B, 3>, Tensor<B, 3>, Tensor<B, 3>) {
+        let d = self.spec.head_dim;
+        let upload = |numbers: &[f32], heads: usize| {
+            let shape = [heads, numbers.len() / heads / d, d];
+            Tensor::from_data(TensorData::new(numbers.to_vec(), shape), &Default::default())
+        };
+        let kv = self.spec.n_kv_heads;
+        (upload(&self.query, self.spec.n_heads), upload(&self.key, kv), upload(&self.value, kv))
+    }
+
+    fn rotary(&self, map: &PosMap, tokens: Range<usize>) -> Rotary<B> {
+        let table = self.rope.table(map, tokens, self.prompt(), self.n_tokens, |_| 1.0);
+        Rotary::new(table, self.spec.rotary_dim, &Default::default())
+    }
+}
+
+/// `R(position) x`.
+fn turned(x: &[f32], rope: &Rope, position: f64) -> Vec<f64> {
+    let (frequencies, half) = (rope.frequencies(0), x.len() / 2);
+    let pair = |m: usize| {
+        let (sin, cos) = (position * frequencies.inv_freq[m]).sin_cos();
+        let (a, b) = (f64::from(x[m]), f64::from(x[m + half]));
+        let scale = frequencies.amplitude.powi(2);
+        (scale * (a * cos - b * sin), scale * (b * cos + a * sin))
+    };
+    (0..half).map(|m| pair(m).0).chain((0..half).map(|m| pair(m).1)).collect()
+}
+
+/// Deterministic numbers in -1 .. 1 (SplitMix64).
+fn noise(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn numbers<const D: usize>(t: Tensor<B, D>) -> Vec<f32> {
+    t.into_data().into_vec().unwrap()
+}
+
+fn close(got: f32, expected: f64, what: &str) {
+    assert!((f64::from(got) - expected).abs() < TOLERANCE, "{what}: {got} instead of {expected}");
+}
+
+fn check_spans(problem: &Problem) {
+    let (query, key, value) = problem.tensors();
+    let scales: Vec<f32> = (problem.first..problem.n_tokens)
+        .map(|i| (problem.plan.query_scale.at(i) / (problem.spec.head_dim as f64).sqrt()) as f32)
+        .collect();
+    let scales = Tensor::<B, 3>::from_data(TensorData::new(scales.clone(), [1, scales.len(), 1]), &Default::default());
+    let all = 0..problem.n_tokens;
+    let rotary: Vec<_> = problem
+        .plan
+        .spans
+        .iter()
+        .map(|span| SpanRotary {
+            query: problem.rotary(&span.query_pos, all.clone()),
+            key: problem.rotary(&span.key_pos, all.clone()),
+        })
+        .collect();
+    let operation = SpanAttention {
+        query: query * scales,
+        key,
+        value,
+        first_query: problem.first,
+        spans: &problem.plan.spans,
+        rotary: &rotary,
+    };
+    let attended = B::span_attention(&operation);
+    let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+    let seq = problem.n_tokens - problem.first;
+    let weights = numbers(span_attention::weights(&operation, 0..seq));
+    let d = problem.spec.head_dim;
+    for head in 0..problem.spec.n_heads {
+        for i in problem.first..problem.n_tokens {
+            let scores: Vec<(usize, f64)> = (0..=i)
+                .filter_map(|j| match problem.plan.relation(i, j, problem.prompt()) {
+                    Relation::At(relative, _) => Some((j, problem.score(head, i, j, relative))),
+                    _ => None,
+                })
+                .collect();
+            let (expected, expected_lse) = problem.softmax(head, &scores);
+            let at = head * seq + i - problem.first;
+            close(lse[at], expected_lse, "lse");
+            out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, "out"));
+            let mut row = vec![0.0; problem.n_tokens];
+            scores.iter().for_each(|(j, s)| row[*j] = (s - expected_lse).exp());
+            weights[at * problem.n_tokens..][..problem.n_tokens]
+                .iter()
+                .zip(&row)
+                .for_each(|(got, want)| close(*got, *want, "weight"));
+        }
+    }
+}
+
+fn check_chunks(problem: &Problem) {
+    let choice = problem.plan.choice.unwrap();
+    let (w, n, d) = (choice.chunk_len, choice.n_slots, problem.spec.head_dim);
+    let (query, key, value) = problem.tensors();
+    let slots: Vec<_> = (problem.first..problem.n_tokens).map(|i| choice.query(i, problem.prompt()).unwrap()).collect();
+    let mut chunks = Vec::new();
+    for head in 0..problem.spec.n_heads {
+        for (row, slots) in slots.iter().enumerate() {
+            chunks.extend(slots.choose(&noise((head * 999 + row) as u64, slots.candidates.len())));
+            chunks.push((slots.tail.start / w) as u32);
+        }
+    }
+    let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
+    let query_rotary = |rows: Range<usize>| {
+        let mut table = longlens_core::rope::RotaryTable { cos: Vec::new(), sin: Vec::new() };
+        for row in rows {
+            for slot in 0..n {
+                let position = slots[row].query_pos as f64 - (slot * w) as f64;
+                let one = problem.rope.table(&PosMap::constant(position), 0..1, problem.prompt(), 0, |_| 1.0);
+                table.cos.extend(one.cos);
+                table.sin.extend(one.sin);
+            }
+        }
+        Rotary::new(table, d, &Default::default())
+    };
+    let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
+    let operation = ChunkAttention {
+        query: query * (d as f32).sqrt().recip(),
+        key: offsets.rotate(key),
+        value,
+        chunk_len: w,
+        n_slots: n,
+        chunks: &chunks,
+        tail_len: &tail_len,
+        query_rotary: &query_rotary,
+    };
+    let attended = B::chunk_attention(&operation);
+    let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+    let seq = slots.len();
+    let weights = numbers(chunk_attention::weights(&operation, 0..seq));
+    for head in 0..problem.spec.n_heads {
+        for (row, slots) in slots.iter().enumerate() {
+            let at = head * seq + row;
+            let list = &chunks[at * n..][..n];
+            let mut scores = Vec::new(); // the list of chosen keys, the p-th at position p
+            for (slot, chunk) in list.iter().enumerate() {
+                let len = if slot == n - 1 { slots.tail.len() } else { w };
+                for offset in 0..len {
+                    let relative = slots.query_pos as f64 - (slot * w + offset) as f64;
+                    let j = *chunk as usize * w + offset;
+                    scores.push((j, problem.score(head, problem.first + row, j, relative)));
+                }
+            }
+            let (expected, expected_lse) = problem.softmax(head, &scores);
+            close(lse[at], expected_lse, "lse");
+            out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, "out"));
+            let total: f32 = weights[at * n * w..][..n * w].iter().sum();
+            close(total, 1.0, "sum of weights");
+        }
+    }
+}
+
+const METHODS: &[&str] = &[
+    "full",
+    "sliding_window:window=7",
+    "streaming:n_sink=3,window=9",
+    "self_extend:group_size=3,neighbor_window=10",
+    "self_extend:group_size=4,neighbor_window=10,shift=exact,log_scale=16",
+    "dual_chunk:chunk_size=24,local_window=5",
+    "dual_chunk:chunk_size=24,local_window=20",
+];
+
+#[test]
+fn spans_follow_their_definition_around_tile_edges() {
+    for method in METHODS {
+        // one query, one key; a whole prompt; later queries; sizes around the tiles of 128 queries and 512 keys
+        for (n_tokens, first) in [(1, 0), (2, 1), (37, 0), (130, 0), (150, 149), (600, 470)] {
+            check_spans(&Problem::new(method, "none", (2, 1), 8, n_tokens, first));
+        }
+    }
+}
+
+#[test]
+fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
+    for (heads, head_dim) in [((1, 1), 16), ((4, 4), 64), ((8, 2), 16), ((6, 3), 2), ((2, 2), 256)] {
+        check_spans(&Problem::new("dual_chunk:chunk_size=24,local_window=5", "none", heads, head_dim, 60, 3));
+    }
+    for rope in
+        ["linear:factor=4", "ntk:factor=8", "yarn:factor=8", "llama3:factor=8", "yarn:factor=4,attention_factor=1"]
+    {
+        check_spans(&Problem::new("self_extend:group_size=3,neighbor_window=10", rope, (4, 2), 16, 90, 0));
+    }
+}
+
+#[test]
+fn chosen_chunks_follow_their_definition() {
+    for variant in ["released", "consistent"] {
+        for (w, n, n_tokens, rope) in
+            [(8, 4, 90, "none"), (1, 6, 40, "none"), (5, 7, 133, "yarn:factor=4"), (16, 4, 81, "none")]
+        {
+            let method = format!("long_heads:chunk_len={w},attention_len={},variant={variant}", w * n);
+            check_chunks(&Problem::new(&method, rope, (4, 2), 16, n_tokens, w * n));
+        }
+    }
+}
+
+#[test]
+fn chunk_summaries_follow_their_definition() {
+    for (w, n_chunks, heads) in [(1, 3, (2, 2)), (8, 5, (4, 2)), (16, 1, (3, 1))] {
+        let problem = Problem::new("full", "none", heads, 16, w * n_chunks, 0);
+        let (query, key, value) = problem.tensors();
+        let rotary = problem.rotary(&PosMap::identity().modulo(w), 0..w * n_chunks);
+        let got = numbers(B::chunk_summary(&ChunkSummary { query, key, value, rotary, chunk_len: w }));
+        let d = 16;
+        let softmax = |scores: Vec<f64>| {
+            let sum: f64 = scores.iter().map(|s| s.exp()).sum();
+            scores.into_iter().map(move |s| s.exp() / sum).collect::<Vec<_>>()
+        };
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / 4.0; // sqrt(16)
+        for head in 0..heads.0 {
+            for chunk in 0..n_chunks {
+                let kv = head / (heads.0 / heads.1);
+                let tokens = chunk * w..(chunk + 1) * w;
+                let a: Vec<_> = tokens
+                    .clone()
+                    .map(|t| turned(problem.row(&problem.query, head, t), &problem.rope, (t % w) as f64))
+                    .collect();
+                let b: Vec<_> = tokens
+                    .clone()
+                    .map(|t| turned(problem.row(&problem.key, kv, t), &problem.rope, (t % w) as f64))
+                    .collect();
+                let mut mean = vec![0.0; d];
+                for a in &a {
+                    let weights = softmax(b.iter().map(|b| dot(a, b)).collect());
+                    for (weight, t) in weights.iter().zip(tokens.clone()) {
+                        let v = problem.row(&problem.value, kv, t);
+                        mean.iter_mut().zip(v).for_each(|(m, v)| *m += weight * f64::from(*v) / w as f64);
+                    }
+                }
+                let weights = softmax(b.iter().map(|b| dot(&mean, b)).collect());
+                let expected = (0..d).map(|m| weights.iter().zip(&b).map(|(weight, b)| weight * b[m]).sum::<f64>());
+                let at = (head * n_chunks + chunk) * d;
+                got[at..at + d].iter().zip(expected).for_each(|(got, expected)| close(*got, expected, "summary"));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn random_plans_follow_their_definition(
+        which in 0..4usize, a in 1..20usize, b in 1..20usize, n_tokens in 1..180usize, part in 0.0..1.0f64, n_rep in 1..4usize,
+    ) {
+        let method = match which {
+            0 => format!("sliding_window:window={a}"),
+            1 => format!("streaming:n_sink={},window={b}", a - 1),
+            2 => format!("self_extend:group_size={a},neighbor_window={b}"),
+            _ => format!("dual_chunk:chunk_size={},local_window={b}", a + b),
+        };
+        let first = (part * n_tokens as f64) as usize;
+        check_spans(&Problem::new(&method, "none", (2 * n_rep, 2), 8, n_tokens, first));
+    }
+}
