@@ -9,15 +9,14 @@
 use std::ops::Range;
 
 use burn::tensor::activation::softmax;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::Attended;
 use crate::rotary::Rotary;
+use crate::{Attended, Kernels};
 
 /// One layer's attention problem once chunks are chosen.
 #[derive(Clone)]
-pub struct ChunkAttention<'a, B: Backend> {
+pub struct ChunkAttention<'a, B: Kernels> {
     /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)`.
     pub query: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`, turned to each key's offset in its chunk.
@@ -40,7 +39,7 @@ pub struct ChunkAttention<'a, B: Backend> {
 const BLOCK: usize = 1 << 22;
 
 /// Returns `out` and `lse` of every query.
-pub fn reference<B: Backend>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
+pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
     let (mut outs, mut lses) = (Vec::new(), Vec::new());
     let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
     for rows in blocks(problem) {
@@ -61,7 +60,7 @@ pub fn reference<B: Backend>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
 }
 
 /// Attention weights of the queries in `rows` over their slots, `[n_heads, rows, n_slots * chunk_len]`.
-pub fn weights<B: Backend>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
+pub fn weights<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
     let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
     let scores = Block::gather(problem, &key, &value, rows).scores;
@@ -69,7 +68,7 @@ pub fn weights<B: Backend>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) 
 }
 
 /// Rows of queries whose chosen keys fit the block.
-fn blocks<B: Backend>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = Range<usize>> {
+fn blocks<B: Kernels>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = Range<usize>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let per_query = n_heads * problem.n_slots * problem.chunk_len * head_dim;
     let step = (BLOCK / per_query).clamp(1, seq_q.max(1));
@@ -77,12 +76,12 @@ fn blocks<B: Backend>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = R
 }
 
 /// Scores and values of a block of queries.
-struct Block<B: Backend> {
+struct Block<B: Kernels> {
     scores: Tensor<B, 2>, // [n_heads * rows, n_slots * chunk_len]
     value: Tensor<B, 3>,  // [n_heads * rows, n_slots * chunk_len, head_dim]
 }
 
-impl<B: Backend> Block<B> {
+impl<B: Kernels> Block<B> {
     fn gather(problem: &ChunkAttention<'_, B>, key: &Tensor<B, 2>, value: &Tensor<B, 2>, rows: Range<usize>) -> Self {
         let [n_heads, seq_q, head_dim] = problem.query.dims();
         let [n_kv_heads, seq_k, _] = problem.key.dims();
@@ -91,7 +90,7 @@ impl<B: Backend> Block<B> {
 
         let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
         let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
-        let query = (problem.query_rotary)(rows.clone()).rotate(query.reshape([n_heads, n_rows * n, head_dim]));
+        let query = B::rotate(&(problem.query_rotary)(rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
         let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
 
         let n_chunks = seq_k.div_ceil(w);
@@ -117,7 +116,7 @@ impl<B: Backend> Block<B> {
 }
 
 /// `[n_kv_heads * n_chunks, w * head_dim]`: one row per chunk, the last one padded with zeros.
-fn chunk_rows<B: Backend>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> Tensor<B, 2> {
+fn chunk_rows<B: Kernels>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> Tensor<B, 2> {
     let [n_kv_heads, seq_k, head_dim] = t.dims();
     let w = problem.chunk_len;
     let n_chunks = seq_k.div_ceil(w);
@@ -131,7 +130,7 @@ fn chunk_rows<B: Backend>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> 
 }
 
 /// `[1, rows, n_slots * w]`: minus infinity on the keys of the last slot that are not seen.
-fn tail_mask<B: Backend>(problem: &ChunkAttention<'_, B>, rows: Range<usize>, device: &B::Device) -> Tensor<B, 3> {
+fn tail_mask<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>, device: &B::Device) -> Tensor<B, 3> {
     let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
     let mut hidden = vec![0.0; n_rows * n * w];
     for (row, query) in hidden.chunks_mut(n * w).zip(rows) {

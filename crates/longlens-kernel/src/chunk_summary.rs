@@ -6,13 +6,13 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use burn::tensor::backend::Backend;
 
+use crate::Kernels;
 use crate::rotary::Rotary;
 
 /// Complete chunks to summarise.
 #[derive(Debug, Clone)]
-pub struct ChunkSummary<B: Backend> {
+pub struct ChunkSummary<B: Kernels> {
     /// `[n_heads, n_chunks * chunk_len, head_dim]`, before rotation, unscaled.
     pub query: Tensor<B, 3>,
     /// `[n_kv_heads, n_chunks * chunk_len, head_dim]`, before rotation.
@@ -29,7 +29,7 @@ pub struct ChunkSummary<B: Backend> {
 const BLOCK: usize = 1 << 24;
 
 /// Returns `[n_heads, n_chunks, head_dim]`.
-pub fn reference<B: Backend>(problem: &ChunkSummary<B>) -> Tensor<B, 3> {
+pub fn reference<B: Kernels>(problem: &ChunkSummary<B>) -> Tensor<B, 3> {
     let [n_heads, n_tokens, _] = problem.query.dims();
     let w = problem.chunk_len;
     let n_chunks = n_tokens / w;
@@ -40,7 +40,7 @@ pub fn reference<B: Backend>(problem: &ChunkSummary<B>) -> Tensor<B, 3> {
     Tensor::cat(parts.collect(), 1)
 }
 
-fn summarise<B: Backend>(problem: &ChunkSummary<B>, from: usize, to: usize) -> Tensor<B, 3> {
+fn summarise<B: Kernels>(problem: &ChunkSummary<B>, from: usize, to: usize) -> Tensor<B, 3> {
     let [n_heads, _, head_dim] = problem.query.dims();
     let n_kv_heads = problem.key.dims()[0];
     let (w, n_chunks, n_rep) = (problem.chunk_len, to - from, n_heads / n_kv_heads);
@@ -55,8 +55,8 @@ fn summarise<B: Backend>(problem: &ChunkSummary<B>, from: usize, to: usize) -> T
         t.reshape([n_heads * n_chunks, w, head_dim])
     };
     let scale = (head_dim as f32).sqrt().recip();
-    let query = (rotary.rotate(tokens(&problem.query)) * scale).reshape([n_heads * n_chunks, w, head_dim]);
-    let key = chunks(rotary.rotate(tokens(&problem.key)));
+    let query = (B::rotate(&rotary, tokens(&problem.query)) * scale).reshape([n_heads * n_chunks, w, head_dim]);
+    let key = chunks(B::rotate(&rotary, tokens(&problem.key)));
     let value = chunks(tokens(&problem.value));
 
     let inside = softmax(query.matmul(key.clone().swap_dims(1, 2)), 2); // [n_heads * n_chunks, w, w]

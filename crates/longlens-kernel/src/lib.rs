@@ -15,10 +15,16 @@ pub mod span_attention;
 
 use chunk_attention::ChunkAttention;
 use chunk_summary::ChunkSummary;
+use rotary::Rotary;
 use span_attention::SpanAttention;
 
 /// The operations a backend must offer. Every default body is the reference: a backend without a kernel is slow, never wrong.
 pub trait Kernels: Backend {
+    /// Heads turned to the positions of their rows.
+    fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        rotary::reference(rotary, x)
+    }
+
     /// Attention over the spans of a plan.
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
         span_attention::reference(problem)
@@ -45,7 +51,11 @@ pub struct Attended<B: Backend> {
 }
 
 #[cfg(feature = "flex")]
-impl Kernels for burn::backend::Flex {}
+impl Kernels for burn::backend::Flex {
+    fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        rotary::cpu::rotate(rotary, x)
+    }
+}
 
 #[cfg(feature = "wgpu")]
 impl Kernels for burn::backend::Wgpu {}

@@ -7,11 +7,14 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::rope::RotaryTable;
 
+#[cfg(feature = "flex")]
+pub mod cpu;
+
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rotary<B: Backend> {
-    cos: Tensor<B, 2>,
-    sin: Tensor<B, 2>,
+    pub(crate) cos: Tensor<B, 2>,
+    pub(crate) sin: Tensor<B, 2>,
 }
 
 impl<B: Backend> Rotary<B> {
@@ -34,22 +37,54 @@ impl<B: Backend> Rotary<B> {
     pub fn n_rows(&self) -> usize {
         self.cos.dims()[0]
     }
+}
 
-    /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.
-    pub fn rotate(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [n_heads, n_rows, head_dim] = x.dims();
-        let [rows, half] = self.cos.dims();
-        assert_eq!(n_rows, rows, "one table row per token");
-        let part = |from: usize, to: usize| x.clone().slice([0..n_heads, 0..n_rows, from..to]);
-        let (first, second) = (part(0, half), part(half, 2 * half));
-        let (cos, sin) = (self.cos.clone().unsqueeze::<3>(), self.sin.clone().unsqueeze::<3>());
-        let mut parts = vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(), // [n_heads, n_rows, half]
-            second * cos + first * sin,
-        ];
-        if 2 * half < head_dim {
-            parts.push(part(2 * half, head_dim));
+/// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.
+pub fn reference<B: Backend>(rotary: &Rotary<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
+    let [n_heads, n_rows, head_dim] = x.dims();
+    let [rows, half] = rotary.cos.dims();
+    assert_eq!(n_rows, rows, "one table row per token");
+    let part = |from: usize, to: usize| x.clone().slice([0..n_heads, 0..n_rows, from..to]);
+    let (first, second) = (part(0, half), part(half, 2 * half));
+    let (cos, sin) = (rotary.cos.clone().unsqueeze::<3>(), rotary.sin.clone().unsqueeze::<3>());
+    let mut parts = vec![
+        first.clone() * cos.clone() - second.clone() * sin.clone(), // [n_heads, n_rows, half]
+        second * cos + first * sin,
+    ];
+    if 2 * half < head_dim {
+        parts.push(part(2 * half, head_dim));
+    }
+    Tensor::cat(parts, 2)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::Distribution;
+    use longlens_core::plan::{PosMap, Prompt};
+    use longlens_core::rope::RopeScaling;
+    use longlens_core::spec::ModelSpec;
+
+    use super::*;
+    use crate::Kernels;
+
+    #[test]
+    fn the_kernel_matches_the_reference_on_any_strides() {
+        // 16 dimensions turn; the others pass through
+        let rope = RopeScaling::none().resolve(&ModelSpec::tiny(64)).unwrap();
+        let device = Default::default();
+        for (n_heads, n_rows, head_dim, start) in [(1, 1, 16, 0), (4, 37, 16, 5), (3, 700, 24, 1), (2, 5, 40, 0)] {
+            let table = rope.table(&PosMap::identity(), 0..n_rows, Prompt { n_tokens: n_rows }, n_rows, |_| 1.0);
+            let rotary = Rotary::<Flex>::new(table, 16, &device);
+            let whole = Tensor::random([n_rows + start, n_heads, head_dim], Distribution::Default, &device);
+            // heads interleaved, as a projection leaves them, and a slice of a longer cache
+            let interleaved = whole.clone().slice([start..start + n_rows]).swap_dims(0, 1);
+            let cached = whole.swap_dims(0, 1).reshape([n_heads, n_rows + start, head_dim]);
+            let cached = cached.slice([0..n_heads, start..start + n_rows, 0..head_dim]);
+            for x in [interleaved.clone(), cached, interleaved.swap_dims(1, 2).clone().swap_dims(1, 2)] {
+                let (got, expected) = (Flex::rotate(&rotary, x.clone()), reference(&rotary, x));
+                got.into_data().assert_approx_eq::<f32>(&expected.into_data(), burn::tensor::Tolerance::absolute(1e-6));
+            }
         }
-        Tensor::cat(parts, 2)
     }
 }

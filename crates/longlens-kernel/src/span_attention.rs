@@ -9,16 +9,15 @@
 
 use std::ops::Range;
 
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::plan::{Reach, Span};
 
-use crate::Attended;
 use crate::rotary::Rotary;
+use crate::{Attended, Kernels};
 
 /// One layer's attention problem.
 #[derive(Debug, Clone)]
-pub struct SpanAttention<'a, B: Backend> {
+pub struct SpanAttention<'a, B: Kernels> {
     /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)` and the plan's query scale.
     pub query: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`, before rotation; row `j` is token `j`.
@@ -35,7 +34,7 @@ pub struct SpanAttention<'a, B: Backend> {
 
 /// Where queries and keys of one span stand: row `t` is token `t`.
 #[derive(Debug, Clone)]
-pub struct SpanRotary<B: Backend> {
+pub struct SpanRotary<B: Kernels> {
     /// Of queries.
     pub query: Rotary<B>,
     /// Of keys.
@@ -50,7 +49,7 @@ const KEY_TILE: usize = 512;
 const LOWEST: f32 = -1e30;
 
 /// Returns `out` and `lse` of every query. A query without any key gets zeros and a very low `lse`.
-pub fn reference<B: Backend>(problem: &SpanAttention<'_, B>) -> Attended<B> {
+pub fn reference<B: Kernels>(problem: &SpanAttention<'_, B>) -> Attended<B> {
     let seq_q = problem.query.dims()[1];
     let keys = rotate_keys(problem);
     // few queries leave room for long key tiles
@@ -66,7 +65,7 @@ pub fn reference<B: Backend>(problem: &SpanAttention<'_, B>) -> Attended<B> {
 
 /// Attention weights of a few queries over all keys, `[n_heads, rows, seq_k]`; hidden keys have weight 0. `rows` indexes the
 /// problem's queries. This is the second pass that maps and masses are made of.
-pub fn weights<B: Backend>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
+pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let [n_heads, _, head_dim] = problem.query.dims();
     let [n_kv_heads, seq_k, _] = problem.key.dims();
     let queries = problem.first_query + rows.start..problem.first_query + rows.end;
@@ -78,10 +77,10 @@ pub fn weights<B: Backend>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
             continue;
         }
         let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
-        let query = problem.rotary[at].query.rows(queries.start, queries.end).rotate(query);
+        let query = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query);
         let query = query.reshape([n_kv_heads, n_heads / n_kv_heads * rows.len(), head_dim]);
         let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
-        let key = problem.rotary[at].key.rows(any.start, any.end).rotate(key);
+        let key = B::rotate(&problem.rotary[at].key.rows(any.start, any.end), key);
         let part = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, rows.len(), any.len()]);
         let hidden = mask::<B>(span.reach, &queries, &any, &device).unsqueeze::<3>();
         let part = part + hidden;
@@ -95,32 +94,44 @@ pub fn weights<B: Backend>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
 
 /// Keys at a span's positions.
 #[derive(Clone)]
-struct Turned<B: Backend> {
+struct Turned<B: Kernels> {
     key: Tensor<B, 3>,
-    first: usize, // token of its first row
+    tokens: Range<usize>, // its rows
 }
 
-/// The keys of each span at their positions; spans that share a rule share the tensor.
-fn rotate_keys<B: Backend>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
+/// The keys of each span at their positions. Spans that share a rule and overlap share a tensor.
+fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
     let [n_kv_heads, _, head_dim] = problem.key.dims();
     let queries = problem.first_query..problem.first_query + problem.query.dims()[1];
+    let seen: Vec<_> = problem.spans.iter().map(|span| span.reach.keys_of_any(queries.clone())).collect();
     let mut turned: Vec<Turned<B>> = Vec::new();
     for (at, span) in problem.spans.iter().enumerate() {
-        let same = |other: &&Span| other.key_pos == span.key_pos;
-        if let Some(earlier) = problem.spans[..at].iter().position(|other| same(&other)) {
-            turned.push(turned[earlier].clone());
+        if seen[at].is_empty() {
+            turned.push(Turned { key: problem.key.clone(), tokens: 0..0 }); // never read
             continue;
         }
-        let ranges = problem.spans.iter().filter(same).map(|span| span.reach.keys_of_any(queries.clone()));
-        let seen = ranges.filter(|range| !range.is_empty()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
-        let seen = seen.unwrap_or(0..1);
-        let key = problem.key.clone().slice([0..n_kv_heads, seen.clone(), 0..head_dim]);
-        turned.push(Turned { key: problem.rotary[at].key.rows(seen.start, seen.end).rotate(key), first: seen.start });
+        // the overlapping ranges of every span with this rule, joined
+        let mut range = seen[at].clone();
+        for (other, seen) in problem.spans.iter().zip(&seen) {
+            let near = !seen.is_empty() && seen.start <= range.end && range.start <= seen.end;
+            if other.key_pos == span.key_pos && near {
+                range = range.start.min(seen.start)..range.end.max(seen.end);
+            }
+        }
+        let same = |(earlier, turned): &(usize, &Turned<B>)| {
+            problem.spans[*earlier].key_pos == span.key_pos && turned.tokens == range
+        };
+        let shared = turned.iter().enumerate().find(same).map(|(_, turned)| turned.clone());
+        turned.push(shared.unwrap_or_else(|| {
+            let key = problem.key.clone().slice([0..n_kv_heads, range.clone(), 0..head_dim]);
+            let table = problem.rotary[at].key.rows(range.start, range.end);
+            Turned { key: B::rotate(&table, key), tokens: range }
+        }));
     }
     turned
 }
 
-fn query_tile<B: Backend>(
+fn query_tile<B: Kernels>(
     problem: &SpanAttention<'_, B>,
     keys: &[Turned<B>],
     rows: Range<usize>,
@@ -140,19 +151,19 @@ fn query_tile<B: Backend>(
             continue;
         }
         let all = span.reach.keys_of_all(queries.clone());
-        let turned = problem.rotary[at].query.rows(queries.start, queries.end).rotate(query.clone());
+        let turned = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query.clone());
         let turned = turned.reshape([n_kv_heads, n_rep * n_rows, head_dim]); // a key head's queries are one matrix
         for start in any.clone().step_by(key_tile) {
             let tile = start..(start + key_tile).min(any.end);
             let part = |t: &Tensor<B, 3>, first: usize| {
                 t.clone().slice([0..n_kv_heads, tile.start - first..tile.end - first, 0..head_dim])
             };
-            let key = part(&keys[at].key, keys[at].first);
+            let key = part(&keys[at].key, keys[at].tokens.start);
             let mut scores = turned.clone().matmul(key.swap_dims(1, 2)); // [n_kv_heads, n_rep * n_rows, tile]
             if !(all.start <= tile.start && tile.end <= all.end) {
-                let hidden = mask::<B>(span.reach, &queries, &tile, &device).reshape([1, 1, n_rows, tile.len()]);
-                let shown = scores.reshape([n_kv_heads, n_rep, n_rows, tile.len()]) + hidden;
-                scores = shown.reshape([n_kv_heads, n_rep * n_rows, tile.len()]);
+                // one copy a head: backends add equal shapes faster than they broadcast
+                let hidden = mask::<B>(span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);
+                scores = scores + hidden.reshape([n_kv_heads, n_rep * n_rows, tile.len()]);
             }
             running.add(scores, part(&problem.value, 0));
         }
@@ -162,7 +173,7 @@ fn query_tile<B: Backend>(
 }
 
 /// `[queries, keys]`: 0 where the query meets the key, minus infinity elsewhere.
-fn mask<B: Backend>(reach: Reach, queries: &Range<usize>, keys: &Range<usize>, device: &B::Device) -> Tensor<B, 2> {
+fn mask<B: Kernels>(reach: Reach, queries: &Range<usize>, keys: &Range<usize>, device: &B::Device) -> Tensor<B, 2> {
     let mut hidden = vec![f32::NEG_INFINITY; queries.len() * keys.len()];
     for (row, query) in hidden.chunks_mut(keys.len()).zip(queries.clone()) {
         let seen = reach.keys(query);
@@ -175,13 +186,13 @@ fn mask<B: Backend>(reach: Reach, queries: &Range<usize>, keys: &Range<usize>, d
 }
 
 /// Online softmax: the weighted sum so far, relative to the largest score so far.
-struct Running<B: Backend> {
+struct Running<B: Kernels> {
     max: Tensor<B, 3>, // [n_kv_heads, rows, 1]
     sum: Tensor<B, 3>, // [n_kv_heads, rows, 1]
     out: Tensor<B, 3>, // [n_kv_heads, rows, head_dim]
 }
 
-impl<B: Backend> Running<B> {
+impl<B: Kernels> Running<B> {
     fn new(n_kv_heads: usize, rows: usize, head_dim: usize, device: &B::Device) -> Self {
         Self {
             max: Tensor::full([n_kv_heads, rows, 1], LOWEST, device),

@@ -208,7 +208,7 @@ fn check_chunks(problem: &Problem) {
     let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
     let operation = ChunkAttention {
         query: query * (d as f32).sqrt().recip(),
-        key: offsets.rotate(key),
+        key: B::rotate(&offsets, key),
         value,
         chunk_len: w,
         n_slots: n,
