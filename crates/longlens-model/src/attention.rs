@@ -1,0 +1,338 @@
+//! A plan applied to one layer: cache, spans, chunk choice, recording.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use burn::tensor::{Tensor, TensorData};
+use longlens_core::chunk_choice::{ChunkChoice, Slots};
+use longlens_core::plan::{Plan, Prompt, QueryScale};
+use longlens_core::spec::ModelSpec;
+use longlens_core::trace::Choices;
+use longlens_kernel::chunk_attention::ChunkAttention;
+use longlens_kernel::chunk_summary::ChunkSummary;
+use longlens_kernel::span_attention::SpanAttention;
+use longlens_kernel::{Kernels, chunk_attention, span_attention};
+use rayon::prelude::*;
+
+use crate::cache::{LayerCache, Summaries};
+use crate::decoder::Projected;
+use crate::positions::Positions;
+use crate::record::Recorder;
+
+/// One sequence's attention: the same plan for every layer.
+pub struct Attention<B: Kernels> {
+    pub spec: ModelSpec,
+    pub plan: Plan,
+    pub prompt: Prompt,
+    pub positions: Positions<B>,
+    pub recorder: Recorder,
+}
+
+/// Scores of candidate chunks held at once, in numbers.
+const SCORE_BLOCK: usize = 1 << 24;
+/// Attention weights held at once while recording, in numbers.
+const WEIGHT_BLOCK: usize = 1 << 22;
+
+impl<B: Kernels> Attention<B> {
+    /// Attention of `layer` for the tokens of one call, the first of which is `first`.
+    /// Returns `[seq, n_heads * head_dim]`.
+    pub fn attend(&mut self, layer: usize, first: usize, new: Projected<B>, cache: &mut LayerCache<B>) -> Tensor<B, 2> {
+        let (n_heads, n_kv_heads, head_dim) = (self.spec.n_heads, self.spec.n_kv_heads, self.spec.head_dim);
+        let seq = new.query.dims()[0];
+        let started = Instant::now();
+        let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
+        // keys are cached before rotation: each span of the plan turns them to its own positions
+        let (key, value) = cache.append(split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
+        let scaled = self.scale(query.clone(), first);
+
+        let split = self.plan.first_choice(self.prompt).clamp(first, first + seq) - first;
+        let rows = |t: &Tensor<B, 3>, rows: Range<usize>| t.clone().slice([0..n_heads, rows, 0..head_dim]);
+        let mut parts = Vec::new();
+        if split > 0 {
+            let problem = SpanAttention {
+                query: rows(&scaled, 0..split),
+                key: key.clone(),
+                value: value.clone(),
+                first_query: first,
+                spans: &self.plan.spans,
+                rotary: &self.positions.spans,
+            };
+            parts.push(B::span_attention(&problem).out);
+            self.recorder.spend("attention", started);
+            record_spans(&mut self.recorder, layer, &problem);
+        }
+        if let Some(choice) = self.plan.choice {
+            let started = Instant::now();
+            self.summarise(query.clone(), &key, &value, choice.chunk_len, &mut cache.summaries);
+            self.recorder.spend("choose", started);
+            if split < seq {
+                let (raw, scaled) = (rows(&query, split..seq), rows(&scaled, split..seq));
+                parts.push(self.attend_chunks(
+                    layer,
+                    first + split,
+                    raw,
+                    scaled,
+                    &key,
+                    &value,
+                    choice,
+                    &cache.summaries,
+                ));
+            }
+        }
+        let context = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
+        let context = context.swap_dims(0, 1).reshape([seq, n_heads * head_dim]);
+        self.recorder.keep_output(layer, &context);
+        context
+    }
+
+    /// Queries times `1 / sqrt(head_dim)` and the plan's own factor.
+    fn scale(&self, query: Tensor<B, 3>, first: usize) -> Tensor<B, 3> {
+        let [_, seq, head_dim] = query.dims();
+        let scale = (head_dim as f64).sqrt().recip();
+        if self.plan.query_scale == QueryScale::Off {
+            return query * scale;
+        }
+        let scales: Vec<f32> = (first..first + seq).map(|i| (scale * self.plan.query_scale.at(i)) as f32).collect();
+        let scales = Tensor::<B, 3>::from_data(TensorData::new(scales, [1, seq, 1]), &query.device());
+        query * scales
+    }
+
+    /// Gives every newly completed chunk its summary.
+    fn summarise(
+        &mut self,
+        query: Tensor<B, 3>,
+        key: &Tensor<B, 3>,
+        value: &Tensor<B, 3>,
+        chunk_len: usize,
+        summaries: &mut Summaries<B>,
+    ) {
+        let [n_kv_heads, _, head_dim] = key.dims();
+        let Some(ready) = summaries.queue(query, chunk_len) else { return };
+        let start = summaries.n_chunks() * chunk_len;
+        let end = start + ready.dims()[1];
+        let tokens = |t: &Tensor<B, 3>| t.clone().slice([0..n_kv_heads, start..end, 0..head_dim]);
+        let offsets = self.positions.offsets.as_ref().expect("a plan with a choice has offsets");
+        let problem = ChunkSummary {
+            query: ready,
+            key: tokens(key),
+            value: tokens(value),
+            rotary: offsets.rows(start, end),
+            chunk_len,
+        };
+        summaries.push(B::chunk_summary(&problem));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one layer's attention problem")]
+    fn attend_chunks(
+        &mut self,
+        layer: usize,
+        first: usize,
+        raw: Tensor<B, 3>,
+        scaled: Tensor<B, 3>,
+        key: &Tensor<B, 3>,
+        value: &Tensor<B, 3>,
+        choice: ChunkChoice,
+        summaries: &Summaries<B>,
+    ) -> Tensor<B, 3> {
+        let [n_heads, seq, _] = raw.dims();
+        let started = Instant::now();
+        let slots: Vec<Slots> = (first..first + seq)
+            .map(|query| choice.query(query, self.prompt).expect("queries past the first choice all choose"))
+            .collect();
+        let n_chunks = key.dims()[1].div_ceil(choice.chunk_len);
+        let summaries = summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
+        let chosen = self.choose(layer, first, raw, summaries, &slots, choice, n_chunks);
+        self.recorder.spend("choose", started);
+
+        let started = Instant::now();
+        let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
+        let offsets = self.positions.offsets.as_ref().expect("a plan with a choice has offsets");
+        let problem_key = B::rotate(&offsets.rows(0, key.dims()[1]), key.clone());
+        let positions = std::cell::RefCell::new(&mut self.positions);
+        let query_rotary = |rows: Range<usize>| {
+            positions.borrow_mut().slot_rows(&slots[rows.clone()], first + rows.start, choice.n_slots)
+        };
+        let problem = ChunkAttention {
+            query: scaled,
+            key: problem_key,
+            value: value.clone(),
+            chunk_len: choice.chunk_len,
+            n_slots: choice.n_slots,
+            chunks: &chosen,
+            tail_len: &tail_len,
+            query_rotary: &query_rotary,
+        };
+        let out = B::chunk_attention(&problem).out;
+        self.recorder.spend("attention", started);
+        record_chunks(&mut self.recorder, layer, first, n_heads, &problem);
+        out
+    }
+
+    /// Chunks of every slot, row-major `[n_heads, seq, n_slots]`; the last slot holds the tail's chunk.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one layer's choice")]
+    fn choose(
+        &mut self,
+        layer: usize,
+        first: usize,
+        raw: Tensor<B, 3>,
+        summaries: &Tensor<B, 3>,
+        slots: &[Slots],
+        choice: ChunkChoice,
+        n_chunks: usize,
+    ) -> Vec<u32> {
+        let [n_heads, seq, head_dim] = raw.dims();
+        let n_summaries = summaries.dims()[1];
+        let step = (SCORE_BLOCK / (n_heads * n_summaries)).clamp(1, seq);
+        let mut chosen = vec![0; n_heads * seq * choice.n_slots];
+        for start in (0..seq).step_by(step) {
+            let end = (start + step).min(seq);
+            let block = raw.clone().slice([0..n_heads, start..end, 0..head_dim]);
+            let scores = numbers(block.matmul(summaries.clone().swap_dims(1, 2))); // [n_heads, rows, n_summaries]
+            let of = |head: usize, row: usize| {
+                let at = (head * (end - start) + row - start) * n_summaries;
+                let candidates = slots[row].candidates.clone();
+                &scores[at + candidates.start..at + candidates.end]
+            };
+            chosen.par_chunks_mut(choice.n_slots).enumerate().for_each(|(at, out)| {
+                let (head, row) = (at / seq, at % seq);
+                if (start..end).contains(&row) {
+                    let picked = slots[row].choose(of(head, row));
+                    out[..picked.len()].copy_from_slice(&picked);
+                    // an empty tail may start past the last chunk; nothing of it is seen
+                    out[picked.len()] = (slots[row].tail.start / choice.chunk_len).min(n_chunks - 1) as u32;
+                }
+            });
+            for row in start..end {
+                if self.recorder.wants_choice(first + row) {
+                    let picks = (0..n_heads).map(|head| {
+                        let at = (head * seq + row) * choice.n_slots;
+                        (&chosen[at..at + choice.n_slots], of(head, row))
+                    });
+                    record_choice(
+                        self.recorder.choices(layer, n_heads, choice.n_slots),
+                        first + row,
+                        &slots[row],
+                        picks,
+                    );
+                }
+            }
+        }
+        chosen
+    }
+}
+
+/// Writes down one query's choice in every head.
+fn record_choice<'a>(
+    choices: &mut Choices,
+    query: usize,
+    slots: &Slots,
+    heads: impl Iterator<Item = (&'a [u32], &'a [f32])>,
+) {
+    choices.queries.push(query);
+    for (chunks, scores) in heads {
+        let complete = &chunks[..slots.n_complete()];
+        let score = |chunk: u32| if slots.forces(chunk as usize) { f32::NAN } else { scores[chunk as usize - 1] };
+        choices.chunks.extend(complete.iter().map(|chunk| *chunk as i32));
+        choices.scores.extend(complete.iter().map(|chunk| score(*chunk)));
+        // a prompt token's own chunk takes the last slot even while it sees none of its keys; a generated token that has
+        // just completed its chunk has no tail
+        let own = (slots.tail.start == query / slots.chunk_len * slots.chunk_len).then_some(chunks[chunks.len() - 1]);
+        choices.chunks.push(own.map_or(-1, |chunk| chunk as i32));
+        choices.scores.push(f32::NAN);
+        let worst = complete.iter().map(|chunk| score(*chunk)).fold(f32::INFINITY, f32::min);
+        let left_out = (1..).zip(scores).filter(|(chunk, _)| !complete.contains(chunk)).map(|(_, score)| *score);
+        choices.margins.push(worst - left_out.fold(f32::NEG_INFINITY, f32::max));
+    }
+}
+
+/// Weights of watched queries among those that the spans serve.
+fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &SpanAttention<'_, B>) {
+    let [n_heads, seq, head_dim] = problem.query.dims();
+    let [n_kv_heads, seq_k, _] = problem.key.dims();
+    for head in 0..n_heads {
+        let kv_head = head / (n_heads / n_kv_heads);
+        let watched = recorder.watched(layer, head, problem.first_query..problem.first_query + seq);
+        if watched.is_empty() {
+            continue;
+        }
+        let one = |t: &Tensor<B, 3>, head: usize, rows: usize| t.clone().slice([head..head + 1, 0..rows, 0..head_dim]);
+        let problem = SpanAttention {
+            query: one(&problem.query, head, seq),
+            key: one(&problem.key, kv_head, seq_k),
+            value: one(&problem.value, kv_head, seq_k),
+            ..*problem
+        };
+        for tokens in blocks(&watched, WEIGHT_BLOCK / seq_k) {
+            let rows = tokens.start - problem.first_query..tokens.end - problem.first_query;
+            let weights = numbers(span_attention::weights(&problem, rows)); // [1, rows, seq_k]
+            for (row, query) in weights.chunks(seq_k).zip(tokens) {
+                recorder.row(layer, head, query, &row[..=query]);
+            }
+        }
+    }
+}
+
+/// Weights of watched queries among those that chose chunks, spread over all keys.
+fn record_chunks<B: Kernels>(
+    recorder: &mut Recorder,
+    layer: usize,
+    first: usize,
+    n_heads: usize,
+    problem: &ChunkAttention<'_, B>,
+) {
+    let [_, seq, _] = problem.query.dims();
+    let (w, n) = (problem.chunk_len, problem.n_slots);
+    let watched: Vec<_> = (0..n_heads).map(|head| recorder.watched(layer, head, first..first + seq)).collect();
+    let mut any: Vec<Range<usize>> = watched.iter().flatten().cloned().collect();
+    any.sort_by_key(|range| range.start);
+    let merged = merge(&any);
+    for tokens in blocks(&merged, WEIGHT_BLOCK / (n_heads * n * w)) {
+        let rows = tokens.start - first..tokens.end - first;
+        let weights = numbers(chunk_attention::weights(problem, rows)); // [n_heads, rows, n * w]
+        for (at, weights) in weights.chunks(n * w).enumerate() {
+            let (head, query) = (at / tokens.len(), tokens.start + at % tokens.len());
+            if !watched[head].iter().any(|range| range.contains(&query)) {
+                continue;
+            }
+            let mut spread = vec![0.0; query + 1];
+            let slots = &problem.chunks[(head * seq + query - first) * n..][..n];
+            for (chunk, weights) in slots.iter().zip(weights.chunks(w)) {
+                for (key, weight) in (*chunk as usize * w..=query).zip(weights) {
+                    spread[key] += weight;
+                }
+            }
+            recorder.row(layer, head, query, &spread);
+        }
+    }
+}
+
+/// Ranges cut into pieces of at most `len`.
+fn blocks(ranges: &[Range<usize>], len: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+    let len = len.max(1);
+    ranges
+        .iter()
+        .flat_map(move |range| range.clone().step_by(len).map(move |start| start..(start + len).min(range.end)))
+}
+
+/// Ascending ranges with overlaps joined.
+pub fn merge(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range.clone()),
+        }
+    }
+    merged
+}
+
+/// `[seq, heads * head_dim]` to `[heads, seq, head_dim]`.
+fn split_heads<B: Kernels>(t: Tensor<B, 2>, heads: usize) -> Tensor<B, 3> {
+    let [seq, width] = t.dims();
+    t.reshape([seq, heads, width / heads]).swap_dims(0, 1)
+}
+
+/// A tensor's numbers on this side.
+pub fn numbers<B: Kernels, const D: usize>(t: Tensor<B, D>) -> Vec<f32> {
+    t.into_data().convert::<f32>().into_vec().expect("converted to f32 above")
+}

@@ -1,0 +1,259 @@
+//! `config.json` of a Llama checkpoint, in the spelling of transformers 5 and the one before it.
+//!
+//! | new | old |
+//! |---|---|
+//! | `rope_parameters` with `rope_theta`, `rope_type` | `rope_theta`, and `rope_scaling` with `rope_type` or `type` |
+//! | `dtype` | `torch_dtype` |
+
+mod rope;
+
+use longlens_core::rope::RopeScaling;
+use longlens_core::spec::ModelSpec;
+use serde::Serialize;
+
+use crate::error::OpenError;
+use crate::family::{self, Family};
+use crate::fields::{self, Fields};
+use crate::source::Source;
+
+/// What a Llama model is built from; names as in `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LlamaConfig {
+    /// Tokens in the vocabulary.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; where the field is missing, as many as query heads.
+    pub num_key_value_heads: usize,
+    /// Dimensions of one head; where the field is missing, `hidden_size / num_attention_heads`.
+    pub head_dim: usize,
+    /// Longest context the model is meant for.
+    pub max_position_embeddings: usize,
+    /// Trained context before RoPE scaling; without scaling, `max_position_embeddings`.
+    pub original_max_position_embeddings: usize,
+    /// What the norms add under the root.
+    pub rms_norm_eps: f64,
+    /// RoPE base.
+    pub rope_theta: f64,
+    /// RoPE scaling.
+    pub rope_scaling: RopeScaling,
+    /// Whether the output matrix is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Whether the four attention products add a bias.
+    pub attention_bias: bool,
+    /// Whether the three MLP products add a bias.
+    pub mlp_bias: bool,
+    /// First token of every text.
+    pub bos_token: Option<u32>,
+    /// Tokens that end a generated text.
+    pub eos_tokens: Vec<u32>,
+    /// Number format of the weights, as the config tells it.
+    pub dtype: Option<String>,
+}
+
+impl LlamaConfig {
+    /// Reads `config.json` of a checkpoint, and the end tokens of `generation_config.json` where it has one.
+    pub fn open(source: &Source) -> Result<Self, OpenError> {
+        let mut config = Self::parse(&source.shown("config.json"), &source.require("config.json")?)?;
+        if let Some(bytes) = source.read("generation_config.json")? {
+            config.take_tokens(&source.shown("generation_config.json"), &bytes)?;
+        }
+        Ok(config)
+    }
+
+    /// Reads the text of a `config.json`; errors call it `file`.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, OpenError> {
+        let map = fields::parse(file, bytes)?;
+        let fields = Fields::new(file, &map);
+        read_family(fields)?;
+        refuse_unsupported(fields)?;
+
+        let count = |name: &str| fields.require(name, fields.count(name), "a whole number");
+        let hidden_size = count("hidden_size")?;
+        let num_attention_heads = count("num_attention_heads")?;
+        let num_key_value_heads = fields.count("num_key_value_heads")?.unwrap_or(num_attention_heads);
+        if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+            return Err(fields.error("num_key_value_heads", &format!("a divisor of {num_attention_heads} query heads")));
+        }
+        let head_dim = match fields.count_up_to("head_dim", MAX_HEAD_DIM)? {
+            Some(head_dim) => head_dim,
+            None if hidden_size.is_multiple_of(num_attention_heads) => hidden_size / num_attention_heads,
+            None => return Err(fields.error("hidden_size", &format!("a multiple of {num_attention_heads} heads"))),
+        };
+        if !head_dim.is_multiple_of(2) || head_dim > MAX_HEAD_DIM {
+            let expected = format!("an even number up to {MAX_HEAD_DIM}, for rotary embeddings (it is {head_dim})");
+            return Err(fields.error("head_dim", &expected));
+        }
+        let n_layers = fields.count_up_to("num_hidden_layers", MAX_LAYERS);
+        let max_position_embeddings = count("max_position_embeddings")?;
+        let rope = rope::read(fields, max_position_embeddings)?;
+
+        let config = Self {
+            vocab_size: count("vocab_size")?,
+            hidden_size,
+            intermediate_size: count("intermediate_size")?,
+            num_hidden_layers: fields.require("num_hidden_layers", n_layers, "a whole number")?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            max_position_embeddings,
+            original_max_position_embeddings: rope.original,
+            rms_norm_eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6),
+            rope_theta: rope.theta,
+            rope_scaling: rope.scaling,
+            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+            attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
+            mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
+            bos_token: fields.tokens("bos_token_id")?.first().copied(),
+            eos_tokens: fields.tokens("eos_token_id")?,
+            dtype: fields.text("dtype")?.or(fields.text("torch_dtype")?).map(Into::into),
+        };
+        let spec = config.spec();
+        spec.rope.resolve(&spec).map_err(|error| OpenError::Rope { file: file.into(), error })?;
+        Ok(config)
+    }
+
+    /// The numbers that decide positions, shapes and memory.
+    pub fn spec(&self) -> ModelSpec {
+        ModelSpec {
+            trained_context: self.max_position_embeddings,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            n_kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            rotary_dim: self.head_dim,
+            d_model: self.hidden_size,
+            d_mlp: self.intermediate_size,
+            vocab_size: self.vocab_size,
+            rope_theta: self.rope_theta,
+            rope: self.rope_scaling.clone(),
+            original_context: self.original_max_position_embeddings,
+        }
+    }
+
+    /// Generation obeys `generation_config.json` where the two files differ.
+    fn take_tokens(&mut self, file: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        let map = fields::parse(file, bytes)?;
+        let fields = Fields::new(file, &map);
+        self.bos_token = fields.tokens("bos_token_id")?.first().copied().or(self.bos_token);
+        let eos_tokens = fields.tokens("eos_token_id")?;
+        if !eos_tokens.is_empty() {
+            self.eos_tokens = eos_tokens;
+        }
+        Ok(())
+    }
+}
+
+/// Heads wider and models deeper than this are a damaged config, not a model.
+const MAX_HEAD_DIM: usize = 1 << 12;
+const MAX_LAYERS: usize = 1 << 12;
+
+fn read_family(fields: Fields<'_>) -> Result<&'static Family, OpenError> {
+    let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
+    family::find(fields.file, model_type)
+}
+
+/// Whatever would change the numbers and is not computed here.
+fn refuse_unsupported(fields: Fields<'_>) -> Result<(), OpenError> {
+    if !matches!(fields.text("hidden_act")?.unwrap_or("silu"), "silu" | "swish") {
+        return Err(fields.unsupported("hidden_act", "Llama models use `silu`"));
+    }
+    if fields.get("quantization_config").is_some() {
+        return Err(fields.unsupported("quantization_config", "use the checkpoint this one was quantized from"));
+    }
+    if fields.get("rope_condense_ratio").is_some_and(|ratio| ratio.as_f64() != Some(1.0)) {
+        let help =
+            "write it as `rope_scaling` with type `linear`, and raise `max_position_embeddings` by the same factor";
+        return Err(fields.unsupported("rope_condense_ratio", help));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The smallest config, with one field set to `value`.
+    fn with(field: &str, value: &str) -> Result<LlamaConfig, OpenError> {
+        let text = r#"{"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}"#;
+        let mut map = fields::parse("config.json", text.as_bytes()).unwrap();
+        match value {
+            "absent" => map.remove(field),
+            _ => map.insert(field.into(), serde_json::from_str(value).unwrap()),
+        };
+        LlamaConfig::parse("config.json", serde_json::to_string(&map).unwrap().as_bytes())
+    }
+
+    #[test]
+    fn fields_that_old_configs_leave_out_have_the_defaults_of_transformers() {
+        let config = with("head_dim", "null").unwrap();
+        assert_eq!((config.num_key_value_heads, config.head_dim), (4, 16));
+        assert_eq!((config.rope_theta, config.rms_norm_eps), (10_000.0, 1e-6));
+        assert!(!config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
+        assert_eq!((config.bos_token, config.eos_tokens), (None, vec![]));
+        assert_eq!(config.original_max_position_embeddings, 512);
+    }
+
+    #[test]
+    fn explicit_fields_win() {
+        assert_eq!(with("head_dim", "24").unwrap().spec().rotary_dim, 24);
+        assert_eq!(with("num_key_value_heads", "2").unwrap().spec().n_rep(), 2);
+        assert_eq!(with("eos_token_id", "[7, 9]").unwrap().eos_tokens, [7, 9]);
+        assert_eq!(with("eos_token_id", "7").unwrap().eos_tokens, [7]);
+        assert_eq!(with("torch_dtype", "\"bfloat16\"").unwrap().dtype.as_deref(), Some("bfloat16"));
+        assert_eq!(with("hidden_act", "\"silu\"").unwrap(), with("head_dim", "16").unwrap());
+    }
+
+    #[test]
+    fn errors_name_file_field_and_what_was_expected() {
+        for (field, value, expected) in [
+            ("model_type", "absent", "config.json: `model_type` must be the name of a model family, but is missing"),
+            ("vocab_size", "absent", "config.json: `vocab_size` must be a whole number, but is missing"),
+            (
+                "hidden_size",
+                "\"64\"",
+                "config.json: `hidden_size` must be a whole number from 1 to 2147483648, but is \"64\"",
+            ),
+            ("hidden_size", "66", "config.json: `hidden_size` must be a multiple of 4 heads, but is 66"),
+            (
+                "num_hidden_layers",
+                "1000000",
+                "config.json: `num_hidden_layers` must be a whole number from 1 to 4096, but is 1000000",
+            ),
+            (
+                "num_key_value_heads",
+                "3",
+                "config.json: `num_key_value_heads` must be a divisor of 4 query heads, but is 3",
+            ),
+            ("rms_norm_eps", "0", "config.json: `rms_norm_eps` must be a number above 0, but is 0"),
+            ("tie_word_embeddings", "1", "config.json: `tie_word_embeddings` must be true or false, but is 1"),
+            (
+                "eos_token_id",
+                "[1, -1]",
+                "config.json: `eos_token_id` must be a token id or a list of token ids, but is [1,-1]",
+            ),
+            ("hidden_act", "\"gelu\"", "config.json: `hidden_act` = \"gelu\" is not supported"),
+            ("quantization_config", "{}", "config.json: `quantization_config` = {} is not supported"),
+            ("rope_condense_ratio", "8", "config.json: `rope_condense_ratio` = 8 is not supported"),
+            ("model_type", "\"lama\"", "config.json: unknown `model_type` `lama`"),
+        ] {
+            assert_eq!(with(field, value).unwrap_err().to_string(), expected);
+        }
+        let garbage = LlamaConfig::parse("config.json", b"not json").unwrap_err().to_string();
+        assert!(garbage.starts_with("config.json cannot be read: it is not JSON"), "{garbage}");
+    }
+
+    #[test]
+    fn generation_config_decides_the_end_tokens() {
+        let mut config = with("eos_token_id", "7").unwrap();
+        config.take_tokens("generation_config.json", br#"{"eos_token_id": [7, 9], "bos_token_id": 1}"#).unwrap();
+        assert_eq!((config.bos_token, config.eos_tokens), (Some(1), vec![7, 9]));
+    }
+}

@@ -1,0 +1,34 @@
+//! What a model family offers: everything but attention, which is the method's.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
+use longlens_core::lens::LensError;
+
+/// A decoder whose attention is given from outside.
+pub trait Decoder<B: Backend>: Send {
+    /// Layers.
+    fn n_layers(&self) -> usize;
+
+    /// `tokens`: `[seq]`; returns `[seq, d_model]`.
+    fn embed(&self, tokens: Tensor<B, 1, Int>) -> Tensor<B, 2>;
+
+    /// `hidden`: `[seq, d_model]`; returns the same shape. Calls `attend` once.
+    fn layer(&self, layer: usize, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError>;
+
+    /// `hidden`: `[seq, d_model]` after the last layer; returns `[seq, vocab_size]`.
+    fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2>;
+}
+
+/// Attention of one layer: projections in, `[seq, n_heads * head_dim]` out.
+pub type Attend<'a, B> = dyn FnMut(Projected<B>) -> Result<Tensor<B, 2>, LensError> + 'a;
+
+/// Queries, keys and values of the tokens of one call, before rotation.
+#[derive(Debug, Clone)]
+pub struct Projected<B: Backend> {
+    /// `[seq, n_heads * head_dim]`.
+    pub query: Tensor<B, 2>,
+    /// `[seq, n_kv_heads * head_dim]`.
+    pub key: Tensor<B, 2>,
+    /// `[seq, n_kv_heads * head_dim]`.
+    pub value: Tensor<B, 2>,
+}

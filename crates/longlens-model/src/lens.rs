@@ -1,0 +1,229 @@
+//! A model behind the seam: caches, plan and recorder of one sequence.
+
+use std::time::Instant;
+
+use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::plan::Prompt;
+use longlens_core::rope::Rope;
+use longlens_core::trace::{RunRecord, Trace};
+use longlens_kernel::Kernels;
+
+use crate::attention::{Attention, numbers};
+use crate::cache::LayerCache;
+use crate::decoder::Decoder;
+use crate::positions::Positions;
+use crate::record::{Recorder, peak_memory};
+
+/// A decoder of any family as a [`Lens`].
+pub struct DecoderLens<B: Kernels, D: Decoder<B>> {
+    decoder: D,
+    info: ModelInfo,
+    text: Option<Box<dyn TextCodec>>,
+    device: B::Device,
+    sequence: Option<Sequence<B>>,
+}
+
+/// One sequence in progress.
+struct Sequence<B: Kernels> {
+    attention: Attention<B>,
+    caches: Vec<LayerCache<B>>,
+    record: RunRecord,
+    prefill_chunk: usize,
+    /// Whether every generated token needs a call of its own.
+    one_by_one: bool,
+    n_tokens: usize,
+    /// A step stopped half way: some layers hold its keys and some do not, so the sequence cannot go on.
+    broken: bool,
+    /// Logits of the newest token, `[1, vocab_size]`: they hold the loss of the next one.
+    newest: Option<Tensor<B, 2>>,
+}
+
+/// Rows of logits held at once while losses are computed.
+const LOGIT_ROWS: usize = 256;
+
+impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
+    /// A decoder with its weights loaded.
+    pub fn new(decoder: D, info: ModelInfo, text: Option<Box<dyn TextCodec>>, device: B::Device) -> Self {
+        Self { decoder, info, text, device, sequence: None }
+    }
+}
+
+impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
+    fn model(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn text(&self) -> Result<&dyn TextCodec, LensError> {
+        self.text.as_deref().ok_or_else(|| LensError::NoTokenizer { model: self.info.source.clone() })
+    }
+
+    fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+        // the old sequence's memory is given back before the new one takes its own
+        self.sequence = None;
+        let spec = self.info.spec.clone();
+        let rope: Rope = setup.rope.resolve(&spec)?;
+        let prompt = Prompt { n_tokens: setup.n_prompt };
+        let n_slots = setup.plan.choice.map_or(0, |choice| choice.n_slots);
+        let recorder = Recorder::new(setup.watch.clone(), &spec, setup.n_prompt, n_slots)?;
+        let record = RunRecord {
+            model: self.info.name.clone(),
+            method: setup.plan.method.clone(),
+            rope: setup.rope.to_string(),
+            dtype: self.info.dtype.clone(),
+            kernel_path: self.info.kernel_path.clone(),
+            mode: "re-prefill".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            n_prompt: setup.n_prompt,
+        };
+        let one_by_one = rope.rerotates();
+        let positions = Positions::new(setup.plan.clone(), rope, prompt, self.device.clone());
+        self.sequence = Some(Sequence {
+            caches: (0..self.decoder.n_layers()).map(|_| LayerCache::new(setup.n_prompt)).collect(),
+            attention: Attention { spec, plan: setup.plan.clone(), prompt, positions, recorder },
+            record,
+            prefill_chunk: setup.prefill_chunk.max(1),
+            one_by_one,
+            n_tokens: 0,
+            broken: false,
+            newest: None,
+        });
+        Ok(())
+    }
+
+    fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+        let vocab_size = self.info.spec.vocab_size;
+        if tokens.is_empty() {
+            return Err(LensError::EmptyPrompt);
+        }
+        if let Some(position) = tokens.iter().position(|token| *token as usize >= vocab_size) {
+            return Err(LensError::TokenOutOfRange { token: tokens[position], position, vocab_size });
+        }
+        let sequence = self.sequence.as_mut().expect("begin comes before feed");
+        assert!(!sequence.broken, "begin comes after a failed feed");
+        let mut logits = Vec::new();
+        let mut done = 0;
+        while done < tokens.len() {
+            let len = sequence.step_len(tokens.len() - done);
+            let step = &tokens[done..done + len];
+            let last = done + len == tokens.len();
+            let rows = match want {
+                Rows::Last if !last => Rows::None,
+                want => want,
+            };
+            let result = sequence.step(&self.decoder, &self.device, step, rows, &mut |layer, n_layers| {
+                control.progress(done * n_layers + len * layer, tokens.len() * n_layers);
+                if control.cancelled() { Err(LensError::Cancelled) } else { Ok(()) }
+            });
+            sequence.broken = result.is_err();
+            logits.extend(result?);
+            done += len;
+        }
+        Ok(logits)
+    }
+
+    fn trace(&mut self) -> Trace {
+        let Some(sequence) = &self.sequence else { return Trace::default() };
+        Trace { run: sequence.record.clone(), peak_memory: peak_memory(), ..sequence.attention.recorder.trace() }
+    }
+}
+
+impl<B: Kernels> Sequence<B> {
+    /// Tokens of the next step when `left` are waiting: steps end with the prompt.
+    fn step_len(&self, left: usize) -> usize {
+        let prompt_left = self.attention.prompt.n_tokens.saturating_sub(self.n_tokens);
+        match prompt_left {
+            0 if self.one_by_one => 1,
+            0 => left.min(self.prefill_chunk),
+            _ => left.min(self.prefill_chunk).min(prompt_left),
+        }
+    }
+
+    fn step<D: Decoder<B>>(
+        &mut self,
+        decoder: &D,
+        device: &B::Device,
+        tokens: &[u32],
+        want: Rows,
+        on_layer: &mut dyn FnMut(usize, usize) -> Result<(), LensError>,
+    ) -> Result<Vec<f32>, LensError> {
+        let (first, n_layers) = (self.n_tokens, decoder.n_layers());
+        let started = Instant::now();
+        self.attention.positions.cover(first + tokens.len());
+        self.attention.recorder.spend("positions", started);
+        let started = Instant::now();
+        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [tokens.len()]), device);
+        let mut hidden = decoder.embed(ids);
+        for layer in 0..n_layers {
+            on_layer(layer, n_layers)?;
+            let (attention, cache) = (&mut self.attention, &mut self.caches[layer]);
+            hidden = decoder.layer(layer, hidden, &mut |new| Ok(attention.attend(layer, first, new, cache)))?;
+        }
+        self.n_tokens += tokens.len();
+        debug_assert!(self.caches.iter().all(|cache| cache.len() == self.n_tokens));
+        let phase = if first < self.attention.prompt.n_tokens { "prefill" } else { "decode" };
+        let logits = self.read_out(decoder, hidden, tokens, want);
+        self.attention.recorder.spend(phase, started);
+        on_layer(n_layers, n_layers)?;
+        logits
+    }
+
+    /// Logits and losses of a step, a block of rows at a time: all rows at once would not fit a large vocabulary.
+    fn read_out<D: Decoder<B>>(
+        &mut self,
+        decoder: &D,
+        hidden: Tensor<B, 2>,
+        tokens: &[u32],
+        want: Rows,
+    ) -> Result<Vec<f32>, LensError> {
+        let started = Instant::now();
+        let [seq, d_model] = hidden.dims();
+        let losses = self.attention.recorder.watch().nll;
+        let from = if losses || want == Rows::All { 0 } else { seq - 1 };
+        let mut wanted = Vec::new();
+        if want != Rows::None || losses {
+            if losses && let Some(newest) = self.newest.take() {
+                self.attention.recorder.losses(&nll(newest, &tokens[..1]));
+            }
+            for start in (from..seq).step_by(LOGIT_ROWS) {
+                let end = (start + LOGIT_ROWS).min(seq);
+                let logits = decoder.logits(hidden.clone().slice([start..end, 0..d_model])); // [rows, vocab_size]
+                let vocab_size = logits.dims()[1];
+                if losses {
+                    let known = (end + 1).min(seq) - start - 1; // rows whose next token is in this step
+                    if known > 0 {
+                        let rows = logits.clone().slice([0..known, 0..vocab_size]);
+                        self.attention.recorder.losses(&nll(rows, &tokens[start + 1..=start + known]));
+                    }
+                    if end == seq {
+                        self.newest = Some(logits.clone().slice([end - start - 1..end - start, 0..vocab_size]));
+                    }
+                }
+                match want {
+                    Rows::All => wanted.extend(numbers(logits)),
+                    Rows::Last if end == seq => {
+                        let last = logits.slice([end - start - 1..end - start, 0..vocab_size]);
+                        wanted.extend(numbers(last));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let first = self.n_tokens - seq + if want == Rows::All { 0 } else { seq - 1 };
+        let vocab_size = wanted.len() / if want == Rows::All { seq } else { 1 };
+        if let Some(at) = wanted.iter().position(|logit| !logit.is_finite()) {
+            return Err(LensError::NotFinite { position: first + at / vocab_size });
+        }
+        self.attention.recorder.spend("logits", started);
+        Ok(wanted)
+    }
+}
+
+/// Negative log-likelihood of `targets` under rows of logits, in nats.
+fn nll<B: Kernels>(logits: Tensor<B, 2>, targets: &[u32]) -> Vec<f32> {
+    let targets: Vec<i32> = targets.iter().map(|token| *token as i32).collect();
+    let n_rows = targets.len();
+    let targets = Tensor::<B, 2, Int>::from_data(TensorData::new(targets, [n_rows, 1]), &logits.device());
+    numbers(-log_softmax(logits, 1).gather(1, targets))
+}

@@ -1,0 +1,118 @@
+//! Rotation tables of one sequence: built once for all layers, longer as the sequence grows.
+
+use std::ops::Range;
+
+use longlens_core::chunk_choice::Slots;
+use longlens_core::plan::{Plan, PosMap, Prompt};
+use longlens_core::rope::{Frequencies, Rope, RotaryTable};
+use longlens_kernel::Kernels;
+use longlens_kernel::rotary::Rotary;
+use longlens_kernel::span_attention::SpanRotary;
+
+/// Tables of every position rule of a plan.
+pub struct Positions<B: Kernels> {
+    rope: Rope,
+    prompt: Prompt,
+    plan: Plan,
+    device: B::Device,
+    tables: Vec<(PosMap, Rotary<B>)>,
+    /// One per span of the plan.
+    pub spans: Vec<SpanRotary<B>>,
+    /// Offsets inside chunks, when the plan chooses chunks.
+    pub offsets: Option<Rotary<B>>,
+    n_rows: usize,
+    slots: Option<SlotTable>,
+}
+
+/// Angles of the whole positions `-1 .. attention_len`, at one length seen.
+struct SlotTable {
+    seen: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+/// Rows added beyond what is needed, so that generated tokens seldom rebuild a table.
+const SPARE: usize = 256;
+
+impl<B: Kernels> Positions<B> {
+    /// No tables yet.
+    pub fn new(plan: Plan, rope: Rope, prompt: Prompt, device: B::Device) -> Self {
+        Self {
+            rope,
+            prompt,
+            plan,
+            device,
+            tables: Vec::new(),
+            spans: Vec::new(),
+            offsets: None,
+            n_rows: 0,
+            slots: None,
+        }
+    }
+
+    /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
+    pub fn cover(&mut self, n_tokens: usize) {
+        if n_tokens <= self.n_rows && !self.rope.rerotates() {
+            return;
+        }
+        let n_rows =
+            if self.rope.rerotates() { n_tokens } else { n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4 };
+        self.tables.clear();
+        self.spans = (0..self.plan.spans.len())
+            .map(|at| {
+                let span = self.plan.spans[at].clone();
+                SpanRotary {
+                    query: self.table(&span.query_pos, n_tokens, n_rows),
+                    key: self.table(&span.key_pos, n_tokens, n_rows),
+                }
+            })
+            .collect();
+        let chunk_len = self.plan.choice.map(|choice| choice.chunk_len);
+        self.offsets = chunk_len.map(|w| self.table(&PosMap::identity().modulo(w), n_tokens, n_rows));
+        self.n_rows = n_rows;
+    }
+
+    /// The table of a rule; rules that several spans share are built once.
+    fn table(&mut self, map: &PosMap, n_tokens: usize, n_rows: usize) -> Rotary<B> {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == map) {
+            return table.clone();
+        }
+        let now = self.prompt.seen(n_tokens.saturating_sub(1));
+        let amplitude = |token: usize| self.plan.amplitude(self.prompt.seen(token));
+        let table = self.rope.table(map, 0..n_rows, self.prompt, now, amplitude);
+        let table = Rotary::new(table, self.rope.dim(), &self.device);
+        self.tables.push((*map, table.clone()));
+        table
+    }
+
+    /// Queries turned for each of their slots: row `i * n_slots + s` of the queries from `first` on.
+    pub fn slot_rows(&mut self, slots: &[Slots], first: usize, n_slots: usize) -> Rotary<B> {
+        let half = self.rope.dim() / 2;
+        let mut rows = RotaryTable {
+            cos: Vec::with_capacity(slots.len() * n_slots * half),
+            sin: Vec::with_capacity(slots.len() * n_slots * half),
+        };
+        for (query, slots) in (first..).zip(slots) {
+            let table = self.slot_table(self.prompt.seen(query), n_slots * slots.chunk_len);
+            for slot in 0..n_slots {
+                // the last slot of a choice without a tail may ask for -1; its scores are masked
+                let position = slots.query_pos + 1 - slot * slots.chunk_len;
+                let row: Range<usize> = position * half..(position + 1) * half;
+                rows.cos.extend_from_slice(&table.cos[row.clone()]);
+                rows.sin.extend_from_slice(&table.sin[row]);
+            }
+        }
+        Rotary::new(rows, self.rope.dim(), &self.device)
+    }
+
+    fn slot_table(&mut self, seen: usize, n_positions: usize) -> &SlotTable {
+        let seen = if self.rope.is_dynamic() { seen } else { 0 };
+        if self.slots.as_ref().is_none_or(|table| table.seen != seen) {
+            let Frequencies { inv_freq, amplitude } = self.rope.frequencies(seen);
+            let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
+            let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
+            self.slots = Some(SlotTable { seen, cos, sin });
+        }
+        self.slots.as_ref().unwrap_or_else(|| unreachable!("made above"))
+    }
+}

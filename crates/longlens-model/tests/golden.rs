@@ -1,0 +1,223 @@
+//! The model against arrays made with the authors' own code (`fixtures/golden`, described in its README).
+//!
+//! `LONGLENS_GOLDEN=FOLDER cargo test --release -p longlens-model --test golden` runs every Llama case of another folder.
+
+use std::path::{Path, PathBuf};
+
+use burn::backend::Flex;
+use longlens_core::lens::{Lens, Rows, Setup};
+use longlens_core::methods::Method;
+use longlens_core::plan::{Prompt, Relation};
+use longlens_core::trace::{Choices, Queries};
+use longlens_model::source::Source;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// One case: what was run and what came out.
+struct Case {
+    name: String,
+    meta: Value,
+    arrays: Vec<u8>,
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("LONGLENS_GOLDEN")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden"), PathBuf::from)
+}
+
+/// Cases on Llama models whose name starts with `prefix`.
+fn cases(prefix: &str) -> Vec<Case> {
+    let files = std::fs::read_dir(folder().join("cases")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "json")).collect();
+    files.sort();
+    let load = |file: PathBuf| Case {
+        name: file.file_stem().unwrap().to_string_lossy().into_owned(),
+        meta: serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap(),
+        arrays: std::fs::read(file.with_extension("safetensors")).unwrap(),
+    };
+    let cases = files.into_iter().map(load);
+    cases.filter(|case| case.name.starts_with(prefix) && case.text("model").starts_with("llama")).collect()
+}
+
+impl Case {
+    fn text(&self, key: &str) -> &str {
+        self.meta[key].as_str().unwrap()
+    }
+
+    fn count(&self, key: &str) -> usize {
+        self.meta[key].as_u64().unwrap() as usize
+    }
+
+    fn param(&self, key: &str) -> i64 {
+        self.meta["params"][key].as_i64().unwrap()
+    }
+
+    fn is(&self, key: &str, word: &str) -> bool {
+        self.meta["params"][key] == word
+    }
+
+    fn tokens(&self) -> Vec<u32> {
+        self.meta["tokens"].as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect()
+    }
+
+    fn array(&self, name: &str) -> Option<(Vec<usize>, Vec<u8>)> {
+        let arrays = SafeTensors::deserialize(&self.arrays).unwrap();
+        arrays.tensor(name).ok().map(|array| (array.shape().to_vec(), array.data().to_vec()))
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        let (_, bytes) = self.array(name).unwrap_or_else(|| panic!("{}: no {name}", self.name));
+        bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i32>> {
+        let (_, bytes) = self.array(name)?;
+        Some(bytes.chunks(4).map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect())
+    }
+
+    /// The authors' parameters in our names.
+    fn method(&self) -> Method {
+        let text = match self.text("method") {
+            "full" => "full".into(),
+            "self_extend" => format!(
+                "self_extend:group_size={},neighbor_window={},log_scale={},shift={}",
+                self.param("group_size"),
+                self.param("window_size"),
+                if self.param("scale_base") > 0 { self.param("scale_base").to_string() } else { "off".into() },
+                if self.is("group_shift", "true_division") { "exact" } else { "floor" },
+            ),
+            "dca" => format!(
+                "dual_chunk:chunk_size={},local_window={},temperature={}",
+                self.param("chunk_size"),
+                self.param("local_window"),
+                if self.is("mscale", "on") { "yarn" } else { "off" },
+            ),
+            "longheads" => format!(
+                "long_heads:chunk_len={},attention_len={},begin_len={},variant=released",
+                self.param("window_size"),
+                self.param("atten_length"),
+                self.param("begin_selective_length"),
+            ),
+            other => panic!("{}: method {other}", self.name),
+        };
+        Method::parse(&text).unwrap()
+    }
+
+    fn open(&self) -> Box<dyn Lens> {
+        let model = folder().join("models").join(self.text("model"));
+        let source = Source::resolve(model.to_str().unwrap()).unwrap();
+        longlens_model::open::<Flex>(&source, Default::default(), "test").unwrap()
+    }
+}
+
+fn check(case: &Case) {
+    let mut lens = case.open();
+    let mut spec = lens.model().spec.clone();
+    if case.is("mscale", "on") {
+        // the golden names the length from which the temperature grows; the model's own length only sizes its tables
+        spec.trained_context = case.param("mscale_max_position_embeddings") as usize;
+    }
+    let (tokens, n_prompt, last) = (case.tokens(), case.count("prefill_len"), spec.n_layers - 1);
+    let mut setup = Setup::new(&case.method(), &spec, n_prompt).unwrap();
+    setup.watch.attn_out = vec![0, last];
+    setup.watch.choices = Queries::All;
+    lens.begin(&setup).unwrap();
+    let mut logits = lens.feed(&tokens[..n_prompt], Rows::All, &mut ()).unwrap();
+    for token in &tokens[n_prompt..] {
+        logits.extend(lens.feed(&[*token], Rows::All, &mut ()).unwrap());
+    }
+    let trace = lens.trace();
+
+    let limit = |key: &str| case.meta["tolerance"][key].as_f64().unwrap() as f32;
+    close(&case.name, "logits", &logits, &case.floats("logits"), limit("logits_max_abs"));
+    for layer in [0, last] {
+        let name = format!("attn_out.{layer}");
+        close(&case.name, &name, &trace.layers[layer].attn_out, &case.floats(&name), limit("attn_out_max_abs"));
+    }
+    for (layer, trace) in trace.layers.iter().enumerate() {
+        if let Some(expected) = case.ints(&format!("chunks.{layer}")) {
+            check_choices(case, layer, trace.choices.as_ref().unwrap(), &expected);
+        }
+    }
+}
+
+fn close(case: &str, what: &str, got: &[f32], expected: &[f32], limit: f32) {
+    assert_eq!(got.len(), expected.len(), "{case}: {what}: length");
+    let (at, worst) = got
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| if a.is_finite() { (a - b).abs() } else { f32::INFINITY })
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap();
+    assert!(worst <= limit, "{case}: {what}: off by {worst:e} at {at}");
+}
+
+/// Every chosen chunk of every head; the goldens do not list the partial tail of generated tokens.
+fn check_choices(case: &Case, layer: usize, choices: &Choices, expected: &[i32]) {
+    let queries: Vec<usize> = case.ints("chunk_queries").unwrap().iter().map(|query| *query as usize).collect();
+    assert_eq!(choices.queries, queries, "{}: layer {layer}: queries that choose", case.name);
+    let n = expected.len() / queries.len() / choices.n_heads;
+    for head in 0..choices.n_heads {
+        for (row, query) in queries.iter().enumerate() {
+            let want = expected[(head * queries.len() + row) * n..][..n].iter().filter(|chunk| **chunk >= 0);
+            let want: Vec<usize> = want.map(|chunk| *chunk as usize).collect();
+            let got: Vec<usize> = choices.row(row, head).map(|(chunk, _)| chunk).take(want.len()).collect();
+            assert_eq!(got, want, "{}: layer {layer}, head {head}, query {query}", case.name);
+        }
+    }
+}
+
+/// The plan's relative positions against those that the authors' code used.
+fn check_positions(case: &Case) -> bool {
+    let Some((shape, bytes)) = case.array("relpos") else { return false };
+    let spec = case.open().model().spec.clone();
+    let plan = case.method().plan(&spec).unwrap();
+    let prompt = Prompt { n_tokens: case.count("prefill_len") };
+    let n = shape[0];
+    let whole = case.meta["tensors"]["relpos"]["dtype"] == "int32";
+    for (at, bytes) in bytes.chunks(4).enumerate() {
+        let bytes = bytes.try_into().unwrap();
+        let want = if whole { f64::from(i32::from_le_bytes(bytes)) } else { f64::from(f32::from_le_bytes(bytes)) };
+        let (query, key) = (at / n, at % n);
+        if key > query {
+            continue;
+        }
+        let Relation::At(got, _) = plan.relation(query, key, prompt) else { panic!("{}: hidden", case.name) };
+        assert!((got - want).abs() < 1e-4, "{}: query {query}, key {key}: {got} instead of {want}", case.name);
+    }
+    true
+}
+
+fn check_all(prefix: &str, at_least: usize) {
+    let cases = cases(prefix);
+    assert!(cases.len() >= at_least, "only {} cases named {prefix}*", cases.len());
+    cases.iter().for_each(check);
+}
+
+#[test]
+fn full_attention_and_every_rope_scaling_match_transformers() {
+    check_all("full-", 7);
+}
+
+#[test]
+fn self_extend_matches_the_authors() {
+    check_all("se-", 10);
+}
+
+#[test]
+fn dual_chunk_matches_the_authors() {
+    check_all("dca-", 7);
+}
+
+#[test]
+fn long_heads_matches_the_authors() {
+    check_all("lh-", 8);
+}
+
+#[test]
+fn relative_positions_match_the_authors() {
+    let checked = cases("").iter().filter(|case| check_positions(case)).count();
+    assert!(checked >= 5, "only {checked} cases list their positions");
+}

@@ -1,0 +1,211 @@
+//! Attention map: how much each query attends to each key, for one head.
+
+use longlens_core::trace::{PooledMap, RunRecord};
+
+use crate::canvas::{Figure, PlotError};
+use crate::color::{ColorScale, GRAY, Palette};
+use crate::frame::{self, ColorBar, Heading, Tick};
+use crate::legend::{Entry, Sample};
+use crate::scene::{Panel, Rect, Scene};
+use crate::ticks;
+
+/// Attention of one head, query by key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionMap {
+    /// What ran.
+    pub heading: Heading,
+    /// Layer index.
+    pub layer: usize,
+    /// Head index.
+    pub head: usize,
+    /// Tokens of the prompt.
+    pub n_tokens: usize,
+    /// Tokens per cell side; 1 when nothing is pooled.
+    pub stride: usize,
+    /// Cells of a side.
+    pub side: usize,
+    /// Row-major `[side, side]`, a query block per row; cells right of the diagonal are not read.
+    pub cells: Vec<f32>,
+    /// What a cell of several tokens holds.
+    pub pooling: Pooling,
+    /// Linear, or by powers of ten.
+    pub scale: ColorScale,
+}
+
+/// What a cell of several tokens holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// Attention from a query to the whole key block, averaged over the block's queries.
+    #[default]
+    Mean,
+    /// The largest single weight.
+    Max,
+}
+
+impl Figure for AttentionMap {
+    fn size(&self) -> (u32, u32) {
+        (800, 740)
+    }
+
+    fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
+        if self.side == 0 || self.n_tokens == 0 {
+            return Err(PlotError::NoData { missing: "no attention map was recorded" });
+        }
+        if self.cells.len() != self.side * self.side {
+            let expected = self.side * self.side;
+            return Err(PlotError::Shape { what: "cells of an attention map", expected, found: self.cells.len() });
+        }
+        let mut scene = Scene::new(size);
+        let what = format!("Attention of layer {}, head {}", self.layer, self.head);
+        let room = frame::frame(&mut scene, &what, &self.heading, &self.legend());
+        let max = self.largest();
+        let color = |amount| Palette::Inferno.at(amount);
+        let bar = ColorBar { color: &color, ticks: self.scale.ticks(max), title: "attention weight" };
+        let area = square(room, self.n_tokens, bar.width());
+        draw_axes(&mut scene, area, self.n_tokens, self.side as f64 * self.stride.max(1) as f64);
+
+        // cells thinner than a pixel would vanish: several share one
+        let per_cell = self.side.div_ceil(area.width() as usize);
+        let side = self.side.div_ceil(per_cell);
+        let panel = Panel { area, n_columns: side, n_rows: side };
+        scene.panels.push(panel);
+        scene.cells(&panel, |row, column| {
+            (column <= row).then(|| color(self.scale.fraction(self.pooled(row, column, per_cell), max)))
+        });
+        scene.outline(area.inset(-1.0), 1.0, GRAY);
+        bar.draw(&mut scene, area);
+        Ok(scene)
+    }
+}
+
+impl AttentionMap {
+    /// The map that a trace recorded.
+    pub fn pooled_map(run: &RunRecord, map: &PooledMap, pooling: Pooling, scale: ColorScale) -> Self {
+        let cells = match pooling {
+            Pooling::Mean => &map.mean,
+            Pooling::Max => &map.max,
+        };
+        Self {
+            heading: Heading::of_run(run),
+            layer: map.pick.layer,
+            head: map.pick.head,
+            n_tokens: map.n_tokens,
+            stride: map.stride,
+            side: map.side,
+            cells: cells.clone(),
+            pooling,
+            scale,
+        }
+    }
+
+    /// The largest weight of a `per_cell` by `per_cell` block, as far as it is below the diagonal.
+    fn pooled(&self, row: usize, column: usize, per_cell: usize) -> f64 {
+        let block = |at: usize| at * per_cell..((at + 1) * per_cell).min(self.side);
+        let cells = block(row).flat_map(|i| block(column).filter(move |j| *j <= i).map(move |j| (i, j)));
+        cells.map(|(i, j)| f64::from(self.cells[i * self.side + j])).fold(0.0, f64::max)
+    }
+
+    fn largest(&self) -> f64 {
+        (0..self.side).map(|row| self.row_max(row)).fold(0.0, f64::max)
+    }
+
+    fn row_max(&self, row: usize) -> f64 {
+        self.cells[row * self.side..=row * self.side + row].iter().copied().fold(0.0, f32::max).into()
+    }
+
+    fn legend(&self) -> Vec<Entry> {
+        if self.stride <= 1 {
+            return Vec::new();
+        }
+        let rule = match self.pooling {
+            Pooling::Mean => "attention to the whole key block, averaged over the block's queries",
+            Pooling::Max => "the largest single weight",
+        };
+        vec![Entry::new(Sample::Note, format!("cell = {0} × {0} tokens: {rule}", self.stride))]
+    }
+}
+
+/// The largest square with axes on its left and below, and `right` left free beside it.
+pub(super) fn square(room: Rect, n_tokens: usize, right: f64) -> Rect {
+    let left = frame::y_axis_width([n_tokens.to_string()], "query");
+    let bottom = frame::x_axis_height(&[], "key");
+    let side = (room.width() - left - right).min(room.height() - bottom - 8.0).max(16.0).floor();
+    let (x0, y0) = ((room.x0 + left).round(), (room.y0 + 8.0).round());
+    Rect { x0, y0, x1: x0 + side, y1: y0 + side }
+}
+
+/// Query and key axes of a square that spans `span` tokens, the last of which may be padding.
+pub(super) fn draw_axes(scene: &mut Scene, area: Rect, n_tokens: usize, span: f64) {
+    let last = n_tokens.saturating_sub(1);
+    let ticks = |start: f64, length: f64| -> Vec<Tick> {
+        let place = |token: usize| Tick::new(start + length * (token as f64 + 0.5) / span, token.to_string());
+        ticks::tokens(last, 8).into_iter().map(place).collect()
+    };
+    frame::x_axis(scene, area, &ticks(area.x0, area.width()), "key (token)");
+    frame::y_axis(scene, area, &ticks(area.y0, area.height()), "query (token)");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canvas::Canvas;
+    use crate::color::WHITE;
+
+    fn map(side: usize, cells: Vec<f32>, scale: ColorScale) -> AttentionMap {
+        let heading = Heading::default();
+        AttentionMap {
+            heading,
+            layer: 3,
+            head: 1,
+            n_tokens: side,
+            stride: 1,
+            side,
+            cells,
+            pooling: Pooling::Mean,
+            scale,
+        }
+    }
+
+    #[test]
+    fn cells_are_colored_by_weight_and_the_future_is_blank() {
+        let cells = vec![1.0, 9.0, 0.01, 0.1];
+        for scale in [ColorScale::Linear, ColorScale::Log { floor: 1e-4 }] {
+            let map = map(2, cells.clone(), scale);
+            let panel = map.scene(map.size()).unwrap().panels[0];
+            let pixels = Canvas::default().to_rgb(&map).unwrap();
+            let at = |row, column| {
+                let (x, y) = panel.cell(row, column).center();
+                pixels.at(x as u32, y as u32)
+            };
+            let color = |weight| Palette::Inferno.at(scale.fraction(f64::from(weight), 1.0));
+            assert_eq!([at(0, 0), at(0, 1)], [Palette::Inferno.at(1.0), WHITE]);
+            assert_eq!([at(1, 0), at(1, 1)], [color(0.01f32), color(0.1)]);
+        }
+    }
+
+    #[test]
+    fn a_single_hot_cell_survives_a_small_page() {
+        let side = 1000;
+        let mut cells = vec![0.0; side * side];
+        cells[700 * side + 301] = 1.0;
+        let map = map(side, cells, ColorScale::Linear);
+        let pixels = Canvas::default().to_rgb(&map).unwrap();
+        let area = map.scene(map.size()).unwrap().panels[0].area;
+        let mut inside =
+            (area.y0 as u32..area.y1 as u32).flat_map(|y| (area.x0 as u32..area.x1 as u32).map(move |x| (x, y)));
+        assert!(inside.any(|(x, y)| pixels.at(x, y) == Palette::Inferno.at(1.0)));
+    }
+
+    #[test]
+    fn the_title_names_layer_and_head_and_pooling() {
+        let pooled = AttentionMap { stride: 16, n_tokens: 30, ..map(2, vec![1.0; 4], ColorScale::Linear) };
+        let svg = Canvas::default().to_svg_string(&pooled).unwrap();
+        assert!(svg.contains("layer 3, head 1") && svg.contains("16 × 16 tokens"));
+    }
+
+    #[test]
+    fn cells_that_are_no_square_are_an_error() {
+        let error = map(2, vec![1.0; 3], ColorScale::Linear).scene((800, 740)).unwrap_err();
+        assert_eq!(error.to_string(), "cells of an attention map: expected 4, got 3");
+    }
+}

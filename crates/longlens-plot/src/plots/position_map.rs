@@ -1,0 +1,202 @@
+//! Position map: the relative position at which each query sees each key, as a plan has it.
+
+use longlens_core::plan::{Plan, Prompt, Relation};
+
+use super::attention_map::{draw_axes, square};
+use crate::canvas::{Figure, PlotError};
+use crate::color::{ALARM, GRAY, Palette, Rgb};
+use crate::frame::{self, ColorBar, Heading};
+use crate::legend::{Entry, Sample};
+use crate::scene::{Panel, Scene};
+use crate::ticks;
+
+/// Relative positions of a plan, query by key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PositionMap {
+    /// What is planned.
+    pub heading: Heading,
+    /// The plan.
+    pub plan: Plan,
+    /// Tokens of the prompt.
+    pub n_tokens: usize,
+    /// Positions from this on were never trained.
+    pub trained_context: usize,
+}
+
+/// What a cell shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Seen {
+    Hidden,
+    At(f64),
+    Depends,
+    Untrained,
+}
+
+const DEPENDS: Rgb = Rgb(176, 176, 176);
+/// Cells of a side at most; longer prompts are sampled.
+const MAX_SIDE: usize = 256;
+
+impl Figure for PositionMap {
+    fn size(&self) -> (u32, u32) {
+        (800, 740)
+    }
+
+    fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
+        if self.n_tokens == 0 {
+            return Err(PlotError::NoData { missing: "the prompt has no token" });
+        }
+        let side = self.n_tokens.min(MAX_SIDE);
+        let seen: Vec<_> = (0..side * side).map(|at| self.cell(at / side, at % side, side)).collect();
+
+        let mut scene = Scene::new(size);
+        let what = format!("Relative positions over {} tokens", self.n_tokens);
+        let room = frame::frame(&mut scene, &what, &self.heading, &self.legend(&seen));
+        let top = self.top();
+        let color = |amount| Palette::Viridis.at(amount);
+        let positions = ticks::tokens(top as usize, 6).into_iter().chain([top as usize]);
+        let marks = positions.map(|at| (at as f64 / top.max(1.0), at.to_string())).collect();
+        let bar = ColorBar { color: &color, ticks: marks, title: "relative position" };
+        let area = square(room, self.n_tokens, bar.width());
+        draw_axes(&mut scene, area, self.n_tokens, self.n_tokens as f64);
+        let panel = Panel { area, n_columns: side, n_rows: side };
+        scene.panels.push(panel);
+        scene.cells(&panel, |row, column| match seen[row * side + column] {
+            Seen::Hidden => None,
+            Seen::At(position) => Some(color(position / top.max(1.0))),
+            Seen::Depends => Some(DEPENDS),
+            Seen::Untrained => Some(ALARM),
+        });
+        scene.outline(area.inset(-1.0), 1.0, GRAY);
+        bar.draw(&mut scene, area);
+        Ok(scene)
+    }
+}
+
+impl PositionMap {
+    /// The map of a plan, titled with its method.
+    pub fn new(plan: Plan, n_tokens: usize, trained_context: usize) -> Self {
+        let subtitle = format!("trained context {trained_context} tokens");
+        let heading = Heading { title: plan.method.clone(), subtitle };
+        Self { heading, plan, n_tokens, trained_context }
+    }
+
+    /// The position of the palette's upper end: the same for every method at one length, so that maps compare.
+    fn top(&self) -> f64 {
+        self.n_tokens.min(self.trained_context).saturating_sub(1) as f64
+    }
+
+    /// What a cell of many pairs shows: untrained positions if any of the sampled pairs has one, else its middle, else what
+    /// another sample sees.
+    fn cell(&self, row: usize, column: usize, side: usize) -> Seen {
+        if column > row {
+            return Seen::Hidden;
+        }
+        let tokens = |at: usize| {
+            let (start, end) = (at * self.n_tokens / side, (at + 1) * self.n_tokens / side);
+            [usize::midpoint(start, end - 1), start, end - 1]
+        };
+        let mut shown = Seen::Hidden;
+        for i in tokens(row) {
+            for j in tokens(column).into_iter().filter(|j| *j <= i) {
+                match self.pair(i, j) {
+                    Seen::Untrained => return Seen::Untrained,
+                    seen if shown == Seen::Hidden => shown = seen,
+                    _ => {}
+                }
+            }
+        }
+        shown
+    }
+
+    fn pair(&self, i: usize, j: usize) -> Seen {
+        let trained = |position: f64| position < self.trained_context as f64;
+        match self.plan.relation(i, j, Prompt { n_tokens: self.n_tokens }) {
+            Relation::Hidden => Seen::Hidden,
+            Relation::At(position, _) if trained(position) => Seen::At(position),
+            Relation::Chosen { between: (low, high), .. } if trained(high) => {
+                if low < high {
+                    Seen::Depends
+                } else {
+                    Seen::At(low)
+                }
+            }
+            Relation::At(..) | Relation::Chosen { .. } => Seen::Untrained,
+        }
+    }
+
+    fn legend(&self, seen: &[Seen]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if seen.contains(&Seen::Untrained) {
+            let from = self.trained_context;
+            entries.push(Entry::new(Sample::Cell(ALARM), format!("position never trained (≥ {from})")));
+        }
+        if seen.contains(&Seen::Depends) {
+            entries.push(Entry::new(Sample::Cell(DEPENDS), "seen if chosen; position depends on the choice"));
+        }
+        let side = self.n_tokens.min(MAX_SIDE);
+        if self.n_tokens > side {
+            entries.push(Entry::new(Sample::Note, format!("{side} × {side} cells sampled")));
+        }
+        entries.push(Entry::new(Sample::Cell(crate::color::WHITE), "not seen"));
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longlens_core::methods::Method;
+    use longlens_core::spec::ModelSpec;
+
+    use crate::canvas::Canvas;
+    use crate::color::WHITE;
+
+    /// Colors of (query, key) pairs of a method on a model trained on 32 tokens.
+    fn colors<const N: usize>(method: &str, n_tokens: usize, pairs: [(usize, usize); N]) -> [Rgb; N] {
+        let plan = Method::parse(method).unwrap().plan(&ModelSpec::tiny(32)).unwrap();
+        let map = PositionMap::new(plan, n_tokens, 32);
+        let panel = map.scene(map.size()).unwrap().panels[0];
+        let pixels = Canvas::default().to_rgb(&map).unwrap();
+        pairs.map(|(i, j)| {
+            let cell = |token: usize| token * panel.n_rows / n_tokens;
+            let (x, y) = panel.cell(cell(i), cell(j)).center();
+            pixels.at(x as u32, y as u32)
+        })
+    }
+
+    fn position(position: f64) -> Rgb {
+        Palette::Viridis.at(position / 31.0)
+    }
+
+    #[test]
+    fn positions_past_the_trained_ones_alarm() {
+        let colors = colors("full", 64, [(5, 5), (31, 0), (32, 0), (63, 40), (3, 9)]);
+        assert_eq!(colors, [position(0.0), position(31.0), ALARM, position(23.0), WHITE]);
+    }
+
+    #[test]
+    fn hidden_pairs_are_blank() {
+        let colors = colors("sliding_window:window=8", 64, [(40, 33), (40, 32), (40, 0)]);
+        assert_eq!(colors, [position(7.0), WHITE, WHITE]);
+    }
+
+    #[test]
+    fn grouped_positions_are_those_of_the_plan() {
+        let colors = colors("self_extend:group_size=4,neighbor_window=8", 64, [(40, 36), (40, 0)]);
+        assert_eq!(colors, [position(4.0), position(16.0)]);
+    }
+
+    #[test]
+    fn chunks_left_to_the_data_are_gray() {
+        let method = "long_heads:chunk_len=4,attention_len=24,begin_len=24,variant=consistent";
+        assert_eq!(colors(method, 64, [(60, 20), (60, 60)]), [DEPENDS, position(0.0)]);
+    }
+
+    #[test]
+    fn sampling_loses_neither_sinks_nor_untrained_positions() {
+        let n_tokens = 8192;
+        let sink = colors("streaming:n_sink=1,window=28", n_tokens, [(8000, 0), (8000, 4000)]);
+        assert!(sink[0] != WHITE && sink[1] == WHITE);
+        assert_eq!(colors("full", n_tokens, [(8000, 0)]), [ALARM]);
+    }
+}

@@ -1,0 +1,224 @@
+//! A plot before anything is drawn: shapes in logical pixels, and where the data went.
+
+use crate::color::Rgb;
+
+/// Shapes in drawing order on a white page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scene {
+    /// Width and height in logical pixels.
+    pub size: (u32, u32),
+    /// Areas that hold data, so that a view can tell what a pixel stands for.
+    pub panels: Vec<Panel>,
+    /// Later shapes cover earlier ones.
+    pub shapes: Vec<Shape>,
+}
+
+/// An area divided into equal cells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Panel {
+    /// Where it is.
+    pub area: Rect,
+    /// Cells from left to right.
+    pub n_columns: usize,
+    /// Cells from top to bottom.
+    pub n_rows: usize,
+}
+
+/// A rectangle; `x1` and `y1` are outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rect {
+    /// Left.
+    pub x0: f64,
+    /// Top.
+    pub y0: f64,
+    /// Right.
+    pub x1: f64,
+    /// Bottom.
+    pub y1: f64,
+}
+
+/// One thing to draw.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// A filled rectangle.
+    Rect {
+        /// Its area, at least one pixel in each direction when drawn.
+        area: Rect,
+        /// Color.
+        fill: Rgb,
+    },
+    /// Connected line segments.
+    Line {
+        /// From point to point.
+        points: Vec<Point>,
+        /// Line width.
+        width: f64,
+        /// Color.
+        color: Rgb,
+    },
+    /// A filled polygon.
+    Polygon {
+        /// Corners.
+        points: Vec<Point>,
+        /// Color.
+        fill: Rgb,
+    },
+    /// A filled circle.
+    Circle {
+        /// Center.
+        center: Point,
+        /// Radius.
+        radius: f64,
+        /// Color.
+        fill: Rgb,
+    },
+    /// One line of text.
+    Text(Text),
+}
+
+/// One line of text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Text {
+    /// What it says.
+    pub text: String,
+    /// The middle of the line's height, and the point that `anchor` names.
+    pub at: Point,
+    /// Which end of the text stands at `at`.
+    pub anchor: Anchor,
+    /// Height of the font's em square.
+    pub size: f64,
+    /// Color.
+    pub color: Rgb,
+    /// Whether it runs upwards.
+    pub turned: bool,
+}
+
+/// `(x, y)` in logical pixels, `y` downwards.
+pub type Point = (f64, f64);
+
+/// The part of a text that stands at its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// The text begins there.
+    Start,
+    /// The text is centered there.
+    Middle,
+    /// The text ends there.
+    End,
+}
+
+impl Panel {
+    /// The area of one cell.
+    pub fn cell(&self, row: usize, column: usize) -> Rect {
+        self.block(row..row + 1, column..column + 1)
+    }
+
+    /// The area of a block of cells.
+    pub fn block(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Rect {
+        let x = |column: usize| self.area.x0 + self.area.width() * column as f64 / self.n_columns as f64;
+        let y = |row: usize| self.area.y0 + self.area.height() * row as f64 / self.n_rows as f64;
+        Rect { x0: x(columns.start), y0: y(rows.start), x1: x(columns.end), y1: y(rows.end) }
+    }
+}
+
+impl Rect {
+    /// From left to right.
+    pub fn width(&self) -> f64 {
+        self.x1 - self.x0
+    }
+
+    /// From top to bottom.
+    pub fn height(&self) -> f64 {
+        self.y1 - self.y0
+    }
+
+    /// The center.
+    pub fn center(&self) -> Point {
+        (f64::midpoint(self.x0, self.x1), f64::midpoint(self.y0, self.y1))
+    }
+
+    /// Smaller by `by` on every side.
+    #[must_use]
+    pub fn inset(&self, by: f64) -> Self {
+        Self { x0: self.x0 + by, y0: self.y0 + by, x1: self.x1 - by, y1: self.y1 - by }
+    }
+}
+
+impl Scene {
+    /// An empty page.
+    pub fn new(size: (u32, u32)) -> Self {
+        Self { size, panels: Vec::new(), shapes: Vec::new() }
+    }
+
+    pub(crate) fn rect(&mut self, area: Rect, fill: Rgb) {
+        self.shapes.push(Shape::Rect { area, fill });
+    }
+
+    pub(crate) fn line(&mut self, points: impl Into<Vec<Point>>, width: f64, color: Rgb) {
+        self.shapes.push(Shape::Line { points: points.into(), width, color });
+    }
+
+    pub(crate) fn polygon(&mut self, points: impl Into<Vec<Point>>, fill: Rgb) {
+        self.shapes.push(Shape::Polygon { points: points.into(), fill });
+    }
+
+    pub(crate) fn circle(&mut self, center: Point, radius: f64, fill: Rgb) {
+        self.shapes.push(Shape::Circle { center, radius, fill });
+    }
+
+    pub(crate) fn text(&mut self, text: impl Into<String>, at: Point, anchor: Anchor, size: f64, color: Rgb) {
+        self.shapes.push(Shape::Text(Text { text: text.into(), at, anchor, size, color, turned: false }));
+    }
+
+    pub(crate) fn turned_text(&mut self, text: impl Into<String>, at: Point, size: f64, color: Rgb) {
+        let text = Text { text: text.into(), at, anchor: Anchor::Middle, size, color, turned: true };
+        self.shapes.push(Shape::Text(text));
+    }
+
+    /// The edge of a rectangle, drawn inside it.
+    pub(crate) fn outline(&mut self, area: Rect, width: f64, color: Rgb) {
+        let Rect { x0, y0, x1, y1 } = area;
+        self.rect(Rect { y1: y0 + width, ..area }, color);
+        self.rect(Rect { y0: y1 - width, ..area }, color);
+        self.rect(Rect { x1: x0 + width, ..area }, color);
+        self.rect(Rect { x0: x1 - width, ..area }, color);
+    }
+
+    /// Diagonal lines across a rectangle.
+    pub(crate) fn hatch(&mut self, area: Rect, gap: f64, color: Rgb) {
+        let (Rect { x0, y0, .. }, x1, y1) = (area, area.x1 - 1.0, area.y1 - 1.0);
+        // lines x + y = const; the phase is the page's, so that neighbors join
+        let mut sum = ((x0 + y0) / gap).ceil() * gap;
+        while sum < x1 + y1 {
+            let from = ((sum - y1).max(x0), (sum - x0).min(y1));
+            let to = ((sum - y0).min(x1), (sum - x1).max(y0));
+            self.line([from, to], 1.0, color);
+            sum += gap;
+        }
+    }
+
+    /// A vertical dashed line.
+    pub(crate) fn dashes(&mut self, x: f64, from: f64, to: f64, color: Rgb) {
+        let mut y = from;
+        while y < to {
+            self.rect(Rect { x0: x - 1.0, y0: y, x1: x + 1.0, y1: (y + 6.0).min(to) }, color);
+            y += 10.0;
+        }
+    }
+
+    /// Fills a panel; cells without a color stay as they are, and equal neighbors in a row become one rectangle.
+    pub(crate) fn cells(&mut self, panel: &Panel, color: impl Fn(usize, usize) -> Option<Rgb>) {
+        for row in 0..panel.n_rows {
+            let mut start = 0;
+            while start < panel.n_columns {
+                let fill = color(row, start);
+                let end = (start + 1..panel.n_columns).find(|column| color(row, *column) != fill);
+                let end = end.unwrap_or(panel.n_columns);
+                if let Some(fill) = fill {
+                    self.rect(panel.block(row..row + 1, start..end), fill);
+                }
+                start = end;
+            }
+        }
+    }
+}
