@@ -23,15 +23,15 @@ pub fn open<B: Kernels>(source: &Source, device: B::Device, kernel_path: &str) -
     let report = weights::load(&mut model, &files)?;
     let info = ModelInfo {
         name: source.name().into(),
-        source: source.location(),
+        source: source.place(),
         family: "llama".into(),
         spec,
         n_parameters: report.n_parameters,
         bos_token: config.bos_token,
         eos_tokens: config.eos_tokens,
-        dtype: match &report.stored_as[..] {
-            [stored] if stored == "f32" => "f32".into(),
-            stored => format!("f32 (stored as {})", stored.join(", ")),
+        dtype: match &report.dtypes[..] {
+            [stored] if *stored == report.loaded_as => report.loaded_as,
+            stored => format!("{} (stored as {})", report.loaded_as, stored.join(", ")),
         },
         kernel_path: kernel_path.into(),
     };

@@ -1,173 +1,132 @@
-//! Weights: safetensors files mapped into memory, checked whole, then handed to the model one tensor at a time.
+//! Weights of a checkpoint become the parameters of a burn module.
 //!
-//! Everything that is wrong is found before anything is loaded, and all of it is named.
+//! Fields of the module carry the names of the checkpoint, so a parameter's path is its tensor's name, but for two habits
+//! of burn: the weight of a norm is called `gamma`, and the weight of a [`Linear`](burn::nn::Linear) is stored transposed.
+//! Everything that can be known from the headers is checked before anything is read; then each tensor is read, checked
+//! and converted in one pass, and only one of them is in flight at a time.
 
-use std::collections::BTreeMap;
+mod files;
+mod numbers;
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Shape, Tensor, TensorData};
-use burn_store::{ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot, TensorSnapshotError};
-use half::{bf16, f16};
-use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
-use serde::Deserialize;
+use burn::tensor::{DType, Tensor, get_device_settings};
+use burn_store::{ApplyError, ModuleSnapshot, TensorSnapshot, TensorSnapshotError};
+use serde::Serialize;
 
 use crate::error::{OpenError, WeightProblem};
-use crate::source::{FileBytes, Source};
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
-/// A checkpoint's mapped weights.
-#[derive(Debug)]
-pub struct WeightFiles {
-    /// What errors call the whole.
-    file: String,
-    parts: Vec<Rc<FileBytes>>,
-    tensors: BTreeMap<String, Stored>,
-}
-
-/// Where a tensor lies.
-#[derive(Debug, Clone)]
-struct Stored {
-    part: usize,
-    bytes: std::ops::Range<usize>,
-    dtype: Dtype,
-    shape: Vec<usize>,
-}
+pub use files::WeightFiles;
+use files::Stored;
+use numbers::Format;
 
 /// What was loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
-    /// Numbers loaded.
+    /// Tensors of the module.
+    pub n_tensors: usize,
+    /// Numbers in them; a tied output matrix counts once.
     pub n_parameters: usize,
-    /// Tensors in the files that the model does not use.
+    /// Bytes they take in the files.
+    pub n_bytes: usize,
+    /// Number formats in the files, sorted.
+    pub dtypes: Vec<String>,
+    /// Number format of the loaded module, such as `f32`.
+    pub loaded_as: String,
+    /// Tensors of the files that the module does not use, sorted.
     pub unused: Vec<String>,
-    /// Number formats of the files.
-    pub stored_as: Vec<String>,
 }
 
-impl WeightFiles {
-    /// Maps `model.safetensors`, or the parts that `model.safetensors.index.json` names.
-    pub fn open(source: &Source) -> Result<Self, OpenError> {
-        let (file, names) = if source.has(SINGLE) {
-            (source.shown(SINGLE), vec![SINGLE.to_owned()])
-        } else if source.has(INDEX) {
-            (source.shown(INDEX), parts_of_index(source)?)
-        } else {
-            return Err(source.missing(SINGLE));
-        };
-        let mut files = Self { file, parts: Vec::new(), tensors: BTreeMap::new() };
-        let mut problems = Vec::new();
-        for name in names {
-            let shown = source.shown(&name);
-            match source.map(&name)? {
-                None => problems.push(WeightProblem::MissingPart { file: shown }),
-                Some(bytes) => problems.extend(files.add(shown, bytes).err()),
-            }
-        }
-        files.unless(problems).map(|()| files)
-    }
+/// Fills every parameter of `module` from `files`, in the device's own number format. After an error the module may be
+/// half loaded.
+///
+/// A linear layer must have burn's default layout, `[d_input, d_output]`.
+pub fn load<B: Backend, M: Module<B>>(module: &mut M, files: &WeightFiles) -> Result<LoadReport, OpenError> {
+    let mut wanted = Wanted::default();
+    module.visit(&mut wanted);
+    let tensors = wanted.tensors;
+    refuse(files, tensors.iter().filter_map(|tensor| tensor.check(files)).collect())?;
 
-    fn add(&mut self, file: String, bytes: FileBytes) -> Result<(), WeightProblem> {
-        let damaged = |problem: String| WeightProblem::Damaged { file: file.clone(), problem };
-        let (header_len, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| damaged(explain(&bytes, &error)))?;
-        let start = header_len + 8; // the length itself comes first
-        for (name, info) in header.tensors() {
-            let bytes = start + info.data_offsets.0..start + info.data_offsets.1;
-            let stored = Stored { part: self.parts.len(), bytes, dtype: info.dtype, shape: info.shape.clone() };
-            self.tensors.insert(name, stored);
-        }
-        self.parts.push(Rc::new(bytes));
-        Ok(())
-    }
+    let problems = Rc::default();
+    let snapshots = tensors.iter().filter_map(|tensor| Some(tensor.snapshot(files.get(&tensor.name)?, &problems)));
+    let applied = module.apply(snapshots.collect(), None, None, false);
+    let mut problems = problems.take();
+    problems.extend(applied.errors.iter().filter_map(refusal));
+    refuse(files, problems)?;
 
-    fn unless(&self, problems: Vec<WeightProblem>) -> Result<(), OpenError> {
-        if problems.is_empty() { Ok(()) } else { Err(OpenError::Weights { file: self.file.clone(), problems }) }
-    }
+    let stored: Vec<&Stored> = tensors.iter().filter_map(|tensor| files.get(&tensor.name)).collect();
+    let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string()).collect();
+    Ok(LoadReport {
+        n_tensors: tensors.len(),
+        n_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
+        n_bytes: stored.iter().map(|tensor| tensor.bytes().len()).sum(),
+        dtypes: dtypes.into_iter().collect(),
+        loaded_as: tensors.first().map_or_else(String::new, |tensor| tensor.dtype.name().into()),
+        unused: files.names().filter(|name| !used.contains(name)).map(Into::into).collect(),
+    })
+}
 
-    /// What is wrong with a tensor's shape, format or numbers.
-    fn check(&self, name: &str, expected: &[usize]) -> Option<WeightProblem> {
-        let Some(stored) = self.tensors.get(name) else {
-            return Some(WeightProblem::MissingTensor { name: name.into() });
-        };
-        if stored.shape != expected {
-            let (expected, found) = (expected.to_vec(), stored.shape.clone());
-            return Some(WeightProblem::WrongShape { name: name.into(), expected, found });
-        }
-        if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            return Some(WeightProblem::UnsupportedDtype { name: name.into(), dtype: format!("{:?}", stored.dtype) });
-        }
-        let bad = |(_, number): &(usize, f32)| !number.is_finite();
-        let mut unusable = numbers(self.bytes(stored), stored.dtype).enumerate().filter(bad);
-        let (at, value) = unusable.next()?;
-        let index = place(at, &stored.shape);
-        Some(WeightProblem::NotFinite { name: name.into(), index, value, count: 1 + unusable.count() })
-    }
+fn refuse(files: &WeightFiles, problems: Vec<WeightProblem>) -> Result<(), OpenError> {
+    if problems.is_empty() { Ok(()) } else { Err(OpenError::Weights { file: files.shown().into(), problems }) }
+}
 
-    fn bytes(&self, stored: &Stored) -> &[u8] {
-        &self.parts[stored.part][stored.bytes.clone()]
+/// What burn-store could not apply; tensors whose numbers were refused are on our own list already.
+fn refusal(error: &ApplyError) -> Option<WeightProblem> {
+    match error {
+        ApplyError::LoadError { .. } => None,
+        ApplyError::ShapeMismatch { path, .. }
+        | ApplyError::DTypeMismatch { path, .. }
+        | ApplyError::AdapterError { path, .. } => {
+            Some(WeightProblem::Refused { name: path.clone(), problem: error.to_string() })
+        }
     }
 }
 
-/// Loads every parameter of `module`, whose fields carry the names of the checkpoint.
-pub fn load<B: Backend, M: Module<B> + ModuleSnapshot<B>>(
-    module: &mut M,
-    files: &WeightFiles,
-) -> Result<LoadReport, OpenError> {
-    let mut needs = Needs::default();
-    module.visit(&mut needs);
-    let problems = needs.list.iter().filter_map(|need| files.check(&need.name(), &need.shape()));
-    files.unless(problems.collect())?;
-
-    let mut report = LoadReport::default();
-    let mut snapshots = Vec::new();
-    for need in &needs.list {
-        let stored = &files.tensors[&need.name()];
-        report.n_parameters += stored.shape.iter().product::<usize>();
-        let format = format!("{:?}", stored.dtype).to_lowercase();
-        if !report.stored_as.contains(&format) {
-            report.stored_as.push(format);
-        }
-        snapshots.push(need.snapshot(files.parts[stored.part].clone(), stored.clone()));
-    }
-    let used: Vec<_> = needs.list.iter().map(Need::name).collect();
-    report.unused = files.tensors.keys().filter(|name| !used.contains(name)).cloned().collect();
-
-    let result = module.apply(snapshots, None, Some(Box::new(PyTorchToBurnAdapter)), false);
-    let refused =
-        result.errors.iter().map(|error| WeightProblem::Refused { name: "weights".into(), problem: error.to_string() });
-    let missing = result.missing.iter().map(|(name, _)| WeightProblem::MissingTensor { name: name.clone() });
-    files.unless(refused.chain(missing).collect())?;
-    Ok(report)
-}
-
-/// The parameters of a module: names and shapes, without making their tensors.
+/// The parameters of a module, by the names of a checkpoint. No parameter is initialized to learn its shape.
 #[derive(Default)]
-struct Needs {
+struct Wanted {
     path: Vec<String>,
     containers: Vec<String>,
-    list: Vec<Need>,
+    tensors: Vec<WantedTensor>,
 }
 
-struct Need {
+struct WantedTensor {
+    /// Place in the module.
     path: Vec<String>,
-    containers: Vec<String>,
-    id: ParamId,
-    /// Shape in burn.
+    /// Name in the checkpoint.
+    name: String,
+    /// Shape in the checkpoint.
     shape: Vec<usize>,
+    /// Whether the module wants it transposed.
+    transposed: bool,
+    /// Format in the module.
+    dtype: DType,
 }
 
-impl<B: Backend> ModuleVisitor<B> for Needs {
+impl<B: Backend> ModuleVisitor<B> for Wanted {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        self.list.push(Need {
+        let container = self.containers.last().map_or("", String::as_str);
+        let mut name = self.path.clone();
+        if container == "Struct:RmsNorm"
+            && let Some(last) = name.last_mut().filter(|last| *last == "gamma")
+        {
+            *last = "weight".into();
+        }
+        let transposed = container == "Struct:Linear" && D == 2;
+        let mut shape = param.lazy_shape().to_vec();
+        if transposed {
+            shape.reverse();
+        }
+        self.tensors.push(WantedTensor {
             path: self.path.clone(),
-            containers: self.containers.clone(),
-            id: param.id,
-            shape: param.lazy_shape().to_vec(),
+            name: name.join("."),
+            shape,
+            transposed,
+            dtype: get_device_settings::<B>(&param.lazy_device()).float_dtype.into(),
         });
     }
 
@@ -176,86 +135,53 @@ impl<B: Backend> ModuleVisitor<B> for Needs {
         self.containers.push(container_type.into());
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+    fn exit_module(&mut self, _: &str, _: &str) {
         self.path.pop();
         self.containers.pop();
     }
 }
 
-impl Need {
-    /// Name in the checkpoint: burn calls a norm's weight `gamma`.
-    fn name(&self) -> String {
-        let path = self.path.join(".");
-        path.strip_suffix(".gamma").map_or(path.clone(), |norm| format!("{norm}.weight"))
+impl WantedTensor {
+    /// What the headers say against this tensor.
+    fn check(&self, files: &WeightFiles) -> Option<WeightProblem> {
+        let name = self.name.clone();
+        let Some(stored) = files.get(&name) else { return Some(WeightProblem::MissingTensor { name }) };
+        if stored.shape() != self.shape {
+            let (expected, found) = (self.shape.clone(), stored.shape().to_vec());
+            return Some(WeightProblem::WrongShape { name, expected, found });
+        }
+        let dtype = stored.dtype();
+        Format::of(dtype).is_none().then(|| WeightProblem::UnsupportedDtype { name, dtype: dtype.to_string() })
     }
 
-    /// Shape in the checkpoint: linear layers are stored as `[to, from]`.
-    fn shape(&self) -> Vec<usize> {
+    /// The tensor as the module wants it, read when it is asked for. Unusable numbers go to `problems`.
+    fn snapshot(&self, stored: &Stored, problems: &Rc<RefCell<Vec<WeightProblem>>>) -> TensorSnapshot {
+        let (name, stored, problems) = (self.name.clone(), stored.clone(), Rc::clone(problems));
+        let (transposed, dtype) = (self.transposed, self.dtype);
+        let read = move || {
+            numbers::read(stored.bytes(), stored.dtype(), stored.shape(), transposed, dtype).map_err(|unusable| {
+                let index = place(unusable.first, stored.shape());
+                let (value, count) = (unusable.value, unusable.count);
+                problems.borrow_mut().push(WeightProblem::NotFinite { name: name.clone(), index, value, count });
+                TensorSnapshotError::DataError("unusable numbers".into())
+            })
+        };
         let mut shape = self.shape.clone();
-        let is_linear = self.containers.iter().rev().any(|container| container == "Struct:Linear");
-        if is_linear && shape.len() == 2 {
+        if transposed {
             shape.reverse();
         }
-        shape
-    }
-
-    /// The tensor, to be read when the module takes it.
-    fn snapshot(&self, part: Rc<FileBytes>, stored: Stored) -> TensorSnapshot {
-        let shape = Shape::from(stored.shape.clone());
-        let read = move || -> Result<TensorData, TensorSnapshotError> {
-            let numbers: Vec<f32> = numbers(&part[stored.bytes.clone()], stored.dtype).collect();
-            Ok(TensorData::new(numbers, stored.shape.clone()))
-        };
-        let (path, containers) = (self.path.clone(), self.containers.clone());
-        TensorSnapshot::from_closure(Rc::new(read), DType::F32, shape, path, containers, self.id)
+        TensorSnapshot::from_closure(Rc::new(read), dtype, shape.into(), self.path.clone(), Vec::new(), ParamId::new())
     }
 }
 
-/// Numbers of a checked format, as f32.
-fn numbers(bytes: &[u8], dtype: Dtype) -> Box<dyn Iterator<Item = f32> + '_> {
-    let pair = |b: &[u8]| [b[0], b[1]];
-    match dtype {
-        Dtype::F16 => Box::new(bytes.chunks_exact(2).map(move |b| f16::from_le_bytes(pair(b)).to_f32())),
-        Dtype::BF16 => Box::new(bytes.chunks_exact(2).map(move |b| bf16::from_le_bytes(pair(b)).to_f32())),
-        _ => Box::new(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+/// Row-major place of a flat index.
+fn place(flat: usize, shape: &[usize]) -> Vec<usize> {
+    let mut rest = flat;
+    let mut index: Vec<usize> = Vec::with_capacity(shape.len());
+    for size in shape.iter().rev() {
+        index.push(rest % size);
+        rest /= size;
     }
-}
-
-/// Index of the `at`-th number.
-fn place(mut at: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    for (place, size) in index.iter_mut().zip(shape).rev() {
-        (*place, at) = (at % size, at / size);
-    }
+    index.reverse();
     index
-}
-
-/// The parts that an index names, each once.
-fn parts_of_index(source: &Source) -> Result<Vec<String>, OpenError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let unreadable = |problem: String| OpenError::Unreadable { file: source.shown(INDEX), problem };
-    let index: Index =
-        serde_json::from_slice(&source.require(INDEX)?).map_err(|error| unreadable(error.to_string()))?;
-    let mut parts: Vec<String> = index.weight_map.into_values().collect();
-    parts.sort();
-    parts.dedup();
-    match parts.iter().find(|part| part.contains(['/', '\\']) || part.as_str() == "..") {
-        Some(outside) => Err(unreadable(format!("the part `{outside}` lies outside the folder"))),
-        None => Ok(parts),
-    }
-}
-
-/// What is wrong with a file that has no readable header.
-fn explain(bytes: &[u8], error: &safetensors::SafeTensorError) -> String {
-    use safetensors::SafeTensorError as E;
-    match error {
-        E::HeaderTooSmall => format!("is cut short: it has {} bytes, not even a header", bytes.len()),
-        E::InvalidHeaderLength | E::MetadataIncompleteBuffer => {
-            format!("is cut short or no safetensors file: it ends after {} bytes", bytes.len())
-        }
-        error => format!("is no safetensors file: {error}"),
-    }
 }

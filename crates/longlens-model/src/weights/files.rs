@@ -1,0 +1,216 @@
+//! Safetensors files on disk: one, or several with an index. Files are mapped, not read; only headers are looked at here.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::error::{OpenError, WeightProblem};
+use crate::fields::{self, Fields};
+use crate::source::{Located, Source};
+
+/// The weights of a checkpoint, not read yet.
+#[derive(Debug, Clone)]
+pub struct WeightFiles {
+    shown: String,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// A tensor in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    part: Arc<Part>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Mapped(Mmap),
+    Bytes(&'static [u8]),
+}
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+impl WeightFiles {
+    /// Maps `model.safetensors`, else the parts of `model.safetensors.index.json`, and reads their headers.
+    pub fn open(source: &Source) -> Result<Self, OpenError> {
+        if let Some(located) = source.locate(SINGLE) {
+            let shown = source.shown(SINGLE);
+            return match read_part(&shown, located)? {
+                Ok(tensors) => Ok(Self { shown, tensors }),
+                Err(problem) => Err(OpenError::Weights { file: shown, problems: vec![named(problem, SINGLE)] }),
+            };
+        }
+        match source.read(INDEX)? {
+            Some(index) => Self::open_parts(source, &index),
+            None => {
+                let foreign = |name: &String| {
+                    Path::new(name).extension().is_some_and(|end| ["bin", "pth", "pt", "gguf"].iter().any(|e| end == *e))
+                };
+                Err(source.missing(SINGLE, source.files().into_iter().filter(foreign).collect()))
+            }
+        }
+    }
+
+    fn open_parts(source: &Source, index: &[u8]) -> Result<Self, OpenError> {
+        let shown = source.shown(INDEX);
+        let parts = read_index(&shown, index)?;
+        let (mut tensors, mut problems) = (BTreeMap::new(), Vec::new());
+        for (part, names) in parts {
+            let Some(located) = source.locate(&part) else {
+                problems.push(WeightProblem::MissingPart { file: part });
+                continue;
+            };
+            match read_part(&source.shown(&part), located)? {
+                Err(problem) => problems.push(named(problem, &part)),
+                Ok(mut found) => {
+                    for name in names {
+                        if let Some(stored) = found.remove(&name) {
+                            tensors.insert(name, stored);
+                        } else {
+                            let problem = format!("does not hold `{name}`, which the index says it does");
+                            problems.push(WeightProblem::Damaged { file: part.clone(), problem });
+                        }
+                    }
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Self { shown, tensors }) } else { Err(OpenError::Weights { file: shown, problems }) }
+    }
+
+    /// How the file, or the index, is called in errors.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Stored> {
+        self.tensors.get(name)
+    }
+}
+
+impl Stored {
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The numbers, little endian, at any alignment.
+    pub fn bytes(&self) -> &[u8] {
+        &self.part[self.range.clone()]
+    }
+}
+
+impl Deref for Part {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Parts by name, each with its tensors.
+fn read_index(shown: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>, OpenError> {
+    let map = fields::parse(shown, index)?;
+    let fields = Fields::new(shown, &map);
+    let weight_map = fields.require("weight_map", fields.object("weight_map", "weight_map."), "an object")?;
+    let mut parts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in weight_map.names() {
+        let part = weight_map.require(name, weight_map.text(name), "the name of a file")?;
+        // an index never leads out of its folder
+        if !Path::new(part).components().all(|component| matches!(component, Component::Normal(_))) {
+            return Err(weight_map.error(name, "the name of a file beside the index"));
+        }
+        parts.entry(part.into()).or_default().push(name.into());
+    }
+    Ok(parts)
+}
+
+type Tensors = BTreeMap<String, Stored>;
+
+/// Maps a file and reads its header. The outer error is the system's, the inner one the file's.
+fn read_part(shown: &str, located: Located) -> Result<Result<Tensors, WeightProblem>, OpenError> {
+    let part = match located {
+        Located::Bytes(bytes) => Part::Bytes(bytes),
+        Located::Path(path) => {
+            let failed = |source| OpenError::Io { file: shown.into(), source };
+            let file = File::open(path).map_err(failed)?;
+            if file.metadata().map_err(failed)?.len() == 0 {
+                Part::Bytes(&[])
+            } else {
+                // SAFETY: the map is only read. Should another process cut the file meanwhile, the system ends this one;
+                // every reader of mapped weights accepts that, and checkpoints are not edited in place.
+                Part::Mapped(unsafe { Mmap::map(&file) }.map_err(failed)?)
+            }
+        }
+    };
+    Ok(read_header(&part).map(|(start, metadata)| {
+        let part = Arc::new(part);
+        let stored = |info: &safetensors::tensor::TensorInfo| Stored {
+            part: Arc::clone(&part),
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            range: start + info.data_offsets.0..start + info.data_offsets.1,
+        };
+        metadata.tensors().into_iter().map(|(name, info)| (name, stored(info))).collect()
+    }))
+}
+
+/// Gives a problem the name of its file.
+fn named(problem: WeightProblem, part: &str) -> WeightProblem {
+    match problem {
+        WeightProblem::Damaged { problem, .. } => WeightProblem::Damaged { file: part.into(), problem },
+        other => other,
+    }
+}
+
+/// Where the numbers start, and what they are. Every range of the result lies inside `bytes`.
+fn read_header(bytes: &[u8]) -> Result<(usize, Metadata), WeightProblem> {
+    let damaged = |problem: String| WeightProblem::Damaged { file: String::new(), problem };
+    let has = bytes.len();
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(damaged("is a Git LFS pointer, not the weights; `git lfs pull` fetches them".into()));
+    }
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(damaged(format!("is cut short: it has {has} bytes")));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER {
+        return Err(damaged(format!("is no safetensors file: its header would take {length} bytes")));
+    }
+    let length = length as usize;
+    let Some(header) = rest.get(..length) else {
+        return Err(damaged(format!("is cut short: its header takes {length} bytes, and the file has {has}")));
+    };
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(|error| damaged(format!("has a damaged header: {error}")))?;
+    let needs = (8 + length).saturating_add(metadata.data_len());
+    if has < needs {
+        return Err(damaged(format!("is cut short: it has {has} of {needs} bytes")));
+    }
+    if has > needs {
+        return Err(damaged(format!("has {} bytes that belong to no tensor", has - needs)));
+    }
+    Ok((8 + length, metadata))
+}
+
+/// The limit of the format's own library.
+const MAX_HEADER: u64 = 100_000_000;

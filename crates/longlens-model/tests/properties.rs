@@ -1,0 +1,181 @@
+//! What must hold for every method, scaling and parameter, on a small random-weight checkpoint with grouped heads.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use burn::backend::Flex;
+use longlens_core::lens::{Lens, Rows, Setup};
+use longlens_core::methods::Method;
+use longlens_core::rope::RopeScaling;
+use longlens_core::trace::{Queries, Watch, WatchMass};
+use longlens_model::source::Source;
+use proptest::prelude::*;
+
+/// Two ways to the same numbers differ by rounding alone; logits go up to about 10.
+const TOLERANCE: f32 = 1e-4;
+
+fn lens() -> MutexGuard<'static, Box<dyn Lens>> {
+    static LENS: OnceLock<Mutex<Box<dyn Lens>>> = OnceLock::new();
+    let open = || {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/models/llama3-gqa");
+        let source = Source::resolve(model.to_str().unwrap()).unwrap();
+        Mutex::new(longlens_model::open::<Flex>(&source, Default::default(), "test").unwrap())
+    };
+    LENS.get_or_init(open).lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How a text is run.
+#[derive(Debug, Clone)]
+struct Run {
+    method: String,
+    rope: String,
+    n_prompt: usize,
+    prefill_chunk: usize,
+    /// Tokens of each call; the last one takes the rest.
+    calls: Vec<usize>,
+}
+
+fn tokens(n: usize) -> Vec<u32> {
+    (0..n as u64).map(|i| ((i * 2_654_435_761 + 12_345) >> 7) as u32 % 256).collect()
+}
+
+fn logits(run: &Run, n_tokens: usize) -> Vec<f32> {
+    let mut lens = lens();
+    let method = Method::parse(&run.method).unwrap();
+    let mut setup = Setup::new(&method, &lens.model().spec, run.n_prompt).unwrap();
+    setup.rope = RopeScaling::parse(&run.rope).unwrap();
+    setup.prefill_chunk = run.prefill_chunk;
+    lens.begin(&setup).unwrap();
+    let (tokens, mut at, mut logits) = (tokens(n_tokens), 0, Vec::new());
+    for len in run.calls.iter().copied().chain([n_tokens]) {
+        let end = (at + len).min(n_tokens);
+        if at < end {
+            logits.extend(lens.feed(&tokens[at..end], Rows::All, &mut ()).unwrap());
+        }
+        at = end;
+    }
+    logits
+}
+
+fn agree(a: &[f32], b: &[f32], what: &str) -> Result<(), TestCaseError> {
+    prop_assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    prop_assert!(worst <= TOLERANCE, "{what}: logits differ by {worst}");
+    Ok(())
+}
+
+fn whole(method: &str, rope: &str, n_prompt: usize) -> Run {
+    Run { method: method.into(), rope: rope.into(), n_prompt, prefill_chunk: usize::MAX, calls: Vec::new() }
+}
+
+/// Methods with one rule for prompt and generated tokens.
+fn one_rule() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("full".to_owned()),
+        (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
+        (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
+        (1..9usize, 1..40usize, prop_oneof![Just("off"), Just("16")])
+            .prop_map(|(g, w, scale)| format!("self_extend:group_size={g},neighbor_window={w},log_scale={scale}")),
+        (2..40usize, 1..40usize).prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
+        (1..9usize, 4..7usize, 0..3usize).prop_map(|(w, n, more)| format!(
+            "long_heads:chunk_len={w},attention_len={},begin_len={}",
+            w * n,
+            w * (n - 1) + more
+        )),
+    ]
+}
+
+/// Every method, those that remember how a token came included.
+fn any_method() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => one_rule(),
+        1 => (8..40usize).prop_map(|c| format!("dual_chunk:chunk_size={c},local_window=5,temperature=yarn")),
+        1 => (1..9usize, 4..7usize).prop_map(|(w, n)| format!("long_heads:chunk_len={w},attention_len={},variant=released", w * n)),
+    ]
+}
+
+fn fixed_rope() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("none"), Just("linear:factor=4"), Just("ntk:factor=4"), Just("yarn:factor=8"), Just("llama3:factor=8,original=32"),
+    ]
+}
+
+fn any_rope() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        4 => fixed_rope(),
+        1 => Just("dynamic:factor=2,original=32"),
+        1 => Just("dynamic:factor=2,original=32,rerotate=true"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_prompt_in_pieces_is_the_whole_prompt(
+        method in any_method(), rope in any_rope(), n in 2..140usize, piece in 1..60usize, split in 0.0..1.0f64,
+    ) {
+        let expected = logits(&whole(&method, rope, n), n);
+        let first = 1 + (split * (n - 1) as f64) as usize;
+        let pieces = Run { prefill_chunk: piece, calls: vec![first], ..whole(&method, rope, n) };
+        agree(&logits(&pieces, n), &expected, &format!("{pieces:?}"))?;
+    }
+
+    #[test]
+    fn generated_tokens_see_what_prompt_tokens_see(
+        method in one_rule(), rope in fixed_rope(), n in 2..110usize, part in 0.0..1.0f64,
+    ) {
+        let expected = logits(&whole(&method, rope, n), n);
+        let n_prompt = 1 + (part * (n - 1) as f64) as usize;
+        let one_by_one = Run { calls: std::iter::once(n_prompt).chain(vec![1; n - n_prompt]).collect(), ..whole(&method, rope, n_prompt) };
+        agree(&logits(&one_by_one, n), &expected, &format!("{one_by_one:?}"))?;
+    }
+
+    #[test]
+    fn a_short_prompt_is_plain_attention(n in 1..40usize, rope in fixed_rope(), more in 0..30usize) {
+        let expected = logits(&whole("full", rope, n), n);
+        let window = n + more;
+        for method in [
+            format!("sliding_window:window={window}"),
+            format!("streaming:window={window}"),
+            format!("self_extend:group_size=7,neighbor_window={window}"),
+            // a chunk holds chunk_size - local_window tokens
+            format!("dual_chunk:chunk_size={},local_window=5", window + 5),
+            format!("long_heads:chunk_len=4,attention_len=16,begin_len={}", (window + 16).next_multiple_of(4)),
+        ] {
+            agree(&logits(&whole(&method, rope, n), n), &expected, &method)?;
+        }
+    }
+
+    #[test]
+    fn attention_weights_of_any_query_sum_to_one(method in any_method(), n in 1..120usize, chunk_len in 1..40usize) {
+        let mut lens = lens();
+        let mut setup = Setup::new(&Method::parse(&method).unwrap(), &lens.model().spec, n).unwrap();
+        setup.prefill_chunk = 50;
+        setup.watch = Watch { mass: Some(WatchMass { chunk_len, queries: Queries::All }), nll: true, ..Watch::default() };
+        lens.begin(&setup).unwrap();
+        lens.feed(&tokens(n), Rows::None, &mut ()).unwrap();
+        let trace = lens.trace();
+        prop_assert_eq!(trace.nll.len(), n - 1);
+        for layer in &trace.layers {
+            let mass = layer.mass.as_ref().unwrap();
+            prop_assert_eq!(&mass.queries, &(0..n).collect::<Vec<_>>());
+            for row in 0..n {
+                for head in 0..mass.n_heads {
+                    let sum: f32 = mass.row(row, head).iter().sum();
+                    prop_assert!((sum - 1.0).abs() < 1e-4, "{method}: query {row}, head {head}: {sum}");
+                    prop_assert_eq!(mass.row(row, head).len(), row / chunk_len + 1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn group_size_one_is_plain_attention_at_any_length() {
+    let expected = logits(&whole("full", "none", 150), 150);
+    for window in [1, 7, 64] {
+        let method = format!("self_extend:group_size=1,neighbor_window={window}");
+        agree(&logits(&whole(&method, "none", 150), 150), &expected, &method).unwrap();
+    }
+}
