@@ -1,1 +1,16 @@
-//! stub
+//! What can be produced and measured through a [`longlens_core::lens::Lens`]: generated text, passkey retrieval,
+//! perplexity.
+//!
+//! In: an open model and a method. Out: text, and results that say how they were made. Read [`generate::generate`]
+//! first, then [`passkey::run`].
+
+pub mod error;
+pub mod generate;
+pub mod passkey;
+pub mod perplexity;
+mod progress;
+pub mod sampling;
+pub mod setup;
+pub mod stats;
+
+pub use error::EvalError;

@@ -14,6 +14,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use crate::rotary::Rotary;
 use crate::{Attended, Kernels};
 
+#[cfg(feature = "flex")]
+pub mod cpu;
+
 /// One layer's attention problem once chunks are chosen.
 #[derive(Clone)]
 pub struct ChunkAttention<'a, B: Kernels> {
@@ -32,7 +35,7 @@ pub struct ChunkAttention<'a, B: Kernels> {
     /// Keys seen in the last slot, one count per query.
     pub tail_len: &'a [usize],
     /// The query turned for each slot: row `i * n_slots + s`.
-    pub query_rotary: &'a (dyn Fn(Range<usize>) -> Rotary<B> + 'a),
+    pub query_rotary: &'a (dyn Fn(Range<usize>) -> Rotary<B> + Sync + 'a),
 }
 
 /// Numbers of gathered keys held at once.

@@ -22,7 +22,7 @@ use span_attention::SpanAttention;
 pub trait Kernels: Backend {
     /// Heads turned to the positions of their rows.
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
-        rotary::reference(rotary, x)
+        rotary::reference(rotary, &x)
     }
 
     /// Attention over the spans of a plan.
@@ -51,9 +51,26 @@ pub struct Attended<B: Backend> {
 }
 
 #[cfg(feature = "flex")]
+impl<B: Backend> Attended<B> {
+    /// Results of consecutive heads as one.
+    fn join(parts: Vec<Self>) -> Self {
+        let (outs, lses) = parts.into_iter().map(|part| (part.out, part.lse)).unzip();
+        Self { out: Tensor::cat(outs, 0), lse: Tensor::cat(lses, 0) }
+    }
+}
+
+#[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::cpu::rotate(rotary, x)
+    }
+
+    fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
+        span_attention::cpu::by_head(problem)
+    }
+
+    fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
+        chunk_attention::cpu::by_head(problem)
     }
 }
 

@@ -29,6 +29,7 @@ impl<B: Backend> Rotary<B> {
     }
 
     /// Rows `start .. end`.
+    #[must_use]
     pub fn rows(&self, start: usize, end: usize) -> Self {
         Self { cos: self.cos.clone().slice([start..end]), sin: self.sin.clone().slice([start..end]) }
     }
@@ -40,7 +41,7 @@ impl<B: Backend> Rotary<B> {
 }
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.
-pub fn reference<B: Backend>(rotary: &Rotary<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
+pub fn reference<B: Backend>(rotary: &Rotary<B>, x: &Tensor<B, 3>) -> Tensor<B, 3> {
     let [n_heads, n_rows, head_dim] = x.dims();
     let [rows, half] = rotary.cos.dims();
     assert_eq!(n_rows, rows, "one table row per token");
@@ -72,7 +73,7 @@ mod tests {
     fn the_kernel_matches_the_reference_on_any_strides() {
         // 16 dimensions turn; the others pass through
         let rope = RopeScaling::none().resolve(&ModelSpec::tiny(64)).unwrap();
-        let device = Default::default();
+        let device = burn::backend::flex::FlexDevice;
         for (n_heads, n_rows, head_dim, start) in [(1, 1, 16, 0), (4, 37, 16, 5), (3, 700, 24, 1), (2, 5, 40, 0)] {
             let table = rope.table(&PosMap::identity(), 0..n_rows, Prompt { n_tokens: n_rows }, n_rows, |_| 1.0);
             let rotary = Rotary::<Flex>::new(table, 16, &device);
@@ -82,7 +83,7 @@ mod tests {
             let cached = whole.swap_dims(0, 1).reshape([n_heads, n_rows + start, head_dim]);
             let cached = cached.slice([0..n_heads, start..start + n_rows, 0..head_dim]);
             for x in [interleaved.clone(), cached, interleaved.swap_dims(1, 2).clone().swap_dims(1, 2)] {
-                let (got, expected) = (Flex::rotate(&rotary, x.clone()), reference(&rotary, x));
+                let (got, expected) = (Flex::rotate(&rotary, x.clone()), reference(&rotary, &x));
                 got.into_data().assert_approx_eq::<f32>(&expected.into_data(), burn::tensor::Tolerance::absolute(1e-6));
             }
         }

@@ -15,6 +15,9 @@ use longlens_core::plan::{Reach, Span};
 use crate::rotary::Rotary;
 use crate::{Attended, Kernels};
 
+#[cfg(feature = "flex")]
+pub mod cpu;
+
 /// One layer's attention problem.
 #[derive(Debug, Clone)]
 pub struct SpanAttention<'a, B: Kernels> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Plan, PosMap, Prompt, Relation};
@@ -84,7 +85,7 @@ impl Problem {
         let d = self.spec.head_dim;
         let upload = |numbers: &[f32], heads: usize| {
             let shape = [heads, numbers.len() / heads / d, d];
-            Tensor::from_data(TensorData::new(numbers.to_vec(), shape), &Default::default())
+            Tensor::from_data(TensorData::new(numbers.to_vec(), shape), &FlexDevice)
         };
         let kv = self.spec.n_kv_heads;
         (upload(&self.query, self.spec.n_heads), upload(&self.key, kv), upload(&self.value, kv))
@@ -92,7 +93,7 @@ impl Problem {
 
     fn rotary(&self, map: &PosMap, tokens: Range<usize>) -> Rotary<B> {
         let table = self.rope.table(map, tokens, self.prompt(), self.n_tokens, |_| 1.0);
-        Rotary::new(table, self.spec.rotary_dim, &Default::default())
+        Rotary::new(table, self.spec.rotary_dim, &FlexDevice)
     }
 }
 
@@ -134,7 +135,7 @@ fn check_spans(problem: &Problem) {
     let scales: Vec<f32> = (problem.first..problem.n_tokens)
         .map(|i| (problem.plan.query_scale.at(i) / (problem.spec.head_dim as f64).sqrt()) as f32)
         .collect();
-    let scales = Tensor::<B, 3>::from_data(TensorData::new(scales.clone(), [1, scales.len(), 1]), &Default::default());
+    let scales = Tensor::<B, 3>::from_data(TensorData::new(scales.clone(), [1, scales.len(), 1]), &FlexDevice);
     let all = 0..problem.n_tokens;
     let rotary: Vec<_> = problem
         .plan
@@ -171,11 +172,12 @@ fn check_spans(problem: &Problem) {
             close(lse[at], expected_lse, "lse");
             out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, "out"));
             let mut row = vec![0.0; problem.n_tokens];
-            scores.iter().for_each(|(j, s)| row[*j] = (s - expected_lse).exp());
-            weights[at * problem.n_tokens..][..problem.n_tokens]
-                .iter()
-                .zip(&row)
-                .for_each(|(got, want)| close(*got, *want, "weight"));
+            for (j, s) in &scores {
+                row[*j] = (s - expected_lse).exp();
+            }
+            for (got, want) in weights[at * problem.n_tokens..][..problem.n_tokens].iter().zip(&row) {
+                close(*got, *want, "weight");
+            }
         }
     }
 }
@@ -203,7 +205,7 @@ fn check_chunks(problem: &Problem) {
                 table.sin.extend(one.sin);
             }
         }
-        Rotary::new(table, d, &Default::default())
+        Rotary::new(table, d, &FlexDevice)
     };
     let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
     let operation = ChunkAttention {

@@ -1,6 +1,7 @@
 //! A plan applied to one layer: cache, spans, chunk choice, recording.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
@@ -141,16 +142,20 @@ impl<B: Kernels> Attention<B> {
             .collect();
         let n_chunks = key.dims()[1].div_ceil(choice.chunk_len);
         let summaries = summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
-        let chosen = self.choose(layer, first, raw, summaries, &slots, choice, n_chunks);
+        let chosen = self.choose(layer, first, &raw, summaries, &slots, choice, n_chunks);
         self.recorder.spend("choose", started);
 
         let started = Instant::now();
         let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
         let offsets = self.positions.offsets.as_ref().expect("a plan with a choice has offsets");
         let problem_key = B::rotate(&offsets.rows(0, key.dims()[1]), key.clone());
-        let positions = std::cell::RefCell::new(&mut self.positions);
+        let positions = Mutex::new(&mut self.positions);
         let query_rotary = |rows: Range<usize>| {
-            positions.borrow_mut().slot_rows(&slots[rows.clone()], first + rows.start, choice.n_slots)
+            positions.lock().expect("no holder panics").slot_rows(
+                &slots[rows.clone()],
+                first + rows.start,
+                choice.n_slots,
+            )
         };
         let problem = ChunkAttention {
             query: scaled,
@@ -174,7 +179,7 @@ impl<B: Kernels> Attention<B> {
         &mut self,
         layer: usize,
         first: usize,
-        raw: Tensor<B, 3>,
+        raw: &Tensor<B, 3>,
         summaries: &Tensor<B, 3>,
         slots: &[Slots],
         choice: ChunkChoice,
@@ -202,18 +207,13 @@ impl<B: Kernels> Attention<B> {
                     out[picked.len()] = (slots[row].tail.start / choice.chunk_len).min(n_chunks - 1) as u32;
                 }
             });
-            for row in start..end {
+            for (row, slots) in slots.iter().enumerate().take(end).skip(start) {
                 if self.recorder.wants_choice(first + row) {
                     let picks = (0..n_heads).map(|head| {
                         let at = (head * seq + row) * choice.n_slots;
                         (&chosen[at..at + choice.n_slots], of(head, row))
                     });
-                    record_choice(
-                        self.recorder.choices(layer, n_heads, choice.n_slots),
-                        first + row,
-                        &slots[row],
-                        picks,
-                    );
+                    record_choice(self.recorder.choices(layer, n_heads, choice.n_slots), first + row, slots, picks);
                 }
             }
         }

@@ -34,7 +34,7 @@ impl<B: Backend> LayerCache<B> {
     }
 
     /// Tokens held.
-    pub fn len(&self) -> usize {
+    pub fn n_tokens(&self) -> usize {
         self.len
     }
 

@@ -1,7 +1,5 @@
 //! What can be wrong with a checkpoint, and what to do about it.
 
-use std::fmt;
-
 use longlens_core::setting::SettingError;
 
 /// Why a checkpoint could not be opened.
@@ -167,7 +165,7 @@ pub enum WeightProblem {
         dtype: String,
     },
     /// NaN, infinity, or a number too large for the backend's format.
-    #[error("`{name}` has {count} unusable numbers, the first at {index:?}: {value}")]
+    #[error("`{name}` holds {value} at {index:?}; unusable numbers in it: {count}")]
     NotFinite {
         /// The tensor.
         name: String,
@@ -236,6 +234,6 @@ impl WeightProblem {
 }
 
 /// One line per problem.
-fn lines(problems: &[WeightProblem]) -> impl fmt::Display {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>()
+fn lines(problems: &[WeightProblem]) -> String {
+    problems.iter().flat_map(|problem| ["\n  ".into(), problem.to_string()]).collect()
 }

@@ -161,9 +161,9 @@ impl<B: Kernels> Sequence<B> {
             hidden = decoder.layer(layer, hidden, &mut |new| Ok(attention.attend(layer, first, new, cache)))?;
         }
         self.n_tokens += tokens.len();
-        debug_assert!(self.caches.iter().all(|cache| cache.len() == self.n_tokens));
+        debug_assert!(self.caches.iter().all(|cache| cache.n_tokens() == self.n_tokens));
         let phase = if first < self.attention.prompt.n_tokens { "prefill" } else { "decode" };
-        let logits = self.read_out(decoder, hidden, tokens, want);
+        let logits = self.read_out(decoder, &hidden, tokens, want);
         self.attention.recorder.spend(phase, started);
         on_layer(n_layers, n_layers)?;
         logits
@@ -173,7 +173,7 @@ impl<B: Kernels> Sequence<B> {
     fn read_out<D: Decoder<B>>(
         &mut self,
         decoder: &D,
-        hidden: Tensor<B, 2>,
+        hidden: &Tensor<B, 2>,
         tokens: &[u32],
         want: Rows,
     ) -> Result<Vec<f32>, LensError> {

@@ -3,6 +3,8 @@
 //! Touvron et al., 2023, arXiv:2302.13971 and arXiv:2307.09288; grouped keys by Ainslie et al., 2023, arXiv:2305.13245.
 //! Fields carry the names of Hugging Face checkpoints, so a tensor's path is its name.
 
+#![allow(clippy::struct_field_names)] // the checkpoint's names, also in the code that the derives write
+
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::silu;

@@ -46,7 +46,8 @@ const FILE: &str = "tokenizer.json";
 
 impl TextCodec for HfTokenizer {
     fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
-        let encoding = self.inner.encode_fast(text, special).map_err(|error| LensError::Tokenizer(error.to_string()))?;
+        let encoding =
+            self.inner.encode_fast(text, special).map_err(|error| LensError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 

@@ -19,8 +19,8 @@ use burn_store::{ApplyError, ModuleSnapshot, TensorSnapshot, TensorSnapshotError
 use serde::Serialize;
 
 use crate::error::{OpenError, WeightProblem};
-pub use files::WeightFiles;
 use files::Stored;
+pub use files::WeightFiles;
 use numbers::Format;
 
 /// What was loaded.
@@ -32,7 +32,7 @@ pub struct LoadReport {
     pub n_parameters: usize,
     /// Bytes they take in the files.
     pub n_bytes: usize,
-    /// Number formats in the files, sorted.
+    /// Number formats in the files, sorted, such as `bf16`.
     pub dtypes: Vec<String>,
     /// Number format of the loaded module, such as `f32`.
     pub loaded_as: String,
@@ -59,7 +59,7 @@ pub fn load<B: Backend, M: Module<B>>(module: &mut M, files: &WeightFiles) -> Re
 
     let stored: Vec<&Stored> = tensors.iter().filter_map(|tensor| files.get(&tensor.name)).collect();
     let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string()).collect();
+    let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
     Ok(LoadReport {
         n_tensors: tensors.len(),
         n_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),

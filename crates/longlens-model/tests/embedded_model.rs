@@ -2,6 +2,7 @@
 //! (`fixtures/tiny-model/golden.json`; float16 weights, float32 arithmetic; about 1e-3 on logits).
 
 use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -11,7 +12,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-3;
 
 fn open() -> Box<dyn Lens> {
-    longlens_model::open::<Flex>(&Source::embedded(), Default::default(), "test").unwrap()
+    longlens_model::open::<Flex>(&Source::embedded(), FlexDevice, "test").unwrap()
 }
 
 fn golden() -> Value {

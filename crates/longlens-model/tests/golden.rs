@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Prompt, Relation};
@@ -107,7 +108,7 @@ impl Case {
     fn open(&self) -> Box<dyn Lens> {
         let model = folder().join("models").join(self.text("model"));
         let source = Source::resolve(model.to_str().unwrap()).unwrap();
-        longlens_model::open::<Flex>(&source, Default::default(), "test").unwrap()
+        longlens_model::open::<Flex>(&source, FlexDevice, "test").unwrap()
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -19,7 +20,7 @@ fn lens() -> MutexGuard<'static, Box<dyn Lens>> {
     let open = || {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/models/llama3-gqa");
         let source = Source::resolve(model.to_str().unwrap()).unwrap();
-        Mutex::new(longlens_model::open::<Flex>(&source, Default::default(), "test").unwrap())
+        Mutex::new(longlens_model::open::<Flex>(&source, FlexDevice, "test").unwrap())
     };
     LENS.get_or_init(open).lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -76,7 +77,8 @@ fn one_rule() -> impl Strategy<Value = String> {
         (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
         (1..9usize, 1..40usize, prop_oneof![Just("off"), Just("16")])
             .prop_map(|(g, w, scale)| format!("self_extend:group_size={g},neighbor_window={w},log_scale={scale}")),
-        (2..40usize, 1..40usize).prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
+        (2..40usize, 1..40usize)
+            .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
         (1..9usize, 4..7usize, 0..3usize).prop_map(|(w, n, more)| format!(
             "long_heads:chunk_len={w},attention_len={},begin_len={}",
             w * n,
@@ -96,7 +98,11 @@ fn any_method() -> impl Strategy<Value = String> {
 
 fn fixed_rope() -> impl Strategy<Value = &'static str> {
     prop_oneof![
-        Just("none"), Just("linear:factor=4"), Just("ntk:factor=4"), Just("yarn:factor=8"), Just("llama3:factor=8,original=32"),
+        Just("none"),
+        Just("linear:factor=4"),
+        Just("ntk:factor=4"),
+        Just("yarn:factor=8"),
+        Just("llama3:factor=8,original=32"),
     ]
 }
 

@@ -1,1 +1,71 @@
-fn main() {}
+//! longlens: a workbench for extending a language model's context without training.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+mod args;
+mod backend;
+mod commands;
+mod config;
+mod failure;
+mod needle;
+mod terminal;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            show(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let command = match cli.command {
+        Some(command) => command,
+        None => match Cli::parse_from(["longlens", "demo"]).command {
+            Some(demo) => demo,
+            None => unreachable!("demo is a command"),
+        },
+    };
+    match command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+        Command::Logits(args) => commands::logits::run(&args),
+        Command::Passkey(args) => commands::passkey::run(&args),
+        Command::Perplexity(args) => commands::perplexity::run(&args),
+        Command::Positions(args) => commands::positions::run(&args),
+        Command::Chunks(args) => commands::chunks::run(&args),
+        Command::Attention(args) => commands::attention::run(&args),
+        Command::Methods(args) => commands::methods::run(&args),
+        Command::Model(args) => commands::model::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "longlens", &mut script);
+            terminal::Terminal::new(false).say(String::from_utf8_lossy(&script).trim_end())
+        }
+    }
+}
+
+/// The failure on stderr, in colour where that is wanted.
+fn show(failure: &Failure) {
+    if failure.is_quiet() {
+        return;
+    }
+    let plain = std::env::var_os("NO_COLOR").is_some() || !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let theme = if plain { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::unicode() };
+    let mut text = String::new();
+    if GraphicalReportHandler::new_themed(theme).with_links(false).render_report(&mut text, failure).is_err() {
+        text = failure.to_string();
+    }
+    // nothing is left to tell anyone when stderr is gone
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}

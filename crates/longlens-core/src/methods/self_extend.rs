@@ -49,6 +49,7 @@ pub static METHOD: MethodInfo = MethodInfo {
     plan,
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let (g, w) = (setting.count("group_size", model), setting.count("neighbor_window", model));
     let window_in_groups = if setting.is("shift", "exact", model) { w as f64 / g as f64 } else { (w / g) as f64 };

@@ -24,6 +24,7 @@ pub static METHOD: MethodInfo = MethodInfo {
     plan,
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let (exact, window) = (PosMap::identity(), setting.count("window", model));
     Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("window", Reach::Nearer(window), exact, exact)]))

@@ -34,6 +34,7 @@ pub static METHOD: MethodInfo = MethodInfo {
     plan,
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let (n_sink, window) = (setting.count("n_sink", model), setting.count("window", model));
     let exact = PosMap::identity();

@@ -129,8 +129,12 @@ mod tests {
     #[test]
     fn the_most_specific_variable_wins() {
         let dir = |path: &str| Some(PathBuf::from(path));
-        let mut dirs =
-            CacheDirs { hf_hub_cache: dir("/a"), hf_home: dir("~/b"), xdg_cache_home: dir("/c"), home: dir("/home/me") };
+        let mut dirs = CacheDirs {
+            hf_hub_cache: dir("/a"),
+            hf_home: dir("~/b"),
+            xdg_cache_home: dir("/c"),
+            home: dir("/home/me"),
+        };
         assert_eq!(dirs.hub(), dir("/a"));
         dirs.hf_hub_cache = None;
         assert_eq!(dirs.hub(), dir("/home/me/b/hub"));

@@ -1,6 +1,7 @@
 //! Safetensors files on disk: one, or several with an index. Files are mapped, not read; only headers are looked at here.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Component, Path};
@@ -39,6 +40,9 @@ enum Part {
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
+/// Ends of file names that weights in other formats have.
+const FOREIGN: &[&str] = &["bin", "pth", "pt", "gguf"];
+
 impl WeightFiles {
     /// Maps `model.safetensors`, else the parts of `model.safetensors.index.json`, and reads their headers.
     pub fn open(source: &Source) -> Result<Self, OpenError> {
@@ -49,15 +53,11 @@ impl WeightFiles {
                 Err(problem) => Err(OpenError::Weights { file: shown, problems: vec![named(problem, SINGLE)] }),
             };
         }
-        match source.read(INDEX)? {
-            Some(index) => Self::open_parts(source, &index),
-            None => {
-                let foreign = |name: &String| {
-                    Path::new(name).extension().is_some_and(|end| ["bin", "pth", "pt", "gguf"].iter().any(|e| end == *e))
-                };
-                Err(source.missing(SINGLE, source.files().into_iter().filter(foreign).collect()))
-            }
+        if let Some(index) = source.read(INDEX)? {
+            return Self::open_parts(source, &index);
         }
+        let foreign = |name: &String| FOREIGN.iter().any(|end| Path::new(name).extension() == Some(OsStr::new(end)));
+        Err(source.missing(SINGLE, source.files().into_iter().filter(foreign).collect()))
     }
 
     fn open_parts(source: &Source, index: &[u8]) -> Result<Self, OpenError> {
@@ -83,7 +83,11 @@ impl WeightFiles {
                 }
             }
         }
-        if problems.is_empty() { Ok(Self { shown, tensors }) } else { Err(OpenError::Weights { file: shown, problems }) }
+        if problems.is_empty() {
+            Ok(Self { shown, tensors })
+        } else {
+            Err(OpenError::Weights { file: shown, problems })
+        }
     }
 
     /// How the file, or the index, is called in errors.

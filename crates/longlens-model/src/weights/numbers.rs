@@ -121,14 +121,19 @@ impl Table<'_> {
             let work = |(part, out)| {
                 move || {
                     let first = part * share;
-                    if transposed { self.turn(rows, first, out, limit, narrow) } else { self.copy(first, out, limit, narrow) }
+                    if transposed {
+                        self.turn(rows, first, out, limit, narrow)
+                    } else {
+                        self.copy(first, out, limit, narrow)
+                    }
                 }
             };
             let mut parts = out.chunks_mut((share * rows).max(1)).enumerate();
             let own = parts.next();
             let others: Vec<_> = parts.map(|part| scope.spawn(work(part))).collect();
             let own = own.and_then(|part| work(part)());
-            let joined = others.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let joined =
+                others.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             joined.fold(own, merge)
         });
         let shape: Vec<usize> = if transposed { vec![shape[1], shape[0]] } else { shape.into() };
@@ -162,7 +167,7 @@ impl Table<'_> {
         narrow: impl Fn(f32) -> T,
     ) -> Option<Unusable> {
         let size = self.format.size();
-        let mut numbers = [0.0; TILE_ROWS * STRIDE];
+        let mut numbers = vec![0.0; TILE_ROWS * STRIDE];
         let mut unusable = None;
         for first_row in (0..rows).step_by(TILE_ROWS) {
             let n_rows = TILE_ROWS.min(rows - first_row);
@@ -223,14 +228,21 @@ mod tests {
         // sizes around and between tiles and threads; small whole numbers are exact in every format
         for (rows, cols) in [(1, 1), (3, 5), (32, 256), (33, 257), (64, 300), (2048, 1030)] {
             let numbers: Vec<f32> = (0..rows * cols).map(|n| (n % 251) as f32 - 125.0).collect();
-            let turned: Vec<f32> = (0..cols).flat_map(|c| (0..rows).map(move |r| (r, c))).map(|(r, c)| numbers[r * cols + c]).collect();
+            let turned: Vec<f32> =
+                (0..cols).flat_map(|c| (0..rows).map(move |r| (r, c))).map(|(r, c)| numbers[r * cols + c]).collect();
             for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
                 let bytes = bytes_of(&numbers, dtype);
                 for target in [DType::F32, DType::F16, DType::BF16] {
-                    for (transposed, shape, expected) in [(false, [rows, cols], &numbers), (true, [cols, rows], &turned)] {
+                    for (transposed, shape, expected) in
+                        [(false, [rows, cols], &numbers), (true, [cols, rows], &turned)]
+                    {
                         let data = read(&bytes, dtype, &[rows, cols], transposed, target).unwrap();
                         assert_eq!((data.dtype, data.shape.to_vec()), (target, shape.to_vec()));
-                        assert_eq!(&data.convert::<f32>().to_vec::<f32>().unwrap(), expected, "{rows} x {cols} {dtype}");
+                        assert_eq!(
+                            &data.convert::<f32>().to_vec::<f32>().unwrap(),
+                            expected,
+                            "{rows} x {cols} {dtype}"
+                        );
                     }
                 }
             }
@@ -246,7 +258,8 @@ mod tests {
                 for at in [7 * cols + 900, 1099 * cols + 3] {
                     numbers[at] = bad;
                 }
-                let found = read(&bytes_of(&numbers, Dtype::F32), Dtype::F32, &[rows, cols], transposed, target).unwrap_err();
+                let found =
+                    read(&bytes_of(&numbers, Dtype::F32), Dtype::F32, &[rows, cols], transposed, target).unwrap_err();
                 assert_eq!((found.first, found.count), (7 * cols + 900, 2));
                 assert_eq!(found.value.to_bits(), bad.to_bits());
             }
@@ -256,6 +269,9 @@ mod tests {
     #[test]
     fn empty_tensors_and_single_numbers_are_fine() {
         assert_eq!(read(&[], Dtype::F32, &[0, 4], true, DType::F32).unwrap().shape.to_vec(), [4, 0]);
-        assert_eq!(read(&bytes_of(&[2.0], Dtype::BF16), Dtype::BF16, &[1], false, DType::F32).unwrap().num_elements(), 1);
+        assert_eq!(
+            read(&bytes_of(&[2.0], Dtype::BF16), Dtype::BF16, &[1], false, DType::F32).unwrap().num_elements(),
+            1
+        );
     }
 }

@@ -1,0 +1,348 @@
+//! Passkey retrieval: a number hidden in filler, asked for at the end, over a grid of lengths and depths.
+//!
+//! Scored twice: on tokens, as the authors' scripts do, and on text, for tokenizers that spell a number in several
+//! ways.
+
+use longlens_core::lens::{Control, Lens, TextCodec};
+use longlens_core::trace::RunRecord;
+use serde::{Deserialize, Serialize};
+
+pub use self::fixtures::{Fixture, read_fixtures, run_fixtures};
+pub use self::prompt::{Needle, PasskeyPrompt, Place, prompt};
+pub use self::templates::Template;
+use crate::error::{EvalError, expect};
+use crate::generate::{Stop, StopReason, generate};
+use crate::progress::Part;
+use crate::sampling::Sampling;
+use crate::setup::{PromptSize, SetupFor};
+use crate::stats::wilson95;
+
+mod filler;
+mod fixtures;
+mod prompt;
+mod templates;
+mod words;
+
+/// Which prompts to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// Wording.
+    pub template: Template,
+    /// Target lengths in tokens.
+    pub lengths: Vec<usize>,
+    /// Shares of the filler before the needle, 0 to 1.
+    pub depths: Vec<f64>,
+    /// Prompts per length and depth.
+    pub trials: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+}
+
+/// What a grid or a file of prompts gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PasskeyReport {
+    /// How it was measured.
+    pub protocol: String,
+    /// What was run; of the first prompt, as each cell may have its own method parameters.
+    pub run: RunRecord,
+    /// The cells that were run, by length, then depth.
+    pub cells: Vec<Cell>,
+    /// Whether every cell was run; false after a cancellation.
+    pub complete: bool,
+}
+
+/// All prompts of one length and depth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Target length in tokens.
+    pub length: usize,
+    /// Share of the filler before the needle.
+    pub depth: f64,
+    /// Prompts run; fewer than asked for after a cancellation.
+    pub n_trials: usize,
+    /// Prompts whose answer has exactly the expected tokens.
+    pub hits_tokens: usize,
+    /// Prompts whose answer reads as the key.
+    pub hits_text: usize,
+    /// 95 % interval of the share of `hits_tokens`.
+    pub wilson95: (f64, f64),
+    /// Mean of the real prompt lengths.
+    pub mean_prompt_tokens: f64,
+    /// What was run; of the first prompt.
+    pub run: RunRecord,
+    /// Every prompt's outcome.
+    pub trials: Vec<Trial>,
+}
+
+/// One prompt's outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was to be found.
+    pub key: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// First token of the needle, where it was found.
+    pub needle_start: Option<usize>,
+    /// One past the needle's last token, where it was found.
+    pub needle_end: Option<usize>,
+    /// What the model answered.
+    pub output_text: String,
+    /// Whether its tokens are exactly the expected ones.
+    pub ok_tokens: bool,
+    /// Whether its text reads as the key.
+    pub ok_text: bool,
+    /// Seconds of prefill and answer.
+    pub seconds: f64,
+}
+
+/// Runs every prompt of `grid`: prefill, then greedily as many tokens as the answer has, past an end token too.
+///
+/// Prompts depend on the grid alone, so every method gets the same ones. Progress counts target tokens over the whole
+/// grid; after a cancellation the cells so far are returned, the last one perhaps with fewer trials.
+pub fn run(
+    lens: &mut dyn Lens,
+    setup_for: &mut SetupFor,
+    grid: &Grid,
+    control: &mut dyn Control,
+    on_cell: &mut dyn FnMut(&Cell),
+) -> Result<PasskeyReport, EvalError> {
+    let Grid { template, lengths, depths, trials, seed } = grid;
+    expect(*trials > 0, "trials", trials, "a whole number of at least 1")?;
+    for (what, is_empty) in [("lengths", lengths.is_empty()), ("depths", depths.is_empty())] {
+        if is_empty {
+            return Err(EvalError::Nothing { what });
+        }
+    }
+    let n_tokens = lengths.iter().sum::<usize>() * depths.len() * trials;
+    let mut series = Series::new(lens, setup_for, control, on_cell, n_tokens);
+    'cells: for &length in lengths {
+        for &depth in depths {
+            let place = Place { length, depth, trial: 0, seed: *seed };
+            let make = |codec: &dyn TextCodec, trial| prompt(codec, *template, &Place { trial, ..place });
+            if !series.cell((length, depth), *trials, &make)? {
+                break 'cells;
+            }
+        }
+    }
+    Ok(series.report(format!("passkey grid: template {template}, {trials} prompts per cell, seed {seed}; {SCORING}")))
+}
+
+/// How answers are had and scored.
+const SCORING: &str = "greedy, as many tokens as the answer has, hits on exact tokens";
+
+/// Cells one after the other, with one progress for all.
+struct Series<'a> {
+    lens: &'a mut dyn Lens,
+    setup_for: &'a mut SetupFor<'a>,
+    control: &'a mut dyn Control,
+    on_cell: &'a mut dyn FnMut(&Cell),
+    /// Target tokens so far, and in all.
+    progress: (usize, usize),
+    cells: Vec<Cell>,
+    complete: bool,
+}
+
+impl<'a> Series<'a> {
+    fn new(
+        lens: &'a mut dyn Lens,
+        setup_for: &'a mut SetupFor<'a>,
+        control: &'a mut dyn Control,
+        on_cell: &'a mut dyn FnMut(&Cell),
+        n_tokens: usize,
+    ) -> Self {
+        Self { lens, setup_for, control, on_cell, progress: (0, n_tokens), cells: Vec::new(), complete: true }
+    }
+
+    /// Runs the prompts of one length and depth; false once cancelled.
+    fn cell(
+        &mut self,
+        (length, depth): (usize, f64),
+        n_trials: usize,
+        make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
+    ) -> Result<bool, EvalError> {
+        let (mut trials, mut run) = (Vec::new(), None);
+        for trial in 0..n_trials {
+            let prompt = make(self.lens.text()?, trial)?;
+            let Some((trial, record)) = self.ask(&prompt)? else {
+                self.complete = false;
+                break;
+            };
+            trials.push(trial);
+            run.get_or_insert(record);
+            self.progress.0 += prompt.length;
+        }
+        if let Some(run) = run {
+            self.cells.push(Cell::new(length, depth, run, trials));
+            if let Some(cell) = self.cells.last().filter(|_| self.complete) {
+                (self.on_cell)(cell);
+            }
+        }
+        Ok(self.complete)
+    }
+
+    /// One prompt's outcome; `None` when cancelled.
+    fn ask(&mut self, prompt: &PasskeyPrompt) -> Result<Option<(Trial, RunRecord)>, EvalError> {
+        let size = PromptSize { target: prompt.length, n_tokens: prompt.tokens.len() };
+        let setup = (self.setup_for)(size)?;
+        let stop = Stop { max_tokens: prompt.answer.len(), strings: Vec::new(), eos: false };
+        let (before, total) = self.progress;
+        let mut control = Part { control: &mut *self.control, before, size: prompt.length, total };
+        let greedy = Sampling::default();
+        let said = generate(self.lens, &setup, &prompt.tokens, &greedy, &stop, &mut control, &mut |_| {})?;
+        if said.stop == StopReason::Cancelled {
+            return Ok(None);
+        }
+        let trial = Trial {
+            key: prompt.key.clone(),
+            prompt_tokens: prompt.tokens.len(),
+            needle_start: prompt.needle.as_ref().map(|needle| needle.start),
+            needle_end: prompt.needle.as_ref().map(|needle| needle.end),
+            ok_tokens: said.tokens == prompt.answer,
+            ok_text: reads_as(&said.text, &prompt.key),
+            output_text: said.text,
+            seconds: said.seconds,
+        };
+        Ok(Some((trial, said.run)))
+    }
+
+    fn report(self, protocol: String) -> PasskeyReport {
+        let run = self.cells.first().map(|cell| cell.run.clone()).unwrap_or_default();
+        PasskeyReport { protocol, run, cells: self.cells, complete: self.complete }
+    }
+}
+
+/// Whether `text` begins with `key`, and with no longer number.
+fn reads_as(text: &str, key: &str) -> bool {
+    let rest = text.trim_start().strip_prefix(key);
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+}
+
+impl Cell {
+    fn new(length: usize, depth: f64, run: RunRecord, trials: Vec<Trial>) -> Self {
+        let n_trials = trials.len();
+        let hits_tokens = trials.iter().filter(|trial| trial.ok_tokens).count();
+        let prompt_tokens: usize = trials.iter().map(|trial| trial.prompt_tokens).sum();
+        Self {
+            length,
+            depth,
+            n_trials,
+            hits_tokens,
+            hits_text: trials.iter().filter(|trial| trial.ok_text).count(),
+            wilson95: wilson95(hits_tokens, n_trials),
+            mean_prompt_tokens: prompt_tokens as f64 / n_trials as f64,
+            run,
+            trials,
+        }
+    }
+
+    /// Share of prompts whose answer has exactly the expected tokens.
+    pub fn accuracy(&self) -> f64 {
+        self.hits_tokens as f64 / self.n_trials as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::lens::CancelToken;
+    use longlens_core::methods::Method;
+    use longlens_core::rope::RopeScaling;
+    use longlens_core::scripted::{ScriptedLens, induction};
+
+    use super::*;
+    use crate::setup::fixed;
+
+    /// Remembers the last `n_tokens` only.
+    fn forgetful(n_tokens: usize) -> ScriptedLens {
+        ScriptedLens::new(move |seen, logits| induction(&seen[seen.len().saturating_sub(n_tokens)..], logits))
+    }
+
+    fn grid(template: Template) -> Grid {
+        Grid { template, lengths: vec![450, 900], depths: vec![0.0, 1.0], trials: 3, seed: 5 }
+    }
+
+    fn run_on(
+        mut lens: ScriptedLens,
+        grid: &Grid,
+        control: &mut dyn Control,
+        on_cell: &mut dyn FnMut(&Cell),
+    ) -> PasskeyReport {
+        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
+        run(&mut lens, &mut setup_for, grid, control, on_cell).unwrap()
+    }
+
+    #[test]
+    fn a_model_that_remembers_finds_every_key() {
+        for template in Template::ALL {
+            let mut lengths = Vec::new();
+            let report =
+                run_on(ScriptedLens::new(induction), &grid(template), &mut (), &mut |c| lengths.push(c.length));
+            assert_eq!(lengths, [450, 450, 900, 900]);
+            assert!(report.complete && report.run.method == "full");
+            for cell in &report.cells {
+                assert_eq!((cell.n_trials, cell.hits_tokens, cell.hits_text), (3, 3, 3), "{template}: {cell:?}");
+                assert!(cell.wilson95.0 > 0.4 && cell.accuracy() > 0.99);
+            }
+            insta::allow_duplicates! {
+                let protocol = report.protocol.replace(template.name(), "T");
+                insta::assert_snapshot!(protocol, @"passkey grid: template T, 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens");
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_that_forgets_finds_near_keys_only() {
+        let report = run_on(forgetful(200), &grid(Template::Longlens), &mut (), &mut |_| {});
+        let found: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.depth, cell.hits_tokens)).collect();
+        assert_eq!(found, [(450, 0.0, 0), (450, 1.0, 3), (900, 0.0, 0), (900, 1.0, 3)]);
+    }
+
+    #[test]
+    fn prompts_do_not_depend_on_the_rest_of_the_grid() {
+        let whole = grid(Template::Longlens);
+        let part = Grid { lengths: vec![900], depths: vec![1.0], trials: 1, ..whole.clone() };
+        let keys = |grid| run_on(forgetful(200), grid, &mut (), &mut |_| {}).cells.pop().unwrap().trials[0].key.clone();
+        assert_eq!(keys(&whole), keys(&part));
+    }
+
+    #[test]
+    fn cancelling_keeps_finished_cells() {
+        let token = CancelToken::default();
+        let mut control = token.clone();
+        let grid = grid(Template::LongLm);
+        let report = run_on(forgetful(50), &grid, &mut control, &mut |cell| {
+            if (cell.length, cell.depth) == (450, 1.0) {
+                token.cancel();
+            }
+        });
+        assert_eq!((report.cells.len(), report.complete), (2, false));
+    }
+
+    #[test]
+    fn progress_counts_the_whole_grid() {
+        struct Seen(Vec<(usize, usize)>);
+        impl Control for Seen {
+            fn progress(&mut self, done: usize, total: usize) {
+                self.0.push((done, total));
+            }
+        }
+        let mut seen = Seen(Vec::new());
+        run_on(forgetful(50), &grid(Template::LongHeads), &mut seen, &mut |_| {});
+        assert!(seen.0.is_sorted() && seen.0.last() == Some(&(8100, 8100)));
+    }
+
+    #[test]
+    fn an_answer_is_not_the_start_of_a_longer_number() {
+        assert!(reads_as(" 123.", "123") && reads_as("123", "123"));
+        assert!(!reads_as(" 1234", "123") && !reads_as("the 123", "123"));
+    }
+
+    #[test]
+    fn empty_grids_are_refused() {
+        let mut lens = forgetful(9);
+        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
+        let grid = Grid { depths: Vec::new(), ..grid(Template::LongLm) };
+        let error = run(&mut lens, &mut setup_for, &grid, &mut (), &mut |_| {}).unwrap_err();
+        insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"there are no depths | give at least one of the depths");
+    }
+}

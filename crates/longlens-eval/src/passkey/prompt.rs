@@ -1,0 +1,255 @@
+//! One passkey prompt as tokens: as long as asked for, its needle located, its answer known.
+
+use std::ops::Range;
+
+use longlens_core::lens::{LensError, TextCodec};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::templates::{Filling, Frame, Piece, Sketch, Template};
+use crate::error::{EvalError, expect};
+
+/// Which prompt of a template. The same place gives the same prompt, whatever the method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Target length in tokens, question and answer included.
+    pub length: usize,
+    /// Share of the filler that comes before the needle, 0 to 1.
+    pub depth: f64,
+    /// Number of the prompt among those of the same length and depth.
+    pub trial: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+}
+
+/// A passkey prompt, ready to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PasskeyPrompt {
+    /// Target length in tokens.
+    pub length: usize,
+    /// The prompt.
+    pub text: String,
+    /// Its tokens, with the model's own first token.
+    pub tokens: Vec<u32>,
+    /// What to find.
+    pub key: String,
+    /// Tokens of the right continuation.
+    pub answer: Vec<u32>,
+    /// Where the key is told; `None` when a foreign prompt does not tell it in the usual words.
+    pub needle: Option<Needle>,
+}
+
+/// Where a prompt tells its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needle {
+    /// The sentences.
+    pub text: String,
+    /// Their first token.
+    pub start: usize,
+    /// One past their last token.
+    pub end: usize,
+}
+
+/// Makes the prompt of a template at a place.
+///
+/// `longlens` and `long_lm` prompts are as long as whole sentences allow, never longer than asked for; the others are
+/// cut by characters and have as many tokens as the tokenizer makes of them.
+pub fn prompt(codec: &dyn TextCodec, template: Template, place: &Place) -> Result<PasskeyPrompt, EvalError> {
+    expect((0.0..=1.0).contains(&place.depth), "depth", place.depth, "between 0 and 1")?;
+    let (frame, filling) = template.draw(place.length, place.random());
+    let sketch = match filling {
+        Filling::Characters(n_chars) => frame.characters(n_chars, place.depth),
+        Filling::Pieces(source) => fit(codec, template, &frame, source, place)?,
+    };
+    PasskeyPrompt::new(codec, sketch.text, sketch.key, Some(sketch.needle), place.length)
+}
+
+impl Place {
+    fn random(&self) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        let parts = [self.seed, self.length as u64, self.depth.to_bits(), self.trial as u64];
+        for (bytes, part) in seed.chunks_exact_mut(8).zip(parts) {
+            bytes.copy_from_slice(&part.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(seed)
+    }
+}
+
+impl PasskeyPrompt {
+    /// Tokenizes a prompt whose key is told in the bytes `needle`.
+    pub fn new(
+        codec: &dyn TextCodec,
+        text: String,
+        key: String,
+        needle: Option<Range<usize>>,
+        length: usize,
+    ) -> Result<Self, EvalError> {
+        let tokens = codec.encode(&text, true)?;
+        let answer = answer(codec, &text, &key, &tokens)?;
+        let locate = |bytes: Range<usize>| -> Result<Needle, LensError> {
+            // the blank before belongs to the first token of many tokenizers, and to the needle with it
+            let start = token_at(codec, &tokens, bytes.start + 1)?;
+            let end = token_at(codec, &tokens, bytes.end)? + 1;
+            Ok(Needle { text: text[bytes].to_owned(), start, end })
+        };
+        let needle = needle.map(locate).transpose()?;
+        Ok(Self { length, text, tokens, key, answer, needle })
+    }
+}
+
+/// The whole text: prompt and right continuation.
+fn whole(text: &str, key: &str) -> String {
+    let blank = if text.ends_with(char::is_whitespace) { "" } else { " " };
+    format!("{text}{blank}{key}")
+}
+
+/// The tokens that follow `tokens` when the text goes on with the key.
+///
+/// A tokenizer that would merge the prompt's last token with the key has no such continuation; then the key is
+/// tokenized on its own, as the authors' scripts do.
+fn answer(codec: &dyn TextCodec, text: &str, key: &str, tokens: &[u32]) -> Result<Vec<u32>, LensError> {
+    let whole = whole(text, key);
+    match codec.encode(&whole, true)?.strip_prefix(tokens) {
+        Some(rest) if !rest.is_empty() => Ok(rest.to_vec()),
+        _ => codec.encode(&whole[text.len()..], false),
+    }
+}
+
+/// The token that holds the last of the first `n_bytes` of the text.
+fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usize, LensError> {
+    // text never shrinks as tokens are added
+    let (mut low, mut high) = (0, tokens.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if codec.decode(&tokens[..middle])?.len() < n_bytes {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low.saturating_sub(1))
+}
+
+/// The sketch with the most pieces of `source` that stays within the length.
+fn fit(
+    codec: &dyn TextCodec,
+    template: Template,
+    frame: &Frame,
+    mut source: Box<dyn Iterator<Item = Piece>>,
+    place: &Place,
+) -> Result<Sketch, EvalError> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut measure = |n_pieces: usize| -> Result<usize, EvalError> {
+        pieces.extend(source.by_ref().take(n_pieces.saturating_sub(pieces.len())));
+        let sketch = frame.pieces(&pieces[..n_pieces], place.depth);
+        Ok(codec.encode(&whole(&sketch.text, &sketch.key), true)?.len())
+    };
+    let shortest = measure(0)?;
+    if shortest > place.length {
+        return Err(EvalError::TooShort { template: template.name(), length: place.length, shortest });
+    }
+    // a guess from a few pieces, then outward from it until one count fits and a larger one does not
+    let per_piece = (measure(8)? - shortest).div_ceil(8).max(1);
+    let guess = (place.length - shortest) / per_piece;
+    let mut fits = |n_pieces: usize| Ok::<_, EvalError>(measure(n_pieces)? <= place.length);
+    let (mut fitting, mut beyond, mut step) = (0, guess.max(1), 1);
+    while fits(beyond)? {
+        (fitting, beyond, step) = (beyond, beyond + step, 2 * step);
+    }
+    step = 1;
+    while beyond - fitting > 1 {
+        let middle = beyond.saturating_sub(step).max(fitting.midpoint(beyond));
+        if fits(middle)? {
+            fitting = middle;
+        } else {
+            (beyond, step) = (middle, 2 * step);
+        }
+    }
+    Ok(frame.pieces(&pieces[..fitting], place.depth))
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::scripted::ByteCodec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(template: Template, length: usize, depth: f64, seed: u64) -> PasskeyPrompt {
+        prompt(&ByteCodec, template, &Place { length, depth, trial: 0, seed }).unwrap()
+    }
+
+    #[test]
+    fn every_template_reads_as_it_should() {
+        insta::assert_snapshot!(at(Template::Longlens, 420, 0.5, 2).text, @"A pass key is hidden in this long text. Find it and keep it in mind. Grass grows tall along the old stone wall. Snow lies on the roof and smoke goes up. The tide is low and the sand is wet. The pass key is 28226. Remember it. 28226 is the pass key. The shop is shut and the street is still. Grass grows tall along the old stone wall. Snow lies on the roof and smoke goes up. What is the pass key? The pass key is");
+        insta::assert_snapshot!(at(Template::LongHeads, 60, 0.5, 1).text, @"
+        There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. I will quiz you about the important information there.
+        The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. The grass is green. Th
+        The pass key is 9394. Remember it. 9394 is the pass key.
+        The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. The grass is green. The
+        What is the pass key? The pass key is
+        ");
+        insta::assert_snapshot!(at(Template::ChunkLlama, 60, 0.1, 1).text, @"
+        There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. I will quiz you about the important information there.
+        The grass is green. Th
+        The pass key is 19397. Remember it. 19397 is the pass key.
+        The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. The grass is green. The
+        What is the pass key? The pass key is
+        ");
+        insta::assert_snapshot!(at(Template::LongLm, 520, 1.0, 1).text.replace(' ', "·"), @"
+        There·is·an·important·info·hidden·inside·a·lot·of·irrelevant·text.·Find·it·and·memorize·it.·I·will·quiz·you·about·the·important·information·there.
+        The·grass·is·green.·The·sky·is·blue.·The·sun·is·yellow.·Here·we·go.·There·and·back·again.
+        The·grass·is·green.·The·sky·is·blue.·The·sun·is·yellow.·Here·we·go.·There·and·back·again.
+        The·grass·is·green.·The·sky·is·blue.·The·sun·is·yellow.·Here·we·go.·There·and·back·again.
+        The·pass·key·is·29334.·Remember·it.·29334·is·the·pass·key.
+        What·is·the·pass·key?·The·pass·key·is·
+        ");
+    }
+
+    #[test]
+    fn the_filler_is_cut_by_characters() {
+        let without = at(Template::LongHeads, 0, 0.0, 1).text.len();
+        for template in [Template::LongHeads, Template::ChunkLlama] {
+            let prompt = at(template, 1000, 0.3, 1);
+            assert_eq!(prompt.text.len() - without, 3750 + prompt.key.len() * 2 - 2 * 5);
+            assert_eq!(prompt.tokens.len(), prompt.text.len() + 1, "bytes are tokens here, and one begins the text");
+        }
+    }
+
+    #[test]
+    fn a_prompt_too_short_for_its_frame_is_refused() {
+        let place = Place { length: 64, depth: 0.5, trial: 0, seed: 0 };
+        let error = prompt(&ByteCodec, Template::Longlens, &place).unwrap_err();
+        insta::assert_snapshot!(error, @"a `longlens` prompt cannot be 64 tokens long: without filler it already has 172");
+        insta::assert_snapshot!(error.help().unwrap(), @"ask for at least 172 tokens");
+        assert!(prompt(&ByteCodec, Template::Longlens, &Place { depth: 1.5, ..place }).is_err());
+        let error = "long_lens".parse::<Template>().unwrap_err();
+        insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"unknown passkey template `long_lens` | one of: longlens, long_heads, chunk_llama, long_lm");
+    }
+
+    proptest! {
+        #[test]
+        fn whole_sentences_come_as_near_as_they_can(
+            length in 250..3000usize, depth in 0.0..=1.0f64, seed: u64, is_long_lm: bool,
+        ) {
+            let template = if is_long_lm { Template::LongLm } else { Template::Longlens };
+            let length = length + 100 * usize::from(is_long_lm);
+            let prompt = at(template, length, depth, seed);
+            let n_tokens = prompt.tokens.len() + prompt.answer.len();
+            // the longest sentence of any filler is shorter than the repeated line
+            prop_assert!(n_tokens <= length && length - n_tokens < 90, "{} of {}", n_tokens, length);
+        }
+
+        #[test]
+        fn the_needle_is_where_it_says(depth in 0.0..=1.0f64, seed: u64, which in 0..4usize) {
+            let prompt = at(Template::ALL[which], 600, depth, seed);
+            let needle = prompt.needle.unwrap();
+            prop_assert_eq!(ByteCodec.decode(&prompt.tokens[needle.start..needle.end]).unwrap(), needle.text.clone());
+            prop_assert!(needle.text.contains(&prompt.key));
+            let answer = ByteCodec.decode(&prompt.answer).unwrap();
+            prop_assert_eq!(answer.trim(), prompt.key.as_str());
+            prop_assert_eq!(answer.starts_with(' '), Template::ALL[which] != Template::LongLm);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The command line. Help texts of methods and scalings come from the catalog in `longlens-core`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use serde::Deserialize;
+
+/// A workbench for extending a language model's context without training.
+#[derive(Debug, Parser)]
+#[command(name = "longlens", version, max_term_width = 120, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compare the methods on the embedded model at growing lengths (what `longlens` alone does)
+    Demo(Demo),
+    /// Continue a prompt, greedily or sampled
+    Generate(Generate),
+    /// Write the logits of every position, prefill and decode
+    Logits(Logits),
+    /// Retrieve a pass key from any length and depth
+    Passkey(Passkey),
+    /// Measure perplexity against length
+    Perplexity(Perplexity),
+    /// Draw and describe the relative positions of a method
+    Positions(Positions),
+    /// Draw which chunks every head attends to
+    Chunks(Chunks),
+    /// Draw the attention map of one head
+    Attention(Attention),
+    /// List methods and RoPE scalings with their parameters
+    Methods(Methods),
+    /// Describe a model: config, parameters, memory at a length
+    Model(Model),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Flags of every command that opens a model.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// `embedded`, a checkpoint folder, or `org/name[@revision]` in the Hugging Face cache
+    #[arg(long, value_name = "MODEL", global = true)]
+    pub model: Option<String>,
+    /// Attention method, as `self_extend:group_size=4,neighbor_window=64` (see `longlens methods`)
+    #[arg(long, value_name = "TEXT")]
+    pub method: Option<String>,
+    /// RoPE scaling, as `yarn:factor=8`; without it the checkpoint's own
+    #[arg(long, value_name = "TEXT")]
+    pub rope: Option<String>,
+    /// Settings from a TOML file; flags override it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Prompt tokens processed at once
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub prefill_chunk: Option<usize>,
+    /// Print JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Write pictures and data here
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// burn-flex on the processor
+    #[default]
+    Cpu,
+    /// wgpu (Vulkan, Metal, DX12); needs a build with `--features wgpu`
+    Wgpu,
+    /// CUDA; needs a build with `--features cuda`
+    Cuda,
+}
+
+/// Where the prompt comes from.
+#[derive(Debug, Clone, Default, Args)]
+#[group(multiple = false)]
+pub struct PromptArgs {
+    /// The prompt itself
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file, `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1)
+    #[arg(long, value_name = "TOKENS[:DEPTH]")]
+    pub needle: Option<String>,
+}
+
+/// Compare the methods on the embedded model.
+#[derive(Debug, Args)]
+pub struct Demo {
+    #[command(flatten)]
+    pub common: Common,
+    /// Longest prompt, in multiples of the trained context (a power of two)
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub up_to: usize,
+    /// Pass key prompts per cell
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub trials: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Tokens to generate at most
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// 0 is greedy
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
+    /// Keep the k likeliest tokens; 0 keeps all
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Keep the likeliest tokens that make up this share
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Keep tokens at least this likely relative to the likeliest
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Above 1 makes tokens seen before less likely
+    #[arg(long, value_name = "R")]
+    pub repetition_penalty: Option<f32>,
+    /// Stop before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Logits {
+    #[command(flatten)]
+    pub common: Common,
+    /// JSON file with an array of token ids, or an object with `tokens`
+    #[arg(long, value_name = "FILE")]
+    pub tokens: PathBuf,
+    /// Tokens of the prompt; later ones are fed one by one (default: all)
+    #[arg(long, value_name = "N")]
+    pub prefill: Option<usize>,
+    /// Safetensors file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Also write `attn_out.<layer>` of the first and last layer, `chunk_queries` and `chunks.<layer>`
+    #[arg(long)]
+    pub trace: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Passkey {
+    #[command(flatten)]
+    pub common: Common,
+    /// Prompt template: `longlens`, `long_heads`, `chunk_llama` or `long_lm`
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// Prompt lengths in tokens, as `256,512,1k`
+    #[arg(long, value_name = "LIST")]
+    pub lengths: Option<String>,
+    /// Depths of the key from 0 (start) to 1 (end), as `0,0.5,1`
+    #[arg(long, value_name = "LIST")]
+    pub depths: Option<String>,
+    /// Prompts per length and depth
+    #[arg(long, value_name = "N")]
+    pub trials: Option<usize>,
+    /// Prompts from a JSONL file with length, depth, prompt and answer instead of a template
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["template", "depths"])]
+    pub prompts: Option<PathBuf>,
+    /// Red-yellow-green instead of the colour-blind-safe colours
+    #[arg(long)]
+    pub red_green: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Perplexity {
+    #[command(flatten)]
+    pub common: Common,
+    /// Text file; blank lines separate documents (default: the embedded model's held-out stories)
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// File of little-endian uint16 token ids instead of text
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub tokens: Option<PathBuf>,
+    /// Lengths in tokens, as `256,512,1k`
+    #[arg(long, value_name = "LIST")]
+    pub lengths: Option<String>,
+    /// Documents at most
+    #[arg(long, value_name = "N")]
+    pub documents: Option<usize>,
+    /// Sliding windows of each length instead of one prefill per document
+    #[arg(long)]
+    pub sliding: bool,
+    /// Tokens between windows, with --sliding
+    #[arg(long, value_name = "TOKENS", requires = "sliding")]
+    pub stride: Option<usize>,
+    /// Methods to compare, separated by `;` (overrides --method)
+    #[arg(long, value_name = "A;B")]
+    pub methods: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Positions {
+    #[command(flatten)]
+    pub common: Common,
+    /// Tokens of the prompt (default: twice the trained context)
+    #[arg(long, value_name = "TOKENS")]
+    pub tokens: Option<String>,
+    /// Only the relative position of this pair, as `QUERY,KEY`
+    #[arg(long, value_name = "QUERY,KEY")]
+    pub pair: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Chunks {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Query token (default: the last of the prompt)
+    #[arg(long, value_name = "TOKEN")]
+    pub query: Option<usize>,
+    /// One layer only
+    #[arg(long, value_name = "LAYER")]
+    pub layer: Option<usize>,
+    /// Attention mass per chunk instead of the choice; the default for methods that choose nothing
+    #[arg(long)]
+    pub mass: bool,
+    /// Tokens of a chunk, with --mass (default: the method's, else 1/16 of the trained context)
+    #[arg(long, value_name = "TOKENS")]
+    pub chunk_len: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Attention {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Layer
+    #[arg(long, value_name = "LAYER", default_value_t = 0)]
+    pub layer: usize,
+    /// Query head
+    #[arg(long, value_name = "HEAD", default_value_t = 0)]
+    pub head: usize,
+    /// Cells of a side at most; longer prompts are pooled
+    #[arg(long, value_name = "CELLS", default_value_t = 256)]
+    pub side: usize,
+    /// Linear colours instead of logarithmic ones
+    #[arg(long)]
+    pub linear: bool,
+    /// The largest weight of a cell instead of the mean
+    #[arg(long)]
+    pub max: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Methods {
+    /// One method or scaling
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Model {
+    #[command(flatten)]
+    pub common: Common,
+    /// Memory at this many tokens
+    #[arg(long, value_name = "TOKENS")]
+    pub tokens: Option<String>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("it is not a whole number".into()),
+    }
+}

@@ -1,0 +1,45 @@
+//! One file per command, and what several of them need.
+
+use std::path::Path;
+
+use longlens_core::lens::ModelInfo;
+use longlens_core::plan::Plan;
+use longlens_plot::Figure;
+
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+pub mod attention;
+pub mod chunks;
+pub mod demo;
+pub mod generate;
+pub mod logits;
+pub mod methods;
+pub mod model;
+pub mod passkey;
+pub mod perplexity;
+pub mod positions;
+
+/// Says what a user should know before running this plan.
+pub fn warn(
+    terminal: &Terminal,
+    config: &RunConfig,
+    model: &ModelInfo,
+    plan: &Plan,
+    n_tokens: usize,
+) -> Result<(), Failure> {
+    let Some(trained) = config.rope(model).resolve(&model.spec)?.reach() else { return Ok(()) };
+    plan.warnings(n_tokens, trained).iter().try_for_each(|warning| terminal.note(format_args!("warning: {warning}")))
+}
+
+/// Draws a figure into a file, `.png` or `.svg`.
+pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(), Failure> {
+    longlens_plot::save(figure, path)?;
+    terminal.note(format_args!("wrote {}", path.display()))
+}
+
+/// The user stopped the command; what is finished was kept.
+pub fn interrupted() -> Failure {
+    Failure::failed("interrupted", None)
+}

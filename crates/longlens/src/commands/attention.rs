@@ -1,0 +1,57 @@
+//! `longlens attention`: the attention map of one head, at any length.
+
+use longlens_core::lens::Rows;
+use longlens_core::trace::MapPick;
+use longlens_plot::color::ColorScale;
+use longlens_plot::plots::{AttentionMap, Pooling};
+use serde_json::json;
+
+use crate::args::Attention;
+use crate::backend;
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::needle;
+use crate::terminal::Terminal;
+
+/// Weights below this look alike on a logarithmic scale.
+const FLOOR: f64 = 1e-5;
+/// Most cells of a side that a picture can show.
+const MAX_SIDE: usize = 4096;
+
+pub fn run(args: &Attention) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    if args.side == 0 || args.side > MAX_SIDE {
+        return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
+    }
+    let mut lens = backend::open(&config.model, config.device)?;
+    let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let n_tokens = prompt.tokens.len();
+    let mut setup = config.setup(lens.model(), n_tokens)?;
+    super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
+    setup.watch.maps = vec![MapPick { layer: args.layer, head: args.head, side: args.side }];
+    let mut progress = terminal.progress("prefill");
+    lens.begin(&setup)?;
+    lens.feed(&prompt.tokens, Rows::None, &mut progress)?;
+    drop(progress);
+    let trace = lens.trace();
+    let map = &trace.maps[0];
+    terminal.result(&json!({
+        "run": trace.run, "layer": args.layer, "head": args.head, "n_tokens": n_tokens, "stride": map.stride,
+        "side": map.side, "mean": map.mean, "max": map.max, "needle_tokens": prompt.needle,
+    }))?;
+    let pooled = if map.stride == 1 { "exact".into() } else { format!("{} tokens a cell", map.stride) };
+    terminal.say(format_args!(
+        "{}, layer {}, head {}: {n_tokens} tokens, {} x {} cells, {pooled}",
+        trace.run.method, args.layer, args.head, map.side, map.side,
+    ))?;
+    match &config.out {
+        Some(path) => {
+            let pooling = if args.max { Pooling::Max } else { Pooling::Mean };
+            let scale = if args.linear { ColorScale::Linear } else { ColorScale::Log { floor: FLOOR } };
+            super::save(&terminal, &AttentionMap::pooled_map(&trace.run, map, pooling, scale), path)
+        }
+        None if config.json => Ok(()),
+        None => terminal.note("give --out FILE.png or FILE.svg to draw it, or --json for the numbers"),
+    }
+}

@@ -1,0 +1,273 @@
+//! `longlens demo`: how plain attention breaks past the trained length, and how each method holds.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use longlens_core::lens::{Lens, LensError, ModelInfo, Rows, Setup};
+use longlens_core::methods::Method;
+use longlens_core::rope::RopeScaling;
+use longlens_core::trace::Queries;
+use longlens_eval::passkey::{self, Cell, Grid, Place, Template};
+use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
+use longlens_eval::setup::PromptSize;
+use longlens_plot::Heading;
+use longlens_plot::color::Palette;
+use longlens_plot::plots::NeedleGrid;
+use serde_json::{Value, json};
+
+use crate::args::Demo;
+use crate::backend;
+use crate::commands::passkey::{axes, panel};
+use crate::commands::perplexity::{Curve, HELDOUT, figure as perplexity_figure};
+use crate::commands::{chunks, model};
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::terminal::{Progress, Terminal, make_folder, write_file};
+
+const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+const FOLDER: &str = "longlens-out/demo";
+/// Documents behind every perplexity.
+const DOCUMENTS: usize = 1;
+
+/// A method of the comparison; what depends on the length is set per length.
+struct Contender {
+    name: &'static str,
+    /// Method and scaling at a multiple of the trained context.
+    at: fn(multiple: usize, trained: usize) -> (String, String),
+}
+
+/// The settings that `fixtures/tiny-model/README.md` measured.
+static CONTENDERS: &[Contender] = &[
+    Contender { name: "full", at: |_, _| ("full".into(), "none".into()) },
+    Contender {
+        name: "streaming",
+        at: |_, trained| (format!("streaming:n_sink=4,window={}", trained - 4), "none".into()),
+    },
+    Contender { name: "full + yarn", at: |multiple, _| ("full".into(), format!("yarn:factor={multiple}")) },
+    Contender {
+        name: "self_extend",
+        at: |multiple, trained| {
+            (format!("self_extend:group_size={},neighbor_window={}", 2 * multiple, trained / 4), "none".into())
+        },
+    },
+    Contender {
+        name: "dual_chunk",
+        at: |_, trained| {
+            (format!("dual_chunk:chunk_size={},local_window={}", trained * 3 / 4, trained / 8), "none".into())
+        },
+    },
+    Contender {
+        name: "long_heads",
+        at: |_, trained| (format!("long_heads:chunk_len={},attention_len={trained}", trained / 16), "none".into()),
+    },
+];
+
+/// What one method gave.
+struct Outcome {
+    name: &'static str,
+    /// Method and scaling at the longest length.
+    method: String,
+    cells: Vec<Cell>,
+    perplexity: Curve,
+}
+
+pub fn run(args: &Demo) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    if !args.up_to.is_power_of_two() || args.trials == 0 {
+        return Err(Failure::usage("--up-to must be a power of two, and --trials at least 1", None));
+    }
+    let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
+    make_folder(&folder)?;
+    let started = Instant::now();
+    let mut lens = backend::open(&config.model, config.device)?;
+    let info = lens.model().clone();
+    let trained = info.spec.trained_context;
+    let lengths: Vec<usize> = (0..=args.up_to.ilog2()).map(|n| trained << n).collect();
+    terminal.note(format_args!(
+        "{}: {} parameters, trained on {trained} tokens; pass key and perplexity up to {} tokens",
+        info.name,
+        info.n_parameters,
+        lengths.last().unwrap_or(&trained),
+    ))?;
+    let texts = encode_documents(lens.text()?, HELDOUT)?;
+    let texts = &texts[..DOCUMENTS.min(texts.len())];
+
+    let mut outcomes = Vec::new();
+    let mut progress = terminal.progress("demo");
+    for contender in CONTENDERS {
+        progress.doing(&format!("{:<12}", contender.name));
+        let outcome = measure(contender, lens.as_mut(), &config, args.trials, &lengths, texts, &mut progress)?;
+        outcomes.push(outcome);
+        if terminal.is_cancelled() {
+            break;
+        }
+    }
+    progress.doing("pictures");
+    let chosen = if terminal.is_cancelled() { None } else { choose(lens.as_mut(), &config, &lengths)? };
+    drop(progress);
+
+    let peak = lens.trace().peak_memory;
+    let summary = summary(&info, &lengths, &outcomes, started.elapsed().as_secs_f64(), peak);
+    let written = write(&folder, &outcomes, &info, chosen.as_ref(), &summary)?;
+    terminal.result(&summary)?;
+    terminal.say(table(&outcomes, &lengths))?;
+    terminal.say(format_args!(
+        "\n{:.1} s{}; wrote {} to {}",
+        started.elapsed().as_secs_f64(),
+        peak.map_or(String::new(), |peak| format!(", peak memory {}", model::bytes(peak as usize))),
+        written.join(", "),
+        folder.display(),
+    ))?;
+    if terminal.is_cancelled() { Err(super::interrupted()) } else { Ok(()) }
+}
+
+/// Pass key grid and perplexity of one method.
+fn measure(
+    contender: &Contender,
+    lens: &mut dyn Lens,
+    config: &RunConfig,
+    trials: usize,
+    lengths: &[usize],
+    texts: &[Vec<u32>],
+    progress: &mut Progress,
+) -> Result<Outcome, Failure> {
+    let info = lens.model().clone();
+    let trained = info.spec.trained_context;
+    let mut setup_for = |size: PromptSize| -> Result<Setup, LensError> {
+        let (method, rope) = (contender.at)(size.target / trained, trained);
+        let setup = Setup::new(&Method::parse(&method)?, &info.spec, size.n_tokens)?;
+        Ok(Setup { rope: RopeScaling::parse(&rope)?, prefill_chunk: config.prefill_chunk, ..setup })
+    };
+    let grid = Grid {
+        template: Template::Longlens,
+        lengths: lengths.to_vec(),
+        depths: DEPTHS.to_vec(),
+        trials,
+        seed: config.seed,
+    };
+    let passkey = passkey::run(lens, &mut setup_for, &grid, progress, &mut |_| {})?;
+    let prefill_per_length = (contender.at)(1, trained) != (contender.at)(2, trained);
+    let ask = ByLength { lengths: lengths.to_vec(), last: Some(trained), prefill_per_length };
+    let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress)?;
+    let perplexity = Curve::of_documents(contender.name.into(), perplexity);
+    let longest = lengths.last().map_or(1, |length| length / trained);
+    let (method, rope) = (contender.at)(longest, trained);
+    let method = if rope == "none" { method } else { format!("{method} + {rope}") };
+    Ok(Outcome { name: contender.name, method, cells: passkey.cells, perplexity })
+}
+
+/// The chunks that every head of `long_heads` chose for the last token of a prompt of four times the trained length.
+fn choose(
+    lens: &mut dyn Lens,
+    config: &RunConfig,
+    lengths: &[usize],
+) -> Result<Option<longlens_plot::plots::ChunkMap>, Failure> {
+    let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
+    let info = lens.model().clone();
+    let place = Place { length, depth: 0.5, trial: 0, seed: config.seed };
+    let prompt = passkey::prompt(lens.text()?, Template::Longlens, &place)?;
+    let trained = info.spec.trained_context;
+    let (method, _) = (CONTENDERS[CONTENDERS.len() - 1].at)(1, trained);
+    // the last prompt token predicts the blank before the key; the blank predicts its first digit
+    let mut tokens = prompt.tokens.clone();
+    tokens.extend(prompt.answer.first());
+    let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, tokens.len())?;
+    setup.watch.choices = Queries::Of(vec![tokens.len() - 1]);
+    lens.begin(&setup)?;
+    lens.feed(&tokens, Rows::None, &mut ())?;
+    let trace = lens.trace();
+    if trace.layers.iter().all(|layer| layer.choices.is_none()) {
+        return Ok(None); // too short to choose
+    }
+    let figure = chunks::figure(&trace, false, trained / 16);
+    Ok(Some(match prompt.needle {
+        Some(needle) => figure.with_needle(needle.start..needle.end),
+        None => figure,
+    }))
+}
+
+/// Writes pictures and summary; returns the names of the files.
+fn write(
+    folder: &Path,
+    outcomes: &[Outcome],
+    info: &ModelInfo,
+    chosen: Option<&longlens_plot::plots::ChunkMap>,
+    summary: &Value,
+) -> Result<Vec<String>, Failure> {
+    let trained_context = info.spec.trained_context;
+    let mut figures: Vec<(&str, Box<dyn longlens_plot::Figure>)> = Vec::new();
+    let cells: Vec<Cell> = outcomes.iter().flat_map(|outcome| outcome.cells.iter().cloned()).collect();
+    if !cells.is_empty() {
+        let (lengths, depths) = axes(&cells);
+        let panels = outcomes.iter().map(|outcome| panel(outcome.name, &outcome.cells, &lengths, &depths)).collect();
+        let heading =
+            Heading { title: "pass key retrieval".into(), subtitle: format!("{}, greedy, exact tokens", info.name) };
+        figures.push((
+            "passkey",
+            Box::new(NeedleGrid { heading, trained_context, lengths, depths, panels, palette: Palette::default() }),
+        ));
+    }
+    let curves: Vec<_> = outcomes.iter().map(|outcome| outcome.perplexity.clone()).collect();
+    if let Some(figure) = perplexity_figure(&curves, trained_context, &info.name) {
+        figures.push(("perplexity", Box::new(figure)));
+    }
+    if let Some(chosen) = chosen {
+        figures.push(("chunks", Box::new(chosen.clone())));
+    }
+    let mut written = Vec::new();
+    for (name, figure) in &figures {
+        for extension in ["png", "svg"] {
+            longlens_plot::save(figure.as_ref(), folder.join(format!("{name}.{extension}")))?;
+        }
+        written.push(format!("{name}.png and .svg"));
+    }
+    let json = serde_json::to_vec_pretty(summary).map_err(|error| Failure::failed(error, None))?;
+    write_file(&folder.join("summary.json"), &json)?;
+    written.push("summary.json".into());
+    Ok(written)
+}
+
+fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f64, peak: Option<u64>) -> Value {
+    let methods: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| {
+            json!({
+                "name": outcome.name, "longest": outcome.method, "passkey": outcome.cells, "perplexity": outcome.perplexity.points,
+                "perplexity_protocol": outcome.perplexity.protocol,
+            })
+        })
+        .collect();
+    json!({
+        "model": info, "lengths": lengths, "seconds": seconds, "peak_memory_bytes": peak,
+        "version": env!("CARGO_PKG_VERSION"), "methods": methods,
+    })
+}
+
+/// One row per method: keys found, then perplexity, per length.
+fn table(outcomes: &[Outcome], lengths: &[usize]) -> String {
+    let header = lengths.iter().fold(String::new(), |header, length| header + &format!("{length:>8}"));
+    let mut text = format!("pass keys found, %\n{:<12}{header}\n", "");
+    for outcome in outcomes {
+        let _ = write!(text, "{:<12}", outcome.name);
+        for length in lengths {
+            let cells = outcome.cells.iter().filter(|cell| cell.length == *length);
+            let (hits, n) = cells.fold((0, 0), |(hits, n), cell| (hits + cell.hits_tokens, n + cell.n_trials));
+            let shown = if n == 0 { "-".into() } else { format!("{:.0}", 100.0 * hits as f64 / n as f64) };
+            let _ = write!(text, "{shown:>8}");
+        }
+        text.push('\n');
+    }
+    let _ = write!(text, "\nperplexity of the last tokens\n{:<12}{header}\n", "");
+    for outcome in outcomes {
+        let _ = write!(text, "{:<12}", outcome.name);
+        for length in lengths {
+            let point = outcome.perplexity.points.iter().find(|point| point.n_tokens == *length);
+            let shown = point.and_then(|point| point.perplexity_of_last).map_or("-".into(), |p| format!("{p:.2}"));
+            let _ = write!(text, "{shown:>8}");
+        }
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,64 @@
+//! `longlens generate`: a prompt continued.
+
+use longlens_eval::generate::{Stop, StopReason, generate};
+use longlens_eval::sampling::Sampling;
+use serde_json::json;
+
+use crate::args::Generate;
+use crate::backend;
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::needle;
+use crate::terminal::Terminal;
+
+pub fn run(args: &Generate) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let mut lens = backend::open(&config.model, config.device)?;
+    let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let setup = config.setup(lens.model(), prompt.tokens.len())?;
+    super::warn(&terminal, &config, lens.model(), &setup.plan, prompt.tokens.len())?;
+
+    let (sampling, stop) = settings(args, &config);
+    let mut progress = terminal.progress("prefill");
+    let mut failed = None;
+    let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
+        failed = failed.take().or_else(|| terminal.stream(text).err());
+    })?;
+    drop(progress);
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    terminal.result(&json!({ "generated": generated, "sampling": sampling, "prompt_tokens": prompt.tokens.len() }))?;
+    if !config.json {
+        terminal.stream("\n")?;
+    }
+    let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
+    let memory =
+        generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", super::model::bytes(n as usize)));
+    terminal.note(format_args!(
+        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, rope {}",
+        generated.n_prompt,
+        generated.tokens.len(),
+        generated.prefill_speed(),
+        generated.seconds_to_first_token,
+        generated.run.method,
+        generated.run.rope,
+    ))?;
+    if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }
+}
+
+/// Flags over the config file over the defaults.
+fn settings(args: &Generate, config: &RunConfig) -> (Sampling, Stop) {
+    let (file, plain, ends) = (&config.file.sampling, Sampling::default(), Stop::default());
+    let sampling = Sampling {
+        temperature: args.temperature.or(file.temperature).unwrap_or(plain.temperature),
+        top_k: args.top_k.or(file.top_k).unwrap_or(plain.top_k),
+        top_p: args.top_p.or(file.top_p).unwrap_or(plain.top_p),
+        min_p: args.min_p.or(file.min_p).unwrap_or(plain.min_p),
+        repetition_penalty: args.repetition_penalty.or(file.repetition_penalty).unwrap_or(plain.repetition_penalty),
+        seed: config.seed,
+    };
+    let strings = if args.stop.is_empty() { file.stop.clone() } else { args.stop.clone() };
+    (sampling, Stop { max_tokens: args.max_tokens.or(file.max_tokens).unwrap_or(ends.max_tokens), strings, ..ends })
+}

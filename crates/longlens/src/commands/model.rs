@@ -1,0 +1,106 @@
+//! `longlens model`: what is open, and what it needs.
+
+use longlens_core::lens::ModelInfo;
+use serde_json::json;
+
+use crate::args::Model;
+use crate::backend;
+use crate::config::{RunConfig, length};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Bytes of a number: weights and cache are f32.
+const NUMBER: usize = 4;
+
+pub fn run(args: &Model) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let lens = backend::open(&config.model, config.device)?;
+    let info = lens.model();
+    let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
+    let memory = Memory::of(info, n_tokens, config.prefill_chunk);
+    terminal.result(&json!({
+        "model": info, "n_tokens": n_tokens,
+        "memory_bytes": { "weights": memory.weights, "cache": memory.cache, "activations": memory.activations },
+    }))?;
+    if config.json {
+        return Ok(());
+    }
+    let spec = &info.spec;
+    let lines = [
+        ("name", info.name.clone()),
+        ("source", info.source.clone()),
+        ("family", info.family.clone()),
+        ("parameters", thousands(info.n_parameters)),
+        ("layers", spec.n_layers.to_string()),
+        ("heads", format!("{} queries, {} keys, {} dimensions each", spec.n_heads, spec.n_kv_heads, spec.head_dim)),
+        ("width", format!("{} residual, {} MLP", spec.d_model, spec.d_mlp)),
+        ("vocabulary", spec.vocab_size.to_string()),
+        ("trained context", format!("{} tokens", spec.trained_context)),
+        ("rope", format!("{}, theta {}", spec.rope, spec.rope_theta)),
+        ("numbers", info.dtype.clone()),
+        ("kernels", info.kernel_path.clone()),
+        (
+            "memory",
+            format!(
+                "{} at {n_tokens} tokens: weights {}, cache {}, activations about {}",
+                bytes(memory.weights + memory.cache + memory.activations),
+                bytes(memory.weights),
+                bytes(memory.cache),
+                bytes(memory.activations),
+            ),
+        ),
+    ];
+    for (name, value) in lines {
+        terminal.say(format_args!("{name:<16} {value}"))?;
+    }
+    Ok(())
+}
+
+/// A forecast, in bytes.
+struct Memory {
+    weights: usize,
+    cache: usize,
+    /// The widest moments of one prefill step; an estimate.
+    activations: usize,
+}
+
+impl Memory {
+    fn of(info: &ModelInfo, n_tokens: usize, prefill_chunk: usize) -> Self {
+        let spec = &info.spec;
+        let step = prefill_chunk.min(n_tokens);
+        // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules
+        let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
+        let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
+        Self {
+            weights: info.n_parameters * NUMBER,
+            cache: spec.cache_bytes(n_tokens, NUMBER),
+            activations: (widths * step + turned) * NUMBER,
+        }
+    }
+}
+
+/// `1.5 GiB`.
+pub fn bytes(n: usize) -> String {
+    let (mut value, mut unit) = (n as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// `787,584`.
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,121 @@
+//! `longlens passkey`: a grid of lengths and depths.
+
+use longlens_core::lens::{LensError, ModelInfo, Setup};
+use longlens_eval::passkey::{self, Cell, Grid, PasskeyReport, Template};
+use longlens_eval::setup::PromptSize;
+use longlens_plot::Heading;
+use longlens_plot::color::Palette;
+use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
+
+use crate::args::Passkey;
+use crate::backend;
+use crate::config::{RunConfig, depths, lengths};
+use crate::failure::Failure;
+use crate::terminal::{Terminal, make_folder, write_file};
+
+/// Depths when none are given.
+const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+/// Prompts per cell when nobody says.
+const TRIALS: usize = 4;
+
+pub fn run(args: &Passkey) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let file = &config.file.passkey;
+    let template = match args.template.as_ref().or(file.template.as_ref()) {
+        Some(name) => name.parse::<Template>()?,
+        None => Template::Longlens,
+    };
+    let depths = match &args.depths {
+        Some(text) => depths(text)?,
+        None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
+    };
+    let mut lens = backend::open(&config.model, config.device)?;
+    let model = lens.model().clone();
+    let lengths = match &args.lengths {
+        Some(text) => lengths(text)?,
+        None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
+    };
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    // what is impossible is said before anything runs
+    let first = config.setup(&model, longest)?;
+    super::warn(&terminal, &config, &model, &first.plan, longest)?;
+    if let Some(folder) = &config.out {
+        make_folder(folder)?;
+    }
+
+    let mut setup_for =
+        |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
+    let mut progress = terminal.progress("passkey");
+    let mut lines = Vec::new();
+    let mut on_cell = |cell: &Cell| lines.push(line(cell));
+    let report = if let Some(path) = &args.prompts {
+        let mut prompts = passkey::read_fixtures(path)?;
+        if args.lengths.is_some() {
+            prompts.retain(|prompt| lengths.contains(&prompt.length));
+        }
+        passkey::run_fixtures(lens.as_mut(), &mut setup_for, &prompts, &mut progress, &mut on_cell)?
+    } else {
+        let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
+        let grid = Grid { template, lengths, depths, trials, seed: config.seed };
+        passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut on_cell)?
+    };
+    drop(progress);
+
+    terminal.result(&report)?;
+    terminal.say(format_args!("{}, rope {}", report.run.method, report.run.rope))?;
+    terminal.say(&report.protocol)?;
+    terminal.say("length  depth  found        95% interval  tokens")?;
+    lines.iter().try_for_each(|line| terminal.say(line))?;
+    if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
+        let json = serde_json::to_vec_pretty(&report).map_err(|error| Failure::failed(error, None))?;
+        write_file(&folder.join("passkey.json"), &json)?;
+        let figure = figure(&report, &model, args.red_green);
+        for name in ["passkey.png", "passkey.svg"] {
+            super::save(&terminal, &figure, &folder.join(name))?;
+        }
+    }
+    if report.complete { Ok(()) } else { Err(super::interrupted()) }
+}
+
+fn line(cell: &Cell) -> String {
+    let (low, high) = cell.wilson95;
+    let found = format!("{}/{} ({:.0}%)", cell.hits_tokens, cell.n_trials, 100.0 * cell.accuracy());
+    format!(
+        "{:>6}  {:>5.2}  {found:<11}  {:>3.0}% to {:>3.0}%  {:.0}",
+        cell.length,
+        cell.depth,
+        100.0 * low,
+        100.0 * high,
+        cell.mean_prompt_tokens,
+    )
+}
+
+fn figure(report: &PasskeyReport, model: &ModelInfo, red_green: bool) -> NeedleGrid {
+    let palette = if red_green { Palette::RedYellowGreen } else { Palette::default() };
+    let (lengths, depths) = axes(&report.cells);
+    let panels = vec![panel(&report.run.method, &report.cells, &lengths, &depths)];
+    let heading = Heading::of_run(&report.run);
+    NeedleGrid { heading, trained_context: model.spec.trained_context, lengths, depths, panels, palette }
+}
+
+/// The lengths and depths of some cells, ascending.
+pub fn axes(cells: &[Cell]) -> (Vec<usize>, Vec<f64>) {
+    let mut lengths: Vec<_> = cells.iter().map(|cell| cell.length).collect();
+    let mut depths: Vec<_> = cells.iter().map(|cell| cell.depth).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    depths.sort_by(f64::total_cmp);
+    depths.dedup();
+    (lengths, depths)
+}
+
+/// One method's cells on these axes.
+pub fn panel(name: &str, cells: &[Cell], lengths: &[usize], depths: &[f64]) -> NeedlePanel {
+    let find = |depth: f64, length: usize| {
+        let cell = cells.iter().find(|cell| cell.length == length && cell.depth.total_cmp(&depth).is_eq())?;
+        Some(NeedleCell { accuracy: cell.accuracy(), n_trials: cell.n_trials })
+    };
+    let cells = depths.iter().flat_map(|depth| lengths.iter().map(|length| find(*depth, *length))).collect();
+    NeedlePanel { name: name.into(), cells }
+}

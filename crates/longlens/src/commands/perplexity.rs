@@ -1,0 +1,221 @@
+//! `longlens perplexity`: loss against length, one line per method.
+
+use longlens_core::lens::{Lens, LensError, Setup};
+use longlens_core::methods::Method;
+use longlens_core::trace::RunRecord;
+use longlens_eval::perplexity::{
+    ByLength, LengthReport, Sliding, SlidingReport, by_length, encode_documents, read_u16_tokens, sliding,
+};
+use longlens_eval::setup::PromptSize;
+use longlens_model::source::EMBEDDED;
+use longlens_plot::Heading;
+use longlens_plot::plots::{Perplexity as Figure, PerplexityPoint, PerplexitySeries};
+use serde::Serialize;
+
+use crate::args::Perplexity;
+use crate::backend;
+use crate::config::{RunConfig, lengths};
+use crate::failure::Failure;
+use crate::terminal::{Terminal, make_folder, write_file};
+
+/// Held-out stories of the embedded model's world: six documents of 8193 tokens.
+pub const HELDOUT: &str = include_str!("../../../../fixtures/tiny-model/corpus/heldout.txt");
+/// Tokens between sliding windows, as in the papers.
+const STRIDE: usize = 256;
+/// Documents when nobody says how many.
+const DOCUMENTS: usize = 2;
+
+/// One method's line: a point per length.
+#[derive(Debug, Clone, Serialize)]
+pub struct Curve {
+    /// What it is called.
+    pub name: String,
+    /// How it was measured.
+    pub protocol: String,
+    /// By length, ascending.
+    pub points: Vec<Point>,
+    /// Whether everything was run.
+    pub complete: bool,
+    /// Everything behind the points.
+    pub reports: Vec<Report>,
+}
+
+/// Perplexity at one length.
+#[derive(Debug, Clone, Serialize)]
+pub struct Point {
+    pub n_tokens: usize,
+    /// Over all tokens of a document or window.
+    pub perplexity: f64,
+    pub n_scored: usize,
+    /// Over the last tokens of each document alone; nothing for sliding windows.
+    pub perplexity_of_last: Option<f64>,
+    pub n_scored_of_last: usize,
+    pub run: RunRecord,
+}
+
+/// Results of either protocol.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    ByLength(LengthReport),
+    Sliding(SlidingReport),
+}
+
+pub fn run(args: &Perplexity) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let file = &config.file.perplexity;
+    let methods = match &args.methods {
+        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
+        None => vec![config.method.clone()],
+    };
+    let mut lens = backend::open(&config.model, config.device)?;
+    let model = lens.model().clone();
+    let mut texts = read_texts(args, &config, lens.as_ref())?;
+    texts.truncate(args.documents.or(file.documents).unwrap_or(DOCUMENTS).max(1));
+    let lengths = match &args.lengths {
+        Some(text) => lengths(text)?,
+        None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
+    };
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    // what is impossible is said before anything runs
+    let setups =
+        methods.iter().map(|method| config.setup_of(method, &model, longest)).collect::<Result<Vec<_>, _>>()?;
+    for setup in &setups {
+        super::warn(&terminal, &config, &model, &setup.plan, longest)?;
+    }
+    if let Some(folder) = &config.out {
+        make_folder(folder)?;
+    }
+
+    let mut curves = Vec::new();
+    let mut progress = terminal.progress("perplexity");
+    for setup in &setups {
+        let name = setup.plan.method.clone();
+        progress.doing(&format!("perplexity {name}"));
+        let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
+        let curve = if args.sliding {
+            let stride = args.stride.or(file.stride).unwrap_or(STRIDE);
+            let tokens = texts.concat();
+            let mut reports = Vec::new();
+            for window in &lengths {
+                let ask = Sliding { stride, ..Sliding::new(*window) };
+                match sliding(lens.as_mut(), &mut setup_for, &tokens, &ask, &mut progress) {
+                    Ok(report) => reports.push(report),
+                    Err(error) if terminal.is_cancelled() && !reports.is_empty() => {
+                        drop(error); // the user stopped it; earlier windows are kept
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Curve::of_windows(name, lengths.len(), reports)
+        } else {
+            // where a rule depends on the length of the prompt, a long prefill does not hold the losses of a short one
+            let prefill_per_length = setup.plan.temperature.is_some() || setup.rope.setting().info().name == "dynamic";
+            let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
+            Curve::of_documents(name, by_length(lens.as_mut(), &mut setup_for, &texts, &ask, &mut progress)?)
+        };
+        curves.push(curve);
+        if terminal.is_cancelled() {
+            break;
+        }
+    }
+    drop(progress);
+
+    terminal.result(&curves)?;
+    for curve in &curves {
+        terminal.say(format_args!("{}, rope {}", curve.name, config.rope(&model)))?;
+        terminal.say(&curve.protocol)?;
+        terminal.say("length  perplexity  of the last tokens   scored")?;
+        for point in &curve.points {
+            let last = point.perplexity_of_last.map_or("-".into(), |last| format!("{last:.3}"));
+            let (n, perplexity) = (point.n_tokens, point.perplexity);
+            terminal.say(format_args!("{n:>6}  {perplexity:>10.3}  {last:>18}  {:>7}", point.n_scored))?;
+        }
+    }
+    if let Some(folder) = &config.out {
+        let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
+        write_file(&folder.join("perplexity.json"), &json)?;
+        let subtitle = format!("{}, rope {}", model.name, config.rope(&model));
+        if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
+            for name in ["perplexity.png", "perplexity.svg"] {
+                super::save(&terminal, &figure, &folder.join(name))?;
+            }
+        }
+    }
+    if terminal.is_cancelled() || curves.iter().any(|curve| !curve.complete) {
+        return Err(super::interrupted());
+    }
+    Ok(())
+}
+
+impl Curve {
+    /// From one prefill per document.
+    pub fn of_documents(name: String, report: LengthReport) -> Self {
+        let points = report.rows.iter().map(|row| Point {
+            n_tokens: row.length,
+            perplexity: row.all.perplexity,
+            n_scored: row.all.n_tokens,
+            perplexity_of_last: Some(row.last.perplexity),
+            n_scored_of_last: row.last.n_tokens,
+            run: row.run.clone(),
+        });
+        let (points, protocol, complete) = (points.collect(), report.protocol.clone(), report.complete);
+        Self { name, protocol, points, complete, reports: vec![Report::ByLength(report)] }
+    }
+
+    /// From windows of several lengths.
+    fn of_windows(name: String, n_lengths: usize, reports: Vec<SlidingReport>) -> Self {
+        let points = reports.iter().map(|report| Point {
+            n_tokens: report.run.n_prompt,
+            perplexity: report.perplexity,
+            n_scored: report.window_nll.len() * (report.run.n_prompt - 1),
+            perplexity_of_last: None,
+            n_scored_of_last: 0,
+            run: report.run.clone(),
+        });
+        let complete = reports.len() == n_lengths && reports.iter().all(|report| report.complete);
+        let protocol: Vec<_> = reports.iter().map(|report| report.protocol.as_str()).collect();
+        let (points, protocol) = (points.collect(), protocol.join("\n"));
+        Self { name, protocol, points, complete, reports: reports.into_iter().map(Report::Sliding).collect() }
+    }
+}
+
+/// Tokens of every document.
+fn read_texts(args: &Perplexity, config: &RunConfig, lens: &dyn Lens) -> Result<Vec<Vec<u32>>, Failure> {
+    if let Some(path) = &args.tokens {
+        return Ok(vec![read_u16_tokens(path, lens.model().spec.vocab_size)?]);
+    }
+    let path = args.text.as_ref().or(config.file.perplexity.text.as_ref());
+    let text = match path {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
+        None if lens.model().source == EMBEDDED => HELDOUT.to_owned(),
+        None => {
+            return Err(Failure::usage(
+                "there is no text to measure",
+                "give --text FILE, or --tokens FILE with uint16 token ids".to_owned(),
+            ));
+        }
+    };
+    Ok(encode_documents(lens.text()?, &text)?)
+}
+
+/// One line per method; nothing when nothing is finished.
+pub fn figure(curves: &[Curve], trained_context: usize, subtitle: &str) -> Option<Figure> {
+    let point = |point: &Point| PerplexityPoint {
+        n_tokens: point.n_tokens,
+        perplexity: point.perplexity_of_last.unwrap_or(point.perplexity),
+        n_scored: if point.perplexity_of_last.is_some() { point.n_scored_of_last } else { point.n_scored },
+    };
+    let series: Vec<_> = curves
+        .iter()
+        .filter(|curve| !curve.points.is_empty())
+        .map(|curve| PerplexitySeries { name: curve.name.clone(), points: curve.points.iter().map(point).collect() })
+        .collect();
+    let protocol = curves.first()?.protocol.lines().next()?.to_owned();
+    let of_last = curves.iter().any(|curve| curve.points.iter().any(|point| point.perplexity_of_last.is_some()));
+    let title = if of_last { format!("over the last {trained_context} tokens") } else { "over whole windows".into() };
+    let heading = Heading { title, subtitle: format!("{subtitle}; {protocol}") };
+    (!series.is_empty()).then_some(Figure { heading, trained_context, series, cap: None })
+}

@@ -1,0 +1,90 @@
+//! `longlens positions`: where a method puts every (query, key), how far it carries, and what to know before running it.
+
+use longlens_core::picture;
+use longlens_core::plan::{Prompt, Relation};
+use longlens_plot::plots::PositionMap;
+use serde_json::json;
+
+use crate::args::Positions;
+use crate::backend;
+use crate::config::{RunConfig, length};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Longest prompt whose every position is printed.
+const PRINTED: usize = 24;
+
+pub fn run(args: &Positions) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let lens = backend::open(&config.model, config.device)?;
+    let model = lens.model();
+    let plan = config.method.plan(&model.spec)?;
+    let rope = config.rope(model);
+    let trained = rope.resolve(&model.spec)?.reach();
+    let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;
+    let prompt = Prompt { n_tokens };
+
+    if let Some(pair) = &args.pair {
+        let (query, key) = read_pair(pair)?;
+        if key > query {
+            return Err(Failure::usage(
+                format!("key {key} comes after query {query}"),
+                "a query meets keys up to itself".to_owned(),
+            ));
+        }
+        let relation = plan.relation(query, key, Prompt { n_tokens: n_tokens.max(query + 1) });
+        terminal.result(&json!({ "query": query, "key": key, "relation": relation_text(relation) }))?;
+        return terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)));
+    }
+
+    let capacity = trained.map(|trained| plan.capacity(trained));
+    let warnings: Vec<String> = trained
+        .map(|trained| plan.warnings(n_tokens, trained).iter().map(ToString::to_string).collect())
+        .unwrap_or_default();
+    let capacity_text = capacity.map_or("follows the length (dynamic base)".into(), |capacity| capacity.to_string());
+    terminal.result(&json!({
+        "model": model.name, "method": plan.method, "rope": rope.to_string(), "n_tokens": n_tokens,
+        "trained_positions": trained, "highest_position": plan.highest_position(n_tokens),
+        "capacity": capacity_text, "warnings": warnings,
+        "spans": plan.spans.iter().map(|span| span.name).collect::<Vec<_>>(),
+    }))?;
+    if !config.json {
+        if n_tokens <= PRINTED {
+            terminal.say(picture::draw(&plan, n_tokens).trim_end())?;
+        }
+        terminal.say(format_args!("method            {}", plan.method))?;
+        terminal.say(format_args!("rope              {rope}"))?;
+        terminal.say(format_args!("tokens            {n_tokens}"))?;
+        let trained = trained.map_or("follows the length".into(), |trained| format!("0 .. {}", trained - 1));
+        terminal.say(format_args!("trained positions {trained}"))?;
+        terminal.say(format_args!("highest position  {}", plan.highest_position(n_tokens)))?;
+        terminal.say(format_args!("capacity          {capacity_text}"))?;
+    }
+    for warning in warnings {
+        terminal.note(format_args!("warning: {warning}"))?;
+    }
+    if let Some(path) = &config.out {
+        let figure = PositionMap::new(plan, prompt.n_tokens, trained.unwrap_or(model.spec.trained_context));
+        crate::commands::save(&terminal, &figure, path)?;
+    }
+    Ok(())
+}
+
+fn read_pair(text: &str) -> Result<(usize, usize), Failure> {
+    let pair = text.split_once(',').and_then(|(q, k)| Some((q.trim().parse().ok()?, k.trim().parse().ok()?)));
+    pair.ok_or_else(|| Failure::usage(format!("`{text}` is not a pair"), "write QUERY,KEY as in `300,12`".to_owned()))
+}
+
+fn relation_text(relation: Relation) -> String {
+    match relation {
+        Relation::Hidden => "hidden".into(),
+        Relation::At(position, _) => format!("relative position {position}"),
+        Relation::Chosen { between: (low, high), forced: true } if low >= high => {
+            format!("relative position {low} (its chunk is always chosen)")
+        }
+        Relation::Chosen { between: (low, high), .. } => {
+            format!("relative position {low} to {high}, if its chunk is chosen")
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Settings of a run: a TOML file, overridden by flags.
+
+use std::path::{Path, PathBuf};
+
+use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
+use longlens_core::methods::Method;
+use longlens_core::rope::RopeScaling;
+use serde::Deserialize;
+
+use crate::args::{Common, Device};
+use crate::failure::Failure;
+
+/// What a config file may say; every key is optional.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub model: Option<String>,
+    pub method: Option<Method>,
+    pub rope: Option<RopeScaling>,
+    pub device: Option<Device>,
+    pub seed: Option<u64>,
+    pub prefill_chunk: Option<usize>,
+    pub out: Option<PathBuf>,
+    #[serde(default)]
+    pub sampling: SamplingFile,
+    #[serde(default)]
+    pub passkey: PasskeyFile,
+    #[serde(default)]
+    pub perplexity: PerplexityFile,
+}
+
+/// `[sampling]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingFile {
+    pub max_tokens: Option<usize>,
+    pub temperature: Option<f32>,
+    pub top_k: Option<usize>,
+    pub top_p: Option<f32>,
+    pub min_p: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+    #[serde(default)]
+    pub stop: Vec<String>,
+}
+
+/// `[passkey]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasskeyFile {
+    pub template: Option<String>,
+    pub lengths: Option<Vec<usize>>,
+    pub depths: Option<Vec<f64>>,
+    pub trials: Option<usize>,
+}
+
+/// `[perplexity]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerplexityFile {
+    pub text: Option<PathBuf>,
+    pub lengths: Option<Vec<usize>>,
+    pub documents: Option<usize>,
+    pub stride: Option<usize>,
+}
+
+/// The settings that every command shares.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    pub model: String,
+    pub method: Method,
+    pub rope: Option<RopeScaling>,
+    pub device: Device,
+    pub seed: u64,
+    pub prefill_chunk: usize,
+    pub json: bool,
+    pub out: Option<PathBuf>,
+    /// The rest of the config file.
+    pub file: File,
+}
+
+impl RunConfig {
+    /// Reads the config file, if one is named, and lays the flags over it.
+    pub fn new(common: &Common) -> Result<Self, Failure> {
+        let file = common.config.as_deref().map_or(Ok(File::default()), read)?;
+        let method = match &common.method {
+            Some(text) => Method::parse(text)?,
+            None => file.method.clone().unwrap_or_else(Method::full),
+        };
+        let rope = match &common.rope {
+            Some(text) => Some(RopeScaling::parse(text)?),
+            None => file.rope.clone(),
+        };
+        if file.prefill_chunk == Some(0) {
+            return Err(Failure::usage("prefill_chunk must be at least 1", None));
+        }
+        Ok(Self {
+            model: common.model.clone().or_else(|| file.model.clone()).unwrap_or_else(|| "embedded".into()),
+            method,
+            rope,
+            device: common.device.or(file.device).unwrap_or_default(),
+            seed: common.seed.or(file.seed).unwrap_or(0),
+            prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
+            json: common.json,
+            out: common.out.clone().or_else(|| file.out.clone()),
+            file,
+        })
+    }
+
+    /// The scaling of this run on a model: the one given, else the checkpoint's own.
+    pub fn rope(&self, model: &ModelInfo) -> RopeScaling {
+        self.rope.clone().unwrap_or_else(|| model.spec.rope.clone())
+    }
+
+    /// The method of this run, ready for a prompt of `n_prompt` tokens.
+    pub fn setup(&self, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Failure> {
+        self.setup_of(&self.method, model, n_prompt)
+    }
+
+    /// Another method under the same settings.
+    pub fn setup_of(&self, method: &Method, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Failure> {
+        let mut setup = Setup::new(method, &model.spec, n_prompt)?;
+        setup.rope = self.rope(model);
+        setup.rope.resolve(&model.spec)?;
+        setup.prefill_chunk = self.prefill_chunk;
+        Ok(setup)
+    }
+}
+
+fn read(path: &Path) -> Result<File, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    toml::from_str(&text).map_err(|error| {
+        let failure = Failure::usage(error.message(), None);
+        match error.span() {
+            Some(span) => failure.at(path, &text, span),
+            None => failure,
+        }
+    })
+}
+
+/// Reads `256,512,1k` (k is 1024).
+pub fn lengths(text: &str) -> Result<Vec<usize>, Failure> {
+    text.split(',').map(|part| length(part.trim())).collect()
+}
+
+/// Reads `512` or `1k` (k is 1024).
+pub fn length(text: &str) -> Result<usize, Failure> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1024),
+        None => (text, 1),
+    };
+    match digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit)) {
+        Some(n) if n > 0 => Ok(n),
+        _ => Err(Failure::usage(
+            format!("`{text}` is not a number of tokens"),
+            "write a whole number, or one with k for 1024, as in `512,1k,2k`".to_owned(),
+        )),
+    }
+}
+
+/// Reads `0,0.5,1`.
+pub fn depths(text: &str) -> Result<Vec<f64>, Failure> {
+    text.split(',').map(|part| depth(part.trim())).collect()
+}
+
+/// Reads a depth from 0 to 1.
+pub fn depth(text: &str) -> Result<f64, Failure> {
+    match text.parse::<f64>() {
+        Ok(depth) if (0.0..=1.0).contains(&depth) => Ok(depth),
+        _ => Err(Failure::usage(format!("`{text}` is not a depth"), "depths go from 0 (start) to 1 (end)".to_owned())),
+    }
+}

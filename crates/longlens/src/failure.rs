@@ -1,0 +1,119 @@
+//! What ends the program early: one line, where it was, what to do next, and the exit code.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use longlens_core::lens::LensError;
+use longlens_core::setting::SettingError;
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+/// A reason to stop.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    help: Option<String>,
+    /// A config file and the place in it.
+    place: Option<Box<(NamedSource<String>, LabeledSpan)>>,
+    /// 0, 1 or 2.
+    pub code: u8,
+}
+
+impl Failure {
+    /// The command could not be carried out.
+    pub fn failed(message: impl fmt::Display, help: Option<String>) -> Self {
+        Self { message: message.to_string(), help, place: None, code: 1 }
+    }
+
+    /// The command was not a good one.
+    pub fn usage(message: impl fmt::Display, help: impl Into<Option<String>>) -> Self {
+        Self { message: message.to_string(), help: help.into(), place: None, code: 2 }
+    }
+
+    /// The reader of our output went away: no reason for a message.
+    pub fn quiet() -> Self {
+        Self { message: String::new(), help: None, place: None, code: 0 }
+    }
+
+    /// A file could not be read or written.
+    pub fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        Self::failed(format!("cannot {doing} {}: {error}", path.display()), None)
+    }
+
+    /// Points into a file.
+    #[must_use]
+    pub fn at(mut self, file: &Path, text: &str, span: std::ops::Range<usize>) -> Self {
+        let source = NamedSource::new(file.display().to_string(), text.to_owned());
+        self.place = Some(Box::new((source, LabeledSpan::underline(span))));
+        self
+    }
+
+    /// Whether there is something to say.
+    pub fn is_quiet(&self) -> bool {
+        self.message.is_empty()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Diagnostic for Failure {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place.as_ref().map(|place| &place.0 as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.place.as_ref().map(|place| Box::new(std::iter::once(place.1.clone())) as Box<dyn Iterator<Item = _>>)
+    }
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Self {
+        let help = error.help();
+        Self::usage(error, help)
+    }
+}
+
+impl From<longlens_eval::EvalError> for Failure {
+    fn from(error: longlens_eval::EvalError) -> Self {
+        use longlens_eval::EvalError as E;
+        match error {
+            E::Lens(error) => error.into(),
+            error => {
+                let help = error.help();
+                let files =
+                    matches!(error, E::Io { .. } | E::OddBytes { .. } | E::TokenOutOfRange { .. } | E::Fixture { .. });
+                if files { Self::failed(error, help) } else { Self::usage(error, help) }
+            }
+        }
+    }
+}
+
+impl From<longlens_plot::PlotError> for Failure {
+    fn from(error: longlens_plot::PlotError) -> Self {
+        let help = error.help();
+        Self::failed(error, help)
+    }
+}
+
+impl From<LensError> for Failure {
+    fn from(error: LensError) -> Self {
+        match error {
+            LensError::Setting(error) => error.into(),
+            error => {
+                let help = error.help();
+                let usage = matches!(error, LensError::EmptyPrompt | LensError::OutOfRange { .. });
+                if usage { Self::usage(error, help) } else { Self::failed(error, help) }
+            }
+        }
+    }
+}

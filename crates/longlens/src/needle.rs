@@ -1,0 +1,52 @@
+//! The prompt of a command: text, a file, or a pass key hidden in filler.
+
+use std::io::Read;
+use std::ops::Range;
+
+use longlens_core::lens::{Lens, LensError};
+use longlens_eval::passkey::{Place, Template, prompt as passkey_prompt};
+
+use crate::args::PromptArgs;
+use crate::config::{depth, length};
+use crate::failure::Failure;
+
+/// A prompt, ready to feed.
+pub struct Prompt {
+    pub tokens: Vec<u32>,
+    /// Tokens that tell the key, where one was hidden.
+    pub needle: Option<Range<usize>>,
+}
+
+/// Reads or makes the prompt that the flags ask for.
+pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
+    let text = match (&args.prompt, &args.file, &args.needle) {
+        (Some(text), ..) => text.clone(),
+        (_, Some(path), _) if path.as_os_str() == "-" => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| Failure::failed(format!("cannot read the prompt from stdin: {error}"), None))?;
+            text
+        }
+        (_, Some(path), _) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
+        (.., Some(needle)) => return hide(needle, lens, seed),
+        _ => {
+            return Err(Failure::usage(
+                "there is no prompt",
+                "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH".to_owned(),
+            ));
+        }
+    };
+    if text.is_empty() {
+        return Err(LensError::EmptyPrompt.into());
+    }
+    let tokens = lens.text()?.encode(&text, true)?;
+    if tokens.is_empty() { Err(LensError::EmptyPrompt.into()) } else { Ok(Prompt { tokens, needle: None }) }
+}
+
+/// Reads `1024:0.5` and hides a pass key there.
+fn hide(text: &str, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
+    let (tokens, at) = text.split_once(':').unwrap_or((text, "0.5"));
+    let place = Place { length: length(tokens)?, depth: depth(at)?, trial: 0, seed };
+    let made = passkey_prompt(lens.text()?, Template::Longlens, &place)?;
+    Ok(Prompt { tokens: made.tokens, needle: made.needle.map(|needle| needle.start..needle.end) })
+}

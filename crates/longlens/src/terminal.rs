@@ -1,0 +1,138 @@
+//! Stdout, stderr, progress bars and Ctrl-C.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use longlens_core::lens::{CancelToken, Control};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Where a command says things.
+pub struct Terminal {
+    json: bool,
+    cancel: CancelToken,
+}
+
+/// A progress bar that also carries Ctrl-C into a run. Silent when stderr is no terminal.
+pub struct Progress {
+    bar: ProgressBar,
+    cancel: CancelToken,
+}
+
+impl Terminal {
+    /// Takes over Ctrl-C: the first press asks the run to stop, the second ends the program.
+    pub fn new(json: bool) -> Self {
+        let cancel = CancelToken::default();
+        let raised = cancel.clone();
+        // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
+        let _ = ctrlc::set_handler(move || {
+            if raised.is_cancelled() {
+                std::process::exit(1);
+            }
+            raised.cancel();
+            let _ = writeln!(io::stderr(), "\nstopping; what is finished is kept (press again to end at once)");
+        });
+        Self { json, cancel }
+    }
+
+    /// Whether Ctrl-C was pressed.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Text for people: stdout, or stderr when stdout is for machines.
+    pub fn say(&self, text: impl fmt::Display) -> Result<(), Failure> {
+        if self.json { self.note(text) } else { write(&mut io::stdout().lock(), format_args!("{text}\n")) }
+    }
+
+    /// Text without a line end, shown at once.
+    pub fn stream(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { write(&mut io::stdout().lock(), format_args!("{text}")) }
+    }
+
+    /// Text beside the result, on stderr.
+    #[expect(clippy::unused_self, reason = "said by the terminal, like the rest")]
+    pub fn note(&self, text: impl fmt::Display) -> Result<(), Failure> {
+        write(&mut io::stderr().lock(), format_args!("{text}\n"))
+    }
+
+    /// The result for machines, on stdout; nothing unless `--json`.
+    pub fn result(&self, value: &impl Serialize) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}"), None))?;
+        write(&mut io::stdout().lock(), format_args!("{text}\n"))
+    }
+
+    /// A bar for `what`, shown once it takes longer than a moment.
+    pub fn progress(&self, what: &str) -> Progress {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(1), target);
+        let style = if std::env::var_os("NO_COLOR").is_some() {
+            "{msg} [{bar:32}] {percent:>3}% {elapsed} (left {eta})"
+        } else {
+            "{msg} [{bar:32.cyan/dim}] {percent:>3}% {elapsed} (left {eta})"
+        };
+        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress { bar, cancel: self.cancel.clone() }
+    }
+}
+
+impl Progress {
+    /// What is being done now.
+    pub fn doing(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Control for Progress {
+    fn progress(&mut self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}
+
+/// Writes and flushes; a reader that went away ends the program without a word.
+fn write(to: &mut impl Write, text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    to.write_fmt(text).and_then(|()| to.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::quiet(),
+        _ => Failure::failed(format!("cannot write the output: {error}"), None),
+    })
+}
+
+/// Writes a file whole or not at all.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: io::Error| Failure::io("write", path, &error);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map(|_| ()).map_err(|error| failed(error.error))
+}
+
+/// Makes a folder for results.
+pub fn make_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
+}
