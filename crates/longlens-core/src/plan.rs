@@ -214,18 +214,19 @@ impl Plan {
         warnings
     }
 
-    /// A jump of the relative position between a nearest span and the span behind it.
+    /// The largest jump of the relative position between a nearest span and the span behind it.
     fn seam(&self, n_tokens: usize) -> Option<Warning> {
-        let last = n_tokens.checked_sub(1)?;
-        let [Span { reach: Reach::Nearer(w), .. }, Span { reach: Reach::AtLeast(_), .. }] = self.spans[..] else {
+        let [near @ Span { reach: Reach::Nearer(w), .. }, far @ Span { reach: Reach::AtLeast(_), .. }] = &self.spans[..]
+        else {
             return None;
         };
-        let key = last.checked_sub(w)?;
-        let (outside, inside) = (self.spans[1].relative(last, key), self.spans[0].relative(last, key + 1));
-        let (divide, shift) = (self.spans[1].query_pos.divide, self.spans[1].query_pos.add);
-        // whole groups and a whole shift put distance `w` at position `w`
-        let even = w % divide == 0 && shift.fract() == 0.0;
-        (!even).then_some(Warning::UnevenSeam { distance: w, inside, outside })
+        let distance = *w;
+        // where groups begin decides the jump, so one query of each place in a group is looked at
+        let queries = (distance..n_tokens).rev().take(far.query_pos.divide);
+        let steps = queries.map(|i| (near.relative(i, i + 1 - distance), far.relative(i, i - distance)));
+        let off = |(inside, outside): &(f64, f64)| (outside - inside - 1.0).abs();
+        let (inside, outside) = steps.max_by(|a, b| off(a).total_cmp(&off(b)))?;
+        (off(&(inside, outside)) > 1e-9).then_some(Warning::UnevenSeam { distance, inside, outside })
     }
 
     /// Factor on the rotated query and key of a token.
@@ -400,8 +401,8 @@ impl std::fmt::Display for Warning {
             ),
             Self::UnevenSeam { distance, inside, outside } => write!(
                 f,
-                "uneven seam: the relative position goes from {inside} to {outside} at distance {distance}; it is even \
-                 when group_size divides neighbor_window"
+                "uneven seam: at distance {distance} the relative position jumps from {inside} to {outside} for some \
+                 queries; it is even when group_size divides neighbor_window"
             ),
         }
     }

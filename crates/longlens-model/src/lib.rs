@@ -20,4 +20,4 @@ mod open;
 mod positions;
 mod record;
 
-pub use open::open;
+pub use open::{describe, open};

@@ -21,19 +21,35 @@ pub fn open<B: Kernels>(source: &Source, device: B::Device, kernel_path: &str) -
     let files = WeightFiles::open(source)?;
     let mut model = LlamaForCausalLM::<B>::new(&config, &device);
     let report = weights::load(&mut model, &files)?;
-    let info = ModelInfo {
+    let dtype = stored_as(&report.loaded_as, &report.dtypes);
+    let info = info(source, config, report.n_parameters, dtype, kernel_path);
+    Ok(Box::new(DecoderLens::new(model, info, text, device)))
+}
+
+/// What a checkpoint is, from its config and the headers of its weights; no weight is read.
+pub fn describe(source: &Source) -> Result<ModelInfo, OpenError> {
+    let config = LlamaConfig::open(source)?;
+    let (n_parameters, dtypes) = WeightFiles::open(source)?.tally();
+    Ok(info(source, config, n_parameters, stored_as("f32", &dtypes), "not loaded"))
+}
+
+fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {
+    ModelInfo {
         name: source.name().into(),
         source: source.place(),
         family: "llama".into(),
-        spec,
-        n_parameters: report.n_parameters,
+        spec: config.spec(),
+        n_parameters,
         bos_token: config.bos_token,
         eos_tokens: config.eos_tokens,
-        dtype: match &report.dtypes[..] {
-            [stored] if *stored == report.loaded_as => report.loaded_as,
-            stored => format!("{} (stored as {})", report.loaded_as, stored.join(", ")),
-        },
+        dtype,
         kernel_path: kernel_path.into(),
-    };
-    Ok(Box::new(DecoderLens::new(model, info, text, device)))
+    }
+}
+
+fn stored_as(loaded: &str, dtypes: &[String]) -> String {
+    match dtypes {
+        [stored] if stored == loaded => loaded.into(),
+        stored => format!("{loaded} (stored as {})", stored.join(", ")),
+    }
 }

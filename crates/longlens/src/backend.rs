@@ -1,6 +1,6 @@
 //! The one place that names concrete backends.
 
-use longlens_core::lens::Lens;
+use longlens_core::lens::{Lens, ModelInfo};
 use longlens_model::source::Source;
 
 use crate::args::Device;
@@ -17,6 +17,12 @@ pub fn open(model: &str, device: Device) -> Result<Box<dyn Lens>, Failure> {
         Device::Wgpu => wgpu::open(&source),
         Device::Cuda => cuda::open(&source),
     }
+}
+
+/// What a model is, without loading its weights.
+pub fn describe(model: &str) -> Result<ModelInfo, Failure> {
+    let source = Source::resolve(model).map_err(refused)?;
+    longlens_model::describe(&source).map_err(refused)
 }
 
 fn refused(error: longlens_model::error::OpenError) -> Failure {

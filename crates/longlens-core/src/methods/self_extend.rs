@@ -106,4 +106,16 @@ mod tests {
             Method::parse("self_extend:group_size=4,neighbor_window=64").unwrap().plan(&ModelSpec::tiny(256)).unwrap();
         assert_eq!(plan.capacity(256), Capacity::Tokens((256 - 64) * 4 + 64));
     }
+
+    #[test]
+    fn warnings_tell_what_is_unwise() {
+        let say = |text: &str, n_tokens: usize| {
+            let plan = Method::parse(text).unwrap().plan(&ModelSpec::tiny(256)).unwrap();
+            plan.warnings(n_tokens, 256).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(say("self_extend:group_size=4,neighbor_window=64", 832), "");
+        insta::assert_snapshot!(say("self_extend:group_size=4,neighbor_window=64", 833), @"833 tokens are beyond the capacity of 832: relative positions reach 256, the model was trained below 256");
+        insta::assert_snapshot!(say("self_extend:group_size=3,neighbor_window=10", 500), @"uneven seam: at distance 10 the relative position jumps from 9 to 11 for some queries; it is even when group_size divides neighbor_window");
+        insta::assert_snapshot!(say("self_extend:group_size=64,neighbor_window=8", 1000), @"");
+    }
 }

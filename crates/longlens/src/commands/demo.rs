@@ -66,7 +66,7 @@ static CONTENDERS: &[Contender] = &[
 /// What one method gave.
 struct Outcome {
     name: &'static str,
-    /// Method and scaling at the longest length.
+    /// Method and scaling over the lengths, as `self_extend:group_size=2..32,neighbor_window=64`.
     method: String,
     cells: Vec<Cell>,
     perplexity: Curve,
@@ -153,9 +153,21 @@ fn measure(
     let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress)?;
     let perplexity = Curve::of_documents(contender.name.into(), perplexity);
     let longest = lengths.last().map_or(1, |length| length / trained);
-    let (method, rope) = (contender.at)(longest, trained);
-    let method = if rope == "none" { method } else { format!("{method} + {rope}") };
+    let text = |multiple: usize| match (contender.at)(multiple, trained) {
+        (method, rope) if rope == "none" => method,
+        (method, rope) => format!("{method} + {rope}"),
+    };
+    let method = from_to(&text(1), &text(longest));
     Ok(Outcome { name: contender.name, method, cells: passkey.cells, perplexity })
+}
+
+/// Two texts of one form as one: where a number differs, `first..last`.
+fn from_to(first: &str, last: &str) -> String {
+    let parts = first.split(',').zip(last.split(',')).map(|(first, last)| match last.rsplit_once('=') {
+        Some((_, number)) if first != last => format!("{first}..{number}"),
+        _ => last.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(",")
 }
 
 /// The chunks that every head of `long_heads` chose for the last token of a prompt of four times the trained length.
@@ -201,7 +213,7 @@ fn write(
     let cells: Vec<Cell> = outcomes.iter().flat_map(|outcome| outcome.cells.iter().cloned()).collect();
     if !cells.is_empty() {
         let (lengths, depths) = axes(&cells);
-        let panels = outcomes.iter().map(|outcome| panel(outcome.name, &outcome.cells, &lengths, &depths)).collect();
+        let panels = outcomes.iter().map(|outcome| panel(&outcome.method, &outcome.cells, &lengths, &depths)).collect();
         let heading =
             Heading { title: "pass key retrieval".into(), subtitle: format!("{}, greedy, exact tokens", info.name) };
         figures.push((
@@ -234,7 +246,7 @@ fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f
         .iter()
         .map(|outcome| {
             json!({
-                "name": outcome.name, "longest": outcome.method, "passkey": outcome.cells, "perplexity": outcome.perplexity.points,
+                "name": outcome.name, "method": outcome.method, "passkey": outcome.cells, "perplexity": outcome.perplexity.points,
                 "perplexity_protocol": outcome.perplexity.protocol,
             })
         })

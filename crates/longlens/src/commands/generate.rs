@@ -29,7 +29,11 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if let Some(failure) = failed {
         return Err(failure);
     }
-    terminal.result(&json!({ "generated": generated, "sampling": sampling, "prompt_tokens": prompt.tokens.len() }))?;
+    terminal.result(&json!({
+        "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
+        "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
+        "phase_seconds": generated.trace.seconds,
+    }))?;
     if !config.json {
         terminal.stream("\n")?;
     }

@@ -15,8 +15,7 @@ const NUMBER: usize = 4;
 pub fn run(args: &Model) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let lens = backend::open(&config.model, config.device)?;
-    let info = lens.model();
+    let info = &backend::describe(&config.model)?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
     let memory = Memory::of(info, n_tokens, config.prefill_chunk);
     terminal.result(&json!({
@@ -39,7 +38,6 @@ pub fn run(args: &Model) -> Result<(), Failure> {
         ("trained context", format!("{} tokens", spec.trained_context)),
         ("rope", format!("{}, theta {}", spec.rope, spec.rope_theta)),
         ("numbers", info.dtype.clone()),
-        ("kernels", info.kernel_path.clone()),
         (
             "memory",
             format!(

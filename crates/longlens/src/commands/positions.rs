@@ -17,8 +17,7 @@ const PRINTED: usize = 24;
 pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let lens = backend::open(&config.model, config.device)?;
-    let model = lens.model();
+    let model = &backend::describe(&config.model)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();
