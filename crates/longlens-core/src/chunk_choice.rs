@@ -84,11 +84,16 @@ impl ChunkChoice {
         }
     }
 
-    /// The highest relative position among queries of a prompt of `n_tokens`.
+    /// The highest relative position among queries of a prompt of `n_tokens`: that of the largest offset in a chunk.
     pub fn highest(&self, n_tokens: usize) -> f64 {
-        let prompt = Prompt { n_tokens };
-        let newest = (n_tokens.saturating_sub(self.chunk_len)..n_tokens).filter_map(|t| self.query(t, prompt));
-        newest.map(|slots| slots.query_pos as f64).fold(0.0, f64::max)
+        let first = self.first(Prompt { n_tokens });
+        if n_tokens <= first {
+            return 0.0;
+        }
+        let (w, newest) = (self.chunk_len, n_tokens - 1);
+        // the last token of a chunk, if any query is one
+        let offset = if first / w < n_tokens / w { w - 1 } else { newest % w };
+        ((self.n_slots - 1) * w + offset) as f64
     }
 }
 

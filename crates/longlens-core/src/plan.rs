@@ -216,13 +216,14 @@ impl Plan {
 
     /// The largest jump of the relative position between a nearest span and the span behind it.
     fn seam(&self, n_tokens: usize) -> Option<Warning> {
-        let [near @ Span { reach: Reach::Nearer(w), .. }, far @ Span { reach: Reach::AtLeast(_), .. }] = &self.spans[..]
+        let [near @ Span { reach: Reach::Nearer(w), .. }, far @ Span { reach: Reach::AtLeast(_), .. }] =
+            &self.spans[..]
         else {
             return None;
         };
         let distance = *w;
         // where groups begin decides the jump, so one query of each place in a group is looked at
-        let queries = (distance..n_tokens).rev().take(far.query_pos.divide);
+        let queries = (distance..n_tokens).rev().take(far.query_pos.divide.min(LOOKED_AT));
         let steps = queries.map(|i| (near.relative(i, i + 1 - distance), far.relative(i, i - distance)));
         let off = |(inside, outside): &(f64, f64)| (outside - inside - 1.0).abs();
         let (inside, outside) = steps.max_by(|a, b| off(a).total_cmp(&off(b)))?;
@@ -235,6 +236,8 @@ impl Plan {
     }
 }
 
+/// Queries that the search for an uneven seam looks at, at most: a warning must not take longer than the run.
+const LOOKED_AT: usize = 1 << 14;
 /// Longer than any prompt, short enough to add to.
 const FAR: usize = 1 << 48;
 
@@ -251,18 +254,19 @@ impl Span {
 
     /// The highest relative position among queries below `n_tokens`.
     ///
-    /// A span's keys stand lowest at its first key, and the distance to that key either repeats with the chunk or never
-    /// falls by more than one group; so the first periods and the last one hold the maximum.
+    /// A span's keys stand lowest at its first key, and the query's distance to that key never falls as the query
+    /// advances, inside its chunk where positions restart; so one query holds the maximum.
     fn highest(&self, n_tokens: usize) -> f64 {
-        let period = self.reach.period().max(self.query_pos.divide).max(self.key_pos.divide);
-        let head = 0..n_tokens.min(3 * period);
-        let tail = n_tokens.saturating_sub(period).max(head.end)..n_tokens;
-        head.chain(tail)
-            .filter_map(|i| {
-                let keys = self.reach.keys(i);
-                (!keys.is_empty()).then(|| self.relative(i, keys.start))
-            })
-            .fold(0.0, f64::max)
+        let last_of_fullest_chunk =
+            |first: usize, c: usize| Some(first + n_tokens.checked_sub(first)?.min(c).checked_sub(1)?);
+        let query = match self.reach {
+            Reach::SameChunk(c) => last_of_fullest_chunk(0, c),
+            Reach::PreviousChunk(c) => last_of_fullest_chunk(c, c),
+            Reach::EarlierChunks(c) => last_of_fullest_chunk(2 * c, c),
+            Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => n_tokens.checked_sub(1),
+        };
+        let keys = |i: &usize| !self.reach.keys(*i).is_empty();
+        query.filter(keys).map_or(0.0, |i| self.relative(i, self.reach.keys(i).start))
     }
 }
 
@@ -296,13 +300,6 @@ impl Reach {
         }
         let (first, last) = (self.keys(queries.start), self.keys(queries.end - 1));
         last.start..first.end.max(last.start)
-    }
-
-    fn period(self) -> usize {
-        match self {
-            Self::SameChunk(c) | Self::PreviousChunk(c) | Self::EarlierChunks(c) => c,
-            _ => 1,
-        }
     }
 }
 

@@ -126,7 +126,7 @@ pub struct Generate {
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
     /// 0 is greedy
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
     /// Keep the k likeliest tokens; 0 keeps all
     #[arg(long, value_name = "K")]
@@ -201,7 +201,7 @@ pub struct Perplexity {
     #[arg(long, value_name = "LIST")]
     pub lengths: Option<String>,
     /// Documents at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub documents: Option<usize>,
     /// Sliding windows of each length instead of one prefill per document
     #[arg(long)]
@@ -232,7 +232,7 @@ pub struct Chunks {
     pub common: Common,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Query token (default: the last of the prompt)
+    /// Query token (default: the last of the prompt; after --needle, the one that should fetch the key)
     #[arg(long, value_name = "TOKEN")]
     pub query: Option<usize>,
     /// One layer only
@@ -242,7 +242,7 @@ pub struct Chunks {
     #[arg(long)]
     pub mass: bool,
     /// Tokens of a chunk, with --mass (default: the method's, else 1/16 of the trained context)
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub chunk_len: Option<usize>,
 }
 

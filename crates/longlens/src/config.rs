@@ -142,6 +142,9 @@ pub fn lengths(text: &str) -> Result<Vec<usize>, Failure> {
     text.split(',').map(|part| length(part.trim())).collect()
 }
 
+/// Sums and products of lengths stay far from overflowing.
+const MAX_TOKENS: usize = 1 << 40;
+
 /// Reads `512` or `1k` (k is 1024).
 pub fn length(text: &str) -> Result<usize, Failure> {
     let (digits, unit) = match text.strip_suffix(['k', 'K']) {
@@ -149,6 +152,10 @@ pub fn length(text: &str) -> Result<usize, Failure> {
         None => (text, 1),
     };
     match digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit)) {
+        Some(n) if n > MAX_TOKENS => Err(Failure::usage(
+            format!("{text} tokens are more than longlens counts"),
+            format!("give at most {MAX_TOKENS}"),
+        )),
         Some(n) if n > 0 => Ok(n),
         _ => Err(Failure::usage(
             format!("`{text}` is not a number of tokens"),

@@ -15,6 +15,8 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
     pub needle: Option<Range<usize>>,
+    /// The first token of the right answer, where a key was hidden and more tokens follow.
+    pub answer_start: Option<u32>,
 }
 
 /// Reads or makes the prompt that the flags ask for.
@@ -40,7 +42,11 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
         return Err(LensError::EmptyPrompt.into());
     }
     let tokens = lens.text()?.encode(&text, true)?;
-    if tokens.is_empty() { Err(LensError::EmptyPrompt.into()) } else { Ok(Prompt { tokens, needle: None }) }
+    if tokens.is_empty() {
+        Err(LensError::EmptyPrompt.into())
+    } else {
+        Ok(Prompt { tokens, needle: None, answer_start: None })
+    }
 }
 
 /// Reads `1024:0.5` and hides a pass key there.
@@ -48,5 +54,10 @@ fn hide(text: &str, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
     let (tokens, at) = text.split_once(':').unwrap_or((text, "0.5"));
     let place = Place { length: length(tokens)?, depth: depth(at)?, trial: 0, seed };
     let made = passkey_prompt(lens.text()?, Template::Longlens, &place)?;
-    Ok(Prompt { tokens: made.tokens, needle: made.needle.map(|needle| needle.start..needle.end) })
+    let needle = made.needle.map(|needle| needle.start..needle.end);
+    Ok(Prompt {
+        tokens: made.tokens,
+        needle,
+        answer_start: made.answer.first().copied().filter(|_| made.answer.len() > 1),
+    })
 }

@@ -103,7 +103,8 @@ impl WeightFiles {
     /// Numbers in all tensors, and their formats, sorted.
     pub fn tally(&self) -> (usize, Vec<String>) {
         let n_numbers = self.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>()).sum();
-        let mut dtypes: Vec<_> = self.tensors.values().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
+        let mut dtypes: Vec<_> =
+            self.tensors.values().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
         dtypes.sort();
         dtypes.dedup();
         (n_numbers, dtypes)

@@ -19,7 +19,11 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let mut lens = backend::open(&config.model, config.device)?;
-    let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let mut prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    if args.query.is_none() {
+        // of a hidden key, look at the token that fetches its first digit
+        prompt.tokens.extend(prompt.answer_start);
+    }
     let spec = lens.model().spec.clone();
     let n_tokens = prompt.tokens.len();
     let query = args.query.unwrap_or(n_tokens.saturating_sub(1));

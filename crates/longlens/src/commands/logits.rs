@@ -46,7 +46,7 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
     let mut arrays = Arrays::default();
     arrays.floats("logits", &[tokens.len(), vocab_size], &logits);
     if args.trace {
-        arrays.trace(&trace, tokens.len());
+        arrays.trace(&trace, tokens.len(), n_prompt);
     }
     arrays.write(&args.output, &trace)?;
     terminal.result(&json!({
@@ -81,8 +81,8 @@ fn read_tokens(path: &Path) -> Result<Vec<u32>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
     match serde_json::from_str(&text) {
         Ok(File::List(tokens) | File::Object { tokens }) => Ok(tokens),
-        Err(error) => Err(Failure::failed(
-            format!("{} holds no token ids: {error}", path.display()),
+        Err(_) => Err(Failure::failed(
+            format!("{} holds no token ids", path.display()),
             Some("give a JSON array of ids such as [1, 2, 3], or an object with `tokens`".into()),
         )),
     }
@@ -103,7 +103,7 @@ impl Arrays {
         self.0.insert(name.into(), (Dtype::I32, shape.to_vec(), bytes));
     }
 
-    fn trace(&mut self, trace: &Trace, n_tokens: usize) {
+    fn trace(&mut self, trace: &Trace, n_tokens: usize, n_prompt: usize) {
         for (layer, of_layer) in trace.layers.iter().enumerate() {
             if !of_layer.attn_out.is_empty() {
                 let shape = [n_tokens, of_layer.attn_out.len() / n_tokens];
@@ -113,7 +113,7 @@ impl Arrays {
             let queries: Vec<i32> = choices.queries.iter().map(|query| *query as i32).collect();
             self.ints("chunk_queries", &[queries.len()], &queries);
             let shape = [choices.n_heads, queries.len(), choices.n_slots];
-            self.ints(&format!("chunks.{layer}"), &shape, &by_head(choices));
+            self.ints(&format!("chunks.{layer}"), &shape, &by_head(choices, n_prompt));
         }
     }
 
@@ -139,9 +139,18 @@ impl Arrays {
     }
 }
 
-/// `[queries, heads, slots]` to `[heads, queries, slots]`.
-fn by_head(choices: &Choices) -> Vec<i32> {
+/// `[queries, heads, slots]` to `[heads, queries, slots]`. As in the golden arrays, the partial chunk in the last slot is
+/// listed for prompt tokens alone.
+fn by_head(choices: &Choices, n_prompt: usize) -> Vec<i32> {
     let (n, heads) = (choices.n_slots, choices.n_heads);
-    let rows = (0..heads).flat_map(|head| (0..choices.queries.len()).map(move |query| (query * heads + head) * n));
-    rows.flat_map(|at| choices.chunks[at..at + n].iter().copied()).collect()
+    let mut chunks = Vec::with_capacity(choices.chunks.len());
+    for head in 0..heads {
+        for (row, query) in choices.queries.iter().enumerate() {
+            let at = (row * heads + head) * n;
+            let (complete, own) = choices.chunks[at..at + n].split_at(n - 1);
+            chunks.extend(complete);
+            chunks.extend(own.iter().map(|own| if *query < n_prompt { *own } else { -1 }));
+        }
+    }
+    chunks
 }

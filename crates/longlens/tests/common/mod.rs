@@ -1,0 +1,113 @@
+//! A folder to run the program in, and what a run leaves behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Name, format, shape and bytes of a tensor.
+pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// An empty folder with no Hugging Face cache, where commands run.
+pub struct Bench(TempDir);
+
+/// What one run left.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap()
+    }
+
+    /// Writes a file, and the folders above it.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// The program with these arguments, in this folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longlens"));
+        command.args(args).current_dir(self.0.path()).env("HF_HOME", self.path("hf"));
+        for name in ["HF_HUB_CACHE", "NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Runs a command line without blanks inside its arguments; it must succeed.
+    pub fn done(&self, line: &str) -> Ran {
+        let ran = self.run(&words(line));
+        assert_eq!(ran.code, Some(0), "longlens {line}\n{}", ran.stderr);
+        ran
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(name)
+}
+
+/// A checkpoint of the golden models in `folder`, after `change`.
+pub fn checkpoint(bench: &Bench, folder: &str, change: impl FnOnce(&mut Tensors, &mut Value)) {
+    let from = golden("models/llama3-gqa");
+    let mut tensors = tensors(&fs::read(from.join("model.safetensors")).unwrap());
+    let mut config = serde_json::from_slice(&fs::read(from.join("config.json")).unwrap()).unwrap();
+    change(&mut tensors, &mut config);
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, bytes))| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+    bench.write(&format!("{folder}/config.json"), config.to_string());
+    bench.write(&format!("{folder}/model.safetensors"), safetensors::serialize(views, None).unwrap());
+}
+
+/// Every tensor of a safetensors file.
+pub fn tensors(file: &[u8]) -> Tensors {
+    let read = SafeTensors::deserialize(file).unwrap();
+    read.iter().map(|(name, view)| (name.into(), (view.dtype(), view.shape().into(), view.data().into()))).collect()
+}
+
+pub fn ints((_, _, bytes): &(Dtype, Vec<usize>, Vec<u8>)) -> Vec<i32> {
+    bytes.chunks(4).map(|bytes| i32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+pub fn floats((_, _, bytes): &(Dtype, Vec<usize>, Vec<u8>)) -> Vec<f32> {
+    bytes.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
