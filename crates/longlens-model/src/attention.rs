@@ -68,16 +68,8 @@ impl<B: Kernels> Attention<B> {
             self.recorder.spend("choose", started);
             if split < seq {
                 let (raw, scaled) = (rows(&query, split..seq), rows(&scaled, split..seq));
-                parts.push(self.attend_chunks(
-                    layer,
-                    first + split,
-                    raw,
-                    scaled,
-                    &key,
-                    &value,
-                    choice,
-                    &cache.summaries,
-                ));
+                let asking = Asking { layer, first: first + split, raw, scaled, choice };
+                parts.push(self.attend_chunks(asking, &key, &value, &cache.summaries));
             }
         }
         let context = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
@@ -123,26 +115,23 @@ impl<B: Kernels> Attention<B> {
         summaries.push(B::chunk_summary(&problem));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one layer's attention problem")]
+    /// Attention of queries over the chunks that they choose; returns `[n_heads, seq, head_dim]`.
     fn attend_chunks(
         &mut self,
-        layer: usize,
-        first: usize,
-        raw: Tensor<B, 3>,
-        scaled: Tensor<B, 3>,
+        asking: Asking<B>,
         key: &Tensor<B, 3>,
         value: &Tensor<B, 3>,
-        choice: ChunkChoice,
         summaries: &Summaries<B>,
     ) -> Tensor<B, 3> {
-        let [n_heads, seq, _] = raw.dims();
+        let [n_heads, seq, _] = asking.raw.dims();
+        let Asking { layer, first, choice, .. } = asking;
         let started = Instant::now();
         let slots: Vec<Slots> = (first..first + seq)
             .map(|query| choice.query(query, self.prompt).expect("queries past the first choice all choose"))
             .collect();
         let n_chunks = key.dims()[1].div_ceil(choice.chunk_len);
         let summaries = summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
-        let chosen = self.choose(layer, first, &raw, summaries, &slots, choice, n_chunks);
+        let chosen = self.choose(&asking, summaries, &slots, n_chunks);
         self.recorder.spend("choose", started);
 
         let started = Instant::now();
@@ -158,7 +147,7 @@ impl<B: Kernels> Attention<B> {
             )
         };
         let problem = ChunkAttention {
-            query: scaled,
+            query: asking.scaled,
             key: problem_key,
             value: value.clone(),
             chunk_len: choice.chunk_len,
@@ -174,24 +163,15 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Chunks of every slot, row-major `[n_heads, seq, n_slots]`; the last slot holds the tail's chunk.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one layer's choice")]
-    fn choose(
-        &mut self,
-        layer: usize,
-        first: usize,
-        raw: &Tensor<B, 3>,
-        summaries: &Tensor<B, 3>,
-        slots: &[Slots],
-        choice: ChunkChoice,
-        n_chunks: usize,
-    ) -> Vec<u32> {
-        let [n_heads, seq, head_dim] = raw.dims();
+    fn choose(&mut self, asking: &Asking<B>, summaries: &Tensor<B, 3>, slots: &[Slots], n_chunks: usize) -> Vec<u32> {
+        let [n_heads, seq, head_dim] = asking.raw.dims();
+        let Asking { layer, first, choice, .. } = *asking;
         let n_summaries = summaries.dims()[1];
         let step = (SCORE_BLOCK / (n_heads * n_summaries)).clamp(1, seq);
         let mut chosen = vec![0; n_heads * seq * choice.n_slots];
         for start in (0..seq).step_by(step) {
             let end = (start + step).min(seq);
-            let block = raw.clone().slice([0..n_heads, start..end, 0..head_dim]);
+            let block = asking.raw.clone().slice([0..n_heads, start..end, 0..head_dim]);
             let scores = numbers(block.matmul(summaries.clone().swap_dims(1, 2))); // [n_heads, rows, n_summaries]
             let of = |head: usize, row: usize| {
                 let at = (head * (end - start) + row - start) * n_summaries;
@@ -219,6 +199,18 @@ impl<B: Kernels> Attention<B> {
         }
         chosen
     }
+}
+
+/// Queries of one layer that choose their chunks.
+struct Asking<B: Kernels> {
+    layer: usize,
+    /// Token of the first query.
+    first: usize,
+    /// `[n_heads, seq, head_dim]`: chunks are scored with raw queries.
+    raw: Tensor<B, 3>,
+    /// The same times `1 / sqrt(head_dim)`: keys are scored with scaled ones.
+    scaled: Tensor<B, 3>,
+    choice: ChunkChoice,
 }
 
 /// Writes down one query's choice in every head.
