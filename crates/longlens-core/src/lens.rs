@@ -25,8 +25,8 @@ pub trait Lens: Send {
     /// Starts a sequence: forgets the cache of the one before.
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
-    /// Feeds the next tokens: first the whole prompt, then one token a call. Returns the logits that `want` names,
-    /// row-major `[rows, vocab_size]`.
+    /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
+    /// After an error, a cancellation too, the sequence is over: [`Lens::begin`] comes next.
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError>;
 
     /// What was recorded since [`Lens::begin`].
@@ -115,6 +115,9 @@ pub enum LensError {
     /// The method or the scaling does not fit the model.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// No sequence was begun, or the one before ended in an error.
+    #[error("no sequence has been begun")]
+    NotBegun,
     /// Stopped by the user.
     #[error("cancelled")]
     Cancelled,
@@ -164,9 +167,6 @@ pub enum LensError {
         /// Token whose logits are not finite.
         position: usize,
     },
-    /// The device failed.
-    #[error("{0}")]
-    Device(String),
 }
 
 impl LensError {
@@ -176,7 +176,9 @@ impl LensError {
             Self::Setting(error) => error.help(),
             Self::EmptyPrompt => Some("give some text or at least one token".into()),
             Self::TokenOutOfRange { .. } => Some("the tokens were made for another model's vocabulary".into()),
-            Self::NoTokenizer { .. } => Some("put tokenizer.json beside the weights, or feed token ids".into()),
+            Self::NoTokenizer { .. } => Some(
+                "put its tokenizer.json beside the weights; `logits` and `perplexity --tokens` take token ids".into(),
+            ),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
             Self::NotFinite { .. } => Some("check the weights for NaN or infinite values".into()),
             _ => None,

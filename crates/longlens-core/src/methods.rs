@@ -1,11 +1,12 @@
 //! The catalog of methods: what the command line, configs, help and completion offer.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::Plan;
-use crate::setting::{Info, Setting, SettingError, Value};
+use crate::setting::{Info, Setting, SettingError};
 use crate::spec::ModelSpec;
 
 mod dual_chunk;
@@ -24,7 +25,7 @@ pub struct MethodInfo {
     pub plan: fn(&Setting, &ModelSpec) -> Result<Plan, SettingError>,
 }
 
-/// Every method. A new one is a file in `methods/` and a line here and below.
+/// Every method. A new one is a file in `methods/` and a line here.
 pub static METHODS: &[&MethodInfo] = &[
     &full::METHOD,
     &sliding_window::METHOD,
@@ -35,14 +36,7 @@ pub static METHODS: &[&MethodInfo] = &[
 ];
 
 /// The same catalog as plain descriptions.
-pub static INFOS: &[&Info] = &[
-    &full::METHOD.info,
-    &sliding_window::METHOD.info,
-    &streaming::METHOD.info,
-    &self_extend::METHOD.info,
-    &dual_chunk::METHOD.info,
-    &long_heads::METHOD.info,
-];
+pub static INFOS: LazyLock<Vec<&Info>> = LazyLock::new(|| METHODS.iter().map(|method| &method.info).collect());
 
 /// A method with its parameters; text form `self_extend:group_size=4,neighbor_window=64`.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +50,7 @@ impl Method {
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, SettingError> {
-        Setting::parse(text.trim(), "method", INFOS).map(Self)
+        Setting::parse(text.trim(), "method", &INFOS).map(Self)
     }
 
     /// Name, parameters and values.
@@ -67,11 +61,6 @@ impl Method {
     /// The name in text, plots and tables.
     pub fn name(&self) -> &'static str {
         self.0.info().name
-    }
-
-    /// Sets one parameter.
-    pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingError> {
-        self.0.set(name, value)
     }
 
     /// The same method with every default of `model` written out.
@@ -101,7 +90,7 @@ impl Serialize for Method {
 
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Setting::deserialize_from(deserializer, "method", INFOS).map(Self)
+        Setting::deserialize_from(deserializer, "method", &INFOS).map(Self)
     }
 }
 
@@ -222,7 +211,9 @@ mod tests {
         insta::assert_snapshot!(say("rope"), @"unknown method `rope` | one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads");
         insta::assert_snapshot!(say("self_extend:groupsize=4"), @"`self_extend` has no parameter `groupsize` | did you mean `group_size`?");
         insta::assert_snapshot!(say("self_extend:group_size"), @"cannot read `self_extend:group_size`: `group_size` has no `=` | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
-        insta::assert_snapshot!(say("self_extend:group_size=0"), @"`self_extend`: group_size = 0 is not a whole number of at least 1 | ");
+        insta::assert_snapshot!(say("long_heads:window_size=4"), @"`long_heads` has no parameter `window_size` | did you mean `chunk_len`?");
+        insta::assert_snapshot!(say("self_extend:group_size=4,group_size=8"), @"cannot read `self_extend:group_size=4,group_size=8`: `group_size` is given twice | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
+        insta::assert_snapshot!(say("self_extend:group_size=0"), @"`self_extend`: group_size = 0 is not a whole number of at least 1 and below 10^12 | ");
         insta::assert_snapshot!(say("dual_chunk:chunk_size=48,local_window=48"), @"`dual_chunk` is impossible with these values: local_window < chunk_size (48 < 48) does not hold | set local_window to at most 47, or chunk_size to at least 49");
         insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=200"), @"`long_heads` is impossible with these values: attention_len mod chunk_len = 0 (200 mod 16 = 8) does not hold | set attention_len to 192 or 208");
         insta::assert_snapshot!(say("long_heads:chunk_len=64,attention_len=128"), @"`long_heads` is impossible with these values: attention_len >= 4 * chunk_len (128 >= 256) does not hold | set attention_len to at least 256, or chunk_len to at most 32");
@@ -238,7 +229,7 @@ mod tests {
                 let value = Setting::new(info).value(param.name, &model);
                 let worded = matches!(
                     (&value, param.kind),
-                    (Value::Word(_), crate::setting::Kind::Count(_) | crate::setting::Kind::Real(_))
+                    (crate::setting::Value::Word(_), crate::setting::Kind::Count(_) | crate::setting::Kind::Real(_))
                 );
                 assert!(worded || param.kind.accepts(&value), "{}: default of {}", info.name, param.name);
                 assert!(!param.help.is_empty());

@@ -207,7 +207,8 @@ impl Plan {
         {
             warnings.push(Warning::BeyondCapacity { capacity, n_tokens, highest, trained });
         }
-        if n_tokens > trained && highest < trained as f64 / 4.0 {
+        let groups = self.spans.iter().any(|span| span.key_pos.divide > 1);
+        if groups && n_tokens > trained && highest < trained as f64 / 4.0 {
             warnings.push(Warning::SparsePositions { highest, trained });
         }
         warnings.extend(self.seam(n_tokens));
@@ -222,12 +223,14 @@ impl Plan {
             return None;
         };
         let distance = *w;
-        // where groups begin decides the jump, so one query of each place in a group is looked at
+        // where groups begin decides the jump, so one query of each place in a group is looked at, of huge groups some
         let queries = (distance..n_tokens).rev().take(far.query_pos.divide.min(LOOKED_AT));
         let steps = queries.map(|i| (near.relative(i, i + 1 - distance), far.relative(i, i - distance)));
         let off = |(inside, outside): &(f64, f64)| (outside - inside - 1.0).abs();
         let (inside, outside) = steps.max_by(|a, b| off(a).total_cmp(&off(b)))?;
-        (off(&(inside, outside)) > 1e-9).then_some(Warning::UnevenSeam { distance, inside, outside })
+        // a third of a position needs no 17 digits
+        let outside_shown = (outside * 1000.0).round() / 1000.0;
+        (off(&(inside, outside)) > 1e-9).then_some(Warning::UnevenSeam { distance, inside, outside: outside_shown })
     }
 
     /// Factor on the rotated query and key of a token.

@@ -94,7 +94,7 @@ static DYNAMIC: Info = Info {
     name: "dynamic",
     title: "Dynamic NTK",
     source: "emozilla, 2023; as in Hugging Face transformers",
-    summary: "base grows with the length seen; a key keeps the base of the moment it was added",
+    summary: "base grows with the length seen; a key keeps the base of the moment it was added (long_heads turns keys afresh)",
     params: &[
         Param { default: Fallback::Number(1.0), ..FACTOR },
         ORIGINAL,
@@ -185,6 +185,12 @@ impl RopeScaling {
         &self.0
     }
 
+    /// The same scaling with every default written out.
+    #[must_use]
+    pub fn resolved(&self, model: &ModelSpec) -> Self {
+        Self(self.0.resolved(model))
+    }
+
     /// Sets one parameter.
     pub fn with(mut self, name: &str, value: f64) -> Result<Self, SettingError> {
         self.0.set(name, &Value::Number(value))?;
@@ -272,6 +278,15 @@ impl Rope {
     /// Whether keys turn again when the base changes (`dynamic:rerotate=true`).
     pub fn rerotates(&self) -> bool {
         matches!(self.rule, Rule::Dynamic { rerotate: true, .. })
+    }
+
+    /// The same with all keys turned by the newest base, where the base follows the length.
+    #[must_use]
+    pub fn rerotating(mut self) -> Self {
+        if let Rule::Dynamic { rerotate, .. } = &mut self.rule {
+            *rerotate = true;
+        }
+        self
     }
 
     /// Whether the base depends on the length seen.

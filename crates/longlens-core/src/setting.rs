@@ -179,7 +179,11 @@ impl Setting {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(SettingError::Form { text: text.into(), problem: format!("`{}` has no `=`", pair.trim()) });
             };
-            setting.set(key.trim(), &read(value.trim()))?;
+            let key = key.trim();
+            if setting.given.iter().any(|(given, _)| *given == key) {
+                return Err(SettingError::Form { text: text.into(), problem: format!("`{key}` is given twice") });
+            }
+            setting.set(key, &read(value.trim()))?;
         }
         Ok(setting)
     }
@@ -189,11 +193,6 @@ impl Setting {
         self.info
     }
 
-    /// The values that were given, in the order of the definition.
-    pub fn given(&self) -> &[(&'static str, Value)] {
-        &self.given
-    }
-
     /// Gives one parameter a value; checks its name, type and range.
     pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingError> {
         let Some(param) = self.info.params.iter().find(|param| param.name == name) else {
@@ -201,7 +200,7 @@ impl Setting {
             return Err(SettingError::UnknownParameter {
                 owner: self.info.name,
                 name: name.into(),
-                nearest: nearest(name, known.iter().copied()).map(Into::into),
+                nearest: self.by_alias(name).or(nearest(name, known.iter().copied())).map(Into::into),
                 known,
             });
         };
@@ -218,6 +217,12 @@ impl Setting {
         let order = |name: &str| self.info.params.iter().position(|param| param.name == name);
         self.given.sort_by_key(|(name, _)| order(name));
         Ok(())
+    }
+
+    /// The parameter that the authors call `name`.
+    fn by_alias(&self, name: &str) -> Option<&'static str> {
+        let called = |param: &&Param| param.alias.split([';', ',']).any(|alias| alias.trim() == name);
+        self.info.params.iter().find(called).map(|param| param.name)
     }
 
     /// The same setting with every default of `model` written out, so that it means the same on any model.
@@ -277,7 +282,9 @@ impl Setting {
         map.serialize_entry("name", self.info.name)?;
         for (name, value) in &self.given {
             match value {
-                Value::Number(number) if number.fract() == 0.0 => map.serialize_entry(name, &(*number as i64))?,
+                Value::Number(number) if number.fract() == 0.0 && number.abs() < MAX_COUNT => {
+                    map.serialize_entry(name, &(*number as i64))?
+                }
                 Value::Number(number) => map.serialize_entry(name, number)?,
                 Value::Word(word) => map.serialize_entry(name, word)?,
             }
@@ -338,7 +345,7 @@ const MAX_COUNT: f64 = 1e12;
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count(min) => write!(f, "a whole number of at least {min}"),
+            Self::Count(min) => write!(f, "a whole number of at least {min} and below 10^12"),
             Self::Real(min) => write!(f, "a number of at least {min}"),
             Self::OffOr(above) => write!(f, "`off` or a number above {above}"),
             Self::Word(words) => write!(f, "one of: {}", words.join(", ")),

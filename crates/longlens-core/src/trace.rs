@@ -77,7 +77,7 @@ pub struct Trace {
     pub rows: Vec<(RowPick, Vec<f32>)>,
     /// Pooled maps, as asked for.
     pub maps: Vec<PooledMap>,
-    /// Seconds by phase.
+    /// Seconds by phase. `prefill` and `decode` hold `choose`, `attention` and `logits`; recording is in none of these.
     pub seconds: BTreeMap<&'static str, f64>,
     /// Highest resident memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
@@ -202,9 +202,10 @@ impl ChunkMass {
 
 impl Watch {
     /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
-    pub fn bytes(&self, model: &crate::spec::ModelSpec, n_tokens: usize, n_slots: usize) -> usize {
+    /// `n_choosing` queries choose among `n_slots` slots.
+    pub fn bytes(&self, model: &crate::spec::ModelSpec, n_tokens: usize, n_choosing: usize, n_slots: usize) -> usize {
         let per_layer_head = model.n_layers * model.n_heads;
-        let choices = self.choices.count(n_tokens) * per_layer_head * (8 * n_slots + 4);
+        let choices = self.choices.count(n_tokens).min(n_choosing) * per_layer_head * (8 * n_slots + 4);
         let mass = self
             .mass
             .as_ref()

@@ -46,15 +46,15 @@ pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
     let (mut outs, mut lses) = (Vec::new(), Vec::new());
     let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
     for rows in blocks(problem) {
-        let block = Block::gather(problem, &key, &value, rows);
-        let scores = block.scores; // [n_heads * rows, n_slots * chunk_len]
+        let chosen = chosen(problem, &rows);
+        let scores = scores(problem, &key, &chosen, rows); // [n_heads * rows, n_slots * chunk_len]
         let max = scores.clone().max_dim(1);
         let weights = (scores - max.clone()).exp();
         let sum = weights.clone().sum_dim(1); // [n_heads * rows, 1]
         let [n_rows, n_keys] = weights.dims();
-        let out = weights.reshape([n_rows, 1, n_keys]).matmul(block.value); // [n_heads * rows, 1, head_dim]
-        let head_dim = out.dims()[2];
-        let n_heads = problem.query.dims()[0];
+        let [n_heads, _, head_dim] = problem.query.dims();
+        let value = value.clone().select(0, chosen).reshape([n_rows, n_keys, head_dim]);
+        let out = weights.reshape([n_rows, 1, n_keys]).matmul(value); // [n_heads * rows, 1, head_dim]
         let out = out.reshape([n_rows, head_dim]) / sum.clone();
         outs.push(out.reshape([n_heads, n_rows / n_heads, head_dim]));
         lses.push((max + sum.log()).reshape([n_heads, n_rows / n_heads]));
@@ -65,8 +65,7 @@ pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
 /// Attention weights of the queries in `rows` over their slots, `[n_heads, rows, n_slots * chunk_len]`.
 pub fn weights<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
-    let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
-    let scores = Block::gather(problem, &key, &value, rows).scores;
+    let scores = scores(problem, &chunk_rows(problem, &problem.key), &chosen(problem, &rows), rows);
     softmax(scores, 1).reshape([n_heads, n_rows, problem.n_slots * problem.chunk_len])
 }
 
@@ -78,44 +77,39 @@ fn blocks<B: Kernels>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = R
     (0..seq_q).step_by(step).map(move |start| start..(start + step).min(seq_q))
 }
 
-/// Scores and values of a block of queries.
-struct Block<B: Kernels> {
-    scores: Tensor<B, 2>, // [n_heads * rows, n_slots * chunk_len]
-    value: Tensor<B, 3>,  // [n_heads * rows, n_slots * chunk_len, head_dim]
+/// Which rows of [`chunk_rows`] the queries in `rows` chose, `[n_heads * rows * n_slots]`.
+fn chosen<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: &Range<usize>) -> Tensor<B, 1, Int> {
+    let [n_heads, seq_q, _] = problem.query.dims();
+    let [n_kv_heads, seq_k, _] = problem.key.dims();
+    let (n, n_chunks) = (problem.n_slots, seq_k.div_ceil(problem.chunk_len));
+    let rows_of = |head: usize| {
+        let kv_head = head / (n_heads / n_kv_heads);
+        let start = (head * seq_q + rows.start) * n;
+        let chunks = problem.chunks[start..start + rows.len() * n].iter();
+        chunks.map(move |chunk| (kv_head * n_chunks) as i32 + *chunk as i32)
+    };
+    let chosen: Vec<i32> = (0..n_heads).flat_map(rows_of).collect();
+    let n_chosen = chosen.len();
+    Tensor::from_data(TensorData::new(chosen, [n_chosen]), &problem.query.device())
 }
 
-impl<B: Kernels> Block<B> {
-    fn gather(problem: &ChunkAttention<'_, B>, key: &Tensor<B, 2>, value: &Tensor<B, 2>, rows: Range<usize>) -> Self {
-        let [n_heads, seq_q, head_dim] = problem.query.dims();
-        let [n_kv_heads, seq_k, _] = problem.key.dims();
-        let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
-        let device = problem.query.device();
-
-        let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
-        let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
-        let query = B::rotate(&(problem.query_rotary)(rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
-        let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
-
-        let n_chunks = seq_k.div_ceil(w);
-        let chosen = (0..n_heads).flat_map(|head| {
-            let kv_head = head / (n_heads / n_kv_heads);
-            let start = (head * seq_q + rows.start) * n;
-            problem.chunks[start..start + n_rows * n]
-                .iter()
-                .map(move |chunk| (kv_head * n_chunks) as i32 + *chunk as i32)
-        });
-        let chosen = TensorData::new(chosen.collect::<Vec<i32>>(), [n_heads * n_rows * n]);
-        let chosen = Tensor::<B, 1, Int>::from_data(chosen, &device);
-        let pick = |rows: &Tensor<B, 2>| rows.clone().select(0, chosen.clone()); // [n_heads * rows * n, w * head_dim]
-
-        let key = pick(key).reshape([n_heads * n_rows * n, w, head_dim]);
-        let scores = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, n_rows, n * w]);
-        let scores = scores + tail_mask(problem, rows, &device);
-        Self {
-            scores: scores.reshape([n_heads * n_rows, n * w]),
-            value: pick(value).reshape([n_heads * n_rows, n * w, head_dim]),
-        }
-    }
+/// Scores of the queries in `rows` over the keys of their slots, `[n_heads * rows, n_slots * chunk_len]`.
+fn scores<B: Kernels>(
+    problem: &ChunkAttention<'_, B>,
+    key: &Tensor<B, 2>,
+    chosen: &Tensor<B, 1, Int>,
+    rows: Range<usize>,
+) -> Tensor<B, 2> {
+    let [n_heads, _, head_dim] = problem.query.dims();
+    let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
+    let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
+    let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
+    let query = B::rotate(&(problem.query_rotary)(rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
+    let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
+    let key = key.clone().select(0, chosen.clone()).reshape([n_heads * n_rows * n, w, head_dim]);
+    let scores = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, n_rows, n * w]);
+    let hidden = tail_mask(problem, rows, &problem.query.device());
+    (scores + hidden).reshape([n_heads * n_rows, n * w])
 }
 
 /// `[n_kv_heads * n_chunks, w * head_dim]`: one row per chunk, the last one padded with zeros.

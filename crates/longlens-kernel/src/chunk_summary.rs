@@ -25,17 +25,16 @@ pub struct ChunkSummary<B: Kernels> {
     pub chunk_len: usize,
 }
 
-/// Scores held at once, in numbers; more chunks are summarised in turns.
-const BLOCK: usize = 1 << 24;
+/// Scores held at once, in numbers; more chunks, and more queries of a long chunk, come in turns.
+const BLOCK: usize = 1 << 22;
 
 /// Returns `[n_heads, n_chunks, head_dim]`.
 pub fn reference<B: Kernels>(problem: &ChunkSummary<B>) -> Tensor<B, 3> {
-    let [n_heads, n_tokens, _] = problem.query.dims();
+    let [n_heads, n_tokens, head_dim] = problem.query.dims();
     let w = problem.chunk_len;
     let n_chunks = n_tokens / w;
     assert_eq!(n_tokens, n_chunks * w, "only complete chunks have a summary");
-    let per_chunk = n_heads * w * w.max(problem.query.dims()[2]);
-    let step = (BLOCK / per_chunk).clamp(1, n_chunks.max(1));
+    let step = (BLOCK / (n_heads * w * w.max(head_dim))).clamp(1, n_chunks.max(1));
     let parts = (0..n_chunks).step_by(step).map(|start| summarise(problem, start, (start + step).min(n_chunks)));
     Tensor::cat(parts.collect(), 1)
 }
@@ -58,9 +57,15 @@ fn summarise<B: Kernels>(problem: &ChunkSummary<B>, from: usize, to: usize) -> T
     let query = (B::rotate(&rotary, tokens(&problem.query)) * scale).reshape([n_heads * n_chunks, w, head_dim]);
     let key = chunks(B::rotate(&rotary, tokens(&problem.key)));
     let value = chunks(tokens(&problem.value));
+    let key_columns = key.clone().swap_dims(1, 2);
 
-    let inside = softmax(query.matmul(key.clone().swap_dims(1, 2)), 2); // [n_heads * n_chunks, w, w]
-    let mean = inside.matmul(value).mean_dim(1) * scale; // [n_heads * n_chunks, 1, head_dim]
-    let weights = softmax(mean.matmul(key.clone().swap_dims(1, 2)), 2); // [n_heads * n_chunks, 1, w]
+    let step = (BLOCK / (n_heads * n_chunks * w)).clamp(1, w);
+    let sums = (0..w).step_by(step).map(|start| {
+        let rows = query.clone().slice([0..n_heads * n_chunks, start..(start + step).min(w), 0..head_dim]);
+        softmax(rows.matmul(key_columns.clone()), 2).matmul(value.clone()).sum_dim(1) // [n_heads * n_chunks, 1, head_dim]
+    });
+    let sum = sums.reduce(|a, b| a + b).expect("a chunk holds at least one token");
+    let mean = sum * (scale / w as f32);
+    let weights = softmax(mean.matmul(key_columns), 2); // [n_heads * n_chunks, 1, w]
     weights.matmul(key).reshape([n_heads, n_chunks, head_dim])
 }

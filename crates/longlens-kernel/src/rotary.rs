@@ -33,11 +33,6 @@ impl<B: Backend> Rotary<B> {
     pub fn rows(&self, start: usize, end: usize) -> Self {
         Self { cos: self.cos.clone().slice([start..end]), sin: self.sin.clone().slice([start..end]) }
     }
-
-    /// Rows of the table.
-    pub fn n_rows(&self) -> usize {
-        self.cos.dims()[0]
-    }
 }
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.

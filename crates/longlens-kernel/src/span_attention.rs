@@ -67,7 +67,7 @@ pub fn reference<B: Kernels>(problem: &SpanAttention<'_, B>) -> Attended<B> {
 }
 
 /// Attention weights of a few queries over all keys, `[n_heads, rows, seq_k]`; hidden keys have weight 0. `rows` indexes the
-/// problem's queries. This is the second pass that maps and masses are made of.
+/// problem's queries. Maps and masses are made of these, a few rows at a time.
 pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let [n_heads, _, head_dim] = problem.query.dims();
     let [n_kv_heads, seq_k, _] = problem.key.dims();

@@ -123,7 +123,7 @@ impl<B: Kernels> Attention<B> {
         value: &Tensor<B, 3>,
         summaries: &Summaries<B>,
     ) -> Tensor<B, 3> {
-        let [n_heads, seq, _] = asking.raw.dims();
+        let seq = asking.raw.dims()[1];
         let Asking { layer, first, choice, .. } = asking;
         let started = Instant::now();
         let slots: Vec<Slots> = (first..first + seq)
@@ -158,7 +158,7 @@ impl<B: Kernels> Attention<B> {
         };
         let out = B::chunk_attention(&problem).out;
         self.recorder.spend("attention", started);
-        record_chunks(&mut self.recorder, layer, first, n_heads, &problem);
+        record_chunks(&mut self.recorder, layer, first, &problem);
         out
     }
 
@@ -265,35 +265,37 @@ fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &Spa
 }
 
 /// Weights of watched queries among those that chose chunks, spread over all keys.
-fn record_chunks<B: Kernels>(
-    recorder: &mut Recorder,
-    layer: usize,
-    first: usize,
-    n_heads: usize,
-    problem: &ChunkAttention<'_, B>,
-) {
-    let [_, seq, _] = problem.query.dims();
+fn record_chunks<B: Kernels>(recorder: &mut Recorder, layer: usize, first: usize, problem: &ChunkAttention<'_, B>) {
+    let [n_heads, seq, head_dim] = problem.query.dims();
+    let [n_kv_heads, seq_k, _] = problem.key.dims();
     let (w, n) = (problem.chunk_len, problem.n_slots);
-    let watched: Vec<_> = (0..n_heads).map(|head| recorder.watched(layer, head, first..first + seq)).collect();
-    let mut any: Vec<Range<usize>> = watched.iter().flatten().cloned().collect();
-    any.sort_by_key(|range| range.start);
-    let merged = merge(&any);
-    for tokens in blocks(&merged, WEIGHT_BLOCK / (n_heads * n * w)) {
-        let rows = tokens.start - first..tokens.end - first;
-        let weights = numbers(chunk_attention::weights(problem, rows)); // [n_heads, rows, n * w]
-        for (at, weights) in weights.chunks(n * w).enumerate() {
-            let (head, query) = (at / tokens.len(), tokens.start + at % tokens.len());
-            if !watched[head].iter().any(|range| range.contains(&query)) {
-                continue;
-            }
-            let mut spread = vec![0.0; query + 1];
-            let slots = &problem.chunks[(head * seq + query - first) * n..][..n];
-            for (chunk, weights) in slots.iter().zip(weights.chunks(w)) {
-                for (key, weight) in (*chunk as usize * w..=query).zip(weights) {
-                    spread[key] += weight;
+    for head in 0..n_heads {
+        let kv_head = head / (n_heads / n_kv_heads);
+        let watched = recorder.watched(layer, head, first..first + seq);
+        if watched.is_empty() {
+            continue;
+        }
+        let one = |t: &Tensor<B, 3>, head: usize, rows: usize| t.clone().slice([head..head + 1, 0..rows, 0..head_dim]);
+        let problem = ChunkAttention {
+            query: one(&problem.query, head, seq),
+            key: one(&problem.key, kv_head, seq_k),
+            value: one(&problem.value, kv_head, seq_k),
+            chunks: &problem.chunks[head * seq * n..(head + 1) * seq * n],
+            ..*problem
+        };
+        for tokens in blocks(&watched, WEIGHT_BLOCK / (n * w * head_dim)) {
+            let rows = tokens.start - first..tokens.end - first;
+            let weights = numbers(chunk_attention::weights(&problem, rows)); // [1, rows, n * w]
+            for (query, weights) in tokens.zip(weights.chunks(n * w)) {
+                let mut spread = vec![0.0; query + 1];
+                let slots = &problem.chunks[(query - first) * n..][..n];
+                for (chunk, weights) in slots.iter().zip(weights.chunks(w)) {
+                    for (key, weight) in (*chunk as usize * w..=query).zip(weights) {
+                        spread[key] += weight;
+                    }
                 }
+                recorder.row(layer, head, query, &spread);
             }
-            recorder.row(layer, head, query, &spread);
         }
     }
 }

@@ -62,14 +62,18 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         // the old sequence's memory is given back before the new one takes its own
         self.sequence = None;
         let spec = self.info.spec.clone();
-        let rope: Rope = setup.rope.resolve(&spec)?;
+        let mut rope: Rope = setup.rope.resolve(&spec)?;
+        if setup.plan.choice.is_some() {
+            // a chosen chunk moves from slot to slot and is turned afresh for every query, so no key keeps an older base
+            rope = rope.rerotating();
+            assert!(setup.plan.temperature.is_none(), "no method both chooses and scales by temperature");
+        }
         let prompt = Prompt { n_tokens: setup.n_prompt };
-        let n_slots = setup.plan.choice.map_or(0, |choice| choice.n_slots);
-        let recorder = Recorder::new(setup.watch.clone(), &spec, setup.n_prompt, n_slots)?;
+        let recorder = Recorder::new(setup.watch.clone(), &spec, &setup.plan, prompt)?;
         let record = RunRecord {
             model: self.info.name.clone(),
             method: setup.plan.method.clone(),
-            rope: setup.rope.to_string(),
+            rope: setup.rope.resolved(&spec).to_string(),
             dtype: self.info.dtype.clone(),
             kernel_path: self.info.kernel_path.clone(),
             mode: "re-prefill".into(),
@@ -99,8 +103,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         if let Some(position) = tokens.iter().position(|token| *token as usize >= vocab_size) {
             return Err(LensError::TokenOutOfRange { token: tokens[position], position, vocab_size });
         }
-        let sequence = self.sequence.as_mut().expect("begin comes before feed");
-        assert!(!sequence.broken, "begin comes after a failed feed");
+        let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
         let mut logits = Vec::new();
         let mut done = 0;
         while done < tokens.len() {
@@ -179,12 +182,13 @@ impl<B: Kernels> Sequence<B> {
     ) -> Result<Vec<f32>, LensError> {
         let started = Instant::now();
         let [seq, d_model] = hidden.dims();
+        let first = self.n_tokens - seq;
         let losses = self.attention.recorder.watch().nll;
         let from = if losses || want == Rows::All { 0 } else { seq - 1 };
         let mut wanted = Vec::new();
         if want != Rows::None || losses {
             if losses && let Some(newest) = self.newest.take() {
-                self.attention.recorder.losses(&nll(newest, &tokens[..1]));
+                self.attention.recorder.losses(&nll(newest, &tokens[..1], first)?);
             }
             for start in (from..seq).step_by(LOGIT_ROWS) {
                 let end = (start + LOGIT_ROWS).min(seq);
@@ -194,7 +198,11 @@ impl<B: Kernels> Sequence<B> {
                     let known = (end + 1).min(seq) - start - 1; // rows whose next token is in this step
                     if known > 0 {
                         let rows = logits.clone().slice([0..known, 0..vocab_size]);
-                        self.attention.recorder.losses(&nll(rows, &tokens[start + 1..=start + known]));
+                        self.attention.recorder.losses(&nll(
+                            rows,
+                            &tokens[start + 1..=start + known],
+                            first + start + 1,
+                        )?);
                     }
                     if end == seq {
                         self.newest = Some(logits.clone().slice([end - start - 1..end - start, 0..vocab_size]));
@@ -210,7 +218,7 @@ impl<B: Kernels> Sequence<B> {
                 }
             }
         }
-        let first = self.n_tokens - seq + if want == Rows::All { 0 } else { seq - 1 };
+        let first = first + if want == Rows::All { 0 } else { seq - 1 };
         let vocab_size = wanted.len() / if want == Rows::All { seq } else { 1 };
         if let Some(at) = wanted.iter().position(|logit| !logit.is_finite()) {
             return Err(LensError::NotFinite { position: first + at / vocab_size });
@@ -220,10 +228,14 @@ impl<B: Kernels> Sequence<B> {
     }
 }
 
-/// Negative log-likelihood of `targets` under rows of logits, in nats.
-fn nll<B: Kernels>(logits: Tensor<B, 2>, targets: &[u32]) -> Vec<f32> {
+/// Negative log-likelihood of `targets`, the first of which is token `first`, under rows of logits, in nats.
+fn nll<B: Kernels>(logits: Tensor<B, 2>, targets: &[u32], first: usize) -> Result<Vec<f32>, LensError> {
     let targets: Vec<i32> = targets.iter().map(|token| *token as i32).collect();
     let n_rows = targets.len();
     let targets = Tensor::<B, 2, Int>::from_data(TensorData::new(targets, [n_rows, 1]), &logits.device());
-    numbers(-log_softmax(logits, 1).gather(1, targets))
+    let nll = numbers(-log_softmax(logits, 1).gather(1, targets));
+    match nll.iter().position(|loss| !loss.is_finite()) {
+        Some(at) => Err(LensError::NotFinite { position: first + at - 1 }),
+        None => Ok(nll),
+    }
 }

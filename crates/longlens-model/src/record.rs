@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
+use longlens_core::plan::{Plan, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, ChunkMass, LayerTrace, PooledMap, Queries, RowPick, Trace, Watch};
 use longlens_kernel::Kernels;
@@ -21,12 +22,13 @@ pub struct Recorder {
     mass_rows: HashMap<(usize, usize), usize>,
 }
 
-/// Recorded arrays may take this much memory unless the environment allows more.
+/// Recorded arrays of the prompt may take this much memory.
 const ALLOWED: usize = 2 << 30;
 
 impl Recorder {
     /// Checks that what is asked for exists and fits in memory.
-    pub fn new(watch: Watch, model: &ModelSpec, n_tokens: usize, n_slots: usize) -> Result<Self, LensError> {
+    pub fn new(watch: Watch, model: &ModelSpec, plan: &Plan, prompt: Prompt) -> Result<Self, LensError> {
+        let n_tokens = prompt.n_tokens;
         let rows = watch.rows.iter().map(|row| (row.layer, row.head, Some(row.query)));
         let maps = watch.maps.iter().map(|map| (map.layer, map.head, None));
         for (layer, head, query) in rows.chain(maps) {
@@ -35,7 +37,15 @@ impl Recorder {
             query.map_or(Ok(()), |query| within("query", query, n_tokens))?;
         }
         watch.attn_out.iter().try_for_each(|layer| within("layer", *layer, model.n_layers))?;
-        let needed = watch.bytes(model, n_tokens, n_slots);
+        for queries in [Some(&watch.choices), watch.mass.as_ref().map(|mass| &mass.queries)] {
+            if let Some(Queries::Of(list)) = queries {
+                list.iter().try_for_each(|query| within("query", *query, n_tokens))?;
+            }
+        }
+        assert!(watch.mass.as_ref().is_none_or(|mass| mass.chunk_len > 0), "a chunk holds at least one token");
+        let n_choosing = n_tokens.saturating_sub(plan.first_choice(prompt));
+        let n_slots = plan.choice.map_or(0, |choice| choice.n_slots);
+        let needed = watch.bytes(model, n_tokens, n_choosing, n_slots);
         if needed > ALLOWED {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
         }

@@ -185,3 +185,23 @@ fn group_size_one_is_plain_attention_at_any_length() {
         agree(&logits(&whole(&method, "none", 150), 150), &expected, &method).unwrap();
     }
 }
+
+#[test]
+fn a_choice_of_every_chunk_is_plain_attention() {
+    // 64 tokens in chunks of 8: from 56 on, every chunk is chosen and stands at its true place. Under `dynamic` a choice
+    // turns all keys with the newest base, whatever the scaling says of other methods.
+    let choice = "long_heads:chunk_len=8,attention_len=64,begin_len=56";
+    for (rope, of_full) in [
+        ("none", "none"),
+        ("yarn:factor=8", "yarn:factor=8"),
+        ("dynamic:factor=2,original=32", "dynamic:factor=2,original=32,rerotate=true"),
+    ] {
+        for n_prompt in [20, 58, 64] {
+            let calls = |method: &str, rope: &str| Run {
+                calls: std::iter::once(n_prompt).chain(vec![1; 64 - n_prompt]).collect(),
+                ..whole(method, rope, n_prompt)
+            };
+            agree(&logits(&calls(choice, rope), 64), &logits(&calls("full", of_full), 64), rope).unwrap();
+        }
+    }
+}

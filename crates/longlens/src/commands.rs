@@ -1,14 +1,15 @@
 //! One file per command, and what several of them need.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::Plan;
-use longlens_plot::Figure;
+use longlens_plot::{Figure, PlotError};
 
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, check_writable};
 
 pub mod attention;
 pub mod chunks;
@@ -31,6 +32,14 @@ pub fn warn(
 ) -> Result<(), Failure> {
     let Some(trained) = config.rope(model).resolve(&model.spec)?.reach() else { return Ok(()) };
     plan.warnings(n_tokens, trained).iter().try_for_each(|warning| terminal.note(format_args!("warning: {warning}")))
+}
+
+/// Refuses a picture that cannot be written, before anything is computed for it.
+pub fn check_picture(path: &Path) -> Result<(), Failure> {
+    match path.extension().map(OsStr::to_ascii_lowercase) {
+        Some(extension) if extension == "png" || extension == "svg" => check_writable(path),
+        _ => Err(PlotError::UnknownExtension { path: path.to_owned() }.into()),
+    }
 }
 
 /// Draws a figure into a file, `.png` or `.svg`.

@@ -137,10 +137,24 @@ fn read(path: &Path) -> Result<File, Failure> {
     })
 }
 
-/// Reads `256,512,1k` (k is 1024).
+/// Reads lengths of prompts, as `256,512,1k` (k is 1024).
 pub fn lengths(text: &str) -> Result<Vec<usize>, Failure> {
-    text.split(',').map(|part| length(part.trim())).collect()
+    text.split(',').map(|part| prompt_length(part.trim())).collect()
 }
+
+/// Reads the length of a prompt that is to be made and run.
+pub fn prompt_length(text: &str) -> Result<usize, Failure> {
+    match length(text)? {
+        n if n > MAX_PROMPT => Err(Failure::usage(
+            format!("a prompt of {n} tokens is too long to make"),
+            format!("give at most {MAX_PROMPT}"),
+        )),
+        n => Ok(n),
+    }
+}
+
+/// Prompts beyond this would fill the memory before the model runs.
+const MAX_PROMPT: usize = 1 << 22;
 
 /// Sums and products of lengths stay far from overflowing.
 const MAX_TOKENS: usize = 1 << 40;

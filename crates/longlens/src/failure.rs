@@ -101,7 +101,10 @@ impl From<longlens_eval::EvalError> for Failure {
 impl From<longlens_plot::PlotError> for Failure {
     fn from(error: longlens_plot::PlotError) -> Self {
         let help = error.help();
-        Self::failed(error, help)
+        match error {
+            longlens_plot::PlotError::UnknownExtension { .. } => Self::usage(error, help),
+            error => Self::failed(error, help),
+        }
     }
 }
 
@@ -109,6 +112,7 @@ impl From<LensError> for Failure {
     fn from(error: LensError) -> Self {
         match error {
             LensError::Setting(error) => error.into(),
+            LensError::Cancelled => crate::commands::interrupted(),
             error => {
                 let help = error.help();
                 let usage = matches!(error, LensError::EmptyPrompt | LensError::OutOfRange { .. });

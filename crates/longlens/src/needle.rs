@@ -7,7 +7,7 @@ use longlens_core::lens::{Lens, LensError};
 use longlens_eval::passkey::{Place, Template, prompt as passkey_prompt};
 
 use crate::args::PromptArgs;
-use crate::config::{depth, length};
+use crate::config::{depth, prompt_length};
 use crate::failure::Failure;
 
 /// A prompt, ready to feed.
@@ -52,7 +52,7 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
 /// Reads `1024:0.5` and hides a pass key there.
 fn hide(text: &str, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
     let (tokens, at) = text.split_once(':').unwrap_or((text, "0.5"));
-    let place = Place { length: length(tokens)?, depth: depth(at)?, trial: 0, seed };
+    let place = Place { length: prompt_length(tokens)?, depth: depth(at)?, trial: 0, seed };
     let made = passkey_prompt(lens.text()?, Template::Longlens, &place)?;
     let needle = made.needle.map(|needle| needle.start..needle.end);
     Ok(Prompt {

@@ -1,8 +1,9 @@
 //! Stdout, stderr, progress bars and Ctrl-C.
 
 use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -123,16 +124,56 @@ fn write(to: &mut impl Write, text: fmt::Arguments<'_>) -> Result<(), Failure> {
     })
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all; what is no file, such as a device or a pipe, is written where it stands.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error: io::Error| Failure::io("write", path, &error);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map(|_| ()).map_err(|error| failed(error.error))
+    let written = if stands(path) {
+        fs::write(path, bytes)
+    } else {
+        let part = part_of(path);
+        let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+        if written.is_err() {
+            // the error of the write is the one worth telling
+            let _ = fs::remove_file(&part);
+        }
+        written
+    };
+    written.map_err(|error| unwritable(path, &error))
+}
+
+/// Refuses a file that cannot be written, before anything is computed for it.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let tried = if path.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else if stands(path) {
+        Ok(())
+    } else {
+        let part = part_of(path);
+        File::create(&part).and_then(|_| fs::remove_file(&part))
+    };
+    tried.map_err(|error| unwritable(path, &error))
+}
+
+/// Whether something is there that a file must not take the place of.
+fn stands(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file())
+}
+
+/// Where a file grows until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "create the folder first",
+        io::ErrorKind::IsADirectory => "give the name of a file",
+        _ => "choose a folder you may write to",
+    };
+    Failure::failed(format!("cannot write {}: {error}", path.display()), Some(help.into()))
 }
 
 /// Makes a folder for results.
 pub fn make_folder(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
+    fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
 }

@@ -31,7 +31,7 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
     bench.write("two.json", r#"{"tokens": [1, 2]}"#);
     bench.write("words.json", r#"["one"]"#);
     bench.write("file", "");
-    let tokens = |file, more| format!("logits --tokens {file} --output out.safetensors {more}");
+    let tokens = |file: &str, more: &str| format!("logits --tokens {file} {more}");
     for (line, code, expected) in [
         // the prompt
         ("generate", 2, "there is no prompt help: give --prompt TEXT, --file FILE (`-` for stdin) or --needle"),
@@ -40,11 +40,19 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("generate --needle many", 2, "`many` is not a number of tokens"),
         ("generate --needle 100:2", 2, "`2` is not a depth help: depths go from 0 (start) to 1 (end)"),
         ("generate --needle 5:0.5", 2, "cannot be 5 tokens long: without filler it already has 66"),
-        (&tokens("none.json", ""), 2, "the prompt is empty"),
-        (&tokens("out_of_range.json", ""), 1, "token 99999 at position 2 is outside the vocabulary of 1024"),
-        (&tokens("words.json", ""), 1, "words.json holds no token ids help: give a JSON array of ids such as"),
-        (&tokens("two.json", "--prefill 0"), 2, "--prefill 0 does not fit 2 tokens help: give 1 to 2"),
-        (&tokens("two.json", "--prefill 3"), 2, "--prefill 3 does not fit 2 tokens help: give 1 to 2"),
+        (&tokens("none.json", "--output out"), 2, "the prompt is empty"),
+        (
+            &tokens("out_of_range.json", "--output out"),
+            1,
+            "token 99999 at position 2 is outside the vocabulary of 1024",
+        ),
+        (
+            &tokens("words.json", "--output out"),
+            1,
+            "words.json holds no token ids help: give a JSON array of ids such as",
+        ),
+        (&tokens("two.json", "--output out --prefill 0"), 2, "--prefill 0 does not fit 2 tokens help: give 1 to 2"),
+        (&tokens("two.json", "--output out --prefill 3"), 2, "--prefill 3 does not fit 2 tokens help: give 1 to 2"),
         // methods and scalings
         ("positions --method selfextend", 2, "unknown method `selfextend` help: did you mean `self_extend`?"),
         ("positions --method self_extend:groupsize=2", 2, "no parameter `groupsize` help: did you mean `group_size`?"),
@@ -80,17 +88,325 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("generate --needle 100 --prefill-chunk 0", 2, "it must be at least 1"),
         ("demo --up-to 3", 2, "--up-to must be a power of two"),
         // outputs
-        ("positions --out absent/map.png", 1, "cannot write `absent/map.png`: No such file or directory (os error 2)"),
-        ("positions --out file/map.png", 1, "cannot write `file/map.png`: Not a directory"),
-        ("positions --out map.gif", 1, "cannot tell the picture format of `map.gif` help: end the file name in `.png`"),
+        (
+            "positions --out absent/map.png",
+            1,
+            "cannot write absent/map.png: No such file or directory (os error 2) help: create the folder first",
+        ),
+        ("chunks --needle 100 --out file/map.png", 1, "cannot write file/map.png: Not a directory (os error 20) help:"),
+        ("positions --out map.gif", 2, "cannot tell the picture format of `map.gif` help: end the file name in `.png`"),
+        (&tokens("two.json", "--output absent/out"), 1, "cannot write absent/out: No such file or directory"),
+        (&tokens("two.json", "--output ."), 1, "cannot write .: is a directory help: give the name of a file"),
         ("passkey --lengths 128 --out file", 1, "cannot make the folder file: File exists"),
         ("demo --up-to 2 --out file/demo", 1, "cannot make the folder file/demo: Not a directory"),
     ] {
         check(&bench, &words(line), code, &[expected]);
     }
     check(&bench, &["generate", "--prompt", ""], 2, &["the prompt is empty"]);
-    for output in ["absent/out.safetensors", "file/out.safetensors"] {
-        let said = format!("cannot write {output}: ");
-        check(&bench, &["logits", "--tokens", "two.json", "--output", output], 1, &[&said]);
+}
+
+#[test]
+fn a_bad_config_file_is_shown_where_it_is_wrong() {
+    let bench = Bench::new();
+    for (toml, place, expected) in [
+        ("seed = 1\nmethdo = \"full\"\n", "bad.toml:2:1", "unknown field `methdo`, expected one of `model`, `method`"),
+        ("seed = 1\n\nmethod = \"ful\"\n", "bad.toml:3:10", "unknown method `ful`; did you mean `full`?"),
+        ("[method]\nname = \"self_extend\"\nsize = 3\n", "bad.toml:1:1", "`self_extend` has no parameter `size`"),
+        ("rope = \"yarm:factor=2\"\n", "bad.toml:1:8", "unknown RoPE scaling `yarm`; did you mean `yarn`?"),
+        ("[sampling]\ntop_k = \"many\"\n", "bad.toml:2:9", "invalid type: string \"many\""),
+        ("seed = -1\n", "bad.toml:1:8", "invalid value: integer `-1`"),
+        ("model = \"embedded\n", "bad.toml:1:", "invalid basic string"),
+        ("prefill_chunk = 0\n", "", "prefill_chunk must be at least 1"),
+    ] {
+        bench.write("bad.toml", toml);
+        check(&bench, &words("positions --config bad.toml"), 2, &[place, expected]);
     }
+    check(&bench, &words("positions --config absent.toml"), 1, &["cannot read absent.toml: No such file"]);
+}
+
+#[test]
+fn a_bad_checkpoint_is_named_with_everything_wrong_in_it() {
+    let bench = Bench::new();
+    bench.write("two.json", "[1, 2]");
+    let check = |folder: &str, expected: &[&str]| {
+        check(&bench, &["logits", "--tokens", "two.json", "--output", "out", "--model", folder], 1, expected);
+    };
+    checkpoint(&bench, "short", |_, _| {});
+    let whole = bench.read("short/model.safetensors");
+    bench.write("short/model.safetensors", &whole[..whole.len() - 1000]);
+    check("short", &["model.safetensors is cut short: it has", &format!("of {} bytes", whole.len())]);
+
+    checkpoint(&bench, "wrong", |tensors, _| {
+        tensors.remove("model.norm.weight");
+        tensors.remove("model.layers.1.mlp.up_proj.weight");
+        let embedding = tensors["model.embed_tokens.weight"].clone();
+        tensors.insert("model.layers.0.self_attn.k_proj.weight".into(), embedding);
+    });
+    check(
+        "wrong",
+        &[
+            "`model.layers.0.self_attn.k_proj.weight` has shape [256, 64], but the config needs [32, 64]",
+            "`model.layers.1.mlp.up_proj.weight` is missing",
+            "`model.norm.weight` is missing",
+        ],
+    );
+
+    checkpoint(&bench, "family", |_, config| config["model_type"] = "llamma".into());
+    check("family", &["unknown `model_type` `llamma` help: did you mean `llama`?"]);
+
+    checkpoint(&bench, "nan", |tensors, _| {
+        let (_, _, bytes) = tensors.get_mut("model.norm.weight").unwrap();
+        bytes[4 * 7..4 * 8].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    check("nan", &["`model.norm.weight` holds NaN at [7]"]);
+
+    checkpoint(&bench, "tokenizer", |_, _| {});
+    let tiny = golden("../tiny-model/tokenizer.json");
+    bench.write("tokenizer/tokenizer.json", std::fs::read(tiny).unwrap());
+    check("tokenizer", &["has 1024 tokens, but the model's `vocab_size` is 256"]);
+
+    bench.write("hf/hub/models--meta--Llama-Tiny/refs/main", "abc");
+    checkpoint(&bench, "hf/hub/models--meta--Llama-Tiny/snapshots/abc", |_, _| {});
+    check("meta/Lama-Tiny", &["no model `meta/Lama-Tiny`", "help: did you mean `meta/Llama-Tiny`?"]);
+    check("embeded", &["no model `embeded`", "help: did you mean `embedded`?"]);
+    bench.done("logits --tokens two.json --output out --model meta/Llama-Tiny");
+    bench.done("model --model meta/Llama-Tiny");
+}
+
+/// What `positions --json` says of the method and the scaling.
+fn method_of(bench: &Bench, flags: &str) -> [String; 2] {
+    let said: Value = serde_json::from_str(&bench.done(&format!("positions --json {flags}")).stdout).unwrap();
+    ["method", "rope"].map(|key| said[key].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_config_file_says_what_flags_say_and_flags_override_it() {
+    let bench = Bench::new();
+    bench.write("text.toml", "method = \"self_extend:group_size=4,neighbor_window=64\"\nrope = \"yarn:factor=2\"\n");
+    let table =
+        "[method]\nname = \"self_extend\"\nneighbor_window = 64\ngroup_size = 4\n[rope]\nname = \"yarn\"\nfactor = 2\n";
+    bench.write("table.toml", table);
+    let flags = method_of(&bench, "--method self_extend:group_size=4,neighbor_window=64 --rope yarn:factor=2");
+    assert_eq!(method_of(&bench, "--config text.toml"), flags);
+    assert_eq!(method_of(&bench, "--config table.toml"), flags);
+    let overridden = method_of(&bench, "--config table.toml --method full --rope none");
+    assert_eq!(overridden, ["full", "none"]);
+
+    bench.write(
+        "more.toml",
+        "seed = 3\n[sampling]\nmax_tokens = 2\ntop_k = 5\n[passkey]\nlengths = [128]\ndepths = [0.5]\ntrials = 2\n",
+    );
+    let generated = json(&bench, "generate --needle 100 --config more.toml --top-k 7 --seed 4");
+    assert_eq!(generated["generated"]["tokens"].as_array().unwrap().len(), 2);
+    assert_eq!((&generated["sampling"]["top_k"], &generated["sampling"]["seed"]), (&7.into(), &4.into()));
+    let cells = json(&bench, "passkey --config more.toml --trials 1")["cells"].clone();
+    assert_eq!((cells.as_array().unwrap().len(), &cells[0]["length"]), (1, &128.into()));
+    assert_eq!((&cells[0]["depth"], &cells[0]["n_trials"]), (&0.5.into(), &1.into()));
+}
+
+/// Stdout of a command with `--json`, which must be JSON and nothing else.
+fn json(bench: &Bench, line: &str) -> Value {
+    let stdout = bench.done(&format!("{line} --json")).stdout;
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("longlens {line}: {error}\n{stdout}"))
+}
+
+#[test]
+fn json_stands_alone_on_stdout() {
+    let bench = Bench::new();
+    bench.write("two.json", "[1, 2]");
+    for (line, key) in [
+        ("model", "/model/n_parameters"),
+        ("methods", "/0/parameters"),
+        ("methods yarn", "/0/name"),
+        ("positions --out map.svg", "/capacity"),
+        ("positions --pair 300,12", "/relation"),
+        ("generate --needle 300 --max-tokens 3", "/generated/text"),
+        ("passkey --lengths 128 --depths 0.5 --trials 1", "/cells/0/hits_tokens"),
+        ("perplexity --lengths 64,128 --documents 1", "/0/points/1/perplexity"),
+        ("perplexity --lengths 64 --documents 1 --sliding --stride 2048", "/0/points/0/perplexity"),
+        ("chunks --needle 300 --out chunks.svg", "/heads/0/chunks/0/value"),
+        ("attention --needle 100 --out attention.svg", "/mean/0"),
+        ("logits --tokens two.json --output out", "/output"),
+    ] {
+        let said = json(&bench, line);
+        assert!(said.pointer(key).is_some(), "longlens {line} --json has no {key}:\n{said}");
+    }
+}
+
+/// `longlens logits` of a golden case, with its trace.
+fn logits_of(bench: &Bench, case: &str, method: &str) -> common::Tensors {
+    let meta: Value = serde_json::from_slice(&std::fs::read(golden(&format!("cases/{case}.json"))).unwrap()).unwrap();
+    let (tokens, model) =
+        (golden(&format!("cases/{case}.json")), golden(&format!("models/{}", meta["model"].as_str().unwrap())));
+    let prefill = meta["prefill_len"].to_string();
+    let args = ["logits", "--output", "out.safetensors", "--trace", "--method", method, "--prefill", &prefill];
+    let args = [&args[..], &["--tokens", tokens.to_str().unwrap(), "--model", model.to_str().unwrap()]].concat();
+    let ran = bench.run(&args);
+    assert_eq!(ran.code, Some(0), "{case}: {}", ran.stderr);
+    tensors(&bench.read("out.safetensors"))
+}
+
+#[test]
+fn logits_are_written_like_the_golden_arrays() {
+    let bench = Bench::new();
+    let long_heads = "long_heads:chunk_len=8,attention_len=64,variant=released";
+    for (case, method) in [
+        ("lh-a64w8", long_heads),
+        ("lh-a64w8-from1", long_heads),
+        ("lh-a64w8-prefill-eq-begin", long_heads),
+        ("se-llama3-gqa-g8w32-scale64", "self_extend:group_size=8,neighbor_window=32,log_scale=64"),
+    ] {
+        let expected = tensors(&std::fs::read(golden(&format!("cases/{case}.safetensors"))).unwrap());
+        let written = logits_of(&bench, case, method);
+        for (name, expected) in expected.iter().filter(|(name, _)| *name != "relpos") {
+            let written = written.get(name).unwrap_or_else(|| panic!("{case}: no {name}"));
+            assert_eq!((written.0, &written.1), (expected.0, &expected.1), "{case}: {name}");
+            if name.starts_with("chunk") {
+                assert_eq!(ints(written), ints(expected), "{case}: {name}");
+            } else {
+                let far = floats(written).iter().zip(floats(expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(far <= 1e-4, "{case}: {name} is off by {far:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_are_what_their_names_say() {
+    let bench = Bench::new();
+    for (line, pictures) in [
+        ("positions --method dual_chunk --out positions", "positions"),
+        ("chunks --needle 300 --out mass", "mass"),
+        ("chunks --needle 400 --method long_heads --layer 1 --out choice", "choice"),
+        ("attention --needle 300 --layer 2 --head 1 --side 64 --max --out attention", "attention"),
+        ("passkey --lengths 128 --depths 0.5 --trials 1 --out made/here", "made/here/passkey"),
+        (
+            "perplexity --lengths 64,128 --documents 1 --methods full;streaming --out made/there",
+            "made/there/perplexity",
+        ),
+    ] {
+        if line.contains("made") {
+            bench.done(line);
+            assert!(bench.json(&format!("{pictures}.json")).to_string().contains("\"run\""), "longlens {line}");
+        } else {
+            bench.done(&format!("{line}.png"));
+            bench.done(&format!("{line}.svg"));
+        }
+        assert!(bench.read(&format!("{pictures}.png")).starts_with(b"\x89PNG\r\n\x1a\n"), "longlens {line}");
+        let svg = String::from_utf8(bench.read(&format!("{pictures}.svg"))).unwrap();
+        assert!(svg.starts_with("<svg") || svg.starts_with("<?xml"), "longlens {line}");
+        assert!(svg.trim_end().ends_with("</svg>"), "longlens {line}");
+    }
+}
+
+#[test]
+fn generation_repeats_with_its_seed_and_stops_where_told() {
+    let bench = Bench::new();
+    let sampled = |seed: u32| {
+        let args = ["generate", "--prompt", "Once upon a time", "--max-tokens", "24", "--temperature", "1"];
+        bench.run(&[&args[..], &["--seed", &seed.to_string()]].concat()).stdout
+    };
+    let text = sampled(1);
+    assert_eq!(text, sampled(1));
+    assert_ne!(text, sampled(2));
+    assert!(text.ends_with('\n'), "{text:?}");
+
+    let greedy = |stop: &[&str]| {
+        let args = ["generate", "--prompt", "Once upon a time", "--max-tokens", "24"];
+        bench.run(&[&args[..], stop].concat()).stdout
+    };
+    let whole = greedy(&[]);
+    let word = whole.split_whitespace().nth(4).unwrap();
+    let before = whole.split(word).next().unwrap();
+    assert_eq!(greedy(&["--stop", "never said", "--stop", word]), format!("{before}\n"), "{whole:?} before {word:?}");
+}
+
+#[test]
+fn no_escape_codes_where_nobody_can_see_colors() {
+    let bench = Bench::new();
+    let lines =
+        ["positions --tokens 12", "positions --method ful", "passkey --lengths 128 --depths 0.5 --trials 1", "--help"];
+    for line in lines {
+        for no_color in [false, true] {
+            let mut command = bench.command(&words(line));
+            if no_color {
+                command.env("NO_COLOR", "1");
+            }
+            let ran = Ran::from(command.output().unwrap());
+            assert!(!(ran.stdout + &ran.stderr).contains('\x1b'), "longlens {line}, NO_COLOR {no_color}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_reason_for_a_message() {
+    let bench = Bench::new();
+    for line in ["methods", "methods --json", "completions bash", "model", "generate --needle 100 --max-tokens 40"] {
+        let mut command = bench.command(&words(line));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""), "longlens {line}");
+    }
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_finished() {
+    let bench = Bench::new();
+    let mut command = bench.command(&words("passkey --lengths 128,4k --depths 0.5 --trials 20 --out kept"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let pressed = Instant::now();
+    if !Command::new("kill").args(["-INT", &child.id().to_string()]).status().is_ok_and(|status| status.success()) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return; // this system has no `kill`
+    }
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(pressed.elapsed() < Duration::from_secs(5), "it took {:?} to stop", pressed.elapsed());
+    assert!(said.contains("stopping; what is finished is kept") && said.contains("interrupted"), "{said}");
+    let report = bench.json("kept/passkey.json");
+    assert_eq!(report["complete"], false);
+    assert!(!report["cells"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn completions_are_a_script() {
+    let script = Bench::new().done("completions bash").stdout;
+    assert!(script.starts_with("_longlens()"), "{script}");
+    assert!(["perplexity", "--prefill-chunk", "wgpu"].iter().all(|word| script.contains(word)), "{script}");
+}
+
+#[test]
+fn the_demo_shows_what_it_promises() {
+    let bench = Bench::new();
+    let table = bench.done("demo --up-to 2 --out demo").stdout;
+    assert!(table.contains("self_extend") && table.contains("summary.json"), "{table}");
+    for name in ["passkey", "perplexity", "chunks"] {
+        assert!(bench.read(&format!("demo/{name}.png")).starts_with(b"\x89PNG"));
+        assert!(bench.read(&format!("demo/{name}.svg")).starts_with(b"<"));
+    }
+    let summary = bench.json("demo/summary.json");
+    let found = |name: &str| {
+        let method = summary["methods"].as_array().unwrap().iter().find(|method| method["name"] == name).unwrap();
+        let cells = method["passkey"].as_array().unwrap().iter().filter(|cell| cell["length"] == 512);
+        let count = |key: &str| cells.clone().map(|cell| cell[key].as_u64().unwrap()).sum::<u64>() as f64;
+        count("hits_tokens") / count("n_trials")
+    };
+    assert!(found("full") <= 0.2, "full attention finds {} of the keys", found("full"));
+    assert!(found("self_extend") >= 0.8, "Self-Extend finds {} of the keys", found("self_extend"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_written_to_and_stays_a_device() {
+    let bench = Bench::new();
+    bench.write("two.json", "[1, 2]");
+    // a link, so that a mistake takes the place of the link alone
+    std::os::unix::fs::symlink("/dev/null", bench.path("device")).unwrap();
+    bench.done("logits --tokens two.json --output device");
+    assert!(bench.path("device").is_symlink());
 }

@@ -21,6 +21,7 @@ const MAX_SIDE: usize = 4096;
 pub fn run(args: &Attention) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
     if args.side == 0 || args.side > MAX_SIDE {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }

@@ -18,6 +18,7 @@ const FLOOR: f64 = 1e-4;
 pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
     let mut lens = backend::open(&config.model, config.device)?;
     let mut prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     if args.query.is_none() {

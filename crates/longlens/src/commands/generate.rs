@@ -37,6 +37,9 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if !config.json {
         terminal.stream("\n")?;
     }
+    if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
+        return Err(super::interrupted()); // no speed to tell
+    }
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
     let memory =
         generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", super::model::bytes(n as usize)));

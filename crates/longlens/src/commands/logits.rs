@@ -13,11 +13,12 @@ use crate::args::Logits;
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::terminal::{Progress, Terminal, write_file};
+use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
 pub fn run(args: &Logits) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    check_writable(&args.output)?;
     let tokens = read_tokens(&args.tokens)?;
     if tokens.is_empty() {
         return Err(LensError::EmptyPrompt.into());

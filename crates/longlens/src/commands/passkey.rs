@@ -63,13 +63,17 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
     drop(progress);
 
     terminal.result(&report)?;
-    terminal.say(format_args!("{}, rope {}", report.run.method, report.run.rope))?;
-    terminal.say(&report.protocol)?;
-    terminal.say("length  depth  found        95% interval  tokens")?;
-    lines.iter().try_for_each(|line| terminal.say(line))?;
-    if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
+    if !report.cells.is_empty() {
+        terminal.say(format_args!("{}, rope {}", report.run.method, report.run.rope))?;
+        terminal.say(&report.protocol)?;
+        terminal.say("length  depth  found        95% interval  tokens")?;
+        lines.iter().try_for_each(|line| terminal.say(line))?;
+    }
+    if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| Failure::failed(error, None))?;
         write_file(&folder.join("passkey.json"), &json)?;
+    }
+    if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
         let figure = figure(&report, &model, args.red_green);
         for name in ["passkey.png", "passkey.svg"] {
             super::save(&terminal, &figure, &folder.join(name))?;

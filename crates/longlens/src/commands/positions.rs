@@ -17,6 +17,7 @@ const PRINTED: usize = 24;
 pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
     let model = &backend::describe(&config.model)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);
