@@ -283,7 +283,7 @@ impl Setting {
         for (name, value) in &self.given {
             match value {
                 Value::Number(number) if number.fract() == 0.0 && number.abs() < MAX_COUNT => {
-                    map.serialize_entry(name, &(*number as i64))?
+                    map.serialize_entry(name, &(*number as i64))?;
                 }
                 Value::Number(number) => map.serialize_entry(name, number)?,
                 Value::Word(word) => map.serialize_entry(name, word)?,

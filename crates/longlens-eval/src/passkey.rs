@@ -114,6 +114,11 @@ pub fn run(
             return Err(EvalError::Nothing { what });
         }
     }
+    // a length or depth that has no prompt is named before anything runs
+    let shortest = lengths.iter().copied().min().unwrap_or(0);
+    for depth in depths {
+        prompt(lens.text()?, *template, &Place { length: shortest, depth: *depth, trial: 0, seed: *seed })?;
+    }
     let n_tokens = lengths.iter().sum::<usize>() * depths.len() * trials;
     let mut series = Series::new(lens, setup_for, control, on_cell, n_tokens);
     'cells: for &length in lengths {
@@ -125,7 +130,8 @@ pub fn run(
             }
         }
     }
-    Ok(series.report(format!("passkey grid: template {template}, {trials} prompts per cell, seed {seed}; {SCORING}")))
+    let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
+    Ok(series.report(format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")))
 }
 
 /// How answers are had and scored.

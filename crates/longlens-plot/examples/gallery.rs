@@ -38,7 +38,10 @@ fn main() -> Result<(), PlotError> {
     for text in METHODS {
         let method = Method::parse(text).expect("a method");
         let plan = method.plan(&ModelSpec::tiny(2048)).expect("a possible method");
-        figures.push((format!("position_map_{}", method.name()), Box::new(PositionMap::new(plan, 4096, 2048))));
+        figures.push((
+            format!("position_map_{}", method.name()),
+            Box::new(PositionMap::new(plan, 4096, 2048, "trained on 2048 tokens".into())),
+        ));
     }
     for (name, figure) in figures {
         Canvas::default().save(figure.as_ref(), folder.join(format!("{name}.png")))?;

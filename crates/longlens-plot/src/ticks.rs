@@ -56,6 +56,17 @@ pub fn with_room(places: &[(f64, f64)], gap: f64) -> Vec<bool> {
     places.iter().map(|(at, width)| fits(&mut end, *at, *width)).collect()
 }
 
+/// Labels of marks, with as many decimals as it takes to tell them apart.
+pub fn labels(values: &[f64]) -> Vec<String> {
+    let short: Vec<_> = values.iter().copied().map(number).collect();
+    let told_apart = |labels: &[String]| labels.windows(2).all(|pair| pair[0] != pair[1]);
+    if told_apart(&short) {
+        return short;
+    }
+    let with = |decimals: usize| values.iter().map(|value| format!("{value:.decimals$}")).collect::<Vec<_>>();
+    (2..8).map(with).find(|labels| told_apart(labels)).unwrap_or(short)
+}
+
 /// A number with at most three significant digits.
 pub fn number(value: f64) -> String {
     let size = value.abs();

@@ -47,7 +47,7 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Common {
     /// `embedded`, a checkpoint folder, or `org/name[@revision]` in the Hugging Face cache
-    #[arg(long, value_name = "MODEL", global = true)]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Attention method, as `self_extend:group_size=4,neighbor_window=64` (see `longlens methods`)
     #[arg(long, value_name = "TEXT")]
@@ -70,7 +70,7 @@ pub struct Common {
     /// Print JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
-    /// Write pictures and data here
+    /// Write pictures and data here: a file for one picture, a folder for several
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
 }
@@ -95,7 +95,7 @@ pub struct PromptArgs {
     /// The prompt itself
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
-    /// Read the prompt from a file, `-` for stdin
+    /// Read the prompt from a file, `-` for stdin; one newline at its end is left out
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1)
@@ -203,7 +203,8 @@ pub struct Perplexity {
     /// Documents at most
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub documents: Option<usize>,
-    /// Sliding windows of each length instead of one prefill per document
+    /// Sliding windows of each length, every token of a window scored (the protocol of the DCA and LongLoRA scripts),
+    /// instead of one prefill per document
     #[arg(long)]
     pub sliding: bool,
     /// Tokens between windows, with --sliding
@@ -241,7 +242,7 @@ pub struct Chunks {
     /// Attention mass per chunk instead of the choice; the default for methods that choose nothing
     #[arg(long)]
     pub mass: bool,
-    /// Tokens of a chunk, with --mass (default: the method's, else 1/16 of the trained context)
+    /// Tokens of a chunk of attention mass (default: the method's, else 1/16 of the trained context)
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub chunk_len: Option<usize>,
 }

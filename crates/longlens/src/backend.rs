@@ -12,7 +12,7 @@ pub fn open(model: &str, device: Device) -> Result<Box<dyn Lens>, Failure> {
     match device {
         Device::Cpu => {
             let device = burn::backend::flex::FlexDevice;
-            longlens_model::open::<burn::backend::Flex>(&source, device, "cpu, reference").map_err(refused)
+            longlens_model::open::<burn::backend::Flex>(&source, device, "cpu, by head").map_err(refused)
         }
         Device::Wgpu => wgpu::open(&source),
         Device::Cuda => cuda::open(&source),

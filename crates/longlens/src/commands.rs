@@ -1,7 +1,7 @@
 //! One file per command, and what several of them need.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::Plan;
@@ -9,7 +9,7 @@ use longlens_plot::{Figure, PlotError};
 
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::terminal::{Terminal, check_writable};
+use crate::terminal::{Terminal, check_writable, make_folder};
 
 pub mod attention;
 pub mod chunks;
@@ -31,11 +31,38 @@ pub fn warn(
     n_tokens: usize,
 ) -> Result<(), Failure> {
     let Some(trained) = config.rope(model).resolve(&model.spec)?.reach() else { return Ok(()) };
-    plan.warnings(n_tokens, trained).iter().try_for_each(|warning| terminal.note(format_args!("warning: {warning}")))
+    let name = plan.method.split(':').next().unwrap_or_default();
+    let warnings = plan.warnings(n_tokens, trained);
+    warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {name}: {warning}")))
 }
 
-/// Refuses a picture that cannot be written, before anything is computed for it.
-pub fn check_picture(path: &Path) -> Result<(), Failure> {
+/// The picture that `--out` asks for: the file, or one called `name` in the folder. Refuses what cannot be written,
+/// before anything is computed for it.
+pub fn picture(out: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let Some(out) = out else { return Ok(None) };
+    if out.is_dir() || out.extension().is_none() {
+        make_folder(out)?;
+        return Ok(Some(out.join(name)));
+    }
+    check_picture(out)?;
+    Ok(Some(out.to_owned()))
+}
+
+/// Makes the folder that `--out` asks for, where a command writes several files.
+pub fn folder(out: Option<&Path>) -> Result<(), Failure> {
+    match out {
+        Some(file) if file.extension().is_some_and(|e| ["png", "svg", "json"].iter().any(|known| e == *known)) => {
+            Err(Failure::usage(
+                format!("{} is no folder", file.display()),
+                "this command writes several files: give --out the name of a folder".to_owned(),
+            ))
+        }
+        Some(folder) => make_folder(folder),
+        None => Ok(()),
+    }
+}
+
+fn check_picture(path: &Path) -> Result<(), Failure> {
     match path.extension().map(OsStr::to_ascii_lowercase) {
         Some(extension) if extension == "png" || extension == "svg" => check_writable(path),
         _ => Err(PlotError::UnknownExtension { path: path.to_owned() }.into()),

@@ -90,6 +90,13 @@ impl RunConfig {
             Some(text) => Some(RopeScaling::parse(text)?),
             None => file.rope.clone(),
         };
+        let file_lengths = [&file.passkey.lengths, &file.perplexity.lengths].into_iter().flatten().flatten();
+        for length in file_lengths {
+            prompt_length(&length.to_string())?;
+        }
+        for depth in file.passkey.depths.iter().flatten() {
+            self::depth(&depth.to_string())?;
+        }
         if file.prefill_chunk == Some(0) {
             return Err(Failure::usage("prefill_chunk must be at least 1", None));
         }
@@ -108,7 +115,7 @@ impl RunConfig {
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.
     pub fn rope(&self, model: &ModelInfo) -> RopeScaling {
-        self.rope.clone().unwrap_or_else(|| model.spec.rope.clone())
+        self.rope.clone().unwrap_or_else(|| model.spec.rope.clone()).resolved(&model.spec)
     }
 
     /// The method of this run, ready for a prompt of `n_prompt` tokens.
@@ -157,7 +164,7 @@ pub fn prompt_length(text: &str) -> Result<usize, Failure> {
 const MAX_PROMPT: usize = 1 << 22;
 
 /// Sums and products of lengths stay far from overflowing.
-const MAX_TOKENS: usize = 1 << 40;
+pub const MAX_TOKENS: usize = 1 << 40;
 
 /// Reads `512` or `1k` (k is 1024).
 pub fn length(text: &str) -> Result<usize, Failure> {

@@ -38,6 +38,8 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
             ));
         }
     };
+    // an editor's or echo's last newline is no part of the prompt
+    let text = if args.prompt.is_none() { text.strip_suffix('\n').unwrap_or(&text).to_owned() } else { text };
     if text.is_empty() {
         return Err(LensError::EmptyPrompt.into());
     }
@@ -52,7 +54,12 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
 /// Reads `1024:0.5` and hides a pass key there.
 fn hide(text: &str, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
     let (tokens, at) = text.split_once(':').unwrap_or((text, "0.5"));
-    let place = Place { length: prompt_length(tokens)?, depth: depth(at)?, trial: 0, seed };
+    hidden(prompt_length(tokens)?, depth(at)?, lens, seed)
+}
+
+/// A prompt of `length` tokens with a pass key at `depth`.
+pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
+    let place = Place { length, depth, trial: 0, seed };
     let made = passkey_prompt(lens.text()?, Template::Longlens, &place)?;
     let needle = made.needle.map(|needle| needle.start..needle.end);
     Ok(Prompt {

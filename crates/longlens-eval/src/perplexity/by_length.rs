@@ -111,9 +111,9 @@ pub fn by_length(
     let run = rows.last().map(|row| row.run.clone()).unwrap_or_default();
     let losses: Vec<DocumentLoss> = done.into_iter().map(|(loss, _)| loss).collect();
     let prefill = if ask.prefill_per_length { "one prefill per length" } else { "one prefill for all lengths" };
+    let n_documents = if documents.len() == 1 { "1 document".into() } else { format!("{} documents", documents.len()) };
     let protocol = format!(
-        "perplexity by length: {} documents, {prefill}; `all` over every token but the first, `last` over the last {last}",
-        documents.len()
+        "perplexity by length: {n_documents}, {prefill}; `all` over every token but the first, `last` over the last {last}"
     );
     Ok(LengthReport { protocol, run, rows, losses, complete })
 }

@@ -70,7 +70,8 @@ impl Figure for AttentionMap {
         let panel = Panel { area, n_columns: side, n_rows: side };
         scene.panels.push(panel);
         scene.cells(&panel, |row, column| {
-            (column <= row).then(|| color(self.scale.fraction(self.pooled(row, column, per_cell), max)))
+            let weight = self.pooled(row, column, per_cell);
+            (weight > 0.0).then(|| color(self.scale.fraction(weight, max))) // no weight at all: not seen
         });
         scene.outline(area.inset(-1.0), 1.0, GRAY);
         bar.draw(&mut scene, area);
@@ -114,14 +115,15 @@ impl AttentionMap {
     }
 
     fn legend(&self) -> Vec<Entry> {
+        let unseen = Entry::new(Sample::Cell(crate::color::WHITE), "no weight: not seen");
         if self.stride <= 1 {
-            return Vec::new();
+            return vec![unseen];
         }
         let rule = match self.pooling {
             Pooling::Mean => "attention to the whole key block, averaged over the block's queries",
             Pooling::Max => "the largest single weight",
         };
-        vec![Entry::new(Sample::Note, format!("cell = {0} × {0} tokens: {rule}", self.stride))]
+        vec![unseen, Entry::new(Sample::Note, format!("cell = {0} × {0} tokens: {rule}", self.stride))]
     }
 }
 

@@ -234,7 +234,7 @@ impl ChunkMap {
                 entries.push(Entry::new(Sample::Cell(NO_SCORE), "chosen, score not recorded"));
             }
         } else {
-            entries.push(Entry::new(Sample::Cell(PALE), "not visible to the query"));
+            entries.push(Entry::new(Sample::Cell(PALE), "no weight: not visible to the query"));
         }
         if self.needle.is_some() {
             entries.push(Entry::new(Sample::Outline(ALARM), "holds the needle"));
@@ -280,15 +280,18 @@ fn draw_mass(scene: &mut Scene, panel: &Panel, rows: &[MassRow], scale: ColorSca
     let per_cell = panel.n_columns.div_ceil((panel.area.width() as usize).max(1));
     if per_cell == 1 {
         scene.cells(panel, |row, chunk| {
-            rows[row].mass.get(chunk).map(|mass| PALETTE.at(scale.fraction((*mass).into(), max)))
+            let seen = rows[row].mass.get(chunk).filter(|mass| **mass > 0.0);
+            seen.map(|mass| PALETTE.at(scale.fraction((*mass).into(), max)))
         });
         return;
     }
     for (row, mass) in rows.iter().enumerate() {
         for (cell, chunks) in mass.mass.chunks(per_cell).enumerate() {
             let largest = chunks.iter().copied().fold(0.0, f32::max);
-            let block = panel.block(row..row + 1, cell * per_cell..cell * per_cell + chunks.len());
-            scene.rect(block, PALETTE.at(scale.fraction(largest.into(), max)));
+            if largest > 0.0 {
+                let block = panel.block(row..row + 1, cell * per_cell..cell * per_cell + chunks.len());
+                scene.rect(block, PALETTE.at(scale.fraction(largest.into(), max)));
+            }
         }
     }
 }
@@ -386,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn mass_is_colored_from_nothing_to_the_largest() {
+    fn mass_is_colored_up_to_the_largest_and_none_is_not_seen() {
         let map = ChunkMap::mass(&trace(), 0, ColorScale::Linear);
         let panel = map.scene(map.size()).unwrap().panels[0];
         let pixels = Canvas::default().to_rgb(&map).unwrap();
@@ -394,7 +397,9 @@ mod tests {
             let (x, y) = panel.cell(row, chunk).center();
             pixels.at(x as u32, y as u32)
         };
-        assert_eq!([at(0, 0), at(0, 1), at(1, 0), at(1, 1)], [0.25, 0.75, 1.0, 0.0].map(|mass| PALETTE.at(mass)));
+        assert_eq!([at(0, 0), at(0, 1), at(1, 0)], [0.25, 0.75, 1.0].map(|mass| PALETTE.at(mass)));
+        // a chunk that gets nothing at all is not seen, which is more than little
+        assert_eq!(at(1, 1), PALE);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Perplexity {
             let margin = (highest - lowest).max(lowest * 0.02) * 0.08;
             (lowest - margin, highest + margin)
         };
-        let labels: Vec<_> = value_ticks(values, log).into_iter().map(ticks::number).collect();
+        let labels = ticks::labels(&value_ticks(values, log));
         let x0 = room.x0 + frame::y_axis_width(&labels, "perplexity");
         let y1 = room.y1 - frame::x_axis_height(&[], "length");
         let area = Rect { x0, y0: room.y0 + 18.0, x1: room.x1 - 12.0, y1 };
@@ -134,10 +134,10 @@ impl Perplexity {
             lengths.dedup();
         }
         let x_ticks: Vec<_> = lengths.into_iter().map(|n| Tick::new(axes.x(n), n.to_string())).collect();
-        let y_ticks: Vec<_> = value_ticks(axes.values, axes.log)
-            .into_iter()
-            .map(|value| Tick::new(axes.y(value), ticks::number(value)))
-            .collect();
+        let values = value_ticks(axes.values, axes.log);
+        let labels = ticks::labels(&values);
+        let y_ticks: Vec<_> =
+            values.into_iter().zip(labels).map(|(value, label)| Tick::new(axes.y(value), label)).collect();
         for tick in &x_ticks {
             scene.rect(Rect { x0: tick.at - 0.5, x1: tick.at + 0.5, ..area }, RULE);
         }

@@ -73,9 +73,8 @@ impl Figure for PositionMap {
 }
 
 impl PositionMap {
-    /// The map of a plan, titled with its method.
-    pub fn new(plan: Plan, n_tokens: usize, trained_context: usize) -> Self {
-        let subtitle = format!("trained context {trained_context} tokens");
+    /// The map of a plan, titled with its method; `subtitle` says on what model and under which scaling.
+    pub fn new(plan: Plan, n_tokens: usize, trained_context: usize, subtitle: String) -> Self {
         let heading = Heading { title: plan.method.clone(), subtitle };
         Self { heading, plan, n_tokens, trained_context }
     }
@@ -113,11 +112,11 @@ impl PositionMap {
         match self.plan.relation(i, j, Prompt { n_tokens: self.n_tokens }) {
             Relation::Hidden => Seen::Hidden,
             Relation::At(position, _) if trained(position) => Seen::At(position),
-            Relation::Chosen { between: (low, high), .. } if trained(high) => {
-                if low < high {
-                    Seen::Depends
-                } else {
+            Relation::Chosen { between: (low, high), forced } if trained(high) => {
+                if forced {
                     Seen::At(low)
+                } else {
+                    Seen::Depends
                 }
             }
             Relation::At(..) | Relation::Chosen { .. } => Seen::Untrained,
@@ -154,7 +153,7 @@ mod tests {
     /// Colors of (query, key) pairs of a method on a model trained on 32 tokens.
     fn colors<const N: usize>(method: &str, n_tokens: usize, pairs: [(usize, usize); N]) -> [Rgb; N] {
         let plan = Method::parse(method).unwrap().plan(&ModelSpec::tiny(32)).unwrap();
-        let map = PositionMap::new(plan, n_tokens, 32);
+        let map = PositionMap::new(plan, n_tokens, 32, String::new());
         let panel = map.scene(map.size()).unwrap().panels[0];
         let pixels = Canvas::default().to_rgb(&map).unwrap();
         pairs.map(|(i, j)| {

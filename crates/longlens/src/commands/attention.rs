@@ -21,7 +21,7 @@ const MAX_SIDE: usize = 4096;
 pub fn run(args: &Attention) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
+    let picture = super::picture(config.out.as_deref(), "attention.png")?;
     if args.side == 0 || args.side > MAX_SIDE {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }
@@ -46,7 +46,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
         "{}, layer {}, head {}: {n_tokens} tokens, {} x {} cells, {pooled}",
         trace.run.method, args.layer, args.head, map.side, map.side,
     ))?;
-    match &config.out {
+    match &picture {
         Some(path) => {
             let pooling = if args.max { Pooling::Max } else { Pooling::Mean };
             let scale = if args.linear { ColorScale::Linear } else { ColorScale::Log { floor: FLOOR } };

@@ -18,7 +18,7 @@ const FLOOR: f64 = 1e-4;
 pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
+    let picture = super::picture(config.out.as_deref(), "chunks.png")?;
     let mut lens = backend::open(&config.model, config.device)?;
     let mut prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     if args.query.is_none() {
@@ -42,11 +42,16 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     }
     let mut setup = config.setup(lens.model(), n_tokens)?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
-    let choice = setup.plan.choice;
-    let chunk_len =
-        args.chunk_len.or(choice.map(|choice| choice.chunk_len)).unwrap_or(spec.trained_context / 16).max(1);
-    // what a method does not choose can still be weighed
-    let by_mass = args.mass || query < setup.plan.first_choice(longlens_core::plan::Prompt { n_tokens });
+    // what a method does not choose can still be weighed, in chunks of any length
+    let chosen =
+        setup.plan.choice.filter(|_| query >= setup.plan.first_choice(longlens_core::plan::Prompt { n_tokens }));
+    let by_mass = args.mass || args.chunk_len.is_some() || chosen.is_none();
+    let own_len = setup.plan.choice.map_or(spec.trained_context / 16, |choice| choice.chunk_len);
+    let chunk_len = args.chunk_len.filter(|_| by_mass).unwrap_or(own_len).max(1);
+    if by_mass && !args.mass && setup.plan.choice.is_some() && chosen.is_none() {
+        terminal
+            .note(format_args!("query {query} sees every key: showing attention mass, as nothing is chosen yet"))?;
+    }
     if by_mass {
         setup.watch.mass = Some(WatchMass { chunk_len, queries: Queries::Of(vec![query]) });
     } else {
@@ -66,7 +71,7 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     if !config.json {
         describe(&terminal, &trace, &rows, &prompt, query, chunk_len)?;
     }
-    if let Some(path) = &config.out {
+    if let Some(path) = &picture {
         let mut figure = figure(&trace, by_mass, chunk_len);
         keep_layer(&mut figure, args.layer);
         if let Some(needle) = &prompt.needle {
@@ -168,8 +173,14 @@ fn describe(
             needle.end - 1
         ))?;
     }
+    let kind = if rows.iter().any(|row| row.margin.is_some()) {
+        "chosen chunks of every head, by number; share of the needle's chunks among them"
+    } else {
+        "chunks with most attention of every head, and their share; attention on the needle's chunks"
+    };
+    terminal.say(kind)?;
     for row in rows {
-        let needle = row.needle.map_or(String::new(), |share| format!("  needle {:>3.0}%", 100.0 * share));
+        let needle = row.needle.map_or(String::new(), |share| format!("  needle {:>3.0}%", 100.0 * share.max(0.0)));
         let mut chunks = row.chunks.clone();
         let mass = row.margin.is_none();
         if mass {

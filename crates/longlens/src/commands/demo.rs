@@ -8,7 +8,7 @@ use longlens_core::lens::{Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::Queries;
-use longlens_eval::passkey::{self, Cell, Grid, Place, Template};
+use longlens_eval::passkey::{self, Cell, Grid, Template};
 use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
 use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
@@ -23,7 +23,8 @@ use crate::commands::perplexity::{Curve, HELDOUT, figure as perplexity_figure};
 use crate::commands::{chunks, model};
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::terminal::{Progress, Terminal, make_folder, write_file};
+use crate::needle;
+use crate::terminal::{Progress, Terminal, write_file};
 
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const FOLDER: &str = "longlens-out/demo";
@@ -59,7 +60,10 @@ static CONTENDERS: &[Contender] = &[
     },
     Contender {
         name: "long_heads",
-        at: |_, trained| (format!("long_heads:chunk_len={},attention_len={trained}", trained / 16), "none".into()),
+        at: |_, trained| {
+            let chunk_len = (trained / 16).max(1);
+            (format!("long_heads:chunk_len={chunk_len},attention_len={}", 16 * chunk_len), "none".into())
+        },
     },
 ];
 
@@ -78,8 +82,12 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
     if !args.up_to.is_power_of_two() || args.trials == 0 {
         return Err(Failure::usage("--up-to must be a power of two, and --trials at least 1", None));
     }
-    let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
-    make_folder(&folder)?;
+    if args.common.method.is_some() || args.common.rope.is_some() {
+        return Err(Failure::usage(
+            "demo compares methods and scalings of its own",
+            "`longlens passkey` and `longlens perplexity` take --method and --rope".to_owned(),
+        ));
+    }
     let started = Instant::now();
     let mut lens = backend::open(&config.model, config.device)?;
     let info = lens.model().clone();
@@ -93,6 +101,21 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
     ))?;
     let texts = encode_documents(lens.text()?, HELDOUT)?;
     let texts = &texts[..DOCUMENTS.min(texts.len())];
+    // what cannot work is said before anything runs
+    let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+    if trained.saturating_mul(args.up_to) > longest {
+        return Err(Failure::usage(
+            format!("{} times {trained} tokens are more than the held-out text has ({longest})", args.up_to),
+            "give a smaller --up-to; `longlens passkey` goes to any length".to_owned(),
+        ));
+    }
+    for contender in CONTENDERS {
+        let (method, rope) = (contender.at)(1, trained);
+        Method::parse(&method)?.plan(&info.spec)?;
+        RopeScaling::parse(&rope)?.resolve(&info.spec)?;
+    }
+    let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
+    super::folder(Some(&folder))?;
 
     let mut outcomes = Vec::new();
     let mut progress = terminal.progress("demo");
@@ -105,14 +128,14 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
         }
     }
     progress.doing("pictures");
-    let chosen = if terminal.is_cancelled() { None } else { choose(lens.as_mut(), &config, &lengths)? };
+    let chosen = if terminal.is_cancelled() { None } else { choose(lens.as_mut(), &config, &lengths, &mut progress)? };
     drop(progress);
 
     let peak = lens.trace().peak_memory;
     let summary = summary(&info, &lengths, &outcomes, started.elapsed().as_secs_f64(), peak);
     let written = write(&folder, &outcomes, &info, chosen.as_ref(), &summary)?;
     terminal.result(&summary)?;
-    terminal.say(table(&outcomes, &lengths))?;
+    terminal.say(table(&outcomes, &lengths, args.trials * DEPTHS.len()))?;
     terminal.say(format_args!(
         "\n{:.1} s{}; wrote {} to {}",
         started.elapsed().as_secs_f64(),
@@ -175,27 +198,29 @@ fn choose(
     lens: &mut dyn Lens,
     config: &RunConfig,
     lengths: &[usize],
+    progress: &mut Progress,
 ) -> Result<Option<longlens_plot::plots::ChunkMap>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
-    let place = Place { length, depth: 0.5, trial: 0, seed: config.seed };
-    let prompt = passkey::prompt(lens.text()?, Template::Longlens, &place)?;
+    let prompt = needle::hidden(length, 0.5, lens, config.seed)?;
     let trained = info.spec.trained_context;
-    let (method, _) = (CONTENDERS[CONTENDERS.len() - 1].at)(1, trained);
+    let choosing = CONTENDERS.iter().find(|contender| contender.name == "long_heads");
+    let Some((method, _)) = choosing.map(|contender| (contender.at)(1, trained)) else { return Ok(None) };
     // the last prompt token predicts the blank before the key; the blank predicts its first digit
     let mut tokens = prompt.tokens.clone();
-    tokens.extend(prompt.answer.first());
+    tokens.extend(prompt.answer_start);
     let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, tokens.len())?;
     setup.watch.choices = Queries::Of(vec![tokens.len() - 1]);
     lens.begin(&setup)?;
-    lens.feed(&tokens, Rows::None, &mut ())?;
+    lens.feed(&tokens, Rows::None, progress)?;
     let trace = lens.trace();
     if trace.layers.iter().all(|layer| layer.choices.is_none()) {
         return Ok(None); // too short to choose
     }
-    let figure = chunks::figure(&trace, false, trained / 16);
+    let chunk_len = setup.plan.choice.map_or(1, |choice| choice.chunk_len);
+    let figure = chunks::figure(&trace, false, chunk_len);
     Ok(Some(match prompt.needle {
-        Some(needle) => figure.with_needle(needle.start..needle.end),
+        Some(needle) => figure.with_needle(needle),
         None => figure,
     }))
 }
@@ -258,9 +283,9 @@ fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f
 }
 
 /// One row per method: keys found, then perplexity, per length.
-fn table(outcomes: &[Outcome], lengths: &[usize]) -> String {
+fn table(outcomes: &[Outcome], lengths: &[usize], n_prompts: usize) -> String {
     let header = lengths.iter().fold(String::new(), |header, length| header + &format!("{length:>8}"));
-    let mut text = format!("pass keys found, %\n{:<12}{header}\n", "");
+    let mut text = format!("pass keys found, % of {} prompts a length\n{:<12}{header}\n", n_prompts, "");
     for outcome in outcomes {
         let _ = write!(text, "{:<12}", outcome.name);
         for length in lengths {

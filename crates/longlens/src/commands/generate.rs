@@ -9,7 +9,7 @@ use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
@@ -17,9 +17,10 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let mut lens = backend::open(&config.model, config.device)?;
     let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
-    super::warn(&terminal, &config, lens.model(), &setup.plan, prompt.tokens.len())?;
-
     let (sampling, stop) = settings(args, &config);
+    let n_tokens = prompt.tokens.len() + stop.max_tokens;
+    super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
+    config.out.as_deref().map_or(Ok(()), check_writable)?;
     let mut progress = terminal.progress("prefill");
     let mut failed = None;
     let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
@@ -29,11 +30,15 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if let Some(failure) = failed {
         return Err(failure);
     }
-    terminal.result(&json!({
+    let result = json!({
         "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds,
-    }))?;
+    });
+    terminal.result(&result)?;
+    if let Some(path) = &config.out {
+        write_file(path, result.to_string().as_bytes())?;
+    }
     if !config.json {
         terminal.stream("\n")?;
     }

@@ -3,6 +3,7 @@
 use longlens_core::lens::{LensError, ModelInfo, Setup};
 use longlens_eval::passkey::{self, Cell, Grid, PasskeyReport, Template};
 use longlens_eval::setup::PromptSize;
+use longlens_eval::stats::wilson95;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
@@ -11,7 +12,7 @@ use crate::args::Passkey;
 use crate::backend;
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, make_folder, write_file};
+use crate::terminal::{Terminal, write_file};
 
 /// Depths when none are given.
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -40,9 +41,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
     // what is impossible is said before anything runs
     let first = config.setup(&model, longest)?;
     super::warn(&terminal, &config, &model, &first.plan, longest)?;
-    if let Some(folder) = &config.out {
-        make_folder(folder)?;
-    }
+    super::folder(config.out.as_deref())?;
 
     let mut setup_for =
         |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
@@ -68,6 +67,13 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         terminal.say(&report.protocol)?;
         terminal.say("length  depth  found        95% interval  tokens")?;
         lines.iter().try_for_each(|line| terminal.say(line))?;
+        totals(&report.cells).iter().try_for_each(|line| terminal.say(line))?;
+        if let Some(cell) = report.cells.iter().find(|cell| cell.mean_prompt_tokens > 1.1 * cell.length as f64) {
+            let (length, tokens) = (cell.length, cell.mean_prompt_tokens);
+            terminal.note(format_args!(
+                "note: this template is cut by characters, so prompts asked for at {length} tokens have {tokens:.0}"
+            ))?;
+        }
     }
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| Failure::failed(error, None))?;
@@ -95,11 +101,27 @@ fn line(cell: &Cell) -> String {
     )
 }
 
+/// One line per length, over all depths.
+fn totals(cells: &[Cell]) -> Vec<String> {
+    let of_length = |length: usize| {
+        let cells = cells.iter().filter(|cell| cell.length == length);
+        let (hits, n) = cells.fold((0, 0), |(hits, n), cell| (hits + cell.hits_tokens, n + cell.n_trials));
+        let (low, high) = wilson95(hits, n);
+        let share = 100.0 * hits as f64 / n.max(1) as f64;
+        let found = format!("{hits}/{n} ({share:.0}%)");
+        format!("{length:>6}    all  {found:<11}  {:>3.0}% to {:>3.0}%", 100.0 * low, 100.0 * high)
+    };
+    axes(cells).0.into_iter().map(of_length).collect()
+}
+
 fn figure(report: &PasskeyReport, model: &ModelInfo, red_green: bool) -> NeedleGrid {
     let palette = if red_green { Palette::RedYellowGreen } else { Palette::default() };
     let (lengths, depths) = axes(&report.cells);
     let panels = vec![panel(&report.run.method, &report.cells, &lengths, &depths)];
-    let heading = Heading::of_run(&report.run);
+    let run = &report.run;
+    let interrupted = if report.complete { "" } else { " · interrupted" };
+    let subtitle = format!("{} · rope {} · {} · {}{interrupted}", run.model, run.rope, run.dtype, report.protocol);
+    let heading = Heading { title: run.method.clone(), subtitle };
     NeedleGrid { heading, trained_context: model.spec.trained_context, lengths, depths, panels, palette }
 }
 

@@ -16,7 +16,7 @@ use crate::args::Perplexity;
 use crate::backend;
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, make_folder, write_file};
+use crate::terminal::{Terminal, write_file};
 
 /// Held-out stories of the embedded model's world: six documents of 8193 tokens.
 pub const HELDOUT: &str = include_str!("../../../../fixtures/tiny-model/corpus/heldout.txt");
@@ -84,9 +84,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     for setup in &setups {
         super::warn(&terminal, &config, &model, &setup.plan, longest)?;
     }
-    if let Some(folder) = &config.out {
-        make_folder(folder)?;
-    }
+    super::folder(config.out.as_deref())?;
 
     let mut curves = Vec::new();
     let mut progress = terminal.progress("perplexity");
@@ -112,7 +110,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
             Curve::of_windows(name, lengths.len(), reports)
         } else {
             // where a rule depends on the length of the prompt, a long prefill does not hold the losses of a short one
-            let prefill_per_length = setup.plan.temperature.is_some() || setup.rope.setting().info().name == "dynamic";
+            let prefill_per_length = setup.plan.temperature.is_some() || setup.rope.resolve(&model.spec)?.is_dynamic();
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
             Curve::of_documents(name, by_length(lens.as_mut(), &mut setup_for, &texts, &ask, &mut progress)?)
         };
@@ -137,7 +135,8 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
         write_file(&folder.join("perplexity.json"), &json)?;
-        let subtitle = format!("{}, rope {}", model.name, config.rope(&model));
+        let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
+        let subtitle = format!("{}, rope {}{interrupted}", model.name, config.rope(&model));
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
             for name in ["perplexity.png", "perplexity.svg"] {
                 super::save(&terminal, &figure, &folder.join(name))?;

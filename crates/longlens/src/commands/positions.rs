@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::args::Positions;
 use crate::backend;
-use crate::config::{RunConfig, length};
+use crate::config::{MAX_TOKENS, RunConfig, length};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
@@ -17,7 +17,7 @@ const PRINTED: usize = 24;
 pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    config.out.as_deref().map_or(Ok(()), super::check_picture)?;
+    let picture = super::picture(config.out.as_deref(), "positions.png")?;
     let model = &backend::describe(&config.model)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);
@@ -56,16 +56,23 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
         terminal.say(format_args!("method            {}", plan.method))?;
         terminal.say(format_args!("rope              {rope}"))?;
         terminal.say(format_args!("tokens            {n_tokens}"))?;
-        let trained = trained.map_or("follows the length".into(), |trained| format!("0 .. {}", trained - 1));
-        terminal.say(format_args!("trained positions {trained}"))?;
+        let trained_context = model.spec.trained_context;
+        let reach = match trained {
+            None => format!("follow the length; trained on {trained_context} tokens"),
+            Some(reach) if reach == trained_context => format!("0 .. {}", reach - 1),
+            Some(reach) => format!("0 .. {}, as the scaling claims; trained on {trained_context} tokens", reach - 1),
+        };
+        terminal.say(format_args!("positions         {reach}"))?;
         terminal.say(format_args!("highest position  {}", plan.highest_position(n_tokens)))?;
         terminal.say(format_args!("capacity          {capacity_text}"))?;
     }
     for warning in warnings {
         terminal.note(format_args!("warning: {warning}"))?;
     }
-    if let Some(path) = &config.out {
-        let figure = PositionMap::new(plan, prompt.n_tokens, trained.unwrap_or(model.spec.trained_context));
+    if let Some(path) = &picture {
+        let reach = trained.unwrap_or(n_tokens);
+        let subtitle = format!("{} · rope {rope} · trained on {} tokens", model.name, model.spec.trained_context);
+        let figure = PositionMap::new(plan, prompt.n_tokens, reach, subtitle);
         crate::commands::save(&terminal, &figure, path)?;
     }
     Ok(())
@@ -73,6 +80,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
 
 fn read_pair(text: &str) -> Result<(usize, usize), Failure> {
     let pair = text.split_once(',').and_then(|(q, k)| Some((q.trim().parse().ok()?, k.trim().parse().ok()?)));
+    let pair = pair.filter(|(query, key): &(usize, usize)| *query.max(key) <= MAX_TOKENS);
     pair.ok_or_else(|| Failure::usage(format!("`{text}` is not a pair"), "write QUERY,KEY as in `300,12`".to_owned()))
 }
 
@@ -80,8 +88,11 @@ fn relation_text(relation: Relation) -> String {
     match relation {
         Relation::Hidden => "hidden".into(),
         Relation::At(position, _) => format!("relative position {position}"),
-        Relation::Chosen { between: (low, high), forced: true } if low >= high => {
+        Relation::Chosen { between: (low, _), forced: true } => {
             format!("relative position {low} (its chunk is always chosen)")
+        }
+        Relation::Chosen { between: (low, high), .. } if low >= high => {
+            format!("relative position {low}, if its chunk is chosen")
         }
         Relation::Chosen { between: (low, high), .. } => {
             format!("relative position {low} to {high}, if its chunk is chosen")
