@@ -259,6 +259,9 @@ pub struct Attention {
     /// Query head
     #[arg(long, value_name = "HEAD", default_value_t = 0)]
     pub head: usize,
+    /// Also show where this query token looks, exactly
+    #[arg(long, value_name = "TOKEN")]
+    pub query: Option<usize>,
     /// Cells of a side at most; longer prompts are pooled
     #[arg(long, value_name = "CELLS", default_value_t = 256)]
     pub side: usize,

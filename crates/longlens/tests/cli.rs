@@ -74,6 +74,7 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("chunks --needle 100 --mass --chunk-len 0", 2, "it must be at least 1"),
         ("attention --needle 100 --layer 4", 2, "layer 4 does not exist: there are 4"),
         ("attention --needle 100 --head 4", 2, "head 4 does not exist: there are 4"),
+        ("attention --needle 100 --query 4000", 2, "query 4000 does not exist"),
         ("attention --needle 100 --side 0", 2, "--side 0 is out of range help: give 1 to 4096"),
         // numbers
         ("passkey --lengths 256,12x", 2, "`12x` is not a number of tokens help: write a whole number"),
@@ -226,6 +227,7 @@ fn json_stands_alone_on_stdout() {
         ("perplexity --lengths 64 --documents 1 --sliding --stride 2048", "/0/points/0/perplexity"),
         ("chunks --needle 300 --out chunks.svg", "/heads/0/chunks/0/value"),
         ("attention --needle 100 --out attention.svg", "/mean/0"),
+        ("attention --needle 100 --query 50", "/query_weights/50"),
         ("logits --tokens two.json --output out", "/output"),
     ] {
         let said = json(&bench, line);

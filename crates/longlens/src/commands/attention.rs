@@ -1,7 +1,7 @@
 //! `longlens attention`: the attention map of one head, at any length.
 
-use longlens_core::lens::Rows;
-use longlens_core::trace::MapPick;
+use longlens_core::lens::{Lens, Rows};
+use longlens_core::trace::{MapPick, RowPick};
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{AttentionMap, Pooling};
 use serde_json::json;
@@ -15,6 +15,8 @@ use crate::terminal::Terminal;
 
 /// Weights below this look alike on a logarithmic scale.
 const FLOOR: f64 = 1e-5;
+/// Keys of a query that are listed.
+const SHOWN_KEYS: usize = 8;
 /// Most cells of a side that a picture can show.
 const MAX_SIDE: usize = 4096;
 
@@ -31,6 +33,8 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     let mut setup = config.setup(lens.model(), n_tokens)?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
     setup.watch.maps = vec![MapPick { layer: args.layer, head: args.head, side: args.side }];
+    let row = args.query.map(|query| RowPick { layer: args.layer, head: args.head, query });
+    setup.watch.rows.extend(row);
     let mut progress = terminal.progress("prefill");
     lens.begin(&setup)?;
     lens.feed(&prompt.tokens, Rows::None, &mut progress)?;
@@ -40,12 +44,16 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     terminal.result(&json!({
         "run": trace.run, "layer": args.layer, "head": args.head, "n_tokens": n_tokens, "stride": map.stride,
         "side": map.side, "mean": map.mean, "max": map.max, "needle_tokens": prompt.needle,
+        "query": args.query, "query_weights": trace.rows.first().map(|(_, weights)| weights),
     }))?;
     let pooled = if map.stride == 1 { "exact".into() } else { format!("{} tokens a cell", map.stride) };
     terminal.say(format_args!(
         "{}, layer {}, head {}: {n_tokens} tokens, {} x {} cells, {pooled}",
         trace.run.method, args.layer, args.head, map.side, map.side,
     ))?;
+    if let Some((pick, weights)) = trace.rows.first() {
+        describe_row(&terminal, lens.as_ref(), &prompt.tokens, pick.query, weights)?;
+    }
     match &picture {
         Some(path) => {
             let pooling = if args.max { Pooling::Max } else { Pooling::Mean };
@@ -55,4 +63,22 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
         None if config.json => Ok(()),
         None => terminal.note("give --out FILE.png or FILE.svg to draw it, or --json for the numbers"),
     }
+}
+
+/// The keys that a query weighs most, with their text where the model has some.
+fn describe_row(
+    terminal: &Terminal,
+    lens: &dyn Lens,
+    tokens: &[u32],
+    query: usize,
+    weights: &[f32],
+) -> Result<(), Failure> {
+    let text = |token: usize| lens.text().and_then(|text| text.decode(&tokens[token..=token])).unwrap_or_default();
+    let mut keys: Vec<usize> = (0..weights.len()).collect();
+    keys.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b)));
+    terminal.say(format_args!("query {query} {:?} looks at:", text(query)))?;
+    for key in keys.into_iter().take(SHOWN_KEYS) {
+        terminal.say(format_args!("{:>7.2}%  key {key:<7} {:?}", 100.0 * weights[key], text(key)))?;
+    }
+    Ok(())
 }
