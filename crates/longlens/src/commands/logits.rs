@@ -15,6 +15,9 @@ use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
+/// Logits may take this much memory; writing them takes twice as much again.
+const ALLOWED: usize = 4 << 30;
+
 pub fn run(args: &Logits) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
@@ -31,6 +34,18 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
         ));
     }
     let mut lens = backend::open(&config.model, config.device)?;
+    let needed = tokens.len() * lens.model().spec.vocab_size * size_of::<f32>();
+    if needed > ALLOWED {
+        return Err(Failure::failed(
+            format!(
+                "logits of {} tokens take {}, more than {}",
+                tokens.len(),
+                super::model::bytes(needed),
+                super::model::bytes(ALLOWED)
+            ),
+            Some("feed fewer tokens; `longlens perplexity` keeps losses alone".into()),
+        ));
+    }
     let mut setup = config.setup(lens.model(), n_prompt)?;
     if args.trace {
         let n_layers = lens.model().spec.n_layers;
