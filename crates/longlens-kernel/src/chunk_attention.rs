@@ -12,7 +12,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::rotary::Rotary;
-use crate::{Attended, Kernels};
+use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -36,6 +36,23 @@ pub struct ChunkAttention<'a, B: Kernels> {
     pub tail_len: &'a [usize],
     /// The query turned for each slot: row `i * n_slots + s`.
     pub query_rotary: &'a (dyn Fn(Range<usize>) -> Rotary<B> + Sync + 'a),
+}
+
+impl<B: Kernels> ChunkAttention<'_, B> {
+    /// The same problem for some query heads alone: a part of one key head's, or all of some key heads'.
+    #[must_use]
+    pub fn heads(&self, heads: Range<usize>) -> Self {
+        let [n_heads, seq_q, _] = self.query.dims();
+        let kv_heads = kv_heads_of(&heads, n_heads, self.key.dims()[0]);
+        let per_head = seq_q * self.n_slots;
+        Self {
+            query: self.query.clone().slice([heads.clone()]),
+            key: self.key.clone().slice([kv_heads.clone()]),
+            value: self.value.clone().slice([kv_heads]),
+            chunks: &self.chunks[heads.start * per_head..heads.end * per_head],
+            ..*self
+        }
+    }
 }
 
 /// Numbers of gathered keys held at once.

@@ -5,6 +5,8 @@
 //!
 //! Queries and keys arrive before rotation; every operation turns them to the positions of its own spans or slots.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -39,6 +41,12 @@ pub trait Kernels: Backend {
     fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
         chunk_attention::reference(problem)
     }
+}
+
+/// The key heads that serve a range of query heads.
+fn kv_heads_of(heads: &Range<usize>, n_heads: usize, n_kv_heads: usize) -> Range<usize> {
+    let n_rep = n_heads / n_kv_heads;
+    heads.start / n_rep..heads.end.div_ceil(n_rep)
 }
 
 /// Result of an attention operation.

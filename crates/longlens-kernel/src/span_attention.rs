@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorData};
 use longlens_core::plan::{Reach, Span};
 
 use crate::rotary::Rotary;
-use crate::{Attended, Kernels};
+use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -33,6 +33,20 @@ pub struct SpanAttention<'a, B: Kernels> {
     pub spans: &'a [Span],
     /// One table per span.
     pub rotary: &'a [SpanRotary<B>],
+}
+
+impl<B: Kernels> SpanAttention<'_, B> {
+    /// The same problem for some query heads alone: a part of one key head's, or all of some key heads'.
+    #[must_use]
+    pub fn heads(&self, heads: Range<usize>) -> Self {
+        let kv_heads = kv_heads_of(&heads, self.query.dims()[0], self.key.dims()[0]);
+        Self {
+            query: self.query.clone().slice([heads]),
+            key: self.key.clone().slice([kv_heads.clone()]),
+            value: self.value.clone().slice([kv_heads]),
+            ..*self
+        }
+    }
 }
 
 /// Where queries and keys of one span stand: row `t` is token `t`.

@@ -239,21 +239,14 @@ fn record_choice<'a>(
 
 /// Weights of watched queries among those that the spans serve.
 fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &SpanAttention<'_, B>) {
-    let [n_heads, seq, head_dim] = problem.query.dims();
-    let [n_kv_heads, seq_k, _] = problem.key.dims();
+    let [n_heads, seq, _] = problem.query.dims();
+    let seq_k = problem.key.dims()[1];
     for head in 0..n_heads {
-        let kv_head = head / (n_heads / n_kv_heads);
         let watched = recorder.watched(layer, head, problem.first_query..problem.first_query + seq);
         if watched.is_empty() {
             continue;
         }
-        let one = |t: &Tensor<B, 3>, head: usize, rows: usize| t.clone().slice([head..head + 1, 0..rows, 0..head_dim]);
-        let problem = SpanAttention {
-            query: one(&problem.query, head, seq),
-            key: one(&problem.key, kv_head, seq_k),
-            value: one(&problem.value, kv_head, seq_k),
-            ..*problem
-        };
+        let problem = problem.heads(head..head + 1);
         for tokens in blocks(&watched, WEIGHT_BLOCK / seq_k) {
             let rows = tokens.start - problem.first_query..tokens.end - problem.first_query;
             let weights = numbers(span_attention::weights(&problem, rows)); // [1, rows, seq_k]
@@ -267,22 +260,13 @@ fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &Spa
 /// Weights of watched queries among those that chose chunks, spread over all keys.
 fn record_chunks<B: Kernels>(recorder: &mut Recorder, layer: usize, first: usize, problem: &ChunkAttention<'_, B>) {
     let [n_heads, seq, head_dim] = problem.query.dims();
-    let [n_kv_heads, seq_k, _] = problem.key.dims();
     let (w, n) = (problem.chunk_len, problem.n_slots);
     for head in 0..n_heads {
-        let kv_head = head / (n_heads / n_kv_heads);
         let watched = recorder.watched(layer, head, first..first + seq);
         if watched.is_empty() {
             continue;
         }
-        let one = |t: &Tensor<B, 3>, head: usize, rows: usize| t.clone().slice([head..head + 1, 0..rows, 0..head_dim]);
-        let problem = ChunkAttention {
-            query: one(&problem.query, head, seq),
-            key: one(&problem.key, kv_head, seq_k),
-            value: one(&problem.value, kv_head, seq_k),
-            chunks: &problem.chunks[head * seq * n..(head + 1) * seq * n],
-            ..*problem
-        };
+        let problem = problem.heads(head..head + 1);
         for tokens in blocks(&watched, WEIGHT_BLOCK / (n * w * head_dim)) {
             let rows = tokens.start - first..tokens.end - first;
             let weights = numbers(chunk_attention::weights(&problem, rows)); // [1, rows, n * w]

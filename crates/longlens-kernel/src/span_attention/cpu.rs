@@ -3,7 +3,6 @@
 //! burn-flex runs operations of a tile's size on one thread; heads are independent and tiles of one head stay in its cache.
 
 use burn::backend::Flex;
-use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::{SpanAttention, reference};
@@ -20,14 +19,6 @@ pub fn by_head(problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
         return reference(problem);
     }
     let n_rep = n_heads / n_kv_heads;
-    let heads = |kv_head: usize| {
-        let one = |t: &Tensor<Flex, 3>, n: usize| t.clone().slice([kv_head * n..(kv_head + 1) * n]);
-        reference(&SpanAttention {
-            query: one(&problem.query, n_rep),
-            key: one(&problem.key, 1),
-            value: one(&problem.value, 1),
-            ..*problem
-        })
-    };
+    let heads = |kv_head: usize| reference(&problem.heads(kv_head * n_rep..(kv_head + 1) * n_rep));
     Attended::join((0..n_kv_heads).into_par_iter().map(heads).collect())
 }
