@@ -174,13 +174,13 @@ fn measure(
     let prefill_per_length = (contender.at)(1, trained) != (contender.at)(2, trained);
     let ask = ByLength { lengths: lengths.to_vec(), last: Some(trained), prefill_per_length };
     let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress)?;
-    let perplexity = Curve::of_documents(contender.name.into(), perplexity);
     let longest = lengths.last().map_or(1, |length| length / trained);
     let text = |multiple: usize| match (contender.at)(multiple, trained) {
         (method, rope) if rope == "none" => method,
         (method, rope) => format!("{method} + {rope}"),
     };
     let method = from_to(&text(1), &text(longest));
+    let perplexity = Curve::of_documents(method.clone(), perplexity);
     Ok(Outcome { name: contender.name, method, cells: passkey.cells, perplexity })
 }
 

@@ -212,7 +212,11 @@ pub fn figure(curves: &[Curve], trained_context: usize, subtitle: &str) -> Optio
         .filter(|curve| !curve.points.is_empty())
         .map(|curve| PerplexitySeries { name: curve.name.clone(), points: curve.points.iter().map(point).collect() })
         .collect();
-    let protocol = curves.first()?.protocol.lines().next()?.to_owned();
+    // lines may have been measured in two ways; a picture names both
+    let mut protocols: Vec<&str> = curves.iter().filter_map(|curve| curve.protocol.lines().next()).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    let protocol = protocols.join("; or, where parameters follow the length, ");
     let of_last = curves.iter().any(|curve| curve.points.iter().any(|point| point.perplexity_of_last.is_some()));
     let title = if of_last { format!("over the last {trained_context} tokens") } else { "over whole windows".into() };
     let heading = Heading { title, subtitle: format!("{subtitle}; {protocol}") };
