@@ -1,7 +1,7 @@
 //! Attention over the chunks that each query chose (LongHeads, arXiv:2402.10685).
 //!
 //! Slot `s` of a query's choice stands at positions `s * chunk_len ..`. Scores depend on position differences alone, so keys
-//! are turned once by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot `s`.
+//! are turned by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot `s`.
 //! One softmax over all slots; of the last slot's chunk only the first `tail_len` keys are seen.
 //!
 //! Memory: the chosen keys and values of one block of queries. Agrees with the definition to 1e-5 (f32).
@@ -12,6 +12,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::rotary::Rotary;
+use crate::span_attention::scaled_rows;
 use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
@@ -20,9 +21,11 @@ pub mod cpu;
 /// One layer's attention problem once chunks are chosen.
 #[derive(Clone)]
 pub struct ChunkAttention<'a, B: Kernels> {
-    /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)`.
+    /// `[n_heads, seq_q, head_dim]`, before rotation.
     pub query: Tensor<B, 3>,
-    /// `[n_kv_heads, seq_k, head_dim]`, turned to each key's offset in its chunk.
+    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
+    pub scale: &'a [f32],
+    /// `[n_kv_heads, seq_k, head_dim]`, before rotation.
     pub key: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`.
     pub value: Tensor<B, 3>,
@@ -34,8 +37,12 @@ pub struct ChunkAttention<'a, B: Kernels> {
     pub chunks: &'a [u32],
     /// Keys seen in the last slot, one count per query.
     pub tail_len: &'a [usize],
-    /// The query turned for each slot: row `i * n_slots + s`.
-    pub query_rotary: &'a (dyn Fn(Range<usize>) -> Rotary<B> + Sync + 'a),
+    /// Each key's offset in its chunk: one row per token.
+    pub offsets: &'a Rotary<B>,
+    /// Where queries may stand.
+    pub positions: &'a Rotary<B>,
+    /// Row of `positions` at which each query stands in slot 0; in slot `s` it stands `s * chunk_len` rows earlier.
+    pub first_slot: &'a [usize],
 }
 
 impl<B: Kernels> ChunkAttention<'_, B> {
@@ -61,7 +68,7 @@ const BLOCK: usize = 1 << 22;
 /// Returns `out` and `lse` of every query.
 pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
     let (mut outs, mut lses) = (Vec::new(), Vec::new());
-    let (key, value) = (chunk_rows(problem, &problem.key), chunk_rows(problem, &problem.value));
+    let (key, value) = (chunk_rows(problem, &turned_keys(problem)), chunk_rows(problem, &problem.value));
     for rows in blocks(problem) {
         let chosen = chosen(problem, &rows);
         let scores = scores(problem, &key, &chosen, rows); // [n_heads * rows, n_slots * chunk_len]
@@ -82,7 +89,7 @@ pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
 /// Attention weights of the queries in `rows` over their slots, `[n_heads, rows, n_slots * chunk_len]`.
 pub fn weights<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
-    let scores = scores(problem, &chunk_rows(problem, &problem.key), &chosen(problem, &rows), rows);
+    let scores = scores(problem, &chunk_rows(problem, &turned_keys(problem)), &chosen(problem, &rows), rows);
     softmax(scores, 1).reshape([n_heads, n_rows, problem.n_slots * problem.chunk_len])
 }
 
@@ -119,14 +126,27 @@ fn scores<B: Kernels>(
 ) -> Tensor<B, 2> {
     let [n_heads, _, head_dim] = problem.query.dims();
     let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
-    let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
+    let query = scaled_rows(&problem.query, problem.scale, rows.clone());
     let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
-    let query = B::rotate(&(problem.query_rotary)(rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
+    let query = B::rotate(&slot_rows(problem, rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
     let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
     let key = key.clone().select(0, chosen.clone()).reshape([n_heads * n_rows * n, w, head_dim]);
     let scores = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, n_rows, n * w]);
     let hidden = tail_mask(problem, rows, &problem.query.device());
     (scores + hidden).reshape([n_heads * n_rows, n * w])
+}
+
+/// Keys turned to their offsets.
+fn turned_keys<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Tensor<B, 3> {
+    B::rotate(&problem.offsets.rows(0, problem.key.dims()[1]), problem.key.clone())
+}
+
+/// Queries in every slot: row `i * n_slots + s`.
+fn slot_rows<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Rotary<B> {
+    let row = |query: usize, slot: usize| (problem.first_slot[query] - slot * problem.chunk_len) as i32;
+    let rows: Vec<i32> = rows.flat_map(|query| (0..problem.n_slots).map(move |slot| row(query, slot))).collect();
+    let n_rows = rows.len();
+    problem.positions.select(Tensor::from_data(TensorData::new(rows, [n_rows]), &problem.query.device()))
 }
 
 /// `[n_kv_heads * n_chunks, w * head_dim]`: one row per chunk, the last one padded with zeros.

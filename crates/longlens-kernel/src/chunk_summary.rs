@@ -10,6 +10,9 @@ use burn::tensor::activation::softmax;
 use crate::Kernels;
 use crate::rotary::Rotary;
 
+#[cfg(feature = "flex")]
+pub mod cpu;
+
 /// Complete chunks to summarise.
 #[derive(Debug, Clone)]
 pub struct ChunkSummary<B: Kernels> {

@@ -11,11 +11,15 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 pub mod chunk_attention;
+pub mod chunk_scores;
 pub mod chunk_summary;
+#[cfg(feature = "flex")]
+pub mod cpu;
 pub mod rotary;
 pub mod span_attention;
 
 use chunk_attention::ChunkAttention;
+use chunk_scores::ChunkScores;
 use chunk_summary::ChunkSummary;
 use rotary::Rotary;
 use span_attention::SpanAttention;
@@ -35,6 +39,11 @@ pub trait Kernels: Backend {
     /// One vector per complete chunk.
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
         chunk_summary::reference(problem)
+    }
+
+    /// The chunks that every query chooses, row-major `[n_heads, seq_q, n_slots]`.
+    fn choose_chunks(problem: &ChunkScores<'_, Self>) -> Vec<u32> {
+        chunk_scores::reference(problem)
     }
 
     /// Attention over the chunks that each query chose.
@@ -59,26 +68,25 @@ pub struct Attended<B: Backend> {
 }
 
 #[cfg(feature = "flex")]
-impl<B: Backend> Attended<B> {
-    /// Results of consecutive heads as one.
-    fn join(parts: Vec<Self>) -> Self {
-        let (outs, lses) = parts.into_iter().map(|part| (part.out, part.lse)).unzip();
-        Self { out: Tensor::cat(outs, 0), lse: Tensor::cat(lses, 0) }
-    }
-}
-
-#[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::cpu::rotate(rotary, x)
     }
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
-        span_attention::cpu::by_head(problem)
+        span_attention::cpu::attend(cpu::simd::arch(), problem)
+    }
+
+    fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
+        chunk_summary::cpu::summarise(cpu::simd::arch(), problem)
+    }
+
+    fn choose_chunks(problem: &ChunkScores<'_, Self>) -> Vec<u32> {
+        chunk_scores::cpu::choose(cpu::simd::arch(), problem)
     }
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
-        chunk_attention::cpu::by_head(problem)
+        chunk_attention::cpu::attend(cpu::simd::arch(), problem)
     }
 }
 

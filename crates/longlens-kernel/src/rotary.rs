@@ -4,7 +4,7 @@
 //! checkpoints (Su et al., 2021, arXiv:2104.09864, equation 34). Dimensions past `d` pass through.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use longlens_core::rope::RotaryTable;
 
 #[cfg(feature = "flex")]
@@ -32,6 +32,12 @@ impl<B: Backend> Rotary<B> {
     #[must_use]
     pub fn rows(&self, start: usize, end: usize) -> Self {
         Self { cos: self.cos.clone().slice([start..end]), sin: self.sin.clone().slice([start..end]) }
+    }
+
+    /// These rows.
+    #[must_use]
+    pub fn select(&self, rows: Tensor<B, 1, Int>) -> Self {
+        Self { cos: self.cos.clone().select(0, rows.clone()), sin: self.sin.clone().select(0, rows) }
     }
 }
 

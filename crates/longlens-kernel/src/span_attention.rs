@@ -1,7 +1,7 @@
 //! Attention over the spans of a plan: softmax over every key that any span shows to a query, each at its span's positions.
 //!
 //! `out[i] = sum_j p_ij v_j`, `p_ij = exp(s_ij - lse_i)`, `s_ij = R(query_pos(i)) q_i · R(key_pos(j)) k_j`, for the keys `j`
-//! of the spans of `i`; the query comes multiplied by `1 / sqrt(head_dim)`. The spans of a query are disjoint, so they merge
+//! of the spans of `i`, `q_i` with its scale. The spans of a query are disjoint, so they merge
 //! in one online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867).
 //!
 //! Memory: one tile of scores, and the keys once per distinct key position rule. Tiles outside a span are skipped, inner
@@ -21,8 +21,10 @@ pub mod cpu;
 /// One layer's attention problem.
 #[derive(Debug, Clone)]
 pub struct SpanAttention<'a, B: Kernels> {
-    /// `[n_heads, seq_q, head_dim]`, before rotation, times `1 / sqrt(head_dim)` and the plan's query scale.
+    /// `[n_heads, seq_q, head_dim]`, before rotation.
     pub query: Tensor<B, 3>,
+    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
+    pub scale: &'a [f32],
     /// `[n_kv_heads, seq_k, head_dim]`, before rotation; row `j` is token `j`.
     pub key: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`.
@@ -83,8 +85,8 @@ pub fn reference<B: Kernels>(problem: &SpanAttention<'_, B>) -> Attended<B> {
 /// Attention weights of a few queries over all keys, `[n_heads, rows, seq_k]`; hidden keys have weight 0. `rows` indexes the
 /// problem's queries. Maps and masses are made of these, a few rows at a time.
 pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
-    let [n_heads, _, head_dim] = problem.query.dims();
-    let [n_kv_heads, seq_k, _] = problem.key.dims();
+    let n_heads = problem.query.dims()[0];
+    let [n_kv_heads, seq_k, head_dim] = problem.key.dims();
     let queries = problem.first_query + rows.start..problem.first_query + rows.end;
     let device = problem.query.device();
     let mut scores = Tensor::full([n_heads, rows.len(), seq_k], f32::NEG_INFINITY, &device);
@@ -93,7 +95,7 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         if any.is_empty() {
             continue;
         }
-        let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..head_dim]);
+        let query = scaled_rows(&problem.query, problem.scale, rows.clone());
         let query = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query);
         let query = query.reshape([n_kv_heads, n_heads / n_kv_heads * rows.len(), head_dim]);
         let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
@@ -107,6 +109,13 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         scores = scores.slice_assign(target, merged);
     }
     burn::tensor::activation::softmax(scores, 2)
+}
+
+/// Queries `rows`, `[n_heads, rows, head_dim]`, times their scales.
+pub(crate) fn scaled_rows<B: Kernels>(query: &Tensor<B, 3>, scale: &[f32], rows: Range<usize>) -> Tensor<B, 3> {
+    let [n_heads, _, head_dim] = query.dims();
+    let scales = TensorData::new(scale[rows.clone()].to_vec(), [1, rows.len(), 1]);
+    query.clone().slice([0..n_heads, rows, 0..head_dim]) * Tensor::from_data(scales, &query.device())
 }
 
 /// Keys at a span's positions.
@@ -127,14 +136,7 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
             turned.push(Turned { key: problem.key.clone(), tokens: 0..0 }); // never read
             continue;
         }
-        // the overlapping ranges of every span with this rule, joined
-        let mut range = seen[at].clone();
-        for (other, seen) in problem.spans.iter().zip(&seen) {
-            let near = !seen.is_empty() && seen.start <= range.end && range.start <= seen.end;
-            if other.key_pos == span.key_pos && near {
-                range = range.start.min(seen.start)..range.end.max(seen.end);
-            }
-        }
+        let range = keys_turned_for(problem.spans, at, &queries);
         let same = |(earlier, turned): &(usize, &Turned<B>)| {
             problem.spans[*earlier].key_pos == span.key_pos && turned.tokens == range
         };
@@ -148,6 +150,20 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
     turned
 }
 
+/// The tokens whose keys are turned together for a span: what any of `queries` sees of it, joined with what they see of
+/// other spans that share its rule and overlap it.
+fn keys_turned_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<usize> {
+    let mut range = spans[at].reach.keys_of_any(queries.clone());
+    for other in spans {
+        let seen = other.reach.keys_of_any(queries.clone());
+        let near = !seen.is_empty() && seen.start <= range.end && range.start <= seen.end;
+        if other.key_pos == spans[at].key_pos && near {
+            range = range.start.min(seen.start)..range.end.max(seen.end);
+        }
+    }
+    range
+}
+
 fn query_tile<B: Kernels>(
     problem: &SpanAttention<'_, B>,
     keys: &[Turned<B>],
@@ -159,7 +175,7 @@ fn query_tile<B: Kernels>(
     let (n_rep, n_rows) = (n_heads / n_kv_heads, rows.len());
     let queries = problem.first_query + rows.start..problem.first_query + rows.end;
     let device = problem.query.device();
-    let query = problem.query.clone().slice([0..n_heads, rows, 0..head_dim]);
+    let query = scaled_rows(&problem.query, problem.scale, rows);
 
     let mut running = Running::new(n_kv_heads, n_rep * n_rows, head_dim, &device);
     for (at, span) in problem.spans.iter().enumerate() {

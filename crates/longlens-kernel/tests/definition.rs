@@ -135,7 +135,6 @@ fn check_spans(problem: &Problem) {
     let scales: Vec<f32> = (problem.first..problem.n_tokens)
         .map(|i| (problem.plan.query_scale.at(i) / (problem.spec.head_dim as f64).sqrt()) as f32)
         .collect();
-    let scales = Tensor::<B, 3>::from_data(TensorData::new(scales.clone(), [1, scales.len(), 1]), &FlexDevice);
     let all = 0..problem.n_tokens;
     let rotary: Vec<_> = problem
         .plan
@@ -147,7 +146,8 @@ fn check_spans(problem: &Problem) {
         })
         .collect();
     let operation = SpanAttention {
-        query: query * scales,
+        query,
+        scale: &scales,
         key,
         value,
         first_query: problem.first,
@@ -195,28 +195,28 @@ fn check_chunks(problem: &Problem) {
         }
     }
     let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
-    let query_rotary = |rows: Range<usize>| {
-        let mut table = longlens_core::rope::RotaryTable { cos: Vec::new(), sin: Vec::new() };
-        for row in rows {
-            for slot in 0..n {
-                let position = slots[row].query_pos as f64 - (slot * w) as f64;
-                let one = problem.rope.table(&PosMap::constant(position), 0..1, problem.prompt(), 0, |_| 1.0);
-                table.cos.extend(one.cos);
-                table.sin.extend(one.sin);
-            }
-        }
-        Rotary::new(table, d, &FlexDevice)
-    };
+    let (mut cos, mut sin) = (Vec::new(), Vec::new());
+    for position in -1..(n * w) as i64 {
+        let one = problem.rope.table(&PosMap::constant(position as f64), 0..1, problem.prompt(), 0, |_| 1.0);
+        cos.extend(one.cos);
+        sin.extend(one.sin);
+    }
+    let positions = Rotary::new(longlens_core::rope::RotaryTable { cos, sin }, d, &FlexDevice);
+    let first_slot: Vec<usize> = slots.iter().map(|slots| slots.query_pos + 1).collect();
+    let scale = vec![(d as f32).sqrt().recip(); slots.len()];
     let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
     let operation = ChunkAttention {
-        query: query * (d as f32).sqrt().recip(),
-        key: B::rotate(&offsets, key),
+        query,
+        scale: &scale,
+        key,
         value,
         chunk_len: w,
         n_slots: n,
         chunks: &chunks,
         tail_len: &tail_len,
-        query_rotary: &query_rotary,
+        offsets: &offsets,
+        positions: &positions,
+        first_slot: &first_slot,
     };
     let attended = B::chunk_attention(&operation);
     let (out, lse) = (numbers(attended.out), numbers(attended.lse));

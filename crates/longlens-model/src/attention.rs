@@ -1,19 +1,18 @@
 //! A plan applied to one layer: cache, spans, chunk choice, recording.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::time::Instant;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use longlens_core::chunk_choice::{ChunkChoice, Slots};
-use longlens_core::plan::{Plan, Prompt, QueryScale};
+use longlens_core::plan::{Plan, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::Choices;
 use longlens_kernel::chunk_attention::ChunkAttention;
+use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::chunk_summary::ChunkSummary;
 use longlens_kernel::span_attention::SpanAttention;
 use longlens_kernel::{Kernels, chunk_attention, span_attention};
-use rayon::prelude::*;
 
 use crate::cache::{LayerCache, Summaries};
 use crate::decoder::Projected;
@@ -29,8 +28,8 @@ pub struct Attention<B: Kernels> {
     pub recorder: Recorder,
 }
 
-/// Scores of candidate chunks held at once, in numbers.
-const SCORE_BLOCK: usize = 1 << 24;
+/// Scores of candidate chunks held at once while recording, in numbers.
+const SCORE_BLOCK: usize = 1 << 22;
 /// Attention weights held at once while recording, in numbers.
 const WEIGHT_BLOCK: usize = 1 << 22;
 
@@ -44,14 +43,15 @@ impl<B: Kernels> Attention<B> {
         let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
         // keys are cached before rotation: each span of the plan turns them to its own positions
         let (key, value) = cache.append(split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
-        let scaled = self.scale(query.clone(), first);
+        let scale = self.scale(first..first + seq);
 
         let split = self.plan.first_choice(self.prompt).clamp(first, first + seq) - first;
         let rows = |t: &Tensor<B, 3>, rows: Range<usize>| t.clone().slice([0..n_heads, rows, 0..head_dim]);
         let mut parts = Vec::new();
         if split > 0 {
             let problem = SpanAttention {
-                query: rows(&scaled, 0..split),
+                query: rows(&query, 0..split),
+                scale: &scale[..split],
                 key: key.clone(),
                 value: value.clone(),
                 first_query: first,
@@ -67,8 +67,8 @@ impl<B: Kernels> Attention<B> {
             self.summarise(query.clone(), &key, &value, choice.chunk_len, &mut cache.summaries);
             self.recorder.spend("choose", started);
             if split < seq {
-                let (raw, scaled) = (rows(&query, split..seq), rows(&scaled, split..seq));
-                let asking = Asking { layer, first: first + split, raw, scaled, choice };
+                let query = rows(&query, split..seq);
+                let asking = Asking { layer, first: first + split, query, scale: &scale[split..], choice };
                 parts.push(self.attend_chunks(asking, &key, &value, &cache.summaries));
             }
         }
@@ -78,16 +78,10 @@ impl<B: Kernels> Attention<B> {
         context
     }
 
-    /// Queries times `1 / sqrt(head_dim)` and the plan's own factor.
-    fn scale(&self, query: Tensor<B, 3>, first: usize) -> Tensor<B, 3> {
-        let [_, seq, head_dim] = query.dims();
-        let scale = (head_dim as f64).sqrt().recip();
-        if self.plan.query_scale == QueryScale::Off {
-            return query * scale;
-        }
-        let scales: Vec<f32> = (first..first + seq).map(|i| (scale * self.plan.query_scale.at(i)) as f32).collect();
-        let scales = Tensor::<B, 3>::from_data(TensorData::new(scales, [1, seq, 1]), &query.device());
-        query * scales
+    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
+    fn scale(&self, queries: Range<usize>) -> Vec<f32> {
+        let scale = (self.spec.head_dim as f64).sqrt().recip();
+        queries.map(|query| (scale * self.plan.query_scale.at(query)) as f32).collect()
     }
 
     /// Gives every newly completed chunk its summary.
@@ -118,99 +112,89 @@ impl<B: Kernels> Attention<B> {
     /// Attention of queries over the chunks that they choose; returns `[n_heads, seq, head_dim]`.
     fn attend_chunks(
         &mut self,
-        asking: Asking<B>,
+        asking: Asking<'_, B>,
         key: &Tensor<B, 3>,
         value: &Tensor<B, 3>,
         summaries: &Summaries<B>,
     ) -> Tensor<B, 3> {
-        let seq = asking.raw.dims()[1];
+        let seq = asking.query.dims()[1];
         let Asking { layer, first, choice, .. } = asking;
         let started = Instant::now();
         let slots: Vec<Slots> = (first..first + seq)
             .map(|query| choice.query(query, self.prompt).expect("queries past the first choice all choose"))
             .collect();
-        let n_chunks = key.dims()[1].div_ceil(choice.chunk_len);
         let summaries = summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
-        let chosen = self.choose(&asking, summaries, &slots, n_chunks);
+        let scores = ChunkScores {
+            query: asking.query.clone(),
+            summaries: summaries.clone(),
+            slots: &slots,
+            n_slots: choice.n_slots,
+            n_chunks: key.dims()[1].div_ceil(choice.chunk_len),
+        };
+        let chosen = B::choose_chunks(&scores);
         self.recorder.spend("choose", started);
+        record_choices(&mut self.recorder, layer, first, &scores, &chosen);
 
         let started = Instant::now();
         let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
-        let offsets = self.positions.offsets.as_ref().expect("a plan with a choice has offsets");
-        let problem_key = B::rotate(&offsets.rows(0, key.dims()[1]), key.clone());
-        let positions = Mutex::new(&mut self.positions);
-        let query_rotary = |rows: Range<usize>| {
-            positions.lock().expect("no holder panics").slot_rows(
-                &slots[rows.clone()],
-                first + rows.start,
-                choice.n_slots,
-            )
-        };
+        // row 0 is position -1: the last slot of a choice without a tail asks for it, and sees nothing there
+        let first_slot: Vec<usize> = slots.iter().map(|slots| slots.query_pos + 1).collect();
+        self.positions.cover_slots(first, choice);
+        let (offsets, positions) = self.positions.of_slots();
         let problem = ChunkAttention {
-            query: asking.scaled,
-            key: problem_key,
+            query: asking.query,
+            scale: asking.scale,
+            key: key.clone(),
             value: value.clone(),
             chunk_len: choice.chunk_len,
             n_slots: choice.n_slots,
             chunks: &chosen,
             tail_len: &tail_len,
-            query_rotary: &query_rotary,
+            offsets,
+            positions,
+            first_slot: &first_slot,
         };
         let out = B::chunk_attention(&problem).out;
         self.recorder.spend("attention", started);
         record_chunks(&mut self.recorder, layer, first, &problem);
         out
     }
-
-    /// Chunks of every slot, row-major `[n_heads, seq, n_slots]`; the last slot holds the tail's chunk.
-    fn choose(&mut self, asking: &Asking<B>, summaries: &Tensor<B, 3>, slots: &[Slots], n_chunks: usize) -> Vec<u32> {
-        let [n_heads, seq, head_dim] = asking.raw.dims();
-        let Asking { layer, first, choice, .. } = *asking;
-        let n_summaries = summaries.dims()[1];
-        let step = (SCORE_BLOCK / (n_heads * n_summaries)).clamp(1, seq);
-        let mut chosen = vec![0; n_heads * seq * choice.n_slots];
-        for start in (0..seq).step_by(step) {
-            let end = (start + step).min(seq);
-            let block = asking.raw.clone().slice([0..n_heads, start..end, 0..head_dim]);
-            let scores = numbers(block.matmul(summaries.clone().swap_dims(1, 2))); // [n_heads, rows, n_summaries]
-            let of = |head: usize, row: usize| {
-                let at = (head * (end - start) + row - start) * n_summaries;
-                let candidates = slots[row].candidates.clone();
-                &scores[at + candidates.start..at + candidates.end]
-            };
-            chosen.par_chunks_mut(choice.n_slots).enumerate().for_each(|(at, out)| {
-                let (head, row) = (at / seq, at % seq);
-                if (start..end).contains(&row) {
-                    let picked = slots[row].choose(of(head, row));
-                    out[..picked.len()].copy_from_slice(&picked);
-                    // an empty tail may start past the last chunk; nothing of it is seen
-                    out[picked.len()] = (slots[row].tail.start / choice.chunk_len).min(n_chunks - 1) as u32;
-                }
-            });
-            for (row, slots) in slots.iter().enumerate().take(end).skip(start) {
-                if self.recorder.wants_choice(first + row) {
-                    let picks = (0..n_heads).map(|head| {
-                        let at = (head * seq + row) * choice.n_slots;
-                        (&chosen[at..at + choice.n_slots], of(head, row))
-                    });
-                    record_choice(self.recorder.choices(layer, n_heads, choice.n_slots), first + row, slots, picks);
-                }
-            }
-        }
-        chosen
-    }
 }
 
 /// Queries of one layer that choose their chunks.
-struct Asking<B: Kernels> {
+struct Asking<'a, B: Kernels> {
     layer: usize,
     /// Token of the first query.
     first: usize,
-    /// `[n_heads, seq, head_dim]`: chunks are scored with raw queries.
-    raw: Tensor<B, 3>,
-    /// The same times `1 / sqrt(head_dim)`: keys are scored with scaled ones.
-    scaled: Tensor<B, 3>,
+    /// `[n_heads, seq, head_dim]`, before rotation.
+    query: Tensor<B, 3>,
+    /// Factor of each query on its scores of keys; chunks are scored without.
+    scale: &'a [f32],
     choice: ChunkChoice,
+}
+
+/// Choices, scores and margins of watched queries.
+fn record_choices<B: Kernels>(
+    recorder: &mut Recorder,
+    layer: usize,
+    first: usize,
+    problem: &ChunkScores<'_, B>,
+    chosen: &[u32],
+) {
+    let [n_heads, seq, _] = problem.query.dims();
+    let (n, n_summaries) = (problem.n_slots, problem.summaries.dims()[1]);
+    let watched = recorder.watched_choices(first..first + seq);
+    for tokens in blocks(&watched, SCORE_BLOCK / (n_heads * n_summaries)) {
+        let scores = chunk_scores::scores(problem, tokens.start - first..tokens.end - first);
+        for (at, query) in tokens.clone().enumerate() {
+            let slots = &problem.slots[query - first];
+            let picks = (0..n_heads).map(|head| {
+                let scores = &scores[(head * tokens.len() + at) * n_summaries..][..n_summaries];
+                (&chosen[(head * seq + query - first) * n..][..n], &scores[slots.candidates.clone()])
+            });
+            record_choice(recorder.choices(layer, n_heads, n), query, slots, picks);
+        }
+    }
 }
 
 /// Writes down one query's choice in every head.

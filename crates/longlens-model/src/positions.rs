@@ -1,8 +1,6 @@
 //! Rotation tables of one sequence: built once for all layers, longer as the sequence grows.
 
-use std::ops::Range;
-
-use longlens_core::chunk_choice::Slots;
+use longlens_core::chunk_choice::ChunkChoice;
 use longlens_core::plan::{Plan, PosMap, Prompt};
 use longlens_core::rope::{Frequencies, Rope, RotaryTable};
 use longlens_kernel::Kernels;
@@ -21,14 +19,8 @@ pub struct Positions<B: Kernels> {
     /// Offsets inside chunks, when the plan chooses chunks.
     pub offsets: Option<Rotary<B>>,
     n_rows: usize,
-    slots: Option<SlotTable>,
-}
-
-/// Angles of the whole positions `-1 .. attention_len`, at one length seen.
-struct SlotTable {
-    seen: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    /// Angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
+    slots: Option<(usize, Rotary<B>)>,
 }
 
 /// Rows added beyond what is needed, so that generated tokens seldom rebuild a table.
@@ -85,34 +77,23 @@ impl<B: Kernels> Positions<B> {
         table
     }
 
-    /// Queries turned for each of their slots: row `i * n_slots + s` of the queries from `first` on.
-    pub fn slot_rows(&mut self, slots: &[Slots], first: usize, n_slots: usize) -> Rotary<B> {
-        let half = self.rope.dim() / 2;
-        let mut rows = RotaryTable {
-            cos: Vec::with_capacity(slots.len() * n_slots * half),
-            sin: Vec::with_capacity(slots.len() * n_slots * half),
-        };
-        for (query, slots) in (first..).zip(slots) {
-            let table = self.slot_table(self.prompt.seen(query), n_slots * slots.chunk_len);
-            for slot in 0..n_slots {
-                // the last slot of a choice without a tail may ask for -1; its scores are masked
-                let position = slots.query_pos + 1 - slot * slots.chunk_len;
-                let row: Range<usize> = position * half..(position + 1) * half;
-                rows.cos.extend_from_slice(&table.cos[row.clone()]);
-                rows.sin.extend_from_slice(&table.sin[row]);
-            }
+    /// Makes the slot table right for queries from `first` on: row `p` is position `p - 1`.
+    pub fn cover_slots(&mut self, first: usize, choice: ChunkChoice) {
+        let n_positions = choice.n_slots * choice.chunk_len;
+        let seen = if self.rope.is_dynamic() { self.prompt.seen(first) } else { 0 };
+        if self.slots.as_ref().is_some_and(|(known, _)| *known == seen) {
+            return;
         }
-        Rotary::new(rows, self.rope.dim(), &self.device)
+        let Frequencies { inv_freq, amplitude } = self.rope.frequencies(seen);
+        let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
+        let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
+        self.slots = Some((seen, Rotary::new(RotaryTable { cos, sin }, self.rope.dim(), &self.device)));
     }
 
-    fn slot_table(&mut self, seen: usize, n_positions: usize) -> &SlotTable {
-        let seen = if self.rope.is_dynamic() { seen } else { 0 };
-        if self.slots.as_ref().is_none_or(|table| table.seen != seen) {
-            let Frequencies { inv_freq, amplitude } = self.rope.frequencies(seen);
-            let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
-            let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
-            self.slots = Some(SlotTable { seen, cos, sin });
-        }
-        self.slots.as_ref().unwrap_or_else(|| unreachable!("made above"))
+    /// Offsets of keys in their chunks, and the positions of queries in their slots.
+    pub fn of_slots(&self) -> (&Rotary<B>, &Rotary<B>) {
+        let offsets = self.offsets.as_ref().expect("a plan with a choice has offsets");
+        let (_, slots) = self.slots.as_ref().expect("covered before");
+        (offsets, slots)
     }
 }

@@ -83,9 +83,15 @@ impl Recorder {
         self.trace.nll.extend_from_slice(nll);
     }
 
-    /// Whether this query's choice is recorded.
-    pub fn wants_choice(&self, query: usize) -> bool {
-        self.watch.choices.contains(query)
+    /// Queries of `tokens` whose choice is recorded, as ascending ranges.
+    pub fn watched_choices(&self, tokens: Range<usize>) -> Vec<Range<usize>> {
+        let mut ranges: Vec<_> = match &self.watch.choices {
+            Queries::None => Vec::new(),
+            Queries::All => vec![tokens.clone()],
+            Queries::Of(list) => list.iter().filter(|query| tokens.contains(query)).map(|q| *q..*q + 1).collect(),
+        };
+        ranges.sort_by_key(|range| range.start);
+        merge(&ranges)
     }
 
     /// Choices of a layer, empty at first.

@@ -1,24 +1,265 @@
-//! Span attention on the processor: the reference, with every key head and its queries on a thread of its own.
+//! Span attention on the processor.
 //!
-//! burn-flex runs operations of a tile's size on one thread; heads are independent and tiles of one head stay in its cache.
+//! A prompt's queries go through in blocks, a key head's queries together: per span the block's queries are turned, and
+//! every tile of keys that one of them sees is multiplied while it is near. Tiles outside the span are not visited, tiles
+//! inside it are not masked. The longest blocks go first, so that the causal triangle is even work. A few queries (a
+//! generated token) instead share out the keys and turn them as they read them: see [`decode`].
+
+use std::ops::Range;
 
 use burn::backend::Flex;
-use rayon::prelude::*;
 
-use super::{SpanAttention, reference};
+use super::SpanAttention;
 use crate::Attended;
+use crate::cpu::panels::{Panels, Values};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
+use crate::cpu::tile::{self, ROWS, Running, Tile};
+use crate::cpu::turn::turn;
+use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
-/// Scores below this many are not worth another thread.
-const PARALLEL: usize = 1 << 14;
+pub mod decode;
 
-/// Returns what [`reference`] returns.
-pub fn by_head(problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
-    let [n_heads, seq_q, _] = problem.query.dims();
-    let [n_kv_heads, seq_k, _] = problem.key.dims();
-    if n_kv_heads == 1 || n_heads * seq_q * seq_k < PARALLEL {
-        return reference(problem);
+/// Returns what [`reference`](super::reference) returns, to 1e-5 relative to the largest value.
+pub fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
+    let [n_heads, seq_q, head_dim] = problem.query.dims();
+    // a row per token, as the output projection reads it
+    let mut out = vec![0.0; seq_q * n_heads * head_dim];
+    let mut lse = vec![0.0; n_heads * seq_q];
+    let (outs, lses) = (Parts::new(&mut out), Parts::new(&mut lse));
+    if seq_q < decode::FEWER {
+        decode::attend(arch, problem, &outs, &lses);
+    } else {
+        arch.dispatch(Prefill { problem, outs: &outs, lses: &lses });
     }
-    let n_rep = n_heads / n_kv_heads;
-    let heads = |kv_head: usize| reference(&problem.heads(kv_head * n_rep..(kv_head + 1) * n_rep));
-    Attended::join((0..n_kv_heads).into_par_iter().map(heads).collect())
+    Attended { out: tensor(out, [seq_q, n_heads, head_dim]).swap_dims(0, 1), lse: tensor(lse, [n_heads, seq_q]) }
+}
+
+/// A layer's shapes.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub n_rep: usize,
+    pub seq_q: usize,
+    pub head_dim: usize,
+}
+
+impl Shape {
+    pub(super) fn of(problem: &SpanAttention<'_, Flex>) -> Self {
+        let [n_heads, seq_q, head_dim] = problem.query.dims();
+        let n_kv_heads = problem.key.dims()[0];
+        Self { n_heads, n_kv_heads, n_rep: n_heads / n_kv_heads, seq_q, head_dim }
+    }
+}
+
+struct Prefill<'a> {
+    problem: &'a SpanAttention<'a, Flex>,
+    outs: &'a Parts<f32>,
+    lses: &'a Parts<f32>,
+}
+
+/// Numbers of keys in a tile: with as many of values they stay in the second cache.
+const KEY_NUMBERS: usize = 1 << 14;
+/// Queries of a block, all heads of a key head together, roughly.
+const BLOCK: usize = 96;
+
+impl WithSimd for Prefill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { problem, outs, lses } = self;
+        let shape = Shape::of(problem);
+        let queries = problem.first_query..problem.first_query + shape.seq_q;
+        let keys = Turned::new(simd, problem, queries.clone());
+        let seen = keys.iter().flatten().map(|keys| keys.tokens.clone());
+        let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+        let (query, value) = (Held::new(problem.query.clone()), Held::new(problem.value.clone()));
+        let values = Values::new(value.rows(), shape.n_kv_heads, shape.head_dim, seen, S::F32_LANES);
+        let angles: Vec<HeldAngles> = problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect();
+        let angles: Vec<Angles<'_>> = angles.iter().map(HeldAngles::rows).collect();
+        let query = query.rows();
+        let block = (BLOCK / shape.n_rep).max(4 * ROWS).min(shape.seq_q).next_multiple_of(ROWS);
+        let n_blocks = shape.seq_q.div_ceil(block);
+        let scratch = || Scratch::new::<S>(shape, block, values.width);
+        in_turn(n_blocks * shape.n_kv_heads, scratch, |task, scratch| {
+            let (kv_head, at) = (task % shape.n_kv_heads, n_blocks - 1 - task / shape.n_kv_heads);
+            let rows = at * block..((at + 1) * block).min(shape.seq_q);
+            let work = Block { problem, shape, kv_head, rows, query, angles: &angles, keys: &keys };
+            simd.vectorize(Inside { work: &work, values: &values, scratch });
+            work.finish(&scratch.running, outs, lses);
+        });
+    }
+}
+
+/// The turned keys of every span; spans that share a rule and overlap share them.
+struct Turned {
+    distinct: Vec<Panels>,
+    of: Vec<Option<usize>>,
+}
+
+impl Turned {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, problem: &SpanAttention<'_, Flex>, queries: Range<usize>) -> Self {
+        let [n_kv_heads, _, head_dim] = problem.key.dims();
+        let key = Held::new(problem.key.clone());
+        let mut turned = Self { distinct: Vec::new(), of: Vec::new() };
+        let mut rules = Vec::new();
+        for (at, span) in problem.spans.iter().enumerate() {
+            if span.reach.keys_of_any(queries.clone()).is_empty() {
+                turned.of.push(None);
+                continue;
+            }
+            let tokens = super::keys_turned_for(problem.spans, at, &queries);
+            let rule = (span.key_pos, tokens.clone());
+            let known = rules.iter().position(|known| *known == rule);
+            turned.of.push(Some(known.unwrap_or_else(|| {
+                rules.push(rule);
+                let angles = HeldAngles::new(&problem.rotary[at].key);
+                let (shape, group) = ([n_kv_heads, head_dim], tokens.len());
+                turned.distinct.push(Panels::keys(simd, key.rows(), shape, Some(angles.rows()), tokens, group));
+                rules.len() - 1
+            })));
+        }
+        turned
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Option<&Panels>> {
+        self.of.iter().map(|at| at.map(|at| &self.distinct[at]))
+    }
+}
+
+/// What a thread keeps from block to block.
+struct Scratch {
+    running: Running,
+    queries: Aligned, // [groups, ROWS, head_dim]
+    weights: Aligned,
+}
+
+impl Scratch {
+    fn new<S: Simd>(shape: Shape, block: usize, width: usize) -> Self {
+        let n_rows = shape.n_rep * block;
+        Self {
+            running: Running::new(n_rows, width, S::F32_LANES),
+            queries: Aligned::zeros(n_rows * shape.head_dim),
+            weights: tile::weights(),
+        }
+    }
+}
+
+/// Consecutive queries of the heads that one key head serves.
+struct Block<'a> {
+    problem: &'a SpanAttention<'a, Flex>,
+    shape: Shape,
+    kv_head: usize,
+    rows: Range<usize>, // of the problem's queries
+    query: Rows<'a>,
+    angles: &'a [Angles<'a>],
+    keys: &'a Turned,
+}
+
+struct Inside<'a> {
+    work: &'a Block<'a>,
+    values: &'a Values,
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Inside<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.work.run(simd, self.values, self.scratch);
+    }
+}
+
+impl Block<'_> {
+    /// Row groups of a head; the last one may hold fewer than [`ROWS`] queries.
+    fn n_groups(&self) -> usize {
+        self.rows.len().div_ceil(ROWS)
+    }
+
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, values: &Values, scratch: &mut Scratch) {
+        let Scratch { running, queries, weights } = scratch;
+        let head_dim = self.shape.head_dim;
+        let first = self.problem.first_query + self.rows.start;
+        let tokens = first..first + self.rows.len();
+        running.clear();
+        for ((at, span), keys) in self.problem.spans.iter().enumerate().zip(self.keys.iter()) {
+            let any = span.reach.keys_of_any(tokens.clone());
+            let Some(keys) = keys.filter(|_| !any.is_empty()) else { continue };
+            self.turn_queries(simd, at, queries);
+            let origin = keys.tokens.start;
+            let step = (KEY_NUMBERS / head_dim / S::F32_LANES * S::F32_LANES).clamp(64, tile::KEYS);
+            let start = (any.start - origin) / S::F32_LANES * S::F32_LANES + origin;
+            for start in (start..any.end).step_by(step) {
+                let end = (start + step).min(any.end);
+                let panels = &keys.head(self.kv_head)[(start - origin) / S::F32_LANES * keys.panel_len()..];
+                let values = values.from(self.kv_head, start);
+                for group in 0..self.shape.n_rep * self.n_groups() {
+                    let row = group % self.n_groups() * ROWS;
+                    let own = first + row..first + (row + ROWS).min(self.rows.len());
+                    let seen = span.reach.keys_of_any(own.clone());
+                    let (from, to) = (seen.start.max(start), seen.end.min(end));
+                    if from >= to {
+                        continue;
+                    }
+                    let all = span.reach.keys_of_all(own.clone());
+                    let each = (all.start > from || all.end < to).then(|| {
+                        let mut each = [(0, 0); ROWS];
+                        for (r, each) in each.iter_mut().enumerate() {
+                            let seen = span.reach.keys((own.start + r).min(own.end - 1));
+                            *each = (seen.start.saturating_sub(start), seen.end.saturating_sub(start));
+                        }
+                        each
+                    });
+                    let tile = Tile {
+                        queries: &queries[group * head_dim * ROWS..],
+                        keys: panels,
+                        values,
+                        head_dim,
+                        seen: from - start..to - start,
+                        each,
+                    };
+                    let mut rows = [0; ROWS];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        *row = group * ROWS + r;
+                    }
+                    tile::attend(simd, &tile, &rows, running, weights);
+                }
+            }
+        }
+    }
+
+    /// The block's queries at the positions of a span, times `log2 e`, group by group.
+    #[inline(always)]
+    fn turn_queries<S: Simd>(&self, simd: S, span: usize, queries: &mut [f32]) {
+        let head_dim = self.shape.head_dim;
+        for group in 0..self.shape.n_rep * self.n_groups() {
+            let head = self.kv_head * self.shape.n_rep + group / self.n_groups();
+            let out = &mut queries[group * head_dim * ROWS..][..head_dim * ROWS];
+            for r in 0..ROWS {
+                // rows past the block's end repeat its last query and are dropped
+                let row = (self.rows.start + group % self.n_groups() * ROWS + r).min(self.rows.end - 1);
+                let angles = self.angles[span].row(self.problem.first_query + row);
+                let scale = self.problem.scale[row] * std::f32::consts::LOG2_E;
+                turn(simd, self.query.of(head, row, head_dim), angles, scale, &mut out[r * head_dim..][..head_dim]);
+            }
+        }
+    }
+
+    fn finish(&self, running: &Running, outs: &Parts<f32>, lses: &Parts<f32>) {
+        let Shape { n_heads, n_rep, seq_q, head_dim, .. } = self.shape;
+        for rep in 0..n_rep {
+            let head = self.kv_head * n_rep + rep;
+            // SAFETY: every task has rows and heads of its own
+            let lse = unsafe { lses.slice(head * seq_q + self.rows.start, self.rows.len()) };
+            for (at, (row, lse)) in self.rows.clone().zip(lse).enumerate() {
+                // SAFETY: as above
+                let out = unsafe { outs.slice((row * n_heads + head) * head_dim, head_dim) };
+                *lse = running.finish(rep * self.n_groups() * ROWS + at, out);
+            }
+        }
+    }
 }

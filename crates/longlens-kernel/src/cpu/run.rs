@@ -1,0 +1,168 @@
+//! A few queries against a run of keys, turned while they are read: what a generated token needs.
+//!
+//! Keys and values are read once, in the order in which they lie, so that the run costs what memory costs.
+
+use std::ops::Range;
+
+use super::simd::{Aligned, Simd, exp2, load, store};
+use super::tile::LOWEST;
+use super::{Angles, Rows};
+
+/// Keys whose scores are held at once.
+const KEYS: usize = 128;
+
+/// Keys and values of one key head.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    pub key: Rows<'a>,
+    pub value: Rows<'a>,
+    pub angles: Angles<'a>,
+    pub kv_head: usize,
+    pub head_dim: usize,
+}
+
+/// Softmax of one query over the keys so far.
+pub(crate) struct Part {
+    max: f32,
+    sum: f32,
+    out: Vec<f32>,
+}
+
+impl Part {
+    pub(crate) fn new(head_dim: usize) -> Self {
+        Self { max: LOWEST, sum: 0.0, out: vec![0.0; head_dim] }
+    }
+
+    /// Merges parts by their maxima and sums; returns the log-sum-exp.
+    pub(crate) fn merge<'a>(parts: impl Iterator<Item = &'a Self> + Clone, out: &mut [f32]) -> f32 {
+        let max = parts.clone().map(|part| part.max).fold(LOWEST, f32::max);
+        let mut sum = 0.0;
+        out.fill(0.0);
+        for part in parts {
+            let share = (part.max - max).exp2();
+            sum += share * part.sum;
+            out.iter_mut().zip(&part.out).for_each(|(out, x)| *out += share * x);
+        }
+        let share = if sum == 0.0 { 0.0 } else { sum.recip() };
+        out.iter_mut().for_each(|x| *x *= share);
+        (max + sum.max(f32::MIN_POSITIVE).log2()) * std::f32::consts::LN_2
+    }
+}
+
+/// Room for the scores of `n` queries.
+pub(crate) fn scores(n: usize) -> Aligned {
+    Aligned::zeros(n * KEYS)
+}
+
+/// Adds a run of keys to the parts of some queries, `[parts, head_dim]`, turned and times `log2 e`. `scores` is room of
+/// [`scores`].
+#[inline(always)]
+pub(crate) fn attend<S: Simd>(
+    simd: S,
+    keys: &Keys<'_>,
+    tokens: Range<usize>,
+    queries: &[f32],
+    parts: &mut [Part],
+    scores: &mut [f32],
+) {
+    let Keys { key, value, angles, kv_head, head_dim } = *keys;
+    for start in tokens.clone().step_by(KEYS) {
+        let run = start..(start + KEYS).min(tokens.end);
+        for (at, token) in run.clone().enumerate() {
+            let (key, angles) = (key.of(kv_head, token, head_dim), angles.row(token));
+            for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(KEYS)) {
+                scores[at] = turned_dot(simd, query, key, angles);
+            }
+        }
+        for (part, scores) in parts.iter_mut().zip(scores.chunks_exact_mut(KEYS)) {
+            let scores = &mut scores[..run.len()];
+            let max = scores.iter().copied().fold(part.max, f32::max);
+            let kept = (part.max - max).exp2();
+            part.sum = part.sum * kept + weigh(simd, scores, max);
+            part.max = max;
+            if kept < 1.0 {
+                part.out.iter_mut().for_each(|x| *x *= kept);
+            }
+        }
+        for (at, token) in run.enumerate() {
+            let value = value.of(kv_head, token, head_dim);
+            for (part, scores) in parts.iter_mut().zip(scores.chunks_exact(KEYS)) {
+                add(simd, &mut part.out, scores[at], value);
+            }
+        }
+    }
+}
+
+/// `q · R k`: a key turned in registers.
+#[inline(always)]
+fn turned_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32], &[f32])) -> f32 {
+    let half = cos.len();
+    let (q, q_beyond) = query.split_at(2 * half);
+    let (k, k_beyond) = key.split_at(2 * half);
+    let ((q1, q2), (k1, k2)) = (q.split_at(half), k.split_at(half));
+    let mut sum = simd.splat_f32s(0.0);
+    let pair = |q1, q2, k1, k2, cos, sin, sum| {
+        // q1 (k1 cos - k2 sin) + q2 (k2 cos + k1 sin), by what the angle multiplies
+        let straight = simd.mul_add_e_f32s(q1, k1, simd.mul_f32s(q2, k2));
+        let crossed = simd.sub_f32s(simd.mul_f32s(q2, k1), simd.mul_f32s(q1, k2));
+        simd.mul_add_e_f32s(cos, straight, simd.mul_add_e_f32s(sin, crossed, sum))
+    };
+    let lanes = S::F32_LANES;
+    let whole = half / lanes * lanes;
+    for m in (0..whole).step_by(lanes) {
+        // SAFETY: `m + lanes <= half`, the length of all six
+        sum = unsafe {
+            let at = |x: &[f32]| load(simd, x.as_ptr().add(m));
+            pair(at(q1), at(q2), at(k1), at(k2), at(cos), at(sin), sum)
+        };
+    }
+    if whole < half {
+        let at = |x: &[f32]| simd.partial_load_f32s(&x[whole..]);
+        sum = pair(at(q1), at(q2), at(k1), at(k2), at(cos), at(sin), sum);
+    }
+    for (q, k) in q_beyond.chunks(lanes).zip(k_beyond.chunks(lanes)) {
+        sum = simd.mul_add_e_f32s(simd.partial_load_f32s(q), simd.partial_load_f32s(k), sum);
+    }
+    simd.reduce_sum_f32s(sum)
+}
+
+/// Scores become weights `2^(s - max)`; returns their sum.
+#[inline(always)]
+fn weigh<S: Simd>(simd: S, scores: &mut [f32], max: f32) -> f32 {
+    let mut sum = simd.splat_f32s(0.0);
+    let max = simd.splat_f32s(max);
+    let whole = scores.len() / S::F32_LANES * S::F32_LANES;
+    let (vectors, rest) = scores.split_at_mut(whole);
+    for x in vectors.chunks_exact_mut(S::F32_LANES) {
+        // SAFETY: a chunk is one vector
+        unsafe {
+            let weight = exp2(simd, simd.sub_f32s(load(simd, x.as_ptr()), max));
+            sum = simd.add_f32s(sum, weight);
+            store(simd, x.as_mut_ptr(), weight);
+        }
+    }
+    if !rest.is_empty() {
+        let weight = exp2(simd, simd.sub_f32s(simd.partial_load_f32s(rest), max));
+        simd.partial_store_f32s(rest, weight);
+    }
+    simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()
+}
+
+/// `out += weight * value`.
+#[inline(always)]
+fn add<S: Simd>(simd: S, out: &mut [f32], weight: f32, value: &[f32]) {
+    let lanes = S::F32_LANES;
+    let weight = simd.splat_f32s(weight);
+    for (out, value) in out.chunks_mut(lanes).zip(value.chunks(lanes)) {
+        if out.len() == lanes {
+            // SAFETY: both hold one vector
+            unsafe {
+                let sum = simd.mul_add_e_f32s(weight, load(simd, value.as_ptr()), load(simd, out.as_ptr()));
+                store(simd, out.as_mut_ptr(), sum);
+            }
+        } else {
+            let sum = simd.mul_add_e_f32s(weight, simd.partial_load_f32s(value), simd.partial_load_f32s(out));
+            simd.partial_store_f32s(out, sum);
+        }
+    }
+}

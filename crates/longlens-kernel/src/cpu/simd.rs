@@ -1,0 +1,163 @@
+//! The instruction set of this machine, vector loads, and the exponential.
+
+use std::sync::OnceLock;
+
+pub use pulp::{Arch, Simd, WithSimd};
+
+/// The best instruction set of this machine, or the one that `LONGLENS_SIMD` names.
+///
+/// `LONGLENS_SIMD=portable` (or `avx2`, `avx512`) asks for a lesser set, to compare; one that is not there is passed over.
+pub fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(|| {
+        let asked = std::env::var("LONGLENS_SIMD").ok();
+        arches().into_iter().find(|arch| asked.as_deref().is_none_or(|asked| name(*arch) == asked)).unwrap_or_default()
+    })
+}
+
+/// Every instruction set that this machine has, the best first.
+pub fn arches() -> Vec<Arch> {
+    let mut all = vec![Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    if let (Arch::V4(_), Some(v3)) = (Arch::new(), pulp::x86::V3::try_new()) {
+        all.push(Arch::V3(v3));
+    }
+    if !matches!(all[0], Arch::Scalar) {
+        all.push(Arch::Scalar);
+    }
+    all
+}
+
+/// What an instruction set is called.
+pub fn name(arch: Arch) -> &'static str {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => "avx2",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "neon",
+        _ => "portable",
+    }
+}
+
+/// A vector from memory.
+///
+/// # Safety
+/// `F32_LANES` numbers are readable at `from`.
+#[inline(always)]
+pub unsafe fn load<S: Simd>(_: S, from: *const f32) -> S::f32s {
+    // SAFETY: readable by the caller's promise; any bits are a vector of numbers
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// A vector to memory.
+///
+/// # Safety
+/// `F32_LANES` numbers are writable at `to`.
+#[inline(always)]
+pub unsafe fn store<S: Simd>(_: S, to: *mut f32, x: S::f32s) {
+    // SAFETY: writable by the caller's promise
+    unsafe { to.cast::<S::f32s>().write_unaligned(x) }
+}
+
+/// `2^x` for `x <= 127`, relative error below 3e-7; 0 below -127, NaN of NaN.
+///
+/// `2^x = 2^n 2^r` with the nearest whole `n`: `2^r` is a polynomial fitted for the least relative error over
+/// `[-1/2, 1/2]` (Remez, with the constant fixed to 1 so that `2^0 = 1`), `2^n` is made in the exponent bits.
+#[inline(always)]
+pub fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const C: [f32; 6] = [1.0, 0.693_146_97, 0.240_221_2, 0.055_507_133, 0.009_675_541, 0.001_327_647_2];
+    // adding it leaves the whole part of a number, plus 127, in the low bits
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    // not a maximum: some instruction sets drop the NaN there
+    let lowest = simd.splat_f32s(-127.0);
+    let x = simd.select_f32s(simd.less_than_f32s(x, lowest), lowest, x);
+    let round = simd.splat_f32s(ROUND);
+    let whole = simd.add_f32s(x, round);
+    let r = simd.sub_f32s(x, simd.sub_f32s(whole, round));
+    let mut p = simd.splat_f32s(C[5]);
+    p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(C[4]));
+    p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(C[3]));
+    p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(C[2]));
+    p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(C[1]));
+    p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(C[0]));
+    let power = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(whole), simd.splat_u32s(23));
+    simd.mul_f32s(p, simd.transmute_f32s_u32s(power))
+}
+
+/// Numbers that start on a cache line.
+#[derive(Debug, Clone, Default)]
+pub struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl Aligned {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line::default(); len.div_ceil(16)], len }
+    }
+}
+
+impl std::ops::Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: lines are arrays of 16 numbers without gaps, and `len` is at most 16 per line
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Exp2<'a>(&'a mut [f32]);
+
+    impl WithSimd for Exp2<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for at in self.0.chunks_exact_mut(S::F32_LANES) {
+                // SAFETY: a chunk holds that many numbers
+                unsafe { store(simd, at.as_mut_ptr(), exp2(simd, load(simd, at.as_ptr()))) }
+            }
+        }
+    }
+
+    #[test]
+    fn the_exponential_keeps_its_stated_error() {
+        for arch in arches() {
+            let x: Vec<f32> = (0..1 << 20).map(|i| -126.0 + 253.0 * i as f32 / (1 << 20) as f32).collect();
+            let mut y = x.clone();
+            arch.dispatch(Exp2(&mut y));
+            let worst = x.iter().zip(&y).map(|(x, y)| (f64::from(*y) / f64::from(*x).exp2() - 1.0).abs());
+            let worst = worst.fold(0.0, f64::max);
+            assert!(worst < 3e-7, "{}: {worst:e}", name(arch));
+        }
+    }
+
+    #[test]
+    fn the_exponential_at_its_ends() {
+        for arch in arches() {
+            let mut x = [0.0; 16];
+            x[..6].copy_from_slice(&[0.0, 1.0, f32::NEG_INFINITY, -200.0, -1e30, f32::NAN]);
+            arch.dispatch(Exp2(&mut x));
+            assert_eq!(x[..5], [1.0, 2.0, 0.0, 0.0, 0.0], "{}", name(arch));
+            assert!(x[5].is_nan(), "{}", name(arch));
+        }
+    }
+}

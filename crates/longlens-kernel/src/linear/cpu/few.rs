@@ -1,0 +1,72 @@
+//! A few rows times a matrix: every weight is read once, in the order in which it lies, and used while it is in a register.
+
+use super::format::{BLOCK, Format};
+use crate::cpu::simd::{Simd, store};
+
+/// Rows at most.
+pub(super) const ROWS: usize = 5;
+
+/// Products of a panel with `n_rows` rows of `x`, written to the rows of `out`, `to` the first output of the panel.
+pub(super) struct Panel {
+    /// The panel's blocks.
+    pub words: *const u32,
+    /// Blocks of the panel.
+    pub n_blocks: usize,
+    /// First numbers of the rows of `x`, each as long as the blocks; past `n_rows` the last one again.
+    pub x: [*const f32; ROWS],
+    /// Rows that count.
+    pub n_rows: usize,
+}
+
+impl Panel {
+    /// One vector of outputs per row; rows past `n_rows` are not touched.
+    ///
+    /// # Safety
+    /// Blocks and rows are readable, `out` takes a vector at every row.
+    #[inline(always)]
+    pub unsafe fn multiply<S: Simd, F: Format>(&self, simd: S, out: *mut f32) {
+        // SAFETY: by the contract
+        unsafe {
+            match self.n_rows {
+                1 => self.rows::<S, F, 1, 8>(simd, out),
+                2 => self.rows::<S, F, 2, 4>(simd, out),
+                3 => self.rows::<S, F, 3, 2>(simd, out),
+                4 => self.rows::<S, F, 4, 2>(simd, out),
+                _ => self.rows::<S, F, 5, 2>(simd, out),
+            }
+        }
+    }
+
+    /// `R` rows, each with `U` sums side by side, so that no addition waits for the one before.
+    ///
+    /// # Safety
+    /// As [`Self::multiply`].
+    #[inline(always)]
+    unsafe fn rows<S: Simd, F: Format, const R: usize, const U: usize>(&self, simd: S, out: *mut f32) {
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); U]; R];
+        // SAFETY: all inside by the contract
+        unsafe {
+            for block in 0..self.n_blocks {
+                let words = self.words.add(block * F::WORDS * lanes);
+                for part in 0..BLOCK / 8 {
+                    let weights = F::eight(simd, words, lanes, part);
+                    for r in 0..R {
+                        let x = self.x[r].add(block * BLOCK + part * 8);
+                        for at in 0..8 {
+                            let x = simd.splat_f32s(*x.add(at));
+                            sums[r][at % U] = simd.mul_add_e_f32s(x, weights[at], sums[r][at % U]);
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
+                let mut sum = sums[r][0];
+                for u in 1..U {
+                    sum = simd.add_f32s(sum, sums[r][u]);
+                }
+                store(simd, out.add(r * lanes), sum);
+            }
+        }
+    }
+}

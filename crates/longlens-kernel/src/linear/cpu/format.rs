@@ -1,0 +1,223 @@
+//! How weights are written down: blocks of 32 along `d_in`, one lane per output.
+//!
+//! | format | bits a weight | a block of one output | error of a weight |
+//! |---|---|---|---|
+//! | `F32` | 32 | 32 numbers | none |
+//! | `Bf16` | 16 | 16 words of two | 2^-9 of it |
+//! | `Q8` | 9 | a scale, 8 words of four | 1/254 of the block's largest magnitude |
+//! | `Q4` | 5 | scale and minimum as bf16 in one word, 4 words of eight | 1/30 of the block's range, and 1/128 of that for the bf16 |
+//!
+//! Words stand lane by lane, so one load serves all outputs of a panel. A field of a few bits becomes a number by moving it
+//! to the top of the fraction of 1.0: that is exact, and one multiplication and addition brings it to scale.
+
+use crate::cpu::simd::{Simd, load};
+
+/// Weights of a block.
+pub(crate) const BLOCK: usize = 32;
+
+/// A way to write weights down.
+pub(crate) trait Format: Copy + Send + Sync + 'static {
+    /// Words of a block, per lane.
+    const WORDS: usize;
+    /// The block is its 32 numbers, ready to be multiplied.
+    const PLAIN: bool = false;
+
+    /// Weights `8 part .. 8 part + 8` of a block, each a vector of outputs.
+    ///
+    /// # Safety
+    /// `block` holds [`Self::WORDS`] vectors of words, `stride` words apart.
+    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8];
+
+    /// Calls `put(at, word)` for every word of one output's block.
+    fn encode(weights: &[f32], put: impl FnMut(usize, u32));
+}
+
+/// As they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct F32;
+/// The upper halves, rounded to the nearest, ties to even.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bf16;
+/// `scale * q` with `q` in -127..=127.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Q8;
+/// `minimum + scale * q` with `q` in 0..=15.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Q4;
+
+impl Format for F32 {
+    const WORDS: usize = 32;
+    const PLAIN: bool = true;
+
+    #[inline(always)]
+    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
+        let mut out = [simd.splat_f32s(0.0); 8];
+        for (at, out) in out.iter_mut().enumerate() {
+            // SAFETY: inside the block
+            *out = unsafe { load(simd, block.add((8 * part + at) * stride).cast()) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
+        for (at, weight) in weights.iter().enumerate() {
+            put(at, weight.to_bits());
+        }
+    }
+}
+
+impl Format for Bf16 {
+    const WORDS: usize = 16;
+
+    #[inline(always)]
+    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
+        let mut out = [simd.splat_f32s(0.0); 8];
+        for pair in 0..4 {
+            // SAFETY: inside the block
+            let word = unsafe { words(simd, block.add((4 * part + pair) * stride)) };
+            out[2 * pair] = lower(simd, word);
+            out[2 * pair + 1] = upper(simd, word);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
+        let half = |x: f32| {
+            let bits = x.to_bits();
+            let rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+            if x.is_nan() { bits >> 16 | 0x40 } else { rounded }
+        };
+        for (at, pair) in weights.chunks(2).enumerate() {
+            put(at, half(pair[0]) | pair.get(1).map_or(0, |x| half(*x)) << 16);
+        }
+    }
+}
+
+impl Format for Q8 {
+    const WORDS: usize = 9;
+
+    #[inline(always)]
+    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
+        let mut out = [simd.splat_f32s(0.0); 8];
+        // SAFETY: inside the block
+        unsafe {
+            let scale = load(simd, block.cast());
+            let (scale, shift) = (simd.mul_f32s(simd.splat_f32s(256.0), scale), simd.mul_f32s(simd.splat_f32s(-384.0), scale));
+            for four in 0..2 {
+                let word = words(simd, block.add((1 + 2 * part + four) * stride));
+                for byte in 0..4 {
+                    // 1 + (q + 128) / 256
+                    out[4 * four + byte] = simd.mul_add_e_f32s(field(simd, word, 8 * byte, 8), scale, shift);
+                }
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
+        let scale = weights.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0;
+        let inverse = inverse(scale);
+        put(0, scale.to_bits());
+        for (at, four) in weights.chunks(4).enumerate() {
+            let byte = |x: &f32| (nearest(x * inverse) + 128) as u32;
+            put(1 + at, four.iter().rev().fold(0, |word, x| word << 8 | byte(x)));
+        }
+    }
+}
+
+impl Format for Q4 {
+    const WORDS: usize = 5;
+
+    #[inline(always)]
+    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
+        let mut out = [simd.splat_f32s(0.0); 8];
+        // SAFETY: inside the block
+        unsafe {
+            let both = words(simd, block);
+            let scale = simd.mul_f32s(simd.splat_f32s(16.0), upper(simd, both));
+            let shift = simd.sub_f32s(lower(simd, both), scale);
+            let word = words(simd, block.add((1 + part) * stride));
+            for (at, out) in out.iter_mut().enumerate() {
+                // 1 + q / 16
+                *out = simd.mul_add_e_f32s(field(simd, word, 4 * at, 4), scale, shift);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
+        let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(min, max), x| (min.min(*x), max.max(*x)));
+        // both are rounded so that the range still covers every weight
+        let min = if min < 0.0 { outward(min) } else { f32::from_bits(min.to_bits() & UPPER) };
+        let scale = outward((max - min) / 15.0);
+        let inverse = inverse(scale);
+        put(0, scale.to_bits() | min.to_bits() >> 16);
+        for (at, eight) in weights.chunks(8).enumerate() {
+            let nibble = |x: &f32| nearest((x - min) * inverse).clamp(0, 15) as u32;
+            put(1 + at, eight.iter().rev().fold(0, |word, x| word << 4 | nibble(x)));
+        }
+    }
+}
+
+/// The upper half of a word.
+const UPPER: u32 = 0xFFFF_0000;
+
+/// The nearest bf16 that is not nearer to zero.
+#[inline(always)]
+fn outward(x: f32) -> f32 {
+    f32::from_bits((x.to_bits() + 0xFFFF) & UPPER)
+}
+
+/// `1 / scale`; 0 where that would not be finite, so that a block of zeros stays one.
+#[inline(always)]
+fn inverse(scale: f32) -> f32 {
+    let inverse = 1.0 / scale;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// The nearest whole number, for numbers up to 2^21 (what is not a number gives any).
+#[inline(always)]
+fn nearest(x: f32) -> i32 {
+    // adding it leaves the whole part in the low bits
+    const ROUND: f32 = 12_582_912.0;
+    ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
+
+/// A vector of words.
+///
+/// # Safety
+/// As many words as `simd` has lanes are readable at `from`.
+#[inline(always)]
+unsafe fn words<S: Simd>(_: S, from: *const u32) -> S::u32s {
+    // SAFETY: readable by the caller's promise; any bits are words
+    unsafe { from.cast::<S::u32s>().read_unaligned() }
+}
+
+/// The bf16 in the lower halves.
+#[inline(always)]
+fn lower<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
+    simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(word, simd.splat_u32s(16)))
+}
+
+/// The bf16 in the upper halves.
+#[inline(always)]
+fn upper<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
+    simd.transmute_f32s_u32s(simd.and_u32s(word, simd.splat_u32s(UPPER)))
+}
+
+/// `1 + f / 2^n` for the field `f` of `n` bits that starts at bit `low`.
+#[inline(always)]
+fn field<S: Simd>(simd: S, word: S::u32s, low: usize, n: usize) -> S::f32s {
+    let (top, by) = (23 - n, |amount: usize| simd.splat_u32s(amount as u32));
+    let moved = if low <= top {
+        simd.wrapping_dyn_shl_u32s(word, by(top - low))
+    } else {
+        simd.wrapping_dyn_shr_u32s(word, by(low - top))
+    };
+    let fraction = simd.and_u32s(moved, simd.splat_u32s(((1 << n) - 1) << top));
+    simd.transmute_f32s_u32s(simd.or_u32s(fraction, simd.splat_u32s(1.0f32.to_bits())))
+}
