@@ -14,3 +14,4 @@ pub mod scripted;
 pub mod setting;
 pub mod spec;
 pub mod trace;
+pub mod work;

@@ -15,20 +15,44 @@ pub mod chunk_scores;
 pub mod chunk_summary;
 #[cfg(feature = "flex")]
 pub mod cpu;
+pub mod linear;
+pub mod pooled;
+pub mod rms_norm;
 pub mod rotary;
 pub mod span_attention;
+pub mod swiglu;
+pub mod write_rows;
 
 use chunk_attention::ChunkAttention;
 use chunk_scores::ChunkScores;
 use chunk_summary::ChunkSummary;
+use pooled::{Cells, Pooled};
 use rotary::Rotary;
 use span_attention::SpanAttention;
 
 /// The operations a backend must offer. Every default body is the reference: a backend without a kernel is slow, never wrong.
 pub trait Kernels: Backend {
+    /// Weights of linear layers, and their products.
+    type Matrix: linear::Matrix<Self>;
+
+    /// Rows divided by their root mean square.
+    fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
+        rms_norm::reference(x, gamma, eps)
+    }
+
+    /// `silu(gate) * up`.
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        swiglu::reference(gate, up)
+    }
+
     /// Heads turned to the positions of their rows.
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::reference(rotary, &x)
+    }
+
+    /// A cache's store, `[n_heads, capacity, head_dim]`, with these rows, `[n_heads, seq, head_dim]`, from `at` on.
+    fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        write_rows::reference(store, at, rows)
     }
 
     /// Attention over the spans of a plan.
@@ -44,6 +68,18 @@ pub trait Kernels: Backend {
     /// The chunks that every query chooses, row-major `[n_heads, seq_q, n_slots]`.
     fn choose_chunks(problem: &ChunkScores<'_, Self>) -> Vec<u32> {
         chunk_scores::reference(problem)
+    }
+
+    /// Attention weights of a problem of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave.
+    fn pool_spans(problem: &SpanAttention<'_, Self>, lse: &[f32], cells: Cells) -> Pooled {
+        let _ = lse; // the reference makes the softmax anew
+        pooled::of_spans(problem, cells)
+    }
+
+    /// The same for chosen chunks; the first query is token `first_query`.
+    fn pool_chunks(problem: &ChunkAttention<'_, Self>, first_query: usize, lse: &[f32], cells: Cells) -> Pooled {
+        let _ = lse;
+        pooled::of_chunks(problem, first_query, cells)
     }
 
     /// Attention over the chunks that each query chose.
@@ -69,12 +105,34 @@ pub struct Attended<B: Backend> {
 
 #[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
+    type Matrix = linear::cpu::Packed;
+
+    fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
+        rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)
+    }
+
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        swiglu::cpu::swiglu(cpu::simd::arch(), gate, up)
+    }
+
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::cpu::rotate(rotary, x)
     }
 
+    fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        write_rows::cpu::write(store, at, rows)
+    }
+
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
         span_attention::cpu::attend(cpu::simd::arch(), problem)
+    }
+
+    fn pool_spans(problem: &SpanAttention<'_, Self>, lse: &[f32], cells: Cells) -> Pooled {
+        pooled::cpu::of_spans(cpu::simd::arch(), problem, lse, cells)
+    }
+
+    fn pool_chunks(problem: &ChunkAttention<'_, Self>, first_query: usize, lse: &[f32], cells: Cells) -> Pooled {
+        pooled::cpu::of_chunks(cpu::simd::arch(), problem, first_query, lse, cells)
     }
 
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
@@ -91,7 +149,11 @@ impl Kernels for burn::backend::Flex {
 }
 
 #[cfg(feature = "wgpu")]
-impl Kernels for burn::backend::Wgpu {}
+impl Kernels for burn::backend::Wgpu {
+    type Matrix = linear::Dense<Self>;
+}
 
 #[cfg(feature = "cuda")]
-impl Kernels for burn::backend::Cuda {}
+impl Kernels for burn::backend::Cuda {
+    type Matrix = linear::Dense<Self>;
+}

@@ -5,13 +5,16 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
+use longlens_core::chunk_choice::Slots;
 use longlens_core::methods::Method;
 use longlens_core::plan::{Plan, PosMap, Prompt, Relation};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
-use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::{self, ChunkAttention};
-use longlens_kernel::chunk_summary::ChunkSummary;
+use longlens_kernel::chunk_scores::{self, ChunkScores};
+use longlens_kernel::chunk_summary::{self, ChunkSummary};
+use longlens_kernel::cpu::simd;
+use longlens_kernel::pooled::{self, Cells, Pooled};
 use longlens_kernel::rotary::Rotary;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
 use proptest::prelude::*;
@@ -154,10 +157,14 @@ fn check_spans(problem: &Problem) {
         spans: &problem.plan.spans,
         rotary: &rotary,
     };
-    let attended = B::span_attention(&operation);
-    let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+    let mut bodies = vec![("reference", span_attention::reference(&operation))];
+    for arch in simd::arches() {
+        bodies.push((simd::name(arch), span_attention::cpu::attend(arch, &operation)));
+    }
+    let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = problem.n_tokens - problem.first;
     let weights = numbers(span_attention::weights(&operation, 0..seq));
+    check_pools(problem, &operation, &bodies[0].2);
     let d = problem.spec.head_dim;
     for head in 0..problem.spec.n_heads {
         for i in problem.first..problem.n_tokens {
@@ -169,8 +176,10 @@ fn check_spans(problem: &Problem) {
                 .collect();
             let (expected, expected_lse) = problem.softmax(head, &scores);
             let at = head * seq + i - problem.first;
-            close(lse[at], expected_lse, "lse");
-            out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, "out"));
+            for (name, out, lse) in &bodies {
+                close(lse[at], expected_lse, name);
+                out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, name));
+            }
             let mut row = vec![0.0; problem.n_tokens];
             for (j, s) in &scores {
                 row[*j] = (s - expected_lse).exp();
@@ -179,6 +188,30 @@ fn check_spans(problem: &Problem) {
                 close(*got, *want, "weight");
             }
         }
+    }
+}
+
+/// Pooled weights of every head, of cells that fit tiles and cells that do not.
+fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32]) {
+    let seq = problem.n_tokens - problem.first;
+    for (queries, keys) in [(1, 3), (5, 16), (7, 7), (64, 64)] {
+        let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
+        for head in 0..problem.spec.n_heads {
+            let operation = operation.heads(head..head + 1);
+            let expected = pooled::of_spans(&operation, cells);
+            for arch in simd::arches() {
+                let got = pooled::cpu::of_spans(arch, &operation, &lse[head * seq..][..seq], cells);
+                same_cells(&got, &expected, simd::name(arch));
+            }
+        }
+    }
+}
+
+fn same_cells(got: &Pooled, expected: &Pooled, what: &str) {
+    assert_eq!(got.rows, expected.rows);
+    for (got, expected) in got.sum.iter().chain(&got.max).zip(expected.sum.iter().chain(&expected.max)) {
+        // a sum of many weights is held to the same relative error as one
+        close(got / expected.max(1.0), f64::from(expected / expected.max(1.0)), what);
     }
 }
 
@@ -218,10 +251,25 @@ fn check_chunks(problem: &Problem) {
         positions: &positions,
         first_slot: &first_slot,
     };
-    let attended = B::chunk_attention(&operation);
-    let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+    let mut bodies = vec![("reference", chunk_attention::reference(&operation))];
+    for arch in simd::arches() {
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation)));
+    }
+    let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
     let weights = numbers(chunk_attention::weights(&operation, 0..seq));
+    for (queries, keys) in [(1, w), (5, 3), (64, 64)] {
+        let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
+        for head in 0..problem.spec.n_heads {
+            let operation = operation.heads(head..head + 1);
+            let expected = pooled::of_chunks(&operation, problem.first, cells);
+            for arch in simd::arches() {
+                let lse = &bodies[0].2[head * seq..][..seq];
+                let got = pooled::cpu::of_chunks(arch, &operation, problem.first, lse, cells);
+                same_cells(&got, &expected, simd::name(arch));
+            }
+        }
+    }
     for head in 0..problem.spec.n_heads {
         for (row, slots) in slots.iter().enumerate() {
             let at = head * seq + row;
@@ -236,8 +284,10 @@ fn check_chunks(problem: &Problem) {
                 }
             }
             let (expected, expected_lse) = problem.softmax(head, &scores);
-            close(lse[at], expected_lse, "lse");
-            out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, "out"));
+            for (name, out, lse) in &bodies {
+                close(lse[at], expected_lse, name);
+                out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, name));
+            }
             let total: f32 = weights[at * n * w..][..n * w].iter().sum();
             close(total, 1.0, "sum of weights");
         }
@@ -266,7 +316,7 @@ fn spans_follow_their_definition_around_tile_edges() {
 
 #[test]
 fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
-    for (heads, head_dim) in [((1, 1), 16), ((4, 4), 64), ((8, 2), 16), ((6, 3), 2), ((2, 2), 256)] {
+    for (heads, head_dim) in [((1, 1), 16), ((4, 4), 64), ((8, 2), 16), ((6, 3), 2), ((2, 2), 256), ((3, 1), 40), ((8, 1), 80), ((2, 1), 128)] {
         check_spans(&Problem::new("dual_chunk:chunk_size=24,local_window=5", "none", heads, head_dim, 60, 3));
     }
     for rope in
@@ -280,7 +330,7 @@ fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
 fn chosen_chunks_follow_their_definition() {
     for variant in ["released", "consistent"] {
         for (w, n, n_tokens, rope) in
-            [(8, 4, 90, "none"), (1, 6, 40, "none"), (5, 7, 133, "yarn:factor=4"), (16, 4, 81, "none")]
+            [(8, 4, 90, "none"), (1, 6, 40, "none"), (5, 7, 133, "yarn:factor=4"), (16, 4, 81, "none"), (600, 4, 2500, "none")]
         {
             let method = format!("long_heads:chunk_len={w},attention_len={},variant={variant}", w * n);
             check_chunks(&Problem::new(&method, rope, (4, 2), 16, n_tokens, w * n));
@@ -290,11 +340,15 @@ fn chosen_chunks_follow_their_definition() {
 
 #[test]
 fn chunk_summaries_follow_their_definition() {
-    for (w, n_chunks, heads) in [(1, 3, (2, 2)), (8, 5, (4, 2)), (16, 1, (3, 1))] {
+    for (w, n_chunks, heads) in [(1, 3, (2, 2)), (8, 5, (4, 2)), (16, 1, (3, 1)), (600, 2, (1, 1))] {
         let problem = Problem::new("full", "none", heads, 16, w * n_chunks, 0);
         let (query, key, value) = problem.tensors();
         let rotary = problem.rotary(&PosMap::identity().modulo(w), 0..w * n_chunks);
-        let got = numbers(B::chunk_summary(&ChunkSummary { query, key, value, rotary, chunk_len: w }));
+        let operation = ChunkSummary { query, key, value, rotary, chunk_len: w };
+        let mut bodies = vec![("reference", numbers(chunk_summary::reference(&operation)))];
+        for arch in simd::arches() {
+            bodies.push((simd::name(arch), numbers(chunk_summary::cpu::summarise(arch, &operation))));
+        }
         let d = 16;
         let softmax = |scores: Vec<f64>| {
             let sum: f64 = scores.iter().map(|s| s.exp()).sum();
@@ -322,11 +376,100 @@ fn chunk_summaries_follow_their_definition() {
                     }
                 }
                 let weights = softmax(b.iter().map(|b| dot(&mean, b)).collect());
-                let expected = (0..d).map(|m| weights.iter().zip(&b).map(|(weight, b)| weight * b[m]).sum::<f64>());
+                let expected = |m: usize| weights.iter().zip(&b).map(|(weight, b)| weight * b[m]).sum::<f64>();
                 let at = (head * n_chunks + chunk) * d;
-                got[at..at + d].iter().zip(expected).for_each(|(got, expected)| close(*got, expected, "summary"));
+                for (name, got) in &bodies {
+                    (0..d).for_each(|m| close(got[at + m], expected(m), name));
+                }
             }
         }
+    }
+}
+
+/// What one query picks.
+fn check_choice(query: &[f32], summaries: &[f32], d: usize, slots: &[Slots], n_slots: usize, n_chunks: usize) {
+    let upload = |numbers: &[f32]| {
+        Tensor::<B, 3>::from_data(TensorData::new(numbers.to_vec(), [2, numbers.len() / 2 / d, d]), &FlexDevice)
+    };
+    let operation = ChunkScores { query: upload(query), summaries: upload(summaries), slots, n_slots, n_chunks };
+    let expected = chunk_scores::reference(&operation);
+    let scores = chunk_scores::scores(&operation, 0..slots.len());
+    let n_summaries = summaries.len() / 2 / d;
+    for arch in simd::arches() {
+        let got = chunk_scores::cpu::choose(arch, &operation);
+        for (at, (got, expected)) in got.chunks(n_slots).zip(expected.chunks(n_slots)).enumerate() {
+            let scores = &scores[at * n_summaries..][..n_summaries];
+            assert!(got[..n_slots - 1].is_sorted(), "{}: {got:?}", simd::name(arch));
+            assert_eq!(got[n_slots - 1], expected[n_slots - 1], "the tail");
+            // a different pick is one whose score differs by rounding alone
+            let mut ranked = |picks: &[u32]| {
+                let mut scores: Vec<f32> = picks.iter().map(|chunk| scores[*chunk as usize]).collect();
+                scores.sort_by(f32::total_cmp);
+                scores
+            };
+            let (got, expected) = (ranked(&got[..n_slots - 1]), ranked(&expected[..n_slots - 1]));
+            got.iter().zip(&expected).for_each(|(a, b)| close(*a, f64::from(*b), simd::name(arch)));
+        }
+    }
+}
+
+#[test]
+fn every_query_picks_its_best_chunks() {
+    for (w, n, n_tokens, d) in [(2, 4, 60, 8), (1, 9, 700, 16), (4, 4, 100, 8), (1, 40, 1300, 4), (16, 5, 200, 40)] {
+        let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
+        let plan = Method::parse(&method).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
+        let (choice, prompt) = (plan.choice.unwrap(), Prompt { n_tokens });
+        let slots: Vec<_> = (choice.first(prompt)..n_tokens).map(|t| choice.query(t, prompt).unwrap()).collect();
+        let (query, summaries) = (noise(5, 2 * slots.len() * d), noise(6, 2 * (n_tokens / w) * d));
+        check_choice(&query, &summaries, d, &slots, choice.n_slots, n_tokens.div_ceil(w));
+    }
+}
+
+#[test]
+fn equal_scores_pick_the_lower_chunks() {
+    let plan = Method::parse("long_heads:chunk_len=1,attention_len=8").unwrap().plan(&ModelSpec::tiny(64)).unwrap();
+    let (choice, prompt) = (plan.choice.unwrap(), Prompt { n_tokens: 200 });
+    let slots: Vec<_> = (100..200).map(|t| choice.query(t, prompt).unwrap()).collect();
+    let ones = |n: usize| Tensor::<B, 3>::ones([1, n, 4], &FlexDevice);
+    let operation =
+        ChunkScores { query: ones(100), summaries: ones(200), slots: &slots, n_slots: choice.n_slots, n_chunks: 200 };
+    for arch in simd::arches() {
+        assert_eq!(chunk_scores::cpu::choose(arch, &operation), chunk_scores::reference(&operation), "{}", simd::name(arch));
+    }
+}
+
+/// What is not a number is not lost; it may reach the few queries that are computed beside one that sees it.
+#[test]
+fn nan_reaches_every_query_that_sees_it_and_few_others() {
+    for at in [0, 40] {
+        let mut problem = Problem::new("sliding_window:window=9", "none", (2, 1), 16, 90, 0);
+        problem.value[at * 16 + 3] = f32::NAN;
+        let (query, key, value) = problem.tensors();
+        let table = problem.rotary(&PosMap::identity(), 0..90);
+        let rotary = [SpanRotary { query: table.clone(), key: table }];
+        let (scale, spans) = (vec![0.25; 90], &problem.plan.spans);
+        let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+        for arch in simd::arches() {
+            let out = numbers(span_attention::cpu::attend(arch, &operation).out);
+            for (row, out) in out.chunks(16).enumerate() {
+                let (sees, near) = ((at..at + 9).contains(&(row % 90)), (at.max(6) - 6..at + 15).contains(&(row % 90)));
+                assert!(!sees || out[3].is_nan(), "{}: query {row} of value {at}", simd::name(arch));
+                assert!(near || out[3].is_finite(), "{}: query {row} of value {at}", simd::name(arch));
+            }
+        }
+    }
+    let mut problem = Problem::new("full", "none", (1, 1), 16, 20, 0);
+    problem.query[7 * 16] = f32::NAN;
+    problem.key[12 * 16] = f32::INFINITY;
+    let (query, key, value) = problem.tensors();
+    let table = problem.rotary(&PosMap::identity(), 0..20);
+    let rotary = [SpanRotary { query: table.clone(), key: table }];
+    let (scale, spans) = (vec![0.25; 20], &problem.plan.spans);
+    let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+    for arch in simd::arches() {
+        let out = numbers(span_attention::cpu::attend(arch, &operation).out);
+        assert!(out[7 * 16..8 * 16].iter().all(|x| x.is_nan()), "{}", simd::name(arch));
+        assert!(out[6 * 16..7 * 16].iter().all(|x| x.is_finite()), "{}", simd::name(arch));
     }
 }
 
@@ -344,5 +487,17 @@ proptest! {
         };
         let first = (part * n_tokens as f64) as usize;
         check_spans(&Problem::new(&method, "none", (2 * n_rep, 2), 8, n_tokens, first));
+    }
+
+    #[test]
+    fn random_choices_follow_their_definition(
+        w in 1..20usize, n in 4..8usize, more in 1..150usize, generated in 0..20usize, n_rep in 1..3usize, consistent: bool,
+    ) {
+        let variant = if consistent { "consistent" } else { "released" };
+        let method = format!("long_heads:chunk_len={w},attention_len={},variant={variant}", w * n);
+        let n_tokens = w * n + more;
+        // fewer queries than the tiles need take another path
+        let first = (w * n).max(n_tokens.saturating_sub(40 - generated));
+        check_chunks(&Problem::new(&method, "none", (2 * n_rep, 2), 8, n_tokens, first));
     }
 }

@@ -58,9 +58,10 @@ impl<B: Kernels> Attention<B> {
                 spans: &self.plan.spans,
                 rotary: &self.positions.spans,
             };
-            parts.push(B::span_attention(&problem).out);
+            let attended = B::span_attention(&problem);
             self.recorder.spend("attention", started);
-            record_spans(&mut self.recorder, layer, &problem);
+            record_spans(&mut self.recorder, layer, &problem, &attended.lse);
+            parts.push(attended.out);
         }
         if let Some(choice) = self.plan.choice {
             let started = Instant::now();
@@ -154,10 +155,10 @@ impl<B: Kernels> Attention<B> {
             positions,
             first_slot: &first_slot,
         };
-        let out = B::chunk_attention(&problem).out;
+        let attended = B::chunk_attention(&problem);
         self.recorder.spend("attention", started);
-        record_chunks(&mut self.recorder, layer, first, &problem);
-        out
+        record_chunks(&mut self.recorder, layer, first, &problem, &attended.lse);
+        attended.out
     }
 }
 
@@ -222,15 +223,25 @@ fn record_choice<'a>(
 }
 
 /// Weights of watched queries among those that the spans serve.
-fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &SpanAttention<'_, B>) {
+fn record_spans<B: Kernels>(
+    recorder: &mut Recorder,
+    layer: usize,
+    problem: &SpanAttention<'_, B>,
+    lse: &Tensor<B, 2>,
+) {
     let [n_heads, seq, _] = problem.query.dims();
     let seq_k = problem.key.dims()[1];
+    let tokens = problem.first_query..problem.first_query + seq;
     for head in 0..n_heads {
-        let watched = recorder.watched(layer, head, problem.first_query..problem.first_query + seq);
-        if watched.is_empty() {
+        let (pools, watched) = (recorder.pools(layer, head, &tokens), recorder.watched(layer, head, &tokens));
+        if pools.is_empty() && watched.is_empty() {
             continue;
         }
         let problem = problem.heads(head..head + 1);
+        for (pool, cells) in pools {
+            let lse = numbers(lse.clone().slice([head..head + 1]));
+            recorder.pooled(pool, &B::pool_spans(&problem, &lse, cells));
+        }
         for tokens in blocks(&watched, WEIGHT_BLOCK / seq_k) {
             let rows = tokens.start - problem.first_query..tokens.end - problem.first_query;
             let weights = numbers(span_attention::weights(&problem, rows)); // [1, rows, seq_k]
@@ -242,15 +253,26 @@ fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &Spa
 }
 
 /// Weights of watched queries among those that chose chunks, spread over all keys.
-fn record_chunks<B: Kernels>(recorder: &mut Recorder, layer: usize, first: usize, problem: &ChunkAttention<'_, B>) {
+fn record_chunks<B: Kernels>(
+    recorder: &mut Recorder,
+    layer: usize,
+    first: usize,
+    problem: &ChunkAttention<'_, B>,
+    lse: &Tensor<B, 2>,
+) {
     let [n_heads, seq, head_dim] = problem.query.dims();
     let (w, n) = (problem.chunk_len, problem.n_slots);
+    let tokens = first..first + seq;
     for head in 0..n_heads {
-        let watched = recorder.watched(layer, head, first..first + seq);
-        if watched.is_empty() {
+        let (pools, watched) = (recorder.pools(layer, head, &tokens), recorder.watched(layer, head, &tokens));
+        if pools.is_empty() && watched.is_empty() {
             continue;
         }
         let problem = problem.heads(head..head + 1);
+        for (pool, cells) in pools {
+            let lse = numbers(lse.clone().slice([head..head + 1]));
+            recorder.pooled(pool, &B::pool_chunks(&problem, first, &lse, cells));
+        }
         for tokens in blocks(&watched, WEIGHT_BLOCK / (n * w * head_dim)) {
             let rows = tokens.start - first..tokens.end - first;
             let weights = numbers(chunk_attention::weights(&problem, rows)); // [1, rows, n * w]

@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use longlens_kernel::Kernels;
 
 /// Cache of one layer.
 #[derive(Debug)]
-pub struct LayerCache<B: Backend> {
+pub struct LayerCache<B: Kernels> {
     key: Option<Tensor<B, 3>>,   // [n_kv_heads, capacity, head_dim]
     value: Option<Tensor<B, 3>>, // [n_kv_heads, capacity, head_dim]
     len: usize,
@@ -26,7 +27,7 @@ pub struct Summaries<B: Backend> {
 /// Room for generated tokens beyond the prompt before the first copy.
 const SPARE: usize = 256;
 
-impl<B: Backend> LayerCache<B> {
+impl<B: Kernels> LayerCache<B> {
     /// An empty cache that will soon hold `n_tokens`.
     pub fn new(n_tokens: usize) -> Self {
         let summaries = Summaries { complete: None, pending: None };
@@ -51,7 +52,7 @@ impl<B: Backend> LayerCache<B> {
         let write = |store: &mut Option<Tensor<B, 3>>, new: Tensor<B, 3>| {
             let [heads, _, head_dim] = new.dims();
             // taken out first: the only owner writes in place
-            let whole = store.take().map(|whole| whole.slice_assign([0..heads, self.len..len, 0..head_dim], new));
+            let whole = store.take().map(|whole| B::write_rows(whole, self.len, new));
             let seen = whole.clone().map(|whole| whole.slice([0..heads, 0..len, 0..head_dim]));
             *store = whole;
             seen.unwrap_or_else(|| unreachable!("the store was made above"))
@@ -63,13 +64,12 @@ impl<B: Backend> LayerCache<B> {
 }
 
 /// A store for `capacity` tokens that holds the first `len` tokens of `old`.
-fn grow<B: Backend>(old: Option<Tensor<B, 3>>, len: usize, capacity: usize, like: &Tensor<B, 3>) -> Tensor<B, 3> {
+fn grow<B: Kernels>(old: Option<Tensor<B, 3>>, len: usize, capacity: usize, like: &Tensor<B, 3>) -> Tensor<B, 3> {
     let [heads, _, head_dim] = like.dims();
     let store = Tensor::zeros([heads, capacity, head_dim], &like.device());
     match old {
         Some(old) if len > 0 => {
-            let kept = old.slice([0..heads, 0..len, 0..head_dim]);
-            store.slice_assign([0..heads, 0..len, 0..head_dim], kept)
+            B::write_rows(store, 0, old.slice([0..heads, 0..len, 0..head_dim]))
         }
         _ => store,
     }

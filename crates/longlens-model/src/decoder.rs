@@ -1,16 +1,16 @@
 //! What a model family offers: everything but attention, which is the method's.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
+use longlens_kernel::Kernels;
 
 /// A decoder whose attention is given from outside.
-pub trait Decoder<B: Backend>: Send {
+pub trait Decoder<B: Kernels>: Send {
     /// Layers.
     fn n_layers(&self) -> usize;
 
-    /// `tokens`: `[seq]`; returns `[seq, d_model]`.
-    fn embed(&self, tokens: Tensor<B, 1, Int>) -> Tensor<B, 2>;
+    /// Returns `[tokens, d_model]`.
+    fn embed(&self, tokens: &[u32]) -> Tensor<B, 2>;
 
     /// `hidden`: `[seq, d_model]`; returns the same shape. Calls `attend` once.
     fn layer(&self, layer: usize, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError>;
@@ -24,7 +24,7 @@ pub type Attend<'a, B> = dyn FnMut(Projected<B>) -> Result<Tensor<B, 2>, LensErr
 
 /// Queries, keys and values of the tokens of one call, before rotation.
 #[derive(Debug, Clone)]
-pub struct Projected<B: Backend> {
+pub struct Projected<B: Kernels> {
     /// `[seq, n_heads * head_dim]`.
     pub query: Tensor<B, 2>,
     /// `[seq, n_kv_heads * head_dim]`.

@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint, and what to do about it.
 
 use longlens_core::setting::SettingError;
+use longlens_kernel::linear::Unsupported;
 
 /// Why a checkpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,9 @@ pub enum OpenError {
         /// All problems, in the order of the model.
         problems: Vec<WeightProblem>,
     },
+    /// A way to keep weights that the backend does not have.
+    #[error(transparent)]
+    Storage(#[from] Unsupported),
     /// More tokens than the model has embeddings.
     #[error("{file} has {tokenizer} tokens, but the model's `vocab_size` is {model}")]
     VocabularyMismatch {
@@ -176,14 +180,6 @@ pub enum WeightProblem {
         /// How many there are.
         count: usize,
     },
-    /// The tensor library refused.
-    #[error("`{name}`: {problem}")]
-    Refused {
-        /// The tensor.
-        name: String,
-        /// What it said.
-        problem: String,
-    },
 }
 
 impl OpenError {
@@ -211,6 +207,7 @@ impl OpenError {
             Self::VocabularyMismatch { .. } => {
                 Some("the tokenizer belongs to another model, or tokens were added".into())
             }
+            Self::Storage(_) => Some("leave it out, or compute on the processor".into()),
             Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }
     }
@@ -228,7 +225,7 @@ impl WeightProblem {
                 Some("config.json and the weights belong to different models".into())
             }
             Self::UnsupportedDtype { .. } => Some("use weights that are not quantized".into()),
-            Self::NotFinite { .. } | Self::Refused { .. } => None,
+            Self::NotFinite { .. } => None,
         }
     }
 }

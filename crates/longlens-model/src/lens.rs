@@ -114,7 +114,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
                 Rows::Last if !last => Rows::None,
                 want => want,
             };
-            let result = sequence.step(&self.decoder, &self.device, step, rows, &mut |layer, n_layers| {
+            let result = sequence.step(&self.decoder, step, rows, &mut |layer, n_layers| {
                 control.progress(done * n_layers + len * layer, tokens.len() * n_layers);
                 if control.cancelled() { Err(LensError::Cancelled) } else { Ok(()) }
             });
@@ -145,7 +145,6 @@ impl<B: Kernels> Sequence<B> {
     fn step<D: Decoder<B>>(
         &mut self,
         decoder: &D,
-        device: &B::Device,
         tokens: &[u32],
         want: Rows,
         on_layer: &mut dyn FnMut(usize, usize) -> Result<(), LensError>,
@@ -155,9 +154,7 @@ impl<B: Kernels> Sequence<B> {
         self.attention.positions.cover(first + tokens.len());
         self.attention.recorder.spend("positions", started);
         let started = Instant::now();
-        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [tokens.len()]), device);
-        let mut hidden = decoder.embed(ids);
+        let mut hidden = decoder.embed(tokens);
         for layer in 0..n_layers {
             on_layer(layer, n_layers)?;
             let (attention, cache) = (&mut self.attention, &mut self.caches[layer]);

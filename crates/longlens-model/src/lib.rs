@@ -11,6 +11,7 @@ pub mod family;
 mod fields;
 pub mod lens;
 pub mod llama;
+pub mod shapes;
 pub mod source;
 pub mod tokenizer;
 pub mod weights;

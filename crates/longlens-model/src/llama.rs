@@ -1,131 +1,126 @@
 //! Llama: RMSNorm, rotary attention with grouped keys, SwiGLU.
 //!
 //! Touvron et al., 2023, arXiv:2302.13971 and arXiv:2307.09288; grouped keys by Ainslie et al., 2023, arXiv:2305.13245.
-//! Fields carry the names of Hugging Face checkpoints, so a tensor's path is its name.
+//! Fields carry the names of Hugging Face checkpoints, so a field's path is its tensor's name.
 
-#![allow(clippy::struct_field_names)] // the checkpoint's names, also in the code that the derives write
+#![allow(clippy::struct_field_names)] // the checkpoint's names
 
-use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::silu;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
+use longlens_kernel::Kernels;
+use longlens_kernel::linear::Matrix;
 
 use crate::config::LlamaConfig;
 use crate::decoder::{Attend, Decoder, Projected};
+use crate::weights::{Blueprint, Parameters};
 
-/// `LlamaForCausalLM`.
-#[derive(Module, Debug)]
-pub struct LlamaForCausalLM<B: Backend> {
-    model: LlamaModel<B>,
+/// `LlamaForCausalLM` on a backend.
+pub type LlamaForCausalLM<B> = Llama<<B as Kernels>::Matrix, Tensor<B, 1>>;
+
+/// A Llama of matrices `M` and vectors `V`.
+#[derive(Debug, Clone)]
+pub struct Llama<M, V> {
+    model: Model<M, V>,
     /// Absent when the embedding serves as output matrix.
-    lm_head: Option<Linear<B>>,
+    lm_head: Option<M>,
+    rms_norm_eps: f64,
 }
 
-#[derive(Module, Debug)]
-struct LlamaModel<B: Backend> {
-    embed_tokens: Embedding<B>,
-    layers: Vec<LlamaLayer<B>>,
-    norm: RmsNorm<B>,
+#[derive(Debug, Clone)]
+struct Model<M, V> {
+    embed_tokens: M,
+    layers: Vec<Layer<M, V>>,
+    norm: V,
 }
 
-#[derive(Module, Debug)]
-struct LlamaLayer<B: Backend> {
-    input_layernorm: RmsNorm<B>,
-    self_attn: LlamaAttention<B>,
-    post_attention_layernorm: RmsNorm<B>,
-    mlp: LlamaMlp<B>,
+#[derive(Debug, Clone)]
+struct Layer<M, V> {
+    input_layernorm: V,
+    self_attn: Attention<M>,
+    post_attention_layernorm: V,
+    mlp: Mlp<M>,
 }
 
-#[derive(Module, Debug)]
-struct LlamaAttention<B: Backend> {
-    q_proj: Linear<B>,
-    k_proj: Linear<B>,
-    v_proj: Linear<B>,
-    o_proj: Linear<B>,
+#[derive(Debug, Clone)]
+struct Attention<M> {
+    q_proj: M,
+    k_proj: M,
+    v_proj: M,
+    o_proj: M,
 }
 
-#[derive(Module, Debug)]
-struct LlamaMlp<B: Backend> {
-    gate_proj: Linear<B>,
-    up_proj: Linear<B>,
-    down_proj: Linear<B>,
+#[derive(Debug, Clone)]
+struct Mlp<M> {
+    gate_proj: M,
+    up_proj: M,
+    down_proj: M,
 }
 
-impl<B: Backend> LlamaForCausalLM<B> {
-    /// A model of this shape, its weights still to be loaded.
-    pub fn new(config: &LlamaConfig, device: &B::Device) -> Self {
-        let spec = config.spec();
-        let norm = || RmsNormConfig::new(spec.d_model).with_epsilon(config.rms_norm_eps).init(device);
-        let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
+impl Blueprint for LlamaConfig {
+    type Model<M, V> = Llama<M, V>;
+
+    fn build<P: Parameters>(&self, from: &mut P) -> Llama<P::Matrix, P::Vector> {
+        let spec = self.spec();
         let (query, key) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
-        let layer = |_| LlamaLayer {
-            input_layernorm: norm(),
-            self_attn: LlamaAttention {
-                q_proj: linear(spec.d_model, query, config.attention_bias),
-                k_proj: linear(spec.d_model, key, config.attention_bias),
-                v_proj: linear(spec.d_model, key, config.attention_bias),
-                o_proj: linear(query, spec.d_model, config.attention_bias),
-            },
-            post_attention_layernorm: norm(),
-            mlp: LlamaMlp {
-                gate_proj: linear(spec.d_model, spec.d_mlp, config.mlp_bias),
-                up_proj: linear(spec.d_model, spec.d_mlp, config.mlp_bias),
-                down_proj: linear(spec.d_mlp, spec.d_model, config.mlp_bias),
-            },
+        let embed_tokens = from.matrix("model.embed_tokens", [spec.vocab_size, spec.d_model], false);
+        let mut layer = |layer: usize| {
+            let name = |field: &str| format!("model.layers.{layer}.{field}");
+            let input_layernorm = from.vector(&name("input_layernorm"), spec.d_model);
+            let mut attn = |field: &str, shape| {
+                from.matrix(&name(&format!("self_attn.{field}")), shape, self.attention_bias)
+            };
+            let self_attn = Attention {
+                q_proj: attn("q_proj", [query, spec.d_model]),
+                k_proj: attn("k_proj", [key, spec.d_model]),
+                v_proj: attn("v_proj", [key, spec.d_model]),
+                o_proj: attn("o_proj", [spec.d_model, query]),
+            };
+            let post_attention_layernorm = from.vector(&name("post_attention_layernorm"), spec.d_model);
+            let mut mlp = |field: &str, shape| from.matrix(&name(&format!("mlp.{field}")), shape, self.mlp_bias);
+            let mlp = Mlp {
+                gate_proj: mlp("gate_proj", [spec.d_mlp, spec.d_model]),
+                up_proj: mlp("up_proj", [spec.d_mlp, spec.d_model]),
+                down_proj: mlp("down_proj", [spec.d_model, spec.d_mlp]),
+            };
+            Layer { input_layernorm, self_attn, post_attention_layernorm, mlp }
         };
-        Self {
-            model: LlamaModel {
-                embed_tokens: EmbeddingConfig::new(spec.vocab_size, spec.d_model).init(device),
-                layers: (0..spec.n_layers).map(layer).collect(),
-                norm: norm(),
-            },
-            lm_head: (!config.tie_word_embeddings).then(|| linear(spec.d_model, spec.vocab_size, false)),
+        let layers = (0..spec.n_layers).map(&mut layer).collect();
+        let norm = from.vector("model.norm", spec.d_model);
+        let output = (!self.tie_word_embeddings).then(|| [spec.vocab_size, spec.d_model]);
+        Llama {
+            model: Model { embed_tokens, layers, norm },
+            lm_head: output.map(|shape| from.matrix("lm_head", shape, false)),
+            rms_norm_eps: self.rms_norm_eps,
         }
     }
 }
 
-impl<B: Backend> Decoder<B> for LlamaForCausalLM<B> {
+impl<B: Kernels> Decoder<B> for LlamaForCausalLM<B> {
     fn n_layers(&self) -> usize {
         self.model.layers.len()
     }
 
-    fn embed(&self, tokens: Tensor<B, 1, Int>) -> Tensor<B, 2> {
-        self.model.embed_tokens.weight.val().select(0, tokens) // [seq, d_model]
+    fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
+        self.model.embed_tokens.rows(tokens) // [seq, d_model]
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError> {
-        let LlamaLayer { input_layernorm, self_attn, post_attention_layernorm, mlp } = &self.model.layers[layer];
-        let hidden = hidden.clone() + self_attn.forward(input_layernorm.forward(hidden), attend)?;
-        Ok(hidden.clone() + mlp.forward(post_attention_layernorm.forward(hidden)))
+        let Layer { input_layernorm, self_attn, post_attention_layernorm, mlp } = &self.model.layers[layer];
+        let Attention { q_proj, k_proj, v_proj, o_proj } = self_attn;
+        let Mlp { gate_proj, up_proj, down_proj } = mlp;
+
+        let normed = B::rms_norm(hidden.clone(), input_layernorm, self.rms_norm_eps); // [seq, d_model]
+        let [query, key, value] = Matrix::products([q_proj, k_proj, v_proj], normed);
+        let context = attend(Projected { query, key, value })?; // [seq, n_heads * head_dim]
+        let hidden = o_proj.product_add(context, hidden); // [seq, d_model]
+
+        let normed = B::rms_norm(hidden.clone(), post_attention_layernorm, self.rms_norm_eps);
+        let [gate, up] = Matrix::products([gate_proj, up_proj], normed); // [seq, d_mlp]
+        Ok(down_proj.product_add(B::swiglu(gate, up), hidden))
     }
 
     fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        let hidden = self.model.norm.forward(hidden); // [seq, d_model]
-        match &self.lm_head {
-            Some(head) => head.forward(hidden), // [seq, vocab_size]
-            None => hidden.matmul(self.model.embed_tokens.weight.val().transpose()),
-        }
-    }
-}
-
-impl<B: Backend> LlamaAttention<B> {
-    /// `hidden`: `[seq, d_model]`; returns the same shape.
-    fn forward(&self, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError> {
-        let context = attend(Projected {
-            query: self.q_proj.forward(hidden.clone()), // [seq, n_heads * head_dim]
-            key: self.k_proj.forward(hidden.clone()),   // [seq, n_kv_heads * head_dim]
-            value: self.v_proj.forward(hidden),
-        })?; // [seq, n_heads * head_dim]
-        Ok(self.o_proj.forward(context))
-    }
-}
-
-impl<B: Backend> LlamaMlp<B> {
-    /// `hidden`: `[seq, d_model]`; returns the same shape.
-    fn forward(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        let gate = silu(self.gate_proj.forward(hidden.clone())); // [seq, d_mlp]
-        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+        let normed = B::rms_norm(hidden, &self.model.norm, self.rms_norm_eps); // [seq, d_model]
+        self.lm_head.as_ref().unwrap_or(&self.model.embed_tokens).product(normed) // [seq, vocab_size]
     }
 }

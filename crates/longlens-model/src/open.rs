@@ -2,35 +2,41 @@
 
 use longlens_core::lens::{Lens, ModelInfo, TextCodec};
 use longlens_kernel::Kernels;
+use longlens_kernel::linear::Storage;
 
 use crate::config::LlamaConfig;
 use crate::error::OpenError;
 use crate::lens::DecoderLens;
-use crate::llama::LlamaForCausalLM;
 use crate::source::Source;
 use crate::tokenizer::HfTokenizer;
 use crate::weights::{self, WeightFiles};
 
-/// Opens a checkpoint on `device`; `kernel_path` names device and kernel bodies in every result.
+/// Opens a checkpoint on `device`, its matrices kept as `storage`; `kernel_path` names device and kernel bodies in every
+/// result.
 ///
 /// Files are checked in the order in which a mistake is cheapest to find: config, tokenizer, weights.
-pub fn open<B: Kernels>(source: &Source, device: B::Device, kernel_path: &str) -> Result<Box<dyn Lens>, OpenError> {
+pub fn open<B: Kernels>(
+    source: &Source,
+    storage: Storage,
+    device: B::Device,
+    kernel_path: &str,
+) -> Result<Box<dyn Lens>, OpenError> {
     let config = LlamaConfig::open(source)?;
     let spec = config.spec();
     let text = HfTokenizer::open(source, spec.vocab_size)?.map(|text| Box::new(text) as Box<dyn TextCodec>);
     let files = WeightFiles::open(source)?;
-    let mut model = LlamaForCausalLM::<B>::new(&config, &device);
-    let report = weights::load(&mut model, &files)?;
+    let (model, report) = weights::load::<B, _>(&config, &files, storage, &device)?;
     let dtype = stored_as(&report.loaded_as, &report.dtypes);
     let info = info(source, config, report.n_parameters, dtype, kernel_path);
     Ok(Box::new(DecoderLens::new(model, info, text, device)))
 }
 
-/// What a checkpoint is, from its config and the headers of its weights; no weight is read.
-pub fn describe(source: &Source) -> Result<ModelInfo, OpenError> {
+/// What a checkpoint would be with its matrices kept as `storage`, from its config and the headers of its weights; no weight
+/// is read.
+pub fn describe(source: &Source, storage: Storage) -> Result<ModelInfo, OpenError> {
     let config = LlamaConfig::open(source)?;
     let (n_parameters, dtypes) = WeightFiles::open(source)?.tally();
-    Ok(info(source, config, n_parameters, stored_as("f32", &dtypes), "not loaded"))
+    Ok(info(source, config, n_parameters, stored_as(storage.name(), &dtypes), "not loaded"))
 }
 
 fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {

@@ -10,6 +10,7 @@ use longlens_core::plan::{Plan, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, ChunkMass, LayerTrace, PooledMap, Queries, RowPick, Trace, Watch};
 use longlens_kernel::Kernels;
+use longlens_kernel::pooled::{Cells, Pooled};
 
 use crate::attention::{merge, numbers};
 
@@ -20,6 +21,15 @@ pub struct Recorder {
     n_heads: usize,
     /// Where a query's mass stands in its layer.
     mass_rows: HashMap<(usize, usize), usize>,
+}
+
+/// What pooled weights are for.
+#[derive(Debug, Clone, Copy)]
+pub enum Pool {
+    /// A map, by its place in the trace.
+    Map(usize),
+    /// Every query's mass per chunk.
+    Mass { layer: usize, head: usize },
 }
 
 /// Recorded arrays of the prompt may take this much memory.
@@ -100,16 +110,67 @@ impl Recorder {
         self.trace.layers[layer].choices.get_or_insert_with(empty)
     }
 
-    /// Queries of `tokens` whose attention weights in this head are wanted, as ascending ranges.
-    pub fn watched(&self, layer: usize, head: usize, tokens: Range<usize>) -> Vec<Range<usize>> {
-        let mut ranges = Vec::new();
-        if self.watch.maps.iter().any(|map| map.layer == layer && map.head == head) {
-            ranges.push(tokens.clone());
+    /// What is pooled over all of `tokens` in this head.
+    pub fn pools(&self, layer: usize, head: usize, tokens: &Range<usize>) -> Vec<(Pool, Cells)> {
+        let maps = self.trace.maps.iter().enumerate().filter(|(_, map)| {
+            map.pick.layer == layer && map.pick.head == head && tokens.start < map.n_tokens
+        });
+        let map = |(at, map): (usize, &PooledMap)| {
+            (Pool::Map(at), Cells { queries: map.stride, keys: map.stride, n_columns: map.side })
+        };
+        let mut pools: Vec<_> = maps.map(map).collect();
+        if let Some(mass) = self.watch.mass.as_ref().filter(|mass| mass.queries == Queries::All) {
+            let n_columns = tokens.end.div_ceil(mass.chunk_len);
+            pools.push((Pool::Mass { layer, head }, Cells { queries: 1, keys: mass.chunk_len, n_columns }));
         }
-        match self.watch.mass.as_ref().map(|mass| &mass.queries) {
-            Some(Queries::All) => ranges.push(tokens.clone()),
-            Some(Queries::Of(list)) => ranges.extend(list.iter().map(|query| *query..query + 1)),
-            _ => {}
+        pools
+    }
+
+    /// Takes what was pooled.
+    pub fn pooled(&mut self, pool: Pool, pooled: &Pooled) {
+        match pool {
+            Pool::Map(at) => {
+                let map = &mut self.trace.maps[at];
+                for (row, (sum, max)) in pooled.rows.clone().zip(pooled.rows_of(map.side)) {
+                    if row >= map.side {
+                        break;
+                    }
+                    let n_queries = map.stride.min(map.n_tokens - row * map.stride) as f32;
+                    let cells = row * map.side..(row + 1) * map.side;
+                    map.mean[cells.clone()].iter_mut().zip(sum).for_each(|(mean, sum)| *mean += sum / n_queries);
+                    map.max[cells].iter_mut().zip(max).for_each(|(old, max)| *old = old.max(*max));
+                }
+            }
+            Pool::Mass { layer, head } => {
+                let columns = pooled.sum.len() / pooled.rows.len().max(1);
+                for (query, (sum, _)) in pooled.rows.clone().zip(pooled.rows_of(columns)) {
+                    let Some(mass) = self.mass_of(layer, head, query) else { return };
+                    mass.iter_mut().zip(sum).for_each(|(mass, sum)| *mass = *sum);
+                }
+            }
+        }
+    }
+
+    /// A query's mass on every chunk up to its own, to be written.
+    fn mass_of(&mut self, layer: usize, head: usize, query: usize) -> Option<&mut [f32]> {
+        let chunk_len = self.watch.mass.as_ref()?.chunk_len;
+        let n_chunks = (query + 1).div_ceil(chunk_len);
+        let n_heads = self.n_heads;
+        let empty = || ChunkMass { chunk_len, n_heads, ..ChunkMass::default() };
+        let store = self.trace.layers[layer].mass.get_or_insert_with(empty);
+        let at = *self.mass_rows.entry((layer, query)).or_insert_with(|| {
+            store.queries.push(query);
+            store.mass.push(vec![0.0; n_heads * n_chunks]);
+            store.queries.len() - 1
+        });
+        Some(&mut store.mass[at][head * n_chunks..(head + 1) * n_chunks])
+    }
+
+    /// Single queries of `tokens` whose attention weights in this head are wanted, as ascending ranges.
+    pub fn watched(&self, layer: usize, head: usize, tokens: &Range<usize>) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        if let Some(Queries::Of(list)) = self.watch.mass.as_ref().map(|mass| &mass.queries) {
+            ranges.extend(list.iter().map(|query| *query..query + 1));
         }
         let rows = self.watch.rows.iter().filter(|row| row.layer == layer && row.head == head);
         ranges.extend(rows.map(|row| row.query..row.query + 1));
@@ -121,29 +182,14 @@ impl Recorder {
     /// Takes the weights of one query over the keys up to itself.
     pub fn row(&mut self, layer: usize, head: usize, query: usize, weights: &[f32]) {
         if let Some(mass) = &self.watch.mass
-            && mass.queries.contains(query)
+            && matches!(&mass.queries, Queries::Of(list) if list.contains(&query))
         {
-            let n_chunks = weights.len().div_ceil(mass.chunk_len);
-            let store = self.trace.layers[layer].mass.get_or_insert_with(|| ChunkMass {
-                chunk_len: mass.chunk_len,
-                n_heads: self.n_heads,
-                ..ChunkMass::default()
-            });
-            let at = *self.mass_rows.entry((layer, query)).or_insert_with(|| {
-                store.queries.push(query);
-                store.mass.push(vec![0.0; self.n_heads * n_chunks]);
-                store.queries.len() - 1
-            });
-            for (sum, chunk) in store.mass[at][head * n_chunks..].iter_mut().zip(weights.chunks(mass.chunk_len)) {
-                *sum = chunk.iter().sum();
-            }
+            let chunk_len = mass.chunk_len;
+            let mass = self.mass_of(layer, head, query).into_iter().flatten();
+            mass.zip(weights.chunks(chunk_len)).for_each(|(sum, chunk)| *sum = chunk.iter().sum());
         }
         if let Some(pick) = self.watch.rows.iter().find(|pick| **pick == RowPick { layer, head, query }) {
             self.trace.rows.push((*pick, weights.to_vec()));
-        }
-        let maps = self.trace.maps.iter_mut();
-        for map in maps.filter(|map| map.pick.layer == layer && map.pick.head == head && query < map.n_tokens) {
-            pool(map, query, weights);
         }
     }
 
@@ -152,18 +198,6 @@ impl Recorder {
         if self.watch.attn_out.contains(&layer) {
             self.trace.layers[layer].attn_out.extend(numbers(context.clone()));
         }
-    }
-}
-
-/// Adds one query's weights to a pooled map.
-fn pool(map: &mut PooledMap, query: usize, weights: &[f32]) {
-    let block = query / map.stride;
-    let n_queries = map.stride.min(map.n_tokens - block * map.stride) as f32;
-    let cells = block * map.side..(block + 1) * map.side;
-    let rows = map.mean[cells.clone()].iter_mut().zip(&mut map.max[cells]);
-    for ((mean, max), keys) in rows.zip(weights.chunks(map.stride)) {
-        *mean += keys.iter().sum::<f32>() / n_queries;
-        *max = keys.iter().copied().fold(*max, f32::max);
     }
 }
 

@@ -1,32 +1,57 @@
-//! Weights of a checkpoint become the parameters of a burn module.
+//! Where the parameters of a model come from.
 //!
-//! Fields of the module carry the names of the checkpoint, so a parameter's path is its tensor's name, but for two habits
-//! of burn: the weight of a norm is called `gamma`, and the weight of a [`Linear`](burn::nn::Linear) is stored transposed.
-//! Everything that can be known from the headers is checked before anything is read; then each tensor is read, checked
-//! and converted in one pass, and only one of them is in flight at a time.
+//! A [`Blueprint`] asks for its parameters by the names of a checkpoint, one after another. It is asked twice: first by
+//! somebody who only takes down names and shapes, so that everything that can be known from the headers is checked before
+//! anything is read; then each tensor is read, checked and packed in one pass, a few rows at a time.
 
 mod files;
 mod numbers;
+mod random;
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
-use std::rc::Rc;
+use std::sync::Mutex;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, get_device_settings};
-use burn_store::{ApplyError, ModuleSnapshot, TensorSnapshot, TensorSnapshotError};
+use burn::tensor::{DType, Tensor, TensorData, get_device_settings};
+use longlens_kernel::Kernels;
+use longlens_kernel::linear::{Matrix, Storage, Weights};
 use serde::Serialize;
 
 use crate::error::{OpenError, WeightProblem};
 use files::Stored;
 pub use files::WeightFiles;
-use numbers::Format;
+use numbers::{Format, Table, Unusable};
+pub use random::random;
+
+/// A model that can be built from parameters.
+pub trait Blueprint {
+    /// What is built of matrices `M` and vectors `V`.
+    type Model<M, V>;
+
+    /// Asks for every parameter once, in the same order each time.
+    fn build<P: Parameters>(&self, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;
+}
+
+/// Gives parameters by name.
+pub trait Parameters {
+    /// Weights of a linear layer or an embedding.
+    type Matrix;
+    /// Factors of a norm.
+    type Vector;
+
+    /// `<name>.weight`, `[d_out, d_in]`, and `<name>.bias`, `[d_out]`, where there is one.
+    fn matrix(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Self::Matrix;
+
+    /// `<name>.weight`, `[len]`.
+    fn vector(&mut self, name: &str, len: usize) -> Self::Vector;
+}
+
+/// What a blueprint builds on a backend.
+pub type Built<B, D> = <D as Blueprint>::Model<<B as Kernels>::Matrix, Tensor<B, 1>>;
 
 /// What was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
-    /// Tensors of the module.
+    /// Tensors of the model.
     pub n_tensors: usize,
     /// Numbers in them; a tied output matrix counts once.
     pub n_parameters: usize,
@@ -34,111 +59,97 @@ pub struct LoadReport {
     pub n_bytes: usize,
     /// Number formats in the files, sorted, such as `bf16`.
     pub dtypes: Vec<String>,
-    /// Number format of the loaded module, such as `f32`.
+    /// Number format of the loaded matrices, such as `f32`.
     pub loaded_as: String,
-    /// Tensors of the files that the module does not use, sorted.
+    /// Tensors of the files that the model does not use, sorted.
     pub unused: Vec<String>,
 }
 
-/// Fills every parameter of `module` from `files`, in the device's own number format. After an error the module may be
-/// half loaded.
-///
-/// A linear layer must have burn's default layout, `[d_input, d_output]`.
-pub fn load<B: Backend, M: Module<B>>(module: &mut M, files: &WeightFiles) -> Result<LoadReport, OpenError> {
-    let mut wanted = Wanted::default();
-    module.visit(&mut wanted);
-    let tensors = wanted.tensors;
+/// Builds a model from `files`, its matrices kept as `storage`.
+pub fn load<B: Kernels, D: Blueprint>(
+    blueprint: &D,
+    files: &WeightFiles,
+    storage: Storage,
+    device: &B::Device,
+) -> Result<(Built<B, D>, LoadReport), OpenError> {
+    B::Matrix::check(storage)?;
+    let Wanted { tensors } = Wanted::of(blueprint);
     refuse(files, tensors.iter().filter_map(|tensor| tensor.check(files)).collect())?;
 
-    let problems = Rc::default();
-    let snapshots = tensors.iter().filter_map(|tensor| Some(tensor.snapshot(files.get(&tensor.name)?, &problems)));
-    let applied = module.apply(snapshots.collect(), None, None, false);
-    let mut problems = problems.take();
-    problems.extend(applied.errors.iter().filter_map(refusal));
-    refuse(files, problems)?;
+    let format = DType::from(get_device_settings::<B>(device).float_dtype);
+    let limit = storage.limit().min(format.finfo().map_or(f64::from(f32::MAX), |info| info.max) as f32);
+    let mut reader = Reader { files, storage, device, limit, problems: Vec::new() };
+    let model = blueprint.build::<Reader<'_, B>>(&mut reader);
+    refuse(files, reader.problems)?;
 
     let stored: Vec<&Stored> = tensors.iter().filter_map(|tensor| files.get(&tensor.name)).collect();
     let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
-    Ok(LoadReport {
+    let report = LoadReport {
         n_tensors: tensors.len(),
         n_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
         n_bytes: stored.iter().map(|tensor| tensor.bytes().len()).sum(),
         dtypes: dtypes.into_iter().collect(),
-        loaded_as: tensors.first().map_or_else(String::new, |tensor| tensor.dtype.name().into()),
+        loaded_as: if storage == Storage::F32 { format.name() } else { storage.name() }.into(),
         unused: files.names().filter(|name| !used.contains(name)).map(Into::into).collect(),
-    })
+    };
+    Ok((model, report))
+}
+
+/// Numbers in the parameters of a blueprint; a tied output matrix counts once.
+pub fn n_parameters(blueprint: &impl Blueprint) -> usize {
+    Wanted::of(blueprint).tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
 }
 
 fn refuse(files: &WeightFiles, problems: Vec<WeightProblem>) -> Result<(), OpenError> {
     if problems.is_empty() { Ok(()) } else { Err(OpenError::Weights { file: files.shown().into(), problems }) }
 }
 
-/// What burn-store could not apply; tensors whose numbers were refused are on our own list already.
-fn refusal(error: &ApplyError) -> Option<WeightProblem> {
-    match error {
-        ApplyError::LoadError { .. } => None,
-        ApplyError::ShapeMismatch { path, .. }
-        | ApplyError::DTypeMismatch { path, .. }
-        | ApplyError::AdapterError { path, .. } => {
-            Some(WeightProblem::Refused { name: path.clone(), problem: error.to_string() })
-        }
-    }
-}
-
-/// The parameters of a module, by the names of a checkpoint. No parameter is initialized to learn its shape.
+/// Takes down names and shapes.
 #[derive(Default)]
 struct Wanted {
-    path: Vec<String>,
-    containers: Vec<String>,
     tensors: Vec<WantedTensor>,
 }
 
 struct WantedTensor {
-    /// Place in the module.
-    path: Vec<String>,
-    /// Name in the checkpoint.
     name: String,
-    /// Shape in the checkpoint.
     shape: Vec<usize>,
-    /// Whether the module wants it transposed.
-    transposed: bool,
-    /// Format in the module.
-    dtype: DType,
 }
 
-impl<B: Backend> ModuleVisitor<B> for Wanted {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let container = self.containers.last().map_or("", String::as_str);
-        let mut name = self.path.clone();
-        if container == "Struct:RmsNorm"
-            && let Some(last) = name.last_mut().filter(|last| *last == "gamma")
-        {
-            *last = "weight".into();
-        }
-        let transposed = container == "Struct:Linear" && D == 2;
-        let mut shape = param.lazy_shape().to_vec();
-        if transposed {
-            shape.reverse();
-        }
-        self.tensors.push(WantedTensor {
-            path: self.path.clone(),
-            name: name.join("."),
-            shape,
-            transposed,
-            dtype: get_device_settings::<B>(&param.lazy_device()).float_dtype.into(),
-        });
+impl Wanted {
+    fn of(blueprint: &impl Blueprint) -> Self {
+        let mut wanted = Self::default();
+        blueprint.build(&mut wanted);
+        wanted
     }
 
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.into());
-        self.containers.push(container_type.into());
+    fn push(&mut self, name: String, shape: &[usize]) {
+        self.tensors.push(WantedTensor { name, shape: shape.into() });
+    }
+}
+
+impl Parameters for Wanted {
+    type Matrix = ();
+    type Vector = ();
+
+    fn matrix(&mut self, name: &str, shape: [usize; 2], bias: bool) {
+        self.push(weight(name), &shape);
+        if bias {
+            self.push(self::bias(name), &shape[..1]);
+        }
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-        self.containers.pop();
+    fn vector(&mut self, name: &str, len: usize) {
+        self.push(weight(name), &[len]);
     }
+}
+
+fn weight(name: &str) -> String {
+    format!("{name}.weight")
+}
+
+fn bias(name: &str) -> String {
+    format!("{name}.bias")
 }
 
 impl WantedTensor {
@@ -153,24 +164,60 @@ impl WantedTensor {
         let dtype = stored.dtype();
         Format::of(dtype).is_none().then(|| WeightProblem::UnsupportedDtype { name, dtype: dtype.to_string() })
     }
+}
 
-    /// The tensor as the module wants it, read when it is asked for. Unusable numbers go to `problems`.
-    fn snapshot(&self, stored: &Stored, problems: &Rc<RefCell<Vec<WeightProblem>>>) -> TensorSnapshot {
-        let (name, stored, problems) = (self.name.clone(), stored.clone(), Rc::clone(problems));
-        let (transposed, dtype) = (self.transposed, self.dtype);
-        let read = move || {
-            numbers::read(stored.bytes(), stored.dtype(), stored.shape(), transposed, dtype).map_err(|unusable| {
-                let index = place(unusable.first, stored.shape());
-                let (value, count) = (unusable.value, unusable.count);
-                problems.borrow_mut().push(WeightProblem::NotFinite { name: name.clone(), index, value, count });
-                TensorSnapshotError::DataError("unusable numbers".into())
-            })
-        };
-        let mut shape = self.shape.clone();
-        if transposed {
-            shape.reverse();
+/// Reads tensors that were checked against their headers.
+struct Reader<'a, B: Kernels> {
+    files: &'a WeightFiles,
+    storage: Storage,
+    device: &'a B::Device,
+    /// The largest number that can be used.
+    limit: f32,
+    problems: Vec<WeightProblem>,
+}
+
+impl<B: Kernels> Reader<'_, B> {
+    /// Calls `read` with the numbers of a tensor; unusable ones go to the problems.
+    fn tensor<T>(&mut self, name: String, read: impl FnOnce(&(dyn Fn(usize, &mut [f32]) + Sync)) -> T) -> T {
+        let stored = self.files.get(&name).unwrap_or_else(|| panic!("`{name}` was asked for before"));
+        let table = Table::new(stored.bytes(), stored.dtype());
+        let found: Mutex<Option<Unusable>> = Mutex::default();
+        let done = read(&|first, out| {
+            if let Some(unusable) = table.read(first, out, self.limit) {
+                let mut found = found.lock().expect("no holder panics");
+                *found = Unusable::merge(*found, Some(unusable));
+            }
+        });
+        if let Some(Unusable { first, value, count }) = found.into_inner().expect("no holder panics") {
+            let index = place(first, stored.shape());
+            self.problems.push(WeightProblem::NotFinite { name, index, value, count });
         }
-        TensorSnapshot::from_closure(Rc::new(read), dtype, shape.into(), self.path.clone(), Vec::new(), ParamId::new())
+        done
+    }
+
+    fn numbers(&mut self, name: String, len: usize) -> Vec<f32> {
+        let mut numbers = vec![0.0; len];
+        self.tensor(name, |read| read(0, &mut numbers));
+        numbers
+    }
+}
+
+impl<B: Kernels> Parameters for Reader<'_, B> {
+    type Matrix = B::Matrix;
+    type Vector = Tensor<B, 1>;
+
+    fn matrix(&mut self, name: &str, [d_out, d_in]: [usize; 2], bias: bool) -> B::Matrix {
+        let bias = bias.then(|| self.numbers(self::bias(name), d_out));
+        let (storage, device) = (self.storage, self.device);
+        self.tensor(weight(name), |read| {
+            let rows = &|first: usize, out: &mut [f32]| read(first * d_in, out);
+            B::Matrix::pack(&Weights { d_out, d_in, rows, bias }, storage, device)
+        })
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Tensor<B, 1> {
+        let numbers = self.numbers(weight(name), len);
+        Tensor::from_data(TensorData::new(numbers, [len]), self.device)
     }
 }
 

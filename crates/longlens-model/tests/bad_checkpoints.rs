@@ -6,9 +6,9 @@ use std::path::Path;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
+use longlens_kernel::linear::Storage;
 use longlens_model::config::LlamaConfig;
 use longlens_model::error::{OpenError, WeightProblem};
-use longlens_model::llama::LlamaForCausalLM;
 use longlens_model::source::{CacheDirs, Source};
 use longlens_model::tokenizer::HfTokenizer;
 use longlens_model::weights::{self, LoadReport, WeightFiles};
@@ -79,8 +79,7 @@ fn parted() -> TempDir {
 fn load(folder: &Path) -> Result<LoadReport, OpenError> {
     let source = Source::resolve_in(folder.to_str().unwrap(), &CacheDirs::default())?;
     let config = LlamaConfig::open(&source)?;
-    let mut model = LlamaForCausalLM::<Flex>::new(&config, &FlexDevice);
-    weights::load(&mut model, &WeightFiles::open(&source)?)
+    weights::load::<Flex, _>(&config, &WeightFiles::open(&source)?, Storage::F32, &FlexDevice).map(|(_, report)| report)
 }
 
 /// What is wrong with the weights in `folder`, in words.
@@ -263,8 +262,8 @@ fn both_spellings_of_every_golden_config_mean_the_same() {
 fn the_embedded_model_loads() {
     let source = Source::embedded();
     let config = LlamaConfig::open(&source).unwrap();
-    let mut model = LlamaForCausalLM::<Flex>::new(&config, &FlexDevice);
-    let report = weights::load(&mut model, &WeightFiles::open(&source).unwrap()).unwrap();
+    let files = WeightFiles::open(&source).unwrap();
+    let (_, report) = weights::load::<Flex, _>(&config, &files, Storage::F32, &FlexDevice).unwrap();
     assert_eq!((report.n_parameters, report.dtypes, report.unused), (787_584, vec!["f16".into()], vec![]));
     assert_eq!((config.bos_token, config.eos_tokens), (Some(1), vec![2]));
 }

@@ -12,6 +12,7 @@ use longlens_core::rope::RopeScaling;
 use longlens_eval::passkey::{Fixture, read_fixtures, run_fixtures};
 use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
 use longlens_eval::setup::PromptSize;
+use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 
 /// Stored prompts of each length that are run.
@@ -25,7 +26,7 @@ fn corpus(file: &str) -> std::path::PathBuf {
 }
 
 fn open() -> Box<dyn Lens> {
-    longlens_model::open::<Flex>(&Source::embedded(), FlexDevice, "test").unwrap()
+    longlens_model::open::<Flex>(&Source::embedded(), Storage::F32, FlexDevice, "test").unwrap()
 }
 
 fn setup(lens: &dyn Lens, settings: Settings, size: PromptSize) -> Result<Setup, LensError> {

@@ -6,13 +6,14 @@ use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
+use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-3;
 
 fn open() -> Box<dyn Lens> {
-    longlens_model::open::<Flex>(&Source::embedded(), FlexDevice, "test").unwrap()
+    longlens_model::open::<Flex>(&Source::embedded(), Storage::F32, FlexDevice, "test").unwrap()
 }
 
 fn golden() -> Value {

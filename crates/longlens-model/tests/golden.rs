@@ -10,6 +10,7 @@ use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Prompt, Relation};
 use longlens_core::trace::{Choices, Queries};
+use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -108,7 +109,7 @@ impl Case {
     fn open(&self) -> Box<dyn Lens> {
         let model = folder().join("models").join(self.text("model"));
         let source = Source::resolve(model.to_str().unwrap()).unwrap();
-        longlens_model::open::<Flex>(&source, FlexDevice, "test").unwrap()
+        longlens_model::open::<Flex>(&source, Storage::F32, FlexDevice, "test").unwrap()
     }
 }
 

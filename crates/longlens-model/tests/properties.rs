@@ -9,6 +9,7 @@ use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::{Queries, Watch, WatchMass};
+use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use proptest::prelude::*;
 
@@ -20,7 +21,7 @@ fn lens() -> MutexGuard<'static, Box<dyn Lens>> {
     let open = || {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/models/llama3-gqa");
         let source = Source::resolve(model.to_str().unwrap()).unwrap();
-        Mutex::new(longlens_model::open::<Flex>(&source, FlexDevice, "test").unwrap())
+        Mutex::new(longlens_model::open::<Flex>(&source, Storage::F32, FlexDevice, "test").unwrap())
     };
     LENS.get_or_init(open).lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@ use longlens_plot::plots::chunk_map::{ChoiceColor, ChoiceRow, ChunkMap, ChunkPic
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_plot::plots::position_map::PositionMap;
+use longlens_plot::plots::speed::{Speed, SpeedPoint, SpeedSeries};
 use longlens_plot::{Canvas, Figure, Heading, PlotError};
 
 const METHODS: [&str; 6] = [
@@ -33,6 +34,7 @@ fn main() -> Result<(), PlotError> {
         ("chunk_mass".into(), Box::new(chunk_mass(ColorScale::Linear))),
         ("chunk_mass_log".into(), Box::new(chunk_mass(ColorScale::Log { floor: 1e-4 }))),
         ("attention_linear".into(), Box::new(attention_map(64, 1, ColorScale::Linear))),
+        ("speed".into(), Box::new(speed())),
         ("attention_log".into(), Box::new(attention_map(256, 16, ColorScale::Log { floor: 1e-5 }))),
     ];
     for text in METHODS {
@@ -69,6 +71,19 @@ fn needle_grid(n_panels: usize, palette: Palette) -> NeedleGrid {
     let title = if n_panels == 1 { METHODS[3] } else { "" };
     let panels = (0..n_panels).map(panel).collect();
     NeedleGrid { heading: heading(title), trained_context: 2048, lengths, depths, panels, palette }
+}
+
+fn speed() -> Speed {
+    let line = |(idx, name): (usize, &&str), is_decode: bool| {
+        let point = |k: i32| {
+            let slope = if idx == 0 || idx > 3 { 0.8 } else { 0.05 };
+            let tokens_per_s = 30_000.0 / (1.0 + 0.3 * idx as f64) / (1.0 + 0.1 * slope * 2f64.powi(k));
+            SpeedPoint { n_tokens: 256 << k, tokens_per_s: if is_decode { tokens_per_s / 40.0 } else { tokens_per_s } }
+        };
+        SpeedSeries { name: (*name).to_owned(), is_decode, points: (0..8).map(point).collect() }
+    };
+    let lines = |is_decode| METHODS.iter().enumerate().map(move |method| line(method, is_decode));
+    Speed { heading: heading("median of the measured runs"), series: lines(false).chain(lines(true)).collect() }
 }
 
 fn perplexity(n_series: usize, growth: f64) -> Perplexity {

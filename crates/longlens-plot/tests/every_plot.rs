@@ -8,6 +8,7 @@ use longlens_plot::plots::chunk_map::{ChunkMap, ChunkRows, MassRow};
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_plot::plots::position_map::PositionMap;
+use longlens_plot::plots::speed::{Speed, SpeedPoint, SpeedSeries};
 use longlens_plot::{Canvas, Figure, Heading, PlotError, save};
 
 /// One small figure of each kind, and labels its SVG must hold.
@@ -55,6 +56,17 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
         (
             Box::new(PositionMap { heading: heading(), plan, n_tokens: 24, trained_context: 16 }),
             ["relative position", "never trained (≥ 16)", "not seen"],
+        ),
+        (
+            Box::new(Speed {
+                heading: heading(),
+                series: vec![SpeedSeries {
+                    name: "full".to_owned(),
+                    is_decode: true,
+                    points: vec![SpeedPoint { n_tokens: 128, tokens_per_s: 900.0 }],
+                }],
+            }),
+            ["tokens per second", "log₂", "decode, one token at a time"],
         ),
     ]
 }

@@ -32,6 +32,17 @@ pub enum Command {
     Chunks(Chunks),
     /// Draw the attention map of one head
     Attention(Attention),
+    /// Measure the speed of prefill and decode by method and length
+    ///
+    /// --model also takes the name of a shape, for a model of that shape with random weights: `tiny`, `1b-like`, `llama2-7b`
+    /// or `llama3-8b`; a folder of that name comes first. The prompt is made of random tokens.
+    ///
+    /// Prefill is the time of a whole prompt with the logits of its last token; decode is the time of one token after such
+    /// a prompt. Beside each stand the arithmetic that the method's definition needs and the bytes that it reads at least,
+    /// and what share they are of what this machine does, measured at the start: the operations a second of products of two
+    /// 1024 x 1024 f32 matrices, one on every thread, and the bytes a second that all threads together read from a buffer of
+    /// 256 MiB. Peak memory is the highest of the process so far.
+    Bench(Bench),
     /// List methods and RoPE scalings with their parameters
     Methods(Methods),
     /// Describe a model: config, parameters, memory at a length
@@ -86,6 +97,17 @@ pub enum Device {
     Wgpu,
     /// CUDA; needs a build with `--features cuda`
     Cuda,
+}
+
+impl Device {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// Where the prompt comes from.
@@ -271,6 +293,47 @@ pub struct Attention {
     /// The largest weight of a cell instead of the mean
     #[arg(long)]
     pub max: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub common: Common,
+    /// Layers of a random model, where it should have fewer than its shape
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub layers: Option<usize>,
+    /// Methods to measure, separated by `;` (overrides --method)
+    #[arg(long, value_name = "A;B")]
+    pub methods: Option<String>,
+    /// Lengths in tokens, as `1k,4k` (the default)
+    #[arg(long, value_name = "LIST")]
+    pub lengths: Option<String>,
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = Phases::Both)]
+    pub phase: Phases,
+    /// Threads to compute with (default: one per core)
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// Measured runs; median, fastest and slowest are shown. Of decode, a run is --new-tokens tokens
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
+    pub repeat: usize,
+    /// Runs before the measured ones; of decode, single tokens
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub warmup: usize,
+    /// Tokens of one run of decode; the time of each counts
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    pub new_tokens: usize,
+}
+
+/// What `bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Phases {
+    /// A whole prompt
+    Prefill,
+    /// One token after the prompt
+    Decode,
+    /// First the one, then the other
+    Both,
 }
 
 #[derive(Debug, Args)]

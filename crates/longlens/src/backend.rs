@@ -1,28 +1,99 @@
 //! The one place that names concrete backends.
 
+mod ceiling;
+
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_kernel::Kernels;
+use longlens_kernel::linear::Storage;
+use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
 
 use crate::args::Device;
 use crate::failure::Failure;
+pub use ceiling::Ceilings;
 
 /// Opens a model on the device the user asked for.
 pub fn open(model: &str, device: Device) -> Result<Box<dyn Lens>, Failure> {
-    let source = Source::resolve(model).map_err(refused)?;
-    match device {
-        Device::Cpu => {
-            let device = burn::backend::flex::FlexDevice;
-            longlens_model::open::<burn::backend::Flex>(&source, device, "cpu, by head").map_err(refused)
-        }
-        Device::Wgpu => wgpu::open(&source),
-        Device::Cuda => cuda::open(&source),
-    }
+    on(device, Open { source: Source::resolve(model).map_err(refused)? })
+}
+
+/// A model of a named shape with random weights, on the device the user asked for.
+pub fn random(
+    shape: &'static Shape,
+    n_layers: Option<usize>,
+    seed: u64,
+    device: Device,
+) -> Result<Box<dyn Lens>, Failure> {
+    on(device, Random { shape, n_layers, seed })
+}
+
+/// What the device can do at most.
+pub fn ceilings(device: Device) -> Result<Ceilings, Failure> {
+    on(device, Measure { device })
 }
 
 /// What a model is, without loading its weights.
 pub fn describe(model: &str) -> Result<ModelInfo, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
-    longlens_model::describe(&source).map_err(refused)
+    longlens_model::describe(&source, Storage::F32).map_err(refused)
+}
+
+/// Something to do on whichever backend serves a device.
+trait Task {
+    type Output;
+
+    /// `kernel_path` names device and kernel bodies.
+    fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure>;
+}
+
+fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
+    match device {
+        Device::Cpu => task.run::<burn::backend::Flex>(burn::backend::flex::FlexDevice, "cpu, by head"),
+        Device::Wgpu => wgpu::run(task),
+        Device::Cuda => cuda::run(task),
+    }
+}
+
+struct Open {
+    source: Source,
+}
+
+impl Task for Open {
+    type Output = Box<dyn Lens>;
+
+    fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
+        longlens_model::open::<B>(&self.source, Storage::F32, device, kernel_path).map_err(refused)
+    }
+}
+
+struct Random {
+    shape: &'static Shape,
+    n_layers: Option<usize>,
+    seed: u64,
+}
+
+impl Task for Random {
+    type Output = Box<dyn Lens>;
+
+    fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
+        Ok(shapes::random::<B>(self.shape, self.n_layers, self.seed, device, kernel_path))
+    }
+}
+
+struct Measure {
+    device: Device,
+}
+
+impl Task for Measure {
+    type Output = Ceilings;
+
+    fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
+        let (flops_per_s, bytes_per_s) = match self.device {
+            Device::Cpu => (ceiling::flops::<B>(&device), ceiling::memory()),
+            Device::Wgpu | Device::Cuda => (ceiling::device_flops::<B>(&device), ceiling::device_memory::<B>(&device)),
+        };
+        Ok(Ceilings { flops_per_s, bytes_per_s })
+    }
 }
 
 fn refused(error: longlens_model::error::OpenError) -> Failure {
@@ -32,43 +103,37 @@ fn refused(error: longlens_model::error::OpenError) -> Failure {
 
 #[cfg(feature = "wgpu")]
 mod wgpu {
-    use super::{Failure, Lens, Source, refused};
+    use super::{Failure, Task};
 
-    pub fn open(source: &Source) -> Result<Box<dyn Lens>, Failure> {
+    pub fn run<T: Task>(task: T) -> Result<T::Output, Failure> {
         super::on_device("wgpu", "install a Vulkan driver (on Debian: mesa-vulkan-drivers)", || {
-            longlens_model::open::<burn::backend::Wgpu>(source, Default::default(), "wgpu, reference").map_err(refused)
+            task.run::<burn::backend::Wgpu>(Default::default(), "wgpu, reference")
         })
     }
 }
 
 #[cfg(feature = "cuda")]
 mod cuda {
-    use super::{Failure, Lens, Source, refused};
+    use super::{Failure, Task};
 
-    pub fn open(source: &Source) -> Result<Box<dyn Lens>, Failure> {
+    pub fn run<T: Task>(task: T) -> Result<T::Output, Failure> {
         super::on_device(
             "cuda",
             "check the NVIDIA driver with nvidia-smi, and that CUDA_PATH names the toolkit",
-            || {
-                longlens_model::open::<burn::backend::Cuda>(source, Default::default(), "cuda, reference")
-                    .map_err(refused)
-            },
+            || task.run::<burn::backend::Cuda>(Default::default(), "cuda, reference"),
         )
     }
 }
 
 /// A device's runtime panics where there is no device; that becomes an error with advice.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn on_device(
-    name: &str,
-    advice: &str,
-    open: impl FnOnce() -> Result<Box<dyn Lens>, Failure> + std::panic::UnwindSafe,
-) -> Result<Box<dyn Lens>, Failure> {
+fn on_device<T>(name: &str, advice: &str, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let opened = std::panic::catch_unwind(open);
+    // whatever the task was building is dropped with it
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     std::panic::set_hook(loud);
-    opened.unwrap_or_else(|panic| {
+    done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");
         Err(Failure::failed(format!("--device {name} does not work here: {text}"), Some(advice.to_owned())))
@@ -77,24 +142,24 @@ fn on_device(
 
 #[cfg(not(feature = "wgpu"))]
 mod wgpu {
-    use super::{Failure, Lens, Source};
+    use super::{Failure, Task};
 
-    pub fn open(_: &Source) -> Result<Box<dyn Lens>, Failure> {
+    pub fn run<T: Task>(_: T) -> Result<T::Output, Failure> {
         super::not_built("wgpu")
     }
 }
 
 #[cfg(not(feature = "cuda"))]
 mod cuda {
-    use super::{Failure, Lens, Source};
+    use super::{Failure, Task};
 
-    pub fn open(_: &Source) -> Result<Box<dyn Lens>, Failure> {
+    pub fn run<T: Task>(_: T) -> Result<T::Output, Failure> {
         super::not_built("cuda")
     }
 }
 
 #[cfg(not(all(feature = "wgpu", feature = "cuda")))]
-fn not_built(name: &str) -> Result<Box<dyn Lens>, Failure> {
+fn not_built<T>(name: &str) -> Result<T, Failure> {
     Err(Failure::failed(
         format!("this longlens was built without {name}"),
         Some(format!("rebuild with `cargo build --release --features {name}`")),

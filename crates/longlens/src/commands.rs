@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::terminal::{Terminal, check_writable, make_folder};
 
 pub mod attention;
+pub mod bench;
 pub mod chunks;
 pub mod demo;
 pub mod generate;

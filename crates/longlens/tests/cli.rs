@@ -412,3 +412,110 @@ fn a_device_is_written_to_and_stays_a_device() {
     bench.done("logits --tokens two.json --output device");
     assert!(bench.path("device").is_symlink());
 }
+
+#[test]
+fn bench_says_how_fast_each_method_is_at_each_length() {
+    let bench = Bench::new();
+    let said = json(&bench, "bench --methods full;long_heads --lengths 64,256 --repeat 2 --new-tokens 3 --threads 2");
+    let rows = said.as_array().unwrap();
+    let keys = [
+        "model",
+        "method",
+        "rope",
+        "device",
+        "dtype",
+        "threads",
+        "n_tokens",
+        "phase",
+        "seconds",
+        "seconds_min",
+        "seconds_max",
+        "tokens_per_s",
+        "flops",
+        "bytes",
+        "peak_memory_bytes",
+        "kernel_path",
+        "version",
+        "ceiling_flops_per_s",
+        "ceiling_bytes_per_s",
+    ];
+    for row in rows {
+        assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
+        let [low, median, high] = ["seconds_min", "seconds", "seconds_max"].map(|key| row[key].as_f64().unwrap());
+        assert!(0.0 < low && low <= median && median <= high, "{row}");
+        let n_computed = if row["phase"] == "prefill" { row["n_tokens"].as_f64().unwrap() } else { 1.0 };
+        assert!((row["tokens_per_s"].as_f64().unwrap() * median / n_computed - 1.0).abs() < 1e-9, "{row}");
+        assert!(row["ceiling_flops_per_s"].as_f64() > Some(1e8) && row["ceiling_bytes_per_s"].as_f64() > Some(1e8));
+        assert_eq!((&row["threads"], &row["device"], &row["rope"]), (&2.into(), &"cpu".into(), &"none".into()));
+    }
+    let order: Vec<_> =
+        rows.iter().map(|row| (row["n_tokens"].as_u64().unwrap(), row["phase"].as_str().unwrap())).collect();
+    let lengths = [(64, "prefill"), (64, "decode"), (256, "prefill"), (256, "decode")];
+    assert_eq!(order, [lengths, lengths].concat());
+    assert_eq!((&rows[0]["method"], &rows[0]["model"]), (&"full".into(), &"longlens-tiny".into()));
+    // four layers of 163840 numbers, 256 * 257 / 2 pairs of four heads of 32, one row of 1024 logits
+    assert_eq!(rows[2]["flops"], 2 * 4 * 163_840 * 256 + 4 * 4 * 4 * 32 * 32_896 + 2 * 128 * 1024);
+}
+
+#[test]
+fn bench_measures_random_models_and_draws_what_it_found() {
+    let bench = Bench::new();
+    let ran = bench
+        .done("bench --model tiny --layers 1 --lengths 32,100 --phase decode --repeat 1 --warmup 0 --out speed.png");
+    assert!(ran.stdout.starts_with("tiny, 1 of 4 layers, random weights, rope none, f32"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(" decode ").count(), 2, "{}", ran.stdout);
+    assert!(!ran.stdout.contains(" prefill "), "{}", ran.stdout);
+    assert!(bench.read("speed.png").starts_with(b"\x89PNG"));
+    // a folder of a shape's name comes first
+    checkpoint(&bench, "tiny", |_, _| {});
+    let rows = json(&bench, "bench --model tiny --lengths 32 --phase prefill --seed 3");
+    assert_eq!(
+        (rows.as_array().unwrap().len(), &rows[0]["model"], &rows[0]["dtype"]),
+        (1, &"tiny".into(), &"f32".into())
+    );
+}
+
+#[test]
+fn bench_refuses_what_it_cannot_measure() {
+    let bench = Bench::new();
+    for (line, code, expected) in [
+        (
+            "bench --phase fast",
+            2,
+            "invalid value 'fast' for '--phase <PHASE>' [possible values: prefill, decode, both]",
+        ),
+        ("bench --threads 0", 2, "it must be at least 1"),
+        ("bench --lengths 1k,x", 2, "`x` is not a number of tokens"),
+        ("bench --repeat 99999999 --new-tokens 99999999", 2, "tokens are more than longlens counts"),
+        ("bench --new-tokens 9999999", 2, "tokens is too long to make"),
+        ("bench --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
+        (
+            "bench --layers 2",
+            2,
+            "--layers shortens a random model, and embedded is a checkpoint help: leave --layers out",
+        ),
+        ("bench --model tiny --layers 5", 2, "--layers 5 is more than the 4 layers of tiny help: give 1 to 4"),
+        ("bench --model 1b-lik", 1, "no model `1b-lik`"),
+        ("bench --model 1b-lik", 1, "help: did you mean the random model `1b-like`? The shapes are tiny, 1b-like"),
+        ("bench --model tiny --out speed.gif", 2, "cannot tell the picture format of `speed.gif`"),
+    ] {
+        check(&bench, &words(line), code, &[expected]);
+    }
+}
+
+#[test]
+fn bench_keeps_the_rows_that_were_finished() {
+    let bench = Bench::new();
+    let mut command = bench.command(&words("bench --lengths 64,256k --phase prefill --repeat 1"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    if !Command::new("kill").args(["-INT", &child.id().to_string()]).status().is_ok_and(|status| status.success()) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return; // this system has no `kill`
+    }
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("interrupted"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches(" prefill ").count(), 1, "{}", ran.stdout);
+}

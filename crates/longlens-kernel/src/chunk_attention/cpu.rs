@@ -46,23 +46,13 @@ impl WithSimd for Attend<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { problem, outs, lses } = self;
-        let [n_heads, seq_q, head_dim] = problem.query.dims();
-        let [n_kv_heads, seq_k, _] = problem.key.dims();
-        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-        let (positions, offsets) = (HeldAngles::new(problem.positions), HeldAngles::new(problem.offsets));
-        let work = Work {
-            problem,
-            query: query.rows(),
-            key: key.rows(),
-            value: value.rows(),
-            positions: positions.rows(),
-            offsets: offsets.rows(),
-            outs,
-            lses,
-            shape: [n_heads, n_kv_heads, seq_q, head_dim],
-        };
+        let inputs = Inputs::new(problem);
+        let work = inputs.work();
+        let [n_heads, n_kv_heads, seq_q, head_dim] = work.shape;
+        let results = Results { outs, lses, shape: work.shape };
         if seq_q < FEWER {
-            let one = |at: usize, scores: &mut Aligned| simd.vectorize(Few { work: &work, at, scores });
+            let one =
+                |at: usize, scores: &mut Aligned| simd.vectorize(Few { work: &work, results: &results, at, scores });
             if n_heads * seq_q * problem.n_slots * problem.chunk_len >= SHARE {
                 in_turn(n_heads * seq_q, || run::scores(1), one);
             } else {
@@ -71,35 +61,84 @@ impl WithSimd for Attend<'_> {
             }
             return;
         }
-        let shape = [n_kv_heads, head_dim];
-        let keys = Panels::keys(simd, work.key, shape, Some(work.offsets), 0..seq_k, problem.chunk_len);
+        let seq_k = problem.key.dims()[1];
+        let keys = work.pack(simd);
         let values = Values::new(work.value, n_kv_heads, head_dim, 0..seq_k, S::F32_LANES);
         let even = (n_heads * seq_q).div_ceil(4 * rayon::current_num_threads());
         let block = even.clamp(BLOCK.start, BLOCK.end).min(seq_q);
         let n_blocks = seq_q.div_ceil(block);
-        let scratch = || Scratch::new::<S>(block, values.width, head_dim);
+        let scratch = || Scratch {
+            // one more row takes what the empty places of a last group compute
+            running: Running::new(block + 1, values.width, S::F32_LANES),
+            weights: tile::weights(),
+            sorted: Sorted::new(head_dim),
+        };
         in_turn(n_blocks * n_heads, scratch, |task, scratch| {
             let (head, at) = (task % n_heads, n_blocks - 1 - task / n_heads);
             let rows = at * block..((at + 1) * block).min(seq_q);
-            simd.vectorize(Block { work: &work, head, rows, keys: &keys, values: &values, scratch });
+            let block = Block { work: &work, head, rows: rows.clone(), keys: &keys };
+            scratch.running.clear();
+            simd.vectorize(Whole { block: &block, values: &values, scratch });
+            for (at, row) in rows.enumerate() {
+                // SAFETY: every task has rows and a head of its own
+                let (out, lse) = unsafe { results.of(head, row) };
+                *lse = scratch.running.finish(at, out);
+            }
         });
     }
 }
 
-/// What all tasks read and write.
-struct Work<'a> {
+/// A problem's tensors held.
+pub(crate) struct Inputs<'a> {
+    problem: &'a ChunkAttention<'a, Flex>,
+    query: Held,
+    key: Held,
+    value: Held,
+    positions: HeldAngles,
+    offsets: HeldAngles,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn new(problem: &'a ChunkAttention<'a, Flex>) -> Self {
+        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
+        let (positions, offsets) = (HeldAngles::new(problem.positions), HeldAngles::new(problem.offsets));
+        Self { problem, query, key, value, positions, offsets }
+    }
+
+    pub(crate) fn work(&self) -> Work<'_> {
+        let [n_heads, seq_q, head_dim] = self.problem.query.dims();
+        Work {
+            problem: self.problem,
+            query: self.query.rows(),
+            key: self.key.rows(),
+            value: self.value.rows(),
+            positions: self.positions.rows(),
+            offsets: self.offsets.rows(),
+            shape: [n_heads, self.problem.key.dims()[0], seq_q, head_dim],
+        }
+    }
+}
+
+/// What all tasks read.
+pub(crate) struct Work<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
     query: Rows<'a>,
     key: Rows<'a>,
     value: Rows<'a>,
     positions: Angles<'a>,
     offsets: Angles<'a>,
-    outs: &'a Parts<f32>,
-    lses: &'a Parts<f32>,
     shape: [usize; 4], // n_heads, n_kv_heads, seq_q, head_dim
 }
 
 impl Work<'_> {
+    /// All keys turned to their offsets, chunk by chunk.
+    #[inline(always)]
+    pub(crate) fn pack<S: Simd>(&self, simd: S) -> Panels {
+        let [_, n_kv_heads, _, head_dim] = self.shape;
+        let tokens = 0..self.problem.key.dims()[1];
+        Panels::keys(simd, self.key, [n_kv_heads, head_dim], Some(self.offsets), tokens, self.problem.chunk_len)
+    }
+
     /// A head's chosen chunks of a query.
     fn chunks(&self, head: usize, row: usize) -> &[u32] {
         let n = self.problem.n_slots;
@@ -113,12 +152,21 @@ impl Work<'_> {
         let scale = self.problem.scale[row] * std::f32::consts::LOG2_E;
         turn(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
     }
+}
 
-    /// Where a head's result of a query goes.
+/// Where results go.
+struct Results<'a> {
+    outs: &'a Parts<f32>,
+    lses: &'a Parts<f32>,
+    shape: [usize; 4],
+}
+
+impl Results<'_> {
+    /// A head's results of a query.
     ///
     /// # Safety
     /// Nobody else holds that head's results of that query.
-    unsafe fn result(&self, head: usize, row: usize) -> (&mut [f32], &mut f32) {
+    unsafe fn of(&self, head: usize, row: usize) -> (&mut [f32], &mut f32) {
         let [n_heads, _, seq_q, head_dim] = self.shape;
         // SAFETY: the caller's promise
         unsafe {
@@ -131,6 +179,7 @@ impl Work<'_> {
 /// One query of one head.
 struct Few<'a> {
     work: &'a Work<'a>,
+    results: &'a Results<'a>,
     at: usize,
     scores: &'a mut Aligned,
 }
@@ -140,7 +189,7 @@ impl WithSimd for Few<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { work, at, scores } = self;
+        let Self { work, results, at, scores } = self;
         let [n_heads, n_kv_heads, _, head_dim] = work.shape;
         let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
         let (head, row) = (at % n_heads, at / n_heads);
@@ -155,7 +204,7 @@ impl WithSimd for Few<'_> {
             run::attend(simd, &keys, start..start + len, &query, &mut part, scores);
         }
         // SAFETY: every task has a query and head of its own
-        let (out, lse) = unsafe { work.result(head, row) };
+        let (out, lse) = unsafe { results.of(head, row) };
         *lse = Part::merge(part.iter(), out);
     }
 }
@@ -163,27 +212,24 @@ impl WithSimd for Few<'_> {
 /// What a thread keeps from block to block.
 struct Scratch {
     running: Running,
-    queries: Aligned, // [ROWS, head_dim]
     weights: Aligned,
-    /// Where the pairs of every chunk start, and whether they see all of it.
+    sorted: Sorted,
+}
+
+/// A block's choices sorted by chunk.
+pub(crate) struct Sorted {
+    queries: Aligned, // [ROWS, head_dim]
+    /// Where the pairs of every chunk start: first those that see all of it, then those whose tail it is.
     starts: Vec<u32>,
-    /// Row in the block and slot, sorted by chunk.
+    /// Row in the block and slot.
     pairs: Vec<(u32, u32)>,
 }
 
-impl Scratch {
-    fn new<S: Simd>(block: usize, width: usize, head_dim: usize) -> Self {
-        Self {
-            // one more row takes what the empty places of a last group compute
-            running: Running::new(block + 1, width, S::F32_LANES),
-            queries: Aligned::zeros(ROWS * head_dim),
-            weights: tile::weights(),
-            starts: Vec::new(),
-            pairs: Vec::new(),
-        }
+impl Sorted {
+    pub(crate) fn new(head_dim: usize) -> Self {
+        Self { queries: Aligned::zeros(ROWS * head_dim), starts: Vec::new(), pairs: Vec::new() }
     }
 
-    /// Sorts the choices of a head's block by chunk; within a chunk, those that see all of it come first.
     fn sort(&mut self, work: &Work<'_>, head: usize, rows: &Range<usize>, n_chunks: usize) {
         let n = work.problem.n_slots;
         let place = |slot: usize, chunk: u32| 2 * chunk as usize + usize::from(slot == n - 1);
@@ -214,64 +260,99 @@ impl Scratch {
 }
 
 /// Consecutive queries of one head.
-struct Block<'a> {
-    work: &'a Work<'a>,
-    head: usize,
-    rows: Range<usize>,
-    keys: &'a Panels,
+pub(crate) struct Block<'a> {
+    pub work: &'a Work<'a>,
+    pub head: usize,
+    pub rows: Range<usize>,
+    pub keys: &'a Panels,
+}
+
+struct Whole<'a> {
+    block: &'a Block<'a>,
     values: &'a Values,
     scratch: &'a mut Scratch,
 }
 
-impl WithSimd for Block<'_> {
+impl WithSimd for Whole<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { work, head, rows, keys, values, scratch } = self;
-        let [n_heads, n_kv_heads, _, head_dim] = work.shape;
-        let kv_head = head / (n_heads / n_kv_heads);
+        let Self { block, values, scratch: Scratch { running, weights, sorted } } = self;
+        let kv_head = block.kv_head();
+        block.visit(
+            simd,
+            sorted,
+            // a closure that is not inlined is compiled without the instruction set
+            #[inline(always)]
+            |rows, first_key, tile| {
+                let tile = Tile { values: values.from(kv_head, first_key), ..tile };
+                tile::attend(simd, &tile, rows, running, weights);
+            },
+        );
+    }
+}
+
+impl Block<'_> {
+    fn kv_head(&self) -> usize {
+        let [n_heads, n_kv_heads, ..] = self.work.shape;
+        self.head / (n_heads / n_kv_heads)
+    }
+
+    /// Calls `each` with up to [`ROWS`] rows of the block that chose a chunk, the first key and the tile they meet, which
+    /// comes without values. Empty places of a group have the row one past the block's last.
+    #[inline(always)]
+    pub(crate) fn visit<S: Simd>(
+        &self,
+        simd: S,
+        sorted: &mut Sorted,
+        mut each: impl FnMut(&[usize; ROWS], usize, Tile<'_>),
+    ) {
+        let Self { work, head, rows, keys } = self;
+        let (head_dim, kv_head) = (work.shape[3], self.kv_head());
         let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
         let n_chunks = keys.tokens.len().div_ceil(w);
-        scratch.sort(work, head, &rows, n_chunks);
-        let Scratch { running, queries, weights, starts, pairs } = scratch;
-        let dropped = running.n_rows() - 1;
-        running.clear();
+        sorted.sort(work, *head, rows, n_chunks);
+        let Sorted { queries, starts, pairs } = sorted;
         for chunk in 0..n_chunks {
             let mine = &pairs[starts[2 * chunk] as usize..starts[2 * chunk + 2] as usize];
             let panels = &keys.head(kv_head)[keys.group(chunk) * keys.panel_len()..];
             for pairs in mine.chunks(ROWS) {
-                let mut states = [dropped; ROWS];
+                let mut states = [rows.len(); ROWS];
                 let mut lens = [0; ROWS];
                 for (r, (row, slot)) in pairs.iter().enumerate() {
                     let (row, slot) = (*row as usize, *slot as usize);
                     states[r] = row;
                     lens[r] = if slot == n - 1 { work.problem.tail_len[rows.start + row] } else { w };
-                    work.turn_query(simd, head, rows.start + row, slot, &mut queries[r * head_dim..][..head_dim]);
+                    work.turn_query(simd, *head, rows.start + row, slot, &mut queries[r * head_dim..][..head_dim]);
                 }
-                let longest = lens.into_iter().max().unwrap_or(0);
-                // places beyond the last pair see what the first does, and are dropped
-                let seen = lens[0];
-                lens[pairs.len()..].fill(seen);
-                let all = lens.iter().all(|len| *len == longest);
+                let mut longest = 0;
+                for len in &mut lens[..pairs.len()] {
+                    longest = longest.max(*len);
+                }
+                for r in pairs.len()..ROWS {
+                    lens[r] = lens[0];
+                }
+                let mut all = true;
+                for len in lens {
+                    all &= len == longest;
+                }
                 for start in (0..longest).step_by(tile::KEYS) {
-                    let end = (start + tile::KEYS).min(longest);
+                    let mut hidden = [(0, 0); ROWS];
+                    for r in 0..ROWS {
+                        hidden[r] = (0, lens[r].saturating_sub(start));
+                    }
                     let tile = Tile {
                         queries,
                         keys: &panels[start / S::F32_LANES * keys.panel_len()..],
-                        values: values.from(kv_head, chunk * w + start),
+                        values: &[],
                         head_dim,
-                        seen: 0..end - start,
-                        each: (!all).then(|| lens.map(|len| (0, len.saturating_sub(start)))),
+                        seen: 0..(longest - start).min(tile::KEYS),
+                        each: (!all).then_some(hidden),
                     };
-                    tile::attend(simd, &tile, &states, running, weights);
+                    each(&states, chunk * w + start, tile);
                 }
             }
-        }
-        for (at, row) in rows.enumerate() {
-            // SAFETY: every task has rows and a head of its own
-            let (out, lse) = unsafe { work.result(head, row) };
-            *lse = running.finish(at, out);
         }
     }
 }

@@ -101,29 +101,40 @@ fn turned_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32],
     let (k, k_beyond) = key.split_at(2 * half);
     let ((q1, q2), (k1, k2)) = (q.split_at(half), k.split_at(half));
     let mut sum = simd.splat_f32s(0.0);
-    let pair = |q1, q2, k1, k2, cos, sin, sum| {
-        // q1 (k1 cos - k2 sin) + q2 (k2 cos + k1 sin), by what the angle multiplies
-        let straight = simd.mul_add_e_f32s(q1, k1, simd.mul_f32s(q2, k2));
-        let crossed = simd.sub_f32s(simd.mul_f32s(q2, k1), simd.mul_f32s(q1, k2));
-        simd.mul_add_e_f32s(cos, straight, simd.mul_add_e_f32s(sin, crossed, sum))
-    };
     let lanes = S::F32_LANES;
     let whole = half / lanes * lanes;
     for m in (0..whole).step_by(lanes) {
         // SAFETY: `m + lanes <= half`, the length of all six
         sum = unsafe {
-            let at = |x: &[f32]| load(simd, x.as_ptr().add(m));
-            pair(at(q1), at(q2), at(k1), at(k2), at(cos), at(sin), sum)
+            let q = (load(simd, q1.as_ptr().add(m)), load(simd, q2.as_ptr().add(m)));
+            let k = (load(simd, k1.as_ptr().add(m)), load(simd, k2.as_ptr().add(m)));
+            pair(simd, q, k, load(simd, cos.as_ptr().add(m)), load(simd, sin.as_ptr().add(m)), sum)
         };
     }
     if whole < half {
-        let at = |x: &[f32]| simd.partial_load_f32s(&x[whole..]);
-        sum = pair(at(q1), at(q2), at(k1), at(k2), at(cos), at(sin), sum);
+        let q = (simd.partial_load_f32s(&q1[whole..]), simd.partial_load_f32s(&q2[whole..]));
+        let k = (simd.partial_load_f32s(&k1[whole..]), simd.partial_load_f32s(&k2[whole..]));
+        sum = pair(simd, q, k, simd.partial_load_f32s(&cos[whole..]), simd.partial_load_f32s(&sin[whole..]), sum);
     }
     for (q, k) in q_beyond.chunks(lanes).zip(k_beyond.chunks(lanes)) {
         sum = simd.mul_add_e_f32s(simd.partial_load_f32s(q), simd.partial_load_f32s(k), sum);
     }
     simd.reduce_sum_f32s(sum)
+}
+
+/// `sum + q1 (k1 cos - k2 sin) + q2 (k2 cos + k1 sin)`, sorted by what the angle multiplies.
+#[inline(always)]
+fn pair<S: Simd>(
+    simd: S,
+    (q1, q2): (S::f32s, S::f32s),
+    (k1, k2): (S::f32s, S::f32s),
+    cos: S::f32s,
+    sin: S::f32s,
+    sum: S::f32s,
+) -> S::f32s {
+    let straight = simd.mul_add_e_f32s(q1, k1, simd.mul_f32s(q2, k2));
+    let crossed = simd.sub_f32s(simd.mul_f32s(q2, k1), simd.mul_f32s(q1, k2));
+    simd.mul_add_e_f32s(cos, straight, simd.mul_add_e_f32s(sin, crossed, sum))
 }
 
 /// Scores become weights `2^(s - max)`; returns their sum.

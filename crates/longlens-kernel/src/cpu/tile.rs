@@ -47,11 +47,6 @@ impl Running {
         Self { max: vec![LOWEST; n_rows], sum, out, lanes, width }
     }
 
-    /// Rows there is room for.
-    pub(crate) fn n_rows(&self) -> usize {
-        self.max.len()
-    }
-
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.max.fill(LOWEST);
@@ -174,7 +169,11 @@ pub(crate) fn scores<S: Simd>(simd: S, tile: &Tile<'_>, weights: &mut [f32]) -> 
         }
     }
     if tile.each.is_none() && tile.seen.start % lanes == 0 && tile.seen.end % lanes == 0 {
-        return max.map(|max| simd.reduce_max_f32s(max));
+        let mut largest = [LOWEST; ROWS];
+        for r in 0..ROWS {
+            largest[r] = simd.reduce_max_f32s(max[r]);
+        }
+        return largest;
     }
     let each = tile.each.unwrap_or([(tile.seen.start, tile.seen.end); ROWS]);
     let n = (end - first) * lanes;

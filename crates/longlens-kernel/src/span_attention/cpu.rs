@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use burn::backend::Flex;
+use longlens_core::plan::Reach;
 
 use super::SpanAttention;
 use crate::Attended;
@@ -36,7 +37,7 @@ pub fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
 
 /// A layer's shapes.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     pub n_heads: usize,
     pub n_kv_heads: usize,
     pub n_rep: usize,
@@ -45,7 +46,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn of(problem: &SpanAttention<'_, Flex>) -> Self {
+    pub(crate) fn of(problem: &SpanAttention<'_, Flex>) -> Self {
         let [n_heads, seq_q, head_dim] = problem.query.dims();
         let n_kv_heads = problem.key.dims()[0];
         Self { n_heads, n_kv_heads, n_rep: n_heads / n_kv_heads, seq_q, head_dim }
@@ -69,26 +70,71 @@ impl WithSimd for Prefill<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { problem, outs, lses } = self;
-        let shape = Shape::of(problem);
-        let queries = problem.first_query..problem.first_query + shape.seq_q;
-        let keys = Turned::new(simd, problem, queries.clone());
-        let seen = keys.iter().flatten().map(|keys| keys.tokens.clone());
-        let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
-        let (query, value) = (Held::new(problem.query.clone()), Held::new(problem.value.clone()));
-        let values = Values::new(value.rows(), shape.n_kv_heads, shape.head_dim, seen, S::F32_LANES);
-        let angles: Vec<HeldAngles> = problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect();
-        let angles: Vec<Angles<'_>> = angles.iter().map(HeldAngles::rows).collect();
-        let query = query.rows();
+        let inputs = Inputs::new(problem);
+        let layer = inputs.layer(simd);
+        let shape = layer.shape;
+        let values = layer.values(inputs.value.rows(), S::F32_LANES);
         let block = (BLOCK / shape.n_rep).max(4 * ROWS).min(shape.seq_q).next_multiple_of(ROWS);
         let n_blocks = shape.seq_q.div_ceil(block);
         let scratch = || Scratch::new::<S>(shape, block, values.width);
         in_turn(n_blocks * shape.n_kv_heads, scratch, |task, scratch| {
             let (kv_head, at) = (task % shape.n_kv_heads, n_blocks - 1 - task / shape.n_kv_heads);
             let rows = at * block..((at + 1) * block).min(shape.seq_q);
-            let work = Block { problem, shape, kv_head, rows, query, angles: &angles, keys: &keys };
-            simd.vectorize(Inside { work: &work, values: &values, scratch });
-            work.finish(&scratch.running, outs, lses);
+            let block = Block { layer: &layer, kv_head, rows };
+            scratch.running.clear();
+            simd.vectorize(Attend { block: &block, values: &values, scratch });
+            block.finish(&scratch.running, outs, lses);
         });
+    }
+}
+
+/// A problem's tensors held.
+pub(crate) struct Inputs<'a> {
+    problem: &'a SpanAttention<'a, Flex>,
+    query: Held,
+    value: Held,
+    angles: Vec<HeldAngles>,
+}
+
+/// What all blocks of a layer read.
+pub(crate) struct Layer<'a> {
+    problem: &'a SpanAttention<'a, Flex>,
+    shape: Shape,
+    query: Rows<'a>,
+    angles: Vec<Angles<'a>>,
+    keys: Turned,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn new(problem: &'a SpanAttention<'a, Flex>) -> Self {
+        Self {
+            problem,
+            query: Held::new(problem.query.clone()),
+            value: Held::new(problem.value.clone()),
+            angles: problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn layer<S: Simd>(&self, simd: S) -> Layer<'_> {
+        let shape = Shape::of(self.problem);
+        let queries = self.problem.first_query..self.problem.first_query + shape.seq_q;
+        Layer {
+            problem: self.problem,
+            shape,
+            query: self.query.rows(),
+            angles: self.angles.iter().map(HeldAngles::rows).collect(),
+            keys: Turned::new(simd, self.problem, queries),
+        }
+    }
+}
+
+impl Layer<'_> {
+    /// Values of every key that some span shows.
+    fn values(&self, value: Rows<'_>, lanes: usize) -> Values {
+        let seen = self.keys.iter().flatten().map(|keys| keys.tokens.clone());
+        let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+        Values::new(value, self.shape.n_kv_heads, self.shape.head_dim, seen, lanes)
     }
 }
 
@@ -141,35 +187,45 @@ impl Scratch {
         let n_rows = shape.n_rep * block;
         Self {
             running: Running::new(n_rows, width, S::F32_LANES),
-            queries: Aligned::zeros(n_rows * shape.head_dim),
+            queries: Block::room(shape, block),
             weights: tile::weights(),
         }
     }
 }
 
 /// Consecutive queries of the heads that one key head serves.
-struct Block<'a> {
-    problem: &'a SpanAttention<'a, Flex>,
-    shape: Shape,
-    kv_head: usize,
-    rows: Range<usize>, // of the problem's queries
-    query: Rows<'a>,
-    angles: &'a [Angles<'a>],
-    keys: &'a Turned,
+pub(crate) struct Block<'a> {
+    pub layer: &'a Layer<'a>,
+    pub kv_head: usize,
+    pub rows: Range<usize>, // of the problem's queries
 }
 
-struct Inside<'a> {
-    work: &'a Block<'a>,
+struct Attend<'a> {
+    block: &'a Block<'a>,
     values: &'a Values,
     scratch: &'a mut Scratch,
 }
 
-impl WithSimd for Inside<'_> {
+impl WithSimd for Attend<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.work.run(simd, self.values, self.scratch);
+        let Self { block, values, scratch: Scratch { running, queries, weights } } = self;
+        block.visit(
+            simd,
+            queries,
+            // a closure that is not inlined is compiled without the instruction set
+            #[inline(always)]
+            |group, first_key, tile| {
+                let tile = Tile { values: values.from(block.kv_head, first_key), ..tile };
+                let mut rows = [0; ROWS];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = group * ROWS + r;
+                }
+                tile::attend(simd, &tile, &rows, running, weights);
+            },
+        );
     }
 }
 
@@ -179,14 +235,25 @@ impl Block<'_> {
         self.rows.len().div_ceil(ROWS)
     }
 
+    /// Room for the turned queries.
+    pub(crate) fn room(shape: Shape, n_rows: usize) -> Aligned {
+        Aligned::zeros(shape.n_rep * n_rows.next_multiple_of(ROWS) * shape.head_dim)
+    }
+
+    /// Calls `each` with every group of queries and every tile of keys that meet, and the tile's first key; tiles come
+    /// without values. A tile of keys is done with all groups before the next one.
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, values: &Values, scratch: &mut Scratch) {
-        let Scratch { running, queries, weights } = scratch;
-        let head_dim = self.shape.head_dim;
-        let first = self.problem.first_query + self.rows.start;
+    pub(crate) fn visit<S: Simd>(
+        &self,
+        simd: S,
+        queries: &mut [f32],
+        mut each: impl FnMut(usize, usize, Tile<'_>),
+    ) {
+        let Layer { problem, shape, .. } = self.layer;
+        let head_dim = shape.head_dim;
+        let first = problem.first_query + self.rows.start;
         let tokens = first..first + self.rows.len();
-        running.clear();
-        for ((at, span), keys) in self.problem.spans.iter().enumerate().zip(self.keys.iter()) {
+        for ((at, span), keys) in problem.spans.iter().enumerate().zip(self.layer.keys.iter()) {
             let any = span.reach.keys_of_any(tokens.clone());
             let Some(keys) = keys.filter(|_| !any.is_empty()) else { continue };
             self.turn_queries(simd, at, queries);
@@ -196,37 +263,12 @@ impl Block<'_> {
             for start in (start..any.end).step_by(step) {
                 let end = (start + step).min(any.end);
                 let panels = &keys.head(self.kv_head)[(start - origin) / S::F32_LANES * keys.panel_len()..];
-                let values = values.from(self.kv_head, start);
-                for group in 0..self.shape.n_rep * self.n_groups() {
+                for group in 0..shape.n_rep * self.n_groups() {
                     let row = group % self.n_groups() * ROWS;
                     let own = first + row..first + (row + ROWS).min(self.rows.len());
-                    let seen = span.reach.keys_of_any(own.clone());
-                    let (from, to) = (seen.start.max(start), seen.end.min(end));
-                    if from >= to {
-                        continue;
-                    }
-                    let all = span.reach.keys_of_all(own.clone());
-                    let each = (all.start > from || all.end < to).then(|| {
-                        let mut each = [(0, 0); ROWS];
-                        for (r, each) in each.iter_mut().enumerate() {
-                            let seen = span.reach.keys((own.start + r).min(own.end - 1));
-                            *each = (seen.start.saturating_sub(start), seen.end.saturating_sub(start));
-                        }
-                        each
-                    });
-                    let tile = Tile {
-                        queries: &queries[group * head_dim * ROWS..],
-                        keys: panels,
-                        values,
-                        head_dim,
-                        seen: from - start..to - start,
-                        each,
-                    };
-                    let mut rows = [0; ROWS];
-                    for (r, row) in rows.iter_mut().enumerate() {
-                        *row = group * ROWS + r;
-                    }
-                    tile::attend(simd, &tile, &rows, running, weights);
+                    let Some((seen, hidden)) = meet(span.reach, &own, start..end) else { continue };
+                    let queries = &queries[group * head_dim * ROWS..];
+                    each(group, start, Tile { queries, keys: panels, values: &[], head_dim, seen, each: hidden });
                 }
             }
         }
@@ -235,22 +277,23 @@ impl Block<'_> {
     /// The block's queries at the positions of a span, times `log2 e`, group by group.
     #[inline(always)]
     fn turn_queries<S: Simd>(&self, simd: S, span: usize, queries: &mut [f32]) {
-        let head_dim = self.shape.head_dim;
-        for group in 0..self.shape.n_rep * self.n_groups() {
-            let head = self.kv_head * self.shape.n_rep + group / self.n_groups();
-            let out = &mut queries[group * head_dim * ROWS..][..head_dim * ROWS];
+        let Layer { problem, shape, query, angles, .. } = self.layer;
+        let head_dim = shape.head_dim;
+        for group in 0..shape.n_rep * self.n_groups() {
+            let head = self.kv_head * shape.n_rep + group / self.n_groups();
             for r in 0..ROWS {
                 // rows past the block's end repeat its last query and are dropped
                 let row = (self.rows.start + group % self.n_groups() * ROWS + r).min(self.rows.end - 1);
-                let angles = self.angles[span].row(self.problem.first_query + row);
-                let scale = self.problem.scale[row] * std::f32::consts::LOG2_E;
-                turn(simd, self.query.of(head, row, head_dim), angles, scale, &mut out[r * head_dim..][..head_dim]);
+                let angles = angles[span].row(problem.first_query + row);
+                let scale = problem.scale[row] * std::f32::consts::LOG2_E;
+                let out = &mut queries[(group * ROWS + r) * head_dim..][..head_dim];
+                turn(simd, query.of(head, row, head_dim), angles, scale, out);
             }
         }
     }
 
     fn finish(&self, running: &Running, outs: &Parts<f32>, lses: &Parts<f32>) {
-        let Shape { n_heads, n_rep, seq_q, head_dim, .. } = self.shape;
+        let Shape { n_heads, n_rep, seq_q, head_dim, .. } = self.layer.shape;
         for rep in 0..n_rep {
             let head = self.kv_head * n_rep + rep;
             // SAFETY: every task has rows and heads of its own
@@ -262,4 +305,25 @@ impl Block<'_> {
             }
         }
     }
+}
+
+/// The keys of `tile` that some of `queries` (at most [`ROWS`]) see, and what each sees unless all see the same; counted
+/// from the tile's first key.
+#[inline(always)]
+fn meet(reach: Reach, queries: &Range<usize>, tile: Range<usize>) -> Option<(Range<usize>, Option<[(usize, usize); ROWS]>)> {
+    let any = reach.keys_of_any(queries.clone());
+    let (from, to) = (any.start.max(tile.start), any.end.min(tile.end));
+    if from >= to {
+        return None;
+    }
+    let all = reach.keys_of_all(queries.clone());
+    let each = (all.start > from || all.end < to).then(|| {
+        let mut each = [(0, 0); ROWS];
+        for (r, each) in each.iter_mut().enumerate() {
+            let seen = reach.keys((queries.start + r).min(queries.end - 1));
+            *each = (seen.start.saturating_sub(tile.start), seen.end.saturating_sub(tile.start));
+        }
+        each
+    });
+    Some((from - tile.start..to - tile.start, each))
 }

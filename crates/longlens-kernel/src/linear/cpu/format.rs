@@ -3,12 +3,15 @@
 //! | format | bits a weight | a block of one output | error of a weight |
 //! |---|---|---|---|
 //! | `F32` | 32 | 32 numbers | none |
-//! | `Bf16` | 16 | 16 words of two | 2^-9 of it |
+//! | `Bf16` | 16 | 16 words of two | 2^-8 of it |
 //! | `Q8` | 9 | a scale, 8 words of four | 1/254 of the block's largest magnitude |
-//! | `Q4` | 5 | scale and minimum as bf16 in one word, 4 words of eight | 1/30 of the block's range, and 1/128 of that for the bf16 |
+//! | `Q4` | 5 | scale and minimum, 4 words of eight | 1/29 of the block's range |
 //!
 //! Words stand lane by lane, so one load serves all outputs of a panel. A field of a few bits becomes a number by moving it
-//! to the top of the fraction of 1.0: that is exact, and one multiplication and addition brings it to scale.
+//! to the top of the fraction of 1.0; one multiplication and addition brings it to scale. Scales are cut to a few digits,
+//! always outward, so that this is exact: every instruction set multiplies the same weights. The minimum of a `Q4` block is
+//! cut to a bf16, like its scale, to share a word with it; where all of a block lies far from zero, that costs a range of
+//! 1/128 of the minimum more.
 
 use crate::cpu::simd::{Simd, load};
 
@@ -118,7 +121,7 @@ impl Format for Q8 {
 
     #[inline(always)]
     fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
-        let scale = weights.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0;
+        let scale = outward::<13>(weights.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0);
         let inverse = inverse(scale);
         put(0, scale.to_bits());
         for (at, four) in weights.chunks(4).enumerate() {
@@ -152,8 +155,8 @@ impl Format for Q4 {
     fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
         let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(min, max), x| (min.min(*x), max.max(*x)));
         // both are rounded so that the range still covers every weight
-        let min = if min < 0.0 { outward(min) } else { f32::from_bits(min.to_bits() & UPPER) };
-        let scale = outward((max - min) / 15.0);
+        let min = if min < 0.0 { outward::<8>(min) } else { f32::from_bits(min.to_bits() & UPPER) };
+        let scale = outward::<8>((max - min) / 15.0);
         let inverse = inverse(scale);
         put(0, scale.to_bits() | min.to_bits() >> 16);
         for (at, eight) in weights.chunks(8).enumerate() {
@@ -166,10 +169,11 @@ impl Format for Q4 {
 /// The upper half of a word.
 const UPPER: u32 = 0xFFFF_0000;
 
-/// The nearest bf16 that is not nearer to zero.
+/// The nearest number of `DIGITS` binary digits that is not nearer to zero.
 #[inline(always)]
-fn outward(x: f32) -> f32 {
-    f32::from_bits((x.to_bits() + 0xFFFF) & UPPER)
+fn outward<const DIGITS: usize>(x: f32) -> f32 {
+    let below = (1u32 << (24 - DIGITS)) - 1;
+    f32::from_bits((x.to_bits() + below) & !below)
 }
 
 /// `1 / scale`; 0 where that would not be finite, so that a block of zeros stays one.

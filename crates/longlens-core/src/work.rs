@@ -1,0 +1,240 @@
+//! What a run has to do, counted from the model's numbers and the plan alone: arithmetic, and numbers read from memory.
+//!
+//! A multiplication and an addition are two operations. Per layer and token, with `d` the width of a head:
+//!
+//! | what | operations |
+//! |---|---|
+//! | the seven matrices | 2 per number of each matrix |
+//! | scores and weighted values | `4 d` per query head and key that the query sees |
+//! | scores of chunks (LongHeads) | `2 d` per query head and candidate chunk |
+//! | a chunk's summary (LongHeads) | `4 d chunk_len (chunk_len + 1)` per query head, once when the chunk is complete |
+//!
+//! and 2 per number of the output matrix for every row of logits asked for. Norms, rotations, exponentials and the
+//! embedding are not counted: they are few beside the products. A body that computes more than the definition, such as
+//! masked scores, does not get more for it.
+
+use std::ops::{Add, Range};
+
+use crate::plan::{Plan, Prompt};
+use crate::spec::ModelSpec;
+
+/// What a run has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Floating-point operations.
+    pub flops: u128,
+    /// Numbers read from the matrices at least: all of them once per step, and the output matrix where logits are asked for.
+    pub weights: u128,
+    /// Numbers read from the cache at least: per step once every key, value and summary that any of its queries may see.
+    pub cached: u128,
+}
+
+impl Work {
+    /// One step of a sequence: `tokens` are computed together, and `n_rows` rows of logits are asked for.
+    pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Self {
+        let (d, n_heads, n_kv_heads) = (model.head_dim as u128, model.n_heads as u128, model.n_kv_heads as u128);
+        let n_layers = model.n_layers as u128;
+        let (layer, output) = (matrices(model), (model.d_model * model.vocab_size) as u128);
+        let seen = Seen::of(plan, prompt, tokens.clone());
+        let per_head = 4 * d * seen.keys + 2 * d * seen.candidates + 4 * d * seen.summed;
+        let products = 2 * layer * tokens.len() as u128;
+        let cached = 2 * d * n_kv_heads * seen.distinct(model.n_rep(), tokens.end) + d * n_heads * seen.summaries;
+        Self {
+            flops: n_layers * (products + n_heads * per_head) + 2 * output * n_rows as u128,
+            weights: n_layers * layer + if n_rows > 0 { output } else { 0 },
+            cached: n_layers * cached,
+        }
+    }
+
+    /// A prompt fed in steps of at most `step` tokens, with the logits of its last token.
+    pub fn of_prompt(model: &ModelSpec, plan: &Plan, n_tokens: usize, step: usize) -> Self {
+        let work = |start: usize| {
+            let end = (start + step).min(n_tokens);
+            Self::of_step(model, plan, Prompt { n_tokens }, start..end, usize::from(end == n_tokens))
+        };
+        (0..n_tokens).step_by(step).map(work).fold(Self::default(), Self::add)
+    }
+}
+
+impl Add for Work {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            flops: self.flops + other.flops,
+            weights: self.weights + other.weights,
+            cached: self.cached + other.cached,
+        }
+    }
+}
+
+/// Numbers in the seven matrices of a layer.
+fn matrices(model: &ModelSpec) -> u128 {
+    let (query, key) = (model.n_heads * model.head_dim, model.n_kv_heads * model.head_dim);
+    (model.d_model * (2 * query + 2 * key + 3 * model.d_mlp)) as u128
+}
+
+/// What the queries of a step see, in one query head.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Keys, summed over the queries.
+    keys: u128,
+    /// The part of `keys` that the data chose.
+    chosen: u128,
+    /// Chunks with a score, summed over the queries.
+    candidates: u128,
+    /// Pairs of a query and a key in the summaries that become complete.
+    summed: u128,
+    /// Summaries that any query may score.
+    summaries: u128,
+    /// Different keys that the spans let any query see.
+    in_spans: u128,
+}
+
+impl Seen {
+    fn of(plan: &Plan, prompt: Prompt, tokens: Range<usize>) -> Self {
+        let mut seen = Self::default();
+        for query in tokens.clone() {
+            if let Some(slots) = plan.choice.and_then(|choice| choice.query(query, prompt)) {
+                let chosen = (slots.n_complete() * slots.chunk_len + slots.tail.len()) as u128;
+                let candidates = slots.candidates.len() as u128;
+                seen.keys += chosen;
+                seen.chosen += chosen;
+                seen.candidates += candidates;
+                seen.summaries = seen.summaries.max(candidates);
+            } else {
+                seen.keys += plan.spans.iter().map(|span| span.reach.keys(query).len() as u128).sum::<u128>();
+            }
+        }
+        if let Some(choice) = plan.choice {
+            let w = choice.chunk_len;
+            let completed = tokens.end / w - tokens.start / w;
+            // every query of a chunk meets every key of it, and then their mean does
+            seen.summed = (completed * w * (w + 1)) as u128;
+        }
+        let spans_serve = tokens.start..tokens.end.min(plan.first_choice(prompt)).max(tokens.start);
+        let mut ranges: Vec<_> = plan.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect();
+        ranges.sort_by_key(|range| range.start);
+        let mut end = 0;
+        for range in ranges {
+            seen.in_spans += range.end.saturating_sub(range.start.max(end)) as u128;
+            end = end.max(range.end);
+        }
+        seen
+    }
+
+    /// Different keys of one key head that any query may see; heads that share keys choose on their own.
+    fn distinct(&self, n_rep: usize, n_tokens: usize) -> u128 {
+        (self.in_spans + n_rep as u128 * self.chosen).min(n_tokens as u128)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::methods::Method;
+    use crate::plan::Relation;
+
+    const METHODS: [&str; 8] = [
+        "full",
+        "sliding_window:window=5",
+        "streaming:n_sink=2,window=5",
+        "self_extend:group_size=3,neighbor_window=7",
+        "dual_chunk:chunk_size=8,local_window=3",
+        "long_heads:chunk_len=4,attention_len=16",
+        "long_heads:chunk_len=3,attention_len=15,begin_len=21",
+        "long_heads:chunk_len=4,attention_len=16,variant=released",
+    ];
+
+    fn model() -> ModelSpec {
+        ModelSpec { n_kv_heads: 2, ..ModelSpec::tiny(16) }
+    }
+
+    /// Counted pair by pair from what the plan says of each, one loop per sum.
+    fn counted(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Work {
+        let (mut flops, mut keys_read, mut chosen, mut summaries) = (0, BTreeSet::new(), 0, 0);
+        let d = model.head_dim;
+        for i in tokens.clone() {
+            let mut keys = 0;
+            let mut choosable = BTreeSet::new();
+            for j in 0..=i {
+                match plan.relation(i, j, prompt) {
+                    Relation::Hidden => {}
+                    Relation::At(..) => {
+                        keys += 1;
+                        keys_read.insert(j);
+                    }
+                    Relation::Chosen { forced: true, .. } => {
+                        keys += 1;
+                        chosen += 1;
+                    }
+                    Relation::Chosen { forced: false, .. } => {
+                        choosable.insert(j / plan.choice.unwrap().chunk_len);
+                    }
+                }
+            }
+            if let Some(slots) = plan.choice.and_then(|choice| choice.query(i, prompt)) {
+                keys += slots.n_picks * slots.chunk_len;
+                chosen += slots.n_picks * slots.chunk_len;
+                summaries = summaries.max(choosable.len());
+                flops += model.n_layers * model.n_heads * 2 * d * choosable.len();
+            }
+            flops += model.n_layers * model.n_heads * 4 * d * keys;
+            if let Some(w) = plan.choice.map(|choice| choice.chunk_len).filter(|w| (i + 1) % w == 0) {
+                flops += model.n_layers * model.n_heads * 4 * d * (w * w + w);
+            }
+        }
+        let (wide, narrow) = (model.n_heads * d, model.n_kv_heads * d);
+        let shapes = [(model.d_model, wide), (model.d_model, narrow), (model.d_model, narrow), (wide, model.d_model)];
+        let mlp = [(model.d_model, model.d_mlp), (model.d_model, model.d_mlp), (model.d_mlp, model.d_model)];
+        let layer: usize = shapes.iter().chain(&mlp).map(|(from, to)| from * to).sum();
+        let output = model.d_model * model.vocab_size;
+        flops += 2 * layer * model.n_layers * tokens.len() + 2 * output * n_rows;
+        let n_keys = (keys_read.len() + model.n_rep() * chosen).min(tokens.end);
+        let cached = 2 * model.n_kv_heads * d * n_keys + model.n_heads * d * summaries;
+        let weights = model.n_layers * layer + output * n_rows.min(1);
+        Work { flops: flops as u128, weights: weights as u128, cached: (model.n_layers * cached) as u128 }
+    }
+
+    #[test]
+    fn steps_agree_with_counting_every_pair() {
+        let model = model();
+        for text in METHODS {
+            let plan = Method::parse(text).unwrap().plan(&model).unwrap();
+            for (n_prompt, tokens, n_rows) in
+                [(40, 0..40, 1), (40, 7..30, 0), (40, 38..40, 40), (20, 20..21, 1), (20, 47..48, 1), (1, 0..1, 1)]
+            {
+                let prompt = Prompt { n_tokens: n_prompt };
+                let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
+                assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{text}, {tokens:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prompt_in_pieces_has_the_arithmetic_of_the_whole_and_reads_the_weights_once_a_step() {
+        let model = model();
+        for text in METHODS {
+            let plan = Method::parse(text).unwrap().plan(&model).unwrap();
+            let [whole, pieces] = [64, 7].map(|step| Work::of_prompt(&model, &plan, 50, step));
+            assert_eq!(whole.flops, pieces.flops, "{text}");
+            let output = (model.d_model * model.vocab_size) as u128;
+            assert_eq!(pieces.weights - output, 8 * (whole.weights - output), "{text}");
+            assert!(pieces.cached >= whole.cached, "{text}");
+        }
+    }
+
+    #[test]
+    fn full_attention_has_its_closed_form() {
+        let model = model();
+        let plan = Method::full().plan(&model).unwrap();
+        let n = 1000u128;
+        let pairs = n * (n + 1) / 2;
+        let attention = 4 * (model.n_layers * model.n_heads * model.head_dim) as u128 * pairs;
+        let products = 2 * n * model.n_layers as u128 * matrices(&model);
+        let output = 2 * (model.d_model * model.vocab_size) as u128;
+        assert_eq!(Work::of_prompt(&model, &plan, 1000, 256).flops, attention + products + output);
+    }
+}

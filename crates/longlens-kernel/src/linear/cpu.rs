@@ -1,0 +1,133 @@
+//! Weights packed for the processor, and their products.
+//!
+//! Up to [`few::ROWS`] rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles
+//! ([`tile`]). Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
+
+use std::sync::Arc as Shared;
+
+use burn::backend::Flex;
+use burn::backend::flex::{FlexDevice, FlexTensor};
+use burn::tensor::{Tensor, TensorPrimitive};
+use rayon::prelude::*;
+
+use super::{Matrix, Storage, Weights};
+use crate::cpu::simd::{self, Aligned, Arch};
+use crate::cpu::tensor;
+use format::BLOCK;
+use multiply::{Input, Job, Out, multiply};
+use panels::Panels;
+
+mod few;
+mod format;
+mod multiply;
+mod panels;
+mod tile;
+
+/// A packed matrix.
+#[derive(Debug, Clone)]
+pub struct Packed(Shared<Panels>);
+
+impl Matrix<Flex> for Packed {
+    fn pack(weights: &Weights<'_>, storage: Storage, _: &FlexDevice) -> Self {
+        Self::new(simd::arch(), weights, storage)
+    }
+
+    fn shape(&self) -> [usize; 2] {
+        [self.0.d_out, self.0.d_in]
+    }
+
+    fn product(&self, x: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
+        let [out] = Self::products([self], x);
+        out
+    }
+
+    fn products<const N: usize>(matrices: [&Self; N], x: Tensor<Flex, 2>) -> [Tensor<Flex, 2>; N] {
+        let x = Rows::new(x);
+        let mut outs = matrices.map(|matrix| blank(x.n_rows * matrix.0.d_out));
+        let mut at = 0;
+        let jobs = outs.each_mut().map(|out| {
+            at += 1;
+            Job { panels: &matrices[at - 1].0, out: Out::new(out), add: false }
+        });
+        x.whole_blocks(|input| multiply(&jobs, input));
+        let mut widths = matrices.iter().map(|matrix| matrix.0.d_out);
+        outs.map(|out| tensor(out, [x.n_rows, widths.next().expect("one of each")]))
+    }
+
+    fn product_add(&self, x: Tensor<Flex, 2>, residual: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
+        let x = Rows::new(x);
+        assert_eq!(residual.dims(), [x.n_rows, self.0.d_out], "the residual has the product's shape");
+        // contiguous and nobody else's: written in place
+        let mut residual = residual.into_primitive().tensor();
+        if !residual.is_contiguous() || residual.storage::<f32>().len() != x.n_rows * self.0.d_out {
+            residual = residual.to_contiguous();
+        }
+        let job = Job { panels: &self.0, out: Out::new(residual.storage_mut()), add: true };
+        x.whole_blocks(|input| multiply(&[job], input));
+        Tensor::from_primitive(TensorPrimitive::Float(residual))
+    }
+
+    fn rows(&self, rows: &[u32]) -> Tensor<Flex, 2> {
+        let panels = &*self.0;
+        let d_in = panels.d_in;
+        let mut out = blank(rows.len() * d_in);
+        out.par_chunks_mut(d_in).zip(rows).with_min_len(32).for_each(|(out, row)| panels.row(*row as usize, out));
+        tensor(out, [rows.len(), d_in])
+    }
+}
+
+impl Packed {
+    /// Packs for an instruction set.
+    pub fn new(arch: Arch, weights: &Weights<'_>, storage: Storage) -> Self {
+        Self(Shared::new(Panels::new(arch, weights, storage)))
+    }
+}
+
+/// Rows of a `[n, width]` tensor where they lie.
+pub(crate) struct Rows {
+    tensor: FlexTensor,
+    offset: usize,
+    stride: usize,
+    pub n_rows: usize,
+    pub width: usize,
+}
+
+impl Rows {
+    /// A view of `t`; copied first if the numbers of a row are not side by side.
+    pub fn new(t: Tensor<Flex, 2>) -> Self {
+        let [n_rows, width] = t.dims();
+        let tensor = t.into_primitive().tensor();
+        let plain = |t: &FlexTensor| matches!(t.layout().strides(), [row, 1] if *row >= 0);
+        let tensor = if plain(&tensor) { tensor } else { tensor.to_contiguous() };
+        // of a single row or number, any stride will do
+        let stride = tensor.layout().strides()[0].unsigned_abs();
+        Self { offset: tensor.layout().start_offset(), stride, tensor, n_rows, width }
+    }
+
+    /// Row `row`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.tensor.storage::<f32>()[self.offset + row * self.stride..][..self.width]
+    }
+}
+
+impl Rows {
+    /// Calls `run` with the rows, filled up to whole blocks with zeros.
+    fn whole_blocks(&self, run: impl FnOnce(&Input<'_>)) {
+        let width = self.width.next_multiple_of(BLOCK);
+        if width == self.width || self.n_rows == 0 {
+            let numbers = if self.n_rows == 0 { &[][..] } else { &self.tensor.storage::<f32>()[self.offset..] };
+            return run(&Input { numbers, stride: self.stride, n_rows: self.n_rows, width });
+        }
+        let mut numbers = Aligned::zeros(self.n_rows * width);
+        for (row, out) in numbers.chunks_exact_mut(width).enumerate() {
+            out[..self.width].copy_from_slice(self.row(row));
+        }
+        run(&Input { numbers: &numbers, stride: width, n_rows: self.n_rows, width });
+    }
+}
+
+/// Room for `n` results; in tests what nobody writes shows up.
+pub(crate) fn blank(n: usize) -> Vec<f32> {
+    vec![if cfg!(test) { f32::NAN } else { 0.0 }; n]
+}
+

@@ -1,0 +1,238 @@
+//! Pooled weights on the processor: the tiles of attention again, without values.
+
+use burn::backend::Flex;
+
+use super::{Cells, Pooled};
+use crate::chunk_attention::{self, ChunkAttention};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, exp2, load, store};
+use crate::cpu::tile::{self, ROWS, Tile};
+use crate::cpu::{Parts, in_turn};
+use crate::span_attention::{self, SpanAttention};
+
+/// Queries of a task, roughly: a task has whole rows of cells to itself.
+const BLOCK: usize = 96;
+
+/// Returns what [`super::of_spans`] returns; `lse` is the head's, one per query.
+pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, lse: &[f32], cells: Cells) -> Pooled {
+    assert_eq!(problem.query.dims()[0], 1, "one head");
+    let first_query = problem.first_query;
+    let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
+    let out = Out::new(&mut pooled, first_query, lse, cells);
+    arch.dispatch(Spans { problem, out: &out });
+    pooled
+}
+
+/// Returns what [`super::of_chunks`] returns; `lse` is the head's, one per query.
+pub fn of_chunks(
+    arch: Arch,
+    problem: &ChunkAttention<'_, Flex>,
+    first_query: usize,
+    lse: &[f32],
+    cells: Cells,
+) -> Pooled {
+    assert_eq!(problem.query.dims()[0], 1, "one head");
+    let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
+    let out = Out::new(&mut pooled, first_query, lse, cells);
+    arch.dispatch(Chunks { problem, out: &out });
+    pooled
+}
+
+/// Where tasks put their cells.
+struct Out<'a> {
+    sum: Parts<f32>,
+    max: Parts<f32>,
+    first_row: usize,
+    first_query: usize,
+    lse: &'a [f32],
+    cells: Cells,
+}
+
+impl<'a> Out<'a> {
+    fn new(pooled: &mut Pooled, first_query: usize, lse: &'a [f32], cells: Cells) -> Self {
+        let (sum, max) = (Parts::new(&mut pooled.sum), Parts::new(&mut pooled.max));
+        Self { sum, max, first_row: pooled.rows.start, first_query, lse, cells }
+    }
+
+    /// Queries of every task: those of whole rows of cells.
+    fn tasks(&self) -> Vec<std::ops::Range<usize>> {
+        let step = BLOCK.div_ceil(self.cells.queries) * self.cells.queries;
+        let end = self.first_query + self.lse.len();
+        let starts = (self.first_query / step * step..end).step_by(step);
+        let task = |start: usize| start.max(self.first_query) - self.first_query..(start + step).min(end) - self.first_query;
+        starts.map(task).rev().collect()
+    }
+
+    /// Adds a tile's weights: `rows[r]` is the problem's query of the tile's row `r`, if it has one.
+    ///
+    /// # Safety
+    /// Nobody else adds to these queries' rows of cells.
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&self, simd: S, tile: &Tile<'_>, first_key: usize, rows: &[usize; ROWS], weights: &mut [f32]) {
+        let lanes = S::F32_LANES;
+        tile::scores(simd, tile, weights);
+        let first = tile.seen.start / lanes * lanes;
+        let n = tile.seen.end.next_multiple_of(lanes) - first;
+        for (r, row) in rows.iter().enumerate() {
+            if *row >= self.lse.len() {
+                continue;
+            }
+            let lse = simd.splat_f32s(self.lse[*row] * std::f32::consts::LOG2_E);
+            let weights = &mut weights[r * tile::KEYS..][..n];
+            for at in weights.chunks_exact_mut(lanes) {
+                // SAFETY: a chunk is one vector
+                unsafe {
+                    let score = load(simd, at.as_ptr());
+                    store(simd, at.as_mut_ptr(), exp2(simd, simd.sub_f32s(score, lse)));
+                }
+            }
+            let columns = self.cells.n_columns;
+            let at = ((self.first_query + row) / self.cells.queries - self.first_row) * columns;
+            // SAFETY: the caller's promise
+            let (sum, max) = unsafe { (self.sum.slice(at, columns), self.max.slice(at, columns)) };
+            pool(simd, weights, first_key + first, self.cells.keys, sum, max);
+        }
+    }
+}
+
+/// Adds weights of consecutive keys to a row of cells.
+#[inline(always)]
+fn pool<S: Simd>(simd: S, weights: &[f32], first_key: usize, keys: usize, sum: &mut [f32], max: &mut [f32]) {
+    let lanes = S::F32_LANES;
+    let mut at = 0;
+    while at < weights.len() {
+        let column = (first_key + at) / keys;
+        if column >= sum.len() {
+            return;
+        }
+        let end = ((column + 1) * keys - first_key).min(weights.len());
+        let cell = &weights[at..end];
+        at = end;
+        let whole = cell.len() / lanes * lanes;
+        let (mut total, mut largest) = (0.0, max[column]);
+        if whole > 0 {
+            let (mut sums, mut maxs) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+            for x in cell[..whole].chunks_exact(lanes) {
+                // SAFETY: a chunk is one vector
+                let x = unsafe { load(simd, x.as_ptr()) };
+                sums = simd.add_f32s(sums, x);
+                maxs = simd.max_f32s(maxs, x);
+            }
+            total = simd.reduce_sum_f32s(sums);
+            largest = simd.reduce_max_f32s(maxs).max(largest);
+        }
+        for x in &cell[whole..] {
+            total += x;
+            largest = x.max(largest);
+        }
+        sum[column] += total;
+        max[column] = largest;
+    }
+}
+
+struct Spans<'a> {
+    problem: &'a SpanAttention<'a, Flex>,
+    out: &'a Out<'a>,
+}
+
+impl WithSimd for Spans<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { problem, out } = self;
+        let inputs = span_attention::cpu::Inputs::new(problem);
+        let layer = inputs.layer(simd);
+        let tasks = out.tasks();
+        let longest = tasks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        let shape = span_attention::cpu::Shape::of(problem);
+        let scratch = || (span_attention::cpu::Block::room(shape, longest), tile::weights());
+        in_turn(tasks.len(), scratch, |task, (queries, weights)| {
+            let block = span_attention::cpu::Block { layer: &layer, kv_head: 0, rows: tasks[task].clone() };
+            simd.vectorize(SpanTask { block: &block, out, queries, weights });
+        });
+    }
+}
+
+struct SpanTask<'a> {
+    block: &'a span_attention::cpu::Block<'a>,
+    out: &'a Out<'a>,
+    queries: &'a mut Aligned,
+    weights: &'a mut Aligned,
+}
+
+impl WithSimd for SpanTask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, out, queries, weights } = self;
+        block.visit(
+            simd,
+            queries,
+            // a closure that is not inlined is compiled without the instruction set
+            #[inline(always)]
+            |group, first_key, tile| {
+                let mut rows = [usize::MAX; ROWS];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let at = block.rows.start + group * ROWS + r;
+                    *row = if at < block.rows.end { at } else { usize::MAX };
+                }
+                // SAFETY: tasks have rows of cells of their own
+                unsafe { out.add(simd, &tile, first_key, &rows, weights) };
+            },
+        );
+    }
+}
+
+struct Chunks<'a> {
+    problem: &'a ChunkAttention<'a, Flex>,
+    out: &'a Out<'a>,
+}
+
+impl WithSimd for Chunks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { problem, out } = self;
+        let inputs = chunk_attention::cpu::Inputs::new(problem);
+        let work = inputs.work();
+        let keys = work.pack(simd);
+        let tasks = out.tasks();
+        let scratch = || (chunk_attention::cpu::Sorted::new(problem.query.dims()[2]), tile::weights());
+        in_turn(tasks.len(), scratch, |task, (sorted, weights)| {
+            let block = chunk_attention::cpu::Block { work: &work, head: 0, rows: tasks[task].clone(), keys: &keys };
+            simd.vectorize(ChunkTask { block: &block, out, sorted, weights });
+        });
+    }
+}
+
+struct ChunkTask<'a> {
+    block: &'a chunk_attention::cpu::Block<'a>,
+    out: &'a Out<'a>,
+    sorted: &'a mut chunk_attention::cpu::Sorted,
+    weights: &'a mut Aligned,
+}
+
+impl WithSimd for ChunkTask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, out, sorted, weights } = self;
+        block.visit(
+            simd,
+            sorted,
+            // a closure that is not inlined is compiled without the instruction set
+            #[inline(always)]
+            |states, first_key, tile| {
+                let mut rows = [usize::MAX; ROWS];
+                for r in 0..ROWS {
+                    rows[r] = if states[r] < block.rows.len() { block.rows.start + states[r] } else { usize::MAX };
+                }
+                // SAFETY: tasks have rows of cells of their own
+                unsafe { out.add(simd, &tile, first_key, &rows, weights) };
+            },
+        );
+    }
+}

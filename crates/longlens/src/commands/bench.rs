@@ -1,0 +1,375 @@
+//! `longlens bench`: how fast each method runs at each length, beside what the machine can do.
+
+use std::time::Instant;
+
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
+use longlens_core::methods::Method;
+use longlens_core::nearest::nearest;
+use longlens_core::plan::Prompt;
+use longlens_core::trace::RunRecord;
+use longlens_core::work::Work;
+use longlens_model::shapes::{SHAPES, Shape};
+use longlens_plot::Heading;
+use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
+use serde::Serialize;
+
+use super::model::bytes;
+use crate::args::{Bench, Device, Phases};
+use crate::backend::{self, Ceilings};
+use crate::config::{RunConfig, lengths, prompt_length};
+use crate::failure::Failure;
+use crate::terminal::{Progress, Terminal};
+
+/// Lengths when none are given.
+const LENGTHS: [usize; 2] = [1024, 4096];
+/// Bytes of a weight and of a number in the cache: both are f32.
+const NUMBER: usize = size_of::<f32>();
+
+/// One method at one length in one phase.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    model: String,
+    method: String,
+    rope: String,
+    device: &'static str,
+    dtype: String,
+    threads: usize,
+    n_tokens: usize,
+    phase: Phase,
+    /// Median: of a whole prompt, or of one generated token.
+    seconds: f64,
+    seconds_min: f64,
+    seconds_max: f64,
+    tokens_per_s: f64,
+    /// Work of what `seconds` is the time of.
+    flops: u128,
+    bytes: u128,
+    /// Highest of the process so far, where the system tells.
+    peak_memory_bytes: Option<u64>,
+    kernel_path: String,
+    version: String,
+    ceiling_flops_per_s: f64,
+    ceiling_bytes_per_s: f64,
+}
+
+/// What one row is the time of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    Prefill,
+    Decode,
+}
+
+/// What is measured, and how often.
+struct Ask {
+    prefill: bool,
+    decode: bool,
+    repeat: usize,
+    warmup: usize,
+    new_tokens: usize,
+    device: Device,
+    ceilings: Ceilings,
+}
+
+pub fn run(args: &Bench) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let methods = match &args.methods {
+        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
+        None => vec![config.method.clone()],
+    };
+    let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
+    // every token of a sequence is made beforehand
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    let n_decoded = args.repeat.saturating_mul(args.new_tokens).saturating_add(args.warmup);
+    prompt_length(&longest.saturating_add(n_decoded).to_string())?;
+    let out = super::picture(config.out.as_deref(), "bench.png")?;
+    let made = made_model(args, &config)?;
+    start_threads(args.threads)?;
+
+    let ceilings = backend::ceilings(config.device)?;
+    forget_peak_memory();
+    let mut lens = match made {
+        Some(shape) => backend::random(shape, args.layers, config.seed, config.device)?,
+        None => backend::open(&config.model, config.device).map_err(|error| or_shape(error, &config.model))?,
+    };
+    let model = lens.model().clone();
+    // what is impossible is said before anything runs
+    let setup = |method: &Method, n: &usize| config.setup_of(method, &model, *n);
+    let setups: Vec<Setup> = methods
+        .iter()
+        .flat_map(|method| lengths.iter().map(move |n| setup(method, n)))
+        .collect::<Result<_, Failure>>()?;
+    let ask = Ask {
+        prefill: args.phase != Phases::Decode,
+        decode: args.phase != Phases::Prefill,
+        repeat: args.repeat,
+        warmup: args.warmup,
+        new_tokens: args.new_tokens,
+        device: config.device,
+        ceilings,
+    };
+    let mut rows = Vec::new();
+    let mut progress = terminal.progress("bench");
+    let measured =
+        setups.iter().try_for_each(|setup| measure(lens.as_mut(), setup, &ask, config.seed, &mut rows, &mut progress));
+    drop(progress);
+
+    // what is finished is kept, whatever ended the rest
+    terminal.result(&rows)?;
+    if !rows.is_empty() {
+        let heading = heading(&model, &config);
+        table(&terminal, &heading, ceilings, &rows)?;
+        if let Some(path) = out {
+            let interrupted = if measured.is_err() { ", interrupted" } else { "" };
+            super::save(&terminal, &figure(&rows, format!("{heading}{interrupted}")), &path)?;
+        }
+    }
+    Ok(measured?)
+}
+
+/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made.
+fn made_model(args: &Bench, config: &RunConfig) -> Result<Option<&'static Shape>, Failure> {
+    let shape = Shape::find(&config.model).filter(|_| !std::path::Path::new(&config.model).is_dir());
+    let Some(shape) = shape else {
+        return match args.layers {
+            None => Ok(None),
+            Some(_) => Err(Failure::usage(
+                format!("--layers shortens a random model, and {} is a checkpoint", config.model),
+                format!("leave --layers out, or give --model one of {}", shape_names()),
+            )),
+        };
+    };
+    if let Some(n) = args.layers.filter(|n| *n > shape.n_layers) {
+        return Err(Failure::usage(
+            format!("--layers {n} is more than the {} layers of {}", shape.n_layers, shape.name),
+            format!("give 1 to {}", shape.n_layers),
+        ));
+    }
+    let needed = shape.n_parameters(args.layers) * NUMBER;
+    match available_memory().filter(|available| config.device == Device::Cpu && needed > *available) {
+        Some(available) => Err(Failure::failed(
+            format!("the weights of {} take {}, and {} are free", shape.name, bytes(needed), bytes(available)),
+            Some("give fewer --layers, or a smaller shape".to_owned()),
+        )),
+        None => Ok(Some(shape)),
+    }
+}
+
+fn shape_names() -> String {
+    SHAPES.each_ref().map(|shape| shape.name).join(", ")
+}
+
+/// A name that is no model may have been meant as a shape.
+fn or_shape(error: Failure, name: &str) -> Failure {
+    match nearest(name, SHAPES.iter().map(|shape| shape.name)) {
+        Some(shape) if !std::path::Path::new(name).exists() => Failure::failed(
+            error,
+            Some(format!("did you mean the random model `{shape}`? The shapes are {}", shape_names())),
+        ),
+        _ => error,
+    }
+}
+
+/// Makes the pool that every kernel computes in; it can be made once, before anything uses it.
+fn start_threads(n: Option<usize>) -> Result<(), Failure> {
+    let Some(n) = n else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(n).build_global().map_err(|error| {
+        Failure::failed(format!("cannot start {n} threads: {error}"), Some("give fewer --threads".to_owned()))
+    })
+}
+
+/// Measures one method at one length; finished rows are added as they come.
+fn measure(
+    lens: &mut dyn Lens,
+    setup: &Setup,
+    ask: &Ask,
+    seed: u64,
+    rows: &mut Vec<Row>,
+    progress: &mut Progress,
+) -> Result<(), LensError> {
+    let (n, spec) = (setup.n_prompt, lens.model().spec.clone());
+    let n_warm = n + ask.warmup;
+    let n_all = if ask.decode { n_warm + ask.repeat * ask.new_tokens } else { n };
+    let tokens = random_tokens(lens.model(), n_all, seed);
+    let name = setup.plan.method.clone();
+
+    let mut seconds = Vec::new();
+    let n_prefills = if ask.prefill { ask.warmup + ask.repeat } else { 1 };
+    for at in 0..n_prefills {
+        progress.doing(&format!("prefill {n}, {} of {n_prefills}, {name}", at + 1));
+        let started = Instant::now(); // with what a method prepares for a sequence
+        lens.begin(setup)?;
+        lens.feed(&tokens[..n], Rows::Last, progress)?;
+        if at >= ask.warmup {
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+    }
+    if ask.prefill {
+        let work = Work::of_prompt(&spec, &setup.plan, n, setup.prefill_chunk);
+        rows.push(row(lens, ask, Phase::Prefill, n, seconds, work));
+    }
+
+    if n_all == n {
+        return Ok(());
+    }
+    progress.doing(&format!("decode at {n}, {name}"));
+    let (mut seconds, mut work) = (Vec::new(), Work::default());
+    for at in n..n_all {
+        let started = Instant::now();
+        lens.feed(&tokens[at..=at], Rows::Last, &mut Quiet(progress))?;
+        if at >= n_warm {
+            seconds.push(started.elapsed().as_secs_f64());
+            let prompt = Prompt { n_tokens: n };
+            work = work + Work::of_step(&spec, &setup.plan, prompt, at..at + 1, 1);
+        }
+        progress.progress(at + 1 - n, n_all - n);
+    }
+    let n = seconds.len() as u128;
+    let mean = Work { flops: work.flops / n, weights: work.weights / n, cached: work.cached / n };
+    rows.push(row(lens, ask, Phase::Decode, setup.n_prompt, seconds, mean));
+    Ok(())
+}
+
+/// Carries Ctrl-C into a run that is too short for a bar of its own.
+struct Quiet<'a>(&'a Progress);
+
+impl Control for Quiet<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut seconds: Vec<f64>, work: Work) -> Row {
+    let trace = lens.trace();
+    let RunRecord { model, method, rope, dtype, kernel_path, version, .. } = trace.run;
+    seconds.sort_by(f64::total_cmp);
+    let middle = |at: usize| seconds[at.min(seconds.len() - 1)];
+    let median = f64::midpoint(middle((seconds.len() - 1) / 2), middle(seconds.len() / 2));
+    let n_computed = if phase == Phase::Prefill { n_tokens } else { 1 };
+    Row {
+        model,
+        method,
+        rope,
+        device: ask.device.name(),
+        dtype,
+        threads: rayon::current_num_threads(),
+        n_tokens,
+        phase,
+        seconds: median,
+        seconds_min: middle(0),
+        seconds_max: middle(usize::MAX),
+        tokens_per_s: n_computed as f64 / median,
+        flops: work.flops,
+        bytes: (work.weights + work.cached) * NUMBER as u128,
+        peak_memory_bytes: trace.peak_memory,
+        kernel_path,
+        version,
+        ceiling_flops_per_s: ask.ceilings.flops_per_s,
+        ceiling_bytes_per_s: ask.ceilings.bytes_per_s,
+    }
+}
+
+/// Tokens of the vocabulary that begin and end nothing (SplitMix64).
+fn random_tokens(model: &ModelInfo, n: usize, seed: u64) -> Vec<u32> {
+    let special = |token: &u32| model.bos_token == Some(*token) || model.eos_tokens.contains(token);
+    let plain: Vec<u32> = (0..model.spec.vocab_size as u32).filter(|token| !special(token)).collect();
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        plain.get((mixed ^ (mixed >> 31)) as usize % plain.len().max(1)).copied().unwrap_or_default()
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// What every row has in common.
+fn heading(model: &ModelInfo, config: &RunConfig) -> String {
+    let (rope, threads) = (config.rope(model), rayon::current_num_threads());
+    let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+    format!(
+        "{}, rope {rope}, {}, {}, {threads}, steps of {} tokens",
+        model.name, model.dtype, model.kernel_path, config.prefill_chunk
+    )
+}
+
+fn table(terminal: &Terminal, heading: &str, ceilings: Ceilings, rows: &[Row]) -> Result<(), Failure> {
+    let Ceilings { flops_per_s, bytes_per_s } = ceilings;
+    terminal.say(heading)?;
+    terminal.say(format_args!(
+        "measured here: matrix product {:.1} GFLOP/s, reading memory {:.1} GB/s; the shares are of these",
+        flops_per_s / 1e9,
+        bytes_per_s / 1e9
+    ))?;
+    terminal.say(
+        "length  phase      tokens/s         ms  (min to max)          GFLOP/s  share    GB/s  share  peak so far  method",
+    )?;
+    for row in rows {
+        let (arithmetic, traffic) = (row.flops as f64 / row.seconds, row.bytes as f64 / row.seconds);
+        let between = format!("({} to {})", milliseconds(row.seconds_min), milliseconds(row.seconds_max));
+        terminal.say(format_args!(
+            "{:>6}  {:<7}  {:>10.1}  {:>9}  {between:<20}  {:>7.1}  {:>4.0}%  {:>6.1}  {:>4.0}%  {:>11}  {}",
+            row.n_tokens,
+            if row.phase == Phase::Prefill { "prefill" } else { "decode" },
+            row.tokens_per_s,
+            milliseconds(row.seconds),
+            arithmetic / 1e9,
+            100.0 * arithmetic / flops_per_s,
+            traffic / 1e9,
+            100.0 * traffic / bytes_per_s,
+            row.peak_memory_bytes.map_or("-".into(), |peak| bytes(peak as usize)),
+            row.method,
+        ))?;
+    }
+    Ok(())
+}
+
+/// Four digits or so.
+fn milliseconds(seconds: f64) -> String {
+    let ms = seconds * 1e3;
+    if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.1}") }
+}
+
+/// Tokens per second against length, one line per method and phase.
+fn figure(rows: &[Row], subtitle: String) -> Figure {
+    let mut series: Vec<SpeedSeries> = Vec::new();
+    for row in rows {
+        let is_decode = row.phase == Phase::Decode;
+        let found = series.iter().position(|line| line.name == row.method && line.is_decode == is_decode);
+        let at = found.unwrap_or_else(|| {
+            series.push(SpeedSeries { name: row.method.clone(), is_decode, points: Vec::new() });
+            series.len() - 1
+        });
+        series[at].points.push(SpeedPoint { n_tokens: row.n_tokens, tokens_per_s: row.tokens_per_s });
+    }
+    Figure { heading: Heading { title: "median of the measured runs".into(), subtitle }, series }
+}
+
+/// Bytes that can be taken without swapping, where the system tells.
+fn available_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+/// Lets the highest memory so far start anew, without what the ceilings were measured with; where the system does not
+/// offer that, they are counted.
+fn forget_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_repeat_with_their_seed_and_are_never_special() {
+        let info = backend::describe("embedded").unwrap_or_else(|failure| panic!("{failure}"));
+        let tokens = random_tokens(&info, 5000, 1);
+        assert_eq!(tokens, random_tokens(&info, 5000, 1));
+        assert_ne!(tokens, random_tokens(&info, 5000, 2));
+        assert!(tokens.iter().all(|token| *token != 1 && *token != 2 && (*token as usize) < info.spec.vocab_size));
+        assert!(tokens.contains(&0) && tokens.contains(&1023));
+    }
+}
