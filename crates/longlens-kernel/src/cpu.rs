@@ -50,6 +50,11 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// Everything from row `row` of matrix `at` on.
+    pub(crate) fn from(&self, at: usize, row: usize) -> tile::Values<'a> {
+        tile::Values { numbers: &self.numbers[at * self.of_matrix + row * self.of_row..], stride: self.of_row }
+    }
+
     /// The first `len` numbers of row `row` of matrix `at`.
     #[inline(always)]
     pub(crate) fn of(&self, at: usize, row: usize, len: usize) -> &'a [f32] {

@@ -5,6 +5,7 @@
 //!
 //! Queries and keys arrive before rotation; every operation turns them to the positions of its own spans or slots.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
@@ -34,6 +35,8 @@ use span_attention::SpanAttention;
 pub trait Kernels: Backend {
     /// Weights of linear layers, and their products.
     type Matrix: linear::Matrix<Self>;
+    /// What chunk attention keeps of a layer's keys from call to call.
+    type ChunkKeys: Default + Debug + Send;
 
     /// Rows divided by their root mean square.
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
@@ -70,21 +73,29 @@ pub trait Kernels: Backend {
         chunk_scores::reference(problem)
     }
 
-    /// Attention weights of a problem of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave.
-    fn pool_spans(problem: &SpanAttention<'_, Self>, lse: &[f32], cells: Cells) -> Pooled {
-        let _ = lse; // the reference makes the softmax anew
-        pooled::of_spans(problem, cells)
-    }
-
-    /// The same for chosen chunks; the first query is token `first_query`.
-    fn pool_chunks(problem: &ChunkAttention<'_, Self>, first_query: usize, lse: &[f32], cells: Cells) -> Pooled {
-        let _ = lse;
-        pooled::of_chunks(problem, first_query, cells)
-    }
-
-    /// Attention over the chunks that each query chose.
-    fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
+    /// Attention over the chunks that each query chose. `keys` belongs to the layer: it may hold what earlier calls made of
+    /// the same keys and offsets.
+    fn chunk_attention(problem: &ChunkAttention<'_, Self>, keys: &mut Self::ChunkKeys) -> Attended<Self> {
+        let _ = keys;
         chunk_attention::reference(problem)
+    }
+
+    /// Attention weights of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave for it.
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+        let _ = lse; // the reference makes the softmax anew
+        pooled::of_spans(problem, head, cells)
+    }
+
+    /// The same over chosen chunks, whose first query is token `first_query`.
+    fn pool_chunks(
+        problem: &ChunkAttention<'_, Self>,
+        keys: &mut Self::ChunkKeys,
+        (head, first_query): (usize, usize),
+        lse: &[f32],
+        cells: Cells,
+    ) -> Pooled {
+        let _ = (keys, lse);
+        pooled::of_chunks(problem, (head, first_query), cells)
     }
 }
 
@@ -106,6 +117,7 @@ pub struct Attended<B: Backend> {
 #[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
     type Matrix = linear::cpu::Packed;
+    type ChunkKeys = chunk_attention::cpu::Kept;
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
         rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)
@@ -127,12 +139,18 @@ impl Kernels for burn::backend::Flex {
         span_attention::cpu::attend(cpu::simd::arch(), problem)
     }
 
-    fn pool_spans(problem: &SpanAttention<'_, Self>, lse: &[f32], cells: Cells) -> Pooled {
-        pooled::cpu::of_spans(cpu::simd::arch(), problem, lse, cells)
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+        pooled::cpu::of_spans(cpu::simd::arch(), problem, head, lse, cells)
     }
 
-    fn pool_chunks(problem: &ChunkAttention<'_, Self>, first_query: usize, lse: &[f32], cells: Cells) -> Pooled {
-        pooled::cpu::of_chunks(cpu::simd::arch(), problem, first_query, lse, cells)
+    fn pool_chunks(
+        problem: &ChunkAttention<'_, Self>,
+        keys: &mut Self::ChunkKeys,
+        (head, first_query): (usize, usize),
+        lse: &[f32],
+        cells: Cells,
+    ) -> Pooled {
+        pooled::cpu::of_chunks(cpu::simd::arch(), problem, keys, (head, first_query), lse, cells)
     }
 
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
@@ -143,17 +161,19 @@ impl Kernels for burn::backend::Flex {
         chunk_scores::cpu::choose(cpu::simd::arch(), problem)
     }
 
-    fn chunk_attention(problem: &ChunkAttention<'_, Self>) -> Attended<Self> {
-        chunk_attention::cpu::attend(cpu::simd::arch(), problem)
+    fn chunk_attention(problem: &ChunkAttention<'_, Self>, keys: &mut Self::ChunkKeys) -> Attended<Self> {
+        chunk_attention::cpu::attend(cpu::simd::arch(), problem, keys)
     }
 }
 
 #[cfg(feature = "wgpu")]
 impl Kernels for burn::backend::Wgpu {
     type Matrix = linear::Dense<Self>;
+    type ChunkKeys = ();
 }
 
 #[cfg(feature = "cuda")]
 impl Kernels for burn::backend::Cuda {
     type Matrix = linear::Dense<Self>;
+    type ChunkKeys = ();
 }

@@ -49,7 +49,7 @@ impl Storage {
     }
 
     /// Bits of a weight, scales included.
-    fn bits(self) -> usize {
+    pub fn bits(self) -> usize {
         match self {
             Self::F32 => 32,
             Self::Bf16 => 16,
@@ -147,7 +147,7 @@ pub trait Matrix<B: Backend>: Clone + fmt::Debug + Send + Sync + 'static {
 /// A plain tensor.
 #[derive(Debug, Clone)]
 pub struct Dense<B: Backend> {
-    weight: Tensor<B, 2>, // [d_out, d_in]
+    weight: Tensor<B, 2>,       // [d_out, d_in]
     bias: Option<Tensor<B, 2>>, // [1, d_out]
 }
 
@@ -161,10 +161,7 @@ impl<B: Backend> Matrix<B> for Dense<B> {
         let Weights { d_out, d_in, .. } = *weights;
         let numbers = gather(weights);
         let upload = |numbers, shape: [usize; 2]| Tensor::from_data(TensorData::new(numbers, shape), device);
-        Self {
-            weight: upload(numbers, [d_out, d_in]),
-            bias: weights.bias.clone().map(|bias| upload(bias, [1, d_out])),
-        }
+        Self { weight: upload(numbers, [d_out, d_in]), bias: weights.bias.clone().map(|bias| upload(bias, [1, d_out])) }
     }
 
     fn shape(&self) -> [usize; 2] {

@@ -63,8 +63,9 @@ impl Pooled {
 /// Attention weights held at once, in numbers.
 const BLOCK: usize = 1 << 20;
 
-/// Pooled weights of a problem of one head.
-pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, cells: Cells) -> Pooled {
+/// Pooled weights of one head.
+pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, head: usize, cells: Cells) -> Pooled {
+    let problem = &problem.heads(head..head + 1);
     let (seq, seq_k) = (problem.query.dims()[1], problem.key.dims()[1]);
     let mut pooled = Pooled::new(problem.first_query..problem.first_query + seq, cells);
     let step = (BLOCK / seq_k).max(1);
@@ -79,8 +80,13 @@ pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, cells: Cells) -> Poo
     pooled
 }
 
-/// Pooled weights of a problem of one head, whose first query is token `first_query`.
-pub fn of_chunks<B: Kernels>(problem: &ChunkAttention<'_, B>, first_query: usize, cells: Cells) -> Pooled {
+/// Pooled weights of one head; the problem's first query is token `first_query`.
+pub fn of_chunks<B: Kernels>(
+    problem: &ChunkAttention<'_, B>,
+    (head, first_query): (usize, usize),
+    cells: Cells,
+) -> Pooled {
+    let problem = &problem.heads(head..head + 1);
     let [_, seq, head_dim] = problem.query.dims();
     let (w, n) = (problem.chunk_len, problem.n_slots);
     let mut pooled = Pooled::new(first_query..first_query + seq, cells);

@@ -59,7 +59,8 @@ mod tests {
             let mut numbers = vec![1.0; 3 * 50];
             numbers[50 + 49] = f32::NAN;
             let x = Tensor::<Flex, 2>::from_data(TensorData::new(numbers, [3, 50]), &FlexDevice);
-            let y: Vec<f32> = cpu::rms_norm(arch, x, &Tensor::ones([50], &FlexDevice), 1e-5).into_data().to_vec().unwrap();
+            let y: Vec<f32> =
+                cpu::rms_norm(arch, x, &Tensor::ones([50], &FlexDevice), 1e-5).into_data().to_vec().unwrap();
             assert!(y.iter().enumerate().all(|(at, y)| y.is_nan() == (50..100).contains(&at)));
         }
     }

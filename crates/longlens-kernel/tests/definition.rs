@@ -197,10 +197,9 @@ fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32])
     for (queries, keys) in [(1, 3), (5, 16), (7, 7), (64, 64)] {
         let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
         for head in 0..problem.spec.n_heads {
-            let operation = operation.heads(head..head + 1);
-            let expected = pooled::of_spans(&operation, cells);
+            let expected = pooled::of_spans(operation, head, cells);
             for arch in simd::arches() {
-                let got = pooled::cpu::of_spans(arch, &operation, &lse[head * seq..][..seq], cells);
+                let got = pooled::cpu::of_spans(arch, operation, head, &lse[head * seq..][..seq], cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -253,7 +252,7 @@ fn check_chunks(problem: &Problem) {
     };
     let mut bodies = vec![("reference", chunk_attention::reference(&operation))];
     for arch in simd::arches() {
-        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation)));
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation, &mut Default::default())));
     }
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
@@ -261,11 +260,11 @@ fn check_chunks(problem: &Problem) {
     for (queries, keys) in [(1, w), (5, 3), (64, 64)] {
         let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
         for head in 0..problem.spec.n_heads {
-            let operation = operation.heads(head..head + 1);
-            let expected = pooled::of_chunks(&operation, problem.first, cells);
+            let expected = pooled::of_chunks(&operation, (head, problem.first), cells);
             for arch in simd::arches() {
                 let lse = &bodies[0].2[head * seq..][..seq];
-                let got = pooled::cpu::of_chunks(arch, &operation, problem.first, lse, cells);
+                let (kept, at) = (&mut chunk_attention::cpu::Kept::default(), (head, problem.first));
+                let got = pooled::cpu::of_chunks(arch, &operation, kept, at, lse, cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }

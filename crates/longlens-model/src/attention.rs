@@ -70,7 +70,7 @@ impl<B: Kernels> Attention<B> {
             if split < seq {
                 let query = rows(&query, split..seq);
                 let asking = Asking { layer, first: first + split, query, scale: &scale[split..], choice };
-                parts.push(self.attend_chunks(asking, &key, &value, &cache.summaries));
+                parts.push(self.attend_chunks(asking, &key, &value, cache));
             }
         }
         let context = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
@@ -116,7 +116,7 @@ impl<B: Kernels> Attention<B> {
         asking: Asking<'_, B>,
         key: &Tensor<B, 3>,
         value: &Tensor<B, 3>,
-        summaries: &Summaries<B>,
+        cache: &mut LayerCache<B>,
     ) -> Tensor<B, 3> {
         let seq = asking.query.dims()[1];
         let Asking { layer, first, choice, .. } = asking;
@@ -124,7 +124,7 @@ impl<B: Kernels> Attention<B> {
         let slots: Vec<Slots> = (first..first + seq)
             .map(|query| choice.query(query, self.prompt).expect("queries past the first choice all choose"))
             .collect();
-        let summaries = summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
+        let summaries = cache.summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
         let scores = ChunkScores {
             query: asking.query.clone(),
             summaries: summaries.clone(),
@@ -155,9 +155,12 @@ impl<B: Kernels> Attention<B> {
             positions,
             first_slot: &first_slot,
         };
-        let attended = B::chunk_attention(&problem);
+        if self.positions.rerotates() {
+            cache.chunk_keys = B::ChunkKeys::default(); // offsets turn by other angles now
+        }
+        let attended = B::chunk_attention(&problem, &mut cache.chunk_keys);
         self.recorder.spend("attention", started);
-        record_chunks(&mut self.recorder, layer, first, &problem, &attended.lse);
+        record_chunks(&mut self.recorder, layer, first, (&problem, &mut cache.chunk_keys), &attended.lse);
         attended.out
     }
 }
@@ -237,11 +240,11 @@ fn record_spans<B: Kernels>(
         if pools.is_empty() && watched.is_empty() {
             continue;
         }
-        let problem = problem.heads(head..head + 1);
         for (pool, cells) in pools {
             let lse = numbers(lse.clone().slice([head..head + 1]));
-            recorder.pooled(pool, &B::pool_spans(&problem, &lse, cells));
+            recorder.pooled(pool, &B::pool_spans(problem, head, &lse, cells));
         }
+        let problem = problem.heads(head..head + 1);
         for tokens in blocks(&watched, WEIGHT_BLOCK / seq_k) {
             let rows = tokens.start - problem.first_query..tokens.end - problem.first_query;
             let weights = numbers(span_attention::weights(&problem, rows)); // [1, rows, seq_k]
@@ -257,7 +260,7 @@ fn record_chunks<B: Kernels>(
     recorder: &mut Recorder,
     layer: usize,
     first: usize,
-    problem: &ChunkAttention<'_, B>,
+    (problem, keys): (&ChunkAttention<'_, B>, &mut B::ChunkKeys),
     lse: &Tensor<B, 2>,
 ) {
     let [n_heads, seq, head_dim] = problem.query.dims();
@@ -268,11 +271,11 @@ fn record_chunks<B: Kernels>(
         if pools.is_empty() && watched.is_empty() {
             continue;
         }
-        let problem = problem.heads(head..head + 1);
         for (pool, cells) in pools {
             let lse = numbers(lse.clone().slice([head..head + 1]));
-            recorder.pooled(pool, &B::pool_chunks(&problem, first, &lse, cells));
+            recorder.pooled(pool, &B::pool_chunks(problem, keys, (head, first), &lse, cells));
         }
+        let problem = problem.heads(head..head + 1);
         for tokens in blocks(&watched, WEIGHT_BLOCK / (n * w * head_dim)) {
             let rows = tokens.start - first..tokens.end - first;
             let weights = numbers(chunk_attention::weights(&problem, rows)); // [1, rows, n * w]

@@ -13,6 +13,8 @@ pub struct LayerCache<B: Kernels> {
     reserve: usize,
     /// What a choice of chunks needs beside keys and values.
     pub summaries: Summaries<B>,
+    /// What chunk attention made of the keys so far.
+    pub chunk_keys: B::ChunkKeys,
 }
 
 /// Chunk summaries so far, and the queries of the chunk that is not complete yet.
@@ -31,7 +33,7 @@ impl<B: Kernels> LayerCache<B> {
     /// An empty cache that will soon hold `n_tokens`.
     pub fn new(n_tokens: usize) -> Self {
         let summaries = Summaries { complete: None, pending: None };
-        Self { key: None, value: None, len: 0, reserve: n_tokens + SPARE, summaries }
+        Self { key: None, value: None, len: 0, reserve: n_tokens + SPARE, summaries, chunk_keys: Default::default() }
     }
 
     /// Tokens held.

@@ -66,9 +66,8 @@ impl Blueprint for LlamaConfig {
         let mut layer = |layer: usize| {
             let name = |field: &str| format!("model.layers.{layer}.{field}");
             let input_layernorm = from.vector(&name("input_layernorm"), spec.d_model);
-            let mut attn = |field: &str, shape| {
-                from.matrix(&name(&format!("self_attn.{field}")), shape, self.attention_bias)
-            };
+            let mut attn =
+                |field: &str, shape| from.matrix(&name(&format!("self_attn.{field}")), shape, self.attention_bias);
             let self_attn = Attention {
                 q_proj: attn("q_proj", [query, spec.d_model]),
                 k_proj: attn("k_proj", [key, spec.d_model]),

@@ -90,6 +90,11 @@ impl<B: Kernels> Positions<B> {
         self.slots = Some((seen, Rotary::new(RotaryTable { cos, sin }, self.rope.dim(), &self.device)));
     }
 
+    /// Whether every call turns earlier keys anew.
+    pub fn rerotates(&self) -> bool {
+        self.rope.rerotates()
+    }
+
     /// Offsets of keys in their chunks, and the positions of queries in their slots.
     pub fn of_slots(&self) -> (&Rotary<B>, &Rotary<B>) {
         let offsets = self.offsets.as_ref().expect("a plan with a choice has offsets");

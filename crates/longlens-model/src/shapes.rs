@@ -6,6 +6,7 @@ use longlens_kernel::Kernels;
 use longlens_kernel::linear::Storage;
 
 use crate::config::LlamaConfig;
+use crate::error::OpenError;
 use crate::lens::DecoderLens;
 use crate::weights;
 
@@ -139,16 +140,17 @@ impl Shape {
     }
 }
 
-/// A model of this shape with random weights and no tokenizer, on `device`.
+/// A model of this shape with random weights, its matrices kept as `storage`, and no tokenizer, on `device`.
 pub fn random<B: Kernels>(
     shape: &Shape,
     n_layers: Option<usize>,
     seed: u64,
+    storage: Storage,
     device: B::Device,
     kernel_path: &str,
-) -> Box<dyn Lens> {
+) -> Result<Box<dyn Lens>, OpenError> {
     let config = shape.config(n_layers);
-    let model = weights::random::<B, _>(&config, seed, Storage::F32, &device).expect("every backend keeps f32");
+    let model = weights::random::<B, _>(&config, seed, storage, &device)?;
     let info = ModelInfo {
         name: shape.title(n_layers),
         source: "random weights".into(),
@@ -157,10 +159,10 @@ pub fn random<B: Kernels>(
         n_parameters: weights::n_parameters(&config),
         bos_token: None,
         eos_tokens: Vec::new(),
-        dtype: "f32".into(),
+        dtype: storage.name().into(),
         kernel_path: kernel_path.into(),
     };
-    Box::new(DecoderLens::new(model, info, None, device))
+    Ok(Box::new(DecoderLens::new(model, info, None, device)))
 }
 
 #[cfg(test)]
@@ -190,15 +192,18 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_model() {
-        let logits = |seed| {
-            let mut lens = random::<Flex>(&SHAPES[0], Some(2), seed, FlexDevice, "cpu");
+        let logits = |seed, storage| {
+            let mut lens = random::<Flex>(&SHAPES[0], Some(2), seed, storage, FlexDevice, "cpu").unwrap();
             let model = lens.model().clone();
+            assert_eq!(model.dtype, storage.name());
             assert_eq!(model.n_parameters, SHAPES[0].n_parameters(Some(2)));
             assert_eq!(model.name, "tiny, 2 of 4 layers, random weights");
             lens.begin(&Setup::new(&Method::full(), &model.spec, 3).unwrap()).unwrap();
             lens.feed(&[1, 2, 3], Rows::Last, &mut ()).unwrap()
         };
-        assert_eq!(logits(1), logits(1));
-        assert_ne!(logits(1), logits(2));
+        for storage in Storage::ALL {
+            assert_eq!(logits(1, storage), logits(1, storage));
+            assert_ne!(logits(1, storage), logits(2, storage));
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use longlens_kernel::linear::Storage;
 use serde::Deserialize;
 
 /// A workbench for extending a language model's context without training.
@@ -72,6 +74,9 @@ pub struct Common {
     /// Where to compute
     #[arg(long, value_enum)]
     pub device: Option<Device>,
+    /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
+    #[arg(long, value_name = "FORMAT", value_parser = storage())]
+    pub weights: Option<Storage>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -352,6 +357,10 @@ pub struct Model {
     /// Memory at this many tokens
     #[arg(long, value_name = "TOKENS")]
     pub tokens: Option<String>,
+}
+
+fn storage() -> impl TypedValueParser<Value = Storage> {
+    PossibleValuesParser::new(Storage::ALL.map(Storage::name)).try_map(|name| name.parse::<Storage>())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -12,9 +12,9 @@ use crate::args::Device;
 use crate::failure::Failure;
 pub use ceiling::Ceilings;
 
-/// Opens a model on the device the user asked for.
-pub fn open(model: &str, device: Device) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Open { source: Source::resolve(model).map_err(refused)? })
+/// Opens a model on the device the user asked for, its matrices kept as `weights`.
+pub fn open(model: &str, device: Device, weights: Storage) -> Result<Box<dyn Lens>, Failure> {
+    on(device, Open { source: Source::resolve(model).map_err(refused)?, weights })
 }
 
 /// A model of a named shape with random weights, on the device the user asked for.
@@ -23,8 +23,9 @@ pub fn random(
     n_layers: Option<usize>,
     seed: u64,
     device: Device,
+    weights: Storage,
 ) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Random { shape, n_layers, seed })
+    on(device, Random { shape, n_layers, seed, weights })
 }
 
 /// What the device can do at most.
@@ -33,9 +34,9 @@ pub fn ceilings(device: Device) -> Result<Ceilings, Failure> {
 }
 
 /// What a model is, without loading its weights.
-pub fn describe(model: &str) -> Result<ModelInfo, Failure> {
+pub fn describe(model: &str, weights: Storage) -> Result<ModelInfo, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
-    longlens_model::describe(&source, Storage::F32).map_err(refused)
+    longlens_model::describe(&source, weights).map_err(refused)
 }
 
 /// Something to do on whichever backend serves a device.
@@ -56,13 +57,14 @@ fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
 
 struct Open {
     source: Source,
+    weights: Storage,
 }
 
 impl Task for Open {
     type Output = Box<dyn Lens>;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        longlens_model::open::<B>(&self.source, Storage::F32, device, kernel_path).map_err(refused)
+        longlens_model::open::<B>(&self.source, self.weights, device, kernel_path).map_err(refused)
     }
 }
 
@@ -70,13 +72,15 @@ struct Random {
     shape: &'static Shape,
     n_layers: Option<usize>,
     seed: u64,
+    weights: Storage,
 }
 
 impl Task for Random {
     type Output = Box<dyn Lens>;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        Ok(shapes::random::<B>(self.shape, self.n_layers, self.seed, device, kernel_path))
+        let Self { shape, n_layers, seed, weights } = self;
+        shapes::random::<B>(shape, n_layers, seed, weights, device, kernel_path).map_err(refused)
     }
 }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
-use serde::Deserialize;
+use longlens_kernel::linear::Storage;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::args::{Common, Device};
 use crate::failure::Failure;
@@ -18,6 +20,8 @@ pub struct File {
     pub method: Option<Method>,
     pub rope: Option<RopeScaling>,
     pub device: Option<Device>,
+    #[serde(default, deserialize_with = "storage")]
+    pub weights: Option<Storage>,
     pub seed: Option<u64>,
     pub prefill_chunk: Option<usize>,
     pub out: Option<PathBuf>,
@@ -70,6 +74,7 @@ pub struct RunConfig {
     pub method: Method,
     pub rope: Option<RopeScaling>,
     pub device: Device,
+    pub weights: Storage,
     pub seed: u64,
     pub prefill_chunk: usize,
     pub json: bool,
@@ -105,6 +110,7 @@ impl RunConfig {
             method,
             rope,
             device: common.device.or(file.device).unwrap_or_default(),
+            weights: common.weights.or(file.weights).unwrap_or_default(),
             seed: common.seed.or(file.seed).unwrap_or(0),
             prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
             json: common.json,
@@ -131,6 +137,13 @@ impl RunConfig {
         setup.prefill_chunk = self.prefill_chunk;
         Ok(setup)
     }
+}
+
+fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error> {
+    let name = String::deserialize(from)?;
+    name.parse()
+        .map(Some)
+        .map_err(|expected| D::Error::custom(format!("unknown weights `{name}`, expected {expected}")))
 }
 
 fn read(path: &Path) -> Result<File, Failure> {

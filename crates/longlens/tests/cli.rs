@@ -66,6 +66,8 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("positions --rope yarn:factor=0.5", 2, "factor = 0.5 is not a number of at least 1"),
         ("methods dualchunk", 2, "unknown method or RoPE scaling `dualchunk` help: did you mean `dual_chunk`?"),
         ("perplexity --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
+        // weights
+        ("generate --prompt a --weights q5", 2, "invalid value 'q5' for '--weights <FORMAT>' [possible values: f32,"),
         // places
         ("positions --pair 1", 2, "`1` is not a pair help: write QUERY,KEY as in `300,12`"),
         ("positions --pair 1,5", 2, "key 5 comes after query 1"),
@@ -117,6 +119,7 @@ fn a_bad_config_file_is_shown_where_it_is_wrong() {
         ("[sampling]\ntop_k = \"many\"\n", "bad.toml:2:9", "invalid type: string \"many\""),
         ("seed = -1\n", "bad.toml:1:8", "invalid value: integer `-1`"),
         ("model = \"embedded\n", "bad.toml:1:", "invalid basic string"),
+        ("weights = \"q5\"\n", "bad.toml:1:11", "unknown weights `q5`, expected one of f32, bf16, q8, q4"),
         ("prefill_chunk = 0\n", "", "prefill_chunk must be at least 1"),
     ] {
         bench.write("bad.toml", toml);

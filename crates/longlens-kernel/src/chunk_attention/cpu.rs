@@ -10,12 +10,16 @@ use burn::backend::Flex;
 
 use super::ChunkAttention;
 use crate::Attended;
-use crate::cpu::panels::{Panels, Values};
+use crate::cpu::panels::WholeRows;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::tile::{self, ROWS, Running, Tile};
+use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+
+mod kept;
+
+pub use kept::Kept;
 
 /// Queries of a block: the more, the more of them share a chunk.
 const BLOCK: Range<usize> = 128..2048;
@@ -24,18 +28,19 @@ const FEWER: usize = 16;
 /// Keys that are worth a thread.
 const SHARE: usize = 1024;
 
-/// Returns what [`reference`](super::reference) returns.
-pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>) -> Attended<Flex> {
+/// Returns what [`reference`](super::reference) returns. `kept` belongs to the layer, and to nothing else.
+pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>, kept: &mut Kept) -> Attended<Flex> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     // a row per token, as the output projection reads it
     let mut out = vec![0.0; seq_q * n_heads * head_dim];
     let mut lse = vec![0.0; n_heads * seq_q];
-    arch.dispatch(Attend { problem, outs: &Parts::new(&mut out), lses: &Parts::new(&mut lse) });
+    arch.dispatch(Attend { problem, kept, outs: &Parts::new(&mut out), lses: &Parts::new(&mut lse) });
     Attended { out: tensor(out, [seq_q, n_heads, head_dim]).swap_dims(0, 1), lse: tensor(lse, [n_heads, seq_q]) }
 }
 
 struct Attend<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
+    kept: &'a mut Kept,
     outs: &'a Parts<f32>,
     lses: &'a Parts<f32>,
 }
@@ -45,7 +50,7 @@ impl WithSimd for Attend<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, outs, lses } = self;
+        let Self { problem, kept, outs, lses } = self;
         let inputs = Inputs::new(problem);
         let work = inputs.work();
         let [n_heads, n_kv_heads, seq_q, head_dim] = work.shape;
@@ -62,8 +67,9 @@ impl WithSimd for Attend<'_> {
             return;
         }
         let seq_k = problem.key.dims()[1];
-        let keys = work.pack(simd);
-        let values = Values::new(work.value, n_kv_heads, head_dim, 0..seq_k, S::F32_LANES);
+        work.cover(simd, kept);
+        let keys = &*kept;
+        let values = WholeRows::new(work.value, [n_kv_heads, head_dim], 0..seq_k, S::F32_LANES);
         let even = (n_heads * seq_q).div_ceil(4 * rayon::current_num_threads());
         let block = even.clamp(BLOCK.start, BLOCK.end).min(seq_q);
         let n_blocks = seq_q.div_ceil(block);
@@ -76,7 +82,7 @@ impl WithSimd for Attend<'_> {
         in_turn(n_blocks * n_heads, scratch, |task, scratch| {
             let (head, at) = (task % n_heads, n_blocks - 1 - task / n_heads);
             let rows = at * block..((at + 1) * block).min(seq_q);
-            let block = Block { work: &work, head, rows: rows.clone(), keys: &keys };
+            let block = Block { work: &work, head, rows: rows.clone(), keys };
             scratch.running.clear();
             simd.vectorize(Whole { block: &block, values: &values, scratch });
             for (at, row) in rows.enumerate() {
@@ -131,12 +137,12 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// All keys turned to their offsets, chunk by chunk.
+    /// Packs what is new of the keys.
     #[inline(always)]
-    pub(crate) fn pack<S: Simd>(&self, simd: S) -> Panels {
+    pub(crate) fn cover<S: Simd>(&self, simd: S, kept: &mut Kept) {
         let [_, n_kv_heads, _, head_dim] = self.shape;
-        let tokens = 0..self.problem.key.dims()[1];
-        Panels::keys(simd, self.key, [n_kv_heads, head_dim], Some(self.offsets), tokens, self.problem.chunk_len)
+        let n_tokens = self.problem.key.dims()[1];
+        kept.cover(simd, self.key, [n_kv_heads, head_dim], self.offsets, n_tokens, self.problem.chunk_len);
     }
 
     /// A head's chosen chunks of a query.
@@ -264,12 +270,12 @@ pub(crate) struct Block<'a> {
     pub work: &'a Work<'a>,
     pub head: usize,
     pub rows: Range<usize>,
-    pub keys: &'a Panels,
+    pub keys: &'a Kept,
 }
 
 struct Whole<'a> {
     block: &'a Block<'a>,
-    values: &'a Values,
+    values: &'a WholeRows<'a>,
     scratch: &'a mut Scratch,
 }
 
@@ -311,12 +317,12 @@ impl Block<'_> {
         let Self { work, head, rows, keys } = self;
         let (head_dim, kv_head) = (work.shape[3], self.kv_head());
         let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
-        let n_chunks = keys.tokens.len().div_ceil(w);
+        let n_chunks = keys.n_chunks();
         sorted.sort(work, *head, rows, n_chunks);
         let Sorted { queries, starts, pairs } = sorted;
         for chunk in 0..n_chunks {
             let mine = &pairs[starts[2 * chunk] as usize..starts[2 * chunk + 2] as usize];
-            let panels = &keys.head(kv_head)[keys.group(chunk) * keys.panel_len()..];
+            let panels = keys.panels(kv_head, chunk);
             for pairs in mine.chunks(ROWS) {
                 let mut states = [rows.len(); ROWS];
                 let mut lens = [0; ROWS];
@@ -345,7 +351,7 @@ impl Block<'_> {
                     let tile = Tile {
                         queries,
                         keys: &panels[start / S::F32_LANES * keys.panel_len()..],
-                        values: &[],
+                        values: Values::default(),
                         head_dim,
                         seen: 0..(longest - start).min(tile::KEYS),
                         each: (!all).then_some(hidden),

@@ -1,14 +1,16 @@
 //! Choosing on the processor: a tile of scores is looked through as soon as it is made.
 //!
-//! Each query keeps its best candidates so far in order; a vector of scores none of which beats the worst of them is
-//! passed over in one comparison, and nothing is ever sorted.
+//! Each query keeps a short list of candidates and a score that as many reach as there are picks; a vector of scores none of
+//! which reaches it is passed over in one comparison. Only the list is ever selected from.
+
+use std::ops::Range;
 
 use burn::backend::Flex;
 
 use super::ChunkScores;
 use crate::cpu::panels::Panels;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, load};
-use crate::cpu::tile::{self, ROWS, Tile};
+use crate::cpu::tile::{self, ROWS, Tile, Values};
 use crate::cpu::{Held, Parts, Rows, in_turn};
 
 /// Queries of a task.
@@ -93,7 +95,7 @@ impl WithSimd for Group<'_> {
         for from in (first..end).step_by(tile::KEYS).filter(|_| picks) {
             let len = (end - from).min(tile::KEYS);
             let keys = &panels.head(head)[from / S::F32_LANES * panels.panel_len()..];
-            let tile = Tile { queries, keys, values: &[], head_dim, seen: 0..len, each: None };
+            let tile = Tile { queries, keys, values: Values::default(), head_dim, seen: 0..len, each: None };
             tile::scores(simd, &tile, scores);
             for (r, slots) in slots.iter().enumerate() {
                 let seen = slots.candidates.start.max(from)..slots.candidates.end.min(from + len);
@@ -103,74 +105,129 @@ impl WithSimd for Group<'_> {
         }
         for (r, (out, slots)) in out.chunks_exact_mut(problem.n_slots).zip(slots).enumerate() {
             out[0] = 0;
-            let picked = best[r].finish();
-            out[1..=picked.len()].copy_from_slice(picked);
+            best[r].finish(slots.candidates.clone(), &mut out[1..=slots.n_picks]);
             out[slots.n_picks + 1] = slots.newest as u32;
             out[slots.n_picks + 2] = problem.tail(start + r);
         }
     }
 }
 
-/// The best-scoring chunks so far, best first; equal scores keep their order, so the lower chunk wins.
+/// Candidates among which the best are, as keys that order as choices do: by score, of equal scores the lower chunk first.
 #[derive(Default)]
 struct Best {
-    scores: Vec<f32>,
-    chunks: Vec<u32>,
+    keys: Vec<u64>,
     n: usize,
+    /// The `n`-th best score is not lower.
+    bound: f32,
 }
+
+/// Candidates beyond which the list is cut to the best.
+const LONG: usize = 96;
 
 impl Best {
     fn clear(&mut self, n: usize) {
         self.n = n;
-        self.scores.clear();
-        self.chunks.clear();
+        self.keys.clear();
+        self.bound = f32::NEG_INFINITY;
     }
 
     /// Looks through scores of chunks `seen`; `scores[0]` is chunk `from`'s.
     #[inline(always)]
-    fn look<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: std::ops::Range<usize>) {
-        let mut chunk = seen.start;
-        while chunk < seen.end && self.chunks.len() < self.n {
-            self.insert(scores[chunk - from], chunk as u32);
-            chunk += 1;
+    fn look<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: Range<usize>) {
+        if seen.is_empty() || self.n == 0 {
+            return;
         }
-        let Some(worst) = self.scores.last().copied().filter(|_| chunk < seen.end) else { return };
-        let mut worst = simd.splat_f32s(worst);
-        while chunk + S::F32_LANES <= seen.end {
-            let at = &scores[chunk - from..][..S::F32_LANES];
-            // SAFETY: a vector's worth of scores
-            let better = simd.greater_than_f32s(unsafe { load(simd, at.as_ptr()) }, worst);
-            if simd.first_true_m32s(better) < S::F32_LANES {
-                for (lane, score) in at.iter().enumerate() {
-                    self.offer(*score, (chunk + lane) as u32);
-                }
-                worst = simd.splat_f32s(self.scores[self.n - 1]);
+        let scores = &scores[seen.start - from..seen.end - from];
+        let (whole, rest) = scores.split_at(scores.len() / S::F32_LANES * S::F32_LANES);
+        self.bound = self.bound.max(lower_bound(simd, whole, self.n));
+        let bound = simd.splat_f32s(self.bound);
+        for (at, x) in whole.chunks_exact(S::F32_LANES).enumerate() {
+            // SAFETY: a chunk is one vector
+            let enough = simd.greater_than_or_equal_f32s(unsafe { load(simd, x.as_ptr()) }, bound);
+            if simd.first_true_m32s(enough) < S::F32_LANES {
+                self.add(x, seen.start + at * S::F32_LANES);
             }
-            chunk += S::F32_LANES;
         }
-        for chunk in chunk..seen.end {
-            self.offer(scores[chunk - from], chunk as u32);
+        self.add(rest, seen.start + whole.len());
+        if self.keys.len() > LONG.max(2 * self.n) {
+            self.cut();
         }
     }
 
+    /// Adds those of consecutive chunks that may be among the best.
     #[inline(always)]
-    fn offer(&mut self, score: f32, chunk: u32) {
-        if score > self.scores[self.n - 1] {
-            self.scores.pop();
-            self.chunks.pop();
-            self.insert(score, chunk);
+    fn add(&mut self, scores: &[f32], first: usize) {
+        let mut len = self.keys.len();
+        self.keys.resize(len + scores.len(), 0);
+        for (chunk, score) in (first as u32..).zip(scores) {
+            self.keys[len] = key(*score, chunk);
+            len += usize::from(*score >= self.bound);
+        }
+        self.keys.truncate(len);
+    }
+
+    /// Keeps the best `n`.
+    fn cut(&mut self) {
+        if self.keys.len() > self.n {
+            let (_, last, _) = self.keys.select_nth_unstable_by(self.n - 1, |a, b| b.cmp(a));
+            self.bound = score(*last);
+            self.keys.truncate(self.n);
         }
     }
 
-    fn insert(&mut self, score: f32, chunk: u32) {
-        let at = self.scores.iter().rposition(|known| *known >= score).map_or(0, |at| at + 1);
-        self.scores.insert(at, score);
-        self.chunks.insert(at, chunk);
+    /// Writes the chunks in ascending order.
+    fn finish(&mut self, candidates: Range<usize>, out: &mut [u32]) {
+        if out.is_empty() {
+            return;
+        }
+        self.cut();
+        for (out, key) in out.iter_mut().zip(&self.keys) {
+            *out = chunk(*key);
+        }
+        // scores that are not numbers beat nothing; the choice is still one of distinct chunks
+        let mut others = (candidates.start as u32..candidates.end as u32).filter(|c| !self.keys.iter().any(|k| chunk(*k) == *c));
+        for out in out.iter_mut().skip(self.keys.len()) {
+            *out = others.next().unwrap_or(candidates.start as u32);
+        }
+        out.sort_unstable();
     }
+}
 
-    /// The chunks in ascending order.
-    fn finish(&mut self) -> &[u32] {
-        self.chunks.sort_unstable();
-        &self.chunks
+/// A score that at least `n` of these reach, or minus infinity: every lane of a few vectors of maxima is reached by one.
+#[inline(always)]
+fn lower_bound<S: Simd>(simd: S, scores: &[f32], n: usize) -> f32 {
+    let (lanes, size) = (S::F32_LANES, n.div_ceil(S::F32_LANES) * S::F32_LANES);
+    let mut bound = f32::INFINITY;
+    if scores.len() < size {
+        return f32::NEG_INFINITY;
     }
+    for first in (0..size).step_by(lanes) {
+        let mut max = simd.splat_f32s(f32::NEG_INFINITY);
+        let mut at = first;
+        while at + lanes <= scores.len() {
+            // SAFETY: inside by the loop's condition
+            max = simd.max_f32s(max, unsafe { load(simd, scores.as_ptr().add(at)) });
+            at += size;
+        }
+        // one pick: the best of all; more: the worst of the lanes' bests, each of another score
+        bound = bound.min(if n == 1 { simd.reduce_max_f32s(max) } else { simd.reduce_min_f32s(max) });
+    }
+    bound
+}
+
+/// Orders as `f32::total_cmp` does, of equal scores the lower chunk as the greater.
+#[inline(always)]
+fn key(score: f32, chunk: u32) -> u64 {
+    let bits = score.to_bits();
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    u64::from(ordered) << 32 | u64::from(!chunk)
+}
+
+fn chunk(key: u64) -> u32 {
+    !(key as u32)
+}
+
+fn score(key: u64) -> f32 {
+    let ordered = (key >> 32) as u32;
+    f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
 }

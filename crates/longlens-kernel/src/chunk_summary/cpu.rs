@@ -4,9 +4,9 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use super::ChunkSummary;
-use crate::cpu::panels::{Panels, Values};
+use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::tile::{self, ROWS, Running, Tile};
+use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
@@ -38,7 +38,7 @@ impl WithSimd for Summarise<'_> {
         let angles = HeldAngles::new(&problem.rotary);
         let angles = angles.rows();
         let keys = Panels::keys(simd, key.rows(), [n_kv_heads, head_dim], Some(angles), 0..n_tokens, w);
-        let values = Values::new(value.rows(), n_kv_heads, head_dim, 0..n_tokens, S::F32_LANES);
+        let values = WholeRows::new(value.rows(), [n_kv_heads, head_dim], 0..n_tokens, S::F32_LANES);
         let width = values.width;
         let scratch = || Scratch {
             running: Running::new(w.next_multiple_of(ROWS), width, S::F32_LANES),
@@ -72,7 +72,7 @@ struct One<'a> {
     key: Rows<'a>,
     angles: Angles<'a>,
     keys: &'a Panels,
-    values: &'a Values,
+    values: &'a WholeRows<'a>,
     head: usize,
     kv_head: usize,
     chunk: usize,
@@ -93,14 +93,7 @@ impl WithSimd for One<'_> {
         let scale = (head_dim as f32).sqrt().recip() * std::f32::consts::LOG2_E;
         let panels = &keys.head(kv_head)[keys.group(chunk) * keys.panel_len()..];
         let first = chunk * w;
-        let mut all = |queries: &[f32], values: &[f32], states: [usize; ROWS], running: &mut Running| {
-            for start in (0..w).step_by(tile::KEYS) {
-                let seen = 0..(w - start).min(tile::KEYS);
-                let (keys, values) = (&panels[start / S::F32_LANES * keys.panel_len()..], &values[start * width..]);
-                let tile = Tile { queries, keys, values, head_dim, seen, each: None };
-                tile::attend(simd, &tile, &states, running, weights);
-            }
-        };
+        let chunk = Chunk { panels, panel_len: keys.panel_len(), w, head_dim };
         running.clear();
         for start in (0..w).step_by(ROWS) {
             let mut states = [0; ROWS];
@@ -110,7 +103,7 @@ impl WithSimd for One<'_> {
                 states[r] = start + r;
                 turn(simd, query.of(head, token, head_dim), angles.row(token), scale, &mut queries[r * head_dim..][..head_dim]);
             }
-            all(queries, values.from(kv_head, first), states, running);
+            chunk.meet(simd, queries, values.from(kv_head, first), &states, running, weights);
         }
         let mut mean = vec![0.0; head_dim];
         let mut row = vec![0.0; head_dim];
@@ -129,7 +122,41 @@ impl WithSimd for One<'_> {
         running.clear();
         let mut states = [0; ROWS];
         states.iter_mut().enumerate().for_each(|(r, state)| *state = r);
-        all(queries, turned, states, running);
+        chunk.meet(simd, queries, Values { numbers: turned, stride: width }, &states, running, weights);
         running.finish(0, out);
+    }
+}
+
+/// A chunk's packed keys.
+struct Chunk<'a> {
+    panels: &'a [f32],
+    panel_len: usize,
+    w: usize,
+    head_dim: usize,
+}
+
+impl Chunk<'_> {
+    /// Queries against all keys of the chunk, with these values.
+    #[inline(always)]
+    fn meet<S: Simd>(
+        &self,
+        simd: S,
+        queries: &[f32],
+        values: Values<'_>,
+        states: &[usize; ROWS],
+        running: &mut Running,
+        weights: &mut [f32],
+    ) {
+        for start in (0..self.w).step_by(tile::KEYS) {
+            let tile = Tile {
+                queries,
+                keys: &self.panels[start / S::F32_LANES * self.panel_len..],
+                values: Values { numbers: &values.numbers[start * values.stride..], ..values },
+                head_dim: self.head_dim,
+                seen: 0..(self.w - start).min(tile::KEYS),
+                each: None,
+            };
+            tile::attend(simd, &tile, states, running, weights);
+        }
     }
 }

@@ -9,8 +9,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::simd::{Aligned, Simd, WithSimd};
+use super::tile::Values;
 use super::turn::turn;
-use super::{Angles, Parts, Rows};
+use super::{Angles, Rows};
 
 /// Turned keys of some tokens, in groups that each start on a new panel: one group, or one per chunk.
 pub(crate) struct Panels {
@@ -42,7 +43,7 @@ impl Panels {
         let panels_per_group = group_len.div_ceil(lanes);
         let n_panels = tokens.len().div_ceil(group_len.max(1)) * panels_per_group;
         let mut packed = Self {
-            numbers: Aligned::zeros(n_kv_heads * n_panels * head_dim * lanes),
+            numbers: Aligned::any(n_kv_heads * n_panels * head_dim * lanes),
             tokens,
             lanes,
             head_dim,
@@ -51,10 +52,22 @@ impl Panels {
             n_panels,
         };
         let mut numbers = std::mem::take(&mut packed.numbers);
-        let fill = |(at, out): (usize, &mut [f32])| simd.vectorize(Pack { packed: &packed, key, angles, at, out });
+        let fill = |(at, out): (usize, &mut [f32])| {
+            let (kv_head, tokens) = (at / n_panels, packed.tokens_of(at % n_panels));
+            simd.vectorize(Pack { key, angles, kv_head, head_dim, tokens, out });
+        };
         numbers.par_chunks_mut(head_dim * lanes).with_min_len(TASK).enumerate().for_each(fill);
         packed.numbers = numbers;
         packed
+    }
+
+    /// Tokens of a panel.
+    fn tokens_of(&self, panel: usize) -> Range<usize> {
+        let (group, within) = (panel / self.panels_per_group, panel % self.panels_per_group);
+        let start = self.tokens.start + group * self.group_len;
+        let end = (start + self.group_len).min(self.tokens.end);
+        let first = (start + within * self.lanes).min(end);
+        first..(first + self.lanes).min(end)
     }
 
     /// The panels of a key head, one after another.
@@ -75,13 +88,15 @@ impl Panels {
 
 }
 
-/// One panel to fill.
-struct Pack<'a> {
-    packed: &'a Panels,
-    key: Rows<'a>,
-    angles: Option<Angles<'a>>,
-    at: usize, // among the panels of all heads
-    out: &'a mut [f32],
+/// A panel to fill.
+pub(crate) struct Pack<'a> {
+    pub key: Rows<'a>,
+    pub angles: Option<Angles<'a>>,
+    pub kv_head: usize,
+    pub head_dim: usize,
+    /// At most a vector of them.
+    pub tokens: Range<usize>,
+    pub out: &'a mut [f32],
 }
 
 impl WithSimd for Pack<'_> {
@@ -89,68 +104,72 @@ impl WithSimd for Pack<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { packed: Panels { tokens, head_dim, group_len, panels_per_group, n_panels, .. }, key, .. } = self;
-        let (lanes, head_dim) = (S::F32_LANES, *head_dim);
-        let (head, panel) = (self.at / n_panels, self.at % n_panels);
-        let (group, within) = (panel / panels_per_group, panel % panels_per_group);
-        let start = tokens.start + group * group_len + within * lanes;
-        let end = (start + lanes).min(tokens.start + (group + 1) * group_len).min(tokens.end);
-        let mut turned = vec![0.0; head_dim];
-        for (lane, token) in (start..end).enumerate() {
-            let row = key.of(head, token, head_dim);
-            let row = match self.angles {
+        let Self { key, angles, kv_head, head_dim, tokens, out } = self;
+        let lanes = S::F32_LANES;
+        if tokens.len() < lanes {
+            out.fill(0.0);
+        }
+        let mut room = [0.0; 256];
+        let mut more = Vec::new();
+        let turned = if head_dim <= room.len() {
+            &mut room[..head_dim]
+        } else {
+            more.resize(head_dim, 0.0);
+            &mut more[..]
+        };
+        for (lane, token) in tokens.enumerate() {
+            let row = key.of(kv_head, token, head_dim);
+            let row = match angles {
                 Some(angles) => {
-                    turn(simd, row, angles.row(token), 1.0, &mut turned);
-                    &turned
+                    turn(simd, row, angles.row(token), 1.0, turned);
+                    &*turned
                 }
                 None => row,
             };
-            for (panel, x) in self.out.chunks_exact_mut(lanes).zip(row) {
+            for (panel, x) in out.chunks_exact_mut(lanes).zip(row) {
                 panel[lane] = *x;
             }
         }
     }
 }
 
-/// Values row by row, each row a whole number of vectors, on cache lines.
-pub(crate) struct Values {
-    numbers: Aligned, // [n_kv_heads, n_tokens, width]
+/// Values whose rows are whole vectors.
+pub(crate) struct WholeRows<'a> {
+    rows: Rows<'a>,
+    copy: Aligned, // [n_kv_heads, n_tokens, width], if rows are not whole vectors where they lie
     first: usize,
     n_tokens: usize,
     /// `head_dim` rounded up to whole vectors.
     pub(crate) width: usize,
 }
 
-impl Values {
-    /// Copies `tokens` of `value`, `[n_kv_heads, seq_k, head_dim]`.
+impl<'a> WholeRows<'a> {
+    /// Rows `tokens` of `value`, `[n_kv_heads, seq_k, head_dim]`: where they lie, or copied and filled up with zeros.
     pub(crate) fn new(
-        value: Rows<'_>,
-        n_kv_heads: usize,
-        head_dim: usize,
+        value: Rows<'a>,
+        [n_kv_heads, head_dim]: [usize; 2],
         tokens: Range<usize>,
         lanes: usize,
     ) -> Self {
         let width = head_dim.next_multiple_of(lanes);
-        let n_tokens = tokens.len();
-        let mut numbers = Aligned::zeros(n_kv_heads * n_tokens * width);
-        let parts = Parts::new(&mut numbers);
-        let step = 256;
-        let tasks = n_kv_heads * n_tokens.div_ceil(step);
-        (0..tasks).into_par_iter().for_each(|task| {
-            let (head, start) = (task % n_kv_heads, task / n_kv_heads * step);
-            let end = (start + step).min(n_tokens);
-            // SAFETY: every task has its own head and tokens
-            let out = unsafe { parts.slice((head * n_tokens + start) * width, (end - start) * width) };
-            for (out, token) in out.chunks_mut(width).zip(tokens.start + start..) {
+        let (first, n_tokens) = (tokens.start, tokens.len());
+        let mut whole = Self { rows: value, copy: Aligned::default(), first, n_tokens, width };
+        if width > head_dim {
+            whole.copy = Aligned::zeros(n_kv_heads * n_tokens * width);
+            for (at, out) in whole.copy.chunks_exact_mut(width).enumerate() {
+                let (head, token) = (at / n_tokens, first + at % n_tokens);
                 out[..head_dim].copy_from_slice(value.of(head, token, head_dim));
             }
-        });
-        Self { numbers, first: tokens.start, n_tokens, width }
+        }
+        whole
     }
 
     /// The rows of a key head from `token` on.
-    pub(crate) fn from(&self, kv_head: usize, token: usize) -> &[f32] {
-        let start = kv_head * self.n_tokens + token - self.first;
-        &self.numbers[start * self.width..(kv_head + 1) * self.n_tokens * self.width]
+    pub(crate) fn from(&self, kv_head: usize, token: usize) -> Values<'_> {
+        if self.copy.is_empty() {
+            return self.rows.from(kv_head, token);
+        }
+        let start = (kv_head * self.n_tokens + token - self.first) * self.width;
+        Values { numbers: &self.copy[start..(kv_head + 1) * self.n_tokens * self.width], stride: self.width }
     }
 }

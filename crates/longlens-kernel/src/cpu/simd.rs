@@ -1,6 +1,6 @@
 //! The instruction set of this machine, vector loads, and the exponential.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 pub use pulp::{Arch, Simd, WithSimd};
 
@@ -91,16 +91,64 @@ pub fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 pub struct Aligned {
     lines: Vec<Line>,
     len: usize,
+    /// Whether the memory is kept for the next one that may hold any numbers.
+    passing: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
+/// Lines from which on a buffer is kept.
+const LARGE: usize = 1 << 12;
+/// Buffers kept at most: keys by two rules, and values.
+const KEPT: usize = 3;
+
+fn kept() -> std::sync::MutexGuard<'static, Vec<Vec<Line>>> {
+    static BUFFERS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+    BUFFERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 impl Aligned {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line::default(); len.div_ceil(16)], len }
+        Self { lines: vec![Line::default(); len.div_ceil(16)], len, passing: false }
+    }
+
+    /// `len` numbers of any value, to be overwritten. Large ones come from memory kept after the last: fresh pages cost more
+    /// than what is written to them.
+    pub fn any(len: usize) -> Self {
+        let n_lines = len.div_ceil(16);
+        let mut lines = Vec::new();
+        if n_lines >= LARGE {
+            let mut buffers = kept();
+            let fitting = buffers.iter().enumerate().filter(|(_, lines)| lines.capacity() >= n_lines);
+            if let Some((at, _)) = fitting.min_by_key(|(_, lines)| lines.capacity()) {
+                lines = buffers.swap_remove(at);
+            } else if buffers.len() == KEPT {
+                // the sequence has outgrown them
+                buffers.clear();
+            }
+        }
+        lines.resize(n_lines, Line::default());
+        Self { lines, len, passing: true }
+    }
+
+    /// Makes room for `len` numbers; those that were there stay.
+    pub fn resize(&mut self, len: usize) {
+        self.lines.resize(len.div_ceil(16), Line::default());
+        self.len = len;
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        if self.passing && self.lines.len() >= LARGE {
+            let mut buffers = kept();
+            if buffers.len() < KEPT {
+                buffers.push(std::mem::take(&mut self.lines));
+            }
+        }
     }
 }
 

@@ -22,14 +22,22 @@ pub(crate) struct Tile<'a> {
     pub queries: &'a [f32],
     /// Consecutive panels: `[n, head_dim, lanes]`.
     pub keys: &'a [f32],
-    /// Values of the same keys: `[n * lanes or fewer, width]`.
-    pub values: &'a [f32],
+    /// Values of the same keys, row by row.
+    pub values: Values<'a>,
     /// Dimensions of a key.
     pub head_dim: usize,
     /// Keys that any of the queries sees, counted from the first key of the first panel.
     pub seen: Range<usize>,
     /// Keys that each query sees; without it all see all of `seen`.
     pub each: Option<[(usize, usize); ROWS]>,
+}
+
+/// Values from a tile's first key on.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Values<'a> {
+    pub numbers: &'a [f32],
+    /// Numbers from row to row, at least the width of a row.
+    pub stride: usize,
 }
 
 /// Softmax of some queries so far.
@@ -121,7 +129,9 @@ pub(crate) fn attend<S: Simd>(
     }
     let width = running.width;
     let n_seen = tile.seen.len();
-    assert!(tile.seen.end * width <= tile.values.len(), "values for {} keys", tile.seen.end);
+    let stride = tile.values.stride;
+    let end = (tile.seen.end - 1) * stride + width;
+    assert!(n_seen > 0 && stride >= width && end <= tile.values.numbers.len(), "values for {} keys", tile.seen.end);
     assert!(rows.iter().all(|row| (row + 1) * width <= running.out.len()));
     let out = running.out.as_mut_ptr();
     let mut d = 0;
@@ -129,16 +139,19 @@ pub(crate) fn attend<S: Simd>(
         let left = (width - d) / lanes;
         // SAFETY: rows lie inside `out`, which is `width` wide; values and weights cover the seen keys
         unsafe {
-            let outs = rows.map(|row| out.add(row * width + d));
-            let values = tile.values.as_ptr().add(tile.seen.start * width + d);
+            let mut outs = [out; ROWS];
+            for r in 0..ROWS {
+                outs[r] = out.add(rows[r] * width + d);
+            }
+            let values = tile.values.numbers.as_ptr().add(tile.seen.start * stride + d);
             let weights = weights.as_ptr().add(tile.seen.start - first);
             d += lanes
                 * match (S::REGISTER_COUNT >= 32, left) {
-                    (true, 4..) => weigh::<S, 4, 1>(simd, outs, weights, values, n_seen, width),
-                    (true, 2..) => weigh::<S, 2, 2>(simd, outs, weights, values, n_seen, width),
-                    (true, _) => weigh::<S, 1, 4>(simd, outs, weights, values, n_seen, width),
-                    (false, 2..) => weigh::<S, 2, 1>(simd, outs, weights, values, n_seen, width),
-                    (false, _) => weigh::<S, 1, 2>(simd, outs, weights, values, n_seen, width),
+                    (true, 4..) => weigh::<S, 4, 1>(simd, outs, weights, values, n_seen, stride),
+                    (true, 2..) => weigh::<S, 2, 2>(simd, outs, weights, values, n_seen, stride),
+                    (true, _) => weigh::<S, 1, 4>(simd, outs, weights, values, n_seen, stride),
+                    (false, 2..) => weigh::<S, 2, 1>(simd, outs, weights, values, n_seen, stride),
+                    (false, _) => weigh::<S, 1, 2>(simd, outs, weights, values, n_seen, stride),
                 };
         }
     }
@@ -238,7 +251,7 @@ unsafe fn product<S: Simd, const NV: usize>(
 /// waits for the one before. Returns `DV`.
 ///
 /// # Safety
-/// `weights` holds `n` numbers at every [`KEYS`], `values` `DV` vectors at every `width`; the outputs do not overlap.
+/// `weights` holds `n` numbers at every [`KEYS`], `values` `DV` vectors at every `stride`; the outputs do not overlap.
 #[inline(always)]
 unsafe fn weigh<S: Simd, const DV: usize, const UNROLL: usize>(
     simd: S,
@@ -246,7 +259,7 @@ unsafe fn weigh<S: Simd, const DV: usize, const UNROLL: usize>(
     weights: *const f32,
     values: *const f32,
     n: usize,
-    width: usize,
+    stride: usize,
 ) -> usize {
     let lanes = S::F32_LANES;
     let mut sums = [[[simd.splat_f32s(0.0); DV]; ROWS]; UNROLL];
@@ -261,12 +274,12 @@ unsafe fn weigh<S: Simd, const DV: usize, const UNROLL: usize>(
         let mut key = 0;
         while key < whole {
             for u in 0..UNROLL {
-                add::<S, DV>(simd, &mut sums[u], weights.add(key + u), values.add((key + u) * width));
+                add::<S, DV>(simd, &mut sums[u], weights.add(key + u), values.add((key + u) * stride));
             }
             key += UNROLL;
         }
         while key < n {
-            add::<S, DV>(simd, &mut sums[0], weights.add(key), values.add(key * width));
+            add::<S, DV>(simd, &mut sums[0], weights.add(key), values.add(key * stride));
             key += 1;
         }
         for r in 0..ROWS {

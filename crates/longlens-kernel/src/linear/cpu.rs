@@ -130,4 +130,3 @@ impl Rows {
 pub(crate) fn blank(n: usize) -> Vec<f32> {
     vec![if cfg!(test) { f32::NAN } else { 0.0 }; n]
 }
-

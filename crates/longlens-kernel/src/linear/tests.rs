@@ -65,7 +65,8 @@ fn check(arch: Arch, [n_rows, d_out, d_in]: [usize; 3], storage: Storage, bias: 
 #[test]
 fn products_are_the_sums_on_ragged_sizes() {
     // around and between tiles: rows of the inner loop, vectors of outputs, blocks and tiles of inputs
-    let sizes = [[1, 1, 1], [1, 100, 64], [2, 17, 33], [3, 40, 96], [4, 7, 31], [5, 66, 32], [6, 64, 256], [7, 65, 257]];
+    let sizes =
+        [[1, 1, 1], [1, 100, 64], [2, 17, 33], [3, 40, 96], [4, 7, 31], [5, 66, 32], [6, 64, 256], [7, 65, 257]];
     let large = [[13, 129, 600], [50, 48, 300], [12, 16, 1], [400, 20, 40]];
     for arch in arches() {
         for sizes in sizes.into_iter().chain(large) {
@@ -236,11 +237,13 @@ fn a_plain_tensor_gives_the_same() {
     let (weights, bias) = (random(16, 30 * 20), random(17, 30));
     let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&weights[first * 20..][..out.len()]);
     let weights = Weights { d_out: 30, d_in: 20, rows, bias: Some(bias) };
-    let (plain, packed) = (Dense::<Flex>::pack(&weights, Storage::F32, &FlexDevice), Packed::pack(&weights, Storage::F32, &FlexDevice));
+    let (plain, packed) =
+        (Dense::<Flex>::pack(&weights, Storage::F32, &FlexDevice), Packed::pack(&weights, Storage::F32, &FlexDevice));
     assert_eq!((Matrix::<Flex>::shape(&plain), packed.shape()), ([30, 20], [30, 20]));
     let (x, residual) = (tensor(random(18, 7 * 20), [7, 20]), tensor(random(19, 7 * 30), [7, 30]));
     let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-5);
-    let close = |a: Tensor<Flex, 2>, b: Tensor<Flex, 2>| a.into_data().assert_approx_eq::<f32>(&b.into_data(), tolerance);
+    let close =
+        |a: Tensor<Flex, 2>, b: Tensor<Flex, 2>| a.into_data().assert_approx_eq::<f32>(&b.into_data(), tolerance);
     close(plain.product(x.clone()), packed.product(x.clone()));
     close(plain.product_add(x.clone(), residual.clone()), packed.product_add(x, residual));
     close(plain.rows(&[3, 29, 3]), packed.rows(&[3, 29, 3]));

@@ -3,6 +3,7 @@
 use burn::backend::Flex;
 
 use super::{Cells, Pooled};
+use crate::chunk_attention::cpu::Kept;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, exp2, load, store};
 use crate::cpu::tile::{self, ROWS, Tile};
@@ -13,8 +14,8 @@ use crate::span_attention::{self, SpanAttention};
 const BLOCK: usize = 96;
 
 /// Returns what [`super::of_spans`] returns; `lse` is the head's, one per query.
-pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, lse: &[f32], cells: Cells) -> Pooled {
-    assert_eq!(problem.query.dims()[0], 1, "one head");
+pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+    let problem = &problem.heads(head..head + 1);
     let first_query = problem.first_query;
     let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
@@ -26,14 +27,14 @@ pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, lse: &[f32], cell
 pub fn of_chunks(
     arch: Arch,
     problem: &ChunkAttention<'_, Flex>,
-    first_query: usize,
+    kept: &mut Kept,
+    (head, first_query): (usize, usize),
     lse: &[f32],
     cells: Cells,
 ) -> Pooled {
-    assert_eq!(problem.query.dims()[0], 1, "one head");
     let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
-    arch.dispatch(Chunks { problem, out: &out });
+    arch.dispatch(Chunks { problem, head, kept, out: &out });
     pooled
 }
 
@@ -186,6 +187,8 @@ impl WithSimd for SpanTask<'_> {
 
 struct Chunks<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
+    head: usize,
+    kept: &'a mut Kept,
     out: &'a Out<'a>,
 }
 
@@ -194,14 +197,15 @@ impl WithSimd for Chunks<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, out } = self;
+        let Self { problem, head, kept, out } = self;
         let inputs = chunk_attention::cpu::Inputs::new(problem);
         let work = inputs.work();
-        let keys = work.pack(simd);
+        work.cover(simd, kept);
+        let keys = &*kept;
         let tasks = out.tasks();
         let scratch = || (chunk_attention::cpu::Sorted::new(problem.query.dims()[2]), tile::weights());
         in_turn(tasks.len(), scratch, |task, (sorted, weights)| {
-            let block = chunk_attention::cpu::Block { work: &work, head: 0, rows: tasks[task].clone(), keys: &keys };
+            let block = chunk_attention::cpu::Block { work: &work, head, rows: tasks[task].clone(), keys };
             simd.vectorize(ChunkTask { block: &block, out, sorted, weights });
         });
     }

@@ -62,7 +62,8 @@ impl WithSimd for Norm<'_> {
         for at in (0..whole).step_by(lanes) {
             // SAFETY: a vector before the end of each
             unsafe {
-                let y = simd.mul_f32s(simd.mul_f32s(load(simd, x.as_ptr().add(at)), scale), load(simd, gamma.as_ptr().add(at)));
+                let y = simd
+                    .mul_f32s(simd.mul_f32s(load(simd, x.as_ptr().add(at)), scale), load(simd, gamma.as_ptr().add(at)));
                 store(simd, out.as_mut_ptr().add(at), y);
             }
         }

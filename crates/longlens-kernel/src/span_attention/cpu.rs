@@ -12,9 +12,9 @@ use longlens_core::plan::Reach;
 
 use super::SpanAttention;
 use crate::Attended;
-use crate::cpu::panels::{Panels, Values};
+use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::tile::{self, ROWS, Running, Tile};
+use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
@@ -131,10 +131,10 @@ impl<'a> Inputs<'a> {
 
 impl Layer<'_> {
     /// Values of every key that some span shows.
-    fn values(&self, value: Rows<'_>, lanes: usize) -> Values {
+    fn values<'v>(&self, value: Rows<'v>, lanes: usize) -> WholeRows<'v> {
         let seen = self.keys.iter().flatten().map(|keys| keys.tokens.clone());
         let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
-        Values::new(value, self.shape.n_kv_heads, self.shape.head_dim, seen, lanes)
+        WholeRows::new(value, [self.shape.n_kv_heads, self.shape.head_dim], seen, lanes)
     }
 }
 
@@ -202,7 +202,7 @@ pub(crate) struct Block<'a> {
 
 struct Attend<'a> {
     block: &'a Block<'a>,
-    values: &'a Values,
+    values: &'a WholeRows<'a>,
     scratch: &'a mut Scratch,
 }
 
@@ -268,7 +268,7 @@ impl Block<'_> {
                     let own = first + row..first + (row + ROWS).min(self.rows.len());
                     let Some((seen, hidden)) = meet(span.reach, &own, start..end) else { continue };
                     let queries = &queries[group * head_dim * ROWS..];
-                    each(group, start, Tile { queries, keys: panels, values: &[], head_dim, seen, each: hidden });
+                    each(group, start, Tile { queries, keys: panels, values: Values::default(), head_dim, seen, each: hidden });
                 }
             }
         }

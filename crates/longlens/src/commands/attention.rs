@@ -27,7 +27,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     if args.side == 0 || args.side > MAX_SIDE {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     let n_tokens = prompt.tokens.len();
     let mut setup = config.setup(lens.model(), n_tokens)?;

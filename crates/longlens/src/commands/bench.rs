@@ -8,6 +8,7 @@ use longlens_core::nearest::nearest;
 use longlens_core::plan::Prompt;
 use longlens_core::trace::RunRecord;
 use longlens_core::work::Work;
+use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{SHAPES, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
@@ -22,7 +23,7 @@ use crate::terminal::{Progress, Terminal};
 
 /// Lengths when none are given.
 const LENGTHS: [usize; 2] = [1024, 4096];
-/// Bytes of a weight and of a number in the cache: both are f32.
+/// Bytes of a number in the cache.
 const NUMBER: usize = size_of::<f32>();
 
 /// One method at one length in one phase.
@@ -68,6 +69,7 @@ struct Ask {
     warmup: usize,
     new_tokens: usize,
     device: Device,
+    weights: Storage,
     ceilings: Ceilings,
 }
 
@@ -90,8 +92,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let ceilings = backend::ceilings(config.device)?;
     forget_peak_memory();
     let mut lens = match made {
-        Some(shape) => backend::random(shape, args.layers, config.seed, config.device)?,
-        None => backend::open(&config.model, config.device).map_err(|error| or_shape(error, &config.model))?,
+        Some(shape) => backend::random(shape, args.layers, config.seed, config.device, config.weights)?,
+        None => backend::open(&config.model, config.device, config.weights)
+            .map_err(|error| or_shape(error, &config.model))?,
     };
     let model = lens.model().clone();
     // what is impossible is said before anything runs
@@ -107,6 +110,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         warmup: args.warmup,
         new_tokens: args.new_tokens,
         device: config.device,
+        weights: config.weights,
         ceilings,
     };
     let mut rows = Vec::new();
@@ -146,7 +150,7 @@ fn made_model(args: &Bench, config: &RunConfig) -> Result<Option<&'static Shape>
             format!("give 1 to {}", shape.n_layers),
         ));
     }
-    let needed = shape.n_parameters(args.layers) * NUMBER;
+    let needed = config.weights.bytes(shape.n_parameters(args.layers));
     match available_memory().filter(|available| config.device == Device::Cpu && needed > *available) {
         Some(available) => Err(Failure::failed(
             format!("the weights of {} take {}, and {} are free", shape.name, bytes(needed), bytes(available)),
@@ -261,7 +265,7 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         seconds_max: middle(usize::MAX),
         tokens_per_s: n_computed as f64 / median,
         flops: work.flops,
-        bytes: (work.weights + work.cached) * NUMBER as u128,
+        bytes: work.weights * ask.weights.bits() as u128 / 8 + work.cached * NUMBER as u128,
         peak_memory_bytes: trace.peak_memory,
         kernel_path,
         version,
@@ -365,7 +369,7 @@ mod tests {
 
     #[test]
     fn tokens_repeat_with_their_seed_and_are_never_special() {
-        let info = backend::describe("embedded").unwrap_or_else(|failure| panic!("{failure}"));
+        let info = backend::describe("embedded", Storage::F32).unwrap_or_else(|failure| panic!("{failure}"));
         let tokens = random_tokens(&info, 5000, 1);
         assert_eq!(tokens, random_tokens(&info, 5000, 1));
         assert_ne!(tokens, random_tokens(&info, 5000, 2));

@@ -19,7 +19,7 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let mut prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     if args.query.is_none() {
         // of a hidden key, look at the token that fetches its first digit

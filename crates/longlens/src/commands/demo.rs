@@ -89,7 +89,7 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
         ));
     }
     let started = Instant::now();
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let info = lens.model().clone();
     let trained = info.spec.trained_context;
     let lengths: Vec<usize> = (0..=args.up_to.ilog2()).map(|n| trained << n).collect();

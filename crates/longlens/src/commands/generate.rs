@@ -14,7 +14,7 @@ use crate::terminal::{Terminal, check_writable, write_file};
 pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let (sampling, stop) = settings(args, &config);

@@ -33,7 +33,7 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
             format!("give 1 to {}", tokens.len()),
         ));
     }
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let needed = tokens.len() * lens.model().spec.vocab_size * size_of::<f32>();
     if needed > ALLOWED {
         return Err(Failure::failed(

@@ -1,6 +1,7 @@
 //! `longlens model`: what is open, and what it needs.
 
 use longlens_core::lens::ModelInfo;
+use longlens_kernel::linear::Storage;
 use serde_json::json;
 
 use crate::args::Model;
@@ -9,15 +10,15 @@ use crate::config::{RunConfig, length};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
-/// Bytes of a number: weights and cache are f32.
+/// Bytes of a number of the cache and of activations.
 const NUMBER: usize = 4;
 
 pub fn run(args: &Model) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let info = &backend::describe(&config.model)?;
+    let info = &backend::describe(&config.model, config.weights)?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
-    let memory = Memory::of(info, n_tokens, config.prefill_chunk);
+    let memory = Memory::of(info, config.weights, n_tokens, config.prefill_chunk);
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
         "memory_bytes": { "weights": memory.weights, "cache": memory.cache, "activations": memory.activations },
@@ -64,14 +65,14 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(info: &ModelInfo, n_tokens: usize, prefill_chunk: usize) -> Self {
+    fn of(info: &ModelInfo, storage: Storage, n_tokens: usize, prefill_chunk: usize) -> Self {
         let spec = &info.spec;
         let step = prefill_chunk.min(n_tokens);
         // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules
         let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
         let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
         Self {
-            weights: info.n_parameters * NUMBER,
+            weights: storage.bytes(info.n_parameters),
             cache: spec.cache_bytes(n_tokens, NUMBER),
             activations: (widths * step + turned) * NUMBER,
         }

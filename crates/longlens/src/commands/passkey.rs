@@ -31,7 +31,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(text) => depths(text)?,
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,

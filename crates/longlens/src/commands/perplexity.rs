@@ -69,7 +69,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
         None => vec![config.method.clone()],
     };
-    let mut lens = backend::open(&config.model, config.device)?;
+    let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let model = lens.model().clone();
     let mut texts = read_texts(args, &config, lens.as_ref())?;
     texts.truncate(args.documents.or(file.documents).unwrap_or(DOCUMENTS).max(1));

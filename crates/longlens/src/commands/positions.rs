@@ -18,7 +18,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "positions.png")?;
-    let model = &backend::describe(&config.model)?;
+    let model = &backend::describe(&config.model, config.weights)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();

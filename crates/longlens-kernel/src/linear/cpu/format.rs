@@ -22,8 +22,6 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) trait Format: Copy + Send + Sync + 'static {
     /// Words of a block, per lane.
     const WORDS: usize;
-    /// The block is its 32 numbers, ready to be multiplied.
-    const PLAIN: bool = false;
 
     /// Weights `8 part .. 8 part + 8` of a block, each a vector of outputs.
     ///
@@ -50,7 +48,6 @@ pub(crate) struct Q4;
 
 impl Format for F32 {
     const WORDS: usize = 32;
-    const PLAIN: bool = true;
 
     #[inline(always)]
     unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
@@ -107,7 +104,8 @@ impl Format for Q8 {
         // SAFETY: inside the block
         unsafe {
             let scale = load(simd, block.cast());
-            let (scale, shift) = (simd.mul_f32s(simd.splat_f32s(256.0), scale), simd.mul_f32s(simd.splat_f32s(-384.0), scale));
+            let (scale, shift) =
+                (simd.mul_f32s(simd.splat_f32s(256.0), scale), simd.mul_f32s(simd.splat_f32s(-384.0), scale));
             for four in 0..2 {
                 let word = words(simd, block.add((1 + 2 * part + four) * stride));
                 for byte in 0..4 {

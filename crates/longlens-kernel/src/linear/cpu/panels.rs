@@ -12,18 +12,22 @@ use super::format::{BLOCK, Bf16, F32, Format, Q4, Q8};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
 use crate::linear::{Storage, Weights};
 
-/// The weights of a matrix.
+/// The weights of a matrix, packed for one instruction set.
 #[derive(Debug)]
 pub(super) struct Panels {
-    arch: Arch,
-    storage: Storage,
-    lines: Vec<Line>, // [n_panels, n_blocks, words, lanes], a panel filled up to whole lines
-    bias: Option<Aligned>, // [n_panels, lanes]
-    lanes: usize,
-    d_out: usize,
-    d_in: usize,
-    n_blocks: usize,
-    panel_len: usize, // in words
+    pub arch: Arch,
+    pub storage: Storage,
+    pub d_out: usize,
+    pub d_in: usize,
+    /// `d_in` in blocks.
+    pub n_blocks: usize,
+    /// Words of a panel.
+    pub panel_len: usize,
+    /// `[n_panels, lanes]`.
+    pub bias: Option<Aligned>,
+    /// Outputs of a panel.
+    pub lanes: usize,
+    lines: Vec<Line>, // [n_panels, n_blocks, words, lanes], each panel filled up to whole lines
 }
 
 /// A cache line of words.
@@ -34,50 +38,51 @@ struct Line([u32; LINE]);
 const LINE: usize = 16;
 
 impl Panels {
-    fn sized(arch: Arch, d_out: usize, d_in: usize, storage: Storage) -> Self {
-        let lanes = arch.dispatch(Lanes);
-        let n_blocks = d_in.div_ceil(BLOCK);
-        let words = match storage {
+    pub fn new(arch: Arch, weights: &Weights<'_>, storage: Storage) -> Self {
+        let Weights { d_out, d_in, .. } = *weights;
+        let n_words = match storage {
             Storage::F32 => F32::WORDS,
             Storage::Bf16 => Bf16::WORDS,
             Storage::Q8 => Q8::WORDS,
             Storage::Q4 => Q4::WORDS,
         };
-        let panel_len = (n_blocks * words * lanes).next_multiple_of(LINE);
-        Self { arch, storage, lines: Vec::new(), bias: None, lanes, d_out, d_in, n_blocks, panel_len }
+        let (lanes, n_blocks) = (arch.dispatch(Lanes), d_in.div_ceil(BLOCK));
+        let panel_len = (n_blocks * n_words * lanes).next_multiple_of(LINE);
+        let lines = Vec::new();
+        let mut panels = Self { arch, storage, d_out, d_in, n_blocks, panel_len, bias: None, lanes, lines };
+        panels.bias = weights.bias.as_ref().map(|bias| {
+            assert_eq!(bias.len(), d_out, "a bias for every output");
+            let mut padded = Aligned::zeros(panels.n_panels() * lanes);
+            padded[..d_out].copy_from_slice(bias);
+            padded
+        });
+        panels.lines = match storage {
+            Storage::F32 => panels.pack::<F32>(weights),
+            Storage::Bf16 => panels.pack::<Bf16>(weights),
+            Storage::Q8 => panels.pack::<Q8>(weights),
+            Storage::Q4 => panels.pack::<Q4>(weights),
+        };
+        panels
     }
 
-    fn n_panels(&self) -> usize {
+    pub fn n_panels(&self) -> usize {
         self.d_out.div_ceil(self.lanes)
     }
 
-    fn pack<F: Format>(&self, weights: &Weights<'_>) -> Vec<Line> {
-        let (lanes, d_in) = (self.lanes, self.d_in);
-        let n_lines = self.n_panels() * self.panel_len / LINE;
-        let mut lines = Vec::<Line>::with_capacity(n_lines);
-        let room = &mut lines.spare_capacity_mut()[..n_lines];
-        let panels = room.par_chunks_mut(self.panel_len / LINE).enumerate();
-        panels.for_each_init(
-            || vec![0.0; lanes * d_in],
-            |rows, (panel, out)| {
-                for line in &mut *out {
-                    line.write(Line([0; LINE]));
-                }
-                // SAFETY: a line is an array of words without gaps, and all were written above
-                let words = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<u32>(), out.len() * LINE) };
-                let first = panel * lanes;
-                let rows = &mut rows[..lanes.min(self.d_out - first) * d_in];
-                (weights.rows)(first, rows);
-                self.arch.dispatch(Encode::<F> { rows, d_in, lanes, words, format: std::marker::PhantomData });
-            },
-        );
-        // SAFETY: every panel wrote all of its lines
-        unsafe { lines.set_len(n_lines) };
-        lines
+    /// Words of all panels.
+    pub fn n_words(&self) -> usize {
+        self.lines.len() * LINE
+    }
+
+    /// The words from a panel on.
+    pub fn words(&self, panel: usize) -> &[u32] {
+        let lines = &self.lines[panel * self.panel_len / LINE..];
+        // SAFETY: a line is an array of words without gaps
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
     }
 
     /// Writes the weights of output `row` to `out`.
-    fn row(&self, row: usize, out: &mut [f32]) {
+    pub fn row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.d_out, "row {row} of {}", self.d_out);
         match self.storage {
             Storage::F32 => self.decode::<F32>(row, out),
@@ -92,18 +97,36 @@ impl Panels {
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             let words = &words[block * F::WORDS * self.lanes..][..F::WORDS * self.lanes];
             for (part, out) in out.chunks_mut(8).enumerate() {
-                // SAFETY: the block's words are inside the slice, one lane of them `lanes` words apart
+                // SAFETY: the block's words are inside the slice, those of a lane `lanes` words apart
                 let weights = unsafe { F::eight(pulp::Scalar, words.as_ptr().add(row % self.lanes), self.lanes, part) };
                 out.copy_from_slice(&weights[..out.len()]);
             }
         }
     }
 
-    /// The words from a panel on.
-    fn words(&self, panel: usize) -> &[u32] {
-        let lines = &self.lines[panel * self.panel_len / LINE..];
-        // SAFETY: a line is an array of words without gaps
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
+    /// Reads the weights a panel at a time, in parallel.
+    fn pack<F: Format>(&self, weights: &Weights<'_>) -> Vec<Line> {
+        let (lanes, d_in) = (self.lanes, self.d_in);
+        let n_lines = self.n_panels() * self.panel_len / LINE;
+        let mut lines = Vec::<Line>::with_capacity(n_lines);
+        let room = lines.spare_capacity_mut()[..n_lines].par_chunks_mut((self.panel_len / LINE).max(1));
+        room.enumerate().for_each_init(
+            || vec![0.0; lanes * d_in],
+            |rows, (panel, out)| {
+                for line in &mut *out {
+                    line.write(Line([0; LINE]));
+                }
+                // SAFETY: a line is an array of words without gaps, and all were written above
+                let words = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len() * LINE) };
+                let first = panel * lanes;
+                let rows = &mut rows[..lanes.min(self.d_out - first) * d_in];
+                (weights.rows)(first, rows);
+                self.arch.dispatch(Encode::<F> { rows, d_in, words, format: PhantomData });
+            },
+        );
+        // SAFETY: every panel wrote all of its lines
+        unsafe { lines.set_len(n_lines) };
+        lines
     }
 }
 
@@ -122,9 +145,8 @@ impl WithSimd for Lanes {
 struct Encode<'a, F> {
     rows: &'a [f32],
     d_in: usize,
-    lanes: usize,
     words: &'a mut [u32],
-    format: std::marker::PhantomData<F>,
+    format: PhantomData<F>,
 }
 
 impl<F: Format> WithSimd for Encode<'_, F> {
@@ -132,7 +154,7 @@ impl<F: Format> WithSimd for Encode<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let lanes = self.lanes;
+        let lanes = S::F32_LANES;
         for (lane, row) in self.rows.chunks_exact(self.d_in).enumerate() {
             for (block, words) in row.chunks(BLOCK).zip(self.words.chunks_exact_mut(F::WORDS * lanes)) {
                 F::encode(block, |at, word| words[at * lanes + lane] = word);
@@ -140,4 +162,3 @@ impl<F: Format> WithSimd for Encode<'_, F> {
         }
     }
 }
-

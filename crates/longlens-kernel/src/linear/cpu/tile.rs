@@ -4,10 +4,12 @@
 //! tile stay in the second cache while all rows of the task meet them, and the rows' own numbers come along from there.
 //! Weights that are not f32 are decoded once per tile and task.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::format::{BLOCK, Format};
-use crate::cpu::simd::{Aligned, Simd, load, store};
+use super::format::{BLOCK, Bf16, F32, Format, Q4, Q8};
+use crate::cpu::simd::{Aligned, Simd, WithSimd, load, store};
+use crate::linear::Storage;
 
 /// Rows of the inner loop. Six rows of four vectors fill the 32 registers of AVX-512 and NEON, six of two the 16 of AVX2.
 pub(super) const ROWS: usize = 6;
@@ -35,8 +37,10 @@ impl Scratch {
 
 /// Some rows times some panels.
 pub(super) struct Task<'a> {
+    /// How the weights are written down.
+    pub storage: Storage,
     /// The first panel's words.
-    pub words: *const u32,
+    pub words: &'a [u32],
     /// Words from a panel to the next.
     pub panel_len: usize,
     /// Panels.
@@ -65,7 +69,7 @@ impl Task<'_> {
     /// # Safety
     /// Panels and rows are readable, the outputs of the rows are writable, and nobody else touches those.
     #[inline(always)]
-    pub unsafe fn run<S: Simd, F: Format>(&self, simd: S, scratch: &mut Scratch) {
+    pub unsafe fn run<S: Simd>(&self, simd: S, scratch: &mut Scratch) {
         let full = panels_of_tile::<S>();
         for first in (0..self.n_blocks).step_by(DEPTH / BLOCK) {
             let blocks = first..(first + DEPTH / BLOCK).min(self.n_blocks);
@@ -74,9 +78,9 @@ impl Task<'_> {
                 // SAFETY: as the caller promises
                 unsafe {
                     panel += match (full >= 4, self.n_panels - panel) {
-                        (true, 4..) => self.tile::<S, F, 4>(simd, blocks.clone(), panel, scratch),
-                        (_, 2..) => self.tile::<S, F, 2>(simd, blocks.clone(), panel, scratch),
-                        _ => self.tile::<S, F, 1>(simd, blocks.clone(), panel, scratch),
+                        (true, 4..) => self.tile::<S, 4>(simd, blocks.clone(), panel, scratch),
+                        (_, 2..) => self.tile::<S, 2>(simd, blocks.clone(), panel, scratch),
+                        _ => self.tile::<S, 1>(simd, blocks.clone(), panel, scratch),
                     };
                 }
             }
@@ -88,7 +92,7 @@ impl Task<'_> {
     /// # Safety
     /// As [`Self::run`].
     #[inline(always)]
-    unsafe fn tile<S: Simd, F: Format, const NV: usize>(
+    unsafe fn tile<S: Simd, const NV: usize>(
         &self,
         simd: S,
         blocks: Range<usize>,
@@ -99,23 +103,19 @@ impl Task<'_> {
         let depth = blocks.len() * BLOCK;
         let add = self.add || blocks.start > 0;
         let bias = self.bias.filter(|_| blocks.start == 0).map(|bias| bias[panel * lanes..].as_ptr());
+        let decode = Decode { task: self, panels: panel..panel + NV, blocks: blocks.clone(), to: &mut scratch.weights };
+        match self.storage {
+            Storage::F32 => {}
+            Storage::Bf16 => simd.vectorize(As::<Bf16>(decode, PhantomData)),
+            Storage::Q8 => simd.vectorize(As::<Q8>(decode, PhantomData)),
+            Storage::Q4 => simd.vectorize(As::<Q4>(decode, PhantomData)),
+        }
         // SAFETY: panels and blocks are inside, scratch is made for the largest tile
         unsafe {
-            let words = self.words.add(panel * self.panel_len + blocks.start * F::WORDS * lanes);
-            let (weights, stride) = if F::PLAIN {
-                (words.cast::<f32>(), self.panel_len)
+            let (weights, stride) = if self.storage == Storage::F32 {
+                let words = &self.words[panel * self.panel_len + blocks.start * F32::WORDS * lanes..];
+                (words.as_ptr().cast::<f32>(), self.panel_len)
             } else {
-                for v in 0..NV {
-                    for block in 0..blocks.len() {
-                        let words = words.add(v * self.panel_len + block * F::WORDS * lanes);
-                        for part in 0..BLOCK / 8 {
-                            let to = scratch.weights.as_mut_ptr().add((v * DEPTH + block * BLOCK + part * 8) * lanes);
-                            for (at, weight) in F::eight(simd, words, lanes, part).into_iter().enumerate() {
-                                store(simd, to.add(at * lanes), weight);
-                            }
-                        }
-                    }
-                }
                 (scratch.weights.as_ptr(), DEPTH * lanes)
             };
             let n_outputs = (self.n_outputs - panel * lanes).min(NV * lanes);
@@ -145,6 +145,42 @@ impl Task<'_> {
             }
         }
         NV
+    }
+}
+
+/// Some blocks of some panels, written out as numbers, [`DEPTH`] vectors a panel.
+struct Decode<'a> {
+    task: &'a Task<'a>,
+    panels: Range<usize>,
+    blocks: Range<usize>,
+    to: &'a mut [f32],
+}
+
+/// That, from a format.
+struct As<'a, F>(Decode<'a>, PhantomData<F>);
+
+impl<F: Format> WithSimd for As<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Decode { task, panels, blocks, to } = self.0;
+        let lanes = S::F32_LANES;
+        let block_len = F::WORDS * lanes;
+        for (panel, to) in panels.zip(to.chunks_exact_mut(DEPTH * lanes)) {
+            let words = &task.words[panel * task.panel_len..][blocks.start * block_len..blocks.end * block_len];
+            for (words, to) in words.chunks_exact(block_len).zip(to.chunks_exact_mut(BLOCK * lanes)) {
+                for (part, to) in to.chunks_exact_mut(8 * lanes).enumerate() {
+                    // SAFETY: a block has its words, a part takes eight vectors
+                    unsafe {
+                        let eight = F::eight(simd, words.as_ptr(), lanes, part);
+                        for (at, weights) in eight.into_iter().enumerate() {
+                            store(simd, to.as_mut_ptr().add(at * lanes), weights);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

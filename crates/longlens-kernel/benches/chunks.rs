@@ -1,0 +1,124 @@
+//! The kernels of LongHeads alone: summaries, the choice of chunks, attention over the chosen ones, at growing lengths.
+//!
+//! `cargo bench -p longlens-kernel --bench chunks`; items are queries, so that a flat rate is a cost that grows with length
+//! alone. The embedded model's layer: 4 heads of 32 dimensions, attention_len 256.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
+use burn::tensor::{Distribution, Tensor};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use longlens_core::chunk_choice::{ChunkChoice, Slots};
+use longlens_core::methods::Method;
+use longlens_core::plan::{PosMap, Prompt};
+use longlens_core::rope::{Rope, RopeScaling};
+use longlens_core::spec::ModelSpec;
+use longlens_kernel::Kernels;
+use longlens_kernel::chunk_attention::ChunkAttention;
+use longlens_kernel::chunk_scores::ChunkScores;
+use longlens_kernel::chunk_summary::ChunkSummary;
+use longlens_kernel::rotary::Rotary;
+
+fn main() {
+    divan::main();
+}
+
+const HEADS: usize = 4;
+const HEAD_DIM: usize = 32;
+/// Queries of a call.
+const STEP: usize = 2048;
+const CHUNK_LENS: [usize; 2] = [16, 64];
+
+/// The last queries of a sequence, and all its keys.
+struct Layer {
+    choice: ChunkChoice,
+    slots: Vec<Slots>,
+    query: Tensor<Flex, 3>,
+    key: Tensor<Flex, 3>,
+    value: Tensor<Flex, 3>,
+    summaries: Tensor<Flex, 3>,
+    offsets: Rotary<Flex>,
+    positions: Rotary<Flex>,
+    n_tokens: usize,
+}
+
+impl Layer {
+    fn new(chunk_len: usize, n_tokens: usize) -> Self {
+        let mut spec = ModelSpec::tiny(256);
+        (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (HEADS, HEADS, HEAD_DIM, HEAD_DIM);
+        let method = format!("long_heads:chunk_len={chunk_len},attention_len=256");
+        let choice = Method::parse(&method).unwrap().plan(&spec).unwrap().choice.unwrap();
+        let rope = RopeScaling::none().resolve(&spec).unwrap();
+        let random = |n| Tensor::random([HEADS, n, HEAD_DIM], Distribution::Normal(0.0, 1.0), &FlexDevice);
+        Self {
+            slots: (n_tokens - STEP..n_tokens).map(|t| choice.query(t, Prompt { n_tokens }).unwrap()).collect(),
+            query: random(STEP),
+            key: random(n_tokens),
+            value: random(n_tokens),
+            summaries: random(n_tokens / chunk_len),
+            offsets: table(&rope, &PosMap::identity().modulo(chunk_len), n_tokens),
+            positions: table(&rope, &PosMap::identity(), 257),
+            choice,
+            n_tokens,
+        }
+    }
+
+    fn scores(&self) -> ChunkScores<'_, Flex> {
+        ChunkScores {
+            query: self.query.clone(),
+            summaries: self.summaries.clone(),
+            slots: &self.slots,
+            n_slots: self.choice.n_slots,
+            n_chunks: self.n_tokens.div_ceil(self.choice.chunk_len),
+        }
+    }
+}
+
+fn table(rope: &Rope, map: &PosMap, n: usize) -> Rotary<Flex> {
+    Rotary::new(rope.table(map, 0..n, Prompt { n_tokens: n }, n, |_| 1.0), HEAD_DIM, &FlexDevice)
+}
+
+#[divan::bench(args = CHUNK_LENS, sample_count = 10, sample_size = 1)]
+fn summaries(bencher: Bencher<'_, '_>, chunk_len: usize) {
+    let mut layer = Layer::new(chunk_len, 2 * STEP);
+    layer.key = layer.key.slice([0..HEADS, 0..STEP]);
+    layer.value = layer.value.slice([0..HEADS, 0..STEP]);
+    let problem = ChunkSummary {
+        query: layer.query,
+        key: layer.key,
+        value: layer.value,
+        rotary: layer.offsets.rows(0, STEP),
+        chunk_len,
+    };
+    bencher.counter(ItemsCount::new(STEP)).bench_local(|| Flex::chunk_summary(black_box(&problem)));
+}
+
+#[divan::bench(args = CHUNK_LENS, consts = [4096, 16384, 65536], sample_count = 10, sample_size = 1)]
+fn choice<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
+    let layer = Layer::new(chunk_len, N);
+    bencher.counter(ItemsCount::new(STEP)).bench_local(|| Flex::choose_chunks(black_box(&layer.scores())));
+}
+
+#[divan::bench(args = CHUNK_LENS, consts = [4096, 16384, 65536], sample_count = 10, sample_size = 1)]
+fn attention<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
+    let layer = Layer::new(chunk_len, N);
+    let chunks = Flex::choose_chunks(&layer.scores());
+    let tail_len: Vec<usize> = layer.slots.iter().map(|slots| slots.tail.len()).collect();
+    let first_slot: Vec<usize> = layer.slots.iter().map(|slots| slots.query_pos + 1).collect();
+    let scale = [(HEAD_DIM as f32).sqrt().recip(); STEP];
+    let problem = ChunkAttention {
+        query: layer.query.clone(),
+        scale: &scale,
+        key: layer.key.clone(),
+        value: layer.value.clone(),
+        chunk_len,
+        n_slots: layer.choice.n_slots,
+        chunks: &chunks,
+        tail_len: &tail_len,
+        offsets: &layer.offsets,
+        positions: &layer.positions,
+        first_slot: &first_slot,
+    };
+    let mut keys = Default::default();
+    bencher.counter(ItemsCount::new(STEP)).bench_local(|| Flex::chunk_attention(black_box(&problem), &mut keys));
+}

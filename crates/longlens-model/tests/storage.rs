@@ -1,0 +1,41 @@
+//! The model inside the program with its matrices kept in fewer bits: how far its logits move.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
+use longlens_core::lens::{Lens, Rows, Setup};
+use longlens_core::methods::Method;
+use longlens_kernel::linear::Storage;
+use longlens_model::source::Source;
+
+fn open(storage: Storage) -> Box<dyn Lens> {
+    longlens_model::open::<Flex>(&Source::embedded(), storage, FlexDevice, "test").unwrap()
+}
+
+/// A prompt with a hidden key, as far as the model was trained, and logits of all of it: the end one token at a time.
+fn logits(lens: &mut dyn Lens) -> Vec<f32> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tiny-model/golden.json");
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let prompt = golden["methods"][0]["prompt"].as_str().unwrap();
+    let tokens = lens.text().unwrap().encode(prompt, true).unwrap();
+    lens.begin(&Setup::new(&Method::full(), &lens.model().spec, 240).unwrap()).unwrap();
+    let mut logits = lens.feed(&tokens[..240], Rows::All, &mut ()).unwrap();
+    for token in &tokens[240..256] {
+        logits.extend(lens.feed(&[*token], Rows::All, &mut ()).unwrap());
+    }
+    logits
+}
+
+#[test]
+fn fewer_bits_move_the_logits_by_no_more_than_this() {
+    let exact = logits(&mut *open(Storage::F32));
+    let spread = exact.iter().fold(0.0f32, |max, logit| max.max(logit.abs()));
+    for (storage, limit) in [(Storage::F32, 0.0), (Storage::Bf16, 0.1), (Storage::Q8, 0.3), (Storage::Q4, 3.0)] {
+        let mut lens = open(storage);
+        let expected = if storage == Storage::F32 { "f32 (stored as f16)".into() } else { format!("{storage} (stored as f16)") };
+        assert_eq!(lens.model().dtype, expected);
+        let off = logits(&mut *lens).iter().zip(&exact).map(|(a, b)| (a - b).abs());
+        let (sum, max) = off.fold((0.0, 0.0f32), |(sum, max), off| (sum + f64::from(off), max.max(off)));
+        println!("{storage}: largest {max} mean {} of logits up to {spread}", sum / exact.len() as f64);
+        assert!(max <= limit, "{storage}: {max}, with logits up to {spread}");
+    }
+}
