@@ -421,6 +421,9 @@ fn every_query_picks_its_best_chunks() {
         let slots: Vec<_> = (choice.first(prompt)..n_tokens).map(|t| choice.query(t, prompt).unwrap()).collect();
         let (query, summaries) = (noise(5, 2 * slots.len() * d), noise(6, 2 * (n_tokens / w) * d));
         check_choice(&query, &summaries, d, &slots, choice.n_slots, n_tokens.div_ceil(w));
+        // a few queries take another path
+        let few = &slots[slots.len() - 2..];
+        check_choice(&noise(7, 2 * 2 * d), &summaries, d, few, choice.n_slots, n_tokens.div_ceil(w));
     }
 }
 

@@ -188,6 +188,7 @@ impl<B: Kernels> Reader<'_, B> {
                 *found = Unusable::merge(*found, Some(unusable));
             }
         });
+        stored.forget();
         if let Some(Unusable { first, value, count }) = found.into_inner().expect("no holder panics") {
             let index = place(first, stored.shape());
             self.problems.push(WeightProblem::NotFinite { name, index, value, count });

@@ -4,6 +4,7 @@ mod ceiling;
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::Kernels;
+use longlens_kernel::cpu::simd;
 use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
@@ -49,7 +50,10 @@ trait Task {
 
 fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
     match device {
-        Device::Cpu => task.run::<burn::backend::Flex>(burn::backend::flex::FlexDevice, "cpu, by head"),
+        Device::Cpu => {
+            let path = format!("cpu, {}", simd::name(simd::arch()));
+            task.run::<burn::backend::Flex>(burn::backend::flex::FlexDevice, &path)
+        }
         Device::Wgpu => wgpu::run(task),
         Device::Cuda => cuda::run(task),
     }

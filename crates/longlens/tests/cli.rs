@@ -208,6 +208,25 @@ fn a_config_file_says_what_flags_say_and_flags_override_it() {
     assert_eq!((&cells[0]["depth"], &cells[0]["n_trials"]), (&0.5.into(), &1.into()));
 }
 
+#[test]
+fn weights_of_fewer_bits_are_named_and_take_less() {
+    let bench = Bench::new();
+    bench.write("q8.toml", "weights = \"q8\"\n");
+    for (flags, dtype, bits) in [
+        ("", "f32 (stored as f16)", 32),
+        ("--config q8.toml", "q8 (stored as f16)", 9),
+        ("--config q8.toml --weights q4", "q4 (stored as f16)", 5),
+    ] {
+        let said = json(&bench, &format!("model {flags}"));
+        assert_eq!(
+            (&said["model"]["dtype"], &said["memory_bytes"]["weights"]),
+            (&dtype.into(), &(787_584 * bits / 8).into())
+        );
+        let said = json(&bench, &format!("generate --needle 100 --max-tokens 1 {flags}"));
+        assert_eq!(said["generated"]["run"]["dtype"], dtype);
+    }
+}
+
 /// Stdout of a command with `--json`, which must be JSON and nothing else.
 fn json(bench: &Bench, line: &str) -> Value {
     let stdout = bench.done(&format!("{line} --json")).stdout;

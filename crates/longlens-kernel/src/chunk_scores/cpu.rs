@@ -9,10 +9,12 @@ use burn::backend::Flex;
 
 use super::ChunkScores;
 use crate::cpu::panels::Panels;
-use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, load};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, load};
 use crate::cpu::tile::{self, ROWS, Tile, Values};
-use crate::cpu::{Held, Parts, Rows, in_turn};
+use crate::cpu::{Held, Parts, Rows, in_turn, run};
 
+/// Scores that are worth a thread.
+const SHARE: usize = 1 << 13;
 /// Queries of a task.
 const BLOCK: usize = 16 * ROWS;
 
@@ -38,6 +40,21 @@ impl WithSimd for Choose<'_> {
         let [n_heads, seq, head_dim] = problem.query.dims();
         let n_summaries = problem.summaries.dims()[1];
         let (query, summaries) = (Held::new(problem.query.clone()), Held::new(problem.summaries.clone()));
+        if seq < ROWS {
+            let (query, summaries) = (query.rows(), summaries.rows());
+            let mut scratch = (Vec::new(), Best::default());
+            let one = |at: usize, scratch: &mut (Vec<f32>, Best)| {
+                // SAFETY: every task has a query of a head to itself
+                let out = unsafe { chosen.slice(at * problem.n_slots, problem.n_slots) };
+                simd.vectorize(Few { problem, query, summaries, head: at / seq, row: at % seq, scratch, out });
+            };
+            if n_heads * seq * n_summaries < SHARE {
+                (0..n_heads * seq).for_each(|at| one(at, &mut scratch));
+            } else {
+                in_turn(n_heads * seq, Default::default, one);
+            }
+            return;
+        }
         let (shape, all) = ([n_heads, head_dim], 0..n_summaries);
         let panels = Panels::keys(simd, summaries.rows(), shape, None, all, n_summaries.max(1));
         let query = query.rows();
@@ -53,6 +70,36 @@ impl WithSimd for Choose<'_> {
                 simd.vectorize(Group { problem, query, panels: &panels, head, start, scratch, out });
             }
         });
+    }
+}
+
+/// One query of one head: summaries are read where they lie.
+struct Few<'a> {
+    problem: &'a ChunkScores<'a, Flex>,
+    query: Rows<'a>,
+    summaries: Rows<'a>,
+    head: usize,
+    row: usize,
+    scratch: &'a mut (Vec<f32>, Best),
+    out: &'a mut [u32],
+}
+
+impl WithSimd for Few<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { problem, query, summaries, head, row, scratch: (scores, best), out } = self;
+        let head_dim = problem.query.dims()[2];
+        let slots = &problem.slots[row];
+        let query = query.of(head, row, head_dim);
+        scores.clear();
+        for chunk in slots.candidates.clone() {
+            scores.push(run::dot(simd, query, summaries.of(head, chunk, head_dim)));
+        }
+        best.clear(slots.n_picks);
+        best.look(simd, scores, slots.candidates.start, slots.candidates.clone());
+        best.write(problem, row, out);
     }
 }
 
@@ -103,11 +150,8 @@ impl WithSimd for Group<'_> {
                 best[r].look(simd, scores, from, seen);
             }
         }
-        for (r, (out, slots)) in out.chunks_exact_mut(problem.n_slots).zip(slots).enumerate() {
-            out[0] = 0;
-            best[r].finish(slots.candidates.clone(), &mut out[1..=slots.n_picks]);
-            out[slots.n_picks + 1] = slots.newest as u32;
-            out[slots.n_picks + 2] = problem.tail(start + r);
+        for (r, out) in out.chunks_exact_mut(problem.n_slots).enumerate() {
+            best[r].write(problem, start + r, out);
         }
     }
 }
@@ -120,9 +164,6 @@ struct Best {
     /// The `n`-th best score is not lower.
     bound: f32,
 }
-
-/// Candidates beyond which the list is cut to the best.
-const LONG: usize = 96;
 
 impl Best {
     fn clear(&mut self, n: usize) {
@@ -143,27 +184,21 @@ impl Best {
         let bound = simd.splat_f32s(self.bound);
         for (at, x) in whole.chunks_exact(S::F32_LANES).enumerate() {
             // SAFETY: a chunk is one vector
-            let enough = simd.greater_than_or_equal_f32s(unsafe { load(simd, x.as_ptr()) }, bound);
-            if simd.first_true_m32s(enough) < S::F32_LANES {
-                self.add(x, seen.start + at * S::F32_LANES);
+            let mut enough = lanes(simd, simd.greater_than_or_equal_f32s(unsafe { load(simd, x.as_ptr()) }, bound));
+            while enough != 0 {
+                let lane = enough.trailing_zeros() as usize;
+                self.keys.push(key(x[lane], (seen.start + at * S::F32_LANES + lane) as u32));
+                enough &= enough - 1;
             }
         }
-        self.add(rest, seen.start + whole.len());
-        if self.keys.len() > LONG.max(2 * self.n) {
+        for (chunk, score) in (seen.start + whole.len()..).zip(rest) {
+            if *score >= self.bound {
+                self.keys.push(key(*score, chunk as u32));
+            }
+        }
+        if self.keys.len() > 2 * self.n {
             self.cut();
         }
-    }
-
-    /// Adds those of consecutive chunks that may be among the best.
-    #[inline(always)]
-    fn add(&mut self, scores: &[f32], first: usize) {
-        let mut len = self.keys.len();
-        self.keys.resize(len + scores.len(), 0);
-        for (chunk, score) in (first as u32..).zip(scores) {
-            self.keys[len] = key(*score, chunk);
-            len += usize::from(*score >= self.bound);
-        }
-        self.keys.truncate(len);
     }
 
     /// Keeps the best `n`.
@@ -175,7 +210,16 @@ impl Best {
         }
     }
 
-    /// Writes the chunks in ascending order.
+    /// Writes the chunk of every slot.
+    fn write(&mut self, problem: &ChunkScores<'_, Flex>, row: usize, out: &mut [u32]) {
+        let slots = &problem.slots[row];
+        out[0] = 0;
+        self.finish(slots.candidates.clone(), &mut out[1..=slots.n_picks]);
+        out[slots.n_picks + 1] = slots.newest as u32;
+        out[slots.n_picks + 2] = problem.tail(row);
+    }
+
+    /// Writes the picks in ascending order.
     fn finish(&mut self, candidates: Range<usize>, out: &mut [u32]) {
         if out.is_empty() {
             return;
@@ -213,6 +257,23 @@ fn lower_bound<S: Simd>(simd: S, scores: &[f32], n: usize) -> f32 {
         bound = bound.min(if n == 1 { simd.reduce_max_f32s(max) } else { simd.reduce_min_f32s(max) });
     }
     bound
+}
+
+/// The lanes of a mask, as bits.
+#[inline(always)]
+fn lanes<S: Simd>(_: S, mask: S::m32s) -> u32 {
+    match size_of::<S::m32s>() {
+        // AVX-512 keeps masks as bits
+        1 => u32::from(bytemuck::cast::<_, u8>(mask)),
+        2 => u32::from(bytemuck::cast::<_, u16>(mask)),
+        _ => {
+            let mut bits = 0;
+            for (lane, x) in bytemuck::cast_slice::<_, u32>(std::slice::from_ref(&mask)).iter().enumerate() {
+                bits |= u32::from(*x != 0) << lane;
+            }
+            bits
+        }
+    }
 }
 
 /// Orders as `f32::total_cmp` does, of equal scores the lower chunk as the greater.

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
+pub(crate) use pulp::bytemuck;
 pub use pulp::{Arch, Simd, WithSimd};
 
 /// The best instruction set of this machine, or the one that `LONGLENS_SIMD` names.

@@ -1,7 +1,6 @@
 //! Weights packed for the processor, and their products.
 //!
-//! Up to [`few::ROWS`] rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles
-//! ([`tile`]). Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
+//! A few rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles ([`tile`]). Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
 
 use std::sync::Arc as Shared;
 
@@ -42,7 +41,7 @@ impl Matrix<Flex> for Packed {
     }
 
     fn products<const N: usize>(matrices: [&Self; N], x: Tensor<Flex, 2>) -> [Tensor<Flex, 2>; N] {
-        let x = Rows::new(x);
+        let x = Table::new(x);
         let mut outs = matrices.map(|matrix| blank(x.n_rows * matrix.0.d_out));
         let mut at = 0;
         let jobs = outs.each_mut().map(|out| {
@@ -55,7 +54,7 @@ impl Matrix<Flex> for Packed {
     }
 
     fn product_add(&self, x: Tensor<Flex, 2>, residual: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
-        let x = Rows::new(x);
+        let x = Table::new(x);
         assert_eq!(residual.dims(), [x.n_rows, self.0.d_out], "the residual has the product's shape");
         // contiguous and nobody else's: written in place
         let mut residual = residual.into_primitive().tensor();
@@ -84,7 +83,7 @@ impl Packed {
 }
 
 /// Rows of a `[n, width]` tensor where they lie.
-pub(crate) struct Rows {
+pub(crate) struct Table {
     tensor: FlexTensor,
     offset: usize,
     stride: usize,
@@ -92,7 +91,7 @@ pub(crate) struct Rows {
     pub width: usize,
 }
 
-impl Rows {
+impl Table {
     /// A view of `t`; copied first if the numbers of a row are not side by side.
     pub fn new(t: Tensor<Flex, 2>) -> Self {
         let [n_rows, width] = t.dims();
@@ -108,9 +107,7 @@ impl Rows {
     pub fn row(&self, row: usize) -> &[f32] {
         &self.tensor.storage::<f32>()[self.offset + row * self.stride..][..self.width]
     }
-}
 
-impl Rows {
     /// Calls `run` with the rows, filled up to whole blocks with zeros.
     fn whole_blocks(&self, run: impl FnOnce(&Input<'_>)) {
         let width = self.width.next_multiple_of(BLOCK);

@@ -73,6 +73,16 @@ impl<'a> Out<'a> {
         tile::scores(simd, tile, weights);
         let first = tile.seen.start / lanes * lanes;
         let n = tile.seen.end.next_multiple_of(lanes) - first;
+        if let Some(row) = self.shared_row(rows)
+            && self.cells.keys % lanes == 0
+            && (first_key + first) % lanes == 0
+        {
+            let columns = self.cells.n_columns;
+            // SAFETY: the caller's promise
+            let (sum, max) = unsafe { (self.sum.slice(row * columns, columns), self.max.slice(row * columns, columns)) };
+            pool_rows(simd, weights, n, first_key + first, self.cells.keys, &self.lses(rows), sum, max);
+            return;
+        }
         for (r, row) in rows.iter().enumerate() {
             if *row >= self.lse.len() {
                 continue;
@@ -92,6 +102,72 @@ impl<'a> Out<'a> {
             let (sum, max) = unsafe { (self.sum.slice(at, columns), self.max.slice(at, columns)) };
             pool(simd, weights, first_key + first, self.cells.keys, sum, max);
         }
+    }
+}
+
+impl Out<'_> {
+    /// The row of cells that all of these queries fall into.
+    #[inline(always)]
+    fn shared_row(&self, rows: &[usize; ROWS]) -> Option<usize> {
+        let row_of = (self.first_query + rows[0]) / self.cells.queries;
+        let mut shared = rows[0] < self.lse.len();
+        for row in rows {
+            shared &= *row >= self.lse.len() || (self.first_query + row) / self.cells.queries == row_of;
+        }
+        shared.then(|| row_of - self.first_row)
+    }
+
+    /// Log-sum-exp of queries, in powers of two; infinity for a place without one, whose weights are then 0.
+    #[inline(always)]
+    fn lses(&self, rows: &[usize; ROWS]) -> [f32; ROWS] {
+        let mut lses = [f32::INFINITY; ROWS];
+        for (lse, row) in lses.iter_mut().zip(rows) {
+            if *row < self.lse.len() {
+                *lse = self.lse[*row] * std::f32::consts::LOG2_E;
+            }
+        }
+        lses
+    }
+}
+
+/// Adds the weights of [`ROWS`] queries of one row of cells, made of their `n` scores each; cells are whole vectors.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn pool_rows<S: Simd>(
+    simd: S,
+    scores: &[f32],
+    n: usize,
+    first_key: usize,
+    keys: usize,
+    lses: &[f32; ROWS],
+    sum: &mut [f32],
+    max: &mut [f32],
+) {
+    let lanes = S::F32_LANES;
+    assert!(scores.len() >= (ROWS - 1) * tile::KEYS + n, "scores of every row");
+    let mut at = 0;
+    while at < n {
+        let column = (first_key + at) / keys;
+        if column >= sum.len() {
+            return;
+        }
+        let end = ((column + 1) * keys - first_key).min(n);
+        let (mut sums, mut maxs) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+        for r in 0..ROWS {
+            let lse = simd.splat_f32s(lses[r]);
+            let mut v = at;
+            while v < end {
+                // SAFETY: inside by the check above: cells and `n` are whole vectors
+                let score = unsafe { load(simd, scores.as_ptr().add(r * tile::KEYS + v)) };
+                let weight = exp2(simd, simd.sub_f32s(score, lse));
+                sums = simd.add_f32s(sums, weight);
+                maxs = simd.max_f32s(maxs, weight);
+                v += lanes;
+            }
+        }
+        sum[column] += simd.reduce_sum_f32s(sums);
+        max[column] = max[column].max(simd.reduce_max_f32s(maxs));
+        at = end;
     }
 }
 

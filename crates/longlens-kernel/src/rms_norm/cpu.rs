@@ -6,15 +6,15 @@ use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd, load, store};
 use crate::cpu::tensor;
-use crate::linear::cpu::{Rows, blank};
+use crate::linear::cpu::{Table, blank};
 
 /// Fewer numbers than this are one thread's: waking others would take longer.
-const PARALLEL: usize = 1 << 16;
+const PARALLEL: usize = 1 << 18;
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn rms_norm(arch: Arch, x: Tensor<Flex, 2>, gamma: &Tensor<Flex, 1>, eps: f64) -> Tensor<Flex, 2> {
-    let gamma = Rows::new(gamma.clone().unsqueeze());
-    let x = Rows::new(x);
+    let gamma = Table::new(gamma.clone().unsqueeze());
+    let x = Table::new(x);
     let mut out = blank(x.n_rows * x.width);
     assert_eq!(gamma.width, x.width, "a factor for every dimension");
     let norm = |(row, out): (usize, &mut [f32])| {

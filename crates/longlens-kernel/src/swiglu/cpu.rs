@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd, exp2, load, store};
 
-/// Numbers of one task; as many are one thread's work.
-const TASK: usize = 1 << 14;
+/// Numbers of one task; waking a thread for fewer would take longer.
+const TASK: usize = 1 << 16;
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn swiglu(arch: Arch, gate: Tensor<Flex, 2>, up: Tensor<Flex, 2>) -> Tensor<Flex, 2> {

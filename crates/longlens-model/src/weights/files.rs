@@ -128,6 +128,19 @@ impl Stored {
     pub fn bytes(&self) -> &[u8] {
         &self.part[self.range.clone()]
     }
+
+    /// Gives back the memory that holds what was read of it, where the system offers that.
+    pub fn forget(&self) {
+        #[cfg(unix)]
+        if let Part::Mapped(map) = &*self.part {
+            // SAFETY: the map is only read, so pages given back come again from the file
+            let done = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, self.range.start, self.range.len())
+            };
+            // it is only advice
+            drop(done);
+        }
+    }
 }
 
 impl Deref for Part {

@@ -2,9 +2,15 @@
 
 use super::format::{BLOCK, Format};
 use crate::cpu::simd::{Simd, store};
+use crate::linear::Storage;
 
 /// Rows at most.
 pub(super) const ROWS: usize = 5;
+
+/// Up to how many rows this is faster than tiles, which decode weights into memory first.
+pub(super) fn best_up_to(storage: Storage) -> usize {
+    if storage == Storage::F32 { 2 } else { ROWS }
+}
 
 /// Products of a panel with `n_rows` rows of `x`, written to the rows of `out`, `to` the first output of the panel.
 pub(super) struct Panel {
@@ -51,20 +57,17 @@ impl Panel {
                 let words = self.words.add(block * F::WORDS * lanes);
                 for part in 0..BLOCK / 8 {
                     let weights = F::eight(simd, words, lanes, part);
-                    for r in 0..R {
-                        let x = self.x[r].add(block * BLOCK + part * 8);
-                        for at in 0..8 {
+                    for (sums, x) in sums.iter_mut().zip(self.x) {
+                        let x = x.add(block * BLOCK + part * 8);
+                        for (at, weights) in weights.into_iter().enumerate() {
                             let x = simd.splat_f32s(*x.add(at));
-                            sums[r][at % U] = simd.mul_add_e_f32s(x, weights[at], sums[r][at % U]);
+                            sums[at % U] = simd.mul_add_e_f32s(x, weights, sums[at % U]);
                         }
                     }
                 }
             }
-            for r in 0..R {
-                let mut sum = sums[r][0];
-                for u in 1..U {
-                    sum = simd.add_f32s(sum, sums[r][u]);
-                }
+            for (r, sums) in sums.into_iter().enumerate() {
+                let sum = sums.into_iter().reduce(|a, b| simd.add_f32s(a, b)).expect("at least one");
                 store(simd, out.add(r * lanes), sum);
             }
         }

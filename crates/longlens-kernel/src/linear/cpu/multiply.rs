@@ -89,7 +89,8 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if self.x.n_rows <= few::ROWS { self.few(simd) } else { self.many(simd) }
+        let few = self.jobs.iter().all(|job| self.x.n_rows <= few::best_up_to(job.panels.storage));
+        if few { self.few(simd) } else { self.many(simd) }
     }
 }
 

@@ -206,20 +206,19 @@ impl Inner {
         unsafe {
             for k in 0..self.depth {
                 let mut weights = [simd.splat_f32s(0.0); NV];
-                for v in 0..NV {
-                    weights[v] = load(simd, self.weights.add(v * self.stride + k * lanes));
+                for (v, weights) in weights.iter_mut().enumerate() {
+                    *weights = load(simd, self.weights.add(v * self.stride + k * lanes));
                 }
-                for r in 0..ROWS {
-                    let x = simd.splat_f32s(*self.x[r].add(k));
-                    for v in 0..NV {
-                        sums[r][v] = simd.mul_add_e_f32s(x, weights[v], sums[r][v]);
+                for (sums, x) in sums.iter_mut().zip(&self.x) {
+                    let x = simd.splat_f32s(*x.add(k));
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = simd.mul_add_e_f32s(x, weights, *sum);
                     }
                 }
             }
-            for r in 0..ROWS {
-                for v in 0..NV {
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (v, mut sum) in sums.into_iter().enumerate() {
                     let to = to.add(r * to_stride + v * lanes);
-                    let mut sum = sums[r][v];
                     if let Some(bias) = self.bias {
                         sum = simd.add_f32s(sum, load(simd, bias.add(v * lanes)));
                     }
