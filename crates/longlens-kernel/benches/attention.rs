@@ -34,7 +34,12 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(method: &str, (n_heads, n_kv_heads, head_dim): (usize, usize, usize), n_tokens: usize, first: usize) -> Self {
+    fn new(
+        method: &str,
+        (n_heads, n_kv_heads, head_dim): (usize, usize, usize),
+        n_tokens: usize,
+        first: usize,
+    ) -> Self {
         let mut spec = ModelSpec::tiny(256);
         (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (n_heads, n_kv_heads, head_dim, head_dim);
         let plan = Method::parse(method).unwrap().plan(&spec).unwrap();
@@ -43,7 +48,8 @@ impl Layer {
             let table = rope.table(map, 0..n_tokens, Prompt { n_tokens }, n_tokens, |_| 1.0);
             Rotary::new(table, head_dim, &FlexDevice)
         };
-        let rotary = plan.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
+        let rotary =
+            plan.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
         let random = |heads, n| Tensor::random([heads, n, head_dim], Distribution::Normal(0.0, 1.0), &FlexDevice);
         Self {
             rotary: rotary.collect(),
@@ -101,7 +107,9 @@ fn methods_at_8k(bencher: Bencher<'_, '_>, method: &str) {
 #[divan::bench(args = SHAPES, sample_count = 3, sample_size = 1)]
 fn reference_at_4k(bencher: Bencher<'_, '_>, shape: (usize, usize, usize)) {
     let layer = Layer::new("full", shape, 4096, 0);
-    bencher.counter(ItemsCount::new(layer.flops())).bench_local(|| span_attention::reference(black_box(&layer.problem())));
+    bencher
+        .counter(ItemsCount::new(layer.flops()))
+        .bench_local(|| span_attention::reference(black_box(&layer.problem())));
 }
 
 /// One token after 16k others.

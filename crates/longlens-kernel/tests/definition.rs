@@ -315,7 +315,16 @@ fn spans_follow_their_definition_around_tile_edges() {
 
 #[test]
 fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
-    for (heads, head_dim) in [((1, 1), 16), ((4, 4), 64), ((8, 2), 16), ((6, 3), 2), ((2, 2), 256), ((3, 1), 40), ((8, 1), 80), ((2, 1), 128)] {
+    for (heads, head_dim) in [
+        ((1, 1), 16),
+        ((4, 4), 64),
+        ((8, 2), 16),
+        ((6, 3), 2),
+        ((2, 2), 256),
+        ((3, 1), 40),
+        ((8, 1), 80),
+        ((2, 1), 128),
+    ] {
         check_spans(&Problem::new("dual_chunk:chunk_size=24,local_window=5", "none", heads, head_dim, 60, 3));
     }
     for rope in
@@ -328,9 +337,13 @@ fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
 #[test]
 fn chosen_chunks_follow_their_definition() {
     for variant in ["released", "consistent"] {
-        for (w, n, n_tokens, rope) in
-            [(8, 4, 90, "none"), (1, 6, 40, "none"), (5, 7, 133, "yarn:factor=4"), (16, 4, 81, "none"), (600, 4, 2500, "none")]
-        {
+        for (w, n, n_tokens, rope) in [
+            (8, 4, 90, "none"),
+            (1, 6, 40, "none"),
+            (5, 7, 133, "yarn:factor=4"),
+            (16, 4, 81, "none"),
+            (600, 4, 2500, "none"),
+        ] {
             let method = format!("long_heads:chunk_len={w},attention_len={},variant={variant}", w * n);
             check_chunks(&Problem::new(&method, rope, (4, 2), 16, n_tokens, w * n));
         }
@@ -436,7 +449,12 @@ fn equal_scores_pick_the_lower_chunks() {
     let operation =
         ChunkScores { query: ones(100), summaries: ones(200), slots: &slots, n_slots: choice.n_slots, n_chunks: 200 };
     for arch in simd::arches() {
-        assert_eq!(chunk_scores::cpu::choose(arch, &operation), chunk_scores::reference(&operation), "{}", simd::name(arch));
+        assert_eq!(
+            chunk_scores::cpu::choose(arch, &operation),
+            chunk_scores::reference(&operation),
+            "{}",
+            simd::name(arch)
+        );
     }
 }
 

@@ -226,12 +226,7 @@ fn record_choice<'a>(
 }
 
 /// Weights of watched queries among those that the spans serve.
-fn record_spans<B: Kernels>(
-    recorder: &mut Recorder,
-    layer: usize,
-    problem: &SpanAttention<'_, B>,
-    lse: &Tensor<B, 2>,
-) {
+fn record_spans<B: Kernels>(recorder: &mut Recorder, layer: usize, problem: &SpanAttention<'_, B>, lse: &Tensor<B, 2>) {
     let [n_heads, seq, _] = problem.query.dims();
     let seq_k = problem.key.dims()[1];
     let tokens = problem.first_query..problem.first_query + seq;

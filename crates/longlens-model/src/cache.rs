@@ -70,9 +70,7 @@ fn grow<B: Kernels>(old: Option<Tensor<B, 3>>, len: usize, capacity: usize, like
     let [heads, _, head_dim] = like.dims();
     let store = Tensor::zeros([heads, capacity, head_dim], &like.device());
     match old {
-        Some(old) if len > 0 => {
-            B::write_rows(store, 0, old.slice([0..heads, 0..len, 0..head_dim]))
-        }
+        Some(old) if len > 0 => B::write_rows(store, 0, old.slice([0..heads, 0..len, 0..head_dim])),
         _ => store,
     }
 }

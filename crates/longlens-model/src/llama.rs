@@ -85,7 +85,7 @@ impl Blueprint for LlamaConfig {
         };
         let layers = (0..spec.n_layers).map(&mut layer).collect();
         let norm = from.vector("model.norm", spec.d_model);
-        let output = (!self.tie_word_embeddings).then(|| [spec.vocab_size, spec.d_model]);
+        let output = (!self.tie_word_embeddings).then_some([spec.vocab_size, spec.d_model]);
         Llama {
             model: Model { embed_tokens, layers, norm },
             lm_head: output.map(|shape| from.matrix("lm_head", shape, false)),

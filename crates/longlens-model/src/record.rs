@@ -112,9 +112,12 @@ impl Recorder {
 
     /// What is pooled over all of `tokens` in this head.
     pub fn pools(&self, layer: usize, head: usize, tokens: &Range<usize>) -> Vec<(Pool, Cells)> {
-        let maps = self.trace.maps.iter().enumerate().filter(|(_, map)| {
-            map.pick.layer == layer && map.pick.head == head && tokens.start < map.n_tokens
-        });
+        let maps = self
+            .trace
+            .maps
+            .iter()
+            .enumerate()
+            .filter(|(_, map)| map.pick.layer == layer && map.pick.head == head && tokens.start < map.n_tokens);
         let map = |(at, map): (usize, &PooledMap)| {
             (Pool::Map(at), Cells { queries: map.stride, keys: map.stride, n_columns: map.side })
         };

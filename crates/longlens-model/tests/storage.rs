@@ -26,6 +26,7 @@ fn logits(lens: &mut dyn Lens) -> Vec<f32> {
 }
 
 #[test]
+#[allow(clippy::print_stdout)] // with --nocapture it tells how far
 fn fewer_bits_move_the_logits_by_no_more_than_this() {
     let exact = logits(&mut *open(Storage::F32));
     let spread = exact.iter().fold(0.0f32, |max, logit| max.max(logit.abs()));

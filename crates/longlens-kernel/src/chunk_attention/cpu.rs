@@ -172,6 +172,7 @@ impl Results<'_> {
     ///
     /// # Safety
     /// Nobody else holds that head's results of that query.
+    #[allow(clippy::mut_from_ref)] // parts are disjoint by the contract
     unsafe fn of(&self, head: usize, row: usize) -> (&mut [f32], &mut f32) {
         let [n_heads, _, seq_q, head_dim] = self.shape;
         // SAFETY: the caller's promise

@@ -229,7 +229,8 @@ impl Best {
             *out = chunk(*key);
         }
         // scores that are not numbers beat nothing; the choice is still one of distinct chunks
-        let mut others = (candidates.start as u32..candidates.end as u32).filter(|c| !self.keys.iter().any(|k| chunk(*k) == *c));
+        let mut others =
+            (candidates.start as u32..candidates.end as u32).filter(|c| !self.keys.iter().any(|k| chunk(*k) == *c));
         for out in out.iter_mut().skip(self.keys.len()) {
             *out = others.next().unwrap_or(candidates.start as u32);
         }

@@ -101,7 +101,13 @@ impl WithSimd for One<'_> {
                 // rows past the chunk repeat its last query and are dropped
                 let token = first + (start + r).min(w - 1);
                 states[r] = start + r;
-                turn(simd, query.of(head, token, head_dim), angles.row(token), scale, &mut queries[r * head_dim..][..head_dim]);
+                turn(
+                    simd,
+                    query.of(head, token, head_dim),
+                    angles.row(token),
+                    scale,
+                    &mut queries[r * head_dim..][..head_dim],
+                );
             }
             chunk.meet(simd, queries, values.from(kv_head, first), &states, running, weights);
         }

@@ -15,13 +15,13 @@ use super::{Angles, Rows};
 
 /// Turned keys of some tokens, in groups that each start on a new panel: one group, or one per chunk.
 pub(crate) struct Panels {
-    numbers: Aligned, // [n_kv_heads, n_groups * panels_per_group, head_dim, lanes]
+    numbers: Aligned, // [n_kv_heads, n_groups * per_group, head_dim, lanes]
     pub(crate) tokens: Range<usize>,
     pub(crate) lanes: usize,
     head_dim: usize,
     group_len: usize,
-    panels_per_group: usize,
-    n_panels: usize, // of a head
+    per_group: usize, // panels
+    per_head: usize,  // panels
 }
 
 /// Panels that one task packs.
@@ -40,20 +40,20 @@ impl Panels {
         group_len: usize,
     ) -> Self {
         let lanes = S::F32_LANES;
-        let panels_per_group = group_len.div_ceil(lanes);
-        let n_panels = tokens.len().div_ceil(group_len.max(1)) * panels_per_group;
+        let per_group = group_len.div_ceil(lanes);
+        let per_head = tokens.len().div_ceil(group_len.max(1)) * per_group;
         let mut packed = Self {
-            numbers: Aligned::any(n_kv_heads * n_panels * head_dim * lanes),
+            numbers: Aligned::any(n_kv_heads * per_head * head_dim * lanes),
             tokens,
             lanes,
             head_dim,
             group_len,
-            panels_per_group,
-            n_panels,
+            per_group,
+            per_head,
         };
         let mut numbers = std::mem::take(&mut packed.numbers);
         let fill = |(at, out): (usize, &mut [f32])| {
-            let (kv_head, tokens) = (at / n_panels, packed.tokens_of(at % n_panels));
+            let (kv_head, tokens) = (at / per_head, packed.tokens_of(at % per_head));
             simd.vectorize(Pack { key, angles, kv_head, head_dim, tokens, out });
         };
         numbers.par_chunks_mut(head_dim * lanes).with_min_len(TASK).enumerate().for_each(fill);
@@ -63,7 +63,7 @@ impl Panels {
 
     /// Tokens of a panel.
     fn tokens_of(&self, panel: usize) -> Range<usize> {
-        let (group, within) = (panel / self.panels_per_group, panel % self.panels_per_group);
+        let (group, within) = (panel / self.per_group, panel % self.per_group);
         let start = self.tokens.start + group * self.group_len;
         let end = (start + self.group_len).min(self.tokens.end);
         let first = (start + within * self.lanes).min(end);
@@ -72,7 +72,7 @@ impl Panels {
 
     /// The panels of a key head, one after another.
     pub(crate) fn head(&self, kv_head: usize) -> &[f32] {
-        let size = self.n_panels * self.panel_len();
+        let size = self.per_head * self.panel_len();
         &self.numbers[kv_head * size..(kv_head + 1) * size]
     }
 
@@ -83,9 +83,8 @@ impl Panels {
 
     /// The first panel of a group.
     pub(crate) fn group(&self, group: usize) -> usize {
-        group * self.panels_per_group
+        group * self.per_group
     }
-
 }
 
 /// A panel to fill.
@@ -145,12 +144,7 @@ pub(crate) struct WholeRows<'a> {
 
 impl<'a> WholeRows<'a> {
     /// Rows `tokens` of `value`, `[n_kv_heads, seq_k, head_dim]`: where they lie, or copied and filled up with zeros.
-    pub(crate) fn new(
-        value: Rows<'a>,
-        [n_kv_heads, head_dim]: [usize; 2],
-        tokens: Range<usize>,
-        lanes: usize,
-    ) -> Self {
+    pub(crate) fn new(value: Rows<'a>, [n_kv_heads, head_dim]: [usize; 2], tokens: Range<usize>, lanes: usize) -> Self {
         let width = head_dim.next_multiple_of(lanes);
         let (first, n_tokens) = (tokens.start, tokens.len());
         let mut whole = Self { rows: value, copy: Aligned::default(), first, n_tokens, width };

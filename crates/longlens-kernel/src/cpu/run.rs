@@ -44,7 +44,9 @@ impl Part {
             out.iter_mut().zip(&part.out).for_each(|(out, x)| *out += share * x);
         }
         let share = if sum == 0.0 { 0.0 } else { sum.recip() };
-        out.iter_mut().for_each(|x| *x *= share);
+        for x in &mut *out {
+            *x *= share;
+        }
         (max + sum.max(f32::MIN_POSITIVE).log2()) * std::f32::consts::LN_2
     }
 }
@@ -81,7 +83,9 @@ pub(crate) fn attend<S: Simd>(
             part.sum = part.sum * kept + weigh(simd, scores, max);
             part.max = max;
             if kept < 1.0 {
-                part.out.iter_mut().for_each(|x| *x *= kept);
+                for x in &mut part.out {
+                    *x *= kept;
+                }
             }
         }
         for (at, token) in run.enumerate() {

@@ -16,6 +16,9 @@ pub(crate) const KEYS: usize = 512;
 /// Where the running maximum starts: below every score, yet finite, so that a fully masked row gives 0 and not NaN.
 pub(crate) const LOWEST: f32 = -1e30;
 
+/// First and end of the keys that each query of a tile sees.
+pub(crate) type Each = [(usize, usize); ROWS];
+
 /// What a tile multiplies.
 pub(crate) struct Tile<'a> {
     /// [`ROWS`] turned queries times `log2 e`: `[ROWS, head_dim]`.
@@ -29,7 +32,7 @@ pub(crate) struct Tile<'a> {
     /// Keys that any of the queries sees, counted from the first key of the first panel.
     pub seen: Range<usize>,
     /// Keys that each query sees; without it all see all of `seen`.
-    pub each: Option<[(usize, usize); ROWS]>,
+    pub each: Option<Each>,
 }
 
 /// Values from a tile's first key on.
@@ -181,7 +184,7 @@ pub(crate) fn scores<S: Simd>(simd: S, tile: &Tile<'_>, weights: &mut [f32]) -> 
             };
         }
     }
-    if tile.each.is_none() && tile.seen.start % lanes == 0 && tile.seen.end % lanes == 0 {
+    if tile.each.is_none() && tile.seen.start.is_multiple_of(lanes) && tile.seen.end.is_multiple_of(lanes) {
         let mut largest = [LOWEST; ROWS];
         for r in 0..ROWS {
             largest[r] = simd.reduce_max_f32s(max[r]);

@@ -59,7 +59,8 @@ impl<'a> Out<'a> {
         let step = BLOCK.div_ceil(self.cells.queries) * self.cells.queries;
         let end = self.first_query + self.lse.len();
         let starts = (self.first_query / step * step..end).step_by(step);
-        let task = |start: usize| start.max(self.first_query) - self.first_query..(start + step).min(end) - self.first_query;
+        let task =
+            |start: usize| start.max(self.first_query) - self.first_query..(start + step).min(end) - self.first_query;
         starts.map(task).rev().collect()
     }
 
@@ -68,18 +69,26 @@ impl<'a> Out<'a> {
     /// # Safety
     /// Nobody else adds to these queries' rows of cells.
     #[inline(always)]
-    unsafe fn add<S: Simd>(&self, simd: S, tile: &Tile<'_>, first_key: usize, rows: &[usize; ROWS], weights: &mut [f32]) {
+    unsafe fn add<S: Simd>(
+        &self,
+        simd: S,
+        tile: &Tile<'_>,
+        first_key: usize,
+        rows: &[usize; ROWS],
+        weights: &mut [f32],
+    ) {
         let lanes = S::F32_LANES;
         tile::scores(simd, tile, weights);
         let first = tile.seen.start / lanes * lanes;
         let n = tile.seen.end.next_multiple_of(lanes) - first;
         if let Some(row) = self.shared_row(rows)
-            && self.cells.keys % lanes == 0
-            && (first_key + first) % lanes == 0
+            && self.cells.keys.is_multiple_of(lanes)
+            && (first_key + first).is_multiple_of(lanes)
         {
             let columns = self.cells.n_columns;
             // SAFETY: the caller's promise
-            let (sum, max) = unsafe { (self.sum.slice(row * columns, columns), self.max.slice(row * columns, columns)) };
+            let (sum, max) =
+                unsafe { (self.sum.slice(row * columns, columns), self.max.slice(row * columns, columns)) };
             pool_rows(simd, weights, n, first_key + first, self.cells.keys, &self.lses(rows), sum, max);
             return;
         }

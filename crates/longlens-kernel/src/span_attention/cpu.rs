@@ -14,7 +14,7 @@ use super::SpanAttention;
 use crate::Attended;
 use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
+use crate::cpu::tile::{self, Each, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
@@ -243,12 +243,7 @@ impl Block<'_> {
     /// Calls `each` with every group of queries and every tile of keys that meet, and the tile's first key; tiles come
     /// without values. A tile of keys is done with all groups before the next one.
     #[inline(always)]
-    pub(crate) fn visit<S: Simd>(
-        &self,
-        simd: S,
-        queries: &mut [f32],
-        mut each: impl FnMut(usize, usize, Tile<'_>),
-    ) {
+    pub(crate) fn visit<S: Simd>(&self, simd: S, queries: &mut [f32], mut each: impl FnMut(usize, usize, Tile<'_>)) {
         let Layer { problem, shape, .. } = self.layer;
         let head_dim = shape.head_dim;
         let first = problem.first_query + self.rows.start;
@@ -268,7 +263,11 @@ impl Block<'_> {
                     let own = first + row..first + (row + ROWS).min(self.rows.len());
                     let Some((seen, hidden)) = meet(span.reach, &own, start..end) else { continue };
                     let queries = &queries[group * head_dim * ROWS..];
-                    each(group, start, Tile { queries, keys: panels, values: Values::default(), head_dim, seen, each: hidden });
+                    each(
+                        group,
+                        start,
+                        Tile { queries, keys: panels, values: Values::default(), head_dim, seen, each: hidden },
+                    );
                 }
             }
         }
@@ -310,7 +309,7 @@ impl Block<'_> {
 /// The keys of `tile` that some of `queries` (at most [`ROWS`]) see, and what each sees unless all see the same; counted
 /// from the tile's first key.
 #[inline(always)]
-fn meet(reach: Reach, queries: &Range<usize>, tile: Range<usize>) -> Option<(Range<usize>, Option<[(usize, usize); ROWS]>)> {
+fn meet(reach: Reach, queries: &Range<usize>, tile: Range<usize>) -> Option<(Range<usize>, Option<Each>)> {
     let any = reach.keys_of_any(queries.clone());
     let (from, to) = (any.start.max(tile.start), any.end.min(tile.end));
     if from >= to {

@@ -12,7 +12,7 @@ pub(super) fn best_up_to(storage: Storage) -> usize {
     if storage == Storage::F32 { 2 } else { ROWS }
 }
 
-/// Products of a panel with `n_rows` rows of `x`, written to the rows of `out`, `to` the first output of the panel.
+/// A panel that meets a few rows of `x`.
 pub(super) struct Panel {
     /// The panel's blocks.
     pub words: *const u32,
@@ -25,10 +25,10 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// One vector of outputs per row; rows past `n_rows` are not touched.
+    /// Writes one vector of outputs per row, one after another.
     ///
     /// # Safety
-    /// Blocks and rows are readable, `out` takes a vector at every row.
+    /// Blocks and rows are readable, `out` takes [`ROWS`] vectors.
     #[inline(always)]
     pub unsafe fn multiply<S: Simd, F: Format>(&self, simd: S, out: *mut f32) {
         // SAFETY: by the contract
