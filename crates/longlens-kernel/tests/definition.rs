@@ -10,6 +10,7 @@ use longlens_core::methods::Method;
 use longlens_core::plan::{Plan, PosMap, Prompt, Relation};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
+use longlens_kernel::chunk_attention::cpu::Kept;
 use longlens_kernel::chunk_attention::{self, ChunkAttention};
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::chunk_summary::{self, ChunkSummary};
@@ -252,7 +253,7 @@ fn check_chunks(problem: &Problem) {
     };
     let mut bodies = vec![("reference", chunk_attention::reference(&operation))];
     for arch in simd::arches() {
-        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation, &mut Default::default())));
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation, &mut Kept::default())));
     }
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
@@ -263,7 +264,7 @@ fn check_chunks(problem: &Problem) {
             let expected = pooled::of_chunks(&operation, (head, problem.first), cells);
             for arch in simd::arches() {
                 let lse = &bodies[0].2[head * seq..][..seq];
-                let (kept, at) = (&mut chunk_attention::cpu::Kept::default(), (head, problem.first));
+                let (kept, at) = (&mut Kept::default(), (head, problem.first));
                 let got = pooled::cpu::of_chunks(arch, &operation, kept, at, lse, cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
@@ -414,7 +415,7 @@ fn check_choice(query: &[f32], summaries: &[f32], d: usize, slots: &[Slots], n_s
             assert!(got[..n_slots - 1].is_sorted(), "{}: {got:?}", simd::name(arch));
             assert_eq!(got[n_slots - 1], expected[n_slots - 1], "the tail");
             // a different pick is one whose score differs by rounding alone
-            let mut ranked = |picks: &[u32]| {
+            let ranked = |picks: &[u32]| {
                 let mut scores: Vec<f32> = picks.iter().map(|chunk| scores[*chunk as usize]).collect();
                 scores.sort_by(f32::total_cmp);
                 scores

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p longlens-model --bench lens`
 
+#![allow(clippy::print_stderr)] // a benchmark prints
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use divan::{Bencher, black_box};
@@ -57,11 +59,15 @@ fn refresh<const N: usize>(bencher: Bencher<'_, '_>, method: &str) {
     bencher.bench_local(|| trace(&mut *lens, method, &prompt, views(N - 1)));
 }
 
-/// 16k tokens, without recording (0) and with pooled maps of every head of one layer (4).
-#[divan::bench(args = [0, 4], consts = [0, 4], sample_count = 3, sample_size = 1)]
-fn maps_at_16k<const METHOD: usize>(bencher: Bencher<'_, '_>, heads: usize) {
-    let (mut lens, prompt) = (embedded(), prompt(16384));
+/// Without recording (0) and with pooled maps of every head of one layer (4), at 16k tokens or as many as `MAP_TOKENS` says;
+/// prints the highest memory of the process so far.
+#[divan::bench(args = [0, 4], consts = [0, 4], sample_count = 1, sample_size = 1)]
+fn maps<const METHOD: usize>(bencher: Bencher<'_, '_>, heads: usize) {
+    let n_tokens = std::env::var("MAP_TOKENS").map_or(16384, |n| n.parse().expect("a number of tokens"));
+    let (mut lens, prompt) = (embedded(), prompt(n_tokens));
     let maps = (0..heads).map(|head| MapPick { layer: 1, head, side: 512 });
     let watch = Watch { maps: maps.collect(), ..Watch::default() };
     bencher.bench_local(|| trace(&mut *lens, METHODS[METHOD], &prompt, watch.clone()));
+    let peak = lens.trace().peak_memory.unwrap_or(0) >> 20;
+    eprintln!("peak memory so far: {peak} MiB");
 }
