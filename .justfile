@@ -25,10 +25,15 @@ tiny-model:
     cargo build --release
     scripts/tiny-model
 
-# prefill and decode speed of every method
-speed:
-    cargo build --release
-    scripts/speed
+# prefill and decode speed of every method, beside what the machine can do
+speed lengths="1k,4k,16k":
+    cargo run --release -- bench --lengths {{lengths}} --repeat 5 --methods \
+      "full;sliding_window:window=256;streaming:n_sink=4,window=252;self_extend:group_size=64,neighbor_window=64;dual_chunk:chunk_size=192,local_window=32;long_heads:chunk_len=16,attention_len=256"
+
+# the kernels alone
+kernels:
+    cargo bench -p longlens-kernel
+    cargo bench -p longlens-model
 
 # what a machine with an NVIDIA GPU checks, from a binary built with `--features cuda`
 gpu binary="target/release/longlens":

@@ -4,7 +4,8 @@
 //! are turned by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot `s`.
 //! One softmax over all slots; of the last slot's chunk only the first `tail_len` keys are seen.
 //!
-//! Memory: the chosen keys and values of one block of queries. Agrees with the definition to 1e-5 (f32).
+//! Memory of the reference: the chosen keys and values of one block of queries; of the processor's: all keys once more, packed,
+//! and the choices of one block. Agrees with the definition to 1e-5 (f32).
 
 use std::ops::Range;
 

@@ -50,6 +50,9 @@ pub trait Kernels: Backend {
         swiglu::reference(gate, up)
     }
 
+    /// Gives back memory that kernels keep from call to call; a new sequence begins.
+    fn release() {}
+
     /// Heads turned to the positions of their rows.
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::reference(rotary, &x)
@@ -129,8 +132,12 @@ impl Kernels for burn::backend::Flex {
         swiglu::cpu::swiglu(cpu::simd::arch(), gate, up)
     }
 
+    fn release() {
+        cpu::simd::release();
+    }
+
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
-        rotary::cpu::rotate(rotary, x)
+        rotary::cpu::rotate(cpu::simd::arch(), rotary, x)
     }
 
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {

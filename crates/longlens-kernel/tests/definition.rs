@@ -39,8 +39,21 @@ struct Problem {
 
 impl Problem {
     fn new(method: &str, rope: &str, heads: (usize, usize), head_dim: usize, n_tokens: usize, first: usize) -> Self {
+        Self::partly_turned(method, rope, heads, (head_dim, head_dim), n_tokens, first)
+    }
+
+    /// Only the first `rotary_dim` dimensions turn.
+    fn partly_turned(
+        method: &str,
+        rope: &str,
+        heads: (usize, usize),
+        (head_dim, rotary_dim): (usize, usize),
+        n_tokens: usize,
+        first: usize,
+    ) -> Self {
+        simd::fill_with_nan(); // what a kernel forgets to write shows
         let mut spec = ModelSpec::tiny(64);
-        (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (heads.0, heads.1, head_dim, head_dim);
+        (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (heads.0, heads.1, head_dim, rotary_dim);
         let plan = Method::parse(method).unwrap().plan(&spec).unwrap();
         let rope = RopeScaling::parse(rope).unwrap().resolve(&spec).unwrap();
         let numbers = |seed: u64, heads: usize, n: usize| noise(seed, heads * n * head_dim);
@@ -103,14 +116,15 @@ impl Problem {
 
 /// `R(position) x`.
 fn turned(x: &[f32], rope: &Rope, position: f64) -> Vec<f64> {
-    let (frequencies, half) = (rope.frequencies(0), x.len() / 2);
+    let (frequencies, half) = (rope.frequencies(0), rope.dim() / 2);
     let pair = |m: usize| {
         let (sin, cos) = (position * frequencies.inv_freq[m]).sin_cos();
         let (a, b) = (f64::from(x[m]), f64::from(x[m + half]));
         let scale = frequencies.amplitude.powi(2);
         (scale * (a * cos - b * sin), scale * (b * cos + a * sin))
     };
-    (0..half).map(|m| pair(m).0).chain((0..half).map(|m| pair(m).1)).collect()
+    let beyond = x[2 * half..].iter().map(|x| f64::from(*x));
+    (0..half).map(|m| pair(m).0).chain((0..half).map(|m| pair(m).1)).chain(beyond).collect()
 }
 
 /// Deterministic numbers in -1 .. 1 (SplitMix64).
@@ -215,7 +229,8 @@ fn same_cells(got: &Pooled, expected: &Pooled, what: &str) {
     }
 }
 
-fn check_chunks(problem: &Problem) {
+/// Calls `check` with the problem once its chunks are chosen at random.
+fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[Slots])) {
     let choice = problem.plan.choice.unwrap();
     let (w, n, d) = (choice.chunk_len, choice.n_slots, problem.spec.head_dim);
     let (query, key, value) = problem.tensors();
@@ -234,7 +249,7 @@ fn check_chunks(problem: &Problem) {
         cos.extend(one.cos);
         sin.extend(one.sin);
     }
-    let positions = Rotary::new(longlens_core::rope::RotaryTable { cos, sin }, d, &FlexDevice);
+    let positions = Rotary::new(longlens_core::rope::RotaryTable { cos, sin }, problem.spec.rotary_dim, &FlexDevice);
     let first_slot: Vec<usize> = slots.iter().map(|slots| slots.query_pos + 1).collect();
     let scale = vec![(d as f32).sqrt().recip(); slots.len()];
     let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
@@ -251,21 +266,30 @@ fn check_chunks(problem: &Problem) {
         positions: &positions,
         first_slot: &first_slot,
     };
-    let mut bodies = vec![("reference", chunk_attention::reference(&operation))];
+    check(&operation, &slots);
+}
+
+fn check_chunks(problem: &Problem) {
+    with_chunks(problem, |operation, slots| check_chosen(problem, operation, slots));
+}
+
+fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[Slots]) {
+    let (w, n, d, chunks) = (operation.chunk_len, operation.n_slots, problem.spec.head_dim, operation.chunks);
+    let mut bodies = vec![("reference", chunk_attention::reference(operation))];
     for arch in simd::arches() {
-        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, &operation, &mut Kept::default())));
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut Kept::default())));
     }
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
-    let weights = numbers(chunk_attention::weights(&operation, 0..seq));
+    let weights = numbers(chunk_attention::weights(operation, 0..seq));
     for (queries, keys) in [(1, w), (5, 3), (64, 64)] {
         let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
         for head in 0..problem.spec.n_heads {
-            let expected = pooled::of_chunks(&operation, (head, problem.first), cells);
+            let expected = pooled::of_chunks(operation, (head, problem.first), cells);
             for arch in simd::arches() {
                 let lse = &bodies[0].2[head * seq..][..seq];
                 let (kept, at) = (&mut Kept::default(), (head, problem.first));
-                let got = pooled::cpu::of_chunks(arch, &operation, kept, at, lse, cells);
+                let got = pooled::cpu::of_chunks(arch, operation, kept, at, lse, cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -328,6 +352,22 @@ fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
     ] {
         check_spans(&Problem::new("dual_chunk:chunk_size=24,local_window=5", "none", heads, head_dim, 60, 3));
     }
+    for dims in [(24, 16), (40, 10), (7, 6), (33, 32), (48, 2)] {
+        for first in [0, 58] {
+            check_spans(&Problem::partly_turned(
+                "dual_chunk:chunk_size=24,local_window=5",
+                "none",
+                (4, 2),
+                dims,
+                60,
+                first,
+            ));
+        }
+        let method = "long_heads:chunk_len=4,attention_len=16";
+        for first in [16, 58] {
+            check_chunks(&Problem::partly_turned(method, "none", (4, 2), dims, 60, first));
+        }
+    }
     for rope in
         ["linear:factor=4", "ntk:factor=8", "yarn:factor=8", "llama3:factor=8", "yarn:factor=4,attention_factor=1"]
     {
@@ -347,6 +387,30 @@ fn chosen_chunks_follow_their_definition() {
         ] {
             let method = format!("long_heads:chunk_len={w},attention_len={},variant={variant}", w * n);
             check_chunks(&Problem::new(&method, rope, (4, 2), 16, n_tokens, w * n));
+        }
+    }
+}
+
+/// Keys kept from call to call: chunks that fit panels and chunks that do not, partial ones, another length of chunks.
+#[test]
+fn kept_keys_are_those_of_one_call() {
+    for arch in simd::arches() {
+        let mut kept = Kept::default();
+        for (w, lengths) in [(5, [40, 43, 61, 130]), (16, [85, 90, 97, 200]), (5, [41, 60, 77, 90])] {
+            let method = format!("long_heads:chunk_len={w},attention_len={}", 4 * w);
+            for n_tokens in lengths {
+                // the keys of a longer problem begin with those of a shorter one
+                let mut problem = Problem::new(&method, "none", (2, 1), 16, 200, n_tokens - 20);
+                problem.n_tokens = n_tokens;
+                problem.key.truncate(n_tokens * 16);
+                problem.value.truncate(n_tokens * 16);
+                problem.query = noise(9, 2 * 20 * 16);
+                with_chunks(&problem, |operation, _| {
+                    let once = chunk_attention::cpu::attend(arch, operation, &mut Kept::default());
+                    let again = chunk_attention::cpu::attend(arch, operation, &mut kept);
+                    assert_eq!(numbers(again.out), numbers(once.out), "{} w {w} n {n_tokens}", simd::name(arch));
+                });
+            }
         }
     }
 }
@@ -488,8 +552,9 @@ fn nan_reaches_every_query_that_sees_it_and_few_others() {
     let (scale, spans) = (vec![0.25; 20], &problem.plan.spans);
     let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
     for arch in simd::arches() {
-        let out = numbers(span_attention::cpu::attend(arch, &operation).out);
-        assert!(out[7 * 16..8 * 16].iter().all(|x| x.is_nan()), "{}", simd::name(arch));
+        let attended = span_attention::cpu::attend(arch, &operation);
+        let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+        assert!(out[7 * 16..8 * 16].iter().all(|x| x.is_nan()) && lse[7].is_nan(), "{}", simd::name(arch));
         assert!(out[6 * 16..7 * 16].iter().all(|x| x.is_finite()), "{}", simd::name(arch));
     }
 }

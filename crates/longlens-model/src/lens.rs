@@ -61,6 +61,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         // the old sequence's memory is given back before the new one takes its own
         self.sequence = None;
+        B::release();
         let spec = self.info.spec.clone();
         let mut rope: Rope = setup.rope.resolve(&spec)?;
         if setup.plan.choice.is_some() {

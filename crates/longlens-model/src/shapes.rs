@@ -131,6 +131,22 @@ impl Shape {
         n_layers.unwrap_or(self.n_layers) * layer + embeddings + self.d_model
     }
 
+    /// What a model of this shape is, with its matrices kept as `storage`.
+    pub fn info(&self, n_layers: Option<usize>, storage: Storage, kernel_path: &str) -> ModelInfo {
+        let config = self.config(n_layers);
+        ModelInfo {
+            name: self.title(n_layers),
+            source: "random weights".into(),
+            family: "llama".into(),
+            spec: config.spec(),
+            n_parameters: weights::n_parameters(&config),
+            bos_token: None,
+            eos_tokens: Vec::new(),
+            dtype: storage.name().into(),
+            kernel_path: kernel_path.into(),
+        }
+    }
+
     /// Its name, with the number of layers where that is not its own.
     fn title(&self, n_layers: Option<usize>) -> String {
         match n_layers.filter(|n| *n != self.n_layers) {
@@ -149,19 +165,8 @@ pub fn random<B: Kernels>(
     device: B::Device,
     kernel_path: &str,
 ) -> Result<Box<dyn Lens>, OpenError> {
-    let config = shape.config(n_layers);
-    let model = weights::random::<B, _>(&config, seed, storage, &device)?;
-    let info = ModelInfo {
-        name: shape.title(n_layers),
-        source: "random weights".into(),
-        family: "llama".into(),
-        spec: config.spec(),
-        n_parameters: weights::n_parameters(&config),
-        bos_token: None,
-        eos_tokens: Vec::new(),
-        dtype: storage.name().into(),
-        kernel_path: kernel_path.into(),
-    };
+    let model = weights::random::<B, _>(&shape.config(n_layers), seed, storage, &device)?;
+    let info = shape.info(n_layers, storage, kernel_path);
     Ok(Box::new(DecoderLens::new(model, info, None, device)))
 }
 

@@ -5,7 +5,7 @@ mod ceiling;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::Kernels;
 use longlens_kernel::cpu::simd;
-use longlens_kernel::linear::Storage;
+use longlens_kernel::linear::{Matrix, Storage};
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
 
@@ -29,9 +29,19 @@ pub fn random(
     on(device, Random { shape, n_layers, seed, weights })
 }
 
+/// Whether the device is there and keeps matrices this way.
+pub fn check(device: Device, weights: Storage) -> Result<(), Failure> {
+    on(device, Check { weights })
+}
+
 /// What the device can do at most.
 pub fn ceilings(device: Device) -> Result<Ceilings, Failure> {
     on(device, Measure { device })
+}
+
+/// What a random model of a named shape is, without making its weights.
+pub fn describe_random(shape: &Shape, n_layers: Option<usize>, weights: Storage) -> ModelInfo {
+    shape.info(n_layers, weights, "not loaded")
 }
 
 /// What a model is, without loading its weights.
@@ -85,6 +95,18 @@ impl Task for Random {
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
         let Self { shape, n_layers, seed, weights } = self;
         shapes::random::<B>(shape, n_layers, seed, weights, device, kernel_path).map_err(refused)
+    }
+}
+
+struct Check {
+    weights: Storage,
+}
+
+impl Task for Check {
+    type Output = ();
+
+    fn run<B: Kernels>(self, _: B::Device, _: &str) -> Result<Self::Output, Failure> {
+        B::Matrix::check(self.weights).map_err(|unsupported| refused(unsupported.into()))
     }
 }
 

@@ -227,6 +227,19 @@ fn weights_of_fewer_bits_are_named_and_take_less() {
     }
 }
 
+#[test]
+fn keys_that_a_choice_packs_are_part_of_the_forecast() {
+    let bench = Bench::new();
+    for (method, n_tokens, has_keys) in [("full", 1024, false), ("long_heads", 1024, true), ("long_heads", 256, false)]
+    {
+        let line = format!("model --method {method} --tokens {n_tokens}");
+        let memory = &json(&bench, &line)["memory_bytes"];
+        let cache = memory["cache"].as_u64().unwrap();
+        assert_eq!(memory["chunk_keys"], if has_keys { cache / 2 } else { 0 }, "{line}");
+        assert_eq!(bench.done(&line).stdout.contains("chunk keys"), has_keys, "{line}");
+    }
+}
+
 /// Stdout of a command with `--json`, which must be JSON and nothing else.
 fn json(bench: &Bench, line: &str) -> Value {
     let stdout = bench.done(&format!("{line} --json")).stdout;
@@ -511,6 +524,7 @@ fn bench_refuses_what_it_cannot_measure() {
         ("bench --repeat 99999999 --new-tokens 99999999", 2, "tokens are more than longlens counts"),
         ("bench --new-tokens 9999999", 2, "tokens is too long to make"),
         ("bench --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
+        ("bench --methods full;long_heads:chunk_len=7,attention_len=64", 2, "set attention_len to 63 or 70"),
         (
             "bench --layers 2",
             2,
@@ -523,6 +537,13 @@ fn bench_refuses_what_it_cannot_measure() {
     ] {
         check(&bench, &words(line), code, &[expected]);
     }
+    if cfg!(target_os = "linux") {
+        let line = "bench --model llama2-7b --lengths 4096k --phase prefill";
+        let expected = ["its cache of 4194304 tokens 4.0 TiB, and ", "shorter --lengths"];
+        check(&bench, &words(line), 1, &expected);
+    }
+    // tokens that are not decoded do not count
+    bench.done("bench --lengths 32 --phase prefill --repeat 1 --new-tokens 9999999");
 }
 
 #[test]

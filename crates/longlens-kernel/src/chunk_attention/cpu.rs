@@ -4,7 +4,7 @@
 //! chose it in one dense product; each query's softmax goes on from chunk to chunk. What is stored grows with the block,
 //! not with the number of chosen keys. A few queries (a generated token) instead turn the chosen keys as they read them.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use burn::backend::Flex;
 
@@ -12,7 +12,7 @@ use super::ChunkAttention;
 use crate::Attended;
 use crate::cpu::panels::WholeRows;
 use crate::cpu::run::{self, Keys, Part};
-use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
@@ -21,8 +21,8 @@ mod kept;
 
 pub use kept::Kept;
 
-/// Queries of a block: the more, the more of them share a chunk.
-const BLOCK: Range<usize> = 128..2048;
+/// Queries of a block: the more, the more of them share a chunk, but threads want blocks too.
+const BLOCKS: RangeInclusive<usize> = 128..=2048;
 /// With fewer queries than this, packing all keys would cost more than reading the chosen ones.
 const FEWER: usize = 16;
 /// Keys that are worth a thread.
@@ -32,8 +32,8 @@ const SHARE: usize = 1024;
 pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>, kept: &mut Kept) -> Attended<Flex> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     // a row per token, as the output projection reads it
-    let mut out = vec![0.0; seq_q * n_heads * head_dim];
-    let mut lse = vec![0.0; n_heads * seq_q];
+    let mut out = output(seq_q * n_heads * head_dim);
+    let mut lse = output(n_heads * seq_q);
     arch.dispatch(Attend { problem, kept, outs: &Parts::new(&mut out), lses: &Parts::new(&mut lse) });
     Attended { out: tensor(out, [seq_q, n_heads, head_dim]).swap_dims(0, 1), lse: tensor(lse, [n_heads, seq_q]) }
 }
@@ -71,7 +71,7 @@ impl WithSimd for Attend<'_> {
         let keys = &*kept;
         let values = WholeRows::new(work.value, [n_kv_heads, head_dim], 0..seq_k, S::F32_LANES);
         let even = (n_heads * seq_q).div_ceil(4 * rayon::current_num_threads());
-        let block = even.clamp(BLOCK.start, BLOCK.end).min(seq_q);
+        let block = even.clamp(*BLOCKS.start(), *BLOCKS.end()).min(seq_q);
         let n_blocks = seq_q.div_ceil(block);
         let scratch = || Scratch {
             // one more row takes what the empty places of a last group compute

@@ -9,16 +9,17 @@ use burn::backend::Flex;
 
 use super::ChunkScores;
 use crate::cpu::panels::Panels;
-use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, load};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, dot, load};
 use crate::cpu::tile::{self, ROWS, Tile, Values};
-use crate::cpu::{Held, Parts, Rows, in_turn, run};
+use crate::cpu::{Held, Parts, Rows, in_turn};
 
 /// Scores that are worth a thread.
 const SHARE: usize = 1 << 13;
 /// Queries of a task.
 const BLOCK: usize = 16 * ROWS;
 
-/// Returns what [`reference`](super::reference) returns, but for scores that differ by rounding.
+/// Returns what [`reference`](super::reference) returns, but for scores that differ by rounding, and for those that are not
+/// numbers: they are picked last here.
 pub fn choose(arch: Arch, problem: &ChunkScores<'_, Flex>) -> Vec<u32> {
     let [n_heads, seq, _] = problem.query.dims();
     let mut chosen = vec![0; n_heads * seq * problem.n_slots];
@@ -95,7 +96,7 @@ impl WithSimd for Few<'_> {
         let query = query.of(head, row, head_dim);
         scores.clear();
         for chunk in slots.candidates.clone() {
-            scores.push(run::dot(simd, query, summaries.of(head, chunk, head_dim)));
+            scores.push(dot(simd, query, summaries.of(head, chunk, head_dim)));
         }
         best.clear(slots.n_picks);
         best.look(simd, scores, slots.candidates.start, slots.candidates.clone());

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::ChunkSummary;
 use crate::cpu::panels::{Panels, WholeRows};
-use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
@@ -15,7 +15,7 @@ pub fn summarise(arch: Arch, problem: &ChunkSummary<Flex>) -> Tensor<Flex, 3> {
     let [n_heads, n_tokens, head_dim] = problem.query.dims();
     let n_chunks = n_tokens / problem.chunk_len;
     assert_eq!(n_tokens, n_chunks * problem.chunk_len, "only complete chunks have a summary");
-    let mut out = vec![0.0; n_heads * n_chunks * head_dim];
+    let mut out = output(n_heads * n_chunks * head_dim);
     arch.dispatch(Summarise { problem, out: &Parts::new(&mut out) });
     tensor(out, [n_heads, n_chunks, head_dim])
 }

@@ -11,25 +11,74 @@ use rayon::prelude::*;
 use super::simd::{Aligned, Simd, WithSimd};
 use super::tile::Values;
 use super::turn::turn;
-use super::{Angles, Rows};
+use super::{Angles, Parts, Rows};
 
-/// Turned keys of some tokens, in groups that each start on a new panel: one group, or one per chunk.
-pub(crate) struct Panels {
-    numbers: Aligned, // [n_kv_heads, n_groups * per_group, head_dim, lanes]
-    pub(crate) tokens: Range<usize>,
-    pub(crate) lanes: usize,
-    head_dim: usize,
-    group_len: usize,
-    per_group: usize, // panels
-    per_head: usize,  // panels
+/// Consecutive tokens in groups that each start on a new panel: one group, or one per chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Groups {
+    pub first: usize,
+    pub end: usize,
+    /// Tokens of a group; the last one may hold fewer.
+    pub len: usize,
+    /// Tokens of a panel.
+    pub lanes: usize,
+}
+
+impl Groups {
+    /// Panels of all groups.
+    pub(crate) fn n_panels(&self) -> usize {
+        self.panel((self.end - self.first).div_ceil(self.len.max(1)))
+    }
+
+    /// The first panel of a group.
+    pub(crate) fn panel(&self, group: usize) -> usize {
+        group * self.len.div_ceil(self.lanes)
+    }
+
+    fn tokens_of(&self, panel: usize) -> Range<usize> {
+        let per_group = self.len.div_ceil(self.lanes);
+        let start = self.first + panel / per_group * self.len;
+        let end = (start + self.len).min(self.end);
+        let first = (start + panel % per_group * self.lanes).min(end);
+        first..(first + self.lanes).min(end)
+    }
 }
 
 /// Panels that one task packs.
 const TASK: usize = 16;
 
+/// Packs the keys of `panels` of some groups, each turned by its row of `angles` if there are any: `heads[h]` is where those
+/// of key head `h` go.
+#[inline(always)]
+pub(crate) fn pack<S: Simd>(
+    simd: S,
+    key: Rows<'_>,
+    head_dim: usize,
+    angles: Option<Angles<'_>>,
+    groups: Groups,
+    panels: Range<usize>,
+    heads: Vec<&mut [f32]>,
+) {
+    let (size, n_heads) = (head_dim * groups.lanes, heads.len());
+    let heads: Vec<_> = heads.into_iter().map(Parts::new).collect();
+    (0..n_heads * panels.len()).into_par_iter().with_min_len(TASK).for_each(|at| {
+        let (kv_head, panel) = (at / panels.len(), at % panels.len());
+        // SAFETY: every panel is filled once
+        let out = unsafe { heads[kv_head].slice(panel * size, size) };
+        let tokens = groups.tokens_of(panels.start + panel);
+        simd.vectorize(Pack { key, angles, kv_head, head_dim, tokens, out });
+    });
+}
+
+/// Turned keys of some tokens.
+pub(crate) struct Panels {
+    numbers: Aligned, // [n_kv_heads, n_panels, head_dim, lanes]
+    groups: Groups,
+    head_dim: usize,
+}
+
 impl Panels {
-    /// Packs keys `tokens` of `key`, `[n_kv_heads, seq_k, head_dim]`, each turned by its row of `angles` if there are any.
-    /// Every `group_len` tokens start on a new panel.
+    /// Packs keys `tokens` of `key`, `[n_kv_heads, seq_k, head_dim]`, in groups of `group_len`.
     #[inline(always)]
     pub(crate) fn keys<S: Simd>(
         simd: S,
@@ -39,63 +88,47 @@ impl Panels {
         tokens: Range<usize>,
         group_len: usize,
     ) -> Self {
-        let lanes = S::F32_LANES;
-        let per_group = group_len.div_ceil(lanes);
-        let per_head = tokens.len().div_ceil(group_len.max(1)) * per_group;
-        let mut packed = Self {
-            numbers: Aligned::any(n_kv_heads * per_head * head_dim * lanes),
-            tokens,
-            lanes,
-            head_dim,
-            group_len,
-            per_group,
-            per_head,
-        };
-        let mut numbers = std::mem::take(&mut packed.numbers);
-        let fill = |(at, out): (usize, &mut [f32])| {
-            let (kv_head, tokens) = (at / per_head, packed.tokens_of(at % per_head));
-            simd.vectorize(Pack { key, angles, kv_head, head_dim, tokens, out });
-        };
-        numbers.par_chunks_mut(head_dim * lanes).with_min_len(TASK).enumerate().for_each(fill);
-        packed.numbers = numbers;
-        packed
+        let groups = Groups { first: tokens.start, end: tokens.end, len: group_len, lanes: S::F32_LANES };
+        let per_head = groups.n_panels() * head_dim * groups.lanes;
+        let mut numbers = Aligned::any(n_kv_heads * per_head);
+        if per_head > 0 {
+            let heads = numbers.chunks_exact_mut(per_head).collect();
+            pack(simd, key, head_dim, angles, groups, 0..groups.n_panels(), heads);
+        }
+        Self { numbers, groups, head_dim }
     }
 
-    /// Tokens of a panel.
-    fn tokens_of(&self, panel: usize) -> Range<usize> {
-        let (group, within) = (panel / self.per_group, panel % self.per_group);
-        let start = self.tokens.start + group * self.group_len;
-        let end = (start + self.group_len).min(self.tokens.end);
-        let first = (start + within * self.lanes).min(end);
-        first..(first + self.lanes).min(end)
+    /// Tokens whose keys are here.
+    pub(crate) fn tokens(&self) -> Range<usize> {
+        self.groups.first..self.groups.end
     }
 
     /// The panels of a key head, one after another.
     pub(crate) fn head(&self, kv_head: usize) -> &[f32] {
-        let size = self.per_head * self.panel_len();
+        let size = self.groups.n_panels() * self.panel_len();
         &self.numbers[kv_head * size..(kv_head + 1) * size]
     }
 
     /// Numbers of a panel.
     pub(crate) fn panel_len(&self) -> usize {
-        self.head_dim * self.lanes
+        self.head_dim * self.groups.lanes
     }
 
     /// The first panel of a group.
     pub(crate) fn group(&self, group: usize) -> usize {
-        group * self.per_group
+        self.groups.panel(group)
     }
 }
 
 /// A panel to fill.
-pub(crate) struct Pack<'a> {
-    pub key: Rows<'a>,
-    pub angles: Option<Angles<'a>>,
-    pub kv_head: usize,
-    pub head_dim: usize,
+struct Pack<'a> {
+    key: Rows<'a>,
+    angles: Option<Angles<'a>>,
+    kv_head: usize,
+    head_dim: usize,
     /// At most a vector of them.
-    pub tokens: Range<usize>,
-    pub out: &'a mut [f32],
+    tokens: Range<usize>,
+    out: &'a mut [f32],
 }
 
 impl WithSimd for Pack<'_> {

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::simd::{Aligned, Simd, exp2, load, store};
-use super::tile::LOWEST;
+use super::tile::{LOWEST, lse};
 use super::{Angles, Rows};
 
 /// Keys whose scores are held at once.
@@ -47,7 +47,7 @@ impl Part {
         for x in &mut *out {
             *x *= share;
         }
-        (max + sum.max(f32::MIN_POSITIVE).log2()) * std::f32::consts::LN_2
+        lse(max, sum)
     }
 }
 
@@ -122,22 +122,6 @@ fn turned_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32],
     }
     for (q, k) in q_beyond.chunks(lanes).zip(k_beyond.chunks(lanes)) {
         sum = simd.mul_add_e_f32s(simd.partial_load_f32s(q), simd.partial_load_f32s(k), sum);
-    }
-    simd.reduce_sum_f32s(sum)
-}
-
-/// `a · b`.
-#[inline(always)]
-pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let mut sum = simd.splat_f32s(0.0);
-    let (whole_a, rest_a) = a.split_at(a.len() / S::F32_LANES * S::F32_LANES);
-    let (whole_b, rest_b) = b.split_at(whole_a.len());
-    for (a, b) in whole_a.chunks_exact(S::F32_LANES).zip(whole_b.chunks_exact(S::F32_LANES)) {
-        // SAFETY: a chunk is one vector
-        sum = unsafe { simd.mul_add_e_f32s(load(simd, a.as_ptr()), load(simd, b.as_ptr()), sum) };
-    }
-    if !rest_a.is_empty() {
-        sum = simd.mul_add_e_f32s(simd.partial_load_f32s(rest_a), simd.partial_load_f32s(rest_b), sum);
     }
     simd.reduce_sum_f32s(sum)
 }

@@ -1,6 +1,7 @@
 //! The instruction set of this machine, vector loads, and the exponential.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use pulp::bytemuck;
 pub use pulp::{Arch, Simd, WithSimd};
@@ -62,7 +63,7 @@ pub unsafe fn store<S: Simd>(_: S, to: *mut f32, x: S::f32s) {
     unsafe { to.cast::<S::f32s>().write_unaligned(x) }
 }
 
-/// `2^x` for `x <= 127`, relative error below 3e-7; 0 below -127, NaN of NaN.
+/// `2^x` for `-126 <= x <= 127`, relative error below 3e-7; 0 below -126.5, NaN of NaN.
 ///
 /// `2^x = 2^n 2^r` with the nearest whole `n`: `2^r` is a polynomial fitted for the least relative error over
 /// `[-1/2, 1/2]` (Remez, with the constant fixed to 1 so that `2^0 = 1`), `2^n` is made in the exponent bits.
@@ -87,6 +88,22 @@ pub fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(p, simd.transmute_f32s_u32s(power))
 }
 
+/// `a · b`.
+#[inline(always)]
+pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let mut sum = simd.splat_f32s(0.0);
+    let (whole_a, rest_a) = a.split_at(a.len() / S::F32_LANES * S::F32_LANES);
+    let (whole_b, rest_b) = b.split_at(whole_a.len());
+    for (a, b) in whole_a.chunks_exact(S::F32_LANES).zip(whole_b.chunks_exact(S::F32_LANES)) {
+        // SAFETY: a chunk is one vector
+        sum = unsafe { simd.mul_add_e_f32s(load(simd, a.as_ptr()), load(simd, b.as_ptr()), sum) };
+    }
+    if !rest_a.is_empty() {
+        sum = simd.mul_add_e_f32s(simd.partial_load_f32s(rest_a), simd.partial_load_f32s(rest_b), sum);
+    }
+    simd.reduce_sum_f32s(sum)
+}
+
 /// Numbers that start on a cache line.
 #[derive(Debug, Clone, Default)]
 pub struct Aligned {
@@ -102,12 +119,30 @@ struct Line([f32; 16]);
 
 /// Lines from which on a buffer is kept.
 const LARGE: usize = 1 << 12;
-/// Buffers kept at most: keys by two rules, and values.
-const KEPT: usize = 3;
+/// Buffers kept at most: a layer packs keys by one rule, or by two.
+const KEPT: usize = 2;
 
-fn kept() -> std::sync::MutexGuard<'static, Vec<Vec<Line>>> {
+fn kept() -> MutexGuard<'static, Vec<Vec<Line>>> {
     static BUFFERS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
-    BUFFERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    BUFFERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives back the memory that is kept for later calls.
+pub fn release() {
+    kept().clear();
+}
+
+static NAN_FILLED: AtomicBool = AtomicBool::new(false);
+
+/// From now on memory that a kernel is to overwrite holds NaN first: what a kernel forgets to write then shows. For tests.
+pub fn fill_with_nan() {
+    NAN_FILLED.store(true, Ordering::Relaxed);
+}
+
+/// `len` numbers of an output, to be overwritten.
+pub(crate) fn output(len: usize) -> Vec<f32> {
+    // zeros cost nothing until they are touched
+    if NAN_FILLED.load(Ordering::Relaxed) { vec![f32::NAN; len] } else { vec![0.0; len] }
 }
 
 impl Aligned {
@@ -123,15 +158,19 @@ impl Aligned {
         let mut lines = Vec::new();
         if n_lines >= LARGE {
             let mut buffers = kept();
-            let fitting = buffers.iter().enumerate().filter(|(_, lines)| lines.capacity() >= n_lines);
-            if let Some((at, _)) = fitting.min_by_key(|(_, lines)| lines.capacity()) {
-                lines = buffers.swap_remove(at);
-            } else if buffers.len() == KEPT {
-                // the sequence has outgrown them
-                buffers.clear();
+            match buffers.iter().position(|lines| lines.capacity() >= n_lines) {
+                Some(at) => lines = buffers.swap_remove(at),
+                None => {
+                    // the sequence has outgrown them; it will grow on
+                    buffers.clear();
+                    lines.reserve_exact(n_lines + n_lines / 8);
+                }
             }
         }
         lines.resize(n_lines, Line::default());
+        if NAN_FILLED.load(Ordering::Relaxed) {
+            lines.fill(Line([f32::NAN; 16]));
+        }
         Self { lines, len, passing: true }
     }
 

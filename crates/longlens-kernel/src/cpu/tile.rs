@@ -73,7 +73,7 @@ impl Running {
         for (out, x) in out.iter_mut().zip(&self.out[row * self.width..]) {
             *out = x * share;
         }
-        (self.max[row] + sum.max(f32::MIN_POSITIVE).log2()) * std::f32::consts::LN_2
+        lse(self.max[row], sum)
     }
 
     /// Makes `max` at least `max`; what was added so far shrinks with it. Returns the new maximum.
@@ -97,12 +97,19 @@ impl Running {
     }
 }
 
+/// Log-sum-exp of scores in powers of two, relative to their maximum: very low of no scores, NaN of NaN.
+pub(crate) fn lse(max: f32, sum: f32) -> f32 {
+    let sum = if sum == 0.0 { f32::MIN_POSITIVE } else { sum };
+    (max + sum.log2()) * std::f32::consts::LN_2
+}
+
 /// Room for the weights of a tile.
 pub(crate) fn weights() -> Aligned {
     Aligned::zeros(ROWS * KEYS)
 }
 
-/// Adds a tile to the rows of `running`; rows are distinct. `weights` is room of [`weights`].
+/// Adds a tile to the rows of `running`. `weights` is room of [`weights`]. Rows are distinct, but for places of the tile
+/// without a query: they may share one row that nobody reads.
 #[inline(always)]
 pub(crate) fn attend<S: Simd>(
     simd: S,
@@ -254,7 +261,8 @@ unsafe fn product<S: Simd, const NV: usize>(
 /// waits for the one before. Returns `DV`.
 ///
 /// # Safety
-/// `weights` holds `n` numbers at every [`KEYS`], `values` `DV` vectors at every `stride`; the outputs do not overlap.
+/// `weights` holds `n` numbers at every [`KEYS`], `values` `DV` vectors at every `stride`; outputs that are
+/// read do not overlap.
 #[inline(always)]
 unsafe fn weigh<S: Simd, const DV: usize, const UNROLL: usize>(
     simd: S,

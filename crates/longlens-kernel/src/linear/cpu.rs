@@ -1,17 +1,18 @@
 //! Weights packed for the processor, and their products.
 //!
-//! A few rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles ([`tile`]). Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
+//! A few rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles ([`tile`]).
+//! Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
 
 use std::sync::Arc as Shared;
 
 use burn::backend::Flex;
-use burn::backend::flex::{FlexDevice, FlexTensor};
+use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorPrimitive};
 use rayon::prelude::*;
 
 use super::{Matrix, Storage, Weights};
 use crate::cpu::simd::{self, Aligned, Arch};
-use crate::cpu::tensor;
+use crate::cpu::{Held, tensor};
 use format::BLOCK;
 use multiply::{Input, Job, Out, multiply};
 use panels::Panels;
@@ -41,28 +42,28 @@ impl Matrix<Flex> for Packed {
     }
 
     fn products<const N: usize>(matrices: [&Self; N], x: Tensor<Flex, 2>) -> [Tensor<Flex, 2>; N] {
-        let x = Table::new(x);
-        let mut outs = matrices.map(|matrix| blank(x.n_rows * matrix.0.d_out));
+        let [n_rows, _] = x.dims();
+        let mut outs = matrices.map(|matrix| blank(n_rows * matrix.0.d_out));
         let mut at = 0;
         let jobs = outs.each_mut().map(|out| {
             at += 1;
             Job { panels: &matrices[at - 1].0, out: Out::new(out), add: false }
         });
-        x.whole_blocks(|input| multiply(&jobs, input));
+        whole_blocks(x, |input| multiply(&jobs, input));
         let mut widths = matrices.iter().map(|matrix| matrix.0.d_out);
-        outs.map(|out| tensor(out, [x.n_rows, widths.next().expect("one of each")]))
+        outs.map(|out| tensor(out, [n_rows, widths.next().expect("one of each")]))
     }
 
     fn product_add(&self, x: Tensor<Flex, 2>, residual: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
-        let x = Table::new(x);
-        assert_eq!(residual.dims(), [x.n_rows, self.0.d_out], "the residual has the product's shape");
+        let [n_rows, _] = x.dims();
+        assert_eq!(residual.dims(), [n_rows, self.0.d_out], "the residual has the product's shape");
         // contiguous and nobody else's: written in place
         let mut residual = residual.into_primitive().tensor();
-        if !residual.is_contiguous() || residual.storage::<f32>().len() != x.n_rows * self.0.d_out {
+        if !residual.is_contiguous() || residual.storage::<f32>().len() != n_rows * self.0.d_out {
             residual = residual.to_contiguous();
         }
         let job = Job { panels: &self.0, out: Out::new(residual.storage_mut()), add: true };
-        x.whole_blocks(|input| multiply(&[job], input));
+        whole_blocks(x, |input| multiply(&[job], input));
         Tensor::from_primitive(TensorPrimitive::Float(residual))
     }
 
@@ -82,45 +83,23 @@ impl Packed {
     }
 }
 
-/// Rows of a `[n, width]` tensor where they lie.
-pub(crate) struct Table {
-    tensor: FlexTensor,
-    offset: usize,
-    stride: usize,
-    pub n_rows: usize,
-    pub width: usize,
-}
-
-impl Table {
-    /// A view of `t`; copied first if the numbers of a row are not side by side.
-    pub fn new(t: Tensor<Flex, 2>) -> Self {
-        let [n_rows, width] = t.dims();
-        let tensor = t.into_primitive().tensor();
-        let plain = |t: &FlexTensor| matches!(t.layout().strides(), [row, 1] if *row >= 0);
-        let tensor = if plain(&tensor) { tensor } else { tensor.to_contiguous() };
-        // of a single row or number, any stride will do
-        let stride = tensor.layout().strides()[0].unsigned_abs();
-        Self { offset: tensor.layout().start_offset(), stride, tensor, n_rows, width }
+/// Calls `run` with the rows of `x`, if there are any, where they lie; filled up with zeros if they are not whole blocks.
+fn whole_blocks(x: Tensor<Flex, 2>, run: impl FnOnce(&Input<'_>)) {
+    let [n_rows, d_in] = x.dims();
+    if n_rows == 0 {
+        return;
     }
-
-    /// Row `row`.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.tensor.storage::<f32>()[self.offset + row * self.stride..][..self.width]
+    let held = Held::new(x);
+    let (rows, width) = (held.rows(), d_in.next_multiple_of(BLOCK));
+    if width == d_in {
+        let all = rows.from(0, 0);
+        return run(&Input { numbers: all.numbers, stride: all.stride, n_rows, width });
     }
-
-    /// Calls `run` with the rows, filled up to whole blocks with zeros.
-    fn whole_blocks(&self, run: impl FnOnce(&Input<'_>)) {
-        let width = self.width.next_multiple_of(BLOCK);
-        if width == self.width || self.n_rows == 0 {
-            let numbers = if self.n_rows == 0 { &[][..] } else { &self.tensor.storage::<f32>()[self.offset..] };
-            return run(&Input { numbers, stride: self.stride, n_rows: self.n_rows, width });
-        }
-        let mut numbers = Aligned::zeros(self.n_rows * width);
-        for (row, out) in numbers.chunks_exact_mut(width).enumerate() {
-            out[..self.width].copy_from_slice(self.row(row));
-        }
-        run(&Input { numbers: &numbers, stride: width, n_rows: self.n_rows, width });
+    let mut numbers = Aligned::zeros(n_rows * width);
+    for (row, out) in numbers.chunks_exact_mut(width).enumerate() {
+        out[..d_in].copy_from_slice(rows.of(0, row, d_in));
     }
+    run(&Input { numbers: &numbers, stride: width, n_rows, width });
 }
 
 /// Room for `n` results; in tests what nobody writes shows up.

@@ -153,6 +153,19 @@ fn the_largest_weights_stay_finite() {
 }
 
 #[test]
+fn bf16_keeps_signs_and_what_is_not_a_number() {
+    let bits = [0xFFFF_FFFFu32, 0xFFFF_8000, 0xFF80_0001, 0x7FFF_FFFF, 0x7F80_0001, 0xFF80_0000, 0x7F80_0000];
+    let weights = bits.map(f32::from_bits);
+    for arch in arches() {
+        let stored = numbers(pack(arch, &weights, [1, bits.len()], None, Storage::Bf16).rows(&[0]));
+        for (stored, weight) in stored.iter().zip(weights) {
+            let kind = |x: f32| (x.is_nan(), x.is_infinite(), x.is_sign_negative());
+            assert_eq!(kind(*stored), kind(weight), "{:#x}", weight.to_bits());
+        }
+    }
+}
+
+#[test]
 fn all_instruction_sets_store_the_same_weights() {
     let weights = random(5, 50 * 70);
     for storage in Storage::ALL {
@@ -224,11 +237,13 @@ fn a_residual_that_nobody_else_holds_is_written_in_place() {
         let written = matrix.product_add(x, held);
         assert_eq!(start(&written), place);
         assert_eq!(numbers(written), numbers(copied));
-        // a part of a larger tensor is not overwritten
-        let large = tensor(vec![1.0; (n_rows + 1) * 12], [n_rows + 1, 12]);
+        // nor is a part of a larger tensor overwritten
+        let all = random(20, (n_rows + 1) * 12);
+        let large = tensor(all.clone(), [n_rows + 1, 12]);
         let part = large.clone().slice([1..n_rows + 1]);
-        drop(large);
-        assert_eq!(matrix.product_add(tensor(vec![0.0; n_rows * 8], [n_rows, 8]), part).dims(), [n_rows, 12]);
+        let zeros = tensor(vec![0.0; n_rows * 8], [n_rows, 8]);
+        assert_eq!(numbers(matrix.product_add(zeros, part)), all[12..]);
+        assert_eq!(numbers(large), all);
     }
 }
 

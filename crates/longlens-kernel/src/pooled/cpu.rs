@@ -126,7 +126,7 @@ impl Out<'_> {
         shared.then(|| row_of - self.first_row)
     }
 
-    /// Log-sum-exp of queries, in powers of two; infinity for a place without one, whose weights are then 0.
+    /// Log-sum-exp of queries, in powers of two; infinity for a place without one.
     #[inline(always)]
     fn lses(&self, rows: &[usize; ROWS]) -> [f32; ROWS] {
         let mut lses = [f32::INFINITY; ROWS];
@@ -163,6 +163,9 @@ fn pool_rows<S: Simd>(
         let end = ((column + 1) * keys - first_key).min(n);
         let (mut sums, mut maxs) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
         for r in 0..ROWS {
+            if lses[r] == f32::INFINITY {
+                continue; // a place without a query
+            }
             let lse = simd.splat_f32s(lses[r]);
             let mut v = at;
             while v < end {

@@ -5,27 +5,28 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd, load, store};
-use crate::cpu::tensor;
-use crate::linear::cpu::{Table, blank};
+use crate::cpu::{Held, tensor};
+use crate::linear::cpu::blank;
 
 /// Fewer numbers than this are one thread's: waking others would take longer.
 const PARALLEL: usize = 1 << 18;
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn rms_norm(arch: Arch, x: Tensor<Flex, 2>, gamma: &Tensor<Flex, 1>, eps: f64) -> Tensor<Flex, 2> {
-    let gamma = Table::new(gamma.clone().unsqueeze());
-    let x = Table::new(x);
-    let mut out = blank(x.n_rows * x.width);
-    assert_eq!(gamma.width, x.width, "a factor for every dimension");
+    let [n_rows, width] = x.dims();
+    assert_eq!(gamma.dims(), [width], "a factor for every dimension");
+    let (x, gamma) = (Held::new(x), Held::new(gamma.clone().unsqueeze::<2>()));
+    let (x, gamma) = (x.rows(), gamma.rows().of(0, 0, width));
+    let mut out = blank(n_rows * width);
     let norm = |(row, out): (usize, &mut [f32])| {
-        arch.dispatch(Norm { x: x.row(row), gamma: gamma.row(0), eps, out });
+        arch.dispatch(Norm { x: x.of(0, row, width), gamma, eps, out });
     };
     if out.len() < PARALLEL {
-        out.chunks_exact_mut(x.width).enumerate().for_each(norm);
+        out.chunks_exact_mut(width).enumerate().for_each(norm);
     } else {
-        out.par_chunks_exact_mut(x.width).with_min_len(8).enumerate().for_each(norm);
+        out.par_chunks_exact_mut(width).with_min_len(8).enumerate().for_each(norm);
     }
-    tensor(out, [x.n_rows, x.width])
+    tensor(out, [n_rows, width])
 }
 
 struct Norm<'a> {

@@ -13,19 +13,19 @@ use longlens_core::plan::Reach;
 use super::SpanAttention;
 use crate::Attended;
 use crate::cpu::panels::{Panels, WholeRows};
-use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
+use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, Each, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
-pub mod decode;
+mod decode;
 
 /// Returns what [`reference`](super::reference) returns, to 1e-5 relative to the largest value.
 pub fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     // a row per token, as the output projection reads it
-    let mut out = vec![0.0; seq_q * n_heads * head_dim];
-    let mut lse = vec![0.0; n_heads * seq_q];
+    let mut out = output(seq_q * n_heads * head_dim);
+    let mut lse = output(n_heads * seq_q);
     let (outs, lses) = (Parts::new(&mut out), Parts::new(&mut lse));
     if seq_q < decode::FEWER {
         decode::attend(arch, problem, &outs, &lses);
@@ -132,7 +132,7 @@ impl<'a> Inputs<'a> {
 impl Layer<'_> {
     /// Values of every key that some span shows.
     fn values<'v>(&self, value: Rows<'v>, lanes: usize) -> WholeRows<'v> {
-        let seen = self.keys.iter().flatten().map(|keys| keys.tokens.clone());
+        let seen = self.keys.iter().flatten().map(Panels::tokens);
         let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
         WholeRows::new(value, [self.shape.n_kv_heads, self.shape.head_dim], seen, lanes)
     }
@@ -252,7 +252,7 @@ impl Block<'_> {
             let any = span.reach.keys_of_any(tokens.clone());
             let Some(keys) = keys.filter(|_| !any.is_empty()) else { continue };
             self.turn_queries(simd, at, queries);
-            let origin = keys.tokens.start;
+            let origin = keys.tokens().start;
             let step = (KEY_NUMBERS / head_dim / S::F32_LANES * S::F32_LANES).clamp(64, tile::KEYS);
             let start = (any.start - origin) / S::F32_LANES * S::F32_LANES + origin;
             for start in (start..any.end).step_by(step) {

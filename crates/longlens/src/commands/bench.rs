@@ -81,28 +81,29 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         None => vec![config.method.clone()],
     };
     let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
-    // every token of a sequence is made beforehand
-    let longest = lengths.iter().copied().max().unwrap_or(1);
-    let n_decoded = args.repeat.saturating_mul(args.new_tokens).saturating_add(args.warmup);
-    prompt_length(&longest.saturating_add(n_decoded).to_string())?;
+    let longest = longest(args, &lengths)?;
     let out = super::picture(config.out.as_deref(), "bench.png")?;
-    let made = made_model(args, &config)?;
+    // what is impossible is said before anything runs
+    let made = made_model(args, &config, longest)?;
+    let info = match made {
+        Some(shape) => backend::describe_random(shape, args.layers, config.weights),
+        None => backend::describe(&config.model, config.weights).map_err(|error| or_shape(error, &config.model))?,
+    };
+    let setup = |method: &Method, n: &usize| config.setup_of(method, &info, *n);
+    let setups: Vec<Setup> = methods
+        .iter()
+        .flat_map(|method| lengths.iter().map(move |n| setup(method, n)))
+        .collect::<Result<_, Failure>>()?;
+    backend::check(config.device, config.weights)?;
     start_threads(args.threads)?;
 
     let ceilings = backend::ceilings(config.device)?;
     forget_peak_memory();
     let mut lens = match made {
         Some(shape) => backend::random(shape, args.layers, config.seed, config.device, config.weights)?,
-        None => backend::open(&config.model, config.device, config.weights)
-            .map_err(|error| or_shape(error, &config.model))?,
+        None => backend::open(&config.model, config.device, config.weights)?,
     };
     let model = lens.model().clone();
-    // what is impossible is said before anything runs
-    let setup = |method: &Method, n: &usize| config.setup_of(method, &model, *n);
-    let setups: Vec<Setup> = methods
-        .iter()
-        .flat_map(|method| lengths.iter().map(move |n| setup(method, n)))
-        .collect::<Result<_, Failure>>()?;
     let ask = Ask {
         prefill: args.phase != Phases::Decode,
         decode: args.phase != Phases::Prefill,
@@ -132,8 +133,18 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     Ok(measured?)
 }
 
-/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made.
-fn made_model(args: &Bench, config: &RunConfig) -> Result<Option<&'static Shape>, Failure> {
+/// Tokens of the longest sequence; all of them are made beforehand.
+fn longest(args: &Bench, lengths: &[usize]) -> Result<usize, Failure> {
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    let n_decoded = match args.phase {
+        Phases::Prefill => 0,
+        Phases::Decode | Phases::Both => args.repeat.saturating_mul(args.new_tokens).saturating_add(args.warmup),
+    };
+    prompt_length(&longest.saturating_add(n_decoded).to_string())
+}
+
+/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
+fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
     let shape = Shape::find(&config.model).filter(|_| !std::path::Path::new(&config.model).is_dir());
     let Some(shape) = shape else {
         return match args.layers {
@@ -150,11 +161,18 @@ fn made_model(args: &Bench, config: &RunConfig) -> Result<Option<&'static Shape>
             format!("give 1 to {}", shape.n_layers),
         ));
     }
-    let needed = config.weights.bytes(shape.n_parameters(args.layers));
-    match available_memory().filter(|available| config.device == Device::Cpu && needed > *available) {
+    let weights = config.weights.bytes(shape.n_parameters(args.layers));
+    let cache = shape.config(args.layers).spec().cache_bytes(n_tokens, NUMBER);
+    match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
-            format!("the weights of {} take {}, and {} are free", shape.name, bytes(needed), bytes(available)),
-            Some("give fewer --layers, or a smaller shape".to_owned()),
+            format!(
+                "the weights of {} take {}, its cache of {n_tokens} tokens {}, and {} are free",
+                shape.name,
+                bytes(weights),
+                bytes(cache),
+                bytes(available)
+            ),
+            Some("give fewer --layers, shorter --lengths, or a smaller shape".to_owned()),
         )),
         None => Ok(Some(shape)),
     }

@@ -1,10 +1,10 @@
 //! `longlens model`: what is open, and what it needs.
 
 use longlens_core::lens::ModelInfo;
-use longlens_kernel::linear::Storage;
+use longlens_core::plan::{Plan, Prompt};
 use serde_json::json;
 
-use crate::args::Model;
+use crate::args::{Device, Model};
 use crate::backend;
 use crate::config::{RunConfig, length};
 use crate::failure::Failure;
@@ -18,10 +18,16 @@ pub fn run(args: &Model) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let info = &backend::describe(&config.model, config.weights)?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
-    let memory = Memory::of(info, config.weights, n_tokens, config.prefill_chunk);
+    let plan = config.method.plan(&info.spec)?;
+    let memory = Memory::of(info, &plan, &config, n_tokens);
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
-        "memory_bytes": { "weights": memory.weights, "cache": memory.cache, "activations": memory.activations },
+        "memory_bytes": {
+            "weights": memory.weights,
+            "cache": memory.cache,
+            "chunk_keys": memory.chunk_keys,
+            "activations": memory.activations,
+        },
     }))?;
     if config.json {
         return Ok(());
@@ -43,14 +49,16 @@ pub fn run(args: &Model) -> Result<(), Failure> {
             "memory",
             format!(
                 "{} at {n_tokens} tokens: weights {}, cache {}, activations about {}",
-                bytes(memory.weights + memory.cache + memory.activations),
+                bytes(memory.weights + memory.cache + memory.chunk_keys + memory.activations),
                 bytes(memory.weights),
                 bytes(memory.cache),
                 bytes(memory.activations),
             ),
         ),
     ];
-    for (name, value) in lines {
+    let chunk_keys = format!("{} of that: all keys once more, packed for {}", bytes(memory.chunk_keys), plan.method);
+    let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
+    for (name, value) in lines.into_iter().chain(chunk_keys) {
         terminal.say(format_args!("{name:<16} {value}"))?;
     }
     Ok(())
@@ -60,20 +68,26 @@ pub fn run(args: &Model) -> Result<(), Failure> {
 struct Memory {
     weights: usize,
     cache: usize,
+    /// Keys packed once more, from the first query on that chooses its chunks.
+    chunk_keys: usize,
     /// The widest moments of one prefill step; an estimate.
     activations: usize,
 }
 
 impl Memory {
-    fn of(info: &ModelInfo, storage: Storage, n_tokens: usize, prefill_chunk: usize) -> Self {
+    fn of(info: &ModelInfo, plan: &Plan, config: &RunConfig, n_tokens: usize) -> Self {
         let spec = &info.spec;
-        let step = prefill_chunk.min(n_tokens);
+        let step = config.prefill_chunk.min(n_tokens);
+        let cache = spec.cache_bytes(n_tokens, NUMBER);
+        // only the processor's kernels keep them
+        let chooses = config.device == Device::Cpu && plan.first_choice(Prompt { n_tokens }) < n_tokens;
         // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules
         let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
         let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
         Self {
-            weights: storage.bytes(info.n_parameters),
-            cache: spec.cache_bytes(n_tokens, NUMBER),
+            weights: config.weights.bytes(info.n_parameters),
+            cache,
+            chunk_keys: if chooses { cache / 2 } else { 0 },
             activations: (widths * step + turned) * NUMBER,
         }
     }

@@ -1,25 +1,16 @@
 //! Keys of a layer turned to their offsets and packed, kept from call to call: an offset never changes.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
-
-use crate::cpu::panels::Pack;
+use crate::cpu::panels::{Groups, pack};
 use crate::cpu::simd::{Aligned, Simd};
-use crate::cpu::{Angles, Parts, Rows};
+use crate::cpu::{Angles, Rows};
 
-/// Packed keys of the tokens so far, every chunk on panels of its own.
+/// Packed keys of the tokens so far, every chunk on panels of its own: as many numbers as the keys.
 #[derive(Debug, Default)]
 pub struct Kept {
-    heads: Vec<Aligned>, // one per key head: [n_chunks * panels_per_chunk, head_dim, lanes]
-    n_tokens: usize,
-    chunk_len: usize,
+    heads: Vec<Aligned>, // one per key head: [n_panels, head_dim, lanes]
+    groups: Groups,
     head_dim: usize,
-    lanes: usize,
 }
-
-/// Panels that one task packs.
-const TASK: usize = 16;
 
 impl Kept {
     /// Packs what is new of the first `n_tokens` keys, `[n_kv_heads, n_tokens, head_dim]`.
@@ -33,61 +24,39 @@ impl Kept {
         n_tokens: usize,
         chunk_len: usize,
     ) {
-        let shape = (n_kv_heads, head_dim, chunk_len, S::F32_LANES);
-        if (self.heads.len(), self.head_dim, self.chunk_len, self.lanes) != shape {
-            let heads = (0..n_kv_heads).map(|_| Aligned::default()).collect();
-            *self = Self { heads, n_tokens: 0, chunk_len, head_dim, lanes: S::F32_LANES };
+        if (self.heads.len(), self.head_dim, self.groups.len, self.groups.lanes)
+            != (n_kv_heads, head_dim, chunk_len, S::F32_LANES)
+        {
+            self.heads = (0..n_kv_heads).map(|_| Aligned::default()).collect();
+            self.groups = Groups { first: 0, end: 0, len: chunk_len, lanes: S::F32_LANES };
+            self.head_dim = head_dim;
         }
-        if n_tokens <= self.n_tokens {
+        if n_tokens <= self.groups.end {
             return;
         }
-        let from = self.chunk(self.n_tokens / chunk_len); // a partial chunk is packed again
-        let until = self.chunk(n_tokens.div_ceil(chunk_len));
-        self.n_tokens = n_tokens;
-        let size = self.panel_len();
-        let mut heads = std::mem::take(&mut self.heads);
-        let new: Vec<_> = heads
-            .iter_mut()
-            .map(|numbers| {
-                numbers.resize(until * size);
-                Parts::new(&mut numbers[from * size..])
-            })
-            .collect();
-        (0..n_kv_heads * (until - from)).into_par_iter().with_min_len(TASK).for_each(|at| {
-            let (kv_head, panel) = (at % n_kv_heads, at / n_kv_heads);
-            // SAFETY: every panel is filled once
-            let out = unsafe { new[kv_head].slice(panel * size, size) };
-            let tokens = self.tokens_of(from + panel);
-            simd.vectorize(Pack { key, angles: Some(offsets), kv_head, head_dim, tokens, out });
-        });
-        self.heads = heads;
+        let from = self.groups.panel(self.groups.end / chunk_len); // a partial chunk is packed again
+        self.groups.end = n_tokens;
+        let (size, until) = (self.panel_len(), self.groups.n_panels());
+        let mut new = Vec::new();
+        for numbers in &mut self.heads {
+            numbers.resize(until * size);
+            new.push(&mut numbers[from * size..]);
+        }
+        pack(simd, key, head_dim, Some(offsets), self.groups, from..until, new);
     }
 
     /// Chunks that hold any key.
     pub(super) fn n_chunks(&self) -> usize {
-        self.n_tokens.div_ceil(self.chunk_len)
+        self.groups.end.div_ceil(self.groups.len)
     }
 
     /// The panels of a key head from a chunk's first on.
     pub(super) fn panels(&self, kv_head: usize, chunk: usize) -> &[f32] {
-        &self.heads[kv_head][self.chunk(chunk) * self.panel_len()..]
+        &self.heads[kv_head][self.groups.panel(chunk) * self.panel_len()..]
     }
 
     /// Numbers of a panel.
     pub(super) fn panel_len(&self) -> usize {
-        self.head_dim * self.lanes
-    }
-
-    /// A chunk's first panel.
-    fn chunk(&self, chunk: usize) -> usize {
-        chunk * self.chunk_len.div_ceil(self.lanes)
-    }
-
-    fn tokens_of(&self, panel: usize) -> Range<usize> {
-        let per_chunk = self.chunk_len.div_ceil(self.lanes);
-        let start = panel / per_chunk * self.chunk_len;
-        let end = (start + self.chunk_len).min(self.n_tokens);
-        let first = (start + panel % per_chunk * self.lanes).min(end);
-        first..(first + self.lanes).min(end)
+        self.head_dim * self.groups.lanes
     }
 }

@@ -67,7 +67,10 @@ impl Panel {
                 }
             }
             for (r, sums) in sums.into_iter().enumerate() {
-                let sum = sums.into_iter().reduce(|a, b| simd.add_f32s(a, b)).expect("at least one");
+                let mut sum = sums[0];
+                for more in &sums[1..] {
+                    sum = simd.add_f32s(sum, *more);
+                }
                 store(simd, out.add(r * lanes), sum);
             }
         }

@@ -86,8 +86,7 @@ impl Format for Bf16 {
     fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
         let half = |x: f32| {
             let bits = x.to_bits();
-            let rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-            if x.is_nan() { bits >> 16 | 0x40 } else { rounded }
+            if x.is_nan() { bits >> 16 | 0x40 } else { (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 }
         };
         for (at, pair) in weights.chunks(2).enumerate() {
             put(at, half(pair[0]) | pair.get(1).map_or(0, |x| half(*x)) << 16);
@@ -214,12 +213,9 @@ fn upper<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
 /// `1 + f / 2^n` for the field `f` of `n` bits that starts at bit `low`.
 #[inline(always)]
 fn field<S: Simd>(simd: S, word: S::u32s, low: usize, n: usize) -> S::f32s {
-    let (top, by) = (23 - n, |amount: usize| simd.splat_u32s(amount as u32));
-    let moved = if low <= top {
-        simd.wrapping_dyn_shl_u32s(word, by(top - low))
-    } else {
-        simd.wrapping_dyn_shr_u32s(word, by(low - top))
-    };
+    let top = 23 - n;
+    let by = simd.splat_u32s(low.abs_diff(top) as u32);
+    let moved = if low <= top { simd.wrapping_dyn_shl_u32s(word, by) } else { simd.wrapping_dyn_shr_u32s(word, by) };
     let fraction = simd.and_u32s(moved, simd.splat_u32s(((1 << n) - 1) << top));
     simd.transmute_f32s_u32s(simd.or_u32s(fraction, simd.splat_u32s(1.0f32.to_bits())))
 }

@@ -164,7 +164,7 @@ struct Few<'a> {
 /// That, in a format.
 struct As<'a, F>(Few<'a>, PhantomData<F>);
 
-/// More lanes than any instruction set has.
+/// Lanes of the widest instruction set.
 const MAX_LANES: usize = 16;
 
 impl<F: Format> WithSimd for As<'_, F> {
@@ -173,6 +173,7 @@ impl<F: Format> WithSimd for As<'_, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Few { job: Job { panels, out, add }, x, panels: range } = self.0;
+        assert!(S::F32_LANES <= MAX_LANES, "{} lanes", S::F32_LANES);
         let mut rows = [x.numbers.as_ptr(); few::ROWS];
         for (r, row) in rows.iter_mut().enumerate() {
             *row = x.numbers[r.min(x.n_rows - 1) * x.stride..].as_ptr();
