@@ -43,11 +43,11 @@ impl<B: Kernels> LayerCache<B> {
 
     /// Adds tokens, `[n_kv_heads, seq, head_dim]` each; returns all keys and values, `[n_kv_heads, len, head_dim]`.
     ///
-    /// The room doubles when it is used up, so a token costs a constant share of copying.
+    /// The room grows by an eighth when it is used up, so a token costs a constant share of copying, and little room is idle.
     pub fn append(&mut self, key: Tensor<B, 3>, value: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
         let len = self.len + key.dims()[1];
         if self.key.is_none() || len > self.reserve {
-            self.reserve = if len > self.reserve { 2 * len } else { self.reserve };
+            self.reserve = if len > self.reserve { len + (len / 8).max(SPARE) } else { self.reserve };
             self.key = Some(grow(self.key.take(), self.len, self.reserve, &key));
             self.value = Some(grow(self.value.take(), self.len, self.reserve, &value));
         }

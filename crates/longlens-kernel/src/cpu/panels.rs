@@ -183,10 +183,10 @@ impl<'a> WholeRows<'a> {
         let mut whole = Self { rows: value, copy: Aligned::default(), first, n_tokens, width };
         if width > head_dim {
             whole.copy = Aligned::zeros(n_kv_heads * n_tokens * width);
-            for (at, out) in whole.copy.chunks_exact_mut(width).enumerate() {
+            whole.copy.par_chunks_exact_mut(width).with_min_len(256).enumerate().for_each(|(at, out)| {
                 let (head, token) = (at / n_tokens, first + at % n_tokens);
                 out[..head_dim].copy_from_slice(value.of(head, token, head_dim));
-            }
+            });
         }
         whole
     }
