@@ -158,13 +158,12 @@ impl Aligned {
         let mut lines = Vec::new();
         if n_lines >= LARGE {
             let mut buffers = kept();
-            match buffers.iter().position(|lines| lines.capacity() >= n_lines) {
-                Some(at) => lines = buffers.swap_remove(at),
-                None => {
-                    // the sequence has outgrown them; it will grow on
-                    buffers.clear();
-                    lines.reserve_exact(n_lines + n_lines / 8);
-                }
+            if let Some(at) = buffers.iter().position(|lines| lines.capacity() >= n_lines) {
+                lines = buffers.swap_remove(at);
+            } else {
+                // the sequence has outgrown them; it will grow on
+                buffers.clear();
+                lines.reserve_exact(n_lines + n_lines / 8);
             }
         }
         lines.resize(n_lines, Line::default());
