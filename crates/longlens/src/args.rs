@@ -41,9 +41,10 @@ pub enum Command {
     ///
     /// Prefill is the time of a whole prompt with the logits of its last token; decode is the time of one token after such
     /// a prompt. Beside each stand the arithmetic that the method's definition needs and the bytes that it reads at least,
-    /// and what share they are of what this machine does, measured at the start: the operations a second of products of two
+    /// and what share they are of what this machine does, measured at the end: the operations a second of products of two
     /// 1024 x 1024 f32 matrices, one on every thread, and the bytes a second that all threads together read from a buffer of
-    /// 256 MiB. Peak memory is the highest of the process so far.
+    /// 256 MiB. Caches are faster than memory, so small models can read more than it offers. Peak memory is the highest
+    /// while a method ran at a length, with what the process still held before.
     Bench(Bench),
     /// List methods and RoPE scalings with their parameters
     Methods(Methods),

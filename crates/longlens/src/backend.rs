@@ -61,6 +61,13 @@ trait Task {
 fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
     match device {
         Device::Cpu => {
+            if let Some(asked) = simd::absent() {
+                let names: Vec<_> = simd::arches().into_iter().map(simd::name).collect();
+                return Err(Failure::usage(
+                    format!("{}={asked} is no instruction set of this machine", simd::VARIABLE),
+                    format!("it has {}; without the variable the first is used", names.join(", ")),
+                ));
+            }
             let path = format!("cpu, {}", simd::name(simd::arch()));
             task.run::<burn::backend::Flex>(burn::backend::flex::FlexDevice, &path)
         }

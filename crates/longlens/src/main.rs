@@ -11,6 +11,7 @@ mod backend;
 mod commands;
 mod config;
 mod failure;
+mod memory;
 mod needle;
 mod terminal;
 
@@ -18,6 +19,7 @@ use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
+    memory::keep_freed_pages();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

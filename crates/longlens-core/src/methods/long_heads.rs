@@ -59,10 +59,14 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
         Err(SettingError::Impossible { owner: "long_heads", inequality, nearest })
     };
     if !length.is_multiple_of(w) {
-        let below = length / w * w;
+        let above = (length / w + 1) * w;
         return impossible(
             format!("attention_len mod chunk_len = 0 ({length} mod {w} = {})", length % w),
-            format!("set attention_len to {below} or {}", below + w),
+            // at least four chunks, or the next check would refuse it
+            match above - w {
+                below if below >= 4 * w => format!("set attention_len to {below} or {above}"),
+                _ => format!("set attention_len to {}", above.max(4 * w)),
+            },
         );
     }
     if length < 4 * w {

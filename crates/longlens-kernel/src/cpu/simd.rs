@@ -6,15 +6,23 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) use pulp::bytemuck;
 pub use pulp::{Arch, Simd, WithSimd};
 
-/// The best instruction set of this machine, or the one that `LONGLENS_SIMD` names.
-///
-/// `LONGLENS_SIMD=portable` (or `avx2`, `avx512`) asks for a lesser set, to compare; one that is not there is passed over.
+/// The variable that asks for a lesser instruction set than the best, to compare: `portable`, `avx2`, `avx512` or `neon`.
+pub const VARIABLE: &str = "LONGLENS_SIMD";
+
+/// The best instruction set of this machine, or the one that [`VARIABLE`] names if it is there.
 pub fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| {
-        let asked = std::env::var("LONGLENS_SIMD").ok();
-        arches().into_iter().find(|arch| asked.as_deref().is_none_or(|asked| name(*arch) == asked)).unwrap_or_default()
+        let asked = std::env::var(VARIABLE).ok();
+        let named = |arch: &Arch| asked.as_deref() == Some(name(*arch));
+        arches().into_iter().find(named).unwrap_or_default()
     })
+}
+
+/// What [`VARIABLE`] names, if this machine does not have it.
+pub fn absent() -> Option<String> {
+    let asked = std::env::var(VARIABLE).ok()?;
+    (!arches().into_iter().any(|arch| name(arch) == asked)).then_some(asked)
 }
 
 /// Every instruction set that this machine has, the best first.

@@ -23,6 +23,8 @@ use crate::terminal::{Progress, Terminal};
 
 /// Lengths when none are given.
 const LENGTHS: [usize; 2] = [1024, 4096];
+/// Threads a core: more are a slip.
+const MOST_THREADS: usize = 8;
 /// Bytes of a number in the cache.
 const NUMBER: usize = size_of::<f32>();
 
@@ -45,7 +47,7 @@ struct Row {
     /// Work of what `seconds` is the time of.
     flops: u128,
     bytes: u128,
-    /// Highest of the process so far, where the system tells.
+    /// Highest while the method ran at this length, where the system tells.
     peak_memory_bytes: Option<u64>,
     kernel_path: String,
     version: String,
@@ -70,7 +72,6 @@ struct Ask {
     new_tokens: usize,
     device: Device,
     weights: Storage,
-    ceilings: Ceilings,
 }
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
@@ -97,8 +98,6 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     backend::check(config.device, config.weights)?;
     start_threads(args.threads)?;
 
-    let ceilings = backend::ceilings(config.device)?;
-    forget_peak_memory();
     let mut lens = match made {
         Some(shape) => backend::random(shape, args.layers, config.seed, config.device, config.weights)?,
         None => backend::open(&config.model, config.device, config.weights)?,
@@ -112,7 +111,6 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         new_tokens: args.new_tokens,
         device: config.device,
         weights: config.weights,
-        ceilings,
     };
     let mut rows = Vec::new();
     let mut progress = terminal.progress("bench");
@@ -120,9 +118,15 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         setups.iter().try_for_each(|setup| measure(lens.as_mut(), setup, &ask, config.seed, &mut rows, &mut progress));
     drop(progress);
 
-    // what is finished is kept, whatever ended the rest
-    terminal.result(&rows)?;
-    if !rows.is_empty() {
+    // what is finished is kept, whatever ended the rest; the machine is measured last, so that its buffers are in no peak
+    if rows.is_empty() {
+        terminal.result(&rows)?;
+    } else {
+        let ceilings = backend::ceilings(config.device)?;
+        for row in &mut rows {
+            (row.ceiling_flops_per_s, row.ceiling_bytes_per_s) = (ceilings.flops_per_s, ceilings.bytes_per_s);
+        }
+        terminal.result(&rows)?;
         let heading = heading(&model, &config);
         table(&terminal, &heading, ceilings, &rows)?;
         if let Some(path) = out {
@@ -166,13 +170,13 @@ fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Optio
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
             format!(
-                "the weights of {} take {}, its cache of {n_tokens} tokens {}, and {} are free",
+                "the weights of {} take {}, its cache of {n_tokens} tokens (generated ones included) {}, and {} are free",
                 shape.name,
                 bytes(weights),
                 bytes(cache),
                 bytes(available)
             ),
-            Some("give fewer --layers, shorter --lengths, or a smaller shape".to_owned()),
+            Some("give fewer --layers, shorter --lengths, a smaller shape, or --weights bf16, q8 or q4".to_owned()),
         )),
         None => Ok(Some(shape)),
     }
@@ -196,6 +200,13 @@ fn or_shape(error: Failure, name: &str) -> Failure {
 /// Makes the pool that every kernel computes in; it can be made once, before anything uses it.
 fn start_threads(n: Option<usize>) -> Result<(), Failure> {
     let Some(n) = n else { return Ok(()) };
+    let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if n > MOST_THREADS * n_cores {
+        return Err(Failure::usage(
+            format!("--threads {n} on {n_cores} cores would only wait for one another"),
+            format!("give at most {}", MOST_THREADS * n_cores),
+        ));
+    }
     rayon::ThreadPoolBuilder::new().num_threads(n).build_global().map_err(|error| {
         Failure::failed(format!("cannot start {n} threads: {error}"), Some("give fewer --threads".to_owned()))
     })
@@ -218,6 +229,7 @@ fn measure(
 
     let mut seconds = Vec::new();
     let n_prefills = if ask.prefill { ask.warmup + ask.repeat } else { 1 };
+    forget_peak_memory();
     for at in 0..n_prefills {
         progress.doing(&format!("prefill {n}, {} of {n_prefills}, {name}", at + 1));
         let started = Instant::now(); // with what a method prepares for a sequence
@@ -287,8 +299,8 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         peak_memory_bytes: trace.peak_memory,
         kernel_path,
         version,
-        ceiling_flops_per_s: ask.ceilings.flops_per_s,
-        ceiling_bytes_per_s: ask.ceilings.bytes_per_s,
+        ceiling_flops_per_s: f64::NAN, // measured after all rows
+        ceiling_bytes_per_s: f64::NAN,
     }
 }
 
@@ -320,12 +332,12 @@ fn table(terminal: &Terminal, heading: &str, ceilings: Ceilings, rows: &[Row]) -
     let Ceilings { flops_per_s, bytes_per_s } = ceilings;
     terminal.say(heading)?;
     terminal.say(format_args!(
-        "measured here: matrix product {:.1} GFLOP/s, reading memory {:.1} GB/s; the shares are of these",
+        "measured here: matrix product {:.1} GFLOP/s, reading memory {:.1} GB/s; the shares are of these (caches are faster)",
         flops_per_s / 1e9,
         bytes_per_s / 1e9
     ))?;
     terminal.say(
-        "length  phase      tokens/s         ms  (min to max)          GFLOP/s  share    GB/s  share  peak so far  method",
+        "length  phase      tokens/s         ms  (min to max)          GFLOP/s  share    GB/s  share         peak  method",
     )?;
     for row in rows {
         let (arithmetic, traffic) = (row.flops as f64 / row.seconds, row.bytes as f64 / row.seconds);
@@ -375,8 +387,8 @@ fn available_memory() -> Option<usize> {
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
 }
 
-/// Lets the highest memory so far start anew, without what the ceilings were measured with; where the system does not
-/// offer that, they are counted.
+/// Lets the highest memory start anew from what the process holds; where the system does not offer that, it is the highest so
+/// far.
 fn forget_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
