@@ -170,7 +170,7 @@ fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Optio
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
             format!(
-                "the weights of {} take {}, its cache of {n_tokens} tokens (generated ones included) {}, and {} are free",
+                "the weights of {} take {}, its cache of {n_tokens} tokens {}, and {} are free",
                 shape.name,
                 bytes(weights),
                 bytes(cache),
