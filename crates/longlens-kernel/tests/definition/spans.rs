@@ -1,0 +1,185 @@
+//! Span attention and what is pooled from it.
+
+use longlens_core::plan::{PosMap, Relation};
+use longlens_kernel::cpu::simd;
+use longlens_kernel::pooled::{self, Cells};
+use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
+use proptest::prelude::*;
+
+use crate::{B, Problem, close, numbers, same_cells};
+
+fn check_spans(problem: &Problem) {
+    let (query, key, value) = problem.tensors();
+    let scales: Vec<f32> = (problem.first..problem.n_tokens)
+        .map(|i| (problem.plan.query_scale.at(i) / (problem.spec.head_dim as f64).sqrt()) as f32)
+        .collect();
+    let all = 0..problem.n_tokens;
+    let rotary: Vec<_> = problem
+        .plan
+        .spans
+        .iter()
+        .map(|span| SpanRotary {
+            query: problem.rotary(&span.query_pos, all.clone()),
+            key: problem.rotary(&span.key_pos, all.clone()),
+        })
+        .collect();
+    let operation = SpanAttention {
+        query,
+        scale: &scales,
+        key,
+        value,
+        first_query: problem.first,
+        spans: &problem.plan.spans,
+        rotary: &rotary,
+    };
+    let mut bodies = vec![("reference", span_attention::reference(&operation))];
+    for arch in simd::arches() {
+        bodies.push((simd::name(arch), span_attention::cpu::attend(arch, &operation)));
+    }
+    let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
+    let seq = problem.n_tokens - problem.first;
+    let weights = numbers(span_attention::weights(&operation, 0..seq));
+    check_pools(problem, &operation, &bodies[0].2);
+    let d = problem.spec.head_dim;
+    for head in 0..problem.spec.n_heads {
+        for i in problem.first..problem.n_tokens {
+            let scores: Vec<(usize, f64)> = (0..=i)
+                .filter_map(|j| match problem.plan.relation(i, j, problem.prompt()) {
+                    Relation::At(relative, _) => Some((j, problem.score(head, i, j, relative))),
+                    _ => None,
+                })
+                .collect();
+            let (expected, expected_lse) = problem.softmax(head, &scores);
+            let at = head * seq + i - problem.first;
+            for (name, out, lse) in &bodies {
+                close(lse[at], expected_lse, name);
+                out[at * d..][..d].iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, name));
+            }
+            let mut row = vec![0.0; problem.n_tokens];
+            for (j, s) in &scores {
+                row[*j] = (s - expected_lse).exp();
+            }
+            for (got, want) in weights[at * problem.n_tokens..][..problem.n_tokens].iter().zip(&row) {
+                close(*got, *want, "weight");
+            }
+        }
+    }
+}
+
+/// Pooled weights of every head, of cells that fit tiles and cells that do not.
+fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32]) {
+    let seq = problem.n_tokens - problem.first;
+    for (queries, keys) in [(1, 3), (5, 16), (7, 7), (64, 64)] {
+        let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
+        for head in 0..problem.spec.n_heads {
+            let expected = pooled::of_spans(operation, head, cells);
+            for arch in simd::arches() {
+                let got = pooled::cpu::of_spans(arch, operation, head, &lse[head * seq..][..seq], cells);
+                same_cells(&got, &expected, simd::name(arch));
+            }
+        }
+    }
+}
+const METHODS: &[&str] = &[
+    "full",
+    "sliding_window:window=7",
+    "streaming:n_sink=3,window=9",
+    "self_extend:group_size=3,neighbor_window=10",
+    "self_extend:group_size=4,neighbor_window=10,shift=exact,log_scale=16",
+    "dual_chunk:chunk_size=24,local_window=5",
+    "dual_chunk:chunk_size=24,local_window=20",
+];
+
+#[test]
+fn spans_follow_their_definition_around_tile_edges() {
+    for method in METHODS {
+        // one query, one key; a whole prompt; later queries; sizes around the tiles of 128 queries and 512 keys
+        for (n_tokens, first) in [(1, 0), (2, 1), (37, 0), (130, 0), (150, 149), (600, 470)] {
+            check_spans(&Problem::new(method, "none", (2, 1), 8, n_tokens, first));
+        }
+    }
+}
+
+#[test]
+fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
+    for (heads, head_dim) in [
+        ((1, 1), 16),
+        ((4, 4), 64),
+        ((8, 2), 16),
+        ((6, 3), 2),
+        ((2, 2), 256),
+        ((3, 1), 40),
+        ((8, 1), 80),
+        ((2, 1), 128),
+    ] {
+        check_spans(&Problem::new("dual_chunk:chunk_size=24,local_window=5", "none", heads, head_dim, 60, 3));
+    }
+    for dims in [(24, 16), (40, 10), (7, 6), (33, 32), (48, 2)] {
+        for first in [0, 58] {
+            check_spans(&Problem::partly_turned(
+                "dual_chunk:chunk_size=24,local_window=5",
+                "none",
+                (4, 2),
+                dims,
+                60,
+                first,
+            ));
+        }
+    }
+    for rope in
+        ["linear:factor=4", "ntk:factor=8", "yarn:factor=8", "llama3:factor=8", "yarn:factor=4,attention_factor=1"]
+    {
+        check_spans(&Problem::new("self_extend:group_size=3,neighbor_window=10", rope, (4, 2), 16, 90, 0));
+    }
+}
+/// What is not a number is not lost; it may reach the few queries that are computed beside one that sees it.
+#[test]
+fn nan_reaches_every_query_that_sees_it_and_few_others() {
+    for at in [0, 40] {
+        let mut problem = Problem::new("sliding_window:window=9", "none", (2, 1), 16, 90, 0);
+        problem.value[at * 16 + 3] = f32::NAN;
+        let (query, key, value) = problem.tensors();
+        let table = problem.rotary(&PosMap::identity(), 0..90);
+        let rotary = [SpanRotary { query: table.clone(), key: table }];
+        let (scale, spans) = (vec![0.25; 90], &problem.plan.spans);
+        let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+        for arch in simd::arches() {
+            let out = numbers(span_attention::cpu::attend(arch, &operation).out);
+            for (row, out) in out.chunks(16).enumerate() {
+                let (sees, near) = ((at..at + 9).contains(&(row % 90)), (at.max(6) - 6..at + 15).contains(&(row % 90)));
+                assert!(!sees || out[3].is_nan(), "{}: query {row} of value {at}", simd::name(arch));
+                assert!(near || out[3].is_finite(), "{}: query {row} of value {at}", simd::name(arch));
+            }
+        }
+    }
+    let mut problem = Problem::new("full", "none", (1, 1), 16, 20, 0);
+    problem.query[7 * 16] = f32::NAN;
+    problem.key[12 * 16] = f32::INFINITY;
+    let (query, key, value) = problem.tensors();
+    let table = problem.rotary(&PosMap::identity(), 0..20);
+    let rotary = [SpanRotary { query: table.clone(), key: table }];
+    let (scale, spans) = (vec![0.25; 20], &problem.plan.spans);
+    let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+    for arch in simd::arches() {
+        let attended = span_attention::cpu::attend(arch, &operation);
+        let (out, lse) = (numbers(attended.out), numbers(attended.lse));
+        assert!(out[7 * 16..8 * 16].iter().all(|x| x.is_nan()) && lse[7].is_nan(), "{}", simd::name(arch));
+        assert!(out[6 * 16..7 * 16].iter().all(|x| x.is_finite()), "{}", simd::name(arch));
+    }
+}
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn random_plans_follow_their_definition(
+        which in 0..4usize, a in 1..20usize, b in 1..20usize, n_tokens in 1..180usize, part in 0.0..1.0f64, n_rep in 1..4usize,
+    ) {
+        let method = match which {
+            0 => format!("sliding_window:window={a}"),
+            1 => format!("streaming:n_sink={},window={b}", a - 1),
+            2 => format!("self_extend:group_size={a},neighbor_window={b}"),
+            _ => format!("dual_chunk:chunk_size={},local_window={b}", a + b),
+        };
+        let first = (part * n_tokens as f64) as usize;
+        check_spans(&Problem::new(&method, "none", (2 * n_rep, 2), 8, n_tokens, first));
+    }
+}
