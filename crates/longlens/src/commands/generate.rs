@@ -49,13 +49,14 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let memory =
         generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", super::model::bytes(n as usize)));
     terminal.note(format_args!(
-        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, rope {}",
+        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, rope {}, {}",
         generated.n_prompt,
         generated.tokens.len(),
         generated.prefill_speed(),
         generated.seconds_to_first_token,
         generated.run.method,
         generated.run.rope,
+        generated.run.dtype,
     ))?;
     if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }
 }

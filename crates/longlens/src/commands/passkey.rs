@@ -63,7 +63,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
 
     terminal.result(&report)?;
     if !report.cells.is_empty() {
-        terminal.say(format_args!("{}, rope {}", report.run.method, report.run.rope))?;
+        terminal.say(format_args!("{}, rope {}, {}", report.run.method, report.run.rope, report.run.dtype))?;
         terminal.say(&report.protocol)?;
         terminal.say("length  depth  found        95% interval  tokens")?;
         lines.iter().try_for_each(|line| terminal.say(line))?;

@@ -123,7 +123,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
 
     terminal.result(&curves)?;
     for curve in &curves {
-        terminal.say(format_args!("{}, rope {}", curve.name, config.rope(&model)))?;
+        terminal.say(format_args!("{}, rope {}, {}", curve.name, config.rope(&model), model.dtype))?;
         terminal.say(&curve.protocol)?;
         terminal.say("length  perplexity  of the last tokens   scored")?;
         for point in &curve.points {
@@ -136,7 +136,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
         write_file(&folder.join("perplexity.json"), &json)?;
         let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
-        let subtitle = format!("{}, rope {}{interrupted}", model.name, config.rope(&model));
+        let subtitle = format!("{}, rope {}, {}{interrupted}", model.name, config.rope(&model), model.dtype);
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
             for name in ["perplexity.png", "perplexity.svg"] {
                 super::save(&terminal, &figure, &folder.join(name))?;
