@@ -106,6 +106,19 @@ fn trim(text: String) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// Ticks of an axis of lengths from `2^range.0` to `2^range.1`: the powers of two, or what was measured where it holds none.
+pub fn lengths(range: (f64, f64), measured: impl Iterator<Item = usize>) -> Vec<usize> {
+    let (first, last) = (range.0.ceil().max(0.0) as u32, range.1.floor() as u32);
+    let powers: Vec<usize> = (first..=last).map(|exponent| 1 << exponent).collect();
+    if !powers.is_empty() {
+        return powers;
+    }
+    let mut lengths: Vec<usize> = measured.collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,7 +141,7 @@ impl Out<'_> {
 
 /// Adds the weights of [`ROWS`] queries of one row of cells, made of their `n` scores each; cells are whole vectors.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments)] // slices of one tile and one row of cells; a struct would be built for every tile
 fn pool_rows<S: Simd>(
     simd: S,
     scores: &[f32],

@@ -125,14 +125,7 @@ impl Perplexity {
 
     fn grid(&self, scene: &mut Scene, axes: &Axes) {
         let area = axes.area;
-        let (first, last) = (axes.lengths.0.ceil().max(0.0) as u32, axes.lengths.1.floor() as u32);
-        let mut lengths: Vec<usize> = (first..=last).map(|exponent| 1 << exponent).collect();
-        if lengths.is_empty() {
-            // no power of two in range: name what was measured
-            lengths = self.points().map(|point| point.n_tokens).collect();
-            lengths.sort_unstable();
-            lengths.dedup();
-        }
+        let lengths = ticks::lengths(axes.lengths, self.points().map(|point| point.n_tokens));
         let x_ticks: Vec<_> = lengths.into_iter().map(|n| Tick::new(axes.x(n), n.to_string())).collect();
         let values = value_ticks(axes.values, axes.log);
         let labels = ticks::labels(&values);
