@@ -26,11 +26,31 @@ pub trait Lens: Send {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
     /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
-    /// After an error, a cancellation too, the sequence is over: [`Lens::begin`] comes next.
+    /// After an error, a cancellation too, the sequence is over: [`Lens::begin`] comes next, or [`Lens::reuse`] if it went on
+    /// from another.
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError>;
 
-    /// What was recorded since [`Lens::begin`].
+    /// What was recorded since [`Lens::begin`] or [`Lens::reuse`].
     fn trace(&mut self) -> Trace;
+
+    /// Goes on from what is cached, under another setup: the first `keep` tokens keep their keys and values, whatever method
+    /// computed them, later ones are forgotten, and [`Lens::feed`] takes the token after them. Results of such a sequence
+    /// have the mode `reuse-kv`.
+    ///
+    /// The begun sequence decides how long the prompt is and whether queries are kept; [`Setup::n_prompt`] and
+    /// [`Setup::keep_queries`] are not looked at. Rows that a swapped sequence feeds anew are its own: the next call keeps
+    /// keys and values as [`Lens::begin`]'s sequence computed them, also after an error in a swapped one.
+    ///
+    /// Errors, after which everything is as before: [`LensError::NotBegun`], also when the begun sequence ended in an error;
+    /// [`LensError::NothingKept`] when a method needs queries that were not kept ([`Setup::keep_queries`]);
+    /// [`LensError::OutOfRange`] when the begun sequence has fewer than `keep` tokens.
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError>;
+
+    /// What another watch would have recorded of the tokens so far, computed from cached queries and keys. Needs
+    /// [`Setup::keep_queries`]. Any token so far may be named, generated ones too. Losses, times and attention outputs are
+    /// not recorded again; of a swapped sequence only the tokens fed since count. After an error, a cancellation too, the
+    /// sequence goes on.
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError>;
 }
 
 /// Text to tokens and back.
@@ -55,6 +75,8 @@ pub struct Setup {
     pub prefill_chunk: usize,
     /// What to record.
     pub watch: Watch,
+    /// Whether queries stay in memory beside keys and values, for [`Lens::look`] and for any swap by [`Lens::reuse`].
+    pub keep_queries: bool,
 }
 
 /// Which rows of logits a call returns.
@@ -118,6 +140,12 @@ pub enum LensError {
     /// No sequence was begun, or the one before ended in an error.
     #[error("no sequence has been begun")]
     NotBegun,
+    /// Queries are needed that nobody asked to keep.
+    #[error("{what} needs the queries of earlier tokens, and this sequence did not keep them")]
+    NothingKept {
+        /// What needs them.
+        what: &'static str,
+    },
     /// Stopped by the user.
     #[error("cancelled")]
     Cancelled,
@@ -154,7 +182,7 @@ pub enum LensError {
     /// Something was asked of a layer, head or token that is not there.
     #[error("{what} {index} does not exist: there are {count}")]
     OutOfRange {
-        /// `layer`, `head` or `query`.
+        /// `layer`, `head`, `query`, `key` or `token`.
         what: &'static str,
         /// What was asked for.
         index: usize,
@@ -179,6 +207,7 @@ impl LensError {
             Self::NoTokenizer { .. } => Some(
                 "put its tokenizer.json beside the weights; `logits` and `perplexity --tokens` take token ids".into(),
             ),
+            Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
             Self::NotFinite { .. } => Some("check the weights for NaN or infinite values".into()),
             _ => None,
@@ -195,6 +224,7 @@ impl Setup {
             n_prompt,
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
             watch: Watch::default(),
+            keep_queries: false,
         })
     }
 }

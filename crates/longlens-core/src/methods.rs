@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::Plan;
-use crate::setting::{Info, Setting, SettingError};
+use crate::setting::{Info, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
 mod dual_chunk;
@@ -67,6 +67,12 @@ impl Method {
     #[must_use]
     pub fn resolved(&self, model: &ModelSpec) -> Self {
         Self(self.0.resolved(model))
+    }
+
+    /// The same method with one parameter given.
+    pub fn with(mut self, name: &str, value: &Value) -> Result<Self, SettingError> {
+        self.0.set(name, value)?;
+        Ok(self)
     }
 
     /// What this method does to any (query, key) of `model`; errors say which parameters are impossible.

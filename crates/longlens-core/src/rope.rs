@@ -191,9 +191,9 @@ impl RopeScaling {
         Self(self.0.resolved(model))
     }
 
-    /// Sets one parameter.
-    pub fn with(mut self, name: &str, value: f64) -> Result<Self, SettingError> {
-        self.0.set(name, &Value::Number(value))?;
+    /// The same scaling with one parameter given.
+    pub fn with(mut self, name: &str, value: &Value) -> Result<Self, SettingError> {
+        self.0.set(name, value)?;
         Ok(self)
     }
 

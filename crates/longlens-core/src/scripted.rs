@@ -6,8 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use crate::plan::Prompt;
 use crate::spec::ModelSpec;
-use crate::trace::{RunRecord, Trace};
+use crate::trace::{RunRecord, Trace, Watch};
+
+mod look;
+
+use look::{Attended, Attention};
 
 /// A [`Lens`] whose logits come from a function of the tokens so far.
 pub struct ScriptedLens {
@@ -15,7 +20,10 @@ pub struct ScriptedLens {
     codec: Option<ByteCodec>,
     rule: Box<Rule>,
     recorded: Trace,
+    attention: Box<Attention>,
     setup: Option<Setup>,
+    /// First token that the newest [`Lens::begin`] or [`Lens::reuse`] left to be fed.
+    first: usize,
     tokens: Vec<u32>,
     logits: Vec<f32>,
     nll: Vec<f32>,
@@ -73,7 +81,9 @@ impl ScriptedLens {
             codec: Some(ByteCodec),
             rule,
             recorded: Trace::default(),
+            attention: Box::new(|_, _, _, _| 1.0),
             setup: None,
+            first: 0,
             tokens: Vec::new(),
             logits: Vec::new(),
             nll: Vec::new(),
@@ -98,6 +108,13 @@ impl ScriptedLens {
     #[must_use]
     pub fn with_trace(mut self, recorded: Trace) -> Self {
         self.recorded = recorded;
+        self
+    }
+
+    /// Attends by this rule: a raw weight above 0 for (layer, head, query, key), of which those count that the plan shows.
+    #[must_use]
+    pub fn attending(mut self, rule: impl Fn(usize, usize, usize, usize) -> f32 + Send + 'static) -> Self {
+        self.attention = Box::new(rule);
         self
     }
 
@@ -132,6 +149,7 @@ impl Lens for ScriptedLens {
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         self.setup = Some(setup.clone());
+        self.first = 0;
         self.tokens.clear();
         self.logits.clear();
         self.nll.clear();
@@ -141,8 +159,12 @@ impl Lens for ScriptedLens {
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
         let setup = self.setup.as_ref().expect("feed comes after begin");
         let last = tokens.len().checked_sub(1).ok_or(LensError::EmptyPrompt)?;
-        let expected = if self.tokens.is_empty() { setup.n_prompt } else { 1 };
-        assert_eq!(tokens.len(), expected, "the whole prompt comes first, then one token a call");
+        let expected = setup.n_prompt.checked_sub(self.tokens.len()).filter(|left| *left > 0).unwrap_or(1);
+        assert!(
+            tokens.len() == expected || self.first > 0,
+            "the whole prompt comes first, then one token a call: {expected} tokens, not {}",
+            tokens.len()
+        );
 
         let vocab_size = self.model.spec.vocab_size;
         if let Some(position) = tokens.iter().position(|token| *token as usize >= vocab_size) {
@@ -158,7 +180,8 @@ impl Lens for ScriptedLens {
                 }
                 control.progress(at / step, n_steps);
             }
-            if watch_nll && !self.tokens.is_empty() {
+            // before the first token there are none, nor before the first one after a swap
+            if watch_nll && !self.logits.is_empty() {
                 self.nll.push(loss(&self.logits, token));
             }
             self.tokens.push(token);
@@ -176,22 +199,68 @@ impl Lens for ScriptedLens {
     }
 
     fn trace(&mut self) -> Trace {
-        let run = self.setup.as_ref().map(|setup| RunRecord {
+        Trace {
+            run: self.record(),
+            nll: self.nll.clone(),
+            seconds: BTreeMap::from([("prefill", 0.0)]),
+            ..self.recorded.clone()
+        }
+    }
+
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        let n_prompt = self.setup.as_ref().ok_or(LensError::NotBegun)?.n_prompt;
+        if keep > self.tokens.len() {
+            return Err(LensError::OutOfRange { what: "token", index: keep, count: self.tokens.len() });
+        }
+        self.tokens.truncate(keep);
+        self.logits.clear();
+        self.nll.clear();
+        self.first = keep;
+        self.setup = Some(Setup { n_prompt, ..setup.clone() });
+        Ok(())
+    }
+
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        let setup = self.setup.as_ref().ok_or(LensError::NotBegun)?;
+        if !setup.keep_queries {
+            return Err(LensError::NothingKept { what: "looking" });
+        }
+        let attended = Attended {
+            rule: &*self.attention,
+            plan: &setup.plan,
+            prompt: Prompt { n_tokens: setup.n_prompt },
+            model: &self.model.spec,
+            queries: self.first..self.tokens.len(),
+        };
+        let n_layers = self.model.spec.n_layers;
+        let mut trace = Trace { run: self.record(), ..Trace::default() };
+        for layer in 0..n_layers {
+            control.progress(layer, n_layers);
+            if control.cancelled() {
+                return Err(LensError::Cancelled);
+            }
+            trace.layers.push(attended.layer(layer, watch));
+        }
+        let known = watch.rows.iter().filter(|pick| attended.queries.contains(&pick.query));
+        trace.rows = known.map(|pick| (*pick, attended.row(pick.layer, pick.head, pick.query))).collect();
+        trace.maps = watch.maps.iter().map(|pick| attended.map(pick)).collect();
+        Ok(trace)
+    }
+}
+
+impl ScriptedLens {
+    fn record(&self) -> RunRecord {
+        let record = |setup: &Setup| RunRecord {
             model: self.model.name.clone(),
             method: setup.plan.method.clone(),
             rope: setup.rope.to_string(),
             dtype: self.model.dtype.clone(),
             kernel_path: self.model.kernel_path.clone(),
-            mode: "re-prefill".into(),
+            mode: if self.first > 0 { "reuse-kv" } else { "re-prefill" }.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
-        });
-        Trace {
-            run: run.unwrap_or_default(),
-            nll: self.nll.clone(),
-            seconds: BTreeMap::from([("prefill", 0.0)]),
-            ..self.recorded.clone()
-        }
+        };
+        self.setup.as_ref().map(record).unwrap_or_default()
     }
 }
 
@@ -218,7 +287,7 @@ mod tests {
     use super::*;
     use crate::lens::CancelToken;
     use crate::methods::Method;
-    use crate::trace::Watch;
+    use crate::trace::{MapPick, Queries, RowPick};
 
     fn setup(lens: &ScriptedLens, n_prompt: usize) -> Setup {
         Setup::new(&Method::full(), &lens.model().spec, n_prompt).unwrap()
@@ -273,5 +342,34 @@ mod tests {
         assert!(matches!(lens.feed(&[5, 6], Rows::None, &mut token), Err(LensError::Cancelled)));
         assert!(matches!(lens.feed(&[], Rows::None, &mut ()), Err(LensError::EmptyPrompt)));
         assert!(lens.without_tokenizer().text().is_err());
+    }
+
+    #[test]
+    fn looking_sees_what_the_plan_shows() {
+        // head 1 looks at key 5, which full attention sees and a window of 4 does not
+        let mut lens =
+            ScriptedLens::saying("ok").attending(|_, head, _, key| if head == 1 && key == 5 { 99.0 } else { 1.0 });
+        let tokens: Vec<u32> = (0..40).map(|t| t + 2).collect();
+        let row = RowPick { layer: 0, head: 1, query: 39 };
+        let watch = Watch { rows: vec![row], maps: vec![MapPick::whole(0, 1, 10)], ..Watch::default() };
+        let mut look = |method: &str, watch: &Watch| {
+            let method = Method::parse(method).unwrap();
+            let kept = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 40).unwrap() };
+            lens.begin(&kept).unwrap();
+            lens.feed(&tokens, Rows::None, &mut ()).unwrap();
+            lens.look(watch, &mut ()).unwrap()
+        };
+        let trace = look("full", &watch);
+        assert!((trace.rows[0].1[5] - 99.0 / 138.0).abs() < 1e-6);
+        let map = &trace.maps[0];
+        assert_eq!((map.side, map.stride), (10, 4));
+        assert!(map.max[9 * 10 + 1] > 0.7 && (map.mean[9 * 10..].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        assert!(look("sliding_window:window=4", &watch).rows[0].1[5].abs() < 1e-9);
+
+        let chosen = Watch { choices: Queries::Of(vec![39]), ..Watch::default() };
+        let trace = look("long_heads:chunk_len=4,attention_len=16", &chosen);
+        let choices = trace.layers[0].choices.as_ref().unwrap();
+        let chunks: Vec<_> = choices.row(0, 1).map(|(chunk, _)| chunk).collect();
+        assert_eq!(chunks, [0, 1, 8, 9], "the first, key 5's, the newest complete and the own chunk");
     }
 }

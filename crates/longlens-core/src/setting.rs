@@ -183,7 +183,7 @@ impl Setting {
             if setting.given.iter().any(|(given, _)| *given == key) {
                 return Err(SettingError::Form { text: text.into(), problem: format!("`{key}` is given twice") });
             }
-            setting.set(key, &read(value.trim()))?;
+            setting.set(key, &Value::read(value.trim()))?;
         }
         Ok(setting)
     }
@@ -247,6 +247,11 @@ impl Setting {
             Fallback::Trained(num, den) => Value::Number((model.trained_context * num / den).max(1) as f64),
             Fallback::Same(other) => self.value(other, model),
         }
+    }
+
+    /// Whether a parameter was given a value.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, _)| *given == name)
     }
 
     /// A count's value. Panics when the parameter is not a count.
@@ -316,6 +321,13 @@ impl PartialEq for Setting {
     }
 }
 
+impl Value {
+    /// A number where the text is one, else a word.
+    pub fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Word(text.into()), Self::Number)
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -377,10 +389,6 @@ fn find(name: &str, what: &'static str, catalog: &[&'static Info]) -> Result<&'s
     })
 }
 
-fn read(text: &str) -> Value {
-    text.parse().map_or_else(|_| Value::Word(text.into()), Value::Number)
-}
-
 struct SettingVisitor {
     what: &'static str,
     catalog: &'static [&'static Info],
@@ -412,7 +420,7 @@ impl<'de> Visitor<'de> for SettingVisitor {
         for (key, value) in values {
             let value = match &value {
                 serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-                serde_json::Value::String(word) => read(word),
+                serde_json::Value::String(word) => Value::read(word),
                 other => Value::Word(other.to_string()),
             };
             setting.set(&key, &value).map_err(explain)?;

@@ -60,8 +60,28 @@ pub struct MapPick {
     pub layer: usize,
     /// Query head index.
     pub head: usize,
-    /// Cells of a side at most; longer prompts are pooled.
+    /// Cells of a side at most; longer prompts and windows are pooled.
     pub side: usize,
+    /// Part of the map; all of it when absent.
+    pub window: Option<MapWindow>,
+}
+
+/// A square part of an attention map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapWindow {
+    /// First query token.
+    pub query: usize,
+    /// First key token.
+    pub key: usize,
+    /// Tokens of a side, at least 1; parts beyond the last token are empty.
+    pub len: usize,
+}
+
+impl MapPick {
+    /// All of a head's map.
+    pub fn whole(layer: usize, head: usize, side: usize) -> Self {
+        Self { layer, head, side, window: None }
+    }
 }
 
 /// Everything that a run recorded.
@@ -73,7 +93,7 @@ pub struct Trace {
     pub nll: Vec<f32>,
     /// One per layer.
     pub layers: Vec<LayerTrace>,
-    /// Whole rows, as asked for: weight of every key up to the query.
+    /// Whole rows, as asked for, by layer, head and query: weight of every key up to the query.
     pub rows: Vec<(RowPick, Vec<f32>)>,
     /// Pooled maps, as asked for.
     pub maps: Vec<PooledMap>,
@@ -145,18 +165,18 @@ pub struct ChunkMass {
     pub mass: Vec<Vec<f32>>,
 }
 
-/// Attention of one head, pooled to at most `side × side` cells.
+/// Attention of one head, or of a window of it, pooled to at most `side × side` cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PooledMap {
     /// Which head.
     pub pick: MapPick,
     /// Tokens per cell side.
     pub stride: usize,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, or of a side of the window.
     pub n_tokens: usize,
     /// Cells of a side.
     pub side: usize,
-    /// Row-major `[side, side]`: attention from a query block to a key block, averaged over the block's queries.
+    /// Row-major `[side, side]`: attention from a query block to a key block, averaged over the block's recorded queries.
     pub mean: Vec<f32>,
     /// Row-major `[side, side]`: the largest single weight in the cell.
     pub max: Vec<f32>,
@@ -211,8 +231,12 @@ impl Watch {
             .as_ref()
             .map_or(0, |mass| mass.queries.count(n_tokens) * per_layer_head * n_tokens.div_ceil(mass.chunk_len) * 4);
         let rows = self.rows.len() * n_tokens * 4;
-        let maps: usize = self.maps.iter().map(|map| 8 * map.side.min(n_tokens).pow(2)).sum();
+        let side = |map: &MapPick| map.side.min(map.window.map_or(n_tokens, |window| window.len));
+        let maps = self
+            .maps
+            .iter()
+            .fold(0, |sum: usize, map| sum.saturating_add(side(map).saturating_pow(2).saturating_mul(8)));
         let attn_out = self.attn_out.len() * n_tokens * model.n_heads * model.head_dim * 4;
-        choices + mass + rows + maps + attn_out + n_tokens * 4
+        maps.saturating_add(choices + mass + rows + attn_out + n_tokens * 4)
     }
 }

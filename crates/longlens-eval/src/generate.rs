@@ -6,7 +6,8 @@ use longlens_core::lens::{Control, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{RunRecord, Trace};
 use serde::{Deserialize, Serialize};
 
-use self::stream::{PieceDecoder, StopCutter};
+pub use self::stream::PieceDecoder;
+use self::stream::StopCutter;
 use crate::error::{EvalError, expect};
 use crate::progress::Quiet;
 use crate::sampling::{Sampler, Sampling};
@@ -93,102 +94,159 @@ pub fn generate(
     control: &mut dyn Control,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<Generated, EvalError> {
-    expect(stop.strings.iter().all(|string| !string.is_empty()), "stop string", "\"\"", "at least one character")?;
-    if !stop.strings.is_empty() {
-        lens.text()?; // without text no stop string is ever found
-    }
-    let mut sampler = Sampler::new(sampling)?;
+    let sampler = Sampler::new(sampling)?;
     let started = Instant::now();
     lens.begin(&Setup { n_prompt: prompt.len(), ..setup.clone() })?;
-    let mut writer = Writer::new(lens, prompt, stop, on_text)?;
-
-    let mut history = prompt.to_vec();
-    let mut fed = lens.feed(prompt, Rows::Last, control);
-    let mut seconds_to_first_token = None;
-    let reason = loop {
-        let logits = match fed {
-            Ok(_) if control.cancelled() => break StopReason::Cancelled,
-            Ok(logits) => logits,
-            Err(LensError::Cancelled) => break StopReason::Cancelled,
-            Err(error) => return Err(error.into()),
-        };
-        if stop.max_tokens == 0 {
-            break StopReason::MaxTokens;
+    let mut generation = Generation::new(lens, prompt, sampler, stop, started)?;
+    let fed = lens.feed(prompt, Rows::Last, control);
+    generation.take(fed)?;
+    let mut show = |text: &str| {
+        if !text.is_empty() {
+            on_text(text);
         }
-        let token = sampler.choose(&logits, &history);
-        seconds_to_first_token.get_or_insert_with(|| started.elapsed().as_secs_f64());
-        if stop.eos && lens.model().eos_tokens.contains(&token) {
-            break StopReason::Eos;
-        }
-        history.push(token);
-        if writer.push(lens, token)? {
-            break StopReason::StopString;
-        }
-        if history.len() - prompt.len() == stop.max_tokens {
-            break StopReason::MaxTokens;
-        }
-        fed = lens.feed(&[token], Rows::Last, &mut Quiet(control));
     };
-    let text = writer.finish(lens, reason)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let trace = lens.trace();
-    Ok(Generated {
-        tokens: history.split_off(prompt.len()),
-        text,
-        stop: reason,
-        n_prompt: prompt.len(),
-        seconds_to_first_token: seconds_to_first_token.unwrap_or(seconds),
-        seconds,
-        run: trace.run.clone(),
-        trace,
-    })
+    while let Some(text) = generation.step(lens, control)? {
+        show(&text);
+    }
+    show(&generation.flush(lens)?);
+    Ok(generation.finish(lens))
 }
 
-/// Text so far, for a model that has text.
-struct Writer<'a> {
+/// A text in the making, one token a step.
+///
+/// The caller feeds the prompt and hands the logits of its last token to [`Generation::take`].
+pub struct Generation {
+    sampler: Sampler,
+    stop: Stop,
     decoder: Option<PieceDecoder>,
-    cutter: StopCutter<'a>,
+    cutter: StopCutter,
     text: String,
-    on_text: &'a mut dyn FnMut(&str),
+    /// Prompt and generated tokens.
+    tokens: Vec<u32>,
+    n_prompt: usize,
+    /// Of the newest token, until the next one is chosen.
+    logits: Vec<f32>,
+    started: Instant,
+    seconds_to_first_token: Option<f64>,
+    reason: Option<StopReason>,
 }
 
-impl<'a> Writer<'a> {
-    fn new(
+impl Generation {
+    /// A text that will follow `prompt`, whose prefill begins or began at `started`.
+    pub fn new(
         lens: &dyn Lens,
         prompt: &[u32],
-        stop: &'a Stop,
-        on_text: &'a mut dyn FnMut(&str),
-    ) -> Result<Self, LensError> {
+        sampler: Sampler,
+        stop: &Stop,
+        started: Instant,
+    ) -> Result<Self, EvalError> {
+        expect(stop.strings.iter().all(|string| !string.is_empty()), "stop string", "\"\"", "at least one character")?;
         let decoder = match lens.text() {
             Ok(codec) => Some(PieceDecoder::after(prompt, codec)?),
-            Err(LensError::NoTokenizer { .. }) => None,
-            Err(error) => return Err(error),
+            // without text no stop string is ever found
+            Err(LensError::NoTokenizer { .. }) if stop.strings.is_empty() => None,
+            Err(error) => return Err(error.into()),
         };
-        Ok(Self { decoder, cutter: StopCutter::new(&stop.strings), text: String::new(), on_text })
+        Ok(Self {
+            sampler,
+            stop: stop.clone(),
+            decoder,
+            cutter: StopCutter::new(stop.strings.clone()),
+            text: String::new(),
+            tokens: prompt.to_vec(),
+            n_prompt: prompt.len(),
+            logits: Vec::new(),
+            started,
+            seconds_to_first_token: None,
+            reason: None,
+        })
     }
 
-    /// Whether a stop string is complete.
-    fn push(&mut self, lens: &dyn Lens, token: u32) -> Result<bool, LensError> {
-        let Some(decoder) = &mut self.decoder else { return Ok(false) };
-        let (piece, stopped) = self.cutter.push(&decoder.push(token, lens.text()?)?);
-        self.show(&piece);
-        Ok(stopped)
-    }
-
-    fn finish(mut self, lens: &dyn Lens, reason: StopReason) -> Result<String, LensError> {
-        if let Some(decoder) = self.decoder.as_mut().filter(|_| reason != StopReason::StopString) {
-            let (piece, _) = self.cutter.push(&decoder.flush(lens.text()?)?);
-            let rest = self.cutter.flush();
-            self.show(&piece);
-            self.show(&rest);
+    /// Takes the logits of the newest token; a cancellation ends the text, other errors are passed on.
+    pub fn take(&mut self, fed: Result<Vec<f32>, LensError>) -> Result<(), LensError> {
+        match fed {
+            Ok(logits) => self.logits = logits,
+            Err(LensError::Cancelled) => self.reason = Some(StopReason::Cancelled),
+            Err(error) => return Err(error),
         }
-        Ok(self.text)
+        Ok(())
     }
 
-    fn show(&mut self, piece: &str) {
-        if !piece.is_empty() {
-            self.text.push_str(piece);
-            (self.on_text)(piece);
+    /// Chooses a token and feeds it; returns the text that became certain, or nothing once the text is over.
+    pub fn step(&mut self, lens: &mut dyn Lens, control: &mut dyn Control) -> Result<Option<String>, EvalError> {
+        if self.reason.is_none() && control.cancelled() {
+            self.reason = Some(StopReason::Cancelled);
+        } else if self.reason.is_none() && self.stop.max_tokens == 0 {
+            self.reason = Some(StopReason::MaxTokens);
+        }
+        if self.reason.is_some() {
+            return Ok(None);
+        }
+        let token = self.sampler.choose(&self.logits, &self.tokens);
+        self.seconds_to_first_token.get_or_insert_with(|| self.started.elapsed().as_secs_f64());
+        if self.stop.eos && lens.model().eos_tokens.contains(&token) {
+            self.reason = Some(StopReason::Eos);
+            return Ok(None);
+        }
+        self.tokens.push(token);
+        let mut text = String::new();
+        if let Some(decoder) = &mut self.decoder {
+            let (piece, stopped) = self.cutter.push(&decoder.push(token, lens.text()?)?);
+            text = piece;
+            self.reason = stopped.then_some(StopReason::StopString);
+        }
+        self.text += &text;
+        if self.reason.is_none() && self.generated().len() == self.stop.max_tokens {
+            self.reason = Some(StopReason::MaxTokens);
+        }
+        if self.reason.is_none() {
+            let fed = lens.feed(&[token], Rows::Last, &mut Quiet(control));
+            self.take(fed)?;
+        }
+        Ok(Some(text))
+    }
+
+    /// The text that was held back, once the text is over.
+    pub fn flush(&mut self, lens: &dyn Lens) -> Result<String, LensError> {
+        let Some(decoder) = self.decoder.as_mut().filter(|_| self.reason != Some(StopReason::StopString)) else {
+            return Ok(String::new());
+        };
+        let (mut text, _) = self.cutter.push(&decoder.flush(lens.text()?)?);
+        text += &self.cutter.flush();
+        self.text += &text;
+        Ok(text)
+    }
+
+    /// The generated tokens so far; the last of a finished text was not fed.
+    pub fn generated(&self) -> &[u32] {
+        &self.tokens[self.n_prompt..]
+    }
+
+    /// Tokens per second after the first; nothing while there is no second.
+    pub fn speed(&self) -> Option<f64> {
+        let n_later = self.generated().len().checked_sub(1).filter(|n_later| *n_later > 0)?;
+        let seconds = self.started.elapsed().as_secs_f64() - self.seconds_to_first_token?;
+        Some(n_later as f64 / seconds.max(f64::MIN_POSITIVE))
+    }
+
+    /// Why the text ended, if it did.
+    pub fn reason(&self) -> Option<StopReason> {
+        self.reason
+    }
+
+    /// What the generation leaves; one that is not over counts as cancelled.
+    pub fn finish(mut self, lens: &mut dyn Lens) -> Generated {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let trace = lens.trace();
+        Generated {
+            tokens: self.tokens.split_off(self.n_prompt),
+            text: self.text,
+            stop: self.reason.unwrap_or(StopReason::Cancelled),
+            n_prompt: self.n_prompt,
+            seconds_to_first_token: self.seconds_to_first_token.unwrap_or(seconds),
+            seconds,
+            run: trace.run.clone(),
+            trace,
         }
     }
 }

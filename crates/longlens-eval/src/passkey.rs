@@ -8,7 +8,7 @@ use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
 pub use self::fixtures::{Fixture, read_fixtures, run_fixtures};
-pub use self::prompt::{Needle, PasskeyPrompt, Place, prompt};
+pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
 use crate::generate::{Stop, StopReason, generate};

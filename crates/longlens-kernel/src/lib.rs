@@ -86,7 +86,7 @@ pub trait Kernels: Backend {
     }
 
     /// Attention weights of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave for it.
-    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
         let _ = lse; // the reference makes the softmax anew
         pooled::of_spans(problem, head, cells)
     }
@@ -97,7 +97,7 @@ pub trait Kernels: Backend {
         keys: &mut Self::ChunkKeys,
         (head, first_query): (usize, usize),
         lse: &[f32],
-        cells: Cells,
+        cells: &Cells,
     ) -> Pooled {
         let _ = (keys, lse);
         pooled::of_chunks(problem, (head, first_query), cells)
@@ -148,7 +148,7 @@ impl Kernels for burn::backend::Flex {
         span_attention::cpu::attend(cpu::simd::arch(), problem)
     }
 
-    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
         pooled::cpu::of_spans(cpu::simd::arch(), problem, head, lse, cells)
     }
 
@@ -157,7 +157,7 @@ impl Kernels for burn::backend::Flex {
         keys: &mut Self::ChunkKeys,
         (head, first_query): (usize, usize),
         lse: &[f32],
-        cells: Cells,
+        cells: &Cells,
     ) -> Pooled {
         pooled::cpu::of_chunks(cpu::simd::arch(), problem, keys, (head, first_query), lse, cells)
     }

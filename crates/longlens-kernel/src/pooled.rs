@@ -12,50 +12,75 @@ use crate::span_attention::{self, SpanAttention};
 #[cfg(feature = "flex")]
 pub mod cpu;
 
-/// How queries and keys fall into cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How queries and keys fall into cells, from the first of both on.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cells {
+    /// Query tokens; others count nowhere.
+    pub queries: Range<usize>,
+    /// Key tokens; others count nowhere.
+    pub keys: Range<usize>,
     /// Consecutive queries of a cell.
-    pub queries: usize,
+    pub query_stride: usize,
     /// Consecutive keys of a cell.
-    pub keys: usize,
-    /// Cells in a row of cells, from the first key on; keys beyond them count nowhere.
-    pub n_columns: usize,
+    pub key_stride: usize,
 }
 
 /// Cells of some queries of one head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pooled {
-    /// Rows of cells, counted from the first token's.
+    /// Query tokens that were pooled.
+    pub queries: Range<usize>,
+    /// Rows of cells, counted from the first one of [`Cells`].
     pub rows: Range<usize>,
+    /// Cells of a row.
+    pub n_columns: usize,
     /// Row-major `[rows, n_columns]`: sum of weights.
     pub sum: Vec<f32>,
     /// Row-major `[rows, n_columns]`: largest weight.
     pub max: Vec<f32>,
 }
 
+impl Cells {
+    /// Cells of a row.
+    pub fn n_columns(&self) -> usize {
+        self.keys.len().div_ceil(self.key_stride)
+    }
+
+    /// The row of cells that a query falls into.
+    #[inline(always)]
+    pub(crate) fn row(&self, query: usize) -> usize {
+        (query - self.queries.start) / self.query_stride
+    }
+
+    /// What is pooled of queries `tokens`.
+    pub fn queries_of(&self, tokens: &Range<usize>) -> Range<usize> {
+        let start = tokens.start.max(self.queries.start);
+        start..tokens.end.min(self.queries.end).max(start)
+    }
+}
+
 impl Pooled {
     /// Sums and maxima of every row of cells.
-    pub fn rows_of(&self, n_columns: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
-        self.sum.chunks(n_columns.max(1)).zip(self.max.chunks(n_columns.max(1)))
+    pub fn rows_of(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.sum.chunks(self.n_columns.max(1)).zip(self.max.chunks(self.n_columns.max(1)))
     }
 
     /// Empty cells of queries `tokens`.
-    fn new(tokens: Range<usize>, cells: Cells) -> Self {
-        let rows = tokens.start / cells.queries..tokens.end.div_ceil(cells.queries);
-        let empty = vec![0.0; rows.len() * cells.n_columns];
-        Self { rows, sum: empty.clone(), max: empty }
+    fn new(tokens: &Range<usize>, cells: &Cells) -> Self {
+        let queries = cells.queries_of(tokens);
+        let rows = if queries.is_empty() { 0..0 } else { cells.row(queries.start)..cells.row(queries.end - 1) + 1 };
+        let n_columns = cells.n_columns();
+        let empty = vec![0.0; rows.len() * n_columns];
+        Self { queries, rows, n_columns, sum: empty.clone(), max: empty }
     }
 
     /// Adds one query's weights of consecutive keys, the first of which is `first_key`.
-    fn add(&mut self, cells: Cells, query: usize, first_key: usize, weights: &[f32]) {
-        let row = (query / cells.queries - self.rows.start) * cells.n_columns;
-        for (key, weight) in (first_key..).zip(weights) {
-            let column = key / cells.keys;
-            if column < cells.n_columns {
-                self.sum[row + column] += weight;
-                self.max[row + column] = self.max[row + column].max(*weight);
-            }
+    fn add(&mut self, cells: &Cells, query: usize, first_key: usize, weights: &[f32]) {
+        let row = (cells.row(query) - self.rows.start) * self.n_columns;
+        for (key, weight) in (first_key..).zip(weights).filter(|(key, _)| cells.keys.contains(key)) {
+            let cell = row + (key - cells.keys.start) / cells.key_stride;
+            self.sum[cell] += weight;
+            self.max[cell] = self.max[cell].max(*weight);
         }
     }
 }
@@ -64,17 +89,19 @@ impl Pooled {
 const BLOCK: usize = 1 << 20;
 
 /// Pooled weights of one head.
-pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, head: usize, cells: Cells) -> Pooled {
+pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, head: usize, cells: &Cells) -> Pooled {
     let problem = &problem.heads(head..head + 1);
     let (seq, seq_k) = (problem.query.dims()[1], problem.key.dims()[1]);
-    let mut pooled = Pooled::new(problem.first_query..problem.first_query + seq, cells);
+    let first = problem.first_query;
+    let mut pooled = Pooled::new(&(first..first + seq), cells);
     let step = (BLOCK / seq_k).max(1);
-    for start in (0..seq).step_by(step) {
-        let rows = start..(start + step).min(seq);
+    let queries = pooled.queries.clone();
+    for start in queries.clone().step_by(step) {
+        let rows = start - first..(start + step).min(queries.end) - first;
         let weights = span_attention::weights(problem, rows.clone()).into_data().convert::<f32>();
         let weights = weights.as_slice::<f32>().expect("converted to f32");
         for (row, weights) in rows.zip(weights.chunks(seq_k)) {
-            pooled.add(cells, problem.first_query + row, 0, weights);
+            pooled.add(cells, first + row, 0, weights);
         }
     }
     pooled
@@ -84,15 +111,16 @@ pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, head: usize, cells: 
 pub fn of_chunks<B: Kernels>(
     problem: &ChunkAttention<'_, B>,
     (head, first_query): (usize, usize),
-    cells: Cells,
+    cells: &Cells,
 ) -> Pooled {
     let problem = &problem.heads(head..head + 1);
     let [_, seq, head_dim] = problem.query.dims();
     let (w, n) = (problem.chunk_len, problem.n_slots);
-    let mut pooled = Pooled::new(first_query..first_query + seq, cells);
+    let mut pooled = Pooled::new(&(first_query..first_query + seq), cells);
     let step = (BLOCK / (n * w * head_dim)).max(1);
-    for start in (0..seq).step_by(step) {
-        let rows = start..(start + step).min(seq);
+    let queries = pooled.queries.clone();
+    for start in queries.clone().step_by(step) {
+        let rows = start - first_query..(start + step).min(queries.end) - first_query;
         let weights = chunk_attention::weights(problem, rows.clone()).into_data().convert::<f32>();
         let weights = weights.as_slice::<f32>().expect("converted to f32");
         for (row, weights) in rows.zip(weights.chunks(n * w)) {

@@ -65,7 +65,7 @@ fn refresh<const N: usize>(bencher: Bencher<'_, '_>, method: &str) {
 fn maps<const METHOD: usize>(bencher: Bencher<'_, '_>, heads: usize) {
     let n_tokens = std::env::var("MAP_TOKENS").map_or(16384, |n| n.parse().expect("a number of tokens"));
     let (mut lens, prompt) = (embedded(), prompt(n_tokens));
-    let maps = (0..heads).map(|head| MapPick { layer: 1, head, side: 512 });
+    let maps = (0..heads).map(|head| MapPick::whole(1, head, 512));
     let watch = Watch { maps: maps.collect(), ..Watch::default() };
     bencher.bench_local(|| trace(&mut *lens, METHODS[METHOD], &prompt, watch.clone()));
     let peak = lens.trace().peak_memory.unwrap_or(0) >> 20;

@@ -1,4 +1,5 @@
-//! Keys and values of the tokens so far, keys before rotation: any method can turn them to its own positions.
+//! Keys and values of the tokens so far, keys before rotation: any method can turn them to its own positions. Queries too,
+//! before rotation, when somebody asked for them.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -7,14 +8,26 @@ use longlens_kernel::Kernels;
 /// Cache of one layer.
 #[derive(Debug)]
 pub struct LayerCache<B: Kernels> {
-    key: Option<Tensor<B, 3>>,   // [n_kv_heads, capacity, head_dim]
-    value: Option<Tensor<B, 3>>, // [n_kv_heads, capacity, head_dim]
+    /// `n_heads`, when queries are kept.
+    query: Option<Store<B>>,
+    key: Store<B>,   // n_kv_heads
+    value: Store<B>, // n_kv_heads
     len: usize,
-    reserve: usize,
+    capacity: usize,
+    /// Tokens of the sequence that was begun, once another one goes on from them: their rows can be brought back.
+    n_base: usize,
     /// What a choice of chunks needs beside keys and values.
     pub summaries: Summaries<B>,
     /// What chunk attention made of the keys so far.
     pub chunk_keys: B::ChunkKeys,
+}
+
+/// Rows of tokens, with room for more.
+#[derive(Debug)]
+struct Store<B: Backend> {
+    rows: Option<Tensor<B, 3>>, // [heads, capacity, head_dim]
+    /// Rows of the sequence that was begun where others were written since: the first one's token, `[heads, n, head_dim]`.
+    saved: Vec<(usize, Tensor<B, 3>)>,
 }
 
 /// Chunk summaries so far, and the queries of the chunk that is not complete yet.
@@ -31,9 +44,17 @@ const SPARE: usize = 256;
 
 impl<B: Kernels> LayerCache<B> {
     /// An empty cache that will soon hold `n_tokens`.
-    pub fn new(n_tokens: usize) -> Self {
-        let summaries = Summaries { complete: None, pending: None };
-        Self { key: None, value: None, len: 0, reserve: n_tokens + SPARE, summaries, chunk_keys: Default::default() }
+    pub fn new(n_tokens: usize, keep_queries: bool) -> Self {
+        Self {
+            query: keep_queries.then(Store::new),
+            key: Store::new(),
+            value: Store::new(),
+            len: 0,
+            capacity: n_tokens + SPARE,
+            n_base: 0,
+            summaries: Summaries::new(),
+            chunk_keys: Default::default(),
+        }
     }
 
     /// Tokens held.
@@ -41,41 +62,100 @@ impl<B: Kernels> LayerCache<B> {
         self.len
     }
 
-    /// Adds tokens, `[n_kv_heads, seq, head_dim]` each; returns all keys and values, `[n_kv_heads, len, head_dim]`.
+    /// Whether queries are kept.
+    pub fn keeps_queries(&self) -> bool {
+        self.query.is_some()
+    }
+
+    /// Adds tokens, `[heads, seq, head_dim]` each; returns all keys and values, `[n_kv_heads, len, head_dim]`.
     ///
     /// The room grows by an eighth when it is used up, so a token costs a constant share of copying, and little room is idle.
-    pub fn append(&mut self, key: Tensor<B, 3>, value: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
-        let len = self.len + key.dims()[1];
-        if self.key.is_none() || len > self.reserve {
-            self.reserve = if len > self.reserve { len + (len / 8).max(SPARE) } else { self.reserve };
-            self.key = Some(grow(self.key.take(), self.len, self.reserve, &key));
-            self.value = Some(grow(self.value.take(), self.len, self.reserve, &value));
+    pub fn append(
+        &mut self,
+        query: &Tensor<B, 3>,
+        key: Tensor<B, 3>,
+        value: Tensor<B, 3>,
+    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let (first, len) = (self.len, self.len + key.dims()[1]);
+        if len > self.capacity {
+            self.capacity = len + (len / 8).max(SPARE);
         }
-        let write = |store: &mut Option<Tensor<B, 3>>, new: Tensor<B, 3>| {
-            let [heads, _, head_dim] = new.dims();
-            // taken out first: the only owner writes in place
-            let whole = store.take().map(|whole| B::write_rows(whole, self.len, new));
-            let seen = whole.clone().map(|whole| whole.slice([0..heads, 0..len, 0..head_dim]));
-            *store = whole;
-            seen.unwrap_or_else(|| unreachable!("the store was made above"))
-        };
-        let seen = (write(&mut self.key, key), write(&mut self.value, value));
+        let write = |store: &mut Store<B>, rows| store.write(first, rows, self.capacity, self.n_base);
+        if let Some(store) = &mut self.query {
+            write(store, query.clone());
+        }
+        write(&mut self.key, key);
+        write(&mut self.value, value);
         self.len = len;
-        seen
+        (self.key.first(len), self.value.first(len))
+    }
+
+    /// Queries, keys and values of the first `n_tokens` tokens, `[heads, n_tokens, head_dim]`.
+    pub fn first(&self, n_tokens: usize) -> [Tensor<B, 3>; 3] {
+        let query = self.query.as_ref().expect("queries are kept where somebody reads them");
+        [query, &self.key, &self.value].map(|store| store.first(n_tokens))
+    }
+
+    /// Goes back to the first `keep` tokens of the `n_base` that the begun sequence computed.
+    pub fn go_back(&mut self, keep: usize, n_base: usize) {
+        (self.len, self.n_base) = (keep, n_base);
+        [Some(&mut self.key), Some(&mut self.value), self.query.as_mut()]
+            .into_iter()
+            .flatten()
+            .for_each(Store::restore);
+        self.summaries = Summaries::new();
+        self.chunk_keys = Default::default();
     }
 }
 
-/// A store for `capacity` tokens that holds the first `len` tokens of `old`.
-fn grow<B: Kernels>(old: Option<Tensor<B, 3>>, len: usize, capacity: usize, like: &Tensor<B, 3>) -> Tensor<B, 3> {
-    let [heads, _, head_dim] = like.dims();
-    let store = Tensor::zeros([heads, capacity, head_dim], &like.device());
-    match old {
-        Some(old) if len > 0 => B::write_rows(store, 0, old.slice([0..heads, 0..len, 0..head_dim])),
-        _ => store,
+impl<B: Kernels> Store<B> {
+    fn new() -> Self {
+        Self { rows: None, saved: Vec::new() }
+    }
+
+    /// Writes `new` from row `at` on; those of the first `n_base` rows that it covers are saved.
+    fn write(&mut self, at: usize, new: Tensor<B, 3>, capacity: usize, n_base: usize) {
+        let [heads, seq, head_dim] = new.dims();
+        if at < n_base
+            && let Some(old) = &self.rows
+        {
+            // a copy of its own: a view would keep the store from being written in place
+            let old = old.clone().slice([0..heads, at..(at + seq).min(n_base), 0..head_dim]) + 0.0;
+            self.saved.push((at, old));
+        }
+        // taken out: the only owner writes in place
+        let rows = match self.rows.take() {
+            Some(rows) if at + seq <= rows.dims()[1] => rows,
+            old => {
+                let room = Tensor::zeros([heads, capacity, head_dim], &new.device());
+                match old {
+                    Some(old) if at > 0 => B::write_rows(room, 0, old.slice([0..heads, 0..at, 0..head_dim])),
+                    _ => room,
+                }
+            }
+        };
+        self.rows = Some(B::write_rows(rows, at, new));
+    }
+
+    /// Puts saved rows back.
+    fn restore(&mut self) {
+        for (at, rows) in self.saved.drain(..) {
+            self.rows = self.rows.take().map(|whole| B::write_rows(whole, at, rows));
+        }
+    }
+
+    fn first(&self, n_tokens: usize) -> Tensor<B, 3> {
+        let rows = self.rows.as_ref().expect("tokens were written before they are read");
+        let [heads, _, head_dim] = rows.dims();
+        rows.clone().slice([0..heads, 0..n_tokens, 0..head_dim])
     }
 }
 
 impl<B: Backend> Summaries<B> {
+    fn new() -> Self {
+        Self { complete: None, pending: None }
+    }
+
     /// Complete chunks that have a summary.
     pub fn n_chunks(&self) -> usize {
         self.complete.as_ref().map_or(0, |complete| complete.dims()[1])

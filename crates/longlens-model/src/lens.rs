@@ -6,12 +6,13 @@ use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
 use longlens_core::plan::Prompt;
 use longlens_core::rope::Rope;
-use longlens_core::trace::{RunRecord, Trace};
+use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
 use crate::attention::{Attention, numbers};
 use crate::cache::LayerCache;
 use crate::decoder::Decoder;
+use crate::look::Look;
 use crate::positions::Positions;
 use crate::record::{Recorder, peak_memory};
 
@@ -30,11 +31,14 @@ struct Sequence<B: Kernels> {
     caches: Vec<LayerCache<B>>,
     record: RunRecord,
     prefill_chunk: usize,
-    /// Whether every generated token needs a call of its own.
-    one_by_one: bool,
     n_tokens: usize,
     /// A step stopped half way: some layers hold its keys and some do not, so the sequence cannot go on.
     broken: bool,
+    /// Tokens of the begun sequence, once another goes on from them.
+    n_base: Option<usize>,
+    /// Tokens that came from the begun sequence; their chunks have no summaries while `behind`.
+    n_reused: usize,
+    behind: bool,
     /// Logits of the newest token, `[1, vocab_size]`: they hold the loss of the next one.
     newest: Option<Tensor<B, 2>>,
 }
@@ -46,6 +50,34 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     /// A decoder with its weights loaded.
     pub fn new(decoder: D, info: ModelInfo, text: Option<Box<dyn TextCodec>>, device: B::Device) -> Self {
         Self { decoder, info, text, device, sequence: None }
+    }
+
+    /// A plan ready for the first token.
+    fn attention(&self, setup: &Setup, prompt: Prompt) -> Result<Attention<B>, LensError> {
+        let spec = self.info.spec.clone();
+        let mut rope: Rope = setup.rope.resolve(&spec)?;
+        if setup.plan.choice.is_some() {
+            // a chosen chunk moves from slot to slot and is turned afresh for every query, so no key keeps an older base
+            rope = rope.rerotating();
+            assert!(setup.plan.temperature.is_none(), "no method both chooses and scales by temperature");
+        }
+        let recorder = Recorder::new(setup.watch.clone(), &spec, &setup.plan, prompt, prompt.n_tokens)?;
+        let positions = Positions::new(setup.plan.clone(), rope, prompt, self.device.clone());
+        Ok(Attention { spec, plan: setup.plan.clone(), prompt, positions, recorder })
+    }
+
+    /// What every result of a sequence says.
+    fn record(&self, setup: &Setup, n_prompt: usize, mode: &str) -> RunRecord {
+        RunRecord {
+            model: self.info.name.clone(),
+            method: setup.plan.method.clone(),
+            rope: setup.rope.resolved(&self.info.spec).to_string(),
+            dtype: self.info.dtype.clone(),
+            kernel_path: self.info.kernel_path.clone(),
+            mode: mode.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            n_prompt,
+        }
     }
 }
 
@@ -62,35 +94,18 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         // the old sequence's memory is given back before the new one takes its own
         self.sequence = None;
         B::release();
-        let spec = self.info.spec.clone();
-        let mut rope: Rope = setup.rope.resolve(&spec)?;
-        if setup.plan.choice.is_some() {
-            // a chosen chunk moves from slot to slot and is turned afresh for every query, so no key keeps an older base
-            rope = rope.rerotating();
-            assert!(setup.plan.temperature.is_none(), "no method both chooses and scales by temperature");
-        }
-        let prompt = Prompt { n_tokens: setup.n_prompt };
-        let recorder = Recorder::new(setup.watch.clone(), &spec, &setup.plan, prompt)?;
-        let record = RunRecord {
-            model: self.info.name.clone(),
-            method: setup.plan.method.clone(),
-            rope: setup.rope.resolved(&spec).to_string(),
-            dtype: self.info.dtype.clone(),
-            kernel_path: self.info.kernel_path.clone(),
-            mode: "re-prefill".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            n_prompt: setup.n_prompt,
-        };
-        let one_by_one = rope.rerotates();
-        let positions = Positions::new(setup.plan.clone(), rope, prompt, self.device.clone());
+        let attention = self.attention(setup, Prompt { n_tokens: setup.n_prompt })?;
+        let caches = (0..self.decoder.n_layers()).map(|_| LayerCache::new(setup.n_prompt, setup.keep_queries));
         self.sequence = Some(Sequence {
-            caches: (0..self.decoder.n_layers()).map(|_| LayerCache::new(setup.n_prompt)).collect(),
-            attention: Attention { spec, plan: setup.plan.clone(), prompt, positions, recorder },
-            record,
+            caches: caches.collect(),
+            attention,
+            record: self.record(setup, setup.n_prompt, "re-prefill"),
             prefill_chunk: setup.prefill_chunk.max(1),
-            one_by_one,
             n_tokens: 0,
             broken: false,
+            n_base: None,
+            n_reused: 0,
+            behind: false,
             newest: None,
         });
         Ok(())
@@ -130,14 +145,66 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         let Some(sequence) = &self.sequence else { return Trace::default() };
         Trace { run: sequence.record.clone(), peak_memory: peak_memory(), ..sequence.attention.recorder.trace() }
     }
+
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        let begun = self.sequence.as_ref().and_then(|sequence| Some((sequence, sequence.n_base()?)));
+        let (sequence, n_base) = begun.ok_or(LensError::NotBegun)?;
+        if keep > n_base {
+            return Err(LensError::OutOfRange { what: "token", index: keep - 1, count: n_base });
+        }
+        if setup.plan.choice.is_some() && keep > 0 && !sequence.keeps_queries() {
+            return Err(LensError::NothingKept { what: "a choice of chunks" });
+        }
+        let prompt = sequence.attention.prompt;
+        let (attention, record) = (self.attention(setup, prompt)?, self.record(setup, prompt.n_tokens, "reuse-kv"));
+        let sequence = self.sequence.take().map(|mut sequence| {
+            sequence.caches.iter_mut().for_each(|cache| cache.go_back(keep, n_base));
+            Sequence {
+                attention,
+                record,
+                prefill_chunk: setup.prefill_chunk.max(1),
+                n_tokens: keep,
+                broken: false,
+                n_base: Some(n_base),
+                n_reused: keep,
+                behind: true,
+                newest: None,
+                ..sequence
+            }
+        });
+        self.sequence = sequence;
+        Ok(())
+    }
+
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
+        if !sequence.keeps_queries() {
+            return Err(LensError::NothingKept { what: "a second look" });
+        }
+        let Sequence { attention, caches, n_tokens, n_reused, prefill_chunk, .. } = sequence;
+        let watch = Watch { nll: false, attn_out: Vec::new(), ..watch.clone() };
+        let recorder = Recorder::new(watch, &attention.spec, &attention.plan, attention.prompt, *n_tokens)?;
+        let trace = Look::new(attention, caches, recorder, *n_reused..*n_tokens, *prefill_chunk).run(control)?;
+        Ok(Trace { run: sequence.record.clone(), peak_memory: peak_memory(), ..trace })
+    }
 }
 
 impl<B: Kernels> Sequence<B> {
+    /// Tokens that the begun sequence computed whole; none that can be relied on if it broke.
+    fn n_base(&self) -> Option<usize> {
+        self.n_base.or((!self.broken).then_some(self.n_tokens))
+    }
+
+    fn keeps_queries(&self) -> bool {
+        self.caches.iter().all(LayerCache::keeps_queries)
+    }
+
     /// Tokens of the next step when `left` are waiting: steps end with the prompt.
     fn step_len(&self, left: usize) -> usize {
         let prompt_left = self.attention.prompt.n_tokens.saturating_sub(self.n_tokens);
         match prompt_left {
-            0 if self.one_by_one => 1,
+            // where keys turn anew with every length, a generated token needs a call of its own
+            0 if self.attention.positions.rerotates() => 1,
             0 => left.min(self.prefill_chunk),
             _ => left.min(self.prefill_chunk).min(prompt_left),
         }
@@ -151,6 +218,15 @@ impl<B: Kernels> Sequence<B> {
         on_layer: &mut dyn FnMut(usize, usize) -> Result<(), LensError>,
     ) -> Result<Vec<f32>, LensError> {
         let (first, n_layers) = (self.n_tokens, decoder.n_layers());
+        let phase = if first < self.attention.prompt.n_tokens { "prefill" } else { "decode" };
+        if self.behind {
+            let started = Instant::now();
+            self.attention.catch_up(self.n_reused, &mut self.caches, || on_layer(0, n_layers))?;
+            for phase in ["choose", phase] {
+                self.attention.recorder.spend(phase, started);
+            }
+            self.behind = false;
+        }
         let started = Instant::now();
         self.attention.positions.cover(first + tokens.len());
         self.attention.recorder.spend("positions", started);
@@ -163,7 +239,6 @@ impl<B: Kernels> Sequence<B> {
         }
         self.n_tokens += tokens.len();
         debug_assert!(self.caches.iter().all(|cache| cache.n_tokens() == self.n_tokens));
-        let phase = if first < self.attention.prompt.n_tokens { "prefill" } else { "decode" };
         let logits = self.read_out(decoder, &hidden, tokens, want);
         self.attention.recorder.spend(phase, started);
         on_layer(n_layers, n_layers)?;

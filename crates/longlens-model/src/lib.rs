@@ -17,6 +17,8 @@ pub mod tokenizer;
 pub mod weights;
 
 mod attention;
+mod look;
+mod observe;
 mod open;
 mod positions;
 mod record;

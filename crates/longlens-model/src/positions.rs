@@ -19,6 +19,8 @@ pub struct Positions<B: Kernels> {
     /// Offsets inside chunks, when the plan chooses chunks.
     pub offsets: Option<Rotary<B>>,
     n_rows: usize,
+    /// Length seen that turned the keys of the tables, where every call turns them anew.
+    moment: usize,
     /// Angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
     slots: Option<(usize, Rotary<B>)>,
 }
@@ -38,17 +40,22 @@ impl<B: Kernels> Positions<B> {
             spans: Vec::new(),
             offsets: None,
             n_rows: 0,
+            moment: 0,
             slots: None,
         }
     }
 
     /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
     pub fn cover(&mut self, n_tokens: usize) {
-        if n_tokens <= self.n_rows && !self.rope.rerotates() {
+        let moment = if self.rope.rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 };
+        if n_tokens <= self.n_rows && moment == self.moment {
             return;
         }
-        let n_rows =
-            if self.rope.rerotates() { n_tokens } else { n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4 };
+        let n_rows = match moment {
+            0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
+            seen => seen, // all tokens of a prompt are seen together
+        };
+        self.moment = moment;
         self.tables.clear();
         self.spans = (0..self.plan.spans.len())
             .map(|at| {

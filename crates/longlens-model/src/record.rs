@@ -8,17 +8,20 @@ use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::plan::{Plan, Prompt};
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{Choices, ChunkMass, LayerTrace, PooledMap, Queries, RowPick, Trace, Watch};
+use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Queries, RowPick, Trace, Watch};
 use longlens_kernel::Kernels;
 use longlens_kernel::pooled::{Cells, Pooled};
 
-use crate::attention::{merge, numbers};
+use crate::attention::numbers;
+use crate::observe::merge;
 
 /// The trace in the making.
 pub struct Recorder {
     watch: Watch,
     trace: Trace,
     n_heads: usize,
+    /// Queries so far in every row of cells of every map. In the making, a map holds sums.
+    pooled: Vec<Vec<usize>>,
     /// Where a query's mass stands in its layer.
     mass_rows: HashMap<(usize, usize), usize>,
 }
@@ -36,15 +39,23 @@ pub enum Pool {
 const ALLOWED: usize = 2 << 30;
 
 impl Recorder {
-    /// Checks that what is asked for exists and fits in memory.
-    pub fn new(watch: Watch, model: &ModelSpec, plan: &Plan, prompt: Prompt) -> Result<Self, LensError> {
-        let n_tokens = prompt.n_tokens;
-        let rows = watch.rows.iter().map(|row| (row.layer, row.head, Some(row.query)));
-        let maps = watch.maps.iter().map(|map| (map.layer, map.head, None));
-        for (layer, head, query) in rows.chain(maps) {
+    /// Checks that what is asked for exists, `n_tokens` being the tokens that may be asked for, and fits in memory.
+    pub fn new(
+        watch: Watch,
+        model: &ModelSpec,
+        plan: &Plan,
+        prompt: Prompt,
+        n_tokens: usize,
+    ) -> Result<Self, LensError> {
+        let rows = watch.rows.iter().map(|row| (row.layer, row.head));
+        for (layer, head) in rows.chain(watch.maps.iter().map(|map| (map.layer, map.head))) {
             within("layer", layer, model.n_layers)?;
             within("head", head, model.n_heads)?;
-            query.map_or(Ok(()), |query| within("query", query, n_tokens))?;
+        }
+        watch.rows.iter().try_for_each(|row| within("query", row.query, n_tokens))?;
+        for window in watch.maps.iter().filter_map(|map| map.window) {
+            within("query", window.query, n_tokens)?;
+            within("key", window.key, n_tokens)?;
         }
         watch.attn_out.iter().try_for_each(|layer| within("layer", *layer, model.n_layers))?;
         for queries in [Some(&watch.choices), watch.mass.as_ref().map(|mass| &mass.queries)] {
@@ -60,22 +71,31 @@ impl Recorder {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
         }
         let mut trace = Trace { layers: vec![LayerTrace::default(); model.n_layers], ..Trace::default() };
-        trace.maps = watch
-            .maps
-            .iter()
-            .map(|pick| {
-                let stride = n_tokens.div_ceil(pick.side.max(1)).max(1);
-                let side = n_tokens.div_ceil(stride);
-                let empty = vec![0.0; side * side];
-                PooledMap { pick: *pick, stride, n_tokens, side, mean: empty.clone(), max: empty }
-            })
-            .collect();
-        Ok(Self { watch, trace, n_heads: model.n_heads, mass_rows: HashMap::new() })
+        let map = |pick: &MapPick| {
+            let n_tokens = pick.window.map_or(prompt.n_tokens, |window| window.len);
+            let stride = n_tokens.div_ceil(pick.side.max(1)).max(1);
+            let side = n_tokens.div_ceil(stride);
+            let empty = vec![0.0; side * side];
+            PooledMap { pick: *pick, stride, n_tokens, side, mean: empty.clone(), max: empty }
+        };
+        trace.maps = watch.maps.iter().map(map).collect();
+        let pooled = trace.maps.iter().map(|map| vec![0; map.side]).collect();
+        Ok(Self { watch, trace, n_heads: model.n_heads, pooled, mass_rows: HashMap::new() })
     }
 
     /// What was recorded; recording goes on.
     pub fn trace(&self) -> Trace {
-        self.trace.clone()
+        let mut trace = self.trace.clone();
+        for (map, n_queries) in trace.maps.iter_mut().zip(&self.pooled) {
+            for (row, n_queries) in map.mean.chunks_mut(map.side.max(1)).zip(n_queries) {
+                for sum in row {
+                    *sum /= (*n_queries).max(1) as f32;
+                }
+            }
+        }
+        // however the tokens were cut into calls
+        trace.rows.sort_by_key(|(pick, _)| (pick.layer, pick.head, pick.query));
+        trace
     }
 
     /// What is to be recorded.
@@ -110,22 +130,17 @@ impl Recorder {
         self.trace.layers[layer].choices.get_or_insert_with(empty)
     }
 
-    /// What is pooled over all of `tokens` in this head.
+    /// What is pooled of `tokens` in this head.
     pub fn pools(&self, layer: usize, head: usize, tokens: &Range<usize>) -> Vec<(Pool, Cells)> {
-        let maps = self
-            .trace
-            .maps
-            .iter()
-            .enumerate()
-            .filter(|(_, map)| map.pick.layer == layer && map.pick.head == head && tokens.start < map.n_tokens);
-        let map = |(at, map): (usize, &PooledMap)| {
-            (Pool::Map(at), Cells { queries: map.stride, keys: map.stride, n_columns: map.side })
-        };
-        let mut pools: Vec<_> = maps.map(map).collect();
+        let maps = self.trace.maps.iter().enumerate();
+        let maps = maps.filter(|(_, map)| map.pick.layer == layer && map.pick.head == head);
+        let mut pools: Vec<_> = maps.map(|(at, map)| (Pool::Map(at), cells(map))).collect();
         if let Some(mass) = self.watch.mass.as_ref().filter(|mass| mass.queries == Queries::All) {
-            let n_columns = tokens.end.div_ceil(mass.chunk_len);
-            pools.push((Pool::Mass { layer, head }, Cells { queries: 1, keys: mass.chunk_len, n_columns }));
+            let all = 0..tokens.end;
+            let cells = Cells { queries: all.clone(), keys: all, query_stride: 1, key_stride: mass.chunk_len };
+            pools.push((Pool::Mass { layer, head }, cells));
         }
+        pools.retain(|(_, cells)| !cells.queries_of(tokens).is_empty());
         pools
     }
 
@@ -134,19 +149,18 @@ impl Recorder {
         match pool {
             Pool::Map(at) => {
                 let map = &mut self.trace.maps[at];
-                for (row, (sum, max)) in pooled.rows.clone().zip(pooled.rows_of(map.side)) {
-                    if row >= map.side {
-                        break;
-                    }
-                    let n_queries = map.stride.min(map.n_tokens - row * map.stride) as f32;
+                let cells = cells(map);
+                for (row, (sum, max)) in pooled.rows.clone().zip(pooled.rows_of()) {
+                    let first = cells.queries.start + row * map.stride;
+                    let until = first.saturating_add(map.stride).min(pooled.queries.end);
+                    self.pooled[at][row] += until - first.max(pooled.queries.start);
                     let cells = row * map.side..(row + 1) * map.side;
-                    map.mean[cells.clone()].iter_mut().zip(sum).for_each(|(mean, sum)| *mean += sum / n_queries);
+                    map.mean[cells.clone()].iter_mut().zip(sum).for_each(|(old, sum)| *old += sum);
                     map.max[cells].iter_mut().zip(max).for_each(|(old, max)| *old = old.max(*max));
                 }
             }
             Pool::Mass { layer, head } => {
-                let columns = pooled.sum.len() / pooled.rows.len().max(1);
-                for (query, (sum, _)) in pooled.rows.clone().zip(pooled.rows_of(columns)) {
+                for (query, (sum, _)) in pooled.queries.clone().zip(pooled.rows_of()) {
                     let Some(mass) = self.mass_of(layer, head, query) else { return };
                     mass.iter_mut().zip(sum).for_each(|(mass, sum)| *mass = *sum);
                 }
@@ -202,6 +216,13 @@ impl Recorder {
             self.trace.layers[layer].attn_out.extend(numbers(context.clone()));
         }
     }
+}
+
+/// The cells of a map.
+fn cells(map: &PooledMap) -> Cells {
+    let (query, key) = map.pick.window.map_or((0, 0), |window| (window.query, window.key));
+    let tokens = |first: usize| first..first.saturating_add(map.n_tokens);
+    Cells { queries: tokens(query), keys: tokens(key), query_stride: map.stride, key_stride: map.stride }
 }
 
 fn within(what: &'static str, index: usize, count: usize) -> Result<(), LensError> {

@@ -13,6 +13,10 @@ use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use proptest::prelude::*;
 
+use common::strategies::{any_method, any_rope, fixed_rope, one_rule};
+
+mod common;
+
 /// Two ways to the same numbers differ by rounding alone; logits go up to about 10.
 const TOLERANCE: f32 = 1e-4;
 
@@ -68,51 +72,6 @@ fn agree(a: &[f32], b: &[f32], what: &str) -> Result<(), TestCaseError> {
 
 fn whole(method: &str, rope: &str, n_prompt: usize) -> Run {
     Run { method: method.into(), rope: rope.into(), n_prompt, prefill_chunk: usize::MAX, calls: Vec::new() }
-}
-
-/// Methods with one rule for prompt and generated tokens.
-fn one_rule() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("full".to_owned()),
-        (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
-        (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
-        (1..9usize, 1..40usize, prop_oneof![Just("off"), Just("16")])
-            .prop_map(|(g, w, scale)| format!("self_extend:group_size={g},neighbor_window={w},log_scale={scale}")),
-        (2..40usize, 1..40usize)
-            .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
-        (1..9usize, 4..7usize, 0..3usize).prop_map(|(w, n, more)| format!(
-            "long_heads:chunk_len={w},attention_len={},begin_len={}",
-            w * n,
-            w * (n - 1) + more
-        )),
-    ]
-}
-
-/// Every method, those that remember how a token came included.
-fn any_method() -> impl Strategy<Value = String> {
-    prop_oneof![
-        3 => one_rule(),
-        1 => (8..40usize).prop_map(|c| format!("dual_chunk:chunk_size={c},local_window=5,temperature=yarn")),
-        1 => (1..9usize, 4..7usize).prop_map(|(w, n)| format!("long_heads:chunk_len={w},attention_len={},variant=released", w * n)),
-    ]
-}
-
-fn fixed_rope() -> impl Strategy<Value = &'static str> {
-    prop_oneof![
-        Just("none"),
-        Just("linear:factor=4"),
-        Just("ntk:factor=4"),
-        Just("yarn:factor=8"),
-        Just("llama3:factor=8,original=32"),
-    ]
-}
-
-fn any_rope() -> impl Strategy<Value = &'static str> {
-    prop_oneof![
-        4 => fixed_rope(),
-        1 => Just("dynamic:factor=2,original=32"),
-        1 => Just("dynamic:factor=2,original=32,rerotate=true"),
-    ]
 }
 
 proptest! {

@@ -2,14 +2,17 @@
 
 use longlens_core::methods::Method;
 use longlens_core::spec::ModelSpec;
-use longlens_plot::color::{ColorScale, Palette};
+use longlens_plot::color::{self, ColorScale, Palette, Rgb};
 use longlens_plot::plots::attention_map::{AttentionMap, Pooling};
 use longlens_plot::plots::chunk_map::{ChoiceColor, ChoiceRow, ChunkMap, ChunkPick, ChunkRows, MassRow};
+use longlens_plot::plots::head_grid::HeadGrid;
+use longlens_plot::plots::loss_curve::{LossCurve, LossSeries};
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_plot::plots::position_map::PositionMap;
+use longlens_plot::plots::run_comparison::{DifferenceMap, RunComparison};
 use longlens_plot::plots::speed::{Speed, SpeedPoint, SpeedSeries};
-use longlens_plot::{Canvas, Figure, Heading, PlotError};
+use longlens_plot::{Canvas, Figure, Heading, PlotError, Screen, ScreenCell};
 
 const METHODS: [&str; 6] = [
     "full",
@@ -35,6 +38,15 @@ fn main() -> Result<(), PlotError> {
         ("chunk_mass_log".into(), Box::new(chunk_mass(ColorScale::Log { floor: 1e-4 }))),
         ("attention_linear".into(), Box::new(attention_map(64, 1, ColorScale::Linear))),
         ("speed".into(), Box::new(speed())),
+        ("loss_curve".into(), Box::new(loss_curve(3, 4096, 64))),
+        ("loss_curve_long".into(), Box::new(loss_curve(6, 65_536, 512))),
+        ("loss_curve_short".into(), Box::new(loss_curve(2, 40, 1))),
+        ("head_grid".into(), Box::new(head_grid(4, 6, 32))),
+        ("head_grid_large".into(), Box::new(head_grid(32, 32, 64))),
+        ("head_grid_plain".into(), Box::new(HeadGrid { needle: None, ..head_grid(12, 12, 0) })),
+        ("run_comparison".into(), Box::new(run_comparison(300, true))),
+        ("run_comparison_long".into(), Box::new(run_comparison(16_384, false))),
+        ("screen".into(), Box::new(screen())),
         ("attention_log".into(), Box::new(attention_map(256, 16, ColorScale::Log { floor: 1e-5 }))),
     ];
     for text in METHODS {
@@ -49,6 +61,7 @@ fn main() -> Result<(), PlotError> {
         Canvas::default().save(figure.as_ref(), folder.join(format!("{name}.png")))?;
         Canvas::default().save(figure.as_ref(), folder.join(format!("{name}.svg")))?;
     }
+    Canvas::scaled(2.0).save(&screen(), folder.join("screen_twice.png"))?;
     Canvas::scaled(2.0).save(&perplexity(4, 1.0), folder.join("perplexity_twice.png"))
 }
 
@@ -157,4 +170,158 @@ fn attention_map(side: usize, stride: usize, scale: ColorScale) -> AttentionMap 
         pooling: Pooling::Mean,
         scale,
     }
+}
+
+/// A number from 0 to 1 that looks random.
+fn noise(seed: usize) -> f32 {
+    let mixed = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D;
+    ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1 << 24) as f32
+}
+
+fn loss_curve(n_series: usize, n_tokens: usize, smooth: usize) -> LossCurve {
+    let series = (0..n_series).map(|idx| {
+        let loss = |t: usize| {
+            let beyond = (t as f32 / n_tokens as f32 - 0.5).max(0.0);
+            let known = 1.8 + 2.5 / (1.0 + t as f32 / 20.0) + beyond * 6.0 / (1.0 + 2.0 * idx as f32);
+            known + (noise(t * 7 + idx) - 0.5) * 3.0 + idx as f32 * 0.05
+        };
+        LossSeries { name: METHODS[idx].to_owned(), nll: (0..n_tokens - 1).map(loss).collect() }
+    });
+    LossCurve { heading: heading(""), trained_context: n_tokens / 2, series: series.collect(), smooth }
+}
+
+fn head_grid(n_layers: usize, n_heads: usize, n_bins: usize) -> HeadGrid {
+    let n_panels = n_layers * n_heads;
+    let score = |at: usize| if at % 7 == 3 { 0.55 + 0.4 * noise(at) } else { 0.12 * noise(at) };
+    let profile = |at: usize| {
+        let mass = |bin: usize| {
+            let sink = if bin == 0 { 0.5 } else { 0.0 };
+            let local = if bin + 2 > n_bins { 0.4 } else { 0.0 };
+            let needle = if (n_bins * 4 / 10..n_bins * 45 / 100 + 1).contains(&bin) { score(at) } else { 0.0 };
+            sink + local + needle + 0.08 * noise(at * 64 + bin)
+        };
+        (0..n_bins).map(mass).collect()
+    };
+    HeadGrid {
+        heading: heading(METHODS[0]),
+        n_layers,
+        n_heads,
+        query: 4095,
+        score_name: "retrieval score".to_owned(),
+        scores: (0..n_panels).map(score).collect(),
+        profiles: (0..n_panels).map(profile).collect(),
+        needle: Some(0.4..0.45),
+        scale: ColorScale::Linear,
+    }
+}
+
+fn run_comparison(n_tokens: usize, with_map: bool) -> RunComparison {
+    let delta = |t: usize| {
+        let beyond = (t as f32 / n_tokens as f32 - 0.5).max(0.0);
+        (noise(t) - 0.5) * 2.0 * noise(t + 99) + beyond * 4.0 * noise(t + 7)
+    };
+    let side = 64;
+    let difference = |at: usize| {
+        let (i, j) = (at / side, at % side);
+        let near = if i.saturating_sub(j) < 4 { 0.02 } else { 0.0 };
+        let needle = if j == 20 && i > 30 { 0.06 } else { 0.0 };
+        needle - near * noise(at) + (noise(at + 5) - 0.5) * 0.01
+    };
+    let map = DifferenceMap {
+        layer: 1,
+        head: 3,
+        n_tokens: side * 16,
+        side,
+        stride: 16,
+        cells: (0..side * side).map(difference).collect(),
+    };
+    let shared = "The passkey is hidden in the text above. After reading all of it again, line by line, the only number that was \
+                  announced as a passkey, and repeated once, is ";
+    let outputs = [
+        format!("{shared}the the the the of of of\n\nof the and and and and and and and and and and and"),
+        format!("{shared}71432. Remember it: 71432 is the passkey.\nThe grass is green."),
+    ];
+    RunComparison {
+        heading: heading(""),
+        names: [METHODS[0].to_owned(), METHODS[4].to_owned()],
+        delta_log_prob: (0..n_tokens).map(delta).collect(),
+        divergence: Some(37),
+        outputs,
+        map: with_map.then_some(map),
+    }
+}
+
+/// A made-up workbench: lines, blocks, braille, signs and looks.
+fn screen() -> Screen {
+    let (columns, rows) = (100, 30);
+    let (ink, ground) = (Rgb(205, 214, 224), Rgb(22, 26, 33));
+    let blank =
+        ScreenCell { symbol: " ".to_owned(), ink, ground, bold: false, italic: false, underlined: false, dim: false };
+    let mut cells = vec![blank; columns * rows];
+    let mut put = |row: usize, column: usize, text: &str, change: &dyn Fn(&mut ScreenCell)| {
+        for (at, c) in text.chars().enumerate().filter(|(at, _)| column + at < columns) {
+            let cell = &mut cells[row * columns + column + at];
+            cell.symbol = c.to_string();
+            change(cell);
+        }
+    };
+    let plain = |_: &mut ScreenCell| {};
+    let accent = |cell: &mut ScreenCell| cell.ink = Rgb(110, 190, 255);
+    for (top, left, height, width, corners) in
+        [(1, 0, 16, 58, "╭╮╰╯─│"), (1, 58, 16, 42, "┏┓┗┛━┃"), (17, 0, 11, 58, "╔╗╚╝═║"), (17, 58, 11, 42, "┌┐└┘╌┆")]
+    {
+        let signs: Vec<String> = corners.chars().map(String::from).collect();
+        let across = signs[4].repeat(width - 2);
+        put(top, left, &format!("{}{across}{}", signs[0], signs[1]), &accent);
+        put(top + height - 1, left, &format!("{}{across}{}", signs[2], signs[3]), &accent);
+        for row in top + 1..top + height - 1 {
+            put(row, left, &signs[5], &accent);
+            put(row, left + width - 1, &signs[5], &accent);
+        }
+    }
+    put(0, 0, &format!("{:columns$}", " longlens  1 Text  2 Plan  3 Heads  4 Loss"), &|cell| {
+        cell.ground = Rgb(52, 62, 80);
+    });
+    put(0, 11, "1 Text", &|cell| (cell.bold, cell.underlined) = (true, true));
+    put(1, 2, " positions ", &|cell| cell.bold = true);
+    put(1, 60, " methods ", &|cell| cell.bold = true);
+    for row in 0..14 {
+        for column in 0..56 {
+            let at = |half: usize| {
+                let (i, j) = ((row * 2 + half) * 2, column);
+                if j > i { ground } else { Palette::Viridis.at((i - j) as f64 / 56.0) }
+            };
+            put(row + 2, column + 1, "▀", &|cell| (cell.ink, cell.ground) = (at(0), at(1)));
+        }
+    }
+    let lines = ["▶ full", "  sliding_window", "  self_extend ✓", "  dual_chunk  ✓ ★", "  long_heads  ⟲ ✗ … · ⏎"];
+    for (row, line) in lines.iter().enumerate() {
+        put(row + 3, 60, line, &|cell| cell.bold = row == 0);
+    }
+    put(9, 60, "dim remark, italic remark", &|cell| cell.dim = true);
+    put(9, 72, "italic remark", &|cell| (cell.italic, cell.dim) = (true, false));
+    put(11, 60, "▁▂▃▄▅▆▇█ ░▒▓█ ▏▎▍▌▋▊▉█ ▖▗▘▙▚▛▜▝▞▟", &accent);
+    put(13, 60, "┌┬┐ ╔╦╗ ┏┳┓ ╒╤╕ ╓╥╖ ╱╲╳ ┄┅┆┇┈┉", &plain);
+    put(14, 60, "├┼┤ ╠╬╣ ┣╋┫ ╞╪╡ ╟╫╢ ╭┮╮ ╽╿╼╾", &plain);
+    put(15, 60, "└┴┘ ╚╩╝ ┗┻┛ ╘╧╛ ╙╨╜ ╰┶╯ ╴╵╶╷", &plain);
+    for column in 0..54 {
+        let height = |x: f64| 15.0 - 12.0 * (x / 9.0).sin() * (-x / 60.0).exp();
+        let dots = [height(column as f64), height(column as f64 + 0.5)];
+        for row in 0..8 {
+            let bit = |side: usize| {
+                let dot = dots[side] as usize;
+                if dot / 4 == row { [[1, 2, 4, 64], [8, 16, 32, 128]][side][dot % 4] } else { 0 }
+            };
+            let sign = char::from_u32(0x2800 + bit(0) + bit(1)).expect("a braille pattern");
+            if sign != '\u{2800}' {
+                put(row + 18, column + 2, &sign.to_string(), &|cell| cell.ink = color::ALARM);
+            }
+        }
+    }
+    put(19, 60, "α ≤ 0.5 · ∞ · q→k · Δ log p ⟨x⟩ ÄÖß", &plain);
+    put(20, 60, "a <tag> & \"quotes\"", &plain);
+    put(29, 0, &format!("{:columns$}", " ↑↓ move  ⏎ open  ⇧ more  ? help  q quit"), &|cell| {
+        (cell.ink, cell.ground) = (ground, Rgb(110, 190, 255));
+    });
+    Screen { columns, rows, cells, background: ground, title: Some("longlens tui".to_owned()) }
 }

@@ -1,16 +1,15 @@
-//! Plots become files or pixels: PNG and SVG by plotters.
+//! Plots become files or pixels: PNG and pixels by plotters, SVG by `svg.rs`.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color as _, FontTransform, RGBColor, ShapeStyle, TextStyle};
+use plotters::backend::{BitMapBackend, DrawingBackend};
+use plotters::style::{Color as _, RGBColor, ShapeStyle};
 
 use crate::color::Rgb;
-use crate::scene::{Anchor, Point, Scene, Shape, Text};
-use crate::text;
+use crate::scene::{Point, Scene, Shape, Text};
+use crate::{svg, text};
 
 /// Data that can draw itself.
 pub trait Figure: Debug + Send + Sync {
@@ -158,15 +157,7 @@ impl Canvas {
     /// The text of an SVG file.
     pub fn to_svg_string(&self, figure: &dyn Figure) -> Result<String, PlotError> {
         let (scene, size) = self.scene(figure)?;
-        let mut svg = String::new();
-        let mut backend = SVGBackend::with_string(&mut svg, size);
-        paint(&mut backend, &scene, size, self.scale, svg_text, svg_line);
-        backend.present().expect("a string takes any text");
-        drop(backend);
-        // cells meet without a seam at every zoom
-        let head_end = svg.find(">\n").expect("plotters opens with the svg tag") + 2;
-        svg.insert_str(head_end, "<style>rect{shape-rendering:crispEdges}</style>\n");
-        Ok(svg)
+        Ok(svg::write(&scene, size, self.scale))
     }
 
     /// The pixels themselves.
@@ -174,7 +165,7 @@ impl Canvas {
         let (scene, size) = self.scene(figure)?;
         let mut rgb = vec![255; size.0 as usize * size.1 as usize * 3];
         let mut backend = BitMapBackend::with_buffer(&mut rgb, size);
-        paint(&mut backend, &scene, size, self.scale, pixel_text, pixel_line);
+        paint(&mut backend, &scene, size, self.scale);
         drop(backend);
         Ok(Pixels { rgb, width: size.0, height: size.1 })
     }
@@ -200,19 +191,11 @@ impl Pixels {
 }
 
 /// Smallest page that has room for axes and legends.
-const MIN_SIZE: (u32, u32) = (320, 240);
+pub(crate) const MIN_SIZE: (u32, u32) = (320, 240);
 /// Most pixels of a side.
 const MAX_SIDE: u32 = 20_000;
 
-/// Draws a scene on any backend; each brings its own way with text and lines.
-fn paint<DB: DrawingBackend>(
-    backend: &mut DB,
-    scene: &Scene,
-    size: (u32, u32),
-    scale: f64,
-    draw_text: fn(&mut DB, &Text, f64),
-    draw_line: fn(&mut DB, &[Point], f64, Rgb),
-) {
+fn paint(backend: &mut BitMapBackend<'_>, scene: &Scene, size: (u32, u32), scale: f64) {
     let pixel = |value: f64| (value * scale).round() as i32;
     let place = |point: &Point| (pixel(point.0), pixel(point.1));
     let page = (size.0 as i32, size.1 as i32);
@@ -223,7 +206,7 @@ fn paint<DB: DrawingBackend>(
         }
         Shape::Line { points, width, color } => {
             let points: Vec<_> = points.iter().map(|(x, y)| (x * scale, y * scale)).collect();
-            draw_line(backend, &points, (width * scale).max(1.0), *color);
+            pixel_line(backend, &points, (width * scale).max(1.0), *color);
             Ok(())
         }
         Shape::Polygon { points, fill } => backend.fill_polygon(points.iter().map(place), &solid(*fill, 1)),
@@ -231,7 +214,7 @@ fn paint<DB: DrawingBackend>(
             backend.draw_circle(place(center), pixel(*radius).max(1) as u32, &solid(*fill, 1), true)
         }
         Shape::Text(text) => {
-            draw_text(backend, text, scale);
+            pixel_text(backend, text, scale);
             Ok(())
         }
     };
@@ -274,30 +257,6 @@ fn pixel_line(backend: &mut BitMapBackend<'_>, points: &[Point], width: f64, col
     }
 }
 
-fn svg_line(backend: &mut SVGBackend<'_>, points: &[Point], width: f64, color: Rgb) {
-    let points = points.iter().map(|(x, y)| (x.round() as i32, y.round() as i32));
-    backend.draw_path(points, &solid(color, width.round() as u32)).expect("a string takes any line");
-}
-
-fn svg_text(backend: &mut SVGBackend<'_>, text: &Text, scale: f64) {
-    // plotters divides by 1.24, and centers the height of an `x` where capitals are to be centered
-    let size = text.size * scale;
-    let down = size * 0.09;
-    let (dx, dy) = if text.turned { (down, 0.0) } else { (0.0, down) };
-    let at = ((text.at.0 * scale + dx).round() as i32, (text.at.1 * scale + dy).round() as i32);
-    let anchor = match text.anchor {
-        Anchor::Start => HPos::Left,
-        Anchor::Middle => HPos::Center,
-        Anchor::End => HPos::Right,
-    };
-    let color = rgb(text.color);
-    let mut style = TextStyle::from((text::FAMILY, size * 1.24)).color(&color).pos(Pos::new(anchor, VPos::Center));
-    if text.turned {
-        style = style.transform(FontTransform::Rotate270);
-    }
-    backend.draw_text(&text.text, &style, at).expect("a string takes any text");
-}
-
 fn rgb(color: Rgb) -> RGBColor {
     RGBColor(color.0, color.1, color.2)
 }
@@ -307,7 +266,7 @@ fn solid(color: Rgb, stroke_width: u32) -> ShapeStyle {
 }
 
 /// Writes beside the file and renames, so that a reader never sees half a picture.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     static N_WRITTEN: AtomicUsize = AtomicUsize::new(0);
     let count = N_WRITTEN.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();

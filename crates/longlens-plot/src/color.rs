@@ -1,6 +1,6 @@
 //! Colors: palettes for amounts, distinct colors for methods, and how a number becomes a place on a palette.
 //!
-//! Viridis, cividis and inferno come from the `colorous` crate; they read the same to color-blind eyes and in print.
+//! Viridis, cividis, inferno and purple-orange come from the `colorous` crate; they read the same to color-blind eyes and in print.
 //! The colors of methods are Okabe and Ito's, 2008, "Color Universal Design".
 
 use crate::ticks;
@@ -42,7 +42,7 @@ pub(crate) const GRAY: Rgb = Rgb(96, 96, 96);
 pub(crate) const RULE: Rgb = Rgb(226, 226, 226);
 pub(crate) const PALE: Rgb = Rgb(240, 240, 240);
 /// Marks what leaves the trained range, and the needle; in no palette.
-pub(crate) const ALARM: Rgb = Rgb(226, 24, 86);
+pub const ALARM: Rgb = Rgb(226, 24, 86);
 
 const OKABE_ITO: [Rgb; 8] = [
     Rgb(0x00, 0x72, 0xB2),
@@ -129,8 +129,16 @@ pub fn distinct(idx: usize) -> Rgb {
     OKABE_ITO[idx % OKABE_ITO.len()]
 }
 
+/// The color of a difference from -1 (dark orange) over 0 (nearly white) to 1 (dark purple); differences outside look like the
+/// nearer end. `ColorBrewer`'s purple and orange, which color-blind eyes tell apart.
+pub fn diverging(difference: f64) -> Rgb {
+    let amount = if difference.is_nan() { 0.5 } else { f64::midpoint(difference.clamp(-1.0, 1.0), 1.0) };
+    let colorous::Color { r, g, b } = colorous::PURPLE_ORANGE.eval_continuous(1.0 - amount);
+    Rgb(r, g, b)
+}
+
 /// Black or white, whichever reads better on `fill`.
-pub(crate) fn ink_on(fill: Rgb) -> Rgb {
+pub fn ink_on(fill: Rgb) -> Rgb {
     let luma = 0.299 * f64::from(fill.0) + 0.587 * f64::from(fill.1) + 0.114 * f64::from(fill.2);
     if luma > 140.0 { INK } else { WHITE }
 }
@@ -141,7 +149,7 @@ fn positive(floor: f64) -> f64 {
 }
 
 /// From `a` (0) to `b` (1).
-fn mix(a: Rgb, b: Rgb, amount: f64) -> Rgb {
+pub fn mix(a: Rgb, b: Rgb, amount: f64) -> Rgb {
     let part = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * amount).round() as u8;
     Rgb(part(a.0, b.0), part(a.1, b.1), part(a.2, b.2))
 }
@@ -159,6 +167,15 @@ mod tests {
         for palette in Palette::ALL {
             assert_eq!(Palette::parse(palette.name()), Some(palette));
         }
+    }
+
+    #[test]
+    fn differences_have_two_sides_and_a_pale_middle() {
+        let [less, none, more] = [-1.0, 0.0, 1.0].map(diverging);
+        assert!(less.0 > less.2 + 80, "orange: {less:?}");
+        assert!(more.2 > more.0 + 20, "purple: {more:?}");
+        assert!([none.0, none.1, none.2].iter().all(|part| *part > 230), "{none:?}");
+        assert_eq!([diverging(f64::NAN), diverging(9.0)], [none, more]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Pictures of what a run leaves behind: PNG, SVG and plain pixels, the same bytes for the same data.
 //!
 //! In: plain numbers (most can be taken straight from a trace or a plan). Out: a file, or pixels for a terminal. A plot turns
-//! its data into a [`scene::Scene`], a list of shapes in pixels; the [`canvas`] is the only part that knows plotters. Read
-//! [`canvas::Figure`] first, then [`plots::needle_grid::NeedleGrid`].
+//! its data into a [`scene::Scene`], a list of shapes in pixels; the [`canvas`] is the only part that knows plotters. A terminal's
+//! frame becomes a picture the same way ([`screen::Screen`]). Read [`canvas::Figure`] first, then
+//! [`plots::needle_grid::NeedleGrid`].
 
 pub mod canvas;
 pub mod color;
@@ -10,8 +11,12 @@ mod frame;
 mod legend;
 pub mod plots;
 pub mod scene;
+pub mod screen;
+mod svg;
 mod text;
 mod ticks;
 
-pub use canvas::{Canvas, Figure, Pixels, PlotError, save};
+pub use canvas::{Canvas, Figure, Pixels, PlotError, save, write_whole};
 pub use frame::Heading;
+pub use screen::{Screen, ScreenCell};
+pub use text::Face;

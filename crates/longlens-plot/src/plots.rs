@@ -2,14 +2,20 @@
 
 pub mod attention_map;
 pub mod chunk_map;
+pub mod head_grid;
+pub mod loss_curve;
 pub mod needle_grid;
 pub mod perplexity;
 pub mod position_map;
+pub mod run_comparison;
 pub mod speed;
 
 pub use attention_map::{AttentionMap, Pooling};
 pub use chunk_map::{ChunkMap, ChunkRows};
+pub use head_grid::HeadGrid;
+pub use loss_curve::{LossCurve, LossSeries};
 pub use needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
 pub use perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
-pub use position_map::PositionMap;
+pub use position_map::{PositionMap, Seen};
+pub use run_comparison::{DifferenceMap, RunComparison};
 pub use speed::{Speed, SpeedPoint, SpeedSeries};

@@ -1,6 +1,7 @@
 //! A plot before anything is drawn: shapes in logical pixels, and where the data went.
 
 use crate::color::Rgb;
+use crate::text::Face;
 
 /// Shapes in drawing order on a white page.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +92,14 @@ pub struct Text {
     pub color: Rgb,
     /// Whether it runs upwards.
     pub turned: bool,
+    /// Which of the embedded fonts.
+    pub face: Face,
+    /// Whether its strokes are thicker.
+    pub bold: bool,
+    /// Whether it leans.
+    pub italic: bool,
+    /// From one character to the next, where columns must stay aligned; the font's own advances when absent.
+    pub pitch: Option<f64>,
 }
 
 /// `(x, y)` in logical pixels, `y` downwards.
@@ -105,6 +114,14 @@ pub enum Anchor {
     Middle,
     /// The text ends there.
     End,
+}
+
+impl Text {
+    /// Plain text in the proportional face.
+    pub fn new(text: impl Into<String>, at: Point, anchor: Anchor, size: f64, color: Rgb) -> Self {
+        let (text, face) = (text.into(), Face::Sans);
+        Self { text, at, anchor, size, color, turned: false, face, bold: false, italic: false, pitch: None }
+    }
 }
 
 impl Panel {
@@ -167,12 +184,12 @@ impl Scene {
     }
 
     pub(crate) fn text(&mut self, text: impl Into<String>, at: Point, anchor: Anchor, size: f64, color: Rgb) {
-        self.shapes.push(Shape::Text(Text { text: text.into(), at, anchor, size, color, turned: false }));
+        self.shapes.push(Shape::Text(Text::new(text, at, anchor, size, color)));
     }
 
     pub(crate) fn turned_text(&mut self, text: impl Into<String>, at: Point, size: f64, color: Rgb) {
-        let text = Text { text: text.into(), at, anchor: Anchor::Middle, size, color, turned: true };
-        self.shapes.push(Shape::Text(text));
+        let text = Text::new(text, at, Anchor::Middle, size, color);
+        self.shapes.push(Shape::Text(Text { turned: true, ..text }));
     }
 
     /// The edge of a rectangle, drawn inside it.

@@ -9,20 +9,69 @@ use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 
 use crate::scene::{Anchor, Text};
 
-/// Font families of SVG text, the embedded one first.
-pub const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
+/// Which of the embedded fonts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Face {
+    /// The proportional one, `DejaVu Sans`, for plots.
+    #[default]
+    Sans,
+    /// The monospaced one, `DejaVu Sans Mono`, for terminals and what a model wrote.
+    Mono,
+}
 
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::try_from_slice(include_bytes!("../fonts/DejaVuSans.ttf")).expect("the embedded font is a font")
-});
+type Embedded = LazyLock<FontRef<'static>>;
+static SANS: Embedded = LazyLock::new(|| embedded(include_bytes!("../fonts/DejaVuSans.ttf")));
+static MONO: Embedded = LazyLock::new(|| embedded(include_bytes!("../fonts/DejaVuSansMono.ttf")));
 
 /// Half the height of a capital, in parts of the em square.
-const HALF_CAPITAL: f64 = 0.36;
+pub const HALF_CAPITAL: f64 = 0.36;
+/// Width of every character of the monospaced face, in parts of the em square.
+pub const MONO_ADVANCE: f64 = 0.602;
 
-/// How wide a line of text is.
+impl Face {
+    /// Font families of SVG text, the embedded one first.
+    pub(crate) fn family(self) -> &'static str {
+        match self {
+            Self::Sans => "DejaVu Sans, Verdana, sans-serif",
+            Self::Mono => "DejaVu Sans Mono, Menlo, Consolas, monospace",
+        }
+    }
+
+    /// Whether the embedded font draws this character.
+    pub(crate) fn has(self, c: char) -> bool {
+        self.font().glyph_id(c).0 != 0
+    }
+
+    fn font(self) -> &'static FontRef<'static> {
+        match self {
+            Self::Sans => &SANS,
+            Self::Mono => &MONO,
+        }
+    }
+
+    /// The face and character that stand for `c` in pixels.
+    fn drawn(self, c: char) -> (Self, char) {
+        let alike = match c {
+            '⟲' => '↺',
+            '⟳' => '↻',
+            _ => c,
+        };
+        [(self, c), (self, alike), (Self::Sans, c)].into_iter().find(|(face, c)| face.has(*c)).unwrap_or((self, c))
+    }
+}
+
+/// How wide a line of text is in the proportional face.
 pub fn width(text: &str, size: f64) -> f64 {
-    let font = FONT.as_scaled(scale(size));
-    text.chars().map(|c| f64::from(font.h_advance(font.glyph_id(c)))).sum()
+    line_width(Face::Sans, text, size)
+}
+
+fn line_width(face: Face, text: &str, size: f64) -> f64 {
+    text.chars().map(|c| advance(face.drawn(c), size)).sum()
+}
+
+fn advance((face, c): (Face, char), size: f64) -> f64 {
+    let font = face.font().as_scaled(scale(face, size));
+    f64::from(font.h_advance(font.glyph_id(c)))
 }
 
 /// Breaks a text into lines of at most `max_width`: after spaces, commas and colons, or anywhere when there is none.
@@ -52,40 +101,64 @@ pub fn wrap(text: &str, size: f64, max_width: f64) -> Vec<String> {
 /// Calls `pixel` with the place and coverage (0 to 1) of every pixel of a text drawn `zoom` times as large.
 pub fn rasterize(text: &Text, zoom: f64, mut pixel: impl FnMut(i32, i32, f64)) {
     let size = text.size * zoom;
-    let px = scale(size);
-    let font = FONT.as_scaled(px);
+    let pitch = text.pitch.map(|pitch| pitch * zoom);
+    let width =
+        pitch.map_or_else(|| line_width(text.face, &text.text, size), |pitch| pitch * text.text.chars().count() as f64);
     let before = match text.anchor {
         Anchor::Start => 0.0,
-        Anchor::Middle => -width(&text.text, size) / 2.0,
-        Anchor::End => -width(&text.text, size),
+        Anchor::Middle => -width / 2.0,
+        Anchor::End => -width,
     };
     // drawn around the origin on whole pixels of the baseline, then moved, so that a turned text is the same text
     let (x, y) = ((text.at.0 * zoom).round() as i32, (text.at.1 * zoom).round() as i32);
-    let baseline = (size * HALF_CAPITAL).round() as f32;
-    let mut pen = before.round() as f32;
+    let baseline = (size * HALF_CAPITAL).round();
+    let strokes = if text.bold { (size / 20.0).round().max(1.0) as i32 } else { 0 };
+    let mut pen = before.round();
     for c in text.text.chars() {
-        let id = font.glyph_id(c);
-        if let Some(outline) = FONT.outline_glyph(id.with_scale_and_position(px, point(pen, baseline))) {
+        let (face, c) = text.face.drawn(c);
+        let (font, px) = (face.font(), scale(face, size));
+        let step = advance((face, c), size);
+        let left = pitch.map_or(pen, |pitch| pen + (pitch - step) / 2.0);
+        let glyph = font.glyph_id(c).with_scale_and_position(px, point(left as f32, baseline as f32));
+        if let Some(outline) = font.outline_glyph(glyph) {
             let corner = outline.px_bounds().min;
             outline.draw(|column, row, coverage| {
                 let (dx, dy) = (corner.x as i32 + column as i32, corner.y as i32 + row as i32);
-                let (dx, dy) = if text.turned { (dy, -dx) } else { (dx, dy) };
-                pixel(x + dx, y + dy, f64::from(coverage).clamp(0.0, 1.0));
+                let coverage = f64::from(coverage).clamp(0.0, 1.0);
+                let mut put = |dx: i32, coverage: f64| {
+                    let (dx, dy) = if text.turned { (dy, -dx) } else { (dx, dy) };
+                    pixel(x + dx, y + dy, coverage);
+                };
+                // a row of a leaning text moves by parts of a pixel
+                let lean = if text.italic { (baseline - f64::from(dy)) * 0.2 } else { 0.0 };
+                let (whole, part) = (lean.floor() as i32, lean - lean.floor());
+                for stroke in 0..=strokes {
+                    put(dx + whole + stroke, coverage * (1.0 - part));
+                    if part > 0.0 {
+                        put(dx + whole + stroke + 1, coverage * part);
+                    }
+                }
             });
         }
-        pen += font.h_advance(id);
+        pen += pitch.unwrap_or(step);
     }
 }
 
+fn embedded(bytes: &'static [u8]) -> FontRef<'static> {
+    FontRef::try_from_slice(bytes).expect("the embedded font is a font")
+}
+
 /// `ab_glyph` measures a font by its line height, everyone else by its em square.
-fn scale(size: f64) -> PxScale {
-    let em = FONT.units_per_em().expect("the embedded font has an em square");
-    PxScale::from(size as f32 * FONT.height_unscaled() / em)
+fn scale(face: Face, size: f64) -> PxScale {
+    let font = face.font();
+    let em = font.units_per_em().expect("the embedded font has an em square");
+    PxScale::from(size as f32 * font.height_unscaled() / em)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::color::INK;
 
     #[test]
     fn long_text_breaks_at_its_joints_and_keeps_every_character() {
@@ -99,14 +172,7 @@ mod tests {
 
     #[test]
     fn a_line_is_centered_on_its_point() {
-        let text = Text {
-            text: "H".into(),
-            at: (50.0, 50.0),
-            anchor: Anchor::Middle,
-            size: 20.0,
-            color: crate::color::INK,
-            turned: false,
-        };
+        let text = Text::new("H", (50.0, 50.0), Anchor::Middle, 20.0, INK);
         let (mut x, mut y) = ((i32::MAX, i32::MIN), (i32::MAX, i32::MIN));
         rasterize(&text, 1.0, |px, py, coverage| {
             if coverage > 0.5 {
@@ -115,5 +181,33 @@ mod tests {
             }
         });
         assert!((x.0 + x.1 - 100).abs() <= 2 && (y.0 + y.1 - 100).abs() <= 2, "{x:?} {y:?}");
+    }
+
+    #[test]
+    fn the_monospaced_face_is_as_wide_as_it_says_and_draws_what_terminals_show() {
+        for c in "iW│→✓✗●○▶◀▲▼★⟲…·⇧⏎α≤×".chars() {
+            assert!((line_width(Face::Mono, &c.to_string(), 100.0) - 60.2).abs() < 0.1 || c == '│', "{c}");
+            let (face, drawn) = Face::Mono.drawn(c);
+            assert!(face.has(drawn) || c == '│', "{c}");
+        }
+    }
+
+    #[test]
+    fn bold_text_covers_more_and_leaning_text_moves_its_top() {
+        let plain =
+            Text { face: Face::Mono, pitch: Some(9.0), ..Text::new("l", (0.0, 20.0), Anchor::Start, 15.0, INK) };
+        let ink = |text: &Text| {
+            let (mut all, mut top) = (0.0, (0.0, 0.0));
+            rasterize(text, 1.0, |x, y, coverage| {
+                all += coverage;
+                if y < 18 {
+                    top = (top.0 + f64::from(x) * coverage, top.1 + coverage);
+                }
+            });
+            (all, top.0 / top.1)
+        };
+        let (bold, italic) = (Text { bold: true, ..plain.clone() }, Text { italic: true, ..plain.clone() });
+        assert!(ink(&bold).0 > ink(&plain).0 * 1.5);
+        assert!(ink(&italic).1 > ink(&plain).1 + 1.0);
     }
 }

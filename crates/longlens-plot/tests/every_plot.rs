@@ -2,14 +2,17 @@
 
 use longlens_core::methods::Method;
 use longlens_core::spec::ModelSpec;
-use longlens_plot::color::ColorScale;
+use longlens_plot::color::{ColorScale, Rgb};
 use longlens_plot::plots::attention_map::{AttentionMap, Pooling};
 use longlens_plot::plots::chunk_map::{ChunkMap, ChunkRows, MassRow};
+use longlens_plot::plots::head_grid::HeadGrid;
+use longlens_plot::plots::loss_curve::{LossCurve, LossSeries};
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_plot::plots::position_map::PositionMap;
+use longlens_plot::plots::run_comparison::{DifferenceMap, RunComparison};
 use longlens_plot::plots::speed::{Speed, SpeedPoint, SpeedSeries};
-use longlens_plot::{Canvas, Figure, Heading, PlotError, save};
+use longlens_plot::{Canvas, Figure, Heading, PlotError, Screen, ScreenCell, save};
 
 /// One small figure of each kind, and labels its SVG must hold.
 fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
@@ -68,12 +71,68 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
             }),
             ["tokens per second", "log₂", "decode, one token at a time"],
         ),
+        (Box::new(losses(heading())), ["loss (nats)", "moving mean of 2 tokens", "trained context 2"]),
+        (Box::new(heads(heading())), ["Retrieval score of every head, from token 9", "H1", "on the needle"]),
+        (Box::new(comparison(heading())), ["better predicted by full", "layer 0, head 1", "the same for 1 token"]),
     ]
+}
+
+fn losses(heading: Heading) -> LossCurve {
+    let series = vec![LossSeries { name: "full".to_owned(), nll: vec![3.0, 2.0, 2.5] }];
+    LossCurve { heading, trained_context: 2, series, smooth: 2 }
+}
+
+fn heads(heading: Heading) -> HeadGrid {
+    HeadGrid {
+        heading,
+        n_layers: 2,
+        n_heads: 2,
+        query: 9,
+        score_name: "retrieval score".to_owned(),
+        scores: vec![0.0, 0.1, 0.9, 0.2],
+        profiles: vec![vec![0.5, 0.2, 0.3]; 4],
+        needle: Some(0.4..0.6),
+        scale: ColorScale::Linear,
+    }
+}
+
+fn comparison(heading: Heading) -> RunComparison {
+    let map = DifferenceMap { layer: 0, head: 1, n_tokens: 2, side: 2, stride: 1, cells: vec![0.0, 0.0, 0.2, -0.2] };
+    RunComparison {
+        heading,
+        names: ["full".to_owned(), "streaming".to_owned()],
+        delta_log_prob: vec![0.5, -0.25],
+        divergence: Some(1),
+        outputs: ["one two".to_owned(), "one three".to_owned()],
+        map: Some(map),
+    }
+}
+
+fn screen(columns: usize, rows: usize) -> Screen {
+    let cell = |at: usize| ScreenCell {
+        symbol: char::from(b'a' + (at % 26) as u8).to_string(),
+        ink: Rgb(200, 200, 200),
+        ground: Rgb(0, 0, 0),
+        bold: at.is_multiple_of(2),
+        italic: at.is_multiple_of(3),
+        underlined: at.is_multiple_of(5),
+        dim: false,
+    };
+    let (cells, background) = ((0..columns * rows).map(cell).collect(), Rgb(0, 0, 0));
+    Screen { columns, rows, cells, background, title: Some("longlens".to_owned()) }
+}
+
+/// The plots, and a terminal's frame.
+fn pictures() -> Vec<Box<dyn Figure>> {
+    let plots = figures().into_iter().map(|(figure, _)| figure);
+    plots
+        .chain([(80, 24), (3, 1)].map(|(columns, rows)| -> Box<dyn Figure> { Box::new(screen(columns, rows)) }))
+        .collect()
 }
 
 #[test]
 fn the_same_data_gives_the_same_bytes() {
-    for ((first, _), (second, _)) in figures().into_iter().zip(figures()) {
+    for (first, second) in pictures().into_iter().zip(pictures()) {
         let bytes = |figure: &dyn Figure| {
             let canvas = Canvas::scaled(0.7);
             (canvas.to_png_bytes(figure).unwrap(), canvas.to_svg_string(figure).unwrap())
@@ -109,7 +168,7 @@ fn pixels_hold_text_above_and_below_the_data() {
 
 #[test]
 fn every_page_size_is_drawn_or_refused() {
-    for (figure, _) in figures() {
+    for figure in pictures() {
         for (size, scale) in [((320, 240), 1.0), ((320, 2000), 0.5), ((3000, 240), 2.0)] {
             let pixels = Canvas { size: Some(size), scale }.to_rgb(figure.as_ref()).unwrap();
             let side = |logical: u32| (f64::from(logical) * scale) as u32;
@@ -149,11 +208,21 @@ fn the_extension_decides_and_nothing_is_left_beside_the_file() {
 
 #[test]
 fn empty_data_is_an_error_that_says_what_is_missing() {
-    let nothing: [Box<dyn Figure>; 4] = [
+    let none = RunComparison {
+        delta_log_prob: vec![],
+        outputs: [const { String::new() }; 2],
+        map: None,
+        ..comparison(Heading::default())
+    };
+    let nothing: [Box<dyn Figure>; 8] = [
         Box::new(NeedleGrid::single(Heading::default(), 256, vec![128], vec![0.5], vec![None])),
         Box::new(NeedleGrid::single(Heading::default(), 256, vec![], vec![], vec![])),
         Box::new(Perplexity { heading: Heading::default(), trained_context: 1, series: vec![], cap: None }),
         Box::new(ChunkMap::mass(&longlens_core::trace::Trace::default(), 0, ColorScale::Linear)),
+        Box::new(LossCurve { series: vec![], ..losses(Heading::default()) }),
+        Box::new(HeadGrid { n_layers: 0, ..heads(Heading::default()) }),
+        Box::new(none),
+        Box::new(screen(0, 4)),
     ];
     for figure in nothing {
         let error = Canvas::default().to_png_bytes(figure.as_ref()).unwrap_err();

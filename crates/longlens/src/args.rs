@@ -10,15 +10,25 @@ use serde::Deserialize;
 
 /// A workbench for extending a language model's context without training.
 #[derive(Debug, Parser)]
-#[command(name = "longlens", version, max_term_width = 120, disable_help_subcommand = true)]
+#[command(
+    name = "longlens",
+    version,
+    max_term_width = 120,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    pub workbench: Workbench,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compare the methods on the embedded model at growing lengths (what `longlens` alone does)
+    /// Open the workbench in this terminal (what `longlens` alone does on one)
+    Workbench(Box<Workbench>),
+    /// Compare the methods on the embedded model at growing lengths (what `longlens` alone does without a terminal)
     Demo(Demo),
     /// Continue a prompt, greedily or sampled
     Generate(Generate),
@@ -50,6 +60,8 @@ pub enum Command {
     Methods(Methods),
     /// Describe a model: config, parameters, memory at a length
     Model(Model),
+    /// Save a frame of the workbench as PNG or SVG
+    Screenshot(Box<Screenshot>),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -118,17 +130,102 @@ impl Device {
 
 /// Where the prompt comes from.
 #[derive(Debug, Clone, Default, Args)]
-#[group(multiple = false)]
+#[group(skip)]
 pub struct PromptArgs {
     /// The prompt itself
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "needle"])]
     pub prompt: Option<String>,
     /// Read the prompt from a file, `-` for stdin; one newline at its end is left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "needle")]
     pub file: Option<PathBuf>,
-    /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1)
-    #[arg(long, value_name = "TOKENS[:DEPTH]")]
+    /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1; default: 0.5); the key is 1 to 32
+    /// letters or digits, a number drawn from the seed without it
+    #[arg(long, value_name = "TOKENS[:DEPTH[:KEY]]")]
     pub needle: Option<String>,
+    /// Wording of that prompt: `longlens` (the default), `long_heads`, `chunk_llama` or `long_lm`
+    #[arg(long, value_name = "NAME", requires = "needle", conflicts_with_all = ["prompt", "file"])]
+    pub needle_template: Option<String>,
+    /// Seed of that prompt alone (default: --seed)
+    #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"])]
+    pub needle_seed: Option<u64>,
+}
+
+/// How the workbench begins.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Workbench {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Bring back prompt, settings and pinned runs of the last session, after a crash too
+    #[arg(long)]
+    pub resume: bool,
+    /// Colours of the workbench
+    #[arg(long, value_enum, default_value_t)]
+    pub theme: Theme,
+    /// How many colours the terminal shows
+    #[arg(long, value_enum, default_value_t)]
+    pub colors: Colors,
+    /// Real images by kitty, sixel or iTerm2, where the terminal has them; half blocks otherwise
+    #[arg(long, value_enum, default_value_t)]
+    pub images: Images,
+}
+
+/// Colours of the workbench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Theme {
+    /// Light on dark
+    #[default]
+    Dark,
+    /// Dark on light
+    Light,
+    /// White on black, nothing dimmed
+    HighContrast,
+}
+
+/// How many colours a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Colors {
+    /// What `NO_COLOR`, `COLORTERM` and `TERM` say
+    #[default]
+    Auto,
+    /// 16 million
+    True,
+    /// 256
+    #[value(name = "256")]
+    Ansi256,
+    /// 16
+    #[value(name = "16")]
+    Ansi16,
+    /// None
+    None,
+}
+
+/// Whether to draw real images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Images {
+    /// Where the environment names a terminal that has them
+    #[default]
+    Auto,
+    /// Wherever the terminal says that it has them
+    On,
+    /// Never
+    Off,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Screenshot {
+    #[command(flatten)]
+    pub workbench: Workbench,
+    /// Columns and rows
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40")]
+    pub size: String,
+    /// Keys to press first, separated by blanks, as `L shift-left 2`; `text:` before text to type
+    #[arg(long, value_name = "KEYS", default_value = "", allow_hyphen_values = true)]
+    pub keys: String,
+    /// Without a title bar
+    #[arg(long)]
+    pub bare: bool,
 }
 
 /// Compare the methods on the embedded model.
@@ -144,7 +241,7 @@ pub struct Demo {
     pub trials: usize,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Generate {
     #[command(flatten)]
     pub common: Common,
@@ -261,7 +358,7 @@ pub struct Chunks {
     pub common: Common,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Query token (default: the last of the prompt; after --needle, the one that should fetch the key)
+    /// Query token (default: the last of the prompt; after --needle the one behind it, which should fetch the key)
     #[arg(long, value_name = "TOKEN")]
     pub query: Option<usize>,
     /// One layer only

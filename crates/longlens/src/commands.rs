@@ -22,6 +22,8 @@ pub mod model;
 pub mod passkey;
 pub mod perplexity;
 pub mod positions;
+pub mod screenshot;
+pub mod workbench;
 
 /// Says what a user should know before running this plan.
 pub fn warn(

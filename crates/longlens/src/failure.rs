@@ -35,6 +35,16 @@ impl Failure {
         Self { message: String::new(), help: None, place: None, code: 0 }
     }
 
+    /// Nothing to say, and this exit code.
+    pub fn silent(code: u8) -> Self {
+        Self { code, ..Self::quiet() }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     /// A file could not be read or written.
     pub fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
         Self::failed(format!("cannot {doing} {}: {error}", path.display()), None)

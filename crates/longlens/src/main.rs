@@ -1,6 +1,6 @@
 //! longlens: a workbench for extending a language model's context without training.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -31,14 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let command = match cli.command {
-        Some(command) => command,
-        None => match Cli::parse_from(["longlens", "demo"]).command {
-            Some(demo) => demo,
-            None => unreachable!("demo is a command"),
-        },
-    };
+    let Some(command) = cli.command else { return without_command(&cli.workbench) };
     match command {
+        Command::Workbench(args) => commands::workbench::run(&args),
+        Command::Screenshot(args) => commands::screenshot::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Logits(args) => commands::logits::run(&args),
@@ -58,12 +54,24 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// The workbench on a terminal; elsewhere, and with no flag, the comparison of all methods.
+fn without_command(args: &args::Workbench) -> Result<(), Failure> {
+    let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if is_terminal || std::env::args_os().len() > 1 {
+        return commands::workbench::run(args);
+    }
+    match Cli::parse_from(["longlens", "demo"]).command {
+        Some(Command::Demo(demo)) => commands::demo::run(&demo),
+        _ => unreachable!("demo is a command"),
+    }
+}
+
 /// The failure on stderr, in colour where that is wanted.
 fn show(failure: &Failure) {
     if failure.is_quiet() {
         return;
     }
-    let plain = std::env::var_os("NO_COLOR").is_some() || !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let plain = std::env::var_os("NO_COLOR").is_some() || !std::io::stderr().is_terminal();
     let theme = if plain { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::unicode() };
     let mut text = String::new();
     if GraphicalReportHandler::new_themed(theme).with_links(false).render_report(&mut text, failure).is_err() {

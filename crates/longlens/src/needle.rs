@@ -4,7 +4,8 @@ use std::io::Read;
 use std::ops::Range;
 
 use longlens_core::lens::{Lens, LensError};
-use longlens_eval::passkey::{Place, Template, prompt as passkey_prompt};
+use longlens_eval::passkey::{Place, Template, hiding};
+use longlens_workbench::prompt::NeedleAsk;
 
 use crate::args::PromptArgs;
 use crate::config::{depth, prompt_length};
@@ -21,16 +22,18 @@ pub struct Prompt {
 
 /// Reads or makes the prompt that the flags ask for.
 pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
-    let text = match (&args.prompt, &args.file, &args.needle) {
-        (Some(text), ..) => text.clone(),
-        (_, Some(path), _) if path.as_os_str() == "-" => {
+    if let Some(ask) = ask(args, seed)? {
+        return hide(&ask, lens);
+    }
+    let text = match (&args.prompt, &args.file) {
+        (Some(text), _) => text.clone(),
+        (_, Some(path)) if path.as_os_str() == "-" => {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
             read.map_err(|error| Failure::failed(format!("cannot read the prompt from stdin: {error}"), None))?;
             text
         }
-        (_, Some(path), _) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
-        (.., Some(needle)) => return hide(needle, lens, seed),
+        (_, Some(path)) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
         _ => {
             return Err(Failure::usage(
                 "there is no prompt",
@@ -51,16 +54,27 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
     }
 }
 
-/// Reads `1024:0.5` and hides a pass key there.
-fn hide(text: &str, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
-    let (tokens, at) = text.split_once(':').unwrap_or((text, "0.5"));
-    hidden(prompt_length(tokens)?, depth(at)?, lens, seed)
+/// The needle prompt that the flags ask for: `1024`, `1024:0.5` or `1024:0.5:48213`.
+pub fn ask(args: &PromptArgs, seed: u64) -> Result<Option<NeedleAsk>, Failure> {
+    let Some(text) = &args.needle else { return Ok(None) };
+    let mut parts = text.splitn(3, ':');
+    Ok(Some(NeedleAsk {
+        length: prompt_length(parts.next().unwrap_or_default())?,
+        depth: parts.next().map_or(Ok(0.5), depth)?,
+        key: parts.next().map(str::to_owned),
+        template: args.needle_template.as_ref().map_or(Ok(Template::Longlens), |name| name.parse())?,
+        seed: args.needle_seed.unwrap_or(seed),
+    }))
 }
 
 /// A prompt of `length` tokens with a pass key at `depth`.
 pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
-    let place = Place { length, depth, trial: 0, seed };
-    let made = passkey_prompt(lens.text()?, Template::Longlens, &place)?;
+    hide(&NeedleAsk { length, depth, seed, ..NeedleAsk::default() }, lens)
+}
+
+fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<Prompt, Failure> {
+    let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
+    let made = hiding(lens.text()?, ask.template, &place, ask.key.as_deref())?;
     let needle = made.needle.map(|needle| needle.start..needle.end);
     Ok(Prompt {
         tokens: made.tokens,

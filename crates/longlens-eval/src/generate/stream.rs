@@ -50,14 +50,14 @@ impl PieceDecoder {
 }
 
 /// Cuts text at the first stop string.
-pub struct StopCutter<'a> {
-    strings: &'a [String],
+pub struct StopCutter {
+    strings: Vec<String>,
     held: String,
 }
 
-impl<'a> StopCutter<'a> {
+impl StopCutter {
     /// Cuts at any of `strings`.
-    pub fn new(strings: &'a [String]) -> Self {
+    pub fn new(strings: Vec<String>) -> Self {
         Self { strings, held: String::new() }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         #[test]
         fn nothing_of_a_stop_string_gets_out(text in "[ab]{0,24}", first in "[ab]{1,4}", second in "[ab]{1,4}") {
             let strings = [first, second];
-            let mut cutter = StopCutter::new(&strings);
+            let mut cutter = StopCutter::new(strings.to_vec());
             let (mut out, mut stopped) = (String::new(), false);
             for at in 0..text.len() {
                 let (piece, stop) = cutter.push(&text[at..=at]);

@@ -56,8 +56,23 @@ pub struct Needle {
 /// `longlens` and `long_lm` prompts are as long as whole sentences allow, never longer than asked for; the others are
 /// cut by characters and have as many tokens as the tokenizer makes of them.
 pub fn prompt(codec: &dyn TextCodec, template: Template, place: &Place) -> Result<PasskeyPrompt, EvalError> {
+    hiding(codec, template, place, None)
+}
+
+/// The prompt of a template at a place that hides a key of the caller's, or the one that the place draws.
+pub fn hiding(
+    codec: &dyn TextCodec,
+    template: Template,
+    place: &Place,
+    key: Option<&str>,
+) -> Result<PasskeyPrompt, EvalError> {
     expect((0.0..=1.0).contains(&place.depth), "depth", place.depth, "between 0 and 1")?;
-    let (frame, filling) = template.draw(place.length, place.random());
+    let (mut frame, filling) = template.draw(place.length, place.random());
+    if let Some(key) = key {
+        let is_word = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        expect(is_word, "key", format!("`{key}`"), "1 to 32 letters or digits")?;
+        key.clone_into(&mut frame.key);
+    }
     let sketch = match filling {
         Filling::Characters(n_chars) => frame.characters(n_chars, place.depth),
         Filling::Pieces(source) => fit(codec, template, &frame, source, place)?,
@@ -97,6 +112,9 @@ impl PasskeyPrompt {
         Ok(Self { length, text, tokens, key, answer, needle })
     }
 }
+
+/// Longest key that can be hidden.
+const MAX_KEY: usize = 32;
 
 /// The whole text: prompt and right continuation.
 fn whole(text: &str, key: &str) -> String {

@@ -57,7 +57,8 @@ pub struct Piece {
 
 /// What surrounds the filler.
 pub struct Frame {
-    key: String,
+    /// What to find.
+    pub key: String,
     intro: &'static str,
     /// What stands before the needle and the question.
     joiners: [&'static str; 2],

@@ -1,5 +1,7 @@
 //! Pooled weights on the processor: the tiles of attention again, without values.
 
+use std::ops::Range;
+
 use burn::backend::Flex;
 
 use super::{Cells, Pooled};
@@ -14,10 +16,10 @@ use crate::span_attention::{self, SpanAttention};
 const BLOCK: usize = 96;
 
 /// Returns what [`super::of_spans`] returns; `lse` is the head's, one per query.
-pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, head: usize, lse: &[f32], cells: Cells) -> Pooled {
+pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
     let problem = &problem.heads(head..head + 1);
     let first_query = problem.first_query;
-    let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
+    let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
     arch.dispatch(Spans { problem, out: &out });
     pooled
@@ -30,9 +32,9 @@ pub fn of_chunks(
     kept: &mut Kept,
     (head, first_query): (usize, usize),
     lse: &[f32],
-    cells: Cells,
+    cells: &Cells,
 ) -> Pooled {
-    let mut pooled = Pooled::new(first_query..first_query + lse.len(), cells);
+    let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
     arch.dispatch(Chunks { problem, head, kept, out: &out });
     pooled
@@ -43,25 +45,38 @@ struct Out<'a> {
     sum: Parts<f32>,
     max: Parts<f32>,
     first_row: usize,
+    n_columns: usize,
     first_query: usize,
+    /// Rows of the problem that are pooled.
+    pooled: Range<usize>,
     lse: &'a [f32],
-    cells: Cells,
+    cells: &'a Cells,
 }
 
 impl<'a> Out<'a> {
-    fn new(pooled: &mut Pooled, first_query: usize, lse: &'a [f32], cells: Cells) -> Self {
+    fn new(pooled: &mut Pooled, first_query: usize, lse: &'a [f32], cells: &'a Cells) -> Self {
+        let rows = pooled.queries.start - first_query..pooled.queries.end - first_query;
         let (sum, max) = (Parts::new(&mut pooled.sum), Parts::new(&mut pooled.max));
-        Self { sum, max, first_row: pooled.rows.start, first_query, lse, cells }
+        let (first_row, n_columns) = (pooled.rows.start, pooled.n_columns);
+        Self { sum, max, first_row, n_columns, first_query, pooled: rows, lse, cells }
     }
 
     /// Queries of every task: those of whole rows of cells.
-    fn tasks(&self) -> Vec<std::ops::Range<usize>> {
-        let step = BLOCK.div_ceil(self.cells.queries) * self.cells.queries;
-        let end = self.first_query + self.lse.len();
-        let starts = (self.first_query / step * step..end).step_by(step);
-        let task =
-            |start: usize| start.max(self.first_query) - self.first_query..(start + step).min(end) - self.first_query;
-        starts.map(task).rev().collect()
+    fn tasks(&self) -> Vec<Range<usize>> {
+        let stride = self.cells.query_stride;
+        let (per_task, end) = (BLOCK.div_ceil(stride), self.pooled.end);
+        // the first pooled query may stand inside a row of cells: the first task is shorter by what comes before it
+        let inside = (self.first_query + self.pooled.start - self.cells.queries.start) % stride;
+        let mut tasks = Vec::new();
+        let mut start = self.pooled.start;
+        while start < end {
+            let missing = if start == self.pooled.start { inside } else { 0 };
+            let until = start.saturating_add(per_task.saturating_mul(stride) - missing).min(end);
+            tasks.push(start..until);
+            start = until;
+        }
+        tasks.reverse();
+        tasks
     }
 
     /// Adds a tile's weights: `rows[r]` is the problem's query of the tile's row `r`, if it has one.
@@ -78,18 +93,27 @@ impl<'a> Out<'a> {
         weights: &mut [f32],
     ) {
         let lanes = S::F32_LANES;
-        tile::scores(simd, tile, weights);
         let first = tile.seen.start / lanes * lanes;
         let n = tile.seen.end.next_multiple_of(lanes) - first;
+        let first_key = first_key + first;
+        // the tile's keys that are pooled
+        let start = self.cells.keys.start.saturating_sub(first_key);
+        let end = self.cells.keys.end.saturating_sub(first_key).min(n);
+        if start >= end {
+            return;
+        }
+        tile::scores(simd, tile, weights);
+        let column = first_key + start - self.cells.keys.start;
+        // what the last vector holds beyond the tile's keys is 0, and still in the last cell if cells are whole vectors
+        let until = if first + end >= tile.seen.end { n } else { end };
         if let Some(row) = self.shared_row(rows)
-            && self.cells.keys.is_multiple_of(lanes)
-            && (first_key + first).is_multiple_of(lanes)
+            && (self.cells.key_stride | start | until | column).is_multiple_of(lanes)
+        // lanes are a power of two
         {
-            let columns = self.cells.n_columns;
             // SAFETY: the caller's promise
-            let (sum, max) =
-                unsafe { (self.sum.slice(row * columns, columns), self.max.slice(row * columns, columns)) };
-            pool_rows(simd, weights, n, first_key + first, self.cells.keys, &self.lses(rows), sum, max);
+            let (sum, max) = unsafe { self.row(row) };
+            let scores = &weights[start..];
+            pool_rows(simd, scores, until - start, column, self.cells.key_stride, &self.lses(rows), sum, max);
             return;
         }
         for (r, row) in rows.iter().enumerate() {
@@ -105,23 +129,36 @@ impl<'a> Out<'a> {
                     store(simd, at.as_mut_ptr(), exp2(simd, simd.sub_f32s(score, lse)));
                 }
             }
-            let columns = self.cells.n_columns;
-            let at = ((self.first_query + row) / self.cells.queries - self.first_row) * columns;
             // SAFETY: the caller's promise
-            let (sum, max) = unsafe { (self.sum.slice(at, columns), self.max.slice(at, columns)) };
-            pool(simd, weights, first_key + first, self.cells.keys, sum, max);
+            let (sum, max) = unsafe { self.row(self.cells.row(self.first_query + row) - self.first_row) };
+            pool(simd, &weights[start..end], column, self.cells.key_stride, sum, max);
         }
     }
 }
 
 impl Out<'_> {
+    /// Sums and maxima of a row of cells.
+    ///
+    /// # Safety
+    /// Nobody else holds that row.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)] // parts are disjoint by the contract
+    unsafe fn row(&self, row: usize) -> (&mut [f32], &mut [f32]) {
+        let columns = self.n_columns;
+        // SAFETY: the caller's promise
+        unsafe { (self.sum.slice(row * columns, columns), self.max.slice(row * columns, columns)) }
+    }
+
     /// The row of cells that all of these queries fall into.
     #[inline(always)]
     fn shared_row(&self, rows: &[usize; ROWS]) -> Option<usize> {
-        let row_of = (self.first_query + rows[0]) / self.cells.queries;
-        let mut shared = rows[0] < self.lse.len();
+        if rows[0] >= self.lse.len() {
+            return None;
+        }
+        let row_of = self.cells.row(self.first_query + rows[0]);
+        let mut shared = true;
         for row in rows {
-            shared &= *row >= self.lse.len() || (self.first_query + row) / self.cells.queries == row_of;
+            shared &= *row >= self.lse.len() || self.cells.row(self.first_query + row) == row_of;
         }
         shared.then(|| row_of - self.first_row)
     }
@@ -139,7 +176,8 @@ impl Out<'_> {
     }
 }
 
-/// Adds the weights of [`ROWS`] queries of one row of cells, made of their `n` scores each; cells are whole vectors.
+/// Adds the weights of [`ROWS`] queries of one row of cells, made of their `n` scores each; cells are whole vectors. Keys are
+/// counted from the first cell's first.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // slices of one tile and one row of cells; a struct would be built for every tile
 fn pool_rows<S: Simd>(
@@ -157,9 +195,6 @@ fn pool_rows<S: Simd>(
     let mut at = 0;
     while at < n {
         let column = (first_key + at) / keys;
-        if column >= sum.len() {
-            return;
-        }
         let end = ((column + 1) * keys - first_key).min(n);
         let (mut sums, mut maxs) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
         for r in 0..ROWS {
@@ -183,16 +218,13 @@ fn pool_rows<S: Simd>(
     }
 }
 
-/// Adds weights of consecutive keys to a row of cells.
+/// Adds weights of consecutive keys to a row of cells; keys are counted from the first cell's first.
 #[inline(always)]
 fn pool<S: Simd>(simd: S, weights: &[f32], first_key: usize, keys: usize, sum: &mut [f32], max: &mut [f32]) {
     let lanes = S::F32_LANES;
     let mut at = 0;
     while at < weights.len() {
         let column = (first_key + at) / keys;
-        if column >= sum.len() {
-            return;
-        }
         let end = ((column + 1) * keys - first_key).min(weights.len());
         let cell = &weights[at..end];
         at = end;

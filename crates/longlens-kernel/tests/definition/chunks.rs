@@ -8,11 +8,11 @@ use longlens_kernel::chunk_attention::cpu::Kept;
 use longlens_kernel::chunk_attention::{self, ChunkAttention};
 use longlens_kernel::chunk_summary::{self, ChunkSummary};
 use longlens_kernel::cpu::simd;
-use longlens_kernel::pooled::{self, Cells};
+use longlens_kernel::pooled;
 use longlens_kernel::rotary::Rotary;
 use proptest::prelude::*;
 
-use crate::{B, Problem, close, noise, numbers, same_cells, turned};
+use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, same_cells, turned};
 
 /// Calls `check` with the problem once its chunks are chosen at random.
 fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[Slots])) {
@@ -67,14 +67,24 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
     let weights = numbers(chunk_attention::weights(operation, 0..seq));
-    for (queries, keys) in [(1, w), (5, 3), (64, 64)] {
-        let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
+    for cells in cells_of(problem.n_tokens) {
         for head in 0..problem.spec.n_heads {
-            let expected = pooled::of_chunks(operation, (head, problem.first), cells);
+            // weights of slots at the keys that stand in them
+            let mut spread = vec![0.0; seq * problem.n_tokens];
+            for row in 0..seq {
+                let at = head * seq + row;
+                for (chunk, weights) in chunks[at * n..][..n].iter().zip(weights[at * n * w..][..n * w].chunks(w)) {
+                    for (key, weight) in (*chunk as usize * w..problem.n_tokens).zip(weights) {
+                        spread[row * problem.n_tokens + key] += weight;
+                    }
+                }
+            }
+            let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, &spread);
+            let at = (head, problem.first);
+            same_cells(&pooled::of_chunks(operation, at, &cells), &expected, "reference");
             for arch in simd::arches() {
                 let lse = &bodies[0].2[head * seq..][..seq];
-                let (kept, at) = (&mut Kept::default(), (head, problem.first));
-                let got = pooled::cpu::of_chunks(arch, operation, kept, at, lse, cells);
+                let got = pooled::cpu::of_chunks(arch, operation, &mut Kept::default(), at, lse, &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }

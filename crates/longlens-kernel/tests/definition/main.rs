@@ -10,7 +10,7 @@ use longlens_core::plan::{Plan, PosMap, Prompt};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::cpu::simd;
-use longlens_kernel::pooled::Pooled;
+use longlens_kernel::pooled::{Cells, Pooled};
 use longlens_kernel::rotary::Rotary;
 
 mod choices;
@@ -144,8 +144,46 @@ fn numbers<const D: usize>(t: Tensor<B, D>) -> Vec<f32> {
 fn close(got: f32, expected: f64, what: &str) {
     assert!((f64::from(got) - expected).abs() < TOLERANCE, "{what}: {got} instead of {expected}");
 }
+
+/// Cells of all tokens, that fit tiles and that do not, and of windows inside, across the diagonal and past the last token.
+fn cells_of(n: usize) -> Vec<Cells> {
+    let cells = |queries, keys, query_stride, key_stride| Cells { queries, keys, query_stride, key_stride };
+    vec![
+        cells(0..n, 0..n, 1, 3),
+        cells(0..n, 0..n, 5, 16),
+        cells(0..n, 0..n, 64, 64),
+        cells(n / 3..n - n / 4, n / 5..n / 2, 7, 7),
+        cells(n / 2..n + 9, n / 2..n + 9, 1, 1),
+        cells(n / 4..n, 16..n.max(16), 32, 16),
+        cells(0..n / 2, 0..40, 16, 32),
+        cells(n - 1..n + 4, 0..n, 2, 48),
+    ]
+}
+
+/// Dense weights `[queries, n_keys]` of the queries from `first` on, cell by cell.
+fn pooled_by_hand(cells: &Cells, first: usize, n_keys: usize, weights: &[f32]) -> Pooled {
+    let n_queries = weights.len() / n_keys;
+    let start = first.max(cells.queries.start);
+    let queries = start..(first + n_queries).min(cells.queries.end).max(start);
+    let row = |query: usize| (query - cells.queries.start) / cells.query_stride;
+    let rows = if queries.is_empty() { 0..0 } else { row(queries.start)..row(queries.end - 1) + 1 };
+    let n_columns = cells.keys.len().div_ceil(cells.key_stride);
+    let mut sum = vec![0.0; rows.len() * n_columns];
+    let mut max = sum.clone();
+    for query in queries.clone() {
+        for key in cells.keys.start..cells.keys.end.min(n_keys) {
+            let cell = (row(query) - rows.start) * n_columns + (key - cells.keys.start) / cells.key_stride;
+            let weight = weights[(query - first) * n_keys + key];
+            sum[cell] += weight;
+            max[cell] = f32::max(max[cell], weight);
+        }
+    }
+    Pooled { queries, rows, n_columns, sum, max }
+}
+
 fn same_cells(got: &Pooled, expected: &Pooled, what: &str) {
-    assert_eq!(got.rows, expected.rows);
+    let shape = |pooled: &Pooled| (pooled.queries.clone(), pooled.rows.clone(), pooled.n_columns, pooled.sum.len());
+    assert_eq!(shape(got), shape(expected), "{what}");
     for (got, expected) in got.sum.iter().chain(&got.max).zip(expected.sum.iter().chain(&expected.max)) {
         // a sum of many weights is held to the same relative error as one
         close(got / expected.max(1.0), f64::from(expected / expected.max(1.0)), what);

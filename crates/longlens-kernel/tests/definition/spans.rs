@@ -2,11 +2,11 @@
 
 use longlens_core::plan::{PosMap, Relation};
 use longlens_kernel::cpu::simd;
-use longlens_kernel::pooled::{self, Cells};
+use longlens_kernel::pooled;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
 use proptest::prelude::*;
 
-use crate::{B, Problem, close, numbers, same_cells};
+use crate::{B, Problem, cells_of, close, numbers, pooled_by_hand, same_cells};
 
 fn check_spans(problem: &Problem) {
     let (query, key, value) = problem.tensors();
@@ -66,20 +66,22 @@ fn check_spans(problem: &Problem) {
     }
 }
 
-/// Pooled weights of every head, of cells that fit tiles and cells that do not.
+/// Pooled weights of every head against the dense ones, of all tokens and of windows.
 fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32]) {
     let seq = problem.n_tokens - problem.first;
-    for (queries, keys) in [(1, 3), (5, 16), (7, 7), (64, 64)] {
-        let cells = Cells { queries, keys, n_columns: problem.n_tokens.div_ceil(keys) };
-        for head in 0..problem.spec.n_heads {
-            let expected = pooled::of_spans(operation, head, cells);
+    let weights = numbers(span_attention::weights(operation, 0..seq));
+    for cells in cells_of(problem.n_tokens) {
+        for (head, weights) in weights.chunks(seq * problem.n_tokens).enumerate() {
+            let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, weights);
+            same_cells(&pooled::of_spans(operation, head, &cells), &expected, "reference");
             for arch in simd::arches() {
-                let got = pooled::cpu::of_spans(arch, operation, head, &lse[head * seq..][..seq], cells);
+                let got = pooled::cpu::of_spans(arch, operation, head, &lse[head * seq..][..seq], &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
     }
 }
+
 const METHODS: &[&str] = &[
     "full",
     "sliding_window:window=7",

@@ -1,7 +1,7 @@
 //! The RoPE part of `config.json`: base, scaling and the context before scaling.
 
 use longlens_core::rope::RopeScaling;
-use longlens_core::setting::{Param, SettingError};
+use longlens_core::setting::{Param, SettingError, Value};
 
 use crate::error::OpenError;
 use crate::fields::Fields;
@@ -68,7 +68,7 @@ fn scaling(section: Fields<'_>, trained_context: usize) -> Result<RopeScaling, O
     }
     for param in params.iter().filter(|param| !param.alias.is_empty()) {
         if let Some(value) = value_of(param, section, name, trained_context)? {
-            scaling = scaling.with(param.name, value).map_err(|error| match error {
+            scaling = scaling.with(param.name, &Value::Number(value)).map_err(|error| match error {
                 SettingError::BadValue { expected, .. } => section.error(param.alias, &expected),
                 error => OpenError::Rope { file: section.file.into(), error },
             })?;

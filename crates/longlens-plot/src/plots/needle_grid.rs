@@ -304,7 +304,7 @@ mod tests {
         };
         assert!(svg([20, 5]).contains("n=5"));
         assert!(svg([5, 5]).contains("n = 5 per cell: few"));
-        assert!(svg([20, 20]).contains("n = 20 per cell\n"));
+        assert!(svg([20, 20]).contains("n = 20 per cell<"));
     }
 
     #[test]

@@ -25,10 +25,14 @@ pub struct PositionMap {
 
 /// What a cell shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Seen {
+pub enum Seen {
+    /// The query does not meet the key.
     Hidden,
+    /// It meets the key at this relative position.
     At(f64),
+    /// The data decides whether they meet, and at which trained position.
     Depends,
+    /// At a position that was never trained.
     Untrained,
 }
 
@@ -46,7 +50,7 @@ impl Figure for PositionMap {
             return Err(PlotError::NoData { missing: "the prompt has no token" });
         }
         let side = self.n_tokens.min(MAX_SIDE);
-        let seen: Vec<_> = (0..side * side).map(|at| self.cell(at / side, at % side, side)).collect();
+        let seen = self.cells(side);
 
         let mut scene = Scene::new(size);
         let what = format!("Relative positions over {} tokens", self.n_tokens);
@@ -80,20 +84,30 @@ impl PositionMap {
     }
 
     /// The position of the palette's upper end: the same for every method at one length, so that maps compare.
-    fn top(&self) -> f64 {
+    pub fn top(&self) -> f64 {
         self.n_tokens.min(self.trained_context).saturating_sub(1) as f64
+    }
+
+    /// What every block of pairs shows: row-major `[side, side]`, a block of queries per row. All are hidden when there is no
+    /// token; with fewer tokens than `side`, neighbors show the same pair.
+    pub fn cells(&self, side: usize) -> Vec<Seen> {
+        if self.n_tokens == 0 {
+            return vec![Seen::Hidden; side * side];
+        }
+        (0..side * side).map(|at| self.cell(at / side, at % side, side)).collect()
     }
 
     /// What a cell of many pairs shows: untrained positions if any of the sampled pairs has one, else its middle, else what
     /// another sample sees.
     fn cell(&self, row: usize, column: usize, side: usize) -> Seen {
-        if column > row {
-            return Seen::Hidden;
-        }
         let tokens = |at: usize| {
-            let (start, end) = (at * self.n_tokens / side, (at + 1) * self.n_tokens / side);
+            let start = at * self.n_tokens / side;
+            let end = ((at + 1) * self.n_tokens / side).max(start + 1);
             [usize::midpoint(start, end - 1), start, end - 1]
         };
+        if tokens(column)[1] > tokens(row)[2] {
+            return Seen::Hidden;
+        }
         let mut shown = Seen::Hidden;
         for i in tokens(row) {
             for j in tokens(column).into_iter().filter(|j| *j <= i) {
@@ -189,6 +203,19 @@ mod tests {
     fn chunks_left_to_the_data_are_gray() {
         let method = "long_heads:chunk_len=4,attention_len=24,begin_len=24,variant=consistent";
         assert_eq!(colors(method, 64, [(60, 20), (60, 60)]), [DEPENDS, position(0.0)]);
+    }
+
+    #[test]
+    fn cells_of_any_side_say_what_the_plan_says() {
+        let plan = Method::parse("sliding_window:window=2").unwrap().plan(&ModelSpec::tiny(32)).unwrap();
+        let map = PositionMap::new(plan, 3, 32, String::new());
+        let (no, at) = (Seen::Hidden, Seen::At);
+        assert_eq!(map.cells(3), [at(0.0), no, no, at(1.0), at(0.0), no, no, at(1.0), at(0.0)]);
+        let large = map.cells(6);
+        assert_eq!(large[..6], [at(0.0), at(0.0), no, no, no, no]);
+        assert_eq!(large[30..], [no, no, at(1.0), at(1.0), at(0.0), at(0.0)]);
+        assert_eq!((map.cells(0), map.top()), (Vec::new(), 2.0));
+        assert_eq!(PositionMap { n_tokens: 0, ..map }.cells(2), [no; 4]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     let n_tokens = prompt.tokens.len();
     let mut setup = config.setup(lens.model(), n_tokens)?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
-    setup.watch.maps = vec![MapPick { layer: args.layer, head: args.head, side: args.side }];
+    setup.watch.maps = vec![MapPick::whole(args.layer, args.head, args.side)];
     let row = args.query.map(|query| RowPick { layer: args.layer, head: args.head, query });
     setup.watch.rows.extend(row);
     let mut progress = terminal.progress("prefill");

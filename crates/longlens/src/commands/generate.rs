@@ -61,6 +61,11 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }
 }
 
+/// The config file over the defaults.
+pub fn defaults(config: &RunConfig) -> (Sampling, Stop) {
+    settings(&Generate::default(), config)
+}
+
 /// Flags over the config file over the defaults.
 fn settings(args: &Generate, config: &RunConfig) -> (Sampling, Stop) {
     let (file, plain, ends) = (&config.file.sampling, Sampling::default(), Stop::default());

@@ -1,5 +1,7 @@
 //! A folder to run the program in, and what a run leaves behind.
 
+#![allow(dead_code, reason = "every test uses some of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,5 @@
+//! Time that a frame takes.
+
+fn main() {
+    divan::main();
+}

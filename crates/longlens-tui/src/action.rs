@@ -1,0 +1,415 @@
+//! Everything that can be done, once: name, keys and help of each command. From this one table come the key map, the
+//! palette, the help screen and the README's list of keys.
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use longlens_core::methods::METHODS;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// A thing that can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// The method at this place of the catalog.
+    Method(usize),
+    /// What a change of method does with the cache.
+    SwapMode,
+    /// Runs the same again.
+    Rerun,
+    /// Stops what is computed.
+    Cancel,
+    /// Takes back a change of parameters.
+    Undo,
+    /// Takes back an undo.
+    Redo,
+    /// The needle builder.
+    Needle,
+    /// A prompt from a file.
+    OpenFile,
+    /// A prompt to type.
+    TypeText,
+    /// One query token on.
+    NextQuery,
+    /// One query token back.
+    PreviousQuery,
+    /// Sixteen query tokens on.
+    FarNextQuery,
+    /// Sixteen query tokens back.
+    FarPreviousQuery,
+    /// The query that matters most.
+    DefaultQuery,
+    /// The next head.
+    NextHead,
+    /// The head before.
+    PreviousHead,
+    /// The next layer.
+    NextLayer,
+    /// The layer before.
+    PreviousLayer,
+    /// The view at this place.
+    View(usize),
+    /// A second view beside the first, or not.
+    Split,
+    /// The next pane.
+    NextPane,
+    /// The pane before.
+    PreviousPane,
+    /// Nearer.
+    ZoomIn,
+    /// Farther.
+    ZoomOut,
+    /// All of it.
+    ZoomReset,
+    /// Logarithmic or linear colors.
+    LogScale,
+    /// Largest or mean weight of a cell.
+    MaxPooling,
+    /// Loss or attention behind the tokens.
+    TokenColor,
+    /// Output or log.
+    Log,
+    /// A passkey grid.
+    Grid,
+    /// Keeps a run, or not.
+    Pin,
+    /// Names a run.
+    Rename,
+    /// Marks a run for the comparison.
+    Compare,
+    /// Forgets a run.
+    Forget,
+    /// Back to the settings and prompt of a run.
+    Restore,
+    /// Files of the current view.
+    Export,
+    /// A config file.
+    SaveConfig,
+    /// The steps so far as a script.
+    Record,
+    /// Every command by name.
+    Palette,
+    /// Every key.
+    Help,
+    /// The next theme.
+    Theme,
+    /// Real images, or half blocks.
+    Images,
+    /// Whether the mouse belongs to the program.
+    Mouse,
+    /// Ends the program.
+    Quit,
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+    /// Left, or less.
+    Left,
+    /// Right, or more.
+    Right,
+    /// Far left, or to the next lower power of two.
+    FarLeft,
+    /// Far right, or to the next power of two.
+    FarRight,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// To the first.
+    First,
+    /// To the last.
+    Last,
+    /// Does what the focus means by it.
+    Enter,
+    /// Out of the edit, the dialog, the pane.
+    Back,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What it does.
+    pub command: Command,
+    /// The name in the palette.
+    pub name: String,
+    /// Its keys, as they are written.
+    pub keys: Vec<String>,
+    /// One line of help.
+    pub help: String,
+    /// Where it belongs.
+    pub group: &'static str,
+}
+
+/// The views, in the order of their keys.
+pub const VIEWS: [(&str, &str); 7] = [
+    ("Heads", "heads × chunks of the selected query"),
+    ("Map", "attention map of the selected head"),
+    ("Positions", "relative positions of the method"),
+    ("Grid", "pass keys found, by length and depth"),
+    ("Loss", "loss against position, one line per pinned run"),
+    ("Layers", "all layers × heads: which ones fetch the needle"),
+    ("Compare", "two runs side by side"),
+];
+
+/// Every command.
+pub static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(entries);
+
+fn entries() -> Vec<Entry> {
+    let mut taken = String::new();
+    let methods = METHODS.iter().enumerate().map(|(at, method)| {
+        // the first letter of its name that no method before has
+        let letters = method.info.name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_uppercase());
+        let letter = letters.into_iter().find(|letter| !taken.contains(*letter)).unwrap_or('?');
+        taken.push(letter);
+        Entry {
+            command: Command::Method(at),
+            name: format!("method {}", method.info.name),
+            keys: vec![letter.to_string()],
+            help: format!("{}: {}", method.info.title, method.info.summary),
+            group: "methods",
+        }
+    });
+    let mut list: Vec<Entry> = methods.collect();
+    let views = VIEWS.iter().enumerate().map(|(at, (name, help))| Entry {
+        command: Command::View(at),
+        name: format!("view {}", name.to_lowercase()),
+        keys: vec![(at + 1).to_string()],
+        help: (*help).to_owned(),
+        group: "views",
+    });
+    let rest = REST.iter().map(|(command, name, keys, help, group)| Entry {
+        command: *command,
+        name: (*name).to_owned(),
+        keys: keys.split_whitespace().map(str::to_owned).collect(),
+        help: (*help).to_owned(),
+        group,
+    });
+    list.extend(views);
+    list.extend(rest);
+    list
+}
+
+type Row = (Command, &'static str, &'static str, &'static str, &'static str);
+
+const REST: &[Row] = &[
+    (
+        Command::SwapMode,
+        "swap mode",
+        "w",
+        "re-prefill (exact) or reuse-kv (instant; older keys stay as they were)",
+        "methods",
+    ),
+    (Command::Rerun, "run again", "r", "runs the prompt again with the same settings", "runs"),
+    (
+        Command::Cancel,
+        "cancel",
+        "ctrl-c",
+        "stops what is computed; pressed again with nothing to stop, it asks to quit",
+        "runs",
+    ),
+    (Command::Undo, "undo", "u ctrl-z", "takes back the last change of parameters", "methods"),
+    (Command::Redo, "redo", "U ctrl-y", "takes back an undo", "methods"),
+    (Command::Needle, "needle prompt", "n", "builds a prompt with a hidden pass key: length, depth, key", "prompt"),
+    (Command::OpenFile, "open file", "o", "takes a text file as the prompt", "prompt"),
+    (Command::TypeText, "type prompt", "p", "types or pastes a prompt", "prompt"),
+    (Command::PreviousQuery, "query back", "[", "selects the token before as query", "look"),
+    (Command::NextQuery, "query on", "]", "selects the next token as query", "look"),
+    (Command::FarPreviousQuery, "query far back", "{", "16 tokens back", "look"),
+    (Command::FarNextQuery, "query far on", "}", "16 tokens on", "look"),
+    (
+        Command::DefaultQuery,
+        "query of the answer",
+        "*",
+        "selects the query that fetches the key, or the last token",
+        "look",
+    ),
+    (Command::PreviousHead, "head back", "<", "selects the head before", "look"),
+    (Command::NextHead, "head on", ">", "selects the next head", "look"),
+    (Command::PreviousLayer, "layer back", "(", "selects the layer before", "look"),
+    (Command::NextLayer, "layer on", ")", "selects the next layer", "look"),
+    (Command::TokenColor, "token colours", "a", "behind the tokens: loss or attention", "look"),
+    (Command::Split, "split", "|", "shows a second view beside the first", "views"),
+    (Command::NextPane, "next pane", "tab", "moves the focus on", "views"),
+    (Command::PreviousPane, "pane before", "shift-tab", "moves the focus back", "views"),
+    (Command::ZoomIn, "zoom in", "+ =", "nearer; also the mouse wheel", "views"),
+    (Command::ZoomOut, "zoom out", "-", "farther", "views"),
+    (Command::ZoomReset, "zoom all", "0", "the whole map", "views"),
+    (Command::LogScale, "log scale", "i", "logarithmic or linear colours", "views"),
+    (Command::MaxPooling, "max pooling", "m", "largest or mean weight of a cell", "views"),
+    (Command::Log, "log", "v", "shows the log in place of the output", "views"),
+    (Command::Grid, "passkey grid", "g", "runs a passkey grid with these settings; again to stop it", "runs"),
+    (Command::Pin, "pin", "P", "keeps the selected run in comparisons and across starts", "runs"),
+    (Command::Rename, "rename", "R", "names the selected run", "runs"),
+    (Command::Compare, "compare", "c", "marks the selected run; two marked runs are compared", "runs"),
+    (Command::Restore, "restore", "b", "goes back to settings and prompt of the selected run", "runs"),
+    (Command::Forget, "forget", "delete", "forgets the selected run", "runs"),
+    (Command::Export, "export", "e", "saves the view as PNG, SVG and CSV, its data as npz", "files"),
+    (Command::SaveConfig, "save config", "s", "saves the settings as a TOML file that the commands take", "files"),
+    (Command::Record, "record", "ctrl-r", "saves the steps so far as a script of commands", "files"),
+    (Command::Palette, "palette", ": ctrl-p", "finds any of these by name", "program"),
+    (Command::Help, "help", "? f1", "this list", "program"),
+    (Command::Theme, "theme", "ctrl-t", "dark, light, high contrast", "program"),
+    (Command::Images, "images", "ctrl-g", "real images where the terminal has them, or half blocks", "program"),
+    (
+        Command::Mouse,
+        "mouse",
+        "ctrl-x",
+        "gives the mouse back to the terminal, to select text, and takes it again",
+        "program",
+    ),
+    (Command::Quit, "quit", "q ctrl-q", "ends longlens; the session can be resumed", "program"),
+    (Command::Up, "up", "up k", "selects the line above; pans the map", "moving"),
+    (Command::Down, "down", "down j", "selects the line below; pans the map", "moving"),
+    (Command::Left, "left", "left h", "a control: less, or the option before; elsewhere moves left", "moving"),
+    (Command::Right, "right", "right l", "a control: more, or the next option; elsewhere moves right", "moving"),
+    (Command::FarLeft, "far left", "shift-left", "a control: the power of two below; elsewhere far left", "moving"),
+    (Command::FarRight, "far right", "shift-right", "a control: the power of two above; elsewhere far right", "moving"),
+    (Command::PageUp, "page up", "pageup", "a page up", "moving"),
+    (Command::PageDown, "page down", "pagedown", "a page down", "moving"),
+    (Command::First, "first", "home", "to the first", "moving"),
+    (Command::Last, "last", "end", "to the last", "moving"),
+    (
+        Command::Enter,
+        "enter",
+        "enter",
+        "a control: types a value; Layers: shows the head; History: restores the run",
+        "moving",
+    ),
+    (Command::Back, "back", "esc", "leaves an edit, a dialog, a selection", "moving"),
+];
+
+/// The command of a key, outside of dialogs and edits.
+pub fn command(key: KeyEvent) -> Option<Command> {
+    let name = key_name(key)?;
+    ENTRIES.iter().find(|entry| entry.keys.contains(&name)).map(|entry| entry.command)
+}
+
+/// The line of a command.
+pub fn entry(command: Command) -> &'static Entry {
+    ENTRIES.iter().find(|entry| entry.command == command).unwrap_or_else(|| panic!("{command:?} is in the table"))
+}
+
+/// A key as the table writes it.
+pub fn key_name(key: KeyEvent) -> Option<String> {
+    let base = match key.code {
+        KeyCode::Char(' ') => "space".to_owned(),
+        KeyCode::Char(c) => c.to_string(),
+        KeyCode::BackTab => return Some("shift-tab".to_owned()),
+        KeyCode::F(n) => format!("f{n}"),
+        KeyCode::Tab => "tab".to_owned(),
+        KeyCode::Enter => "enter".to_owned(),
+        KeyCode::Esc => "esc".to_owned(),
+        KeyCode::Up => "up".to_owned(),
+        KeyCode::Down => "down".to_owned(),
+        KeyCode::Left => "left".to_owned(),
+        KeyCode::Right => "right".to_owned(),
+        KeyCode::PageUp => "pageup".to_owned(),
+        KeyCode::PageDown => "pagedown".to_owned(),
+        KeyCode::Home => "home".to_owned(),
+        KeyCode::End => "end".to_owned(),
+        KeyCode::Delete => "delete".to_owned(),
+        KeyCode::Backspace => "backspace".to_owned(),
+        _ => return None,
+    };
+    let mut name = String::new();
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        name += "ctrl-";
+    }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        name += "alt-";
+    }
+    // a capital or a sign already is the shifted key
+    if key.modifiers.contains(KeyModifiers::SHIFT) && !matches!(key.code, KeyCode::Char(_)) {
+        name += "shift-";
+    }
+    Some(name + &base)
+}
+
+/// The key that the table writes so.
+pub fn parse(name: &str) -> Option<KeyEvent> {
+    let (mut rest, mut modifiers) = (name, KeyModifiers::NONE);
+    for (prefix, modifier) in
+        [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)]
+    {
+        if let Some(after) = rest.strip_prefix(prefix) {
+            (rest, modifiers) = (after, modifiers | modifier);
+        }
+    }
+    let code = match rest {
+        "tab" if modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
+        "tab" => KeyCode::Tab,
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "pageup" => KeyCode::PageUp,
+        "pagedown" => KeyCode::PageDown,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "delete" => KeyCode::Delete,
+        "backspace" => KeyCode::Backspace,
+        "space" => KeyCode::Char(' '),
+        _ => {
+            let mut letters = rest.chars();
+            match (letters.next(), letters.as_str()) {
+                (Some(letter), "") => KeyCode::Char(letter),
+                (Some('f'), number) => KeyCode::F(number.parse().ok()?),
+                _ => return None,
+            }
+        }
+    };
+    Some(KeyEvent::new(code, modifiers))
+}
+
+/// The table as Markdown, for the README.
+pub fn markdown() -> String {
+    let mut text = String::from("| key | does |\n| --- | --- |\n");
+    for entry in ENTRIES.iter() {
+        let keys: Vec<String> = entry.keys.iter().map(|key| format!("`{}`", key.replace('|', "\\|"))).collect();
+        let _ = writeln!(text, "| {} | {} |", keys.join(" "), entry.help.replace('|', "\\|"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_does_one_thing_and_every_command_has_one() {
+        let mut keys = HashSet::new();
+        for entry in ENTRIES.iter() {
+            assert!(!entry.keys.is_empty() && !entry.help.is_empty(), "{}", entry.name);
+            for key in &entry.keys {
+                assert!(keys.insert(key.clone()), "{key} does two things");
+            }
+        }
+        let commands: HashSet<_> = ENTRIES.iter().map(|entry| entry.command).collect();
+        assert_eq!(commands.len(), ENTRIES.len());
+        let methods: Vec<_> = ENTRIES.iter().take(6).map(|entry| entry.keys[0].as_str()).collect();
+        assert_eq!(methods, ["F", "S", "T", "E", "D", "L"]);
+    }
+
+    #[test]
+    fn every_key_of_the_table_reads_back() {
+        for entry in ENTRIES.iter() {
+            for key in &entry.keys {
+                assert_eq!(parse(key).and_then(command), Some(entry.command), "{key}");
+            }
+        }
+        assert_eq!(parse("hyper-x"), None);
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        let press = |code, modifiers| command(KeyEvent::new(code, modifiers));
+        assert_eq!(press(KeyCode::Char('L'), KeyModifiers::SHIFT), Some(Command::Method(5)));
+        assert_eq!(press(KeyCode::Char('r'), KeyModifiers::CONTROL), Some(Command::Record));
+        assert_eq!(press(KeyCode::Left, KeyModifiers::SHIFT), Some(Command::FarLeft));
+        assert_eq!(press(KeyCode::BackTab, KeyModifiers::SHIFT), Some(Command::PreviousPane));
+        assert_eq!(press(KeyCode::Char('y'), KeyModifiers::NONE), None);
+    }
+}

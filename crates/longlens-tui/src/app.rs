@@ -1,0 +1,671 @@
+//! The state of the workbench. [`App::update`] is the only place where it changes; drawing reads it.
+//!
+//! What has to happen outside, computing and writing files, leaves as [`Effect`]s; what comes back is an [`Action`] again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use longlens_core::lens::ModelInfo;
+use longlens_core::methods::Method;
+use longlens_core::trace::{MapWindow, PooledMap, RunRecord};
+use longlens_plot::plots::NeedleCell;
+use longlens_workbench::Trouble;
+use longlens_workbench::heads::Heads;
+use longlens_workbench::prompt::{NeedleAsk, Prompt, PromptSource};
+use longlens_workbench::runs::{Run, RunAsk, RunId, RunState, Runs};
+use longlens_workbench::session::Session;
+use longlens_workbench::settings::{Checked, Settings};
+use longlens_workbench::steps::{Start, Step};
+use longlens_workbench::worker::{Ask, Event, Progress};
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::dialogs::Dialog;
+use crate::export::Export;
+use crate::fields::{Around, Controls, Field, FieldId};
+use crate::pen::Seen;
+use crate::theme::{Depth, Theme, ThemeName};
+
+mod commands;
+mod jobs;
+mod looks;
+mod mouse;
+mod typing;
+
+/// Something that happened.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
+pub enum Action {
+    /// A command of the table.
+    Do(crate::action::Command),
+    /// A key; what it means depends on what is open.
+    Key(KeyEvent),
+    /// Pasted text.
+    Paste(String),
+    /// The mouse.
+    Mouse(MouseEvent),
+    /// The worker has something to tell.
+    Job(Event),
+    /// A frame was drawn.
+    Drawn(Seen),
+    /// Files were written, or not.
+    Wrote(Result<String, Trouble>),
+    /// Time has passed.
+    Tick,
+    /// The system asks the program to end.
+    Stop,
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Effect {
+    /// Work for the model.
+    Ask(Ask),
+    /// Stops the model's work.
+    Cancel,
+    /// Stops the grid.
+    CancelGrid,
+    /// Writes the files of a view.
+    Export(Box<Export>),
+    /// Writes a file.
+    Save(PathBuf, Vec<u8>),
+    /// Keeps the session.
+    Keep(Box<Session>),
+    /// Takes the mouse, or gives it back.
+    Mouse(bool),
+    /// Ends the program.
+    Quit,
+}
+
+/// Where the keys go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Focus {
+    /// Parameters.
+    Controls,
+    /// Kept runs.
+    History,
+    /// A view: the first or the second.
+    View(usize),
+    /// The token strip.
+    Tokens,
+    /// Text and log.
+    Output,
+}
+
+/// A view, in the order of [`crate::action::VIEWS`].
+pub mod view {
+    /// Heads × chunks.
+    pub const HEADS: usize = 0;
+    /// Attention map.
+    pub const MAP: usize = 1;
+    /// Relative positions.
+    pub const POSITIONS: usize = 2;
+    /// Passkey grid.
+    pub const GRID: usize = 3;
+    /// Loss.
+    pub const LOSS: usize = 4;
+    /// Layers × heads.
+    pub const LAYERS: usize = 5;
+    /// Two runs.
+    pub const COMPARE: usize = 6;
+}
+
+/// Whether the model is there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Opening {
+    /// It is being loaded.
+    Waiting,
+    /// It is open.
+    Done,
+    /// It cannot be opened.
+    Failed(Trouble),
+}
+
+/// How the attention map is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MapState {
+    /// The part shown; all of it when absent.
+    pub window: Option<MapWindow>,
+    /// Colors by powers of ten.
+    pub log: bool,
+    /// Largest weight of a cell instead of the mean.
+    pub max: bool,
+}
+
+/// What a map was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapKey {
+    /// Which run.
+    pub run: RunId,
+    /// Layer.
+    pub layer: usize,
+    /// Head.
+    pub head: usize,
+    /// Most cells of a side.
+    pub side: usize,
+    /// Part of it.
+    pub window: Option<MapWindow>,
+}
+
+/// What a look at all heads was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadsKey {
+    /// Which run.
+    pub run: RunId,
+    /// The query.
+    pub query: usize,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Queries whose choices count for hit rates.
+    pub answering: (usize, usize),
+}
+
+/// A passkey grid, as far as it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GridRun {
+    /// Its number.
+    pub id: u64,
+    /// What it ran under.
+    pub settings: Settings,
+    /// The method's and scaling's text.
+    pub text: String,
+    /// Lengths in tokens, ascending.
+    pub lengths: Vec<usize>,
+    /// Depths, ascending.
+    pub depths: Vec<f64>,
+    /// Row-major `[n_depths, n_lengths]`.
+    pub cells: Vec<Option<NeedleCell>>,
+    /// What was run, from the first cell.
+    pub record: RunRecord,
+    /// Prompts of a cell.
+    pub trials: usize,
+    /// Whether cells are still to come.
+    pub running: bool,
+}
+
+/// The runs that are compared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Comparison {
+    /// The marked runs, in the order of their marking.
+    pub marked: Vec<RunId>,
+    /// Their maps, and what they were asked for.
+    pub maps: Option<(DifferenceKey, Box<[PooledMap; 2]>)>,
+    /// What was asked for last.
+    pub asked: Option<(u64, DifferenceKey)>,
+    /// Why there is no map.
+    pub trouble: Option<Trouble>,
+}
+
+/// Which difference of maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DifferenceKey {
+    /// The two runs.
+    pub runs: [RunId; 2],
+    /// Layer.
+    pub layer: usize,
+    /// Head.
+    pub head: usize,
+    /// Most cells of a side.
+    pub side: usize,
+}
+
+/// A typed value that is not taken yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    /// Which field, by its place.
+    pub field: usize,
+    /// The text so far.
+    pub text: String,
+    /// What it would mean, or why it is impossible.
+    pub verdict: Result<Checked, Trouble>,
+}
+
+/// How loud a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something was done.
+    Note,
+    /// Something is unwise.
+    Warning,
+    /// Something went wrong.
+    Error,
+}
+
+/// What lies behind the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenColor {
+    /// Their loss.
+    Loss,
+    /// The attention that the query pays them.
+    Attention,
+}
+
+/// How to begin.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How the program was started.
+    pub start: Start,
+    /// First settings.
+    pub settings: Settings,
+    /// First prompt; a needle prompt when absent.
+    pub prompt: Option<PromptSource>,
+    /// Colors.
+    pub theme: ThemeName,
+    /// How many of them.
+    pub depth: Depth,
+    /// A session to bring back.
+    pub resume: Option<Session>,
+    /// Whether a crashed session could be brought back.
+    pub hint: bool,
+}
+
+/// The state of the workbench.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct App {
+    /// How the program was started.
+    pub start: Start,
+    /// The model, from its config until it is open.
+    pub model: ModelInfo,
+    /// Whether it is open.
+    pub opening: Opening,
+    /// Everything that the controls set.
+    pub controls: Controls,
+    /// What the settings would mean, or why they are impossible.
+    pub verdict: Result<Checked, Trouble>,
+    /// Tokens of the chunks that the newest possible method chooses.
+    own_chunk: Option<usize>,
+    /// Changes that can be taken back, and taken back ones.
+    pub undo: (Vec<Controls>, Vec<Controls>),
+    /// The last parameters of every method.
+    methods: HashMap<&'static str, Method>,
+    /// The prompt, once it is built.
+    pub prompt: Option<Arc<Prompt>>,
+    /// The prompt that is being built.
+    pub building: Option<(u64, PromptSource)>,
+    /// All runs.
+    pub runs: Runs,
+    /// The newest run.
+    pub current: Option<Arc<RunAsk>>,
+    /// The newest run whose losses have arrived.
+    pub shown: Option<RunId>,
+    /// What computed the cache that `reuse-kv` goes back to.
+    base: Option<Settings>,
+    /// Where every head looks, and what for.
+    pub heads: Option<(HeadsKey, Heads)>,
+    heads_asked: Option<HeadsKey>,
+    /// The selected head's map, and what for.
+    pub map: Option<(MapKey, PooledMap)>,
+    map_asked: Option<MapKey>,
+    /// How the map is shown.
+    pub map_state: MapState,
+    /// Passkey grids, oldest first.
+    pub grids: Vec<GridRun>,
+    /// The grid that is shown, counted from the newest.
+    pub grid_back: usize,
+    /// The runs that are compared.
+    pub comparison: Comparison,
+    /// Views of the two panes.
+    pub views: [usize; 2],
+    /// Whether the second is shown.
+    pub split: bool,
+    /// Where the keys go.
+    pub focus: Focus,
+    /// Selected control.
+    pub field: usize,
+    /// A typed value that is not taken yet.
+    pub edit: Option<Edit>,
+    /// A field that is dragged: its place and the column of its last step.
+    drag: Option<(usize, u16)>,
+    /// Selected run, by its place in the list from the newest.
+    pub history: usize,
+    /// What lies behind the tokens.
+    pub token_color: TokenColor,
+    /// Whether the log is shown in place of the output.
+    pub show_log: bool,
+    /// Lines that output and log are scrolled up.
+    pub scroll: usize,
+    /// What happened.
+    pub log: Vec<(Level, String)>,
+    /// What lies over everything.
+    pub dialog: Option<Dialog>,
+    /// Colors.
+    pub theme: Theme,
+    /// Whether real images are wanted.
+    pub images: bool,
+    /// Whether the mouse belongs to the program.
+    pub mouse: bool,
+    /// How far the work is; nothing while there is none.
+    pub progress: Option<Progress>,
+    /// Whether the worker has something to do.
+    pub busy: bool,
+    /// What was done, for the record.
+    pub steps: Vec<Step>,
+    /// What the newest frame shows where.
+    pub seen: Seen,
+    /// Whether the program is to end.
+    pub over: bool,
+    /// Whether something changed since the session was kept.
+    dirty: bool,
+    n_asked: u64,
+    /// Questions that went to the worker.
+    n_sent: u64,
+    n_exported: usize,
+    effects: Vec<Effect>,
+}
+
+/// Lines of the log that are kept.
+const LOG_KEPT: usize = 1000;
+
+impl App {
+    /// A workbench for a model that is being opened.
+    pub fn new(model: ModelInfo, options: Options) -> Self {
+        let Options { start, settings, prompt, theme, depth, resume, hint } = options;
+        let mut app = Self {
+            start,
+            opening: Opening::Waiting,
+            verdict: settings.check(&model, 0),
+            controls: Controls::new(settings),
+            own_chunk: None,
+            undo: (Vec::new(), Vec::new()),
+            methods: HashMap::new(),
+            prompt: None,
+            building: None,
+            runs: Runs::default(),
+            current: None,
+            shown: None,
+            base: None,
+            heads: None,
+            heads_asked: None,
+            map: None,
+            map_asked: None,
+            map_state: MapState { window: None, log: true, max: false },
+            grids: Vec::new(),
+            grid_back: 0,
+            comparison: Comparison::default(),
+            views: [view::HEADS, view::MAP],
+            split: false,
+            focus: Focus::Controls,
+            field: 0,
+            edit: None,
+            drag: None,
+            history: 0,
+            token_color: TokenColor::Loss,
+            show_log: false,
+            scroll: 0,
+            log: Vec::new(),
+            dialog: None,
+            theme: Theme { name: theme, depth },
+            images: true,
+            mouse: true,
+            progress: None,
+            busy: true,
+            steps: Vec::new(),
+            seen: Seen::default(),
+            over: false,
+            dirty: false,
+            n_asked: 0,
+            n_sent: 0,
+            n_exported: 0,
+            effects: Vec::new(),
+            model,
+        };
+        if hint {
+            app.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
+        }
+        let needle = NeedleAsk { length: (4 * app.model.spec.trained_context).min(4096), ..NeedleAsk::default() };
+        let mut source = prompt;
+        if let Some(session) = resume {
+            source = source.or(session.source);
+            app.controls.settings = session.settings;
+            (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
+            app.runs = session.runs;
+            app.steps = session.steps;
+            app.say(Level::Note, "the session is back: prompt, settings and pinned runs");
+            app.clamp();
+        }
+        app.judge();
+        app.building = Some((0, source.unwrap_or(PromptSource::Needle(needle))));
+        app
+    }
+
+    /// Takes in what happened; returns what has to happen outside.
+    pub fn update(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Do(command) => self.command(command),
+            Action::Key(key) => self.key(key),
+            Action::Paste(text) => self.paste(&text),
+            Action::Mouse(event) => self.mouse(event),
+            Action::Job(event) => self.job(event),
+            Action::Drawn(seen) => {
+                let resized = self.seen.map_side != seen.map_side;
+                self.seen = seen;
+                self.scroll = self.scroll.min(self.seen.scroll_max);
+                if resized {
+                    self.look();
+                }
+            }
+            Action::Wrote(Ok(what)) => self.say(Level::Note, what),
+            Action::Wrote(Err(trouble)) => self.fail(&trouble),
+            Action::Tick => {
+                if std::mem::take(&mut self.dirty) {
+                    let session = Box::new(self.session(false));
+                    self.effects.push(Effect::Keep(session));
+                }
+            }
+            Action::Stop => self.quit(),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Ends the program and keeps the session as one that ended well.
+    fn quit(&mut self) {
+        self.over = true;
+        let session = Box::new(self.session(true));
+        self.effects.extend([Effect::Keep(session), Effect::Quit]);
+    }
+
+    /// What survives a crash.
+    pub fn session(&self, clean: bool) -> Session {
+        let mut runs = self.runs.clone();
+        runs.list.retain(|run| run.pinned);
+        let source = self.building.as_ref().map(|(_, source)| source);
+        Session {
+            clean,
+            saved: 0,
+            pid: 0,
+            model: self.start.model.clone(),
+            settings: self.controls.settings.clone(),
+            source: source.or(self.prompt.as_ref().map(|prompt| &prompt.source)).cloned(),
+            runs,
+            steps: self.steps.clone(),
+            selected: (self.controls.layer, self.controls.head, self.controls.query),
+        }
+    }
+
+    /// Adds a line to the log.
+    pub fn say(&mut self, level: Level, text: impl Into<String>) {
+        self.log.push((level, text.into()));
+        if self.log.len() > LOG_KEPT {
+            self.log.remove(0);
+        }
+    }
+
+    fn fail(&mut self, trouble: &Trouble) {
+        self.say(Level::Error, trouble.to_string());
+    }
+
+    /// A number that no question had before.
+    fn next_number(&mut self) -> u64 {
+        self.n_asked += 1;
+        self.n_asked
+    }
+
+    /// The newest run.
+    pub fn run(&self) -> Option<&Run> {
+        self.runs.get(self.current.as_ref()?.id)
+    }
+
+    /// The newest run that has something to show.
+    pub fn shown_run(&self) -> Option<&Run> {
+        self.runs.get(self.shown?)
+    }
+
+    /// Whether what is shown belongs to an older run than the newest.
+    pub fn is_stale(&self) -> bool {
+        self.current.as_ref().is_some_and(|run| self.shown != Some(run.id))
+    }
+
+    /// Tokens of the prompt; 0 while there is none.
+    pub fn n_prompt(&self) -> usize {
+        self.prompt.as_ref().map_or(0, |prompt| prompt.tokens.len())
+    }
+
+    /// Tokens whose attention can be looked at: the last generated one is never fed.
+    pub fn n_fed(&self) -> usize {
+        let generated = self.run().map_or(0, |run| run.generated.len());
+        self.n_prompt() + generated.saturating_sub(1)
+    }
+
+    /// The query that matters most: the one that fetches the first digit of a hidden key, else the prompt's last token.
+    pub fn default_query(&self) -> usize {
+        let last = self.n_prompt().saturating_sub(1);
+        let has_needle = self.prompt.as_ref().is_some_and(|prompt| prompt.needle.is_some());
+        if has_needle && self.n_fed() > last + 1 { last + 1 } else { last }
+    }
+
+    /// The selected query token.
+    pub fn query(&self) -> usize {
+        self.controls.query.unwrap_or_else(|| self.default_query()).min(self.n_fed().saturating_sub(1))
+    }
+
+    /// Tokens of a chunk in the views: the method's own, else what the user chose.
+    pub fn chunk_len(&self) -> usize {
+        self.own_chunk.or(self.controls.chunk_len).unwrap_or((self.model.spec.trained_context / 16).max(1))
+    }
+
+    /// What fields depend on.
+    pub fn around(&self) -> Around<'_> {
+        Around {
+            model: &self.model,
+            n_prompt: self.n_prompt(),
+            n_fed: self.n_fed().max(1),
+            default_query: self.default_query(),
+            chunk_len: self.chunk_len(),
+        }
+    }
+
+    /// The controls as they are shown.
+    pub fn fields(&self) -> Vec<Field> {
+        self.controls.fields(&self.around())
+    }
+
+    /// The text of a token of the prompt or of the newest run's answer.
+    pub fn piece(&self, token: usize) -> &str {
+        let n_prompt = self.n_prompt();
+        let piece = if token < n_prompt {
+            self.prompt.as_ref().and_then(|prompt| prompt.pieces.get(token))
+        } else {
+            self.run().and_then(|run| run.pieces.get(token - n_prompt))
+        };
+        piece.map_or("", String::as_str)
+    }
+
+    /// Takes changed controls; a change of settings runs at once, where it is possible.
+    fn apply(&mut self, controls: Controls) {
+        if controls == self.controls {
+            return;
+        }
+        let before = std::mem::replace(&mut self.controls, controls);
+        let rerun = before.settings != self.controls.settings;
+        if rerun || before.grid != self.controls.grid {
+            self.undo.0.push(before);
+            self.undo.1.clear();
+        }
+        self.settled(rerun);
+    }
+
+    /// Judges changed controls, and runs or looks.
+    fn settled(&mut self, rerun: bool) {
+        self.dirty = true;
+        self.methods.insert(self.controls.settings.method.name(), self.controls.settings.method.clone());
+        self.field = self.field.min(self.fields().len().saturating_sub(1));
+        self.judge();
+        if rerun && self.verdict.is_ok() {
+            self.start_run();
+        } else {
+            self.look();
+        }
+    }
+
+    /// Asks what the settings would mean.
+    fn judge(&mut self) {
+        self.verdict = self.controls.settings.check(&self.model, self.n_prompt());
+        if let Ok(checked) = &self.verdict {
+            self.own_chunk = checked.plan.choice.map(|choice| choice.chunk_len);
+        }
+    }
+
+    /// Whether what every head does is about to be replaced.
+    pub fn heads_are_old(&self) -> bool {
+        self.heads.as_ref().map(|(key, _)| *key) != self.heads_asked
+    }
+
+    /// Whether the map is about to be replaced.
+    pub fn map_is_old(&self) -> bool {
+        self.map.as_ref().map(|(key, _)| *key) != self.map_asked
+    }
+
+    /// Keeps selections inside the model and the text.
+    fn clamp(&mut self) {
+        let spec = &self.model.spec;
+        self.controls.layer = self.controls.layer.min(spec.n_layers.saturating_sub(1));
+        self.controls.head = self.controls.head.min(spec.n_heads.saturating_sub(1));
+    }
+
+    /// The run that the history has selected.
+    pub fn selected_run(&self) -> Option<&Run> {
+        let n = self.runs.list.len();
+        self.runs.list.get(n.checked_sub(1 + self.history.min(n.saturating_sub(1)))?)
+    }
+
+    /// The grid that is shown.
+    pub fn grid(&self) -> Option<&GridRun> {
+        let n = self.grids.len();
+        self.grids.get(n.checked_sub(1 + self.grid_back.min(n.saturating_sub(1)))?)
+    }
+
+    /// The two runs that are compared: the marked ones, else the newest pinned ones, else the newest run and the pinned one.
+    pub fn compared(&self) -> Option<[&Run; 2]> {
+        let marked: Vec<&Run> = self.comparison.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
+        if let [a, b] = marked[..] {
+            return Some([a, b]);
+        }
+        let finished = |run: &&Run| matches!(run.state, RunState::Done | RunState::Cancelled | RunState::Generating);
+        let mut pinned: Vec<&Run> = self.runs.pinned().filter(finished).collect();
+        let newest = self.shown_run();
+        match (pinned.pop(), newest) {
+            (Some(b), Some(newest)) if newest.id != b.id => Some([b, newest]),
+            (Some(b), _) => pinned.pop().map(|a| [a, b]),
+            _ => None,
+        }
+    }
+
+    /// Whether a view is on the screen.
+    pub fn shows(&self, view: usize) -> bool {
+        self.views[0] == view || (self.split && self.views[1] == view)
+    }
+
+    /// The view that keys and files are about.
+    pub fn active_view(&self) -> usize {
+        match self.focus {
+            Focus::View(1) if self.split => self.views[1],
+            _ => self.views[0],
+        }
+    }
+
+    /// A field's place by what it is.
+    pub fn field_at(&self, id: FieldId) -> Option<usize> {
+        self.fields().iter().position(|field| field.id == id)
+    }
+}

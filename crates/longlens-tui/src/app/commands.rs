@@ -1,0 +1,434 @@
+//! What every command does.
+
+use longlens_core::methods::{METHODS, Method};
+use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use longlens_workbench::runs::RunId;
+use longlens_workbench::settings::Swap;
+
+use super::{App, Effect, Focus, Level, TokenColor, view};
+use crate::action::{Command, VIEWS};
+use crate::dialogs::Dialog;
+use crate::fields::FieldId;
+
+/// Lines of a page of output.
+const PAGE: usize = 8;
+/// Tokens of a far step in the token strip.
+const FAR: usize = 16;
+
+impl App {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Method(at) => self.choose_method(at),
+            Command::SwapMode => self.toggle_swap(),
+            Command::Rerun => self.start_run(),
+            Command::Cancel => self.cancel(),
+            Command::Undo => self.travel(true),
+            Command::Redo => self.travel(false),
+            Command::Needle => self.dialog = Some(Dialog::needle(&self.needle_ask())),
+            Command::OpenFile => self.dialog = Some(Dialog::open_file()),
+            Command::TypeText => self.dialog = Some(Dialog::text(self.typed_text())),
+            Command::NextQuery => self.step_query(1),
+            Command::PreviousQuery => self.step_query(-1),
+            Command::FarNextQuery => self.step_query(FAR as i64),
+            Command::FarPreviousQuery => self.step_query(-(FAR as i64)),
+            Command::DefaultQuery => self.select(|controls| controls.query = None),
+            Command::NextHead => self.step_head(0, 1),
+            Command::PreviousHead => self.step_head(0, -1),
+            Command::NextLayer => self.step_head(1, 0),
+            Command::PreviousLayer => self.step_head(-1, 0),
+            Command::View(at) => self.show(at),
+            Command::Split => self.toggle_split(),
+            Command::NextPane => self.step_focus(1),
+            Command::PreviousPane => self.step_focus(-1),
+            Command::ZoomIn => self.zoom(0.5, None),
+            Command::ZoomOut => self.zoom(2.0, None),
+            Command::ZoomReset => {
+                self.map_state.window = None;
+                self.look();
+            }
+            Command::LogScale => self.map_state.log = !self.map_state.log,
+            Command::MaxPooling => self.map_state.max = !self.map_state.max,
+            Command::TokenColor => {
+                self.token_color = match self.token_color {
+                    TokenColor::Loss => TokenColor::Attention,
+                    TokenColor::Attention => TokenColor::Loss,
+                }
+            }
+            Command::Log => (self.show_log, self.scroll) = (!self.show_log, 0),
+            Command::Grid => {
+                self.toggle_grid();
+                if !self.shows(view::GRID) {
+                    self.show(view::GRID);
+                }
+            }
+            Command::Pin => self.pin(),
+            Command::Rename => {
+                if let Some(run) = self.selected_run() {
+                    self.dialog = Some(Dialog::rename(run));
+                }
+            }
+            Command::Compare => self.mark(),
+            Command::Forget => self.forget(),
+            Command::Restore => self.restore(),
+            Command::Export => self.dialog = Some(Dialog::export(&self.export_name())),
+            Command::SaveConfig => self.dialog = Some(Dialog::save_config()),
+            Command::Record => self.dialog = Some(Dialog::record()),
+            Command::Palette => self.dialog = Some(Dialog::palette()),
+            Command::Help => self.dialog = Some(Dialog::Help { scroll: 0 }),
+            Command::Theme => self.theme.name = self.theme.name.next(),
+            Command::Images => self.images = !self.images,
+            Command::Mouse => {
+                self.mouse = !self.mouse;
+                self.effects.push(Effect::Mouse(self.mouse));
+                let text =
+                    if self.mouse { "the mouse works here again" } else { "the mouse selects text in the terminal" };
+                self.say(Level::Note, text);
+            }
+            Command::Quit if self.is_working() => self.dialog = Some(Dialog::ConfirmQuit),
+            Command::Quit => self.quit(),
+            Command::Up => self.move_by(-1, 0, false),
+            Command::Down => self.move_by(1, 0, false),
+            Command::Left => self.move_by(0, -1, false),
+            Command::Right => self.move_by(0, 1, false),
+            Command::FarLeft => self.move_by(0, -1, true),
+            Command::FarRight => self.move_by(0, 1, true),
+            Command::PageUp => self.page(-1),
+            Command::PageDown => self.page(1),
+            Command::First => self.jump(false),
+            Command::Last => self.jump(true),
+            Command::Enter => self.enter(),
+            Command::Back => self.back(),
+        }
+    }
+
+    /// Whether something that takes long would be lost.
+    fn is_working(&self) -> bool {
+        self.busy && self.opening == super::Opening::Done
+    }
+
+    fn choose_method(&mut self, at: usize) {
+        let Some(method) = METHODS.get(at) else { return };
+        let name = method.info.name;
+        let known = self.methods.get(name).cloned().or_else(|| Method::parse(name).ok());
+        if let Some(method) = known {
+            let mut controls = self.controls.clone();
+            controls.settings.method = method;
+            self.apply(controls);
+        }
+    }
+
+    fn toggle_swap(&mut self) {
+        let mut controls = self.controls.clone();
+        controls.settings.swap = match controls.settings.swap {
+            Swap::RePrefill => Swap::ReuseKv,
+            Swap::ReuseKv => Swap::RePrefill,
+        };
+        self.apply(controls);
+    }
+
+    fn cancel(&mut self) {
+        if self.busy {
+            self.effects.push(Effect::Cancel);
+            for grid in &mut self.grids {
+                grid.running = false;
+            }
+            self.drop_waiting();
+            self.say(Level::Note, "cancelled");
+        } else {
+            self.dialog = Some(Dialog::ConfirmQuit);
+        }
+    }
+
+    /// What was asked and will not be answered can be asked again.
+    fn drop_waiting(&mut self) {
+        self.building = None;
+        let heads = self.heads.as_ref().map(|(key, _)| *key);
+        let map = self.map.as_ref().map(|(key, _)| *key);
+        (self.heads_asked, self.map_asked) = (heads, map);
+        if let Some((_, key)) = &self.comparison.asked
+            && self.comparison.maps.as_ref().is_none_or(|(known, _)| known != key)
+        {
+            self.comparison.asked = None;
+        }
+    }
+
+    /// Undo, or redo.
+    fn travel(&mut self, back: bool) {
+        let (from, to) = if back { (&mut self.undo.0, &mut self.undo.1) } else { (&mut self.undo.1, &mut self.undo.0) };
+        let Some(controls) = from.pop() else {
+            let text = if back { "nothing to undo" } else { "nothing to redo" };
+            return self.say(Level::Note, text);
+        };
+        // layer, head and query are where the user looks now, not what changed
+        let controls = crate::fields::Controls {
+            layer: self.controls.layer,
+            head: self.controls.head,
+            query: self.controls.query,
+            ..controls
+        };
+        let before = std::mem::replace(&mut self.controls, controls);
+        let rerun = before.settings != self.controls.settings;
+        to.push(before);
+        self.edit = None;
+        self.settled(rerun);
+    }
+
+    /// Changes what is looked at.
+    pub(super) fn select(&mut self, change: impl FnOnce(&mut crate::fields::Controls)) {
+        let mut controls = self.controls.clone();
+        change(&mut controls);
+        self.apply(controls);
+    }
+
+    pub(super) fn step_query(&mut self, by: i64) {
+        let last = self.n_fed().saturating_sub(1);
+        let query = (self.query() as i64 + by).clamp(0, last as i64) as usize;
+        self.select(|controls| controls.query = Some(query));
+    }
+
+    pub(super) fn step_head(&mut self, layers: i64, heads: i64) {
+        let (n_layers, n_heads) = (self.model.spec.n_layers as i64, self.model.spec.n_heads as i64);
+        let at = self.controls.layer as i64 * n_heads + self.controls.head as i64 + layers * n_heads + heads;
+        let at = at.clamp(0, n_layers * n_heads - 1);
+        self.select(|controls| (controls.layer, controls.head) = ((at / n_heads) as usize, (at % n_heads) as usize));
+    }
+
+    /// Shows a view in the focused pane.
+    pub(super) fn show(&mut self, at: usize) {
+        if at >= VIEWS.len() {
+            return;
+        }
+        let pane = usize::from(self.split && self.focus == Focus::View(1));
+        if self.split && self.views[1 - pane] == at {
+            self.views.swap(0, 1);
+        } else {
+            self.views[pane] = at;
+        }
+        self.focus = Focus::View(pane);
+        self.look();
+    }
+
+    fn toggle_split(&mut self) {
+        self.split = !self.split;
+        if self.views[0] == self.views[1] {
+            self.views[1] = (self.views[0] + 1) % VIEWS.len();
+        }
+        if self.focus == Focus::View(1) {
+            self.focus = Focus::View(0);
+        }
+        self.look();
+    }
+
+    fn step_focus(&mut self, by: i64) {
+        let mut order = vec![Focus::Controls, Focus::View(0)];
+        if self.split {
+            order.push(Focus::View(1));
+        }
+        order.extend([Focus::Tokens, Focus::Output, Focus::History]);
+        let now = order.iter().position(|focus| *focus == self.focus).unwrap_or(0) as i64;
+        self.focus = order[(now + by).rem_euclid(order.len() as i64) as usize];
+        self.edit = None;
+    }
+
+    fn move_by(&mut self, down: i64, right: i64, far: bool) {
+        match self.focus {
+            Focus::Controls if down != 0 => {
+                let last = self.fields().len() as i64 - 1;
+                self.field = (self.field as i64 + down).clamp(0, last) as usize;
+            }
+            Focus::Controls => self.nudge(self.field, right > 0, far),
+            Focus::History => self.step_history(down),
+            Focus::Tokens => self.step_query(if far { FAR as i64 * right } else { right + down * FAR as i64 }),
+            Focus::Output => self.scroll = (self.scroll as i64 - down).max(0) as usize,
+            Focus::View(pane) => self.move_view(self.views[pane], down, right, far),
+        }
+    }
+
+    fn move_view(&mut self, at: usize, down: i64, right: i64, far: bool) {
+        match at {
+            view::HEADS if down != 0 => self.step_head(0, down),
+            view::HEADS => {
+                let by = self.chunk_len() as i64 * if far { 4 } else { 1 };
+                self.step_query(right * by);
+            }
+            view::MAP => self.pan(down * if far { 4 } else { 1 }, right * if far { 4 } else { 1 }),
+            view::GRID => {
+                let last = self.grids.len().saturating_sub(1) as i64;
+                self.grid_back = (self.grid_back as i64 - right - down).clamp(0, last) as usize;
+            }
+            view::LAYERS => {
+                // a panel to the right is the next head, one below the same head of the next layer
+                let n_heads = self.model.spec.n_heads as i64;
+                let head = (self.controls.head as i64 + right).clamp(0, n_heads - 1);
+                let layer = (self.controls.layer as i64 + down).clamp(0, self.model.spec.n_layers as i64 - 1);
+                self.select(|controls| (controls.layer, controls.head) = (layer as usize, head as usize));
+            }
+            view::COMPARE => self.step_head(down, right),
+            _ => self.step_history(down),
+        }
+    }
+
+    fn step_history(&mut self, down: i64) {
+        let last = self.runs.list.len().saturating_sub(1) as i64;
+        self.history = (self.history as i64 + down).clamp(0, last) as usize;
+    }
+
+    /// One step of a field.
+    pub(super) fn nudge(&mut self, field: usize, up: bool, far: bool) {
+        let fields = self.fields();
+        let Some(field) = fields.get(field) else { return };
+        if let Some(controls) = self.controls.nudged(field, up, far, &self.around()) {
+            if field.id == FieldId::Method {
+                // the parameters that this method had last
+                let name = controls.settings.method.name();
+                return self.choose_method(METHODS.iter().position(|method| method.info.name == name).unwrap_or(0));
+            }
+            self.apply(controls);
+        }
+    }
+
+    fn page(&mut self, down: i64) {
+        match self.focus {
+            Focus::Controls => {
+                let last = self.fields().len() as i64 - 1;
+                self.field = (self.field as i64 + down * PAGE as i64).clamp(0, last) as usize;
+            }
+            Focus::History => self.step_history(down * PAGE as i64),
+            Focus::Tokens => self.step_query(down * 8 * FAR as i64),
+            Focus::Output => self.scroll = (self.scroll as i64 - down * PAGE as i64).max(0) as usize,
+            Focus::View(pane) if self.views[pane] == view::MAP => self.pan(down * 8, 0),
+            Focus::View(pane) => self.move_view(self.views[pane], down * PAGE as i64, 0, false),
+        }
+    }
+
+    fn jump(&mut self, last: bool) {
+        match self.focus {
+            Focus::Controls => self.field = if last { self.fields().len().saturating_sub(1) } else { 0 },
+            Focus::History => self.step_history(if last { i64::MAX / 2 } else { i64::MIN / 2 }),
+            Focus::Tokens | Focus::View(_) => {
+                let query = if last { self.n_fed().saturating_sub(1) } else { 0 };
+                self.select(|controls| controls.query = Some(query));
+            }
+            Focus::Output => self.scroll = if last { 0 } else { usize::MAX / 4 },
+        }
+    }
+
+    fn enter(&mut self) {
+        match self.focus {
+            Focus::Controls => self.begin_edit(None),
+            Focus::History => self.restore(),
+            Focus::View(pane) if matches!(self.views[pane], view::LAYERS | view::HEADS) => {
+                // the head that is selected there, in its map
+                let other = 1 - pane;
+                if !(self.split && self.views[other] == view::MAP) {
+                    self.show(view::MAP);
+                }
+            }
+            Focus::View(_) | Focus::Tokens | Focus::Output => (),
+        }
+    }
+
+    fn back(&mut self) {
+        if self.edit.take().is_some() {
+            return;
+        }
+        if self.map_state.window.is_some() && matches!(self.focus, Focus::View(_)) {
+            return self.command(Command::ZoomReset);
+        }
+        self.focus = Focus::Controls;
+    }
+
+    fn pin(&mut self) {
+        let Some(id) = self.chosen_run() else { return };
+        if let Some(run) = self.runs.get_mut(id) {
+            run.pinned = !run.pinned;
+            let text = format!("{} {}", if run.pinned { "pinned" } else { "no longer pinned:" }, run.title());
+            self.say(Level::Note, text);
+        }
+        self.dirty = true;
+        self.look();
+    }
+
+    /// The run that commands are about: the selected one.
+    fn chosen_run(&self) -> Option<RunId> {
+        self.selected_run().map(|run| run.id)
+    }
+
+    fn mark(&mut self) {
+        let Some(id) = self.chosen_run() else { return };
+        let marked = &mut self.comparison.marked;
+        if let Some(at) = marked.iter().position(|known| *known == id) {
+            marked.remove(at);
+        } else {
+            if marked.len() == 2 {
+                marked.remove(0);
+            }
+            marked.push(id);
+        }
+        if self.comparison.marked.len() == 2 && !self.shows(view::COMPARE) {
+            self.show(view::COMPARE);
+        }
+        self.look();
+    }
+
+    fn forget(&mut self) {
+        let Some(id) = self.chosen_run() else { return };
+        let is_newest = self.current.as_ref().is_some_and(|current| current.id == id);
+        let Some(run) = self.runs.get(id) else { return };
+        if run.pinned || is_newest {
+            let why = if run.pinned { "it is pinned" } else { "it is what is shown" };
+            return self.say(Level::Warning, format!("this run is not forgotten: {why}"));
+        }
+        self.runs.list.retain(|run| run.id != id);
+        self.comparison.marked.retain(|marked| *marked != id);
+        self.step_history(0);
+        self.dirty = true;
+    }
+
+    fn restore(&mut self) {
+        let Some(run) = self.selected_run() else { return };
+        let (settings, source) = (run.settings.clone(), run.source.clone());
+        let is_same_prompt = self.prompt.as_ref().is_some_and(|prompt| prompt.source == source);
+        let mut controls = self.controls.clone();
+        controls.settings = settings;
+        if is_same_prompt {
+            if controls == self.controls {
+                self.start_run();
+            } else {
+                self.apply(controls);
+            }
+            return;
+        }
+        // the run follows when its prompt is built
+        self.undo.0.push(std::mem::replace(&mut self.controls, controls));
+        self.undo.1.clear();
+        self.judge();
+        self.build(source);
+    }
+
+    /// The needle prompt that the builder begins with.
+    fn needle_ask(&self) -> NeedleAsk {
+        match self.prompt.as_ref().map(|prompt| &prompt.source) {
+            Some(PromptSource::Needle(ask)) => ask.clone(),
+            _ => NeedleAsk { length: (4 * self.model.spec.trained_context).min(4096), ..NeedleAsk::default() },
+        }
+    }
+
+    fn typed_text(&self) -> &str {
+        match self.prompt.as_ref().map(|prompt| &prompt.source) {
+            Some(PromptSource::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Takes a prompt that a dialog made.
+    pub(super) fn take_prompt(&mut self, source: PromptSource) {
+        self.build(source);
+    }
+
+    /// What exported files are called.
+    fn export_name(&self) -> String {
+        let view = VIEWS[self.active_view()].0.to_lowercase();
+        format!("longlens-{view}-{}", self.n_exported + 1)
+    }
+}

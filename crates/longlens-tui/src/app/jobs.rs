@@ -1,0 +1,279 @@
+//! Runs, prompts and grids: what is asked of the worker, and what comes back.
+
+use std::sync::Arc;
+
+use longlens_eval::passkey::Cell;
+use longlens_plot::plots::NeedleCell;
+use longlens_workbench::Trouble;
+use longlens_workbench::heads::Heads;
+use longlens_workbench::prompt::PromptSource;
+use longlens_workbench::runs::{Run, RunAsk, RunId, RunState};
+use longlens_workbench::settings::{Settings, Swap};
+use longlens_workbench::steps::Step;
+use longlens_workbench::worker::{Ask, Event, GridAsk, LookKind};
+
+use super::{App, Effect, GridRun, Level, Opening};
+
+/// Grids that are kept.
+const GRIDS_KEPT: usize = 8;
+
+impl App {
+    /// Asks for a prompt.
+    pub(super) fn build(&mut self, source: PromptSource) {
+        let id = self.next_number();
+        self.building = Some((id, source.clone()));
+        self.dirty = true;
+        if self.opening == Opening::Done {
+            self.ask(Ask::Prompt(id, source));
+        }
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask) {
+        self.busy = true;
+        self.n_sent += 1;
+        self.effects.push(Effect::Ask(ask));
+    }
+
+    /// Runs the prompt under the settings; the run before is stopped.
+    pub(super) fn start_run(&mut self) {
+        let (Some(prompt), Opening::Done) = (&self.prompt, &self.opening) else { return };
+        if self.verdict.is_err() {
+            return;
+        }
+        let settings = self.controls.settings.clone();
+        let base = self.base.clone().filter(|_| settings.swap == Swap::ReuseKv);
+        let query = self.controls.query.filter(|_| base.is_some());
+        let prompt = prompt.clone();
+        self.drop_running();
+        let ask = Arc::new(RunAsk { id: self.runs.next_id(), settings, base, prompt, query });
+        self.runs.push(Run::new(&ask, &self.model.name, &self.model.spec));
+        self.history = 0;
+        self.current = Some(ask.clone());
+        self.ask(Ask::Run(ask));
+    }
+
+    /// Runs that gave nothing are forgotten, others end here.
+    fn drop_running(&mut self) {
+        self.runs.list.retain(|run| run.state != RunState::Running || run.pinned);
+        for run in &mut self.runs.list {
+            if matches!(run.state, RunState::Running | RunState::Generating) {
+                run.state = RunState::Cancelled;
+            }
+        }
+    }
+
+    /// Starts a passkey grid, or stops the one that runs.
+    pub(super) fn toggle_grid(&mut self) {
+        if let Some(grid) = self.grids.iter_mut().find(|grid| grid.running) {
+            grid.running = false;
+            self.say(Level::Note, "the grid was stopped; its cells are kept");
+            self.effects.push(Effect::CancelGrid);
+            return;
+        }
+        if let Err(trouble) = &self.verdict {
+            let trouble = trouble.clone();
+            self.fail(&trouble);
+            return;
+        }
+        if self.opening != Opening::Done {
+            return self.say(Level::Warning, "the model is not open yet");
+        }
+        let (settings, grid) = (self.controls.settings.clone(), crate::export::grid(self));
+        if grid.lengths.is_empty() {
+            return self.say(Level::Error, "every length of this grid is too long to make");
+        }
+        let id = self.next_number();
+        self.grids.push(GridRun {
+            id,
+            // cells are always computed in full
+            text: Settings { swap: Swap::RePrefill, ..settings.clone() }.text(&self.model.spec),
+            settings: settings.clone(),
+            cells: vec![None; grid.lengths.len() * grid.depths.len()],
+            lengths: grid.lengths.clone(),
+            depths: grid.depths.clone(),
+            record: longlens_core::trace::RunRecord::default(),
+            trials: grid.trials,
+            running: true,
+        });
+        if self.grids.len() > GRIDS_KEPT {
+            self.grids.remove(0);
+        }
+        self.grid_back = 0;
+        self.steps.push(Step::Grid(settings.clone(), grid.clone()));
+        self.ask(Ask::Grid(GridAsk { id, settings, grid }));
+    }
+
+    /// Takes in what the worker tells. Results of runs that are no longer the newest change only that run.
+    pub(super) fn job(&mut self, event: Event) {
+        match event {
+            Event::Opened(Ok(model)) => {
+                self.model = model;
+                self.opening = Opening::Done;
+                self.clamp();
+                self.judge();
+                if let Some((_, source)) = self.building.take() {
+                    self.build(source);
+                }
+            }
+            Event::Opened(Err(trouble)) => {
+                self.fail(&trouble);
+                self.opening = Opening::Failed(trouble);
+                (self.busy, self.progress) = (false, None);
+            }
+            Event::Prompt(id, built) => self.built(id, built),
+            Event::Progress(progress) => self.progress = Some(progress),
+            event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
+            Event::Looked { run, kind, trace } => self.looked(run, kind, *trace),
+            Event::LookFailed(run, kind, trouble) => {
+                if self.is_newest(run) {
+                    self.fail(&trouble);
+                    match kind {
+                        LookKind::Heads => self.heads = None,
+                        LookKind::Map => self.map = None,
+                    }
+                }
+            }
+            Event::Difference(id, maps) => {
+                let Some((_, key)) = self.comparison.asked.filter(|(asked, _)| *asked == id) else { return };
+                match maps {
+                    Ok(maps) => (self.comparison.maps, self.comparison.trouble) = (Some((key, maps)), None),
+                    Err(trouble) => (self.comparison.maps, self.comparison.trouble) = (None, Some(trouble)),
+                }
+            }
+            Event::Cell(id, cell, left) => self.take_cell(id, &cell, left),
+            Event::GridFailed(id, trouble) => {
+                if let Some(grid) = self.grids.iter_mut().find(|grid| grid.id == id) {
+                    grid.running = false;
+                    self.fail(&trouble);
+                }
+            }
+            Event::Cancelled(run) => self.end_run(run, RunState::Cancelled),
+            Event::Failed(run, trouble) => {
+                if self.runs.get(run).is_some() {
+                    self.fail(&trouble);
+                }
+                self.end_run(run, RunState::Failed(trouble));
+            }
+            Event::Idle(n_asked) => {
+                if n_asked == self.n_sent {
+                    (self.busy, self.progress) = (false, None);
+                }
+            }
+        }
+    }
+
+    /// A run's losses, tokens and end.
+    fn advance(&mut self, event: Event) {
+        match event {
+            Event::Prefilled { run, record, nll, nll_from, seconds } => {
+                let Some(kept) = self.runs.get_mut(run).filter(|kept| kept.state == RunState::Running) else { return };
+                kept.prefilled(record, nll, nll_from, seconds);
+                let computed = kept.base.is_none().then(|| kept.settings.clone());
+                if self.is_newest(run) {
+                    self.shown = Some(run);
+                    self.base = computed.or(self.base.take());
+                    self.look();
+                }
+            }
+            Event::Token { run, token, piece, text, speed } => {
+                let Some(kept) = self.runs.get_mut(run).filter(|kept| kept.state == RunState::Generating) else {
+                    return;
+                };
+                kept.generated.push(token);
+                kept.pieces.push(piece);
+                kept.output += &text;
+                kept.live_speed = speed;
+                if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
+                    // the token that fetches a hidden key has been fed
+                    self.look();
+                }
+            }
+            Event::Finished(run, generated) => {
+                let Some(kept) = self.runs.get_mut(run).filter(|kept| kept.state == RunState::Generating) else {
+                    return;
+                };
+                kept.finish(&generated);
+                let step = Step::Run(kept.settings.clone(), kept.source.clone());
+                self.steps.push(step);
+                self.dirty = true;
+                if self.is_newest(run) {
+                    self.look();
+                }
+            }
+            _ => (),
+        }
+    }
+
+    fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) {
+        let Some(grid) = self.grids.iter_mut().find(|grid| grid.id == id) else { return };
+        let column = grid.lengths.iter().position(|length| *length == cell.length);
+        let row = grid.depths.iter().position(|depth| (depth - cell.depth).abs() < 1e-9);
+        if let (Some(row), Some(column)) = (row, column) {
+            let n_trials = cell.n_trials;
+            grid.cells[row * grid.lengths.len() + column] = Some(NeedleCell { accuracy: cell.accuracy(), n_trials });
+        }
+        if grid.record.method.is_empty() {
+            grid.record = cell.run.clone();
+        }
+        if left == 0 {
+            grid.running = false;
+            let text = format!("the grid of {} is done", grid.text);
+            self.say(Level::Note, text);
+        }
+    }
+
+    fn is_newest(&self, run: RunId) -> bool {
+        self.current.as_ref().is_some_and(|current| current.id == run)
+    }
+
+    fn end_run(&mut self, run: RunId, state: RunState) {
+        if let Some(kept) = self.runs.get_mut(run)
+            && matches!(kept.state, RunState::Running | RunState::Generating)
+        {
+            kept.state = state;
+        }
+    }
+
+    fn built(&mut self, id: u64, built: Result<Arc<longlens_workbench::prompt::Prompt>, Trouble>) {
+        if self.building.as_ref().is_none_or(|(asked, _)| *asked != id) {
+            return;
+        }
+        self.building = None;
+        match built {
+            Ok(prompt) => {
+                self.prompt = Some(prompt);
+                (self.base, self.controls.query, self.map_state.window) = (None, None, None);
+                self.judge();
+                if let Err(trouble) = &self.verdict {
+                    let trouble = trouble.clone();
+                    self.fail(&trouble);
+                }
+                self.start_run();
+            }
+            Err(trouble) => self.fail(&trouble),
+        }
+    }
+
+    fn looked(&mut self, run: RunId, kind: LookKind, trace: longlens_core::trace::Trace) {
+        if !self.is_newest(run) {
+            return;
+        }
+        match kind {
+            LookKind::Heads => {
+                let Some(key) = self.heads_asked.filter(|key| key.run == run) else { return };
+                if let Some(heads) = Heads::new(trace, key.query) {
+                    self.heads = Some((key, heads));
+                }
+            }
+            LookKind::Map => {
+                let Some(key) = self.map_asked.filter(|key| key.run == run) else { return };
+                let is_it = |map: &longlens_core::trace::PooledMap| {
+                    (map.pick.layer, map.pick.head, map.pick.window) == (key.layer, key.head, key.window)
+                };
+                if let Some(map) = trace.maps.into_iter().find(is_it) {
+                    self.map = Some((key, map));
+                }
+            }
+        }
+    }
+}

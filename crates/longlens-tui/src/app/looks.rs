@@ -1,0 +1,149 @@
+//! Looks: what the views need of the newest run, asked for when it changes.
+
+use std::sync::Arc;
+
+use longlens_core::trace::{MapPick, MapWindow, Watch};
+use longlens_workbench::Trouble;
+use longlens_workbench::heads::Heads;
+use longlens_workbench::runs::RunState;
+use longlens_workbench::settings::Swap;
+use longlens_workbench::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
+
+use super::{App, DifferenceKey, HeadsKey, MapKey, view};
+
+/// Cells of a map's side before a frame has told how many fit.
+const FIRST_SIDE: usize = 64;
+/// Most cells of a map's side.
+const MAX_SIDE: usize = 1024;
+/// Fewest tokens of a zoomed map's side.
+const MIN_WINDOW: usize = 8;
+
+impl App {
+    /// Asks for what the views need and do not have.
+    pub(super) fn look(&mut self) {
+        self.look_at_difference();
+        let Some(current) = self.current.clone() else { return };
+        let Some(run) = self.runs.get(current.id) else { return };
+        if matches!(run.state, RunState::Running | RunState::Failed(_)) || run.prefill_seconds.is_none() {
+            return;
+        }
+        let query = self.query();
+        if current.settings.swap == Swap::ReuseKv && current.base.is_some() {
+            let first = current.query.unwrap_or(usize::MAX).min(current.prompt.tokens.len() - 1);
+            if query < first {
+                // queries before the first one computed anew need another run
+                return self.start_run();
+            }
+        }
+        let generated = run.generated.clone();
+        let n_prompt = current.prompt.tokens.len();
+        let needle = current.prompt.needle.as_ref();
+        let answering = needle.map_or((query, query), |needle| {
+            let first = n_prompt - 1;
+            (first, (first + needle.answer.len()).min(self.n_fed()).max(first))
+        });
+        let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answering };
+        if self.heads_asked != Some(key) {
+            self.heads_asked = Some(key);
+            let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
+            let (run, generated) = (current.clone(), generated.clone());
+            self.ask(Ask::Look(LookAsk { run, generated, kind: LookKind::Heads, watch }));
+        }
+        if !self.shows(view::MAP) {
+            return;
+        }
+        let side = self.seen.map_side.unwrap_or(FIRST_SIDE).clamp(8, MAX_SIDE);
+        let (layer, head, window) = (self.controls.layer, self.controls.head, self.map_state.window);
+        let key = MapKey { run: current.id, layer, head, side, window };
+        if self.map_asked != Some(key) {
+            self.map_asked = Some(key);
+            let watch = Watch { maps: vec![MapPick { layer, head, side, window }], ..Watch::default() };
+            self.ask(Ask::Look(LookAsk { run: current, generated, kind: LookKind::Map, watch }));
+        }
+    }
+
+    /// Asks for the maps of two runs, where they are compared.
+    fn look_at_difference(&mut self) {
+        if !self.shows(view::COMPARE) {
+            return;
+        }
+        let Some([a, b]) = self.compared() else { return };
+        if a.base.is_some() || b.base.is_some() {
+            let help = "compare runs of the mode re-prefill".to_owned();
+            let trouble = Trouble::new("a reuse-kv run has computed only its last queries: it has no map", help);
+            (self.comparison.maps, self.comparison.asked, self.comparison.trouble) = (None, None, Some(trouble));
+            return;
+        }
+        let (Some(first), Some(second)) = (a.ask(a.id), b.ask(b.id)) else { return };
+        let is_over = |state: &RunState| matches!(state, RunState::Done | RunState::Cancelled);
+        if !is_over(&a.state) || !is_over(&b.state) || first.prompt.tokens != second.prompt.tokens {
+            return;
+        }
+        let (layer, head) = (self.controls.layer, self.controls.head);
+        let side = DIFFERENCE_SIDE.min(first.prompt.tokens.len());
+        let key = DifferenceKey { runs: [a.id, b.id], layer, head, side };
+        if self.comparison.asked.is_some_and(|(_, asked)| asked == key) {
+            return;
+        }
+        let id = self.next_number();
+        (self.comparison.asked, self.comparison.trouble) = (Some((id, key)), None);
+        let pick = MapPick::whole(layer, head, side);
+        self.ask(Ask::Difference(DifferenceAsk { id, runs: [Arc::new(first), Arc::new(second)], pick }));
+    }
+
+    /// The part of the map that is shown.
+    pub fn window(&self) -> MapWindow {
+        let whole = MapWindow { query: 0, key: 0, len: self.n_prompt().max(1) };
+        self.map_state.window.unwrap_or(whole)
+    }
+
+    /// Zooms the map by a factor around a query and key; the first zoom goes to what is selected.
+    pub(super) fn zoom(&mut self, factor: f64, around: Option<(usize, usize)>) {
+        let n = self.n_prompt();
+        if n == 0 {
+            return;
+        }
+        let now = self.window();
+        let len = ((now.len as f64 * factor).round() as usize).max(MIN_WINDOW.min(n));
+        if len >= n {
+            self.map_state.window = None;
+            return self.look();
+        }
+        let (query, key) = around.unwrap_or_else(|| {
+            if self.map_state.window.is_some() {
+                return (now.query + now.len / 2, now.key + now.len / 2);
+            }
+            let query = self.query().min(n - 1);
+            let needle = self.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref());
+            (query, needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end)))
+        });
+        // the point under the mouse stays where it is
+        let share = |at: usize, start: usize| (at.saturating_sub(start)) as f64 / now.len as f64;
+        let begin = |at: usize, start: usize| {
+            let share = if around.is_some() { share(at, start) } else { 0.5 };
+            (at as f64 - share * len as f64).max(0.0).round() as usize
+        };
+        let window = MapWindow { query: begin(query, now.query), key: begin(key, now.key), len };
+        self.map_state.window = Some(self.inside(window));
+        self.look();
+    }
+
+    /// Moves the zoomed map by shares of its side.
+    pub(super) fn pan(&mut self, down: i64, right: i64) {
+        let Some(window) = self.map_state.window else { return };
+        let step = (window.len / 8).max(1) as i64;
+        let moved = |at: usize, by: i64| (at as i64 + by * step).max(0) as usize;
+        let window = MapWindow { query: moved(window.query, down), key: moved(window.key, right), len: window.len };
+        self.map_state.window = Some(self.inside(window));
+        self.look();
+    }
+
+    fn inside(&self, window: MapWindow) -> MapWindow {
+        let n = self.n_prompt();
+        let last = n.saturating_sub(window.len);
+        MapWindow { query: window.query.min(last), key: window.key.min(last), len: window.len.min(n.max(1)) }
+    }
+}
+
+/// Cells of a side of the difference of two maps.
+const DIFFERENCE_SIDE: usize = 128;

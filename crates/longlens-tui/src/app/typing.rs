@@ -1,0 +1,186 @@
+//! Keys: those of an open dialog or edit first, then the table's.
+
+use std::path::PathBuf;
+
+use longlens_workbench::prompt::PromptSource;
+use longlens_workbench::steps::{Step, script};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::{App, Edit, Effect, Focus, Level};
+use crate::action;
+use crate::dialogs::{Dialog, Done};
+use crate::export;
+
+impl App {
+    pub(super) fn key(&mut self, key: KeyEvent) {
+        if key.kind == KeyEventKind::Release {
+            return;
+        }
+        if self.dialog.is_some() {
+            return self.dialog_key(key);
+        }
+        if self.edit.is_some() && self.edit_key(key) {
+            return;
+        }
+        if self.focus == Focus::Controls && starts_value(key) && !self.is_word_field() {
+            // a digit begins a value, though digits also choose views elsewhere
+            if let KeyCode::Char(c) = key.code {
+                return self.begin_edit(Some(c));
+            }
+        }
+        if let Some(command) = action::command(key) {
+            self.command(command);
+        }
+    }
+
+    fn is_word_field(&self) -> bool {
+        self.fields().get(self.field).is_none_or(crate::fields::Field::is_word)
+    }
+
+    /// Opens the selected field for typing; a word field goes to its next word instead.
+    pub(super) fn begin_edit(&mut self, first: Option<char>) {
+        let fields = self.fields();
+        let Some(field) = fields.get(self.field) else { return };
+        if field.is_word() {
+            return self.nudge(self.field, true, false);
+        }
+        let text = first.map_or_else(|| field.value.clone(), String::from);
+        self.edit = Some(Edit { field: self.field, text, verdict: self.verdict.clone() });
+        self.judge_edit();
+    }
+
+    /// What the typed value would mean.
+    fn judge_edit(&mut self) {
+        let fields = self.fields();
+        let Some(edit) = &self.edit else { return };
+        let Some(field) = fields.get(edit.field) else { return };
+        let typed = self.controls.with(field, &edit.text);
+        let verdict = typed.and_then(|controls| controls.settings.check(&self.model, self.n_prompt()));
+        if let Some(edit) = &mut self.edit {
+            edit.verdict = verdict;
+        }
+    }
+
+    /// A key of the open edit; false when it is none of its.
+    fn edit_key(&mut self, key: KeyEvent) -> bool {
+        let Some(edit) = &mut self.edit else { return false };
+        match key.code {
+            KeyCode::Esc => self.edit = None,
+            KeyCode::Enter | KeyCode::Tab => self.take_edit(),
+            KeyCode::Up | KeyCode::Down => {
+                self.take_edit();
+                return self.edit.is_some();
+            }
+            KeyCode::Backspace => {
+                edit.text.pop();
+                self.judge_edit();
+            }
+            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                edit.text.clear();
+                self.judge_edit();
+            }
+            KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+                if edit.text.len() < 24 {
+                    edit.text.push(c);
+                }
+                self.judge_edit();
+            }
+            _ => return key.modifiers.is_empty(),
+        }
+        true
+    }
+
+    /// Takes the typed value, where it is one. Values that are only impossible together are taken and shown as such, so
+    /// that the other one can be changed too.
+    pub(super) fn take_edit(&mut self) {
+        let fields = self.fields();
+        let Some(edit) = self.edit.take() else { return };
+        let Some(field) = fields.get(edit.field) else { return };
+        match self.controls.with(field, &edit.text) {
+            Ok(controls) => self.apply(controls),
+            Err(trouble) => {
+                self.fail(&trouble);
+                self.edit = Some(edit);
+            }
+        }
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        match &mut self.dialog {
+            Some(dialog) => dialog.paste(text),
+            None if self.edit.is_some() => {
+                if let Some(edit) = &mut self.edit {
+                    edit.text.extend(text.chars().filter(|c| !c.is_control()).take(24));
+                }
+                self.judge_edit();
+            }
+            // pasted text is a prompt in the making
+            None => self.dialog = Some(Dialog::text(text)),
+        }
+    }
+
+    fn dialog_key(&mut self, key: KeyEvent) {
+        let Some(dialog) = &mut self.dialog else { return };
+        let Some(done) = dialog.key(key) else { return };
+        self.dialog_done(done);
+    }
+
+    /// What a dialog that closes, or a click in it, asks for.
+    pub(super) fn dialog_done(&mut self, done: Done) {
+        // a refused input stays open, so that it can be mended
+        let open = self.dialog.take();
+        match done {
+            Done::Closed => (),
+            Done::Command(command) => self.command(command),
+            Done::Prompt(source) => {
+                if let PromptSource::Text(text) = &source
+                    && text.is_empty()
+                {
+                    self.say(Level::Error, "the prompt is empty (give some text)");
+                    self.dialog = open;
+                    return;
+                }
+                self.take_prompt(source);
+            }
+            Done::Refused(trouble) => {
+                self.fail(&trouble);
+                self.dialog = open;
+            }
+            Done::Rename(id, name) => {
+                if let Some(run) = self.runs.get_mut(id) {
+                    run.name = Some(name).filter(|name| !name.is_empty());
+                    self.dirty = true;
+                }
+            }
+            Done::Export(stem) => self.export(&stem),
+            Done::SaveConfig(path) => {
+                let text = export::config(self);
+                self.effects.push(Effect::Save(path, text.into_bytes()));
+            }
+            Done::Record(path) => {
+                let text = script(&self.start, &self.steps, &self.model.spec);
+                self.effects.push(Effect::Save(path, text.into_bytes()));
+            }
+            Done::Quit => self.quit(),
+        }
+    }
+
+    fn export(&mut self, stem: &str) {
+        match export::of_view(self, self.active_view(), PathBuf::from(stem)) {
+            Ok(export) => {
+                self.n_exported += 1;
+                let source = self.prompt.as_ref().map(|prompt| prompt.source.clone());
+                let path = export.path("png");
+                self.steps.push(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
+                self.effects.push(Effect::Export(Box::new(export)));
+            }
+            Err(trouble) => self.fail(&trouble),
+        }
+    }
+}
+
+/// Whether a key begins a typed value.
+fn starts_value(key: KeyEvent) -> bool {
+    let plain = key.modifiers.is_empty();
+    plain && matches!(key.code, KeyCode::Char(c) if c.is_ascii_digit() || c == '.')
+}

@@ -1,0 +1,350 @@
+//! What lies over the workbench for a moment: help, palette, prompt builders, file names.
+
+use std::path::PathBuf;
+
+use longlens_eval::passkey::Template;
+use longlens_workbench::Trouble;
+use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use longlens_workbench::runs::{Run, RunId};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui_textarea::TextArea;
+
+use crate::action::{Command, ENTRIES, Entry};
+
+mod draw;
+
+pub use draw::draw;
+
+/// An open dialog.
+#[derive(Debug)]
+pub enum Dialog {
+    /// Every key.
+    Help {
+        /// Lines scrolled down.
+        scroll: usize,
+    },
+    /// Every command by name.
+    Palette {
+        /// What was typed.
+        input: Line,
+        /// Selected entry.
+        selected: usize,
+    },
+    /// The needle builder.
+    Needle {
+        /// Length, depth, key, seed.
+        inputs: Box<[Line; 4]>,
+        /// Wording.
+        template: Template,
+        /// The line that keys go to; the last is the template.
+        selected: usize,
+    },
+    /// A prompt to type.
+    Text(Box<TextArea<'static>>),
+    /// One line, and what for.
+    Ask(Question, Line),
+    /// Whether to quit while something runs.
+    ConfirmQuit,
+}
+
+/// What a line is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// A text file.
+    OpenFile,
+    /// A run's name.
+    Rename(RunId),
+    /// What exported files are called.
+    Export,
+    /// The config file.
+    SaveConfig,
+    /// The script.
+    Record,
+}
+
+/// What a closed dialog asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    /// Nothing.
+    Closed,
+    /// A command.
+    Command(Command),
+    /// A prompt.
+    Prompt(PromptSource),
+    /// The input is not possible; the dialog stays.
+    Refused(Trouble),
+    /// A run's name.
+    Rename(RunId, String),
+    /// Files of the view, called this.
+    Export(String),
+    /// A config file.
+    SaveConfig(PathBuf),
+    /// A script.
+    Record(PathBuf),
+    /// Out.
+    Quit,
+}
+
+/// One line of typed text.
+#[derive(Debug)]
+pub struct Line(pub TextArea<'static>);
+
+/// Labels of the needle builder.
+pub const NEEDLE_LABELS: [&str; 5] = ["length", "depth", "key", "seed", "template"];
+
+impl Line {
+    fn new(text: &str) -> Self {
+        let mut area = TextArea::new(vec![text.to_owned()]);
+        area.move_cursor(ratatui_textarea::CursorMove::End);
+        Self(area)
+    }
+
+    /// What was typed.
+    pub fn text(&self) -> &str {
+        self.0.lines().first().map_or("", String::as_str)
+    }
+
+    fn key(&mut self, key: KeyEvent) {
+        // a line stays one line
+        if !matches!(key.code, KeyCode::Enter | KeyCode::Tab) && !is_newline(key) {
+            self.0.input(key);
+        }
+    }
+
+    fn paste(&mut self, text: &str) {
+        let one: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.0.insert_str(one.trim_end());
+    }
+}
+
+/// Keys that a text area takes for a new line.
+fn is_newline(key: KeyEvent) -> bool {
+    key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('m' | 'j'))
+}
+
+impl Dialog {
+    /// The needle builder, filled in.
+    pub fn needle(ask: &NeedleAsk) -> Self {
+        let key = ask.key.clone().unwrap_or_default();
+        let texts = [ask.length.to_string(), ask.depth.to_string(), key, ask.seed.to_string()];
+        Self::Needle { inputs: Box::new(texts.map(|text| Line::new(&text))), template: ask.template, selected: 0 }
+    }
+
+    /// A prompt to type.
+    pub fn text(text: &str) -> Self {
+        let mut area = TextArea::from(text.lines());
+        area.move_cursor(ratatui_textarea::CursorMove::Bottom);
+        area.move_cursor(ratatui_textarea::CursorMove::End);
+        Self::Text(Box::new(area))
+    }
+
+    /// A text file's name.
+    pub fn open_file() -> Self {
+        Self::Ask(Question::OpenFile, Line::new(""))
+    }
+
+    /// A run's name.
+    pub fn rename(run: &Run) -> Self {
+        Self::Ask(Question::Rename(run.id), Line::new(run.name.as_deref().unwrap_or_default()))
+    }
+
+    /// What exported files are called.
+    pub fn export(stem: &str) -> Self {
+        Self::Ask(Question::Export, Line::new(stem))
+    }
+
+    /// The config file's name.
+    pub fn save_config() -> Self {
+        Self::Ask(Question::SaveConfig, Line::new("longlens.toml"))
+    }
+
+    /// The script's name.
+    pub fn record() -> Self {
+        Self::Ask(Question::Record, Line::new("longlens-steps.sh"))
+    }
+
+    /// Every command by name.
+    pub fn palette() -> Self {
+        Self::Palette { input: Line::new(""), selected: 0 }
+    }
+
+    /// Takes a key; what comes back closes the dialog.
+    pub fn key(&mut self, key: KeyEvent) -> Option<Done> {
+        if key.code == KeyCode::Esc || (key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c'))
+        {
+            return Some(Done::Closed);
+        }
+        match self {
+            Self::Help { scroll } => match key.code {
+                KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
+                KeyCode::Down | KeyCode::Char('j') => *scroll += 1,
+                KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
+                KeyCode::PageDown | KeyCode::Char(' ') => *scroll += 10,
+                KeyCode::Home => *scroll = 0,
+                KeyCode::End => *scroll = ENTRIES.len(),
+                _ => return Some(Done::Closed),
+            },
+            Self::Palette { input, selected } => match key.code {
+                KeyCode::Enter => {
+                    let found = found(input.text());
+                    let chosen = found.get((*selected).min(found.len().saturating_sub(1)));
+                    return Some(chosen.map_or(Done::Closed, |entry| Done::Command(entry.command)));
+                }
+                KeyCode::Up => *selected = selected.saturating_sub(1),
+                KeyCode::Down => *selected = (*selected + 1).min(found(input.text()).len().saturating_sub(1)),
+                _ => {
+                    input.key(key);
+                    *selected = 0;
+                }
+            },
+            Self::Needle { inputs, template, selected } => match key.code {
+                KeyCode::Enter => return Some(needle_prompt(inputs, *template)),
+                KeyCode::Up | KeyCode::BackTab => {
+                    *selected = (*selected + NEEDLE_LABELS.len() - 1) % NEEDLE_LABELS.len();
+                }
+                KeyCode::Down | KeyCode::Tab => *selected = (*selected + 1) % NEEDLE_LABELS.len(),
+                KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if *selected == inputs.len() => {
+                    *template = next_template(*template, key.code == KeyCode::Left);
+                }
+                _ => {
+                    if let Some(line) = inputs.get_mut(*selected) {
+                        line.key(key);
+                    }
+                }
+            },
+            Self::Text(area) => {
+                // Enter makes a new line, so another key takes the text
+                let takes = key.modifiers.contains(KeyModifiers::CONTROL)
+                    && matches!(key.code, KeyCode::Char('s' | 'd') | KeyCode::Enter);
+                if takes || key.code == KeyCode::F(2) {
+                    return Some(Done::Prompt(PromptSource::Text(area.lines().join("\n"))));
+                }
+                area.input(key);
+            }
+            Self::Ask(question, line) => {
+                if key.code == KeyCode::Enter {
+                    return Some(answered(*question, line.text().trim()));
+                }
+                line.key(key);
+            }
+            Self::ConfirmQuit => {
+                let quits = matches!(key.code, KeyCode::Char('y' | 'Y' | 'q') | KeyCode::Enter);
+                return Some(if quits { Done::Quit } else { Done::Closed });
+            }
+        }
+        None
+    }
+
+    /// Takes pasted text.
+    pub fn paste(&mut self, text: &str) {
+        match self {
+            Self::Palette { input, .. } | Self::Ask(_, input) => input.paste(text),
+            Self::Needle { inputs, selected, .. } => {
+                if let Some(line) = inputs.get_mut(*selected) {
+                    line.paste(text);
+                }
+            }
+            Self::Text(area) => {
+                area.insert_str(text.replace("\r\n", "\n").replace('\r', "\n"));
+            }
+            Self::Help { .. } | Self::ConfirmQuit => (),
+        }
+    }
+
+    /// A click on an entry.
+    pub fn click(&mut self, at: usize) -> Option<Done> {
+        match self {
+            Self::Palette { input, .. } => found(input.text()).get(at).map(|entry| Done::Command(entry.command)),
+            Self::Needle { selected, .. } => {
+                *selected = at.min(NEEDLE_LABELS.len() - 1);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Scrolls a list.
+    pub fn scroll(&mut self, by: i64) {
+        match self {
+            Self::Help { scroll } => *scroll = (*scroll as i64 + by).max(0) as usize,
+            Self::Palette { input, selected } => {
+                let last = found(input.text()).len().saturating_sub(1) as i64;
+                *selected = (*selected as i64 + by.signum()).clamp(0, last) as usize;
+            }
+            _ => (),
+        }
+    }
+}
+
+fn next_template(template: Template, back: bool) -> Template {
+    let all = Template::ALL;
+    let at = all.iter().position(|known| *known == template).unwrap_or(0);
+    all[(at + if back { all.len() - 1 } else { 1 }) % all.len()]
+}
+
+/// The prompt that the builder's lines ask for.
+fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
+    let refuse = |what: &str, text: &str, help: &str| {
+        Done::Refused(Trouble::new(format!("`{text}` is not a {what}"), help.to_owned()))
+    };
+    let [length, depth, key, seed] = [0, 1, 2, 3].map(|at| inputs[at].text().trim());
+    let count = |text: &str| match text.strip_suffix(['k', 'K']) {
+        Some(digits) => digits.parse::<usize>().ok().and_then(|n| n.checked_mul(1024)),
+        None => text.parse().ok(),
+    };
+    let Some(n_tokens) = count(length) else {
+        return refuse("length", length, "write tokens, as 1024 or 4k");
+    };
+    let Some(share) = depth.parse().ok().filter(|share| (0.0..=1.0).contains(share)) else {
+        return refuse("depth", depth, "depths go from 0 (start) to 1 (end)");
+    };
+    let Ok(seed_number) = seed.parse() else {
+        return refuse("seed", seed, "write a whole number");
+    };
+    let key = Some(key.to_owned()).filter(|key| !key.is_empty());
+    Done::Prompt(PromptSource::Needle(NeedleAsk { length: n_tokens, depth: share, key, template, seed: seed_number }))
+}
+
+fn answered(question: Question, text: &str) -> Done {
+    if text.is_empty() && !matches!(question, Question::Rename(_)) {
+        return Done::Closed;
+    }
+    match question {
+        Question::OpenFile => Done::Prompt(PromptSource::File(home(text))),
+        Question::Rename(run) => Done::Rename(run, text.to_owned()),
+        Question::Export => Done::Export(home(text).to_string_lossy().into_owned()),
+        Question::SaveConfig => Done::SaveConfig(home(text)),
+        Question::Record => Done::Record(home(text)),
+    }
+}
+
+/// A path, `~` read as the home folder.
+fn home(text: &str) -> PathBuf {
+    match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(text),
+    }
+}
+
+/// The commands whose names match what was typed, best first.
+pub fn found(typed: &str) -> Vec<&'static Entry> {
+    use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
+    use nucleo_matcher::{Config, Matcher, Utf32Str};
+
+    if typed.trim().is_empty() {
+        return ENTRIES.iter().collect();
+    }
+    let mut matcher = Matcher::new(Config::DEFAULT);
+    let pattern = Pattern::parse(typed, CaseMatching::Ignore, Normalization::Smart);
+    let mut scratch = Vec::new();
+    let mut scored: Vec<(u32, &Entry)> = Vec::new();
+    for entry in ENTRIES.iter() {
+        let name = pattern.score(Utf32Str::new(&entry.name, &mut scratch), &mut matcher).map(|score| 2 * score);
+        let help = pattern.score(Utf32Str::new(&entry.help, &mut scratch), &mut matcher);
+        if let Some(score) = name.max(help) {
+            scored.push((score, entry));
+        }
+    }
+    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    scored.into_iter().map(|(_, entry)| entry).collect()
+}

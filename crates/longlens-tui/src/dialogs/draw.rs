@@ -1,0 +1,156 @@
+//! How dialogs look.
+
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::widgets::{Clear, Widget};
+
+use super::{Dialog, Line, NEEDLE_LABELS, Question, found};
+use crate::action::ENTRIES;
+use crate::app::App;
+use crate::pen::{Hit, Pen};
+
+/// What the lines of the needle builder mean.
+const NEEDLE_HELP: [&str; 5] = [
+    "tokens of the whole prompt, as 1024 or 4k",
+    "where the key stands: 0 is the start, 1 the end",
+    "letters and digits; empty draws one from the seed",
+    "start of the random numbers",
+    "wording: whose passkey script (left, right)",
+];
+
+/// Draws the open dialog over the screen.
+pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
+    match dialog {
+        Dialog::Help { scroll } => help(*scroll, screen, pen),
+        Dialog::Palette { input, selected } => palette(input, *selected, screen, pen),
+        Dialog::Needle { inputs, template, selected } => {
+            let inside = window(screen, 64, 11, "needle prompt", pen);
+            for (at, label) in NEEDLE_LABELS.iter().enumerate() {
+                let line = Rect { y: inside.y + at as u16, height: 1, ..inside };
+                pen.hit(line, Hit::Entry(at));
+                let style = if at == *selected { pen.theme.accent() } else { pen.theme.text() };
+                pen.text(line.x, line.y, label, 10, style);
+                let room = Rect { x: line.x + 11, width: line.width.saturating_sub(11), ..line };
+                if let Some(input) = inputs.get(at) {
+                    typed(input, at == *selected, room, pen);
+                } else {
+                    let text = format!("‹ {template} ›");
+                    pen.text(room.x, room.y, &text, room.width, style);
+                }
+            }
+            let y = inside.y + NEEDLE_LABELS.len() as u16 + 1;
+            pen.text(inside.x, y, NEEDLE_HELP[(*selected).min(4)], inside.width, pen.theme.faint());
+            pen.text(inside.x, y + 2, "enter builds · tab next · esc back", inside.width, pen.theme.faint());
+        }
+        Dialog::Text(area) => {
+            let height = screen.height.saturating_sub(4).min(24);
+            let inside = window(screen, screen.width.saturating_sub(6).min(110), height, "prompt", pen);
+            let text = Rect { height: inside.height.saturating_sub(1), ..inside };
+            let mut area = area.as_ref().clone();
+            area.set_style(pen.theme.text());
+            area.set_cursor_line_style(pen.theme.text());
+            area.set_wrap_mode(ratatui_textarea::WrapMode::Word);
+            (&area).render(text, pen.buffer);
+            let n = area.lines().iter().map(|line| line.chars().count() + 1).sum::<usize>().saturating_sub(1);
+            let note = format!("{n} characters · ctrl-s or f2 runs it · esc back");
+            pen.text(inside.x, inside.bottom().saturating_sub(1), &note, inside.width, pen.theme.faint());
+        }
+        Dialog::Ask(question, input) => {
+            let (title, help) = match question {
+                Question::OpenFile => ("open a text file", "enter opens · esc back"),
+                Question::Rename(_) => ("name of the run", "enter names · empty for its text form · esc back"),
+                Question::Export => ("export the view as", "writes .png .svg .csv .npz · enter writes · esc back"),
+                Question::SaveConfig => {
+                    ("save the settings as", "for `longlens … --config FILE` · enter writes · esc back")
+                }
+                Question::Record => ("save the steps as", "a script of longlens commands · enter writes · esc back"),
+            };
+            let inside = window(screen, 70, 5, title, pen);
+            typed(input, true, Rect { height: 1, ..inside }, pen);
+            pen.text(inside.x, inside.y + 2, help, inside.width, pen.theme.faint());
+        }
+        Dialog::ConfirmQuit => {
+            let inside = window(screen, 58, 5, "quit?", pen);
+            let what =
+                if app.busy { "Something is still running; it will be lost." } else { "The session can be resumed." };
+            pen.text(inside.x, inside.y, what, inside.width, pen.theme.text());
+            pen.text(inside.x, inside.y + 2, "y or enter quits · esc stays", inside.width, pen.theme.faint());
+        }
+    }
+}
+
+/// A cleared, framed window in the middle of the screen; returns the room inside, a cell away from its edge.
+fn window(screen: Rect, width: u16, height: u16, title: &str, pen: &mut Pen) -> Rect {
+    let (width, height) = (width.min(screen.width), height.min(screen.height));
+    let x = screen.x + (screen.width - width) / 2;
+    let y = screen.y + (screen.height - height) / 2;
+    let area = Rect { x, y, width, height };
+    Clear.render(area, pen.buffer);
+    pen.buffer.set_style(area, pen.theme.text());
+    // pictures would lie over the window
+    pen.seen.images.clear();
+    pen.hit(area, Hit::Entry(usize::MAX));
+    let inside = pen.frame(area, title, true);
+    Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
+}
+
+/// A line of typed text with its cursor.
+fn typed(line: &Line, active: bool, area: Rect, pen: &mut Pen) {
+    let mut text = line.0.clone();
+    let style = pen.theme.text().add_modifier(Modifier::UNDERLINED);
+    text.set_style(style);
+    text.set_cursor_line_style(style);
+    if !active {
+        text.set_cursor_style(style);
+    }
+    (&text).render(area, pen.buffer);
+}
+
+fn help(scroll: usize, screen: Rect, pen: &mut Pen) {
+    let height = screen.height.saturating_sub(2);
+    let inside = window(screen, 100, height, "keys (esc closes)", pen);
+    let mut lines: Vec<(String, String, bool)> = Vec::new();
+    let mut group = "";
+    for entry in ENTRIES.iter() {
+        if entry.group != group {
+            group = entry.group;
+            lines.push((group.to_owned(), String::new(), true));
+        }
+        lines.push((entry.keys.join(" "), format!("{}: {}", entry.name, entry.help), false));
+    }
+    let room = usize::from(inside.height);
+    let first = scroll.min(lines.len().saturating_sub(room));
+    for (row, (keys, text, is_title)) in lines.iter().skip(first).take(room).enumerate() {
+        let y = inside.y + row as u16;
+        if *is_title {
+            pen.text(inside.x, y, keys, inside.width, pen.theme.accent());
+        } else {
+            pen.text(inside.x + 2, y, keys, 14, pen.theme.warn());
+            pen.text(inside.x + 17, y, text, inside.width.saturating_sub(17), pen.theme.text());
+        }
+    }
+}
+
+fn palette(input: &Line, selected: usize, screen: Rect, pen: &mut Pen) {
+    let height = screen.height.saturating_sub(4).min(22);
+    let inside = window(screen, 90, height, "do", pen);
+    typed(input, true, Rect { height: 1, ..inside }, pen);
+    let entries = found(input.text());
+    if entries.is_empty() {
+        pen.text(inside.x, inside.y + 2, "nothing is called that", inside.width, pen.theme.faint());
+    }
+    let room = usize::from(inside.height.saturating_sub(2));
+    let selected = selected.min(entries.len().saturating_sub(1));
+    let first = (selected + 1).saturating_sub(room);
+    for (row, entry) in entries.iter().skip(first).take(room).enumerate() {
+        let line = Rect { y: inside.y + 2 + row as u16, height: 1, ..inside };
+        pen.hit(line, Hit::Entry(first + row));
+        if first + row == selected {
+            pen.buffer.set_style(line, pen.theme.selected());
+        }
+        let style = if first + row == selected { pen.theme.selected() } else { pen.theme.text() };
+        pen.text(line.x, line.y, &entry.name, 22, style);
+        pen.text(line.x + 23, line.y, &entry.keys.join(" "), 10, style);
+        pen.text(line.x + 34, line.y, &entry.help, line.width.saturating_sub(34), style);
+    }
+}

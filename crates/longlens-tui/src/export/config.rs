@@ -1,0 +1,72 @@
+//! The settings as a file that the commands take with `--config`.
+
+use std::fmt::Write;
+
+use longlens_eval::passkey::{Grid, Template};
+use longlens_workbench::settings::Swap;
+
+use crate::app::App;
+
+/// Longest prompt of a grid.
+const MAX_LENGTH: usize = 1 << 22;
+
+/// The settings as a TOML file that every command takes with `--config`.
+pub fn config(app: &App) -> String {
+    let (settings, model) = (&app.controls.settings, &app.model.spec);
+    let mut text = String::from(
+        "# settings of the longlens workbench, for `longlens generate`, `passkey` and the other commands: --config FILE\n",
+    );
+    if settings.swap == Swap::ReuseKv {
+        text += "# the workbench went on from an older run's cache (reuse-kv); commands run every prompt anew\n";
+    }
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key} = {value}");
+    };
+    line("model", &word(&app.start.model));
+    line("method", &word(&settings.method.resolved(model).to_string()));
+    settings.rope.iter().for_each(|rope| line("rope", &word(&rope.resolved(model).to_string())));
+    app.start.device.iter().for_each(|device| line("device", &word(device)));
+    app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
+    line("seed", &settings.sampling.seed.to_string());
+    line("prefill_chunk", &settings.prefill_chunk.to_string());
+    let sampling = &settings.sampling;
+    let _ = write!(
+        text,
+        "\n[sampling]\nmax_tokens = {}\ntemperature = {:?}\ntop_k = {}\ntop_p = {:?}\nmin_p = {:?}\nrepetition_penalty = {:?}\n",
+        settings.max_tokens,
+        sampling.temperature,
+        sampling.top_k,
+        sampling.top_p,
+        sampling.min_p,
+        sampling.repetition_penalty,
+    );
+    let grid = grid(app);
+    let _ = write!(
+        text,
+        "\n[passkey]\ntemplate = {}\nlengths = {:?}\ndepths = {:?}\ntrials = {}\n",
+        word(&grid.template.to_string()),
+        grid.lengths,
+        grid.depths,
+        grid.trials,
+    );
+    text
+}
+
+/// The passkey grid that the controls ask for.
+pub fn grid(app: &App) -> Grid {
+    let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
+    let powers = (0..).map(|power| 1usize << power).take_while(|times| *times <= form.up_to);
+    let lengths = powers.map(|times| trained * times).filter(|length| *length <= MAX_LENGTH).collect();
+    let last = form.n_depths.saturating_sub(1).max(1) as f64;
+    let depths = match form.n_depths {
+        1 => vec![0.5],
+        n => (0..n).map(|at| (at as f64 / last * 1e4).round() / 1e4).collect(),
+    };
+    let seed = app.controls.settings.sampling.seed;
+    Grid { template: Template::Longlens, lengths, depths, trials: form.trials, seed }
+}
+
+/// A word as TOML has it.
+fn word(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,414 @@
+//! The controls: every parameter as a field with its range, how arrows step through it, and what a typed value makes of it.
+
+use longlens_core::lens::ModelInfo;
+use longlens_core::methods::{METHODS, Method};
+use longlens_core::rope::{RopeScaling, SCALINGS};
+use longlens_core::setting::{Kind, Value};
+use longlens_workbench::Trouble;
+use longlens_workbench::settings::{Settings, Swap};
+use serde::{Deserialize, Serialize};
+
+/// Everything that the controls set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Controls {
+    /// What decides a run.
+    pub settings: Settings,
+    /// Selected layer.
+    pub layer: usize,
+    /// Selected query head.
+    pub head: usize,
+    /// Selected query token; the one that matters most when absent.
+    pub query: Option<usize>,
+    /// Tokens of a chunk where the method has none of its own.
+    pub chunk_len: Option<usize>,
+    /// The passkey grid.
+    pub grid: GridForm,
+}
+
+/// Which passkey grid to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GridForm {
+    /// Longest prompt, in multiples of the trained context.
+    pub up_to: usize,
+    /// Depths, evenly from start to end.
+    pub n_depths: usize,
+    /// Prompts per cell.
+    pub trials: usize,
+}
+
+/// One control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldId {
+    /// Which method.
+    Method,
+    /// A parameter of the method.
+    Param(&'static str),
+    /// Which RoPE scaling.
+    Rope,
+    /// A parameter of the scaling.
+    RopeParam(&'static str),
+    /// What a change does with the cache.
+    Swap,
+    /// Tokens to generate.
+    MaxTokens,
+    /// Temperature.
+    Temperature,
+    /// Likeliest tokens kept.
+    TopK,
+    /// Share of the likeliest tokens kept.
+    TopP,
+    /// Smallest share of the likeliest.
+    MinP,
+    /// Repetition penalty.
+    Penalty,
+    /// Seed of the sampling.
+    Seed,
+    /// Tokens of a prefill step.
+    PrefillChunk,
+    /// Layer.
+    Layer,
+    /// Head.
+    Head,
+    /// Query token.
+    Query,
+    /// Tokens of a chunk.
+    ChunkLen,
+    /// Longest prompt of the grid.
+    GridUpTo,
+    /// Depths of the grid.
+    GridDepths,
+    /// Prompts per cell.
+    GridTrials,
+}
+
+/// One control as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Which one.
+    pub id: FieldId,
+    /// Where it belongs.
+    pub section: &'static str,
+    /// What it is called.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// What it takes.
+    pub range: String,
+    /// One line of help.
+    pub help: &'static str,
+    /// Whether a value was given; defaults are shown fainter.
+    pub is_given: bool,
+    shape: Shape,
+    /// The checkpoint's own scaling, of which a parameter is set.
+    owner: Option<RopeScaling>,
+}
+
+/// What a field takes.
+#[derive(Debug, Clone, PartialEq)]
+enum Shape {
+    Count { min: usize, max: usize },
+    Real { min: f64, max: f64, step: f64 },
+    OffOr { above: f64, start: f64 },
+    Words(Vec<String>),
+}
+
+/// What the range of some fields depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The model.
+    pub model: &'a ModelInfo,
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+    /// Tokens whose attention can be looked at.
+    pub n_fed: usize,
+    /// The query that matters most.
+    pub default_query: usize,
+    /// Tokens of a chunk in the views.
+    pub chunk_len: usize,
+}
+
+impl Default for GridForm {
+    fn default() -> Self {
+        Self { up_to: 8, n_depths: 5, trials: 2 }
+    }
+}
+
+impl Controls {
+    /// First settings on a model.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, layer: 0, head: 0, query: None, chunk_len: None, grid: GridForm::default() }
+    }
+
+    /// Every control, in order.
+    pub fn fields(&self, around: &Around) -> Vec<Field> {
+        let mut list = List(Vec::new());
+        self.add_method(&mut list, around);
+        self.add_looks(&mut list, around);
+        self.add_text(&mut list, around);
+        let count = |min, max| Shape::Count { min, max };
+        let help = "longest prompt of the grid, in multiples of the trained context";
+        list.add("grid", FieldId::GridUpTo, "up_to", &self.grid.up_to, count(1, 4096), help);
+        list.add("grid", FieldId::GridDepths, "depths", &self.grid.n_depths, count(1, 21), "depths of the key");
+        list.add("grid", FieldId::GridTrials, "trials", &self.grid.trials, count(1, 1000), "prompts per cell");
+        list.0
+    }
+
+    /// Method, scaling, and what a change does with the cache.
+    fn add_method(&self, list: &mut List, around: &Around) {
+        let spec = &around.model.spec;
+        let (settings, method) = (&self.settings, self.settings.method.setting());
+        let names = METHODS.iter().map(|method| method.info.name.to_owned()).collect();
+        list.add("method", FieldId::Method, "method", &method.info().name, Shape::Words(names), method.info().summary);
+        for param in method.info().params {
+            let shape = Shape::of(&param.kind, spec.trained_context);
+            let value = method.value(param.name, spec);
+            let field = list.add("method", FieldId::Param(param.name), param.name, &value, shape, param.help);
+            field.is_given = method.is_given(param.name);
+        }
+        let rope = settings.rope(spec);
+        let info = rope.setting().info();
+        let names = SCALINGS.iter().map(|info| info.name.to_owned()).collect();
+        let field = list.add("rope", FieldId::Rope, "rope", &info.name, Shape::Words(names), info.summary);
+        field.is_given = settings.rope.is_some();
+        for param in info.params {
+            let shape = Shape::of(&param.kind, spec.original_context);
+            let value = rope.setting().value(param.name, spec);
+            let field = list.add("rope", FieldId::RopeParam(param.name), param.name, &value, shape, param.help);
+            field.is_given = rope.setting().is_given(param.name);
+            field.owner = Some(rope.clone());
+        }
+        let words = [Swap::RePrefill, Swap::ReuseKv].map(|swap| swap.name().to_owned()).to_vec();
+        let help = "re-prefill is exact; reuse-kv is instant, older keys stay as they were";
+        list.add("run", FieldId::Swap, "swap", &settings.swap, Shape::Words(words), help);
+    }
+
+    /// What is looked at.
+    fn add_looks(&self, list: &mut List, around: &Around) {
+        let spec = &around.model.spec;
+        let last = around.n_fed.saturating_sub(1);
+        let count = |min, max| Shape::Count { min, max };
+        let (layers, heads) = (count(0, spec.n_layers - 1), count(0, spec.n_heads - 1));
+        list.add("look", FieldId::Layer, "layer", &self.layer, layers, "layer that the map shows");
+        list.add("look", FieldId::Head, "head", &self.head, heads, "query head that the map shows");
+        let query = self.query.unwrap_or(around.default_query).min(last);
+        let field = list.add("look", FieldId::Query, "query", &query, count(0, last), "token whose attention is shown");
+        field.is_given = self.query.is_some();
+        let help = "tokens of a chunk in the heads view; methods that choose chunks have their own";
+        let field = list.add("look", FieldId::ChunkLen, "chunk", &around.chunk_len, count(1, MAX_COUNT), help);
+        field.is_given = self.chunk_len.is_some();
+    }
+
+    /// How text is generated.
+    fn add_text(&self, list: &mut List, around: &Around) {
+        let (settings, sampling) = (&self.settings, &self.settings.sampling);
+        let count = |min, max| Shape::Count { min, max };
+        let real = |min, max, step| Shape::Real { min, max, step };
+        let help = "tokens to generate at most";
+        list.add("text", FieldId::MaxTokens, "max_tokens", &settings.max_tokens, count(0, 1 << 20), help);
+        let help = "0 always takes the likeliest token";
+        list.add("text", FieldId::Temperature, "temperature", &sampling.temperature, real(0.0, 100.0, 0.1), help);
+        let help = "keeps the k likeliest tokens; 0 keeps all";
+        list.add("text", FieldId::TopK, "top_k", &sampling.top_k, count(0, around.model.spec.vocab_size), help);
+        let help = "keeps the likeliest tokens that make up this share";
+        list.add("text", FieldId::TopP, "top_p", &sampling.top_p, real(0.01, 1.0, 0.05), help);
+        let help = "keeps tokens at least this likely relative to the likeliest";
+        list.add("text", FieldId::MinP, "min_p", &sampling.min_p, real(0.0, 1.0, 0.05), help);
+        let help = "above 1 makes tokens seen before less likely";
+        let penalty = sampling.repetition_penalty;
+        list.add("text", FieldId::Penalty, "repetition", &penalty, real(0.01, 10.0, 0.05), help);
+        let help = "start of the random numbers";
+        list.add("text", FieldId::Seed, "seed", &sampling.seed, count(0, MAX_COUNT), help);
+        let help = "prompt tokens processed at once";
+        list.add("text", FieldId::PrefillChunk, "prefill_chunk", &settings.prefill_chunk, count(1, 1 << 20), help);
+    }
+
+    /// The controls with one field set to a typed value. Whether the values are possible together is not checked here.
+    pub fn with(&self, field: &Field, text: &str) -> Result<Self, Trouble> {
+        let text = text.trim();
+        let refused = || Trouble::new(format!("{} = {text} is not possible", field.label), field.range.clone());
+        let mut new = self.clone();
+        let value = Value::read(text);
+        match field.id {
+            FieldId::Method => new.settings.method = Method::parse(text)?,
+            FieldId::Param(name) => new.settings.method = self.settings.method.clone().with(name, &value)?,
+            FieldId::Rope => new.settings.rope = Some(RopeScaling::parse(text)?),
+            FieldId::RopeParam(name) => {
+                // a scaling that came with the checkpoint becomes the user's own
+                let rope = new.settings.rope.take().or_else(|| field.owner.clone()).ok_or_else(refused)?;
+                new.settings.rope = Some(rope.with(name, &value)?);
+            }
+            FieldId::Swap => {
+                let known = [Swap::RePrefill, Swap::ReuseKv].into_iter().find(|swap| swap.name() == text);
+                new.settings.swap = known.ok_or_else(refused)?;
+            }
+            FieldId::Temperature | FieldId::TopP | FieldId::MinP | FieldId::Penalty => {
+                let Shape::Real { min, max, .. } = field.shape else { return Err(refused()) };
+                let number: f64 = text.parse().map_err(|_| refused())?;
+                if !(min..=max).contains(&number) {
+                    return Err(refused());
+                }
+                let sampling = &mut new.settings.sampling;
+                *match field.id {
+                    FieldId::Temperature => &mut sampling.temperature,
+                    FieldId::TopP => &mut sampling.top_p,
+                    FieldId::MinP => &mut sampling.min_p,
+                    _ => &mut sampling.repetition_penalty,
+                } = number as f32;
+            }
+            id => {
+                let Shape::Count { min, max } = field.shape else { return Err(refused()) };
+                let count = read_count(text).filter(|count| (min..=max).contains(count)).ok_or_else(refused)?;
+                match id {
+                    FieldId::MaxTokens => new.settings.max_tokens = count,
+                    FieldId::TopK => new.settings.sampling.top_k = count,
+                    FieldId::Seed => new.settings.sampling.seed = count as u64,
+                    FieldId::PrefillChunk => new.settings.prefill_chunk = count,
+                    FieldId::Layer => new.layer = count,
+                    FieldId::Head => new.head = count,
+                    FieldId::Query => new.query = Some(count),
+                    FieldId::ChunkLen => new.chunk_len = Some(count),
+                    FieldId::GridUpTo => new.grid.up_to = count,
+                    FieldId::GridDepths => new.grid.n_depths = count,
+                    FieldId::GridTrials => new.grid.trials = count,
+                    _ => return Err(refused()),
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// The controls after one step of an arrow: the nearest value in that direction that is possible, else the next one.
+    /// Nothing when the field ends there.
+    pub fn nudged(&self, field: &Field, up: bool, far: bool, around: &Around) -> Option<Self> {
+        let mut first = None;
+        let mut value = field.value.clone();
+        for _ in 0..TRIED {
+            let Some(next) = field.shape.step(&value, up, far) else { break };
+            value = next;
+            let Ok(new) = self.with(field, &value) else { continue };
+            if new.settings.check(around.model, around.n_prompt).is_ok() {
+                return Some(new);
+            }
+            first.get_or_insert(new);
+        }
+        first
+    }
+}
+
+/// Controls in the making.
+struct List(Vec<Field>);
+
+impl List {
+    fn add(
+        &mut self,
+        section: &'static str,
+        id: FieldId,
+        label: &str,
+        value: &dyn ToString,
+        shape: Shape,
+        help: &'static str,
+    ) -> &mut Field {
+        let (label, value, range) = (label.to_owned(), value.to_string(), shape.range());
+        self.0.push(Field { id, section, label, value, range, help, is_given: true, shape, owner: None });
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+}
+
+/// Steps that are looked through for a possible value.
+const TRIED: usize = 128;
+/// Counts beyond this are no counts.
+const MAX_COUNT: usize = 1 << 40;
+
+/// Reads `512` or `1k` (k is 1024).
+fn read_count(text: &str) -> Option<usize> {
+    match text.strip_suffix(['k', 'K']) {
+        Some(digits) => digits.parse::<usize>().ok()?.checked_mul(1024),
+        None => text.parse().ok(),
+    }
+}
+
+impl Field {
+    /// Whether it is one of a few words.
+    pub fn is_word(&self) -> bool {
+        matches!(self.shape, Shape::Words(_))
+    }
+}
+
+impl Shape {
+    fn of(kind: &Kind, trained: usize) -> Self {
+        match kind {
+            Kind::Count(min) => Self::Count { min: *min, max: MAX_COUNT },
+            Kind::Real(min) => Self::Real { min: *min, max: 1e9, step: if *min >= 1.0 { 1.0 } else { 0.5 } },
+            Kind::OffOr(above) => Self::OffOr { above: *above, start: trained as f64 },
+            Kind::Word(words) => Self::Words(words.iter().map(|word| (*word).to_owned()).collect()),
+        }
+    }
+
+    fn range(&self) -> String {
+        match self {
+            Self::Count { min, max: MAX_COUNT } => format!("{min} or more"),
+            Self::Count { min, max } => format!("{min} to {max}"),
+            Self::Real { min, max, .. } if *max >= 1e9 => format!("{min} or more"),
+            Self::Real { min, max, .. } => format!("{min} to {max}"),
+            Self::OffOr { above, .. } => format!("off, or above {above}"),
+            Self::Words(words) => words.join(", "),
+        }
+    }
+
+    /// The value one step on; nothing at the end.
+    fn step(&self, value: &str, up: bool, far: bool) -> Option<String> {
+        match self {
+            Self::Words(words) => {
+                let at = words.iter().position(|word| word == value).unwrap_or(0);
+                let n = words.len();
+                Some(words[if up { (at + 1) % n } else { (at + n - 1) % n }].clone())
+            }
+            Self::Count { min, max } => {
+                let now: usize = value.parse().unwrap_or(*min);
+                let next = if far { power_of_two(now, up) } else { stepped(now, up) }?;
+                let next = next.clamp(*min, *max);
+                (next != now).then(|| next.to_string())
+            }
+            Self::Real { min, max, step } => {
+                let now: f64 = value.parse().unwrap_or(*min);
+                let next = match (far, up) {
+                    (true, true) => (now * 2.0).max(*step),
+                    (true, false) => now / 2.0,
+                    (false, true) => now + step,
+                    (false, false) => now - step,
+                };
+                // 0.1 + 0.2 is shown as 0.3
+                let next = ((next * 1e4).round() / 1e4).clamp(*min, *max);
+                ((next - now).abs() > 1e-9).then(|| next.to_string())
+            }
+            Self::OffOr { above, start } => match (value.parse::<f64>(), up) {
+                (Err(_), true) => Some(start.to_string()),
+                (Err(_), false) => None,
+                (Ok(now), true) => Some((now * 2.0).min(1e12).to_string()),
+                (Ok(now), false) if now / 2.0 > *above && now / 2.0 >= 2.0 => Some((now / 2.0).floor().to_string()),
+                (Ok(_), false) => Some("off".into()),
+            },
+        }
+    }
+}
+
+/// A sensible step: an eighth of the power of two that the value has reached.
+fn stepped(now: usize, up: bool) -> Option<usize> {
+    let step = |value: usize| ((value.max(1).ilog2() as usize).checked_sub(3)).map_or(1, |power| 1 << power);
+    if up {
+        Some((now / step(now) + 1) * step(now))
+    } else {
+        let below = now.checked_sub(1)?;
+        Some(below / step(below) * step(below))
+    }
+}
+
+/// The next power of two in a direction.
+fn power_of_two(now: usize, up: bool) -> Option<usize> {
+    if up {
+        (now + 1).checked_next_power_of_two()
+    } else {
+        Some(now.checked_sub(1)?.checked_ilog2().map_or(0, |p| 1 << p))
+    }
+}

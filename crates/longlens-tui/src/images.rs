@@ -1,0 +1,135 @@
+//! Real images in terminals that have them: kitty, sixel, iTerm2. Half blocks stand until an image is encoded, which
+//! happens on a thread of its own.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use image::{DynamicImage, RgbImage};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Size;
+use ratatui::widgets::Widget;
+use ratatui_image::picker::cap_parser::QueryStdioOptions;
+use ratatui_image::picker::{Picker, ProtocolType};
+use ratatui_image::protocol::Protocol;
+use ratatui_image::{FilterType, Image, Resize};
+
+use crate::pen::Picture;
+
+/// Whether to ask the terminal for images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// Where the environment names a terminal that is known to have them.
+    #[default]
+    Auto,
+    /// In any terminal that says it has them.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Encoded images of the newest frames.
+pub struct Images {
+    picker: Picker,
+    encoder: Sender<(u64, Picture)>,
+    ready: Vec<(u64, Protocol)>,
+    /// What is being encoded.
+    asked: Vec<u64>,
+}
+
+/// An image that is encoded.
+pub struct Encoded {
+    key: u64,
+    protocol: Option<Protocol>,
+}
+
+/// Images that are kept.
+const KEPT: usize = 8;
+/// Time that a terminal has to say what it can do.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+impl Images {
+    /// Asks the terminal; nothing where it has no images. Reads its answer from standard input, so this comes before any
+    /// other reading. `done` receives encoded images.
+    pub fn ask(wanted: Wanted, done: impl Fn(Encoded) + Send + 'static) -> Option<Self> {
+        if wanted == Wanted::Never || (wanted == Wanted::Auto && !is_known()) {
+            return None;
+        }
+        let options = QueryStdioOptions { timeout: PATIENCE, ..QueryStdioOptions::default() };
+        let picker = Picker::from_query_stdio_with_options(options).ok()?;
+        if picker.protocol_type() == ProtocolType::Halfblocks {
+            return None;
+        }
+        let (encoder, waiting) = channel::<(u64, Picture)>();
+        let own = picker.clone();
+        let work = move || {
+            while let Ok(mut newest) = waiting.recv() {
+                // older pictures of a busy moment are not worth encoding
+                while let Ok(newer) = waiting.try_recv() {
+                    done(Encoded { key: newest.0, protocol: None });
+                    newest = newer;
+                }
+                let (key, picture) = newest;
+                done(Encoded { key, protocol: encode(&own, picture) });
+            }
+        };
+        std::thread::Builder::new().name("longlens-images".into()).spawn(work).ok()?;
+        Some(Self { picker, encoder, ready: Vec::new(), asked: Vec::new() })
+    }
+
+    /// Pixels of a cell.
+    pub fn cell_pixels(&self) -> (u16, u16) {
+        let size = self.picker.font_size();
+        (size.width, size.height)
+    }
+
+    /// Keeps an encoded image.
+    pub fn take(&mut self, encoded: Encoded) {
+        self.asked.retain(|key| *key != encoded.key);
+        if let Some(protocol) = encoded.protocol {
+            self.ready.push((encoded.key, protocol));
+            if self.ready.len() > KEPT {
+                self.ready.remove(0);
+            }
+        }
+    }
+
+    /// Draws the pictures that are encoded, and asks for the others.
+    pub fn draw(&mut self, pictures: &[Picture], buffer: &mut Buffer) {
+        for picture in pictures {
+            let key = key(picture);
+            if let Some((_, protocol)) = self.ready.iter().find(|(known, _)| *known == key) {
+                Image::new(protocol).render(picture.area, buffer);
+            } else if !self.asked.contains(&key) {
+                self.asked.push(key);
+                // a thread that is gone leaves half blocks
+                let _ = self.encoder.send((key, picture.clone()));
+            }
+        }
+    }
+}
+
+/// What tells pictures apart.
+fn key(picture: &Picture) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (picture.area, picture.width, picture.height, &picture.rgb).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn encode(picker: &Picker, picture: Picture) -> Option<Protocol> {
+    let size = Size::new(picture.area.width, picture.area.height);
+    let image = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb)?;
+    let resize = Resize::Scale(Some(FilterType::Nearest));
+    picker.new_protocol(DynamicImage::ImageRgb8(image), size, resize).ok()
+}
+
+/// Whether the environment names a terminal with images.
+fn is_known() -> bool {
+    let var = |name: &str| std::env::var(name).unwrap_or_default();
+    let (term, program) = (var("TERM"), var("TERM_PROGRAM"));
+    let terms = ["kitty", "ghostty", "foot", "mlterm", "contour", "wezterm"];
+    let programs = ["iTerm.app", "WezTerm", "ghostty", "rio", "mintty", "vscode"];
+    terms.iter().any(|name| term.contains(name))
+        || programs.contains(&program.as_str())
+        || ["KITTY_WINDOW_ID", "KONSOLE_VERSION", "WEZTERM_EXECUTABLE"].iter().any(|name| !var(name).is_empty())
+}

@@ -1,0 +1,329 @@
+//! Pass keys found, by length and depth, while the cells come in.
+
+use longlens_plot::plots::NeedleCell;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::output::words::{tokens, wrap};
+use crate::action::{self, Command};
+use crate::app::{App, GridRun};
+use crate::pen::Pen;
+use crate::theme::{Depth, Pixel, Theme};
+
+/// Cells of the depths at the left.
+const DEPTHS: u16 = 5;
+/// Narrowest and widest column.
+const COLUMN: (u16, u16) = (3, 24);
+/// Tallest row.
+const TALLEST: u16 = 9;
+
+/// Draws the pane's inside.
+pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+    let Some(grid) = app.grid().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
+        return explain(app, area, pen);
+    };
+    let trained = app.model.spec.trained_context;
+    let about = about(app, grid, pen.theme);
+    // in a low pane the cells need the row of the name
+    let about = if area.height < 7 { &about[1..] } else { &about[..] };
+    let layout = Layout::new(grid, trained, area, about.len() as u16);
+    for (line, row) in about.iter().zip(area.rows()) {
+        pen.line(area.x, row.y, line, area.width);
+    }
+    cells(grid, &layout, pen);
+    axes(grid, &layout, trained, area, pen);
+    if layout.rows < grid.depths.len() && area.height > 0 {
+        let text = format!(" {} more depths need a taller pane ", grid.depths.len() - layout.rows);
+        let width = (text.len() as u16).min(area.width);
+        pen.text(area.right() - width, area.y, &text, width, pen.theme.warn());
+    }
+}
+
+/// Where the cells lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    /// The first cell's corner.
+    x: u16,
+    y: u16,
+    /// Size of a cell.
+    width: u16,
+    height: u16,
+    /// Rows and columns that fit.
+    rows: usize,
+    columns: usize,
+    /// Columns inside the trained context, where a mark stands behind them.
+    inside: Option<usize>,
+    /// Rows for names and multiples of lengths.
+    names: u16,
+}
+
+impl Layout {
+    fn new(grid: &GridRun, trained: usize, area: Rect, above: u16) -> Self {
+        let (n_rows, n_columns) = (grid.depths.len() as u16, grid.lengths.len() as u16);
+        let inside = grid.lengths.iter().filter(|length| **length <= trained).count();
+        let inside = (0 < inside && inside < grid.lengths.len()).then_some(inside);
+        // names of the lengths first, their multiples where the cells leave room
+        let free = area.height.saturating_sub(above + 1);
+        let names = 1 + u16::from(free > n_rows);
+        let above = above + u16::from(free > n_rows + 2);
+        let room = area.height.saturating_sub(above + names);
+        let across = area.width.saturating_sub(DEPTHS + u16::from(inside.is_some()));
+        let height = (room / n_rows.max(1)).clamp(1, TALLEST);
+        let width = (across / n_columns.max(1)).clamp(COLUMN.0, COLUMN.1);
+        Self {
+            x: area.x + DEPTHS,
+            y: area.y + above,
+            width,
+            height,
+            rows: usize::from((room / height).min(n_rows)),
+            columns: usize::from((across / width).min(n_columns)),
+            inside,
+            names,
+        }
+    }
+
+    /// The place of a cell.
+    fn cell(&self, row: usize, column: usize) -> Rect {
+        let shift = u16::from(self.inside.is_some_and(|inside| column >= inside));
+        let x = self.x + shift + column as u16 * self.width;
+        Rect { x, y: self.y + row as u16 * self.height, width: self.width, height: self.height }
+    }
+
+    fn bottom(&self) -> u16 {
+        self.y + self.rows as u16 * self.height
+    }
+}
+
+fn cells(grid: &GridRun, layout: &Layout, pen: &mut Pen) {
+    for row in 0..layout.rows {
+        for column in 0..layout.columns {
+            let place = layout.cell(row, column).intersection(pen.buffer.area);
+            let cell = grid.cells.get(row * grid.lengths.len() + column).copied().flatten();
+            one(cell, place, pen);
+        }
+    }
+}
+
+fn one(cell: Option<NeedleCell>, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let middle = area.y + area.height.saturating_sub(1) / 2;
+    let centered = |width: u16| area.x + area.width.saturating_sub(width) / 2;
+    let Some(cell) = cell else {
+        pen.text(centered(1), middle, "·", 1, theme.faint());
+        return;
+    };
+    let pixel = Pixel::Amount(cell.accuracy);
+    // a gap between cells that are large enough for one
+    let filled = Rect { width: area.width - u16::from(area.width > 4), ..area };
+    let style = theme.ink_on(pixel);
+    let fill = if theme.depth == Depth::Mono { Theme::shade(pixel) } else { ' ' };
+    for at in filled.positions() {
+        if let Some(cell) = pen.buffer.cell_mut(at) {
+            cell.set_char(fill).set_style(style);
+        }
+    }
+    if area.height > 2 && theme.depth != Depth::Mono {
+        for x in filled.left()..filled.right() {
+            if let Some(cell) = pen.buffer.cell_mut((x, filled.bottom() - 1)) {
+                cell.set_char('▄').set_fg(theme.ground());
+            }
+        }
+    }
+    let text = format!("{:>3}", percent(cell.accuracy));
+    let text = if theme.depth == Depth::Mono && area.width > 5 { format!(" {} ", text.trim()) } else { text };
+    let width = text.chars().count() as u16;
+    let x = filled.x + filled.width.saturating_sub(width) / 2;
+    pen.text(x, middle, &text, filled.width, style.add_modifier(Modifier::BOLD));
+}
+
+/// Depths, lengths, their multiples, and the end of the trained context.
+fn axes(grid: &GridRun, layout: &Layout, trained: usize, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    for (row, depth) in grid.depths.iter().take(layout.rows).enumerate() {
+        let place = layout.cell(row, 0);
+        let text = format!("{:>3.0}%", depth * 100.0);
+        pen.text(area.x, place.y + (place.height - 1) / 2, &text, DEPTHS.min(area.width), theme.faint());
+    }
+    if layout.rows == 0 {
+        return;
+    }
+    let bottom = layout.bottom();
+    let mut free = [area.x, area.x];
+    for (column, length) in grid.lengths.iter().take(layout.columns).enumerate() {
+        let place = layout.cell(0, column);
+        let beyond = layout.inside.is_some_and(|inside| column >= inside);
+        let style = if beyond { theme.warn() } else { theme.text() };
+        for (row, text) in [tokens(*length), times(*length, trained)].into_iter().take(layout.names.into()).enumerate()
+        {
+            let width = text.chars().count() as u16;
+            // as in the cells: the last cell of a column is a gap
+            let x = place.x + (place.width - u16::from(place.width > 4)).saturating_sub(width) / 2;
+            // names that would touch are left out
+            if x >= free[row] && x + width <= area.right() && bottom + (row as u16) < area.bottom() {
+                let style = if row == 0 { style } else { theme.faint() };
+                pen.text(x, bottom + row as u16, &text, width, style);
+                free[row] = x + width + 1;
+            }
+        }
+    }
+    let Some(inside) = layout.inside.filter(|inside| *inside <= layout.columns) else { return };
+    let x = layout.cell(0, inside).x - 1;
+    for y in layout.y..bottom {
+        pen.text(x, y, "┊", u16::from(x < area.right()), theme.warn());
+    }
+    let text = format!("trained {} ", tokens(trained));
+    let width = text.len() as u16;
+    if layout.names > 1 && layout.y > area.y + 2 && x >= area.x + width {
+        pen.text(x - width, layout.y - 1, &text, width, theme.warn());
+        pen.text(x, layout.y - 1, "┊ beyond", area.right().saturating_sub(x), theme.warn());
+    }
+}
+
+/// What is shown: method, then how much of it is done and how well it went.
+fn about(app: &App, grid: &GridRun, theme: Theme) -> [Line<'static>; 2] {
+    let n = app.grids.len();
+    let mut first = Vec::new();
+    if n > 1 {
+        let at = n - app.grid_back.min(n - 1);
+        first.push(Span::styled(format!("{at} of {n} ←→  "), theme.accent()));
+    }
+    first.push(Span::styled(grid.text.clone(), theme.text()));
+    let done = grid.cells.iter().flatten().count();
+    let state = match (grid.running, done == grid.cells.len()) {
+        (true, _) => ("● ", theme.warn()),
+        (false, true) => ("✓ ", theme.good()),
+        (false, false) => ("◼ ", theme.faint()),
+    };
+    let trained = app.model.spec.trained_context;
+    let mean = |is_in: &dyn Fn(usize) -> bool| {
+        let columns = grid.lengths.len();
+        let cells = grid.cells.iter().enumerate().filter(|(at, _)| is_in(grid.lengths[at % columns]));
+        mean(cells.filter_map(|(_, cell)| *cell))
+    };
+    let mut facts = vec![format!("{done} of {} cells", grid.cells.len())];
+    // short prompts come first, so a mean of some cells flatters
+    let so_far = if done < grid.cells.len() { " so far" } else { "" };
+    facts.extend(mean(&|_| true).map(|share| format!("found {}%{so_far}", percent(share))));
+    if let Some(share) = mean(&|length| length > trained) {
+        facts.push(format!("beyond {}%", percent(share)));
+    }
+    facts.push(format!("{} a cell", grid.trials));
+    let second = vec![Span::styled(state.0, state.1), Span::styled(facts.join(" · "), theme.text())];
+    [Line::from(first), Line::from(second)]
+}
+
+/// Mean accuracy over all prompts.
+fn mean(cells: impl Iterator<Item = NeedleCell>) -> Option<f64> {
+    let add =
+        |(found, n): (f64, usize), cell: NeedleCell| (found + cell.accuracy * cell.n_trials as f64, n + cell.n_trials);
+    let (found, n) = cells.fold((0.0, 0), add);
+    (n > 0).then(|| found / n as f64)
+}
+
+/// Before the first grid: what would run.
+fn explain(app: &App, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let key = action::entry(Command::Grid).keys.first().map_or("", String::as_str);
+    let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
+    let n_lengths = form.up_to.max(1).ilog2() + 1;
+    let lengths: Vec<String> = (0..n_lengths).map(|power| tokens(trained << power)).collect();
+    let n_prompts = n_lengths as usize * form.n_depths * form.trials;
+    let parts: [(String, Style); 4] = [
+        (format!("{key} runs a passkey grid"), theme.accent()),
+        (format!("with {}", app.controls.settings.text(&app.model.spec)), theme.text()),
+        (
+            format!(
+                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each",
+                lengths.join(" "),
+                1 << (n_lengths - 1),
+                form.n_depths,
+                form.trials,
+            ),
+            theme.text(),
+        ),
+        ("up_to, depths and trials are controls; cells fill in while you work on".to_owned(), theme.faint()),
+    ];
+    let mut y = area.y;
+    for (text, style) in &parts {
+        for place in wrap(text, area.width) {
+            if y < area.bottom() {
+                pen.text(area.x, y, &text[place], area.width, *style);
+            }
+            y += 1;
+        }
+    }
+}
+
+/// A length in multiples of the trained context.
+fn times(n: usize, trained: usize) -> String {
+    let times = n as f64 / trained.max(1) as f64;
+    format!("×{}", (times * 100.0).round() / 100.0)
+}
+
+/// Rounded so that no miss becomes 100 and no hit 0.
+fn percent(share: f64) -> u32 {
+    let rounded = (share * 100.0).round() as u32;
+    if share > 0.0 && share < 1.0 { rounded.clamp(1, 99) } else { rounded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::rig::{app, everywhere, shown};
+    use super::*;
+
+    fn grid(lengths: Vec<usize>, n_depths: usize, done: usize) -> GridRun {
+        let n = lengths.len() * n_depths;
+        let cell = |at| (at < done).then_some(NeedleCell { accuracy: if at == 1 { 0.5 } else { 1.0 }, n_trials: 2 });
+        GridRun {
+            id: 1,
+            settings: longlens_workbench::settings::Settings::default(),
+            text: "full".into(),
+            lengths,
+            depths: (0..n_depths).map(|at| at as f64 / (n_depths - 1) as f64).collect(),
+            cells: (0..n).map(cell).collect(),
+            record: longlens_core::trace::RunRecord::default(),
+            trials: 2,
+            running: true,
+        }
+    }
+
+    #[test]
+    fn cells_say_their_share_and_unfinished_ones_nothing() {
+        let mut app = app();
+        app.grids = vec![grid(vec![256, 512, 1024], 2, 4)];
+        let text = shown(draw, &app, 46, 10);
+        let expected = [
+            "full",
+            "● 4 of 6 cells · found 88% so far · beyond 75%",
+            "      trained 256 ┊ beyond",
+            "  0%     100      ┊     50          100",
+            "                  ┊",
+            "100%     100      ┊      ·            ·",
+        ];
+        for line in expected {
+            assert!(text.contains(line.trim_end()), "{line:?} is missing:\n{text}");
+        }
+        assert!(text.contains("512") && text.contains("1k") && text.contains("×4"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let mut app = app();
+        app.grids = vec![grid(vec![256, 512], 21, 9), grid(vec![256], 2, 2)];
+        app.grid_back = 1;
+        let text = shown(draw, &app, 46, 10);
+        assert!(text.contains("1 of 2 ←→") && text.contains("more depths need a taller pane"), "{text}");
+        everywhere(draw, &app);
+        app.grids.clear();
+        assert!(shown(draw, &app, 60, 9).contains("g runs a passkey grid"));
+        assert!(shown(draw, &app, 60, 9).contains("40 prompts: lengths 256 512 1k 2k"));
+        everywhere(draw, &app);
+    }
+
+    #[test]
+    fn shares_and_lengths_are_short_and_honest() {
+        assert_eq!([0.0, 0.001, 0.5, 0.999, 1.0].map(percent), [0, 1, 50, 99, 100]);
+        assert_eq!(times(384, 256), "×1.5");
+    }
+}

@@ -1,0 +1,233 @@
+//! What the views of heads, layers and tokens ask of a look at all heads, and what they say while there is none.
+
+use std::ops::Range;
+
+use longlens_workbench::heads::Heads;
+use longlens_workbench::runs::RunState;
+use ratatui::layout::Rect;
+
+use crate::action::{self, Command};
+use crate::app::{App, Opening};
+use crate::pen::Pen;
+
+/// The newest look and the needle of its own prompt.
+pub struct Looked<'a> {
+    /// Where every head looks.
+    pub heads: &'a Heads,
+    /// Tokens of the needle.
+    pub needle: Option<Range<usize>>,
+    /// Its chunks.
+    pub chunks: Option<Range<usize>>,
+    /// Whether the method chooses, and its chunks are those that are shown.
+    pub chooses: bool,
+    /// The selected layer and head.
+    pub selected: (usize, usize),
+}
+
+impl<'a> Looked<'a> {
+    /// What there is to show; nothing before the first look.
+    pub fn of(app: &'a App) -> Option<Self> {
+        let (key, heads) = app.heads.as_ref()?;
+        let (n_layers, n_heads) = heads.shape;
+        if n_layers == 0 || n_heads == 0 {
+            return None;
+        }
+        let run = app.runs.get(key.run);
+        let prompt = run.and_then(|run| run.prompt.as_ref());
+        let needle = prompt.and_then(|prompt| prompt.needle.as_ref()).map(|needle| needle.tokens.clone());
+        let needle = needle.filter(|tokens| !tokens.is_empty());
+        let plan = run.and_then(|run| run.settings.method.plan(&app.model.spec).ok());
+        let own = plan.and_then(|plan| plan.choice).map(|choice| choice.chunk_len);
+        Some(Self {
+            heads,
+            chunks: needle.as_ref().map(|needle| heads.chunks_of(needle)),
+            needle,
+            chooses: heads.chooses() && own == Some(heads.chunk_len),
+            selected: (app.controls.layer.min(n_layers - 1), app.controls.head.min(n_heads - 1)),
+        })
+    }
+
+    /// Layers and heads, all of them.
+    pub fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (n_layers, n_heads) = self.heads.shape;
+        (0..n_layers).flat_map(move |layer| (0..n_heads).map(move |head| (layer, head)))
+    }
+
+    /// Chosen chunks of a head and whether each was forced; none where the method does not choose.
+    pub fn picks(&self, layer: usize, head: usize) -> impl Iterator<Item = (usize, bool)> + '_ {
+        let choices = self.heads.trace().layers.get(layer).and_then(|layer| layer.choices.as_ref());
+        let row = choices.filter(|_| self.chooses).and_then(|choices| {
+            let row = choices.queries.iter().position(|query| *query == self.heads.query)?;
+            Some(choices.row(row, head))
+        });
+        row.into_iter().flatten().map(|(chunk, score)| (chunk, score.is_nan()))
+    }
+
+    /// Whether a head chose a chunk of the needle.
+    pub fn chose_needle(&self, layer: usize, head: usize) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| self.picks(layer, head).any(|(chunk, _)| chunks.contains(&chunk)))
+    }
+
+    /// Attention on the needle.
+    pub fn on_needle(&self, layer: usize, head: usize) -> Option<f32> {
+        self.needle.as_ref().map(|needle| self.heads.on(layer, head, needle))
+    }
+
+    /// How often a head's choices held the needle, of how many.
+    pub fn hits(&self, layer: usize, head: usize) -> Option<(usize, usize)> {
+        let hits = self.heads.hits(layer, head, self.needle.as_ref().filter(|_| self.chooses)?);
+        Some(hits).filter(|(_, n)| *n > 0)
+    }
+
+    /// `chunk 17`, or `chunks 17–19`.
+    pub fn needle_name(&self) -> Option<String> {
+        let chunks = self.chunks.as_ref()?;
+        let last = chunks.end.saturating_sub(1);
+        Some(if last <= chunks.start {
+            format!("chunk {}", chunks.start)
+        } else {
+            format!("chunks {}–{last}", chunks.start)
+        })
+    }
+}
+
+/// A share as a whole number of percent.
+pub fn percent(share: f32) -> String {
+    format!("{:.0}%", 100.0 * share)
+}
+
+/// Says why there is nothing yet, and what to do.
+pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
+    let (text, help, style) = match (&app.opening, app.run().map(|run| &run.state)) {
+        (Opening::Failed(trouble), _) => {
+            (format!("the model cannot be opened: {}", trouble.message), trouble.help.clone(), theme.alarm())
+        }
+        (Opening::Waiting, _) => ("opening the model…".to_owned(), None, theme.text()),
+        _ if app.building.is_some() => ("building the prompt…".to_owned(), None, theme.text()),
+        (_, Some(RunState::Failed(trouble))) => {
+            let help = trouble.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
+            (trouble.message.clone(), Some(help), theme.alarm())
+        }
+        _ if app.busy => ("computing…".to_owned(), None, theme.text()),
+        (_, None) => {
+            let help = format!("{} takes a file, {} types one", key(Command::OpenFile), key(Command::TypeText));
+            (format!("press {} to build a needle prompt", key(Command::Needle)), Some(help), theme.text())
+        }
+        (_, Some(_)) => (format!("press {} to run the prompt", key(Command::Rerun)), None, theme.text()),
+    };
+    let lines = std::iter::once((text, style)).chain(help.map(|help| (help, theme.faint())));
+    let lines: Vec<_> = lines
+        .flat_map(|(text, style)| {
+            let lines = wrapped(&text, usize::from(area.width.saturating_sub(2)));
+            lines.into_iter().map(move |line| (line, style))
+        })
+        .take(usize::from(area.height))
+        .collect();
+    let y = area.y + (area.height - lines.len() as u16) / 2;
+    for (row, (line, style)) in lines.iter().enumerate() {
+        let x = area.x + area.width.saturating_sub(line.chars().count() as u16) / 2;
+        pen.text(x, y + row as u16, line, area.right() - x, *style);
+    }
+}
+
+/// Words in lines of at most `width` characters.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Joins parts with ` · ` as long as they fit; the first always stands.
+pub fn joined(parts: &[String], width: usize) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let longer = text.chars().count() + 3 + part.chars().count();
+        match text.is_empty() {
+            true => text.push_str(part),
+            false if longer <= width => {
+                text.push_str(" · ");
+                text.push_str(part);
+            }
+            false => (),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::lens::Lens;
+    use longlens_core::scripted::ScriptedLens;
+    use longlens_workbench::Trouble;
+    use longlens_workbench::settings::Settings;
+    use longlens_workbench::steps::Start;
+    use ratatui::buffer::Buffer;
+
+    use super::*;
+    use crate::app::Options;
+    use crate::panes;
+    use crate::pen::Seen;
+    use crate::theme::{Depth, ThemeName};
+
+    #[test]
+    fn parts_that_do_not_fit_are_left_out() {
+        let parts = ["needle: chunk 17", "chosen by 5 of 24 heads", "tokens 1–2"].map(str::to_owned);
+        assert_eq!(joined(&parts, 80), "needle: chunk 17 · chosen by 5 of 24 heads · tokens 1–2");
+        assert_eq!(joined(&parts, 30), "needle: chunk 17 · tokens 1–2");
+        assert_eq!(joined(&parts, 3), "needle: chunk 17");
+    }
+
+    #[test]
+    fn before_there_is_something_to_show_the_next_step_is_told() {
+        let lens = ScriptedLens::saying("ok");
+        let start = Start { model: "scripted".into(), device: None, weights: None };
+        let mut app = App::new(
+            lens.model().clone(),
+            Options {
+                start,
+                settings: Settings::default(),
+                prompt: None,
+                theme: ThemeName::Dark,
+                depth: Depth::True,
+                resume: None,
+                hint: false,
+            },
+        );
+        let text = |app: &App, width, height| {
+            let area = Rect::new(0, 0, width, height);
+            let mut text = String::new();
+            for draw in [panes::heads::draw, panes::layers::draw, panes::tokens::draw] {
+                let (mut buffer, mut seen) = (Buffer::empty(area), Seen::default());
+                draw(app, area, &mut Pen { buffer: &mut buffer, theme: app.theme, seen: &mut seen, cell_pixels: None });
+                text.extend(buffer.content.iter().map(ratatui::buffer::Cell::symbol));
+            }
+            text
+        };
+        assert_eq!(text(&app, 40, 3).matches("opening the model…").count(), 3);
+        (app.opening, app.busy) = (Opening::Done, false);
+        assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
+        app.building = None;
+        assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
+        app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
+        assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);
+        for (width, height) in (1..30).flat_map(|width| (1..6).map(move |height| (width, height))) {
+            text(&app, width, height);
+        }
+    }
+
+    #[test]
+    fn long_messages_are_broken_between_words() {
+        assert_eq!(wrapped("press n to build", 8), ["press n", "to build"]);
+        assert_eq!(wrapped("unbreakable a", 0), ["unbreakable", "a"]);
+    }
+}

@@ -1,0 +1,343 @@
+//! All layers × heads as small panels: which ones fetch the needle, and where in the text each looks.
+
+use std::ops::Range;
+
+use longlens_workbench::heads::{NEAR, SINK};
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::heads::columns::{bar, behind, largest, scrolled};
+use super::heads::looked::{Looked, joined, placeholder};
+use super::heads::ramp;
+use crate::app::App;
+use crate::pen::{Hit, Pen};
+use crate::theme::{Depth, Pixel, Theme};
+
+/// Largest panel: cells across and down, gaps included.
+const LARGEST: (u16, u16) = (28, 6);
+/// Most numbers that the profiles of a frame may pool.
+const MOST_POOLED: usize = 4 << 20;
+
+/// Draws the pane's inside.
+pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+    let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
+    let scores: Vec<f32> = looked.all().map(|(layer, head)| score(&looked, layer, head)).collect();
+    let top = largest(&scores).max(1e-6);
+    let grid = Grid::new(looked.heads.shape, looked.selected, area);
+    names(&looked, &grid, pen);
+    for layer in grid.layers.clone() {
+        for head in grid.heads.clone() {
+            let place = grid.panel(layer, head);
+            let score = scores[layer * looked.heads.shape.1 + head];
+            panel(&looked, &grid, (layer, head), score, top, pen);
+            pen.hit(Rect { width: grid.pitch.0, height: grid.pitch.1, ..place }, Hit::Head(layer, head));
+        }
+    }
+    overview(&looked, &grid, &scores, top, pen);
+    words(&looked, &grid, &scores, top, pen);
+}
+
+/// Attention on the needle, or how much looks farther than its neighbors and the first tokens.
+fn score(looked: &Looked, layer: usize, head: usize) -> f32 {
+    looked.on_needle(layer, head).unwrap_or_else(|| looked.heads.far(layer, head))
+}
+
+/// What stands where.
+#[derive(Debug, Clone, PartialEq)]
+struct Grid {
+    area: Rect,
+    /// Where the panels are.
+    panels: Rect,
+    /// Cells from panel to panel.
+    pitch: (u16, u16),
+    /// Cells between panels.
+    gap: (u16, u16),
+    /// Layers and heads that are shown.
+    layers: Range<usize>,
+    heads: Range<usize>,
+    has_names: bool,
+    has_top: bool,
+    has_legend: bool,
+}
+
+impl Grid {
+    fn new(shape: (usize, usize), selected: (usize, usize), area: Rect) -> Self {
+        let (has_names, has_top, has_legend) = (area.height >= 3, area.height >= 4, area.height >= 6);
+        let label = ((shape.0 - 1).to_string().len() as u16 + 3).min(area.width.saturating_sub(1));
+        let width = area.width - label;
+        let height = area.height.saturating_sub(u16::from(has_names) + u16::from(has_top) + u16::from(has_legend));
+        let pitch = |room: u16, n: usize, most: u16| ((usize::from(room) / n) as u16).clamp(1, most);
+        let pitch = (pitch(width, shape.1, LARGEST.0), pitch(height, shape.0, LARGEST.1));
+        let shown = |n: usize, room: u16, selected: usize| {
+            let first = scrolled(n, usize::from(room), selected);
+            first..n.min(first + usize::from(room))
+        };
+        Self {
+            area,
+            panels: Rect { x: area.x + label, y: area.y + u16::from(has_names), width, height },
+            pitch,
+            gap: (u16::from(pitch.0 >= 5), u16::from(pitch.1 >= 4)),
+            layers: shown(shape.0, height / pitch.1, selected.0),
+            heads: shown(shape.1, width / pitch.0, selected.1),
+            has_names,
+            has_top,
+            has_legend,
+        }
+    }
+
+    /// The colored cells of a head that is shown.
+    fn panel(&self, layer: usize, head: usize) -> Rect {
+        Rect {
+            x: self.panels.x + (head - self.heads.start) as u16 * self.pitch.0,
+            y: self.panels.y + (layer - self.layers.start) as u16 * self.pitch.1,
+            width: self.pitch.0 - self.gap.0,
+            height: self.pitch.1 - self.gap.1,
+        }
+    }
+
+    /// Whether panels have room for bars over so many chunks.
+    fn has_profiles(&self, n_chunks: usize) -> bool {
+        let is_quick = self.layers.len() * self.heads.len() * n_chunks <= MOST_POOLED;
+        self.pitch.1 - self.gap.1 >= 2 && self.pitch.0 - self.gap.0 >= 3 && is_quick
+    }
+}
+
+/// Heads above, layers at the left.
+fn names(looked: &Looked, grid: &Grid, pen: &mut Pen) {
+    let theme = pen.theme;
+    let style = |is_selected| if is_selected { theme.accent() } else { theme.faint() };
+    for layer in grid.layers.clone() {
+        let y = grid.panels.y + (layer - grid.layers.start) as u16 * grid.pitch.1;
+        let width = grid.panels.x - grid.area.x;
+        pen.text(grid.area.x + 1, y, &format!("L{layer}"), width.saturating_sub(1), style(layer == looked.selected.0));
+    }
+    if !grid.has_names {
+        return;
+    }
+    let digits = grid.heads.end.to_string().len();
+    let step = (digits + 2).div_ceil(usize::from(grid.pitch.0)).next_power_of_two();
+    let selected = looked.selected.1;
+    for head in grid.heads.clone() {
+        let is_near = head != selected && head.abs_diff(selected) < step;
+        if head == selected || (head % step == 0 && !is_near) {
+            let x = grid.panels.x + (head - grid.heads.start) as u16 * grid.pitch.0;
+            let text = format!("H{head}");
+            let inside = (grid.pitch.0 - grid.gap.0).saturating_sub(text.len() as u16) / 2;
+            pen.text(x + inside, grid.area.y, &text, grid.area.right().saturating_sub(x), style(head == selected));
+        }
+    }
+}
+
+/// One head: its score on its color, below it where in the text it looks.
+fn panel(looked: &Looked, grid: &Grid, at: (usize, usize), score: f32, top: f32, pen: &mut Pen) {
+    let (theme, place) = (pen.theme, grid.panel(at.0, at.1));
+    let pixel = Pixel::Amount(f64::from(score / top));
+    let (style, is_selected) = (theme.ink_on(pixel), at == looked.selected);
+    let has_profile = grid.has_profiles(looked.heads.n_chunks());
+    // without a profile below it the whole panel has its color
+    let n_rows = if has_profile { 1 } else { place.height };
+    let ground = if theme.depth == Depth::Mono { Theme::shade(pixel) } else { ' ' };
+    for position in (Rect { height: n_rows, ..place }).positions() {
+        if let Some(cell) = pen.buffer.cell_mut(position) {
+            cell.set_char(ground).set_style(style);
+        }
+    }
+    let width = usize::from(place.width);
+    let value = value(score, width);
+    let y = place.y + (n_rows - 1) / 2;
+    let x = place.x + (width.saturating_sub(value.len()) / 2) as u16;
+    // the selected head: marks at both edges where they leave its color visible, else all of it
+    let selected = theme.text().patch(theme.accent()).add_modifier(Modifier::REVERSED);
+    match (is_selected, width) {
+        (true, 6..) => {
+            pen.text(x, y, &value, place.right() - x, style.add_modifier(Modifier::BOLD));
+            for y in place.y..place.y + n_rows {
+                pen.text(place.x, y, "▸", 1, selected);
+                pen.text(place.right() - 1, y, "◂", 1, selected);
+            }
+        }
+        (true, 3..) => {
+            pen.text(place.x, y, &format!("{value:<width$}"), place.width, selected);
+        }
+        (true, _) => {
+            pen.text(place.x, y, "◆", place.width, selected);
+        }
+        (false, _) => {
+            pen.text(x, y, &value, place.right() - x, style);
+        }
+    }
+    if has_profile {
+        profile(looked, at, Rect { y: place.y + 1, height: place.height - 1, ..place }, pen);
+    }
+}
+
+/// The color of a profile.
+fn bars(theme: Theme) -> Style {
+    if theme.depth == Depth::Mono { theme.text() } else { theme.series(0) }
+}
+
+/// A score in as many cells as there are.
+fn value(score: f32, width: usize) -> String {
+    match width {
+        0..3 => String::new(),
+        3 if score >= 0.995 => "1.0".to_owned(),
+        3 => format!("{score:.2}").trim_start_matches('0').to_owned(),
+        _ => format!("{score:.2}"),
+    }
+}
+
+/// Bars over the text, as high as the head's largest; those on the needle stand out.
+fn profile(looked: &Looked, (layer, head): (usize, usize), area: Rect, pen: &mut Pen) {
+    let (mass, theme) = (looked.heads.mass(layer, head), pen.theme);
+    let (n, top) = (usize::from(area.width), largest(mass));
+    if top <= 0.0 {
+        return;
+    }
+    let plain = bars(theme);
+    for at in 0..n {
+        let chunks = behind(at, n, mass.len());
+        let share = largest(&mass[chunks.clone()]) / top;
+        let eighths = (share * 8.0 * f32::from(area.height)).round() as usize;
+        let on_needle =
+            looked.chunks.as_ref().is_some_and(|needle| needle.start < chunks.end && chunks.start < needle.end);
+        let style = if on_needle { theme.text().patch(theme.alarm()) } else { plain };
+        for row in 0..area.height.min(eighths.div_ceil(8) as u16) {
+            let place = Position::new(area.x + at as u16, area.bottom() - 1 - row);
+            if let Some(cell) = pen.buffer.cell_mut(place) {
+                cell.set_char(bar(eighths, usize::from(row))).set_style(style);
+            }
+        }
+    }
+}
+
+/// Where not all layers fit: the best score of all of them in one column, from first to last.
+fn overview(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+    let (n_layers, n_heads) = looked.heads.shape;
+    let used = grid.heads.len() as u16 * grid.pitch.0;
+    if grid.layers.len() == n_layers || grid.panels.width < used + 2 {
+        return;
+    }
+    let theme = pen.theme;
+    let n = usize::from(grid.panels.height);
+    let best = |part: usize, n_parts: usize| {
+        let layers = behind(part, n_parts, n_layers);
+        Pixel::Amount(f64::from(largest(&scores[layers.start * n_heads..layers.end * n_heads]) / top))
+    };
+    let x = grid.panels.x + used + 1;
+    for row in 0..n {
+        let Some(cell) = pen.buffer.cell_mut(Position::new(x, grid.panels.y + row as u16)) else { continue };
+        if theme.depth == Depth::Mono {
+            cell.set_char(Theme::shade(best(row, n)));
+        } else {
+            let (upper, lower) = (best(2 * row, 2 * n), best(2 * row + 1, 2 * n));
+            cell.set_char('▀').set_fg(theme.pixel(upper)).set_bg(theme.pixel(lower));
+        }
+    }
+}
+
+/// The best heads in words, and the legend.
+fn words(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+    let (area, theme) = (grid.area, pen.theme);
+    let (n_layers, n_heads) = looked.heads.shape;
+    let mut y = area.bottom();
+    let (x, width) = (area.x + 1, area.width.saturating_sub(1));
+    if grid.has_legend {
+        y -= 1;
+        let is_long = width >= 83;
+        let name = if looked.needle.is_some() { "on the needle" } else { "on far tokens" };
+        let what = if is_long { "colour and number: attention " } else { "" };
+        let mut spans = vec![Span::styled(format!("{what}{name} 0 "), theme.faint())];
+        spans.extend(ramp(theme, if is_long { 6 } else { 4 }));
+        spans.push(Span::styled(format!(" {top:.2}"), theme.faint()));
+        if grid.has_profiles(looked.heads.n_chunks()) {
+            spans.push(Span::styled(" ▃▆", bars(theme)));
+            spans.push(Span::styled(" chunks", theme.faint()));
+            // without colors its bars look like the others
+            if looked.needle.is_some() && theme.depth != Depth::Mono {
+                spans.push(Span::styled(" ▆", theme.alarm()));
+                spans.push(Span::styled(" needle", theme.faint()));
+            }
+        }
+        pen.line(x, y, &Line::from(spans), width);
+    }
+    if grid.has_top {
+        y -= 1;
+        let mut parts = vec![best(scores, n_heads, usize::from(width))];
+        if grid.layers.len() < n_layers {
+            parts.push(format!("layers {}–{} of {n_layers}", grid.layers.start, grid.layers.end - 1));
+        }
+        if grid.heads.len() < n_heads {
+            parts.push(format!("heads {}–{} of {n_heads}", grid.heads.start, grid.heads.end - 1));
+        }
+        match looked.needle_name() {
+            Some(name) => parts.push(format!("needle: {name}")),
+            None => parts.push(format!("far: not the nearest {NEAR} tokens, not the first {SINK}")),
+        }
+        pen.text(x, y, &joined(&parts, usize::from(width)), width, theme.text());
+    }
+}
+
+/// The five heads with the highest scores, best first, or as many of them as fit.
+fn best(scores: &[f32], n_heads: usize, width: usize) -> String {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let mut text = String::new();
+    for at in order.into_iter().take(5) {
+        let before = if text.is_empty() { "top: " } else { ", " };
+        let told = format!("{before}L{}H{} {:.2}", at / n_heads, at % n_heads, scores[at]);
+        if !text.is_empty() && text.len() + told.len() > width {
+            break;
+        }
+        text.push_str(&told);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(shape: (usize, usize), selected: (usize, usize), width: u16, height: u16) -> Grid {
+        Grid::new(shape, selected, Rect::new(3, 2, width, height))
+    }
+
+    #[test]
+    fn panels_are_as_large_as_fits() {
+        let small = grid((2, 4), (0, 0), 86, 23);
+        assert_eq!((small.pitch, small.gap), ((20, 6), (1, 1)));
+        let wide = grid((12, 12), (0, 0), 76, 15);
+        assert_eq!((wide.pitch, wide.gap, wide.layers, wide.heads), ((5, 1), (1, 0), 0..12, 0..12));
+    }
+
+    #[test]
+    fn many_heads_have_a_cell_each_and_the_selected_layer_is_shown() {
+        for layer in 0..32 {
+            let many = grid((32, 32), (layer, 31), 76, 15);
+            assert_eq!((many.pitch, many.heads.clone()), ((2, 1), 0..32));
+            assert!(many.layers.contains(&layer) && many.layers.len() == 12, "{layer}: {:?}", many.layers);
+        }
+    }
+
+    #[test]
+    fn panels_lie_inside_at_any_size() {
+        for (width, height) in (1..90).flat_map(|width| (1..30).map(move |height| (width, height))) {
+            for shape in [(1, 1), (2, 4), (30, 9), (32, 64)] {
+                let grid = grid(shape, (shape.0 - 1, shape.1 - 1), width, height);
+                for (layer, head) in grid.layers.clone().flat_map(|l| grid.heads.clone().map(move |h| (l, h))) {
+                    let place = grid.panel(layer, head);
+                    assert_eq!(place.intersection(grid.panels), place, "{shape:?} in {width} x {height}");
+                    assert!(!place.is_empty());
+                }
+                assert!(grid.layers.contains(&(shape.0 - 1)) && grid.heads.contains(&(shape.1 - 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn scores_are_told_in_the_cells_there_are() {
+        assert_eq!([3, 4, 2].map(|width| value(0.934, width)), [".93", "0.93", ""]);
+        assert_eq!([3, 4].map(|width| value(0.999, width)), ["1.0", "1.00"]);
+        assert_eq!(best(&[0.1, 0.9, 0.3, 0.5], 2, 30), "top: L0H1 0.90, L1H1 0.50");
+    }
+}

@@ -1,0 +1,266 @@
+//! The whole frame: where each pane goes at which size.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+
+use crate::action::{self, Command, VIEWS};
+use crate::app::{App, Focus, Level, Opening, view};
+use crate::pen::{Hit, Pen, Seen};
+use crate::{dialogs, panes};
+
+/// Below this nothing is drawn but a message.
+pub const SMALLEST: (u16, u16) = (80, 24);
+
+/// Draws the state into a frame; says what it shows where.
+pub fn draw(app: &App, buffer: &mut Buffer, cell_pixels: Option<(u16, u16)>) -> Seen {
+    let mut seen = Seen::default();
+    let screen = buffer.area;
+    let mut pen = Pen { buffer, theme: app.theme, seen: &mut seen, cell_pixels: cell_pixels.filter(|_| app.images) };
+    pen.buffer.set_style(screen, app.theme.text());
+    if screen.width < SMALLEST.0 || screen.height < SMALLEST.1 {
+        too_small(screen, &mut pen);
+        return seen;
+    }
+    let [head, body, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)]).areas(screen);
+    header(app, head, &mut pen);
+    footer(app, foot, &mut pen);
+    let left_width = if screen.width >= 130 { 40 } else { 32 };
+    let [left, right] = Layout::horizontal([Constraint::Length(left_width), Constraint::Fill(1)]).areas(body);
+    let history_height = (left.height / 4).clamp(4, 14);
+    let [controls, history] = Layout::vertical([Constraint::Fill(1), Constraint::Length(history_height)]).areas(left);
+    pane(app, Focus::Controls, controls, "controls", Hit::Controls, &mut pen, panes::controls::draw);
+    pane(app, Focus::History, history, "history", Hit::History, &mut pen, panes::history::draw);
+
+    let strip = if right.height >= 44 {
+        6
+    } else if right.height >= 30 {
+        5
+    } else {
+        4
+    };
+    let text = if right.height >= 44 {
+        9
+    } else if right.height >= 30 {
+        7
+    } else {
+        5
+    };
+    let [tabs, views, tokens, output] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(strip),
+        Constraint::Length(text),
+    ])
+    .areas(right);
+    draw_views(app, tabs, views, &mut pen);
+    let title = tokens_title(app);
+    pane(app, Focus::Tokens, tokens, &title, Hit::Tokens, &mut pen, panes::tokens::draw);
+    let title = if app.show_log { "log" } else { "output" };
+    pane(app, Focus::Output, output, title, Hit::Output, &mut pen, panes::output::draw);
+    if let Some(dialog) = &app.dialog {
+        dialogs::draw(app, dialog, screen, &mut pen);
+    }
+    seen
+}
+
+fn pane(app: &App, focus: Focus, area: Rect, title: &str, hit: Hit, pen: &mut Pen, draw: fn(&App, Rect, &mut Pen)) {
+    pen.hit(area, hit);
+    let inside = pen.frame(area, title, app.focus == focus);
+    if !inside.is_empty() {
+        draw(app, inside, pen);
+    }
+}
+
+fn tokens_title(app: &App) -> String {
+    use crate::app::TokenColor;
+    let behind = match app.token_color {
+        TokenColor::Loss => "loss",
+        TokenColor::Attention => "attention",
+    };
+    let piece: String = app.piece(app.query()).chars().map(|c| if c.is_control() { '⏎' } else { c }).collect();
+    format!("tokens by {behind} · query {} “{piece}” of {}", app.query(), app.n_fed())
+}
+
+fn too_small(screen: Rect, pen: &mut Pen) {
+    let message = [
+        format!("longlens needs {} x {} cells,", SMALLEST.0, SMALLEST.1),
+        format!("this terminal has {} x {}.", screen.width, screen.height),
+        "Make it larger, or the font smaller; q quits.".to_owned(),
+    ];
+    let y = screen.y + screen.height.saturating_sub(3) / 2;
+    for (row, text) in message.iter().enumerate() {
+        let x = screen.x + screen.width.saturating_sub(text.chars().count() as u16) / 2;
+        pen.text(x, y + row as u16, text, screen.width, pen.theme.text());
+    }
+}
+
+/// Model, method and mode.
+fn header(app: &App, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let state = match &app.opening {
+        Opening::Waiting => Span::styled(" opening …", theme.warn()),
+        Opening::Failed(_) => Span::styled(" cannot be opened", theme.alarm()),
+        Opening::Done => Span::raw(""),
+    };
+    let settings = &app.controls.settings;
+    let mode = app.run().map(|run| run.record.mode.as_str()).filter(|mode| !mode.is_empty());
+    let right = format!(" {} · {} tokens ", mode.unwrap_or(settings.swap.name()), app.n_prompt());
+    let room = area.width.saturating_sub(right.chars().count() as u16);
+    let line = Line::from(vec![
+        Span::styled(" longlens ", theme.accent()),
+        Span::styled(app.model.name.clone(), theme.text()),
+        state,
+        Span::styled("  ", theme.text()),
+        Span::styled(settings.text(&app.model.spec), theme.text()),
+    ]);
+    pen.line(area.x, area.y, &line, room);
+    if line.width() > usize::from(room) {
+        pen.text(area.x + room.saturating_sub(1), area.y, "…", 1, theme.text());
+    }
+    pen.text(area.x + room, area.y, &right, area.width - room, theme.faint());
+}
+
+/// Progress and the newest trouble, or the keys that matter here.
+fn footer(app: &App, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let mut x = area.x;
+    if let Some(progress) = app.progress.as_ref().filter(|_| app.busy) {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
+        x += pen.text(x, area.y, &text, area.width, theme.warn());
+    } else if app.building.is_some() || app.busy {
+        x += pen.text(x, area.y, " working … ", area.width, theme.warn());
+    }
+    let rest = area.right().saturating_sub(x);
+    let newest = app.log.last().filter(|(level, _)| *level != Level::Note || app.dialog.is_none());
+    // a trouble needs the room more than the hints do
+    let short = area.width < 110 || newest.is_some_and(|(level, _)| *level == Level::Error);
+    let hints = if short { ": all · ? keys · q quit ".to_owned() } else { hints(app) };
+    let width = (hints.chars().count() as u16).min(rest);
+    if let Some((level, text)) = newest {
+        let style = match level {
+            Level::Note => theme.faint(),
+            Level::Warning => theme.warn(),
+            Level::Error => theme.alarm(),
+        };
+        let room = rest.saturating_sub(width + 2);
+        pen.text(x + 1, area.y, text, room, style);
+        if text.chars().count() > usize::from(room) && room > 0 {
+            pen.text(x + room, area.y, "…", 1, style);
+        }
+    }
+    pen.text(area.right() - width, area.y, &hints, width, theme.faint());
+}
+
+/// The keys that matter where the focus is.
+fn hints(app: &App) -> String {
+    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
+    let own = match app.focus {
+        Focus::Controls => "←→ change · ⇧←→ powers of two · enter types".to_owned(),
+        Focus::View(pane) if app.views[pane] == view::MAP => {
+            format!("{} {} zoom · ↑↓←→ pan", key(Command::ZoomIn), key(Command::ZoomOut))
+        }
+        Focus::View(pane) if app.views[pane] == view::LAYERS => "↑↓←→ select · enter shows its map".to_owned(),
+        Focus::View(_) => "↑↓ head · ←→ query".to_owned(),
+        Focus::Tokens => "←→ query · ↑↓ far".to_owned(),
+        Focus::Output => "↑↓ scroll · v log".to_owned(),
+        Focus::History => "enter restores · P pins · c compares".to_owned(),
+    };
+    format!("{own} · : all · ? keys · q quit ")
+}
+
+/// Tabs above one view or two.
+fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
+    let panes = if !app.split {
+        vec![(0, tabs, area)]
+    } else if area.width >= 90 {
+        let halves = [Constraint::Fill(1), Constraint::Fill(1)];
+        let [a, b] = Layout::horizontal(halves).areas(area);
+        let [tabs_a, tabs_b] = Layout::horizontal(halves).areas(tabs);
+        vec![(0, tabs_a, a), (1, tabs_b, b)]
+    } else {
+        // too narrow for two columns: the second view lies below the first
+        let [a, between, b] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        vec![(0, tabs, a), (1, between, b)]
+    };
+    for (place, tabs, area) in panes {
+        draw_tabs(app, place, tabs, pen);
+        let at = app.views[place];
+        pen.hit(area, Hit::View(place));
+        let focused = app.focus == Focus::View(place);
+        let inside = pen.frame(area, &view_title(app, at), focused);
+        if inside.is_empty() {
+            continue;
+        }
+        let draw = match at {
+            view::HEADS => panes::heads::draw,
+            view::MAP => panes::map::draw,
+            view::POSITIONS => panes::positions::draw,
+            view::GRID => panes::grid::draw,
+            view::LOSS => panes::loss::draw,
+            view::LAYERS => panes::layers::draw,
+            _ => panes::compare::draw,
+        };
+        draw(app, inside, pen);
+        if is_old(app, at) {
+            pen.dim(inside);
+        }
+    }
+}
+
+/// Whether a view shows what is about to be replaced.
+fn is_old(app: &App, at: usize) -> bool {
+    match at {
+        view::HEADS | view::LAYERS => app.heads.is_some() && app.heads_are_old(),
+        view::MAP => app.map.is_some() && app.map_is_old(),
+        view::LOSS => app.is_stale() && app.shown.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether a view shows an older run than the newest.
+fn is_of_older_run(app: &App, at: usize) -> bool {
+    let current = app.current.as_ref().map(|run| run.id);
+    let run = match at {
+        view::HEADS | view::LAYERS => app.heads.as_ref().map(|(key, _)| key.run),
+        view::MAP => app.map.as_ref().map(|(key, _)| key.run),
+        view::LOSS => app.shown,
+        _ => None,
+    };
+    run.is_some() && run != current
+}
+
+fn view_title(app: &App, at: usize) -> String {
+    let (name, _) = VIEWS[at];
+    let old = if is_of_older_run(app, at) { " · the run before" } else { "" };
+    match at {
+        view::HEADS => {
+            let shown = app.heads.as_ref().map(|(key, _)| (key.query, key.chunk_len));
+            let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
+            format!("{name} · query {query} · chunks of {chunk_len}{old}")
+        }
+        view::MAP => format!("{name} · layer {} head {}{old}", app.controls.layer, app.controls.head),
+        view::LAYERS => format!("{name} · query {}{old}", app.query()),
+        _ => format!("{name}{old}"),
+    }
+}
+
+fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
+    let mut x = area.x + 1;
+    let narrow = area.width < 76;
+    for (at, (name, _)) in VIEWS.iter().enumerate() {
+        let text =
+            if narrow && at != app.views[place] { format!(" {} ", at + 1) } else { format!(" {} {name} ", at + 1) };
+        let width = text.chars().count() as u16;
+        if x + width > area.right() {
+            break;
+        }
+        let style = if at == app.views[place] { pen.theme.selected() } else { pen.theme.faint() };
+        pen.text(x, area.y, &text, width, style);
+        pen.hit(Rect { x, y: area.y, width, height: 1 }, Hit::Tab(place, at));
+        x += width;
+    }
+}

@@ -1,0 +1,318 @@
+//! The program around the state: the terminal, threads, files and signals.
+//!
+//! Keys, the worker's events, signals and written files arrive in one channel; the loop takes in what has arrived and draws
+//! once. Nothing here computes, so a key is on the screen as soon as the frame is drawn.
+
+use std::io::{self, Stdout, stdout};
+use std::panic;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use longlens_core::lens::{Lens, ModelInfo};
+use longlens_workbench::Trouble;
+use longlens_workbench::session::{Session, Store};
+use longlens_workbench::worker::{self, Event, Worker};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{
+    self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event as Input,
+};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+
+use crate::app::{Action, App, Effect, Options};
+use crate::export;
+use crate::images::{Encoded, Images, Wanted};
+use crate::pen::Seen;
+use crate::screen;
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The user quit.
+    Quit,
+    /// A signal asked for it.
+    Signal(i32),
+}
+
+/// What arrives.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time")]
+enum Arrived {
+    Terminal(Input),
+    Lost(io::Error),
+    Job(Event),
+    Wrote(Result<String, Trouble>),
+    Image(Encoded),
+    Signal(i32),
+}
+
+/// Time between two looks at what is to be kept.
+const TICK: Duration = Duration::from_millis(500);
+/// Time that arriving things are taken in before a frame is drawn.
+const GATHER: Duration = Duration::from_millis(6);
+
+/// Runs the workbench on this terminal until it is over.
+pub fn run(
+    model: ModelInfo,
+    options: Options,
+    wanted: Wanted,
+    store: Option<Store>,
+    open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
+) -> io::Result<Ended> {
+    let (sender, arrived) = channel();
+    let screen = Screen::enter()?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+    let resumed = options.resume.clone();
+    let mut app = App::new(model, options);
+    // the first frame does not wait for anything
+    draw(&mut terminal, &app, None)?;
+    let images_done = sender.clone();
+    let mut images = Images::ask(wanted, move |encoded| drop(images_done.send(Arrived::Image(encoded))));
+    let jobs = sender.clone();
+    let worker = Worker::start(open, move |event| drop(jobs.send(Arrived::Job(event))))?;
+    watch_keys(sender.clone())?;
+    watch_signals(sender.clone())?;
+    let keeper = keeper(store.clone(), sender.clone())?;
+    if let Some(store) = &store {
+        store.tidy(resumed.as_ref());
+    }
+    let mut outside = Outside { worker, sender, keeper, store };
+    let ended = work(&mut terminal, &mut app, &mut images, &arrived, &mut outside);
+    drop(screen);
+    ended
+}
+
+/// The terminal while it is ours; it is given back when this goes.
+struct Screen;
+
+impl Screen {
+    fn enter() -> io::Result<Self> {
+        enable_raw_mode()?;
+        let entered = Self;
+        execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)?;
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            // a panic of the worker is caught there and shown in the log; the screen stays
+            if thread::current().name() != Some(worker::THREAD) {
+                leave();
+                before(info);
+            }
+        }));
+        Ok(entered)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Gives the terminal back; what fails here cannot be told to anybody.
+fn leave() {
+    let _ = execute!(
+        stdout(),
+        DisableBracketedPaste,
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        ratatui::crossterm::cursor::Show
+    );
+    let _ = disable_raw_mode();
+}
+
+/// Everything that effects reach.
+struct Outside {
+    worker: Worker,
+    sender: Sender<Arrived>,
+    keeper: Sender<Session>,
+    store: Option<Store>,
+}
+
+fn work(
+    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    app: &mut App,
+    images: &mut Option<Images>,
+    arrived: &Receiver<Arrived>,
+    outside: &mut Outside,
+) -> io::Result<Ended> {
+    let mut ended = Ended::Quit;
+    let mut ticked = Instant::now();
+    loop {
+        let seen = draw(terminal, app, images.as_mut())?;
+        outside.perform(app.update(Action::Drawn(seen)));
+        let mut waiting = TICK;
+        let mut changed = false;
+        let mut gathered: Option<Instant> = None;
+        // takes in everything that is there, so that a burst of keys or events costs one frame
+        while !changed || gathered.is_some_and(|since| since.elapsed() < GATHER) {
+            let action = match arrived.recv_timeout(waiting) {
+                Ok(Arrived::Terminal(input)) => from_input(input),
+                Ok(Arrived::Lost(error)) => return Err(error),
+                Ok(Arrived::Job(event)) => Some(Action::Job(event)),
+                Ok(Arrived::Wrote(result)) => Some(Action::Wrote(result)),
+                Ok(Arrived::Image(encoded)) => {
+                    if let Some(images) = images {
+                        images.take(encoded);
+                    }
+                    None
+                }
+                Ok(Arrived::Signal(signal)) => {
+                    ended = Ended::Signal(signal);
+                    Some(Action::Stop)
+                }
+                Err(RecvTimeoutError::Timeout) if changed => break,
+                Err(_) => {
+                    ticked = Instant::now();
+                    outside.perform(app.update(Action::Tick));
+                    continue;
+                }
+            };
+            (changed, waiting) = (true, Duration::ZERO);
+            gathered.get_or_insert_with(Instant::now);
+            if let Some(action) = action {
+                outside.perform(app.update(action));
+            }
+            if app.over {
+                return Ok(ended);
+            }
+        }
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            outside.perform(app.update(Action::Tick));
+        }
+    }
+}
+
+fn draw(
+    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    app: &App,
+    mut images: Option<&mut Images>,
+) -> io::Result<Seen> {
+    let cell_pixels = images.as_ref().map(|images| images.cell_pixels());
+    let mut seen = Seen::default();
+    terminal.draw(|frame| {
+        let drawn = screen::draw(app, frame.buffer_mut(), cell_pixels);
+        if let Some(images) = &mut images {
+            images.draw(&drawn.images, frame.buffer_mut());
+        }
+        seen = drawn;
+    })?;
+    Ok(seen)
+}
+
+/// What an event of the terminal means.
+fn from_input(input: Input) -> Option<Action> {
+    match input {
+        Input::Key(key) => Some(Action::Key(key)),
+        Input::Mouse(mouse) => Some(Action::Mouse(mouse)),
+        Input::Paste(text) => Some(Action::Paste(text)),
+        // a frame of the new size follows
+        Input::Resize(..) | Input::FocusGained | Input::FocusLost => None,
+    }
+}
+
+impl Outside {
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask(ask) => self.worker.ask(ask),
+                Effect::Cancel => self.worker.cancel(),
+                Effect::CancelGrid => self.worker.cancel_grid(),
+                Effect::Export(files) => self.write(move || files.write()),
+                Effect::Save(path, bytes) => self.write(move || {
+                    export::save(&path, &bytes)?;
+                    Ok(format!("wrote {}", path.display()))
+                }),
+                Effect::Keep(session) if session.clean => {
+                    // the last one is kept before the program ends
+                    if let Some(store) = &self.store {
+                        let _ = store.save(*session);
+                    }
+                }
+                Effect::Keep(session) => drop(self.keeper.send(*session)),
+                Effect::Mouse(on) => {
+                    let _ = if on {
+                        execute!(stdout(), EnableMouseCapture)
+                    } else {
+                        execute!(stdout(), DisableMouseCapture)
+                    };
+                }
+                Effect::Quit => (),
+            }
+        }
+    }
+
+    /// Writes files on a thread of their own.
+    fn write(&self, write: impl FnOnce() -> Result<String, Trouble> + Send + 'static) {
+        let sender = self.sender.clone();
+        let spawned = thread::Builder::new().name("longlens-files".into()).spawn(move || {
+            let _ = sender.send(Arrived::Wrote(write()));
+        });
+        if let Err(error) = spawned {
+            let trouble = Trouble::new(format!("cannot start writing: {error}"), None);
+            let _ = self.sender.send(Arrived::Wrote(Err(trouble)));
+        }
+    }
+}
+
+/// Saves sessions on a thread of its own, the newest of those that wait.
+fn keeper(store: Option<Store>, sender: Sender<Arrived>) -> io::Result<Sender<Session>> {
+    let (keep, waiting) = channel::<Session>();
+    let work = move || {
+        let mut told = false;
+        while let Ok(mut session) = waiting.recv() {
+            while let Ok(newer) = waiting.try_recv() {
+                session = newer;
+            }
+            let Some(store) = &store else { continue };
+            if let Err(error) = store.save(session)
+                && !std::mem::replace(&mut told, true)
+            {
+                let trouble = Trouble::new(
+                    format!("cannot keep the session: {error}"),
+                    "work goes on; `--resume` will not find it".to_owned(),
+                );
+                let _ = sender.send(Arrived::Wrote(Err(trouble)));
+            }
+        }
+    };
+    thread::Builder::new().name("longlens-keeper".into()).spawn(work)?;
+    Ok(keep)
+}
+
+fn watch_keys(sender: Sender<Arrived>) -> io::Result<()> {
+    let work = move || loop {
+        let arrived = match event::read() {
+            Ok(input) => Arrived::Terminal(input),
+            Err(error) => {
+                let _ = sender.send(Arrived::Lost(error));
+                return;
+            }
+        };
+        if sender.send(arrived).is_err() {
+            return;
+        }
+    };
+    thread::Builder::new().name("longlens-keys".into()).spawn(work).map(drop)
+}
+
+#[cfg(unix)]
+fn watch_signals(sender: Sender<Arrived>) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    let work = move || {
+        for signal in signals.forever() {
+            if sender.send(Arrived::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("longlens-signals".into()).spawn(work).map(drop)
+}
+
+#[cfg(not(unix))]
+fn watch_signals(_: Sender<Arrived>) -> io::Result<()> {
+    Ok(()) // the terminal's own handlers end the program
+}

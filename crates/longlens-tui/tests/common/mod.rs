@@ -1,0 +1,131 @@
+//! A workbench on a scripted model, driven by keys: the same worker and state as in the program, without a terminal.
+
+#![allow(dead_code, reason = "every test uses some of it")]
+
+use std::ops::{Deref, DerefMut};
+
+use longlens_core::lens::Lens;
+use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_tui::action::ENTRIES;
+use longlens_tui::app::{Action, Options};
+use longlens_tui::headless::Headless;
+use longlens_tui::theme::{Depth, ThemeName};
+use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use longlens_workbench::settings::Settings;
+use longlens_workbench::steps::Start;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// A workbench on a scripted model.
+pub struct Rig(Headless);
+
+/// Where the hidden key of the first prompt stands (seed 0, 512 tokens, depth 0.5).
+pub const NEEDLE: std::ops::Range<usize> = 243..301;
+
+/// A model that finds keys by induction, one of whose heads (layer 1, head 2) looks at the needle.
+pub fn lens() -> ScriptedLens {
+    ScriptedLens::new(induction).attending(|layer, head, query, key| {
+        let away = (query - key) as f32;
+        let near = (-away / 24.0).exp();
+        match (layer + head) % 4 {
+            _ if (layer, head) == (1, 2) && NEEDLE.contains(&key) => 1.0,
+            0 => near + 0.002,
+            1 => {
+                if key < 4 {
+                    2.0
+                } else {
+                    0.01 + near * 0.1
+                }
+            }
+            2 => 0.05 + ((key * 7 + head) % 31) as f32 / 200.0,
+            _ => 0.01 + near * 0.5,
+        }
+    })
+}
+
+pub fn options() -> Options {
+    Options {
+        start: Start { model: "scripted".into(), device: None, weights: None },
+        settings: Settings { max_tokens: 6, ..Settings::default() },
+        prompt: Some(PromptSource::Needle(NeedleAsk { length: 512, ..NeedleAsk::default() })),
+        theme: ThemeName::Dark,
+        depth: Depth::True,
+        resume: None,
+        hint: false,
+    }
+}
+
+impl Deref for Rig {
+    type Target = Headless;
+
+    fn deref(&self) -> &Headless {
+        &self.0
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Headless {
+        &mut self.0
+    }
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with(options(), lens())
+    }
+
+    pub fn with(options: Options, lens: ScriptedLens) -> Self {
+        let model = lens.model().clone();
+        Self(Headless::new(model, options, move || Ok(Box::new(lens) as Box<dyn Lens>)).unwrap())
+    }
+
+    /// A rig whose first run is done.
+    pub fn ready() -> Self {
+        let mut rig = Self::new();
+        rig.settle();
+        rig
+    }
+
+    /// Waits until the worker has nothing to do.
+    pub fn settle(&mut self) {
+        self.0.settle().unwrap();
+    }
+
+    /// Presses keys, written as in the table and separated by blanks; waits after each.
+    pub fn keys(&mut self, keys: &str) {
+        self.0.keys(keys).unwrap();
+    }
+
+    /// Presses one key without waiting.
+    pub fn key(&mut self, key: &str) {
+        self.act(Action::Key(longlens_tui::action::parse(key).unwrap()));
+    }
+
+    /// Types text.
+    pub fn type_text(&mut self, text: &str) {
+        for c in text.chars() {
+            self.act(Action::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
+        }
+        self.settle();
+    }
+
+    /// A frame with everything that is computed in its size.
+    pub fn frame(&mut self, width: u16, height: u16) -> Buffer {
+        self.0.frame(width, height).unwrap()
+    }
+}
+
+/// Every key of the table.
+pub fn all_keys() -> Vec<String> {
+    ENTRIES.iter().flat_map(|entry| entry.keys.clone()).collect()
+}
+
+/// A frame's text, row by row.
+pub fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width);
+    let rows = buffer.content.chunks(width).map(|row| {
+        let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+        line.trim_end().to_owned()
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}

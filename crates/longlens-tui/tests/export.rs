@@ -1,0 +1,314 @@
+//! Files of every view: pictures that open, tables with a row for everything, arrays that are the app's own numbers.
+
+use longlens_core::methods::Method;
+use longlens_tui::app::view;
+use longlens_tui::export;
+use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use longlens_workbench::settings::Settings;
+use longlens_workbench::steps::{Picture, Step};
+use serde_json::Value;
+
+mod common;
+mod files;
+
+use common::{Rig, lens, options};
+use files::{exported, needle, same, under};
+
+const CHOOSING: &str = "long_heads:chunk_len=16,attention_len=64";
+
+#[test]
+fn heads_are_exported_as_choices_where_the_method_chooses() {
+    let rig = under(CHOOSING);
+    let files = exported(&rig, view::HEADS);
+    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let ((n_layers, n_heads), n_chunks) = (heads.shape, heads.n_chunks());
+    assert_eq!(files.rows.len(), 1 + n_layers * n_heads * n_chunks);
+    let (shape, mass) = files.array("mass");
+    assert_eq!(shape, [n_layers, n_heads, n_chunks].map(|n| n as u64));
+    let head = |layer: usize, head: usize, n: usize| (layer * n_heads + head) * n..(layer * n_heads + head + 1) * n;
+    assert!(same(&mass[head(1, 2, n_chunks)], heads.mass(1, 2)));
+    let (shape, chunks) = files.array("chunks");
+    let n_slots = shape[2] as usize;
+    assert_eq!((&shape[..2], n_slots), (&[n_layers as u64, n_heads as u64][..], 4));
+    let picks: Vec<f32> = heads.picks(1, 2).iter().map(|pick| pick.chunk as f32).collect();
+    assert_eq!(chunks[head(1, 2, n_slots)], picks);
+    let needle = needle(&rig);
+    assert_eq!(files.array("needle").1, [needle.start as f32, needle.end as f32]);
+    // the query is the first generated token, not the first whose choice was recorded
+    assert_eq!(heads.query, rig.app.n_prompt());
+    assert!(files.svg().contains(&format!("Chunks chosen by each head for token {}", heads.query)));
+    let chosen = files.rows.iter().filter(|row| row.split(',').nth(5) == Some("1")).count();
+    assert_eq!(chosen, n_layers * n_heads * n_slots);
+    let about = files.about();
+    assert_eq!((&about["query"], &about["run"]["mode"]), (&heads.query.into(), &"re-prefill".into()));
+    assert_eq!((about["prompt"].as_str(), &about["base"]), (Some("needle=512:0.5"), &Value::Null));
+    let command = files.command(&rig.app);
+    assert!(command.contains(&format!("chunks --model scripted --method {CHOOSING}")), "{command}");
+    assert!(command.ends_with(&format!("--query {} --out p.png --needle 512:0.5 --needle-seed 0\n", heads.query)));
+}
+
+#[test]
+fn heads_are_exported_as_attention_where_nothing_is_chosen() {
+    let mut rig = under("full");
+    let files = exported(&rig, view::HEADS);
+    assert!(!files.has("chunks") && files.svg().contains("Attention on each chunk"));
+    assert!(files.command(&rig.app).contains(&format!("--query {} --mass --chunk-len 16", rig.app.query())));
+    // tokens of the answer behind its first are in no command's prompt
+    rig.keys("]");
+    let files = exported(&rig, view::HEADS);
+    assert_eq!(files.about()["query"], rig.app.query());
+    assert_eq!(files.export.picture, Picture::Other("heads from a token of the answer".into()));
+    rig.keys("[ [");
+    assert!(
+        matches!(exported(&rig, view::HEADS).export.picture, Picture::Heads { query, .. } if query == rig.app.query())
+    );
+}
+
+#[test]
+fn a_map_is_exported_whole_and_zoomed() {
+    for method in ["full", CHOOSING] {
+        let mut rig = under(method);
+        rig.keys("2 ) > >");
+        let files = exported(&rig, view::MAP);
+        let (_, map) = rig.app.map.as_ref().unwrap();
+        let side = map.side;
+        assert_eq!((map.pick.layer, map.pick.head), (1, 2));
+        assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
+        for (name, data) in [("mean", &map.mean), ("max", &map.max)] {
+            let (shape, array) = files.array(name);
+            assert!(shape == [side as u64; 2] && same(&array, data), "{name}");
+        }
+        assert!(same(&files.array("key").1[..2], &[0.0, map.stride as f32]));
+        let command = files.command(&rig.app);
+        assert!(
+            command.contains("attention --model scripted") && command.contains("--layer 1 --head 2 --side"),
+            "{command}"
+        );
+
+        rig.keys("m i + + +");
+        let files = exported(&rig, view::MAP);
+        let window = rig.app.map_state.window.unwrap();
+        assert_eq!(rig.app.map.as_ref().unwrap().1.pick.window, Some(window));
+        assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
+        let parts = format!("queries {} to {}", window.query, window.query + window.len - 1);
+        assert!(files.svg().contains(&parts), "{parts}");
+        assert_eq!(files.about()["window"]["len"], window.len);
+        assert!(files.command(&rig.app).starts_with("# p.png shows the view map, zoomed"));
+    }
+}
+
+#[test]
+fn positions_are_exported_pair_by_pair() {
+    let rig = under("self_extend:group_size=8,neighbor_window=64");
+    let files = exported(&rig, view::POSITIONS);
+    let n = rig.app.n_prompt();
+    let (shape, position) = files.array("position");
+    let (side, tokens) = (shape[0] as usize, files.array("token").1);
+    assert_eq!((shape.len(), side), (2, 256));
+    assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
+    let relation = |row: usize, column: usize| {
+        let plan = &rig.app.verdict.as_ref().unwrap().plan;
+        let prompt = longlens_core::plan::Prompt { n_tokens: n };
+        match plan.relation(tokens[row] as usize, tokens[column] as usize, prompt) {
+            longlens_core::plan::Relation::At(position, _) => position as f32,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (row, column) in [(255, 0), (200, 200), (130, 7)] {
+        assert!((position[row * side + column] - relation(row, column)).abs() < 1e-6);
+    }
+    assert!(position[1].is_nan(), "later keys are not met");
+    assert_eq!(files.export.picture, Picture::Positions(n));
+    assert_eq!(files.about()["run"]["method"], rig.app.verdict.as_ref().unwrap().plan.method);
+}
+
+#[test]
+fn a_grid_is_exported_as_far_as_it_is_done() {
+    let mut rig = under("full");
+    let none = export::of_view(&rig.app, view::GRID, "x".into()).unwrap_err();
+    assert_eq!(none.help.as_deref(), Some("run one (g)"));
+    rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1 };
+    let expected = export::grid(&rig.app);
+    rig.keys("g");
+    assert!(matches!(rig.app.steps.last(), Some(Step::Grid(_, grid)) if *grid == expected));
+    rig.app.grids[0].cells[1] = None;
+    let files = exported(&rig, view::GRID);
+    let (shape, accuracy) = files.array("accuracy");
+    assert_eq!((shape, files.rows.len()), (vec![3, 2], 7));
+    let cells = &rig.app.grid().unwrap().cells;
+    for (accuracy, cell) in accuracy.iter().zip(cells) {
+        assert_eq!(cell.map_or(f32::NAN, |cell| cell.accuracy as f32).to_bits(), accuracy.to_bits());
+    }
+    assert_eq!((files.array("lengths").1, files.array("depths").1), (vec![256.0, 512.0], vec![0.0, 0.5, 1.0]));
+    assert!(files.rows[2].ends_with("512,0,,0") && files.svg().contains("interrupted"), "{:?}", files.rows);
+}
+
+#[test]
+fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
+    let mut rig = under("full");
+    rig.keys("P L");
+    let [full, chosen] = &rig.app.runs.list[..] else { panic!("two runs") };
+    let files = exported(&rig, view::LOSS);
+    assert_eq!(files.rows.len(), 1 + full.nll.len() + chosen.nll.len());
+    assert!(same(&files.array("nll_1").1, &full.nll) && same(&files.array("nll_2").1, &chosen.nll));
+    assert!(files.rows[1].starts_with("1,full,needle=512:0.5,1,"), "{}", files.rows[1]);
+    assert!(files.rows.last().unwrap().starts_with("2,\"long_heads:chunk_len=16,"));
+    assert_eq!(files.about()["runs"][1]["array"], "nll_2");
+}
+
+#[test]
+fn layers_are_exported_with_their_attention_to_the_needle() {
+    let rig = under(CHOOSING);
+    let files = exported(&rig, view::LAYERS);
+    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let (n_layers, n_heads) = heads.shape;
+    let (shape, scores) = files.array("scores");
+    assert_eq!((shape, files.rows.len()), (vec![n_layers as u64, n_heads as u64], 1 + n_layers * n_heads));
+    let needle = needle(&rig);
+    let at = |layer: usize, head: usize| scores[layer * n_heads + head];
+    assert!(at(1, 2).to_bits() == heads.on(1, 2, &needle).to_bits() && at(1, 2) > at(0, 0));
+    let (hits, n) = heads.hits(1, 2, &needle);
+    assert!((files.array("hit_rate").1[n_heads + 2] - hits as f32 / n as f32).abs() < 1e-6);
+    assert!(files.svg().contains("Attention on the needle of every head"));
+    assert_eq!(files.array("mass").0, [n_layers, n_heads, heads.n_chunks()].map(|n| n as u64));
+
+    // without a needle there is still where each head looks
+    let mut plain = options();
+    plain.prompt = Some(PromptSource::Text("a text that hides nothing ".repeat(12)));
+    let mut rig = Rig::with(plain, lens());
+    rig.settle();
+    let files = exported(&rig, view::LAYERS);
+    assert!(
+        !files.has("needle")
+            && !files.has("hit_rate")
+            && files.svg().contains("Attention far away and not on the first tokens")
+    );
+    assert!(exported(&rig, view::HEADS).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
+}
+
+#[test]
+fn two_runs_are_exported_with_the_difference_of_their_maps() {
+    let mut rig = under("full");
+    let none = export::of_view(&rig.app, view::COMPARE, "x".into()).unwrap_err();
+    assert_eq!(none.help.as_deref(), Some("mark two (c), or pin one (P)"));
+    rig.keys("P L 7");
+    let files = exported(&rig, view::COMPARE);
+    let [a, b] = rig.app.compared().unwrap();
+    assert_eq!((a.settings.method.name(), b.settings.method.name()), ("full", "long_heads"));
+    let (_, delta) = files.array("delta_log_prob");
+    // the prompt is compared, what each wrote is not
+    assert_eq!((delta.len(), files.rows.len()), (rig.app.n_prompt() - 1, 1 + a.nll.len()));
+    assert!(files.rows.last().unwrap().ends_with(','));
+    assert_eq!(delta[300].to_bits(), (a.nll[300] - b.nll[300]).to_bits());
+    let (_, maps) = rig.app.comparison.maps.as_ref().unwrap();
+    let (shape, difference) = files.array("map_difference");
+    assert_eq!(shape, [maps[0].side as u64; 2]);
+    let at = maps[0].side * 100 + 3;
+    assert_eq!(difference[at].to_bits(), (maps[1].mean[at] - maps[0].mean[at]).to_bits());
+    assert_eq!(files.array("generated_a").1.len(), a.generated.len());
+    assert!(files.svg().contains("better predicted by full"));
+    assert_eq!(files.about()["b"]["run"]["method"], b.record.method);
+}
+
+#[test]
+fn reused_keys_are_named_in_every_file() {
+    let mut rig = under("full");
+    rig.keys("P w L");
+    let run = rig.app.shown_run().unwrap();
+    assert!(run.base.is_some() && run.record.mode == "reuse-kv", "{:?}", run.record);
+    for view in [view::HEADS, view::MAP, view::POSITIONS, view::LOSS, view::LAYERS, view::COMPARE] {
+        rig.keys(&(view + 1).to_string());
+        let files = exported(&rig, view);
+        assert!(files.svg().contains("reuse-kv"), "view {view}");
+        assert!(files.export.about.contains("reuse-kv"), "view {view}: {}", files.export.about);
+        if view != view::POSITIONS {
+            assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "view {view}");
+            assert!(files.export.about.contains("\"base\":\"full\""), "view {view}");
+        }
+    }
+    // queries before the last were not computed again
+    // rows that were not computed anew are no difference
+    assert!(!exported(&rig, view::COMPARE).has("map_difference"));
+    // the one token that has a loss stands where it belongs
+    let (_, nll) = exported(&rig, view::LOSS).array(&format!("nll_{}", rig.app.shown.unwrap()));
+    let run = rig.app.shown_run().unwrap();
+    assert_eq!(nll.len(), run.nll_from - 1 + run.nll.len());
+    assert!(nll[..run.nll_from - 1].iter().all(|loss| loss.is_nan()));
+}
+
+#[test]
+fn before_anything_is_there_it_says_what_to_do() {
+    let rig = Rig::new();
+    for view in 0..7 {
+        let trouble = export::of_view(&rig.app, view, "x".into()).unwrap_err();
+        assert!(trouble.help.is_some(), "view {view}: {trouble}");
+    }
+    let trouble = export::of_view(&rig.app, view::HEADS, "x".into()).unwrap_err();
+    assert_eq!(trouble.to_string(), "there is no attention to export yet (wait until the model is open)");
+}
+
+#[test]
+fn a_missing_folder_is_named_and_nothing_is_left() {
+    let rig = under("full");
+    let folder = tempfile::tempdir().unwrap();
+    let trouble = export::of_view(&rig.app, view::HEADS, folder.path().join("absent/x")).unwrap_err();
+    assert!(trouble.message.contains("there is no folder"), "{trouble}");
+    assert_eq!(trouble.help.as_deref(), Some("create the folder first"));
+    assert!(export::of_view(&rig.app, view::HEADS, "".into()).is_err());
+
+    // the folder goes, or a file is in the way, between asking and writing
+    let export = export::of_view(&rig.app, view::HEADS, folder.path().join("x.png")).unwrap();
+    assert_eq!(export.path("csv"), folder.path().join("x.csv"));
+    std::fs::create_dir(folder.path().join("x.npz")).unwrap();
+    let trouble = export.write().unwrap_err();
+    assert!(trouble.message.contains("x.npz"), "{trouble}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["x.npz"]);
+    drop(folder);
+    assert_eq!(export.write().unwrap_err().help.as_deref(), Some("create the folder first"));
+}
+
+#[test]
+fn a_config_says_everything_that_commands_take() {
+    let mut options = options();
+    options.start.device = Some("cuda".into());
+    options.start.weights = Some("q8".into());
+    options.start.model = "my \"models\"/llama".into();
+    options.settings = Settings {
+        method: Method::parse(CHOOSING).unwrap(),
+        rope: Some(longlens_core::rope::RopeScaling::parse("yarn:factor=4").unwrap()),
+        max_tokens: 9,
+        prefill_chunk: 128,
+        ..Settings::default()
+    };
+    options.settings.sampling.temperature = 0.7;
+    options.settings.sampling.seed = 5;
+    options.prompt = Some(PromptSource::Needle(NeedleAsk { length: 300, ..NeedleAsk::default() }));
+    let mut rig = Rig::with(options, lens());
+    rig.settle();
+    let text = export::config(&rig.app);
+    assert!(text.starts_with("# settings of the longlens workbench"));
+    let table: toml::Table = text.parse().unwrap();
+    assert_eq!(table["model"].as_str(), Some("my \"models\"/llama"));
+    let method = table["method"].as_str().unwrap();
+    assert!(method.starts_with(CHOOSING) && Method::parse(method).is_ok(), "{method}");
+    let settings = &rig.app.controls.settings;
+    assert_eq!(Method::parse(method).unwrap(), settings.method.resolved(&rig.app.model.spec));
+    let rope = settings.rope.as_ref().unwrap().resolved(&rig.app.model.spec);
+    assert_eq!(table["rope"].as_str(), Some(rope.to_string().as_str()));
+    assert_eq!((table["device"].as_str(), table["weights"].as_str()), (Some("cuda"), Some("q8")));
+    assert_eq!((table["seed"].as_integer(), table["prefill_chunk"].as_integer()), (Some(5), Some(128)));
+    let sampling = table["sampling"].as_table().unwrap();
+    assert_eq!((sampling["max_tokens"].as_integer(), sampling["top_k"].as_integer()), (Some(9), Some(0)));
+    for (key, value) in [("temperature", 0.7), ("top_p", 1.0), ("min_p", 0.0), ("repetition_penalty", 1.0)] {
+        assert_eq!(sampling[key].as_float(), Some(value), "{key}");
+    }
+    let passkey = table["passkey"].as_table().unwrap();
+    let grid = export::grid(&rig.app);
+    assert_eq!(passkey["lengths"].clone().try_into::<Vec<usize>>().unwrap(), grid.lengths);
+    assert_eq!(passkey["depths"].clone().try_into::<Vec<f64>>().unwrap(), grid.depths);
+    assert_eq!(passkey["trials"].as_integer(), Some(grid.trials as i64));
+    assert_eq!(passkey["template"].as_str(), Some("longlens"));
+    let plain = export::config(&Rig::ready().app).parse::<toml::Table>().unwrap();
+    assert!(["rope", "device", "weights"].iter().all(|key| !plain.contains_key(*key)));
+}

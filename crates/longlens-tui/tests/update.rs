@@ -1,0 +1,369 @@
+//! What every command does to the state. Each of the table's commands is tried by its key, so a new one needs a line here.
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::Rig;
+use longlens_tui::action::{Command, ENTRIES, entry};
+use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor, view};
+use longlens_tui::dialogs::{Dialog, Question};
+use longlens_tui::fields::FieldId;
+use longlens_tui::pen::Hit;
+use longlens_tui::theme::ThemeName;
+use longlens_workbench::runs::RunState;
+use longlens_workbench::settings::Swap;
+use longlens_workbench::worker::Ask;
+use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+/// Keys that come first, the command, and what must hold then.
+type Try = (&'static str, Command, fn(&Rig) -> bool);
+
+fn method(app: &App) -> &'static str {
+    app.controls.settings.method.name()
+}
+
+/// Everything that one key press can be seen to do.
+const TRIES: &[Try] = &[
+    ("L", Command::Method(0), |rig| method(&rig.app) == "full"),
+    ("", Command::Method(1), |rig| {
+        method(&rig.app) == "sliding_window" && rig.app.shown_run().unwrap().text.contains("sliding_window")
+    }),
+    ("", Command::Method(2), |rig| method(&rig.app) == "streaming"),
+    ("", Command::Method(3), |rig| method(&rig.app) == "self_extend"),
+    ("", Command::Method(4), |rig| method(&rig.app) == "dual_chunk"),
+    ("", Command::Method(5), |rig| method(&rig.app) == "long_heads" && rig.app.heads.as_ref().unwrap().1.chooses()),
+    ("", Command::SwapMode, |rig| {
+        rig.app.controls.settings.swap == Swap::ReuseKv && rig.app.shown_run().unwrap().record.mode == "reuse-kv"
+    }),
+    ("", Command::Rerun, |rig| rig.app.runs.list.len() == 2 && rig.app.run().unwrap().state == RunState::Done),
+    ("", Command::Cancel, |rig| matches!(rig.app.dialog, Some(Dialog::ConfirmQuit))),
+    ("L", Command::Undo, |rig| method(&rig.app) == "full"),
+    ("L D u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
+    ("", Command::Needle, |rig| matches!(rig.app.dialog, Some(Dialog::Needle { .. }))),
+    ("", Command::OpenFile, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::OpenFile, _)))),
+    ("", Command::TypeText, |rig| matches!(rig.app.dialog, Some(Dialog::Text(_)))),
+    ("tab home", Command::NextQuery, |rig| rig.app.query() == 1),
+    ("tab home ] ]", Command::PreviousQuery, |rig| rig.app.query() == 1),
+    ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.as_ref().unwrap().1.query == 16),
+    ("tab home } }", Command::FarPreviousQuery, |rig| rig.app.query() == 16),
+    ("[ [", Command::DefaultQuery, |rig| rig.app.controls.query.is_none() && rig.app.query() == rig.app.n_prompt()),
+    ("", Command::NextHead, |rig| rig.app.controls.head == 1),
+    (") > >", Command::PreviousHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 1)),
+    ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
+    (")", Command::PreviousLayer, |rig| rig.app.controls.layer == 0),
+    ("2", Command::View(0), |rig| rig.app.views[0] == view::HEADS && rig.app.focus == Focus::View(0)),
+    ("", Command::View(1), |rig| rig.app.views[0] == view::MAP && rig.app.map.is_some()),
+    ("", Command::View(2), |rig| rig.app.shows(view::POSITIONS)),
+    ("", Command::View(3), |rig| rig.app.shows(view::GRID)),
+    ("", Command::View(4), |rig| rig.app.shows(view::LOSS)),
+    ("", Command::View(5), |rig| rig.app.shows(view::LAYERS)),
+    ("P L", Command::View(6), |rig| rig.app.comparison.maps.is_some() && rig.app.compared().is_some()),
+    ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
+    ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
+    ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
+    ("2", Command::ZoomIn, |rig| rig.app.map_state.window.is_some_and(|window| window.len < rig.app.n_prompt())),
+    ("2 + +", Command::ZoomOut, |rig| {
+        rig.app.map_state.window.is_some_and(|window| window.len > rig.app.n_prompt() * 2 / 5)
+    }),
+    ("2 + +", Command::ZoomReset, |rig| rig.app.map_state.window.is_none()),
+    ("", Command::LogScale, |rig| !rig.app.map_state.log),
+    ("", Command::MaxPooling, |rig| rig.app.map_state.max),
+    ("", Command::TokenColor, |rig| rig.app.token_color == TokenColor::Attention),
+    ("", Command::Log, |rig| rig.app.show_log),
+    ("", Command::Grid, |rig| {
+        let found = |grid: &GridRun| grid.cells.iter().all(|cell| cell.is_some_and(|cell| cell.accuracy > 0.9));
+        rig.app.shows(view::GRID) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
+    }),
+    ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
+    ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
+    ("c L", Command::Compare, |rig| rig.app.comparison.marked == [1, 2] && rig.app.shows(view::COMPARE)),
+    ("L shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
+    ("L shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
+    ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
+    ("", Command::SaveConfig, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::SaveConfig, _)))),
+    ("", Command::Record, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _)))),
+    ("", Command::Palette, |rig| matches!(rig.app.dialog, Some(Dialog::Palette { .. }))),
+    ("", Command::Help, |rig| matches!(rig.app.dialog, Some(Dialog::Help { .. }))),
+    ("", Command::Theme, |rig| rig.app.theme.name == ThemeName::Light),
+    ("", Command::Images, |rig| !rig.app.images),
+    ("", Command::Mouse, |rig| !rig.app.mouse),
+    ("", Command::Quit, |rig| rig.over && rig.kept.as_ref().is_some_and(|session| session.clean)),
+    ("down down", Command::Up, |rig| rig.app.field == 1),
+    ("", Command::Down, |rig| rig.app.field == 1),
+    ("L", Command::Left, |rig| method(&rig.app) == "dual_chunk"),
+    ("", Command::Right, |rig| method(&rig.app) == "sliding_window"),
+    ("L down", Command::FarLeft, |rig| param(rig, "chunk_len") == "8"),
+    ("L down", Command::FarRight, |rig| param(rig, "chunk_len") == "32"),
+    ("end", Command::PageUp, |rig| rig.app.field + 9 == rig.app.fields().len()),
+    ("", Command::PageDown, |rig| rig.app.field == 8),
+    ("end", Command::First, |rig| rig.app.field == 0),
+    ("", Command::Last, |rig| rig.app.field + 1 == rig.app.fields().len()),
+    ("L down", Command::Enter, |rig| rig.app.edit.as_ref().is_some_and(|edit| edit.text == "16")),
+    ("L down enter", Command::Back, |rig| rig.app.edit.is_none()),
+];
+
+fn param(rig: &Rig, name: &str) -> String {
+    rig.app.controls.settings.method.setting().value(name, &rig.app.model.spec).to_string()
+}
+
+#[test]
+fn every_command_does_what_it_says() {
+    let mut tried = HashSet::new();
+    for (before, command, holds) in TRIES {
+        let mut rig = Rig::ready();
+        rig.frame(120, 40);
+        rig.keys(before);
+        assert!(!holds(&rig), "{command:?}: this holds before the key is pressed");
+        let key = &entry(*command).keys[0];
+        rig.keys(key);
+        assert!(holds(&rig), "{command:?} by `{key}` after `{before}`; log: {:?}", rig.app.log);
+        tried.insert(*command);
+    }
+    let missing: Vec<_> = ENTRIES.iter().filter(|entry| !tried.contains(&entry.command)).collect();
+    assert!(missing.is_empty(), "not tried: {missing:?}");
+}
+
+fn select(rig: &mut Rig, id: FieldId) {
+    rig.app.focus = Focus::Controls;
+    rig.app.field = rig.app.field_at(id).unwrap();
+}
+
+#[test]
+fn a_typed_value_runs_and_an_impossible_one_does_not() {
+    let mut rig = Rig::ready();
+    rig.keys("L");
+    select(&mut rig, FieldId::Param("chunk_len"));
+    let n_runs = rig.app.runs.list.len();
+    rig.type_text("24");
+    let verdict = &rig.app.edit.as_ref().unwrap().verdict;
+    assert!(
+        verdict.as_ref().is_err_and(|trouble| trouble.message.contains("attention_len mod chunk_len")),
+        "{verdict:?}"
+    );
+    rig.keys("enter");
+    assert_eq!((rig.app.runs.list.len(), param(&rig, "chunk_len").as_str()), (n_runs, "24"), "shown, not sent");
+    assert!(rig.app.verdict.is_err());
+    // the other value makes both possible
+    select(&mut rig, FieldId::Param("attention_len"));
+    rig.type_text("240");
+    assert!(rig.app.edit.as_ref().unwrap().verdict.is_ok());
+    rig.keys("enter");
+    assert_eq!(rig.app.runs.list.len(), n_runs + 1);
+    assert!(rig.app.run().unwrap().text.contains("chunk_len=24,attention_len=240"));
+    // nonsense stays in the edit, and says why
+    select(&mut rig, FieldId::MaxTokens);
+    rig.keys("enter ctrl-u");
+    rig.type_text("many");
+    rig.keys("enter");
+    assert!(rig.app.edit.is_some() && rig.app.log.last().unwrap().0 == Level::Error);
+    rig.keys("esc");
+    assert_eq!(rig.app.controls.settings.max_tokens, 6);
+}
+
+#[test]
+fn arrows_pass_over_impossible_values() {
+    let mut rig = Rig::ready();
+    rig.keys("L");
+    select(&mut rig, FieldId::Param("chunk_len"));
+    // 18 to 30 do not divide 256
+    rig.keys("right");
+    assert_eq!(param(&rig, "chunk_len"), "32");
+    assert!(rig.app.verdict.is_ok());
+    rig.keys("left left");
+    assert_eq!(param(&rig, "chunk_len"), "8");
+}
+
+#[test]
+fn a_change_dims_the_old_result_until_the_new_one_is_there() {
+    let mut rig = Rig::ready();
+    rig.frame(120, 40);
+    let before = rig.app.heads.as_ref().unwrap().0.run;
+    rig.key("L");
+    assert!(rig.app.is_stale(), "the old run is shown until the new one arrives");
+    assert_eq!(rig.app.heads.as_ref().unwrap().0.run, before);
+    let text = common::text(&rig.draw(120, 40));
+    assert!(text.contains("the run before"), "{text}");
+    rig.settle();
+    assert!(!rig.app.is_stale());
+    assert_ne!(rig.app.heads.as_ref().unwrap().0.run, before);
+}
+
+#[test]
+fn late_results_of_older_runs_change_nothing_that_is_shown() {
+    let mut rig = Rig::ready();
+    rig.keys("L");
+    let shown = |rig: &Rig| rig.app.heads.as_ref().map(|(key, heads)| (*key, heads.run.clone()));
+    let heads = shown(&rig);
+    let old = rig.app.runs.list[0].id;
+    let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
+    let kind = longlens_workbench::worker::LookKind::Heads;
+    let job = |event| Action::Job(event);
+    rig.act(job(longlens_workbench::worker::Event::Looked { run: old, kind, trace: Box::new(trace) }));
+    rig.act(job(longlens_workbench::worker::Event::Prefilled {
+        run: old,
+        record,
+        nll: vec![9.0],
+        nll_from: 1,
+        seconds: 1.0,
+    }));
+    assert_eq!(shown(&rig), heads);
+    assert!(rig.app.shown_run().unwrap().text.contains("long_heads"));
+}
+
+#[test]
+fn the_needle_builder_makes_a_prompt_that_every_view_knows() {
+    let mut rig = Rig::ready();
+    rig.keys("n backspace backspace backspace");
+    rig.type_text("300");
+    rig.keys("tab backspace backspace backspace");
+    rig.type_text("0.2");
+    rig.keys("tab");
+    rig.type_text("AB77");
+    rig.keys("enter");
+    let prompt = rig.app.prompt.clone().unwrap();
+    assert_eq!(prompt.source.to_string(), "needle=300:0.2:AB77");
+    let needle = prompt.needle.as_ref().unwrap();
+    assert!(prompt.pieces[needle.tokens.clone()].concat().contains("The pass key is AB77."));
+    assert_eq!(rig.app.run().unwrap().found, Some(true), "{}", rig.app.run().unwrap().output);
+    // a refused value keeps the builder open
+    rig.keys("n backspace backspace backspace");
+    rig.type_text("x");
+    rig.keys("enter");
+    assert!(matches!(rig.app.dialog, Some(Dialog::Needle { .. })));
+    assert!(rig.app.log.last().unwrap().1.contains("is not a length"));
+}
+
+#[test]
+fn pasted_text_and_files_become_prompts() {
+    let mut rig = Rig::ready();
+    rig.act(Action::Paste("first line\r\nsecond line".into()));
+    rig.keys("ctrl-s");
+    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "first line\nsecond line");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    std::fs::write(&path, "from a file\n").unwrap();
+    rig.keys("o");
+    rig.act(Action::Paste(path.display().to_string()));
+    rig.keys("enter");
+    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file");
+    rig.keys("o");
+    rig.act(Action::Paste("/no/such/file".into()));
+    rig.keys("enter");
+    let (level, text) = rig.app.log.last().unwrap();
+    assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
+    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file", "the old prompt stays");
+}
+
+#[test]
+fn the_palette_finds_by_name_and_by_help() {
+    let mut rig = Rig::ready();
+    rig.keys(":");
+    rig.type_text("longh");
+    rig.keys("enter");
+    assert_eq!(method(&rig.app), "long_heads");
+    rig.keys(":");
+    rig.type_text("high contrast");
+    rig.keys("enter");
+    assert_eq!(rig.app.theme.name, ThemeName::Light, "the theme's help names it");
+}
+
+#[test]
+fn the_mouse_selects_drags_and_zooms() {
+    let mut rig = Rig::ready();
+    rig.keys("L");
+    rig.frame(140, 44);
+    let at = |rig: &Rig, wanted: &dyn Fn(&longlens_tui::pen::Hit) -> bool| {
+        let (area, _) = rig.app.seen.hits.iter().rev().find(|(_, hit)| wanted(hit)).expect("it is on the screen");
+        (area.x + area.width / 2, area.y + area.height / 2)
+    };
+    let mouse = |rig: &mut Rig, kind, (column, row): (u16, u16)| {
+        rig.act(Action::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        rig.settle();
+    };
+    let (down, drag) = (MouseEventKind::Down(MouseButton::Left), MouseEventKind::Drag(MouseButton::Left));
+    let field = rig.app.field_at(FieldId::Param("chunk_len")).unwrap();
+    let place = at(&rig, &|hit| *hit == Hit::Field(field));
+    mouse(&mut rig, down, place);
+    assert_eq!((rig.app.focus, rig.app.field), (Focus::Controls, field));
+    mouse(&mut rig, drag, (place.0 + 1, place.1));
+    assert_eq!(param(&rig, "chunk_len"), "32", "a column to the right is one step up");
+    mouse(&mut rig, MouseEventKind::Up(MouseButton::Left), place);
+    mouse(&mut rig, drag, (place.0 + 9, place.1));
+    assert_eq!(param(&rig, "chunk_len"), "32", "after the button is up nothing is dragged");
+
+    let head = at(&rig, &|hit| *hit == Hit::Head(1, 2));
+    mouse(&mut rig, down, head);
+    assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
+    let tab = at(&rig, &|hit| *hit == Hit::Tab(0, view::MAP));
+    mouse(&mut rig, down, tab);
+    assert!(rig.app.shows(view::MAP));
+    rig.frame(140, 44);
+    let map = at(&rig, &|hit| *hit == Hit::Map);
+    mouse(&mut rig, MouseEventKind::ScrollUp, map);
+    let window = rig.app.map_state.window.expect("the wheel zooms");
+    assert!(window.len < rig.app.n_prompt());
+    rig.frame(140, 44);
+    assert_eq!(rig.app.map.as_ref().unwrap().0.window, Some(window), "the part was computed");
+    let token = at(&rig, &|hit| matches!(hit, Hit::Token(_)));
+    mouse(&mut rig, down, token);
+    assert!(rig.app.controls.query.is_some());
+}
+
+#[test]
+fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
+    let mut rig = Rig::ready();
+    rig.keys("D P R");
+    rig.type_text("baseline");
+    rig.keys("enter L");
+    rig.act(Action::Tick);
+    let session = rig.kept.clone().expect("a change is kept with the next tick");
+    assert!(!session.clean && session.runs.list.len() == 1, "pinned runs alone are kept");
+    let text = serde_json::to_string(&session).unwrap();
+    let options =
+        longlens_tui::app::Options { resume: serde_json::from_str(&text).ok(), prompt: None, ..common::options() };
+    let mut again = Rig::with(options, common::lens());
+    again.settle();
+    assert_eq!(method(&again.app), "long_heads");
+    let back = &again.app.runs.list[0];
+    assert_eq!((back.title(), back.pinned, back.nll.len() > 500), ("baseline", true, true));
+    assert_eq!(again.app.prompt.as_ref().unwrap().source, rig.app.prompt.as_ref().unwrap().source);
+    // restored by one key
+    again.keys("shift-tab down enter");
+    assert_eq!(method(&again.app), "dual_chunk");
+    assert!(again.app.runs.list.iter().filter(|run| run.text.contains("dual_chunk")).count() == 2);
+}
+
+#[test]
+fn reuse_kv_keeps_the_base_and_says_so() {
+    let mut rig = Rig::ready();
+    rig.keys("w L");
+    let run = rig.app.run().unwrap();
+    assert_eq!(run.record.mode, "reuse-kv");
+    assert_eq!(run.base.as_ref().unwrap().method.name(), "full");
+    // a query before the last token computes more anew
+    rig.keys("{");
+    let asked = rig.asked.iter().rev().find_map(|ask| match ask {
+        Ask::Run(run) => run.query,
+        _ => None,
+    });
+    assert_eq!(asked, Some(rig.app.query()));
+    assert_eq!(rig.app.heads.as_ref().unwrap().1.query, rig.app.query());
+    rig.keys("w");
+    assert_eq!(rig.app.run().unwrap().record.mode, "re-prefill");
+}
+
+#[test]
+fn cancelling_keeps_what_there_was() {
+    let mut rig = Rig::ready();
+    rig.frame(120, 40);
+    let before = rig.app.heads.as_ref().map(|(key, _)| *key);
+    rig.key("L");
+    rig.key("ctrl-c");
+    rig.settle();
+    assert!(!rig.app.busy && rig.app.heads.is_some());
+    // the same can be asked again
+    rig.keys("r");
+    assert_eq!(rig.app.run().unwrap().state, RunState::Done);
+    assert_ne!(rig.app.heads.as_ref().map(|(key, _)| *key), before);
+}

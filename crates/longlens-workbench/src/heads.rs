@@ -1,0 +1,195 @@
+//! Where every head looks from one query: what the views of heads, layers and tokens share.
+
+use std::ops::Range;
+
+use longlens_core::lens::ModelInfo;
+use longlens_core::trace::{Choices, Queries, RowPick, RunRecord, Trace, Watch, WatchMass};
+
+/// What every head attends to from one query token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heads {
+    /// What was run.
+    pub run: RunRecord,
+    /// The query token.
+    pub query: usize,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Layers and query heads.
+    pub shape: (usize, usize),
+    trace: Trace,
+}
+
+/// A chosen chunk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pick {
+    /// Which chunk.
+    pub chunk: usize,
+    /// Its score; nothing where it was forced.
+    pub score: Option<f32>,
+}
+
+impl Pick {
+    /// Whether every choice holds it, whatever its score.
+    pub fn is_forced(&self) -> bool {
+        self.score.is_none()
+    }
+}
+
+/// Tokens before the query that count as near.
+pub const NEAR: usize = 64;
+/// First tokens of a text, on which many heads rest.
+pub const SINK: usize = 4;
+/// Whole rows of all heads may take this many numbers; beyond it only attention per chunk is recorded.
+const MAX_ROWS: usize = 64 << 20;
+
+impl Heads {
+    /// What to record for `query` of a text of `n_tokens`, and for hit rates the choices of `answering` queries.
+    pub fn watch(model: &ModelInfo, query: usize, answering: Range<usize>, chunk_len: usize) -> Watch {
+        let (n_layers, n_heads) = (model.spec.n_layers, model.spec.n_heads);
+        let mut choosing: Vec<usize> = answering.chain([query]).collect();
+        choosing.sort_unstable();
+        choosing.dedup();
+        let mut watch = Watch {
+            choices: Queries::Of(choosing),
+            mass: Some(WatchMass { chunk_len: chunk_len.max(1), queries: Queries::Of(vec![query]) }),
+            ..Watch::default()
+        };
+        if n_layers * n_heads * (query + 1) <= MAX_ROWS {
+            let heads = |layer| (0..n_heads).map(move |head| RowPick { layer, head, query });
+            watch.rows = (0..n_layers).flat_map(heads).collect();
+        }
+        watch
+    }
+
+    /// What a trace with [`Heads::watch`] says of `query`; nothing when it did not record that query.
+    pub fn new(mut trace: Trace, query: usize) -> Option<Self> {
+        let mass = trace.layers.first()?.mass.as_ref()?;
+        let at = mass.queries.iter().position(|known| *known == query)?;
+        let shape = (trace.layers.len(), mass.n_heads);
+        let chunk_len = mass.chunk_len;
+        for layer in &mut trace.layers {
+            if let Some(mass) = &mut layer.mass {
+                mass.queries = vec![query];
+                mass.mass = vec![mass.mass.swap_remove(at)];
+            }
+        }
+        trace.rows.retain(|(pick, _)| pick.query == query);
+        trace.rows.sort_by_key(|(pick, _)| (pick.layer, pick.head));
+        Some(Self { run: trace.run.clone(), query, chunk_len, shape, trace })
+    }
+
+    /// The trace behind it, with this query's attention alone.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Chunks up to the query's own.
+    pub fn n_chunks(&self) -> usize {
+        self.query / self.chunk_len + 1
+    }
+
+    /// Attention on every chunk up to the query's own.
+    pub fn mass(&self, layer: usize, head: usize) -> &[f32] {
+        self.trace.layers[layer].mass.as_ref().map_or(&[], |mass| mass.row(0, head))
+    }
+
+    /// Attention on every key up to the query, where it was recorded.
+    pub fn row(&self, layer: usize, head: usize) -> Option<&[f32]> {
+        let found = self.trace.rows.binary_search_by_key(&(layer, head), |(pick, _)| (pick.layer, pick.head));
+        found.ok().map(|at| &self.trace.rows[at].1[..])
+    }
+
+    /// Mean over all heads of the attention on every key; empty where rows were not recorded.
+    pub fn mean_row(&self) -> Vec<f32> {
+        let n = self.trace.rows.len() as f32;
+        let mut mean = vec![0.0; if self.trace.rows.is_empty() { 0 } else { self.query + 1 }];
+        for (_, row) in &self.trace.rows {
+            mean.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight / n);
+        }
+        mean
+    }
+
+    /// Attention on these tokens: exact where rows were recorded, else of all chunks that they touch.
+    pub fn on(&self, layer: usize, head: usize, tokens: &Range<usize>) -> f32 {
+        if let Some(row) = self.row(layer, head) {
+            return row.iter().take(tokens.end).skip(tokens.start).sum();
+        }
+        let chunks = self.chunks_of(tokens);
+        self.mass(layer, head).iter().take(chunks.end).skip(chunks.start).sum()
+    }
+
+    /// Attention beyond the nearest [`NEAR`] tokens and not on the first [`SINK`]: what tells far-looking heads apart where no
+    /// needle is hidden.
+    pub fn far(&self, layer: usize, head: usize) -> f32 {
+        let near = (self.query + 1).saturating_sub(NEAR).max(SINK)..self.query + 1;
+        if near.is_empty() {
+            return 0.0;
+        }
+        (1.0 - self.on(layer, head, &(0..SINK)) - self.on(layer, head, &near)).clamp(0.0, 1.0)
+    }
+
+    /// The chunks that these tokens touch.
+    pub fn chunks_of(&self, tokens: &Range<usize>) -> Range<usize> {
+        tokens.start / self.chunk_len..tokens.end.div_ceil(self.chunk_len)
+    }
+
+    /// Whether the method chose chunks for the query.
+    pub fn chooses(&self) -> bool {
+        self.choice(0).is_some()
+    }
+
+    /// The choices of a layer and the row of the query in them.
+    fn choice(&self, layer: usize) -> Option<(&Choices, usize)> {
+        let choices = self.trace.layers.get(layer)?.choices.as_ref()?;
+        let row = choices.queries.iter().position(|query| *query == self.query)?;
+        Some((choices, row))
+    }
+
+    /// The chunks that a head chose, ascending; empty where the method chooses none.
+    pub fn picks(&self, layer: usize, head: usize) -> Vec<Pick> {
+        let Some((choices, row)) = self.choice(layer) else { return Vec::new() };
+        let pick = |(chunk, score): (usize, f32)| Pick { chunk, score: Some(score).filter(|score| !score.is_nan()) };
+        choices.row(row, head).map(pick).collect()
+    }
+
+    /// How many of a head's recorded choices held a chunk of these tokens, and how many were recorded: its hit rate.
+    pub fn hits(&self, layer: usize, head: usize, tokens: &Range<usize>) -> (usize, usize) {
+        let Some(choices) = self.trace.layers.get(layer).and_then(|layer| layer.choices.as_ref()) else {
+            return (0, 0);
+        };
+        let chunks = self.chunks_of(tokens);
+        let hit = |row: &usize| choices.row(*row, head).any(|(chunk, _)| chunks.contains(&chunk));
+        ((0..choices.queries.len()).filter(hit).count(), choices.queries.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::lens::{Lens, Rows, Setup};
+    use longlens_core::methods::Method;
+    use longlens_core::scripted::ScriptedLens;
+
+    use super::*;
+
+    #[test]
+    fn a_needle_is_found_by_mass_and_by_choice() {
+        // head 2 of layer 1 looks at tokens 20 to 23
+        let mut lens = ScriptedLens::saying("ok").attending(|layer, head, _, key| {
+            if (layer, head) == (1, 2) && (20..24).contains(&key) { 50.0 } else { 1.0 }
+        });
+        let method = Method::parse("long_heads:chunk_len=4,attention_len=16").unwrap();
+        let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 64).unwrap() };
+        lens.begin(&setup).unwrap();
+        lens.feed(&[9; 64], Rows::None, &mut ()).unwrap();
+        let watch = Heads::watch(lens.model(), 63, 60..63, 4);
+        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 63).unwrap();
+        let needle = 20..24;
+        assert_eq!((heads.n_chunks(), heads.chunks_of(&needle), heads.chooses()), (16, 5..6, true));
+        assert!(heads.on(1, 2, &needle) > 0.9 && heads.on(1, 1, &needle) < 0.3);
+        assert_eq!((heads.hits(1, 2, &needle), heads.hits(0, 0, &needle)), ((4, 4), (0, 4)));
+        let picks = heads.picks(1, 2);
+        assert_eq!(picks.iter().map(|pick| pick.chunk).collect::<Vec<_>>(), [0, 5, 14, 15]);
+        assert_eq!(picks.iter().map(Pick::is_forced).collect::<Vec<_>>(), [true, false, true, true]);
+        assert!((heads.mean_row().iter().sum::<f32>() - 1.0).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,19 @@
+//! What sits between an open model and every way to look at it: settings, prompts, runs and the thread that computes them.
+//! It knows nothing of screens.
+//!
+//! In: a [`longlens_core::lens::Lens`] and what is asked of it. Out: [`worker::Event`]s with results, [`runs::Runs`] that
+//! are kept, files that are written whole. Read [`settings::Settings`] first, then [`worker::Worker`].
+
+pub mod bytes;
+pub mod heads;
+pub mod npz;
+pub mod prompt;
+pub mod runs;
+pub mod session;
+pub mod settings;
+pub mod steps;
+pub mod trouble;
+pub mod worker;
+
+pub use longlens_plot::write_whole;
+pub use trouble::Trouble;

@@ -1,0 +1,171 @@
+//! Prompts: text, a file, or a pass key hidden in filler whose place every view knows.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use longlens_core::lens::{LensError, TextCodec};
+use longlens_eval::generate::PieceDecoder;
+use longlens_eval::passkey::{Place, Template, hiding};
+use serde::{Deserialize, Serialize};
+
+use crate::trouble::Trouble;
+
+/// Where a prompt comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptSource {
+    /// Typed or pasted.
+    Text(String),
+    /// Read from a file.
+    File(PathBuf),
+    /// A pass key in filler.
+    Needle(NeedleAsk),
+}
+
+/// A needle prompt to build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NeedleAsk {
+    /// Target length in tokens, question and answer included.
+    pub length: usize,
+    /// Share of the filler before the needle, 0 to 1.
+    pub depth: f64,
+    /// The key to hide; drawn from the seed when absent.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Wording.
+    pub template: Template,
+    /// Start of the random numbers.
+    pub seed: u64,
+}
+
+/// A prompt, ready to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// Where it came from.
+    pub source: PromptSource,
+    /// Its tokens, with the model's own first token.
+    pub tokens: Vec<u32>,
+    /// The text of every token.
+    pub pieces: Vec<String>,
+    /// What is hidden in it, if something is.
+    pub needle: Option<HiddenNeedle>,
+}
+
+/// A key hidden in a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HiddenNeedle {
+    /// Tokens that tell it.
+    pub tokens: Range<usize>,
+    /// What to find.
+    pub key: String,
+    /// Tokens of the right continuation.
+    pub answer: Vec<u32>,
+}
+
+impl Default for NeedleAsk {
+    fn default() -> Self {
+        Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0 }
+    }
+}
+
+impl PromptSource {
+    /// Reads or makes the prompt.
+    pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+        let text = match self {
+            Self::Text(text) => text.clone(),
+            Self::File(path) => read(path)?,
+            Self::Needle(ask) => return self.hide(ask, codec),
+        };
+        if text.is_empty() {
+            return Err(LensError::EmptyPrompt.into());
+        }
+        self.of(codec.encode(&text, true)?, None, codec)
+    }
+
+    fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+        if ask.length > MAX_TOKENS {
+            return Err(Trouble::new(
+                format!("a prompt of {} tokens is too long to make", ask.length),
+                format!("give at most {MAX_TOKENS}"),
+            ));
+        }
+        let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
+        let made = hiding(codec, ask.template, &place, ask.key.as_deref())?;
+        let needle = made.needle.map(|needle| HiddenNeedle {
+            tokens: needle.start..needle.end,
+            key: made.key,
+            answer: made.answer,
+        });
+        self.of(made.tokens, needle, codec)
+    }
+
+    fn of(&self, tokens: Vec<u32>, needle: Option<HiddenNeedle>, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+        if tokens.is_empty() {
+            return Err(LensError::EmptyPrompt.into());
+        }
+        if tokens.len() > MAX_TOKENS {
+            return Err(Trouble::new(
+                format!("a prompt of {} tokens is too long to run", tokens.len()),
+                format!("give at most {MAX_TOKENS}"),
+            ));
+        }
+        let mut decoder = PieceDecoder::after(&[], codec)?;
+        let pieces: Result<_, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
+        Ok(Prompt { source: self.clone(), tokens, pieces: pieces?, needle })
+    }
+}
+
+/// Prompts beyond this would fill the memory before the model runs.
+const MAX_TOKENS: usize = 1 << 22;
+/// A file beyond this is no prompt.
+const MAX_BYTES: u64 = 64 << 20;
+
+fn read(path: &Path) -> Result<String, Trouble> {
+    let failed = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "check the name; it counts from the folder that longlens was started in",
+            std::io::ErrorKind::InvalidData => "a prompt is a text file in UTF-8",
+            std::io::ErrorKind::IsADirectory => "give the name of a text file",
+            _ => "choose a file you may read",
+        };
+        Trouble::new(format!("cannot read {}: {error}", path.display()), help.to_owned())
+    };
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_BYTES {
+        return Err(Trouble::new(
+            format!("{} is too long for a prompt", path.display()),
+            format!("files go up to {} MiB", MAX_BYTES >> 20),
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    // an editor's last newline is no part of the prompt
+    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+}
+
+/// What run texts call it.
+impl fmt::Display for PromptSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => {
+                let short: String = text.chars().take(24).map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let more = if text.chars().count() > 24 { "…" } else { "" };
+                write!(f, "text=\"{short}{more}\"")
+            }
+            Self::File(path) => write!(f, "file={}", path.display()),
+            Self::Needle(ask) => write!(f, "needle={ask}"),
+        }
+    }
+}
+
+/// As the command line takes it, `1024:0.5` or `1024:0.5:12345`; template and seed follow where they are unusual.
+impl fmt::Display for NeedleAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.length, self.depth)?;
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, ":{key}"))?;
+        if self.template != Template::Longlens {
+            write!(f, " template={}", self.template)?;
+        }
+        if self.seed == 0 { Ok(()) } else { write!(f, " seed={}", self.seed) }
+    }
+}

@@ -1,0 +1,174 @@
+//! Everything that decides a run besides model and prompt, and what it would mean.
+
+use std::fmt;
+
+use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
+use longlens_core::methods::Method;
+use longlens_core::plan::{Capacity, Plan, Prompt, Warning};
+use longlens_core::rope::RopeScaling;
+use longlens_core::spec::ModelSpec;
+use longlens_core::trace::Watch;
+use longlens_eval::sampling::Sampling;
+use serde::{Deserialize, Serialize};
+
+use crate::trouble::Trouble;
+
+/// Everything that decides a run besides model and prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Attention method.
+    pub method: Method,
+    /// RoPE scaling; the checkpoint's own when absent.
+    #[serde(default)]
+    pub rope: Option<RopeScaling>,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// Tokens to generate at most.
+    pub max_tokens: usize,
+    /// Tokens of a prefill step at most.
+    pub prefill_chunk: usize,
+    /// What a change of method does with the tokens so far.
+    pub swap: Swap,
+}
+
+/// What a change of method does with the tokens so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Swap {
+    /// Runs the prompt again: exact.
+    #[default]
+    RePrefill,
+    /// Keeps the cache: instant, but deeper layers' keys were computed under the method before.
+    ReuseKv,
+}
+
+/// Settings that can run on a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The method's plan.
+    pub plan: Plan,
+    /// The scaling with every default written out.
+    pub rope: RopeScaling,
+    /// What a run would mean.
+    pub forecast: Forecast,
+}
+
+/// What a run would mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Tokens of prompt and generated text.
+    pub n_tokens: usize,
+    /// The longest prompt inside the trained positions.
+    pub capacity: Capacity,
+    /// Highest relative position used.
+    pub highest: f64,
+    /// Positions that count as trained under the scaling; nothing where it follows the length.
+    pub trained: Option<usize>,
+    /// Bytes of keys, values and queries, for all layers.
+    pub cache_bytes: usize,
+    /// Bytes of all weights, for arithmetic in 32 bits.
+    pub weight_bytes: usize,
+    /// What is unwise.
+    pub warnings: Vec<Warning>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            method: Method::full(),
+            rope: None,
+            sampling: Sampling::default(),
+            max_tokens: 16,
+            prefill_chunk: DEFAULT_PREFILL_CHUNK,
+            swap: Swap::RePrefill,
+        }
+    }
+}
+
+impl Settings {
+    /// The scaling on a model: the one given, else the checkpoint's own.
+    pub fn rope(&self, model: &ModelSpec) -> RopeScaling {
+        self.rope.clone().unwrap_or_else(|| model.rope.clone())
+    }
+
+    /// What a prompt of `n_prompt` tokens would mean, or why these settings are impossible.
+    pub fn check(&self, model: &ModelInfo, n_prompt: usize) -> Result<Checked, Trouble> {
+        let spec = &model.spec;
+        self.sampling.check()?;
+        let plan = self.method.plan(spec)?;
+        let rope = self.rope(spec).resolved(spec);
+        let trained = rope.resolve(spec)?.reach();
+        let n_tokens = n_prompt + self.max_tokens;
+        let numbers = trained.unwrap_or(usize::MAX >> 8);
+        let chosen = plan.first_choice(Prompt { n_tokens: n_prompt }) < n_tokens;
+        let cache = spec.cache_bytes(n_tokens, NUMBER);
+        let queries = spec.n_layers * spec.n_heads * spec.head_dim * n_tokens * NUMBER;
+        let forecast = Forecast {
+            n_tokens,
+            capacity: plan.capacity(numbers),
+            highest: plan.highest_position(n_tokens),
+            trained,
+            // chosen chunks keep their keys packed once more
+            cache_bytes: cache + queries + if chosen { cache / 2 } else { 0 },
+            weight_bytes: model.n_parameters * NUMBER,
+            warnings: trained.map_or(Vec::new(), |trained| plan.warnings(n_tokens, trained)),
+        };
+        Ok(Checked { plan, rope, forecast })
+    }
+
+    /// How a prompt of `n_prompt` tokens is to be run.
+    pub fn setup(&self, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Trouble> {
+        let Checked { plan, rope, .. } = self.check(model, n_prompt)?;
+        let watch = Watch { nll: true, ..Watch::default() };
+        Ok(Setup { plan, rope, n_prompt, prefill_chunk: self.prefill_chunk, watch, keep_queries: true })
+    }
+
+    /// Method, scaling, sampling and mode in one line; what is as usual is left out.
+    pub fn text(&self, model: &ModelSpec) -> String {
+        let mut parts = vec![self.method.resolved(model).to_string()];
+        let rope = self.rope(model);
+        if rope.setting().info().name != "none" {
+            parts.push(format!("rope={}", rope.resolved(model)));
+        }
+        if !self.sampling.is_greedy() {
+            parts.push(sampling_text(&self.sampling));
+        }
+        if self.swap == Swap::ReuseKv {
+            parts.push(self.swap.name().to_owned());
+        }
+        parts.join(" ")
+    }
+}
+
+/// Bytes of a number on the processor.
+const NUMBER: usize = 4;
+
+/// The values that differ from greedy choice.
+fn sampling_text(sampling: &Sampling) -> String {
+    let plain = Sampling::default();
+    let mut parts = vec![format!("temperature={}", sampling.temperature)];
+    let mut add = |differs: bool, text: String| parts.extend(differs.then_some(text));
+    add(sampling.top_k != plain.top_k, format!("top_k={}", sampling.top_k));
+    add(sampling.top_p < 1.0, format!("top_p={}", sampling.top_p));
+    add(sampling.min_p > 0.0, format!("min_p={}", sampling.min_p));
+    let penalty = sampling.repetition_penalty;
+    add((penalty - 1.0).abs() > f32::EPSILON, format!("repetition_penalty={penalty}"));
+    add(true, format!("seed={}", sampling.seed));
+    parts.join(",")
+}
+
+impl Swap {
+    /// The name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RePrefill => "re-prefill",
+            Self::ReuseKv => "reuse-kv",
+        }
+    }
+}
+
+impl fmt::Display for Swap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,396 @@
+//! The thread that owns the open model: one thing at a time, the most urgent first, and never in anybody's way.
+//!
+//! Urgency: prompts, runs, looks into the newest run, the next token of its text, differences of two runs, cells of a
+//! passkey grid. A new run cancels whatever is computed and the run before it; a look cancels an older look of its kind.
+//! Grid cells and differences that give way are done again later, so nothing is lost.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
+use longlens_core::trace::{MapPick, PooledMap, RunRecord, Trace, Watch};
+use longlens_eval::generate::Generated;
+use longlens_eval::passkey::{Cell, Grid};
+
+use crate::prompt::{Prompt, PromptSource};
+use crate::runs::{RunAsk, RunId};
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+
+mod bench;
+
+/// Something to compute.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// A prompt to build, with a number of the asker's.
+    Prompt(u64, PromptSource),
+    /// A run; the newest cancels those before.
+    Run(Arc<RunAsk>),
+    /// A look into a run.
+    Look(LookAsk),
+    /// The maps of two runs.
+    Difference(DifferenceAsk),
+    /// A passkey grid under these settings.
+    Grid(GridAsk),
+}
+
+/// Which view wants to look; a newer look of a kind takes the place of an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LookKind {
+    /// All heads from one query.
+    Heads,
+    /// One head's map.
+    Map,
+}
+
+/// A look into a run.
+#[derive(Debug, Clone)]
+pub struct LookAsk {
+    /// The run; computed again when another one is loaded.
+    pub run: Arc<RunAsk>,
+    /// Its generated tokens that the look may be about.
+    pub generated: Vec<u32>,
+    /// Who looks.
+    pub kind: LookKind,
+    /// At what.
+    pub watch: Watch,
+}
+
+/// The maps of two runs, cell by cell.
+#[derive(Debug, Clone)]
+pub struct DifferenceAsk {
+    /// A number of the asker's.
+    pub id: u64,
+    /// The two runs.
+    pub runs: [Arc<RunAsk>; 2],
+    /// Which map.
+    pub pick: MapPick,
+}
+
+/// A passkey grid.
+#[derive(Debug, Clone)]
+pub struct GridAsk {
+    /// A number of the asker's.
+    pub id: u64,
+    /// Method and scaling.
+    pub settings: Settings,
+    /// Which prompts.
+    pub grid: Grid,
+}
+
+/// What the worker has to tell.
+#[derive(Debug)]
+pub enum Event {
+    /// The model is open, or cannot be opened.
+    Opened(Result<ModelInfo, Trouble>),
+    /// A prompt was built.
+    Prompt(u64, Result<Arc<Prompt>, Trouble>),
+    /// How far the work is.
+    Progress(Progress),
+    /// A run's prompt is done.
+    Prefilled {
+        /// Which run.
+        run: RunId,
+        /// What was run.
+        record: RunRecord,
+        /// Losses, in nats.
+        nll: Vec<f32>,
+        /// The first token that has one.
+        nll_from: usize,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// A run chose a token.
+    Token {
+        /// Which run.
+        run: RunId,
+        /// The token.
+        token: u32,
+        /// Its own text.
+        piece: String,
+        /// Text that became certain.
+        text: String,
+        /// Tokens a second so far, after the first.
+        speed: Option<f64>,
+    },
+    /// A run is over.
+    Finished(RunId, Box<Generated>),
+    /// A look is done.
+    Looked {
+        /// Which run.
+        run: RunId,
+        /// Who looked.
+        kind: LookKind,
+        /// What was seen.
+        trace: Box<Trace>,
+    },
+    /// A look failed.
+    LookFailed(RunId, LookKind, Trouble),
+    /// The maps of two runs.
+    Difference(u64, Result<Box<[PooledMap; 2]>, Trouble>),
+    /// A cell of a grid is done: which grid, the cell, and how many are left.
+    Cell(u64, Box<Cell>, usize),
+    /// A grid failed.
+    GridFailed(u64, Trouble),
+    /// A run was stopped.
+    Cancelled(RunId),
+    /// A run failed.
+    Failed(RunId, Trouble),
+    /// Nothing is left to do of so many questions. One that was asked meanwhile is not among them.
+    Idle(u64),
+}
+
+/// How far the work is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// What is computed.
+    pub what: &'static str,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+}
+
+/// The thread's other end.
+pub struct Worker {
+    mailbox: Arc<Mailbox>,
+}
+
+struct Mailbox {
+    mail: Mutex<Mail>,
+    arrived: Condvar,
+}
+
+/// What waits, and what is computed now.
+#[derive(Default)]
+struct Mail {
+    prompt: Option<(u64, PromptSource)>,
+    run: Option<Arc<RunAsk>>,
+    looks: Vec<LookAsk>,
+    /// Whether the loaded run's text goes on.
+    generating: bool,
+    /// Whether it is to end with its next step.
+    end_text: bool,
+    difference: Option<DifferenceAsk>,
+    /// A grid and its finished cells.
+    grid: Option<(GridAsk, usize)>,
+    closed: bool,
+    /// Questions so far.
+    n_asked: u64,
+    current: Option<(Kind, CancelToken)>,
+}
+
+/// What is computed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Prompt,
+    Run,
+    Look(LookKind),
+    Token,
+    Difference,
+    Grid,
+}
+
+/// The most urgent thing that waits.
+enum Task {
+    Prompt(u64, PromptSource),
+    Run(Arc<RunAsk>),
+    Look(LookAsk),
+    Token,
+    Difference(DifferenceAsk),
+    Cell(GridAsk, usize),
+}
+
+impl Worker {
+    /// Starts the thread, which opens the model and tells `report` everything.
+    pub fn start(
+        open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
+        report: impl Fn(Event) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let mailbox = Arc::new(Mailbox { mail: Mutex::default(), arrived: Condvar::new() });
+        let inside = mailbox.clone();
+        let work = move || match caught(open) {
+            Ok(lens) => {
+                report(Event::Opened(Ok(lens.model().clone())));
+                bench::Bench::new(lens, report, inside).work();
+            }
+            Err(trouble) => report(Event::Opened(Err(trouble))),
+        };
+        std::thread::Builder::new().name(THREAD.into()).spawn(work)?;
+        Ok(Self { mailbox })
+    }
+
+    /// Asks for something.
+    pub fn ask(&self, ask: Ask) {
+        let mut mail = self.mailbox.lock();
+        mail.n_asked += 1;
+        match ask {
+            Ask::Prompt(id, source) => {
+                mail.prompt = Some((id, source));
+                mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
+            }
+            Ask::Run(run) => {
+                mail.run = Some(run);
+                // looks belong to an older run now
+                mail.looks.clear();
+                (mail.generating, mail.end_text) = (false, false);
+                mail.give_way(|kind| kind != Kind::Prompt);
+            }
+            Ask::Look(look) => {
+                let kind = look.kind;
+                mail.looks.retain(|waiting| waiting.kind != kind);
+                mail.looks.push(look);
+                mail.give_way(|now| now == Kind::Look(kind) || matches!(now, Kind::Difference | Kind::Grid));
+            }
+            Ask::Difference(difference) => {
+                mail.difference = Some(difference);
+                mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
+            }
+            Ask::Grid(grid) => {
+                mail.grid = Some((grid, 0));
+                mail.give_way(|kind| kind == Kind::Grid);
+            }
+        }
+        self.mailbox.arrived.notify_one();
+    }
+
+    /// Stops what is computed and forgets what waits.
+    pub fn cancel(&self) {
+        let mut mail = self.mailbox.lock();
+        mail.forget();
+        mail.give_way(|_| true);
+        self.mailbox.arrived.notify_one();
+    }
+
+    /// Stops a grid and keeps its cells.
+    pub fn cancel_grid(&self) {
+        let mut mail = self.mailbox.lock();
+        mail.grid = None;
+        mail.give_way(|kind| kind == Kind::Grid);
+        self.mailbox.arrived.notify_one();
+    }
+}
+
+/// Name of the thread, so that a panic hook can tell it from the others.
+pub const THREAD: &str = "longlens-worker";
+
+impl Drop for Worker {
+    /// The thread ends at its next step; nobody waits for it.
+    fn drop(&mut self) {
+        self.cancel();
+        self.mailbox.lock().closed = true;
+        self.mailbox.arrived.notify_one();
+    }
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        // mail is consistent at every step, so a panic elsewhere does not spoil it
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next task and the token that stops it; nothing once closed. Calls `idle` before it waits.
+    fn next(&self, idle: impl Fn(u64)) -> Option<(Task, CancelToken)> {
+        let mut mail = self.lock();
+        mail.current = None;
+        let mut told = None;
+        loop {
+            if mail.closed {
+                return None;
+            }
+            if let Some((kind, task)) = mail.urgent() {
+                let token = CancelToken::default();
+                if kind == Kind::Token && std::mem::take(&mut mail.end_text) {
+                    token.cancel();
+                }
+                mail.current = Some((kind, token.clone()));
+                return Some((task, token));
+            }
+            let n_asked = mail.n_asked;
+            // questions that were taken back at once count too
+            if told != Some(n_asked) {
+                told = Some(n_asked);
+                drop(mail);
+                idle(n_asked);
+                mail = self.lock();
+                continue;
+            }
+            mail = self.arrived.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Mail {
+    /// Takes the most urgent task. Differences and grids stay until they are finished.
+    fn urgent(&mut self) -> Option<(Kind, Task)> {
+        if let Some((id, source)) = self.prompt.take() {
+            return Some((Kind::Prompt, Task::Prompt(id, source)));
+        }
+        if let Some(run) = self.run.take() {
+            return Some((Kind::Run, Task::Run(run)));
+        }
+        if !self.looks.is_empty() {
+            let look = self.looks.remove(0);
+            return Some((Kind::Look(look.kind), Task::Look(look)));
+        }
+        if self.generating {
+            return Some((Kind::Token, Task::Token));
+        }
+        if let Some(difference) = &self.difference {
+            return Some((Kind::Difference, Task::Difference(difference.clone())));
+        }
+        let (grid, done) = self.grid.as_ref()?;
+        Some((Kind::Grid, Task::Cell(grid.clone(), *done)))
+    }
+
+    fn give_way(&self, to: impl Fn(Kind) -> bool) {
+        if let Some((kind, token)) = &self.current
+            && to(*kind)
+        {
+            token.cancel();
+        }
+    }
+
+    fn forget(&mut self) {
+        (self.prompt, self.run, self.difference, self.grid) = (None, None, None, None);
+        self.looks.clear();
+        // a text that was begun still says how it ended
+        self.end_text = self.generating;
+    }
+}
+
+/// Passes progress on now and then, and cancellation in.
+struct Watcher<'a> {
+    what: &'static str,
+    token: &'a CancelToken,
+    report: &'a dyn Fn(Event),
+    told: Option<Instant>,
+}
+
+/// Time between two words of progress.
+const PAUSE: Duration = Duration::from_millis(40);
+
+impl Control for Watcher<'_> {
+    fn progress(&mut self, done: usize, total: usize) {
+        if self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
+            self.told = Some(Instant::now());
+            (self.report)(Event::Progress(Progress { what: self.what, done, total }));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
+}
+
+/// A panic of the engine is a fault of ours; it becomes a trouble, and the program goes on.
+fn caught<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Trouble::new(
+            format!("internal error: {}", text.unwrap_or("no reason given")),
+            "this is a fault in longlens; what you had is kept".to_owned(),
+        ))
+    })
+}

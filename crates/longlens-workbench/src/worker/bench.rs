@@ -1,0 +1,288 @@
+//! What the worker's thread does: it holds the model and the sequence that is loaded.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use longlens_core::lens::{CancelToken, Lens, LensError, Rows, Setup};
+use longlens_core::trace::{PooledMap, Watch};
+use longlens_eval::generate::{Generation, PieceDecoder, Stop};
+use longlens_eval::passkey::{self, Grid};
+use longlens_eval::sampling::Sampler;
+use longlens_eval::setup::PromptSize;
+
+use super::{DifferenceAsk, Event, GridAsk, LookAsk, Mailbox, Task, Watcher, caught};
+use crate::prompt::Prompt;
+use crate::runs::{RunAsk, RunId};
+use crate::settings::{Settings, Swap};
+use crate::trouble::Trouble;
+
+/// The model, and what it has computed last.
+pub struct Bench<R: Fn(Event)> {
+    lens: Box<dyn Lens>,
+    report: R,
+    mailbox: Arc<Mailbox>,
+    /// The sequence that the model holds.
+    loaded: Option<Loaded>,
+    /// What computed the cache, which `reuse-kv` goes back to.
+    base: Option<(Arc<Prompt>, Settings)>,
+}
+
+struct Loaded {
+    run: RunId,
+    generation: Option<Generation>,
+    /// Splits generated tokens into their own texts.
+    pieces: Option<PieceDecoder>,
+}
+
+impl<R: Fn(Event)> Bench<R> {
+    pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
+        Self { lens, report, mailbox, loaded: None, base: None }
+    }
+
+    /// Works until the mailbox is closed.
+    pub fn work(mut self) {
+        let mailbox = self.mailbox.clone();
+        while let Some((task, token)) = mailbox.next(|n_asked| (self.report)(Event::Idle(n_asked))) {
+            match task {
+                Task::Prompt(id, source) => {
+                    let built = caught(|| source.build(self.lens.text()?).map(Arc::new));
+                    (self.report)(Event::Prompt(id, built));
+                }
+                Task::Run(ask) => self.run(&ask, &token),
+                Task::Look(ask) => self.look(ask, &token),
+                Task::Token => self.token(&token),
+                Task::Difference(ask) => self.difference(&ask, &token),
+                Task::Cell(ask, done) => self.cell(&ask, done, &token),
+            }
+        }
+    }
+
+    fn run(&mut self, ask: &Arc<RunAsk>, token: &CancelToken) {
+        let prefilled = caught(|| self.prefill(ask, token));
+        match prefilled {
+            Ok(Some(generation)) => {
+                let pieces = self.lens.text().and_then(|text| PieceDecoder::after(&ask.prompt.tokens, text)).ok();
+                self.loaded = Some(Loaded { run: ask.id, generation: Some(generation), pieces });
+                let mut mail = self.mailbox.lock();
+                // a newer run that came in meanwhile must not be answered with this one's text
+                mail.generating = mail.run.is_none() && !token.is_cancelled();
+                if !mail.generating {
+                    drop(mail);
+                    (self.report)(Event::Cancelled(ask.id));
+                }
+            }
+            Ok(None) => (self.report)(Event::Cancelled(ask.id)),
+            Err(trouble) => (self.report)(Event::Failed(ask.id, trouble)),
+        }
+    }
+
+    /// Loads a run and tells its losses; nothing when it was stopped.
+    fn prefill(&mut self, ask: &RunAsk, token: &CancelToken) -> Result<Option<Generation>, Trouble> {
+        let started = Instant::now();
+        let sampler = Sampler::new(&ask.settings.sampling)?;
+        let stop = Stop { max_tokens: ask.settings.max_tokens, ..Stop::default() };
+        let Some((logits, from)) = self.load(ask, Rows::Last, token)? else { return Ok(None) };
+        let seconds = started.elapsed().as_secs_f64();
+        let trace = self.lens.trace();
+        (self.report)(Event::Prefilled { run: ask.id, record: trace.run, nll: trace.nll, nll_from: from + 1, seconds });
+        let mut generation = Generation::new(self.lens.as_ref(), &ask.prompt.tokens, sampler, &stop, started)?;
+        generation.take(Ok(logits))?;
+        Ok(Some(generation))
+    }
+
+    /// Feeds a run's prompt, on the cache of its base where it reuses one. Returns the logits asked for and the first token
+    /// that was computed; nothing when it was stopped.
+    fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<(Vec<f32>, usize)>, Trouble> {
+        self.loaded = None;
+        let tokens = &ask.prompt.tokens;
+        let last = tokens.len() - 1;
+        let setup = ask.settings.setup(self.lens.model(), tokens.len())?;
+        let reused = ask.base.as_ref().filter(|_| ask.settings.swap == Swap::ReuseKv);
+        let Some(base) = reused else { return self.compute(&ask.prompt, &ask.settings, &setup, want, token) };
+        let is_there =
+            self.base.as_ref().is_some_and(|(prompt, settings)| Arc::ptr_eq(prompt, &ask.prompt) && settings == base);
+        if !is_there {
+            let setup = base.setup(self.lens.model(), tokens.len())?;
+            if self.compute(&ask.prompt, base, &setup, Rows::None, token)?.is_none() {
+                return Ok(None);
+            }
+        }
+        let keep = ask.query.unwrap_or(last).min(last);
+        self.lens.reuse(&setup, keep)?;
+        let mut watcher = Watcher { what: "reuse-kv", token, report: &self.report, told: None };
+        stopped(self.lens.feed(&tokens[keep..], want, &mut watcher)).map(|logits| logits.map(|logits| (logits, keep)))
+    }
+
+    /// Runs a whole prompt.
+    fn compute(
+        &mut self,
+        prompt: &Arc<Prompt>,
+        settings: &Settings,
+        setup: &Setup,
+        want: Rows,
+        token: &CancelToken,
+    ) -> Result<Option<(Vec<f32>, usize)>, Trouble> {
+        (self.loaded, self.base) = (None, None);
+        self.lens.begin(setup)?;
+        let mut watcher = Watcher { what: "prefill", token, report: &self.report, told: None };
+        let logits = stopped(self.lens.feed(&prompt.tokens, want, &mut watcher))?;
+        if logits.is_some() {
+            self.base = Some((prompt.clone(), settings.clone()));
+        }
+        Ok(logits.map(|logits| (logits, 0)))
+    }
+
+    /// One token of the loaded run's text.
+    fn token(&mut self, token: &CancelToken) {
+        let Some(loaded) = &mut self.loaded else {
+            self.mailbox.lock().generating = false;
+            return;
+        };
+        let run = loaded.run;
+        let Some(generation) = &mut loaded.generation else {
+            self.mailbox.lock().generating = false;
+            return;
+        };
+        let lens = self.lens.as_mut();
+        let stepped = caught(|| {
+            let mut watcher = Watcher { what: "text", token, report: &|_| (), told: None };
+            Ok(generation.step(lens, &mut watcher)?)
+        });
+        let newest = generation.generated().last().copied();
+        match stepped {
+            Ok(Some(text)) => {
+                if let Some(token) = newest {
+                    let decoder = loaded.pieces.as_mut();
+                    let own = decoder.and_then(|pieces| pieces.push(token, self.lens.text().ok()?).ok());
+                    let piece = own.unwrap_or_default();
+                    let speed = generation.speed();
+                    (self.report)(Event::Token { run, token, piece, text, speed });
+                }
+            }
+            Ok(None) => {
+                // what was held back is in the finished text
+                let _ = generation.flush(self.lens.as_ref());
+                self.mailbox.lock().generating = false;
+                if let Some(generation) = loaded.generation.take() {
+                    let generated = generation.finish(self.lens.as_mut());
+                    (self.report)(Event::Finished(run, Box::new(generated)));
+                }
+            }
+            Err(trouble) => {
+                self.mailbox.lock().generating = false;
+                self.loaded = None;
+                (self.report)(Event::Failed(run, trouble));
+            }
+        }
+    }
+
+    fn look(&mut self, ask: LookAsk, token: &CancelToken) {
+        let LookAsk { run, generated, kind, watch } = ask;
+        match caught(|| self.look_into(&run, &generated, &watch, token)) {
+            Ok(Some(trace)) => (self.report)(Event::Looked { run: run.id, kind, trace: Box::new(trace) }),
+            Ok(None) => (), // a newer look or run is on its way
+            Err(trouble) => {
+                self.loaded = None;
+                (self.report)(Event::LookFailed(run.id, kind, trouble));
+            }
+        }
+    }
+
+    fn look_into(
+        &mut self,
+        run: &RunAsk,
+        generated: &[u32],
+        watch: &Watch,
+        token: &CancelToken,
+    ) -> Result<Option<longlens_core::trace::Trace>, Trouble> {
+        let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.run == run.id);
+        if !is_loaded && !self.replay(run, generated, token)? {
+            return Ok(None);
+        }
+        let mut watcher = Watcher { what: "look", token, report: &self.report, told: None };
+        stopped(self.lens.look(watch, &mut watcher))
+    }
+
+    /// Computes a run again, with the text it gave; false when it was stopped.
+    fn replay(&mut self, run: &RunAsk, generated: &[u32], token: &CancelToken) -> Result<bool, Trouble> {
+        if self.load(run, Rows::None, token)?.is_none() {
+            return Ok(false);
+        }
+        // the last token of a text was never fed
+        let fed = &generated[..generated.len().saturating_sub(1)];
+        for next in fed {
+            if stopped(self.lens.feed(&[*next], Rows::None, &mut token.clone()))?.is_none() {
+                return Ok(false);
+            }
+        }
+        self.loaded = Some(Loaded { run: run.id, generation: None, pieces: None });
+        Ok(true)
+    }
+
+    fn difference(&mut self, ask: &DifferenceAsk, token: &CancelToken) {
+        let watch = Watch { maps: vec![ask.pick], ..Watch::default() };
+        let map = |bench: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Trouble> {
+            Ok(bench.look_into(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
+        };
+        let both = caught(|| {
+            let Some(a) = map(self, &ask.runs[0])? else { return Ok(None) };
+            Ok(map(self, &ask.runs[1])?.map(|b| Box::new([a, b])))
+        });
+        let Some(told) = both.transpose() else { return }; // it gave way and stays in the mailbox
+        let mut mail = self.mailbox.lock();
+        mail.difference = mail.difference.take().filter(|waiting| waiting.id != ask.id);
+        drop(mail);
+        (self.report)(Event::Difference(ask.id, told));
+    }
+
+    /// The next cell of a grid.
+    fn cell(&mut self, ask: &GridAsk, done: usize, token: &CancelToken) {
+        let GridAsk { id, settings, grid } = ask;
+        let n_cells = grid.lengths.len() * grid.depths.len();
+        let (length, depth) = (done / grid.depths.len().max(1), done % grid.depths.len().max(1));
+        let one = Grid { lengths: vec![grid.lengths[length]], depths: vec![grid.depths[depth]], ..grid.clone() };
+        (self.loaded, self.base) = (None, None);
+        let model = self.lens.model().clone();
+        let mut setup_for = |size: PromptSize| -> Result<Setup, LensError> {
+            let plan = settings.method.plan(&model.spec)?;
+            let rope = settings.rope(&model.spec);
+            let setup = Setup::new(&settings.method, &model.spec, size.n_tokens)?;
+            Ok(Setup { plan, rope, prefill_chunk: settings.prefill_chunk, ..setup })
+        };
+        let ran = caught(|| {
+            let mut watcher = Watcher { what: "grid", token, report: &self.report, told: None };
+            Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut |_| ())?)
+        });
+        let mut mail = self.mailbox.lock();
+        let is_same = mail.grid.as_ref().is_some_and(|(waiting, _)| waiting.id == *id);
+        match ran {
+            Ok(report) if report.complete => {
+                let left = n_cells - done - 1;
+                if is_same {
+                    mail.grid = (left > 0).then(|| (ask.clone(), done + 1));
+                }
+                drop(mail);
+                for cell in report.cells {
+                    (self.report)(Event::Cell(*id, Box::new(cell), left));
+                }
+            }
+            Ok(_) => (), // it gave way and is done again, or was stopped
+            Err(trouble) => {
+                if is_same {
+                    mail.grid = None;
+                }
+                drop(mail);
+                (self.report)(Event::GridFailed(*id, trouble));
+            }
+        }
+    }
+}
+
+/// A cancellation is no trouble.
+fn stopped<T>(done: Result<T, LensError>) -> Result<Option<T>, Trouble> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(LensError::Cancelled) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

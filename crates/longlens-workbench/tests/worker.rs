@@ -1,0 +1,230 @@
+//! The worker's order of things: what is urgent comes first, what gives way is not lost, and nothing brings it down.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use longlens_core::lens::Lens;
+use longlens_core::methods::Method;
+use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
+use longlens_core::trace::{MapPick, Watch};
+use longlens_eval::generate::StopReason;
+use longlens_eval::passkey::{Grid, Template};
+use longlens_workbench::heads::Heads;
+use longlens_workbench::prompt::{NeedleAsk, Prompt, PromptSource};
+use longlens_workbench::runs::RunAsk;
+use longlens_workbench::settings::{Settings, Swap};
+use longlens_workbench::worker::{Ask, DifferenceAsk, Event, GridAsk, LookAsk, LookKind, Worker};
+
+struct Rig {
+    worker: Worker,
+    events: Receiver<Event>,
+    prompt: Arc<Prompt>,
+}
+
+impl Rig {
+    fn new(lens: ScriptedLens) -> Self {
+        let (sender, events) = channel();
+        let open = move || Ok(Box::new(lens) as Box<dyn Lens>);
+        let worker = Worker::start(open, move |event| drop(sender.send(event))).unwrap();
+        let source = PromptSource::Needle(NeedleAsk { length: 300, ..NeedleAsk::default() });
+        Self { worker, events, prompt: Arc::new(source.build(&ByteCodec).unwrap()) }
+    }
+
+    fn run(&self, id: u64, settings: Settings) -> Arc<RunAsk> {
+        let ask = Arc::new(RunAsk { id, settings, base: None, prompt: self.prompt.clone(), query: None });
+        self.worker.ask(Ask::Run(ask.clone()));
+        ask
+    }
+
+    /// Events up to the first that is asked for.
+    fn until(&self, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut all = Vec::new();
+        loop {
+            let event = self.events.recv_timeout(Duration::from_secs(30)).expect("the worker answers");
+            let last = is_last(&event);
+            all.push(event);
+            if last {
+                return all;
+            }
+        }
+    }
+}
+
+fn settings(method: &str, max_tokens: usize) -> Settings {
+    Settings { method: Method::parse(method).unwrap(), max_tokens, ..Settings::default() }
+}
+
+fn finished(id: u64) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::Finished(run, _) if *run == id)
+}
+
+#[test]
+fn a_run_finds_the_key_and_tells_every_token() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let run = rig.run(1, settings("full", 5));
+    let events = rig.until(finished(1));
+    let prefilled = events.iter().find_map(|event| match event {
+        Event::Prefilled { nll, nll_from, record, .. } => Some((nll.len(), *nll_from, record.mode.clone())),
+        _ => None,
+    });
+    assert_eq!(prefilled, Some((run.prompt.tokens.len() - 1, 1, "re-prefill".to_owned())));
+    let pieces: String = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Token { piece, .. } => Some(piece.as_str()),
+            _ => None,
+        })
+        .collect();
+    let key = &run.prompt.needle.as_ref().unwrap().key;
+    assert_eq!(pieces.trim(), &key[..4], "a blank and four digits");
+}
+
+#[test]
+fn the_newest_run_wins() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    for id in 1..=20 {
+        rig.run(id, settings("full", 400));
+    }
+    rig.run(21, settings("full", 3));
+    let events = rig.until(finished(21));
+    let is_other = |event: &&Event| matches!(event, Event::Finished(run, said) if *run != 21 && said.stop != StopReason::Cancelled);
+    assert_eq!(events.iter().filter(is_other).count(), 0, "older runs do not finish");
+}
+
+#[test]
+fn a_look_comes_between_tokens_and_of_a_kind_only_the_newest() {
+    let rig = Rig::new(ScriptedLens::new(|_, logits| logits[70] = 9.0));
+    let run = rig.run(1, settings("full", 100_000));
+    rig.until(|event| matches!(event, Event::Token { .. }));
+    let model = ScriptedLens::new(induction).model().clone();
+    for query in [10, 20, 30] {
+        let watch = Heads::watch(&model, query, 0..0, 16);
+        let look = LookAsk { run: run.clone(), generated: Vec::new(), kind: LookKind::Heads, watch };
+        rig.worker.ask(Ask::Look(look));
+    }
+    let is_third = |event: &Event| match event {
+        Event::Looked { trace, .. } => Heads::new(trace.as_ref().clone(), 30).is_some(),
+        _ => false,
+    };
+    let events = rig.until(is_third);
+    assert!(!events.iter().any(finished(1)), "the look did not wait for the text");
+    assert!(events.iter().filter(|event| matches!(event, Event::Looked { .. })).count() <= 3);
+}
+
+#[test]
+fn a_look_into_an_older_run_computes_it_again() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let first = rig.run(1, settings("full", 4));
+    rig.until(finished(1));
+    rig.run(2, settings("sliding_window:window=32", 4));
+    rig.until(finished(2));
+    let watch = Watch { maps: vec![MapPick::whole(0, 0, 16)], ..Watch::default() };
+    let look = LookAsk { run: first, generated: vec![9; 4], kind: LookKind::Map, watch };
+    rig.worker.ask(Ask::Look(look));
+    let events = rig.until(|event| matches!(event, Event::Looked { .. }));
+    let Some(Event::Looked { run, trace, .. }) = events.last() else { panic!("it looked") };
+    assert_eq!((*run, trace.run.method.as_str()), (1, "full"));
+}
+
+#[test]
+fn a_grid_gives_way_and_loses_no_cell() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let grid =
+        Grid { template: Template::Longlens, lengths: vec![200, 300, 400], depths: vec![0.0, 1.0], trials: 1, seed: 0 };
+    rig.worker.ask(Ask::Grid(GridAsk { id: 7, settings: settings("full", 1), grid }));
+    let mut cells = Vec::new();
+    for id in 1..=6 {
+        rig.run(id, settings("full", 2));
+        for event in rig.until(finished(id)) {
+            cells.extend(cell(event));
+        }
+    }
+    if cells.len() < 6 {
+        for event in rig.until(|event| matches!(event, Event::Cell(_, _, 0))) {
+            cells.extend(cell(event));
+        }
+    }
+    let all: Vec<(usize, i32)> = cells.iter().map(|(length, depth)| (*length, (depth * 10.0) as i32)).collect();
+    assert_eq!(all, [(200, 0), (200, 10), (300, 0), (300, 10), (400, 0), (400, 10)]);
+}
+
+fn cell(event: Event) -> Option<(usize, f64)> {
+    match event {
+        Event::Cell(7, cell, _) => {
+            assert_eq!(cell.hits_tokens, 1, "induction finds every key");
+            Some((cell.length, cell.depth))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_difference_that_gives_way_is_done_later() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let runs = [1, 2].map(|id| rig.run(id, settings(if id == 1 { "full" } else { "sliding_window:window=32" }, 2)));
+    rig.until(finished(2));
+    rig.worker.ask(Ask::Difference(DifferenceAsk { id: 5, runs, pick: MapPick::whole(0, 0, 8) }));
+    rig.run(3, settings("full", 2));
+    let events = rig.until(|event| matches!(event, Event::Difference(5, _)));
+    let Some(Event::Difference(_, Ok(maps))) = events.last() else { panic!("there is a difference") };
+    assert!(maps[0].mean[7 * 8] > 0.0 && maps[1].mean[7 * 8].abs() < 1e-9, "a window does not see the first keys");
+}
+
+#[test]
+fn cancelling_ends_the_text_and_says_so() {
+    let rig = Rig::new(ScriptedLens::new(|_, logits| logits[70] = 9.0));
+    rig.run(1, settings("full", 100_000));
+    rig.until(|event| matches!(event, Event::Token { .. }));
+    rig.worker.cancel();
+    let events = rig.until(finished(1));
+    let Some(Event::Finished(_, said)) = events.last() else { panic!("it finished") };
+    assert_eq!(said.stop, StopReason::Cancelled);
+    rig.until(|event| matches!(event, Event::Idle(1)));
+}
+
+#[test]
+fn reuse_kv_goes_back_to_its_base() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let base = settings("full", 2);
+    let reused = Settings { swap: Swap::ReuseKv, ..settings("sliding_window:window=32", 2) };
+    let n = rig.prompt.tokens.len();
+    let ask = RunAsk { id: 1, settings: reused, base: Some(base), prompt: rig.prompt.clone(), query: Some(n - 10) };
+    rig.worker.ask(Ask::Run(Arc::new(ask)));
+    let events = rig.until(finished(1));
+    let found = events.iter().find_map(|event| match event {
+        Event::Prefilled { nll, nll_from, record, .. } => Some((nll.len(), *nll_from, record.mode.as_str())),
+        _ => None,
+    });
+    assert_eq!(found, Some((9, n - 9, "reuse-kv")), "losses of the tokens computed anew, after the first");
+}
+
+#[test]
+fn a_fault_of_the_model_is_told_and_survived() {
+    let calls = Arc::new(Mutex::new(0));
+    let lens = ScriptedLens::new(move |_, logits| {
+        let mut calls = calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *calls += 1;
+        assert!(*calls != 1, "the first call fails");
+        logits[70] = 9.0;
+    });
+    let rig = Rig::new(lens);
+    rig.run(1, settings("full", 2));
+    let events = rig.until(|event| matches!(event, Event::Failed(1, _)));
+    let Some(Event::Failed(_, trouble)) = events.last() else { panic!("it failed") };
+    assert!(trouble.message.contains("the first call fails"), "{trouble}");
+    rig.run(2, settings("full", 2));
+    rig.until(finished(2));
+}
+
+#[test]
+fn impossible_settings_and_prompts_are_told() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    rig.run(1, settings("dual_chunk:chunk_size=48,local_window=48", 2));
+    let events = rig.until(|event| matches!(event, Event::Failed(1, _)));
+    let Some(Event::Failed(_, trouble)) = events.last() else { panic!("it failed") };
+    assert!(trouble.help.as_ref().is_some_and(|help| help.contains("at most 47")), "{trouble}");
+    rig.worker.ask(Ask::Prompt(3, PromptSource::File("no such file".into())));
+    let events = rig.until(|event| matches!(event, Event::Prompt(3, _)));
+    assert!(matches!(events.last(), Some(Event::Prompt(_, Err(_)))));
+}

@@ -1,0 +1,125 @@
+//! Needle prompts of the command line, and scripts that the workbench records: every line of them runs.
+
+use serde_json::Value;
+
+mod common;
+
+use common::Bench;
+
+fn json(bench: &Bench, line: &str) -> Value {
+    serde_json::from_str(&bench.done(line).stdout).unwrap_or_else(|error| panic!("longlens {line}: {error}"))
+}
+
+/// The command is refused with all of `expected`.
+fn refused(bench: &Bench, line: &str, expected: &str) {
+    let ran = bench.run(&common::words(line));
+    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(ran.code == Some(2) && said.contains(expected), "longlens {line}\n{}", ran.stderr);
+}
+
+#[test]
+fn a_needle_is_what_its_flags_say() {
+    let bench = Bench::new();
+    // a key of one's own is found by the model that the program carries
+    let said = json(&bench, "generate --needle 200:0.3:40921 --max-tokens 7 --json");
+    assert!(said["generated"]["text"].as_str().unwrap().contains("40921"), "{said}");
+    let needle = |flags: &str| json(&bench, &format!("attention --needle {flags} --side 4 --json"))["mean"].clone();
+    let (seeded, plain) = (needle("200:0.3 --seed 3"), needle("200:0.3"));
+    assert_ne!(seeded, plain);
+    assert_eq!(seeded, needle("200:0.3 --needle-seed 3"), "the seed is that of --seed where it is not given");
+    assert_eq!(seeded, needle("200:0.3 --needle-seed 3 --seed 9"));
+    assert_eq!(plain, needle("200:0.3 --needle-template longlens"));
+    assert_ne!(plain, needle("200:0.3 --needle-template long_lm"));
+    assert_eq!(needle("200"), needle("200:0.5"));
+}
+
+#[test]
+fn a_needle_that_cannot_be_is_refused() {
+    let bench = Bench::new();
+    for (line, expected) in [
+        ("generate --needle 200:0.5:4-1", "key = `4-1` is not 1 to 32 letters or digits"),
+        ("generate --needle 200:0.5:", "key = `` is not 1 to 32 letters or digits"),
+        ("generate --needle 200:0.5:1:2", "key = `1:2` is not 1 to 32 letters or digits"),
+        ("generate --needle 200::12", "`` is not a depth"),
+        ("generate --needle 200 --needle-template short", "unknown passkey template `short` help: one of: longlens,"),
+        ("generate --prompt a --needle-seed 3", "cannot be used with"),
+        ("generate --prompt a --file b", "'--prompt <TEXT>' cannot be used with '--file <FILE>'"),
+        ("generate --file b --needle 200", "'--file <FILE>' cannot be used with '--needle"),
+        ("chunks --file b --needle-template longlens", "cannot be used with"),
+        ("attention --needle-seed 1", "required arguments were not provided: --needle <"),
+    ] {
+        refused(&bench, line, expected);
+    }
+}
+
+#[test]
+fn the_token_behind_a_needle_prompt_can_be_asked_for() {
+    let bench = Bench::new();
+    let default = json(&bench, "chunks --needle 300:0.5 --needle-seed 2 --json");
+    let query = default["query"].as_u64().unwrap();
+    let asked = json(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {query} --json"));
+    assert_eq!(asked, default);
+    // the one before is the prompt's last
+    let before = query - 1;
+    let last = json(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {before} --json"));
+    assert_eq!(last["run"]["n_prompt"], query);
+    let beyond = query + 1;
+    refused(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "is not in the prompt of");
+}
+
+/// Steps as the workbench records them.
+const SCRIPT: &str = include_str!("data/steps.sh");
+
+/// A config as the workbench saves it.
+const CONFIG: &str = include_str!("data/workbench.toml");
+
+#[cfg(unix)]
+#[test]
+fn every_line_of_a_recorded_script_runs() {
+    let bench = Bench::new();
+    bench.write("story.txt", "Once there was a cat. It ran to the old tree.\n");
+    bench.write("steps.sh", SCRIPT);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_longlens"));
+    let path = std::env::join_paths(
+        [program.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-x", "steps.sh"])
+        .current_dir(bench.path(""))
+        .env("PATH", path.unwrap())
+        .env("HF_HOME", bench.path("hf"));
+    let ran: common::Ran = shell.output().unwrap().into();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("+ longlens ").count(), SCRIPT.matches("\nlonglens ").count());
+    for name in ["heads.png", "chosen.png", "story.svg", "map.png", "my map.svg", "positions.svg"] {
+        assert!(bench.path(name).metadata().unwrap().len() > 1000, "{name}");
+    }
+}
+
+#[test]
+fn a_config_of_the_workbench_is_taken_by_every_command() {
+    let bench = Bench::new();
+    bench.write("longlens.toml", CONFIG);
+    let said = json(&bench, "generate --config longlens.toml --needle 120 --json");
+    let run = &said["generated"]["run"];
+    assert_eq!(
+        (&run["method"], &run["rope"]),
+        (
+            &"long_heads:chunk_len=16,attention_len=64,begin_len=64,variant=consistent".into(),
+            &"yarn:factor=2,beta_fast=32,beta_slow=1".into(),
+        )
+    );
+    let sampling = &said["sampling"];
+    assert_eq!((&sampling["seed"], &sampling["top_k"]), (&5.into(), &40.into()));
+    assert_eq!(said["generated"]["tokens"].as_array().unwrap().len(), 3);
+    let grid = json(&bench, "passkey --config longlens.toml --json");
+    let cells = grid["cells"].as_array().unwrap();
+    assert_eq!((cells.len(), &cells[0]["length"], &cells[3]["depth"]), (4, &100.into(), &1.0.into()));
+    assert_eq!(cells[0]["n_trials"], 1);
+    for line in ["positions", "chunks --needle 120", "attention --needle 120", "model"] {
+        bench.done(&format!("{line} --config longlens.toml"));
+    }
+}

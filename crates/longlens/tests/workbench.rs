@@ -1,0 +1,294 @@
+//! The workbench as its user has it: the real program in a pseudo-terminal, driven by keys, read from its screen.
+
+#![cfg(unix)]
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tempfile::TempDir;
+
+/// A running program and what its terminal shows.
+struct Sitting {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    shown: Arc<Mutex<Shown>>,
+    master: Box<dyn MasterPty + Send>,
+    started: Instant,
+}
+
+struct Shown {
+    screen: vt100::Parser,
+    /// Everything that was written.
+    bytes: Vec<u8>,
+    /// When the first frame was there.
+    first: Option<Instant>,
+}
+
+const SIZE: PtySize = PtySize { rows: 44, cols: 140, pixel_width: 0, pixel_height: 0 };
+
+impl Sitting {
+    /// Starts the program in a folder; sessions are kept there too.
+    fn start(folder: &Path, args: &[&str]) -> Self {
+        let pty = native_pty_system().openpty(SIZE).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_longlens"));
+        command.args(args);
+        command.cwd(folder);
+        command.env("XDG_STATE_HOME", folder.join("state"));
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "truecolor");
+        for name in ["NO_COLOR", "KITTY_WINDOW_ID", "TERM_PROGRAM", "WEZTERM_EXECUTABLE", "KONSOLE_VERSION"] {
+            command.env_remove(name);
+        }
+        let started = Instant::now();
+        let child = pty.slave.spawn_command(command).unwrap();
+        let mut output = pty.master.try_clone_reader().unwrap();
+        let shown = Arc::new(Mutex::new(Shown {
+            screen: vt100::Parser::new(SIZE.rows, SIZE.cols, 0),
+            bytes: Vec::new(),
+            first: None,
+        }));
+        let inside = shown.clone();
+        std::thread::spawn(move || {
+            let mut part = [0; 1 << 14];
+            while let Ok(n) = output.read(&mut part) {
+                if n == 0 {
+                    break;
+                }
+                let mut shown = inside.lock().unwrap();
+                shown.screen.process(&part[..n]);
+                shown.bytes.extend(&part[..n]);
+                if shown.first.is_none() && shown.screen.screen().contents().contains("controls") {
+                    shown.first = Some(Instant::now());
+                }
+            }
+        });
+        let keys = pty.master.take_writer().unwrap();
+        Self { child, keys, shown, master: pty.master, started }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn screen(&self) -> String {
+        self.shown.lock().unwrap().screen.screen().contents()
+    }
+
+    /// Waits until the screen is as asked for; returns it.
+    fn wait(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
+        let since = Instant::now();
+        loop {
+            let screen = self.screen();
+            if is_there(&screen) {
+                return screen;
+            }
+            assert!(since.elapsed() < Duration::from_secs(30), "{what} never shows:\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for(&self, text: &str) -> String {
+        self.wait(text, |screen| screen.contains(text))
+    }
+
+    /// Quits, whether or not it asks back.
+    fn quit(&mut self) {
+        self.press("q");
+        let since = Instant::now();
+        while self.child.try_wait().unwrap().is_none() && since.elapsed() < Duration::from_secs(2) {
+            if self.screen().contains("quit?") {
+                self.press("y");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(self.end(), 0);
+    }
+
+    /// Waits for the end; returns the exit code.
+    fn end(&mut self) -> u32 {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // the reader takes the last bytes
+                std::thread::sleep(Duration::from_millis(100));
+                return status.exit_code();
+            }
+            assert!(since.elapsed() < Duration::from_secs(20), "the program does not end:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The terminal is as it was: main screen, cursor shown, no mouse, no bracketed paste, and lines are echoed again.
+    fn is_given_back(&self) {
+        let shown = self.shown.lock().unwrap();
+        let screen = shown.screen.screen();
+        assert!(!screen.alternate_screen(), "the alternate screen was left");
+        assert!(!screen.hide_cursor(), "the cursor is shown");
+        assert!(!screen.bracketed_paste(), "pasting is plain");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        drop(shown);
+        let termios = self.master.get_termios().expect("a pseudo-terminal has settings");
+        let text = format!("{:?}", termios.local_flags);
+        assert!(text.contains("ICANON") && text.contains("ECHO"), "raw mode was left: {text}");
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_needle_is_found_by_swapping_the_method() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &[]);
+    sitting.wait_for("key 52059 missed");
+    {
+        let shown = sitting.shown.lock().unwrap();
+        let first = shown.first.unwrap() - sitting.started;
+        // 100 ms are asked for; a loaded machine gets some more
+        assert!(first < Duration::from_secs(1), "the first frame took {first:?}");
+    }
+
+    // a needle prompt: 900 tokens, a quarter in, of our own key
+    sitting.press("n");
+    sitting.wait_for("needle prompt");
+    sitting.press(&"\x7f".repeat(4));
+    sitting.press("900\t\x7f\x7f\x7f0.25\t31337\r");
+    let screen = sitting.wait("the new prompt's run", |screen| {
+        screen.contains("needle=900:0.25") && screen.contains("key 31337 missed")
+    });
+    assert!(screen.contains("longlens-tiny  full"), "it begins with plain attention:\n{screen}");
+    assert!(screen.contains("beyond the capacity"), "900 tokens are beyond the trained 256:\n{screen}");
+
+    // LongHeads, with chunks half as long: the field below the method
+    sitting.press("L");
+    sitting.wait_for("long_heads:chunk_len=16");
+    sitting.press("\x1b[B");
+    sitting.press("8\r");
+    let screen = sitting.wait("heads with chunks of 8", |screen| {
+        screen.contains("long_heads:chunk_len=8")
+            && screen.contains("chunks of 8")
+            && screen.contains("needle: chunk")
+            && screen.contains("key found")
+    });
+    let line = screen.lines().find(|line| line.contains("needle: chunk")).unwrap();
+    let chosen = line.split("chosen by ").nth(1).and_then(|rest| rest.split_once(" of 16 heads"));
+    let n_heads: usize = chosen.expect("the line tells by how many heads").0.parse().unwrap();
+    assert!(n_heads >= 1, "no head chose the needle's chunk: {line}");
+
+    sitting.press("e");
+    sitting.wait_for("export the view as");
+    sitting.press("\r");
+    sitting.wait_for("wrote longlens-heads-1.png");
+    for (extension, begin) in [("png", &b"\x89PNG"[..]), ("svg", b"<svg"), ("csv", b""), ("npz", b"PK")] {
+        let bytes = std::fs::read(folder.path().join(format!("longlens-heads-1.{extension}"))).unwrap();
+        assert!(bytes.len() > 200 && bytes.starts_with(begin), "{extension}: {} bytes", bytes.len());
+    }
+
+    sitting.quit();
+    sitting.is_given_back();
+}
+
+#[test]
+fn settings_and_steps_are_files_that_the_commands_take() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5", "--method", "self_extend"]);
+    sitting.wait_for("key found");
+    sitting.press("s");
+    sitting.wait_for("save the settings as");
+    sitting.press("\r");
+    sitting.wait_for("wrote longlens.toml");
+    sitting.press("\x12");
+    sitting.wait_for("save the steps as");
+    sitting.press("\r");
+    sitting.wait_for("wrote longlens-steps.sh");
+    sitting.quit();
+
+    let program = env!("CARGO_BIN_EXE_longlens");
+    let generated = std::process::Command::new(program)
+        .args(["generate", "--config", "longlens.toml", "--needle", "300:0.5"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let (text, note) = (String::from_utf8_lossy(&generated.stdout), String::from_utf8_lossy(&generated.stderr));
+    assert!(generated.status.success() && note.contains("self_extend:"), "{note}");
+
+    // the script says what the workbench said
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = vec![Path::new(program).parent().unwrap().to_owned()];
+    folders.extend(std::env::split_paths(&path));
+    let scripted = std::process::Command::new("sh")
+        .arg("longlens-steps.sh")
+        .current_dir(folder.path())
+        .env("PATH", std::env::join_paths(folders).unwrap())
+        .output()
+        .unwrap();
+    assert!(scripted.status.success(), "{}", String::from_utf8_lossy(&scripted.stderr));
+    assert_eq!(String::from_utf8_lossy(&scripted.stdout).trim(), text.trim());
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300"]);
+    sitting.wait_for("controls");
+    sitting.wait_for("tok/s");
+    signal(sitting.pid(), "TERM");
+    assert_eq!(sitting.end(), 128 + 15);
+    sitting.is_given_back();
+}
+
+#[test]
+fn what_was_done_survives_a_kill() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:777"]);
+    sitting.wait_for("needle=300:0.5:777");
+    sitting.wait_for("tok/s");
+    sitting.press("D");
+    sitting.wait_for("longlens-tiny  dual_chunk:");
+    sitting.wait_for("key found");
+    sitting.press("P");
+    sitting.wait_for("pinned ");
+    // the session is kept twice a second
+    let kept = || {
+        let files = std::fs::read_dir(folder.path().join("state/longlens")).ok()?;
+        files
+            .flatten()
+            .map(|file| std::fs::read_to_string(file.path()).unwrap_or_default())
+            .find(|text| text.contains("\"pinned\":true") && text.contains("dual_chunk") && text.contains("777"))
+    };
+    let since = Instant::now();
+    while kept().is_none() {
+        assert!(since.elapsed() < Duration::from_secs(10), "the session is not kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal(sitting.pid(), "KILL");
+    sitting.end();
+
+    let mut hinted = Sitting::start(folder.path(), &["--needle", "280"]);
+    hinted.wait_for("longlens --resume");
+    hinted.wait_for("tok/s");
+    hinted.quit();
+
+    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    let screen = resumed.wait("the session", |screen| {
+        screen.contains("longlens-tiny  dual_chunk:") && screen.contains("pass key is 777.") && screen.contains("tok/s")
+    });
+    assert!(screen.contains('★'), "the pinned run is there:\n{screen}");
+    resumed.quit();
+    resumed.is_given_back();
+}
