@@ -38,3 +38,14 @@ kernels:
 # what a machine with an NVIDIA GPU checks, from a binary built with `--features cuda`
 gpu binary="target/release/longlens":
     scripts/gpu-check {{binary}}
+
+# the README's pictures of the workbench
+screenshots:
+    cargo build --release
+    target/release/longlens screenshot --out docs/pictures/workbench-heads.png --keys "L ) ) ) > >"
+    target/release/longlens screenshot --out docs/pictures/workbench-map.png --size 130x40 --keys "D ) ) ) > > 2 + + +"
+    target/release/longlens screenshot --out docs/pictures/workbench-compare.png --size 150x40 --keys "D P L ) ) ) > > 7"
+
+# the README's list of keys
+keys:
+    cargo run --release -p longlens-tui --example keys

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
-use longlens_core::trace::{MapWindow, PooledMap, RunRecord};
+use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
 use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
@@ -143,8 +143,17 @@ pub struct MapKey {
     pub head: usize,
     /// Most cells of a side.
     pub side: usize,
-    /// Part of it.
+    /// The part that is zoomed to.
     pub window: Option<MapWindow>,
+    /// All of it, where that is more than the prompt.
+    pub whole: Option<MapWindow>,
+}
+
+impl MapKey {
+    /// What to record for it.
+    pub fn pick(&self) -> MapPick {
+        MapPick { layer: self.layer, head: self.head, side: self.side, window: self.window.or(self.whole) }
+    }
 }
 
 /// What a look at all heads was asked for.

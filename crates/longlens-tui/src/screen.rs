@@ -163,7 +163,13 @@ fn hints(app: &App) -> String {
             format!("{} {} zoom · ↑↓←→ pan", key(Command::ZoomIn), key(Command::ZoomOut))
         }
         Focus::View(pane) if app.views[pane] == view::LAYERS => "↑↓←→ select · enter shows its map".to_owned(),
-        Focus::View(_) => "↑↓ head · ←→ query".to_owned(),
+        Focus::View(pane) => match app.views[pane] {
+            view::HEADS => "↑↓ head · ←→ query · enter shows its map".to_owned(),
+            view::GRID => "g runs or stops · ←→ other grids".to_owned(),
+            view::LOSS => "P pins a run, in the history".to_owned(),
+            view::COMPARE => "↑↓ layer · ←→ head · c marks runs".to_owned(),
+            _ => "tab next pane".to_owned(),
+        },
         Focus::Tokens => "←→ query · ↑↓ far".to_owned(),
         Focus::Output => "↑↓ scroll · v log".to_owned(),
         Focus::History => "enter restores · P pins · c compares".to_owned(),

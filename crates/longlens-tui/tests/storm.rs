@@ -197,8 +197,8 @@ fn check(app: &App, effects: &[Effect]) {
     let window = app.window();
     assert!(
         window.len >= 1
-            && window.query + window.len <= app.n_prompt().max(1)
-            && window.key + window.len <= app.n_prompt().max(1)
+            && window.query + window.len <= app.map_span().max(1)
+            && window.key + window.len <= app.map_span().max(1)
     );
     let verdict = app.controls.settings.check(&app.model, app.n_prompt());
     assert_eq!(app.verdict.is_ok(), verdict.is_ok(), "the verdict is that of what is shown");

@@ -367,3 +367,10 @@ fn cancelling_keeps_what_there_was() {
     assert_eq!(rig.app.run().unwrap().state, RunState::Done);
     assert_ne!(rig.app.heads.as_ref().map(|(key, _)| *key), before);
 }
+
+#[test]
+fn the_readme_lists_every_key() {
+    let readme = include_str!("../../../README.md");
+    let keys = longlens_tui::action::markdown();
+    assert!(readme.contains(&keys), "put this into the README:\n{keys}");
+}

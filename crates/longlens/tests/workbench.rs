@@ -292,3 +292,95 @@ fn what_was_done_survives_a_kill() {
     resumed.quit();
     resumed.is_given_back();
 }
+
+/// A terminal that answers what it can do: cells of 9 by 18 pixels, and these graphics.
+fn graphics(kitty: bool) -> Sitting {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300", "--images", "on"]);
+    let since = Instant::now();
+    while !sitting.shown.lock().unwrap().bytes.windows(4).any(|part| part == b"\x1b[5n") {
+        assert!(since.elapsed() < Duration::from_secs(10), "the terminal is not asked");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ok = if kitty { "\x1b_Gi=31;OK\x1b\\" } else { "" };
+    sitting.press(&format!("{ok}\x1b[?64;4c\x1b[6;18;9t\x1b[0n"));
+    sitting.wait_for("tok/s");
+    sitting
+}
+
+#[test]
+fn terminals_with_graphics_get_real_images() {
+    for (kitty, begin) in [(true, &b"\x1b_G"[..]), (false, b"\x1bP")] {
+        let mut sitting = graphics(kitty);
+        let before = sitting.shown.lock().unwrap().bytes.len();
+        sitting.press("2");
+        sitting.wait_for("keys with the most weight");
+        let since = Instant::now();
+        // an image takes at least a kilobyte
+        let is_drawn = |sitting: &Sitting| {
+            let shown = sitting.shown.lock().unwrap();
+            let rest = &shown.bytes[before..];
+            rest.windows(begin.len()).position(|part| part == begin).is_some_and(|at| rest.len() - at > 1000)
+        };
+        while !is_drawn(&sitting) {
+            assert!(since.elapsed() < Duration::from_secs(10), "no image comes, kitty: {kitty}\n{}", sitting.screen());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sitting.quit();
+        sitting.is_given_back();
+    }
+}
+
+/// Times are shown with `cargo test --release -p longlens --test workbench -- --nocapture in_time`; the bounds are several
+/// times what an idle machine needs, so that a loaded one passes.
+#[test]
+#[expect(clippy::print_stdout, reason = "the times are what the test is run for")]
+fn keys_and_changes_are_on_the_screen_in_time() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "1k"]);
+    sitting.wait_for("tok/s");
+    let first = sitting.shown.lock().unwrap().first.unwrap() - sitting.started;
+    let took = |sitting: &mut Sitting, keys: &str, is_there: &dyn Fn(&str) -> bool| {
+        let since = Instant::now();
+        sitting.press(keys);
+        while !is_there(&sitting.screen()) {
+            assert!(since.elapsed() < Duration::from_secs(30), "{keys:?} shows nothing:\n{}", sitting.screen());
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        since.elapsed()
+    };
+    // a change is shown when the heads belong to the new run and its text is there
+    let refreshed = |method: &'static str| {
+        move |screen: &str| {
+            screen.contains(&format!("longlens-tiny  {method}")) && !screen.contains("the run before") && {
+                let output = screen.split("output").nth(1).unwrap_or_default();
+                output.contains("max_tokens")
+            }
+        }
+    };
+    let at_1k = took(&mut sitting, "D", &refreshed("dual_chunk"));
+    sitting.press("n");
+    sitting.wait_for("needle prompt");
+    sitting.press("\x7f\x7f\x7f\x7f4k\r");
+    sitting.wait("4k tokens", |screen| screen.contains("needle=4096") && screen.contains("max_tokens"));
+    let at_4k = took(&mut sitting, "E", &refreshed("self_extend"));
+
+    // a grid that takes minutes runs while keys are pressed
+    sitting.press("\x1b[F\x1b[A\x1b[A");
+    sitting.press("256\rg");
+    sitting.wait("a running grid", |screen| screen.contains("cells") && screen.contains("grid"));
+    let mut waits: Vec<Duration> = (0..40)
+        .map(|at| {
+            let text = if at % 2 == 0 { "tokens by attention" } else { "tokens by loss" };
+            took(&mut sitting, "a", &|screen| screen.contains(text))
+        })
+        .collect();
+    waits.sort();
+    let (median, slowest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!(
+        "first frame {first:.1?}; a change at 1k {at_1k:.1?}, at 4k {at_4k:.1?}; key to screen {median:.1?}, slowest {slowest:.1?}"
+    );
+    assert!(at_1k < Duration::from_secs(2) && at_4k < Duration::from_secs(6), "changes take {at_1k:?}, {at_4k:?}");
+    assert!(median < Duration::from_millis(100), "a key takes {median:?} while a grid runs");
+    sitting.quit();
+}

@@ -267,9 +267,7 @@ impl App {
             }
             LookKind::Map => {
                 let Some(key) = self.map_asked.filter(|key| key.run == run) else { return };
-                let is_it = |map: &longlens_core::trace::PooledMap| {
-                    (map.pick.layer, map.pick.head, map.pick.window) == (key.layer, key.head, key.window)
-                };
+                let is_it = |map: &longlens_core::trace::PooledMap| map.pick == key.pick();
                 if let Some(map) = trace.maps.into_iter().find(is_it) {
                     self.map = Some((key, map));
                 }

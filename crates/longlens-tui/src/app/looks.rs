@@ -53,11 +53,13 @@ impl App {
             return;
         }
         let side = self.seen.map_side.unwrap_or(FIRST_SIDE).clamp(8, MAX_SIDE);
-        let (layer, head, window) = (self.controls.layer, self.controls.head, self.map_state.window);
-        let key = MapKey { run: current.id, layer, head, side, window };
+        let (layer, head) = (self.controls.layer, self.controls.head);
+        let window = self.map_state.window.map(|_| self.window());
+        let whole = (self.map_span() > n_prompt).then(|| MapWindow { query: 0, key: 0, len: self.map_span() });
+        let key = MapKey { run: current.id, layer, head, side, window, whole };
         if self.map_asked != Some(key) {
             self.map_asked = Some(key);
-            let watch = Watch { maps: vec![MapPick { layer, head, side, window }], ..Watch::default() };
+            let watch = Watch { maps: vec![key.pick()], ..Watch::default() };
             self.ask(Ask::Look(LookAsk { run: current, generated, kind: LookKind::Map, watch }));
         }
     }
@@ -91,15 +93,22 @@ impl App {
         self.ask(Ask::Difference(DifferenceAsk { id, runs: [Arc::new(first), Arc::new(second)], pick }));
     }
 
+    /// Tokens of the whole map: the prompt, and the text behind it once that is over.
+    pub fn map_span(&self) -> usize {
+        let is_over = self.run().is_some_and(|run| matches!(run.state, RunState::Done | RunState::Cancelled));
+        if is_over { self.n_fed() } else { self.n_prompt() }
+    }
+
     /// The part of the map that is shown.
     pub fn window(&self) -> MapWindow {
-        let whole = MapWindow { query: 0, key: 0, len: self.n_prompt().max(1) };
-        self.map_state.window.unwrap_or(whole)
+        let whole = MapWindow { query: 0, key: 0, len: self.map_span().max(1) };
+        // a text that is generated anew may be shorter
+        self.map_state.window.map_or(whole, |window| self.inside(window))
     }
 
     /// Zooms the map by a factor around a query and key; the first zoom goes to what is selected.
     pub(super) fn zoom(&mut self, factor: f64, around: Option<(usize, usize)>) {
-        let n = self.n_prompt();
+        let n = self.map_span();
         if n == 0 {
             return;
         }
@@ -139,7 +148,7 @@ impl App {
     }
 
     fn inside(&self, window: MapWindow) -> MapWindow {
-        let n = self.n_prompt();
+        let n = self.map_span();
         let last = n.saturating_sub(window.len);
         MapWindow { query: window.query.min(last), key: window.key.min(last), len: window.len.min(n.max(1)) }
     }

@@ -123,7 +123,7 @@ impl App {
         };
         let query = window.query + at(event.row, area.y, area.height);
         let key = window.key + at(event.column, area.x, area.width);
-        let last = self.n_prompt().saturating_sub(1);
+        let last = self.map_span().saturating_sub(1);
         (query.min(last), key.min(last))
     }
 }

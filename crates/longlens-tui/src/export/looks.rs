@@ -127,11 +127,11 @@ pub fn map(app: &App) -> Result<Content, Trouble> {
         ("layer", json!(map.pick.layer)),
         ("head", json!(map.pick.head)),
         ("tokens_per_cell", json!(map.stride)),
-        ("window", json!(map.pick.window)),
+        ("window", json!(key.window)),
     ];
     let about = with(about(app, run, &run.record), &fields);
     let settings = run.settings.clone();
-    let (figure, picture): (Box<dyn longlens_plot::Figure>, _) = if map.pick.window.is_some() {
+    let (figure, picture): (Box<dyn longlens_plot::Figure>, _) = if key.window.is_some() {
         (Box::new(ZoomedMap { heading, map: map.clone(), pooling, scale }), Picture::Other("map, zoomed".into()))
     } else {
         let figure = AttentionMap { heading, ..AttentionMap::pooled_map(&run.record, map, pooling, scale) };

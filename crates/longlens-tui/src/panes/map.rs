@@ -82,7 +82,7 @@ fn largest(cells: &[f32]) -> f64 {
 /// Whether the map that is there is not yet the one that is asked for; that of an older run is said elsewhere.
 fn is_other(app: &App, key: &MapKey) -> bool {
     let newest = app.current.as_ref().is_some_and(|run| run.id == key.run);
-    let asked = (app.controls.layer, app.controls.head, app.map_state.window);
+    let asked = (app.controls.layer, app.controls.head, app.map_state.window.map(|_| app.window()));
     newest && (key.layer, key.head, key.window) != asked
 }
 
@@ -120,7 +120,7 @@ fn panel(app: &App, area: Rect, map: Option<&(MapKey, PooledMap)>, colors: (Colo
     };
     let title = format!("layer {layer} · head {head}");
     notes.line(pen, vec![Span::styled(title, theme.accent()), Span::styled(state, theme.warn())]);
-    let (n, window) = (app.n_prompt(), app.window());
+    let (n, window) = (app.map_span(), app.window());
     let range = |first: usize| label(&(first..(first + window.len).min(n).max(first + 1)));
     let (queries, keys) =
         (format!("↓ queries {}", range(window.query)), format!("→ keys {} of {n}", range(window.key)));

@@ -1,0 +1,7 @@
+//! Prints the list of keys as the README has it: `cargo run --release -p longlens-tui --example keys`
+
+use std::io::Write;
+
+fn main() -> std::io::Result<()> {
+    std::io::stdout().write_all(longlens_tui::action::markdown().as_bytes())
+}
