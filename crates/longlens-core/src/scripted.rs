@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
 use crate::plan::Prompt;
 use crate::spec::ModelSpec;
-use crate::trace::{RunRecord, Trace, Watch};
+use crate::trace::{Queries, RunRecord, Trace, Watch};
 
 mod look;
 
@@ -24,6 +24,10 @@ pub struct ScriptedLens {
     setup: Option<Setup>,
     /// First token that the newest [`Lens::begin`] or [`Lens::reuse`] left to be fed.
     first: usize,
+    /// Whether an error ended the sequence that was begun, and the one that goes on from it.
+    broken: (bool, bool),
+    /// Tokens of the sequence that was begun.
+    base: Vec<u32>,
     tokens: Vec<u32>,
     logits: Vec<f32>,
     nll: Vec<f32>,
@@ -84,6 +88,8 @@ impl ScriptedLens {
             attention: Box::new(|_, _, _, _| 1.0),
             setup: None,
             first: 0,
+            broken: (false, false),
+            base: Vec::new(),
             tokens: Vec::new(),
             logits: Vec::new(),
             nll: Vec::new(),
@@ -149,7 +155,8 @@ impl Lens for ScriptedLens {
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         self.setup = Some(setup.clone());
-        self.first = 0;
+        (self.first, self.broken) = (0, (false, false));
+        self.base.clear();
         self.tokens.clear();
         self.logits.clear();
         self.nll.clear();
@@ -157,6 +164,84 @@ impl Lens for ScriptedLens {
     }
 
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+        if self.broken.1 {
+            return Err(LensError::NotBegun);
+        }
+        let fed = self.step(tokens, want, control);
+        if fed.is_err() {
+            self.broken = (self.broken.0 || self.first == 0, true);
+        } else if self.first == 0 {
+            self.base.extend_from_slice(tokens);
+        }
+        fed
+    }
+
+    fn trace(&mut self) -> Trace {
+        Trace {
+            run: self.record(),
+            nll: self.nll.clone(),
+            seconds: BTreeMap::from([("prefill", 0.0)]),
+            ..self.recorded.clone()
+        }
+    }
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        let begun = self.setup.as_ref().filter(|_| !self.broken.0).ok_or(LensError::NotBegun)?;
+        let (n_prompt, keep_queries) = (begun.n_prompt, begun.keep_queries);
+        if keep > self.base.len() {
+            return Err(LensError::OutOfRange { what: "token", index: keep - 1, count: self.base.len() });
+        }
+        if setup.plan.choice.is_some() && keep > 0 && !keep_queries {
+            return Err(LensError::NothingKept { what: "choosing chunks" });
+        }
+        self.tokens.clone_from(&self.base);
+        self.tokens.truncate(keep);
+        self.logits.clear();
+        self.nll.clear();
+        (self.first, self.broken.1) = (keep, false);
+        self.setup = Some(Setup { n_prompt, keep_queries, ..setup.clone() });
+        Ok(())
+    }
+
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        let setup = self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
+        if !setup.keep_queries {
+            return Err(LensError::NothingKept { what: "looking" });
+        }
+        let asked = [Some(&watch.choices), watch.mass.as_ref().map(|mass| &mass.queries)];
+        let listed = asked.into_iter().flatten().flat_map(|queries| match queries {
+            Queries::Of(list) => &list[..],
+            Queries::All | Queries::None => &[],
+        });
+        let count = self.tokens.len();
+        if let Some(index) = listed.copied().chain(watch.rows.iter().map(|row| row.query)).find(|query| *query >= count)
+        {
+            return Err(LensError::OutOfRange { what: "query", index, count });
+        }
+        let attended = Attended {
+            rule: &*self.attention,
+            plan: &setup.plan,
+            prompt: Prompt { n_tokens: setup.n_prompt },
+            model: &self.model.spec,
+            queries: self.first..self.tokens.len(),
+        };
+        let n_layers = self.model.spec.n_layers;
+        let mut trace = Trace { run: self.record(), ..Trace::default() };
+        for layer in 0..n_layers {
+            control.progress(layer, n_layers);
+            if control.cancelled() {
+                return Err(LensError::Cancelled);
+            }
+            trace.layers.push(attended.layer(layer, watch));
+        }
+        let known = watch.rows.iter().filter(|pick| attended.queries.contains(&pick.query));
+        trace.rows = known.map(|pick| (*pick, attended.row(pick.layer, pick.head, pick.query))).collect();
+        trace.maps = watch.maps.iter().map(|pick| attended.map(pick)).collect();
+        Ok(trace)
+    }
+}
+
+impl ScriptedLens {
+    fn step(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
         let setup = self.setup.as_ref().expect("feed comes after begin");
         let last = tokens.len().checked_sub(1).ok_or(LensError::EmptyPrompt)?;
         let expected = setup.n_prompt.checked_sub(self.tokens.len()).filter(|left| *left > 0).unwrap_or(1);
@@ -198,57 +283,6 @@ impl Lens for ScriptedLens {
         Ok(rows)
     }
 
-    fn trace(&mut self) -> Trace {
-        Trace {
-            run: self.record(),
-            nll: self.nll.clone(),
-            seconds: BTreeMap::from([("prefill", 0.0)]),
-            ..self.recorded.clone()
-        }
-    }
-
-    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
-        let n_prompt = self.setup.as_ref().ok_or(LensError::NotBegun)?.n_prompt;
-        if keep > self.tokens.len() {
-            return Err(LensError::OutOfRange { what: "token", index: keep, count: self.tokens.len() });
-        }
-        self.tokens.truncate(keep);
-        self.logits.clear();
-        self.nll.clear();
-        self.first = keep;
-        self.setup = Some(Setup { n_prompt, ..setup.clone() });
-        Ok(())
-    }
-
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        let setup = self.setup.as_ref().ok_or(LensError::NotBegun)?;
-        if !setup.keep_queries {
-            return Err(LensError::NothingKept { what: "looking" });
-        }
-        let attended = Attended {
-            rule: &*self.attention,
-            plan: &setup.plan,
-            prompt: Prompt { n_tokens: setup.n_prompt },
-            model: &self.model.spec,
-            queries: self.first..self.tokens.len(),
-        };
-        let n_layers = self.model.spec.n_layers;
-        let mut trace = Trace { run: self.record(), ..Trace::default() };
-        for layer in 0..n_layers {
-            control.progress(layer, n_layers);
-            if control.cancelled() {
-                return Err(LensError::Cancelled);
-            }
-            trace.layers.push(attended.layer(layer, watch));
-        }
-        let known = watch.rows.iter().filter(|pick| attended.queries.contains(&pick.query));
-        trace.rows = known.map(|pick| (*pick, attended.row(pick.layer, pick.head, pick.query))).collect();
-        trace.maps = watch.maps.iter().map(|pick| attended.map(pick)).collect();
-        Ok(trace)
-    }
-}
-
-impl ScriptedLens {
     fn record(&self) -> RunRecord {
         let record = |setup: &Setup| RunRecord {
             model: self.model.name.clone(),
@@ -287,7 +321,7 @@ mod tests {
     use super::*;
     use crate::lens::CancelToken;
     use crate::methods::Method;
-    use crate::trace::{MapPick, Queries, RowPick};
+    use crate::trace::{MapPick, RowPick};
 
     fn setup(lens: &ScriptedLens, n_prompt: usize) -> Setup {
         Setup::new(&Method::full(), &lens.model().spec, n_prompt).unwrap()
@@ -339,8 +373,14 @@ mod tests {
         insta::assert_snapshot!(error, @"token 258 at position 1 is outside the vocabulary of 258");
         let mut token = CancelToken::default();
         token.cancel();
-        assert!(matches!(lens.feed(&[5, 6], Rows::None, &mut token), Err(LensError::Cancelled)));
+        lens.begin(&setup(&lens, 2)).unwrap();
         assert!(matches!(lens.feed(&[], Rows::None, &mut ()), Err(LensError::EmptyPrompt)));
+        lens.begin(&setup(&lens, 2)).unwrap();
+        assert!(matches!(lens.feed(&[5, 6], Rows::None, &mut token), Err(LensError::Cancelled)));
+        assert!(
+            matches!(lens.feed(&[5, 6], Rows::None, &mut ()), Err(LensError::NotBegun)),
+            "an error ends a sequence"
+        );
         assert!(lens.without_tokenizer().text().is_err());
     }
 

@@ -230,7 +230,7 @@ impl Watch {
             .mass
             .as_ref()
             .map_or(0, |mass| mass.queries.count(n_tokens) * per_layer_head * n_tokens.div_ceil(mass.chunk_len) * 4);
-        let rows = self.rows.len() * n_tokens * 4;
+        let rows: usize = self.rows.iter().map(|row| (row.query + 1).min(n_tokens) * 4).sum();
         let side = |map: &MapPick| map.side.min(map.window.map_or(n_tokens, |window| window.len));
         let maps = self
             .maps

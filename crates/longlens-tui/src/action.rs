@@ -150,6 +150,9 @@ pub const VIEWS: [(&str, &str); 7] = [
     ("Compare", "two runs side by side"),
 ];
 
+/// Where entries belong, in the order of the lists of them.
+const GROUPS: [&str; 8] = ["methods", "runs", "prompt", "look", "views", "files", "program", "moving"];
+
 /// Every command.
 pub static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(entries);
 
@@ -185,6 +188,7 @@ fn entries() -> Vec<Entry> {
     });
     list.extend(views);
     list.extend(rest);
+    list.sort_by_key(|entry| GROUPS.iter().position(|group| *group == entry.group)); // stable
     list
 }
 
@@ -389,6 +393,8 @@ mod tests {
         }
         let commands: HashSet<_> = ENTRIES.iter().map(|entry| entry.command).collect();
         assert_eq!(commands.len(), ENTRIES.len());
+        let groups: Vec<_> = ENTRIES.chunk_by(|a, b| a.group == b.group).map(|entries| entries[0].group).collect();
+        assert_eq!(groups, GROUPS, "each stands once");
         let methods: Vec<_> = ENTRIES.iter().take(6).map(|entry| entry.keys[0].as_str()).collect();
         assert_eq!(methods, ["F", "S", "T", "E", "D", "L"]);
     }

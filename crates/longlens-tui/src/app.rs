@@ -3,13 +3,11 @@
 //! What has to happen outside, computing and writing files, leaves as [`Effect`]s; what comes back is an [`Action`] again.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
-use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
-use longlens_plot::plots::NeedleCell;
+use longlens_core::trace::PooledMap;
 use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
 use longlens_workbench::prompt::{NeedleAsk, Prompt, PromptSource};
@@ -17,256 +15,21 @@ use longlens_workbench::runs::{Run, RunAsk, RunId, RunState, Runs};
 use longlens_workbench::session::Session;
 use longlens_workbench::settings::{Checked, Settings};
 use longlens_workbench::steps::{Start, Step};
-use longlens_workbench::worker::{Ask, Event, Progress};
-use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use longlens_workbench::worker::Progress;
 
 use crate::dialogs::Dialog;
-use crate::export::Export;
 use crate::fields::{Around, Controls, Field, FieldId};
 use crate::pen::Seen;
-use crate::theme::{Depth, Theme, ThemeName};
+use crate::theme::Theme;
 
 mod commands;
 mod jobs;
 mod looks;
 mod mouse;
+mod parts;
 mod typing;
 
-/// Something that happened.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
-pub enum Action {
-    /// A command of the table.
-    Do(crate::action::Command),
-    /// A key; what it means depends on what is open.
-    Key(KeyEvent),
-    /// Pasted text.
-    Paste(String),
-    /// The mouse.
-    Mouse(MouseEvent),
-    /// The worker has something to tell.
-    Job(Event),
-    /// A frame was drawn.
-    Drawn(Seen),
-    /// Files were written, or not.
-    Wrote(Result<String, Trouble>),
-    /// Time has passed.
-    Tick,
-    /// The system asks the program to end.
-    Stop,
-}
-
-/// Something to be done outside.
-#[derive(Debug)]
-pub enum Effect {
-    /// Work for the model.
-    Ask(Ask),
-    /// Stops the model's work.
-    Cancel,
-    /// Stops the grid.
-    CancelGrid,
-    /// Writes the files of a view.
-    Export(Box<Export>),
-    /// Writes a file.
-    Save(PathBuf, Vec<u8>),
-    /// Keeps the session.
-    Keep(Box<Session>),
-    /// Takes the mouse, or gives it back.
-    Mouse(bool),
-    /// Ends the program.
-    Quit,
-}
-
-/// Where the keys go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Focus {
-    /// Parameters.
-    Controls,
-    /// Kept runs.
-    History,
-    /// A view: the first or the second.
-    View(usize),
-    /// The token strip.
-    Tokens,
-    /// Text and log.
-    Output,
-}
-
-/// A view, in the order of [`crate::action::VIEWS`].
-pub mod view {
-    /// Heads × chunks.
-    pub const HEADS: usize = 0;
-    /// Attention map.
-    pub const MAP: usize = 1;
-    /// Relative positions.
-    pub const POSITIONS: usize = 2;
-    /// Passkey grid.
-    pub const GRID: usize = 3;
-    /// Loss.
-    pub const LOSS: usize = 4;
-    /// Layers × heads.
-    pub const LAYERS: usize = 5;
-    /// Two runs.
-    pub const COMPARE: usize = 6;
-}
-
-/// Whether the model is there.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Opening {
-    /// It is being loaded.
-    Waiting,
-    /// It is open.
-    Done,
-    /// It cannot be opened.
-    Failed(Trouble),
-}
-
-/// How the attention map is shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MapState {
-    /// The part shown; all of it when absent.
-    pub window: Option<MapWindow>,
-    /// Colors by powers of ten.
-    pub log: bool,
-    /// Largest weight of a cell instead of the mean.
-    pub max: bool,
-}
-
-/// What a map was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MapKey {
-    /// Which run.
-    pub run: RunId,
-    /// Layer.
-    pub layer: usize,
-    /// Head.
-    pub head: usize,
-    /// Most cells of a side.
-    pub side: usize,
-    /// The part that is zoomed to.
-    pub window: Option<MapWindow>,
-    /// All of it, where that is more than the prompt.
-    pub whole: Option<MapWindow>,
-}
-
-impl MapKey {
-    /// What to record for it.
-    pub fn pick(&self) -> MapPick {
-        MapPick { layer: self.layer, head: self.head, side: self.side, window: self.window.or(self.whole) }
-    }
-}
-
-/// What a look at all heads was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadsKey {
-    /// Which run.
-    pub run: RunId,
-    /// The query.
-    pub query: usize,
-    /// Tokens of a chunk.
-    pub chunk_len: usize,
-    /// Queries whose choices count for hit rates.
-    pub answering: (usize, usize),
-}
-
-/// A passkey grid, as far as it is done.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GridRun {
-    /// Its number.
-    pub id: u64,
-    /// What it ran under.
-    pub settings: Settings,
-    /// The method's and scaling's text.
-    pub text: String,
-    /// Lengths in tokens, ascending.
-    pub lengths: Vec<usize>,
-    /// Depths, ascending.
-    pub depths: Vec<f64>,
-    /// Row-major `[n_depths, n_lengths]`.
-    pub cells: Vec<Option<NeedleCell>>,
-    /// What was run, from the first cell.
-    pub record: RunRecord,
-    /// Prompts of a cell.
-    pub trials: usize,
-    /// Whether cells are still to come.
-    pub running: bool,
-}
-
-/// The runs that are compared.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Comparison {
-    /// The marked runs, in the order of their marking.
-    pub marked: Vec<RunId>,
-    /// Their maps, and what they were asked for.
-    pub maps: Option<(DifferenceKey, Box<[PooledMap; 2]>)>,
-    /// What was asked for last.
-    pub asked: Option<(u64, DifferenceKey)>,
-    /// Why there is no map.
-    pub trouble: Option<Trouble>,
-}
-
-/// Which difference of maps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DifferenceKey {
-    /// The two runs.
-    pub runs: [RunId; 2],
-    /// Layer.
-    pub layer: usize,
-    /// Head.
-    pub head: usize,
-    /// Most cells of a side.
-    pub side: usize,
-}
-
-/// A typed value that is not taken yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Edit {
-    /// Which field, by its place.
-    pub field: usize,
-    /// The text so far.
-    pub text: String,
-    /// What it would mean, or why it is impossible.
-    pub verdict: Result<Checked, Trouble>,
-}
-
-/// How loud a line of the log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Something was done.
-    Note,
-    /// Something is unwise.
-    Warning,
-    /// Something went wrong.
-    Error,
-}
-
-/// What lies behind the tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenColor {
-    /// Their loss.
-    Loss,
-    /// The attention that the query pays them.
-    Attention,
-}
-
-/// How to begin.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How the program was started.
-    pub start: Start,
-    /// First settings.
-    pub settings: Settings,
-    /// First prompt; a needle prompt when absent.
-    pub prompt: Option<PromptSource>,
-    /// Colors.
-    pub theme: ThemeName,
-    /// How many of them.
-    pub depth: Depth,
-    /// A session to bring back.
-    pub resume: Option<Session>,
-    /// Whether a crashed session could be brought back.
-    pub hint: bool,
-}
+pub use parts::*;
 
 /// The state of the workbench.
 #[derive(Debug)]
@@ -300,12 +63,16 @@ pub struct App {
     pub shown: Option<RunId>,
     /// What computed the cache that `reuse-kv` goes back to.
     base: Option<Settings>,
+    /// The base of a run that is restored once its prompt is built.
+    restored_base: Option<Settings>,
     /// Where every head looks, and what for.
     pub heads: Option<(HeadsKey, Heads)>,
-    heads_asked: Option<HeadsKey>,
+    /// The newest look at all heads, by its number.
+    heads_asked: Option<(u64, HeadsKey)>,
     /// The selected head's map, and what for.
     pub map: Option<(MapKey, PooledMap)>,
-    map_asked: Option<MapKey>,
+    /// The newest look at the map, by its number.
+    map_asked: Option<(u64, MapKey)>,
     /// How the map is shown.
     pub map_state: MapState,
     /// Passkey grids, oldest first.
@@ -336,8 +103,14 @@ pub struct App {
     pub scroll: usize,
     /// What happened.
     pub log: Vec<(Level, String)>,
+    /// The newest line of the log, until a key is pressed.
+    pub notice: Option<(Level, String)>,
+    /// A step that counts once its files are written.
+    unwritten: Option<Step>,
     /// What lies over everything.
     pub dialog: Option<Dialog>,
+    /// A typed prompt that was not run.
+    draft: Option<String>,
     /// Colors.
     pub theme: Theme,
     /// Whether real images are wanted.
@@ -363,6 +136,10 @@ pub struct App {
     effects: Vec<Effect>,
 }
 
+/// Changes that can be taken back.
+const UNDO_KEPT: usize = 500;
+/// Steps that are recorded.
+const STEPS_KEPT: usize = 1000;
 /// Lines of the log that are kept.
 const LOG_KEPT: usize = 1000;
 
@@ -384,6 +161,7 @@ impl App {
             current: None,
             shown: None,
             base: None,
+            restored_base: None,
             heads: None,
             heads_asked: None,
             map: None,
@@ -403,7 +181,10 @@ impl App {
             show_log: false,
             scroll: 0,
             log: Vec::new(),
+            notice: None,
+            unwritten: None,
             dialog: None,
+            draft: None,
             theme: Theme { name: theme, depth },
             images: true,
             mouse: true,
@@ -430,6 +211,7 @@ impl App {
             (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
             app.runs = session.runs;
             app.steps = session.steps;
+            app.dirty = true;
             app.say(Level::Note, "the session is back: prompt, settings and pinned runs");
             app.clamp();
         }
@@ -442,20 +224,33 @@ impl App {
     pub fn update(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Do(command) => self.command(command),
-            Action::Key(key) => self.key(key),
+            Action::Key(key) => {
+                self.notice = None;
+                self.key(key);
+            }
             Action::Paste(text) => self.paste(&text),
             Action::Mouse(event) => self.mouse(event),
             Action::Job(event) => self.job(event),
             Action::Drawn(seen) => {
-                let resized = self.seen.map_side != seen.map_side;
-                self.seen = seen;
+                // a view without a map leaves its size as it was
+                let map_side = seen.map_side.or(self.seen.map_side);
+                let resized = self.seen.map_side != map_side;
+                self.seen = Seen { map_side, ..seen };
                 self.scroll = self.scroll.min(self.seen.scroll_max);
                 if resized {
                     self.look();
                 }
             }
-            Action::Wrote(Ok(what)) => self.say(Level::Note, what),
-            Action::Wrote(Err(trouble)) => self.fail(&trouble),
+            Action::Wrote(Ok(what)) => {
+                self.say(Level::Note, what);
+                if let Some(step) = self.unwritten.take() {
+                    self.record(step);
+                }
+            }
+            Action::Wrote(Err(trouble)) => {
+                self.unwritten = None;
+                self.fail(&trouble);
+            }
             Action::Tick => {
                 if std::mem::take(&mut self.dirty) {
                     let session = Box::new(self.session(false));
@@ -476,8 +271,7 @@ impl App {
 
     /// What survives a crash.
     pub fn session(&self, clean: bool) -> Session {
-        let mut runs = self.runs.clone();
-        runs.list.retain(|run| run.pinned);
+        let runs = self.runs.only_pinned();
         let source = self.building.as_ref().map(|(_, source)| source);
         Session {
             clean,
@@ -495,6 +289,7 @@ impl App {
     /// Adds a line to the log.
     pub fn say(&mut self, level: Level, text: impl Into<String>) {
         self.log.push((level, text.into()));
+        self.notice = self.log.last().cloned();
         if self.log.len() > LOG_KEPT {
             self.log.remove(0);
         }
@@ -588,17 +383,24 @@ impl App {
         let before = std::mem::replace(&mut self.controls, controls);
         let rerun = before.settings != self.controls.settings;
         if rerun || before.grid != self.controls.grid {
-            self.undo.0.push(before);
-            self.undo.1.clear();
+            self.remember(before);
         }
         self.settled(rerun);
+    }
+
+    /// Keeps controls that undo goes back to.
+    fn remember(&mut self, before: Controls) {
+        self.undo.0.push(before);
+        self.undo.1.clear();
+        if self.undo.0.len() > UNDO_KEPT {
+            self.undo.0.remove(0);
+        }
     }
 
     /// Judges changed controls, and runs or looks.
     fn settled(&mut self, rerun: bool) {
         self.dirty = true;
         self.methods.insert(self.controls.settings.method.name(), self.controls.settings.method.clone());
-        self.field = self.field.min(self.fields().len().saturating_sub(1));
         self.judge();
         if rerun && self.verdict.is_ok() {
             self.start_run();
@@ -613,16 +415,27 @@ impl App {
         if let Ok(checked) = &self.verdict {
             self.own_chunk = checked.plan.choice.map(|choice| choice.chunk_len);
         }
+        // another method has other fields
+        self.field = self.field.min(self.fields().len().saturating_sub(1));
+    }
+
+    /// Adds to the record.
+    fn record(&mut self, step: Step) {
+        self.steps.push(step);
+        if self.steps.len() > STEPS_KEPT {
+            self.steps.remove(0);
+        }
+        self.dirty = true;
     }
 
     /// Whether what every head does is about to be replaced.
     pub fn heads_are_old(&self) -> bool {
-        self.heads.as_ref().map(|(key, _)| *key) != self.heads_asked
+        self.heads.as_ref().map(|(key, _)| *key) != self.heads_asked.map(|(_, key)| key)
     }
 
     /// Whether the map is about to be replaced.
     pub fn map_is_old(&self) -> bool {
-        self.map.as_ref().map(|(key, _)| *key) != self.map_asked
+        self.map.as_ref().map(|(key, _)| *key) != self.map_asked.map(|(_, key)| key)
     }
 
     /// Keeps selections inside the model and the text.

@@ -105,8 +105,11 @@ impl Line {
     }
 
     fn key(&mut self, key: KeyEvent) {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('u') {
+            *self = Self::new("");
         // a line stays one line
-        if !matches!(key.code, KeyCode::Enter | KeyCode::Tab) && !is_newline(key) {
+        } else if !matches!(key.code, KeyCode::Enter | KeyCode::Tab) && !is_newline(key) {
             self.0.input(key);
         }
     }
@@ -132,15 +135,15 @@ impl Dialog {
 
     /// A prompt to type.
     pub fn text(text: &str) -> Self {
-        let mut area = TextArea::from(text.lines());
+        let mut area = TextArea::from(text.split('\n'));
         area.move_cursor(ratatui_textarea::CursorMove::Bottom);
         area.move_cursor(ratatui_textarea::CursorMove::End);
         Self::Text(Box::new(area))
     }
 
-    /// A text file's name.
-    pub fn open_file() -> Self {
-        Self::Ask(Question::OpenFile, Line::new(""))
+    /// A text file's name, so far.
+    pub fn open_file(name: &str) -> Self {
+        Self::Ask(Question::OpenFile, Line::new(name))
     }
 
     /// A run's name.
@@ -177,9 +180,9 @@ impl Dialog {
         match self {
             Self::Help { scroll } => match key.code {
                 KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
-                KeyCode::Down | KeyCode::Char('j') => *scroll += 1,
+                KeyCode::Down | KeyCode::Char('j') => *scroll = (*scroll + 1).min(ENTRIES.len()),
                 KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
-                KeyCode::PageDown | KeyCode::Char(' ') => *scroll += 10,
+                KeyCode::PageDown | KeyCode::Char(' ') => *scroll = (*scroll + 10).min(ENTRIES.len()),
                 KeyCode::Home => *scroll = 0,
                 KeyCode::End => *scroll = ENTRIES.len(),
                 _ => return Some(Done::Closed),
@@ -216,6 +219,10 @@ impl Dialog {
                 // Enter makes a new line, so another key takes the text
                 let takes = key.modifiers.contains(KeyModifiers::CONTROL)
                     && matches!(key.code, KeyCode::Char('s' | 'd') | KeyCode::Enter);
+                if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('l') {
+                    **area = TextArea::default();
+                    return None;
+                }
                 if takes || key.code == KeyCode::F(2) {
                     return Some(Done::Prompt(PromptSource::Text(area.lines().join("\n"))));
                 }
@@ -228,7 +235,7 @@ impl Dialog {
                 line.key(key);
             }
             Self::ConfirmQuit => {
-                let quits = matches!(key.code, KeyCode::Char('y' | 'Y' | 'q') | KeyCode::Enter);
+                let quits = matches!(key.code, KeyCode::Char('y' | 'Y' | 'q'));
                 return Some(if quits { Done::Quit } else { Done::Closed });
             }
         }
@@ -245,7 +252,7 @@ impl Dialog {
                 }
             }
             Self::Text(area) => {
-                area.insert_str(text.replace("\r\n", "\n").replace('\r', "\n"));
+                area.insert_str(text);
             }
             Self::Help { .. } | Self::ConfirmQuit => (),
         }
@@ -266,7 +273,7 @@ impl Dialog {
     /// Scrolls a list.
     pub fn scroll(&mut self, by: i64) {
         match self {
-            Self::Help { scroll } => *scroll = (*scroll as i64 + by).max(0) as usize,
+            Self::Help { scroll } => *scroll = (*scroll as i64 + by).clamp(0, ENTRIES.len() as i64) as usize,
             Self::Palette { input, selected } => {
                 let last = found(input.text()).len().saturating_sub(1) as i64;
                 *selected = (*selected as i64 + by.signum()).clamp(0, last) as usize;

@@ -1,6 +1,7 @@
 //! Real images in terminals that have them: kitty, sixel, iTerm2. Half blocks stand until an image is encoded, which
 //! happens on a thread of its own.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -35,12 +36,21 @@ pub struct Images {
     ready: Vec<(u64, Protocol)>,
     /// What is being encoded.
     asked: Vec<u64>,
+    /// What cannot be encoded and stays half blocks.
+    failed: HashSet<u64>,
 }
 
-/// An image that is encoded.
+/// What became of a picture.
 pub struct Encoded {
     key: u64,
-    protocol: Option<Protocol>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Ready(Protocol),
+    Failed,
+    /// There was a newer picture; it may be asked for again.
+    Skipped,
 }
 
 /// Images that are kept.
@@ -66,15 +76,15 @@ impl Images {
             while let Ok(mut newest) = waiting.recv() {
                 // older pictures of a busy moment are not worth encoding
                 while let Ok(newer) = waiting.try_recv() {
-                    done(Encoded { key: newest.0, protocol: None });
+                    done(Encoded { key: newest.0, outcome: Outcome::Skipped });
                     newest = newer;
                 }
                 let (key, picture) = newest;
-                done(Encoded { key, protocol: encode(&own, picture) });
+                done(Encoded { key, outcome: encode(&own, picture).map_or(Outcome::Failed, Outcome::Ready) });
             }
         };
         std::thread::Builder::new().name("longlens-images".into()).spawn(work).ok()?;
-        Some(Self { picker, encoder, ready: Vec::new(), asked: Vec::new() })
+        Some(Self { picker, encoder, ready: Vec::new(), asked: Vec::new(), failed: HashSet::new() })
     }
 
     /// Pixels of a cell.
@@ -86,11 +96,15 @@ impl Images {
     /// Keeps an encoded image.
     pub fn take(&mut self, encoded: Encoded) {
         self.asked.retain(|key| *key != encoded.key);
-        if let Some(protocol) = encoded.protocol {
-            self.ready.push((encoded.key, protocol));
-            if self.ready.len() > KEPT {
-                self.ready.remove(0);
+        match encoded.outcome {
+            Outcome::Ready(protocol) => {
+                self.ready.push((encoded.key, protocol));
+                if self.ready.len() > KEPT {
+                    self.ready.remove(0);
+                }
             }
+            Outcome::Failed => drop(self.failed.insert(encoded.key)),
+            Outcome::Skipped => (),
         }
     }
 
@@ -100,7 +114,7 @@ impl Images {
             let key = key(picture);
             if let Some((_, protocol)) = self.ready.iter().find(|(known, _)| *known == key) {
                 Image::new(protocol).render(picture.area, buffer);
-            } else if !self.asked.contains(&key) {
+            } else if !self.asked.contains(&key) && !self.failed.contains(&key) {
                 self.asked.push(key);
                 // a thread that is gone leaves half blocks
                 let _ = self.encoder.send((key, picture.clone()));
@@ -132,4 +146,29 @@ fn is_known() -> bool {
     terms.iter().any(|name| term.contains(name))
         || programs.contains(&program.as_str())
         || ["KITTY_WINDOW_ID", "KONSOLE_VERSION", "WEZTERM_EXECUTABLE"].iter().any(|name| !var(name).is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::layout::Rect;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_that_cannot_be_encoded_is_asked_for_once() {
+        let (encoder, asked) = channel();
+        let picker = Picker::halfblocks();
+        let mut images = Images { picker, encoder, ready: Vec::new(), asked: Vec::new(), failed: HashSet::new() };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 2));
+        // fewer numbers than pixels
+        let picture = Picture { area: buffer.area, width: 8, height: 8, rgb: vec![0; 3] };
+        assert!(encode(&images.picker, picture.clone()).is_none());
+        for (outcome, n_asked) in [(Outcome::Skipped, 1), (Outcome::Failed, 1), (Outcome::Skipped, 0)] {
+            for _ in 0..2 {
+                images.draw(std::slice::from_ref(&picture), &mut buffer);
+            }
+            assert_eq!(asked.try_iter().count(), n_asked);
+            images.take(Encoded { key: key(&picture), outcome });
+        }
+    }
 }

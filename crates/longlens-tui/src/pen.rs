@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Widget};
 
-use crate::theme::{Depth, Pixel, Theme};
+use crate::theme::{Depth, Pixel, Theme, ThemeName};
 
 /// What a pane draws with.
 pub struct Pen<'a> {
@@ -189,6 +189,9 @@ impl Pen<'_> {
 
     /// Draws what was drawn before in this area fainter: it is about to be replaced.
     pub fn dim(&mut self, area: Rect) {
+        if self.theme.name == ThemeName::HighContrast {
+            return; // nothing is dimmed there; titles say what is old
+        }
         let style = match self.theme.depth {
             Depth::True => {
                 for at in area.intersection(self.buffer.area).positions() {

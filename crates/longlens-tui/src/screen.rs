@@ -130,14 +130,20 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
         let percent = 100 * progress.done / progress.total.max(1);
         let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
         x += pen.text(x, area.y, &text, area.width, theme.warn());
-    } else if app.building.is_some() || app.busy {
+    } else if (app.building.is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
         x += pen.text(x, area.y, " working … ", area.width, theme.warn());
     }
     let rest = area.right().saturating_sub(x);
-    let newest = app.log.last().filter(|(level, _)| *level != Level::Note || app.dialog.is_none());
+    let newest = app.notice.as_ref();
     // a trouble needs the room more than the hints do
     let short = area.width < 110 || newest.is_some_and(|(level, _)| *level == Level::Error);
-    let hints = if short { ": all · ? keys · q quit ".to_owned() } else { hints(app) };
+    let hints = if app.dialog.is_some() {
+        "esc back ".to_owned()
+    } else if short {
+        ": all · ? keys · q quit ".to_owned()
+    } else {
+        hints(app)
+    };
     let width = (hints.chars().count() as u16).min(rest);
     if let Some((level, text)) = newest {
         let style = match level {
@@ -158,7 +164,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
 fn hints(app: &App) -> String {
     let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
     let own = match app.focus {
-        Focus::Controls => "←→ change · ⇧←→ powers of two · enter types".to_owned(),
+        Focus::Controls => "←→ change · ⇧←→ powers of two · digits type".to_owned(),
         Focus::View(pane) if app.views[pane] == view::MAP => {
             format!("{} {} zoom · ↑↓←→ pan", key(Command::ZoomIn), key(Command::ZoomOut))
         }
@@ -248,8 +254,15 @@ fn view_title(app: &App, at: usize) -> String {
             let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
             format!("{name} · query {query} · chunks of {chunk_len}{old}")
         }
-        view::MAP => format!("{name} · layer {} head {}{old}", app.controls.layer, app.controls.head),
-        view::LAYERS => format!("{name} · query {}{old}", app.query()),
+        view::MAP => {
+            let shown = app.map.as_ref().map(|(key, _)| (key.layer, key.head));
+            let (layer, head) = shown.unwrap_or((app.controls.layer, app.controls.head));
+            format!("{name} · layer {layer} head {head}{old}")
+        }
+        view::LAYERS => {
+            let shown = app.heads.as_ref().map(|(key, _)| key.query);
+            format!("{name} · query {}{old}", shown.unwrap_or(app.query()))
+        }
         _ => format!("{name}{old}"),
     }
 }

@@ -4,9 +4,10 @@
 //! once. Nothing here computes, so a key is on the screen as soon as the frame is drawn.
 
 use std::io::{self, Stdout, stdout};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use longlens_core::lens::{Lens, ModelInfo};
@@ -28,12 +29,12 @@ use crate::pen::Seen;
 use crate::screen;
 
 /// How the program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The user quit.
-    Quit,
-    /// A signal asked for it.
-    Signal(i32),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The signal that asked for it; the user quit where there was none.
+    pub signal: Option<i32>,
+    /// Why the session could not be kept at the end.
+    pub unkept: Option<Trouble>,
 }
 
 /// What arrives.
@@ -61,7 +62,9 @@ pub fn run(
     open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
 ) -> io::Result<Ended> {
     let (sender, arrived) = channel();
-    let screen = Screen::enter()?;
+    // from here on no signal ends the program before the terminal is given back
+    watch_signals(sender.clone())?;
+    let screen = Screen::enter(sender.clone())?;
     let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
     let resumed = options.resume.clone();
     let mut app = App::new(model, options);
@@ -72,33 +75,45 @@ pub fn run(
     let jobs = sender.clone();
     let worker = Worker::start(open, move |event| drop(jobs.send(Arrived::Job(event))))?;
     watch_keys(sender.clone())?;
-    watch_signals(sender.clone())?;
-    let keeper = keeper(store.clone(), sender.clone())?;
-    if let Some(store) = &store {
-        store.tidy(resumed.as_ref());
-    }
-    let mut outside = Outside { worker, sender, keeper, store };
+    let (keep, keeper) = keeper(store, resumed, sender.clone())?;
+    let mut outside = Outside { worker, sender, keep };
     let ended = work(&mut terminal, &mut app, &mut images, &arrived, &mut outside);
-    drop(screen);
-    ended
+    if ended.is_err() {
+        // the terminal is lost; the session is not
+        outside.perform(app.update(Action::Stop));
+    }
+    drop((outside, screen));
+    // the keeper ends when it has saved the last session that it was sent
+    let kept = keeper.join().unwrap_or_else(|_| Err(Trouble::new("the session was not kept: internal error", None)));
+    ended.map(|signal| Ended { signal, unkept: kept.err() })
 }
 
+/// What a panic hook is.
+type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
+
 /// The terminal while it is ours; it is given back when this goes.
-struct Screen;
+struct Screen {
+    /// The panic hook before ours.
+    before: Arc<Hook>,
+}
 
 impl Screen {
-    fn enter() -> io::Result<Self> {
+    /// Takes the terminal. A panic of this thread gives it back; one of another thread is told in the log.
+    fn enter(sender: Sender<Arrived>) -> io::Result<Self> {
         enable_raw_mode()?;
-        let entered = Self;
-        execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)?;
-        let before = panic::take_hook();
+        let entered = Self { before: panic::take_hook().into() };
+        let (before, own) = (entered.before.clone(), thread::current().id());
         panic::set_hook(Box::new(move |info| {
-            // a panic of the worker is caught there and shown in the log; the screen stays
-            if thread::current().name() != Some(worker::THREAD) {
+            let thread = thread::current();
+            if thread.id() == own {
                 leave();
                 before(info);
+            } else if thread.name() != Some(worker::THREAD) {
+                // the worker catches its own and tells what they spoiled
+                let _ = sender.send(Arrived::Wrote(Err(panicked(info))));
             }
         }));
+        execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)?;
         Ok(entered)
     }
 }
@@ -106,6 +121,11 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         leave();
+        // hooks cannot be changed in a panic, which ends the program anyway
+        if !thread::panicking() {
+            let before = self.before.clone();
+            panic::set_hook(Box::new(move |info| before(info)));
+        }
     }
 }
 
@@ -121,22 +141,29 @@ fn leave() {
     let _ = disable_raw_mode();
 }
 
+/// What a panic of a thread in the background says.
+fn panicked(info: &PanicHookInfo<'_>) -> Trouble {
+    let text = info.payload_as_str().unwrap_or("no reason given");
+    let place = info.location().map_or(String::new(), |place| format!(" at {place}"));
+    Trouble::new(format!("internal error{place}: {text}"), "work goes on".to_owned())
+}
+
 /// Everything that effects reach.
 struct Outside {
     worker: Worker,
     sender: Sender<Arrived>,
-    keeper: Sender<Session>,
-    store: Option<Store>,
+    keep: Sender<Session>,
 }
 
+/// Takes in what arrives until the program is over; returns the signal that asked for that.
 fn work(
     terminal: &mut Terminal<CrosstermBackend<Stdout>>,
     app: &mut App,
     images: &mut Option<Images>,
     arrived: &Receiver<Arrived>,
     outside: &mut Outside,
-) -> io::Result<Ended> {
-    let mut ended = Ended::Quit;
+) -> io::Result<Option<i32>> {
+    let mut signal = None;
     let mut ticked = Instant::now();
     loop {
         let seen = draw(terminal, app, images.as_mut())?;
@@ -157,8 +184,8 @@ fn work(
                     }
                     None
                 }
-                Ok(Arrived::Signal(signal)) => {
-                    ended = Ended::Signal(signal);
+                Ok(Arrived::Signal(number)) => {
+                    signal = Some(number);
                     Some(Action::Stop)
                 }
                 Err(RecvTimeoutError::Timeout) if changed => break,
@@ -174,7 +201,7 @@ fn work(
                 outside.perform(app.update(action));
             }
             if app.over {
-                return Ok(ended);
+                return Ok(signal);
             }
         }
         if ticked.elapsed() >= TICK {
@@ -224,13 +251,8 @@ impl Outside {
                     export::save(&path, &bytes)?;
                     Ok(format!("wrote {}", path.display()))
                 }),
-                Effect::Keep(session) if session.clean => {
-                    // the last one is kept before the program ends
-                    if let Some(store) = &self.store {
-                        let _ = store.save(*session);
-                    }
-                }
-                Effect::Keep(session) => drop(self.keeper.send(*session)),
+                // a keeper that is gone is told of at the end
+                Effect::Keep(session) => drop(self.keep.send(*session)),
                 Effect::Mouse(on) => {
                     let _ = if on {
                         execute!(stdout(), EnableMouseCapture)
@@ -246,39 +268,54 @@ impl Outside {
     /// Writes files on a thread of their own.
     fn write(&self, write: impl FnOnce() -> Result<String, Trouble> + Send + 'static) {
         let sender = self.sender.clone();
-        let spawned = thread::Builder::new().name("longlens-files".into()).spawn(move || {
-            let _ = sender.send(Arrived::Wrote(write()));
-        });
-        if let Err(error) = spawned {
+        let work = move || {
+            // the panic hook has told why
+            let wrote = catch_unwind(AssertUnwindSafe(write))
+                .unwrap_or_else(|_| Err(Trouble::new("nothing was written", "the line before says why".to_owned())));
+            let _ = sender.send(Arrived::Wrote(wrote));
+        };
+        if let Err(error) = thread::Builder::new().name("longlens-files".into()).spawn(work) {
             let trouble = Trouble::new(format!("cannot start writing: {error}"), None);
             let _ = self.sender.send(Arrived::Wrote(Err(trouble)));
         }
     }
 }
 
-/// Saves sessions on a thread of its own, the newest of those that wait.
-fn keeper(store: Option<Store>, sender: Sender<Arrived>) -> io::Result<Sender<Session>> {
+/// What the keeper ends with: whether the last session is kept.
+type Keeper = JoinHandle<Result<(), Trouble>>;
+
+/// Saves sessions on a thread of its own, the newest of those that wait. The session that was resumed goes once this one is
+/// kept in its place.
+fn keeper(
+    store: Option<Store>,
+    resumed: Option<Session>,
+    sender: Sender<Arrived>,
+) -> io::Result<(Sender<Session>, Keeper)> {
     let (keep, waiting) = channel::<Session>();
     let work = move || {
-        let mut told = false;
-        while let Ok(mut session) = waiting.recv() {
-            while let Ok(newer) = waiting.try_recv() {
-                session = newer;
-            }
-            let Some(store) = &store else { continue };
-            if let Err(error) = store.save(session)
-                && !std::mem::replace(&mut told, true)
-            {
-                let trouble = Trouble::new(
+        // sessions that nobody keeps may be sent all the same
+        let Some(mut store) = store else { return Ok(()) };
+        let (mut kept, mut told, mut tidied) = (Ok(()), false, false);
+        while let Ok(session) = waiting.recv() {
+            let newest = waiting.try_iter().last().unwrap_or(session);
+            kept = store.save(newest).map_err(|error| {
+                Trouble::new(
                     format!("cannot keep the session: {error}"),
-                    "work goes on; `--resume` will not find it".to_owned(),
-                );
-                let _ = sender.send(Arrived::Wrote(Err(trouble)));
+                    "work goes on, but `longlens --resume` will not find it".to_owned(),
+                )
+            });
+            match &kept {
+                Ok(()) if !std::mem::replace(&mut tidied, true) => store.tidy(resumed.as_ref()),
+                Err(trouble) if !std::mem::replace(&mut told, true) => {
+                    let _ = sender.send(Arrived::Wrote(Err(trouble.clone())));
+                }
+                _ => (),
             }
         }
+        kept
     };
-    thread::Builder::new().name("longlens-keeper".into()).spawn(work)?;
-    Ok(keep)
+    let keeper = thread::Builder::new().name("longlens-keeper".into()).spawn(work)?;
+    Ok((keep, keeper))
 }
 
 fn watch_keys(sender: Sender<Arrived>) -> io::Result<()> {

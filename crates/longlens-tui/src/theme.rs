@@ -285,12 +285,12 @@ impl Theme {
             (Depth::Mono, _) => Color::Reset,
             (_, Pixel::Empty) => self.ground(),
             (Depth::Ansi16, Pixel::Amount(amount)) => {
-                // dark to light, as the palette is
-                const RAMP: [Color; 6] =
-                    [Color::Black, Color::Blue, Color::Cyan, Color::Green, Color::LightGreen, Color::LightYellow];
-                let at = ((amount.clamp(0.0, 1.0) * 5.0).round() as usize).min(5);
+                // dark to light, as the palette is; the least is not the ground, which is nothing at all
+                const RAMP: [Color; 5] =
+                    [Color::Blue, Color::LightBlue, Color::Cyan, Color::LightGreen, Color::LightYellow];
+                let at = ((amount.clamp(0.0, 1.0) * 4.0).round() as usize).min(4);
                 // on a light ground the least is the lightest
-                if self.name == ThemeName::Light { RAMP[5 - at] } else { RAMP[at] }
+                if self.name == ThemeName::Light { RAMP[4 - at] } else { RAMP[at] }
             }
             (Depth::Ansi16, Pixel::Signed(amount)) => {
                 const RAMP: [Color; 5] =
@@ -410,7 +410,22 @@ mod tests {
         let shades: Vec<char> = (0..=4).map(|at| Theme::shade(Pixel::Amount(f64::from(at) / 4.0))).collect();
         assert_eq!(shades, ['·', '░', '▒', '▓', '█']);
         let theme = Theme { name: ThemeName::Dark, depth: Depth::Ansi16 };
-        assert_eq!(theme.pixel(Pixel::Amount(0.0)), Color::Black);
+        assert_eq!(theme.pixel(Pixel::Amount(0.0)), Color::Blue);
         assert_eq!(theme.pixel(Pixel::Amount(1.0)), Color::LightYellow);
+    }
+
+    #[test]
+    fn little_is_not_nothing() {
+        for name in ThemeName::ALL {
+            for depth in [Depth::True, Depth::Ansi256, Depth::Ansi16] {
+                let theme = Theme { name, depth };
+                let others = [Pixel::Empty, Pixel::Alarm, Pixel::Muted].map(|pixel| theme.pixel(pixel));
+                for at in 0..=8 {
+                    let amount = theme.pixel(Pixel::Amount(f64::from(at) / 8.0));
+                    assert!(!others.contains(&amount), "{at} of 8 in {theme:?}");
+                }
+            }
+        }
+        assert_ne!(Theme::shade(Pixel::Amount(0.0)), Theme::shade(Pixel::Empty));
     }
 }

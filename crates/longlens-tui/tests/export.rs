@@ -149,8 +149,8 @@ fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
     rig.keys("P L");
     let [full, chosen] = &rig.app.runs.list[..] else { panic!("two runs") };
     let files = exported(&rig, view::LOSS);
-    assert_eq!(files.rows.len(), 1 + full.nll.len() + chosen.nll.len());
-    assert!(same(&files.array("nll_1").1, &full.nll) && same(&files.array("nll_2").1, &chosen.nll));
+    assert_eq!(files.rows.len(), 1 + full.prompt_nll().len() + chosen.prompt_nll().len());
+    assert!(same(&files.array("nll_1").1, full.prompt_nll()) && same(&files.array("nll_2").1, chosen.prompt_nll()));
     assert!(files.rows[1].starts_with("1,full,needle=512:0.5,1,"), "{}", files.rows[1]);
     assert!(files.rows.last().unwrap().starts_with("2,\"long_heads:chunk_len=16,"));
     assert_eq!(files.about()["runs"][1]["array"], "nll_2");
@@ -197,8 +197,8 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     assert_eq!((a.settings.method.name(), b.settings.method.name()), ("full", "long_heads"));
     let (_, delta) = files.array("delta_log_prob");
     // the prompt is compared, what each wrote is not
-    assert_eq!((delta.len(), files.rows.len()), (rig.app.n_prompt() - 1, 1 + a.nll.len()));
-    assert!(files.rows.last().unwrap().ends_with(','));
+    assert_eq!((delta.len(), files.rows.len()), (rig.app.n_prompt() - 1, 1 + a.prompt_nll().len()));
+    assert!(!files.rows.last().unwrap().ends_with(','));
     assert_eq!(delta[300].to_bits(), (a.nll[300] - b.nll[300]).to_bits());
     let (_, maps) = rig.app.comparison.maps.as_ref().unwrap();
     let (shape, difference) = files.array("map_difference");
@@ -232,7 +232,7 @@ fn reused_keys_are_named_in_every_file() {
     // the one token that has a loss stands where it belongs
     let (_, nll) = exported(&rig, view::LOSS).array(&format!("nll_{}", rig.app.shown.unwrap()));
     let run = rig.app.shown_run().unwrap();
-    assert_eq!(nll.len(), run.nll_from - 1 + run.nll.len());
+    assert_eq!(nll.len(), run.nll_from - 1 + run.prompt_nll().len());
     assert!(nll[..run.nll_from - 1].iter().all(|loss| loss.is_nan()));
 }
 

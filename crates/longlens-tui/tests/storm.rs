@@ -38,7 +38,7 @@ impl Careless {
     /// An answer to a random question, an old one, or nothing.
     fn event(&mut self, random: &mut ChaCha8Rng) -> Option<Event> {
         if self.waiting.is_empty() || random.random_bool(0.2) {
-            return self.stray(random);
+            return Some(self.stray(random));
         }
         let at = random.random_range(0..self.waiting.len());
         let ask = self.waiting.remove(at)?;
@@ -46,13 +46,13 @@ impl Careless {
             Ask::Prompt(id, source) => Event::Prompt(id, build(&source)),
             Ask::Run(run) => {
                 self.runs.push(run.clone());
-                self.answer(&run, random)
+                Self::answer(&run, random)
             }
             Ask::Look(look) => {
-                let run = look.run.id;
+                let (id, run) = (look.id, look.run.id);
                 match self.look(&look.run, &look.generated, &look.watch) {
-                    Ok(trace) => Event::Looked { run, kind: look.kind, trace: Box::new(trace) },
-                    Err(trouble) => Event::LookFailed(run, look.kind, trouble),
+                    Ok(trace) => Event::Looked { id, run, kind: look.kind, trace: Box::new(trace) },
+                    Err(trouble) => Event::LookFailed(id, look.kind, trouble),
                 }
             }
             Ask::Difference(ask) => {
@@ -85,22 +85,22 @@ impl Careless {
     }
 
     /// Something about a run that may long be over.
-    fn stray(&mut self, random: &mut ChaCha8Rng) -> Option<Event> {
+    fn stray(&self, random: &mut ChaCha8Rng) -> Event {
         let progress = || Event::Progress(Progress { what: "prefill", done: 3, total: 7 });
         if self.runs.is_empty() {
-            return Some(if random.random_bool(0.5) { progress() } else { Event::Idle(self.n_asked) });
+            return if random.random_bool(0.5) { progress() } else { Event::Idle(self.n_asked) };
         }
         let run = self.runs[random.random_range(0..self.runs.len())].clone();
-        Some(match random.random_range(0..9) {
+        match random.random_range(0..9) {
             0 => progress(),
             1 => Event::Idle(random.random_range(0..=self.n_asked)),
             2 => Event::Cancelled(run.id),
             3 => Event::Failed(run.id, trouble()),
-            _ => self.answer(&run, random),
-        })
+            _ => Self::answer(&run, random),
+        }
     }
 
-    fn answer(&self, run: &RunAsk, random: &mut ChaCha8Rng) -> Event {
+    fn answer(run: &RunAsk, random: &mut ChaCha8Rng) -> Event {
         let n = run.prompt.tokens.len();
         match random.random_range(0..4) {
             0 => {
@@ -210,6 +210,10 @@ fn check(app: &App, effects: &[Effect]) {
             Effect::Ask(Ask::Look(look)) => {
                 let n = look.run.prompt.tokens.len() + look.generated.len().saturating_sub(1);
                 assert!(look.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
+                let newest = app.current.as_ref().map(|run| run.id);
+                assert_eq!(newest, Some(look.run.id), "looks are about the newest run");
+                let prompt = app.prompt.as_ref().expect("a run has a prompt");
+                assert!(Arc::ptr_eq(prompt, &look.run.prompt), "the newest run is about the prompt that is shown");
             }
             _ => (),
         }

@@ -199,7 +199,7 @@ fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
     let kind = longlens_workbench::worker::LookKind::Heads;
     let job = |event| Action::Job(event);
-    rig.act(job(longlens_workbench::worker::Event::Looked { run: old, kind, trace: Box::new(trace) }));
+    rig.act(job(longlens_workbench::worker::Event::Looked { id: 1, run: old, kind, trace: Box::new(trace) }));
     rig.act(job(longlens_workbench::worker::Event::Prefilled {
         run: old,
         record,
@@ -253,6 +253,51 @@ fn pasted_text_and_files_become_prompts() {
     let (level, text) = rig.app.log.last().unwrap();
     assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
     assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file", "the old prompt stays");
+}
+
+#[test]
+fn a_typed_prompt_is_not_lost_and_a_long_paste_runs_at_once() {
+    let mut rig = Rig::ready();
+    rig.act(Action::Paste("one\rtwo".into()));
+    rig.keys("esc p ctrl-s");
+    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
+    rig.act(Action::Paste("long ".repeat(30_000)));
+    assert!(rig.app.dialog.is_none() && rig.app.building.is_some());
+}
+
+#[test]
+fn answers_to_older_questions_are_passed_over() {
+    let mut rig = Rig::ready();
+    let chunk = |rig: &mut Rig, len: usize| {
+        select(rig, FieldId::ChunkLen);
+        rig.key("enter");
+        rig.key("ctrl-u");
+        for c in len.to_string().chars() {
+            rig.key(&c.to_string());
+        }
+        rig.key("enter");
+    };
+    chunk(&mut rig, 32);
+    chunk(&mut rig, 64);
+    rig.settle();
+    let (key, heads) = rig.app.heads.as_ref().unwrap();
+    assert_eq!((key.chunk_len, heads.chunk_len, rig.app.heads_are_old()), (64, 64, false));
+}
+
+#[test]
+fn a_prompt_that_the_settings_cannot_run_shows_nothing_old() {
+    let mut rig = Rig::ready();
+    rig.keys("L");
+    select(&mut rig, FieldId::Param("chunk_len"));
+    rig.type_text("24");
+    rig.keys("enter");
+    assert!(rig.app.verdict.is_err());
+    rig.act(Action::Paste("another prompt".into()));
+    rig.keys("ctrl-s");
+    assert!(rig.app.current.is_none() && rig.app.heads.is_none() && rig.app.n_prompt() == 15);
+    rig.frame(120, 40);
+    rig.keys("u");
+    assert_eq!(rig.app.run().unwrap().state, RunState::Done, "what is possible again runs");
 }
 
 #[test]

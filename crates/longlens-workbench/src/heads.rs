@@ -49,11 +49,10 @@ impl Heads {
         let mut choosing: Vec<usize> = answering.chain([query]).collect();
         choosing.sort_unstable();
         choosing.dedup();
-        let mut watch = Watch {
-            choices: Queries::Of(choosing),
-            mass: Some(WatchMass { chunk_len: chunk_len.max(1), queries: Queries::Of(vec![query]) }),
-            ..Watch::default()
-        };
+        // chunks of very long texts grow until their numbers fit
+        let fitting = (query + 1).div_ceil((MAX_ROWS / (n_layers * n_heads)).max(1));
+        let mass = WatchMass { chunk_len: chunk_len.max(fitting).max(1), queries: Queries::Of(vec![query]) };
+        let mut watch = Watch { choices: Queries::Of(choosing), mass: Some(mass), ..Watch::default() };
         if n_layers * n_heads * (query + 1) <= MAX_ROWS {
             let heads = |layer| (0..n_heads).map(move |head| RowPick { layer, head, query });
             watch.rows = (0..n_layers).flat_map(heads).collect();
@@ -112,10 +111,11 @@ impl Heads {
     /// Attention on these tokens: exact where rows were recorded, else of all chunks that they touch.
     pub fn on(&self, layer: usize, head: usize, tokens: &Range<usize>) -> f32 {
         if let Some(row) = self.row(layer, head) {
-            return row.iter().take(tokens.end).skip(tokens.start).sum();
+            // the sum of nothing is -0
+            return row.iter().take(tokens.end).skip(tokens.start).sum::<f32>() + 0.0;
         }
         let chunks = self.chunks_of(tokens);
-        self.mass(layer, head).iter().take(chunks.end).skip(chunks.start).sum()
+        self.mass(layer, head).iter().take(chunks.end).skip(chunks.start).sum::<f32>() + 0.0
     }
 
     /// Attention beyond the nearest [`NEAR`] tokens and not on the first [`SINK`]: what tells far-looking heads apart where no

@@ -80,6 +80,9 @@ impl PromptSource {
         if text.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
+        if text.len() as u64 > MAX_BYTES {
+            return Err(too_long("this text"));
+        }
         self.of(codec.encode(&text, true)?, None, codec)
     }
 
@@ -119,7 +122,11 @@ impl PromptSource {
 /// Prompts beyond this would fill the memory before the model runs.
 const MAX_TOKENS: usize = 1 << 22;
 /// A file beyond this is no prompt.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 16 << 20;
+
+fn too_long(what: &str) -> Trouble {
+    Trouble::new(format!("{what} is too long for a prompt"), format!("prompts go up to {} MiB", MAX_BYTES >> 20))
+}
 
 fn read(path: &Path) -> Result<String, Trouble> {
     let failed = |error: std::io::Error| {
@@ -131,12 +138,17 @@ fn read(path: &Path) -> Result<String, Trouble> {
         };
         Trouble::new(format!("cannot read {}: {error}", path.display()), help.to_owned())
     };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_BYTES {
-        return Err(Trouble::new(
-            format!("{} is too long for a prompt", path.display()),
-            format!("files go up to {} MiB", MAX_BYTES >> 20),
-        ));
+    let there = std::fs::metadata(path).map_err(failed)?;
+    if there.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if !there.is_file() {
+        // a device or a pipe may never end
+        let help = "give the name of a text file".to_owned();
+        return Err(Trouble::new(format!("{} is no file", path.display()), help));
+    }
+    if there.len() > MAX_BYTES {
+        return Err(too_long(&path.display().to_string()));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     // an editor's last newline is no part of the prompt

@@ -8,7 +8,7 @@ use longlens_eval::generate::{Generated, StopReason};
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::{Prompt, PromptSource};
-use crate::settings::Settings;
+use crate::settings::{Settings, Swap};
 use crate::trouble::Trouble;
 
 /// Number of a run, in the order in which they were asked for.
@@ -121,7 +121,10 @@ const KEPT: usize = 100;
 impl Run {
     /// A run that was just asked for.
     pub fn new(ask: &RunAsk, model: &str, spec: &ModelSpec) -> Self {
-        let text = format!("{model} {} {}", ask.settings.text(spec), ask.prompt.source);
+        // the first run after a prompt is computed whole whatever the mode
+        let swap = if ask.base.is_some() { ask.settings.swap } else { Swap::RePrefill };
+        let shown = Settings { swap, ..ask.settings.clone() };
+        let text = format!("{model} {} {}", shown.text(spec), ask.prompt.source);
         Self {
             id: ask.id,
             name: None,
@@ -157,6 +160,13 @@ impl Run {
         Some(RunAsk { id, settings, base, prompt: self.prompt.clone()?, query: None })
     }
 
+    /// Losses of the prompt's tokens alone: those that runs of one prompt share.
+    pub fn prompt_nll(&self) -> &[f32] {
+        let n_prompt = self.prompt.as_ref().map_or(self.record.n_prompt, |prompt| prompt.tokens.len());
+        let n = n_prompt.saturating_sub(self.nll_from);
+        &self.nll[..n.min(self.nll.len())]
+    }
+
     /// Takes the losses of the prompt.
     pub fn prefilled(&mut self, record: RunRecord, nll: Vec<f32>, nll_from: usize, seconds: f64) {
         let n = nll.len();
@@ -182,8 +192,12 @@ impl Run {
         });
         self.state = if generated.stop == StopReason::Cancelled { RunState::Cancelled } else { RunState::Done };
         let answer = self.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref()).map(|needle| &needle.answer);
-        let is_long_enough = |answer: &&Vec<u32>| self.generated.len() >= answer.len() && !answer.is_empty();
-        self.found = answer.filter(is_long_enough).map(|answer| self.generated.starts_with(answer));
+        // a text that was cut short before the answer's length says nothing yet
+        let is_told = |answer: &&Vec<u32>| {
+            let ended = matches!(generated.stop, StopReason::Eos | StopReason::StopString);
+            !answer.is_empty() && (ended || self.generated.len() >= answer.len())
+        };
+        self.found = answer.filter(is_told).map(|answer| self.generated.starts_with(answer));
     }
 }
 
@@ -197,6 +211,11 @@ impl Runs {
     /// Adds a run; of the oldest unpinned ones some may go.
     pub fn push(&mut self, run: Run) {
         self.next = self.next.max(run.id);
+        // prompts of other texts are built again when they are needed
+        for old in self.list.iter_mut().filter(|old| !old.pinned) {
+            let is_same = |prompt: &Arc<Prompt>| run.prompt.as_ref().is_some_and(|new| Arc::ptr_eq(new, prompt));
+            old.prompt = old.prompt.take().filter(is_same);
+        }
         self.list.push(run);
         if self.list.len() > KEPT
             && let Some(at) = self.list[..self.list.len() - 1].iter().position(|run| !run.pinned)
@@ -213,6 +232,12 @@ impl Runs {
     /// The run of this number, to be changed.
     pub fn get_mut(&mut self, id: RunId) -> Option<&mut Run> {
         self.list.iter_mut().find(|run| run.id == id)
+    }
+
+    /// The same without runs that are not pinned.
+    #[must_use]
+    pub fn only_pinned(&self) -> Self {
+        Self { list: self.pinned().cloned().collect(), next: self.next }
     }
 
     /// Pinned runs, oldest first.

@@ -98,7 +98,7 @@ impl Settings {
         let plan = self.method.plan(spec)?;
         let rope = self.rope(spec).resolved(spec);
         let trained = rope.resolve(spec)?.reach();
-        let n_tokens = n_prompt + self.max_tokens;
+        let n_tokens = n_prompt.saturating_add(self.max_tokens).min(MAX_TOKENS);
         let numbers = trained.unwrap_or(usize::MAX >> 8);
         let chosen = plan.first_choice(Prompt { n_tokens: n_prompt }) < n_tokens;
         let cache = spec.cache_bytes(n_tokens, NUMBER);
@@ -140,6 +140,8 @@ impl Settings {
     }
 }
 
+/// Forecasts of longer texts would not fit their numbers.
+const MAX_TOKENS: usize = 1 << 32;
 /// Bytes of a number on the processor.
 const NUMBER: usize = 4;
 

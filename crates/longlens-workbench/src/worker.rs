@@ -47,6 +47,8 @@ pub enum LookKind {
 /// A look into a run.
 #[derive(Debug, Clone)]
 pub struct LookAsk {
+    /// A number of the asker's, which the answer repeats.
+    pub id: u64,
     /// The run; computed again when another one is loaded.
     pub run: Arc<RunAsk>,
     /// Its generated tokens that the look may be about.
@@ -118,6 +120,8 @@ pub enum Event {
     Finished(RunId, Box<Generated>),
     /// A look is done.
     Looked {
+        /// The asker's number.
+        id: u64,
         /// Which run.
         run: RunId,
         /// Who looked.
@@ -125,8 +129,8 @@ pub enum Event {
         /// What was seen.
         trace: Box<Trace>,
     },
-    /// A look failed.
-    LookFailed(RunId, LookKind, Trouble),
+    /// A look failed, by the asker's number.
+    LookFailed(u64, LookKind, Trouble),
     /// The maps of two runs.
     Difference(u64, Result<Box<[PooledMap; 2]>, Trouble>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
@@ -215,7 +219,7 @@ impl Worker {
                 report(Event::Opened(Ok(lens.model().clone())));
                 bench::Bench::new(lens, report, inside).work();
             }
-            Err(trouble) => report(Event::Opened(Err(trouble))),
+            Err(fault) => report(Event::Opened(Err(fault.into()))),
         };
         std::thread::Builder::new().name(THREAD.into()).spawn(work)?;
         Ok(Self { mailbox })
@@ -228,7 +232,8 @@ impl Worker {
         match ask {
             Ask::Prompt(id, source) => {
                 mail.prompt = Some((id, source));
-                mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
+                // what is computed is about a prompt that is on its way out
+                mail.give_way(|kind| !matches!(kind, Kind::Prompt | Kind::Token));
             }
             Ask::Run(run) => {
                 mail.run = Some(run);
@@ -363,6 +368,8 @@ impl Mail {
 /// Passes progress on now and then, and cancellation in.
 struct Watcher<'a> {
     what: &'static str,
+    /// Parts of the whole that are done, and in all.
+    parts: (usize, usize),
     token: &'a CancelToken,
     report: &'a dyn Fn(Event),
     told: Option<Instant>,
@@ -371,10 +378,19 @@ struct Watcher<'a> {
 /// Time between two words of progress.
 const PAUSE: Duration = Duration::from_millis(40);
 
+impl<'a> Watcher<'a> {
+    /// Watches something that has one part.
+    fn new(what: &'static str, token: &'a CancelToken, report: &'a dyn Fn(Event)) -> Self {
+        Self { what, parts: (0, 1), token, report, told: None }
+    }
+}
+
 impl Control for Watcher<'_> {
     fn progress(&mut self, done: usize, total: usize) {
         if self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
             self.told = Some(Instant::now());
+            let (before, n_parts) = self.parts;
+            let (done, total) = (before * total + done, n_parts * total);
             (self.report)(Event::Progress(Progress { what: self.what, done, total }));
         }
     }
@@ -384,13 +400,31 @@ impl Control for Watcher<'_> {
     }
 }
 
-/// A panic of the engine is a fault of ours; it becomes a trouble, and the program goes on.
-fn caught<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Trouble::new(
-            format!("internal error: {}", text.unwrap_or("no reason given")),
-            "this is a fault in longlens; what you had is kept".to_owned(),
-        ))
-    })
+/// Why something was not computed.
+enum Fault {
+    /// The model said why; it can go on.
+    Refused(Trouble),
+    /// It panicked, which is a fault of ours; what it held cannot be trusted.
+    Broken(Trouble),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(trouble) | Fault::Broken(trouble) => trouble,
+        }
+    }
+}
+
+/// A panic of the engine becomes a trouble, and the program goes on.
+fn caught<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(Fault::Refused),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+            let help = "this is a fault in longlens; what you had is kept".to_owned();
+            Err(Fault::Broken(Trouble::new(format!("internal error: {text}"), help)))
+        }
+    }
 }

@@ -100,7 +100,7 @@ fn a_look_comes_between_tokens_and_of_a_kind_only_the_newest() {
     let model = ScriptedLens::new(induction).model().clone();
     for query in [10, 20, 30] {
         let watch = Heads::watch(&model, query, 0..0, 16);
-        let look = LookAsk { run: run.clone(), generated: Vec::new(), kind: LookKind::Heads, watch };
+        let look = LookAsk { id: query as u64, run: run.clone(), generated: Vec::new(), kind: LookKind::Heads, watch };
         rig.worker.ask(Ask::Look(look));
     }
     let is_third = |event: &Event| match event {
@@ -120,7 +120,7 @@ fn a_look_into_an_older_run_computes_it_again() {
     rig.run(2, settings("sliding_window:window=32", 4));
     rig.until(finished(2));
     let watch = Watch { maps: vec![MapPick::whole(0, 0, 16)], ..Watch::default() };
-    let look = LookAsk { run: first, generated: vec![9; 4], kind: LookKind::Map, watch };
+    let look = LookAsk { id: 1, run: first, generated: vec![9; 4], kind: LookKind::Map, watch };
     rig.worker.ask(Ask::Look(look));
     let events = rig.until(|event| matches!(event, Event::Looked { .. }));
     let Some(Event::Looked { run, trace, .. }) = events.last() else { panic!("it looked") };
@@ -181,6 +181,28 @@ fn cancelling_ends_the_text_and_says_so() {
     let Some(Event::Finished(_, said)) = events.last() else { panic!("it finished") };
     assert_eq!(said.stop, StopReason::Cancelled);
     rig.until(|event| matches!(event, Event::Idle(1)));
+}
+
+#[test]
+fn a_text_that_is_cut_leaves_a_sequence_that_can_be_looked_into_and_swapped() {
+    let rig = Rig::new(ScriptedLens::new(|_, logits| logits[70] = 9.0));
+    let run = rig.run(1, settings("full", 100_000));
+    rig.until(|event| matches!(event, Event::Token { .. }));
+    rig.worker.cancel();
+    rig.until(finished(1));
+    let watch = Watch { maps: vec![MapPick::whole(0, 0, 8)], ..Watch::default() };
+    rig.worker.ask(Ask::Look(LookAsk { id: 3, run: run.clone(), generated: Vec::new(), kind: LookKind::Map, watch }));
+    let events = rig.until(|event| matches!(event, Event::Looked { id: 3, .. } | Event::LookFailed(..)));
+    assert!(matches!(events.last(), Some(Event::Looked { .. })), "{:?}", events.last());
+    // swapped three times while text is generated
+    for id in 2..5 {
+        let swapped = Settings { swap: Swap::ReuseKv, ..settings("sliding_window:window=32", 100_000) };
+        let base = Some(settings("full", 100_000));
+        let ask = RunAsk { id, settings: swapped, base, prompt: rig.prompt.clone(), query: None };
+        rig.worker.ask(Ask::Run(Arc::new(ask)));
+        let events = rig.until(|event| matches!(event, Event::Token { run, .. } | Event::Failed(run, _) if *run == id));
+        assert!(matches!(events.last(), Some(Event::Token { .. })), "{:?}", events.last());
+    }
 }
 
 #[test]

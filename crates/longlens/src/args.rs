@@ -157,7 +157,7 @@ pub struct Workbench {
     pub common: Common,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Bring back prompt, settings and pinned runs of the last session, after a crash too
+    /// Bring back prompt, settings and pinned runs: of a session that ended unexpectedly, else of the last one
     #[arg(long)]
     pub resume: bool,
     /// Colours of the workbench

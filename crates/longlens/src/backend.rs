@@ -1,6 +1,7 @@
 //! The one place that names concrete backends.
 
 mod ceiling;
+mod hush;
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::Kernels;
@@ -12,6 +13,7 @@ use longlens_model::source::Source;
 use crate::args::Device;
 use crate::failure::Failure;
 pub use ceiling::Ceilings;
+pub use hush::prepare;
 
 /// Opens a model on the device the user asked for, its matrices kept as `weights`.
 pub fn open(model: &str, device: Device, weights: Storage) -> Result<Box<dyn Lens>, Failure> {
@@ -165,11 +167,8 @@ mod cuda {
 /// A device's runtime panics where there is no device; that becomes an error with advice.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn on_device<T>(name: &str, advice: &str, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let loud = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     // whatever the task was building is dropped with it
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    std::panic::set_hook(loud);
+    let done = hush::caught(std::panic::AssertUnwindSafe(run));
     done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ struct Shown {
     bytes: Vec<u8>,
     /// When the first frame was there.
     first: Option<Instant>,
+    /// Whether nobody is to read any more.
+    closed: bool,
 }
 
 const SIZE: PtySize = PtySize { rows: 44, cols: 140, pixel_width: 0, pixel_height: 0 };
@@ -49,6 +51,7 @@ impl Sitting {
             screen: vt100::Parser::new(SIZE.rows, SIZE.cols, 0),
             bytes: Vec::new(),
             first: None,
+            closed: false,
         }));
         let inside = shown.clone();
         std::thread::spawn(move || {
@@ -58,6 +61,9 @@ impl Sitting {
                     break;
                 }
                 let mut shown = inside.lock().unwrap();
+                if shown.closed {
+                    break;
+                }
                 shown.screen.process(&part[..n]);
                 shown.bytes.extend(&part[..n]);
                 if shown.first.is_none() && shown.screen.screen().contents().contains("controls") {
@@ -137,6 +143,12 @@ impl Sitting {
         assert!(text.contains("ICANON") && text.contains("ECHO"), "raw mode was left: {text}");
     }
 
+    /// Ends the program as a crash does.
+    fn kill(&mut self) {
+        signal(self.pid(), "KILL");
+        self.end();
+    }
+
     fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
     }
@@ -145,6 +157,26 @@ impl Sitting {
 fn signal(pid: u32, name: &str) {
     let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
     assert!(sent.success());
+}
+
+/// Files of sessions and what they hold.
+fn sessions(folder: &Path) -> Vec<(PathBuf, String)> {
+    let files = std::fs::read_dir(folder.join("state/longlens")).into_iter().flatten().flatten();
+    let is_whole = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    files
+        .map(|file| file.path())
+        .filter(is_whole)
+        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap_or_default()))
+        .collect()
+}
+
+/// Waits until a session with these words is kept, which happens twice a second.
+fn keeps(folder: &Path, words: &[&str]) {
+    let since = Instant::now();
+    while !sessions(folder).iter().any(|(_, text)| words.iter().all(|word| text.contains(word))) {
+        assert!(since.elapsed() < Duration::from_secs(10), "no session with {words:?} is kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn folder() -> TempDir {
@@ -263,21 +295,16 @@ fn what_was_done_survives_a_kill() {
     sitting.wait_for("key found");
     sitting.press("P");
     sitting.wait_for("pinned ");
-    // the session is kept twice a second
-    let kept = || {
-        let files = std::fs::read_dir(folder.path().join("state/longlens")).ok()?;
-        files
-            .flatten()
-            .map(|file| std::fs::read_to_string(file.path()).unwrap_or_default())
-            .find(|text| text.contains("\"pinned\":true") && text.contains("dual_chunk") && text.contains("777"))
-    };
-    let since = Instant::now();
-    while kept().is_none() {
-        assert!(since.elapsed() < Duration::from_secs(10), "the session is not kept");
-        std::thread::sleep(Duration::from_millis(50));
+    keeps(folder.path(), &["\"pinned\":true", "dual_chunk", "777"]);
+    sitting.kill();
+
+    // a resumed session is there again at once, whether it was kept anew or not
+    for pause in [0, 1500] {
+        let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+        resumed.wait_for("longlens-tiny  dual_chunk:");
+        std::thread::sleep(Duration::from_millis(pause));
+        resumed.kill();
     }
-    signal(sitting.pid(), "KILL");
-    sitting.end();
 
     let mut hinted = Sitting::start(folder.path(), &["--needle", "280"]);
     hinted.wait_for("longlens --resume");
@@ -291,6 +318,108 @@ fn what_was_done_survives_a_kill() {
     assert!(screen.contains('★'), "the pinned run is there:\n{screen}");
     resumed.quit();
     resumed.is_given_back();
+
+    // flags go before what the session says
+    let mut changed = Sitting::start(folder.path(), &["--resume", "--method", "self_extend"]);
+    changed.wait("the session under another method", |screen| {
+        screen.contains("longlens-tiny  self_extend:") && screen.contains("needle=300:0.5:777")
+    });
+    changed.quit();
+}
+
+#[test]
+fn a_closed_terminal_keeps_the_session() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:888"]);
+    sitting.wait_for("tok/s");
+    signal(sitting.pid(), "HUP");
+    assert_eq!(sitting.end(), 128 + 1);
+    sitting.is_given_back();
+    let [(path, text)] = &sessions(folder.path())[..] else { panic!("one session is kept") };
+    assert!(text.starts_with("{\"clean\":true,"), "{}: {text}", path.display());
+
+    // now in earnest: a last key wakes the reader, and nobody is at the other end
+    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    resumed.wait_for("needle=300:0.5:888");
+    resumed.shown.lock().unwrap().closed = true;
+    resumed.press("2");
+    let Sitting { mut child, keys, master, .. } = resumed;
+    drop((keys, master));
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the program does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kept = sessions(folder.path());
+    assert!(kept.iter().all(|(_, text)| text.starts_with("{\"clean\":true,") && text.contains("888")), "{kept:?}");
+}
+
+#[test]
+fn two_at_once_keep_their_own_sessions() {
+    let folder = folder();
+    let mut first = Sitting::start(folder.path(), &["--needle", "300:0.5:111"]);
+    first.wait_for("tok/s");
+    first.press("P");
+    keeps(folder.path(), &["111", "\"pinned\":true"]);
+    let mut second = Sitting::start(folder.path(), &["--needle", "300:0.5:222"]);
+    let screen = second.wait_for("tok/s");
+    assert!(!screen.contains("--resume"), "one that runs has not crashed:\n{screen}");
+    second.press("P");
+    keeps(folder.path(), &["222", "\"pinned\":true"]);
+    keeps(folder.path(), &["111", "\"pinned\":true"]);
+    second.quit();
+
+    // what ended well comes back while the first still runs
+    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    resumed.wait_for("needle=300:0.5:222");
+    resumed.quit();
+    first.kill();
+    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    resumed.wait_for("needle=300:0.5:111");
+    resumed.quit();
+}
+
+#[test]
+fn sessions_that_cannot_be_kept_are_told_and_nothing_else_changes() {
+    let folder = folder();
+    std::fs::write(folder.path().join("state"), "a file, not a folder").unwrap();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:333"]);
+    sitting.wait_for("tok/s");
+    sitting.press("D");
+    sitting.wait_for("longlens-tiny  dual_chunk:");
+    sitting.wait_for("key found");
+    sitting.wait("the trouble in the log", |screen| screen.contains("cannot keep the session"));
+    sitting.press("s");
+    sitting.wait_for("save the settings as");
+    sitting.press("\r");
+    sitting.wait("the written file", |_| folder.path().join("longlens.toml").exists());
+    sitting.quit();
+    sitting.is_given_back();
+    let screen = sitting.wait_for("cannot keep the session");
+    assert!(!screen.contains("controls"), "it is said again on the main screen:\n{screen}");
+}
+
+#[test]
+fn a_screenshot_of_a_model_that_cannot_be_opened_fails() {
+    let folder = folder();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-model");
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(model.join(name), folder.path().join(name)).unwrap();
+    }
+    // a tensor by another name: the config still describes the model
+    let mut weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let name = b"\"model.norm.weight\"";
+    let at = weights.windows(name.len()).position(|part| part == name).unwrap();
+    weights[at + 1] = b'n';
+    std::fs::write(folder.path().join("model.safetensors"), weights).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_longlens"))
+        .args(["screenshot", "--out", "view.png", "--model", "."])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && text.contains("`model.norm.weight` is missing"), "{text}");
+    assert!(!folder.path().join("view.png").exists());
 }
 
 /// A terminal that answers what it can do: cells of 9 by 18 pixels, and these graphics.

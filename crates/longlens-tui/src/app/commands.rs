@@ -10,6 +10,8 @@ use crate::action::{Command, VIEWS};
 use crate::dialogs::Dialog;
 use crate::fields::FieldId;
 
+/// Numbers of exported files that are looked through.
+const MAX_TRIED: usize = 1000;
 /// Lines of a page of output.
 const PAGE: usize = 8;
 /// Tokens of a far step in the token strip.
@@ -25,7 +27,7 @@ impl App {
             Command::Undo => self.travel(true),
             Command::Redo => self.travel(false),
             Command::Needle => self.dialog = Some(Dialog::needle(&self.needle_ask())),
-            Command::OpenFile => self.dialog = Some(Dialog::open_file()),
+            Command::OpenFile => self.dialog = Some(Dialog::open_file("")),
             Command::TypeText => self.dialog = Some(Dialog::text(self.typed_text())),
             Command::NextQuery => self.step_query(1),
             Command::PreviousQuery => self.step_query(-1),
@@ -127,7 +129,10 @@ impl App {
     }
 
     fn cancel(&mut self) {
-        if self.busy {
+        if self.opening == super::Opening::Waiting {
+            // loading a model cannot be stopped half way, and nothing else is lost
+            self.dialog = Some(Dialog::ConfirmQuit);
+        } else if self.busy {
             self.effects.push(Effect::Cancel);
             for grid in &mut self.grids {
                 grid.running = false;
@@ -142,8 +147,9 @@ impl App {
     /// What was asked and will not be answered can be asked again.
     fn drop_waiting(&mut self) {
         self.building = None;
-        let heads = self.heads.as_ref().map(|(key, _)| *key);
-        let map = self.map.as_ref().map(|(key, _)| *key);
+        // answers that are already on their way have no number any more
+        let heads = self.heads.as_ref().map(|(key, _)| (0, *key));
+        let map = self.map.as_ref().map(|(key, _)| (0, *key));
         (self.heads_asked, self.map_asked) = (heads, map);
         if let Some((_, key)) = &self.comparison.asked
             && self.comparison.maps.as_ref().is_none_or(|(known, _)| known != key)
@@ -366,7 +372,10 @@ impl App {
             marked.push(id);
         }
         if self.comparison.marked.len() == 2 && !self.shows(view::COMPARE) {
+            // the keys stay with the history
+            let focus = self.focus;
             self.show(view::COMPARE);
+            self.focus = focus;
         }
         self.look();
     }
@@ -387,11 +396,13 @@ impl App {
 
     fn restore(&mut self) {
         let Some(run) = self.selected_run() else { return };
-        let (settings, source) = (run.settings.clone(), run.source.clone());
+        let (settings, source, base) = (run.settings.clone(), run.source.clone(), run.base.clone());
         let is_same_prompt = self.prompt.as_ref().is_some_and(|prompt| prompt.source == source);
-        let mut controls = self.controls.clone();
-        controls.settings = settings;
+        let controls = crate::fields::Controls { settings, ..self.controls.clone() };
+        self.edit = None;
         if is_same_prompt {
+            // a swap is computed on the same cache again
+            self.base = base.or(self.base.take());
             if controls == self.controls {
                 self.start_run();
             } else {
@@ -400,8 +411,9 @@ impl App {
             return;
         }
         // the run follows when its prompt is built
-        self.undo.0.push(std::mem::replace(&mut self.controls, controls));
-        self.undo.1.clear();
+        self.restored_base = base;
+        let before = std::mem::replace(&mut self.controls, controls);
+        self.remember(before);
         self.judge();
         self.build(source);
     }
@@ -414,21 +426,21 @@ impl App {
         }
     }
 
+    /// What the prompt editor begins with: what was typed and not run, else the prompt, if it is not too long to type in.
     fn typed_text(&self) -> &str {
-        match self.prompt.as_ref().map(|prompt| &prompt.source) {
-            Some(PromptSource::Text(text)) => text,
+        let prompt = match self.prompt.as_ref().map(|prompt| &prompt.source) {
+            Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => text,
             _ => "",
-        }
-    }
-
-    /// Takes a prompt that a dialog made.
-    pub(super) fn take_prompt(&mut self, source: PromptSource) {
-        self.build(source);
+        };
+        self.draft.as_deref().unwrap_or(prompt)
     }
 
     /// What exported files are called.
     fn export_name(&self) -> String {
         let view = VIEWS[self.active_view()].0.to_lowercase();
-        format!("longlens-{view}-{}", self.n_exported + 1)
+        // the first number that no file has yet
+        let name = |at: usize| format!("longlens-{view}-{at}");
+        let is_free = |at: &usize| !std::path::Path::new(&name(*at)).with_extension("png").exists();
+        name((1..=self.n_exported + MAX_TRIED).find(is_free).unwrap_or(self.n_exported + 1))
     }
 }

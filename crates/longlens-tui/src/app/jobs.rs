@@ -10,7 +10,9 @@ use longlens_workbench::prompt::PromptSource;
 use longlens_workbench::runs::{Run, RunAsk, RunId, RunState};
 use longlens_workbench::settings::{Settings, Swap};
 use longlens_workbench::steps::Step;
-use longlens_workbench::worker::{Ask, Event, GridAsk, LookKind};
+use longlens_workbench::worker::{Ask, Event, GridAsk, LookKind, Progress};
+
+use crate::dialogs::Dialog;
 
 use super::{App, Effect, GridRun, Level, Opening};
 
@@ -45,6 +47,12 @@ impl App {
         let query = self.controls.query.filter(|_| base.is_some());
         let prompt = prompt.clone();
         self.drop_running();
+        // a swap that only looks further back takes the place of the one before
+        let only_query =
+            |ask: &RunAsk| ask.base.is_some() && (&ask.settings, &ask.base, &ask.prompt) == (&settings, &base, &prompt);
+        if let Some(old) = self.current.as_ref().filter(|ask| only_query(ask)).map(|ask| ask.id) {
+            self.runs.list.retain(|run| run.id != old || run.pinned);
+        }
         let ask = Arc::new(RunAsk { id: self.runs.next_id(), settings, base, prompt, query });
         self.runs.push(Run::new(&ask, &self.model.name, &self.model.spec));
         self.history = 0;
@@ -99,7 +107,7 @@ impl App {
             self.grids.remove(0);
         }
         self.grid_back = 0;
-        self.steps.push(Step::Grid(settings.clone(), grid.clone()));
+        self.record(Step::Grid(settings.clone(), grid.clone()));
         self.ask(Ask::Grid(GridAsk { id, settings, grid }));
     }
 
@@ -123,14 +131,14 @@ impl App {
             Event::Prompt(id, built) => self.built(id, built),
             Event::Progress(progress) => self.progress = Some(progress),
             event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
-            Event::Looked { run, kind, trace } => self.looked(run, kind, *trace),
-            Event::LookFailed(run, kind, trouble) => {
-                if self.is_newest(run) {
+            Event::Looked { id, kind, trace, .. } => self.looked(id, kind, *trace),
+            Event::LookFailed(id, kind, trouble) => {
+                let asked = match kind {
+                    LookKind::Heads => self.heads_asked.take_if(|(asked, _)| *asked == id).is_some(),
+                    LookKind::Map => self.map_asked.take_if(|(asked, _)| *asked == id).is_some(),
+                };
+                if asked {
                     self.fail(&trouble);
-                    match kind {
-                        LookKind::Heads => self.heads = None,
-                        LookKind::Map => self.map = None,
-                    }
                 }
             }
             Event::Difference(id, maps) => {
@@ -183,6 +191,8 @@ impl App {
                 kept.pieces.push(piece);
                 kept.output += &text;
                 kept.live_speed = speed;
+                let (done, total) = (kept.generated.len(), kept.settings.max_tokens);
+                self.progress = Some(Progress { what: "text", done, total });
                 if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
                     // the token that fetches a hidden key has been fed
                     self.look();
@@ -194,8 +204,7 @@ impl App {
                 };
                 kept.finish(&generated);
                 let step = Step::Run(kept.settings.clone(), kept.source.clone());
-                self.steps.push(step);
-                self.dirty = true;
+                self.record(step);
                 if self.is_newest(run) {
                     self.look();
                 }
@@ -238,37 +247,53 @@ impl App {
         if self.building.as_ref().is_none_or(|(asked, _)| *asked != id) {
             return;
         }
-        self.building = None;
+        let source = self.building.take().map(|(_, source)| source);
         match built {
             Ok(prompt) => {
-                self.prompt = Some(prompt);
-                (self.base, self.controls.query, self.map_state.window) = (None, None, None);
-                self.judge();
-                if let Err(trouble) = &self.verdict {
-                    let trouble = trouble.clone();
-                    self.fail(&trouble);
+                let is_first = self.prompt.replace(prompt).is_none();
+                if !is_first {
+                    self.controls.query = None;
                 }
-                self.start_run();
+                (self.base, self.map_state.window) = (self.restored_base.take(), None);
+                self.judge();
+                match self.verdict.clone() {
+                    Ok(_) => self.start_run(),
+                    Err(trouble) => {
+                        // what is shown belongs to the prompt before
+                        (self.current, self.shown) = (None, None);
+                        (self.heads, self.heads_asked, self.map, self.map_asked) = (None, None, None, None);
+                        self.fail(&trouble);
+                    }
+                }
             }
-            Err(trouble) => self.fail(&trouble),
+            Err(trouble) => {
+                // what was typed is there to be mended
+                match source {
+                    Some(PromptSource::Needle(ask)) => self.dialog = Some(Dialog::needle(&ask)),
+                    Some(PromptSource::File(path)) => self.dialog = Some(Dialog::open_file(&path.to_string_lossy())),
+                    Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => self.draft = Some(text),
+                    _ => (),
+                }
+                self.fail(&trouble);
+                // the run that gave way to it goes on
+                if self.run().is_some_and(|run| run.prefill_seconds.is_none()) {
+                    self.start_run();
+                }
+            }
         }
     }
 
-    fn looked(&mut self, run: RunId, kind: LookKind, trace: longlens_core::trace::Trace) {
-        if !self.is_newest(run) {
-            return;
-        }
+    fn looked(&mut self, id: u64, kind: LookKind, trace: longlens_core::trace::Trace) {
         match kind {
             LookKind::Heads => {
-                let Some(key) = self.heads_asked.filter(|key| key.run == run) else { return };
+                let Some((_, key)) = self.heads_asked.filter(|(asked, _)| *asked == id) else { return };
                 if let Some(heads) = Heads::new(trace, key.query) {
                     self.heads = Some((key, heads));
                 }
             }
             LookKind::Map => {
-                let Some(key) = self.map_asked.filter(|key| key.run == run) else { return };
-                let is_it = |map: &longlens_core::trace::PooledMap| map.pick == key.pick();
-                if let Some(map) = trace.maps.into_iter().find(is_it) {
+                let Some((_, key)) = self.map_asked.filter(|(asked, _)| *asked == id) else { return };
+                if let Some(map) = trace.maps.into_iter().find(|map| map.pick == key.pick()) {
                     self.map = Some((key, map));
                 }
             }

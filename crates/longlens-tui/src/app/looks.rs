@@ -43,11 +43,12 @@ impl App {
             (first, (first + needle.answer.len()).min(self.n_fed()).max(first))
         });
         let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answering };
-        if self.heads_asked != Some(key) {
-            self.heads_asked = Some(key);
+        if self.heads_asked.map(|(_, key)| key) != Some(key) {
+            let id = self.next_number();
+            self.heads_asked = Some((id, key));
             let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
             let (run, generated) = (current.clone(), generated.clone());
-            self.ask(Ask::Look(LookAsk { run, generated, kind: LookKind::Heads, watch }));
+            self.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
         }
         if !self.shows(view::MAP) {
             return;
@@ -57,10 +58,11 @@ impl App {
         let window = self.map_state.window.map(|_| self.window());
         let whole = (self.map_span() > n_prompt).then(|| MapWindow { query: 0, key: 0, len: self.map_span() });
         let key = MapKey { run: current.id, layer, head, side, window, whole };
-        if self.map_asked != Some(key) {
-            self.map_asked = Some(key);
+        if self.map_asked.map(|(_, key)| key) != Some(key) {
+            let id = self.next_number();
+            self.map_asked = Some((id, key));
             let watch = Watch { maps: vec![key.pick()], ..Watch::default() };
-            self.ask(Ask::Look(LookAsk { run: current, generated, kind: LookKind::Map, watch }));
+            self.ask(Ask::Look(LookAsk { id, run: current, generated, kind: LookKind::Map, watch }));
         }
     }
 

@@ -15,7 +15,7 @@ impl App {
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => match under {
                 Some((area, hit)) => self.click(area, hit, event),
-                None if self.dialog.is_some() => self.dialog = None,
+                None if self.dialog.is_some() => self.close_dialog(),
                 None => (),
             },
             MouseEventKind::Drag(MouseButton::Left) => {
@@ -44,6 +44,8 @@ impl App {
             return;
         }
         self.take_edit();
+        // what was refused was told; the click is about something else
+        self.edit = None;
         match hit {
             Hit::Field(at) => {
                 self.focus = Focus::Controls;

@@ -80,6 +80,11 @@ impl App {
                 self.judge_edit();
             }
             KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+                // the letters of numbers and of `off`; other keys mean something else, and are not swallowed silently
+                if !(c.is_ascii_digit() || "+-.eEkKof".contains(c)) {
+                    self.say(Level::Warning, "a value is being typed: enter takes it, esc leaves it");
+                    return true;
+                }
                 if edit.text.len() < 24 {
                     edit.text.push(c);
                 }
@@ -106,8 +111,16 @@ impl App {
     }
 
     pub(super) fn paste(&mut self, text: &str) {
+        // terminals send a carriage return where a line ends
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         match &mut self.dialog {
-            Some(dialog) => dialog.paste(text),
+            // an editor would be slow with as much
+            Some(Dialog::Text(_)) | None if text.len() > MAX_TYPED => {
+                self.dialog = None;
+                self.say(Level::Note, format!("{} characters pasted as the prompt", text.chars().count()));
+                self.build(PromptSource::Text(text));
+            }
+            Some(dialog) => dialog.paste(&text),
             None if self.edit.is_some() => {
                 if let Some(edit) = &mut self.edit {
                     edit.text.extend(text.chars().filter(|c| !c.is_control()).take(24));
@@ -115,7 +128,14 @@ impl App {
                 self.judge_edit();
             }
             // pasted text is a prompt in the making
-            None => self.dialog = Some(Dialog::text(text)),
+            None => self.dialog = Some(Dialog::text(&text)),
+        }
+    }
+
+    /// Closes the dialog; a prompt that was typed is kept for the next time.
+    pub(super) fn close_dialog(&mut self) {
+        if let Some(Dialog::Text(area)) = self.dialog.take() {
+            self.draft = Some(area.lines().join("\n")).filter(|text| !text.is_empty());
         }
     }
 
@@ -127,6 +147,9 @@ impl App {
 
     /// What a dialog that closes, or a click in it, asks for.
     pub(super) fn dialog_done(&mut self, done: Done) {
+        if done == Done::Closed {
+            return self.close_dialog();
+        }
         // a refused input stays open, so that it can be mended
         let open = self.dialog.take();
         match done {
@@ -140,7 +163,8 @@ impl App {
                     self.dialog = open;
                     return;
                 }
-                self.take_prompt(source);
+                self.draft = None;
+                self.build(source);
             }
             Done::Refused(trouble) => {
                 self.fail(&trouble);
@@ -171,13 +195,16 @@ impl App {
                 self.n_exported += 1;
                 let source = self.prompt.as_ref().map(|prompt| prompt.source.clone());
                 let path = export.path("png");
-                self.steps.push(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
+                self.unwritten = Some(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
                 self.effects.push(Effect::Export(Box::new(export)));
             }
             Err(trouble) => self.fail(&trouble),
         }
     }
 }
+
+/// Longest text that is typed or pasted into an editor, in bytes; longer ones become the prompt at once.
+pub(super) const MAX_TYPED: usize = 100_000;
 
 /// Whether a key begins a typed value.
 fn starts_value(key: KeyEvent) -> bool {

@@ -7,6 +7,8 @@ use ratatui::widgets::{Clear, Widget};
 use super::{Dialog, Line, NEEDLE_LABELS, Question, found};
 use crate::action::ENTRIES;
 use crate::app::App;
+use crate::panes::map::notes::wrapped;
+use crate::panes::output::words::shortened;
 use crate::pen::{Hit, Pen};
 
 /// What the lines of the needle builder mean.
@@ -52,7 +54,7 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
             area.set_wrap_mode(ratatui_textarea::WrapMode::Word);
             (&area).render(text, pen.buffer);
             let n = area.lines().iter().map(|line| line.chars().count() + 1).sum::<usize>().saturating_sub(1);
-            let note = format!("{n} characters · ctrl-s or f2 runs it · esc back");
+            let note = format!("{n} characters · ctrl-s or f2 runs it · ctrl-l clears · esc back");
             pen.text(inside.x, inside.bottom().saturating_sub(1), &note, inside.width, pen.theme.faint());
         }
         Dialog::Ask(question, input) => {
@@ -74,7 +76,7 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
             let what =
                 if app.busy { "Something is still running; it will be lost." } else { "The session can be resumed." };
             pen.text(inside.x, inside.y, what, inside.width, pen.theme.text());
-            pen.text(inside.x, inside.y + 2, "y or enter quits · esc stays", inside.width, pen.theme.faint());
+            pen.text(inside.x, inside.y + 2, "y quits · esc stays", inside.width, pen.theme.faint());
         }
     }
 }
@@ -106,29 +108,68 @@ fn typed(line: &Line, active: bool, area: Rect, pen: &mut Pen) {
     (&text).render(area, pen.buffer);
 }
 
+/// Cells of the keys in the help, and where their text begins.
+const KEYS: (u16, u16) = (14, 17);
+
+/// A row of the help.
+enum Row {
+    Title(&'static str),
+    /// An entry by its place, and how its text begins.
+    Entry(usize, String),
+    /// What follows of it, two cells in.
+    More(String),
+}
+
+/// Every command below the title of its group; `scroll` commands are skipped.
 fn help(scroll: usize, screen: Rect, pen: &mut Pen) {
     let height = screen.height.saturating_sub(2);
     let inside = window(screen, 100, height, "keys (esc closes)", pen);
-    let mut lines: Vec<(String, String, bool)> = Vec::new();
+    let width = inside.width.saturating_sub(KEYS.1);
+    let mut rows = Vec::new();
+    // the row that each command begins with; that of its title for the first of a group
+    let mut starts = Vec::new();
     let mut group = "";
-    for entry in ENTRIES.iter() {
+    for (at, entry) in ENTRIES.iter().enumerate() {
+        starts.push(rows.len());
         if entry.group != group {
             group = entry.group;
-            lines.push((group.to_owned(), String::new(), true));
+            rows.push(Row::Title(group));
         }
-        lines.push((entry.keys.join(" "), format!("{}: {}", entry.name, entry.help), false));
+        let text = format!("{}: {}", entry.name, entry.help);
+        let begins = wrapped(&text, usize::from(width)).swap_remove(0);
+        let more = text[begins.len()..].trim_start();
+        rows.push(Row::Entry(at, begins));
+        if !more.is_empty() {
+            rows.extend(wrapped(more, usize::from(width.saturating_sub(2))).into_iter().map(Row::More));
+        }
     }
     let room = usize::from(inside.height);
-    let first = scroll.min(lines.len().saturating_sub(room));
-    for (row, (keys, text, is_title)) in lines.iter().skip(first).take(room).enumerate() {
-        let y = inside.y + row as u16;
-        if *is_title {
-            pen.text(inside.x, y, keys, inside.width, pen.theme.accent());
-        } else {
-            pen.text(inside.x + 2, y, keys, 14, pen.theme.warn());
-            pen.text(inside.x + 17, y, text, inside.width.saturating_sub(17), pen.theme.text());
+    let wanted = starts.get(scroll).copied().unwrap_or(rows.len());
+    let first = wanted.min(rows.len().saturating_sub(room));
+    let shown = &rows[first..rows.len().min(first + room)];
+    for (y, row) in (inside.y..).zip(shown) {
+        match row {
+            Row::Title(title) => {
+                pen.text(inside.x, y, title, inside.width, pen.theme.accent());
+            }
+            Row::Entry(at, text) => {
+                let keys = shortened(&ENTRIES[*at].keys.join(" "), KEYS.0);
+                pen.text(inside.x + 2, y, &keys, KEYS.0, pen.theme.warn());
+                pen.text(inside.x + KEYS.1, y, text, width, pen.theme.text());
+            }
+            Row::More(text) => {
+                pen.text(inside.x + KEYS.1 + 2, y, text, width, pen.theme.text());
+            }
         }
     }
+    let mut seen = shown.iter().filter_map(|row| if let Row::Entry(at, _) = row { Some(at + 1) } else { None });
+    let Some(from) = seen.next().filter(|_| shown.len() < rows.len()) else { return };
+    let to = seen.next_back().unwrap_or(from);
+    let before = if first > 0 { "↑ " } else { "" };
+    let after = if first + room < rows.len() { " ↓" } else { "" };
+    let text = format!(" {before}{from}–{to} of {}{after} ", ENTRIES.len());
+    let wide = (text.chars().count() as u16).min(inside.width);
+    pen.text(inside.right() - wide, inside.bottom(), &text, wide, pen.theme.warn());
 }
 
 fn palette(input: &Line, selected: usize, screen: Rect, pen: &mut Pen) {
@@ -149,8 +190,11 @@ fn palette(input: &Line, selected: usize, screen: Rect, pen: &mut Pen) {
             pen.buffer.set_style(line, pen.theme.selected());
         }
         let style = if first + row == selected { pen.theme.selected() } else { pen.theme.text() };
-        pen.text(line.x, line.y, &entry.name, 22, style);
-        pen.text(line.x + 23, line.y, &entry.keys.join(" "), 10, style);
-        pen.text(line.x + 34, line.y, &entry.help, line.width.saturating_sub(34), style);
+        let mut x = line.x;
+        for (text, width) in [(entry.name.as_str(), 22), (&entry.keys.join(" "), 11), (&entry.help, u16::MAX)] {
+            let room = width.min(line.right().saturating_sub(x));
+            pen.text(x, line.y, &shortened(text, room), room, style);
+            x = x.saturating_add(room + 1);
+        }
     }
 }

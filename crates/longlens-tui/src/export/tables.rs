@@ -136,7 +136,7 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
     let mut csv = Csv::new(&["run", "settings", "prompt", "token", "nll"]);
     for run in &runs {
         let same = [run.id.to_string(), run_name(app, run), run.source.to_string()];
-        for (at, loss) in run.nll.iter().enumerate() {
+        for (at, loss) in run.prompt_nll().iter().enumerate() {
             let own = [(run.nll_from + at).to_string(), number(*loss)];
             csv.row(same.iter().cloned().chain(own));
         }
@@ -168,7 +168,7 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
 /// Loss of token `t + 1` at `t`, whatever token was the first that had one.
 pub fn of_tokens(run: &Run) -> Vec<f32> {
     let unknown = run.nll_from.saturating_sub(1);
-    std::iter::repeat_n(f32::NAN, unknown).chain(run.nll.iter().copied()).collect()
+    std::iter::repeat_n(f32::NAN, unknown).chain(run.prompt_nll().iter().copied()).collect()
 }
 
 /// What was run, after the user's name for it where it has one.

@@ -7,8 +7,9 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 use self::delta::Delta;
-use super::map::notes::{Notes, explain, number, swatch};
+use super::map::notes::{Notes, explain, number, swatch, wide};
 use super::map::square::Square;
+use super::output::words::shortened;
 use crate::app::{App, DifferenceKey};
 use crate::pen::{Pen, Raster};
 use crate::theme::{Pixel, Theme};
@@ -102,17 +103,18 @@ fn titles(app: &App, runs: [&Run; 2], notes: &mut Notes, pen: &mut Pen) {
             RunState::Failed(trouble) => format!(" · failed: {trouble}"),
             RunState::Done => String::new(),
         };
-        let settings = run.settings.text(&app.model.spec);
         let title = run.name.as_deref().map_or(String::new(), |name| format!("{name} · "));
-        notes.line(
+        let others = 2 + wide(&title) + wide(&state);
+        let room = usize::from(notes.left.width).saturating_sub(others).max(8);
+        notes.line_with(
             pen,
             vec![
                 Span::styled(format!("{name} "), side(theme, at).add_modifier(ratatui::style::Modifier::BOLD)),
                 Span::styled(title, theme.accent()),
-                Span::styled(settings, theme.text()),
+                Span::styled(shortened(&run.settings.text(&app.model.spec), room as u16), theme.text()),
                 Span::styled(state, theme.warn()),
-                Span::styled(format!(" · {}", run.source), theme.faint()),
             ],
+            vec![Span::styled(format!(" · {}", run.source), theme.faint())],
         );
     }
 }
@@ -148,25 +150,25 @@ fn difference(app: &App, [a, b]: [&Run; 2], area: Rect, pen: &mut Pen) {
     let cells: Vec<f32> = first.mean.iter().zip(&second.mean).map(|(a, b)| b - a).collect();
     let most = cells.iter().copied().filter(|cell| cell.is_finite()).fold(0.0, |most: f32, cell| most.max(cell.abs()));
     let pooled = if first.stride > 1 { format!(" · {0}×{0} a cell", first.stride) } else { String::new() };
-    notes.line(
+    notes.line_with(
         pen,
         vec![
             swatch(theme, Pixel::Signed(-1.0)),
             Span::styled(" A more  ", theme.text()),
             swatch(theme, Pixel::Signed(1.0)),
             Span::styled(" B more", theme.text()),
-            Span::styled(format!("  ± {}{pooled}", number(most.into())), theme.faint()),
         ],
+        vec![Span::styled(format!("  ± {}", number(most.into())), theme.faint()), Span::styled(pooled, theme.faint())],
     );
     let window = MapWindow { query: 0, key: 0, len: first.n_tokens.max(1) };
     let Some(square) = Square::fit(pen, notes.left, window) else { return };
     let square = square.even(pen, first.side, first.stride);
     pen.raster(square.area, &picture(&square, first, &cells, most));
-    square.axes(pen);
+    let needle = a.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref());
+    let needle = needle.map_or(0..0, |needle| needle.tokens.clone());
+    square.axes(pen, &needle);
     square.mark_query(pen, app.query(), theme.accent());
-    if let Some(needle) = a.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref()) {
-        square.mark_keys(pen, &needle.tokens, theme.alarm());
-    }
+    square.mark_keys(pen, &needle, theme.alarm());
 }
 
 /// Differences as shares of the largest; of a pixel's cells the one that differs most.

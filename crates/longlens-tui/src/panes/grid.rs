@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::output::words::{tokens, wrap};
+use super::heads::looked::joined;
+use super::output::words::{shortened, tokens, wrap};
 use crate::action::{self, Command};
 use crate::app::{App, GridRun};
 use crate::pen::Pen;
@@ -24,7 +25,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         return explain(app, area, pen);
     };
     let trained = app.model.spec.trained_context;
-    let about = about(app, grid, pen.theme);
+    let about = about(app, grid, area.width, pen.theme);
     // in a low pane the cells need the row of the name
     let about = if area.height < 7 { &about[1..] } else { &about[..] };
     let layout = Layout::new(grid, trained, area, about.len() as u16);
@@ -176,19 +177,23 @@ fn axes(grid: &GridRun, layout: &Layout, trained: usize, area: Rect, pen: &mut P
     let width = text.len() as u16;
     if layout.names > 1 && layout.y > area.y + 2 && x >= area.x + width {
         pen.text(x - width, layout.y - 1, &text, width, theme.warn());
-        pen.text(x, layout.y - 1, "┊ beyond", area.right().saturating_sub(x), theme.warn());
+        let beyond = "┊ beyond";
+        if x + beyond.chars().count() as u16 <= area.right() {
+            pen.text(x, layout.y - 1, beyond, 8, theme.warn());
+        }
     }
 }
 
 /// What is shown: method, then how much of it is done and how well it went.
-fn about(app: &App, grid: &GridRun, theme: Theme) -> [Line<'static>; 2] {
+fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>; 2] {
     let n = app.grids.len();
     let mut first = Vec::new();
     if n > 1 {
         let at = n - app.grid_back.min(n - 1);
         first.push(Span::styled(format!("{at} of {n} ←→  "), theme.accent()));
     }
-    first.push(Span::styled(grid.text.clone(), theme.text()));
+    let room = width.saturating_sub(first.iter().map(Span::width).sum::<usize>() as u16);
+    first.push(Span::styled(shortened(&grid.text, room), theme.text()));
     let done = grid.cells.iter().flatten().count();
     let state = match (grid.running, done == grid.cells.len()) {
         (true, _) => ("● ", theme.warn()),
@@ -209,7 +214,10 @@ fn about(app: &App, grid: &GridRun, theme: Theme) -> [Line<'static>; 2] {
         facts.push(format!("beyond {}%", percent(share)));
     }
     facts.push(format!("{} a cell", grid.trials));
-    let second = vec![Span::styled(state.0, state.1), Span::styled(facts.join(" · "), theme.text())];
+    let second = vec![
+        Span::styled(state.0, state.1),
+        Span::styled(joined(&facts, usize::from(width).saturating_sub(2)), theme.text()),
+    ];
     [Line::from(first), Line::from(second)]
 }
 

@@ -213,8 +213,9 @@ fn cell(layout: &Layout, column: usize, y: u16, pixel: Pixel, mark: Mark, outlin
     let place = (n - 1) / 2;
     for at in 0..n {
         let (sign, style) = match mark {
-            Mark::Chosen if at == place => ('●', if outline.inside { alarm_on(theme, pixel) } else { base }),
-            Mark::Forced if at == place => ('○', if outline.inside { alarm_on(theme, pixel) } else { base }),
+            Mark::Chosen | Mark::Forced if at == place => {
+                (chosen(theme, mark, pixel), if outline.inside { alarm_on(theme, pixel) } else { base })
+            }
             _ if outline.left && at == 0 => (if is_mono { '[' } else { '▏' }, base.patch(theme.alarm())),
             _ if outline.right && at + 1 == n && n > 1 => (if is_mono { ']' } else { '▕' }, base.patch(theme.alarm())),
             _ => (ground, base),
@@ -223,6 +224,21 @@ fn cell(layout: &Layout, column: usize, y: u16, pixel: Pixel, mark: Mark, outlin
             cell.set_char(sign).set_style(style);
         }
     }
+}
+
+/// Signs of chosen chunks where there are no colors, and of those that always are: little, more, much.
+const CHOSEN: &str = "oO@";
+const ALWAYS: &str = "-=#";
+
+/// The sign of a chosen chunk; it stands where the shade of the amount would, so without colors it tells the amount.
+fn chosen(theme: Theme, mark: Mark, pixel: Pixel) -> char {
+    let is_forced = mark == Mark::Forced;
+    if theme.depth != Depth::Mono {
+        return if is_forced { '○' } else { '●' };
+    }
+    let third = if let Pixel::Amount(amount) = pixel { (amount.clamp(0.0, 1.0) * 3.0) as usize } else { 0 };
+    let signs = if is_forced { ALWAYS } else { CHOSEN };
+    char::from(signs.as_bytes()[third.min(2)])
 }
 
 /// The needle's color where it reads on the ground, else plain bold ink.

@@ -9,7 +9,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::history::named;
-use super::output::words::{shortened, tokens, wrap};
+use super::output::words::{perplexity, shortened, tokens, wrap};
 use crate::app::App;
 use crate::pen::Pen;
 use crate::theme::Depth;
@@ -257,11 +257,12 @@ fn names(app: &App, runs: &[&Run], area: Rect, smooth: usize, pen: &mut Pen) {
     }
 }
 
-/// Mean loss and perplexity in words.
+/// Mean loss over the prompt and its perplexity in words.
 fn means(run: &Run, trained: usize, long: bool) -> String {
-    let (inside, beyond) = run.nll.split_at(trained.saturating_sub(run.nll_from).min(run.nll.len()));
+    let losses = run.prompt_nll();
+    let (inside, beyond) = losses.split_at(trained.saturating_sub(run.nll_from).min(losses.len()));
     let means = (mean(inside), mean(beyond));
-    let n = run.nll.len() as f64;
+    let n = losses.len() as f64;
     let both = match means {
         (Some(a), Some(b)) => (a * inside.len() as f64 + b * beyond.len() as f64) / n,
         (Some(one), None) | (None, Some(one)) => one,
@@ -272,14 +273,6 @@ fn means(run: &Run, trained: usize, long: bool) -> String {
     match means {
         (Some(inside), Some(beyond)) if long => format!("{text} · {inside:.2} inside, {beyond:.2} beyond"),
         _ => text,
-    }
-}
-
-fn perplexity(loss: f64) -> String {
-    match loss.exp() {
-        ..10.0 => format!("{:.2}", loss.exp()),
-        ..1e6 => format!("{:.0}", loss.exp()),
-        _ => "over 1e6".to_owned(),
     }
 }
 
@@ -317,6 +310,11 @@ mod tests {
         run(&mut app, "full").nll = (0..500).map(|token| if token < 255 { 1.0 } else { 3.0 }).collect();
         let text = shown(draw, &app, 90, 16);
         assert!(text.contains("full  1.98 nats · ppl 7.24 · 1.00 inside, 3.00 beyond"), "{text}");
+        // what it generated does not count
+        let losses = &mut app.runs.list[0].nll;
+        losses.resize(505, 3.0);
+        losses.resize(600, 90.0);
+        assert!(shown(draw, &app, 90, 16).contains("full  1.99 nats · ppl 7.32 · 1.00 inside, 3.00 beyond"));
         assert!(text.contains("┊ beyond 256 trained") && text.contains("▀▀▀"), "{text}");
         let rows: Vec<&str> = text.lines().collect();
         let dots = |row: &&str| row.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c));

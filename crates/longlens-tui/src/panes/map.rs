@@ -11,11 +11,12 @@ use ratatui::text::Span;
 
 use self::notes::{Notes, explain, number};
 use self::square::Square;
+use super::output::words::shortened;
 use crate::app::{App, MapKey, Opening};
 use crate::pen::{Hit, Pen, Raster};
 use crate::theme::Pixel;
 
-pub(super) mod notes;
+pub(crate) mod notes;
 pub(super) mod square;
 
 /// The weight at the lower end of the logarithmic palette.
@@ -36,7 +37,8 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let stride = window.len.div_ceil(side).max(1);
     let square = square.even(pen, window.len.div_ceil(stride), stride);
 
-    square.axes(pen);
+    let needle = needle(app);
+    square.axes(pen, &needle.clone().unwrap_or(0..0));
     let map = app.map.as_ref().filter(|(_, map)| is_whole(map));
     let scale = if app.map_state.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
@@ -49,7 +51,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     }
     pen.hit(square.area, Hit::Map);
     square.mark_query(pen, app.query(), pen.theme.accent());
-    if let Some(needle) = needle(app) {
+    if let Some(needle) = needle {
         square.mark_keys(pen, &needle, pen.theme.alarm());
     }
 
@@ -113,30 +115,32 @@ fn panel(app: &App, area: Rect, map: Option<&(MapKey, PooledMap)>, colors: (Colo
     let theme = pen.theme;
     let mut notes = Notes::new(area);
     let (layer, head) = (app.controls.layer, app.controls.head);
-    let state = match map {
-        None => " · being computed …",
-        Some((key, _)) if is_other(app, key) => " · coming …",
-        Some(_) => "",
-    };
     let title = format!("layer {layer} · head {head}");
+    let states: &[&str] = match map {
+        None => &[" · being computed …", " …"],
+        Some((key, _)) if is_other(app, key) => &[" · coming …", " …"],
+        Some(_) => &[""],
+    };
+    let state = notes.fitting(notes::wide(&title), states);
     notes.line(pen, vec![Span::styled(title, theme.accent()), Span::styled(state, theme.warn())]);
     let (n, window) = (app.map_span(), app.window());
     let range = |first: usize| label(&(first..(first + window.len).min(n).max(first + 1)));
-    let (queries, keys) =
-        (format!("↓ queries {}", range(window.query)), format!("→ keys {} of {n}", range(window.key)));
-    let both = format!("{queries}, {keys}");
+    let (queries, keys, all) =
+        (format!("↓ queries {}", range(window.query)), format!("→ keys {}", range(window.key)), format!(" of {n}"));
+    let both = format!("{queries}, {keys}{all}");
     if notes::wide(&both) <= usize::from(area.width) {
         notes.line(pen, vec![Span::styled(both, theme.text())]);
     } else {
         notes.line(pen, vec![Span::styled(queries, theme.text())]);
-        notes.line(pen, vec![Span::styled(keys, theme.text())]);
+        notes.line_with(pen, vec![Span::styled(keys, theme.text())], vec![Span::styled(all, theme.text())]);
     }
     if let Some((_, map)) = map {
+        let pooling = if app.map_state.max { "largest (m)" } else { "mean (m)" };
         let pooled = match map.stride {
-            0 | 1 => "exact: a token a cell".to_owned(),
-            stride if app.map_state.max => format!("{stride}×{stride} a cell: largest (m)"),
-            stride => format!("{stride}×{stride} a cell: mean (m)"),
+            0 | 1 => ["exact: a token a cell".to_owned(), "a token a cell".to_owned()],
+            stride => [format!("{stride}×{stride} a cell: {pooling}"), format!("{stride}×{stride}: {pooling}")],
         };
+        let pooled = notes.fitting(0, &pooled.each_ref().map(String::as_str)).to_owned();
         notes.line(pen, vec![Span::styled(pooled, theme.text())]);
         let (scale, top) = colors;
         let (low, name) = match scale {
@@ -144,7 +148,7 @@ fn panel(app: &App, area: Rect, map: Option<&(MapKey, PooledMap)>, colors: (Colo
             ColorScale::Linear => ("0", "linear (i)"),
         };
         notes.color_bar(pen, (low, &number(top)), Pixel::Amount);
-        let blank = if area.width < 36 { "" } else { " · blank: no weight at all" };
+        let blank = notes.fitting(notes::wide(name), &[" · blank: no weight at all", ""]);
         notes.line(pen, vec![Span::styled(name, theme.faint()), Span::styled(blank, theme.faint())]);
     }
     if let Some(anew) = computed_anew(app) {
@@ -168,25 +172,35 @@ fn query(app: &App, notes: &mut Notes, pen: &mut Pen) {
     let (layer, head) = (app.controls.layer, app.controls.head);
     let piece = |token: usize| format!("{:?}", notes::clean(app.piece(token)));
     let query = app.query();
-    notes.line(
+    notes.line_with(
         pen,
-        vec![
-            Span::styled("▶ ", theme.accent()),
-            Span::styled(format!("query {query} {}", piece(query)), theme.text()),
-            Span::styled(if query < app.n_prompt() { "" } else { " · generated" }, theme.faint()),
-        ],
+        vec![Span::styled("▶ ", theme.accent()), Span::styled(format!("query {query} {}", piece(query)), theme.text())],
+        vec![Span::styled(if query < app.n_prompt() { "" } else { " · generated" }, theme.faint())],
     );
     let heads = app.heads.as_ref().map(|(_, heads)| heads);
     let heads = heads.filter(|heads| heads.query == query && layer < heads.shape.0 && head < heads.shape.1);
     if let Some(needle) = needle(app) {
-        let on = heads.map(|heads| format!(": {:.1}% of its weight", 100.0 * heads.on(layer, head, &needle)));
-        let text = format!("needle {}–{}{}", needle.start, needle.end.max(1) - 1, on.unwrap_or_default());
+        let tokens = label(&needle);
+        let ways = match heads.map(|heads| format!("{:.1}%", 100.0 * heads.on(layer, head, &needle))) {
+            Some(on) => vec![
+                format!("needle {tokens}: {on} of its weight"),
+                format!("needle {tokens}: {on}"),
+                format!("needle {tokens} {on}"),
+                format!("needle {on}"),
+            ],
+            None => vec![format!("needle {tokens}")],
+        };
+        let text = notes.fitting(2, &ways.iter().map(String::as_str).collect::<Vec<_>>()).to_owned();
         notes.line(pen, vec![Span::styled("▲ ", theme.alarm()), Span::styled(text, theme.text())]);
     }
     let Some(heads) = heads else { return };
     notes.gap(3);
-    let (title, most) = top_keys(heads, layer, head, usize::from(notes.left.height).saturating_sub(1));
-    notes.line(pen, vec![Span::styled(title, theme.faint())]);
+    let (what, most) = top_keys(heads, layer, head, usize::from(notes.left.height).saturating_sub(1));
+    let weight = notes.fitting(what.len(), &[" with the most weight", " with most weight", " by weight"]);
+    if most.is_empty() {
+        return;
+    }
+    notes.line(pen, vec![Span::styled(format!("{what}{weight}"), theme.faint())]);
     let largest = most.first().map_or(1.0, |(_, weight)| *weight).max(f32::MIN_POSITIVE);
     let needle = needle(app).unwrap_or(0..0);
     let number = most.iter().map(|(keys, _)| label(keys).len()).max().unwrap_or(0);
@@ -205,7 +219,8 @@ fn query(app: &App, notes: &mut Notes, pen: &mut Pen) {
         let halves = (share * bar as f64 * 2.0).round() as usize;
         pen.text(x, row.y, &bar_of(halves), bar as u16, if at_needle { style } else { theme.accent() });
         x += bar as u16 + 1;
-        pen.text(x, row.y, &shown, row.right().saturating_sub(x), theme.faint());
+        let room = row.right().saturating_sub(x);
+        pen.text(x, row.y, &shortened(&shown, room), room, theme.faint());
     }
 }
 
@@ -219,7 +234,7 @@ fn bar_of(halves: usize) -> String {
 }
 
 /// The `n` keys with the most weight, the heaviest first; chunks where single keys were not recorded.
-fn top_keys(heads: &Heads, layer: usize, head: usize, n: usize) -> (String, Vec<(Range<usize>, f32)>) {
+fn top_keys(heads: &Heads, layer: usize, head: usize, n: usize) -> (&'static str, Vec<(Range<usize>, f32)>) {
     let (what, unit, weights) = match heads.row(layer, head) {
         Some(row) => ("keys", 1, row),
         None => ("chunks", heads.chunk_len.max(1), heads.mass(layer, head)),
@@ -234,7 +249,7 @@ fn top_keys(heads: &Heads, layer: usize, head: usize, n: usize) -> (String, Vec<
         }
     }
     let tokens = |at: usize| at * unit..((at + 1) * unit).min(heads.query + 1);
-    (format!("{what} with the most weight"), most.into_iter().map(|(at, weight)| (tokens(at), weight)).collect())
+    (what, most.into_iter().map(|(at, weight)| (tokens(at), weight)).collect())
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use longlens_eval::generate::StopReason;
+use longlens_workbench::Trouble;
 use longlens_workbench::bytes;
 use longlens_workbench::runs::{Run, RunState};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::app::{App, Level};
+use crate::app::{App, Level, Opening};
 use crate::pen::Pen;
 use crate::theme::Theme;
 
@@ -17,7 +18,7 @@ use words::{count, rate, seconds, wrap};
 
 #[cfg(test)]
 pub(super) mod rig;
-pub(super) mod words;
+pub(crate) mod words;
 
 /// Characters of the prompt that stand before the answer.
 const TAIL: usize = 40;
@@ -30,9 +31,15 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         return log(app, area, pen);
     }
     let Some(run) = app.run() else {
-        let text = if app.building.is_some() { "the prompt is being made" } else { "no run yet: n p o give a prompt" };
-        pen.text(area.x, area.y, text, area.width, pen.theme.faint());
-        return;
+        let theme = pen.theme;
+        let mut passage = Passage::default();
+        match &app.opening {
+            Opening::Failed(trouble) => passage.trouble(trouble, theme),
+            Opening::Waiting => passage.push("the model is being opened", theme.faint()),
+            Opening::Done if app.building.is_some() => passage.push("the prompt is being made", theme.faint()),
+            Opening::Done => passage.push("no run yet: n p o give a prompt", theme.faint()),
+        }
+        return scrolled(&passage.lines(area.width), app.scroll, area, pen);
     };
     // the text keeps at least as many rows as what is known about it
     let facts = packed(facts(app, run, pen.theme), area.width, (usize::from(area.height) / 2).min(3));
@@ -49,10 +56,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 fn said(run: &Run, theme: Theme) -> Passage {
     let mut passage = Passage::default();
     if let RunState::Failed(trouble) = &run.state {
-        passage.push(&format!("✗ {}", trouble.message), theme.alarm());
-        if let Some(help) = &trouble.help {
-            passage.push(&format!("\n{help}"), theme.text());
-        }
+        passage.trouble(trouble, theme);
         return passage;
     }
     let pieces = run.prompt.as_ref().map_or(&[][..], |prompt| &prompt.pieces);
@@ -234,6 +238,14 @@ impl Passage {
         self.parts.push((self.text.len(), style));
     }
 
+    /// What went wrong, and what helps.
+    fn trouble(&mut self, trouble: &Trouble, theme: Theme) {
+        self.push(&format!("✗ {}", trouble.message), theme.alarm());
+        if let Some(help) = &trouble.help {
+            self.push(&format!("\n{help}"), theme.text());
+        }
+    }
+
     fn lines(&self, width: u16) -> Vec<Line<'_>> {
         let line = |place: Range<usize>| {
             let mut start = place.start;
@@ -253,7 +265,6 @@ impl Passage {
 
 #[cfg(test)]
 mod tests {
-    use longlens_workbench::Trouble;
     use longlens_workbench::runs::Speed;
     use longlens_workbench::settings::Settings;
 
@@ -304,6 +315,15 @@ mod tests {
         run(&mut app, "full").state = RunState::Failed(Trouble::new("no memory", "shorten the prompt".to_owned()));
         let text = shown(draw, &app, 100, 6);
         assert!(text.contains("✗ no memory\nshorten the prompt"), "{text}");
+        everywhere(draw, &app);
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_opened_is_told_with_what_helps() {
+        let mut app = app();
+        assert!(shown(draw, &app, 40, 3).contains("the model is being opened"));
+        app.opening = Opening::Failed(Trouble::new("cannot read config.json", "give a folder".to_owned()));
+        assert_eq!(shown(draw, &app, 40, 3).trim_end(), "✗ cannot read config.json\ngive a folder");
         everywhere(draw, &app);
     }
 

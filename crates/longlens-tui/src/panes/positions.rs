@@ -64,7 +64,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     if trouble.is_some() {
         pen.dim(square.area);
     }
-    square.axes(pen);
+    square.axes(pen, &(0..0));
     square.mark_query(pen, app.query(), theme.accent());
 
     let x = square.outside().right() + 2;
@@ -178,10 +178,13 @@ fn panel(
     let mut legend = Vec::new();
     if map.cells.contains(&Seen::Untrained) {
         let from = trained.map_or_else(String::new, |trained| format!(" (≥ {trained})"));
-        legend.push(vec![swatch(theme, Pixel::Alarm), Span::styled(format!(" never trained{from}"), theme.alarm())]);
+        let ways = [format!(" never trained{from}"), " never trained".to_owned()];
+        let text = notes.fitting(1, &ways.each_ref().map(String::as_str)).to_owned();
+        legend.push(vec![swatch(theme, Pixel::Alarm), Span::styled(text, theme.alarm())]);
     }
     if map.cells.contains(&Seen::Depends) {
-        legend.push(vec![swatch(theme, Pixel::Muted), Span::styled(" seen if its chunk is chosen", theme.text())]);
+        let text = notes.fitting(1, &[" seen if its chunk is chosen", " seen if chosen"]);
+        legend.push(vec![swatch(theme, Pixel::Muted), Span::styled(text, theme.text())]);
     }
     for line in legend {
         notes.line(pen, line);
@@ -193,12 +196,10 @@ fn panel(
     let beyond = trained.is_some_and(|trained| highest >= trained as f64);
     let style = if beyond { theme.alarm() } else { theme.text() };
     let trained = trained.map_or_else(|| "any length".to_owned(), |trained| format!("up to {}", trained.max(1) - 1));
-    notes.line(
+    notes.line_with(
         pen,
-        vec![
-            Span::styled(format!("highest {}", position(highest)), style),
-            Span::styled(format!(", trained {trained}"), theme.text()),
-        ],
+        vec![Span::styled(format!("highest {}", position(highest)), style)],
+        vec![Span::styled(format!(", trained {trained}"), theme.text())],
     );
     let capacity = match checked.forecast.capacity {
         Capacity::Tokens(n_tokens) => format!("capacity {n_tokens} tokens"),
@@ -252,18 +253,18 @@ fn query(app: &App, planned: &Planned, top: f64, notes: &mut Notes, pen: &mut Pe
     const HIGHEST: u16 = 6;
     let theme = pen.theme;
     let query = if app.n_prompt() > 0 { app.query() } else { planned.n_tokens - 1 };
-    notes.line(
+    notes.line_with(
         pen,
-        vec![
-            Span::styled("▶ ", theme.accent()),
-            Span::styled(format!("query {query} sees"), theme.text()),
-            Span::styled(if query < planned.n_tokens { "" } else { " (generated)" }, theme.faint()),
-        ],
+        vec![Span::styled("▶ ", theme.accent()), Span::styled(format!("query {query} sees"), theme.text())],
+        vec![Span::styled(if query < planned.n_tokens { "" } else { " (generated)" }, theme.faint())],
     );
     let lead = if notes.left.width < 30 { "" } else { "keys " };
     for (keys, what) in parts_of(planned, query) {
         let style = if what.contains('!') { theme.alarm() } else { theme.text() };
-        let text = format!("  {lead}{}–{} {what}", keys.start, keys.end - 1);
+        let keys = format!("{}–{}", keys.start, keys.end - 1);
+        let short = what.replace("in ", "").replace(" of ", "/");
+        let ways = [format!("  {lead}{keys} {what}"), format!("  {keys} {what}"), format!("  {keys} {short}")];
+        let text = notes.fitting(0, &ways.each_ref().map(String::as_str)).to_owned();
         notes.line(pen, vec![Span::styled(text, style)]);
     }
     if notes.left.height < 3 {

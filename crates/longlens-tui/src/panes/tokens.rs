@@ -7,10 +7,11 @@ use longlens_plot::color::ColorScale;
 use longlens_workbench::runs::Run;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
-use ratatui::text::{Line, Span};
+use ratatui::text::Span;
 
 use super::heads::looked::placeholder;
 use super::heads::{FLOOR, alarm_on, ramp};
+use super::map::notes::cut;
 use crate::app::{App, TokenColor};
 use crate::pen::{Hit, Pen};
 use crate::theme::{Depth, Pixel, Theme};
@@ -194,8 +195,8 @@ fn legend(app: &App, amounts: &Amounts, range: Option<(usize, usize)>, area: Rec
     let scale: [String; 2] = match amounts {
         Amounts::Nothing(why) => [(*why).to_owned(), String::new()],
         Amounts::Loss(..) => ["loss 0 ".to_owned(), format!(" {HIGH_LOSS} nats")],
-        Amounts::Attention(_, name) => [format!("attention of {name} ≤.0001 "), " 1".to_owned()],
-        Amounts::Chunks(_, _, name) => [format!("chunk attention of {name} ≤.0001 "), " 1".to_owned()],
+        Amounts::Attention(_, name) => [format!("attention of {name} ≤ 1e-4 "), " 1".to_owned()],
+        Amounts::Chunks(_, _, name) => [format!("chunk attention of {name} ≤ 1e-4 "), " 1".to_owned()],
     };
     let [low, high] = scale;
     let mut spans = vec![Span::styled(low, theme.faint())];
@@ -210,17 +211,22 @@ fn legend(app: &App, amounts: &Amounts, range: Option<(usize, usize)>, area: Rec
     }
     spans.push(Span::styled(high, theme.faint()));
     let query = theme.text().patch(theme.accent()).add_modifier(Modifier::REVERSED);
-    spans.extend([Span::raw("  "), Span::styled("query", query)]);
+    let mut signs = vec![[Span::raw("  "), Span::styled("query", query)]];
     if app.prompt.as_ref().is_some_and(|prompt| prompt.needle.is_some()) {
-        spans.extend([Span::raw("  "), Span::styled("needle", theme.alarm().add_modifier(Modifier::UNDERLINED))]);
+        signs.push([Span::raw("  "), Span::styled("needle", theme.alarm().add_modifier(Modifier::UNDERLINED))]);
     }
     if app.run().is_some_and(|run| !run.pieces.is_empty()) {
-        spans.extend([
+        signs.push([
             Span::styled("  ▏", theme.accent()),
             Span::styled("generated", theme.text().add_modifier(Modifier::ITALIC)),
         ]);
     }
-    let line = Line::from(spans);
+    let mut line = cut(spans, usize::from(area.width));
+    for sign in signs {
+        if line.width() + sign.iter().map(Span::width).sum::<usize>() <= usize::from(area.width) {
+            line.spans.extend(sign);
+        }
+    }
     pen.line(area.x, area.y, &line, area.width);
     let text = range.map_or(String::new(), |(first, last)| format!("tokens {first}–{last}"));
     let width = text.chars().count() as u16;

@@ -20,7 +20,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub struct Rig(Headless);
 
 /// Where the hidden key of the first prompt stands (seed 0, 512 tokens, depth 0.5).
-pub const NEEDLE: std::ops::Range<usize> = 243..301;
+pub const NEEDLE: std::ops::Range<usize> = 241..299;
 
 /// A model that finds keys by induction, one of whose heads (layer 1, head 2) looks at the needle.
 pub fn lens() -> ScriptedLens {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use longlens_core::lens::{CancelToken, Lens, LensError, Rows, Setup};
-use longlens_core::trace::{PooledMap, Watch};
+use longlens_core::trace::{PooledMap, Trace, Watch};
 use longlens_eval::generate::{Generation, PieceDecoder, Stop};
 use longlens_eval::passkey::{self, Grid};
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
-use super::{DifferenceAsk, Event, GridAsk, LookAsk, Mailbox, Task, Watcher, caught};
+use super::{DifferenceAsk, Event, Fault, GridAsk, LookAsk, Mailbox, Task, Watcher, caught};
 use crate::prompt::Prompt;
 use crate::runs::{RunAsk, RunId};
 use crate::settings::{Settings, Swap};
@@ -34,6 +34,15 @@ struct Loaded {
     pieces: Option<PieceDecoder>,
 }
 
+/// A prompt that was fed.
+struct Fed {
+    logits: Vec<f32>,
+    /// The first token that was computed anew.
+    from: usize,
+    /// When that began; what a swap goes on from is not counted.
+    started: Instant,
+}
+
 impl<R: Fn(Event)> Bench<R> {
     pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
         Self { lens, report, mailbox, loaded: None, base: None }
@@ -46,7 +55,7 @@ impl<R: Fn(Event)> Bench<R> {
             match task {
                 Task::Prompt(id, source) => {
                     let built = caught(|| source.build(self.lens.text()?).map(Arc::new));
-                    (self.report)(Event::Prompt(id, built));
+                    (self.report)(Event::Prompt(id, built.map_err(Trouble::from)));
                 }
                 Task::Run(ask) => self.run(&ask, &token),
                 Task::Look(ask) => self.look(ask, &token),
@@ -58,11 +67,9 @@ impl<R: Fn(Event)> Bench<R> {
     }
 
     fn run(&mut self, ask: &Arc<RunAsk>, token: &CancelToken) {
-        let prefilled = caught(|| self.prefill(ask, token));
-        match prefilled {
-            Ok(Some(generation)) => {
-                let pieces = self.lens.text().and_then(|text| PieceDecoder::after(&ask.prompt.tokens, text)).ok();
-                self.loaded = Some(Loaded { run: ask.id, generation: Some(generation), pieces });
+        match caught(|| self.prefill(ask, token)) {
+            Ok(Some(loaded)) => {
+                self.loaded = Some(loaded);
                 let mut mail = self.mailbox.lock();
                 // a newer run that came in meanwhile must not be answered with this one's text
                 mail.generating = mail.run.is_none() && !token.is_cancelled();
@@ -72,27 +79,30 @@ impl<R: Fn(Event)> Bench<R> {
                 }
             }
             Ok(None) => (self.report)(Event::Cancelled(ask.id)),
-            Err(trouble) => (self.report)(Event::Failed(ask.id, trouble)),
+            Err(fault) => {
+                (self.loaded, self.base) = (None, None);
+                (self.report)(Event::Failed(ask.id, fault.into()));
+            }
         }
     }
 
     /// Loads a run and tells its losses; nothing when it was stopped.
-    fn prefill(&mut self, ask: &RunAsk, token: &CancelToken) -> Result<Option<Generation>, Trouble> {
-        let started = Instant::now();
+    fn prefill(&mut self, ask: &RunAsk, token: &CancelToken) -> Result<Option<Loaded>, Trouble> {
         let sampler = Sampler::new(&ask.settings.sampling)?;
         let stop = Stop { max_tokens: ask.settings.max_tokens, ..Stop::default() };
-        let Some((logits, from)) = self.load(ask, Rows::Last, token)? else { return Ok(None) };
+        let Some(Fed { logits, from, started }) = self.load(ask, Rows::Last, token)? else { return Ok(None) };
         let seconds = started.elapsed().as_secs_f64();
         let trace = self.lens.trace();
         (self.report)(Event::Prefilled { run: ask.id, record: trace.run, nll: trace.nll, nll_from: from + 1, seconds });
-        let mut generation = Generation::new(self.lens.as_ref(), &ask.prompt.tokens, sampler, &stop, started)?;
+        let tokens = &ask.prompt.tokens;
+        let mut generation = Generation::new(self.lens.as_ref(), tokens, sampler, &stop, started)?;
         generation.take(Ok(logits))?;
-        Ok(Some(generation))
+        let pieces = self.lens.text().and_then(|text| PieceDecoder::after(tokens, text)).ok();
+        Ok(Some(Loaded { run: ask.id, generation: Some(generation), pieces }))
     }
 
-    /// Feeds a run's prompt, on the cache of its base where it reuses one. Returns the logits asked for and the first token
-    /// that was computed; nothing when it was stopped.
-    fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<(Vec<f32>, usize)>, Trouble> {
+    /// Feeds a run's prompt, on the cache of its base where it reuses one. Nothing when it was stopped.
+    fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<Fed>, Trouble> {
         self.loaded = None;
         let tokens = &ask.prompt.tokens;
         let last = tokens.len() - 1;
@@ -108,9 +118,11 @@ impl<R: Fn(Event)> Bench<R> {
             }
         }
         let keep = ask.query.unwrap_or(last).min(last);
+        let started = Instant::now();
         self.lens.reuse(&setup, keep)?;
-        let mut watcher = Watcher { what: "reuse-kv", token, report: &self.report, told: None };
-        stopped(self.lens.feed(&tokens[keep..], want, &mut watcher)).map(|logits| logits.map(|logits| (logits, keep)))
+        let mut watcher = Watcher::new("reuse-kv", token, &self.report);
+        let logits = stopped(self.lens.feed(&tokens[keep..], want, &mut watcher))?;
+        Ok(logits.map(|logits| Fed { logits, from: keep, started }))
     }
 
     /// Runs a whole prompt.
@@ -121,69 +133,75 @@ impl<R: Fn(Event)> Bench<R> {
         setup: &Setup,
         want: Rows,
         token: &CancelToken,
-    ) -> Result<Option<(Vec<f32>, usize)>, Trouble> {
+    ) -> Result<Option<Fed>, Trouble> {
         (self.loaded, self.base) = (None, None);
+        let started = Instant::now();
         self.lens.begin(setup)?;
-        let mut watcher = Watcher { what: "prefill", token, report: &self.report, told: None };
+        let mut watcher = Watcher::new("prefill", token, &self.report);
         let logits = stopped(self.lens.feed(&prompt.tokens, want, &mut watcher))?;
         if logits.is_some() {
             self.base = Some((prompt.clone(), settings.clone()));
         }
-        Ok(logits.map(|logits| (logits, 0)))
+        Ok(logits.map(|logits| Fed { logits, from: 0, started }))
     }
 
     /// One token of the loaded run's text.
     fn token(&mut self, token: &CancelToken) {
-        let Some(loaded) = &mut self.loaded else {
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| loaded.generation.is_some()) else {
             self.mailbox.lock().generating = false;
             return;
         };
         let run = loaded.run;
-        let Some(generation) = &mut loaded.generation else {
-            self.mailbox.lock().generating = false;
-            return;
-        };
         let lens = self.lens.as_mut();
         let stepped = caught(|| {
-            let mut watcher = Watcher { what: "text", token, report: &|_| (), told: None };
-            Ok(generation.step(lens, &mut watcher)?)
+            let Some(generation) = &mut loaded.generation else { return Ok(None) };
+            // a token that was begun is finished: cutting it would end the sequence, and looks and swaps with it
+            let next = if token.is_cancelled() {
+                generation.step(lens, &mut token.clone())
+            } else {
+                generation.step(lens, &mut ())
+            };
+            let Some(text) = next? else {
+                generation.flush(lens)?;
+                return Ok(None);
+            };
+            let newest = generation.generated().last().copied().unwrap_or_default();
+            let own = loaded.pieces.as_mut().and_then(|pieces| pieces.push(newest, lens.text().ok()?).ok());
+            let (piece, speed) = (own.unwrap_or_default(), generation.speed());
+            Ok(Some(Event::Token { run, token: newest, piece, text, speed }))
         });
-        let newest = generation.generated().last().copied();
         match stepped {
-            Ok(Some(text)) => {
-                if let Some(token) = newest {
-                    let decoder = loaded.pieces.as_mut();
-                    let own = decoder.and_then(|pieces| pieces.push(token, self.lens.text().ok()?).ok());
-                    let piece = own.unwrap_or_default();
-                    let speed = generation.speed();
-                    (self.report)(Event::Token { run, token, piece, text, speed });
-                }
-            }
+            Ok(Some(event)) => (self.report)(event),
             Ok(None) => {
-                // what was held back is in the finished text
-                let _ = generation.flush(self.lens.as_ref());
                 self.mailbox.lock().generating = false;
                 if let Some(generation) = loaded.generation.take() {
                     let generated = generation.finish(self.lens.as_mut());
                     (self.report)(Event::Finished(run, Box::new(generated)));
                 }
             }
-            Err(trouble) => {
-                self.mailbox.lock().generating = false;
-                self.loaded = None;
-                (self.report)(Event::Failed(run, trouble));
-            }
+            Err(fault) => self.lose(fault.into()),
+        }
+    }
+
+    /// What is loaded cannot be trusted any more; a text that was not over has failed.
+    fn lose(&mut self, trouble: Trouble) {
+        self.mailbox.lock().generating = false;
+        self.base = None;
+        if let Some(loaded) = self.loaded.take().filter(|loaded| loaded.generation.is_some()) {
+            (self.report)(Event::Failed(loaded.run, trouble));
         }
     }
 
     fn look(&mut self, ask: LookAsk, token: &CancelToken) {
-        let LookAsk { run, generated, kind, watch } = ask;
+        let LookAsk { id, run, generated, kind, watch } = ask;
         match caught(|| self.look_into(&run, &generated, &watch, token)) {
-            Ok(Some(trace)) => (self.report)(Event::Looked { run: run.id, kind, trace: Box::new(trace) }),
+            Ok(Some(trace)) => (self.report)(Event::Looked { id, run: run.id, kind, trace: Box::new(trace) }),
             Ok(None) => (), // a newer look or run is on its way
-            Err(trouble) => {
-                self.loaded = None;
-                (self.report)(Event::LookFailed(run.id, kind, trouble));
+            Err(fault) => {
+                if let Fault::Broken(trouble) = &fault {
+                    self.lose(trouble.clone());
+                }
+                (self.report)(Event::LookFailed(id, kind, fault.into()));
             }
         }
     }
@@ -194,12 +212,12 @@ impl<R: Fn(Event)> Bench<R> {
         generated: &[u32],
         watch: &Watch,
         token: &CancelToken,
-    ) -> Result<Option<longlens_core::trace::Trace>, Trouble> {
+    ) -> Result<Option<Trace>, Trouble> {
         let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.run == run.id);
         if !is_loaded && !self.replay(run, generated, token)? {
             return Ok(None);
         }
-        let mut watcher = Watcher { what: "look", token, report: &self.report, told: None };
+        let mut watcher = Watcher::new("look", token, &self.report);
         stopped(self.lens.look(watch, &mut watcher))
     }
 
@@ -209,11 +227,11 @@ impl<R: Fn(Event)> Bench<R> {
             return Ok(false);
         }
         // the last token of a text was never fed
-        let fed = &generated[..generated.len().saturating_sub(1)];
-        for next in fed {
-            if stopped(self.lens.feed(&[*next], Rows::None, &mut token.clone()))?.is_none() {
+        for next in &generated[..generated.len().saturating_sub(1)] {
+            if token.is_cancelled() {
                 return Ok(false);
             }
+            self.lens.feed(&[*next], Rows::None, &mut ())?;
         }
         self.loaded = Some(Loaded { run: run.id, generation: None, pieces: None });
         Ok(true)
@@ -228,7 +246,10 @@ impl<R: Fn(Event)> Bench<R> {
             let Some(a) = map(self, &ask.runs[0])? else { return Ok(None) };
             Ok(map(self, &ask.runs[1])?.map(|b| Box::new([a, b])))
         });
-        let Some(told) = both.transpose() else { return }; // it gave way and stays in the mailbox
+        if let Err(Fault::Broken(trouble)) = &both {
+            self.lose(trouble.clone());
+        }
+        let Some(told) = both.map_err(Trouble::from).transpose() else { return }; // it gave way and stays in the mailbox
         let mut mail = self.mailbox.lock();
         mail.difference = mail.difference.take().filter(|waiting| waiting.id != ask.id);
         drop(mail);
@@ -250,7 +271,7 @@ impl<R: Fn(Event)> Bench<R> {
             Ok(Setup { plan, rope, prefill_chunk: settings.prefill_chunk, ..setup })
         };
         let ran = caught(|| {
-            let mut watcher = Watcher { what: "grid", token, report: &self.report, told: None };
+            let mut watcher = Watcher { parts: (done, n_cells), ..Watcher::new("grid", token, &self.report) };
             Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut |_| ())?)
         });
         let mut mail = self.mailbox.lock();
@@ -267,12 +288,12 @@ impl<R: Fn(Event)> Bench<R> {
                 }
             }
             Ok(_) => (), // it gave way and is done again, or was stopped
-            Err(trouble) => {
+            Err(fault) => {
                 if is_same {
                     mail.grid = None;
                 }
                 drop(mail);
-                (self.report)(Event::GridFailed(*id, trouble));
+                (self.report)(Event::GridFailed(*id, fault.into()));
             }
         }
     }

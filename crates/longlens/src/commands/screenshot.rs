@@ -1,5 +1,6 @@
 //! `longlens screenshot`: a frame of the workbench as a picture, after some keys.
 
+use longlens_tui::app::Opening;
 use longlens_tui::headless::Headless;
 use longlens_tui::theme::Depth;
 use longlens_tui::{screen, shot};
@@ -29,6 +30,9 @@ pub fn run(args: &Screenshot) -> Result<(), Failure> {
     let mut workbench = Headless::new(model, options, open)
         .map_err(|error| Failure::failed(format!("cannot start a thread: {error}"), None))?;
     workbench.settle().map_err(failed)?;
+    if let Opening::Failed(trouble) = &workbench.app.opening {
+        return Err(failed(trouble.clone()));
+    }
     workbench.frame(width, height).map_err(failed)?;
     workbench.keys(&args.keys).map_err(failed)?;
     let frame = workbench.frame(width, height).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! `longlens` on a terminal: the workbench.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::linear::Storage;
@@ -14,7 +14,7 @@ use longlens_workbench::session::{Session, Store};
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::Start;
 
-use crate::args::{Colors, Device, Images, Theme, Workbench};
+use crate::args::{Colors, Common, Device, Images, Theme, Workbench};
 use crate::backend;
 use crate::commands::generate;
 use crate::config::RunConfig;
@@ -29,32 +29,35 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
         ));
     }
     let store = Store::of_user();
-    let resume = match (&store, args.resume) {
-        (Some(store), true) => Some(store.newest().ok_or_else(|| {
-            Failure::failed("there is no session to resume", Some("start without --resume".to_owned()))
-        })?),
-        (None, true) => {
-            return Err(Failure::failed(
-                "sessions are not kept here",
-                Some("set HOME or XDG_STATE_HOME to a folder".to_owned()),
-            ));
-        }
-        (_, false) => None,
-    };
-    let hint = resume.is_none() && store.as_ref().is_some_and(|store| store.crashed().is_some());
+    if store.is_none() && args.resume {
+        return Err(Failure::failed(
+            "sessions are not kept here",
+            Some("set HOME or XDG_STATE_HOME to a folder".to_owned()),
+        ));
+    }
+    let found = store.as_ref().map(Store::found).unwrap_or_default();
+    let resume = args.resume.then(|| found.newest().ok_or_else(nothing_to_resume)).transpose()?;
+    let hint = resume.is_none() && found.crashed();
     let Beginning { model, options, open } = begin(args, resume)?;
     let wanted = match args.images {
         Images::Auto => Wanted::Auto,
         Images::On => Wanted::Always,
         Images::Off => Wanted::Never,
     };
-    let ended = terminal::run(model, Options { hint, ..options }, wanted, store, open)
+    // the workbench lays a panic hook of its own over this one
+    backend::prepare();
+    let Ended { signal, unkept } = terminal::run(model, Options { hint, ..options }, wanted, store, open)
         .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
-    match ended {
-        Ended::Quit => Ok(()),
-        // as shells count a program that a signal ended
-        Ended::Signal(signal) => Err(Failure::silent(128 + signal as u8)),
+    if let Some(trouble) = unkept {
+        // the terminal may be gone, and nothing is left to tell anyone
+        let _ = writeln!(std::io::stderr(), "{}", trouble.message);
     }
+    // as shells count a program that a signal ended
+    signal.map_or(Ok(()), |signal| Err(Failure::silent(128 + signal as u8)))
+}
+
+fn nothing_to_resume() -> Failure {
+    Failure::failed("there is no session to resume", Some("start without --resume".to_owned()))
 }
 
 /// How a model is opened, on another thread.
@@ -67,8 +70,8 @@ pub struct Beginning {
     pub open: Open,
 }
 
-/// Reads flags, config and model; the weights are left to `open`.
-pub fn begin(args: &Workbench, resume: Option<Session>) -> Result<Beginning, Failure> {
+/// Reads flags, config and model; the weights are left to `open`. What they say goes before what a resumed session says.
+pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning, Failure> {
     let mut config = RunConfig::new(&args.common)?;
     if config.json || args.common.out.is_some() {
         return Err(Failure::usage(
@@ -76,20 +79,16 @@ pub fn begin(args: &Workbench, resume: Option<Session>) -> Result<Beginning, Fai
             "run a command for those; in the workbench, `e` exports what is shown".to_owned(),
         ));
     }
-    if let (Some(session), None) = (&resume, &args.common.model) {
+    if let (Some(session), None) = (&resume, args.common.model.as_ref().or(config.file.model.as_ref())) {
         config.model.clone_from(&session.model);
     }
     let model = backend::describe(&config.model, config.weights)?;
     let prompt = source(args, config.seed)?;
-    let (sampling, stop) = generate::defaults(&config);
-    let settings = Settings {
-        method: config.method.clone(),
-        rope: config.rope.clone(),
-        sampling,
-        max_tokens: config.file.sampling.max_tokens.map_or(Settings::default().max_tokens, |_| stop.max_tokens),
-        prefill_chunk: config.prefill_chunk,
-        ..Settings::default()
-    };
+    let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
+    lay_over(&mut settings, &args.common, &config);
+    if let Some(session) = &mut resume {
+        session.settings.clone_from(&settings);
+    }
     let start = Start {
         model: config.model.clone(),
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
@@ -121,6 +120,28 @@ pub fn begin(args: &Workbench, resume: Option<Session>) -> Result<Beginning, Fai
         })
     };
     Ok(Beginning { model, options, open: Box::new(open) })
+}
+
+/// Changes the settings that flags or config name.
+fn lay_over(settings: &mut Settings, flags: &Common, config: &RunConfig) {
+    fn set<T: Clone>(is_given: bool, setting: &mut T, value: &T) {
+        if is_given {
+            setting.clone_from(value);
+        }
+    }
+    let (file, given) = (&config.file, &config.file.sampling);
+    let (value, stop) = generate::defaults(config);
+    let sampling = &mut settings.sampling;
+    set(given.temperature.is_some(), &mut sampling.temperature, &value.temperature);
+    set(given.top_k.is_some(), &mut sampling.top_k, &value.top_k);
+    set(given.top_p.is_some(), &mut sampling.top_p, &value.top_p);
+    set(given.min_p.is_some(), &mut sampling.min_p, &value.min_p);
+    set(given.repetition_penalty.is_some(), &mut sampling.repetition_penalty, &value.repetition_penalty);
+    set(flags.seed.or(file.seed).is_some(), &mut sampling.seed, &value.seed);
+    set(given.max_tokens.is_some(), &mut settings.max_tokens, &stop.max_tokens);
+    set(flags.method.is_some() || file.method.is_some(), &mut settings.method, &config.method);
+    set(flags.rope.is_some() || file.rope.is_some(), &mut settings.rope, &config.rope);
+    set(flags.prefill_chunk.or(file.prefill_chunk).is_some(), &mut settings.prefill_chunk, &config.prefill_chunk);
 }
 
 /// The prompt that the flags ask for.

@@ -8,6 +8,7 @@ use ratatui::text::Span;
 use super::side;
 use crate::app::App;
 use crate::panes::map::notes::{Notes, number};
+use crate::panes::output::words::perplexity;
 use crate::pen::Pen;
 use crate::theme::Depth;
 
@@ -22,11 +23,10 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Of the tokens that both runs have a loss for.
+    /// Of the prompt's tokens that both runs have a loss for: what they wrote may differ.
     pub fn of([a, b]: [&Run; 2]) -> Self {
         let first = a.nll_from.max(b.nll_from);
-        let from = |run: &'_ Run| first - run.nll_from;
-        let [a, b] = [a, b].map(|run| run.nll.get(from(run)..).unwrap_or(&[]));
+        let [a, b] = [a, b].map(|run| run.prompt_nll().get(first - run.nll_from..).unwrap_or(&[]));
         let values: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         let mean = |losses: &[f32]| {
             let losses = &losses[..values.len()];
@@ -64,7 +64,7 @@ pub fn draw(app: &App, runs: [&Run; 2], delta: &Delta, notes: &mut Notes, pen: &
     if n == 0 {
         return notes.text(pen, "no token has a loss in both runs yet", theme.faint(), 2);
     }
-    let [a, b] = delta.means.map(|mean| number(mean.exp()));
+    let [a, b] = delta.means.map(perplexity);
     notes.line(
         pen,
         vec![
@@ -82,14 +82,14 @@ pub fn draw(app: &App, runs: [&Run; 2], delta: &Delta, notes: &mut Notes, pen: &
         _ => " (A better)",
     };
     notes.text(pen, &format!("Δ log p = B − A: mean {sign}{}{winner}", number(mean)), theme.text(), 2);
-    notes.line(
+    notes.line_with(
         pen,
         vec![
             Span::styled("better ", theme.text()),
             Span::styled(format!("A {by_a}"), side(theme, 0)),
             Span::styled(format!("  B {by_b}"), side(theme, 1)),
-            Span::styled(format!("  equal {} of {n}", n - by_a - by_b), theme.faint()),
         ],
+        vec![Span::styled(format!("  equal {} of {n}", n - by_a - by_b), theme.faint())],
     );
     if notes.left.height < 5 {
         return;
@@ -97,7 +97,10 @@ pub fn draw(app: &App, runs: [&Run; 2], delta: &Delta, notes: &mut Notes, pen: &
     // the texts get the other half
     let height = ((notes.left.height - 3) / 4 * 2).clamp(2, 16);
     let rows = notes.rows(height);
-    let bins = delta.binned(usize::from(rows.width));
+    let mut bins = delta.binned(usize::from(rows.width));
+    if by_a + by_b == 0 {
+        bins.fill(0.0);
+    }
     let most = bins.iter().fold(0.0, |most: f64, bin| most.max(bin.abs()));
     bars(&bins, rows, pen);
     axis(app, runs, delta, (rows.width, most), notes, pen);
@@ -114,14 +117,23 @@ fn axis(app: &App, [a, _]: [&Run; 2], delta: &Delta, (width, most): (u16, f64), 
     if columns as u16 > wide + first.len() as u16 + 1 {
         pen.text(end - wide, row.y, &last, wide, theme.faint());
     }
-    let scale = format!("bars to {}", number(most));
-    if columns > scale.len() + 4 * usize::from(wide) {
-        pen.text(row.x + first.len() as u16 + 2, row.y, &scale, row.width, theme.faint());
-    }
+    let scale = if most > 0.0 { format!("bars to {}", number(most)) } else { "no difference".to_owned() };
     let prompt = a.prompt.as_ref().or(app.prompt.as_ref());
-    let Some(needle) = prompt.and_then(|prompt| prompt.needle.as_ref()) else { return };
+    let needle = prompt.and_then(|prompt| prompt.needle.as_ref());
     let column = |token: usize| token.saturating_sub(delta.first).min(n - 1) * columns / n;
-    for at in column(needle.tokens.start)..=column(needle.tokens.end.max(1) - 1) {
+    let marks = needle.map(|needle| column(needle.tokens.start)..=column(needle.tokens.end.max(1) - 1));
+    // between the first number and the needle's marks, else between them and the last number
+    let from = first.len() + 2;
+    let free = |from: usize| {
+        let taken = from.saturating_sub(1)..=from + scale.len();
+        let is_under = marks.as_ref().is_some_and(|marks| marks.start() <= taken.end() && taken.start() <= marks.end());
+        !is_under && from + scale.len() + usize::from(wide) < columns
+    };
+    let behind = marks.as_ref().map_or(from, |marks| marks.end() + 3);
+    if let Some(from) = [from, behind].into_iter().find(|from| free(*from)) {
+        pen.text(row.x + from as u16, row.y, &scale, row.width, theme.faint());
+    }
+    for at in marks.into_iter().flatten() {
         pen.text(row.x + at as u16, row.y, "▲", 1, theme.alarm().remove_modifier(Modifier::DIM));
     }
 }
@@ -180,7 +192,7 @@ mod tests {
 
     fn run(nll: &[f32], nll_from: usize) -> Run {
         let source = PromptSource::Text("x".into());
-        let prompt = Prompt { source, tokens: vec![1], pieces: vec!["x".into()], needle: None };
+        let prompt = Prompt { source, tokens: vec![1; 6], pieces: vec!["x".into(); 6], needle: None };
         let ask = RunAsk { id: 1, settings: Settings::default(), base: None, prompt: Arc::new(prompt), query: None };
         Run { nll: nll.to_vec(), nll_from, ..Run::new(&ask, "m", &ModelSpec::tiny(32)) }
     }
@@ -191,6 +203,8 @@ mod tests {
         let delta = Delta::of([&run(&[9.0, 9.0, 2.0, 1.0], 1), &run(&[1.0, 3.0, 7.0], 3)]);
         assert_eq!((delta.first, &delta.values[..]), (3, &[1.0, -2.0][..]));
         assert_eq!((delta.means, delta.better()), ([1.5, 2.0], [1, 1]));
+        let longer = [&run(&[1.0; 9], 1), &run(&[2.0; 12], 1)];
+        assert_eq!(Delta::of(longer).values.len(), 5, "the prompt has no more tokens");
         let apart = Delta::of([&run(&[1.0], 1), &run(&[1.0], 8)]);
         assert!(apart.values.is_empty());
     }

@@ -2,11 +2,13 @@
 
 use longlens_plot::color::ColorScale;
 use ratatui::layout::{Position, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Span;
 
+use super::super::output::words::shortened;
 use super::columns::{self, bar};
 use super::looked::{Looked, joined, percent};
-use super::{Layout, label, most};
+use super::{ALWAYS, CHOSEN, Layout, label, most};
+use crate::panes::map::notes::cut;
 use crate::pen::Pen;
 use crate::theme::{Depth, Pixel, Theme};
 
@@ -123,15 +125,16 @@ pub fn foot(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) 
         let (shown, n) = (&layout.heads, looked.heads.shape.0 * looked.heads.shape.1);
         let rows =
             if shown.len() < n { format!("rows {}–{} of {n}", shown.start + 1, shown.end) } else { String::new() };
-        // which rows are shown is told where the needle's chunk and who chose it leave room
+        // which rows are shown comes first, then the needle's chunk and who chose it, in few words where there is no room
         let (parts, width) = (summary(looked), rows.chars().count() as u16);
-        let least = joined(&parts[..parts.len().min(2)], usize::MAX).chars().count() as u16;
-        let has_rows = width > 0 && least + 2 + width <= row.width;
-        let rest = if has_rows { row.width - width - 2 } else { row.width };
-        pen.text(row.x, y, &joined(&parts, usize::from(rest)), rest, style);
-        if has_rows {
-            pen.text(row.right() - width, y, &rows, width, theme.faint());
-        }
+        let rest = if width > 0 && width < row.width { row.width - width - 1 } else { row.width };
+        let least = joined(&parts[..parts.len().min(2)], usize::MAX).chars().count();
+        let text = match brief(looked) {
+            Some(brief) if least > usize::from(rest) && brief.chars().count() <= usize::from(rest) => brief,
+            _ => joined(&parts, usize::from(rest)),
+        };
+        pen.text(row.x, y, &shortened(&text, rest), rest, style);
+        pen.text(row.right() - width.min(row.width), y, &shortened(&rows, row.width), width, theme.faint());
     }
 }
 
@@ -157,6 +160,16 @@ pub fn summary(looked: &Looked) -> Vec<String> {
     parts
 }
 
+/// The needle's chunks and how many heads chose them, in few words.
+fn brief(looked: &Looked) -> Option<String> {
+    let (needle, name) = (looked.needle.as_ref()?, looked.needle_name()?);
+    if !looked.chooses || needle.start > looked.heads.query {
+        return None;
+    }
+    let n = looked.all().filter(|(layer, head)| looked.chose_needle(*layer, *head)).count();
+    Some(format!("▼ {name} chosen by {n} of {}", looked.all().count()))
+}
+
 /// What the selected head does.
 fn detail(looked: &Looked, width: usize) -> String {
     let (layer, head) = looked.selected;
@@ -178,11 +191,12 @@ fn detail(looked: &Looked, width: usize) -> String {
     }
     picks.retain(|pick| !pick.is_forced());
     picks.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
-    let mut text = joined(&parts, width);
     if picks.is_empty() {
-        return text + " · none by score";
+        parts.push("none by score".to_owned());
+        return joined(&parts, width);
     }
     // chunk and score of as many picks as fit, the best first
+    let mut text = joined(&parts, width);
     let mut before = " · chunk:score ";
     let mut n_cells = text.chars().count();
     for pick in picks {
@@ -198,37 +212,56 @@ fn detail(looked: &Looked, width: usize) -> String {
 }
 
 fn legend(looked: &Looked, layout: &Layout, row: Rect, scale: ColorScale, pen: &mut Pen) {
-    let theme = pen.theme;
-    let is_shared = layout.columns.per > 1;
-    let is_long = row.width >= if is_shared { 104 } else { 83 };
+    // in many words, in few, then without the signs that are told elsewhere
+    let ways = [(true, true), (false, true), (false, false)];
+    let width = usize::from(row.width);
+    let ways = ways.map(|(is_long, has_needle)| words(looked, layout, (is_long, has_needle), scale, pen.theme));
+    let fits = |spans: &Vec<Span>| spans.iter().map(Span::width).sum::<usize>() <= width;
+    let [long, short, least] = ways;
+    let spans = [long, short].into_iter().find(fits).unwrap_or(least);
+    pen.line(row.x, row.y, &cut(spans, width), row.width);
+}
+
+/// What the signs and the colors of the cells mean.
+fn words(
+    looked: &Looked,
+    layout: &Layout,
+    (is_long, has_needle): (bool, bool),
+    scale: ColorScale,
+    theme: Theme,
+) -> Vec<Span<'static>> {
     let mut spans: Vec<Span> = Vec::new();
     let mut sign = |sign: &'static str, style, long: &'static str, short: &'static str| {
         spans.push(Span::styled(sign, style));
         spans.push(Span::styled(if is_long { format!(" {long}  ") } else { format!(" {short} ") }, theme.faint()));
     };
-    if looked.chooses {
+    if looked.chooses && theme.depth == Depth::Mono {
+        sign(CHOSEN, theme.text(), "chosen: little–much", if has_needle { "chosen: little–much" } else { "chosen" });
+        sign(ALWAYS, theme.text(), "always chosen", "always");
+    } else if looked.chooses {
         sign("●", theme.text(), "chosen", "chosen");
         sign("○", theme.text(), "always chosen", "always");
     }
-    if looked.needle.is_some() {
+    if has_needle && looked.needle.is_some() {
         sign("▼", theme.alarm(), "needle's chunk", "needle");
     }
     let (low, name) = match scale {
         ColorScale::Linear => ("0", "linear"),
-        ColorScale::Log { .. } => (if is_long { "≤.0001" } else { "1e-4" }, "log"),
+        ColorScale::Log { .. } => ("≤ 1e-4", "log"),
     };
+    let what = if theme.depth == Depth::Mono { "shade" } else { "colour" };
     spans.push(Span::styled(
-        if is_long { format!("colour: attention, {name} {low} ") } else { format!("{name} {low} ") },
+        if is_long { format!("{what}: attention, {name} {low} ") } else { format!("{name} {low} ") },
         theme.faint(),
     ));
     spans.extend(ramp(theme, if is_long { RAMP } else { RAMP / 2 }));
     spans.push(Span::styled(" 1", theme.faint()));
-    if is_shared {
-        let per = layout.columns.per;
-        let text = if row.width >= 62 { format!("  {per} chunks a column") } else { format!(" {per}/col") };
+    let per = layout.columns.per;
+    if per > 1 {
+        let text = if is_long { format!("  {per} chunks a column") } else { format!(" {per}/col") };
         spans.push(Span::styled(text, theme.warn()));
     }
-    pen.line(row.x, row.y, &Line::from(spans), row.width);
+    spans
 }
 
 /// The colors from nothing to all.

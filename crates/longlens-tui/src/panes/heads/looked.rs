@@ -5,7 +5,9 @@ use std::ops::Range;
 use longlens_workbench::heads::Heads;
 use longlens_workbench::runs::RunState;
 use ratatui::layout::Rect;
+use ratatui::text::Span;
 
+use super::super::output::words::shortened;
 use crate::action::{self, Command};
 use crate::app::{App, Opening};
 use crate::pen::Pen;
@@ -117,18 +119,20 @@ pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
         }
         (_, Some(_)) => (format!("press {} to run the prompt", key(Command::Rerun)), None, theme.text()),
     };
-    let lines = std::iter::once((text, style)).chain(help.map(|help| (help, theme.faint())));
-    let lines: Vec<_> = lines
-        .flat_map(|(text, style)| {
-            let lines = wrapped(&text, usize::from(area.width.saturating_sub(2)));
-            lines.into_iter().map(move |line| (line, style))
-        })
-        .take(usize::from(area.height))
-        .collect();
+    let told = |text: &str, style| {
+        let lines = wrapped(text, usize::from(area.width.saturating_sub(2)));
+        lines.into_iter().map(|line| (line, style)).collect::<Vec<_>>()
+    };
+    let help = help.map_or_else(Vec::new, |help| told(&help, theme.faint()));
+    // where not all of it fits, what it begins with; the pane of the output has the rest
+    let begins = text.split_once(": ").map_or(text.as_str(), |(begins, _)| begins);
+    let ways = [[told(&text, style), help].concat(), told(&text, style), told(begins, style)];
+    let fits = ways.iter().find(|lines| lines.len() <= usize::from(area.height));
+    let lines = fits.unwrap_or(&ways[2]).iter().take(usize::from(area.height)).collect::<Vec<_>>();
     let y = area.y + (area.height - lines.len() as u16) / 2;
     for (row, (line, style)) in lines.iter().enumerate() {
-        let x = area.x + area.width.saturating_sub(line.chars().count() as u16) / 2;
-        pen.text(x, y + row as u16, line, area.right() - x, *style);
+        let x = area.x + area.width.saturating_sub(Span::raw(line.as_str()).width() as u16) / 2;
+        pen.text(x, y + row as u16, &shortened(line, area.right() - x), area.right() - x, *style);
     }
 }
 
@@ -220,6 +224,9 @@ mod tests {
         assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
         app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
         assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);
+        // the help is in the pane of the output
+        assert_eq!(text(&app, 40, 1).matches("the model cannot be opened").count(), 3);
+        assert!(!text(&app, 40, 1).contains("no file"));
         for (width, height) in (1..30).flat_map(|width| (1..6).map(move |height| (width, height))) {
             text(&app, width, height);
         }

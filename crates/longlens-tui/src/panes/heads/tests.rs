@@ -57,6 +57,27 @@ fn choices_and_the_needle_are_told_in_signs_and_words() {
 }
 
 #[test]
+fn without_colors_the_signs_of_choices_tell_how_much() {
+    let theme = Theme { name: ThemeName::Dark, depth: Depth::Mono };
+    let signs = |mark| [0.0, 0.5, 1.0].map(|amount| chosen(theme, mark, Pixel::Amount(amount)));
+    assert_eq!((signs(Mark::Chosen), signs(Mark::Forced)), (['o', 'O', '@'], ['-', '=', '#']));
+    assert_eq!(chosen(theme, Mark::Chosen, Pixel::Empty), 'o');
+    let heads = heads("long_heads:chunk_len=4,attention_len=16", 4);
+    let text = drawn(&looked(&heads, (1, 2)), Depth::Mono, 50, 14).0.join("\n");
+    assert!(text.contains('@') && text.contains("oO@ chosen -=# always") && text.contains("≤ 1e-4"), "{text}");
+    assert!(!text.contains('●'), "{text}");
+}
+
+#[test]
+fn rows_that_are_out_of_sight_are_told() {
+    let heads = heads("long_heads:chunk_len=4,attention_len=16", 4);
+    let text = drawn(&looked(&heads, (1, 2)), Depth::True, 44, 11).0.join("\n");
+    assert!(text.contains("rows 2–8 of 8") && text.contains("chunk 5 chosen by 1 of 8"), "{text}");
+    let text = drawn(&looked(&heads, (1, 2)), Depth::True, 30, 11).0.join("\n");
+    assert!(text.contains("needle: chunk 5 rows 2–8 of 8"), "{text}");
+}
+
+#[test]
 fn without_choices_there_are_no_signs_of_them() {
     let heads = heads("full", 4);
     let text = drawn(&looked(&heads, (0, 0)), Depth::Mono, 84, 14).0.join("\n");

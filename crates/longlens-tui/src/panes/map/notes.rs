@@ -34,12 +34,32 @@ impl Notes {
         }
     }
 
-    /// A line of differently styled parts.
+    /// A line of differently styled parts; it ends in `…` where it is too long.
     pub fn line(&mut self, pen: &mut Pen, parts: Vec<Span>) {
         let row = self.rows(1);
         if !row.is_empty() {
-            pen.line(row.x, row.y, &Line::from(parts), row.width);
+            pen.line(row.x, row.y, &cut(parts, usize::from(row.width)), row.width);
         }
+    }
+
+    /// A line and what is said after it where there is room.
+    pub fn line_with(&mut self, pen: &mut Pen, mut parts: Vec<Span<'static>>, more: Vec<Span<'static>>) {
+        let mut taken: usize = parts.iter().map(Span::width).sum();
+        for part in more {
+            if taken + part.width() > usize::from(self.left.width) {
+                break;
+            }
+            taken += part.width();
+            parts.push(part);
+        }
+        self.line(pen, parts);
+    }
+
+    /// The first of some ways to say it that fits after `taken` cells, or the last, which is the shortest.
+    pub fn fitting<'a>(&self, taken: usize, ways: &[&'a str]) -> &'a str {
+        let room = usize::from(self.left.width).saturating_sub(taken);
+        let fits = ways.iter().find(|way| wide(way) <= room);
+        fits.or(ways.last()).copied().unwrap_or_default()
     }
 
     /// A text in at most `most` lines.
@@ -141,6 +161,26 @@ pub fn fitting(text: &str, width: usize) -> String {
     text.chars().take_while(fits).collect()
 }
 
+/// A line that ends in `…` where it is too long.
+pub fn cut(parts: Vec<Span>, width: usize) -> Line {
+    if parts.iter().map(Span::width).sum::<usize>() <= width {
+        return Line::from(parts);
+    }
+    let mut room = width.saturating_sub(1);
+    let mut kept = Vec::new();
+    for mut part in parts {
+        let own = part.width();
+        if own > room {
+            part.content = (fitting(&part.content, room) + if width > 0 { "…" } else { "" }).into();
+            kept.push(part);
+            break;
+        }
+        room -= own;
+        kept.push(part);
+    }
+    Line::from(kept)
+}
+
 /// A text as it can stand in one line.
 pub fn clean(text: &str) -> String {
     let sign = |c: char| match c {
@@ -184,6 +224,12 @@ mod tests {
         assert_eq!(wrapped("漢字 x", 1), ["漢", "字", "x"]);
         assert_eq!(wrapped("", 4), [""]);
         assert_eq!(wrapped("a\nb", 9), ["a⏎b"]);
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        let shown = |width| cut(vec![Span::raw("one"), Span::raw(" 漢字")], width).to_string();
+        assert_eq!([8, 7, 6, 4, 3, 1, 0].map(shown), ["one 漢字", "one 漢…", "one …", "one…", "on…", "…", ""]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A square picture of queries (down) by keys (right) with its axes: what maps of attention and of positions share.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use longlens_core::trace::MapWindow;
 use ratatui::layout::Rect;
@@ -22,6 +22,8 @@ pub struct Square {
     span: usize,
     /// Columns left of the picture, and rows below it.
     margin: (u16, u16),
+    /// Where the room of the pane ends, which may be right of the picture.
+    end: u16,
 }
 
 /// A picture's share of the room from which on it is better smaller and even than large and uneven.
@@ -41,6 +43,7 @@ impl Square {
             4..12 => 1,
             _ => 2,
         };
+        let end = area.right();
         let room = Rect { x: area.x + left, width: area.width - left, height: area.height - bottom, ..area };
         let (columns, rows) = if let Some((x, y)) = pen.cell_pixels {
             let (x, y) = (usize::from(x.max(1)), usize::from(y.max(1)));
@@ -55,7 +58,7 @@ impl Square {
         let size = pen.resolution(area);
         let size = if pen.theme.depth == Depth::Mono { size } else { (size.0, size.1.min(size.0)) };
         let margin = (left, bottom);
-        (!area.is_empty()).then_some(Self { area, size, window, span: window.len.max(1), margin })
+        (!area.is_empty()).then_some(Self { area, size, window, span: window.len.max(1), margin, end })
     }
 
     /// The same for `n_cells` cells of `stride` tokens, smaller where that makes all cells equally large.
@@ -126,8 +129,8 @@ impl Square {
         Raster { width, height, pixels }
     }
 
-    /// Numbers of tokens on both axes.
-    pub fn axes(&self, pen: &mut Pen) {
+    /// Numbers of tokens on both axes; where they have one row, none where `marked` keys get their marks.
+    pub fn axes(&self, pen: &mut Pen, marked: &Range<usize>) {
         let (style, (left, bottom)) = (pen.theme.faint(), self.margin);
         if left > 1 {
             for token in self.ticks(self.window.query, 2, self.area.height) {
@@ -138,14 +141,17 @@ impl Square {
         let last = self.window.key + self.window.len;
         let room = digits(last) + 2;
         let row = self.area.y + self.area.height;
+        let marked = self.columns_of(marked).filter(|_| bottom == 1);
         let ticks: Vec<_> = self.ticks(self.window.key, room, self.area.width).collect();
         for token in ticks.into_iter().filter(|_| bottom > 0) {
             let Some(x) = self.column_of(token) else { continue };
             if bottom > 1 {
                 pen.text(x, row, "╵", 1, style);
             }
+            let end = x + digits(token);
             // a number that would reach into what stands beside is left out
-            if x + digits(token) <= self.area.right() + 1 {
+            let fits = end <= self.end.min(self.area.right() + 1);
+            if fits && marked.as_ref().is_none_or(|marked| end <= *marked.start() || x > *marked.end()) {
                 pen.text(x, row + bottom - 1, &token.to_string(), room - 2, style);
             }
         }
@@ -160,17 +166,22 @@ impl Square {
 
     /// Marks keys at the lower edge.
     pub fn mark_keys(&self, pen: &mut Pen, keys: &Range<usize>, style: Style) {
-        let first = keys.start.max(self.window.key);
-        let last = keys.end.min(self.window.key + self.window.len);
-        if first >= last || self.margin.1 == 0 {
-            return;
-        }
-        let (Some(from), Some(to)) = (self.column_of(first), self.column_of(last - 1)) else { return };
+        let Some(columns) = self.columns_of(keys).filter(|_| self.margin.1 > 0) else { return };
         // a tick below would dim it
         let style = style.remove_modifier(Modifier::DIM);
-        for x in from..=to {
+        for x in columns {
             pen.text(x, self.area.y + self.area.height, "▲", 1, style);
         }
+    }
+
+    /// The columns of cells that show any of these keys.
+    fn columns_of(&self, keys: &Range<usize>) -> Option<RangeInclusive<u16>> {
+        let first = keys.start.max(self.window.key);
+        let last = keys.end.min(self.window.key + self.window.len);
+        if first >= last {
+            return None;
+        }
+        Some(self.column_of(first)?..=self.column_of(last - 1)?)
     }
 
     /// Tokens that get a number, a power of two apart: each has `room` of `length` cells.
@@ -281,7 +292,7 @@ mod tests {
                     with_pen(depth, width, height, |pen, area| {
                         let square = Square::fit(pen, area, window).unwrap().even(pen, 3, 20);
                         assert_eq!(square.outside().intersection(area), square.outside());
-                        square.axes(pen);
+                        square.axes(pen, &(0..999));
                         square.mark_query(pen, 4_000_003, Style::new());
                         square.mark_keys(pen, &(0..999), Style::new());
                     });

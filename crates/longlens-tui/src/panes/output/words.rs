@@ -70,11 +70,24 @@ pub fn seconds(time: f64) -> String {
 
 /// A text that ends in `…` where it is too long.
 pub fn shortened(text: &str, width: u16) -> String {
-    if text.chars().count() <= usize::from(width) {
+    if Span::raw(text).width() <= usize::from(width) {
         return text.to_owned();
     }
-    let kept = usize::from(width).saturating_sub(1);
-    text.chars().take(kept).chain((width > 0).then_some('…')).collect()
+    let mut taken = 1;
+    let fits = |c: &char| {
+        taken += cells(*c);
+        taken <= usize::from(width)
+    };
+    text.chars().take_while(fits).chain((width > 0).then_some('…')).collect()
+}
+
+/// What a mean loss in nats means as a perplexity.
+pub fn perplexity(loss: f64) -> String {
+    match loss.exp() {
+        ..10.0 => format!("{:.2}", loss.exp()),
+        ..1e6 => format!("{:.0}", loss.exp()),
+        _ => "over 1e6".to_owned(),
+    }
 }
 
 /// Tokens as they are said: `256`, `4k`, `1M`.
@@ -111,5 +124,7 @@ mod tests {
         assert_eq!([3.12, 51_200.0].map(rate), ["3.1", "51,200"]);
         assert_eq!([0, 256, 1024, 1536, 1 << 20].map(tokens), ["0", "256", "1k", "1536", "1M"]);
         assert_eq!([4, 3, 1, 0].map(|width| shortened("four", width)), ["four", "fo…", "…", ""]);
+        assert_eq!([4, 3, 2].map(|width| shortened("漢字", width)), ["漢字", "漢…", "…"]);
+        assert_eq!([1.0, 5.0, 19.0].map(perplexity), ["2.72", "148", "over 1e6"]);
     }
 }

@@ -1,0 +1,254 @@
+//! What the state is made of: what can happen, what has to happen outside, and the small records of views.
+
+use std::path::PathBuf;
+
+use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
+use longlens_plot::plots::NeedleCell;
+use longlens_workbench::Trouble;
+use longlens_workbench::prompt::PromptSource;
+use longlens_workbench::runs::RunId;
+use longlens_workbench::session::Session;
+use longlens_workbench::settings::{Checked, Settings};
+use longlens_workbench::steps::Start;
+use longlens_workbench::worker::{Ask, Event};
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::export::Export;
+use crate::pen::Seen;
+use crate::theme::{Depth, ThemeName};
+
+/// Something that happened.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
+pub enum Action {
+    /// A command of the table.
+    Do(crate::action::Command),
+    /// A key; what it means depends on what is open.
+    Key(KeyEvent),
+    /// Pasted text.
+    Paste(String),
+    /// The mouse.
+    Mouse(MouseEvent),
+    /// The worker has something to tell.
+    Job(Event),
+    /// A frame was drawn.
+    Drawn(Seen),
+    /// Files were written, or not.
+    Wrote(Result<String, Trouble>),
+    /// Time has passed.
+    Tick,
+    /// The system asks the program to end.
+    Stop,
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Effect {
+    /// Work for the model.
+    Ask(Ask),
+    /// Stops the model's work.
+    Cancel,
+    /// Stops the grid.
+    CancelGrid,
+    /// Writes the files of a view.
+    Export(Box<Export>),
+    /// Writes a file.
+    Save(PathBuf, Vec<u8>),
+    /// Keeps the session.
+    Keep(Box<Session>),
+    /// Takes the mouse, or gives it back.
+    Mouse(bool),
+    /// Ends the program.
+    Quit,
+}
+
+/// Where the keys go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Focus {
+    /// Parameters.
+    Controls,
+    /// Kept runs.
+    History,
+    /// A view: the first or the second.
+    View(usize),
+    /// The token strip.
+    Tokens,
+    /// Text and log.
+    Output,
+}
+
+/// A view, in the order of [`crate::action::VIEWS`].
+pub mod view {
+    /// Heads × chunks.
+    pub const HEADS: usize = 0;
+    /// Attention map.
+    pub const MAP: usize = 1;
+    /// Relative positions.
+    pub const POSITIONS: usize = 2;
+    /// Passkey grid.
+    pub const GRID: usize = 3;
+    /// Loss.
+    pub const LOSS: usize = 4;
+    /// Layers × heads.
+    pub const LAYERS: usize = 5;
+    /// Two runs.
+    pub const COMPARE: usize = 6;
+}
+
+/// Whether the model is there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Opening {
+    /// It is being loaded.
+    Waiting,
+    /// It is open.
+    Done,
+    /// It cannot be opened.
+    Failed(Trouble),
+}
+
+/// How the attention map is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MapState {
+    /// The part shown; all of it when absent.
+    pub window: Option<MapWindow>,
+    /// Colors by powers of ten.
+    pub log: bool,
+    /// Largest weight of a cell instead of the mean.
+    pub max: bool,
+}
+
+/// What a map was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapKey {
+    /// Which run.
+    pub run: RunId,
+    /// Layer.
+    pub layer: usize,
+    /// Head.
+    pub head: usize,
+    /// Most cells of a side.
+    pub side: usize,
+    /// The part that is zoomed to.
+    pub window: Option<MapWindow>,
+    /// All of it, where that is more than the prompt.
+    pub whole: Option<MapWindow>,
+}
+
+impl MapKey {
+    /// What to record for it.
+    pub fn pick(&self) -> MapPick {
+        MapPick { layer: self.layer, head: self.head, side: self.side, window: self.window.or(self.whole) }
+    }
+}
+
+/// What a look at all heads was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadsKey {
+    /// Which run.
+    pub run: RunId,
+    /// The query.
+    pub query: usize,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Queries whose choices count for hit rates.
+    pub answering: (usize, usize),
+}
+
+/// A passkey grid, as far as it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GridRun {
+    /// Its number.
+    pub id: u64,
+    /// What it ran under.
+    pub settings: Settings,
+    /// The method's and scaling's text.
+    pub text: String,
+    /// Lengths in tokens, ascending.
+    pub lengths: Vec<usize>,
+    /// Depths, ascending.
+    pub depths: Vec<f64>,
+    /// Row-major `[n_depths, n_lengths]`.
+    pub cells: Vec<Option<NeedleCell>>,
+    /// What was run, from the first cell.
+    pub record: RunRecord,
+    /// Prompts of a cell.
+    pub trials: usize,
+    /// Whether cells are still to come.
+    pub running: bool,
+}
+
+/// The runs that are compared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Comparison {
+    /// The marked runs, in the order of their marking.
+    pub marked: Vec<RunId>,
+    /// Their maps, and what they were asked for.
+    pub maps: Option<(DifferenceKey, Box<[PooledMap; 2]>)>,
+    /// What was asked for last.
+    pub asked: Option<(u64, DifferenceKey)>,
+    /// Why there is no map.
+    pub trouble: Option<Trouble>,
+}
+
+/// Which difference of maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DifferenceKey {
+    /// The two runs.
+    pub runs: [RunId; 2],
+    /// Layer.
+    pub layer: usize,
+    /// Head.
+    pub head: usize,
+    /// Most cells of a side.
+    pub side: usize,
+}
+
+/// A typed value that is not taken yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    /// Which field, by its place.
+    pub field: usize,
+    /// The text so far.
+    pub text: String,
+    /// What it would mean, or why it is impossible.
+    pub verdict: Result<Checked, Trouble>,
+}
+
+/// How loud a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something was done.
+    Note,
+    /// Something is unwise.
+    Warning,
+    /// Something went wrong.
+    Error,
+}
+
+/// What lies behind the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenColor {
+    /// Their loss.
+    Loss,
+    /// The attention that the query pays them.
+    Attention,
+}
+
+/// How to begin.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How the program was started.
+    pub start: Start,
+    /// First settings.
+    pub settings: Settings,
+    /// First prompt; a needle prompt when absent.
+    pub prompt: Option<PromptSource>,
+    /// Colors.
+    pub theme: ThemeName,
+    /// How many of them.
+    pub depth: Depth,
+    /// A session to bring back.
+    pub resume: Option<Session>,
+    /// Whether a crashed session could be brought back.
+    pub hint: bool,
+}
