@@ -6,6 +6,7 @@
 use std::io::{self, Stdout, stdout};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -101,6 +102,7 @@ impl Screen {
     /// Takes the terminal. A panic of this thread gives it back; one of another thread is told in the log.
     fn enter(sender: Sender<Arrived>) -> io::Result<Self> {
         enable_raw_mode()?;
+        HELD.store(true, Ordering::SeqCst);
         let entered = Self { before: panic::take_hook().into() };
         let (before, own) = (entered.before.clone(), thread::current().id());
         panic::set_hook(Box::new(move |info| {
@@ -129,8 +131,15 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back; what fails here cannot be told to anybody.
+/// Whether the terminal is ours.
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// Gives the terminal back, once: after a panic, what was told since would be written over. What fails here cannot be told
+/// to anybody.
 fn leave() {
+    if !HELD.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = execute!(
         stdout(),
         DisableBracketedPaste,

@@ -266,6 +266,17 @@ fn a_typed_prompt_is_not_lost_and_a_long_paste_runs_at_once() {
 }
 
 #[test]
+fn zooming_by_key_keeps_what_is_selected_in_view() {
+    let mut rig = Rig::ready();
+    rig.keys("2 + + + + +");
+    let window = rig.app.window();
+    let needle = &rig.app.prompt.as_ref().unwrap().needle.as_ref().unwrap().tokens;
+    assert!(window.len < 20, "{window:?}");
+    assert!((window.query..window.query + window.len).contains(&rig.app.query()), "{window:?}");
+    assert!((window.key..window.key + window.len).contains(&usize::midpoint(needle.start, needle.end)), "{window:?}");
+}
+
+#[test]
 fn answers_to_older_questions_are_passed_over() {
     let mut rig = Rig::ready();
     let chunk = |rig: &mut Rig, len: usize| {

@@ -108,7 +108,7 @@ impl App {
         self.map_state.window.map_or(whole, |window| self.inside(window))
     }
 
-    /// Zooms the map by a factor around a query and key; the first zoom goes to what is selected.
+    /// Zooms the map by a factor around a query and key; without them towards what is selected.
     pub(super) fn zoom(&mut self, factor: f64, around: Option<(usize, usize)>) {
         let n = self.map_span();
         if n == 0 {
@@ -121,12 +121,16 @@ impl App {
             return self.look();
         }
         let (query, key) = around.unwrap_or_else(|| {
-            if self.map_state.window.is_some() {
-                return (now.query + now.len / 2, now.key + now.len / 2);
-            }
-            let query = self.query().min(n - 1);
             let needle = self.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref());
-            (query, needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end)))
+            let query = self.query().min(n - 1);
+            let key = needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end));
+            let holds = |start: usize, at: usize| (start..start + now.len).contains(&at);
+            // nearer to what is selected, as long as it is in view
+            if factor < 1.0 && holds(now.query, query) && holds(now.key, key) {
+                (query, key)
+            } else {
+                (now.query + now.len / 2, now.key + now.len / 2)
+            }
         });
         // the point under the mouse stays where it is
         let share = |at: usize, start: usize| (at.saturating_sub(start)) as f64 / now.len as f64;
