@@ -10,6 +10,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::TextArea;
 
 use crate::action::{Command, ENTRIES, Entry};
+use crate::fields::read_count;
 
 mod draw;
 
@@ -295,11 +296,7 @@ fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
         Done::Refused(Trouble::new(format!("`{text}` is not a {what}"), help.to_owned()))
     };
     let [length, depth, key, seed] = [0, 1, 2, 3].map(|at| inputs[at].text().trim());
-    let count = |text: &str| match text.strip_suffix(['k', 'K']) {
-        Some(digits) => digits.parse::<usize>().ok().and_then(|n| n.checked_mul(1024)),
-        None => text.parse().ok(),
-    };
-    let Some(n_tokens) = count(length) else {
+    let Some(n_tokens) = read_count(length) else {
         return refuse("length", length, "write tokens, as 1024 or 4k");
     };
     let Some(share) = depth.parse().ok().filter(|share| (0.0..=1.0).contains(share)) else {

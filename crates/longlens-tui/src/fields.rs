@@ -321,7 +321,7 @@ const TRIED: usize = 128;
 const MAX_COUNT: usize = 1 << 40;
 
 /// Reads `512` or `1k` (k is 1024).
-fn read_count(text: &str) -> Option<usize> {
+pub(crate) fn read_count(text: &str) -> Option<usize> {
     match text.strip_suffix(['k', 'K']) {
         Some(digits) => digits.parse::<usize>().ok()?.checked_mul(1024),
         None => text.parse().ok(),

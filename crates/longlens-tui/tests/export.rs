@@ -303,6 +303,8 @@ fn a_config_says_everything_that_commands_take() {
     for (key, value) in [("temperature", 0.7), ("top_p", 1.0), ("min_p", 0.0), ("repetition_penalty", 1.0)] {
         assert_eq!(sampling[key].as_float(), Some(value), "{key}");
     }
+    let prompt = table["prompt"].as_table().unwrap();
+    assert_eq!((prompt["needle"].as_str(), prompt["seed"].as_integer()), (Some("300:0.5"), Some(0)));
     let passkey = table["passkey"].as_table().unwrap();
     let grid = export::grid(&rig.app);
     assert_eq!(passkey["lengths"].clone().try_into::<Vec<usize>>().unwrap(), grid.lengths);

@@ -26,11 +26,24 @@ pub struct File {
     pub prefill_chunk: Option<usize>,
     pub out: Option<PathBuf>,
     #[serde(default)]
+    pub prompt: PromptFile,
+    #[serde(default)]
     pub sampling: SamplingFile,
     #[serde(default)]
     pub passkey: PasskeyFile,
     #[serde(default)]
     pub perplexity: PerplexityFile,
+}
+
+/// `[prompt]`: one of text, file and needle, as the flags of these names have it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptFile {
+    pub text: Option<String>,
+    pub file: Option<PathBuf>,
+    pub needle: Option<String>,
+    pub template: Option<String>,
+    pub seed: Option<u64>,
 }
 
 /// `[sampling]`.
@@ -101,6 +114,11 @@ impl RunConfig {
         }
         for depth in file.passkey.depths.iter().flatten() {
             self::depth(&depth.to_string())?;
+        }
+        let prompt = &file.prompt;
+        let n_prompts = [prompt.text.is_some(), prompt.file.is_some(), prompt.needle.is_some()];
+        if n_prompts.into_iter().filter(|given| *given).count() > 1 {
+            return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
         }
         if file.prefill_chunk == Some(0) {
             return Err(Failure::usage("prefill_chunk must be at least 1", None));

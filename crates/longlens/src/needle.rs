@@ -8,7 +8,7 @@ use longlens_eval::passkey::{Place, Template, hiding};
 use longlens_workbench::prompt::NeedleAsk;
 
 use crate::args::PromptArgs;
-use crate::config::{depth, prompt_length};
+use crate::config::{RunConfig, depth, prompt_length};
 use crate::failure::Failure;
 
 /// A prompt, ready to feed.
@@ -20,8 +20,24 @@ pub struct Prompt {
     pub answer_start: Option<u32>,
 }
 
-/// Reads or makes the prompt that the flags ask for.
-pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
+/// The prompt of the flags, else the one of the config file.
+pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
+    let file = config.file.prompt.clone();
+    match args {
+        PromptArgs { prompt: None, file: None, needle: None, .. } => PromptArgs {
+            prompt: file.text,
+            file: file.file,
+            needle: file.needle,
+            needle_template: file.template,
+            needle_seed: file.seed,
+        },
+        given => given.clone(),
+    }
+}
+
+/// Reads or makes the prompt that flags or config ask for.
+pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<Prompt, Failure> {
+    let (args, seed) = (&given(args, config), config.seed);
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
     }
@@ -37,7 +53,8 @@ pub fn prompt(args: &PromptArgs, lens: &dyn Lens, seed: u64) -> Result<Prompt, F
         _ => {
             return Err(Failure::usage(
                 "there is no prompt",
-                "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH".to_owned(),
+                "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH, or [prompt] in the config"
+                    .to_owned(),
             ));
         }
     };

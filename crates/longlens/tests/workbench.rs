@@ -252,7 +252,7 @@ fn settings_and_steps_are_files_that_the_commands_take() {
 
     let program = env!("CARGO_BIN_EXE_longlens");
     let generated = std::process::Command::new(program)
-        .args(["generate", "--config", "longlens.toml", "--needle", "300:0.5"])
+        .args(["generate", "--config", "longlens.toml"])
         .current_dir(folder.path())
         .output()
         .unwrap();

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use longlens_eval::passkey::{Grid, Template};
+use longlens_workbench::prompt::PromptSource;
 use longlens_workbench::settings::Swap;
 
 use crate::app::App;
@@ -29,6 +30,9 @@ pub fn config(app: &App) -> String {
     app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
     line("seed", &settings.sampling.seed.to_string());
     line("prefill_chunk", &settings.prefill_chunk.to_string());
+    if let Some(prompt) = &app.prompt {
+        let _ = write!(text, "\n[prompt]\n{}", source(&prompt.source));
+    }
     let sampling = &settings.sampling;
     let _ = write!(
         text,
@@ -50,6 +54,19 @@ pub fn config(app: &App) -> String {
         grid.trials,
     );
     text
+}
+
+/// Where the prompt comes from, as a table's lines.
+fn source(source: &PromptSource) -> String {
+    match source {
+        PromptSource::Text(text) => format!("text = {}\n", word(text)),
+        PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
+        PromptSource::Needle(ask) => {
+            let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
+            let needle = word(&format!("{}:{}{key}", ask.length, ask.depth));
+            format!("needle = {needle}\ntemplate = {}\nseed = {}\n", word(ask.template.name()), ask.seed)
+        }
+    }
 }
 
 /// The passkey grid that the controls ask for.

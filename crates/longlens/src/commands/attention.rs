@@ -28,7 +28,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
-    let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let n_tokens = prompt.tokens.len();
     let mut setup = config.setup(lens.model(), n_tokens)?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;

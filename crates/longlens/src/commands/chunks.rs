@@ -20,7 +20,7 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
-    let mut prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let mut prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     if args.query.is_none_or(|query| query == prompt.tokens.len()) {
         // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
         prompt.tokens.extend(prompt.answer_start);

@@ -15,7 +15,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
-    let prompt = needle::prompt(&args.prompt, lens.as_ref(), config.seed)?;
+    let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let (sampling, stop) = settings(args, &config);
     let n_tokens = prompt.tokens.len() + stop.max_tokens;

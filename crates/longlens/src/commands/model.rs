@@ -2,6 +2,7 @@
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::{Plan, Prompt};
+pub use longlens_workbench::bytes::text as bytes;
 use serde_json::json;
 
 use crate::args::{Device, Model};
@@ -91,18 +92,6 @@ impl Memory {
             activations: (widths * step + turned) * NUMBER,
         }
     }
-}
-
-/// `1.5 GiB`.
-pub fn bytes(n: usize) -> String {
-    let (mut value, mut unit) = (n as f64, "B");
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
 }
 
 /// `787,584`.

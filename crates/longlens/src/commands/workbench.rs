@@ -14,7 +14,7 @@ use longlens_workbench::session::{Session, Store};
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::Start;
 
-use crate::args::{Colors, Common, Device, Images, Theme, Workbench};
+use crate::args::{Colors, Common, Device, Images, PromptArgs, Theme, Workbench};
 use crate::backend;
 use crate::commands::generate;
 use crate::config::RunConfig;
@@ -83,7 +83,7 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
         config.model.clone_from(&session.model);
     }
     let model = backend::describe(&config.model, config.weights)?;
-    let prompt = source(args, config.seed)?;
+    let prompt = source(&needle::given(&args.prompt, &config), config.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
     lay_over(&mut settings, &args.common, &config);
     if let Some(session) = &mut resume {
@@ -145,8 +145,7 @@ fn lay_over(settings: &mut Settings, flags: &Common, config: &RunConfig) {
 }
 
 /// The prompt that the flags ask for.
-fn source(args: &Workbench, seed: u64) -> Result<Option<PromptSource>, Failure> {
-    let prompt = &args.prompt;
+fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failure> {
     if let Some(text) = &prompt.prompt {
         return Ok(Some(PromptSource::Text(text.clone())));
     }
