@@ -208,7 +208,8 @@ impl Plan {
             warnings.push(Warning::BeyondCapacity { capacity, n_tokens, highest, trained });
         }
         let groups = self.spans.iter().any(|span| span.key_pos.divide > 1);
-        if groups && n_tokens > trained && highest < trained as f64 / 4.0 {
+        // a third: the window of exact positions alone may be a quarter
+        if groups && n_tokens > trained && highest < trained as f64 / 3.0 {
             warnings.push(Warning::SparsePositions { highest, trained });
         }
         warnings.extend(self.seam(n_tokens));

@@ -77,11 +77,15 @@ pub fn run(
     let worker = Worker::start(open, move |event| drop(jobs.send(Arrived::Job(event))))?;
     watch_keys(sender.clone())?;
     let (keep, keeper) = keeper(store, resumed, sender.clone())?;
-    let mut outside = Outside { worker, sender, keep };
+    let mut outside = Outside { worker, sender, keep, writers: Vec::new() };
     let ended = work(&mut terminal, &mut app, &mut images, &arrived, &mut outside);
     if ended.is_err() {
         // the terminal is lost; the session is not
         outside.perform(app.update(Action::Stop));
+    }
+    // what is being written is finished; whether it was is told where it was asked for
+    for writer in outside.writers.drain(..) {
+        let _ = writer.join();
     }
     drop((outside, screen));
     // the keeper ends when it has saved the last session that it was sent
@@ -162,6 +166,8 @@ struct Outside {
     worker: Worker,
     sender: Sender<Arrived>,
     keep: Sender<Session>,
+    /// Files that are being written.
+    writers: Vec<JoinHandle<()>>,
 }
 
 /// Takes in what arrives until the program is over; returns the signal that asked for that.
@@ -275,7 +281,7 @@ impl Outside {
     }
 
     /// Writes files on a thread of their own.
-    fn write(&self, write: impl FnOnce() -> Result<String, Trouble> + Send + 'static) {
+    fn write(&mut self, write: impl FnOnce() -> Result<String, Trouble> + Send + 'static) {
         let sender = self.sender.clone();
         let work = move || {
             // the panic hook has told why
@@ -283,9 +289,13 @@ impl Outside {
                 .unwrap_or_else(|_| Err(Trouble::new("nothing was written", "the line before says why".to_owned())));
             let _ = sender.send(Arrived::Wrote(wrote));
         };
-        if let Err(error) = thread::Builder::new().name("longlens-files".into()).spawn(work) {
-            let trouble = Trouble::new(format!("cannot start writing: {error}"), None);
-            let _ = self.sender.send(Arrived::Wrote(Err(trouble)));
+        self.writers.retain(|writer| !writer.is_finished());
+        match thread::Builder::new().name("longlens-files".into()).spawn(work) {
+            Ok(writer) => self.writers.push(writer),
+            Err(error) => {
+                let trouble = Trouble::new(format!("cannot start writing: {error}"), None);
+                let _ = self.sender.send(Arrived::Wrote(Err(trouble)));
+            }
         }
     }
 }

@@ -513,3 +513,19 @@ fn keys_and_changes_are_on_the_screen_in_time() {
     assert!(median < Duration::from_millis(100), "a key takes {median:?} while a grid runs");
     sitting.quit();
 }
+
+#[test]
+fn quitting_waits_for_files() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300"]);
+    sitting.wait_for("max_tokens");
+    sitting.wait("an idle program", |screen| screen.contains("16 tok"));
+    sitting.press("e");
+    sitting.wait_for("export the view as");
+    sitting.press("\rq");
+    assert_eq!(sitting.end(), 0);
+    for extension in ["png", "svg", "csv", "npz"] {
+        assert!(folder.path().join(format!("longlens-heads-1.{extension}")).exists(), "{extension}");
+    }
+    sitting.is_given_back();
+}
