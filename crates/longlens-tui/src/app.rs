@@ -211,6 +211,11 @@ impl App {
             (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
             app.runs = session.runs;
             app.steps = session.steps;
+            app.controls.chunk_len = session.chunk_len;
+            for kept in session.grids {
+                let id = app.next_number();
+                app.grids.extend(GridRun::back(id, kept, &app.model.spec));
+            }
             app.dirty = true;
             app.say(Level::Note, "the session is back: prompt, settings and pinned runs");
             app.clamp();
@@ -283,6 +288,8 @@ impl App {
             runs,
             steps: self.steps.clone(),
             selected: (self.controls.layer, self.controls.head, self.controls.query),
+            grids: self.grids.iter().map(GridRun::keep).collect(),
+            chunk_len: self.controls.chunk_len,
         }
     }
 

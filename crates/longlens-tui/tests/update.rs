@@ -371,7 +371,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     let mut rig = Rig::ready();
     rig.keys("D P R");
     rig.type_text("baseline");
-    rig.keys("enter L");
+    rig.keys("enter L g");
     rig.act(Action::Tick);
     let session = rig.kept.clone().expect("a change is kept with the next tick");
     assert!(!session.clean && session.runs.list.len() == 1, "pinned runs alone are kept");
@@ -381,6 +381,8 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     let mut again = Rig::with(options, common::lens());
     again.settle();
     assert_eq!(method(&again.app), "long_heads");
+    let (grid, kept) = (rig.app.grid().unwrap(), again.app.grid().unwrap());
+    assert_eq!((&kept.cells, &kept.lengths, &kept.text, kept.running), (&grid.cells, &grid.lengths, &grid.text, false));
     let back = &again.app.runs.list[0];
     assert_eq!((back.title(), back.pinned, back.nll.len() > 500), ("baseline", true, true));
     assert_eq!(again.app.prompt.as_ref().unwrap().source, rig.app.prompt.as_ref().unwrap().source);

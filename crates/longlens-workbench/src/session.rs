@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptSource;
@@ -39,6 +40,29 @@ pub struct Session {
     /// Selected layer, head and query.
     #[serde(default)]
     pub selected: (usize, usize, Option<usize>),
+    /// Passkey grids, oldest first.
+    #[serde(default)]
+    pub grids: Vec<KeptGrid>,
+    /// Tokens of a chunk in the views, where the user chose them.
+    #[serde(default)]
+    pub chunk_len: Option<usize>,
+}
+
+/// A passkey grid, as far as it was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptGrid {
+    /// What it ran under.
+    pub settings: Settings,
+    /// Lengths in tokens, ascending.
+    pub lengths: Vec<usize>,
+    /// Depths, ascending.
+    pub depths: Vec<f64>,
+    /// Row-major `[n_depths, n_lengths]`: share of keys found, and prompts behind it.
+    pub cells: Vec<Option<(f64, usize)>>,
+    /// What was run, from the first cell.
+    pub record: RunRecord,
+    /// Prompts of a cell.
+    pub trials: usize,
 }
 
 /// A folder of sessions, one of them this program's.
@@ -227,6 +251,8 @@ mod tests {
             runs: Runs::default(),
             steps: Vec::new(),
             selected: (1, 2, None),
+            grids: Vec::new(),
+            chunk_len: None,
         }
     }
 

@@ -214,6 +214,7 @@ impl App {
     }
 
     fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) {
+        self.dirty = true;
         let Some(grid) = self.grids.iter_mut().find(|grid| grid.id == id) else { return };
         let column = grid.lengths.iter().position(|length| *length == cell.length);
         let row = grid.depths.iter().position(|depth| (depth - cell.depth).abs() < 1e-9);

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
 use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
 use longlens_workbench::runs::RunId;
-use longlens_workbench::session::Session;
-use longlens_workbench::settings::{Checked, Settings};
+use longlens_workbench::session::{KeptGrid, Session};
+use longlens_workbench::settings::{Checked, Settings, Swap};
 use longlens_workbench::steps::Start;
 use longlens_workbench::worker::{Ask, Event};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
@@ -175,6 +176,37 @@ pub struct GridRun {
     pub trials: usize,
     /// Whether cells are still to come.
     pub running: bool,
+}
+
+impl GridRun {
+    /// What survives of it.
+    pub fn keep(&self) -> KeptGrid {
+        KeptGrid {
+            settings: self.settings.clone(),
+            lengths: self.lengths.clone(),
+            depths: self.depths.clone(),
+            cells: self.cells.iter().map(|cell| cell.map(|cell| (cell.accuracy, cell.n_trials))).collect(),
+            record: self.record.clone(),
+            trials: self.trials,
+        }
+    }
+
+    /// A kept grid again; nothing where its cells do not fit its lengths and depths.
+    pub fn back(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
+        let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
+        let cell = |cell: Option<(f64, usize)>| cell.map(|(accuracy, n_trials)| NeedleCell { accuracy, n_trials });
+        (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
+            id,
+            text: Settings { swap: Swap::RePrefill, ..settings.clone() }.text(model),
+            settings,
+            lengths,
+            depths,
+            cells: cells.into_iter().map(cell).collect(),
+            record,
+            trials,
+            running: false,
+        })
+    }
 }
 
 /// The runs that are compared.
