@@ -40,6 +40,25 @@ const DEPENDS: Rgb = Rgb(176, 176, 176);
 /// Cells of a side at most; longer prompts are sampled.
 const MAX_SIDE: usize = 256;
 
+impl Seen {
+    /// What a relation shows on a model with `trained_context` trained positions.
+    pub fn of(relation: Relation, trained_context: usize) -> Self {
+        let trained = |position: f64| position < trained_context as f64;
+        match relation {
+            Relation::Hidden => Self::Hidden,
+            Relation::At(position, _) if trained(position) => Self::At(position),
+            Relation::Chosen { between: (low, high), forced } if trained(high) => {
+                if forced {
+                    Self::At(low)
+                } else {
+                    Self::Depends
+                }
+            }
+            Relation::At(..) | Relation::Chosen { .. } => Self::Untrained,
+        }
+    }
+}
+
 impl Figure for PositionMap {
     fn size(&self) -> (u32, u32) {
         (800, 740)
@@ -122,19 +141,8 @@ impl PositionMap {
     }
 
     fn pair(&self, i: usize, j: usize) -> Seen {
-        let trained = |position: f64| position < self.trained_context as f64;
-        match self.plan.relation(i, j, Prompt { n_tokens: self.n_tokens }) {
-            Relation::Hidden => Seen::Hidden,
-            Relation::At(position, _) if trained(position) => Seen::At(position),
-            Relation::Chosen { between: (low, high), forced } if trained(high) => {
-                if forced {
-                    Seen::At(low)
-                } else {
-                    Seen::Depends
-                }
-            }
-            Relation::At(..) | Relation::Chosen { .. } => Seen::Untrained,
-        }
+        let relation = self.plan.relation(i, j, Prompt { n_tokens: self.n_tokens });
+        Seen::of(relation, self.trained_context)
     }
 
     fn legend(&self, seen: &[Seen]) -> Vec<Entry> {

@@ -126,19 +126,7 @@ impl Planned {
 
     /// What a query sees at a key.
     fn seen(&self, query: usize, key: usize) -> Seen {
-        let trained = |position: f64| position < self.trained as f64;
-        match self.relation(query, key) {
-            Relation::Hidden => Seen::Hidden,
-            Relation::At(position, _) if trained(position) => Seen::At(position),
-            Relation::Chosen { between: (low, high), forced } if trained(high) => {
-                if forced {
-                    Seen::At(low)
-                } else {
-                    Seen::Depends
-                }
-            }
-            Relation::At(..) | Relation::Chosen { .. } => Seen::Untrained,
-        }
+        Seen::of(self.relation(query, key), self.trained)
     }
 }
 
