@@ -6,6 +6,8 @@ use longlens_plot::color::{self, ColorScale, Palette, Rgb};
 use longlens_plot::plots::attention_map::{AttentionMap, Pooling};
 use longlens_plot::plots::chunk_map::{ChoiceColor, ChoiceRow, ChunkMap, ChunkPick, ChunkRows, MassRow};
 use longlens_plot::plots::head_grid::HeadGrid;
+use longlens_plot::plots::heatmap::{HeatMap, HeatScale};
+use longlens_plot::plots::lines::{Axis, Kind, LinePlot, LinePoint, LineSeries, Reference, Scale};
 use longlens_plot::plots::loss_curve::{LossCurve, LossSeries};
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
@@ -46,6 +48,12 @@ fn main() -> Result<(), PlotError> {
         ("head_grid_plain".into(), Box::new(HeadGrid { needle: None, ..head_grid(12, 12, 0) })),
         ("run_comparison".into(), Box::new(run_comparison(300, true))),
         ("run_comparison_long".into(), Box::new(run_comparison(16_384, false))),
+        ("heatmap".into(), Box::new(heatmap(5, 4, HeatScale::default()))),
+        ("heatmap_diverging".into(), Box::new(heatmap(16, 12, HeatScale::Diverging))),
+        ("lines".into(), Box::new(lines(4, Kind::Line))),
+        ("lines_many".into(), Box::new(lines(12, Kind::Line))),
+        ("scatter".into(), Box::new(lines(3, Kind::Scatter))),
+        ("bars".into(), Box::new(LinePlot { categories: METHODS.map(str::to_owned).to_vec(), ..lines(2, Kind::Bar) })),
         ("screen".into(), Box::new(screen())),
         ("attention_log".into(), Box::new(attention_map(256, 16, ColorScale::Log { floor: 1e-5 }))),
     ];
@@ -164,6 +172,7 @@ fn attention_map(side: usize, stride: usize, scale: ColorScale) -> AttentionMap 
         layer: 1,
         head: 3,
         n_tokens: side * stride - stride / 2,
+        origin: (0, 0),
         stride,
         side,
         cells,
@@ -324,4 +333,46 @@ fn screen() -> Screen {
         (cell.ink, cell.ground) = (ground, Rgb(110, 190, 255));
     });
     Screen { columns, rows, cells, background: ground, title: Some("longlens tui".to_owned()) }
+}
+
+fn heatmap(n_columns: usize, n_rows: usize, scale: HeatScale) -> HeatMap {
+    let value = |row: usize, column: usize| ((row * 7 + column * 3) % 11) as f64 / 5.0 - 1.0;
+    HeatMap {
+        title: "Change of the loss".into(),
+        subtitle: heading("").subtitle,
+        x_name: "neighbor_window".into(),
+        y_name: "group_size".into(),
+        x_labels: (0..n_columns).map(|column| (32 << (column % 8)).to_string()).collect(),
+        y_labels: (0..n_rows).map(|row| (2 << (row % 8)).to_string()).collect(),
+        values: (0..n_rows).map(|row| (0..n_columns).map(|column| value(row, column)).collect()).collect(),
+        value_name: "nats".into(),
+        scale,
+        range: None,
+    }
+}
+
+fn lines(n_series: usize, kind: Kind) -> LinePlot {
+    let is_bar = kind == Kind::Bar;
+    let x = |at: usize| if is_bar { at as f64 } else { f64::from(256 << at) };
+    let series = (0..n_series).map(|series| {
+        let point = |at: usize| {
+            let y = 2.0 + (series + 1) as f64 * (at as f64).sqrt() / 3.0;
+            LinePoint { band: (series == 0).then_some((y * 0.9, y * 1.1)), ..LinePoint::new(x(at), y) }
+        };
+        LineSeries { name: format!("series {series}"), points: (0..METHODS.len()).map(point).collect() }
+    });
+    LinePlot {
+        title: "Perplexity by length".into(),
+        subtitle: heading("").subtitle,
+        kind,
+        x: Axis { name: "length".into(), scale: if is_bar { Scale::Linear } else { Scale::Log2 } },
+        y: Axis::new("perplexity"),
+        series: series.collect(),
+        references: vec![Reference {
+            is_vertical: !is_bar,
+            at: if is_bar { 3.0 } else { 2048.0 },
+            label: "trained".into(),
+        }],
+        ..LinePlot::default()
+    }
 }

@@ -23,6 +23,10 @@ pub enum Sample {
     Outline(Rgb),
     /// A line with a marker.
     Series(Rgb, Marker),
+    /// A line of dashes with a marker.
+    Dashed(Rgb, Marker, &'static [f64]),
+    /// A marker alone.
+    Point(Rgb, Marker),
     /// Nothing: the entry is a remark.
     Note,
 }
@@ -79,6 +83,11 @@ pub fn draw(scene: &mut Scene, at: Point, width: f64, entries: &[Entry]) {
                 scene.line([(x, y), (x + 28.0, y)], 2.0, color);
                 marker.draw(scene, (x + 14.0, y), color, true);
             }
+            Sample::Dashed(color, marker, pattern) => {
+                scene.dashed(&[(x, y), (x + 40.0, y)], 2.0, color, pattern);
+                marker.draw(scene, (x + 20.0, y), color, true);
+            }
+            Sample::Point(color, marker) => marker.draw(scene, (x + 8.0, y), color, true),
             Sample::Note => {}
         }
         if matches!(entry.sample, Sample::Cell(_) | Sample::Hatched(..)) {
@@ -116,6 +125,7 @@ impl Sample {
         match self {
             Self::Note => 0.0,
             Self::Series(..) => 34.0,
+            Self::Dashed(..) => 46.0,
             _ => 22.0,
         }
     }

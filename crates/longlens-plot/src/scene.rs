@@ -214,6 +214,37 @@ impl Scene {
         }
     }
 
+    /// A line of dashes and gaps, whose lengths take turns; no lengths give one line without gaps.
+    pub(crate) fn dashed(&mut self, points: &[Point], width: f64, color: Rgb, pattern: &[f64]) {
+        if pattern.is_empty() {
+            self.line(points, width, color);
+            return;
+        }
+        let (mut part, mut left) = (0, pattern[0]);
+        let mut dash: Vec<Point> = points.first().copied().into_iter().collect();
+        for ends in points.windows(2) {
+            let ((x0, y0), (x1, y1)) = (ends[0], ends[1]);
+            let length = (x1 - x0).hypot(y1 - y0);
+            let mut done = 0.0;
+            while length - done > left {
+                done += left;
+                let at = (x0 + (x1 - x0) * done / length, y0 + (y1 - y0) * done / length);
+                dash.push(at);
+                if part % 2 == 0 {
+                    self.line(std::mem::take(&mut dash), width, color);
+                }
+                dash = vec![at];
+                part = (part + 1) % pattern.len();
+                left = pattern[part];
+            }
+            left -= length - done;
+            dash.push((x1, y1));
+        }
+        if part % 2 == 0 && dash.len() > 1 {
+            self.line(dash, width, color);
+        }
+    }
+
     /// A vertical dashed line.
     pub(crate) fn dashes(&mut self, x: f64, from: f64, to: f64, color: Rgb) {
         let mut y = from;

@@ -6,6 +6,8 @@ use longlens_plot::color::{ColorScale, Rgb};
 use longlens_plot::plots::attention_map::{AttentionMap, Pooling};
 use longlens_plot::plots::chunk_map::{ChunkMap, ChunkRows, MassRow};
 use longlens_plot::plots::head_grid::HeadGrid;
+use longlens_plot::plots::heatmap::HeatMap;
+use longlens_plot::plots::lines::{Axis, LinePlot, LinePoint, LineSeries};
 use longlens_plot::plots::loss_curve::{LossCurve, LossSeries};
 use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
@@ -48,6 +50,7 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
                 layer: 0,
                 head: 0,
                 n_tokens: 2,
+                origin: (0, 0),
                 stride: 1,
                 side: 2,
                 cells: vec![1.0, 0.0, 0.5, 0.5],
@@ -74,7 +77,36 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
         (Box::new(losses(heading())), ["loss (nats)", "moving mean of 2 tokens", "trained context 2"]),
         (Box::new(heads(heading())), ["Retrieval score of every head, from token 9", "H1", "on the needle"]),
         (Box::new(comparison(heading())), ["better predicted by full", "layer 0, head 1", "the same for 1 token"]),
+        (Box::new(lines()), ["length (tokens)", "loss (nats)", "seed 1"]),
+        (Box::new(heatmap()), ["window", "chunk size", "no value"]),
     ]
+}
+
+/// The plots of any numbers take their words from whoever makes them.
+fn lines() -> LinePlot {
+    let points = vec![LinePoint::new(128.0, 3.0), LinePoint::new(256.0, 2.5)];
+    LinePlot {
+        title: "self_extend:group_size=4".to_owned(),
+        subtitle: "tiny · f32".to_owned(),
+        x: Axis::new("length (tokens)"),
+        y: Axis::new("loss (nats)"),
+        series: vec![LineSeries { name: "seed 1".to_owned(), points }],
+        ..LinePlot::default()
+    }
+}
+
+fn heatmap() -> HeatMap {
+    HeatMap {
+        title: "self_extend:group_size=4".to_owned(),
+        subtitle: "tiny · f32".to_owned(),
+        x_name: "window".to_owned(),
+        y_name: "chunk size".to_owned(),
+        x_labels: vec!["64".to_owned(), "128".to_owned()],
+        y_labels: vec!["16".to_owned()],
+        values: vec![vec![0.5, f64::NAN]],
+        value_name: "loss".to_owned(),
+        ..HeatMap::default()
+    }
 }
 
 fn losses(heading: Heading) -> LossCurve {
@@ -214,7 +246,7 @@ fn empty_data_is_an_error_that_says_what_is_missing() {
         map: None,
         ..comparison(Heading::default())
     };
-    let nothing: [Box<dyn Figure>; 8] = [
+    let nothing: [Box<dyn Figure>; 10] = [
         Box::new(NeedleGrid::single(Heading::default(), 256, vec![128], vec![0.5], vec![None])),
         Box::new(NeedleGrid::single(Heading::default(), 256, vec![], vec![], vec![])),
         Box::new(Perplexity { heading: Heading::default(), trained_context: 1, series: vec![], cap: None }),
@@ -222,6 +254,8 @@ fn empty_data_is_an_error_that_says_what_is_missing() {
         Box::new(LossCurve { series: vec![], ..losses(Heading::default()) }),
         Box::new(HeadGrid { n_layers: 0, ..heads(Heading::default()) }),
         Box::new(none),
+        Box::new(LinePlot::default()),
+        Box::new(HeatMap::default()),
         Box::new(screen(0, 4)),
     ];
     for figure in nothing {

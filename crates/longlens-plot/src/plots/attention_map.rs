@@ -18,13 +18,16 @@ pub struct AttentionMap {
     pub layer: usize,
     /// Head index.
     pub head: usize,
-    /// Tokens of the prompt.
+    /// Tokens of a side: of the prompt, or of a part of it.
     pub n_tokens: usize,
+    /// First query and first key of a part; both 0 for the whole map.
+    pub origin: (usize, usize),
     /// Tokens per cell side; 1 when nothing is pooled.
     pub stride: usize,
     /// Cells of a side.
     pub side: usize,
-    /// Row-major `[side, side]`, a query block per row; cells right of the diagonal are not read.
+    /// Row-major `[side, side]`, a query block per row; cells whose keys all come after their queries
+    /// are not read.
     pub cells: Vec<f32>,
     /// What a cell of several tokens holds.
     pub pooling: Pooling,
@@ -61,8 +64,8 @@ impl Figure for AttentionMap {
         let max = self.largest();
         let color = |amount| Palette::Inferno.at(amount);
         let bar = ColorBar { color: &color, ticks: self.scale.ticks(max), title: "attention weight" };
-        let area = square(room, self.n_tokens, bar.width());
-        draw_axes(&mut scene, area, self.n_tokens, self.side as f64 * self.stride.max(1) as f64);
+        let area = square(room, self.n_tokens + self.origin.0, bar.width());
+        draw_axes(&mut scene, area, self.n_tokens, self.origin, self.side as f64 * self.stride.max(1) as f64);
 
         // cells thinner than a pixel would vanish: several share one
         let per_cell = self.side.div_ceil(area.width() as usize);
@@ -91,6 +94,7 @@ impl AttentionMap {
             layer: map.pick.layer,
             head: map.pick.head,
             n_tokens: map.n_tokens,
+            origin: map.pick.window.map_or((0, 0), |window| (window.query, window.key)),
             stride: map.stride,
             side: map.side,
             cells: cells.clone(),
@@ -102,7 +106,7 @@ impl AttentionMap {
     /// The largest weight of a `per_cell` by `per_cell` block, as far as it is below the diagonal.
     fn pooled(&self, row: usize, column: usize, per_cell: usize) -> f64 {
         let block = |at: usize| at * per_cell..((at + 1) * per_cell).min(self.side);
-        let cells = block(row).flat_map(|i| block(column).filter(move |j| *j <= i).map(move |j| (i, j)));
+        let cells = block(row).flat_map(|i| block(column).take_while(move |j| self.meets(i, *j)).map(move |j| (i, j)));
         cells.map(|(i, j)| f64::from(self.cells[i * self.side + j])).fold(0.0, f64::max)
     }
 
@@ -111,7 +115,14 @@ impl AttentionMap {
     }
 
     fn row_max(&self, row: usize) -> f64 {
-        self.cells[row * self.side..=row * self.side + row].iter().copied().fold(0.0, f32::max).into()
+        let met = self.cells[row * self.side..(row + 1) * self.side].iter().enumerate();
+        met.take_while(|(column, _)| self.meets(row, *column)).map(|(_, weight)| *weight).fold(0.0, f32::max).into()
+    }
+
+    /// Whether any query of a row of cells comes after any key of a column.
+    fn meets(&self, row: usize, column: usize) -> bool {
+        let stride = self.stride.max(1);
+        self.origin.1 + column * stride < self.origin.0 + (row + 1) * stride
     }
 
     fn legend(&self) -> Vec<Entry> {
@@ -136,15 +147,16 @@ pub(super) fn square(room: Rect, n_tokens: usize, right: f64) -> Rect {
     Rect { x0, y0, x1: x0 + side, y1: y0 + side }
 }
 
-/// Query and key axes of a square that spans `span` tokens, the last of which may be padding.
-pub(super) fn draw_axes(scene: &mut Scene, area: Rect, n_tokens: usize, span: f64) {
+/// Query and key axes of a square that spans `span` tokens from the first query and key in `origin`; the last of them may be
+/// padding.
+pub(super) fn draw_axes(scene: &mut Scene, area: Rect, n_tokens: usize, origin: (usize, usize), span: f64) {
     let last = n_tokens.saturating_sub(1);
-    let ticks = |start: f64, length: f64| -> Vec<Tick> {
-        let place = |token: usize| Tick::new(start + length * (token as f64 + 0.5) / span, token.to_string());
+    let ticks = |start: f64, length: f64, first: usize| -> Vec<Tick> {
+        let place = |token: usize| Tick::new(start + length * (token as f64 + 0.5) / span, (first + token).to_string());
         ticks::tokens(last, 8).into_iter().map(place).collect()
     };
-    frame::x_axis(scene, area, &ticks(area.x0, area.width()), "key (token)");
-    frame::y_axis(scene, area, &ticks(area.y0, area.height()), "query (token)");
+    frame::x_axis(scene, area, &ticks(area.x0, area.width(), origin.1), "key (token)");
+    frame::y_axis(scene, area, &ticks(area.y0, area.height(), origin.0), "query (token)");
 }
 
 #[cfg(test)]
@@ -160,6 +172,7 @@ mod tests {
             layer: 3,
             head: 1,
             n_tokens: side,
+            origin: (0, 0),
             stride: 1,
             side,
             cells,
@@ -183,6 +196,25 @@ mod tests {
             assert_eq!([at(0, 0), at(0, 1)], [Palette::Inferno.at(1.0), WHITE]);
             assert_eq!([at(1, 0), at(1, 1)], [color(0.01f32), color(0.1)]);
         }
+    }
+
+    #[test]
+    fn a_part_is_blank_where_its_keys_come_later() {
+        let whole = map(2, vec![1.0; 4], ColorScale::Linear);
+        let blank = |origin: (usize, usize)| {
+            let part = AttentionMap { origin, ..whole.clone() };
+            let panel = part.scene(part.size()).unwrap().panels[0];
+            let pixels = Canvas::default().to_rgb(&part).unwrap();
+            [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, column)| {
+                let (x, y) = panel.cell(row, column).center();
+                pixels.at(x as u32, y as u32) == WHITE
+            })
+        };
+        assert_eq!(blank((0, 0)), [false, true, false, false]);
+        assert_eq!(blank((900, 20)), [false; 4]);
+        assert_eq!(blank((20, 21)), [true, true, false, true]);
+        let svg = Canvas::default().to_svg_string(&AttentionMap { origin: (900, 20), ..whole }).unwrap();
+        assert!(svg.contains(">900<") && svg.contains(">20<"), "axes name tokens of the prompt");
     }
 
     #[test]

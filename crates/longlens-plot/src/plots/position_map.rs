@@ -80,7 +80,7 @@ impl Figure for PositionMap {
         let marks = positions.map(|at| (at as f64 / top.max(1.0), at.to_string())).collect();
         let bar = ColorBar { color: &color, ticks: marks, title: "relative position" };
         let area = square(room, self.n_tokens, bar.width());
-        draw_axes(&mut scene, area, self.n_tokens, self.n_tokens as f64);
+        draw_axes(&mut scene, area, self.n_tokens, (0, 0), self.n_tokens as f64);
         let panel = Panel { area, n_columns: side, n_rows: side };
         scene.panels.push(panel);
         scene.cells(&panel, |row, column| match seen[row * side + column] {

@@ -278,7 +278,7 @@ impl DifferenceMap {
         // in the middle of the page
         let free = (room.x1 - at_left.x1 - bar.width()).max(0.0) / 2.0;
         let area = Rect { x0: at_left.x0 + free.floor(), x1: at_left.x1 + free.floor(), ..at_left };
-        draw_axes(scene, area, self.n_tokens, self.side as f64 * self.stride.max(1) as f64);
+        draw_axes(scene, area, self.n_tokens, (0, 0), self.side as f64 * self.stride.max(1) as f64);
         // cells thinner than a pixel share one
         let per_cell = self.side.div_ceil(area.width() as usize);
         let side = self.side.div_ceil(per_cell);
