@@ -22,7 +22,8 @@ pub trait Lens: Send {
     /// Text to tokens and back; an error when the model came without a tokenizer.
     fn text(&self) -> Result<&dyn TextCodec, LensError>;
 
-    /// Starts a sequence: forgets the cache of the one before.
+    /// Starts a sequence: forgets the cache of the one before. [`SettingError::TooLong`] when the plan was written out for
+    /// fewer tokens than the prompt has; [`Lens::feed`] and [`Lens::reuse`] check their tokens too.
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
     /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
@@ -236,6 +237,11 @@ impl CancelToken {
     /// Asks the run to stop.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets that somebody asked.
+    pub fn lower(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 
     /// Whether somebody asked.

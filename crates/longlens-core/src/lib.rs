@@ -15,3 +15,4 @@ pub mod setting;
 pub mod spec;
 pub mod trace;
 pub mod work;
+pub mod written;

@@ -1,8 +1,9 @@
 //! The catalog of methods: what the command line, configs, help and completion offer.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::Plan;
@@ -38,65 +39,109 @@ pub static METHODS: &[&MethodInfo] = &[
 /// The same catalog as plain descriptions.
 pub static INFOS: LazyLock<Vec<&Info>> = LazyLock::new(|| METHODS.iter().map(|method| &method.info).collect());
 
-/// A method with its parameters; text form `self_extend:group_size=4,neighbor_window=64`.
+/// A method with its parameters; text form `self_extend:group_size=4,neighbor_window=64`. Or one that a script wrote.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Method(Setting);
+pub struct Method(Form);
+
+/// Where a method comes from.
+#[derive(Debug, Clone, PartialEq)]
+enum Form {
+    /// From the catalog, with parameters.
+    Listed(Setting),
+    /// From a script: name and plan, the same for every model.
+    Written(Arc<(String, Plan)>),
+}
 
 impl Method {
     /// Plain causal attention.
     pub fn full() -> Self {
-        Self(Setting::new(&full::METHOD.info))
+        Self(Form::Listed(Setting::new(&full::METHOD.info)))
+    }
+
+    /// A method that a script wrote: `plan` on every model, its text as [`Plan::method`] says. `name` stands in tables and
+    /// errors. Such a method has no parameters and cannot be read back from a file.
+    pub fn written(name: impl Into<String>, plan: Plan) -> Self {
+        Self(Form::Written(Arc::new((name.into(), plan))))
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, SettingError> {
-        Setting::parse(text.trim(), "method", &INFOS).map(Self)
+        Setting::parse(text.trim(), "method", &INFOS).map(|setting| Self(Form::Listed(setting)))
     }
 
-    /// Name, parameters and values.
-    pub fn setting(&self) -> &Setting {
-        &self.0
+    /// Name, parameters and values; nothing of a method that a script wrote.
+    pub fn setting(&self) -> Option<&Setting> {
+        match &self.0 {
+            Form::Listed(setting) => Some(setting),
+            Form::Written(_) => None,
+        }
     }
 
     /// The name in text, plots and tables.
-    pub fn name(&self) -> &'static str {
-        self.0.info().name
+    pub fn name(&self) -> &str {
+        match &self.0 {
+            Form::Listed(setting) => setting.info().name,
+            Form::Written(written) => &written.0,
+        }
     }
 
     /// The same method with every default of `model` written out.
     #[must_use]
     pub fn resolved(&self, model: &ModelSpec) -> Self {
-        Self(self.0.resolved(model))
+        match &self.0 {
+            Form::Listed(setting) => Self(Form::Listed(setting.resolved(model))),
+            Form::Written(_) => self.clone(),
+        }
     }
 
     /// The same method with one parameter given.
     pub fn with(mut self, name: &str, value: &Value) -> Result<Self, SettingError> {
-        self.0.set(name, value)?;
+        match &mut self.0 {
+            Form::Listed(setting) => setting.set(name, value)?,
+            Form::Written(written) => {
+                let (name, parameter) = (written.0.clone(), name.into());
+                return Err(SettingError::NoParameters { name, parameter });
+            }
+        }
         Ok(self)
     }
 
     /// What this method does to any (query, key) of `model`; errors say which parameters are impossible.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
+        let setting = match &self.0 {
+            Form::Listed(setting) => setting,
+            Form::Written(written) => return Ok(written.1.clone()),
+        };
         let method = METHODS.iter().find(|method| method.info.name == self.name());
-        (method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name())).plan)(&self.0, model)
+        (method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name())).plan)(setting, model)
     }
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Form::Listed(setting) => setting.fmt(f),
+            Form::Written(written) => f.write_str(&written.1.method),
+        }
     }
 }
 
 impl Serialize for Method {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_table(serializer)
+        let written = match &self.0 {
+            Form::Listed(setting) => return setting.serialize_table(serializer),
+            Form::Written(written) => written,
+        };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("name", &written.0)?;
+        map.serialize_entry("text", &written.1.method)?;
+        map.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Setting::deserialize_from(deserializer, "method", &INFOS).map(Self)
+        Setting::deserialize_from(deserializer, "method", &INFOS).map(|setting| Self(Form::Listed(setting)))
     }
 }
 
@@ -108,7 +153,7 @@ fn draw(text: &str, trained: usize, n_tokens: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -132,6 +177,11 @@ mod tests {
                 )
             ),
         ]
+    }
+
+    /// Text forms of methods whose plans are spans alone.
+    pub fn any_spans() -> impl Strategy<Value = String> {
+        any_method().prop_filter("a choice is no relation of positions", |text| !text.starts_with("long_heads"))
     }
 
     proptest! {
@@ -224,6 +274,38 @@ mod tests {
         insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=200"), @"`long_heads` is impossible with these values: attention_len mod chunk_len = 0 (200 mod 16 = 8) does not hold | set attention_len to 192 or 208");
         insta::assert_snapshot!(say("long_heads:chunk_len=64,attention_len=128"), @"`long_heads` is impossible with these values: attention_len >= 4 * chunk_len (128 >= 256) does not hold | set attention_len to at least 256, or chunk_len to at most 32");
         insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=256,begin_len=200"), @"`long_heads` is impossible with these values: begin_len >= attention_len - chunk_len (200 >= 240) does not hold | set begin_len to at least 240");
+    }
+
+    #[test]
+    fn a_method_from_a_script_has_a_name_a_text_and_a_plan_and_no_more() {
+        let relation = |distance: usize| Ok::<_, std::convert::Infallible>(Some(distance.min(4) as f64));
+        let plan = crate::written::from_distance("capped", "capped(4)", 6, relation).unwrap();
+        let (model, method) = (ModelSpec::tiny(64), Method::written("capped", plan.clone()));
+        assert_eq!((method.name(), method.to_string().as_str()), ("capped", "capped(4)"));
+        assert_eq!(
+            (method.setting().is_none(), method.resolved(&model), method.plan(&model)),
+            (true, method.clone(), Ok(plan))
+        );
+        let json = serde_json::to_string(&method).unwrap();
+        assert_eq!(json, r#"{"name":"capped","text":"capped(4)"}"#);
+        let error = serde_json::from_str::<Method>(&json).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"`capped` was written in a script and exists only where that script runs; run the script that defines it at line 1 column 36");
+        let error = method.with("window", &Value::Number(4.0)).unwrap_err();
+        insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"`capped` was written in a script and has no parameter `window` | change the script, or choose a method of the catalog");
+        insta::assert_snapshot!(crate::picture::draw(&Method::written("capped", from_table()).plan(&model).unwrap(), 6), @"
+        0
+        1 0
+        2 . 0
+        3 . 1 0
+        3 . 2 1 0
+        3 . 3 2 1 0
+        ");
+    }
+
+    fn from_table() -> Plan {
+        let relation =
+            |i: usize, j: usize| Ok::<_, std::convert::Infallible>((j != 1 || i == 1).then(|| (i - j).min(3) as f64));
+        crate::written::from_relation("holes", "holes", 6, relation).unwrap()
     }
 
     #[test]

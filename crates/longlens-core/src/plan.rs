@@ -4,8 +4,14 @@
 //! A plan that exists is valid; nothing downstream checks it again.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::chunk_choice::ChunkChoice;
+use crate::setting::SettingError;
+
+mod table;
+
+pub use table::{Holes, PosTable, ReachTable, Written};
 
 /// What one attention method does to any (query, key).
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +26,8 @@ pub struct Plan {
     pub query_scale: QueryScale,
     /// Factor on queries and keys that grows with the length seen.
     pub temperature: Option<Temperature>,
+    /// How far the plan goes, if its spans are tables.
+    pub written: Option<Written>,
 }
 
 /// A key interval per query with one position rule for the query and one for the keys.
@@ -36,7 +44,7 @@ pub struct Span {
 }
 
 /// The keys a query `i` meets in a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// `j <= i`.
     Causal,
@@ -57,10 +65,12 @@ pub enum Reach {
     PreviousChunk(usize),
     /// All chunks before the previous one.
     EarlierChunks(usize),
+    /// Keys written out query by query, with holes where the method has them; none past the table.
+    Table(Arc<ReachTable>),
 }
 
-/// Position of a token: `min(floor((t mod modulo) / divide) + add, cap)`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Position of a token: `min(floor((t mod modulo) / divide) + add, cap)`, or what a table says.
+#[derive(Debug, Clone, PartialEq)]
 pub struct PosMap {
     /// Chunk length that positions restart at, if any.
     pub modulo: Option<usize>,
@@ -70,6 +80,8 @@ pub struct PosMap {
     pub add: f64,
     /// Highest position, if any.
     pub cap: Option<f64>,
+    /// Positions written out token by token; the rule above does not count then.
+    pub table: Option<PosTable>,
 }
 
 /// Factor on the scores of query `i`.
@@ -155,7 +167,8 @@ pub enum Warning {
 impl Plan {
     /// A plan of spans alone.
     pub fn new(method: String, spans: impl Into<Vec<Span>>) -> Self {
-        Self { method, spans: spans.into(), choice: None, query_scale: QueryScale::Off, temperature: None }
+        let (query_scale, spans) = (QueryScale::Off, spans.into());
+        Self { method, spans, choice: None, query_scale, temperature: None, written: None }
     }
 
     /// How query `i` sees key `j`.
@@ -163,7 +176,7 @@ impl Plan {
         if let Some(slots) = self.choice.as_ref().and_then(|choice| choice.query(i, prompt)) {
             return slots.relation(j);
         }
-        let found = self.spans.iter().enumerate().find(|(_, span)| span.reach.keys(i).contains(&j));
+        let found = self.spans.iter().enumerate().find(|(_, span)| span.reach.sees(i, j));
         found.map_or(Relation::Hidden, |(at, span)| Relation::At(span.relative(i, j), at))
     }
 
@@ -174,16 +187,35 @@ impl Plan {
 
     /// The highest relative position that a prompt of `n_tokens` uses. 0 for an empty prompt.
     pub fn highest_position(&self, n_tokens: usize) -> f64 {
+        if let Some(written) = &self.written {
+            return written.highest_position(n_tokens);
+        }
         let dense = n_tokens.min(self.first_choice(Prompt { n_tokens }));
         let spans = self.spans.iter().map(|span| span.highest(dense)).fold(0.0, f64::max);
         self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
     }
 
-    /// The longest prompt whose relative positions all stay below `trained`.
+    /// Tokens that the plan covers; nothing where it goes on for ever.
+    pub fn covers(&self) -> Option<usize> {
+        self.written.as_ref().map(Written::n_tokens)
+    }
+
+    /// Refuses sequences of `n_tokens` that are longer than the plan.
+    pub fn check_length(&self, n_tokens: usize) -> Result<(), SettingError> {
+        match &self.written {
+            Some(written) if n_tokens > written.n_tokens() => {
+                let (name, covers) = (written.name.clone(), written.n_tokens());
+                Err(SettingError::TooLong { name, covers, n_tokens })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The longest prompt whose relative positions all stay below `trained`; at most what the plan covers.
     pub fn capacity(&self, trained: usize) -> Capacity {
         let fits = |n_tokens: usize| self.highest_position(n_tokens) <= trained.saturating_sub(1) as f64;
         if fits(FAR) {
-            return Capacity::Unlimited;
+            return self.covers().map_or(Capacity::Unlimited, Capacity::Tokens);
         }
         // the highest position never falls as the prompt grows
         let (mut fitting, mut beyond) = (0, FAR);
@@ -268,6 +300,8 @@ impl Span {
             Reach::PreviousChunk(c) => last_of_fullest_chunk(c, c),
             Reach::EarlierChunks(c) => last_of_fullest_chunk(2 * c, c),
             Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => n_tokens.checked_sub(1),
+            // the plan knows the highest position of its tables
+            Reach::Table(_) => None,
         };
         let keys = |i: &usize| !self.reach.keys(*i).is_empty();
         query.filter(keys).map_or(0.0, |i| self.relative(i, self.reach.keys(i).start))
@@ -275,9 +309,9 @@ impl Span {
 }
 
 impl Reach {
-    /// The keys that query `i` meets.
-    pub fn keys(self, i: usize) -> Range<usize> {
-        match self {
+    /// The keys that query `i` meets, first to last; a table may have holes between them.
+    pub fn keys(&self, i: usize) -> Range<usize> {
+        match *self {
             Self::Causal => 0..i + 1,
             Self::Nearer(window) => (i + 1).saturating_sub(window)..i + 1,
             Self::AtLeast(window) => 0..(i + 1).saturating_sub(window),
@@ -285,22 +319,52 @@ impl Reach {
             Self::SameChunk(c) => i / c * c..i + 1,
             Self::PreviousChunk(c) => (i / c).saturating_sub(1) * c..i / c * c,
             Self::EarlierChunks(c) => 0..(i / c).saturating_sub(1) * c,
+            Self::Table(ref table) => table.keys(i),
         }
     }
 
-    /// The keys that any query of `queries` meets. Both ends of a reach never move back as the query advances.
-    pub fn keys_of_any(self, queries: Range<usize>) -> Range<usize> {
+    /// Whether query `i` meets key `j`.
+    pub fn sees(&self, i: usize, j: usize) -> bool {
+        self.keys(i).contains(&j) && self.holes(i).is_none_or(|holes| holes.sees(j))
+    }
+
+    /// How many keys query `i` meets.
+    pub fn n_keys(&self, i: usize) -> usize {
+        self.holes(i).map_or_else(|| self.keys(i).len(), |holes| holes.n_seen())
+    }
+
+    /// Which of [`Reach::keys`] query `i` does not meet; nothing where it meets them all.
+    #[inline]
+    pub fn holes(&self, i: usize) -> Option<Holes<'_>> {
+        self.table().and_then(|table| table.holes(i))
+    }
+
+    /// The table, if the keys are written out.
+    #[inline]
+    pub fn table(&self) -> Option<&ReachTable> {
+        if let Self::Table(table) = self { Some(table) } else { None }
+    }
+
+    /// The keys that any query of `queries` meets, first to last. But for tables, both ends of a reach never move back as
+    /// the query advances.
+    pub fn keys_of_any(&self, queries: Range<usize>) -> Range<usize> {
         if queries.is_empty() {
             return 0..0;
+        }
+        if let Self::Table(table) = self {
+            return table.keys_of_any(queries);
         }
         let (first, last) = (self.keys(queries.start), self.keys(queries.end - 1));
         first.start.min(last.start)..last.end
     }
 
-    /// The keys that every query of `queries` meets.
-    pub fn keys_of_all(self, queries: Range<usize>) -> Range<usize> {
+    /// Keys without holes that every query of `queries` meets; none where a query has holes.
+    pub fn keys_of_all(&self, queries: Range<usize>) -> Range<usize> {
         if queries.is_empty() {
             return 0..0;
+        }
+        if let Self::Table(table) = self {
+            return table.keys_of_all(queries);
         }
         let (first, last) = (self.keys(queries.start), self.keys(queries.end - 1));
         last.start..first.end.max(last.start)
@@ -310,12 +374,17 @@ impl Reach {
 impl PosMap {
     /// The token's own index.
     pub const fn identity() -> Self {
-        Self { modulo: None, divide: 1, add: 0.0, cap: None }
+        Self { modulo: None, divide: 1, add: 0.0, cap: None, table: None }
     }
 
     /// The same position for every token.
     pub const fn constant(position: f64) -> Self {
-        Self { modulo: Some(1), divide: 1, add: position, cap: None }
+        Self { modulo: Some(1), divide: 1, add: position, cap: None, table: None }
+    }
+
+    /// Positions written out token by token; later tokens stand where the last one does.
+    pub fn written(positions: impl Into<Arc<[f64]>>) -> Self {
+        Self { table: Some(PosTable(positions.into())), ..Self::identity() }
     }
 
     /// Index inside chunks of `c` tokens.
@@ -348,6 +417,9 @@ impl PosMap {
 
     /// The position of token `t`.
     pub fn at(&self, t: usize) -> f64 {
+        if let Some(table) = &self.table {
+            return table.at(t);
+        }
         let index = self.modulo.map_or(t, |c| t % c) / self.divide;
         let position = index as f64 + self.add;
         self.cap.map_or(position, |highest| position.min(highest))

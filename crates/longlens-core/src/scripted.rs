@@ -154,6 +154,7 @@ impl Lens for ScriptedLens {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+        setup.plan.check_length(setup.n_prompt)?;
         self.setup = Some(setup.clone());
         (self.first, self.broken) = (0, (false, false));
         self.base.clear();
@@ -193,6 +194,7 @@ impl Lens for ScriptedLens {
         if setup.plan.choice.is_some() && keep > 0 && !keep_queries {
             return Err(LensError::NothingKept { what: "choosing chunks" });
         }
+        setup.plan.check_length(n_prompt.max(keep))?;
         self.tokens.clone_from(&self.base);
         self.tokens.truncate(keep);
         self.logits.clear();
@@ -255,6 +257,7 @@ impl ScriptedLens {
         if let Some(position) = tokens.iter().position(|token| *token as usize >= vocab_size) {
             return Err(LensError::TokenOutOfRange { token: tokens[position], position, vocab_size });
         }
+        setup.plan.check_length(self.tokens.len() + tokens.len())?;
         let (watch_nll, step) = (setup.watch.nll, setup.prefill_chunk.max(1));
         let n_steps = tokens.len().div_ceil(step);
         let mut rows = Vec::new();
@@ -321,6 +324,7 @@ mod tests {
     use super::*;
     use crate::lens::CancelToken;
     use crate::methods::Method;
+    use crate::setting::SettingError;
     use crate::trace::{MapPick, RowPick};
 
     fn setup(lens: &ScriptedLens, n_prompt: usize) -> Setup {
@@ -411,5 +415,22 @@ mod tests {
         let choices = trace.layers[0].choices.as_ref().unwrap();
         let chunks: Vec<_> = choices.row(0, 1).map(|(chunk, _)| chunk).collect();
         assert_eq!(chunks, [0, 1, 8, 9], "the first, key 5's, the newest complete and the own chunk");
+    }
+
+    #[test]
+    fn a_sequence_longer_than_the_plan_is_refused() {
+        let relation = |distance: usize| Ok::<_, std::convert::Infallible>(Some(distance as f64));
+        let plan = crate::written::from_distance("mine", "mine", 3, relation).unwrap();
+        let method = Method::written("mine", plan);
+        let mut lens = ScriptedLens::new(induction);
+        let setup = |n_prompt| Setup::new(&method, &ModelSpec::tiny(64), n_prompt).unwrap();
+        let too_long = |result| matches!(result, Err(LensError::Setting(SettingError::TooLong { n_tokens: 4, .. })));
+        assert!(too_long(lens.begin(&setup(4))));
+        lens.begin(&setup(3)).unwrap();
+        lens.feed(&[5, 6, 7], Rows::None, &mut ()).unwrap();
+        assert!(too_long(lens.feed(&[5], Rows::None, &mut ()).map(|_| ())));
+        lens.begin(&Setup { n_prompt: 4, ..Setup::new(&Method::full(), &ModelSpec::tiny(64), 4).unwrap() }).unwrap();
+        lens.feed(&[5, 6, 7, 8], Rows::None, &mut ()).unwrap();
+        assert!(too_long(lens.reuse(&setup(4), 4)));
     }
 }

@@ -132,6 +132,30 @@ pub enum SettingError {
         /// What is accepted.
         expected: String,
     },
+    /// A parameter of a method that has none, since a script wrote it.
+    #[error("`{name}` was written in a script and has no parameter `{parameter}`")]
+    NoParameters {
+        /// The method.
+        name: String,
+        /// What was given.
+        parameter: String,
+    },
+    /// A method that another session's script wrote.
+    #[error("`{name}` was written in a script and exists only where that script runs")]
+    ScriptOnly {
+        /// The method.
+        name: String,
+    },
+    /// A sequence longer than what a method was written out for.
+    #[error("`{name}` was written out for {covers} tokens, the sequence needs {n_tokens}")]
+    TooLong {
+        /// The method.
+        name: String,
+        /// Tokens that it covers.
+        covers: usize,
+        /// Tokens of the sequence.
+        n_tokens: usize,
+    },
     /// Values that are fine alone and impossible together.
     #[error("`{owner}` is impossible with these values: {inequality} does not hold")]
     Impossible {
@@ -158,6 +182,11 @@ impl SettingError {
             Self::UnknownParameter { known, .. } => Some(format!("its parameters: {}", known.join(", "))),
             Self::Form { .. } => {
                 Some("write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`".into())
+            }
+            Self::NoParameters { .. } => Some("change the script, or choose a method of the catalog".into()),
+            Self::ScriptOnly { .. } => Some("run the script that defines it".into()),
+            Self::TooLong { n_tokens, .. } => {
+                Some(format!("write it out for at least {n_tokens} tokens, or feed fewer"))
             }
             Self::BadValue { .. } => None,
             Self::Impossible { nearest, .. } => Some(nearest.clone()),
@@ -416,6 +445,9 @@ impl<'de> Visitor<'de> for SettingVisitor {
             }
         }
         let name = name.ok_or_else(|| de::Error::missing_field("name"))?;
+        if let Some(error) = script_only(&name, &values, self.catalog) {
+            return Err(explain(error));
+        }
         let mut setting = Setting::new(find(&name, self.what, self.catalog).map_err(explain)?);
         for (key, value) in values {
             let value = match &value {
@@ -427,6 +459,13 @@ impl<'de> Visitor<'de> for SettingVisitor {
         }
         Ok(setting)
     }
+}
+
+/// What a table of a method from a script looks like: a name of its own, and the script's `text`.
+fn script_only(name: &str, values: &[(String, serde_json::Value)], catalog: &[&'static Info]) -> Option<SettingError> {
+    let known = catalog.iter().any(|info| info.name == name);
+    let written = !known && values.iter().any(|(key, _)| key == "text");
+    written.then(|| SettingError::ScriptOnly { name: name.into() })
 }
 
 fn explain<E: de::Error>(error: SettingError) -> E {

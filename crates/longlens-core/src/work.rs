@@ -103,7 +103,7 @@ impl Seen {
                 seen.candidates += candidates;
                 seen.summaries = seen.summaries.max(candidates);
             } else {
-                seen.keys += plan.spans.iter().map(|span| span.reach.keys(query).len() as u128).sum::<u128>();
+                seen.keys += plan.spans.iter().map(|span| span.reach.n_keys(query) as u128).sum::<u128>();
             }
         }
         if let Some(choice) = plan.choice {
@@ -113,6 +113,10 @@ impl Seen {
             seen.summed = (completed * w * (w + 1)) as u128;
         }
         let spans_serve = tokens.start..tokens.end.min(plan.first_choice(prompt)).max(tokens.start);
+        if plan.spans.iter().any(|span| span.reach.table().is_some()) {
+            seen.in_spans = written_out(plan, spans_serve, tokens.end);
+            return seen;
+        }
         let mut ranges: Vec<_> = plan.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect();
         ranges.sort_by_key(|range| range.start);
         let mut end = 0;
@@ -127,6 +131,18 @@ impl Seen {
     fn distinct(&self, n_rep: usize, n_tokens: usize) -> u128 {
         (self.in_spans + n_rep as u128 * self.chosen).min(n_tokens as u128)
     }
+}
+
+/// Different keys that any of `queries` sees, where tables may leave some out.
+fn written_out(plan: &Plan, queries: Range<usize>, n_tokens: usize) -> u128 {
+    let mut is_seen = vec![false; n_tokens];
+    for (query, reach) in queries.flat_map(|query| plan.spans.iter().map(move |span| (query, &span.reach))) {
+        match reach.holes(query) {
+            None => is_seen[reach.keys(query)].fill(true),
+            Some(holes) => reach.keys(query).filter(|key| holes.sees(*key)).for_each(|key| is_seen[key] = true),
+        }
+    }
+    is_seen.into_iter().filter(|seen| *seen).count() as u128
 }
 
 #[cfg(test)]
@@ -210,6 +226,21 @@ mod tests {
                 let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
                 assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{text}, {tokens:?}");
             }
+        }
+    }
+
+    #[test]
+    fn written_plans_agree_with_counting_every_pair() {
+        let model = model();
+        let relation = |i: usize, j: usize| {
+            let seen = i - j < 4 || j.is_multiple_of(5) || (i.is_multiple_of(7) && j < 9);
+            Ok::<_, std::convert::Infallible>(seen.then(|| (i - j).min(6) as f64))
+        };
+        let plan = crate::written::from_relation("mine", "mine", 50, relation).unwrap();
+        for (tokens, n_rows) in [(0..40, 1), (7..30, 0), (38..40, 40), (49..50, 1)] {
+            let prompt = Prompt { n_tokens: 40 };
+            let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
+            assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{tokens:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use longlens_core::methods::Method;
 use longlens_core::plan::{Plan, Prompt};
 use longlens_core::rope::RopeScaling;
 use longlens_core::spec::ModelSpec;
+use longlens_core::written;
 use longlens_kernel::Kernels;
 use longlens_kernel::rotary::Rotary;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
@@ -42,7 +43,12 @@ impl Layer {
     ) -> Self {
         let mut spec = ModelSpec::tiny(256);
         (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (n_heads, n_kv_heads, head_dim, head_dim);
-        let plan = Method::parse(method).unwrap().plan(&spec).unwrap();
+        let plan = match WRITTEN.iter().find(|(name, _)| *name == method) {
+            Some((name, relation)) => {
+                written::from_distance(name, name, n_tokens, |d| Ok::<_, ()>(relation(d))).unwrap()
+            }
+            None => Method::parse(method).unwrap().plan(&spec).unwrap(),
+        };
         let rope = RopeScaling::none().resolve(&spec).unwrap();
         let table = |map| {
             let table = rope.table(map, 0..n_tokens, Prompt { n_tokens }, n_tokens, |_| 1.0);
@@ -77,7 +83,7 @@ impl Layer {
     /// Floating-point operations of the two products.
     fn flops(&self) -> usize {
         let [n_heads, seq_q, head_dim] = self.query.dims();
-        let keys = |i| self.plan.spans.iter().map(|span| span.reach.keys(i).len()).sum::<usize>();
+        let keys = |i| self.plan.spans.iter().map(|span| span.reach.n_keys(i)).sum::<usize>();
         (self.first..self.first + seq_q).map(keys).sum::<usize>() * n_heads * head_dim * 4
     }
 }
@@ -95,6 +101,25 @@ const METHODS: [&str; 5] = [
 #[divan::bench(args = SHAPES, consts = [1024, 4096, 8192], sample_count = 5, sample_size = 1)]
 fn full<const N: usize>(bencher: Bencher<'_, '_>, shape: (usize, usize, usize)) {
     let layer = Layer::new("full", shape, N, 0);
+    bencher.counter(ItemsCount::new(layer.flops())).bench_local(|| Flex::span_attention(black_box(&layer.problem())));
+}
+
+/// Relative position of a distance, if it is seen.
+type Relation = fn(usize) -> Option<f64>;
+
+/// Methods written out, by what they do with a distance.
+const WRITTEN: [(&str, Relation); 5] = [
+    ("written d", |d| Some(d as f64)),
+    ("written min(d, 64)", |d| Some(d.min(64) as f64)),
+    ("written floor(d / 4)", |d| Some((d / 4) as f64)),
+    ("written d < 256", |d| (d < 256).then_some(d as f64)),
+    ("written d < 64 or every 8th", |d| (d < 64 || d.is_multiple_of(8)).then_some(d as f64)),
+];
+
+/// Prefill and one token, beside the method of the catalog that the first of them equals.
+#[divan::bench(args = ["full", WRITTEN[0].0, WRITTEN[1].0, WRITTEN[2].0, WRITTEN[3].0, WRITTEN[4].0], consts = [0, 4095], sample_count = 9, sample_size = 1)]
+fn written_at_4k<const FIRST: usize>(bencher: Bencher<'_, '_>, method: &str) {
+    let layer = Layer::new(method, SHAPES[1], 4096, FIRST);
     bencher.counter(ItemsCount::new(layer.flops())).bench_local(|| Flex::span_attention(black_box(&layer.problem())));
 }
 

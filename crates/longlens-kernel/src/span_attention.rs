@@ -101,7 +101,7 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
         let key = B::rotate(&problem.rotary[at].key.rows(any.start, any.end), key);
         let part = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, rows.len(), any.len()]);
-        let hidden = mask::<B>(span.reach, &queries, &any, &device).unsqueeze::<3>();
+        let hidden = mask::<B>(&span.reach, &queries, &any, &device).unsqueeze::<3>();
         let part = part + hidden;
         // spans are disjoint: at most one of them has a finite score for a key
         let target = [0..n_heads, 0..rows.len(), any.clone()];
@@ -154,10 +154,10 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
 /// other spans that share its rule and overlap it.
 fn keys_turned_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<usize> {
     let mut range = spans[at].reach.keys_of_any(queries.clone());
-    for other in spans {
+    for other in spans.iter().filter(|other| other.key_pos == spans[at].key_pos) {
         let seen = other.reach.keys_of_any(queries.clone());
         let near = !seen.is_empty() && seen.start <= range.end && range.start <= seen.end;
-        if other.key_pos == spans[at].key_pos && near {
+        if near {
             range = range.start.min(seen.start)..range.end.max(seen.end);
         }
     }
@@ -195,7 +195,7 @@ fn query_tile<B: Kernels>(
             let mut scores = turned.clone().matmul(key.swap_dims(1, 2)); // [n_kv_heads, n_rep * n_rows, tile]
             if !(all.start <= tile.start && tile.end <= all.end) {
                 // one copy a head: backends add equal shapes faster than they broadcast
-                let hidden = mask::<B>(span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);
+                let hidden = mask::<B>(&span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);
                 scores = scores + hidden.reshape([n_kv_heads, n_rep * n_rows, tile.len()]);
             }
             running.add(scores, part(&problem.value, 0));
@@ -206,13 +206,16 @@ fn query_tile<B: Kernels>(
 }
 
 /// `[queries, keys]`: 0 where the query meets the key, minus infinity elsewhere.
-fn mask<B: Kernels>(reach: Reach, queries: &Range<usize>, keys: &Range<usize>, device: &B::Device) -> Tensor<B, 2> {
+fn mask<B: Kernels>(reach: &Reach, queries: &Range<usize>, keys: &Range<usize>, device: &B::Device) -> Tensor<B, 2> {
     let mut hidden = vec![f32::NEG_INFINITY; queries.len() * keys.len()];
     for (row, query) in hidden.chunks_mut(keys.len()).zip(queries.clone()) {
         let seen = reach.keys(query);
         let (start, end) = (seen.start.clamp(keys.start, keys.end), seen.end.clamp(keys.start, keys.end));
         if start < end {
             row[start - keys.start..end - keys.start].fill(0.0);
+        }
+        if let Some(holes) = reach.holes(query) {
+            holes.hidden(keys.clone(), |key| row[key - keys.start] = f32::NEG_INFINITY);
         }
     }
     Tensor::from_data(TensorData::new(hidden, [queries.len(), keys.len()]), device)

@@ -54,6 +54,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
 
     /// A plan ready for the first token.
     fn attention(&self, setup: &Setup, prompt: Prompt) -> Result<Attention<B>, LensError> {
+        setup.plan.check_length(prompt.n_tokens)?;
         let spec = self.info.spec.clone();
         let mut rope: Rope = setup.rope.resolve(&spec)?;
         if setup.plan.choice.is_some() {
@@ -120,6 +121,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             return Err(LensError::TokenOutOfRange { token: tokens[position], position, vocab_size });
         }
         let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
+        sequence.attention.plan.check_length(sequence.n_tokens + tokens.len())?;
         let mut logits = Vec::new();
         let mut done = 0;
         while done < tokens.len() {
@@ -155,6 +157,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         if setup.plan.choice.is_some() && keep > 0 && !sequence.keeps_queries() {
             return Err(LensError::NothingKept { what: "a choice of chunks" });
         }
+        setup.plan.check_length(keep)?;
         let prompt = sequence.attention.prompt;
         let (attention, record) = (self.attention(setup, prompt)?, self.record(setup, prompt.n_tokens, "reuse-kv"));
         let sequence = self.sequence.take().map(|mut sequence| {

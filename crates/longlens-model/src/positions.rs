@@ -80,7 +80,7 @@ impl<B: Kernels> Positions<B> {
         let amplitude = |token: usize| self.plan.amplitude(self.prompt.seen(token));
         let table = self.rope.table(map, 0..n_rows, self.prompt, now, amplitude);
         let table = Rotary::new(table, self.rope.dim(), &self.device);
-        self.tables.push((*map, table.clone()));
+        self.tables.push((map.clone(), table.clone()));
         table
     }
 

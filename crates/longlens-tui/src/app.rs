@@ -51,7 +51,7 @@ pub struct App {
     /// Changes that can be taken back, and taken back ones.
     pub undo: (Vec<Controls>, Vec<Controls>),
     /// The last parameters of every method.
-    methods: HashMap<&'static str, Method>,
+    methods: HashMap<String, Method>,
     /// The prompt, once it is built.
     pub prompt: Option<Arc<Prompt>>,
     /// The prompt that is being built.
@@ -338,7 +338,8 @@ impl App {
     /// Judges changed controls, and runs or looks.
     fn settled(&mut self, rerun: bool) {
         self.dirty = true;
-        self.methods.insert(self.controls.settings.method.name(), self.controls.settings.method.clone());
+        let method = &self.controls.settings.method;
+        self.methods.insert(method.name().to_owned(), method.clone());
         self.judge();
         if rerun && self.verdict.is_ok() {
             self.start_run();

@@ -156,10 +156,14 @@ impl Controls {
     /// Method, scaling, and what a change does with the cache.
     fn add_method(&self, list: &mut List, around: &Around) {
         let spec = &around.model.spec;
-        let (settings, method) = (&self.settings, self.settings.method.setting());
+        let (settings, method) = (&self.settings, &self.settings.method);
         let names = METHODS.iter().map(|method| method.info.name.to_owned()).collect();
-        list.add("method", FieldId::Method, "method", &method.info().name, Shape::Words(names), method.info().summary);
-        for param in method.info().params {
+        let setting = method.setting();
+        let summary = setting.map_or("written in a script, without parameters", |setting| setting.info().summary);
+        list.add("method", FieldId::Method, "method", &method.name(), Shape::Words(names), summary);
+        for (method, param) in
+            setting.into_iter().flat_map(|setting| setting.info().params.iter().map(move |param| (setting, param)))
+        {
             let shape = Shape::of(&param.kind, spec.trained_context);
             let value = method.value(param.name, spec);
             let field = list.add("method", FieldId::Param(param.name), param.name, &value, shape, param.help);

@@ -99,6 +99,7 @@ impl Settings {
         let rope = self.rope(spec).resolved(spec);
         let trained = rope.resolve(spec)?.reach();
         let n_tokens = n_prompt.saturating_add(self.max_tokens).min(MAX_TOKENS);
+        plan.check_length(n_tokens)?;
         let numbers = trained.unwrap_or(usize::MAX >> 8);
         let chosen = plan.first_choice(Prompt { n_tokens: n_prompt }) < n_tokens;
         let cache = spec.cache_bytes(n_tokens, NUMBER);

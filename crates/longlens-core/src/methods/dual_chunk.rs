@@ -55,13 +55,13 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let highest = size as f64;
 
     let inside = PosMap::identity().modulo(c); // i mod c
-    let successive = inside.shift(c as f64).cap(highest); // min(i mod c + c, size)
+    let successive = inside.clone().shift(c as f64).cap(highest); // min(i mod c + c, size)
     let inter = PosMap::constant(highest.min((2 * c - 1) as f64));
     let mut plan = Plan::new(
         setting.resolved(model).to_string(),
         [
-            Span::new("intra", Reach::SameChunk(c), inside, inside),
-            Span::new("successive", Reach::PreviousChunk(c), successive, inside),
+            Span::new("intra", Reach::SameChunk(c), inside.clone(), inside.clone()),
+            Span::new("successive", Reach::PreviousChunk(c), successive, inside.clone()),
             Span::new("inter", Reach::EarlierChunks(c), inter, inside),
         ],
     );

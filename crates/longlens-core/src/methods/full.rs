@@ -21,7 +21,7 @@ pub static METHOD: MethodInfo = MethodInfo {
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let exact = PosMap::identity();
-    Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("all", Reach::Causal, exact, exact)]))
+    Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("all", Reach::Causal, exact.clone(), exact)]))
 }
 
 #[cfg(test)]

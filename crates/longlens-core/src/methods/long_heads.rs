@@ -94,7 +94,8 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     }
 
     let exact = PosMap::identity();
-    let mut plan = Plan::new(setting.resolved(model).to_string(), [Span::new("begin", Reach::Causal, exact, exact)]);
+    let begin = Span::new("begin", Reach::Causal, exact.clone(), exact);
+    let mut plan = Plan::new(setting.resolved(model).to_string(), [begin]);
     plan.choice = Some(ChunkChoice {
         chunk_len: w,
         n_slots: length / w,

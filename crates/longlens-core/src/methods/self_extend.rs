@@ -55,12 +55,12 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let window_in_groups = if setting.is("shift", "exact", model) { w as f64 / g as f64 } else { (w / g) as f64 };
 
     let exact = PosMap::identity();
-    let shared = exact.divide(g); // pos = i / g
+    let shared = PosMap::identity().divide(g); // pos = i / g
     let mut plan = Plan::new(
         setting.resolved(model).to_string(),
         [
-            Span::new("neighbor", Reach::Nearer(w), exact, exact),
-            Span::new("group", Reach::AtLeast(w), shared.shift(w as f64 - window_in_groups), shared),
+            Span::new("neighbor", Reach::Nearer(w), exact.clone(), exact),
+            Span::new("group", Reach::AtLeast(w), shared.clone().shift(w as f64 - window_in_groups), shared),
         ],
     );
     plan.query_scale = setting.number("log_scale", model).map_or(QueryScale::Off, QueryScale::Log);

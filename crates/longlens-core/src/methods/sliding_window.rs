@@ -27,7 +27,8 @@ pub static METHOD: MethodInfo = MethodInfo {
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let (exact, window) = (PosMap::identity(), setting.count("window", model));
-    Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("window", Reach::Nearer(window), exact, exact)]))
+    let span = Span::new("window", Reach::Nearer(window), exact.clone(), exact);
+    Ok(Plan::new(setting.resolved(model).to_string(), [span]))
 }
 
 #[cfg(test)]

@@ -38,11 +38,11 @@ pub static METHOD: MethodInfo = MethodInfo {
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let (n_sink, window) = (setting.count("n_sink", model), setting.count("window", model));
     let exact = PosMap::identity();
-    let newest_in_cache = exact.cap((n_sink + window - 1) as f64);
+    let newest_in_cache = PosMap::identity().cap((n_sink + window - 1) as f64);
     Ok(Plan::new(
         setting.resolved(model).to_string(),
         [
-            Span::new("window", Reach::Nearer(window), exact, exact),
+            Span::new("window", Reach::Nearer(window), exact.clone(), exact.clone()),
             Span::new("sinks", Reach::Sinks { n_sink, window }, newest_in_cache, exact),
         ],
     ))

@@ -201,7 +201,7 @@ impl WithSimd for Few<'_> {
         let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
         let (head, row) = (at % n_heads, at / n_heads);
         let kv_head = head / (n_heads / n_kv_heads);
-        let keys = Keys { key: work.key, value: work.value, angles: work.offsets, kv_head, head_dim };
+        let keys = Keys { key: work.key, value: work.value, angles: work.offsets, kv_head, head_dim, holes: None };
         let mut query = vec![0.0; head_dim];
         let mut part = [Part::new(head_dim)];
         for (slot, chunk) in work.chunks(head, row).iter().enumerate() {
@@ -356,6 +356,7 @@ impl Block<'_> {
                         head_dim,
                         seen: 0..(longest - start).min(tile::KEYS),
                         each: (!all).then_some(hidden),
+                        holes: None,
                     };
                     each(&states, chunk * w + start, tile);
                 }

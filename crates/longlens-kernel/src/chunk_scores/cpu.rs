@@ -143,7 +143,8 @@ impl WithSimd for Group<'_> {
         for from in (first..end).step_by(tile::KEYS).filter(|_| picks) {
             let len = (end - from).min(tile::KEYS);
             let keys = &panels.head(head)[from / S::F32_LANES * panels.panel_len()..];
-            let tile = Tile { queries, keys, values: Values::default(), head_dim, seen: 0..len, each: None };
+            let tile =
+                Tile { queries, keys, values: Values::default(), head_dim, seen: 0..len, each: None, holes: None };
             tile::scores(simd, &tile, scores);
             for (r, slots) in slots.iter().enumerate() {
                 let seen = slots.candidates.start.max(from)..slots.candidates.end.min(from + len);

@@ -161,6 +161,7 @@ impl Chunk<'_> {
                 head_dim: self.head_dim,
                 seen: 0..(self.w - start).min(tile::KEYS),
                 each: None,
+                holes: None,
             };
             tile::attend(simd, &tile, states, running, weights);
         }

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use longlens_core::plan::Holes;
+
 use super::simd::{Aligned, Simd, exp2, load, store};
 use super::tile::{LOWEST, lse};
 use super::{Angles, Rows};
@@ -19,6 +21,8 @@ pub(crate) struct Keys<'a> {
     pub angles: Angles<'a>,
     pub kv_head: usize,
     pub head_dim: usize,
+    /// Keys that the query does not see, if some between the first and the last are hidden.
+    pub holes: Option<Holes<'a>>,
 }
 
 /// Softmax of one query over the keys so far.
@@ -67,10 +71,14 @@ pub(crate) fn attend<S: Simd>(
     parts: &mut [Part],
     scores: &mut [f32],
 ) {
-    let Keys { key, value, angles, kv_head, head_dim } = *keys;
+    let Keys { key, value, angles, kv_head, head_dim, holes } = *keys;
     for start in tokens.clone().step_by(KEYS) {
         let run = start..(start + KEYS).min(tokens.end);
         for (at, token) in run.clone().enumerate() {
+            if holes.is_some_and(|holes| !holes.sees(token)) {
+                scores.chunks_exact_mut(KEYS).for_each(|scores| scores[at] = f32::NEG_INFINITY);
+                continue;
+            }
             let (key, angles) = (key.of(kv_head, token, head_dim), angles.row(token));
             for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(KEYS)) {
                 scores[at] = turned_dot(simd, query, key, angles);
@@ -89,6 +97,9 @@ pub(crate) fn attend<S: Simd>(
             }
         }
         for (at, token) in run.enumerate() {
+            if holes.is_some_and(|holes| !holes.sees(token)) {
+                continue;
+            }
             let value = value.of(kv_head, token, head_dim);
             for (part, scores) in parts.iter_mut().zip(scores.chunks_exact(KEYS)) {
                 add(simd, &mut part.out, scores[at], value);

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use longlens_core::plan::ReachTable;
+
 use super::simd::{Aligned, Simd, exp2, load, store};
 
 /// Queries of a tile. Six rows of four vectors fill the 32 registers of AVX-512 and NEON, six of two the 16 of AVX2.
@@ -33,6 +35,17 @@ pub(crate) struct Tile<'a> {
     pub seen: Range<usize>,
     /// Keys that each query sees; without it all see all of `seen`.
     pub each: Option<Each>,
+    /// What the queries do not see between those.
+    pub holes: Option<TileHoles<'a>>,
+}
+
+/// Keys that the queries of a tile do not see, written out in a table; `each` is there where one of them has any.
+pub(crate) struct TileHoles<'a> {
+    pub table: &'a ReachTable,
+    /// The tile's queries, at most [`ROWS`].
+    pub queries: Range<usize>,
+    /// The tile's first key.
+    pub first_key: usize,
 }
 
 /// Values from a tile's first key on.
@@ -207,6 +220,9 @@ pub(crate) fn scores<S: Simd>(simd: S, tile: &Tile<'_>, weights: &mut [f32]) -> 
         let to = to.saturating_sub(first * lanes).clamp(from, n);
         row[..from].fill(f32::NEG_INFINITY);
         row[to..].fill(f32::NEG_INFINITY);
+        if let Some(holes) = &tile.holes {
+            holes.hide(r, first * lanes, row);
+        }
         let mut max = simd.splat_f32s(LOWEST);
         for v in row.chunks_exact(lanes) {
             // SAFETY: a chunk is one vector
@@ -215,6 +231,16 @@ pub(crate) fn scores<S: Simd>(simd: S, tile: &Tile<'_>, weights: &mut [f32]) -> 
         largest[r] = simd.reduce_max_f32s(max);
     }
     largest
+}
+
+impl TileHoles<'_> {
+    /// Hides what query `r` does not see in its row of scores, which starts with the tile's key `first`.
+    fn hide(&self, r: usize, first: usize, row: &mut [f32]) {
+        let query = (self.queries.start + r).min(self.queries.end - 1);
+        let Some(holes) = self.table.holes(query) else { return };
+        let first = self.first_key + first;
+        holes.hidden(first..first + row.len(), |key| row[key - first] = f32::NEG_INFINITY);
+    }
 }
 
 /// Scores of [`ROWS`] queries and `NV` panels, written to `to`; returns `NV`.

@@ -14,7 +14,7 @@ use super::SpanAttention;
 use crate::Attended;
 use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
-use crate::cpu::tile::{self, Each, ROWS, Running, Tile, Values};
+use crate::cpu::tile::{self, Each, ROWS, Running, Tile, TileHoles, Values};
 use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
 
@@ -157,7 +157,7 @@ impl Turned {
                 continue;
             }
             let tokens = super::keys_turned_for(problem.spans, at, &queries);
-            let rule = (span.key_pos, tokens.clone());
+            let rule = (&span.key_pos, tokens.clone());
             let known = rules.iter().position(|known| *known == rule);
             turned.of.push(Some(known.unwrap_or_else(|| {
                 rules.push(rule);
@@ -261,12 +261,22 @@ impl Block<'_> {
                 for group in 0..shape.n_rep * self.n_groups() {
                     let row = group % self.n_groups() * ROWS;
                     let own = first + row..first + (row + ROWS).min(self.rows.len());
-                    let Some((seen, hidden)) = meet(span.reach, &own, start..end) else { continue };
+                    let Some((seen, each_sees)) = meet(&span.reach, &own, start..end) else { continue };
+                    let holes = span.reach.table().filter(|table| table.has_holes());
+                    let holes = holes.map(|table| TileHoles { table, queries: own, first_key: start });
                     let queries = &queries[group * head_dim * ROWS..];
                     each(
                         group,
                         start,
-                        Tile { queries, keys: panels, values: Values::default(), head_dim, seen, each: hidden },
+                        Tile {
+                            queries,
+                            keys: panels,
+                            values: Values::default(),
+                            head_dim,
+                            seen,
+                            each: each_sees,
+                            holes,
+                        },
                     );
                 }
             }
@@ -309,7 +319,7 @@ impl Block<'_> {
 /// The keys of `tile` that some of `queries` (at most [`ROWS`]) see, and what each sees unless all see the same; counted
 /// from the tile's first key.
 #[inline(always)]
-fn meet(reach: Reach, queries: &Range<usize>, tile: Range<usize>) -> Option<(Range<usize>, Option<Each>)> {
+fn meet(reach: &Reach, queries: &Range<usize>, tile: Range<usize>) -> Option<(Range<usize>, Option<Each>)> {
     let any = reach.keys_of_any(queries.clone());
     let (from, to) = (any.start.max(tile.start), any.end.min(tile.end));
     if from >= to {

@@ -1,6 +1,9 @@
 //! Span attention and what is pooled from it.
 
-use longlens_core::plan::{PosMap, Relation};
+use std::convert::Infallible;
+
+use longlens_core::plan::{Plan, PosMap, Relation};
+use longlens_core::written;
 use longlens_kernel::cpu::simd;
 use longlens_kernel::pooled;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
@@ -102,6 +105,42 @@ fn spans_follow_their_definition_around_tile_edges() {
     }
 }
 
+/// A plan as a user writes it.
+fn written(n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) -> Plan {
+    let relation = |query, key| Ok::<_, Infallible>(relation(query, key));
+    written::from_relation("mine", "mine", n_tokens, relation).unwrap()
+}
+
+/// Relative position of a query and a key, if they meet.
+type Asked = Box<dyn Fn(usize, usize) -> Option<f64>>;
+
+#[test]
+fn written_spans_follow_their_definition_around_tile_edges() {
+    let far = |i: usize, j: usize| (i - j) as f64;
+    let relations: Vec<(&str, Asked)> = vec![
+        ("capped", Box::new(move |i, j| Some(far(i, j).min(30.0)))),
+        ("every eighth", Box::new(move |i, j| (i - j).is_multiple_of(8).then(|| far(i, j)))),
+        (
+            "a window, every 70th key, the first",
+            Box::new(move |i, j| (i - j < 9 || j.is_multiple_of(70)).then(|| far(i, j))),
+        ),
+        ("grouped distances", Box::new(|i, j| Some(((i - j) / 3) as f64))),
+        ("odd keys further off", Box::new(move |i, j| Some(far(i, j) + if j % 2 == 1 { 50.5 } else { 0.0 }))),
+        (
+            "ends that move back",
+            Box::new(move |i, j| (j == i || j < 40 - (i % 40) || j % 3 == i % 3).then(|| far(i, j))),
+        ),
+        ("only itself", Box::new(|i, j| (i == j).then_some(0.0))),
+    ];
+    for (name, relation) in relations {
+        for (n_tokens, first) in [(1, 0), (2, 1), (37, 0), (130, 0), (150, 149), (150, 147), (600, 470), (1300, 1299)] {
+            let plan = written(n_tokens, &relation);
+            assert!(plan.spans.len() <= 4, "{name}: {} spans", plan.spans.len());
+            check_spans(&Problem { plan, ..Problem::new("full", "none", (2, 1), 8, n_tokens, first) });
+        }
+    }
+}
+
 #[test]
 fn spans_follow_their_definition_for_every_head_layout_and_scaling() {
     for (heads, head_dim) in [
@@ -183,5 +222,20 @@ proptest! {
         };
         let first = (part * n_tokens as f64) as usize;
         check_spans(&Problem::new(&method, "none", (2 * n_rep, 2), 8, n_tokens, first));
+    }
+
+    #[test]
+    fn random_written_plans_follow_their_definition(
+        edges in prop::array::uniform2(1..60usize), holes in prop::array::uniform3(1..6usize), groups in prop::array::uniform3(1..5usize),
+        n_tokens in 1..180usize, part in 0.0..1.0f64, n_rep in 1..4usize,
+    ) {
+        let relation = |i: usize, j: usize| {
+            let piece = usize::from(i - j >= edges[0]) + usize::from(i - j >= edges[0] + edges[1]);
+            let g = groups[piece];
+            ((i + j).is_multiple_of(holes[piece]) || i == j).then(|| (i / g) as f64 - (j / g) as f64 + 7.5 * piece as f64)
+        };
+        let first = (part * n_tokens as f64) as usize;
+        let problem = Problem::new("full", "none", (2 * n_rep, 2), 8, n_tokens, first);
+        check_spans(&Problem { plan: written(n_tokens, relation), ..problem });
     }
 }

@@ -93,8 +93,8 @@ struct Cells {
     top: f64,
 }
 
-/// What a map was computed from: method with all parameters, tokens, trained positions, cells of a side.
-type Key = (String, usize, usize, usize);
+/// What a map was computed from: plan, tokens, trained positions, cells of a side.
+type Key = (Plan, usize, usize, usize);
 
 thread_local! {
     // frames come faster than plans change; each of two views may be shown in its own size
@@ -107,7 +107,7 @@ const KEPT: usize = 2;
 impl Planned {
     /// The map in `side` cells, computed anew only when something changed.
     fn map(&self, side: usize) -> Rc<Cells> {
-        let key = (self.plan.method.clone(), self.n_tokens, self.trained, side);
+        let key = (self.plan.clone(), self.n_tokens, self.trained, side);
         NEWEST.with_borrow_mut(|kept| {
             if let Some((_, cells)) = kept.iter().find(|(known, _)| *known == key) {
                 return cells.clone();
@@ -219,7 +219,7 @@ fn spans(planned: &Planned, notes: &mut Notes, pen: &mut Pen) {
             pen,
             vec![
                 Span::styled(format!("{:<wide$}  ", span.name), theme.accent()),
-                Span::styled(reach_of(span.reach), theme.text()),
+                Span::styled(reach_of(&span.reach), theme.text()),
             ],
         );
         if let Some(rule) = rule_of(span) {

@@ -33,7 +33,8 @@ pub(super) fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>, outs: &Parts
             let (span, tokens) = pieces[task % pieces.len()].clone();
             let kv_head = task / pieces.len();
             let angles = keys[span].rows();
-            let keys = Keys { key: key.rows(), value: value.rows(), angles, kv_head, head_dim };
+            let holes = problem.spans[span].reach.holes(token);
+            let keys = Keys { key: key.rows(), value: value.rows(), angles, kv_head, head_dim, holes };
             let (query, angles) = (query.rows(), queries[span].rows());
             let scale = problem.scale[row] * std::f32::consts::LOG2_E;
             // SAFETY: every task has a slot of its own

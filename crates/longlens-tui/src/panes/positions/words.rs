@@ -7,8 +7,8 @@ use longlens_core::plan::{PosMap, Reach, Relation, Span};
 use super::Planned;
 
 /// Which keys a span holds.
-pub fn reach_of(reach: Reach) -> String {
-    match reach {
+pub fn reach_of(reach: &Reach) -> String {
+    match *reach {
         Reach::Causal => "every earlier key".to_owned(),
         Reach::Nearer(window) => format!("nearer than {window}"),
         Reach::AtLeast(window) => format!("{window} and further"),
@@ -16,6 +16,8 @@ pub fn reach_of(reach: Reach) -> String {
         Reach::SameChunk(c) => format!("same chunk of {c}"),
         Reach::PreviousChunk(_) => "the chunk before".to_owned(),
         Reach::EarlierChunks(_) => "all earlier chunks".to_owned(),
+        Reach::Table(ref table) if table.has_holes() => "as written, with holes".to_owned(),
+        Reach::Table(_) => "as written".to_owned(),
     }
 }
 
@@ -27,6 +29,9 @@ pub fn rule_of(span: &Span) -> Option<String> {
 
 /// A position as a formula of a token.
 fn map_of(map: &PosMap, token: &str) -> String {
+    if map.table.is_some() {
+        return format!("table[{token}]");
+    }
     if map.modulo == Some(1) {
         return position(map.add);
     }
