@@ -84,7 +84,7 @@ pub enum Command {
     Export,
     /// A config file.
     SaveConfig,
-    /// The steps so far as a script.
+    /// The steps so far as notebook cells or a script.
     Record,
     /// Every command by name.
     Palette,
@@ -248,7 +248,13 @@ const REST: &[Row] = &[
     (Command::Forget, "forget", "delete", "forgets the selected run", "runs"),
     (Command::Export, "export", "e", "saves the view as PNG, SVG and CSV, its data as npz", "files"),
     (Command::SaveConfig, "save config", "s", "saves the settings as a TOML file that the commands take", "files"),
-    (Command::Record, "record", "ctrl-r", "saves the steps so far as a script of commands", "files"),
+    (
+        Command::Record,
+        "record",
+        "ctrl-r",
+        "saves the steps so far as notebook cells (.rhai) or a script of commands (.sh)",
+        "files",
+    ),
     (Command::Palette, "palette", ": ctrl-p", "finds any of these by name", "program"),
     (Command::Help, "help", "? f1", "this list", "program"),
     (Command::Theme, "theme", "ctrl-t", "dark, light, high contrast", "program"),

@@ -59,7 +59,7 @@ pub enum Question {
     Export,
     /// The config file.
     SaveConfig,
-    /// The script.
+    /// The notebook or script of the steps.
     Record,
 }
 
@@ -80,7 +80,7 @@ pub enum Done {
     Export(String),
     /// A config file.
     SaveConfig(PathBuf),
-    /// A script.
+    /// A notebook or script of the steps.
     Record(PathBuf),
     /// Out.
     Quit,
@@ -162,9 +162,9 @@ impl Dialog {
         Self::Ask(Question::SaveConfig, Line::new("longlens.toml"))
     }
 
-    /// The script's name.
+    /// What the steps are written as: the ending decides.
     pub fn record() -> Self {
-        Self::Ask(Question::Record, Line::new("longlens-steps.sh"))
+        Self::Ask(Question::Record, Line::new("longlens-steps.rhai"))
     }
 
     /// Every command by name.

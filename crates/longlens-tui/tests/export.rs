@@ -94,6 +94,8 @@ fn a_map_is_exported_whole_and_zoomed() {
         assert!(files.svg().contains(&parts), "{parts}");
         assert_eq!(files.about()["window"]["len"], window.len);
         assert!(files.command(&rig.app).starts_with("# p.png shows the view map, zoomed"));
+        let expected = Picture::Map { layer: 1, head: 2, side, max: true, linear: true, window: Some(window) };
+        assert_eq!(files.export.picture, expected);
     }
 }
 
@@ -141,6 +143,7 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
     }
     assert_eq!((files.array("lengths").1, files.array("depths").1), (vec![256.0, 512.0], vec![0.0, 0.5, 1.0]));
     assert!(files.rows[2].ends_with("512,0,,0") && files.svg().contains("interrupted"), "{:?}", files.rows);
+    assert_eq!(files.export.picture, Picture::Grid(expected), "the grid that was asked for");
 }
 
 #[test]
@@ -154,6 +157,8 @@ fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
     assert!(files.rows[1].starts_with("1,full,needle=512:0.5,1,"), "{}", files.rows[1]);
     assert!(files.rows.last().unwrap().starts_with("2,\"long_heads:chunk_len=16,"));
     assert_eq!(files.about()["runs"][1]["array"], "nll_2");
+    let ran = [full, chosen].map(|run| (run.settings.clone(), run.source.clone()));
+    assert_eq!(files.export.picture, Picture::Loss { runs: ran.to_vec(), smooth: 5 });
 }
 
 #[test]
@@ -171,6 +176,7 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     assert!((files.array("hit_rate").1[n_heads + 2] - hits as f32 / n as f32).abs() < 1e-6);
     assert!(files.svg().contains("Attention on the needle of every head"));
     assert_eq!(files.array("mass").0, [n_layers, n_heads, heads.n_chunks()].map(|n| n as u64));
+    assert_eq!(files.export.picture, Picture::Layers { query: heads.query, chunk_len: None });
 
     // without a needle there is still where each head looks
     let mut plain = options();
@@ -183,6 +189,8 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
             && !files.has("hit_rate")
             && files.svg().contains("Attention far away and not on the first tokens")
     );
+    let query = rig.app.query();
+    assert_eq!(files.export.picture, Picture::Layers { query, chunk_len: Some(16) });
     assert!(exported(&rig, view::HEADS).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
 }
 
@@ -208,6 +216,8 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     assert_eq!(files.array("generated_a").1.len(), a.generated.len());
     assert!(files.svg().contains("better predicted by full"));
     assert_eq!(files.about()["b"]["run"]["method"], b.record.method);
+    let runs = Box::new([a, b].map(|run| (run.settings.clone(), run.source.clone())));
+    assert_eq!(files.export.picture, Picture::Compare { runs, head: Some((0, 0)) });
 }
 
 #[test]
@@ -224,6 +234,7 @@ fn reused_keys_are_named_in_every_file() {
         if view != view::POSITIONS {
             assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "view {view}");
             assert!(files.export.about.contains("\"base\":\"full\""), "view {view}");
+            assert!(matches!(files.export.picture, Picture::Other(_)), "view {view}: no function reuses keys");
         }
     }
     // queries before the last were not computed again

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::Rig;
+use common::{Rig, lens, options};
 use longlens_tui::action::{Command, ENTRIES, entry};
 use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor, view};
 use longlens_tui::dialogs::{Dialog, Question};
@@ -13,13 +13,14 @@ use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
 use longlens_workbench::runs::RunState;
 use longlens_workbench::settings::Swap;
+use longlens_workbench::steps::Step;
 use longlens_workbench::worker::Ask;
 use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 /// Keys that come first, the command, and what must hold then.
 type Try = (&'static str, Command, fn(&Rig) -> bool);
 
-fn method(app: &App) -> &'static str {
+fn method(app: &App) -> &str {
     app.controls.settings.method.name()
 }
 
@@ -104,7 +105,7 @@ const TRIES: &[Try] = &[
 ];
 
 fn param(rig: &Rig, name: &str) -> String {
-    rig.app.controls.settings.method.setting().value(name, &rig.app.model.spec).to_string()
+    rig.app.controls.settings.method.setting().unwrap().value(name, &rig.app.model.spec).to_string()
 }
 
 #[test]
@@ -431,4 +432,51 @@ fn the_readme_lists_every_key() {
     let readme = include_str!("../../../README.md");
     let keys = longlens_tui::action::markdown();
     assert!(readme.contains(&keys), "put this into the README:\n{keys}");
+}
+
+#[test]
+fn steps_are_written_as_the_ending_says() {
+    let mut rig = Rig::ready();
+    rig.keys("P w L");
+    assert!(rig.app.shown_run().unwrap().base.is_some());
+    let folder = tempfile::tempdir().unwrap();
+    let save_as = |rig: &mut Rig, name: &str| {
+        rig.keys("ctrl-r ctrl-u");
+        rig.act(Action::Paste(folder.path().join(name).display().to_string()));
+        rig.keys("enter");
+    };
+    save_as(&mut rig, "steps.txt");
+    let (_, said) = rig.app.log.last().unwrap();
+    assert!(said.ends_with("(end the name in .rhai for notebook cells, or in .sh for commands)"), "{said}");
+    assert!(matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _))), "the name can be mended");
+    rig.keys("esc");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    save_as(&mut rig, "steps.sh");
+    save_as(&mut rig, "steps.rhai");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (script, cells) = (read("steps.sh"), read("steps.rhai"));
+    // the change to reuse-kv ran the prompt too; what is the same is computed once in a notebook
+    for (text, begin, run, n_runs) in
+        [(&script, "#!/bin/sh", "\nlonglens generate", 3), (&cells, "// %% [markdown]", "= run(p1, ", 2)]
+    {
+        assert!(text.starts_with(begin), "{text}");
+        assert_eq!((text.matches(run).count(), text.matches("(reuse-kv)").count()), (n_runs, 2), "{text}");
+    }
+    assert!(cells.contains("// %%\nopen(\"scripted\");"), "{cells}");
+}
+
+#[test]
+fn a_run_without_a_cache_to_reuse_is_recorded_as_what_it_is() {
+    let mut options = options();
+    options.settings.swap = Swap::ReuseKv;
+    let mut rig = Rig::with(options, lens());
+    rig.settle();
+    let swaps = |rig: &Rig| -> Vec<Swap> {
+        let swap = |step: &Step| if let Step::Run(settings, _) = step { Some(settings.swap) } else { None };
+        rig.app.steps.iter().filter_map(swap).collect()
+    };
+    assert_eq!(swaps(&rig), [Swap::RePrefill]);
+    rig.keys("L");
+    assert_eq!(swaps(&rig), [Swap::RePrefill, Swap::ReuseKv]);
 }

@@ -1,15 +1,33 @@
-//! What the user did, as commands that do it again.
+//! What the user did, as files that do it again: cells of a notebook, or commands of the shell.
 
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use longlens_core::spec::ModelSpec;
-use longlens_eval::passkey::{Grid, Template};
-use longlens_eval::sampling::Sampling;
+use longlens_core::trace::MapWindow;
+use longlens_eval::passkey::Grid;
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptSource;
-use crate::settings::{Settings, Swap};
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+
+mod cells;
+mod commands;
+
+pub use cells::cells;
+pub use commands::{command, script};
+
+/// The steps as a file's ending asks for them: `.rhai` for [`cells`], `.sh` for a [`script`]. Other endings are refused.
+pub fn written(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> Result<String, Trouble> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("rhai") => Ok(cells(path, start, steps, model)),
+        Some("sh") => Ok(script(start, steps, model)),
+        _ => Err(Trouble::new(
+            format!("{} does not say what to write the steps as", path.display()),
+            "end the name in .rhai for notebook cells, or in .sh for commands".to_owned(),
+        )),
+    }
+}
 
 /// One thing the user did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,12 +64,41 @@ pub enum Picture {
         max: bool,
         /// Linear colours.
         linear: bool,
+        /// The part that it zooms to; what lies behind the prompt is drawn in the workbench alone.
+        #[serde(default)]
+        window: Option<MapWindow>,
     },
     /// Positions over so many tokens.
     Positions(usize),
-    /// A view that no command draws.
+    /// How much every head attends to the needle, or far away, from a query.
+    Layers {
+        /// The query token.
+        query: usize,
+        /// Tokens of a chunk, where the method has none of its own.
+        chunk_len: Option<usize>,
+    },
+    /// Losses of runs, by token.
+    Loss {
+        /// The runs.
+        runs: Vec<Ran>,
+        /// Tokens that a curve is smoothed over.
+        smooth: usize,
+    },
+    /// Two runs of one prompt.
+    Compare {
+        /// The runs; the first is what the second is compared with.
+        runs: Box<[Ran; 2]>,
+        /// Layer and head whose maps are compared too.
+        head: Option<(usize, usize)>,
+    },
+    /// A passkey grid.
+    Grid(Grid),
+    /// A view that can only be seen in the workbench.
     Other(String),
 }
+
+/// A run behind a picture: what it ran under, and what.
+pub type Ran = (Settings, PromptSource);
 
 /// How the program was started: flags that every command repeats.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,179 +111,27 @@ pub struct Start {
     pub weights: Option<String>,
 }
 
-/// A shell script that takes the steps again, one command each.
-pub fn script(start: &Start, steps: &[Step], model: &ModelSpec) -> String {
-    let mut text = String::from("#!/bin/sh\n# steps taken in the longlens workbench, as commands\nset -e\n");
-    for step in steps {
-        text.push('\n');
-        text += &command(start, step, model);
-    }
-    text
-}
-
-/// One step as a command, with the prompt behind it where it is long.
-pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
-    match step {
-        Step::Run(settings, source) => {
-            let mut line = format!("longlens generate{}", flags(start, settings, model));
-            let _ = write!(line, " --max-tokens {}{}", settings.max_tokens, sampling(&settings.sampling));
-            let note = match settings.swap {
-                Swap::RePrefill => "",
-                Swap::ReuseKv => "# in the workbench this run reused the cache of the one before (reuse-kv)\n",
-            };
-            format!("{note}{}", with_prompt(&line, Some(source)))
-        }
-        Step::Picture(Picture::Other(view), _, _, path) => {
-            format!("# {} shows the view {view}, which no command draws\n", path.display())
-        }
-        Step::Picture(picture, settings, source, path) => {
-            let (name, own) = match picture {
-                Picture::Heads { query, chunk_len } => {
-                    let mass = chunk_len.map_or(String::new(), |len| format!(" --mass --chunk-len {len}"));
-                    ("chunks", format!(" --query {query}{mass}"))
-                }
-                Picture::Map { layer, head, side, max, linear } => {
-                    let flag = |on: bool, flag: &str| if on { format!(" --{flag}") } else { String::new() };
-                    let own = format!(
-                        " --layer {layer} --head {head} --side {side}{}{}",
-                        flag(*max, "max"),
-                        flag(*linear, "linear")
-                    );
-                    ("attention", own)
-                }
-                Picture::Positions(n_tokens) => ("positions", format!(" --tokens {n_tokens}")),
-                Picture::Other(_) => unreachable!("handled above"),
-            };
-            let line = format!(
-                "longlens {name}{}{own} --out {}",
-                flags(start, settings, model),
-                quoted(&path.display().to_string())
-            );
-            with_prompt(&line, source.as_ref().filter(|_| name != "positions"))
-        }
-        Step::Grid(settings, grid) => {
-            let list = |items: Vec<String>| items.join(",");
-            format!(
-                "longlens passkey{} --template {} --lengths {} --depths {} --trials {} --seed {}\n",
-                flags(start, settings, model),
-                grid.template,
-                list(grid.lengths.iter().map(ToString::to_string).collect()),
-                list(grid.depths.iter().map(ToString::to_string).collect()),
-                grid.trials,
-                grid.seed,
-            )
+impl Picture {
+    /// The view, in words.
+    fn view(&self) -> &str {
+        match self {
+            Self::Heads { .. } => "heads",
+            Self::Map { window: None, .. } => "map",
+            Self::Map { window: Some(_), .. } => "map, zoomed",
+            Self::Positions(_) => "positions",
+            Self::Layers { .. } => "layers",
+            Self::Loss { .. } => "loss",
+            Self::Compare { .. } => "compare",
+            Self::Grid(_) => "grid",
+            Self::Other(view) => view,
         }
     }
 }
 
-/// Model, device, method and scaling.
-fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
-    let mut flags = vec![("model", start.model.clone())];
-    flags.extend(start.device.iter().map(|device| ("device", device.clone())));
-    flags.extend(start.weights.iter().map(|weights| ("weights", weights.clone())));
-    flags.push(("method", settings.method.resolved(model).to_string()));
-    flags.extend(settings.rope.iter().map(|rope| ("rope", rope.resolved(model).to_string())));
-    flags.push(("prefill-chunk", settings.prefill_chunk.to_string()));
-    flags
-        .iter()
-        .flat_map(|(name, value)| [" --".to_owned(), (*name).to_owned(), " ".to_owned(), quoted(value)])
-        .collect()
-}
-
-fn sampling(sampling: &Sampling) -> String {
-    let plain = Sampling::default();
-    let mut text = String::new();
-    let mut add = |differs: bool, flag: &str, value: String| {
-        if differs {
-            text.extend([" --", flag, " ", &value]);
-        }
-    };
-    add(!sampling.is_greedy(), "temperature", sampling.temperature.to_string());
-    add(sampling.top_k != plain.top_k, "top-k", sampling.top_k.to_string());
-    add(sampling.top_p < plain.top_p, "top-p", sampling.top_p.to_string());
-    add(sampling.min_p > plain.min_p, "min-p", sampling.min_p.to_string());
-    let penalty = sampling.repetition_penalty;
-    add((penalty - 1.0).abs() > f32::EPSILON, "repetition-penalty", penalty.to_string());
-    add(sampling.seed != plain.seed, "seed", sampling.seed.to_string());
-    text
-}
-
-fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
-    match source {
-        None => format!("{line}\n"),
-        Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
-        Some(PromptSource::Text(text)) => {
-            // `--file` leaves out one newline at the end, which the here-document adds
-            // one of as many words as the text has lines, and one more, is none of its lines
-            let words = (0..=text.lines().count()).map(|n| format!("END{n}"));
-            let end = words.into_iter().find(|end| !text.lines().any(|line| line == end)).unwrap_or_default();
-            format!("{line} --file - <<'{end}'\n{text}\n{end}\n")
-        }
-        Some(PromptSource::Needle(ask)) => {
-            let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
-            let template = match ask.template {
-                Template::Longlens => String::new(),
-                other => format!(" --needle-template {other}"),
-            };
-            format!("{line} --needle {}:{}{key}{template} --needle-seed {}\n", ask.length, ask.depth, ask.seed)
-        }
-    }
-}
-
-/// A word for the shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:,./@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+/// Text that stays in its line of a comment.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use longlens_core::methods::Method;
-
-    use super::*;
-    use crate::prompt::NeedleAsk;
-
-    #[test]
-    fn steps_read_as_commands() {
-        let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), weights: None };
-        let settings = Settings { method: Method::parse("long_heads:chunk_len=16").unwrap(), ..Settings::default() };
-        let needle = PromptSource::Needle(NeedleAsk { key: Some("12345".into()), seed: 3, ..NeedleAsk::default() });
-        let steps = [
-            Step::Run(settings.clone(), needle.clone()),
-            Step::Run(
-                Settings {
-                    sampling: Sampling { temperature: 0.5, seed: 2, ..Sampling::default() },
-                    ..Settings::default()
-                },
-                PromptSource::Text("It's\nEND0".into()),
-            ),
-            Step::Picture(
-                Picture::Heads { query: 1000, chunk_len: None },
-                settings.clone(),
-                Some(needle),
-                "a b.png".into(),
-            ),
-            Step::Picture(Picture::Positions(512), settings, None, "p.svg".into()),
-        ];
-        insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
-        #!/bin/sh
-        # steps taken in the longlens workbench, as commands
-        set -e
-
-        longlens generate --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --max-tokens 16 --needle 1024:0.5:12345 --needle-seed 3
-
-        longlens generate --model 'my models/llama' --device cuda --method full --prefill-chunk 2048 --max-tokens 16 --temperature 0.5 --seed 2 --file - <<'END1'
-        It's
-        END0
-        END1
-
-        longlens chunks --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --query 1000 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
-
-        longlens positions --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --tokens 512 --out p.svg
-        ");
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@ use clap_complete::Shell;
 use longlens_kernel::linear::Storage;
 use serde::Deserialize;
 
+pub mod language;
+
 /// A workbench for extending a language model's context without training.
 #[derive(Debug, Parser)]
 #[command(
@@ -60,6 +62,12 @@ pub enum Command {
     Methods(Methods),
     /// Describe a model: config, parameters, memory at a length
     Model(Model),
+    /// Open a prompt for experiments: a small language with every method, prompt, measure and picture
+    Repl(language::Repl),
+    /// Run, convert and check notebooks
+    Notebook(language::Notebook),
+    /// The Jupyter kernel: install it, take it away, serve
+    Kernel(language::Kernel),
     /// Save a frame of the workbench as PNG or SVG
     Screenshot(Box<Screenshot>),
     /// Print a completion script for a shell

@@ -16,12 +16,16 @@ pub mod bench;
 pub mod chunks;
 pub mod demo;
 pub mod generate;
+pub mod kernel;
+pub mod language;
 pub mod logits;
 pub mod methods;
 pub mod model;
+pub mod notebook;
 pub mod passkey;
 pub mod perplexity;
 pub mod positions;
+pub mod repl;
 pub mod screenshot;
 pub mod workbench;
 

@@ -46,6 +46,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Methods(args) => commands::methods::run(&args),
         Command::Model(args) => commands::model::run(&args),
+        Command::Repl(args) => commands::language::deep(|| commands::repl::run(&args)),
+        Command::Notebook(args) => commands::language::deep(|| commands::notebook::run(&args.command)),
+        Command::Kernel(args) => commands::kernel::run(&args.command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "longlens", &mut script);

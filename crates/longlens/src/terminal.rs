@@ -40,6 +40,19 @@ impl Terminal {
         Self { json, cancel }
     }
 
+    /// Hands Ctrl-C on to another flag, for as long as the program runs.
+    pub fn stops(&self, flag: &CancelToken) {
+        let (raised, flag) = (self.cancel.clone(), flag.clone());
+        std::thread::spawn(move || {
+            loop {
+                if raised.is_cancelled() {
+                    flag.cancel();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
+
     /// Whether Ctrl-C was pressed.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()

@@ -203,7 +203,9 @@ impl App {
                     return;
                 };
                 kept.finish(&generated);
-                let step = Step::Run(kept.settings.clone(), kept.source.clone());
+                // the first run has no cache to reuse, whatever is asked for
+                let swap = if kept.base.is_some() { kept.settings.swap } else { Swap::RePrefill };
+                let step = Step::Run(Settings { swap, ..kept.settings.clone() }, kept.source.clone());
                 self.record(step);
                 if self.is_newest(run) {
                     self.look();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::steps::{Step, script};
+use longlens_workbench::steps::{Step, written};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
@@ -181,10 +181,13 @@ impl App {
                 let text = export::config(self);
                 self.effects.push(Effect::Save(path, text.into_bytes()));
             }
-            Done::Record(path) => {
-                let text = script(&self.start, &self.steps, &self.model.spec);
-                self.effects.push(Effect::Save(path, text.into_bytes()));
-            }
+            Done::Record(path) => match written(&path, &self.start, &self.steps, &self.model.spec) {
+                Ok(text) => self.effects.push(Effect::Save(path, text.into_bytes())),
+                Err(trouble) => {
+                    self.fail(&trouble);
+                    self.dialog = open;
+                }
+            },
             Done::Quit => self.quit(),
         }
     }

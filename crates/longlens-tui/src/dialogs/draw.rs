@@ -65,7 +65,9 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
                 Question::SaveConfig => {
                     ("save the settings as", "for `longlens … --config FILE` · enter writes · esc back")
                 }
-                Question::Record => ("save the steps as", "a script of longlens commands · enter writes · esc back"),
+                Question::Record => {
+                    ("save the steps as", ".rhai for notebook cells, .sh for commands · enter writes · esc back")
+                }
             };
             let inside = window(screen, 70, 5, title, pen);
             typed(input, true, Rect { height: 1, ..inside }, pen);

@@ -11,7 +11,7 @@ use longlens_workbench::steps::Picture;
 use serde_json::{Value, json};
 
 use super::csv::{Csv, number};
-use super::tables::{common, of_tokens, run_name};
+use super::tables::{common, of_tokens, ran, run_name};
 use super::{Content, about};
 use crate::app::App;
 
@@ -27,6 +27,7 @@ pub fn runs(app: &App) -> Result<Content, Trouble> {
     let delta: Vec<f32> = first.iter().zip(&second).take(n_compared).map(|(a, b)| a - b).collect();
     let maps = app.comparison.maps.as_ref().filter(|(key, _)| is_same_prompt && key.runs == [a.id, b.id]);
     let map = maps.map(|(_, maps)| difference(maps));
+    let head = map.as_ref().map(|map| (map.layer, map.head));
 
     let mut csv = Csv::new(&["token", "nll_a", "nll_b", "delta_log_prob"]);
     for at in 0..first.len().max(second.len()) {
@@ -73,7 +74,14 @@ pub fn runs(app: &App) -> Result<Content, Trouble> {
         outputs: [a.output.clone(), b.output.clone()],
         map,
     };
-    let (settings, picture) = (b.settings.clone(), Picture::Other("compare".into()));
+    let picture = if [a, b].iter().any(|run| run.base.is_some()) {
+        Picture::Other("compare under reuse-kv".into())
+    } else if is_same_prompt {
+        Picture::Compare { runs: Box::new([ran(a), ran(b)]), head }
+    } else {
+        Picture::Other("compare of two prompts".into())
+    };
+    let settings = b.settings.clone();
     Ok(Content { figure: Box::new(figure), csv: csv.finish(), arrays, about, picture, settings })
 }
 

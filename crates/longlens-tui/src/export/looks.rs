@@ -131,18 +131,25 @@ pub fn map(app: &App) -> Result<Content, Trouble> {
     ];
     let about = with(about(app, run, &run.record), &fields);
     let settings = run.settings.clone();
-    let (figure, picture): (Box<dyn longlens_plot::Figure>, _) = if key.window.is_some() {
-        (Box::new(ZoomedMap { heading, map: map.clone(), pooling, scale }), Picture::Other("map, zoomed".into()))
+    let figure: Box<dyn longlens_plot::Figure> = if key.window.is_some() {
+        Box::new(ZoomedMap { heading, map: map.clone(), pooling, scale })
     } else {
-        let figure = AttentionMap { heading, ..AttentionMap::pooled_map(&run.record, map, pooling, scale) };
-        let picture = match repeatable(app, run) {
-            Ok(()) => {
-                let (max, linear) = (app.map_state.max, !app.map_state.log);
-                Picture::Map { layer: map.pick.layer, head: map.pick.head, side: map.pick.side, max, linear }
-            }
-            Err(why) => Picture::Other(format!("map {why}")),
-        };
-        (Box::new(figure), picture)
+        Box::new(AttentionMap { heading, ..AttentionMap::pooled_map(&run.record, map, pooling, scale) })
+    };
+    let picture = match repeatable(app, run) {
+        // a prompt that runs again has no text behind it
+        Ok(()) if key.window.is_some_and(|window| window.query >= run.record.n_prompt) => {
+            Picture::Other("map, zoomed in on the answer".into())
+        }
+        Ok(()) => Picture::Map {
+            layer: map.pick.layer,
+            head: map.pick.head,
+            side: map.pick.side,
+            max: app.map_state.max,
+            linear: !app.map_state.log,
+            window: key.window,
+        },
+        Err(why) => Picture::Other(format!("map {why}")),
     };
     Ok(Content { figure, csv: csv.finish(), arrays, about, picture, settings })
 }
@@ -195,7 +202,14 @@ pub fn layers(app: &App) -> Result<Content, Trouble> {
         ("head", json!(app.controls.head)),
     ];
     let about = with(about(app, run, &heads.run), &fields);
-    let (settings, picture) = (run.settings.clone(), Picture::Other("layers".into()));
+    let picture = match from_command(app, run, heads.query) {
+        Ok(()) => {
+            let chunk_len = Some(heads.chunk_len).filter(|_| own_chunk_len(app, run).is_none());
+            Picture::Layers { query: heads.query, chunk_len }
+        }
+        Err(why) => Picture::Other(format!("layers {why}")),
+    };
+    let settings = run.settings.clone();
     Ok(Content { figure: Box::new(figure), csv: csv.finish(), arrays, about, picture, settings })
 }
 

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use longlens_core::plan::{Prompt, Relation};
 use longlens_core::trace::RunRecord;
+use longlens_eval::passkey::{Grid, Template};
 use longlens_plot::Heading;
 use longlens_plot::plots::{LossCurve, LossSeries, NeedleGrid, PositionMap, Seen};
 use longlens_workbench::Trouble;
 use longlens_workbench::npz::Array;
 use longlens_workbench::runs::Run;
-use longlens_workbench::settings::Swap;
-use longlens_workbench::steps::Picture;
+use longlens_workbench::settings::{Settings, Swap};
+use longlens_workbench::steps::{Picture, Ran};
 use serde_json::{Value, json};
 
 use super::csv::{Csv, number};
@@ -122,8 +123,10 @@ pub fn grid(app: &App) -> Result<Content, Trouble> {
     });
     let (lengths, depths) = (grid.lengths.clone(), grid.depths.clone());
     let trained = app.model.spec.trained_context;
-    let figure = NeedleGrid::single(heading, trained, lengths, depths, grid.cells.clone());
-    let (settings, picture) = (grid.settings.clone(), Picture::Other("grid".into()));
+    let figure = NeedleGrid::single(heading, trained, lengths.clone(), depths.clone(), grid.cells.clone());
+    let seed = grid.settings.sampling.seed;
+    let asked = Grid { template: Template::Longlens, lengths, depths, trials: grid.trials, seed };
+    let (settings, picture) = (grid.settings.clone(), Picture::Grid(asked));
     Ok(Content { figure: Box::new(figure), csv: csv.finish(), arrays, about, picture, settings })
 }
 
@@ -144,6 +147,8 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
     let arrays = runs.iter().map(|run| Array::list(format!("nll_{}", run.id), of_tokens(run))).collect();
     let longest = runs.iter().map(|run| run.nll_from + run.nll.len()).max().unwrap_or(0);
     let series = |run: &&Run| LossSeries { name: run_name(app, run), nll: of_tokens(run) };
+    // as in the pane
+    let smooth = (longest / 100).clamp(1, 32);
     let heading = match runs[..] {
         [one] => heading(app, one, &one.record),
         _ => common(&runs),
@@ -152,8 +157,7 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
         heading,
         trained_context: app.model.spec.trained_context,
         series: runs.iter().map(series).collect(),
-        // as in the pane
-        smooth: (longest / 100).clamp(1, 32),
+        smooth,
     };
     let of = |run: &&Run| with(about(app, run, &run.record), &[("array", json!(format!("nll_{}", run.id)))]);
     let about = json!({
@@ -161,7 +165,11 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
         "runs": runs.iter().map(of).collect::<Vec<Value>>(),
     });
     let settings = shown.unwrap_or(newest).settings.clone();
-    let picture = Picture::Other("loss".into());
+    let picture = if runs.iter().any(|run| run.base.is_some()) {
+        Picture::Other("loss under reuse-kv".into())
+    } else {
+        Picture::Loss { runs: runs.iter().map(|run| ran(run)).collect(), smooth }
+    };
     Ok(Content { figure: Box::new(figure), csv: csv.finish(), arrays, about, picture, settings })
 }
 
@@ -169,6 +177,11 @@ pub fn loss(app: &App) -> Result<Content, Trouble> {
 pub fn of_tokens(run: &Run) -> Vec<f32> {
     let unknown = run.nll_from.saturating_sub(1);
     std::iter::repeat_n(f32::NAN, unknown).chain(run.prompt_nll().iter().copied()).collect()
+}
+
+/// What a run of a whole prompt is known by.
+pub fn ran(run: &Run) -> Ran {
+    (Settings { swap: Swap::RePrefill, ..run.settings.clone() }, run.source.clone())
 }
 
 /// What was run, after the user's name for it where it has one.

@@ -284,7 +284,7 @@ fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f
 
 /// One row per method: keys found, then perplexity, per length.
 fn table(outcomes: &[Outcome], lengths: &[usize], n_prompts: usize) -> String {
-    let header = lengths.iter().fold(String::new(), |header, length| header + &format!("{length:>8}"));
+    let header = lengths.iter().fold(String::new(), |header, length| format!("{header}{length:>8}"));
     let mut text = format!("pass keys found, % of {} prompts a length\n{:<12}{header}\n", n_prompts, "");
     for outcome in outcomes {
         let _ = write!(text, "{:<12}", outcome.name);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod sitting;
+mod steps;
 
 use sitting::Sitting;
 
@@ -90,44 +91,6 @@ fn a_needle_is_found_by_swapping_the_method() {
 
     sitting.quit();
     sitting.is_given_back();
-}
-
-#[test]
-fn settings_and_steps_are_files_that_the_commands_take() {
-    let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5", "--method", "self_extend"]);
-    sitting.wait_for("key found");
-    sitting.press("s");
-    sitting.wait_for("save the settings as");
-    sitting.press("\r");
-    sitting.wait_for("wrote longlens.toml");
-    sitting.press("\x12");
-    sitting.wait_for("save the steps as");
-    sitting.press("\r");
-    sitting.wait_for("wrote longlens-steps.sh");
-    sitting.quit();
-
-    let program = env!("CARGO_BIN_EXE_longlens");
-    let generated = std::process::Command::new(program)
-        .args(["generate", "--config", "longlens.toml"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let (text, note) = (String::from_utf8_lossy(&generated.stdout), String::from_utf8_lossy(&generated.stderr));
-    assert!(generated.status.success() && note.contains("self_extend:"), "{note}");
-
-    // the script says what the workbench said
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = vec![Path::new(program).parent().unwrap().to_owned()];
-    folders.extend(std::env::split_paths(&path));
-    let scripted = std::process::Command::new("sh")
-        .arg("longlens-steps.sh")
-        .current_dir(folder.path())
-        .env("PATH", std::env::join_paths(folders).unwrap())
-        .output()
-        .unwrap();
-    assert!(scripted.status.success(), "{}", String::from_utf8_lossy(&scripted.stderr));
-    assert_eq!(String::from_utf8_lossy(&scripted.stdout).trim(), text.trim());
 }
 
 #[test]

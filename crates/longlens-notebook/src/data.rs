@@ -1,0 +1,51 @@
+//! Values of the language as JSON and back.
+
+use rhai::{Array, Dynamic, Map};
+use serde_json::Value;
+
+use crate::values;
+
+/// A value as JSON; handles become the text that they print.
+pub fn to_json(value: &Dynamic) -> Value {
+    let value = value.flatten_clone();
+    if value.is_unit() {
+        return Value::Null;
+    }
+    if let Ok(flag) = value.as_bool() {
+        return flag.into();
+    }
+    if let Ok(number) = value.as_int() {
+        return number.into();
+    }
+    if let Ok(number) = value.as_float() {
+        return number.into();
+    }
+    if let Some(list) = value.read_lock::<Array>() {
+        return list.iter().map(to_json).collect();
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return map
+            .iter()
+            .map(|(name, value)| (name.to_string(), to_json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+    }
+    values::text(&value).into()
+}
+
+/// JSON as a value: objects become maps, whole numbers whole numbers.
+pub fn from_json(value: &Value) -> Dynamic {
+    match value {
+        Value::Null => Dynamic::UNIT,
+        Value::Bool(flag) => (*flag).into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Value::String(text) => text.clone().into(),
+        Value::Array(list) => Dynamic::from_array(list.iter().map(from_json).collect()),
+        Value::Object(map) => {
+            Dynamic::from_map(map.iter().map(|(name, value)| (name.as_str().into(), from_json(value))).collect())
+        }
+    }
+}

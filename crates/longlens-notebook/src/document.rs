@@ -1,0 +1,236 @@
+//! A notebook, as the runner, the export and the text form see it.
+//!
+//! The crate `nbformat` knows the format's versions but keeps only the fields it has names for: an output it cannot parse
+//! is dropped, and its maps have no order. A notebook that goes through this program comes back whole, so cells are read
+//! here, everything without a name stays JSON, and the crate upgrades files of version 3 alone.
+
+pub mod html;
+pub mod parameters;
+
+mod error;
+mod highlight;
+pub(crate) mod identity;
+mod ipynb;
+mod json;
+mod text;
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+pub use error::DocumentError;
+
+/// The tag of the cell whose variables may be set from outside.
+pub const PARAMETERS: &str = "parameters";
+/// The tag of the cell that sets them.
+pub const INJECTED: &str = "injected-parameters";
+/// The tag of a cell whose error is expected.
+pub const RAISES: &str = "raises-exception";
+/// The tag of a cell that does not run.
+pub const SKIPPED: &str = "skip-execution";
+
+/// No notebook is larger than this; what is would fill the memory before anybody sees it.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A notebook: cells in order, and what is known about them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notebook {
+    /// Cells in order; no two have the same `id`.
+    pub cells: Vec<Cell>,
+    /// What the file says about itself: kernel, language, and whatever other programs keep there.
+    pub metadata: Map<String, Value>,
+    /// Fields of the file that the format does not name.
+    pub rest: Map<String, Value>,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// 1 to 64 of `A-Z a-z 0-9 - _`.
+    pub id: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its text, lines joined.
+    pub source: String,
+    /// Tags, and whatever other programs keep there.
+    pub metadata: Map<String, Value>,
+    /// What it showed, as objects of the format with their lines joined. Empty unless it is code.
+    pub outputs: Vec<Value>,
+    /// Its number in the run that gave `outputs`. `None` unless it is code.
+    pub execution_count: Option<i64>,
+    /// Other fields: `attachments`, and what the format does not name.
+    pub rest: Map<String, Value>,
+}
+
+/// What a cell holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Code to run.
+    Code,
+    /// Prose in markdown.
+    Markdown,
+    /// Text for another program, passed through.
+    Raw,
+}
+
+/// The two ways a notebook lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `.ipynb`: JSON with results.
+    Ipynb,
+    /// `.rhai`: code with `// %%` between cells, without results.
+    Text,
+}
+
+impl Notebook {
+    /// A notebook of this language, without cells.
+    pub fn new() -> Self {
+        let metadata = json!({ "kernelspec": kernelspec(), "language_info": language_info() });
+        Self { cells: Vec::new(), metadata: ipynb::object(metadata), rest: Map::new() }
+    }
+
+    /// Reads a file; its ending says which form it has.
+    pub fn read(path: &Path) -> Result<Self, DocumentError> {
+        let form = Form::of(path)?;
+        let text = read_text(path)?;
+        let notebook = match form {
+            Form::Ipynb => Self::from_ipynb(&text),
+            Form::Text => Ok(Self::from_text(&text)),
+        };
+        notebook.map_err(|error| error.in_file(path))
+    }
+
+    /// Writes a file whole or not at all; its ending says which form it gets. The text form keeps no results.
+    pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
+        let text = match Form::of(path)? {
+            Form::Ipynb => self.to_ipynb(),
+            Form::Text => self.to_text(),
+        };
+        longlens_plot::write_whole(path, text.as_bytes())
+            .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
+    }
+
+    /// Reads the JSON of a notebook file: 4.0 to 4.5, and 3. Older ones come back as 4.5.
+    pub fn from_ipynb(text: &str) -> Result<Self, DocumentError> {
+        ipynb::read(text)
+    }
+
+    /// The notebook as a file of version 4.5, byte for byte as Jupyter writes it.
+    pub fn to_ipynb(&self) -> String {
+        ipynb::write(self)
+    }
+
+    /// Reads code with `// %%` between cells. Any text is a notebook.
+    pub fn from_text(text: &str) -> Self {
+        text::read(text)
+    }
+
+    /// The notebook as code with `// %%` between cells: everything but results and attachments.
+    pub fn to_text(&self) -> String {
+        text::write(self)
+    }
+
+    /// How many cells have code.
+    pub fn n_code(&self) -> usize {
+        self.cells.iter().filter(|cell| cell.kind == Kind::Code).count()
+    }
+
+    /// Appends a cell under an id of its own.
+    pub fn push(&mut self, kind: Kind, source: impl Into<String>) -> &mut Cell {
+        self.cells.push(Cell::new(kind, source));
+        identity::name_cells(&mut self.cells);
+        self.cells.last_mut().expect("a cell was just pushed")
+    }
+}
+
+impl Default for Notebook {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cell {
+    /// A cell without tags or results; it has no id until it is in a notebook.
+    fn new(kind: Kind, source: impl Into<String>) -> Self {
+        Self {
+            id: String::new(),
+            kind,
+            source: source.into(),
+            metadata: Map::new(),
+            outputs: Vec::new(),
+            execution_count: None,
+            rest: Map::new(),
+        }
+    }
+
+    /// Its tags, in order.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.metadata.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Whether it has a tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags().any(|other| other == tag)
+    }
+
+    /// Forgets what it showed.
+    pub fn clear(&mut self) {
+        self.outputs.clear();
+        self.execution_count = None;
+    }
+}
+
+impl Kind {
+    /// The format's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Markdown => "markdown",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl Form {
+    /// The form that a file's ending stands for.
+    pub fn of(path: &Path) -> Result<Self, DocumentError> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("ipynb") => Ok(Self::Ipynb),
+            Some("rhai") => Ok(Self::Text),
+            _ => Err(DocumentError::UnknownEnding { path: path.to_owned() }),
+        }
+    }
+}
+
+/// What a notebook says about the program that runs it.
+pub fn kernelspec() -> Value {
+    json!({ "display_name": "longlens", "language": "rhai", "name": "longlens" })
+}
+
+/// What a notebook, and the kernel that runs it, say about the language.
+pub fn language_info() -> Value {
+    json!({
+        "codemirror_mode": "rust",
+        "file_extension": ".rhai",
+        "mimetype": "text/x-rhai",
+        "name": "rhai",
+        "pygments_lexer": "rust",
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// The text of a file that is not too large, without a byte order mark.
+fn read_text(path: &Path) -> Result<String, DocumentError> {
+    let unreadable = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => DocumentError::Missing { path: path.to_owned() },
+        _ => DocumentError::Unreadable { path: path.to_owned(), source },
+    };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > MOST_BYTES {
+        return Err(DocumentError::TooLarge { path: path.to_owned(), bytes, most: MOST_BYTES });
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| DocumentError::NotText { at: error.utf8_error().valid_up_to() }.in_file(path))?;
+    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
+}

@@ -1,0 +1,342 @@
+//! Values from outside, set by a cell behind the one that declares them.
+
+use std::path::Path;
+
+use longlens_core::nearest::nearest;
+use serde_json::{Map, Value, json};
+
+use super::{Cell, DocumentError, INJECTED, Kind, Notebook, PARAMETERS, identity, ipynb, read_text};
+
+/// Names and values, in the order they were given.
+pub type Parameters = Map<String, Value>;
+
+/// A parameter that no cell declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undeclared {
+    /// Its name.
+    pub name: String,
+    /// A declared name that may have been meant.
+    pub nearest: Option<String>,
+    /// Whether there is a cell tagged `parameters` at all.
+    pub has_cell: bool,
+}
+
+/// Sets parameters: inserts a cell that assigns them behind the first cell tagged `parameters`, or on top, in place of the
+/// one of an earlier run, and notes them in the metadata. Returns those that the notebook does not declare. Without
+/// parameters the notebook stays as it is.
+pub fn inject(notebook: &mut Notebook, parameters: &Parameters) -> Result<Vec<Undeclared>, DocumentError> {
+    if parameters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut source = String::from("// Parameters");
+    for (name, value) in parameters {
+        source += &assignment(name, value)?;
+    }
+    let undeclared = undeclared(notebook, parameters);
+
+    let mut cell = Cell::new(Kind::Code, source);
+    cell.metadata.insert("tags".into(), json!([INJECTED]));
+    notebook.cells.retain(|cell| !cell.has_tag(INJECTED));
+    if notebook.cells.iter().all(|cell| cell.id != INJECTED) {
+        cell.id = INJECTED.into();
+    }
+    let declared = notebook.cells.iter().position(|cell| cell.has_tag(PARAMETERS));
+    notebook.cells.insert(declared.map_or(0, |idx| idx + 1), cell);
+    identity::name_cells(&mut notebook.cells);
+
+    note(notebook, "longlens", "parameters", Value::Object(parameters.clone()));
+    note(notebook, "longlens", "version", env!("CARGO_PKG_VERSION").into());
+    note(notebook, "papermill", "parameters", Value::Object(parameters.clone()));
+    Ok(undeclared)
+}
+
+/// Reads `name=value`.
+pub fn read_pair(text: &str) -> Result<(String, Value), DocumentError> {
+    let pair = text.split_once('=').map(|(name, value)| (name.trim(), value));
+    match pair.filter(|(name, _)| !name.is_empty()) {
+        Some((name, value)) => Ok((name.to_owned(), read_value(value))),
+        None => Err(DocumentError::NotParameter { text: text.into() }),
+    }
+}
+
+/// Reads a value from a command line: a number, `true`, `false`, `null` or `none`, a quoted text, an array or table of TOML;
+/// anything else is text as it stands, `inf` and `nan` too.
+pub fn read_value(text: &str) -> Value {
+    let word = text.trim();
+    match word {
+        "null" | "none" | "None" => return Value::Null,
+        "True" => return Value::Bool(true),
+        "False" => return Value::Bool(false),
+        _ => {}
+    }
+    if let Ok(whole) = word.parse::<i64>() {
+        return whole.into();
+    }
+    // a document of one line: a value cannot bring in keys of its own
+    let is_one_line = !word.contains(['\n', '\r']);
+    let table = if is_one_line { format!("value = {word}").parse::<toml::Table>().ok() } else { None };
+    let value = table.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    match value.filter(|value| !value.is_datetime()).and_then(from_toml) {
+        Some(value) => value,
+        None => text.into(),
+    }
+}
+
+/// Reads a TOML file of parameters. Dates and times become text.
+pub fn read_file(path: &Path) -> Result<Parameters, DocumentError> {
+    let text = read_text(path)?;
+    let read = || {
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| DocumentError::NotToml { what: place(&error, &text) })?;
+        let json = |(name, value): (String, toml::Value)| match from_toml(value.clone()) {
+            Some(value) => Ok((name, value)),
+            None => Err(DocumentError::NotValue { name, value: value.to_string() }),
+        };
+        table.into_iter().map(json).collect::<Result<Parameters, DocumentError>>()
+    };
+    read().map_err(|error| error.in_file(path))
+}
+
+/// A line that sets a variable, after a line break.
+fn assignment(name: &str, value: &Value) -> Result<String, DocumentError> {
+    // the language's own parser knows which names are words of it
+    let is_name =
+        rhai::is_valid_identifier(name) && rhai::Engine::new_raw().compile(format!("let {name} = 0;")).is_ok();
+    if !is_name {
+        return Err(DocumentError::NotName { name: name.into() });
+    }
+    let literal = literal(value);
+    let literal = literal.ok_or_else(|| DocumentError::NotValue { name: name.into(), value: value.to_string() })?;
+    Ok(format!("\nlet {name} = {literal};"))
+}
+
+/// A value as Rhai writes it; `None` for a whole number that does not fit.
+fn literal(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => "()".into(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            // the sign is an operator, and the digits alone do not fit
+            (Some(i64::MIN), _) => "(-9223372036854775807 - 1)".into(),
+            (Some(whole), _) => whole.to_string(),
+            (None, Some(float)) if number.is_f64() => with_point(float),
+            _ => return None,
+        },
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            let items = items.iter().map(literal).collect::<Option<Vec<_>>>()?;
+            format!("[{}]", items.join(", "))
+        }
+        Value::Object(map) => {
+            let entry = |(key, value): (&String, &Value)| Some(format!("{}: {}", quoted(key), literal(value)?));
+            let entries = map.iter().map(entry).collect::<Option<Vec<_>>>()?;
+            if entries.is_empty() { "#{}".into() } else { format!("#{{ {} }}", entries.join(", ")) }
+        }
+    })
+}
+
+/// All digits, since a point makes a float and an exponent alone does not.
+fn with_point(float: f64) -> String {
+    let digits = float.to_string();
+    if digits.contains('.') { digits } else { digits + ".0" }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            _ if char.is_control() => quoted.extend(format!("\\u{:04x}", u32::from(char)).chars()),
+            _ => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// `None` for infinity and NaN, also inside.
+fn from_toml(value: toml::Value) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(whole) => whole.into(),
+        toml::Value::Float(float) => serde_json::Number::from_f64(float)?.into(),
+        toml::Value::Boolean(truth) => truth.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect::<Option<_>>()?),
+        toml::Value::Table(table) => {
+            let entry = |(key, value)| Some((key, from_toml(value)?));
+            Value::Object(table.into_iter().map(entry).collect::<Option<_>>()?)
+        }
+    })
+}
+
+fn place(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("{} at line {}", error.message(), before.matches('\n').count() + 1),
+        None => error.message().into(),
+    }
+}
+
+fn undeclared(notebook: &Notebook, parameters: &Parameters) -> Vec<Undeclared> {
+    let cell = notebook.cells.iter().find(|cell| cell.has_tag(PARAMETERS));
+    let source = cell.map_or("", |cell| cell.source.as_str());
+    let declared: Vec<&str> = source.lines().filter_map(declares).collect();
+    let unknown = parameters.keys().filter(|name| !declared.contains(&name.as_str()));
+    let undeclared = unknown.map(|name| Undeclared {
+        name: name.clone(),
+        nearest: nearest(name, declared.iter().copied()).map(str::to_owned),
+        has_cell: cell.is_some(),
+    });
+    undeclared.collect()
+}
+
+/// The variable of a line `let NAME = …`.
+fn declares(line: &str) -> Option<&str> {
+    let name = line.trim_start().strip_prefix("let ")?.split(['=', ';']).next()?.trim();
+    rhai::is_valid_identifier(name).then_some(name)
+}
+
+/// Sets `metadata.OF.KEY`.
+pub(crate) fn note(notebook: &mut Notebook, of: &str, key: &str, value: Value) {
+    let entry = notebook.metadata.entry(of).or_insert_with(|| json!({}));
+    if !entry.is_object() {
+        *entry = json!({});
+    }
+    let mut map = ipynb::object(entry.take());
+    map.insert(key.into(), value);
+    *entry = Value::Object(map);
+}
+
+impl std::fmt::Display for Undeclared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = &self.name;
+        match (&self.nearest, self.has_cell) {
+            (Some(nearest), _) => write!(f, "the notebook has no parameter `{name}`; did you mean `{nearest}`?"),
+            (None, true) => write!(f, "the notebook has no parameter `{name}`; it is set all the same"),
+            (None, false) => {
+                write!(
+                    f,
+                    "no cell is tagged `{PARAMETERS}`; `{name}` is set on top of the notebook, where a cell may set it again"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter_map("finite", |float| serde_json::Number::from_f64(float).map(Value::from)),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// What Rhai makes of a literal, as JSON.
+    fn evaluated(literal: &str) -> Value {
+        let mut engine = rhai::Engine::new();
+        engine.set_max_expr_depths(0, 0);
+        json_of(&engine.eval(literal).unwrap_or_else(|error| panic!("{literal}: {error}")))
+    }
+
+    fn json_of(value: &rhai::Dynamic) -> Value {
+        if let Ok(array) = value.as_array_ref() {
+            array.iter().map(json_of).collect()
+        } else if let Ok(map) = value.as_map_ref() {
+            Value::Object(map.iter().map(|(key, value)| (key.to_string(), json_of(value))).collect())
+        } else if let Ok(float) = value.as_float() {
+            serde_json::Number::from_f64(float).unwrap().into()
+        } else if let Ok(whole) = value.as_int() {
+            whole.into()
+        } else if let Ok(truth) = value.as_bool() {
+            truth.into()
+        } else if value.is_unit() {
+            Value::Null
+        } else {
+            value.as_immutable_string_ref().unwrap().as_str().into()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rhai_reads_back_what_is_written(value in any_value()) {
+            prop_assert_eq!(evaluated(&literal(&value).unwrap()), value);
+        }
+
+        #[test]
+        fn a_line_sets_one_variable_or_none(name in ".{0,12}", value in any_value()) {
+            if let Ok(line) = assignment(&name, &value) {
+                let mut scope = rhai::Scope::new();
+                let mut engine = rhai::Engine::new();
+                engine.set_max_expr_depths(0, 0);
+                engine.run_with_scope(&mut scope, &line).unwrap();
+                prop_assert_eq!(scope.iter().map(|(name, ..)| name.to_owned()).collect::<Vec<_>>(), [name]);
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_value(text in any::<String>()) {
+            read_value(&text);
+        }
+    }
+
+    #[test]
+    fn numbers_at_the_edges_are_written_whole() {
+        for value in [json!(i64::MIN), json!(i64::MAX), json!(1e300), json!(-5e-324), json!(-0.0), json!(3.0)] {
+            assert_eq!(evaluated(&literal(&value).unwrap()), value);
+        }
+        assert_eq!(literal(&json!(u64::MAX)), None);
+    }
+
+    #[test]
+    fn values_are_read_as_they_look() {
+        let cases = [
+            ("8192", json!(8192)),
+            ("-3", json!(-3)),
+            ("1e3", json!(1000.0)),
+            ("0.5", json!(0.5)),
+            ("true", json!(true)),
+            ("False", json!(false)),
+            ("none", Value::Null),
+            ("", json!("")),
+            ("tiny model", json!("tiny model")),
+            ("\"12\"", json!("12")),
+            ("[1, 2.5, \"x\"]", json!([1, 2.5, "x"])),
+            ("{ w = 4, g = 2 }", json!({ "w": 4, "g": 2 })),
+            ("inf", json!("inf")),
+            ("1 # no comment\nother = 2", json!("1 # no comment\nother = 2")),
+            ("2026-01-01", json!("2026-01-01")),
+            ("008", json!(8)),
+        ];
+        for (text, value) in cases {
+            assert_eq!(read_value(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_language_are_no_names() {
+        for name in ["if", "let", "fn", "this", "a b", "1a", "a;b", "", "_", "print = 1; let b", "new"] {
+            let error = assignment(name, &json!(1)).unwrap_err();
+            assert!(matches!(error, DocumentError::NotName { .. }), "{name}");
+        }
+        assert!(assignment("n_tokens", &json!(1)).is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! What several functions read from their arguments.
+
+use longlens_core::lens::ModelInfo;
+use longlens_core::rope::RopeScaling;
+use longlens_eval::generate::Stop;
+use longlens_eval::sampling::Sampling;
+use longlens_workbench::settings::Settings;
+use rhai::{Dynamic, NativeCallContext};
+
+use crate::desk::{Desk, Returned, refuse};
+use crate::options::{Options, wrong};
+use crate::values::{Method, Model, to_rope};
+
+/// Options that say how a run goes on.
+pub const RUN: &[&str] = &[
+    "rope",
+    "max_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "prefill_chunk",
+    "stop",
+];
+
+/// Settings that can be made once the length of the prompt is known.
+pub struct Wanted {
+    method: Method,
+    settings: Settings,
+    /// When the text ends.
+    pub stop: Stop,
+}
+
+impl Wanted {
+    /// Reads method and options; `max_tokens` is what they say when they do not say it.
+    pub fn new(method: &Dynamic, options: &mut Options, max_tokens: usize) -> Returned<Self> {
+        let mut settings = Settings { rope: rope(options)?, ..Settings::default() };
+        let plain = Sampling::default();
+        let real = |value: Option<f64>, default: f32| value.map_or(default, |value| value as f32);
+        settings.sampling = Sampling {
+            temperature: real(options.number("temperature")?, plain.temperature),
+            top_k: options.count("top_k")?.unwrap_or(plain.top_k),
+            top_p: real(options.number("top_p")?, plain.top_p),
+            min_p: real(options.number("min_p")?, plain.min_p),
+            repetition_penalty: real(options.number("repetition_penalty")?, plain.repetition_penalty),
+            seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),
+        };
+        settings.prefill_chunk = options.count("prefill_chunk")?.unwrap_or(settings.prefill_chunk).max(1);
+        settings.max_tokens = options.count("max_tokens")?.unwrap_or(max_tokens);
+        within("max_tokens", settings.max_tokens, MAX_TOKENS)?;
+        let strings = options.texts("stop")?.unwrap_or_default();
+        let stop = Stop { max_tokens: settings.max_tokens, strings, eos: true };
+        Ok(Self { method: Method::read(method, "the method")?, settings, stop })
+    }
+
+    /// The settings for a prompt of `n_prompt` tokens.
+    pub fn settings(&self, context: &NativeCallContext, n_prompt: usize) -> Returned<Settings> {
+        let n_tokens = n_prompt.saturating_add(self.settings.max_tokens);
+        Ok(Settings { method: self.method.of(context, n_tokens)?, ..self.settings.clone() })
+    }
+}
+
+/// The RoPE scaling that options name; the checkpoint's own when absent.
+pub fn rope(options: &mut Options) -> Returned<Option<RopeScaling>> {
+    options.take("rope").map(|value| to_rope(&value, "option `rope`")).transpose()
+}
+
+/// The methods that options name, as one or a list, under `method` or `methods`.
+pub fn methods(options: &mut Options) -> Returned<Vec<Method>> {
+    let given = options.take("methods").or_else(|| options.take("method"));
+    let Some(given) = given else { return Method::read(&"full".into(), "the method").map(|method| vec![method]) };
+    match given.read_lock::<rhai::Array>() {
+        Some(list) if list.is_empty() => refuse("there are no methods", "give at least one, as in `methods: [full()]`"),
+        Some(list) => list.iter().map(|method| Method::read(method, "every one of `methods`")).collect(),
+        None => Ok(vec![Method::read(&given, "`methods`")?]),
+    }
+}
+
+/// Makes the model that options name the one that runs.
+pub fn select(desk: &Desk, options: &mut Options) -> Returned<()> {
+    let Some(given) = options.take("model") else { return Ok(()) };
+    if let Some(model) = given.clone().try_cast::<Model>() {
+        desk.select(&model.0);
+        return Ok(());
+    }
+    match given.clone().into_string() {
+        Ok(name) => desk.open(&name).map(drop),
+        Err(_) => Err(wrong("option `model`", "a model or its name", &given)),
+    }
+}
+
+/// Tokens of one sequence that anything here makes.
+pub const MAX_TOKENS: usize = 1 << 22;
+
+/// Refuses what would fill the memory before it fails.
+pub fn within(what: &str, value: usize, most: usize) -> Returned<()> {
+    if value > most { refuse(format!("{what} {value} is too large"), format!("give at most {most}")) } else { Ok(()) }
+}
+
+/// A layer or head by its number.
+pub fn index(what: &'static str, index: i64, count: usize) -> Returned<usize> {
+    match usize::try_from(index).ok().filter(|index| *index < count) {
+        Some(index) => Ok(index),
+        None => refuse(format!("{what} {index} does not exist"), format!("they go from 0 to {}", count - 1)),
+    }
+}
+
+/// A count that is an argument of its own.
+pub fn count(what: &str, value: i64, least: usize) -> Returned<usize> {
+    match usize::try_from(value).ok().filter(|value| *value >= least) {
+        Some(value) => Ok(value),
+        None => refuse(format!("{what} {value} is not a whole number of at least {least}"), "give a larger one"),
+    }
+}
+
+/// What figures say below their title.
+pub fn subtitle(model: &ModelInfo, rope: &RopeScaling) -> String {
+    format!("{} · rope {rope} · {}", model.name, model.dtype)
+}

@@ -1,0 +1,299 @@
+//! Measuring: pass keys over lengths and depths, perplexity over lengths.
+
+use rhai::plugin::*;
+
+#[export_module]
+#[allow(clippy::needless_pass_by_value)] // the macro hands values over
+pub mod functions {
+    use rhai::{Array, Dynamic, Map};
+
+    use crate::desk::Returned;
+    use crate::values::Table;
+
+    /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
+    /// `template`, `seed`, `rope`, `model`.
+    ///
+    /// ```rhai
+    /// passkey(#{ lengths: [200, 400], depths: [0.0, 0.5], trials: 1, methods: [full(), "streaming:window=64"] })
+    /// ```
+    #[rhai_fn(name = "passkey", return_raw)]
+    pub fn passkey(context: NativeCallContext, options: Map) -> Returned<Table> {
+        super::passkey(&context, options)
+    }
+
+    /// Perplexity of the texts in a file at several lengths, under plain attention. Texts are separated by blank lines.
+    ///
+    /// ```rhai
+    /// save(prompt("Long ago there was a small town. ").text + needle(400, 0.5).text, "book.txt");
+    /// perplexity("book.txt", [64, 128])
+    /// ```
+    #[rhai_fn(name = "perplexity", return_raw)]
+    pub fn perplexity_of_file(context: NativeCallContext, path: &str, lengths: Array) -> Returned<Table> {
+        let mut options = Map::new();
+        options.insert("text".into(), path.into());
+        options.insert("lengths".into(), lengths.into());
+        super::perplexity(&context, options)
+    }
+
+    /// The same with options: `text` (a file; the held-out texts of the embedded model when absent), `lengths`, `methods` (or
+    /// `method`), `documents`, `last` (tokens that the second score counts), `rope`, `model`.
+    ///
+    /// ```rhai
+    /// save(needle(600, 0.5).text, "book.txt");
+    /// perplexity(#{ text: "book.txt", lengths: [64, 256], methods: [full(), "sliding_window:window=64"] })
+    /// ```
+    #[rhai_fn(name = "perplexity", return_raw)]
+    pub fn perplexity(context: NativeCallContext, options: Map) -> Returned<Table> {
+        super::perplexity(&context, options)
+    }
+
+    /// Share of keys found: the mean of `found / trials` of a pass key table, or of some of its rows.
+    ///
+    /// ```rhai
+    /// accuracy(passkey(#{ lengths: [200], depths: [0.5], trials: 2 }))
+    /// ```
+    #[rhai_fn(name = "accuracy", return_raw)]
+    pub fn accuracy(table: &mut Table) -> Returned<f64> {
+        let sum = |name: &str| -> Returned<f64> {
+            Ok(table.0.table.numbers(name).map_err(crate::functions::table::told)?.iter().sum())
+        };
+        let (found, trials) = (sum("found")?, sum("trials")?);
+        Ok(if trials > 0.0 { found / trials } else { f64::NAN })
+    }
+
+    /// The 95 % interval (Wilson) of `hits` of `trials`.
+    ///
+    /// ```rhai
+    /// wilson(9, 10)
+    /// ```
+    #[rhai_fn(name = "wilson", return_raw)]
+    pub fn wilson(hits: i64, trials: i64) -> Returned<Dynamic> {
+        let (hits, trials) =
+            (crate::functions::calls::count("hits", hits, 0)?, crate::functions::calls::count("trials", trials, 0)?);
+        if hits > trials {
+            return crate::desk::refuse(format!("{hits} hits of {trials} trials are too many"), "give the hits first");
+        }
+        let (low, high) = longlens_eval::stats::wilson95(hits, trials);
+        Ok(Dynamic::from_array(vec![low.into(), high.into()]))
+    }
+}
+
+use std::sync::Arc;
+
+use longlens_core::lens::{LensError, Setup};
+use longlens_core::rope::RopeScaling;
+use longlens_eval::passkey::{Grid, PasskeyReport, Template};
+use longlens_eval::perplexity::{ByLength, LengthReport, by_length, encode_documents};
+use longlens_eval::setup::PromptSize;
+use longlens_plot::Heading;
+use longlens_plot::color::Palette;
+use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel, Perplexity, PerplexityPoint, PerplexitySeries};
+use rhai::{Map, NativeCallContext};
+
+use super::calls::{MAX_TOKENS, methods, rope, select, subtitle, within};
+use crate::desk::{Desk, OpenModel, Returned, desk, raise, refuse};
+use crate::options::Options;
+use crate::table::{Datum, Table as Rows};
+use crate::values::{Method, Table, TableValue};
+
+/// Tokens that a pass key's answer may have, at most, beyond its prompt.
+const ANSWER: usize = 64;
+/// Prompts of one cell.
+const MAX_TRIALS: usize = 1_000_000;
+/// Held-out texts that are read when nobody says how many.
+const DOCUMENTS: usize = 4;
+
+fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
+    let desk = desk(context);
+    let known = ["lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model"];
+    let mut options = Options::new("passkey", options, &known)?;
+    select(&desk, &mut options)?;
+    let model = desk.model()?;
+    let trained = model.info.spec.trained_context;
+    let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
+    let grid = Grid {
+        template: template.unwrap_or(Template::Longlens),
+        lengths: options.counts("lengths")?.unwrap_or_else(|| vec![trained, 2 * trained, 4 * trained]),
+        depths: options.numbers("depths")?.unwrap_or_else(|| vec![0.0, 0.25, 0.5, 0.75, 1.0]),
+        trials: options.count("trials")?.unwrap_or(1),
+        seed: options.count("seed")?.unwrap_or(0) as u64,
+    };
+    let longest = grid.lengths.iter().copied().max().unwrap_or(0);
+    within("length", longest, MAX_TOKENS)?;
+    within("trials", grid.trials, MAX_TRIALS)?;
+    let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
+    let methods = methods(&mut options)?;
+    let mut reports = Vec::new();
+    for (at, method) in methods.iter().enumerate() {
+        let mut lens = model.lens(None)?;
+        let mut failed = None;
+        let mut setup_for = setup_for(context, &model, method, &rope, ANSWER, &mut failed);
+        let mut work = desk.work("");
+        work.doing(format!("passkey {} of {}: {method}", at + 1, methods.len()));
+        let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut work, &mut |_| ());
+        drop(setup_for);
+        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
+        if !report.complete {
+            return Err(raise(LensError::Cancelled));
+        }
+        desk.ran(&report.run);
+        reports.push(report);
+    }
+    Ok(passkey_table(&model, &grid, &rope, &reports))
+}
+
+/// Makes setups for a method that may be written in the session; what the script says when it fails goes to `failed`.
+fn setup_for<'a>(
+    context: &'a NativeCallContext,
+    model: &'a OpenModel,
+    method: &'a Method,
+    rope: &'a RopeScaling,
+    beyond: usize,
+    failed: &'a mut Option<Box<rhai::EvalAltResult>>,
+) -> impl FnMut(PromptSize) -> Result<Setup, LensError> + 'a {
+    move |size| match method.of(context, size.n_tokens.max(size.target) + beyond) {
+        Ok(method) => Ok(Setup { rope: rope.clone(), ..Setup::new(&method, &model.info.spec, size.n_tokens)? }),
+        Err(error) => {
+            *failed = Some(error);
+            Err(LensError::Cancelled)
+        }
+    }
+}
+
+fn passkey_table(model: &OpenModel, grid: &Grid, rope: &RopeScaling, reports: &[PasskeyReport]) -> Table {
+    let cells = || reports.iter().flat_map(|report| report.cells.iter().map(move |cell| (report, cell)));
+    let rows = cells().map(|(report, cell)| {
+        let (low, high) = cell.wilson95;
+        [
+            ("method", Datum::Text(report.run.method.clone())),
+            ("length", Datum::Int(cell.length as i64)),
+            ("depth", Datum::Real(cell.depth)),
+            ("trials", Datum::Int(cell.n_trials as i64)),
+            ("found", Datum::Int(cell.hits_tokens as i64)),
+            ("accuracy", Datum::Real(cell.accuracy())),
+            ("low", Datum::Real(low)),
+            ("high", Datum::Real(high)),
+        ]
+    });
+    let table = Rows::from_records(rows);
+    let (mut lengths, mut depths) = (grid.lengths.clone(), grid.depths.clone());
+    lengths.sort_unstable();
+    lengths.dedup();
+    depths.sort_by(f64::total_cmp);
+    depths.dedup();
+    let panels = reports.iter().map(|report| {
+        let cell = |depth: f64, length: usize| {
+            let found =
+                report.cells.iter().find(|cell| cell.length == length && cell.depth.total_cmp(&depth).is_eq())?;
+            Some(NeedleCell { accuracy: found.accuracy(), n_trials: found.n_trials })
+        };
+        let cells = depths.iter().flat_map(|depth| lengths.iter().map(move |length| cell(*depth, *length)));
+        NeedlePanel { name: report.run.method.clone(), cells: cells.collect() }
+    });
+    let protocol = reports.first().map_or(String::new(), |report| report.protocol.clone());
+    let title = match reports {
+        [report] => report.run.method.clone(),
+        _ => format!("{} methods", reports.len()),
+    };
+    let heading = Heading { title, subtitle: format!("{} · {protocol}", subtitle(&model.info, rope)) };
+    let figure = NeedleGrid {
+        heading,
+        trained_context: model.info.spec.trained_context,
+        panels: panels.collect(),
+        lengths,
+        depths,
+        palette: Palette::default(),
+    };
+    let records = reports.iter().map(|report| report.run.clone()).collect();
+    Table(TableValue { table, figure: Some(Arc::new(figure)), records, protocol }.into())
+}
+
+fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
+    let desk = desk(context);
+    let known = ["text", "lengths", "methods", "method", "documents", "last", "rope", "model"];
+    let mut options = Options::new("perplexity", options, &known)?;
+    select(&desk, &mut options)?;
+    let model = desk.model()?;
+    let trained = model.info.spec.trained_context;
+    let mut documents = documents(&desk, &model, options.text("text")?.as_deref())?;
+    documents.truncate(options.count("documents")?.unwrap_or(DOCUMENTS).max(1));
+    let lengths = options.counts("lengths")?.unwrap_or_else(|| (0..4).map(|n| trained << n).collect());
+    let last = options.count("last")?;
+    let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
+    let methods = methods(&mut options)?;
+    let is_dynamic = rope.resolve(&model.info.spec).map_err(raise)?.is_dynamic();
+    let mut reports = Vec::new();
+    for (at, method) in methods.iter().enumerate() {
+        // where a rule depends on the length of the prompt, a long prefill does not hold the losses of a short one
+        let longest = lengths.iter().copied().max().unwrap_or(1);
+        let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
+        let prefill_per_length = plan.temperature.is_some() || is_dynamic;
+        let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
+        let mut lens = model.lens(None)?;
+        let mut failed = None;
+        let mut setup_for = setup_for(context, &model, method, &rope, 0, &mut failed);
+        let mut work = desk.work("");
+        work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
+        let ran = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut work);
+        drop(setup_for);
+        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
+        if !report.complete {
+            return Err(raise(LensError::Cancelled));
+        }
+        desk.ran(&report.run);
+        reports.push(report);
+    }
+    Ok(perplexity_table(&model, &rope, last.unwrap_or(trained), &reports))
+}
+
+/// The texts of a file in tokens, or those that come with the model.
+fn documents(desk: &Desk, model: &OpenModel, file: Option<&str>) -> Returned<Vec<Vec<u32>>> {
+    let text = match file {
+        Some(name) => super::files::read_text(desk, name)?,
+        None => match desk.held_out(model) {
+            Some(text) => text,
+            None => return refuse("there is no text to measure", "name a file, as in `text: \"book.txt\"`"),
+        },
+    };
+    let lens = model.lens(None)?;
+    encode_documents(lens.text().map_err(raise)?, &text).map_err(raise)
+}
+
+fn perplexity_table(model: &OpenModel, rope: &RopeScaling, last: usize, reports: &[LengthReport]) -> Table {
+    let rows = || reports.iter().flat_map(|report| report.rows.iter().map(move |row| (report, row)));
+    let records = rows().map(|(report, row)| {
+        [
+            ("method", Datum::Text(report.run.method.clone())),
+            ("length", Datum::Int(row.length as i64)),
+            ("perplexity", Datum::Real(row.all.perplexity)),
+            ("perplexity_last", Datum::Real(row.last.perplexity)),
+            ("documents", Datum::Int(row.n_documents as i64)),
+            ("scored", Datum::Int(row.all.n_tokens as i64)),
+        ]
+    });
+    let table = Rows::from_records(records);
+    let series = reports.iter().map(|report| PerplexitySeries {
+        name: report.run.method.clone(),
+        points: report
+            .rows
+            .iter()
+            .map(|row| PerplexityPoint {
+                n_tokens: row.length,
+                perplexity: row.last.perplexity,
+                n_scored: row.last.n_tokens,
+            })
+            .collect(),
+    });
+    let mut protocols: Vec<&str> = reports.iter().map(|report| report.protocol.as_str()).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    let protocol = protocols.join("; or, where parameters follow the length, ");
+    let heading = Heading {
+        title: format!("over the last {last} tokens"),
+        subtitle: format!("{}; {protocol}", subtitle(&model.info, rope)),
+    };
+    let trained_context = model.info.spec.trained_context;
+    let figure = Perplexity { heading, trained_context, series: series.collect(), cap: None };
+    let records = reports.iter().map(|report| report.run.clone()).collect();
+    Table(TableValue { table, figure: Some(Arc::new(figure)), records, protocol }.into())
+}

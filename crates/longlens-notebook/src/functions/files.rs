@@ -1,0 +1,187 @@
+//! Files: results are saved by their ending, and loaded again.
+
+use std::path::Path;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic};
+
+use crate::data::{from_json, to_json};
+use crate::desk::{Desk, Returned, raise, refuse};
+use crate::functions::table::told;
+use crate::table::Table as Rows;
+use crate::values::{Figure, Table, text};
+use longlens_plot::canvas::Canvas;
+use longlens_workbench::{Trouble, npz, write_whole};
+
+#[export_module]
+#[allow(clippy::needless_pass_by_value)] // the macro hands values over
+pub mod functions {
+    use rhai::Dynamic;
+
+    use crate::desk::{Returned, desk};
+
+    /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
+    /// as `.png`, `.svg`; the numbers behind a picture as `.npz`; texts as they are; anything else as `.json`. Returns the path.
+    ///
+    /// ```rhai
+    /// save(table(#{ n: [1, 2] }), "results/numbers.csv")
+    /// ```
+    #[rhai_fn(name = "save", return_raw)]
+    pub fn save(context: NativeCallContext, value: Dynamic, path: &str) -> Returned<String> {
+        super::save(&desk(&context), &value, path)
+    }
+
+    /// Loads what `save` wrote: `.csv`, `.jsonl` and `.parquet` as tables, `.json` as a table where it is a list of objects,
+    /// anything else as text.
+    ///
+    /// ```rhai
+    /// save(table(#{ n: [1, 2] }), "numbers.parquet");
+    /// load("numbers.parquet").len()
+    /// ```
+    #[rhai_fn(name = "load", return_raw)]
+    pub fn load(context: NativeCallContext, path: &str) -> Returned<Dynamic> {
+        super::load(&desk(&context), path)
+    }
+
+    /// Names of the files in a folder.
+    ///
+    /// ```rhai
+    /// files(".")
+    /// ```
+    #[rhai_fn(name = "files", return_raw)]
+    pub fn files(context: NativeCallContext, folder: &str) -> Returned<rhai::Array> {
+        super::files(&desk(&context), folder)
+    }
+}
+
+/// A file beyond this is no result of ours.
+const MAX_BYTES: u64 = 512 << 20;
+
+fn save(desk: &Desk, value: &Dynamic, name: &str) -> Returned<String> {
+    let path = desk.path(name)?;
+    let value = value.flatten_clone();
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
+        table_bytes(&table, &ending)?
+    } else if let Some(figure) = value.clone().try_cast::<Figure>() {
+        figure_bytes(&figure, &ending)?
+    } else if let Some(trace) = value.clone().try_cast::<crate::values::Trace>() {
+        picture(trace.0.grid().as_ref(), &ending)?
+    } else if let Ok(text) = value.clone().into_string() {
+        text.into_bytes()
+    } else if ending == "json" {
+        serde_json::to_vec_pretty(&to_json(&value)).unwrap_or_default()
+    } else if ending.is_empty() || ending == "txt" {
+        text(&value).into_bytes()
+    } else {
+        return refuse(format!("cannot write this value as `.{ending}`"), "end the name in .json or .txt");
+    };
+    let failed = |error: std::io::Error| {
+        raise(Trouble::new(format!("cannot write `{name}`: {error}"), "choose a folder you may write to".to_owned()))
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    write_whole(&path, &bytes).map_err(failed)?;
+    Ok(desk.files().shown(&path).display().to_string())
+}
+
+fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
+    let rows = &table.0.table;
+    match ending {
+        "csv" => rows.to_csv().map_err(told),
+        "json" => Ok(rows.to_json()),
+        "jsonl" => Ok(rows.to_json_lines()),
+        "parquet" => rows.to_parquet().map_err(told),
+        "txt" => Ok(rows.to_text(usize::MAX, usize::MAX).into_bytes()),
+        "png" | "svg" => match &table.0.figure {
+            Some(figure) => picture(figure.as_ref(), ending),
+            None => {
+                refuse("this table has no picture", "draw it first, as in plot(table, #{ x: \"length\", y: \"loss\" })")
+            }
+        },
+        _ => refuse(
+            format!("cannot write a table as `.{ending}`"),
+            "end the name in .csv, .json, .jsonl, .parquet, .png or .svg",
+        ),
+    }
+}
+
+fn figure_bytes(figure: &Figure, ending: &str) -> Returned<Vec<u8>> {
+    if ending != "npz" {
+        return picture(figure.0.figure.as_ref(), ending);
+    }
+    if figure.0.arrays.is_empty() {
+        return refuse("there are no numbers behind this picture", "end the name in .png or .svg");
+    }
+    npz::bytes(&figure.0.arrays, &figure.0.text).map_err(|error| raise(Trouble::new(error.to_string(), None)))
+}
+
+fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned<Vec<u8>> {
+    let drawn = match ending {
+        "png" => Canvas::scaled(2.0).to_png_bytes(figure),
+        "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes),
+        _ => return refuse(format!("cannot write a picture as `.{ending}`"), "end the name in .png or .svg"),
+    };
+    drawn.map_err(|error| {
+        let help = error.help();
+        raise(Trouble::new(error.to_string(), help))
+    })
+}
+
+/// The text of a file.
+pub fn read_text(desk: &Desk, name: &str) -> Returned<String> {
+    let bytes = read(&desk.path(name)?, name)?;
+    String::from_utf8(bytes).or_else(|_| refuse(format!("`{name}` is not text in UTF-8"), "give a text file"))
+}
+
+fn read(path: &Path, name: &str) -> Returned<Vec<u8>> {
+    let failed = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "check the name; it counts from the working directory",
+            _ => "choose a file you may read",
+        };
+        raise(Trouble::new(format!("cannot read `{name}`: {error}"), help.to_owned()))
+    };
+    let there = std::fs::metadata(path).map_err(failed)?;
+    if !there.is_file() {
+        // a device or a pipe may never end
+        return refuse(format!("`{name}` is no file"), "give the name of a file");
+    }
+    if there.len() > MAX_BYTES {
+        return refuse(format!("`{name}` is too large"), format!("files go up to {} MiB", MAX_BYTES >> 20));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
+    let path = desk.path(name)?;
+    let bytes = read(&path, name)?;
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let table = |rows: Rows| Dynamic::from(Table::plain(rows));
+    match ending.as_str() {
+        "csv" => Rows::from_csv(&bytes).map(table).map_err(told),
+        "jsonl" => Rows::from_json_lines(&bytes).map(table).map_err(told),
+        "parquet" => Rows::from_parquet(&bytes).map(table).map_err(told),
+        "json" => {
+            let json: serde_json::Value = serde_json::from_slice(&bytes)
+                .map_err(|error| raise(Trouble::new(format!("`{name}` is not JSON: {error}"), None)))?;
+            let is_rows =
+                json.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(serde_json::Value::is_object));
+            if is_rows { Rows::from_json(&bytes).map(table).map_err(told) } else { Ok(from_json(&json)) }
+        }
+        "png" | "svg" | "npz" => refuse(format!("`{name}` is a picture or an archive"), "load tables, JSON or text"),
+        _ => Ok(read_text(desk, name)?.into()),
+    }
+}
+
+fn files(desk: &Desk, folder: &str) -> Returned<Array> {
+    let path = desk.path(folder)?;
+    let failed = |error: std::io::Error| raise(Trouble::new(format!("cannot list `{folder}`: {error}"), None));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names.into_iter().map(Dynamic::from).collect())
+}

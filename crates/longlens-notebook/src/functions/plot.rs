@@ -1,0 +1,249 @@
+//! Pictures of tables: lines, points, bars, heat maps.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use longlens_plot::plots::{
+    Axis, HeatMap, HeatScale, Kind as LineKind, LinePlot, LinePoint, LineSeries, Reference, Scale,
+};
+use rhai::Map;
+use rhai::plugin::*;
+
+use crate::desk::{Returned, refuse};
+use crate::functions::table::told;
+use crate::options::Options;
+use crate::table::{Aggregation, Datum, Table as Rows};
+use crate::values::{Figure, FigureValue, Table, TableValue};
+
+#[export_module]
+#[allow(clippy::needless_pass_by_value)] // the macro hands values over
+pub mod functions {
+    use rhai::Map;
+
+    use crate::desk::Returned;
+    use crate::values::{Figure, Table};
+
+    /// Draws columns of a table: `x` and `y` (a column or a list of columns), `by` (a line per value of this column), `kind`
+    /// (`line`, `scatter`, `bar`), `log_x`, `log_y` (2 or 10), `low` and `high` (columns of a band), `title`, `subtitle`,
+    /// `x_name`, `y_name`, `mark_x`, `mark_y` (values to compare with). Rows with the same `x` are averaged.
+    ///
+    /// ```rhai
+    /// let t = table(#{ length: [256, 512, 256, 512], loss: [2.0, 2.5, 2.1, 2.2], method: ["full", "full", "ours", "ours"] });
+    /// plot(t, #{ x: "length", y: "loss", by: "method", log_x: 2 })
+    /// ```
+    #[rhai_fn(name = "plot", return_raw)]
+    pub fn plot(table: &mut Table, options: Map) -> Returned<Figure> {
+        super::plot(table, options)
+    }
+
+    /// Draws a table as coloured cells: `x`, `y` and `value` name columns; `title`, `subtitle`, `x_name`, `y_name`,
+    /// `value_name`; `diverging: true` for two colours around 0; `low` and `high` fix the colours' range. Rows of one cell are
+    /// averaged.
+    ///
+    /// ```rhai
+    /// let t = table(#{ g: [4, 4, 8, 8], w: [32, 64, 32, 64], loss: [1.0, 2.0, 3.0, 4.0] });
+    /// heatmap(t, #{ x: "w", y: "g", value: "loss" })
+    /// ```
+    #[rhai_fn(name = "heatmap", return_raw)]
+    pub fn heatmap(table: &mut Table, options: Map) -> Returned<Figure> {
+        super::heatmap(table, options)
+    }
+}
+
+fn plot(table: &Table, options: Map) -> Returned<Figure> {
+    let known = [
+        "x", "y", "by", "kind", "log_x", "log_y", "low", "high", "title", "subtitle", "x_name", "y_name", "mark_x",
+        "mark_y",
+    ];
+    let mut options = Options::new("plot", options, &known)?;
+    let (Some(x), Some(ys)) = (options.text("x")?, options.texts("y")?) else {
+        return refuse("a plot needs `x` and `y`", "name two columns, as in plot(t, #{ x: \"length\", y: \"loss\" })");
+    };
+    let by = options.text("by")?;
+    let kind = match options.word("kind", &["line", "scatter", "bar"])? {
+        Some("scatter") => LineKind::Scatter,
+        Some("bar") => LineKind::Bar,
+        _ => LineKind::Line,
+    };
+    let band = options.text("low")?.zip(options.text("high")?);
+    let rows = &table.0.table;
+    let places = Places::new(&rows.column(&x).map_err(told)?);
+    let groups = match &by {
+        Some(column) => rows.column(column).map_err(told)?.iter().map(ToString::to_string).collect(),
+        None => vec![String::new(); rows.n_rows()],
+    };
+    let mut series = Vec::new();
+    for y in &ys {
+        let values = rows.numbers(y).map_err(told)?;
+        let band = match &band {
+            Some((low, high)) => Some((rows.numbers(low).map_err(told)?, rows.numbers(high).map_err(told)?)),
+            None => None,
+        };
+        for name in distinct(&groups) {
+            let mine: Vec<usize> = (0..rows.n_rows()).filter(|row| groups[*row] == *name).collect();
+            // points of a scatter are shown each; everything else shows one per place
+            let points = if kind == LineKind::Scatter {
+                mine.iter().map(|row| LinePoint::new(places.at[*row], values[*row])).collect()
+            } else {
+                places.means(&mine, &values, band.as_ref())
+            };
+            let name = match (ys.len() > 1, name.is_empty()) {
+                (true, true) => y.clone(),
+                (true, false) => format!("{name}, {y}"),
+                (false, _) => name.clone(),
+            };
+            series.push(LineSeries { name, points });
+        }
+    }
+    let scale = |options: &mut Options, name: &str| -> Returned<Scale> {
+        match options.count(name)? {
+            None => Ok(Scale::Linear),
+            Some(2) => Ok(Scale::Log2),
+            Some(10) => Ok(Scale::Log10),
+            Some(other) => refuse(format!("`{name}` is {other}"), "give 2 or 10"),
+        }
+    };
+    let (log_x, log_y) = (scale(&mut options, "log_x")?, scale(&mut options, "log_y")?);
+    let y_name = options.text("y_name")?.unwrap_or_else(|| ys.join(", "));
+    let x_name = options.text("x_name")?.unwrap_or(x);
+    let title = options.text("title")?.unwrap_or_else(|| format!("{y_name} by {x_name}"));
+    let mut references = Vec::new();
+    for (name, is_vertical) in [("mark_x", true), ("mark_y", false)] {
+        let marks = options.numbers(name)?.unwrap_or_default();
+        references.extend(marks.into_iter().map(|at| Reference {
+            is_vertical,
+            at,
+            label: crate::values::short_number(at),
+        }));
+    }
+    let figure = LinePlot {
+        subtitle: options.text("subtitle")?.unwrap_or_else(|| described(&table.0)),
+        title: title.clone(),
+        kind,
+        x: Axis { name: x_name, scale: log_x },
+        y: Axis { name: y_name, scale: log_y },
+        categories: places.names,
+        series,
+        references,
+    };
+    drawn(Arc::new(figure), title)
+}
+
+/// Where rows stand along an axis.
+struct Places {
+    /// The place of every row; NaN where it has none.
+    at: Vec<f64>,
+    /// Names of the places, where not all cells are numbers.
+    names: Vec<String>,
+}
+
+impl Places {
+    fn new(cells: &[Datum]) -> Self {
+        if cells.iter().all(|cell| !matches!(cell, Datum::Text(_) | Datum::Bool(_))) {
+            let at = cells.iter().map(|cell| cell.number().unwrap_or(f64::NAN)).collect();
+            return Self { at, names: Vec::new() };
+        }
+        let words: Vec<String> = cells.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = distinct(&words).into_iter().cloned().collect();
+        let place = |word: &String| names.iter().position(|name| name == word).map_or(f64::NAN, |at| at as f64);
+        Self { at: words.iter().map(place).collect(), names }
+    }
+
+    /// One point per place of these rows: the mean of what stands there, and of its band.
+    fn means(&self, rows: &[usize], values: &[f64], band: Option<&(Vec<f64>, Vec<f64>)>) -> Vec<LinePoint> {
+        let mut xs: Vec<f64> = rows.iter().map(|row| self.at[*row]).filter(|x| x.is_finite()).collect();
+        xs.sort_by(f64::total_cmp);
+        xs.dedup();
+        let mean = |numbers: &[f64], x: f64| {
+            let here = rows.iter().filter(|row| self.at[**row].total_cmp(&x).is_eq());
+            let known: Vec<f64> = here.map(|row| numbers[*row]).filter(|number| !number.is_nan()).collect();
+            known.iter().sum::<f64>() / known.len() as f64
+        };
+        let point = |x: f64| {
+            let band = band.map(|(low, high)| (mean(low, x), mean(high, x)));
+            LinePoint { x, y: mean(values, x), band: band.filter(|(low, high)| !low.is_nan() && !high.is_nan()) }
+        };
+        xs.into_iter().map(point).collect()
+    }
+}
+
+/// Every text once, in the order of first appearance.
+fn distinct(texts: &[String]) -> Vec<&String> {
+    let mut seen = HashSet::new();
+    texts.iter().filter(|text| seen.insert(text.as_str())).collect()
+}
+
+fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
+    let known = ["x", "y", "value", "title", "subtitle", "x_name", "y_name", "value_name", "diverging", "low", "high"];
+    let mut options = Options::new("heatmap", options, &known)?;
+    let (Some(x), Some(y), Some(value)) = (options.text("x")?, options.text("y")?, options.text("value")?) else {
+        return refuse(
+            "a heat map needs `x`, `y` and `value`",
+            "name three columns, as in heatmap(t, #{ x: \"window\", y: \"group\", value: \"loss\" })",
+        );
+    };
+    let rows = table.0.table.sort(&[y.as_str(), x.as_str()], false).map_err(told)?;
+    let across = rows
+        .select(&[x.as_str()])
+        .and_then(|t| t.unique(&[x.as_str()]))
+        .and_then(|t| t.sort(&[x.as_str()], false))
+        .map_err(told)?;
+    let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(told)?;
+    let x_labels: Vec<String> = across.rows().iter().map(|row| row[0].to_string()).collect();
+    let y_labels = wide.rows().iter().map(|row| row[0].to_string()).collect();
+    let values = grid(&wide, &x_labels);
+    let range = match (options.number("low")?, options.number("high")?) {
+        (Some(low), Some(high)) if low < high => Some((low, high)),
+        (None, None) => None,
+        _ => return refuse("`low` and `high` are no range", "give both, the lower one as `low`"),
+    };
+    let is_diverging = options.flag("diverging")?.unwrap_or(false);
+    let value_name = options.text("value_name")?.unwrap_or(value);
+    let title = options.text("title")?.unwrap_or_else(|| format!("{value_name} by {y} and {x}"));
+    let figure = HeatMap {
+        subtitle: options.text("subtitle")?.unwrap_or_else(|| described(&table.0)),
+        title: title.clone(),
+        x_name: options.text("x_name")?.unwrap_or(x),
+        y_name: options.text("y_name")?.unwrap_or(y),
+        x_labels,
+        y_labels,
+        values,
+        value_name,
+        scale: if is_diverging { HeatScale::Diverging } else { HeatScale::default() },
+        range,
+    };
+    drawn(Arc::new(figure), title)
+}
+
+/// The numbers of a pivoted table, with a column for every label.
+fn grid(wide: &Rows, labels: &[String]) -> Vec<Vec<f64>> {
+    let place = |label: &String| wide.columns().iter().skip(1).position(|column| column == label).map(|at| at + 1);
+    let places: Vec<_> = labels.iter().map(place).collect();
+    let cell = |row: &[Datum], place: &Option<usize>| place.and_then(|at| row[at].number()).unwrap_or(f64::NAN);
+    wide.rows().iter().map(|row| places.iter().map(|place| cell(row, place)).collect()).collect()
+}
+
+/// What ran to fill a table, in one line.
+fn described(value: &TableValue) -> String {
+    let Some(first) = value.records.first() else { return String::new() };
+    let mut parts = vec![first.model.clone()];
+    let same =
+        |of: fn(&longlens_core::trace::RunRecord) -> &String| value.records.iter().all(|run| of(run) == of(first));
+    if same(|run| &run.method) {
+        parts.push(first.method.clone());
+    }
+    if same(|run| &run.rope) {
+        parts.push(format!("rope {}", first.rope));
+    }
+    parts.push(first.dtype.clone());
+    parts.join(" · ")
+}
+
+/// A picture, once it is known that it can be drawn.
+fn drawn(figure: Arc<dyn longlens_plot::canvas::Figure>, text: String) -> Returned<Figure> {
+    if let Err(error) = figure.scene(figure.size()) {
+        let help = error.help();
+        return Err(crate::desk::raise(longlens_workbench::Trouble::new(error.to_string(), help)));
+    }
+    Ok(Figure(FigureValue { figure, text, arrays: Vec::new() }.into()))
+}

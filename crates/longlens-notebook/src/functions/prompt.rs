@@ -1,0 +1,134 @@
+//! Prompts: text, a file, or a pass key hidden in filler.
+
+use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use rhai::plugin::*;
+
+use crate::desk::{Returned, desk};
+use crate::values::Prompt;
+
+#[export_module]
+#[allow(clippy::needless_pass_by_value)] // the macro hands values over
+pub mod functions {
+    use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+    use rhai::{Array, Dynamic, Map};
+
+    use super::key_text;
+    use crate::desk::{Returned, desk, raise};
+    use crate::functions::calls::count;
+    use crate::options::Options;
+    use crate::values::Prompt;
+
+    /// A prompt of this text, in tokens of the open model.
+    ///
+    /// ```rhai
+    /// prompt("The pass key is").n_tokens
+    /// ```
+    #[rhai_fn(name = "prompt", return_raw)]
+    pub fn prompt(context: NativeCallContext, text: &str) -> Returned<Prompt> {
+        Prompt::build(&PromptSource::Text(text.into()), &desk(&context).model()?)
+    }
+
+    /// A prompt with the text of a file.
+    ///
+    /// ```rhai
+    /// save("A long story.", "story.txt");
+    /// text("story.txt").n_tokens
+    /// ```
+    #[rhai_fn(name = "text", return_raw)]
+    pub fn text(context: NativeCallContext, path: &str) -> Returned<Prompt> {
+        let desk = desk(&context);
+        Prompt::build(&PromptSource::File(desk.path(path)?), &desk.model()?)
+    }
+
+    /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end).
+    ///
+    /// ```rhai
+    /// needle(512, 0.25).key
+    /// ```
+    #[rhai_fn(name = "needle", return_raw)]
+    pub fn needle(context: NativeCallContext, length: i64, depth: f64) -> Returned<Prompt> {
+        let length = count("length", length, 1)?;
+        super::hide(&context, NeedleAsk { length, depth, ..NeedleAsk::default() })
+    }
+
+    /// The same with a key of your own.
+    ///
+    /// ```rhai
+    /// needle(512, 0.25, 48213).key == "48213"
+    /// ```
+    #[rhai_fn(name = "needle", return_raw)]
+    pub fn needle_of_key(context: NativeCallContext, length: i64, depth: f64, key: Dynamic) -> Returned<Prompt> {
+        let (length, key) = (count("length", length, 1)?, Some(key_text(&key)?));
+        super::hide(&context, NeedleAsk { length, depth, key, ..NeedleAsk::default() })
+    }
+
+    /// The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`.
+    ///
+    /// ```rhai
+    /// needle(#{ length: 600, depth: 1.0, template: "long_lm", seed: 7 })
+    /// ```
+    #[rhai_fn(name = "needle", return_raw)]
+    pub fn needle_of_map(context: NativeCallContext, options: Map) -> Returned<Prompt> {
+        let mut options = Options::new("needle", options, &["length", "depth", "key", "template", "seed"])?;
+        let plain = NeedleAsk::default();
+        let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
+        let ask = NeedleAsk {
+            length: options.count("length")?.unwrap_or(plain.length),
+            depth: options.number("depth")?.unwrap_or(plain.depth),
+            key: options.take("key").map(|key| key_text(&key)).transpose()?,
+            template: template.unwrap_or(plain.template),
+            seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),
+        };
+        super::hide(&context, ask)
+    }
+
+    /// Tokens of a prompt.
+    #[rhai_fn(get = "n_tokens", pure)]
+    pub fn n_tokens(prompt: &mut Prompt) -> i64 {
+        prompt.built.tokens.len() as i64
+    }
+
+    /// The ids of a prompt's tokens.
+    #[rhai_fn(get = "tokens", pure)]
+    pub fn tokens(prompt: &mut Prompt) -> Array {
+        prompt.built.tokens.iter().map(|token| i64::from(*token).into()).collect()
+    }
+
+    /// The text of every token.
+    #[rhai_fn(get = "pieces", pure)]
+    pub fn pieces(prompt: &mut Prompt) -> Array {
+        prompt.built.pieces.iter().map(|piece| piece.clone().into()).collect()
+    }
+
+    /// The whole text of a prompt.
+    #[rhai_fn(get = "text", pure)]
+    pub fn whole_text(prompt: &mut Prompt) -> String {
+        prompt.built.pieces.concat()
+    }
+
+    /// The key hidden in a prompt; `()` where none is.
+    #[rhai_fn(get = "key", pure)]
+    pub fn key(prompt: &mut Prompt) -> Dynamic {
+        prompt.built.needle.as_ref().map_or(Dynamic::UNIT, |needle| needle.key.clone().into())
+    }
+
+    /// First and last token that tell the hidden key; `()` where none is hidden.
+    #[rhai_fn(get = "needle", pure)]
+    pub fn needle_tokens(prompt: &mut Prompt) -> Dynamic {
+        prompt.built.needle.as_ref().map_or(Dynamic::UNIT, |needle| {
+            let ends = [needle.tokens.start, needle.tokens.end.saturating_sub(1)];
+            Dynamic::from_array(ends.map(|at| (at as i64).into()).to_vec())
+        })
+    }
+}
+
+/// A key is digits, given as text or as a number.
+fn key_text(key: &rhai::Dynamic) -> Returned<String> {
+    let number = key.as_int().ok().filter(|key| *key >= 0).map(|key| key.to_string());
+    let text = number.or_else(|| key.clone().into_string().ok());
+    text.ok_or_else(|| crate::options::wrong("the key", "digits, as text or as a whole number", key))
+}
+
+fn hide(context: &rhai::NativeCallContext, ask: NeedleAsk) -> Returned<Prompt> {
+    Prompt::build(&PromptSource::Needle(ask), &desk(context).model()?)
+}

@@ -1,0 +1,222 @@
+//! Running prompts and comparing runs.
+
+use rhai::plugin::*;
+
+#[export_module]
+#[allow(clippy::needless_pass_by_value)] // the macro hands values over
+pub mod functions {
+    use std::sync::Arc;
+
+    use longlens_plot::Heading;
+    use longlens_plot::plots::{LossCurve, LossSeries, RunComparison};
+    use longlens_workbench::runs::divergence;
+    use rhai::{Array, Dynamic, Map};
+
+    use super::{hidden, series};
+    use crate::desk::{Returned, desk, refuse};
+    use crate::functions::calls::{self, Wanted, count, select};
+    use crate::options::Options;
+    use crate::table::{Datum, Table as Rows};
+    use crate::values::{Figure, FigureValue, Run, Table, TableValue, record_map, to_prompt};
+
+    /// Runs a prompt (a handle or a text) under a method: loss of every token, then up to 16 tokens of text.
+    ///
+    /// ```rhai
+    /// let r = run(needle(400, 0.5), self_extend(#{ group_size: 8, neighbor_window: 64 }));
+    /// r.found
+    /// ```
+    #[rhai_fn(name = "run", return_raw)]
+    pub fn run(context: NativeCallContext, prompt: Dynamic, method: Dynamic) -> Returned<Run> {
+        run_with(context, prompt, method, Map::new())
+    }
+
+    /// The same with options: `rope`, `max_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty`, `seed`,
+    /// `stop`, `prefill_chunk`, `model`.
+    ///
+    /// ```rhai
+    /// run("Once upon a time", full(), #{ max_tokens: 8, temperature: 0.7, seed: 3 }).text
+    /// ```
+    #[rhai_fn(name = "run", return_raw)]
+    pub fn run_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Run> {
+        let desk = desk(&context);
+        let mut options = Options::new("run", options, &[calls::RUN, &["model"]].concat())?;
+        select(&desk, &mut options)?;
+        let model = desk.model()?;
+        let prompt = to_prompt(&prompt, &model, "the prompt")?;
+        let wanted = Wanted::new(&method, &mut options, MAX_TOKENS.max(hidden(&prompt)))?;
+        let settings = wanted.settings(&context, prompt.of(&model)?.tokens.len())?;
+        Run::perform(&desk, &model, &prompt, settings, &wanted.stop)
+    }
+
+    /// Text of `max_tokens` tokens after a prompt.
+    ///
+    /// ```rhai
+    /// generate("The pass key is", full(), 4)
+    /// ```
+    #[rhai_fn(name = "generate", return_raw)]
+    pub fn generate(context: NativeCallContext, prompt: Dynamic, method: Dynamic, max_tokens: i64) -> Returned<String> {
+        let mut options = Map::new();
+        options.insert("max_tokens".into(), (count("max_tokens", max_tokens, 0)? as i64).into());
+        Ok(run_with(context, prompt, method, options)?.0.kept.output.clone())
+    }
+
+    /// The same with the options of `run`.
+    ///
+    /// ```rhai
+    /// generate("The pass key is", "streaming:window=32", #{ max_tokens: 4, seed: 1 })
+    /// ```
+    #[rhai_fn(name = "generate", return_raw)]
+    pub fn generate_with(
+        context: NativeCallContext,
+        prompt: Dynamic,
+        method: Dynamic,
+        options: Map,
+    ) -> Returned<String> {
+        Ok(run_with(context, prompt, method, options)?.0.kept.output.clone())
+    }
+
+    /// Two runs of one prompt, token by token: where the second predicts better or worse, and what each said.
+    ///
+    /// ```rhai
+    /// let p = needle(400, 0.5);
+    /// compare(run(p, full()), run(p, "self_extend:group_size=8,neighbor_window=64"))
+    /// ```
+    #[rhai_fn(name = "compare", return_raw)]
+    pub fn compare(a: &mut Run, b: Run) -> Returned<Table> {
+        let (a, b) = (&*a, &b);
+        let (left, right) = (&a.0.kept, &b.0.kept);
+        if left.prompt != right.prompt {
+            return refuse("these runs have different prompts", "compare runs of one prompt on one model");
+        }
+        let row = |run: &Run| {
+            let kept = &run.0.kept;
+            let number = |value: Option<f64>| value.map_or(Datum::Empty, Datum::Real);
+            [
+                ("method", Datum::Text(kept.record.method.clone())),
+                ("rope", Datum::Text(kept.record.rope.clone())),
+                ("loss", number(kept.mean_nll)),
+                ("perplexity", number(run.perplexity())),
+                ("found", kept.found.map_or(Datum::Empty, Datum::Bool)),
+                ("text", Datum::Text(kept.output.clone())),
+            ]
+        };
+        let table = Rows::from_records([row(a), row(b)]);
+        let same = left.prompt_nll().iter().zip(right.prompt_nll());
+        let figure = RunComparison {
+            heading: Heading {
+                title: left.source.to_string(),
+                subtitle: calls::subtitle(&a.0.model.info, &left.settings.rope(&a.0.model.info.spec)),
+            },
+            names: [left.record.method.clone(), right.record.method.clone()],
+            delta_log_prob: same.map(|(a, b)| a - b).collect(),
+            divergence: divergence(&left.generated, &right.generated),
+            outputs: [left.output.clone(), right.output.clone()],
+            map: None,
+        };
+        let records = vec![left.record.clone(), right.record.clone()];
+        let value = TableValue { table, figure: Some(Arc::new(figure)), records, protocol: String::new() };
+        Ok(Table(value.into()))
+    }
+
+    /// Loss by token of several runs, smoothed over `smooth` tokens.
+    ///
+    /// ```rhai
+    /// let p = needle(400, 0.5);
+    /// losses([run(p, full()), run(p, "streaming:window=64")], 16)
+    /// ```
+    #[rhai_fn(name = "losses", return_raw)]
+    pub fn losses(runs: Array, smooth: i64) -> Returned<Figure> {
+        let runs = series(&runs)?;
+        let first = &runs[0].0;
+        let info = &first.model.info;
+        let figure = LossCurve {
+            heading: Heading {
+                title: first.kept.source.to_string(),
+                subtitle: calls::subtitle(info, &first.kept.settings.rope(&info.spec)),
+            },
+            trained_context: info.spec.trained_context,
+            series: runs
+                .iter()
+                .map(|run| LossSeries { name: run.0.kept.record.method.clone(), nll: run.0.kept.prompt_nll().to_vec() })
+                .collect(),
+            smooth: count("smooth", smooth, 0)?,
+        };
+        let names: Vec<_> = figure.series.iter().map(|series| series.name.as_str()).collect();
+        let text = format!("loss by token of {}", names.join(", "));
+        let arrays = figure
+            .series
+            .iter()
+            .map(|series| longlens_workbench::npz::Array::list(series.name.clone(), series.nll.clone()));
+        let arrays = arrays.collect();
+        Ok(Figure(FigureValue { figure: Arc::new(figure), text, arrays }.into()))
+    }
+
+    /// What a run said.
+    #[rhai_fn(get = "text", pure)]
+    pub fn text(run: &mut Run) -> String {
+        run.0.kept.output.clone()
+    }
+
+    /// Whether a run said the hidden key; `()` where none was hidden.
+    #[rhai_fn(get = "found", pure)]
+    pub fn found(run: &mut Run) -> Dynamic {
+        run.0.kept.found.map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Mean loss of the prompt's tokens, in nats.
+    #[rhai_fn(get = "loss", pure)]
+    pub fn loss(run: &mut Run) -> Dynamic {
+        run.0.kept.mean_nll.map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Perplexity of the prompt.
+    #[rhai_fn(get = "perplexity", pure)]
+    pub fn perplexity(run: &mut Run) -> Dynamic {
+        run.perplexity().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Loss of every token of the prompt but the first, in nats.
+    #[rhai_fn(get = "nll", pure)]
+    pub fn nll(run: &mut Run) -> Array {
+        run.0.kept.prompt_nll().iter().map(|loss| f64::from(*loss).into()).collect()
+    }
+
+    /// Seconds of the prefill.
+    #[rhai_fn(get = "seconds", pure)]
+    pub fn seconds(run: &mut Run) -> Dynamic {
+        run.0.kept.prefill_seconds.map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Generated tokens a second, after the first; `()` where there were fewer than two.
+    #[rhai_fn(get = "tokens_per_second", pure)]
+    pub fn tokens_per_second(run: &mut Run) -> Dynamic {
+        let speed = run.0.kept.speed.and_then(|speed| speed.decode);
+        speed.map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// What was run, as a map: model, method, RoPE scaling, number format, kernel path, mode, version.
+    #[rhai_fn(get = "record", pure)]
+    pub fn record(run: &mut Run) -> Map {
+        record_map(&run.0.kept.record)
+    }
+
+    /// Tokens that are generated when nobody says how many.
+    const MAX_TOKENS: usize = 16;
+}
+
+/// Tokens of a hidden key's answer.
+fn hidden(prompt: &crate::values::Prompt) -> usize {
+    prompt.built.needle.as_ref().map_or(0, |needle| needle.answer.len())
+}
+
+/// A list of runs, at least one.
+fn series(runs: &rhai::Array) -> crate::desk::Returned<Vec<crate::values::Run>> {
+    if runs.is_empty() {
+        return crate::desk::refuse("there are no runs", "give at least one, as in `losses([r], 16)`");
+    }
+    let run = |value: &rhai::Dynamic| {
+        let run = value.flatten_clone().try_cast::<crate::values::Run>();
+        run.ok_or_else(|| crate::options::wrong("every one of the runs", "a run", value))
+    };
+    runs.iter().map(run).collect()
+}

@@ -1,0 +1,154 @@
+//! What a prompt, a notebook and Jupyter ask of a language, and what they get back.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+
+use longlens_core::lens::CancelToken;
+
+use crate::shown::Shown;
+
+/// A language with its variables: runs cells one after the other.
+pub trait Interpreter {
+    /// Runs a cell; the value of its last expression is returned, and what it says meanwhile goes to `out`. After an error
+    /// every variable that the cell had set is kept. Lowers the flag of [`Interpreter::cancel`] before it starts.
+    fn run(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError>;
+
+    /// Cells run so far: the number of the newest.
+    fn count(&self) -> usize;
+
+    /// The flag that stops the running cell; any thread may raise it.
+    fn cancel(&self) -> CancelToken;
+
+    /// Whether a cell is whole, as far as its brackets, strings and operators go.
+    fn completeness(&self, cell: &str) -> Completeness;
+
+    /// Why a cell cannot run, without running it.
+    fn check(&self, cell: &str) -> Result<(), CellError>;
+
+    /// What may stand at byte `cursor` of `cell`.
+    fn complete(&self, cell: &str, cursor: usize) -> Completions;
+
+    /// What is known of the name at byte `cursor` of `cell`; `more` asks for examples too.
+    fn inspect(&self, cell: &str, cursor: usize, more: bool) -> Option<Shown>;
+
+    /// Cells run so far, with their numbers, oldest first.
+    fn history(&self) -> Vec<(usize, String)>;
+}
+
+/// Where a cell's words go while it runs.
+pub type Out = Rc<RefCell<dyn Output>>;
+
+/// Takes what a cell says while it runs.
+pub trait Output {
+    /// Text that the cell printed, newlines as it gave them.
+    fn print(&mut self, text: &str);
+
+    /// Something to look at.
+    fn show(&mut self, shown: &Shown);
+
+    /// How far a long step is; `None` when it is over.
+    fn progress(&mut self, _progress: Option<&Progress>) {}
+}
+
+/// How far a long step is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// What is being done.
+    pub label: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+    /// Seconds since it began.
+    pub seconds: f64,
+}
+
+/// Why a cell stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellError {
+    /// What kind of error: `SyntaxError`, `NameError`, `TypeError`, `Interrupted`, `Error`, ….
+    pub name: String,
+    /// What went wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Where, if that is known.
+    pub place: Option<Place>,
+}
+
+/// A part of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// First character of the line, from 1.
+    pub column: usize,
+    /// Characters, at least 1.
+    pub len: usize,
+    /// The whole line.
+    pub text: String,
+}
+
+/// Whether a cell is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completeness {
+    /// It can run, or at least be parsed.
+    Whole,
+    /// Something is still open; the next line starts with this.
+    Open {
+        /// Spaces to start the next line with.
+        indent: String,
+    },
+    /// More lines will not help.
+    Wrong,
+}
+
+/// What may stand at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completions {
+    /// Bytes of the cell that a candidate replaces.
+    pub replaces: Range<usize>,
+    /// Candidates, best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The text to insert.
+    pub text: String,
+    /// What it is: `function`, `variable`, `method`, `parameter`, `file`, `magic`, `keyword`.
+    pub kind: &'static str,
+    /// One line about it, if there is one.
+    pub help: String,
+}
+
+impl CellError {
+    /// An error without a place.
+    pub fn new(name: &str, message: impl Into<String>, help: Option<String>) -> Self {
+        Self { name: name.into(), message: message.into(), help, place: None }
+    }
+
+    /// Lines that say it all: message, the line with a caret, help.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{}: {}", self.name, self.message)];
+        if let Some(place) = &self.place {
+            let number = place.line.to_string();
+            let gutter = " ".repeat(number.len());
+            let caret = format!("{}{}", " ".repeat(place.column.saturating_sub(1)), "^".repeat(place.len.max(1)));
+            lines.push(format!("{gutter} |"));
+            lines.push(format!("{number} | {}", place.text));
+            lines.push(format!("{gutter} | {caret}"));
+        }
+        lines.extend(self.help.iter().map(|help| format!("help: {help}")));
+        lines
+    }
+}
+
+impl fmt::Display for CellError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}

@@ -1,0 +1,128 @@
+//! A cell that is run for a client.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use jupyter_protocol::{
+    ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount, ExpressionResult,
+    JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
+};
+use serde_json::Map;
+
+use super::{Session, Waiting};
+use crate::interpreter::{CellError, Out};
+use crate::kernel::display::{Published, Silent, media};
+use crate::kernel::papermill;
+use crate::shown::Shown;
+
+/// After an error, how long to look for cells that the client had sent with the one that failed: they are under way.
+const UNDER_WAY: Duration = Duration::from_millis(20);
+
+impl Session {
+    /// Runs the cell, publishes what comes of it and replies. Interrupts may come from before it until its reply.
+    pub(super) fn execute(
+        &mut self,
+        ask: &ExecuteRequest,
+        request: &Rc<JupyterMessage>,
+        requests: &Receiver<JupyterMessage>,
+    ) {
+        let blank = ask.code.trim().is_empty();
+        let stored = ask.store_history && !ask.silent && !blank;
+        let number = if stored { self.history.push(&ask.code) } else { self.history.newest() };
+        let execution_count = ExecutionCount::new(number);
+        if !ask.silent {
+            self.outbox.publish(ExecuteInput { code: ask.code.clone(), execution_count }, request);
+        }
+
+        let ran = if blank { Ok(None) } else { self.run_cell(&ask.code, ask.silent, request) };
+        let mut reply =
+            ExecuteReply { execution_count, user_expressions: Some(HashMap::new()), ..ExecuteReply::default() };
+        match ran {
+            Ok(value) => {
+                if let Some(value) = value.filter(|_| !ask.silent) {
+                    if stored {
+                        self.history.set_output(&value.text);
+                    }
+                    let mut result = ExecuteResult::new(execution_count, media(&value));
+                    // an object by the protocol, even when there is nothing in it
+                    result.transient = Some(Transient::default());
+                    self.outbox.publish(result, request);
+                }
+                reply.user_expressions = Some(self.evaluate(ask));
+            }
+            Err(error) => {
+                let error = client_error(error);
+                if !ask.silent {
+                    let ReplyError { ename, evalue, traceback } = error.clone();
+                    self.outbox.publish(ErrorOutput { ename, evalue, traceback }, request);
+                }
+                reply.status = ReplyStatus::Error;
+                reply.error = Some(Box::new(error));
+                if ask.stop_on_error {
+                    self.abort_waiting(requests);
+                }
+            }
+        }
+        self.interrupts.end();
+        self.outbox.reply(reply, request);
+    }
+
+    /// Replies for a cell that is not run: one before it failed, or the kernel ends.
+    pub(super) fn abort(&self, request: &JupyterMessage) {
+        let reply = ExecuteReply {
+            status: ReplyStatus::Aborted,
+            execution_count: ExecutionCount::new(self.history.newest()),
+            user_expressions: Some(HashMap::new()),
+            ..ExecuteReply::default()
+        };
+        self.outbox.reply(reply, request);
+    }
+
+    fn run_cell(&mut self, code: &str, silent: bool, request: &Rc<JupyterMessage>) -> Result<Option<Shown>, CellError> {
+        let code = papermill::translate(code)?;
+        if silent {
+            let out: Out = Rc::new(RefCell::new(Silent));
+            return self.interpreter.run(&code, &out);
+        }
+        let published = Rc::new(RefCell::new(Published::new(self.outbox.clone(), Rc::clone(request))));
+        let out: Out = published.clone();
+        let ran = self.interpreter.run(&code, &out);
+        published.borrow_mut().finish();
+        ran
+    }
+
+    /// Values of the expressions that a client wants beside the cell's own.
+    fn evaluate(&mut self, ask: &ExecuteRequest) -> HashMap<String, ExpressionResult> {
+        let expressions = ask.user_expressions.iter().flatten();
+        expressions.map(|(name, expression)| (name.clone(), self.evaluate_one(expression))).collect()
+    }
+
+    fn evaluate_one(&mut self, expression: &str) -> ExpressionResult {
+        let out: Out = Rc::new(RefCell::new(Silent));
+        match self.interpreter.run(expression, &out) {
+            Ok(value) => ExpressionResult::Ok { data: media(&value.unwrap_or_default()), metadata: Map::new() },
+            Err(error) => {
+                let ReplyError { ename, evalue, traceback } = client_error(error);
+                ExpressionResult::Error { ename, evalue, traceback }
+            }
+        }
+    }
+
+    /// Cells that came before the client could know of the error are not run; it is told after this. What else came is
+    /// answered in its turn.
+    fn abort_waiting(&mut self, requests: &Receiver<JupyterMessage>) {
+        thread::sleep(UNDER_WAY);
+        self.waiting.extend(requests.try_iter().map(|request| Waiting { request, aborted: false }));
+        for waiting in &mut self.waiting {
+            waiting.aborted = matches!(waiting.request.content, JupyterMessageContent::ExecuteRequest(_));
+        }
+    }
+}
+
+fn client_error(error: CellError) -> ReplyError {
+    ReplyError { traceback: error.lines(), ename: error.name, evalue: error.message }
+}

@@ -1,0 +1,28 @@
+//! One language for three places: the terminal prompt, notebook files and Jupyter.
+//!
+//! In: cells of Rhai code, and a way to open models ([`desk::Models`]). Out: what cells print and show, in text, HTML, PNG and
+//! SVG. Read [`interpreter::Interpreter`] first, all that the three places know of the language; then [`session::Session`],
+//! which is the language.
+
+#![allow(clippy::wildcard_imports)] // the macros of `rhai::plugin` need all of it
+#![allow(clippy::unnecessary_box_returns)] // errors of the language are boxed everywhere
+
+pub mod complete;
+pub mod data;
+pub mod desk;
+pub mod docs;
+pub mod document;
+pub mod interpreter;
+pub mod kernel;
+pub mod lexer;
+pub mod magics;
+pub mod options;
+pub mod repl;
+pub mod runner;
+pub mod script;
+pub mod session;
+pub mod shown;
+pub mod table;
+pub mod values;
+
+mod functions;

@@ -1,0 +1,310 @@
+//! Lines for the session itself: `%time …`, `%who`, `?name`. They work at the prompt, in notebooks and in Jupyter alike.
+
+use std::time::Instant;
+
+use crate::complete::{files, fitting, names};
+use crate::docs::Doc;
+use crate::interpreter::{Candidate, CellError, Completions, Interpreter, Out};
+use crate::lexer::is_magic;
+use crate::session::{Limits, Session, close};
+use crate::shown::Shown;
+use crate::values::{self, plain_type};
+
+/// A cell that is for the session.
+pub struct Magic<'a> {
+    name: &'a str,
+    /// The rest of its first line.
+    rest: &'a str,
+    /// The lines below.
+    below: &'a str,
+}
+
+/// Every magic: name, what follows it, what it does.
+pub const MAGICS: &[(&str, &str, &str)] = &[
+    ("time", "CODE", "runs code and says how long it took"),
+    ("timeit", "CODE", "runs code several times: fastest and median"),
+    ("who", "", "lists variables"),
+    ("functions", "[WORD]", "lists functions, or those whose name or help holds a word"),
+    ("history", "[N]", "lists the cells so far, or the last N"),
+    ("run", "FILE", "runs a .rhai file or the cells of a notebook here"),
+    ("save", "FILE", "saves the cells so far as a notebook (.ipynb, with results) or as .rhai"),
+    ("load", "FILE", "shows a file's cells, ready to be run with %run"),
+    ("config", "[NAME VALUE]", "shows or sets limits: operations, text, entries"),
+    ("reset", "", "forgets variables and functions"),
+    ("magics", "", "lists these lines"),
+];
+
+impl<'a> Magic<'a> {
+    /// The magic that a cell is, if its first line is one.
+    pub fn of(cell: &'a str) -> Option<Self> {
+        let cell = cell.trim();
+        let (line, below) = cell.split_once('\n').unwrap_or((cell, ""));
+        let line = line.trim_end();
+        if let Some(name) = line.strip_suffix("??").or(line.strip_suffix('?')).filter(|name| is_name(name)) {
+            let name = if line.ends_with("??") { ("??", name) } else { ("?", name) };
+            return Some(Self { name: name.0, rest: name.1, below });
+        }
+        if !is_magic(line) {
+            return None;
+        }
+        if let Some(rest) = line.strip_prefix("??").or(line.strip_prefix('?')) {
+            return Some(Self { name: if line.starts_with("??") { "??" } else { "?" }, rest: rest.trim(), below });
+        }
+        let line = line.trim_start_matches('%');
+        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        Some(Self { name, rest: rest.trim(), below })
+    }
+
+    /// Code on the line and below it.
+    fn code(&self) -> String {
+        [self.rest, self.below].join("\n").trim().to_owned()
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Runs a magic.
+pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Shown>, CellError> {
+    if !matches!(magic.name, "time" | "timeit") && !magic.below.trim().is_empty() {
+        return Err(CellError::new(
+            "SyntaxError",
+            format!("%{} takes one line", magic.name),
+            Some("put the other lines into a cell of their own".into()),
+        ));
+    }
+    match magic.name {
+        "?" | "??" => match describe(session, magic.rest, magic.name == "??") {
+            Some(text) => Ok(Some(Shown::text(text))),
+            None => Err(unknown(session, magic.rest)),
+        },
+        "time" => time(session, &magic.code(), out),
+        "timeit" => time_often(session, &magic.code()),
+        "who" => Ok(Some(Shown::text(who(session)))),
+        "functions" => Ok(Some(Shown::text(functions(session, magic.rest)))),
+        "history" => history(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "run" => crate::script::run(session, magic.rest, out),
+        "save" => crate::script::save(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "load" => crate::script::load(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "config" => config(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "reset" => {
+            session.reset();
+            Ok(None)
+        }
+        "magics" => Ok(Some(Shown::text(all()))),
+        other => {
+            let known = MAGICS.iter().map(|(name, ..)| *name);
+            let near = longlens_core::nearest::nearest(other, known).map(|name| format!("did you mean `%{name}`?"));
+            let help = near.unwrap_or_else(|| "%magics lists what there is".into());
+            Err(CellError::new("NameError", format!("there is no %{other}"), Some(help)))
+        }
+    }
+}
+
+fn unknown(session: &Session, name: &str) -> CellError {
+    if name.is_empty() {
+        return CellError::new(
+            "SyntaxError",
+            "there is no name to explain",
+            Some("write ?needle, or %functions for a list".into()),
+        );
+    }
+    let near = close(name, session.docs().names());
+    let help = near.map_or("%functions lists what there is".into(), |near| format!("did you mean `{near}`?"));
+    CellError::new("NameError", format!("nothing is known of `{name}`"), Some(help))
+}
+
+/// What is known of a name: a variable's value, a function's forms; `more` adds examples.
+pub fn describe(session: &Session, name: &str, more: bool) -> Option<String> {
+    if let Some(value) = session.variable(name) {
+        let text = values::text(&value.flatten_clone());
+        return Some(format!("{name}: {}\n{text}", plain_type(value.flatten_clone().type_name())));
+    }
+    if let Some((_, params)) = session.functions().into_iter().find(|(known, _)| known == name) {
+        return Some(format!("{name}({})\nwritten in this session", params.join(", ")));
+    }
+    if let Some((name, what, does)) = MAGICS.iter().find(|(known, ..)| *known == name.trim_start_matches('%')) {
+        return Some(format!("%{name} {what}\n{does}"));
+    }
+    let docs = session.docs();
+    let properties = docs.all().iter().filter(|doc| doc.is_property && doc.name == name);
+    // constructors have a form without and one with parameters, documented alike: the second says it all
+    let mut forms: Vec<&Doc> = Vec::new();
+    for doc in docs.find(name).chain(properties) {
+        forms.retain(|known| known.text != doc.text || doc.text.is_empty());
+        forms.push(doc);
+    }
+    let is_one = forms.len() == 1;
+    let part = |doc: &&Doc| {
+        let text = if doc.text.is_empty() { String::new() } else { format!("\n{}", indented(&doc.text)) };
+        let example = doc.example.as_ref().filter(|_| more || is_one);
+        let example = example.map_or(String::new(), |example| format!("\n\n{}", indented(example)));
+        format!("{}{text}{example}", doc.signature)
+    };
+    let parts: Vec<_> = forms.iter().map(part).collect();
+    (!parts.is_empty()).then(|| parts.join("\n\n"))
+}
+
+fn indented(text: &str) -> String {
+    let line = |line: &str| if line.is_empty() { String::new() } else { format!("    {line}") };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn time(session: &mut Session, code: &str, out: &Out) -> Result<Option<Shown>, CellError> {
+    something(code, "time")?;
+    let started = Instant::now();
+    let value = session.evaluate(code)?;
+    let seconds = started.elapsed().as_secs_f64();
+    out.borrow_mut().print(&format!("{}\n", duration(seconds)));
+    Ok(session.finish(code, &value))
+}
+
+fn something(code: &str, magic: &str) -> Result<(), CellError> {
+    if code.is_empty() {
+        let help = format!("write %{magic} run(\"Once upon a time\", full())");
+        return Err(CellError::new("SyntaxError", "there is no code to run", Some(help)));
+    }
+    Ok(())
+}
+
+/// Runs code for about this long, and at least so often.
+const TIMED_SECONDS: f64 = 2.0;
+const TIMED_LEAST: usize = 3;
+const TIMED_MOST: usize = 10_000;
+
+fn time_often(session: &mut Session, code: &str) -> Result<Option<Shown>, CellError> {
+    something(code, "timeit")?;
+    let (began, mut seconds) = (Instant::now(), Vec::new());
+    while seconds.len() < TIMED_LEAST || (began.elapsed().as_secs_f64() < TIMED_SECONDS && seconds.len() < TIMED_MOST) {
+        let started = Instant::now();
+        let _ = session.evaluate(code)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let (fastest, median) = (duration(seconds[0]), duration(seconds[seconds.len() / 2]));
+    Ok(Some(Shown::text(format!("{} runs: fastest {fastest}, median {median}", seconds.len()))))
+}
+
+/// `1.20 s`, `3.4 ms`, `5.6 µs`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s >= 1.0 => format!("{s:.2} s"),
+        s if s >= 1e-3 => format!("{:.1} ms", s * 1e3),
+        s => format!("{:.1} µs", s * 1e6),
+    }
+}
+
+fn who(session: &Session) -> String {
+    let lines: Vec<_> = session
+        .variables()
+        .into_iter()
+        .map(|(name, value)| {
+            let value = value.flatten();
+            let text = values::text(&value);
+            let first = text.lines().next().unwrap_or_default();
+            let short: String = first.chars().take(60).collect();
+            let more = if short.len() < text.len() { " …" } else { "" };
+            format!("{name:<16} {:<10} {short}{more}", plain_type(value.type_name()))
+        })
+        .chain(
+            session
+                .functions()
+                .into_iter()
+                .map(|(name, params)| format!("{name:<16} {:<10} ({})", "function", params.join(", "))),
+        )
+        .collect();
+    if lines.is_empty() { "no variables yet".into() } else { lines.join("\n") }
+}
+
+fn functions(session: &Session, word: &str) -> String {
+    let word = word.to_lowercase();
+    let fits = |doc: &&Doc| word.is_empty() || doc.name.contains(&word) || doc.text.to_lowercase().contains(&word);
+    let mut last = String::new();
+    let lines: Vec<_> = session
+        .docs()
+        .own()
+        .filter(|doc| !doc.is_property && doc.name.starts_with(char::is_alphabetic))
+        .filter(fits)
+        .filter(|doc| std::mem::replace(&mut last, doc.name.clone()) != doc.name)
+        .map(|doc| {
+            let first = doc.text.split(['.', ':']).next().unwrap_or_default().replace('\n', " ");
+            format!("{:<16} {first}", doc.name)
+        })
+        .collect();
+    if lines.is_empty() { format!("nothing about `{word}`") } else { lines.join("\n") }
+}
+
+fn history(session: &Session, rest: &str) -> Result<String, CellError> {
+    let all = session.history();
+    let n = match rest {
+        "" => all.len(),
+        n => n.parse().map_err(|_| CellError::new("TypeError", format!("`{n}` is not a number of cells"), None))?,
+    };
+    let shown = all.iter().skip(all.len().saturating_sub(n));
+    Ok(shown
+        .map(|(number, cell)| format!("{number:>4}  {}", cell.replace('\n', "\n      ")))
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+fn config(session: &mut Session, rest: &str) -> Result<String, CellError> {
+    let mut limits = session.limits();
+    let mut words = rest.split_whitespace();
+    if let Some(name) = words.next() {
+        let value = words.next().map(|word| word.replace('_', ""));
+        let value: u64 = match value.as_deref().map(str::parse) {
+            Some(Ok(value)) if words.next().is_none() && value > 0 => value,
+            _ => {
+                return Err(CellError::new(
+                    "TypeError",
+                    format!("`{name}` needs a whole number of at least 1"),
+                    Some(format!("write %config {name} 1000000")),
+                ));
+            }
+        };
+        match name {
+            "operations" => limits.operations = value,
+            "text" => limits.text = value as usize,
+            "entries" => limits.entries = value as usize,
+            other => {
+                let near = longlens_core::nearest::nearest(other, ["operations", "text", "entries"]);
+                let help = near
+                    .map_or("there are: operations, text, entries".into(), |name| format!("did you mean `{name}`?"));
+                return Err(CellError::new("NameError", format!("there is no limit `{other}`"), Some(help)));
+            }
+        }
+        session.set_limits(limits);
+    }
+    let Limits { operations, text, entries } = limits;
+    let root = session.desk().files();
+    let place = if root.anywhere { "anywhere".into() } else { root.root.display().to_string() };
+    Ok(format!(
+        "operations {operations} (steps of one cell)\ntext {text} (bytes of one text)\nentries {entries} (of one list or map)\nfiles {place}"
+    ))
+}
+
+fn all() -> String {
+    let lines = MAGICS.iter().map(|(name, what, does)| format!("%{:<22} {does}", format!("{name} {what}")));
+    let help = ["?NAME                   what is known of a name", "??NAME                  the same with examples"];
+    lines.chain(help.map(str::to_owned)).collect::<Vec<_>>().join("\n")
+}
+
+/// What may stand in a magic line that starts at byte `start`.
+pub fn complete(session: &Session, before: &str, start: usize) -> Completions {
+    let line = &before[start..];
+    let word_start = line.rfind(|c: char| c.is_whitespace() || c == '?').map_or(start, |at| start + at + 1);
+    let word = &before[word_start..];
+    if word_start == start {
+        let name = |(name, what, does): &(&str, &str, &str)| {
+            let text = format!("%{name}{}", if what.is_empty() { "" } else { " " });
+            Candidate { text, kind: "magic", help: (*does).into() }
+        };
+        let candidates = fitting(MAGICS.iter().map(name).collect(), word);
+        return Completions { replaces: start..before.len(), candidates };
+    }
+    if line.starts_with("%run") || line.starts_with("%save") || line.starts_with("%load") {
+        return files(session, before, word);
+    }
+    Completions { replaces: word_start..before.len(), candidates: fitting(names(session), word) }
+}

@@ -1,0 +1,124 @@
+//! Named arguments: the map that a function takes last, checked name by name.
+
+use longlens_core::nearest::nearest;
+use rhai::{Array, Dynamic, Map};
+
+use crate::desk::{Returned, raise, refuse};
+use longlens_workbench::Trouble;
+
+/// Named arguments of a call.
+pub struct Options {
+    function: &'static str,
+    map: Map,
+}
+
+impl Options {
+    /// The arguments of `function`; an error when one is not among `known`.
+    pub fn new(function: &'static str, map: Map, known: &[&'static str]) -> Returned<Self> {
+        if let Some(name) = map.keys().find(|name| !known.contains(&name.as_str())) {
+            let close = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let help = close.unwrap_or_else(|| format!("it knows: {}", known.join(", ")));
+            return refuse(format!("`{function}` has no option `{name}`"), help);
+        }
+        Ok(Self { function, map })
+    }
+
+    /// The value of an option, if it was given and is not `()`.
+    pub fn take(&mut self, name: &str) -> Option<Dynamic> {
+        self.map.remove(name).filter(|value| !value.is_unit()).map(Dynamic::flatten)
+    }
+
+    /// A whole number of at least 0.
+    pub fn count(&mut self, name: &str) -> Returned<Option<usize>> {
+        self.read(name, "a whole number of at least 0", count)
+    }
+
+    /// Any number.
+    pub fn number(&mut self, name: &str) -> Returned<Option<f64>> {
+        self.read(name, "a number", number)
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &str) -> Returned<Option<String>> {
+        self.read(name, "a text", |value| value.clone().into_string().ok())
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, name: &str) -> Returned<Option<bool>> {
+        self.read(name, "true or false", |value| value.as_bool().ok())
+    }
+
+    /// One whole number or a list of them.
+    pub fn counts(&mut self, name: &str) -> Returned<Option<Vec<usize>>> {
+        self.read(name, "a whole number or a list of them", |value| each(value, count))
+    }
+
+    /// One number or a list of them.
+    pub fn numbers(&mut self, name: &str) -> Returned<Option<Vec<f64>>> {
+        self.read(name, "a number or a list of them", |value| each(value, number))
+    }
+
+    /// One text or a list of them.
+    pub fn texts(&mut self, name: &str) -> Returned<Option<Vec<String>>> {
+        self.read(name, "a text or a list of them", |value| each(value, |value| value.clone().into_string().ok()))
+    }
+
+    /// One of some words.
+    pub fn word(&mut self, name: &str, words: &[&'static str]) -> Returned<Option<&'static str>> {
+        let expected = format!("one of: {}", words.join(", "));
+        self.read(name, &expected, |value| {
+            let text = value.clone().into_string().ok()?;
+            words.iter().find(|word| **word == text).copied()
+        })
+    }
+
+    /// A value that `read` understands.
+    fn read<T>(&mut self, name: &str, expected: &str, read: impl Fn(&Dynamic) -> Option<T>) -> Returned<Option<T>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        read(&value)
+            .map(Some)
+            .ok_or_else(|| wrong(&format!("option `{name}` of `{}`", self.function), expected, &value))
+    }
+}
+
+/// An error about a value of the wrong type: what was expected, what came.
+pub fn wrong(what: &str, expected: &str, came: &Dynamic) -> Box<rhai::EvalAltResult> {
+    let came = came.flatten_clone();
+    let shown = came.to_string();
+    let shown = if came.is_string() { format!("\"{shown}\"") } else { shown };
+    let shown = if shown.chars().count() > 40 { shown.chars().take(39).chain(['…']).collect() } else { shown };
+    raise(Trouble::new(format!("{what} must be {expected}, not {} {shown}", type_name(&came)), None))
+}
+
+/// The type of a value in plain words.
+pub fn type_name(value: &Dynamic) -> String {
+    match value.type_name() {
+        "string" => "the text",
+        "i64" | "f64" => "the number",
+        "array" => "the list",
+        "map" => "the map",
+        "bool" => "the value",
+        "()" => "nothing:",
+        "Fn" => "the function",
+        other => return format!("{}:", crate::values::a_type(other)),
+    }
+    .into()
+}
+
+/// A whole number of at least 0.
+pub fn count(value: &Dynamic) -> Option<usize> {
+    number(value).filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < 9e15).map(|n| n as usize)
+}
+
+/// Any number.
+pub fn number(value: &Dynamic) -> Option<f64> {
+    value.as_float().ok().or_else(|| value.as_int().ok().map(|n| n as f64))
+}
+
+/// One value or each of a list.
+pub fn each<T>(value: &Dynamic, read: impl Fn(&Dynamic) -> Option<T>) -> Option<Vec<T>> {
+    match value.read_lock::<Array>() {
+        Some(list) => list.iter().map(|value| read(&value.flatten_clone())).collect(),
+        None => read(value).map(|value| vec![value]),
+    }
+}

@@ -1,0 +1,239 @@
+//! A figure in half blocks: each cell is two pixels, and texts are real letters in the cells where they stand.
+
+use longlens_plot::canvas::{Canvas, Figure, Pixels, PlotError};
+use longlens_plot::color::{Rgb, mix};
+use longlens_plot::scene::{Anchor, Scene, Shape, Text};
+use unicode_width::UnicodeWidthChar;
+
+use crate::repl::colours::Colours;
+use crate::repl::menu::cut;
+
+/// Logical pixels of a cell where the page is not too small for that; cells are twice as high.
+const CELL: f64 = 8.0;
+/// The smallest page that figures draw on.
+const MIN_PAGE: (f64, f64) = (320.0, 240.0);
+/// Lines of data are drawn this wide, or they would vanish between pixels.
+const STROKE: f64 = 5.0;
+
+/// The figure in at most `columns` by `rows` cells, every row with its line end.
+pub fn draw(figure: &dyn Figure, columns: usize, rows: usize, colours: Colours) -> Result<String, PlotError> {
+    let (own_width, own_height) = figure.size();
+    let ratio = f64::from(own_height) / f64::from(own_width);
+    // whole rows, and a page that is large enough for the figure
+    let most = (rows as f64 * 2.0 / ratio).floor().max(1.0) as usize;
+    let columns = columns.min(most);
+    let rows = ((columns as f64 * ratio / 2.0).round() as usize).clamp(1, rows);
+    let cell = CELL.max(MIN_PAGE.0 / columns as f64).max(MIN_PAGE.1 / (2.0 * rows as f64)).ceil();
+    let size = ((columns as f64 * cell) as u32, (rows as f64 * 2.0 * cell) as u32);
+
+    let mut scene = figure.scene(size)?;
+    let texts = take_texts(&mut scene);
+    let pixels = Canvas { size: Some(size), scale: 1.0 }.to_rgb(&Drawn(scene))?;
+    let mut grid = Grid::of(&pixels, columns, rows, cell as u32);
+    for text in &texts {
+        grid.write(text, cell);
+    }
+    Ok(grid.text(colours))
+}
+
+/// Takes the texts out of a scene, and makes thin lines of data wide enough to be seen.
+fn take_texts(scene: &mut Scene) -> Vec<Text> {
+    let mut texts = Vec::new();
+    scene.shapes.retain_mut(|shape| match shape {
+        Shape::Text(text) => {
+            texts.push(text.clone());
+            false
+        }
+        Shape::Line { width, .. } if *width > 1.2 => {
+            *width = width.max(STROKE);
+            true
+        }
+        _ => true,
+    });
+    texts
+}
+
+/// A scene that is there already.
+#[derive(Debug)]
+struct Drawn(Scene);
+
+impl Figure for Drawn {
+    fn size(&self) -> (u32, u32) {
+        self.0.size
+    }
+
+    fn scene(&self, _: (u32, u32)) -> Result<Scene, PlotError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Cells of a figure.
+struct Grid {
+    columns: usize,
+    /// Upper and lower color, row-major `[rows, columns]`.
+    halves: Vec<[Rgb; 2]>,
+    /// A letter and its color; `None` inside where a wide letter goes on.
+    letters: Vec<Option<(Option<char>, Rgb)>>,
+}
+
+impl Grid {
+    /// Each half is the mean of `side` by `side` pixels.
+    fn of(pixels: &Pixels, columns: usize, rows: usize, side: u32) -> Self {
+        let mean = |column: usize, half: usize| {
+            let (x, y) = (column as u32 * side, half as u32 * side);
+            let mut sum = [0u32; 3];
+            for (dx, dy) in (0..side * side).map(|at| (at % side, at / side)) {
+                let Rgb(r, g, b) = pixels.at(x + dx, y + dy);
+                sum = [sum[0] + u32::from(r), sum[1] + u32::from(g), sum[2] + u32::from(b)];
+            }
+            let [r, g, b] = sum.map(|part| (part / (side * side)) as u8);
+            Rgb(r, g, b)
+        };
+        let cells = (0..columns * rows).map(|at| (at % columns, at / columns));
+        let halves = cells.map(|(column, row)| [mean(column, 2 * row), mean(column, 2 * row + 1)]).collect();
+        Self { columns, halves, letters: vec![None; columns * rows] }
+    }
+
+    fn rows(&self) -> usize {
+        self.halves.len() / self.columns
+    }
+
+    /// Writes a text unless another stands there already.
+    fn write(&mut self, text: &Text, cell: f64) {
+        let (column, row) = (text.at.0 / cell, (text.at.1 / (2.0 * cell)) as usize);
+        let length = if text.turned { self.rows() } else { self.columns };
+        let words = cut(text.text.trim(), length);
+        let letters: Vec<Option<char>> = words
+            .chars()
+            .filter(|letter| letter.width().is_some_and(|width| width > 0))
+            .flat_map(|letter| std::iter::once(Some(letter)).chain((1..letter.width().unwrap_or(1)).map(|_| None)))
+            .collect();
+        let span = letters.len();
+        let places: Vec<usize> = if text.turned {
+            // letters of a text that runs upwards stand below each other
+            let first = row.saturating_sub(span / 2).min(self.rows().saturating_sub(span));
+            (first..first + span).map(|row| row * self.columns + (column as usize).min(self.columns - 1)).collect()
+        } else {
+            let back = match text.anchor {
+                Anchor::Start => 0.0,
+                Anchor::Middle => span as f64 / 2.0,
+                Anchor::End => span as f64,
+            };
+            let first = ((column - back).round().max(0.0) as usize).min(self.columns - span);
+            let row = row.min(self.rows() - 1) * self.columns;
+            (row + first..row + first + span).collect()
+        };
+        // texts of one row keep a cell between them
+        let is_free = |at: usize| self.letters[at].is_none();
+        let edges = if text.turned { Vec::new() } else { self.beside(&places) };
+        if places.iter().copied().chain(edges).all(is_free) {
+            for (place, letter) in places.into_iter().zip(letters) {
+                self.letters[place] = Some((letter, text.color));
+            }
+        }
+    }
+
+    /// The cells left and right of some that stand in one row.
+    fn beside(&self, places: &[usize]) -> Vec<usize> {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return Vec::new() };
+        let left = (first % self.columns > 0).then(|| first - 1);
+        let right = ((last + 1) % self.columns > 0).then_some(last + 1);
+        left.into_iter().chain(right).collect()
+    }
+
+    fn text(&self, colours: Colours) -> String {
+        let mut text = String::new();
+        for row in 0..self.rows() {
+            let mut last = (String::new(), String::new());
+            for at in row * self.columns..(row + 1) * self.columns {
+                let [upper, lower] = self.halves[at];
+                let (sign, ink, ground) = match self.letters[at] {
+                    None if colours.code(upper, true) == colours.code(lower, true) => (' ', upper, lower),
+                    None => ('▀', upper, lower),
+                    Some((None, _)) => continue,
+                    Some((Some(letter), ink)) => (letter, ink, mix(upper, lower, 0.5)),
+                };
+                // a blank shows no ink
+                let ink = if sign == ' ' { last.0.clone() } else { colours.code(ink, false) };
+                let codes = (ink, colours.code(ground, true));
+                if codes != last {
+                    let changed =
+                        [(&codes.0, &last.0), (&codes.1, &last.1)].map(|(new, old)| (new != old).then_some(new));
+                    let parts: Vec<&str> = changed.into_iter().flatten().map(String::as_str).collect();
+                    text.extend(["\x1b[", &parts.join(";"), "m"]);
+                    last = codes;
+                }
+                text.push(sign);
+            }
+            text.push_str("\x1b[0m\n");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longlens_plot::color::Rgb;
+    use longlens_plot::scene::Rect;
+
+    const BLUE: Rgb = Rgb(0, 0, 255);
+
+    /// A blue upper half with a title, a curve in the lower half.
+    #[derive(Debug)]
+    struct Half;
+
+    impl Figure for Half {
+        fn size(&self) -> (u32, u32) {
+            (400, 400)
+        }
+
+        fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
+            let (width, height) = (f64::from(size.0), f64::from(size.1));
+            let mut scene = Scene::new(size);
+            scene.shapes.push(Shape::Rect { area: Rect { x0: 0.0, y0: 0.0, x1: width, y1: height / 2.0 }, fill: BLUE });
+            let points = vec![(0.0, 0.8 * height), (width, 0.8 * height)];
+            scene.shapes.push(Shape::Line { points, width: 2.0, color: Rgb(255, 0, 0) });
+            let text = |text: &str, x: f64, y: f64, anchor| Text::new(text, (x, y), anchor, 12.0, Rgb(0, 0, 0));
+            let texts = [
+                text("title 漢", 0.0, 4.0, Anchor::Start),
+                text("over it", 10.0, 4.0, Anchor::Start),
+                text("end", width, 0.95 * height, Anchor::End),
+                Text { turned: true, ..text("up", 0.5 * width, 0.6 * height, Anchor::Middle) },
+            ];
+            scene.shapes.extend(texts.map(Shape::Text));
+            Ok(scene)
+        }
+    }
+
+    /// The drawing without its codes.
+    fn signs(drawn: &str) -> Vec<String> {
+        let plain =
+            |line: &str| line.split('\x1b').map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect();
+        drawn.lines().map(plain).collect()
+    }
+
+    #[test]
+    fn texts_are_letters_and_the_rest_half_blocks() {
+        let drawn = draw(&Half, 40, 30, Colours::True).unwrap();
+        let signs = signs(&drawn);
+        assert_eq!(signs.len(), 20);
+        assert!(signs[0].starts_with("title 漢") && !drawn.contains("over"), "{signs:?}");
+        assert!(signs[19].ends_with("end") && signs[11..13].iter().all(|line| line.contains(['u', 'p'])), "{signs:?}");
+        assert!(signs[16].contains('▀'), "the curve is there: {signs:?}");
+        let first = drawn.lines().nth(1).unwrap();
+        assert_eq!(first, format!("\x1b[48;2;0;0;255m{}\x1b[0m", " ".repeat(40)));
+    }
+
+    #[test]
+    fn the_drawing_fits_any_terminal() {
+        use unicode_width::UnicodeWidthStr;
+        for (columns, rows) in [(1, 1), (7, 30), (40, 5), (100, 30)] {
+            for colours in [Colours::True, Colours::Ansi256, Colours::Ansi16] {
+                let signs = signs(&draw(&Half, columns, rows, colours).unwrap());
+                let widest = signs.iter().map(|line| line.width()).max().unwrap();
+                assert!(signs.len() <= rows && widest <= columns, "{columns} × {rows}: {signs:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Cells that come from a pipe: all of them, one after the other, as plain text.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use longlens_core::lens::CancelToken;
+
+use super::{ReplError, Said};
+use crate::document::{Kind, Notebook};
+use crate::interpreter::{Interpreter, Out, Output};
+use crate::lexer::{self, tokens};
+use crate::shown::Shown;
+
+/// Runs a text: cell by cell where it has `// %%` lines, else split at lines for the session (`%time …`, `?name`). Values are
+/// written to `out` as plain text. The first error ends it and is returned, not shown; so is one of `out`, except that a
+/// reader who went away ends the script without a word.
+pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -> Result<(), ReplError> {
+    let pipe = Rc::new(RefCell::new(Pipe { out, cancel: session.cancel(), failed: None }));
+    let shared: Out = pipe.clone();
+    for cell in cells(text) {
+        match Said::of(&cell) {
+            Said::Nothing | Said::Help => continue,
+            Said::Leave => break,
+            Said::Cell => (),
+        }
+        let ran = session.run(&cell, &shared);
+        if let Ok(Some(shown)) = &ran {
+            pipe.borrow_mut().show(shown);
+        }
+        match pipe.borrow_mut().failed.take() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Some(error) => return Err(error.into()),
+            None => ran.map_err(ReplError::Cell)?,
+        };
+    }
+    Ok(())
+}
+
+/// The cells of a text.
+fn cells(text: &str) -> Vec<String> {
+    if text.lines().any(|line| line.starts_with("// %%")) {
+        let cells = Notebook::from_text(text).cells.into_iter();
+        return cells.filter(|cell| cell.kind == Kind::Code).map(|cell| cell.source).collect();
+    }
+    let mut cells = Vec::new();
+    let mut at = 0;
+    for magic in tokens(text).into_iter().filter(|token| token.kind == lexer::Kind::Magic) {
+        cells.extend([text[at..magic.bytes.start].to_owned(), text[magic.bytes.clone()].to_owned()]);
+        at = magic.bytes.end;
+    }
+    cells.push(text[at..].to_owned());
+    cells.retain(|cell| !cell.trim().is_empty());
+    cells
+}
+
+/// Plain text to a place that may go away.
+struct Pipe {
+    out: Box<dyn Write>,
+    /// Raised when nobody reads any more.
+    cancel: CancelToken,
+    failed: Option<io::Error>,
+}
+
+impl Output for Pipe {
+    fn print(&mut self, text: &str) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            self.failed = Some(error);
+            self.cancel.cancel();
+        }
+    }
+
+    fn show(&mut self, shown: &Shown) {
+        self.print(&format!("{}\n", shown.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_one_cell_or_several() {
+        assert_eq!(cells("let a = 1;\nlet b = 2;\na + b\n"), ["let a = 1;\nlet b = 2;\na + b\n"]);
+        assert_eq!(cells("a\n%who\nb\n%time c"), ["a\n", "%who", "\nb\n", "%time c"]);
+        assert_eq!(cells("`\n%who\n`"), ["`\n%who\n`"], "inside a string a line is no magic");
+        assert_eq!(cells("// %%\na\n\n// %% [markdown]\n// words\n\n// %%\nb\n"), ["a", "b"]);
+        assert!(cells(" \n").is_empty());
+    }
+}

@@ -1,0 +1,99 @@
+//! Files of cells: run here, saved from here, shown.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::document::{DocumentError, Kind, Notebook};
+use crate::interpreter::{CellError, Out};
+use crate::magics::Magic;
+use crate::runner::outputs::bundle;
+use crate::session::{Said, Session};
+use crate::shown::Shown;
+
+/// Runs every cell of a file in this session; stops at the first error.
+pub fn run(session: &mut Session, name: &str, out: &Out) -> Result<Option<Shown>, CellError> {
+    let path = path(session, name, "%run FILE")?;
+    let notebook = Notebook::read(&path).map_err(|error| told(&error))?;
+    if session.depth >= MAX_DEPTH {
+        return Err(CellError::new("LimitError", format!("{name} runs itself, directly or through others"), None));
+    }
+    session.depth += 1;
+    let mut last = None;
+    for cell in notebook.cells.iter().filter(|cell| cell.kind == Kind::Code) {
+        if let Some(shown) = last.take() {
+            out.borrow_mut().show(&shown);
+        }
+        match session.step(&cell.source, out) {
+            Ok(shown) => last = shown,
+            Err(error) => {
+                session.depth -= 1;
+                // of files that run files, the innermost says it
+                let message = if error.message.ends_with(')') && error.message.contains(" (in ") {
+                    error.message
+                } else {
+                    format!("{} (in {name})", error.message)
+                };
+                return Err(CellError { message, ..error });
+            }
+        }
+    }
+    session.depth -= 1;
+    Ok(last)
+}
+
+/// Files that run files that run files.
+const MAX_DEPTH: usize = 8;
+
+/// Saves the cells so far, with what they gave where the form keeps that.
+pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
+    let path = path(session, name, "%save FILE.ipynb")?;
+    let mut notebook = Notebook::new();
+    let is_kept = |cell: &str| Magic::of(cell).is_none() && !cell.trim().is_empty();
+    for ran in session.cells().iter().filter(|ran| is_kept(&ran.cell)) {
+        let cell = notebook.push(Kind::Code, ran.cell.as_str());
+        let said = ran.said.iter().map(|said| match said {
+            Said::Text(text) => json!({ "output_type": "stream", "name": "stdout", "text": text }),
+            Said::Shown(shown) => {
+                json!({ "output_type": "display_data", "data": bundle(&drawn(shown)), "metadata": {} })
+            }
+        });
+        let value = ran.value.as_ref().map(|value| {
+            let data = bundle(&drawn(value));
+            json!({ "output_type": "execute_result", "data": data, "metadata": {}, "execution_count": ran.number })
+        });
+        let error = ran.error.as_ref().map(|error| {
+            let (name, message, lines) = (&error.name, &error.message, error.lines());
+            json!({ "output_type": "error", "ename": name, "evalue": message, "traceback": lines })
+        });
+        cell.outputs = said.chain(value).chain(error).collect();
+        cell.execution_count = Some(ran.number as i64);
+    }
+    notebook.write(&path).map_err(|error| told(&error))?;
+    Ok(format!("saved {} cells as {}", notebook.cells.len(), session.desk().files().shown(&path).display()))
+}
+
+fn drawn(shown: &Shown) -> Shown {
+    shown.clone().draw().unwrap_or_else(|_| shown.clone())
+}
+
+/// A file's cells as text.
+pub fn load(session: &Session, name: &str) -> Result<String, CellError> {
+    let path = path(session, name, "%load FILE")?;
+    Ok(Notebook::read(&path).map_err(|error| told(&error))?.to_text().trim_end().to_owned())
+}
+
+fn path(session: &Session, name: &str, form: &str) -> Result<PathBuf, CellError> {
+    let name = name.trim_matches('"');
+    if name.is_empty() {
+        return Err(CellError::new("SyntaxError", "there is no file name", Some(format!("write {form}"))));
+    }
+    let path = session.desk().files().path(name);
+    path.map_err(|trouble| CellError::new("SandboxError", trouble.message, trouble.help))
+}
+
+/// An error of a file as one of a cell.
+fn told(error: &DocumentError) -> CellError {
+    let help = error.help();
+    CellError::new("FileError", error.to_string(), Some(help))
+}

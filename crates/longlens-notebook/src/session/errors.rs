@@ -1,0 +1,267 @@
+//! Errors of the language in the words of a user: what, where, and what next.
+
+use std::rc::Rc;
+
+use longlens_core::nearest::nearest;
+use longlens_workbench::Trouble;
+use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
+
+use super::Session;
+use crate::interpreter::{CellError, Place};
+use crate::lexer::{self, KEYWORDS};
+use crate::values::{a_type, plain_type};
+
+/// What is known where an error happened.
+pub struct Known<'a> {
+    /// Names, functions, earlier cells.
+    pub session: &'a Session,
+    /// The cell that ran.
+    pub code: &'a str,
+}
+
+/// An error in the words of a user.
+pub fn explain(error: &EvalAltResult, known: &Known) -> CellError {
+    let (inner, position, function) = innermost(error, known);
+    let mut told = words(inner, known);
+    let Some(function) = function else { return CellError { place: place(known.code, position), ..told } };
+    // positions in a function count in the text that defines it
+    let mut homes = known.session.homes.iter().filter(|((name, _), _)| name == function).map(|(_, home)| home);
+    let home = homes.next().filter(|home| homes.all(|other| Rc::ptr_eq(home, other)));
+    let place = home.and_then(|home| place(&home.code, position));
+    if let Some(home) = home.filter(|home| place.is_some() && home.number != known.session.cells.len() + 1) {
+        told.message = format!("{} (in cell {})", told.message, home.number);
+    }
+    CellError { place, ..told }
+}
+
+/// The error that started it, the best known position, and the function of a cell that the position lies in.
+fn innermost<'a>(error: &'a EvalAltResult, known: &Known) -> (&'a EvalAltResult, Position, Option<&'a str>) {
+    let (mut error, mut position, mut function, mut entered) = (error, error.position(), None, None);
+    while let EvalAltResult::ErrorInFunctionCall(name, _, inner, _) = error {
+        if known.session.homes.keys().any(|(known, _)| known == name) {
+            entered = Some(name.as_str());
+        }
+        if !inner.position().is_none() {
+            (position, function) = (inner.position(), entered);
+        }
+        error = inner;
+    }
+    (error, position, function)
+}
+
+/// The word at a position.
+fn place(code: &str, position: Position) -> Option<Place> {
+    let line = position.line()?;
+    let text = code.lines().nth(line - 1)?;
+    let column = position.position().unwrap_or(1);
+    let start: usize = code.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let offset = text.char_indices().nth(column - 1).map_or(text.len(), |(at, _)| at);
+    let word = lexer::tokens(code).into_iter().find(|token| token.bytes.start == start + offset);
+    // code inside a text is no token of its own
+    let name = || text[offset..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').count();
+    let len = word.map_or_else(name, |token| code[token.bytes].lines().next().unwrap_or_default().chars().count());
+    // a caret below counts a tab as one place
+    Some(Place { line, column, len: len.max(1), text: text.replace('\t', " ") })
+}
+
+fn words(error: &EvalAltResult, known: &Known) -> CellError {
+    if known.session.desk.take_memory_short() {
+        let help = "the system has less than 512 MiB left: keep less, or end other programs";
+        return CellError::new("LimitError", "this cell used up the memory", Some(help.into()));
+    }
+    if known.session.desk.cancel().is_cancelled() {
+        return CellError::new("Interrupted", "stopped; variables that were set are kept", None);
+    }
+    match error {
+        EvalAltResult::ErrorParsing(error, _) => syntax(error),
+        EvalAltResult::ErrorRuntime(value, _) => match value.clone().try_cast::<Trouble>() {
+            Some(trouble) => CellError::new("Error", trouble.message, trouble.help),
+            None if value.is_unit() => CellError::new("Error", "thrown", None),
+            None => CellError::new("Error", crate::values::text(value), None),
+        },
+        EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, known),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(signature, known),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => CellError::new(
+            "NameError",
+            format!("there is no `{name}` in this map"),
+            Some("`keys(map)` lists what there is".into()),
+        ),
+        EvalAltResult::ErrorDotExpr(text, _) => unknown_property(text, known),
+        EvalAltResult::ErrorMismatchDataType(expected, came, _)
+        | EvalAltResult::ErrorMismatchOutputType(expected, came, _) => {
+            CellError::new("TypeError", format!("expected {}, got {}", plain_type(expected), plain_type(came)), None)
+        }
+        EvalAltResult::ErrorTooManyOperations(_) => CellError::new(
+            "LimitError",
+            "this cell took more steps than a cell may",
+            Some("does a loop end? If so, raise the limit: %config operations 10000000000".into()),
+        ),
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            let (what, limit) = if what.contains("string") {
+                ("a text", "text 1000000000")
+            } else {
+                ("a list or a map", "entries 10000000")
+            };
+            CellError::new(
+                "LimitError",
+                format!("{what} grew beyond what a session may hold"),
+                Some(format!("keep less, or raise the limit: %config {limit}")),
+            )
+        }
+        EvalAltResult::ErrorTooManyVariables(_) => {
+            CellError::new("LimitError", "there are too many variables", Some("keep values in a list or a map".into()))
+        }
+        EvalAltResult::ErrorStackOverflow(_) => CellError::new(
+            "LimitError",
+            "functions called each other too deeply",
+            Some("does the recursion end?".into()),
+        ),
+        EvalAltResult::ErrorModuleNotFound(name, _) => CellError::new(
+            "SandboxError",
+            format!("cannot import `{name}`: cells load no modules"),
+            Some("define functions in a cell, or %run another file".into()),
+        ),
+        EvalAltResult::ErrorAssignmentToConstant(name, _) => {
+            CellError::new("Error", format!("`{name}` is constant"), Some("make it with `let`, not `const`".into()))
+        }
+        EvalAltResult::ErrorTerminated(..) => {
+            CellError::new("Interrupted", "stopped; variables that were set are kept", None)
+        }
+        EvalAltResult::ErrorArrayBounds(..)
+        | EvalAltResult::ErrorStringBounds(..)
+        | EvalAltResult::ErrorIndexNotFound(..) => CellError::new("IndexError", plain(error), None),
+        EvalAltResult::ErrorFor(_) => CellError::new(
+            "TypeError",
+            "this cannot be gone through in a loop",
+            Some("loops go through lists, ranges such as 0..4, texts and tables".into()),
+        ),
+        other => CellError::new("Error", plain(other), None),
+    }
+}
+
+/// An error's own words, without its position.
+fn plain(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" (line ").unwrap_or(text.len());
+    let text = &text[..end];
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn syntax(error: &ParseErrorType) -> CellError {
+    if matches!(error, ParseErrorType::BadInput(LexError::ImproperSymbol(word, _)) if word == "eval") {
+        let help = "write the code itself, or a function that does it";
+        return CellError::new("SandboxError", "cells do not run texts as code", Some(help.into()));
+    }
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let message: String = chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect());
+    let help = match error {
+        ParseErrorType::UnexpectedEOF => {
+            Some("something is still open: a bracket, a text, or an operator without a right side")
+        }
+        ParseErrorType::MissingToken(token, _) if token == ";" => Some("end the statement before with `;`"),
+        ParseErrorType::Reserved(sign) if sign == "#" => Some("comments start with //"),
+        ParseErrorType::Reserved(word) if word.starts_with(char::is_alphabetic) => Some("choose another name"),
+        ParseErrorType::BadInput(LexError::UnterminatedString) => {
+            Some("close the text with a quote on the same line; texts in `backticks` may have several lines")
+        }
+        ParseErrorType::BadInput(LexError::UnexpectedInput(sign)) if !sign.is_ascii() => {
+            Some("names have letters from a to z, digits and _; any other sign can stand in texts and comments")
+        }
+        ParseErrorType::LoopBreak => Some("`break` and `continue` stand inside a loop"),
+        ParseErrorType::ExprTooDeep => Some("use variables for parts of it"),
+        _ => None,
+    };
+    CellError::new("SyntaxError", message, help.map(Into::into))
+}
+
+/// The name that was meant, if one is near enough. Short names are near many others: they must begin alike.
+pub fn close<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let first = |name: &str| name.chars().next().map(|c| c.to_ascii_lowercase());
+    let in_common = |near: &str| {
+        let mut left: Vec<char> = near.chars().collect();
+        name.chars()
+            .filter(|c| left.iter().position(|other| other == c).map(|at| left.swap_remove(at)).is_some())
+            .count()
+    };
+    nearest(name, names).filter(|near| {
+        name.len() > 6
+            || (name.len() > 1 && first(near) == first(name) && 3 * in_common(near) >= 2 * name.chars().count())
+    })
+}
+
+fn unknown_variable(name: &str, known: &Known) -> CellError {
+    let session = known.session;
+    if super::is_last(name) {
+        return CellError::new(
+            "NameError",
+            "there is no earlier result of that number",
+            Some("`_` is the last one".into()),
+        );
+    }
+    if session.docs().find(name).next().is_some() || session.functions().iter().any(|(function, _)| function == name) {
+        let help = format!("to call it, write {name}(…); to hand it on, write Fn(\"{name}\")");
+        return CellError::new("NameError", format!("`{name}` is a function, not a variable"), Some(help));
+    }
+    let variables: Vec<String> = session.variables().into_iter().map(|(name, _)| name).collect();
+    let functions = session.docs().names();
+    let close = close(name, variables.iter().map(String::as_str).chain(functions).chain(KEYWORDS.iter().copied()));
+    let help = match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("make it first, as in `let {name} = …;`"),
+    };
+    CellError::new("NameError", format!("there is no variable `{name}`"), Some(help))
+}
+
+/// `name (type, type)` was not found: the name is wrong, or what it was given.
+fn unknown_function(signature: &str, known: &Known) -> CellError {
+    let (name, arguments) =
+        signature.split_once(" (").map_or((signature, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
+    let arguments: Vec<_> = arguments.split(", ").filter(|text| !text.is_empty()).map(plain_type).collect();
+    let docs = known.session.docs();
+    let own = known.session.functions();
+    let written: Vec<_> = own
+        .iter()
+        .filter(|(known, _)| known == name)
+        .map(|(name, params)| format!("{name}({})", params.join(", ")))
+        .collect();
+    let forms: Vec<String> = written.into_iter().chain(docs.find(name).map(|doc| doc.signature.clone())).collect();
+    if name.starts_with(|c: char| !c.is_alphabetic() && c != '_') {
+        let help = "both sides must be of kinds that the operator knows; texts and numbers are converted with `to_int`, `to_float`, `to_string`";
+        return CellError::new(
+            "TypeError",
+            format!("`{name}` does not work on {}", arguments.join(" and ")),
+            Some(help.into()),
+        );
+    }
+    if !forms.is_empty() {
+        let help = format!("it takes: {}", forms.iter().take(4).cloned().collect::<Vec<_>>().join("; "));
+        let message = match &arguments[..] {
+            [] => format!("`{name}` was given nothing"),
+            given => format!("`{name}` does not take {}", given.join(", ")),
+        };
+        return CellError::new("TypeError", message, Some(help));
+    }
+    let names: Vec<&str> = docs.names().chain(own.iter().map(|(name, _)| name.as_str())).collect();
+    let help = match close(name, names.iter().copied()) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => "%functions lists what there is".to_owned(),
+    };
+    CellError::new("NameError", format!("there is no function `{name}`"), Some(help))
+}
+
+/// `Unknown property 'x' - a getter is not registered for type 'T'`: which properties there are.
+fn unknown_property(text: &str, known: &Known) -> CellError {
+    let quoted: Vec<&str> = text.split('\'').skip(1).step_by(2).collect();
+    let [name, kind, ..] = quoted[..] else { return CellError::new("Error", text, None) };
+    let kind = plain_type(kind);
+    let properties = known.session.docs().properties(kind);
+    let help = match close(name, properties.iter().map(String::as_str)) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None if known.session.docs().find(name).next().is_some() => format!("`{name}` is a function: write .{name}()"),
+        None if properties.is_empty() => format!("{} has no properties", a_type(kind)),
+        None => format!("{} has: {}", a_type(kind), properties.join(", ")),
+    };
+    CellError::new("NameError", format!("{} has no `{name}`", a_type(kind)), Some(help))
+}

@@ -1,0 +1,374 @@
+//! What the language's variables hold besides numbers, texts, lists and maps: handles that are cheap to copy, print well, and
+//! draw themselves where there is a picture.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use longlens_core::rope::RopeScaling;
+use longlens_core::trace::RunRecord;
+use longlens_plot::canvas;
+use longlens_workbench::npz::Array;
+use longlens_workbench::prompt;
+use rhai::{Dynamic, ImmutableString, Map};
+
+pub use self::method::Method;
+pub use self::run::Run;
+pub use self::trace::{Trace, TraceValue};
+use crate::desk::{OpenModel, Returned, raise};
+use crate::options::wrong;
+use crate::shown::Shown;
+use crate::table;
+
+mod method;
+mod run;
+mod trace;
+
+/// A model that was opened.
+#[derive(Clone)]
+pub struct Model(pub Rc<OpenModel>);
+
+/// A RoPE scaling.
+#[derive(Clone, PartialEq)]
+pub struct Rope(pub RopeScaling);
+
+/// A prompt, made of tokens of one model.
+#[derive(Clone)]
+pub struct Prompt {
+    /// What it is.
+    pub built: Arc<prompt::Prompt>,
+    /// Whose tokens it is made of.
+    model: Rc<OpenModel>,
+}
+
+/// A table, with what ran to fill it, and a picture where it has one.
+#[derive(Clone)]
+pub struct Table(pub Rc<TableValue>);
+
+/// What a [`Table`] holds.
+#[derive(Clone, Default)]
+pub struct TableValue {
+    /// The numbers.
+    pub table: table::Table,
+    /// Draws the whole table.
+    pub figure: Option<Arc<dyn canvas::Figure>>,
+    /// What ran to fill it.
+    pub records: Vec<RunRecord>,
+    /// How it was measured; empty where that goes without saying.
+    pub protocol: String,
+}
+
+/// A picture.
+#[derive(Clone)]
+pub struct Figure(pub Rc<FigureValue>);
+
+/// What a [`Figure`] holds.
+pub struct FigureValue {
+    /// Draws it.
+    pub figure: Arc<dyn canvas::Figure>,
+    /// What it shows, in words.
+    pub text: String,
+    /// The numbers behind it.
+    pub arrays: Vec<Array>,
+}
+
+impl Model {
+    /// In words.
+    pub fn shown(&self) -> String {
+        let info = &self.0.info;
+        let spec = &info.spec;
+        let grouped =
+            if spec.n_kv_heads == spec.n_heads { String::new() } else { format!(" ({} of keys)", spec.n_kv_heads) };
+        format!(
+            "{} ({}): {} layers of {} heads{grouped}, {} parameters, trained on {} tokens, {}, {}",
+            info.name,
+            info.family,
+            spec.n_layers,
+            spec.n_heads,
+            info.n_parameters,
+            spec.trained_context,
+            info.dtype,
+            info.kernel_path
+        )
+    }
+}
+
+impl Prompt {
+    /// A prompt made for a model.
+    pub fn build(source: &prompt::PromptSource, model: &Rc<OpenModel>) -> Returned<Self> {
+        let lens = model.lens(None)?;
+        let built = source.build(lens.text().map_err(raise)?).map_err(raise)?;
+        drop(lens);
+        Ok(Self { built: Arc::new(built), model: model.clone() })
+    }
+
+    /// The same prompt in tokens of `model`.
+    pub fn of(&self, model: &Rc<OpenModel>) -> Returned<Arc<prompt::Prompt>> {
+        if Rc::ptr_eq(model, &self.model) {
+            return Ok(self.built.clone());
+        }
+        Ok(Self::build(&self.built.source, model)?.built)
+    }
+}
+
+impl Table {
+    /// A table without a picture.
+    pub fn plain(table: table::Table) -> Self {
+        Self(Rc::new(TableValue { table, ..TableValue::default() }))
+    }
+
+    /// A table made from this one: the same runs, no picture.
+    #[must_use]
+    pub fn with(&self, table: table::Table) -> Self {
+        let (records, protocol) = (self.0.records.clone(), self.0.protocol.clone());
+        Self(Rc::new(TableValue { table, figure: None, records, protocol }))
+    }
+}
+
+/// Reads a prompt: a handle, or a text.
+pub fn to_prompt(value: &Dynamic, model: &Rc<OpenModel>, what: &str) -> Returned<Prompt> {
+    let value = value.flatten_clone();
+    if let Some(prompt) = value.clone().try_cast::<Prompt>() {
+        return Ok(prompt);
+    }
+    match value.clone().into_immutable_string() {
+        Ok(text) => Prompt::build(&prompt::PromptSource::Text(text.to_string()), model),
+        Err(_) => Err(wrong(what, "a prompt or a text", &value)),
+    }
+}
+
+/// Reads a scaling: a handle, or its text form.
+pub fn to_rope(value: &Dynamic, what: &str) -> Returned<RopeScaling> {
+    let value = value.flatten_clone();
+    if let Some(rope) = value.clone().try_cast::<Rope>() {
+        return Ok(rope.0);
+    }
+    match value.clone().into_immutable_string() {
+        Ok(text) => RopeScaling::parse(&text).map_err(raise),
+        Err(_) => Err(wrong(what, "a RoPE scaling, as in rope(\"yarn:factor=8\")", &value)),
+    }
+}
+
+/// What a record says, as a map of the language.
+pub fn record_map(record: &RunRecord) -> Map {
+    let mut map = Map::new();
+    let texts = [
+        ("model", &record.model),
+        ("method", &record.method),
+        ("rope", &record.rope),
+        ("dtype", &record.dtype),
+        ("kernel_path", &record.kernel_path),
+        ("mode", &record.mode),
+        ("version", &record.version),
+    ];
+    for (name, text) in texts {
+        map.insert(name.into(), text.clone().into());
+    }
+    map.insert("n_prompt".into(), (record.n_prompt as i64).into());
+    map
+}
+
+/// A type's name without its path.
+pub fn plain_type(name: &str) -> &str {
+    if name.contains("ImmutableString") {
+        // an argument that may be any kind of text
+        return "string";
+    }
+    match name.rsplit("::").next().unwrap_or(name) {
+        "ImmutableString" | "String" | "&str" => "string",
+        "i64" => "int",
+        "f64" => "float",
+        "FnPtr" => "function",
+        "Array" => "array",
+        "Map" => "map",
+        "Dynamic" => "any",
+        other => other,
+    }
+}
+
+/// A type's name with its article.
+pub fn a_type(name: &str) -> String {
+    let kind = plain_type(name);
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u', 'E']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// How a value is shown after a cell; nothing for `()`.
+pub fn show(value: &Dynamic) -> Option<Shown> {
+    let value = value.flatten_clone();
+    if value.is_unit() {
+        return None;
+    }
+    if let Some(table) = value.clone().try_cast::<Table>() {
+        return Some(table.shown());
+    }
+    if let Some(figure) = value.clone().try_cast::<Figure>() {
+        return Some(Shown::figure(figure.0.text.clone(), figure.0.figure.clone()));
+    }
+    if let Some(trace) = value.clone().try_cast::<Trace>() {
+        return Some(trace.shown());
+    }
+    Some(Shown::text(text(&value)))
+}
+
+/// A value in words: texts as they are at the top, in quotes inside lists and maps.
+pub fn text(value: &Dynamic) -> String {
+    match value.clone().into_immutable_string() {
+        Ok(text) => text.to_string(),
+        Err(_) => nested(value, 0),
+    }
+}
+
+/// What `print` says of a value: a table's rows, everything else in words.
+pub fn printed(value: &Dynamic) -> String {
+    match value.clone().try_cast::<Table>() {
+        Some(table) => table.shown().text,
+        None => text(value),
+    }
+}
+
+/// Lines shorter than this keep a list or a map together.
+const LINE: usize = 100;
+/// Entries shorter than this share lines.
+const SHORT: usize = 24;
+/// Entries of a list that are written out.
+const ENTRIES: usize = 200;
+
+fn nested(value: &Dynamic, depth: usize) -> String {
+    let value = value.flatten_clone();
+    if depth > 16 {
+        return "…".into();
+    }
+    if let Some(list) = value.read_lock::<rhai::Array>() {
+        let parts = list.iter().take(ENTRIES).map(|part| nested(part, depth + 1));
+        return bracketed(parts.collect(), list.len(), ["[", "]"], depth);
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
+        let named = |name: &str| if is_plain(name) { name.to_owned() } else { format!("{name:?}") };
+        let parts =
+            map.iter().take(ENTRIES).map(|(name, part)| format!("{}: {}", named(name), nested(part, depth + 1)));
+        return bracketed(parts.collect(), map.len(), ["#{", "}"], depth);
+    }
+    if let Some(sign) = value.as_char().ok().filter(|_| depth > 0) {
+        return format!("{sign:?}");
+    }
+    match value.clone().try_cast::<Run>() {
+        // what it says line by line is for the top
+        Some(run) if depth > 0 => format!("run of {}", run.to_string().lines().next().unwrap_or_default()),
+        _ => plain(&value),
+    }
+}
+
+/// Parts in brackets, on one line where they fit; short ones share lines.
+fn bracketed(mut parts: Vec<String>, n: usize, [open, close]: [&str; 2], depth: usize) -> String {
+    if parts.len() < n {
+        parts.push(format!("… {} more", n - parts.len()));
+    }
+    let line = parts.join(", ");
+    if line.chars().count() + 4 * depth < LINE && !line.contains('\n') {
+        return format!("{open}{line}{close}");
+    }
+    let indent = "    ".repeat(depth + 1);
+    let is_short = open == "[" && parts.iter().all(|part| part.chars().count() < SHORT && !part.contains('\n'));
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if is_short && line.chars().count() + part.chars().count() + indent.len() < LINE => {
+                *line = format!("{line}, {part}");
+            }
+            _ => lines.push(part),
+        }
+    }
+    format!("{open}\n{indent}{}\n{}{close}", lines.join(&format!(",\n{indent}")), "    ".repeat(depth))
+}
+
+fn plain(value: &Dynamic) -> String {
+    if value.is_unit() {
+        return "()".into();
+    }
+    if let Ok(text) = value.clone().into_immutable_string() {
+        return format!("{:?}", text.as_str());
+    }
+    if let Ok(number) = value.as_float() {
+        return number_text(number);
+    }
+    if let Some(model) = value.clone().try_cast::<Model>() {
+        return model.shown();
+    }
+    if let Some(method) = value.clone().try_cast::<Method>() {
+        return method.to_string();
+    }
+    if let Some(rope) = value.clone().try_cast::<Rope>() {
+        return rope.0.to_string();
+    }
+    if let Some(prompt) = value.clone().try_cast::<Prompt>() {
+        return prompt.to_string();
+    }
+    if let Some(run) = value.clone().try_cast::<Run>() {
+        return run.to_string();
+    }
+    if let Some(trace) = value.clone().try_cast::<Trace>() {
+        return trace.shown().text;
+    }
+    if let Some(table) = value.clone().try_cast::<Table>() {
+        let (rows, columns) = (table.0.table.n_rows(), table.0.table.columns().len());
+        return format!("table of {rows} rows, {columns} columns");
+    }
+    if let Some(figure) = value.clone().try_cast::<Figure>() {
+        return figure.0.text.clone();
+    }
+    if let Some(function) = value.clone().try_cast::<rhai::FnPtr>() {
+        return if function.is_anonymous() { "a function".into() } else { format!("function {}", function.fn_name()) };
+    }
+    if let Some(trouble) = value.clone().try_cast::<longlens_workbench::Trouble>() {
+        return trouble.message;
+    }
+    value.to_string()
+}
+
+/// A number with as many digits as tell it apart, and at least one after the point.
+pub fn number_text(number: f64) -> String {
+    let size = number.abs();
+    if number.is_finite() && size != 0.0 && !(1e-4..1e15).contains(&size) {
+        format!("{number:e}")
+    } else {
+        format!("{number:?}")
+    }
+}
+
+impl Table {
+    /// Rows that are shown; the rest is counted.
+    const ROWS: usize = 40;
+    /// Characters of a line.
+    const WIDTH: usize = 120;
+
+    /// The table as text, HTML and picture.
+    pub fn shown(&self) -> Shown {
+        let value = &self.0;
+        let mut text = value.table.to_text(Self::ROWS, Self::WIDTH);
+        if !value.protocol.is_empty() {
+            text = format!("{}\n{}", text.trim_end(), value.protocol);
+        }
+        let html = value.table.to_html(Self::ROWS);
+        Shown { html: Some(html), figure: value.figure.clone(), ..Shown::text(text.trim_end()) }
+    }
+}
+
+impl fmt::Display for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} tokens", self.built.source, self.built.tokens.len())?;
+        let Some(needle) = &self.built.needle else { return Ok(()) };
+        write!(f, ", key {} in tokens {} to {}", needle.key, needle.tokens.start, needle.tokens.end.saturating_sub(1))
+    }
+}
+
+/// A text of the language.
+pub fn string(text: impl Into<ImmutableString>) -> Dynamic {
+    Dynamic::from(text.into())
+}
+
+/// A number as labels show it: whole ones without a point.
+pub fn short_number(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { number_text(number) }
+}

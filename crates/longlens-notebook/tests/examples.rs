@@ -1,0 +1,76 @@
+//! Every function is documented, and its example runs.
+
+mod common;
+
+use common::sitting;
+use longlens_notebook::interpreter::Interpreter;
+
+#[test]
+fn every_example_runs() {
+    let docs: Vec<_> = sitting().session.docs().own().cloned().collect();
+    let mut failed = Vec::new();
+    for doc in &docs {
+        let Some(example) = &doc.example else { continue };
+        let mut sitting = sitting();
+        if let Err(error) = sitting.run(example) {
+            failed.push(format!("{}:\n{example}\n{error}", doc.signature));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn every_function_has_words_and_an_example() {
+    let sitting = sitting();
+    let docs = sitting.session.docs();
+    let named: Vec<_> = docs.own().filter(|doc| doc.name.starts_with(char::is_alphabetic)).collect();
+    assert!(named.len() > 100, "{}", named.len());
+    for doc in &named {
+        let hidden = ["to_string", "to_debug", "print"].contains(&doc.name.as_str());
+        assert!(hidden || !doc.text.is_empty(), "{} says nothing", doc.signature);
+        let has_example = docs.own().any(|other| other.name == doc.name && other.example.is_some());
+        assert!(hidden || doc.is_property || has_example, "{} has no example", doc.signature);
+        assert!(!doc.signature.contains("::") && !doc.signature.contains("Returned"), "{}", doc.signature);
+    }
+}
+
+#[test]
+fn help_and_completion_come_from_the_comments() {
+    let mut sitting = sitting();
+    insta::assert_snapshot!(sitting.say("?needle"), @"
+    needle(length: int, depth: float) -> Prompt
+        A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end).
+
+    needle(length: int, depth: float, key) -> Prompt
+        The same with a key of your own.
+
+    needle(options: map) -> Prompt
+        The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`.
+
+    Prompt.needle
+        First and last token that tell the hidden key; `()` where none is hidden.
+    ");
+    insta::assert_snapshot!(sitting.say("self_extend?"), @"
+    self_extend(parameters: map) -> Method
+        Self-Extend: exact positions nearby, shared positions further away. Jin et al., 2024, arXiv:2401.01325.
+
+        - `group_size` (a whole number of at least 1 and below 10^12, default 8): tokens that share one position beyond the window
+        - `neighbor_window` (a whole number of at least 1 and below 10^12, default 1/4 of the trained context): tokens this near keep their exact distance
+        - `log_scale` (`off` or a number above 1, default off): query i is scaled by max(1, ln(i + 1) / ln(this))
+        - `shift` (one of: floor, exact, default floor): w / g as a whole number (paper) or as it is
+
+        self_extend(#{ group_size: 4, neighbor_window: 64 })
+    ");
+    let found = |cell: &str| {
+        let done = sitting.session.complete(cell, cell.len());
+        let texts: Vec<_> = done.candidates.iter().take(6).map(|candidate| candidate.text.as_str()).collect();
+        format!("{}|{}", &cell[..done.replaces.start], texts.join(" "))
+    };
+    insta::assert_snapshot!(found("let r = ret"), @"let r = |retrieval_heads retain return");
+    insta::assert_snapshot!(found("self_extend(#{ "), @"self_extend(#{ |group_size:  neighbor_window:  log_scale:  shift:");
+    insta::assert_snapshot!(found("passkey(#{ lengths: [1], me"), @"passkey(#{ lengths: [1], |methods:  method:");
+    insta::assert_snapshot!(found("run(p, \"long"), @r#"run(p, "|long_heads:"#);
+    insta::assert_snapshot!(found("run(p, \"long_heads:chunk_len=4,at"), @r#"run(p, "long_heads:chunk_len=4,|attention_len="#);
+    insta::assert_snapshot!(found("%ti"), @"|%time  %timeit");
+    insta::assert_snapshot!(found("?pass"), @"?|passkey");
+}

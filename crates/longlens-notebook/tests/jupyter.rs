@@ -1,0 +1,261 @@
+//! The kernel behind its sockets, with a language of four words: what must hold while a cell runs.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jupyter_protocol::{
+    ConnectionInfo, ExecuteRequest, InterruptRequest, JupyterMessage, JupyterMessageContent as Content,
+    KernelInfoRequest, ReplyStatus, ShutdownRequest, Transport,
+};
+use jupyter_zmq_client::{
+    ClientControlConnection, ClientHeartbeatConnection, ClientIoPubConnection, ClientShellConnection,
+    create_client_control_connection, create_client_heartbeat_connection, create_client_iopub_connection,
+    create_client_shell_connection_with_identity, peer_identity_for_session,
+};
+use longlens_core::lens::CancelToken;
+use longlens_notebook::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
+use longlens_notebook::kernel::{self, KernelError};
+use longlens_notebook::shown::Shown;
+use tokio::time::{sleep, timeout};
+
+/// Longer than anything here takes, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `wait` runs until it is stopped, `deaf` cannot be stopped, `crash` takes the interpreter down; the rest is counted.
+#[derive(Default)]
+struct Counter {
+    count: usize,
+    cancel: CancelToken,
+}
+
+impl Interpreter for Counter {
+    fn run(&mut self, cell: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
+        self.cancel.lower();
+        match cell {
+            "wait" => {
+                while !self.cancel.is_cancelled() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(CellError::new("Interrupted", "stopped", None))
+            }
+            "deaf" => {
+                thread::sleep(PATIENCE);
+                Ok(None)
+            }
+            "crash" => panic!("on purpose"),
+            _ => {
+                self.count += 1;
+                Ok(Some(Shown::text(self.count.to_string())))
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn cancel(&self) -> CancelToken {
+        self.cancel.clone()
+    }
+
+    fn completeness(&self, _cell: &str) -> Completeness {
+        Completeness::Whole
+    }
+
+    fn check(&self, _cell: &str) -> Result<(), CellError> {
+        Ok(())
+    }
+
+    fn complete(&self, _cell: &str, _cursor: usize) -> Completions {
+        Completions::default()
+    }
+
+    fn inspect(&self, _cell: &str, _cursor: usize, _more: bool) -> Option<Shown> {
+        None
+    }
+
+    fn history(&self) -> Vec<(usize, String)> {
+        Vec::new()
+    }
+}
+
+/// A kernel on a thread, and a client's ends of its sockets.
+struct Client {
+    connection: ConnectionInfo,
+    shell: ClientShellConnection,
+    control: ClientControlConnection,
+    iopub: ClientIoPubConnection,
+    heartbeat: ClientHeartbeatConnection,
+    served: JoinHandle<Result<(), KernelError>>,
+}
+
+impl Client {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connection.json");
+        let connection = connection();
+        std::fs::write(&path, serde_json::to_string(&connection).unwrap()).unwrap();
+        let served = thread::spawn(move || {
+            let _folder = folder;
+            kernel::serve(&path, Box::new(|| Box::new(Counter::default())))
+        });
+        let begun = Instant::now();
+        while !open(&connection) {
+            assert!(begun.elapsed() < PATIENCE && !served.is_finished(), "the kernel does not listen");
+            sleep(Duration::from_millis(10)).await;
+        }
+        let iopub = create_client_iopub_connection(&connection, "", "session").await.unwrap();
+        let mut client = Self {
+            shell: shell(&connection, "session").await,
+            control: create_client_control_connection(&connection, "session").await.unwrap(),
+            heartbeat: create_client_heartbeat_connection(&connection).await.unwrap(),
+            iopub,
+            connection,
+            served,
+        };
+        // subscribed once something is heard
+        while timeout(Duration::from_millis(100), client.iopub.read()).await.is_err() {
+            client.shell.send(KernelInfoRequest {}.into()).await.unwrap();
+            client.shell.read().await.unwrap();
+        }
+        client
+    }
+
+    /// Starts a cell; returns when it runs.
+    async fn start(&mut self, code: &str) {
+        let request: JupyterMessage = ExecuteRequest::new(code.into()).into();
+        let id = request.header.msg_id.clone();
+        self.shell.send(request).await.unwrap();
+        loop {
+            let heard = timeout(PATIENCE, self.iopub.read()).await.unwrap().unwrap();
+            let parent = heard.parent_header.is_some_and(|parent| parent.msg_id == id);
+            if parent && matches!(heard.content, Content::ExecuteInput(_)) {
+                return;
+            }
+        }
+    }
+
+    async fn shell_reply(&mut self) -> Content {
+        timeout(PATIENCE, self.shell.read()).await.unwrap().unwrap().content
+    }
+
+    async fn control(&mut self, request: impl Into<JupyterMessage>) -> Content {
+        self.control.send(request.into()).await.unwrap();
+        timeout(PATIENCE, self.control.read()).await.unwrap().unwrap().content
+    }
+
+    /// What the next cell's value is: how many were counted, with it.
+    async fn count(&mut self) -> ReplyStatus {
+        self.shell.send(ExecuteRequest::new("count".into()).into()).await.unwrap();
+        let Content::ExecuteReply(reply) = self.shell_reply().await else { panic!("no reply to a cell") };
+        reply.status
+    }
+
+    async fn ended(self) -> Result<(), KernelError> {
+        let begun = Instant::now();
+        while !self.served.is_finished() {
+            assert!(begun.elapsed() < PATIENCE / 2, "the kernel does not end");
+            sleep(Duration::from_millis(10)).await;
+        }
+        self.served.join().unwrap()
+    }
+}
+
+async fn shell(connection: &ConnectionInfo, session: &str) -> ClientShellConnection {
+    let identity = peer_identity_for_session(session).unwrap();
+    create_client_shell_connection_with_identity(connection, session, identity).await.unwrap()
+}
+
+/// Five free ports of this machine.
+fn connection() -> ConnectionInfo {
+    let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let port = |channel: usize| listeners[channel].local_addr().unwrap().port();
+    ConnectionInfo {
+        ip: "127.0.0.1".into(),
+        transport: Transport::TCP,
+        shell_port: port(0),
+        iopub_port: port(1),
+        stdin_port: port(2),
+        control_port: port(3),
+        hb_port: port(4),
+        key: "a key".into(),
+        signature_scheme: "hmac-sha256".into(),
+        kernel_name: None,
+    }
+}
+
+/// Whether the kernel has bound the socket that it binds last.
+fn open(connection: &ConnectionInfo) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", connection.hb_port)).is_ok()
+}
+
+#[tokio::test]
+async fn a_running_cell_delays_nothing_that_is_urgent() {
+    let mut client = Client::new().await;
+    client.start("wait").await;
+    timeout(PATIENCE, client.heartbeat.single_heartbeat()).await.unwrap().unwrap();
+    let info = client.control(KernelInfoRequest {}).await;
+    assert!(matches!(info, Content::KernelInfoReply(info) if info.language_info.name == "rhai"));
+
+    let answer = client.control(InterruptRequest {}).await;
+    assert!(matches!(answer, Content::InterruptReply(reply) if reply.status == ReplyStatus::Ok));
+    let Content::ExecuteReply(reply) = client.shell_reply().await else { panic!("no reply to the cell") };
+    assert_eq!(reply.error.unwrap().ename, "Interrupted");
+
+    // with nothing to stop, an interrupt must not wait for the next cell
+    client.control(InterruptRequest {}).await;
+    assert_eq!(client.count().await, ReplyStatus::Ok);
+    client.control(ShutdownRequest { restart: false }).await;
+    client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_a_running_cell_and_the_kernel() {
+    for (cell, restart) in [("wait", true), ("deaf", false)] {
+        let mut client = Client::new().await;
+        client.start(cell).await;
+        let answer = client.control(ShutdownRequest { restart }).await;
+        assert!(matches!(answer, Content::ShutdownReply(reply) if reply.restart == restart), "{cell}");
+        client.ended().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn messages_of_strangers_are_not_obeyed() {
+    let mut client = Client::new().await;
+    let mut stranger = client.connection.clone();
+    stranger.key = "another key".into();
+    let mut stranger = shell(&stranger, "stranger").await;
+    stranger.send(ExecuteRequest::new("crash".into()).into()).await.unwrap();
+    stranger.send(ShutdownRequest { restart: false }.into()).await.unwrap();
+    assert!(timeout(Duration::from_millis(300), stranger.read()).await.is_err());
+    assert_eq!(client.count().await, ReplyStatus::Ok);
+    client.control(ShutdownRequest { restart: false }).await;
+    client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_of_the_interpreter_ends_the_kernel() {
+    let mut client = Client::new().await;
+    client.shell.send(ExecuteRequest::new("crash".into()).into()).await.unwrap();
+    let error = client.ended().await.unwrap_err();
+    assert!(matches!(error, KernelError::Ended), "{error}");
+}
+
+#[test]
+fn ports_that_are_taken_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("connection.json");
+    let connection = connection();
+    let _taken = TcpListener::bind(("127.0.0.1", connection.control_port)).unwrap();
+    std::fs::write(&path, serde_json::to_string(&connection).unwrap()).unwrap();
+    let error = serve(&path).unwrap_err();
+    let expected = format!("cannot listen on {} for the control channel: ", connection.control_url());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+fn serve(path: &Path) -> Result<(), KernelError> {
+    kernel::serve(path, Box::new(|| Box::new(Counter::default())))
+}

@@ -1,0 +1,41 @@
+//! The language as its users meet it: errors, variables, limits, methods, tables, sweeps, lines for the session.
+
+#![allow(clippy::too_many_lines)] // what cells say stands beside them
+
+mod common;
+
+#[path = "language/errors.rs"]
+mod errors;
+#[path = "language/limits.rs"]
+mod limits;
+#[path = "language/methods.rs"]
+mod methods;
+#[path = "language/sweeps.rs"]
+mod sweeps;
+#[path = "language/tables.rs"]
+mod tables;
+#[path = "language/values.rs"]
+mod values;
+
+use common::Sitting;
+
+/// What cells say, one after the other.
+fn transcript(sitting: &mut Sitting, cells: &[&str]) -> String {
+    let folder = sitting.folder.path().canonicalize().unwrap().display().to_string();
+    let said = cells.iter().map(|cell| {
+        let said = sitting.say(cell).replace(&folder, "FOLDER");
+        format!("> {}\n{said}", cell.replace('\n', "\n. ")).trim_end().to_owned()
+    });
+    said.collect::<Vec<_>>().join("\n")
+}
+
+/// The error of a cell, in one line: name, message, what the caret is under, help.
+fn error(sitting: &mut Sitting, cell: &str) -> String {
+    let error = sitting.run(cell).expect_err(cell);
+    let under = error.place.map_or(String::new(), |place| {
+        let word: String = place.text.chars().skip(place.column - 1).take(place.len).collect();
+        format!(" [{}: {word}]", place.line)
+    });
+    let help = error.help.map_or(String::new(), |help| format!(" ({help})"));
+    format!("{}: {}{under}{help}", error.name, error.message)
+}

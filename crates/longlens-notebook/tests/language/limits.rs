@@ -1,0 +1,104 @@
+//! Cells that would not end are stopped, variables are kept, and the session goes on.
+
+use std::time::{Duration, Instant};
+
+use longlens_notebook::interpreter::Interpreter;
+use longlens_notebook::session::Limits;
+
+use crate::common::sitting;
+use crate::error;
+
+#[test]
+fn endless_cells_end() {
+    let mut sitting = sitting();
+    let limits = Limits { operations: 1_000_000, text: 1 << 16, entries: 1 << 12 };
+    sitting.session.set_limits(limits);
+    let deep = format!("{}1{}", "(".repeat(200), ")".repeat(200));
+    let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let calls = format!("{}1{}", "abs(".repeat(200), ")".repeat(200));
+    let blocks = format!("{}{}", "if true {".repeat(200), "}".repeat(200));
+    for (cell, expected) in [
+        ("loop {}", "LimitError: this cell took more steps"),
+        ("let i = 0; while true { i += 1; }", "LimitError: this cell took more steps"),
+        ("fn rec(n) { rec(n + 1) } rec(0)", "LimitError: functions called each other too deeply"),
+        ("fn a(n) { b(n) } fn b(n) { a(n) } a(0)", "LimitError: functions called each other too deeply"),
+        ("let f = |f, n| f.call(f, n + 1); f.call(f, 0)", "LimitError: functions called each other too deeply"),
+        ("fn again(x) { [x].map(|x| again(x)) } again(1)", "LimitError: functions called each other too deeply"),
+        ("let a = []; loop { a.push(a) }", "LimitError: a list or a map grew"),
+        ("let a = []; loop { a.push(1) }", "LimitError: a list or a map grew"),
+        ("let s = \"x\"; loop { s += s }", "LimitError: a text grew"),
+        (&deep, "SyntaxError: expression exceeds maximum complexity"),
+        (&nested, "SyntaxError: expression exceeds maximum complexity"),
+        (&calls, "SyntaxError: expression exceeds maximum complexity"),
+        (&blocks, "SyntaxError: expression exceeds maximum complexity"),
+        ("sweep(#{ a: [1, 2] }, |p| { loop {} })", "LimitError: this cell took more steps"),
+        ("table(#{ n: [1, 2] }).filter(|row| { loop {} })", "LimitError: this cell took more steps"),
+        ("run(\"a\", method(\"mine\", |d| { loop {} }))", "LimitError: this cell took more steps"),
+        ("fn fill(n) { [n, n, n, n].map(|x| fill(x)) } fill(1)", "LimitError: "),
+    ] {
+        sitting.run("let kept = 20;").unwrap();
+        let told = error(&mut sitting, cell);
+        assert!(told.starts_with(expected), "{cell}: {told}");
+        assert_eq!(sitting.say("kept + 1"), "21", "{cell}");
+    }
+    assert_eq!(error(&mut sitting, "let before = 3; loop {}").split(':').next(), Some("LimitError"));
+    assert_eq!(sitting.say("before"), "3");
+    assert_eq!(
+        sitting.say("%config operations 5_000_000; "),
+        "TypeError: `operations` needs a whole number of at least 1\nhelp: write %config operations 1000000"
+    );
+    assert!(sitting.say("%config operations 50").starts_with("operations 50 "));
+    assert!(error(&mut sitting, "let n = 0; for i in 0..100 { n += i; }").starts_with("LimitError"));
+}
+
+#[test]
+fn the_deepest_calls_fit_into_a_small_stack() {
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
+        let mut sitting = sitting();
+        for cell in [
+            "fn rec(n) { rec(n + 1) } rec(0)",
+            "fn deep(n) { [n].map(|x| [x].map(|y| deep(y + 1))) } deep(0)",
+            "fn sums(n) { 1 + (2 * (3 + (4 * (5 + (6 * (7 + sums(n + 1))))))) } sums(0)",
+            "fn swept(n) { sweep(#{ a: [n] }, |p| swept(p.a + 1)) } swept(0)",
+            "fn rows(n) { table(#{ n: [n] }).with_column(\"m\", |row| rows(row.n)) } rows(0)",
+            "fn tries(n) { try { tries(n + 1) } catch (e) { throw e } } tries(0)",
+            "fn kinds(n) { switch n { 0 => { if true { for i in 0..1 { while true { kinds(0) } } } } } } kinds(0)",
+        ] {
+            let told = error(&mut sitting, cell);
+            assert!(told.contains("too deep"), "{cell}: {told}");
+        }
+    });
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn the_flag_stops_whatever_runs() {
+    let mut sitting = sitting();
+    sitting.session.set_limits(Limits { operations: u64::MAX, ..Limits::default() });
+    for cell in [
+        "loop {}",
+        "sleep(1000)",
+        "sleep(1e18)",
+        "sweep(#{ a: [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2] }, |p| { sleep(p.a); 1 })",
+        "passkey(#{ lengths: [1000], depths: [0.5], trials: 1000000 })",
+        "perplexity(#{ lengths: [1000], methods: [full(), full(), full(), full(), full(), full(), full(), full()], documents: 100 }); loop {}",
+        "run(\"a\", full(), #{ max_tokens: 100000 }); loop {}",
+        "forecast(method(\"mine\", |q, k| { let n = 0; for i in 0..1000 { n += i; } q - k }), 32000)",
+        "table(#{ n: [1, 2] }).filter(|row| { sleep(100); true })",
+        "time(|| sleep(100))",
+        "%timeit sleep(100)",
+        "try { sleep(100) } catch { loop {} }",
+    ] {
+        sitting.run("let kept = 20;").unwrap();
+        let (cancel, started) = (sitting.session.cancel(), Instant::now());
+        let raise = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(150));
+            cancel.cancel();
+        });
+        let told = error(&mut sitting, cell);
+        raise.join().unwrap();
+        assert!(told.starts_with("Interrupted: stopped; variables that were set are kept"), "{cell}: {told}");
+        assert!(started.elapsed() < Duration::from_secs(8), "{cell} took {:?}", started.elapsed());
+        assert_eq!(sitting.say("kept + 1"), "21", "{cell}");
+    }
+}

@@ -1,0 +1,348 @@
+//! Steps as cells of a notebook, in its text form: `// %%` begins a cell of code, `// %% [markdown]` prose.
+//!
+//! The notebook's language is known here by its text alone: it is written, never run.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write};
+use std::path::{Component, Path};
+
+use longlens_core::spec::ModelSpec;
+use longlens_eval::passkey::{Grid, Template};
+use longlens_eval::sampling::Sampling;
+
+use super::commands::quoted;
+use super::{Picture, Ran, Start, Step, one_line};
+use crate::prompt::{NeedleAsk, PromptSource};
+use crate::settings::{Settings, Swap};
+
+/// The steps as a notebook for the file `path`, a cell each. Prompts, runs and traces have names, so that a later cell uses
+/// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
+pub fn cells(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> String {
+    let mut text = header(path, start, steps);
+    if start.model != EMBEDDED {
+        let _ = write!(text, "\n// %%\nopen({});\n", literal(&start.model));
+    }
+    let mut writer = Writer { model, lines: Vec::new(), names: HashMap::new(), counts: HashMap::new() };
+    for step in steps {
+        let _ = write!(text, "\n// %%\n{}\n", writer.cell(step).join("\n"));
+    }
+    text
+}
+
+/// The model that a session opens by itself.
+const EMBEDDED: &str = "embedded";
+/// Whole numbers from here on are no options of the language.
+const MAX_NUMBER: u64 = 9_000_000_000_000_000;
+/// Bytes of named arguments that stay in one line.
+const MAX_LINE: usize = 80;
+/// Most tokens that `positions` draws.
+const MAX_POSITIONS: usize = 1 << 20;
+
+/// What the notebook is, and the flags that its cells cannot give.
+fn header(path: &Path, start: &Start, steps: &[Step]) -> String {
+    let mut flags = String::new();
+    for (flag, value) in [("device", &start.device), ("weights", &start.weights)] {
+        flags.extend(value.iter().map(|value| format!(" --{flag} {}", quoted(value))));
+    }
+    let leaves = steps.iter().any(leaves_folder);
+    let outside = if leaves { " --allow-outside" } else { "" };
+    let file = quoted(&one_line(&path.display().to_string()));
+    let mut paragraphs = vec![
+        "# Steps taken in the longlens workbench".to_owned(),
+        "Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:"
+            .to_owned(),
+        format!("    longlens notebook run {file}{flags}{outside}"),
+    ];
+    let notes = [
+        (!flags.is_empty(), "Device and weights are given by these flags; a cell cannot choose them."),
+        (leaves, "Some files lie outside that folder, or have absolute names: `--allow-outside` lets cells use them."),
+        (steps.is_empty(), "Nothing was done yet."),
+    ];
+    paragraphs.extend(notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note.to_owned()));
+    format!("// %% [markdown]\n// {}\n", paragraphs.join("\n//\n// "))
+}
+
+/// Whether a step uses a file that may lie outside the working directory.
+fn leaves_folder(step: &Step) -> bool {
+    let leaves = |path: &Path| path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
+    let reads = |source: &PromptSource| matches!(source, PromptSource::File(path) if leaves(path));
+    match step {
+        Step::Run(_, source) => reads(source),
+        Step::Picture(Picture::Other(_), ..) | Step::Grid(..) => false,
+        Step::Picture(picture, _, source, path) => {
+            let behind: &[Ran] = match picture {
+                Picture::Loss { runs, .. } => runs,
+                Picture::Compare { runs, .. } => runs.as_slice(),
+                _ => &[],
+            };
+            leaves(path) || source.iter().chain(behind.iter().map(|(_, source)| source)).any(reads)
+        }
+    }
+}
+
+/// Writes cells, and remembers the names of what they compute.
+struct Writer<'a> {
+    model: &'a ModelSpec,
+    /// Lines of the cell that is being written.
+    lines: Vec<String>,
+    /// What has a name, by the expression that computes it: results are the same whenever the expressions are.
+    names: HashMap<String, String>,
+    /// Names given so far that begin with a letter.
+    counts: HashMap<&'static str, usize>,
+}
+
+impl Writer<'_> {
+    /// The lines of a step's cell.
+    fn cell(&mut self, step: &Step) -> Vec<String> {
+        let written = match step {
+            Step::Run(settings, source) => self.run_again(settings, source),
+            Step::Picture(picture, settings, source, path) => {
+                let path = path.display().to_string();
+                let figure = self.picture(picture, settings, source.as_ref());
+                let saved = figure.map(|figure| [format!("save({figure}, {});", literal(&path)), figure]);
+                let shown = saved.map(|lines| self.lines.extend(lines));
+                shown.map_err(|why| format!("the picture {} is left out: {why}", one_line(&path)))
+            }
+            Step::Grid(settings, grid) => {
+                let grid = self.grid(settings, grid);
+                let shown = grid.map(|grid| self.lines.push(grid));
+                shown.map_err(|why| format!("a passkey grid is left out: {why}"))
+            }
+        };
+        if let Err(why) = written {
+            self.lines.push(format!("// {why}"));
+        }
+        std::mem::take(&mut self.lines)
+    }
+
+    fn run_again(&mut self, settings: &Settings, source: &PromptSource) -> Result<(), String> {
+        if settings.swap == Swap::ReuseKv {
+            self.lines.extend(
+                [
+                    "// in the workbench this run reused the cache of the one before (reuse-kv), which no function does;",
+                    "// here the whole prompt runs under the method",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        let run = self.run(settings, source).map_err(|why| format!("a run is left out: {why}"))?;
+        self.lines.push(run);
+        Ok(())
+    }
+
+    /// The name of a picture.
+    fn picture(
+        &mut self,
+        picture: &Picture,
+        settings: &Settings,
+        source: Option<&PromptSource>,
+    ) -> Result<String, String> {
+        let figure = match picture {
+            Picture::Heads { query, chunk_len } => {
+                let own = settings.method.plan(self.model).ok().and_then(|plan| plan.choice);
+                if let (Some(own), Some(chunk_len)) = (own.map(|choice| choice.chunk_len), *chunk_len)
+                    && own != chunk_len
+                {
+                    return Err(format!("`chunks` shows the method's chunks of {own} tokens, not of {chunk_len}"));
+                }
+                format!("chunks({})", self.trace(settings, source, &look(*query, *chunk_len))?)
+            }
+            Picture::Layers { query, chunk_len } => {
+                format!("retrieval_heads({})", self.trace(settings, source, &look(*query, *chunk_len))?)
+            }
+            Picture::Map { layer, head, side, max, linear, window } => {
+                let trace = self.trace(settings, source, &[])?;
+                let mut options = vec![
+                    ("side", side.to_string()),
+                    ("pooling", literal(if *max { "max" } else { "mean" })),
+                    ("scale", literal(if *linear { "linear" } else { "log" })),
+                ];
+                if let Some(window) = window {
+                    let part = [("query", window.query), ("key", window.key), ("len", window.len)];
+                    options.extend(part.map(|(name, value)| (name, value.to_string())));
+                }
+                format!("attention({trace}, {layer}, {head}, {})", map(&options))
+            }
+            Picture::Positions(n_tokens) if *n_tokens > MAX_POSITIONS => {
+                return Err(format!("`positions` draws up to {MAX_POSITIONS} tokens, not {n_tokens}"));
+            }
+            Picture::Positions(n_tokens) => {
+                let rope = self.rope(settings).map_or(String::new(), |rope| format!(", {rope}"));
+                format!("positions({}, {n_tokens}{rope})", self.method(settings))
+            }
+            Picture::Loss { runs, smooth } => {
+                let runs: Result<Vec<_>, _> =
+                    runs.iter().map(|(settings, source)| self.run(settings, source)).collect();
+                format!("losses([{}], {smooth})", runs?.join(", "))
+            }
+            Picture::Compare { runs, head } => {
+                let [a, b] = runs.as_ref();
+                let (a, b) = (self.run(&a.0, &a.1)?, self.run(&b.0, &b.1)?);
+                if let Some((layer, head)) = head {
+                    self.lines.push(format!(
+                        "// the workbench's picture also compares the maps of layer {layer}, head {head}, which no function does"
+                    ));
+                }
+                format!("compare({a}, {b})")
+            }
+            Picture::Grid(grid) => return self.grid(settings, grid),
+            Picture::Other(view) => return Err(format!("no function draws the view {}", one_line(view))),
+        };
+        Ok(self.name("f", figure))
+    }
+
+    /// The name of a run.
+    fn run(&mut self, settings: &Settings, source: &PromptSource) -> Result<String, String> {
+        let prompt = self.prompt(source)?;
+        let mut options: Vec<_> = self.rope(settings).map(|rope| ("rope", rope)).into_iter().collect();
+        options.push(("max_tokens", settings.max_tokens.to_string()));
+        options.extend(sampling(&settings.sampling)?);
+        options.extend(prefill_chunk(settings));
+        let expression = format!("run({prompt}, {}, {})", self.method(settings), map(&options));
+        Ok(self.name("r", expression))
+    }
+
+    /// The name of a trace, looked at from where `options` say.
+    fn trace(
+        &mut self,
+        settings: &Settings,
+        source: Option<&PromptSource>,
+        options: &[(&'static str, String)],
+    ) -> Result<String, String> {
+        let prompt = self.prompt(source.ok_or("its prompt is not known")?)?;
+        let mut options = options.to_vec();
+        options.extend(self.rope(settings).map(|rope| ("rope", rope)));
+        options.extend(prefill_chunk(settings));
+        let options = if options.is_empty() { String::new() } else { format!(", {}", map(&options)) };
+        let expression = format!("trace({prompt}, {}{options})", self.method(settings));
+        Ok(self.name("t", expression))
+    }
+
+    /// The name of a passkey grid.
+    fn grid(&mut self, settings: &Settings, grid: &Grid) -> Result<String, String> {
+        let lengths: Vec<_> = grid.lengths.iter().map(ToString::to_string).collect();
+        let depths: Vec<_> = grid.depths.iter().map(number).collect();
+        let mut options = vec![
+            ("lengths", format!("[{}]", lengths.join(", "))),
+            ("depths", format!("[{}]", depths.join(", "))),
+            ("trials", grid.trials.to_string()),
+            ("method", self.method(settings)),
+        ];
+        options.extend(self.rope(settings).map(|rope| ("rope", rope)));
+        options.extend(template(grid.template));
+        options.extend(seed(grid.seed)?);
+        Ok(self.name("g", format!("passkey({})", map(&options))))
+    }
+
+    /// The name of a prompt.
+    fn prompt(&mut self, source: &PromptSource) -> Result<String, String> {
+        let expression = match source {
+            PromptSource::Text(text) => format!("prompt({})", literal(text)),
+            PromptSource::File(path) => format!("text({})", literal(&path.display().to_string())),
+            PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start }) => {
+                let mut options = vec![("length", length.to_string()), ("depth", number(depth))];
+                options.extend(key.iter().map(|key| ("key", literal(key))));
+                options.extend(template(*wording));
+                options.extend(seed(*start)?);
+                format!("needle({})", map(&options))
+            }
+        };
+        Ok(self.name("p", expression))
+    }
+
+    fn method(&self, settings: &Settings) -> String {
+        literal(&settings.method.resolved(self.model).to_string())
+    }
+
+    /// The scaling, where it is not the checkpoint's own.
+    fn rope(&self, settings: &Settings) -> Option<String> {
+        settings.rope.as_ref().map(|rope| literal(&rope.resolved(self.model).to_string()))
+    }
+
+    /// The name of what an expression computes; a line that gives it one where it has none yet.
+    fn name(&mut self, letter: &'static str, expression: String) -> String {
+        if let Some(name) = self.names.get(&expression) {
+            return name.clone();
+        }
+        let count = self.counts.entry(letter).or_default();
+        *count += 1;
+        let name = format!("{letter}{count}");
+        self.lines.push(format!("let {name} = {expression};"));
+        self.names.insert(expression, name.clone());
+        name
+    }
+}
+
+/// Options of a trace that is looked at from a query.
+fn look(query: usize, chunk_len: Option<usize>) -> Vec<(&'static str, String)> {
+    let chunk_len = chunk_len.map(|len| ("chunk_len", len.to_string()));
+    std::iter::once(("query", query.to_string())).chain(chunk_len).collect()
+}
+
+/// Options of a run that are not as usual.
+fn sampling(sampling: &Sampling) -> Result<Vec<(&'static str, String)>, String> {
+    let plain = Sampling::default();
+    let differs = |a: f32, b: f32| a.to_bits() != b.to_bits();
+    let mut options = Vec::new();
+    let mut add = |differs: bool, name, value: String| options.extend(differs.then_some((name, value)));
+    add(!sampling.is_greedy(), "temperature", number(sampling.temperature));
+    add(sampling.top_k != plain.top_k, "top_k", sampling.top_k.to_string());
+    add(differs(sampling.top_p, plain.top_p), "top_p", number(sampling.top_p));
+    add(differs(sampling.min_p, plain.min_p), "min_p", number(sampling.min_p));
+    let penalty = sampling.repetition_penalty;
+    add(differs(penalty, plain.repetition_penalty), "repetition_penalty", number(penalty));
+    options.extend(seed(sampling.seed)?);
+    Ok(options)
+}
+
+fn prefill_chunk(settings: &Settings) -> Option<(&'static str, String)> {
+    let is_usual = settings.prefill_chunk == Settings::default().prefill_chunk;
+    (!is_usual).then(|| ("prefill_chunk", settings.prefill_chunk.to_string()))
+}
+
+fn template(template: Template) -> Option<(&'static str, String)> {
+    (template != Template::Longlens).then(|| ("template", literal(template.name())))
+}
+
+/// The start of random numbers, where it is not 0.
+fn seed(seed: u64) -> Result<Option<(&'static str, String)>, String> {
+    match seed {
+        0 => Ok(None),
+        MAX_NUMBER.. => Err(format!("functions take no seed as large as {seed}")),
+        _ => Ok(Some(("seed", seed.to_string()))),
+    }
+}
+
+/// Named arguments, in lines of their own where one line would be long.
+fn map(options: &[(&str, String)]) -> String {
+    let pairs: Vec<_> = options.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let line = pairs.join(", ");
+    if line.len() <= MAX_LINE { format!("#{{ {line} }}") } else { format!("#{{\n    {},\n}}", pairs.join(",\n    ")) }
+}
+
+/// A number with a point: numbers without one are whole.
+fn number(value: impl Display) -> String {
+    let text = value.to_string();
+    if text.contains('.') { text } else { text + ".0" }
+}
+
+/// A text between double quotes, in one line. Between backticks, `${` would begin an expression.
+fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => literal.extend(['\\', c]),
+            '\n' => literal += "\\n",
+            '\r' => literal += "\\r",
+            '\t' => literal += "\\t",
+            // the last two end lines for some editors
+            _ if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                let _ = write!(literal, "\\u{:04x}", u32::from(c));
+            }
+            _ => literal.push(c),
+        }
+    }
+    literal.push('"');
+    literal
+}

@@ -1,0 +1,189 @@
+//! Steps as commands of the shell.
+
+use std::fmt::Write;
+
+use longlens_core::spec::ModelSpec;
+use longlens_eval::passkey::Template;
+use longlens_eval::sampling::Sampling;
+
+use super::{Picture, Start, Step, one_line};
+use crate::prompt::PromptSource;
+use crate::settings::{Settings, Swap};
+
+/// A shell script that takes the steps again, one command each.
+pub fn script(start: &Start, steps: &[Step], model: &ModelSpec) -> String {
+    let mut text = String::from("#!/bin/sh\n# steps taken in the longlens workbench, as commands\nset -e\n");
+    for step in steps {
+        text.push('\n');
+        text += &command(start, step, model);
+    }
+    text
+}
+
+/// One step as a command, with the prompt behind it where it is long.
+pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
+    match step {
+        Step::Run(settings, source) => {
+            let mut line = format!("longlens generate{}", flags(start, settings, model));
+            let _ = write!(line, " --max-tokens {}{}", settings.max_tokens, sampling(&settings.sampling));
+            let note = match settings.swap {
+                Swap::RePrefill => "",
+                Swap::ReuseKv => "# in the workbench this run reused the cache of the one before (reuse-kv)\n",
+            };
+            format!("{note}{}", with_prompt(&line, Some(source)))
+        }
+        Step::Picture(picture, settings, source, path) => {
+            let Some((name, own)) = drawn(picture) else {
+                let (path, view) = (path.display().to_string(), picture.view());
+                return format!("# {} shows the view {}, which no command draws\n", one_line(&path), one_line(view));
+            };
+            let line = format!(
+                "longlens {name}{}{own} --out {}",
+                flags(start, settings, model),
+                quoted(&path.display().to_string())
+            );
+            with_prompt(&line, source.as_ref().filter(|_| name != "positions"))
+        }
+        Step::Grid(settings, grid) => {
+            let list = |items: Vec<String>| items.join(",");
+            format!(
+                "longlens passkey{} --template {} --lengths {} --depths {} --trials {} --seed {}\n",
+                flags(start, settings, model),
+                grid.template,
+                list(grid.lengths.iter().map(ToString::to_string).collect()),
+                list(grid.depths.iter().map(ToString::to_string).collect()),
+                grid.trials,
+                grid.seed,
+            )
+        }
+    }
+}
+
+/// The command that draws a picture, with its own flags.
+fn drawn(picture: &Picture) -> Option<(&'static str, String)> {
+    match picture {
+        Picture::Heads { query, chunk_len } => {
+            let mass = chunk_len.map_or(String::new(), |len| format!(" --mass --chunk-len {len}"));
+            Some(("chunks", format!(" --query {query}{mass}")))
+        }
+        Picture::Map { layer, head, side, max, linear, window: None } => {
+            let flag = |on: bool, flag: &str| if on { format!(" --{flag}") } else { String::new() };
+            let (max, linear) = (flag(*max, "max"), flag(*linear, "linear"));
+            Some(("attention", format!(" --layer {layer} --head {head} --side {side}{max}{linear}")))
+        }
+        Picture::Positions(n_tokens) => Some(("positions", format!(" --tokens {n_tokens}"))),
+        _ => None,
+    }
+}
+
+/// Model, device, method and scaling.
+fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
+    let mut flags = vec![("model", start.model.clone())];
+    flags.extend(start.device.iter().map(|device| ("device", device.clone())));
+    flags.extend(start.weights.iter().map(|weights| ("weights", weights.clone())));
+    flags.push(("method", settings.method.resolved(model).to_string()));
+    flags.extend(settings.rope.iter().map(|rope| ("rope", rope.resolved(model).to_string())));
+    flags.push(("prefill-chunk", settings.prefill_chunk.to_string()));
+    flags
+        .iter()
+        .flat_map(|(name, value)| [" --".to_owned(), (*name).to_owned(), " ".to_owned(), quoted(value)])
+        .collect()
+}
+
+fn sampling(sampling: &Sampling) -> String {
+    let plain = Sampling::default();
+    let mut text = String::new();
+    let mut add = |differs: bool, flag: &str, value: String| {
+        if differs {
+            text.extend([" --", flag, " ", &value]);
+        }
+    };
+    add(!sampling.is_greedy(), "temperature", sampling.temperature.to_string());
+    add(sampling.top_k != plain.top_k, "top-k", sampling.top_k.to_string());
+    add(sampling.top_p < plain.top_p, "top-p", sampling.top_p.to_string());
+    add(sampling.min_p > plain.min_p, "min-p", sampling.min_p.to_string());
+    let penalty = sampling.repetition_penalty;
+    add((penalty - 1.0).abs() > f32::EPSILON, "repetition-penalty", penalty.to_string());
+    add(sampling.seed != plain.seed, "seed", sampling.seed.to_string());
+    text
+}
+
+fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
+    match source {
+        None => format!("{line}\n"),
+        Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
+        Some(PromptSource::Text(text)) => {
+            // `--file` leaves out one newline at the end, which the here-document adds
+            // one of as many words as the text has lines, and one more, is none of its lines
+            let words = (0..=text.lines().count()).map(|n| format!("END{n}"));
+            let end = words.into_iter().find(|end| !text.lines().any(|line| line == end)).unwrap_or_default();
+            format!("{line} --file - <<'{end}'\n{text}\n{end}\n")
+        }
+        Some(PromptSource::Needle(ask)) => {
+            let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
+            let template = match ask.template {
+                Template::Longlens => String::new(),
+                other => format!(" --needle-template {other}"),
+            };
+            format!("{line} --needle {}:{}{key}{template} --needle-seed {}\n", ask.length, ask.depth, ask.seed)
+        }
+    }
+}
+
+/// A word for the shell.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:,./@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::methods::Method;
+
+    use super::*;
+    use crate::prompt::NeedleAsk;
+
+    #[test]
+    fn steps_read_as_commands() {
+        let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), weights: None };
+        let settings = Settings { method: Method::parse("long_heads:chunk_len=16").unwrap(), ..Settings::default() };
+        let needle = PromptSource::Needle(NeedleAsk { key: Some("12345".into()), seed: 3, ..NeedleAsk::default() });
+        let steps = [
+            Step::Run(settings.clone(), needle.clone()),
+            Step::Run(
+                Settings {
+                    sampling: Sampling { temperature: 0.5, seed: 2, ..Sampling::default() },
+                    ..Settings::default()
+                },
+                PromptSource::Text("It's\nEND0".into()),
+            ),
+            Step::Picture(
+                Picture::Heads { query: 1000, chunk_len: None },
+                settings.clone(),
+                Some(needle),
+                "a b.png".into(),
+            ),
+            Step::Picture(Picture::Positions(512), settings, None, "p.svg".into()),
+        ];
+        insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
+        #!/bin/sh
+        # steps taken in the longlens workbench, as commands
+        set -e
+
+        longlens generate --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --max-tokens 16 --needle 1024:0.5:12345 --needle-seed 3
+
+        longlens generate --model 'my models/llama' --device cuda --method full --prefill-chunk 2048 --max-tokens 16 --temperature 0.5 --seed 2 --file - <<'END1'
+        It's
+        END0
+        END1
+
+        longlens chunks --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --query 1000 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
+
+        longlens positions --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --tokens 512 --out p.svg
+        ");
+    }
+}

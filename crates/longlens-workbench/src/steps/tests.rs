@@ -1,0 +1,307 @@
+use longlens_core::methods::Method;
+use longlens_core::rope::RopeScaling;
+use longlens_eval::passkey::Template;
+use longlens_eval::sampling::Sampling;
+
+use super::*;
+use crate::prompt::NeedleAsk;
+use crate::settings::Swap;
+
+const LONG_HEADS: &str = "long_heads:chunk_len=16";
+
+fn under(method: &str) -> Settings {
+    Settings { method: Method::parse(method).unwrap(), ..Settings::default() }
+}
+
+fn needle() -> PromptSource {
+    PromptSource::Needle(NeedleAsk::default())
+}
+
+/// The notebook of steps on the embedded model.
+fn notebook(steps: &[Step]) -> String {
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    cells(Path::new("steps.rhai"), &start, steps, &ModelSpec::tiny(256))
+}
+
+/// The notebook without its header.
+fn code(steps: &[Step]) -> String {
+    let text = notebook(steps);
+    let begin = text.find("\n// %%\n").map_or(text.len(), |at| at + 1);
+    text[begin..].to_owned()
+}
+
+fn saved(picture: Picture, settings: Settings, path: &str) -> Step {
+    Step::Picture(picture, settings, Some(needle()), path.into())
+}
+
+#[test]
+fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
+    let start = Start { model: "my \"models\"/llama".into(), device: Some("cuda".into()), weights: Some("q8".into()) };
+    let steps = [Step::Run(Settings::default(), PromptSource::File("/home/me/story.txt".into()))];
+    let text = cells(Path::new("my steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
+    insta::assert_snapshot!(text, @r#"
+    // %% [markdown]
+    // # Steps taken in the longlens workbench
+    //
+    // Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:
+    //
+    //     longlens notebook run 'my steps.rhai' --device cuda --weights q8 --allow-outside
+    //
+    // Device and weights are given by these flags; a cell cannot choose them.
+    //
+    // Some files lie outside that folder, or have absolute names: `--allow-outside` lets cells use them.
+
+    // %%
+    open("my \"models\"/llama");
+
+    // %%
+    let p1 = text("/home/me/story.txt");
+    let r1 = run(p1, "full", #{ max_tokens: 16 });
+    r1
+    "#);
+    insta::assert_snapshot!(notebook(&[]), @r"
+    // %% [markdown]
+    // # Steps taken in the longlens workbench
+    //
+    // Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:
+    //
+    //     longlens notebook run steps.rhai
+    //
+    // Nothing was done yet.
+    ");
+}
+
+#[test]
+fn runs_share_their_prompts_and_say_what_is_not_as_usual() {
+    let plain = Step::Run(Settings::default(), needle());
+    let everything = Settings {
+        rope: Some(RopeScaling::parse("yarn:factor=2").unwrap()),
+        sampling: Sampling { temperature: 0.7, top_k: 40, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.1, seed: 5 },
+        max_tokens: 4,
+        prefill_chunk: 64,
+        swap: Swap::ReuseKv,
+        ..under("self_extend:group_size=8,neighbor_window=64")
+    };
+    let ask = NeedleAsk { length: 600, depth: 1.0, key: Some("12345".into()), template: Template::LongLm, seed: 7 };
+    let steps = [
+        plain.clone(),
+        Step::Run(everything, needle()),
+        Step::Run(Settings::default(), PromptSource::Needle(ask)),
+        Step::Run(Settings::default(), PromptSource::File("texts/story.txt".into())),
+        plain,
+    ];
+    insta::assert_snapshot!(code(&steps), @r#"
+    // %%
+    let p1 = needle(#{ length: 1024, depth: 0.5 });
+    let r1 = run(p1, "full", #{ max_tokens: 16 });
+    r1
+
+    // %%
+    // in the workbench this run reused the cache of the one before (reuse-kv), which no function does;
+    // here the whole prompt runs under the method
+    let r2 = run(p1, "self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", #{
+        rope: "yarn:factor=2,beta_fast=32,beta_slow=1",
+        max_tokens: 4,
+        temperature: 0.7,
+        top_k: 40,
+        top_p: 0.9,
+        min_p: 0.05,
+        repetition_penalty: 1.1,
+        seed: 5,
+        prefill_chunk: 64,
+    });
+    r2
+
+    // %%
+    let p2 = needle(#{ length: 600, depth: 1.0, key: "12345", template: "long_lm", seed: 7 });
+    let r3 = run(p2, "full", #{ max_tokens: 16 });
+    r3
+
+    // %%
+    let p3 = text("texts/story.txt");
+    let r4 = run(p3, "full", #{ max_tokens: 16 });
+    r4
+
+    // %%
+    r1
+    "#);
+}
+
+#[test]
+fn typed_prompts_are_literals_in_one_line() {
+    let text = "It's \"quoted\" \\ and\n// %%\n\t${not an expression} `so` é 鍵 🔑\r\n\u{1b}\u{2028}";
+    let cell = code(&[Step::Run(Settings::default(), PromptSource::Text(text.into()))]);
+    insta::assert_snapshot!(cell, @r#"
+    // %%
+    let p1 = prompt("It's \"quoted\" \\ and\n// %%\n\t${not an expression} `so` é 鍵 🔑\r\n\u001b\u2028");
+    let r1 = run(p1, "full", #{ max_tokens: 16 });
+    r1
+    "#);
+    assert_eq!(cell.lines().count(), 4);
+}
+
+#[test]
+fn pictures_are_drawn_and_saved_again() {
+    let window = MapWindow { query: 200, key: 100, len: 64 };
+    let map = |window: Option<MapWindow>| {
+        let (max, linear) = (window.is_none(), window.is_some());
+        Picture::Map { layer: 1, head: 2, side: 64, max, linear, window }
+    };
+    let rope = Some(RopeScaling::parse("yarn:factor=2").unwrap());
+    let grid =
+        Grid { template: Template::Longlens, lengths: vec![256, 512], depths: vec![0.0, 0.5], trials: 2, seed: 3 };
+    let (full, chosen) = (under("full"), under(LONG_HEADS));
+    let ran = [(full.clone(), needle()), (chosen.clone(), needle())];
+    let steps = [
+        Step::Run(full.clone(), needle()),
+        saved(Picture::Heads { query: 1000, chunk_len: None }, chosen.clone(), "a \"b\".png"),
+        saved(Picture::Layers { query: 1000, chunk_len: None }, chosen.clone(), "layers.png"),
+        saved(Picture::Heads { query: 9, chunk_len: Some(8) }, full.clone(), "mass.png"),
+        saved(map(None), full.clone(), "map.png"),
+        saved(map(Some(window)), full.clone(), "part.png"),
+        saved(Picture::Positions(512), Settings { rope, ..chosen.clone() }, "positions.png"),
+        saved(Picture::Loss { runs: ran.to_vec(), smooth: 10 }, full.clone(), "loss.png"),
+        saved(Picture::Compare { runs: Box::new(ran), head: Some((1, 2)) }, chosen.clone(), "compare.png"),
+        Step::Grid(full.clone(), grid.clone()),
+        saved(Picture::Grid(grid), full, "grid.png"),
+    ];
+    insta::assert_snapshot!(code(&steps), @r#"
+    // %%
+    let p1 = needle(#{ length: 1024, depth: 0.5 });
+    let r1 = run(p1, "full", #{ max_tokens: 16 });
+    r1
+
+    // %%
+    let t1 = trace(p1, "long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent", #{ query: 1000 });
+    let f1 = chunks(t1);
+    save(f1, "a \"b\".png");
+    f1
+
+    // %%
+    let f2 = retrieval_heads(t1);
+    save(f2, "layers.png");
+    f2
+
+    // %%
+    let t2 = trace(p1, "full", #{ query: 9, chunk_len: 8 });
+    let f3 = chunks(t2);
+    save(f3, "mass.png");
+    f3
+
+    // %%
+    let t3 = trace(p1, "full");
+    let f4 = attention(t3, 1, 2, #{ side: 64, pooling: "max", scale: "log" });
+    save(f4, "map.png");
+    f4
+
+    // %%
+    let f5 = attention(t3, 1, 2, #{ side: 64, pooling: "mean", scale: "linear", query: 200, key: 100, len: 64 });
+    save(f5, "part.png");
+    f5
+
+    // %%
+    let f6 = positions("long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent", 512, "yarn:factor=2,beta_fast=32,beta_slow=1");
+    save(f6, "positions.png");
+    f6
+
+    // %%
+    let r2 = run(p1, "long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent", #{ max_tokens: 16 });
+    let f7 = losses([r1, r2], 10);
+    save(f7, "loss.png");
+    f7
+
+    // %%
+    // the workbench's picture also compares the maps of layer 1, head 2, which no function does
+    let f8 = compare(r1, r2);
+    save(f8, "compare.png");
+    f8
+
+    // %%
+    let g1 = passkey(#{ lengths: [256, 512], depths: [0.0, 0.5], trials: 2, method: "full", seed: 3 });
+    g1
+
+    // %%
+    save(g1, "grid.png");
+    g1
+    "#);
+    assert!(!notebook(&steps).contains("--allow-outside"));
+}
+
+#[test]
+fn what_no_function_does_is_a_comment_that_says_why() {
+    let seeded = |seed| Settings { sampling: Sampling { seed, ..Sampling::default() }, ..Settings::default() };
+    let steps = [
+        saved(Picture::Other("map\nof another prompt".into()), under("full"), "%% a\nb.png"),
+        saved(Picture::Heads { query: 9, chunk_len: Some(8) }, under(LONG_HEADS), "heads.png"),
+        saved(Picture::Positions(1 << 21), under("full"), "positions.png"),
+        Step::Run(seeded(u64::MAX), needle()),
+        Step::Grid(
+            Settings::default(),
+            Grid { template: Template::Longlens, lengths: vec![256], depths: vec![0.5], trials: 1, seed: u64::MAX },
+        ),
+        Step::Picture(Picture::Heads { query: 9, chunk_len: None }, under("full"), None, "heads.png".into()),
+    ];
+    insta::assert_snapshot!(code(&steps), @r"
+    // %%
+    // the picture %% a b.png is left out: no function draws the view map of another prompt
+
+    // %%
+    // the picture heads.png is left out: `chunks` shows the method's chunks of 16 tokens, not of 8
+
+    // %%
+    // the picture positions.png is left out: `positions` draws up to 1048576 tokens, not 2097152
+
+    // %%
+    let p1 = needle(#{ length: 1024, depth: 0.5 });
+    // a run is left out: functions take no seed as large as 18446744073709551615
+
+    // %%
+    // a passkey grid is left out: functions take no seed as large as 18446744073709551615
+
+    // %%
+    // the picture heads.png is left out: its prompt is not known
+    ");
+}
+
+#[test]
+fn files_outside_the_folder_ask_for_a_flag() {
+    let outside = |step: Step| notebook(&[step]).contains("longlens notebook run steps.rhai --allow-outside\n");
+    let reads = |path: &str| Step::Run(Settings::default(), PromptSource::File(path.into()));
+    assert!(outside(reads("/a.txt")) && outside(reads("b/../../a.txt")) && !outside(reads("b/a.txt")));
+    let positions = |path: &str| saved(Picture::Positions(64), Settings::default(), path);
+    assert!(outside(positions("/a.png")) && !outside(positions("a.png")));
+    let runs = vec![(Settings::default(), PromptSource::File("/a.txt".into()))];
+    assert!(outside(saved(Picture::Loss { runs, smooth: 1 }, Settings::default(), "a.png")));
+    assert!(!outside(saved(Picture::Other("map".into()), Settings::default(), "/a.png")), "nothing is written");
+}
+
+#[test]
+fn the_ending_decides() {
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    let of = |name: &str| written(Path::new(name), &start, &[], &ModelSpec::tiny(256));
+    assert!(of("a.rhai").unwrap().starts_with("// %% [markdown]\n"));
+    assert!(of("a.sh").unwrap().starts_with("#!/bin/sh\n"));
+    for name in ["steps", "steps.ipynb", "rhai", ".sh"] {
+        let trouble = of(name).unwrap_err();
+        assert_eq!(trouble.message, format!("{name} does not say what to write the steps as"));
+        assert_eq!(trouble.help.as_deref(), Some("end the name in .rhai for notebook cells, or in .sh for commands"));
+    }
+}
+
+#[test]
+fn pictures_of_older_sessions_are_read() {
+    let read = |text: &str| serde_json::from_str::<Picture>(text).unwrap();
+    assert_eq!(
+        read(r#"{"map":{"layer":1,"head":2,"side":64,"max":true,"linear":false}}"#),
+        Picture::Map { layer: 1, head: 2, side: 64, max: true, linear: false, window: None }
+    );
+    assert_eq!(read(r#"{"other":"grid"}"#), Picture::Other("grid".into()));
+    let ran = (Settings::default(), needle());
+    for picture in [
+        Picture::Layers { query: 3, chunk_len: Some(4) },
+        Picture::Loss { runs: vec![ran.clone()], smooth: 2 },
+        Picture::Compare { runs: Box::new([ran.clone(), ran]), head: None },
+    ] {
+        assert_eq!(read(&serde_json::to_string(&picture).unwrap()), picture);
+    }
+}

@@ -1,0 +1,63 @@
+//! `longlens kernel`: the Jupyter kernel.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use longlens_notebook::interpreter::{Interpreter, Out, Output};
+use longlens_notebook::kernel::{self, KernelError, Place};
+use longlens_notebook::shown::Shown;
+
+use super::language::session;
+use crate::args::language::{KernelCommand, KernelPlace};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+pub fn run(command: &KernelCommand) -> Result<(), Failure> {
+    match command {
+        KernelCommand::Install(place) => {
+            let program = std::env::current_exe()
+                .map_err(|error| Failure::failed(format!("cannot tell where this program lies: {error}"), None))?;
+            let folder = kernel::install(&place.name, &place_of(place), &program).map_err(refused)?;
+            Terminal::new(false).say(format_args!("installed {}", folder.display()))
+        }
+        KernelCommand::Uninstall(place) => {
+            let folder = kernel::uninstall(&place.name, &place_of(place)).map_err(refused)?;
+            Terminal::new(false).say(format_args!("removed {}", folder.display()))
+        }
+        KernelCommand::Run { connection, session: args } => {
+            // what is impossible is said here, where Jupyter's log shows it
+            let quiet: Out = Rc::new(RefCell::new(Nobody));
+            session(args, true, &quiet)?;
+            let args = args.clone();
+            let make = move || -> Box<dyn Interpreter> {
+                let quiet: Out = Rc::new(RefCell::new(Nobody));
+                Box::new(session(&args, true, &quiet).expect("the same flags made a session a moment ago"))
+            };
+            kernel::serve(connection, Box::new(make)).map_err(refused)?;
+            // a cell that does not stop must not keep the process
+            std::process::exit(0);
+        }
+    }
+}
+
+fn place_of(place: &KernelPlace) -> Place {
+    match (&place.prefix, place.sys_prefix) {
+        (Some(prefix), _) => Place::Prefix(prefix.clone()),
+        (None, true) => Place::SysPrefix,
+        (None, false) => Place::User,
+    }
+}
+
+fn refused(error: KernelError) -> Failure {
+    let help = error.help().map(str::to_owned);
+    Failure::failed(error, help)
+}
+
+/// Outside of cells nobody says anything.
+struct Nobody;
+
+impl Output for Nobody {
+    fn print(&mut self, _: &str) {}
+
+    fn show(&mut self, _: &Shown) {}
+}

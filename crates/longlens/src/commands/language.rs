@@ -1,0 +1,70 @@
+//! What the commands that run cells share: how they open models, and a session.
+
+use std::path::PathBuf;
+
+use longlens_core::lens::{Lens, ModelInfo};
+use longlens_kernel::linear::Storage;
+use longlens_model::source::EMBEDDED;
+use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::interpreter::Out;
+use longlens_notebook::session::{Limits, Options, Session};
+use longlens_workbench::Trouble;
+
+use super::perplexity::HELDOUT;
+use crate::args::Device;
+use crate::args::language;
+use crate::backend;
+use crate::failure::Failure;
+
+/// Opens models for cells.
+#[derive(Debug, Clone, Copy)]
+struct Opener {
+    device: Device,
+    weights: Storage,
+}
+
+impl Models for Opener {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+        backend::open(model, self.device, self.weights).map_err(|failure| {
+            let help = failure.advice().map(str::to_owned);
+            Trouble::new(failure.to_string(), help)
+        })
+    }
+
+    fn held_out(&self, model: &ModelInfo) -> Option<String> {
+        (model.source == EMBEDDED).then(|| HELDOUT.to_owned())
+    }
+}
+
+/// A session, as flags ask for it; `draws` for places that keep pictures.
+pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Session, Failure> {
+    let (device, weights) = (args.device.unwrap_or_default(), args.weights.unwrap_or_default());
+    // said now rather than at the first cell
+    backend::check(device, weights)?;
+    let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
+    let options = Options { files: files(args)?, limits: Limits::default(), model, draws };
+    Ok(Session::new(Box::new(Opener { device, weights }), options, out))
+}
+
+/// Runs something on a thread whose stack is deep enough for values inside values: each level of a list of lists takes some of
+/// it when the list is copied, and nothing counts levels.
+pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let joined = thread.map(std::thread::ScopedJoinHandle::join);
+        match joined {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("no thread for the session: {error}"),
+        }
+    })
+}
+
+/// Bytes of that stack; only what is used is taken.
+const STACK: usize = 256 << 20;
+
+/// What cells may touch: the working directory, or everything.
+fn files(args: &language::Session) -> Result<Files, Failure> {
+    let root = std::env::current_dir().map_err(|error| Failure::io("use", &PathBuf::from("."), &error))?;
+    Ok(Files { root, anywhere: args.allow_outside })
+}

@@ -1,0 +1,230 @@
+//! `longlens notebook`: runs, converts and checks notebooks.
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use longlens_notebook::document::html::{self, Trust};
+use longlens_notebook::document::parameters::{self, Parameters};
+use longlens_notebook::document::{DocumentError, Form, Kind, Notebook};
+use longlens_notebook::interpreter::{CellError, Interpreter, Out, Progress};
+use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
+use longlens_notebook::{magics, shown::Shown};
+
+use super::language::session;
+use crate::args::language::{NotebookCommand, NotebookRun, Session};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Seconds that a cell may take: longer ones are as good as none.
+const MOST_SECONDS: f64 = 1e9;
+
+pub fn run(command: &NotebookCommand) -> Result<(), Failure> {
+    match command {
+        NotebookCommand::Run(args) => run_cells(args),
+        NotebookCommand::Convert { input, output } => convert(input, output.as_deref()),
+        NotebookCommand::Check { files } => check(files),
+    }
+}
+
+fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
+    let mut notebook = Notebook::read(&args.input).map_err(refused)?;
+    let out = match &args.output {
+        Some(out) => out.clone(),
+        None => args.input.with_extension("ipynb"),
+    };
+    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        crate::terminal::make_folder(folder)?;
+    }
+    let timeout = args.timeout.map(seconds).transpose()?;
+    let terminal = Terminal::new(false);
+    let given = given(args)?;
+    if !given.is_empty() {
+        for undeclared in parameters::inject(&mut notebook, &given).map_err(refused)? {
+            terminal.note(format_args!("warning: {undeclared}"))?;
+        }
+    }
+    let watch = Rc::new(RefCell::new(Bar::new()));
+    let silent: Out = Rc::new(RefCell::new(Nobody));
+    let mut session = session(&args.session, true, &silent)?;
+    terminal.stops(&session.cancel());
+    let options = RunOptions {
+        out: Some(out.clone()),
+        keep_going: args.keep_going,
+        timeout,
+        resume: args.resume,
+        timestamps: args.timestamps,
+    };
+    let shared: SharedWatch = watch.clone();
+    let summary = runner::run(&mut session, &mut notebook, &options, &shared).map_err(refused)?;
+    watch.borrow().finish();
+    if let Some(page) = &args.html {
+        let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
+        // what an earlier run stored may have been changed since by somebody else
+        let trust = if summary.n_run == summary.n_cells { Trust::JustRun } else { Trust::Unknown };
+        let text = html::page(&notebook, &name, trust);
+        crate::terminal::write_file(page, text.as_bytes())?;
+    }
+    let replayed = if summary.n_replayed > 0 {
+        format!(", {} run again for their variables", summary.n_replayed)
+    } else {
+        String::new()
+    };
+    terminal.note(format_args!(
+        "{}: {} of {} cells run{replayed}, {}",
+        out.display(),
+        summary.n_run,
+        summary.n_cells,
+        magics::duration(summary.seconds)
+    ))?;
+    match (summary.end, summary.failures.len()) {
+        (End::Finished, 0) => Ok(()),
+        (End::Interrupted, _) => {
+            Err(Failure::failed("interrupted; finished cells are kept", Some("go on with --resume".to_owned())))
+        }
+        (_, n) => {
+            let cells = if n == 1 { "a cell failed".to_owned() } else { format!("{n} cells failed") };
+            let first = summary.failures.first().map_or(0, |failure| failure.number);
+            Err(Failure::failed(format!("{cells}; the first was cell {first}"), None))
+        }
+    }
+}
+
+/// Parameters of the file, with those of the flags laid over them.
+fn given(args: &NotebookRun) -> Result<Parameters, Failure> {
+    let mut given = match &args.parameters_file {
+        Some(path) => parameters::read_file(path).map_err(refused)?,
+        None => Parameters::new(),
+    };
+    for pair in &args.parameters {
+        let (name, value) = parameters::read_pair(pair).map_err(refused)?;
+        given.insert(name, value);
+    }
+    Ok(given)
+}
+
+fn seconds(seconds: f64) -> Result<Duration, Failure> {
+    let is_time = seconds > 0.0 && seconds <= MOST_SECONDS;
+    is_time
+        .then(|| Duration::from_secs_f64(seconds))
+        .ok_or_else(|| Failure::usage(format!("--timeout {seconds} is no time"), "give seconds above 0".to_owned()))
+}
+
+fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
+    let notebook = Notebook::read(input).map_err(refused)?;
+    let output = match output {
+        Some(output) => output.to_owned(),
+        None => match Form::of(input).map_err(refused)? {
+            Form::Ipynb => input.with_extension("rhai"),
+            Form::Text => input.with_extension("ipynb"),
+        },
+    };
+    if output == input {
+        return Err(Failure::usage("a notebook cannot be converted into itself", "give OUT another name".to_owned()));
+    }
+    notebook.write(&output).map_err(refused)?;
+    Terminal::new(false).note(format_args!("wrote {}", output.display()))
+}
+
+fn check(files: &[PathBuf]) -> Result<(), Failure> {
+    let terminal = Terminal::new(false);
+    let silent: Out = Rc::new(RefCell::new(Nobody));
+    let session = session(&Session::default(), false, &silent)?;
+    let mut n_wrong = 0;
+    for path in files {
+        let notebook = Notebook::read(path).map_err(refused)?;
+        let mut n_cells = 0;
+        for cell in notebook.cells.iter().filter(|cell| cell.kind == Kind::Code) {
+            n_cells += 1;
+            if let Err(error) = session.check(&cell.source) {
+                n_wrong += 1;
+                terminal.say(format_args!("{}, code cell {n_cells}", path.display()))?;
+                terminal.say(error)?;
+            }
+        }
+        terminal.note(format_args!("{}: {n_cells} cells of code", path.display()))?;
+    }
+    match n_wrong {
+        0 => Ok(()),
+        1 => Err(Failure::failed("a cell cannot be parsed", None)),
+        n => Err(Failure::failed(format!("{n} cells cannot be parsed"), None)),
+    }
+}
+
+fn refused(error: DocumentError) -> Failure {
+    let help = error.help();
+    Failure::failed(error, Some(help))
+}
+
+/// Outside of cells nobody says anything.
+struct Nobody;
+
+impl longlens_notebook::interpreter::Output for Nobody {
+    fn print(&mut self, _: &str) {}
+
+    fn show(&mut self, _: &Shown) {}
+}
+
+/// One line per cell on stderr, and on a terminal a bar for the step that it is at.
+struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(1), target);
+        let style = ProgressStyle::with_template("      {msg} [{bar:24}] {percent:>3}% {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        Self { bar }
+    }
+
+    fn line(&self, text: &str) {
+        if self.bar.is_hidden() {
+            // nothing is left to tell anyone when stderr is gone
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Bar {
+    fn begins(&mut self, step: &Step) {
+        self.bar.set_message(format!("cell {}", step.number));
+        self.bar.set_length(1);
+        self.bar.set_position(0);
+        self.bar.reset_elapsed();
+    }
+
+    fn progress(&mut self, progress: Option<&Progress>) {
+        let Some(progress) = progress else { return };
+        self.bar.set_message(progress.label.clone());
+        self.bar.set_length(progress.total.max(1) as u64);
+        self.bar.set_position(progress.done as u64);
+    }
+
+    fn ends(&mut self, step: &Step, error: Option<&CellError>, seconds: f64) {
+        let what = match (error, step.replays) {
+            (Some(_), _) => "error",
+            (None, true) => "again",
+            (None, false) => "done",
+        };
+        let line: String = step.line.chars().take(72).collect();
+        self.line(&format!("{:>3}/{} {what:<6} {:>8}  {line}", step.number, step.of, magics::duration(seconds)));
+        if let Some(error) = error {
+            error.lines().iter().for_each(|line| self.line(&format!("      {line}")));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `longlens repl`: a prompt for experiments.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use longlens_model::source::EMBEDDED;
+use longlens_notebook::interpreter::{Interpreter, Out, Output};
+use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
+use longlens_notebook::shown::Shown;
+
+use super::language::session;
+use crate::args::Colors;
+use crate::args::language::{Inline, Repl};
+use crate::failure::Failure;
+
+pub fn run(args: &Repl) -> Result<(), Failure> {
+    let quiet: Out = Rc::new(RefCell::new(Nobody));
+    let session = session(&args.session, false, &quiet)?;
+    if !io::stdin().is_terminal() {
+        let mut text = String::new();
+        let read = io::stdin().read_to_string(&mut text);
+        read.map_err(|error| Failure::failed(format!("cannot read cells from stdin: {error}"), None))?;
+        let interrupts = Interrupts::new(session.cancel());
+        register(interrupts.clone());
+        return interrupts.during(|| repl::script(session, &text, Box::new(io::stdout()))).or_else(told);
+    }
+    let options = ReplOptions {
+        model: args.session.model.clone().unwrap_or_else(|| EMBEDDED.to_owned()),
+        history: if args.no_history { None } else { history() },
+        colours: match args.colors {
+            Colors::Auto => Colours::of_terminal(),
+            Colors::True => Colours::True,
+            Colors::Ansi256 => Colours::Ansi256,
+            Colors::Ansi16 => Colours::Ansi16,
+            Colors::None => Colours::None,
+        },
+        images: match args.images {
+            Inline::Auto => Images::Auto,
+            Inline::Blocks => Images::HalfBlocks,
+            Inline::Kitty => Images::Kitty,
+            Inline::Sixel => Images::Sixel,
+            Inline::Iterm2 => Images::Iterm2,
+            Inline::Off => Images::None,
+        },
+        signals: Some(Box::new(register)),
+        ..ReplOptions::default()
+    };
+    repl::run(session, options).or_else(told)
+}
+
+/// Hands Ctrl-C to the cell that runs; with none running it ends the program, as it would without us.
+fn register(interrupts: Interrupts) {
+    // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
+    let _ = ctrlc::set_handler(move || {
+        if !interrupts.press() {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Where entries are kept: beside the workbench's sessions.
+fn history() -> Option<PathBuf> {
+    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = path("XDG_STATE_HOME").or_else(|| {
+        let home = path("HOME").or_else(|| path("USERPROFILE"))?;
+        Some(home.join(".local").join("state"))
+    });
+    Some(state?.join("longlens").join("repl-history.txt"))
+}
+
+fn told(error: ReplError) -> Result<(), Failure> {
+    match error {
+        ReplError::Cell(error) => {
+            // nothing is left to tell anyone when stderr is gone
+            let _ = writeln!(io::stderr(), "{error}");
+            Err(Failure::silent(1))
+        }
+        ReplError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        error => {
+            let help = error.help().map(str::to_owned);
+            Err(Failure::failed(error, help))
+        }
+    }
+}
+
+/// Outside of cells nobody says anything.
+struct Nobody;
+
+impl Output for Nobody {
+    fn print(&mut self, _: &str) {}
+
+    fn show(&mut self, _: &Shown) {}
+}

@@ -1,0 +1,230 @@
+//! The commands that run cells, as the real program: scripts on stdin, notebooks, the documentation's examples.
+
+mod common;
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use common::{Bench, Ran};
+use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::document::{Kind, Notebook};
+use longlens_notebook::interpreter::{Out, Output};
+use longlens_notebook::session::{Limits, Options, Session};
+use longlens_notebook::shown::Shown;
+use serde_json::Value;
+
+/// Feeds a script to `longlens repl`.
+fn script(bench: &Bench, text: &str) -> Ran {
+    let mut command = bench.command(&["repl"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../notebooks");
+    let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "ipynb"));
+    found.sort();
+    found
+}
+
+#[test]
+fn a_script_on_stdin_prints_its_values() {
+    let bench = Bench::new();
+    let ran = script(&bench, "let x = 40;\nprint(\"hi\");\nx + 2\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "hi\n42\n"), "{}", ran.stderr);
+    let ran = script(&bench, "// %%\nlet p = needle(400, 0.5, \"48213\");\np.key\n// %%\nrun(p, full()).text\n");
+    assert!(ran.stdout.starts_with("48213\n"), "{} {}", ran.stdout, ran.stderr);
+    let ran = script(&bench, "let a = 1;\nneedl(3, 0.5)\n");
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("did you mean `needle`?") && ran.stderr.contains("2 | needl(3, 0.5)"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// The examples of every function of longlens. No model is opened to read them.
+fn examples() -> Vec<String> {
+    struct Nothing;
+    impl Models for Nothing {
+        fn open(&self, _: &str) -> Result<Box<dyn longlens_core::lens::Lens>, longlens_workbench::Trouble> {
+            unreachable!("documentation needs no model")
+        }
+    }
+    impl Output for Nothing {
+        fn print(&mut self, _: &str) {}
+        fn show(&mut self, _: &Shown) {}
+    }
+    let out: Out = Rc::new(RefCell::new(Nothing));
+    let files = Files { root: PathBuf::from("."), anywhere: false };
+    let options = Options { model: String::new(), files, limits: Limits::default(), draws: false };
+    let session = Session::new(Box::new(Nothing), options, &out);
+    session.docs().own().filter_map(|doc| doc.example.clone()).collect()
+}
+
+#[test]
+fn every_example_of_the_documentation_runs_on_the_embedded_model() {
+    let bench = Bench::new();
+    let examples = examples();
+    assert!(examples.len() > 70, "{}", examples.len());
+    let cells: Vec<String> = examples.iter().map(|code| format!("// %%\n{code}\n")).collect();
+    let ran = script(&bench, &cells.concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+#[test]
+fn a_notebook_runs_with_parameters_and_keeps_what_it_shows() {
+    let bench = Bench::new();
+    let text = "// %% tags=[\"parameters\"]\nlet length = 300;\n// %% [markdown]\n// # Title\n// %%\nlet r = run(needle(length, 0.5), full());\nprint(r.found);\nr\n// %%\nattention(trace(r), 1, 2)\n";
+    bench.write("in.rhai", text);
+    let ran = bench.done("notebook run in.rhai -o out.ipynb -p length=200 --html page.html");
+    assert!(ran.stderr.contains("4 of 4 cells"), "{}", ran.stderr);
+    let out = bench.json("out.ipynb");
+    let cells = out["cells"].as_array().unwrap();
+    assert_eq!(cells[1]["metadata"]["tags"][0], "injected-parameters");
+    assert!(cells[1]["source"].to_string().contains("let length = 200;"));
+    assert_eq!(cells[3]["outputs"][0]["text"][0], "true\n");
+    assert!(cells[3]["outputs"][1]["data"]["text/plain"].to_string().contains("key     found"));
+    assert!(cells[4]["outputs"][0]["data"]["image/png"].as_str().is_some_and(|png| png.len() > 1000));
+    let page = String::from_utf8(bench.read("page.html")).unwrap();
+    assert!(page.contains("<h1>Title</h1>") && page.contains("data:image/png"));
+    // the same run gives the same bytes
+    let first = bench.read("out.ipynb");
+    bench.done("notebook run in.rhai -o out.ipynb -p length=200");
+    assert!(first == bench.read("out.ipynb"), "a second run differs");
+}
+
+#[test]
+fn a_failing_cell_is_stored_and_ends_with_code_1() {
+    let bench = Bench::new();
+    bench.write("in.rhai", "// %%\nlet a = 1;\n// %%\nlet b = nope;\n// %%\na + 1\n");
+    let ran = bench.run(&["notebook", "run", "in.rhai"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("there is no variable `nope`"), "{}", ran.stderr);
+    let out = bench.json("in.ipynb");
+    assert_eq!(out["cells"][1]["outputs"][0]["ename"], "NameError");
+    assert_eq!(out["cells"][2]["outputs"], Value::Array(Vec::new()));
+    assert_eq!(bench.run(&["notebook", "run", "in.rhai", "--keep-going"]).code, Some(1));
+    assert_eq!(bench.json("in.ipynb")["cells"][2]["outputs"][0]["data"]["text/plain"][0], "2");
+    let ran = bench.run(&["notebook", "check", "in.rhai"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    bench.write("bad.rhai", "// %%\nlet a = (1;\n");
+    let ran = bench.run(&["notebook", "check", "bad.rhai"]);
+    assert!(ran.code == Some(1) && ran.stdout.contains("code cell 1"), "{} {}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn a_loop_without_end_meets_the_timeout() {
+    let bench = Bench::new();
+    bench.write("in.rhai", "// %%\nlet a = 1;\n// %%\nloop { a += 1; }\n");
+    let began = Instant::now();
+    let ran = bench.run(&["notebook", "run", "in.rhai", "--timeout", "0.5"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(began.elapsed() < Duration::from_mins(1));
+    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "Timeout");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_loses_its_running_cell_only_and_resumes() {
+    let bench = Bench::new();
+    let cell = |number: usize| format!("// %%\nprint(\"cell {number}\");\n");
+    bench.write(
+        "in.rhai",
+        format!(
+            "{}{}// %%\nsleep(if files(\".\").contains(\"go\") {{ 0 }} else {{ 600 }});\n{}",
+            cell(1),
+            cell(2),
+            cell(4)
+        ),
+    );
+    let mut child = bench.command(&["notebook", "run", "in.rhai"]).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    let is_there = || {
+        let bytes = std::fs::read(bench.path("in.ipynb")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains("cell 2\\n\"")
+    };
+    while !is_there() {
+        assert!(began.elapsed() < Duration::from_mins(1), "the second cell was never stored");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap(); // SIGKILL: nothing can be tidied up
+    child.wait().unwrap();
+    assert_eq!(bench.json("in.ipynb")["cells"][3]["outputs"], Value::Array(Vec::new()));
+    bench.write("go", "");
+    let ran = bench.done("notebook run in.rhai --resume");
+    assert!(ran.stderr.contains("2 of 4 cells run, 2 run again"), "{}", ran.stderr);
+    assert_eq!(bench.json("in.ipynb")["cells"][3]["outputs"][0]["text"][0], "cell 4\n");
+}
+
+#[test]
+fn bad_input_is_named() {
+    let bench = Bench::new();
+    bench.write("no.ipynb", "{ nothing");
+    bench.write("python.ipynb", r#"{"cells":[],"metadata":{"kernelspec":{"name":"python3","display_name":"P","language":"python"}},"nbformat":4,"nbformat_minor":5}"#);
+    bench.write("future.ipynb", r#"{"cells":[],"metadata":{},"nbformat":9,"nbformat_minor":0}"#);
+    bench.write("ok.rhai", "1");
+    for (args, said) in [
+        ("notebook run no.ipynb", "JSON"),
+        ("notebook run python.ipynb", "python"),
+        ("notebook run future.ipynb", "9"),
+        ("notebook run missing.ipynb", "missing.ipynb"),
+        ("notebook run ok.rhai -o out.rhai", "out.rhai"),
+        ("notebook run ok.rhai -p 1x=3", "1x"),
+        ("notebook run ok.rhai -f nowhere.toml", "nowhere.toml"),
+        ("notebook run ok.rhai --timeout 0", "--timeout"),
+        ("notebook convert ok.rhai ok.rhai", "itself"),
+        ("notebook check ok.txt", "ok.txt"),
+        ("repl --device cuda", "cuda"),
+        ("kernel run nowhere.json", "nowhere.json"),
+        ("kernel uninstall --prefix nowhere", "no kernel"),
+    ] {
+        let ran = bench.run(&common::words(args));
+        assert!(ran.code.is_some_and(|code| code == 1 || code == 2), "{args}: {:?}", ran.code);
+        assert!(ran.stderr.contains(said), "{args}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{args}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn converting_there_and_back_keeps_code_and_prose() {
+    for path in shipped() {
+        let bench = Bench::new();
+        std::fs::copy(&path, bench.path("a.ipynb")).unwrap();
+        bench.done("notebook convert a.ipynb b.rhai");
+        bench.done("notebook convert b.rhai c.ipynb");
+        let read = |name: &str| Notebook::read(&bench.path(name)).unwrap();
+        let plain = |notebook: Notebook| -> Vec<_> {
+            notebook.cells.into_iter().map(|cell| (cell.id, cell.kind, cell.source, cell.metadata)).collect()
+        };
+        assert_eq!(plain(read("a.ipynb")), plain(read("c.ipynb")), "{}", path.display());
+    }
+}
+
+#[test]
+fn shipped_notebooks_teach_and_hold_their_results() {
+    let shipped = shipped();
+    assert_eq!(shipped.len(), 7);
+    for path in shipped {
+        let notebook = Notebook::read(&path).unwrap();
+        let count = |kind: Kind| notebook.cells.iter().filter(|cell| cell.kind == kind).count();
+        assert!(count(Kind::Markdown) * 2 >= count(Kind::Code), "{} hardly says anything", path.display());
+        assert!(notebook.cells.iter().any(|cell| cell.has_tag("parameters")), "{}", path.display());
+        let mut n_pictures = 0;
+        for cell in notebook.cells.iter().filter(|cell| cell.kind == Kind::Code) {
+            assert!(cell.execution_count.is_some(), "{}: not run: {}", path.display(), cell.source);
+            let failed = cell.outputs.iter().any(|output| output["output_type"] == "error");
+            assert_eq!(failed, cell.has_tag("raises-exception"), "{}: {}", path.display(), cell.source);
+            n_pictures += cell.outputs.iter().filter(|output| output["data"]["image/png"].is_string()).count();
+        }
+        assert!(n_pictures >= 2, "{} shows nothing", path.display());
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        assert!(bytes < 3 << 20, "{} has {bytes} bytes", path.display());
+    }
+}

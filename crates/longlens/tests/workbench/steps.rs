@@ -1,0 +1,123 @@
+//! What the workbench writes of settings and steps is run by the same program.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use crate::folder;
+use crate::sitting::Sitting;
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_longlens");
+
+#[test]
+fn settings_and_steps_are_files_that_the_commands_take() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5", "--method", "self_extend"]);
+    sitting.wait_for("key found");
+    sitting.press("s");
+    sitting.wait_for("save the settings as");
+    sitting.press("\r");
+    sitting.wait_for("wrote longlens.toml");
+    save_steps(&mut sitting, "steps.sh");
+    sitting.quit();
+
+    let said = done(longlens(folder.path()).args(["generate", "--config", "longlens.toml"]));
+    let (text, note) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(note.contains("self_extend:"), "{note}");
+
+    // the script says what the workbench said
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = vec![Path::new(PROGRAM).parent().unwrap().to_owned()];
+    folders.extend(std::env::split_paths(&path));
+    let mut shell = Command::new("sh");
+    shell.arg("steps.sh").current_dir(folder.path()).env("PATH", std::env::join_paths(folders).unwrap());
+    assert_eq!(String::from_utf8_lossy(&done(&mut shell).stdout).trim(), text.trim());
+}
+
+#[test]
+fn steps_are_a_notebook_that_runs() {
+    let folder = folder();
+    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5"]);
+    let is_over = |screen: &str| screen.split("output").nth(1).is_some_and(|output| output.contains("max_tokens"));
+    sitting.wait("the first run", is_over);
+    // a grid of one cell: the last three fields are its longest prompt, its depths and its trials
+    sitting.press("\x1b[F\x1b[A\x1b[A1\r\x1b[B1\r\x1b[B1\r");
+    sitting.press("g");
+    sitting.wait_for("the grid of full is done");
+    // the run is kept, so that the next one is compared with it; digits are views again at the first field
+    sitting.press("P\x1b[HL");
+    sitting.wait("the run under another method", |screen| {
+        screen.contains("longlens-tiny  long_heads") && !screen.contains("the run before") && is_over(screen)
+    });
+    let views = ["heads", "map", "positions", "grid", "loss", "layers", "compare"];
+    for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7"]) {
+        sitting.press(key);
+        export(&mut sitting, &format!("longlens-{view}-1.png"));
+        std::fs::remove_file(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
+    }
+    // a prompt with everything that a literal must escape
+    let typed = "It's \"quoted\" \\ ${not} `so`\n// %%\né 鍵";
+    sitting.press(&format!("\x1b[200~{typed}\x1b[201~"));
+    sitting.wait_for("ctrl-s or f2 runs it");
+    sitting.press("\x13");
+    sitting.wait("the typed prompt's run", |screen| screen.contains("36 tokens") && is_over(screen));
+    save_steps(&mut sitting, "steps.rhai");
+    sitting.quit();
+
+    let path = folder.path().join("steps.rhai");
+    let mut cells = std::fs::read_to_string(&path).unwrap();
+    assert!(!cells.contains("is left out"), "{cells}");
+    cells.push_str("\n// %%\n");
+    cells.push_str(&["print(p2.tokens == prompt(", &format!("{typed:?}"), ").tokens);\n"].concat());
+    std::fs::write(&path, &cells).unwrap();
+    let ran = done(longlens(folder.path()).args(["notebook", "run", "steps.rhai"]));
+    let n_cells = cells.matches("\n// %%\n").count();
+    let note = String::from_utf8_lossy(&ran.stderr);
+    assert!(note.contains(&format!("{n_cells} of {n_cells} cells run")) && n_cells == 12, "{note}");
+    for view in views {
+        let bytes = std::fs::read(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{view} is drawn again");
+    }
+    let notebook = std::fs::read_to_string(folder.path().join("steps.ipynb")).unwrap();
+    assert!(notebook.contains("\"true\\n\""), "the typed prompt is the same: {cells}");
+}
+
+/// Writes the view to the file that is offered, once there is something to write.
+fn export(sitting: &mut Sitting, name: &str) {
+    let wrote = format!("wrote {name}");
+    let since = Instant::now();
+    loop {
+        sitting.press("e");
+        sitting.wait_for("export the view as");
+        sitting.press("\r");
+        // what a view needs is computed when it is shown
+        let screen = sitting.wait(&wrote, |screen| screen.contains(&wrote) || screen.contains("to export yet"));
+        if screen.contains(&wrote) {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "there is nothing to write:\n{screen}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Writes the steps so far to a file.
+fn save_steps(sitting: &mut Sitting, name: &str) {
+    sitting.press("\x12");
+    sitting.wait_for("save the steps as");
+    sitting.press(&format!("\x15{name}\r"));
+    sitting.wait_for(&format!("wrote {name}"));
+}
+
+fn longlens(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(folder);
+    command
+}
+
+/// What a command that succeeds says.
+fn done(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
