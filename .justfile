@@ -46,6 +46,11 @@ screenshots:
     target/release/longlens screenshot --out docs/pictures/workbench-map.png --size 130x40 --keys "D ) ) ) > > 2 + + +"
     target/release/longlens screenshot --out docs/pictures/workbench-compare.png --size 150x40 --keys "D P L ) ) ) > > 7"
 
+# run every shipped notebook again and keep what it shows
+notebooks:
+    cargo build --release
+    for notebook in notebooks/*.ipynb; do target/release/longlens notebook run $notebook; done
+
 # the README's list of keys
 keys:
     cargo run --release -p longlens-tui --example keys

@@ -46,8 +46,14 @@ pub enum WriteError<E> {
         /// What the function says.
         error: E,
     },
+    /// Whoever waits for the plan stopped it.
+    #[error("{error}")]
+    Stopped {
+        /// Why.
+        error: E,
+    },
     /// NaN, infinity, or a number beyond [`MAX_POSITION`].
-    #[error("query {query} sees key {key} at {position}, which is not a position")]
+    #[error("query {query} sees key {key} at {}, which is not a position", short(.position))]
     NoPosition {
         /// The query.
         query: usize,
@@ -83,7 +89,7 @@ impl<E> WriteError<E> {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         let text = match self {
-            Self::Function { .. } => return None,
+            Self::Function { .. } | Self::Stopped { .. } => return None,
             Self::NoPosition { .. } => {
                 format!("positions are finite numbers between -{MAX_POSITION} and {MAX_POSITION}")
             }
@@ -101,7 +107,7 @@ impl<E> WriteError<E> {
 }
 
 /// The plan of a relation: `relation(query, key)` is the relative position, or nothing where the query does not see the key.
-/// It is asked for `key <= query < n_tokens`, up to twice for each pair, and must answer the same every time.
+/// It is asked for `key <= query < n_tokens`, up to three times for each pair, and must answer the same every time.
 ///
 /// `name` stands in errors, `text` in titles. The plan says the same as the relation to 1e-9 (relative to positions beyond
 /// 10^5), for every pair.
@@ -109,32 +115,49 @@ pub fn from_relation<E>(
     name: &str,
     text: &str,
     n_tokens: usize,
+    relation: impl FnMut(usize, usize) -> Result<Option<f64>, E>,
+) -> Result<Plan, WriteError<E>> {
+    from_relation_checked(name, text, n_tokens, relation, |_, _| Ok(()))
+}
+
+/// The same for those who wait: `check(done, total)` is told before every query, in every pass over them, how many of all
+/// pairs are done at most, and stops the compiler with its error.
+pub fn from_relation_checked<E>(
+    name: &str,
+    text: &str,
+    n_tokens: usize,
     mut relation: impl FnMut(usize, usize) -> Result<Option<f64>, E>,
+    check: impl FnMut(usize, usize) -> Result<(), E>,
 ) -> Result<Plan, WriteError<E>> {
     check_length(n_tokens)?;
     let mut ask = |query: usize, key: usize| {
         let error = |error| WriteError::Function { query, key, error };
         checked(query, key, relation(query, key).map_err(error)?)
     };
+    let mut passes = Passes { check, n_tokens, pass: 0 };
     // the last query sees every distance there is
     let profile =
         (0..n_tokens).map(|distance| ask(n_tokens - 1, n_tokens - 1 - distance)).collect::<Result<Vec<_>, _>>()?;
-    let stretches = distances::cut(&profile);
-    if let Ok(stretches) = &stretches
+    let stretches = distances::cut(&profile, || passes.at(0))?;
+    if let Some(stretches) = &stretches
         && profile[0].is_some()
-        && depends_on_distance(&profile, &mut ask)?
+        && depends_on_distance(&profile, &mut ask, &mut passes)?
     {
-        return distances::draft(&profile, stretches).map_err(into_error)?.into_plan(name, text);
+        passes.pass += 1;
+        let draft = distances::draft(&profile, stretches, |query| passes.at(query)).map_err(into_error)?;
+        return draft.into_plan(name, text);
     }
+    passes.pass += 1;
     let rules = stretches.map_or(Vec::new(), |stretches| distances::rules(&stretches, n_tokens));
     let read = |query: usize, row: &mut Vec<(u32, f64)>| {
+        passes.at(query)?;
         for key in (0..=query).rev() {
             row.extend(ask(query, key)?.map(|position| (key as u32, position)));
         }
         if row.is_empty() { Err(WriteError::SeesNothing { query }) } else { Ok(()) }
     };
     let draft = rows::explain(n_tokens, rules, read).map_err(into_error)?;
-    simpler(draft).into_plan(name, text)
+    simpler(draft, &mut passes)?.into_plan(name, text)
 }
 
 /// The plan of a relation that depends on the distance alone: `relation(query - key)`, asked once for each distance.
@@ -143,7 +166,18 @@ pub fn from_distance<E>(
     name: &str,
     text: &str,
     n_tokens: usize,
+    relation: impl FnMut(usize) -> Result<Option<f64>, E>,
+) -> Result<Plan, WriteError<E>> {
+    from_distance_checked(name, text, n_tokens, relation, |_, _| Ok(()))
+}
+
+/// The same for those who wait, as [`from_relation_checked`].
+pub fn from_distance_checked<E>(
+    name: &str,
+    text: &str,
+    n_tokens: usize,
     mut relation: impl FnMut(usize) -> Result<Option<f64>, E>,
+    check: impl FnMut(usize, usize) -> Result<(), E>,
 ) -> Result<Plan, WriteError<E>> {
     check_length(n_tokens)?;
     let mut ask = |query: usize| {
@@ -155,9 +189,35 @@ pub fn from_distance<E>(
         // the first query has no other key
         return Err(WriteError::SeesNothing { query: 0 });
     }
-    match distances::cut(&profile) {
-        Ok(stretches) => distances::draft(&profile, &stretches).map_err(into_error)?.into_plan(name, text),
-        Err(_) => from_relation(name, text, n_tokens, |query, key| Ok(profile[query - key])),
+    let mut passes = Passes { check, n_tokens, pass: 0 };
+    if let Some(stretches) = distances::cut(&profile, || passes.at(0))? {
+        passes.pass += 1;
+        let draft = distances::draft(&profile, &stretches, |query| passes.at(query)).map_err(into_error)?;
+        return draft.into_plan(name, text);
+    }
+    from_relation_checked(name, text, n_tokens, |query, key| Ok(profile[query - key]), passes.check)
+}
+
+/// Passes over all queries: the test for distances, the explanation, and up to two simpler ones.
+const N_PASSES: usize = 4;
+
+/// Tells whoever waits how far the passes are.
+struct Passes<C> {
+    check: C,
+    n_tokens: usize,
+    /// The pass that runs.
+    pass: usize,
+}
+
+impl<C> Passes<C> {
+    /// A pass comes to this query.
+    fn at<E>(&mut self, query: usize) -> Result<(), WriteError<E>>
+    where
+        C: FnMut(usize, usize) -> Result<(), E>,
+    {
+        let pairs = |n: usize| n * (n + 1) / 2;
+        let all = pairs(self.n_tokens);
+        (self.check)(self.pass * all + pairs(query), N_PASSES * all).map_err(|error| WriteError::Stopped { error })
     }
 }
 
@@ -179,10 +239,13 @@ fn checked<E>(query: usize, key: usize, position: Option<f64>) -> Result<Option<
 fn depends_on_distance<E>(
     profile: &[Option<f64>],
     ask: &mut impl FnMut(usize, usize) -> Result<Option<f64>, WriteError<E>>,
+    passes: &mut Passes<impl FnMut(usize, usize) -> Result<(), E>>,
 ) -> Result<bool, WriteError<E>> {
     let n_tokens = profile.len();
     let first = [n_tokens.saturating_sub(2), n_tokens / 2, n_tokens / 3];
-    for query in first.into_iter().chain(0..n_tokens) {
+    let first = first.into_iter().map(|query| (query, 0));
+    for (query, done) in first.chain((0..n_tokens).map(|query| (query, query))) {
+        passes.at(done)?;
         for key in 0..=query {
             let same = match (ask(query, key)?, profile[query - key]) {
                 (Some(position), Some(known)) => same(position, known),
@@ -211,18 +274,30 @@ fn into_error<E>(stop: Stop<WriteError<E>>) -> WriteError<E> {
 
 /// The same spans explained once more by the rules that they ended with: what a rule learned late serves the first queries
 /// too, and rules that were only needed on the way fall out.
-fn simpler(mut draft: Draft) -> Draft {
+fn simpler<E>(
+    mut draft: Draft,
+    passes: &mut Passes<impl FnMut(usize, usize) -> Result<(), E>>,
+) -> Result<Draft, WriteError<E>> {
     for _ in 0..2 {
+        passes.pass += 1;
         let read = |query: usize, row: &mut Vec<(u32, f64)>| {
+            passes.at(query)?;
             draft.read(query, row);
-            Ok::<_, std::convert::Infallible>(())
+            Ok(())
         };
         match rows::explain(draft.n_tokens(), draft.rules_by_use(), read) {
             Ok(next) if next.n_spans() < draft.n_spans() => draft = next,
+            Err(Stop::Read(stopped)) => return Err(stopped),
             _ => break,
         }
     }
-    draft
+    Ok(draft)
+}
+
+/// A number in few signs: 1e300 has 301 digits.
+#[allow(clippy::trivially_copy_pass_by_ref)] // the text of an error has its fields by reference
+fn short(position: &f64) -> String {
+    if position.abs() < 1e16 { position.to_string() } else { format!("{position:e}") }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub mod error;
 pub mod generate;
 pub mod passkey;
 pub mod perplexity;
-mod progress;
+pub mod progress;
 pub mod sampling;
 pub mod setup;
 pub mod stats;

@@ -7,7 +7,7 @@ use longlens_core::lens::{Control, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{RunRecord, Watch};
 use serde::{Deserialize, Serialize};
 
-pub use self::by_length::{ByLength, DocumentLoss, LengthReport, LengthRow, by_length};
+pub use self::by_length::{ByLength, DocumentLoss, LengthReport, LengthRow, by_length, depends_on_length};
 pub use self::sliding::{Sliding, SlidingReport, sliding};
 pub use self::source::{documents, encode_documents, read_u16_tokens};
 use crate::error::EvalError;

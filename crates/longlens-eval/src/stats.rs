@@ -11,7 +11,9 @@ pub fn wilson95(hits: usize, n: usize) -> (f64, f64) {
     let z2 = Z95 * Z95;
     let center = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z95 / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
-    ((center - half).max(0.0), (center + half).min(1.0))
+    // rounding must not make a share of none or all look like one between
+    let low = if hits == 0 { 0.0 } else { (center - half).max(0.0) };
+    (low, if hits as f64 >= n { 1.0 } else { (center + half).min(1.0) })
 }
 
 /// Standard normal deviate that 95 % stay within.

@@ -106,10 +106,9 @@ fn members(session: &Session, ahead: &str) -> Vec<Candidate> {
         .and_then(|name| value_of(session, &ahead[name]));
     let Some(value) = value else {
         // the value is not known before the cell runs: whatever has a point somewhere
-        let of_handles = session
-            .docs()
-            .own()
-            .filter(|doc| !doc.params.is_empty() && doc.params[0].1.starts_with(char::is_uppercase));
+        let of_handles = session.docs().own().filter(|doc| {
+            !doc.params.is_empty() && doc.params[0].1.starts_with(char::is_uppercase) && !is_plumbing(doc)
+        });
         return once(of_handles.map(candidate).collect());
     };
     let mut all = Vec::new();
@@ -118,10 +117,18 @@ fn members(session: &Session, ahead: &str) -> Vec<Candidate> {
         all.extend(map.keys().map(|name| entry(name)));
     }
     let kind = plain_type(value.type_name());
-    let documented: Vec<&Doc> =
-        session.docs().members(kind).filter(|doc| doc.name.starts_with(char::is_alphabetic)).collect();
+    let documented: Vec<&Doc> = session
+        .docs()
+        .members(kind)
+        .filter(|doc| doc.name.starts_with(char::is_alphabetic) && !is_plumbing(doc))
+        .collect();
     all.extend(documented.into_iter().map(candidate));
     once(all)
+}
+
+/// What printing calls, and nobody writes.
+fn is_plumbing(doc: &Doc) -> bool {
+    matches!(doc.name.as_str(), "to_debug" | "to_string" | "print") && doc.text.is_empty()
 }
 
 /// The value of a variable, `_` and `_3` among them.

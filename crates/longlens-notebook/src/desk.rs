@@ -3,17 +3,18 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Instant;
+use std::rc::{Rc, Weak};
+use std::time::{Instant, UNIX_EPOCH};
 
-use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
+use longlens_core::lens::{CancelToken, Control, Lens, LensError, ModelInfo, TextCodec};
 use longlens_core::trace::RunRecord;
+use longlens_eval::passkey::PasskeyReport;
 use longlens_workbench::Trouble;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
+use crate::functions::sweep::Part;
 use crate::interpreter::{Out, Output, Progress};
 use crate::shown::Shown;
-use crate::table::Table;
 
 /// Opens models for the language; the program decides how.
 pub trait Models {
@@ -32,26 +33,48 @@ pub struct Desk {
     /// The model that is opened when nobody says which.
     default_model: String,
     current: RefCell<Option<Rc<OpenModel>>>,
+    /// Models by the names that opened them, as long as somebody holds them.
+    named: RefCell<HashMap<String, Weak<OpenModel>>>,
+    /// The model that ran last beside the open one: held, so that naming it call after call opens it once.
+    beside: RefCell<Option<Rc<OpenModel>>>,
     out: RefCell<Out>,
     cancel: CancelToken,
     files: Files,
     draws: bool,
-    /// Rows of sweeps that were computed, by what they are.
-    pub(crate) rows: RefCell<HashMap<String, Table>>,
+    /// Rows of sweeps that were computed, with what ran to fill them, by what they are.
+    pub(crate) rows: RefCell<HashMap<String, Rc<Part>>>,
+    /// Cells of a pass key grid that was stopped, by what they are.
+    pub(crate) cells: RefCell<HashMap<String, PasskeyReport>>,
+    /// What to do next, for the error of the cell that runs.
+    advice: RefCell<Option<String>>,
     /// What ran since somebody asked last.
     records: RefCell<Vec<RunRecord>>,
     n_sequences: Cell<u64>,
-    /// A cell was stopped because memory ran out.
-    memory_short: Cell<bool>,
+    /// What the running cell has used up.
+    exhausted: Cell<Option<Exhausted>>,
+}
+
+/// What a cell may use up, so that it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exhausted {
+    /// The memory of the system.
+    Memory,
+    /// What one cell may print and show.
+    Room,
 }
 
 /// A model that was opened.
 pub struct OpenModel {
     /// What is open.
     pub info: ModelInfo,
+    /// Its files when it was opened: a line each with name, bytes and nanoseconds of the last change; empty where it has no
+    /// folder.
+    pub files: String,
     lens: RefCell<Box<dyn Lens>>,
     /// The sequence that the model holds.
     loaded: Cell<Option<u64>>,
+    /// The flag that stops what runs.
+    cancel: CancelToken,
 }
 
 /// Which files the language may touch.
@@ -89,14 +112,18 @@ impl Desk {
             models,
             default_model,
             current: RefCell::new(None),
+            named: RefCell::default(),
+            beside: RefCell::default(),
             out: RefCell::new(out),
             cancel: CancelToken::default(),
             files,
             draws,
             rows: RefCell::default(),
+            cells: RefCell::default(),
+            advice: RefCell::default(),
             records: RefCell::default(),
             n_sequences: Cell::new(0),
-            memory_short: Cell::new(false),
+            exhausted: Cell::new(None),
         }
     }
 
@@ -115,10 +142,37 @@ impl Desk {
 
     /// Opens a model; from now on it is the one that runs.
     pub fn open(&self, name: &str) -> Returned<Rc<OpenModel>> {
-        let lens = self.models.open(name).map_err(raise)?;
-        let model =
-            Rc::new(OpenModel { info: lens.model().clone(), lens: RefCell::new(lens), loaded: Cell::new(None) });
+        let model = self.load(name)?;
         self.select(&model);
+        Ok(model)
+    }
+
+    /// A model for one call: one that is open under this name already, else opened and kept until another one is. The open
+    /// model stays the one that runs.
+    pub fn open_beside(&self, name: &str) -> Returned<Rc<OpenModel>> {
+        let known = self.named.borrow().get(name).and_then(Weak::upgrade);
+        let model = known.map_or_else(|| self.load(name), Ok)?;
+        let is_current = self.current.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &model));
+        if !is_current {
+            *self.beside.borrow_mut() = Some(model.clone());
+        }
+        Ok(model)
+    }
+
+    fn load(&self, name: &str) -> Returned<Rc<OpenModel>> {
+        // two checkpoints in memory are enough
+        self.beside.take();
+        let lens = self.models.open(name).map_err(raise)?;
+        let info = lens.model().clone();
+        let files = model_files(&info.source);
+        let model = Rc::new(OpenModel {
+            info,
+            files,
+            lens: RefCell::new(lens),
+            loaded: Cell::new(None),
+            cancel: self.cancel.clone(),
+        });
+        self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
         Ok(model)
     }
 
@@ -188,14 +242,29 @@ impl Desk {
         &self.files
     }
 
-    /// Remembers that a cell was stopped because memory ran out.
-    pub fn set_memory_short(&self) {
-        self.memory_short.set(true);
+    /// Remembers what the running cell has used up; it is stopped at its next step.
+    pub fn exhaust(&self, what: Exhausted) {
+        self.exhausted.set(Some(what));
     }
 
-    /// Whether a cell was stopped because memory ran out, since the last question.
-    pub fn take_memory_short(&self) -> bool {
-        self.memory_short.take()
+    /// What the running cell has used up, if anything.
+    pub fn exhausted(&self) -> Option<Exhausted> {
+        self.exhausted.get()
+    }
+
+    /// A new cell has used up nothing.
+    pub fn replenish(&self) {
+        self.exhausted.set(None);
+    }
+
+    /// Says what to do next, should the cell that runs end in an error.
+    pub fn advise(&self, advice: String) {
+        *self.advice.borrow_mut() = Some(advice);
+    }
+
+    /// What to do next after an error, if something was said; nobody is told twice.
+    pub fn take_advice(&self) -> Option<String> {
+        self.advice.take()
     }
 
     /// Remembers what ran, for tables made of it.
@@ -218,19 +287,41 @@ impl Desk {
     }
 }
 
+/// The files of a folder that make a model, as [`OpenModel::files`] has them.
+fn model_files(folder: &str) -> String {
+    let is_of_model = |name: &str| {
+        let is_weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+        is_weights
+            || ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"].contains(&name)
+    };
+    // what has no folder is called by another name here
+    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
+    let line = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok().filter(|name| is_of_model(name))?;
+        // a link counts as what it leads to
+        let about = std::fs::metadata(entry.path()).ok()?;
+        let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(format!("{name} {} {}\n", about.len(), changed.as_nanos()))
+    };
+    let mut lines: Vec<String> = entries.filter_map(|entry| line(entry.ok()?)).collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
 impl OpenModel {
     /// The model itself, to run something; whatever sequence it held is gone unless `keep` names it.
     pub fn lens(&self, keep: Option<u64>) -> Returned<RefMut<'_, Box<dyn Lens>>> {
-        let Ok(lens) = self.lens.try_borrow_mut() else {
-            return refuse(
-                "the model is running already",
-                "functions of a written method cannot run the model themselves; compute what they need before",
-            );
-        };
+        let Ok(lens) = self.lens.try_borrow_mut() else { return running() };
         if keep.is_none() || keep != self.loaded.get() {
             self.loaded.set(None);
         }
         Ok(lens)
+    }
+
+    /// Asks the tokenizer; the model keeps the sequence that it holds.
+    pub fn text<T>(&self, ask: impl FnOnce(&dyn TextCodec) -> Returned<T>) -> Returned<T> {
+        let Ok(lens) = self.lens.try_borrow() else { return running() };
+        ask(&Stoppable { codec: lens.text().map_err(raise)?, cancel: &self.cancel })
     }
 
     /// Remembers which sequence the model holds.
@@ -242,6 +333,37 @@ impl OpenModel {
     pub fn holds(&self, sequence: u64) -> bool {
         self.loaded.get() == Some(sequence)
     }
+}
+
+/// A tokenizer that stops between two calls: making a long prompt takes many.
+struct Stoppable<'a> {
+    codec: &'a dyn TextCodec,
+    cancel: &'a CancelToken,
+}
+
+impl Stoppable<'_> {
+    fn go_on(&self) -> Result<(), LensError> {
+        if self.cancel.is_cancelled() { Err(LensError::Cancelled) } else { Ok(()) }
+    }
+}
+
+impl TextCodec for Stoppable<'_> {
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
+        self.go_on()?;
+        self.codec.encode(text, special)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
+        self.go_on()?;
+        self.codec.decode(tokens)
+    }
+}
+
+fn running<T>() -> Returned<T> {
+    refuse(
+        "the model is running already",
+        "functions of a written method cannot run the model themselves; compute what they need before",
+    )
 }
 
 impl Files {

@@ -12,6 +12,7 @@ mod highlight;
 pub(crate) mod identity;
 mod ipynb;
 mod json;
+mod merge;
 mod text;
 
 use std::path::Path;
@@ -19,6 +20,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 pub use error::DocumentError;
+pub(crate) use highlight::escaped;
+pub use merge::Kept;
 
 /// The tag of the cell whose variables may be set from outside.
 pub const PARAMETERS: &str = "parameters";

@@ -13,7 +13,7 @@ mod model;
 mod plot;
 mod prompt;
 mod run;
-mod sweep;
+pub(crate) mod sweep;
 mod table;
 mod trace;
 

@@ -15,6 +15,10 @@ pub trait Interpreter {
     /// every variable that the cell had set is kept. Lowers the flag of [`Interpreter::cancel`] before it starts.
     fn run(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError>;
 
+    /// Runs code beside the cells, as [`Interpreter::run`] does, for a question about the variables say: it has no number, is
+    /// no part of the history, and its value does not become the last result.
+    fn aside(&mut self, code: &str, out: &Out) -> Result<Option<Shown>, CellError>;
+
     /// Cells run so far: the number of the newest.
     fn count(&self) -> usize;
 
@@ -50,6 +54,23 @@ pub trait Output {
 
     /// How far a long step is; `None` when it is over.
     fn progress(&mut self, _progress: Option<&Progress>) {}
+}
+
+/// Nobody listens: what is said is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Nobody;
+
+impl Nobody {
+    /// Where words go when nobody is to hear them.
+    pub fn out() -> Out {
+        Rc::new(RefCell::new(Self))
+    }
+}
+
+impl Output for Nobody {
+    fn print(&mut self, _text: &str) {}
+
+    fn show(&mut self, _shown: &Shown) {}
 }
 
 /// How far a long step is.

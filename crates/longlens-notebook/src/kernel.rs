@@ -62,6 +62,9 @@ pub enum KernelError {
         /// The scheme.
         scheme: String,
     },
+    /// The connection file has no key, and other programs reach its ports.
+    #[error("the connection file has an empty key, so any program on this machine could send cells")]
+    NoKey,
     /// A socket cannot be bound.
     #[error("cannot listen on {address} for the {socket} channel: {cause}")]
     Bind {
@@ -116,6 +119,7 @@ impl KernelError {
                 "use 127.0.0.1, ::1 or localhost, or transport ipc; for another machine, tunnel the ports with ssh",
             ),
             Self::Signature { .. } => Some("set `signature_scheme` to hmac-sha256, Jupyter's default"),
+            Self::NoKey => Some("let Jupyter make a key, as it does by default, or use transport ipc"),
             Self::Bind { .. } => Some("another program may use this port; start the kernel again for fresh ports"),
             Self::Start(_) => None,
             Self::Ended => Some("start the kernel again; its variables are lost"),

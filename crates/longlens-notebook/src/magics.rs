@@ -124,8 +124,13 @@ pub fn describe(session: &Session, name: &str, more: bool) -> Option<String> {
     if let Some((_, params)) = session.functions().into_iter().find(|(known, _)| known == name) {
         return Some(format!("{name}({})\nwritten in this session", params.join(", ")));
     }
-    if let Some((name, what, does)) = MAGICS.iter().find(|(known, ..)| *known == name.trim_start_matches('%')) {
-        return Some(format!("%{name} {what}\n{does}"));
+    let bare = name.trim_start_matches('%');
+    let magic = MAGICS
+        .iter()
+        .find(|(known, ..)| *known == bare)
+        .map(|(name, what, does)| format!("%{name} {what}\n    {does}"));
+    if name != bare {
+        return magic;
     }
     let docs = session.docs();
     let properties = docs.all().iter().filter(|doc| doc.is_property && doc.name == name);
@@ -142,7 +147,7 @@ pub fn describe(session: &Session, name: &str, more: bool) -> Option<String> {
         let example = example.map_or(String::new(), |example| format!("\n\n{}", indented(example)));
         format!("{}{text}{example}", doc.signature)
     };
-    let parts: Vec<_> = forms.iter().map(part).collect();
+    let parts: Vec<_> = forms.iter().map(part).chain(magic).collect();
     (!parts.is_empty()).then(|| parts.join("\n\n"))
 }
 

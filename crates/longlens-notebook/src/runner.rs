@@ -3,10 +3,14 @@
 //! The whole file is written after every cell, so a kill loses at most the cell that runs. A file that a run has finished
 //! says nothing of when it ran: the same notebook gives the same bytes.
 //!
+//! Results that the file held before stay in it until a cell of this run is done: a run whose first cell fails or is stopped
+//! leaves the file as it was.
+//!
 //! **Resuming.** Variables live in memory and are gone with the program, so a run that goes on from an unfinished file runs
 //! the finished cells again: silently, and what they had stored stays as it is. That is quick where the language keeps what
 //! it measured on disk. Storing begins at the first cell that was not finished, or whose code, or any code before it, has
-//! changed since; what is prose may change freely. Parameters are code: give the same ones again.
+//! changed since; what is prose may change freely. Parameters are code: give the same ones again. What else results depend
+//! on is [`RunOptions::context`]: another one starts over.
 
 pub(crate) mod outputs;
 mod resume;
@@ -40,6 +44,9 @@ pub struct RunOptions {
     pub timeout: Option<Duration>,
     /// Goes on where the run that left `out` was stopped.
     pub resume: bool,
+    /// What results depend on beside the code: model, device and whatever else the caller sets, as any text. What a run under
+    /// another text has finished is not taken over.
+    pub context: String,
     /// Notes when each cell ran, which makes every run's file a different one.
     pub timestamps: bool,
 }
@@ -89,14 +96,23 @@ pub struct Summary {
     pub end: End,
     /// Cells with code to run.
     pub n_cells: usize,
-    /// Cells that ran and whose results were stored, failed ones too.
-    pub n_run: usize,
+    /// The cells that ran and whose results were stored, failed ones too: their indices in the notebook.
+    pub ran: Vec<usize>,
     /// Cells that ran again for their variables.
     pub n_replayed: usize,
     /// Cells that failed, in order.
     pub failures: Vec<Failure>,
+    /// Whether the file is as it was before, because its results were all there is: no cell got done.
+    pub left_alone: bool,
     /// Seconds in all.
     pub seconds: f64,
+}
+
+impl Summary {
+    /// How many cells ran and had their results stored.
+    pub fn n_run(&self) -> usize {
+        self.ran.len()
+    }
 }
 
 /// How a run ended.
@@ -123,8 +139,8 @@ pub struct Failure {
 ///
 /// A cell tagged `skip-execution` and one without text are passed over. A cell that fails keeps its error; it ends the run
 /// unless the options say otherwise or the cell is tagged `raises-exception`. Raising the interpreter's flag ends the run in
-/// any case. Errors are those of the file at `options.out`: it is read to resume, and written before the first cell, so that
-/// a wrong path is known at once.
+/// any case. Errors are those of the file at `options.out`: it is read to resume, and written before the first cell, with
+/// what it holds if it exists, so that a wrong path is known at once.
 pub fn run(
     interpreter: &mut dyn Interpreter,
     notebook: &mut Notebook,
@@ -138,7 +154,7 @@ pub fn run(
     }
     let mut run = Run::new(notebook, options)?;
     let begun = Instant::now();
-    run.save(notebook)?;
+    run.begin_file(notebook)?;
     if !run.was_finished {
         run.cells(interpreter, notebook, watch)?;
     }
@@ -178,16 +194,23 @@ impl<'a> Run<'a> {
         };
         let code = notebook.cells.iter().enumerate().filter(|(_, cell)| runs(cell));
         let indices: Vec<usize> = code.map(|(idx, _)| idx).collect();
-        let marks = resume::marks(indices.iter().map(|idx| notebook.cells[*idx].source.as_str()));
+        let marks = resume::marks(&options.context, indices.iter().map(|idx| notebook.cells[*idx].source.as_str()));
         let cells: Vec<_> = indices.into_iter().zip(marks).collect();
 
         resume::unmark(notebook);
         notebook.cells.iter_mut().filter(|cell| !cell.has_tag(SKIPPED)).for_each(Cell::clear);
         let (n_done, was_finished) =
-            earlier.map_or((0, false), |earlier| resume::take_over(notebook, &earlier, &cells));
+            earlier.map_or((0, false), |earlier| resume::take_over(notebook, &earlier, &options.context, &cells));
         let n_cells = cells.len();
-        let summary =
-            Summary { end: End::Finished, n_cells, n_run: 0, n_replayed: 0, failures: Vec::new(), seconds: 0.0 };
+        let summary = Summary {
+            end: End::Finished,
+            n_cells,
+            ran: Vec::new(),
+            n_replayed: 0,
+            failures: Vec::new(),
+            left_alone: false,
+            seconds: 0.0,
+        };
         Ok(Self { options, cells, n_done, was_finished, summary })
     }
 
@@ -225,7 +248,7 @@ impl<'a> Run<'a> {
             if replays {
                 self.forget_from(at, notebook);
             }
-            self.summary.n_run += 1;
+            self.summary.ran.push(idx);
             self.store(&mut notebook.cells[idx], ran);
             if let Some(error) = error {
                 self.summary.failures.push(Failure { number: at + 1, error });
@@ -240,7 +263,10 @@ impl<'a> Run<'a> {
             if at + 1 == self.cells.len() && self.summary.failures.is_empty() {
                 resume::mark_finished(notebook, &mark);
             }
-            self.save(notebook)?;
+            self.summary.left_alone &= self.summary.end != End::Finished && self.summary.n_replayed == 0;
+            if !self.summary.left_alone {
+                self.save(notebook)?;
+            }
             if self.summary.end != End::Finished {
                 return Ok(());
             }
@@ -293,6 +319,19 @@ impl<'a> Run<'a> {
             resume::unmark_cell(&mut notebook.cells[*idx]);
         }
         self.n_done = at;
+    }
+
+    /// Writes the file before the first cell runs, or what it holds already: that stays until this run has something to put in
+    /// its place.
+    fn begin_file(&mut self, notebook: &Notebook) -> Result<(), DocumentError> {
+        let Some(out) = self.options.out.as_ref().filter(|out| out.exists()) else { return self.save(notebook) };
+        if self.was_finished || self.cells.is_empty() {
+            return self.save(notebook);
+        }
+        self.summary.left_alone = true;
+        let bytes = std::fs::read(out).map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
+        longlens_plot::write_whole(out, &bytes)
+            .map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
     }
 
     fn save(&self, notebook: &Notebook) -> Result<(), DocumentError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::document::{DocumentError, Kind, Notebook};
+use crate::document::{DocumentError, Kind, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
 use crate::magics::Magic;
 use crate::runner::outputs::bundle;
@@ -26,6 +26,9 @@ pub fn run(session: &mut Session, name: &str, out: &Out) -> Result<Option<Shown>
         }
         match session.step(&cell.source, out) {
             Ok(shown) => last = shown,
+            Err(error) if cell.has_tag(RAISES) && !session.desk().cancel().is_cancelled() => {
+                out.borrow_mut().print(&format!("{error}\n"));
+            }
             Err(error) => {
                 session.depth -= 1;
                 // of files that run files, the innermost says it
@@ -66,11 +69,21 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
             let (name, message, lines) = (&error.name, &error.message, error.lines());
             json!({ "output_type": "error", "ename": name, "evalue": message, "traceback": lines })
         });
+        if error.is_some() {
+            // a notebook that is run again goes on after it, as the session did
+            cell.metadata.insert("tags".into(), json!([RAISES]));
+        }
         cell.outputs = said.chain(value).chain(error).collect();
         cell.execution_count = Some(ran.number as i64);
     }
     notebook.write(&path).map_err(|error| told(&error))?;
-    Ok(format!("saved {} cells as {}", notebook.cells.len(), session.desk().files().shown(&path).display()))
+    let n_let_go = session.cells().iter().filter(|ran| ran.let_go).count();
+    let without = if n_let_go == 0 {
+        String::new()
+    } else {
+        format!("; the results of the first {n_let_go} were too much to keep")
+    };
+    Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.desk().files().shown(&path).display()))
 }
 
 fn drawn(shown: &Shown) -> Shown {

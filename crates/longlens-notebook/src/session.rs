@@ -2,6 +2,7 @@
 
 mod engine;
 mod errors;
+mod record;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -11,15 +12,18 @@ use longlens_core::lens::CancelToken;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::complete;
-use crate::desk::{Desk, Files, Models};
+use crate::desk::{Desk, Exhausted, Files, Models};
 use crate::docs::Docs;
-use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out, Output, Progress};
+use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use crate::lexer::{self, Kind};
 use crate::magics::{self, Magic};
 use crate::shown::Shown;
 use crate::values;
 
+use self::record::Record;
+
 pub(crate) use self::errors::close;
+pub use self::record::Said;
 
 /// What a session starts with.
 pub struct Options {
@@ -47,6 +51,8 @@ pub struct Limits {
 /// Variables, functions and the open model, cell after cell.
 pub struct Session {
     engine: Engine,
+    /// Where the code that is compiled has a `_` of the language.
+    defaults: engine::Defaults,
     scope: Scope<'static>,
     /// Functions of earlier cells.
     library: AST,
@@ -55,6 +61,11 @@ pub struct Session {
     desk: Rc<Desk>,
     docs: OnceCell<Docs>,
     cells: Vec<Ran>,
+    /// Bytes of what cells gave and said, and the first cell that still has its own.
+    kept: usize,
+    first_kept: usize,
+    /// Whether code runs beside the cells: its values are not remembered.
+    is_aside: bool,
     limits: Limits,
     /// Files that run files.
     pub(crate) depth: usize,
@@ -62,7 +73,7 @@ pub struct Session {
 
 /// A text that defines functions.
 struct Home {
-    /// The cell that it belongs to.
+    /// The cell that it belongs to; 0 when it ran beside the cells.
     number: usize,
     code: String,
 }
@@ -80,17 +91,12 @@ pub struct Ran {
     pub error: Option<CellError>,
     /// What it said before.
     pub said: Vec<Said>,
+    /// Whether value and words were let go, because those of newer cells needed the room.
+    pub let_go: bool,
 }
 
-/// Something that a cell said while it ran.
-#[derive(Debug, Clone)]
-pub enum Said {
-    /// Printed.
-    Text(String),
-    /// Shown.
-    Shown(Shown),
-}
-
+/// Bytes of what cells gave and said that a session keeps; the oldest go first.
+const KEPT_BYTES: usize = 256 << 20;
 /// Values of cells that `_3` and the like still reach.
 const KEPT_VALUES: usize = 1000;
 
@@ -104,15 +110,20 @@ impl Session {
     /// A session with nothing in it. No model is opened before a cell needs one.
     pub fn new(models: Box<dyn Models>, options: Options, out: &Out) -> Self {
         let desk = Rc::new(Desk::new(models, options.model, options.files, options.draws, out.clone()));
-        let engine = engine::new(&desk, options.limits);
+        let defaults = engine::Defaults::default();
+        let engine = engine::new(&desk, options.limits, &defaults);
         Self {
             engine,
+            defaults,
             scope: Scope::new(),
             library: AST::empty(),
             homes: HashMap::new(),
             desk,
             docs: OnceCell::new(),
             cells: Vec::new(),
+            kept: 0,
+            first_kept: 0,
+            is_aside: false,
             limits: options.limits,
             depth: 0,
         }
@@ -173,7 +184,7 @@ impl Session {
 
     /// Runs code without counting it as a cell.
     pub fn evaluate(&mut self, code: &str) -> Result<Dynamic, CellError> {
-        let number = self.cells.len() + 1;
+        let number = self.number();
         let ast = self.compile(code)?;
         let home = Rc::new(Home { number, code: code.to_owned() });
         let defined = ast.iter_functions().map(|function| (function.name.to_owned(), function.params.len()));
@@ -196,14 +207,51 @@ impl Session {
 
     /// What code shows that gave this value, which `_` stands for from now on.
     pub(crate) fn finish(&mut self, code: &str, value: &Dynamic) -> Option<Shown> {
-        if !value.is_unit() {
+        if !value.is_unit() && !self.is_aside {
             self.remember(self.cells.len() + 1, value);
         }
         let shown = if is_silent(code) { None } else { values::show(value) };
         shown.map(|shown| self.desk.drawn(shown))
     }
 
+    /// The number of the cell that runs; 0 for code beside the cells.
+    fn number(&self) -> usize {
+        if self.is_aside { 0 } else { self.cells.len() + 1 }
+    }
+
+    /// Runs a cell; returns what it said, too. A cell that says too much is an error, however it ends.
+    fn recorded(&mut self, cell: &str, out: &Out) -> (Result<Option<Shown>, CellError>, Vec<Said>) {
+        let record = Rc::new(RefCell::new(Record::new(out.clone(), self.desk.clone())));
+        let recorded: Out = record.clone();
+        self.desk.set_out(&recorded);
+        self.desk.cancel().lower();
+        self.desk.replenish();
+        self.desk.take_records();
+        let ran = self.step(cell, &recorded);
+        self.desk.set_out(out);
+        let ran = match self.desk.exhausted() {
+            Some(Exhausted::Room) if ran.is_ok() => Err(errors::used_up(Exhausted::Room)),
+            _ => ran,
+        };
+        let said = std::mem::take(&mut record.borrow_mut().said);
+        (ran, said)
+    }
+
+    /// Keeps what a cell gave, and lets go of what the oldest gave when there is no room for all.
+    fn keep(&mut self, ran: Ran) {
+        self.kept += record::bytes(&ran);
+        self.cells.push(ran);
+        // the newest stays, whatever its size
+        while self.kept > KEPT_BYTES && self.first_kept + 1 < self.cells.len() {
+            let oldest = &mut self.cells[self.first_kept];
+            self.kept -= record::bytes(oldest);
+            oldest.let_go = oldest.value.take().is_some() | !std::mem::take(&mut oldest.said).is_empty();
+            self.first_kept += 1;
+        }
+    }
+
     fn compile(&self, code: &str) -> Result<AST, CellError> {
+        *self.defaults.borrow_mut() = engine::defaults(code);
         self.engine.compile_with_scope(&self.scope, code).map_err(|error| self.explain(&error.into(), code))
     }
 
@@ -267,16 +315,17 @@ impl SetDynamic for Scope<'_> {
 
 impl Interpreter for Session {
     fn run(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError> {
-        let record = Rc::new(RefCell::new(Record { out: out.clone(), said: Vec::new() }));
-        let recorded: Out = record.clone();
-        self.desk.set_out(&recorded);
-        self.desk.cancel().lower();
-        self.desk.take_records();
-        let ran = self.step(cell, &recorded);
-        self.desk.set_out(out);
+        let (ran, said) = self.recorded(cell, out);
         let (value, error) = (ran.as_ref().ok().cloned().flatten(), ran.as_ref().err().cloned());
-        let said = std::mem::take(&mut record.borrow_mut().said);
-        self.cells.push(Ran { number: self.cells.len() + 1, cell: cell.into(), value, error, said });
+        let number = self.cells.len() + 1;
+        self.keep(Ran { number, cell: cell.into(), value, error, said, let_go: false });
+        ran
+    }
+
+    fn aside(&mut self, code: &str, out: &Out) -> Result<Option<Shown>, CellError> {
+        self.is_aside = true;
+        let (ran, _) = self.recorded(code, out);
+        self.is_aside = false;
         ran
     }
 
@@ -310,31 +359,6 @@ impl Interpreter for Session {
 
     fn history(&self) -> Vec<(usize, String)> {
         self.cells.iter().map(|ran| (ran.number, ran.cell.clone())).collect()
-    }
-}
-
-/// Passes on what a cell says, and keeps it.
-struct Record {
-    out: Out,
-    said: Vec<Said>,
-}
-
-impl Output for Record {
-    fn print(&mut self, text: &str) {
-        match self.said.last_mut() {
-            Some(Said::Text(before)) => before.push_str(text),
-            _ => self.said.push(Said::Text(text.to_owned())),
-        }
-        self.out.borrow_mut().print(text);
-    }
-
-    fn show(&mut self, shown: &Shown) {
-        self.said.push(Said::Shown(shown.clone()));
-        self.out.borrow_mut().show(shown);
-    }
-
-    fn progress(&mut self, progress: Option<&Progress>) {
-        self.out.borrow_mut().progress(progress);
     }
 }
 

@@ -96,18 +96,16 @@ impl Model {
 impl Prompt {
     /// A prompt made for a model.
     pub fn build(source: &prompt::PromptSource, model: &Rc<OpenModel>) -> Returned<Self> {
-        let lens = model.lens(None)?;
-        let built = source.build(lens.text().map_err(raise)?).map_err(raise)?;
-        drop(lens);
+        let built = model.text(|codec| source.build(codec).map_err(raise))?;
         Ok(Self { built: Arc::new(built), model: model.clone() })
     }
 
     /// The same prompt in tokens of `model`.
-    pub fn of(&self, model: &Rc<OpenModel>) -> Returned<Arc<prompt::Prompt>> {
+    fn of(&self, model: &Rc<OpenModel>) -> Returned<Self> {
         if Rc::ptr_eq(model, &self.model) {
-            return Ok(self.built.clone());
+            return Ok(self.clone());
         }
-        Ok(Self::build(&self.built.source, model)?.built)
+        Self::build(&self.built.source, model)
     }
 }
 
@@ -125,11 +123,11 @@ impl Table {
     }
 }
 
-/// Reads a prompt: a handle, or a text.
+/// Reads a prompt, in tokens of `model`: a handle, or a text.
 pub fn to_prompt(value: &Dynamic, model: &Rc<OpenModel>, what: &str) -> Returned<Prompt> {
     let value = value.flatten_clone();
     if let Some(prompt) = value.clone().try_cast::<Prompt>() {
-        return Ok(prompt);
+        return prompt.of(model);
     }
     match value.clone().into_immutable_string() {
         Ok(text) => Prompt::build(&prompt::PromptSource::Text(text.to_string()), model),

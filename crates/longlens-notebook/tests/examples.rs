@@ -38,10 +38,10 @@ fn every_function_has_words_and_an_example() {
 fn help_and_completion_come_from_the_comments() {
     let mut sitting = sitting();
     insta::assert_snapshot!(sitting.say("?needle"), @"
-    needle(length: int, depth: float) -> Prompt
+    needle(length: int, depth) -> Prompt
         A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end).
 
-    needle(length: int, depth: float, key) -> Prompt
+    needle(length: int, depth, key) -> Prompt
         The same with a key of your own.
 
     needle(options: map) -> Prompt

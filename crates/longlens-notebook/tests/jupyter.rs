@@ -52,6 +52,10 @@ impl Interpreter for Counter {
         }
     }
 
+    fn aside(&mut self, _code: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
+        Ok(None)
+    }
+
     fn count(&self) -> usize {
         self.count
     }

@@ -10,6 +10,8 @@ mod errors;
 mod limits;
 #[path = "language/methods.rs"]
 mod methods;
+#[path = "language/models.rs"]
+mod models;
 #[path = "language/sweeps.rs"]
 mod sweeps;
 #[path = "language/tables.rs"]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::Scripted;
 use longlens_notebook::desk::Files;
+use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::repl::{self, ReplError, ReplOptions};
 use longlens_notebook::session::{Limits, Options, Session};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -21,19 +22,13 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 const FOLDER: &str = "LONGLENS_TEST_PROMPT";
 
 fn session(folder: &Path) -> Session {
-    struct Nowhere;
-    impl longlens_notebook::interpreter::Output for Nowhere {
-        fn print(&mut self, _: &str) {}
-        fn show(&mut self, _: &longlens_notebook::shown::Shown) {}
-    }
     let options = Options {
         model: "embedded".into(),
         files: Files { root: folder.into(), anywhere: false },
         limits: Limits::default(),
         draws: false,
     };
-    let out: longlens_notebook::interpreter::Out = Rc::new(RefCell::new(Nowhere));
-    Session::new(Box::new(Scripted), options, &out)
+    Session::new(Box::new(Scripted), options, &Nobody::out())
 }
 
 /// Not a test when it is started by the others: then it is the prompt itself.

@@ -2,19 +2,16 @@
 
 mod common;
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{Bench, Ran};
 use longlens_notebook::desk::{Files, Models};
 use longlens_notebook::document::{Kind, Notebook};
-use longlens_notebook::interpreter::{Out, Output};
+use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::session::{Limits, Options, Session};
-use longlens_notebook::shown::Shown;
 use serde_json::Value;
 
 /// Feeds a script to `longlens repl`.
@@ -51,20 +48,15 @@ fn a_script_on_stdin_prints_its_values() {
 
 /// The examples of every function of longlens. No model is opened to read them.
 fn examples() -> Vec<String> {
-    struct Nothing;
-    impl Models for Nothing {
+    struct Unopened;
+    impl Models for Unopened {
         fn open(&self, _: &str) -> Result<Box<dyn longlens_core::lens::Lens>, longlens_workbench::Trouble> {
             unreachable!("documentation needs no model")
         }
     }
-    impl Output for Nothing {
-        fn print(&mut self, _: &str) {}
-        fn show(&mut self, _: &Shown) {}
-    }
-    let out: Out = Rc::new(RefCell::new(Nothing));
     let files = Files { root: PathBuf::from("."), anywhere: false };
     let options = Options { model: String::new(), files, limits: Limits::default(), draws: false };
-    let session = Session::new(Box::new(Nothing), options, &out);
+    let session = Session::new(Box::new(Unopened), options, &Nobody::out());
     session.docs().own().filter_map(|doc| doc.example.clone()).collect()
 }
 
@@ -181,6 +173,7 @@ fn bad_input_is_named() {
         ("notebook run ok.rhai --timeout 0", "--timeout"),
         ("notebook convert ok.rhai ok.rhai", "itself"),
         ("notebook check ok.txt", "ok.txt"),
+        ("notebook run ok.rhai --model nowhere/at-all", "nowhere/at-all"),
         ("repl --device cuda", "cuda"),
         ("kernel run nowhere.json", "nowhere.json"),
         ("kernel uninstall --prefix nowhere", "no kernel"),
@@ -204,6 +197,73 @@ fn converting_there_and_back_keeps_code_and_prose() {
             notebook.cells.into_iter().map(|cell| (cell.id, cell.kind, cell.source, cell.metadata)).collect()
         };
         assert_eq!(plain(read("a.ipynb")), plain(read("c.ipynb")), "{}", path.display());
+    }
+}
+
+#[test]
+fn converting_back_keeps_results_of_code_that_did_not_change() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %%\nprint(1);\n// %%\nprint(2);\n// %%\nprint(3);\n");
+    bench.done("notebook run a.rhai --timestamps");
+    let before = bench.json("a.ipynb");
+    bench.done("notebook convert a.ipynb a.rhai");
+    let ran = bench.done("notebook convert a.rhai");
+    assert!(ran.stderr.contains("kept the results of 3 cells"), "{}", ran.stderr);
+    assert_eq!(bench.json("a.ipynb"), before);
+    let text = String::from_utf8(bench.read("a.rhai")).unwrap();
+    bench.write("a.rhai", text.replace("print(2)", "print(4)"));
+    let ran = bench.done("notebook convert a.rhai");
+    assert!(ran.stderr.contains("kept the results of 2 cells, dropped those of 1"), "{}", ran.stderr);
+    let after = bench.json("a.ipynb");
+    assert_eq!(after["cells"][0], before["cells"][0]);
+    assert_eq!(after["cells"][1]["outputs"], Value::Array(Vec::new()));
+    // what is no notebook is not written over
+    bench.write("a.ipynb", "mine");
+    assert_eq!(bench.run(&["notebook", "convert", "a.rhai"]).code, Some(1));
+    assert_eq!(bench.read("a.ipynb"), b"mine");
+}
+
+#[test]
+fn a_run_that_cannot_begin_keeps_stored_results() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %%\nprint(1);\n");
+    bench.done("notebook run a.rhai");
+    let before = bench.read("a.ipynb");
+    assert_eq!(bench.run(&["notebook", "run", "a.ipynb", "--model", "nowhere"]).code, Some(1));
+    assert!(before == bench.read("a.ipynb"), "the stored results are gone");
+}
+
+#[test]
+fn runs_under_other_flags_are_not_resumed() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %%\nprint(1);\n");
+    bench.done("notebook run a.rhai");
+    for (flags, n_run) in [("--weights q8", 1), ("--weights q8", 0), ("--allow-outside", 1), ("", 1), ("", 0)] {
+        let ran = bench.done(&format!("notebook run a.rhai --resume {flags}"));
+        assert!(ran.stderr.contains(&format!("{n_run} of 1 cells run")), "{flags}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_page_trusts_only_cells_that_were_just_run() {
+    let bench = Bench::new();
+    let html = "<form action='https://example.org'><b id=theirs></b></form>";
+    let skipped = serde_json::json!({
+        "cell_type": "code", "id": "skipped", "execution_count": 1, "source": "1",
+        "metadata": { "tags": ["skip-execution"] },
+        "outputs": [{ "output_type": "display_data", "metadata": {}, "data": { "text/html": html, "text/plain": "theirs" } }],
+    });
+    let runs = serde_json::json!({
+        "cell_type": "code", "id": "runs", "execution_count": null, "source": "table(#{ n: [7] })",
+        "metadata": {}, "outputs": [],
+    });
+    for cells in [vec![&skipped, &runs], vec![&skipped]] {
+        let file = serde_json::json!({ "cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5 });
+        bench.write("a.ipynb", file.to_string());
+        bench.done("notebook run a.ipynb --html page.html");
+        let page = String::from_utf8(bench.read("page.html")).unwrap();
+        assert!(!page.contains("<form") && !page.contains("id=theirs") && page.contains("theirs"), "{page}");
+        assert_eq!(page.contains("<table"), cells.len() == 2, "what was just run is shown as it is: {page}");
     }
 }
 

@@ -19,19 +19,17 @@ pub struct Stretch {
     base: Vec<f64>,
 }
 
-/// What no small number of spans explains.
-#[derive(Debug, Clone, Copy)]
-pub struct TooMany;
-
-/// Cuts distances into stretches that take the fewest spans together.
-pub fn cut(profile: &[Option<f64>]) -> Result<Vec<Stretch>, TooMany> {
+/// Cuts distances into stretches that take the fewest spans together; nothing where no small number of spans explains them.
+/// `check` comes between any two numbers of spans that are tried, and its error ends the search.
+pub fn cut<X>(profile: &[Option<f64>], mut check: impl FnMut() -> Result<(), X>) -> Result<Option<Vec<Stretch>>, X> {
     // a part of a stretch is a stretch, so of all ways to spend `n` spans the one that comes furthest is best
     let mut furthest: Vec<(usize, Option<Stretch>)> = vec![(next_seen(profile, 0), None)];
     while furthest[furthest.len() - 1].0 < profile.len() {
         let n = furthest.len();
         if n > MAX_SPANS {
-            return Err(TooMany);
+            return Ok(None);
         }
+        check()?;
         let ways = (1..=n).map(|period| Stretch::longest(profile, furthest[n - period].0, period));
         let best = ways.reduce(|best, way| if way.distances.end > best.distances.end { way } else { best });
         furthest.push((next_seen(profile, best.as_ref().map_or(0, |best| best.distances.end)), best));
@@ -43,7 +41,7 @@ pub fn cut(profile: &[Option<f64>]) -> Result<Vec<Stretch>, TooMany> {
         stretches.push(stretch);
     }
     stretches.reverse();
-    Ok(stretches)
+    Ok(Some(stretches))
 }
 
 /// Positions of keys under every rule of every stretch.
@@ -52,14 +50,20 @@ pub fn rules(stretches: &[Stretch], n_tokens: usize) -> Vec<Vec<f64>> {
     stretches.iter().flat_map(|stretch| (0..stretch.base.len()).map(move |rest| rule(stretch, rest))).collect()
 }
 
-/// Spans that say of every pair what the profile says of its distance. A span per stretch and rest.
-pub fn draft<X>(profile: &[Option<f64>], stretches: &[Stretch]) -> Result<Draft, Stop<X>> {
+/// Spans that say of every pair what the profile says of its distance. A span per stretch and rest. `check` comes before
+/// every query.
+pub fn draft<X>(
+    profile: &[Option<f64>],
+    stretches: &[Stretch],
+    mut check: impl FnMut(usize) -> Result<(), X>,
+) -> Result<Draft, Stop<X>> {
     let mut draft = Draft::new(rules(stretches, profile.len()));
     for rule in 0..draft.rules.len() {
         draft.add_span(rule);
     }
     let mut highest = f64::NEG_INFINITY;
     for query in 0..profile.len() {
+        check(query).map_err(Stop::Read)?;
         highest = profile[query].map_or(highest, |position| highest.max(position));
         let mut first_span = 0;
         let mut classes = Vec::new();

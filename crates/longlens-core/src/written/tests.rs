@@ -159,6 +159,7 @@ fn what_is_no_plan_is_refused_with_the_place() {
     insta::assert_snapshot!(pairs(9, &|i, j| Ok(Some(if i == 5 { f64::NAN } else { j as f64 }))), @"query 5 sees key 5 at NaN, which is not a position | positions are finite numbers between -16777216 and 16777216");
     insta::assert_snapshot!(pairs(9, &|i, j| Ok(Some((i - j) as f64 * 1e7))), @"query 8 sees key 6 at 20000000, which is not a position | positions are finite numbers between -16777216 and 16777216");
     insta::assert_snapshot!(pairs(9, &|i, j| if i == 7 { Err("boom".into()) } else { Ok(Some(j as f64)) }), @"query 7, key 0: boom |");
+    insta::assert_snapshot!(pairs(9, &|_, j| Ok(Some(if j == 8 { -1e300 } else { 0.0 }))), @"query 8 sees key 8 at -1e300, which is not a position | positions are finite numbers between -16777216 and 16777216");
     insta::assert_snapshot!(pairs(300, &|i, j| Ok(Some(((i * j) % 97) as f64))), @"query 118 needs more than 64 rules of position | rotary embeddings place queries and keys apart: piece by piece, the relative position must be a number of the query minus a number of the key, as in `q - k` or `floor(q / 4) - floor(k / 4)`");
     insta::assert_snapshot!(say(from_distance("mine", "mine", 9, |d| Ok((d > 0).then_some(1.0)))), @"query 0 sees no key | let every query see at least itself");
 }
@@ -173,4 +174,44 @@ fn sequences_longer_than_the_table_are_refused() {
         (0..=10).all(|j| plan.relation(10, j, Prompt { n_tokens: 20 }) == Relation::Hidden),
         "past its end it shows nothing"
     );
+}
+
+type Pairs<'a> = &'a dyn Fn(usize, usize) -> Option<f64>;
+
+#[test]
+fn whoever_waits_is_told_before_every_query_and_can_stop_any_pass() {
+    let n = 60;
+    let pieces = |i: usize, j: usize| Some(((i / 7).min(5) as f64) - (j / 7).min(5) as f64);
+    let grouped = |i: usize, j: usize| Some(((i - j) / 5) as f64);
+    let noise = |i: usize, j: usize| Some((((i - j) * 7919) % 101) as f64);
+    let stopped_after = |limit: usize, relation: Pairs, is_distance: bool| {
+        let (mut told, mut last) = (0, 0);
+        let check = |done: usize, total: usize| {
+            told += 1;
+            assert!((last..total).contains(&done), "{done} of {total} after {last}");
+            last = done;
+            if told > limit { Err("stop".to_owned()) } else { Ok(()) }
+        };
+        let result = if is_distance {
+            from_distance_checked("mine", "mine", n, |d| -> Answer { Ok(relation(d, 0)) }, check)
+        } else {
+            from_relation_checked("mine", "mine", n, |i, j| -> Answer { Ok(relation(i, j)) }, check)
+        };
+        (told, result)
+    };
+    for (name, relation, is_distance) in [
+        ("pieces", &pieces as Pairs, false),
+        ("grouped", &grouped, false),
+        ("grouped distances", &grouped, true),
+        ("noise", &noise, true),
+    ] {
+        let (told, whole) = stopped_after(usize::MAX, relation, is_distance);
+        assert!(told >= n, "{name}: told {told} times");
+        assert!(whole.is_ok() || name == "noise", "{name}: {whole:?}");
+        for limit in 0..told {
+            let (_, result) = stopped_after(limit, relation, is_distance);
+            let expected = WriteError::Stopped { error: "stop".to_owned() };
+            assert_eq!(result.unwrap_err(), expected, "{name}, at {limit} of {told}");
+        }
+    }
 }

@@ -113,6 +113,8 @@ impl PasskeyPrompt {
     }
 }
 
+/// Counts of pieces that are guessed before the rest is searched by halves.
+const MOST_GUESSED: usize = 8;
 /// Longest key that can be hidden.
 const MAX_KEY: usize = 32;
 
@@ -136,17 +138,27 @@ fn answer(codec: &dyn TextCodec, text: &str, key: &str, tokens: &[u32]) -> Resul
 
 /// The token that holds the last of the first `n_bytes` of the text.
 fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usize, LensError> {
-    // text never shrinks as tokens are added
-    let (mut low, mut high) = (0, tokens.len());
-    while low < high {
-        let middle = low.midpoint(high);
-        if codec.decode(&tokens[..middle])?.len() < n_bytes {
-            low = middle + 1;
+    // text never shrinks as tokens are added; every look decodes all of them, so each is where the bytes should be
+    let (mut low, mut high): ((usize, usize), (usize, Option<usize>)) = ((0, 0), (tokens.len(), None));
+    for n_looked in 0.. {
+        let ((first, before), (last, after)) = (low, high);
+        if first >= last {
+            break;
+        }
+        let share = match after {
+            Some(after) if n_looked < MOST_GUESSED => (n_bytes - before) as f64 / (after - before).max(1) as f64,
+            None if n_looked == 0 => (n_bytes as f64 / codec.decode(tokens)?.len().max(1) as f64).min(1.0),
+            _ => 0.5,
+        };
+        let middle = (first + (share * (last - first) as f64) as usize).min(last - 1);
+        let length = codec.decode(&tokens[..middle])?.len();
+        if length < n_bytes {
+            low = (middle + 1, length);
         } else {
-            high = middle;
+            high = (middle, Some(length));
         }
     }
-    Ok(low.saturating_sub(1))
+    Ok(low.0.saturating_sub(1))
 }
 
 /// The sketch with the most pieces of `source` that stays within the length.
@@ -167,21 +179,28 @@ fn fit(
     if shortest > place.length {
         return Err(EvalError::TooShort { template: template.name(), length: place.length, shortest });
     }
-    // a guess from a few pieces, then outward from it until one count fits and a larger one does not
-    let per_piece = (measure(8)? - shortest).div_ceil(8).max(1);
-    let guess = (place.length - shortest) / per_piece;
-    let mut fits = |n_pieces: usize| Ok::<_, EvalError>(measure(n_pieces)? <= place.length);
-    let (mut fitting, mut beyond, mut step) = (0, guess.max(1), 1);
-    while fits(beyond)? {
-        (fitting, beyond, step) = (beyond, beyond + step, 2 * step);
-    }
-    step = 1;
-    while beyond - fitting > 1 {
-        let middle = beyond.saturating_sub(step).max(fitting.midpoint(beyond));
-        if fits(middle)? {
-            fitting = middle;
+    // every measure tokenizes the whole text, so each next count is guessed from the lengths of those before
+    let (mut fitting, mut fitting_length) = (0, shortest);
+    let mut beyond: Option<(usize, usize)> = None;
+    let mut per_piece = (measure(8)? - shortest) as f64 / 8.0;
+    for n_measured in 0.. {
+        let left = (place.length - fitting_length) as f64;
+        let next = match beyond {
+            Some((n_pieces, _)) if n_pieces - fitting == 1 => break,
+            // guesses that creep up from one side only are cut short by halves
+            Some((n_pieces, _)) if n_measured > MOST_GUESSED => fitting.midpoint(n_pieces),
+            Some((n_pieces, length)) => {
+                let slope = (length - fitting_length) as f64 / (n_pieces - fitting) as f64;
+                (fitting + (left / slope) as usize).clamp(fitting + 1, n_pieces - 1)
+            }
+            None => fitting + 1 + (left / per_piece.max(1.0)) as usize,
+        };
+        let length = measure(next)?;
+        per_piece = (length - shortest) as f64 / next as f64;
+        if length <= place.length {
+            (fitting, fitting_length) = (next, length);
         } else {
-            (beyond, step) = (middle, 2 * step);
+            beyond = Some((next, length));
         }
     }
     Ok(frame.pieces(&pieces[..fitting], place.depth))

@@ -5,6 +5,8 @@
 //! method that treats the prompt's end differently. Then each length gets its own prefill.
 
 use longlens_core::lens::{Control, Lens};
+use longlens_core::plan::Plan;
+use longlens_core::rope::Rope;
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +120,15 @@ pub fn by_length(
     Ok(LengthReport { protocol, run, rows, losses, complete })
 }
 
+/// Whether losses depend on how long the prompt is, so that each length needs a prefill of its own
+/// ([`ByLength::prefill_per_length`]): where scores or positions follow the length seen.
+///
+/// A choice of chunks is no reason. The released one of LongHeads counts generated tokens differently, so its first choice
+/// moves with the prompt's end, but every query inside a short prompt meets the same keys inside a longer one.
+pub fn depends_on_length(plan: &Plan, rope: &Rope) -> bool {
+    plan.temperature.is_some() || rope.is_dynamic()
+}
+
 /// One prefill.
 struct Job {
     document: usize,
@@ -152,8 +163,10 @@ fn row(length: usize, last: usize, per_length: bool, done: &[(DocumentLoss, RunR
 mod tests {
     use longlens_core::lens::{CancelToken, Setup};
     use longlens_core::methods::Method;
+    use longlens_core::plan::Prompt;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::ScriptedLens;
+    use longlens_core::spec::ModelSpec;
 
     use super::*;
     use crate::setup::fixed;
@@ -207,6 +220,32 @@ mod tests {
         ask.prefill_per_length = false;
         let shared = measure(&ask, &mut ()).0;
         assert!(report.rows.iter().zip(&shared.rows).all(|(a, b)| (a.all, a.last) == (b.all, b.last)));
+    }
+
+    #[test]
+    fn rules_that_follow_the_length_need_a_prefill_each_and_others_do_not() {
+        let model = ModelSpec::tiny(64);
+        let (n_short, n_long) = (80, 200);
+        for (method, rope, expected) in [
+            ("full", "none", false),
+            ("full", "yarn:factor=4", false),
+            ("full", "dynamic:factor=4", true),
+            ("dual_chunk:chunk_size=48,local_window=8", "none", false),
+            ("long_heads:chunk_len=4,attention_len=32", "none", false),
+            ("long_heads:chunk_len=4,attention_len=32,variant=released", "none", false),
+            ("long_heads:chunk_len=4,attention_len=32,begin_len=100,variant=released", "none", false),
+        ] {
+            let plan = Method::parse(method).unwrap().plan(&model).unwrap();
+            let rope = RopeScaling::parse(rope).unwrap().resolve(&model).unwrap();
+            let depends = depends_on_length(&plan, &rope);
+            assert_eq!(depends, expected, "{method}, {rope:?}");
+            if !depends {
+                let relation = |i: usize, j: usize, n_tokens: usize| plan.relation(i, j, Prompt { n_tokens });
+                let mut pairs = (0..n_short).flat_map(|i| (0..=i).map(move |j| (i, j)));
+                let differs = pairs.find(|(i, j)| relation(*i, *j, n_short) != relation(*i, *j, n_long));
+                assert_eq!(differs, None, "{method}: this pair differs in the longer prompt");
+            }
+        }
     }
 
     #[test]

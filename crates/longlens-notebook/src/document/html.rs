@@ -2,9 +2,9 @@
 //!
 //! A notebook may come from anywhere, so nothing in it runs. HTML in prose is shown as text; links lead to the web, a mail
 //! address or a place nearby; images are those that lie in the notebook. HTML and SVG that a cell shows go into the page as
-//! they are only with [`Trust::JustRun`], because then this program has just made them; else HTML gives way to the next
-//! form that the cell shows, and SVG becomes an image, in which scripts are dead. Above all that the page's own policy
-//! forbids scripts and anything from outside.
+//! they are only if the caller says that the cell was just run, because then this program has made them; else HTML gives way
+//! to the next form that the cell shows, and SVG becomes an image, in which scripts are dead. Above all that the page's own
+//! policy forbids scripts, forms and anything from outside.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,19 +14,25 @@ use serde_json::Value;
 use super::highlight::{self, escaped};
 use super::{Cell, Kind, Notebook};
 
-/// Whose the results in a notebook are.
+/// Whose the results of a cell are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// This program has made all of them just now.
+enum Trust {
+    /// This program has made them just now.
     JustRun,
     /// They were read from a file.
     Unknown,
 }
 
 /// The page. Its title is the first heading, or `name` if there is none. Raw cells are for other programs and left out.
-pub fn page(notebook: &Notebook, name: &str, trust: Trust) -> String {
+/// `just_run` are the indices of the cells whose results this program has made itself, as
+/// [`Summary::ran`](crate::runner::Summary::ran) has them; those of all others may be anybody's.
+pub fn page(notebook: &Notebook, name: &str, just_run: &[usize]) -> String {
     let title = title(notebook).unwrap_or_else(|| name.to_owned());
-    let cells: Vec<String> = notebook.cells.iter().map(|cell| section(cell, trust)).collect();
+    let cells = notebook.cells.iter().enumerate().map(|(idx, cell)| {
+        let trust = if just_run.contains(&idx) { Trust::JustRun } else { Trust::Unknown };
+        section(cell, trust)
+    });
+    let cells: Vec<String> = cells.collect();
     let (title, cells) = (escaped(&title), cells.concat());
     format!(
         r#"<!DOCTYPE html>
@@ -34,7 +40,7 @@ pub fn page(notebook: &Notebook, name: &str, trust: Trust) -> String {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'">
 <title>{title}</title>
 <style>{STYLE}</style>
 </head>
@@ -238,7 +244,7 @@ mod tests {
     fn of_output(output: Value, trust: Trust) -> String {
         let mut notebook = Notebook::new();
         notebook.push(Kind::Code, "1").outputs.push(output);
-        page(&notebook, "a", trust)
+        page(&notebook, "a", if trust == Trust::JustRun { &[0] } else { &[] })
     }
 
     #[test]
@@ -281,7 +287,7 @@ mod tests {
         let mut notebook = Notebook::new();
         let cell = notebook.push(Kind::Markdown, "![a](attachment:a.png)");
         cell.rest.insert("attachments".into(), json!({ "a.png": { "image/png": "iVBO\nRw==" } }));
-        assert!(page(&notebook, "a", Trust::Unknown).contains("src=\"data:image/png;base64,iVBORw==\""));
+        assert!(page(&notebook, "a", &[]).contains("src=\"data:image/png;base64,iVBORw==\""));
     }
 
     #[test]
@@ -291,6 +297,26 @@ mod tests {
         assert!(of_output(output.clone(), Trust::JustRun).contains("<b onclick=x>1</b>"));
         let page = of_output(output, Trust::Unknown);
         assert!(!page.contains("onclick") && page.contains("<pre class=\"value\">&lt;1&gt;</pre>"));
+    }
+
+    #[test]
+    fn a_cell_that_ran_vouches_for_itself_alone() {
+        let mut notebook = Notebook::new();
+        for text in ["first", "second"] {
+            let html = format!("<b id={text}></b>");
+            let data = json!({ "text/html": html, "text/plain": text });
+            notebook.push(Kind::Code, text).outputs.push(json!({ "output_type": "display_data", "data": data }));
+        }
+        let page = page(&notebook, "a", &[1]);
+        assert!(!page.contains("<b id=first>") && page.contains("<b id=second>"));
+    }
+
+    #[test]
+    fn the_policy_forbids_what_leaves_the_page() {
+        let page = page(&Notebook::new(), "a", &[]);
+        for word in ["default-src 'none'", "form-action 'none'", "base-uri 'none'"] {
+            assert!(page.contains(word), "{word}");
+        }
     }
 
     #[test]
@@ -319,9 +345,9 @@ mod tests {
         let mut notebook = Notebook::new();
         notebook.push(Kind::Code, "1");
         notebook.push(Kind::Markdown, "```\n# no\n```");
-        assert!(page(&notebook, "a<b", Trust::Unknown).contains("<title>a&lt;b</title>"));
+        assert!(page(&notebook, "a<b", &[]).contains("<title>a&lt;b</title>"));
         notebook.push(Kind::Markdown, "text\n\n## Two `words`\n");
-        assert!(page(&notebook, "a", Trust::Unknown).contains("<title>Two words</title>"));
+        assert!(page(&notebook, "a", &[]).contains("<title>Two words</title>"));
     }
 
     #[test]

@@ -143,18 +143,21 @@ fn with_point(float: f64) -> String {
 
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => quoted.extend(['\\', char]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            _ if char.is_control() => quoted.extend(format!("\\u{:04x}", u32::from(char)).chars()),
-            _ => quoted.push(char),
-        }
-    }
+    text.chars().for_each(|char| push_escaped(&mut quoted, char));
     quoted.push('"');
     quoted
+}
+
+/// Appends a character as it stands between the quotes of a text in Rhai.
+pub(crate) fn push_escaped(rhai: &mut String, char: char) {
+    match char {
+        '"' | '\\' => rhai.extend(['\\', char]),
+        '\n' => rhai.push_str("\\n"),
+        '\r' => rhai.push_str("\\r"),
+        '\t' => rhai.push_str("\\t"),
+        _ if char.is_control() => rhai.extend(format!("\\u{:04x}", u32::from(char)).chars()),
+        _ => rhai.push(char),
+    }
 }
 
 /// `None` for infinity and NaN, also inside.

@@ -30,7 +30,7 @@ use super::identity;
 use super::{Cell, Kind, Notebook};
 
 /// Metadata that belongs to a run, not to the cell's text.
-const OF_RUNS: [&str; 3] = ["execution", "longlens", "papermill"];
+pub const OF_RUNS: [&str; 3] = ["execution", "longlens", "papermill"];
 
 /// Reads any text.
 pub fn read(text: &str) -> Notebook {

@@ -1,5 +1,7 @@
 //! What several functions read from their arguments.
 
+use std::rc::Rc;
+
 use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
 use longlens_eval::generate::Stop;
@@ -7,7 +9,7 @@ use longlens_eval::sampling::Sampling;
 use longlens_workbench::settings::Settings;
 use rhai::{Dynamic, NativeCallContext};
 
-use crate::desk::{Desk, Returned, refuse};
+use crate::desk::{Desk, OpenModel, Returned, refuse};
 use crate::options::{Options, wrong};
 use crate::values::{Method, Model, to_rope};
 
@@ -27,7 +29,8 @@ pub const RUN: &[&str] = &[
 
 /// Settings that can be made once the length of the prompt is known.
 pub struct Wanted {
-    method: Method,
+    /// How tokens attend.
+    pub method: Method,
     settings: Settings,
     /// When the text ends.
     pub stop: Stop,
@@ -69,24 +72,47 @@ pub fn rope(options: &mut Options) -> Returned<Option<RopeScaling>> {
 
 /// The methods that options name, as one or a list, under `method` or `methods`.
 pub fn methods(options: &mut Options) -> Returned<Vec<Method>> {
-    let given = options.take("methods").or_else(|| options.take("method"));
+    let given = match (options.take("methods"), options.take("method")) {
+        (Some(_), Some(_)) => {
+            return refuse("`methods` and `method` are both given", "put every method into `methods`");
+        }
+        (given, None) | (None, given) => given,
+    };
     let Some(given) = given else { return Method::read(&"full".into(), "the method").map(|method| vec![method]) };
-    match given.read_lock::<rhai::Array>() {
-        Some(list) if list.is_empty() => refuse("there are no methods", "give at least one, as in `methods: [full()]`"),
-        Some(list) => list.iter().map(|method| Method::read(method, "every one of `methods`")).collect(),
-        None => Ok(vec![Method::read(&given, "`methods`")?]),
+    let methods: Vec<_> = match given.read_lock::<rhai::Array>() {
+        Some(list) if list.is_empty() => {
+            return refuse("there are no methods", "give at least one, as in `methods: [full()]`");
+        }
+        Some(list) => {
+            list.iter().map(|method| Method::read(method, "every one of `methods`")).collect::<Returned<_>>()?
+        }
+        None => vec![Method::read(&given, "`methods`")?],
+    };
+    let written = |method: &Method| match method {
+        Method::Plain(_) => None,
+        Method::Written(written) => Some(written.clone()),
+    };
+    let written: Vec<_> = methods.iter().filter_map(written).collect();
+    for (at, one) in written.iter().enumerate() {
+        // rows tell methods apart by their names
+        if written[..at].iter().any(|other| other.name == one.name && !Rc::ptr_eq(other, one)) {
+            return refuse(
+                format!("two of the methods are called `{}`", one.name),
+                "give each a name of its own, as in method(\"window_8\", …)",
+            );
+        }
     }
+    Ok(methods)
 }
 
-/// Makes the model that options name the one that runs.
-pub fn select(desk: &Desk, options: &mut Options) -> Returned<()> {
-    let Some(given) = options.take("model") else { return Ok(()) };
+/// The model that options name, for this call alone; else the open one.
+pub fn model(desk: &Desk, options: &mut Options) -> Returned<Rc<OpenModel>> {
+    let Some(given) = options.take("model") else { return desk.model() };
     if let Some(model) = given.clone().try_cast::<Model>() {
-        desk.select(&model.0);
-        return Ok(());
+        return Ok(model.0);
     }
     match given.clone().into_string() {
-        Ok(name) => desk.open(&name).map(drop),
+        Ok(name) => desk.open_beside(&name),
         Err(_) => Err(wrong("option `model`", "a model or its name", &given)),
     }
 }

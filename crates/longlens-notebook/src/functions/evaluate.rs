@@ -11,7 +11,7 @@ pub mod functions {
     use crate::values::Table;
 
     /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
-    /// `template`, `seed`, `rope`, `model`.
+    /// `template`, `seed`, `rope`, `model` (a handle or a name, for this call alone).
     ///
     /// ```rhai
     /// passkey(#{ lengths: [200, 400], depths: [0.0, 0.5], trials: 1, methods: [full(), "streaming:window=64"] })
@@ -36,7 +36,8 @@ pub mod functions {
     }
 
     /// The same with options: `text` (a file; the held-out texts of the embedded model when absent), `lengths`, `methods` (or
-    /// `method`), `documents`, `last` (tokens that the second score counts), `rope`, `model`.
+    /// `method`), `documents`, `last` (tokens that the second score counts), `rope`, `model` (a handle or a name, for this call
+    /// alone).
     ///
     /// ```rhai
     /// save(needle(600, 0.5).text, "book.txt");
@@ -81,16 +82,22 @@ pub mod functions {
 use std::sync::Arc;
 
 use longlens_core::lens::{LensError, Setup};
+use longlens_core::methods;
 use longlens_core::rope::RopeScaling;
+use longlens_core::trace::RunRecord;
+use longlens_core::written;
 use longlens_eval::passkey::{Grid, PasskeyReport, Template};
-use longlens_eval::perplexity::{ByLength, LengthReport, by_length, encode_documents};
+use longlens_eval::perplexity::{ByLength, LengthReport, by_length, depends_on_length, encode_documents};
+use longlens_eval::progress::Part;
 use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel, Perplexity, PerplexityPoint, PerplexitySeries};
 use rhai::{Map, NativeCallContext};
+use serde_json::json;
 
-use super::calls::{MAX_TOKENS, methods, rope, select, subtitle, within};
+use super::calls::{self, MAX_TOKENS, rope, subtitle, within};
+use super::sweep::fingerprint;
 use crate::desk::{Desk, OpenModel, Returned, desk, raise, refuse};
 use crate::options::Options;
 use crate::table::{Datum, Table as Rows};
@@ -107,8 +114,7 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let desk = desk(context);
     let known = ["lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model"];
     let mut options = Options::new("passkey", options, &known)?;
-    select(&desk, &mut options)?;
-    let model = desk.model()?;
+    let model = calls::model(&desk, &mut options)?;
     let trained = model.info.spec.trained_context;
     let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
     let grid = Grid {
@@ -122,24 +128,82 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     within("length", longest, MAX_TOKENS)?;
     within("trials", grid.trials, MAX_TRIALS)?;
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
-    let methods = methods(&mut options)?;
+    let methods = calls::methods(&mut options)?;
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
-        let mut lens = model.lens(None)?;
-        let mut failed = None;
-        let mut setup_for = setup_for(context, &model, method, &rope, ANSWER, &mut failed);
-        let mut work = desk.work("");
-        work.doing(format!("passkey {} of {}: {method}", at + 1, methods.len()));
-        let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut work, &mut |_| ());
-        drop(setup_for);
-        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
-        if !report.complete {
-            return Err(raise(LensError::Cancelled));
-        }
-        desk.ran(&report.run);
+        let label = format!("passkey {} of {}: {method}", at + 1, methods.len());
+        let report = passkey_of(context, &model, method, &rope, &grid, &label)?;
+        report.cells.iter().for_each(|cell| desk.ran(&cell.run));
         reports.push(report);
     }
+    desk.cells.borrow_mut().clear();
     Ok(passkey_table(&model, &grid, &rope, &reports))
+}
+
+/// The grid of one method. Cells that were finished when an earlier call was stopped are not run again.
+fn passkey_of(
+    context: &NativeCallContext,
+    model: &OpenModel,
+    method: &Method,
+    rope: &RopeScaling,
+    grid: &Grid,
+    label: &str,
+) -> Returned<PasskeyReport> {
+    let desk = desk(context);
+    let Grid { template, lengths, depths, trials, seed } = grid;
+    let rules = method.rules(context);
+    let of_all =
+        json!([fingerprint::model(model), method.to_string(), rules, rope.to_string(), template, trials, seed]);
+    let total = lengths.iter().sum::<usize>() * depths.len() * trials;
+    let mut work = desk.work(label);
+    let (mut before, mut all) = (0, None::<PasskeyReport>);
+    for length in lengths {
+        for depth in depths {
+            let key = json!([of_all, length, depth]).to_string();
+            let size = length * trials;
+            let known = desk.cells.borrow().get(&key).cloned();
+            let part = if let Some(known) = known {
+                known
+            } else {
+                let one = Grid { lengths: vec![*length], depths: vec![*depth], ..grid.clone() };
+                let mut lens = model.lens(None)?;
+                let mut failed = None;
+                let mut setup_for = setup_for(context, model, method, rope, ANSWER, &mut failed);
+                let mut control = Part { control: &mut work, before, size, total };
+                let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &one, &mut control, &mut |_| ());
+                drop(setup_for);
+                let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
+                if !report.complete {
+                    let n_kept = desk.cells.borrow().len();
+                    if n_kept > 0 {
+                        desk.advise(format!(
+                            "{n_kept} cells of the grid are kept: run the same `passkey` again to go on"
+                        ));
+                    }
+                    return Err(raise(LensError::Cancelled));
+                }
+                desk.cells.borrow_mut().insert(key, report.clone());
+                report
+            };
+            before += size;
+            match &mut all {
+                Some(all) => all.cells.extend(part.cells),
+                None => all = Some(part),
+            }
+        }
+    }
+    match all {
+        Some(report) => Ok(report),
+        // the engine says what is missing
+        None => longlens_eval::passkey::run(
+            model.lens(None)?.as_mut(),
+            &mut |size| Setup::new(&methods::Method::full(), &model.info.spec, size.n_tokens).map_err(Into::into),
+            grid,
+            &mut (),
+            &mut |_| (),
+        )
+        .map_err(raise),
+    }
 }
 
 /// Makes setups for a method that may be written in the session; what the script says when it fails goes to `failed`.
@@ -151,7 +215,12 @@ fn setup_for<'a>(
     beyond: usize,
     failed: &'a mut Option<Box<rhai::EvalAltResult>>,
 ) -> impl FnMut(PromptSize) -> Result<Setup, LensError> + 'a {
-    move |size| match method.of(context, size.n_tokens.max(size.target) + beyond) {
+    let covers = move |n_tokens: usize| match method {
+        Method::Plain(_) => n_tokens,
+        // an answer is rarely as long as it may be: the last lengths are not lost for it
+        Method::Written(_) => (n_tokens + beyond).min(written::MAX_TOKENS).max(n_tokens),
+    };
+    move |size| match method.of(context, covers(size.n_tokens.max(size.target))) {
         Ok(method) => Ok(Setup { rope: rope.clone(), ..Setup::new(&method, &model.info.spec, size.n_tokens)? }),
         Err(error) => {
             *failed = Some(error);
@@ -204,7 +273,12 @@ fn passkey_table(model: &OpenModel, grid: &Grid, rope: &RopeScaling, reports: &[
         depths,
         palette: Palette::default(),
     };
-    let records = reports.iter().map(|report| report.run.clone()).collect();
+    let mut records: Vec<RunRecord> = Vec::new();
+    for (_, cell) in cells() {
+        if !records.contains(&cell.run) {
+            records.push(cell.run.clone());
+        }
+    }
     Table(TableValue { table, figure: Some(Arc::new(figure)), records, protocol }.into())
 }
 
@@ -212,22 +286,24 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let desk = desk(context);
     let known = ["text", "lengths", "methods", "method", "documents", "last", "rope", "model"];
     let mut options = Options::new("perplexity", options, &known)?;
-    select(&desk, &mut options)?;
-    let model = desk.model()?;
+    let model = calls::model(&desk, &mut options)?;
     let trained = model.info.spec.trained_context;
     let mut documents = documents(&desk, &model, options.text("text")?.as_deref())?;
-    documents.truncate(options.count("documents")?.unwrap_or(DOCUMENTS).max(1));
+    let n_documents = options.count("documents")?.unwrap_or(DOCUMENTS);
+    if n_documents == 0 {
+        return refuse("there are no documents to measure", "give `documents` 1 or more");
+    }
+    documents.truncate(n_documents);
     let lengths = options.counts("lengths")?.unwrap_or_else(|| (0..4).map(|n| trained << n).collect());
     let last = options.count("last")?;
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
-    let methods = methods(&mut options)?;
-    let is_dynamic = rope.resolve(&model.info.spec).map_err(raise)?.is_dynamic();
+    let methods = calls::methods(&mut options)?;
+    let frequencies = rope.resolve(&model.info.spec).map_err(raise)?;
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
-        // where a rule depends on the length of the prompt, a long prefill does not hold the losses of a short one
         let longest = lengths.iter().copied().max().unwrap_or(1);
         let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
-        let prefill_per_length = plan.temperature.is_some() || is_dynamic;
+        let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
         let mut lens = model.lens(None)?;
         let mut failed = None;
@@ -255,8 +331,7 @@ fn documents(desk: &Desk, model: &OpenModel, file: Option<&str>) -> Returned<Vec
             None => return refuse("there is no text to measure", "name a file, as in `text: \"book.txt\"`"),
         },
     };
-    let lens = model.lens(None)?;
-    encode_documents(lens.text().map_err(raise)?, &text).map_err(raise)
+    model.text(|codec| encode_documents(codec, &text).map_err(raise))
 }
 
 fn perplexity_table(model: &OpenModel, rope: &RopeScaling, last: usize, reports: &[LengthReport]) -> Table {

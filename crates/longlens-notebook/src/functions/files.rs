@@ -9,7 +9,7 @@ use crate::data::{from_json, to_json};
 use crate::desk::{Desk, Returned, raise, refuse};
 use crate::functions::table::told;
 use crate::table::Table as Rows;
-use crate::values::{Figure, Table, text};
+use crate::values::{Figure, Prompt, Table, Trace, text};
 use longlens_plot::canvas::Canvas;
 use longlens_workbench::{Trouble, npz, write_whole};
 
@@ -21,7 +21,8 @@ pub mod functions {
     use crate::desk::{Returned, desk};
 
     /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
-    /// as `.png`, `.svg`; the numbers behind a picture as `.npz`; texts as they are; anything else as `.json`. Returns the path.
+    /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are; anything else as
+    /// `.json`. Returns the path.
     ///
     /// ```rhai
     /// save(table(#{ n: [1, 2] }), "results/numbers.csv")
@@ -65,8 +66,10 @@ fn save(desk: &Desk, value: &Dynamic, name: &str) -> Returned<String> {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
         figure_bytes(&figure, &ending)?
-    } else if let Some(trace) = value.clone().try_cast::<crate::values::Trace>() {
-        picture(trace.0.grid().as_ref(), &ending)?
+    } else if let Some(trace) = value.clone().try_cast::<Trace>() {
+        trace_bytes(&trace, &ending)?
+    } else if let Some(prompt) = value.clone().try_cast::<Prompt>() {
+        prompt.built.pieces.concat().into_bytes()
     } else if let Ok(text) = value.clone().into_string() {
         text.into_bytes()
     } else if ending == "json" {
@@ -84,6 +87,20 @@ fn save(desk: &Desk, value: &Dynamic, name: &str) -> Returned<String> {
     }
     write_whole(&path, &bytes).map_err(failed)?;
     Ok(desk.files().shown(&path).display().to_string())
+}
+
+fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
+    let value = &trace.0;
+    if ending != "npz" {
+        return picture(value.grid().as_ref(), ending);
+    }
+    let ((n_layers, n_heads), n_chunks) = (value.shape(), value.heads.n_chunks());
+    let mass = (0..n_layers * n_heads).flat_map(|at| value.heads.mass(at / n_heads, at % n_heads).to_vec());
+    let arrays = [
+        npz::Array::new("mass", &[n_layers, n_heads, n_chunks], mass.collect()),
+        npz::Array::list("nll", value.nll.clone()),
+    ];
+    npz::bytes(&arrays, &trace.shown().text).map_err(|error| raise(Trouble::new(error.to_string(), None)))
 }
 
 fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
@@ -135,7 +152,8 @@ pub fn read_text(desk: &Desk, name: &str) -> Returned<String> {
     String::from_utf8(bytes).or_else(|_| refuse(format!("`{name}` is not text in UTF-8"), "give a text file"))
 }
 
-fn read(path: &Path, name: &str) -> Returned<Vec<u8>> {
+/// The bytes of a file; an error for what is no file, or too large for one of ours.
+pub fn read(path: &Path, name: &str) -> Returned<Vec<u8>> {
     let failed = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the name; it counts from the working directory",
@@ -161,7 +179,10 @@ fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
         "csv" => Rows::from_csv(&bytes).map(table).map_err(told),
-        "jsonl" => Rows::from_json_lines(&bytes).map(table).map_err(told),
+        "jsonl" => match rows_of_sweep(&bytes) {
+            Some(rows) => Ok(table(rows)),
+            None => Rows::from_json_lines(&bytes).map(table).map_err(told),
+        },
         "parquet" => Rows::from_parquet(&bytes).map(table).map_err(told),
         "json" => {
             let json: serde_json::Value = serde_json::from_slice(&bytes)
@@ -173,6 +194,17 @@ fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
         "png" | "svg" | "npz" => refuse(format!("`{name}` is a picture or an archive"), "load tables, JSON or text"),
         _ => Ok(read_text(desk, name)?.into()),
     }
+}
+
+/// The rows in a sweep's own file, which has a line with key and rows for each point; nothing for any other file.
+fn rows_of_sweep(bytes: &[u8]) -> Option<Rows> {
+    let mut rows = Vec::new();
+    for line in String::from_utf8_lossy(bytes).lines() {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line.get("key").filter(|key| key.is_string())?;
+        rows.extend(line.get("rows")?.as_array()?.iter().cloned());
+    }
+    Rows::from_json(serde_json::Value::from(rows).to_string().as_bytes()).ok()
 }
 
 fn files(desk: &Desk, folder: &str) -> Returned<Array> {

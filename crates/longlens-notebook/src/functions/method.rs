@@ -15,7 +15,7 @@ pub mod functions {
     use std::sync::Arc;
 
     use longlens_core::methods;
-    use longlens_core::plan::{Prompt, Relation};
+    use longlens_core::plan::{Capacity, Prompt, Relation};
     use longlens_core::rope::{RopeScaling, SCALINGS};
     use longlens_plot::plots::PositionMap;
     use longlens_workbench::npz;
@@ -195,11 +195,16 @@ pub mod functions {
         let settings = Settings { method, max_tokens: 0, ..Settings::default() };
         let said = settings.check(&model.info, n_tokens).map_err(raise)?;
         let forecast = said.forecast;
+        let capacity = match forecast.capacity {
+            // nothing but the table ends there
+            Capacity::Tokens(tokens) if said.plan.covers() == Some(tokens) => format!("at least {tokens} tokens"),
+            capacity => capacity.to_string(),
+        };
         let rows = vec![
             ("method", said.plan.method.clone()),
             ("rope", said.rope.to_string()),
             ("tokens", forecast.n_tokens.to_string()),
-            ("capacity", forecast.capacity.to_string()),
+            ("capacity", capacity),
             ("highest position", crate::values::number_text(forecast.highest)),
             ("trained positions", forecast.trained.map_or("follow the length".into(), |n| n.to_string())),
             ("cache", longlens_workbench::bytes::text(forecast.cache_bytes)),
@@ -210,7 +215,9 @@ pub mod functions {
         Ok(Table(TableValue { table, protocol: warnings.join("\n"), ..TableValue::default() }.into()))
     }
 
-    /// Tokens that a method covers without leaving the trained positions; `()` where there is no end.
+    /// Tokens that a method covers without leaving the trained positions; `()` where there is no end. Of a method of your own,
+    /// `()` says that none is near: functions of the distance are looked at for 16 times the trained context (at most 32768
+    /// tokens), functions of query and key for 4 times (at most 4096).
     ///
     /// ```rhai
     /// capacity(self_extend(#{ group_size: 4, neighbor_window: 64 }))
@@ -219,11 +226,15 @@ pub mod functions {
     pub fn capacity(context: NativeCallContext, method: Dynamic) -> Returned<Dynamic> {
         let model = desk(&context).model()?;
         let spec = &model.info.spec;
-        let written_for = spec.trained_context.saturating_mul(16).min(longlens_core::written::MAX_TOKENS);
-        let plan = Method::read(&method, "the method")?.of(&context, written_for)?.plan(spec).map_err(raise)?;
+        let method = Method::read(&method, "the method")?;
+        let (times, most) = if method.is_of_pairs() { PAIRS_ASKED } else { DISTANCES_ASKED };
+        let written_for = spec.trained_context.saturating_mul(times).min(most);
+        let plan = method.of(&context, written_for)?.plan(spec).map_err(raise)?;
         Ok(match plan.capacity(spec.trained_context) {
-            longlens_core::plan::Capacity::Tokens(tokens) => (tokens as i64).into(),
-            longlens_core::plan::Capacity::Unlimited => Dynamic::UNIT,
+            // nothing but the table ends there
+            Capacity::Tokens(tokens) if plan.covers() == Some(tokens) => Dynamic::UNIT,
+            Capacity::Tokens(tokens) => (tokens as i64).into(),
+            Capacity::Unlimited => Dynamic::UNIT,
         })
     }
 
@@ -249,6 +260,10 @@ pub mod functions {
         }
     }
 
+    /// How far `capacity` looks for functions of the distance: times the trained context, tokens at most.
+    const DISTANCES_ASKED: (usize, usize) = (16, longlens_core::written::MAX_TOKENS);
+    /// The same for functions of query and key, which are asked about every pair.
+    const PAIRS_ASKED: (usize, usize) = (4, 4096);
     /// A picture is no longer than this.
     const MAX_TOKENS: usize = 1 << 20;
     /// Cells of a side that are kept as numbers.

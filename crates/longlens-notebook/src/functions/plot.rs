@@ -1,6 +1,6 @@
 //! Pictures of tables: lines, points, bars, heat maps.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use longlens_plot::plots::{
@@ -65,12 +65,23 @@ fn plot(table: &Table, options: Map) -> Returned<Figure> {
         Some("bar") => LineKind::Bar,
         _ => LineKind::Line,
     };
-    let band = options.text("low")?.zip(options.text("high")?);
+    let band = match (options.text("low")?, options.text("high")?) {
+        (Some(low), Some(high)) => Some((low, high)),
+        (None, None) => None,
+        (low, _) => {
+            let (given, missing) = if low.is_some() { ("low", "high") } else { ("high", "low") };
+            return refuse(
+                format!("a band needs `low` and `high`, and there is only `{given}`"),
+                format!("name a column as `{missing}` too, or leave out `{given}`"),
+            );
+        }
+    };
     let rows = &table.0.table;
     let places = Places::new(&rows.column(&x).map_err(told)?);
     let groups = match &by {
-        Some(column) => rows.column(column).map_err(told)?.iter().map(ToString::to_string).collect(),
-        None => vec![String::new(); rows.n_rows()],
+        Some(column) => grouped(&rows.column(column).map_err(told)?),
+        None if rows.is_empty() => Vec::new(),
+        None => vec![(String::new(), (0..rows.n_rows()).collect())],
     };
     let mut series = Vec::new();
     for y in &ys {
@@ -79,13 +90,12 @@ fn plot(table: &Table, options: Map) -> Returned<Figure> {
             Some((low, high)) => Some((rows.numbers(low).map_err(told)?, rows.numbers(high).map_err(told)?)),
             None => None,
         };
-        for name in distinct(&groups) {
-            let mine: Vec<usize> = (0..rows.n_rows()).filter(|row| groups[*row] == *name).collect();
+        for (name, mine) in &groups {
             // points of a scatter are shown each; everything else shows one per place
             let points = if kind == LineKind::Scatter {
                 mine.iter().map(|row| LinePoint::new(places.at[*row], values[*row])).collect()
             } else {
-                places.means(&mine, &values, band.as_ref())
+                places.means(mine, &values, band.as_ref())
             };
             let name = match (ys.len() > 1, name.is_empty()) {
                 (true, true) => y.clone(),
@@ -143,34 +153,47 @@ impl Places {
             let at = cells.iter().map(|cell| cell.number().unwrap_or(f64::NAN)).collect();
             return Self { at, names: Vec::new() };
         }
-        let words: Vec<String> = cells.iter().map(ToString::to_string).collect();
-        let names: Vec<String> = distinct(&words).into_iter().cloned().collect();
-        let place = |word: &String| names.iter().position(|name| name == word).map_or(f64::NAN, |at| at as f64);
-        Self { at: words.iter().map(place).collect(), names }
+        let groups = grouped(cells);
+        let mut at = vec![f64::NAN; cells.len()];
+        for (place, (_, rows)) in groups.iter().enumerate() {
+            for row in rows {
+                at[*row] = place as f64;
+            }
+        }
+        Self { at, names: groups.into_iter().map(|(name, _)| name).collect() }
     }
 
     /// One point per place of these rows: the mean of what stands there, and of its band.
     fn means(&self, rows: &[usize], values: &[f64], band: Option<&(Vec<f64>, Vec<f64>)>) -> Vec<LinePoint> {
-        let mut xs: Vec<f64> = rows.iter().map(|row| self.at[*row]).filter(|x| x.is_finite()).collect();
-        xs.sort_by(f64::total_cmp);
-        xs.dedup();
-        let mean = |numbers: &[f64], x: f64| {
-            let here = rows.iter().filter(|row| self.at[**row].total_cmp(&x).is_eq());
-            let known: Vec<f64> = here.map(|row| numbers[*row]).filter(|number| !number.is_nan()).collect();
-            known.iter().sum::<f64>() / known.len() as f64
+        let mut known: Vec<usize> = rows.iter().copied().filter(|row| self.at[*row].is_finite()).collect();
+        known.sort_by(|a, b| self.at[*a].total_cmp(&self.at[*b]));
+        let point = |here: &[usize]| {
+            let mean = |numbers: &[f64]| {
+                let here: Vec<f64> = here.iter().map(|row| numbers[*row]).filter(|number| !number.is_nan()).collect();
+                here.iter().sum::<f64>() / here.len() as f64
+            };
+            let band = band.map(|(low, high)| (mean(low), mean(high)));
+            let band = band.filter(|(low, high)| !low.is_nan() && !high.is_nan());
+            LinePoint { x: self.at[here[0]], y: mean(values), band }
         };
-        let point = |x: f64| {
-            let band = band.map(|(low, high)| (mean(low, x), mean(high, x)));
-            LinePoint { x, y: mean(values, x), band: band.filter(|(low, high)| !low.is_nan() && !high.is_nan()) }
-        };
-        xs.into_iter().map(point).collect()
+        // 0 and -0 are one place
+        #[allow(clippy::float_cmp)] // equal cells, not close ones
+        known.chunk_by(|a, b| self.at[*a] == self.at[*b]).map(point).collect()
     }
 }
 
-/// Every text once, in the order of first appearance.
-fn distinct(texts: &[String]) -> Vec<&String> {
-    let mut seen = HashSet::new();
-    texts.iter().filter(|text| seen.insert(text.as_str())).collect()
+/// The rows of every cell, in the order in which the cells first appear.
+fn grouped(cells: &[Datum]) -> Vec<(String, Vec<usize>)> {
+    let mut places = HashMap::new();
+    let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+    for (row, cell) in cells.iter().enumerate() {
+        let place = *places.entry(cell.to_string()).or_insert_with_key(|name: &String| {
+            groups.push((name.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(row);
+    }
+    groups
 }
 
 fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
@@ -246,4 +269,24 @@ fn drawn(figure: Arc<dyn longlens_plot::canvas::Figure>, text: String) -> Return
         return Err(crate::desk::raise(longlens_workbench::Trouble::new(error.to_string(), help)));
     }
     Ok(Figure(FigureValue { figure, text, arrays: Vec::new() }.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_has_the_mean_of_its_rows() {
+        let places = Places::new(&[1.0, -0.0, 2.0, 0.0, f64::NAN, 1.0].map(Datum::Real));
+        let (low, high) = (vec![0.0; 6], vec![f64::NAN, 5.0, f64::NAN, 7.0, 0.0, f64::NAN]);
+        let points = places.means(&[0, 1, 3, 4, 5], &[1.0, 2.0, 9.0, 4.0, 9.0, f64::NAN], Some(&(low, high)));
+        let told: Vec<_> = points.iter().map(|point| (point.x, point.y, point.band)).collect();
+        assert_eq!(told, [(0.0, 3.0, Some((0.0, 6.0))), (1.0, 1.0, None)]);
+    }
+
+    #[test]
+    fn words_stand_in_the_order_of_their_first_row() {
+        let places = Places::new(&["b", "a", "b"].map(|word| Datum::Text(word.into())));
+        assert_eq!((places.at, places.names), (vec![0.0, 1.0, 0.0], vec!["b".to_owned(), "a".to_owned()]));
+    }
 }

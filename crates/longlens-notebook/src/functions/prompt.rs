@@ -12,7 +12,7 @@ pub mod functions {
     use longlens_workbench::prompt::{NeedleAsk, PromptSource};
     use rhai::{Array, Dynamic, Map};
 
-    use super::key_text;
+    use super::{depth_of, key_text};
     use crate::desk::{Returned, desk, raise};
     use crate::functions::calls::count;
     use crate::options::Options;
@@ -46,8 +46,8 @@ pub mod functions {
     /// needle(512, 0.25).key
     /// ```
     #[rhai_fn(name = "needle", return_raw)]
-    pub fn needle(context: NativeCallContext, length: i64, depth: f64) -> Returned<Prompt> {
-        let length = count("length", length, 1)?;
+    pub fn needle(context: NativeCallContext, length: i64, depth: Dynamic) -> Returned<Prompt> {
+        let (length, depth) = (count("length", length, 1)?, depth_of(&depth)?);
         super::hide(&context, NeedleAsk { length, depth, ..NeedleAsk::default() })
     }
 
@@ -57,8 +57,8 @@ pub mod functions {
     /// needle(512, 0.25, 48213).key == "48213"
     /// ```
     #[rhai_fn(name = "needle", return_raw)]
-    pub fn needle_of_key(context: NativeCallContext, length: i64, depth: f64, key: Dynamic) -> Returned<Prompt> {
-        let (length, key) = (count("length", length, 1)?, Some(key_text(&key)?));
+    pub fn needle_of_key(context: NativeCallContext, length: i64, depth: Dynamic, key: Dynamic) -> Returned<Prompt> {
+        let (length, depth, key) = (count("length", length, 1)?, depth_of(&depth)?, Some(key_text(&key)?));
         super::hide(&context, NeedleAsk { length, depth, key, ..NeedleAsk::default() })
     }
 
@@ -120,6 +120,11 @@ pub mod functions {
             Dynamic::from_array(ends.map(|at| (at as i64).into()).to_vec())
         })
     }
+}
+
+/// A depth is a number, whole or not.
+fn depth_of(depth: &rhai::Dynamic) -> Returned<f64> {
+    crate::options::number(depth).ok_or_else(|| crate::options::wrong("the depth", "a number from 0 to 1", depth))
 }
 
 /// A key is digits, given as text or as a number.

@@ -12,9 +12,9 @@ pub mod functions {
     use longlens_workbench::runs::divergence;
     use rhai::{Array, Dynamic, Map};
 
-    use super::{hidden, series};
+    use super::{hidden, names, series};
     use crate::desk::{Returned, desk, refuse};
-    use crate::functions::calls::{self, Wanted, count, select};
+    use crate::functions::calls::{self, Wanted, count};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Figure, FigureValue, Run, Table, TableValue, record_map, to_prompt};
@@ -31,7 +31,7 @@ pub mod functions {
     }
 
     /// The same with options: `rope`, `max_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty`, `seed`,
-    /// `stop`, `prefill_chunk`, `model`.
+    /// `stop`, `prefill_chunk`, `model` (a handle or a name, for this call alone).
     ///
     /// ```rhai
     /// run("Once upon a time", full(), #{ max_tokens: 8, temperature: 0.7, seed: 3 }).text
@@ -40,12 +40,11 @@ pub mod functions {
     pub fn run_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Run> {
         let desk = desk(&context);
         let mut options = Options::new("run", options, &[calls::RUN, &["model"]].concat())?;
-        select(&desk, &mut options)?;
-        let model = desk.model()?;
+        let model = calls::model(&desk, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
         let wanted = Wanted::new(&method, &mut options, MAX_TOKENS.max(hidden(&prompt)))?;
-        let settings = wanted.settings(&context, prompt.of(&model)?.tokens.len())?;
-        Run::perform(&desk, &model, &prompt, settings, &wanted.stop)
+        let settings = wanted.settings(&context, prompt.built.tokens.len())?;
+        Run::perform(&context, &model, prompt, &wanted.method, settings, &wanted.stop)
     }
 
     /// Text of `max_tokens` tokens after a prompt.
@@ -88,11 +87,12 @@ pub mod functions {
         if left.prompt != right.prompt {
             return refuse("these runs have different prompts", "compare runs of one prompt on one model");
         }
-        let row = |run: &Run| {
+        let [left_name, right_name] = &names(&[a, b])[..] else { unreachable!("a name for each run") };
+        let row = |run: &Run, name: &String| {
             let kept = &run.0.kept;
             let number = |value: Option<f64>| value.map_or(Datum::Empty, Datum::Real);
             [
-                ("method", Datum::Text(kept.record.method.clone())),
+                ("method", Datum::Text(name.clone())),
                 ("rope", Datum::Text(kept.record.rope.clone())),
                 ("loss", number(kept.mean_nll)),
                 ("perplexity", number(run.perplexity())),
@@ -100,14 +100,14 @@ pub mod functions {
                 ("text", Datum::Text(kept.output.clone())),
             ]
         };
-        let table = Rows::from_records([row(a), row(b)]);
+        let table = Rows::from_records([row(a, left_name), row(b, right_name)]);
         let same = left.prompt_nll().iter().zip(right.prompt_nll());
         let figure = RunComparison {
             heading: Heading {
                 title: left.source.to_string(),
                 subtitle: calls::subtitle(&a.0.model.info, &left.settings.rope(&a.0.model.info.spec)),
             },
-            names: [left.record.method.clone(), right.record.method.clone()],
+            names: [left_name.clone(), right_name.clone()],
             delta_log_prob: same.map(|(a, b)| a - b).collect(),
             divergence: divergence(&left.generated, &right.generated),
             outputs: [left.output.clone(), right.output.clone()],
@@ -137,7 +137,8 @@ pub mod functions {
             trained_context: info.spec.trained_context,
             series: runs
                 .iter()
-                .map(|run| LossSeries { name: run.0.kept.record.method.clone(), nll: run.0.kept.prompt_nll().to_vec() })
+                .zip(names(&runs.iter().collect::<Vec<_>>()))
+                .map(|(run, name)| LossSeries { name, nll: run.0.kept.prompt_nll().to_vec() })
                 .collect(),
             smooth: count("smooth", smooth, 0)?,
         };
@@ -207,6 +208,24 @@ pub mod functions {
 /// Tokens of a hidden key's answer.
 fn hidden(prompt: &crate::values::Prompt) -> usize {
     prompt.built.needle.as_ref().map_or(0, |needle| needle.answer.len())
+}
+
+/// The methods of runs, in titles. Different ones of one name, which scripts can write, are numbered.
+fn names(runs: &[&crate::values::Run]) -> Vec<String> {
+    let methods: Vec<_> = runs.iter().map(|run| (&run.0.kept.record.method, &run.0.rules)).collect();
+    let name = |(title, rules): &(&String, &Option<String>)| {
+        let mut same: Vec<&Option<String>> = Vec::new();
+        for (_, rules) in methods.iter().filter(|(other, _)| other == title) {
+            if !same.contains(rules) {
+                same.push(rules);
+            }
+        }
+        match same.iter().position(|known| known == rules) {
+            Some(at) if same.len() > 1 => format!("{title} #{}", at + 1),
+            _ => (*title).clone(),
+        }
+    };
+    methods.iter().map(name).collect()
 }
 
 /// A list of runs, at least one.

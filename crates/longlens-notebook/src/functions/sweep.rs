@@ -1,28 +1,31 @@
 //! Sweeps: a function over a grid or a list of settings, one row each, resumed where it was interrupted.
 
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use longlens_core::lens::{Control, LensError};
+use longlens_core::trace::RunRecord;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use serde_json::{Value, json};
 
+use self::kept::Kept;
+pub use self::kept::Part;
 use crate::desk::{Desk, Returned, desk, raise, refuse};
 use crate::functions::table::{to_datum, with_names};
 use crate::options::Options;
 use crate::table::{Datum, Table as Rows};
 use crate::values::{Run, Table, TableValue};
-use longlens_workbench::Trouble;
 
-mod fingerprint;
+pub(crate) mod fingerprint;
+mod kept;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     /// Runs a function for every combination of the lists in a map, or for every map of a list, and makes a table of what it
     /// returns: a number, a map, a run, or a table. Interrupted, it goes on where it was when the same sweep is run again.
-    /// Every row starts on the model that is open now.
+    /// Every row starts on the model that is open now. Files that the function reads do not count: after they change, say
+    /// `fresh: true`.
     ///
     /// ```rhai
     /// sweep(#{ group_size: [4, 8], neighbor_window: [32, 64] }, |p| {
@@ -35,7 +38,7 @@ pub mod functions {
     }
 
     /// The same with options: `file` keeps finished rows in a file, so that another session goes on too; `label` names the
-    /// sweep in progress lines; `fresh: true` computes every row again.
+    /// sweep in progress lines; `fresh: true` computes every row again, and the first new one takes the place of all old ones.
     ///
     /// ```rhai
     /// sweep([#{ depth: 0.0 }, #{ depth: 1.0 }], |p| #{ loss: run(needle(300, p.depth), full()).loss }, #{ file: "sweep.jsonl" })
@@ -64,46 +67,85 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let mut options = Options::new("sweep", options, &["file", "label", "fresh"])?;
     let label = options.text("label")?.unwrap_or_else(|| "sweep".into());
     let fresh = options.flag("fresh")?.unwrap_or(false);
-    let file = options.text("file")?.map(|name| desk.path(&name)).transpose()?;
+    let file = options.text("file")?;
     let points = points(grid)?;
-    // every row starts on the model that was open, whichever one the row before it opened
-    let model = desk.model().ok();
-    let of_sweep =
-        json!([model.as_ref().map(|model| fingerprint::model(&model.info)), fingerprint::function(context, each)]);
+    let keys = keys(context, &desk, each, &points);
+    let mut kept = Kept::open(&desk, file.as_deref(), &keys, fresh)?;
     let earlier = desk.take_records();
-    let kept = Kept::open(&desk, file, fresh)?;
-    let mut work = desk.work(label.as_str());
-    let mut rows = Rows::empty();
-    for (at, point) in points.iter().enumerate() {
-        if work.cancelled() {
-            return Err(raise(LensError::Cancelled));
-        }
-        work.progress(at, points.len());
-        let of_point: Value =
-            point.iter().map(|(name, value)| (name.to_string(), fingerprint::value(context, value))).collect();
-        let key = json!([of_sweep, of_point, env!("CARGO_PKG_VERSION")]).to_string();
-        let part = if let Some(part) = kept.find(&key) {
-            part
-        } else {
-            let value = each.call_within_context::<Dynamic>(context, (point.clone(),));
-            if let Some(model) = &model {
-                desk.select(model);
-            }
-            let names: Vec<String> = point.keys().map(ToString::to_string).collect();
-            let value = value.map_err(|error| with_names(error, "a setting", &names))?;
-            let part = table_of(point, &value)?;
-            kept.keep(&key, &part)?;
-            part
-        };
-        rows = rows.concat(&part);
-    }
-    work.progress(points.len(), points.len());
-    drop(work);
-    let records = desk.take_records();
+    let mut records = Vec::new();
+    let parts = go_through(context, each, &label, points.iter().zip(&keys).collect(), &mut kept, &mut records);
+    // also after an error: what ran before and what ran here is not forgotten
     for record in earlier.iter().chain(&records) {
         desk.ran(record);
     }
-    Ok(Table(TableValue { table: rows, records, ..TableValue::default() }.into()))
+    let table = Rows::concat_all(parts?.iter().map(|part| &part.rows));
+    Ok(Table(TableValue { table, records, ..TableValue::default() }.into()))
+}
+
+/// What tells the rows of each point from all others.
+fn keys(context: &NativeCallContext, desk: &Desk, each: &FnPtr, points: &[Map]) -> Vec<String> {
+    let model = desk.model().ok().map(|model| fingerprint::model(&model));
+    let of_sweep = json!([model, fingerprint::function(context, each)]);
+    let key = |point: &Map| {
+        let of_point: Value =
+            point.iter().map(|(name, value)| (name.to_string(), fingerprint::value(context, value))).collect();
+        json!([of_sweep, of_point, env!("CARGO_PKG_VERSION")]).to_string()
+    };
+    points.iter().map(key).collect()
+}
+
+/// The parts of all points, each with its key; what ran to fill them goes to `records`, as far as it came.
+fn go_through(
+    context: &NativeCallContext,
+    each: &FnPtr,
+    label: &str,
+    points: Vec<(&Map, &String)>,
+    kept: &mut Kept,
+    records: &mut Vec<RunRecord>,
+) -> Returned<Vec<Rc<Part>>> {
+    let desk = desk(context);
+    // every row starts on the model that was open, whichever one the row before it opened
+    let model = desk.model().ok();
+    let mut work = desk.work(label);
+    let n_points = points.len();
+    let mut parts = Vec::with_capacity(n_points);
+    for (at, (point, key)) in points.into_iter().enumerate() {
+        if work.cancelled() {
+            desk.advise(format!("{at} of {n_points} points are kept: run the same sweep again to go on"));
+            return Err(raise(LensError::Cancelled));
+        }
+        work.progress(at, n_points);
+        if let Some(part) = kept.find(key)? {
+            add_new(records, &part.records);
+            parts.push(part);
+            continue;
+        }
+        let value = each.call_within_context::<Dynamic>(context, (point.clone(),));
+        if let Some(model) = &model {
+            desk.select(model);
+        }
+        let ran = desk.take_records();
+        add_new(records, &ran);
+        let names: Vec<String> = point.keys().map(ToString::to_string).collect();
+        let value = value.map_err(|error| {
+            let settings = crate::values::text(&Dynamic::from_map(point.clone()));
+            desk.advise(format!("at point {} of {n_points}, {settings}; finished points are kept", at + 1));
+            with_names(error, "a setting", &names)
+        })?;
+        let part = Rc::new(Part { rows: table_of(point, &value)?, records: ran });
+        kept.keep(key, &part)?;
+        parts.push(part);
+    }
+    work.progress(n_points, n_points);
+    Ok(parts)
+}
+
+fn add_new(records: &mut Vec<RunRecord>, more: &[RunRecord]) {
+    for record in more {
+        if !records.contains(record) {
+            records.push(record.clone());
+        }
+    }
 }
 
 /// The settings to go through.
@@ -185,65 +227,4 @@ fn table_of(point: &Map, value: &Dynamic) -> Returned<Rows> {
         return refuse("the function of a sweep returned a list", "return a number, a map, a run or a table");
     }
     Ok(Rows::from_records([with(vec![("value".to_owned(), to_datum(&value))])]))
-}
-
-/// Finished rows, in the session and, if asked for, in a file with one line each.
-struct Kept<'a> {
-    desk: &'a Desk,
-    file: Option<PathBuf>,
-    fresh: bool,
-}
-
-impl<'a> Kept<'a> {
-    fn open(desk: &'a Desk, file: Option<PathBuf>, fresh: bool) -> Returned<Self> {
-        if let Some(path) = file.as_ref().filter(|path| path.exists() && !fresh) {
-            let text = std::fs::read(path).map_err(|error| unusable("read", path, &error))?;
-            for line in String::from_utf8_lossy(&text).lines() {
-                // a line that a kill cut short is computed again
-                let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-                let rows = line.get("rows").and_then(|rows| Rows::from_json(rows.to_string().as_bytes()).ok());
-                if let (Some(key), Some(rows)) = (line["key"].as_str(), rows) {
-                    desk.rows.borrow_mut().insert(key.to_owned(), rows);
-                }
-            }
-        }
-        if let Some(path) = file.as_ref().filter(|path| fresh && path.exists()) {
-            std::fs::remove_file(path).map_err(|error| unusable("start", path, &error))?;
-        }
-        Ok(Self { desk, file, fresh })
-    }
-
-    /// The rows of a point that was finished before.
-    fn find(&self, key: &str) -> Option<Rows> {
-        self.desk.rows.borrow().get(key).filter(|_| !self.fresh).cloned()
-    }
-
-    fn keep(&self, key: &str, part: &Rows) -> Returned<()> {
-        self.desk.rows.borrow_mut().insert(key.to_owned(), part.clone());
-        let Some(path) = &self.file else { return Ok(()) };
-        let rows: serde_json::Value = serde_json::from_slice(&part.to_json()).unwrap_or_default();
-        let line = json!({ "key": key, "rows": rows });
-        let write = || -> std::io::Result<()> {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
-            // below a line that a kill cut short
-            let mut last = [b'\n'];
-            if file.seek(SeekFrom::End(-1)).is_ok() {
-                file.read_exact(&mut last)?;
-            }
-            let start = if last == *b"\n" { "" } else { "\n" };
-            file.write_all(format!("{start}{line}\n").as_bytes())?;
-            file.sync_data()
-        };
-        write().map_err(|error| unusable("write", path, &error))
-    }
-}
-
-fn unusable(doing: &str, path: &Path, error: &std::io::Error) -> Box<rhai::EvalAltResult> {
-    raise(Trouble::new(
-        format!("cannot {doing} {}: {error}", path.display()),
-        "choose a file that you may read and write; finished rows are kept in the session".to_owned(),
-    ))
 }

@@ -1,25 +1,27 @@
 //! Tables: rows of results, and the questions one asks of them.
 
-use longlens_core::nearest::nearest;
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Dynamic, Engine};
 
-use crate::desk::{Returned, raise};
-use crate::options::{each, wrong};
-use crate::table::{Datum, Table as Rows, TableError};
-use crate::values::{self, Table};
+pub use self::convert::{to_datum, with_names};
+use crate::desk::raise;
+use crate::table::TableError;
+use crate::values::Table;
 use longlens_workbench::Trouble;
+
+mod convert;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     use rhai::FnPtr;
 
-    use super::{aggregations, cells, names, row_map, rows_of, to_dynamic, told, with_names};
+    use super::convert::{aggregations, cells, names, row_map, rows_of, to_dynamic, with_names};
+    use super::told;
     use crate::desk::{Returned, refuse};
     use crate::functions::calls::count as whole;
     use crate::table::Aggregation;
-    use crate::values::{Table, record_map};
+    use crate::values::{Table, TableValue, record_map};
     use rhai::{Array, Dynamic, Map};
 
     /// A table of a list of maps, or of a map of lists (one per column).
@@ -228,21 +230,22 @@ pub mod functions {
         Ok(table.with(table.0.table.join(&other.0.table, &names(&on)?).map_err(told)?))
     }
 
-    /// One table below another.
+    /// One table below another. How they were measured stays known where it is the same for both.
     ///
     /// ```rhai
     /// table(#{ n: [1] }) + table(#{ n: [2] })
     /// ```
     #[rhai_fn(name = "+", pure)]
     pub fn add(table: &mut Table, below: Table) -> Table {
-        let mut value = crate::values::TableValue {
-            table: table.0.table.concat(&below.0.table),
-            records: table.0.records.clone(),
-            ..Default::default()
-        };
-        value.records.extend(below.0.records.iter().cloned());
-        value.records.dedup();
-        Table(value.into())
+        let (above, below) = (&table.0, &below.0);
+        let mut records = Vec::new();
+        for record in above.records.iter().chain(&below.records) {
+            if !records.contains(record) {
+                records.push(record.clone());
+            }
+        }
+        let protocol = if above.protocol == below.protocol { above.protocol.clone() } else { String::new() };
+        Table(TableValue { table: above.table.concat(&below.table), figure: None, records, protocol }.into())
     }
 
     /// Count, mean, spread and quartiles of every column of numbers.
@@ -368,28 +371,9 @@ impl IntoIterator for Table {
 
     fn into_iter(self) -> Self::IntoIter {
         let rows: Vec<Dynamic> =
-            (0..self.0.table.n_rows()).map(|row| Dynamic::from_map(row_map(&self.0.table, row))).collect();
+            (0..self.0.table.n_rows()).map(|row| Dynamic::from_map(convert::row_map(&self.0.table, row))).collect();
         rows.into_iter()
     }
-}
-
-/// An error of a function that was given a map: where it asks for a name that is not there, it says which ones are.
-pub fn with_names(mut error: Box<EvalAltResult>, what: &str, names: &[String]) -> Box<EvalAltResult> {
-    let mut inner = &mut *error;
-    while let EvalAltResult::ErrorInFunctionCall(_, _, next, _) = inner {
-        inner = next;
-    }
-    if let EvalAltResult::ErrorPropertyNotFound(name, position) = inner
-        && !names.contains(name)
-    {
-        let help = match nearest(name, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("{what} has: {}", names.join(", ")),
-        };
-        let trouble = Trouble::new(format!("there is no `{name}` in this map"), help);
-        *inner = EvalAltResult::ErrorRuntime(Dynamic::from(trouble), *position);
-    }
-    error
 }
 
 /// A table's error as one of the language.
@@ -397,101 +381,4 @@ pub fn with_names(mut error: Box<EvalAltResult>, what: &str, names: &[String]) -
 pub fn told(error: TableError) -> Box<EvalAltResult> {
     let help = error.help();
     raise(Trouble::new(error.to_string(), help))
-}
-
-/// A value as a cell.
-pub fn to_datum(value: &Dynamic) -> Datum {
-    let value = value.flatten_clone();
-    if value.is_unit() {
-        return Datum::Empty;
-    }
-    if let Ok(flag) = value.as_bool() {
-        return Datum::Bool(flag);
-    }
-    if let Ok(whole) = value.as_int() {
-        return Datum::Int(whole);
-    }
-    if let Ok(real) = value.as_float() {
-        return Datum::Real(real);
-    }
-    Datum::Text(values::text(&value))
-}
-
-/// A cell as a value.
-pub fn to_dynamic(cell: &Datum) -> Dynamic {
-    match cell {
-        Datum::Empty => Dynamic::UNIT,
-        Datum::Bool(flag) => (*flag).into(),
-        Datum::Int(whole) => (*whole).into(),
-        Datum::Real(real) => (*real).into(),
-        Datum::Text(text) => text.clone().into(),
-    }
-}
-
-fn cells(list: &Array) -> Vec<Datum> {
-    list.iter().map(to_datum).collect()
-}
-
-fn row_map(table: &Rows, row: usize) -> Map {
-    let cells = table.rows()[row].iter().map(to_dynamic);
-    table.columns().iter().map(|name| name.as_str().into()).zip(cells).collect()
-}
-
-/// Rows from a list of maps, a map of lists, or a table.
-pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
-    let value = value.flatten_clone();
-    if let Some(table) = value.clone().try_cast::<Table>() {
-        return Ok(table.0.table.clone());
-    }
-    if let Some(map) = value.clone().try_cast::<Map>() {
-        let mut table = Rows::empty();
-        let lists = map.iter().map(|(name, list)| {
-            let list = list.flatten_clone();
-            (
-                name,
-                list.clone()
-                    .try_cast::<Array>()
-                    .ok_or_else(|| wrong(&format!("column `{name}`"), "a list of cells", &list)),
-            )
-        });
-        for (at, (name, list)) in lists.enumerate() {
-            let list = list?;
-            if at == 0 {
-                table = Rows::from_records(list.iter().map(|cell| [(name.as_str(), to_datum(cell))]));
-                continue;
-            }
-            table = table.with_column(name, cells(&list)).map_err(told)?;
-        }
-        return Ok(table);
-    }
-    let Some(list) = value.clone().try_cast::<Array>() else {
-        return Err(wrong("what a table is made of", "a list of maps, or a map of lists", &value));
-    };
-    let records = list.iter().map(|row| {
-        let row = row.flatten_clone();
-        let map = row.clone().try_cast::<Map>().ok_or_else(|| wrong("every row of a table", "a map", &row))?;
-        Ok(map.iter().map(|(name, cell)| (name.to_string(), to_datum(cell))).collect::<Vec<_>>())
-    });
-    Ok(Rows::from_records(records.collect::<Returned<Vec<_>>>()?))
-}
-
-/// One name or a list of names.
-fn names(value: &Dynamic) -> Returned<Vec<String>> {
-    let names = each(&value.flatten_clone(), |name| name.clone().into_string().ok());
-    names.ok_or_else(|| wrong("the columns", "a name or a list of names", value))
-}
-
-/// What `group` computes, from a map of column to aggregation.
-fn aggregations(what: &Map) -> Returned<Vec<crate::table::Summary>> {
-    let mut summaries = Vec::new();
-    for (column, how) in what {
-        let list = each(&how.flatten_clone(), |name| name.clone().into_string().ok());
-        let list =
-            list.ok_or_else(|| wrong(&format!("what is asked of `{column}`"), "a text or a list of them", how))?;
-        for name in list {
-            let aggregation = crate::table::Aggregation::parse(&name).map_err(told)?;
-            summaries.push(crate::table::Summary::new(column.as_str(), aggregation));
-        }
-    }
-    Ok(summaries)
 }

@@ -23,7 +23,7 @@ pub mod functions {
 
     use super::by_score;
     use crate::desk::{Returned, desk, refuse};
-    use crate::functions::calls::{Wanted, index, select};
+    use crate::functions::calls::{self, Wanted, index};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Figure, FigureValue, Run, Table, Trace, record_map, to_prompt};
@@ -40,7 +40,7 @@ pub mod functions {
     }
 
     /// The same with options: `query` (a token), `chunk_len` (where the method has no chunks of its own), `rope`,
-    /// `prefill_chunk`, `model`.
+    /// `prefill_chunk`, `model` (a handle or a name, for this call alone).
     ///
     /// ```rhai
     /// trace("One two three four five six", full(), #{ query: 3, chunk_len: 2 })
@@ -50,12 +50,15 @@ pub mod functions {
         let desk = desk(&context);
         let known = ["query", "chunk_len", "rope", "prefill_chunk", "model"];
         let mut options = Options::new("trace", options, &known)?;
-        select(&desk, &mut options)?;
-        let model = desk.model()?;
+        let model = calls::model(&desk, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
-        let (query, chunk_len) = (options.count("query")?, options.count("chunk_len")?.map(|len| len.max(1)));
-        let settings = Wanted::new(&method, &mut options, 1)?.settings(&context, prompt.of(&model)?.tokens.len())?;
-        Trace::perform(&desk, &model, &prompt, &settings, query, chunk_len)
+        let (query, chunk_len) = (options.count("query")?, options.count("chunk_len")?);
+        if chunk_len == Some(0) {
+            return refuse("chunks of 0 tokens are none", "give `chunk_len` 1 or more");
+        }
+        let wanted = Wanted::new(&method, &mut options, Trace::n_beyond(&prompt))?;
+        let settings = wanted.settings(&context, prompt.built.tokens.len())?;
+        Trace::perform(&desk, &model, prompt, &settings, query, chunk_len)
     }
 
     /// The trace of a run's prompt under the run's method.
@@ -66,8 +69,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "trace", return_raw)]
     pub fn trace_of_run(context: NativeCallContext, run: &mut Run) -> Returned<Trace> {
-        let value = &run.0;
-        Trace::perform(&desk(&context), &value.model, &value.prompt, &value.kept.settings, None, None)
+        let (value, prompt) = (&run.0, run.0.prompt.clone());
+        let settings = value.settings(&context, prompt.built.tokens.len() + Trace::n_beyond(&prompt))?;
+        Trace::perform(&desk(&context), &value.model, prompt, &settings, None, None)
     }
 
     /// Which chunks every head attends to: those it chose where the method chooses chunks, else how much attention each gets.

@@ -28,7 +28,11 @@ pub(super) fn socket_files(connection: &ConnectionInfo) -> Vec<PathBuf> {
 }
 
 fn check(mut connection: ConnectionInfo) -> Result<ConnectionInfo, KernelError> {
-    // an empty key means unsigned messages, whatever the scheme says
+    // an empty key means unsigned messages, whatever the scheme says: any program of any user could send them to a port, while
+    // the files of ipc have an owner
+    if connection.key.is_empty() && connection.transport == Transport::TCP {
+        return Err(KernelError::NoKey);
+    }
     if !connection.key.is_empty() && connection.signature_scheme != "hmac-sha256" {
         return Err(KernelError::Signature { scheme: connection.signature_scheme });
     }
@@ -90,12 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn other_signatures_are_refused_unless_there_is_no_key() {
-        let mut other = connection("127.0.0.1", Transport::TCP);
-        other.signature_scheme = "hmac-md5".into();
-        assert!(matches!(check(other.clone()), Err(KernelError::Signature { .. })));
-        other.key.clear();
-        assert!(check(other).is_ok());
+    fn messages_are_signed_unless_the_sockets_have_an_owner() {
+        for transport in [Transport::TCP, Transport::IPC] {
+            let mut other = connection("127.0.0.1", transport.clone());
+            other.signature_scheme = "hmac-md5".into();
+            assert!(matches!(check(other.clone()), Err(KernelError::Signature { .. })));
+            other.key.clear();
+            assert_eq!(check(other).is_ok(), transport == Transport::IPC);
+        }
     }
 
     #[test]

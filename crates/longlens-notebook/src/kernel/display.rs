@@ -9,6 +9,7 @@ use jupyter_protocol::{DisplayData, JupyterMessage, Media, MediaType, StreamCont
 use uuid::Uuid;
 
 use super::outbox::Outbox;
+use crate::document::escaped;
 use crate::interpreter::{Output, Progress};
 use crate::shown::Shown;
 
@@ -25,9 +26,6 @@ pub(super) struct Published {
     request: Rc<JupyterMessage>,
     step: Option<Step>,
 }
-
-/// Takes what a cell says, and says nothing.
-pub(super) struct Silent;
 
 /// A long step, as far as it is shown.
 struct Step {
@@ -87,12 +85,6 @@ impl Output for Published {
     }
 }
 
-impl Output for Silent {
-    fn print(&mut self, _text: &str) {}
-
-    fn show(&mut self, _shown: &Shown) {}
-}
-
 /// Every form that a thing has, by media type.
 pub(super) fn media(shown: &Shown) -> Media {
     let drawn = shown.clone().draw();
@@ -129,10 +121,6 @@ fn finished(progress: &Progress) -> Media {
 fn both(text: &str, html: Option<&str>) -> Media {
     let html = html.map_or_else(|| escaped(text), str::to_owned);
     Media::new(vec![MediaType::Plain(text.into()), MediaType::Html(format!("<div>{html}</div>"))])
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

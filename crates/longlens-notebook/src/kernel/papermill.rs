@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::document::parameters::push_escaped;
 use crate::interpreter::CellError;
 
 /// Lists and maps inside each other, at most: deeper ones are no parameters.
@@ -259,21 +260,6 @@ impl<'a> Parser<'a> {
 
 fn blank(sign: char) -> bool {
     matches!(sign, ' ' | '\t' | '\r')
-}
-
-/// As it stands in a Rhai string.
-fn push_escaped(rhai: &mut String, sign: char) {
-    match sign {
-        '"' | '\\' => rhai.extend(['\\', sign]),
-        '\n' => rhai.push_str("\\n"),
-        '\r' => rhai.push_str("\\r"),
-        '\t' => rhai.push_str("\\t"),
-        sign if sign.is_control() => {
-            // formatting into a string never fails
-            let _ = write!(rhai, "\\u{:04x}", sign as u32);
-        }
-        sign => rhai.push(sign),
-    }
 }
 
 #[cfg(test)]

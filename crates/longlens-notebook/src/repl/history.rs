@@ -66,9 +66,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 /// Writes the entries alone; a file that stays long does no harm.
 fn shorten(path: &Path, entries: &[String]) {
     let text: String = entries.iter().flat_map(|entry| [written(entry), "\n".into()]).collect();
-    let permissions = fs::metadata(path).map(|metadata| metadata.permissions());
-    let written = longlens_plot::write_whole(path, text.as_bytes());
-    let _ = written.and(permissions).and_then(|permissions| fs::set_permissions(path, permissions));
+    let _ = longlens_plot::write_whole(path, text.as_bytes());
 }
 
 /// The newest of each entry, oldest first, as many as are kept.

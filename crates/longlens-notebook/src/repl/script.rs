@@ -8,17 +8,26 @@ use longlens_core::lens::CancelToken;
 
 use super::{ReplError, Said};
 use crate::document::{Kind, Notebook};
-use crate::interpreter::{Interpreter, Out, Output};
+use crate::interpreter::{Completeness, Interpreter, Out, Output};
 use crate::lexer::{self, tokens};
 use crate::shown::Shown;
 
-/// Runs a text: cell by cell where it has `// %%` lines, else split at lines for the session (`%time …`, `?name`). Values are
+/// Runs a text: cell by cell where it has `// %%` lines, else split at lines for the session (`%time …`, `?name`), else as one cell,
+/// or, where that cannot be parsed, as the lines would run at the prompt. Values are
 /// written to `out` as plain text. The first error ends it and is returned, not shown; so is one of `out`, except that a
 /// reader who went away ends the script without a word.
 pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -> Result<(), ReplError> {
     let pipe = Rc::new(RefCell::new(Pipe { out, cancel: session.cancel(), failed: None }));
     let shared: Out = pipe.clone();
-    for cell in cells(text) {
+    let whole = cells(text);
+    // lines as they are typed at the prompt have no `;` between them
+    let typed = match &whole[..] {
+        [one] if session.check(one).is_err() => typed(one),
+        _ => Vec::new(),
+    };
+    // what is wrong in any case is told with its place in the whole text
+    let parses = !typed.is_empty() && typed.iter().all(|cell| session.check(cell).is_ok());
+    for cell in if parses { typed } else { whole } {
         match Said::of(&cell) {
             Said::Nothing | Said::Help => continue,
             Said::Leave => break,
@@ -35,6 +44,20 @@ pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -
         };
     }
     Ok(())
+}
+
+/// A text cut where the prompt would have run it: after every line that leaves nothing open. The whole text where that is no better.
+fn typed(text: &str) -> Vec<String> {
+    let (mut cells, mut open) = (Vec::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        open.push_str(line);
+        match lexer::completeness(&open) {
+            Completeness::Whole if !open.trim().is_empty() => cells.push(std::mem::take(&mut open)),
+            Completeness::Whole | Completeness::Open { .. } => (),
+            Completeness::Wrong => return vec![text.to_owned()],
+        }
+    }
+    if open.trim().is_empty() { cells } else { vec![text.to_owned()] }
 }
 
 /// The cells of a text.
@@ -89,5 +112,8 @@ mod tests {
         assert_eq!(cells("`\n%who\n`"), ["`\n%who\n`"], "inside a string a line is no magic");
         assert_eq!(cells("// %%\na\n\n// %% [markdown]\n// words\n\n// %%\nb\n"), ["a", "b"]);
         assert!(cells(" \n").is_empty());
+        assert_eq!(typed("let f = |x| {\n    x\n};\nf(1)\nf(2)"), ["let f = |x| {\n    x\n};\n", "f(1)\n", "f(2)"]);
+        assert_eq!(typed("a)\nb"), ["a)\nb"]);
+        assert_eq!(typed("f(\nb"), ["f(\nb"]);
     }
 }

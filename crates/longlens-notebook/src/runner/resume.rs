@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::document::identity::hash;
 use crate::document::{Cell, Notebook, parameters};
 
-/// The mark of each cell. Another version of this program may give other results, so its marks are others.
-pub fn marks<'a>(sources: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let start = hash([env!("CARGO_PKG_VERSION").as_bytes()]);
+/// The mark of each cell. Another version of this program may give other results, and so may another `context`: their marks
+/// are others.
+pub fn marks<'a>(context: &str, sources: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let start = hash([env!("CARGO_PKG_VERSION").as_bytes(), context.as_bytes()]);
     let chain = sources.into_iter().scan(start, |before, source| {
         *before = hash([&before.to_le_bytes(), source.as_bytes()]);
         Some(format!("{before:016x}"))
@@ -46,11 +47,16 @@ pub fn unmark_cell(cell: &mut Cell) {
 }
 
 /// Takes the results of the cells that `earlier` has finished, from the first on. Returns how many these are, and whether
-/// nothing is left to run. `cells` are the indices of the cells to run, with their marks.
-pub fn take_over(notebook: &mut Notebook, earlier: &Notebook, cells: &[(usize, String)]) -> (usize, bool) {
+/// nothing is left to run. `cells` are the indices of the cells to run, with their marks under the same `context`.
+pub fn take_over(
+    notebook: &mut Notebook,
+    earlier: &Notebook,
+    context: &str,
+    cells: &[(usize, String)],
+) -> (usize, bool) {
     // cells of prose may have come and gone since, so code is matched with code
     let theirs: Vec<&Cell> = earlier.cells.iter().filter(|cell| super::runs(cell)).collect();
-    let their_marks = marks(theirs.iter().map(|cell| cell.source.as_str()));
+    let their_marks = marks(context, theirs.iter().map(|cell| cell.source.as_str()));
     let finished = !theirs.is_empty() && done(&earlier.metadata) == their_marks.last().map(String::as_str);
     let mut n_done = 0;
     for ((idx, own_mark), (their, their_mark)) in cells.iter().zip(theirs.iter().zip(&their_marks)) {

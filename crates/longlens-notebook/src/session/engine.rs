@@ -1,14 +1,16 @@
 //! The Rhai engine behind a session: what it knows, and what it may not do.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{Dynamic, Engine, LexError, Position, Token, TokenizeState};
 
 use super::{Limits, is_last};
-use crate::desk::Desk;
+use crate::desk::{Desk, Exhausted};
 use crate::functions;
+use crate::lexer;
 use crate::values::{self, Figure, Method, Model, Prompt, Rope, Run, Table, Trace};
 
 /// Calls inside calls: deeper ones would leave the stack.
@@ -19,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VARIABLES: usize = 100_000;
 
 /// An engine whose functions share a desk.
-pub fn new(desk: &Rc<Desk>, limits: Limits) -> Engine {
+pub fn new(desk: &Rc<Desk>, limits: Limits, defaults: &Defaults) -> Engine {
     // names of functions without a name come from hashes; a fixed start lets another session know them again
     let _ = rhai::config::hashing::set_hashing_seed(Some([1, 2, 3, 5]));
     let mut engine = Engine::new();
@@ -37,18 +39,17 @@ pub fn new(desk: &Rc<Desk>, limits: Limits) -> Engine {
     let cancel = desk.cancel().clone();
     let short = desk.clone();
     engine.on_progress(move |n_steps| {
-        let is_short = n_steps % MEMORY_EVERY == 0 && memory_is_short();
-        if is_short {
-            short.set_memory_short();
+        if n_steps % MEMORY_EVERY == 0 && memory_is_short() {
+            short.exhaust(Exhausted::Memory);
         }
-        (is_short || cancel.is_cancelled()).then_some(Dynamic::UNIT)
+        (short.exhausted().is_some() || cancel.is_cancelled()).then_some(Dynamic::UNIT)
     });
     let out = desk.clone();
     engine.on_print(move |text| out.tell(|out| out.print(&format!("{text}\n"))));
     let out = desk.clone();
     engine.on_debug(move |text, _, _| out.tell(|out| out.print(&format!("{text}\n"))));
     #[allow(deprecated)] // volatile, its documentation says, not deprecated
-    engine.on_parse_token(last_value());
+    engine.on_parse_token(last_value(defaults.clone()));
     engine
 }
 
@@ -73,12 +74,30 @@ pub fn limit(engine: &mut Engine, limits: Limits) {
     engine.set_max_map_size(limits.entries);
 }
 
+/// Where a cell that is about to be compiled has a `_` that is no earlier result, as line and column from 1.
+pub type Defaults = Rc<RefCell<HashSet<(usize, usize)>>>;
+
+/// The places of `_ =>` in a cell: the last arm of a `switch`.
+pub fn defaults(cell: &str) -> HashSet<(usize, usize)> {
+    let tokens = lexer::tokens(cell);
+    let is_default =
+        |pair: &&[lexer::Token]| &cell[pair[0].bytes.clone()] == "_" && &cell[pair[1].bytes.clone()] == "=>";
+    let place = |pair: &[lexer::Token]| {
+        let before = &cell[..pair[0].bytes.start];
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    };
+    tokens.windows(2).filter(is_default).map(place).collect()
+}
+
 /// `_` and `_3` are names of earlier results, though Rhai's names have letters.
-fn last_value() -> impl Fn(Token, Position, &TokenizeState) -> Token {
+fn last_value(defaults: Defaults) -> impl Fn(Token, Position, &TokenizeState) -> Token {
     // Rhai takes a sign after what it does not know as a name for that of a number
     let was_last = Cell::new(false);
-    move |token, _, _| {
+    move |token, place, _| {
+        let at = (place.line().unwrap_or(0), place.position().unwrap_or(0));
         let name = match &token {
+            Token::Underscore if defaults.borrow().contains(&at) => None,
             Token::Underscore => Some("_".to_owned()),
             Token::LexError(error) => match &**error {
                 LexError::MalformedIdentifier(text) if is_last(text) => Some(text.clone()),

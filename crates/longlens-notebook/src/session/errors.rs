@@ -6,7 +6,8 @@ use longlens_core::nearest::nearest;
 use longlens_workbench::Trouble;
 use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
-use super::Session;
+use super::{Home, Session};
+use crate::desk::Exhausted;
 use crate::interpreter::{CellError, Place};
 use crate::lexer::{self, KEYWORDS};
 use crate::values::{a_type, plain_type};
@@ -23,12 +24,16 @@ pub struct Known<'a> {
 pub fn explain(error: &EvalAltResult, known: &Known) -> CellError {
     let (inner, position, function) = innermost(error, known);
     let mut told = words(inner, known);
+    if let Some(advice) = known.session.desk.take_advice() {
+        told.help = Some(told.help.map_or(advice.clone(), |help| format!("{help}; {advice}")));
+    }
     let Some(function) = function else { return CellError { place: place(known.code, position), ..told } };
     // positions in a function count in the text that defines it
     let mut homes = known.session.homes.iter().filter(|((name, _), _)| name == function).map(|(_, home)| home);
     let home = homes.next().filter(|home| homes.all(|other| Rc::ptr_eq(home, other)));
     let place = home.and_then(|home| place(&home.code, position));
-    if let Some(home) = home.filter(|home| place.is_some() && home.number != known.session.cells.len() + 1) {
+    let is_elsewhere = |home: &&Rc<Home>| home.number > 0 && home.number != known.session.number();
+    if let Some(home) = home.filter(|home| place.is_some() && is_elsewhere(home)) {
         told.message = format!("{} (in cell {})", told.message, home.number);
     }
     CellError { place, ..told }
@@ -65,9 +70,8 @@ fn place(code: &str, position: Position) -> Option<Place> {
 }
 
 fn words(error: &EvalAltResult, known: &Known) -> CellError {
-    if known.session.desk.take_memory_short() {
-        let help = "the system has less than 512 MiB left: keep less, or end other programs";
-        return CellError::new("LimitError", "this cell used up the memory", Some(help.into()));
+    if let Some(what) = known.session.desk.exhausted() {
+        return used_up(what);
     }
     if known.session.desk.cancel().is_cancelled() {
         return CellError::new("Interrupted", "stopped; variables that were set are kept", None);
@@ -174,6 +178,21 @@ fn syntax(error: &ParseErrorType) -> CellError {
         _ => None,
     };
     CellError::new("SyntaxError", message, help.map(Into::into))
+}
+
+/// Why a cell was stopped that used something up.
+pub fn used_up(what: Exhausted) -> CellError {
+    let (message, help) = match what {
+        Exhausted::Memory => (
+            "this cell used up the memory".to_owned(),
+            "the system has less than 512 MiB left: keep less, or end other programs",
+        ),
+        Exhausted::Room => (
+            format!("this cell printed and showed more than {} MiB", super::record::MOST >> 20),
+            "say less, or write it to a file; what came after was dropped",
+        ),
+    };
+    CellError::new("LimitError", message, Some(help.into()))
 }
 
 /// The name that was meant, if one is near enough. Short names are near many others: they must begin alike.

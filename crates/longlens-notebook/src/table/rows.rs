@@ -1,7 +1,7 @@
 //! Choosing, ordering and joining rows and columns.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Datum, Table, TableError, key};
 
@@ -117,20 +117,33 @@ impl Table {
     /// The rows of this table and then those of another. Columns go by their names; what one table lacks is empty there.
     #[must_use]
     pub fn concat(&self, below: &Self) -> Self {
-        let mut columns = self.columns.clone();
-        columns.extend(below.columns.iter().filter(|column| !self.columns.contains(column)).cloned());
-        let source: Vec<_> =
-            columns.iter().map(|column| below.columns.iter().position(|name| name == column)).collect();
-        let widened = self.rows.iter().map(|row| {
-            let mut row = row.clone();
+        Self::concat_all([self, below])
+    }
+
+    /// The rows of many tables, one below the other, in one go. Columns go by their names, in the order in which they first
+    /// appear; what a table lacks is empty there.
+    pub fn concat_all<'a>(tables: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut columns, mut rows) = (Vec::new(), Vec::new());
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for table in tables {
+            let place = |name: &'a String| {
+                *places.entry(name).or_insert_with(|| {
+                    columns.push(name.clone());
+                    columns.len() - 1
+                })
+            };
+            let targets: Vec<usize> = table.columns.iter().map(place).collect();
+            for row in &table.rows {
+                let mut wide = vec![Datum::Empty; columns.len()];
+                for (target, cell) in targets.iter().zip(row) {
+                    wide[*target] = cell.clone();
+                }
+                rows.push(wide);
+            }
+        }
+        for row in &mut rows {
             row.resize(columns.len(), Datum::Empty);
-            row
-        });
-        let moved = below.rows.iter().map(|row| {
-            let cell = |place: &Option<usize>| place.map_or(Datum::Empty, |place| row[place].clone());
-            source.iter().map(cell).collect()
-        });
-        let rows = widened.chain(moved).collect();
+        }
         Self { columns, rows }
     }
 

@@ -141,6 +141,12 @@ fn tables_stand_below_and_beside_each_other() {
     streaming                     1
     long_heads                    2
     ");
+    let without_rows = Table::new(vec!["price".to_owned(), "loss".to_owned()], vec![]).unwrap();
+    let parts = [&without_rows, &prices, &table, &Table::empty()];
+    let together = Table::concat_all(parts);
+    assert_eq!(together, parts.iter().fold(Table::empty(), |above, below| above.concat(below)));
+    assert_eq!(together.columns(), ["price", "loss", "method", "found", "length"]);
+    assert_eq!(together.n_rows(), prices.n_rows() + table.n_rows());
     insta::assert_snapshot!(text(&table.join(&prices, &["method"]).unwrap()), @"
     method     length  loss  found  found_right
     full         1024  2.50  true             3

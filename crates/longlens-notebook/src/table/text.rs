@@ -7,7 +7,7 @@ use super::{Datum, Table};
 /// Columns of text between two columns of the table.
 const GAP: usize = 2;
 /// No cell is wider than this where the table would be too wide otherwise.
-const WIDEST: usize = 48;
+const WIDEST: usize = 24;
 /// No cell is ever wider than this.
 const MAX_CELL: usize = 400;
 

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use longlens_core::lens::Control;
+use longlens_core::lens::{Control, LensError};
 use longlens_core::methods;
 use longlens_core::written::{self, WriteError};
 use longlens_workbench::Trouble;
 use rhai::{Dynamic, FnPtr, Map, Module, NativeCallContext};
 
 use crate::desk::{Returned, desk, raise, refuse};
+use crate::functions::sweep::fingerprint;
 use crate::options::{Options, number, wrong};
 
 /// An attention method.
@@ -31,8 +32,17 @@ pub struct Written {
     position: Rule,
     /// Whether a query sees a key at all.
     sees: Option<Rule>,
-    /// Plans made so far, by the tokens they cover.
-    plans: RefCell<Vec<(usize, methods::Method)>>,
+    /// Plans made so far.
+    plans: RefCell<Vec<Made>>,
+}
+
+/// A plan that was made.
+struct Made {
+    /// Tokens that it covers: those asked for and no more, since functions need not answer for others.
+    n_tokens: usize,
+    /// What the functions were, with all that they captured and call: a variable that they share may have changed since.
+    rules: String,
+    method: methods::Method,
 }
 
 /// A function of the distance, or of query and key.
@@ -43,7 +53,7 @@ struct Rule {
 }
 
 /// Pairs between two words about progress.
-const TOLD_EVERY: usize = 1 << 16;
+const TOLD_EVERY: usize = 1 << 18;
 /// Plans of a method that are kept.
 const KEPT: usize = 8;
 
@@ -105,6 +115,19 @@ impl Method {
             Self::Written(written) => written.of(context, n_tokens),
         }
     }
+
+    /// What the functions of a written method are at this moment: the same text as long as they are the same.
+    pub fn rules(&self, context: &NativeCallContext) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Written(written) => Some(written.rules(context)),
+        }
+    }
+
+    /// Whether a script is asked about every query and key, not about distances alone.
+    pub fn is_of_pairs(&self) -> bool {
+        matches!(self, Self::Written(written) if !written.is_of_distance())
+    }
 }
 
 impl fmt::Display for Method {
@@ -122,18 +145,29 @@ impl Written {
         std::iter::once(&self.position).chain(&self.sees).map(|rule| &rule.function)
     }
 
+    fn is_of_distance(&self) -> bool {
+        self.position.of_distance && self.sees.as_ref().is_none_or(|sees| sees.of_distance)
+    }
+
+    fn rules(&self, context: &NativeCallContext) -> String {
+        let rules: serde_json::Value =
+            self.functions().map(|function| fingerprint::function(context, function)).collect();
+        rules.to_string()
+    }
+
     fn of(&self, context: &NativeCallContext, n_tokens: usize) -> Returned<methods::Method> {
-        let covers = n_tokens.max(1).checked_next_multiple_of(STEP).unwrap_or(n_tokens);
-        let known = self.plans.borrow().iter().find(|(n, _)| *n == covers).map(|(_, method)| method.clone());
+        let rules = self.rules(context);
+        let is_same = |made: &&Made| made.n_tokens == n_tokens && made.rules == rules;
+        let known = self.plans.borrow().iter().find(is_same).map(|made| made.method.clone());
         if let Some(method) = known {
             return Ok(method);
         }
-        let method = self.compile(context, covers)?;
+        let method = self.compile(context, n_tokens)?;
         let mut plans = self.plans.borrow_mut();
         if plans.len() == KEPT {
             plans.remove(0);
         }
-        plans.push((covers, method.clone()));
+        plans.push(Made { n_tokens, rules, method: method.clone() });
         Ok(method)
     }
 
@@ -141,14 +175,15 @@ impl Written {
     fn compile(&self, context: &NativeCallContext, n_tokens: usize) -> Returned<methods::Method> {
         let desk = desk(context);
         let mut work = desk.work(format!("writing out {} for {n_tokens} tokens", self.name));
-        let n_pairs = n_tokens.saturating_mul(n_tokens.saturating_add(1)) / 2;
-        let mut n_asked = 0;
-        let of_distance = self.position.of_distance && self.sees.as_ref().is_none_or(|sees| sees.of_distance);
-        let mut ask = |query: usize, key: usize| -> Returned<Option<f64>> {
-            n_asked += 1;
-            if n_asked % TOLD_EVERY == 0 {
-                work.progress(n_asked.min(n_pairs), n_pairs);
+        let mut told = 0;
+        let check = |done: usize, total: usize| {
+            if done / TOLD_EVERY > told {
+                told = done / TOLD_EVERY;
+                work.progress(done, total);
             }
+            if work.cancelled() { Err(raise(LensError::Cancelled)) } else { Ok(()) }
+        };
+        let ask = |query: usize, key: usize| -> Returned<Option<f64>> {
             if let Some(sees) = &self.sees {
                 let said = sees.ask(context, query, key)?;
                 match said.as_bool() {
@@ -166,13 +201,14 @@ impl Written {
                 .ok_or_else(|| self.wrong("position", "a number, or () to hide the key", &said, query, key))
         };
         let (name, title) = (self.name.as_str(), format!("{} (written)", self.name));
-        let plan = if of_distance {
-            written::from_distance(name, &title, n_tokens, |distance| ask(n_tokens - 1, n_tokens - 1 - distance))
+        let plan = if self.is_of_distance() {
+            let ask = |distance: usize| ask(n_tokens - 1, n_tokens - 1 - distance);
+            written::from_distance_checked(name, &title, n_tokens, ask, check)
         } else {
-            written::from_relation(name, &title, n_tokens, ask)
+            written::from_relation_checked(name, &title, n_tokens, ask, check)
         };
         let plan = plan.map_err(|error| match error {
-            WriteError::Function { error, .. } => error,
+            WriteError::Function { error, .. } | WriteError::Stopped { error } => error,
             other => {
                 let help = other.help();
                 raise(Trouble::new(format!("`{name}`: {other}"), help))
@@ -190,9 +226,6 @@ impl Written {
         wrong(&format!("what `{what}` of `{}` returns for {pair}", self.name), expected, said)
     }
 }
-
-/// Plans cover a multiple of this many tokens, so that prompts of nearly the same length share one.
-const STEP: usize = 64;
 
 impl Rule {
     fn new(context: &NativeCallContext, function: FnPtr, what: &str) -> Returned<Self> {

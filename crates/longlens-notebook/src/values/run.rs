@@ -7,8 +7,10 @@ use longlens_eval::generate::{Stop, StopReason, generate};
 use longlens_workbench::runs::{self, RunAsk};
 use longlens_workbench::settings::Settings;
 
-use super::Prompt;
-use crate::desk::{Desk, OpenModel, Returned, raise};
+use rhai::NativeCallContext;
+
+use super::{Method, Prompt};
+use crate::desk::{OpenModel, Returned, desk, raise, refuse};
 
 /// A run that is over.
 #[derive(Clone)]
@@ -18,24 +20,31 @@ pub struct Run(pub Rc<RunValue>);
 pub struct RunValue {
     /// Settings, losses, text.
     pub kept: runs::Run,
-    /// What ran.
+    /// What ran, in tokens of the model.
     pub prompt: Prompt,
     /// What it ran on.
     pub model: Rc<OpenModel>,
     /// Which sequence it was.
     pub sequence: u64,
+    /// What the functions of a written method were, as [`Method::rules`] has them.
+    pub rules: Option<String>,
+    /// How tokens attended.
+    method: Method,
 }
 
 impl Run {
-    /// Runs a prompt: losses of all its tokens, then text until `stop`.
+    /// Runs a prompt in tokens of `model`: losses of all its tokens, then text until `stop`. `settings` hold `method` as a
+    /// plan.
     pub fn perform(
-        desk: &Desk,
+        context: &NativeCallContext,
         model: &Rc<OpenModel>,
-        prompt: &Prompt,
+        prompt: Prompt,
+        method: &Method,
         settings: Settings,
         stop: &Stop,
     ) -> Returned<Self> {
-        let built = prompt.of(model)?;
+        let (desk, built) = (&*desk(context), &prompt.built);
+        let (method, rules) = (method.clone(), method.rules(context));
         let setup = settings.setup(&model.info, built.tokens.len()).map_err(raise)?;
         let (sequence, spec) = (desk.next_sequence(), &model.info.spec);
         let ask = RunAsk { id: sequence, settings, base: None, prompt: built.clone(), query: None };
@@ -45,7 +54,7 @@ impl Run {
         let sampling = &ask.settings.sampling;
         let said =
             generate(lens.as_mut(), &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
-        drop(work);
+        drop((lens, work));
         if said.stop == StopReason::Cancelled {
             return Err(raise(longlens_core::lens::LensError::Cancelled));
         }
@@ -55,12 +64,31 @@ impl Run {
         kept.finish(&said);
         model.set_loaded(sequence);
         desk.ran(&kept.record);
-        Ok(Self(Rc::new(RunValue { kept, prompt: prompt.clone(), model: model.clone(), sequence })))
+        Ok(Self(Rc::new(RunValue { kept, prompt, model: model.clone(), sequence, rules, method })))
     }
 
     /// Perplexity of the prompt; nothing for a prompt of one token.
     pub fn perplexity(&self) -> Option<f64> {
         self.0.kept.mean_nll.map(f64::exp)
+    }
+}
+
+impl RunValue {
+    /// The settings of the run for sequences of `n_tokens`. A written method that was written out for fewer is written out
+    /// again, if its functions are what they were.
+    pub fn settings(&self, context: &NativeCallContext, n_tokens: usize) -> Returned<Settings> {
+        let settings = self.kept.settings.clone();
+        let plan = settings.method.plan(&self.model.info.spec).map_err(raise)?;
+        if plan.check_length(n_tokens).is_ok() {
+            return Ok(settings);
+        }
+        if self.method.rules(context) != self.rules {
+            return refuse(
+                format!("the functions of {} changed since this run", self.method),
+                "run it again, or trace the prompt under the new method",
+            );
+        }
+        Ok(Settings { method: self.method.of(context, n_tokens)?, ..settings })
     }
 }
 

@@ -28,7 +28,7 @@ pub struct TraceValue {
     pub heads: Heads,
     /// Losses of the prompt's tokens, in nats.
     pub nll: Vec<f32>,
-    /// What ran.
+    /// What ran, in tokens of the model.
     pub prompt: Prompt,
     /// What it ran on.
     pub model: Rc<OpenModel>,
@@ -44,21 +44,24 @@ const PARTS: usize = 16;
 const FLOOR: f64 = 1e-3;
 
 impl Trace {
-    /// Runs a prompt and looks from `query`; from the token that fetches a hidden key, else from the last one, when absent.
+    /// Tokens that a trace feeds behind the prompt: the first of a hidden key's answer, which fetches those that follow it.
+    pub fn n_beyond(prompt: &Prompt) -> usize {
+        prompt.built.needle.as_ref().map_or(0, |needle| usize::from(needle.answer.len() > 1))
+    }
+
+    /// Runs a prompt in tokens of `model` and looks from `query`; from the token that fetches a hidden key, else from the last one, when absent.
     pub fn perform(
         desk: &Desk,
         model: &Rc<OpenModel>,
-        prompt: &Prompt,
+        prompt: Prompt,
         settings: &Settings,
         query: Option<usize>,
         chunk_len: Option<usize>,
     ) -> Returned<Self> {
-        let built = prompt.of(model)?;
+        let built = &prompt.built;
         let setup = settings.setup(&model.info, built.tokens.len()).map_err(raise)?;
         let mut tokens = built.tokens.clone();
-        // the first token of an answer fetches the digits that follow it
-        let answer = built.needle.as_ref().map(|needle| &needle.answer).filter(|answer| answer.len() > 1);
-        tokens.extend(answer.and_then(|answer| answer.first()));
+        tokens.extend(built.needle.iter().flat_map(|needle| &needle.answer).take(Self::n_beyond(&prompt)));
         let query = query.unwrap_or(tokens.len() - 1);
         if query >= tokens.len() {
             return refuse(
@@ -67,6 +70,14 @@ impl Trace {
             );
         }
         let own_len = setup.plan.choice.map(|choice| choice.chunk_len);
+        if let (Some(own), Some(given)) = (own_len, chunk_len)
+            && own != given
+        {
+            return refuse(
+                format!("chunks of {given} tokens do not fit this method, which chooses chunks of {own}"),
+                "leave `chunk_len` out, or give it to the method",
+            );
+        }
         let chunk_len = own_len.or(chunk_len).unwrap_or((model.info.spec.trained_context / PARTS).max(1));
         let sequence = desk.next_sequence();
         let (nll, record) = feed(desk, model, &setup, &tokens, built.tokens.len(), sequence)?;
@@ -79,8 +90,7 @@ impl Trace {
         let looked = trace::Trace { run: record.clone(), ..looked };
         let heads = Heads::new(looked, query).expect("what was watched was recorded");
         desk.ran(&record);
-        let (prompt, model) = (prompt.clone(), model.clone());
-        Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model, tokens, setup, sequence })))
+        Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model: model.clone(), tokens, setup, sequence })))
     }
 }
 

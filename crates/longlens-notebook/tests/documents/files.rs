@@ -314,7 +314,7 @@ proptest! {
         }
         if let Ok(notebook) = Notebook::from_ipynb(&file.to_string()) {
             prop_assert_eq!(&Notebook::from_ipynb(&notebook.to_ipynb()).unwrap(), &notebook);
-            longlens_notebook::document::html::page(&notebook, "a", longlens_notebook::document::html::Trust::Unknown);
+            longlens_notebook::document::html::page(&notebook, "a", &[]);
             Notebook::from_text(&notebook.to_text());
         }
     }

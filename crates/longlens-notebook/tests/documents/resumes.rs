@@ -44,7 +44,7 @@ fn a_killed_run_goes_on_where_it_was() {
     4/4 runs: say d
       d
     ");
-    assert_eq!((done.summary.n_replayed, done.summary.n_run), (2, 2));
+    assert_eq!((done.summary.n_replayed, done.summary.n_run()), (2, 2));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
 }
 
@@ -56,7 +56,7 @@ fn a_killed_run_starts_over_at_a_change() {
     changed.cells[1].source = "value new".into();
     changed.cells[5].source = "other prose".into();
     let done = resumed(&mut changed, &path);
-    assert_eq!((done.summary.n_replayed, done.summary.n_run), (1, 3));
+    assert_eq!((done.summary.n_replayed, done.summary.n_run()), (1, 3));
     assert!(outputs(&changed).contains(&"execute_result new".to_owned()));
 }
 
@@ -78,6 +78,20 @@ fn other_parameters_start_over_behind_the_cell_that_declares_them() {
 }
 
 #[test]
+fn results_of_another_model_are_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ipynb");
+    let with = |context: &str| RunOptions { resume: true, context: context.into(), ..to(&path) };
+    let half = done(&mut long(), &with("model a")).unwrap().on_disk[2].clone();
+    assert_eq!(done(&mut long(), &with("model a")).unwrap().summary.n_run(), 0, "finished");
+    assert_eq!(done(&mut long(), &with("model b")).unwrap().summary.n_run(), 4);
+    for (context, n_replayed) in [("model a", 2), ("model b", 0)] {
+        std::fs::write(&path, &half).unwrap();
+        assert_eq!(done(&mut long(), &with(context)).unwrap().summary.n_replayed, n_replayed, "{context}");
+    }
+}
+
+#[test]
 fn a_finished_run_has_nothing_to_resume() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ipynb");
@@ -92,7 +106,7 @@ fn a_finished_run_has_nothing_to_resume() {
     longer.cells[5].source = "other prose".into();
     longer.push(Kind::Code, "say e");
     let done = resumed(&mut longer, &path);
-    assert_eq!((done.summary.n_replayed, done.summary.n_run), (4, 1));
+    assert_eq!((done.summary.n_replayed, done.summary.n_run()), (4, 1));
     let mut shorter = long();
     shorter.cells.truncate(2);
     assert_eq!(resumed(&mut shorter, &path).ran.len(), 0);
@@ -100,7 +114,7 @@ fn a_finished_run_has_nothing_to_resume() {
 
     // nothing there yet: as without
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(resumed(&mut long(), &path).summary.n_run, 4);
+    assert_eq!(resumed(&mut long(), &path).summary.n_run(), 4);
 }
 
 #[test]
@@ -112,7 +126,7 @@ fn a_finished_cell_that_fails_when_it_runs_again_is_not_finished() {
     let options = RunOptions { resume: true, ..to(&path) };
     let watch: SharedWatch = Rc::new(RefCell::new(()));
     let summary = run(&mut echo, &mut notebook, &options, &watch).unwrap();
-    assert_eq!((summary.end, summary.n_replayed, summary.n_run), (End::Stopped, 1, 1));
+    assert_eq!((summary.end, summary.n_replayed, summary.n_run()), (End::Stopped, 1, 1));
     assert_eq!(outputs(&notebook), ["stream a\\n", "error Error again"]);
     assert_eq!(Notebook::read(&path).unwrap(), notebook);
 }

@@ -60,8 +60,36 @@ fn a_failure_ends_the_run_unless_it_may_go_on() {
     let mut whole = notebook(&sources);
     let options = RunOptions { keep_going: true, ..RunOptions::default() };
     let done_whole = done(&mut whole, &options).unwrap();
-    assert_eq!((done_whole.summary.end, done_whole.summary.n_run), (End::Finished, 3));
+    assert_eq!((done_whole.summary.end, done_whole.summary.n_run()), (End::Finished, 3));
     assert_eq!(outputs(&whole), ["stream a\\n", "error Error b", "stream c\\n"]);
+}
+
+#[test]
+fn results_stay_until_a_cell_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ipynb");
+    let on_disk = || Notebook::read(&path).unwrap();
+    let mut stored = notebook(&["say a", "say b"]);
+    done(&mut stored, &to(&path)).unwrap();
+
+    for first in ["fail c", "raise\nwait"] {
+        let mut again = on_disk();
+        again.cells[0].source = first.into();
+        let done = done(&mut again, &to(&path)).unwrap();
+        assert!(done.summary.left_alone, "{first}");
+        assert_eq!(on_disk(), stored, "{first}");
+    }
+    let mut again = on_disk();
+    again.cells[1].source = "fail c".into();
+    let ran = done(&mut again, &to(&path)).unwrap();
+    assert_eq!(Notebook::from_ipynb(&ran.on_disk[0]).unwrap(), stored, "the first cell begins");
+    assert!(!ran.summary.left_alone);
+    assert_eq!(outputs(&on_disk()), ["stream a\\n", "error Error c"]);
+
+    let path = folder.path().join("new.ipynb");
+    let ran = done(&mut notebook(&["fail a"]), &to(&path)).unwrap();
+    assert!(!ran.summary.left_alone);
+    assert_eq!(outputs(&Notebook::read(&path).unwrap()), ["error Error a"], "nothing was there to lose");
 }
 
 #[test]
@@ -74,6 +102,7 @@ fn tags_say_what_runs_and_what_may_fail() {
     let done = done(&mut notebook, &RunOptions::default()).unwrap();
     assert_eq!(done.ran, ["fail a", "say c"]);
     assert_eq!((done.summary.end, done.summary.failures.len(), done.summary.n_cells), (End::Finished, 0, 2));
+    assert_eq!(done.summary.ran, [0, 3], "what a skipped cell holds was not made here");
     assert_eq!(outputs(&notebook), ["error Error a", "stream kept", "stream c\\n"]);
     assert_eq!(notebook.cells[3].execution_count, Some(2));
 }

@@ -132,7 +132,7 @@ fn names_that_are_not_there() {
     table(#{ n: [1, 2] }).with_column("x", |row| row.length)
         Error: there is no `length` in this map [1: length] (a row has: n)
     sweep(#{ group: [1, 2] }, |p| p.grup)
-        Error: there is no `grup` in this map [1: grup] (did you mean `group`?)
+        Error: there is no `grup` in this map [1: grup] (did you mean `group`?; at point 1 of 2, #{group: 1}; finished points are kept)
     %foo
         NameError: there is no %foo (did you mean `%who`?)
     ?needel
@@ -184,7 +184,7 @@ fn values_that_do_not_fit() {
     passkey(5)
         TypeError: `passkey` does not take int [1: passkey] (it takes: passkey(options: map) -> Table)
     needle("a", 2)
-        TypeError: `needle` does not take string, int [1: needle] (it takes: needle(length: int, depth: float) -> Prompt; needle(length: int, depth: float, key) -> Prompt; needle(options: map) -> Prompt)
+        TypeError: `needle` does not take string, int [1: needle] (it takes: needle(length: int, depth) -> Prompt; needle(length: int, depth, key) -> Prompt; needle(options: map) -> Prompt)
     run()
         TypeError: `run` was given nothing [1: run] (it takes: run(prompt, method) -> Run; run(prompt, method, options: map) -> Run)
     run("abc")
@@ -250,7 +250,7 @@ fn values_that_do_not_fit() {
     sweep(#{ a: [1] }, |p| [1])
         Error: the function of a sweep returned a list [1: sweep] (return a number, a map, a run or a table)
     table(#{ a: [1, 2], b: [1] })
-        Error: column `b` has 1 values, but the table has 2 rows [1: table]
+        Error: the columns are not equally long: `a` has 2, `b` has 1 [1: table] (give every column a cell per row)
     table(#{ n: [1] }).filter(|row| row.n)
         Error: what a filter returns must be true or false, not the number 1 [1: filter]
     plot(table(#{ n: [1] }), #{ x: "n" })
@@ -557,7 +557,7 @@ fn a_refused_relation_says_what_works() {
     run("hello", method("mine", |d| "x"))
         Error: what `position` of `mine` returns for distance 0 must be a number, or () to hide the key, not the text "x" [1: run]
     run("hello", method("mine", |q, k| true))
-        Error: what `position` of `mine` returns for query 63, key 63 must be a number, or () to hide the key, not the value true [1: run]
+        Error: what `position` of `mine` returns for query 21, key 21 must be a number, or () to hide the key, not the value true [1: run]
     run("hello", method("mine", #{ sees: |d| 1, position: |d| d }))
         Error: what `sees` of `mine` returns for distance 0 must be true or false, not the number 1 [1: run]
     run("hello", method("mine", |d| 0.0 / 0.0))

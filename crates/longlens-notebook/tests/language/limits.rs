@@ -102,3 +102,55 @@ fn the_flag_stops_whatever_runs() {
         assert_eq!(sitting.say("kept + 1"), "21", "{cell}");
     }
 }
+
+#[test]
+fn cells_that_say_too_much_are_stopped() {
+    let mut sitting = sitting();
+    sitting.run("let s = \"x\"; for i in 0..24 { s += s; }").unwrap(); // 16 MiB
+    for (cell, is_told) in [
+        ("let kept = 20; loop { print(s) }", true),
+        ("loop { show(s) }", true),
+        ("try { loop { print(s) } } catch { }", true),
+        ("for i in 0..5 { print(s) }", true),
+        ("print(s); print(s); print(s)", false),
+    ] {
+        sitting.heard.borrow_mut().text.clear();
+        let told = sitting.run(cell).err().map(|error| error.to_string());
+        let expected = "LimitError: this cell printed and showed more than 64 MiB";
+        assert_eq!(told.as_ref().is_some_and(|told| told.starts_with(expected)), is_told, "{cell}: {told:?}");
+        assert!(sitting.heard.borrow().text.len() <= 64 << 20, "{cell}");
+    }
+    assert_eq!(sitting.say("kept + 1"), "21");
+}
+
+#[test]
+fn what_old_cells_said_makes_room_for_new_ones() {
+    let mut sitting = sitting();
+    sitting.run("let s = \"x\"; for i in 0..25 { s += s; }").unwrap(); // 32 MiB
+    for _ in 0..10 {
+        sitting.heard.borrow_mut().text.clear();
+        sitting.run("print(s)").unwrap();
+    }
+    let cells = sitting.session.cells();
+    assert_eq!(cells.len(), 11, "cells themselves are kept");
+    let has_words: Vec<bool> = cells[1..].iter().map(|ran| !ran.said.is_empty()).collect();
+    assert_eq!(has_words.iter().filter(|has| **has).count(), 7, "7 of 32 MiB and a line end fit into 256 MiB");
+    assert!(has_words.is_sorted(), "the oldest go first: {has_words:?}");
+    assert!(cells.iter().filter(|ran| ran.let_go).count() == 3 && cells[1].let_go);
+    assert!(sitting.say("%save all.ipynb").contains("the results of the first 3 were too much to keep"));
+}
+
+#[test]
+fn code_beside_the_cells_leaves_no_trace() {
+    let mut sitting = sitting();
+    sitting.run("let a = 2; a * 21").unwrap();
+    let out = sitting.out.clone();
+    let shown = sitting.session.aside("a + 100", &out).unwrap().unwrap();
+    assert_eq!(shown.text, "102");
+    assert!(sitting.session.aside("nope", &out).is_err());
+    sitting.session.aside("%time a + 100", &out).unwrap();
+    assert_eq!((sitting.session.count(), sitting.session.history().len()), (1, 1));
+    assert_eq!(sitting.say("_"), "42");
+    assert_eq!(sitting.say("_2"), "42");
+    assert_eq!(sitting.session.count(), 3);
+}

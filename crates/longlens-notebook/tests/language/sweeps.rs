@@ -1,15 +1,23 @@
 //! Sweeps: every combination once, also across interruptions and sessions.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use longlens_core::lens::Lens;
+use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_notebook::desk::Models;
 use longlens_notebook::interpreter::Interpreter;
+use longlens_workbench::Trouble;
 
 use crate::common::{Scripted, Sitting, sitting};
 use crate::{error, transcript};
 
 /// Another session in the folder of the first.
 fn next(before: &Sitting) -> Sitting {
+    next_on(before, Box::new(Scripted))
+}
+
+fn next_on(before: &Sitting, models: Box<dyn Models>) -> Sitting {
     let mut sitting = sitting();
     let files = longlens_notebook::desk::Files { root: before.folder.path().into(), anywhere: false };
     let options = longlens_notebook::session::Options {
@@ -18,7 +26,7 @@ fn next(before: &Sitting) -> Sitting {
         limits: sitting.session.limits(),
         draws: false,
     };
-    sitting.session = longlens_notebook::session::Session::new(Box::new(Scripted), options, &sitting.out);
+    sitting.session = longlens_notebook::session::Session::new(models, options, &sitting.out);
     sitting
 }
 
@@ -202,4 +210,160 @@ fn every_row_starts_on_the_same_model() {
     let cell = "sweep(#{ other: [true, false] }, |s| { if s.other { select(second); } print(\".\"); 1 }); open().name";
     assert_eq!(computed(&mut sitting, cell), 2);
     assert_eq!(computed(&mut sitting, cell), 0);
+}
+
+#[test]
+fn labels_of_a_switch_count() {
+    let mut sitting = sitting();
+    let cell = "sweep(#{ kind: [\"sliding\", \"streaming\"] }, |p| {
+        print(\".\");
+        switch p.kind { \"streaming\" => 1, 5 => 7, \"full\" => 3 }
+    })";
+    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
+    let moved = format!("\n\n{}", cell.replace("=>", " =>\n"));
+    assert_eq!(computed(&mut sitting, &moved), 0);
+    for (old, new) in [("\"streaming\" =>", "\"sliding\" =>"), ("5 =>", "6 =>"), ("5 =>", "5..9 =>")] {
+        assert_eq!(computed(&mut sitting, &cell.replace(old, new)), 2, "{new}");
+    }
+}
+
+#[test]
+fn constants_of_a_cell_count() {
+    let mut sitting = sitting();
+    let cell = "const SCALE = 1; const OTHER = 1; sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a * global::SCALE })";
+    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
+    assert_eq!(computed(&mut sitting, &cell.replace("OTHER = 1", "OTHER = 2")), 0);
+    assert_eq!(computed(&mut sitting, &cell.replace("SCALE = 1", "SCALE = 2")), 2);
+    let through =
+        "fn scaled(x) { x * global::SCALE } const SCALE = 3; sweep(#{ a: [1, 2] }, |p| { print(\".\"); scaled(p.a) })";
+    assert_eq!((computed(&mut sitting, through), computed(&mut sitting, through)), (2, 0));
+    assert_eq!(computed(&mut sitting, &through.replace('3', "4")), 2);
+}
+
+#[test]
+fn numbers_that_json_lacks_are_told_apart() {
+    let mut sitting = sitting();
+    let cell = "sweep(#{ a: [0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0, 0.0, -0.0] }, |p| { print(\".\"); 1 })";
+    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (5, 0));
+}
+
+#[test]
+fn what_functions_share_may_lead_back_to_itself() {
+    let mut sitting = sitting();
+    sitting.run("let m = #{ k: 1 }; m.f = |x| x * m.k; m.g = |x| m.f.call(x) + m.k;").unwrap();
+    let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); m.k + p.a })";
+    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
+    sitting.run("m.k = 2;").unwrap();
+    assert_eq!(computed(&mut sitting, cell), 2);
+}
+
+/// A model whose files lie in a folder.
+struct InFolder(PathBuf);
+
+impl Models for InFolder {
+    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Trouble> {
+        let source = self.0.display().to_string();
+        Ok(Box::new(ScriptedLens::new(induction).with_model(|info| info.source = source)))
+    }
+}
+
+#[test]
+fn a_model_that_was_trained_on_is_another() {
+    let first = sitting();
+    let folder = first.folder.path().join("model");
+    std::fs::create_dir(&folder).unwrap();
+    let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a }, #{ file: \"rows.jsonl\" })";
+    let weights = folder.join("model.safetensors");
+    for (name, bytes, expected) in [
+        (&weights, "one", 2),
+        (&folder.join("notes.txt"), "not a part of the model", 0),
+        (&weights, "more", 2),
+        (&folder.join("tokenizer.json"), "{}", 2),
+    ] {
+        std::fs::write(name, bytes).unwrap();
+        let mut sitting = next_on(&first, Box::new(InFolder(folder.clone())));
+        assert_eq!(computed(&mut sitting, cell), expected, "{}: {bytes}", name.display());
+    }
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    std::fs::File::options().append(true).open(&weights).unwrap().set_modified(an_hour_ago).unwrap();
+    let mut sitting = next_on(&first, Box::new(InFolder(folder)));
+    assert_eq!(computed(&mut sitting, cell), 2);
+    // what is open stays what it was
+    std::fs::write(&weights, "other").unwrap();
+    assert_eq!(computed(&mut sitting, cell), 0);
+    assert_eq!(computed(&mut sitting, &format!("open(\"model\"); {cell}")), 2);
+}
+
+#[test]
+fn rows_that_were_finished_before_say_what_ran() {
+    let mut first = sitting();
+    let cell = "let t = sweep(#{ window: [32, 64] }, |p| run(needle(200, 0.5), streaming(p), #{ max_tokens: 0 }), #{ file: \"rows.jsonl\" });
+        t.records";
+    let whole = first.say(cell);
+    assert!(whole.contains("window=32") && whole.contains("window=64"), "{whole}");
+    assert_eq!(first.say(cell), whole);
+    assert_eq!(next(&first).say(cell), whole);
+    // a row of another sweep is one of these records once
+    assert_eq!(first.say("(t + t).records.len()"), "2");
+}
+
+#[test]
+fn what_ran_before_a_sweep_that_failed_is_still_known() {
+    let mut sitting = sitting();
+    let ran = "sweep(#{ a: [1] }, |p| {
+        run(\"before\", full(), #{ max_tokens: 0 });
+        try { sweep(#{ b: [1] }, |q| { run(\"in it\", streaming(), #{ max_tokens: 0 }); throw \"no\" }) } catch { }
+        1
+    }).records.len()";
+    assert_eq!(sitting.say(ran), "2");
+}
+
+#[test]
+fn a_file_of_something_else_is_left_alone() {
+    let mut sitting = sitting();
+    let path = sitting.folder.path().join("notes.jsonl");
+    for text in ["my notes\n", "{\"key\": 1}\n{\"loss\": 2.5}\n", "x"] {
+        std::fs::write(&path, text).unwrap();
+        for options in ["file: \"notes.jsonl\"", "file: \"notes.jsonl\", fresh: true"] {
+            assert_eq!(
+                error(&mut sitting, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ {options} }})")),
+                "Error: `notes.jsonl` holds no rows of a sweep [1: sweep] (name a new file, or one that a sweep wrote)"
+            );
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+    // an empty file is as good as none, and so is a first line that a kill cut short
+    let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a }, #{ file: \"notes.jsonl\" })";
+    std::fs::write(&path, "\n").unwrap();
+    assert_eq!(computed(&mut sitting, cell), 2);
+    let line: String = std::fs::read_to_string(&path).unwrap().trim().chars().take(40).collect();
+    std::fs::write(&path, line).unwrap();
+    assert_eq!((computed(&mut next(&sitting), cell), computed(&mut next(&sitting), cell)), (2, 0));
+}
+
+#[test]
+fn rows_in_a_file_go_when_there_are_new_ones() {
+    let mut sitting = sitting();
+    let path = sitting.folder.path().join("rows.jsonl");
+    let text = || std::fs::read_to_string(&path).unwrap();
+    let cell = |options: &str| {
+        format!(
+            "sweep(#{{ a: [1, 2, 3] }}, |p| {{ print(\".\"); if files(\".\").contains(`stop${{p.a}}`) {{ throw \"stopped\" }} p.a }}, #{{ file: \"rows.jsonl\"{options} }})"
+        )
+    };
+    // rows that the session knows already come into the file too
+    assert_eq!(computed(&mut sitting, &cell("").replace("file: \"rows.jsonl\"", "")), 3);
+    assert_eq!(computed(&mut sitting, &cell("")), 0);
+    assert_eq!(text().lines().count(), 3);
+    let before = text();
+    sitting.run("save(\"\", \"stop1\");").unwrap();
+    assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 1);
+    assert_eq!(text(), before);
+    std::fs::rename(sitting.folder.path().join("stop1"), sitting.folder.path().join("stop2")).unwrap();
+    assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 2);
+    assert_eq!(text().lines().count(), 1);
+    // old rows are not taken for new ones
+    std::fs::remove_file(sitting.folder.path().join("stop2")).unwrap();
+    assert_eq!(computed(&mut sitting, &cell("")), 2);
+    assert_eq!(text().lines().count(), 3);
 }

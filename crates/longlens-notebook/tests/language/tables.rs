@@ -288,3 +288,52 @@ fn pictures_and_arrays_are_what_their_ending_says() {
         }
     }
 }
+
+#[test]
+fn columns_without_cells_are_columns() {
+    let mut sitting = sitting();
+    insta::assert_snapshot!(transcript(&mut sitting, &[
+        "table(#{ a: [], b: [] })",
+        "table(#{ a: [], b: [1, 2] })",
+        "table(#{ a: [1, 2], b: [1], c: [1, 2] })",
+    ]), @"
+    > table(#{ a: [], b: [] })
+    a  b
+    (no rows)
+    > table(#{ a: [], b: [1, 2] })
+    Error: the columns are not equally long: `a` has 0, `b` has 2
+      |
+    1 | table(#{ a: [], b: [1, 2] })
+      | ^^^^^
+    help: give every column a cell per row
+    > table(#{ a: [1, 2], b: [1], c: [1, 2] })
+    Error: the columns are not equally long: `a` has 2, `b` has 1, `c` has 2
+      |
+    1 | table(#{ a: [1, 2], b: [1], c: [1, 2] })
+      | ^^^^^
+    help: give every column a cell per row
+    ");
+}
+
+#[test]
+fn tables_together_keep_what_they_share() {
+    let mut sitting = sitting();
+    sitting.run("let grid = |length| passkey(#{ lengths: [length], depths: [0.5], methods: [full(), streaming()] }); let t = grid.call(200);").unwrap();
+    assert_eq!(sitting.say("t.records.len()"), "2");
+    assert_eq!(sitting.say("let both = t + t; both.records == t.records && both.protocol == t.protocol"), "true");
+    assert_eq!(sitting.say("(t + table(#{ a: [1] })).protocol"), "");
+}
+
+#[test]
+fn a_band_has_two_sides() {
+    let mut sitting = sitting();
+    sitting.run("let t = table(#{ x: [1, 2], y: [3, 4], l: [2, 3], h: [4, 5] });").unwrap();
+    let told = ["low: \"l\"", "high: \"h\""]
+        .map(|side| error(&mut sitting, &format!("plot(t, #{{ x: \"x\", y: \"y\", {side} }})")))
+        .join("\n");
+    insta::assert_snapshot!(told, @"
+    Error: a band needs `low` and `high`, and there is only `low` [1: plot] (name a column as `high` too, or leave out `low`)
+    Error: a band needs `low` and `high`, and there is only `high` [1: plot] (name a column as `low` too, or leave out `high`)
+    ");
+    sitting.run("plot(t, #{ x: \"x\", y: \"y\", low: \"l\", high: \"h\" })").unwrap();
+}

@@ -260,10 +260,9 @@ fn values_in_words() {
     > chunks(trace("a b c", full()))
     attention by chunk of every head from token 5, full
     > methods().head(2)
-    method          meaning                                 parameter  value
-    full            every earlier key at its true distance
-    sliding_window  keys seen, the query's own included     window     a whole number of at least 1 and below 10^12
-    … 1 column left out: default
+    method          meaning                              parameter  value                                default
+    full            every earlier key at its true dist…
+    sliding_window  keys seen, the query's own included  window     a whole number of at least 1 and b…  the trained context
     > r.found
     > prompt("abc").key
     > prompt("é日本🦀").pieces.len()
@@ -381,7 +380,7 @@ fn lines_for_the_session() {
     [1, 2]
     > ?%time
     %time CODE
-    runs code and says how long it took
+        runs code and says how long it took
     > ?min
     min(char1: char, char2: char) -> char
         Return the character that is lexically smaller than the other character.
@@ -463,4 +462,12 @@ fn pictures_of_a_timed_cell_are_drawn() {
         let shown = sitting.run(cell).unwrap().or_else(|| sitting.heard.borrow_mut().shown.pop());
         assert!(shown.is_some_and(|shown| shown.png.is_some() && shown.svg.is_some()), "{cell}");
     }
+}
+
+#[test]
+fn the_last_arm_of_a_switch_is_no_earlier_result() {
+    let mut sitting = sitting();
+    sitting.say("7");
+    assert_eq!(sitting.say("switch 3 {\n    1 => \"one\",\n    _ => \"other\",\n}"), "other");
+    assert_eq!(sitting.say("let kind = \"b\"; switch kind { \"a\" => 1, _ => _1 + 1 }"), "8");
 }

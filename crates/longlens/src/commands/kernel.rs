@@ -1,11 +1,7 @@
 //! `longlens kernel`: the Jupyter kernel.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use longlens_notebook::interpreter::{Interpreter, Out, Output};
+use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::kernel::{self, KernelError, Place};
-use longlens_notebook::shown::Shown;
 
 use super::language::session;
 use crate::args::language::{KernelCommand, KernelPlace};
@@ -26,12 +22,10 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
         }
         KernelCommand::Run { connection, session: args } => {
             // what is impossible is said here, where Jupyter's log shows it
-            let quiet: Out = Rc::new(RefCell::new(Nobody));
-            session(args, true, &quiet)?;
+            session(args, true, &Nobody::out())?;
             let args = args.clone();
             let make = move || -> Box<dyn Interpreter> {
-                let quiet: Out = Rc::new(RefCell::new(Nobody));
-                Box::new(session(&args, true, &quiet).expect("the same flags made a session a moment ago"))
+                Box::new(session(&args, true, &Nobody::out()).expect("the same flags made a session a moment ago"))
             };
             kernel::serve(connection, Box::new(make)).map_err(refused)?;
             // a cell that does not stop must not keep the process
@@ -51,13 +45,4 @@ fn place_of(place: &KernelPlace) -> Place {
 fn refused(error: KernelError) -> Failure {
     let help = error.help().map(str::to_owned);
     Failure::failed(error, help)
-}
-
-/// Outside of cells nobody says anything.
-struct Nobody;
-
-impl Output for Nobody {
-    fn print(&mut self, _: &str) {}
-
-    fn show(&mut self, _: &Shown) {}
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::linear::Storage;
-use longlens_model::source::EMBEDDED;
+use longlens_model::source::{EMBEDDED, Source};
 use longlens_notebook::desk::{Files, Models};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
@@ -44,6 +44,24 @@ pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Sessi
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
     let options = Options { files: files(args)?, limits: Limits::default(), model, draws };
     Ok(Session::new(Box::new(Opener { device, weights }), options, out))
+}
+
+/// Refuses a model that is named and not there, before anything is done for it.
+pub fn check_model(args: &language::Session) -> Result<(), Failure> {
+    let model = args.model.as_deref().unwrap_or(EMBEDDED);
+    let found = Source::resolve(model).map(drop);
+    found.map_err(|error| {
+        let help = error.help();
+        Failure::failed(error, help)
+    })
+}
+
+/// What results depend on beside the code of the cells.
+pub fn context(args: &language::Session) -> String {
+    let (device, weights) = (args.device.unwrap_or_default(), args.weights.unwrap_or_default());
+    let model = args.model.as_deref().unwrap_or(EMBEDDED);
+    let place = if args.allow_outside { "anywhere" } else { "inside" };
+    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}", device.name())
 }
 
 /// Runs something on a thread whose stack is deep enough for values inside values: each level of a list of lists takes some of

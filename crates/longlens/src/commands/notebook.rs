@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use longlens_notebook::document::html::{self, Trust};
+use longlens_notebook::document::html;
 use longlens_notebook::document::parameters::{self, Parameters};
-use longlens_notebook::document::{DocumentError, Form, Kind, Notebook};
-use longlens_notebook::interpreter::{CellError, Interpreter, Out, Progress};
+use longlens_notebook::document::{DocumentError, Form, Kept, Kind, Notebook};
+use longlens_notebook::interpreter::{CellError, Interpreter, Nobody, Progress};
+use longlens_notebook::magics;
 use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
-use longlens_notebook::{magics, shown::Shown};
 
-use super::language::session;
+use super::language::{self, session};
 use crate::args::language::{NotebookCommand, NotebookRun, Session};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -48,14 +48,15 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
         }
     }
     let watch = Rc::new(RefCell::new(Bar::new()));
-    let silent: Out = Rc::new(RefCell::new(Nobody));
-    let mut session = session(&args.session, true, &silent)?;
+    language::check_model(&args.session)?;
+    let mut session = session(&args.session, true, &Nobody::out())?;
     terminal.stops(&session.cancel());
     let options = RunOptions {
         out: Some(out.clone()),
         keep_going: args.keep_going,
         timeout,
         resume: args.resume,
+        context: language::context(&args.session),
         timestamps: args.timestamps,
     };
     let shared: SharedWatch = watch.clone();
@@ -64,8 +65,7 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     if let Some(page) = &args.html {
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
         // what an earlier run stored may have been changed since by somebody else
-        let trust = if summary.n_run == summary.n_cells { Trust::JustRun } else { Trust::Unknown };
-        let text = html::page(&notebook, &name, trust);
+        let text = html::page(&notebook, &name, &summary.ran);
         crate::terminal::write_file(page, text.as_bytes())?;
     }
     let replayed = if summary.n_replayed > 0 {
@@ -74,11 +74,12 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
         String::new()
     };
     terminal.note(format_args!(
-        "{}: {} of {} cells run{replayed}, {}",
+        "{}: {} of {} cells run{replayed}, {}{}",
         out.display(),
-        summary.n_run,
+        summary.n_run(),
         summary.n_cells,
-        magics::duration(summary.seconds)
+        magics::duration(summary.seconds),
+        if summary.left_alone { "; the file is as it was" } else { "" }
     ))?;
     match (summary.end, summary.failures.len()) {
         (End::Finished, 0) => Ok(()),
@@ -114,7 +115,7 @@ fn seconds(seconds: f64) -> Result<Duration, Failure> {
 }
 
 fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
-    let notebook = Notebook::read(input).map_err(refused)?;
+    let mut notebook = Notebook::read(input).map_err(refused)?;
     let output = match output {
         Some(output) => output.to_owned(),
         None => match Form::of(input).map_err(refused)? {
@@ -125,14 +126,21 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     if output == input {
         return Err(Failure::usage("a notebook cannot be converted into itself", "give OUT another name".to_owned()));
     }
+    // text has no results: those that the file has are still true of code that did not change
+    let has_results = Form::of(&output).map_err(refused)? == Form::Ipynb;
+    let kept = if Form::of(input).map_err(refused)? == Form::Text && has_results && output.exists() {
+        let Kept { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
+        format!("; kept the results of {n_kept} cells, dropped those of {n_lost} that changed")
+    } else {
+        String::new()
+    };
     notebook.write(&output).map_err(refused)?;
-    Terminal::new(false).note(format_args!("wrote {}", output.display()))
+    Terminal::new(false).note(format_args!("wrote {}{kept}", output.display()))
 }
 
 fn check(files: &[PathBuf]) -> Result<(), Failure> {
     let terminal = Terminal::new(false);
-    let silent: Out = Rc::new(RefCell::new(Nobody));
-    let session = session(&Session::default(), false, &silent)?;
+    let session = session(&Session::default(), false, &Nobody::out())?;
     let mut n_wrong = 0;
     for path in files {
         let notebook = Notebook::read(path).map_err(refused)?;
@@ -157,15 +165,6 @@ fn check(files: &[PathBuf]) -> Result<(), Failure> {
 fn refused(error: DocumentError) -> Failure {
     let help = error.help();
     Failure::failed(error, Some(help))
-}
-
-/// Outside of cells nobody says anything.
-struct Nobody;
-
-impl longlens_notebook::interpreter::Output for Nobody {
-    fn print(&mut self, _: &str) {}
-
-    fn show(&mut self, _: &Shown) {}
 }
 
 /// One line per cell on stderr, and on a terminal a bar for the step that it is at.

@@ -4,7 +4,8 @@ use longlens_core::lens::{Lens, LensError, Setup};
 use longlens_core::methods::Method;
 use longlens_core::trace::RunRecord;
 use longlens_eval::perplexity::{
-    ByLength, LengthReport, Sliding, SlidingReport, by_length, encode_documents, read_u16_tokens, sliding,
+    ByLength, LengthReport, Sliding, SlidingReport, by_length, depends_on_length, encode_documents, read_u16_tokens,
+    sliding,
 };
 use longlens_eval::setup::PromptSize;
 use longlens_model::source::EMBEDDED;
@@ -72,7 +73,11 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let model = lens.model().clone();
     let mut texts = read_texts(args, &config, lens.as_ref())?;
-    texts.truncate(args.documents.or(file.documents).unwrap_or(DOCUMENTS).max(1));
+    let n_documents = args.documents.or(file.documents).unwrap_or(DOCUMENTS);
+    if n_documents == 0 {
+        return Err(Failure::usage("documents must be at least 1", None));
+    }
+    texts.truncate(n_documents);
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
         None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
@@ -109,8 +114,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
             }
             Curve::of_windows(name, lengths.len(), reports)
         } else {
-            // where a rule depends on the length of the prompt, a long prefill does not hold the losses of a short one
-            let prefill_per_length = setup.plan.temperature.is_some() || setup.rope.resolve(&model.spec)?.is_dynamic();
+            let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
             Curve::of_documents(name, by_length(lens.as_mut(), &mut setup_for, &texts, &ask, &mut progress)?)
         };

@@ -1,14 +1,11 @@
 //! `longlens repl`: a prompt for experiments.
 
-use std::cell::RefCell;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use longlens_model::source::EMBEDDED;
-use longlens_notebook::interpreter::{Interpreter, Out, Output};
+use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
-use longlens_notebook::shown::Shown;
 
 use super::language::session;
 use crate::args::Colors;
@@ -16,8 +13,7 @@ use crate::args::language::{Inline, Repl};
 use crate::failure::Failure;
 
 pub fn run(args: &Repl) -> Result<(), Failure> {
-    let quiet: Out = Rc::new(RefCell::new(Nobody));
-    let session = session(&args.session, false, &quiet)?;
+    let session = session(&args.session, false, &Nobody::out())?;
     if !io::stdin().is_terminal() {
         let mut text = String::new();
         let read = io::stdin().read_to_string(&mut text);
@@ -50,14 +46,51 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
     repl::run(session, options).or_else(told)
 }
 
-/// Hands Ctrl-C to the cell that runs; with none running it ends the program, as it would without us.
+/// Hands Ctrl-C to the cell that runs. With none running it is no key but a signal from outside: it ends the program, as it
+/// would without us, and the terminal is given back, which the line editor holds.
 fn register(interrupts: Interrupts) {
+    let modes = Modes::now();
     // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
     let _ = ctrlc::set_handler(move || {
         if !interrupts.press() {
+            modes.give_back();
             std::process::exit(130);
         }
     });
+}
+
+/// Settings of the terminal on stdin.
+struct Modes {
+    /// None when stdin is no terminal.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    before: Option<libc::termios>,
+}
+
+impl Modes {
+    /// As they are now.
+    fn now() -> Self {
+        Self {
+            #[cfg(all(target_os = "linux", target_env = "gnu"))]
+            // SAFETY: zeros are a `termios`, and the call fills it or says that it did not
+            before: unsafe {
+                let mut modes = std::mem::zeroed();
+                (libc::tcgetattr(libc::STDIN_FILENO, &raw mut modes) == 0).then_some(modes)
+            },
+        }
+    }
+
+    /// Sets the terminal as it was: lines and echo as before, pasted text plain.
+    fn give_back(&self) {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        if let Some(before) = &self.before {
+            // the terminal may be gone, and so may who would hear of it
+            let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
+            // SAFETY: the settings are those that the system gave
+            unsafe {
+                libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, before);
+            }
+        }
+    }
 }
 
 /// Where entries are kept: beside the workbench's sessions.
@@ -83,13 +116,4 @@ fn told(error: ReplError) -> Result<(), Failure> {
             Err(Failure::failed(error, help))
         }
     }
-}
-
-/// Outside of cells nobody says anything.
-struct Nobody;
-
-impl Output for Nobody {
-    fn print(&mut self, _: &str) {}
-
-    fn show(&mut self, _: &Shown) {}
 }

@@ -14,8 +14,8 @@ use jupyter_protocol::{
 use serde_json::Map;
 
 use super::{Session, Waiting};
-use crate::interpreter::{CellError, Out};
-use crate::kernel::display::{Published, Silent, media};
+use crate::interpreter::{CellError, Nobody, Out};
+use crate::kernel::display::{Published, media};
 use crate::kernel::papermill;
 use crate::shown::Shown;
 
@@ -31,14 +31,20 @@ impl Session {
         requests: &Receiver<JupyterMessage>,
     ) {
         let blank = ask.code.trim().is_empty();
-        let stored = ask.store_history && !ask.silent && !blank;
+        let code = papermill::translate(&ask.code);
+        // what the client does not count the interpreter does not count either: their numbers stay the same
+        let stored = ask.store_history && !ask.silent && !blank && code.is_ok();
         let number = if stored { self.history.push(&ask.code) } else { self.history.newest() };
         let execution_count = ExecutionCount::new(number);
         if !ask.silent {
             self.outbox.publish(ExecuteInput { code: ask.code.clone(), execution_count }, request);
         }
 
-        let ran = if blank { Ok(None) } else { self.run_cell(&ask.code, ask.silent, request) };
+        let ran = code.and_then(|code| match (blank, ask.silent) {
+            (true, _) => Ok(None),
+            (false, true) => self.interpreter.aside(&code, &Nobody::out()),
+            (false, false) => self.run_cell(&code, stored, request),
+        });
         let mut reply =
             ExecuteReply { execution_count, user_expressions: Some(HashMap::new()), ..ExecuteReply::default() };
         match ran {
@@ -82,15 +88,10 @@ impl Session {
         self.outbox.reply(reply, request);
     }
 
-    fn run_cell(&mut self, code: &str, silent: bool, request: &Rc<JupyterMessage>) -> Result<Option<Shown>, CellError> {
-        let code = papermill::translate(code)?;
-        if silent {
-            let out: Out = Rc::new(RefCell::new(Silent));
-            return self.interpreter.run(&code, &out);
-        }
+    fn run_cell(&mut self, code: &str, counts: bool, request: &Rc<JupyterMessage>) -> Result<Option<Shown>, CellError> {
         let published = Rc::new(RefCell::new(Published::new(self.outbox.clone(), Rc::clone(request))));
         let out: Out = published.clone();
-        let ran = self.interpreter.run(&code, &out);
+        let ran = if counts { self.interpreter.run(code, &out) } else { self.interpreter.aside(code, &out) };
         published.borrow_mut().finish();
         ran
     }
@@ -102,8 +103,7 @@ impl Session {
     }
 
     fn evaluate_one(&mut self, expression: &str) -> ExpressionResult {
-        let out: Out = Rc::new(RefCell::new(Silent));
-        match self.interpreter.run(expression, &out) {
+        match self.interpreter.aside(expression, &Nobody::out()) {
             Ok(value) => ExpressionResult::Ok { data: media(&value.unwrap_or_default()), metadata: Map::new() },
             Err(error) => {
                 let ReplyError { ename, evalue, traceback } = client_error(error);

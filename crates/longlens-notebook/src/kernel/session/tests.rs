@@ -13,12 +13,21 @@ use crate::interpreter::{CellError, Completions, Out};
 use crate::kernel::outbox::{Channel, Outgoing, queue};
 use crate::shown::Shown;
 
-/// A language where a cell's value is the cell, `fail` fails, and `say` prints.
-struct Parrot;
+/// A language where a cell's value is the cell, `fail` fails, and `say` prints. `count` is how many cells it has counted.
+#[derive(Default)]
+struct Parrot {
+    n_counted: usize,
+}
 
 impl Interpreter for Parrot {
     fn run(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError> {
+        self.n_counted += 1;
+        self.aside(cell, out)
+    }
+
+    fn aside(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError> {
         match cell {
+            "count" => return Ok(Some(Shown::text(self.n_counted.to_string()))),
             "fail" => return Err(CellError::new("NameError", "no", Some("say yes".into()))),
             "say" => {
                 out.borrow_mut().print("a");
@@ -31,7 +40,7 @@ impl Interpreter for Parrot {
     }
 
     fn count(&self) -> usize {
-        0
+        self.n_counted
     }
 
     fn cancel(&self) -> CancelToken {
@@ -70,7 +79,7 @@ fn said(asked: Vec<Content>) -> Vec<(Channel, Content, String)> {
         requests.send(request).unwrap();
     }
     drop(requests);
-    Session::new(Box::new(Parrot), Outbox::new(sender), Arc::default()).run(&waiting);
+    Session::new(Box::new(Parrot::default()), Outbox::new(sender), Arc::default()).run(&waiting);
     let mut said = Vec::new();
     while let Ok(Outgoing::Message(channel, message)) = outgoing.try_recv() {
         said.push((channel, message.content, message.parent_header.unwrap().msg_id));
@@ -145,6 +154,17 @@ fn a_silent_cell_is_neither_heard_nor_counted() {
     Shell 2 history_reply: {"history":[],"status":"ok"}
     IoPub 2 status: {"execution_state":"idle"}
     "#);
+}
+
+#[test]
+fn only_cells_with_a_number_are_counted() {
+    let silent = ExecuteRequest { silent: true, ..cell("1") };
+    let unstored = ExecuteRequest { store_history: false, ..cell("1") };
+    let expressions = ExecuteRequest { user_expressions: Some([("a".into(), "1".into())].into()), ..cell("1") };
+    let impossible = ExecuteRequest { stop_on_error: false, ..cell("# Parameters\nx = \"\\ud800\"") };
+    let asked = [silent, unstored, expressions, impossible, cell("count")];
+    let said = lines(asked.map(Content::from).into());
+    assert!(said.contains(r#"4 execute_result: {"execution_count":2,"data":{"text/plain":"2"}"#), "{said}");
 }
 
 #[test]

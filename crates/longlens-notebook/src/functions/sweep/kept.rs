@@ -1,0 +1,163 @@
+//! Finished rows of sweeps: in the session, and where a sweep names a file, with one line for each setting there.
+
+use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use longlens_core::trace::RunRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::desk::{Desk, Returned, raise, refuse};
+use crate::functions::files;
+use crate::table::Table as Rows;
+use longlens_workbench::{Trouble, write_whole};
+
+/// What one setting of a sweep gave.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its rows.
+    pub rows: Rows,
+    /// What ran to fill them.
+    pub records: Vec<RunRecord>,
+}
+
+/// Finished parts of one sweep, by their keys.
+pub struct Kept<'a> {
+    desk: &'a Desk,
+    file: Option<File>,
+    /// Keys whose earlier parts go once there is a new one; `None` where earlier parts are as good as new ones.
+    stale: Option<&'a [String]>,
+    fresh: bool,
+}
+
+/// Where parts are written.
+struct File {
+    path: PathBuf,
+    /// Keys of its lines.
+    written: HashSet<String>,
+}
+
+/// A line of the file. What a file of sweeps begins with, `{"key":`, rests on the order of these.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: String,
+    rows: Value,
+    records: Vec<RunRecord>,
+}
+
+/// What the first line begins with, also where a kill cut it short.
+const START: &str = "{\"key\":\"[";
+
+impl<'a> Kept<'a> {
+    /// What is known of a sweep with these keys; an error when the file holds something else. `fresh` passes over all that is
+    /// known, and lets go of it when the first new part is there.
+    pub fn open(desk: &'a Desk, file: Option<&str>, keys: &'a [String], fresh: bool) -> Returned<Self> {
+        let file = file.map(|name| File::open(desk, name, fresh)).transpose()?;
+        Ok(Self { desk, file, stale: fresh.then_some(keys), fresh })
+    }
+
+    /// The part of a setting that was finished before. It is in the file afterwards.
+    pub fn find(&mut self, key: &str) -> Returned<Option<Rc<Part>>> {
+        if self.fresh {
+            return Ok(None);
+        }
+        let found = self.desk.rows.borrow().get(key).cloned();
+        if let (Some(file), Some(part)) = (&mut self.file, &found) {
+            file.add(key, part)?;
+        }
+        Ok(found)
+    }
+
+    /// Keeps a part that was just finished.
+    pub fn keep(&mut self, key: &str, part: &Rc<Part>) -> Returned<()> {
+        let stale = self.stale.take();
+        let mut rows = self.desk.rows.borrow_mut();
+        for old in stale.unwrap_or_default() {
+            rows.remove(old);
+        }
+        rows.insert(key.to_owned(), part.clone());
+        drop(rows);
+        match &mut self.file {
+            Some(file) if stale.is_some() => file.start(key, part),
+            Some(file) => file.add(key, part),
+            None => Ok(()),
+        }
+    }
+}
+
+impl File {
+    fn open(desk: &Desk, name: &str, fresh: bool) -> Returned<Self> {
+        let mut file = Self { path: desk.path(name)?, written: HashSet::new() };
+        if !file.path.exists() {
+            return Ok(file);
+        }
+        let bytes = files::read(&file.path, name)?;
+        let text = String::from_utf8_lossy(&bytes);
+        // a line that a kill cut short is computed again
+        let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_cut_short = text.starts_with(START) && !text.contains('\n');
+        if lines.is_empty() && !is_cut_short && !text.trim().is_empty() {
+            return refuse(format!("`{name}` holds no rows of a sweep"), "name a new file, or one that a sweep wrote");
+        }
+        for Line { key, rows, records } in lines.into_iter().filter(|_| !fresh) {
+            let Ok(rows) = Rows::from_json(rows.to_string().as_bytes()) else { continue };
+            desk.rows.borrow_mut().insert(key.clone(), Part { rows, records }.into());
+            file.written.insert(key);
+        }
+        Ok(file)
+    }
+
+    /// Puts a part in the place of all that the file holds.
+    fn start(&mut self, key: &str, part: &Part) -> Returned<()> {
+        let line = line(key, part);
+        let write = || {
+            make_folder(&self.path)?;
+            write_whole(&self.path, format!("{line}\n").as_bytes())
+        };
+        write().map_err(|error| unusable(&self.path, &error))?;
+        self.written = HashSet::from([key.to_owned()]);
+        Ok(())
+    }
+
+    /// Puts a part below the others, unless it is among them.
+    fn add(&mut self, key: &str, part: &Part) -> Returned<()> {
+        if self.written.contains(key) {
+            return Ok(());
+        }
+        let line = line(key, part);
+        let write = || -> std::io::Result<()> {
+            make_folder(&self.path)?;
+            let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
+            // below a line that a kill cut short
+            let mut last = [b'\n'];
+            if file.seek(SeekFrom::End(-1)).is_ok() {
+                file.read_exact(&mut last)?;
+            }
+            let start = if last == *b"\n" { "" } else { "\n" };
+            file.write_all(format!("{start}{line}\n").as_bytes())?;
+            file.sync_data()
+        };
+        write().map_err(|error| unusable(&self.path, &error))?;
+        self.written.insert(key.to_owned());
+        Ok(())
+    }
+}
+
+fn line(key: &str, part: &Part) -> String {
+    let rows = serde_json::from_slice(&part.rows.to_json()).unwrap_or_default();
+    let line = Line { key: key.to_owned(), rows, records: part.records.clone() };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Box<rhai::EvalAltResult> {
+    raise(Trouble::new(
+        format!("cannot write {}: {error}", path.display()),
+        "choose a file that you may read and write; finished rows are kept in the session".to_owned(),
+    ))
+}

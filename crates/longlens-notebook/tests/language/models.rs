@@ -1,0 +1,133 @@
+//! Several models in one session: whose tokens a prompt is made of, which one runs, when it is read again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
+use longlens_core::trace::{Trace, Watch};
+use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::interpreter::Out;
+use longlens_notebook::session::{Limits, Options, Session};
+use longlens_workbench::Trouble;
+
+use crate::common::{Heard, Sitting};
+
+/// Opens `embedded`, and `other`, whose text has two tokens a byte.
+struct Two {
+    opened: Rc<RefCell<Vec<String>>>,
+}
+
+impl Models for Two {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+        self.opened.borrow_mut().push(model.to_owned());
+        let scripted = ScriptedLens::new(induction).with_model(|info| model.clone_into(&mut info.name));
+        if model == "other" { Ok(Box::new(Wide(scripted))) } else { Ok(Box::new(scripted)) }
+    }
+}
+
+/// Writes every byte twice.
+struct Wide(ScriptedLens);
+struct WideCodec;
+
+impl TextCodec for WideCodec {
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
+        let first = if special { ByteCodec.encode("", true)? } else { Vec::new() };
+        let rest = ByteCodec.encode(text, false)?;
+        Ok(first.into_iter().chain(rest.into_iter().flat_map(|token| [token, token])).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
+        let skipped = tokens.len() % 2;
+        ByteCodec.decode(&tokens.iter().copied().skip(skipped).step_by(2).collect::<Vec<_>>())
+    }
+}
+
+impl Lens for Wide {
+    fn model(&self) -> &ModelInfo {
+        self.0.model()
+    }
+    fn text(&self) -> Result<&dyn TextCodec, LensError> {
+        Ok(&WideCodec)
+    }
+    fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+        self.0.begin(setup)
+    }
+    fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+        self.0.feed(tokens, want, control)
+    }
+    fn trace(&mut self) -> Trace {
+        self.0.trace()
+    }
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        self.0.reuse(setup, keep)
+    }
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.0.look(watch, control)
+    }
+}
+
+fn sitting() -> (Sitting, Rc<RefCell<Vec<String>>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Rc::new(RefCell::new(Heard::default()));
+    let out: Out = heard.clone();
+    let opened = Rc::new(RefCell::new(Vec::new()));
+    let options = Options {
+        model: "embedded".into(),
+        files: Files { root: folder.path().into(), anywhere: false },
+        limits: Limits::default(),
+        draws: false,
+    };
+    let session = Session::new(Box::new(Two { opened: opened.clone() }), options, &out);
+    (Sitting { session, heard, out, folder }, opened)
+}
+
+#[test]
+fn results_hold_the_prompt_of_the_model_that_ran() {
+    let (mut sitting, _) = sitting();
+    sitting.run("let p = needle(400, 0.5); open(\"other\"); let q = prompt(\"abc\");").unwrap();
+    assert_eq!(sitting.say("q.n_tokens"), "7");
+    // the key's digits are looked for where the second model has them
+    sitting.run("let here = needle(400, 0.5); let t = trace(p, full()); let u = trace(here, full());").unwrap();
+    for cell in [
+        "here.needle != p.needle",
+        "t.query == u.query",
+        "`${t}` == `${u}`",
+        "retrieval_heads(t).column(\"attention\") == retrieval_heads(u).column(\"attention\")",
+        "`${run(p, full())}` == `${run(here, full())}`",
+    ] {
+        assert_eq!(sitting.say(cell), "true", "{cell}");
+    }
+}
+
+#[test]
+fn a_model_named_in_a_call_runs_that_call_alone_and_is_read_once() {
+    let (mut sitting, opened) = sitting();
+    sitting.run("open(); let ran = [];").unwrap();
+    sitting
+        .run("for i in 0..3 { ran.push(generate(\"abab\", full(), #{ model: \"other\", max_tokens: 1 })) }")
+        .unwrap();
+    let models =
+        "let s = run(\"ab\", full(), #{ model: \"other\" }); [s.record.model, run(\"ab\", full()).record.model]";
+    assert_eq!(sitting.say(models), "[\"other\", \"embedded\"]");
+    assert_eq!(sitting.say("trace(\"abc\", full(), #{ model: open() }).record.model"), "embedded");
+    assert_eq!(sitting.say("passkey(#{ lengths: [200], depths: [0.5], model: \"embedded\" }).len()"), "1");
+    assert_eq!(*opened.borrow(), ["embedded", "other"]);
+    assert!(sitting.run("run(\"a\", full(), #{ model: 3 })").is_err());
+}
+
+#[test]
+fn reading_text_leaves_the_sequence_in_the_model() {
+    let (mut sitting, _) = sitting();
+    sitting.run("let t = trace(needle(300, 0.5), full());").unwrap();
+    let mut steps = |cell: &str| {
+        sitting.heard.borrow_mut().progress.clear();
+        sitting.run(cell).unwrap();
+        let heard = sitting.heard.borrow();
+        let mut labels: Vec<String> = heard.progress.iter().flatten().map(|progress| progress.label.clone()).collect();
+        labels.dedup();
+        labels
+    };
+    assert_eq!(steps("prompt(\"other words\"); needle(300, 0.1); attention(t, 0, 0);"), ["look"]);
+    assert_eq!(steps("run(\"other words\", full(), #{ max_tokens: 0 }); attention(t, 0, 0);"), ["full", "look"]);
+}
