@@ -19,6 +19,9 @@ pub trait Interpreter {
     /// no part of the history, and its value does not become the last result.
     fn aside(&mut self, code: &str, out: &Out) -> Result<Option<Shown>, CellError>;
 
+    /// How many characters a line of text may have from now on.
+    fn set_width(&mut self, _columns: usize) {}
+
     /// Cells run so far: the number of the newest.
     fn count(&self) -> usize;
 

@@ -134,6 +134,7 @@ pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result
             Said::Leave => return Ok(()),
             Said::Help => console.borrow_mut().help(),
             Said::Cell => {
+                session.borrow_mut().set_width(editor.width(width));
                 let ran = interrupts.during(|| session.borrow_mut().run(cell, &out));
                 match ran {
                     Ok(Some(shown)) => console.borrow_mut().result(number, &shown),

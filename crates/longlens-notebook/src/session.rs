@@ -329,6 +329,10 @@ impl Interpreter for Session {
         ran
     }
 
+    fn set_width(&mut self, columns: usize) {
+        values::set_width(columns);
+    }
+
     fn count(&self) -> usize {
         self.cells.len()
     }

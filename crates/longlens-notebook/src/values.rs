@@ -1,6 +1,7 @@
 //! What the language's variables hold besides numbers, texts, lists and maps: handles that are cheap to copy, print well, and
 //! draw themselves where there is a picture.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -335,16 +336,23 @@ pub fn number_text(number: f64) -> String {
     }
 }
 
+thread_local! {
+    /// Characters of a line of a table; a session and what it shows live on one thread.
+    static WIDTH: Cell<usize> = const { Cell::new(120) };
+}
+
+/// Sets how wide the lines of tables may be from now on, in this thread's session.
+pub fn set_width(columns: usize) {
+    WIDTH.set(columns.clamp(40, 400));
+}
+
 impl Table {
     /// Rows that are shown; the rest is counted.
     const ROWS: usize = 40;
-    /// Characters of a line.
-    const WIDTH: usize = 120;
-
     /// The table as text, HTML and picture.
     pub fn shown(&self) -> Shown {
         let value = &self.0;
-        let mut text = value.table.to_text(Self::ROWS, Self::WIDTH);
+        let mut text = value.table.to_text(Self::ROWS, WIDTH.get());
         if !value.protocol.is_empty() {
             text = format!("{}\n{}", text.trim_end(), value.protocol);
         }

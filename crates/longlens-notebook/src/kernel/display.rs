@@ -20,29 +20,27 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// Signs of a bar in plain text.
 const BAR: usize = 24;
 
-/// Publishes what one cell says.
+/// Publishes what one cell says. All its steps share one picture of progress: a saved notebook keeps it.
 pub(super) struct Published {
     outbox: Outbox,
     request: Rc<JupyterMessage>,
-    step: Option<Step>,
-}
-
-/// A long step, as far as it is shown.
-struct Step {
-    progress: Progress,
-    shown: Option<(String, Instant)>,
+    /// The newest step, as far as it came.
+    step: Option<Progress>,
+    /// The picture of progress, and when it was last replaced.
+    picture: Option<(String, Instant)>,
 }
 
 impl Published {
     /// For the cell of this request.
     pub(super) fn new(outbox: Outbox, request: Rc<JupyterMessage>) -> Self {
-        Self { outbox, request, step: None }
+        Self { outbox, request, step: None, picture: None }
     }
 
-    /// Ends what a cell that stopped midway leaves open.
+    /// Says how far the last step came, where progress was shown.
     pub(super) fn finish(&mut self) {
-        let Some(Step { progress, shown: Some((display_id, _)) }) = self.step.take() else { return };
-        self.outbox.publish(UpdateDisplayData::new(finished(&progress), &display_id), &self.request);
+        if let (Some(progress), Some((display_id, _))) = (self.step.take(), self.picture.take()) {
+            self.outbox.publish(UpdateDisplayData::new(finished(&progress), &display_id), &self.request);
+        }
     }
 }
 
@@ -58,22 +56,15 @@ impl Output for Published {
     }
 
     fn progress(&mut self, progress: Option<&Progress>) {
-        let same = |step: &Step| {
-            progress.is_some_and(|new| new.label == step.progress.label && new.seconds >= step.progress.seconds)
-        };
-        if self.step.as_ref().is_some_and(|step| !same(step)) {
-            self.finish();
-        }
         let Some(progress) = progress else { return };
-        let step = self.step.get_or_insert_with(|| Step { progress: progress.clone(), shown: None });
-        step.progress.clone_from(progress);
+        self.step = Some(progress.clone());
         let now = Instant::now();
-        match &mut step.shown {
+        match &mut self.picture {
             None if progress.seconds >= WORTH_SHOWING => {
                 let display_id = Uuid::new_v4().to_string();
                 let mut display = DisplayData::new(under_way(progress));
                 display.transient = Some(Transient { display_id: Some(display_id.clone()) });
-                step.shown = Some((display_id, now));
+                self.picture = Some((display_id, now));
                 self.outbox.publish(display, &self.request);
             }
             Some((display_id, at)) if now.duration_since(*at) >= BETWEEN => {
@@ -180,20 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn another_step_ends_the_one_before() {
+    fn steps_share_one_picture() {
         let (mut published, mut receiver) = published();
         published.progress(Some(&progress("prefill", 1, 2, 0.5)));
+        published.progress(None);
         published.progress(Some(&progress("generate", 0, 0, 0.5)));
         published.finish();
-        let said = said(&mut receiver);
-        assert_eq!(
-            said[1..],
-            [
-                "update_display_data: prefill: 1 of 2 in 0.5 s",
-                "display_data: generate: 0 in 0.5 s",
-                "update_display_data: generate: 0 in 0.5 s"
-            ]
-        );
+        assert_eq!(said(&mut receiver)[1..], ["update_display_data: generate: 0 in 0.5 s"]);
     }
 
     #[test]
