@@ -1,16 +1,22 @@
 //! What the functions of the language share: the open model, where words go, the flag that stops, files they may touch.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
-use std::time::{Instant, UNIX_EPOCH};
+mod files;
+mod model;
 
-use longlens_core::lens::{CancelToken, Control, Lens, LensError, ModelInfo, TextCodec};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::PasskeyReport;
 use longlens_workbench::Trouble;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
+
+pub use files::Files;
+pub use model::OpenModel;
 
 use crate::functions::sweep::Part;
 use crate::interpreter::{Out, Output, Progress};
@@ -61,29 +67,6 @@ pub enum Exhausted {
     Memory,
     /// What one cell may print and show.
     Room,
-}
-
-/// A model that was opened.
-pub struct OpenModel {
-    /// What is open.
-    pub info: ModelInfo,
-    /// Its files when it was opened: a line each with name, bytes and nanoseconds of the last change; empty where it has no
-    /// folder.
-    pub files: String,
-    lens: RefCell<Box<dyn Lens>>,
-    /// The sequence that the model holds.
-    loaded: Cell<Option<u64>>,
-    /// The flag that stops what runs.
-    cancel: CancelToken,
-}
-
-/// Which files the language may touch.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// Where relative names start, and what absolute ones must lie in.
-    pub root: PathBuf,
-    /// Whether files outside are allowed too.
-    pub anywhere: bool,
 }
 
 /// What a function of the language returns.
@@ -163,15 +146,7 @@ impl Desk {
         // two checkpoints in memory are enough
         self.beside.take();
         let lens = self.models.open(name).map_err(raise)?;
-        let info = lens.model().clone();
-        let files = model_files(&info.source);
-        let model = Rc::new(OpenModel {
-            info,
-            files,
-            lens: RefCell::new(lens),
-            loaded: Cell::new(None),
-            cancel: self.cancel.clone(),
-        });
+        let model = Rc::new(OpenModel::new(lens, self.cancel.clone()));
         self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
         Ok(model)
     }
@@ -287,132 +262,6 @@ impl Desk {
     }
 }
 
-/// The files of a folder that make a model, as [`OpenModel::files`] has them.
-fn model_files(folder: &str) -> String {
-    let is_of_model = |name: &str| {
-        let is_weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-        is_weights
-            || ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"].contains(&name)
-    };
-    // what has no folder is called by another name here
-    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
-    let line = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().into_string().ok().filter(|name| is_of_model(name))?;
-        // a link counts as what it leads to
-        let about = std::fs::metadata(entry.path()).ok()?;
-        let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(format!("{name} {} {}\n", about.len(), changed.as_nanos()))
-    };
-    let mut lines: Vec<String> = entries.filter_map(|entry| line(entry.ok()?)).collect();
-    lines.sort_unstable();
-    lines.concat()
-}
-
-impl OpenModel {
-    /// The model itself, to run something; whatever sequence it held is gone unless `keep` names it.
-    pub fn lens(&self, keep: Option<u64>) -> Returned<RefMut<'_, Box<dyn Lens>>> {
-        let Ok(lens) = self.lens.try_borrow_mut() else { return running() };
-        if keep.is_none() || keep != self.loaded.get() {
-            self.loaded.set(None);
-        }
-        Ok(lens)
-    }
-
-    /// Asks the tokenizer; the model keeps the sequence that it holds.
-    pub fn text<T>(&self, ask: impl FnOnce(&dyn TextCodec) -> Returned<T>) -> Returned<T> {
-        let Ok(lens) = self.lens.try_borrow() else { return running() };
-        ask(&Stoppable { codec: lens.text().map_err(raise)?, cancel: &self.cancel })
-    }
-
-    /// Remembers which sequence the model holds.
-    pub fn set_loaded(&self, sequence: u64) {
-        self.loaded.set(Some(sequence));
-    }
-
-    /// Whether the model holds this sequence.
-    pub fn holds(&self, sequence: u64) -> bool {
-        self.loaded.get() == Some(sequence)
-    }
-}
-
-/// A tokenizer that stops between two calls: making a long prompt takes many.
-struct Stoppable<'a> {
-    codec: &'a dyn TextCodec,
-    cancel: &'a CancelToken,
-}
-
-impl Stoppable<'_> {
-    fn go_on(&self) -> Result<(), LensError> {
-        if self.cancel.is_cancelled() { Err(LensError::Cancelled) } else { Ok(()) }
-    }
-}
-
-impl TextCodec for Stoppable<'_> {
-    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
-        self.go_on()?;
-        self.codec.encode(text, special)
-    }
-
-    fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
-        self.go_on()?;
-        self.codec.decode(tokens)
-    }
-}
-
-fn running<T>() -> Returned<T> {
-    refuse(
-        "the model is running already",
-        "functions of a written method cannot run the model themselves; compute what they need before",
-    )
-}
-
-impl Files {
-    /// Where a file of this name lies. Files that do not exist yet are judged by their folder.
-    pub fn path(&self, name: &str) -> Result<PathBuf, Trouble> {
-        if name.trim().is_empty() {
-            return Err(Trouble::new("there is no file name", "give one, as in \"results.csv\"".to_owned()));
-        }
-        let path = self.root.join(name);
-        if self.anywhere {
-            return Ok(path);
-        }
-        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        let outside = || {
-            Trouble::new(
-                format!("`{name}` lies outside {}", root.display()),
-                "cells touch files of the working directory only; start with --allow-outside to lift that".to_owned(),
-            )
-        };
-        // links and `..` are followed as far as folders exist; what does not exist yet cannot lead anywhere else
-        let mut there = path.as_path();
-        let mut missing = Vec::new();
-        let real = loop {
-            match there.canonicalize() {
-                Ok(real) => break real,
-                // a link that leads nowhere could lead outside once its target exists
-                Err(_) if there.is_symlink() => return Err(outside()),
-                Err(_) => match (there.parent(), there.file_name()) {
-                    (Some(parent), Some(name)) => {
-                        missing.push(name.to_owned());
-                        there = parent;
-                    }
-                    _ => return Err(outside()),
-                },
-            }
-        };
-        if !real.starts_with(&root) {
-            return Err(outside());
-        }
-        Ok(missing.into_iter().rev().fold(real, |path, name| path.join(name)))
-    }
-
-    /// A path as results name it: from the root where it lies in it.
-    pub fn shown<'a>(&self, path: &'a Path) -> &'a Path {
-        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        path.strip_prefix(&self.root).or_else(|_| path.strip_prefix(root)).unwrap_or(path)
-    }
-}
-
 /// A long step in progress.
 pub struct Work<'a> {
     desk: &'a Desk,
@@ -446,35 +295,5 @@ impl Drop for Work<'_> {
         if self.told {
             self.desk.tell(|out| out.progress(None));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_stay_in_the_working_directory() {
-        let outer = tempfile::tempdir().unwrap();
-        let root = outer.path().join("work");
-        std::fs::create_dir_all(root.join("in")).unwrap();
-        std::fs::write(outer.path().join("secret"), "x").unwrap();
-        let files = Files { root: root.clone(), anywhere: false };
-        let real = root.canonicalize().unwrap();
-        assert_eq!(files.path("a.csv").unwrap(), real.join("a.csv"));
-        assert_eq!(files.path("in/new/b.csv").unwrap(), real.join("in/new/b.csv"));
-        assert_eq!(files.path("in/../c").unwrap(), real.join("c"));
-        assert_eq!(files.path(real.join("d").to_str().unwrap()).unwrap(), real.join("d"));
-        for name in ["../secret", "in/../../secret", "/etc/passwd", "nowhere/../../secret", ".."] {
-            assert!(files.path(name).is_err(), "{name}");
-        }
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink(outer.path(), root.join("out")).unwrap();
-            std::os::unix::fs::symlink(outer.path().join("later"), root.join("dangling")).unwrap();
-            assert!(files.path("out/secret").is_err() && files.path("out/new").is_err());
-            assert!(files.path("dangling").is_err());
-        }
-        assert!(Files { anywhere: true, ..files }.path("../secret").is_ok());
     }
 }
