@@ -102,15 +102,20 @@ const ENDED_KEPT: usize = 4;
 /// Sessions that are kept, of programs that did not.
 const CRASHED_KEPT: usize = 8;
 
+/// Where this program keeps what outlives it; nothing where no folder is the user's.
+pub fn state_folder() -> Option<PathBuf> {
+    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = path("XDG_STATE_HOME").or_else(|| {
+        let home = path("HOME").or_else(|| path("USERPROFILE"))?;
+        Some(home.join(".local").join("state"))
+    })?;
+    Some(state.join("longlens"))
+}
+
 impl Store {
     /// The user's own: `$XDG_STATE_HOME/longlens`, or `~/.local/state/longlens`; nothing where neither variable is set.
     pub fn of_user() -> Option<Self> {
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let state = path("XDG_STATE_HOME").or_else(|| {
-            let home = path("HOME").or_else(|| path("USERPROFILE"))?;
-            Some(home.join(".local").join("state"))
-        })?;
-        Some(Self::at(state.join("longlens")))
+        state_folder().map(Self::at)
     }
 
     /// A store in any folder; nothing is written before the first save.

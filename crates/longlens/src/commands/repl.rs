@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
+use longlens_workbench::session::state_folder;
 
 use super::language::session;
 use crate::args::Colors;
@@ -95,12 +96,7 @@ impl Modes {
 
 /// Where entries are kept: beside the workbench's sessions.
 fn history() -> Option<PathBuf> {
-    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = path("XDG_STATE_HOME").or_else(|| {
-        let home = path("HOME").or_else(|| path("USERPROFILE"))?;
-        Some(home.join(".local").join("state"))
-    });
-    Some(state?.join("longlens").join("repl-history.txt"))
+    Some(state_folder()?.join("repl-history.txt"))
 }
 
 fn told(error: ReplError) -> Result<(), Failure> {
