@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
+use longlens_core::panics::message;
 use longlens_core::trace::{MapPick, PooledMap, RunRecord, Trace, Watch};
 use longlens_eval::generate::Generated;
 use longlens_eval::passkey::{Cell, Grid};
@@ -421,8 +422,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(Fault::Refused),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+            let text = message(panic.as_ref());
             let help = "this is a fault in longlens; what you had is kept".to_owned();
             Err(Fault::Broken(Trouble::new(format!("internal error: {text}"), help)))
         }

@@ -170,8 +170,7 @@ fn on_device<T>(name: &str, advice: &str, run: impl FnOnce() -> Result<T, Failur
     // whatever the task was building is dropped with it
     let done = hush::caught(std::panic::AssertUnwindSafe(run));
     done.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("no reason given");
+        let text = longlens_core::panics::message(panic.as_ref());
         Err(Failure::failed(format!("--device {name} does not work here: {text}"), Some(advice.to_owned())))
     })
 }

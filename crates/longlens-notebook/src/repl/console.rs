@@ -1,8 +1,9 @@
 //! What the user sees between two prompts: prints, results, figures, errors, and one line that says how far a step is.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
+
+use longlens_core::printable::printable;
 
 use super::colours::{Colours, Role};
 use super::menu::cut;
@@ -74,7 +75,7 @@ impl Console {
         self.end_line();
         let label = self.look.colours.paint(Role::Prompt, &format!("[{number}] =")).into_owned();
         let gap = if shown.text.contains('\n') { "\n" } else { " " };
-        self.write(&format!("{label}{gap}{}\n", safe(&shown.text)));
+        self.write(&format!("{label}{gap}{}\n", printable(&shown.text)));
         self.picture(shown);
     }
 
@@ -142,13 +143,13 @@ impl Console {
 impl Output for Console {
     fn print(&mut self, text: &str) {
         self.clear_progress();
-        self.write(&safe(text));
+        self.write(&printable(text));
     }
 
     fn show(&mut self, shown: &Shown) {
         self.clear_progress();
         self.end_line();
-        self.write(&format!("{}\n", safe(&shown.text)));
+        self.write(&format!("{}\n", printable(&shown.text)));
         self.picture(shown);
     }
 
@@ -184,7 +185,7 @@ fn painted(error: &CellError, colours: Colours) -> String {
     let help = error.help.as_ref().map(|help| format!("help: {help}"));
     let mut text = String::new();
     for (idx, line) in error.lines().iter().enumerate() {
-        let line = safe(line);
+        let line = printable(line);
         let painted = match line.split_once(if idx == 0 { ":" } else { " |" }) {
             _ if help.as_deref() == Some(&*line) => colours.paint(Role::Help, &line).into_owned(),
             Some((name, rest)) if idx == 0 => format!("{}:{rest}", colours.paint(Role::Alarm, name)),
@@ -197,21 +198,6 @@ fn painted(error: &CellError, colours: Colours) -> String {
         text.extend([painted.as_str(), "\n"]);
     }
     text
-}
-
-/// Text that a terminal cannot take for a command: control characters as signs of themselves.
-fn safe(text: &str) -> Cow<'_, str> {
-    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r');
-    if !text.contains(is_command) {
-        return Cow::Borrowed(text);
-    }
-    let sign = |c: char| match u32::from(c) {
-        _ if !is_command(c) => c,
-        code @ 0..0x20 => char::from_u32(0x2400 + code).unwrap_or('\u{fffd}'),
-        0x7f => '\u{2421}',
-        _ => '\u{fffd}',
-    };
-    Cow::Owned(text.chars().map(sign).collect())
 }
 
 const HELP: &str = "\
