@@ -7,6 +7,7 @@
 
 pub mod canvas;
 pub mod color;
+mod fallback;
 mod frame;
 mod legend;
 pub mod plots;

@@ -80,7 +80,7 @@ fn line(svg: &mut String, text: &Text, scale: f64) {
         add(r#"font-style="italic""#);
     }
     if let Some(pitch) = text.pitch {
-        let length = pitch * scale * text.text.chars().count() as f64;
+        let length = pitch * scale * text::line_cells(&text.text) as f64;
         add(&format!(r#"textLength="{}""#, number(length)));
     }
     if text.turned {

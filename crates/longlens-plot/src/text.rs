@@ -5,9 +5,12 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, FontVec, OutlinedGlyph, PxScale, ScaleFont, point};
+use unicode_width::UnicodeWidthChar;
 
-use crate::scene::{Anchor, Text};
+use crate::color::INK;
+use crate::fallback;
+use crate::scene::{Anchor, Point, Text};
 
 /// Which of the embedded fonts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,15 +52,76 @@ impl Face {
         }
     }
 
-    /// The face and character that stand for `c` in pixels.
-    fn drawn(self, c: char) -> (Self, char) {
+    /// What stands for `c` in pixels.
+    fn glyph(self, c: char) -> Glyph {
         let alike = match c {
             '⟲' => '↺',
             '⟳' => '↻',
             _ => c,
         };
-        [(self, c), (self, alike), (Self::Sans, c)].into_iter().find(|(face, c)| face.has(*c)).unwrap_or((self, c))
+        if let Some((face, c)) = [(self, c), (self, alike), (Self::Sans, c)].into_iter().find(|(face, c)| face.has(*c))
+        {
+            return Glyph::Embedded(face, c);
+        }
+        if c.is_whitespace() {
+            return Glyph::Blank(c);
+        }
+        match fallback::font_with(c) {
+            Some(font) => Glyph::Installed(font, c),
+            None if c.width() == Some(0) => Glyph::Blank(c),
+            None => Glyph::Missing(c),
+        }
     }
+}
+
+/// What is drawn for a character.
+#[derive(Clone, Copy)]
+enum Glyph {
+    Embedded(Face, char),
+    /// By a font of this machine.
+    Installed(&'static FontVec, char),
+    /// Nothing: a blank or a mark that no font knows.
+    Blank(char),
+    /// A box with the number of the character: no font of this machine draws it.
+    Missing(char),
+}
+
+impl Glyph {
+    fn advance(self, size: f64) -> f64 {
+        match self {
+            Self::Embedded(face, c) => advance(face.font(), c, size),
+            Self::Installed(font, c) => advance(font, c, size),
+            Self::Blank(c) => c.width().unwrap_or(0) as f64 * MONO_ADVANCE * size,
+            Self::Missing(_) => size,
+        }
+    }
+
+    fn outline(self, size: f64, at: Point) -> Option<OutlinedGlyph> {
+        match self {
+            Self::Embedded(face, c) => outline(face.font(), c, size, at),
+            Self::Installed(font, c) => outline(font, c, size, at),
+            Self::Blank(_) | Self::Missing(_) => None,
+        }
+    }
+}
+
+fn advance(font: &impl Font, c: char, size: f64) -> f64 {
+    f64::from(font.as_scaled(scale(font, size)).h_advance(font.glyph_id(c)))
+}
+
+fn outline(font: &impl Font, c: char, size: f64, (x, y): Point) -> Option<OutlinedGlyph> {
+    let glyph = font.glyph_id(c).with_scale_and_position(scale(font, size), point(x as f32, y as f32));
+    font.outline_glyph(glyph)
+}
+
+/// Cells of a terminal that a character fills: one, two where it is wide, none where it joins the one before.
+pub fn cells(c: char) -> usize {
+    c.width().unwrap_or(1)
+}
+
+/// Cells that a line fills.
+pub fn line_cells(text: &str) -> usize {
+    text.chars().map(cells).sum()
 }
 
 /// How wide a line of text is in the proportional face.
@@ -66,12 +130,7 @@ pub fn width(text: &str, size: f64) -> f64 {
 }
 
 fn line_width(face: Face, text: &str, size: f64) -> f64 {
-    text.chars().map(|c| advance(face.drawn(c), size)).sum()
-}
-
-fn advance((face, c): (Face, char), size: f64) -> f64 {
-    let font = face.font().as_scaled(scale(face, size));
-    f64::from(font.h_advance(font.glyph_id(c)))
+    text.chars().map(|c| face.glyph(c).advance(size)).sum()
 }
 
 /// Breaks a text into lines of at most `max_width`: after spaces, commas and colons, or anywhere when there is none.
@@ -103,7 +162,7 @@ pub fn rasterize(text: &Text, zoom: f64, mut pixel: impl FnMut(i32, i32, f64)) {
     let size = text.size * zoom;
     let pitch = text.pitch.map(|pitch| pitch * zoom);
     let width =
-        pitch.map_or_else(|| line_width(text.face, &text.text, size), |pitch| pitch * text.text.chars().count() as f64);
+        pitch.map_or_else(|| line_width(text.face, &text.text, size), |pitch| pitch * line_cells(&text.text) as f64);
     let before = match text.anchor {
         Anchor::Start => 0.0,
         Anchor::Middle => -width / 2.0,
@@ -115,12 +174,16 @@ pub fn rasterize(text: &Text, zoom: f64, mut pixel: impl FnMut(i32, i32, f64)) {
     let strokes = if text.bold { (size / 20.0).round().max(1.0) as i32 } else { 0 };
     let mut pen = before.round();
     for c in text.text.chars() {
-        let (face, c) = text.face.drawn(c);
-        let (font, px) = (face.font(), scale(face, size));
-        let step = advance((face, c), size);
-        let left = pitch.map_or(pen, |pitch| pen + (pitch - step) / 2.0);
-        let glyph = font.glyph_id(c).with_scale_and_position(px, point(left as f32, baseline as f32));
-        if let Some(outline) = font.outline_glyph(glyph) {
+        let glyph = text.face.glyph(c);
+        let own = glyph.advance(size);
+        let step = pitch.map_or(own, |pitch| pitch * cells(c) as f64);
+        if let Glyph::Missing(c) = glyph {
+            boxed(c, (pen, baseline), (step, size), |dx, dy, coverage| {
+                let (dx, dy) = if text.turned { (dy, -dx) } else { (dx, dy) };
+                pixel(x + dx, y + dy, coverage);
+            });
+        }
+        if let Some(outline) = glyph.outline(size, (pen + (step - own) / 2.0, baseline)) {
             let corner = outline.px_bounds().min;
             outline.draw(|column, row, coverage| {
                 let (dx, dy) = (corner.x as i32 + column as i32, corner.y as i32 + row as i32);
@@ -140,7 +203,32 @@ pub fn rasterize(text: &Text, zoom: f64, mut pixel: impl FnMut(i32, i32, f64)) {
                 }
             });
         }
-        pen += pitch.unwrap_or(step);
+        pen += step;
+    }
+}
+
+/// Draws a box that holds a character's number in hexadecimal, in two rows; `at` is its left end on the baseline.
+fn boxed(c: char, (left, baseline): Point, (step, size): (f64, f64), mut pixel: impl FnMut(i32, i32, f64)) {
+    let (x0, x1) = ((left + 0.06 * step).round() as i32, (left + 0.94 * step).round() as i32);
+    let (y0, y1) = ((baseline - 0.82 * size).round() as i32, (baseline + 0.18 * size).round() as i32);
+    for x in x0..=x1 {
+        pixel(x, y0, 0.6);
+        pixel(x, y1, 0.6);
+    }
+    for y in y0 + 1..y1 {
+        pixel(x0, y, 0.6);
+        pixel(x1, y, 0.6);
+    }
+    let digits = format!("{:04X}", u32::from(c));
+    let rows = [&digits[..digits.len() / 2], &digits[digits.len() / 2..]];
+    let n_columns = rows[1].len() as f64;
+    let digit_size = (0.46 * size).min((f64::from(x1 - x0) - 2.0) / n_columns / MONO_ADVANCE);
+    let middle = f64::from(x0 + x1) / 2.0;
+    for (row, digits) in rows.into_iter().enumerate() {
+        let share = 0.27 + 0.46 * row as f64;
+        let at = (middle, f64::from(y0) + share * f64::from(y1 - y0));
+        let text = Text::new(digits, at, Anchor::Middle, digit_size, INK);
+        rasterize(&Text { face: Face::Mono, ..text }, 1.0, &mut pixel as &mut dyn FnMut(i32, i32, f64));
     }
 }
 
@@ -149,16 +237,14 @@ fn embedded(bytes: &'static [u8]) -> FontRef<'static> {
 }
 
 /// `ab_glyph` measures a font by its line height, everyone else by its em square.
-fn scale(face: Face, size: f64) -> PxScale {
-    let font = face.font();
-    let em = font.units_per_em().expect("the embedded font has an em square");
-    PxScale::from(size as f32 * font.height_unscaled() / em)
+fn scale(font: &impl Font, size: f64) -> PxScale {
+    let height = font.height_unscaled();
+    PxScale::from(size as f32 * height / font.units_per_em().unwrap_or(height))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::INK;
 
     #[test]
     fn long_text_breaks_at_its_joints_and_keeps_every_character() {
@@ -187,9 +273,46 @@ mod tests {
     fn the_monospaced_face_is_as_wide_as_it_says_and_draws_what_terminals_show() {
         for c in "iW│→✓✗●○▶◀▲▼★⟲…·⇧⏎α≤×".chars() {
             assert!((line_width(Face::Mono, &c.to_string(), 100.0) - 60.2).abs() < 0.1 || c == '│', "{c}");
-            let (face, drawn) = Face::Mono.drawn(c);
-            assert!(face.has(drawn) || c == '│', "{c}");
+            assert!(matches!(Face::Mono.glyph(c), Glyph::Embedded(..)) || c == '│', "{c}");
         }
+    }
+
+    /// Where a text puts ink: left, right, top and bottom.
+    fn bounds(text: &Text) -> Option<[i32; 4]> {
+        let mut bounds: Option<[i32; 4]> = None;
+        rasterize(text, 1.0, |x, y, coverage| {
+            if coverage > 0.3 {
+                let [x0, x1, y0, y1] = bounds.unwrap_or([x, x, y, y]);
+                bounds = Some([x0.min(x), x1.max(x), y0.min(y), y1.max(y)]);
+            }
+        });
+        bounds
+    }
+
+    #[test]
+    fn what_no_font_draws_is_a_box_with_its_number() {
+        let at = |text: &str| Text::new(text, (0.0, 20.0), Anchor::Start, 30.0, INK);
+        let [x0, x1, y0, y1] = bounds(&at("\u{10fffd}")).unwrap();
+        assert!(x1 - x0 > 20 && y1 - y0 > 20, "{x0} {x1} {y0} {y1}");
+        let ink = |text: &str| {
+            let mut ink = Vec::new();
+            rasterize(&at(text), 1.0, |x, y, coverage| ink.push((x, y, (coverage * 255.0) as u8)));
+            ink
+        };
+        assert_ne!(ink("\u{10fffd}"), ink("\u{10fffc}"), "two characters, two numbers");
+        // a blank, wide or not, and a mark that no font knows leave no ink
+        assert_eq!(bounds(&at("\u{3000}\u{2003}\u{e0101}")), None);
+        assert_eq!([cells('长'), cells('a'), cells('\u{301}')], [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_cells_of_a_line() {
+        let line = |text: &str| {
+            let text = Text::new(text, (0.0, 20.0), Anchor::Start, 15.0, INK);
+            bounds(&Text { face: Face::Mono, pitch: Some(9.0), ..text }).unwrap()
+        };
+        let (wide, narrow) = (line("长长H"), line("aaaaH"));
+        assert_eq!(wide[1], narrow[1], "both end with the same letter in the fifth cell");
     }
 
     #[test]

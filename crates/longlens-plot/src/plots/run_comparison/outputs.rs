@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::color::{ALARM, GRAY, INK, Rgb, WHITE};
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
-use crate::text::{Face, MONO_ADVANCE};
+use crate::text::{Face, MONO_ADVANCE, cells};
 
 /// Width of a character: whole pixels, so that readers that round advances agree.
 const PITCH: f64 = 8.0;
@@ -22,7 +22,7 @@ pub fn first_difference([a, b]: &[String; 2]) -> Option<usize> {
     Some(a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count())
 }
 
-/// Lines of at most `n_columns` characters with the index of their first; a line break of the text shows as a sign.
+/// Lines of at most `n_columns` cells with the index of their first character; a line break of the text shows as a sign.
 pub fn wrapped(output: &str, n_columns: usize) -> Vec<(usize, String)> {
     let shown = |c: char| match c {
         '\n' => '↵',
@@ -34,11 +34,16 @@ pub fn wrapped(output: &str, n_columns: usize) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut start = 0;
     while start < chars.len() {
-        let mut end = (start + n_columns).min(chars.len());
+        let mut used = 0;
+        let fitting = chars[start..].iter().take_while(|c| {
+            used += cells(**c);
+            used <= n_columns
+        });
+        let mut end = start + fitting.count().max(1);
         if end < chars.len() {
             // behind the last blank, unless that leaves half of the line free
             let blank = chars[start..end].iter().rposition(|c| *c == ' ' || *c == '↵');
-            end = blank.map(|at| start + at + 1).filter(|at| *at > start + n_columns / 2).unwrap_or(end);
+            end = blank.map(|at| start + at + 1).filter(|at| at - start > (end - start) / 2).unwrap_or(end);
         }
         lines.push((start, chars[start..end].iter().collect()));
         start = end;
@@ -56,7 +61,7 @@ pub fn window(lines: &[(usize, String)], parted: Option<usize>, n_lines: usize) 
 
 /// One line: gray for the `same` characters that both outputs share, the next one marked if `marked`, the rest in ink.
 pub fn draw_line(scene: &mut Scene, (x, y): Point, line: &str, same: usize, marked: bool) {
-    let place = |column: usize| x + column as f64 * PITCH;
+    let place = |idx: usize| x + line.chars().take(idx).map(cells).sum::<usize>() as f64 * PITCH;
     if marked {
         let ground = Rect { x0: place(same) - 1.0, x1: place(same + 1) + 1.0, y0: y - 8.0, y1: y + 8.0 };
         scene.rect(ground, ALARM);
