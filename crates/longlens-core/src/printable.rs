@@ -4,6 +4,7 @@
 //! terminal, and bidirectional controls make a text read as another. Everything that reaches a terminal passes through here.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// `text` without what commands a terminal: C0 controls and DEL become their pictures (`␛`), C1 controls and
 /// bidirectional controls `�`. Line ends and tabs stay; a carriage return stays before a line feed alone.
@@ -16,7 +17,40 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
     replace(text, is_command)
 }
 
-fn is_command(c: char) -> bool {
+/// JSON text with the same meaning in which nothing commands a terminal: JSON itself escapes C0 controls alone. Its own line
+/// ends stay.
+pub fn printable_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| is_command(c) && c != '\n') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_command(c) && c != '\n' {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A part of a line of `columns` characters at most, with what stands at `place` (characters from 0) in it; `…` where
+/// something was left out. Also where that place is in the part.
+pub fn excerpt(line: &str, place: usize, columns: usize) -> (Cow<'_, str>, usize) {
+    let n_chars = line.chars().count();
+    if n_chars <= columns {
+        return (Cow::Borrowed(line), place);
+    }
+    let room = columns.saturating_sub(2).max(1);
+    let first = place.saturating_sub(room / 3).min(n_chars - room.min(n_chars));
+    let (before, after) = (if first > 0 { "…" } else { "" }, if first + room < n_chars { "…" } else { "" });
+    let part: String = line.chars().skip(first).take(room).collect();
+    let at = place.saturating_sub(first) + before.chars().count();
+    (Cow::Owned(format!("{before}{part}{after}")), at.min(columns))
+}
+
+/// Whether a terminal may obey a character rather than show it; line ends and tabs are among them.
+pub fn is_command(c: char) -> bool {
     c.is_control() || is_bidi(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
@@ -67,6 +101,27 @@ mod tests {
         ] {
             assert_eq!(printable(text), shown, "{text:?}");
             assert_eq!(printable_line(text), line, "{text:?}");
+        }
+    }
+    #[test]
+    fn json_means_what_it_meant() {
+        for text in ["plain\n\"ünï\"", "\"a\\u001b[2J\u{9b}2J\u{202e}b\u{7f}\u{2028}\"\n"] {
+            let shown = printable_json(text);
+            assert_eq!(printable(&shown), shown, "{text:?}");
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+            }
+        }
+    }
+
+    #[test]
+    fn an_excerpt_holds_its_place() {
+        assert_eq!(excerpt("short", 2, 10), ("short".into(), 2));
+        let line: String = (0..1000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+        for place in [0, 1, 17, 500, 998, 999, 1000] {
+            let (part, at) = excerpt(&line, place, 40);
+            assert!(part.chars().count() <= 40, "{part}");
+            assert_eq!(part.chars().nth(at).filter(|c| *c != '…'), line.chars().nth(place), "{place}: {part}");
         }
     }
 }

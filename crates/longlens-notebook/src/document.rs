@@ -109,7 +109,7 @@ impl Notebook {
             Form::Ipynb => self.to_ipynb(),
             Form::Text => self.to_text(),
         };
-        longlens_plot::write_whole(path, text.as_bytes())
+        longlens_workbench::write_whole(path, text.as_bytes())
             .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use longlens_core::lens::CancelToken;
+use longlens_core::printable::excerpt;
 
 use crate::shown::Shown;
 
@@ -102,6 +103,9 @@ pub struct CellError {
     pub place: Option<Place>,
 }
 
+/// Characters of a line that an error shows.
+const SHOWN: usize = 160;
+
 /// A part of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -161,9 +165,11 @@ impl CellError {
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
-            let caret = format!("{}{}", " ".repeat(place.column.saturating_sub(1)), "^".repeat(place.len.max(1)));
+            let (text, at) = excerpt(&place.text, place.column.saturating_sub(1), SHOWN);
+            let len = place.len.min(SHOWN.saturating_sub(at)).max(1);
+            let caret = format!("{}{}", " ".repeat(at), "^".repeat(len));
             lines.push(format!("{gutter} |"));
-            lines.push(format!("{number} | {}", place.text));
+            lines.push(format!("{number} | {text}"));
             lines.push(format!("{gutter} | {caret}"));
         }
         lines.extend(self.help.iter().map(|help| format!("help: {help}")));
@@ -174,5 +180,21 @@ impl CellError {
 impl fmt::Display for CellError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_shown_round_its_place() {
+        let text = format!("{}here{}", "x".repeat(1 << 20), "y".repeat(1 << 20));
+        let place = Place { line: 7, column: (1 << 20) + 1, len: 4, text };
+        let error = CellError { place: Some(place), ..CellError::new("Error", "no", None) };
+        let lines = error.lines();
+        let at = lines[2].chars().position(|c| c == 'h').unwrap();
+        assert!(lines.iter().all(|line| line.chars().count() <= SHOWN + 4), "{lines:?}");
+        assert_eq!(lines[3].trim_end(), format!("  | {}^^^^", " ".repeat(at - 4)));
     }
 }

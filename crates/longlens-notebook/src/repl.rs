@@ -13,6 +13,7 @@ mod interrupts;
 mod keys;
 mod menu;
 mod picture;
+mod plain;
 mod script;
 
 use std::cell::RefCell;
@@ -27,10 +28,11 @@ pub use interrupts::Interrupts;
 pub use picture::Images;
 pub use script::script;
 
-use crate::interpreter::{CellError, Interpreter, Out};
+use crate::interpreter::{CellError, Completeness, Interpreter, Out};
 use console::{Console, Look};
 use editor::Editor;
 use history::History;
+use plain::Lines;
 
 /// What the prompt starts with.
 pub struct ReplOptions {
@@ -44,6 +46,8 @@ pub struct ReplOptions {
     pub colours: Colours,
     /// How figures are shown.
     pub images: Images,
+    /// Whether the terminal cannot move its cursor: then lines are read as the terminal itself edits them.
+    pub is_dumb: bool,
     /// Columns of the terminal; it is asked when absent.
     pub width: Option<usize>,
     /// Receives the handle that a signal handler presses; called once, before the first prompt.
@@ -82,6 +86,7 @@ impl Default for ReplOptions {
             history: None,
             colours: Colours::of_terminal(),
             images: Images::Auto,
+            is_dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             width: None,
             signals: None,
         }
@@ -93,16 +98,17 @@ const WIDTH: usize = 80;
 
 /// Runs the prompt until its user leaves it with Ctrl-D, `exit` or `quit`.
 pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result<(), ReplError> {
-    let ReplOptions { program, model, history, colours, images, width, signals } = options;
+    let ReplOptions { program, model, history, colours, images, is_dumb, width, signals } = options;
     let interrupts = Interrupts::new(session.cancel());
     if let Some(register) = signals {
         register(interrupts.clone());
     }
+    let lines = is_dumb.then(|| Lines::new(&interrupts)).transpose()?;
     let (mut history, entries, mut note) = History::open(history);
     let session = Rc::new(RefCell::new(session));
     let mut editor = Editor::new(session.clone(), &entries, colours)?;
     let images = images.of_terminal(colours);
-    let look = Look { colours, images, width: editor.width(width), progress: io::stderr().is_terminal() };
+    let look = Look { colours, images, width: editor.width(width), progress: io::stderr().is_terminal() && !is_dumb };
     let console = Rc::new(RefCell::new(Console::new(Box::new(io::stdout()), Box::new(io::stderr()), look)));
     let out: Out = console.clone();
     console.borrow_mut().greet(&program, &model);
@@ -113,14 +119,20 @@ pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result
         }
         console.borrow_mut().finish()?;
         let number = session.borrow().count() + 1;
-        let read = editor.read(number, width);
+        let read = match &lines {
+            Some(lines) => lines.read(number, &mut io::stdout(), |cell| is_open(&*session.borrow(), cell)),
+            None => editor.read(number, width),
+        };
         console.borrow_mut().set_width(editor.width(width));
         let cell = match read {
             Ok(cell) => cell,
             Err(ReadlineError::Interrupted) => {
                 n_cleared += 1;
-                if n_cleared == 2 {
-                    console.borrow_mut().note("Ctrl-D quits");
+                match (n_cleared, is_dumb) {
+                    (1, true) => console.borrow_mut().note("Ctrl-C again or Ctrl-D quits"),
+                    (2, true) => return Ok(()),
+                    (2, false) => console.borrow_mut().note("Ctrl-D quits"),
+                    _ => (),
                 }
                 continue;
             }
@@ -146,6 +158,12 @@ pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result
         editor.remember(cell)?;
         note = history.add(cell);
     }
+}
+
+/// Whether a cell goes on in the next line; an empty line ends it in any case.
+fn is_open(session: &impl Interpreter, cell: &str) -> bool {
+    let is_unfinished = matches!(session.completeness(cell), Completeness::Open { .. });
+    is_unfinished && Said::of(cell) == Said::Cell && !keys::ends_in_empty_line(cell)
 }
 
 /// What an entry asks for.

@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
         }
         self.summary.left_alone = true;
         let bytes = std::fs::read(out).map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
-        longlens_plot::write_whole(out, &bytes)
+        longlens_workbench::write_whole(out, &bytes)
             .map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
     }
 

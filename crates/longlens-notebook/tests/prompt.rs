@@ -322,4 +322,8 @@ fn a_reader_that_goes_away_ends_a_script_quietly() {
     let (ended, said) = scripted("loop { print(\"abc\"); }", 10);
     assert!(ended.is_ok());
     assert_eq!(said, "abc\nabc\n");
+    // what says little may still have work to do
+    let (ended, said) = scripted("for n in 0..100 { print(n); }\n%who\nno_such", 10);
+    assert!(matches!(&ended, Err(ReplError::Cell(error)) if error.name == "NameError"), "{ended:?}");
+    assert!(said.len() <= 10, "{said}");
 }

@@ -1,16 +1,14 @@
 //! Plots become files or pixels: PNG and pixels by plotters, SVG by `svg.rs`.
 
 use std::fmt::Debug;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::{Color as _, RGBColor, ShapeStyle};
 
 use crate::color::Rgb;
 use crate::scene::{Point, Scene, Shape, Text};
+use crate::whole::write_whole;
 use crate::{svg, text};
 
 /// Data that can draw itself.
@@ -265,94 +263,4 @@ fn rgb(color: Rgb) -> RGBColor {
 
 fn solid(color: Rgb, stroke_width: u32) -> ShapeStyle {
     ShapeStyle { color: rgb(color).to_rgba(), filled: true, stroke_width }
-}
-
-/// Writes beside the file and renames, so that a reader never sees half a file and a crash leaves the old or the new one. A link
-/// is followed: what it leads to is written, and the link stays. A file that is there keeps its permissions.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static N_WRITTEN: AtomicUsize = AtomicUsize::new(0);
-    let count = N_WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let path = target(path)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}-{count}.part", std::process::id()));
-    let written = fill(&beside, &path, bytes).and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        // the error of the write is the one worth telling
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
-/// Where a path leads; the end of a chain of links need not exist.
-fn target(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        match fs::read_link(&path) {
-            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            Err(_) => return Ok(path),
-        }
-    }
-    Err(io::Error::other("too many links lead on from it"))
-}
-
-/// Links in a row; Linux gives up at as many.
-const MAX_LINKS: usize = 40;
-
-/// Writes a new file that is to take the place of another, with that one's permissions, down to the disk.
-fn fill(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(beside)?;
-    if let Ok(there) = fs::metadata(path).as_ref()
-        && there.is_file()
-    {
-        // before the first byte: nobody else may read what was not theirs to read
-        file.set_permissions(there.permissions())?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        for bytes in [&b"one"[..], b"", b"three"] {
-            write_whole(&path, bytes).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), bytes);
-        }
-        let below = folder.path().join("none/a");
-        assert_eq!(write_whole(&below, b"").unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(write_whole(folder.path(), b"").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_and_permissions_stay() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("inner")).unwrap();
-        fs::write(at("inner/file"), "old").unwrap();
-        fs::set_permissions(at("inner/file"), fs::Permissions::from_mode(0o640)).unwrap();
-        symlink("inner/file", at("near")).unwrap();
-        symlink(at("near"), at("far")).unwrap();
-        symlink("inner/new", at("dangling")).unwrap();
-        symlink("round", at("round")).unwrap();
-        write_whole(&at("far"), b"new").unwrap();
-        write_whole(&at("dangling"), b"new").unwrap();
-        assert!(write_whole(&at("round"), b"new").is_err());
-        for name in ["near", "far", "dangling", "round"] {
-            assert!(at(name).is_symlink(), "{name}");
-        }
-        assert_eq!(
-            (fs::read(at("inner/file")).unwrap(), fs::read(at("inner/new")).unwrap()),
-            (b"new".into(), b"new".into())
-        );
-        assert_eq!(fs::metadata(at("inner/file")).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(at("inner")).unwrap().count(), 2);
-    }
 }

@@ -16,8 +16,10 @@ pub mod screen;
 mod svg;
 mod text;
 mod ticks;
+pub mod whole;
 
-pub use canvas::{Canvas, Figure, Pixels, PlotError, save, write_whole};
+pub use canvas::{Canvas, Figure, Pixels, PlotError, save};
 pub use frame::Heading;
 pub use screen::{Screen, ScreenCell};
 pub use text::Face;
+pub use whole::write_whole;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use longlens_core::printable::is_command;
+
 use crate::color::{Rgb, WHITE};
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
 use crate::text::{self, Face};
@@ -114,7 +116,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'),
-            c if c.is_control() => out.push('\u{FFFD}'),
+            c if is_command(c) => out.push('\u{FFFD}'),
             c => out.push(c),
         }
     }

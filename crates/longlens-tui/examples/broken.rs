@@ -22,6 +22,7 @@ fn main() {
         depth: Depth::True,
         resume: None,
         hint: false,
+        notes: Vec::new(),
     };
     let open = move || Ok(Box::new(lens) as Box<dyn Lens>);
     drop(terminal::run(model, options, Wanted::Never, None, open));

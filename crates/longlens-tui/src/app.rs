@@ -147,7 +147,7 @@ const LOG_KEPT: usize = 1000;
 impl App {
     /// A workbench for a model that is being opened.
     pub fn new(model: ModelInfo, options: Options) -> Self {
-        let Options { start, settings, prompt, theme, depth, resume, hint } = options;
+        let Options { start, settings, prompt, theme, depth, resume, hint, notes } = options;
         let mut app = Self {
             start,
             opening: Opening::Waiting,
@@ -221,6 +221,8 @@ impl App {
             app.say(Level::Note, "the session is back: prompt, settings and pinned runs");
             app.clamp();
         }
+        // last, so that they are what the status line shows
+        notes.into_iter().for_each(|note| app.say(Level::Warning, note));
         app.judge();
         app.building = Some((0, source.unwrap_or(PromptSource::Needle(needle))));
         app

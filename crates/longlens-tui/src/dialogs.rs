@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use longlens_core::printable::is_command;
 use longlens_eval::passkey::Template;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
@@ -116,7 +117,7 @@ impl Line {
     }
 
     fn paste(&mut self, text: &str) {
-        let one: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let one: String = text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect();
         self.0.insert_str(one.trim_end());
     }
 }

@@ -88,7 +88,7 @@ impl Export {
 
 /// Writes a file whole or not at all.
 pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
-    longlens_plot::write_whole(path, bytes).map_err(|error| {
+    longlens_workbench::write_whole(path, bytes).map_err(|error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "create the folder first",
             std::io::ErrorKind::IsADirectory => "give the name of a file",

@@ -1,5 +1,6 @@
 //! The whole frame: where each pane goes at which size.
 
+use longlens_core::printable::is_command;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -79,7 +80,7 @@ fn tokens_title(app: &App) -> String {
         TokenColor::Loss => "loss",
         TokenColor::Attention => "attention",
     };
-    let piece: String = app.piece(app.query()).chars().map(|c| if c.is_control() { '⏎' } else { c }).collect();
+    let piece: String = app.piece(app.query()).chars().map(|c| if is_command(c) { '⏎' } else { c }).collect();
     format!("tokens by {behind} · query {} “{piece}” of {}", app.query(), app.n_fed())
 }
 

@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use common::{Rig, lens, options, text};
 use longlens_core::lens::Lens;
+use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
 use longlens_tui::action::VIEWS;
 use longlens_tui::app::{Action, App, Focus, TokenColor};
@@ -370,7 +371,7 @@ fn colors_are_those_that_the_terminal_has() {
 fn cells_hold_signs_that_a_terminal_draws_as_they_are() {
     at_every_size(&mut [workbench(), odd()], |app, buffer, _| {
         for (at, cell) in buffer.content.iter().enumerate() {
-            let control = cell.symbol().chars().find(|c| c.is_control());
+            let control = cell.symbol().chars().find(|c| is_command(*c));
             let (x, y) = buffer.pos_of(at);
             assert!(control.is_none(), "{control:?} at {x}, {y} of {:?}, view {:?}", buffer.area, app.views);
         }

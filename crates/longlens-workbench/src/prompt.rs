@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::printable::is_command;
 use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Place, Template, hiding};
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,7 @@ impl fmt::Display for PromptSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => {
-                let short: String = text.chars().take(24).map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let short: String = text.chars().take(24).map(|c| if is_command(c) { ' ' } else { c }).collect();
                 let more = if text.chars().count() > 24 { "…" } else { "" };
                 write!(f, "text=\"{short}{more}\"")
             }

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+mod salvage;
+
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,7 @@ use crate::prompt::PromptSource;
 use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::steps::Step;
+use crate::write_private;
 
 /// What survives a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,17 @@ struct Own {
 #[derive(Debug, Default)]
 pub struct Found {
     list: Vec<(PathBuf, Header)>,
+    /// Files of which nothing can be read.
+    unreadable: Vec<PathBuf>,
+}
+
+/// A session that comes back.
+#[derive(Debug)]
+pub struct Restored {
+    /// What there is of it.
+    pub session: Session,
+    /// What could not be read, and where it is kept; nothing where all is there.
+    pub damage: Option<String>,
 }
 
 /// The beginning of a session's file.
@@ -127,32 +141,45 @@ impl Store {
     pub fn save(&mut self, mut session: Session) -> io::Result<()> {
         (session.pid, session.saved) = (self.pid, now());
         make_private(&self.folder)?;
+        if self.own.is_none() {
+            self.files().for_each(|(path, _)| hide(&path));
+        }
         // somebody may have emptied the folder meanwhile
         self.own.take_if(|own| !file(&self.folder, &own.name, "lock").exists());
         let own = match &mut self.own {
             Some(own) => own,
             none => none.insert(lock(&self.folder, self.started, self.pid)?),
         };
-        longlens_plot::write_whole(&file(&self.folder, &own.name, "json"), &serde_json::to_vec(&session)?)
+        write_private(&file(&self.folder, &own.name, "json"), &serde_json::to_vec(&session)?)
     }
 
-    /// Sessions of programs that are over; files that do not read are passed over.
+    /// Sessions of programs that are over.
     pub fn found(&self) -> Found {
-        let mut list: Vec<_> = self
-            .files()
-            .filter(|(path, name)| path.extension().is_some_and(|extension| extension == "json") && self.is_over(name))
-            .filter_map(|(path, _)| Some((read(&path)?, path)))
-            .map(|(header, path): (Header, _)| (path, header))
-            .collect();
-        list.sort_by_key(|(_, header)| (header.clean, Reverse(header.saved)));
-        Found { list }
+        let mut found = Found::default();
+        for (path, name) in self.files() {
+            if !is_session(&path) || !self.is_over(&name) {
+                continue;
+            }
+            match fs::read(&path).ok().and_then(|bytes| header(&bytes)) {
+                Some(header) => found.list.push((path, header)),
+                None => found.unreadable.push(path),
+            }
+        }
+        found.list.sort_by_key(|(_, header)| (header.clean, Reverse(header.saved)));
+        found
     }
 
-    /// Forgets the session that was resumed, the oldest of the others, and files that belong to none.
+    /// Forgets the session that was resumed, the oldest of the others, and files that belong to none. What is damaged is set
+    /// aside under another name and never forgotten.
     pub fn tidy(&self, resumed: Option<&Session>) {
         let is_resumed =
             |header: &Header| resumed.is_some_and(|resumed| (resumed.pid, resumed.saved) == (header.pid, header.saved));
-        let mut found = self.found().list;
+        let Found { list: mut found, unreadable } = self.found();
+        let damaged = found.iter().filter(|(path, header)| is_resumed(header) && read::<Session>(path).is_none());
+        for path in unreadable.iter().chain(damaged.map(|(path, _)| path)) {
+            // where it cannot be renamed it stays, and is set aside another time
+            let _ = fs::rename(path, set_aside(path));
+        }
         found.retain(|(_, header)| !is_resumed(header));
         let n_crashed = found.iter().take_while(|(_, header)| !header.clean).count();
         let (crashed, ended) = found.split_at(n_crashed);
@@ -161,8 +188,9 @@ impl Store {
             let is_kept = kept.iter().any(|(kept, _)| *kept == file(&self.folder, &name, "json"));
             // a hold on the lock keeps a program that is just starting from taking a file that goes
             if !is_kept && let Ok(_hold) = self.hold(&name) {
+                let is_damaged = is_session(&path) && read::<Session>(&path).is_none();
                 // a file that cannot be removed is passed over next time
-                let _ = fs::remove_file(path);
+                let _ = if is_damaged { fs::rename(&path, set_aside(&path)) } else { fs::remove_file(&path) };
             }
         }
     }
@@ -199,10 +227,48 @@ impl Found {
         self.list.first().is_some_and(|(_, header)| !header.clean)
     }
 
-    /// The newest session, crashed ones first; what `--resume` brings back.
-    pub fn newest(&self) -> Option<Session> {
-        self.list.iter().find_map(|(path, _)| read(path))
+    /// The newest session, crashed ones first; what `--resume` brings back, as far as it can be read.
+    pub fn newest(&self) -> Option<Restored> {
+        self.list.iter().find_map(|(path, _)| {
+            let bytes = fs::read(path).ok()?;
+            if let Ok(session) = serde_json::from_slice(&bytes) {
+                return Some(Restored { session, damage: None });
+            }
+            let (session, lost) = salvage::session(&bytes)?;
+            let damage = format!(
+                "the session is damaged: {} could not be read; the file is kept as {}",
+                lost.join(", "),
+                set_aside(path).display()
+            );
+            Some(Restored { session, damage: Some(damage) })
+        })
     }
+
+    /// Files of which nothing can be read, in a sentence.
+    pub fn unreadable(&self) -> Option<String> {
+        let first = self.unreadable.first()?;
+        let more = match self.unreadable.len() - 1 {
+            0 => String::new(),
+            n => format!(", and {n} more"),
+        };
+        Some(format!("a session cannot be read; the file is kept as {}{more}", set_aside(first).display()))
+    }
+}
+
+/// Whether a file of a session is the session itself: no lock, and none that is being written.
+fn is_session(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b"session-") && name.ends_with(b".json")
+}
+
+/// Where a file that cannot be read is kept: beside it, where no session is looked for.
+fn set_aside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("damaged-{name}"))
+}
+
+fn header(bytes: &[u8]) -> Option<Header> {
+    serde_json::from_slice(bytes).ok().or_else(|| serde_json::from_value(salvage::fields(bytes).into()).ok())
 }
 
 /// Takes the lock of a session that nobody has, called by its start and process.
@@ -210,7 +276,11 @@ fn lock(folder: &Path, mut started: u64, pid: u32) -> io::Result<Own> {
     loop {
         let name = format!("session-{started}-{pid}");
         let path = file(folder, &name, "lock");
-        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(&path)?;
         match lock.try_lock() {
             // a lock that was tidied away in between shows nobody anything
             Ok(()) if path.exists() && !file(folder, &name, "json").exists() => return Ok(Own { name, _lock: lock }),
@@ -229,152 +299,35 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Makes a folder that is the user's alone: prompts can be private.
-fn make_private(folder: &Path) -> io::Result<()> {
+/// Makes a folder that is the user's alone, whoever could look into it before: prompts can be private.
+pub fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
+    builder.recursive(true).create(folder)?;
+    hide(folder);
+    Ok(())
 }
+
+/// Takes from others what they may do with a file or folder of the user's. One that belongs to somebody else stays as it is.
+#[cfg(unix)]
+pub fn hide(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Ok(there) = fs::symlink_metadata(path) else { return };
+    let mode = there.permissions().mode();
+    if !there.is_symlink() && mode & 0o077 != 0 {
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700));
+    }
+}
+
+/// Folders of a user are private here.
+#[cfg(not(unix))]
+pub fn hide(_: &Path) {}
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn session(clean: bool, text: &str) -> Session {
-        Session {
-            clean,
-            saved: 0,
-            pid: 0,
-            model: "embedded".into(),
-            settings: Settings::default(),
-            source: Some(PromptSource::Text(text.into())),
-            runs: Runs::default(),
-            steps: Vec::new(),
-            selected: (1, 2, None),
-            grids: Vec::new(),
-            chunk_len: None,
-        }
-    }
-
-    /// A store below a folder of the test's, which is not made yet; all have the process of the test.
-    fn store(folder: &tempfile::TempDir) -> Store {
-        Store::at(folder.path().join("state/longlens"))
-    }
-
-    /// A program that saved this and is over.
-    fn over(folder: &tempfile::TempDir, clean: bool, text: &str) {
-        store(folder).save(session(clean, text)).unwrap();
-    }
-
-    fn newest(store: &Store) -> Option<String> {
-        store.found().newest().map(|session| session.source.unwrap().to_string())
-    }
-
-    fn names(store: &Store) -> Vec<String> {
-        let mut names: Vec<_> =
-            store.files().map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_newest_crashed_session_comes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let me = store(&folder);
-        assert!(me.found().newest().is_none() && !me.found().crashed());
-        over(&folder, false, "older");
-        over(&folder, false, "newer");
-        over(&folder, true, "ended");
-        for (left, crashed) in [("newer", true), ("older", true), ("ended", false)] {
-            let found = me.found();
-            let session = found.newest().unwrap();
-            assert_eq!((session.source.clone(), found.crashed()), (Some(PromptSource::Text(left.into())), crashed));
-            me.tidy(Some(&session));
-        }
-        assert!(me.found().newest().is_none());
-        assert_eq!(names(&me), [""; 0], "locks go too");
-    }
-
-    #[test]
-    fn a_session_is_over_when_nobody_holds_its_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut first, mut second) = (store(&folder), store(&folder));
-        // started in the same nanosecond by processes of the same number, as in two containers
-        second.started = first.started;
-        first.save(session(false, "first")).unwrap();
-        second.save(session(false, "second")).unwrap();
-        let me = store(&folder);
-        assert!(me.found().newest().is_none(), "both are alive");
-        me.tidy(None);
-        assert_eq!(names(&me).len(), 4, "nothing of theirs is touched");
-        drop(second);
-        assert_eq!(newest(&me), newest(&first), "each sees that the other is over");
-        assert!(newest(&me).unwrap().contains("second"));
-        first.save(session(true, "first")).unwrap();
-        assert!(first.found().crashed() && newest(&first).unwrap().contains("second"), "never its own");
-    }
-
-    #[test]
-    fn files_that_do_not_read_are_passed_over_and_tidied() {
-        let folder = tempfile::tempdir().unwrap();
-        over(&folder, false, "whole");
-        let me = store(&folder);
-        let write = |name: &str, text: &str| fs::write(me.folder.join(name), text).unwrap();
-        let whole = fs::read_to_string(me.found().list[0].0.as_path()).unwrap();
-        write("session-7-7.json", &whole[..whole.len() / 2]);
-        write(".session-8-8.json.8-0.part", "");
-        write("session-9-9.lock", "");
-        write("session-10-10.json", &format!(r#"{{"clean":false,"saved":{},"pid":1}}"#, u64::MAX));
-        write("notes.txt", "not ours");
-        assert!(newest(&me).unwrap().contains("whole"), "a header without a session is passed over too");
-        me.tidy(None);
-        let names = names(&me);
-        assert_eq!(names.len(), 3, "one header, one session and its lock: {names:?}");
-        assert!(me.folder.join("notes.txt").exists());
-    }
-
-    #[test]
-    fn tidy_keeps_the_newest_of_each_kind() {
-        let folder = tempfile::tempdir().unwrap();
-        for at in 0..12 {
-            over(&folder, false, &format!("crashed {at}"));
-            over(&folder, true, &format!("ended {at}"));
-        }
-        let me = store(&folder);
-        me.tidy(None);
-        let list = me.found().list;
-        let texts: Vec<_> = list.iter().map(|(path, _)| read::<Session>(path).unwrap().source.unwrap()).collect();
-        let expected = (4..12).rev().map(|at| format!("crashed {at}"));
-        let expected = expected.chain((8..12).rev().map(|at| format!("ended {at}")));
-        assert_eq!(texts, expected.map(PromptSource::Text).collect::<Vec<_>>());
-        assert_eq!(names(&me).len(), 2 * (CRASHED_KEPT + ENDED_KEPT));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_folder_is_the_users_alone() {
-        use std::os::unix::fs::PermissionsExt;
-
-        let folder = tempfile::tempdir().unwrap();
-        over(&folder, true, "private");
-        let mode = fs::metadata(folder.path().join("state/longlens")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_an_error_of_the_save() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("state"), "a file").unwrap();
-        let mut me = store(&folder);
-        assert!(me.found().newest().is_none());
-        me.tidy(None);
-        assert!(me.save(session(false, "lost")).is_err());
-        fs::remove_file(folder.path().join("state")).unwrap();
-        me.save(session(false, "kept")).unwrap();
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use longlens_core::printable::is_command;
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::MapWindow;
 use longlens_eval::passkey::Grid;
@@ -130,7 +131,7 @@ impl Picture {
 
 /// Text that stays in its line of a comment.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

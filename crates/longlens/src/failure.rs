@@ -1,12 +1,17 @@
 //! What ends the program early: one line, where it was, what to do next, and the exit code.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use longlens_core::lens::LensError;
 use longlens_core::setting::SettingError;
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+
+use crate::terminal::is_dumb;
+use excerpt::Excerpt;
+
+mod excerpt;
 
 /// A reason to stop.
 #[derive(Debug)]
@@ -14,7 +19,7 @@ pub struct Failure {
     message: String,
     help: Option<String>,
     /// A config file and the place in it.
-    place: Option<Box<(NamedSource<String>, LabeledSpan)>>,
+    place: Option<Box<Excerpt>>,
     /// 0, 1 or 2.
     pub code: u8,
 }
@@ -53,9 +58,26 @@ impl Failure {
     /// Points into a file.
     #[must_use]
     pub fn at(mut self, file: &Path, text: &str, span: std::ops::Range<usize>) -> Self {
-        let source = NamedSource::new(file.display().to_string(), text.to_owned());
-        self.place = Some(Box::new((source, LabeledSpan::underline(span))));
+        self.place = Some(Box::new(Excerpt::new(file, text, span)));
         self
+    }
+
+    /// Says it on stderr, in colour where that is wanted. A terminal obeys none of it, and it has an end, whatever the names
+    /// and files of others in it hold.
+    pub fn show(&self) {
+        if self.is_quiet() {
+            return;
+        }
+        let plain = std::env::var_os("NO_COLOR").is_some() || is_dumb() || !io::stderr().is_terminal();
+        let theme = if plain { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::unicode() };
+        let mut text = String::new();
+        let shown = Shown { failure: self, message: excerpt::shortened(&self.message) };
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+        if handler.render_report(&mut text, &shown).is_err() {
+            text.clone_from(&shown.message);
+        }
+        // nothing is left to tell anyone when stderr is gone
+        let _ = writeln!(io::stderr(), "{}", text.trim_end());
     }
 
     /// Whether there is something to say.
@@ -72,17 +94,33 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-impl Diagnostic for Failure {
+/// A failure as a terminal may show it.
+#[derive(Debug)]
+struct Shown<'a> {
+    failure: &'a Failure,
+    message: String,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.failure.help.as_ref().map(|help| Box::new(excerpt::shortened(help)) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.place.as_ref().map(|place| &place.0 as &dyn SourceCode)
+        self.failure.place.as_deref().map(|place| place as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.place.as_ref().map(|place| Box::new(std::iter::once(place.1.clone())) as Box<dyn Iterator<Item = _>>)
+        let label = self.failure.place.as_ref().map(|place| place.label());
+        label.map(|label| Box::new(std::iter::once(label)) as Box<dyn Iterator<Item = _>>)
     }
 }
 

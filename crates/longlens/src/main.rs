@@ -1,10 +1,9 @@
 //! longlens: a workbench for extending a language model's context without training.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use miette::{GraphicalReportHandler, GraphicalTheme};
 
 mod args;
 mod backend;
@@ -12,6 +11,7 @@ mod commands;
 mod config;
 mod failure;
 mod memory;
+mod misuse;
 mod needle;
 mod terminal;
 
@@ -20,11 +20,16 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     memory::keep_freed_pages();
-    let cli = Cli::parse();
-    match run(cli) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misuse::tell(&error),
+    };
+    // a command does all of its work whether or not anybody reads what it says
+    let ended = run(cli).and_then(|()| terminal::unwritten().map_or(Ok(()), Err));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            show(&failure);
+            failure.show();
             ExitCode::from(failure.code)
         }
     }
@@ -67,19 +72,4 @@ fn without_command(args: &args::Workbench) -> Result<(), Failure> {
         Some(Command::Demo(demo)) => commands::demo::run(&demo),
         _ => unreachable!("demo is a command"),
     }
-}
-
-/// The failure on stderr, in colour where that is wanted.
-fn show(failure: &Failure) {
-    if failure.is_quiet() {
-        return;
-    }
-    let plain = std::env::var_os("NO_COLOR").is_some() || !std::io::stderr().is_terminal();
-    let theme = if plain { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::unicode() };
-    let mut text = String::new();
-    if GraphicalReportHandler::new_themed(theme).with_links(false).render_report(&mut text, failure).is_err() {
-        text = failure.to_string();
-    }
-    // nothing is left to tell anyone when stderr is gone
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }

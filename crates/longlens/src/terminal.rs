@@ -1,43 +1,69 @@
 //! Stdout, stderr, progress bars and Ctrl-C.
+//!
+//! Everything that a command says goes through here, and what could command a terminal is shown instead (`printable`). The
+//! one exception is what a model says, where nobody looks: [`Terminal::stream`] to a pipe or a file.
+
+mod bar;
+mod files;
+mod output;
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use longlens_core::lens::{CancelToken, Control};
+use indicatif::ProgressBar;
+use longlens_core::lens::CancelToken;
+use longlens_core::printable::{printable, printable_json};
 use serde::Serialize;
 
 use crate::failure::Failure;
+pub use bar::Progress;
+pub use files::{check_writable, make_folder, write_file};
+pub use output::{Safe, is_dumb, unwritten};
 
 /// Where a command says things.
+///
+/// A reader of stdout that goes away, or a disk that is full, ends no command: files are written all the same, and
+/// [`unwritten`] tells what was lost when everything else is done.
 pub struct Terminal {
     json: bool,
     cancel: CancelToken,
+    screen: Arc<Mutex<Screen>>,
 }
 
-/// A progress bar that also carries Ctrl-C into a run. Silent when stderr is no terminal.
-pub struct Progress {
-    bar: ProgressBar,
-    cancel: CancelToken,
+/// What stands on the last line of the terminal.
+#[derive(Default)]
+struct Screen {
+    bar: Option<ProgressBar>,
+    /// Whether text was streamed there whose line has no end yet.
+    is_mid_line: bool,
 }
+
+/// How long the end waits for a bar to go.
+const CLEARING: Duration = Duration::from_millis(100);
 
 impl Terminal {
     /// Takes over Ctrl-C: the first press asks the run to stop, the second ends the program.
     pub fn new(json: bool) -> Self {
-        let cancel = CancelToken::default();
-        let raised = cancel.clone();
+        let (cancel, screen) = (CancelToken::default(), Arc::new(Mutex::new(Screen::default())));
+        let (raised, shown) = (cancel.clone(), screen.clone());
         // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
         let _ = ctrlc::set_handler(move || {
-            if raised.is_cancelled() {
+            let is_second = raised.is_cancelled();
+            raised.cancel();
+            let shown = shown.clone();
+            // a reader that reads no more must not keep the next press from being heard
+            let told = std::thread::spawn(move || if is_second { clear(&shown) } else { stopping(&shown) });
+            if is_second {
+                let since = std::time::Instant::now();
+                while !told.is_finished() && since.elapsed() < CLEARING {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 std::process::exit(1);
             }
-            raised.cancel();
-            let _ = writeln!(io::stderr(), "\nstopping; what is finished is kept (press again to end at once)");
         });
-        Self { json, cancel }
+        Self { json, cancel, screen }
     }
 
     /// Hands Ctrl-C on to another flag, for as long as the program runs.
@@ -58,20 +84,58 @@ impl Terminal {
         self.cancel.is_cancelled()
     }
 
-    /// Text for people: stdout, or stderr when stdout is for machines.
-    pub fn say(&self, text: impl fmt::Display) -> Result<(), Failure> {
-        if self.json { self.note(text) } else { write(&mut io::stdout().lock(), format_args!("{text}\n")) }
+    /// Asks what runs to stop, as Ctrl-C does.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
     }
 
-    /// Text without a line end, shown at once.
+    /// Text for people: stdout, or stderr when stdout is for machines.
+    pub fn say(&self, text: impl fmt::Display) -> Result<(), Failure> {
+        if self.json {
+            return self.note(text);
+        }
+        self.end_line();
+        self.above(|| output::write(&format!("{}\n", printable(&text.to_string()))));
+        Ok(())
+    }
+
+    /// What a model says, without a line end, shown at once; a bar goes before the first piece. A terminal is shown what
+    /// would command it, pipes and files get the text as it is. A quiet failure says that nobody reads any more.
     pub fn stream(&self, text: &str) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { write(&mut io::stdout().lock(), format_args!("{text}")) }
+        if self.json || text.is_empty() {
+            return Ok(());
+        }
+        clear(&self.screen);
+        if io::stdout().is_terminal() {
+            output::write(&printable(text));
+            lock(&self.screen).is_mid_line = !text.ends_with('\n');
+        } else {
+            output::write(text);
+        }
+        if output::is_read() { Ok(()) } else { Err(Failure::quiet()) }
+    }
+
+    /// Ends the line of a streamed text; a pipe gets its line end in any case.
+    pub fn end_stream(&self) {
+        if io::stdout().is_terminal() {
+            self.end_line();
+        } else if !self.json {
+            output::write("\n");
+        }
     }
 
     /// Text beside the result, on stderr.
-    #[expect(clippy::unused_self, reason = "said by the terminal, like the rest")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "said like the rest; nothing is left to tell anyone when stderr is gone"
+    )]
     pub fn note(&self, text: impl fmt::Display) -> Result<(), Failure> {
-        write(&mut io::stderr().lock(), format_args!("{text}\n"))
+        if io::stderr().is_terminal() {
+            self.end_line();
+        }
+        let text = text.to_string();
+        self.above(|| tell(&printable(&text)));
+        Ok(())
     }
 
     /// The result for machines, on stdout; nothing unless `--json`.
@@ -81,112 +145,59 @@ impl Terminal {
         }
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}"), None))?;
-        write(&mut io::stdout().lock(), format_args!("{text}\n"))
-    }
-
-    /// A bar for `what`, shown once it takes longer than a moment.
-    pub fn progress(&self, what: &str) -> Progress {
-        let target = if io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(1), target);
-        let style = if std::env::var_os("NO_COLOR").is_some() {
-            "{msg} [{bar:32}] {percent:>3}% {elapsed} (left {eta})"
-        } else {
-            "{msg} [{bar:32.cyan/dim}] {percent:>3}% {elapsed} (left {eta})"
-        };
-        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("=> "));
-        bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Progress { bar, cancel: self.cancel.clone() }
-    }
-}
-
-impl Progress {
-    /// What is being done now.
-    pub fn doing(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-impl Control for Progress {
-    fn progress(&mut self, done: usize, total: usize) {
-        self.bar.set_length(total as u64);
-        self.bar.set_position(done as u64);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
-    }
-}
-
-/// Writes and flushes; a reader that went away ends the program without a word.
-fn write(to: &mut impl Write, text: fmt::Arguments<'_>) -> Result<(), Failure> {
-    to.write_fmt(text).and_then(|()| to.flush()).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::quiet(),
-        _ => Failure::failed(format!("cannot write the output: {error}"), None),
-    })
-}
-
-/// Writes a file whole or not at all; what is no file, such as a device or a pipe, is written where it stands.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let written = if stands(path) {
-        fs::write(path, bytes)
-    } else {
-        let part = part_of(path);
-        let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-        if written.is_err() {
-            // the error of the write is the one worth telling
-            let _ = fs::remove_file(&part);
-        }
-        written
-    };
-    written.map_err(|error| unwritable(path, &error))
-}
-
-/// Refuses a file that cannot be written, before anything is computed for it.
-pub fn check_writable(path: &Path) -> Result<(), Failure> {
-    let tried = if path.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else if stands(path) {
+        self.above(|| output::write(&format!("{}\n", printable_json(&text))));
         Ok(())
-    } else {
-        let part = part_of(path);
-        File::create(&part).and_then(|_| fs::remove_file(&part))
+    }
+
+    /// A bar for `what`, shown once it takes longer than a moment. Silent when stderr is no terminal, or one that cannot move
+    /// its cursor.
+    pub fn progress(&self, what: &str) -> Progress {
+        Progress::new(what, self.screen.clone(), self.cancel.clone())
+    }
+
+    /// Writes while no bar stands.
+    fn above(&self, write: impl FnOnce()) {
+        let bar = lock(&self.screen).bar.clone();
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn end_line(&self) {
+        if std::mem::take(&mut lock(&self.screen).is_mid_line) {
+            output::write("\n");
+        }
+    }
+}
+
+fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the bar off the screen for good.
+fn clear(screen: &Mutex<Screen>) {
+    let bar = lock(screen).bar.take();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+}
+
+fn stopping(screen: &Mutex<Screen>) {
+    const STOPPING: &str = "stopping; what is finished is kept (press again to end at once)";
+    let bar = {
+        let mut screen = lock(screen);
+        screen.is_mid_line = false;
+        screen.bar.clone()
     };
-    tried.map_err(|error| unwritable(path, &error))
+    match bar {
+        // the terminal echoed the key behind the bar, and both go
+        Some(bar) if !bar.is_hidden() => bar.suspend(|| tell(STOPPING)),
+        _ => tell(&format!("\n{STOPPING}")),
+    }
 }
 
-/// Whether something is there that a file must not take the place of.
-fn stands(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|there| !there.is_file())
-}
-
-/// Where a file grows until it is whole.
-fn part_of(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    let help = match error.kind() {
-        io::ErrorKind::NotFound => "create the folder first",
-        io::ErrorKind::IsADirectory => "give the name of a file",
-        _ => "choose a folder you may write to",
-    };
-    Failure::failed(format!("cannot write {}: {error}", path.display()), Some(help.into()))
-}
-
-/// Makes a folder for results.
-pub fn make_folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
+/// A line on stderr. Nothing is left to tell anyone when that is gone.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

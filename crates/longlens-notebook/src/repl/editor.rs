@@ -18,10 +18,10 @@ use super::colours::{Colours, Role};
 use super::highlight::{highlight, is_at_bracket};
 use super::hint::{Hint, room};
 use super::history::KEPT;
-use super::keys::{Close, Closing, Enter, Tab, ends_in_empty_line, fallen_back};
+use super::keys::{Close, Closing, Enter, Tab, fallen_back};
 use super::menu::{Entry, entries};
-use super::{Said, WIDTH};
-use crate::interpreter::{Completeness, Interpreter};
+use super::{WIDTH, is_open};
+use crate::interpreter::Interpreter;
 
 /// Reads cells.
 pub struct Editor<I: Interpreter> {
@@ -166,15 +166,10 @@ impl<I: Interpreter> Highlighter for Language<I> {
     }
 }
 
-/// For terminals without line editing, which read line by line.
+/// Enter is a key of ours (`keys.rs`), which asks before it ends a cell.
 impl<I: Interpreter> Validator for Language<I> {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        let cell = context.input();
-        Ok(match self.session.borrow().completeness(cell) {
-            Completeness::Open { .. } if Said::of(cell) == Said::Cell && !ends_in_empty_line(cell) => {
-                ValidationResult::Incomplete
-            }
-            _ => ValidationResult::Valid(None),
-        })
+        let is_open = is_open(&*self.session.borrow(), context.input());
+        Ok(if is_open { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }

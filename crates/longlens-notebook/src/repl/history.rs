@@ -8,6 +8,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use longlens_workbench::session::{hide, make_private};
+use longlens_workbench::write_private;
+
 /// The file of entries; trouble with it is told once and then left alone.
 pub struct History {
     path: Option<PathBuf>,
@@ -54,8 +57,9 @@ impl History {
 
 fn append(path: &Path, line: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        make_private(folder)?;
     }
+    hide(path); // it may have been made by hand, or by an earlier version
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -66,7 +70,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 /// Writes the entries alone; a file that stays long does no harm.
 fn shorten(path: &Path, entries: &[String]) {
     let text: String = entries.iter().flat_map(|entry| [written(entry), "\n".into()]).collect();
-    let _ = longlens_plot::write_whole(path, text.as_bytes());
+    let _ = write_private(path, text.as_bytes());
 }
 
 /// The newest of each entry, oldest first, as many as are kept.

@@ -1,11 +1,14 @@
 //! Ctrl-C while a cell runs.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use longlens_core::lens::CancelToken;
+
+use super::plain::Heard;
 
 /// What a signal handler presses. At the prompt itself Ctrl-C is a key; only while a cell runs it is a signal.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ struct State {
     started: Instant,
     /// Milliseconds from the start to the last press, and one: 0 is never.
     pressed: AtomicU64,
+    /// A prompt for which Ctrl-C is no key and which wants to hear of it.
+    prompt: Mutex<Option<Sender<Heard>>>,
 }
 
 /// Presses this near to each other come from somebody who waits.
@@ -28,13 +33,28 @@ const WAITING_MS: u64 = 1000;
 impl Interrupts {
     /// Presses raise this flag.
     pub fn new(cancel: CancelToken) -> Self {
-        let state = State { running: AtomicBool::new(false), started: Instant::now(), pressed: AtomicU64::new(0) };
+        let (running, pressed) = (AtomicBool::new(false), AtomicU64::new(0));
+        let state = State { running, started: Instant::now(), pressed, prompt: Mutex::default() };
         Self { cancel, state: Arc::new(state) }
+    }
+
+    /// Presses while no cell runs are told to a prompt.
+    pub(super) fn tell(&self, prompt: Sender<Heard>) {
+        *self.prompt() = Some(prompt);
+    }
+
+    fn prompt(&self) -> MutexGuard<'_, Option<Sender<Heard>>> {
+        self.state.prompt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ctrl-C: asks the running cell to stop, or tells a prompt for which it is no key. False when neither is there.
+    pub fn press(&self) -> bool {
+        self.stop() || self.prompt().as_ref().is_some_and(|prompt| prompt.send(Heard::Interrupt).is_ok())
     }
 
     /// Asks the running cell to stop. False when no cell runs: then a signal is for the whole program. A second press within
     /// a second, while the cell still runs, says on stderr how to leave.
-    pub fn press(&self) -> bool {
+    pub fn stop(&self) -> bool {
         if !self.state.running.load(Ordering::SeqCst) {
             return false;
         }

@@ -14,10 +14,10 @@ use crate::shown::Shown;
 
 /// Runs a text: cell by cell where it has `// %%` lines, else split at lines for the session (`%time …`, `?name`), else as one cell,
 /// or, where that cannot be parsed, as the lines would run at the prompt. Values are
-/// written to `out` as plain text. The first error ends it and is returned, not shown; so is one of `out`, except that a
-/// reader who went away ends the script without a word.
+/// written to `out` as plain text. The first error ends it and is returned, not shown; so is one of `out`, except that for a
+/// reader who went away the script runs on without a word, as its cells may write files, until it has said a lot to nobody.
 pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -> Result<(), ReplError> {
-    let pipe = Rc::new(RefCell::new(Pipe { out, cancel: session.cancel(), failed: None }));
+    let pipe = Rc::new(RefCell::new(Pipe { out, unread: None, cancel: session.cancel(), failed: None }));
     let shared: Out = pipe.clone();
     let whole = cells(text);
     // lines as they are typed at the prompt have no `;` between them
@@ -77,23 +77,41 @@ fn cells(text: &str) -> Vec<String> {
     cells
 }
 
+/// Bytes that a script may say to nobody: one that says more does little else.
+const UNREAD: usize = 1 << 20;
+
 /// Plain text to a place that may go away.
 struct Pipe {
     out: Box<dyn Write>,
-    /// Raised when nobody reads any more.
+    /// Bytes that were said since the reader went away.
+    unread: Option<usize>,
+    /// Raised when the place takes no more.
     cancel: CancelToken,
     failed: Option<io::Error>,
 }
 
 impl Output for Pipe {
     fn print(&mut self, text: &str) {
-        if self.failed.is_some() {
-            return;
-        }
-        if let Err(error) = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            self.failed = Some(error);
-            self.cancel.cancel();
-        }
+        let failed = match &mut self.unread {
+            _ if self.failed.is_some() => return,
+            Some(unread) => {
+                *unread += text.len();
+                if *unread < UNREAD {
+                    return;
+                }
+                io::ErrorKind::BrokenPipe.into()
+            }
+            None => match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.unread = Some(0);
+                    return;
+                }
+                Err(error) => error,
+            },
+        };
+        self.failed = Some(failed);
+        self.cancel.cancel();
     }
 
     fn show(&mut self, shown: &Shown) {

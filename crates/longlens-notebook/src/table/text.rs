@@ -1,5 +1,6 @@
 //! A table as people read it: aligned text, and HTML.
 
+use longlens_core::printable::is_command;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{Datum, Table};
@@ -173,7 +174,7 @@ fn is_number(cell: &Datum) -> bool {
 
 /// One line: characters that would break or recolour it are written as escapes.
 fn plain(text: &str) -> String {
-    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let one = |c: char| if is_command(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(one).collect()
 }
 
@@ -206,7 +207,7 @@ fn escaped(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             '\n' => escaped.push_str("<br>"),
-            c if c.is_control() => escaped.push('\u{FFFD}'),
+            c if is_command(c) => escaped.push('\u{FFFD}'),
             c => escaped.push(c),
         }
     }

@@ -283,4 +283,6 @@ pub struct Options {
     pub resume: Option<Session>,
     /// Whether a crashed session could be brought back.
     pub hint: bool,
+    /// What the log begins with.
+    pub notes: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use longlens_core::printable::is_command;
 use longlens_plot::color::ColorScale;
 use longlens_workbench::runs::Run;
 use ratatui::layout::Rect;
@@ -114,10 +115,10 @@ fn shown(piece: &str) -> Cow<'_, str> {
         '\n' => '⏎',
         '\t' => '→',
         '\r' => '␍',
-        _ if c.is_control() => '·',
+        _ if is_command(c) => '·',
         _ => c,
     };
-    if piece.chars().any(char::is_control) {
+    if piece.chars().any(is_command) {
         return Cow::Owned(piece.chars().map(sign).collect());
     }
     if Span::raw(piece).width() == 0 { Cow::Borrowed("·") } else { Cow::Borrowed(piece) }

@@ -52,6 +52,7 @@ pub fn options() -> Options {
         depth: Depth::True,
         resume: None,
         hint: false,
+        notes: Vec::new(),
     }
 }
 

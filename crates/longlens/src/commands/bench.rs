@@ -126,13 +126,13 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         for row in &mut rows {
             (row.ceiling_flops_per_s, row.ceiling_bytes_per_s) = (ceilings.flops_per_s, ceilings.bytes_per_s);
         }
-        terminal.result(&rows)?;
         let heading = heading(&model, &config);
-        table(&terminal, &heading, ceilings, &rows)?;
         if let Some(path) = out {
             let interrupted = if measured.is_err() { ", interrupted" } else { "" };
             super::save(&terminal, &figure(&rows, format!("{heading}{interrupted}")), &path)?;
         }
+        terminal.result(&rows)?;
+        table(&terminal, &heading, ceilings, &rows)?;
     }
     Ok(measured?)
 }

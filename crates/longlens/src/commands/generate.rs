@@ -22,25 +22,26 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
     config.out.as_deref().map_or(Ok(()), check_writable)?;
     let mut progress = terminal.progress("prefill");
-    let mut failed = None;
+    let mut is_read = true;
     let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
-        failed = failed.take().or_else(|| terminal.stream(text).err());
+        is_read &= terminal.stream(text).is_ok();
+        if !is_read && config.out.is_none() {
+            terminal.cancel(); // the text is for nobody
+        }
     })?;
     drop(progress);
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
     let result = json!({
         "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds,
     });
-    terminal.result(&result)?;
     if let Some(path) = &config.out {
         write_file(path, result.to_string().as_bytes())?;
     }
-    if !config.json {
-        terminal.stream("\n")?;
+    terminal.end_stream();
+    terminal.result(&result)?;
+    if !is_read {
+        return Ok(());
     }
     if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
         return Err(super::interrupted()); // no speed to tell

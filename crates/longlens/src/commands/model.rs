@@ -2,6 +2,7 @@
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::{Plan, Prompt};
+use longlens_core::printable::printable_line;
 pub use longlens_workbench::bytes::text as bytes;
 use serde_json::json;
 
@@ -60,7 +61,7 @@ pub fn run(args: &Model) -> Result<(), Failure> {
     let chunk_keys = format!("{} of that: all keys once more, packed for {}", bytes(memory.chunk_keys), plan.method);
     let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
     for (name, value) in lines.into_iter().chain(chunk_keys) {
-        terminal.say(format_args!("{name:<16} {value}"))?;
+        terminal.say(format_args!("{name:<16} {}", printable_line(&value)))?;
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! `longlens notebook`: runs, converts and checks notebooks.
 
 use std::cell::RefCell;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use longlens_core::lens::Control;
 use longlens_notebook::document::html;
 use longlens_notebook::document::parameters::{self, Parameters};
 use longlens_notebook::document::{DocumentError, Form, Kept, Kind, Notebook};
@@ -17,7 +16,7 @@ use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch}
 use super::language::{self, session};
 use crate::args::language::{NotebookCommand, NotebookRun, Session};
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// Seconds that a cell may take: longer ones are as good as none.
 const MOST_SECONDS: f64 = 1e9;
@@ -40,14 +39,14 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
         crate::terminal::make_folder(folder)?;
     }
     let timeout = args.timeout.map(seconds).transpose()?;
-    let terminal = Terminal::new(false);
+    let terminal = Rc::new(Terminal::new(false));
     let given = given(args)?;
     if !given.is_empty() {
         for undeclared in parameters::inject(&mut notebook, &given).map_err(refused)? {
             terminal.note(format_args!("warning: {undeclared}"))?;
         }
     }
-    let watch = Rc::new(RefCell::new(Bar::new()));
+    let watch = Rc::new(RefCell::new(Bar::new(terminal.clone())));
     language::check_model(&args.session)?;
     let mut session = session(&args.session, true, &Nobody::out())?;
     terminal.stops(&session.cancel());
@@ -61,7 +60,7 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     };
     let shared: SharedWatch = watch.clone();
     let summary = runner::run(&mut session, &mut notebook, &options, &shared).map_err(refused)?;
-    watch.borrow().finish();
+    watch.borrow_mut().bar = None;
     if let Some(page) = &args.html {
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
         // what an earlier run stored may have been changed since by somebody else
@@ -169,49 +168,30 @@ fn refused(error: DocumentError) -> Failure {
 
 /// One line per cell on stderr, and on a terminal a bar for the step that it is at.
 struct Bar {
-    bar: ProgressBar,
+    terminal: Rc<Terminal>,
+    bar: Option<terminal::Progress>,
 }
 
 impl Bar {
-    fn new() -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(1), target);
-        let style = ProgressStyle::with_template("      {msg} [{bar:24}] {percent:>3}% {elapsed}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        Self { bar }
+    fn new(terminal: Rc<Terminal>) -> Self {
+        Self { terminal, bar: None }
     }
 
     fn line(&self, text: &str) {
-        if self.bar.is_hidden() {
-            // nothing is left to tell anyone when stderr is gone
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
-        } else {
-            self.bar.println(text);
-        }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
+        // nothing is left to tell anyone when stderr is gone
+        let _ = self.terminal.note(text);
     }
 }
 
 impl Watch for Bar {
     fn begins(&mut self, step: &Step) {
-        self.bar.set_message(format!("cell {}", step.number));
-        self.bar.set_length(1);
-        self.bar.set_position(0);
-        self.bar.reset_elapsed();
+        self.bar.get_or_insert_with(|| self.terminal.progress("")).begin(&format!("cell {}", step.number));
     }
 
     fn progress(&mut self, progress: Option<&Progress>) {
-        let Some(progress) = progress else { return };
-        self.bar.set_message(progress.label.clone());
-        self.bar.set_length(progress.total.max(1) as u64);
-        self.bar.set_position(progress.done as u64);
+        let (Some(progress), Some(bar)) = (progress, &mut self.bar) else { return };
+        bar.doing(&progress.label);
+        bar.progress(progress.done, progress.total.max(1));
     }
 
     fn ends(&mut self, step: &Step, error: Option<&CellError>, seconds: f64) {

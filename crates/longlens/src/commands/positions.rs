@@ -38,6 +38,12 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
         return terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)));
     }
 
+    if let Some(path) = &picture {
+        let reach = trained.unwrap_or(n_tokens);
+        let subtitle = format!("{} · rope {rope} · trained on {} tokens", model.name, model.spec.trained_context);
+        let figure = PositionMap::new(plan.clone(), prompt.n_tokens, reach, subtitle);
+        crate::commands::save(&terminal, &figure, path)?;
+    }
     let capacity = trained.map(|trained| plan.capacity(trained));
     let warnings: Vec<String> = trained
         .map(|trained| plan.warnings(n_tokens, trained).iter().map(ToString::to_string).collect())
@@ -68,12 +74,6 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     }
     for warning in warnings {
         terminal.note(format_args!("warning: {warning}"))?;
-    }
-    if let Some(path) = &picture {
-        let reach = trained.unwrap_or(n_tokens);
-        let subtitle = format!("{} · rope {rope} · trained on {} tokens", model.name, model.spec.trained_context);
-        let figure = PositionMap::new(plan, prompt.n_tokens, reach, subtitle);
-        crate::commands::save(&terminal, &figure, path)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
+use longlens_core::printable::printable;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
@@ -12,6 +13,7 @@ use super::language::session;
 use crate::args::Colors;
 use crate::args::language::{Inline, Repl};
 use crate::failure::Failure;
+use crate::terminal::{Safe, is_dumb};
 
 pub fn run(args: &Repl) -> Result<(), Failure> {
     let session = session(&args.session, false, &Nobody::out())?;
@@ -21,7 +23,7 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
         read.map_err(|error| Failure::failed(format!("cannot read cells from stdin: {error}"), None))?;
         let interrupts = Interrupts::new(session.cancel());
         register(interrupts.clone());
-        return interrupts.during(|| repl::script(session, &text, Box::new(io::stdout()))).or_else(told);
+        return interrupts.during(|| repl::script(session, &text, out())).or_else(told);
     }
     let options = ReplOptions {
         model: args.session.model.clone().unwrap_or_else(|| EMBEDDED.to_owned()),
@@ -47,15 +49,39 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
     repl::run(session, options).or_else(told)
 }
 
-/// Hands Ctrl-C to the cell that runs. With none running it is no key but a signal from outside: it ends the program, as it
-/// would without us, and the terminal is given back, which the line editor holds.
+/// What cells of a script say: as it is, but for a terminal.
+fn out() -> Box<dyn Write> {
+    if io::stdout().is_terminal() { Box::new(Safe(io::stdout())) } else { Box::new(io::stdout()) }
+}
+
+/// Hands Ctrl-C to the cell that runs, or to a prompt that it does not reach as a key. Any other signal, and Ctrl-C with
+/// neither, ends the program as it would without us, and the terminal is given back, which the line editor holds.
 fn register(interrupts: Interrupts) {
     let modes = Modes::now();
+    let end = move || {
+        modes.give_back();
+        std::process::exit(130);
+    };
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+        // where signals cannot be had, they end the program at once
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                let is_heard = if signal == SIGINT { interrupts.press() } else { interrupts.stop() };
+                if !is_heard {
+                    end();
+                }
+            }
+        });
+    }
     // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
+    #[cfg(not(unix))]
     let _ = ctrlc::set_handler(move || {
         if !interrupts.press() {
-            modes.give_back();
-            std::process::exit(130);
+            end()
         }
     });
 }
@@ -84,8 +110,9 @@ impl Modes {
     fn give_back(&self) {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         if let Some(before) = &self.before {
+            let plain: &[u8] = if is_dumb() { b"\r\n" } else { b"\x1b[?2004l\r\n" };
             // the terminal may be gone, and so may who would hear of it
-            let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
+            let _ = io::stdout().write_all(plain).and_then(|()| io::stdout().flush());
             // SAFETY: the settings are those that the system gave
             unsafe {
                 libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, before);
@@ -103,7 +130,7 @@ fn told(error: ReplError) -> Result<(), Failure> {
     match error {
         ReplError::Cell(error) => {
             // nothing is left to tell anyone when stderr is gone
-            let _ = writeln!(io::stderr(), "{error}");
+            let _ = writeln!(io::stderr(), "{}", printable(&error.to_string()));
             Err(Failure::silent(1))
         }
         ReplError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_core::printable::printable;
 use longlens_kernel::linear::Storage;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
@@ -20,12 +21,20 @@ use crate::commands::generate;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
+use crate::terminal::is_dumb;
 
 pub fn run(args: &Workbench) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "the workbench needs a terminal",
             "run a command instead, such as `longlens demo` or `longlens chunks` (see `longlens --help`)".to_owned(),
+        ));
+    }
+    if is_dumb() {
+        return Err(Failure::usage(
+            "the workbench needs a terminal that can move its cursor, and TERM=dumb says that this one cannot",
+            "set TERM to what the terminal is, or run a command instead, such as `longlens demo` or `longlens repl`"
+                .to_owned(),
         ));
     }
     let store = Store::of_user();
@@ -36,7 +45,12 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
         ));
     }
     let found = store.as_ref().map(Store::found).unwrap_or_default();
-    let resume = args.resume.then(|| found.newest().ok_or_else(nothing_to_resume)).transpose()?;
+    let mut notes: Vec<String> = found.unreadable().into_iter().collect();
+    let resume = args.resume.then(|| found.newest().ok_or_else(|| nothing_to_resume(&notes))).transpose()?;
+    let resume = resume.map(|restored| {
+        notes.extend(restored.damage);
+        restored.session
+    });
     let hint = resume.is_none() && found.crashed();
     let Beginning { model, options, open } = begin(args, resume)?;
     let wanted = match args.images {
@@ -46,18 +60,21 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
     };
     // the workbench lays a panic hook of its own over this one
     backend::prepare();
-    let Ended { signal, unkept } = terminal::run(model, Options { hint, ..options }, wanted, store, open)
+    let Ended { signal, unkept } = terminal::run(model, Options { hint, notes, ..options }, wanted, store, open)
         .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
     if let Some(trouble) = unkept {
         // the terminal may be gone, and nothing is left to tell anyone
-        let _ = writeln!(std::io::stderr(), "{}", trouble.message);
+        let _ = writeln!(std::io::stderr(), "{}", printable(&trouble.message));
     }
     // as shells count a program that a signal ended
     signal.map_or(Ok(()), |signal| Err(Failure::silent(128 + signal as u8)))
 }
 
-fn nothing_to_resume() -> Failure {
-    Failure::failed("there is no session to resume", Some("start without --resume".to_owned()))
+/// `notes` say what is there and cannot be read.
+fn nothing_to_resume(notes: &[String]) -> Failure {
+    let unreadable = notes.iter().map(|note| format!("\n{note}"));
+    let message: String = std::iter::once("there is no session to resume".to_owned()).chain(unreadable).collect();
+    Failure::failed(message, Some("start without --resume".to_owned()))
 }
 
 /// How a model is opened, on another thread.
@@ -112,6 +129,7 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
         },
         resume,
         hint: false,
+        notes: Vec::new(),
     };
     let open = move || {
         backend::open(&config.model, config.device, config.weights).map_err(|failure| {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use longlens_core::printable::is_command;
+
 use crate::color::{ALARM, GRAY, INK, Rgb, WHITE};
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
 use crate::text::{Face, MONO_ADVANCE, cells};
@@ -27,7 +29,7 @@ pub fn wrapped(output: &str, n_columns: usize) -> Vec<(usize, String)> {
     let shown = |c: char| match c {
         '\n' => '↵',
         '\t' => '→',
-        c if c.is_control() => '·',
+        c if is_command(c) => '·',
         c => c,
     };
     let chars: Vec<char> = output.chars().map(shown).collect();

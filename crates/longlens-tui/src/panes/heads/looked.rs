@@ -205,6 +205,7 @@ mod tests {
                 depth: Depth::True,
                 resume: None,
                 hint: false,
+                notes: Vec::new(),
             },
         );
         let text = |app: &App, width, height| {

@@ -1,5 +1,6 @@
 //! Lines of text beside or above a picture, from the top down as far as there is room.
 
+use longlens_core::printable::is_command;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -185,7 +186,7 @@ pub fn cut(parts: Vec<Span>, width: usize) -> Line {
 pub fn clean(text: &str) -> String {
     let sign = |c: char| match c {
         '\n' => '⏎',
-        c if c.is_control() => '·',
+        c if is_command(c) => '·',
         c => c,
     };
     text.chars().map(sign).collect()

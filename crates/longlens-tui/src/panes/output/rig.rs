@@ -29,6 +29,7 @@ pub fn app() -> App {
         depth: Depth::True,
         resume: None,
         hint: false,
+        notes: Vec::new(),
     };
     let mut app = App::new(lens.model().clone(), options);
     (app.prompt, app.building) = (Some(prompt), None);

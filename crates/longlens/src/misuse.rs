@@ -1,0 +1,33 @@
+//! A command line that does not parse.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::{Error, ErrorKind};
+use longlens_core::printable::{excerpt, printable, printable_line};
+
+use crate::args::Cli;
+
+/// Characters of an argument that are repeated to its author.
+const REPEATED: usize = 160;
+
+/// Says what is wrong with the arguments, or the help that they ask for. clap repeats what it was given, so it is given the
+/// arguments anew, as a terminal may show them and with an end.
+pub fn tell(error: &Error) -> ExitCode {
+    // a reader that went away needs no help
+    let told = |error: &Error| drop(error.print());
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        told(error);
+        return ExitCode::SUCCESS;
+    }
+    let shown = std::env::args_os().map(|argument| {
+        let argument = argument.to_string_lossy();
+        excerpt(&printable_line(&argument), 0, REPEATED).0.into_owned()
+    });
+    match Cli::try_parse_from(shown) {
+        Err(again) if again.kind() == error.kind() => told(&again),
+        // what was shortened is another mistake than the whole, or none
+        _ => told(&Error::raw(error.kind(), excerpt(&printable(&error.to_string()), 0, 4 * REPEATED).0)),
+    }
+    ExitCode::from(2)
+}

@@ -1,0 +1,35 @@
+//! Files that commands write.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use longlens_workbench as workbench;
+
+use crate::failure::Failure;
+
+/// Writes a file whole or not at all; what is no file, such as a device or a pipe, is written where it stands.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    workbench::write_whole(path, bytes).map_err(|error| unwritable(path, &error))
+}
+
+/// Refuses a file that cannot be written, before anything is computed for it.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    workbench::check_writable(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "create the folder first",
+        io::ErrorKind::IsADirectory => "give the name of a file",
+        io::ErrorKind::StorageFull => "free some room, or choose another disk",
+        io::ErrorKind::PermissionDenied if path.is_file() => "choose another name, or allow writing to it",
+        _ => "choose a folder you may write to",
+    };
+    Failure::failed(format!("cannot write {}: {error}", path.display()), Some(help.into()))
+}
+
+/// Makes a folder for results.
+pub fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
+}
