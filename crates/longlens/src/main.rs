@@ -11,6 +11,7 @@ mod backend;
 mod commands;
 mod config;
 mod failure;
+mod kept;
 mod memory;
 mod needle;
 mod terminal;
