@@ -330,7 +330,7 @@ pub struct Perplexity {
     #[arg(long, value_name = "FILE", visible_alias = "text")]
     pub file: Option<PathBuf>,
     /// Blank lines of the text file separate documents
-    #[arg(long, requires = "file")]
+    #[arg(long, conflicts_with = "tokens")]
     pub split_documents: bool,
     /// File of token ids instead of text: little-endian numbers of 16, 32 or 64 bits, .npy, or JSON
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
