@@ -27,6 +27,14 @@ pub enum EvalError {
         /// What is missing.
         what: &'static str,
     },
+    /// What was given as a depth is none.
+    #[error("`{text}` is not a depth")]
+    Depth {
+        /// What was given.
+        text: String,
+        /// What was probably meant.
+        help: String,
+    },
     /// No template has this name.
     #[error("unknown passkey template `{name}`")]
     UnknownTemplate {
@@ -61,35 +69,35 @@ pub enum EvalError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A token file with half a token.
-    #[error("{} has {n_bytes} bytes, not a whole number of 16-bit tokens", path.display())]
-    OddBytes {
+    /// A file that holds something else than it should.
+    #[error("{}: {problem}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
-        /// Its length.
-        n_bytes: usize,
+        /// What is wrong with it, and where.
+        problem: String,
+        /// What to do about it.
+        help: String,
     },
-    /// A token file for another vocabulary.
-    #[error("token {token} at position {position} of {} is outside the vocabulary of {vocab_size}", path.display())]
-    TokenOutOfRange {
+    /// A token file that makes sense in two ways.
+    #[error("{} makes sense as {}", path.display(), formats.join(" and as "))]
+    AmbiguousTokens {
         /// The file.
         path: PathBuf,
-        /// The first such token.
-        token: u16,
-        /// Its place in the file.
-        position: usize,
-        /// Tokens in the vocabulary.
-        vocab_size: usize,
+        /// Names of the formats.
+        formats: Vec<&'static str>,
     },
-    /// A line of a fixture file that is not a prompt.
+    /// A line of a JSONL file that does not say what it should.
     #[error("line {line} of {}: {reason}", path.display())]
-    Fixture {
+    Line {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
         /// What is wrong with it.
         reason: String,
+        /// What to do about it.
+        help: String,
     },
 }
 
@@ -102,15 +110,20 @@ impl EvalError {
             Self::UnknownTemplate { known, .. } => Some(format!("one of: {known}")),
             Self::TooShort { shortest, .. } => Some(format!("ask for at least {shortest} tokens")),
             Self::ShortDocuments { longest, .. } => Some(format!("measure at most {longest} tokens, or longer text")),
-            Self::OddBytes { .. } => Some("token files hold unsigned 16-bit numbers, lowest byte first".into()),
-            Self::TokenOutOfRange { .. } => {
-                Some("the file was made with another tokenizer, or is not a token file".into())
+            Self::AmbiguousTokens { .. } => {
+                Some("say which with `--token-format` (`token_format` in cells): u16, u32 or i64".into())
             }
-            Self::Fixture { .. } => {
-                Some("each line is a JSON object with id, length, depth, prompt, answer and prompt_tokens".into())
+            Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("check the name; it counts from the working directory".into())
             }
             Self::Value { .. } | Self::Io { .. } => None,
         }
+    }
+
+    /// Whether a file is to blame rather than how the call was put.
+    pub fn is_about_a_file(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::File { .. } | Self::AmbiguousTokens { .. } | Self::Line { .. })
     }
 }
 

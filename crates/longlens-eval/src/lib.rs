@@ -6,11 +6,14 @@
 
 pub mod error;
 pub mod generate;
+pub mod kept;
 pub mod passkey;
 pub mod perplexity;
 pub mod progress;
 pub mod sampling;
 pub mod setup;
 pub mod stats;
+pub mod text;
+pub mod token_ids;
 
 pub use error::EvalError;

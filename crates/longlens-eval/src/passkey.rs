@@ -7,18 +7,22 @@ use longlens_core::lens::{Control, Lens, TextCodec};
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
-pub use self::fixtures::{Fixture, read_fixtures, run_fixtures};
+pub use self::depth::{depth, depth_of};
+pub use self::fixtures::{Fixture, Fixtures, read_fixtures, run_fixtures};
 pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
 use crate::generate::{Stop, StopReason, generate};
+use crate::kept::Kept;
 use crate::progress::Part;
 use crate::sampling::Sampling;
 use crate::setup::{PromptSize, SetupFor};
 use crate::stats::wilson95;
 
+mod depth;
 mod filler;
 mod fixtures;
+mod lines;
 mod prompt;
 mod templates;
 mod words;
@@ -96,6 +100,9 @@ pub struct Trial {
     pub seconds: f64,
 }
 
+/// Finished cells by length and depth.
+pub type KeptCells<'a> = dyn Kept<(usize, f64), Cell> + 'a;
+
 /// Runs every prompt of `grid`: prefill, then greedily as many tokens as the answer has, past an end token too.
 ///
 /// Prompts depend on the grid alone, so every method gets the same ones. Progress counts target tokens over the whole
@@ -105,7 +112,7 @@ pub fn run(
     setup_for: &mut SetupFor,
     grid: &Grid,
     control: &mut dyn Control,
-    on_cell: &mut dyn FnMut(&Cell),
+    kept: &mut KeptCells,
 ) -> Result<PasskeyReport, EvalError> {
     let Grid { template, lengths, depths, trials, seed } = grid;
     expect(*trials > 0, "trials", trials, "a whole number of at least 1")?;
@@ -120,7 +127,7 @@ pub fn run(
         prompt(lens.text()?, *template, &Place { length: shortest, depth: *depth, trial: 0, seed: *seed })?;
     }
     let n_tokens = lengths.iter().sum::<usize>() * depths.len() * trials;
-    let mut series = Series::new(lens, setup_for, control, on_cell, n_tokens);
+    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
     'cells: for &length in lengths {
         for &depth in depths {
             let place = Place { length, depth, trial: 0, seed: *seed };
@@ -142,7 +149,7 @@ struct Series<'a> {
     lens: &'a mut dyn Lens,
     setup_for: &'a mut SetupFor<'a>,
     control: &'a mut dyn Control,
-    on_cell: &'a mut dyn FnMut(&Cell),
+    kept: &'a mut KeptCells<'a>,
     /// Target tokens so far, and in all.
     progress: (usize, usize),
     cells: Vec<Cell>,
@@ -154,19 +161,24 @@ impl<'a> Series<'a> {
         lens: &'a mut dyn Lens,
         setup_for: &'a mut SetupFor<'a>,
         control: &'a mut dyn Control,
-        on_cell: &'a mut dyn FnMut(&Cell),
+        kept: &'a mut KeptCells<'a>,
         n_tokens: usize,
     ) -> Self {
-        Self { lens, setup_for, control, on_cell, progress: (0, n_tokens), cells: Vec::new(), complete: true }
+        Self { lens, setup_for, control, kept, progress: (0, n_tokens), cells: Vec::new(), complete: true }
     }
 
-    /// Runs the prompts of one length and depth; false once cancelled.
+    /// Runs the prompts of one length and depth, unless that was done before; false once cancelled.
     fn cell(
         &mut self,
         (length, depth): (usize, f64),
         n_trials: usize,
         make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
     ) -> Result<bool, EvalError> {
+        if let Some(cell) = self.kept.find(&(length, depth)) {
+            self.progress.0 += length * n_trials;
+            self.cells.push(cell);
+            return Ok(true);
+        }
         let (mut trials, mut run) = (Vec::new(), None);
         for trial in 0..n_trials {
             let prompt = make(self.lens.text()?, trial)?;
@@ -181,7 +193,7 @@ impl<'a> Series<'a> {
         if let Some(run) = run {
             self.cells.push(Cell::new(length, depth, run, trials));
             if let Some(cell) = self.cells.last().filter(|_| self.complete) {
-                (self.on_cell)(cell);
+                self.kept.finished(&(length, depth), cell);
             }
         }
         Ok(self.complete)
@@ -273,8 +285,14 @@ mod tests {
         control: &mut dyn Control,
         on_cell: &mut dyn FnMut(&Cell),
     ) -> PasskeyReport {
+        struct Seen<'a>(&'a mut dyn FnMut(&Cell));
+        impl Kept<(usize, f64), Cell> for Seen<'_> {
+            fn finished(&mut self, _: &(usize, f64), cell: &Cell) {
+                (self.0)(cell);
+            }
+        }
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        run(&mut lens, &mut setup_for, grid, control, on_cell).unwrap()
+        run(&mut lens, &mut setup_for, grid, control, &mut Seen(on_cell)).unwrap()
     }
 
     #[test]
@@ -344,11 +362,34 @@ mod tests {
     }
 
     #[test]
+    fn cells_that_are_known_are_not_run_again() {
+        struct Earlier(Vec<Cell>, Vec<(usize, f64)>);
+        impl Kept<(usize, f64), Cell> for Earlier {
+            fn find(&mut self, key: &(usize, f64)) -> Option<Cell> {
+                self.0.iter().find(|cell| (cell.length, cell.depth) == *key).cloned()
+            }
+            fn finished(&mut self, key: &(usize, f64), _: &Cell) {
+                self.1.push(*key);
+            }
+        }
+        let grid = grid(Template::Longlens);
+        let whole = run_on(forgetful(200), &grid, &mut (), &mut |_| {});
+        // a model that would find every key, were it asked
+        let mut lens = ScriptedLens::new(induction);
+        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
+        let mut earlier = Earlier(whole.cells[..3].to_vec(), Vec::new());
+        let resumed = run(&mut lens, &mut setup_for, &grid, &mut (), &mut earlier).unwrap();
+        assert_eq!(resumed.cells[..3], whole.cells[..3]);
+        assert_eq!((resumed.cells[2].hits_tokens, resumed.cells.len(), resumed.complete), (0, 4, true));
+        assert_eq!(earlier.1, [(900, 1.0)], "what is found is not kept again");
+    }
+
+    #[test]
     fn empty_grids_are_refused() {
         let mut lens = forgetful(9);
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
         let grid = Grid { depths: Vec::new(), ..grid(Template::LongLm) };
-        let error = run(&mut lens, &mut setup_for, &grid, &mut (), &mut |_| {}).unwrap_err();
+        let error = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap_err();
         insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"there are no depths | give at least one of the depths");
     }
 }

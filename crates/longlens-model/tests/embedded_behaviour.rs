@@ -9,7 +9,7 @@ use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, LensError, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
-use longlens_eval::passkey::{Fixture, read_fixtures, run_fixtures};
+use longlens_eval::passkey::{Fixture, Fixtures, read_fixtures, run_fixtures};
 use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
 use longlens_eval::setup::PromptSize;
 use longlens_kernel::linear::Storage;
@@ -39,12 +39,13 @@ fn setup(lens: &dyn Lens, settings: Settings, size: PromptSize) -> Result<Setup,
 fn found(settings: Settings, length: usize) -> f64 {
     let mut lens = open();
     let reference = open();
-    let of_length = |prompt: &Fixture| prompt.length == length;
+    let of_length = |prompt: &Fixture| prompt.length == Some(length);
     let prompts: Vec<Fixture> =
         read_fixtures(&corpus("passkey.jsonl")).unwrap().into_iter().filter(of_length).take(PROMPTS).collect();
     assert_eq!(prompts.len(), PROMPTS);
+    let prompts = Fixtures::new(reference.text().unwrap(), prompts).unwrap();
     let mut setup_for = |size| setup(reference.as_ref(), settings, size);
-    let report = run_fixtures(lens.as_mut(), &mut setup_for, &prompts, &mut (), &mut |_| {}).unwrap();
+    let report = run_fixtures(lens.as_mut(), &mut setup_for, &prompts, &mut (), &mut ()).unwrap();
     report.cells.iter().map(|cell| cell.hits_tokens).sum::<usize>() as f64 / PROMPTS as f64
 }
 
@@ -92,7 +93,7 @@ fn perplexity_at_8192_tokens_is_the_recorded_one() {
     for (settings, of_last, of_all) in cases {
         let mut setup_for = |size| setup(reference.as_ref(), *settings, size);
         let ask = ByLength { lengths: vec![8192], last: Some(256), prefill_per_length: true };
-        let report = by_length(lens.as_mut(), &mut setup_for, &documents[..2], &ask, &mut ()).unwrap();
+        let report = by_length(lens.as_mut(), &mut setup_for, &documents[..2], &ask, &mut (), &mut ()).unwrap();
         let row = &report.rows[0];
         for (got, recorded) in [(row.last.perplexity, of_last), (row.all.perplexity, of_all)] {
             let name = settings(8192);

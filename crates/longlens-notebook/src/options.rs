@@ -58,6 +58,13 @@ impl Options {
         self.read(name, "a number or a list of them", |value| each(value, number))
     }
 
+    /// One depth or a list of them: shares, or texts in per cent.
+    pub fn depths(&mut self, name: &str) -> Returned<Option<Vec<f64>>> {
+        self.read(name, "a number from 0 to 1 or a list of them, or per cent as \"50%\"", |value| each(value, depth))?
+            .map(|depths| depths.into_iter().collect())
+            .transpose()
+    }
+
     /// One text or a list of them.
     pub fn texts(&mut self, name: &str) -> Returned<Option<Vec<String>>> {
         self.read(name, "a text or a list of them", |value| each(value, |value| value.clone().into_string().ok()))
@@ -113,6 +120,13 @@ pub fn count(value: &Dynamic) -> Option<usize> {
 /// Any number.
 pub fn number(value: &Dynamic) -> Option<f64> {
     value.as_float().ok().or_else(|| value.as_int().ok().map(|n| n as f64))
+}
+
+/// A depth, as a number or a text; an error for numbers that are none.
+pub fn depth(value: &Dynamic) -> Option<Returned<f64>> {
+    let text = value.clone().into_string().ok().map(|text| longlens_eval::passkey::depth(&text));
+    let share = text.or_else(|| number(value).map(longlens_eval::passkey::depth_of))?;
+    Some(share.map_err(raise))
 }
 
 /// One value or each of a list.

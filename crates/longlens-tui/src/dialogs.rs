@@ -300,8 +300,9 @@ fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
     let Some(n_tokens) = read_count(length) else {
         return refuse("length", length, "write tokens, as 1024 or 4k");
     };
-    let Some(share) = depth.parse().ok().filter(|share| (0.0..=1.0).contains(share)) else {
-        return refuse("depth", depth, "depths go from 0 (start) to 1 (end)");
+    let share = match longlens_eval::passkey::depth(depth) {
+        Ok(share) => share,
+        Err(error) => return Done::Refused(error.into()),
     };
     let Ok(seed_number) = seed.parse() else {
         return refuse("seed", seed, "write a whole number");

@@ -8,6 +8,7 @@ use longlens_core::lens::{LensError, TextCodec};
 use longlens_core::printable::is_command;
 use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Place, Template, hiding};
+use longlens_eval::text::text_of;
 use serde::{Deserialize, Serialize};
 
 use crate::trouble::Trouble;
@@ -133,7 +134,6 @@ fn read(path: &Path) -> Result<String, Trouble> {
     let failed = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the name; it counts from the folder that longlens was started in",
-            std::io::ErrorKind::InvalidData => "a prompt is a text file in UTF-8",
             std::io::ErrorKind::IsADirectory => "give the name of a text file",
             _ => "choose a file you may read",
         };
@@ -151,7 +151,7 @@ fn read(path: &Path) -> Result<String, Trouble> {
     if there.len() > MAX_BYTES {
         return Err(too_long(&path.display().to_string()));
     }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = text_of(path, std::fs::read(path).map_err(failed)?)?;
     // an editor's last newline is no part of the prompt
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }

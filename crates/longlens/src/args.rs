@@ -146,7 +146,7 @@ pub struct PromptArgs {
     /// Read the prompt from a file, `-` for stdin; one newline at its end is left out
     #[arg(long, value_name = "FILE", conflicts_with = "needle")]
     pub file: Option<PathBuf>,
-    /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1; default: 0.5); the key is 1 to 32
+    /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1 or per cent; default: 0.5); the key is 1 to 32
     /// letters or digits, a number drawn from the seed without it
     #[arg(long, value_name = "TOKENS[:DEPTH[:KEY]]")]
     pub needle: Option<String>,
@@ -282,7 +282,7 @@ pub struct Generate {
 pub struct Logits {
     #[command(flatten)]
     pub common: Common,
-    /// JSON file with an array of token ids, or an object with `tokens`
+    /// JSON file with an array of token ids, or an object with `tokens` or `input_ids`
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
     /// Tokens of the prompt; later ones are fed one by one (default: all)
@@ -306,14 +306,15 @@ pub struct Passkey {
     /// Prompt lengths in tokens, as `256,512,1k`
     #[arg(long, value_name = "LIST")]
     pub lengths: Option<String>,
-    /// Depths of the key from 0 (start) to 1 (end), as `0,0.5,1`
+    /// Depths of the key from 0 (start) to 1 (end), as `0,0.5,1` or `0%,50%,100%`
     #[arg(long, value_name = "LIST")]
     pub depths: Option<String>,
     /// Prompts per length and depth
     #[arg(long, value_name = "N")]
     pub trials: Option<usize>,
-    /// Prompts from a JSONL file with length, depth, prompt and answer instead of a template
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["template", "depths"])]
+    /// Prompts from a JSONL file instead of a template: `prompt` and `answer`, or `input` and `target` as in the files of
+    /// Self-Extend and the like; length and depth are counted where they are missing
+    #[arg(long, value_name = "FILE", visible_alias = "file", conflicts_with_all = ["template", "depths", "trials"])]
     pub prompts: Option<PathBuf>,
     /// Red-yellow-green instead of the colour-blind-safe colours
     #[arg(long)]
@@ -324,16 +325,24 @@ pub struct Passkey {
 pub struct Perplexity {
     #[command(flatten)]
     pub common: Common,
-    /// Text file; blank lines separate documents (default: the embedded model's held-out stories)
-    #[arg(long, value_name = "FILE")]
-    pub text: Option<PathBuf>,
-    /// File of little-endian uint16 token ids instead of text
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    /// Text file, one document as it is; JSON lines (.jsonl) are a document each, by their `text` (default: the embedded
+    /// model's held-out stories)
+    #[arg(long, value_name = "FILE", visible_alias = "text")]
+    pub file: Option<PathBuf>,
+    /// Blank lines of the text file separate documents
+    #[arg(long, conflicts_with = "tokens")]
+    pub split_documents: bool,
+    /// File of token ids instead of text: little-endian numbers of 16, 32 or 64 bits, .npy, or JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub tokens: Option<PathBuf>,
+    /// What the numbers of that file are, where it does not say enough: `u16`, `u32` or `i64`
+    #[arg(long, value_name = "FORMAT", requires = "tokens")]
+    pub token_format: Option<String>,
     /// Lengths in tokens, as `256,512,1k`
     #[arg(long, value_name = "LIST")]
     pub lengths: Option<String>,
-    /// Documents at most
+    /// Documents at most (default: all of a file, 2 of the held-out stories); those shorter than the longest length are
+    /// passed over
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub documents: Option<usize>,
     /// Sliding windows of each length, every token of a window scored (the protocol of the DCA and LongLoRA scripts),

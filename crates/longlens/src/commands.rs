@@ -16,6 +16,7 @@ pub mod bench;
 pub mod chunks;
 pub mod demo;
 pub mod generate;
+pub mod inputs;
 pub mod kernel;
 pub mod language;
 pub mod logits;

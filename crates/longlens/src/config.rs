@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
+use longlens_eval::passkey;
 use longlens_kernel::linear::Storage;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -66,6 +67,7 @@ pub struct SamplingFile {
 pub struct PasskeyFile {
     pub template: Option<String>,
     pub lengths: Option<Vec<usize>>,
+    #[serde(default, deserialize_with = "depths_of")]
     pub depths: Option<Vec<f64>>,
     pub trials: Option<usize>,
 }
@@ -74,7 +76,9 @@ pub struct PasskeyFile {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PerplexityFile {
-    pub text: Option<PathBuf>,
+    #[serde(alias = "text")]
+    pub file: Option<PathBuf>,
+    pub split_documents: Option<bool>,
     pub lengths: Option<Vec<usize>>,
     pub documents: Option<usize>,
     pub stride: Option<usize>,
@@ -92,6 +96,8 @@ pub struct RunConfig {
     pub prefill_chunk: usize,
     pub json: bool,
     pub out: Option<PathBuf>,
+    /// Where the config file lies.
+    pub config: Option<PathBuf>,
     /// The rest of the config file.
     pub file: File,
 }
@@ -112,9 +118,6 @@ impl RunConfig {
         for length in file_lengths {
             prompt_length(&length.to_string())?;
         }
-        for depth in file.passkey.depths.iter().flatten() {
-            self::depth(&depth.to_string())?;
-        }
         let prompt = &file.prompt;
         let n_prompts = [prompt.text.is_some(), prompt.file.is_some(), prompt.needle.is_some()];
         if n_prompts.into_iter().filter(|given| *given).count() > 1 {
@@ -133,6 +136,7 @@ impl RunConfig {
             prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
+            config: common.config.clone(),
             file,
         })
     }
@@ -164,8 +168,26 @@ fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error
         .map_err(|expected| D::Error::custom(format!("unknown weights `{name}`, expected {expected}")))
 }
 
+/// Depths as numbers or, in per cent, as texts.
+fn depths_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Vec<f64>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Depth {
+        Share(f64),
+        Text(String),
+    }
+    let list = Vec::<Depth>::deserialize(from)?;
+    let read = list.into_iter().map(|depth| match depth {
+        Depth::Share(share) => passkey::depth_of(share),
+        Depth::Text(text) => passkey::depth(&text),
+    });
+    read.collect::<Result<_, _>>()
+        .map(Some)
+        .map_err(|error| D::Error::custom(format!("{error}: {}", error.help().unwrap_or_default())))
+}
+
 fn read(path: &Path) -> Result<File, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    let text = longlens_eval::text::read_text(path)?;
     toml::from_str(&text).map_err(|error| {
         let failure = Failure::usage(error.message(), None);
         match error.span() {
@@ -216,15 +238,12 @@ pub fn length(text: &str) -> Result<usize, Failure> {
     }
 }
 
-/// Reads `0,0.5,1`.
+/// Reads `0,0.5,1` or `0%,50%,100%`.
 pub fn depths(text: &str) -> Result<Vec<f64>, Failure> {
     text.split(',').map(|part| depth(part.trim())).collect()
 }
 
-/// Reads a depth from 0 to 1.
+/// Reads a depth from 0 to 1, or in per cent.
 pub fn depth(text: &str) -> Result<f64, Failure> {
-    match text.parse::<f64>() {
-        Ok(depth) if (0.0..=1.0).contains(&depth) => Ok(depth),
-        _ => Err(Failure::usage(format!("`{text}` is not a depth"), "depths go from 0 (start) to 1 (end)".to_owned())),
-    }
+    Ok(passkey::depth(text)?)
 }

@@ -138,9 +138,7 @@ impl From<longlens_eval::EvalError> for Failure {
             E::Lens(error) => error.into(),
             error => {
                 let help = error.help();
-                let files =
-                    matches!(error, E::Io { .. } | E::OddBytes { .. } | E::TokenOutOfRange { .. } | E::Fixture { .. });
-                if files { Self::failed(error, help) } else { Self::usage(error, help) }
+                if error.is_about_a_file() { Self::failed(error, help) } else { Self::usage(error, help) }
             }
         }
     }

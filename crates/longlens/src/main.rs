@@ -10,6 +10,7 @@ mod backend;
 mod commands;
 mod config;
 mod failure;
+mod kept;
 mod memory;
 mod misuse;
 mod needle;

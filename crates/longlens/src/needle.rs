@@ -2,9 +2,11 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
 
 use longlens_core::lens::{Lens, LensError};
 use longlens_eval::passkey::{Place, Template, hiding};
+use longlens_eval::text::{read_text, text_of};
 use longlens_workbench::prompt::NeedleAsk;
 
 use crate::args::PromptArgs;
@@ -44,12 +46,12 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     let text = match (&args.prompt, &args.file) {
         (Some(text), _) => text.clone(),
         (_, Some(path)) if path.as_os_str() == "-" => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
             read.map_err(|error| Failure::failed(format!("cannot read the prompt from stdin: {error}"), None))?;
-            text
+            text_of(Path::new("stdin"), bytes)?
         }
-        (_, Some(path)) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
+        (_, Some(path)) => read_text(path)?,
         _ => {
             return Err(Failure::usage(
                 "there is no prompt",
@@ -71,7 +73,7 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     }
 }
 
-/// The needle prompt that the flags ask for: `1024`, `1024:0.5` or `1024:0.5:48213`.
+/// The needle prompt that the flags ask for: `1024`, `1024:0.5`, `1024:50%` or `1024:0.5:48213`.
 pub fn ask(args: &PromptArgs, seed: u64) -> Result<Option<NeedleAsk>, Failure> {
     let Some(text) = &args.needle else { return Ok(None) };
     let mut parts = text.splitn(3, ':');

@@ -38,7 +38,11 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("generate --file file", 2, "the prompt is empty"),
         ("generate --file absent", 1, "cannot read absent: No such file"),
         ("generate --needle many", 2, "`many` is not a number of tokens"),
-        ("generate --needle 100:2", 2, "`2` is not a depth help: depths go from 0 (start) to 1 (end)"),
+        (
+            "generate --needle 100:2",
+            2,
+            "`2` is not a depth help: for per cent write `2%`; depths go from 0 (start) to 1 (end)",
+        ),
         ("generate --needle 5:0.5", 2, "cannot be 5 tokens long: without filler it already has 66"),
         (&tokens("none.json", "--output out"), 2, "the prompt is empty"),
         (

@@ -6,73 +6,125 @@ use longlens_core::lens::{Control, Lens, TextCodec};
 use serde::{Deserialize, Serialize};
 
 use super::templates::needle;
-use super::{Cell, PasskeyPrompt, PasskeyReport, SCORING, Series};
+use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
+use crate::text::read_text;
 
 /// A stored prompt: one line of a JSONL file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fixture {
     /// Name of the prompt.
     pub id: String,
-    /// Target length in tokens, question and answer included.
-    pub length: usize,
-    /// Share of the filler before the needle.
-    pub depth: f64,
+    /// Target length in tokens, question and answer included; what the prompt and its answer have when not given.
+    pub length: Option<usize>,
+    /// Share of the filler before the needle; counted from where the answer first stands when not given.
+    pub depth: Option<f64>,
     /// The prompt.
     pub prompt: String,
     /// What to find.
     pub answer: String,
-    /// Tokens of the prompt under the tokenizer it was made with.
-    pub prompt_tokens: usize,
+    /// Tokens of the prompt under the tokenizer it was made with, where known.
+    pub prompt_tokens: Option<usize>,
 }
 
 impl Fixture {
-    /// The prompt as tokens.
+    /// The prompt as tokens, as long as it was to be or is.
     pub fn tokenize(&self, codec: &dyn TextCodec) -> Result<PasskeyPrompt, EvalError> {
         let told = needle(&self.answer);
         let needle = self.prompt.find(&told).map(|start| start..start + told.len());
-        PasskeyPrompt::new(codec, self.prompt.clone(), self.answer.clone(), needle, self.length)
+        let (prompt, answer) = (self.prompt.clone(), self.answer.clone());
+        let mut made = PasskeyPrompt::new(codec, prompt, answer, needle, self.length.unwrap_or_default())?;
+        if self.length.is_none() {
+            made.length = made.tokens.len() + made.answer.len();
+        }
+        Ok(made)
+    }
+
+    /// Share of the prompt's bytes, but for those that tell the key, that stand before the key; to whole per cent, so that
+    /// prompts of one depth meet in one cell.
+    fn counted_depth(&self) -> f64 {
+        let told = needle(&self.answer);
+        let usual = self.prompt.find(&told).map(|start| (start, told.len()));
+        let (start, len) =
+            usual.or_else(|| Some((self.prompt.find(&self.answer)?, self.answer.len()))).unwrap_or((0, 0));
+        let around = (self.prompt.len() - len).max(1);
+        (100.0 * start as f64 / around as f64).round() / 100.0
+    }
+}
+
+/// Stored prompts in the cells they belong to.
+#[derive(Debug, Clone)]
+pub struct Fixtures {
+    /// By length, then depth; the prompts of a cell as they came.
+    cells: Vec<((usize, f64), Vec<Fixture>)>,
+    n_counted: usize,
+}
+
+impl Fixtures {
+    /// Sorts prompts into cells, and counts the lengths and depths that they do not say.
+    pub fn new(codec: &dyn TextCodec, fixtures: Vec<Fixture>) -> Result<Self, EvalError> {
+        let mut placed = Vec::new();
+        let mut n_counted = 0;
+        for fixture in fixtures {
+            n_counted += usize::from(fixture.length.is_none() || fixture.depth.is_none());
+            let length = fixture.length.map_or_else(|| Ok(fixture.tokenize(codec)?.length), Ok::<_, EvalError>)?;
+            let depth = fixture.depth.unwrap_or_else(|| fixture.counted_depth());
+            placed.push(((length, depth), fixture));
+        }
+        placed.sort_by(|((a, at), _), ((b, bt), _)| a.cmp(b).then(at.total_cmp(bt)));
+        let cells = placed.chunk_by(|(a, _), (b, _)| a == b);
+        let cells = cells.map(|cell| (cell[0].0, cell.iter().map(|(_, fixture)| fixture.clone()).collect()));
+        Ok(Self { cells: cells.collect(), n_counted })
+    }
+
+    /// Keeps the prompts of these lengths.
+    pub fn retain_lengths(&mut self, lengths: &[usize]) {
+        self.cells.retain(|((length, _), _)| lengths.contains(length));
+    }
+
+    /// The longest prompt's length.
+    pub fn longest(&self) -> Option<usize> {
+        self.cells.last().map(|((length, _), _)| *length)
+    }
+
+    fn n_prompts(&self) -> usize {
+        self.cells.iter().map(|(_, prompts)| prompts.len()).sum()
     }
 }
 
 /// Reads stored prompts, one JSON object a line.
 pub fn read_fixtures(path: &Path) -> Result<Vec<Fixture>, EvalError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let read = |(at, line)| {
-        let bad = |error: serde_json::Error| EvalError::Fixture {
-            path: path.to_owned(),
-            line: at + 1,
-            reason: error.to_string(),
-        };
-        serde_json::from_str(line).map_err(bad)
-    };
-    lines.map(read).collect()
+    lines::fixtures(path, &read_text(path)?)
 }
 
 /// Runs stored prompts as [`run`](super::run) does a grid; a cell holds all of the same length and depth.
 pub fn run_fixtures(
     lens: &mut dyn Lens,
     setup_for: &mut SetupFor,
-    fixtures: &[Fixture],
+    fixtures: &Fixtures,
     control: &mut dyn Control,
-    on_cell: &mut dyn FnMut(&Cell),
+    kept: &mut KeptCells,
 ) -> Result<PasskeyReport, EvalError> {
-    if fixtures.is_empty() {
+    if fixtures.cells.is_empty() {
         return Err(EvalError::Nothing { what: "stored prompts" });
     }
-    let mut sorted: Vec<&Fixture> = fixtures.iter().collect();
-    sorted.sort_by(|a, b| a.length.cmp(&b.length).then(a.depth.total_cmp(&b.depth)));
-    let n_tokens = sorted.iter().map(|fixture| fixture.length).sum();
-    let mut series = Series::new(lens, setup_for, control, on_cell, n_tokens);
-    for cell in sorted.chunk_by(|a, b| a.length == b.length && a.depth.total_cmp(&b.depth).is_eq()) {
-        let make = |codec: &dyn TextCodec, trial: usize| cell[trial].tokenize(codec);
-        if !series.cell((cell[0].length, cell[0].depth), cell.len(), &make)? {
+    let n_tokens = fixtures.cells.iter().map(|((length, _), prompts)| length * prompts.len()).sum();
+    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
+    for (place, prompts) in &fixtures.cells {
+        let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec);
+        if !series.cell(*place, prompts.len(), &make)? {
             break;
         }
     }
-    Ok(series.report(format!("passkey fixtures: {} stored prompts; {SCORING}", fixtures.len())))
+    let n_prompts = fixtures.n_prompts();
+    let counted = match fixtures.n_counted {
+        0 => String::new(),
+        n if n == n_prompts => ", lengths and depths counted".into(),
+        n => format!(", lengths and depths of {n} counted"),
+    };
+    let prompts = if n_prompts == 1 { "prompt" } else { "prompts" };
+    Ok(series.report(format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}")))
 }
 
 #[cfg(test)]
@@ -80,6 +132,7 @@ mod tests {
     use longlens_core::methods::Method;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::setup::fixed;
@@ -97,13 +150,17 @@ mod tests {
         (folder, path)
     }
 
+    fn measure(path: &Path) -> PasskeyReport {
+        let mut lens = ScriptedLens::new(induction);
+        let fixtures = Fixtures::new(&ByteCodec, read_fixtures(path).unwrap()).unwrap();
+        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
+        run_fixtures(&mut lens, &mut setup_for, &fixtures, &mut (), &mut ()).unwrap()
+    }
+
     #[test]
     fn stored_prompts_are_grouped_and_scored() {
         let (_folder, path) = written(LINES);
-        let fixtures = read_fixtures(&path).unwrap();
-        let mut lens = ScriptedLens::new(induction);
-        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        let report = run_fixtures(&mut lens, &mut setup_for, &fixtures, &mut (), &mut |_| {}).unwrap();
+        let report = measure(&path);
         let cells: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.n_trials, cell.hits_tokens)).collect();
         assert_eq!(cells, [(30, 1, 1), (40, 2, 1)]);
         insta::assert_snapshot!(report.protocol, @"passkey fixtures: 3 stored prompts; greedy, as many tokens as the answer has, hits on exact tokens");
@@ -119,13 +176,82 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
-        let (_folder, path) = written("\n{\"id\": 3}\n");
-        let error = read_fixtures(&path).unwrap_err().to_string();
-        let at = error.find(" of ").unwrap();
-        assert!(error.starts_with("line 2 of ") && error[at..].contains("invalid type"), "{error}");
-        assert!(
-            read_fixtures(std::path::Path::new("/nowhere/at/all")).unwrap_err().to_string().contains("cannot read")
-        );
+    fn what_other_files_do_not_say_is_counted() {
+        let filler = "The grass is green.\n".repeat(9);
+        let key = "The pass key is 482. Remember it. 482 is the pass key.\n";
+        let question = "What is the pass key? The pass key is";
+        let line = |value: serde_json::Value| format!("{value}\n");
+        let lines = [
+            // as the script of Self-Extend reads it, which adds the question and a blank
+            line(
+                serde_json::json!({"input": format!("{filler}{key}{filler}"), "target": "482", "passkey_position": 3457}),
+            ),
+            line(serde_json::json!({"input": format!("{key}{filler}{filler}"), "target": 482})),
+            line(
+                serde_json::json!({"input": format!("{filler}{filler}{key}{question}"), "output": "482", "extra": [1]}),
+            ),
+            line(
+                serde_json::json!({"context": format!("{filler}{key}{filler}"), "question": question, "answer": "482"}),
+            ),
+            line(
+                serde_json::json!({"input": format!("{filler}{key}{filler}What is it?"), "answer_prefix": " The pass key is", "outputs": ["482"], "length": 4096}),
+            ),
+        ];
+        let (_folder, path) = written(&lines.concat());
+        let report = measure(&path);
+        let mut cells: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.depth, cell.hits_tokens)).collect();
+        cells.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let whole = 2 * filler.len() + key.len();
+        assert_eq!(cells[0], (whole + question.len() + 1 + 1 + 3, 0.0, 1), "first token, blank and key are counted");
+        assert_eq!(cells.iter().map(|cell| cell.1).collect::<Vec<_>>(), [0.0, 0.45, 0.45, 0.46, 0.9]);
+        assert!(cells.iter().all(|cell| cell.2 == 1), "{cells:?}");
+        let mut fixtures = Fixtures::new(&ByteCodec, read_fixtures(&path).unwrap()).unwrap();
+        assert_eq!(fixtures.longest(), report.cells.last().map(|cell| cell.length));
+        fixtures.retain_lengths(&[7]);
+        assert_eq!(fixtures.longest(), None);
+        insta::assert_snapshot!(report.protocol, @"passkey fixtures: 5 stored prompts, lengths and depths counted; greedy, as many tokens as the answer has, hits on exact tokens");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_line() {
+        let say = |line: &str| {
+            let good = r#"{"id": "a", "prompt": "It is 7. It is", "answer": "7"}"#;
+            let error = lines::fixtures(Path::new("FILE"), &format!("\n{good}\n{line}\n")).unwrap_err();
+            assert!(error.help().is_some_and(|help| help.contains("`prompt` and `answer`")));
+            error.to_string()
+        };
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": ""}"#), @"line 3 of FILE: its `answer` is empty");
+        insta::assert_snapshot!(say(r#"{"prompt": " ", "answer": "7"}"#), @"line 3 of FILE: its `prompt` is empty");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": 50}"#), @"line 3 of FILE: its `depth`: `50` is not a depth; depths go from 0 to 1");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": "deep"}"#), @r#"line 3 of FILE: its `depth` "deep" is no number"#);
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": NaN}"#), @"line 3 of FILE: it is no JSON object: expected value at line 1 column 48");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "length": 0}"#), @"line 3 of FILE: its `length` 0 is not a number of tokens");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "length": 100000}"#), @"line 3 of FILE: its `length` of 100000 tokens is impossible: prompt and answer have 9 bytes");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "prompt_tokens": -3}"#), @"line 3 of FILE: its `prompt_tokens` -3 is not a number of tokens");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "prompt_tokens": 4000}"#), @"line 3 of FILE: its `prompt_tokens` of 4000 are impossible: the prompt has 8 bytes");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "8"}"#), @"line 3 of FILE: its answer does not stand in the prompt, so no depth can be counted: add a `depth` from 0 to 1");
+        insta::assert_snapshot!(say(r#"{"id": "a", "prompt": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: its id is that of line 2");
+        insta::assert_snapshot!(say(r#"{"text": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: it has no `prompt`, `input` or `context`; it has `text`, `answer`");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7."}"#), @"line 3 of FILE: it has no `answer`, `target` or `output`; it has `prompt`");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answers": ["7", "8"]}"#), @"line 3 of FILE: its `answers` has 2 answers, and a prompt is asked for one");
+        insta::assert_snapshot!(say("7"), @"line 3 of FILE: it is no JSON object: invalid type: integer `7`, expected a map at line 1 column 1");
+        let list = lines::fixtures(Path::new("FILE"), "[{}]").unwrap_err();
+        insta::assert_snapshot!(format!("{list} | {}", list.help().unwrap()), @"FILE: it is one JSON list | write an object a line: `jq -c '.[]' FILE > NEW.jsonl`");
+        assert!(read_fixtures(Path::new("/nowhere/at/all")).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_prompt_or_refused(line in r#"(\{|\}|"(prompt|answer|input|target|depth|length|id)":|,|"a"|"x a y"|-?[0-9]{1,20}|0\.5|null|\[|\]){0,20}"#) {
+            let _ = lines::fixtures(Path::new("FILE"), &line);
+        }
+
+        #[test]
+        fn any_prompt_has_a_place(prompt in "\\PC{1,30}", answer in "\\PC{1,6}", depth in 0.0..=1.0f64) {
+            let json = serde_json::json!({"prompt": prompt, "answer": answer, "depth": depth}).to_string();
+            if let Ok(read) = lines::fixtures(Path::new("FILE"), &json) {
+                prop_assert!(Fixtures::new(&ByteCodec, read).unwrap().longest().is_some_and(|length| length > 1));
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Score, losses};
 use crate::error::{EvalError, expect};
+use crate::kept::Kept;
 use crate::progress::Part;
 use crate::setup::{PromptSize, SetupFor};
 
@@ -70,6 +71,9 @@ pub struct DocumentLoss {
     pub nll: Vec<f32>,
 }
 
+/// Losses of finished prefills, by document and tokens fed.
+pub type KeptLosses<'a> = dyn Kept<(usize, usize), (DocumentLoss, RunRecord)> + 'a;
+
 /// Measures perplexity at every length, over the documents that are that long.
 ///
 /// Progress counts fed tokens. After a cancellation the rows come from the documents finished so far.
@@ -79,6 +83,7 @@ pub fn by_length(
     documents: &[Vec<u32>],
     ask: &ByLength,
     control: &mut dyn Control,
+    kept: &mut KeptLosses,
 ) -> Result<LengthReport, EvalError> {
     let mut lengths = ask.lengths.clone();
     lengths.sort_unstable();
@@ -98,13 +103,20 @@ pub fn by_length(
     let total = jobs.iter().map(|job| job.n_tokens).sum();
     let (mut before, mut done, mut complete) = (0, Vec::new(), true);
     for Job { document, n_tokens } in jobs {
+        if let Some(known) = kept.find(&(document, n_tokens)) {
+            done.push(known);
+            before += n_tokens;
+            continue;
+        }
         let setup = setup_for(PromptSize { target: n_tokens, n_tokens })?;
         let mut part = Part { control: &mut *control, before, size: n_tokens, total };
         let Some((nll, run)) = losses(lens, setup, &documents[document][..n_tokens], &mut part)? else {
             complete = false;
             break;
         };
-        done.push((DocumentLoss { document, n_tokens, nll }, run));
+        let part = (DocumentLoss { document, n_tokens, nll }, run);
+        kept.finished(&(document, n_tokens), &part);
+        done.push(part);
         before += n_tokens;
     }
 
@@ -114,8 +126,13 @@ pub fn by_length(
     let losses: Vec<DocumentLoss> = done.into_iter().map(|(loss, _)| loss).collect();
     let prefill = if ask.prefill_per_length { "one prefill per length" } else { "one prefill for all lengths" };
     let n_documents = if documents.len() == 1 { "1 document".into() } else { format!("{} documents", documents.len()) };
+    let scored = match (rows.first().map(|row| row.all.n_tokens), rows.last().map(|row| row.all.n_tokens)) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last} tokens"),
+        (_, last) => format!("{} tokens", last.unwrap_or_default()),
+    };
     let protocol = format!(
-        "perplexity by length: {n_documents}, {prefill}; `all` over every token but the first, `last` over the last {last}"
+        "perplexity by length: {n_documents}, {scored} scored, {prefill}; `all` over every token but the first, `last` over \
+         the last {last}"
     );
     Ok(LengthReport { protocol, run, rows, losses, complete })
 }
@@ -190,7 +207,7 @@ mod tests {
             Ok(Setup::new(&Method::full(), &model, size.n_tokens)?)
         };
         let documents = [vec![9; 50], vec![9; 30]];
-        let report = by_length(&mut lens, &mut setup_for, &documents, ask, control).unwrap();
+        let report = by_length(&mut lens, &mut setup_for, &documents, ask, control, &mut ()).unwrap();
         (report, setups)
     }
 
@@ -208,7 +225,7 @@ mod tests {
             assert!((row.last.perplexity - last.exp()).abs() < 1e-4);
         }
         assert!(report.complete && report.losses[0].nll.len() == 49);
-        insta::assert_snapshot!(report.protocol, @"perplexity by length: 2 documents, one prefill for all lengths; `all` over every token but the first, `last` over the last 10");
+        insta::assert_snapshot!(report.protocol, @"perplexity by length: 2 documents, 8 to 49 tokens scored, one prefill for all lengths; `all` over every token but the first, `last` over the last 10");
     }
 
     #[test]
@@ -253,7 +270,7 @@ mod tests {
         let mut lens = ScriptedLens::new(|_, _| {});
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
         let ask = ByLength { lengths: vec![40], last: None, prefill_per_length: false };
-        let report = by_length(&mut lens, &mut setup_for, &[(0..40).collect()], &ask, &mut ()).unwrap();
+        let report = by_length(&mut lens, &mut setup_for, &[(0..40).collect()], &ask, &mut (), &mut ()).unwrap();
         assert!((report.rows[0].all.perplexity - 258.0).abs() < 1e-3);
         assert_eq!(report.rows[0].last.n_tokens, 39, "all there are, when fewer than the trained context");
     }
@@ -283,7 +300,7 @@ mod tests {
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
         let mut say = |lengths: &[usize]| {
             let ask = ByLength { lengths: lengths.to_vec(), last: None, prefill_per_length: false };
-            let error = by_length(&mut lens, &mut setup_for, &[vec![9; 50]], &ask, &mut ()).unwrap_err();
+            let error = by_length(&mut lens, &mut setup_for, &[vec![9; 50]], &ask, &mut (), &mut ()).unwrap_err();
             format!("{error} | {}", error.help().unwrap_or_default())
         };
         insta::assert_snapshot!(say(&[20, 51]), @"no document has 51 tokens: the longest has 50 | measure at most 50 tokens, or longer text");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Score, losses};
 use crate::error::{EvalError, expect};
+use crate::kept::Kept;
 use crate::progress::Part;
 use crate::setup::{PromptSize, SetupFor};
 
@@ -63,6 +64,9 @@ fn papers_stride() -> usize {
     256
 }
 
+/// Mean losses of finished windows, by tokens and number of the window.
+pub type KeptWindows<'a> = dyn Kept<(usize, usize), (f64, RunRecord)> + 'a;
+
 /// Measures perplexity over the whole windows of `tokens`.
 ///
 /// Progress counts fed tokens. A run cancelled before its first window is an error, later ones return what is finished.
@@ -72,6 +76,7 @@ pub fn sliding(
     tokens: &[u32],
     ask: &Sliding,
     control: &mut dyn Control,
+    kept: &mut KeptWindows,
 ) -> Result<SlidingReport, EvalError> {
     let Sliding { window, stride, .. } = *ask;
     expect(window >= 2, "window", window, "a whole number of at least 2")?;
@@ -85,20 +90,28 @@ pub fn sliding(
     let setup = setup_for(PromptSize { target: window, n_tokens: window })?;
     let (mut window_nll, mut run) = (Vec::new(), RunRecord::default());
     for at in 0..n_windows {
+        if let Some((nll, record)) = kept.find(&(window, at)) {
+            window_nll.push(nll);
+            run = record;
+            continue;
+        }
         let mut part = Part { control: &mut *control, before: at * window, size: window, total: n_windows * window };
         let fed = &tokens[at * stride..at * stride + window];
         let Some((nll, record)) = losses(lens, setup.clone(), fed, &mut part)? else { break };
-        window_nll.push(Score::of([&nll[..]]).mean_nll);
-        run = record;
+        let finished = (Score::of([&nll[..]]).mean_nll, record);
+        kept.finished(&(window, at), &finished);
+        window_nll.push(finished.0);
+        run = finished.1;
     }
     if window_nll.is_empty() {
         return Err(longlens_core::lens::LensError::Cancelled.into());
     }
     let mean_nll = window_nll.iter().sum::<f64>() / window_nll.len() as f64;
+    let n_scored = window_nll.len() * (window - 1);
     Ok(SlidingReport {
         protocol: format!(
-            "sliding windows: {window} tokens every {stride}, {n_windows} windows; mean loss of every token but a \
-             window's first, mean of the windows"
+            "sliding windows: {window} tokens every {stride}, {n_windows} windows, {n_scored} tokens scored; mean loss of \
+             every token but a window's first, mean of the windows"
         ),
         run,
         n_tokens: tokens.len(),
@@ -130,7 +143,7 @@ mod tests {
     fn measure(n_tokens: usize, ask: &Sliding, control: &mut dyn Control) -> Result<SlidingReport, EvalError> {
         let mut lens = coin();
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        sliding(&mut lens, &mut setup_for, &vec![9; n_tokens], ask, control)
+        sliding(&mut lens, &mut setup_for, &vec![9; n_tokens], ask, control, &mut ())
     }
 
     #[test]
@@ -139,7 +152,7 @@ mod tests {
         assert!((report.perplexity - 2.0).abs() < 1e-6);
         assert_eq!((report.window_nll.len(), report.n_tokens, report.complete), (3, 600, true));
         assert_eq!((report.run.n_prompt, report.run.method.as_str()), (64, "full"));
-        insta::assert_snapshot!(report.protocol, @"sliding windows: 64 tokens every 256, 3 windows; mean loss of every token but a window's first, mean of the windows");
+        insta::assert_snapshot!(report.protocol, @"sliding windows: 64 tokens every 256, 3 windows, 189 tokens scored; mean loss of every token but a window's first, mean of the windows");
     }
 
     #[test]

@@ -1,13 +1,92 @@
-//! Where measured tokens come from: text documents, or files of token numbers.
+//! Where measured text comes from: one document a file, unless it is JSON lines or blank lines are to separate several.
 
 use std::path::Path;
 
 use longlens_core::lens::{LensError, TextCodec};
+use serde_json::Value;
 
 use crate::error::EvalError;
+use crate::text::text_of;
+use crate::token_ids::keys;
 
-/// The documents of a text: parts separated by blank lines.
-pub fn documents(text: &str) -> Vec<&str> {
+/// Documents in tokens, and what was passed over to find them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Tokens of each, with the model's own first token.
+    pub tokens: Vec<Vec<u32>>,
+    /// Documents there are.
+    pub n_found: usize,
+    /// Documents passed over because they are shorter than `needed`.
+    pub n_short: usize,
+    /// Tokens that a document needs.
+    pub needed: usize,
+}
+
+impl Documents {
+    /// The first `at_most` of `texts` that have `needed` tokens; an error where none has.
+    pub fn encode(
+        codec: &dyn TextCodec,
+        texts: &[impl AsRef<str>],
+        needed: usize,
+        at_most: usize,
+    ) -> Result<Self, EvalError> {
+        if at_most == 0 {
+            return Err(EvalError::Nothing { what: "documents" });
+        }
+        let (mut tokens, mut n_short, mut longest) = (Vec::new(), 0, 0);
+        for text in texts {
+            let of_text = codec.encode(text.as_ref(), true)?;
+            longest = longest.max(of_text.len());
+            if of_text.len() < needed {
+                n_short += 1;
+                continue;
+            }
+            tokens.push(of_text);
+            if tokens.len() == at_most {
+                break;
+            }
+        }
+        match tokens.is_empty() {
+            true => Err(EvalError::ShortDocuments { needed, longest }),
+            false => Ok(Self { tokens, n_found: texts.len(), n_short, needed }),
+        }
+    }
+
+    /// One document of tokens that are there already.
+    pub fn of_tokens(tokens: Vec<u32>, needed: usize) -> Result<Self, EvalError> {
+        if tokens.len() < needed {
+            return Err(EvalError::ShortDocuments { needed, longest: tokens.len() });
+        }
+        Ok(Self { tokens: vec![tokens], n_found: 1, n_short: 0, needed })
+    }
+
+    /// What was passed over, in words; nothing where all were taken.
+    pub fn left_out(&self) -> Option<String> {
+        let (n_used, n_found) = (self.tokens.len(), self.n_found);
+        let short = match self.n_short {
+            0 => String::new(),
+            n => format!(", {n} passed over with fewer than {} tokens", self.needed),
+        };
+        (n_used < n_found).then(|| format!("{n_used} of {n_found} documents measured{short}"))
+    }
+}
+
+/// The first `at_most` of `texts` as one row of tokens, for windows that slide over all of it: the model's own first token
+/// stands at the start alone. Also how many texts that were.
+pub fn encode_joined(
+    codec: &dyn TextCodec,
+    texts: &[impl AsRef<str>],
+    at_most: usize,
+) -> Result<(Vec<u32>, usize), LensError> {
+    let (mut tokens, n_used) = (Vec::new(), texts.len().min(at_most));
+    for (at, text) in texts.iter().take(n_used).enumerate() {
+        tokens.extend(codec.encode(text.as_ref(), at == 0)?);
+    }
+    Ok((tokens, n_used))
+}
+
+/// The parts of a text that blank lines separate.
+pub fn split_at_blank_lines(text: &str) -> Vec<&str> {
     let mut documents = Vec::new();
     let (mut start, mut at) = (0, 0);
     for line in text.split_inclusive('\n') {
@@ -21,51 +100,156 @@ pub fn documents(text: &str) -> Vec<&str> {
     documents.into_iter().map(|document| document.trim_end_matches(['\n', '\r'])).filter(|d| !d.is_empty()).collect()
 }
 
-/// The tokens of every document of a text, each with the model's own first token.
+/// The tokens of every part of a text that blank lines separate, each with the model's own first token.
 pub fn encode_documents(codec: &dyn TextCodec, text: &str) -> Result<Vec<Vec<u32>>, LensError> {
-    documents(text).into_iter().map(|document| codec.encode(document, true)).collect()
+    split_at_blank_lines(text).into_iter().map(|document| codec.encode(document, true)).collect()
 }
 
-/// The tokens of a file of unsigned 16-bit numbers, lowest byte first, as the papers' scripts store PG19.
-pub fn read_u16_tokens(path: &Path, vocab_size: usize) -> Result<Vec<u32>, EvalError> {
-    let bytes = std::fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    if !rest.is_empty() {
-        return Err(EvalError::OddBytes { path: path.to_owned(), n_bytes: bytes.len() });
-    }
-    let tokens = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).enumerate();
-    let check = |(position, token): (usize, u16)| {
-        let is_known = usize::from(token) < vocab_size;
-        let error = || EvalError::TokenOutOfRange { path: path.to_owned(), token, position, vocab_size };
-        is_known.then_some(u32::from(token)).ok_or_else(error)
+/// The documents in the bytes of a file: all of its text as it is, its parts between blank lines where `split` says so, or
+/// each line's `text` where it is JSON lines, by its name or by what it holds.
+pub fn texts(path: &Path, bytes: Vec<u8>, split: bool) -> Result<Vec<String>, EvalError> {
+    let text = text_of(path, bytes)?;
+    let refuse = |problem: &str, help: &str| {
+        Err(EvalError::File { path: path.to_owned(), problem: problem.into(), help: help.into() })
     };
-    tokens.map(check).collect()
+    if text.trim().is_empty() {
+        return refuse("it holds no text", "name a file with text");
+    }
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let is_named_lines = matches!(ending.as_str(), "jsonl" | "ndjson");
+    if is_named_lines || is_json_lines(&text) {
+        if split {
+            return refuse(
+                "its lines are documents already",
+                "leave out --split-documents (`split_documents` in cells)",
+            );
+        }
+        return json_lines(path, &text);
+    }
+    if ending == "json" || (text.starts_with(['{', '[']) && serde_json::from_str::<Value>(&text).is_ok()) {
+        return refuse(
+            "it is JSON, whose signs are no text to measure",
+            "give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids with --tokens",
+        );
+    }
+    match split {
+        true => Ok(split_at_blank_lines(&text).into_iter().map(str::to_owned).collect()),
+        false => Ok(vec![text]),
+    }
+}
+
+/// Whether every line of a file with another ending is an object, and the first has a `text`.
+fn is_json_lines(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let has_text = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|json| json["text"].is_string());
+    lines.next().is_some_and(has_text) && lines.all(|line| line.trim_start().starts_with('{'))
+}
+
+fn json_lines(path: &Path, text: &str) -> Result<Vec<String>, EvalError> {
+    let line = |(at, line): (usize, &str)| {
+        let refuse = |reason: String| EvalError::Line {
+            path: path.to_owned(),
+            line: at + 1,
+            reason,
+            help: "every line of a JSONL file is an object with the text of one document, as {\"text\": \"…\"}".into(),
+        };
+        let json: Value = serde_json::from_str(line).map_err(|error| refuse(format!("it is not JSON: {error}")))?;
+        let Value::Object(mut object) = json else { return Err(refuse("it is no object".into())) };
+        match object.remove("text") {
+            Some(Value::String(text)) if text.is_empty() => Err(refuse("its `text` is empty".into())),
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(refuse("its `text` is no text".into())),
+            None => Err(refuse(format!("it has no `text`{}", keys(&object)))),
+        }
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use longlens_core::scripted::ByteCodec;
+    use proptest::prelude::*;
 
     use super::*;
 
+    fn read(name: &str, text: &str, split: bool) -> Result<Vec<String>, String> {
+        texts(Path::new(name), text.into(), split)
+            .map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
+    }
+
     #[test]
-    fn blank_lines_separate_documents() {
-        assert_eq!(documents("one\nstill one\n\n \r\n two\r\n\nthree\n"), ["one\nstill one", " two", "three"]);
-        assert!(documents("\n\n").is_empty());
+    fn a_file_is_one_document_as_it_is() {
+        let book = "Title\n\nBy a writer\r\n\r\n  One.\n\n\nTwo.\n";
+        assert_eq!(read("book.txt", book, false).unwrap(), [book]);
+        assert_eq!(read("book.txt", &format!("\u{feff}{book}"), false).unwrap(), [book]);
+        assert_eq!(read("book.txt", "[1] a note\n\ntext", false).unwrap(), ["[1] a note\n\ntext"]);
+        assert_eq!(read("book.txt", book, true).unwrap(), ["Title", "By a writer", "  One.", "Two."]);
+    }
+
+    #[test]
+    fn json_lines_are_a_document_each() {
+        let lines = "{\"text\": \"a\\n\\nb\", \"meta\": 1}\n\n{\"text\": \"c\"}\n";
+        for name in ["pg19.jsonl", "PG19.NDJSON", "pg19.txt", "pg19"] {
+            assert_eq!(read(name, lines, false).unwrap(), ["a\n\nb", "c"], "{name}");
+        }
+        assert_eq!(read("one.json", "{\"text\": \"a\"}", false).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn what_holds_no_text_is_refused() {
+        let say = |name: &str, text: &str, split| read(name, text, split).unwrap_err();
+        insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}\n{\"input\": \"a\", \"id\": 1}", false), @r#"line 2 of x.jsonl: it has no `text`; it has `input`, `id` | every line of a JSONL file is an object with the text of one document, as {"text": "…"}"#);
+        insta::assert_snapshot!(say("x.jsonl", "plain", false).split(" | ").next().unwrap(), @"line 1 of x.jsonl: it is not JSON: expected value at line 1 column 1");
+        insta::assert_snapshot!(say("x.txt", "{\"text\": \"\"}", false).split(" | ").next().unwrap(), @"line 1 of x.txt: its `text` is empty");
+        insta::assert_snapshot!(say("x.txt", "{\"text\": \"a\"}\n{\"text\": 7}", false).split(" | ").next().unwrap(), @"line 2 of x.txt: its `text` is no text");
+        insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}", true), @"x.jsonl: its lines are documents already | leave out --split-documents (`split_documents` in cells)");
+        insta::assert_snapshot!(say("x.json", "[{\"text\": \"a\"}]", false), @"x.json: it is JSON, whose signs are no text to measure | give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids with --tokens");
+        insta::assert_snapshot!(say("x.txt", " \n", false), @"x.txt: it holds no text | name a file with text");
+    }
+
+    #[test]
+    fn short_documents_are_counted() {
+        let texts = ["ab", "abcdefgh", "abc", "abcdefghi", "abcdefghij"];
+        let of = |needed, at_most| Documents::encode(&ByteCodec, &texts, needed, at_most);
+        let lengths = |documents: &Documents| documents.tokens.iter().map(Vec::len).collect::<Vec<_>>();
+        let found = of(8, 2).unwrap();
+        assert_eq!(lengths(&found), [9, 10]);
+        insta::assert_snapshot!(found.left_out().unwrap(), @"2 of 5 documents measured, 2 passed over with fewer than 8 tokens");
+        insta::assert_snapshot!(of(2, 2).unwrap().left_out().unwrap(), @"2 of 5 documents measured");
+        assert_eq!(of(2, 9).unwrap().left_out(), None);
+        insta::assert_snapshot!(of(12, 9).unwrap_err(), @"no document has 12 tokens: the longest has 11");
+        insta::assert_snapshot!(of(12, 0).unwrap_err(), @"there are no documents");
+        assert!(Documents::of_tokens(vec![1; 4], 5).is_err() && Documents::of_tokens(vec![1; 5], 5).is_ok());
+    }
+
+    #[test]
+    fn joined_texts_begin_once() {
+        assert_eq!(encode_joined(&ByteCodec, &["a", "b", "c"], 2).unwrap(), (vec![0, 99, 100], 2));
         assert_eq!(encode_documents(&ByteCodec, "a\n\nb").unwrap(), [[0, 99], [0, 100]]);
     }
 
     #[test]
-    fn token_files_are_checked() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tokens.bin");
-        let read = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            read_u16_tokens(&path, 300).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "FILE"))
-        };
-        assert_eq!(read(&[1, 0, 43, 1]).unwrap(), [1, 299]);
-        insta::assert_snapshot!(read(&[1, 0, 2]).unwrap_err(), @"FILE has 3 bytes, not a whole number of 16-bit tokens");
-        insta::assert_snapshot!(read(&[1, 0, 44, 1]).unwrap_err(), @"token 300 at position 1 of FILE is outside the vocabulary of 300");
-        assert!(read_u16_tokens(&folder.path().join("none"), 300).unwrap_err().to_string().starts_with("cannot read"));
+    fn blank_lines_separate_documents_when_asked() {
+        assert_eq!(
+            split_at_blank_lines("one\nstill one\n\n \r\n two\r\n\nthree\n"),
+            ["one\nstill one", " two", "three"]
+        );
+        assert!(split_at_blank_lines("\n\n").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_documents_or_refused(bytes: Vec<u8>, named: bool, split: bool) {
+            let name = Path::new(if named { "a.jsonl" } else { "a" });
+            if let Ok(texts) = texts(name, bytes, split) {
+                prop_assert!(!texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
+            }
+        }
+
+        #[test]
+        fn near_json_lines_do_not_panic(text in r#"(\{|\}|"text"|:|,|"a"|7|null|\[|\]|
+    | ){0,24}"#, split: bool) {
+            let _ = texts(Path::new("a"), text.into_bytes(), split);
+        }
     }
 }

@@ -21,7 +21,8 @@ pub mod functions {
         super::passkey(&context, options)
     }
 
-    /// Perplexity of the texts in a file at several lengths, under plain attention. Texts are separated by blank lines.
+    /// Perplexity of the text in a file at several lengths, under plain attention. A file is one document; JSON lines
+    /// (`.jsonl`) are one each, by their `text`.
     ///
     /// ```rhai
     /// save(prompt("Long ago there was a small town. ").text + needle(400, 0.5).text, "book.txt");
@@ -30,18 +31,20 @@ pub mod functions {
     #[rhai_fn(name = "perplexity", return_raw)]
     pub fn perplexity_of_file(context: NativeCallContext, path: &str, lengths: Array) -> Returned<Table> {
         let mut options = Map::new();
-        options.insert("text".into(), path.into());
+        options.insert("file".into(), path.into());
         options.insert("lengths".into(), lengths.into());
         super::perplexity(&context, options)
     }
 
-    /// The same with options: `text` (a file; the held-out texts of the embedded model when absent), `lengths`, `methods` (or
-    /// `method`), `documents`, `last` (tokens that the second score counts), `rope`, `model` (a handle or a name, for this call
-    /// alone).
+    /// The same with options: `file` (or `text`; the held-out texts of the embedded model when absent), `split_documents` (true
+    /// where blank lines separate documents), `tokens` (a file of token ids instead), `token_format` (`u16`, `u32` or `i64`
+    /// where the file does not say enough), `lengths`, `methods` (or `method`), `documents` (at most), `last` (tokens that the
+    /// second score counts), `rope`, `model` (a handle or a name, for this call alone). Documents shorter than the longest
+    /// length are passed over.
     ///
     /// ```rhai
     /// save(needle(600, 0.5).text, "book.txt");
-    /// perplexity(#{ text: "book.txt", lengths: [64, 256], methods: [full(), "sliding_window:window=64"] })
+    /// perplexity(#{ file: "book.txt", lengths: [64, 256], methods: [full(), "sliding_window:window=64"] })
     /// ```
     #[rhai_fn(name = "perplexity", return_raw)]
     pub fn perplexity(context: NativeCallContext, options: Map) -> Returned<Table> {
@@ -79,6 +82,7 @@ pub mod functions {
     }
 }
 
+use std::path::Path;
 use std::sync::Arc;
 
 use longlens_core::lens::{LensError, Setup};
@@ -87,7 +91,9 @@ use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_core::written;
 use longlens_eval::passkey::{Grid, PasskeyReport, Template};
-use longlens_eval::perplexity::{ByLength, LengthReport, by_length, depends_on_length, encode_documents};
+use longlens_eval::perplexity::{
+    ByLength, Documents, LengthReport, by_length, depends_on_length, split_at_blank_lines, texts, token_file,
+};
 use longlens_eval::progress::Part;
 use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
@@ -120,7 +126,7 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let grid = Grid {
         template: template.unwrap_or(Template::Longlens),
         lengths: options.counts("lengths")?.unwrap_or_else(|| vec![trained, 2 * trained, 4 * trained]),
-        depths: options.numbers("depths")?.unwrap_or_else(|| vec![0.0, 0.25, 0.5, 0.75, 1.0]),
+        depths: options.depths("depths")?.unwrap_or_else(|| vec![0.0, 0.25, 0.5, 0.75, 1.0]),
         trials: options.count("trials")?.unwrap_or(1),
         seed: options.count("seed")?.unwrap_or(0) as u64,
     };
@@ -170,7 +176,7 @@ fn passkey_of(
                 let mut failed = None;
                 let mut setup_for = setup_for(context, model, method, rope, ANSWER, &mut failed);
                 let mut control = Part { control: &mut work, before, size, total };
-                let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &one, &mut control, &mut |_| ());
+                let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &one, &mut control, &mut ());
                 drop(setup_for);
                 let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
                 if !report.complete {
@@ -200,7 +206,7 @@ fn passkey_of(
             &mut |size| Setup::new(&methods::Method::full(), &model.info.spec, size.n_tokens).map_err(Into::into),
             grid,
             &mut (),
-            &mut |_| (),
+            &mut (),
         )
         .map_err(raise),
     }
@@ -284,24 +290,32 @@ fn passkey_table(model: &OpenModel, grid: &Grid, rope: &RopeScaling, reports: &[
 
 fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let desk = desk(context);
-    let known = ["text", "lengths", "methods", "method", "documents", "last", "rope", "model"];
+    let known = [
+        "file",
+        "text",
+        "split_documents",
+        "tokens",
+        "token_format",
+        "lengths",
+        "methods",
+        "method",
+        "documents",
+        "last",
+        "rope",
+        "model",
+    ];
     let mut options = Options::new("perplexity", options, &known)?;
     let model = calls::model(&desk, &mut options)?;
     let trained = model.info.spec.trained_context;
-    let mut documents = documents(&desk, &model, options.text("text")?.as_deref())?;
-    let n_documents = options.count("documents")?.unwrap_or(DOCUMENTS);
-    if n_documents == 0 {
-        return refuse("there are no documents to measure", "give `documents` 1 or more");
-    }
-    documents.truncate(n_documents);
     let lengths = options.counts("lengths")?.unwrap_or_else(|| (0..4).map(|n| trained << n).collect());
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    let documents = documents(&desk, &model, &mut options, longest)?;
     let last = options.count("last")?;
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
     let methods = calls::methods(&mut options)?;
     let frequencies = rope.resolve(&model.info.spec).map_err(raise)?;
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
-        let longest = lengths.iter().copied().max().unwrap_or(1);
         let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
         let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
@@ -310,11 +324,14 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let mut setup_for = setup_for(context, &model, method, &rope, 0, &mut failed);
         let mut work = desk.work("");
         work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
-        let ran = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut work);
+        let ran = by_length(lens.as_mut(), &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
         drop(setup_for);
-        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
+        let mut report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
         if !report.complete {
             return Err(raise(LensError::Cancelled));
+        }
+        if let Some(said) = documents.left_out() {
+            report.protocol = format!("{}; {said}", report.protocol);
         }
         desk.ran(&report.run);
         reports.push(report);
@@ -322,16 +339,40 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     Ok(perplexity_table(&model, &rope, last.unwrap_or(trained), &reports))
 }
 
-/// The texts of a file in tokens, or those that come with the model.
-fn documents(desk: &Desk, model: &OpenModel, file: Option<&str>) -> Returned<Vec<Vec<u32>>> {
-    let text = match file {
-        Some(name) => super::files::read_text(desk, name)?,
+/// What the options name: a file of texts or of token ids, or the texts that come with the model. `longest` is what a
+/// document needs.
+fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usize) -> Returned<Documents> {
+    let (file, text) = (options.text("file")?, options.text("text")?);
+    let split = options.flag("split_documents")?.unwrap_or(false);
+    let tokens = options.text("tokens")?;
+    let format = options.text("token_format")?.map(|name| name.parse().map_err(raise)).transpose()?;
+    let at_most = options.count("documents")?;
+    if at_most == Some(0) {
+        return refuse("there are no documents to measure", "give `documents` 1 or more");
+    }
+    let named: Vec<_> = [&file, &text, &tokens].into_iter().flatten().collect();
+    if named.len() > 1 {
+        return refuse("`perplexity` measures one file", "keep one of `file` (or `text`) and `tokens`");
+    }
+    if let Some(name) = tokens {
+        let bytes = super::files::read(&desk.path(&name)?, &name)?;
+        let ids = token_file(Path::new(&name), &bytes, model.info.spec.vocab_size, format).map_err(raise)?;
+        return Documents::of_tokens(ids, longest).map_err(raise);
+    }
+    let (texts, at_most) = match file.or(text) {
+        Some(name) => {
+            let bytes = super::files::read(&desk.path(&name)?, &name)?;
+            (texts(Path::new(&name), bytes, split).map_err(raise)?, at_most.unwrap_or(usize::MAX))
+        }
         None => match desk.held_out(model) {
-            Some(text) => text,
-            None => return refuse("there is no text to measure", "name a file, as in `text: \"book.txt\"`"),
+            Some(text) => {
+                let texts = split_at_blank_lines(&text).into_iter().map(str::to_owned).collect();
+                (texts, at_most.unwrap_or(DOCUMENTS))
+            }
+            None => return refuse("there is no text to measure", "name a file, as in `file: \"book.txt\"`"),
         },
     };
-    model.text(|codec| encode_documents(codec, &text).map_err(raise))
+    model.text(|codec| Documents::encode(codec, &texts, longest, at_most).map_err(raise))
 }
 
 fn perplexity_table(model: &OpenModel, rope: &RopeScaling, last: usize, reports: &[LengthReport]) -> Table {

@@ -149,7 +149,8 @@ fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned
 /// The text of a file.
 pub fn read_text(desk: &Desk, name: &str) -> Returned<String> {
     let bytes = read(&desk.path(name)?, name)?;
-    String::from_utf8(bytes).or_else(|_| refuse(format!("`{name}` is not text in UTF-8"), "give a text file"))
+    longlens_eval::text::decode(bytes)
+        .map_err(|error| raise(Trouble::new(format!("cannot read `{name}` as text: {error}"), error.help(name))))
 }
 
 /// The bytes of a file; an error for what is no file, or too large for one of ours.

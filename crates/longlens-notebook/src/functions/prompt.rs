@@ -40,7 +40,7 @@ pub mod functions {
         Prompt::build(&PromptSource::File(desk.path(path)?), &desk.model()?)
     }
 
-    /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end).
+    /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
     ///
     /// ```rhai
     /// needle(512, 0.25).key
@@ -74,7 +74,7 @@ pub mod functions {
         let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
         let ask = NeedleAsk {
             length: options.count("length")?.unwrap_or(plain.length),
-            depth: options.number("depth")?.unwrap_or(plain.depth),
+            depth: options.depths("depth")?.map_or(plain.depth, |depths| depths[0]),
             key: options.take("key").map(|key| key_text(&key)).transpose()?,
             template: template.unwrap_or(plain.template),
             seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),
@@ -122,9 +122,11 @@ pub mod functions {
     }
 }
 
-/// A depth is a number, whole or not.
+/// A depth is a number, whole or not, or a text in per cent.
 fn depth_of(depth: &rhai::Dynamic) -> Returned<f64> {
-    crate::options::number(depth).ok_or_else(|| crate::options::wrong("the depth", "a number from 0 to 1", depth))
+    crate::options::depth(depth).unwrap_or_else(|| {
+        Err(crate::options::wrong("the depth", "a number from 0 to 1, or per cent as \"50%\"", depth))
+    })
 }
 
 /// A key is digits, given as text or as a number.

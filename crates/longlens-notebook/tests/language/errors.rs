@@ -204,7 +204,7 @@ fn values_that_do_not_fit() {
     passkey(#{ lengths: [] })
         Error: there are no lengths [1: passkey] (give at least one of the lengths)
     passkey(#{ lengths: [200], depths: [2.0] })
-        Error: depth = 2 is not between 0 and 1 [1: passkey]
+        Error: `2` is not a depth [1: passkey] (for per cent write `2%`; depths go from 0 (start) to 1 (end), or from 0% to 100%)
     passkey(#{ lengths: [200], methods: [] })
         Error: there are no methods [1: passkey] (give at least one, as in `methods: [full()]`)
     passkey(#{ lengths: [200], trials: 0 })

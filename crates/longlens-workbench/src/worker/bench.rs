@@ -272,7 +272,7 @@ impl<R: Fn(Event)> Bench<R> {
         };
         let ran = caught(|| {
             let mut watcher = Watcher { parts: (done, n_cells), ..Watcher::new("grid", token, &self.report) };
-            Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut |_| ())?)
+            Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut ())?)
         });
         let mut mail = self.mailbox.lock();
         let is_same = mail.grid.as_ref().is_some_and(|(waiting, _)| waiting.id == *id);

@@ -24,6 +24,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "attention.png")?;
+    super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     if args.side == 0 || args.side > MAX_SIDE {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }
@@ -37,7 +38,8 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     setup.watch.rows.extend(row);
     let mut progress = terminal.progress("prefill");
     lens.begin(&setup)?;
-    lens.feed(&prompt.tokens, Rows::None, &mut progress)?;
+    // logits are asked for as they are checked: weights that are not finite make no picture
+    lens.feed(&prompt.tokens, Rows::Last, &mut progress)?;
     drop(progress);
     let trace = lens.trace();
     let map = &trace.maps[0];

@@ -19,6 +19,7 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
+    super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let mut prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     if args.query.is_none_or(|query| query == prompt.tokens.len()) {
@@ -59,7 +60,8 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     }
     let mut progress = terminal.progress("prefill");
     lens.begin(&setup)?;
-    lens.feed(&prompt.tokens, longlens_core::lens::Rows::None, &mut progress)?;
+    // logits are asked for as they are checked: weights that are not finite make no picture
+    lens.feed(&prompt.tokens, longlens_core::lens::Rows::Last, &mut progress)?;
     drop(progress);
     let trace = lens.trace();
 

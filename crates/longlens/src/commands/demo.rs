@@ -170,10 +170,10 @@ fn measure(
         trials,
         seed: config.seed,
     };
-    let passkey = passkey::run(lens, &mut setup_for, &grid, progress, &mut |_| {})?;
+    let passkey = passkey::run(lens, &mut setup_for, &grid, progress, &mut ())?;
     let prefill_per_length = (contender.at)(1, trained) != (contender.at)(2, trained);
     let ask = ByLength { lengths: lengths.to_vec(), last: Some(trained), prefill_per_length };
-    let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress)?;
+    let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress, &mut ())?;
     let longest = lengths.last().map_or(1, |length| length / trained);
     let text = |multiple: usize| match (contender.at)(multiple, trained) {
         (method, rope) if rope == "none" => method,

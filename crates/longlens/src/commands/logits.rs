@@ -6,7 +6,6 @@ use std::path::Path;
 use longlens_core::lens::{Lens, LensError, Rows};
 use longlens_core::trace::{Choices, Queries, Trace};
 use safetensors::tensor::{Dtype, TensorView};
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::args::Logits;
@@ -21,6 +20,7 @@ const ALLOWED: usize = 4 << 30;
 pub fn run(args: &Logits) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    super::inputs::spare(&config, std::slice::from_ref(&args.output), &[Some(&args.tokens)])?;
     check_writable(&args.output)?;
     let tokens = read_tokens(&args.tokens)?;
     if tokens.is_empty() {
@@ -86,22 +86,15 @@ fn feed_all(
     Ok(logits)
 }
 
-/// A JSON array of ids, or an object with `tokens`.
+/// The ids of a JSON file, as tokenizers write them.
 fn read_tokens(path: &Path) -> Result<Vec<u32>, Failure> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum File {
-        List(Vec<u32>),
-        Object { tokens: Vec<u32> },
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    match serde_json::from_str(&text) {
-        Ok(File::List(tokens) | File::Object { tokens }) => Ok(tokens),
-        Err(_) => Err(Failure::failed(
-            format!("{} holds no token ids", path.display()),
-            Some("give a JSON array of ids such as [1, 2, 3], or an object with `tokens`".into()),
-        )),
-    }
+    let text = longlens_eval::text::read_text(path)?;
+    longlens_eval::token_ids::from_json(&text).map_err(|problem| {
+        Failure::failed(
+            format!("{} holds no token ids: {problem}", path.display()),
+            Some("give a JSON array of ids such as [1, 2, 3], or an object with `tokens` or `input_ids`".into()),
+        )
+    })
 }
 
 /// Arrays of a safetensors file in the making.

@@ -1,21 +1,27 @@
 //! `longlens passkey`: a grid of lengths and depths.
 
-use longlens_core::lens::{LensError, ModelInfo, Setup};
-use longlens_eval::passkey::{self, Cell, Grid, PasskeyReport, Template};
+use std::path::Path;
+
+use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
+use longlens_eval::passkey::{self, Cell, Fixtures, Grid, PasskeyReport, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
+use serde_json::json;
 
 use crate::args::Passkey;
 use crate::backend;
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
+use crate::kept::{self, Store, hash};
 use crate::terminal::{Terminal, write_file};
 
 /// Depths when none are given.
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+/// Files that are written into the folder of `--out`.
+const OUTPUTS: [&str; 3] = ["passkey.json", "passkey.png", "passkey.svg"];
 /// Prompts per cell when nobody says.
 const TRIALS: usize = 4;
 
@@ -37,27 +43,39 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(text) => lengths(text)?,
         None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
     };
-    let longest = lengths.iter().copied().max().unwrap_or(1);
+    let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref())).transpose()?;
+    let prompts = prompts.map(|mut prompts| {
+        if args.lengths.is_some() {
+            prompts.retain_lengths(&lengths);
+        }
+        prompts
+    });
+    let longest = match &prompts {
+        Some(prompts) => prompts.longest(),
+        None => lengths.iter().copied().max(),
+    };
+    let longest = longest.unwrap_or(1);
     // what is impossible is said before anything runs
     let first = config.setup(&model, longest)?;
     super::warn(&terminal, &config, &model, &first.plan, longest)?;
+    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
+    super::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
     super::folder(config.out.as_deref())?;
 
     let mut setup_for =
         |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
+    let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
+    let grid = Grid { template, lengths, depths, trials, seed: config.seed };
+    let measured = match &prompts {
+        Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
+        None => json!({ "template": template, "trials": trials, "seed": config.seed }),
+    };
+    let decides = kept::decides(&model, &first, measured);
+    let mut kept = Store::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
     let mut progress = terminal.progress("passkey");
-    let mut lines = Vec::new();
-    let mut on_cell = |cell: &Cell| lines.push(line(cell));
-    let report = if let Some(path) = &args.prompts {
-        let mut prompts = passkey::read_fixtures(path)?;
-        if args.lengths.is_some() {
-            prompts.retain(|prompt| lengths.contains(&prompt.length));
-        }
-        passkey::run_fixtures(lens.as_mut(), &mut setup_for, &prompts, &mut progress, &mut on_cell)?
-    } else {
-        let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
-        let grid = Grid { template, lengths, depths, trials, seed: config.seed };
-        passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut on_cell)?
+    let report = match &prompts {
+        Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut kept)?,
+        None => passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut kept)?,
     };
     drop(progress);
 
@@ -66,7 +84,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         terminal.say(format_args!("{}, rope {}, {}", report.run.method, report.run.rope, report.run.dtype))?;
         terminal.say(&report.protocol)?;
         terminal.say("length  depth  found        95% interval  tokens")?;
-        lines.iter().try_for_each(|line| terminal.say(line))?;
+        report.cells.iter().try_for_each(|cell| terminal.say(line(cell)))?;
         totals(&report.cells).iter().try_for_each(|line| terminal.say(line))?;
         if let Some(cell) = report.cells.iter().find(|cell| cell.mean_prompt_tokens > 1.1 * cell.length as f64) {
             let (length, tokens) = (cell.length, cell.mean_prompt_tokens);
@@ -85,7 +103,13 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
             super::save(&terminal, &figure, &folder.join(name))?;
         }
     }
+    kept.end(&terminal, report.complete)?;
     if report.complete { Ok(()) } else { Err(super::interrupted()) }
+}
+
+/// The stored prompts of a file, sorted into cells.
+fn read_prompts(path: &Path, lens: &dyn Lens) -> Result<Fixtures, Failure> {
+    Ok(Fixtures::new(lens.text()?, passkey::read_fixtures(path)?)?)
 }
 
 fn line(cell: &Cell) -> String {

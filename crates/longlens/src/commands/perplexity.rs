@@ -1,30 +1,33 @@
 //! `longlens perplexity`: loss against length, one line per method.
 
-use longlens_core::lens::{Lens, LensError, Setup};
+use longlens_core::lens::{LensError, Setup};
 use longlens_core::methods::Method;
 use longlens_core::trace::RunRecord;
 use longlens_eval::perplexity::{
-    ByLength, LengthReport, Sliding, SlidingReport, by_length, depends_on_length, encode_documents, read_u16_tokens,
-    sliding,
+    ByLength, LengthReport, Sliding, SlidingReport, by_length, depends_on_length, sliding,
 };
 use longlens_eval::setup::PromptSize;
-use longlens_model::source::EMBEDDED;
 use longlens_plot::Heading;
 use longlens_plot::plots::{Perplexity as Figure, PerplexityPoint, PerplexitySeries};
 use serde::Serialize;
+use serde_json::json;
 
+use self::measured::Measured;
 use crate::args::Perplexity;
 use crate::backend;
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
+use crate::kept::{self, Store, hash};
 use crate::terminal::{Terminal, write_file};
+
+mod measured;
 
 /// Held-out stories of the embedded model's world: six documents of 8193 tokens.
 pub const HELDOUT: &str = include_str!("../../../../fixtures/tiny-model/corpus/heldout.txt");
 /// Tokens between sliding windows, as in the papers.
 const STRIDE: usize = 256;
-/// Documents when nobody says how many.
-const DOCUMENTS: usize = 2;
+/// Files that are written into the folder of `--out`.
+const OUTPUTS: [&str; 3] = ["perplexity.json", "perplexity.png", "perplexity.svg"];
 
 /// One method's line: a point per length.
 #[derive(Debug, Clone, Serialize)]
@@ -72,12 +75,6 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     };
     let mut lens = backend::open(&config.model, config.device, config.weights)?;
     let model = lens.model().clone();
-    let mut texts = read_texts(args, &config, lens.as_ref())?;
-    let n_documents = args.documents.or(file.documents).unwrap_or(DOCUMENTS);
-    if n_documents == 0 {
-        return Err(Failure::usage("documents must be at least 1", None));
-    }
-    texts.truncate(n_documents);
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
         None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
@@ -89,7 +86,17 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     for setup in &setups {
         super::warn(&terminal, &config, &model, &setup.plan, longest)?;
     }
+    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
+    let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
+    super::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
     super::folder(config.out.as_deref())?;
+    let Measured { documents, said } = measured::read(args, &config, lens.as_ref(), longest)?;
+    if let Some(said) = &said {
+        terminal.note(said)?;
+    }
+    let stride = args.sliding.then(|| args.stride.or(file.stride).unwrap_or(STRIDE));
+    let text = format!("{:016x}", hash(&documents));
+    let mut stores = Vec::new();
 
     let mut curves = Vec::new();
     let mut progress = terminal.progress("perplexity");
@@ -97,13 +104,15 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         let name = setup.plan.method.clone();
         progress.doing(&format!("perplexity {name}"));
         let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
-        let curve = if args.sliding {
-            let stride = args.stride.or(file.stride).unwrap_or(STRIDE);
-            let tokens = texts.concat();
+        let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
+        let decides = json!({ "text": text, "stride": stride });
+        let decides = kept::decides(&model, setup, decides);
+        let mut kept = Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)?;
+        let mut curve = if let Some(stride) = stride {
             let mut reports = Vec::new();
             for window in &lengths {
                 let ask = Sliding { stride, ..Sliding::new(*window) };
-                match sliding(lens.as_mut(), &mut setup_for, &tokens, &ask, &mut progress) {
+                match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, &mut kept) {
                     Ok(report) => reports.push(report),
                     Err(error) if terminal.is_cancelled() && !reports.is_empty() => {
                         drop(error); // the user stopped it; earlier windows are kept
@@ -114,10 +123,14 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
             }
             Curve::of_windows(name, lengths.len(), reports)
         } else {
-            let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
-            Curve::of_documents(name, by_length(lens.as_mut(), &mut setup_for, &texts, &ask, &mut progress)?)
+            let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, &mut kept)?;
+            Curve::of_documents(name, report)
         };
+        if let Some(said) = &said {
+            curve.protocol = format!("{}; {said}", curve.protocol);
+        }
+        stores.push(kept);
         curves.push(curve);
         if terminal.is_cancelled() {
             break;
@@ -147,6 +160,8 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
             }
         }
     }
+    let complete = !terminal.is_cancelled() && curves.iter().all(|curve| curve.complete);
+    stores.into_iter().try_for_each(|kept| kept.end(&terminal, complete))?;
     if terminal.is_cancelled() || curves.iter().any(|curve| !curve.complete) {
         return Err(super::interrupted());
     }
@@ -183,25 +198,6 @@ impl Curve {
         let (points, protocol) = (points.collect(), protocol.join("\n"));
         Self { name, protocol, points, complete, reports: reports.into_iter().map(Report::Sliding).collect() }
     }
-}
-
-/// Tokens of every document.
-fn read_texts(args: &Perplexity, config: &RunConfig, lens: &dyn Lens) -> Result<Vec<Vec<u32>>, Failure> {
-    if let Some(path) = &args.tokens {
-        return Ok(vec![read_u16_tokens(path, lens.model().spec.vocab_size)?]);
-    }
-    let path = args.text.as_ref().or(config.file.perplexity.text.as_ref());
-    let text = match path {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?,
-        None if lens.model().source == EMBEDDED => HELDOUT.to_owned(),
-        None => {
-            return Err(Failure::usage(
-                "there is no text to measure",
-                "give --text FILE, or --tokens FILE with uint16 token ids".to_owned(),
-            ));
-        }
-    };
-    Ok(encode_documents(lens.text()?, &text)?)
 }
 
 /// One line per method; nothing when nothing is finished.

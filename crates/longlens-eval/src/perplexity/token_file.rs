@@ -1,0 +1,196 @@
+//! Files of token ids: unsigned numbers of 16, 32 or 64 bits, lowest byte first, NumPy's `.npy`, or JSON.
+//!
+//! The scripts of dual chunk attention store PG19 in 16 bits, and write 32 for vocabularies beyond 65,536. Such files do not
+//! say what they are. Read too narrow, every second number (or three of four) is zero or nearly so; no text is like that, so
+//! the widest format in which all ids fit is the one, where there are enough of them to tell.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::error::EvalError;
+use crate::token_ids;
+
+mod npy;
+
+/// How wide the numbers of a token file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenFormat {
+    /// Unsigned, 16 bits.
+    U16,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Signed, 64 bits, as `PyTorch` keeps ids.
+    I64,
+}
+
+impl TokenFormat {
+    /// All of them, the narrowest first.
+    pub const ALL: [Self; 3] = [Self::U16, Self::U32, Self::I64];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::I64 => "i64",
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn width(self) -> usize {
+        match self {
+            Self::U16 => 2,
+            Self::U32 => 4,
+            Self::I64 => 8,
+        }
+    }
+
+    fn numbers(self, bytes: &[u8]) -> impl Iterator<Item = i64> {
+        bytes.chunks_exact(self.width()).map(move |bytes| {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            i64::from_le_bytes(whole)
+        })
+    }
+
+    /// The ids of `bytes`; what is wrong with them otherwise.
+    fn read(self, bytes: &[u8], vocab_size: usize) -> Result<Vec<u32>, String> {
+        if !bytes.len().is_multiple_of(self.width()) {
+            let bits = 8 * self.width();
+            return Err(format!("its {} bytes are no whole number of {bits}-bit tokens", bytes.len()));
+        }
+        ids(self.numbers(bytes), vocab_size)
+    }
+}
+
+impl FromStr for TokenFormat {
+    type Err = EvalError;
+
+    fn from_str(name: &str) -> Result<Self, EvalError> {
+        let known = match name {
+            "u16" | "uint16" => Self::U16,
+            "u32" | "uint32" => Self::U32,
+            "i64" | "int64" => Self::I64,
+            _ => {
+                let (value, expected) = (format!("`{name}`"), "one of u16, u32, i64");
+                return Err(EvalError::Value { name: "token_format", value, expected });
+            }
+        };
+        Ok(known)
+    }
+}
+
+/// Numbers of either half that are enough to tell two formats apart.
+const TELLING: usize = 8;
+/// Tokens that are looked at for repetitions.
+const SAMPLE: usize = 4096;
+
+/// The ids in the bytes of a file, all of them in the vocabulary; `format` where the file does not say enough.
+pub fn token_file(
+    path: &Path,
+    bytes: &[u8],
+    vocab_size: usize,
+    format: Option<TokenFormat>,
+) -> Result<Vec<u32>, EvalError> {
+    let refuse = |problem: String, help: &str| EvalError::File { path: path.to_owned(), problem, help: help.into() };
+    const OTHER: &str = "the file was made with another tokenizer, or is not a token file";
+    if bytes.is_empty() {
+        return Err(refuse("it holds no tokens".into(), "name a file with token ids"));
+    }
+    if let Some(format) = format {
+        return format
+            .read(bytes, vocab_size)
+            .map_err(|problem| refuse(format!("read as {}, {problem}", format.name()), OTHER));
+    }
+    if let Some(held) = npy::numbers(bytes) {
+        return held.and_then(|numbers| ids(numbers.into_iter(), vocab_size)).map_err(|problem| refuse(problem, OTHER));
+    }
+    if let Some(kind) = other_kind(bytes) {
+        let help = "give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file";
+        return Err(refuse(format!("it is {kind}, not a token file"), help));
+    }
+    if let Some(text) = text(bytes) {
+        if !text.trim_start().starts_with(['[', '{']) {
+            let help = "give text with --file (`file` in cells), or --token-format where these are ids";
+            return Err(refuse("it holds text, not token ids".into(), help));
+        }
+        let read = token_ids::from_json(text).and_then(|read| ids(read.into_iter().map(i64::from), vocab_size));
+        return read.map_err(|problem| refuse(problem, OTHER));
+    }
+    let (format, tokens) = tell(path, bytes, vocab_size)?;
+    let sample = &tokens[..tokens.len().min(SAMPLE)];
+    let n_different = sample.iter().collect::<HashSet<_>>().len();
+    if sample.len() >= SAMPLE / 4 && n_different * 10 > sample.len() * 9 {
+        return Err(refuse(
+            format!(
+                "read as {}, {n_different} of its first {} ids are different, as in no text",
+                format.name(),
+                sample.len()
+            ),
+            "it is probably no token file; where it is, say so with --token-format",
+        ));
+    }
+    Ok(tokens)
+}
+
+/// The format in which `bytes` make sense, and their ids.
+fn tell(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<(TokenFormat, Vec<u32>), EvalError> {
+    let mut fitting: Vec<(TokenFormat, Vec<u32>)> = Vec::new();
+    let mut problems = Vec::new();
+    for format in TokenFormat::ALL {
+        match format.read(bytes, vocab_size) {
+            Ok(tokens) => fitting.push((format, tokens)),
+            Err(problem) => problems.push((format, problem)),
+        }
+    }
+    let Some((widest, tokens)) = fitting.pop() else {
+        let said = problems.iter().filter(|(format, _)| bytes.len().is_multiple_of(format.width()));
+        let mut said: Vec<_> = said.map(|(format, problem)| format!("read as {}, {problem}", format.name())).collect();
+        if said.is_empty() {
+            said.extend(problems.into_iter().take(1).map(|(_, problem)| problem));
+        }
+        let help = "the file was made with another tokenizer, or is not a token file";
+        return Err(EvalError::File { path: path.to_owned(), problem: said.join("; "), help: help.into() });
+    };
+    // narrower numbers fit as well wherever wider ones do; then zeros between the ids tell, if the ids themselves are none
+    let is_telling = tokens.len() >= TELLING && tokens.iter().filter(|id| **id != 0).count() * 2 >= tokens.len();
+    if fitting.is_empty() || is_telling {
+        return Ok((widest, tokens));
+    }
+    let formats = fitting.iter().map(|(format, _)| format.name()).chain([widest.name()]).collect();
+    Err(EvalError::AmbiguousTokens { path: path.to_owned(), formats })
+}
+
+/// Numbers as ids of a vocabulary; the first that is none otherwise.
+fn ids(numbers: impl Iterator<Item = i64>, vocab_size: usize) -> Result<Vec<u32>, String> {
+    let id = |(at, number): (usize, i64)| {
+        let id = u32::try_from(number).ok().filter(|id| (*id as usize) < vocab_size);
+        id.ok_or_else(|| format!("token {number} at position {at} is outside the vocabulary of {vocab_size}"))
+    };
+    numbers.enumerate().map(id).collect()
+}
+
+/// The bytes as text, where they read as such: JSON, or enough of anything without control characters.
+fn text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let is_json = text.trim_start().starts_with(['[', '{']) && text.trim_end().ends_with([']', '}']);
+    let is_written = bytes.len() >= 2 * TELLING && !text.contains(|c: char| c.is_control() && !c.is_whitespace());
+    (is_json || is_written).then_some(text)
+}
+
+/// What a file is that says so.
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 6] = [
+        (b"PK\x03\x04", "a zip archive (.npz, .pt)"),
+        (b"\x1f\x8b", "packed with gzip"),
+        (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+        (b"\x80\x02", "a pickle"),
+        (b"PAR1", "a Parquet table"),
+        (b"ARROW1", "an Arrow table"),
+    ];
+    known.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! What a command reads is never what it writes over.
+
+use std::path::{Path, PathBuf};
+
+use longlens_model::source::{EMBEDDED, Source};
+use same_file::is_same_file;
+
+use crate::config::RunConfig;
+use crate::failure::Failure;
+
+/// Refuses outputs that are, by any name or link, the config, a file of the model, or one of `read`.
+pub fn spare(config: &RunConfig, outputs: &[PathBuf], read: &[Option<&Path>]) -> Result<(), Failure> {
+    let mut inputs: Vec<PathBuf> = read.iter().flatten().map(|path| (*path).to_owned()).collect();
+    inputs.extend(config.config.clone());
+    if config.model != EMBEDDED
+        && let Ok(source) = Source::resolve(&config.model)
+    {
+        let entries = std::fs::read_dir(source.place()).into_iter().flatten().flatten();
+        inputs.extend(entries.map(|entry| entry.path()));
+    }
+    for output in outputs {
+        let is_output = |input: &&PathBuf| is_same_file(input, output).unwrap_or(false);
+        if let Some(input) = inputs.iter().filter(|input| input.is_file()).find(is_output) {
+            return Err(Failure::usage(
+                format!(
+                    "{} is read by this command, and would be written over as {}",
+                    input.display(),
+                    output.display()
+                ),
+                "write somewhere else".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What `longlens perplexity` measures: documents of a file or of the embedded model, or a file of token ids.
+
+use longlens_core::lens::Lens;
+use longlens_eval::perplexity::{Documents, encode_joined, split_at_blank_lines, texts, token_file};
+use longlens_eval::text::read_bytes;
+use longlens_model::source::EMBEDDED;
+
+use super::HELDOUT;
+use crate::args::Perplexity;
+use crate::config::RunConfig;
+use crate::failure::Failure;
+
+/// Held-out stories when nobody says how many.
+const DOCUMENTS: usize = 2;
+
+/// What is measured.
+pub struct Measured {
+    /// Tokens of every document; for sliding windows one row of all.
+    pub documents: Vec<Vec<u32>>,
+    /// What was passed over or joined, in words.
+    pub said: Option<String>,
+}
+
+/// Reads what flags or config ask for; `longest` is what a document needs.
+pub fn read(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usize) -> Result<Measured, Failure> {
+    let file = &config.file.perplexity;
+    let at_most = args.documents.or(file.documents);
+    if at_most == Some(0) {
+        return Err(Failure::usage("documents must be at least 1", None));
+    }
+    if let Some(path) = &args.tokens {
+        let format = args.token_format.as_ref().map(|name| name.parse()).transpose()?;
+        let ids = token_file(path, &read_bytes(path)?, lens.model().spec.vocab_size, format)?;
+        return Ok(Measured { documents: Documents::of_tokens(ids, longest)?.tokens, said: None });
+    }
+    let split = args.split_documents || file.split_documents.unwrap_or(false);
+    let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
+        Some(path) => (texts(path, read_bytes(path)?, split)?, at_most.unwrap_or(usize::MAX)),
+        None if lens.model().source == EMBEDDED => {
+            let texts = split_at_blank_lines(HELDOUT).into_iter().map(str::to_owned).collect();
+            (texts, at_most.unwrap_or(DOCUMENTS))
+        }
+        None => {
+            return Err(Failure::usage(
+                "there is no text to measure",
+                "give --file FILE with text, or --tokens FILE with token ids".to_owned(),
+            ));
+        }
+    };
+    let codec = lens.text()?;
+    if !args.sliding {
+        let documents = Documents::encode(codec, &texts, longest, at_most)?;
+        let said = documents.left_out();
+        return Ok(Measured { documents: documents.tokens, said });
+    }
+    let (tokens, n_used) = encode_joined(codec, &texts, at_most)?;
+    let n_found = texts.len();
+    let of = if n_used < n_found { format!("{n_used} of {n_found} documents") } else { format!("{n_found} documents") };
+    let said = format!("{of} joined, a first token before the first alone; windows reach from one into the next");
+    let documents = Documents::of_tokens(tokens, longest)?.tokens;
+    Ok(Measured { documents, said: (n_found > 1).then_some(said) })
+}

@@ -1,0 +1,153 @@
+//! Finished parts of a measurement, written beside its results while it runs, so that a run that was killed goes on.
+//!
+//! One file for each set of all that decides the numbers (model, method, seed, texts, this program, …): runs with other
+//! settings never meet in one. It is held locked while a run writes, and goes away once the results are there.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use longlens_core::lens::{ModelInfo, Setup};
+use longlens_eval::kept::Kept;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Finished parts of one measurement, in a file of theirs; nowhere without a folder for results.
+#[derive(Default)]
+pub struct Store {
+    file: Option<(PathBuf, File)>,
+    known: HashMap<String, Value>,
+    /// The first part that could not be written.
+    failed: Option<io::Error>,
+}
+
+/// A line of the file but its first, which says what decides the numbers.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: String,
+    part: Value,
+}
+
+impl Store {
+    /// What an earlier run of `command` with the same `decides` left in `folder`, to go on with.
+    pub fn open(terminal: &Terminal, folder: Option<&Path>, command: &str, decides: &Value) -> Result<Self, Failure> {
+        let Some(folder) = folder else { return Ok(Self::default()) };
+        let path = folder.join(format!("{command}-{:016x}.cells.jsonl", hash(&decides.to_string())));
+        let failed = |error| Failure::io("keep finished cells in", &path, &error);
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::failed(
+                    format!("another run with these settings writes {}", path.display()),
+                    Some("wait for it, or give --out another folder".into()),
+                ));
+            }
+            // file systems without locks are used as they are
+            Ok(()) | Err(TryLockError::Error(_)) => (),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        // a line that a kill cut short is computed again
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let mut lines = text.lines();
+        let is_ours = lines.next().and_then(|line| serde_json::from_str::<Value>(line).ok()).as_ref() == Some(decides);
+        if !is_ours && whole > 0 {
+            return Err(Failure::failed(
+                format!("{} holds something else than finished cells of this run", path.display()),
+                Some("move it away, or give --out another folder".into()),
+            ));
+        }
+        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
+        if !is_ours {
+            file.write_all(format!("{decides}\n").as_bytes()).map_err(failed)?;
+        }
+        let known = lines.filter_map(|line| serde_json::from_str(line).ok());
+        let known: HashMap<_, _> = known.map(|Line { key, part }| (key, part)).collect();
+        if !known.is_empty() {
+            terminal.note(format_args!(
+                "{} finished before are used again, of a run that was cut short (to measure all anew, delete {})",
+                if known.len() == 1 { "1 cell".into() } else { format!("{} cells", known.len()) },
+                path.display()
+            ))?;
+        }
+        Ok(Self { file: Some((path, file)), known, failed: None })
+    }
+
+    /// The results are written: what was kept for them goes. A run that was stopped leaves it, and says what it could not keep.
+    pub fn end(self, terminal: &Terminal, complete: bool) -> Result<(), Failure> {
+        let Some((path, file)) = self.file else { return Ok(()) };
+        if complete {
+            // a leftover only makes the next run faster
+            let _ = fs::remove_file(&path);
+            drop(file);
+        } else if let Some(error) = self.failed {
+            terminal.note(format_args!("warning: finished cells could not be kept in {}: {error}", path.display()))?;
+        } else {
+            terminal.note(format_args!("finished cells are kept in {}: the same command goes on", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
+    fn find(&mut self, key: &K) -> Option<T> {
+        let key = serde_json::to_string(key).ok()?;
+        self.known.get(&key).and_then(|part| serde_json::from_value(part.clone()).ok())
+    }
+
+    fn finished(&mut self, key: &K, part: &T) {
+        let Some((_, file)) = &mut self.file else { return };
+        let written = serde_json::to_string(key)
+            .and_then(|key| serde_json::to_string(&Line { key, part: serde_json::to_value(part)? }))
+            .map_err(io::Error::from)
+            // one write a line, so that a kill cuts the last line at most
+            .and_then(|line| file.write_all(format!("{line}\n").as_bytes()))
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+/// All that decides the numbers of a method on a model, but for what is measured.
+pub fn decides(model: &ModelInfo, setup: &Setup, measured: Value) -> Value {
+    let program = std::env::current_exe().ok().and_then(|path| stamp(&path));
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "program": program, "model": model.name, "source": model.source,
+        "files": stamps(Path::new(&model.source)), "dtype": model.dtype, "kernel_path": model.kernel_path,
+        "method": setup.plan.method, "rope": setup.rope.to_string(), "prefill_chunk": setup.prefill_chunk,
+        "measured": measured,
+    })
+}
+
+/// A number for anything that says what it is.
+pub fn hash(of: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Bytes and time of the last change, in nanoseconds, of every file in a folder.
+fn stamps(folder: &Path) -> Vec<(String, String)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some((entry.file_name().to_string_lossy().into_owned(), stamp(&entry.path())?)))
+        .collect();
+    files.sort();
+    files
+}
+
+fn stamp(path: &Path) -> Option<String> {
+    let there = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let changed = there.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Some(format!("{} bytes, {changed}", there.len()))
+}

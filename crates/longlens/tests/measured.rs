@@ -1,0 +1,339 @@
+//! What is measured is what was asked: texts, token files, stored prompts, and runs that were cut short.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Bench, words};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+
+fn tiny_model(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-model").join(name)
+}
+
+/// The start of a held-out story, in lines of some sentences.
+fn story() -> String {
+    let text = fs::read_to_string(tiny_model("corpus/heldout.txt")).unwrap();
+    text.chars().take(4000).collect()
+}
+
+/// Perplexities of the first line by length.
+fn perplexities(bench: &Bench, line: &str) -> Vec<f64> {
+    let said: Value = serde_json::from_str(&bench.done(&format!("perplexity {line} --json")).stdout).unwrap();
+    said[0]["points"].as_array().unwrap().iter().map(|point| point["perplexity"].as_f64().unwrap()).collect()
+}
+
+/// Exit code, and what was said in one line.
+fn refused(bench: &Bench, line: &str) -> (Option<i32>, String) {
+    let ran = bench.run(&words(line));
+    let said: String = ran.stderr.replace(['│', '×', '╰', '─', '▶'], " ");
+    (ran.code, said.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn a_file_is_one_document_whatever_its_form() {
+    let bench = Bench::new();
+    let story = story();
+    let blank = story.replacen(". ", ".\n\n", 3);
+    bench.write("flat.txt", &story);
+    bench.write("mark.txt", format!("\u{feff}{story}"));
+    bench.write("blank.txt", &blank);
+    bench.write("one.jsonl", format!("{}\n", json!({ "text": story, "meta": {} })));
+    bench.write("two.jsonl", format!("{}\n{}\n", json!({ "text": "Short." }), json!({ "text": story })));
+    let flat = perplexities(&bench, "--file flat.txt --lengths 64,256");
+    for line in ["--text flat.txt", "--file mark.txt", "--file one.jsonl", "--file two.jsonl"] {
+        assert_eq!(perplexities(&bench, &format!("{line} --lengths 64,256")), flat, "{line}");
+    }
+    bench.write("run.toml", "[perplexity]\ntext = \"flat.txt\"\nlengths = [64, 256]\n");
+    assert_eq!(perplexities(&bench, "--config run.toml"), flat);
+    assert_ne!(perplexities(&bench, "--file blank.txt --lengths 64,256"), flat, "line breaks are part of the text");
+
+    let ran = bench.done("perplexity --file two.jsonl --lengths 64,256");
+    assert!(
+        ran.stderr.contains("1 of 2 documents measured, 1 passed over with fewer than 256 tokens"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stdout.contains("1 document, 63 to 255 tokens scored"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("; 1 of 2 documents measured"), "{}", ran.stdout);
+
+    // windows of 256 over one document are the mean of its parts, with nothing put in between
+    let windows = perplexities(&bench, "--file flat.txt --sliding --lengths 256");
+    assert_eq!(perplexities(&bench, "--file one.jsonl --sliding --lengths 256"), windows);
+    assert_eq!(perplexities(&bench, "--file flat.txt --sliding --stride 9999 --lengths 256"), flat[1..]);
+    assert_eq!(
+        perplexities(&bench, "--file blank.txt --sliding --stride 9999 --lengths 256"),
+        perplexities(&bench, "--file blank.txt --lengths 256")
+    );
+    let joined = bench.done("perplexity --file two.jsonl --sliding --lengths 64").stdout;
+    assert!(joined.contains("2 documents joined, a first token before the first alone"), "{joined}");
+}
+
+#[test]
+fn texts_that_cannot_be_measured_are_refused() {
+    let bench = Bench::new();
+    bench.write("parts.txt", "A title\n\nBy a writer\n\nIt was.\n");
+    bench.write("latin.txt", b"one\ncaf\xe9\n");
+    bench.write("wide.txt", b"\xff\xfea\0b\0");
+    bench.write("other.jsonl", "{\"input\": \"a\"}\n");
+    bench.write("empty.txt", "\n");
+    for (line, code, said) in [
+        ("perplexity --file parts.txt --lengths 64", 2, "no document has 64 tokens: the longest has"),
+        ("perplexity --file parts.txt --split-documents --lengths 64", 2, "no document has 64 tokens: the longest has"),
+        (
+            "perplexity --file latin.txt",
+            1,
+            "latin.txt: byte 0xe9 in line 2, column 4 (offset 7) is not UTF-8 help: text is read as UTF-8",
+        ),
+        (
+            "perplexity --file wide.txt",
+            1,
+            "wide.txt: it is UTF-16, not UTF-8 (byte 0xff in line 1, offset 0) help: convert it: `iconv -f UTF-16",
+        ),
+        ("generate --file latin.txt", 1, "latin.txt: byte 0xe9 in line 2, column 4 (offset 7) is not UTF-8"),
+        ("perplexity --file other.jsonl", 1, "line 1 of other.jsonl: it has no `text`; it has `input`"),
+        ("perplexity --file empty.txt", 1, "empty.txt: it holds no text"),
+        ("perplexity --file absent.txt", 1, "cannot read absent.txt: No such file or directory"),
+    ] {
+        let (exit, all) = refused(&bench, line);
+        assert!(exit == Some(code) && all.contains(said), "longlens {line}: {exit:?} {all}");
+    }
+    assert_eq!(refused(&bench, "perplexity --file parts.txt --lengths 4 --documents 1").0, Some(0));
+}
+
+#[test]
+fn token_files_of_any_width_measure_the_same() {
+    let bench = Bench::new();
+    let ids: Vec<u32> = (0..600u32).map(|n| 3 + n * n % 97).collect();
+    bench.write("t16.bin", ids.iter().flat_map(|id| (*id as u16).to_le_bytes()).collect::<Vec<_>>());
+    bench.write("t32.bin", ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>());
+    bench.write("t64.bin", ids.iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect::<Vec<_>>());
+    bench.write("ids.json", json!({ "input_ids": [ids] }).to_string());
+    let narrow = perplexities(&bench, "--tokens t16.bin --lengths 128,256");
+    for name in ["t32.bin", "t64.bin", "ids.json"] {
+        assert_eq!(perplexities(&bench, &format!("--tokens {name} --lengths 128,256")), narrow, "{name}");
+    }
+    bench.write("high.bin", [5u8, 0, 255, 255, 7, 0]);
+    bench.write("odd.bin", [1u8, 0, 2]);
+    bench.write("both.bin", [5u8, 0, 0, 0, 7, 0, 0, 0]);
+    for (line, code, said) in [
+        ("perplexity --tokens high.bin", 1, "token 65535 at position 1 is outside the vocabulary"),
+        ("perplexity --tokens odd.bin", 1, "its 3 bytes are no whole number of 16-bit tokens"),
+        (
+            "perplexity --tokens both.bin",
+            1,
+            "both.bin makes sense as u16 and as u32 and as i64 help: say which with `--token-format`",
+        ),
+        ("perplexity --tokens t16.bin --token-format u8", 2, "token_format = `u8` is not one of u16, u32, i64"),
+        ("perplexity --tokens t16.bin --lengths 1k", 2, "no document has 1024 tokens: the longest has 600"),
+    ] {
+        let (exit, all) = refused(&bench, line);
+        assert!(exit == Some(code) && all.contains(said), "longlens {line}: {exit:?} {all}");
+    }
+    assert_eq!(perplexities(&bench, "--tokens both.bin --token-format u32 --lengths 2").len(), 1);
+}
+
+#[test]
+fn logits_take_ids_as_tokenizers_write_them() {
+    let bench = Bench::new();
+    for (name, text) in [
+        ("list", "[1, 2, 3]"),
+        ("rows", "[[1, 2, 3]]"),
+        ("object", "{\"input_ids\": [[1, 2, 3]], \"attention_mask\": [[1, 1, 1]]}"),
+    ] {
+        bench.write(name, text);
+        bench.done(&format!("logits --tokens {name} --output {name}.out"));
+        assert_eq!(bench.read(&format!("{name}.out")), bench.read("list.out"), "{name}");
+    }
+    bench.write("two", "[[1], [2]]");
+    let (code, said) = refused(&bench, "logits --tokens two --output out");
+    assert!(
+        code == Some(1) && said.contains("two holds no token ids: there are 2 rows, and one sequence is run at a time"),
+        "{said}"
+    );
+}
+
+#[test]
+fn depths_may_be_per_cent() {
+    let bench = Bench::new();
+    let depths = |line: &str| {
+        let said: Value = serde_json::from_str(&bench.done(&format!("{line} --json")).stdout).unwrap();
+        said["cells"].as_array().unwrap().iter().map(|cell| cell["depth"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(depths("passkey --lengths 128 --trials 1 --depths 0%,50%,1"), [0.0, 0.5, 1.0]);
+    bench.write("run.toml", "[passkey]\nlengths = [128]\ndepths = [\"25%\", 1]\ntrials = 1\n");
+    assert_eq!(depths("passkey --config run.toml"), [0.25, 1.0]);
+    bench.write("bad.toml", "[passkey]\ndepths = [50]\n");
+    for (line, said) in [
+        ("passkey --depths 50", "`50` is not a depth help: for per cent write `50%`"),
+        ("passkey --config bad.toml", "`50` is not a depth: for per cent write `50%`"),
+        ("generate --needle 128:50", "`50` is not a depth help: for per cent write `50%`"),
+    ] {
+        let (code, all) = refused(&bench, line);
+        assert!(code == Some(2) && all.contains(said), "longlens {line}: {all}");
+    }
+    let one = bench.done("chunks --needle 200:50% --json").stdout;
+    assert_eq!(one, bench.done("chunks --needle 200:0.5 --json").stdout);
+}
+
+#[test]
+fn stored_prompts_of_other_repositories_are_counted_and_run() {
+    let bench = Bench::new();
+    let filler = "The river runs past the mill.\nBirds sit on the old roof.\n";
+    let key = "The pass key is 724. Remember it. 724 is the pass key.\n";
+    let near = json!({ "input": format!("{filler}{key}{filler}"), "target": "724", "passkey_position": 5 });
+    let far = json!({ "input": format!("{}{key}{filler}", filler.repeat(3)), "target": "724", "passkey_position": 30 });
+    bench.write("prompts.jsonl", format!("{near}\n{far}\n"));
+    bench.done("passkey --prompts prompts.jsonl --out results");
+    let report = bench.json("results/passkey.json");
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.iter().map(|cell| cell["depth"].as_f64().unwrap()).collect::<Vec<_>>(), [0.45, 0.73]);
+    for cell in cells {
+        let trial = &cell["trials"][0];
+        assert!(cell["length"].as_u64() > trial["prompt_tokens"].as_u64() && trial["needle_start"].is_u64(), "{cell}");
+    }
+    bench.write("empty.jsonl", "{\"prompt\": \"It is 7.\", \"answer\": \"\"}\n");
+    let (code, said) = refused(&bench, "passkey --prompts empty.jsonl");
+    assert!(code == Some(1) && said.contains("line 1 of empty.jsonl: its `answer` is empty"), "{said}");
+}
+
+#[test]
+fn outputs_are_never_inputs() {
+    let bench = Bench::new();
+    let ids = "[1, 2, 3]";
+    bench.write("ids.json", ids);
+    bench.write("run.toml", "seed = 1\n");
+    bench.write("results/passkey.json", "{\"prompt\": \"It is 7. It is\", \"answer\": \"7\"}\n");
+    bench.write("picture.png", "a prompt");
+    fs::hard_link(bench.path("ids.json"), bench.path("same.json")).unwrap();
+    for line in [
+        "logits --tokens ids.json --output ids.json",
+        "logits --tokens ids.json --output ./results/../ids.json",
+        "logits --tokens ids.json --output same.json",
+        "logits --tokens ids.json --config run.toml --output run.toml",
+        "passkey --prompts results/passkey.json --out results",
+        "chunks --file picture.png --out picture.png",
+        "attention --file picture.png --out picture.png",
+    ] {
+        let (code, said) = refused(&bench, line);
+        assert!(code == Some(2) && said.contains("is read by this command"), "longlens {line}: {said}");
+    }
+    assert_eq!(bench.read("ids.json"), ids.as_bytes());
+    assert_eq!(bench.read("picture.png"), b"a prompt");
+}
+
+#[test]
+fn numbers_that_are_not_finite_make_no_picture() {
+    let bench = Bench::new();
+    for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        bench.write(&format!("model/{name}"), fs::read(tiny_model(name)).unwrap());
+    }
+    let file = fs::read(tiny_model("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    // finite numbers whose sums are not
+    let name =
+        tensors.names().into_iter().find(|name| name.contains("layers.0") && name.contains("down_proj")).unwrap();
+    let shape = tensors.tensor(name).unwrap().shape().to_vec();
+    let large: Vec<u8> = (0..shape.iter().product::<usize>()).flat_map(|_| 3e38f32.to_le_bytes()).collect();
+    let views = tensors.iter().map(|(at, view)| {
+        let view = if at == name { TensorView::new(Dtype::F32, shape.clone(), &large).unwrap() } else { view };
+        (at.to_owned(), view)
+    });
+    bench.write("model/model.safetensors", safetensors::serialize(views, None).unwrap());
+    for line in ["chunks --needle 200", "attention --needle 200 --layer 2", "attention --needle 200 --query 50"] {
+        let (code, said) = refused(&bench, &format!("{line} --model model --out picture.png"));
+        assert!(code == Some(1) && said.contains("not finite"), "longlens {line}: {code:?} {said}");
+    }
+    assert!(!bench.path("picture.png").exists());
+}
+
+/// The file of finished cells in a folder.
+fn cells(bench: &Bench, folder: &str) -> Option<std::path::PathBuf> {
+    let entries = fs::read_dir(bench.path(folder)).ok()?;
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    paths.find(|path| path.to_string_lossy().ends_with(".cells.jsonl"))
+}
+
+/// Waits until that file has some lines.
+fn wait_for_lines(bench: &Bench, folder: &str, n_lines: usize) {
+    let started = Instant::now();
+    let n_there =
+        || cells(bench, folder).and_then(|path| fs::read_to_string(path).ok()).map_or(0, |t| t.lines().count());
+    while n_there() < n_lines {
+        assert!(started.elapsed() < Duration::from_secs(120), "no {n_lines} lines of finished cells in {folder}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A report without what differs from run to run.
+fn timeless(mut json: Value) -> Value {
+    match &mut json {
+        Value::Object(object) => {
+            object.remove("seconds");
+            object.values_mut().for_each(|value| *value = timeless(value.take()));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| *value = timeless(value.take())),
+        _ => (),
+    }
+    json
+}
+
+#[test]
+fn a_killed_run_goes_on_and_reports_the_same() {
+    for (line, file) in [
+        ("passkey --lengths 256,512,1k --depths 0,0.5,1 --trials 4 --method dual_chunk", "passkey.json"),
+        ("perplexity --lengths 128,512 --methods dual_chunk;full --documents 6", "perplexity.json"),
+        ("perplexity --lengths 128 --sliding", "perplexity.json"),
+    ] {
+        let bench = Bench::new();
+        bench.done(&format!("{line} --out whole"));
+        assert_eq!(cells(&bench, "whole"), None, "{line}: a finished run leaves no cells");
+
+        let again = format!("{line} --out cut");
+        let mut killed = bench.command(&words(&again)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for_lines(&bench, "cut", 3);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        assert!(!bench.path("cut").join(file).exists(), "{line}: it was not killed in time");
+        // as a kill leaves it that falls into a line
+        let path = cells(&bench, "cut").unwrap();
+        let mut kept = fs::read(&path).unwrap();
+        kept.truncate(kept.len() - 7);
+        fs::write(&path, kept).unwrap();
+
+        let ran = bench.done(&again);
+        assert!(ran.stderr.contains("finished before"), "{line}: {}", ran.stderr);
+        assert_eq!(cells(&bench, "cut"), None, "{line}");
+        let [whole, cut] = ["whole", "cut"].map(|folder| timeless(bench.json(&format!("{folder}/{file}"))));
+        assert_eq!(whole, cut, "{line}");
+    }
+}
+
+#[test]
+fn other_settings_do_not_meet_and_equal_ones_wait() {
+    let bench = Bench::new();
+    let line = "passkey --lengths 512,1k,2k --depths 0,1 --trials 8 --out results";
+    let mut first = bench.command(&words(line)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&bench, "results", 2);
+    let (code, said) = refused(&bench, line);
+    assert!(code == Some(1) && said.contains("another run with these settings"), "{said}");
+    let other = bench.done("passkey --lengths 128 --depths 0 --trials 1 --out results");
+    assert!(!other.stderr.contains("finished before"), "{}", other.stderr);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut rest = String::new();
+    first.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{rest}");
+    bench.write("results/file", "kept");
+    let path = cells(&bench, "results").unwrap();
+    fs::write(&path, "something else\n").unwrap();
+    let (code, said) = refused(&bench, line);
+    assert!(code == Some(1) && said.contains("holds something else than finished cells"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "something else\n");
+}
