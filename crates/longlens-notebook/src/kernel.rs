@@ -8,12 +8,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use jupyter_protocol::{CodeMirrorMode, ConnectionInfo, KernelInfoReply, LanguageInfo, ReplyStatus};
+use longlens_core::printable::printable_line;
 use tokio::runtime::Builder;
 
 use crate::interpreter::Interpreter;
 
 pub use install::{Place, install, uninstall};
 
+mod channels;
+mod complaints;
 mod connection;
 mod cursor;
 mod display;
@@ -23,8 +26,10 @@ mod interrupts;
 mod outbox;
 mod papermill;
 mod session;
+mod signatures;
 mod sockets;
 mod wire;
+mod zmtp;
 
 /// Makes the interpreter, on the thread that it then lives on.
 pub type Make = Box<dyn FnOnce() -> Box<dyn Interpreter> + Send>;
@@ -73,7 +78,7 @@ pub enum KernelError {
         /// Where.
         address: String,
         /// What the system says.
-        cause: String,
+        cause: io::Error,
     },
     /// The system gave no thread, or nothing to wait on sockets with.
     #[error("cannot start the kernel: {0}")]
@@ -170,7 +175,7 @@ fn info() -> KernelInfoReply {
 /// A line for whoever reads the kernel's log.
 fn log(line: &str) {
     // a log that cannot be written is no reason to stop
-    let _ = writeln!(io::stderr(), "longlens kernel: {line}");
+    let _ = writeln!(io::stderr(), "longlens kernel: {}", printable_line(line));
 }
 
 /// With transport ipc the sockets are files, which outlive the process that bound them.

@@ -1,7 +1,7 @@
 //! One language for three places: the terminal prompt, notebook files and Jupyter.
 //!
-//! In: cells of Rhai code, and a way to open models ([`desk::Models`]). Out: what cells print and show, in text, HTML, PNG and
-//! SVG. Read [`interpreter::Interpreter`] first, all that the three places know of the language; then [`session::Session`],
+//! In: cells of Rhai code, and a way to open models ([`desk::Models`]). Out: what cells print and show, in text, HTML and
+//! PNG. Read [`interpreter::Interpreter`] first, all that the three places know of the language; then [`session::Session`],
 //! which is the language.
 
 #![allow(clippy::wildcard_imports)] // the macros of `rhai::plugin` need all of it

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::document::{DocumentError, Kind, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
 use crate::magics::Magic;
-use crate::runner::outputs::bundle;
+use crate::runner::outputs;
 use crate::session::{Said, Session};
 use crate::shown::Shown;
 
@@ -55,16 +55,11 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
     let is_kept = |cell: &str| Magic::of(cell).is_none() && !cell.trim().is_empty();
     for ran in session.cells().iter().filter(|ran| is_kept(&ran.cell)) {
         let cell = notebook.push(Kind::Code, ran.cell.as_str());
-        let said = ran.said.iter().map(|said| match said {
-            Said::Text(text) => json!({ "output_type": "stream", "name": "stdout", "text": text }),
-            Said::Shown(shown) => {
-                json!({ "output_type": "display_data", "data": bundle(&drawn(shown)), "metadata": {} })
-            }
+        let said = ran.said.iter().flat_map(|said| match said {
+            Said::Text(text) => vec![json!({ "output_type": "stream", "name": "stdout", "text": text })],
+            Said::Shown(shown) => outputs::displays(shown),
         });
-        let value = ran.value.as_ref().map(|value| {
-            let data = bundle(&drawn(value));
-            json!({ "output_type": "execute_result", "data": data, "metadata": {}, "execution_count": ran.number })
-        });
+        let value = ran.value.iter().flat_map(|value| outputs::value(value, ran.number as i64));
         let error = ran.error.as_ref().map(|error| {
             let (name, message, lines) = (&error.name, &error.message, error.lines());
             json!({ "output_type": "error", "ename": name, "evalue": message, "traceback": lines })
@@ -84,10 +79,6 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
         format!("; the results of the first {n_let_go} were too much to keep")
     };
     Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.desk().files().shown(&path).display()))
-}
-
-fn drawn(shown: &Shown) -> Shown {
-    shown.clone().draw().unwrap_or_else(|_| shown.clone())
 }
 
 /// A file's cells as text.

@@ -17,6 +17,7 @@ pub use self::method::Method;
 pub use self::run::Run;
 pub use self::trace::{Trace, TraceValue};
 use crate::desk::{OpenModel, Returned, raise};
+use crate::document::escaped;
 use crate::options::wrong;
 use crate::shown::Shown;
 use crate::table;
@@ -353,11 +354,17 @@ impl Table {
     pub fn shown(&self) -> Shown {
         let value = &self.0;
         let mut text = value.table.to_text(Self::ROWS, WIDTH.get());
+        let mut html = value.table.to_html(Self::ROWS);
         if !value.protocol.is_empty() {
             text = format!("{}\n{}", text.trim_end(), value.protocol);
+            let lines: Vec<String> = value.protocol.lines().map(escaped).collect();
+            html = format!("{html}\n<p>{}</p>", lines.join("<br>"));
         }
-        let html = value.table.to_html(Self::ROWS);
-        Shown { html: Some(html), figure: value.figure.clone(), ..Shown::text(text.trim_end()) }
+        let caption = match value.protocol.as_str() {
+            "" => "picture of the table below".to_owned(),
+            protocol => format!("picture of the table below: {protocol}"),
+        };
+        Shown { html: Some(html), figure: value.figure.clone(), caption, ..Shown::text(text.trim_end()) }
     }
 }
 

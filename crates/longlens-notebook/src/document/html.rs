@@ -164,11 +164,17 @@ fn stream_class(name: &str) -> &'static str {
     if name == "stderr" { "stderr" } else { "stdout" }
 }
 
-/// The form that shows most.
+/// The form that shows most; where HTML gives way to a picture, the text stands below it, for the two are perhaps a table and a
+/// picture of it.
 fn richest(data: &Value, trust: Trust) -> String {
     let form = |media_type: &str| data.get(media_type).and_then(Value::as_str);
+    let text =
+        || form("text/plain").map_or_else(String::new, |text| format!("<pre class=\"value\">{}</pre>\n", plain(text)));
     let alt = escaped(form("text/plain").unwrap_or_default());
-    let image = |uri: String| format!("<img src=\"{uri}\" alt=\"{alt}\">\n");
+    let image = |uri: String| {
+        let below = form("text/html").map_or_else(String::new, |_| text());
+        format!("<img src=\"{uri}\" alt=\"{alt}\">\n{below}")
+    };
     if let Some(html) = form("text/html").filter(|_| trust == Trust::JustRun) {
         return format!("<div class=\"shown\">{html}</div>\n");
     }
@@ -182,7 +188,7 @@ fn richest(data: &Value, trust: Trust) -> String {
     if let Some(uri) = pictures.iter().find_map(|media_type| data_uri(media_type, form(media_type)?)) {
         return image(uri);
     }
-    form("text/plain").map_or_else(String::new, |text| format!("<pre class=\"value\">{}</pre>\n", plain(text)))
+    text()
 }
 
 /// An SVG file from `<svg` on: `<?xml …?>` means nothing inside a page.
@@ -297,6 +303,16 @@ mod tests {
         assert!(of_output(output.clone(), Trust::JustRun).contains("<b onclick=x>1</b>"));
         let page = of_output(output, Trust::Unknown);
         assert!(!page.contains("onclick") && page.contains("<pre class=\"value\">&lt;1&gt;</pre>"));
+    }
+
+    #[test]
+    fn a_table_that_gives_way_leaves_picture_and_text() {
+        let output = json!({ "output_type": "execute_result",
+            "data": { "text/html": "<table></table>", "image/png": "iVBORw==", "text/plain": "1  2" } });
+        let page = of_output(output, Trust::Unknown);
+        let [picture, text] = ["<img src=\"data:image/png;base64,iVBORw==\"", "<pre class=\"value\">1  2</pre>"];
+        assert!(page.find(picture).unwrap() < page.find(text).unwrap(), "{page}");
+        assert!(!page.contains("<table>"));
     }
 
     #[test]

@@ -114,7 +114,9 @@ pub mod functions {
             map: None,
         };
         let records = vec![left.record.clone(), right.record.clone()];
-        let value = TableValue { table, figure: Some(Arc::new(figure)), records, protocol: String::new() };
+        let n_compared = figure.delta_log_prob.len();
+        let protocol = format!("loss over the {n_compared} tokens after the first of {}", left.source);
+        let value = TableValue { table, figure: Some(Arc::new(figure)), records, protocol };
         Ok(Table(value.into()))
     }
 

@@ -1,13 +1,17 @@
 //! What the kernel says, in the order in which it says it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jupyter_protocol::{JupyterMessage, JupyterMessageContent, Status};
-use jupyter_zmq_client::{KernelIoPubConnection, RouterSendConnection, RuntimeError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::log;
+use super::signatures::Signatures;
+use super::wire;
+use super::zmtp::{Peers, encode};
 
 /// How long printed text waits for more of it, so that a loop that prints is no flood of messages.
 const TOGETHER: Duration = Duration::from_millis(15);
@@ -38,9 +42,10 @@ pub(super) enum Channel {
 
 /// The sending sides of the sockets.
 pub(super) struct Senders {
-    pub(super) shell: RouterSendConnection,
-    pub(super) control: RouterSendConnection,
-    pub(super) iopub: KernelIoPubConnection,
+    pub(super) signatures: Arc<Signatures>,
+    pub(super) shell: Peers,
+    pub(super) control: Peers,
+    pub(super) iopub: Peers,
 }
 
 /// Where the interpreter's thread puts messages.
@@ -99,7 +104,7 @@ pub(super) fn idle(request: &JupyterMessage) -> Outgoing {
 }
 
 /// Sends until nobody puts anything in any more.
-pub(super) async fn deliver(mut outgoing: mpsc::Receiver<Outgoing>, mut senders: Senders) {
+pub(super) async fn deliver(mut outgoing: mpsc::Receiver<Outgoing>, senders: Senders) {
     let mut kept = None;
     loop {
         let next = match kept.take() {
@@ -109,28 +114,43 @@ pub(super) async fn deliver(mut outgoing: mpsc::Receiver<Outgoing>, mut senders:
         match next {
             None => return,
             Some(Outgoing::Flush(done)) => {
+                senders.sent().await;
                 // who asked may have given up waiting
                 let _ = done.send(());
             }
             Some(Outgoing::Message(channel, mut message)) => {
                 kept = gather(&mut message, &mut outgoing).await;
-                senders.send(channel, *message).await;
+                senders.send(channel, &message).await;
             }
         }
     }
 }
 
 impl Senders {
-    async fn send(&mut self, channel: Channel, message: JupyterMessage) {
-        let msg_type = message.header.msg_type.clone();
-        let sent: Result<(), RuntimeError> = match channel {
-            Channel::Shell => self.shell.send(message).await,
-            Channel::Control => self.control.send(message).await,
-            Channel::IoPub => self.iopub.send(message).await,
+    async fn send(&self, channel: Channel, message: &JupyterMessage) {
+        let frames = match wire::write(message, &self.signatures) {
+            Ok(frames) => frames,
+            Err(error) => return log(&format!("could not send {}: {error}", message.header.msg_type)),
         };
-        if let Err(error) = sent {
-            log(&format!("could not send {msg_type}: {error}"));
+        match channel {
+            Channel::Shell => answer(&self.shell, &frames).await,
+            Channel::Control => answer(&self.control, &frames).await,
+            Channel::IoPub => self.iopub.publish(&frames[0], &encode(&frames)).await,
         }
+    }
+
+    /// Returns when everything has been handed to the system.
+    async fn sent(&self) {
+        tokio::join!(self.shell.sent(), self.control.sent(), self.iopub.sent());
+    }
+}
+
+/// Sends to the peer that the first frame names.
+async fn answer(peers: &Peers, frames: &[Bytes]) {
+    let Some((name, frames)) = frames.split_first() else { return };
+    // who asked may be gone
+    if let Some(peer) = peers.named(name) {
+        peers.send(&peer, encode(frames)).await;
     }
 }
 

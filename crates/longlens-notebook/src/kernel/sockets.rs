@@ -7,55 +7,54 @@ use std::thread;
 use std::time::Duration;
 
 use jupyter_protocol::{ConnectionInfo, InterruptReply, JupyterMessage, JupyterMessageContent, ShutdownReply, Status};
-use jupyter_zmq_client::{
-    KernelHeartbeatConnection, RouterRecvConnection, RuntimeError, create_kernel_control_connection,
-    create_kernel_heartbeat_connection, create_kernel_iopub_connection, create_kernel_shell_connection,
-    create_kernel_stdin_connection,
-};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
+use super::channels::{Heartbeat, Publisher, Requests, Stdin};
 use super::interrupts::Interrupts;
 use super::outbox::{Channel, Outbox, Outgoing, Senders, busy, deliver, idle, publish, queue, reply};
 use super::session::Session;
-use super::{KernelError, Make, info, log, wire};
+use super::signatures::Signatures;
+use super::zmtp::Listener;
+use super::{KernelError, Make, info, log};
 
 /// How long a cell may take to notice that the kernel ends.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// How long the last messages have to leave the sockets' own queues, which nobody can wait for.
+/// How long clients have to take the last messages from the system before the connections are closed.
 const LINGER: Duration = Duration::from_millis(100);
-/// After a message that could not be read, lest broken ones keep a core busy.
-const PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of stack for the interpreter: scripts nest functions deeply.
 const STACK: usize = 256 << 20;
 
 /// Binds the sockets and serves until a shutdown is asked for.
 pub(super) async fn run(connection: &ConnectionInfo, make: Make) -> Result<(), KernelError> {
-    let name = Uuid::new_v4().to_string();
-    let shell = create_kernel_shell_connection(connection, &name).await;
-    let (shell, mut shell_requests) = bound("shell", connection.shell_url(), shell)?.split();
-    let control = create_kernel_control_connection(connection, &name).await;
-    let (control, mut control_requests) = bound("control", connection.control_url(), control)?.split();
-    // a publishing socket drops what a client that hangs does not take; the kind that greets subscribers would wait for it
-    let iopub = create_kernel_iopub_connection(connection, &name).await;
-    let iopub = bound("iopub", connection.iopub_url(), iopub)?;
-    // clients connect to it, but no cell ever asks for input
-    let stdin = create_kernel_stdin_connection(connection, &name).await;
-    let _stdin = bound("stdin", connection.stdin_url(), stdin)?;
-    let heartbeat = create_kernel_heartbeat_connection(connection).await;
-    tokio::spawn(beat(bound("heartbeat", connection.hb_url(), heartbeat)?));
+    let listen = async |socket, port, address| {
+        let made = Listener::bind(connection, port).await;
+        made.map_err(|cause| KernelError::Bind { socket, address, cause })
+    };
+    let shell = listen("shell", connection.shell_port, connection.shell_url()).await?;
+    let iopub = listen("iopub", connection.iopub_port, connection.iopub_url()).await?;
+    let stdin = listen("stdin", connection.stdin_port, connection.stdin_url()).await?;
+    let control = listen("control", connection.control_port, connection.control_url()).await?;
+    let heartbeat = listen("heartbeat", connection.hb_port, connection.hb_url()).await?;
+
+    let signatures = Arc::new(Signatures::new(&connection.key));
+    let (shell_requests, mut shell_queue) = Requests::new("shell", &signatures);
+    let (control_requests, mut control_queue) = Requests::new("control", &signatures);
+    let (shell, control) = (shell.serve("shell", shell_requests), control.serve("control", control_requests));
+    let iopub = iopub.serve("iopub", Publisher);
+    stdin.serve("stdin", Stdin);
+    heartbeat.serve("heartbeat", Heartbeat);
 
     let (outgoing, queued) = queue();
-    tokio::spawn(deliver(queued, Senders { shell, control, iopub }));
+    tokio::spawn(deliver(queued, Senders { signatures, shell, control, iopub }));
     let interrupts = Arc::new(Interrupts::default());
     tokio::spawn(watch_signals(Arc::clone(&interrupts)));
     let (requests, mut ended) = start_interpreter(make, Outbox::new(outgoing.clone()), Arc::clone(&interrupts))?;
     put(&outgoing, [publish(Status::starting(), None)]).await;
 
     let asked = tokio::select! {
-        request = pass_on(&mut shell_requests, &requests) => Some((Channel::Shell, request)),
-        request = attend(&mut control_requests, &outgoing, &interrupts) => Some((Channel::Control, request)),
+        request = pass_on(&mut shell_queue, &requests) => Some((Channel::Shell, request)),
+        request = attend(&mut control_queue, &outgoing, &interrupts) => Some((Channel::Control, request)),
         () = parent_gone() => None,
         _ = &mut ended => {
             flush(&outgoing).await;
@@ -73,10 +72,6 @@ pub(super) async fn run(connection: &ConnectionInfo, make: Make) -> Result<(), K
     }
     flush(&outgoing).await;
     Ok(())
-}
-
-fn bound<T>(socket: &'static str, address: String, made: Result<T, RuntimeError>) -> Result<T, KernelError> {
-    made.map_err(|cause| KernelError::Bind { socket, address, cause: cause.to_string() })
 }
 
 /// The second value comes, or fails to come, when the thread has ended.
@@ -97,9 +92,10 @@ fn start_interpreter(
 }
 
 /// Hands requests to the interpreter; returns a request to shut down.
-async fn pass_on(connection: &mut RouterRecvConnection, requests: &Sender<JupyterMessage>) -> JupyterMessage {
+async fn pass_on(queue: &mut mpsc::Receiver<JupyterMessage>, requests: &Sender<JupyterMessage>) -> JupyterMessage {
     loop {
-        let Some(request) = read("shell", connection).await else { continue };
+        // the socket that puts requests in is served as long as the program runs
+        let Some(request) = queue.recv().await else { return pending().await };
         if matches!(request.content, JupyterMessageContent::ShutdownRequest(_)) {
             return request;
         }
@@ -112,12 +108,12 @@ async fn pass_on(connection: &mut RouterRecvConnection, requests: &Sender<Jupyte
 
 /// Answers what does not wait for a cell; returns a request to shut down.
 async fn attend(
-    connection: &mut RouterRecvConnection,
+    queue: &mut mpsc::Receiver<JupyterMessage>,
     outgoing: &mpsc::Sender<Outgoing>,
     interrupts: &Arc<Interrupts>,
 ) -> JupyterMessage {
     loop {
-        let Some(request) = read("control", connection).await else { continue };
+        let Some(request) = queue.recv().await else { return pending().await };
         let answer = match &request.content {
             JupyterMessageContent::ShutdownRequest(_) => return request,
             JupyterMessageContent::InterruptRequest(_) => {
@@ -131,17 +127,6 @@ async fn attend(
             }
         };
         put(outgoing, [busy(&request), answer, idle(&request)]).await;
-    }
-}
-
-async fn read(channel: &str, connection: &mut RouterRecvConnection) -> Option<JupyterMessage> {
-    match wire::read(connection).await {
-        Ok(request) => Some(request),
-        Err(why) => {
-            log(&format!("dropped a message on the {channel} channel: {why}"));
-            sleep(PAUSE).await;
-            None
-        }
     }
 }
 
@@ -170,16 +155,6 @@ async fn flush(outgoing: &mpsc::Sender<Outgoing>) {
     // a cell that was left behind may go on printing
     let _ = timeout(PATIENCE, all).await;
     sleep(LINGER).await;
-}
-
-/// Answers heartbeats.
-async fn beat(mut heartbeat: KernelHeartbeatConnection) {
-    loop {
-        // a client that went away between question and answer is no trouble
-        if heartbeat.single_heartbeat().await.is_err() {
-            sleep(PAUSE).await;
-        }
-    }
 }
 
 /// Ctrl-C and its signal stop the running cell, never the kernel.

@@ -1,24 +1,81 @@
-//! A message as it comes off a socket: signed, and not always complete.
+//! A message as it stands on a socket: its address, its signature, and four texts in JSON that are not always complete.
 
+use bytes::Bytes;
 use jupyter_protocol::{Header, JupyterMessage, JupyterMessageContent};
-use jupyter_zmq_client::{Connection, RawMessage, RuntimeError};
 use serde_json::{Map, Value, json};
-use zeromq::SocketRecv;
 
-/// Waits for the next message; an error says why one was dropped.
-pub(super) async fn read<S: SocketRecv>(connection: &mut Connection<S>) -> Result<JupyterMessage, String> {
-    let parts = connection.socket.recv().await.map_err(|error| error.to_string())?;
-    let raw = RawMessage::from_multipart(parts, &connection.mac).map_err(|error| match error {
-        RuntimeError::VerifyError(_) | RuntimeError::DecodeError(_) => "its signature is wrong".into(),
-        other => other.to_string(),
-    })?;
-    parse(raw)
+use super::signatures::Signatures;
+
+/// Between the addresses and the signature.
+const DELIMITER: &[u8] = b"<IDS|MSG>";
+/// Parts that are signed: header, header of the message that this one answers, metadata, content.
+const N_SIGNED: usize = 4;
+
+/// Why a message is not obeyed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    /// It does not come from somebody who has the key, or somebody repeats it.
+    #[error("{0}")]
+    Unsigned(&'static str),
+    /// It is signed, and no message of the protocol.
+    #[error("{0}")]
+    Wrong(String),
 }
 
-fn parse(raw: RawMessage) -> Result<JupyterMessage, String> {
-    let [header, parent_header, metadata, content] = raw.jparts.first_chunk().ok_or("it has too few parts")?;
-    let header: Header = serde_json::from_slice(header).map_err(|error| format!("its header is wrong: {error}"))?;
-    let wrong = |error: serde_json::Error| format!("the content of `{}` is wrong: {error}", header.msg_type);
+/// Reads a request; `name` is the address to which replies go.
+pub(super) fn read(name: Bytes, frames: &[Bytes], signatures: &Signatures) -> Result<JupyterMessage, Unread> {
+    let delimiter =
+        frames.iter().position(|frame| frame == DELIMITER).ok_or(Unread::Unsigned("it sends no message of Jupyter"))?;
+    let (addresses, message) = (&frames[..delimiter], &frames[delimiter + 1..]);
+    let [signature, header, parent_header, metadata, content, ..] = message else {
+        return Err(Unread::Unsigned("it sends too few parts"));
+    };
+    let signature =
+        signatures.check(signature, &message[1..=N_SIGNED]).ok_or(Unread::Unsigned("its signature is wrong"))?;
+    let header = serde_json::from_slice(header).map_err(|error| wrong("header", &error))?;
+    // what the kernel tells all clients is signed too, and anybody hears it: sent back it proves nothing
+    if !is_request(&header) {
+        return Err(Unread::Unsigned("it sends what only a kernel says"));
+    }
+    if !signatures.is_new(signature) {
+        return Err(Unread::Unsigned("it repeats a message"));
+    }
+    let addresses = std::iter::once(name).chain(addresses.iter().cloned());
+    parse(addresses.collect(), header, parent_header, metadata, content)
+}
+
+/// The frames of a message, with the addresses that it has.
+pub(super) fn write(message: &JupyterMessage, signatures: &Signatures) -> Result<Vec<Bytes>, serde_json::Error> {
+    let parent_header = message.parent_header.as_ref().map_or_else(|| Ok(b"{}".to_vec()), serde_json::to_vec)?;
+    let parts: [Bytes; N_SIGNED] = [
+        serde_json::to_vec(&message.header)?.into(),
+        parent_header.into(),
+        serde_json::to_vec(&message.metadata)?.into(),
+        serde_json::to_vec(&message.content)?.into(),
+    ];
+    let mut frames = message.zmq_identities.clone();
+    frames.extend([Bytes::from_static(DELIMITER), signatures.sign(&parts)]);
+    frames.extend(parts);
+    frames.extend_from_slice(&message.buffers);
+    Ok(frames)
+}
+
+fn is_request(header: &Header) -> bool {
+    header.msg_type.ends_with("_request") || header.msg_type.starts_with("comm_")
+}
+
+fn wrong(what: &str, error: &serde_json::Error) -> Unread {
+    Unread::Wrong(format!("its {what} is wrong: {error}"))
+}
+
+fn parse(
+    zmq_identities: Vec<Bytes>,
+    header: Header,
+    parent_header: &[u8],
+    metadata: &[u8],
+    content: &[u8],
+) -> Result<JupyterMessage, Unread> {
+    let wrong = |error: serde_json::Error| wrong(&format!("content as `{}`", header.msg_type), &error);
     let mut content: Map<String, Value> = serde_json::from_slice(content).map_err(wrong)?;
     fill(&header.msg_type, &mut content);
     let content =
@@ -27,7 +84,7 @@ fn parse(raw: RawMessage) -> Result<JupyterMessage, String> {
         // a request seldom has a parent, and then an empty object stands here
         parent_header: serde_json::from_slice(parent_header).ok(),
         metadata: serde_json::from_slice(metadata).unwrap_or_else(|_| json!({})),
-        zmq_identities: raw.zmq_identities,
+        zmq_identities,
         header,
         content,
         buffers: Vec::new(),
@@ -76,9 +133,15 @@ mod tests {
 
     use super::*;
 
-    fn message(header: &str, content: &str) -> Result<JupyterMessage, String> {
-        let parts = [header, "{}", "{}", content].map(|part| part.as_bytes().to_vec().into());
-        parse(RawMessage { zmq_identities: Vec::new(), jparts: parts.into() })
+    fn frames(header: &str, content: &str, signatures: &Signatures) -> Vec<Bytes> {
+        let parts = [header, "{}", "{}", content].map(|part| Bytes::copy_from_slice(part.as_bytes()));
+        let signed = [Bytes::from_static(DELIMITER), signatures.sign(&parts)];
+        signed.into_iter().chain(parts).collect()
+    }
+
+    fn message(header: &str, content: &str) -> Result<JupyterMessage, Unread> {
+        let signatures = Signatures::new("key");
+        read(Bytes::from_static(b"peer"), &frames(header, content, &signatures), &signatures)
     }
 
     fn header(msg_type: &str) -> String {
@@ -101,6 +164,33 @@ mod tests {
     fn messages_of_unknown_kinds_are_read() {
         let request = message(&header("make_coffee_request"), r#"{"sugar": 2}"#).unwrap();
         assert_eq!(request.message_type(), "make_coffee_request");
+    }
+
+    #[test]
+    fn replies_find_their_way_back() {
+        let signatures = Signatures::new("key");
+        let mut asked = frames(&header("kernel_info_request"), "{}", &signatures);
+        asked.insert(0, Bytes::from_static(b""));
+        let request = read(Bytes::from_static(b"peer"), &asked, &signatures).unwrap();
+        let written = write(&request, &signatures).unwrap();
+        assert_eq!((&written[0][..], &written[1][..], &written[2][..]), (&b"peer"[..], &b""[..], DELIMITER));
+        assert!(signatures.check(&written[3], &written[4..8]).is_some());
+    }
+
+    #[test]
+    fn only_what_a_client_has_signed_is_read_and_only_once() {
+        let signatures = Signatures::new("key");
+        let reads = |frames: &[Bytes]| read(Bytes::new(), frames, &signatures);
+        let unsigned = |frames: &[Bytes]| assert!(matches!(reads(frames), Err(Unread::Unsigned(_))), "{frames:?}");
+        let ask = header("kernel_info_request");
+        let good = frames(&ask, "{}", &signatures);
+        unsigned(&frames(&ask, "{}", &Signatures::new("other")));
+        unsigned(&frames(&ask, "{}", &Signatures::new("")));
+        (0..good.len()).for_each(|len| unsigned(&good[..len]));
+        // what all clients are told, sent back
+        unsigned(&frames(&header("execute_input"), "{}", &signatures));
+        reads(&good).unwrap();
+        unsigned(&good);
     }
 
     #[test]

@@ -27,12 +27,7 @@ impl Collector {
         if !self.silent {
             self.watch.borrow_mut().shows(shown);
         }
-        self.outputs.push(json!({
-            "output_type": "execute_result",
-            "data": bundle(shown),
-            "metadata": {},
-            "execution_count": execution_count,
-        }));
+        self.outputs.extend(value(shown, execution_count));
     }
 
     /// Adds the error that ended the cell.
@@ -68,7 +63,7 @@ impl Output for Collector {
         if !self.silent {
             self.watch.borrow_mut().shows(shown);
         }
-        self.outputs.push(json!({ "output_type": "display_data", "data": bundle(shown), "metadata": {} }));
+        self.outputs.extend(displays(shown));
     }
 
     fn progress(&mut self, progress: Option<&Progress>) {
@@ -76,8 +71,30 @@ impl Output for Collector {
     }
 }
 
+/// The value of a cell as outputs: the picture of a table before it.
+pub fn value(shown: &Shown, execution_count: i64) -> Vec<Value> {
+    let (picture, shown) = shown.clone().parts();
+    let result = json!({
+        "output_type": "execute_result",
+        "data": bundle(&shown),
+        "metadata": {},
+        "execution_count": execution_count,
+    });
+    picture.as_ref().map(display).into_iter().chain([result]).collect()
+}
+
+/// Something that a cell shows as outputs: the picture of a table before it.
+pub fn displays(shown: &Shown) -> Vec<Value> {
+    let (picture, shown) = shown.clone().parts();
+    picture.iter().chain([&shown]).map(display).collect()
+}
+
+fn display(shown: &Shown) -> Value {
+    json!({ "output_type": "display_data", "data": bundle(shown), "metadata": {} })
+}
+
 /// A thing in all its forms, by media type. A figure that nobody has drawn yet is drawn here.
-pub fn bundle(shown: &Shown) -> Value {
+fn bundle(shown: &Shown) -> Value {
     let shown = &match shown.clone().draw() {
         Ok(drawn) => drawn,
         Err(error) => Shown { text: format!("{}\n(no picture: {error})", shown.text), ..shown.clone() },
@@ -89,9 +106,6 @@ pub fn bundle(shown: &Shown) -> Value {
     }
     if let Some(png) = &shown.png {
         forms.insert("image/png".into(), STANDARD.encode(png).into());
-    }
-    if let Some(svg) = &shown.svg {
-        forms.insert("image/svg+xml".into(), svg.as_str().into());
     }
     Value::Object(forms)
 }

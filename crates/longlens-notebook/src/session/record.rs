@@ -84,5 +84,5 @@ pub fn bytes(ran: &Ran) -> usize {
 fn bytes_of(shown: &Shown) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let png = shown.png.as_ref().map_or(0, Vec::len);
-    size_of::<Shown>() + shown.text.len() + length(&shown.html) + length(&shown.svg) + png
+    size_of::<Shown>() + shown.text.len() + shown.caption.len() + length(&shown.html) + png
 }

@@ -84,8 +84,8 @@ impl Interpreter for Echo {
 }
 
 pub fn figure(text: &str) -> Shown {
-    let (html, svg) = (Some("<b>\n</b>".into()), Some("<svg/>".into()));
-    Shown { html, svg, png: Some(vec![1, 2]), ..Shown::text(text) }
+    let (html, png) = (Some("<b>\n</b>".into()), Some(vec![1, 2]));
+    Shown { html, png, caption: format!("picture of {text}"), ..Shown::text(text) }
 }
 
 /// Writes down what it sees, and keeps what lies on disk when a cell begins, as a kill in that cell would.

@@ -286,6 +286,34 @@ def signatures(kernel):
     check(reply["status"] == "error", "a message with a wrong signature is not obeyed", reply)
 
 
+def repeated(kernel):
+    session = kernel.client.session
+    kernel.run("let n_runs = 0;")
+    message = session.msg("execute_request", {"code": "n_runs += 1;", "silent": False, "store_history": True})
+    parts = session.serialize(message)
+    for _ in range(2):
+        kernel.client.shell_channel.socket.send_multipart(parts)
+    kernel.reply(message["header"]["msg_id"])
+    kernel.published(message["header"]["msg_id"])
+    check(kernel.value("n_runs") == "1", "a repeated message does not run again")
+
+
+def large(kernel):
+    reply, _ = kernel.run('let large = "' + "x" * (20 << 20) + '"; 1')
+    check(reply["status"] in ("ok", "error"), "a client with the key may send more than a stranger", str(reply)[:200])
+
+
+def pictures(kernel):
+    for code in ("perplexity(#{ lengths: [16, 32] })", "passkey(#{ lengths: [200], depths: [0.5], trials: 1 })"):
+        _, said = kernel.run(code)
+        picture, table = [content["data"] for kind, content in said if kind in ("display_data", "execute_result")][-2:]
+        check(set(picture) == {"text/plain", "image/png"}, "the picture of a table comes first, by itself", picture.keys())
+        check(set(table) == {"text/plain", "text/html"}, "then the table", table.keys())
+        protocol = table["text/plain"].splitlines()[-1]
+        check(protocol in picture["text/plain"], "both name the protocol", protocol, picture["text/plain"])
+        check("<p>" in table["text/html"], "in HTML too", table["text/html"])
+
+
 def parameters(kernel):
     cell = '# Parameters\nsize = 5\nname = "a\\u00e9\\n"\nok = True\nlist = [1, -2.5]\nmap = {"a": None}\n'
     reply, said = kernel.run(cell)
@@ -315,7 +343,7 @@ def shutdowns(name, **options):
 
 TOPICS = [
     kernel_info, cells, much_text, errors, aborted, silence, completion, inspection, completeness, history, comms,
-    interrupts, signals, signatures, parameters,
+    interrupts, signals, signatures, repeated, large, pictures, parameters,
 ]  # fmt: skip
 
 

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use jupyter_protocol::{
-    ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount, ExpressionResult,
-    JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
+    DisplayData, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount,
+    ExpressionResult, JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
 };
 use serde_json::Map;
 
@@ -52,6 +52,10 @@ impl Session {
                 if let Some(value) = value.filter(|_| !ask.silent) {
                     if stored {
                         self.history.set_output(&value.text);
+                    }
+                    let (picture, value) = value.parts();
+                    if let Some(picture) = picture {
+                        self.outbox.publish(DisplayData::new(media(&picture)), request);
                     }
                     let mut result = ExecuteResult::new(execution_count, media(&value));
                     // an object by the protocol, even when there is nothing in it
