@@ -161,13 +161,37 @@ impl CellError {
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
-            let caret = format!("{}{}", " ".repeat(place.column.saturating_sub(1)), "^".repeat(place.len.max(1)));
+            let (text, before) = place.excerpt();
+            let len = place.len.clamp(1, text.chars().count().saturating_sub(before).max(1));
+            let caret = format!("{}{}", " ".repeat(before), "^".repeat(len));
             lines.push(format!("{gutter} |"));
-            lines.push(format!("{number} | {}", place.text));
+            lines.push(format!("{number} | {text}"));
             lines.push(format!("{gutter} | {caret}"));
         }
         lines.extend(self.help.iter().map(|help| format!("help: {help}")));
         lines
+    }
+}
+
+/// Characters of a line that an error shows, and those of them before its place.
+const EXCERPT: usize = 160;
+const BEFORE: usize = 60;
+
+impl Place {
+    /// The line, or what stands around the place in a long one, and how many characters of that come before the place.
+    fn excerpt(&self) -> (String, usize) {
+        let before = self.column.saturating_sub(1);
+        if self.text.chars().nth(EXCERPT).is_none() {
+            return (self.text.clone(), before);
+        }
+        let start = before.saturating_sub(BEFORE);
+        let mut rest = self.text.chars().skip(start);
+        let mut text = String::from(if start > 0 { "…" } else { "" });
+        text.extend(rest.by_ref().take(EXCERPT));
+        if rest.next().is_some() {
+            text.push('…');
+        }
+        (text, before - start + usize::from(start > 0))
     }
 }
 

@@ -18,9 +18,13 @@ mod terminal;
 use args::{Cli, Command};
 use failure::Failure;
 
+/// What cells hold is limited, so it is counted.
+#[global_allocator]
+static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory::Counted;
+
 fn main() -> ExitCode {
     memory::keep_freed_pages();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(args::language::in_one_word(std::env::args_os()));
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
