@@ -235,18 +235,12 @@ fn in_text(session: &Session, before: &str, text: &Token) -> Completions {
 /// Files and folders that start with what was typed.
 pub fn files(session: &Session, before: &str, written: &str) -> Completions {
     let (folder, name) = written.rsplit_once('/').map_or(("", written), |(folder, name)| (folder, name));
-    let path = session.desk().files().path(if folder.is_empty() { "." } else { folder });
-    let mut candidates: Vec<Candidate> = path
-        .ok()
-        .and_then(|path| std::fs::read_dir(path).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| {
-            let is_folder = entry.path().is_dir();
-            let text = entry.file_name().to_string_lossy().into_owned() + if is_folder { "/" } else { "" };
-            Candidate { text, kind: "file", help: String::new() }
-        })
+    let there = session.desk().files().list(if folder.is_empty() { "." } else { folder }).unwrap_or_default();
+    let candidates = there.into_iter().map(|(text, is_folder)| {
+        let text = text + if is_folder { "/" } else { "" };
+        Candidate { text, kind: "file", help: String::new() }
+    });
+    let mut candidates: Vec<Candidate> = candidates
         .filter(|candidate| {
             candidate.text.starts_with(name) && (!candidate.text.starts_with('.') || name.starts_with('.'))
         })

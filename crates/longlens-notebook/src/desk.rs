@@ -5,7 +5,6 @@ mod model;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -20,6 +19,7 @@ pub use model::OpenModel;
 
 use crate::functions::sweep::Part;
 use crate::interpreter::{Out, Output, Progress};
+use crate::memory::{Gauge, live};
 use crate::shown::Shown;
 
 /// Opens models for the language; the program decides how.
@@ -58,13 +58,19 @@ pub struct Desk {
     n_sequences: Cell<u64>,
     /// What the running cell has used up.
     exhausted: Cell<Option<Exhausted>>,
+    /// What the session holds, and may.
+    gauge: Rc<Gauge>,
 }
 
 /// What a cell may use up, so that it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exhausted {
-    /// The memory of the system.
-    Memory,
+    /// The memory of the machine, of its control group, or of the program's own limits; this bounds it.
+    Memory(&'static str),
+    /// What a session may hold.
+    Share,
+    /// Levels of values inside values.
+    Levels,
     /// What one cell may print and show.
     Room,
 }
@@ -107,6 +113,7 @@ impl Desk {
             records: RefCell::default(),
             n_sequences: Cell::new(0),
             exhausted: Cell::new(None),
+            gauge: Rc::default(),
         }
     }
 
@@ -133,7 +140,7 @@ impl Desk {
     /// A model for one call: one that is open under this name already, else opened and kept until another one is. The open
     /// model stays the one that runs.
     pub fn open_beside(&self, name: &str) -> Returned<Rc<OpenModel>> {
-        let known = self.named.borrow().get(name).and_then(Weak::upgrade);
+        let known = self.named.borrow().get(name).and_then(Weak::upgrade).filter(|model| !model.is_broken());
         let model = known.map_or_else(|| self.load(name), Ok)?;
         let is_current = self.current.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &model));
         if !is_current {
@@ -145,8 +152,10 @@ impl Desk {
     fn load(&self, name: &str) -> Returned<Rc<OpenModel>> {
         // two checkpoints in memory are enough
         self.beside.take();
+        let before = live();
         let lens = self.models.open(name).map_err(raise)?;
-        let model = Rc::new(OpenModel::new(lens, self.cancel.clone()));
+        let bytes = live() as i64 - before as i64;
+        let model = Rc::new(OpenModel::new(lens, self.cancel.clone(), &self.gauge, bytes));
         self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
         Ok(model)
     }
@@ -207,12 +216,7 @@ impl Desk {
         }
     }
 
-    /// Where a file that the language names lies; an error when it lies outside what is allowed.
-    pub fn path(&self, name: &str) -> Returned<PathBuf> {
-        self.files.path(name).map_err(raise)
-    }
-
-    /// The name of a file for records: from the root where it lies in it.
+    /// The files that cells may touch.
     pub fn files(&self) -> &Files {
         &self.files
     }
@@ -230,6 +234,21 @@ impl Desk {
     /// A new cell has used up nothing.
     pub fn replenish(&self) {
         self.exhausted.set(None);
+        self.gauge.begin();
+    }
+
+    /// What the session holds, and may.
+    pub fn gauge(&self) -> &Rc<Gauge> {
+        &self.gauge
+    }
+
+    /// Refuses what would make so many bytes at once, if there is no room for them.
+    pub fn room_for(&self, bytes: u64) -> Returned<()> {
+        if !self.gauge.lacks(bytes) {
+            return Ok(());
+        }
+        self.exhaust(Exhausted::Share);
+        Err(Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, rhai::Position::NONE)))
     }
 
     /// Says what to do next, should the cell that runs end in an error.

@@ -19,6 +19,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::interpreter::Interpreter;
+use crate::lexer::is_magic;
+use crate::magics::MAGICS;
+
 pub use error::DocumentError;
 pub(crate) use highlight::escaped;
 pub use merge::Kept;
@@ -33,7 +37,7 @@ pub const RAISES: &str = "raises-exception";
 pub const SKIPPED: &str = "skip-execution";
 
 /// No notebook is larger than this; what is would fill the memory before anybody sees it.
-const MOST_BYTES: u64 = 256 << 20;
+pub(crate) const MOST_BYTES: u64 = 256 << 20;
 
 /// A notebook: cells in order, and what is known about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,22 +99,49 @@ impl Notebook {
     /// Reads a file; its ending says which form it has.
     pub fn read(path: &Path) -> Result<Self, DocumentError> {
         let form = Form::of(path)?;
-        let text = read_text(path)?;
+        Self::from_text_of(path, form, &read_text(path)?)
+    }
+
+    /// Reads what a file of this path holds.
+    pub(crate) fn from_bytes(path: &Path, form: Form, bytes: Vec<u8>) -> Result<Self, DocumentError> {
+        Self::from_text_of(path, form, &text_of(path, bytes)?)
+    }
+
+    fn from_text_of(path: &Path, form: Form, text: &str) -> Result<Self, DocumentError> {
         let notebook = match form {
-            Form::Ipynb => Self::from_ipynb(&text),
-            Form::Text => Ok(Self::from_text(&text)),
+            Form::Ipynb => Self::from_ipynb(text),
+            Form::Text => Ok(Self::from_text(text)),
         };
         notebook.map_err(|error| error.in_file(path))
     }
 
     /// Writes a file whole or not at all; its ending says which form it gets. The text form keeps no results.
     pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
+        longlens_workbench::write_whole(path, &self.to_bytes(path)?)
+            .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
+    }
+
+    /// What a file of this path is to hold.
+    pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, DocumentError> {
         let text = match Form::of(path)? {
             Form::Ipynb => self.to_ipynb(),
             Form::Text => self.to_text(),
         };
-        longlens_workbench::write_whole(path, text.as_bytes())
-            .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
+        Ok(text.into_bytes())
+    }
+
+    /// Refuses a notebook that does not say its language and whose cells this one cannot parse: it is of another.
+    pub fn check_language(&self, interpreter: &dyn Interpreter) -> Result<(), DocumentError> {
+        if ["kernelspec", "language_info"].iter().any(|key| self.metadata.contains_key(*key)) {
+            return Ok(());
+        }
+        let code = self.cells.iter().filter(|cell| cell.kind == Kind::Code);
+        for (at, cell) in code.enumerate() {
+            if let Some(what) = not_ours(&cell.source, interpreter) {
+                return Err(DocumentError::NoLanguage { cell: at + 1, what });
+            }
+        }
+        Ok(())
     }
 
     /// Reads the JSON of a notebook file: 4.0 to 4.5, and 3. Older ones come back as 4.5.
@@ -228,12 +259,29 @@ fn read_text(path: &Path) -> Result<String, DocumentError> {
         std::io::ErrorKind::NotFound => DocumentError::Missing { path: path.to_owned() },
         _ => DocumentError::Unreadable { path: path.to_owned(), source },
     };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MOST_BYTES {
-        return Err(DocumentError::TooLarge { path: path.to_owned(), bytes, most: MOST_BYTES });
+    let there = std::fs::metadata(path).map_err(unreadable)?;
+    if !there.is_file() {
+        // a device or a pipe may never end
+        return Err(unreadable(std::io::Error::other("it is no file")));
     }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| DocumentError::NotText { at: error.utf8_error().valid_up_to() }.in_file(path))?;
-    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
+    if there.len() > MOST_BYTES {
+        return Err(DocumentError::TooLarge { path: path.to_owned(), bytes: there.len(), most: MOST_BYTES });
+    }
+    text_of(path, std::fs::read(path).map_err(unreadable)?)
+}
+
+/// Bytes as text, without a byte order mark.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DocumentError> {
+    longlens_eval::text::decode(bytes)
+        .map_err(|error| DocumentError::NotText { place: error.to_string() }.in_file(path))
+}
+
+/// Why a cell is no code of ours, if it is none.
+fn not_ours(source: &str, interpreter: &dyn Interpreter) -> Option<String> {
+    if let Some(line) = source.lines().map(str::trim).find(|line| !line.is_empty()).filter(|line| is_magic(line)) {
+        let name = line.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
+        let known = line.starts_with('?') || MAGICS.iter().any(|(magic, ..)| *magic == name);
+        return (!known).then(|| format!("there is no `{line}`"));
+    }
+    interpreter.check(source).err().map(|error| error.message)
 }

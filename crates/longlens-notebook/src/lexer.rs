@@ -66,7 +66,7 @@ pub const KEYWORDS: &[&str] = &[
 
 /// The words of a cell, in order; blanks between them are left out.
 pub fn tokens(cell: &str) -> Vec<Token> {
-    let mut lexer = Lexer { text: cell, at: 0, tokens: Vec::new() };
+    let mut lexer = Lexer { text: cell, at: 0, starts_line: true, tokens: Vec::new() };
     while lexer.next() {}
     lexer.tokens
 }
@@ -105,6 +105,8 @@ pub fn completeness(cell: &str) -> Completeness {
 struct Lexer<'a> {
     text: &'a str,
     at: usize,
+    /// Whether nothing stands before this on its line.
+    starts_line: bool,
     tokens: Vec<Token>,
 }
 
@@ -121,17 +123,19 @@ impl Lexer<'_> {
     /// Reads one token; false at the end.
     fn next(&mut self) -> bool {
         let blank = self.rest().len() - self.rest().trim_start().len();
+        // a look back at the whole line would cost a long one its square
+        self.starts_line |= self.rest()[..blank].contains('\n');
         self.at += blank;
+        let starts_line = self.starts_line;
         let rest = self.rest();
         let Some(first) = rest.chars().next() else { return false };
-        let line = rest.find('\n').unwrap_or(rest.len());
-        let starts_line = self.text[..self.at].rsplit('\n').next().is_none_or(|before| before.trim().is_empty());
+        let line = || rest.find('\n').unwrap_or(rest.len());
         let (kind, len) = if rest.starts_with("//") {
-            (Kind::Comment, line)
+            (Kind::Comment, line())
         } else if rest.starts_with("/*") {
             block_comment(rest).map_or((Kind::Open, rest.len()), |len| (Kind::Comment, len))
-        } else if starts_line && is_magic(&rest[..line]) {
-            (Kind::Magic, line)
+        } else if starts_line && first_is_magic(first) && is_magic(&rest[..line()]) {
+            (Kind::Magic, line())
         } else {
             match first {
                 '"' => quoted(rest, '"').map_or((Kind::Open, rest.len()), |len| (Kind::Text, len)),
@@ -147,9 +151,15 @@ impl Lexer<'_> {
             }
         };
         let kind = if first == '#' && len > 2 { Kind::Text } else { kind };
+        // a token of several lines ends on one that it starts
+        self.starts_line = false;
         self.push(kind, len);
         true
     }
+}
+
+fn first_is_magic(first: char) -> bool {
+    matches!(first, '%' | '?')
 }
 
 /// Whether a line is for the session: `%time …`, `?name`.

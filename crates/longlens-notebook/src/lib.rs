@@ -16,6 +16,7 @@ pub mod interpreter;
 pub mod kernel;
 pub mod lexer;
 pub mod magics;
+pub mod memory;
 pub mod options;
 pub mod repl;
 pub mod runner;

@@ -6,6 +6,7 @@ use crate::complete::{files, fitting, names};
 use crate::docs::Doc;
 use crate::interpreter::{Candidate, CellError, Completions, Interpreter, Out};
 use crate::lexer::is_magic;
+use crate::memory::{read_size, size};
 use crate::session::{Limits, Session, close};
 use crate::shown::Shown;
 use crate::values::{self, plain_type};
@@ -29,7 +30,7 @@ pub const MAGICS: &[(&str, &str, &str)] = &[
     ("run", "FILE", "runs a .rhai file or the cells of a notebook here"),
     ("save", "FILE", "saves the cells so far as a notebook (.ipynb, with results) or as .rhai"),
     ("load", "FILE", "shows a file's cells, ready to be run with %run"),
-    ("config", "[NAME VALUE]", "shows or sets limits: operations, text, entries"),
+    ("config", "[NAME VALUE]", "shows limits, or lowers them: operations, memory"),
     ("reset", "", "forgets variables and functions"),
     ("magics", "", "lists these lines"),
 ];
@@ -257,35 +258,52 @@ fn config(session: &mut Session, rest: &str) -> Result<String, CellError> {
     let mut limits = session.limits();
     let mut words = rest.split_whitespace();
     if let Some(name) = words.next() {
-        let value = words.next().map(|word| word.replace('_', ""));
-        let value: u64 = match value.as_deref().map(str::parse) {
-            Some(Ok(value)) if words.next().is_none() && value > 0 => value,
-            _ => {
-                return Err(CellError::new(
-                    "TypeError",
-                    format!("`{name}` needs a whole number of at least 1"),
-                    Some(format!("write %config {name} 1000000")),
-                ));
-            }
-        };
-        match name {
-            "operations" => limits.operations = value,
-            "text" => limits.text = value as usize,
-            "entries" => limits.entries = value as usize,
+        let word = words.collect::<Vec<_>>().join(" ");
+        let value = match name {
+            "operations" => word.replace('_', "").parse().ok().filter(|value| *value > 0),
+            "memory" => read_size(&word),
             other => {
-                let near = longlens_core::nearest::nearest(other, ["operations", "text", "entries"]);
-                let help = near
-                    .map_or("there are: operations, text, entries".into(), |name| format!("did you mean `{name}`?"));
+                let near = longlens_core::nearest::nearest(other, ["operations", "memory"]);
+                let help =
+                    near.map_or("there are: operations, memory".into(), |name| format!("did you mean `{name}`?"));
                 return Err(CellError::new("NameError", format!("there is no limit `{other}`"), Some(help)));
             }
+        };
+        let (what, example) = match name {
+            "operations" => ("a whole number of at least 1", "1000000"),
+            _ => ("a size", "512m"),
+        };
+        let Some(value) = value else {
+            let help = format!("write %config {name} {example}");
+            return Err(CellError::new("TypeError", format!("`{name}` needs {what}"), Some(help)));
+        };
+        let wanted = match name {
+            "operations" => Limits { operations: value, ..limits },
+            _ => Limits { memory: value, ..limits },
+        };
+        if let Some(most) =
+            session.most().filter(|most| wanted.operations > most.operations || wanted.memory > most.memory)
+        {
+            let (flag, most) = match name {
+                "operations" => ("--max-operations", most.operations.to_string()),
+                _ => ("--memory-limit", size(most.memory)),
+            };
+            return Err(CellError::new(
+                "SandboxError",
+                format!("`{name}` is {most} here, and cells can only lower it"),
+                Some(format!("start with {flag} to raise it")),
+            ));
         }
-        session.set_limits(limits);
+        limits = wanted;
+        session.lower(limits);
     }
-    let Limits { operations, text, entries } = limits;
-    let root = session.desk().files();
-    let place = if root.anywhere { "anywhere".into() } else { root.root.display().to_string() };
+    let files = session.desk().files();
+    let place = if files.is_anywhere() { "anywhere".into() } else { files.root().display().to_string() };
     Ok(format!(
-        "operations {operations} (steps of one cell)\ntext {text} (bytes of one text)\nentries {entries} (of one list or map)\nfiles {place}"
+        "operations {} (steps of one cell)\nmemory {} (of all values; {} are held)\nfiles {place}",
+        limits.operations,
+        size(limits.memory),
+        size(session.desk().gauge().held()),
     ))
 }
 

@@ -1,10 +1,12 @@
 //! Files of cells: run here, saved from here, shown.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::json;
 
-use crate::document::{DocumentError, Kind, Notebook, RAISES};
+use longlens_workbench::Trouble;
+
+use crate::document::{DocumentError, Form, Kind, MOST_BYTES, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
 use crate::magics::Magic;
 use crate::runner::outputs;
@@ -13,8 +15,8 @@ use crate::shown::Shown;
 
 /// Runs every cell of a file in this session; stops at the first error.
 pub fn run(session: &mut Session, name: &str, out: &Out) -> Result<Option<Shown>, CellError> {
-    let path = path(session, name, "%run FILE")?;
-    let notebook = Notebook::read(&path).map_err(|error| told(&error))?;
+    let name = named(name, "%run FILE")?;
+    let notebook = read(session, name)?;
     if session.depth >= MAX_DEPTH {
         return Err(CellError::new("LimitError", format!("{name} runs itself, directly or through others"), None));
     }
@@ -50,7 +52,7 @@ const MAX_DEPTH: usize = 8;
 
 /// Saves the cells so far, with what they gave where the form keeps that.
 pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
-    let path = path(session, name, "%save FILE.ipynb")?;
+    let name = named(name, "%save FILE.ipynb")?;
     let mut notebook = Notebook::new();
     let is_kept = |cell: &str| Magic::of(cell).is_none() && !cell.trim().is_empty();
     for ran in session.cells().iter().filter(|ran| is_kept(&ran.cell)) {
@@ -71,29 +73,41 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
         cell.outputs = said.chain(value).chain(error).collect();
         cell.execution_count = Some(ran.number as i64);
     }
-    notebook.write(&path).map_err(|error| told(&error))?;
+    let bytes = notebook.to_bytes(Path::new(name)).map_err(|error| told(&error))?;
+    session.desk().files().save(name, &bytes, false).map_err(refused)?;
     let n_let_go = session.cells().iter().filter(|ran| ran.let_go).count();
     let without = if n_let_go == 0 {
         String::new()
     } else {
         format!("; the results of the first {n_let_go} were too much to keep")
     };
-    Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.desk().files().shown(&path).display()))
+    Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.desk().files().shown(name)))
 }
 
 /// A file's cells as text.
 pub fn load(session: &Session, name: &str) -> Result<String, CellError> {
-    let path = path(session, name, "%load FILE")?;
-    Ok(Notebook::read(&path).map_err(|error| told(&error))?.to_text().trim_end().to_owned())
+    Ok(read(session, named(name, "%load FILE")?)?.to_text().trim_end().to_owned())
 }
 
-fn path(session: &Session, name: &str, form: &str) -> Result<PathBuf, CellError> {
+fn named<'a>(name: &'a str, form: &str) -> Result<&'a str, CellError> {
     let name = name.trim_matches('"');
     if name.is_empty() {
         return Err(CellError::new("SyntaxError", "there is no file name", Some(format!("write {form}"))));
     }
-    let path = session.desk().files().path(name);
-    path.map_err(|trouble| CellError::new("SandboxError", trouble.message, trouble.help))
+    Ok(name)
+}
+
+fn read(session: &Session, name: &str) -> Result<Notebook, CellError> {
+    let path = Path::new(name);
+    let form = Form::of(path).map_err(|error| told(&error))?;
+    let bytes = session.desk().files().read_if_there(name, MOST_BYTES).map_err(refused)?;
+    let missing = || DocumentError::Missing { path: path.to_owned() };
+    let notebook = bytes.ok_or_else(missing).and_then(|bytes| Notebook::from_bytes(path, form, bytes));
+    notebook.map_err(|error| told(&error))
+}
+
+fn refused(trouble: Trouble) -> CellError {
+    CellError::new("SandboxError", trouble.message, trouble.help)
 }
 
 /// An error of a file as one of a cell.

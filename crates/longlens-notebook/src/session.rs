@@ -2,13 +2,16 @@
 
 mod engine;
 mod errors;
+mod nesting;
 mod record;
+mod sizes;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use longlens_core::lens::CancelToken;
+use longlens_core::panics;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::complete;
@@ -17,6 +20,7 @@ use crate::docs::Docs;
 use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use crate::lexer::{self, Kind};
 use crate::magics::{self, Magic};
+use crate::memory;
 use crate::shown::Shown;
 use crate::values;
 
@@ -42,17 +46,15 @@ pub struct Options {
 pub struct Limits {
     /// Steps of the language in one cell; what the model computes does not count.
     pub operations: u64,
-    /// Characters of one text.
-    pub text: usize,
-    /// Entries of one list or map, with those inside them.
-    pub entries: usize,
+    /// Bytes that all values, texts and results of a session may take, models aside.
+    pub memory: u64,
 }
 
 /// Variables, functions and the open model, cell after cell.
 pub struct Session {
     engine: Engine,
-    /// Where the code that is compiled has a `_` of the language.
-    defaults: engine::Defaults,
+    /// What the parser asks of the code that is compiled.
+    parsing: Rc<RefCell<engine::Parsing>>,
     scope: Scope<'static>,
     /// Functions of earlier cells.
     library: AST,
@@ -67,6 +69,12 @@ pub struct Session {
     /// Whether code runs beside the cells: its values are not remembered.
     is_aside: bool,
     limits: Limits,
+    /// What cells may set themselves at most.
+    most: Limits,
+    /// Whether the one who types may set more.
+    raises: bool,
+    /// Panics that were caught.
+    n_faults: Cell<usize>,
     /// Files that run files.
     pub(crate) depth: usize,
 }
@@ -97,12 +105,14 @@ pub struct Ran {
 
 /// Bytes of what cells gave and said that a session keeps; the oldest go first.
 const KEPT_BYTES: usize = 256 << 20;
+/// Bytes of one cell.
+const MOST_SOURCE: usize = 16 << 20;
 /// Values of cells that `_3` and the like still reach.
 const KEPT_VALUES: usize = 1000;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { operations: 2_000_000_000, text: 64 << 20, entries: 4 << 20 }
+        Self { operations: 2_000_000_000, memory: memory::share() }
     }
 }
 
@@ -110,11 +120,11 @@ impl Session {
     /// A session with nothing in it. No model is opened before a cell needs one.
     pub fn new(models: Box<dyn Models>, options: Options, out: &Out) -> Self {
         let desk = Rc::new(Desk::new(models, options.model, options.files, options.draws, out.clone()));
-        let defaults = engine::Defaults::default();
-        let engine = engine::new(&desk, options.limits, &defaults);
+        let parsing = Rc::default();
+        let engine = engine::new(&desk, options.limits, &parsing);
         Self {
             engine,
-            defaults,
+            parsing,
             scope: Scope::new(),
             library: AST::empty(),
             homes: HashMap::new(),
@@ -125,6 +135,9 @@ impl Session {
             first_kept: 0,
             is_aside: false,
             limits: options.limits,
+            most: options.limits,
+            raises: false,
+            n_faults: Cell::new(0),
             depth: 0,
         }
     }
@@ -176,22 +189,39 @@ impl Session {
         self.limits
     }
 
-    /// What cells may use from now on.
+    /// What cells may use from now on, and set themselves at most.
     pub fn set_limits(&mut self, limits: Limits) {
+        self.most = limits;
+        self.lower(limits);
+    }
+
+    /// Whoever types at the prompt may raise limits; files that are run there may not.
+    pub fn let_raise_limits(&mut self) {
+        self.raises = true;
+    }
+
+    /// What a cell may set limits to at most; nothing where there is no such bound.
+    pub(crate) fn most(&self) -> Option<Limits> {
+        (!self.raises || self.depth > 0).then_some(self.most)
+    }
+
+    /// Sets limits as a cell asks.
+    pub(crate) fn lower(&mut self, limits: Limits) {
         self.limits = limits;
-        engine::limit(&mut self.engine, limits);
+        engine::limit(&mut self.engine, &self.desk, limits);
     }
 
     /// Runs code without counting it as a cell.
     pub fn evaluate(&mut self, code: &str) -> Result<Dynamic, CellError> {
         let number = self.number();
-        let ast = self.compile(code)?;
+        let ast = self.compile(code, Some(self.desk.cancel().clone()))?;
         let home = Rc::new(Home { number, code: code.to_owned() });
         let defined = ast.iter_functions().map(|function| (function.name.to_owned(), function.params.len()));
         self.homes.extend(defined.map(|function| (function, home.clone())));
         let merged = self.library.merge(&ast);
-        let value = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &merged);
+        // before it runs: they are there whatever happens
         self.library = merged.clone_functions_only();
+        let value = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &merged);
         self.tidy();
         value.map_err(|error| self.explain(&error, code))
     }
@@ -227,12 +257,23 @@ impl Session {
         self.desk.cancel().lower();
         self.desk.replenish();
         self.desk.take_records();
-        let ran = self.step(cell, &recorded);
+        let depth = self.depth;
+        let ran = panics::caught(|| self.step(cell, &recorded)).unwrap_or_else(|panic| {
+            self.n_faults.set(self.n_faults.get() + 1);
+            self.depth = depth;
+            self.tidy();
+            Err(errors::inside(&panic))
+        });
         self.desk.set_out(out);
         let ran = match self.desk.exhausted() {
-            Some(Exhausted::Room) if ran.is_ok() => Err(errors::used_up(Exhausted::Room)),
+            Some(what @ Exhausted::Room) if ran.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
             _ => ran,
         };
+        let ran = ran.map_err(|error| CellError {
+            message: errors::clipped(error.message),
+            help: error.help.map(errors::clipped),
+            ..error
+        });
         let said = std::mem::take(&mut record.borrow_mut().said);
         (ran, said)
     }
@@ -250,9 +291,29 @@ impl Session {
         }
     }
 
-    fn compile(&self, code: &str) -> Result<AST, CellError> {
-        *self.defaults.borrow_mut() = engine::defaults(code);
+    /// Parses a cell; a flag stops it as it stops a cell that runs.
+    fn compile(&self, code: &str, cancel: Option<CancelToken>) -> Result<AST, CellError> {
+        if code.len() > MOST_SOURCE {
+            let message = format!("this cell has {} MB; a cell has at most {}", code.len() >> 20, MOST_SOURCE >> 20);
+            return Err(CellError::new(
+                "LimitError",
+                message,
+                Some("put its data into a file and load(…) that".into()),
+            ));
+        }
+        *self.parsing.borrow_mut() = engine::Parsing::of(code, cancel);
         self.engine.compile_with_scope(&self.scope, code).map_err(|error| self.explain(&error.into(), code))
+    }
+
+    /// Panics so far that became errors: faults of this program or of libraries under it.
+    pub fn n_faults(&self) -> usize {
+        self.n_faults.get()
+    }
+
+    fn guarded<T>(&self, ask: impl FnOnce() -> T) -> Result<T, String> {
+        let asked = panics::caught(ask);
+        self.n_faults.set(self.n_faults.get() + usize::from(asked.is_err()));
+        asked
     }
 
     fn explain(&self, error: &rhai::EvalAltResult, code: &str) -> CellError {
@@ -349,16 +410,16 @@ impl Interpreter for Session {
         if Magic::of(cell).is_some() {
             return Ok(());
         }
-        self.compile(cell).map(drop)
+        self.guarded(|| self.compile(cell, None).map(drop)).unwrap_or_else(|panic| Err(errors::inside(&panic)))
     }
 
     fn complete(&self, cell: &str, cursor: usize) -> Completions {
-        complete::complete(self, cell, cursor)
+        self.guarded(|| complete::complete(self, cell, cursor)).unwrap_or_default()
     }
 
     fn inspect(&self, cell: &str, cursor: usize, more: bool) -> Option<Shown> {
         let name = complete::name_at(cell, cursor)?;
-        magics::describe(self, &cell[name], more).map(Shown::text)
+        self.guarded(|| magics::describe(self, &cell[name], more).map(Shown::text)).ok().flatten()
     }
 
     fn history(&self) -> Vec<(usize, String)> {

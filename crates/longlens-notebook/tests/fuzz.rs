@@ -103,8 +103,11 @@ impl Watch {
     /// What a cell gives, or that it panicked; the cell is stopped after two seconds.
     fn run(&self, sitting: &mut Sitting, cell: &str) -> std::thread::Result<Result<Option<Shown>, CellError>> {
         self.deadline.store(self.started.elapsed().as_millis() as u64 + 2000, Ordering::Relaxed);
+        let before = sitting.session.n_faults();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let ran = sitting.run(cell);
+            // the session goes on after a panic; here it counts as one
+            assert_eq!(sitting.session.n_faults(), before, "{ran:?}");
             // whatever came, it can be shown
             sitting.session.variable("x").map(|value| longlens_notebook::values::text(value).len());
             ran
@@ -116,7 +119,7 @@ impl Watch {
 
 fn prepared() -> (Sitting, Watch) {
     let mut sitting = sitting();
-    sitting.session.set_limits(Limits { operations: 200_000, text: 1 << 20, entries: 1 << 16 });
+    sitting.session.set_limits(Limits { operations: 200_000, ..Limits::default() });
     sitting.run(SETUP).unwrap();
     let watch = Watch::new(sitting.session.cancel());
     (sitting, watch)
@@ -376,6 +379,7 @@ fn completion_and_help_work_everywhere() {
             let _ = sitting.session.inspect(&cell, cursor, cursor % 2 == 0);
         }
         let _ = (sitting.session.completeness(&cell), sitting.session.check(&cell));
+        prop_assert_eq!(sitting.session.n_faults(), 0, "{:?}", cell);
         Ok(())
     });
     done.unwrap();

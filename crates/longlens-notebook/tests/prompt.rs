@@ -22,12 +22,8 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 const FOLDER: &str = "LONGLENS_TEST_PROMPT";
 
 fn session(folder: &Path) -> Session {
-    let options = Options {
-        model: "embedded".into(),
-        files: Files { root: folder.into(), anywhere: false },
-        limits: Limits::default(),
-        draws: false,
-    };
+    let options =
+        Options { model: "embedded".into(), files: Files::below(folder), limits: Limits::default(), draws: false };
     Session::new(Box::new(Scripted), options, &Nobody::out())
 }
 

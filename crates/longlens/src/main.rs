@@ -19,9 +19,13 @@ mod terminal;
 use args::{Cli, Command};
 use failure::Failure;
 
+/// What cells hold is limited, so it is counted.
+#[global_allocator]
+static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory::Counted;
+
 fn main() -> ExitCode {
     memory::keep_freed_pages();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(args::language::in_one_word(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return misuse::tell(&error),
     };

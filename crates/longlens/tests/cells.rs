@@ -54,7 +54,7 @@ fn examples() -> Vec<String> {
             unreachable!("documentation needs no model")
         }
     }
-    let files = Files { root: PathBuf::from("."), anywhere: false };
+    let files = Files::below(".");
     let options = Options { model: String::new(), files, limits: Limits::default(), draws: false };
     let session = Session::new(Box::new(Unopened), options, &Nobody::out());
     session.docs().own().filter_map(|doc| doc.example.clone()).collect()

@@ -1,91 +1,258 @@
-//! Which files cells may touch.
+//! Which files cells may touch, and the only way to them.
+//!
+//! Names count from one folder, the root, and lead nowhere outside it. No part of a name begins with a dot: hidden files belong to
+//! other programs, and several of them run what they find there. Every folder on the way is opened from the one above it, and
+//! no link is followed but by this code, so that whatever somebody swaps in meanwhile leads to an error and not outside.
+//! A file that cells did not write stays as it is.
 
+mod place;
+mod written;
+
+use std::cell::OnceCell;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 use longlens_workbench::Trouble;
 
+use self::place::Place;
+use self::written::Written;
+
 /// Which files the language may touch.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Files {
-    /// Where relative names start, and what absolute ones must lie in.
-    pub root: PathBuf,
-    /// Whether files outside are allowed too.
-    pub anywhere: bool,
+    root: PathBuf,
+    /// The root, once a cell has asked for it, and its path without links.
+    opened: OnceCell<(Dir, PathBuf)>,
+    anywhere: bool,
+    /// Whether somebody said that this is the root: then it may be the home folder.
+    named: bool,
+    overwrites: bool,
+    written: Written,
 }
 
+/// What a name says that lies outside of what is allowed.
+fn outside(name: &str, root: &Path) -> Trouble {
+    Trouble::new(
+        format!("`{name}` lies outside {}", root.display()),
+        "cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside \
+         to lift that"
+            .to_owned(),
+    )
+}
+
+/// Endings of files that hold results and nothing that anything runs.
+const RESULTS: [&str; 6] = ["csv", "jsonl", "parquet", "png", "svg", "npz"];
+
 impl Files {
-    /// Where a file of this name lies. Files that do not exist yet are judged by their folder.
-    pub fn path(&self, name: &str) -> Result<PathBuf, Trouble> {
-        if name.trim().is_empty() {
-            return Err(Trouble::new("there is no file name", "give one, as in \"results.csv\"".to_owned()));
-        }
-        let path = self.root.join(name);
-        if self.anywhere {
-            return Ok(path);
-        }
-        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        let outside = || {
-            Trouble::new(
-                format!("`{name}` lies outside {}", root.display()),
-                "cells touch files of the working directory only; start with --allow-outside to lift that".to_owned(),
-            )
-        };
-        // links and `..` are followed as far as folders exist; what does not exist yet cannot lead anywhere else
-        let mut there = path.as_path();
-        let mut missing = Vec::new();
-        let real = loop {
-            match there.canonicalize() {
-                Ok(real) => break real,
-                // a link that leads nowhere could lead outside once its target exists
-                Err(_) if there.is_symlink() => return Err(outside()),
-                Err(_) => match (there.parent(), there.file_name()) {
-                    (Some(parent), Some(name)) => {
-                        missing.push(name.to_owned());
-                        there = parent;
-                    }
-                    _ => return Err(outside()),
-                },
-            }
-        };
-        if !real.starts_with(&root) {
-            return Err(outside());
-        }
-        Ok(missing.into_iter().rev().fold(real, |path, name| path.join(name)))
+    /// Files of a folder and the folders in it.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        let (opened, written) = (OnceCell::new(), Written::default());
+        Self { root, opened, anywhere: false, named: false, overwrites: false, written }
     }
 
-    /// A path as results name it: from the root where it lies in it.
-    pub fn shown<'a>(&self, path: &'a Path) -> &'a Path {
-        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        path.strip_prefix(&self.root).or_else(|_| path.strip_prefix(root)).unwrap_or(path)
+    /// The same where the user named the folder, which may be any then.
+    #[must_use]
+    pub fn named(self) -> Self {
+        Self { named: true, ..self }
     }
+
+    /// All files, hidden ones and those of others too; names count from the root.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { anywhere: true, ..self }
+    }
+
+    /// Files that cells did not write may be replaced.
+    #[must_use]
+    pub fn overwriting(self) -> Self {
+        Self { overwrites: true, ..self }
+    }
+
+    /// What cells write is remembered in this file, so that later sessions may replace it.
+    #[must_use]
+    pub fn remembered_in(self, file: Option<PathBuf>) -> Self {
+        Self { written: Written::new(file), ..self }
+    }
+
+    /// Where names start.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether files outside the root are allowed too.
+    pub fn is_anywhere(&self) -> bool {
+        self.anywhere
+    }
+
+    /// The bytes of a file; an error for what is no file, or larger than `most`.
+    pub fn read(&self, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
+        let missing = || {
+            let help = "check the name; it counts from the working directory".to_owned();
+            Trouble::new(format!("cannot read `{name}`: there is no such file"), help)
+        };
+        self.read_if_there(name, most)?.ok_or_else(missing)
+    }
+
+    /// The same, or nothing where there is no file of that name.
+    pub fn read_if_there(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Trouble> {
+        let read = |place: &Place| -> io::Result<Result<Vec<u8>, Trouble>> {
+            let there = place.folder.symlink_metadata(&place.name)?;
+            if !there.is_file() {
+                // a device or a pipe may never end
+                return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
+            }
+            let file = place.folder.open_with(&place.name, OpenOptions::new().read(true).follow(FollowSymlinks::No))?;
+            let mut bytes = Vec::new();
+            file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > most {
+                let help = format!("files go up to {} MiB", most >> 20);
+                return Ok(Err(Trouble::new(format!("`{name}` is too large"), help)));
+            }
+            Ok(Ok(bytes))
+        };
+        let Some(place) = self.place(name, false)? else { return Ok(None) };
+        match read(&place) {
+            Ok(read) => read.map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(Trouble::new(format!("cannot read `{name}`: {error}"), "choose a file you may read".to_owned()))
+            }
+        }
+    }
+
+    /// Writes a file whole or not at all, and makes the folders above it. One that cells did not write, or that somebody changed
+    /// since, stays as it is; `overwrite` replaces it if it holds results. Returns whether it took the place of one of these.
+    pub fn save(&self, name: &str, bytes: &[u8], overwrite: bool) -> Result<bool, Trouble> {
+        let place = self.place_to_write(name)?;
+        let theirs = !self.anywhere && !self.overwrites && self.is_of_others(&place, name)?;
+        if theirs {
+            let ending = Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase());
+            let is_result = ending.is_some_and(|ending| RESULTS.contains(&ending.as_str()));
+            if !(overwrite && is_result) {
+                let how = if is_result && !overwrite {
+                    "save it under another name, or say save(…, #{ overwrite: true })"
+                } else {
+                    "save it under another name, move the file away, or start with --overwrite"
+                };
+                return Err(Trouble::new(
+                    format!("`{name}` is there already, and not as cells wrote it: it stays as it is"),
+                    how.to_owned(),
+                ));
+            }
+        }
+        self.put(&place, name, bytes)?;
+        Ok(theirs)
+    }
+
+    /// Writes a file whole or not at all, whatever is there: for files whose contents say that they are ours.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        self.put(&self.place_to_write(name)?, name, bytes)
+    }
+
+    /// Puts a line below those of a file whose contents say that it is ours, or begins one.
+    pub fn add_line(&self, name: &str, line: &str) -> Result<(), Trouble> {
+        let place = self.place_to_write(name)?;
+        let add = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            options.create(true).read(true).append(true).follow(FollowSymlinks::No);
+            let mut file = place.folder.open_with(&place.name, &options)?;
+            // below a line that a kill cut short
+            let mut last = [b'\n'];
+            if file.seek(SeekFrom::End(-1)).is_ok() {
+                file.read_exact(&mut last)?;
+            }
+            let start = if last == *b"\n" { "" } else { "\n" };
+            file.write_all(format!("{start}{line}\n").as_bytes())?;
+            file.sync_data()
+        };
+        add().map_err(|error| unwritable(name, &error))
+    }
+
+    /// Names in a folder, with whether each is a folder itself; hidden ones only where they may be touched.
+    pub fn list(&self, folder: &str) -> Result<Vec<(String, bool)>, Trouble> {
+        let failed = |error: io::Error| Trouble::new(format!("cannot list `{folder}`: {error}"), None);
+        let dir = self.folder(folder)?;
+        let mut names = Vec::new();
+        for entry in dir.entries().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if self.anywhere || !name.starts_with('.') {
+                names.push((name, entry.file_type().is_ok_and(|kind| kind.is_dir())));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A name as results have it: from the root where it lies in it.
+    pub fn shown(&self, name: &str) -> String {
+        let path = Path::new(name);
+        let root = self.opened.get().map_or(self.root.as_path(), |(_, root)| root);
+        let below = path.strip_prefix(&self.root).or_else(|_| path.strip_prefix(root)).unwrap_or(path);
+        below
+            .components()
+            .filter(|part| *part != std::path::Component::CurDir)
+            .collect::<PathBuf>()
+            .display()
+            .to_string()
+    }
+
+    fn place_to_write(&self, name: &str) -> Result<Place, Trouble> {
+        self.place(name, true)?.ok_or_else(|| unwritable(name, &io::ErrorKind::NotFound.into()))
+    }
+
+    /// Whether there is a file that cells did not write, or that is not as they wrote it.
+    fn is_of_others(&self, place: &Place, name: &str) -> Result<bool, Trouble> {
+        match place.folder.symlink_metadata(&place.name) {
+            Ok(there) if there.is_file() => {}
+            Ok(_) => return Err(Trouble::new(format!("`{name}` is no file"), "choose another name".to_owned())),
+            Err(_) => return Ok(false),
+        }
+        let Some(mark) = self.written.mark(&place.path) else { return Ok(true) };
+        let there = self.read_if_there(name, u64::MAX - 1)?;
+        Ok(there.is_some_and(|bytes| written::mark_of(&bytes) != mark))
+    }
+
+    fn put(&self, place: &Place, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        place.put(bytes).map_err(|error| unwritable(name, &error))?;
+        self.written.remember(&place.path, written::mark_of(bytes));
+        Ok(())
+    }
+
+    /// The root, which is opened once.
+    fn open_root(&self) -> Result<&(Dir, PathBuf), Trouble> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let failed = |error: io::Error| {
+            let help = "start in a folder that you may read, or with --files FOLDER".to_owned();
+            Trouble::new(format!("cannot use {}: {error}", self.root.display()), help)
+        };
+        let path = self.root.canonicalize().map_err(failed)?;
+        if !self.anywhere && !self.named && is_home_or_above(&path) {
+            return Err(Trouble::new(
+                format!("cells touch no files of {}: too much lies there that is none of theirs", path.display()),
+                "start in a folder for this work, or say which one with --files FOLDER".to_owned(),
+            ));
+        }
+        let dir = Dir::open_ambient_dir(&path, ambient_authority()).map_err(failed)?;
+        Ok(self.opened.get_or_init(|| (dir, path)))
+    }
+}
+
+/// The root of all files, the home folder, and what lies between.
+fn is_home_or_above(path: &Path) -> bool {
+    let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
+    path.parent().is_none() || home.is_some_and(|home| home.parent().is_some() && home.starts_with(path))
+}
+
+fn unwritable(name: &str, error: &io::Error) -> Trouble {
+    Trouble::new(format!("cannot write `{name}`: {error}"), "choose a folder you may write to".to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_stay_in_the_working_directory() {
-        let outer = tempfile::tempdir().unwrap();
-        let root = outer.path().join("work");
-        std::fs::create_dir_all(root.join("in")).unwrap();
-        std::fs::write(outer.path().join("secret"), "x").unwrap();
-        let files = Files { root: root.clone(), anywhere: false };
-        let real = root.canonicalize().unwrap();
-        assert_eq!(files.path("a.csv").unwrap(), real.join("a.csv"));
-        assert_eq!(files.path("in/new/b.csv").unwrap(), real.join("in/new/b.csv"));
-        assert_eq!(files.path("in/../c").unwrap(), real.join("c"));
-        assert_eq!(files.path(real.join("d").to_str().unwrap()).unwrap(), real.join("d"));
-        for name in ["../secret", "in/../../secret", "/etc/passwd", "nowhere/../../secret", ".."] {
-            assert!(files.path(name).is_err(), "{name}");
-        }
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink(outer.path(), root.join("out")).unwrap();
-            std::os::unix::fs::symlink(outer.path().join("later"), root.join("dangling")).unwrap();
-            assert!(files.path("out/secret").is_err() && files.path("out/new").is_err());
-            assert!(files.path("dangling").is_err());
-        }
-        assert!(Files { anywhere: true, ..files }.path("../secret").is_ok());
-    }
-}
+mod tests;

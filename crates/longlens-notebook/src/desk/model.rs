@@ -1,11 +1,14 @@
 //! A model that is open, and the sequence that it holds.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use longlens_core::lens::{CancelToken, Lens, LensError, ModelInfo, TextCodec};
 
 use super::{Returned, raise, refuse};
+use crate::memory::{Gauge, live};
 
 /// A model that was opened.
 pub struct OpenModel {
@@ -19,27 +22,90 @@ pub struct OpenModel {
     loaded: Cell<Option<u64>>,
     /// The flag that stops what runs.
     cancel: CancelToken,
+    /// Whether it failed inside while it ran: it may be half changed.
+    broken: Cell<bool>,
+    /// Bytes that it takes, which the session's values do not count.
+    bytes: Cell<i64>,
+    gauge: Rc<Gauge>,
+}
+
+/// A model while something runs on it. Should that panic, the model is not used again.
+pub struct Running<'a> {
+    lens: RefMut<'a, Box<dyn Lens>>,
+    model: &'a OpenModel,
+    /// Bytes in use before.
+    before: u64,
+}
+
+impl Deref for Running<'_> {
+    type Target = Box<dyn Lens>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.lens
+    }
+}
+
+impl DerefMut for Running<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.lens
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.model.broken.set(true);
+        }
+        // caches grow with the prompt
+        self.model.takes(live() as i64 - self.before as i64);
+    }
 }
 
 impl OpenModel {
-    /// A model that has just been opened; `cancel` stops what runs on it.
-    pub fn new(lens: Box<dyn Lens>, cancel: CancelToken) -> Self {
+    /// A model that has just been opened and takes so many bytes; `cancel` stops what runs on it.
+    pub fn new(lens: Box<dyn Lens>, cancel: CancelToken, gauge: &Rc<Gauge>, bytes: i64) -> Self {
         let info = lens.model().clone();
         let files = model_files(&info.source);
-        Self { info, files, lens: RefCell::new(lens), loaded: Cell::new(None), cancel }
+        let (lens, loaded, broken) = (RefCell::new(lens), Cell::new(None), Cell::new(false));
+        let model = Self { info, files, lens, loaded, cancel, broken, bytes: Cell::new(0), gauge: gauge.clone() };
+        model.takes(bytes);
+        model
+    }
+
+    /// Whether it failed inside, and is not used again.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    fn takes(&self, bytes: i64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.gauge.leave_out(bytes);
+    }
+
+    fn usable(&self) -> Returned<()> {
+        if !self.is_broken() {
+            return Ok(());
+        }
+        let name = &self.info.source;
+        refuse(
+            format!("the model {} failed inside and may be half changed: it is not used again", self.info.name),
+            format!("open it again: open({name:?})"),
+        )
     }
 
     /// The model itself, to run something; whatever sequence it held is gone unless `keep` names it.
-    pub fn lens(&self, keep: Option<u64>) -> Returned<RefMut<'_, Box<dyn Lens>>> {
+    pub fn lens(&self, keep: Option<u64>) -> Returned<Running<'_>> {
+        self.usable()?;
         let Ok(lens) = self.lens.try_borrow_mut() else { return running() };
         if keep.is_none() || keep != self.loaded.get() {
             self.loaded.set(None);
         }
-        Ok(lens)
+        Ok(Running { lens, model: self, before: live() })
     }
 
     /// Asks the tokenizer; the model keeps the sequence that it holds.
     pub fn text<T>(&self, ask: impl FnOnce(&dyn TextCodec) -> Returned<T>) -> Returned<T> {
+        self.usable()?;
         let Ok(lens) = self.lens.try_borrow() else { return running() };
         ask(&Stoppable { codec: lens.text().map_err(raise)?, cancel: &self.cancel })
     }
@@ -52,6 +118,12 @@ impl OpenModel {
     /// Whether the model holds this sequence.
     pub fn holds(&self, sequence: u64) -> bool {
         self.loaded.get() == Some(sequence)
+    }
+}
+
+impl Drop for OpenModel {
+    fn drop(&mut self) {
+        self.gauge.leave_out(-self.bytes.get());
     }
 }
 

@@ -60,10 +60,10 @@ pub enum DocumentError {
         path: PathBuf,
     },
     /// Bytes that are not UTF-8.
-    #[error("not UTF-8 text: byte {at} cannot be read")]
+    #[error("not UTF-8 text: {place}")]
     NotText {
-        /// The first byte that does not fit, from 0.
-        at: usize,
+        /// The first byte that does not fit: line, column, and what it may be.
+        place: String,
     },
     /// Broken JSON.
     #[error("not JSON: {what} at line {line}, column {column}")]
@@ -92,6 +92,14 @@ pub enum DocumentError {
     OtherLanguage {
         /// Its language.
         language: String,
+    },
+    /// A notebook that does not say its language, and whose cells are no code of ours.
+    #[error("the notebook does not say its language, and its code cell {cell} is not Rhai: {what}")]
+    NoLanguage {
+        /// The cell, among those with code, from 1.
+        cell: usize,
+        /// Why it cannot be parsed.
+        what: String,
     },
     /// Two cells with one id.
     #[error("cells {first} and {second} have the same id `{id}`")]
@@ -123,6 +131,14 @@ pub enum DocumentError {
         /// Its value.
         value: String,
     },
+    /// Parameters in another form that cannot be read.
+    #[error("not parameters in {form}: {what}")]
+    NotParameters {
+        /// `YAML`, `JSON` or `base64`.
+        form: &'static str,
+        /// What the parser says.
+        what: String,
+    },
     /// A file of parameters that is not TOML.
     #[error("not TOML: {what}")]
     NotToml {
@@ -133,7 +149,7 @@ pub enum DocumentError {
 
 impl DocumentError {
     /// The same, with the name of the file.
-    pub(super) fn in_file(self, path: &Path) -> Self {
+    pub fn in_file(self, path: &Path) -> Self {
         Self::In { path: path.to_owned(), problem: Box::new(self) }
     }
 
@@ -171,6 +187,15 @@ impl DocumentError {
             }
             Self::NotValue { .. } => {
                 "whole numbers lie within ±9223372036854775807, and there is no infinity or NaN".into()
+            }
+            Self::NotParameters { form, .. } => match *form {
+                "YAML" => "write names with values, as in `context: 8192`".into(),
+                "JSON" => "write an object, as in {\"context\": 8192}".into(),
+                _ => "encode YAML, as in `echo 'context: 8192' | base64`".into(),
+            },
+            Self::NoLanguage { .. } => {
+                "if it is Rhai, set `language` in the `kernelspec` of its metadata to `rhai`; nothing was written"
+                    .into()
             }
             Self::NotToml { .. } => "the file holds lines like `context = 8192`".into(),
         }

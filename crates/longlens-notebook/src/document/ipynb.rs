@@ -13,7 +13,7 @@ const TRANSIENT: [&str; 3] = ["orig_nbformat", "orig_nbformat_minor", "signature
 
 /// Reads a notebook; cells without ids get one each.
 pub fn read(text: &str) -> Result<Notebook, DocumentError> {
-    let value: Value = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    let value = super::json::read(text).map_err(|error| not_json(&error))?;
     let Value::Object(mut file) = value else {
         return Err(not_notebook("the file is no JSON object"));
     };
@@ -28,10 +28,7 @@ pub fn read(text: &str) -> Result<Notebook, DocumentError> {
 
     let mut metadata = taken_metadata(&mut file).ok_or_else(|| not_notebook("its `metadata` is no JSON object"))?;
     metadata.retain(|key, _| !TRANSIENT.contains(&key.as_str()));
-    for at in ["/kernelspec/language", "/language_info/name"] {
-        let language = pointer(&metadata, at).and_then(Value::as_str).unwrap_or("rhai");
-        is_rhai(language)?;
-    }
+    said_languages(&metadata)?;
     let Some(Value::Array(cells)) = file.remove("cells") else {
         return Err(not_notebook("it has no list `cells`"));
     };
@@ -87,6 +84,11 @@ fn read_cell(value: Value) -> Result<Cell, String> {
         Some(id) => return Err(format!("has the id {id}; an id is 1 to 64 letters, digits, `-` and `_`")),
     }
     if kind == Kind::Code {
+        // editors that mix languages say it in the cell
+        let language = pointer(&cell.metadata, "/vscode/languageId").and_then(Value::as_str);
+        if let Some(other) = language.filter(|language| is_rhai(language).is_err() && *language != "rust") {
+            return Err(format!("is in the language `{other}`, not `rhai`"));
+        }
         cell.outputs = match file.remove("outputs") {
             None => Vec::new(),
             Some(Value::Array(outputs)) => outputs.into_iter().map(read_output).collect::<Result<_, _>>()?,
@@ -189,6 +191,19 @@ fn taken_metadata(file: &mut Map<String, Value>) -> Option<Map<String, Value>> {
 fn pointer<'a>(map: &'a Map<String, Value>, at: &str) -> Option<&'a Value> {
     let (key, rest) = at[1..].split_once('/')?;
     map.get(key)?.get(rest)
+}
+
+/// Refuses a notebook that says another language: by name, or by its kernel where it names one alone.
+fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
+    let said = |at| pointer(metadata, at).and_then(Value::as_str).filter(|said| !said.is_empty());
+    let languages = [said("/kernelspec/language"), said("/language_info/name")];
+    for language in languages.into_iter().flatten() {
+        is_rhai(language)?;
+    }
+    match said("/kernelspec/name") {
+        Some(kernel) if languages == [None, None] && !kernel.to_lowercase().contains("longlens") => is_rhai(kernel),
+        _ => Ok(()),
+    }
 }
 
 fn is_rhai(language: &str) -> Result<(), DocumentError> {

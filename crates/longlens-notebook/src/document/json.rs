@@ -1,6 +1,62 @@
 //! JSON as Jupyter writes it: keys sorted, one space per level, numbers and lines as Python has them.
 
+use std::borrow::Cow;
+
 use serde_json::{Number, Value};
+
+/// What JSON has no word for and Python writes all the same, and the texts that stand for these while a file is open.
+const BEYOND: [(&str, &str); 3] =
+    [("NaN", "\u{f8ff}NaN"), ("-Infinity", "\u{f8ff}-Infinity"), ("Infinity", "\u{f8ff}Infinity")];
+
+/// Reads JSON as Python writes it, `NaN` and `Infinity` too.
+pub fn read(text: &str) -> Result<Value, serde_json::Error> {
+    let plain = serde_json::from_str(text);
+    match with_marks(text) {
+        Cow::Owned(marked) if plain.is_err() => serde_json::from_str(&marked).or(plain),
+        _ => plain,
+    }
+}
+
+/// The text with marks for what JSON has no word for.
+fn with_marks(text: &str) -> Cow<'_, str> {
+    if BEYOND.iter().all(|(word, _)| !text.contains(word)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut marked, mut at) = (String::with_capacity(text.len()), 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        if let Some((word, mark)) = BEYOND.iter().find(|(word, _)| rest.starts_with(word)) {
+            marked.extend(["\"", mark, "\""]);
+            at += word.len();
+            continue;
+        }
+        // a text as it stands, or everything up to what may begin a word or a text
+        let len = match rest.strip_prefix('"') {
+            Some(inside) => 1 + end_of_text(inside),
+            None => rest
+                .char_indices()
+                .skip(1)
+                .find(|(_, c)| matches!(c, '"' | 'N' | 'I' | '-'))
+                .map_or(rest.len(), |(at, _)| at),
+        };
+        marked.push_str(&rest[..len]);
+        at += len;
+    }
+    Cow::Owned(marked)
+}
+
+/// Bytes up to the quote that ends a text, with it.
+fn end_of_text(inside: &str) -> usize {
+    let mut bytes = inside.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => drop(bytes.next()),
+            _ => (),
+        }
+    }
+    inside.len()
+}
 
 /// The value as a file, with a newline at its end.
 pub fn write(value: &Value) -> String {
@@ -43,7 +99,10 @@ fn put(text: &mut String, value: &Value, level: usize) {
         Value::Array(items) if !items.is_empty() => {
             put_all(text, ['[', ']'], level, items, |text, item| put(text, item, level + 1));
         }
-        Value::String(string) => put_string(text, string),
+        Value::String(string) => match BEYOND.iter().find(|(_, mark)| string == mark) {
+            Some((word, _)) => text.push_str(word),
+            None => put_string(text, string),
+        },
         Value::Number(number) => text.push_str(&digits(number)),
         plain => text.push_str(&plain.to_string()),
     }
@@ -116,6 +175,16 @@ mod tests {
         for (read, written) in cases {
             let value: Value = serde_json::from_str(read).unwrap();
             assert_eq!(write(&value), format!("{written}\n"));
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_lacks_come_back_as_they_were() {
+        let text = "{\n \"a\": [\n  NaN,\n  -Infinity,\n  Infinity,\n  -1.5,\n  \"NaN \\\" Infinity\"\n ],\n \"NaN\": NaN\n}\n";
+        assert_eq!(write(&read(text).unwrap()), text);
+        for (text, at) in [("{\"a\": Nan}", (1, 7)), ("[NaN, ]", (1, 7)), ("[\"", (1, 2)), ("NaNNaN\"\\", (1, 1))] {
+            let error = read(text).unwrap_err();
+            assert_eq!((error.line(), error.column()), at, "{text}: {error}");
         }
     }
 

@@ -1,11 +1,14 @@
 //! Values from outside, set by a cell behind the one that declares them.
 
-use std::path::Path;
+mod given;
 
 use longlens_core::nearest::nearest;
 use serde_json::{Map, Value, json};
 
-use super::{Cell, DocumentError, INJECTED, Kind, Notebook, PARAMETERS, identity, ipynb, read_text};
+use super::{Cell, DocumentError, INJECTED, Kind, Notebook, PARAMETERS, identity, ipynb};
+use crate::lexer;
+
+pub use self::given::{read_base64, read_file, read_pair, read_raw, read_value, read_yaml};
 
 /// Names and values, in the order they were given.
 pub type Parameters = Map<String, Value>;
@@ -48,53 +51,6 @@ pub fn inject(notebook: &mut Notebook, parameters: &Parameters) -> Result<Vec<Un
     note(notebook, "longlens", "version", env!("CARGO_PKG_VERSION").into());
     note(notebook, "papermill", "parameters", Value::Object(parameters.clone()));
     Ok(undeclared)
-}
-
-/// Reads `name=value`.
-pub fn read_pair(text: &str) -> Result<(String, Value), DocumentError> {
-    let pair = text.split_once('=').map(|(name, value)| (name.trim(), value));
-    match pair.filter(|(name, _)| !name.is_empty()) {
-        Some((name, value)) => Ok((name.to_owned(), read_value(value))),
-        None => Err(DocumentError::NotParameter { text: text.into() }),
-    }
-}
-
-/// Reads a value from a command line: a number, `true`, `false`, `null` or `none`, a quoted text, an array or table of TOML;
-/// anything else is text as it stands, `inf` and `nan` too.
-pub fn read_value(text: &str) -> Value {
-    let word = text.trim();
-    match word {
-        "null" | "none" | "None" => return Value::Null,
-        "True" => return Value::Bool(true),
-        "False" => return Value::Bool(false),
-        _ => {}
-    }
-    if let Ok(whole) = word.parse::<i64>() {
-        return whole.into();
-    }
-    // a document of one line: a value cannot bring in keys of its own
-    let is_one_line = !word.contains(['\n', '\r']);
-    let table = if is_one_line { format!("value = {word}").parse::<toml::Table>().ok() } else { None };
-    let value = table.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
-    match value.filter(|value| !value.is_datetime()).and_then(from_toml) {
-        Some(value) => value,
-        None => text.into(),
-    }
-}
-
-/// Reads a TOML file of parameters. Dates and times become text.
-pub fn read_file(path: &Path) -> Result<Parameters, DocumentError> {
-    let text = read_text(path)?;
-    let read = || {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| DocumentError::NotToml { what: place(&error, &text) })?;
-        let json = |(name, value): (String, toml::Value)| match from_toml(value.clone()) {
-            Some(value) => Ok((name, value)),
-            None => Err(DocumentError::NotValue { name, value: value.to_string() }),
-        };
-        table.into_iter().map(json).collect::<Result<Parameters, DocumentError>>()
-    };
-    read().map_err(|error| error.in_file(path))
 }
 
 /// A line that sets a variable, after a line break.
@@ -160,34 +116,10 @@ pub(crate) fn push_escaped(rhai: &mut String, char: char) {
     }
 }
 
-/// `None` for infinity and NaN, also inside.
-fn from_toml(value: toml::Value) -> Option<Value> {
-    Some(match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(whole) => whole.into(),
-        toml::Value::Float(float) => serde_json::Number::from_f64(float)?.into(),
-        toml::Value::Boolean(truth) => truth.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect::<Option<_>>()?),
-        toml::Value::Table(table) => {
-            let entry = |(key, value)| Some((key, from_toml(value)?));
-            Value::Object(table.into_iter().map(entry).collect::<Option<_>>()?)
-        }
-    })
-}
-
-fn place(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => format!("{} at line {}", error.message(), before.matches('\n').count() + 1),
-        None => error.message().into(),
-    }
-}
-
 fn undeclared(notebook: &Notebook, parameters: &Parameters) -> Vec<Undeclared> {
     let cell = notebook.cells.iter().find(|cell| cell.has_tag(PARAMETERS));
     let source = cell.map_or("", |cell| cell.source.as_str());
-    let declared: Vec<&str> = source.lines().filter_map(declares).collect();
+    let declared = declared(source);
     let unknown = parameters.keys().filter(|name| !declared.contains(&name.as_str()));
     let undeclared = unknown.map(|name| Undeclared {
         name: name.clone(),
@@ -197,10 +129,22 @@ fn undeclared(notebook: &Notebook, parameters: &Parameters) -> Vec<Undeclared> {
     undeclared.collect()
 }
 
-/// The variable of a line `let NAME = …`.
-fn declares(line: &str) -> Option<&str> {
-    let name = line.trim_start().strip_prefix("let ")?.split(['=', ';']).next()?.trim();
-    rhai::is_valid_identifier(name).then_some(name)
+/// The variables that a cell declares, however many stand on a line, without those inside blocks.
+fn declared(source: &str) -> Vec<&str> {
+    let tokens = lexer::tokens(source);
+    let mut depth = 0_usize;
+    let mut names = Vec::new();
+    for pair in tokens.windows(2) {
+        match &source[pair[0].bytes.clone()] {
+            "{" | "(" | "[" | "#{" => depth += 1,
+            "}" | ")" | "]" => depth = depth.saturating_sub(1),
+            "let" | "const" if depth == 0 && pair[0].kind == lexer::Kind::Keyword => {
+                names.push(&source[pair[1].bytes.clone()]);
+            }
+            _ => (),
+        }
+    }
+    names
 }
 
 /// Sets `metadata.OF.KEY`.
@@ -294,11 +238,6 @@ mod tests {
                 prop_assert_eq!(scope.iter().map(|(name, ..)| name.to_owned()).collect::<Vec<_>>(), [name]);
             }
         }
-
-        #[test]
-        fn any_text_is_a_value(text in any::<String>()) {
-            read_value(&text);
-        }
     }
 
     #[test]
@@ -310,28 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_they_look() {
-        let cases = [
-            ("8192", json!(8192)),
-            ("-3", json!(-3)),
-            ("1e3", json!(1000.0)),
-            ("0.5", json!(0.5)),
-            ("true", json!(true)),
-            ("False", json!(false)),
-            ("none", Value::Null),
-            ("", json!("")),
-            ("tiny model", json!("tiny model")),
-            ("\"12\"", json!("12")),
-            ("[1, 2.5, \"x\"]", json!([1, 2.5, "x"])),
-            ("{ w = 4, g = 2 }", json!({ "w": 4, "g": 2 })),
-            ("inf", json!("inf")),
-            ("1 # no comment\nother = 2", json!("1 # no comment\nother = 2")),
-            ("2026-01-01", json!("2026-01-01")),
-            ("008", json!(8)),
-        ];
-        for (text, value) in cases {
-            assert_eq!(read_value(text), value, "{text}");
-        }
+    fn every_variable_of_a_cell_is_declared() {
+        let source = "let a = 1; let b = \"let c\"; const d = [1,\n2]; // let e\nlet f = if a > 0 { let g = 1; g } else { 2 };\nlet\nh;";
+        assert_eq!(declared(source), ["a", "b", "d", "f", "h"]);
     }
 
     #[test]

@@ -355,13 +355,13 @@ fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usi
         return refuse("`perplexity` measures one file", "keep one of `file` (or `text`) and `tokens`");
     }
     if let Some(name) = tokens {
-        let bytes = super::files::read(&desk.path(&name)?, &name)?;
+        let bytes = super::files::read(desk, &name)?;
         let ids = token_file(Path::new(&name), &bytes, model.info.spec.vocab_size, format).map_err(raise)?;
         return Documents::of_tokens(ids, longest).map_err(raise);
     }
     let (texts, at_most) = match file.or(text) {
         Some(name) => {
-            let bytes = super::files::read(&desk.path(&name)?, &name)?;
+            let bytes = super::files::read(desk, &name)?;
             (texts(Path::new(&name), bytes, split).map_err(raise)?, at_most.unwrap_or(usize::MAX))
         }
         None => match desk.held_out(model) {

@@ -3,33 +3,45 @@
 use std::path::Path;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic};
+use rhai::{Array, Dynamic, Map};
 
 use crate::data::{from_json, to_json};
 use crate::desk::{Desk, Returned, raise, refuse};
 use crate::functions::table::told;
+use crate::options::Options;
 use crate::table::Table as Rows;
 use crate::values::{Figure, Prompt, Table, Trace, text};
 use longlens_plot::canvas::Canvas;
-use longlens_workbench::{Trouble, npz, write_whole};
+use longlens_workbench::{Trouble, npz};
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use rhai::Dynamic;
+    use rhai::{Dynamic, Map};
 
     use crate::desk::{Returned, desk};
 
     /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
     /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are; anything else as
-    /// `.json`. Returns the path.
+    /// `.json`. Returns the path. A file that cells did not write, or that was changed since, is not replaced.
     ///
     /// ```rhai
     /// save(table(#{ n: [1, 2] }), "results/numbers.csv")
     /// ```
     #[rhai_fn(name = "save", return_raw)]
     pub fn save(context: NativeCallContext, value: Dynamic, path: &str) -> Returned<String> {
-        super::save(&desk(&context), &value, path)
+        super::save(&desk(&context), &value, path, Map::new())
+    }
+
+    /// The same with options: `overwrite: true` replaces results that cells did not write (`.csv`, `.jsonl`, `.parquet`, `.png`,
+    /// `.svg`, `.npz`), and says so.
+    ///
+    /// ```rhai
+    /// save(table(#{ n: [1, 2] }), "numbers.csv", #{ overwrite: true })
+    /// ```
+    #[rhai_fn(name = "save", return_raw)]
+    pub fn save_with(context: NativeCallContext, value: Dynamic, path: &str, options: Map) -> Returned<String> {
+        super::save(&desk(&context), &value, path, options)
     }
 
     /// Loads what `save` wrote: `.csv`, `.jsonl` and `.parquet` as tables, `.json` as a table where it is a list of objects,
@@ -56,12 +68,13 @@ pub mod functions {
 }
 
 /// A file beyond this is no result of ours.
-const MAX_BYTES: u64 = 512 << 20;
+pub const MAX_BYTES: u64 = 512 << 20;
 
-fn save(desk: &Desk, value: &Dynamic, name: &str) -> Returned<String> {
-    let path = desk.path(name)?;
+fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<String> {
+    let mut options = Options::new("save", options, &["overwrite"])?;
+    let overwrite = options.flag("overwrite")?.unwrap_or(false);
     let value = value.flatten_clone();
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let ending = ending(name);
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
@@ -79,14 +92,14 @@ fn save(desk: &Desk, value: &Dynamic, name: &str) -> Returned<String> {
     } else {
         return refuse(format!("cannot write this value as `.{ending}`"), "end the name in .json or .txt");
     };
-    let failed = |error: std::io::Error| {
-        raise(Trouble::new(format!("cannot write `{name}`: {error}"), "choose a folder you may write to".to_owned()))
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+    if desk.files().save(name, &bytes, overwrite).map_err(raise)? {
+        desk.note(&format!("`{name}` was there already; cells had not written it"));
     }
-    write_whole(&path, &bytes).map_err(failed)?;
-    Ok(desk.files().shown(&path).display().to_string())
+    Ok(desk.files().shown(name))
+}
+
+fn ending(name: &str) -> String {
+    Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
@@ -148,35 +161,17 @@ fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned
 
 /// The text of a file.
 pub fn read_text(desk: &Desk, name: &str) -> Returned<String> {
-    let bytes = read(&desk.path(name)?, name)?;
-    longlens_eval::text::decode(bytes)
+    longlens_eval::text::decode(read(desk, name)?)
         .map_err(|error| raise(Trouble::new(format!("cannot read `{name}` as text: {error}"), error.help(name))))
 }
 
-/// The bytes of a file; an error for what is no file, or too large for one of ours.
-pub fn read(path: &Path, name: &str) -> Returned<Vec<u8>> {
-    let failed = |error: std::io::Error| {
-        let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "check the name; it counts from the working directory",
-            _ => "choose a file you may read",
-        };
-        raise(Trouble::new(format!("cannot read `{name}`: {error}"), help.to_owned()))
-    };
-    let there = std::fs::metadata(path).map_err(failed)?;
-    if !there.is_file() {
-        // a device or a pipe may never end
-        return refuse(format!("`{name}` is no file"), "give the name of a file");
-    }
-    if there.len() > MAX_BYTES {
-        return refuse(format!("`{name}` is too large"), format!("files go up to {} MiB", MAX_BYTES >> 20));
-    }
-    std::fs::read(path).map_err(failed)
+/// The bytes of a file that cells may read.
+pub fn read(desk: &Desk, name: &str) -> Returned<Vec<u8>> {
+    desk.files().read(name, MAX_BYTES).map_err(raise)
 }
 
 fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
-    let path = desk.path(name)?;
-    let bytes = read(&path, name)?;
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let (bytes, ending) = (read(desk, name)?, ending(name));
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
         "csv" => Rows::from_csv(&bytes).map(table).map_err(told),
@@ -209,12 +204,6 @@ fn rows_of_sweep(bytes: &[u8]) -> Option<Rows> {
 }
 
 fn files(desk: &Desk, folder: &str) -> Returned<Array> {
-    let path = desk.path(folder)?;
-    let failed = |error: std::io::Error| raise(Trouble::new(format!("cannot list `{folder}`: {error}"), None));
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names.into_iter().map(Dynamic::from).collect())
+    let names = desk.files().list(folder).map_err(raise)?;
+    Ok(names.into_iter().map(|(name, _)| Dynamic::from(name)).collect())
 }

@@ -37,7 +37,8 @@ pub mod functions {
     #[rhai_fn(name = "text", return_raw)]
     pub fn text(context: NativeCallContext, path: &str) -> Returned<Prompt> {
         let desk = desk(&context);
-        Prompt::build(&PromptSource::File(desk.path(path)?), &desk.model()?)
+        let text = crate::functions::files::read_text(&desk, path)?;
+        Prompt::build(&PromptSource::Text(text), &desk.model()?)
     }
 
     /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).

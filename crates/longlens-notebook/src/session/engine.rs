@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use longlens_core::lens::CancelToken;
 use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{Dynamic, Engine, LexError, Position, Token, TokenizeState};
 
-use super::{Limits, is_last};
+use super::{Limits, is_last, nesting, sizes};
 use crate::desk::{Desk, Exhausted};
 use crate::functions;
 use crate::lexer;
@@ -21,7 +22,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VARIABLES: usize = 100_000;
 
 /// An engine whose functions share a desk.
-pub fn new(desk: &Rc<Desk>, limits: Limits, defaults: &Defaults) -> Engine {
+pub fn new(desk: &Rc<Desk>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> Engine {
     // names of functions without a name come from hashes; a fixed start lets another session know them again
     let _ = rhai::config::hashing::set_hashing_seed(Some([1, 2, 3, 5]));
     let mut engine = Engine::new();
@@ -33,52 +34,67 @@ pub fn new(desk: &Rc<Desk>, limits: Limits, defaults: &Defaults) -> Engine {
     engine.set_fail_on_invalid_map_property(true);
     // its errors would point nowhere
     engine.disable_symbol("eval");
-    limit(&mut engine, limits);
+    limit(&mut engine, desk, limits);
     name_types(&mut engine);
     functions::register(&mut engine);
-    let cancel = desk.cancel().clone();
-    let short = desk.clone();
-    engine.on_progress(move |n_steps| {
-        if n_steps % MEMORY_EVERY == 0 && memory_is_short() {
-            short.exhaust(Exhausted::Memory);
-        }
-        (short.exhausted().is_some() || cancel.is_cancelled()).then_some(Dynamic::UNIT)
-    });
+    watch(&mut engine, desk);
+    nesting::watch(&mut engine, desk);
+    sizes::register(&mut engine);
     let out = desk.clone();
     engine.on_print(move |text| out.tell(|out| out.print(&format!("{text}\n"))));
     let out = desk.clone();
     engine.on_debug(move |text, _, _| out.tell(|out| out.print(&format!("{text}\n"))));
     #[allow(deprecated)] // volatile, its documentation says, not deprecated
-    engine.on_parse_token(last_value(defaults.clone()));
+    engine.on_parse_token(last_value(parsing.clone()));
     engine
 }
 
-/// Steps between two looks at the memory that is left: a few hundredths of a second.
-const MEMORY_EVERY: u64 = 1 << 20;
-/// Less than this left, in bytes, and a cell is stopped: maps grow entry by entry, and nothing else counts those.
-const MEMORY_LEFT: u64 = 512 << 20;
+/// Steps between two looks at what the machine has left, however little the session took: a few hundredths of a second.
+const ASK_EVERY: u64 = 1 << 20;
 
-/// Whether the system is about to run out of memory; never where it does not tell.
-fn memory_is_short() -> bool {
-    let Ok(told) = std::fs::read_to_string("/proc/meminfo") else { return false };
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.is_some_and(|kib| kib << 10 < MEMORY_LEFT)
+/// Stops a cell that is to stop, or that holds too much.
+fn watch(engine: &mut Engine, desk: &Rc<Desk>) {
+    let (desk, cancel) = (desk.clone(), desk.cancel().clone());
+    engine.on_progress(move |n_steps| {
+        let gauge = desk.gauge();
+        if gauge.is_over() {
+            desk.exhaust(Exhausted::Share);
+        } else if (n_steps % ASK_EVERY == 0 || gauge.has_grown())
+            && let Some(room) = gauge.shortage()
+        {
+            desk.exhaust(Exhausted::Memory(room.bound));
+        }
+        (desk.exhausted().is_some() || cancel.is_cancelled()).then_some(Dynamic::UNIT)
+    });
 }
 
-/// Sets what cells may use.
-pub fn limit(engine: &mut Engine, limits: Limits) {
+/// Sets what cells may use. Sizes are counted by the allocator: the engine would walk a list at every change of it.
+pub fn limit(engine: &mut Engine, desk: &Desk, limits: Limits) {
     engine.set_max_operations(limits.operations);
-    engine.set_max_string_size(limits.text);
-    engine.set_max_array_size(limits.entries);
-    engine.set_max_map_size(limits.entries);
+    desk.gauge().set_limit(limits.memory);
 }
 
-/// Where a cell that is about to be compiled has a `_` that is no earlier result, as line and column from 1.
-pub type Defaults = Rc<RefCell<HashSet<(usize, usize)>>>;
+/// What the parser asks while it reads a cell.
+#[derive(Default)]
+pub struct Parsing {
+    /// Where the cell has a `_` that is no earlier result, as line and column from 1.
+    defaults: HashSet<(usize, usize)>,
+    /// The flag that stops it, where a cell runs.
+    cancel: Option<CancelToken>,
+}
+
+impl Parsing {
+    /// What is asked of this cell.
+    pub fn of(cell: &str, cancel: Option<CancelToken>) -> Self {
+        Self { defaults: defaults(cell), cancel }
+    }
+}
 
 /// The places of `_ =>` in a cell: the last arm of a `switch`.
-pub fn defaults(cell: &str) -> HashSet<(usize, usize)> {
+fn defaults(cell: &str) -> HashSet<(usize, usize)> {
+    if !cell.contains("=>") {
+        return HashSet::new();
+    }
     let tokens = lexer::tokens(cell);
     let is_default =
         |pair: &&[lexer::Token]| &cell[pair[0].bytes.clone()] == "_" && &cell[pair[1].bytes.clone()] == "=>";
@@ -91,13 +107,18 @@ pub fn defaults(cell: &str) -> HashSet<(usize, usize)> {
 }
 
 /// `_` and `_3` are names of earlier results, though Rhai's names have letters.
-fn last_value(defaults: Defaults) -> impl Fn(Token, Position, &TokenizeState) -> Token {
+fn last_value(parsing: Rc<RefCell<Parsing>>) -> impl Fn(Token, Position, &TokenizeState) -> Token {
     // Rhai takes a sign after what it does not know as a name for that of a number
     let was_last = Cell::new(false);
     move |token, place, _| {
+        let parsing = parsing.borrow();
+        if parsing.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            // an error ends the parser; why it was stopped is told by whoever asks the flag
+            return Token::LexError(LexError::UnexpectedInput("the end".into()).into());
+        }
         let at = (place.line().unwrap_or(0), place.position().unwrap_or(0));
         let name = match &token {
-            Token::Underscore if defaults.borrow().contains(&at) => None,
+            Token::Underscore if parsing.defaults.contains(&at) => None,
             Token::Underscore => Some("_".to_owned()),
             Token::LexError(error) => match &**error {
                 LexError::MalformedIdentifier(text) if is_last(text) => Some(text.clone()),

@@ -10,6 +10,7 @@ use super::{Home, Session};
 use crate::desk::Exhausted;
 use crate::interpreter::{CellError, Place};
 use crate::lexer::{self, KEYWORDS};
+use crate::memory::Gauge;
 use crate::values::{a_type, plain_type};
 
 /// What is known where an error happened.
@@ -71,7 +72,7 @@ fn place(code: &str, position: Position) -> Option<Place> {
 
 fn words(error: &EvalAltResult, known: &Known) -> CellError {
     if let Some(what) = known.session.desk.exhausted() {
-        return used_up(what);
+        return used_up(what, known.session.desk.gauge());
     }
     if known.session.desk.cancel().is_cancelled() {
         return CellError::new("Interrupted", "stopped; variables that were set are kept", None);
@@ -98,20 +99,8 @@ fn words(error: &EvalAltResult, known: &Known) -> CellError {
         EvalAltResult::ErrorTooManyOperations(_) => CellError::new(
             "LimitError",
             "this cell took more steps than a cell may",
-            Some("does a loop end? If so, raise the limit: %config operations 10000000000".into()),
+            Some("does a loop end? If so, start with --max-operations 10000000000".into()),
         ),
-        EvalAltResult::ErrorDataTooLarge(what, _) => {
-            let (what, limit) = if what.contains("string") {
-                ("a text", "text 1000000000")
-            } else {
-                ("a list or a map", "entries 10000000")
-            };
-            CellError::new(
-                "LimitError",
-                format!("{what} grew beyond what a session may hold"),
-                Some(format!("keep less, or raise the limit: %config {limit}")),
-            )
-        }
         EvalAltResult::ErrorTooManyVariables(_) => {
             CellError::new("LimitError", "there are too many variables", Some("keep values in a list or a map".into()))
         }
@@ -181,11 +170,19 @@ fn syntax(error: &ParseErrorType) -> CellError {
 }
 
 /// Why a cell was stopped that used something up.
-pub fn used_up(what: Exhausted) -> CellError {
+pub fn used_up(what: Exhausted, gauge: &Gauge) -> CellError {
     let (message, help) = match what {
-        Exhausted::Memory => (
-            "this cell used up the memory".to_owned(),
-            "the system has less than 512 MiB left: keep less, or end other programs",
+        Exhausted::Memory(bound) => (
+            format!("this cell used up the memory: less than {} is left of {bound}", gauge.least()),
+            "keep less (%who lists variables), or end other programs; variables that were set are kept",
+        ),
+        Exhausted::Share => (
+            format!("values, texts and results grew beyond {}, which is what a session may hold", gauge.limit()),
+            "let go of variables (`name = ();`, %reset), or start with a higher --memory-limit; variables that were set are kept",
+        ),
+        Exhausted::Levels => (
+            "values lie inside values too deeply".to_owned(),
+            "keep them side by side in one list or map; does a loop put a value or a function into itself?",
         ),
         Exhausted::Room => (
             format!("this cell printed and showed more than {} MiB", super::record::MOST >> 20),
@@ -193,6 +190,26 @@ pub fn used_up(what: Exhausted) -> CellError {
         ),
     };
     CellError::new("LimitError", message, Some(help.into()))
+}
+
+/// What is said of a fault inside.
+pub fn inside(panic: &str) -> CellError {
+    CellError::new(
+        "InternalError",
+        format!("something failed inside longlens: {panic}"),
+        Some("variables are kept and the session goes on; if a file is to blame, try another, else this is worth a report".into()),
+    )
+}
+
+/// Characters of a message; what cells throw may be texts of any size.
+const MOST_CHARS: usize = 2000;
+
+/// A message that has an end.
+pub fn clipped(text: String) -> String {
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((at, _)) => format!("{}… ({} characters in all)", &text[..at], text.chars().count()),
+        None => text,
+    }
 }
 
 /// The name that was meant, if one is near enough. Short names are near many others: they must begin alike.

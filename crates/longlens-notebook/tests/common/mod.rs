@@ -12,6 +12,10 @@ use longlens_notebook::session::{Limits, Options, Session};
 use longlens_notebook::shown::Shown;
 use longlens_workbench::Trouble;
 
+/// What cells hold is counted, as in the program.
+#[global_allocator]
+static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory::Counted;
+
 /// A model that continues what it has seen before.
 pub struct Scripted;
 
@@ -63,7 +67,7 @@ pub fn sitting() -> Sitting {
     let out: Out = heard.clone();
     let options = Options {
         model: "embedded".into(),
-        files: Files { root: folder.path().into(), anywhere: false },
+        files: Files::below(folder.path()),
         limits: Limits { operations: 5_000_000, ..Limits::default() },
         draws: false,
     };

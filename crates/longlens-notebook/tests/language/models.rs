@@ -74,7 +74,7 @@ fn sitting() -> (Sitting, Rc<RefCell<Vec<String>>>) {
     let opened = Rc::new(RefCell::new(Vec::new()));
     let options = Options {
         model: "embedded".into(),
-        files: Files { root: folder.path().into(), anywhere: false },
+        files: Files::below(folder.path()),
         limits: Limits::default(),
         draws: false,
     };

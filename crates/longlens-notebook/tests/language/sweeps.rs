@@ -19,7 +19,7 @@ fn next(before: &Sitting) -> Sitting {
 
 fn next_on(before: &Sitting, models: Box<dyn Models>) -> Sitting {
     let mut sitting = sitting();
-    let files = longlens_notebook::desk::Files { root: before.folder.path().into(), anywhere: false };
+    let files = longlens_notebook::desk::Files::below(before.folder.path());
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
         files,

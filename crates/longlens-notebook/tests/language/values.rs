@@ -425,7 +425,7 @@ fn lines_for_the_session() {
     %run FILE               runs a .rhai file or the cells of a notebook here
     %save FILE              saves the cells so far as a notebook (.ipynb, with results) or as .rhai
     %load FILE              shows a file's cells, ready to be run with %run
-    %config [NAME VALUE]    shows or sets limits: operations, text, entries
+    %config [NAME VALUE]    shows limits, or lowers them: operations, memory
     %reset                  forgets variables and functions
     %magics                 lists these lines
     ?NAME                   what is known of a name
@@ -451,7 +451,7 @@ fn pictures_of_a_timed_cell_are_drawn() {
     let mut sitting = sitting();
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
-        files: longlens_notebook::desk::Files { root: sitting.folder.path().into(), anywhere: false },
+        files: longlens_notebook::desk::Files::below(sitting.folder.path()),
         limits: longlens_notebook::session::Limits::default(),
         draws: true,
     };

@@ -1,5 +1,6 @@
 //! Flags of the commands that run cells: `repl`, `notebook`, `kernel`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -20,9 +21,28 @@ pub struct Session {
     /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
     #[arg(long, value_name = "FORMAT", value_parser = storage())]
     pub weights: Option<Storage>,
-    /// Let cells read and write files outside the working directory
+    /// The folder whose files cells may read and write, without hidden ones (default: the working directory, unless that is
+    /// the home folder or above it)
+    #[arg(long, value_name = "FOLDER")]
+    pub files: Option<PathBuf>,
+    /// Let cells replace files that they did not write
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Let cells read and write all files: outside the folder, hidden ones, those of others
     #[arg(long)]
     pub allow_outside: bool,
+    /// Steps of the language that one cell may take (default: two billion); cells can only lower it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_operations: Option<u64>,
+    /// What the values of a session may take, as in 512m or 8g (default: a quarter of what the machine has left, 8g at most);
+    /// cells can only lower it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    longlens_notebook::memory::read_size(text)
+        .ok_or_else(|| "not a size; write 512m, 1.5g or a number of bytes".to_owned())
 }
 
 /// The prompt.
@@ -94,15 +114,26 @@ pub struct NotebookRun {
     /// The notebook, `.ipynb` or `.rhai`
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// Where to keep it with its results (default: IN itself, for a `.rhai` file the same name as `.ipynb`)
+    /// Where to keep it with its results (default: IN itself once no cell failed, until then IN with the ending
+    /// `.partial.ipynb`; for a `.rhai` file the same name as `.ipynb`)
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// A parameter; set in a cell after the one tagged `parameters`
-    #[arg(short, long = "parameter", value_name = "KEY=VALUE")]
+    /// A parameter, also as two words; set in a cell after the one tagged `parameters`. Numbers, True, False and None are
+    /// read as papermill does, lists and tables as TOML, anything else is text
+    #[arg(short, long = "parameter", alias = "parameters", value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
-    /// Parameters from a TOML file; -p goes before it
-    #[arg(short = 'f', long = "parameters-file", value_name = "FILE")]
-    pub parameters_file: Option<PathBuf>,
+    /// A parameter whose value is text whatever it looks like, also as two words
+    #[arg(short = 'r', long = "parameter-raw", aliases = ["parameters_raw", "parameters-raw"], value_name = "NAME=TEXT")]
+    pub parameters_raw: Vec<String>,
+    /// Parameters in YAML; -p and -r go before them
+    #[arg(short = 'y', long = "parameters-yaml", alias = "parameters_yaml", value_name = "YAML")]
+    pub parameters_yaml: Vec<String>,
+    /// The same in base64
+    #[arg(short = 'b', long = "parameters-base64", alias = "parameters_base64", value_name = "BASE64")]
+    pub parameters_base64: Vec<String>,
+    /// Parameters from a TOML, YAML or JSON file; -y, -p and -r go before it
+    #[arg(short = 'f', long = "parameters-file", alias = "parameters_file", value_name = "FILE")]
+    pub parameters_file: Vec<PathBuf>,
     /// Seconds that one cell may take
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
@@ -158,4 +189,71 @@ pub struct KernelPlace {
     /// Below this folder, in share/jupyter/kernels
     #[arg(long, value_name = "FOLDER", conflicts_with = "sys_prefix")]
     pub prefix: Option<PathBuf>,
+}
+
+/// Arguments as papermill takes them, as this program does: `-p NAME VALUE` in two words becomes `-p=NAME=VALUE`. A first word
+/// with `=` in it is a parameter on its own.
+pub fn in_one_word(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let is_run = args.get(1).is_some_and(|arg| arg == "notebook") && args.get(2).is_some_and(|arg| arg == "run");
+    if !is_run {
+        return args;
+    }
+    let mut words = args.into_iter().peekable();
+    let mut one = Vec::new();
+    while let Some(word) = words.next() {
+        let flag = match word.to_str() {
+            Some("-p" | "--parameter" | "--parameters") => "--parameter",
+            Some("-r" | "--parameter-raw" | "--parameters-raw" | "--parameters_raw") => "--parameter-raw",
+            Some("--") => {
+                one.push(word);
+                one.extend(words.by_ref());
+                continue;
+            }
+            _ => {
+                one.push(word);
+                continue;
+            }
+        };
+        let Some(name) = words.next() else {
+            one.push(word);
+            continue;
+        };
+        let mut pair = OsString::from(flag);
+        pair.push("=");
+        pair.push(&name);
+        let is_whole = name.to_string_lossy().contains('=') || name.to_string_lossy().starts_with('-');
+        if let Some(value) = words.next_if(|_| !is_whole) {
+            pair.push("=");
+            pair.push(value);
+        }
+        one.push(pair);
+    }
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_come_in_one_word_or_two() {
+        for (line, expected) in [
+            ("notebook run in.ipynb -p trials 7", "notebook run in.ipynb --parameter=trials=7"),
+            ("notebook run -p trials=7 in.ipynb", "notebook run --parameter=trials=7 in.ipynb"),
+            (
+                "notebook run -p a -3 -r name 007 in.ipynb",
+                "notebook run --parameter=a=-3 --parameter-raw=name=007 in.ipynb",
+            ),
+            ("notebook run in.ipynb -p", "notebook run in.ipynb -p"),
+            ("notebook run in.ipynb -p alone", "notebook run in.ipynb --parameter=alone"),
+            ("notebook run -p a x=y -- -p b", "notebook run --parameter=a=x=y -- -p b"),
+            ("generate -p a b", "generate -p a b"),
+        ] {
+            let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+            let program = std::iter::once(OsString::from("longlens"));
+            let one = in_one_word(program.chain(words(line)));
+            assert_eq!(one[1..], words(expected), "{line}");
+        }
+    }
 }

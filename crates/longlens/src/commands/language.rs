@@ -9,6 +9,7 @@ use longlens_notebook::desk::{Files, Models};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
 use longlens_workbench::Trouble;
+use longlens_workbench::session::state_folder;
 
 use super::perplexity::HELDOUT;
 use crate::args::Device;
@@ -42,7 +43,7 @@ pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Sessi
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
-    let options = Options { files: files(args)?, limits: Limits::default(), model, draws };
+    let options = Options { files: files(args)?, limits: limits(args), model, draws };
     Ok(Session::new(Box::new(Opener { device, weights }), options, out))
 }
 
@@ -81,8 +82,27 @@ pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// Bytes of that stack; only what is used is taken.
 const STACK: usize = 256 << 20;
 
-/// What cells may touch: the working directory, or everything.
+/// What cells may use before they are stopped.
+fn limits(args: &language::Session) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        operations: args.max_operations.unwrap_or(usual.operations),
+        memory: args.memory_limit.unwrap_or(usual.memory),
+    }
+}
+
+/// What cells may touch: the working directory, a folder that was named, or everything.
 fn files(args: &language::Session) -> Result<Files, Failure> {
-    let root = std::env::current_dir().map_err(|error| Failure::io("use", &PathBuf::from("."), &error))?;
-    Ok(Files { root, anywhere: args.allow_outside })
+    let here = std::env::current_dir().map_err(|error| Failure::io("use", &PathBuf::from("."), &error))?;
+    let files = match &args.files {
+        Some(folder) if !folder.is_dir() => {
+            let help = "name a folder that exists".to_owned();
+            return Err(Failure::usage(format!("--files {}: there is no such folder", folder.display()), help));
+        }
+        Some(folder) => Files::below(here.join(folder)).named(),
+        None => Files::below(here),
+    };
+    let files = if args.overwrite { files.overwriting() } else { files };
+    let files = if args.allow_outside { files.anywhere() } else { files };
+    Ok(files.remembered_in(state_folder().map(|folder| folder.join("written"))))
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use longlens_core::lens::Control;
 use longlens_notebook::document::html;
 use longlens_notebook::document::parameters::{self, Parameters};
-use longlens_notebook::document::{DocumentError, Form, Kept, Kind, Notebook};
+use longlens_notebook::document::{DocumentError, Form, Kept as TakenBack, Kind, Notebook};
 use longlens_notebook::interpreter::{CellError, Interpreter, Nobody, Progress};
 use longlens_notebook::magics;
 use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
 
+mod kept;
+
+use self::kept::Kept;
 use super::language::{self, session};
 use crate::args::language::{NotebookCommand, NotebookRun, Session};
 use crate::failure::Failure;
@@ -31,10 +34,11 @@ pub fn run(command: &NotebookCommand) -> Result<(), Failure> {
 
 fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let mut notebook = Notebook::read(&args.input).map_err(refused)?;
-    let out = match &args.output {
-        Some(out) => out.clone(),
-        None => args.input.with_extension("ipynb"),
-    };
+    let mut session = session(&args.session, true, &Nobody::out())?;
+    // before anything is written
+    notebook.check_language(&session).map_err(|error| refused(error.in_file(&args.input)))?;
+    let place = Kept::of(args)?;
+    let out = place.out().to_owned();
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::terminal::make_folder(folder)?;
     }
@@ -48,7 +52,6 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     }
     let watch = Rc::new(RefCell::new(Bar::new(terminal.clone())));
     language::check_model(&args.session)?;
-    let mut session = session(&args.session, true, &Nobody::out())?;
     terminal.stops(&session.cancel());
     let options = RunOptions {
         out: Some(out.clone()),
@@ -61,6 +64,8 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let shared: SharedWatch = watch.clone();
     let summary = runner::run(&mut session, &mut notebook, &options, &shared).map_err(refused)?;
     watch.borrow_mut().bar = None;
+    let is_clean = summary.end == End::Finished && summary.failures.is_empty();
+    let (out, beside) = place.settle(&notebook, is_clean).map_err(refused)?;
     if let Some(page) = &args.html {
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
         // what an earlier run stored may have been changed since by somebody else
@@ -80,6 +85,10 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
         magics::duration(summary.seconds),
         if summary.left_alone { "; the file is as it was" } else { "" }
     ))?;
+    if beside {
+        terminal
+            .note(format_args!("{} is as it was; `-o {0}` writes results into it even so", args.input.display()))?;
+    }
     match (summary.end, summary.failures.len()) {
         (End::Finished, 0) => Ok(()),
         (End::Interrupted, _) => {
@@ -93,14 +102,21 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     }
 }
 
-/// Parameters of the file, with those of the flags laid over them.
+/// Parameters of the files, with those of the flags laid over them in papermill's order.
 fn given(args: &NotebookRun) -> Result<Parameters, Failure> {
-    let mut given = match &args.parameters_file {
-        Some(path) => parameters::read_file(path).map_err(refused)?,
-        None => Parameters::new(),
-    };
-    for pair in &args.parameters {
-        let (name, value) = parameters::read_pair(pair).map_err(refused)?;
+    let mut given = Parameters::new();
+    for text in &args.parameters_base64 {
+        given.extend(parameters::read_base64(text).map_err(refused)?);
+    }
+    for path in &args.parameters_file {
+        given.extend(parameters::read_file(path).map_err(refused)?);
+    }
+    for text in &args.parameters_yaml {
+        given.extend(parameters::read_yaml(text).map_err(refused)?);
+    }
+    let pairs = args.parameters.iter().map(|pair| parameters::read_pair(pair));
+    for pair in pairs.chain(args.parameters_raw.iter().map(|pair| parameters::read_raw(pair))) {
+        let (name, value) = pair.map_err(refused)?;
         given.insert(name, value);
     }
     Ok(given)
@@ -115,6 +131,8 @@ fn seconds(seconds: f64) -> Result<Duration, Failure> {
 
 fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     let mut notebook = Notebook::read(input).map_err(refused)?;
+    let session = session(&Session::default(), false, &Nobody::out())?;
+    notebook.check_language(&session).map_err(|error| refused(error.in_file(input)))?;
     let output = match output {
         Some(output) => output.to_owned(),
         None => match Form::of(input).map_err(refused)? {
@@ -128,7 +146,7 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     // text has no results: those that the file has are still true of code that did not change
     let has_results = Form::of(&output).map_err(refused)? == Form::Ipynb;
     let kept = if Form::of(input).map_err(refused)? == Form::Text && has_results && output.exists() {
-        let Kept { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
+        let TakenBack { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
         format!("; kept the results of {n_kept} cells, dropped those of {n_lost} that changed")
     } else {
         String::new()
@@ -143,6 +161,7 @@ fn check(files: &[PathBuf]) -> Result<(), Failure> {
     let mut n_wrong = 0;
     for path in files {
         let notebook = Notebook::read(path).map_err(refused)?;
+        notebook.check_language(&session).map_err(|error| refused(error.in_file(path)))?;
         let mut n_cells = 0;
         for cell in notebook.cells.iter().filter(|cell| cell.kind == Kind::Code) {
             n_cells += 1;

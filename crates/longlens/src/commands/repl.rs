@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::terminal::{Safe, is_dumb};
 
 pub fn run(args: &Repl) -> Result<(), Failure> {
-    let session = session(&args.session, false, &Nobody::out())?;
+    let mut session = session(&args.session, false, &Nobody::out())?;
     if !io::stdin().is_terminal() {
         let mut text = String::new();
         let read = io::stdin().read_to_string(&mut text);
@@ -25,6 +25,8 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
         register(interrupts.clone());
         return interrupts.during(|| repl::script(session, &text, out())).or_else(told);
     }
+    // whoever sits here decides
+    session.let_raise_limits();
     let options = ReplOptions {
         model: args.session.model.clone().unwrap_or_else(|| EMBEDDED.to_owned()),
         history: if args.no_history { None } else { history() },

@@ -53,6 +53,7 @@ impl Bench {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longlens"));
         command.args(args).current_dir(self.0.path()).env("HF_HOME", self.path("hf"));
+        command.env("XDG_STATE_HOME", self.path(".state"));
         for name in ["HF_HUB_CACHE", "NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR"] {
             command.env_remove(name);
         }

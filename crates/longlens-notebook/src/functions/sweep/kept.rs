@@ -1,18 +1,15 @@
 //! Finished rows of sweeps: in the session, and where a sweep names a file, with one line for each setting there.
 
 use std::collections::HashSet;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::desk::{Desk, Returned, raise, refuse};
+use crate::desk::{Desk, Files, Returned, raise, refuse};
 use crate::functions::files;
 use crate::table::Table as Rows;
-use longlens_workbench::{Trouble, write_whole};
 
 /// What one setting of a sweep gave.
 #[derive(Debug, Clone)]
@@ -26,15 +23,16 @@ pub struct Part {
 /// Finished parts of one sweep, by their keys.
 pub struct Kept<'a> {
     desk: &'a Desk,
-    file: Option<File>,
+    file: Option<File<'a>>,
     /// Keys whose earlier parts go once there is a new one; `None` where earlier parts are as good as new ones.
     stale: Option<&'a [String]>,
     fresh: bool,
 }
 
 /// Where parts are written.
-struct File {
-    path: PathBuf,
+struct File<'a> {
+    files: &'a Files,
+    name: String,
     /// Keys of its lines.
     written: HashSet<String>,
 }
@@ -87,18 +85,16 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl File {
-    fn open(desk: &Desk, name: &str, fresh: bool) -> Returned<Self> {
-        let mut file = Self { path: desk.path(name)?, written: HashSet::new() };
-        if !file.path.exists() {
-            return Ok(file);
-        }
-        let bytes = files::read(&file.path, name)?;
+impl<'a> File<'a> {
+    fn open(desk: &'a Desk, name: &str, fresh: bool) -> Returned<Self> {
+        let files = desk.files();
+        let mut file = Self { files, name: name.to_owned(), written: HashSet::new() };
+        let Some(bytes) = files.read_if_there(name, files::MAX_BYTES).map_err(raise)? else { return Ok(file) };
         let text = String::from_utf8_lossy(&bytes);
         // a line that a kill cut short is computed again
         let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let is_cut_short = text.starts_with(START) && !text.contains('\n');
-        if lines.is_empty() && !is_cut_short && !text.trim().is_empty() {
+        // of any other file nothing is touched, also where a line in it looks like ours
+        if !text.lines().all(|line| line.is_empty() || line.starts_with(START) || START.starts_with(line)) {
             return refuse(format!("`{name}` holds no rows of a sweep"), "name a new file, or one that a sweep wrote");
         }
         for Line { key, rows, records } in lines.into_iter().filter(|_| !fresh) {
@@ -111,12 +107,8 @@ impl File {
 
     /// Puts a part in the place of all that the file holds.
     fn start(&mut self, key: &str, part: &Part) -> Returned<()> {
-        let line = line(key, part);
-        let write = || {
-            make_folder(&self.path)?;
-            write_whole(&self.path, format!("{line}\n").as_bytes())
-        };
-        write().map_err(|error| unusable(&self.path, &error))?;
+        let line = format!("{}\n", line(key, part));
+        self.files.replace(&self.name, line.as_bytes()).map_err(raise)?;
         self.written = HashSet::from([key.to_owned()]);
         Ok(())
     }
@@ -126,20 +118,7 @@ impl File {
         if self.written.contains(key) {
             return Ok(());
         }
-        let line = line(key, part);
-        let write = || -> std::io::Result<()> {
-            make_folder(&self.path)?;
-            let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
-            // below a line that a kill cut short
-            let mut last = [b'\n'];
-            if file.seek(SeekFrom::End(-1)).is_ok() {
-                file.read_exact(&mut last)?;
-            }
-            let start = if last == *b"\n" { "" } else { "\n" };
-            file.write_all(format!("{start}{line}\n").as_bytes())?;
-            file.sync_data()
-        };
-        write().map_err(|error| unusable(&self.path, &error))?;
+        self.files.add_line(&self.name, &line(key, part)).map_err(raise)?;
         self.written.insert(key.to_owned());
         Ok(())
     }
@@ -149,15 +128,4 @@ fn line(key: &str, part: &Part) -> String {
     let rows = serde_json::from_slice(&part.rows.to_json()).unwrap_or_default();
     let line = Line { key: key.to_owned(), rows, records: part.records.clone() };
     serde_json::to_string(&line).unwrap_or_default()
-}
-
-fn make_folder(path: &Path) -> std::io::Result<()> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> Box<rhai::EvalAltResult> {
-    raise(Trouble::new(
-        format!("cannot write {}: {error}", path.display()),
-        "choose a file that you may read and write; finished rows are kept in the session".to_owned(),
-    ))
 }

@@ -1,0 +1,193 @@
+//! Notebooks of others, as the real program runs them: of another language, with files and limits that are none of theirs, and with
+//! the parameters of papermill's users.
+
+mod common;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use common::{Bench, Ran};
+use serde_json::{Value, json};
+
+fn notebook(metadata: &Value, cells: &[&str]) -> String {
+    let cell = |source: &&str| {
+        json!({ "cell_type": "code", "execution_count": 1, "metadata": {}, "source": source,
+            "outputs": [{ "output_type": "stream", "name": "stdout", "text": "hard-won\n" }] })
+    };
+    let cells: Vec<Value> = cells.iter().map(cell).collect();
+    json!({ "cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4 }).to_string()
+}
+
+fn rhai() -> Value {
+    json!({ "kernelspec": { "name": "longlens", "language": "rhai", "display_name": "longlens" } })
+}
+
+#[test]
+fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
+    let bench = Bench::new();
+    let python = ["import os\nprint(\"hard-won result\")"];
+    for (name, metadata, cells) in [
+        ("none", json!({}), &python[..]),
+        ("second", json!({}), &["let a = 1;", "for i in range(3):\n    print(i)"][..]),
+        ("magic", json!({}), &["%matplotlib inline"][..]),
+        ("kernel", json!({ "kernelspec": { "name": "python3", "display_name": "Python 3" } }), &["print(1)"][..]),
+        ("info", json!({ "language_info": { "name": "julia" } }), &["print(1)"][..]),
+    ] {
+        let file = format!("{name}.ipynb");
+        let text = notebook(&metadata, cells);
+        bench.write(&file, &text);
+        for command in ["run --keep-going", "run", "check", "convert"] {
+            let ran = bench.run(&common::words(&format!("notebook {command} {file}")));
+            assert_eq!(ran.code, Some(1), "{name} {command}: {}", ran.stderr);
+            assert!(ran.stderr.contains("language"), "{name} {command}: {}", ran.stderr);
+        }
+        assert_eq!(bench.read(&file), text.as_bytes(), "{name}");
+        assert!(
+            !bench.path(&format!("{name}.partial.ipynb")).exists() && !bench.path(&format!("{name}.rhai")).exists()
+        );
+    }
+}
+
+#[test]
+fn an_input_is_replaced_only_by_a_run_without_errors() {
+    let bench = Bench::new();
+    let failing = notebook(&rhai(), &["let a = 1; a", "nope", "a + 1"]);
+    bench.write("in.ipynb", &failing);
+    for flags in ["", "--keep-going", "--resume"] {
+        let ran = bench.run(&common::words(&format!("notebook run in.ipynb {flags}")));
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("in.partial.ipynb") && ran.stderr.contains("in.ipynb is as it was"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(bench.read("in.ipynb"), failing.as_bytes(), "{flags}");
+        assert_eq!(bench.json("in.partial.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
+    }
+    // told to
+    assert_eq!(bench.run(&["notebook", "run", "in.ipynb", "-o", "in.ipynb", "--keep-going"]).code, Some(1));
+    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
+    // mended, it goes on and takes its place
+    bench.write("in.ipynb", notebook(&rhai(), &["let a = 1; a", "a + 2", "a + 1"]));
+    let ran = bench.done("notebook run in.ipynb --resume");
+    assert!(ran.stderr.contains("2 of 3 cells run, 1 run again"), "{}", ran.stderr);
+    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "3");
+    assert!(!bench.path("in.partial.ipynb").exists());
+    bench.done("notebook run in.ipynb");
+    assert!(!bench.path("in.partial.ipynb").exists());
+}
+
+#[test]
+fn parameters_are_those_of_papermill() {
+    let bench = Bench::new();
+    bench.write(
+        "in.rhai",
+        "// %% tags=[\"parameters\"]\nlet trials = 4; let name = \"x\"; let t = 0.5; let flag = false;\n// %%\nprint(`${trials} ${name} ${t} ${flag}`);\n",
+    );
+    bench.write("p.yaml", "trials: 9\nname: seven\n");
+    bench.write("p.json", r#"{"trials": 9, "name": "seven"}"#);
+    bench.write("p.toml", "trials = 9\nname = \"seven\"\n");
+    for (flags, said) in [
+        ("-p trials 7", "7 x 0.5 false"),
+        ("-p trials=7 -p flag True", "7 x 0.5 true"),
+        ("-r name 007", "4 007 0.5 false"),
+        ("--parameters_raw name 007 --parameters trials 1", "1 007 0.5 false"),
+        ("-f p.yaml", "9 seven 0.5 false"),
+        ("-f p.json", "9 seven 0.5 false"),
+        ("-f p.toml -p trials 1", "1 seven 0.5 false"),
+        ("-b dHJpYWxzOiAxMg==", "12 x 0.5 false"),
+        ("-p t=.5", "4 x 0.5 false"),
+        ("-p t -.5", "4 x -0.5 false"),
+        ("-p name=0x10", "4 0x10 0.5 false"),
+    ] {
+        let ran = bench.done(&format!("notebook run in.rhai -o out.ipynb {flags}"));
+        assert!(!ran.stderr.contains("no parameter"), "{flags}: {}", ran.stderr);
+        let out = bench.json("out.ipynb");
+        assert_eq!(out["cells"][2]["outputs"][0]["text"][0], format!("{said}\n"), "{flags}");
+    }
+    let ran = bench.run(&["notebook", "run", "in.rhai", "-o", "out.ipynb", "-y", "trials: 9"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(bench.json("out.ipynb")["cells"][2]["outputs"][0]["text"][0], "9 x 0.5 false\n");
+    for large in ["trials=9223372036854775808", "t=1e999"] {
+        let ran = bench.run(&["notebook", "run", "in.rhai", "-p", large]);
+        assert!(ran.code == Some(1) && ran.stderr.contains("whole numbers lie within"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_python_writes_beyond_json_comes_back() {
+    let bench = Bench::new();
+    let text = notebook(&rhai(), &["1 + 1"])
+        .replace("\"metadata\":{\"kernelspec\"", "\"metadata\":{\"worst\":NaN,\"most\":-Infinity,\"kernelspec\"");
+    bench.write("in.ipynb", format!("\u{feff}{text}"));
+    bench.done("notebook run in.ipynb -o out.ipynb");
+    let out = String::from_utf8(bench.read("out.ipynb")).unwrap();
+    assert!(out.contains("\"worst\": NaN") && out.contains("\"most\": -Infinity"), "{out}");
+}
+
+fn script(bench: &Bench, flags: &[&str], text: &str) -> Ran {
+    let mut command = bench.command(&[&["repl"], flags].concat());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn files_are_those_of_the_folder_that_was_named() {
+    let bench = Bench::new();
+    bench.write("work/Makefile", "all:");
+    for (flags, code, said) in [
+        (&["--files", "work"][..], 0, "a.txt"),
+        (&["--files", "nowhere"], 2, "there is no such folder"),
+        (&[], 0, "a.txt"),
+    ] {
+        let ran = script(&bench, flags, "save(\"x\", \"a.txt\")");
+        assert_eq!(ran.code, Some(code), "{flags:?}: {}", ran.stderr);
+        assert!(format!("{}{}", ran.stdout, ran.stderr).contains(said), "{flags:?}: {}", ran.stderr);
+    }
+    assert!(bench.path("work/a.txt").exists() && bench.path("a.txt").exists());
+    // in the next session too
+    assert_eq!(script(&bench, &[], "save(\"y\", \"a.txt\")").code, Some(0));
+    let makefile = "save(\"x\", \"Makefile\")";
+    assert_eq!(script(&bench, &["--files", "work"], makefile).code, Some(1));
+    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], makefile).code, Some(0));
+    // the home folder is none, unless it is said
+    let home = bench.path("").canonicalize().unwrap();
+    for (files, code) in [(None, 1), (Some("."), 0)] {
+        let mut command = bench.command(&["repl"]);
+        command.args(files.into_iter().flat_map(|folder| ["--files", folder])).env("HOME", &home);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"files(\".\")").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{files:?}");
+    }
+}
+
+#[test]
+fn a_notebook_only_lowers_its_limits() {
+    let bench = Bench::new();
+    bench.write("raise.rhai", "// %%\n%config operations 9000000000\n");
+    let ran = bench.run(&["notebook", "run", "raise.rhai"]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("cells can only lower it"), "{}", ran.stderr);
+    bench.done("notebook run raise.rhai --max-operations 9000000000");
+    let ran = script(&bench, &["--memory-limit", "100m"], "let a = []; loop { a.push(a) }");
+    assert!(ran.code == Some(1) && ran.stderr.contains("grew beyond 100 MiB"), "{}", ran.stderr);
+    assert_eq!(script(&bench, &["--memory-limit", "a lot"], "1").code, Some(2));
+}
+
+/// The limits of the process itself, as `ulimit -v` sets them: the cell is stopped before an allocation fails.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cell_is_stopped_before_the_process_is() {
+    let bench = Bench::new();
+    let program = env!("CARGO_BIN_EXE_longlens");
+    for cell in [
+        "let a = []; loop { a.push(a) }",
+        "let s = \"x\"; loop { s += s }",
+        "let m = #{}; loop { m[`k${m.len()}`] = m; }",
+    ] {
+        let line = format!("ulimit -v 3000000; echo '{cell}' | {program} repl");
+        let ran: Ran =
+            std::process::Command::new("sh").args(["-c", &line]).current_dir(bench.path("")).output().unwrap().into();
+        assert!(ran.code == Some(1) && ran.stderr.contains("LimitError"), "{cell}: {:?} {}", ran.code, ran.stderr);
+    }
+}
