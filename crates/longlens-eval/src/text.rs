@@ -18,8 +18,6 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, EvalError> {
     let failed = |source| EvalError::Io { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    let known = file.metadata().map_err(failed)?.len().min(MAX_BYTES);
-    bytes.reserve(usize::try_from(known).unwrap_or_default());
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(EvalError::File {

@@ -96,23 +96,27 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     }
     let stride = args.sliding.then(|| args.stride.or(file.stride).unwrap_or(STRIDE));
     let text = format!("{:016x}", hash(&documents));
-    let mut stores = Vec::new();
+    let store = |(at, setup): (usize, &Setup)| {
+        // a method may be named twice, and keeps what it measures apart
+        let n_before = setups[..at].iter().filter(|earlier| earlier.plan.method == setup.plan.method).count();
+        let measured = json!({ "text": text, "stride": stride, "again": n_before });
+        let decides = kept::decides(&model, setup, measured);
+        Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)
+    };
+    let mut stores = setups.iter().enumerate().map(store).collect::<Result<Vec<_>, _>>()?;
 
     let mut curves = Vec::new();
     let mut progress = terminal.progress("perplexity");
-    for setup in &setups {
+    for (setup, kept) in setups.iter().zip(&mut stores) {
         let name = setup.plan.method.clone();
         progress.doing(&format!("perplexity {name}"));
         let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
         let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
-        let decides = json!({ "text": text, "stride": stride });
-        let decides = kept::decides(&model, setup, decides);
-        let mut kept = Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)?;
         let mut curve = if let Some(stride) = stride {
             let mut reports = Vec::new();
             for window in &lengths {
                 let ask = Sliding { stride, ..Sliding::new(*window) };
-                match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, &mut kept) {
+                match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, kept) {
                     Ok(report) => reports.push(report),
                     Err(error) if terminal.is_cancelled() && !reports.is_empty() => {
                         drop(error); // the user stopped it; earlier windows are kept
@@ -124,13 +128,12 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
             Curve::of_windows(name, lengths.len(), reports)
         } else {
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
-            let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, &mut kept)?;
+            let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, kept)?;
             Curve::of_documents(name, report)
         };
         if let Some(said) = &said {
             curve.protocol = format!("{}; {said}", curve.protocol);
         }
-        stores.push(kept);
         curves.push(curve);
         if terminal.is_cancelled() {
             break;
@@ -139,16 +142,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     drop(progress);
 
     terminal.result(&curves)?;
-    for curve in &curves {
-        terminal.say(format_args!("{}, rope {}, {}", curve.name, config.rope(&model), model.dtype))?;
-        terminal.say(&curve.protocol)?;
-        terminal.say("length  perplexity  of the last tokens   scored")?;
-        for point in &curve.points {
-            let last = point.perplexity_of_last.map_or("-".into(), |last| format!("{last:.3}"));
-            let (n, perplexity) = (point.n_tokens, point.perplexity);
-            terminal.say(format_args!("{n:>6}  {perplexity:>10.3}  {last:>18}  {:>7}", point.n_scored))?;
-        }
-    }
+    describe(&terminal, &curves, &config.rope(&model).to_string(), &model.dtype)?;
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
         write_file(&folder.join("perplexity.json"), &json)?;
@@ -164,6 +158,21 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     stores.into_iter().try_for_each(|kept| kept.end(&terminal, complete))?;
     if terminal.is_cancelled() || curves.iter().any(|curve| !curve.complete) {
         return Err(super::interrupted());
+    }
+    Ok(())
+}
+
+/// A table for each line.
+fn describe(terminal: &Terminal, curves: &[Curve], rope: &str, dtype: &str) -> Result<(), Failure> {
+    for curve in curves {
+        terminal.say(format_args!("{}, rope {rope}, {dtype}", curve.name))?;
+        terminal.say(&curve.protocol)?;
+        terminal.say("length  perplexity  of the last tokens   scored")?;
+        for point in &curve.points {
+            let last = point.perplexity_of_last.map_or("-".into(), |last| format!("{last:.3}"));
+            let (n, perplexity) = (point.n_tokens, point.perplexity);
+            terminal.say(format_args!("{n:>6}  {perplexity:>10.3}  {last:>18}  {:>7}", point.n_scored))?;
+        }
     }
     Ok(())
 }
