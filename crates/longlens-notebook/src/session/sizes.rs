@@ -9,6 +9,7 @@ const ENTRY: u64 = size_of::<Dynamic>() as u64;
 
 /// Takes the place of the language's own.
 pub fn register(engine: &mut Engine) {
+    register_parts(engine);
     engine.register_fn(
         "pad",
         |context: NativeCallContext, list: &mut Array, len: INT, item: Dynamic| -> Returned<()> {
@@ -41,6 +42,36 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("replace", |context: NativeCallContext, text: &mut ImmutableString, old: char, new: &str| {
         replaced(&context, text, &old.to_string(), new)
     });
+}
+
+/// Bytes of a short text with a list's entry for it.
+const WORD: u64 = ENTRY + 48;
+
+/// Functions that make a list of a text's or a blob's parts, each part larger than what it stands for.
+fn register_parts(engine: &mut Engine) {
+    // by value, or constants could not be taken apart
+    type Text = ImmutableString;
+    engine.register_fn("split", |context: NativeCallContext, text: Text| parts(&context, text.split_whitespace()));
+    engine.register_fn("split", |context: NativeCallContext, text: Text, at: &str| parts(&context, text.split(at)));
+    engine.register_fn("split", |context: NativeCallContext, text: Text, at: char| parts(&context, text.split(at)));
+    engine
+        .register_fn("split_rev", |context: NativeCallContext, text: Text, at: &str| parts(&context, text.rsplit(at)));
+    engine
+        .register_fn("split_rev", |context: NativeCallContext, text: Text, at: char| parts(&context, text.rsplit(at)));
+    engine.register_fn("to_chars", |context: NativeCallContext, text: Text| -> Returned<Array> {
+        desk(&context).room_for(text.len() as u64 * ENTRY)?;
+        Ok(text.chars().map(Dynamic::from).collect())
+    });
+    engine.register_fn("to_array", |context: NativeCallContext, bytes: Blob| -> Returned<Array> {
+        desk(&context).room_for(bytes.len() as u64 * ENTRY)?;
+        Ok(bytes.into_iter().map(|byte| Dynamic::from(INT::from(byte))).collect())
+    });
+}
+
+fn parts<'a>(context: &NativeCallContext, parts: impl Iterator<Item = &'a str> + Clone) -> Returned<Array> {
+    let n_bytes = parts.clone().map(|part| part.len() as u64 + WORD).sum();
+    desk(context).room_for(n_bytes)?;
+    Ok(parts.map(|part| Dynamic::from(ImmutableString::from(part))).collect())
 }
 
 /// How many entries are missing to a length.

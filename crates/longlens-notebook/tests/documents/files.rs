@@ -263,7 +263,7 @@ fn parameters_that_cannot_be_set_are_named() {
       whole numbers lie within ±9223372036854775807, and there is no infinity or NaN
     DIR/a.toml: not TOML: string values must be quoted, expected literal string at line 2
       the file holds lines like `context = 8192`
-    DIR/a.toml: parameter `a` has the value [inf], which Rhai cannot write
+    DIR/a.toml: parameter `a` has the value inf, which Rhai cannot write
       whole numbers lie within ±9223372036854775807, and there is no infinity or NaN
     DIR/b.toml does not exist
       check the path

@@ -188,11 +188,16 @@ fn links_that_are_swapped_in_lead_nowhere() {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                let _ = fs::rename(root.join("in"), root.join("aside/in"));
+            // a name of its own for each round: cells make the folder anew where it is missing
+            for round in 0.. {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let aside = root.join(format!("aside/{round}"));
+                let _ = fs::rename(root.join("in"), &aside);
                 let _ = std::os::unix::fs::symlink(&target, root.join("in"));
                 let _ = fs::remove_file(root.join("in"));
-                let _ = fs::rename(root.join("aside/in"), root.join("in"));
+                let _ = fs::rename(&aside, root.join("in"));
             }
         });
         let files = Files::below(&root);

@@ -209,11 +209,8 @@ impl<'de> Visitor<'de> for Any {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((Plain(key), Plain(value))) = entries.next_entry()? {
-            let name = match key {
-                Value::String(name) => name,
-                other => other.to_string(),
-            };
+        // names are texts, whatever else they look like: `on` and `1` too
+        while let Some((name, Plain(value))) = entries.next_entry::<String, Plain>()? {
             map.insert(name, value);
         }
         Ok(map.into())
