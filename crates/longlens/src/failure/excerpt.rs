@@ -173,7 +173,7 @@ mod tests {
         assert!(lines.lines().nth(1).unwrap().starts_with('…'), "{lines}");
         let (pointed, lines, _) = shown(&text, 0..text.len());
         assert!(pointed.len() < 500 && lines.len() < 500, "{pointed}");
-        let many = "k = [\n".to_owned() + &"1,\n".repeat(100_000);
+        let many = format!("k = [\n{}", "1,\n".repeat(100_000));
         let (pointed, lines, _) = shown(&many, 4..many.len());
         assert!(pointed.starts_with("[\n1,") && lines.lines().count() <= LINES + 2, "{lines}");
     }
