@@ -28,6 +28,9 @@ fn transcript(sitting: &mut Sitting, cells: &[&str]) -> String {
     let folder = sitting.folder.path().canonicalize().unwrap().display().to_string();
     let said = cells.iter().map(|cell| {
         let said = sitting.say(cell).replace(&folder, "FOLDER");
+        let is_size = |line: &&str| line.starts_with("memory ");
+        let size = said.lines().find(is_size).map(str::to_owned);
+        let said = size.map_or(said.clone(), |size| said.replace(&size, "memory SIZE"));
         format!("> {}\n{said}", cell.replace('\n', "\n. ")).trim_end().to_owned()
     });
     said.collect::<Vec<_>>().join("\n")

@@ -60,6 +60,10 @@ fn place(code: &str, position: Position) -> Option<Place> {
     let line = position.line()?;
     let text = code.lines().nth(line - 1)?;
     let column = position.position().unwrap_or(1);
+    if column >= usize::from(u16::MAX) {
+        // the parser counts no further
+        return None;
+    }
     let start: usize = code.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let offset = text.char_indices().nth(column - 1).map_or(text.len(), |(at, _)| at);
     let word = lexer::tokens(code).into_iter().find(|token| token.bytes.start == start + offset);

@@ -294,13 +294,13 @@ fn files_that_cannot_be_used() {
     .join("\n");
     insta::assert_snapshot!(told, @r#"
     load("nope.csv")
-        Error: cannot read `nope.csv`: No such file or directory (os error 2) [1: load] (check the name; it counts from the working directory)
+        Error: cannot read `nope.csv`: there is no such file [1: load] (check the name; it counts from the working directory)
     load("../x.csv")
-        Error: `../x.csv` lies outside FOLDER [1: load] (cells touch files of the working directory only; start with --allow-outside to lift that)
+        Error: `../x.csv` lies outside FOLDER [1: load] (cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside to lift that)
     load("/etc/passwd")
-        Error: `/etc/passwd` lies outside FOLDER [1: load] (cells touch files of the working directory only; start with --allow-outside to lift that)
+        Error: `/etc/passwd` lies outside FOLDER [1: load] (cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside to lift that)
     load(".")
-        Error: `.` is no file [1: load] (give the name of a file)
+        Error: `.` is a folder [1: load] (give the name of a file)
     load("")
         Error: there is no file name [1: load] (give one, as in "results.csv")
     load("bad.csv")
@@ -310,15 +310,15 @@ fn files_that_cannot_be_used() {
     load("bad.json")
         Error: `bad.json` is not JSON: key must be a string at line 1 column 3 [1: load]
     load("bytes.txt")
-        Error: `bytes.txt` is not text in UTF-8 [1: load] (give a text file)
+        Error: `bytes.txt` is not text in UTF-8: it begins as UTF-16 does [1: load] (save it as UTF-8 in an editor)
     text("nope.txt")
-        Error: cannot read FOLDER/nope.txt: No such file or directory (os error 2) [1: text] (check the name; it counts from the folder that longlens was started in)
+        Error: cannot read `nope.txt`: there is no such file [1: text] (check the name; it counts from the working directory)
     text(".")
-        Error: cannot read FOLDER: is a directory [1: text] (give the name of a text file)
+        Error: `.` is a folder [1: text] (give the name of a file)
     perplexity("nope.txt", [8])
-        Error: cannot read `nope.txt`: No such file or directory (os error 2) [1: perplexity] (check the name; it counts from the working directory)
+        Error: cannot read `nope.txt`: there is no such file [1: perplexity] (check the name; it counts from the working directory)
     save(1, "../x.json")
-        Error: `../x.json` lies outside FOLDER [1: save] (cells touch files of the working directory only; start with --allow-outside to lift that)
+        Error: `../x.json` lies outside FOLDER [1: save] (cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside to lift that)
     save(1, "x.csv")
         Error: cannot write this value as `.csv` [1: save] (end the name in .json or .txt)
     save(table(#{ n: [1] }), "x.png")
@@ -326,13 +326,13 @@ fn files_that_cannot_be_used() {
     save(table(#{ n: [1] }), "x.xlsx")
         Error: cannot write a table as `.xlsx` [1: save] (end the name in .csv, .json, .jsonl, .parquet, .png or .svg)
     save(1, "bad.csv/x.json")
-        Error: cannot write `bad.csv/x.json`: File exists (os error 17) [1: save] (choose a folder you may write to)
+        Error: cannot use `bad.csv/x.json`: Not a directory (os error 20) [1: save] (choose a folder you may use)
     files("nope")
         Error: cannot list `nope`: No such file or directory (os error 2) [1: files]
     %run nope.rhai
-        FileError: FOLDER/nope.rhai does not exist (check the path)
+        FileError: nope.rhai does not exist (check the path)
     %run ../nope.rhai
-        SandboxError: `../nope.rhai` lies outside FOLDER (cells touch files of the working directory only; start with --allow-outside to lift that)
+        SandboxError: `../nope.rhai` lies outside FOLDER (cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside to lift that)
     %run
         SyntaxError: there is no file name (write %run FILE)
     %save

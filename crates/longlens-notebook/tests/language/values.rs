@@ -327,13 +327,11 @@ fn lines_for_the_session() {
     TypeError: `x` is not a number of cells
     > %config
     operations 5000000 (steps of one cell)
-    text 67108864 (bytes of one text)
-    entries 4194304 (of one list or map)
+    memory SIZE
     files FOLDER
     > %config operations 1_000_000
     operations 1000000 (steps of one cell)
-    text 67108864 (bytes of one text)
-    entries 4194304 (of one list or map)
+    memory SIZE
     files FOLDER
     > %config operatoins 5
     NameError: there is no limit `operatoins`

@@ -102,6 +102,7 @@ impl<'a> Walk<'a> {
         // said before a folder is made on the way
         let mut depth = 0_usize;
         for part in &walk.ahead {
+            walk.seen(part)?;
             match part == ".." {
                 true if depth == 0 && !files.is_anywhere() => return Err(walk.outside()),
                 true => depth = depth.saturating_sub(1),
@@ -149,9 +150,7 @@ impl<'a> Walk<'a> {
                 self.up()?;
                 continue;
             }
-            if !self.files.is_anywhere() && part.to_string_lossy().starts_with('.') {
-                return Err(self.hidden(&part.to_string_lossy()));
-            }
+            self.seen(&part)?;
             let (dir, path) = self.open.last().expect("the root is open");
             let there = dir.symlink_metadata(&part);
             if there.as_ref().is_ok_and(cap_std::fs::Metadata::is_symlink) {
@@ -184,6 +183,15 @@ impl<'a> Walk<'a> {
         }
         let (dir, path) = self.open.last().expect("the root is open");
         Ok(Some(Place { folder: clone(dir, self.name)?, name: OsString::new(), path: path.clone() }))
+    }
+
+    /// Refuses a part of a name, or of what a link holds, that is hidden.
+    fn seen(&self, part: &OsString) -> Result<(), Trouble> {
+        let part = part.to_string_lossy();
+        if self.files.is_anywhere() || part == ".." || !part.starts_with('.') {
+            return Ok(());
+        }
+        Err(self.hidden(&part))
     }
 
     fn up(&mut self) -> Result<(), Trouble> {
