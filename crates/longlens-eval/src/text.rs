@@ -104,7 +104,7 @@ impl NotText {
     fn at(bytes: &[u8], offset: usize) -> Self {
         let before = &bytes[..offset];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         let byte = bytes.get(offset).copied().unwrap_or_default();
         Self { byte, offset, line, column: offset - line_start + 1, other: None }
     }

@@ -123,9 +123,9 @@ fn greeting() -> Vec<u8> {
 fn frame(flags: u8, len: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![flags];
     if flags & LONG == 0 {
-        frame.push(len as u8)
+        frame.push(len as u8);
     } else {
-        frame.extend(len.to_be_bytes())
+        frame.extend(len.to_be_bytes());
     }
     frame.extend(body);
     frame
@@ -163,7 +163,9 @@ fn request(msg_type: &str, content: &Value, number: usize) -> Vec<u8> {
         "version": "5.3", "date": "2024-01-01T00:00:00Z" });
     let parts = [header.to_string(), "{}".into(), "{}".into(), content.to_string()];
     let mut mac = Hmac::<Sha256>::new_from_slice(KEY.as_bytes()).unwrap();
-    parts.iter().for_each(|part| mac.update(part.as_bytes()));
+    for part in &parts {
+        mac.update(part.as_bytes());
+    }
     let signature = hex::encode(mac.finalize().into_bytes());
     message(&["<IDS|MSG>", &signature, &parts[0], &parts[1], &parts[2], &parts[3]])
 }

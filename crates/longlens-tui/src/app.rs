@@ -222,7 +222,9 @@ impl App {
             app.clamp();
         }
         // last, so that they are what the status line shows
-        notes.into_iter().for_each(|note| app.say(Level::Warning, note));
+        for note in notes {
+            app.say(Level::Warning, note);
+        }
         app.judge();
         app.building = Some((0, source.unwrap_or(PromptSource::Needle(needle))));
         app

@@ -94,7 +94,7 @@ fn prompt(object: &Map<String, Value>) -> Result<String, String> {
     for name in PROMPTS {
         match object.get(name) {
             Some(Value::String(text)) if !text.is_empty() => parts.push(text.as_str()),
-            Some(Value::String(_)) | Some(Value::Null) | None => (),
+            Some(Value::String(_) | Value::Null) | None => (),
             Some(other) => return Err(format!("its `{name}` {} is no text", shown(other))),
         }
     }

@@ -46,10 +46,10 @@ impl Documents {
                 break;
             }
         }
-        match tokens.is_empty() {
-            true => Err(EvalError::ShortDocuments { needed, longest }),
-            false => Ok(Self { tokens, n_found: texts.len(), n_short, needed }),
+        if tokens.is_empty() {
+            return Err(EvalError::ShortDocuments { needed, longest });
         }
+        Ok(Self { tokens, n_found: texts.len(), n_short, needed })
     }
 
     /// One document of tokens that are there already.
@@ -132,10 +132,10 @@ pub fn texts(path: &Path, bytes: Vec<u8>, split: bool) -> Result<Vec<String>, Ev
             "give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids with --tokens",
         );
     }
-    match split {
-        true => Ok(split_at_blank_lines(&text).into_iter().map(str::to_owned).collect()),
-        false => Ok(vec![text]),
+    if !split {
+        return Ok(vec![text]);
     }
+    Ok(split_at_blank_lines(&text).into_iter().map(str::to_owned).collect())
 }
 
 /// Whether every line of a file with another ending is an object, and the first has a `text`.

@@ -1,4 +1,4 @@
-//! Files of token ids: unsigned numbers of 16, 32 or 64 bits, lowest byte first, NumPy's `.npy`, or JSON.
+//! Files of token ids: unsigned numbers of 16, 32 or 64 bits, lowest byte first, `.npy`, or JSON.
 //!
 //! The scripts of dual chunk attention store PG19 in 16 bits, and write 32 for vocabularies beyond 65,536. Such files do not
 //! say what they are. Read too narrow, every second number (or three of four) is zero or nearly so; no text is like that, so
@@ -83,6 +83,8 @@ impl FromStr for TokenFormat {
 
 /// Numbers of either half that are enough to tell two formats apart.
 const TELLING: usize = 8;
+/// What to think of ids that are not in the vocabulary.
+const OTHER: &str = "the file was made with another tokenizer, or is not a token file";
 /// Tokens that are looked at for repetitions.
 const SAMPLE: usize = 4096;
 
@@ -94,7 +96,6 @@ pub fn token_file(
     format: Option<TokenFormat>,
 ) -> Result<Vec<u32>, EvalError> {
     let refuse = |problem: String, help: &str| EvalError::File { path: path.to_owned(), problem, help: help.into() };
-    const OTHER: &str = "the file was made with another tokenizer, or is not a token file";
     if bytes.is_empty() {
         return Err(refuse("it holds no tokens".into(), "name a file with token ids"));
     }

@@ -149,6 +149,7 @@ pub enum DocumentError {
 
 impl DocumentError {
     /// The same, with the name of the file.
+    #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         Self::In { path: path.to_owned(), problem: Box::new(self) }
     }

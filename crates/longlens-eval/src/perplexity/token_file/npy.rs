@@ -1,4 +1,4 @@
-//! NumPy's own file of one array, as `numpy.save` writes it.
+//! `.npy`: one array, as `numpy.save` writes it.
 
 /// What begins such a file.
 const MAGIC: &[u8] = b"\x93NUMPY";

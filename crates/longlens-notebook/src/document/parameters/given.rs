@@ -311,7 +311,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for at in 1..12 {
             let before = format!("*a{}", at - 1);
-            bomb += &format!("a{at}: &a{at} [{}]\n", vec![before; 10].join(", "));
+            bomb = format!("{bomb}a{at}: &a{at} [{}]\n", vec![before; 10].join(", "));
         }
         assert!(read_yaml(&bomb).is_err());
         assert!(read_yaml(&format!("a: {}1{}", "[".repeat(100_000), "]".repeat(100_000))).is_err());
