@@ -28,6 +28,9 @@ pub struct Session {
     pub pid: u32,
     /// What `--model` was.
     pub model: String,
+    /// What `--trained-context` was.
+    #[serde(default)]
+    pub trained_context: Option<usize>,
     /// Method, scaling, sampling.
     pub settings: Settings,
     /// The prompt, if there was one.
@@ -251,6 +254,7 @@ mod tests {
             saved: 0,
             pid: 0,
             model: "embedded".into(),
+            trained_context: None,
             settings: Settings::default(),
             source: Some(PromptSource::Text(text.into())),
             runs: Runs::default(),

@@ -6,10 +6,12 @@ use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_kernel::linear::Storage;
+use longlens_model::Options;
+use longlens_model::source::small;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::args::{Common, Device};
+use crate::args::{Common, Device, MAX_CONTEXT};
 use crate::failure::Failure;
 
 /// What a config file may say; every key is optional.
@@ -22,6 +24,7 @@ pub struct File {
     pub device: Option<Device>,
     #[serde(default, deserialize_with = "storage")]
     pub weights: Option<Storage>,
+    pub trained_context: Option<usize>,
     pub seed: Option<u64>,
     pub prefill_chunk: Option<usize>,
     pub out: Option<PathBuf>,
@@ -88,6 +91,7 @@ pub struct RunConfig {
     pub rope: Option<RopeScaling>,
     pub device: Device,
     pub weights: Storage,
+    pub trained_context: Option<usize>,
     pub seed: u64,
     pub prefill_chunk: usize,
     pub json: bool,
@@ -120,6 +124,9 @@ impl RunConfig {
         if n_prompts.into_iter().filter(|given| *given).count() > 1 {
             return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
         }
+        if file.trained_context.is_some_and(|n| !(1..=MAX_CONTEXT).contains(&n)) {
+            return Err(Failure::usage(format!("trained_context must be from 1 to {MAX_CONTEXT}"), None));
+        }
         if file.prefill_chunk == Some(0) {
             return Err(Failure::usage("prefill_chunk must be at least 1", None));
         }
@@ -129,12 +136,18 @@ impl RunConfig {
             rope,
             device: common.device.or(file.device).unwrap_or_default(),
             weights: common.weights.or(file.weights).unwrap_or_default(),
+            trained_context: common.trained_context.or(file.trained_context),
             seed: common.seed.or(file.seed).unwrap_or(0),
             prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
             file,
         })
+    }
+
+    /// How the model of this run is opened.
+    pub fn opening(&self) -> Options {
+        Options { storage: self.weights, trained_context: self.trained_context }
     }
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.
@@ -165,7 +178,11 @@ fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error
 }
 
 fn read(path: &Path) -> Result<File, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    let failed = |error: std::io::Error| Failure::io("read", path, &error);
+    let bytes = small::read(path, small::CONFIG_LIMIT).map_err(failed)?;
+    let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display()), None))?;
     toml::from_str(&text).map_err(|error| {
         let failure = Failure::usage(error.message(), None);
         match error.span() {

@@ -9,7 +9,6 @@ use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
 
 use crate::args::Passkey;
-use crate::backend;
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, write_file};
@@ -31,7 +30,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(text) => depths(text)?,
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,

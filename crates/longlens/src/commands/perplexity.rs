@@ -14,7 +14,6 @@ use longlens_plot::plots::{Perplexity as Figure, PerplexityPoint, PerplexitySeri
 use serde::Serialize;
 
 use crate::args::Perplexity;
-use crate::backend;
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, write_file};
@@ -70,7 +69,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
         None => vec![config.method.clone()],
     };
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let mut texts = read_texts(args, &config, lens.as_ref())?;
     let n_documents = args.documents.or(file.documents).unwrap_or(DOCUMENTS);
