@@ -112,6 +112,10 @@ pub struct ModelInfo {
     pub dtype: String,
     /// Device and kernel bodies.
     pub kernel_path: String,
+    /// `max_position_embeddings` of its config; what is used is [`ModelSpec::trained_context`].
+    pub max_position_embeddings: usize,
+    /// What a user should know before trusting its numbers, as sentences; shown wherever the model is opened.
+    pub warnings: Vec<String>,
 }
 
 /// Progress out, cancellation in.
@@ -163,6 +167,16 @@ pub enum LensError {
         /// Tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// A token of the tokenizer that the model has no embedding for.
+    #[error("the text has the token `{text}` (id {token}), which the model has no embedding for: its ids end at {}", vocab_size - 1)]
+    NoEmbedding {
+        /// The token.
+        token: u32,
+        /// How the tokenizer writes it.
+        text: String,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
     /// No tokenizer beside the model.
     #[error("{model} has no tokenizer")]
     NoTokenizer {
@@ -205,6 +219,9 @@ impl LensError {
             Self::Setting(error) => error.help(),
             Self::EmptyPrompt => Some("give some text or at least one token".into()),
             Self::TokenOutOfRange { .. } => Some("the tokens were made for another model's vocabulary".into()),
+            Self::NoEmbedding { .. } => {
+                Some("leave it out of the text; tokens were added to the tokenizer alone".into())
+            }
             Self::NoTokenizer { .. } => Some(
                 "put its tokenizer.json beside the weights; `logits` and `perplexity --tokens` take token ids".into(),
             ),

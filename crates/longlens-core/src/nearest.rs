@@ -2,7 +2,19 @@
 
 /// The candidate with the smallest edit distance to `name`, when it is close enough to be a slip.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (name.chars().count() / 3).max(2);
+    nearest_within(name, candidates, (name.chars().count() / 3).max(2))
+}
+
+/// The candidate with the smallest edit distance to `name`, when that is at most `allowed`.
+pub fn nearest_within<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    allowed: usize,
+) -> Option<&'a str> {
+    // a name of megabytes is no slip, and a table over it would take minutes
+    if name.len() > 256 {
+        return None;
+    }
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(&fold(name), &fold(candidate)), candidate))

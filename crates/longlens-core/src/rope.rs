@@ -137,6 +137,13 @@ static YARN: Info = Info {
             default: Fallback::Word("paper"),
             help: "factor on cosine and sine; the paper's is 0.1 ln(factor) + 1",
         },
+        Param {
+            name: "truncate",
+            alias: "",
+            kind: Kind::Word(&["false", "true"]),
+            default: Fallback::Word("paper"),
+            help: "whether the bounds between kept and interpolated pairs are rounded outwards; the paper rounds",
+        },
     ],
 };
 
@@ -232,7 +239,9 @@ impl RopeScaling {
                     });
                 }
                 let amplitude = number("attention_factor").unwrap_or(0.1 * factor.ln() + 1.0);
-                (fixed(yarn(&plain, base, factor, original as f64, fast, slow), amplitude), stretched(original))
+                let rounded = !self.0.is("truncate", "false", model);
+                let inv_freq = yarn(&plain, base, factor, original as f64, [fast, slow], rounded);
+                (fixed(inv_freq, amplitude), stretched(original))
             }
             "llama3" => {
                 let original = original(model.original_context);
@@ -346,12 +355,13 @@ fn ntk_growth(factor: f64, dim: usize) -> f64 {
     factor.powf(exponent(dim))
 }
 
-/// arXiv:2309.00071, section 3.2: a ramp over pairs between interpolation and no change.
-fn yarn(plain: &[f64], base: f64, factor: f64, original: f64, fast: f64, slow: f64) -> Vec<f64> {
+/// arXiv:2309.00071, section 3.2: a ramp over pairs between interpolation and no change. Its bounds are pairs that make so
+/// many turns over the trained context; the authors round them outwards.
+fn yarn(plain: &[f64], base: f64, factor: f64, original: f64, turns: [f64; 2], rounded: bool) -> Vec<f64> {
     let dim = 2.0 * plain.len() as f64;
-    let pair = |turns: f64| dim * (original / (2.0 * PI * turns)).ln() / (2.0 * base.ln());
-    let low = pair(fast).floor().max(0.0);
-    let mut high = pair(slow).ceil().min(dim - 1.0);
+    let [fast, slow] = turns.map(|turns| dim * (original / (2.0 * PI * turns)).ln() / (2.0 * base.ln()));
+    let (low, high) = if rounded { (fast.floor(), slow.ceil()) } else { (fast, slow) };
+    let (low, mut high) = (low.max(0.0), high.min(dim - 1.0));
     if (high - low).abs() < f64::EPSILON {
         high += 0.001;
     }

@@ -79,6 +79,8 @@ impl ScriptedLens {
             eos_tokens: vec![EOS],
             dtype: "f32".into(),
             kernel_path: "scripted".into(),
+            max_position_embeddings: 256,
+            warnings: Vec::new(),
         };
         Self {
             model,

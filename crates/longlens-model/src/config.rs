@@ -5,6 +5,7 @@
 //! | `rope_parameters` with `rope_theta`, `rope_type` | `rope_theta`, and `rope_scaling` with `rope_type` or `type` |
 //! | `dtype` | `torch_dtype` |
 
+mod elsewhere;
 mod rope;
 
 use longlens_core::rope::RopeScaling;
@@ -15,6 +16,7 @@ use crate::error::OpenError;
 use crate::family::{self, Family};
 use crate::fields::{self, Fields};
 use crate::source::Source;
+use crate::weights::WeightFiles;
 
 /// What a Llama model is built from; names as in `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,8 +35,10 @@ pub struct LlamaConfig {
     pub num_key_value_heads: usize,
     /// Dimensions of one head; where the field is missing, `hidden_size / num_attention_heads`.
     pub head_dim: usize,
-    /// Longest context the model is meant for.
+    /// Longest context the model is meant for, as the config has it; where the field is missing, 2048.
     pub max_position_embeddings: usize,
+    /// Context the model was trained on, as far as the config tells: under a linear scaling longer than the field above.
+    pub trained_context: usize,
     /// Trained context before RoPE scaling; without scaling, `max_position_embeddings`.
     pub original_max_position_embeddings: usize,
     /// What the norms add under the root.
@@ -55,6 +59,9 @@ pub struct LlamaConfig {
     pub eos_tokens: Vec<u32>,
     /// Number format of the weights, as the config tells it.
     pub dtype: Option<String>,
+    /// What a user should know before trusting numbers.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 impl LlamaConfig {
@@ -72,7 +79,6 @@ impl LlamaConfig {
         let map = fields::parse(file, bytes)?;
         let fields = Fields::new(file, &map);
         read_family(fields)?;
-        refuse_unsupported(fields)?;
 
         let count = |name: &str| fields.require(name, fields.count(name), "a whole number");
         let hidden_size = count("hidden_size")?;
@@ -91,8 +97,15 @@ impl LlamaConfig {
             return Err(fields.error("head_dim", &expected));
         }
         let n_layers = fields.count_up_to("num_hidden_layers", MAX_LAYERS);
-        let max_position_embeddings = count("max_position_embeddings")?;
+        let mut warnings = elsewhere::check(fields, head_dim)?;
+        let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or_else(|| {
+            warnings.push(format!(
+                "{file} has no `max_position_embeddings`: {DEFAULT_CONTEXT}, transformers' default, is taken; `--trained-context` says otherwise"
+            ));
+            DEFAULT_CONTEXT
+        });
         let rope = rope::read(fields, max_position_embeddings)?;
+        warnings.extend(rope.warnings);
 
         let config = Self {
             vocab_size: count("vocab_size")?,
@@ -103,6 +116,7 @@ impl LlamaConfig {
             num_key_value_heads,
             head_dim,
             max_position_embeddings,
+            trained_context: rope.trained,
             original_max_position_embeddings: rope.original,
             rms_norm_eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta: rope.theta,
@@ -113,6 +127,7 @@ impl LlamaConfig {
             bos_token: fields.tokens("bos_token_id")?.first().copied(),
             eos_tokens: fields.tokens("eos_token_id")?,
             dtype: fields.text("dtype")?.or(fields.text("torch_dtype")?).map(Into::into),
+            warnings,
         };
         let spec = config.spec();
         spec.rope.resolve(&spec).map_err(|error| OpenError::Rope { file: file.into(), error })?;
@@ -122,7 +137,7 @@ impl LlamaConfig {
     /// The numbers that decide positions, shapes and memory.
     pub fn spec(&self) -> ModelSpec {
         ModelSpec {
-            trained_context: self.max_position_embeddings,
+            trained_context: self.trained_context,
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
             n_kv_heads: self.num_key_value_heads,
@@ -134,6 +149,34 @@ impl LlamaConfig {
             rope_theta: self.rope_theta,
             rope: self.rope_scaling.clone(),
             original_context: self.original_max_position_embeddings,
+        }
+    }
+
+    /// Sets the context that the model was trained on, where the user knows better. Without a scaling it is the context before
+    /// scaling, too.
+    pub fn train_on(&mut self, n_tokens: usize) {
+        self.trained_context = n_tokens;
+        if self.rope_scaling == RopeScaling::none() {
+            self.original_max_position_embeddings = n_tokens;
+        }
+        self.warnings.retain(|warning| !warning.contains("`--trained-context`"));
+    }
+
+    /// Follows the weights where they and the config differ on what is shared: as transformers 5 does, a head of the file's own
+    /// is used although the config calls it tied, and of two tied matrices one is enough, whichever it is.
+    pub fn follow(&mut self, files: &mut WeightFiles) {
+        const HEAD: &str = "lm_head.weight";
+        const EMBEDDING: &str = "model.embed_tokens.weight";
+        if self.tie_word_embeddings {
+            files.alias(HEAD, EMBEDDING);
+            if files.same(HEAD, EMBEDDING) == Some(false) {
+                self.tie_word_embeddings = false;
+                self.warnings.push(
+                    "config.json says that the output matrix is the embedding (`tie_word_embeddings`), but the weights hold \
+                     another `lm_head.weight`: that one is used, as in transformers 5; transformers 4 used the embedding"
+                        .into(),
+                );
+            }
         }
     }
 
@@ -153,26 +196,12 @@ impl LlamaConfig {
 /// Heads wider and models deeper than this are a damaged config, not a model.
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_LAYERS: usize = 1 << 12;
+/// What transformers takes where a Llama's config does not say.
+const DEFAULT_CONTEXT: usize = 2048;
 
 fn read_family(fields: Fields<'_>) -> Result<&'static Family, OpenError> {
     let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
     family::find(fields.file, model_type)
-}
-
-/// Whatever would change the numbers and is not computed here.
-fn refuse_unsupported(fields: Fields<'_>) -> Result<(), OpenError> {
-    if !matches!(fields.text("hidden_act")?.unwrap_or("silu"), "silu" | "swish") {
-        return Err(fields.unsupported("hidden_act", "Llama models use `silu`"));
-    }
-    if fields.get("quantization_config").is_some() {
-        return Err(fields.unsupported("quantization_config", "use the checkpoint this one was quantized from"));
-    }
-    if fields.get("rope_condense_ratio").is_some_and(|ratio| ratio.as_f64() != Some(1.0)) {
-        let help =
-            "write it as `rope_scaling` with type `linear`, and raise `max_position_embeddings` by the same factor";
-        return Err(fields.unsupported("rope_condense_ratio", help));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -199,6 +228,22 @@ mod tests {
         assert!(!config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
         assert_eq!((config.bos_token, config.eos_tokens), (None, vec![]));
         assert_eq!(config.original_max_position_embeddings, 512);
+        assert_eq!(config.warnings, Vec::<String>::new());
+        let config = with("max_position_embeddings", "absent").unwrap();
+        assert_eq!((config.spec().trained_context, config.warnings.len()), (2048, 1));
+        assert_eq!(with("bos_token_id", "-1").unwrap().bos_token, None);
+    }
+
+    #[test]
+    fn the_user_knows_better_how_long_the_model_was_trained() {
+        let mut plain = with("rope_theta", "10000.0").unwrap();
+        plain.train_on(2048);
+        assert_eq!((plain.spec().trained_context, plain.spec().original_context), (2048, 2048));
+        let mut scaled = with("rope_scaling", r#"{"type": "linear", "factor": 4}"#).unwrap();
+        assert_eq!((scaled.spec().trained_context, scaled.warnings.len()), (2048, 1));
+        scaled.train_on(1024);
+        assert_eq!((scaled.spec().trained_context, scaled.spec().original_context), (1024, 512));
+        assert_eq!(scaled.warnings, Vec::<String>::new());
     }
 
     #[test]

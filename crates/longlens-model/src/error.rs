@@ -1,5 +1,7 @@
 //! What can be wrong with a checkpoint, and what to do about it.
 
+use std::borrow::Cow;
+
 use longlens_core::setting::SettingError;
 use longlens_kernel::linear::Unsupported;
 
@@ -52,8 +54,14 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What Git LFS leaves where a file was not fetched.
+    #[error("{file} is a Git LFS pointer, not the file itself")]
+    LfsPointer {
+        /// The file.
+        file: String,
+    },
     /// A file that is not what its name says.
-    #[error("{file} cannot be read: {problem}")]
+    #[error("{file} cannot be read: {}", cut(problem))]
     Unreadable {
         /// The file.
         file: String,
@@ -61,7 +69,7 @@ pub enum OpenError {
         problem: String,
     },
     /// A field that is missing, of the wrong type or outside its range.
-    #[error("{file}: `{field}` must be {expected}, but is {found}")]
+    #[error("{file}: `{}` must be {expected}, but is {found}", cut(field))]
     Field {
         /// The file.
         file: String,
@@ -73,7 +81,7 @@ pub enum OpenError {
         found: String,
     },
     /// A family that is not in [`crate::family::FAMILIES`].
-    #[error("{file}: unknown `model_type` `{model_type}`")]
+    #[error("{file}: unknown `model_type` `{}`", cut(model_type))]
     UnknownFamily {
         /// The file.
         file: String,
@@ -85,7 +93,7 @@ pub enum OpenError {
         known: Vec<&'static str>,
     },
     /// A field that asks for something longlens does not compute.
-    #[error("{file}: `{field}` = {value} is not supported")]
+    #[error("{file}: `{}` = {value} is not supported", cut(field))]
     Unsupported {
         /// The file.
         file: String,
@@ -115,43 +123,69 @@ pub enum OpenError {
     /// A way to keep weights that the backend does not have.
     #[error(transparent)]
     Storage(#[from] Unsupported),
-    /// More tokens than the model has embeddings.
-    #[error("{file} has {tokenizer} tokens, but the model's `vocab_size` is {model}")]
-    VocabularyMismatch {
-        /// The tokenizer's file.
-        file: String,
-        /// Highest token id of the tokenizer, plus one.
-        tokenizer: usize,
-        /// Rows of the embedding.
-        model: usize,
-    },
 }
 
 /// One thing that is wrong with weights.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WeightProblem {
     /// A part that the index names.
-    #[error("{file} is named by the index, but is not there")]
+    #[error("{} is named by the index, but is not there", cut(file))]
     MissingPart {
         /// The part.
         file: String,
     },
     /// A file that is cut short, or is no safetensors file.
-    #[error("{file} {problem}")]
+    #[error("{} {}", cut(file), cut(problem))]
     Damaged {
         /// The file.
         file: String,
         /// What is wrong with it, as the end of a sentence.
         problem: String,
     },
+    /// A part of several, without an index that names it.
+    #[error("{file} is not there; of {n_parts} parts the folder has {n_found}")]
+    AbsentPart {
+        /// The part.
+        file: String,
+        /// How many there should be.
+        n_parts: usize,
+        /// How many there are.
+        n_found: usize,
+    },
     /// A tensor that the model needs.
-    #[error("`{name}` is missing")]
+    #[error("`{}` is missing", cut(name))]
     MissingTensor {
         /// The tensor.
         name: String,
     },
+    /// Layers of which nothing is there.
+    #[error("layers {first} to {last} are missing: the config's `num_hidden_layers` is {}, the file has {first} layers", last + 1)]
+    MissingLayers {
+        /// The first of them.
+        first: usize,
+        /// The last one.
+        last: usize,
+    },
+    /// None of the names is one of this family.
+    #[error("none of its tensors has a name of a Llama checkpoint; it holds {held}")]
+    OtherNames {
+        /// The first names.
+        held: String,
+        /// What it is, where that is known.
+        help: String,
+    },
+    /// A tensor that would change the numbers, and that the model does not use.
+    #[error("`{}` is in the file, and {reason}", cut(name))]
+    Unused {
+        /// The tensor.
+        name: String,
+        /// Why that matters, as the end of a sentence.
+        reason: &'static str,
+        /// What to do about it.
+        help: &'static str,
+    },
     /// A tensor of another shape than the config says.
-    #[error("`{name}` has shape {found:?}, but the config needs {expected:?}")]
+    #[error("`{}` has shape {found:?}, but the config needs {expected:?}", cut(name))]
     WrongShape {
         /// The tensor.
         name: String,
@@ -161,7 +195,7 @@ pub enum WeightProblem {
         found: Vec<usize>,
     },
     /// A number format that cannot be read.
-    #[error("`{name}` is stored as {dtype}, which is not one of F32, F16, BF16")]
+    #[error("`{}` is stored as {dtype}, which is not one of F64, F32, F16, BF16", cut(name))]
     UnsupportedDtype {
         /// The tensor.
         name: String,
@@ -169,7 +203,7 @@ pub enum WeightProblem {
         dtype: String,
     },
     /// NaN, infinity, or a number too large for the backend's format.
-    #[error("`{name}` holds {value} at {index:?}; unusable numbers in it: {count}")]
+    #[error("`{}` holds {value} at {index:?}; unusable numbers in it: {count}", cut(name))]
     NotFinite {
         /// The tensor.
         name: String,
@@ -190,23 +224,17 @@ impl OpenError {
             Self::NotFound { known, .. } if known.is_empty() => {
                 Some("give a folder with config.json; nothing is downloaded, and no cached models were found".into())
             }
-            Self::NotFound { known, .. } => Some(format!("give a folder, or one of: {}", known.join(", "))),
+            Self::NotFound { known, .. } => Some(format!("give a folder, or one of: {}", list(known))),
             Self::NoRevision { known, .. } if known.is_empty() => Some("the download was not finished".into()),
-            Self::NoRevision { known, .. } => Some(format!("one of: {}", known.join(", "))),
+            Self::NoRevision { known, .. } => Some(format!("one of: {}", list(known))),
             Self::NotAFolder { .. } => Some("give the folder that holds config.json and the weights".into()),
-            Self::MissingFile { instead, .. } if instead.is_empty() => None,
-            Self::MissingFile { instead, .. } => Some(format!(
-                "only safetensors weights are read; convert {} with transformers' `save_pretrained`",
-                instead.join(", ")
-            )),
+            Self::MissingFile { instead, .. } => instead_of_weights(instead),
+            Self::LfsPointer { .. } => Some("`git lfs pull` in the folder fetches it".into()),
             Self::UnknownFamily { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
             Self::UnknownFamily { known, .. } => Some(format!("known families: {}", known.join(", "))),
             Self::Unsupported { help, .. } => Some(help.clone()),
             Self::Rope { error, .. } => error.help(),
             Self::Weights { problems, .. } => problems.iter().find_map(WeightProblem::help),
-            Self::VocabularyMismatch { .. } => {
-                Some("the tokenizer belongs to another model, or tokens were added".into())
-            }
             Self::Storage(_) => Some("leave it out, or compute on the processor".into()),
             Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }
@@ -217,12 +245,19 @@ impl WeightProblem {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::MissingPart { .. } | Self::Damaged { .. } => Some("download the weights again".into()),
+            Self::MissingPart { .. } | Self::AbsentPart { .. } | Self::Damaged { .. } => {
+                Some("download the weights again".into())
+            }
             Self::MissingTensor { name } if name == "lm_head.weight" => {
                 Some("if the model shares its embedding, set `tie_word_embeddings` to true in config.json".into())
             }
-            Self::MissingTensor { .. } | Self::WrongShape { .. } => {
+            Self::OtherNames { help, .. } => Some(help.clone()),
+            Self::Unused { help, .. } => Some((*help).into()),
+            Self::MissingTensor { .. } | Self::MissingLayers { .. } | Self::WrongShape { .. } => {
                 Some("config.json and the weights belong to different models".into())
+            }
+            Self::UnsupportedDtype { dtype, .. } if dtype.starts_with(['I', 'U']) => {
+                Some("whole numbers are quantized weights; use the checkpoint that they were made from".into())
             }
             Self::UnsupportedDtype { .. } => Some("use weights that are not quantized".into()),
             Self::NotFinite { .. } => None,
@@ -230,7 +265,50 @@ impl WeightProblem {
     }
 }
 
-/// One line per problem.
+/// One line per problem, as far as one screen goes.
 fn lines(problems: &[WeightProblem]) -> String {
-    problems.iter().flat_map(|problem| ["\n  ".into(), problem.to_string()]).collect()
+    let shown = problems.iter().take(MAX_LINES).flat_map(|problem| ["\n  ".into(), problem.to_string()]);
+    let more = problems.len().saturating_sub(MAX_LINES);
+    shown.chain((more > 0).then(|| format!("\n  and {more} more"))).collect()
+}
+
+/// Names in a row, with an end.
+fn list(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MAX_LINES);
+    let shown: Vec<_> = names.iter().take(MAX_LINES).map(|name| cut(name)).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
+}
+
+/// What to do with the files that are there where weights are missing.
+fn instead_of_weights(instead: &[String]) -> Option<String> {
+    let has = |name: &str| instead.iter().any(|file| file == name);
+    Some(match instead {
+        [] => return None,
+        _ if has("adapter_model.safetensors") => {
+            "it holds a PEFT adapter alone: merge it into its base model (`merge_and_unload`) and save that".into()
+        }
+        [file, ..] if file.starts_with("consolidated") => {
+            format!("{file} is in the layout of its authors' own code; use the checkpoint in Hugging Face's layout")
+        }
+        [file] if file.ends_with(".safetensors") => format!("if {file} holds the model, call it model.safetensors"),
+        [file, ..] if file.ends_with(".safetensors") => {
+            format!("several files may be meant: {}; name the model's own model.safetensors", list(instead))
+        }
+        _ => {
+            format!("only safetensors weights are read; convert {} with transformers' `save_pretrained`", list(instead))
+        }
+    })
+}
+
+/// Lines of a list of problems, and names of a list.
+const MAX_LINES: usize = 12;
+
+/// A text of a file, as far as one line goes: whoever wrote the file may have written megabytes.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }

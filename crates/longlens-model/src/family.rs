@@ -1,6 +1,6 @@
 //! Model families by the `model_type` of their `config.json`.
 
-use longlens_core::nearest::nearest;
+use longlens_core::nearest::nearest_within;
 
 use crate::error::OpenError;
 
@@ -23,11 +23,21 @@ pub fn find(file: &str, model_type: &str) -> Result<&'static Family, OpenError> 
         OpenError::UnknownFamily {
             file: file.into(),
             model_type: model_type.into(),
-            nearest: nearest(model_type, known.iter().copied()),
+            nearest: slip(model_type, &known),
             known,
         }
     })
 }
+
+/// The family that was meant by a misspelt name. One letter is a slip; a digit more, or the name of another real family, is not.
+fn slip(model_type: &str, known: &[&'static str]) -> Option<&'static str> {
+    let is_other =
+        REAL.contains(&model_type.to_ascii_lowercase().as_str()) || model_type.contains(|c: char| c.is_ascii_digit());
+    (!is_other).then(|| nearest_within(model_type, known.iter().copied(), 1)).flatten()
+}
+
+/// Names of other families that are one letter away.
+const REAL: &[&str] = &["mllama", "llava", "flava", "llama_moe"];
 
 #[cfg(test)]
 mod tests {
@@ -39,6 +49,12 @@ mod tests {
         let slip = find("config.json", "lama").unwrap_err();
         assert_eq!(slip.to_string(), "config.json: unknown `model_type` `lama`");
         assert_eq!(slip.help().unwrap(), "did you mean `llama`?");
-        assert_eq!(find("config.json", "mixtral").unwrap_err().help().unwrap(), "known families: llama");
+        for slip in ["Llama", "LLaMA", "llamma", "lllama"] {
+            assert_eq!(find("config.json", slip).unwrap_err().help().unwrap(), "did you mean `llama`?", "{slip}");
+        }
+        for stranger in ["mixtral", "llama4", "llama4_text", "mllama", "llava", "llama2", "gemma", "mamba", "opt", ""] {
+            let error = find("config.json", stranger).unwrap_err();
+            assert_eq!(error.help().unwrap(), "known families: llama", "{stranger}");
+        }
     }
 }

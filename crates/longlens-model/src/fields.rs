@@ -65,6 +65,11 @@ impl<'a> Fields<'a> {
         self.read(name, "a number above 0", |value| value.as_f64().filter(|x| x.is_finite() && *x > 0.0))
     }
 
+    /// A number that is not below 0, if the field is there.
+    pub fn not_negative(self, name: &str) -> Result<Option<f64>, OpenError> {
+        self.read(name, "a number of at least 0", |value| value.as_f64().filter(|x| x.is_finite() && *x >= 0.0))
+    }
+
     /// A truth value, if the field is there.
     pub fn flag(self, name: &str) -> Result<Option<bool>, OpenError> {
         self.read(name, "true or false", Value::as_bool)
@@ -75,11 +80,12 @@ impl<'a> Fields<'a> {
         self.read(name, "a text", Value::as_str)
     }
 
-    /// One token or several; none when the field is not there.
+    /// One token or several; none when the field is not there, or below zero, as some programs write it.
     pub fn tokens(self, name: &str) -> Result<Vec<u32>, OpenError> {
         let token = |value: &Value| u32::try_from(value.as_u64()?).ok();
         let tokens = |value: &Value| match value {
             Value::Array(tokens) => tokens.iter().map(token).collect(),
+            none if none.as_i64().is_some_and(|id| id < 0) => Some(Vec::new()),
             one => Some(vec![token(one)?]),
         };
         Ok(self.read(name, "a token id or a list of token ids", tokens)?.unwrap_or_default())
@@ -96,7 +102,7 @@ impl<'a> Fields<'a> {
             file: self.file.into(),
             field: self.path(name),
             expected: expected.into(),
-            found: self.map.get(name).map_or_else(|| "missing".into(), shorten),
+            found: self.shown(name),
         }
     }
 
@@ -105,12 +111,18 @@ impl<'a> Fields<'a> {
         OpenError::Unsupported {
             file: self.file.into(),
             field: self.path(name),
-            value: self.map.get(name).map_or_else(|| "missing".into(), shorten),
+            value: self.shown(name),
             help: help.into(),
         }
     }
 
-    fn path(self, name: &str) -> String {
+    /// What a field holds, for errors.
+    pub fn shown(self, name: &str) -> String {
+        self.map.get(name).map_or_else(|| "missing".into(), shorten)
+    }
+
+    /// Where a field stands in the file.
+    pub fn path(self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 

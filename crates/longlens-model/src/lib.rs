@@ -23,4 +23,4 @@ mod open;
 mod positions;
 mod record;
 
-pub use open::{describe, open};
+pub use open::{Options, describe, open, outline};

@@ -11,32 +11,94 @@ use crate::source::Source;
 use crate::tokenizer::HfTokenizer;
 use crate::weights::{self, WeightFiles};
 
-/// Opens a checkpoint on `device`, its matrices kept as `storage`; `kernel_path` names device and kernel bodies in every
-/// result.
+/// How a checkpoint is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How matrices are kept.
+    pub storage: Storage,
+    /// The context that the model was trained on, where its config does not say so.
+    pub trained_context: Option<usize>,
+}
+
+impl From<Storage> for Options {
+    fn from(storage: Storage) -> Self {
+        Self { storage, trained_context: None }
+    }
+}
+
+/// Opens a checkpoint on `device`; `kernel_path` names device and kernel bodies in every result.
 ///
 /// Files are checked in the order in which a mistake is cheapest to find: config, tokenizer, weights.
 pub fn open<B: Kernels>(
     source: &Source,
-    storage: Storage,
+    options: impl Into<Options>,
     device: B::Device,
     kernel_path: &str,
 ) -> Result<Box<dyn Lens>, OpenError> {
-    let config = LlamaConfig::open(source)?;
-    let spec = config.spec();
-    let text = HfTokenizer::open(source, spec.vocab_size)?.map(|text| Box::new(text) as Box<dyn TextCodec>);
-    let files = WeightFiles::open(source)?;
-    let (model, report) = weights::load::<B, _>(&config, &files, storage, &device)?;
+    let options = options.into();
+    let Parts { mut config, text, files } = Parts::open(source, options)?;
+    let (model, report) = weights::load::<B, _>(&config, &files, options.storage, &device)?;
+    config.warnings.extend(report.warnings);
     let dtype = stored_as(&report.loaded_as, &report.dtypes);
     let info = info(source, config, report.n_parameters, dtype, kernel_path);
+    let text = text.map(|text| Box::new(text) as Box<dyn TextCodec>);
     Ok(Box::new(DecoderLens::new(model, info, text, device)))
 }
 
-/// What a checkpoint would be with its matrices kept as `storage`, from its config and the headers of its weights; no weight
-/// is read.
-pub fn describe(source: &Source, storage: Storage) -> Result<ModelInfo, OpenError> {
-    let config = LlamaConfig::open(source)?;
-    let (n_parameters, dtypes) = WeightFiles::open(source)?.tally();
-    Ok(info(source, config, n_parameters, stored_as(storage.name(), &dtypes), "not loaded"))
+/// What a checkpoint would be when it is opened so, from its small files and the headers of its weights; no weight is read.
+pub fn describe(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
+    let options = options.into();
+    let Parts { config, files, .. } = Parts::open(source, options)?;
+    described(source, options, config, &files)
+}
+
+/// The same without a look at the tokenizer, which takes most of the time.
+pub fn outline(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
+    let options = options.into();
+    let config = configured(source, options)?;
+    let (config, files) = weighed(source, config)?;
+    described(source, options, config, &files)
+}
+
+fn described(
+    source: &Source,
+    options: Options,
+    mut config: LlamaConfig,
+    files: &WeightFiles,
+) -> Result<ModelInfo, OpenError> {
+    config.warnings.extend(weights::check(&config, files)?);
+    let (n_parameters, dtypes) = files.tally();
+    Ok(info(source, config, n_parameters, stored_as(options.storage.name(), &dtypes), "not loaded"))
+}
+
+/// The files of a checkpoint, in agreement with each other.
+struct Parts {
+    config: LlamaConfig,
+    text: Option<HfTokenizer>,
+    files: WeightFiles,
+}
+
+impl Parts {
+    fn open(source: &Source, options: Options) -> Result<Self, OpenError> {
+        let mut config = configured(source, options)?;
+        let text = HfTokenizer::open(source, config.vocab_size)?;
+        config.warnings.extend(text.iter().flat_map(HfTokenizer::warnings).cloned());
+        let (config, files) = weighed(source, config)?;
+        Ok(Self { config, text, files })
+    }
+}
+
+fn configured(source: &Source, options: Options) -> Result<LlamaConfig, OpenError> {
+    let mut config = LlamaConfig::open(source)?;
+    options.trained_context.into_iter().for_each(|n_tokens| config.train_on(n_tokens));
+    Ok(config)
+}
+
+/// The weights, and the config as they have it.
+fn weighed(source: &Source, mut config: LlamaConfig) -> Result<(LlamaConfig, WeightFiles), OpenError> {
+    let mut files = WeightFiles::open(source)?;
+    config.follow(&mut files);
+    Ok((config, files))
 }
 
 fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {
@@ -50,6 +112,8 @@ fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String
         eos_tokens: config.eos_tokens,
         dtype,
         kernel_path: kernel_path.into(),
+        max_position_embeddings: config.max_position_embeddings,
+        warnings: config.warnings,
     }
 }
 

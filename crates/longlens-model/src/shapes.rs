@@ -110,6 +110,7 @@ impl Shape {
             num_key_value_heads: self.n_kv_heads,
             head_dim: self.head_dim,
             max_position_embeddings: self.trained_context,
+            trained_context: self.trained_context,
             original_max_position_embeddings: self.trained_context,
             rms_norm_eps: 1e-5,
             rope_theta: self.rope_theta,
@@ -120,6 +121,7 @@ impl Shape {
             bos_token: None,
             eos_tokens: Vec::new(),
             dtype: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -144,6 +146,8 @@ impl Shape {
             eos_tokens: Vec::new(),
             dtype: storage.name().into(),
             kernel_path: kernel_path.into(),
+            max_position_embeddings: config.max_position_embeddings,
+            warnings: Vec::new(),
         }
     }
 

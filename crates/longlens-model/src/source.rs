@@ -1,10 +1,10 @@
 //! Where the files of a checkpoint are: inside the program, in a folder, or in the Hugging Face cache. Nothing is downloaded.
 
 mod hub;
+pub mod small;
 
 use std::borrow::Cow;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use longlens_core::nearest::nearest;
@@ -55,7 +55,10 @@ impl Source {
         }
         let path = dirs.expand(text);
         if path.is_dir() {
-            return Ok(Self::folder(&path));
+            return hub::inside(&path).map(|found| match found {
+                Some((name, folder)) => Self { name, place: Place::Folder(folder) },
+                None => Self::folder(&path),
+            });
         }
         if path.is_file() {
             return Err(OpenError::NotAFolder { path: path.display().to_string() });
@@ -109,15 +112,18 @@ impl Source {
         }
     }
 
-    /// The bytes of a small file, if it is there.
+    /// The bytes of a small file, if it is there; refused by its kind, its size, or as a pointer of Git LFS.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, OpenError> {
         match &self.place {
             Place::Embedded => Ok(embedded_file(file).map(Cow::Borrowed)),
-            Place::Folder(folder) => match fs::read(folder.join(file)) {
-                Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(OpenError::Io { file: self.shown(file), source }),
-            },
+            Place::Folder(folder) => {
+                let read = small::read(&folder.join(file), limit(file));
+                let bytes = read.map_err(|source| OpenError::Io { file: self.shown(file), source })?;
+                if bytes.as_deref().is_some_and(|bytes| bytes.starts_with(LFS_POINTER)) {
+                    return Err(OpenError::LfsPointer { file: self.shown(file) });
+                }
+                Ok(bytes.map(Cow::Owned))
+            }
         }
     }
 
@@ -126,11 +132,15 @@ impl Source {
         self.read(file)?.ok_or_else(|| self.missing(file, Vec::new()))
     }
 
-    /// The path of a file, or its bytes when it is inside the program; `None` when it is not there.
-    pub(crate) fn locate(&self, file: &str) -> Option<Located> {
+    /// A large file, opened, or its bytes when it is inside the program; `None` when it is not there.
+    pub(crate) fn locate(&self, file: &str) -> Result<Option<Located>, OpenError> {
         match &self.place {
-            Place::Embedded => embedded_file(file).map(Located::Bytes),
-            Place::Folder(folder) => Some(folder.join(file)).filter(|path| path.is_file()).map(Located::Path),
+            Place::Embedded => Ok(embedded_file(file).map(Located::Bytes)),
+            Place::Folder(folder) => {
+                let opened = small::open(&folder.join(file));
+                let failed = |source| OpenError::Io { file: self.shown(file), source };
+                Ok(opened.map_err(failed)?.map(Located::File))
+            }
         }
     }
 
@@ -148,10 +158,22 @@ impl Source {
     }
 }
 
-/// A large file: mapped from its path, or already in memory.
+/// Bytes at most of a file that is read whole.
+fn limit(file: &str) -> u64 {
+    match file {
+        "tokenizer.json" => 256 << 20,
+        file if file.ends_with(".index.json") => 64 << 20,
+        _ => small::CONFIG_LIMIT,
+    }
+}
+
+/// How a file begins that Git LFS left in place of a large one.
+pub(crate) const LFS_POINTER: &[u8] = b"version https://git-lfs";
+
+/// A large file: to be mapped, or already in memory.
 #[derive(Debug)]
 pub(crate) enum Located {
-    Path(PathBuf),
+    File(fs::File),
     Bytes(&'static [u8]),
 }
 

@@ -1,58 +1,124 @@
 //! Text to tokens and back, by a checkpoint's `tokenizer.json`.
 
-use longlens_core::lens::{LensError, TextCodec};
-use tokenizers::Tokenizer;
+mod checks;
+mod first_last;
 
-use crate::error::OpenError;
+use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::panics::caught;
+use tokenizers::{ModelWrapper, Tokenizer};
+
+use crate::error::{OpenError, cut};
 use crate::source::Source;
+use checks::Sketch;
 
 /// A Hugging Face tokenizer.
 #[derive(Debug, Clone)]
 pub struct HfTokenizer {
     inner: Tokenizer,
+    /// What errors call its file.
+    file: String,
     vocab_size: usize,
+    /// Tokens that the model has embeddings for.
+    n_rows: usize,
+    warnings: Vec<String>,
 }
 
 impl HfTokenizer {
-    /// The checkpoint's tokenizer, if it has one; every token must be below the model's `vocab_size`.
+    /// The checkpoint's tokenizer, if it has one. A text with a token beyond the model's `vocab_size` is refused when it comes.
     pub fn open(source: &Source, vocab_size: usize) -> Result<Option<Self>, OpenError> {
         let file = source.shown(FILE);
         let Some(bytes) = source.read(FILE)? else { return Ok(None) };
-        let tokenizer = Self::parse(&file, &bytes)?;
-        if tokenizer.vocab_size > vocab_size {
-            return Err(OpenError::VocabularyMismatch { file, tokenizer: tokenizer.vocab_size, model: vocab_size });
+        let mut tokenizer = Self::parse(&file, &bytes)?;
+        let applied = caught(|| first_last::apply(source, &mut tokenizer.inner));
+        tokenizer.warnings.extend(applied.map_err(|panic| unreadable(&file, &panic))??);
+        tokenizer.n_rows = vocab_size;
+        if let Some(beyond) = tokenizer.beyond(vocab_size) {
+            tokenizer.warnings.push(beyond);
         }
         Ok(Some(tokenizer))
     }
 
     /// Reads the text of a `tokenizer.json`; errors call it `file`.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, OpenError> {
-        let unreadable = |problem: String| OpenError::Unreadable { file: file.into(), problem };
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(|error| unreadable(error.to_string()))?;
-        // some files ask for short texts of equal length: a long prompt would be cut without a word
-        inner.with_truncation(None).map_err(|error| unreadable(error.to_string()))?;
-        inner.with_padding(None);
+        let sketch = serde_json::from_slice::<Sketch>(bytes).map_err(|error| unreadable(file, &error.to_string()))?;
+        sketch.check().map_err(|problem| unreadable(file, &problem))?;
+        // the library panics on some files that it cannot read
+        let read = caught(|| Self::read(bytes, sketch.drops_merges()));
+        let (inner, warnings) =
+            read.map_err(|panic| unreadable(file, &panic))?.map_err(|error| unreadable(file, &error))?;
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |highest| *highest as usize + 1);
-        Ok(Self { inner, vocab_size })
+        Ok(Self { inner, file: file.into(), vocab_size, n_rows: usize::MAX, warnings })
+    }
+
+    fn read(bytes: &[u8], drops_merges: bool) -> Result<(Tokenizer, Vec<String>), String> {
+        let mut inner = Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())?;
+        // some files ask for short texts of equal length: a long prompt would be cut without a word
+        inner.with_truncation(None).map_err(|error| error.to_string())?;
+        inner.with_padding(None);
+        let mut warnings = Vec::new();
+        if drops_merges && let ModelWrapper::BPE(model) = inner.get_model() {
+            let mut model = model.clone();
+            model.dropout = None;
+            inner.with_model(model);
+            warnings.push("its tokenizer drops merges at random, which is for training: all merges are used".into());
+        }
+        Ok((inner, warnings))
     }
 
     /// Highest token id, plus one.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
+
+    /// What a user should know of it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What is said where it has tokens that the model has not.
+    fn beyond(&self, n_rows: usize) -> Option<String> {
+        let vocab = (self.vocab_size > n_rows).then(|| self.inner.get_vocab(true))?;
+        let mut beyond: Vec<_> = vocab.iter().filter(|(_, id)| **id as usize >= n_rows).collect();
+        beyond.sort_unstable_by_key(|(_, id)| **id);
+        let (token, id) = beyond.first()?;
+        let rest = if beyond.len() > 1 { format!(" and {} more", beyond.len() - 1) } else { String::new() };
+        Some(format!(
+            "its tokenizer has tokens without an embedding (`vocab_size` is {n_rows}): `{}` ({id}){rest}; texts that use them are \
+             refused",
+            cut(token)
+        ))
+    }
 }
 
 const FILE: &str = "tokenizer.json";
 
+fn unreadable(file: &str, problem: &str) -> OpenError {
+    OpenError::Unreadable { file: file.into(), problem: problem.into() }
+}
+
 impl TextCodec for HfTokenizer {
     fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
-        let encoding =
-            self.inner.encode_fast(text, special).map_err(|error| LensError::Tokenizer(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let encoded = caught(|| self.inner.encode_fast(text, special).map(|encoding| encoding.get_ids().to_vec()));
+        let tokens = self.told(encoded)?;
+        match tokens.iter().find(|token| **token as usize >= self.n_rows) {
+            Some(token) => {
+                let text = self.inner.id_to_token(*token).unwrap_or_default();
+                Err(LensError::NoEmbedding { token: *token, text: cut(&text).into(), vocab_size: self.n_rows })
+            }
+            None => Ok(tokens),
+        }
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
-        self.inner.decode(tokens, true).map_err(|error| LensError::Tokenizer(error.to_string()))
+        self.told(caught(|| self.inner.decode(tokens, true)))
+    }
+}
+
+impl HfTokenizer {
+    /// The library's panics and errors, with the name of the file.
+    fn told<T>(&self, done: Result<tokenizers::Result<T>, String>) -> Result<T, LensError> {
+        let told = |problem: &str| LensError::Tokenizer(format!("{}: {}", self.file, cut(problem)));
+        done.map_err(|panic| told(&panic))?.map_err(|error| told(&error.to_string()))
     }
 }
 
@@ -83,9 +149,97 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_larger_than_the_embedding_and_garbage_are_refused() {
-        let error = HfTokenizer::open(&Source::embedded(), 1000).unwrap_err().to_string();
-        assert_eq!(error, "embedded tokenizer.json has 1024 tokens, but the model's `vocab_size` is 1000");
+    fn only_texts_with_tokens_beyond_the_embedding_are_refused() {
+        let tokenizer = HfTokenizer::open(&Source::embedded(), 1023).unwrap().unwrap();
+        let last = tokenizer.inner.id_to_token(1023).unwrap();
+        assert!(tokenizer.warnings()[0].contains("`vocab_size` is 1023") && tokenizer.warnings()[0].contains("(1023)"));
+        assert!(tokenizer.encode("A bird.", true).is_ok());
+        let found = (0..0x3000).filter_map(char::from_u32).map(String::from).chain([last.replace('▁', " ")]);
+        let refused = found.filter_map(|text| tokenizer.encode(&text, true).err()).next().unwrap();
+        assert!(matches!(refused, LensError::NoEmbedding { token: 1023, .. }), "{refused}");
+    }
+
+    /// The embedded file with one part replaced.
+    fn with(part: &str, value: serde_json::Value) -> Vec<u8> {
+        let bytes = Source::embedded().require(FILE).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        json[part] = value;
+        json.to_string().into_bytes()
+    }
+
+    #[test]
+    fn panics_of_the_library_become_errors_with_the_name_of_the_file() {
+        use serde_json::json;
+        let empty = json!({"type": "Replace", "pattern": {"Regex": ""}, "content": "zz"});
+        let template = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}],
+            "pair": [], "special_tokens": {}});
+        let charsmap = |text: &str| json!({"type": "Precompiled", "precompiled_charsmap": text});
+        for (part, value) in [
+            ("normalizer", empty),
+            ("post_processor", template),
+            ("normalizer", charsmap("AAAA////")),
+            ("normalizer", charsmap("q83vEjRWeJq83v8=")),
+            ("decoder", json!({"type": "Strip", "content": " ", "start": 0, "stop": 1_000_000})),
+            ("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
+        ] {
+            let shown = value.to_string();
+            let said = match HfTokenizer::parse("x/tokenizer.json", &with(part, value)) {
+                Err(error) => error.to_string(),
+                Ok(tokenizer) => {
+                    let tried = tokenizer.encode("A bird.", true).and_then(|tokens| tokenizer.decode(&tokens));
+                    tried.map_or_else(|error| error.to_string(), |text| panic!("{shown} gives {text}"))
+                }
+            };
+            assert!(said.contains("x/tokenizer.json"), "{shown}: {said}");
+        }
         assert!(matches!(HfTokenizer::parse(FILE, b"{}"), Err(OpenError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn every_cut_of_the_file_is_an_error() {
+        let bytes = Source::embedded().require(FILE).unwrap();
+        // every byte of the part before the vocabulary, where the library reads structures, and places all over the rest
+        let start = bytes.windows(9).position(|part| part == b"\"model\": ").unwrap_or(3000).min(3000);
+        for end in (0..start).chain((start..bytes.len()).step_by(997)) {
+            assert!(HfTokenizer::parse(FILE, &bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn ids_as_large_as_they_can_be_take_no_memory() {
+        let token = serde_json::json!([{"id": u32::MAX, "content": "<last>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}]);
+        let tokenizer = HfTokenizer::parse(FILE, &with("added_tokens", token)).unwrap();
+        assert!(tokenizer.encode("A bird.", false).is_ok());
+        assert!(tokenizer.decode(&[u32::MAX, 3]).is_ok());
+    }
+
+    #[test]
+    fn the_config_of_the_tokenizer_decides_first_and_last_tokens() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), Source::embedded().require(FILE).unwrap()).unwrap();
+        let source = Source::folder(folder.path());
+        for (config, expected, n_warnings) in [
+            (r#"{"tokenizer_class": "LlamaTokenizer"}"#, [1, 0], 0),
+            (r#"{"add_bos_token": true, "bos_token": "<s>"}"#, [1, 0], 0),
+            (r#"{"add_bos_token": false, "bos_token": "<s>"}"#, [0, 0], 1),
+            (
+                r#"{"add_bos_token": true, "bos_token": {"content": "<s>"}, "add_eos_token": true, "eos_token": "</s>"}"#,
+                [1, 2],
+                1,
+            ),
+            (r#"{"add_eos_token": true, "tokenizer_class": "LlamaTokenizerFast"}"#, [0, 2], 1),
+            // nothing to add is nothing added
+            (r#"{"add_bos_token": true}"#, [0, 0], 1),
+        ] {
+            std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            let tokenizer = HfTokenizer::open(&source, 1024).unwrap().unwrap();
+            let plain = tokenizer.encode("A bird.", false).unwrap();
+            let first = [1].into_iter().filter(|_| expected[0] == 1);
+            let last = [2].into_iter().filter(|_| expected[1] == 2);
+            let wanted: Vec<u32> = first.chain(plain).chain(last).collect();
+            assert_eq!(tokenizer.encode("A bird.", true).unwrap(), wanted, "{config}");
+            assert_eq!(tokenizer.warnings().len(), n_warnings, "{config}");
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! anything is read; then each tensor is read, checked and packed in one pass, a few rows at a time.
 
 mod files;
+mod leftover;
+mod names;
 mod numbers;
 mod random;
 
@@ -61,8 +63,10 @@ pub struct LoadReport {
     pub dtypes: Vec<String>,
     /// Number format of the loaded matrices, such as `f32`.
     pub loaded_as: String,
-    /// Tensors of the files that the model does not use, sorted.
+    /// Tensors of the files that the model does not use, and need not, sorted.
     pub unused: Vec<String>,
+    /// What a user should know of the files.
+    pub warnings: Vec<String>,
 }
 
 /// Builds a model from `files`, its matrices kept as `storage`.
@@ -74,7 +78,7 @@ pub fn load<B: Kernels, D: Blueprint>(
 ) -> Result<(Built<B, D>, LoadReport), OpenError> {
     B::Matrix::check(storage)?;
     let Wanted { tensors } = Wanted::of(blueprint);
-    refuse(files, tensors.iter().filter_map(|tensor| tensor.check(files)).collect())?;
+    let warnings = check_headers(files, &tensors)?;
 
     let format = DType::from(get_device_settings::<B>(device).float_dtype);
     let limit = storage.limit().min(format.finfo().map_or(f64::from(f32::MAX), |info| info.max) as f32);
@@ -92,8 +96,56 @@ pub fn load<B: Kernels, D: Blueprint>(
         dtypes: dtypes.into_iter().collect(),
         loaded_as: if storage == Storage::F32 { format.name() } else { storage.name() }.into(),
         unused: files.names().filter(|name| !used.contains(name)).map(Into::into).collect(),
+        warnings,
     };
     Ok((model, report))
+}
+
+/// Checks everything that the headers say, without reading a weight; returns what a user should know of the files.
+pub fn check(blueprint: &impl Blueprint, files: &WeightFiles) -> Result<Vec<String>, OpenError> {
+    check_headers(files, &Wanted::of(blueprint).tensors)
+}
+
+fn check_headers(files: &WeightFiles, tensors: &[WantedTensor]) -> Result<Vec<String>, OpenError> {
+    let is_there = |tensor: &&WantedTensor| files.get(&tensor.name).is_some();
+    if !tensors.iter().filter(|tensor| tensor.layer().is_some()).any(|tensor| is_there(&tensor)) {
+        refuse(files, vec![names::other_names(files.names())])?;
+    }
+    refuse(files, missing_layers(tensors.iter().filter_map(|tensor| tensor.check(files)).collect(), tensors))?;
+    let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let unused: Vec<&str> = files.names().filter(|name| !used.contains(name)).collect();
+    let (problems, beside) = leftover::judge(files, &unused);
+    refuse(files, problems)?;
+    Ok(files.renamed().map(str::to_owned).into_iter().chain(beside).collect())
+}
+
+/// Makes one problem of the last layers, where nothing of them is there.
+fn missing_layers(mut problems: Vec<WeightProblem>, tensors: &[WantedTensor]) -> Vec<WeightProblem> {
+    let Some(last) = tensors.iter().filter_map(WantedTensor::layer).max() else { return problems };
+    let mut n_missing = vec![0; last + 1];
+    for problem in &problems {
+        if let WeightProblem::MissingTensor { name } = problem
+            && let Some(layer) = layer_of(name)
+        {
+            n_missing[layer] += 1;
+        }
+    }
+    let n_tensors = tensors.iter().filter(|tensor| tensor.layer() == Some(0)).count();
+    let n_gone = n_missing.iter().rev().take_while(|n| **n == n_tensors).count();
+    let first = last + 1 - n_gone;
+    if n_gone == 0 || first == 0 {
+        return problems;
+    }
+    problems.retain(|problem| {
+        !matches!(problem, WeightProblem::MissingTensor { name } if layer_of(name).is_some_and(|layer| layer >= first))
+    });
+    problems.push(WeightProblem::MissingLayers { first, last });
+    problems
+}
+
+/// The layer that a tensor belongs to.
+fn layer_of(name: &str) -> Option<usize> {
+    name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
 }
 
 /// Numbers in the parameters of a blueprint; a tied output matrix counts once.
@@ -153,6 +205,10 @@ fn bias(name: &str) -> String {
 }
 
 impl WantedTensor {
+    fn layer(&self) -> Option<usize> {
+        layer_of(&self.name)
+    }
+
     /// What the headers say against this tensor.
     fn check(&self, files: &WeightFiles) -> Option<WeightProblem> {
         let name = self.name.clone();

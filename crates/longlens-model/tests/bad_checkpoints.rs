@@ -7,6 +7,7 @@ use std::path::Path;
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use longlens_kernel::linear::Storage;
+use longlens_model::Options;
 use longlens_model::config::LlamaConfig;
 use longlens_model::error::{OpenError, WeightProblem};
 use longlens_model::source::{CacheDirs, Source};
@@ -131,7 +132,7 @@ fn every_missing_misshapen_and_unreadable_tensor_is_named_at_once() {
     assert_eq!(
         problems(folder.path()),
         [
-            "`model.layers.0.self_attn.q_proj.weight` is stored as I32, which is not one of F32, F16, BF16",
+            "`model.layers.0.self_attn.q_proj.weight` is stored as I32, which is not one of F64, F32, F16, BF16",
             "`model.layers.0.self_attn.k_proj.weight` has shape [4, 4], but the config needs [2, 4]",
             "`model.layers.0.mlp.up_proj.weight` is missing",
             "`model.layers.0.mlp.down_proj.weight` has shape [6, 4], but the config needs [4, 6]",
@@ -233,13 +234,17 @@ fn an_unknown_family_gets_the_nearest_name() {
 }
 
 #[test]
-fn a_tokenizer_of_another_model_is_refused() {
+fn a_tokenizer_with_more_tokens_opens_with_a_warning() {
     let folder = folder(&good());
     let tokenizer = Source::embedded().require("tokenizer.json").unwrap();
     fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
     let source = Source::folder(folder.path());
-    let error = HfTokenizer::open(&source, 8).unwrap_err().to_string();
-    assert!(error.ends_with("tokenizer.json has 1024 tokens, but the model's `vocab_size` is 8"), "{error}");
+    let [warning] = longlens_model::describe(&source, Options::default()).unwrap().warnings.try_into().unwrap();
+    assert!(warning.contains("tokens without an embedding (`vocab_size` is 8)"), "{warning}");
+    let lens = longlens_model::open::<Flex>(&source, Storage::F32, FlexDevice, "test").unwrap();
+    assert_eq!(lens.model().warnings, [warning]);
+    let refused = lens.text().unwrap().encode("A bird.", false).unwrap_err().to_string();
+    assert!(refused.starts_with("the text has the token `") && refused.ends_with("its ids end at 7"), "{refused}");
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     assert!(HfTokenizer::open(&source, 8).unwrap().is_none());
 }

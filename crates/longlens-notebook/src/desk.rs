@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
+use longlens_core::printable::printable_line;
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::PasskeyReport;
 use longlens_workbench::Trouble;
@@ -26,6 +27,11 @@ use crate::shown::Shown;
 pub trait Models {
     /// Opens a model: `embedded`, a folder, or a name in the Hugging Face cache.
     fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble>;
+
+    /// The same, trained on another context than its config says.
+    fn open_trained(&self, model: &str, _trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
+        Err(Trouble::new(format!("the trained context of `{model}` cannot be set here"), None))
+    }
 
     /// Texts that the model was not trained on, if some come with it.
     fn held_out(&self, _model: &ModelInfo) -> Option<String> {
@@ -137,6 +143,15 @@ impl Desk {
         Ok(model)
     }
 
+    /// Opens a model that was trained on another context than its config says.
+    pub fn open_trained(&self, name: &str, trained_context: usize) -> Returned<Rc<OpenModel>> {
+        // two checkpoints in memory are enough
+        self.beside.take();
+        let model = self.welcome(|| self.models.open_trained(name, trained_context))?;
+        self.select(&model);
+        Ok(model)
+    }
+
     /// A model for one call: one that is open under this name already, else opened and kept until another one is. The open
     /// model stays the one that runs.
     pub fn open_beside(&self, name: &str) -> Returned<Rc<OpenModel>> {
@@ -152,11 +167,20 @@ impl Desk {
     fn load(&self, name: &str) -> Returned<Rc<OpenModel>> {
         // two checkpoints in memory are enough
         self.beside.take();
+        let model = self.welcome(|| self.models.open(name))?;
+        self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
+        Ok(model)
+    }
+
+    /// Opens a model, counts what it takes, and says what its files gave reason to say.
+    fn welcome(&self, open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble>) -> Returned<Rc<OpenModel>> {
         let before = live();
-        let lens = self.models.open(name).map_err(raise)?;
+        let lens = open().map_err(raise)?;
         let bytes = live() as i64 - before as i64;
         let model = Rc::new(OpenModel::new(lens, self.cancel.clone(), &self.gauge, bytes));
-        self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
+        for warning in &model.info.warnings {
+            self.note(&printable_line(warning));
+        }
         Ok(model)
     }
 

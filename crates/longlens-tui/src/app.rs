@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
+use longlens_core::printable::printable_line;
 use longlens_core::trace::PooledMap;
 use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
@@ -204,6 +205,9 @@ impl App {
         if hint {
             app.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
         }
+        for warning in app.model.warnings.clone() {
+            app.say(Level::Warning, printable_line(&warning).into_owned());
+        }
         let needle = NeedleAsk { length: (4 * app.model.spec.trained_context).min(4096), ..NeedleAsk::default() };
         let mut source = prompt;
         if let Some(session) = resume {
@@ -288,6 +292,7 @@ impl App {
             saved: 0,
             pid: 0,
             model: self.start.model.clone(),
+            trained_context: self.start.trained_context,
             settings: self.controls.settings.clone(),
             source: source.or(self.prompt.as_ref().map(|prompt| &prompt.source)).cloned(),
             runs,

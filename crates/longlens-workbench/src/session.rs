@@ -31,6 +31,9 @@ pub struct Session {
     pub pid: u32,
     /// What `--model` was.
     pub model: String,
+    /// What `--trained-context` was.
+    #[serde(default)]
+    pub trained_context: Option<usize>,
     /// Method, scaling, sampling.
     pub settings: Settings,
     /// The prompt, if there was one.

@@ -110,6 +110,8 @@ pub struct Start {
     pub device: Option<String>,
     /// `--weights`, where it is not f32.
     pub weights: Option<String>,
+    /// `--trained-context`, where it was given.
+    pub trained_context: Option<usize>,
 }
 
 impl Picture {

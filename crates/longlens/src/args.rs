@@ -98,6 +98,9 @@ pub struct Common {
     /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
     #[arg(long, value_name = "FORMAT", value_parser = storage())]
     pub weights: Option<Storage>,
+    /// Tokens that the model was trained on, where its config says otherwise: `16384` or `16k` (k is 1024)
+    #[arg(long, value_name = "TOKENS", value_parser = context_length)]
+    pub trained_context: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -477,6 +480,18 @@ pub struct Model {
 fn storage() -> impl TypedValueParser<Value = Storage> {
     PossibleValuesParser::new(Storage::ALL.map(Storage::name)).try_map(|name| name.parse::<Storage>())
 }
+
+/// Reads `16384` or `16k`; no longer than the plans and tables that are made of it.
+fn context_length(text: &str) -> Result<usize, String> {
+    match crate::config::length(text) {
+        Ok(n) if n <= MAX_CONTEXT => Ok(n),
+        Ok(_) => Err(format!("give at most {MAX_CONTEXT}")),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+/// As long as a config may say.
+pub const MAX_CONTEXT: usize = 1 << 31;
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {

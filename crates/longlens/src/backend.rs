@@ -7,6 +7,7 @@ use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::Kernels;
 use longlens_kernel::cpu::simd;
 use longlens_kernel::linear::{Matrix, Storage};
+use longlens_model::Options;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
 
@@ -15,9 +16,9 @@ use crate::failure::Failure;
 pub use ceiling::Ceilings;
 pub use hush::prepare;
 
-/// Opens a model on the device the user asked for, its matrices kept as `weights`.
-pub fn open(model: &str, device: Device, weights: Storage) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Open { source: Source::resolve(model).map_err(refused)?, weights })
+/// Opens a model on the device the user asked for.
+pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
+    on(device, Open { source: Source::resolve(model).map_err(refused)?, options })
 }
 
 /// A model of a named shape with random weights, on the device the user asked for.
@@ -47,9 +48,15 @@ pub fn describe_random(shape: &Shape, n_layers: Option<usize>, weights: Storage)
 }
 
 /// What a model is, without loading its weights.
-pub fn describe(model: &str, weights: Storage) -> Result<ModelInfo, Failure> {
+pub fn describe(model: &str, options: Options) -> Result<ModelInfo, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
-    longlens_model::describe(&source, weights).map_err(refused)
+    longlens_model::describe(&source, options).map_err(refused)
+}
+
+/// The same at once: without a look at the tokenizer.
+pub fn outline(model: &str, options: Options) -> Result<ModelInfo, Failure> {
+    let source = Source::resolve(model).map_err(refused)?;
+    longlens_model::outline(&source, options).map_err(refused)
 }
 
 /// Something to do on whichever backend serves a device.
@@ -80,14 +87,14 @@ fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
 
 struct Open {
     source: Source,
-    weights: Storage,
+    options: Options,
 }
 
 impl Task for Open {
     type Output = Box<dyn Lens>;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        longlens_model::open::<B>(&self.source, self.weights, device, kernel_path).map_err(refused)
+        longlens_model::open::<B>(&self.source, self.options, device, kernel_path).map_err(refused)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use longlens_core::lens::ModelInfo;
+use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::Plan;
+use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
 
+use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::terminal::{Terminal, check_writable, make_folder};
@@ -29,6 +31,26 @@ pub mod positions;
 pub mod repl;
 pub mod screenshot;
 pub mod workbench;
+
+/// Opens the model of a run, and says what a user should know of it.
+pub fn open(terminal: &Terminal, config: &RunConfig) -> Result<Box<dyn Lens>, Failure> {
+    let lens = backend::open(&config.model, config.device, config.opening())?;
+    caution(terminal, lens.model())?;
+    Ok(lens)
+}
+
+/// What the model of a run is, without loading its weights; says what a user should know of it.
+pub fn describe(terminal: &Terminal, config: &RunConfig) -> Result<ModelInfo, Failure> {
+    let model = backend::outline(&config.model, config.opening())?;
+    caution(terminal, &model)?;
+    Ok(model)
+}
+
+/// The one place that says what a model's files gave reason to say.
+fn caution(terminal: &Terminal, model: &ModelInfo) -> Result<(), Failure> {
+    let warnings = model.warnings.iter();
+    warnings.map(|warning| terminal.note(format_args!("warning: {}", printable_line(warning)))).collect()
+}
 
 /// Says what a user should know before running this plan.
 pub fn warn(

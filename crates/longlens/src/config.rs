@@ -1,5 +1,6 @@
 //! Settings of a run: a TOML file, overridden by flags.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
@@ -7,10 +8,12 @@ use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_eval::passkey;
 use longlens_kernel::linear::Storage;
+use longlens_model::Options;
+use longlens_model::source::small;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::args::{Common, Device};
+use crate::args::{Common, Device, MAX_CONTEXT};
 use crate::failure::Failure;
 
 /// What a config file may say; every key is optional.
@@ -23,6 +26,7 @@ pub struct File {
     pub device: Option<Device>,
     #[serde(default, deserialize_with = "storage")]
     pub weights: Option<Storage>,
+    pub trained_context: Option<usize>,
     pub seed: Option<u64>,
     pub prefill_chunk: Option<usize>,
     pub out: Option<PathBuf>,
@@ -92,6 +96,7 @@ pub struct RunConfig {
     pub rope: Option<RopeScaling>,
     pub device: Device,
     pub weights: Storage,
+    pub trained_context: Option<usize>,
     pub seed: u64,
     pub prefill_chunk: usize,
     pub json: bool,
@@ -123,6 +128,9 @@ impl RunConfig {
         if n_prompts.into_iter().filter(|given| *given).count() > 1 {
             return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
         }
+        if file.trained_context.is_some_and(|n| !(1..=MAX_CONTEXT).contains(&n)) {
+            return Err(Failure::usage(format!("trained_context must be from 1 to {MAX_CONTEXT}"), None));
+        }
         if file.prefill_chunk == Some(0) {
             return Err(Failure::usage("prefill_chunk must be at least 1", None));
         }
@@ -132,6 +140,7 @@ impl RunConfig {
             rope,
             device: common.device.or(file.device).unwrap_or_default(),
             weights: common.weights.or(file.weights).unwrap_or_default(),
+            trained_context: common.trained_context.or(file.trained_context),
             seed: common.seed.or(file.seed).unwrap_or(0),
             prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
             json: common.json,
@@ -139,6 +148,11 @@ impl RunConfig {
             config: common.config.clone(),
             file,
         })
+    }
+
+    /// How the model of this run is opened.
+    pub fn opening(&self) -> Options {
+        Options { storage: self.weights, trained_context: self.trained_context }
     }
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.
@@ -187,7 +201,15 @@ fn depths_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Vec<f64>>, D::Er
 }
 
 fn read(path: &Path) -> Result<File, Failure> {
-    let text = longlens_eval::text::read_text(path)?;
+    let failed = |error: std::io::Error| Failure::io("read", path, &error);
+    // a pipe will do, as in `--config <(…)`, but not one without an end
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(small::CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > small::CONFIG_LIMIT {
+        return Err(failed(std::io::Error::other(format!("it has more than {} MiB", small::CONFIG_LIMIT >> 20))));
+    }
+    let text = longlens_eval::text::text_of(path, bytes)?;
     toml::from_str(&text).map_err(|error| {
         let failure = Failure::usage(error.message(), None);
         match error.span() {

@@ -119,7 +119,7 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
 }
 
 /// All that decides the numbers of a method on a model, but for what is measured.
-pub fn decides(model: &ModelInfo, setup: &Setup, measured: Value) -> Value {
+pub fn decides(model: &ModelInfo, setup: &Setup, measured: &Value) -> Value {
     let program = std::env::current_exe().ok().and_then(|path| stamp(&path));
     json!({
         "version": env!("CARGO_PKG_VERSION"), "program": program, "model": model.name, "source": model.source,

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::small;
 use crate::error::OpenError;
 
 /// The variables that say where the cache is; they are given as values so that a test needs no environment.
@@ -61,6 +62,8 @@ pub(super) fn split_revision(text: &str) -> (&str, Option<&str>) {
 /// Name and snapshot folder of `org/name[@revision]`, if the cache has the model.
 pub(super) fn find(hub: &Path, text: &str) -> Result<Option<(String, PathBuf)>, OpenError> {
     let (name, revision) = split_revision(text);
+    // the folder's own name is a name too
+    let name = &model_name(name).unwrap_or_else(|| name.to_owned());
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() > 2 || parts.iter().any(|part| !is_plain(part)) {
         return Ok(None);
@@ -69,24 +72,56 @@ pub(super) fn find(hub: &Path, text: &str) -> Result<Option<(String, PathBuf)>, 
     if !model.is_dir() {
         return Ok(None);
     }
-    snapshot(&model, revision).map(|folder| Some((name.into(), folder))).ok_or_else(|| OpenError::NoRevision {
+    checkpoint(name, &model, revision).map(Some)
+}
+
+/// Name and snapshot where a folder of the cache is given instead of a name: `models--org--name`, its `snapshots`, or one of
+/// those. Nothing when it is an ordinary folder.
+pub(super) fn inside(path: &Path) -> Result<Option<(String, PathBuf)>, OpenError> {
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let name_of = |folder: &Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let model = |folder: &Path| name_of(folder).and_then(|name| model_name(&name));
+    if let (Some(name), true) = (model(&whole), whole.join(SNAPSHOTS).is_dir()) {
+        return checkpoint(&name, &whole, None).map(Some);
+    }
+    let Some(above) = whole.parent() else { return Ok(None) };
+    if let (Some(name), Some(SNAPSHOTS)) = (model(above), name_of(&whole).as_deref()) {
+        return checkpoint(&name, above, None).map(Some);
+    }
+    let is_snapshot = name_of(above).as_deref() == Some(SNAPSHOTS);
+    let name = above.parent().filter(|_| is_snapshot).and_then(model);
+    Ok(name.map(|name| (name, path.into())))
+}
+
+/// Name and snapshot of the model in a folder of the cache.
+fn checkpoint(name: &str, model: &Path, revision: Option<&str>) -> Result<(String, PathBuf), OpenError> {
+    snapshot(model, revision).map(|folder| (name.into(), folder)).ok_or_else(|| OpenError::NoRevision {
         name: name.into(),
         revision: revision.unwrap_or(DEFAULT_REVISION).into(),
-        known: revisions(&model),
+        known: revisions(model),
     })
 }
 
+/// `org/name` of `models--org--name`.
+fn model_name(folder: &str) -> Option<String> {
+    Some(folder.strip_prefix("models--")?.replace("--", "/"))
+}
+
 const DEFAULT_REVISION: &str = "main";
+/// A branch or tag is a file with the name of a commit.
+const MAX_REF: u64 = 1 << 12;
+const SNAPSHOTS: &str = "snapshots";
 
 /// The snapshot of a branch, tag or commit. Without a revision: of the default branch, else the only one there is.
 fn snapshot(model: &Path, revision: Option<&str>) -> Option<PathBuf> {
-    let snapshots = model.join("snapshots");
+    let snapshots = model.join(SNAPSHOTS);
     let wanted = revision.unwrap_or(DEFAULT_REVISION);
     if wanted.is_empty() || !wanted.split('/').all(is_plain) {
         return None;
     }
-    let commit = fs::read_to_string(model.join("refs").join(wanted)).map(|text| text.trim().to_owned());
-    let commits = [commit.ok(), Some(wanted.to_owned())];
+    let commit = small::read(&model.join("refs").join(wanted), MAX_REF).ok().flatten();
+    let commit = commit.and_then(|text| Some(String::from_utf8(text).ok()?.trim().to_owned()));
+    let commits = [commit, Some(wanted.to_owned())];
     let named = commits.into_iter().flatten().filter(|commit| is_plain(commit));
     let found = named.map(|commit| snapshots.join(commit)).find(|folder| folder.is_dir());
     match (found, entries(&snapshots).as_slice()) {
@@ -103,13 +138,13 @@ fn is_plain(part: &str) -> bool {
 
 /// Names of the models in the cache, sorted.
 pub(super) fn models(hub: &Path) -> Vec<String> {
-    entries(hub).iter().filter_map(|entry| Some(entry.strip_prefix("models--")?.replace("--", "/"))).collect()
+    entries(hub).iter().filter_map(|entry| model_name(entry)).collect()
 }
 
 /// Branches, tags and commits of a cached model.
 fn revisions(model: &Path) -> Vec<String> {
     let mut revisions = entries(&model.join("refs"));
-    revisions.extend(entries(&model.join("snapshots")));
+    revisions.extend(entries(&model.join(SNAPSHOTS)));
     revisions
 }
 
@@ -170,6 +205,15 @@ mod tests {
             assert_eq!(source.name(), name);
             assert!(source.place().ends_with(snapshot), "{text} leads to {}", source.place());
         }
+
+        // the cache's own folders lead to the same place
+        for folder in ["", "snapshots", "snapshots/01ab"] {
+            let source = Source::resolve_in(model.join(folder).to_str().unwrap(), &dirs).unwrap();
+            assert_eq!(source.name(), "meta-llama/Llama-2-7b-hf");
+            assert!(source.place().ends_with("01ab"), "{folder} leads to {}", source.place());
+        }
+        let by_folder = Source::resolve_in("models--meta-llama--Llama-2-7b-hf@02cd", &dirs).unwrap();
+        assert!(by_folder.place().ends_with("02cd") && by_folder.name() == "meta-llama/Llama-2-7b-hf");
 
         let refused = |text: &str| Source::resolve_in(text, &dirs).unwrap_err();
         let slip = refused("meta-llama/llama-2-7b");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -11,15 +10,18 @@ use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::error::{OpenError, WeightProblem};
+use super::names;
+use crate::error::{OpenError, WeightProblem, cut};
 use crate::fields::{self, Fields};
-use crate::source::{Located, Source};
+use crate::source::{LFS_POINTER, Located, Source};
 
 /// The weights of a checkpoint, not read yet.
 #[derive(Debug, Clone)]
 pub struct WeightFiles {
     shown: String,
-    tensors: BTreeMap<String, Stored>,
+    tensors: Tensors,
+    /// What was left out of names.
+    renamed: Option<String>,
 }
 
 /// A tensor in a file.
@@ -40,24 +42,36 @@ enum Part {
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Ends of file names that weights in other formats have.
-const FOREIGN: &[&str] = &["bin", "pth", "pt", "gguf"];
+/// Ends of file names that weights under other names or in other formats have.
+const FOREIGN: &[&str] = &["safetensors", "bin", "pth", "pt", "gguf"];
 
 impl WeightFiles {
-    /// Maps `model.safetensors`, else the parts of `model.safetensors.index.json`, and reads their headers.
+    /// Maps `model.safetensors`, else the parts of `model.safetensors.index.json`, else all of `…-00001-of-00002.safetensors`,
+    /// and reads their headers.
     pub fn open(source: &Source) -> Result<Self, OpenError> {
-        if let Some(located) = source.locate(SINGLE) {
+        if let Some(located) = source.locate(SINGLE)? {
             let shown = source.shown(SINGLE);
             return match read_part(&shown, located)? {
-                Ok(tensors) => Ok(Self { shown, tensors }),
+                Ok(tensors) => Self::new(shown, tensors),
                 Err(problem) => Err(OpenError::Weights { file: shown, problems: vec![named(problem, SINGLE)] }),
             };
         }
         if let Some(index) = source.read(INDEX)? {
             return Self::open_parts(source, &index);
         }
+        let files = source.files();
+        if let Some(parts) = unindexed(&files) {
+            return Self::open_unindexed(source, &parts);
+        }
         let foreign = |name: &String| FOREIGN.iter().any(|end| Path::new(name).extension() == Some(OsStr::new(end)));
-        Err(source.missing(SINGLE, source.files().into_iter().filter(foreign).collect()))
+        Err(source.missing(SINGLE, files.into_iter().filter(foreign).collect()))
+    }
+
+    fn new(shown: String, tensors: Tensors) -> Result<Self, OpenError> {
+        match names::canonical(tensors) {
+            Ok((tensors, renamed)) => Ok(Self { shown, tensors, renamed }),
+            Err(problem) => Err(OpenError::Weights { file: shown, problems: vec![problem] }),
+        }
     }
 
     fn open_parts(source: &Source, index: &[u8]) -> Result<Self, OpenError> {
@@ -65,7 +79,7 @@ impl WeightFiles {
         let parts = read_index(&shown, index)?;
         let (mut tensors, mut problems) = (BTreeMap::new(), Vec::new());
         for (part, names) in parts {
-            let Some(located) = source.locate(&part) else {
+            let Some(located) = source.locate(&part)? else {
                 problems.push(WeightProblem::MissingPart { file: part });
                 continue;
             };
@@ -76,17 +90,61 @@ impl WeightFiles {
                         if let Some(stored) = found.remove(&name) {
                             tensors.insert(name, stored);
                         } else {
-                            let problem = format!("does not hold `{name}`, which the index says it does");
+                            let problem = format!("does not hold `{}`, which the index says it does", cut(&name));
                             problems.push(WeightProblem::Damaged { file: part.clone(), problem });
                         }
+                    }
+                    // what a part holds beside the index is judged like everything that nobody asked for
+                    for (name, stored) in found {
+                        tensors.entry(name).or_insert(stored);
                     }
                 }
             }
         }
-        if problems.is_empty() {
-            Ok(Self { shown, tensors })
-        } else {
-            Err(OpenError::Weights { file: shown, problems })
+        if problems.is_empty() { Self::new(shown, tensors) } else { Err(OpenError::Weights { file: shown, problems }) }
+    }
+
+    /// Parts that no index lists, by their numbers.
+    fn open_unindexed(source: &Source, parts: &Parts) -> Result<Self, OpenError> {
+        let (shown, n_parts) = (source.shown(&parts.name(1)), parts.n_parts);
+        let (mut tensors, mut problems) = (BTreeMap::new(), Vec::new());
+        for number in 1..=n_parts {
+            let part = parts.name(number);
+            let Some(located) = source.locate(&part)? else {
+                problems.push(WeightProblem::AbsentPart { file: part, n_parts, n_found: parts.n_found });
+                continue;
+            };
+            match read_part(&source.shown(&part), located)? {
+                Err(problem) => problems.push(named(problem, &part)),
+                Ok(found) => {
+                    for (name, stored) in found {
+                        if tensors.contains_key(&name) {
+                            let problem = format!("holds `{}`, as another part does", cut(&name));
+                            problems.push(WeightProblem::Damaged { file: part.clone(), problem });
+                        }
+                        tensors.insert(name, stored);
+                    }
+                }
+            }
+        }
+        if problems.is_empty() { Self::new(shown, tensors) } else { Err(OpenError::Weights { file: shown, problems }) }
+    }
+
+    /// What a user should know of the names in the files.
+    pub(super) fn renamed(&self) -> Option<&str> {
+        self.renamed.as_deref()
+    }
+
+    /// Whether two tensors hold the same numbers in the same form; `None` where one is not there.
+    pub fn same(&self, a: &str, b: &str) -> Option<bool> {
+        let (a, b) = (self.get(a)?, self.get(b)?);
+        Some(a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes())
+    }
+
+    /// Gives a tensor a second name, where it is there and the name is free.
+    pub fn alias(&mut self, name: &str, also: &str) {
+        if let (Some(stored), None) = (self.tensors.get(name).cloned(), self.tensors.get(also)) {
+            self.tensors.insert(also.into(), stored);
         }
     }
 
@@ -96,7 +154,7 @@ impl WeightFiles {
     }
 
     /// Names of all tensors, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.tensors.keys().map(String::as_str)
     }
 
@@ -171,15 +229,49 @@ fn read_index(shown: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>
     Ok(parts)
 }
 
+/// Parts of one model that say by their names how many they are.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    stem: String,
+    n_parts: usize,
+    n_found: usize,
+}
+
+impl Parts {
+    fn name(&self, number: usize) -> String {
+        format!("{}-{number:05}-of-{:05}.safetensors", self.stem, self.n_parts)
+    }
+}
+
+/// The largest set of files called `stem-00001-of-00003.safetensors`.
+fn unindexed(files: &[String]) -> Option<Parts> {
+    let mut sets: BTreeMap<(&str, usize), usize> = BTreeMap::new();
+    for file in files {
+        let parsed = file.strip_suffix(".safetensors").and_then(|name| {
+            let (rest, n_parts) = name.rsplit_once("-of-")?;
+            let (stem, number) = rest.rsplit_once('-')?;
+            let (number, n_parts): (usize, usize) = (number.parse().ok()?, n_parts.parse().ok()?);
+            (1..=n_parts).contains(&number).then_some((stem, n_parts))
+        });
+        if let Some(set) = parsed {
+            *sets.entry(set).or_default() += 1;
+        }
+    }
+    let ((stem, n_parts), n_found) = sets.into_iter().max_by_key(|(_, n_found)| *n_found)?;
+    (n_parts <= MAX_PARTS).then(|| Parts { stem: stem.into(), n_parts, n_found })
+}
+
+/// No model has more.
+const MAX_PARTS: usize = 9999;
+
 type Tensors = BTreeMap<String, Stored>;
 
 /// Maps a file and reads its header. The outer error is the system's, the inner one the file's.
 fn read_part(shown: &str, located: Located) -> Result<Result<Tensors, WeightProblem>, OpenError> {
     let part = match located {
         Located::Bytes(bytes) => Part::Bytes(bytes),
-        Located::Path(path) => {
+        Located::File(file) => {
             let failed = |source| OpenError::Io { file: shown.into(), source };
-            let file = File::open(path).map_err(failed)?;
             if file.metadata().map_err(failed)?.len() == 0 {
                 Part::Bytes(&[])
             } else {
@@ -213,7 +305,7 @@ fn named(problem: WeightProblem, part: &str) -> WeightProblem {
 fn read_header(bytes: &[u8]) -> Result<(usize, Metadata), WeightProblem> {
     let damaged = |problem: String| WeightProblem::Damaged { file: String::new(), problem };
     let has = bytes.len();
-    if bytes.starts_with(b"version https://git-lfs") {
+    if bytes.starts_with(LFS_POINTER) {
         return Err(damaged("is a Git LFS pointer, not the weights; `git lfs pull` fetches them".into()));
     }
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {

@@ -7,6 +7,7 @@ use safetensors::Dtype;
 /// A stored format that can be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Format {
+    F64,
     F32,
     F16,
     Bf16,
@@ -33,8 +34,12 @@ const PIECE: usize = 256;
 
 impl<'a> Table<'a> {
     pub fn new(bytes: &'a [u8], dtype: Dtype) -> Self {
-        let format = Format::of(dtype).unwrap_or_else(|| panic!("{dtype} was to be refused before"));
-        Self { bytes, format }
+        Self::of(bytes, dtype).unwrap_or_else(|| panic!("{dtype} was to be refused before"))
+    }
+
+    /// The same, where the format can be read.
+    pub fn of(bytes: &'a [u8], dtype: Dtype) -> Option<Self> {
+        Format::of(dtype).map(|format| Self { bytes, format })
     }
 
     /// Writes the numbers from `first` on to `out`; returns those whose magnitude is not up to `limit`.
@@ -53,6 +58,7 @@ impl<'a> Table<'a> {
 impl Format {
     pub fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
+            Dtype::F64 => Some(Self::F64),
             Dtype::F32 => Some(Self::F32),
             Dtype::F16 => Some(Self::F16),
             Dtype::BF16 => Some(Self::Bf16),
@@ -62,6 +68,7 @@ impl Format {
 
     fn size(self) -> usize {
         match self {
+            Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
         }
@@ -69,6 +76,12 @@ impl Format {
 
     fn decode(self, bytes: &[u8], numbers: &mut [f32]) {
         match self {
+            // rounded to the nearest; a number beyond f32 becomes infinite and is found below
+            Self::F64 => {
+                for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+                    *number = f64::from_le_bytes(*bytes) as f32;
+                }
+            }
             Self::F32 => {
                 for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
                     *number = f32::from_le_bytes(*bytes);
@@ -124,6 +137,7 @@ mod tests {
 
     fn bytes_of(numbers: &[f32], dtype: Dtype) -> Vec<u8> {
         match dtype {
+            Dtype::F64 => numbers.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
             Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Dtype::F16 => numbers.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
             _ => numbers.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
@@ -134,7 +148,7 @@ mod tests {
     fn every_format_keeps_its_numbers_from_any_place() {
         // small whole numbers are exact in every format
         let numbers: Vec<f32> = (0..3000).map(|n| (n % 251) as f32 - 125.0).collect();
-        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
             let bytes = bytes_of(&numbers, dtype);
             for (first, len) in [(0, 3000), (0, 0), (3000, 0), (1, 255), (7, 256), (500, 257), (2999, 1)] {
                 let mut out = vec![f32::NAN; len];

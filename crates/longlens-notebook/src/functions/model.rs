@@ -7,8 +7,12 @@ use rhai::plugin::*;
 pub mod functions {
     use rhai::Map;
 
-    use crate::desk::{Returned, desk};
+    use crate::desk::{Returned, desk, refuse};
+    use crate::options::Options;
     use crate::values::Model;
+
+    /// As long as a config may say.
+    const MAX_CONTEXT: usize = 1 << 31;
 
     /// Opens the model of the session (`embedded`, unless the program was started with `--model`).
     ///
@@ -30,6 +34,25 @@ pub mod functions {
     #[rhai_fn(name = "open", return_raw)]
     pub fn open(context: NativeCallContext, model: &str) -> Returned<Model> {
         desk(&context).open(model).map(Model)
+    }
+
+    /// The same with named arguments: `trained_context`, the tokens that the model was trained on, where its config says
+    /// otherwise.
+    ///
+    /// ```rhai
+    /// open("embedded", #{ trained_context: 1024 }).trained_context
+    /// ```
+    #[rhai_fn(name = "open", return_raw)]
+    pub fn open_with(context: NativeCallContext, model: &str, options: Map) -> Returned<Model> {
+        let mut options = Options::new("open", options, &["trained_context"])?;
+        let opened = match options.count("trained_context")? {
+            Some(n_tokens @ 1..=MAX_CONTEXT) => desk(&context).open_trained(model, n_tokens)?,
+            Some(_) => {
+                return refuse(format!("`trained_context` must be from 1 to {MAX_CONTEXT}"), "give a number of tokens");
+            }
+            None => desk(&context).open(model)?,
+        };
+        Ok(Model(opened))
     }
 
     /// Makes a model that is open the one that runs.
@@ -97,6 +120,7 @@ pub mod functions {
         ];
         let numbers = [
             ("trained_context", spec.trained_context),
+            ("max_position_embeddings", info.max_position_embeddings),
             ("n_layers", spec.n_layers),
             ("n_heads", spec.n_heads),
             ("n_kv_heads", spec.n_kv_heads),
@@ -109,6 +133,8 @@ pub mod functions {
         map.extend(texts.map(|(name, text)| (name.into(), text.clone().into())));
         map.extend(numbers.map(|(name, number)| (name.into(), (number as i64).into())));
         map.insert("rope_theta".into(), spec.rope_theta.into());
+        let warnings = info.warnings.iter().map(|warning| warning.clone().into());
+        map.insert("warnings".into(), warnings.collect::<rhai::Array>().into());
         map.insert("rope".into(), spec.rope.to_string().into());
         map
     }

@@ -27,6 +27,15 @@ impl Models for Scripted {
         }
     }
 
+    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
+        self.open(model)?;
+        let warning = format!("taken as trained on {trained_context} tokens");
+        Ok(Box::new(ScriptedLens::new(induction).with_model(|info| {
+            info.spec.trained_context = trained_context;
+            info.warnings = vec![warning];
+        })))
+    }
+
     fn held_out(&self, _: &ModelInfo) -> Option<String> {
         Some("one two three four five six seven eight nine ten ".repeat(120))
     }

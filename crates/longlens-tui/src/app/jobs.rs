@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
 use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
@@ -115,6 +116,11 @@ impl App {
     pub(super) fn job(&mut self, event: Event) {
         match event {
             Event::Opened(Ok(model)) => {
+                // what the outline of the model said is in the log already
+                let new = model.warnings.iter().filter(|warning| !self.model.warnings.contains(warning));
+                for warning in new.map(|warning| printable_line(warning).into_owned()).collect::<Vec<_>>() {
+                    self.say(Level::Warning, warning);
+                }
                 self.model = model;
                 self.opening = Opening::Done;
                 self.clamp();

@@ -28,6 +28,7 @@ pub fn config(app: &App) -> String {
     settings.rope.iter().for_each(|rope| line("rope", &word(&rope.resolved(model).to_string())));
     app.start.device.iter().for_each(|device| line("device", &word(device)));
     app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
+    app.start.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
     line("seed", &settings.sampling.seed.to_string());
     line("prefill_chunk", &settings.prefill_chunk.to_string());
     if let Some(prompt) = &app.prompt {

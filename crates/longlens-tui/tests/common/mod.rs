@@ -45,7 +45,7 @@ pub fn lens() -> ScriptedLens {
 
 pub fn options() -> Options {
     Options {
-        start: Start { model: "scripted".into(), device: None, weights: None },
+        start: Start { model: "scripted".into(), ..Start::default() },
         settings: Settings { max_tokens: 6, ..Settings::default() },
         prompt: Some(PromptSource::Needle(NeedleAsk { length: 512, ..NeedleAsk::default() })),
         theme: ThemeName::Dark,

@@ -14,7 +14,7 @@ pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
         return None;
     }
     let mut lost = Vec::new();
-    let settings = settings(fields.remove("settings"), &mut lost);
+    let settings = settings(fields.remove("settings").as_ref(), &mut lost);
     let source = match fields.remove("source") {
         Some(value) => read(value).unwrap_or_else(|| told(&mut lost, "the prompt")),
         None => told(&mut lost, "the prompt"),
@@ -29,8 +29,8 @@ pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
         lost.push("pinned runs");
     }
     let mut part = |name: &str| fields.remove(name);
-    let grids = each(part("grids"), "grids", &mut lost);
-    let steps = each(part("steps"), "steps", &mut lost);
+    let grids = each(part("grids").as_ref(), "grids", &mut lost);
+    let steps = each(part("steps").as_ref(), "steps", &mut lost);
     let session = Session {
         clean: false,
         saved: part("saved").and_then(read).unwrap_or_default(),
@@ -39,6 +39,7 @@ pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
             lost.push("the model's name");
             "embedded".into()
         }),
+        trained_context: part("trained_context").and_then(read).unwrap_or_default(),
         settings,
         source,
         runs,
@@ -98,13 +99,13 @@ fn close(text: &str) -> String {
 }
 
 /// Every setting that can be read, the others as they are by default.
-fn settings(value: Option<Value>, lost: &mut Vec<&'static str>) -> Settings {
-    if let Some(settings) = value.clone().and_then(read) {
+fn settings(value: Option<&Value>, lost: &mut Vec<&'static str>) -> Settings {
+    if let Some(settings) = value.cloned().and_then(read) {
         return settings;
     }
     lost.push("some settings");
     let mut settings = Settings::default();
-    for (name, value) in value.as_ref().and_then(Value::as_object).into_iter().flatten() {
+    for (name, value) in value.and_then(Value::as_object).into_iter().flatten() {
         let Ok(mut changed) = serde_json::to_value(&settings) else { continue };
         changed[name] = value.clone();
         if let Some(changed) = read(changed) {
@@ -115,7 +116,7 @@ fn settings(value: Option<Value>, lost: &mut Vec<&'static str>) -> Settings {
 }
 
 /// Every item of a list that can be read.
-fn each<T: DeserializeOwned>(value: Option<Value>, what: &'static str, lost: &mut Vec<&'static str>) -> Vec<T> {
+fn each<T: DeserializeOwned>(value: Option<&Value>, what: &'static str, lost: &mut Vec<&'static str>) -> Vec<T> {
     let Some(value) = value else { return Vec::new() };
     let list = value.as_array().cloned().unwrap_or_default();
     let n_items = list.len();

@@ -6,6 +6,7 @@ fn session(clean: bool, text: &str) -> Session {
         saved: 0,
         pid: 0,
         model: "embedded".into(),
+        trained_context: None,
         settings: Settings::default(),
         source: Some(PromptSource::Text(text.into())),
         runs: Runs::default(),

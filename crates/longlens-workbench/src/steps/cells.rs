@@ -19,8 +19,9 @@ use crate::settings::{Settings, Swap};
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
 pub fn cells(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> String {
     let mut text = header(path, start, steps);
-    if start.model != EMBEDDED {
-        let _ = write!(text, "\n// %%\nopen({});\n", literal(&start.model));
+    if start.model != EMBEDDED || start.trained_context.is_some() {
+        let context = start.trained_context.map_or(String::new(), |n| format!(", #{{ trained_context: {n} }}"));
+        let _ = write!(text, "\n// %%\nopen({}{context});\n", literal(&start.model));
     }
     let mut writer = Writer { model, lines: Vec::new(), names: HashMap::new(), counts: HashMap::new() };
     for step in steps {

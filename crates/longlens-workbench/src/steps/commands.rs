@@ -81,6 +81,7 @@ fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
     let mut flags = vec![("model", start.model.clone())];
     flags.extend(start.device.iter().map(|device| ("device", device.clone())));
     flags.extend(start.weights.iter().map(|weights| ("weights", weights.clone())));
+    flags.extend(start.trained_context.iter().map(|n_tokens| ("trained-context", n_tokens.to_string())));
     flags.push(("method", settings.method.resolved(model).to_string()));
     flags.extend(settings.rope.iter().map(|rope| ("rope", rope.resolved(model).to_string())));
     flags.push(("prefill-chunk", settings.prefill_chunk.to_string()));
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn steps_read_as_commands() {
-        let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), weights: None };
+        let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), ..Start::default() };
         let settings = Settings { method: Method::parse("long_heads:chunk_len=16").unwrap(), ..Settings::default() };
         let needle = PromptSource::Needle(NeedleAsk { key: Some("12345".into()), seed: 3, ..NeedleAsk::default() });
         let steps = [

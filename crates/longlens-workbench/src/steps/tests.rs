@@ -36,7 +36,12 @@ fn saved(picture: Picture, settings: Settings, path: &str) -> Step {
 
 #[test]
 fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
-    let start = Start { model: "my \"models\"/llama".into(), device: Some("cuda".into()), weights: Some("q8".into()) };
+    let start = Start {
+        model: "my \"models\"/llama".into(),
+        device: Some("cuda".into()),
+        weights: Some("q8".into()),
+        trained_context: Some(16_384),
+    };
     let steps = [Step::Run(Settings::default(), PromptSource::File("/home/me/story.txt".into()))];
     let text = cells(Path::new("my steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
     insta::assert_snapshot!(text, @r#"
@@ -52,7 +57,7 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     // Some files lie outside that folder, or have absolute names: `--allow-outside` lets cells use them.
 
     // %%
-    open("my \"models\"/llama");
+    open("my \"models\"/llama", #{ trained_context: 16384 });
 
     // %%
     let p1 = text("/home/me/story.txt");

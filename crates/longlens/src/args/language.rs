@@ -21,6 +21,9 @@ pub struct Session {
     /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
     #[arg(long, value_name = "FORMAT", value_parser = storage())]
     pub weights: Option<Storage>,
+    /// Tokens that this model was trained on, where its config says otherwise: `16384` or `16k` (k is 1024)
+    #[arg(long, value_name = "TOKENS", value_parser = super::context_length)]
+    pub trained_context: Option<usize>,
     /// The folder whose files cells may read and write, without hidden ones (default: the working directory, unless that is
     /// the home folder or above it)
     #[arg(long, value_name = "FOLDER")]

@@ -7,7 +7,6 @@ use longlens_plot::plots::{AttentionMap, Pooling};
 use serde_json::json;
 
 use crate::args::Attention;
-use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -28,7 +27,7 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     if args.side == 0 || args.side > MAX_SIDE {
         return Err(Failure::usage(format!("--side {} is out of range", args.side), format!("give 1 to {MAX_SIDE}")));
     }
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let n_tokens = prompt.tokens.len();
     let mut setup = config.setup(lens.model(), n_tokens)?;

@@ -88,7 +88,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let made = made_model(args, &config, longest)?;
     let info = match made {
         Some(shape) => backend::describe_random(shape, args.layers, config.weights),
-        None => backend::describe(&config.model, config.weights).map_err(|error| or_shape(error, &config.model))?,
+        None => backend::outline(&config.model, config.opening()).map_err(|error| or_shape(error, &config.model))?,
     };
     let setup = |method: &Method, n: &usize| config.setup_of(method, &info, *n);
     let setups: Vec<Setup> = methods
@@ -100,7 +100,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
 
     let mut lens = match made {
         Some(shape) => backend::random(shape, args.layers, config.seed, config.device, config.weights)?,
-        None => backend::open(&config.model, config.device, config.weights)?,
+        None => super::open(&terminal, &config)?,
     };
     let model = lens.model().clone();
     let ask = Ask {
@@ -395,11 +395,13 @@ fn forget_peak_memory() {
 
 #[cfg(test)]
 mod tests {
+    use longlens_model::Options;
+
     use super::*;
 
     #[test]
     fn tokens_repeat_with_their_seed_and_are_never_special() {
-        let info = backend::describe("embedded", Storage::F32).unwrap_or_else(|failure| panic!("{failure}"));
+        let info = backend::describe("embedded", Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
         let tokens = random_tokens(&info, 5000, 1);
         assert_eq!(tokens, random_tokens(&info, 5000, 1));
         assert_ne!(tokens, random_tokens(&info, 5000, 2));

@@ -6,7 +6,6 @@ use longlens_plot::plots::{ChunkMap, ChunkRows};
 use serde_json::{Value, json};
 
 use crate::args::Chunks;
-use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle::{self, Prompt};
@@ -20,7 +19,7 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
     super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let mut prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     if args.query.is_none_or(|query| query == prompt.tokens.len()) {
         // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt

@@ -17,7 +17,6 @@ use longlens_plot::plots::NeedleGrid;
 use serde_json::{Value, json};
 
 use crate::args::Demo;
-use crate::backend;
 use crate::commands::passkey::{axes, panel};
 use crate::commands::perplexity::{Curve, HELDOUT, figure as perplexity_figure};
 use crate::commands::{chunks, model};
@@ -89,7 +88,7 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
         ));
     }
     let started = Instant::now();
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let info = lens.model().clone();
     let trained = info.spec.trained_context;
     let lengths: Vec<usize> = (0..=args.up_to.ilog2()).map(|n| trained << n).collect();

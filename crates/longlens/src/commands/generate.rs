@@ -5,7 +5,6 @@ use longlens_eval::sampling::Sampling;
 use serde_json::json;
 
 use crate::args::Generate;
-use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -14,7 +13,7 @@ use crate::terminal::{Terminal, check_writable, write_file};
 pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let (sampling, stop) = settings(args, &config);

@@ -18,18 +18,31 @@ use crate::backend;
 use crate::failure::Failure;
 
 /// Opens models for cells.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Opener {
     device: Device,
     weights: Storage,
+    /// The model of the session, and the context it was trained on, where that is given.
+    own: Option<(String, usize)>,
+}
+
+impl Opener {
+    fn opened(&self, model: &str, trained_context: Option<usize>) -> Result<Box<dyn Lens>, Trouble> {
+        let options = longlens_model::Options { storage: self.weights, trained_context };
+        backend::open(model, self.device, options).map_err(|failure| {
+            let help = failure.advice().map(str::to_owned);
+            Trouble::new(failure.to_string(), help)
+        })
+    }
 }
 
 impl Models for Opener {
     fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
-        backend::open(model, self.device, self.weights).map_err(|failure| {
-            let help = failure.advice().map(str::to_owned);
-            Trouble::new(failure.to_string(), help)
-        })
+        self.opened(model, self.own.as_ref().filter(|(own, _)| own == model).map(|(_, n_tokens)| *n_tokens))
+    }
+
+    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
+        self.opened(model, Some(trained_context))
     }
 
     fn held_out(&self, model: &ModelInfo) -> Option<String> {
@@ -43,8 +56,9 @@ pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Sessi
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
+    let own = args.trained_context.map(|n_tokens| (model.clone(), n_tokens));
     let options = Options { files: files(args)?, limits: limits(args), model, draws };
-    Ok(Session::new(Box::new(Opener { device, weights }), options, out))
+    Ok(Session::new(Box::new(Opener { device, weights, own }), options, out))
 }
 
 /// Refuses a model that is named and not there, before anything is done for it.
@@ -62,7 +76,9 @@ pub fn context(args: &language::Session) -> String {
     let (device, weights) = (args.device.unwrap_or_default(), args.weights.unwrap_or_default());
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let place = if args.allow_outside { "anywhere" } else { "inside" };
-    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}", device.name())
+    // results from before this line existed stay valid
+    let trained = args.trained_context.map_or(String::new(), |n_tokens| format!("\ntrained context {n_tokens}"));
+    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}", device.name())
 }
 
 /// Runs something on a thread whose stack is deep enough for values inside values: each level of a list of lists takes some of

@@ -9,7 +9,6 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::args::Logits;
-use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
@@ -33,7 +32,7 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
             format!("give 1 to {}", tokens.len()),
         ));
     }
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let needed = tokens.len() * lens.model().spec.vocab_size * size_of::<f32>();
     if needed > ALLOWED {
         return Err(Failure::failed(

@@ -18,7 +18,7 @@ const NUMBER: usize = 4;
 pub fn run(args: &Model) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let info = &backend::describe(&config.model, config.weights)?;
+    let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
     let plan = config.method.plan(&info.spec)?;
     let memory = Memory::of(info, &plan, &config, n_tokens);
@@ -44,7 +44,7 @@ pub fn run(args: &Model) -> Result<(), Failure> {
         ("heads", format!("{} queries, {} keys, {} dimensions each", spec.n_heads, spec.n_kv_heads, spec.head_dim)),
         ("width", format!("{} residual, {} MLP", spec.d_model, spec.d_mlp)),
         ("vocabulary", spec.vocab_size.to_string()),
-        ("trained context", format!("{} tokens", spec.trained_context)),
+        ("trained context", trained(info, config.trained_context.is_some())),
         ("rope", format!("{}, theta {}", spec.rope, spec.rope_theta)),
         ("numbers", info.dtype.clone()),
         (
@@ -60,10 +60,24 @@ pub fn run(args: &Model) -> Result<(), Failure> {
     ];
     let chunk_keys = format!("{} of that: all keys once more, packed for {}", bytes(memory.chunk_keys), plan.method);
     let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
-    for (name, value) in lines.into_iter().chain(chunk_keys) {
+    let warnings = info.warnings.iter().map(|warning| ("warning", warning.clone()));
+    for (name, value) in lines.into_iter().chain(chunk_keys).chain(warnings) {
         terminal.say(format_args!("{name:<16} {}", printable_line(&value)))?;
     }
     Ok(())
+}
+
+/// The trained context as it is used, and what the config has where that is another number.
+fn trained(info: &ModelInfo, is_given: bool) -> String {
+    let (used, stated) = (info.spec.trained_context, info.max_position_embeddings);
+    let source = if is_given { "as given; " } else { "" };
+    let before = info.spec.original_context;
+    let scaled = if before == used { String::new() } else { format!(", {before} before RoPE scaling") };
+    if used == stated && !is_given {
+        format!("{used} tokens{scaled}")
+    } else {
+        format!("{used} tokens{scaled} ({source}`max_position_embeddings` is {stated})")
+    }
 }
 
 /// A forecast, in bytes.

@@ -12,7 +12,6 @@ use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
 use serde_json::json;
 
 use crate::args::Passkey;
-use crate::backend;
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
@@ -37,7 +36,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(text) => depths(text)?,
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
@@ -70,7 +69,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
         None => json!({ "template": template, "trials": trials, "seed": config.seed }),
     };
-    let decides = kept::decides(&model, &first, measured);
+    let decides = kept::decides(&model, &first, &measured);
     let mut kept = Store::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
     let mut progress = terminal.progress("passkey");
     let report = match &prompts {

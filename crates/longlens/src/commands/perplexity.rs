@@ -14,7 +14,6 @@ use serde_json::json;
 
 use self::measured::Measured;
 use crate::args::Perplexity;
-use crate::backend;
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
@@ -73,7 +72,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
         None => vec![config.method.clone()],
     };
-    let mut lens = backend::open(&config.model, config.device, config.weights)?;
+    let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
@@ -100,7 +99,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         // a method may be named twice, and keeps what it measures apart
         let n_before = setups[..at].iter().filter(|earlier| earlier.plan.method == setup.plan.method).count();
         let measured = json!({ "text": text, "stride": stride, "again": n_before });
-        let decides = kept::decides(&model, setup, measured);
+        let decides = kept::decides(&model, setup, &measured);
         Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)
     };
     let mut stores = setups.iter().enumerate().map(store).collect::<Result<Vec<_>, _>>()?;

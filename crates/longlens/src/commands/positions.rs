@@ -6,7 +6,6 @@ use longlens_plot::plots::PositionMap;
 use serde_json::json;
 
 use crate::args::Positions;
-use crate::backend;
 use crate::config::{MAX_TOKENS, RunConfig, length};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -18,7 +17,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "positions.png")?;
-    let model = &backend::describe(&config.model, config.weights)?;
+    let model = &super::describe(&terminal, &config)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();

@@ -98,8 +98,9 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
     }
     if let (Some(session), None) = (&resume, args.common.model.as_ref().or(config.file.model.as_ref())) {
         config.model.clone_from(&session.model);
+        config.trained_context = config.trained_context.or(session.trained_context);
     }
-    let model = backend::describe(&config.model, config.weights)?;
+    let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&needle::given(&args.prompt, &config), config.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
     lay_over(&mut settings, &args.common, &config);
@@ -110,6 +111,7 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
         model: config.model.clone(),
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
         weights: (config.weights != Storage::default()).then(|| config.weights.to_string()),
+        trained_context: config.trained_context,
     };
     let options = Options {
         start,
@@ -132,7 +134,7 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
         notes: Vec::new(),
     };
     let open = move || {
-        backend::open(&config.model, config.device, config.weights).map_err(|failure| {
+        backend::open(&config.model, config.device, config.opening()).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
             Trouble::new(failure.to_string(), help)
         })

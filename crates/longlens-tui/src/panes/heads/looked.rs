@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn before_there_is_something_to_show_the_next_step_is_told() {
         let lens = ScriptedLens::saying("ok");
-        let start = Start { model: "scripted".into(), device: None, weights: None };
+        let start = Start { model: "scripted".into(), ..Start::default() };
         let mut app = App::new(
             lens.model().clone(),
             Options {

@@ -22,7 +22,7 @@ pub fn app() -> App {
     let source = PromptSource::Needle(NeedleAsk { length: 512, ..NeedleAsk::default() });
     let prompt = Arc::new(source.build(lens.text().unwrap()).unwrap());
     let options = Options {
-        start: Start { model: "scripted".into(), device: None, weights: None },
+        start: Start { model: "scripted".into(), ..Start::default() },
         settings: Settings::default(),
         prompt: Some(source),
         theme: ThemeName::Dark,
