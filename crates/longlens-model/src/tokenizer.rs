@@ -154,8 +154,8 @@ mod tests {
         let last = tokenizer.inner.id_to_token(1023).unwrap();
         assert!(tokenizer.warnings()[0].contains("`vocab_size` is 1023") && tokenizer.warnings()[0].contains("(1023)"));
         assert!(tokenizer.encode("A bird.", true).is_ok());
-        let found = (0..0x3000).filter_map(char::from_u32).map(String::from).chain([last.replace('▁', " ")]);
-        let refused = found.filter_map(|text| tokenizer.encode(&text, true).err()).next().unwrap();
+        let mut found = (0..0x3000).filter_map(char::from_u32).map(String::from).chain([last.replace('▁', " ")]);
+        let refused = found.find_map(|text| tokenizer.encode(&text, true).err()).unwrap();
         assert!(matches!(refused, LensError::NoEmbedding { token: 1023, .. }), "{refused}");
     }
 

@@ -109,7 +109,7 @@ pub fn check(blueprint: &impl Blueprint, files: &WeightFiles) -> Result<Vec<Stri
 fn check_headers(files: &WeightFiles, tensors: &[WantedTensor]) -> Result<Vec<String>, OpenError> {
     let is_there = |tensor: &&WantedTensor| files.get(&tensor.name).is_some();
     if !tensors.iter().filter(|tensor| tensor.layer().is_some()).any(|tensor| is_there(&tensor)) {
-        refuse(files, vec![names::other_names(files.names())])?;
+        refuse(files, vec![names::other_names(&files.names())])?;
     }
     refuse(files, missing_layers(tensors.iter().filter_map(|tensor| tensor.check(files)).collect(), tensors))?;
     let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
-use longlens_core::lens::{Lens, Rows, Setup};
+use longlens_core::lens::{Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_kernel::linear::Storage;
 use longlens_model::source::{CacheDirs, Source};

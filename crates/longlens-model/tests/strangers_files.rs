@@ -145,12 +145,12 @@ proptest! {
         for file in ["generation_config.json", "tokenizer_config.json"] {
             let text = json!({"bos_token_id": value.clone(), "eos_token_id": other.clone(), "add_bos_token": value.clone(),
                 "bos_token": other.clone(), "tokenizer_class": value.clone()});
-            let done = in_folder(file, text.to_string().as_bytes(), |source| {
+            // either may be refused; neither may panic
+            in_folder(file, text.to_string().as_bytes(), |source| {
                 fs::write(source.place() + "/tokenizer.json", small_tokenizer().to_string()).unwrap();
                 fs::write(source.place() + "/config.json", embedded("config.json").to_string()).unwrap();
                 (LlamaConfig::open(source).is_ok(), HfTokenizer::open(source, 1024).is_ok())
             });
-            drop(done);
         }
     }
 

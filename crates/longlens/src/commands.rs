@@ -48,8 +48,7 @@ pub fn describe(terminal: &Terminal, config: &RunConfig) -> Result<ModelInfo, Fa
 
 /// The one place that says what a model's files gave reason to say.
 fn caution(terminal: &Terminal, model: &ModelInfo) -> Result<(), Failure> {
-    let warnings = model.warnings.iter();
-    warnings.map(|warning| terminal.note(format_args!("warning: {}", printable_line(warning)))).collect()
+    model.warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {}", printable_line(warning))))
 }
 
 /// Says what a user should know before running this plan.

@@ -121,16 +121,13 @@ fn scaling(
         match section.get(field) {
             None => {}
             Some(_) if known => {}
-            Some(value) if PASSED_OVER.contains(&field) => {
-                if value.as_f64() != Some(1.0) {
-                    warnings.push(format!(
-                        "{}: `{}` = {} is not used, as in transformers; other programs scale attention by it",
-                        section.file,
-                        section.path(field),
-                        section.shown(field)
-                    ));
-                }
-            }
+            Some(value) if PASSED_OVER.contains(&field) && value.as_f64() == Some(1.0) => {}
+            Some(_) if PASSED_OVER.contains(&field) => warnings.push(format!(
+                "{}: `{}` = {} is not used, as in transformers; other programs scale attention by it",
+                section.file,
+                section.path(field),
+                section.shown(field)
+            )),
             // what belongs to another type: transformers says so and goes on
             Some(_) if is_of_another_type(field) => warnings.push(format!(
                 "{}: `{}` is no field of `{name}` and not used, as in transformers",

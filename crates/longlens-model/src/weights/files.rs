@@ -106,7 +106,7 @@ impl WeightFiles {
 
     /// Parts that no index lists, by their numbers.
     fn open_unindexed(source: &Source, parts: &Parts) -> Result<Self, OpenError> {
-        let (shown, n_parts) = (source.shown(&parts.name(1)), parts.n_parts);
+        let (shown, n_parts) = (source.shown(&parts.name(1)), parts.n_all);
         let (mut tensors, mut problems) = (BTreeMap::new(), Vec::new());
         for number in 1..=n_parts {
             let part = parts.name(number);
@@ -233,13 +233,13 @@ fn read_index(shown: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     stem: String,
-    n_parts: usize,
+    n_all: usize,
     n_found: usize,
 }
 
 impl Parts {
     fn name(&self, number: usize) -> String {
-        format!("{}-{number:05}-of-{:05}.safetensors", self.stem, self.n_parts)
+        format!("{}-{number:05}-of-{:05}.safetensors", self.stem, self.n_all)
     }
 }
 
@@ -258,7 +258,7 @@ fn unindexed(files: &[String]) -> Option<Parts> {
         }
     }
     let ((stem, n_parts), n_found) = sets.into_iter().max_by_key(|(_, n_found)| *n_found)?;
-    (n_parts <= MAX_PARTS).then(|| Parts { stem: stem.into(), n_parts, n_found })
+    (n_parts <= MAX_PARTS).then(|| Parts { stem: stem.into(), n_all: n_parts, n_found })
 }
 
 /// No model has more.

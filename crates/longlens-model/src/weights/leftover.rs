@@ -54,7 +54,7 @@ fn meaning(name: &str, stored: &Stored) -> Meaning {
             help: "use the checkpoint that this one was quantized from",
         };
     }
-    if name.ends_with(".bias") && (name.starts_with("model.") || name.starts_with("lm_head.")) {
+    if parts.last() == Some(&"bias") && (name.starts_with("model.") || name.starts_with("lm_head.")) {
         return if is_zero(stored) { Meaning::Harmless } else { bias(name) };
     }
     if has("q_norm") || has("k_norm") {

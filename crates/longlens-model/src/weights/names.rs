@@ -96,7 +96,7 @@ fn adapter() -> WeightProblem {
 }
 
 /// What is said of weights in which nothing of the model is found.
-pub(super) fn other_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> WeightProblem {
+pub(super) fn other_names<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> WeightProblem {
     let n_names = names.clone().count();
     let shown: Vec<_> = names.clone().take(3).map(|name| format!("`{}`", cut(name))).collect();
     let more = if n_names > 3 { format!(" and {} more", n_names - 3) } else { String::new() };
