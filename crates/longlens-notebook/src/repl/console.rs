@@ -91,7 +91,7 @@ impl Console {
 
     /// Something about the prompt itself.
     pub fn note(&mut self, text: &str) {
-        let line = format!("note: {text}\n");
+        let line = format!("note: {}\n", printable(text));
         let line = self.look.colours.paint(Role::Faint, &line).into_owned();
         self.write(&line);
     }

@@ -31,12 +31,12 @@ pub struct Editor<I: Interpreter> {
 impl<I: Interpreter> Editor<I> {
     /// An editor that knows earlier entries.
     pub fn new(session: Rc<RefCell<I>>, entries: &[String], colours: Colours) -> Result<Self, ReadlineError> {
-        let mode = if colours == Colours::None { ColorMode::Disabled } else { ColorMode::Forced };
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
             .bell_style(BellStyle::None)
-            .color_mode(mode)
+            // the colours are ours, and so are the signs for what a terminal would obey
+            .color_mode(ColorMode::Forced)
             .tab_stop(4)
             .indent_size(4)
             .build();

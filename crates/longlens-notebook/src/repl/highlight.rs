@@ -1,17 +1,19 @@
 //! Colours of a cell while it is typed.
 
+use longlens_core::printable::printable;
+
 use super::colours::{Colours, Role};
 use crate::lexer::{Kind, Token, tokens};
 
-/// The cell with colours; the bracket next to byte `cursor` and its partner stand out. Nothing stands out without a cursor.
+/// The cell with colours, and signs for what a terminal would obey: names of files may hold such. The bracket next to byte `cursor` and its partner stand out. Nothing stands out without a cursor.
 pub fn highlight(cell: &str, cursor: Option<usize>, colours: Colours) -> String {
     let tokens = tokens(cell);
     let pair = cursor.and_then(|cursor| pair(cell, &tokens, cursor));
     let mut painted = String::with_capacity(cell.len() * 2);
     let mut at = 0;
     for (idx, token) in tokens.iter().enumerate() {
-        painted.push_str(&cell[at..token.bytes.start]);
-        let word = &cell[token.bytes.clone()];
+        painted.push_str(&printable(&cell[at..token.bytes.start]));
+        let word = &printable(&cell[token.bytes.clone()]);
         let role = match token.kind {
             _ if pair.is_some_and(|pair| pair.0 == idx || pair.1 == idx) => Some(Role::Pair),
             Kind::Comment => Some(Role::Faint),
@@ -28,7 +30,7 @@ pub fn highlight(cell: &str, cursor: Option<usize>, colours: Colours) -> String 
         }
         at = token.bytes.end;
     }
-    painted.push_str(&cell[at..]);
+    painted.push_str(&printable(&cell[at..]));
     painted
 }
 

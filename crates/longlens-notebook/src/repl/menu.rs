@@ -1,5 +1,6 @@
 //! Completions as a list below the line: names in columns, or one a line with what they are.
 
+use longlens_core::printable::printable_line;
 use rustyline::completion::Candidate as Listed;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -23,9 +24,9 @@ impl Listed for Entry {
 }
 
 impl Entry {
-    /// A text that is shown as it is.
+    /// A text that is shown as it is, as far as a terminal may show it.
     pub fn plain(text: String) -> Self {
-        Self { display: text.clone(), text }
+        Self { display: printable_line(&text).into_owned(), text }
     }
 }
 
@@ -54,8 +55,9 @@ pub fn entries(candidates: Vec<Candidate>, typed: &str, width: usize) -> Vec<Ent
     shown.into_iter().map(entry).collect()
 }
 
-/// Text of at most `width` columns; what is cut ends in `…`.
+/// Text of at most `width` columns, as a terminal may show it; what is cut ends in `…`.
 pub fn cut(text: &str, width: usize) -> String {
+    let text = &*printable_line(text);
     if text.width() <= width {
         return text.to_owned();
     }

@@ -45,7 +45,9 @@ impl Excerpt {
         let last = if is_cut { before + LINES - 1 } else { last };
         let n_before = before.saturating_sub(1);
         let mut shown = Self { name: name(file), lines: String::new(), span: 0..0, n_before, column };
-        for (idx, line) in text.split('\n').enumerate().take(last + 2).skip(n_before) {
+        // behind the last line end stands no line
+        let has_line = |(idx, line): &(usize, &str)| *idx <= last || !line.is_empty();
+        for (idx, line) in text.split('\n').enumerate().take(last + 2).skip(n_before).filter(has_line) {
             let line = line.strip_suffix('\r').unwrap_or(line).replace('\t', " ");
             let line = printable_line(&line);
             let (part, at) = excerpt(&line, if idx == before { column } else { 0 }, COLUMNS);
@@ -157,7 +159,7 @@ mod tests {
         assert_eq!(shown(text, 0..11).0, "one = 1\ntwo");
         assert_eq!(shown(text, text.len()..text.len()).2, (5, 1));
         assert_eq!(shown("", 0..0).2, (1, 1));
-        assert_eq!(shown("ü\u{1b}[2J\tx = 'ü'\r\n", 7..8), ("x".into(), "ü␛[2J x = 'ü'\n\n".into(), (1, 7)));
+        assert_eq!(shown("ü\u{1b}[2J\tx = 'ü'\r\n", 7..8), ("x".into(), "ü␛[2J x = 'ü'\n".into(), (1, 7)));
     }
 
     #[test]

@@ -151,7 +151,6 @@ fn text_of_a_model() {
         "attention --model evil --prompt x --query 0 --json",
         "chunks --model evil --prompt x",
         "generate --model evil --prompt x --max-tokens 4 --json",
-        "passkey --model evil --lengths 64 --depths 0.5 --trials 1",
     ] {
         is_harmless(&bench, "tokens", &crate::common::words(line));
     }

@@ -18,7 +18,7 @@ const WRITERS: [(&str, &[&str]); 8] = [
     ("attention --needle 300 --out made.png", &["made.png"]),
     ("generate --needle 100 --max-tokens 30 --out made.json", &["made.json"]),
     ("bench --lengths 32 --phase prefill --repeat 1 --out made.png", &["made.png"]),
-    ("demo --up-to 1 --trials 1 --out made", &["made/summary.json", "made/passkey.png", "made/chunks.svg"]),
+    ("demo --up-to 1 --trials 1 --out made", &["made/summary.json", "made/passkey.png", "made/perplexity.svg"]),
 ];
 
 /// Both, and with `--json`.
