@@ -50,6 +50,9 @@ fn evil_tokens(bench: &Bench, folder: &str) {
     bench.write(&format!("{folder}/tokenizer.json"), tokenizer.to_string());
 }
 
+/// Puts a hostile value into a config.
+type Change = fn(&mut Value, Value);
+
 #[test]
 fn names_and_values_of_a_model() {
     let bench = Bench::new();
@@ -69,7 +72,6 @@ fn names_and_values_of_a_model() {
     is_harmless(&bench, "a name in the cache", &["model", "--model", "org/na\u{1b}[2Jm"]);
     is_harmless(&bench, "a revision in the cache", &["model", "--model", "org/na\u{1b}[2Jme"]);
 
-    type Change = fn(&mut Value, Value);
     let changes: [(&str, Change); 14] = [
         ("model_type", |config, evil| config["model_type"] = evil),
         ("torch_dtype", |config, evil| config["torch_dtype"] = evil),

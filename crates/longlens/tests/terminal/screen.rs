@@ -10,7 +10,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 /// Lines above the screen that are kept.
 const SCROLLBACK: usize = 20_000;
 /// A loaded machine is slow.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running command.
 pub struct Screen {
@@ -60,7 +60,9 @@ impl Screen {
         command.env("XDG_STATE_HOME", folder.join("state"));
         command.env("HF_HOME", folder.join("hf"));
         command.env("TERM", "xterm-256color");
-        env.iter().for_each(|(name, value)| command.env(name, value));
+        for (name, value) in env {
+            command.env(name, value);
+        }
         let child = pty.slave.spawn_command(command).unwrap();
         // the reader meets the end when the command, and nobody else, has closed the terminal
         drop(pty.slave);
