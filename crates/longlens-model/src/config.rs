@@ -169,13 +169,17 @@ impl LlamaConfig {
         const EMBEDDING: &str = "model.embed_tokens.weight";
         if self.tie_word_embeddings {
             files.alias(HEAD, EMBEDDING);
-            if files.same(HEAD, EMBEDDING) == Some(false) {
-                self.tie_word_embeddings = false;
-                self.warnings.push(
-                    "config.json says that the output matrix is the embedding (`tie_word_embeddings`), but the weights hold \
-                     another `lm_head.weight`: that one is used, as in transformers 5; transformers 4 used the embedding"
-                        .into(),
-                );
+            match files.same(HEAD, EMBEDDING) {
+                Some(true) => files.remove(HEAD),
+                Some(false) => {
+                    self.tie_word_embeddings = false;
+                    self.warnings.push(
+                        "config.json says that the output matrix is the embedding (`tie_word_embeddings`), but the weights \
+                         hold another `lm_head.weight`: that one is used, as in transformers 5; transformers 4 used the embedding"
+                            .into(),
+                    );
+                }
+                None => {}
             }
         }
     }

@@ -151,11 +151,10 @@ mod tests {
     #[test]
     fn only_texts_with_tokens_beyond_the_embedding_are_refused() {
         let tokenizer = HfTokenizer::open(&Source::embedded(), 1023).unwrap().unwrap();
-        let last = tokenizer.inner.id_to_token(1023).unwrap();
+        let last = tokenizer.inner.decode(&[1023], false).unwrap();
         assert!(tokenizer.warnings()[0].contains("`vocab_size` is 1023") && tokenizer.warnings()[0].contains("(1023)"));
         assert!(tokenizer.encode("A bird.", true).is_ok());
-        let mut found = (0..0x3000).filter_map(char::from_u32).map(String::from).chain([last.replace('▁', " ")]);
-        let refused = found.find_map(|text| tokenizer.encode(&text, true).err()).unwrap();
+        let refused = tokenizer.encode(&last, false).unwrap_err();
         assert!(matches!(refused, LensError::NoEmbedding { token: 1023, .. }), "{refused}");
     }
 
@@ -179,7 +178,6 @@ mod tests {
             ("post_processor", template),
             ("normalizer", charsmap("AAAA////")),
             ("normalizer", charsmap("q83vEjRWeJq83v8=")),
-            ("decoder", json!({"type": "Strip", "content": " ", "start": 0, "stop": 1_000_000})),
             ("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
         ] {
             let shown = value.to_string();

@@ -1,5 +1,7 @@
 //! What is known of every function, read from doc comments: help, completion and the tests of examples live on it.
 
+use std::collections::HashSet;
+
 use rhai::Engine;
 
 use crate::values::plain_type;
@@ -35,8 +37,13 @@ impl Docs {
     /// What an engine knows.
     pub fn new(engine: &Engine) -> Self {
         let own: Vec<Doc> = engine.collect_fn_metadata(None, |info| Doc::of(&info, false), false);
-        let mut entries = own.clone();
         let mut all: Vec<Doc> = engine.collect_fn_metadata(None, |info| Doc::of(&info, true), true);
+        // what takes the place of a function of the language does the same within limits, and has that one's words
+        let described: HashSet<String> =
+            all.iter().filter(|doc| !doc.text.is_empty()).map(|doc| doc.name.clone()).collect();
+        let stands_in = |doc: &Doc| doc.text.is_empty() && described.contains(&doc.name);
+        let mut entries: Vec<Doc> = own.into_iter().filter(|doc| !stands_in(doc)).collect();
+        all.retain(|doc| !stands_in(doc));
         // forms that differ in number types only are one to a reader, who writes `int` and `float`
         let n_odd = |doc: &Doc| doc.params.iter().filter(|(_, kind)| ODD_NUMBERS.contains(&kind.as_str())).count();
         all.sort_by_key(|doc| (n_odd(doc), doc.signature.contains("float"), doc.signature.clone()));

@@ -65,6 +65,11 @@ impl Options {
             .transpose()
     }
 
+    /// One depth.
+    pub fn depth(&mut self, name: &str) -> Returned<Option<f64>> {
+        self.read(name, "a number from 0 to 1, or per cent as \"50%\"", depth)?.transpose()
+    }
+
     /// One text or a list of them.
     pub fn texts(&mut self, name: &str) -> Returned<Option<Vec<String>>> {
         self.read(name, "a text or a list of them", |value| each(value, |value| value.clone().into_string().ok()))

@@ -39,7 +39,7 @@ fn help_and_completion_come_from_the_comments() {
     let mut sitting = sitting();
     insta::assert_snapshot!(sitting.say("?needle"), @"
     needle(length: int, depth) -> Prompt
-        A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end).
+        A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
 
     needle(length: int, depth, key) -> Prompt
         The same with a key of your own.

@@ -40,8 +40,8 @@ struct Screen {
     is_mid_line: bool,
 }
 
-/// How long the end waits for a bar to go.
-const CLEARING: Duration = Duration::from_millis(100);
+/// How long a press of Ctrl-C waits until the screen shows it.
+const TELLING: Duration = Duration::from_millis(100);
 
 impl Terminal {
     /// Takes over Ctrl-C: the first press asks the run to stop, the second ends the program.
@@ -51,17 +51,18 @@ impl Terminal {
         // a second handler in one process is the only way this fails; then Ctrl-C simply ends the program
         let _ = ctrlc::set_handler(move || {
             let is_second = raised.is_cancelled();
-            raised.cancel();
             let shown = shown.clone();
             // a reader that reads no more must not keep the next press from being heard
             let told = std::thread::spawn(move || if is_second { clear(&shown) } else { stopping(&shown) });
+            let since = std::time::Instant::now();
+            while !told.is_finished() && since.elapsed() < TELLING {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             if is_second {
-                let since = std::time::Instant::now();
-                while !told.is_finished() && since.elapsed() < CLEARING {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
                 std::process::exit(1);
             }
+            // last, or the program may end before it has said why
+            raised.cancel();
         });
         Self { json, cancel, screen }
     }

@@ -128,7 +128,7 @@ fn token_files_of_any_width_measure_the_same() {
         (
             "perplexity --tokens both.bin",
             1,
-            "both.bin makes sense as u16 and as u32 and as i64 help: say which with `--token-format`",
+            "both.bin makes sense as u16 and as u32 help: say which with `--token-format`",
         ),
         ("perplexity --tokens t16.bin --token-format u8", 2, "token_format = `u8` is not one of u16, u32, i64"),
         ("perplexity --tokens t16.bin --lengths 1k", 2, "no document has 1024 tokens: the longest has 600"),
@@ -137,6 +137,13 @@ fn token_files_of_any_width_measure_the_same() {
         assert!(exit == Some(code) && all.contains(said), "longlens {line}: {exit:?} {all}");
     }
     assert_eq!(perplexities(&bench, "--tokens both.bin --token-format u32 --lengths 2").len(), 1);
+}
+
+/// What follows the header of a safetensors file: the header names its fields in any order.
+fn numbers(bench: &Bench, name: &str) -> Vec<u8> {
+    let bytes = bench.read(name);
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    rest[u64::from_le_bytes(*length) as usize..].to_vec()
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn logits_take_ids_as_tokenizers_write_them() {
     ] {
         bench.write(name, text);
         bench.done(&format!("logits --tokens {name} --output {name}.out"));
-        assert_eq!(bench.read(&format!("{name}.out")), bench.read("list.out"), "{name}");
+        assert_eq!(numbers(&bench, &format!("{name}.out")), numbers(&bench, "list.out"), "{name}");
     }
     bench.write("two", "[[1], [2]]");
     let (code, said) = refused(&bench, "logits --tokens two --output out");
@@ -193,7 +200,7 @@ fn stored_prompts_of_other_repositories_are_counted_and_run() {
     bench.done("passkey --prompts prompts.jsonl --out results");
     let report = bench.json("results/passkey.json");
     let cells = report["cells"].as_array().unwrap();
-    assert_eq!(cells.iter().map(|cell| cell["depth"].as_f64().unwrap()).collect::<Vec<_>>(), [0.45, 0.73]);
+    assert_eq!(cells.iter().map(|cell| cell["depth"].as_f64().unwrap()).collect::<Vec<_>>(), [0.5, 0.75]);
     for cell in cells {
         let trial = &cell["trials"][0];
         assert!(cell["length"].as_u64() > trial["prompt_tokens"].as_u64() && trial["needle_start"].is_u64(), "{cell}");
@@ -329,7 +336,7 @@ fn other_settings_do_not_meet_and_equal_ones_wait() {
     first.wait().unwrap();
     let mut rest = String::new();
     first.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert!(rest.is_empty(), "{rest}");
+    assert!(rest.lines().all(|line| line.is_empty() || line.starts_with("warning: ")), "{rest}");
     bench.write("results/file", "kept");
     let path = cells(&bench, "results").unwrap();
     fs::write(&path, "something else\n").unwrap();

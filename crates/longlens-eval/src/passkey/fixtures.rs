@@ -5,6 +5,7 @@ use std::path::Path;
 use longlens_core::lens::{Control, Lens, TextCodec};
 use serde::{Deserialize, Serialize};
 
+use super::lines::QUESTION;
 use super::templates::needle;
 use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, lines};
 use crate::error::EvalError;
@@ -41,14 +42,14 @@ impl Fixture {
         Ok(made)
     }
 
-    /// Share of the prompt's bytes, but for those that tell the key, that stand before the key; to whole per cent, so that
-    /// prompts of one depth meet in one cell.
+    /// Share of the text's bytes, but for those that tell the key, that stand before the key; to whole per cent, so that
+    /// prompts of one depth meet in one cell. A question that is put behind every text is no part of it.
     fn counted_depth(&self) -> f64 {
+        let text = self.prompt.strip_suffix(QUESTION).unwrap_or(&self.prompt);
         let told = needle(&self.answer);
-        let usual = self.prompt.find(&told).map(|start| (start, told.len()));
-        let (start, len) =
-            usual.or_else(|| Some((self.prompt.find(&self.answer)?, self.answer.len()))).unwrap_or((0, 0));
-        let around = (self.prompt.len() - len).max(1);
+        let usual = text.find(&told).map(|start| (start, told.len()));
+        let (start, len) = usual.or_else(|| Some((text.find(&self.answer)?, self.answer.len()))).unwrap_or((0, 0));
+        let around = (text.len() - len).max(1);
         (100.0 * start as f64 / around as f64).round() / 100.0
     }
 }

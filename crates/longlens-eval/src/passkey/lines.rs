@@ -11,7 +11,7 @@ use crate::error::EvalError;
 use crate::token_ids::keys;
 
 /// What the script of Self-Extend puts behind the `input` of its files, the blank at the end included.
-const QUESTION: &str = "What is the pass key? The pass key is ";
+pub(super) const QUESTION: &str = "What is the pass key? The pass key is ";
 /// The keys that make up a prompt, in the order in which their texts follow each other.
 const PROMPTS: [&str; 5] = ["prompt", "context", "input", "question", "query"];
 /// The keys that may hold what to find.

@@ -301,7 +301,7 @@ mod tests {
             ),
             (r#""rope_scaling": {"factor": 4.0}"#, "config.json: `rope_scaling.factor` = 4.0 is not supported"),
             (
-                r#""rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 4.0}}"#,
+                r#""rope_parameters": {"full_attention": {"factor": 4.0, "rope_type": "linear"}}"#,
                 "config.json: `rope_parameters.full_attention` = {\"factor\":4.0,\"rope_type\":\"linear\"} is not supported",
             ),
             (

@@ -148,6 +148,11 @@ impl WeightFiles {
         }
     }
 
+    /// Forgets a tensor that says nothing of its own.
+    pub fn remove(&mut self, name: &str) {
+        self.tensors.remove(name);
+    }
+
     /// How the file, or the index, is called in errors.
     pub fn shown(&self) -> &str {
         &self.shown

@@ -60,7 +60,7 @@ pub enum DocumentError {
         path: PathBuf,
     },
     /// Bytes that are not UTF-8.
-    #[error("not UTF-8 text: {place}")]
+    #[error("{place}")]
     NotText {
         /// The first byte that does not fit: line, column, and what it may be.
         place: String,

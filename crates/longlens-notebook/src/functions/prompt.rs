@@ -75,7 +75,7 @@ pub mod functions {
         let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
         let ask = NeedleAsk {
             length: options.count("length")?.unwrap_or(plain.length),
-            depth: options.depths("depth")?.map_or(plain.depth, |depths| depths[0]),
+            depth: options.depth("depth")?.unwrap_or(plain.depth),
             key: options.take("key").map(|key| key_text(&key)).transpose()?,
             template: template.unwrap_or(plain.template),
             seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),

@@ -157,7 +157,7 @@ fn every_problem_with_a_path_is_named() {
         write("notes"),
     ];
     insta::assert_snapshot!(problems.join("\n"), @r"
-    DIR/latin.ipynb: not UTF-8 text: byte 7 cannot be read
+    DIR/latin.ipynb: byte 0xe9 in line 1, column 8 (offset 7) is not UTF-8
       save it as UTF-8
     DIR/there.ipynb does not exist
       there is DIR/there.rhai; was it meant?
@@ -165,7 +165,7 @@ fn every_problem_with_a_path_is_named() {
       check the path
     DIR/large.ipynb has 1024 MB; at most 256 MB are read
       clear its outputs in Jupyter, or move large images out of it
-    DIR/folder.ipynb cannot be read: Is a directory (os error 21)
+    DIR/folder.ipynb cannot be read: it is no file
       check that it is a file and that you may read it
     DIR/notes.md ends neither in .ipynb nor in .rhai
       name it .ipynb (JSON with results) or .rhai (text with `// %%` cells)

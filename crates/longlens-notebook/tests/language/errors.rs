@@ -310,7 +310,7 @@ fn files_that_cannot_be_used() {
     load("bad.json")
         Error: `bad.json` is not JSON: key must be a string at line 1 column 3 [1: load]
     load("bytes.txt")
-        Error: `bytes.txt` is not text in UTF-8: it begins as UTF-16 does [1: load] (save it as UTF-8 in an editor)
+        Error: cannot read `bytes.txt` as text: it is UTF-16, not UTF-8 (byte 0xff in line 1, offset 0) [1: load] (convert it: `iconv -f UTF-16 -t UTF-8 bytes.txt > NEW`)
     text("nope.txt")
         Error: cannot read `nope.txt`: there is no such file [1: text] (check the name; it counts from the working directory)
     text(".")

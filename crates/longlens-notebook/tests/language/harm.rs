@@ -190,9 +190,9 @@ fn files_of_strangers_are_read_or_refused() {
     for (cell, said) in [
         ("load(\"deep.json\")", "recursion limit"),
         ("load(\"deep.jsonl\")", "recursion limit"),
-        ("%run latin.rhai", "not UTF-8 text: byte 0xe9 at line 2, column 13, which is é in Latin-1"),
-        ("text(\"latin.txt\")", "byte 0xe9 at line 1, column 4, which is é in Latin-1"),
-        ("%load wide.rhai", "it begins as UTF-16 does"),
+        ("%run latin.rhai", "latin.rhai: byte 0xe9 in line 2, column 13 (offset 23) is not UTF-8"),
+        ("text(\"latin.txt\")", "byte 0xe9 in line 1, column 4 (offset 3) is not UTF-8"),
+        ("%load wide.rhai", "it is UTF-16, not UTF-8"),
         ("%run python.ipynb", "the notebook's language is `python3`, not `rhai`"),
     ] {
         let told = error(&mut sitting, cell);

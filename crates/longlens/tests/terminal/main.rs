@@ -189,7 +189,8 @@ fn a_plain_prompt_keeps_its_session_through_ctrl_c() {
     say(&mut screen, "half a li\x03", "Ctrl-C again or Ctrl-D quits");
     say(&mut screen, "kept + 2\n", "= 42");
     say(&mut screen, "if true {\n", "... ");
-    say(&mut screen, "\x03", "[3]: ");
+    screen.press("\x03");
+    screen.wait_for_times("[3]: ", 2);
     say(&mut screen, "kept +\n3\n", "= 43");
     say(&mut screen, "loop {}\n", "loop {}");
     std::thread::sleep(std::time::Duration::from_millis(300));

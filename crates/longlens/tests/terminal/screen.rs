@@ -95,8 +95,13 @@ impl Screen {
 
     /// Waits until something was written.
     pub fn wait_for(&self, text: &str) {
+        self.wait_for_times(text, 1);
+    }
+
+    /// Waits until something was written so many times.
+    pub fn wait_for_times(&self, text: &str, times: usize) {
         let since = Instant::now();
-        while !String::from_utf8_lossy(&self.seen.lock().unwrap().bytes).contains(text) {
+        while String::from_utf8_lossy(&self.seen.lock().unwrap().bytes).matches(text).count() < times {
             assert!(since.elapsed() < PATIENCE, "{text:?} never shows:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(5));
         }
