@@ -141,7 +141,7 @@ static YARN: Info = Info {
             name: "truncate",
             alias: "",
             kind: Kind::Word(&["false", "true"]),
-            default: Fallback::Word("paper"),
+            default: Fallback::Word("true"),
             help: "whether the bounds between kept and interpolated pairs are rounded outwards; the paper rounds",
         },
     ],

@@ -7,7 +7,7 @@ use rhai::plugin::*;
 mod basics;
 mod calls;
 mod evaluate;
-mod files;
+pub(crate) mod files;
 mod method;
 mod model;
 mod plot;

@@ -4,6 +4,7 @@
 //! disk and take its place in one step, so a reader never sees half a file and a crash leaves the old or the new one.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     may_replace(&path)?;
     tidy(&path);
     let part = Part::beside(&path);
-    let written = part.fill(&path, bytes, private).and_then(|()| fs::rename(&part.path, &path));
+    // held until the file has its name, or another program could clear it away
+    let written = part.fill(&path, bytes, private).and_then(|_held| fs::rename(&part.path, &path));
     if written.is_err() {
         // the error of the write is the one worth telling
         let _ = fs::remove_file(&part.path);
@@ -70,6 +72,12 @@ fn may_replace(path: &Path) -> io::Result<()> {
 
 /// Where a path leads; the end of a chain of links need not exist.
 fn target(path: &Path) -> io::Result<PathBuf> {
+    // a system that does not follow a stranger's link in a shared folder has a reason
+    if let Err(error) = fs::metadata(path)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err(error);
+    }
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
@@ -91,15 +99,20 @@ struct Part {
 /// What the name of a part ends with: nobody else's files do.
 const ENDING: &str = ".longlens.part";
 
+/// The name under which a file grows until it is whole: `.NAME.PROCESS-COUNT.longlens.part`. A name that is long already loses
+/// its end.
+pub fn part_name(name: &OsStr) -> String {
+    static N_MADE: AtomicUsize = AtomicUsize::new(0);
+    let count = N_MADE.fetch_add(1, Ordering::Relaxed);
+    let name = name.to_string_lossy();
+    let end = name.floor_char_boundary(200);
+    format!(".{}.{}-{count}{ENDING}", &name[..end], std::process::id())
+}
+
 impl Part {
-    /// `.NAME.PROCESS-COUNT.longlens.part`; a name that is long already loses its end.
+    /// Where a file grows.
     fn beside(path: &Path) -> Self {
-        static N_MADE: AtomicUsize = AtomicUsize::new(0);
-        let count = N_MADE.fetch_add(1, Ordering::Relaxed);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let end = name.floor_char_boundary(200);
-        let name = format!(".{}.{}-{count}{ENDING}", &name[..end], std::process::id());
-        Self { path: path.with_file_name(name) }
+        Self { path: path.with_file_name(part_name(path.file_name().unwrap_or_default())) }
     }
 
     /// Makes the file, and holds a lock on it for as long as it is open.
@@ -119,7 +132,7 @@ impl Part {
     }
 
     /// Writes everything down to the disk, with the permissions of the file whose place it is to take.
-    fn fill(&self, path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+    fn fill(&self, path: &Path, bytes: &[u8], private: bool) -> io::Result<File> {
         let mut file = self.create(private)?;
         if let Ok(there) = fs::metadata(path).as_ref()
             && there.is_file()
@@ -129,7 +142,8 @@ impl Part {
             file.set_permissions(there.permissions())?;
         }
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -143,6 +157,8 @@ fn tidy(path: &Path) {
     for file in files {
         let name = file.file_name();
         if name.to_str().is_some_and(|name| process_of(name).is_some_and(|process| !runs(process)))
+            // a pipe of that name would wait for somebody to write
+            && file.file_type().is_ok_and(|kind| kind.is_file())
             && is_unlocked(&file.path())
         {
             let _ = fs::remove_file(file.path()); // somebody else may have been quicker

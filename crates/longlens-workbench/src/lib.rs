@@ -15,5 +15,5 @@ pub mod steps;
 pub mod trouble;
 pub mod worker;
 
-pub use longlens_plot::whole::{check_writable, write_private, write_whole};
+pub use longlens_plot::whole::{check_writable, part_name, write_private, write_whole};
 pub use trouble::Trouble;

@@ -7,6 +7,7 @@ use clap::error::{Error, ErrorKind};
 use longlens_core::printable::{excerpt, printable, printable_line};
 
 use crate::args::Cli;
+use crate::args::language::in_one_word;
 
 /// Characters of an argument that are repeated to its author.
 const REPEATED: usize = 160;
@@ -20,7 +21,7 @@ pub fn tell(error: &Error) -> ExitCode {
         told(error);
         return ExitCode::SUCCESS;
     }
-    let shown = std::env::args_os().map(|argument| {
+    let shown = in_one_word(std::env::args_os()).into_iter().map(|argument| {
         let argument = argument.to_string_lossy();
         excerpt(&printable_line(&argument), 0, REPEATED).0.into_owned()
     });

@@ -182,11 +182,14 @@ fn text(bytes: &[u8]) -> Option<&str> {
 
 /// What a file is that says so.
 fn other_kind(bytes: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 6] = [
+    // a pickle begins with its protocol and ends with a full stop; two bytes alone may be an id
+    if let [0x80, 2..=5, .., b'.'] = bytes {
+        return Some("a pickle");
+    }
+    let known: [(&[u8], &str); 5] = [
         (b"PK\x03\x04", "a zip archive (.npz, .pt)"),
-        (b"\x1f\x8b", "packed with gzip"),
+        (b"\x1f\x8b\x08", "packed with gzip"),
         (b"\x28\xb5\x2f\xfd", "packed with zstd"),
-        (b"\x80\x02", "a pickle"),
         (b"PAR1", "a Parquet table"),
         (b"ARROW1", "an Arrow table"),
     ];

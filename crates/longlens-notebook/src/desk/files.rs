@@ -106,6 +106,10 @@ impl Files {
                 return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
             let file = place.folder.open_with(&place.name, OpenOptions::new().read(true).follow(FollowSymlinks::No))?;
+            // what was looked at may be another one by now
+            if !file.metadata()?.is_file() {
+                return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
+            }
             let mut bytes = Vec::new();
             file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > most {
@@ -213,8 +217,9 @@ impl Files {
             Err(_) => return Ok(false),
         }
         let Some(mark) = self.written.mark(&place.path) else { return Ok(true) };
-        let there = self.read_if_there(name, u64::MAX - 1)?;
-        Ok(there.is_some_and(|bytes| written::mark_of(&bytes) != mark))
+        // what is larger than any file of ours is not as cells wrote it
+        let there = self.read_if_there(name, crate::functions::files::MAX_BYTES);
+        Ok(there.map_or(true, |there| there.is_some_and(|bytes| written::mark_of(&bytes) != mark)))
     }
 
     fn put(&self, place: &Place, name: &str, bytes: &[u8]) -> Result<(), Trouble> {

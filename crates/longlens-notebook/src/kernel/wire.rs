@@ -53,8 +53,15 @@ pub(super) fn write(message: &JupyterMessage, signatures: &Signatures) -> Result
         serde_json::to_vec(&message.metadata)?.into(),
         serde_json::to_vec(&message.content)?.into(),
     ];
+    let signature = signatures.sign(&parts);
+    // what both sides may say would be obeyed when somebody who heard it sends it back
+    if is_request(&message.header)
+        && let Some(own) = signatures.check(&signature, &parts)
+    {
+        signatures.is_new(own);
+    }
     let mut frames = message.zmq_identities.clone();
-    frames.extend([Bytes::from_static(DELIMITER), signatures.sign(&parts)]);
+    frames.extend([Bytes::from_static(DELIMITER), signature]);
     frames.extend(parts);
     frames.extend_from_slice(&message.buffers);
     Ok(frames)

@@ -98,12 +98,17 @@ fn defaults(cell: &str) -> HashSet<(usize, usize)> {
     let tokens = lexer::tokens(cell);
     let is_default =
         |pair: &&[lexer::Token]| &cell[pair[0].bytes.clone()] == "_" && &cell[pair[1].bytes.clone()] == "=>";
-    let place = |pair: &[lexer::Token]| {
-        let before = &cell[..pair[0].bytes.start];
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    let (mut at, mut line, mut column) = (0, 1, 1);
+    let mut place = |pair: &[lexer::Token]| {
+        // from one to the next: a long cell has many
+        let start = pair[0].bytes.start;
+        for c in cell[at..start].chars() {
+            (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        at = start;
+        (line, column)
     };
-    tokens.windows(2).filter(is_default).map(place).collect()
+    tokens.windows(2).filter(is_default).map(&mut place).collect()
 }
 
 /// `_` and `_3` are names of earlier results, though Rhai's names have letters.

@@ -3,10 +3,10 @@
 //! Every column is optional and has one type: boolean, 64-bit integer, double, or UTF-8 text. Whole and real numbers in one
 //! column become doubles; any other mixture, and a column without cells, becomes text.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use longlens_core::panics::caught;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -40,7 +40,7 @@ impl Table {
     pub fn from_parquet(bytes: &[u8]) -> Result<Self, TableError> {
         let refused = |problem: String| TableError::Unreadable { format: FORMAT, problem };
         // the library asserts what a sound file would hold; a damaged one must not end the program
-        let read = catch_unwind(AssertUnwindSafe(|| read(Bytes::copy_from_slice(bytes))));
+        let read = caught(|| read(Bytes::copy_from_slice(bytes)));
         let (columns, rows) = match read {
             Ok(read) => read.map_err(|source| refused(source.to_string()))?,
             Err(_) => return Err(refused("the file is damaged".to_owned())),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cap_fs_ext::DirExt;
 use cap_std::ambient_authority;
@@ -53,14 +52,15 @@ impl Files {
 impl Place {
     /// Writes beside the file and renames, as `write_whole` does, but in the folder that is open.
     pub fn put(&self, bytes: &[u8]) -> io::Result<()> {
-        static N_WRITTEN: AtomicUsize = AtomicUsize::new(0);
-        let count = N_WRITTEN.fetch_add(1, Ordering::Relaxed);
-        let beside = format!(".{}.{}-{count}.part", self.name.to_string_lossy(), std::process::id());
+        let beside = longlens_workbench::part_name(&self.name);
         let fill = || -> io::Result<()> {
             let mut file = self.folder.open_with(&beside, OpenOptions::new().write(true).create_new(true))?;
             if let Ok(there) = self.folder.symlink_metadata(&self.name)
                 && there.is_file()
             {
+                if there.permissions().readonly() {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
                 // before the first byte: nobody else may read what was not theirs to read
                 file.set_permissions(there.permissions())?;
             }

@@ -24,7 +24,9 @@ pub fn function(context: &NativeCallContext, function: &FnPtr) -> Value {
 /// A model, as far as its numbers go.
 pub fn model(model: &OpenModel) -> Value {
     let info = &model.info;
-    json!([info.source, info.dtype, info.kernel_path, hash(&model.files)])
+    // sizes that follow the trained context follow the one that is used
+    let contexts = [info.spec.trained_context, info.spec.original_context];
+    json!([info.source, info.dtype, info.kernel_path, hash(&model.files), contexts])
 }
 
 /// Writes values down. What functions share and what they name is written once: it may lead back to them.
