@@ -37,7 +37,7 @@ fn every_function_has_words_and_an_example() {
 #[test]
 fn help_and_completion_come_from_the_comments() {
     let mut sitting = sitting();
-    insta::assert_snapshot!(sitting.say("?needle"), @"
+    insta::assert_snapshot!(sitting.say("?needle"), @r#"
     needle(length: int, depth) -> Prompt
         A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
 
@@ -49,7 +49,7 @@ fn help_and_completion_come_from_the_comments() {
 
     Prompt.needle
         First and last token that tell the hidden key; `()` where none is hidden.
-    ");
+    "#);
     insta::assert_snapshot!(sitting.say("self_extend?"), @"
     self_extend(parameters: map) -> Method
         Self-Extend: exact positions nearby, shared positions further away. Jin et al., 2024, arXiv:2401.01325.
