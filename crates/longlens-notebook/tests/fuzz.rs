@@ -172,9 +172,14 @@ fn calls(doc: &Doc) -> Vec<String> {
     all
 }
 
+/// Functions of the language that make as much as a number or a text tells them; ours ask for room first.
+const STAND_INS: [&str; 7] = ["blob", "pad", "replace", "split", "split_rev", "to_array", "to_chars"];
+
 #[test]
 fn functions_answer_whatever_they_are_given() {
-    let docs: Vec<Doc> = sitting().session.docs().own().cloned().collect();
+    // functions of the language that ours take the place of, too
+    let is_ours = |doc: &&Doc| !doc.is_standard || STAND_INS.contains(&doc.name.as_str());
+    let docs: Vec<Doc> = sitting().session.docs().all().iter().filter(is_ours).cloned().collect();
     let (mut sitting, mut watch) = prepared();
     let mut panicked = Vec::new();
     let (mut n_calls, mut n_ok) = (0, 0);

@@ -204,7 +204,7 @@ mod tests {
         cells.sort_by(|a, b| a.1.total_cmp(&b.1));
         let whole = 2 * filler.len() + key.len();
         assert_eq!(cells[0], (whole + question.len() + 1 + 1 + 3, 0.0, 1), "first token, blank and key are counted");
-        assert_eq!(cells.iter().map(|cell| cell.1).collect::<Vec<_>>(), [0.0, 0.45, 0.45, 0.46, 0.9]);
+        assert_eq!(cells.iter().map(|cell| cell.1).collect::<Vec<_>>(), [0.0, 0.45, 0.46, 0.5, 0.9]);
         assert!(cells.iter().all(|cell| cell.2 == 1), "{cells:?}");
         let mut fixtures = Fixtures::new(&ByteCodec, read_fixtures(&path).unwrap()).unwrap();
         assert_eq!(fixtures.longest(), report.cells.last().map(|cell| cell.length));
