@@ -25,7 +25,7 @@ static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory
 
 fn main() -> ExitCode {
     memory::keep_freed_pages();
-    let cli = match Cli::try_parse_from(args::language::in_one_word(std::env::args_os())) {
+    let cli = match misuse::parse(args::language::in_one_word(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return misuse::tell(&error),
     };

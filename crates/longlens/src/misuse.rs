@@ -1,16 +1,26 @@
 //! A command line that does not parse.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{Error, ErrorKind};
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use longlens_core::printable::{excerpt, printable, printable_line};
 
 use crate::args::Cli;
 use crate::args::language::in_one_word;
+use crate::terminal::is_dumb;
 
 /// Characters of an argument that are repeated to its author.
 const REPEATED: usize = 160;
+
+/// Reads a command line. clap colours its errors for whatever names a terminal, and where `CI` is set for `TERM=dumb` too.
+pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Error> {
+    let color = if is_dumb() { ColorChoice::Never } else { ColorChoice::Auto };
+    let mut command = Cli::command().color(color);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
 
 /// Says what is wrong with the arguments, or the help that they ask for. clap repeats what it was given, so it is given the
 /// arguments anew, as a terminal may show them and with an end.
@@ -25,7 +35,7 @@ pub fn tell(error: &Error) -> ExitCode {
         let argument = argument.to_string_lossy();
         excerpt(&printable_line(&argument), 0, REPEATED).0.into_owned()
     });
-    match Cli::try_parse_from(shown) {
+    match parse(shown) {
         Err(again) if again.kind() == error.kind() => told(&again),
         // what was shortened is another mistake than the whole, or none
         _ => told(&Error::raw(error.kind(), excerpt(&printable(&error.to_string()), 0, 4 * REPEATED).0)),

@@ -54,7 +54,7 @@ impl Screen {
     fn started(folder: &Path, mut command: CommandBuilder, (rows, cols): (u16, u16), env: &[(&str, &str)]) -> Self {
         let pty = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
         command.cwd(folder);
-        for name in ["NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "COLORTERM", "HF_HUB_CACHE", "TMUX"] {
+        for name in ["NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "COLORTERM", "CI", "HF_HUB_CACHE", "TMUX"] {
             command.env_remove(name);
         }
         command.env("XDG_STATE_HOME", folder.join("state"));
