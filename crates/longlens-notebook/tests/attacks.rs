@@ -4,16 +4,19 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
-use longlens_core::lens::CancelToken;
-use longlens_notebook::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use longlens_notebook::kernel;
-use longlens_notebook::shown::Shown;
 use serde_json::{Value, json};
 use sha2::Sha256;
+
+#[path = "common/counter.rs"]
+mod counter;
+
+use counter::Counter;
 
 const KEY: &str = "a key";
 /// Longer than an answer takes, however busy the machine is.
@@ -25,52 +28,6 @@ const MOST_MIB: u64 = 200;
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
-
-/// Counts its cells.
-#[derive(Default)]
-struct Counter {
-    count: usize,
-    cancel: CancelToken,
-}
-
-impl Interpreter for Counter {
-    fn run(&mut self, _cell: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
-        self.count += 1;
-        Ok(Some(Shown::text(self.count.to_string())))
-    }
-
-    fn aside(&mut self, _code: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
-        Ok(Some(Shown::text(self.count.to_string())))
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
-    fn cancel(&self) -> CancelToken {
-        self.cancel.clone()
-    }
-
-    fn completeness(&self, _cell: &str) -> Completeness {
-        Completeness::Whole
-    }
-
-    fn check(&self, _cell: &str) -> Result<(), CellError> {
-        Ok(())
-    }
-
-    fn complete(&self, _cell: &str, _cursor: usize) -> Completions {
-        Completions::default()
-    }
-
-    fn inspect(&self, _cell: &str, _cursor: usize, _more: bool) -> Option<Shown> {
-        None
-    }
-
-    fn history(&self) -> Vec<(usize, String)> {
-        Vec::new()
-    }
-}
 
 /// A channel: its port, the kind of socket that a client connects with, and whether the kernel reads requests there.
 struct Channel {
@@ -210,9 +167,13 @@ impl Client {
     }
 
     fn cell(&mut self) -> Value {
+        self.run("1")["execution_count"].clone()
+    }
+
+    fn run(&mut self, code: &str) -> Value {
         self.n_asked += 1;
-        self.shell.write_all(&request("execute_request", &json!({ "code": "1" }), self.n_asked)).unwrap();
-        reply(&mut self.shell)["execution_count"].clone()
+        self.shell.write_all(&request("execute_request", &json!({ "code": code }), self.n_asked)).unwrap();
+        reply(&mut self.shell)
     }
 }
 
@@ -228,19 +189,26 @@ fn try_to(channel: &Channel, what: &str, stream: &mut TcpStream, bytes: &[u8], i
     }
 }
 
-/// The most memory that this process has held, in MiB.
+/// Tests here measure the memory of their process, one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The most memory that this process has held, in MiB, since the last call where Linux forgets it on demand.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    let peak = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024;
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    peak
 }
 
 #[test]
 fn a_kernel_outlives_all_that_strangers_send() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let channels = start();
     let mut client = Client::new(&channels);
     client.answers();
     assert_eq!(client.cell(), 1);
+    peak_mib();
     let before = peak_mib();
 
     for channel in &channels {
@@ -329,10 +297,12 @@ fn unsigned(channel: &Channel) {
         let _ = peer.write_all(&begun);
         peer
     });
-    let _peers: Vec<TcpStream> = peers.collect();
+    let peers: Vec<TcpStream> = peers.collect();
     // and one sends a large message with a wrong signature
+    drop(peers);
     let mut peer = peer(channel);
-    let _ = peer.write_all(&message(&["<IDS|MSG>", &"0".repeat(64)])[..]);
+    let large = "7".repeat(15 << 20);
+    try_to(channel, "a large unsigned message", &mut peer, &message(&["<IDS|MSG>", &"0".repeat(64), &large]), true);
 }
 
 fn replayed(shell: &Channel, client: &mut Client) {
@@ -351,10 +321,92 @@ fn many(channels: &[Channel], client: &mut Client) {
         client.answers();
         drop(streams);
     }
-    // peers that have greeted and say nothing do not keep those with a key out
-    let streams: Vec<TcpStream> = (0..150).map(|_| peer(&channels[0])).collect();
-    let mut late = Client { n_asked: 2000, ..Client::new(channels) };
-    late.answers();
+    // neither peers that have greeted and say nothing keep others out, nor those that say what anybody may
+    let mut old = Listener::new(channels);
+    for says_something in [false, true] {
+        for crowded in channels {
+            let _streams: Vec<TcpStream> = (0..150).map(|_| crowd(crowded, says_something)).collect();
+            let mut late = Client { n_asked: client.n_asked + 1000, ..Client::new(channels) };
+            let mut new = Listener::new(channels);
+            late.answers();
+            client.answers();
+            new.hears(client);
+            old.hears(client);
+        }
+    }
+}
+
+/// A peer of a channel's crowd.
+fn crowd(channel: &Channel, says_something: bool) -> TcpStream {
+    let mut stream = peer(channel);
+    if says_something {
+        // the kernel may have closed it for the next ones already
+        let _ = stream.write_all(&match channel.name {
+            "iopub" => message(&["\x01"]),
+            "heartbeat" => message(&["", "ping"]),
+            _ => frame(COMMAND, 7, b"\x04PING\0\0"),
+        });
+    }
+    stream
+}
+
+/// Whoever listens for publications and the heartbeat.
+struct Listener {
+    iopub: TcpStream,
+    heartbeat: TcpStream,
+}
+
+impl Listener {
+    fn new(channels: &[Channel]) -> Self {
+        let (heartbeat, mut iopub) = (peer(&channels[2]), peer(&channels[3]));
+        iopub.write_all(&message(&["\x01"])).unwrap();
+        let mut listener = Self { iopub, heartbeat };
+        listener.beats();
+        listener
+    }
+
+    fn beats(&mut self) {
+        self.heartbeat.write_all(&message(&["", "ping"])).unwrap();
+        assert_eq!(read_frame(&mut self.heartbeat).expect("a heartbeat").1, b"");
+        assert_eq!(read_frame(&mut self.heartbeat).expect("a heartbeat").1, b"ping");
+    }
+
+    /// Hears what comes from a request of `client`, and its own heart.
+    fn hears(&mut self, client: &mut Client) {
+        client.answers();
+        let id = format!("\"msg_id\":\"{}\"", client.n_asked);
+        loop {
+            let (_, body) = read_frame(&mut self.iopub).expect("a publication");
+            if String::from_utf8_lossy(&body).contains(&id) {
+                break;
+            }
+        }
+        self.beats();
+    }
+}
+
+#[test]
+fn peers_that_do_not_read_hold_little_and_end() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let channels = start();
+    let mut client = Client::new(&channels);
     client.answers();
-    drop(streams);
+    peak_mib();
+    let before = peak_mib();
+    let begun = Instant::now();
+    let mut unread = Vec::new();
+    for _ in 0..60 {
+        // each begins to wait for what the others wait for already, and for more
+        let mut subscriber = peer(&channels[3]);
+        subscriber.write_all(&message(&["\x01"])).unwrap();
+        unread.push(subscriber);
+        for _ in 0..5 {
+            client.run("long");
+        }
+    }
+    let peak = peak_mib() - before;
+    assert!(peak < MOST_MIB, "{peak} MiB were held");
+    assert!(begun.elapsed() < 2 * PATIENCE, "the kernel waited {:?} for them", begun.elapsed());
+    let is_over = |subscriber: &mut TcpStream| std::io::copy(subscriber, &mut std::io::sink()).is_ok_and(|n| n > 0);
+    assert!(is_over(&mut unread[0]), "the first is still connected");
 }

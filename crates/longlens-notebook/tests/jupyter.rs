@@ -14,76 +14,16 @@ use jupyter_zmq_client::{
     create_client_control_connection, create_client_heartbeat_connection, create_client_iopub_connection,
     create_client_shell_connection_with_identity, peer_identity_for_session,
 };
-use longlens_core::lens::CancelToken;
-use longlens_notebook::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use longlens_notebook::kernel::{self, KernelError};
-use longlens_notebook::shown::Shown;
 use tokio::time::{sleep, timeout};
+
+#[path = "common/counter.rs"]
+mod counter;
+
+use counter::Counter;
 
 /// Longer than anything here takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// `wait` runs until it is stopped, `deaf` cannot be stopped, `crash` takes the interpreter down; the rest is counted.
-#[derive(Default)]
-struct Counter {
-    count: usize,
-    cancel: CancelToken,
-}
-
-impl Interpreter for Counter {
-    fn run(&mut self, cell: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
-        self.cancel.lower();
-        match cell {
-            "wait" => {
-                while !self.cancel.is_cancelled() {
-                    thread::sleep(Duration::from_millis(1));
-                }
-                Err(CellError::new("Interrupted", "stopped", None))
-            }
-            "deaf" => {
-                thread::sleep(PATIENCE);
-                Ok(None)
-            }
-            "crash" => panic!("on purpose"),
-            _ => {
-                self.count += 1;
-                Ok(Some(Shown::text(self.count.to_string())))
-            }
-        }
-    }
-
-    fn aside(&mut self, _code: &str, _out: &Out) -> Result<Option<Shown>, CellError> {
-        Ok(None)
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
-    fn cancel(&self) -> CancelToken {
-        self.cancel.clone()
-    }
-
-    fn completeness(&self, _cell: &str) -> Completeness {
-        Completeness::Whole
-    }
-
-    fn check(&self, _cell: &str) -> Result<(), CellError> {
-        Ok(())
-    }
-
-    fn complete(&self, _cell: &str, _cursor: usize) -> Completions {
-        Completions::default()
-    }
-
-    fn inspect(&self, _cell: &str, _cursor: usize, _more: bool) -> Option<Shown> {
-        None
-    }
-
-    fn history(&self) -> Vec<(usize, String)> {
-        Vec::new()
-    }
-}
 
 /// A kernel on a thread, and a client's ends of its sockets.
 struct Client {

@@ -11,21 +11,22 @@ use super::signatures::Signatures;
 use super::wire::{self, Unread};
 use super::zmtp::{Dropped, Limits, Peer, Socket, encode};
 
-/// Requests that may wait before those who send more wait with them.
-const WAITING: usize = 64;
-
 /// Shell and control: requests with a signature.
 pub(super) struct Requests {
     channel: &'static str,
     signatures: Arc<Signatures>,
-    queue: mpsc::Sender<JupyterMessage>,
+    queue: mpsc::UnboundedSender<JupyterMessage>,
     complaints: Complaints,
 }
 
 impl Requests {
-    /// The channel, and where its requests come out.
-    pub(super) fn new(channel: &'static str, signatures: &Arc<Signatures>) -> (Self, mpsc::Receiver<JupyterMessage>) {
-        let (queue, queued) = mpsc::channel(WAITING);
+    /// The channel, and where its requests come out. As many as clients with the key send may wait: a front end that runs a
+    /// whole notebook sends all of its cells, and those behind one that fails must be here to be skipped.
+    pub(super) fn new(
+        channel: &'static str,
+        signatures: &Arc<Signatures>,
+    ) -> (Self, mpsc::UnboundedReceiver<JupyterMessage>) {
+        let (queue, queued) = mpsc::unbounded_channel();
         (Self { channel, signatures: Arc::clone(signatures), queue, complaints: Complaints::default() }, queued)
     }
 }
@@ -41,7 +42,7 @@ impl Socket for Requests {
                 // its buffers may be large, and nothing here reads them
                 drop(message);
                 // without a receiver the kernel is ending
-                let _ = self.queue.send(request).await;
+                let _ = self.queue.send(request);
                 Ok(true)
             }
             // whoever has signed nothing is let go; a client that has is not lost for one message

@@ -4,6 +4,8 @@ use jupyter_protocol::{HistoryEntry, HistoryRequest};
 
 /// The number of this session; those before are not kept.
 const SESSION: usize = 1;
+/// Characters of a value that are kept: clients ask for a line or two of it, and a kernel may run for weeks.
+const KEPT: usize = 8 << 10;
 
 /// Cells of this session that were to be kept, oldest first.
 #[derive(Debug, Default)]
@@ -37,10 +39,13 @@ impl History {
         number
     }
 
-    /// Keeps the newest cell's value, as text.
+    /// Keeps the newest cell's value, as text that ends in `…` where it is long.
     pub(super) fn set_output(&mut self, text: &str) {
         if let Some(cell) = self.cells.last_mut() {
-            cell.output = text.into();
+            cell.output = match text.char_indices().nth(KEPT) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text.into(),
+            };
         }
     }
 

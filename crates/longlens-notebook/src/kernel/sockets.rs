@@ -92,7 +92,10 @@ fn start_interpreter(
 }
 
 /// Hands requests to the interpreter; returns a request to shut down.
-async fn pass_on(queue: &mut mpsc::Receiver<JupyterMessage>, requests: &Sender<JupyterMessage>) -> JupyterMessage {
+async fn pass_on(
+    queue: &mut mpsc::UnboundedReceiver<JupyterMessage>,
+    requests: &Sender<JupyterMessage>,
+) -> JupyterMessage {
     loop {
         // the socket that puts requests in is served as long as the program runs
         let Some(request) = queue.recv().await else { return pending().await };
@@ -108,7 +111,7 @@ async fn pass_on(queue: &mut mpsc::Receiver<JupyterMessage>, requests: &Sender<J
 
 /// Answers what does not wait for a cell; returns a request to shut down.
 async fn attend(
-    queue: &mut mpsc::Receiver<JupyterMessage>,
+    queue: &mut mpsc::UnboundedReceiver<JupyterMessage>,
     outgoing: &mpsc::Sender<Outgoing>,
     interrupts: &Arc<Interrupts>,
 ) -> JupyterMessage {

@@ -4,7 +4,8 @@
 //! Any program of any user reaches a port of this machine, and proves who it is only with its first signed message. So a frame's
 //! length is compared with what its sender may say before anything is reserved, bytes are held as they come and no
 //! further, and a greeting, a message, a connection that waits and what waits to be sent to it all have an end. A peer that
-//! breaks a rule loses its connection and nothing else happens. Read `frame.rs` first, then `peers.rs`.
+//! breaks a rule loses its connection and nothing else happens. Read `frame.rs` first, then
+//! `peers.rs` and `conversation.rs`.
 
 use std::io;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(super) use self::frame::encode;
 pub(super) use self::listener::Listener;
 pub(super) use self::peers::{Peer, Peers};
 
+mod conversation;
 mod frame;
 mod greeting;
 mod listener;

@@ -82,14 +82,14 @@ impl Listener {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // replies are small, and somebody waits for each
-                stream.set_nodelay(true)?;
+                // replies are small, and somebody waits for each; it fails for a peer that has left already
+                let _ = stream.set_nodelay(true);
                 peers.connect(socket, stream);
             }
             #[cfg(unix)]
             Kind::Ipc { listener, owner } => {
                 let (stream, _) = listener.accept().await?;
-                // the file's mode says so already, where systems look at it
+                // the file's mode says so too, but only from a moment after it is bound, and not all systems look at it
                 if [*owner, 0].contains(&stream.peer_cred()?.uid()) {
                     peers.connect(socket, stream);
                 }

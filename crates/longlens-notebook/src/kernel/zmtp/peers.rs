@@ -1,28 +1,30 @@
-//! Who is connected to a socket: each connection is one task, which reads, and writes what waits to be sent to it.
+//! Who is connected to a socket, and what waits to be sent to each of them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use super::frame::{Incoming, Reader, Unsigned, encode_command};
-use super::{Dropped, Socket, greeting};
+use super::conversation::converse;
+use super::frame::Unsigned;
+use super::{Dropped, Socket};
 use crate::kernel::complaints::Complaints;
 
-/// Connections of a socket; more are refused.
+/// Connections of a socket.
 const MOST: usize = 128;
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Bytes that may wait to be sent to a peer, a message counting as [`LEAST`] at least.
+/// Bytes that may wait to be sent: publications all together, and replies to each peer that has signed a message.
 const ROOM: usize = 64 << 20;
+/// The same of a peer that has signed nothing, to whom heartbeats go back.
+const UNSIGNED_ROOM: usize = 64 << 10;
+/// What a message counts as at least, for each peer that it is sent to.
 const LEAST: usize = 256;
-/// How long everybody waits for a peer for which no more may wait.
+/// How long a peer for which no more may wait is waited for; with publications, how long in all.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Subscriptions of a peer.
 const MOST_SUBSCRIPTIONS: usize = 64;
@@ -37,6 +39,8 @@ struct Shared {
     name: &'static str,
     connected: Mutex<Connected>,
     unsigned: Unsigned,
+    /// Room for publications, each of which is held once however many peers it waits for.
+    published: Arc<Semaphore>,
     complaints: Complaints,
 }
 
@@ -55,18 +59,43 @@ pub(in crate::kernel) struct Peer(Arc<PeerState>);
 struct PeerState {
     /// Its name here; what it calls itself could be another's name.
     number: u64,
-    signed: AtomicBool,
+    standing: AtomicU8,
     /// What messages must begin with to be published to it.
     subscriptions: Mutex<Vec<Bytes>>,
+    /// Room for replies.
     room: Arc<Semaphore>,
-    outgoing: mpsc::UnboundedSender<(Bytes, OwnedSemaphorePermit)>,
+    /// Bytes that wait to be sent to it.
+    n_waiting: AtomicUsize,
+    /// Microseconds that publications have waited for it.
+    waited_us: AtomicU64,
+    outgoing: mpsc::UnboundedSender<Waiting>,
+}
+
+/// How far a peer has come towards proving that it belongs here; whoever has come least far leaves first when there are too
+/// many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Connected, greeted at most.
+    Silent,
+    /// Has sent something that the protocol allows, a subscription or a heartbeat say.
+    Spoke,
+    /// Has signed a message.
+    Signed,
+}
+
+/// A message on its way to a peer, and the room that it holds until it is written.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) message: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
 }
 
 impl Peers {
     /// Nobody yet.
     pub(super) fn new(name: &'static str) -> Self {
         let (connected, unsigned, complaints) = Default::default();
-        Self(Arc::new(Shared { name, connected, unsigned, complaints }))
+        let published = Arc::new(Semaphore::new(ROOM));
+        Self(Arc::new(Shared { name, connected, unsigned, published, complaints }))
     }
 
     /// Serves a connection in a task of its own.
@@ -76,12 +105,12 @@ impl Peers {
     {
         let (outgoing, waiting) = mpsc::unbounded_channel();
         let Some(peer) = self.admit(outgoing) else {
-            return self.complain(&format!("refused a connection: {MOST} are open"));
+            return self.complain(&format!("refused a connection: {MOST} clients are connected"));
         };
         let (peers, socket, number) = (self.clone(), Arc::clone(socket), peer.0.number);
         let task = tokio::spawn(async move {
             let _gone = Gone { peers: &peers, number };
-            match converse(&*socket, &peer, &peers, connection, waiting).await {
+            match converse(&*socket, &peer, peers.0.unsigned.clone(), connection, waiting).await {
                 Dropped::Closed | Dropped::Broken(_) => {}
                 why => peers.complain(&format!("dropped a connection: {why}")),
             }
@@ -100,76 +129,111 @@ impl Peers {
 
     /// Sends a message to a peer. One that takes nothing while as much as may wait is waiting loses its connection.
     pub(in crate::kernel) async fn send(&self, peer: &Peer, message: Bytes) {
-        self.send_until(peer, message, Instant::now() + PATIENCE).await;
+        if let Err(why) = peer.answer(message).await {
+            self.lose(peer, &why);
+        }
     }
 
-    /// Sends a message to all who subscribed to what it begins with; nobody waits longer for many than for one.
+    /// Sends a message to all who subscribed to what it begins with.
     pub(in crate::kernel) async fn publish(&self, topic: &[u8], message: &Bytes) {
-        let subscribed: Vec<Peer> = {
-            let connected = self.connected();
-            connected.peers.values().filter(|(peer, _)| peer.wants(topic)).map(|(peer, _)| peer.clone()).collect()
-        };
-        let deadline = Instant::now() + PATIENCE;
+        let subscribed = self.all(|peer| peer.wants(topic));
+        let n_bytes = message.len().max(LEAST * subscribed.len()).min(ROOM);
+        let Some(room) = self.room(n_bytes as u32).await.map(Arc::new) else { return };
         for peer in subscribed {
-            self.send_until(&peer, message.clone(), deadline).await;
+            peer.put(message.clone(), Arc::clone(&room));
         }
     }
 
     /// Returns when nothing waits to be sent any more.
     pub(in crate::kernel) async fn sent(&self) {
-        let peers: Vec<Peer> = self.connected().peers.values().map(|(peer, _)| peer.clone()).collect();
-        for peer in peers {
+        let _ = self.0.published.acquire_many(ROOM as u32).await;
+        for peer in self.all(Peer::signed) {
             // closed with its peer, so nothing waits
             let _ = peer.0.room.acquire_many(ROOM as u32).await;
         }
     }
 
-    async fn send_until(&self, peer: &Peer, message: Bytes, deadline: Instant) {
-        if peer.send(message, deadline).await.is_err() {
-            self.complain(&format!("dropped a connection: {}", Dropped::Hung));
-            self.end(peer.0.number);
+    /// Room for a publication. While there is none, the peers for which most waits are waited for, and leave when their time is
+    /// over: so no number of peers that read slowly holds the kernel up for long, and none holds much of its memory.
+    async fn room(&self, n_bytes: u32) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let behind = self.all(|peer| peer.n_waiting() > 0);
+            let most = behind.iter().map(Peer::n_waiting).max().unwrap_or(0);
+            let slowest: Vec<Peer> = behind.into_iter().filter(|peer| peer.n_waiting() >= most / 2).collect();
+            // with nobody behind, the room comes back when the tasks of those who left have ended
+            let left = slowest.iter().map(Peer::patience_left).min().unwrap_or(PATIENCE);
+            let begun = Instant::now();
+            let acquired = timeout(left, Arc::clone(&self.0.published).acquire_many_owned(n_bytes)).await;
+            for peer in &slowest {
+                peer.0.waited_us.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+            }
+            if let Ok(permit) = acquired {
+                // an error when it is closed, which it never is
+                return permit.ok();
+            }
+            for peer in slowest.iter().filter(|peer| peer.patience_left().is_zero()) {
+                self.lose(peer, &Dropped::Hung);
+            }
         }
     }
 
-    fn admit(&self, outgoing: mpsc::UnboundedSender<(Bytes, OwnedSemaphorePermit)>) -> Option<Peer> {
+    fn admit(&self, outgoing: mpsc::UnboundedSender<Waiting>) -> Option<Peer> {
         let mut connected = self.connected();
         if connected.peers.len() >= MOST {
-            // the oldest that has proved nothing makes place, but of sockets where nobody signs all are kept
-            let signs = connected.peers.values().any(|(peer, _)| peer.signed());
-            let oldest =
-                connected.peers.iter().find(|(_, (peer, _))| signs && !peer.signed()).map(|(number, _)| *number);
-            let (_, stop) = connected.peers.remove(&oldest?)?;
-            stop.iter().for_each(AbortHandle::abort);
+            let leaves = connected.leaves()?;
+            connected.remove(leaves);
         }
         connected.n_ever += 1;
         let number = connected.n_ever;
         let peer = Peer(Arc::new(PeerState {
             number,
-            signed: AtomicBool::new(false),
+            standing: AtomicU8::new(Standing::Silent as u8),
             subscriptions: Mutex::default(),
-            room: Arc::new(Semaphore::new(ROOM)),
+            room: Arc::new(Semaphore::new(UNSIGNED_ROOM)),
+            n_waiting: AtomicUsize::new(0),
+            waited_us: AtomicU64::new(0),
             outgoing,
         }));
         connected.peers.insert(number, (peer.clone(), None));
         Some(peer)
     }
 
-    fn complain(&self, line: &str) {
-        self.0.complaints.say(&format!("{} channel: {line}", self.0.name));
+    fn all(&self, chosen: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+        self.connected().peers.values().filter(|(peer, _)| chosen(peer)).map(|(peer, _)| peer.clone()).collect()
     }
 
-    fn end(&self, number: u64) {
-        let ended = self.connected().peers.remove(&number);
-        if let Some((peer, stop)) = ended {
-            // whoever waits for room waits no longer
-            peer.0.room.close();
-            stop.iter().for_each(AbortHandle::abort);
-        }
+    fn lose(&self, peer: &Peer, why: &Dropped) {
+        self.complain(&format!("dropped a connection: {why}"));
+        self.connected().remove(peer.0.number);
+    }
+
+    fn complain(&self, line: &str) {
+        self.0.complaints.say(&format!("{} channel: {line}", self.0.name));
     }
 
     fn connected(&self) -> MutexGuard<'_, Connected> {
         // every change is one insertion or removal, so whoever panicked inside has left it whole
         self.0.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connected {
+    /// Who makes place for one more; nobody when all have signed a message.
+    fn leaves(&self) -> Option<u64> {
+        let mut unsigned = self.peers.iter().filter(|(_, (peer, _))| !peer.signed());
+        let silent = |(_, (peer, _)): &(&u64, &(Peer, _))| peer.standing() == Standing::Silent as u8;
+        // the oldest of the silent, so that one that has just come has the time to speak; of those that speak the last that
+        // came, so that clients that were there before a crowd stay
+        let leaves = unsigned.clone().find(silent).or_else(|| unsigned.next_back());
+        leaves.map(|(number, _)| *number)
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some((peer, stop)) = self.peers.remove(&number) {
+            // whoever waits for room waits no longer
+            peer.0.room.close();
+            stop.iter().for_each(AbortHandle::abort);
+        }
     }
 }
 
@@ -181,7 +245,7 @@ struct Gone<'a> {
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        self.peers.end(self.number);
+        self.peers.connected().remove(self.number);
     }
 }
 
@@ -193,7 +257,15 @@ impl Peer {
 
     /// Whether it has signed a message.
     pub(in crate::kernel) fn signed(&self) -> bool {
-        self.0.signed.load(Ordering::Relaxed)
+        self.standing() == Standing::Signed as u8
+    }
+
+    /// It has come this far at least.
+    pub(super) fn rises_to(&self, standing: Standing) {
+        let before = self.0.standing.fetch_max(standing as u8, Ordering::Relaxed);
+        if standing == Standing::Signed && before < standing as u8 {
+            self.0.room.add_permits(ROOM - UNSIGNED_ROOM);
+        }
     }
 
     /// From now on it hears what begins with `topic`.
@@ -214,9 +286,40 @@ impl Peer {
         }
     }
 
-    /// Sends to it from its own connection.
+    /// Sends to it; an error when it takes nothing while as much as may wait is waiting.
     pub(in crate::kernel) async fn answer(&self, message: Bytes) -> Result<(), Dropped> {
-        self.send(message, Instant::now() + PATIENCE).await
+        let most = if self.signed() { ROOM } else { UNSIGNED_ROOM };
+        let n_bytes = message.len().clamp(LEAST, most) as u32;
+        match timeout(PATIENCE, Arc::clone(&self.0.room).acquire_many_owned(n_bytes)).await {
+            Ok(Ok(permit)) => self.put(message, Arc::new(permit)),
+            // it is gone
+            Ok(Err(_)) => {}
+            Err(_) => return Err(Dropped::Hung),
+        }
+        Ok(())
+    }
+
+    /// A message has been written to its connection.
+    pub(super) fn sent(&self, sent: &Waiting) {
+        self.0.n_waiting.fetch_sub(sent.message.len(), Ordering::Relaxed);
+    }
+
+    fn put(&self, message: Bytes, room: Arc<OwnedSemaphorePermit>) {
+        self.0.n_waiting.fetch_add(message.len(), Ordering::Relaxed);
+        // it may be gone, and then nobody misses the message
+        let _ = self.0.outgoing.send(Waiting { message, _room: room });
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.0.n_waiting.load(Ordering::Relaxed)
+    }
+
+    fn patience_left(&self) -> Duration {
+        PATIENCE.saturating_sub(Duration::from_micros(self.0.waited_us.load(Ordering::Relaxed)))
+    }
+
+    fn standing(&self) -> u8 {
+        self.0.standing.load(Ordering::Relaxed)
     }
 
     fn wants(&self, topic: &[u8]) -> bool {
@@ -225,89 +328,5 @@ impl Peer {
 
     fn subscriptions(&self) -> MutexGuard<'_, Vec<Bytes>> {
         self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn send(&self, message: Bytes, deadline: Instant) -> Result<(), Dropped> {
-        let n_bytes = message.len().clamp(LEAST, ROOM) as u32;
-        let room = Arc::clone(&self.0.room).acquire_many_owned(n_bytes);
-        match timeout_at(deadline, room).await {
-            Ok(Ok(permit)) => {
-                // it may be gone, and then nobody misses the message
-                let _ = self.0.outgoing.send((message, permit));
-                Ok(())
-            }
-            Ok(Err(_)) => Ok(()),
-            Err(_) => Err(Dropped::Hung),
-        }
-    }
-}
-
-/// Serves a connection until there is a reason to end it.
-async fn converse<S: Socket, C: AsyncRead + AsyncWrite + Send>(
-    socket: &S,
-    peer: &Peer,
-    peers: &Peers,
-    connection: C,
-    mut waiting: mpsc::UnboundedReceiver<(Bytes, OwnedSemaphorePermit)>,
-) -> Dropped {
-    let (source, mut sink) = split(connection);
-    let mut reader = Reader::new(BufReader::new(source), S::LIMITS, peers.0.unsigned.clone());
-    let handshake = async {
-        sink.write_all(&greeting::ours()).await?;
-        greeting::check(&reader.exactly().await?)?;
-        sink.write_all(&encode_command(&greeting::ready(S::TYPE))).await?;
-        match reader.next().await? {
-            Incoming::Command(command) => greeting::check_ready(&command, S::PEERS),
-            Incoming::Message(_) => Err(Dropped::Protocol("a message before READY")),
-        }
-    };
-    match timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => return why,
-        Err(_) => return Dropped::Slow,
-    }
-    let writes = async {
-        while let Some((message, _permit)) = waiting.recv().await {
-            sink.write_all(&message).await?;
-        }
-        Err::<(), _>(Dropped::Closed)
-    };
-    let reads = async {
-        loop {
-            match reader.next().await? {
-                Incoming::Command(command) => obey(command, peer).await?,
-                Incoming::Message(message) => {
-                    if socket.take(peer, message).await? && !peer.signed() {
-                        peer.0.signed.store(true, Ordering::Relaxed);
-                        reader.trust();
-                    }
-                }
-            }
-        }
-    };
-    let ended: Result<(), Dropped> = tokio::select! {
-        ended = writes => ended,
-        ended = reads => ended,
-    };
-    ended.err().unwrap_or(Dropped::Closed)
-}
-
-/// Does what a command after the handshake asks for; what is unknown is passed over.
-async fn obey(mut command: Bytes, peer: &Peer) -> Result<(), Dropped> {
-    let name = greeting::name(&mut command).ok_or(Dropped::Protocol("a command without a name"))?;
-    match &name[..] {
-        b"PING" => {
-            // two bytes of time, then up to 16 that come back
-            let context = command.get(2..command.len().min(18)).unwrap_or_default();
-            let pong = [b"\x04PONG", context].concat();
-            peer.answer(encode_command(&pong.into())).await
-        }
-        b"SUBSCRIBE" => peer.subscribe(command),
-        b"CANCEL" => {
-            peer.unsubscribe(&command);
-            Ok(())
-        }
-        b"ERROR" => Err(Dropped::Closed),
-        _ => Ok(()),
     }
 }
