@@ -8,6 +8,10 @@ check:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
 
+# known vulnerabilities in the dependencies; fetches their database
+advisories:
+    cargo deny --all-features --config .deny.toml check advisories
+
 # the whole test suite
 test:
     cargo test --release --workspace
