@@ -135,7 +135,7 @@ fn script(bench: &Bench, flags: &[&str], text: &str) -> Ran {
 #[test]
 fn files_are_those_of_the_folder_that_was_named() {
     let bench = Bench::new();
-    bench.write("work/Makefile", "all:");
+    bench.write("work/notes.txt", "mine");
     for (flags, code, said) in [
         (&["--files", "work"][..], 0, "a.txt"),
         (&["--files", "nowhere"], 2, "there is no such folder"),
@@ -148,9 +148,13 @@ fn files_are_those_of_the_folder_that_was_named() {
     assert!(bench.path("work/a.txt").exists() && bench.path("a.txt").exists());
     // in the next session too
     assert_eq!(script(&bench, &[], "save(\"y\", \"a.txt\")").code, Some(0));
-    let makefile = "save(\"x\", \"Makefile\")";
-    assert_eq!(script(&bench, &["--files", "work"], makefile).code, Some(1));
-    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], makefile).code, Some(0));
+    let notes = "save(\"x\", \"notes.txt\")";
+    assert_eq!(script(&bench, &["--files", "work"], notes).code, Some(1));
+    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], notes).code, Some(0));
+    // what others would run has no name among results
+    let makefile = "save(\"all:\", \"Makefile\")";
+    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], makefile).code, Some(1));
+    assert_eq!(script(&bench, &["--files", "work", "--allow-outside"], makefile).code, Some(0));
     // the home folder is none, unless it is said
     let home = bench.path("").canonicalize().unwrap();
     for (files, code) in [(None, 1), (Some("."), 0)] {

@@ -22,8 +22,9 @@ pub mod functions {
     use crate::desk::{Returned, desk};
 
     /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
-    /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are; anything else as
-    /// `.json`. Returns the path. A file that cells did not write, or that was changed since, is not replaced.
+    /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are, as `.txt`, `.md`, `.log`,
+    /// `.tex`, `.csv`, `.tsv`, `.json`, `.jsonl` or `.rhai`; anything else as `.json`. Returns the path. A file that cells did not
+    /// write, or that was changed since, is not replaced, and no file is written that other programs take for one of theirs.
     ///
     /// ```rhai
     /// save(table(#{ n: [1, 2] }), "results/numbers.csv")
@@ -70,11 +71,57 @@ pub mod functions {
 /// A file beyond this is no result of ours.
 pub const MAX_BYTES: u64 = 512 << 20;
 
+/// Endings under which cells save any text: nothing runs what such files hold, or cells do, under the same limits.
+const TEXTS: [&str; 9] = ["txt", "md", "log", "tex", "csv", "tsv", "json", "jsonl", "rhai"];
+
+/// Names of files with such endings that other programs obey when they start in the folder.
+const OBEYED: [&str; 12] = [
+    "kernel.json",
+    "package.json",
+    "package-lock.json",
+    "composer.json",
+    "deno.json",
+    "tsconfig.json",
+    "bower.json",
+    "nx.json",
+    "now.json",
+    "cmakelists.txt",
+    "requirements.txt",
+    "constraints.txt",
+];
+
+/// Refuses a name under which what a cell says would be run, or obeyed, by another program.
+fn check_data(desk: &Desk, name: &str, ending: &str, is_text: bool) -> Returned<()> {
+    const HELP: &str = "; start with --allow-outside to lift that";
+    let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_hidden = Path::new(name).iter().any(|part| part != ".." && part.to_string_lossy().starts_with('.'));
+    // hidden files are refused for that, whatever they hold
+    if desk.files().is_anywhere() || is_hidden {
+        return Ok(());
+    }
+    if OBEYED.contains(&file.as_str()) || (ending == "json" && file.starts_with("jupyter")) {
+        return refuse(
+            format!("other programs take orders from a file named `{file}`"),
+            format!("choose another name{HELP}"),
+        );
+    }
+    if is_text && !TEXTS.contains(&ending) {
+        let what = if ending.is_empty() { "without an ending".to_owned() } else { format!("as `.{ending}`") };
+        let endings = TEXTS.map(|ending| format!(".{ending}")).join(", ");
+        return refuse(
+            format!("cells save no text {what}: other programs may run it"),
+            format!("end the name in one of {endings}{HELP}"),
+        );
+    }
+    Ok(())
+}
+
 fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<String> {
     let mut options = Options::new("save", options, &["overwrite"])?;
     let overwrite = options.flag("overwrite")?.unwrap_or(false);
     let value = value.flatten_clone();
     let ending = ending(name);
+    check_data(desk, name, &ending, value.is_string() || value.is::<Prompt>())?;
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
@@ -87,7 +134,7 @@ fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
         text.into_bytes()
     } else if ending == "json" {
         serde_json::to_vec_pretty(&to_json(&value)).unwrap_or_default()
-    } else if ending.is_empty() || ending == "txt" {
+    } else if ending == "txt" {
         text(&value).into_bytes()
     } else {
         return refuse(format!("cannot write this value as `.{ending}`"), "end the name in .json or .txt");

@@ -97,6 +97,7 @@ fn a_strangers_cells_write_nothing_that_others_run() {
     std::fs::write(root.join(".git/config"), "[core]").unwrap();
     std::fs::write(root.join("Makefile"), "all:").unwrap();
     std::fs::write(root.join("notes.ipynb"), "{}").unwrap();
+    std::fs::write(root.join("notes.txt"), "mine").unwrap();
     for (cell, said) in [
         ("save(\"[core]\\nfsmonitor = touch x\", \".git/config\")", "hidden"),
         ("save(\"x\", \".bashrc\")", "hidden"),
@@ -110,8 +111,15 @@ fn a_strangers_cells_write_nothing_that_others_run() {
         ("%run .hidden.rhai", "hidden"),
         ("%load .hidden.rhai", "hidden"),
         ("perplexity(#{ lengths: [16], text: \".git/config\" })", "hidden"),
-        ("save(\"x\", \"Makefile\")", "stays as it is"),
-        ("save(\"x\", \"Makefile\", #{ overwrite: true })", "--overwrite"),
+        ("save(\"x\", \"notes.txt\")", "stays as it is"),
+        ("save(\"x\", \"notes.txt\", #{ overwrite: true })", "--overwrite"),
+        ("save(\"x\", \"Makefile\")", "cells save no text without an ending"),
+        ("save(\"import os\", \"conftest.py\")", "cells save no text as `.py`: other programs may run it"),
+        ("save(prompt(\"import os\"), \"in/sitecustomize.PY\")", "cells save no text as `.py`"),
+        ("save(\"a b\", \"a.txt.sh\")", "cells save no text as `.sh`"),
+        ("save(\"torch\", \"requirements.txt\")", "other programs take orders from a file named `requirements.txt`"),
+        ("save(#{ scripts: 1 }, \"in/package.json\")", "other programs take orders from"),
+        ("save(\"{}\", \"jupyter_server_config.json\")", "other programs take orders from"),
         ("%save notes.ipynb", "stays as it is"),
     ] {
         let told = error(&mut sitting, cell);
@@ -120,7 +128,7 @@ fn a_strangers_cells_write_nothing_that_others_run() {
     assert_eq!(std::fs::read(root.join(".git/config")).unwrap(), b"[core]");
     assert_eq!(std::fs::read(root.join("Makefile")).unwrap(), b"all:");
     assert_eq!(std::fs::read(root.join("notes.ipynb")).unwrap(), b"{}");
-    assert_eq!(sitting.say("files(\".\")"), "[\"Makefile\", \"notes.ipynb\"]");
+    assert_eq!(sitting.say("files(\".\")"), "[\"Makefile\", \"notes.ipynb\", \"notes.txt\"]");
     // what cells wrote they may write again; what others wrote as results, where they say so
     assert_eq!(sitting.say("save(\"a\", \"a.txt\"); save(\"b\", \"a.txt\")"), "a.txt");
     std::fs::write(root.join("t.csv"), "theirs").unwrap();

@@ -104,7 +104,7 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     // what is not captured does not change the function
     let cell = "sweep(#{ a: [1, 2, 3, 4] }, |p| { print(\".\"); if p.a == 3 && files(\".\").len() == 0 { throw \"third\" } p.a })";
     assert_eq!(computed(&mut sitting, cell), 3);
-    sitting.run("save(\"\", \"now\");").unwrap();
+    sitting.run("save(\"\", \"now.txt\");").unwrap();
     assert_eq!(computed(&mut sitting, cell), 2);
     assert_eq!(computed(&mut sitting, cell), 0);
     assert_eq!(sitting.run(cell).unwrap().unwrap().text.lines().count(), 5);
@@ -137,7 +137,7 @@ fn a_file_resumes_in_another_session() {
         #{ loss: run(needle(200, 0.5), p.m, #{ max_tokens: 0 }).loss }
     }, #{ file: \"rows.jsonl\" })";
     assert_eq!(computed(&mut first, cell), 5);
-    first.run("save(\"\", \"now\");").unwrap();
+    first.run("save(\"\", \"now.txt\");").unwrap();
     let mut second = next(&first);
     assert_eq!(computed(&mut second, cell), 2);
     let whole = second.say(cell);
@@ -348,7 +348,7 @@ fn rows_in_a_file_go_when_there_are_new_ones() {
     let text = || std::fs::read_to_string(&path).unwrap();
     let cell = |options: &str| {
         format!(
-            "sweep(#{{ a: [1, 2, 3] }}, |p| {{ print(\".\"); if files(\".\").contains(`stop${{p.a}}`) {{ throw \"stopped\" }} p.a }}, #{{ file: \"rows.jsonl\"{options} }})"
+            "sweep(#{{ a: [1, 2, 3] }}, |p| {{ print(\".\"); if files(\".\").contains(`stop${{p.a}}.txt`) {{ throw \"stopped\" }} p.a }}, #{{ file: \"rows.jsonl\"{options} }})"
         )
     };
     // rows that the session knows already come into the file too
@@ -356,14 +356,14 @@ fn rows_in_a_file_go_when_there_are_new_ones() {
     assert_eq!(computed(&mut sitting, &cell("")), 0);
     assert_eq!(text().lines().count(), 3);
     let before = text();
-    sitting.run("save(\"\", \"stop1\");").unwrap();
+    sitting.run("save(\"\", \"stop1.txt\");").unwrap();
     assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 1);
     assert_eq!(text(), before);
-    std::fs::rename(sitting.folder.path().join("stop1"), sitting.folder.path().join("stop2")).unwrap();
+    std::fs::rename(sitting.folder.path().join("stop1.txt"), sitting.folder.path().join("stop2.txt")).unwrap();
     assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 2);
     assert_eq!(text().lines().count(), 1);
     // old rows are not taken for new ones
-    std::fs::remove_file(sitting.folder.path().join("stop2")).unwrap();
+    std::fs::remove_file(sitting.folder.path().join("stop2.txt")).unwrap();
     assert_eq!(computed(&mut sitting, &cell("")), 2);
     assert_eq!(text().lines().count(), 3);
 }
