@@ -133,6 +133,26 @@ fn script(bench: &Bench, flags: &[&str], text: &str) -> Ran {
 }
 
 #[test]
+fn a_notebook_that_is_changed_while_it_runs_stays_as_it_was_changed() {
+    let bench = Bench::new();
+    bench.write("in.ipynb", notebook(&rhai(), &["1 + 1", "while !files(\".\").contains(\"go.txt\") {}"]));
+    let mut command = bench.command(&["notebook", "run", "in.ipynb"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !bench.path("in.partial.ipynb").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let changed = notebook(&rhai(), &["1 + 1", "2 + 2"]);
+    bench.write("in.ipynb", &changed);
+    bench.write("go.txt", "");
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    let said = "in.ipynb was changed while its cells ran, so the results are in in.partial.ipynb";
+    assert!(ran.code == Some(1) && ran.stderr.contains(said), "{}", ran.stderr);
+    assert_eq!(bench.read("in.ipynb"), changed.as_bytes());
+    bench.done("notebook run in.ipynb --resume");
+    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "4");
+}
+
+#[test]
 fn files_are_those_of_the_folder_that_was_named() {
     let bench = Bench::new();
     bench.write("work/notes.txt", "mine");

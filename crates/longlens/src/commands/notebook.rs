@@ -15,7 +15,7 @@ use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch}
 
 mod kept;
 
-use self::kept::Kept;
+use self::kept::{Kept, Settled};
 use super::language::{self, session};
 use crate::args::language::{NotebookCommand, NotebookRun, Session};
 use crate::failure::Failure;
@@ -65,7 +65,7 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let summary = runner::run(&mut session, &mut notebook, &options, &shared).map_err(refused)?;
     watch.borrow_mut().bar = None;
     let is_clean = summary.end == End::Finished && summary.failures.is_empty();
-    let (out, beside) = place.settle(&notebook, is_clean).map_err(refused)?;
+    let settled = place.settle(&notebook, is_clean).map_err(refused)?;
     if let Some(page) = &args.html {
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
         // what an earlier run stored may have been changed since by somebody else
@@ -79,15 +79,24 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     };
     terminal.note(format_args!(
         "{}: {} of {} cells run{replayed}, {}{}",
-        out.display(),
+        settled.path().display(),
         summary.n_run(),
         summary.n_cells,
         magics::duration(summary.seconds),
         if summary.left_alone { "; the file is as it was" } else { "" }
     ))?;
-    if beside {
-        terminal
-            .note(format_args!("{} is as it was; `-o {0}` writes results into it even so", args.input.display()))?;
+    let input = args.input.display();
+    match &settled {
+        Settled::Done(_) => {}
+        Settled::Beside(_) => {
+            terminal.note(format_args!("{input} is as it was; `-o {input}` writes results into it even so"))?;
+        }
+        Settled::Changed(beside) => {
+            return Err(Failure::failed(
+                format!("{input} was changed while its cells ran, so the results are in {}", beside.display()),
+                Some(format!("`longlens notebook run {input} --resume` takes over those of cells that are the same")),
+            ));
+        }
     }
     match (summary.end, summary.failures.len()) {
         (End::Finished, 0) => Ok(()),

@@ -1,8 +1,9 @@
 //! Where a run keeps its results. A run without `-o` replaces its input only once every cell is done: what comes before, and what
 //! a run leaves that failed or was stopped, lies beside it.
 
-use std::io;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use longlens_notebook::document::{DocumentError, Form, Notebook};
 
@@ -20,7 +21,19 @@ pub enum Kept {
         input: PathBuf,
         /// Its results so far.
         partial: PathBuf,
+        /// What the input held when the run began; nothing where it could not be read.
+        held: Option<u64>,
     },
+}
+
+/// What became of the results.
+pub enum Settled {
+    /// They are where they were wanted.
+    Done(PathBuf),
+    /// They lie beside the input, since not all cells are done without an error.
+    Beside(PathBuf),
+    /// They lie beside the input, since somebody changed it while its cells ran.
+    Changed(PathBuf),
 }
 
 impl Kept {
@@ -38,7 +51,7 @@ impl Kept {
             // nothing is written before it is read again
             Notebook::read(input).and_then(|notebook| notebook.write(&partial)).map_err(refused)?;
         }
-        Ok(Self::Beside { input: input.clone(), partial })
+        Ok(Self::Beside { input: input.clone(), partial, held: held(input) })
     }
 
     /// The file that the run writes.
@@ -49,20 +62,39 @@ impl Kept {
         }
     }
 
-    /// The run is over. Returns where its results are, and whether that is beside the input, which is as it was then.
-    pub fn settle(self, notebook: &Notebook, is_clean: bool) -> Result<(PathBuf, bool), DocumentError> {
+    /// The run is over. Whatever is not put in the input's place leaves it as it is.
+    pub fn settle(self, notebook: &Notebook, is_clean: bool) -> Result<Settled, DocumentError> {
         match self {
-            Self::Into(out) => Ok((out, false)),
-            Self::Beside { partial, .. } if !is_clean => Ok((partial, true)),
-            Self::Beside { input, partial } => {
+            Self::Into(out) => Ok(Settled::Done(out)),
+            Self::Beside { partial, .. } if !is_clean => Ok(Settled::Beside(partial)),
+            Self::Beside { input, partial, held: before } if held(&input) != before => {
+                notebook.write(&partial)?;
+                Ok(Settled::Changed(partial))
+            }
+            Self::Beside { input, partial, .. } => {
                 notebook.write(&input)?;
-                match std::fs::remove_file(&partial) {
+                match fs::remove_file(&partial) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => {
                         Err(DocumentError::Unwritable { path: partial, source })
                     }
-                    _ => Ok((input, false)),
+                    _ => Ok(Settled::Done(input)),
                 }
             }
         }
     }
+}
+
+impl Settled {
+    /// The file that holds the results.
+    pub fn path(&self) -> &Path {
+        let (Self::Done(path) | Self::Beside(path) | Self::Changed(path)) = self;
+        path
+    }
+}
+
+/// What a file holds, in short.
+fn held(path: &Path) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    fs::read(path).ok()?.hash(&mut hasher);
+    Some(hasher.finish())
 }
