@@ -18,11 +18,12 @@ mod stamp;
 mod watchdog;
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::document::{Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED};
+use crate::document::{self, Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED};
 use crate::interpreter::{CellError, Interpreter, Progress};
 use crate::shown::Shown;
 use outputs::Collector;
@@ -329,7 +330,10 @@ impl<'a> Run<'a> {
             return self.save(notebook);
         }
         self.summary.left_alone = true;
-        let bytes = std::fs::read(out).map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
+        let mut bytes = Vec::new();
+        document::open(out)?
+            .read_to_end(&mut bytes)
+            .map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
         longlens_workbench::write_whole(out, &bytes)
             .map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
     }
