@@ -125,6 +125,12 @@ impl Notebook {
             .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
     }
 
+    /// The same for a file with results, where some cells are written already: see [`ipynb::write_known`].
+    pub(crate) fn write_known(&self, path: &Path, texts: &mut Vec<String>) -> Result<(), DocumentError> {
+        longlens_workbench::write_whole(path, ipynb::write_known(self, texts).as_bytes())
+            .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
+    }
+
     /// What a file of this path is to hold.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, DocumentError> {
         let text = match Form::of(path)? {
@@ -136,7 +142,7 @@ impl Notebook {
 
     /// Refuses a notebook that does not say its language and whose cells this one cannot parse: it is of another.
     pub fn check_language(&self, interpreter: &dyn Interpreter) -> Result<(), DocumentError> {
-        if ["kernelspec", "language_info"].iter().any(|key| self.metadata.contains_key(*key)) {
+        if ipynb::says_language(&self.metadata) {
             return Ok(());
         }
         let code = self.cells.iter().filter(|cell| cell.kind == Kind::Code);
@@ -295,7 +301,7 @@ pub(crate) fn open(path: &Path) -> Result<File, DocumentError> {
 /// Bytes as text, without a byte order mark.
 fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DocumentError> {
     longlens_eval::text::decode(bytes)
-        .map_err(|error| DocumentError::NotText { place: error.to_string() }.in_file(path))
+        .map_err(|error| DocumentError::not_text(&error, &path.display().to_string()).in_file(path))
 }
 
 /// Why a cell is no code of ours, if it is none.

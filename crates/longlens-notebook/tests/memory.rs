@@ -94,6 +94,19 @@ fn values_inside_values_are_stopped() {
         "let a = []; loop { a.push([a.pop()]) }",
         "fn dig() { loop { this.push([this.pop()]) } } let a = [1]; a.dig()",
         "let a = #{}; loop { let b = a.remove(\"x\"); a.x = #{ x: b }; }",
+        // `this` is no variable that is read
+        "fn dig() { loop { this.push(this.drain(0..1)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(0, 1)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(0..=0)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(|x| true)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.retain(|x| false)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.split(0)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push([this.shift()]) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push([this.remove(-1)]) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.x = #{ x: this.remove(\"x\") } } } let a = #{ x: 1 }; a.dig()",
+        "fn dig() { loop { this.x = this.drain(|k, v| true) } } let a = #{ x: 1 }; a.dig()",
+        // beside a large one
+        "let m = #{ a: [], z: [] }; m.a.pad(100_000, 1); loop { m.z.push([m.z.pop()]) }",
     ] {
         let mut sitting = sitting();
         sitting.session.set_limits(Limits { operations: u64::MAX, memory: 1 << 30 });
