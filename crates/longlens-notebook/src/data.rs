@@ -1,8 +1,12 @@
 //! Values of the language as JSON and back.
+//!
+//! JSON has no NaN and nothing infinite: these are the texts `"NaN"`, `"inf"` and `"-inf"`, as in tables, and are numbers again when
+//! they are read. A text of exactly these letters becomes a number too.
 
 use rhai::{Array, Dynamic, Map};
 use serde_json::Value;
 
+use crate::table::not_finite;
 use crate::values;
 
 /// A value as JSON; handles become the text that they print.
@@ -18,7 +22,7 @@ pub fn to_json(value: &Dynamic) -> Value {
         return number.into();
     }
     if let Ok(number) = value.as_float() {
-        return number.into();
+        return if number.is_finite() { number.into() } else { number.to_string().into() };
     }
     if let Some(list) = value.read_lock::<Array>() {
         return list.iter().map(to_json).collect();
@@ -42,7 +46,7 @@ pub fn from_json(value: &Value) -> Dynamic {
             Some(whole) => whole.into(),
             None => number.as_f64().unwrap_or(f64::NAN).into(),
         },
-        Value::String(text) => text.clone().into(),
+        Value::String(text) => not_finite(text).map_or_else(|| text.clone().into(), Dynamic::from),
         Value::Array(list) => Dynamic::from_array(list.iter().map(from_json).collect()),
         Value::Object(map) => {
             Dynamic::from_map(map.iter().map(|(name, value)| (name.as_str().into(), from_json(value))).collect())

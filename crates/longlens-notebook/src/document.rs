@@ -15,8 +15,12 @@ mod json;
 mod merge;
 mod text;
 
+use std::io::{self, Read};
 use std::path::Path;
 
+use cap_fs_ext::OpenOptionsSyncExt;
+use cap_std::ambient_authority;
+use cap_std::fs::{File, OpenOptions};
 use serde_json::{Map, Value, json};
 
 use crate::interpreter::Interpreter;
@@ -121,6 +125,12 @@ impl Notebook {
             .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
     }
 
+    /// The same for a file with results, where some cells are written already: see [`ipynb::write_known`].
+    pub(crate) fn write_known(&self, path: &Path, texts: &mut Vec<String>) -> Result<(), DocumentError> {
+        longlens_workbench::write_whole(path, ipynb::write_known(self, texts).as_bytes())
+            .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
+    }
+
     /// What a file of this path is to hold.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, DocumentError> {
         let text = match Form::of(path)? {
@@ -132,7 +142,7 @@ impl Notebook {
 
     /// Refuses a notebook that does not say its language and whose cells this one cannot parse: it is of another.
     pub fn check_language(&self, interpreter: &dyn Interpreter) -> Result<(), DocumentError> {
-        if ["kernelspec", "language_info"].iter().any(|key| self.metadata.contains_key(*key)) {
+        if ipynb::says_language(&self.metadata) {
             return Ok(());
         }
         let code = self.cells.iter().filter(|cell| cell.kind == Kind::Code);
@@ -255,25 +265,43 @@ pub fn language_info() -> Value {
 
 /// The text of a file that is not too large, without a byte order mark.
 fn read_text(path: &Path) -> Result<String, DocumentError> {
-    let unreadable = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => DocumentError::Missing { path: path.to_owned() },
+    let file = open(path)?;
+    let failed = |source| DocumentError::Unreadable { path: path.to_owned(), source };
+    let bytes = file.metadata().map_err(failed)?.len();
+    let mut read = Vec::new();
+    // it may grow meanwhile
+    file.take(MOST_BYTES + 1).read_to_end(&mut read).map_err(failed)?;
+    if read.len() as u64 > MOST_BYTES {
+        return Err(DocumentError::TooLarge {
+            path: path.to_owned(),
+            bytes: bytes.max(MOST_BYTES + 1),
+            most: MOST_BYTES,
+        });
+    }
+    text_of(path, read)
+}
+
+/// A file that is one, open to be read: a device or a pipe may never end.
+pub(crate) fn open(path: &Path) -> Result<File, DocumentError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => DocumentError::Missing { path: path.to_owned() },
         _ => DocumentError::Unreadable { path: path.to_owned(), source },
     };
-    let there = std::fs::metadata(path).map_err(unreadable)?;
-    if !there.is_file() {
-        // a device or a pipe may never end
-        return Err(unreadable(std::io::Error::other("it is no file")));
-    }
-    if there.len() > MOST_BYTES {
-        return Err(DocumentError::TooLarge { path: path.to_owned(), bytes: there.len(), most: MOST_BYTES });
-    }
-    text_of(path, std::fs::read(path).map_err(unreadable)?)
+    let plain = |is_file: bool| if is_file { Ok(()) } else { Err(failed(io::Error::other("it is no file"))) };
+    // looked at before it is opened, since opening a device can do things
+    plain(std::fs::metadata(path).map_err(failed)?.is_file())?;
+    let mut options = OpenOptions::new();
+    // a pipe that took its place since would wait for a writer
+    options.read(true).nonblock(true);
+    let file = File::open_ambient_with(path, &options, ambient_authority()).map_err(failed)?;
+    plain(file.metadata().map_err(failed)?.is_file())?;
+    Ok(file)
 }
 
 /// Bytes as text, without a byte order mark.
 fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DocumentError> {
     longlens_eval::text::decode(bytes)
-        .map_err(|error| DocumentError::NotText { place: error.to_string() }.in_file(path))
+        .map_err(|error| DocumentError::not_text(&error, &path.display().to_string()).in_file(path))
 }
 
 /// Why a cell is no code of ours, if it is none.

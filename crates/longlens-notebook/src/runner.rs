@@ -18,11 +18,12 @@ mod stamp;
 mod watchdog;
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::document::{Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED};
+use crate::document::{self, Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED};
 use crate::interpreter::{CellError, Interpreter, Progress};
 use crate::shown::Shown;
 use outputs::Collector;
@@ -171,6 +172,8 @@ struct Run<'a> {
     n_done: usize,
     /// Whether these are all.
     was_finished: bool,
+    /// The cells as the file has them, by their indices in the notebook; empty where one changed since.
+    texts: Vec<String>,
     summary: Summary,
 }
 
@@ -211,7 +214,7 @@ impl<'a> Run<'a> {
             left_alone: false,
             seconds: 0.0,
         };
-        Ok(Self { options, cells, n_done, was_finished, summary })
+        Ok(Self { options, cells, n_done, was_finished, texts: Vec::new(), summary })
     }
 
     fn cells(
@@ -250,6 +253,7 @@ impl<'a> Run<'a> {
             }
             self.summary.ran.push(idx);
             self.store(&mut notebook.cells[idx], ran);
+            self.changed(idx);
             if let Some(error) = error {
                 self.summary.failures.push(Failure { number: at + 1, error });
                 self.summary.end = match (interrupted, self.options.keep_going) {
@@ -262,6 +266,7 @@ impl<'a> Run<'a> {
             }
             if at + 1 == self.cells.len() && self.summary.failures.is_empty() {
                 resume::mark_finished(notebook, &mark);
+                self.texts.clear();
             }
             self.summary.left_alone &= self.summary.end != End::Finished && self.summary.n_replayed == 0;
             if !self.summary.left_alone {
@@ -318,6 +323,7 @@ impl<'a> Run<'a> {
             notebook.cells[*idx].clear();
             resume::unmark_cell(&mut notebook.cells[*idx]);
         }
+        self.texts.clear();
         self.n_done = at;
     }
 
@@ -329,13 +335,20 @@ impl<'a> Run<'a> {
             return self.save(notebook);
         }
         self.summary.left_alone = true;
-        let bytes = std::fs::read(out).map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
+        let mut bytes = Vec::new();
+        document::open(out)?
+            .read_to_end(&mut bytes)
+            .map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
         longlens_workbench::write_whole(out, &bytes)
             .map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
     }
 
-    fn save(&self, notebook: &Notebook) -> Result<(), DocumentError> {
-        self.options.out.as_ref().map_or(Ok(()), |out| notebook.write(out))
+    fn changed(&mut self, idx: usize) {
+        self.texts.get_mut(idx).map(String::clear);
+    }
+
+    fn save(&mut self, notebook: &Notebook) -> Result<(), DocumentError> {
+        self.options.out.as_ref().map_or(Ok(()), |out| notebook.write_known(out, &mut self.texts))
     }
 
     fn too_long(&self, error: CellError) -> CellError {

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 use longlens_core::nearest::nearest;
 
-pub use datum::Datum;
+pub use datum::{Datum, not_finite};
 pub use group::{Aggregation, Summary};
 
 /// Named columns and rows of cells. Every row has one cell per column, no two columns share a name, and a table without

@@ -14,6 +14,8 @@ mod limits;
 mod methods;
 #[path = "language/models.rs"]
 mod models;
+#[path = "language/speed.rs"]
+mod speed;
 #[path = "language/sweeps.rs"]
 mod sweeps;
 #[path = "language/tables.rs"]

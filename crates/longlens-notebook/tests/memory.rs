@@ -2,14 +2,20 @@
 
 mod common;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::sitting;
-use longlens_notebook::interpreter::Interpreter;
+use common::{Heard, Sitting, sitting};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_core::trace::{Trace, Watch};
+use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::interpreter::{Interpreter, Out};
 use longlens_notebook::memory::live;
-use longlens_notebook::session::{Limits, Session};
+use longlens_notebook::session::{Limits, Options, Session};
+use longlens_workbench::Trouble;
 
 /// What a session may hold here.
 const LIMIT: u64 = 64 << 20;
@@ -25,6 +31,7 @@ fn nothing_grows_without_end() {
         growing_values_are_stopped();
         values_inside_values_are_stopped();
         variables_can_be_let_go();
+        what_models_take_and_what_they_hand_out_are_told_apart();
         long_lists_take_time_that_grows_as_they_do();
         a_long_cell_stops_when_asked_to();
     });
@@ -87,6 +94,19 @@ fn values_inside_values_are_stopped() {
         "let a = []; loop { a.push([a.pop()]) }",
         "fn dig() { loop { this.push([this.pop()]) } } let a = [1]; a.dig()",
         "let a = #{}; loop { let b = a.remove(\"x\"); a.x = #{ x: b }; }",
+        // `this` is no variable that is read
+        "fn dig() { loop { this.push(this.drain(0..1)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(0, 1)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(0..=0)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.drain(|x| true)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.retain(|x| false)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push(this.split(0)) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push([this.shift()]) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.push([this.remove(-1)]) } } let a = [1]; a.dig()",
+        "fn dig() { loop { this.x = #{ x: this.remove(\"x\") } } } let a = #{ x: 1 }; a.dig()",
+        "fn dig() { loop { this.x = this.drain(|k, v| true) } } let a = #{ x: 1 }; a.dig()",
+        // beside a large one
+        "let m = #{ a: [], z: [] }; m.a.pad(100_000, 1); loop { m.z.push([m.z.pop()]) }",
     ] {
         let mut sitting = sitting();
         sitting.session.set_limits(Limits { operations: u64::MAX, memory: 1 << 30 });
@@ -106,6 +126,77 @@ fn variables_can_be_let_go() {
     assert_eq!(sitting.say("a = (); 1 + 1"), "2");
     sitting.run("let b = []; b.pad(1_000_000, 1);").unwrap();
     assert_eq!(sitting.say("b.len()"), "1000000");
+}
+
+/// A model whose caches are larger than what cells may hold, and whose runs leave much to keep.
+struct Large {
+    lens: ScriptedLens,
+    cache: Vec<u8>,
+}
+
+/// Bytes of its cache.
+const CACHE: usize = 3 * LIMIT as usize;
+/// Losses that a run of it leaves, of four bytes each.
+const LOSSES: usize = 1 << 20;
+
+impl Lens for Large {
+    fn model(&self) -> &ModelInfo {
+        self.lens.model()
+    }
+    fn text(&self) -> Result<&dyn TextCodec, LensError> {
+        self.lens.text()
+    }
+    fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+        self.cache = Vec::new();
+        self.lens.begin(setup)
+    }
+    fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+        self.cache = vec![0; CACHE];
+        self.lens.feed(tokens, want, control)
+    }
+    fn trace(&mut self) -> Trace {
+        Trace { nll: vec![1.0; LOSSES], ..self.lens.trace() }
+    }
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        self.lens.reuse(setup, keep)
+    }
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.lens.look(watch, control)
+    }
+}
+
+struct Larges;
+
+impl Models for Larges {
+    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Trouble> {
+        Ok(Box::new(Large { lens: ScriptedLens::new(induction), cache: Vec::new() }))
+    }
+}
+
+fn what_models_take_and_what_they_hand_out_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Rc::new(std::cell::RefCell::new(Heard::default()));
+    let out: Out = heard.clone();
+    let options = Options { model: "large".into(), files: Files::below(folder.path()), limits: limits(), draws: false };
+    let mut sitting = Sitting { session: Session::new(Box::new(Larges), options, &out), heard, out, folder };
+    let held = |sitting: &Sitting| sitting.session.desk().gauge().held();
+    let before = held(&sitting);
+    for _ in 0..3 {
+        // another run, and the model is opened again: caches come and go
+        assert!(sitting.say("trace(\"abab\", full()); generate(\"abab\", full(), 4); 7").ends_with('7'));
+        assert_eq!(sitting.say("open(\"large\"); 7"), "7");
+        // the last results stay, as `_`
+        assert!(held(&sitting) < before + (16 << 20), "{} after {before}", held(&sitting));
+    }
+    let told = sitting.run("let kept = []; for i in 0..60 { kept.push(trace(\"abab\", full())); }").unwrap_err();
+    assert!(told.to_string().starts_with("LimitError: values, texts and results grew beyond 64 MiB"), "{told}");
+    assert!((8..20).contains(&sitting.say("kept.len()").parse().unwrap()), "{}", sitting.say("kept.len()"));
+    assert_eq!(sitting.say("kept = (); 7"), "7");
+    assert!(held(&sitting) < before + (16 << 20), "{} after {before}", held(&sitting));
+    // letting a model go leaves no room for more than the limit
+    sitting.run("open(\"large\");").unwrap();
+    assert!(sitting.run("let much = []; much.pad(100_000_000, 1)").is_err());
+    assert!(sitting.run("let much = blob(60_000_000); let more = blob(60_000_000);").is_err());
 }
 
 /// Ten times as much takes about ten times as long, and a list of 300,000 numbers no minute.

@@ -141,7 +141,7 @@ impl Terminal {
 
 #[test]
 fn the_prompt_is_there_at_once_and_cells_run() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     let screen = terminal.wait_for_prompt(1);
     let started = terminal.started.elapsed();
@@ -174,7 +174,7 @@ fn the_prompt_is_there_at_once_and_cells_run() {
 
 #[test]
 fn lines_stay_open_until_the_cell_is_whole() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     terminal.wait_for_prompt(1);
     terminal.press("fn twice(n) {\rif n > 0 {\r2 * n\r}\r");
@@ -198,7 +198,7 @@ fn lines_stay_open_until_the_cell_is_whole() {
 
 #[test]
 fn tab_completes_and_hints_name_parameters() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     terminal.wait_for_prompt(1);
     terminal.press("self_ex\t");
@@ -216,7 +216,7 @@ fn tab_completes_and_hints_name_parameters() {
 
 #[test]
 fn ctrl_c_stops_a_cell_and_what_it_set_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     terminal.wait_for_prompt(1);
     terminal.press("let kept = 7; print(\"begun\"); loop { }\r");
@@ -230,7 +230,7 @@ fn ctrl_c_stops_a_cell_and_what_it_set_is_kept() {
 
 #[test]
 fn history_survives_with_its_lines() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     terminal.wait_for_prompt(1);
     terminal.press("let list = [\r1\r]\r");
@@ -256,7 +256,7 @@ fn history_survives_with_its_lines() {
 
 #[test]
 fn figures_are_drawn_as_wide_as_the_terminal() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut terminal = Terminal::start(folder.path());
     terminal.wait_for_prompt(1);
     let figure = "positions(self_extend(#{ neighbor_window: 4, group_size: 2 }), 32)";
@@ -295,7 +295,7 @@ impl Write for Reader {
 }
 
 fn scripted(text: &str, left: usize) -> (Result<(), ReplError>, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let said = Rc::new(RefCell::new(Vec::new()));
     let ended = repl::script(session(folder.path()), text, Box::new(Reader { text: said.clone(), left }));
     (ended, String::from_utf8(said.take()).unwrap())

@@ -204,8 +204,12 @@ fn read(path: &Path) -> Result<File, Failure> {
     let failed = |error: std::io::Error| Failure::io("read", path, &error);
     // a pipe will do, as in `--config <(…)`, but not one without an end
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = open(path).map_err(failed)?;
+    let is_pipe = is_pipe(&file).map_err(failed)?;
     file.take(small::CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.is_empty() && is_pipe {
+        return Err(failed(std::io::Error::other("it is a pipe that nobody writes into")));
+    }
     if bytes.len() as u64 > small::CONFIG_LIMIT {
         return Err(failed(std::io::Error::other(format!("it has more than {} MiB", small::CONFIG_LIMIT >> 20))));
     }
@@ -217,6 +221,39 @@ fn read(path: &Path) -> Result<File, Failure> {
             None => failure,
         }
     })
+}
+
+#[cfg(unix)]
+fn is_pipe(file: &std::fs::File) -> std::io::Result<bool> {
+    Ok(std::os::unix::fs::FileTypeExt::is_fifo(&file.metadata()?.file_type()))
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::File) -> std::io::Result<bool> {
+    Ok(false)
+}
+
+/// Opens a file, or a pipe whether somebody has it open for writing or not.
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsRawFd;
+        // opening waits for no writer; reading waits for those that are there
+        // SAFETY: the descriptor is open, and these calls change no memory
+        let is_set = unsafe {
+            let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+            flags != -1 && libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) != -1
+        };
+        if !is_set {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(file)
 }
 
 /// Reads lengths of prompts, as `256,512,1k` (k is 1024).
@@ -268,4 +305,35 @@ pub fn depths(text: &str) -> Result<Vec<f64>, Failure> {
 /// Reads a depth from 0 to 1, or in per cent.
 pub fn depth(text: &str) -> Result<f64, Failure> {
     Ok(passkey::depth(text)?)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let read_soon = || {
+            let (sender, receiver) = mpsc::channel();
+            let pipe = pipe.clone();
+            std::thread::spawn(move || sender.send(read(&pipe).map(|_| ()).map_err(|error| error.to_string())));
+            receiver.recv_timeout(Duration::from_secs(20)).expect("no writer is waited for")
+        };
+        assert!(read_soon().unwrap_err().contains("a pipe that nobody writes into"));
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "seed = 7\n").unwrap()
+        });
+        // the reader opens the pipe once the writer waits there
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(read_soon(), Ok(()));
+        writer.join().unwrap();
+        assert!(read(Path::new("/dev/null")).is_ok(), "nothing is a config, too");
+    }
 }

@@ -25,6 +25,10 @@ use crate::terminal::Terminal;
 pub struct Store {
     file: Option<(PathBuf, File)>,
     known: HashMap<String, Value>,
+    /// The first line, until there is something to stand behind it.
+    head: Option<String>,
+    /// Parts that were written.
+    n_written: usize,
     /// The first part that could not be written.
     failed: Option<io::Error>,
 }
@@ -67,9 +71,7 @@ impl Store {
             ));
         }
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        if !is_ours {
-            file.write_all(format!("{decides}\n").as_bytes()).map_err(failed)?;
-        }
+        let head = (!is_ours).then(|| format!("{decides}\n"));
         let known = lines.filter_map(|line| serde_json::from_str(line).ok());
         let known: HashMap<_, _> = known.map(|Line { key, part }| (key, part)).collect();
         if !known.is_empty() {
@@ -79,13 +81,14 @@ impl Store {
                 path.display()
             ))?;
         }
-        Ok(Self { file: Some((path, file)), known, failed: None })
+        Ok(Self { file: Some((path, file)), known, head, n_written: 0, failed: None })
     }
 
     /// The results are written: what was kept for them goes. A run that was stopped leaves it, and says what it could not keep.
     pub fn end(self, terminal: &Terminal, complete: bool) -> Result<(), Failure> {
         let Some((path, file)) = self.file else { return Ok(()) };
-        if complete {
+        let has_parts = self.n_written > 0 || !self.known.is_empty();
+        if complete || !has_parts && self.failed.is_none() {
             // a leftover only makes the next run faster
             let _ = fs::remove_file(&path);
             drop(file);
@@ -110,10 +113,16 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
             .and_then(|key| serde_json::to_string(&Line { key, part: serde_json::to_value(part)? }))
             .map_err(io::Error::from)
             // one write a line, so that a kill cuts the last line at most
-            .and_then(|line| file.write_all(format!("{line}\n").as_bytes()))
+            .and_then(|line| file.write_all(format!("{}{line}\n", self.head.as_deref().unwrap_or_default()).as_bytes()))
             .and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            self.failed.get_or_insert(error);
+        match written {
+            Ok(()) => {
+                self.head = None;
+                self.n_written += 1;
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
         }
     }
 }
@@ -150,4 +159,32 @@ fn stamp(path: &Path) -> Option<String> {
     let there = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let changed = there.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     Some(format!("{} bytes, {changed}", there.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_begins_with_its_first_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let terminal = Terminal::new(false);
+        let open = || Store::open(&terminal, Some(folder.path()), "measure", &json!({ "seed": 1 })).unwrap();
+        let n_files = || fs::read_dir(folder.path()).unwrap().count();
+        open().end(&terminal, false).unwrap();
+        assert_eq!(n_files(), 0, "a run that was stopped before leaves nothing");
+        let mut store = open();
+        store.finished(&1_u32, &"one".to_owned());
+        store.finished(&2_u32, &"two".to_owned());
+        store.end(&terminal, false).unwrap();
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
+        let mut store = open();
+        assert_eq!(Kept::<u32, String>::find(&mut store, &2), Some("two".to_owned()));
+        store.finished(&3_u32, &"three".to_owned());
+        store.end(&terminal, false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4, "one line says what decides the numbers");
+        open().end(&terminal, true).unwrap();
+        assert_eq!(n_files(), 0);
+    }
 }

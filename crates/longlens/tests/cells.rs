@@ -15,11 +15,54 @@ use longlens_notebook::session::{Limits, Options, Session};
 use serde_json::Value;
 
 /// Feeds a script to `longlens repl`.
-fn script(bench: &Bench, text: &str) -> Ran {
+fn script(bench: &Bench, text: impl AsRef<[u8]>) -> Ran {
     let mut command = bench.command(&["repl"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_ref()).unwrap();
     child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn a_script_on_stdin_is_text_as_files_are() {
+    let bench = Bench::new();
+    let ran = script(&bench, "\u{feff}1 + 1");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "2\n"), "{}", ran.stderr);
+    for (bytes, told, help) in [
+        (&b"print(1);\n// caf\xe9"[..], "byte 0xe9 in line 2, column 7", "iconv -f ISO-8859-1"),
+        (b"\xff\xfe1\0\n\0", "it is UTF-16, not UTF-8", "iconv -f UTF-16"),
+    ] {
+        let ran = script(&bench, bytes);
+        let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(ran.code == Some(1) && ran.stdout.is_empty() && said.contains(told) && said.contains(help), "{said}");
+        assert!(said.contains("cannot read cells from stdin"), "{said}");
+    }
+}
+
+/// A notebook whose first cell is stopped has nothing to go on from.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_notebook_keeps_what_was_finished() {
+    for (cells, told) in [
+        ("// %%\nloop {}\n", "interrupted before a cell was finished"),
+        ("// %%\n1\n// %%\nloop {}\n", "interrupted; finished cells are kept"),
+    ] {
+        let bench = Bench::new();
+        bench.write("in.rhai", cells);
+        let mut command = bench.command(&["notebook", "run", "in.rhai"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        while !bench.path("in.ipynb").exists() && started.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // the endless cell runs by then
+        std::thread::sleep(Duration::from_millis(1500));
+        let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("--resume"), told.contains("kept"), "{}", ran.stderr);
+    }
 }
 
 fn shipped() -> Vec<PathBuf> {
@@ -54,7 +97,7 @@ fn examples() -> Vec<String> {
             unreachable!("documentation needs no model")
         }
     }
-    let files = Files::below(".");
+    let files = Files::below(".").named();
     let options = Options { model: String::new(), files, limits: Limits::default(), draws: false };
     let session = Session::new(Box::new(Unopened), options, &Nobody::out());
     session.docs().own().filter_map(|doc| doc.example.clone()).collect()
@@ -66,7 +109,7 @@ fn every_example_of_the_documentation_runs_on_the_embedded_model() {
     let examples = examples();
     assert!(examples.len() > 70, "{}", examples.len());
     let cells: Vec<String> = examples.iter().map(|code| format!("// %%\n{code}\n")).collect();
-    let ran = script(&bench, &cells.concat());
+    let ran = script(&bench, cells.concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
 

@@ -91,7 +91,7 @@ impl Jupyter {
             println!("skipped: no Jupyter in {python}: {missing}");
             return None;
         }
-        let jupyter = Self { python, folder: tempfile::tempdir().unwrap() };
+        let jupyter = Self { python, folder: tempfile::Builder::new().prefix("jupyter").tempdir().unwrap() };
         jupyter.longlens(&["kernel", "install"]);
         fs::write(jupyter.folder.path().join("in.ipynb"), NOTEBOOK).unwrap();
         Some(jupyter)

@@ -108,7 +108,7 @@ impl Prompt {
 
 #[test]
 fn a_sitting_at_the_prompt() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut prompt = Prompt::start(folder.path());
     assert!(prompt.run(1, "1 + 2").contains("[1] = 3"));
     let screen = prompt.run(2, "positions(self_extend(#{ neighbor_window: 4, group_size: 2 }), 32)");
@@ -131,7 +131,7 @@ fn a_sitting_at_the_prompt() {
 #[test]
 fn a_signal_at_the_prompt_gives_the_terminal_back() {
     for signal in ["TERM", "HUP"] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
         let mut prompt = Prompt::start(folder.path());
         assert!(prompt.screen.lock().unwrap().screen().bracketed_paste(), "the line editor holds the terminal");
         let pid = prompt.child.process_id().unwrap().to_string();

@@ -31,6 +31,9 @@ fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
         ("second", json!({}), &["let a = 1;", "for i in range(3):\n    print(i)"][..]),
         ("magic", json!({}), &["%matplotlib inline"][..]),
         ("kernel", json!({ "kernelspec": { "name": "python3", "display_name": "Python 3" } }), &["print(1)"][..]),
+        ("colab", json!({ "colab": { "provenance": [] } }), &["print(1)"][..]),
+        ("null", json!({ "kernelspec": null, "language_info": {} }), &python[..]),
+        ("nameless", json!({ "kernelspec": { "name": "", "language": " " } }), &python[..]),
         ("info", json!({ "language_info": { "name": "julia" } }), &["print(1)"][..]),
     ] {
         let file = format!("{name}.ipynb");

@@ -1,7 +1,8 @@
 //! Which files cells may touch, and the only way to them.
 //!
 //! Names count from one folder, the root, and lead nowhere outside it. No part of a name begins with a dot: hidden files belong to
-//! other programs, and several of them run what they find there. Every folder on the way is opened from the one above it, and
+//! other programs, and several of them run what they find there. For the same reason nothing is written below a root that lies in
+//! a hidden folder, unless somebody named it. Every folder on the way is opened from the one above it, and
 //! no link is followed but by this code, so that whatever somebody swaps in meanwhile leads to an error and not outside.
 //! A file that cells did not write stays as it is.
 
@@ -12,7 +13,7 @@ use std::cell::OnceCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use longlens_workbench::Trouble;
@@ -105,8 +106,10 @@ impl Files {
                 // a device or a pipe may never end
                 return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
-            let file = place.folder.open_with(&place.name, OpenOptions::new().read(true).follow(FollowSymlinks::No))?;
-            // what was looked at may be another one by now
+            let mut options = OpenOptions::new();
+            // what was looked at may be another one by now: a pipe would wait for a writer
+            options.read(true).follow(FollowSymlinks::No).nonblock(true);
+            let file = place.folder.open_with(&place.name, &options)?;
             if !file.metadata()?.is_file() {
                 return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
@@ -132,7 +135,9 @@ impl Files {
     /// since, stays as it is; `overwrite` replaces it if it holds results. Returns whether it took the place of one of these.
     pub fn save(&self, name: &str, bytes: &[u8], overwrite: bool) -> Result<bool, Trouble> {
         let place = self.place_to_write(name)?;
-        let theirs = !self.anywhere && !self.overwrites && self.is_of_others(&place, name)?;
+        let replaces_all = self.anywhere || self.overwrites;
+        let there = if replaces_all { There::Any } else { self.there(&place, name)? };
+        let theirs = there == There::Others;
         if theirs {
             let ending = Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase());
             let is_result = ending.is_some_and(|ending| RESULTS.contains(&ending.as_str()));
@@ -142,19 +147,20 @@ impl Files {
                 } else {
                     "save it under another name, move the file away, or start with --overwrite"
                 };
-                return Err(Trouble::new(
-                    format!("`{name}` is there already, and not as cells wrote it: it stays as it is"),
-                    how.to_owned(),
-                ));
+                return Err(not_ours(name, how));
             }
         }
-        self.put(&place, name, bytes)?;
-        Ok(theirs)
+        match self.put(&place, bytes, there != There::Nothing) {
+            Err(error) if there == There::Nothing && error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(not_ours(name, "save it under another name, or run the cell again once the other program is done"))
+            }
+            put => put.map(|()| theirs).map_err(|error| unwritable(name, &error)),
+        }
     }
 
     /// Writes a file whole or not at all, whatever is there: for files whose contents say that they are ours.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
-        self.put(&self.place_to_write(name)?, name, bytes)
+        self.put(&self.place_to_write(name)?, bytes, true).map_err(|error| unwritable(name, &error))
     }
 
     /// Puts a line below those of a file whose contents say that it is ours, or begins one.
@@ -162,8 +168,11 @@ impl Files {
         let place = self.place_to_write(name)?;
         let add = || -> io::Result<()> {
             let mut options = OpenOptions::new();
-            options.create(true).read(true).append(true).follow(FollowSymlinks::No);
+            options.create(true).read(true).append(true).follow(FollowSymlinks::No).nonblock(true);
             let mut file = place.folder.open_with(&place.name, &options)?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
             // below a line that a kill cut short
             let mut last = [b'\n'];
             if file.seek(SeekFrom::End(-1)).is_ok() {
@@ -206,24 +215,42 @@ impl Files {
     }
 
     fn place_to_write(&self, name: &str) -> Result<Place, Trouble> {
-        self.place(name, true)?.ok_or_else(|| unwritable(name, &io::ErrorKind::NotFound.into()))
+        let place = self.place(name, false)?;
+        let (_, root) = self.open_root()?;
+        if !self.anywhere
+            && !self.named
+            && let Some(part) = hidden_part(root)
+        {
+            return Err(Trouble::new(
+                format!("cells write no files in {}: it lies in `{part}`, which is hidden", root.display()),
+                "start in a folder for this work, or say that it is this one with --files FOLDER".to_owned(),
+            ));
+        }
+        match place {
+            Some(place) => Ok(place),
+            None => self.place(name, true)?.ok_or_else(|| unwritable(name, &io::ErrorKind::NotFound.into())),
+        }
     }
 
-    /// Whether there is a file that cells did not write, or that is not as they wrote it.
-    fn is_of_others(&self, place: &Place, name: &str) -> Result<bool, Trouble> {
+    /// What is at a place where a cell saves.
+    fn there(&self, place: &Place, name: &str) -> Result<There, Trouble> {
         match place.folder.symlink_metadata(&place.name) {
             Ok(there) if there.is_file() => {}
             Ok(_) => return Err(Trouble::new(format!("`{name}` is no file"), "choose another name".to_owned())),
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(There::Nothing),
         }
-        let Some(mark) = self.written.mark(&place.path) else { return Ok(true) };
+        let Some(mark) = self.written.mark(&place.path) else { return Ok(There::Others) };
         // what is larger than any file of ours is not as cells wrote it
         let there = self.read_if_there(name, crate::functions::files::MAX_BYTES);
-        Ok(there.map_or(true, |there| there.is_some_and(|bytes| written::mark_of(&bytes) != mark)))
+        Ok(match there {
+            Ok(None) => There::Nothing,
+            Ok(Some(bytes)) if written::mark_of(&bytes) == mark => There::Ours,
+            _ => There::Others,
+        })
     }
 
-    fn put(&self, place: &Place, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
-        place.put(bytes).map_err(|error| unwritable(name, &error))?;
+    fn put(&self, place: &Place, bytes: &[u8], replaces: bool) -> io::Result<()> {
+        place.put(bytes, replaces)?;
         self.written.remember(&place.path, written::mark_of(bytes));
         Ok(())
     }
@@ -249,10 +276,32 @@ impl Files {
     }
 }
 
+/// What is at a place where a cell saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    Nothing,
+    /// A file as cells wrote it.
+    Ours,
+    /// A file that cells did not write, or that somebody changed since.
+    Others,
+    /// Nobody looked: whatever it is may be replaced.
+    Any,
+}
+
+/// The first part of a path that begins with a dot.
+fn hidden_part(path: &Path) -> Option<String> {
+    let parts = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    parts.into_iter().find(|part| part.starts_with('.'))
+}
+
 /// The root of all files, the home folder, and what lies between.
 fn is_home_or_above(path: &Path) -> bool {
     let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
     path.parent().is_none() || home.is_some_and(|home| home.parent().is_some() && home.starts_with(path))
+}
+
+fn not_ours(name: &str, how: &str) -> Trouble {
+    Trouble::new(format!("`{name}` is there already, and not as cells wrote it: it stays as it is"), how.to_owned())
 }
 
 fn unwritable(name: &str, error: &io::Error) -> Trouble {

@@ -1,14 +1,17 @@
 //! A model that is open, and the sequence that it holds.
 
+mod weighed;
+
 use std::cell::{Cell, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use longlens_core::lens::{CancelToken, Lens, LensError, ModelInfo, TextCodec};
 
 use super::{Returned, raise, refuse};
-use crate::memory::{Gauge, live};
+use crate::memory::Gauge;
+
+use self::weighed::Weighed;
 
 /// A model that was opened.
 pub struct OpenModel {
@@ -17,37 +20,32 @@ pub struct OpenModel {
     /// Its files when it was opened: a line each with name, bytes and nanoseconds of the last change; empty where it has no
     /// folder.
     pub files: String,
-    lens: RefCell<Box<dyn Lens>>,
+    lens: RefCell<Weighed>,
     /// The sequence that the model holds.
     loaded: Cell<Option<u64>>,
     /// The flag that stops what runs.
     cancel: CancelToken,
     /// Whether it failed inside while it ran: it may be half changed.
     broken: Cell<bool>,
-    /// Bytes that it takes, which the session's values do not count.
-    bytes: Cell<i64>,
-    gauge: Rc<Gauge>,
 }
 
 /// A model while something runs on it. Should that panic, the model is not used again.
 pub struct Running<'a> {
-    lens: RefMut<'a, Box<dyn Lens>>,
+    lens: RefMut<'a, Weighed>,
     model: &'a OpenModel,
-    /// Bytes in use before.
-    before: u64,
 }
 
 impl Deref for Running<'_> {
-    type Target = Box<dyn Lens>;
+    type Target = dyn Lens;
 
     fn deref(&self) -> &Self::Target {
-        &self.lens
+        &*self.lens
     }
 }
 
 impl DerefMut for Running<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.lens
+        &mut *self.lens
     }
 }
 
@@ -56,30 +54,21 @@ impl Drop for Running<'_> {
         if std::thread::panicking() {
             self.model.broken.set(true);
         }
-        // caches grow with the prompt
-        self.model.takes(live() as i64 - self.before as i64);
     }
 }
 
 impl OpenModel {
     /// A model that has just been opened and takes so many bytes; `cancel` stops what runs on it.
-    pub fn new(lens: Box<dyn Lens>, cancel: CancelToken, gauge: &Rc<Gauge>, bytes: i64) -> Self {
+    pub fn new(lens: Box<dyn Lens>, cancel: CancelToken, gauge: &Gauge, bytes: i64) -> Self {
         let info = lens.model().clone();
         let files = model_files(&info.source);
-        let (lens, loaded, broken) = (RefCell::new(lens), Cell::new(None), Cell::new(false));
-        let model = Self { info, files, lens, loaded, cancel, broken, bytes: Cell::new(0), gauge: gauge.clone() };
-        model.takes(bytes);
-        model
+        let lens = RefCell::new(Weighed::new(lens, bytes, gauge.models()));
+        Self { info, files, lens, loaded: Cell::new(None), cancel, broken: Cell::new(false) }
     }
 
     /// Whether it failed inside, and is not used again.
     pub fn is_broken(&self) -> bool {
         self.broken.get()
-    }
-
-    fn takes(&self, bytes: i64) {
-        self.bytes.set(self.bytes.get() + bytes);
-        self.gauge.leave_out(bytes);
     }
 
     fn usable(&self) -> Returned<()> {
@@ -100,7 +89,7 @@ impl OpenModel {
         if keep.is_none() || keep != self.loaded.get() {
             self.loaded.set(None);
         }
-        Ok(Running { lens, model: self, before: live() })
+        Ok(Running { lens, model: self })
     }
 
     /// Asks the tokenizer; the model keeps the sequence that it holds.
@@ -118,12 +107,6 @@ impl OpenModel {
     /// Whether the model holds this sequence.
     pub fn holds(&self, sequence: u64) -> bool {
         self.loaded.get() == Some(sequence)
-    }
-}
-
-impl Drop for OpenModel {
-    fn drop(&mut self) {
-        self.gauge.leave_out(-self.bytes.get());
     }
 }
 

@@ -64,6 +64,8 @@ pub enum DocumentError {
     NotText {
         /// The first byte that does not fit: line, column, and what it may be.
         place: String,
+        /// How to convert it.
+        help: String,
     },
     /// Broken JSON.
     #[error("not JSON: {what} at line {line}, column {column}")]
@@ -154,6 +156,11 @@ impl DocumentError {
         Self::In { path: path.to_owned(), problem: Box::new(self) }
     }
 
+    /// Bytes that are no text in UTF-8; `file` is what they are called.
+    pub(crate) fn not_text(error: &longlens_eval::text::NotText, file: &str) -> Self {
+        Self::NotText { place: error.to_string(), help: error.help(file) }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
@@ -168,7 +175,7 @@ impl DocumentError {
             Self::NoResults { path } => {
                 format!("write to {} instead", path.with_extension("ipynb").display())
             }
-            Self::NotText { .. } => "save it as UTF-8".into(),
+            Self::NotText { help, .. } => help.clone(),
             Self::NotJson { .. } => {
                 "an .ipynb file is JSON; look for a merge conflict or a half-written file at that line".into()
             }
@@ -187,7 +194,8 @@ impl DocumentError {
                 "a name is letters, digits and `_`, begins with a letter or `_`, and is no word of the language".into()
             }
             Self::NotValue { .. } => {
-                "whole numbers lie within ±9223372036854775807, and there is no infinity or NaN".into()
+                "whole numbers lie within ±9223372036854775807; put larger ones in quotes, or write them with a point"
+                    .into()
             }
             Self::NotParameters { form, .. } => match *form {
                 "YAML" => "write names with values, as in `context: 8192`".into(),

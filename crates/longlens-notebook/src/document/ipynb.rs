@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::identity;
-use super::json::{lines, write as write_json};
+use super::json::{entry, lines, write_with};
 use super::{Cell, DocumentError, Kind, Notebook};
 
 /// Fields of a notebook that only make sense while it is open.
@@ -45,13 +45,22 @@ pub fn read(text: &str) -> Result<Notebook, DocumentError> {
 
 /// The file of a notebook.
 pub fn write(notebook: &Notebook) -> String {
+    write_known(notebook, &mut Vec::new())
+}
+
+/// The same where some cells are written already: `texts` has those of cells that are as they were, and all of them afterwards.
+/// A run that writes its file after each of many cells would spend its time here.
+pub fn write_known(notebook: &Notebook, texts: &mut Vec<String>) -> String {
+    texts.resize(notebook.cells.len(), String::new());
+    for (cell, text) in notebook.cells.iter().zip(texts.iter_mut()).filter(|(_, text)| text.is_empty()) {
+        *text = entry(&write_cell(cell));
+    }
     let (mut file, mut metadata) = (notebook.rest.clone(), notebook.metadata.clone());
     metadata.retain(|key, _| !TRANSIENT.contains(&key.as_str()));
-    file.insert("cells".into(), notebook.cells.iter().map(write_cell).collect());
     file.insert("metadata".into(), Value::Object(metadata));
     file.insert("nbformat".into(), json!(4));
     file.insert("nbformat_minor".into(), json!(5));
-    write_json(&Value::Object(file))
+    write_with(&file, "cells", texts)
 }
 
 /// The map inside a value that is known to be an object.
@@ -193,16 +202,44 @@ fn pointer<'a>(map: &'a Map<String, Value>, at: &str) -> Option<&'a Value> {
     map.get(key)?.get(rest)
 }
 
-/// Refuses a notebook that says another language: by name, or by its kernel where it names one alone.
+/// Refuses a notebook that says another language: by name, by its kernel where it names one alone, or by where it was made.
 fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
-    let said = |at| pointer(metadata, at).and_then(Value::as_str).filter(|said| !said.is_empty());
-    let languages = [said("/kernelspec/language"), said("/language_info/name")];
+    let languages = languages(metadata)?;
     for language in languages.into_iter().flatten() {
         is_rhai(language)?;
     }
-    match said("/kernelspec/name") {
-        Some(kernel) if languages == [None, None] && !kernel.to_lowercase().contains("longlens") => is_rhai(kernel),
+    if languages != [None, None] {
+        return Ok(());
+    }
+    match said(metadata, "kernelspec", "name")? {
+        Some(kernel) if !kernel.to_lowercase().contains("longlens") => is_rhai(kernel),
+        // Colab runs Python where nothing else is said
+        None if metadata.contains_key("colab") => is_rhai("python"),
         _ => Ok(()),
+    }
+}
+
+/// Whether a notebook that was read says that it is of this language.
+pub fn says_language(metadata: &Map<String, Value>) -> bool {
+    let kernel = said(metadata, "kernelspec", "name");
+    languages(metadata).is_ok_and(|languages| languages != [None, None]) || kernel.is_ok_and(|kernel| kernel.is_some())
+}
+
+fn languages(metadata: &Map<String, Value>) -> Result<[Option<&str>; 2], DocumentError> {
+    Ok([said(metadata, "kernelspec", "language")?, said(metadata, "language_info", "name")?])
+}
+
+/// A text in an object of the metadata, unless it is empty. What is `null` says nothing.
+fn said<'a>(metadata: &'a Map<String, Value>, of: &str, key: &str) -> Result<Option<&'a str>, DocumentError> {
+    let map = match metadata.get(of) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(map)) => map,
+        Some(_) => return Err(not_notebook(&format!("the `{of}` in its metadata is no JSON object"))),
+    };
+    match map.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(said)) => Ok(Some(said.trim()).filter(|said| !said.is_empty())),
+        Some(_) => Err(not_notebook(&format!("the `{key}` of the `{of}` in its metadata is no text"))),
     }
 }
 

@@ -2,11 +2,36 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
-/// What JSON has no word for and Python writes all the same, and the texts that stand for these while a file is open.
-const BEYOND: [(&str, &str); 3] =
-    [("NaN", "\u{f8ff}NaN"), ("-Infinity", "\u{f8ff}-Infinity"), ("Infinity", "\u{f8ff}Infinity")];
+/// What JSON has no word for and Python writes all the same.
+const BEYOND: [(&str, f64); 3] = [("NaN", f64::NAN), ("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY)];
+/// The one name of the object that stands for one of these while a file is open. No text is taken for one, whatever it says.
+const MARK: &str = "\u{f8ff}not finite";
+
+/// A number, also one that JSON has no word for.
+pub fn number(number: f64) -> Value {
+    Number::from_f64(number).map_or_else(
+        || {
+            let is_it = |other: f64| other.to_bits() == number.to_bits() || (other.is_nan() && number.is_nan());
+            let word = BEYOND.iter().find(|(_, other)| is_it(*other)).map_or("NaN", |(word, _)| *word);
+            serde_json::json!({ MARK: word })
+        },
+        Value::Number,
+    )
+}
+
+/// The number that JSON has no word for, if the value stands for one.
+pub fn not_finite(value: &Value) -> Option<f64> {
+    let word = word_beyond(value)?;
+    BEYOND.iter().find(|(other, _)| *other == word).map(|(_, number)| *number)
+}
+
+fn word_beyond(value: &Value) -> Option<&str> {
+    let map = value.as_object().filter(|map| map.len() == 1)?;
+    let word = map.get(MARK)?.as_str()?;
+    BEYOND.iter().any(|(other, _)| *other == word).then_some(word)
+}
 
 /// Reads JSON as Python writes it, `NaN` and `Infinity` too.
 pub fn read(text: &str) -> Result<Value, serde_json::Error> {
@@ -25,8 +50,8 @@ fn with_marks(text: &str) -> Cow<'_, str> {
     let (mut marked, mut at) = (String::with_capacity(text.len()), 0);
     while at < text.len() {
         let rest = &text[at..];
-        if let Some((word, mark)) = BEYOND.iter().find(|(word, _)| rest.starts_with(word)) {
-            marked.extend(["\"", mark, "\""]);
+        if let Some((word, _)) = BEYOND.iter().find(|(word, _)| rest.starts_with(word)) {
+            marked.extend(["{\"", MARK, "\":\"", word, "\"}"]);
             at += word.len();
             continue;
         }
@@ -59,10 +84,37 @@ fn end_of_text(inside: &str) -> usize {
 }
 
 /// The value as a file, with a newline at its end.
+#[cfg(test)]
 pub fn write(value: &Value) -> String {
     let mut text = String::new();
     put(&mut text, value, 0);
     text.push('\n');
+    text
+}
+
+/// An object as a file, as [`write`] has it, with a list that is written already: its name, and its entries as [`entry`] has
+/// them.
+pub fn write_with(object: &Map<String, Value>, name: &str, list: &[impl AsRef<str>]) -> String {
+    let mut text = String::new();
+    let mut names: Vec<&str> = object.keys().map(String::as_str).filter(|other| *other != name).chain([name]).collect();
+    names.sort_unstable();
+    put_all(&mut text, ['{', '}'], 0, names, |text, key| {
+        put_string(text, key);
+        text.push_str(": ");
+        match object.get(key).filter(|_| key != name) {
+            Some(value) => put(text, value, 1),
+            None if list.is_empty() => text.push_str("[]"),
+            None => put_all(text, ['[', ']'], 1, list, |text, entry| text.push_str(entry.as_ref())),
+        }
+    });
+    text.push('\n');
+    text
+}
+
+/// A value as an entry of a list in a file's object.
+pub fn entry(value: &Value) -> String {
+    let mut text = String::new();
+    put(&mut text, value, 2);
     text
 }
 
@@ -86,6 +138,9 @@ pub fn lines(text: &str) -> Value {
 }
 
 fn put(text: &mut String, value: &Value, level: usize) {
+    if let Some(word) = word_beyond(value) {
+        return text.push_str(word);
+    }
     match value {
         Value::Object(map) if !map.is_empty() => {
             let mut entries: Vec<_> = map.iter().collect();
@@ -99,10 +154,7 @@ fn put(text: &mut String, value: &Value, level: usize) {
         Value::Array(items) if !items.is_empty() => {
             put_all(text, ['[', ']'], level, items, |text, item| put(text, item, level + 1));
         }
-        Value::String(string) => match BEYOND.iter().find(|(_, mark)| string == mark) {
-            Some((word, _)) => text.push_str(word),
-            None => put_string(text, string),
-        },
+        Value::String(string) => put_string(text, string),
         Value::Number(number) => text.push_str(&digits(number)),
         plain => text.push_str(&plain.to_string()),
     }
@@ -182,9 +234,35 @@ mod tests {
     fn numbers_that_json_lacks_come_back_as_they_were() {
         let text = "{\n \"a\": [\n  NaN,\n  -Infinity,\n  Infinity,\n  -1.5,\n  \"NaN \\\" Infinity\"\n ],\n \"z NaN\": NaN\n}\n";
         assert_eq!(write(&read(text).unwrap()), text);
+        for word in ["NaN", "-Infinity", "Infinity"] {
+            // texts that look like anything of ours are texts
+            for text in [format!("\"\u{f8ff}{word}\""), format!("[\n \"{MARK}\",\n \"{word}\",\n {word}\n]")] {
+                assert_eq!(write(&read(&text).unwrap()), format!("{text}\n"));
+            }
+            assert!(not_finite(&read(word).unwrap()).is_some_and(|number| !number.is_finite()));
+        }
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.5] {
+            let written = number(value);
+            assert_eq!(
+                not_finite(&written).map_or("finite".to_owned(), |number| number.to_string()),
+                if value.is_finite() { "finite".into() } else { value.to_string() }
+            );
+        }
         for (text, at) in [("{\"a\": Nan}", (1, 7)), ("[NaN, ]", (1, 2)), ("[\"", (1, 2)), ("NaNNaN\"\\", (1, 1))] {
             let error = read(text).unwrap_err();
             assert_eq!((error.line(), error.column()), at, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_written_already_makes_the_same_file() {
+        for list in [vec![], vec![serde_json::json!({ "b": [1, {}], "a": null }), 7.into()]] {
+            let mut file: Map<String, Value> =
+                [("z".into(), 1.into()), ("a".into(), Value::Null)].into_iter().collect();
+            let written: Vec<String> = list.iter().map(entry).collect();
+            let text = write_with(&file, "cells", &written);
+            file.insert("cells".into(), list.into());
+            assert_eq!(text, write(&file.into()));
         }
     }
 

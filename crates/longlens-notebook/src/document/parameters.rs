@@ -1,10 +1,12 @@
 //! Values from outside, set by a cell behind the one that declares them.
 
 mod given;
+mod yaml;
 
 use longlens_core::nearest::nearest;
 use serde_json::{Map, Value, json};
 
+use super::json::not_finite;
 use super::{Cell, DocumentError, INJECTED, Kind, Notebook, PARAMETERS, identity, ipynb};
 use crate::lexer;
 
@@ -68,6 +70,16 @@ fn assignment(name: &str, value: &Value) -> Result<String, DocumentError> {
 
 /// A value as Rhai writes it; `None` for a whole number that does not fit.
 fn literal(value: &Value) -> Option<String> {
+    if let Some(number) = not_finite(value) {
+        let above = if number.is_nan() {
+            "0.0"
+        } else if number > 0.0 {
+            "1.0"
+        } else {
+            "-1.0"
+        };
+        return Some(format!("({above} / 0.0)"));
+    }
     Some(match value {
         Value::Null => "()".into(),
         Value::Bool(truth) => truth.to_string(),
@@ -246,6 +258,12 @@ mod tests {
             assert_eq!(evaluated(&literal(&value).unwrap()), value);
         }
         assert_eq!(literal(&json!(u64::MAX)), None);
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let given = json!([super::super::json::number(number)]);
+            let code = literal(&given).unwrap();
+            let list: rhai::Array = rhai::Engine::new().eval(&code).unwrap();
+            assert_eq!(list[0].as_float().unwrap().to_string(), number.to_string(), "{code}");
+        }
     }
 
     #[test]

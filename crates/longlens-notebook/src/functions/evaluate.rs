@@ -176,7 +176,7 @@ fn passkey_of(
                 let mut failed = None;
                 let mut setup_for = setup_for(context, model, method, rope, ANSWER, &mut failed);
                 let mut control = Part { control: &mut work, before, size, total };
-                let ran = longlens_eval::passkey::run(lens.as_mut(), &mut setup_for, &one, &mut control, &mut ());
+                let ran = longlens_eval::passkey::run(&mut *lens, &mut setup_for, &one, &mut control, &mut ());
                 drop(setup_for);
                 let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
                 if !report.complete {
@@ -202,7 +202,7 @@ fn passkey_of(
         Some(report) => Ok(report),
         // the engine says what is missing
         None => longlens_eval::passkey::run(
-            model.lens(None)?.as_mut(),
+            &mut *model.lens(None)?,
             &mut |size| Setup::new(&methods::Method::full(), &model.info.spec, size.n_tokens).map_err(Into::into),
             grid,
             &mut (),
@@ -324,7 +324,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let mut setup_for = setup_for(context, &model, method, &rope, 0, &mut failed);
         let mut work = desk.work("");
         work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
-        let ran = by_length(lens.as_mut(), &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
+        let ran = by_length(&mut *lens, &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
         drop(setup_for);
         let mut report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
         if !report.complete {

@@ -26,12 +26,13 @@ pub enum Place {
     Prefix(PathBuf),
 }
 
-/// Tells Jupyter of this kernel, under `name`, to be started as `program kernel run {connection_file}`; returns the folder.
+/// Tells Jupyter of this kernel, under `name`, to be started as `program kernel run {connection_file}` and the words of `flags`;
+/// returns the folder.
 ///
 /// Takes the place of a kernel of ours with that name, and refuses to take the place of another.
-pub fn install(name: &str, place: &Place, program: &Path) -> Result<PathBuf, KernelError> {
+pub fn install(name: &str, place: &Place, program: &Path, flags: &[String]) -> Result<PathBuf, KernelError> {
     let folder = folder(name, place, &|variable| std::env::var_os(variable))?;
-    install_in(&folder, program)?;
+    install_in(&folder, program, flags)?;
     Ok(folder)
 }
 
@@ -42,7 +43,7 @@ pub fn uninstall(name: &str, place: &Place) -> Result<PathBuf, KernelError> {
     Ok(folder)
 }
 
-fn install_in(folder: &Path, program: &Path) -> Result<(), KernelError> {
+fn install_in(folder: &Path, program: &Path, flags: &[String]) -> Result<(), KernelError> {
     if folder.join("kernel.json").exists() && !is_ours(folder) {
         return Err(KernelError::NotOurs { path: folder.into() });
     }
@@ -53,7 +54,7 @@ fn install_in(folder: &Path, program: &Path) -> Result<(), KernelError> {
     };
     write("logo-svg.svg", LOGO)?;
     // last, for it is what makes the folder a kernel
-    write("kernel.json", &format!("{:#}\n", specification(program)))
+    write("kernel.json", &format!("{:#}\n", specification(program, flags)))
 }
 
 fn uninstall_from(folder: &Path) -> Result<(), KernelError> {
@@ -66,9 +67,10 @@ fn uninstall_from(folder: &Path) -> Result<(), KernelError> {
     fs::remove_dir_all(folder).map_err(|cause| KernelError::File { what: "remove", path: folder.into(), cause })
 }
 
-fn specification(program: &Path) -> Value {
+fn specification(program: &Path, flags: &[String]) -> Value {
     let mut argv = vec![program.to_string_lossy().into_owned()];
     argv.extend(ARGUMENTS.map(str::to_owned));
+    argv.extend_from_slice(flags);
     json!({
         "argv": argv,
         "display_name": "longlens",
@@ -83,7 +85,8 @@ fn is_ours(folder: &Path) -> bool {
     let read = |text: String| serde_json::from_str::<Value>(&text).map_err(io::Error::from);
     let Ok(specification) = fs::read_to_string(folder.join("kernel.json")).and_then(read) else { return false };
     let arguments = specification["argv"].as_array().and_then(|argv| argv.get(1..));
-    specification["language"] == "rhai" && arguments.is_some_and(|arguments| arguments == ARGUMENTS)
+    specification["language"] == "rhai"
+        && arguments.is_some_and(|arguments| arguments.iter().take(ARGUMENTS.len()).eq(ARGUMENTS.iter()))
 }
 
 fn folder(name: &str, place: &Place, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, KernelError> {
@@ -166,7 +169,7 @@ mod tests {
     fn what_is_installed_can_be_taken_away() {
         let prefix = tempfile::tempdir().unwrap();
         let place = Place::Prefix(prefix.path().into());
-        let folder = install("lens", &place, Path::new("/opt/longlens")).unwrap();
+        let folder = install("lens", &place, Path::new("/opt/longlens"), &[]).unwrap();
         assert_eq!(folder, prefix.path().join("share/jupyter/kernels/lens"));
         insta::assert_snapshot!(fs::read_to_string(folder.join("kernel.json")).unwrap(), @r#"
         {
@@ -185,7 +188,11 @@ mod tests {
         }
         "#);
         assert!(folder.join("logo-svg.svg").exists());
-        install("lens", &place, Path::new("/elsewhere/longlens")).unwrap();
+        let flags = ["--files=/data".to_owned(), "--overwrite".to_owned()];
+        install("lens", &place, Path::new("/elsewhere/longlens"), &flags).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(folder.join("kernel.json")).unwrap()).unwrap();
+        let argv = ["/elsewhere/longlens", "kernel", "run", "{connection_file}", "--files=/data", "--overwrite"];
+        assert_eq!(written["argv"], json!(argv));
         assert_eq!(uninstall("lens", &place).unwrap(), folder);
         assert!(!folder.exists());
         assert!(matches!(uninstall("lens", &place), Err(KernelError::NotInstalled { .. })));
@@ -199,7 +206,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         for other in [r#"{"argv": ["python", "-m", "ipykernel"], "language": "python"}"#, "no json", "[]"] {
             fs::write(folder.join("kernel.json"), other).unwrap();
-            let refused = install("python3", &place, Path::new("/opt/longlens")).unwrap_err();
+            let refused = install("python3", &place, Path::new("/opt/longlens"), &[]).unwrap_err();
             assert!(matches!(refused, KernelError::NotOurs { .. }), "{refused}");
             assert!(matches!(uninstall("python3", &place), Err(KernelError::NotOurs { .. })));
             assert_eq!(fs::read_to_string(folder.join("kernel.json")).unwrap(), other);

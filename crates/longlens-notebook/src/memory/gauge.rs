@@ -1,16 +1,18 @@
 //! What a session holds beside its models, against what it may hold.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Machine, Room, live, share, size};
 
 /// Counts what a session holds: everything that was allocated since it began, without weights and caches of models.
 #[derive(Debug)]
 pub struct Gauge {
-    /// Bytes that were in use before the session.
-    base: u64,
+    /// Bytes that were in use before the session; fewer once some of these are free.
+    base: Cell<i64>,
     /// Bytes that models take.
-    models: Cell<i64>,
+    models: Arc<AtomicI64>,
     limit: Cell<u64>,
     /// What the running cell may reach.
     allowed: Cell<u64>,
@@ -31,15 +33,19 @@ impl Default for Gauge {
     fn default() -> Self {
         let room = Machine::here().room().map_or(u64::MAX, |room| room.bytes);
         let limit = Cell::new(share());
-        let (models, allowed, asked_at) = (Cell::new(0), Cell::new(u64::MAX), Cell::new(0));
-        Self { base: live(), models, limit, allowed, asked_at, least: LEAST_LEFT.min(room / 8) }
+        let (base, models) = (Cell::new(live() as i64), Arc::default());
+        let (allowed, asked_at) = (Cell::new(u64::MAX), Cell::new(0));
+        Self { base, models, limit, allowed, asked_at, least: LEAST_LEFT.min(room / 8) }
     }
 }
 
 impl Gauge {
-    /// Bytes that are held.
+    /// Bytes that are held. Where it would be less than nothing, something older than the session was freed; what cells make
+    /// from then on counts all the same.
     pub fn held(&self) -> u64 {
-        (live() as i64).saturating_sub_unsigned(self.base).saturating_sub(self.models.get()).max(0) as u64
+        let held = (live() as i64) - self.base.get() - self.models.load(Ordering::Relaxed);
+        self.base.set(self.base.get() + held.min(0));
+        held.max(0) as u64
     }
 
     /// Sets the most that may be held.
@@ -84,8 +90,8 @@ impl Gauge {
         size(self.least)
     }
 
-    /// Takes what a model uses out of the count, or puts it back.
-    pub fn leave_out(&self, bytes: i64) {
-        self.models.set(self.models.get().saturating_add(bytes));
+    /// Where models count what they take, which is not held by the session.
+    pub fn models(&self) -> Arc<AtomicI64> {
+        self.models.clone()
     }
 }

@@ -2,28 +2,72 @@
 //!
 //! Copying, comparing and freeing a value takes some stack for each level of it, in the language's own code, which counts no
 //! levels. A loop that puts a value or a function into a new one makes one level a round, and a million of them are more than
-//! any stack. To get there a cell must read a variable, or take a value out of a list, for every level; so one read in a thousand
-//! is looked at, and a cell that went too far is stopped long before the stack is full.
+//! any stack. To get there a cell must read a variable, or take a value out of a list or a map, for every level; so one of these
+//! in a thousand is looked at, and a cell that went too far is stopped long before the stack is full.
+//!
+//! A look at a value of up to [`SEEN`] values inside goes through all of them. Of larger ones half of all looks go through twice
+//! as many, a quarter through four times as many and so on, so that every value is looked at as a whole some time, and all
+//! looks together cost a few dozen values for each read.
+
+mod taken;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, FnPtr, INT, Map, NativeCallContext};
+use rhai::{Dynamic, Engine, FnPtr};
 
-use crate::desk::{Desk, Exhausted, desk};
+use crate::desk::{Desk, Exhausted};
 use crate::values::Method;
 
 /// Levels of a value.
 const MOST_LEVELS: usize = 256;
 /// Reads between two looks, on average.
 const LOOK_EVERY: u32 = 1000;
-/// Values that one look goes through.
-const MOST_SEEN: usize = 10_000;
+/// Values that every look goes through.
+const SEEN: usize = 1000;
+/// The largest look goes through so many times 2 as many.
+const DOUBLINGS: u32 = 13;
+
+/// Looks at some of the values that cells read.
+struct Looker {
+    desk: Rc<Desk>,
+    dice: Dice,
+}
 
 /// Which reads are looked at: by chance, so that no rhythm of a cell passes between them.
 struct Dice {
     state: Cell<u64>,
     left: Cell<u32>,
+}
+
+/// Looks at variables as they are read, and at values as they are taken out of lists and maps.
+pub fn watch(engine: &mut Engine, desk: &Rc<Desk>) {
+    let looker = Rc::new(Looker { desk: desk.clone(), dice: Dice::new() });
+    taken::register(engine, &looker);
+    #[allow(deprecated)] // volatile, its documentation says, not deprecated
+    engine.on_var(move |name, _, context| {
+        if looker.dice.is_due()
+            && let Some(value) = context.scope().get(name)
+        {
+            looker.look(value);
+        }
+        Ok(None)
+    });
+}
+
+impl Looker {
+    /// Stops the cell if this value, which it just took out of another, has too many levels.
+    fn sees(&self, value: &Dynamic) {
+        if self.dice.is_due() {
+            self.look(value);
+        }
+    }
+
+    fn look(&self, value: &Dynamic) {
+        if Look::new(&self.dice).is_too_deep(value) {
+            self.desk.exhaust(Exhausted::Levels);
+        }
+    }
 }
 
 impl Dice {
@@ -50,50 +94,25 @@ impl Dice {
     }
 }
 
-/// Looks at variables as they are read, and at values as they are taken out of lists and maps.
-pub fn watch(engine: &mut Engine, desk_of_session: &Rc<Desk>) {
-    let (dice, desk_of_session) = (Dice::new(), desk_of_session.clone());
-    #[allow(deprecated)] // volatile, its documentation says, not deprecated
-    engine.on_var(move |name, _, context| {
-        if dice.is_due() && context.scope().get(name).is_some_and(|value| is_too_deep(value, dice.next())) {
-            desk_of_session.exhaust(Exhausted::Levels);
-        }
-        Ok(None)
-    });
-    engine.register_fn("pop", |context: NativeCallContext, list: &mut Array| {
-        taken(&context, list.pop().unwrap_or(Dynamic::UNIT))
-    });
-    engine.register_fn("shift", |context: NativeCallContext, list: &mut Array| {
-        taken(&context, if list.is_empty() { Dynamic::UNIT } else { list.remove(0) })
-    });
-    engine.register_fn("remove", |context: NativeCallContext, list: &mut Array, at: INT| {
-        let idx = if at < 0 { list.len().checked_sub(at.unsigned_abs() as usize) } else { usize::try_from(at).ok() };
-        taken(&context, idx.filter(|idx| *idx < list.len()).map_or(Dynamic::UNIT, |idx| list.remove(idx)))
-    });
-    engine.register_fn("remove", |context: NativeCallContext, map: &mut Map, name: &str| {
-        taken(&context, map.remove(name).unwrap_or(Dynamic::UNIT))
-    });
-}
-
-fn taken(context: &NativeCallContext, value: Dynamic) -> Dynamic {
-    if (value.is_array() || value.is_map() || value.is_fnptr()) && is_too_deep(&value, 0) {
-        desk(context).exhaust(Exhausted::Levels);
-    }
-    value
-}
-
-/// Whether a value has too many levels, as far as one look tells; `chance` decides where in long lists it begins.
-fn is_too_deep(value: &Dynamic, chance: u64) -> bool {
-    let mut look = Look { left: MOST_SEEN, chance };
-    look.goes_on(value, 0)
-}
-
+/// One look at a value.
 struct Look {
+    /// Values that it may still go through.
     left: usize,
+    /// Where in lists and maps it begins.
     chance: u64,
 }
 
 impl Look {
+    fn new(dice: &Dice) -> Self {
+        let n_doublings = dice.next().trailing_zeros().min(DOUBLINGS);
+        Self { left: SEEN << n_doublings, chance: dice.next() }
+    }
+
+    /// Whether a value has too many levels, as far as this look goes.
+    fn is_too_deep(&mut self, value: &Dynamic) -> bool {
+        self.goes_on(value, 0)
+    }
+
     fn goes_on(&mut self, value: &Dynamic, level: usize) -> bool {
         if level > MOST_LEVELS {
             return true;
@@ -104,47 +123,116 @@ impl Look {
         }
         self.left -= 1;
         if let Ok(list) = value.as_array_ref() {
-            let start = if list.is_empty() { 0 } else { (self.chance % list.len() as u64) as usize };
-            let (before, from) = list.split_at(start);
-            return from.iter().chain(before).take(MOST_SEEN).any(|value| self.goes_on(value, level + 1));
+            let (before, from) = list.split_at(self.start(list.len()));
+            return self.any(from.iter().chain(before), level);
         }
         if let Ok(map) = value.as_map_ref() {
-            return map.values().take(MOST_SEEN).any(|value| self.goes_on(value, level + 1));
+            let start = self.start(map.len());
+            return self.any(map.values().skip(start).chain(map.values().take(start)), level);
         }
         if let Some(function) = value.read_lock::<FnPtr>() {
-            return self.captured(&function, level);
+            return self.any(function.iter_curry(), level);
         }
         if let Some(method) = value.read_lock::<Method>()
             && let Method::Written(written) = &*method
         {
-            return written.functions().any(|function| self.captured(function, level));
+            return written.functions().any(|function| self.any(function.iter_curry(), level));
         }
         false
     }
 
-    /// What a function captured.
-    fn captured(&mut self, function: &FnPtr, level: usize) -> bool {
-        function.iter_curry().any(|value| self.goes_on(value, level + 1))
+    fn start(&self, len: usize) -> usize {
+        (self.chance % len.max(1) as u64) as usize
+    }
+
+    /// Whether one of the values inside has too many levels.
+    fn any<'a>(&mut self, mut inside: impl Iterator<Item = &'a Dynamic>, level: usize) -> bool {
+        while self.left > 0 {
+            match inside.next() {
+                Some(value) if self.goes_on(value, level + 1) => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rhai::Map;
+
     use super::*;
 
+    fn deep(n_levels: usize) -> Dynamic {
+        (0..n_levels).fold(Dynamic::from(1_i64), |deep, _| Dynamic::from_array(vec![0_i64.into(), deep]))
+    }
+
+    fn flat(n: usize) -> Dynamic {
+        Dynamic::from_array(vec![1_i64.into(); n])
+    }
+
+    fn map(values: Vec<Dynamic>) -> Dynamic {
+        Dynamic::from_map(
+            values.into_iter().enumerate().map(|(at, value)| (format!("{at:09}").into(), value)).collect(),
+        )
+    }
+
     #[test]
-    fn levels_are_found_wherever_they_are() {
-        let mut deep = Dynamic::from(1_i64);
-        for _ in 0..300 {
-            deep = Dynamic::from_array(vec![0_i64.into(), deep]);
+    fn one_look_goes_through_all_of_a_small_value() {
+        let dice = Dice::new();
+        for _ in 0..200 {
+            let found = |value: Dynamic| Look::new(&dice).is_too_deep(&value);
+            assert!(found(deep(MOST_LEVELS + 1)) && !found(deep(MOST_LEVELS)));
+            assert!(found(map(vec![flat(400), deep(MOST_LEVELS)])), "the last of a map");
+            assert!(found(map(vec![deep(MOST_LEVELS), flat(400)])), "the first of a map");
+            assert!(found(Dynamic::from_array(vec![flat(200), deep(MOST_LEVELS), flat(200)])));
+            assert!(!found(map(vec![flat(400), deep(MOST_LEVELS - 1)])));
         }
-        assert!(is_too_deep(&deep, 0) && is_too_deep(&deep, 7));
-        let flat = Dynamic::from_array(vec![1_i64.into(); 100_000]);
-        assert!(!is_too_deep(&flat, 5));
-        let map: Map = [("a".into(), flat), ("b".into(), deep)].into_iter().collect();
-        assert!(is_too_deep(&Dynamic::from_map(map), 99_999) || MOST_SEEN < 100_000);
-        let every = Dice::new();
-        let n_looks = (0..1_000_000).filter(|_| every.is_due()).count();
+    }
+
+    #[test]
+    fn large_values_are_looked_at_as_a_whole_some_time() {
+        let dice = Dice::new();
+        let filled = |n: usize, at: usize| {
+            let values = (0..n).map(|idx| if idx == at { deep(MOST_LEVELS) } else { 1_i64.into() });
+            values.collect::<Vec<_>>()
+        };
+        for (name, value) in [
+            ("first", Dynamic::from_array(filled(50_000, 0))),
+            ("last", Dynamic::from_array(filled(50_000, 49_999))),
+            ("of a map", map(filled(50_000, 49_999))),
+            ("behind a large one", map(vec![flat(50_000), deep(MOST_LEVELS)])),
+        ] {
+            let n_looks = (1..10_000).find(|_| Look::new(&dice).is_too_deep(&value));
+            assert!(n_looks.is_some_and(|n| n < 500), "{name}: {n_looks:?} looks");
+        }
+    }
+
+    #[test]
+    fn looks_cost_little_however_much_there_is() {
+        let (dice, rows) = (Dice::new(), Dynamic::from_array(vec![flat(10_000); 100]));
+        let (mut n_looks, mut n_seen) = (0_usize, 0);
+        for _ in 0..1_000_000 {
+            if dice.is_due() {
+                let mut look = Look::new(&dice);
+                let most = look.left;
+                assert!(!look.is_too_deep(&rows));
+                (n_looks, n_seen) = (n_looks + 1, n_seen + most - look.left);
+            }
+        }
         assert!((800..1200).contains(&n_looks), "{n_looks}");
+        assert!(n_seen < 50 * 1_000_000, "{n_seen} values for a million reads");
+    }
+
+    #[test]
+    fn what_a_function_captured_counts() {
+        let captured: Vec<Dynamic> = vec![flat(10), deep(MOST_LEVELS)];
+        let mut function = FnPtr::new("f").unwrap();
+        for value in captured {
+            function.add_curry(value);
+        }
+        assert!(Look::new(&Dice::new()).is_too_deep(&Dynamic::from(function)));
+        assert!(!Look::new(&Dice::new()).is_too_deep(&Dynamic::from_map(Map::new())));
     }
 }

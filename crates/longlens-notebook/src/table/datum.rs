@@ -65,12 +65,7 @@ impl Datum {
 
     /// The numbers that files write as words.
     pub(super) fn of_special(word: &str) -> Option<Self> {
-        match word {
-            "NaN" => Some(Self::Real(f64::NAN)),
-            "inf" => Some(Self::Real(f64::INFINITY)),
-            "-inf" => Some(Self::Real(f64::NEG_INFINITY)),
-            _ => None,
-        }
+        not_finite(word).map(Self::Real)
     }
 
     /// Where its kind stands in the order.
@@ -158,6 +153,16 @@ impl From<String> for Datum {
 impl<T: Into<Datum>> From<Option<T>> for Datum {
     fn from(cell: Option<T>) -> Self {
         cell.map_or(Self::Empty, Into::into)
+    }
+}
+
+/// The number that files write as this word: NaN, or an infinite one.
+pub fn not_finite(word: &str) -> Option<f64> {
+    match word {
+        "NaN" => Some(f64::NAN),
+        "inf" => Some(f64::INFINITY),
+        "-inf" => Some(f64::NEG_INFINITY),
+        _ => None,
     }
 }
 

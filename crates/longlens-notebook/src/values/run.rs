@@ -53,7 +53,7 @@ impl Run {
         let mut work = desk.work(setup.plan.method.as_str());
         let sampling = &ask.settings.sampling;
         let said =
-            generate(lens.as_mut(), &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
+            generate(&mut *lens, &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
         drop((lens, work));
         if said.stop == StopReason::Cancelled {
             return Err(raise(longlens_core::lens::LensError::Cancelled));

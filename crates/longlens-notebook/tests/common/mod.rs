@@ -71,7 +71,7 @@ pub struct Sitting {
 }
 
 pub fn sitting() -> Sitting {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
     let options = Options {

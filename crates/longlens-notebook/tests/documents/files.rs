@@ -95,6 +95,8 @@ fn every_problem_of_a_file_is_named() {
         code(json!({ "execution_count": "1" })),
         changed("/metadata/kernelspec", json!({ "language": "python" })),
         changed("/metadata/language_info", json!({ "name": "julia" })),
+        changed("/metadata/kernelspec", json!([])),
+        changed("/metadata/kernelspec", json!({ "name": 5 })),
         heading.to_string(),
         python.to_string(),
     ];
@@ -126,6 +128,8 @@ fn every_problem_of_a_file_is_named() {
     not a notebook: cell 2 has an `execution_count` that is no whole number
     the notebook's language is `python`, not `rhai`
     the notebook's language is `julia`, not `rhai`
+    not a notebook: the `kernelspec` in its metadata is no JSON object
+    not a notebook: the `name` of the `kernelspec` in its metadata is no text
     not a notebook: a heading has a level outside 1 to 6
     the notebook's language is `python`, not `rhai`
     "#);

@@ -49,6 +49,26 @@ fn outputs_are_kept_as_the_format_wants_them() {
     assert!(matches!(nbformat::parse_notebook(&notebook.to_ipynb()), Ok(nbformat::Notebook::V4(_))));
 }
 
+/// The file is written after every cell, and each time only what changed is put into words anew.
+#[test]
+fn a_run_of_many_cells_takes_time_that_grows_as_they_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let seconds = |n: usize| {
+        let path = folder.path().join(format!("{n}.ipynb"));
+        let sources: Vec<String> = (0..n).map(|at| format!("say {at}")).collect();
+        let mut notebook = notebook(&sources.iter().map(String::as_str).collect::<Vec<_>>());
+        let started = std::time::Instant::now();
+        assert_eq!(done(&mut notebook, &to(&path)).unwrap().summary.n_run(), n);
+        let seconds = started.elapsed().as_secs_f64();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), notebook.to_ipynb(), "nothing is left as it was before");
+        seconds
+    };
+    // the square would be 64 times as much; disks and other programs take their part
+    let tries: Vec<_> =
+        (0..3).map(|_| (seconds(250), seconds(2000))).take_while(|(few, many)| *many > 24.0 * few).collect();
+    assert!(tries.len() < 3, "seconds for 250 cells, and for 2000: {tries:?}");
+}
+
 #[test]
 fn a_failure_ends_the_run_unless_it_may_go_on() {
     let sources = ["say a", "fail b", "say c"];
@@ -64,6 +84,20 @@ fn a_failure_ends_the_run_unless_it_may_go_on() {
     let done_whole = done(&mut whole, &options).unwrap();
     assert_eq!((done_whole.summary.end, done_whole.summary.n_run()), (End::Finished, 3));
     assert_eq!(outputs(&whole), ["stream a\\n", "error Error b", "stream c\\n"]);
+
+    // the file has what the notebook has, whatever happened on the way
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ipynb");
+    for (sources, keep_going, resume) in [
+        (&["say a", "say b", "fail c"], false, false),
+        (&["say a", "fail b", "say c"], false, true),
+        (&["say a", "say b", "say c"], false, true),
+        (&["fail a", "say b", "fail c"], true, false),
+    ] {
+        let mut notebook = notebook(sources);
+        done(&mut notebook, &RunOptions { keep_going, resume, ..to(&path) }).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), notebook.to_ipynb(), "{sources:?}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Models for Fragile {
 }
 
 fn sitting() -> Sitting {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
     let files = Files::below(folder.path());

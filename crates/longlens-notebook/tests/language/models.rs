@@ -68,7 +68,7 @@ impl Lens for Wide {
 }
 
 fn sitting() -> (Sitting, Rc<RefCell<Vec<String>>>) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
     let opened = Rc::new(RefCell::new(Vec::new()));

@@ -469,3 +469,16 @@ fn the_last_arm_of_a_switch_is_no_earlier_result() {
     assert_eq!(sitting.say("switch 3 {\n    1 => \"one\",\n    _ => \"other\",\n}"), "other");
     assert_eq!(sitting.say("let kind = \"b\"; switch kind { \"a\" => 1, _ => _1 + 1 }"), "8");
 }
+
+#[test]
+fn numbers_that_are_not_finite_are_saved_alike() {
+    let mut sitting = sitting();
+    sitting.run("let list = [0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0, 1.5, \"x\"];").unwrap();
+    assert_eq!(sitting.say("save(list, \"list.json\"); load(\"list.json\")"), "[NaN, inf, -inf, 1.5, \"x\"]");
+    sitting.run("save(table(#{ n: list }), \"table.json\"); save(#{ n: list }, \"map.json\");").unwrap();
+    let read = |name: &str| std::fs::read_to_string(sitting.folder.path().join(name)).unwrap();
+    for name in ["list.json", "table.json", "map.json"] {
+        let text = read(name);
+        assert!(["\"NaN\"", "\"inf\"", "\"-inf\""].iter().all(|word| text.contains(word)), "{name}: {text}");
+    }
+}

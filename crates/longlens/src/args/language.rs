@@ -43,6 +43,24 @@ pub struct Session {
     pub memory_limit: Option<u64>,
 }
 
+impl Session {
+    /// The same flags as words of a command line, to start another process with.
+    pub fn words(&self) -> Vec<String> {
+        let values = [
+            ("--model", self.model.clone()),
+            ("--device", self.device.map(|device| device.name().to_owned())),
+            ("--weights", self.weights.map(|weights| weights.to_string())),
+            ("--trained-context", self.trained_context.map(|n_tokens| n_tokens.to_string())),
+            ("--files", self.files.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
+            ("--max-operations", self.max_operations.map(|n| n.to_string())),
+            ("--memory-limit", self.memory_limit.map(|bytes| bytes.to_string())),
+        ];
+        let values = values.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?)));
+        let flags = [("--overwrite", self.overwrite), ("--allow-outside", self.allow_outside)];
+        values.chain(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.to_owned())).collect()
+    }
+}
+
 fn size(text: &str) -> Result<u64, String> {
     longlens_notebook::memory::read_size(text)
         .ok_or_else(|| "not a size; write 512m, 1.5g or a number of bytes".to_owned())
@@ -167,7 +185,13 @@ pub struct Kernel {
 #[derive(Debug, Subcommand)]
 pub enum KernelCommand {
     /// Tell Jupyter of the kernel
-    Install(KernelPlace),
+    Install {
+        #[command(flatten)]
+        place: KernelPlace,
+        /// What Jupyter starts it with
+        #[command(flatten)]
+        session: Box<Session>,
+    },
     /// Take it away again
     Uninstall(KernelPlace),
     /// Serve a Jupyter client; Jupyter starts this
@@ -238,6 +262,27 @@ pub fn in_one_word(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_in_words_are_the_same_flags() {
+        #[derive(Debug, clap::Parser)]
+        struct Words {
+            #[command(flatten)]
+            session: Session,
+        }
+        let read = |words: &[String]| {
+            let program = std::iter::once("longlens".to_owned());
+            <Words as clap::Parser>::try_parse_from(program.chain(words.iter().cloned())).unwrap().session
+        };
+        let line = "--model=a/b@c --device=cpu --weights=q8 --trained-context=16k --files=/data/my --max-operations=500 \
+                    --memory-limit=1.5g --overwrite --allow-outside";
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let session = read(&words);
+        assert_eq!(session.memory_limit, Some(3 << 29));
+        assert_eq!(format!("{:?}", read(&session.words())), format!("{session:?}"));
+        assert_eq!(session.words().len(), words.len());
+        assert!(Session::default().words().is_empty());
+    }
 
     #[test]
     fn parameters_come_in_one_word_or_two() {

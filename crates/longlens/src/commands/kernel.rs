@@ -1,19 +1,24 @@
 //! `longlens kernel`: the Jupyter kernel.
 
+use std::path::{Path, PathBuf};
+
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::kernel::{self, KernelError, Place};
 
 use super::language::session;
-use crate::args::language::{KernelCommand, KernelPlace};
+use crate::args::language::{KernelCommand, KernelPlace, Session};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
 pub fn run(command: &KernelCommand) -> Result<(), Failure> {
     match command {
-        KernelCommand::Install(place) => {
+        KernelCommand::Install { place, session: args } => {
+            // what is impossible is said here and not where a notebook is opened
+            session(args, true, &Nobody::out())?;
+            let words = Session { files: args.files.as_deref().map(absolute).transpose()?, ..(**args).clone() }.words();
             let program = std::env::current_exe()
                 .map_err(|error| Failure::failed(format!("cannot tell where this program lies: {error}"), None))?;
-            let folder = kernel::install(&place.name, &place_of(place), &program).map_err(refused)?;
+            let folder = kernel::install(&place.name, &place_of(place), &program, &words).map_err(refused)?;
             Terminal::new(false).say(format_args!("installed {}", folder.display()))
         }
         KernelCommand::Uninstall(place) => {
@@ -32,6 +37,11 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
             std::process::exit(0);
         }
     }
+}
+
+/// A folder as Jupyter can name it from wherever it starts kernels.
+fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))
 }
 
 fn place_of(place: &KernelPlace) -> Place {

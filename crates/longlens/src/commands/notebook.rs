@@ -100,9 +100,10 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     }
     match (summary.end, summary.failures.len()) {
         (End::Finished, 0) => Ok(()),
-        (End::Interrupted, _) => {
-            Err(Failure::failed("interrupted; finished cells are kept", Some("go on with --resume".to_owned())))
-        }
+        (End::Interrupted, n_failed) => Err(match summary.n_run() + summary.n_replayed - n_failed {
+            0 => Failure::failed("interrupted before a cell was finished", None),
+            _ => Failure::failed("interrupted; finished cells are kept", Some("go on with --resume".to_owned())),
+        }),
         (_, n) => {
             let cells = if n == 1 { "a cell failed".to_owned() } else { format!("{n} cells failed") };
             let first = summary.failures.first().map_or(0, |failure| failure.number);

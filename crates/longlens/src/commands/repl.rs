@@ -1,9 +1,10 @@
 //! `longlens repl`: a prompt for experiments.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
-use longlens_core::printable::printable;
+use longlens_eval::text;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
@@ -13,14 +14,12 @@ use super::language::session;
 use crate::args::Colors;
 use crate::args::language::{Inline, Repl};
 use crate::failure::Failure;
-use crate::terminal::{Safe, is_dumb};
+use crate::terminal::{Safe, Terminal, is_dumb};
 
 pub fn run(args: &Repl) -> Result<(), Failure> {
     let mut session = session(&args.session, false, &Nobody::out())?;
     if !io::stdin().is_terminal() {
-        let mut text = String::new();
-        let read = io::stdin().read_to_string(&mut text);
-        read.map_err(|error| Failure::failed(format!("cannot read cells from stdin: {error}"), None))?;
+        let text = cells_of_stdin()?;
         let interrupts = Interrupts::new(session.cancel());
         register(interrupts.clone());
         return interrupts.during(|| repl::script(session, &text, out())).or_else(told);
@@ -49,6 +48,15 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
         ..ReplOptions::default()
     };
     repl::run(session, options).or_else(told)
+}
+
+/// The text that comes through a pipe, read as every other text is.
+fn cells_of_stdin() -> Result<String, Failure> {
+    let failed =
+        |error: &dyn fmt::Display, help| Failure::failed(format!("cannot read cells from stdin: {error}"), help);
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).map_err(|error| failed(&error, None))?;
+    text::decode(bytes).map_err(|error| failed(&error, Some(error.help("FILE"))))
 }
 
 /// What cells of a script say: as it is, but for a terminal.
@@ -130,11 +138,8 @@ fn history() -> Option<PathBuf> {
 
 fn told(error: ReplError) -> Result<(), Failure> {
     match error {
-        ReplError::Cell(error) => {
-            // nothing is left to tell anyone when stderr is gone
-            let _ = writeln!(io::stderr(), "{}", printable(&error.to_string()));
-            Err(Failure::silent(1))
-        }
+        // its lines point into the cell
+        ReplError::Cell(error) => Terminal::new(false).note(error).and(Err(Failure::silent(1))),
         ReplError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         error => {
             let help = error.help().map(str::to_owned);

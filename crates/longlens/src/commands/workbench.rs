@@ -1,9 +1,8 @@
 //! `longlens` on a terminal: the workbench.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_core::printable::printable;
 use longlens_kernel::linear::Storage;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
@@ -63,8 +62,7 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
     let Ended { signal, unkept } = terminal::run(model, Options { hint, notes, ..options }, wanted, store, open)
         .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
     if let Some(trouble) = unkept {
-        // the terminal may be gone, and nothing is left to tell anyone
-        let _ = writeln!(std::io::stderr(), "{}", printable(&trouble.message));
+        Failure::failed(trouble.message, trouble.help).show();
     }
     // as shells count a program that a signal ended
     signal.map_or(Ok(()), |signal| Err(Failure::silent(128 + signal as u8)))

@@ -27,7 +27,7 @@ pub struct Ran {
 
 impl Bench {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::Builder::new().prefix("bench").tempdir().unwrap())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -44,7 +44,7 @@ fn piped(folder: &Path, args: &[&str]) -> Output {
 }
 
 fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let tokens: Vec<String> = (0..3000).map(|n| (3 + n % 900).to_string()).collect();
     write("tokens.json", &format!("[{}]", tokens.join(",")));

@@ -38,7 +38,7 @@ fn keeps(folder: &Path, words: &[&str]) {
 }
 
 fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
+    tempfile::Builder::new().prefix("workbench").tempdir().unwrap()
 }
 
 #[test]

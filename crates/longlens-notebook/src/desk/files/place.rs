@@ -1,7 +1,7 @@
 //! From a name to a folder that is open and a name in it.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -50,8 +50,9 @@ impl Files {
 }
 
 impl Place {
-    /// Writes beside the file and renames, as `write_whole` does, but in the folder that is open.
-    pub fn put(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes beside the file and puts it in place, as `write_whole` does, but in the folder that is open. Where a file is that
+    /// this one does not replace, the error is [`io::ErrorKind::AlreadyExists`], whenever that file came to be.
+    pub fn put(&self, bytes: &[u8], replaces: bool) -> io::Result<()> {
         let beside = longlens_workbench::part_name(&self.name);
         let fill = || -> io::Result<()> {
             let mut file = self.folder.open_with(&beside, OpenOptions::new().write(true).create_new(true))?;
@@ -67,12 +68,31 @@ impl Place {
             file.write_all(bytes)?;
             file.sync_all()
         };
-        let written = fill().and_then(|()| self.folder.rename(&beside, &self.folder, &self.name));
-        if written.is_err() {
+        let written = fill().and_then(|()| {
+            if replaces {
+                self.folder.rename(&beside, &self.folder, &self.name)
+            } else {
+                self.name_new(OsStr::new(&beside))
+            }
+        });
+        if written.is_err() || !replaces {
             // the error of the write is the one worth telling
             let _ = self.folder.remove_file(&beside);
         }
         written
+    }
+
+    /// Gives what is written its name, unless something has that name by now: a second name is never taken from another file, as
+    /// a rename would.
+    fn name_new(&self, beside: &OsStr) -> io::Result<()> {
+        match self.folder.hard_link(beside, &self.folder, &self.name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                // a disk whose files have one name each
+                self.folder.open_with(&self.name, OpenOptions::new().write(true).create_new(true))?;
+                self.folder.rename(beside, &self.folder, &self.name)
+            }
+            linked => linked,
+        }
     }
 }
 

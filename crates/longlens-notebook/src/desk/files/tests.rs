@@ -7,9 +7,14 @@ use super::*;
 
 const MOST: u64 = 1 << 20;
 
+/// A folder whose name does not begin with a dot, as those of `tempdir` do.
+fn plain_folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("cells").tempdir().unwrap()
+}
+
 /// A folder to work in, with a file above it that is none of the cells' business.
 fn bench() -> (tempfile::TempDir, PathBuf) {
-    let outer = tempfile::tempdir().unwrap();
+    let outer = plain_folder();
     let root = outer.path().join("work");
     fs::create_dir_all(root.join("in")).unwrap();
     fs::write(outer.path().join("secret"), "x").unwrap();
@@ -147,6 +152,65 @@ fn the_home_folder_and_what_is_above_it_are_no_working_directory() {
         }
         assert!(Files::below(&root).named().list(".").is_ok());
     }
+}
+
+#[test]
+fn nothing_is_written_where_a_hidden_folder_is_the_root_by_chance() {
+    let outer = plain_folder();
+    for root in [".ssh", ".git/hooks", ".config/autostart/deep"].map(|name| outer.path().join(name)) {
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("known"), "theirs").unwrap();
+        let files = Files::below(&root);
+        for told in [
+            files.save("authorized_keys", b"ours", true).unwrap_err(),
+            files.save("new/a.csv", b"ours", true).unwrap_err(),
+            files.replace("known", b"ours").unwrap_err(),
+            files.add_line("known", "ours").unwrap_err(),
+            Files::below(&root).overwriting().save("known", b"ours", true).unwrap_err(),
+        ] {
+            assert!(told.message.contains("hidden") && told.help.unwrap().contains("--files"), "{}", told.message);
+        }
+        assert_eq!(files.read("known", MOST).unwrap(), b"theirs", "what is there may be read");
+        assert_eq!(fs::read_dir(&root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count(), 1);
+        assert!(!root.join("new").exists());
+        assert_eq!(Files::below(&root).named().save("a.csv", b"1", false), Ok(false));
+        assert_eq!(Files::below(&root).anywhere().save("b.csv", b"1", false), Ok(false));
+    }
+    #[cfg(unix)]
+    {
+        // a plain name for a hidden folder is no way in
+        std::os::unix::fs::symlink(outer.path().join(".ssh"), outer.path().join("keys")).unwrap();
+        assert!(Files::below(outer.path().join("keys")).save("c.csv", b"", false).is_err());
+    }
+}
+
+/// Another program makes the same files at the same time: whoever is first keeps them.
+#[test]
+fn a_file_that_came_to_be_meanwhile_stays() {
+    let (_outer, root) = bench();
+    let place = |name: &str| Files::below(&root).place(name, true).unwrap().unwrap();
+    let new = place("new.csv");
+    fs::write(root.join("new.csv"), "theirs").unwrap();
+    assert_eq!(new.put(b"ours", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(root.join("new.csv")).unwrap(), b"theirs");
+    new.put(b"ours", true).unwrap();
+    assert_eq!(fs::read(root.join("new.csv")).unwrap(), b"ours");
+    let files = Files::below(&root);
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| {
+            let is_first = |at: &usize| {
+                let file = fs::OpenOptions::new().write(true).create_new(true).open(root.join(format!("{at}.csv")));
+                file.and_then(|mut file| file.write_all(b"theirs")).is_ok()
+            };
+            (0..400).filter(is_first).collect::<Vec<_>>()
+        });
+        let ours: Vec<_> = (0..400).filter(|at| files.save(&format!("{at}.csv"), b"ours", false).is_ok()).collect();
+        for at in theirs.join().unwrap() {
+            assert_eq!(fs::read(root.join(format!("{at}.csv"))).unwrap(), b"theirs", "{at}");
+            assert!(!ours.contains(&at), "{at}");
+        }
+    });
+    assert!(fs::read_dir(&root).unwrap().all(|entry| !entry.unwrap().file_name().to_string_lossy().contains(".part")));
 }
 
 #[cfg(unix)]

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
-use super::Parameters;
-use crate::document::{DocumentError, read_text};
+use super::{Parameters, yaml};
+use crate::document::{DocumentError, json, read_text};
 
 /// Reads `name=value`.
 pub fn read_pair(text: &str) -> Result<(String, Value), DocumentError> {
@@ -27,9 +26,10 @@ fn pair(text: &str) -> Result<(&str, &str), DocumentError> {
     pair.ok_or_else(|| DocumentError::NotParameter { text: text.into() })
 }
 
-/// Reads a value from a command line. As papermill does: a number as Python writes it (`8192`, `1_000`, `.5`, `1e3`), `True`,
-/// `False`, `None`. Beyond it: `true`, `false`, `null`, `none`, a quoted text, an array or table of TOML. Anything else is text
-/// as it stands: `0x10`, `inf` and `nan` too. `None` for a number that is too large for one.
+/// Reads a value from a command line. As papermill does: a number as Python's `int` and `float` read it (`8192`, `1_000`, `.5`,
+/// `1e3`, `nan`, `-inf`; `1e400` is infinite), `True`, `False`, `None`. Beyond it: `true`, `false`, `null`, `none`, a quoted text, an
+/// array or table of TOML. Anything else is text as it stands, such as `0x10`. `None` for a whole number that is too large for
+/// one.
 pub fn read_value(text: &str) -> Option<Value> {
     let word = text.trim();
     match word {
@@ -42,14 +42,18 @@ pub fn read_value(text: &str) -> Option<Value> {
         return if digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-')) {
             digits.parse::<i64>().ok().map(Value::from)
         } else {
-            digits.parse::<f64>().ok().and_then(Number::from_f64).map(Value::from)
+            digits.parse::<f64>().ok().map(json::number)
         };
+    }
+    let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word).to_ascii_lowercase();
+    if ["nan", "inf", "infinity"].contains(&unsigned.as_str()) {
+        return word.parse().ok().map(json::number);
     }
     // a document of one line: a value cannot bring in keys of its own
     let is_toml = word.starts_with(['[', '{', '"', '\'']) && !word.contains(['\n', '\r']);
     let table = if is_toml { format!("value = {word}").parse::<toml::Table>().ok() } else { None };
     let value = table.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
-    Some(value.and_then(|value| from_toml(value).ok()).unwrap_or_else(|| text.into()))
+    Some(value.map_or_else(|| text.into(), from_toml))
 }
 
 /// A number as Python's `int` and `float` take it, without the `_` between its digits.
@@ -81,39 +85,26 @@ pub fn read_file(path: &Path) -> Result<Parameters, DocumentError> {
 fn read_toml(text: &str) -> Result<Parameters, DocumentError> {
     let table: toml::Table =
         text.parse().map_err(|error: toml::de::Error| DocumentError::NotToml { what: place(&error, text) })?;
-    let json = |(name, value): (String, toml::Value)| match from_toml(value) {
-        Ok(value) => Ok((name, value)),
-        Err(value) => Err(DocumentError::NotValue { name, value }),
-    };
-    table.into_iter().map(json).collect()
+    Ok(table.into_iter().map(|(name, value)| (name, from_toml(value))).collect())
 }
 
 fn read_json(text: &str) -> Result<Parameters, DocumentError> {
-    let plain: Plain = serde_json::from_str(text)
-        .map_err(|error| DocumentError::NotParameters { form: "JSON", what: error.to_string() })?;
-    named(plain.0, "JSON")
+    let read = json::read(text);
+    named(read.map_err(|error| DocumentError::NotParameters { form: "JSON", what: error.to_string() })?, "JSON")
 }
 
 /// Reads parameters in YAML. What repeats itself without end is refused, as everything is that is no map of names.
 pub fn read_yaml(text: &str) -> Result<Parameters, DocumentError> {
-    if text.trim().is_empty() {
-        return Ok(Parameters::new());
-    }
-    let read = longlens_core::panics::caught(|| serde_saphyr::from_str::<Plain>(text));
-    let what = match read {
-        Ok(Ok(plain)) => return named(plain.0, "YAML"),
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => panic,
-    };
-    // the rest is an excerpt of what was given
-    Err(DocumentError::NotParameters { form: "YAML", what: what.lines().next().unwrap_or_default().to_owned() })
+    let read = longlens_core::panics::caught(|| yaml::read(text)).unwrap_or_else(Err);
+    named(read.map_err(|what| DocumentError::NotParameters { form: "YAML", what })?, "YAML")
 }
 
 /// Reads parameters in YAML in base64, as schedulers hand them on.
 pub fn read_base64(text: &str) -> Result<Parameters, DocumentError> {
     let wrong = |what: String| DocumentError::NotParameters { form: "base64", what };
     let bytes = STANDARD.decode(text.trim()).map_err(|error| wrong(error.to_string()))?;
-    read_yaml(&String::from_utf8(bytes).map_err(|_| wrong("it holds no text in UTF-8".into()))?)
+    let text = longlens_eval::text::decode(bytes);
+    read_yaml(&text.map_err(|error| DocumentError::not_text(&error, "the decoded text"))?)
 }
 
 fn named(value: Value, form: &'static str) -> Result<Parameters, DocumentError> {
@@ -124,20 +115,18 @@ fn named(value: Value, form: &'static str) -> Result<Parameters, DocumentError> 
     }
 }
 
-/// The value that is infinity or NaN, if there is one inside.
-fn from_toml(value: toml::Value) -> Result<Value, String> {
-    Ok(match value {
+fn from_toml(value: toml::Value) -> Value {
+    match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(whole) => whole.into(),
-        toml::Value::Float(float) => Number::from_f64(float).ok_or_else(|| float.to_string())?.into(),
+        toml::Value::Float(float) => json::number(float),
         toml::Value::Boolean(truth) => truth.into(),
         toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect::<Result<_, _>>()?),
+        toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect()),
         toml::Value::Table(table) => {
-            let entry = |(key, value)| Ok::<_, String>((key, from_toml(value)?));
-            Value::Object(table.into_iter().map(entry).collect::<Result<_, _>>()?)
+            Value::Object(table.into_iter().map(|(key, value)| (key, from_toml(value))).collect())
         }
-    })
+    }
 }
 
 fn place(error: &toml::de::Error, text: &str) -> String {
@@ -145,75 +134,6 @@ fn place(error: &toml::de::Error, text: &str) -> String {
     match before {
         Some(before) => format!("{} at line {}", error.message(), before.matches('\n').count() + 1),
         None => error.message().into(),
-    }
-}
-
-/// A value of YAML or JSON; infinity and NaN, which JSON values drop in silence, are errors.
-struct Plain(Value);
-
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Any).map(Self)
-    }
-}
-
-struct Any;
-
-impl<'de> Visitor<'de> for Any {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
-        Ok(truth.into())
-    }
-
-    fn visit_i64<E: Error>(self, whole: i64) -> Result<Value, E> {
-        Ok(whole.into())
-    }
-
-    fn visit_u64<E: Error>(self, whole: u64) -> Result<Value, E> {
-        Ok(whole.into())
-    }
-
-    fn visit_f64<E: Error>(self, float: f64) -> Result<Value, E> {
-        let number = Number::from_f64(float);
-        number.map(Value::from).ok_or_else(|| E::custom(format!("{float} is no value that Rhai can write")))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Plain(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(list.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        // names are texts, whatever else they look like: `on` and `1` too
-        while let Some((name, Plain(value))) = entries.next_entry::<String, Plain>()? {
-            map.insert(name, value);
-        }
-        Ok(map.into())
     }
 }
 
@@ -268,7 +188,14 @@ mod tests {
             ("[1, 2.5, \"x\"]", json!([1, 2.5, "x"])),
             ("[1, 2", json!("[1, 2")),
             ("{ w = 4, g = 2 }", json!({ "w": 4, "g": 2 })),
-            ("inf", json!("inf")),
+            ("inf", json::number(f64::INFINITY)),
+            ("-Infinity", json::number(f64::NEG_INFINITY)),
+            ("nan", json::number(f64::NAN)),
+            ("+NaN", json::number(f64::NAN)),
+            ("1e400", json::number(f64::INFINITY)),
+            ("-1e400", json::number(f64::NEG_INFINITY)),
+            ("infinite", json!("infinite")),
+            ("[nan]", Value::Array(vec![json::number(f64::NAN)])),
             ("1 # no comment\nother = 2", json!("1 # no comment\nother = 2")),
             ("2026-01-01", json!("2026-01-01")),
             ("008", json!(8)),
@@ -277,7 +204,7 @@ mod tests {
         for (text, value) in cases {
             assert_eq!(read_value(text), Some(value), "{text}");
         }
-        for text in ["9223372036854775808", "-9223372036854775809", "1e400"] {
+        for text in ["9223372036854775808", "-9223372036854775809"] {
             assert_eq!(read_value(text), None, "{text}");
             assert!(matches!(read_pair(&format!("a={text}")), Err(DocumentError::NotValue { .. })));
         }
@@ -287,23 +214,26 @@ mod tests {
 
     #[test]
     fn yaml_and_json_give_the_same_parameters() {
-        let yaml =
-            "trials: 9\nname: seven\nids: [1, 2.5, x]\nrope: {factor: 8, on: true}\nnothing: null\nday: 2026-01-01\n";
+        let yaml = "trials: 9\nname: seven\nids: [1, 2.5, x]\nrope: {factor: 8, on: yes}\nbound: -.inf\nnothing: null\nday: 2026-01-01\n";
         let json = json!({
             "trials": 9, "name": "seven", "ids": [1, 2.5, "x"], "rope": { "factor": 8, "on": true }, "nothing": null,
             "day": "2026-01-01",
+            "bound": json::number(f64::NEG_INFINITY),
         });
         assert_eq!(Value::Object(read_yaml(yaml).unwrap()), json);
-        assert_eq!(Value::Object(read_json(&json.to_string()).unwrap()), json);
+        assert_eq!(Value::Object(read_json(&json::write(&json)).unwrap()), json);
         assert_eq!(Value::Object(read_base64(&STANDARD.encode(yaml)).unwrap()), json);
         assert!(read_yaml("").unwrap().is_empty() && read_yaml("# nothing\n").unwrap().is_empty());
-        for wrong in ["- 1\n- 2\n", "seven", "a: .nan", "a: .inf", "a: [1", "a: *nobody", "a: 1\na: 2"] {
+        for wrong in ["- 1\n- 2\n", "seven", "a: [1", "a: *nobody", "a: 1\na: 2"] {
             assert!(read_yaml(wrong).is_err(), "{wrong}: {:?}", read_yaml(wrong));
         }
-        for wrong in ["[1]", "{\"a\": NaN}", "{", "7"] {
+        for wrong in ["[1]", "{", "7"] {
             assert!(read_json(wrong).is_err(), "{wrong}");
         }
         assert!(read_base64("%%%").is_err());
+        let error = read_base64(&STANDARD.encode(b"a: 1\nb: caf\xe9")).unwrap_err();
+        assert!(error.to_string().contains("byte 0xe9 in line 2, column 7"), "{error}");
+        assert!(error.help().contains("iconv"), "{}", error.help());
     }
 
     #[test]
