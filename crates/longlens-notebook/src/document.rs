@@ -154,6 +154,13 @@ impl Notebook {
         Ok(())
     }
 
+    /// Refuses a notebook that does not say its language and holds results: whoever made them may have run another one, and to
+    /// replace them is more than a guess may do.
+    pub fn check_replaceable(&self) -> Result<(), DocumentError> {
+        let holds_results = self.cells.iter().any(|cell| !cell.outputs.is_empty());
+        if holds_results && !ipynb::says_language(&self.metadata) { Err(DocumentError::OfNobody) } else { Ok(()) }
+    }
+
     /// Reads the JSON of a notebook file: 4.0 to 4.5, and 3. Older ones come back as 4.5.
     pub fn from_ipynb(text: &str) -> Result<Self, DocumentError> {
         ipynb::read(text)

@@ -35,6 +35,8 @@ fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
         ("null", json!({ "kernelspec": null, "language_info": {} }), &python[..]),
         ("nameless", json!({ "kernelspec": { "name": "", "language": " " } }), &python[..]),
         ("info", json!({ "language_info": { "name": "julia" } }), &["print(1)"][..]),
+        ("old", json!({ "language": "python" }), &["1 + 1"][..]),
+        ("jupytext", json!({ "jupytext": { "main_language": "R" } }), &["1 + 1"][..]),
     ] {
         let file = format!("{name}.ipynb");
         let text = notebook(&metadata, cells);
@@ -49,6 +51,39 @@ fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
             !bench.path(&format!("{name}.partial.ipynb")).exists() && !bench.path(&format!("{name}.rhai")).exists()
         );
     }
+}
+
+#[test]
+fn a_cell_of_another_language_is_refused() {
+    let bench = Bench::new();
+    for metadata in [
+        json!({ "vscode": { "languageId": "csharp" } }),
+        json!({ "polyglot_notebook": { "kernelName": "fsharp" } }),
+        json!({ "dotnet_interactive": { "language": "sql" } }),
+    ] {
+        let mut mixed: Value = serde_json::from_str(&notebook(&rhai(), &["1 + 1", "2 + 2"])).unwrap();
+        mixed["cells"][1]["metadata"] = metadata;
+        bench.write("in.ipynb", mixed.to_string());
+        let ran = bench.run(&["notebook", "run", "in.ipynb"]);
+        assert!(ran.code == Some(1) && ran.stderr.contains("cell 2 is in the language `"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn results_of_a_notebook_without_a_language_are_not_replaced() {
+    let bench = Bench::new();
+    let text = notebook(&json!({}), &["1 + 1"]);
+    bench.write("in.ipynb", &text);
+    let ran = bench.run(&["notebook", "run", "in.ipynb"]);
+    let said = "the notebook does not say its language, and holds results that this run would replace";
+    assert!(ran.code == Some(1) && ran.stderr.contains(said), "{}", ran.stderr);
+    assert_eq!(bench.read("in.ipynb"), text.as_bytes());
+    bench.done("notebook run in.ipynb -o out.ipynb");
+    // without results there is nothing to lose
+    let mut bare: Value = serde_json::from_str(&text).unwrap();
+    bare["cells"][0]["outputs"] = json!([]);
+    bench.write("bare.ipynb", bare.to_string());
+    bench.done("notebook run bare.ipynb");
 }
 
 #[test]

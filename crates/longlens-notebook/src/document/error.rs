@@ -103,6 +103,9 @@ pub enum DocumentError {
         /// Why it cannot be parsed.
         what: String,
     },
+    /// A notebook that does not say its language, with results that a run would replace.
+    #[error("the notebook does not say its language, and holds results that this run would replace")]
+    OfNobody,
     /// Two cells with one id.
     #[error("cells {first} and {second} have the same id `{id}`")]
     SameId {
@@ -204,6 +207,10 @@ impl DocumentError {
             },
             Self::NoLanguage { .. } => {
                 "if it is Rhai, set `language` in the `kernelspec` of its metadata to `rhai`; nothing was written"
+                    .into()
+            }
+            Self::OfNobody => {
+                "give the run a file of its own with -o OUT.ipynb, or set `language` in the `kernelspec` of its metadata to `rhai`"
                     .into()
             }
             Self::NotToml { .. } => "the file holds lines like `context = 8192`".into(),

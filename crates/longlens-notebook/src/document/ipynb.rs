@@ -94,8 +94,9 @@ fn read_cell(value: Value) -> Result<Cell, String> {
     }
     if kind == Kind::Code {
         // editors that mix languages say it in the cell
-        let language = pointer(&cell.metadata, "/vscode/languageId").and_then(Value::as_str);
-        if let Some(other) = language.filter(|language| is_rhai(language).is_err() && *language != "rust") {
+        let said = ["/vscode/languageId", "/polyglot_notebook/kernelName", "/dotnet_interactive/language"];
+        let mut languages = said.iter().filter_map(|at| pointer(&cell.metadata, at)?.as_str());
+        if let Some(other) = languages.find(|language| is_rhai(language).is_err() && *language != "rust") {
             return Err(format!("is in the language `{other}`, not `rhai`"));
         }
         cell.outputs = match file.remove("outputs") {
@@ -211,11 +212,16 @@ fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
     if languages != [None, None] {
         return Ok(());
     }
+    let elsewhere = || {
+        // Jupytext's own field, then an old one of IPython; Colab runs Python where nothing else is said
+        let jupytext = said(metadata, "jupytext", "main_language").ok().flatten();
+        let old = metadata.get("language").and_then(Value::as_str);
+        jupytext.or(old).or_else(|| metadata.contains_key("colab").then_some("python"))
+    };
     match said(metadata, "kernelspec", "name")? {
         Some(kernel) if !kernel.to_lowercase().contains("longlens") => is_rhai(kernel),
-        // Colab runs Python where nothing else is said
-        None if metadata.contains_key("colab") => is_rhai("python"),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => elsewhere().map_or(Ok(()), is_rhai),
     }
 }
 

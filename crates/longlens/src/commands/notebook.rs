@@ -37,6 +37,9 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let mut session = session(&args.session, true, &Nobody::out())?;
     // before anything is written
     notebook.check_language(&session).map_err(|error| refused(error.in_file(&args.input)))?;
+    if args.output.is_none() {
+        notebook.check_replaceable().map_err(|error| refused(error.in_file(&args.input)))?;
+    }
     let place = Kept::of(args)?;
     let out = place.out().to_owned();
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
