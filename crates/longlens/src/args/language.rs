@@ -24,8 +24,8 @@ pub struct Session {
     /// Tokens that this model was trained on, where its config says otherwise: `16384` or `16k` (k is 1024)
     #[arg(long, value_name = "TOKENS", value_parser = super::context_length)]
     pub trained_context: Option<usize>,
-    /// The folder whose files cells may read and write, without hidden ones (default: the working directory, unless that is
-    /// the home folder or above it)
+    /// The folder whose files cells may read and write, without hidden ones (default: the working directory; read only
+    /// where that lies in a hidden folder, and refused where it is the home folder or above it)
     #[arg(long, value_name = "FOLDER")]
     pub files: Option<PathBuf>,
     /// Let cells replace files that they did not write
