@@ -225,6 +225,9 @@ impl LensError {
             Self::NoTokenizer { .. } => Some(
                 "put its tokenizer.json beside the weights; `logits` and `perplexity --tokens` take token ids".into(),
             ),
+            Self::Tokenizer(_) => Some(
+                "tokenizer.json asks for something that its library cannot do: fetch the file again, or use another text".into(),
+            ),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
             Self::NotFinite { .. } => Some("check the weights for NaN or infinite values".into()),

@@ -298,6 +298,8 @@ impl ScriptedLens {
             mode: if self.first > 0 { "reuse-kv" } else { "re-prefill" }.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
+            trained_context: self.model.spec.trained_context,
+            warnings: self.model.warnings.clone(),
         };
         self.setup.as_ref().map(record).unwrap_or_default()
     }

@@ -122,6 +122,21 @@ pub struct RunRecord {
     pub version: String,
     /// Tokens of the prompt.
     pub n_prompt: usize,
+    /// Tokens that the model was trained on; 0 in records of older versions.
+    #[serde(default)]
+    pub trained_context: usize,
+    /// What a user should know of the model before trusting the numbers, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl RunRecord {
+    /// The scaling in words, such as `rope linear:factor=4 (trained on 4096 tokens)`; without one `rope none`.
+    pub fn rope_text(&self) -> String {
+        let trained = (self.rope != "none" && self.trained_context > 0)
+            .then(|| format!(" (trained on {} tokens)", self.trained_context));
+        format!("rope {}{}", self.rope, trained.unwrap_or_default())
+    }
 }
 
 /// One layer's part of a trace.

@@ -53,6 +53,20 @@ pub enum EvalError {
         /// Tokens of the shortest prompt.
         shortest: usize,
     },
+    /// Filler that makes no prompt longer.
+    #[error(
+        "a `{template}` prompt cannot be made {length} tokens long: with {n_pieces} sentences of filler it has {n_tokens}"
+    )]
+    NoFiller {
+        /// Name of the template.
+        template: &'static str,
+        /// Tokens asked for.
+        length: usize,
+        /// Sentences of filler in the longest prompt that was tried.
+        n_pieces: usize,
+        /// Tokens of that prompt.
+        n_tokens: usize,
+    },
     /// Too few tokens to measure.
     #[error("no document has {needed} tokens: the longest has {longest}")]
     ShortDocuments {
@@ -109,6 +123,11 @@ impl EvalError {
             Self::Nothing { what } => Some(format!("give at least one of the {what}")),
             Self::UnknownTemplate { known, .. } => Some(format!("one of: {known}")),
             Self::TooShort { shortest, .. } => Some(format!("ask for at least {shortest} tokens")),
+            Self::NoFiller { .. } => Some(
+                "the tokenizer makes one token of many words, as one without a `pre_tokenizer` does whose vocabulary lacks \
+                 them: use the model's own tokenizer.json"
+                    .into(),
+            ),
             Self::ShortDocuments { longest, .. } => Some(format!("measure at most {longest} tokens, or longer text")),
             Self::AmbiguousTokens { .. } => {
                 Some("say which with `--token-format` (`token_format` in cells): u16, u32 or i64".into())
@@ -130,6 +149,16 @@ impl EvalError {
 impl From<SettingError> for EvalError {
     fn from(error: SettingError) -> Self {
         Self::Lens(error.into())
+    }
+}
+
+/// What is wrong with a line that is no JSON, without the number of the line, which is always 1 to a parser of one line.
+pub(crate) fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(problem) => format!("{problem} at column {column}"),
+        None => text,
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::depth::{depth, depth_of};
 pub use self::fixtures::{Fixture, Fixtures, read_fixtures, run_fixtures};
+pub use self::lines::fixtures;
 pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
@@ -114,7 +115,8 @@ pub fn run(
     control: &mut dyn Control,
     kept: &mut KeptCells,
 ) -> Result<PasskeyReport, EvalError> {
-    let Grid { template, lengths, depths, trials, seed } = grid;
+    let Grid { template, trials, seed, .. } = grid;
+    let (lengths, depths) = (&distinct(&grid.lengths, |a, b| a == b), &distinct(&grid.depths, same_depth));
     expect(*trials > 0, "trials", trials, "a whole number of at least 1")?;
     for (what, is_empty) in [("lengths", lengths.is_empty()), ("depths", depths.is_empty())] {
         if is_empty {
@@ -139,6 +141,22 @@ pub fn run(
     }
     let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
     Ok(series.report(format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")))
+}
+
+/// Every value once, where it first stands: a cell that is named twice is one cell.
+fn distinct<T: Copy>(values: &[T], same: fn(T, T) -> bool) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for value in values {
+        if !kept.iter().any(|earlier| same(*earlier, *value)) {
+            kept.push(*value);
+        }
+    }
+    kept
+}
+
+/// Whether two depths are one however they were written: `33.3%` is a rounding away from `0.333`.
+fn same_depth(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
 }
 
 /// How answers are had and scored.
@@ -312,6 +330,17 @@ mod tests {
                 insta::assert_snapshot!(protocol, @"passkey grid: template T, 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens");
             }
         }
+    }
+
+    #[test]
+    fn a_cell_that_is_named_twice_is_one() {
+        let once = Grid { lengths: vec![450], depths: vec![0.0, 0.333], ..grid(Template::Longlens) };
+        let twice = Grid { lengths: vec![450, 450], depths: vec![0.0, -0.0, 0.333, 33.3 / 100.0], ..once.clone() };
+        let cells = |grid: &Grid| {
+            let report = run_on(forgetful(200), grid, &mut (), &mut |_| {});
+            report.cells.iter().map(|cell| (cell.length, cell.depth.to_bits())).collect::<Vec<_>>()
+        };
+        assert_eq!(cells(&twice), cells(&once));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::by_length::{ByLength, DocumentLoss, KeptLosses, LengthReport, LengthRow, by_length, depends_on_length};
 pub use self::sliding::{KeptWindows, Sliding, SlidingReport, sliding};
 pub use self::source::{Documents, encode_documents, encode_joined, split_at_blank_lines, texts};
-pub use self::token_file::{TokenFormat, token_file};
+pub use self::token_file::{TokenFile, TokenFormat, token_file};
 use crate::error::EvalError;
 
 mod by_length;

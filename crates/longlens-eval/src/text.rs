@@ -1,32 +1,71 @@
 //! Text files: UTF-8, or refused with the byte that is none and its place.
 
-use std::io::Read;
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::EvalError;
 
 /// A file beyond this is not read whole.
 const MAX_BYTES: u64 = 4 << 30;
+/// A pipe says neither how much it holds nor whether it ends, so it is given up sooner.
+const MAX_STREAMED: u64 = 256 << 20;
 
 /// The text of a file, without the mark that may begin it.
 pub fn read_text(path: &Path) -> Result<String, EvalError> {
     text_of(path, read_bytes(path)?)
 }
 
-/// The bytes of a file. Pipes are read to their end; what never ends is refused once it is too large.
+/// The bytes of a file of at most 4 GiB, or of a pipe of at most 256 MiB. Devices are refused by their kind and files by their
+/// size, before a byte is read.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, EvalError> {
     let failed = |source| EvalError::Io { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES {
+    // looked at before it is opened, since opening a device can do things
+    let there = fs::metadata(path).map_err(failed)?;
+    if is_device(there.file_type()) {
         return Err(EvalError::File {
             path: path.to_owned(),
-            problem: format!("it has more than {} GiB", MAX_BYTES >> 30),
-            help: "cut it into smaller files".into(),
+            problem: "it is a device, not a file".into(),
+            help: "name a file, or a pipe that ends".into(),
         });
     }
-    Ok(bytes)
+    let limit = if there.is_file() { MAX_BYTES } else { MAX_STREAMED };
+    if there.is_file() && there.len() > limit {
+        return Err(too_large(path, limit));
+    }
+    bounded(path, fs::File::open(path).map_err(failed)?, limit)
+}
+
+/// All bytes of a stream such as stdin, which errors call `name`; refused beyond 256 MiB.
+pub fn read_stream(name: &Path, stream: impl Read) -> Result<Vec<u8>, EvalError> {
+    bounded(name, stream, MAX_STREAMED)
+}
+
+/// A file may grow while it is read, so its size alone bounds nothing.
+fn bounded(path: &Path, from: impl Read, limit: u64) -> Result<Vec<u8>, EvalError> {
+    let mut bytes = Vec::new();
+    let read: io::Result<usize> = from.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > limit { Err(too_large(path, limit)) } else { Ok(bytes) }
+}
+
+fn too_large(path: &Path, limit: u64) -> EvalError {
+    EvalError::File {
+        path: path.to_owned(),
+        problem: format!("it has more than {} MiB", limit >> 20),
+        help: "cut it into smaller files".into(),
+    }
+}
+
+#[cfg(unix)]
+fn is_device(kind: fs::FileType) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    kind.is_char_device() || kind.is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: fs::FileType) -> bool {
+    false
 }
 
 /// What the bytes of a file say as text.
@@ -166,6 +205,23 @@ mod tests {
         let error = read_text(Path::new("/nowhere/at/all")).unwrap_err();
         assert!(error.to_string().starts_with("cannot read /nowhere/at/all"), "{error}");
         assert!(read_text(Path::new("/")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_never_ends_is_refused_by_kind_and_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("book.txt");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        let error = read_bytes(&link).unwrap_err();
+        assert!(error.to_string().ends_with("it is a device, not a file"), "{error}");
+        let large = folder.path().join("large");
+        fs::File::create(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let error = read_bytes(&large).unwrap_err();
+        assert!(error.to_string().ends_with("it has more than 4096 MiB"), "{error}");
+        let error = bounded(Path::new("stdin"), io::repeat(0), 1 << 20).unwrap_err();
+        assert_eq!(error.to_string(), "stdin: it has more than 1 MiB");
+        assert_eq!(bounded(Path::new("stdin"), &b"text"[..], 4).unwrap(), b"text");
     }
 
     proptest! {

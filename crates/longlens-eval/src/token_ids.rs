@@ -6,9 +6,13 @@ use serde_json::Value;
 /// Names under which programs keep token ids.
 const NAMES: [&str; 4] = ["tokens", "input_ids", "ids", "token_ids"];
 
+/// What to do about a file that holds none.
+pub const HELP: &str = "give a JSON array of ids such as [1, 2, 3], or an object with `tokens` or `input_ids`";
+
 /// The ids of one sequence, from `[1, 2]`, `[[1, 2]]`, or an object with one of these under `tokens`, `input_ids`, `ids` or
 /// `token_ids`; what else such an object holds is passed over. Errors say what stands where.
 pub fn from_json(text: &str) -> Result<Vec<u32>, String> {
+    let text = text.trim_start_matches('\u{feff}');
     let json: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
     let Value::Object(object) = &json else { return row("", &json) };
     let held: Vec<_> = NAMES.iter().filter_map(|name| Some((*name, object.get(*name)?))).collect();

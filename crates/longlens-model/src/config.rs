@@ -62,22 +62,35 @@ pub struct LlamaConfig {
     /// What a user should know before trusting numbers.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// What a user should know of the trained context, as long as nobody gives it.
+    #[serde(skip)]
+    pub context_warnings: Vec<String>,
 }
 
 impl LlamaConfig {
     /// Reads `config.json` of a checkpoint, and the end tokens of `generation_config.json` where it has one.
     pub fn open(source: &Source) -> Result<Self, OpenError> {
-        let mut config = Self::parse(&source.shown("config.json"), &source.require("config.json")?)?;
+        let (file, bytes) = (source.shown("config.json"), source.require("config.json")?);
+        let mut map = fields::parse(&file, &bytes)?;
+        if let Some(limit) = tokenizer_limit(source)? {
+            map.insert(rope::TOKENIZER_LIMIT.into(), limit);
+        }
+        let mut config = Self::of(Fields::new(&file, &map))?;
         if let Some(bytes) = source.read("generation_config.json")? {
             config.take_tokens(&source.shown("generation_config.json"), &bytes)?;
         }
+        config.warnings.extend(config.tokens_beyond());
         Ok(config)
     }
 
     /// Reads the text of a `config.json`; errors call it `file`.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, OpenError> {
         let map = fields::parse(file, bytes)?;
-        let fields = Fields::new(file, &map);
+        Self::of(Fields::new(file, &map))
+    }
+
+    fn of(fields: Fields<'_>) -> Result<Self, OpenError> {
+        let file = fields.file;
         read_family(fields)?;
 
         let count = |name: &str| fields.require(name, fields.count(name), "a whole number");
@@ -97,15 +110,16 @@ impl LlamaConfig {
             return Err(fields.error("head_dim", &expected));
         }
         let n_layers = fields.count_up_to("num_hidden_layers", MAX_LAYERS);
-        let mut warnings = elsewhere::check(fields, head_dim)?;
+        let (mut warnings, mut context_warnings) = (elsewhere::check(fields, head_dim)?, Vec::new());
         let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or_else(|| {
-            warnings.push(format!(
+            context_warnings.push(format!(
                 "{file} has no `max_position_embeddings`: {DEFAULT_CONTEXT}, transformers' default, is taken; `--trained-context` says otherwise"
             ));
             DEFAULT_CONTEXT
         });
         let rope = rope::read(fields, max_position_embeddings)?;
         warnings.extend(rope.warnings);
+        context_warnings.extend(rope.context_warnings);
 
         let config = Self {
             vocab_size: count("vocab_size")?,
@@ -128,6 +142,7 @@ impl LlamaConfig {
             eos_tokens: fields.tokens("eos_token_id")?,
             dtype: fields.text("dtype")?.or(fields.text("torch_dtype")?).map(Into::into),
             warnings,
+            context_warnings,
         };
         let spec = config.spec();
         spec.rope.resolve(&spec).map_err(|error| OpenError::Rope { file: file.into(), error })?;
@@ -159,7 +174,12 @@ impl LlamaConfig {
         if self.rope_scaling == RopeScaling::none() {
             self.original_max_position_embeddings = n_tokens;
         }
-        self.warnings.retain(|warning| !warning.contains("`--trained-context`"));
+        self.context_warnings.clear();
+    }
+
+    /// Everything that a user should know before trusting numbers.
+    pub fn all_warnings(&self) -> Vec<String> {
+        self.context_warnings.iter().chain(&self.warnings).cloned().collect()
     }
 
     /// Follows the weights where they and the config differ on what is shared: as transformers 5 does, a head of the file's own
@@ -184,6 +204,16 @@ impl LlamaConfig {
         }
     }
 
+    /// First and last tokens that the model has no embedding for: a text that begins with one is refused, and no text ends.
+    fn tokens_beyond(&self) -> Option<String> {
+        let is_beyond = |id: &&u32| **id as usize >= self.vocab_size;
+        let beyond = |name: &str, id: &u32| {
+            format!("`{name}` {id} is outside the vocabulary of {}: the model cannot say it", self.vocab_size)
+        };
+        let eos = self.eos_tokens.iter().find(is_beyond).map(|id| beyond("eos_token_id", id));
+        self.bos_token.as_ref().filter(is_beyond).map(|id| beyond("bos_token_id", id)).or(eos)
+    }
+
     /// Generation obeys `generation_config.json` where the two files differ.
     fn take_tokens(&mut self, file: &str, bytes: &[u8]) -> Result<(), OpenError> {
         let map = fields::parse(file, bytes)?;
@@ -202,6 +232,13 @@ const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_LAYERS: usize = 1 << 12;
 /// What transformers takes where a Llama's config does not say.
 const DEFAULT_CONTEXT: usize = 2048;
+
+/// The longest text that the tokenizer is meant for, which tells what some models were trained on.
+fn tokenizer_limit(source: &Source) -> Result<Option<serde_json::Value>, OpenError> {
+    const FILE: &str = "tokenizer_config.json";
+    let Some(bytes) = source.read(FILE)? else { return Ok(None) };
+    Ok(fields::parse(&source.shown(FILE), &bytes)?.remove("model_max_length"))
+}
 
 fn read_family(fields: Fields<'_>) -> Result<&'static Family, OpenError> {
     let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
@@ -234,7 +271,7 @@ mod tests {
         assert_eq!(config.original_max_position_embeddings, 512);
         assert_eq!(config.warnings, Vec::<String>::new());
         let config = with("max_position_embeddings", "absent").unwrap();
-        assert_eq!((config.spec().trained_context, config.warnings.len()), (2048, 1));
+        assert_eq!((config.spec().trained_context, config.all_warnings().len()), (2048, 1));
         assert_eq!(with("bos_token_id", "-1").unwrap().bos_token, None);
     }
 
@@ -244,10 +281,36 @@ mod tests {
         plain.train_on(2048);
         assert_eq!((plain.spec().trained_context, plain.spec().original_context), (2048, 2048));
         let mut scaled = with("rope_scaling", r#"{"type": "linear", "factor": 4}"#).unwrap();
-        assert_eq!((scaled.spec().trained_context, scaled.warnings.len()), (2048, 1));
+        assert_eq!((scaled.spec().trained_context, scaled.all_warnings().len()), (2048, 1));
         scaled.train_on(1024);
         assert_eq!((scaled.spec().trained_context, scaled.spec().original_context), (1024, 512));
-        assert_eq!(scaled.warnings, Vec::<String>::new());
+        assert_eq!(scaled.all_warnings(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_tokenizer_tells_what_a_scaled_model_was_trained_on_and_tokens_without_an_embedding_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "config.json",
+            r#"{"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 16384, "eos_token_id": 256,
+            "rope_scaling": {"type": "linear", "factor": 4.0}}"#,
+        );
+        let open = || LlamaConfig::open(&Source::folder(folder.path())).unwrap();
+        assert_eq!((open().trained_context, open().all_warnings().len()), (65_536, 2));
+        // the length before scaling, as the tokenizer of the unscaled model has it
+        write("tokenizer_config.json", r#"{"model_max_length": 16384}"#);
+        assert_eq!((open().trained_context, open().all_warnings().len()), (65_536, 2));
+        write("tokenizer_config.json", r#"{"model_max_length": 65536}"#);
+        let config = open();
+        assert_eq!((config.trained_context, config.original_max_position_embeddings), (65_536, 16_384));
+        assert_eq!(
+            config.all_warnings(),
+            ["`eos_token_id` 256 is outside the vocabulary of 256: the model cannot say it".to_owned()]
+        );
+        write("tokenizer_config.json", r#"{"model_max_length": 1000000000000000019884624838656}"#);
+        assert_eq!(open().trained_context, 65_536);
     }
 
     #[test]

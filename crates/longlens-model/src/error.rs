@@ -166,6 +166,12 @@ pub enum WeightProblem {
         /// The last one.
         last: usize,
     },
+    /// Weights of GPTQ, AWQ and the like, in whole numbers with scales beside them.
+    #[error("`{}` holds quantized weights, as GPTQ and AWQ write them, which are not read", cut(name))]
+    Quantized {
+        /// One of their tensors.
+        name: String,
+    },
     /// None of the names is one of this family.
     #[error("none of its tensors has a name of a Llama checkpoint; it holds {held}")]
     OtherNames {
@@ -236,6 +242,9 @@ impl OpenError {
             Self::Rope { error, .. } => error.help(),
             Self::Weights { problems, .. } => problems.iter().find_map(WeightProblem::help),
             Self::Storage(_) => Some("leave it out, or compute on the processor".into()),
+            Self::Unreadable { file, .. } if file.ends_with("tokenizer.json") => Some(
+                "fetch the file again from where the model is, or write it with transformers' `save_pretrained`".into(),
+            ),
             Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }
     }
@@ -251,6 +260,7 @@ impl WeightProblem {
             Self::MissingTensor { name } if name == "lm_head.weight" => {
                 Some("if the model shares its embedding, set `tie_word_embeddings` to true in config.json".into())
             }
+            Self::Quantized { .. } => Some("use the checkpoint that this one was quantized from".into()),
             Self::OtherNames { help, .. } => Some(help.clone()),
             Self::Unused { help, .. } => Some((*help).into()),
             Self::MissingTensor { .. } | Self::MissingLayers { .. } | Self::WrongShape { .. } => {

@@ -17,6 +17,8 @@ pub(crate) struct Fields<'a> {
 /// Parses a file that must hold one object.
 pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Map<String, Value>, OpenError> {
     let unreadable = |problem: String| OpenError::Unreadable { file: file.into(), problem };
+    // some editors begin a file with a byte order mark
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match serde_json::from_slice(bytes).map_err(|error| unreadable(format!("it is not JSON ({error})")))? {
         Value::Object(map) => Ok(map),
         other => Err(unreadable(format!("it must hold an object, but holds {}", shorten(&other)))),

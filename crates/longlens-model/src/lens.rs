@@ -78,6 +78,8 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
             mode: mode.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt,
+            trained_context: self.info.spec.trained_context,
+            warnings: self.info.warnings.clone(),
         }
     }
 }

@@ -102,6 +102,7 @@ fn weighed(source: &Source, mut config: LlamaConfig) -> Result<(LlamaConfig, Wei
 }
 
 fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {
+    let warnings = config.all_warnings();
     ModelInfo {
         name: source.name().into(),
         source: source.place(),
@@ -113,7 +114,7 @@ fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String
         dtype,
         kernel_path: kernel_path.into(),
         max_position_embeddings: config.max_position_embeddings,
-        warnings: config.warnings,
+        warnings,
     }
 }
 

@@ -122,6 +122,7 @@ impl Shape {
             eos_tokens: Vec::new(),
             dtype: None,
             warnings: Vec::new(),
+            context_warnings: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Text to tokens and back, by a checkpoint's `tokenizer.json`.
 
+mod added;
 mod checks;
 mod first_last;
 
@@ -31,6 +32,7 @@ impl HfTokenizer {
         let mut tokenizer = Self::parse(&file, &bytes)?;
         let applied = caught(|| first_last::apply(source, &mut tokenizer.inner));
         tokenizer.warnings.extend(applied.map_err(|panic| unreadable(&file, &panic))??);
+        tokenizer.warnings.extend(added::differing(source, &tokenizer.inner)?);
         tokenizer.n_rows = vocab_size;
         if let Some(beyond) = tokenizer.beyond(vocab_size) {
             tokenizer.warnings.push(beyond);
@@ -40,6 +42,7 @@ impl HfTokenizer {
 
     /// Reads the text of a `tokenizer.json`; errors call it `file`.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, OpenError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let sketch = serde_json::from_slice::<Sketch>(bytes).map_err(|error| unreadable(file, &error.to_string()))?;
         sketch.check().map_err(|problem| unreadable(file, &problem))?;
         // the library panics on some files that it cannot read
@@ -190,6 +193,8 @@ mod tests {
             };
             assert!(said.contains("x/tokenizer.json"), "{shown}: {said}");
         }
+        let marked = [b"\xef\xbb\xbf", &*Source::embedded().require(FILE).unwrap()].concat();
+        assert!(HfTokenizer::parse(FILE, &marked).is_ok(), "a byte order mark says nothing");
         assert!(matches!(HfTokenizer::parse(FILE, b"{}"), Err(OpenError::Unreadable { .. })));
     }
 
@@ -210,6 +215,20 @@ mod tests {
         let tokenizer = HfTokenizer::parse(FILE, &with("added_tokens", token)).unwrap();
         assert!(tokenizer.encode("A bird.", false).is_ok());
         assert!(tokenizer.decode(&[u32::MAX, 3]).is_ok());
+    }
+
+    #[test]
+    fn added_tokens_under_two_names_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), Source::embedded().require(FILE).unwrap()).unwrap();
+        for (token, n_warnings) in [("<s>", 0), ("<begin>", 1)] {
+            let config =
+                serde_json::json!({"added_tokens_decoder": {"1": {"content": token}, "9999": {"content": "x"}}});
+            std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+            let tokenizer = HfTokenizer::open(&Source::folder(folder.path()), 1024).unwrap().unwrap();
+            assert_eq!(tokenizer.warnings().len(), n_warnings, "{:?}", tokenizer.warnings());
+            assert!(tokenizer.warnings().iter().all(|told| told.contains("token 1 `<begin>`, tokenizer.json `<s>`")));
+        }
     }
 
     #[test]

@@ -111,12 +111,22 @@ fn check_headers(files: &WeightFiles, tensors: &[WantedTensor]) -> Result<Vec<St
     if !tensors.iter().filter(|tensor| tensor.layer().is_some()).any(|tensor| is_there(&tensor)) {
         refuse(files, vec![names::other_names(&files.names())])?;
     }
+    if let Some(name) = tensors.iter().find_map(|tensor| quantized(files, &tensor.name)) {
+        refuse(files, vec![WeightProblem::Quantized { name }])?;
+    }
     refuse(files, missing_layers(tensors.iter().filter_map(|tensor| tensor.check(files)).collect(), tensors))?;
     let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     let unused: Vec<&str> = files.names().filter(|name| !used.contains(name)).collect();
     let (problems, beside) = leftover::judge(files, &unused);
     refuse(files, problems)?;
     Ok(files.renamed().map(str::to_owned).into_iter().chain(beside).collect())
+}
+
+/// What stands in the file for a missing matrix whose numbers are packed into whole ones.
+fn quantized(files: &WeightFiles, name: &str) -> Option<String> {
+    let stem = name.strip_suffix("weight").filter(|_| files.get(name).is_none())?;
+    let packed = ["qweight", "qzeros", "weight_packed", "weight_quantized"].map(|end| format!("{stem}{end}"));
+    packed.into_iter().find(|name| files.get(name).is_some())
 }
 
 /// Makes one problem of the last layers, where nothing of them is there.

@@ -118,6 +118,47 @@ fn a_head_of_its_own_is_used_whatever_the_config_says() {
 }
 
 #[test]
+fn the_embedding_in_another_format_is_no_other_head() {
+    let mut twice = good();
+    twice.insert("lm_head.weight".into(), twice["model.embed_tokens.weight"].clone());
+    let folder = folder(&tied(), &twice);
+    let (logits, _) = computed(folder.path());
+    for (dtype, changed, n_warnings) in [(Dtype::F64, 0.0, 0), (Dtype::F64, 1.0, 1)] {
+        let bytes = |name: &str, numbers: &[f32]| -> (Dtype, Vec<u8>) {
+            if name == "lm_head.weight" {
+                (dtype, numbers.iter().flat_map(|x| (f64::from(*x) + changed).to_le_bytes()).collect())
+            } else {
+                (Dtype::F32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+        };
+        let tensors: Vec<_> = twice.iter().map(|(name, (shape, x))| (name, shape, bytes(name, x))).collect();
+        let views = tensors
+            .iter()
+            .map(|(name, shape, (dtype, bytes))| (name, TensorView::new(*dtype, (*shape).clone(), bytes).unwrap()));
+        safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+        let (now, warnings) = computed(folder.path());
+        assert_eq!((now == logits, warnings.len()), (n_warnings == 0, n_warnings), "{warnings:?}");
+    }
+}
+
+#[test]
+fn quantized_weights_are_called_so() {
+    let mut tensors = good();
+    for layer in 0..2 {
+        for field in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+            let name = format!("model.layers.{layer}.self_attn.{field}");
+            tensors.remove(&format!("{name}.weight"));
+            for (part, n) in [("qweight", 2), ("qzeros", 1), ("scales", 4)] {
+                tensors.insert(format!("{name}.{part}"), (vec![n], vec![1.0; n]));
+            }
+        }
+    }
+    let (error, advice) = refused(folder(CONFIG, &tensors).path());
+    assert!(error.contains("`model.layers.0.self_attn.q_proj.qweight` holds quantized weights"), "{error}");
+    assert!(error.lines().count() == 2 && advice.contains("quantized from"), "{error}\n{advice}");
+}
+
+#[test]
 fn wrapped_names_are_the_model_inside() {
     let renamed = |rename: &dyn Fn(&str) -> String| -> Tensors {
         good().into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect()

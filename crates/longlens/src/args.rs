@@ -285,7 +285,7 @@ pub struct Generate {
 pub struct Logits {
     #[command(flatten)]
     pub common: Common,
-    /// JSON file with an array of token ids, or an object with `tokens` or `input_ids`
+    /// JSON file, or `-` for stdin, with an array of token ids, or an object with `tokens` or `input_ids`
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
     /// Tokens of the prompt; later ones are fed one by one (default: all)
@@ -315,7 +315,7 @@ pub struct Passkey {
     /// Prompts per length and depth
     #[arg(long, value_name = "N")]
     pub trials: Option<usize>,
-    /// Prompts from a JSONL file instead of a template: `prompt` and `answer`, or `input` and `target` as in the files of
+    /// Prompts from a JSONL file, or `-` for stdin, instead of a template: `prompt` and `answer`, or `input` and `target` as in the files of
     /// Self-Extend and the like; length and depth are counted where they are missing
     #[arg(long, value_name = "FILE", visible_alias = "file", conflicts_with_all = ["template", "depths", "trials"])]
     pub prompts: Option<PathBuf>,
@@ -328,14 +328,14 @@ pub struct Passkey {
 pub struct Perplexity {
     #[command(flatten)]
     pub common: Common,
-    /// Text file, one document as it is; JSON lines (.jsonl) are a document each, by their `text` (default: the embedded
-    /// model's held-out stories)
+    /// Text file or `-` for stdin, one document as it is; JSON lines (.jsonl) are a document each, by their `text` (default: the
+    /// embedded model's held-out stories)
     #[arg(long, value_name = "FILE", visible_alias = "text")]
     pub file: Option<PathBuf>,
     /// Blank lines of the text file separate documents
     #[arg(long, conflicts_with = "tokens")]
     pub split_documents: bool,
-    /// File of token ids instead of text: little-endian numbers of 16, 32 or 64 bits, .npy, or JSON
+    /// File of token ids, or `-` for stdin, instead of text: little-endian numbers of 16, 32 or 64 bits, .npy, or JSON
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub tokens: Option<PathBuf>,
     /// What the numbers of that file are, where it does not say enough: `u16`, `u32` or `i64`

@@ -26,6 +26,7 @@ pub struct File {
     pub device: Option<Device>,
     #[serde(default, deserialize_with = "storage")]
     pub weights: Option<Storage>,
+    #[serde(default, deserialize_with = "context_of")]
     pub trained_context: Option<usize>,
     pub seed: Option<u64>,
     pub prefill_chunk: Option<usize>,
@@ -180,6 +181,20 @@ fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error
     name.parse()
         .map(Some)
         .map_err(|expected| D::Error::custom(format!("unknown weights `{name}`, expected {expected}")))
+}
+
+/// A number of tokens as such or, with k for 1024, as a text.
+fn context_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "write a number of tokens, as 16384 or \"16k\"")]
+    enum Length {
+        Number(usize),
+        Text(String),
+    }
+    match Length::deserialize(from)? {
+        Length::Number(n) => Ok(Some(n)),
+        Length::Text(text) => length(&text).map(Some).map_err(D::Error::custom),
+    }
 }
 
 /// Depths as numbers or, in per cent, as texts.

@@ -46,6 +46,7 @@ impl Store {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let path = folder.join(format!("{command}-{:016x}.cells.jsonl", hash(&decides.to_string())));
         let failed = |error| Failure::io("keep finished cells in", &path, &error);
+        expect_small_file(&path)?;
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
@@ -127,6 +128,26 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
     }
 }
 
+/// Bytes of a file of finished cells at most; thousands of cells with their answers have a hundredth of it.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Refuses what stands under the name of our file and cannot be it, before it is opened: opening a pipe waits for its writer,
+/// and reading a device never ends.
+fn expect_small_file(path: &Path) -> Result<(), Failure> {
+    let problem = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => "is no file".to_owned(),
+        Ok(there) if there.len() > MAX_BYTES => {
+            format!("has more than {} MiB, and finished cells have not", MAX_BYTES >> 20)
+        }
+        // what is not there is made; what cannot be looked at cannot be opened either, and is told then
+        _ => return Ok(()),
+    };
+    Err(Failure::failed(
+        format!("cannot keep finished cells in {}: it {problem}", path.display()),
+        Some("move it away, or give --out another folder".into()),
+    ))
+}
+
 /// All that decides the numbers of a method on a model, but for what is measured.
 pub fn decides(model: &ModelInfo, setup: &Setup, measured: &Value) -> Value {
     let program = std::env::current_exe().ok().and_then(|path| stamp(&path));
@@ -186,5 +207,23 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4, "one line says what decides the numbers");
         open().end(&terminal, true).unwrap();
         assert_eq!(n_files(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_a_file_of_finished_cells_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("folder")).unwrap();
+        File::create(at("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        File::create(at("small")).unwrap().set_len(MAX_BYTES).unwrap();
+        let problem = |name: &str| expect_small_file(&at(name)).err().map(|failure| failure.to_string());
+        assert!(problem("folder").is_some_and(|said| said.ends_with("it is no file")));
+        assert!(problem("large").is_some_and(|said| said.contains("it has more than 256 MiB")));
+        assert_eq!((problem("small"), problem("absent")), (None, None));
+        #[cfg(unix)]
+        {
+            let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+            assert!(made.success() && problem("pipe").is_some_and(|said| said.ends_with("it is no file")));
+        }
     }
 }

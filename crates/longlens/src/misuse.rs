@@ -1,6 +1,7 @@
 //! A command line that does not parse.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::{Error, ErrorKind};
@@ -9,6 +10,7 @@ use longlens_core::printable::{excerpt, printable, printable_line};
 
 use crate::args::Cli;
 use crate::args::language::in_one_word;
+use crate::failure::Failure;
 use crate::terminal::is_dumb;
 
 /// Characters of an argument that are repeated to its author.
@@ -25,11 +27,18 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
 /// Says what is wrong with the arguments, or the help that they ask for. clap repeats what it was given, so it is given the
 /// arguments anew, as a terminal may show them and with an end.
 pub fn tell(error: &Error) -> ExitCode {
-    // a reader that went away needs no help
+    // nothing is left to tell anyone when stderr is gone
     let told = |error: &Error| drop(error.print());
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        told(error);
-        return ExitCode::SUCCESS;
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            // a reader that went away has what it wanted
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                Failure::failed(format!("cannot write the output: {error}"), None).show();
+                ExitCode::FAILURE
+            }
+        };
     }
     let shown = in_one_word(std::env::args_os()).into_iter().map(|argument| {
         let argument = argument.to_string_lossy();

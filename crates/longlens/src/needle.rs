@@ -1,15 +1,14 @@
 //! The prompt of a command: text, a file, or a pass key hidden in filler.
 
-use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
 
 use longlens_core::lens::{Lens, LensError};
 use longlens_eval::passkey::{Place, Template, hiding};
-use longlens_eval::text::{read_text, text_of};
+use longlens_eval::text::text_of;
 use longlens_workbench::prompt::NeedleAsk;
 
 use crate::args::PromptArgs;
+use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depth, prompt_length};
 use crate::failure::Failure;
 
@@ -45,13 +44,7 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     }
     let text = match (&args.prompt, &args.file) {
         (Some(text), _) => text.clone(),
-        (_, Some(path)) if path.as_os_str() == "-" => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().read_to_end(&mut bytes);
-            read.map_err(|error| Failure::failed(format!("cannot read the prompt from stdin: {error}"), None))?;
-            text_of(Path::new("stdin"), bytes)?
-        }
-        (_, Some(path)) => read_text(path)?,
+        (_, Some(path)) => text_of(shown(path), read(path)?)?,
         _ => {
             return Err(Failure::usage(
                 "there is no prompt",

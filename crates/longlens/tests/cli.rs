@@ -381,6 +381,18 @@ fn no_escape_codes_where_nobody_can_see_colors() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_an_error() {
+    let bench = Bench::new();
+    for flag in ["--help", "--version"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::from(bench.command(&[flag]).stdout(full).stderr(Stdio::piped()).output().unwrap());
+        assert_eq!(ran.code, Some(1), "{flag}: {}", ran.stderr);
+        assert!(ran.stderr.contains("cannot write the output"), "{flag}: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_reason_for_a_message() {
     let bench = Bench::new();

@@ -218,6 +218,9 @@ fn outputs_are_never_inputs() {
     bench.write("run.toml", "seed = 1\n");
     bench.write("results/passkey.json", "{\"prompt\": \"It is 7. It is\", \"answer\": \"7\"}\n");
     bench.write("picture.png", "a prompt");
+    bench.write("config.png", "seed = 1\n");
+    bench.write("results/summary.json", "seed = 1\n");
+    bench.write("prompt.toml", "prompt.file = \"ids.json\"\n");
     fs::hard_link(bench.path("ids.json"), bench.path("same.json")).unwrap();
     for line in [
         "logits --tokens ids.json --output ids.json",
@@ -227,12 +230,78 @@ fn outputs_are_never_inputs() {
         "passkey --prompts results/passkey.json --out results",
         "chunks --file picture.png --out picture.png",
         "attention --file picture.png --out picture.png",
+        "generate --file picture.png --out picture.png",
+        "generate --config prompt.toml --out ids.json",
+        "screenshot --file picture.png --out picture.png",
+        "positions --config config.png --out config.png",
+        "bench --config config.png --out config.png",
+        "demo --config results/summary.json --out results",
     ] {
         let (code, said) = refused(&bench, line);
         assert!(code == Some(2) && said.contains("is read by this command"), "longlens {line}: {said}");
     }
     assert_eq!(bench.read("ids.json"), ids.as_bytes());
     assert_eq!(bench.read("picture.png"), b"a prompt");
+}
+
+#[test]
+fn stdin_is_a_file_like_any_other_and_devices_are_none() {
+    let bench = Bench::new();
+    let story = story();
+    bench.write("story.txt", &story);
+    let flat = perplexities(&bench, "--file story.txt --lengths 64");
+    let piped = |line: &str, text: &str| -> Value {
+        let mut command = bench.command(&words(line));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let ran = common::Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(0), "longlens {line}: {}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let said = piped("perplexity --file - --lengths 64 --json", &story);
+    assert_eq!(said[0]["points"][0]["perplexity"].as_f64(), Some(flat[0]));
+    let ids: Vec<u32> = (1..100).collect();
+    let said = piped("perplexity --tokens - --lengths 64 --json", &json!(ids).to_string());
+    assert!(said[0]["protocol"].as_str().unwrap().ends_with("token ids read as JSON"), "{said}");
+    let said = piped("passkey --prompts - --json", "{\"prompt\": \"It is 7. It is\", \"answer\": \"7\"}\n");
+    assert_eq!(said["cells"][0]["n_trials"], 1);
+    #[cfg(unix)]
+    for line in ["generate --file", "perplexity --file", "perplexity --tokens", "passkey --prompts"] {
+        let (code, said) = refused(&bench, &format!("{line} /dev/zero"));
+        assert!(code == Some(1) && said.contains("/dev/zero: it is a device, not a file"), "longlens {line}: {said}");
+    }
+}
+
+#[test]
+fn depths_that_are_one_make_one_cell() {
+    let bench = Bench::new();
+    let said = bench.done("passkey --lengths 256,256 --depths 0.5,50%,0,0 --trials 1 --json").stdout;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let depths: Vec<_> = said["cells"].as_array().unwrap().iter().map(|cell| cell["depth"].as_f64()).collect();
+    assert_eq!(depths, [Some(0.5), Some(0.0)]);
+}
+
+#[test]
+fn results_say_what_is_known_of_the_model() {
+    let bench = Bench::new();
+    for name in ["generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        bench.write(&format!("model/{name}"), fs::read(tiny_model(name)).unwrap());
+    }
+    let mut config: Value = serde_json::from_slice(&fs::read(tiny_model("config.json")).unwrap()).unwrap();
+    config["rope_scaling"] = json!({ "type": "linear", "factor": 4.0 });
+    config["attention_temperature"] = json!(2.0);
+    bench.write("model/config.json", config.to_string());
+    bench.done("generate --prompt Once --max-tokens 1 --model model --out out.json");
+    let run = &bench.json("out.json")["generated"]["run"];
+    let warnings = run["warnings"].to_string();
+    assert!(run["trained_context"] == 1024 && warnings.contains("attention_temperature"), "{run}");
+    assert!(warnings.contains("1024, 256 times the linear factor 4"), "{run}");
+    let grid = bench.done("passkey --model model --lengths 256 --depths 0 --trials 1").stdout;
+    assert!(grid.contains("rope linear:factor=4 (trained on 1024 tokens)"), "{grid}");
+    bench.write("run.toml", "trained_context = \"1k\"\n");
+    let run = bench.done("generate --prompt Once --max-tokens 1 --model model --config run.toml --out out.json");
+    assert!(!run.stderr.contains("linear factor"), "{}", run.stderr);
+    assert_eq!(bench.json("out.json")["generated"]["run"]["trained_context"], 1024);
 }
 
 #[test]

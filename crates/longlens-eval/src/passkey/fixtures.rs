@@ -185,7 +185,7 @@ mod tests {
         let lines = [
             // as the script of Self-Extend reads it, which adds the question and a blank
             line(
-                serde_json::json!({"input": format!("{filler}{key}{filler}"), "target": "482", "passkey_position": 3457}),
+                serde_json::json!({"input": format!("{filler}{key}{filler}"), "target": "482", "passkey_position": 180}),
             ),
             line(serde_json::json!({"input": format!("{key}{filler}{filler}"), "target": 482})),
             line(
@@ -214,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn instructions_per_cent_and_repeated_answers_are_read() {
+        let read = |line: &str| lines::fixtures(Path::new("FILE"), line).unwrap().remove(0);
+        let alpaca = read(r#"{"instruction": "Find it.", "input": "It is 7.", "output": "7"}"#);
+        assert_eq!((alpaca.prompt.as_str(), alpaca.answer.as_str()), ("Find it.\nIt is 7.", "7"));
+        assert_eq!(read(r#"{"prompt": "It is 7.", "answer": "7", "depth": "50%"}"#).depth, Some(0.5));
+        assert_eq!(read(r#"{"prompt": "It is 7.", "answer": "7", "answers": [7], "target": null}"#).answer, "7");
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_its_line() {
         let say = |line: &str| {
             let good = r#"{"id": "a", "prompt": "It is 7. It is", "answer": "7"}"#;
@@ -223,9 +232,9 @@ mod tests {
         };
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": ""}"#), @"line 3 of FILE: its `answer` is empty");
         insta::assert_snapshot!(say(r#"{"prompt": " ", "answer": "7"}"#), @"line 3 of FILE: its `prompt` is empty");
-        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": 50}"#), @"line 3 of FILE: its `depth`: `50` is not a depth; depths go from 0 to 1");
-        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": "deep"}"#), @r#"line 3 of FILE: its `depth` "deep" is no number"#);
-        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": NaN}"#), @"line 3 of FILE: it is no JSON object: expected value at line 1 column 48");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": 50}"#), @"line 3 of FILE: its `depth`: `50` is not a depth; for per cent write `50%`; depths go from 0 (start) to 1 (end), or from 0% to 100%");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": "deep"}"#), @"line 3 of FILE: its `depth`: `deep` is not a depth; depths go from 0 (start) to 1 (end), or from 0% to 100%");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "depth": NaN}"#), @"line 3 of FILE: it is no JSON object: expected value at column 48");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "length": 0}"#), @"line 3 of FILE: its `length` 0 is not a number of tokens");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "length": 100000}"#), @"line 3 of FILE: its `length` of 100000 tokens is impossible: prompt and answer have 9 bytes");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "prompt_tokens": -3}"#), @"line 3 of FILE: its `prompt_tokens` -3 is not a number of tokens");
@@ -235,7 +244,14 @@ mod tests {
         insta::assert_snapshot!(say(r#"{"text": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: it has no `prompt`, `input` or `context`; it has `text`, `answer`");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7."}"#), @"line 3 of FILE: it has no `answer`, `target` or `output`; it has `prompt`");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answers": ["7", "8"]}"#), @"line 3 of FILE: its `answers` has 2 answers, and a prompt is asked for one");
-        insta::assert_snapshot!(say("7"), @"line 3 of FILE: it is no JSON object: invalid type: integer `7`, expected a map at line 1 column 1");
+        insta::assert_snapshot!(say("7"), @"line 3 of FILE: it is no JSON object: invalid type: integer `7`, expected a map at column 1");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "input": "It is 8.", "answer": "7"}"#), @"line 3 of FILE: it has `prompt` and `input`, and one of them is the prompt: remove the other");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "target": "8"}"#), @"line 3 of FILE: its `answer` and its `target` differ: remove the one that is not the answer");
+        insta::assert_snapshot!(say(r#"{"context": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: it has a `context` and no `question`, so nothing is asked");
+        insta::assert_snapshot!(say(r#"{"input": "It is 7.", "target": "7", "passkey_position": 3457}"#), @"line 3 of FILE: its `passkey_position` 3457 is no place in the prompt, which has 46 bytes");
+        let spread =
+            lines::fixtures(Path::new("FILE"), "{\n  \"prompt\": \"It is 7.\",\n  \"answer\": \"7\"\n}\n").unwrap_err();
+        insta::assert_snapshot!(format!("{spread} | {}", spread.help().unwrap()), @"FILE: its objects go over several lines | write an object a line: `jq -c . FILE > NEW.jsonl`");
         let list = lines::fixtures(Path::new("FILE"), "[{}]").unwrap_err();
         insta::assert_snapshot!(format!("{list} | {}", list.help().unwrap()), @"FILE: it is one JSON list | write an object a line: `jq -c '.[]' FILE > NEW.jsonl`");
         assert!(read_fixtures(Path::new("/nowhere/at/all")).unwrap_err().to_string().contains("cannot read"));

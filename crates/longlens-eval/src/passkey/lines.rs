@@ -5,15 +5,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::depth::depth_of;
+use super::depth::{depth as depth_in, depth_of};
 use super::fixtures::Fixture;
-use crate::error::EvalError;
+use crate::error::{EvalError, in_line};
 use crate::token_ids::keys;
 
 /// What the script of Self-Extend puts behind the `input` of its files, the blank at the end included.
 pub(super) const QUESTION: &str = "What is the pass key? The pass key is ";
 /// The keys that make up a prompt, in the order in which their texts follow each other.
-const PROMPTS: [&str; 5] = ["prompt", "context", "input", "question", "query"];
+const PROMPTS: [&str; 6] = ["prompt", "instruction", "context", "input", "question", "query"];
 /// The keys that may hold what to find.
 const ANSWERS: [&str; 5] = ["answer", "target", "output", "answers", "outputs"];
 /// Lengths beyond this are no prompt that anybody runs.
@@ -28,13 +28,20 @@ pub fn fixtures(path: &Path, text: &str) -> Result<Vec<Fixture>, EvalError> {
             help: format!("write an object a line: `jq -c '.[]' {} > NEW.jsonl`", path.display()),
         });
     }
+    if is_spread(text) {
+        return Err(EvalError::File {
+            path: path.to_owned(),
+            problem: "its objects go over several lines".into(),
+            help: format!("write an object a line: `jq -c . {} > NEW.jsonl`", path.display()),
+        });
+    }
     let mut read = Vec::new();
     let mut ids = HashMap::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let refuse =
             |reason: String| EvalError::Line { path: path.to_owned(), line: at + 1, reason, help: HELP.into() };
         let object: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| refuse(format!("it is no JSON object: {error}")))?;
+            serde_json::from_str(line).map_err(|error| refuse(format!("it is no JSON object: {}", in_line(&error))))?;
         let fixture = fixture(&object, at + 1).map_err(refuse)?;
         if let Some(earlier) = ids.insert(fixture.id.clone(), at + 1) {
             return Err(refuse(format!("its id is that of line {earlier}")));
@@ -44,10 +51,19 @@ pub fn fixtures(path: &Path, text: &str) -> Result<Vec<Fixture>, EvalError> {
     Ok(read)
 }
 
+/// Whether the objects of a text are written over several lines each, as `json.dump` indents them.
+fn is_spread(text: &str) -> bool {
+    let is_whole = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Map<String, Value>>();
+    first.is_some_and(|line| line.trim_start().starts_with('{') && !is_whole(line)) && objects.all(|o| o.is_ok())
+}
+
 /// What lines may say.
 const HELP: &str = "each line is a JSON object with `prompt` and `answer`; or with `input` and `target` as in the files of \
-                    Self-Extend, `input` and `output`, or `context`, `question` and `answer`. `id`, `length` and `depth` may \
-                    follow; lengths are counted and keys looked for where they are missing";
+                    Self-Extend, `input` and `output`, `instruction`, `input` and `output`, or `context`, `question` and \
+                    `answer`. `id`, `length` and `depth` may follow; lengths are counted and keys looked for where they are \
+                    missing";
 
 /// One line.
 fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> {
@@ -70,8 +86,11 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
     let depth = match object.get("depth") {
         None | Some(Value::Null) => None,
         Some(value) => {
-            let share = value.as_f64().ok_or_else(|| format!("its `depth` {} is no number", shown(value)))?;
-            Some(depth_of(share).map_err(|error| format!("its `depth`: {error}; depths go from 0 to 1"))?)
+            let read = match value {
+                Value::String(text) => depth_in(text),
+                value => depth_of(value.as_f64().ok_or_else(|| format!("its `depth` {} is no number", shown(value)))?),
+            };
+            Some(read.map_err(|error| format!("its `depth`: {error}; {}", error.help().unwrap_or_default()))?)
         }
     };
     if depth.is_none() && !prompt.contains(&answer) {
@@ -79,6 +98,7 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
             "its answer does not stand in the prompt, so no depth can be counted: add a `depth` from 0 to 1".into()
         );
     }
+    passkey_position(object, &prompt)?;
     let id = match object.get("id") {
         None | Some(Value::Null) => format!("line {line}"),
         Some(Value::String(id)) => id.clone(),
@@ -88,15 +108,38 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
     Ok(Fixture { id, length, depth, prompt, answer, prompt_tokens })
 }
 
+/// Where Self-Extend's files say that the key stands, in tokens or characters. It is not used, but a place outside the prompt
+/// says that the line is not what its author wrote.
+fn passkey_position(object: &Map<String, Value>, prompt: &str) -> Result<(), String> {
+    match object.get("passkey_position") {
+        None | Some(Value::Null) => Ok(()),
+        Some(value) if value.as_u64().is_some_and(|at| at <= prompt.len() as u64) => Ok(()),
+        Some(value) => Err(format!(
+            "its `passkey_position` {} is no place in the prompt, which has {} bytes",
+            shown(value),
+            prompt.len()
+        )),
+    }
+}
+
 /// The texts of a prompt, one below the other, and what the files' scripts put behind them.
 fn prompt(object: &Map<String, Value>) -> Result<String, String> {
-    let mut parts = Vec::new();
+    let (mut parts, mut names) = (Vec::new(), Vec::new());
     for name in PROMPTS {
         match object.get(name) {
-            Some(Value::String(text)) if !text.is_empty() => parts.push(text.as_str()),
+            Some(Value::String(text)) if !text.is_empty() => {
+                parts.push(text.as_str());
+                names.push(name);
+            }
             Some(Value::String(_) | Value::Null) | None => (),
             Some(other) => return Err(format!("its `{name}` {} is no text", shown(other))),
         }
+    }
+    if let ["prompt", other, ..] = names[..] {
+        return Err(format!("it has `prompt` and `{other}`, and one of them is the prompt: remove the other"));
+    }
+    if names == ["context"] && !object.contains_key("answer_prefix") {
+        return Err("it has a `context` and no `question`, so nothing is asked".into());
     }
     let held = PROMPTS.iter().find(|name| object.contains_key(**name));
     let Some(name) = held else { return Err(format!("it has no `prompt`, `input` or `context`{}", keys(object))) };
@@ -120,6 +163,16 @@ fn answer(object: &Map<String, Value>) -> Result<String, String> {
     let Some((name, value)) = held.first() else {
         return Err(format!("it has no `answer`, `target` or `output`{}", keys(object)));
     };
+    let found = answer_in(name, value)?;
+    for (other, value) in &held[1..] {
+        if !value.is_null() && answer_in(other, value).as_ref() != Ok(&found) {
+            return Err(format!("its `{name}` and its `{other}` differ: remove the one that is not the answer"));
+        }
+    }
+    Ok(found)
+}
+
+fn answer_in(name: &str, value: &Value) -> Result<String, String> {
     let value = match value {
         Value::Array(list) => match &list[..] {
             [one] => one,

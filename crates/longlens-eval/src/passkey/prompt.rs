@@ -184,6 +184,11 @@ fn fit(
     let mut beyond: Option<(usize, usize)> = None;
     let mut per_piece = (measure(8)? - shortest) as f64 / 8.0;
     for n_measured in 0.. {
+        // some tokenizers make one token of any text, and no filler would ever be enough
+        if beyond.is_none() && fitting > place.length {
+            let (template, length) = (template.name(), place.length);
+            return Err(EvalError::NoFiller { template, length, n_pieces: fitting, n_tokens: fitting_length });
+        }
         let left = (place.length - fitting_length) as f64;
         let next = match beyond {
             Some((n_pieces, _)) if n_pieces - fitting == 1 => break,
@@ -251,6 +256,28 @@ mod tests {
             let prompt = at(template, 1000, 0.3, 1);
             assert_eq!(prompt.text.len() - without, 3750 + prompt.key.len() * 2 - 2 * 5);
             assert_eq!(prompt.tokens.len(), prompt.text.len() + 1, "bytes are tokens here, and one begins the text");
+        }
+    }
+
+    /// Makes one token of any text, as a tokenizer of whole words does of words that it does not know.
+    struct OneToken;
+
+    impl TextCodec for OneToken {
+        fn encode(&self, _: &str, _: bool) -> Result<Vec<u32>, LensError> {
+            Ok(vec![0])
+        }
+
+        fn decode(&self, _: &[u32]) -> Result<String, LensError> {
+            Ok("?".into())
+        }
+    }
+
+    #[test]
+    fn filler_that_makes_no_prompt_longer_is_refused() {
+        let place = Place { length: 256, depth: 0.5, trial: 0, seed: 0 };
+        for template in [Template::Longlens, Template::LongLm] {
+            let error = prompt(&OneToken, template, &place).unwrap_err();
+            assert!(matches!(error, EvalError::NoFiller { length: 256, n_tokens: 1, .. }), "{error}");
         }
     }
 

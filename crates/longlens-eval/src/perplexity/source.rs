@@ -5,7 +5,8 @@ use std::path::Path;
 use longlens_core::lens::{LensError, TextCodec};
 use serde_json::Value;
 
-use crate::error::EvalError;
+use super::token_file::TokenFile;
+use crate::error::{EvalError, in_line};
 use crate::text::text_of;
 use crate::token_ids::keys;
 
@@ -20,6 +21,10 @@ pub struct Documents {
     pub n_short: usize,
     /// Tokens that a document needs.
     pub needed: usize,
+    /// How the ids of a token file were read: `u16`, `u32`, `i64`, `npy` or `JSON`.
+    pub token_format: Option<&'static str>,
+    /// Whether a text has line ends of two characters, as Windows writes them; models see few of those in training.
+    pub has_crlf: bool,
 }
 
 impl Documents {
@@ -33,7 +38,7 @@ impl Documents {
         if at_most == 0 {
             return Err(EvalError::Nothing { what: "documents" });
         }
-        let (mut tokens, mut n_short, mut longest) = (Vec::new(), 0, 0);
+        let (mut tokens, mut n_short, mut longest, mut has_crlf) = (Vec::new(), 0, 0, false);
         for text in texts {
             let of_text = codec.encode(text.as_ref(), true)?;
             longest = longest.max(of_text.len());
@@ -41,6 +46,7 @@ impl Documents {
                 n_short += 1;
                 continue;
             }
+            has_crlf |= text.as_ref().contains("\r\n");
             tokens.push(of_text);
             if tokens.len() == at_most {
                 break;
@@ -49,7 +55,7 @@ impl Documents {
         if tokens.is_empty() {
             return Err(EvalError::ShortDocuments { needed, longest });
         }
-        Ok(Self { tokens, n_found: texts.len(), n_short, needed })
+        Ok(Self { tokens, n_found: texts.len(), n_short, needed, token_format: None, has_crlf })
     }
 
     /// One document of tokens that are there already.
@@ -57,17 +63,28 @@ impl Documents {
         if tokens.len() < needed {
             return Err(EvalError::ShortDocuments { needed, longest: tokens.len() });
         }
-        Ok(Self { tokens: vec![tokens], n_found: 1, n_short: 0, needed })
+        Ok(Self { tokens: vec![tokens], n_found: 1, n_short: 0, needed, token_format: None, has_crlf: false })
     }
 
-    /// What was passed over, in words; nothing where all were taken.
-    pub fn left_out(&self) -> Option<String> {
+    /// The one document of a token file.
+    pub fn of_file(file: TokenFile, needed: usize) -> Result<Self, EvalError> {
+        Ok(Self { token_format: Some(file.format), ..Self::of_tokens(file.ids, needed)? })
+    }
+
+    /// What a result should say of them: how ids were read, and what was passed over. Nothing where texts were taken whole.
+    pub fn said(&self) -> Option<String> {
+        if let Some(format) = self.token_format {
+            return Some(format!("token ids read as {format}"));
+        }
         let (n_used, n_found) = (self.tokens.len(), self.n_found);
         let short = match self.n_short {
             0 => String::new(),
             n => format!(", {n} passed over with fewer than {} tokens", self.needed),
         };
-        (n_used < n_found).then(|| format!("{n_used} of {n_found} documents measured{short}"))
+        let measured = (n_used < n_found).then(|| format!("{n_used} of {n_found} documents measured{short}"));
+        let crlf = self.has_crlf.then(|| "lines end in CRLF and are measured so".to_owned());
+        let said: Vec<_> = measured.into_iter().chain(crlf).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 }
 
@@ -153,7 +170,8 @@ fn json_lines(path: &Path, text: &str) -> Result<Vec<String>, EvalError> {
             reason,
             help: "every line of a JSONL file is an object with the text of one document, as {\"text\": \"…\"}".into(),
         };
-        let json: Value = serde_json::from_str(line).map_err(|error| refuse(format!("it is not JSON: {error}")))?;
+        let json: Value =
+            serde_json::from_str(line).map_err(|error| refuse(format!("it is not JSON: {}", in_line(&error))))?;
         let Value::Object(mut object) = json else { return Err(refuse("it is no object".into())) };
         match object.remove("text") {
             Some(Value::String(text)) if text.is_empty() => Err(refuse("its `text` is empty".into())),
@@ -199,7 +217,7 @@ mod tests {
     fn what_holds_no_text_is_refused() {
         let say = |name: &str, text: &str, split| read(name, text, split).unwrap_err();
         insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}\n{\"input\": \"a\", \"id\": 1}", false), @r#"line 2 of x.jsonl: it has no `text`; it has `input`, `id` | every line of a JSONL file is an object with the text of one document, as {"text": "…"}"#);
-        insta::assert_snapshot!(say("x.jsonl", "plain", false).split(" | ").next().unwrap(), @"line 1 of x.jsonl: it is not JSON: expected value at line 1 column 1");
+        insta::assert_snapshot!(say("x.jsonl", "plain", false).split(" | ").next().unwrap(), @"line 1 of x.jsonl: it is not JSON: expected value at column 1");
         insta::assert_snapshot!(say("x.txt", "{\"text\": \"\"}", false).split(" | ").next().unwrap(), @"line 1 of x.txt: its `text` is empty");
         insta::assert_snapshot!(say("x.txt", "{\"text\": \"a\"}\n{\"text\": 7}", false).split(" | ").next().unwrap(), @"line 2 of x.txt: its `text` is no text");
         insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}", true), @"x.jsonl: its lines are documents already | leave out --split-documents (`split_documents` in cells)");
@@ -214,9 +232,11 @@ mod tests {
         let lengths = |documents: &Documents| documents.tokens.iter().map(Vec::len).collect::<Vec<_>>();
         let found = of(8, 2).unwrap();
         assert_eq!(lengths(&found), [9, 10]);
-        insta::assert_snapshot!(found.left_out().unwrap(), @"2 of 5 documents measured, 2 passed over with fewer than 8 tokens");
-        insta::assert_snapshot!(of(2, 2).unwrap().left_out().unwrap(), @"2 of 5 documents measured");
-        assert_eq!(of(2, 9).unwrap().left_out(), None);
+        insta::assert_snapshot!(found.said().unwrap(), @"2 of 5 documents measured, 2 passed over with fewer than 8 tokens");
+        insta::assert_snapshot!(of(2, 2).unwrap().said().unwrap(), @"2 of 5 documents measured");
+        assert_eq!(of(2, 9).unwrap().said(), None);
+        let windows = Documents::encode(&ByteCodec, &["a\r\nb", "ab"], 2, 9).unwrap();
+        insta::assert_snapshot!(windows.said().unwrap(), @"lines end in CRLF and are measured so");
         insta::assert_snapshot!(of(12, 9).unwrap_err(), @"no document has 12 tokens: the longest has 11");
         insta::assert_snapshot!(of(12, 0).unwrap_err(), @"there are no documents");
         assert!(Documents::of_tokens(vec![1; 4], 5).is_err() && Documents::of_tokens(vec![1; 5], 5).is_ok());

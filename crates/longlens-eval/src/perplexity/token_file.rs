@@ -13,6 +13,15 @@ use crate::token_ids;
 
 mod npy;
 
+/// Ids of a file, and how they stood in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFile {
+    /// The ids of one sequence, all of them in the vocabulary.
+    pub ids: Vec<u32>,
+    /// What was read: `u16`, `u32`, `i64`, `npy` or `JSON`.
+    pub format: &'static str,
+}
+
 /// How wide the numbers of a token file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenFormat {
@@ -84,28 +93,38 @@ impl FromStr for TokenFormat {
 /// Numbers of either half that are enough to tell two formats apart.
 const TELLING: usize = 8;
 /// What to think of ids that are not in the vocabulary.
-const OTHER: &str = "the file was made with another tokenizer, or is not a token file";
+const OTHER: &str = "the file was made with another tokenizer, is cut short, or is not a token file";
+/// What to do about numbers that are too narrow.
+const WIDER: &str = "write the file again, whole and with the model's own tokenizer; where it is right as it is, say so with \
+                     `--token-format` (`token_format` in cells)";
+const NONE: &str = "it holds no tokens";
+const NAME: &str = "name a file with token ids";
 /// Tokens that are looked at for repetitions.
 const SAMPLE: usize = 4096;
 
 /// The ids in the bytes of a file, all of them in the vocabulary; `format` where the file does not say enough.
+///
+/// Errors name `path`, what is wrong in it and where.
 pub fn token_file(
     path: &Path,
     bytes: &[u8],
     vocab_size: usize,
     format: Option<TokenFormat>,
-) -> Result<Vec<u32>, EvalError> {
+) -> Result<TokenFile, EvalError> {
     let refuse = |problem: String, help: &str| EvalError::File { path: path.to_owned(), problem, help: help.into() };
     if bytes.is_empty() {
-        return Err(refuse("it holds no tokens".into(), "name a file with token ids"));
+        return Err(refuse(NONE.into(), NAME));
     }
     if let Some(format) = format {
-        return format
-            .read(bytes, vocab_size)
-            .map_err(|problem| refuse(format!("read as {}, {problem}", format.name()), OTHER));
+        let read = format.read(bytes, vocab_size);
+        let read = read.map_err(|problem| refuse(format!("read as {}, {problem}", format.name()), OTHER))?;
+        return Ok(TokenFile { ids: read, format: format.name() });
     }
     if let Some(held) = npy::numbers(bytes) {
-        return held.and_then(|numbers| ids(numbers.into_iter(), vocab_size)).map_err(|problem| refuse(problem, OTHER));
+        let numbers =
+            held.map_err(|problem| refuse(problem, "save a row of whole numbers, as `numpy.save` writes it"))?;
+        let ids = ids(numbers.into_iter(), vocab_size).map_err(|problem| refuse(problem, OTHER))?;
+        return if ids.is_empty() { Err(refuse(NONE.into(), NAME)) } else { Ok(TokenFile { ids, format: "npy" }) };
     }
     if let Some(kind) = other_kind(bytes) {
         let help = "give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file";
@@ -116,10 +135,14 @@ pub fn token_file(
             let help = "give text with --file (`file` in cells), or --token-format where these are ids";
             return Err(refuse("it holds text, not token ids".into(), help));
         }
-        let read = token_ids::from_json(text).and_then(|read| ids(read.into_iter().map(i64::from), vocab_size));
-        return read.map_err(|problem| refuse(problem, OTHER));
+        let read = token_ids::from_json(text).map_err(|problem| refuse(problem, token_ids::HELP))?;
+        let ids = ids(read.into_iter().map(i64::from), vocab_size).map_err(|problem| refuse(problem, OTHER))?;
+        return if ids.is_empty() { Err(refuse(NONE.into(), NAME)) } else { Ok(TokenFile { ids, format: "JSON" }) };
     }
     let (format, tokens) = tell(path, bytes, vocab_size)?;
+    if let Some(problem) = looks_wider(format, bytes, vocab_size) {
+        return Err(refuse(problem, WIDER));
+    }
     let sample = &tokens[..tokens.len().min(SAMPLE)];
     let n_different = sample.iter().collect::<HashSet<_>>().len();
     if sample.len() >= SAMPLE / 4 && n_different * 10 > sample.len() * 9 {
@@ -132,7 +155,26 @@ pub fn token_file(
             "it is probably no token file; where it is, say so with --token-format",
         ));
     }
-    Ok(tokens)
+    Ok(TokenFile { ids: tokens, format: format.name() })
+}
+
+/// What is wrong where numbers read as `format` are halves of wider ones: every second is zero or nearly so, as above all ids
+/// of a vocabulary below a million, and in no text. The wider numbers do not fit, or they would have been read.
+fn looks_wider(format: TokenFormat, bytes: &[u8], vocab_size: usize) -> Option<String> {
+    const SMALL: i64 = 16;
+    let wider = TokenFormat::ALL.into_iter().find(|wider| wider.width() == 2 * format.width())?;
+    let small = |odd: usize| format.numbers(bytes).skip(odd).step_by(2).filter(|number| *number < SMALL).count();
+    let n_pairs = bytes.len() / wider.width();
+    let is_wider = n_pairs >= TELLING && small(1) >= n_pairs && small(0) * 2 < n_pairs;
+    let why = || {
+        let beyond = bytes.len() % wider.width();
+        let whole = wider.read(&bytes[..bytes.len() - beyond], vocab_size);
+        match whole {
+            Err(problem) => format!("; read as {}, {problem}", wider.name()),
+            Ok(_) => format!("; it looks like {} cut short, {beyond} bytes into a number", wider.name()),
+        }
+    };
+    is_wider.then(|| format!("read as {}, every second id is below {SMALL}, as in no text{}", format.name(), why()))
 }
 
 /// The format in which `bytes` make sense, and their ids.
@@ -151,8 +193,7 @@ fn tell(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<(TokenFormat, Ve
         if said.is_empty() {
             said.extend(problems.into_iter().take(1).map(|(_, problem)| problem));
         }
-        let help = "the file was made with another tokenizer, or is not a token file";
-        return Err(EvalError::File { path: path.to_owned(), problem: said.join("; "), help: help.into() });
+        return Err(EvalError::File { path: path.to_owned(), problem: said.join("; "), help: OTHER.into() });
     };
     // narrower numbers fit as well wherever wider ones do; then zeros between the ids tell, if the ids themselves are none
     let is_telling = tokens.len() >= TELLING && tokens.iter().filter(|id| **id != 0).count() * 2 >= tokens.len();
@@ -175,6 +216,7 @@ fn ids(numbers: impl Iterator<Item = i64>, vocab_size: usize) -> Result<Vec<u32>
 /// The bytes as text, where they read as such: JSON, or enough of anything without control characters.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.trim_start_matches('\u{feff}');
     let is_json = text.trim_start().starts_with(['[', '{']) && text.trim_end().ends_with([']', '}']);
     let is_written = bytes.len() >= 2 * TELLING && !text.contains(|c: char| c.is_control() && !c.is_whitespace());
     (is_json || is_written).then_some(text)

@@ -5,167 +5,53 @@
 
 use serde_json::Value;
 
-use crate::error::{OpenError, cut};
+use crate::error::OpenError;
 use crate::fields::Fields;
+use rules::{ROPE_FIELDS, Rule, is_off, is_one};
 
-/// Fields with what their value must be to ask for nothing.
-struct Rule {
-    /// Their names; one that begins or ends with `*` stands for all that end or begin so.
-    names: &'static [&'static str],
-    /// Whether a value asks for nothing.
-    idle: fn(&Value) -> bool,
-    help: &'static str,
-}
-
-const RULES: &[Rule] = &[
-    Rule {
-        names: &["hidden_act", "hidden_activation", "activation", "activation_function", "act_fn", "mlp_activation"],
-        idle: |value| matches!(value.as_str(), Some("silu" | "swish" | "swiglu")),
-        help: "Llama models use `silu`",
-    },
-    Rule {
-        names: &["*softcapping", "*softcap", "*soft_cap", "*logit_cap", "clip_qkv", "qkv_clip"],
-        idle: is_off,
-        help: "Llama models do not cap scores or logits",
-    },
-    Rule {
-        names: &[
-            "*_multiplier",
-            "*_multipliers",
-            "logits_scaling",
-            "logit_scale",
-            "embedding_scale",
-            "embed_scale",
-            "scale_emb",
-            "residual_scale",
-            "attn_scale",
-            "attention_scale",
-            "attention_scaling",
-            "softmax_scale",
-            "output_multiplier_scale",
-            "mup_*",
-            "scale_depth",
-        ],
-        idle: |value| is_off(value) || is_one(value),
-        help: "Llama models scale neither embeddings nor scores nor logits",
-    },
-    Rule {
-        names: &["use_sliding_window", "use_attention_sinks", "use_chunked_attention"],
-        idle: is_off,
-        help: "attention over the whole context is computed; `--method sliding_window` has a window",
-    },
-    Rule {
-        names: &["attention_window*", "local_attention*", "attention_chunk_size", "window_size", "block_sparse*"],
-        idle: is_off,
-        help: "attention over the whole context is computed; `--method sliding_window` has a window",
-    },
-    Rule {
-        names: &["layer_types", "attention_types", "attn_types"],
-        idle: |value| {
-            all(value, |layer| matches!(layer.as_str(), Some("full_attention" | "attention" | "full" | "global")))
-        },
-        help: "every layer of a Llama attends to the whole context",
-    },
-    Rule {
-        names: &["no_rope_layers"],
-        // one flag a layer: 1 with rotary embeddings
-        idle: |value| all(value, is_one),
-        help: "every layer of a Llama turns its queries and keys",
-    },
-    Rule {
-        names: &["no_rope_layer_interval", "nope_layer_interval", "alibi", "use_alibi"],
-        idle: is_off,
-        help: "every layer of a Llama turns its queries and keys",
-    },
-    Rule {
-        names: &["rope_interleave*", "rotary_interleave*", "interleaved_rope"],
-        idle: is_off,
-        help: "dimensions are paired as in Hugging Face's layout, the first half with the second",
-    },
-    Rule {
-        names: &[
-            "partial_rotary_factor",
-            "rotary_pct",
-            "rotary_percent",
-            "rope_pct",
-            "rotary_emb_fraction",
-            "rope_percentage",
-        ],
-        idle: is_one,
-        help: "Llama models rotate whole heads",
-    },
-    Rule {
-        names: &["qk_norm", "use_qk_norm", "qk_layernorm", "use_qk_layernorm", "qk_layer_norm"],
-        idle: is_off,
-        help: "a Llama has no norm of queries and keys",
-    },
-    Rule {
-        names: &["parallel_attn", "parallel_residual", "use_parallel_residual", "add_cross_attention"],
-        idle: is_off,
-        help: "the MLP of a Llama follows its attention",
-    },
-    Rule {
-        names: &["use_bidirectional_attention", "bidirectional"],
-        idle: is_off,
-        help: "a query of a Llama sees what is before it",
-    },
-    Rule {
-        names: &["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_expert_layers"],
-        idle: |value| is_off(value) || is_one(value),
-        help: "Llama models have one MLP a layer",
-    },
-    Rule {
-        names: &["kv_lora_rank", "q_lora_rank", "num_kv_shared_layers", "hidden_size_per_layer_input"],
-        idle: is_off,
-        help: "every layer of a Llama has projections of its own",
-    },
-    Rule {
-        names: &["norm_type", "layernorm_type", "normalization_type"],
-        idle: |value| {
-            let name = value.as_str().unwrap_or_default().to_ascii_lowercase();
-            matches!(name.replace('_', "").as_str(), "rmsnorm" | "rms" | "llamarmsnorm")
-        },
-        help: "the norms of a Llama are RMSNorm",
-    },
-    Rule {
-        names: &["quantization_config", "compression_config", "quantization", "quant_config"],
-        idle: |_| false,
-        help: "use the checkpoint this one was quantized from",
-    },
-    Rule {
-        names: &["rope_condense_ratio"],
-        idle: is_one,
-        help: "write it as `rope_scaling` with type `linear`, and give the length it was trained at as --trained-context",
-    },
-];
-
-/// Fields of `rope_scaling` that stand beside it have no effect, in transformers neither.
-const ROPE_FIELDS: &[&str] = &[
-    "rope_type",
-    "rope_scaling_type",
-    "rope_scaling_factor",
-    "rope_factor",
-    "rope_ratio",
-    "rope_alpha",
-    "rope_local_base_freq",
-    "factor",
-    "scaling_factor",
-    "low_freq_factor",
-    "high_freq_factor",
-    "beta_fast",
-    "beta_slow",
-    "attention_factor",
-    "attn_factor",
-    "mscale",
-    "mscale_all_dim",
-];
+mod architectures;
+mod rules;
+mod unknown;
 
 /// Refuses what would change the numbers; returns what a user should know.
 pub(super) fn check(fields: Fields<'_>, head_dim: usize) -> Result<Vec<String>, OpenError> {
+    refuse(fields, head_dim)?;
+    let mut warnings = unknown::told(fields);
+    // other families group such fields, as in `attn_config.alibi`
+    for section in fields.names().filter(|name| SECTIONS.contains(name)) {
+        if fields.get(section).is_some_and(Value::is_object)
+            && let Some(section) = fields.object(section, &format!("{section}."))?
+        {
+            refuse(section, head_dim)?;
+            warnings.extend(unknown::told(section));
+        }
+    }
+    if let Some(Value::Array(layers)) = fields.get("layer_types")
+        && let Some(n_layers) = fields.count("num_hidden_layers")?
+        && layers.len() != n_layers
+    {
+        return Err(
+            fields.unsupported("layer_types", &format!("it is to have one entry for each of {n_layers} layers"))
+        );
+    }
+    other_spelling(fields, "rope_theta", ROPE_BASES)?;
+    other_spelling(fields, "rms_norm_eps", &["norm_eps", "norm_epsilon", "layer_norm_eps", "layer_norm_epsilon"])?;
+    warnings.extend(other_base(fields));
+    architectures::check(fields, &mut warnings)?;
+    window(fields, &mut warnings);
+    Ok(warnings)
+}
+
+/// Objects that other families keep such fields in.
+const SECTIONS: &[&str] = &["attn_config", "attention_config", "ffn_config", "mlp_config", "block_config"];
+/// What other families call `rope_theta`.
+const ROPE_BASES: &[&str] = &["rotary_emb_base", "rope_base", "rotary_base", "rope_freq_base"];
+
+/// Refuses fields of one object whose values ask for something.
+fn refuse(fields: Fields<'_>, head_dim: usize) -> Result<(), OpenError> {
     for name in fields.names().filter(|name| fields.get(name).is_some()) {
         let value = fields.get(name).unwrap_or(&Value::Null);
-        let asks = |rule: &&Rule| rule.names.iter().any(|pattern| fits(pattern, name)) && !(rule.idle)(value);
-        if let Some(rule) = RULES.iter().find(asks)
+        if let Some(rule) = Rule::of(name).filter(|rule| rule.asks(value))
             && !is_usual_scale(name, value, head_dim)
         {
             return Err(fields.unsupported(name, rule.help));
@@ -182,12 +68,19 @@ pub(super) fn check(fields: Fields<'_>, head_dim: usize) -> Result<Vec<String>, 
             return Err(fields.unsupported(name, "it has no effect there: put it inside `rope_scaling`, or remove it"));
         }
     }
-    other_spelling(fields, "rope_theta", &["rotary_emb_base", "rope_base", "rotary_base", "rope_freq_base"])?;
-    other_spelling(fields, "rms_norm_eps", &["norm_eps", "norm_epsilon", "layer_norm_eps", "layer_norm_epsilon"])?;
-    let mut warnings = Vec::new();
-    architectures(fields, &mut warnings)?;
-    window(fields, &mut warnings);
-    Ok(warnings)
+    Ok(())
+}
+
+/// A base under another family's name beside another one under ours.
+fn other_base(fields: Fields<'_>) -> Option<String> {
+    let ours = fields.get("rope_theta")?;
+    let differs = |name: &&&str| fields.get(name).is_some_and(|value| value.as_f64() != ours.as_f64());
+    let name = ROPE_BASES.iter().find(differs)?;
+    let shown = (fields.shown("rope_theta"), fields.shown(name));
+    Some(format!(
+        "{} has `rope_theta` {} and `{name}` {}: the first counts, as in transformers",
+        fields.file, shown.0, shown.1
+    ))
 }
 
 /// A field under another family's name would be passed over, and the default taken.
@@ -200,88 +93,6 @@ fn other_spelling(fields: Fields<'_>, ours: &str, theirs: &[&str]) -> Result<(),
         Some(name) => Err(fields.unsupported(name, &format!("a Llama's config calls it `{ours}`"))),
         None => Ok(()),
     }
-}
-
-/// Beginnings of class names whose models are computed in another way.
-const OTHER_FAMILIES: &[&str] = &[
-    "llama4",
-    "mllama",
-    "llava",
-    "mistral",
-    "mixtral",
-    "ministral",
-    "qwen",
-    "gemma",
-    "phi",
-    "gpt",
-    "bloom",
-    "falcon",
-    "opt",
-    "cohere",
-    "granite",
-    "olmo",
-    "stablelm",
-    "starcoder",
-    "deepseek",
-    "baichuan",
-    "chatglm",
-    "glm",
-    "internlm",
-    "mpt",
-    "minicpm",
-    "exaone",
-    "smollm3",
-    "nemotron",
-    "arctic",
-    "dbrx",
-    "jamba",
-    "mamba",
-    "apertus",
-    "ernie",
-    "helium",
-    "persimmon",
-    "seedoss",
-    "cwm",
-    "bitnet",
-    "diffllama",
-    "doge",
-    "hunyuan",
-    "longcat",
-    "lfm",
-    "zamba",
-    "recurrentgemma",
-    "rwkv",
-    "t5",
-    "bert",
-    "roberta",
-    "xlm",
-    "xglm",
-    "bart",
-    "aquila",
-    "orion",
-    "xverse",
-    "decilm",
-    "youtu",
-];
-
-fn architectures(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<(), OpenError> {
-    let Some(value) = fields.get("architectures") else { return Ok(()) };
-    let names: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let folded = |name: &str| name.to_ascii_lowercase();
-    let is_other = |name: &&str| OTHER_FAMILIES.iter().any(|family| folded(name).starts_with(family));
-    if names.iter().any(is_other) {
-        let help = "its `model_type` says `llama`; make the two agree if it is one";
-        return Err(fields.unsupported("architectures", help));
-    }
-    let strangers = names.iter().filter(|name| !folded(name).contains("llama"));
-    warnings.extend(strangers.take(1).map(|name| {
-        format!(
-            "{} names the architecture `{}`; it is computed as a Llama, as its `model_type` says",
-            fields.file,
-            cut(name)
-        )
-    }));
-    Ok(())
 }
 
 /// transformers passes over the window of a Llama, so its numbers are those without one.
@@ -304,37 +115,6 @@ fn is_usual_scale(name: &str, value: &Value, head_dim: usize) -> bool {
     let usual = (head_dim as f64).sqrt().recip();
     matches!(name, "attention_multiplier" | "attention_scale" | "attn_scale" | "softmax_scale" | "attention_scaling")
         && value.as_f64().is_some_and(|scale| (scale / usual - 1.0).abs() < 1e-6)
-}
-
-fn fits(pattern: &str, name: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(end), _) => name.ends_with(end),
-        (None, Some(start)) => name.starts_with(start),
-        (None, None) => name == pattern,
-    }
-}
-
-/// Null, false, nothing, zero.
-fn is_off(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::Array(values) => values.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        Value::String(text) => matches!(text.as_str(), "" | "none" | "None"),
-        Value::Bool(true) => false,
-    }
-}
-
-fn is_one(value: &Value) -> bool {
-    match value {
-        Value::Array(values) => values.iter().all(is_one),
-        value => value.as_f64() == Some(1.0),
-    }
-}
-
-fn all(value: &Value, fits: fn(&Value) -> bool) -> bool {
-    value.as_array().is_some_and(|values| values.iter().all(fits))
 }
 
 #[cfg(test)]
@@ -361,6 +141,11 @@ mod tests {
             r#""quantization_config": null, "num_local_experts": 0, "rope_type": "default", "factor": 1.0"#,
             r#""rms_norm_eps": 1e-5, "layer_norm_eps": 1e-12, "rope_theta": 1e4, "rotary_emb_base": 10000"#,
             r#""architectures": ["LLaMAForCausalLM"], "norm_type": "rms_norm", "clip_qkv": null, "qk_norm": false"#,
+            r#""architectures": ["OptimizedLlamaForCausalLM"], "model_type": "llama", "llama": 1"#,
+            r#""position_embedding_type": "rope", "is_causal": true, "gated_mlp": true, "is_encoder_decoder": false"#,
+            r#""attn_config": {"alibi": false, "attn_pdrop": 0, "clip_qkv": null}, "cross_attention_layers": []"#,
+            r#""_attn_implementation_autoset": true, "attn_pdrop": 0.1, "fused_rms_norm": true, "attention_softmax_in_fp32": true"#,
+            r#""num_hidden_layers": 2, "layer_types": ["full_attention", "full_attention"], "initializer_range": 0.02"#,
         ] {
             assert_eq!(said(inside), Ok(vec![]), "{inside}");
         }
@@ -380,6 +165,19 @@ mod tests {
             r#""mlp_multipliers": [1.0, 2.0]"#,
             r#""logits_scaling": 8"#,
             r#""scale_emb": 12"#,
+            r#""position_embedding_type": "alibi""#,
+            r#""position_embedding_type": "relative_key""#,
+            r#""attn_config": {"alibi": true}"#,
+            r#""is_causal": false"#,
+            r#""is_encoder_decoder": true"#,
+            r#""cross_attention_layers": [3, 8]"#,
+            r#""attention_sink_size": 4"#,
+            r#""attention_type": "block_sparse""#,
+            r#""gated_mlp": false"#,
+            r#""normalization": "layernorm""#,
+            r#""rope_percent": 0.5"#,
+            r#""query_scale": 0.5"#,
+            r#""num_hidden_layers": 2, "layer_types": ["full_attention"]"#,
             r#""use_sliding_window": true"#,
             r#""layer_types": ["full_attention", "sliding_attention"]"#,
             r#""no_rope_layers": [1, 0]"#,
@@ -407,9 +205,26 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_nobody_knows_is_told_by_what_it_speaks_of() {
+        for inside in [
+            r#""attention_temperature": 2.0"#,
+            r#""rope_style": "spiral""#,
+            r#""post_norm": true"#,
+            r#""qkv_bias": true"#,
+            r#""value_scaling": [1.0, 2.0]"#,
+        ] {
+            let told = said(inside).unwrap();
+            assert_eq!(told.len(), 1, "{inside}: {told:?}");
+            assert!(told[0].contains(inside.split('"').nth(1).unwrap()), "{told:?}");
+        }
+    }
+
+    #[test]
     fn what_transformers_passes_over_as_well_is_told() {
         let [window] = said(r#""sliding_window": 4096, "max_position_embeddings": 32768"#).unwrap().try_into().unwrap();
         assert!(window.contains("`sliding_window` 4096: attention over the whole context is computed"), "{window}");
+        let [base] = said(r#""rope_theta": 1e4, "rotary_emb_base": 500000"#).unwrap().try_into().unwrap();
+        assert!(base.contains("`rope_theta` 10000.0 and `rotary_emb_base` 500000: the first counts"), "{base}");
         let [class] = said(r#""architectures": ["OurModelForCausalLM"]"#).unwrap().try_into().unwrap();
         assert!(class.contains("`OurModelForCausalLM`; it is computed as a Llama"), "{class}");
     }

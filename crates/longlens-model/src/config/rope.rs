@@ -5,6 +5,9 @@ use longlens_core::setting::{Param, SettingError, Value};
 
 use crate::error::OpenError;
 use crate::fields::Fields;
+pub(super) use linear::TOKENIZER_LIMIT;
+
+mod linear;
 
 /// What a config says about rotary embeddings.
 pub(super) struct RopeFields {
@@ -18,6 +21,8 @@ pub(super) struct RopeFields {
     pub trained: usize,
     /// What a user should know.
     pub warnings: Vec<String>,
+    /// What a user should know of the trained context.
+    pub context_warnings: Vec<String>,
 }
 
 /// Reads `rope_scaling`, else `rope_parameters`; of the two, transformers prefers the old one too. `longest` is
@@ -32,56 +37,54 @@ pub(super) fn read(config: Fields<'_>, longest: usize) -> Result<RopeFields, Ope
         warnings.push(format!("{} has `rope_scaling` and another `rope_parameters`: the first counts", config.file));
     }
     let outer_theta = config.positive("rope_theta")?.unwrap_or(DEFAULT_THETA);
+    if let Some(theta) = old.or(new).map(|section| section.positive("rope_theta")).transpose()?.flatten()
+        && config.positive("rope_theta")?.is_some_and(|outer| outer.to_bits() != theta.to_bits())
+    {
+        // one of the two counts in transformers 4, the other in transformers 5
+        let help = format!("beside it, the section with the scaling has a `rope_theta` of {theta}: make the two agree");
+        return Err(config.unsupported("rope_theta", &help));
+    }
     let Some(section) = old.or(new) else {
         let scaling = RopeScaling::none();
-        return Ok(RopeFields { theta: outer_theta, scaling, original: longest, trained: longest, warnings });
+        let context_warnings = Vec::new();
+        return Ok(RopeFields {
+            theta: outer_theta,
+            scaling,
+            original: longest,
+            trained: longest,
+            warnings,
+            context_warnings,
+        });
     };
     whole_heads(section)?;
     // transformers prefers the one at the top
     let outer_original = config.count(ORIGINAL)?;
     let given = outer_original.or(section.count(ORIGINAL)?);
     let scaling = scaling(section, longest, given, &mut warnings)?;
+    let mut context_warnings = Vec::new();
+    if let Some(original) = given.filter(|original| *original > longest) {
+        context_warnings.push(format!(
+            "{} has an `{ORIGINAL}` of {original}, above its `max_position_embeddings` of {longest}, which is taken as the \
+             trained context; `--trained-context` says otherwise",
+            config.file
+        ));
+    }
     let mut rope = RopeFields {
         theta: section.positive("rope_theta")?.unwrap_or(outer_theta),
         original: given.unwrap_or(longest),
         trained: longest,
         scaling,
         warnings,
+        context_warnings,
     };
-    if rope.scaling.setting().info().name == "linear" && given.is_none() {
-        linear_lengths(config, section, longest, &mut rope)?;
+    if rope.scaling.setting().info().name == "linear" {
+        linear::lengths(config, section, longest, given, &mut rope)?;
     }
     Ok(rope)
 }
 
-/// Position interpolation leaves `max_position_embeddings` at the length before it (Vicuna-16k: 4096 and factor 4), unless
-/// another field says what the model was trained at.
-fn linear_lengths(
-    config: Fields<'_>,
-    section: Fields<'_>,
-    longest: usize,
-    rope: &mut RopeFields,
-) -> Result<(), OpenError> {
-    let factor = section.positive("factor")?.unwrap_or(1.0);
-    let known = ["max_sequence_length", "tokenizer_model_max_length"].into_iter().map(|name| config.count(name));
-    if let Some(known) = known.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next() {
-        (rope.trained, rope.original) = (known, ((known as f64 / factor) as usize).max(1));
-        return Ok(());
-    }
-    rope.trained = (longest as f64 * factor).min(MAX_CONTEXT) as usize;
-    if rope.trained != longest {
-        rope.warnings.push(format!(
-            "trained context taken as {}, {longest} times the linear factor {factor}; `--trained-context` says otherwise",
-            rope.trained
-        ));
-    }
-    Ok(())
-}
-
 const DEFAULT_THETA: f64 = 10_000.0;
 const ORIGINAL: &str = "original_max_position_embeddings";
-/// Factors of a damaged config lead no further.
-const MAX_CONTEXT: f64 = (1u64 << 31) as f64;
 
 /// Fields that are no parameter of a scaling, or are read on their own.
 const OTHER_FIELDS: &[&str] = &["rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned", ORIGINAL];
@@ -101,6 +104,11 @@ fn scaling(
     if let Some(nested) = section.names().find(|name| section.get(name).is_some_and(serde_json::Value::is_object)) {
         return Err(section
             .unsupported(nested, "a Llama has one RoPE for all layers: write its fields without a level between"));
+    }
+    if let (Some(new), Some(old)) = (section.text("rope_type")?, section.text("type")?)
+        && new != old
+    {
+        return Err(section.unsupported("type", &format!("`rope_type` is \"{new}\": make the two agree")));
     }
     let key = if section.get("rope_type").is_some() { "rope_type" } else { "type" };
     let (name, needed): (&str, &[&str]) = match section.text(key)?.unwrap_or("default") {
@@ -166,9 +174,11 @@ fn unscaled(section: Fields<'_>) -> Result<(), OpenError> {
     for field in section.names().filter(|name| !OTHER_FIELDS.contains(name)) {
         let idle = section.get(field).is_none_or(|value| value.as_f64() == Some(1.0));
         if !idle {
-            let help =
-                "without a type it has no effect: add `rope_type` (linear, dynamic, yarn or llama3), or remove it";
-            return Err(section.unsupported(field, help));
+            let has_type = section.get("rope_type").or(section.get("type")).is_some();
+            let without =
+                if has_type { "the type `default` has no such field" } else { "without a type it has no effect" };
+            let help = format!("{without}: set `rope_type` to linear, dynamic, yarn or llama3, or remove it");
+            return Err(section.unsupported(field, &help));
         }
     }
     Ok(())
@@ -308,6 +318,14 @@ mod tests {
                 r#""rope_scaling": {"type": "yarn"}"#,
                 "config.json: `rope_scaling.factor` must be a number, or `original_max_position_embeddings` beside it, but is missing",
             ),
+            (
+                r#""rope_scaling": {"rope_type": "linear", "type": "dynamic", "factor": 2}"#,
+                "config.json: `rope_scaling.type` = \"dynamic\" is not supported",
+            ),
+            (
+                r#""rope_theta": 1e4, "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}"#,
+                "config.json: `rope_theta` = 10000.0 is not supported",
+            ),
             (r#""rope_scaling": 4"#, "config.json: `rope_scaling` must be an object or null, but is 4"),
             (
                 r#""rope_parameters": {"partial_rotary_factor": 0.5}"#,
@@ -324,6 +342,19 @@ mod tests {
             (r#""rope_scaling": {"type": "linear", "factor": 4}"#, (512, 2048), 1),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_sequence_length": 2048"#, (512, 2048), 0),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_sequence_length": 512"#, (128, 512), 0),
+            (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_length": 512"#, (128, 512), 1),
+            (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_length": 20"#, (512, 2048), 1),
+            (r#""rope_scaling": {"type": "linear", "factor": 4}, "model_max_length": 2048"#, (512, 2048), 0),
+            (
+                r#""rope_scaling": {"type": "linear", "factor": 4, "original_max_position_embeddings": 512}"#,
+                (512, 2048),
+                1,
+            ),
+            (
+                r#""original_max_position_embeddings": 2048, "rope_scaling": {"type": "yarn", "factor": 2}"#,
+                (2048, 512),
+                1,
+            ),
             (
                 r#""rope_scaling": {"type": "linear", "factor": 4, "original_max_position_embeddings": 128}"#,
                 (128, 512),
@@ -334,7 +365,7 @@ mod tests {
         ] {
             let map = fields::parse("config.json", format!("{{{inside}}}").as_bytes()).unwrap();
             let rope = read(Fields::new("config.json", &map), 512).unwrap();
-            assert_eq!(((rope.original, rope.trained), rope.warnings.len()), (lengths, n_warnings), "{inside}");
+            assert_eq!(((rope.original, rope.trained), rope.context_warnings.len()), (lengths, n_warnings), "{inside}");
         }
     }
 

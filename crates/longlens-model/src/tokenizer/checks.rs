@@ -1,4 +1,4 @@
-//! What is looked at in a `tokenizer.json` before its library reads it: numbers that make the library take all memory.
+//! What is looked at in a `tokenizer.json` before its library reads it: numbers that make the library take all memory or time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,8 @@ use serde_json::Value;
 pub(super) struct Sketch {
     #[serde(default)]
     normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
     #[serde(default)]
     post_processor: Value,
     #[serde(default)]
@@ -26,14 +28,23 @@ struct ModelSketch {
 
 /// How much longer a chain of replacements may make a text at most: real ones make a space a sign of three bytes.
 const MAX_GROWTH: f64 = 4096.0;
+/// Steps of a part at most. Real parts have a dozen; the library walks over the whole text in each, and nothing can stop it.
+const MAX_STEPS: usize = 128;
 
 impl Sketch {
     /// What is wrong with the parts, as the end of a sentence.
     pub(super) fn check(&self) -> Result<(), String> {
         charsmaps(&self.normalizer)?;
-        for (part, value) in
-            [("normalizer", &self.normalizer), ("post_processor", &self.post_processor), ("decoder", &self.decoder)]
-        {
+        for (part, value) in [
+            ("normalizer", &self.normalizer),
+            ("pre_tokenizer", &self.pre_tokenizer),
+            ("post_processor", &self.post_processor),
+            ("decoder", &self.decoder),
+        ] {
+            let n_steps = steps(value);
+            if n_steps > MAX_STEPS {
+                return Err(format!("its `{part}` has {n_steps} steps, and {MAX_STEPS} are the most that are run"));
+            }
             let growth = growth(value);
             if growth > MAX_GROWTH {
                 return Err(format!("its `{part}` makes texts {growth:.0e} times longer"));
@@ -72,6 +83,15 @@ fn first_number(text: &str) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
+/// How many objects with a `type` a part is made of, one inside the other or in a row.
+fn steps(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(steps).sum(),
+        Value::Object(map) => usize::from(map.contains_key("type")) + map.values().map(steps).sum::<usize>(),
+        _ => 0,
+    }
+}
+
 /// How many times longer the steps of a part can make a text.
 fn growth(value: &Value) -> f64 {
     match value {
@@ -80,6 +100,10 @@ fn growth(value: &Value) -> f64 {
             let own = match map.get("type").and_then(Value::as_str) {
                 Some("Replace") => {
                     map.get("content").and_then(Value::as_str).map_or(1.0, |content| content.len() as f64)
+                }
+                // once a text, but a text may be a word between two added tokens
+                Some("Prepend") => {
+                    1.0 + map.get("prepend").and_then(Value::as_str).map_or(0.0, |text| text.len() as f64)
                 }
                 Some("TemplateProcessing") => {
                     let pieces = map.get("single").and_then(Value::as_array);
@@ -115,6 +139,28 @@ mod tests {
         let chain =
             format!(r#"{{"post_processor": {{"type": "Sequence", "processors": [{}]}}}}"#, [twice; 40].join(","));
         assert!(check(&chain).is_err());
+        let chain = |n: usize, text: &str| {
+            let prepend = format!(r#"{{"type": "Prepend", "prepend": "{text}"}}"#);
+            format!(r#"{{"normalizer": {{"type": "Sequence", "normalizers": [{}]}}}}"#, vec![prepend; n].join(","))
+        };
+        assert_eq!(check(&chain(2, &"a".repeat(1000))).unwrap_err(), "its `normalizer` makes texts 1e6 times longer");
+    }
+
+    #[test]
+    fn more_steps_than_any_real_file_has_are_refused() {
+        for (part, inner, step) in [
+            ("normalizer", "normalizers", r#"{"type": "Prepend", "prepend": ""}"#),
+            ("pre_tokenizer", "pretokenizers", r#"{"type": "Digits", "individual_digits": true}"#),
+            ("decoder", "decoders", r#"{"type": "Fuse"}"#),
+        ] {
+            let chain =
+                |n| format!(r#"{{"{part}": {{"type": "Sequence", "{inner}": [{}]}}}}"#, vec![step; n].join(","));
+            assert_eq!(
+                check(&chain(100_000)).unwrap_err(),
+                format!("its `{part}` has 100001 steps, and 128 are the most that are run")
+            );
+            assert_eq!(check(&chain(100)), Ok(()));
+        }
     }
 
     #[test]

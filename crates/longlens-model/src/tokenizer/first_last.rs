@@ -10,7 +10,7 @@ use crate::error::{OpenError, cut};
 use crate::fields::{self, Fields};
 use crate::source::Source;
 
-const CONFIG: &str = "tokenizer_config.json";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL: &str = "special_tokens_map.json";
 
 /// The template that the config asks for, and a sentence where it is another than `tokenizer.json` has.

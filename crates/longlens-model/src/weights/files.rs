@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::names;
+use super::numbers::Table;
 use crate::error::{OpenError, WeightProblem, cut};
 use crate::fields::{self, Fields};
 use crate::source::{LFS_POINTER, Located, Source};
@@ -135,10 +136,16 @@ impl WeightFiles {
         self.renamed.as_deref()
     }
 
-    /// Whether two tensors hold the same numbers in the same form; `None` where one is not there.
+    /// Whether two tensors hold the same numbers, in whatever formats; `None` where one is not there.
     pub fn same(&self, a: &str, b: &str) -> Option<bool> {
         let (a, b) = (self.get(a)?, self.get(b)?);
-        Some(a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes())
+        if a.shape() != b.shape() || a.dtype() == b.dtype() {
+            return Some(a.shape() == b.shape() && a.bytes() == b.bytes());
+        }
+        match (Table::of(a.bytes(), a.dtype()), Table::of(b.bytes(), b.dtype())) {
+            (Some(first), Some(second)) => Some(first.is_equal(&second, a.shape().iter().product())),
+            _ => Some(false),
+        }
     }
 
     /// Gives a tensor a second name, where it is there and the name is free.

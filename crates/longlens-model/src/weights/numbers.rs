@@ -42,6 +42,17 @@ impl<'a> Table<'a> {
         Format::of(dtype).map(|format| Self { bytes, format })
     }
 
+    /// Whether both hold the same `n_numbers`, as f32.
+    pub fn is_equal(&self, other: &Self, n_numbers: usize) -> bool {
+        let (mut ours, mut theirs) = ([0.0; PIECE], [0.0; PIECE]);
+        (0..n_numbers).step_by(PIECE).all(|first| {
+            let n = PIECE.min(n_numbers - first);
+            self.read(first, &mut ours[..n], f32::MAX);
+            other.read(first, &mut theirs[..n], f32::MAX);
+            ours[..n].iter().zip(&theirs[..n]).all(|(a, b)| a.to_bits() == b.to_bits())
+        })
+    }
+
     /// Writes the numbers from `first` on to `out`; returns those whose magnitude is not up to `limit`.
     pub fn read(&self, first: usize, out: &mut [f32], limit: f32) -> Option<Unusable> {
         let size = self.format.size();

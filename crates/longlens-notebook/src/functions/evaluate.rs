@@ -330,7 +330,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         if !report.complete {
             return Err(raise(LensError::Cancelled));
         }
-        if let Some(said) = documents.left_out() {
+        if let Some(said) = documents.said() {
             report.protocol = format!("{}; {said}", report.protocol);
         }
         desk.ran(&report.run);
@@ -357,7 +357,7 @@ fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usi
     if let Some(name) = tokens {
         let bytes = super::files::read(desk, &name)?;
         let ids = token_file(Path::new(&name), &bytes, model.info.spec.vocab_size, format).map_err(raise)?;
-        return Documents::of_tokens(ids, longest).map_err(raise);
+        return Documents::of_file(ids, longest).map_err(raise);
     }
     let (texts, at_most) = match file.or(text) {
         Some(name) => {

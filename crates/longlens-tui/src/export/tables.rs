@@ -77,6 +77,8 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
         mode: settings.swap.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         n_prompt: n_tokens,
+        trained_context: model.spec.trained_context,
+        warnings: model.warnings.clone(),
     };
     let prompt = app.prompt.as_ref().map(|prompt| prompt.source.to_string());
     let about = json!({

@@ -84,6 +84,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
     let longest = longest(args, &lengths)?;
     let out = super::picture(config.out.as_deref(), "bench.png")?;
+    super::inputs::spare(&config, out.as_slice(), &[])?;
     // what is impossible is said before anything runs
     let made = made_model(args, &config, longest)?;
     let info = match made {

@@ -27,6 +27,9 @@ use crate::terminal::{Progress, Terminal, write_file};
 
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const FOLDER: &str = "longlens-out/demo";
+/// Files that are written into the folder of `--out`.
+const OUTPUTS: [&str; 7] =
+    ["passkey.png", "passkey.svg", "perplexity.png", "perplexity.svg", "chunks.png", "chunks.svg", "summary.json"];
 /// Documents behind every perplexity.
 const DOCUMENTS: usize = 1;
 
@@ -114,6 +117,7 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
         RopeScaling::parse(&rope)?.resolve(&info.spec)?;
     }
     let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
+    super::inputs::spare(&config, &OUTPUTS.map(|name| folder.join(name)), &[])?;
     super::folder(Some(&folder))?;
 
     let mut outcomes = Vec::new();

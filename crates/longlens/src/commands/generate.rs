@@ -13,13 +13,14 @@ use crate::terminal::{Terminal, check_writable, write_file};
 pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    super::inputs::spare(&config, config.out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    config.out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let (sampling, stop) = settings(args, &config);
     let n_tokens = prompt.tokens.len() + stop.max_tokens;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
-    config.out.as_deref().map_or(Ok(()), check_writable)?;
     let mut progress = terminal.progress("prefill");
     let mut is_read = true;
     let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
@@ -49,13 +50,13 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let memory =
         generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", super::model::bytes(n as usize)));
     terminal.note(format_args!(
-        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, rope {}, {}",
+        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, {}, {}",
         generated.n_prompt,
         generated.tokens.len(),
         generated.prefill_speed(),
         generated.seconds_to_first_token,
         generated.run.method,
-        generated.run.rope,
+        generated.run.rope_text(),
         generated.run.dtype,
     ))?;
     if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }

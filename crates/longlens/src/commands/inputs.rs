@@ -1,12 +1,28 @@
-//! What a command reads is never what it writes over.
+//! What a command reads: a file or stdin, and never what it writes over.
 
 use std::path::{Path, PathBuf};
 
+use longlens_eval::text::{read_bytes, read_stream};
 use longlens_model::source::{EMBEDDED, Source};
 use same_file::is_same_file;
 
 use crate::config::RunConfig;
 use crate::failure::Failure;
+
+/// What stands for stdin where a file is named.
+const STDIN: &str = "-";
+
+/// The bytes of a file, or of stdin where `path` is `-`.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read =
+        if path == Path::new(STDIN) { read_stream(shown(path), std::io::stdin().lock()) } else { read_bytes(path) };
+    Ok(read?)
+}
+
+/// What errors call a file that [`read`] reads.
+pub fn shown(path: &Path) -> &Path {
+    if path == Path::new(STDIN) { Path::new("stdin") } else { path }
+}
 
 /// Refuses outputs that are, by any name or link, the config, a file of the model, or one of `read`.
 pub fn spare(config: &RunConfig, outputs: &[PathBuf], read: &[Option<&Path>]) -> Result<(), Failure> {

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use longlens_core::lens::{Lens, LensError, Rows};
 use longlens_core::trace::{Choices, Queries, Trace};
+use longlens_eval::text::text_of;
+use longlens_eval::token_ids;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::args::Logits;
+use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
@@ -87,11 +90,11 @@ fn feed_all(
 
 /// The ids of a JSON file, as tokenizers write them.
 fn read_tokens(path: &Path) -> Result<Vec<u32>, Failure> {
-    let text = longlens_eval::text::read_text(path)?;
-    longlens_eval::token_ids::from_json(&text).map_err(|problem| {
+    let text = text_of(shown(path), read(path)?)?;
+    token_ids::from_json(&text).map_err(|problem| {
         Failure::failed(
-            format!("{} holds no token ids: {problem}", path.display()),
-            Some("give a JSON array of ids such as [1, 2, 3], or an object with `tokens` or `input_ids`".into()),
+            format!("{} holds no token ids: {problem}", shown(path).display()),
+            Some(token_ids::HELP.into()),
         )
     })
 }

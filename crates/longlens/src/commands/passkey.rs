@@ -6,12 +6,14 @@ use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
 use longlens_eval::passkey::{self, Cell, Fixtures, Grid, PasskeyReport, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
+use longlens_eval::text::text_of;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
 use serde_json::json;
 
 use crate::args::Passkey;
+use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
@@ -80,7 +82,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
 
     terminal.result(&report)?;
     if !report.cells.is_empty() {
-        terminal.say(format_args!("{}, rope {}, {}", report.run.method, report.run.rope, report.run.dtype))?;
+        terminal.say(format_args!("{}, {}, {}", report.run.method, report.run.rope_text(), report.run.dtype))?;
         terminal.say(&report.protocol)?;
         terminal.say("length  depth  found        95% interval  tokens")?;
         report.cells.iter().try_for_each(|cell| terminal.say(line(cell)))?;
@@ -108,7 +110,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
 
 /// The stored prompts of a file, sorted into cells.
 fn read_prompts(path: &Path, lens: &dyn Lens) -> Result<Fixtures, Failure> {
-    Ok(Fixtures::new(lens.text()?, passkey::read_fixtures(path)?)?)
+    Ok(Fixtures::new(lens.text()?, passkey::fixtures(shown(path), &text_of(shown(path), read(path)?)?)?)?)
 }
 
 fn line(cell: &Cell) -> String {
@@ -143,7 +145,7 @@ fn figure(report: &PasskeyReport, model: &ModelInfo, red_green: bool) -> NeedleG
     let panels = vec![panel(&report.run.method, &report.cells, &lengths, &depths)];
     let run = &report.run;
     let interrupted = if report.complete { "" } else { " · interrupted" };
-    let subtitle = format!("{} · rope {} · {} · {}{interrupted}", run.model, run.rope, run.dtype, report.protocol);
+    let subtitle = format!("{} · {} · {} · {}{interrupted}", run.model, run.rope_text(), run.dtype, report.protocol);
     let heading = Heading { title: run.method.clone(), subtitle };
     NeedleGrid { heading, trained_context: model.spec.trained_context, lengths, depths, panels, palette }
 }

@@ -89,11 +89,18 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
     super::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
     super::folder(config.out.as_deref())?;
-    let Measured { documents, said } = measured::read(args, &config, lens.as_ref(), longest)?;
+    let Measured { documents, said } = measured::measured(args, &config, lens.as_ref(), longest)?;
     if let Some(said) = &said {
         terminal.note(said)?;
     }
     let stride = args.sliding.then(|| args.stride.or(file.stride).unwrap_or(STRIDE));
+    if let (Some(stride), Some(shortest)) = (stride, lengths.iter().min())
+        && stride > *shortest
+    {
+        terminal.note(format_args!(
+            "warning: --stride {stride} is longer than a window of {shortest} tokens: the tokens between windows are not scored"
+        ))?;
+    }
     let text = format!("{:016x}", hash(&documents));
     let store = |(at, setup): (usize, &Setup)| {
         // a method may be named twice, and keeps what it measures apart
@@ -141,12 +148,14 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     drop(progress);
 
     terminal.result(&curves)?;
-    describe(&terminal, &curves, &config.rope(&model).to_string(), &model.dtype)?;
+    let rope = curves.iter().find_map(|curve| curve.points.first()).map(|point| point.run.rope_text());
+    let rope = rope.unwrap_or_else(|| format!("rope {}", config.rope(&model)));
+    describe(&terminal, &curves, &rope, &model.dtype)?;
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
         write_file(&folder.join("perplexity.json"), &json)?;
         let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
-        let subtitle = format!("{}, rope {}, {}{interrupted}", model.name, config.rope(&model), model.dtype);
+        let subtitle = format!("{}, {rope}, {}{interrupted}", model.name, model.dtype);
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
             for name in ["perplexity.png", "perplexity.svg"] {
                 super::save(&terminal, &figure, &folder.join(name))?;
@@ -164,7 +173,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
 /// A table for each line.
 fn describe(terminal: &Terminal, curves: &[Curve], rope: &str, dtype: &str) -> Result<(), Failure> {
     for curve in curves {
-        terminal.say(format_args!("{}, rope {rope}, {dtype}", curve.name))?;
+        terminal.say(format_args!("{}, {rope}, {dtype}", curve.name))?;
         terminal.say(&curve.protocol)?;
         terminal.say("length  perplexity  of the last tokens   scored")?;
         for point in &curve.points {

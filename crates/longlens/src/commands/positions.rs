@@ -17,6 +17,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "positions.png")?;
+    super::inputs::spare(&config, picture.as_slice(), &[])?;
     let model = &super::describe(&terminal, &config)?;
     let plan = config.method.plan(&model.spec)?;
     let rope = config.rope(model);

@@ -24,7 +24,7 @@ pub fn run(args: &Screenshot) -> Result<(), Failure> {
     if asked.colors == Colors::Auto {
         asked.colors = Colors::True;
     }
-    let Beginning { model, options, open } = workbench::begin(&asked, None)?;
+    let Beginning { model, options, open } = workbench::begin(&asked, None, std::slice::from_ref(&out))?;
     let is_colored = options.depth != Depth::Mono;
     let failed = |trouble: longlens_workbench::Trouble| Failure::failed(&trouble.message, trouble.help.clone());
     let mut workbench = Headless::new(model, options, open)

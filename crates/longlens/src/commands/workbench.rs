@@ -1,6 +1,7 @@
 //! `longlens` on a terminal: the workbench.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::linear::Storage;
@@ -51,7 +52,7 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
         restored.session
     });
     let hint = resume.is_none() && found.crashed();
-    let Beginning { model, options, open } = begin(args, resume)?;
+    let Beginning { model, options, open } = begin(args, resume, &[])?;
     let wanted = match args.images {
         Images::Auto => Wanted::Auto,
         Images::On => Wanted::Always,
@@ -86,7 +87,8 @@ pub struct Beginning {
 }
 
 /// Reads flags, config and model; the weights are left to `open`. What they say goes before what a resumed session says.
-pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning, Failure> {
+/// `outputs` will be written, and are refused where they are read.
+pub fn begin(args: &Workbench, mut resume: Option<Session>, outputs: &[PathBuf]) -> Result<Beginning, Failure> {
     let mut config = RunConfig::new(&args.common)?;
     if config.json || args.common.out.is_some() {
         return Err(Failure::usage(
@@ -98,8 +100,10 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>) -> Result<Beginning,
         config.model.clone_from(&session.model);
         config.trained_context = config.trained_context.or(session.trained_context);
     }
+    let prompt = needle::given(&args.prompt, &config);
+    super::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
     let model = backend::outline(&config.model, config.opening())?;
-    let prompt = source(&needle::given(&args.prompt, &config), config.seed)?;
+    let prompt = source(&prompt, config.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
     lay_over(&mut settings, &args.common, &config);
     if let Some(session) = &mut resume {

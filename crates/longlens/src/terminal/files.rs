@@ -31,5 +31,14 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 
 /// Makes a folder for results.
 pub fn make_folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| Failure::io("make the folder", path, &error))
+    fs::create_dir_all(path).map_err(|error| {
+        let help = match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "a file stands there: give --out the name of a folder, or one that is not there yet"
+            }
+            io::ErrorKind::StorageFull => "free some room, or choose another disk",
+            _ => "choose a folder you may write to",
+        };
+        Failure::failed(format!("cannot make the folder {}: {error}", path.display()), Some(help.into()))
+    })
 }

@@ -8,7 +8,7 @@ fn bytes(ids: &[u32], format: TokenFormat) -> Vec<u8> {
 
 fn read(bytes: &[u8], vocab_size: usize, format: Option<TokenFormat>) -> Result<Vec<u32>, String> {
     let read = token_file(Path::new("FILE"), bytes, vocab_size, format);
-    read.map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
+    read.map(|file| file.ids).map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
 }
 
 fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
@@ -48,12 +48,43 @@ fn what_can_be_both_is_refused_until_somebody_says() {
 }
 
 #[test]
+fn numbers_that_are_cut_short_are_not_read_as_narrower_ones() {
+    let ids: Vec<u32> = (1..41).map(|n| n * 3571 % 128_256).collect();
+    assert!(ids.iter().any(|id| *id > 65_535));
+    for (format, vocab_size, cut) in
+        [(TokenFormat::U32, 128_256, 2), (TokenFormat::I64, 128_256, 4), (TokenFormat::U32, 100_000, 0)]
+    {
+        let file = bytes(&ids, format);
+        let said = read(&file[..file.len() - cut], vocab_size, None).unwrap_err();
+        assert!(said.contains("every second id is below 16") && said.contains("--token-format"), "{said}");
+    }
+    let file = bytes(&ids, TokenFormat::U32);
+    insta::assert_snapshot!(read(&file[..158], 128_256, None).unwrap_err().split(" | ").next().unwrap(), @"FILE: read as u16, every second id is below 16, as in no text; it looks like u32 cut short, 2 bytes into a number");
+    insta::assert_snapshot!(read(&file, 100_000, None).unwrap_err().split(" | ").next().unwrap(), @"FILE: read as u16, every second id is below 16, as in no text; read as u32, token 103559 at position 28 is outside the vocabulary of 100000");
+    assert_eq!(read(&file[..158], 128_256, Some(TokenFormat::U16)).unwrap().len(), 79, "who says so gets it");
+}
+
+#[test]
+fn the_format_that_was_read_is_told() {
+    let ids: Vec<u32> = (1..41).map(|n| n * 7 % 300).collect();
+    let format = |bytes: &[u8]| token_file(Path::new("FILE"), bytes, 300, None).unwrap().format;
+    for of in TokenFormat::ALL {
+        assert_eq!(format(&bytes(&ids, of)), of.name());
+    }
+    assert_eq!((format(b"\xef\xbb\xbf[1, 2]"), format(&npy("<u2", "1,", &[1, 0]))), ("JSON", "npy"));
+    for none in [b"[]".to_vec(), npy("<u2", "0,", &[])] {
+        let said = read(&none, 300, None).unwrap_err();
+        assert_eq!(said, "FILE: it holds no tokens | name a file with token ids");
+    }
+}
+
+#[test]
 fn ids_and_sizes_are_checked() {
     assert_eq!(read(&[1, 0, 43, 1], 300, None).unwrap(), [1, 299]);
-    insta::assert_snapshot!(read(&[1, 0, 2], 300, None).unwrap_err(), @"FILE: its 3 bytes are no whole number of 16-bit tokens | the file was made with another tokenizer, or is not a token file");
-    insta::assert_snapshot!(read(&[1, 0, 44, 1], 300, None).unwrap_err(), @"FILE: read as u16, token 300 at position 1 is outside the vocabulary of 300; read as u32, token 19660801 at position 0 is outside the vocabulary of 300 | the file was made with another tokenizer, or is not a token file");
+    insta::assert_snapshot!(read(&[1, 0, 2], 300, None).unwrap_err(), @"FILE: its 3 bytes are no whole number of 16-bit tokens | the file was made with another tokenizer, is cut short, or is not a token file");
+    insta::assert_snapshot!(read(&[1, 0, 44, 1], 300, None).unwrap_err(), @"FILE: read as u16, token 300 at position 1 is outside the vocabulary of 300; read as u32, token 19660801 at position 0 is outside the vocabulary of 300 | the file was made with another tokenizer, is cut short, or is not a token file");
     let padded = [1i64, 2, -100].map(i64::to_le_bytes).concat();
-    insta::assert_snapshot!(read(&padded, 300, Some(TokenFormat::I64)).unwrap_err(), @"FILE: read as i64, token -100 at position 2 is outside the vocabulary of 300 | the file was made with another tokenizer, or is not a token file");
+    insta::assert_snapshot!(read(&padded, 300, Some(TokenFormat::I64)).unwrap_err(), @"FILE: read as i64, token -100 at position 2 is outside the vocabulary of 300 | the file was made with another tokenizer, is cut short, or is not a token file");
     assert!(read(b"", 300, None).unwrap_err().starts_with("FILE: it holds no tokens"));
 }
 

@@ -2,11 +2,11 @@
 
 use longlens_core::lens::Lens;
 use longlens_eval::perplexity::{Documents, encode_joined, split_at_blank_lines, texts, token_file};
-use longlens_eval::text::read_bytes;
 use longlens_model::source::EMBEDDED;
 
 use super::HELDOUT;
 use crate::args::Perplexity;
+use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
 
@@ -22,7 +22,7 @@ pub struct Measured {
 }
 
 /// Reads what flags or config ask for; `longest` is what a document needs.
-pub fn read(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usize) -> Result<Measured, Failure> {
+pub fn measured(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usize) -> Result<Measured, Failure> {
     let file = &config.file.perplexity;
     let at_most = args.documents.or(file.documents);
     if at_most == Some(0) {
@@ -30,12 +30,13 @@ pub fn read(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usi
     }
     if let Some(path) = &args.tokens {
         let format = args.token_format.as_ref().map(|name| name.parse()).transpose()?;
-        let ids = token_file(path, &read_bytes(path)?, lens.model().spec.vocab_size, format)?;
-        return Ok(Measured { documents: Documents::of_tokens(ids, longest)?.tokens, said: None });
+        let file = token_file(shown(path), &read(path)?, lens.model().spec.vocab_size, format)?;
+        let documents = Documents::of_file(file, longest)?;
+        return Ok(Measured { said: documents.said(), documents: documents.tokens });
     }
     let split = args.split_documents || file.split_documents.unwrap_or(false);
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
-        Some(path) => (texts(path, read_bytes(path)?, split)?, at_most.unwrap_or(usize::MAX)),
+        Some(path) => (texts(shown(path), read(path)?, split)?, at_most.unwrap_or(usize::MAX)),
         None if lens.model().source == EMBEDDED => {
             let texts = split_at_blank_lines(HELDOUT).into_iter().map(str::to_owned).collect();
             (texts, at_most.unwrap_or(DOCUMENTS))
@@ -50,13 +51,16 @@ pub fn read(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usi
     let codec = lens.text()?;
     if !args.sliding {
         let documents = Documents::encode(codec, &texts, longest, at_most)?;
-        let said = documents.left_out();
+        let said = documents.said();
         return Ok(Measured { documents: documents.tokens, said });
     }
     let (tokens, n_used) = encode_joined(codec, &texts, at_most)?;
     let n_found = texts.len();
     let of = if n_used < n_found { format!("{n_used} of {n_found} documents") } else { format!("{n_found} documents") };
     let said = format!("{of} joined, a first token before the first alone; windows reach from one into the next");
-    let documents = Documents::of_tokens(tokens, longest)?.tokens;
-    Ok(Measured { documents, said: (n_found > 1).then_some(said) })
+    let joined = (n_found > 1).then_some(said);
+    let has_crlf = texts.iter().take(n_used).any(|text| text.contains("\r\n"));
+    let documents = Documents { has_crlf, ..Documents::of_tokens(tokens, longest)? };
+    let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
+    Ok(Measured { documents: documents.tokens, said: (!said.is_empty()).then(|| said.join("; ")) })
 }

@@ -1,0 +1,61 @@
+//! How long a model with a linear scaling was trained, which its config says in one of several ways.
+
+use super::{ORIGINAL, RopeFields};
+use crate::error::OpenError;
+use crate::fields::Fields;
+
+/// Where `model_max_length` of `tokenizer_config.json` is put.
+pub(in crate::config) const TOKENIZER_LIMIT: &str = "model_max_length of tokenizer_config.json";
+/// Factors of a damaged config lead no further.
+const MAX_CONTEXT: f64 = (1u64 << 31) as f64;
+
+/// Position interpolation leaves `max_position_embeddings` at the length before it (Vicuna-16k: 4096 and factor 4), unless
+/// another field says what the model was trained at (LLaMA-2-7B-32K: 32768 and factor 8, and so says its `max_length`).
+pub(super) fn lengths(
+    config: Fields<'_>,
+    section: Fields<'_>,
+    longest: usize,
+    given: Option<usize>,
+    rope: &mut RopeFields,
+) -> Result<(), OpenError> {
+    let factor = section.positive("factor")?.unwrap_or(1.0);
+    let scaled = |n: usize| (n as f64 * factor).min(MAX_CONTEXT) as usize;
+    if let Some(original) = given.filter(|original| *original < longest) {
+        if scaled(original) > longest {
+            rope.context_warnings.push(format!(
+                "trained context taken as {longest}, which is less than `{ORIGINAL}` {original} times the linear factor \
+                 {factor}; `--trained-context` says otherwise"
+            ));
+        }
+        return Ok(());
+    }
+    let known = ["max_sequence_length", "tokenizer_model_max_length"].map(|name| config.count(name));
+    let known = known.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next();
+    // these hold other things as well, such as how much is generated, so they count where they name one of the two lengths
+    let limit = ["max_length", "model_max_length", TOKENIZER_LIMIT].into_iter().find_map(|name| {
+        let limit = usize::try_from(config.get(name)?.as_u64()?).ok()?;
+        // a tokenizer is taken over from the model before scaling, so its limit says something only where it was changed
+        let may_be_longest = name != TOKENIZER_LIMIT;
+        (limit == scaled(longest) || (limit == longest && may_be_longest)).then_some((name, limit))
+    });
+    let unscaled = |trained: usize| given.unwrap_or(((trained as f64 / factor) as usize).max(1));
+    let why = match (known, limit) {
+        (Some(known), _) => {
+            (rope.trained, rope.original) = (known, unscaled(known));
+            return Ok(());
+        }
+        (None, Some((name, limit))) => {
+            (rope.trained, rope.original) = (limit, unscaled(limit));
+            // a length before scaling may have been left in it, too
+            (limit != scaled(longest)).then(|| format!("as `{name}` has it, not {}", scaled(longest)))
+        }
+        (None, None) => {
+            rope.trained = scaled(longest);
+            (rope.trained != longest).then(|| format!("{longest} times the linear factor {factor}"))
+        }
+    };
+    rope.context_warnings.extend(
+        why.map(|why| format!("trained context taken as {}, {why}; `--trained-context` says otherwise", rope.trained)),
+    );
+    Ok(())
+}
