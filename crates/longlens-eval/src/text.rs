@@ -107,11 +107,13 @@ pub struct NotText {
 enum Other {
     Encoded(&'static str),
     Packed(&'static str, &'static str),
+    /// What it is, and what to do.
+    Kind(&'static str, &'static str),
 }
 
 impl Other {
     fn of(bytes: &[u8]) -> Option<Self> {
-        let known: [(&[u8], Self); 7] = [
+        let known: [(&[u8], Self); 13] = [
             // the marks of UTF-32 begin or end like those of UTF-16
             (&[0xff, 0xfe, 0, 0], Self::Encoded("UTF-32")),
             (&[0, 0, 0xfe, 0xff], Self::Encoded("UTF-32")),
@@ -120,8 +122,17 @@ impl Other {
             (&[0x1f, 0x8b], Self::Packed("gzip", "gunzip -c")),
             (&[0x28, 0xb5, 0x2f, 0xfd], Self::Packed("zstd", "zstdcat")),
             (b"PK\x03\x04", Self::Packed("zip", "unzip -p")),
+            (b"\xfd7zXZ\0", Self::Packed("xz", "xzcat")),
+            (b"BZh", Self::Packed("bzip2", "bzcat")),
+            (b"%PDF-", Self::Kind("a PDF", "take its text out first, as with `pdftotext`")),
+            (b"\x93NUMPY", Self::Kind("an array of numpy", "token ids go with --tokens (`tokens` in cells)")),
+            (b"PAR1", Self::Kind("a Parquet table", "write its texts as JSON lines with a `text` each")),
+            (b"ARROW1", Self::Kind("an Arrow table", "write its texts as JSON lines with a `text` each")),
         ];
-        let marked = known.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, other)| other);
+        // a text may begin with the letters of some marks
+        let is_text = || !bytes.starts_with(b"%PDF-") && std::str::from_utf8(bytes).is_ok();
+        let fits = |mark: &[u8]| bytes.starts_with(mark) && !(mark.iter().all(u8::is_ascii_graphic) && is_text());
+        let marked = known.into_iter().find(|(mark, _)| fits(mark)).map(|(_, other)| other);
         marked.or_else(|| {
             // Latin letters of UTF-16 without a mark have a zero beside each
             let start = &bytes[..bytes.len().min(4096)];
@@ -152,6 +163,7 @@ impl NotText {
     pub fn help(&self, file: &str) -> String {
         match self.other {
             Some(Other::Packed(_, unpack)) => format!("unpack it first: `{unpack} {file} > NEW`"),
+            Some(Other::Kind(_, what)) => what.to_owned(),
             Some(Other::Encoded(from)) => format!("convert it: `iconv -f {from} -t UTF-8 {file} > NEW`"),
             None => {
                 format!("text is read as UTF-8; from Latin-1, `iconv -f ISO-8859-1 -t UTF-8 {file} > NEW` converts it")
@@ -165,6 +177,7 @@ impl std::fmt::Display for NotText {
         let Self { byte, offset, line, column, .. } = self;
         match self.other {
             Some(Other::Packed(kind, _)) => write!(f, "it is packed ({kind}), not text"),
+            Some(Other::Kind(kind, _)) => write!(f, "it is {kind}, not text"),
             Some(Other::Encoded(encoding)) => {
                 write!(f, "it is {encoding}, not UTF-8 (byte 0x{byte:02x} in line {line}, offset {offset})")
             }
@@ -198,6 +211,11 @@ mod tests {
         insta::assert_snapshot!(say(b"\xff\xfe\0\0a\0\0\0"), @"it is UTF-32, not UTF-8 (byte 0xff in line 1, offset 0) | convert it: `iconv -f UTF-32 -t UTF-8 FILE > NEW`");
         insta::assert_snapshot!(say(b"t\0e\0x\0t\0"), @"it is UTF-16LE, not UTF-8 (byte 0x74 in line 1, offset 0) | convert it: `iconv -f UTF-16LE -t UTF-8 FILE > NEW`");
         insta::assert_snapshot!(say(b"\x1f\x8b\x08rest"), @"it is packed (gzip), not text | unpack it first: `gunzip -c FILE > NEW`");
+        insta::assert_snapshot!(say(b"\xfd7zXZ\0\0\x04"), @"it is packed (xz), not text | unpack it first: `xzcat FILE > NEW`");
+        insta::assert_snapshot!(say(b"%PDF-1.7\n"), @"it is a PDF, not text | take its text out first, as with `pdftotext`");
+        insta::assert_snapshot!(say(b"\x93NUMPY\x01\0v\0{"), @"it is an array of numpy, not text | token ids go with --tokens (`tokens` in cells)");
+        insta::assert_snapshot!(say(b"PAR1\x15\xff"), @"it is a Parquet table, not text | write its texts as JSON lines with a `text` each");
+        assert_eq!(say(b"PAR1S is a town"), r#""PAR1S is a town""#);
     }
 
     #[test]

@@ -14,10 +14,35 @@ pub const HELP: &str = "give a JSON array of ids such as [1, 2, 3], or an object
 pub fn from_json(text: &str) -> Result<Vec<u32>, String> {
     let text = text.trim_start_matches('\u{feff}');
     let json: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-    let Value::Object(object) = &json else { return row("", &json) };
+    let (name, list) = list(&json)?;
+    row(name, list)
+}
+
+/// The ids of every sequence: rows of a list or of an object's list, and JSON lines with one of these each.
+pub fn rows_from_json(text: &str) -> Result<Vec<Vec<u32>>, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut rows = Vec::new();
+    for (at, json) in serde_json::Deserializer::from_str(text).into_iter::<Value>().enumerate() {
+        let json = json.map_err(|error| format!("it is not JSON: {error}"))?;
+        let read = || -> Result<Vec<Vec<u32>>, String> {
+            match list(&json)? {
+                (name, Value::Array(held)) if !held.is_empty() && held.iter().all(Value::is_array) => {
+                    held.iter().map(|held| row(name, held)).collect()
+                }
+                (name, one) => Ok(vec![row(name, one)?]),
+            }
+        };
+        rows.extend(read().map_err(|problem| if at == 0 { problem } else { format!("value {}: {problem}", at + 1) })?);
+    }
+    Ok(rows)
+}
+
+/// The list of ids in a value, and the name that it has there.
+fn list(json: &Value) -> Result<(&'static str, &Value), String> {
+    let Value::Object(object) = json else { return Ok(("", json)) };
     let held: Vec<_> = NAMES.iter().filter_map(|name| Some((*name, object.get(*name)?))).collect();
     match held[..] {
-        [(name, ids)] => row(name, ids),
+        [(name, ids)] => Ok((name, ids)),
         [] => Err(format!("the object has none of {}{}", quoted(NAMES), keys(object))),
         [..] => Err(format!("the object has several lists: {}", quoted(held.iter().map(|(name, _)| *name)))),
     }

@@ -45,6 +45,8 @@ pub struct Desk {
     /// The model that is opened when nobody says which.
     default_model: String,
     current: RefCell<Option<Rc<OpenModel>>>,
+    /// The model that was to be opened last, where it was not.
+    unopened: RefCell<Option<String>>,
     /// Models by the names that opened them, as long as somebody holds them.
     named: RefCell<HashMap<String, Weak<OpenModel>>>,
     /// The model that ran last beside the open one: held, so that naming it call after call opens it once.
@@ -107,6 +109,7 @@ impl Desk {
             models,
             default_model,
             current: RefCell::new(None),
+            unopened: RefCell::new(None),
             named: RefCell::default(),
             beside: RefCell::default(),
             out: RefCell::new(out),
@@ -123,12 +126,25 @@ impl Desk {
         }
     }
 
-    /// The open model; opens the default one when there is none.
+    /// The open model; opens the default one when there is none. After a model that could not be opened no other takes its
+    /// place unasked, since results of one would be read as results of the other.
     pub fn model(&self) -> Returned<Rc<OpenModel>> {
+        if let Some(name) = &*self.unopened.borrow() {
+            let help = "open that model, or say which other one is to run, as in open(\"embedded\")";
+            return refuse(
+                format!("the model `{}` could not be opened, and no other was since", printable_line(name)),
+                help,
+            );
+        }
         if let Some(model) = self.current.borrow().clone() {
             return Ok(model);
         }
-        self.open(&self.default_model)
+        let opened = self.open(&self.default_model);
+        if opened.is_err() {
+            // nobody chose it: the next that asks hears again what is wrong
+            self.unopened.take();
+        }
+        opened
     }
 
     /// What is open, if something is.
@@ -138,6 +154,7 @@ impl Desk {
 
     /// Opens a model; from now on it is the one that runs.
     pub fn open(&self, name: &str) -> Returned<Rc<OpenModel>> {
+        self.unopened.replace(Some(name.to_owned()));
         let model = self.load(name)?;
         self.select(&model);
         Ok(model)
@@ -145,6 +162,7 @@ impl Desk {
 
     /// Opens a model that was trained on another context than its config says.
     pub fn open_trained(&self, name: &str, trained_context: usize) -> Returned<Rc<OpenModel>> {
+        self.unopened.replace(Some(name.to_owned()));
         // two checkpoints in memory are enough
         self.beside.take();
         let model = self.welcome(|| self.models.open_trained(name, trained_context))?;
@@ -186,6 +204,7 @@ impl Desk {
 
     /// Makes an open model the one that runs.
     pub fn select(&self, model: &Rc<OpenModel>) {
+        self.unopened.take();
         *self.current.borrow_mut() = Some(model.clone());
     }
 

@@ -107,6 +107,12 @@ fn texts_that_cannot_be_measured_are_refused() {
     assert_eq!(refused(&bench, "perplexity --file parts.txt --lengths 4 --documents 1").0, Some(0));
 }
 
+/// What stands before the numbers of an array in a file of numpy.
+fn npy_header(kind: &str, shape: &str) -> Vec<u8> {
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\0".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat()
+}
+
 #[test]
 fn token_files_of_any_width_measure_the_same() {
     let bench = Bench::new();
@@ -119,6 +125,19 @@ fn token_files_of_any_width_measure_the_same() {
     for name in ["t32.bin", "t64.bin", "ids.json"] {
         assert_eq!(perplexities(&bench, &format!("--tokens {name} --lengths 128,256")), narrow, "{name}");
     }
+    // rows are documents
+    let (one, two) = ids.split_at(400);
+    bench.write("rows.json", json!([one, two]).to_string());
+    bench.write("rows.jsonl", format!("{}\n{}\n", json!({ "input_ids": one }), json!(two)));
+    bench.write("npy", [npy_header("<u2", "(2, 300)"), bench.read("t16.bin")].concat());
+    let rows = perplexities(&bench, "--tokens rows.json --lengths 128");
+    assert_eq!(perplexities(&bench, "--tokens rows.jsonl --lengths 128"), rows);
+    let said = bench.done("perplexity --tokens rows.json --lengths 256");
+    assert!(said.stdout.contains("token ids read as JSON; 1 of 2 documents measured"), "{}", said.stdout);
+    let said = bench.done("perplexity --tokens npy --lengths 128 --documents 1").stdout;
+    assert!(said.contains("token ids read as npy; 1 of 2 documents measured"), "{said}");
+    let sliding = |name: &str| perplexities(&bench, &format!("--tokens {name} --sliding --lengths 128"));
+    assert_eq!(sliding("rows.json"), sliding("t16.bin"));
     bench.write("high.bin", [5u8, 0, 255, 255, 7, 0]);
     bench.write("odd.bin", [1u8, 0, 2]);
     bench.write("both.bin", [5u8, 0, 0, 0, 7, 0, 0, 0]);

@@ -38,16 +38,30 @@ impl Documents {
         if at_most == 0 {
             return Err(EvalError::Nothing { what: "documents" });
         }
+        let encoded = texts.iter().map(|text| {
+            let text = text.as_ref();
+            Ok((codec.encode(text, true)?, text.contains("\r\n")))
+        });
+        Self::chosen(encoded, texts.len(), needed, at_most)
+    }
+
+    /// The first `at_most` that are long enough of `n_found` documents, each with whether it has line ends of two characters.
+    fn chosen(
+        documents: impl Iterator<Item = Result<(Vec<u32>, bool), EvalError>>,
+        n_found: usize,
+        needed: usize,
+        at_most: usize,
+    ) -> Result<Self, EvalError> {
         let (mut tokens, mut n_short, mut longest, mut has_crlf) = (Vec::new(), 0, 0, false);
-        for text in texts {
-            let of_text = codec.encode(text.as_ref(), true)?;
-            longest = longest.max(of_text.len());
-            if of_text.len() < needed {
+        for document in documents {
+            let (document, is_crlf) = document?;
+            longest = longest.max(document.len());
+            if document.len() < needed {
                 n_short += 1;
                 continue;
             }
-            has_crlf |= text.as_ref().contains("\r\n");
-            tokens.push(of_text);
+            has_crlf |= is_crlf;
+            tokens.push(document);
             if tokens.len() == at_most {
                 break;
             }
@@ -55,7 +69,7 @@ impl Documents {
         if tokens.is_empty() {
             return Err(EvalError::ShortDocuments { needed, longest });
         }
-        Ok(Self { tokens, n_found: texts.len(), n_short, needed, token_format: None, has_crlf })
+        Ok(Self { tokens, n_found, n_short, needed, token_format: None, has_crlf })
     }
 
     /// One document of tokens that are there already.
@@ -66,16 +80,16 @@ impl Documents {
         Ok(Self { tokens: vec![tokens], n_found: 1, n_short: 0, needed, token_format: None, has_crlf: false })
     }
 
-    /// The one document of a token file.
-    pub fn of_file(file: TokenFile, needed: usize) -> Result<Self, EvalError> {
-        Ok(Self { token_format: Some(file.format), ..Self::of_tokens(file.ids, needed)? })
+    /// The first `at_most` documents of a token file that have `needed` tokens.
+    pub fn of_file(file: TokenFile, needed: usize, at_most: usize) -> Result<Self, EvalError> {
+        let (format, n_found) = (file.format, file.documents.len());
+        let documents = file.documents.into_iter().map(|document| Ok((document, false)));
+        Ok(Self { token_format: Some(format), ..Self::chosen(documents, n_found, needed, at_most)? })
     }
 
     /// What a result should say of them: how ids were read, and what was passed over. Nothing where texts were taken whole.
     pub fn said(&self) -> Option<String> {
-        if let Some(format) = self.token_format {
-            return Some(format!("token ids read as {format}"));
-        }
+        let format = self.token_format.map(|format| format!("token ids read as {format}"));
         let (n_used, n_found) = (self.tokens.len(), self.n_found);
         let short = match self.n_short {
             0 => String::new(),
@@ -83,7 +97,7 @@ impl Documents {
         };
         let measured = (n_used < n_found).then(|| format!("{n_used} of {n_found} documents measured{short}"));
         let crlf = self.has_crlf.then(|| "lines end in CRLF and are measured so".to_owned());
-        let said: Vec<_> = measured.into_iter().chain(crlf).collect();
+        let said: Vec<_> = format.into_iter().chain(measured).chain(crlf).collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
 }

@@ -16,8 +16,8 @@ mod npy;
 /// Ids of a file, and how they stood in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFile {
-    /// The ids of one sequence, all of them in the vocabulary.
-    pub ids: Vec<u32>,
+    /// The ids of every sequence, all of them in the vocabulary: rows of JSON and `.npy`; plain numbers are one.
+    pub documents: Vec<Vec<u32>>,
     /// What was read: `u16`, `u32`, `i64`, `npy` or `JSON`.
     pub format: &'static str,
 }
@@ -118,13 +118,12 @@ pub fn token_file(
     if let Some(format) = format {
         let read = format.read(bytes, vocab_size);
         let read = read.map_err(|problem| refuse(format!("read as {}, {problem}", format.name()), OTHER))?;
-        return Ok(TokenFile { ids: read, format: format.name() });
+        return Ok(TokenFile { documents: vec![read], format: format.name() });
     }
     if let Some(held) = npy::numbers(bytes) {
-        let numbers =
-            held.map_err(|problem| refuse(problem, "save a row of whole numbers, as `numpy.save` writes it"))?;
-        let ids = ids(numbers.into_iter(), vocab_size).map_err(|problem| refuse(problem, OTHER))?;
-        return if ids.is_empty() { Err(refuse(NONE.into(), NAME)) } else { Ok(TokenFile { ids, format: "npy" }) };
+        let rows =
+            held.map_err(|problem| refuse(problem, "save rows of whole numbers, as `numpy.save` writes them"))?;
+        return of_rows(rows, vocab_size, "npy").map_err(|(problem, help)| refuse(problem, help));
     }
     if let Some(kind) = other_kind(bytes) {
         let help = "give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file";
@@ -135,9 +134,9 @@ pub fn token_file(
             let help = "give text with --file (`file` in cells), or --token-format where these are ids";
             return Err(refuse("it holds text, not token ids".into(), help));
         }
-        let read = token_ids::from_json(text).map_err(|problem| refuse(problem, token_ids::HELP))?;
-        let ids = ids(read.into_iter().map(i64::from), vocab_size).map_err(|problem| refuse(problem, OTHER))?;
-        return if ids.is_empty() { Err(refuse(NONE.into(), NAME)) } else { Ok(TokenFile { ids, format: "JSON" }) };
+        let rows = token_ids::rows_from_json(text).map_err(|problem| refuse(problem, token_ids::HELP))?;
+        let rows = rows.into_iter().map(|row| row.into_iter().map(i64::from).collect()).collect();
+        return of_rows(rows, vocab_size, "JSON").map_err(|(problem, help)| refuse(problem, help));
     }
     let (format, tokens) = tell(path, bytes, vocab_size)?;
     if let Some(problem) = looks_wider(format, bytes, vocab_size) {
@@ -155,7 +154,18 @@ pub fn token_file(
             "it is probably no token file; where it is, say so with --token-format",
         ));
     }
-    Ok(TokenFile { ids: tokens, format: format.name() })
+    Ok(TokenFile { documents: vec![tokens], format: format.name() })
+}
+
+/// Rows of numbers as documents; what is wrong, and what to do, otherwise.
+fn of_rows(rows: Vec<Vec<i64>>, vocab_size: usize, format: &'static str) -> Result<TokenFile, (String, &'static str)> {
+    let n_rows = rows.len();
+    let document = |(at, row): (usize, Vec<i64>)| {
+        let read = ids(row.into_iter(), vocab_size);
+        read.map_err(|problem| (if n_rows > 1 { format!("row {}: {problem}", at + 1) } else { problem }, OTHER))
+    };
+    let documents: Vec<_> = rows.into_iter().enumerate().map(document).collect::<Result<_, _>>()?;
+    if documents.iter().all(Vec::is_empty) { Err((NONE.into(), NAME)) } else { Ok(TokenFile { documents, format }) }
 }
 
 /// What is wrong where numbers read as `format` are halves of wider ones: every second is zero or nearly so, as above all ids

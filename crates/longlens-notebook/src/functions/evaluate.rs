@@ -357,7 +357,7 @@ fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usi
     if let Some(name) = tokens {
         let bytes = super::files::read(desk, &name)?;
         let ids = token_file(Path::new(&name), &bytes, model.info.spec.vocab_size, format).map_err(raise)?;
-        return Documents::of_file(ids, longest).map_err(raise);
+        return Documents::of_file(ids, longest, at_most.unwrap_or(usize::MAX)).map_err(raise);
     }
     let (texts, at_most) = match file.or(text) {
         Some(name) => {

@@ -131,3 +131,15 @@ fn reading_text_leaves_the_sequence_in_the_model() {
     assert_eq!(steps("prompt(\"other words\"); needle(300, 0.1); attention(t, 0, 0);"), ["look"]);
     assert_eq!(steps("run(\"other words\", full(), #{ max_tokens: 0 }); attention(t, 0, 0);"), ["full", "look"]);
 }
+
+#[test]
+fn no_other_model_runs_in_the_place_of_one_that_could_not_be_opened() {
+    let mut sitting = crate::common::sitting();
+    sitting.run("let p = prompt(\"abc\"); run(p, full());").unwrap();
+    sitting.run("open(\"nowhere\")").unwrap_err();
+    for cell in ["run(p, full())", "prompt(\"abc\")", "generate(\"abc\")"] {
+        let error = sitting.run(cell).unwrap_err();
+        assert!(error.message.contains("the model `nowhere` could not be opened"), "{cell}: {}", error.message);
+    }
+    sitting.run("open(\"embedded\"); run(p, full());").unwrap();
+}

@@ -96,7 +96,9 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
     }
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| Failure::failed(error, None))?;
-        write_file(&folder.join("passkey.json"), &json)?;
+        let path = folder.join("passkey.json");
+        write_file(&path, &json)?;
+        terminal.note(format_args!("wrote {}", path.display()))?;
     }
     if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
         let figure = figure(&report, &model, args.red_green);

@@ -153,7 +153,9 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     describe(&terminal, &curves, &rope, &model.dtype)?;
     if let Some(folder) = &config.out {
         let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
-        write_file(&folder.join("perplexity.json"), &json)?;
+        let path = folder.join("perplexity.json");
+        write_file(&path, &json)?;
+        terminal.note(format_args!("wrote {}", path.display()))?;
         let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
         let subtitle = format!("{}, {rope}, {}{interrupted}", model.name, model.dtype);
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {

@@ -8,7 +8,7 @@ fn bytes(ids: &[u32], format: TokenFormat) -> Vec<u8> {
 
 fn read(bytes: &[u8], vocab_size: usize, format: Option<TokenFormat>) -> Result<Vec<u32>, String> {
     let read = token_file(Path::new("FILE"), bytes, vocab_size, format);
-    read.map(|file| file.ids).map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
+    read.map(|file| file.documents.concat()).map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
 }
 
 fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {

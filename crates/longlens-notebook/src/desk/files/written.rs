@@ -78,16 +78,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state/written");
         let first = Written::new(Some(file.clone()));
-        assert_eq!(first.mark(Path::new("/work/a b.csv")), None);
-        first.remember(Path::new("/work/a b.csv"), 7);
-        first.remember(Path::new("/work/a b.csv"), 8);
-        first.remember(Path::new("/work/\n.csv"), 9);
+        assert_eq!(first.mark(Path::new("/data/a b.csv")), None);
+        first.remember(Path::new("/data/a b.csv"), 7);
+        first.remember(Path::new("/data/a b.csv"), 8);
+        first.remember(Path::new("/data/\n.csv"), 9);
         let second = Written::new(Some(file.clone()));
-        assert_eq!(second.mark(Path::new("/work/a b.csv")), Some(8));
-        assert_eq!(second.mark(Path::new("/work/\n.csv")), None);
-        assert_eq!(first.mark(Path::new("/work/\n.csv")), Some(9));
-        second.remember(Path::new("/work/a b.csv"), 10);
-        assert_eq!(first.mark(Path::new("/work/a b.csv")), Some(10), "the newest counts, whoever wrote it");
+        assert_eq!(second.mark(Path::new("/data/a b.csv")), Some(8));
+        assert_eq!(second.mark(Path::new("/data/\n.csv")), None);
+        assert_eq!(first.mark(Path::new("/data/\n.csv")), Some(9));
+        second.remember(Path::new("/data/a b.csv"), 10);
+        assert_eq!(first.mark(Path::new("/data/a b.csv")), Some(10), "the newest counts, whoever wrote it");
         assert_eq!(Written::new(Some(folder.path().into())).mark(Path::new("x")), None);
     }
 

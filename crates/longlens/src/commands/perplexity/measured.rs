@@ -30,9 +30,16 @@ pub fn measured(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest:
     }
     if let Some(path) = &args.tokens {
         let format = args.token_format.as_ref().map(|name| name.parse()).transpose()?;
-        let file = token_file(shown(path), &read(path)?, lens.model().spec.vocab_size, format)?;
-        let documents = Documents::of_file(file, longest)?;
-        return Ok(Measured { said: documents.said(), documents: documents.tokens });
+        let mut file = token_file(shown(path), &read(path)?, lens.model().spec.vocab_size, format)?;
+        let at_most = at_most.unwrap_or(usize::MAX);
+        let joined = (args.sliding && file.documents.len() > 1).then(|| {
+            let (n_found, n_used) = (file.documents.len(), file.documents.len().min(at_most));
+            file.documents = vec![file.documents[..n_used].concat()];
+            format!("{}; windows reach from one into the next", joined(n_used, n_found))
+        });
+        let documents = Documents::of_file(file, longest, at_most)?;
+        let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
+        return Ok(Measured { documents: documents.tokens, said: Some(said.join("; ")) });
     }
     let split = args.split_documents || file.split_documents.unwrap_or(false);
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
@@ -55,12 +62,21 @@ pub fn measured(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest:
         return Ok(Measured { documents: documents.tokens, said });
     }
     let (tokens, n_used) = encode_joined(codec, &texts, at_most)?;
-    let n_found = texts.len();
-    let of = if n_used < n_found { format!("{n_used} of {n_found} documents") } else { format!("{n_found} documents") };
-    let said = format!("{of} joined, a first token before the first alone; windows reach from one into the next");
-    let joined = (n_found > 1).then_some(said);
+    let said = || {
+        let joined = joined(n_used, texts.len());
+        format!("{joined}, a first token before the first alone; windows reach from one into the next")
+    };
+    let joined = (texts.len() > 1).then(said);
     let has_crlf = texts.iter().take(n_used).any(|text| text.contains("\r\n"));
     let documents = Documents { has_crlf, ..Documents::of_tokens(tokens, longest)? };
     let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
     Ok(Measured { documents: documents.tokens, said: (!said.is_empty()).then(|| said.join("; ")) })
+}
+
+fn joined(n_used: usize, n_found: usize) -> String {
+    if n_used < n_found {
+        format!("{n_used} of {n_found} documents joined")
+    } else {
+        format!("{n_found} documents joined")
+    }
 }
