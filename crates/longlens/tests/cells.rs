@@ -301,7 +301,7 @@ fn a_page_trusts_only_cells_that_were_just_run() {
         "metadata": {}, "outputs": [],
     });
     for cells in [vec![&skipped, &runs], vec![&skipped]] {
-        let file = serde_json::json!({ "cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5 });
+        let file = serde_json::json!({ "cells": cells, "metadata": { "language_info": { "name": "rhai" } }, "nbformat": 4, "nbformat_minor": 5 });
         bench.write("a.ipynb", file.to_string());
         bench.done("notebook run a.ipynb --html page.html");
         let page = String::from_utf8(bench.read("page.html")).unwrap();
