@@ -7,11 +7,12 @@ use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::Plan;
 use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
+use serde::Serialize;
 
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::terminal::{Terminal, check_writable, make_folder};
+use crate::terminal::{Terminal, check_writable, make_folder, write_file};
 
 pub mod attention;
 pub mod bench;
@@ -101,6 +102,13 @@ fn check_picture(path: &Path) -> Result<(), Failure> {
 /// Draws a figure into a file, `.png` or `.svg`.
 pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(), Failure> {
     longlens_plot::save(figure, path)?;
+    terminal.note(format_args!("wrote {}", path.display()))
+}
+
+/// Writes a result as JSON and says so.
+pub fn save_json(terminal: &Terminal, result: &impl Serialize, path: &Path) -> Result<(), Failure> {
+    let json = serde_json::to_vec_pretty(result).map_err(|error| Failure::failed(error, None))?;
+    write_file(path, &json)?;
     terminal.note(format_args!("wrote {}", path.display()))
 }
 

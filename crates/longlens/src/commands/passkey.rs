@@ -17,7 +17,7 @@ use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depths, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
-use crate::terminal::{Terminal, write_file};
+use crate::terminal::Terminal;
 
 /// Depths when none are given.
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -95,10 +95,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         }
     }
     if let Some(folder) = &config.out {
-        let json = serde_json::to_vec_pretty(&report).map_err(|error| Failure::failed(error, None))?;
-        let path = folder.join("passkey.json");
-        write_file(&path, &json)?;
-        terminal.note(format_args!("wrote {}", path.display()))?;
+        super::save_json(&terminal, &report, &folder.join("passkey.json"))?;
     }
     if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
         let figure = figure(&report, &model, args.red_green);

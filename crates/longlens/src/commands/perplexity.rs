@@ -17,7 +17,7 @@ use crate::args::Perplexity;
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
-use crate::terminal::{Terminal, write_file};
+use crate::terminal::Terminal;
 
 mod measured;
 
@@ -152,10 +152,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let rope = rope.unwrap_or_else(|| format!("rope {}", config.rope(&model)));
     describe(&terminal, &curves, &rope, &model.dtype)?;
     if let Some(folder) = &config.out {
-        let json = serde_json::to_vec_pretty(&curves).map_err(|error| Failure::failed(error, None))?;
-        let path = folder.join("perplexity.json");
-        write_file(&path, &json)?;
-        terminal.note(format_args!("wrote {}", path.display()))?;
+        super::save_json(&terminal, &curves, &folder.join("perplexity.json"))?;
         let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
         let subtitle = format!("{}, {rope}, {}{interrupted}", model.name, model.dtype);
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
