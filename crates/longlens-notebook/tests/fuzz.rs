@@ -195,11 +195,15 @@ fn functions_answer_whatever_they_are_given() {
                 panicked.push(call.clone());
                 (sitting, watch) = prepared();
             }
+            if doc.name == "open" {
+                // where one cannot be opened, no other stands in for it
+                sitting.run("open(\"embedded\")").unwrap();
+            }
             let seconds = started.elapsed().as_secs_f64();
             assert!(seconds < 20.0, "{call} took {seconds} s and did not stop when asked to");
         }
     }
-    assert!(n_calls > 10_000 && n_ok > 1000, "{n_ok} of {n_calls}");
+    assert!(n_calls > 10_000 && n_ok > 900, "{n_ok} of {n_calls}");
     assert!(panicked.is_empty(), "{} of {n_calls} calls panicked:\n{}", panicked.len(), panicked.join("\n"));
     assert_eq!(sitting.say("p.n_tokens > 100 && 1 + 1 == 2"), "true");
 }
