@@ -131,12 +131,17 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The scaling in words, such as `rope linear:factor=4 (trained on 4096 tokens)`; without one `rope none`.
+    /// The scaling in words, as [`rope_text`] has it.
     pub fn rope_text(&self) -> String {
-        let trained = (self.rope != "none" && self.trained_context > 0)
-            .then(|| format!(" (trained on {} tokens)", self.trained_context));
-        format!("rope {}{}", self.rope, trained.unwrap_or_default())
+        rope_text(&self.rope, self.trained_context)
     }
+}
+
+/// A scaling with the context that it starts from, such as `rope linear:factor=4 (trained on 4096 tokens)`; without a scaling
+/// `rope none`, and without the context where that is 0.
+pub fn rope_text(rope: &str, trained_context: usize) -> String {
+    let trained = (rope != "none" && trained_context > 0).then(|| format!(" (trained on {trained_context} tokens)"));
+    format!("rope {rope}{}", trained.unwrap_or_default())
 }
 
 /// One layer's part of a trace.

@@ -20,7 +20,7 @@ impl Heading {
     /// The heading of one run.
     pub fn of_run(run: &RunRecord) -> Self {
         let prompt = if run.n_prompt > 0 { format!("prompt of {} tokens", run.n_prompt) } else { String::new() };
-        let rope = if run.rope.is_empty() { String::new() } else { format!("rope {}", run.rope) };
+        let rope = if run.rope.is_empty() { String::new() } else { run.rope_text() };
         // the exact mode is the default and needs no mention
         let mode = if run.mode == "re-prefill" { "" } else { &run.mode };
         let parts = [&run.model, &rope, &run.dtype, &run.kernel_path, mode, &prompt];

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
+use longlens_core::trace::rope_text;
 use longlens_eval::generate::Stop;
 use longlens_eval::sampling::Sampling;
 use longlens_workbench::settings::Settings;
@@ -143,5 +144,6 @@ pub fn count(what: &str, value: i64, least: usize) -> Returned<usize> {
 
 /// What figures say below their title.
 pub fn subtitle(model: &ModelInfo, rope: &RopeScaling) -> String {
-    format!("{} · rope {rope} · {}", model.name, model.dtype)
+    let rope = rope_text(&rope.to_string(), model.spec.trained_context);
+    format!("{} · {rope} · {}", model.name, model.dtype)
 }

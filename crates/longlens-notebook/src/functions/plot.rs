@@ -256,7 +256,7 @@ fn described(value: &TableValue) -> String {
         parts.push(first.method.clone());
     }
     if same(|run| &run.rope) {
-        parts.push(format!("rope {}", first.rope));
+        parts.push(first.rope_text());
     }
     parts.push(first.dtype.clone());
     parts.join(" · ")

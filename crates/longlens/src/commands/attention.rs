@@ -49,8 +49,13 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     }))?;
     let pooled = if map.stride == 1 { "exact".into() } else { format!("{} tokens a cell", map.stride) };
     terminal.say(format_args!(
-        "{}, layer {}, head {}: {n_tokens} tokens, {} x {} cells, {pooled}",
-        trace.run.method, args.layer, args.head, map.side, map.side,
+        "{}, {}, layer {}, head {}: {n_tokens} tokens, {} x {} cells, {pooled}",
+        trace.run.method,
+        trace.run.rope_text(),
+        args.layer,
+        args.head,
+        map.side,
+        map.side,
     ))?;
     if let Some((pick, weights)) = trace.rows.first() {
         describe_row(&terminal, lens.as_ref(), &prompt.tokens, pick.query, weights)?;

@@ -6,7 +6,7 @@ use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::nearest::nearest;
 use longlens_core::plan::Prompt;
-use longlens_core::trace::RunRecord;
+use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
 use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{SHAPES, Shape};
@@ -321,10 +321,11 @@ fn random_tokens(model: &ModelInfo, n: usize, seed: u64) -> Vec<u32> {
 
 /// What every row has in common.
 fn heading(model: &ModelInfo, config: &RunConfig) -> String {
-    let (rope, threads) = (config.rope(model), rayon::current_num_threads());
+    let rope = rope_text(&config.rope(model).to_string(), model.spec.trained_context);
+    let threads = rayon::current_num_threads();
     let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     format!(
-        "{}, rope {rope}, {}, {}, {threads}, steps of {} tokens",
+        "{}, {rope}, {}, {}, {threads}, steps of {} tokens",
         model.name, model.dtype, model.kernel_path, config.prefill_chunk
     )
 }

@@ -163,8 +163,10 @@ fn describe(
     chunk_len: usize,
 ) -> Result<(), Failure> {
     terminal.say(format_args!(
-        "{}, query {query} of {} tokens, chunks of {chunk_len}",
-        trace.run.method, trace.run.n_prompt
+        "{}, {}, query {query} of {} tokens, chunks of {chunk_len}",
+        trace.run.method,
+        trace.run.rope_text(),
+        trace.run.n_prompt
     ))?;
     if let Some(needle) = &prompt.needle {
         let (first, last) = (needle.start / chunk_len, needle.end.div_ceil(chunk_len) - 1);

@@ -71,7 +71,13 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
         "run": trace.run, "n_tokens": tokens.len(), "output": args.output, "seconds": trace.seconds,
         "peak_memory_bytes": trace.peak_memory,
     }))?;
-    terminal.say(format_args!("wrote {} ({} tokens, {})", args.output.display(), tokens.len(), trace.run.method))
+    terminal.say(format_args!(
+        "wrote {} ({} tokens, {}, {})",
+        args.output.display(),
+        tokens.len(),
+        trace.run.method,
+        trace.run.rope_text()
+    ))
 }
 
 /// Prompt tokens in one prefill, the others one by one.

@@ -117,9 +117,28 @@ fn json_and_numpy_are_read() {
     }
     let say = |file: &[u8]| read(file, 300, None).unwrap_err().split(" | ").next().unwrap().to_owned();
     insta::assert_snapshot!(say(&npy("<f4", "3,", &[0; 12])), @"FILE: its numbers are `<f4`, not whole numbers lowest byte first");
-    insta::assert_snapshot!(say(&npy("<u2", "2, 3", &[0; 12])), @"FILE: its shape (2, 3) is not one row");
+    insta::assert_snapshot!(say(&npy("<u2", "1, 2, 3", &[0; 12])), @"FILE: its shape (1, 2, 3) is not one of rows");
     insta::assert_snapshot!(say(&npy("<u2", "3,", &[0; 5])), @"FILE: 3 numbers of 2 bytes are not the 5 bytes it has");
     insta::assert_snapshot!(say(b"\x93NUMPY\x01"), @"FILE: its header is cut short");
+}
+
+#[test]
+fn rows_are_documents() {
+    let documents = |file: &[u8]| token_file(Path::new("FILE"), file, 300, None).map(|file| file.documents);
+    let rows = vec![vec![1, 2, 3], vec![4, 5, 6]];
+    for text in
+        ["[[1, 2, 3], [4, 5, 6]]", "{\"input_ids\": [[1, 2, 3], [4, 5, 6]]}", "[1, 2, 3]\n{\"tokens\": [4, 5, 6]}\n"]
+    {
+        assert_eq!(documents(text.as_bytes()).unwrap(), rows, "{text}");
+    }
+    assert_eq!(documents(&npy("<u4", "2, 3", &bytes(&[1, 2, 3, 4, 5, 6], TokenFormat::U32))).unwrap(), rows);
+    let say = |text: &str| documents(text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        say("[[1, 2], [3, 999]]").contains("row 2: token 999 at position 1 is outside"),
+        "{}",
+        say("[[1, 2], [3, 999]]")
+    );
+    assert!(say("[1, 2]\n[3, \"x\"]\n").contains("value 2: the text \"x\" at position 1 is no token id"));
 }
 
 proptest! {
