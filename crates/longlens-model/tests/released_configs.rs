@@ -67,7 +67,7 @@ const RELEASED: &[(&str, &str, usize, bool)] = &[
         "deepseek-coder-6.7b, without its tokenizer",
         r#""max_position_embeddings": 16384, "rope_scaling": {"factor": 4.0, "type": "linear"}, "rope_theta": 100000,
             "vocab_size": 32256"#,
-        65_536,
+        16_384,
         true,
     ),
     (

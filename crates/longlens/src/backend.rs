@@ -10,15 +10,46 @@ use longlens_kernel::linear::{Matrix, Storage};
 use longlens_model::Options;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
+use longlens_notebook::memory::Machine;
 
 use crate::args::Device;
+use crate::commands::model::bytes as size;
 use crate::failure::Failure;
 pub use ceiling::Ceilings;
 pub use hush::prepare;
 
 /// Opens a model on the device the user asked for.
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Open { source: Source::resolve(model).map_err(refused)?, options })
+    let source = Source::resolve(model).map_err(refused)?;
+    if matches!(device, Device::Cpu) {
+        let info = longlens_model::outline(&source, options).map_err(refused)?;
+        check_room(&info, options.storage)?;
+    }
+    on(device, Open { source, options })
+}
+
+/// Refuses a model whose weights alone are more than the memory that is left: an allocation that fails ends the program.
+fn check_room(model: &ModelInfo, storage: Storage) -> Result<(), Failure> {
+    let Some(room) = Machine::here().room() else { return Ok(()) };
+    let bytes = |storage: Storage| storage.bytes(model.n_parameters);
+    if bytes(storage) as u64 <= room.bytes {
+        return Ok(());
+    }
+    let fitting = [Storage::Bf16, Storage::Q8, Storage::Q4].into_iter().find(|kept| bytes(*kept) as u64 <= room.bytes);
+    let help = match fitting {
+        Some(kept) => format!("keep them in fewer bits: `--weights {}` takes {}", kept.name(), size(bytes(kept))),
+        None => "use a smaller model, or a machine with more memory".to_owned(),
+    };
+    let (needed, left) = (size(bytes(storage)), size(room.bytes as usize));
+    Err(Failure::failed(
+        format!(
+            "the weights of {} take {needed} as {}, and {} has {left} left",
+            model.name,
+            storage.name(),
+            room.bound
+        ),
+        Some(help),
+    ))
 }
 
 /// A model of a named shape with random weights, on the device the user asked for.

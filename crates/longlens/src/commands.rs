@@ -8,6 +8,7 @@ use longlens_core::plan::Plan;
 use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::backend;
 use crate::config::RunConfig;
@@ -105,11 +106,35 @@ pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(),
     terminal.note(format_args!("wrote {}", path.display()))
 }
 
-/// Writes a result as JSON and says so.
-pub fn save_json(terminal: &Terminal, result: &impl Serialize, path: &Path) -> Result<(), Failure> {
+/// Writes a result as JSON and says so. One that was cut short takes no place of one that is complete: then nothing is written,
+/// and the answer is `false`.
+pub fn save_json(terminal: &Terminal, result: &impl Serialize, path: &Path) -> Result<bool, Failure> {
     let json = serde_json::to_vec_pretty(result).map_err(|error| Failure::failed(error, None))?;
+    let there = small_file(path);
+    if there.as_deref().is_some_and(is_complete) && !is_complete(&json) {
+        terminal.note(format_args!("{} holds a complete result and stays as it is", path.display()))?;
+        return Ok(false);
+    }
     write_file(path, &json)?;
-    terminal.note(format_args!("wrote {}", path.display()))
+    let did = if there.is_some() { "replaced" } else { "wrote" };
+    terminal.note(format_args!("{did} {}", path.display())).map(|()| true)
+}
+
+/// Results beyond this are none of ours.
+const MAX_RESULT: u64 = 256 << 20;
+
+fn small_file(path: &Path) -> Option<Vec<u8>> {
+    let there = std::fs::metadata(path).ok()?;
+    (there.is_file() && there.len() <= MAX_RESULT).then(|| std::fs::read(path).ok())?
+}
+
+/// Whether every measurement in a result says of itself that it is complete.
+fn is_complete(json: &[u8]) -> bool {
+    let says_so = |result: &Value| result["complete"] == true;
+    match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Array(results)) => !results.is_empty() && results.iter().all(says_so),
+        result => result.is_ok_and(|result| says_so(&result)),
+    }
 }
 
 /// The user stopped the command; what is finished was kept.

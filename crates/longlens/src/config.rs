@@ -287,6 +287,18 @@ pub fn prompt_length(text: &str) -> Result<usize, Failure> {
     }
 }
 
+/// What is measured when nobody says: the trained context and up to three doublings of it.
+pub fn doublings(trained: usize) -> Result<Vec<usize>, Failure> {
+    let lengths: Vec<_> = (0..4).map(|n| trained << n).filter(|length| (1..=MAX_PROMPT).contains(length)).collect();
+    if lengths.is_empty() {
+        return Err(Failure::usage(
+            format!("the model's trained context of {trained} tokens is longer than any prompt that can be made"),
+            "say which lengths are to be measured, as in --lengths 4k,8k".to_owned(),
+        ));
+    }
+    Ok(lengths)
+}
+
 /// Prompts beyond this would fill the memory before the model runs.
 const MAX_PROMPT: usize = 1 << 22;
 

@@ -411,6 +411,68 @@ fn a_killed_run_goes_on_and_reports_the_same() {
 }
 
 #[test]
+fn a_run_that_is_cut_short_leaves_a_complete_result() {
+    let bench = Bench::new();
+    let line = "passkey --lengths 256,512,1k --depths 0,0.5,1 --trials 4 --out results";
+    bench.done(line);
+    let (json, picture) = (bench.read("results/passkey.json"), bench.read("results/passkey.png"));
+    let again = bench.command(&words(line)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&bench, "results", 2);
+    let stopped = std::process::Command::new("kill").args(["-INT", &again.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let ran: common::Ran = again.wait_with_output().unwrap().into();
+    assert!(ran.stderr.contains("results/passkey.json holds a complete result and stays as it is"), "{}", ran.stderr);
+    assert!(bench.read("results/passkey.json") == json && bench.read("results/passkey.png") == picture);
+    let ran = bench.done(line);
+    assert!(
+        ran.stderr.contains("replaced results/passkey.json") && ran.stderr.contains("finished before"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// The limits of the process itself, as `ulimit -v` sets them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_is_larger_than_the_memory_is_refused_before_it_is_loaded() {
+    let bench = Bench::new();
+    for name in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        bench.write(&format!("model/{name}"), fs::read(tiny_model(name)).unwrap());
+    }
+    let mut config: Value = serde_json::from_slice(&fs::read(tiny_model("config.json")).unwrap()).unwrap();
+    let (width, inner) = (config["hidden_size"].as_u64().unwrap(), 1_u64 << 24);
+    config["intermediate_size"] = json!(inner);
+    bench.write("model/config.json", config.to_string());
+    // the header of a file whose numbers are one large hole
+    let mut at = 0;
+    let mut header = serde_json::Map::new();
+    let small = fs::read(tiny_model("model.safetensors")).unwrap();
+    for (name, view) in SafeTensors::deserialize(&small).unwrap().tensors() {
+        let mut shape: Vec<u64> = view.shape().iter().map(|n| *n as u64).collect();
+        match name.rsplit('.').nth(1) {
+            Some("gate_proj" | "up_proj") => shape = vec![inner, width],
+            Some("down_proj") => shape = vec![width, inner],
+            _ => {}
+        }
+        let end = at + 2 * shape.iter().product::<u64>();
+        header.insert(name, json!({ "dtype": "F16", "shape": shape, "data_offsets": [at, end] }));
+        at = end;
+    }
+    let header = Value::Object(header).to_string();
+    bench.write("model/model.safetensors", [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat());
+    let file = fs::OpenOptions::new().write(true).open(bench.path("model/model.safetensors")).unwrap();
+    file.set_len(8 + header.len() as u64 + at).unwrap();
+    assert!(at > 8 << 30, "{at} bytes are no large model");
+    let program = env!("CARGO_BIN_EXE_longlens");
+    let line = format!("ulimit -v 4000000; {program} generate --model model --prompt hi --max-tokens 1");
+    let ran: common::Ran =
+        std::process::Command::new("sh").args(["-c", &line]).current_dir(bench.path("")).output().unwrap().into();
+    let said: String =
+        ran.stderr.replace(['│', '×', '╰', '─', '▶'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(ran.code == Some(1) && said.contains("the weights of model take") && said.contains("left"), "{said}");
+}
+
+#[test]
 fn other_settings_do_not_meet_and_equal_ones_wait() {
     let bench = Bench::new();
     let line = "passkey --lengths 512,1k,2k --depths 0,1 --trials 8 --out results";

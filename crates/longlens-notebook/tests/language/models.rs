@@ -137,7 +137,7 @@ fn no_other_model_runs_in_the_place_of_one_that_could_not_be_opened() {
     let mut sitting = crate::common::sitting();
     sitting.run("let p = prompt(\"abc\"); run(p, full());").unwrap();
     sitting.run("open(\"nowhere\")").unwrap_err();
-    for cell in ["run(p, full())", "prompt(\"abc\")", "generate(p)"] {
+    for cell in ["run(p, full())", "prompt(\"abc\")", "needle(300, 0.5)"] {
         let error = sitting.run(cell).unwrap_err();
         assert!(error.message.contains("the model `nowhere` could not be opened"), "{cell}: {}", error.message);
     }

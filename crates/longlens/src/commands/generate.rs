@@ -21,6 +21,10 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let (sampling, stop) = settings(args, &config);
     let n_tokens = prompt.tokens.len() + stop.max_tokens;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
+    if sampling.temperature == 0.0 && (sampling.top_k, sampling.top_p, sampling.min_p) != unused() {
+        terminal
+            .note("note: at temperature 0 the likeliest token is taken, so top_k, top_p and min_p change nothing")?;
+    }
     let mut progress = terminal.progress("prefill");
     let mut is_read = true;
     let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
@@ -35,10 +39,14 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds,
     });
+    let mut wrote = None;
     if let Some(path) = &config.out {
+        let did = if path.exists() { "replaced" } else { "wrote" };
         write_file(path, result.to_string().as_bytes())?;
+        wrote = Some(format!("{did} {}", path.display()));
     }
     terminal.end_stream();
+    wrote.into_iter().try_for_each(|wrote| terminal.note(wrote))?;
     terminal.result(&result)?;
     if !is_read {
         return Ok(());
@@ -65,6 +73,12 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
 /// The config file over the defaults.
 pub fn defaults(config: &RunConfig) -> (Sampling, Stop) {
     settings(&Generate::default(), config)
+}
+
+/// `top_k`, `top_p` and `min_p` that leave every token in.
+fn unused() -> (usize, f32, f32) {
+    let plain = Sampling::default();
+    (plain.top_k, plain.top_p, plain.min_p)
 }
 
 /// Flags over the config file over the defaults.

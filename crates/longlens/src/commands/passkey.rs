@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::Passkey;
 use crate::commands::inputs::{read, shown};
-use crate::config::{RunConfig, depths, lengths};
+use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
 use crate::terminal::Terminal;
@@ -42,7 +42,7 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
-        None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
+        None => file.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
     };
     let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref())).transpose()?;
     let prompts = prompts.map(|mut prompts| {
@@ -94,10 +94,10 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
             ))?;
         }
     }
-    if let Some(folder) = &config.out {
-        super::save_json(&terminal, &report, &folder.join("passkey.json"))?;
-    }
-    if let Some(folder) = config.out.as_ref().filter(|_| !report.cells.is_empty()) {
+    if let Some(folder) = &config.out
+        && super::save_json(&terminal, &report, &folder.join("passkey.json"))?
+        && !report.cells.is_empty()
+    {
         let figure = figure(&report, &model, args.red_green);
         for name in ["passkey.png", "passkey.svg"] {
             super::save(&terminal, &figure, &folder.join(name))?;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::measured::Measured;
 use crate::args::Perplexity;
-use crate::config::{RunConfig, lengths};
+use crate::config::{RunConfig, doublings, lengths};
 use crate::failure::Failure;
 use crate::kept::{self, Store, hash};
 use crate::terminal::Terminal;
@@ -76,7 +76,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
-        None => file.lengths.clone().unwrap_or_else(|| (0..4).map(|n| model.spec.trained_context << n).collect()),
+        None => file.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
     };
     let longest = lengths.iter().copied().max().unwrap_or(1);
     // what is impossible is said before anything runs
@@ -93,14 +93,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     if let Some(said) = &said {
         terminal.note(said)?;
     }
-    let stride = args.sliding.then(|| args.stride.or(file.stride).unwrap_or(STRIDE));
-    if let (Some(stride), Some(shortest)) = (stride, lengths.iter().min())
-        && stride > *shortest
-    {
-        terminal.note(format_args!(
-            "warning: --stride {stride} is longer than a window of {shortest} tokens: the tokens between windows are not scored"
-        ))?;
-    }
+    let stride = stride(args, &config, &terminal, &lengths)?;
     let text = format!("{:016x}", hash(&documents));
     let store = |(at, setup): (usize, &Setup)| {
         // a method may be named twice, and keeps what it measures apart
@@ -151,8 +144,9 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let rope = curves.iter().find_map(|curve| curve.points.first()).map(|point| point.run.rope_text());
     let rope = rope.unwrap_or_else(|| format!("rope {}", config.rope(&model)));
     describe(&terminal, &curves, &rope, &model.dtype)?;
-    if let Some(folder) = &config.out {
-        super::save_json(&terminal, &curves, &folder.join("perplexity.json"))?;
+    if let Some(folder) = &config.out
+        && super::save_json(&terminal, &curves, &folder.join("perplexity.json"))?
+    {
         let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
         let subtitle = format!("{}, {rope}, {}{interrupted}", model.name, model.dtype);
         if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
@@ -167,6 +161,26 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         return Err(super::interrupted());
     }
     Ok(())
+}
+
+/// How far windows slide, if they do; by default no token between them is left out.
+fn stride(
+    args: &Perplexity,
+    config: &RunConfig,
+    terminal: &Terminal,
+    lengths: &[usize],
+) -> Result<Option<usize>, Failure> {
+    if !args.sliding {
+        return Ok(None);
+    }
+    let shortest = lengths.iter().copied().min().unwrap_or(STRIDE);
+    let stride = args.stride.or(config.file.perplexity.stride).unwrap_or(STRIDE.min(shortest));
+    if stride > shortest {
+        terminal.note(format_args!(
+            "warning: --stride {stride} is longer than a window of {shortest} tokens: the tokens between windows are not scored"
+        ))?;
+    }
+    Ok(Some(stride))
 }
 
 /// A table for each line.

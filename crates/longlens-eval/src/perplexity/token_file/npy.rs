@@ -23,17 +23,20 @@ fn read(rest: &[u8]) -> Result<Vec<Vec<i64>>, String> {
     let sizes: Option<Vec<usize>> =
         shape.split(',').map(str::trim).filter(|size| !size.is_empty()).map(|size| size.parse().ok()).collect();
     let (n_rows, n_columns) = match sizes.as_deref() {
-        Some([n]) => (1, *n),
+        // a column is a row that was not laid flat
+        Some([n] | [n, 1]) => (1, *n),
         Some([rows, n]) => (*rows, *n),
         _ => return Err(format!("its shape ({}) is not one of rows", shape.chars().take(40).collect::<String>())),
     };
     let in_columns = field(&header, "fortran_order").is_some_and(|said| said.trim_start().starts_with("True"));
     if in_columns && n_rows > 1 && n_columns > 1 {
-        return Err("its numbers stand column by column".to_owned());
+        return Err("its numbers stand column by column (`numpy.ascontiguousarray` puts them row by row)".to_owned());
     }
     let n_numbers = n_rows.checked_mul(n_columns).ok_or("its shape is no shape")?;
     let number: fn(&[u8]) -> i64 = match kind {
         "|u1" => |bytes| bytes[0].into(),
+        "|i1" => |bytes| bytes[0].cast_signed().into(),
+        "<i2" => |bytes| i16::from_le_bytes([bytes[0], bytes[1]]).into(),
         "<u2" => |bytes| u16::from_le_bytes([bytes[0], bytes[1]]).into(),
         "<u4" => |bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into(),
         "<i4" => |bytes| i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into(),

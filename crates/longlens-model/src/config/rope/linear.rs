@@ -9,6 +9,13 @@ pub(in crate::config) const TOKENIZER_LIMIT: &str = "model_max_length of tokeniz
 /// Factors of a damaged config lead no further.
 const MAX_CONTEXT: f64 = (1u64 << 31) as f64;
 
+/// Whether a longest context and a factor look like those of a released model whose config names the context after scaling
+/// (LLaMA-2-7B-32K: 32768 and factor 8; deepseek-coder: 16384 and factor 4): undone, the factor leads back to what the first
+/// Llamas were trained on.
+fn is_scaled_already(longest: usize, factor: f64) -> bool {
+    factor > 1.0 && longest >= 16_384 && [2048.0, 4096.0].contains(&(longest as f64 / factor))
+}
+
 /// Position interpolation leaves `max_position_embeddings` at the length before it (Vicuna-16k: 4096 and factor 4), unless
 /// another field says what the model was trained at (LLaMA-2-7B-32K: 32768 and factor 8, and so says its `max_length`).
 pub(super) fn lengths(
@@ -48,6 +55,11 @@ pub(super) fn lengths(
             (rope.trained, rope.original) = (limit, unscaled(limit));
             // a length before scaling may have been left in it, too
             (limit != scaled(longest)).then(|| format!("as `{name}` has it, not {}", scaled(longest)))
+        }
+        (None, None) if is_scaled_already(longest, factor) => {
+            (rope.trained, rope.original) = (longest, unscaled(longest));
+            let (before, after) = (rope.original, scaled(longest));
+            Some(format!("as models have it that were trained on {before} tokens before scaling, not {after}"))
         }
         (None, None) => {
             rope.trained = scaled(longest);
