@@ -294,23 +294,23 @@ mod tests {
         write(
             "config.json",
             r#"{"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 16384, "eos_token_id": 256,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 8192, "eos_token_id": 256,
             "rope_scaling": {"type": "linear", "factor": 4.0}}"#,
         );
         let open = || LlamaConfig::open(&Source::folder(folder.path())).unwrap();
-        assert_eq!((open().trained_context, open().all_warnings().len()), (65_536, 2));
+        assert_eq!((open().trained_context, open().all_warnings().len()), (32_768, 2));
         // the length before scaling, as the tokenizer of the unscaled model has it
-        write("tokenizer_config.json", r#"{"model_max_length": 16384}"#);
-        assert_eq!((open().trained_context, open().all_warnings().len()), (65_536, 2));
-        write("tokenizer_config.json", r#"{"model_max_length": 65536}"#);
+        write("tokenizer_config.json", r#"{"model_max_length": 8192}"#);
+        assert_eq!((open().trained_context, open().all_warnings().len()), (32_768, 2));
+        write("tokenizer_config.json", r#"{"model_max_length": 32768}"#);
         let config = open();
-        assert_eq!((config.trained_context, config.original_max_position_embeddings), (65_536, 16_384));
+        assert_eq!((config.trained_context, config.original_max_position_embeddings), (32_768, 8192));
         assert_eq!(
             config.all_warnings(),
             ["`eos_token_id` 256 is outside the vocabulary of 256: the model cannot say it".to_owned()]
         );
         write("tokenizer_config.json", r#"{"model_max_length": 1000000000000000019884624838656}"#);
-        assert_eq!(open().trained_context, 65_536);
+        assert_eq!(open().trained_context, 32_768);
     }
 
     #[test]
