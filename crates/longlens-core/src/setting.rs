@@ -48,9 +48,9 @@ pub struct Param {
 pub enum Kind {
     /// A whole number of at least this.
     Count(usize),
-    /// A real number of at least this.
+    /// A real number of at least this and at most [`MAX_REAL`].
     Real(f64),
-    /// `off`, or a real number above this.
+    /// `off`, or a real number above this and at most [`MAX_REAL`].
     OffOr(f64),
     /// One of these words.
     Word(&'static [&'static str]),
@@ -371,8 +371,8 @@ impl Kind {
     pub fn accepts(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Count(min), Value::Number(n)) => n.fract() == 0.0 && *n >= *min as f64 && *n < MAX_COUNT,
-            (Self::Real(min), Value::Number(n)) => n.is_finite() && n >= min,
-            (Self::OffOr(above), Value::Number(n)) => n.is_finite() && n > above,
+            (Self::Real(min), Value::Number(n)) => (*min..=MAX_REAL).contains(n),
+            (Self::OffOr(above), Value::Number(n)) => n > above && *n <= MAX_REAL,
             (Self::OffOr(_), Value::Word(word)) => word == "off",
             (Self::Word(words), Value::Word(word)) => words.contains(&word.as_str()),
             _ => false,
@@ -382,13 +382,15 @@ impl Kind {
 
 /// Counts stay exact in an `f64`, and sums of a few of them in a `usize`.
 const MAX_COUNT: f64 = 1e12;
+/// Factors up to this leave frequencies and positions that a float can tell apart.
+pub const MAX_REAL: f64 = 1e9;
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(min) => write!(f, "a whole number of at least {min} and below 10^12"),
-            Self::Real(min) => write!(f, "a number of at least {min}"),
-            Self::OffOr(above) => write!(f, "`off` or a number above {above}"),
+            Self::Real(min) => write!(f, "a number of at least {min} and at most 10^9"),
+            Self::OffOr(above) => write!(f, "`off` or a number above {above} and at most 10^9"),
             Self::Word(words) => write!(f, "one of: {}", words.join(", ")),
         }
     }

@@ -192,7 +192,9 @@ impl<'a> Series<'a> {
         n_trials: usize,
         make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
     ) -> Result<bool, EvalError> {
-        if let Some(cell) = self.kept.find(&(length, depth)) {
+        if let Some(cell) = self.kept.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
+            // what a file says of its trials together is counted anew
+            let cell = Cell::new(length, depth, cell.run, cell.trials);
             self.progress.0 += length * n_trials;
             self.cells.push(cell);
             return Ok(true);
@@ -409,6 +411,13 @@ mod tests {
         let mut earlier = Earlier(whole.cells[..3].to_vec(), Vec::new());
         let resumed = run(&mut lens, &mut setup_for, &grid, &mut (), &mut earlier).unwrap();
         assert_eq!(resumed.cells[..3], whole.cells[..3]);
+        let mut changed = whole.cells.clone();
+        (changed[0].hits_tokens, changed[0].n_trials) = (9, 4);
+        changed[1].trials.pop();
+        let mut earlier_changed = Earlier(changed, Vec::new());
+        let again = run(&mut lens, &mut setup_for, &grid, &mut (), &mut earlier_changed).unwrap();
+        assert_eq!(again.cells[0], whole.cells[0], "counts are those of the trials");
+        assert_eq!(earlier_changed.1, [(again.cells[1].length, again.cells[1].depth)], "a cell lacks a trial");
         assert_eq!((resumed.cells[2].hits_tokens, resumed.cells.len(), resumed.complete), (0, 4, true));
         assert_eq!(earlier.1, [(900, 1.0)], "what is found is not kept again");
     }

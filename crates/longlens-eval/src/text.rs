@@ -161,12 +161,18 @@ impl NotText {
 
     /// What to do about it; `file` is what it is called.
     pub fn help(&self, file: &str) -> String {
+        // what is piped in has no name that a program could open
+        let through = |program: &str| match file {
+            "stdin" => format!("`{program}` in the pipe"),
+            file => format!("`{program} {file} > NEW`"),
+        };
         match self.other {
-            Some(Other::Packed(_, unpack)) => format!("unpack it first: `{unpack} {file} > NEW`"),
+            Some(Other::Packed(_, unpack)) => format!("unpack it first: {}", through(unpack)),
             Some(Other::Kind(_, what)) => what.to_owned(),
-            Some(Other::Encoded(from)) => format!("convert it: `iconv -f {from} -t UTF-8 {file} > NEW`"),
+            Some(Other::Encoded(from)) => format!("convert it: {}", through(&format!("iconv -f {from} -t UTF-8"))),
             None => {
-                format!("text is read as UTF-8; from Latin-1, `iconv -f ISO-8859-1 -t UTF-8 {file} > NEW` converts it")
+                let converts = through("iconv -f ISO-8859-1 -t UTF-8");
+                format!("text is read as UTF-8; from Latin-1, {converts} converts it")
             }
         }
     }
@@ -208,6 +214,8 @@ mod tests {
         assert_eq!(say(b"a\0b"), r#""a\0b""#, "a zero alone says nothing");
         insta::assert_snapshot!(say(b"one\ncaf\xe9\n"), @"byte 0xe9 in line 2, column 4 (offset 7) is not UTF-8 | text is read as UTF-8; from Latin-1, `iconv -f ISO-8859-1 -t UTF-8 FILE > NEW` converts it");
         insta::assert_snapshot!(say(b"\xff\xfea\0"), @"it is UTF-16, not UTF-8 (byte 0xff in line 1, offset 0) | convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`");
+        let piped = decode(b"\xff\xfea\0".to_vec()).unwrap_err();
+        assert_eq!(piped.help("stdin"), "convert it: `iconv -f UTF-16 -t UTF-8` in the pipe");
         insta::assert_snapshot!(say(b"\xff\xfe\0\0a\0\0\0"), @"it is UTF-32, not UTF-8 (byte 0xff in line 1, offset 0) | convert it: `iconv -f UTF-32 -t UTF-8 FILE > NEW`");
         insta::assert_snapshot!(say(b"t\0e\0x\0t\0"), @"it is UTF-16LE, not UTF-8 (byte 0x74 in line 1, offset 0) | convert it: `iconv -f UTF-16LE -t UTF-8 FILE > NEW`");
         insta::assert_snapshot!(say(b"\x1f\x8b\x08rest"), @"it is packed (gzip), not text | unpack it first: `gunzip -c FILE > NEW`");

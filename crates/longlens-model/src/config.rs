@@ -202,6 +202,27 @@ impl LlamaConfig {
                 None => {}
             }
         }
+        self.warnings.extend(self.other_frequencies(files));
+    }
+
+    /// Older programs saved the frequencies of the rotary embedding, and computed with what the file holds.
+    fn other_frequencies(&self, files: &WeightFiles) -> Option<String> {
+        if self.rope_scaling != RopeScaling::none() {
+            return None;
+        }
+        let n_pairs = self.head_dim / 2;
+        let name = files.names().find(|name| name.ends_with("rotary_emb.inv_freq"))?;
+        let stored = files.numbers(name, n_pairs).filter(|stored| stored.len() == n_pairs)?;
+        let by_base = |pair: usize| self.rope_theta.powf(-(pair as f64) / n_pairs as f64);
+        // they may be rounded to 16 bits, where small ones have few digits left
+        let differs = |(pair, x): (usize, &f32)| (f64::from(*x) - by_base(pair)).abs() > 0.01 * by_base(pair) + 1e-7;
+        stored.iter().enumerate().any(differs).then(|| {
+            format!(
+                "the weights hold rotary frequencies (`{name}`) that are not those of `rope_theta` {}: the latter are used, as \
+                 in transformers; before 4.32 it used those of the file",
+                self.rope_theta
+            )
+        })
     }
 
     /// First and last tokens that the model has no embedding for: a text that begins with one is refused, and no text ends.

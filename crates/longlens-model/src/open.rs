@@ -98,7 +98,20 @@ fn configured(source: &Source, options: Options) -> Result<LlamaConfig, OpenErro
 fn weighed(source: &Source, mut config: LlamaConfig) -> Result<(LlamaConfig, WeightFiles), OpenError> {
     let mut files = WeightFiles::open(source)?;
     config.follow(&mut files);
+    config.warnings.extend(adapter(source));
     Ok((config, files))
+}
+
+/// transformers adds an adapter that lies beside the weights, where PEFT is installed.
+fn adapter(source: &Source) -> Option<String> {
+    const ADAPTER: &str = "adapter_config.json";
+    source.files().iter().any(|file| file == ADAPTER).then(|| {
+        format!(
+            "{} says that an adapter belongs to these weights, and it is not added: merge it (PEFT's `merge_and_unload`) and \
+             save the whole model for numbers with it",
+            source.shown(ADAPTER)
+        )
+    })
 }
 
 fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {

@@ -212,6 +212,21 @@ fn every_absent_part_of_an_index_is_named() {
 }
 
 #[test]
+fn a_tensor_in_two_parts_has_one_value() {
+    let folder = parted();
+    let mut second = Tensors::from([("lm_head.weight".into(), numbers(&[8, 4]))]);
+    second.insert("model.norm.weight".into(), good()["model.norm.weight"].clone());
+    save(folder.path(), "model-2.safetensors", &second);
+    assert_eq!(load(folder.path()).unwrap().n_tensors, 12, "the same numbers twice are one tensor");
+    second.get_mut("model.norm.weight").unwrap().2[0] ^= 1;
+    save(folder.path(), "model-2.safetensors", &second);
+    assert_eq!(
+        problems(folder.path()),
+        ["model-2.safetensors holds `model.norm.weight`, and another part holds it with other numbers"]
+    );
+}
+
+#[test]
 fn a_folder_without_readable_weights_says_what_it_has() {
     let folder = folder(&good());
     fs::remove_file(folder.path().join("model.safetensors")).unwrap();

@@ -251,6 +251,27 @@ fn tensors_that_change_nothing_are_passed_over() {
 }
 
 #[test]
+fn what_lies_beside_the_weights_and_is_not_used_is_told() {
+    let mut tensors = good();
+    let frequencies = |x: f32| (vec![1], vec![x]);
+    tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), frequencies(1.002));
+    assert_eq!(computed(folder(CONFIG, &tensors).path()), (truth(), vec![]), "rounding is no difference");
+    tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), frequencies(0.25));
+    let (logits, warnings) = computed(folder(CONFIG, &tensors).path());
+    let [warning] = warnings.try_into().unwrap();
+    assert!(logits == truth() && warning.contains("inv_freq`) that are not those of `rope_theta` 10000"), "{warning}");
+
+    let folder = folder(CONFIG, &good());
+    fs::write(folder.path().join("adapter_config.json"), "{}").unwrap();
+    let (logits, warnings) = computed(folder.path());
+    let [warning] = warnings.try_into().unwrap();
+    assert!(
+        logits == truth() && warning.contains("adapter belongs to these weights, and it is not added"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn another_number_of_layers_is_one_line_and_long_lists_end() {
     let deep = folder(&CONFIG.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4000"), &good());
     let (error, _) = refused(deep.path());

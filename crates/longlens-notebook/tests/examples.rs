@@ -56,7 +56,7 @@ fn help_and_completion_come_from_the_comments() {
 
         - `group_size` (a whole number of at least 1 and below 10^12, default 8): tokens that share one position beyond the window
         - `neighbor_window` (a whole number of at least 1 and below 10^12, default 1/4 of the trained context): tokens this near keep their exact distance
-        - `log_scale` (`off` or a number above 1, default off): query i is scaled by max(1, ln(i + 1) / ln(this))
+        - `log_scale` (`off` or a number above 1 and at most 10^9, default off): query i is scaled by max(1, ln(i + 1) / ln(this))
         - `shift` (one of: floor, exact, default floor): w / g as a whole number (paper) or as it is
 
         self_extend(#{ group_size: 4, neighbor_window: 64 })

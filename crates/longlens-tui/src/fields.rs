@@ -3,7 +3,7 @@
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::{METHODS, Method};
 use longlens_core::rope::{RopeScaling, SCALINGS};
-use longlens_core::setting::{Kind, Value};
+use longlens_core::setting::{Kind, MAX_REAL, Value};
 use longlens_workbench::Trouble;
 use longlens_workbench::settings::{Settings, Swap};
 use serde::{Deserialize, Serialize};
@@ -343,7 +343,7 @@ impl Shape {
     fn of(kind: &Kind, trained: usize) -> Self {
         match kind {
             Kind::Count(min) => Self::Count { min: *min, max: MAX_COUNT },
-            Kind::Real(min) => Self::Real { min: *min, max: 1e9, step: if *min >= 1.0 { 1.0 } else { 0.5 } },
+            Kind::Real(min) => Self::Real { min: *min, max: MAX_REAL, step: if *min >= 1.0 { 1.0 } else { 0.5 } },
             Kind::OffOr(above) => Self::OffOr { above: *above, start: trained as f64 },
             Kind::Word(words) => Self::Words(words.iter().map(|word| (*word).to_owned()).collect()),
         }
@@ -353,7 +353,7 @@ impl Shape {
         match self {
             Self::Count { min, max: MAX_COUNT } => format!("{min} or more"),
             Self::Count { min, max } => format!("{min} to {max}"),
-            Self::Real { min, max, .. } if *max >= 1e9 => format!("{min} or more"),
+            Self::Real { min, max, .. } if *max >= MAX_REAL => format!("{min} or more"),
             Self::Real { min, max, .. } => format!("{min} to {max}"),
             Self::OffOr { above, .. } => format!("off, or above {above}"),
             Self::Words(words) => words.join(", "),

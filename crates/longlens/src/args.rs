@@ -1,6 +1,7 @@
 //! The command line. Help texts of methods and scalings come from the catalog in `longlens-core`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -102,7 +103,7 @@ pub struct Common {
     #[arg(long, value_name = "TOKENS", value_parser = context_length)]
     pub trained_context: Option<usize>,
     /// Seed of everything random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub seed: Option<u64>,
     /// Prompt tokens processed at once
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
@@ -157,7 +158,7 @@ pub struct PromptArgs {
     #[arg(long, value_name = "NAME", requires = "needle", conflicts_with_all = ["prompt", "file"])]
     pub needle_template: Option<String>,
     /// Seed of that prompt alone (default: --seed)
-    #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"])]
+    #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"], value_parser = whole::<u64>)]
     pub needle_seed: Option<u64>,
 }
 
@@ -245,10 +246,10 @@ pub struct Demo {
     #[command(flatten)]
     pub common: Common,
     /// Longest prompt, in multiples of the trained context (a power of two)
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>)]
     pub up_to: usize,
     /// Pass key prompts per cell
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     pub trials: usize,
 }
 
@@ -259,13 +260,13 @@ pub struct Generate {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Tokens to generate at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub max_tokens: Option<usize>,
     /// 0 is greedy
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
     /// Keep the k likeliest tokens; 0 keeps all
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole::<usize>)]
     pub top_k: Option<usize>,
     /// Keep the likeliest tokens that make up this share
     #[arg(long, value_name = "P")]
@@ -289,7 +290,7 @@ pub struct Logits {
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
     /// Tokens of the prompt; later ones are fed one by one (default: all)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub prefill: Option<usize>,
     /// Safetensors file to write
     #[arg(long, value_name = "FILE")]
@@ -313,7 +314,7 @@ pub struct Passkey {
     #[arg(long, value_name = "LIST")]
     pub depths: Option<String>,
     /// Prompts per length and depth
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub trials: Option<usize>,
     /// Prompts from a JSONL file, or `-` for stdin, instead of a template: `prompt` and `answer`, or `input` and `target` as in the files of
     /// Self-Extend and the like; length and depth are counted where they are missing
@@ -339,7 +340,7 @@ pub struct Perplexity {
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub tokens: Option<PathBuf>,
     /// What the numbers of that file are, where it does not say enough: `u16`, `u32` or `i64`
-    #[arg(long, value_name = "FORMAT", requires = "tokens")]
+    #[arg(long, value_name = "FORMAT", requires = "tokens", conflicts_with = "file")]
     pub token_format: Option<String>,
     /// Lengths in tokens, as `256,512,1k`
     #[arg(long, value_name = "LIST")]
@@ -353,7 +354,7 @@ pub struct Perplexity {
     #[arg(long)]
     pub sliding: bool,
     /// Tokens between windows, with --sliding
-    #[arg(long, value_name = "TOKENS", requires = "sliding")]
+    #[arg(long, value_name = "TOKENS", requires = "sliding", value_parser = whole::<usize>)]
     pub stride: Option<usize>,
     /// Methods to compare, separated by `;` (overrides --method)
     #[arg(long, value_name = "A;B")]
@@ -368,7 +369,7 @@ pub struct Positions {
     #[arg(long, value_name = "TOKENS")]
     pub tokens: Option<String>,
     /// Only the relative position of this pair, as `QUERY,KEY`
-    #[arg(long, value_name = "QUERY,KEY")]
+    #[arg(long, value_name = "QUERY,KEY", allow_hyphen_values = true)]
     pub pair: Option<String>,
 }
 
@@ -379,10 +380,10 @@ pub struct Chunks {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Query token (default: the last of the prompt; after --needle the one behind it, which should fetch the key)
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = whole::<usize>)]
     pub query: Option<usize>,
     /// One layer only
-    #[arg(long, value_name = "LAYER")]
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
     pub layer: Option<usize>,
     /// Attention mass per chunk instead of the choice; the default for methods that choose nothing
     #[arg(long)]
@@ -399,16 +400,16 @@ pub struct Attention {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Layer
-    #[arg(long, value_name = "LAYER", default_value_t = 0)]
+    #[arg(long, value_name = "LAYER", default_value_t = 0, value_parser = whole::<usize>)]
     pub layer: usize,
     /// Query head
-    #[arg(long, value_name = "HEAD", default_value_t = 0)]
+    #[arg(long, value_name = "HEAD", default_value_t = 0, value_parser = whole::<usize>)]
     pub head: usize,
     /// Also show where this query token looks, exactly
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = whole::<usize>)]
     pub query: Option<usize>,
     /// Cells of a side at most; longer prompts are pooled
-    #[arg(long, value_name = "CELLS", default_value_t = 256)]
+    #[arg(long, value_name = "CELLS", default_value_t = 256, value_parser = whole::<usize>)]
     pub side: usize,
     /// Linear colours instead of logarithmic ones
     #[arg(long)]
@@ -441,7 +442,7 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub repeat: usize,
     /// Runs before the measured ones; of decode, single tokens
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     pub warmup: usize,
     /// Tokens of one run of decode; the time of each counts
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
@@ -494,9 +495,15 @@ fn context_length(text: &str) -> Result<usize, String> {
 pub const MAX_CONTEXT: usize = 1 << 31;
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("it is not a whole number".into()),
+    match whole(text)? {
+        0 => Err("it must be at least 1".into()),
+        n => Ok(n),
     }
+}
+
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| match text.strip_prefix('-') {
+        Some(digits) if digits.parse::<f64>().is_ok() => "it must not be below 0".into(),
+        _ => "it is not a whole number".into(),
+    })
 }

@@ -10,6 +10,7 @@ use longlens_plot::{Figure, PlotError};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::args::Common;
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -77,6 +78,14 @@ pub fn picture(out: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failur
     }
     check_picture(out)?;
     Ok(Some(out.to_owned()))
+}
+
+/// Refuses `--out` where nothing is written to it. A config file may name one for other commands.
+fn no_out(common: &Common, help: &str) -> Result<(), Failure> {
+    match &common.out {
+        Some(_) => Err(Failure::usage("this command writes nothing to --out", help.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// Makes the folder that `--out` asks for, where a command writes several files.

@@ -71,6 +71,7 @@ pub struct SamplingFile {
 #[serde(deny_unknown_fields)]
 pub struct PasskeyFile {
     pub template: Option<String>,
+    #[serde(default, deserialize_with = "lengths_of")]
     pub lengths: Option<Vec<usize>>,
     #[serde(default, deserialize_with = "depths_of")]
     pub depths: Option<Vec<f64>>,
@@ -84,6 +85,7 @@ pub struct PerplexityFile {
     #[serde(alias = "text")]
     pub file: Option<PathBuf>,
     pub split_documents: Option<bool>,
+    #[serde(default, deserialize_with = "lengths_of")]
     pub lengths: Option<Vec<usize>>,
     pub documents: Option<usize>,
     pub stride: Option<usize>,
@@ -184,17 +186,28 @@ fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error
 }
 
 /// A number of tokens as such or, with k for 1024, as a text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write a number of tokens, as 16384 or \"16k\"")]
+enum Length {
+    Number(usize),
+    Text(String),
+}
+
+impl Length {
+    fn read<E: Error>(self) -> Result<usize, E> {
+        match self {
+            Self::Number(n) => Ok(n),
+            Self::Text(text) => length(&text).map_err(E::custom),
+        }
+    }
+}
+
 fn context_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<usize>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "write a number of tokens, as 16384 or \"16k\"")]
-    enum Length {
-        Number(usize),
-        Text(String),
-    }
-    match Length::deserialize(from)? {
-        Length::Number(n) => Ok(Some(n)),
-        Length::Text(text) => length(&text).map(Some).map_err(D::Error::custom),
-    }
+    Length::deserialize(from)?.read().map(Some)
+}
+
+fn lengths_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Vec<usize>>, D::Error> {
+    Vec::<Length>::deserialize(from)?.into_iter().map(Length::read).collect::<Result<_, _>>().map(Some)
 }
 
 /// Depths as numbers or, in per cent, as texts.
@@ -230,11 +243,19 @@ fn read(path: &Path) -> Result<File, Failure> {
     }
     let text = longlens_eval::text::text_of(path, bytes)?;
     toml::from_str(&text).map_err(|error| {
-        let failure = Failure::usage(error.message(), None);
+        let failure = Failure::usage(in_words(error.message()), None);
         match error.span() {
             Some(span) => failure.at(path, &text, span),
             None => failure,
         }
+    })
+}
+
+/// What the parser says, without the names that Rust has for numbers.
+fn in_words(message: &str) -> String {
+    let number = ["usize", "u64"].map(|name| (name, "a whole number")).into_iter().chain([("f32", "a number")]);
+    number.fold(message.to_owned(), |said, (name, word)| {
+        said.replace(&format!("expected {name}"), &format!("expected {word}"))
     })
 }
 

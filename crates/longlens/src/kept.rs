@@ -77,8 +77,12 @@ impl Store {
         let known: HashMap<_, _> = known.map(|Line { key, part }| (key, part)).collect();
         if !known.is_empty() {
             terminal.note(format_args!(
-                "{} finished before are used again, of a run that was cut short (to measure all anew, delete {})",
-                if known.len() == 1 { "1 cell".into() } else { format!("{} cells", known.len()) },
+                "{} used again, of a run that was cut short (to measure all anew, delete {})",
+                if known.len() == 1 {
+                    "1 cell finished before is".into()
+                } else {
+                    format!("{} cells finished before are", known.len())
+                },
                 path.display()
             ))?;
         }

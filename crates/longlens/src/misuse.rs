@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::{Error, ErrorKind};
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::{Arg, ColorChoice, Command, CommandFactory, FromArgMatches};
 use longlens_core::printable::{excerpt, printable, printable_line};
 
 use crate::args::Cli;
@@ -19,9 +19,21 @@ const REPEATED: usize = 160;
 /// Reads a command line. clap colours its errors for whatever names a terminal, and where `CI` is set for `TERM=dumb` too.
 pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Error> {
     let color = if is_dumb() { ColorChoice::Never } else { ColorChoice::Auto };
-    let mut command = Cli::command().color(color);
+    let mut command = with_negative_numbers(Cli::command()).color(color);
     let matches = command.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// A number below zero is a value, to be refused by its flag, and no flag that does not exist.
+fn with_negative_numbers(command: Command) -> Command {
+    let takes = |argument: Arg| {
+        if argument.get_action().takes_values() && !argument.is_positional() {
+            argument.allow_negative_numbers(true)
+        } else {
+            argument
+        }
+    };
+    command.mut_args(takes).mut_subcommands(with_negative_numbers)
 }
 
 /// Says what is wrong with the arguments, or the help that they ask for. clap repeats what it was given, so it is given the

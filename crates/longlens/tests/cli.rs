@@ -31,6 +31,8 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
     bench.write("two.json", r#"{"tokens": [1, 2]}"#);
     bench.write("words.json", r#"["one"]"#);
     bench.write("file", "");
+    bench.write("nothing.jsonl", "\n");
+    bench.write("one.jsonl", r#"{"prompt": "It is 7. It is", "answer": "7", "length": 10}"#);
     let tokens = |file: &str, more: &str| format!("logits --tokens {file} {more}");
     for (line, code, expected) in [
         // the prompt
@@ -67,7 +69,8 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
             "attention_len mod chunk_len = 0 (64 mod 7 = 1) does not hold help: set attention_len to 63 or 70",
         ),
         ("positions --rope yarm:factor=2", 2, "unknown RoPE scaling `yarm` help: did you mean `yarn`?"),
-        ("positions --rope yarn:factor=0.5", 2, "factor = 0.5 is not a number of at least 1"),
+        ("positions --rope yarn:factor=0.5", 2, "factor = 0.5 is not a number of at least 1 and at most 10^9"),
+        ("positions --rope yarn:factor=1e300", 2, "is not a number of at least 1 and at most 10^9"),
         ("methods dualchunk", 2, "unknown method or RoPE scaling `dualchunk` help: did you mean `dual_chunk`?"),
         ("perplexity --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
         // weights
@@ -94,6 +97,25 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("generate --needle 100 --top-p 2", 2, "top_p = 2 is not above 0 and at most 1"),
         ("generate --needle 100 --prefill-chunk 0", 2, "it must be at least 1"),
         ("demo --up-to 3", 2, "--up-to must be a power of two"),
+        ("generate --prompt a --max-tokens -1", 2, "invalid value '-1' for '--max-tokens <N>': it must not be below 0"),
+        ("passkey --trials -3", 2, "invalid value '-3' for '--trials <N>': it must not be below 0"),
+        ("chunks --needle 100 --query 1.5", 2, "invalid value '1.5' for '--query <TOKEN>': it is not a whole number"),
+        ("bench --repeat -1", 2, "invalid value '-1' for '--repeat <N>': it must not be below 0"),
+        // flags that would do nothing
+        ("perplexity --file a.txt --token-format u16", 2, "the argument '--file <FILE>' cannot be used with '--token-format"),
+        ("model --out map.png", 2, "this command writes nothing to --out help: `--json > FILE` keeps what it says"),
+        (
+            &tokens("two.json", "--output a --out b"),
+            2,
+            "this command writes nothing to --out help: the file to write is",
+        ),
+        // stored prompts
+        ("passkey --prompts nothing.jsonl", 1, "nothing.jsonl: it holds no prompts help: each line is a JSON object"),
+        (
+            "passkey --prompts one.jsonl --lengths 99,1k",
+            2,
+            "no stored prompt has a length of --lengths help: leave --lengths out, or give some of the lengths that they have: 10",
+        ),
         // outputs
         (
             "positions --out absent/map.png",
@@ -121,7 +143,8 @@ fn a_bad_config_file_is_shown_where_it_is_wrong() {
         ("[method]\nname = \"self_extend\"\nsize = 3\n", "bad.toml:1:1", "`self_extend` has no parameter `size`"),
         ("rope = \"yarm:factor=2\"\n", "bad.toml:1:8", "unknown RoPE scaling `yarm`; did you mean `yarn`?"),
         ("[sampling]\ntop_k = \"many\"\n", "bad.toml:2:9", "invalid type: string \"many\""),
-        ("seed = -1\n", "bad.toml:1:8", "invalid value: integer `-1`"),
+        ("seed = -1\n", "bad.toml:1:8", "invalid value: integer `-1`, expected a whole number"),
+        ("[passkey]\nlengths = [\"1m\"]\n", "bad.toml:2:", "`1m` is not a number of tokens"),
         ("model = \"embedded\n", "bad.toml:1:", "invalid basic string"),
         ("weights = \"q5\"\n", "bad.toml:1:11", "unknown weights `q5`, expected one of f32, bf16, q8, q4"),
         ("prefill_chunk = 0\n", "", "prefill_chunk must be at least 1"),

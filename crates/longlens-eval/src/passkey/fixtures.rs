@@ -42,6 +42,11 @@ impl Fixture {
         Ok(made)
     }
 
+    /// Whether the prompt leaves its answer to a sentence of the model's own.
+    fn is_question(&self) -> bool {
+        self.prompt.trim_end().ends_with(['?', '？'])
+    }
+
     /// Share of the text's bytes, but for those that tell the key, that stand before the key; to whole per cent, so that
     /// prompts of one depth meet in one cell. A question that is put behind every text is no part of it.
     fn counted_depth(&self) -> f64 {
@@ -82,6 +87,13 @@ impl Fixtures {
     /// Keeps the prompts of these lengths.
     pub fn retain_lengths(&mut self, lengths: &[usize]) {
         self.cells.retain(|((length, _), _)| lengths.contains(length));
+    }
+
+    /// The lengths of the prompts, ascending.
+    pub fn lengths(&self) -> Vec<usize> {
+        let mut lengths: Vec<_> = self.cells.iter().map(|((length, _), _)| *length).collect();
+        lengths.dedup();
+        lengths
     }
 
     /// The longest prompt's length.
@@ -125,7 +137,12 @@ pub fn run_fixtures(
         n => format!(", lengths and depths of {n} counted"),
     };
     let prompts = if n_prompts == 1 { "prompt" } else { "prompts" };
-    Ok(series.report(format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}")))
+    let n_questions = fixtures.cells.iter().flat_map(|(_, prompts)| prompts).filter(|p| p.is_question()).count();
+    let asked = match n_questions {
+        0 => String::new(),
+        n => format!("; {n} end in a question, where a sentence around the key is a miss"),
+    };
+    Ok(series.report(format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}{asked}")))
 }
 
 #[cfg(test)]
@@ -165,6 +182,12 @@ mod tests {
         let cells: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.n_trials, cell.hits_tokens)).collect();
         assert_eq!(cells, [(30, 1, 1), (40, 2, 1)]);
         insta::assert_snapshot!(report.protocol, @"passkey fixtures: 3 stored prompts; greedy, as many tokens as the answer has, hits on exact tokens");
+    }
+
+    #[test]
+    fn prompts_that_end_in_a_question_are_told() {
+        let (_folder, path) = written(r#"{"prompt": "The key is 77. What is the key?\n", "answer": "77"}"#);
+        assert!(measure(&path).protocol.ends_with("; 1 end in a question, where a sentence around the key is a miss"));
     }
 
     #[test]
@@ -249,6 +272,12 @@ mod tests {
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": "7", "target": "8"}"#), @"line 3 of FILE: its `answer` and its `target` differ: remove the one that is not the answer");
         insta::assert_snapshot!(say(r#"{"context": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: it has a `context` and no `question`, so nothing is asked");
         insta::assert_snapshot!(say(r#"{"input": "It is 7.", "target": "7", "passkey_position": 3457}"#), @"line 3 of FILE: its `passkey_position` 3457 is no place in the prompt, which has 46 bytes");
+        let long = format!(
+            "{}The pass key is 7. Remember it. 7 is the pass key. What is it?",
+            "The grass is green. ".repeat(100)
+        );
+        insta::assert_snapshot!(say(&format!(r#"{{"prompt": "{long}", "answer": "7", "depth": 0.1}}"#)), @"line 3 of FILE: its `depth` 0.1 is not where its prompt tells the key, which is at 0.99");
+        insta::assert_snapshot!(say(&format!(r#"{{"prompt": "{long}", "answer": "7", "length": 20}}"#)), @"line 3 of FILE: its `length` of 20 tokens is impossible: its prompt alone has 2062 bytes");
         let spread =
             lines::fixtures(Path::new("FILE"), "{\n  \"prompt\": \"It is 7.\",\n  \"answer\": \"7\"\n}\n").unwrap_err();
         insta::assert_snapshot!(format!("{spread} | {}", spread.help().unwrap()), @"FILE: its objects go over several lines | write an object a line: `jq -c . FILE > NEW.jsonl`");

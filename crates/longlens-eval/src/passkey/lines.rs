@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::depth::{depth as depth_in, depth_of};
 use super::fixtures::Fixture;
+use super::templates::needle;
 use crate::error::{EvalError, in_line};
 use crate::token_ids::keys;
 
@@ -16,6 +17,8 @@ pub(super) const QUESTION: &str = "What is the pass key? The pass key is ";
 const PROMPTS: [&str; 6] = ["prompt", "instruction", "context", "input", "question", "query"];
 /// The keys that may hold what to find.
 const ANSWERS: [&str; 5] = ["answer", "target", "output", "answers", "outputs"];
+/// Bytes of a token at most, over a whole prompt.
+const BYTES_PER_TOKEN: usize = 64;
 /// Lengths beyond this are no prompt that anybody runs.
 const MAX_LENGTH: u64 = 1 << 30;
 
@@ -48,6 +51,13 @@ pub fn fixtures(path: &Path, text: &str) -> Result<Vec<Fixture>, EvalError> {
         }
         read.push(fixture);
     }
+    if read.is_empty() {
+        return Err(EvalError::File {
+            path: path.to_owned(),
+            problem: "it holds no prompts".into(),
+            help: HELP.into(),
+        });
+    }
     Ok(read)
 }
 
@@ -79,6 +89,13 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
             prompt.len() + answer.len()
         ));
     }
+    // hardly a token of any text has more bytes
+    if let Some(length) = length.filter(|length| length.saturating_mul(BYTES_PER_TOKEN) < prompt.len()) {
+        return Err(format!(
+            "its `length` of {length} tokens is impossible: its prompt alone has {} bytes",
+            prompt.len()
+        ));
+    }
     let prompt_tokens = if own { count(object, "prompt_tokens")? } else { None };
     if let Some(n_tokens) = prompt_tokens.filter(|n_tokens| *n_tokens > most) {
         return Err(format!("its `prompt_tokens` of {n_tokens} are impossible: the prompt has {} bytes", prompt.len()));
@@ -99,6 +116,9 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
         );
     }
     passkey_position(object, &prompt)?;
+    if let Some((said, counted)) = depth.zip(told_at(&prompt, &answer)).filter(|(said, at)| (said - at).abs() > 0.6) {
+        return Err(format!("its `depth` {said} is not where its prompt tells the key, which is at {counted:.2}"));
+    }
     let id = match object.get("id") {
         None | Some(Value::Null) => format!("line {line}"),
         Some(Value::String(id)) => id.clone(),
@@ -106,6 +126,16 @@ fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> 
         Some(other) => return Err(format!("its `id` {} is neither text nor number", shown(other))),
     };
     Ok(Fixture { id, length, depth, prompt, answer, prompt_tokens })
+}
+
+/// Share of a prompt before the usual words that tell the key, where they stand there once and the prompt is long enough for
+/// a share to mean something.
+fn told_at(prompt: &str, answer: &str) -> Option<f64> {
+    const LONG: usize = 1000;
+    let told = needle(answer);
+    let mut places = prompt.match_indices(&told).map(|(at, _)| at);
+    let at = places.next().filter(|_| prompt.len() > LONG)?;
+    places.next().is_none().then(|| at as f64 / (prompt.len() - told.len()) as f64)
 }
 
 /// Where Self-Extend's files say that the key stands, in tokens or characters. It is not used, but a place outside the prompt

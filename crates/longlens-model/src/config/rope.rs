@@ -303,7 +303,7 @@ mod tests {
             ),
             (
                 r#""rope_parameters": {"rope_type": "yarn", "factor": 0.5}"#,
-                "config.json: `rope_parameters.factor` must be a number of at least 1, but is 0.5",
+                "config.json: `rope_parameters.factor` must be a number of at least 1 and at most 10^9, but is 0.5",
             ),
             (
                 r#""rope_scaling": {"rope_type": "linear", "factor": 2, "speed": 3}"#,

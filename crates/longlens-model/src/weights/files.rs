@@ -78,7 +78,7 @@ impl WeightFiles {
     fn open_parts(source: &Source, index: &[u8]) -> Result<Self, OpenError> {
         let shown = source.shown(INDEX);
         let parts = read_index(&shown, index)?;
-        let (mut tensors, mut problems) = (BTreeMap::new(), Vec::new());
+        let (mut tensors, mut beside, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (part, names) in parts {
             let Some(located) = source.locate(&part)? else {
                 problems.push(WeightProblem::MissingPart { file: part });
@@ -95,12 +95,17 @@ impl WeightFiles {
                             problems.push(WeightProblem::Damaged { file: part.clone(), problem });
                         }
                     }
-                    // what a part holds beside the index is judged like everything that nobody asked for
-                    for (name, stored) in found {
-                        tensors.entry(name).or_insert(stored);
-                    }
+                    beside.extend(found.into_iter().map(|(name, stored)| (part.clone(), name, stored)));
                 }
             }
+        }
+        for (part, name, stored) in beside {
+            if tensors.get(&name).is_some_and(|other| !stored.is_same(other)) {
+                let problem = format!("holds `{}`, and another part holds it with other numbers", cut(&name));
+                problems.push(WeightProblem::Damaged { file: part, problem });
+            }
+            // what a part holds beside the index is judged like everything that nobody asked for
+            tensors.entry(name).or_insert(stored);
         }
         if problems.is_empty() { Self::new(shown, tensors) } else { Err(OpenError::Weights { file: shown, problems }) }
     }
@@ -138,14 +143,16 @@ impl WeightFiles {
 
     /// Whether two tensors hold the same numbers, in whatever formats; `None` where one is not there.
     pub fn same(&self, a: &str, b: &str) -> Option<bool> {
-        let (a, b) = (self.get(a)?, self.get(b)?);
-        if a.shape() != b.shape() || a.dtype() == b.dtype() {
-            return Some(a.shape() == b.shape() && a.bytes() == b.bytes());
-        }
-        match (Table::of(a.bytes(), a.dtype()), Table::of(b.bytes(), b.dtype())) {
-            (Some(first), Some(second)) => Some(first.is_equal(&second, a.shape().iter().product())),
-            _ => Some(false),
-        }
+        Some(self.get(a)?.is_same(self.get(b)?))
+    }
+
+    /// The numbers of a small tensor; `None` where it is not there, is larger than `most`, or has no readable format.
+    pub fn numbers(&self, name: &str, most: usize) -> Option<Vec<f32>> {
+        let stored = self.get(name)?;
+        let n_numbers = stored.shape().iter().product();
+        let mut numbers = vec![0.0; Some(n_numbers).filter(|n| *n <= most)?];
+        Table::of(stored.bytes(), stored.dtype())?.read(0, &mut numbers, f32::MAX);
+        Some(numbers)
     }
 
     /// Gives a tensor a second name, where it is there and the name is free.
@@ -192,6 +199,17 @@ impl Stored {
 
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Whether both hold the same numbers, in whatever formats.
+    fn is_same(&self, other: &Self) -> bool {
+        if self.shape != other.shape || self.dtype == other.dtype {
+            return self.shape == other.shape && self.bytes() == other.bytes();
+        }
+        match (Table::of(self.bytes(), self.dtype), Table::of(other.bytes(), other.dtype)) {
+            (Some(ours), Some(theirs)) => ours.is_equal(&theirs, self.shape.iter().product()),
+            _ => false,
+        }
     }
 
     /// The numbers, little endian, at any alignment.

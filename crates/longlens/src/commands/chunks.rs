@@ -21,19 +21,21 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let mut lens = super::open(&terminal, &config)?;
     let mut prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
-    if args.query.is_none_or(|query| query == prompt.tokens.len()) {
-        // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
+    // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
+    let n_prompt = prompt.tokens.len();
+    let n_queries = n_prompt + usize::from(prompt.answer_start.is_some());
+    let query = args.query.unwrap_or(n_queries.saturating_sub(1));
+    if query >= n_queries {
+        return Err(Failure::usage(
+            format!("query {query} is not in the prompt of {n_prompt} tokens"),
+            format!("queries go from 0 to {}", n_queries - 1),
+        ));
+    }
+    if query == n_prompt {
         prompt.tokens.extend(prompt.answer_start);
     }
     let spec = lens.model().spec.clone();
     let n_tokens = prompt.tokens.len();
-    let query = args.query.unwrap_or(n_tokens.saturating_sub(1));
-    if query >= n_tokens {
-        return Err(Failure::usage(
-            format!("query {query} is not in the prompt of {n_tokens} tokens"),
-            format!("queries go from 0 to {}", n_tokens - 1),
-        ));
-    }
     if let Some(layer) = args.layer.filter(|layer| *layer >= spec.n_layers) {
         return Err(Failure::usage(
             format!("layer {layer} does not exist"),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use longlens_core::lens::{Lens, LensError, Rows};
+use longlens_core::lens::{Lens, LensError, ModelInfo, Rows};
 use longlens_core::trace::{Choices, Queries, Trace};
 use longlens_eval::text::text_of;
 use longlens_eval::token_ids;
+use longlens_notebook::memory::Machine;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -22,6 +23,7 @@ const ALLOWED: usize = 4 << 30;
 pub fn run(args: &Logits) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    super::no_out(&args.common, "the file to write is named by --output")?;
     super::inputs::spare(&config, std::slice::from_ref(&args.output), &[Some(&args.tokens)])?;
     check_writable(&args.output)?;
     let tokens = read_tokens(&args.tokens)?;
@@ -36,18 +38,7 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
         ));
     }
     let mut lens = super::open(&terminal, &config)?;
-    let needed = tokens.len() * lens.model().spec.vocab_size * size_of::<f32>();
-    if needed > ALLOWED {
-        return Err(Failure::failed(
-            format!(
-                "logits of {} tokens take {}, more than {}",
-                tokens.len(),
-                super::model::bytes(needed),
-                super::model::bytes(ALLOWED)
-            ),
-            Some("feed fewer tokens; `longlens perplexity` keeps losses alone".into()),
-        ));
-    }
+    check_room(tokens.len(), lens.model())?;
     let mut setup = config.setup(lens.model(), n_prompt)?;
     if args.trace {
         let n_layers = lens.model().spec.n_layers;
@@ -77,6 +68,24 @@ pub fn run(args: &Logits) -> Result<(), Failure> {
         tokens.len(),
         trace.run.method,
         trace.run.rope_text()
+    ))
+}
+
+/// Refuses logits that would fill the memory: an allocation that fails ends the program.
+fn check_room(n_tokens: usize, model: &ModelInfo) -> Result<(), Failure> {
+    let needed = n_tokens * model.spec.vocab_size * size_of::<f32>();
+    // the logits, their bytes, and the file that is made of them
+    let room = Machine::here().room().map_or(usize::MAX, |room| room.bytes as usize / 3);
+    if needed <= room.min(ALLOWED) {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        format!(
+            "logits of {n_tokens} tokens take {}, more than {}",
+            super::model::bytes(needed),
+            super::model::bytes(room.min(ALLOWED))
+        ),
+        Some("feed fewer tokens; `longlens perplexity` keeps losses alone".into()),
     ))
 }
 

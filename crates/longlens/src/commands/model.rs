@@ -18,6 +18,7 @@ const NUMBER: usize = 4;
 pub fn run(args: &Model) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    super::no_out(&args.common, "`--json > FILE` keeps what it says")?;
     let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
     let plan = config.method.plan(&info.spec)?;

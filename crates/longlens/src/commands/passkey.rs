@@ -45,12 +45,10 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         None => file.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
     };
     let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref())).transpose()?;
-    let prompts = prompts.map(|mut prompts| {
-        if args.lengths.is_some() {
-            prompts.retain_lengths(&lengths);
-        }
-        prompts
-    });
+    let prompts = match prompts {
+        Some(prompts) if args.lengths.is_some() => Some(of_lengths(prompts, &lengths)?),
+        prompts => prompts,
+    };
     let longest = match &prompts {
         Some(prompts) => prompts.longest(),
         None => lengths.iter().copied().max(),
@@ -110,6 +108,22 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
 /// The stored prompts of a file, sorted into cells.
 fn read_prompts(path: &Path, lens: &dyn Lens) -> Result<Fixtures, Failure> {
     Ok(Fixtures::new(lens.text()?, passkey::fixtures(shown(path), &text_of(shown(path), read(path)?)?)?)?)
+}
+
+/// The prompts of these lengths, of which there must be one.
+fn of_lengths(mut prompts: Fixtures, lengths: &[usize]) -> Result<Fixtures, Failure> {
+    const NAMED: usize = 12;
+    let all = prompts.lengths();
+    prompts.retain_lengths(lengths);
+    if prompts.longest().is_some() || all.is_empty() {
+        return Ok(prompts);
+    }
+    let named: Vec<_> = all.iter().take(NAMED).map(usize::to_string).collect();
+    let more = if all.len() > NAMED { format!(" and {} more", all.len() - NAMED) } else { String::new() };
+    Err(Failure::usage(
+        "no stored prompt has a length of --lengths",
+        format!("leave --lengths out, or give some of the lengths that they have: {}{more}", named.join(",")),
+    ))
 }
 
 fn line(cell: &Cell) -> String {
