@@ -137,7 +137,7 @@ impl RunRecord {
     }
 }
 
-/// A scaling with the context that it starts from, such as `rope linear:factor=4 (trained on 4096 tokens)`; without a scaling
+/// A scaling with the context that the model was trained on, such as `rope linear:factor=4 (trained on 4096 tokens)`; without a scaling
 /// `rope none`, and without the context where that is 0.
 pub fn rope_text(rope: &str, trained_context: usize) -> String {
     let trained = (rope != "none" && trained_context > 0).then(|| format!(" (trained on {trained_context} tokens)"));

@@ -37,14 +37,16 @@ pub fn to_json(value: &Dynamic) -> Value {
     values::text(&value).into()
 }
 
-/// JSON as a value: objects become maps, whole numbers whole numbers.
+/// JSON as a value: objects become maps, whole numbers whole numbers, and texts where they have more than 63 bits.
 pub fn from_json(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(flag) => (*flag).into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or(f64::NAN).into(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => whole.into(),
+            // an id beyond 63 bits would share its nearest real number with others
+            (None, Some(whole)) => whole.to_string().into(),
+            (None, None) => number.as_f64().unwrap_or(f64::NAN).into(),
         },
         Value::String(text) => not_finite(text).map_or_else(|| text.clone().into(), Dynamic::from),
         Value::Array(list) => Dynamic::from_array(list.iter().map(from_json).collect()),

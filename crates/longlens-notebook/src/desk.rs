@@ -21,6 +21,7 @@ pub use model::OpenModel;
 use crate::functions::sweep::Part;
 use crate::interpreter::{Out, Output, Progress};
 use crate::memory::{Gauge, live};
+use crate::running;
 use crate::shown::Shown;
 
 /// Opens models for the language; the program decides how.
@@ -65,7 +66,7 @@ pub struct Desk {
     records: RefCell<Vec<RunRecord>>,
     n_sequences: Cell<u64>,
     /// What the running cell has used up.
-    exhausted: Cell<Option<Exhausted>>,
+    exhausted: Rc<Cell<Option<Exhausted>>>,
     /// What the session holds, and may.
     gauge: Rc<Gauge>,
 }
@@ -121,7 +122,7 @@ impl Desk {
             advice: RefCell::default(),
             records: RefCell::default(),
             n_sequences: Cell::new(0),
-            exhausted: Cell::new(None),
+            exhausted: Rc::default(),
             gauge: Rc::default(),
         }
     }
@@ -278,6 +279,7 @@ impl Desk {
     pub fn replenish(&self) {
         self.exhausted.set(None);
         self.gauge.begin();
+        running::begin(&self.gauge, &self.cancel, &self.exhausted);
     }
 
     /// What the session holds, and may.
@@ -292,6 +294,14 @@ impl Desk {
         }
         self.exhaust(Exhausted::Share);
         Err(Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, rhai::Position::NONE)))
+    }
+
+    /// An error where a long step is to stop.
+    pub fn go_on(&self) -> Returned<()> {
+        if self.cancel.is_cancelled() {
+            return Err(Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, rhai::Position::NONE)));
+        }
+        self.room_for(0)
     }
 
     /// Says what to do next, should the cell that runs end in an error.

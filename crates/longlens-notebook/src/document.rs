@@ -13,6 +13,7 @@ pub(crate) mod identity;
 mod ipynb;
 mod json;
 mod merge;
+mod origin;
 mod text;
 
 use std::io::{self, Read};
@@ -21,9 +22,10 @@ use std::path::Path;
 use cap_fs_ext::OpenOptionsSyncExt;
 use cap_std::ambient_authority;
 use cap_std::fs::{File, OpenOptions};
+use longlens_core::printable::excerpt;
 use serde_json::{Map, Value, json};
 
-use crate::interpreter::Interpreter;
+use crate::interpreter::{Interpreter, SHOWN};
 use crate::lexer::is_magic;
 use crate::magics::MAGICS;
 
@@ -316,7 +318,7 @@ fn not_ours(source: &str, interpreter: &dyn Interpreter) -> Option<String> {
     if let Some(line) = source.lines().map(str::trim).find(|line| !line.is_empty()).filter(|line| is_magic(line)) {
         let name = line.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let known = line.starts_with('?') || MAGICS.iter().any(|(magic, ..)| *magic == name);
-        return (!known).then(|| format!("there is no `{line}`"));
+        return (!known).then(|| format!("there is no `{}`", excerpt(line, 0, SHOWN).0));
     }
     interpreter.check(source).err().map(|error| error.message)
 }

@@ -104,7 +104,7 @@ pub struct CellError {
 }
 
 /// Characters of a line that an error shows.
-const SHOWN: usize = 160;
+pub(crate) const SHOWN: usize = 160;
 
 /// A part of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod options;
 pub mod repl;
 pub mod runner;
+mod running;
 pub mod script;
 pub mod session;
 pub mod shown;

@@ -13,6 +13,8 @@ use crate::values::{self, plain_type};
 
 /// A cell that is for the session.
 pub struct Magic<'a> {
+    /// What stands before the name: `%` or `%%`, `?` or `??`.
+    sign: &'a str,
     name: &'a str,
     /// The rest of its first line.
     rest: &'a str,
@@ -42,18 +44,19 @@ impl<'a> Magic<'a> {
         let (line, below) = cell.split_once('\n').unwrap_or((cell, ""));
         let line = line.trim_end();
         if let Some(name) = line.strip_suffix("??").or(line.strip_suffix('?')).filter(|name| is_name(name)) {
-            let name = if line.ends_with("??") { ("??", name) } else { ("?", name) };
-            return Some(Self { name: name.0, rest: name.1, below });
+            let sign = &line[name.len()..];
+            return Some(Self { sign, name: sign, rest: name, below });
         }
         if !is_magic(line) {
             return None;
         }
         if let Some(rest) = line.strip_prefix("??").or(line.strip_prefix('?')) {
-            return Some(Self { name: if line.starts_with("??") { "??" } else { "?" }, rest: rest.trim(), below });
+            let sign = &line[..line.len() - rest.len()];
+            return Some(Self { sign, name: sign, rest: rest.trim(), below });
         }
-        let line = line.trim_start_matches('%');
-        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        Some(Self { name, rest: rest.trim(), below })
+        let bare = line.trim_start_matches('%');
+        let (name, rest) = bare.split_once(char::is_whitespace).unwrap_or((bare, ""));
+        Some(Self { sign: &line[..line.len() - bare.len()], name, rest: rest.trim(), below })
     }
 
     /// Code on the line and below it.
@@ -68,10 +71,14 @@ fn is_name(text: &str) -> bool {
 
 /// Runs a magic.
 pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Shown>, CellError> {
+    let is_known = magic.sign.starts_with('?') || MAGICS.iter().any(|(name, ..)| *name == magic.name);
+    if !is_known {
+        return Err(no_magic(magic));
+    }
     if !matches!(magic.name, "time" | "timeit") && !magic.below.trim().is_empty() {
         return Err(CellError::new(
             "SyntaxError",
-            format!("%{} takes one line", magic.name),
+            format!("{}{} takes one line", magic.sign, magic.name.trim_start_matches('?')),
             Some("put the other lines into a cell of their own".into()),
         ));
     }
@@ -94,13 +101,16 @@ pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Sho
             Ok(None)
         }
         "magics" => Ok(Some(Shown::text(all()))),
-        other => {
-            let known = MAGICS.iter().map(|(name, ..)| *name);
-            let near = longlens_core::nearest::nearest(other, known).map(|name| format!("did you mean `%{name}`?"));
-            let help = near.unwrap_or_else(|| "%magics lists what there is".into());
-            Err(CellError::new("NameError", format!("there is no %{other}"), Some(help)))
-        }
+        _ => Err(no_magic(magic)),
     }
+}
+
+/// There is no such line, or cell: other kernels have some that run other languages.
+fn no_magic(magic: &Magic) -> CellError {
+    let Magic { sign, name, .. } = magic;
+    let message = format!("there is no {sign}{name}; cells run Rhai");
+    let near = close(name, MAGICS.iter().map(|(name, ..)| *name)).map(|name| format!("did you mean `%{name}`?"));
+    CellError::new("NameError", message, Some(near.unwrap_or_else(|| "%magics lists what there is".into())))
 }
 
 fn unknown(session: &Session, name: &str) -> CellError {

@@ -27,6 +27,7 @@ use crate::document::{self, Cell, DocumentError, Form, Kind, Notebook, RAISES, S
 use crate::interpreter::{CellError, Interpreter, Progress};
 use crate::shown::Shown;
 use outputs::Collector;
+pub use resume::is_complete;
 use watchdog::Watchdog;
 
 /// The name of the error of a cell that somebody stopped.

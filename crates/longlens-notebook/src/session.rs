@@ -15,7 +15,7 @@ use longlens_core::panics;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::complete;
-use crate::desk::{Desk, Exhausted, Files, Models};
+use crate::desk::{Desk, Files, Models};
 use crate::docs::Docs;
 use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use crate::lexer::{self, Kind};
@@ -107,6 +107,8 @@ pub struct Ran {
 const KEPT_BYTES: usize = 256 << 20;
 /// Bytes of one cell.
 const MOST_SOURCE: usize = 16 << 20;
+/// Arms of all the `switch`es of a cell; as many take half a second to parse.
+const MOST_ARMS: usize = 10_000;
 /// Values of cells that `_3` and the like still reach.
 const KEPT_VALUES: usize = 1000;
 
@@ -223,7 +225,11 @@ impl Session {
         self.library = merged.clone_functions_only();
         let value = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &merged);
         self.tidy();
-        value.map_err(|error| self.explain(&error, code))
+        match self.desk.exhausted() {
+            // also where it was the last step: what that gave was cut short
+            Some(what) if value.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
+            _ => value.map_err(|error| self.explain(&error, code)),
+        }
     }
 
     /// Runs code as a part of the cell that runs.
@@ -266,14 +272,11 @@ impl Session {
         });
         self.desk.set_out(out);
         let ran = match self.desk.exhausted() {
-            Some(what @ Exhausted::Room) if ran.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
+            // also where it was the cell's last step: what that gave was cut short
+            Some(what) if ran.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
             _ => ran,
         };
-        let ran = ran.map_err(|error| CellError {
-            message: errors::clipped(error.message),
-            help: error.help.map(errors::clipped),
-            ..error
-        });
+        let ran = ran.map_err(errors::with_an_end);
         let said = std::mem::take(&mut record.borrow_mut().said);
         (ran, said)
     }
@@ -300,6 +303,14 @@ impl Session {
                 message,
                 Some("put its data into a file and load(…) that".into()),
             ));
+        }
+        let is_arrow = |token: &lexer::Token| &code[token.bytes.clone()] == "=>";
+        let n_arms = code.matches("=>").count();
+        // those in texts and comments are none
+        if n_arms > MOST_ARMS && lexer::tokens(code).iter().filter(|token| is_arrow(token)).count() > MOST_ARMS {
+            let message = format!("this cell has {n_arms} `=>`; a cell has at most {MOST_ARMS}");
+            let help = "the language compares each arm of a `switch` with all before it: look values up in a map";
+            return Err(CellError::new("LimitError", message, Some(help.into())));
         }
         *self.parsing.borrow_mut() = engine::Parsing::of(code, cancel);
         self.engine.compile_with_scope(&self.scope, code).map_err(|error| self.explain(&error.into(), code))
@@ -410,7 +421,9 @@ impl Interpreter for Session {
         if Magic::of(cell).is_some() {
             return Ok(());
         }
-        self.guarded(|| self.compile(cell, None).map(drop)).unwrap_or_else(|panic| Err(errors::inside(&panic)))
+        let parsed =
+            self.guarded(|| self.compile(cell, None).map(drop)).unwrap_or_else(|panic| Err(errors::inside(&panic)));
+        parsed.map_err(errors::with_an_end)
     }
 
     fn complete(&self, cell: &str, cursor: usize) -> Completions {

@@ -12,11 +12,14 @@ mod rows;
 mod text;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 
 use longlens_core::nearest::nearest;
 
+use crate::running::{Stopped, room_for};
 pub use datum::{Datum, not_finite};
 pub use group::{Aggregation, Summary};
+pub(crate) use json::parsed_bytes;
 
 /// Named columns and rows of cells. Every row has one cell per column, no two columns share a name, and a table without
 /// columns has no rows.
@@ -97,6 +100,9 @@ pub enum TableError {
         /// Rows it would have.
         n_rows: usize,
     },
+    /// There is no room for it, or the cell is to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// Bytes that are no table.
     #[error("this is no table in {format}: {problem}")]
     Unreadable {
@@ -134,6 +140,7 @@ impl TableError {
                 })
             }
             Self::TooLarge { .. } => Some("name more columns to match, or make the rows unique first".to_owned()),
+            Self::Stopped(_) => Some("take fewer rows, columns or letters at once".to_owned()),
             Self::RowLength { .. } | Self::Length { .. } | Self::UnknownRow { .. } => None,
             Self::Unreadable { format, .. } => Some(format!("check that the file is whole and really is {format}")),
             Self::Unwritable { .. } => Some("write it as JSON instead".to_owned()),
@@ -168,10 +175,33 @@ impl Table {
         Record: IntoIterator<Item = (Name, Datum)>,
         Name: Into<String>,
     {
+        let Ok(table) = Self::gather(records, |_| Ok::<_, Infallible>(()));
+        table
+    }
+
+    /// The same of records that somebody else wrote: a name more in each makes a table of many empty cells out of little.
+    pub fn from_foreign<Record, Name>(records: impl IntoIterator<Item = Record>) -> Result<Self, TableError>
+    where
+        Record: IntoIterator<Item = (Name, Datum)>,
+        Name: Into<String>,
+    {
+        Self::gather(records, |n_cells| Ok(room_for(n_cells as u64 * Datum::BYTES)?))
+    }
+
+    /// Asks for room for so many cells before it makes them.
+    fn gather<Record, Name, E>(
+        records: impl IntoIterator<Item = Record>,
+        room: impl Fn(usize) -> Result<(), E>,
+    ) -> Result<Self, E>
+    where
+        Record: IntoIterator<Item = (Name, Datum)>,
+        Name: Into<String>,
+    {
         let mut columns: Vec<String> = Vec::new();
         let mut places = std::collections::HashMap::new();
         let mut rows: Vec<Vec<Datum>> = Vec::new();
         for record in records {
+            room(columns.len())?;
             let mut row = vec![Datum::Empty; columns.len()];
             for (name, cell) in record {
                 let name = name.into();
@@ -187,11 +217,18 @@ impl Table {
             }
             rows.push(row);
         }
+        room(rows.iter().map(|row| columns.len() - row.len()).sum())?;
         for row in &mut rows {
             row.resize(columns.len(), Datum::Empty);
         }
         let rows = if columns.is_empty() { Vec::new() } else { rows };
-        Self { columns, rows }
+        Ok(Self { columns, rows })
+    }
+
+    /// Bytes of all cells, about as many as their text takes.
+    pub fn n_bytes(&self) -> u64 {
+        let text = |cell: &Datum| if let Datum::Text(text) = cell { text.len() as u64 } else { 0 };
+        self.rows.iter().flatten().map(|cell| Datum::BYTES + text(cell)).sum()
     }
 
     /// Names of the columns, in order.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use longlens_core::printable::excerpt;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_plot::canvas;
@@ -211,12 +212,28 @@ pub fn show(value: &Dynamic) -> Option<Shown> {
     Some(Shown::text(text(&value)))
 }
 
-/// A value in words: texts as they are at the top, in quotes inside lists and maps.
+/// A value in words, for people: texts as they are at the top, in quotes inside lists and maps. Of long lists and texts inside
+/// others the start.
 pub fn text(value: &Dynamic) -> String {
     match value.clone().into_immutable_string() {
         Ok(text) => text.to_string(),
-        Err(_) => nested(value, 0),
+        Err(_) => nested(value, 0, Extent::Start),
     }
+}
+
+/// The same with everything that is in it, for tables and files.
+pub fn whole_text(value: &Dynamic) -> String {
+    match value.clone().into_immutable_string() {
+        Ok(text) => text.to_string(),
+        Err(_) => nested(value, 0, Extent::Whole),
+    }
+}
+
+/// How much of long lists and texts is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Start,
+    Whole,
 }
 
 /// What `print` says of a value: a table's rows, everything else in words.
@@ -231,23 +248,26 @@ pub fn printed(value: &Dynamic) -> String {
 const LINE: usize = 100;
 /// Entries shorter than this share lines.
 const SHORT: usize = 24;
+/// Characters of a text in a list or a map that are written out.
+const LETTERS: usize = 10_000;
 /// Entries of a list that are written out.
 const ENTRIES: usize = 200;
 
-fn nested(value: &Dynamic, depth: usize) -> String {
+fn nested(value: &Dynamic, depth: usize, extent: Extent) -> String {
     let value = value.flatten_clone();
-    if depth > 16 {
+    let most = if extent == Extent::Whole { usize::MAX } else { ENTRIES };
+    if depth > 16 && extent == Extent::Start {
         return "…".into();
     }
     if let Some(list) = value.read_lock::<rhai::Array>() {
-        let parts = list.iter().take(ENTRIES).map(|part| nested(part, depth + 1));
+        let parts = list.iter().take(most).map(|part| nested(part, depth + 1, extent));
         return bracketed(parts.collect(), list.len(), ["[", "]"], depth);
     }
     if let Some(map) = value.read_lock::<Map>() {
         let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
         let named = |name: &str| if is_plain(name) { name.to_owned() } else { format!("{name:?}") };
         let parts =
-            map.iter().take(ENTRIES).map(|(name, part)| format!("{}: {}", named(name), nested(part, depth + 1)));
+            map.iter().take(most).map(|(name, part)| format!("{}: {}", named(name), nested(part, depth + 1, extent)));
         return bracketed(parts.collect(), map.len(), ["#{", "}"], depth);
     }
     if let Some(sign) = value.as_char().ok().filter(|_| depth > 0) {
@@ -256,7 +276,7 @@ fn nested(value: &Dynamic, depth: usize) -> String {
     match value.clone().try_cast::<Run>() {
         // what it says line by line is for the top
         Some(run) if depth > 0 => format!("run of {}", run.to_string().lines().next().unwrap_or_default()),
-        _ => plain(&value),
+        _ => plain(&value, extent),
     }
 }
 
@@ -283,12 +303,13 @@ fn bracketed(mut parts: Vec<String>, n: usize, [open, close]: [&str; 2], depth: 
     format!("{open}\n{indent}{}\n{}{close}", lines.join(&format!(",\n{indent}")), "    ".repeat(depth))
 }
 
-fn plain(value: &Dynamic) -> String {
+fn plain(value: &Dynamic, extent: Extent) -> String {
     if value.is_unit() {
         return "()".into();
     }
     if let Ok(text) = value.clone().into_immutable_string() {
-        return format!("{:?}", text.as_str());
+        let most = if extent == Extent::Whole { usize::MAX } else { LETTERS };
+        return format!("{:?}", excerpt(&text, 0, most).0);
     }
     if let Ok(number) = value.as_float() {
         return number_text(number);

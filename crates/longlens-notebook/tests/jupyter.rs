@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jupyter_protocol::{
     ConnectionInfo, ExecuteRequest, InterruptRequest, JupyterMessage, JupyterMessageContent as Content,
-    KernelInfoRequest, ReplyStatus, ShutdownRequest, Transport,
+    KernelInfoRequest, ReplyStatus, ShutdownRequest, Transport, UnknownMessage,
 };
 use jupyter_zmq_client::{
     ClientControlConnection, ClientHeartbeatConnection, ClientIoPubConnection, ClientShellConnection,
@@ -15,6 +15,7 @@ use jupyter_zmq_client::{
     create_client_shell_connection_with_identity, peer_identity_for_session,
 };
 use longlens_notebook::kernel::{self, KernelError};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 #[path = "common/counter.rs"]
@@ -180,6 +181,27 @@ async fn messages_of_strangers_are_not_obeyed() {
     assert_eq!(client.count().await, ReplyStatus::Ok);
     client.control(ShutdownRequest { restart: false }).await;
     client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_answer_to_a_wrong_request() {
+    let mut client = Client::new().await;
+    let content = json!({ "code": "a", "cursor_pos": "end" });
+    client.shell.send(UnknownMessage { msg_type: "complete_request".into(), content }.into()).await.unwrap();
+    let Content::CompleteReply(reply) = client.shell_reply().await else { panic!("another reply") };
+    assert_eq!(reply.status, ReplyStatus::Error);
+    assert!(reply.error.is_some_and(|error| error.evalue.contains("expected usize")));
+    client
+        .shell
+        .send(UnknownMessage { msg_type: "execute_request".into(), content: json!({ "code": 7 }) }.into())
+        .await
+        .unwrap();
+    let Content::ExecuteReply(reply) = client.shell_reply().await else { panic!("another reply") };
+    assert_eq!(reply.status, ReplyStatus::Error);
+    let content = json!({ "restart": 7 });
+    let reply = client.control(UnknownMessage { msg_type: "shutdown_request".into(), content }).await;
+    assert!(serde_json::to_value(&reply).is_ok_and(|reply| reply["status"] == "error"), "{reply:?}");
+    assert_eq!(client.count().await, ReplyStatus::Ok, "the kernel goes on");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ fn deep(work: impl FnOnce() + Send + 'static) {
 fn nothing_grows_without_end() {
     deep(|| {
         growing_values_are_stopped();
+        tables_are_not_larger_than_there_is_room();
+        what_is_shown_of_long_texts_has_an_end();
         values_inside_values_are_stopped();
         variables_can_be_let_go();
         what_models_take_and_what_they_hand_out_are_told_apart();
@@ -65,6 +67,14 @@ fn growing_values_are_stopped() {
         "let a = []; a.pad(500_000, 1); let b = []; loop { b.push(a.map(|x| x + 1)) }",
         "let s = \"\"; s.pad(1_000_000, \"x\"); let k = []; loop { k.push(s + k.len()) }",
         "let s = \"\"; s.pad(2_000_000, \"x\"); let a = s.split(\"\")",
+        // what entries share is written out for each
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); let t = a.to_string()",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); let t = `${a}`",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); let t = \"\" + #{ a: a }",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); print(a)",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); debug(a)",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); save(a, \"a.json\")",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); sweep(#{ a: a }, |p| 1)",
     ] {
         let mut sitting = sitting();
         sitting.session.set_limits(limits());
@@ -84,6 +94,47 @@ fn growing_values_are_stopped() {
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
         assert!(most.parse::<u64>().unwrap() < 1 << 20, "{most} KiB were in use at once");
     }
+}
+
+/// What is made of little is refused before it is made.
+fn tables_are_not_larger_than_there_is_room() {
+    let mut sitting = sitting();
+    sitting.session.set_limits(limits());
+    let rag = (0..20_000).map(|n| format!("{{\"k{n}\":1}}\n")).collect::<Vec<_>>().concat();
+    let list = format!("[{}]", rag.trim_end().replace('\n', ","));
+    let rows = format!("a\n{}", "1\n".repeat(4_000_000));
+    let ones = format!("[{}1]", "1,".repeat(4_000_000));
+    for (name, text) in [("rag.jsonl", rag), ("rag.json", list), ("rows.csv", rows), ("ones.json", ones)] {
+        std::fs::write(sitting.folder.path().join(name), text).unwrap();
+    }
+    let before = live();
+    for cell in [
+        "load(\"rag.jsonl\")",
+        "load(\"rag.json\")",
+        "load(\"rows.csv\")",
+        "load(\"ones.json\")",
+        "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); table(#{ a: a })",
+        "let a = []; for i in 0..20_000 { a.push(i) } table(#{ x: a, y: a, v: a }).pivot(\"x\", \"y\", \"v\")",
+        "let a = []; for i in 0..20_000 { a.push(i) } heatmap(table(#{ x: a, y: a, v: a }), #{ x: \"x\", y: \"y\", value: \"v\" })",
+    ] {
+        let started = Instant::now();
+        let told = sitting.run(cell).expect_err(cell).to_string();
+        let is_told = ["grew beyond 64 MiB", "cannot be drawn"];
+        assert!(is_told.iter().any(|words| told.contains(words)), "{cell}: {told}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{cell}: {:?}", started.elapsed());
+        assert!(live() < before + 2 * LIMIT, "{cell}: {} more bytes are held", live() - before);
+    }
+}
+
+/// A list of long texts after a cell, or thrown, says how each begins.
+fn what_is_shown_of_long_texts_has_an_end() {
+    let mut sitting = sitting();
+    sitting.session.set_limits(limits());
+    sitting.run("let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s);").unwrap();
+    let shown = sitting.run("a").unwrap().unwrap().text;
+    assert!(shown.len() < 3_000_000 && shown.contains("xx…\"") && shown.contains("… 800 more"), "{}", shown.len());
+    let thrown = sitting.run("throw a").unwrap_err().to_string();
+    assert!(thrown.len() < 10_000, "{}", thrown.len());
 }
 
 fn values_inside_values_are_stopped() {

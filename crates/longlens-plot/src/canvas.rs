@@ -97,6 +97,12 @@ impl PlotError {
             Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("create the folder first".to_owned())
             }
+            Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some room, or choose another disk".to_owned())
+            }
+            Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::FileTooLarge => {
+                Some("raise the limit of a file's size (`ulimit -f`)".to_owned())
+            }
             Self::Unwritable { .. } => Some("choose a folder you may write to".to_owned()),
             Self::Page { .. } => {
                 Some(format!("use at least {} by {} and at most {MAX_SIDE} pixels a side", MIN_SIZE.0, MIN_SIZE.1))

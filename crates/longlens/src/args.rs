@@ -1,5 +1,6 @@
 //! The command line. Help texts of methods and scalings come from the catalog in `longlens-core`.
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -495,15 +496,21 @@ fn context_length(text: &str) -> Result<usize, String> {
 pub const MAX_CONTEXT: usize = 1 << 31;
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    match whole(text)? {
-        0 => Err("it must be at least 1".into()),
-        n => Ok(n),
+    match whole(text) {
+        Ok(0) => Err("it must be at least 1".into()),
+        Err(_) if is_negative(text) => Err("it must be at least 1".into()),
+        read => read,
     }
 }
 
-fn whole<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| match text.strip_prefix('-') {
-        Some(digits) if digits.parse::<f64>().is_ok() => "it must not be below 0".into(),
+fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => "it is too large".into(),
+        _ if is_negative(text) => "it must not be below 0".into(),
         _ => "it is not a whole number".into(),
     })
+}
+
+fn is_negative(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(|number| number < 0.0)
 }

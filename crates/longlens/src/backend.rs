@@ -28,22 +28,31 @@ pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Len
     on(device, Open { source, options })
 }
 
-/// Refuses a model whose weights alone are more than the memory that is left: an allocation that fails ends the program.
+/// Refuses a model whose weights, with the cache of a short prompt, are more than the memory that is left: an allocation
+/// that fails ends the program.
 fn check_room(model: &ModelInfo, storage: Storage) -> Result<(), Failure> {
     let Some(room) = Machine::here().room() else { return Ok(()) };
-    let bytes = |storage: Storage| storage.bytes(model.n_parameters);
+    let spec = &model.spec;
+    // prompts may be shorter than the longest, which is not held against a model
+    let n_cached = spec.trained_context.min(LEAST_CONTEXT);
+    let cache = 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * n_cached * size_of::<f32>();
+    let bytes = |storage: Storage| storage.bytes(model.n_parameters) + cache;
     if bytes(storage) as u64 <= room.bytes {
         return Ok(());
     }
     let fitting = [Storage::Bf16, Storage::Q8, Storage::Q4].into_iter().find(|kept| bytes(*kept) as u64 <= room.bytes);
     let help = match fitting {
-        Some(kept) => format!("keep them in fewer bits: `--weights {}` takes {}", kept.name(), size(bytes(kept))),
+        Some(kept) => format!(
+            "keep them in fewer bits: start with `--weights {}`, which takes {}",
+            kept.name(),
+            size(bytes(kept))
+        ),
         None => "use a smaller model, or a machine with more memory".to_owned(),
     };
     let (needed, left) = (size(bytes(storage)), size(room.bytes as usize));
     Err(Failure::failed(
         format!(
-            "the weights of {} take {needed} as {}, and {} has {left} left",
+            "the weights of {} as {}, and a cache of {n_cached} tokens, take {needed}, and {} has {left} left",
             model.name,
             storage.name(),
             room.bound
@@ -51,6 +60,9 @@ fn check_room(model: &ModelInfo, storage: Storage) -> Result<(), Failure> {
         Some(help),
     ))
 }
+
+/// Tokens that a model must have room for.
+const LEAST_CONTEXT: usize = 1024;
 
 /// A model of a named shape with random weights, on the device the user asked for.
 pub fn random(

@@ -80,6 +80,18 @@ pub fn picture(out: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failur
     Ok(Some(out.to_owned()))
 }
 
+/// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder for all
+/// commands.
+fn data(config: &RunConfig, common: &Common, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let Some(out) = &config.out else { return Ok(None) };
+    let is_folder = out.is_dir() || common.out.is_none();
+    if !is_folder {
+        return Ok(Some(out.clone()));
+    }
+    make_folder(out)?;
+    Ok(Some(out.join(name)))
+}
+
 /// Refuses `--out` where nothing is written to it. A config file may name one for other commands.
 fn no_out(common: &Common, help: &str) -> Result<(), Failure> {
     match &common.out {
@@ -111,8 +123,9 @@ fn check_picture(path: &Path) -> Result<(), Failure> {
 
 /// Draws a figure into a file, `.png` or `.svg`.
 pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(), Failure> {
+    let did = if path.exists() { "replaced" } else { "wrote" };
     longlens_plot::save(figure, path)?;
-    terminal.note(format_args!("wrote {}", path.display()))
+    terminal.note(format_args!("{did} {}", path.display()))
 }
 
 /// Writes a result as JSON and says so. One that was cut short takes no place of one that is complete: then nothing is written,

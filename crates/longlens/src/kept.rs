@@ -45,7 +45,10 @@ impl Store {
     pub fn open(terminal: &Terminal, folder: Option<&Path>, command: &str, decides: &Value) -> Result<Self, Failure> {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let path = folder.join(format!("{command}-{:016x}.cells.jsonl", hash(&decides.to_string())));
-        let failed = |error| Failure::io("keep finished cells in", &path, &error);
+        let failed = |error: io::Error| {
+            let help = "choose another folder with --out, one that you may write to".to_owned();
+            Failure::failed(format!("cannot keep finished cells in {}: {error}", path.display()), Some(help))
+        };
         expect_small_file(&path)?;
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -57,6 +60,12 @@ impl Store {
             }
             // file systems without locks are used as they are
             Ok(()) | Err(TryLockError::Error(_)) => (),
+        }
+        if !is_at(&file, &path) {
+            return Err(Failure::failed(
+                format!("the run that wrote {} has just ended", path.display()),
+                Some("start this one again".into()),
+            ));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
@@ -113,12 +122,19 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
     }
 
     fn finished(&mut self, key: &K, part: &T) {
-        let Some((_, file)) = &mut self.file else { return };
+        // what follows a line that could not be written would be lost with it
+        let Some((_, file)) = self.file.as_mut().filter(|_| self.failed.is_none()) else { return };
         let written = serde_json::to_string(key)
             .and_then(|key| serde_json::to_string(&Line { key, part: serde_json::to_value(part)? }))
             .map_err(io::Error::from)
             // one write a line, so that a kill cuts the last line at most
-            .and_then(|line| file.write_all(format!("{}{line}\n", self.head.as_deref().unwrap_or_default()).as_bytes()))
+            .and_then(|line| {
+                let line = format!("{}{line}\n", self.head.as_deref().unwrap_or_default());
+                if file.metadata()?.len() + line.len() as u64 > MAX_BYTES {
+                    return Err(io::Error::other(format!("it would have more than {} MiB", MAX_BYTES >> 20)));
+                }
+                file.write_all(line.as_bytes())
+            })
             .and_then(|()| file.sync_data());
         match written {
             Ok(()) => {
@@ -129,6 +145,21 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
                 self.failed.get_or_insert(error);
             }
         }
+    }
+}
+
+/// Whether an open file is still the one of this name.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |there: io::Result<fs::Metadata>| there.ok().map(|there| (there.dev(), there.ino()));
+        place(file.metadata()) == place(fs::metadata(path))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path); // an open file cannot be taken away there
+        true
     }
 }
 

@@ -25,6 +25,7 @@ static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory
 
 fn main() -> ExitCode {
     memory::keep_freed_pages();
+    terminal::limits_are_errors();
     let cli = match misuse::parse(args::language::in_one_word(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return misuse::tell(&error),

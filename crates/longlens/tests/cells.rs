@@ -42,13 +42,13 @@ fn a_script_on_stdin_is_text_as_files_are() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_notebook_keeps_what_was_finished() {
-    for (cells, told) in [
-        ("// %%\nloop {}\n", "interrupted before a cell was finished"),
-        ("// %%\n1\n// %%\nloop {}\n", "interrupted; finished cells are kept"),
+    for (cells, parameters, told) in [
+        ("// %%\nloop {}\n", &[][..], "interrupted before a cell was finished"),
+        ("// %%\n1\n// %%\nloop {}\n", &["-p", "x", "2"], "go on with --resume and the same parameter `x`"),
     ] {
         let bench = Bench::new();
         bench.write("in.rhai", cells);
-        let mut command = bench.command(&["notebook", "run", "in.rhai"]);
+        let mut command = bench.command(&[&["notebook", "run", "in.rhai"], parameters].concat());
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let started = Instant::now();
         while !bench.path("in.ipynb").exists() && started.elapsed() < Duration::from_mins(1) {
@@ -61,7 +61,8 @@ fn an_interrupted_notebook_keeps_what_was_finished() {
         let ran: Ran = child.wait_with_output().unwrap().into();
         assert_eq!(ran.code, Some(1), "{}", ran.stderr);
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
-        assert_eq!(ran.stderr.contains("--resume"), told.contains("kept"), "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("--resume"), told.contains("--resume"), "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("finished cells are kept"), told.contains("--resume"), "{}", ran.stderr);
     }
 }
 
@@ -260,6 +261,11 @@ fn converting_back_keeps_results_of_code_that_did_not_change() {
     let after = bench.json("a.ipynb");
     assert_eq!(after["cells"][0], before["cells"][0]);
     assert_eq!(after["cells"][1]["outputs"], Value::Array(Vec::new()));
+    // a script that was edited is replaced where it is named alone
+    let edited = bench.read("a.rhai");
+    assert_eq!(bench.run(&["notebook", "convert", "a.ipynb"]).code, Some(2));
+    assert_eq!(bench.read("a.rhai"), edited);
+    assert!(bench.done("notebook convert a.ipynb -o a.rhai").stderr.contains("replaced a.rhai"));
     // what is no notebook is not written over
     bench.write("a.ipynb", "mine");
     assert_eq!(bench.run(&["notebook", "convert", "a.rhai"]).code, Some(1));
@@ -284,6 +290,206 @@ fn runs_under_other_flags_are_not_resumed() {
     for (flags, n_run) in [("--weights q8", 1), ("--weights q8", 0), ("--allow-outside", 1), ("", 1), ("", 0)] {
         let ran = bench.done(&format!("notebook run a.rhai --resume {flags}"));
         assert!(ran.stderr.contains(&format!("{n_run} of 1 cells run")), "{flags}: {}", ran.stderr);
+    }
+}
+
+/// What a run says, its lines joined.
+fn said(ran: &Ran) -> String {
+    ran.stderr
+        .split(|c: char| c.is_whitespace() || c == '│')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn a_resumed_run_tells_which_parameters_are_others() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1;\n// %%\nprint(x);\n");
+    bench.done("notebook run a.rhai -o o.ipynb -p x 2");
+    let ran = bench.done("notebook run a.rhai -o o.ipynb --resume -p x 2");
+    assert!(!ran.stderr.contains("other parameters"), "{}", ran.stderr);
+    let ran = bench.done("notebook run a.rhai -o o.ipynb --resume");
+    let told = "note: o.ipynb holds results of other parameters (`x` was 2, is as the notebook sets it)";
+    assert!(said(&ran).contains(told), "{}", ran.stderr);
+}
+
+#[test]
+fn values_of_parameters_may_begin_with_hyphens() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1; let y = [0.1]; let z = 0;\n");
+    for (flags, line) in [
+        (&["-y", "---\nx: 3"][..], "let x = 3;"),
+        (&["--parameters-yaml", "- 1", "-p", "x", "3"], "it is no map"),
+        (&["-p", "x", "-3"], "let x = -3;"),
+        (&["-r", "x", "--html"], "let x = \"--html\";"),
+        (&["-r", "x=- a"], "let x = \"- a\";"),
+    ] {
+        let ran = bench.run(&[&["notebook", "run", "a.rhai", "-o", "o.ipynb"], flags].concat());
+        match ran.code {
+            Some(0) => assert!(
+                bench.json("o.ipynb")["cells"][1]["source"].to_string().contains(&line.replace('"', "\\\"")),
+                "{flags:?}"
+            ),
+            _ => assert!(said(&ran).contains(line), "{flags:?}: {}", ran.stderr),
+        }
+    }
+    // a text where a list is declared is told, unless it was asked for
+    let ran = bench.done("notebook run a.rhai -o o.ipynb -p y [.1] -r z text");
+    assert!(
+        said(&ran).contains("warning: parameter `y` is set to a text") && !ran.stderr.contains("`z`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_script_replaces_nothing_but_its_own_results() {
+    let cell = |source: &str, text: &str| {
+        serde_json::json!({
+            "cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": source,
+            "outputs": [{ "output_type": "stream", "name": "stdout", "text": text }],
+        })
+    };
+    let file = |language: &str, source: &str| {
+        serde_json::json!({
+            "cells": [cell(source, "mine\n")], "metadata": { "language_info": { "name": language } },
+            "nbformat": 4, "nbformat_minor": 5,
+        })
+    };
+    let unsaid = serde_json::json!({ "cells": [cell("print(1);", "mine\n")], "metadata": {}, "nbformat": 4, "nbformat_minor": 5 });
+    for (held, told) in [
+        (file("python", "print(1)").to_string(), "language is `python`"),
+        (file("rhai", "let mine = 1;").to_string(), "its cell 1 holds code that is not in a.rhai"),
+        (unsaid.to_string(), "does not say its language"),
+        ("notes".to_owned(), "not JSON"),
+    ] {
+        let bench = Bench::new();
+        bench.write("a.rhai", "// %%\nprint(1);\n");
+        bench.write("a.ipynb", &held);
+        for flags in [&[][..], &["--resume"], &["--html", "p.html"]] {
+            let ran = bench.run(&[&["notebook", "run", "a.rhai"], flags].concat());
+            let said = said(&ran);
+            assert!(ran.code == Some(1) && said.contains(told) && said.contains("-o OUT.ipynb"), "{}", ran.stderr);
+            assert!(!ran.stderr.contains("1/1"), "nothing runs: {}", ran.stderr);
+        }
+        assert_eq!(String::from_utf8(bench.read("a.ipynb")).unwrap(), held);
+        assert!(!bench.path("a.partial.ipynb").exists() && !bench.path("p.html").exists());
+        bench.done("notebook run a.rhai -o a.ipynb");
+        assert_eq!(bench.json("a.ipynb")["cells"][0]["outputs"][0]["text"][0], "1\n");
+    }
+}
+
+#[test]
+fn a_script_that_fails_leaves_good_results() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %%\nprint(1);\n");
+    bench.done("notebook run a.rhai");
+    let good = bench.read("a.ipynb");
+    bench.write("a.rhai", "// %%\nprint(2);\n// %%\nnope\n");
+    let ran = bench.run(&["notebook", "run", "a.rhai"]);
+    assert!(ran.code == Some(1) && said(&ran).contains("a.ipynb is as it was; `-o a.ipynb` writes"), "{}", ran.stderr);
+    assert!(bench.read("a.ipynb") == good);
+    assert_eq!(bench.json("a.partial.ipynb")["cells"][0]["outputs"][0]["text"][0], "2\n");
+
+    bench.write("a.rhai", "// %%\nprint(2);\n// %%\nprint(3);\n");
+    let ran = bench.done("notebook run a.rhai --resume");
+    assert!(ran.stderr.contains("1 of 2 cells run, 1 run again"), "{}", ran.stderr);
+    assert_eq!(bench.json("a.ipynb")["cells"][1]["outputs"][0]["text"][0], "3\n");
+    assert!(!bench.path("a.partial.ipynb").exists());
+
+    // what somebody wrote into the notebook since stays
+    let mut notebook = Notebook::read(&bench.path("a.ipynb")).unwrap();
+    notebook.push(Kind::Markdown, "what I found");
+    notebook.write(&bench.path("a.ipynb")).unwrap();
+    let ran = bench.run(&["notebook", "run", "a.rhai"]);
+    assert!(
+        ran.code == Some(1) && said(&ran).contains("its cell 3 holds prose that is not in a.rhai"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_script_keeps_what_only_its_notebook_can_hold() {
+    let bench = Bench::new();
+    let script =
+        "// %%\nprint(1);\n// %% tags=[\"skip-execution\"]\nprint(2);\n// %% [markdown]\n// ![x](attachment:x.png)\n";
+    bench.write("a.rhai", script);
+    bench.done("notebook run a.rhai -p x 1");
+    let mut notebook = Notebook::read(&bench.path("a.ipynb")).unwrap();
+    let picture = serde_json::json!({ "x.png": { "image/png": "AA==" } });
+    notebook.cells[3].rest.insert("attachments".into(), picture.clone());
+    notebook.cells[2]
+        .outputs
+        .push(serde_json::json!({ "output_type": "stream", "name": "stdout", "text": "long ago" }));
+    notebook.write(&bench.path("a.ipynb")).unwrap();
+    bench.done("notebook run a.rhai");
+    let after = bench.json("a.ipynb");
+    assert_eq!(after["cells"][2]["attachments"], picture);
+    assert_eq!(after["cells"][1]["outputs"][0]["text"][0], "long ago");
+    assert!(after["metadata"]["longlens"]["parameters"].is_null() && after["metadata"]["papermill"].is_null());
+}
+
+#[test]
+fn a_page_takes_the_place_of_no_file_of_the_run() {
+    let bench = Bench::new();
+    let script = "// %%\nprint(1);\n";
+    bench.write("a.rhai", script);
+    bench.write("given.yaml", "x: 1\n");
+    for page in ["a.rhai", "h.ipynb", "page", "a.partial.ipynb"] {
+        let ran = bench.run(&["notebook", "run", "a.rhai", "-o", "h.ipynb", "--html", page]);
+        assert!(ran.code == Some(2) && said(&ran).contains("does not end in .html"), "{}", ran.stderr);
+    }
+    let ran = bench.run(&["notebook", "run", "a.rhai", "--html", "nowhere/p.html"]);
+    assert!(ran.code == Some(1) && !ran.stderr.contains("1/1"), "nothing runs: {}", ran.stderr);
+    #[cfg(unix)]
+    for (to, flags) in
+        [("a.rhai", &[][..]), ("h.ipynb", &["-o", "h.ipynb"]), ("a.ipynb", &[]), ("given.yaml", &["-f", "given.yaml"])]
+    {
+        std::os::unix::fs::symlink(to, bench.path("p.html")).unwrap();
+        // the results are there the second time alone
+        for _ in 0..2 {
+            let ran = bench.run(&[&["notebook", "run", "a.rhai", "--html", "p.html"], flags].concat());
+            assert!(
+                ran.code == Some(2) && said(&ran).contains("would be written over as p.html"),
+                "{to}: {}",
+                ran.stderr
+            );
+        }
+        std::fs::remove_file(bench.path("p.html")).unwrap();
+    }
+    assert_eq!(bench.read("a.rhai"), script.as_bytes());
+    assert_eq!(bench.read("given.yaml"), b"x: 1\n");
+    assert_eq!(bench.json("h.ipynb")["nbformat"], 4);
+    bench.done("notebook run a.rhai --html p.HTM");
+    assert!(bench.read("p.HTM").starts_with(b"<!"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_named_file_that_leads_to_the_script_is_not_written() {
+    let bench = Bench::new();
+    bench.write("a.rhai", "// %%\nprint(1);\n");
+    std::os::unix::fs::symlink("a.rhai", bench.path("o.ipynb")).unwrap();
+    let ran = bench.run(&["notebook", "run", "a.rhai", "-o", "o.ipynb"]);
+    assert!(ran.code == Some(2) && said(&ran).contains("a.rhai is read by this command"), "{}", ran.stderr);
+}
+
+#[test]
+fn errors_of_a_parser_have_an_end() {
+    let bench = Bench::new();
+    for cell in [format!("0x{}", "f".repeat(100_000)), format!("let x = {}", "é".repeat(100_000))] {
+        bench.write("a.rhai", format!("// %%\n{cell}\n"));
+        let ran = bench.run(&["notebook", "check", "a.rhai"]);
+        assert!(ran.code == Some(1) && ran.stdout.len() < 5_000, "{} bytes", ran.stdout.len());
+        let file = serde_json::json!({
+            "cells": [{ "cell_type": "code", "id": "a", "execution_count": null, "metadata": {}, "outputs": [], "source": cell }],
+            "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
+        });
+        bench.write("b.ipynb", file.to_string());
+        let ran = bench.run(&["notebook", "run", "b.ipynb"]);
+        assert!(ran.code == Some(1) && ran.stderr.len() < 10_000, "{} bytes", ran.stderr.len());
     }
 }
 

@@ -31,8 +31,6 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
     bench.write("two.json", r#"{"tokens": [1, 2]}"#);
     bench.write("words.json", r#"["one"]"#);
     bench.write("file", "");
-    bench.write("nothing.jsonl", "\n");
-    bench.write("one.jsonl", r#"{"prompt": "It is 7. It is", "answer": "7", "length": 10}"#);
     let tokens = |file: &str, more: &str| format!("logits --tokens {file} {more}");
     for (line, code, expected) in [
         // the prompt
@@ -97,25 +95,6 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("generate --needle 100 --top-p 2", 2, "top_p = 2 is not above 0 and at most 1"),
         ("generate --needle 100 --prefill-chunk 0", 2, "it must be at least 1"),
         ("demo --up-to 3", 2, "--up-to must be a power of two"),
-        ("generate --prompt a --max-tokens -1", 2, "invalid value '-1' for '--max-tokens <N>': it must not be below 0"),
-        ("passkey --trials -3", 2, "invalid value '-3' for '--trials <N>': it must not be below 0"),
-        ("chunks --needle 100 --query 1.5", 2, "invalid value '1.5' for '--query <TOKEN>': it is not a whole number"),
-        ("bench --repeat -1", 2, "invalid value '-1' for '--repeat <N>': it must not be below 0"),
-        // flags that would do nothing
-        ("perplexity --file a.txt --token-format u16", 2, "the argument '--file <FILE>' cannot be used with '--token-format"),
-        ("model --out map.png", 2, "this command writes nothing to --out help: `--json > FILE` keeps what it says"),
-        (
-            &tokens("two.json", "--output a --out b"),
-            2,
-            "this command writes nothing to --out help: the file to write is",
-        ),
-        // stored prompts
-        ("passkey --prompts nothing.jsonl", 1, "nothing.jsonl: it holds no prompts help: each line is a JSON object"),
-        (
-            "passkey --prompts one.jsonl --lengths 99,1k",
-            2,
-            "no stored prompt has a length of --lengths help: leave --lengths out, or give some of the lengths that they have: 10",
-        ),
         // outputs
         (
             "positions --out absent/map.png",
@@ -132,6 +111,43 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         check(&bench, &words(line), code, &[expected]);
     }
     check(&bench, &["generate", "--prompt", ""], 2, &["the prompt is empty"]);
+}
+
+#[test]
+fn flags_and_prompts_that_cannot_be_used_are_refused() {
+    let bench = Bench::new();
+    bench.write("two.json", "[1, 2]");
+    bench.write("nothing.jsonl", "\n");
+    bench.write("one.jsonl", r#"{"prompt": "It is 7. It is", "answer": "7", "length": 10}"#);
+    for (line, code, expected) in [
+        // numbers
+        ("generate --prompt a --max-tokens -1", 2, "invalid value '-1' for '--max-tokens <N>': it must not be below 0"),
+        ("passkey --trials -3", 2, "invalid value '-3' for '--trials <N>': it must not be below 0"),
+        ("chunks --needle 100 --query 1.5", 2, "invalid value '1.5' for '--query <TOKEN>': it is not a whole number"),
+        ("demo --seed 18446744073709551616", 2, "for '--seed <N>': it is too large"),
+        ("bench --repeat -1", 2, "invalid value '-1' for '--repeat <N>': it must be at least 1"),
+        // flags that would do nothing
+        (
+            "perplexity --file a.txt --token-format u16",
+            2,
+            "the argument '--file <FILE>' cannot be used with '--token-format",
+        ),
+        ("model --out map.png", 2, "this command writes nothing to --out help: `--json > FILE` keeps what it says"),
+        (
+            "logits --tokens two.json --output a --out b",
+            2,
+            "this command writes nothing to --out help: the file to write is",
+        ),
+        // stored prompts
+        ("passkey --prompts nothing.jsonl", 1, "nothing.jsonl: it holds no prompts help: each line is a JSON object"),
+        (
+            "passkey --prompts one.jsonl --lengths 99,1k",
+            2,
+            "no stored prompt has a length of --lengths help: leave --lengths out, or give some of the lengths that they have: 10",
+        ),
+    ] {
+        check(&bench, &words(line), code, &[expected]);
+    }
 }
 
 #[test]

@@ -243,6 +243,10 @@ mod tests {
         assert_eq!((alpaca.prompt.as_str(), alpaca.answer.as_str()), ("Find it.\nIt is 7.", "7"));
         assert_eq!(read(r#"{"prompt": "It is 7.", "answer": "7", "depth": "50%"}"#).depth, Some(0.5));
         assert_eq!(read(r#"{"prompt": "It is 7.", "answer": "7", "answers": [7], "target": null}"#).answer, "7");
+        assert_eq!(
+            read(r#"{"prompt": "It is 7.", "answer": null, "target": "7", "passkey_position": 6.0}"#).answer,
+            "7"
+        );
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn told_at(prompt: &str, answer: &str) -> Option<f64> {
 fn passkey_position(object: &Map<String, Value>, prompt: &str) -> Result<(), String> {
     match object.get("passkey_position") {
         None | Some(Value::Null) => Ok(()),
-        Some(value) if value.as_u64().is_some_and(|at| at <= prompt.len() as u64) => Ok(()),
+        Some(value) if value.as_f64().is_some_and(|at| (0.0..=prompt.len() as f64).contains(&at)) => Ok(()),
         Some(value) => Err(format!(
             "its `passkey_position` {} is no place in the prompt, which has {} bytes",
             shown(value),
@@ -189,13 +189,14 @@ fn prompt(object: &Map<String, Value>) -> Result<String, String> {
 
 /// What is to be found: a text or a number, or a list of one.
 fn answer(object: &Map<String, Value>) -> Result<String, String> {
-    let held: Vec<_> = ANSWERS.iter().filter_map(|name| Some((*name, object.get(*name)?))).collect();
+    let held = ANSWERS.iter().filter_map(|name| Some((*name, object.get(*name)?)));
+    let held: Vec<_> = held.filter(|(_, value)| !value.is_null()).collect();
     let Some((name, value)) = held.first() else {
         return Err(format!("it has no `answer`, `target` or `output`{}", keys(object)));
     };
     let found = answer_in(name, value)?;
     for (other, value) in &held[1..] {
-        if !value.is_null() && answer_in(other, value).as_ref() != Ok(&found) {
+        if answer_in(other, value).as_ref() != Ok(&found) {
             return Err(format!("its `{name}` and its `{other}` differ: remove the one that is not the answer"));
         }
     }

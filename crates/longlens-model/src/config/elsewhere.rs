@@ -142,6 +142,7 @@ mod tests {
             r#""rms_norm_eps": 1e-5, "layer_norm_eps": 1e-12, "rope_theta": 1e4, "rotary_emb_base": 10000"#,
             r#""architectures": ["LLaMAForCausalLM"], "norm_type": "rms_norm", "clip_qkv": null, "qk_norm": false"#,
             r#""architectures": ["OptimizedLlamaForCausalLM"], "model_type": "llama", "llama": 1"#,
+            r#""ffn_dim_multiplier": 1.3, "multiple_of": 1024, "use_rms_norm": true, "use_rope": true"#,
             r#""position_embedding_type": "rope", "is_causal": true, "gated_mlp": true, "is_encoder_decoder": false"#,
             r#""attn_config": {"alibi": false, "attn_pdrop": 0, "clip_qkv": null}, "cross_attention_layers": []"#,
             r#""_attn_implementation_autoset": true, "attn_pdrop": 0.1, "fused_rms_norm": true, "attention_softmax_in_fp32": true"#,

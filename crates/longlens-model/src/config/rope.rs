@@ -342,7 +342,7 @@ mod tests {
             (r#""rope_scaling": {"type": "linear", "factor": 4}"#, (512, 2048), 1),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_sequence_length": 2048"#, (512, 2048), 0),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_sequence_length": 512"#, (128, 512), 0),
-            (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_length": 512"#, (128, 512), 1),
+            (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_length": 512"#, (512, 2048), 1),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "max_length": 20"#, (512, 2048), 1),
             (r#""rope_scaling": {"type": "linear", "factor": 4}, "model_max_length": 2048"#, (512, 2048), 0),
             (

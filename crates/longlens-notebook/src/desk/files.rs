@@ -18,6 +18,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use longlens_workbench::Trouble;
 
+use crate::functions::files::is_obeyed;
+
 use self::place::Place;
 use self::written::Written;
 
@@ -226,10 +228,26 @@ impl Files {
                 "start in a folder for this work, or say that it is this one with --files FOLDER".to_owned(),
             ));
         }
-        match place {
-            Some(place) => Ok(place),
-            None => self.place(name, true)?.ok_or_else(|| unwritable(name, &io::ErrorKind::NotFound.into())),
+        let place = match place {
+            Some(place) => place,
+            None => self.place(name, true)?.ok_or_else(|| unwritable(name, &io::ErrorKind::NotFound.into()))?,
+        };
+        // what may be written was decided by the name
+        let ending = |path: &Path| path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
+        if !self.anywhere && ending(Path::new(&place.name)) != ending(Path::new(name)) {
+            return Err(Trouble::new(
+                format!("`{name}` is a link to `{}`, another kind of file", place.name.to_string_lossy()),
+                "choose another name".to_owned(),
+            ));
         }
+        let below = place.path.strip_prefix(root).unwrap_or(&place.path).to_string_lossy().to_lowercase();
+        if !self.anywhere && is_obeyed(&below.replace('\\', "/")) {
+            return Err(Trouble::new(
+                format!("`{name}` leads to `{below}`, from which other programs take orders"),
+                "choose another name; start with --allow-outside to lift that".to_owned(),
+            ));
+        }
+        Ok(place)
     }
 
     /// What is at a place where a cell saves.

@@ -106,6 +106,24 @@ pub enum DocumentError {
     /// A notebook that does not say its language, with results that a run would replace.
     #[error("the notebook does not say its language, and holds results that this run would replace")]
     OfNobody,
+    /// A notebook with a cell that the script whose results are to take its place does not have.
+    #[error("its cell {cell} holds {what} that is not in {}", script.display())]
+    NotOfScript {
+        /// The cell, from 1.
+        cell: usize,
+        /// `code`, `prose` or `text`.
+        what: &'static str,
+        /// The script.
+        script: PathBuf,
+    },
+    /// A file that a run would replace, though nobody named it and it holds something else.
+    #[error("{} would be replaced by the results of this run: {problem}", path.display())]
+    WouldReplace {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        problem: Box<DocumentError>,
+    },
     /// Two cells with one id.
     #[error("cells {first} and {second} have the same id `{id}`")]
     SameId {
@@ -157,6 +175,16 @@ impl DocumentError {
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         Self::In { path: path.to_owned(), problem: Box::new(self) }
+    }
+
+    /// Says that a run would replace the file that this is said of.
+    #[must_use]
+    pub fn would_replace(self, path: &Path) -> Self {
+        let problem = match self {
+            Self::In { problem, .. } => problem,
+            problem => Box::new(problem),
+        };
+        Self::WouldReplace { path: path.to_owned(), problem }
     }
 
     /// Bytes that are no text in UTF-8; `file` is what they are called.
@@ -212,6 +240,13 @@ impl DocumentError {
             Self::OfNobody => {
                 "give the run a file of its own with -o OUT.ipynb, or set `language` in the `kernelspec` of its metadata to `rhai`"
                     .into()
+            }
+            Self::NotOfScript { script, .. } | Self::WouldReplace { path: script, .. } => {
+                let notebook = script.with_extension("ipynb");
+                format!(
+                    "give the results a file of their own with -o OUT.ipynb; `-o {}` replaces this one whatever it holds",
+                    notebook.display()
+                )
             }
             Self::NotToml { .. } => "the file holds lines like `context = 8192`".into(),
         }

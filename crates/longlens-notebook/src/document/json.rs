@@ -6,8 +6,11 @@ use serde_json::{Map, Number, Value};
 
 /// What JSON has no word for and Python writes all the same.
 const BEYOND: [(&str, f64); 3] = [("NaN", f64::NAN), ("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY)];
-/// The one name of the object that stands for one of these while a file is open. No text is taken for one, whatever it says.
-const MARK: &str = "\u{f8ff}not finite";
+/// The one name of the object that stands for one of these while a file is open, or for a whole number that has too many digits
+/// to be one here. No text is taken for one, whatever it says.
+const MARK: &str = "\u{f8ff}number";
+/// Whole numbers of fewer digits always fit.
+const FITTING: usize = 18;
 
 /// A number, also one that JSON has no word for.
 pub fn number(number: f64) -> Value {
@@ -27,30 +30,49 @@ pub fn not_finite(value: &Value) -> Option<f64> {
     BEYOND.iter().find(|(other, _)| *other == word).map(|(_, number)| *number)
 }
 
-fn word_beyond(value: &Value) -> Option<&str> {
+/// What a file says where the value stands for a number that JSON or this program has no word for.
+pub fn word_beyond(value: &Value) -> Option<&str> {
     let map = value.as_object().filter(|map| map.len() == 1)?;
     let word = map.get(MARK)?.as_str()?;
-    BEYOND.iter().any(|(other, _)| *other == word).then_some(word)
+    (BEYOND.iter().any(|(other, _)| *other == word) || is_too_long(word)).then_some(word)
 }
 
-/// Reads JSON as Python writes it, `NaN` and `Infinity` too.
+/// Reads JSON as Python writes it, `NaN` and `Infinity` and whole numbers of any length too.
 pub fn read(text: &str) -> Result<Value, serde_json::Error> {
-    let plain = serde_json::from_str(text);
     match with_marks(text) {
-        Cow::Owned(marked) if plain.is_err() => serde_json::from_str(&marked).or(plain),
-        _ => plain,
+        Cow::Owned(marked) => serde_json::from_str(&marked).or_else(|_| serde_json::from_str(text)),
+        Cow::Borrowed(text) => serde_json::from_str(text),
     }
 }
 
-/// The text with marks for what JSON has no word for.
+/// Whether this is a whole number in JSON that no type here holds: it would become a float.
+fn is_too_long(word: &str) -> bool {
+    let digits = word.strip_prefix('-').unwrap_or(word);
+    digits.len() > FITTING
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0')
+        && word.parse::<i64>().is_err()
+        && word.parse::<u64>().is_err()
+}
+
+/// The number that a text begins with, or what may be one.
+fn leading_number(text: &str) -> &str {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit() && !b"+-.eE".contains(&byte));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The text with marks for what JSON has no word for, and for whole numbers that no type holds.
 fn with_marks(text: &str) -> Cow<'_, str> {
-    if BEYOND.iter().all(|(word, _)| !text.contains(word)) {
+    let has_long = || text.as_bytes().split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() > FITTING);
+    if BEYOND.iter().all(|(word, _)| !text.contains(word)) && !has_long() {
         return Cow::Borrowed(text);
     }
     let (mut marked, mut at) = (String::with_capacity(text.len()), 0);
     while at < text.len() {
         let rest = &text[at..];
-        if let Some((word, _)) = BEYOND.iter().find(|(word, _)| rest.starts_with(word)) {
+        let number = leading_number(rest);
+        let word = BEYOND.iter().map(|(word, _)| *word).find(|word| rest.starts_with(word));
+        if let Some(word) = word.or(Some(number).filter(|number| is_too_long(number))) {
             marked.extend(["{\"", MARK, "\":\"", word, "\"}"]);
             at += word.len();
             continue;
@@ -58,10 +80,11 @@ fn with_marks(text: &str) -> Cow<'_, str> {
         // a text as it stands, or everything up to what may begin a word or a text
         let len = match rest.strip_prefix('"') {
             Some(inside) => 1 + end_of_text(inside),
+            None if !number.is_empty() => number.len(),
             None => rest
                 .char_indices()
                 .skip(1)
-                .find(|(_, c)| matches!(c, '"' | 'N' | 'I' | '-'))
+                .find(|(_, c)| matches!(c, '"' | 'N' | 'I' | '-' | '0'..='9'))
                 .map_or(rest.len(), |(at, _)| at),
         };
         marked.push_str(&rest[..len]);
@@ -116,6 +139,20 @@ pub fn entry(value: &Value) -> String {
     let mut text = String::new();
     put(&mut text, value, 2);
     text
+}
+
+/// A value on one line, its numbers as they stand in files.
+pub fn line(value: &Value) -> String {
+    let list = |parts: Vec<String>, [open, close]: [char; 2]| format!("{open}{}{close}", parts.join(", "));
+    match value {
+        _ if word_beyond(value).is_some() => entry(value),
+        Value::Array(items) => list(items.iter().map(line).collect(), ['[', ']']),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), line(value)));
+            list(entries.collect(), ['{', '}'])
+        }
+        plain => entry(plain),
+    }
 }
 
 /// Lines with their ends, as `str.splitlines(True)` cuts them; the empty text has none.
@@ -251,6 +288,27 @@ mod tests {
         for (text, at) in [("{\"a\": Nan}", (1, 7)), ("[NaN, ]", (1, 2)), ("[\"", (1, 2)), ("NaNNaN\"\\", (1, 1))] {
             let error = read(text).unwrap_err();
             assert_eq!((error.line(), error.column()), at, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_keep_all_their_digits() {
+        let long = "123456789012345678901234567890";
+        let text = format!(
+            "{{\n \"a {long}\": \"{long}\",\n \"b\": [\n  {long},\n  -{long},\n  18446744073709551615,\n  18446744073709551616,\n  \
+             -9223372036854775808,\n  -9223372036854775809,\n  1.2345678901234567,\n  NaN\n ],\n \"c\": {long}\n}}\n"
+        );
+        assert_eq!(write(&read(&text).unwrap()), text);
+        assert_eq!(not_finite(&read(long).unwrap()), None);
+        // floats are floats, however they are written; what is no number stays an error at its place
+        for (float, written) in [(format!("{long}.0"), "1.2345678901234568e+29"), (format!("1{:0>29}e-29", 0), "1.0")] {
+            assert_eq!(write(&read(&float).unwrap()), format!("{written}\n"));
+        }
+        for (wrong, at) in
+            [(format!("[0{long}]"), (1, 3)), (format!("[{long}, x]"), (1, 34)), (format!("[{long}-]"), (1, 32))]
+        {
+            let error = read(&wrong).unwrap_err();
+            assert_eq!((error.line(), error.column()), at, "{wrong}: {error}");
         }
     }
 

@@ -1,43 +1,62 @@
 //! Values from outside, set by a cell behind the one that declares them.
 
+mod declared;
 mod given;
 mod yaml;
 
 use longlens_core::nearest::nearest;
 use serde_json::{Map, Value, json};
 
-use super::json::not_finite;
+use super::json::{self, not_finite, word_beyond};
 use super::{Cell, DocumentError, INJECTED, Kind, Notebook, PARAMETERS, identity, ipynb};
-use crate::lexer;
 
+pub use self::declared::Plain;
 pub use self::given::{read_base64, read_file, read_pair, read_raw, read_value, read_yaml};
 
 /// Names and values, in the order they were given.
 pub type Parameters = Map<String, Value>;
 
-/// A parameter that no cell declares.
+/// Something about a parameter that may be a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undeclared {
-    /// Its name.
-    pub name: String,
-    /// A declared name that may have been meant.
-    pub nearest: Option<String>,
-    /// Whether there is a cell tagged `parameters` at all.
-    pub has_cell: bool,
+pub enum Remark {
+    /// No cell declares it.
+    Undeclared {
+        /// Its name.
+        name: String,
+        /// A declared name that may have been meant.
+        nearest: Option<String>,
+        /// Whether there is a cell tagged `parameters` at all.
+        has_cell: bool,
+    },
+    /// It is a text, and the cell that declares it has something else.
+    Text {
+        /// Its name.
+        name: String,
+        /// What the cell has.
+        declared: Plain,
+    },
 }
 
 /// Sets parameters: inserts a cell that assigns them behind the first cell tagged `parameters`, or on top, in place of the
-/// one of an earlier run, and notes them in the metadata. Returns those that the notebook does not declare. Without
-/// parameters the notebook stays as it is.
-pub fn inject(notebook: &mut Notebook, parameters: &Parameters) -> Result<Vec<Undeclared>, DocumentError> {
+/// one of an earlier run, and notes them in the metadata. A whole number becomes a float where the notebook has one. Returns
+/// what may be a mistake. Without parameters the notebook stays as it is.
+pub fn inject(notebook: &mut Notebook, parameters: &Parameters) -> Result<Vec<Remark>, DocumentError> {
     if parameters.is_empty() {
         return Ok(Vec::new());
     }
+    let cell = notebook.cells.iter().find(|cell| cell.has_tag(PARAMETERS));
+    let declaration = cell.map_or("", |cell| cell.source.as_str());
+    let mut parameters = parameters.clone();
+    let mut remarks = undeclared(declaration, cell.is_some(), &parameters);
     let mut source = String::from("// Parameters");
-    for (name, value) in parameters {
+    for (name, value) in &mut parameters {
+        if let Some(default) = declared::default(declaration, name) {
+            declared::fit(value, &default);
+            let declared = Plain::of(&default).filter(|_| value.is_string());
+            remarks.extend(declared.map(|declared| Remark::Text { name: name.clone(), declared }));
+        }
         source += &assignment(name, value)?;
     }
-    let undeclared = undeclared(notebook, parameters);
 
     let mut cell = Cell::new(Kind::Code, source);
     cell.metadata.insert("tags".into(), json!([INJECTED]));
@@ -52,7 +71,7 @@ pub fn inject(notebook: &mut Notebook, parameters: &Parameters) -> Result<Vec<Un
     note(notebook, "longlens", "parameters", Value::Object(parameters.clone()));
     note(notebook, "longlens", "version", env!("CARGO_PKG_VERSION").into());
     note(notebook, "papermill", "parameters", Value::Object(parameters.clone()));
-    Ok(undeclared)
+    Ok(remarks)
 }
 
 /// A line that sets a variable, after a line break.
@@ -64,7 +83,7 @@ fn assignment(name: &str, value: &Value) -> Result<String, DocumentError> {
         return Err(DocumentError::NotName { name: name.into() });
     }
     let literal = literal(value);
-    let literal = literal.ok_or_else(|| DocumentError::NotValue { name: name.into(), value: value.to_string() })?;
+    let literal = literal.ok_or_else(|| DocumentError::NotValue { name: name.into(), value: json::line(value) })?;
     Ok(format!("\nlet {name} = {literal};"))
 }
 
@@ -79,6 +98,9 @@ fn literal(value: &Value) -> Option<String> {
             "-1.0"
         };
         return Some(format!("({above} / 0.0)"));
+    }
+    if word_beyond(value).is_some() {
+        return None;
     }
     Some(match value {
         Value::Null => "()".into(),
@@ -128,35 +150,37 @@ pub(crate) fn push_escaped(rhai: &mut String, char: char) {
     }
 }
 
-fn undeclared(notebook: &Notebook, parameters: &Parameters) -> Vec<Undeclared> {
-    let cell = notebook.cells.iter().find(|cell| cell.has_tag(PARAMETERS));
-    let source = cell.map_or("", |cell| cell.source.as_str());
-    let declared = declared(source);
+fn undeclared(declaration: &str, has_cell: bool, parameters: &Parameters) -> Vec<Remark> {
+    let declared = declared::names(declaration);
     let unknown = parameters.keys().filter(|name| !declared.contains(&name.as_str()));
-    let undeclared = unknown.map(|name| Undeclared {
+    let undeclared = unknown.map(|name| Remark::Undeclared {
         name: name.clone(),
         nearest: nearest(name, declared.iter().copied()).map(str::to_owned),
-        has_cell: cell.is_some(),
+        has_cell,
     });
     undeclared.collect()
 }
 
-/// The variables that a cell declares, however many stand on a line, without those inside blocks.
-fn declared(source: &str) -> Vec<&str> {
-    let tokens = lexer::tokens(source);
-    let mut depth = 0_usize;
-    let mut names = Vec::new();
-    for pair in tokens.windows(2) {
-        match &source[pair[0].bytes.clone()] {
-            "{" | "(" | "[" | "#{" => depth += 1,
-            "}" | ")" | "]" => depth = depth.saturating_sub(1),
-            "let" | "const" if depth == 0 && pair[0].kind == lexer::Kind::Keyword => {
-                names.push(&source[pair[1].bytes.clone()]);
+/// What differs between the parameters that two notebooks were given, a few words for each name.
+pub fn changes(before: &Notebook, now: &Notebook) -> Vec<String> {
+    let given = |notebook: &Notebook| match notebook.metadata.get("longlens").and_then(|own| own.get("parameters")) {
+        Some(Value::Object(parameters)) => parameters.clone(),
+        _ => Parameters::new(),
+    };
+    let (before, now) = (given(before), given(now));
+    let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
+    let changed = names.filter(|name| before.get(*name) != now.get(*name)).map(|name| {
+        let shown = |given: Option<&Value>| match given {
+            // as long as a line can have it
+            Some(value) => {
+                let text = literal(value).unwrap_or_else(|| json::line(value));
+                longlens_core::printable::excerpt(&text, 0, 40).0.into_owned()
             }
-            _ => (),
-        }
-    }
-    names
+            None => "as the notebook sets it".to_owned(),
+        };
+        format!("`{name}` was {}, is {}", shown(before.get(name)), shown(now.get(name)))
+    });
+    changed.collect()
 }
 
 /// Sets `metadata.OF.KEY`.
@@ -170,18 +194,26 @@ pub(crate) fn note(notebook: &mut Notebook, of: &str, key: &str, value: Value) {
     *entry = Value::Object(map);
 }
 
-impl std::fmt::Display for Undeclared {
+impl std::fmt::Display for Remark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = &self.name;
-        match (&self.nearest, self.has_cell) {
-            (Some(nearest), _) => write!(f, "the notebook has no parameter `{name}`; did you mean `{nearest}`?"),
-            (None, true) => write!(f, "the notebook has no parameter `{name}`; it is set all the same"),
-            (None, false) => {
-                write!(
-                    f,
-                    "no cell is tagged `{PARAMETERS}`; `{name}` is set on top of the notebook, where a cell may set it again"
-                )
+        match self {
+            Self::Undeclared { name, nearest: Some(nearest), .. } => {
+                write!(f, "the notebook has no parameter `{name}`; did you mean `{nearest}`?")
             }
+            Self::Undeclared { name, nearest: None, has_cell: true } => {
+                write!(f, "the notebook has no parameter `{name}`; it is set all the same")
+            }
+            Self::Undeclared { name, nearest: None, has_cell: false } => write!(
+                f,
+                "no cell is tagged `{PARAMETERS}`; `{name}` is set on top of the notebook, where a cell may set it again"
+            ),
+            Self::Text { name, declared } => write!(
+                f,
+                "parameter `{name}` is set to a text, and the notebook has {}: write it like `-p {name} {}`, or `-r {name}` if \
+                 a text is meant",
+                declared.name(),
+                declared.example()
+            ),
         }
     }
 }
@@ -259,17 +291,11 @@ mod tests {
         }
         assert_eq!(literal(&json!(u64::MAX)), None);
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let given = json!([super::super::json::number(number)]);
+            let given = json!([super::json::number(number)]);
             let code = literal(&given).unwrap();
             let list: rhai::Array = rhai::Engine::new().eval(&code).unwrap();
             assert_eq!(list[0].as_float().unwrap().to_string(), number.to_string(), "{code}");
         }
-    }
-
-    #[test]
-    fn every_variable_of_a_cell_is_declared() {
-        let source = "let a = 1; let b = \"let c\"; const d = [1,\n2]; // let e\nlet f = if a > 0 { let g = 1; g } else { 2 };\nlet\nh;";
-        assert_eq!(declared(source), ["a", "b", "d", "f", "h"]);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::data::{from_json, to_json};
 use crate::desk::{Desk, Returned, raise, refuse};
 use crate::functions::table::told;
 use crate::options::Options;
-use crate::table::Table as Rows;
+use crate::running;
+use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::{Figure, Prompt, Table, Trace, text};
 use longlens_plot::canvas::Canvas;
 use longlens_workbench::{Trouble, npz};
@@ -74,38 +75,89 @@ pub const MAX_BYTES: u64 = 512 << 20;
 /// Endings under which cells save any text: nothing runs what such files hold, or cells do, under the same limits.
 const TEXTS: [&str; 9] = ["txt", "md", "log", "tex", "csv", "tsv", "json", "jsonl", "rhai"];
 
-/// Names of files with such endings that other programs obey when they start in the folder.
-const OBEYED: [&str; 12] = [
-    "kernel.json",
-    "package.json",
-    "package-lock.json",
-    "composer.json",
-    "deno.json",
-    "tsconfig.json",
+/// Names of files with such endings that other programs obey when they start in the folder: package managers, build tools,
+/// editors, notebooks, assistants.
+const OBEYED: [&str; 43] = [
+    "agents.md",
+    "angular.json",
+    "apt.txt",
+    "babel.json",
+    "biome.json",
     "bower.json",
-    "nx.json",
-    "now.json",
+    "claude.md",
     "cmakelists.txt",
-    "requirements.txt",
-    "constraints.txt",
+    "cmakepresets.json",
+    "cmakeuserpresets.json",
+    "codecov.json",
+    "composer.json",
+    "conanfile.txt",
+    "copilot-instructions.md",
+    "deno.json",
+    "devcontainer.json",
+    "dockerfile.txt",
+    "firebase.json",
+    "gemini.md",
+    "global.json",
+    "kernel.json",
+    "launch.json",
+    "lefthook.json",
+    "lerna.json",
+    "manifest.json",
+    "mcp.json",
+    "meson_options.txt",
+    "nodemon.json",
+    "now.json",
+    "npm-shrinkwrap.json",
+    "nx.json",
+    "opencode.json",
+    "project.json",
+    "renovate.json",
+    "rush.json",
+    "settings.json",
+    "skill.md",
+    "tasks.json",
+    "turbo.json",
+    "vcpkg.json",
+    "vercel.json",
+    "wrangler.json",
+    "workspace.json",
 ];
+/// What such names begin with, contain, or end in, for families of them.
+const OBEYED_STARTS: [&str; 6] = ["jupyter", "package.", "package-", "tsconfig", "jsconfig", "appsettings"];
+const OBEYED_PARTS: [&str; 2] = ["requirements", "constraints"];
+const OBEYED_ENDS: [&str; 3] = [".config.json", "rc.json", "lock.json"];
+
+/// Whether a file of this path, in lower case, is one that other programs look for: of data and pictures none is.
+pub(crate) fn is_obeyed(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    let (file, folder) = (parts.next().unwrap_or(path), parts.next().unwrap_or(""));
+    let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_read = ["json", "txt", "md", "rhai", "tex"].contains(&ending);
+    let is_named = OBEYED.contains(&file)
+        || OBEYED_STARTS.iter().any(|start| file.starts_with(start))
+        || OBEYED_ENDS.iter().any(|end| file.ends_with(end));
+    // lists of requirements may be kept in a folder of that name
+    let is_list = |name: &str| OBEYED_PARTS.iter().any(|part| name.contains(part));
+    is_read && (is_named || ending == "txt" && (is_list(file) || is_list(folder)))
+}
 
 /// Refuses a name under which what a cell says would be run, or obeyed, by another program.
-fn check_data(desk: &Desk, name: &str, ending: &str, is_text: bool) -> Returned<()> {
+pub fn check_data(desk: &Desk, name: &str, is_text: bool) -> Returned<()> {
     const HELP: &str = "; start with --allow-outside to lift that";
+    let ending = ending(name);
     let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let is_hidden = Path::new(name).iter().any(|part| part != ".." && part.to_string_lossy().starts_with('.'));
     // hidden files are refused for that, whatever they hold
     if desk.files().is_anywhere() || is_hidden {
         return Ok(());
     }
-    if OBEYED.contains(&file.as_str()) || (ending == "json" && file.starts_with("jupyter")) {
+    if is_obeyed(&name.to_lowercase().replace('\\', "/")) {
         return refuse(
             format!("other programs take orders from a file named `{file}`"),
             format!("choose another name{HELP}"),
         );
     }
-    if is_text && !TEXTS.contains(&ending) {
+    if is_text && !TEXTS.contains(&ending.as_str()) {
         let what = if ending.is_empty() { "without an ending".to_owned() } else { format!("as `.{ending}`") };
         let endings = TEXTS.map(|ending| format!(".{ending}")).join(", ");
         return refuse(
@@ -121,7 +173,10 @@ fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     let overwrite = options.flag("overwrite")?.unwrap_or(false);
     let value = value.flatten_clone();
     let ending = ending(name);
-    check_data(desk, name, &ending, value.is_string() || value.is::<Prompt>())?;
+    // a text is copied once, what is put into words more often
+    let n_copies = if value.is_string() { 1 } else { 4 };
+    desk.room_for(n_copies * running::written(&value))?;
+    check_data(desk, name, value.is_string() || value.is::<Prompt>())?;
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
@@ -218,16 +273,22 @@ pub fn read(desk: &Desk, name: &str) -> Returned<Vec<u8>> {
 }
 
 fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
-    let (bytes, ending) = (read(desk, name)?, ending(name));
+    let ending = ending(name);
+    if ending == "csv" {
+        // a text in another encoding is told as such
+        let text = read_text(desk, name)?;
+        return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(told);
+    }
+    let bytes = read(desk, name)?;
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
-        "csv" => Rows::from_csv(&bytes).map(table).map_err(told),
         "jsonl" => match rows_of_sweep(&bytes) {
             Some(rows) => Ok(table(rows)),
             None => Rows::from_json_lines(&bytes).map(table).map_err(told),
         },
         "parquet" => Rows::from_parquet(&bytes).map(table).map_err(told),
         "json" => {
+            desk.room_for(2 * parsed_bytes(&bytes))?;
             let json: serde_json::Value = serde_json::from_slice(&bytes)
                 .map_err(|error| raise(Trouble::new(format!("`{name}` is not JSON: {error}"), None)))?;
             let is_rows =

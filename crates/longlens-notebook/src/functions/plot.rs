@@ -196,6 +196,9 @@ fn grouped(cells: &[Datum]) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
+/// Cells of a heat map at most; more than pictures have pixels.
+const MAX_CELLS: usize = 4_000_000;
+
 fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
     let known = ["x", "y", "value", "title", "subtitle", "x_name", "y_name", "value_name", "diverging", "low", "high"];
     let mut options = Options::new("heatmap", options, &known)?;
@@ -211,6 +214,13 @@ fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
         .and_then(|t| t.unique(&[x.as_str()]))
         .and_then(|t| t.sort(&[x.as_str()], false))
         .map_err(told)?;
+    let n_cells = across.n_rows().saturating_mul(rows.unique(&[y.as_str()]).map_err(told)?.n_rows());
+    if n_cells > MAX_CELLS {
+        return refuse(
+            format!("a heat map of {n_cells} cells cannot be drawn"),
+            format!("group its rows first: it may have {MAX_CELLS} cells, one for each value of `{x}` and of `{y}`"),
+        );
+    }
     let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(told)?;
     let x_labels: Vec<String> = across.rows().iter().map(|row| row[0].to_string()).collect();
     let y_labels = wide.rows().iter().map(|row| row[0].to_string()).collect();

@@ -13,6 +13,7 @@ pub use self::kept::Part;
 use crate::desk::{Desk, Returned, desk, raise, refuse};
 use crate::functions::table::{to_datum, with_names};
 use crate::options::Options;
+use crate::running;
 use crate::table::{Datum, Table as Rows};
 use crate::values::{Run, Table, TableValue};
 
@@ -69,6 +70,9 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let fresh = options.flag("fresh")?.unwrap_or(false);
     let file = options.text("file")?;
     let points = points(grid)?;
+    // keys, rows and lines of the file each have the values in words
+    let n_bytes = points.iter().flat_map(Map::values).map(running::in_words).sum::<u64>();
+    desk.room_for(6 * n_bytes)?;
     let keys = keys(context, &desk, each, &points);
     let mut kept = Kept::open(&desk, file.as_deref(), &keys, fresh)?;
     let earlier = desk.take_records();

@@ -20,7 +20,7 @@ pub mod functions {
     use super::told;
     use crate::desk::{Returned, refuse};
     use crate::functions::calls::count as whole;
-    use crate::table::Aggregation;
+    use crate::table::{Aggregation, Datum};
     use crate::values::{Table, TableValue, record_map};
     use rhai::{Array, Dynamic, Map};
 
@@ -95,15 +95,19 @@ pub mod functions {
         Ok(table.with(table.0.table.mean(&names(&by)?).map_err(told)?))
     }
 
-    /// The mean of one column, over all rows: a number.
+    /// The mean of one column, over all rows in which it is not empty: a number.
     ///
     /// ```rhai
     /// table(#{ loss: [1.0, 2.0] }).mean_of("loss")
     /// ```
     #[rhai_fn(name = "mean_of", return_raw)]
     pub fn mean_of(table: &mut Table, column: &str) -> Returned<f64> {
-        let numbers = table.0.table.numbers(column).map_err(told)?;
-        Ok(numbers.iter().sum::<f64>() / numbers.len() as f64)
+        let rows = &table.0.table;
+        let numbers = rows.numbers(column).map_err(told)?;
+        let cells = rows.column(column).map_err(told)?;
+        let filled = numbers.iter().zip(&cells).filter(|(_, cell)| !matches!(cell, Datum::Empty));
+        let (sum, n) = filled.fold((0.0, 0), |(sum, n), (number, _)| (sum + number, n + 1));
+        Ok(sum / f64::from(n))
     }
 
     /// Rows per group of equal cells, in a column `n`.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jupyter_protocol::{DisplayData, JupyterMessage, Media, MediaType, StreamContent, Transient, UpdateDisplayData};
+use longlens_core::printable::printable;
 use uuid::Uuid;
 
 use super::outbox::Outbox;
@@ -17,7 +18,7 @@ use crate::shown::Shown;
 const WORTH_SHOWING: f64 = 0.4;
 /// A picture of progress is replaced this seldom at most.
 const BETWEEN: Duration = Duration::from_millis(200);
-/// Signs of a bar in plain text.
+/// Characters of a bar in plain text.
 const BAR: usize = 24;
 
 /// Publishes what one cell says. All its steps share one picture of progress: a saved notebook keeps it.
@@ -47,7 +48,8 @@ impl Published {
 impl Output for Published {
     fn print(&mut self, text: &str) {
         if !text.is_empty() {
-            self.outbox.publish(StreamContent::stdout(text), &self.request);
+            // clients on a terminal hand on what they get
+            self.outbox.publish(StreamContent::stdout(&printable(text)), &self.request);
         }
     }
 
@@ -84,7 +86,7 @@ pub(super) fn media(shown: &Shown) -> Media {
     let drawn = shown.clone().draw();
     // of a figure that cannot be drawn the text is left
     let shown = drawn.as_ref().unwrap_or(shown);
-    let mut forms = vec![MediaType::Plain(shown.text.clone())];
+    let mut forms = vec![MediaType::Plain(printable(&shown.text).into_owned())];
     forms.extend(shown.html.clone().map(MediaType::Html));
     forms.extend(shown.png.as_ref().map(|png| MediaType::Png(STANDARD.encode(png))));
     Media::new(forms)

@@ -15,7 +15,7 @@ use super::display::media;
 use super::history::History;
 use super::interrupts::Interrupts;
 use super::outbox::{Outbox, busy, idle};
-use super::{cursor, info, log};
+use super::{cursor, info, log, wire};
 use crate::interpreter::{Candidate, Completeness, Interpreter};
 
 mod execute;
@@ -91,7 +91,10 @@ impl Session {
             }
             // of a comm that was closed as soon as it was opened
             JupyterMessageContent::CommMsg(_) | JupyterMessageContent::CommClose(_) => {}
-            other => log(&format!("ignored `{}` on the shell channel", other.message_type())),
+            other => match wire::refusal(request, self.history.newest()) {
+                Some(refusal) => self.outbox.reply(refusal, request),
+                None => log(&format!("ignored `{}` on the shell channel", other.message_type())),
+            },
         }
     }
 

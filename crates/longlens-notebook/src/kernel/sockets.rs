@@ -16,7 +16,7 @@ use super::outbox::{Channel, Outbox, Outgoing, Senders, busy, deliver, idle, pub
 use super::session::Session;
 use super::signatures::Signatures;
 use super::zmtp::Listener;
-use super::{KernelError, Make, info, log};
+use super::{KernelError, Make, info, log, wire};
 
 /// How long a cell may take to notice that the kernel ends.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -125,8 +125,11 @@ async fn attend(
             }
             JupyterMessageContent::KernelInfoRequest(_) => reply(Channel::Control, info(), &request),
             other => {
-                log(&format!("ignored `{}` on the control channel", other.message_type()));
-                continue;
+                let Some(refusal) = wire::refusal(&request, 0) else {
+                    log(&format!("ignored `{}` on the control channel", other.message_type()));
+                    continue;
+                };
+                reply(Channel::Control, refusal, &request)
             }
         };
         put(outgoing, [busy(&request), answer, idle(&request)]).await;

@@ -1,7 +1,7 @@
 //! A message as it stands on a socket: its address, its signature, and four texts in JSON that are not always complete.
 
 use bytes::Bytes;
-use jupyter_protocol::{Header, JupyterMessage, JupyterMessageContent};
+use jupyter_protocol::{Header, JupyterMessage, JupyterMessageContent, UnknownMessage};
 use serde_json::{Map, Value, json};
 
 use super::signatures::Signatures;
@@ -10,6 +10,21 @@ use super::signatures::Signatures;
 const DELIMITER: &[u8] = b"<IDS|MSG>";
 /// Parts that are signed: header, header of the message that this one answers, metadata, content.
 const N_SIGNED: usize = 4;
+
+/// Requests that a client waits for an answer to, whatever they say.
+const ANSWERED: [&str; 9] = [
+    "comm_info_request",
+    "complete_request",
+    "execute_request",
+    "history_request",
+    "inspect_request",
+    "interrupt_request",
+    "is_complete_request",
+    "kernel_info_request",
+    "shutdown_request",
+];
+/// Where a request of an unknown kind says what is wrong with it.
+const WRONG: &str = "wrong";
 
 /// Why a message is not obeyed.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +37,8 @@ pub(super) enum Unread {
     Wrong(String),
 }
 
-/// Reads a request; `name` is the address to which replies go.
+/// Reads a request; `name` is the address to which replies go. One whose content is wrong is read too where it is to be
+/// answered: [`refusal`] has the answer.
 pub(super) fn read(name: Bytes, frames: &[Bytes], signatures: &Signatures) -> Result<JupyterMessage, Unread> {
     let delimiter =
         frames.iter().position(|frame| frame == DELIMITER).ok_or(Unread::Unsigned("it sends no message of Jupyter"))?;
@@ -42,6 +58,25 @@ pub(super) fn read(name: Bytes, frames: &[Bytes], signatures: &Signatures) -> Re
     }
     let addresses = std::iter::once(name).chain(addresses.iter().cloned());
     parse(addresses.collect(), header, parent_header, metadata, content)
+}
+
+/// The content of the answer to a request whose own content is wrong; `None` for any other message. `n_cells` is the number of the
+/// newest cell.
+pub(super) fn refusal(request: &JupyterMessage, n_cells: usize) -> Option<JupyterMessageContent> {
+    let kind = request.header.msg_type.as_str();
+    let JupyterMessageContent::UnknownMessage(unknown) = &request.content else { return None };
+    // what is read without a fault has a content of its kind
+    let why = unknown.content.get(WRONG).and_then(Value::as_str).filter(|_| ANSWERED.contains(&kind))?;
+    let line = format!("ProtocolError: {why}");
+    let mut answer = json!({ "status": "error", "ename": "ProtocolError", "evalue": why, "traceback": [line] });
+    // some clients read no answer without these
+    match kind {
+        "execute_request" => answer["execution_count"] = n_cells.into(),
+        "history_request" => answer["history"] = json!([]),
+        "shutdown_request" => answer["restart"] = false.into(),
+        _ => {}
+    }
+    Some(unknown.reply(answer))
 }
 
 /// The frames of a message, with the addresses that it has.
@@ -82,11 +117,19 @@ fn parse(
     metadata: &[u8],
     content: &[u8],
 ) -> Result<JupyterMessage, Unread> {
-    let wrong = |error: serde_json::Error| wrong(&format!("content as `{}`", header.msg_type), &error);
-    let mut content: Map<String, Value> = serde_json::from_slice(content).map_err(wrong)?;
-    fill(&header.msg_type, &mut content);
-    let content =
-        JupyterMessageContent::from_type_and_content(&header.msg_type, Value::Object(content)).map_err(wrong)?;
+    let kind = header.msg_type.as_str();
+    let read = serde_json::from_slice(content).and_then(|mut content: Map<String, Value>| {
+        fill(kind, &mut content);
+        JupyterMessageContent::from_type_and_content(kind, Value::Object(content))
+    });
+    let content = match read {
+        Ok(content) => content,
+        Err(error) if ANSWERED.contains(&kind) => {
+            let why = format!("the content of this {kind} is wrong: {error}");
+            UnknownMessage { msg_type: kind.to_owned(), content: json!({ WRONG: why }) }.into()
+        }
+        Err(error) => return Err(wrong(&format!("content as `{kind}`"), &error)),
+    };
     Ok(JupyterMessage {
         // a request seldom has a parent, and then an empty object stands here
         parent_header: serde_json::from_slice(parent_header).ok(),
@@ -99,8 +142,11 @@ fn parse(
     })
 }
 
-/// Gives optional fields that are absent or null the values that the protocol names.
+/// Gives optional fields that are absent or null the values that the protocol names. A cursor before the code is at its start.
 fn fill(msg_type: &str, content: &mut Map<String, Value>) {
+    if let Some(cursor) = content.get_mut("cursor_pos").filter(|cursor| cursor.as_i64().is_some_and(i64::is_negative)) {
+        *cursor = 0.into();
+    }
     let defaults = match msg_type {
         "execute_request" => json!({
             "silent": false,
@@ -202,16 +248,49 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error() {
-        for (header, content) in [
-            ("", "{}"),
-            ("{}", "{}"),
-            (header("execute_request").as_str(), "{}"),
-            (header("execute_request").as_str(), "[1]"),
-            (header("execute_request").as_str(), r#"{"code": 1}"#),
-            (header("history_request").as_str(), r#"{"hist_access_type": "dig"}"#),
-            (header("complete_request").as_str(), r#"{"code": "", "cursor_pos": -1}"#),
-        ] {
+        for (header, content) in
+            [("", "{}"), ("{}", "{}"), (header("comm_open").as_str(), "[1]"), (header("debug_request").as_str(), "[1]")]
+        {
             assert!(message(header, content).is_err(), "{header} {content}");
         }
+    }
+
+    #[test]
+    fn wrong_requests_have_an_answer() {
+        for (kind, content, told) in [
+            ("execute_request", "{}", "missing field `code`"),
+            ("execute_request", "[1]", "expected a map"),
+            ("execute_request", "{", "EOF"),
+            ("execute_request", r#"{"code": 1}"#, "expected a string"),
+            ("history_request", r#"{"hist_access_type": "dig"}"#, "unknown variant `dig`"),
+            ("complete_request", r#"{"code": "", "cursor_pos": "end"}"#, "expected usize"),
+            ("inspect_request", r#"{"code": "", "cursor_pos": 1e300}"#, "expected usize"),
+            ("is_complete_request", "null", "expected a map"),
+            ("shutdown_request", r#"{"restart": "perhaps"}"#, "expected a boolean"),
+            ("kernel_info_request", "7", "expected a map"),
+        ] {
+            let request = message(&header(kind), content).unwrap();
+            let answer = refusal(&request, 7).unwrap_or_else(|| panic!("{kind} {content}"));
+            assert_eq!(answer.message_type(), kind.replace("request", "reply"));
+            let answer = serde_json::to_value(&answer).unwrap();
+            assert_eq!(answer["status"], "error", "{answer}");
+            assert!(answer["evalue"].as_str().is_some_and(|why| why.contains(kind) && why.contains(told)), "{answer}");
+            assert!(answer["ename"].is_string() && answer["traceback"][0].is_string(), "{answer}");
+        }
+        // a client's own words are none of ours
+        assert!(refusal(&message(&header("make_coffee_request"), r#"{"wrong": "x"}"#).unwrap(), 7).is_none());
+        assert!(
+            refusal(&message(&header("complete_request"), r#"{"code": "", "cursor_pos": 0}"#).unwrap(), 7).is_none()
+        );
+    }
+
+    #[test]
+    fn a_cursor_before_the_code_is_at_its_start() {
+        let request = message(&header("complete_request"), r#"{"code": "a", "cursor_pos": -1}"#).unwrap();
+        let JupyterMessageContent::CompleteRequest(ask) = request.content else { panic!("{request:?}") };
+        assert_eq!(ask.cursor_pos, 0);
+        let request = message(&header("inspect_request"), r#"{"code": "a", "cursor_pos": -5}"#).unwrap();
+        let JupyterMessageContent::InspectRequest(ask) = request.content else { panic!("{request:?}") };
+        assert_eq!(ask.cursor_pos, 0);
     }
 }

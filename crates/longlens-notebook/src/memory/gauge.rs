@@ -64,9 +64,11 @@ impl Gauge {
         self.held() > self.allowed.get()
     }
 
-    /// Whether so many bytes more would be too many.
+    /// Whether so many bytes more would be too many, for the session or, where they are many, for the machine.
     pub fn lacks(&self, bytes: u64) -> bool {
+        let is_short = |room: Room| room.bytes.saturating_sub(bytes) < self.least;
         self.held().saturating_add(bytes) > self.allowed.get()
+            || bytes > ASK_AFTER && Machine::here().room().is_some_and(is_short)
     }
 
     /// Whether much was taken since the machine was asked last.

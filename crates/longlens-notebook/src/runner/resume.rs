@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::document::identity::hash;
-use crate::document::{Cell, Notebook, parameters};
+use crate::document::{Cell, Notebook, RAISES, parameters};
 
 /// The mark of each cell. Another version of this program may give other results, and so may another `context`: their marks
 /// are others.
@@ -80,6 +80,15 @@ pub fn take_over(
         }
         _ => (n_done, false),
     }
+}
+
+/// Whether a notebook holds results that only complete ones may replace: there are some, no cell failed that was not to, and
+/// no run was stopped on its way through it.
+pub fn is_complete(notebook: &Notebook) -> bool {
+    let code = || notebook.cells.iter().filter(|cell| super::runs(cell));
+    let failed = |cell: &Cell| cell.outputs.iter().any(|output| output["output_type"] == "error");
+    code().any(|cell| !cell.outputs.is_empty() || cell.execution_count.is_some())
+        && code().all(|cell| done(&cell.metadata).is_none() && (cell.has_tag(RAISES) || !failed(cell)))
 }
 
 /// The mark in the metadata of a cell or a notebook.

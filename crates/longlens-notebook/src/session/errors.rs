@@ -118,6 +118,13 @@ fn words(error: &EvalAltResult, known: &Known) -> CellError {
             format!("cannot import `{name}`: cells load no modules"),
             Some("define functions in a cell, or %run another file".into()),
         ),
+        EvalAltResult::ErrorDataRace(..) => CellError::new(
+            "Error",
+            "a function that is called on a value uses that value's variable itself",
+            Some(
+                "put what it needs into a variable of its own first: `let n = list.len(); list.map(|x| x * n)`".into(),
+            ),
+        ),
         EvalAltResult::ErrorAssignmentToConstant(name, _) => {
             CellError::new("Error", format!("`{name}` is constant"), Some("make it with `let`, not `const`".into()))
         }
@@ -208,8 +215,12 @@ pub fn inside(panic: &str) -> CellError {
 /// Characters of a message; what cells throw may be texts of any size.
 const MOST_CHARS: usize = 2000;
 
-/// A message that has an end.
-pub fn clipped(text: String) -> String {
+/// An error whose message and help have an end.
+pub fn with_an_end(error: CellError) -> CellError {
+    CellError { message: clipped(error.message), help: error.help.map(clipped), ..error }
+}
+
+fn clipped(text: String) -> String {
     match text.char_indices().nth(MOST_CHARS) {
         Some((at, _)) => format!("{}… ({} characters in all)", &text[..at], text.chars().count()),
         None => text,

@@ -1,15 +1,20 @@
 //! Functions of the language that make as much as a number or a text tells them: they ask for room first.
 
-use rhai::{Array, Blob, Dynamic, Engine, INT, ImmutableString, NativeCallContext};
+use rhai::{Array, Blob, Dynamic, Engine, INT, ImmutableString, Map, NativeCallContext};
 
 use crate::desk::{Returned, desk};
+use crate::running;
+use crate::values::plain_type;
 
+/// Bytes, or entries, after which a long step asks whether it is to stop.
+const PIECE: usize = 1 << 20;
 /// Bytes of one entry of a list.
 const ENTRY: u64 = size_of::<Dynamic>() as u64;
 
 /// Takes the place of the language's own.
 pub fn register(engine: &mut Engine) {
     register_parts(engine);
+    register_texts(engine);
     engine.register_fn(
         "pad",
         |context: NativeCallContext, list: &mut Array, len: INT, item: Dynamic| -> Returned<()> {
@@ -44,6 +49,42 @@ pub fn register(engine: &mut Engine) {
     });
 }
 
+/// Lists and maps as texts. Their entries may share texts, which are written out for each.
+fn register_texts(engine: &mut Engine) {
+    for name in ["to_string", "to_debug", "print", "debug"] {
+        engine.register_fn(name, |context: NativeCallContext, list: &mut Array| {
+            bracketed(&context, "[", list.iter_mut().map(|entry| (String::new(), entry)), "]")
+        });
+        engine.register_fn(name, |context: NativeCallContext, map: &mut Map| {
+            let entries = map.iter_mut().map(|(name, entry)| (format!("{name:?}: "), entry));
+            bracketed(&context, "#{", entries, "}")
+        });
+    }
+}
+
+/// Entries in brackets, as the language writes them. Without room it is cut short, and the cell stops at its next step: after an
+/// error the language would write the value in its own way.
+fn bracketed<'a>(
+    context: &NativeCallContext,
+    open: &str,
+    entries: impl Iterator<Item = (String, &'a mut Dynamic)>,
+    close: &str,
+) -> ImmutableString {
+    let desk = desk(context);
+    let mut text = String::from(open);
+    for (at, (name, entry)) in entries.enumerate() {
+        if desk.room_for(3 * running::written(entry)).is_err() || desk.cancel().is_cancelled() {
+            return ImmutableString::new();
+        }
+        let said = context.call_native_fn_raw("to_debug", true, &mut [entry]);
+        let said = said.ok().and_then(|said| said.into_immutable_string().ok());
+        let comma = if at == 0 { "" } else { ", " };
+        text.extend([comma, &name, &said.unwrap_or_else(|| plain_type(entry.type_name()).into())]);
+    }
+    text.push_str(close);
+    text.into()
+}
+
 /// Bytes of a short text with a list's entry for it.
 const WORD: u64 = ENTRY + 48;
 
@@ -71,7 +112,14 @@ fn register_parts(engine: &mut Engine) {
 fn parts<'a>(context: &NativeCallContext, parts: impl Iterator<Item = &'a str> + Clone) -> Returned<Array> {
     let n_bytes = parts.clone().map(|part| part.len() as u64 + WORD).sum();
     desk(context).room_for(n_bytes)?;
-    Ok(parts.map(|part| Dynamic::from(ImmutableString::from(part))).collect())
+    let mut list = Array::new();
+    for (at, part) in parts.enumerate() {
+        if at % PIECE == 0 {
+            desk(context).go_on()?;
+        }
+        list.push(Dynamic::from(ImmutableString::from(part)));
+    }
+    Ok(list)
 }
 
 /// How many entries are missing to a length.
@@ -108,8 +156,16 @@ fn padded(context: &NativeCallContext, text: &mut ImmutableString, len: INT, wit
         return Ok(());
     }
     desk(context).room_for(n_new.saturating_mul(with.len() as u64).saturating_add(text.len() as u64))?;
-    let new: String = with.chars().cycle().take(n_new as usize).collect();
-    *text += new.as_str();
+    let mut new = String::with_capacity(text.len() + (n_new as usize).saturating_mul(with.len()));
+    new.push_str(text);
+    let (n_whole, n_rest) = (n_new / n_with, (n_new % n_with) as usize);
+    let at_once = (PIECE / with.len()).max(1) as u64;
+    for first in (0..n_whole).step_by(at_once as usize) {
+        desk(context).go_on()?;
+        new.push_str(&with.repeat(at_once.min(n_whole - first) as usize));
+    }
+    new.extend(with.chars().take(n_rest));
+    *text = new.into();
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! back as something else. JSON and Parquet keep them.
 
 use super::{Datum, Table, TableError};
+use crate::running::room_for;
 
 const FORMAT: &str = "CSV";
 
@@ -29,8 +30,12 @@ impl Table {
         let refused = |source: csv::Error| TableError::Unreadable { format: FORMAT, problem: source.to_string() };
         let mut reader = csv::Reader::from_reader(bytes);
         let columns = reader.headers().map_err(refused)?.iter().map(ToOwned::to_owned).collect();
-        let row = |record: csv::StringRecord| record.iter().map(Datum::of_word).collect();
-        let rows = reader.records().map(|record| record.map(row)).collect::<Result<_, _>>().map_err(refused)?;
+        let row = |record: Result<csv::StringRecord, csv::Error>| {
+            let record = record.map_err(refused)?;
+            room_for(record.len() as u64 * Datum::BYTES)?;
+            Ok(record.iter().map(Datum::of_word).collect())
+        };
+        let rows = reader.records().map(row).collect::<Result<_, TableError>>()?;
         Self::new(columns, rows)
     }
 }

@@ -23,6 +23,9 @@ pub enum Datum {
 }
 
 impl Datum {
+    /// Bytes of a cell, without the letters of a text.
+    pub(crate) const BYTES: u64 = size_of::<Self>() as u64;
+
     /// The number it stands for: `true` is 1 and `false` 0; nothing for texts and empty cells.
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -43,7 +46,7 @@ impl Datum {
     }
 
     /// What a word in a file without types stands for: nothing, `true`, `false`, a number, `NaN`, `inf`, `-inf`, or a text. A
-    /// number with zeros before it, such as `007`, is a text.
+    /// number with zeros before it, such as `007`, is a text, and so is a whole one that no number is exactly.
     pub(super) fn of_word(word: &str) -> Self {
         match word {
             "" => return Self::Empty,
@@ -59,8 +62,12 @@ impl Datum {
         if padded || !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             return Self::Text(word.to_owned());
         }
-        let whole = word.parse().map(Self::Int);
-        whole.or_else(|_| word.parse().map(Self::Real)).unwrap_or_else(|_| Self::Text(word.to_owned()))
+        if let Ok(whole) = word.parse() {
+            return Self::Int(whole);
+        }
+        // a whole number that is too long for one, such as an id, would share its nearest real number with others
+        let is_exact = |real: &f64| !digits.bytes().all(|byte| byte.is_ascii_digit()) || format!("{real:.0}") == word;
+        word.parse().ok().filter(is_exact).map_or_else(|| Self::Text(word.to_owned()), Self::Real)
     }
 
     /// The numbers that files write as words.
@@ -243,6 +250,8 @@ mod tests {
         for text in ["007", "-", "nan", "Infinity", "+5", "1.2.3", "True", " 1"] {
             assert_eq!(kind(text), format!("Text({text:?})"));
         }
-        assert_eq!(kind("9223372036854775808"), "Real(9.223372036854776e18)");
+        assert_eq!(kind("9223372036854775809"), "Text(\"9223372036854775809\")");
+        assert_eq!(kind("9223372036854775808"), "Real(9.223372036854776e18)", "which is this number exactly");
+        assert_eq!(kind("9223372036854775808.0"), "Real(9.223372036854776e18)");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Datum, Table, TableError, key};
+use crate::running::room_for;
 
 /// How the cells of a group become one. Empty cells are left out; NaN is a value, so that what it enters is NaN. Without any
 /// cell the result is empty, only `count` says 0.
@@ -137,8 +138,11 @@ impl Table {
         let mut names: Vec<_> = index.iter().map(|place| self.columns[*place].clone()).collect();
         names.extend(headings.iter().map(|group| self.rows[group[0]][across].to_string()));
 
+        let groups = self.groups(&index);
+        room_for((groups.len() as u64).saturating_mul(names.len() as u64 * Datum::BYTES))?;
         let mut rows = Vec::new();
-        for group in self.groups(&index) {
+        for group in groups {
+            room_for(0)?;
             let mut parts: BTreeMap<&Datum, Vec<usize>> = BTreeMap::new();
             for row in &group {
                 parts.entry(&self.rows[*row][across]).or_default().push(*row);

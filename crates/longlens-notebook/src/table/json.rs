@@ -7,6 +7,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::{Datum, Table, TableError};
+use crate::running::room_for;
 
 const FORMAT: &str = "JSON";
 const LINES: &str = "JSON lines";
@@ -28,16 +29,20 @@ impl Table {
 
     /// Reads an array of objects. Names that some objects lack are empty there; lists and objects inside become their JSON text.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TableError> {
+        room_for(parsed_bytes(bytes))?;
         let objects: Vec<Map<String, Value>> = parse(bytes, FORMAT, "")?;
-        Ok(Self::from_records(objects.into_iter().map(record)))
+        Self::from_foreign(objects.into_iter().map(record))
     }
 
     /// Reads one object per line; lines without anything are passed over.
     pub fn from_json_lines(bytes: &[u8]) -> Result<Self, TableError> {
         let lines = bytes.split(|byte| *byte == b'\n').enumerate();
         let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-        let object = |(at, line): (usize, &[u8])| parse(line, LINES, &format!("line {}: ", at + 1)).map(record);
-        Ok(Self::from_records(filled.map(object).collect::<Result<Vec<_>, _>>()?))
+        let object = |(at, line): (usize, &[u8])| {
+            room_for(parsed_bytes(line))?;
+            Ok(parse(line, LINES, &format!("line {}: ", at + 1)).map(record)?.collect())
+        };
+        Self::from_foreign(filled.map(object).collect::<Result<Vec<Vec<_>>, TableError>>()?)
     }
 
     fn objects(&self) -> impl Iterator<Item = Value> {
@@ -46,6 +51,13 @@ impl Table {
             Value::Object(entries.collect())
         })
     }
+}
+
+/// Bytes that the values of a JSON text take once they are read, at most: one for each comma, colon and bracket, and the texts.
+pub(crate) fn parsed_bytes(json: &[u8]) -> u64 {
+    const VALUE: u64 = 64;
+    let n_values = json.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count() as u64;
+    json.len() as u64 + VALUE * n_values
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], format: &'static str, place: &str) -> Result<T, TableError> {
@@ -71,7 +83,12 @@ fn cell(value: Value) -> Datum {
     match value {
         Value::Null => Datum::Empty,
         Value::Bool(yes) => Datum::Bool(yes),
-        Value::Number(number) => number.as_i64().map_or_else(|| Datum::from(number.as_f64()), Datum::Int),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Datum::Int(whole),
+            // an id beyond 63 bits would share its nearest real number with others
+            (None, Some(whole)) => Datum::Text(whole.to_string()),
+            (None, None) => Datum::from(number.as_f64()),
+        },
         Value::String(text) => Datum::of_special(&text).unwrap_or(Datum::Text(text)),
         value @ (Value::Array(_) | Value::Object(_)) => Datum::Text(value.to_string()),
     }

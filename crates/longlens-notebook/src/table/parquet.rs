@@ -17,6 +17,7 @@ use parquet::record::Field;
 use parquet::schema::types::Type;
 
 use super::{Datum, Table, TableError};
+use crate::running::room_for;
 
 const FORMAT: &str = "Parquet";
 
@@ -38,13 +39,9 @@ impl Table {
 
     /// Reads a Parquet file, uncompressed or compressed with Snappy. Dates, decimals and nested values become their text.
     pub fn from_parquet(bytes: &[u8]) -> Result<Self, TableError> {
-        let refused = |problem: String| TableError::Unreadable { format: FORMAT, problem };
         // the library asserts what a sound file would hold; a damaged one must not end the program
         let read = caught(|| read(Bytes::copy_from_slice(bytes)));
-        let (columns, rows) = match read {
-            Ok(read) => read.map_err(|source| refused(source.to_string()))?,
-            Err(_) => return Err(refused("the file is damaged".to_owned())),
-        };
+        let (columns, rows) = read.map_err(|_| refused("the file is damaged"))??;
         Self::new(columns, rows)
     }
 
@@ -136,20 +133,29 @@ fn text(cell: &Datum) -> ByteArray {
     cell.to_string().into_bytes().into()
 }
 
-fn read(bytes: Bytes) -> Result<(Vec<String>, Vec<Vec<Datum>>), ParquetError> {
-    let reader = SerializedFileReader::new(bytes)?;
+fn refused(problem: impl Into<Box<dyn std::error::Error>>) -> TableError {
+    TableError::Unreadable { format: FORMAT, problem: problem.into().to_string() }
+}
+
+fn read(bytes: Bytes) -> Result<(Vec<String>, Vec<Vec<Datum>>), TableError> {
+    let reader = SerializedFileReader::new(bytes).map_err(refused)?;
     let schema = reader.metadata().file_metadata().schema();
     let columns: Vec<_> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
     if columns.is_empty() {
         return Ok((columns, Vec::new()));
     }
-    let cells = |row: parquet::record::Row| row.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
-    let rows = reader.get_row_iter(None)?.map(|row| row.map(cells)).collect::<Result<_, _>>()?;
+    // a file of a few bytes may hold a billion equal rows
+    let row_bytes = columns.len() as u64 * Datum::BYTES;
+    let cells = |row: Result<parquet::record::Row, ParquetError>| {
+        room_for(row_bytes)?;
+        Ok(row.map_err(refused)?.into_columns().into_iter().map(|(_, field)| cell(field)).collect())
+    };
+    let rows = reader.get_row_iter(None).map_err(refused)?.map(cells).collect::<Result<_, TableError>>()?;
     Ok((columns, rows))
 }
 
 fn cell(field: Field) -> Datum {
-    let wide = |whole: u64| i64::try_from(whole).map_or(Datum::Real(whole as f64), Datum::Int);
+    let wide = |whole: u64| i64::try_from(whole).map_or_else(|_| Datum::Text(whole.to_string()), Datum::Int);
     match field {
         Field::Null => Datum::Empty,
         Field::Bool(yes) => Datum::Bool(yes),

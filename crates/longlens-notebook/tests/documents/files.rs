@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longlens_notebook::document::parameters::{self, Parameters};
+use longlens_notebook::document::parameters::{self, Parameters, Remark};
 use longlens_notebook::document::{DocumentError, Kind, Notebook};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -225,8 +225,44 @@ fn parameters_come_behind_the_cell_that_declares_them() {
 fn parameters_without_a_cell_come_first() {
     let mut notebook = Notebook::read(&fixture("old.ipynb")).unwrap();
     let undeclared = parameters::inject(&mut notebook, &given(&["a=1"])).unwrap();
-    assert!(!undeclared[0].has_cell);
+    assert!(matches!(undeclared[0], Remark::Undeclared { has_cell: false, .. }));
     assert_eq!(notebook.cells[0].id, "injected-parameters");
+}
+
+#[test]
+fn parameters_are_of_the_kind_that_the_cell_declares() {
+    let mut notebook = Notebook::new();
+    let source =
+        "let f = 1.5; let n = 4; let depths = [0.1, 0.5]; let rope = #{ factor: 8 }; let on = true; let s = \"\";";
+    let cell = notebook.push(Kind::Code, source);
+    cell.metadata.insert("tags".into(), json!(["parameters"]));
+    let set = given(&["f=3", "n=3", "depths=[0, 1]", "s=x"]);
+    assert_eq!(parameters::inject(&mut notebook, &set).unwrap(), []);
+    assert_eq!(
+        notebook.cells[1].source,
+        "// Parameters\nlet f = 3.0;\nlet n = 3;\nlet depths = [0.0, 1.0];\nlet s = \"x\";"
+    );
+    assert_eq!(notebook.metadata["longlens"]["parameters"]["f"].to_string(), "3.0");
+    let before = notebook.clone();
+
+    let texts = given(&["f=1,5", "depths=[0.1, .5]", "rope={factor: 4}", "on=yes", "s=[0.1, .5]"]);
+    let told: Vec<_> = parameters::inject(&mut notebook, &texts).unwrap().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    parameter `f` is set to a text, and the notebook has a number: write it like `-p f 0.5`, or `-r f` if a text is meant
+    parameter `depths` is set to a text, and the notebook has a list: write it like `-p depths "[0.1, 0.5]"`, or `-r depths` if a text is meant
+    parameter `rope` is set to a text, and the notebook has a map: write it like `-p rope "{ factor = 8 }"`, or `-r rope` if a text is meant
+    parameter `on` is set to a text, and the notebook has a truth value: write it like `-p on true`, or `-r on` if a text is meant
+    "#);
+
+    assert_eq!(parameters::changes(&before, &before), [] as [String; 0]);
+    insta::assert_snapshot!(parameters::changes(&before, &notebook).join("\n"), @r#"
+    `f` was 3.0, is "1,5"
+    `n` was 3, is as the notebook sets it
+    `depths` was [0.0, 1.0], is "[0.1, .5]"
+    `s` was "x", is "[0.1, .5]"
+    `rope` was as the notebook sets it, is "{factor: 4}"
+    `on` was as the notebook sets it, is "yes"
+    "#);
 }
 
 #[test]
@@ -243,12 +279,18 @@ fn parameters_that_cannot_be_set_are_named() {
     let inject = |name: &str, value: Value| {
         parameters::inject(&mut Notebook::new(), &Parameters::from_iter([(name.to_owned(), value)])).unwrap_err()
     };
+    let of_json = |text: &str| {
+        let path = folder.path().join("a.json");
+        std::fs::write(&path, text).unwrap();
+        parameters::inject(&mut Notebook::new(), &parameters::read_file(&path).unwrap()).unwrap_err()
+    };
     let errors = [
         parameters::read_pair("context").unwrap_err(),
         parameters::read_pair("=1").unwrap_err(),
         inject("a-b", json!(1)),
         inject("while", json!(1)),
         inject("a", json!(u64::MAX)),
+        of_json("{\"a\": [123456789012345678901234567890]}"),
         of_file("a = 1\nb = \n").unwrap_err(),
         parameters::read_file(&folder.path().join("b.toml")).unwrap_err(),
     ];
@@ -263,6 +305,8 @@ fn parameters_that_cannot_be_set_are_named() {
     parameter `while` cannot be the name of a variable
       a name is letters, digits and `_`, begins with a letter or `_`, and is no word of the language
     parameter `a` has the value 18446744073709551615, which Rhai cannot write
+      whole numbers lie within ±9223372036854775807; put larger ones in quotes, or write them with a point
+    parameter `a` has the value [123456789012345678901234567890], which Rhai cannot write
       whole numbers lie within ±9223372036854775807; put larger ones in quotes, or write them with a point
     DIR/a.toml: not TOML: string values must be quoted, expected literal string at line 2
       the file holds lines like `context = 8192`

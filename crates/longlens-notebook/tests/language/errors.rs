@@ -134,7 +134,7 @@ fn names_that_are_not_there() {
     sweep(#{ group: [1, 2] }, |p| p.grup)
         Error: there is no `grup` in this map [1: grup] (did you mean `group`?; at point 1 of 2, #{group: 1}; finished points are kept)
     %foo
-        NameError: there is no %foo (did you mean `%who`?)
+        NameError: there is no %foo; cells run Rhai (%magics lists what there is)
     ?needel
         NameError: nothing is known of `needel` (did you mean `needle`?)
     "#);
@@ -599,4 +599,12 @@ fn a_refused_relation_says_what_works() {
     method("mine", #{})
         Error: unknown method `mine` [1: method] (one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads)
     "#);
+}
+
+#[test]
+fn a_function_that_uses_the_value_it_is_called_on_is_told_how_not_to() {
+    let mut sitting = sitting();
+    let told = error(&mut sitting, "let a = [1, 2]; a.map(|x| x * a.len())");
+    assert!(told.contains("uses that value's variable itself") && told.contains("let n = list.len()"), "{told}");
+    assert_eq!(sitting.say("let n = a.len(); a.map(|x| x * n)"), "[2, 4]");
 }

@@ -103,7 +103,10 @@ fn a_strangers_cells_write_nothing_that_others_run() {
         ("save(\"x\", \".bashrc\")", "hidden"),
         ("save(\"x\", \"in/.ssh/authorized_keys\")", "hidden"),
         ("sweep(#{ a: [1] }, |p| p.a, #{ file: \".git/hooks/post-checkout\" })", "hidden"),
-        ("sweep(#{ a: [1] }, |p| p.a, #{ file: \"Makefile\" })", "holds no rows of a sweep"),
+        ("sweep(#{ a: [1] }, |p| p.a, #{ file: \"Makefile\" })", "cells save no text without an ending"),
+        ("sweep(#{ a: [1] }, |p| p.a, #{ file: \"run.sh\" })", "cells save no text as `.sh`"),
+        ("sweep(#{ a: [1] }, |p| p.a, #{ file: \"package.json\" })", "other programs take orders from"),
+        ("sweep(#{ a: [1] }, |p| p.a, #{ file: \"notes.txt\" })", "holds no rows of a sweep"),
         ("load(\".git/config\")", "hidden"),
         ("text(\".git/config\")", "hidden"),
         ("files(\".git\")", "hidden"),
@@ -120,6 +123,11 @@ fn a_strangers_cells_write_nothing_that_others_run() {
         ("save(\"torch\", \"requirements.txt\")", "other programs take orders from a file named `requirements.txt`"),
         ("save(#{ scripts: 1 }, \"in/package.json\")", "other programs take orders from"),
         ("save(\"{}\", \"jupyter_server_config.json\")", "other programs take orders from"),
+        ("save(\"torch\", \"dev-requirements.txt\")", "other programs take orders from"),
+        ("save(\"torch\", \"requirements/base.txt\")", "other programs take orders from"),
+        ("save(#{ exec: 1 }, \"nodemon.json\")", "other programs take orders from"),
+        ("save(#{ plugins: 1 }, \"babel.config.json\")", "other programs take orders from"),
+        ("save(\"do as I say\", \"in/AGENTS.md\")", "other programs take orders from"),
         ("%save notes.ipynb", "stays as it is"),
     ] {
         let told = error(&mut sitting, cell);

@@ -49,6 +49,17 @@ fn endless_cells_end() {
 }
 
 #[test]
+fn a_switch_has_only_so_many_arms() {
+    let mut sitting = sitting();
+    let arms = |n: usize| (0..n).map(|arm| format!("{arm} => {arm},")).collect::<Vec<_>>().concat();
+    assert_eq!(sitting.say(&format!("switch 77 {{ {} _ => -1 }}", arms(1000))), "77");
+    let started = Instant::now();
+    let told = error(&mut sitting, &format!("switch 77 {{ {} }}", arms(100_000)));
+    assert!(told.starts_with("LimitError: this cell has 100000 `=>`; a cell has at most 10000"), "{told}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
 fn the_deepest_calls_fit_into_a_small_stack() {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
         let mut sitting = sitting();

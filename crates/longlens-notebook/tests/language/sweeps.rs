@@ -190,13 +190,12 @@ fn whatever_a_function_depends_on_counts() {
 #[test]
 fn files_that_cannot_be_written_say_so() {
     let mut sitting = sitting();
-    std::fs::create_dir(sitting.folder.path().join("folder")).unwrap();
+    std::fs::create_dir(sitting.folder.path().join("folder.jsonl")).unwrap();
     std::fs::write(sitting.folder.path().join("plain"), "x").unwrap();
-    for file in ["folder", "plain/rows.jsonl", "../rows.jsonl", ""] {
+    for file in ["folder.jsonl", "plain/rows.jsonl", "../rows.jsonl"] {
         let told = error(&mut sitting, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ file: \"{file}\" }})"));
         assert!(
-            told.starts_with("Error: ")
-                && told.contains(Path::new(file).file_name().map_or("no file name", |name| name.to_str().unwrap())),
+            told.starts_with("Error: ") && told.contains(Path::new(file).file_name().unwrap().to_str().unwrap()),
             "{told}"
         );
     }

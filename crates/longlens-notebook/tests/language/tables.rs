@@ -337,3 +337,42 @@ fn a_band_has_two_sides() {
     ");
     sitting.run("plot(t, #{ x: \"x\", y: \"y\", low: \"l\", high: \"h\" })").unwrap();
 }
+
+#[test]
+fn ids_that_are_too_long_for_numbers_stay_apart() {
+    let mut sitting = sitting();
+    let root = sitting.folder.path().to_owned();
+    let (one, two) = ("12345678901234567891", "12345678901234567892");
+    std::fs::write(root.join("t.csv"), format!("id\n{one}\n{two}\n")).unwrap();
+    std::fs::write(root.join("t.jsonl"), format!("{{\"id\": {one}}}\n{{\"id\": {two}}}\n")).unwrap();
+    std::fs::write(root.join("t.json"), format!("{{\"ids\": [{one}, {two}]}}")).unwrap();
+    for cell in ["load(\"t.csv\").column(\"id\")", "load(\"t.jsonl\").column(\"id\")", "load(\"t.json\").ids"] {
+        assert_eq!(sitting.say(cell), format!("[\"{one}\", \"{two}\"]"), "{cell}");
+    }
+}
+
+#[test]
+fn a_mean_is_of_the_cells_that_are_there() {
+    let mut sitting = sitting();
+    sitting.say("let t = table(#{ a: [1, 2, (), 4], b: [\"x\", \"x\", \"y\", \"y\"] });");
+    let mean = sitting.say("mean_of(t, \"a\")");
+    assert!(mean.starts_with("2.33333"), "{mean}");
+    assert_eq!(sitting.say("t.mean(\"b\").column(\"a\")"), "[1.5, 4.0]");
+}
+
+#[test]
+fn a_table_in_another_encoding_says_how_to_convert_it() {
+    let mut sitting = sitting();
+    std::fs::write(sitting.folder.path().join("latin.csv"), b"name\ncaf\xe9\n").unwrap();
+    let told = error(&mut sitting, "load(\"latin.csv\")");
+    assert!(told.contains("byte 0xe9 in line 2, column 4") && told.contains("iconv -f ISO-8859-1"), "{told}");
+}
+
+#[test]
+fn a_cell_of_a_table_holds_all_of_a_list() {
+    let mut sitting = sitting();
+    sitting.say("let s = \"\"; s.pad(20_000, \"x\"); let n = []; n.pad(500, 7);");
+    sitting.say("save(table([#{ a: [s], n: n }]), \"t.json\")");
+    let text = std::fs::read_to_string(sitting.folder.path().join("t.json")).unwrap();
+    assert_eq!((text.matches('x').count(), text.matches('7').count(), text.contains('…')), (20_000, 500, false));
+}

@@ -287,6 +287,8 @@ fn lines_for_the_session() {
         "%config operations many",
         "%config operations",
         "%foo",
+        "%%bash\nls",
+        "%%tiemit\n1",
         "%who\n1 + 1",
         "?rope",
         "rope??",
@@ -343,8 +345,16 @@ fn lines_for_the_session() {
     TypeError: `operations` needs a whole number of at least 1
     help: write %config operations 1000000
     > %foo
-    NameError: there is no %foo
-    help: did you mean `%who`?
+    NameError: there is no %foo; cells run Rhai
+    help: %magics lists what there is
+    > %%bash
+    . ls
+    NameError: there is no %%bash; cells run Rhai
+    help: %magics lists what there is
+    > %%tiemit
+    . 1
+    NameError: there is no %%tiemit; cells run Rhai
+    help: did you mean `%timeit`?
     > %who
     . 1 + 1
     SyntaxError: %who takes one line

@@ -50,9 +50,10 @@ fn header(path: &Path, start: &Start, steps: &[Step]) -> String {
     let file = quoted(&one_line(&path.display().to_string()));
     let mut paragraphs = vec![
         "# Steps taken in the longlens workbench".to_owned(),
-        "Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:"
+        "Every step is a cell; pictures are written to their files again (`--overwrite` lets cells replace those of the \
+         workbench). In the folder that the workbench was started in:"
             .to_owned(),
-        format!("    longlens notebook run {file}{flags}{outside}"),
+        format!("    longlens notebook run {file} --overwrite{flags}{outside}"),
     ];
     let notes = [
         (!flags.is_empty(), "Device and weights are given by these flags; a cell cannot choose them."),

@@ -48,9 +48,9 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     // %% [markdown]
     // # Steps taken in the longlens workbench
     //
-    // Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:
+    // Every step is a cell; pictures are written to their files again (`--overwrite` lets cells replace those of the workbench). In the folder that the workbench was started in:
     //
-    //     longlens notebook run 'my steps.rhai' --device cuda --weights q8 --allow-outside
+    //     longlens notebook run 'my steps.rhai' --overwrite --device cuda --weights q8 --allow-outside
     //
     // Device and weights are given by these flags; a cell cannot choose them.
     //
@@ -68,9 +68,9 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     // %% [markdown]
     // # Steps taken in the longlens workbench
     //
-    // Every step is a cell; pictures are written to their files again. In the folder that the workbench was started in:
+    // Every step is a cell; pictures are written to their files again (`--overwrite` lets cells replace those of the workbench). In the folder that the workbench was started in:
     //
-    //     longlens notebook run steps.rhai
+    //     longlens notebook run steps.rhai --overwrite
     //
     // Nothing was done yet.
     ");
@@ -270,7 +270,8 @@ fn what_no_function_does_is_a_comment_that_says_why() {
 
 #[test]
 fn files_outside_the_folder_ask_for_a_flag() {
-    let outside = |step: Step| notebook(&[step]).contains("longlens notebook run steps.rhai --allow-outside\n");
+    let outside =
+        |step: Step| notebook(&[step]).contains("longlens notebook run steps.rhai --overwrite --allow-outside\n");
     let reads = |path: &str| Step::Run(Settings::default(), PromptSource::File(path.into()));
     assert!(outside(reads("/a.txt")) && outside(reads("b/../../a.txt")) && !outside(reads("b/a.txt")));
     let positions = |path: &str| saved(Picture::Positions(64), Settings::default(), path);

@@ -46,18 +46,29 @@ pub struct Session {
 impl Session {
     /// The same flags as words of a command line, to start another process with.
     pub fn words(&self) -> Vec<String> {
+        let Self {
+            model,
+            device,
+            weights,
+            trained_context,
+            files,
+            overwrite,
+            allow_outside,
+            max_operations,
+            memory_limit,
+        } = self;
         let values = [
-            ("--model", self.model.clone()),
-            ("--device", self.device.map(|device| device.name().to_owned())),
-            ("--weights", self.weights.map(|weights| weights.to_string())),
-            ("--trained-context", self.trained_context.map(|n_tokens| n_tokens.to_string())),
-            ("--files", self.files.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
-            ("--max-operations", self.max_operations.map(|n| n.to_string())),
-            ("--memory-limit", self.memory_limit.map(|bytes| bytes.to_string())),
+            ("--model", model.clone()),
+            ("--device", device.map(|device| device.name().to_owned())),
+            ("--weights", weights.map(|weights| weights.to_string())),
+            ("--trained-context", trained_context.map(|n_tokens| n_tokens.to_string())),
+            ("--files", files.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
+            ("--max-operations", max_operations.map(|n| n.to_string())),
+            ("--memory-limit", memory_limit.map(|bytes| bytes.to_string())),
         ];
         let values = values.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?)));
-        let flags = [("--overwrite", self.overwrite), ("--allow-outside", self.allow_outside)];
-        values.chain(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.to_owned())).collect()
+        let flags = [("--overwrite", overwrite), ("--allow-outside", allow_outside)];
+        values.chain(flags.into_iter().filter(|(_, is_set)| **is_set).map(|(flag, _)| flag.to_owned())).collect()
     }
 }
 
@@ -118,8 +129,11 @@ pub enum NotebookCommand {
         #[arg(value_name = "IN")]
         input: PathBuf,
         /// The other form; without it the same name with the other ending
-        #[arg(value_name = "OUT")]
+        #[arg(value_name = "OUT", conflicts_with = "named")]
         output: Option<PathBuf>,
+        /// The same by a flag, as `run` has it
+        #[arg(short = 'o', long = "output", value_name = "OUT")]
+        named: Option<PathBuf>,
     },
     /// Parse every cell without running it
     Check {
@@ -135,19 +149,33 @@ pub struct NotebookRun {
     /// The notebook, `.ipynb` or `.rhai`
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// Where to keep it with its results (default: IN itself once no cell failed, until then IN with the ending
-    /// `.partial.ipynb`; for a `.rhai` file the same name as `.ipynb`)
+    /// Where to keep it with its results (default: IN itself, for a `.rhai` file the same name as `.ipynb`; where that holds
+    /// results they are replaced once no cell failed, and until then the new ones have the ending `.partial.ipynb`)
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
     /// A parameter, also as two words; set in a cell after the one tagged `parameters`. Numbers, True, False and None are
-    /// read as papermill does, lists and tables as TOML, anything else is text
-    #[arg(short, long = "parameter", alias = "parameters", value_name = "NAME=VALUE")]
+    /// read as papermill does, lists and tables as TOML, anything else is text; a whole number is a float where the cell
+    /// has one
+    #[arg(short, long = "parameter", alias = "parameters", value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub parameters: Vec<String>,
     /// A parameter whose value is text whatever it looks like, also as two words
-    #[arg(short = 'r', long = "parameter-raw", aliases = ["parameters_raw", "parameters-raw"], value_name = "NAME=TEXT")]
+    #[arg(
+        short = 'r',
+        long = "parameter-raw",
+        aliases = ["parameters_raw", "parameters-raw"],
+        value_name = "NAME=TEXT",
+        allow_hyphen_values = true
+    )]
     pub parameters_raw: Vec<String>,
     /// Parameters in YAML; -p and -r go before them
-    #[arg(short = 'y', long = "parameters-yaml", alias = "parameters_yaml", value_name = "YAML")]
+    // a document may begin with `---`, a list with `- `
+    #[arg(
+        short = 'y',
+        long = "parameters-yaml",
+        alias = "parameters_yaml",
+        value_name = "YAML",
+        allow_hyphen_values = true
+    )]
     pub parameters_yaml: Vec<String>,
     /// The same in base64
     #[arg(short = 'b', long = "parameters-base64", alias = "parameters_base64", value_name = "BASE64")]
@@ -161,10 +189,10 @@ pub struct NotebookRun {
     /// Go on after a cell that fails
     #[arg(long)]
     pub keep_going: bool,
-    /// Write the notebook with its results as one page, too
+    /// Write the notebook with its results as one page, too, into an .html file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Go on where a run into the same OUT was stopped
+    /// Go on where a run into the same OUT with the same parameters was stopped
     #[arg(long)]
     pub resume: bool,
     /// Note in the file when each cell ran

@@ -128,12 +128,20 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             (row.ceiling_flops_per_s, row.ceiling_bytes_per_s) = (ceilings.flops_per_s, ceilings.bytes_per_s);
         }
         let heading = heading(&model, &config);
-        if let Some(path) = out {
+        // a picture that cannot be written takes no number along
+        let drawn = out.map_or(Ok(()), |path| {
+            if measured.is_err() && path.exists() {
+                return terminal.note(format_args!(
+                    "{} is there from an earlier run and stays as it is: this one was cut short",
+                    path.display()
+                ));
+            }
             let interrupted = if measured.is_err() { ", interrupted" } else { "" };
-            super::save(&terminal, &figure(&rows, format!("{heading}{interrupted}")), &path)?;
-        }
+            super::save(&terminal, &figure(&rows, format!("{heading}{interrupted}")), &path)
+        });
         terminal.result(&rows)?;
         table(&terminal, &heading, ceilings, &rows)?;
+        drawn?;
     }
     Ok(measured?)
 }

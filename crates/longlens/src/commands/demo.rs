@@ -23,7 +23,7 @@ use crate::commands::{chunks, model};
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
-use crate::terminal::{Progress, Terminal, write_file};
+use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const FOLDER: &str = "longlens-out/demo";
@@ -119,6 +119,7 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
     let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
     super::inputs::spare(&config, &OUTPUTS.map(|name| folder.join(name)), &[])?;
     super::folder(Some(&folder))?;
+    check_writable(&folder.join("summary.json"))?;
 
     let mut outcomes = Vec::new();
     let mut progress = terminal.progress("demo");
@@ -135,18 +136,24 @@ pub fn run(args: &Demo) -> Result<(), Failure> {
     drop(progress);
 
     let peak = lens.trace().peak_memory;
-    let summary = summary(&info, &lengths, &outcomes, started.elapsed().as_secs_f64(), peak);
-    let written = write(&folder, &outcomes, &info, chosen.as_ref(), &summary)?;
+    let complete = !terminal.is_cancelled();
+    let summary = summary(&info, &lengths, &outcomes, started.elapsed().as_secs_f64(), peak, complete);
+    // files come first, and one that cannot be written takes no number along
+    let written = if complete || !OUTPUTS.iter().any(|name| folder.join(name).exists()) {
+        write(&folder, &outcomes, &info, chosen.as_ref(), &summary)
+            .map(|written| format!("wrote {} to {}", written.join(", "), folder.display()))
+    } else {
+        Ok(format!("{} holds an earlier result and stays as it is", folder.display()))
+    };
     terminal.result(&summary)?;
     terminal.say(table(&outcomes, &lengths, args.trials * DEPTHS.len()))?;
     terminal.say(format_args!(
-        "\n{:.1} s{}; wrote {} to {}",
+        "\n{:.1} s{}; {}",
         started.elapsed().as_secs_f64(),
         peak.map_or(String::new(), |peak| format!(", peak memory {}", model::bytes(peak as usize))),
-        written.join(", "),
-        folder.display(),
+        written?,
     ))?;
-    if terminal.is_cancelled() { Err(super::interrupted()) } else { Ok(()) }
+    if complete { Ok(()) } else { Err(super::interrupted()) }
 }
 
 /// Pass key grid and perplexity of one method.
@@ -237,13 +244,16 @@ fn write(
     summary: &Value,
 ) -> Result<Vec<String>, Failure> {
     let trained_context = info.spec.trained_context;
+    let cut = if outcomes.len() < CONTENDERS.len() { ", interrupted" } else { "" };
     let mut figures: Vec<(&str, Box<dyn longlens_plot::Figure>)> = Vec::new();
     let cells: Vec<Cell> = outcomes.iter().flat_map(|outcome| outcome.cells.iter().cloned()).collect();
     if !cells.is_empty() {
         let (lengths, depths) = axes(&cells);
         let panels = outcomes.iter().map(|outcome| panel(&outcome.method, &outcome.cells, &lengths, &depths)).collect();
-        let heading =
-            Heading { title: "pass key retrieval".into(), subtitle: format!("{}, greedy, exact tokens", info.name) };
+        let heading = Heading {
+            title: "pass key retrieval".into(),
+            subtitle: format!("{}, greedy, exact tokens{cut}", info.name),
+        };
         figures.push((
             "passkey",
             Box::new(NeedleGrid { heading, trained_context, lengths, depths, panels, palette: Palette::default() }),
@@ -269,7 +279,14 @@ fn write(
     Ok(written)
 }
 
-fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f64, peak: Option<u64>) -> Value {
+fn summary(
+    info: &ModelInfo,
+    lengths: &[usize],
+    outcomes: &[Outcome],
+    seconds: f64,
+    peak: Option<u64>,
+    complete: bool,
+) -> Value {
     let methods: Vec<_> = outcomes
         .iter()
         .map(|outcome| {
@@ -281,7 +298,7 @@ fn summary(info: &ModelInfo, lengths: &[usize], outcomes: &[Outcome], seconds: f
         .collect();
     json!({
         "model": info, "lengths": lengths, "seconds": seconds, "peak_memory_bytes": peak,
-        "version": env!("CARGO_PKG_VERSION"), "methods": methods,
+        "version": env!("CARGO_PKG_VERSION"), "methods": methods, "complete": complete,
     })
 }
 

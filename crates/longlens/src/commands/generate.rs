@@ -13,8 +13,9 @@ use crate::terminal::{Terminal, check_writable, write_file};
 pub fn run(args: &Generate) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    super::inputs::spare(&config, config.out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
-    config.out.as_deref().map_or(Ok(()), check_writable)?;
+    let out = super::data(&config, &args.common, "generate.json")?;
+    super::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
@@ -29,7 +30,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let mut is_read = true;
     let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
         is_read &= terminal.stream(text).is_ok();
-        if !is_read && config.out.is_none() {
+        if !is_read && out.is_none() {
             terminal.cancel(); // the text is for nobody
         }
     })?;
@@ -40,7 +41,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
         "phase_seconds": generated.trace.seconds,
     });
     let mut wrote = None;
-    if let Some(path) = &config.out {
+    if let Some(path) = &out {
         let did = if path.exists() { "replaced" } else { "wrote" };
         write_file(path, result.to_string().as_bytes())?;
         wrote = Some(format!("{did} {}", path.display()));

@@ -34,18 +34,18 @@ pub fn spare(config: &RunConfig, outputs: &[PathBuf], read: &[Option<&Path>]) ->
         let entries = std::fs::read_dir(source.place()).into_iter().flatten().flatten();
         inputs.extend(entries.map(|entry| entry.path()));
     }
-    for output in outputs {
-        let is_output = |input: &&PathBuf| is_same_file(input, output).unwrap_or(false);
-        if let Some(input) = inputs.iter().filter(|input| input.is_file()).find(is_output) {
-            return Err(Failure::usage(
-                format!(
-                    "{} is read by this command, and would be written over as {}",
-                    input.display(),
-                    output.display()
-                ),
-                "write somewhere else".to_owned(),
-            ));
-        }
+    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    outputs.iter().try_for_each(|output| spare_files(output, &inputs))
+}
+
+/// Refuses an output that is, by any name or link, one of these files.
+pub fn spare_files(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+    let is_output = |input: &&&Path| is_same_file(input, output).unwrap_or(false);
+    match inputs.iter().filter(|input| input.is_file()).find(is_output) {
+        None => Ok(()),
+        Some(input) => Err(Failure::usage(
+            format!("{} is read by this command, and would be written over as {}", input.display(), output.display()),
+            "write somewhere else".to_owned(),
+        )),
     }
-    Ok(())
 }

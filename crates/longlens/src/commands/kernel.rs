@@ -15,7 +15,10 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
         KernelCommand::Install { place, session: args } => {
             // what is impossible is said here and not where a notebook is opened
             session(args, true, &Nobody::out())?;
-            let words = Session { files: args.files.as_deref().map(absolute).transpose()?, ..(**args).clone() }.words();
+            let files = args.files.as_deref().map(absolute).transpose()?.map(PathBuf::from);
+            let folder = |model: &String| Path::new(model).is_dir().then(|| absolute(Path::new(model)));
+            let model = args.model.as_ref().and_then(folder).transpose()?.or_else(|| args.model.clone());
+            let words = Session { model, files, ..(**args).clone() }.words();
             let program = std::env::current_exe()
                 .map_err(|error| Failure::failed(format!("cannot tell where this program lies: {error}"), None))?;
             let folder = kernel::install(&place.name, &place_of(place), &program, &words).map_err(refused)?;
@@ -39,9 +42,13 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
     }
 }
 
-/// A folder as Jupyter can name it from wherever it starts kernels.
-fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))
+/// A folder as Jupyter can name it from wherever it starts kernels. Its files hold UTF-8 alone.
+fn absolute(folder: &Path) -> Result<String, Failure> {
+    let path = std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))?;
+    path.into_os_string().into_string().map_err(|_| {
+        let help = "rename it, or start the kernel's server in it".to_owned();
+        Failure::usage(format!("{} is not named in UTF-8, and Jupyter's files are", folder.display()), help)
+    })
 }
 
 fn place_of(place: &KernelPlace) -> Place {

@@ -6,15 +6,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use longlens_core::lens::Control;
-use longlens_notebook::document::html;
-use longlens_notebook::document::parameters::{self, Parameters};
+use longlens_notebook::document::parameters::{self, Parameters, Remark};
 use longlens_notebook::document::{DocumentError, Form, Kept as TakenBack, Kind, Notebook};
 use longlens_notebook::interpreter::{CellError, Interpreter, Nobody, Progress};
 use longlens_notebook::magics;
 use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
 
+mod held;
 mod kept;
+mod page;
 
+use self::held::Held;
 use self::kept::{Kept, Settled};
 use super::language::{self, session};
 use crate::args::language::{NotebookCommand, NotebookRun, Session};
@@ -27,7 +29,7 @@ const MOST_SECONDS: f64 = 1e9;
 pub fn run(command: &NotebookCommand) -> Result<(), Failure> {
     match command {
         NotebookCommand::Run(args) => run_cells(args),
-        NotebookCommand::Convert { input, output } => convert(input, output.as_deref()),
+        NotebookCommand::Convert { input, output, named } => convert(input, named.as_deref().or(output.as_deref())),
         NotebookCommand::Check { files } => check(files),
     }
 }
@@ -37,21 +39,28 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let mut session = session(&args.session, true, &Nobody::out())?;
     // before anything is written
     notebook.check_language(&session).map_err(|error| refused(error.in_file(&args.input)))?;
-    if args.output.is_none() {
-        notebook.check_replaceable().map_err(|error| refused(error.in_file(&args.input)))?;
+    let place = Kept::of(args, &mut notebook)?;
+    page::check(args, &place)?;
+    if Form::of(&args.input).map_err(refused)? == Form::Text {
+        notebook.note_script(&args.input);
     }
-    let place = Kept::of(args)?;
     let out = place.out().to_owned();
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::terminal::make_folder(folder)?;
     }
+    let _held = Held::hold(&out)?;
     let timeout = args.timeout.map(seconds).transpose()?;
     let terminal = Rc::new(Terminal::new(false));
     let given = given(args)?;
-    if !given.is_empty() {
-        for undeclared in parameters::inject(&mut notebook, &given).map_err(refused)? {
-            terminal.note(format_args!("warning: {undeclared}"))?;
+    for remark in parameters::inject(&mut notebook, &given).map_err(refused)? {
+        // who asks for a text gets one
+        let is_asked = matches!(&remark, Remark::Text { name, .. } if is_raw(args, name));
+        if !is_asked {
+            terminal.note(format_args!("warning: {remark}"))?;
         }
+    }
+    if args.resume {
+        note_changes(&terminal, &out, &notebook)?;
     }
     let watch = Rc::new(RefCell::new(Bar::new(terminal.clone())));
     language::check_model(&args.session)?;
@@ -69,12 +78,7 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     watch.borrow_mut().bar = None;
     let is_clean = summary.end == End::Finished && summary.failures.is_empty();
     let settled = place.settle(&notebook, is_clean).map_err(refused)?;
-    if let Some(page) = &args.html {
-        let name = args.input.file_stem().unwrap_or_default().to_string_lossy();
-        // what an earlier run stored may have been changed since by somebody else
-        let text = html::page(&notebook, &name, &summary.ran);
-        crate::terminal::write_file(page, text.as_bytes())?;
-    }
+    page::write(args, &place, &notebook, &summary.ran)?;
     let replayed = if summary.n_replayed > 0 {
         format!(", {} run again for their variables", summary.n_replayed)
     } else {
@@ -91,21 +95,33 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     let input = args.input.display();
     match &settled {
         Settled::Done(_) => {}
-        Settled::Beside(_) => {
-            terminal.note(format_args!("{input} is as it was; `-o {input}` writes results into it even so"))?;
+        Settled::Beside { target, .. } => {
+            let target = target.display();
+            terminal.note(format_args!("{target} is as it was; `-o {target}` writes results into it even so"))?;
         }
-        Settled::Changed(beside) => {
+        Settled::Changed { partial, target } => {
+            let changed = format!(
+                "{} was changed while its cells ran, so the results are in {}",
+                target.display(),
+                partial.display()
+            );
+            let parameters = same_parameters(&given);
             return Err(Failure::failed(
-                format!("{input} was changed while its cells ran, so the results are in {}", beside.display()),
-                Some(format!("`longlens notebook run {input} --resume` takes over those of cells that are the same")),
+                changed,
+                Some(format!(
+                    "`longlens notebook run {input} --resume`{parameters} takes over those of cells that are the same"
+                )),
             ));
         }
     }
     match (summary.end, summary.failures.len()) {
         (End::Finished, 0) => Ok(()),
-        (End::Interrupted, n_failed) => Err(match summary.n_run() + summary.n_replayed - n_failed {
+        (End::Interrupted, n_failed) => Err(match (summary.n_run() + summary.n_replayed).saturating_sub(n_failed) {
             0 => Failure::failed("interrupted before a cell was finished", None),
-            _ => Failure::failed("interrupted; finished cells are kept", Some("go on with --resume".to_owned())),
+            _ => Failure::failed(
+                "interrupted; finished cells are kept",
+                Some(format!("go on with --resume{}", same_parameters(&given))),
+            ),
         }),
         (_, n) => {
             let cells = if n == 1 { "a cell failed".to_owned() } else { format!("{n} cells failed") };
@@ -113,6 +129,39 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
             Err(Failure::failed(format!("{cells}; the first was cell {first}"), None))
         }
     }
+}
+
+/// What a run that goes on must be given again.
+fn same_parameters(given: &Parameters) -> String {
+    let names: Vec<_> = given.keys().map(|name| format!("`{name}`")).collect();
+    match &names[..] {
+        [] => String::new(),
+        [name] => format!(" and the same parameter {name}"),
+        names => format!(" and the same parameters {}", names.join(", ")),
+    }
+}
+
+/// Whether `-r` asks for this parameter as text.
+fn is_raw(args: &NotebookRun, name: &str) -> bool {
+    let pairs = args.parameters_raw.iter().filter_map(|pair| parameters::read_raw(pair).ok());
+    pairs.into_iter().any(|(raw, _)| raw == name)
+}
+
+/// Says which parameters are others than those of the results to go on from.
+fn note_changes(terminal: &Terminal, out: &Path, notebook: &Notebook) -> Result<(), Failure> {
+    if !out.exists() {
+        return Ok(());
+    }
+    let stored = Notebook::read(out).map_err(refused)?;
+    let changes = parameters::changes(&stored, notebook);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    terminal.note(format_args!(
+        "note: {} holds results of other parameters ({}); cells run again from where these are set",
+        out.display(),
+        changes.join("; ")
+    ))
 }
 
 /// Parameters of the files, with those of the flags laid over them in papermill's order.
@@ -146,12 +195,20 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     let mut notebook = Notebook::read(input).map_err(refused)?;
     let session = session(&Session::default(), false, &Nobody::out())?;
     notebook.check_language(&session).map_err(|error| refused(error.in_file(input)))?;
-    let output = match output {
-        Some(output) => output.to_owned(),
-        None => match Form::of(input).map_err(refused)? {
-            Form::Ipynb => input.with_extension("rhai"),
-            Form::Text => input.with_extension("ipynb"),
-        },
+    let is_named = output.is_some();
+    let output = match (output, Form::of(input).map_err(refused)?) {
+        (Some(output), _) => output.to_owned(),
+        (None, Form::Text) => input.with_extension("ipynb"),
+        (None, Form::Ipynb) => {
+            let script = input.with_extension("rhai");
+            if script.exists() {
+                return Err(Failure::usage(
+                    format!("{} is there already, and may have been edited since", script.display()),
+                    format!("name it to replace it: `-o {}`", script.display()),
+                ));
+            }
+            script
+        }
     };
     if output == input {
         return Err(Failure::usage("a notebook cannot be converted into itself", "give OUT another name".to_owned()));
@@ -159,13 +216,21 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     // text has no results: those that the file has are still true of code that did not change
     let has_results = Form::of(&output).map_err(refused)? == Form::Ipynb;
     let kept = if Form::of(input).map_err(refused)? == Form::Text && has_results && output.exists() {
+        if !is_named {
+            let there = Notebook::read(&output).map_err(refused)?;
+            there.check_made_from(input, &notebook).map_err(|error| refused(error.would_replace(&output)))?;
+        }
         let TakenBack { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
         format!("; kept the results of {n_kept} cells, dropped those of {n_lost} that changed")
     } else {
         String::new()
     };
+    if has_results {
+        notebook.note_script(input);
+    }
+    let did = if output.exists() { "replaced" } else { "wrote" };
     notebook.write(&output).map_err(refused)?;
-    Terminal::new(false).note(format_args!("wrote {}{kept}", output.display()))
+    Terminal::new(false).note(format_args!("{did} {}{kept}", output.display()))
 }
 
 fn check(files: &[PathBuf]) -> Result<(), Failure> {

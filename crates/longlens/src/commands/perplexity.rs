@@ -35,6 +35,9 @@ pub struct Curve {
     pub name: String,
     /// How it was measured.
     pub protocol: String,
+    /// The same on one line, for all points of a picture.
+    #[serde(skip)]
+    pub caption: String,
     /// By length, ascending.
     pub points: Vec<Point>,
     /// Whether everything was run.
@@ -94,11 +97,12 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         terminal.note(said)?;
     }
     let stride = stride(args, &config, &terminal, &lengths)?;
+    let stride_of = |window: usize| stride.unwrap_or(STRIDE.min(window));
     let text = format!("{:016x}", hash(&documents));
     let store = |(at, setup): (usize, &Setup)| {
         // a method may be named twice, and keeps what it measures apart
         let n_before = setups[..at].iter().filter(|earlier| earlier.plan.method == setup.plan.method).count();
-        let measured = json!({ "text": text, "stride": stride, "again": n_before });
+        let measured = json!({ "text": text, "sliding": args.sliding, "stride": stride, "again": n_before });
         let decides = kept::decides(&model, setup, &measured);
         Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)
     };
@@ -111,10 +115,10 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         progress.doing(&format!("perplexity {name}"));
         let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
         let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
-        let mut curve = if let Some(stride) = stride {
+        let mut curve = if args.sliding {
             let mut reports = Vec::new();
             for window in &lengths {
-                let ask = Sliding { stride, ..Sliding::new(*window) };
+                let ask = Sliding { stride: stride_of(*window), ..Sliding::new(*window) };
                 match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, kept) {
                     Ok(report) => reports.push(report),
                     Err(error) if terminal.is_cancelled() && !reports.is_empty() => {
@@ -132,6 +136,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         };
         if let Some(said) = &said {
             curve.protocol = format!("{}; {said}", curve.protocol);
+            curve.caption = format!("{}; {said}", curve.caption);
         }
         curves.push(curve);
         if terminal.is_cancelled() {
@@ -163,24 +168,21 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How far windows slide, if they do; by default no token between them is left out.
+/// How far windows slide, where somebody says so; by default no token between them is left out.
 fn stride(
     args: &Perplexity,
     config: &RunConfig,
     terminal: &Terminal,
     lengths: &[usize],
 ) -> Result<Option<usize>, Failure> {
-    if !args.sliding {
-        return Ok(None);
-    }
     let shortest = lengths.iter().copied().min().unwrap_or(STRIDE);
-    let stride = args.stride.or(config.file.perplexity.stride).unwrap_or(STRIDE.min(shortest));
-    if stride > shortest {
+    let given = args.stride.or(config.file.perplexity.stride).filter(|_| args.sliding);
+    if let Some(stride) = given.filter(|stride| *stride > shortest) {
         terminal.note(format_args!(
-            "warning: --stride {stride} is longer than a window of {shortest} tokens: the tokens between windows are not scored"
+            "warning: a stride of {stride} is longer than a window of {shortest} tokens: the tokens between windows are not scored"
         ))?;
     }
-    Ok(Some(stride))
+    Ok(given)
 }
 
 /// A table for each line.
@@ -210,7 +212,8 @@ impl Curve {
             run: row.run.clone(),
         });
         let (points, protocol, complete) = (points.collect(), report.protocol.clone(), report.complete);
-        Self { name, protocol, points, complete, reports: vec![Report::ByLength(report)] }
+        let caption = protocol.clone();
+        Self { name, protocol, caption, points, complete, reports: vec![Report::ByLength(report)] }
     }
 
     /// From windows of several lengths.
@@ -225,8 +228,16 @@ impl Curve {
         });
         let complete = reports.len() == n_lengths && reports.iter().all(|report| report.complete);
         let protocol: Vec<_> = reports.iter().map(|report| report.protocol.as_str()).collect();
-        let (points, protocol) = (points.collect(), protocol.join("\n"));
-        Self { name, protocol, points, complete, reports: reports.into_iter().map(Report::Sliding).collect() }
+        let points: Vec<Point> = points.collect();
+        let caption = if let [one] = &protocol[..] {
+            (*one).to_owned()
+        } else {
+            let scored: Vec<_> = points.iter().map(|point| point.n_scored.to_string()).collect();
+            format!("sliding windows of each length, {} tokens scored; mean of the windows' losses", scored.join(", "))
+        };
+        let protocol = protocol.join("\n");
+        let reports = reports.into_iter().map(Report::Sliding).collect();
+        Self { name, protocol, caption, points, complete, reports }
     }
 }
 
@@ -243,7 +254,7 @@ pub fn figure(curves: &[Curve], trained_context: usize, subtitle: &str) -> Optio
         .map(|curve| PerplexitySeries { name: curve.name.clone(), points: curve.points.iter().map(point).collect() })
         .collect();
     // lines may have been measured in two ways; a picture names both
-    let mut protocols: Vec<&str> = curves.iter().filter_map(|curve| curve.protocol.lines().next()).collect();
+    let mut protocols: Vec<&str> = curves.iter().map(|curve| curve.caption.as_str()).collect();
     protocols.sort_unstable();
     protocols.dedup();
     let protocol = protocols.join("; or, where parameters follow the length, ");

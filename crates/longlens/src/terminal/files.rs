@@ -23,10 +23,20 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::NotFound => "create the folder first",
         io::ErrorKind::IsADirectory => "give the name of a file",
         io::ErrorKind::StorageFull => "free some room, or choose another disk",
+        io::ErrorKind::FileTooLarge => "raise the limit of a file's size (`ulimit -f`)",
         io::ErrorKind::PermissionDenied if path.is_file() => "choose another name, or allow writing to it",
         _ => "choose a folder you may write to",
     };
     Failure::failed(format!("cannot write {}: {error}", path.display()), Some(help.into()))
+}
+
+/// A file that grows beyond `ulimit -f` becomes an error of the write that says so, where the system would end the program.
+pub fn limits_are_errors() {
+    #[cfg(unix)]
+    // SAFETY: made before any other thread starts; no handler runs
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
 }
 
 /// Makes a folder for results.

@@ -15,7 +15,9 @@ pub(super) struct Rule {
 impl Rule {
     /// The rule of a field, if it has one.
     pub(super) fn of(name: &str) -> Option<&'static Self> {
-        RULES.iter().find(|rule| rule.names.iter().any(|pattern| fits(pattern, name)))
+        // it says how `intermediate_size` was chosen
+        let asks = |name: &str| name != "ffn_dim_multiplier";
+        RULES.iter().find(|rule| asks(name) && rule.names.iter().any(|pattern| fits(pattern, name)))
     }
 
     /// Whether a value asks for something that is not computed.

@@ -85,6 +85,11 @@ const KNOWN: &[&str] = &[
     "sliding_window",
     "query_pre_attn_scalar",
     "scale_attn_weights",
+    "use_rms_norm",
+    "rms_norm",
+    "use_rope",
+    "is_causal_lm",
+    "ffn_dim_multiplier",
     "use_norm_bias",
     "remove_invalid_values",
 ];

@@ -1,5 +1,7 @@
 //! How long a model with a linear scaling was trained, which its config says in one of several ways.
 
+use serde_json::Value;
+
 use super::{ORIGINAL, RopeFields};
 use crate::error::OpenError;
 use crate::fields::Fields;
@@ -39,12 +41,14 @@ pub(super) fn lengths(
     let known = ["max_sequence_length", "tokenizer_model_max_length"].map(|name| config.count(name));
     let known = known.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next();
     // these hold other things as well, such as how much is generated, so they count where they name one of the two lengths
-    let limit = ["max_length", "model_max_length", TOKENIZER_LIMIT].into_iter().find_map(|name| {
-        let limit = usize::try_from(config.get(name)?.as_u64()?).ok()?;
-        // a tokenizer is taken over from the model before scaling, so its limit says something only where it was changed
-        let may_be_longest = name != TOKENIZER_LIMIT;
-        (limit == scaled(longest) || (limit == longest && may_be_longest)).then_some((name, limit))
-    });
+    let named = |length: usize, names: &[&'static str]| {
+        let is_it = |name: &&&'static str| config.get(name).and_then(Value::as_u64) == Some(length as u64);
+        names.iter().find(is_it).map(|name| (*name, length))
+    };
+    // tokenizer and `max_length` are taken over from the model before scaling, so they say something where they were changed
+    let as_is: &[_] =
+        if is_scaled_already(longest, factor) { &["model_max_length", "max_length"] } else { &["model_max_length"] };
+    let limit = named(scaled(longest), &["max_length", "model_max_length", TOKENIZER_LIMIT]).or(named(longest, as_is));
     let unscaled = |trained: usize| given.unwrap_or(((trained as f64 / factor) as usize).max(1));
     let why = match (known, limit) {
         (Some(known), _) => {

@@ -302,3 +302,26 @@ proptest! {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_another_kind_of_file_is_not_written_through() {
+    let (_outer, root) = bench();
+    fs::write(root.join("run.sh"), "true").unwrap();
+    std::os::unix::fs::symlink("run.sh", root.join("notes.csv")).unwrap();
+    std::os::unix::fs::symlink("later.csv", root.join("other.csv")).unwrap();
+    let files = Files::below(&root).overwriting();
+    let told = files.save("notes.csv", b"touch x", true).unwrap_err();
+    assert_eq!(told.message, "`notes.csv` is a link to `run.sh`, another kind of file");
+    assert!(files.replace("notes.csv", b"touch x").is_err() && files.add_line("notes.csv", "touch x").is_err());
+    assert_eq!(fs::read(root.join("run.sh")).unwrap(), b"true");
+    std::os::unix::fs::symlink("package.json", root.join("notes.json")).unwrap();
+    let told = files.save("notes.json", b"{}", false).unwrap_err();
+    assert!(
+        told.message.contains("leads to `package.json`, from which other programs take orders"),
+        "{}",
+        told.message
+    );
+    assert_eq!(files.save("other.csv", b"n", false), Ok(false));
+    assert_eq!(fs::read(root.join("later.csv")).unwrap(), b"n");
+}

@@ -15,12 +15,15 @@ use crate::document::json;
 const MOST_LEVELS: usize = 64;
 /// Values of one text, those that aliases repeat among them.
 const MOST_VALUES: usize = 1 << 20;
+/// Bytes of a text that count as one more value.
+const TEXT: usize = 32;
 /// Where tags of YAML itself begin.
 const OWN_TAG: &str = "tag:yaml.org,2002:";
 
 /// The value of a text with one document, `null` for a text without any; else what is wrong, and in which line.
 pub fn read(text: &str) -> Result<Value, String> {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), n_values: 0, line: 1 };
+    let mut reader =
+        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), n_values: 0, n_named: 0, line: 1 };
     let read = reader.document();
     read.map_err(|what| format!("line {}: {what}", reader.line))
 }
@@ -30,6 +33,8 @@ struct Reader<'a> {
     /// Finished values that have a name, with how many values each holds.
     anchors: HashMap<usize, (Value, usize)>,
     n_values: usize,
+    /// Values that have a name, or lie in one that has.
+    n_named: usize,
     /// The line that was read last, from 1.
     line: usize,
 }
@@ -81,6 +86,7 @@ impl<'a> Reader<'a> {
         self.counts(1)?;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.counts(text.len() / TEXT)?;
                 let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
                 (scalar(&text, style == ScalarStyle::Plain, tag.as_deref())?, anchor)
             }
@@ -108,7 +114,13 @@ impl<'a> Reader<'a> {
             _ => return Err("a value is missing".into()),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), self.n_values - before));
+            let n = self.n_values - before;
+            // values with names inside values with names are kept several times
+            self.n_named = self.n_named.saturating_add(n);
+            if self.n_named > MOST_VALUES {
+                return Err(format!("there are more than {MOST_VALUES} values with names"));
+            }
+            self.anchors.insert(anchor, (value.clone(), n));
         }
         Ok(value)
     }
@@ -127,8 +139,9 @@ impl<'a> Reader<'a> {
             let key = match self.next()? {
                 Event::MappingEnd => break,
                 Event::Scalar(text, style, anchor, _) => {
+                    self.counts(text.len() / TEXT)?;
                     if anchor != 0 {
-                        self.anchors.insert(anchor, (text.clone().into(), 1));
+                        self.anchors.insert(anchor, (text.clone().into(), 1 + text.len() / TEXT));
                     }
                     Key { merges: text == "<<" && style == ScalarStyle::Plain, name: text.into_owned() }
                 }
@@ -411,5 +424,17 @@ mod tests {
         for text in ["a: [1", "a: *nobody", "a: 'x"] {
             assert!(read(text).unwrap_err().starts_with("line 1: "), "{text}: {:?}", read(text));
         }
+    }
+
+    #[test]
+    fn long_texts_that_repeat_are_refused() {
+        let long = "x".repeat(1 << 20);
+        let list = "*a, ".repeat(2000);
+        let told = read(&format!("a: &a \"{long}\"\nb: [{list}]\n")).unwrap_err();
+        assert!(told.contains("repeats itself without end"), "{told}");
+        let nested = (0..60).fold(format!("\"{long}\""), |inside, at| format!("&n{at} [{inside}]"));
+        let told = read(&format!("a: {nested}\n")).unwrap_err();
+        assert!(told.contains("values with names"), "{told}");
+        assert!(read(&format!("a: &a \"{long}\"\nb: [*a, *a]\n")).is_ok());
     }
 }

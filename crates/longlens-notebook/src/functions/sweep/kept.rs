@@ -87,6 +87,8 @@ impl<'a> Kept<'a> {
 
 impl<'a> File<'a> {
     fn open(desk: &'a Desk, name: &str, fresh: bool) -> Returned<Self> {
+        // its rows hold texts of cells
+        files::check_data(desk, name, true)?;
         let files = desk.files();
         let mut file = Self { files, name: name.to_owned(), written: HashSet::new() };
         let Some(bytes) = files.read_if_there(name, files::MAX_BYTES).map_err(raise)? else { return Ok(file) };

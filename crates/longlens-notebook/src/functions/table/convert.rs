@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, EvalAltResult, Map};
 use super::told;
 use crate::desk::{Returned, refuse};
 use crate::options::{each, wrong};
+use crate::running::{self, room_for};
 use crate::table::{Datum, Table as Rows};
 use crate::values::{self, Table};
 use longlens_workbench::Trouble;
@@ -16,6 +17,8 @@ pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
     if let Some(table) = value.clone().try_cast::<Table>() {
         return Ok(table.0.table.clone());
     }
+    // cells have texts of their own, where values share them
+    room_for(2 * running::written(&value)).map_err(|stopped| told(stopped.into()))?;
     if let Some(map) = value.clone().try_cast::<Map>() {
         return columns_of(&map);
     }
@@ -27,7 +30,7 @@ pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
         let map = row.clone().try_cast::<Map>().ok_or_else(|| wrong("every row of a table", "a map", &row))?;
         Ok(map.iter().map(|(name, cell)| (name.to_string(), to_datum(cell))).collect::<Vec<_>>())
     });
-    Ok(Rows::from_records(records.collect::<Returned<Vec<_>>>()?))
+    Rows::from_foreign(records.collect::<Returned<Vec<_>>>()?).map_err(told)
 }
 
 /// Rows from a list of cells per column.
@@ -81,7 +84,7 @@ pub fn to_datum(value: &Dynamic) -> Datum {
     if let Ok(real) = value.as_float() {
         return Datum::Real(real);
     }
-    Datum::Text(values::text(&value))
+    Datum::Text(values::whole_text(&value))
 }
 
 /// A cell as a value.

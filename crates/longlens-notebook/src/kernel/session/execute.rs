@@ -11,6 +11,7 @@ use jupyter_protocol::{
     DisplayData, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount,
     ExpressionResult, JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
 };
+use longlens_core::printable::printable;
 use serde_json::Map;
 
 use super::{Session, Waiting};
@@ -128,5 +129,8 @@ impl Session {
 }
 
 fn client_error(error: CellError) -> ReplyError {
-    ReplyError { traceback: error.lines(), ename: error.name, evalue: error.message }
+    // clients on a terminal hand on what they get
+    let shown = |text: String| printable(&text).into_owned();
+    let traceback = error.lines().into_iter().map(shown).collect();
+    ReplyError { traceback, ename: error.name, evalue: shown(error.message) }
 }

@@ -101,6 +101,14 @@ fn cell(code: &str) -> ExecuteRequest {
 }
 
 #[test]
+fn nothing_that_a_cell_says_commands_a_terminal() {
+    let told = said(vec![cell("\u{1b}[2J\u{7}").into()]);
+    let results = told.iter().filter(|(_, content, _)| content.message_type() == "execute_result");
+    let results: Vec<_> = results.map(|(_, content, _)| serde_json::to_string(content).unwrap()).collect();
+    assert!(results.len() == 1 && results[0].contains("{\"text/plain\":\"␛[2J␇\"}"), "{results:?}");
+}
+
+#[test]
 fn a_cell_is_told_in_order() {
     insta::assert_snapshot!(lines(vec![cell("say").into(), cell("1").into()]), @r#"
     IoPub 0 status: {"execution_state":"busy"}
@@ -206,6 +214,16 @@ fn questions_about_code_are_answered_in_code_points() {
     3 inspect_reply: {"found":false,"data":{},"metadata":{},"status":"ok"}
     4 is_complete_reply: {"status":"incomplete","indent":"  "}
     5 is_complete_reply: {"status":"complete","indent":""}
+    "#);
+}
+
+#[test]
+fn wrong_requests_are_answered_in_their_turn() {
+    let wrong = UnknownMessage { msg_type: "history_request".into(), content: json!({ "wrong": "no" }) };
+    insta::assert_snapshot!(lines(vec![wrong.into()]), @r#"
+    IoPub 0 status: {"execution_state":"busy"}
+    Shell 0 history_reply: {"status":"error","ename":"ProtocolError","evalue":"no","traceback":["ProtocolError: no"],"history":[]}
+    IoPub 0 status: {"execution_state":"idle"}
     "#);
 }
 

@@ -302,6 +302,10 @@ impl Peer {
     /// A message has been written to its connection.
     pub(super) fn sent(&self, sent: &Waiting) {
         self.0.n_waiting.fetch_sub(sent.message.len(), Ordering::Relaxed);
+        // who reads a megabyte a second is not waited for; who reads a byte now and then is
+        let credit = sent.message.len() as u64;
+        let _ =
+            self.0.waited_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |us| Some(us.saturating_sub(credit)));
     }
 
     fn put(&self, message: Bytes, room: Arc<OwnedSemaphorePermit>) {

@@ -72,9 +72,9 @@ fn json_of_others_becomes_a_table() {
     let table =
         Table::from_json(br#"[{"a": 1, "b": [1, {"c": null}]}, {"b": null, "d": 18446744073709551615}]"#).unwrap();
     insta::assert_snapshot!(table.to_text(9, 80), @r#"
-    a  b                      d
+    a  b               d
     1  [1,{"c":null}]
-                       1.845e19
+                       18446744073709551615
     "#);
     assert_eq!(Table::from_json_lines(b"{\"a\": 1}\r\n\n{\"a\": \"x\"}").unwrap().n_rows(), 2);
 }

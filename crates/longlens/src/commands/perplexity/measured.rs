@@ -39,7 +39,7 @@ pub fn measured(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest:
         });
         let documents = Documents::of_file(file, longest, at_most)?;
         let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
-        return Ok(Measured { documents: documents.tokens, said: Some(said.join("; ")) });
+        return Ok(Measured { documents: documents.tokens, said: (!said.is_empty()).then(|| said.join("; ")) });
     }
     let split = args.split_documents || file.split_documents.unwrap_or(false);
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
