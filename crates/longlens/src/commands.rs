@@ -80,11 +80,12 @@ pub fn picture(out: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failur
     Ok(Some(out.to_owned()))
 }
 
-/// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder for all
-/// commands.
+/// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder unless it
+/// ends in `.json`, since other commands write several files into it.
 fn data(config: &RunConfig, common: &Common, name: &str) -> Result<Option<PathBuf>, Failure> {
     let Some(out) = &config.out else { return Ok(None) };
-    let is_folder = out.is_dir() || common.out.is_none();
+    let is_file = out.extension().is_some_and(|ending| ending == "json");
+    let is_folder = out.is_dir() || common.out.is_none() && !is_file;
     if !is_folder {
         return Ok(Some(out.clone()));
     }
