@@ -61,21 +61,27 @@ fn steps_are_a_notebook_that_runs() {
     sitting.press(&format!("\x1b[200~{typed}\x1b[201~"));
     sitting.wait_for("ctrl-s or f2 runs it");
     sitting.press("\x13");
-    // the dialog counts tokens as well, and until the run is there the one before is shown
-    sitting.wait("the typed prompt's run", |screen| {
-        let is_new = !screen.contains("ctrl-s or f2 runs it") && !screen.contains("the run before");
-        is_new && screen.contains("36 tokens") && is_over(screen)
-    });
-    save_steps(&mut sitting, "steps.rhai");
+    sitting.wait("the typed prompt's run", |screen| screen.contains("36 tokens") && is_over(screen));
+    // until the run is there the one before is shown, and a run is a step once it is there
+    let since = Instant::now();
+    let (name, mut cells) = loop {
+        let name = format!("steps-{}.rhai", since.elapsed().as_micros());
+        save_steps(&mut sitting, &name);
+        let cells = std::fs::read_to_string(folder.path().join(&name)).unwrap();
+        if cells.contains("let p2 = ") {
+            break (name, cells);
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "the typed prompt's run is no step:\n{cells}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
     sitting.quit();
 
-    let path = folder.path().join("steps.rhai");
-    let mut cells = std::fs::read_to_string(&path).unwrap();
+    let path = folder.path().join(&name);
     assert!(!cells.contains("is left out"), "{cells}");
     cells.push_str("\n// %%\n");
     cells.push_str(&["print(p2.tokens == prompt(", &format!("{typed:?}"), ").tokens);\n"].concat());
     std::fs::write(&path, &cells).unwrap();
-    let ran = done(longlens(folder.path()).args(["notebook", "run", "steps.rhai"]));
+    let ran = done(longlens(folder.path()).args(["notebook", "run", &name]));
     let n_cells = cells.matches("\n// %%\n").count();
     let note = String::from_utf8_lossy(&ran.stderr);
     assert!(note.contains(&format!("{n_cells} of {n_cells} cells run")) && n_cells == 12, "{note}");
@@ -83,7 +89,7 @@ fn steps_are_a_notebook_that_runs() {
         let bytes = std::fs::read(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
         assert!(bytes.starts_with(b"\x89PNG"), "{view} is drawn again");
     }
-    let notebook = std::fs::read_to_string(folder.path().join("steps.ipynb")).unwrap();
+    let notebook = std::fs::read_to_string(path.with_extension("ipynb")).unwrap();
     assert!(notebook.contains("\"true\\n\""), "the typed prompt is the same: {cells}");
 }
 

@@ -115,12 +115,12 @@ fn what_cells_did_not_write_stays() {
     let files = session();
     fs::write(root.join("theirs.csv"), "1").unwrap();
     fs::write(root.join("Makefile"), "all:").unwrap();
-    fs::write(root.join("kernel.json"), "{}").unwrap();
+    fs::write(root.join("theirs.json"), "{}").unwrap();
     for (name, overwrite, how) in [
         ("theirs.csv", false, "overwrite: true"),
         ("Makefile", false, "--overwrite"),
         ("Makefile", true, "--overwrite"),
-        ("kernel.json", true, "--overwrite"),
+        ("theirs.json", true, "--overwrite"),
     ] {
         let told = files.save(name, b"ours", overwrite).unwrap_err();
         assert!(told.message.contains("stays as it is") && told.help.unwrap().contains(how), "{name}");
