@@ -244,7 +244,7 @@ fn write(
     summary: &Value,
 ) -> Result<Vec<String>, Failure> {
     let trained_context = info.spec.trained_context;
-    let cut = if outcomes.len() < CONTENDERS.len() { ", interrupted" } else { "" };
+    let cut = if summary["complete"] == true { "" } else { ", interrupted" };
     let mut figures: Vec<(&str, Box<dyn longlens_plot::Figure>)> = Vec::new();
     let cells: Vec<Cell> = outcomes.iter().flat_map(|outcome| outcome.cells.iter().cloned()).collect();
     if !cells.is_empty() {

@@ -128,7 +128,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            Curve::of_windows(name, lengths.len(), reports)
+            Curve::of_windows(name, lengths.len(), reports, stride)
         } else {
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
             let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, kept)?;
@@ -216,8 +216,8 @@ impl Curve {
         Self { name, protocol, caption, points, complete, reports: vec![Report::ByLength(report)] }
     }
 
-    /// From windows of several lengths.
-    fn of_windows(name: String, n_lengths: usize, reports: Vec<SlidingReport>) -> Self {
+    /// From windows of several lengths, `stride` tokens apart where somebody said so.
+    fn of_windows(name: String, n_lengths: usize, reports: Vec<SlidingReport>, stride: Option<usize>) -> Self {
         let points = reports.iter().map(|report| Point {
             n_tokens: report.run.n_prompt,
             perplexity: report.perplexity,
@@ -233,7 +233,13 @@ impl Curve {
             (*one).to_owned()
         } else {
             let scored: Vec<_> = points.iter().map(|point| point.n_scored.to_string()).collect();
-            format!("sliding windows of each length, {} tokens scored; mean of the windows' losses", scored.join(", "))
+            let every = stride.unwrap_or(STRIDE);
+            let shorter =
+                if points.iter().any(|point| point.n_tokens < every) && stride.is_none() { " at most" } else { "" };
+            format!(
+                "sliding windows of each length every {every} tokens{shorter}, {} tokens scored; mean of the windows' losses",
+                scored.join(", ")
+            )
         };
         let protocol = protocol.join("\n");
         let reports = reports.into_iter().map(Report::Sliding).collect();
