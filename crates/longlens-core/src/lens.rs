@@ -2,6 +2,8 @@
 //!
 //! Left of [`Lens`] everything is generic over a tensor backend; right of it nothing knows tensors.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,6 +49,21 @@ pub trait Lens: Send {
     /// [`LensError::OutOfRange`] when the begun sequence has fewer than `keep` tokens.
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError>;
 
+    /// A copy of the sequence so far, cut to its first `n_tokens` tokens: any number of sequences can go on from it
+    /// ([`Lens::begin_from`]).
+    ///
+    /// Errors, after which everything is as before: [`LensError::NotBegun`]; [`LensError::OutOfRange`] when the sequence has fewer
+    /// tokens; [`LensError::NothingKept`] when it is cut inside a chunk whose summary needs queries that were not kept.
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError>;
+
+    /// Starts a sequence whose first tokens are those of `prefix`, without computing them again; [`Lens::feed`] takes the token
+    /// after them. Where the prefix was computed under what `setup` asks for ([`Sequence::serves`]), results are those of
+    /// [`Lens::begin`] with all tokens fed, else they have the mode `reuse-kv`. Only tokens fed since are recorded.
+    ///
+    /// Errors: those of [`Lens::begin`], [`LensError::OutOfRange`] when the prompt is shorter than the prefix,
+    /// [`LensError::NothingKept`] when `setup` needs queries that were not kept.
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError>;
+
     /// What another watch would have recorded of the tokens so far, computed from cached queries and keys. Needs
     /// [`Setup::keep_queries`]. Any token so far may be named, generated ones too. Losses, times and attention outputs are
     /// not recorded again; of a swapped sequence only the tokens fed since count. After an error, a cancellation too, the
@@ -78,6 +95,46 @@ pub struct Setup {
     pub watch: Watch,
     /// Whether queries stay in memory beside keys and values, for [`Lens::look`] and for any swap by [`Lens::reuse`].
     pub keep_queries: bool,
+}
+
+/// Keys and values of a sequence's tokens, kept apart from the model: a copy that can be gone on from any number of times.
+/// One belongs to the lens that made it.
+pub struct Sequence {
+    /// How its tokens were run.
+    pub setup: Setup,
+    /// Tokens.
+    pub n_tokens: usize,
+    /// Bytes of memory.
+    pub bytes: usize,
+    state: Box<dyn Any + Send>,
+}
+
+impl Sequence {
+    /// A sequence of a lens that keeps its own `state`.
+    pub fn new(setup: Setup, n_tokens: usize, bytes: usize, state: impl Any + Send) -> Self {
+        Self { setup, n_tokens, bytes, state: Box::new(state) }
+    }
+
+    /// What the lens kept. Panics with another lens's.
+    pub fn state<T: 'static>(&self) -> &T {
+        self.state.downcast_ref().expect("a sequence belongs to the lens that made it")
+    }
+
+    /// Whether the tokens would be computed alike under `setup`, so that a sequence that goes on from them is exact: the same
+    /// plan and scaling, which either do not depend on how long the prompt is, or meet a prompt of the same length.
+    pub fn serves(&self, setup: &Setup) -> bool {
+        let in_both = self.n_tokens <= self.setup.n_prompt.min(setup.n_prompt);
+        let any_length = in_both && !setup.plan.depends_on_length() && !setup.rope.follows_length();
+        self.setup.plan == setup.plan
+            && self.setup.rope == setup.rope
+            && (any_length || self.setup.n_prompt == setup.n_prompt)
+    }
+}
+
+impl fmt::Debug for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sequence {{ {} tokens of {}, {} bytes }}", self.n_tokens, self.setup.plan.method, self.bytes)
+    }
 }
 
 /// Which rows of logits a call returns.

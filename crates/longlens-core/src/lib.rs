@@ -3,7 +3,6 @@
 //! In: a method's text form and a model's numbers. Out: a [`plan::Plan`] that kernels execute, and the
 //! [`trace::Trace`] that views read. Read [`plan::Plan`] first, then [`lens::Lens`].
 
-pub mod chunk_choice;
 pub mod lens;
 pub mod methods;
 pub mod nearest;

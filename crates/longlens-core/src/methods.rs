@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::Plan;
+use crate::plan::{Heads, Plan};
 use crate::setting::{Info, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
@@ -22,8 +22,8 @@ mod streaming;
 pub struct MethodInfo {
     /// Name, paper, parameters.
     pub info: Info,
-    /// Checks the parameters against a model and makes the plan.
-    pub plan: fn(&Setting, &ModelSpec) -> Result<Plan, SettingError>,
+    /// Checks the parameters against a model and gives its heads their rules.
+    pub plan: fn(&Setting, &ModelSpec) -> Result<Heads, SettingError>,
 }
 
 /// Every method. A new one is a file in `methods/` and a line here.
@@ -95,25 +95,30 @@ impl Method {
     }
 
     /// The same method with one parameter given.
-    pub fn with(mut self, name: &str, value: &Value) -> Result<Self, SettingError> {
-        match &mut self.0 {
-            Form::Listed(setting) => setting.set(name, value)?,
+    pub fn with(self, name: &str, value: &Value) -> Result<Self, SettingError> {
+        match self.0 {
+            Form::Listed(mut setting) => {
+                setting.set(name, value)?;
+                Ok(Self(Form::Listed(setting)))
+            }
             Form::Written(written) => {
-                let (name, parameter) = (written.0.clone(), name.into());
-                return Err(SettingError::NoParameters { name, parameter });
+                Err(SettingError::NoParameters { name: written.0.clone(), parameter: name.into() })
             }
         }
-        Ok(self)
     }
 
-    /// What this method does to any (query, key) of `model`; errors say which parameters are impossible.
+    /// What this method does to any (query, key) of `model`; errors say which parameters are impossible. Layers that have a
+    /// window of their own keep it.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
-        let setting = match &self.0 {
-            Form::Listed(setting) => setting,
-            Form::Written(written) => return Ok(written.1.clone()),
+        let plan = match &self.0 {
+            Form::Listed(setting) => {
+                let method = METHODS.iter().find(|method| method.info.name == setting.info().name);
+                let method = method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name()));
+                Plan::new(self.resolved(model).to_string(), (method.plan)(setting, model)?)
+            }
+            Form::Written(written) => written.1.clone(),
         };
-        let method = METHODS.iter().find(|method| method.info.name == self.name());
-        (method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name())).plan)(setting, model)
+        Ok(plan.on(model))
     }
 }
 
@@ -149,179 +154,9 @@ impl<'de> Deserialize<'de> for Method {
 #[cfg(test)]
 fn draw(text: &str, trained: usize, n_tokens: usize) -> String {
     let plan = Method::parse(text).unwrap().plan(&ModelSpec::tiny(trained)).unwrap();
-    crate::picture::draw(&plan, n_tokens)
+    let [rule] = plan.rules() else { panic!("{text} has one picture for each of its rules") };
+    crate::picture::draw(rule, n_tokens)
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::plan::{Capacity, Prompt, Relation};
-
-    /// Text forms with random parameters, all of them possible.
-    pub fn any_method() -> impl Strategy<Value = String> {
-        prop_oneof![
-            Just("full".to_owned()),
-            (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
-            (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
-            (1..9usize, 1..40usize, prop_oneof![Just("floor"), Just("exact")])
-                .prop_map(|(g, w, shift)| format!("self_extend:group_size={g},neighbor_window={w},shift={shift}")),
-            (2..40usize, 1..40usize)
-                .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
-            (1..9usize, 4..8usize, 0..4usize, prop_oneof![Just("released"), Just("consistent")]).prop_map(
-                |(w, n, more, variant)| format!(
-                    "long_heads:chunk_len={w},attention_len={},begin_len={},variant={variant}",
-                    w * n,
-                    w * (n - 1 + more)
-                )
-            ),
-        ]
-    }
-
-    /// Text forms of methods whose plans are spans alone.
-    pub fn any_spans() -> impl Strategy<Value = String> {
-        any_method().prop_filter("a choice is no relation of positions", |text| !text.starts_with("long_heads"))
-    }
-
-    proptest! {
-        #[test]
-        fn the_text_form_prints_back(text in any_method()) {
-            let method = Method::parse(&text).unwrap();
-            prop_assert_eq!(Method::parse(&method.to_string()).unwrap(), method.clone());
-            let table = serde_json::to_string(&method).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Method>(&table).unwrap(), method.clone());
-            let table = toml::to_string(&method).unwrap();
-            prop_assert_eq!(toml::from_str::<Method>(&table).unwrap(), method);
-        }
-
-        #[test]
-        fn spans_of_a_query_are_disjoint(text in any_method(), n in 1..120usize) {
-            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
-            for i in 0..n {
-                let mut seen = vec![0; n];
-                for span in &plan.spans {
-                    for j in span.reach.keys(i) {
-                        prop_assert!(j <= i, "query {} sees the future key {}", i, j);
-                        seen[j] += 1;
-                    }
-                }
-                prop_assert!(seen.iter().all(|count| *count <= 1), "query {} meets a key twice", i);
-                let covers_all = matches!(plan.method.split(':').next(), Some("full" | "self_extend" | "dual_chunk"));
-                prop_assert!(!covers_all || seen[..=i].iter().all(|count| *count == 1), "query {} misses a key", i);
-            }
-        }
-
-        #[test]
-        fn the_highest_position_and_capacity_are_those_of_the_definition(
-            text in any_method(), n in 1..150usize, trained in 1..80usize,
-        ) {
-            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
-            let highest = |n_tokens: usize| {
-                let prompt = Prompt { n_tokens };
-                let pairs = (0..n_tokens).flat_map(|i| (0..=i).map(move |j| (i, j)));
-                pairs.map(|(i, j)| match plan.relation(i, j, prompt) {
-                    Relation::Hidden => 0.0,
-                    Relation::At(position, _) => position,
-                    Relation::Chosen { between: (_, high), .. } => high,
-                }).fold(0.0, f64::max)
-            };
-            // a prompt token of released LongHeads does not meet itself, so its nearest key stands at 1, never below 0
-            let claimed = plan.highest_position(n);
-            prop_assert!((claimed - highest(n)).abs() < 1e-9, "{} claims {claimed}, has {}", text, highest(n));
-            match plan.capacity(trained) {
-                Capacity::Tokens(tokens) if tokens < 150 => {
-                    prop_assert!(highest(tokens) <= trained as f64 - 1.0);
-                    prop_assert!(highest(tokens + 1) > trained as f64 - 1.0);
-                }
-                _ => prop_assert!(highest(n) <= trained as f64 - 1.0),
-            }
-        }
-
-        #[test]
-        fn a_short_prompt_is_plain_attention(text in any_method(), trained in 16..64usize) {
-            // where the definition says so: below the window, the chunk, the begin length
-            let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(trained)).unwrap();
-            let short = plan.spans.iter().map(|span| match span.reach {
-                crate::plan::Reach::Nearer(w) => w,
-                crate::plan::Reach::SameChunk(c) => c,
-                _ => usize::MAX,
-            }).min().unwrap().min(plan.first_choice(Prompt { n_tokens: 1000 })).min(60);
-            for i in 0..short {
-                for j in 0..=i {
-                    let relation = plan.relation(i, j, Prompt { n_tokens: 1000 });
-                    let Relation::At(position, _) = relation else { panic!("{text}: ({i}, {j}) is {relation:?}") };
-                    prop_assert!((position - (i - j) as f64).abs() < 1e-9);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn errors_name_what_is_wrong_and_what_would_work() {
-        let say = |text: &str| {
-            let error = Method::parse(text).and_then(|method| method.plan(&ModelSpec::tiny(256))).unwrap_err();
-            format!("{error} | {}", error.help().unwrap_or_default())
-        };
-        insta::assert_snapshot!(say("self_extent:group_size=4"), @"unknown method `self_extent` | did you mean `self_extend`?");
-        insta::assert_snapshot!(say("rope"), @"unknown method `rope` | one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads");
-        insta::assert_snapshot!(say("self_extend:groupsize=4"), @"`self_extend` has no parameter `groupsize` | did you mean `group_size`?");
-        insta::assert_snapshot!(say("self_extend:group_size"), @"cannot read `self_extend:group_size`: `group_size` has no `=` | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
-        insta::assert_snapshot!(say("long_heads:window_size=4"), @"`long_heads` has no parameter `window_size` | did you mean `chunk_len`?");
-        insta::assert_snapshot!(say("self_extend:group_size=4,group_size=8"), @"cannot read `self_extend:group_size=4,group_size=8`: `group_size` is given twice | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
-        insta::assert_snapshot!(say("self_extend:group_size=0"), @"`self_extend`: group_size = 0 is not a whole number of at least 1 and below 10^12 | ");
-        insta::assert_snapshot!(say("dual_chunk:chunk_size=48,local_window=48"), @"`dual_chunk` is impossible with these values: local_window < chunk_size (48 < 48) does not hold | set local_window to at most 47, or chunk_size to at least 49");
-        insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=200"), @"`long_heads` is impossible with these values: attention_len mod chunk_len = 0 (200 mod 16 = 8) does not hold | set attention_len to 192 or 208");
-        insta::assert_snapshot!(say("long_heads:chunk_len=64,attention_len=128"), @"`long_heads` is impossible with these values: attention_len >= 4 * chunk_len (128 >= 256) does not hold | set attention_len to at least 256, or chunk_len to at most 32");
-        insta::assert_snapshot!(say("long_heads:chunk_len=16,attention_len=256,begin_len=200"), @"`long_heads` is impossible with these values: begin_len >= attention_len - chunk_len (200 >= 240) does not hold | set begin_len to at least 240");
-    }
-
-    #[test]
-    fn a_method_from_a_script_has_a_name_a_text_and_a_plan_and_no_more() {
-        let relation = |distance: usize| Ok::<_, std::convert::Infallible>(Some(distance.min(4) as f64));
-        let plan = crate::written::from_distance("capped", "capped(4)", 6, relation).unwrap();
-        let (model, method) = (ModelSpec::tiny(64), Method::written("capped", plan.clone()));
-        assert_eq!((method.name(), method.to_string().as_str()), ("capped", "capped(4)"));
-        assert_eq!(
-            (method.setting().is_none(), method.resolved(&model), method.plan(&model)),
-            (true, method.clone(), Ok(plan))
-        );
-        let json = serde_json::to_string(&method).unwrap();
-        assert_eq!(json, r#"{"name":"capped","text":"capped(4)"}"#);
-        let error = serde_json::from_str::<Method>(&json).unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"`capped` was written in a script and exists only where that script runs; run the script that defines it at line 1 column 36");
-        let error = method.with("window", &Value::Number(4.0)).unwrap_err();
-        insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"`capped` was written in a script and has no parameter `window` | change the script, or choose a method of the catalog");
-        insta::assert_snapshot!(crate::picture::draw(&Method::written("capped", from_table()).plan(&model).unwrap(), 6), @"
-        0
-        1 0
-        2 . 0
-        3 . 1 0
-        3 . 2 1 0
-        3 . 3 2 1 0
-        ");
-    }
-
-    fn from_table() -> Plan {
-        let relation =
-            |i: usize, j: usize| Ok::<_, std::convert::Infallible>((j != 1 || i == 1).then(|| (i - j).min(3) as f64));
-        crate::written::from_relation("holes", "holes", 6, relation).unwrap()
-    }
-
-    #[test]
-    fn every_parameter_has_help_and_a_default_of_its_kind() {
-        let model = ModelSpec::tiny(256);
-        for info in INFOS.iter().chain(crate::rope::SCALINGS) {
-            assert!(!info.summary.is_empty() && !info.source.is_empty(), "{}", info.name);
-            for param in info.params {
-                let value = Setting::new(info).value(param.name, &model);
-                let worded = matches!(
-                    (&value, param.kind),
-                    (crate::setting::Value::Word(_), crate::setting::Kind::Count(_) | crate::setting::Kind::Real(_))
-                );
-                assert!(worded || param.kind.accepts(&value), "{}: default of {}", info.name, param.name);
-                assert!(!param.help.is_empty());
-            }
-        }
-    }
-}
+pub(crate) mod tests;

@@ -1,11 +1,11 @@
-//! A plan as text: one row per query, one relative position per key. `.` is hidden, `?` depends on the data.
+//! A head's rule as text: one row per query, one relative position per key. `.` is hidden, `?` depends on the data.
 
 use std::fmt::Write;
 
-use crate::plan::{Plan, Prompt, Relation};
+use crate::plan::{HeadPlan, Prompt, Relation};
 
 /// The relative positions of a prompt of `n_tokens`.
-pub fn draw(plan: &Plan, n_tokens: usize) -> String {
+pub fn draw(plan: &HeadPlan, n_tokens: usize) -> String {
     let prompt = Prompt { n_tokens };
     let mut rows = String::new();
     for i in 0..n_tokens {

@@ -204,6 +204,11 @@ impl RopeScaling {
         Ok(self)
     }
 
+    /// Whether frequencies follow the length seen.
+    pub fn follows_length(&self) -> bool {
+        self.0.info().name == DYNAMIC.name
+    }
+
     /// The frequencies of `model` under this scaling.
     pub fn resolve(&self, model: &ModelSpec) -> Result<Rope, SettingError> {
         let (base, dim) = (model.rope_theta, model.rotary_dim);
@@ -262,6 +267,16 @@ impl RopeScaling {
 }
 
 impl Rope {
+    /// The frequencies of a base as they are; `dim` dimensions of a head rotate.
+    pub fn plain(base: f64, dim: usize) -> Self {
+        Self { base, dim, rule: Rule::Fixed { inv_freq: inverse_frequencies(base, dim), amplitude: 1.0 }, reach: None }
+    }
+
+    /// No rotation at all, whatever the position.
+    pub fn still(dim: usize) -> Self {
+        Self { base: 1.0, dim, rule: Rule::Fixed { inv_freq: vec![0.0; dim / 2], amplitude: 1.0 }, reach: None }
+    }
+
     /// Angles per position when the sequence known to the model has `seen` tokens.
     pub fn frequencies(&self, seen: usize) -> Frequencies {
         match &self.rule {

@@ -1,11 +1,11 @@
 //! A model made of a rule, for tests and demonstrations without a backend.
 //!
-//! Its tokens are bytes: 0 is `<s>`, 1 is `</s>`, and byte `b` is token `b + 2`. Like the real ones it wants the whole
-//! prompt first and one token a call after it; unlike them it panics when that is broken.
+//! Its tokens are bytes: 0 is `<s>`, 1 is `</s>`, and byte `b` is token `b + 2`. Like the real ones it wants the prompt
+//! first and one token a call after it; unlike them it panics when that is broken.
 
 use std::collections::BTreeMap;
 
-use crate::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use crate::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use crate::plan::Prompt;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
@@ -22,6 +22,8 @@ pub struct ScriptedLens {
     recorded: Trace,
     attention: Box<Attention>,
     setup: Option<Setup>,
+    /// Whether results are those of a sequence that was computed whole.
+    is_exact: bool,
     /// First token that the newest [`Lens::begin`] or [`Lens::reuse`] left to be fed.
     first: usize,
     /// Whether an error ended the sequence that was begun, and the one that goes on from it.
@@ -89,6 +91,7 @@ impl ScriptedLens {
             recorded: Trace::default(),
             attention: Box::new(|_, _, _, _| 1.0),
             setup: None,
+            is_exact: true,
             first: 0,
             broken: (false, false),
             base: Vec::new(),
@@ -158,7 +161,7 @@ impl Lens for ScriptedLens {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         setup.plan.check_length(setup.n_prompt)?;
         self.setup = Some(setup.clone());
-        (self.first, self.broken) = (0, (false, false));
+        (self.first, self.broken, self.is_exact) = (0, (false, false), true);
         self.base.clear();
         self.tokens.clear();
         self.logits.clear();
@@ -193,7 +196,7 @@ impl Lens for ScriptedLens {
         if keep > self.base.len() {
             return Err(LensError::OutOfRange { what: "token", index: keep - 1, count: self.base.len() });
         }
-        if setup.plan.choice.is_some() && keep > 0 && !keep_queries {
+        if setup.plan.needs_queries() && keep > 0 && !keep_queries {
             return Err(LensError::NothingKept { what: "choosing chunks" });
         }
         setup.plan.check_length(n_prompt.max(keep))?;
@@ -201,8 +204,28 @@ impl Lens for ScriptedLens {
         self.tokens.truncate(keep);
         self.logits.clear();
         self.nll.clear();
-        (self.first, self.broken.1) = (keep, false);
+        (self.first, self.broken.1, self.is_exact) = (keep, false, true);
         self.setup = Some(Setup { n_prompt, keep_queries, ..setup.clone() });
+        Ok(())
+    }
+
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+        let setup = self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
+        if n_tokens > self.tokens.len() {
+            return Err(LensError::OutOfRange { what: "token", index: n_tokens - 1, count: self.tokens.len() });
+        }
+        let tokens = self.tokens[..n_tokens].to_vec();
+        Ok(Sequence::new(setup.clone(), n_tokens, size_of_val(&tokens[..]), tokens))
+    }
+
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        if prefix.n_tokens > setup.n_prompt {
+            return Err(LensError::OutOfRange { what: "token", index: prefix.n_tokens - 1, count: setup.n_prompt });
+        }
+        self.begin(setup)?;
+        self.tokens.clone_from(prefix.state());
+        self.base.clone_from(&self.tokens);
+        self.is_exact = prefix.serves(setup);
         Ok(())
     }
 
@@ -250,8 +273,8 @@ impl ScriptedLens {
         let last = tokens.len().checked_sub(1).ok_or(LensError::EmptyPrompt)?;
         let expected = setup.n_prompt.checked_sub(self.tokens.len()).filter(|left| *left > 0).unwrap_or(1);
         assert!(
-            tokens.len() == expected || self.first > 0,
-            "the whole prompt comes first, then one token a call: {expected} tokens, not {}",
+            tokens.len() <= expected || self.first > 0,
+            "the prompt comes first, then one token a call: at most {expected} tokens, not {}",
             tokens.len()
         );
 
@@ -295,7 +318,7 @@ impl ScriptedLens {
             rope: setup.rope.to_string(),
             dtype: self.model.dtype.clone(),
             kernel_path: self.model.kernel_path.clone(),
-            mode: if self.first > 0 { "reuse-kv" } else { "re-prefill" }.into(),
+            mode: if self.is_exact && self.first == 0 { "re-prefill" } else { "reuse-kv" }.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
             trained_context: self.model.spec.trained_context,

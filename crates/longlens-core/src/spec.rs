@@ -1,7 +1,10 @@
 //! What methods and views need to know of a model: counts and positions, no tensors.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Rotation;
 use crate::rope::RopeScaling;
 
 /// The numbers of a checkpoint that decide positions, shapes and memory.
@@ -31,12 +34,37 @@ pub struct ModelSpec {
     pub rope: RopeScaling,
     /// Trained context before the checkpoint's own scaling (`original_max_position_embeddings`), else the same.
     pub original_context: usize,
+    /// What layers have of their own, one by one; empty where all are alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerSpec>,
+    /// Factor on scores; `1 / sqrt(head_dim)` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_scale: Option<f64>,
+    /// Scores become `cap * tanh(score / cap)` (Gemma 2, arXiv:2408.00118, section 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_cap: Option<f64>,
+}
+
+/// What a layer has of its own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LayerSpec {
+    /// Newest keys that its queries see, their own included; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
+    /// Which frequencies turn its queries and keys.
+    #[serde(default)]
+    pub rotation: Rotation,
 }
 
 impl ModelSpec {
     /// Query heads that share one key head.
     pub fn n_rep(&self) -> usize {
         self.n_heads / self.n_kv_heads
+    }
+
+    /// The key heads that serve these query heads.
+    pub fn kv_heads_of(&self, heads: &Range<usize>) -> Range<usize> {
+        heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep())
     }
 
     /// Bytes of a key and value cache of `n_tokens`, for all layers.
@@ -59,6 +87,9 @@ impl ModelSpec {
             rope_theta: 10_000.0,
             rope: RopeScaling::none(),
             original_context: trained_context,
+            layers: Vec::new(),
+            score_scale: None,
+            soft_cap: None,
         }
     }
 }

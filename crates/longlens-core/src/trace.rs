@@ -158,17 +158,18 @@ pub struct LayerTrace {
 /// Chosen chunks of one layer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Choices {
-    /// Token index of every recorded query.
+    /// Token index of every recorded query, ascending.
     pub queries: Vec<usize>,
     /// Query heads.
     pub n_heads: usize,
-    /// Slots of a row; shorter choices are padded with -1.
+    /// Slots of a row; shorter choices are padded with -1, and so are rows of heads that do not choose.
     pub n_slots: usize,
     /// Row-major `[n_queries, n_heads, n_slots]`: chunk of each slot, ascending.
     pub chunks: Vec<i32>,
     /// Same layout: score of each pick; NaN where the chunk was forced or the slot is padding.
     pub scores: Vec<f32>,
-    /// Per query and head, the gap between the worst pick and the best chunk left out; infinite when all were taken.
+    /// Per query and head, the gap between the worst pick and the best chunk left out; infinite when all were taken, NaN where
+    /// the head does not choose.
     pub margins: Vec<f32>,
 }
 
@@ -223,6 +224,29 @@ impl Queries {
 }
 
 impl Choices {
+    /// Nothing recorded yet of `n_heads` heads that choose up to `n_slots` chunks.
+    pub fn new(n_heads: usize, n_slots: usize) -> Self {
+        Self { n_heads, n_slots, ..Self::default() }
+    }
+
+    /// Takes a head's choice for a query: chunks in slot order, their scores, and the margin.
+    pub fn record(&mut self, query: usize, head: usize, chunks: &[i32], scores: &[f32], margin: f32) {
+        let row_len = self.n_heads * self.n_slots;
+        let row = self.queries.binary_search(&query).unwrap_or_else(|row| {
+            self.queries.insert(row, query);
+            let of_slots = row * row_len..row * row_len;
+            self.chunks.splice(of_slots.clone(), std::iter::repeat_n(-1, row_len));
+            self.scores.splice(of_slots, std::iter::repeat_n(f32::NAN, row_len));
+            let of_heads = row * self.n_heads..row * self.n_heads;
+            self.margins.splice(of_heads, std::iter::repeat_n(f32::NAN, self.n_heads));
+            row
+        });
+        let start = row * row_len + head * self.n_slots;
+        self.chunks[start..start + chunks.len()].copy_from_slice(chunks);
+        self.scores[start..start + scores.len()].copy_from_slice(scores);
+        self.margins[row * self.n_heads + head] = margin;
+    }
+
     /// The chunks that `head` chose for the recorded query at `row`, ascending.
     pub fn row(&self, row: usize, head: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let start = (row * self.n_heads + head) * self.n_slots;

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | the seven matrices | 2 per number of each matrix |
 //! | scores and weighted values | `4 d` per query head and key that the query sees |
-//! | scores of chunks (LongHeads) | `2 d` per query head and candidate chunk |
-//! | a chunk's summary (LongHeads) | `4 d chunk_len (chunk_len + 1)` per query head, once when the chunk is complete |
+//! | scores of chunks | `2 d` per query head and candidate chunk by summaries, `4 d` by bounds |
+//! | what represents a chunk | once when it is complete: a summary `4 d chunk_len (chunk_len + 1)` per query head, bounds `2 d chunk_len` per key head |
 //!
 //! and 2 per number of the output matrix for every row of logits asked for. Norms, rotations, exponentials and the
 //! embedding are not counted: they are few beside the products. A body that computes more than the definition, such as
@@ -15,7 +15,7 @@
 
 use std::ops::{Add, Range};
 
-use crate::plan::{Plan, Prompt};
+use crate::plan::{ChunkChoice, ChunkScore, HeadGroup, HeadPlan, Plan, Prompt};
 use crate::spec::ModelSpec;
 
 /// What a run has to do.
@@ -32,18 +32,23 @@ pub struct Work {
 impl Work {
     /// One step of a sequence: `tokens` are computed together, and `n_rows` rows of logits are asked for.
     pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Self {
-        let (d, n_heads, n_kv_heads) = (model.head_dim as u128, model.n_heads as u128, model.n_kv_heads as u128);
         let n_layers = model.n_layers as u128;
         let (layer, output) = (matrices(model), (model.d_model * model.vocab_size) as u128);
-        let seen = Seen::of(plan, prompt, tokens.clone());
-        let per_head = 4 * d * seen.keys + 2 * d * seen.candidates + 4 * d * seen.summed;
         let products = 2 * layer * tokens.len() as u128;
-        let cached = 2 * d * n_kv_heads * seen.distinct(model.n_rep(), tokens.end) + d * n_heads * seen.summaries;
+        let attention = Self::of_attention(model, plan, prompt, &tokens);
         Self {
-            flops: n_layers * (products + n_heads * per_head) + 2 * output * n_rows as u128,
+            flops: n_layers * products + attention.flops + 2 * output * n_rows as u128,
             weights: n_layers * layer + if n_rows > 0 { output } else { 0 },
-            cached: n_layers * cached,
+            cached: attention.cached,
         }
+    }
+
+    /// Attention alone, of all layers.
+    fn of_attention(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: &Range<usize>) -> Self {
+        let seen: Vec<Seen> = plan.rules().iter().map(|rule| Seen::of(rule, prompt, tokens.clone())).collect();
+        let groups = (0..model.n_layers).flat_map(|layer| plan.groups(layer, model.n_heads));
+        let work = |HeadGroup { heads, rule }: HeadGroup| seen[rule].work(model, &heads, tokens.end);
+        groups.map(work).fold(Self::default(), Self::add)
     }
 
     /// A prompt fed in steps of at most `step` tokens, with the logits of its last token.
@@ -83,41 +88,39 @@ struct Seen {
     chosen: u128,
     /// Chunks with a score, summed over the queries.
     candidates: u128,
-    /// Pairs of a query and a key in the summaries that become complete.
-    summed: u128,
-    /// Summaries that any query may score.
-    summaries: u128,
+    /// Chunks that any query may score.
+    represented: u128,
+    /// Chunks that become complete.
+    completed: u128,
     /// Different keys that the spans let any query see.
     in_spans: u128,
+    choice: Option<ChunkChoice>,
 }
 
 impl Seen {
-    fn of(plan: &Plan, prompt: Prompt, tokens: Range<usize>) -> Self {
-        let mut seen = Self::default();
+    fn of(rule: &HeadPlan, prompt: Prompt, tokens: Range<usize>) -> Self {
+        let mut seen = Self { choice: rule.choice, ..Self::default() };
         for query in tokens.clone() {
-            if let Some(slots) = plan.choice.and_then(|choice| choice.query(query, prompt)) {
+            if let Some(slots) = rule.choice.and_then(|choice| choice.query(query, prompt)) {
                 let chosen = (slots.n_complete() * slots.chunk_len + slots.tail.len()) as u128;
                 let candidates = slots.candidates.len() as u128;
                 seen.keys += chosen;
                 seen.chosen += chosen;
                 seen.candidates += candidates;
-                seen.summaries = seen.summaries.max(candidates);
+                seen.represented = seen.represented.max(candidates);
             } else {
-                seen.keys += plan.spans.iter().map(|span| span.reach.n_keys(query) as u128).sum::<u128>();
+                seen.keys += rule.spans.iter().map(|span| span.reach.n_keys(query) as u128).sum::<u128>();
             }
         }
-        if let Some(choice) = plan.choice {
-            let w = choice.chunk_len;
-            let completed = tokens.end / w - tokens.start / w;
-            // every query of a chunk meets every key of it, and then their mean does
-            seen.summed = (completed * w * (w + 1)) as u128;
+        if let Some(choice) = rule.choice {
+            seen.completed = (tokens.end / choice.chunk_len - tokens.start / choice.chunk_len) as u128;
         }
-        let spans_serve = tokens.start..tokens.end.min(plan.first_choice(prompt)).max(tokens.start);
-        if plan.spans.iter().any(|span| span.reach.table().is_some()) {
-            seen.in_spans = written_out(plan, spans_serve, tokens.end);
+        let spans_serve = tokens.start..tokens.end.min(rule.first_choice(prompt)).max(tokens.start);
+        if rule.spans.iter().any(|span| span.reach.table().is_some()) {
+            seen.in_spans = written_out(rule, spans_serve, tokens.end);
             return seen;
         }
-        let mut ranges: Vec<_> = plan.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect();
+        let mut ranges: Vec<_> = rule.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect();
         ranges.sort_by_key(|range| range.start);
         let mut end = 0;
         for range in ranges {
@@ -127,16 +130,33 @@ impl Seen {
         seen
     }
 
-    /// Different keys of one key head that any query may see; heads that share keys choose on their own.
-    fn distinct(&self, n_rep: usize, n_tokens: usize) -> u128 {
-        (self.in_spans + n_rep as u128 * self.chosen).min(n_tokens as u128)
+    /// Attention of some query heads of a layer, the sequence being `n_tokens` long.
+    fn work(&self, model: &ModelSpec, heads: &Range<usize>, n_tokens: usize) -> Work {
+        let (d, n_heads, n_kv_heads) =
+            (model.head_dim as u128, heads.len() as u128, model.kv_heads_of(heads).len() as u128);
+        // numbers of what represents a chunk, heads that have one each, and operations to make it
+        let (width, n_representing, made) = match self.choice {
+            None => (0, 0, 0),
+            Some(ChunkChoice { score: ChunkScore::Summary, chunk_len: w, .. }) => {
+                // every query of a chunk meets every key of it, and then their mean does
+                (d, n_heads, 4 * d * (w * (w + 1)) as u128)
+            }
+            Some(ChunkChoice { score: ChunkScore::Bounds, chunk_len: w, .. }) => (2 * d, n_kv_heads, 2 * d * w as u128),
+        };
+        // heads that share keys choose on their own
+        let distinct = (self.in_spans + n_heads.div_ceil(n_kv_heads) * self.chosen).min(n_tokens as u128);
+        Work {
+            flops: n_heads * (4 * d * self.keys + 2 * width * self.candidates) + n_representing * made * self.completed,
+            weights: 0,
+            cached: 2 * d * n_kv_heads * distinct + width * n_representing * self.represented,
+        }
     }
 }
 
 /// Different keys that any of `queries` sees, where tables may leave some out.
-fn written_out(plan: &Plan, queries: Range<usize>, n_tokens: usize) -> u128 {
+fn written_out(rule: &HeadPlan, queries: Range<usize>, n_tokens: usize) -> u128 {
     let mut is_seen = vec![false; n_tokens];
-    for (query, reach) in queries.flat_map(|query| plan.spans.iter().map(move |span| (query, &span.reach))) {
+    for (query, reach) in queries.flat_map(|query| rule.spans.iter().map(move |span| (query, &span.reach))) {
         match reach.holes(query) {
             None => is_seen[reach.keys(query)].fill(true),
             Some(holes) => reach.keys(query).filter(|key| holes.sees(*key)).for_each(|key| is_seen[key] = true),
@@ -168,38 +188,63 @@ mod tests {
         ModelSpec { n_kv_heads: 2, ..ModelSpec::tiny(16) }
     }
 
-    /// Counted pair by pair from what the plan says of each, one loop per sum.
+    /// Counted pair by pair from what the plan says of each head, one loop per sum.
     fn counted(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Work {
-        let (mut flops, mut keys_read, mut chosen, mut summaries) = (0, BTreeSet::new(), 0, 0);
-        let d = model.head_dim;
-        for i in tokens.clone() {
-            let mut keys = 0;
-            let mut choosable = BTreeSet::new();
-            for j in 0..=i {
-                match plan.relation(i, j, prompt) {
-                    Relation::Hidden => {}
-                    Relation::At(..) => {
-                        keys += 1;
-                        keys_read.insert(j);
+        let (d, mut flops, mut cached) = (model.head_dim, 0, 0);
+        for layer in 0..model.n_layers {
+            for kv_head in 0..model.n_kv_heads {
+                let heads = kv_head * model.n_rep()..(kv_head + 1) * model.n_rep();
+                let (mut keys_read, mut chosen, mut bounds) = (BTreeSet::new(), 0, BTreeSet::new());
+                for head in heads {
+                    let rule = plan.of(layer, head);
+                    let by_bounds = rule.choice.is_some_and(|choice| choice.score == ChunkScore::Bounds);
+                    let (mut scored, mut chosen_here) = (BTreeSet::new(), 0);
+                    for i in tokens.clone() {
+                        let mut keys = 0;
+                        let mut choosable = BTreeSet::new();
+                        for j in 0..=i {
+                            match rule.relation(i, j, prompt) {
+                                Relation::Hidden => {}
+                                Relation::At(..) => {
+                                    keys += 1;
+                                    keys_read.insert(j);
+                                }
+                                Relation::Chosen { forced: true, .. } => {
+                                    keys += 1;
+                                    chosen_here += 1;
+                                }
+                                Relation::Chosen { forced: false, .. } => {
+                                    choosable.insert(j / rule.choice.unwrap().chunk_len);
+                                }
+                            }
+                        }
+                        if let Some(slots) = rule.choice.and_then(|choice| choice.query(i, prompt)) {
+                            keys += slots.n_picks * slots.chunk_len;
+                            chosen_here += slots.n_picks * slots.chunk_len;
+                            flops += if by_bounds { 4 } else { 2 } * d * choosable.len();
+                        }
+                        if choosable.len() > scored.len() {
+                            scored = choosable;
+                        }
+                        flops += 4 * d * keys;
+                        if let Some(w) = rule.choice.map(|choice| choice.chunk_len).filter(|w| (i + 1) % w == 0) {
+                            // bounds belong to the key head, and to its first query head here
+                            let made = if by_bounds {
+                                2 * d * w * usize::from(head % model.n_rep() == 0)
+                            } else {
+                                4 * d * (w * w + w)
+                            };
+                            flops += made;
+                        }
                     }
-                    Relation::Chosen { forced: true, .. } => {
-                        keys += 1;
-                        chosen += 1;
-                    }
-                    Relation::Chosen { forced: false, .. } => {
-                        choosable.insert(j / plan.choice.unwrap().chunk_len);
+                    chosen += chosen_here;
+                    if by_bounds {
+                        bounds.extend(scored);
+                    } else {
+                        cached += d * scored.len();
                     }
                 }
-            }
-            if let Some(slots) = plan.choice.and_then(|choice| choice.query(i, prompt)) {
-                keys += slots.n_picks * slots.chunk_len;
-                chosen += slots.n_picks * slots.chunk_len;
-                summaries = summaries.max(choosable.len());
-                flops += model.n_layers * model.n_heads * 2 * d * choosable.len();
-            }
-            flops += model.n_layers * model.n_heads * 4 * d * keys;
-            if let Some(w) = plan.choice.map(|choice| choice.chunk_len).filter(|w| (i + 1) % w == 0) {
-                flops += model.n_layers * model.n_heads * 4 * d * (w * w + w);
+                cached += 2 * d * (keys_read.len() + chosen).min(tokens.end) + 2 * d * bounds.len();
             }
         }
         let (wide, narrow) = (model.n_heads * d, model.n_kv_heads * d);
@@ -208,10 +253,8 @@ mod tests {
         let layer: usize = shapes.iter().chain(&mlp).map(|(from, to)| from * to).sum();
         let output = model.d_model * model.vocab_size;
         flops += 2 * layer * model.n_layers * tokens.len() + 2 * output * n_rows;
-        let n_keys = (keys_read.len() + model.n_rep() * chosen).min(tokens.end);
-        let cached = 2 * model.n_kv_heads * d * n_keys + model.n_heads * d * summaries;
         let weights = model.n_layers * layer + output * n_rows.min(1);
-        Work { flops: flops as u128, weights: weights as u128, cached: (model.n_layers * cached) as u128 }
+        Work { flops: flops as u128, weights: weights as u128, cached: cached as u128 }
     }
 
     #[test]

@@ -11,12 +11,13 @@ use burn::tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use longlens_core::methods::Method;
-use longlens_core::plan::{Plan, Prompt};
+use longlens_core::plan::{HeadPlan, Prompt};
 use longlens_core::rope::RopeScaling;
 use longlens_core::spec::ModelSpec;
 use longlens_core::written;
 use longlens_kernel::Kernels;
 use longlens_kernel::rotary::Rotary;
+use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
 
 fn main() {
@@ -25,10 +26,10 @@ fn main() {
 
 /// A layer's attention on random numbers.
 struct Layer {
-    plan: Plan,
+    rule: HeadPlan,
     rotary: Vec<SpanRotary<Flex>>,
     query: Tensor<Flex, 3>,
-    scale: Vec<f32>,
+    score: Score,
     key: Tensor<Flex, 3>,
     value: Tensor<Flex, 3>,
     first: usize,
@@ -49,21 +50,22 @@ impl Layer {
             }
             None => Method::parse(method).unwrap().plan(&spec).unwrap(),
         };
+        let rule = plan.of(0, 0).clone();
         let rope = RopeScaling::none().resolve(&spec).unwrap();
         let table = |map| {
             let table = rope.table(map, 0..n_tokens, Prompt { n_tokens }, n_tokens, |_| 1.0);
             Rotary::new(table, head_dim, &FlexDevice)
         };
         let rotary =
-            plan.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
+            rule.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
         let random = |heads, n| Tensor::random([heads, n, head_dim], Distribution::Normal(0.0, 1.0), &FlexDevice);
         Self {
             rotary: rotary.collect(),
             query: random(n_heads, n_tokens - first),
-            scale: vec![(head_dim as f32).sqrt().recip(); n_tokens - first],
+            score: Score::new(&spec, rule.query_scale),
             key: random(n_kv_heads, n_tokens),
             value: random(n_kv_heads, n_tokens),
-            plan,
+            rule,
             first,
         }
     }
@@ -71,11 +73,11 @@ impl Layer {
     fn problem(&self) -> SpanAttention<'_, Flex> {
         SpanAttention {
             query: self.query.clone(),
-            scale: &self.scale,
+            score: self.score,
             key: self.key.clone(),
             value: self.value.clone(),
             first_query: self.first,
-            spans: &self.plan.spans,
+            spans: &self.rule.spans,
             rotary: &self.rotary,
         }
     }
@@ -83,7 +85,7 @@ impl Layer {
     /// Floating-point operations of the two products.
     fn flops(&self) -> usize {
         let [n_heads, seq_q, head_dim] = self.query.dims();
-        let keys = |i| self.plan.spans.iter().map(|span| span.reach.n_keys(i)).sum::<usize>();
+        let keys = |i| self.rule.spans.iter().map(|span| span.reach.n_keys(i)).sum::<usize>();
         (self.first..self.first + seq_q).map(keys).sum::<usize>() * n_heads * head_dim * 4
     }
 }

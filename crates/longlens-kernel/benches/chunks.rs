@@ -8,9 +8,8 @@ use burn::backend::flex::FlexDevice;
 use burn::tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use longlens_core::chunk_choice::{ChunkChoice, Slots};
 use longlens_core::methods::Method;
-use longlens_core::plan::{PosMap, Prompt};
+use longlens_core::plan::{ChunkChoice, PosMap, Prompt, QueryScale};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
@@ -19,6 +18,7 @@ use longlens_kernel::chunk_attention::cpu::Kept;
 use longlens_kernel::chunk_scores::ChunkScores;
 use longlens_kernel::chunk_summary::ChunkSummary;
 use longlens_kernel::rotary::Rotary;
+use longlens_kernel::score::Score;
 
 fn main() {
     divan::main();
@@ -33,7 +33,6 @@ const CHUNK_LENS: [usize; 2] = [16, 64];
 /// The last queries of a sequence, and all its keys.
 struct Layer {
     choice: ChunkChoice,
-    slots: Vec<Slots>,
     query: Tensor<Flex, 3>,
     key: Tensor<Flex, 3>,
     value: Tensor<Flex, 3>,
@@ -48,11 +47,10 @@ impl Layer {
         let mut spec = ModelSpec::tiny(256);
         (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (HEADS, HEADS, HEAD_DIM, HEAD_DIM);
         let method = format!("long_heads:chunk_len={chunk_len},attention_len=256");
-        let choice = Method::parse(&method).unwrap().plan(&spec).unwrap().choice.unwrap();
+        let choice = Method::parse(&method).unwrap().plan(&spec).unwrap().of(0, 0).choice.unwrap();
         let rope = RopeScaling::none().resolve(&spec).unwrap();
         let random = |n| Tensor::random([HEADS, n, HEAD_DIM], Distribution::Normal(0.0, 1.0), &FlexDevice);
         Self {
-            slots: (n_tokens - STEP..n_tokens).map(|t| choice.query(t, Prompt { n_tokens }).unwrap()).collect(),
             query: random(STEP),
             key: random(n_tokens),
             value: random(n_tokens),
@@ -64,12 +62,13 @@ impl Layer {
         }
     }
 
-    fn scores(&self) -> ChunkScores<'_, Flex> {
+    fn scores(&self) -> ChunkScores<Flex> {
         ChunkScores {
             query: self.query.clone(),
-            summaries: self.summaries.clone(),
-            slots: &self.slots,
-            n_slots: self.choice.n_slots,
+            chunks: self.summaries.clone(),
+            choice: self.choice,
+            prompt: Prompt { n_tokens: self.n_tokens },
+            first_query: self.n_tokens - STEP,
             n_chunks: self.n_tokens.div_ceil(self.choice.chunk_len),
         }
     }
@@ -104,21 +103,17 @@ fn choice<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
 fn attention<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
     let layer = Layer::new(chunk_len, N);
     let chunks = Flex::choose_chunks(&layer.scores());
-    let tail_len: Vec<usize> = layer.slots.iter().map(|slots| slots.tail.len()).collect();
-    let first_slot: Vec<usize> = layer.slots.iter().map(|slots| slots.query_pos + 1).collect();
-    let scale = [(HEAD_DIM as f32).sqrt().recip(); STEP];
     let problem = ChunkAttention {
         query: layer.query.clone(),
-        scale: &scale,
+        score: Score { scale: (HEAD_DIM as f64).sqrt().recip(), query_scale: QueryScale::Off, soft_cap: None },
         key: layer.key.clone(),
         value: layer.value.clone(),
-        chunk_len,
-        n_slots: layer.choice.n_slots,
-        chunks: &chunks,
-        tail_len: &tail_len,
-        offsets: &layer.offsets,
-        positions: &layer.positions,
-        first_slot: &first_slot,
+        choice: layer.choice,
+        prompt: Prompt { n_tokens: N },
+        first_query: N - STEP,
+        chunks,
+        key_rotary: &layer.offsets,
+        query_rotary: &layer.positions,
     };
     let mut keys = Kept::default();
     bencher.counter(ItemsCount::new(STEP)).bench_local(|| Flex::chunk_attention(black_box(&problem), &mut keys));

@@ -1,8 +1,9 @@
 //! Attention over the chunks that each query chose (LongHeads, arXiv:2402.10685).
 //!
-//! Slot `s` of a query's choice stands at positions `s * chunk_len ..`. Scores depend on position differences alone, so keys
-//! are turned by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot `s`.
-//! One softmax over all slots; of the last slot's chunk only the first `tail_len` keys are seen.
+//! Where slots are packed, slot `s` of a choice stands at positions `s * chunk_len ..`. Scores depend on position differences
+//! alone, so keys are turned by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot
+//! `s`. At true positions keys and query are turned to where they are, the same for every slot. One softmax over all slots; of
+//! the last slot's chunk only the query's tail is seen.
 //!
 //! Memory of the reference: the chosen keys and values of one block of queries; of the processor's: all keys once more, packed,
 //! and the choices of one block. Agrees with the definition to 1e-5 (f32).
@@ -11,53 +12,88 @@ use std::ops::Range;
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
+use longlens_core::plan::{ChunkChoice, PosMap, Prompt, SlotPositions, Slots};
 
 use crate::rotary::Rotary;
-use crate::span_attention::scaled_rows;
+use crate::score::Score;
 use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
 
 /// One layer's attention problem once chunks are chosen.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ChunkAttention<'a, B: Kernels> {
     /// `[n_heads, seq_q, head_dim]`, before rotation.
     pub query: Tensor<B, 3>,
-    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
-    pub scale: &'a [f32],
+    /// How products become scores.
+    pub score: Score,
     /// `[n_kv_heads, seq_k, head_dim]`, before rotation.
     pub key: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`.
     pub value: Tensor<B, 3>,
-    /// Tokens of a chunk.
-    pub chunk_len: usize,
-    /// Slots of a choice, the tail included.
-    pub n_slots: usize,
-    /// Row-major `[n_heads, seq_q, n_slots]`: chunk of each slot; the last slot holds the tail's chunk.
-    pub chunks: &'a [u32],
-    /// Keys seen in the last slot, one count per query.
-    pub tail_len: &'a [usize],
-    /// Each key's offset in its chunk: one row per token.
-    pub offsets: &'a Rotary<B>,
-    /// Where queries may stand.
-    pub positions: &'a Rotary<B>,
-    /// Row of `positions` at which each query stands in slot 0; in slot `s` it stands `s * chunk_len` rows earlier.
-    pub first_slot: &'a [usize],
+    /// The rule that the queries chose by.
+    pub choice: ChunkChoice,
+    /// The prompt of the sequence.
+    pub prompt: Prompt,
+    /// Token of the first query row, which chooses, as all later ones do.
+    pub first_query: usize,
+    /// `[n_heads, seq_q, n_slots]`: chunk of each slot; the last slot holds the tail's chunk.
+    pub chunks: Tensor<B, 3, Int>,
+    /// Where keys stand, one row per token: see [`key_pos`].
+    pub key_rotary: &'a Rotary<B>,
+    /// Where queries may stand: row `p` is position `p - 1` where slots are packed, `p` else.
+    pub query_rotary: &'a Rotary<B>,
+}
+
+/// Where keys are turned to: their offset in the chunk where slots are packed, their own position else.
+pub fn key_pos(choice: &ChunkChoice) -> PosMap {
+    match choice.slots {
+        SlotPositions::Packed => PosMap::identity().modulo(choice.chunk_len),
+        SlotPositions::True => PosMap::identity(),
+    }
+}
+
+/// Rows of [`ChunkAttention::query_rotary`] at which a query stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryRows {
+    /// In slot 0.
+    first: usize,
+    /// How many rows earlier it stands in every next slot.
+    step: usize,
+}
+
+impl QueryRows {
+    pub(crate) fn of(slots: &Slots) -> Self {
+        match slots.positions {
+            // row 0 is position -1: the last slot of a choice without a tail asks for it, and sees nothing there
+            SlotPositions::Packed => Self { first: slots.query_pos + 1, step: slots.chunk_len },
+            SlotPositions::True => Self { first: slots.query_pos, step: 0 },
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(self, slot: usize) -> usize {
+        self.first - slot * self.step
+    }
 }
 
 impl<B: Kernels> ChunkAttention<'_, B> {
+    /// The slots of query row `row`.
+    pub fn slots(&self, row: usize) -> Slots {
+        let slots = self.choice.query(self.first_query + row, self.prompt);
+        slots.expect("queries past the first choice all choose")
+    }
+
     /// The same problem for some query heads alone: a part of one key head's, or all of some key heads'.
     #[must_use]
     pub fn heads(&self, heads: Range<usize>) -> Self {
-        let [n_heads, seq_q, _] = self.query.dims();
-        let kv_heads = kv_heads_of(&heads, n_heads, self.key.dims()[0]);
-        let per_head = seq_q * self.n_slots;
+        let kv_heads = kv_heads_of(&heads, self.query.dims()[0], self.key.dims()[0]);
         Self {
             query: self.query.clone().slice([heads.clone()]),
             key: self.key.clone().slice([kv_heads.clone()]),
             value: self.value.clone().slice([kv_heads]),
-            chunks: &self.chunks[heads.start * per_head..heads.end * per_head],
+            chunks: self.chunks.clone().slice([heads]),
             ..*self
         }
     }
@@ -91,31 +127,26 @@ pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
 pub fn weights<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
     let scores = scores(problem, &chunk_rows(problem, &turned_keys(problem)), &chosen(problem, &rows), rows);
-    softmax(scores, 1).reshape([n_heads, n_rows, problem.n_slots * problem.chunk_len])
+    softmax(scores, 1).reshape([n_heads, n_rows, problem.choice.n_slots * problem.choice.chunk_len])
 }
 
 /// Rows of queries whose chosen keys fit the block.
 fn blocks<B: Kernels>(problem: &ChunkAttention<'_, B>) -> impl Iterator<Item = Range<usize>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
-    let per_query = n_heads * problem.n_slots * problem.chunk_len * head_dim;
+    let per_query = n_heads * problem.choice.n_slots * problem.choice.chunk_len * head_dim;
     let step = (BLOCK / per_query).clamp(1, seq_q.max(1));
     (0..seq_q).step_by(step).map(move |start| start..(start + step).min(seq_q))
 }
 
 /// Which rows of [`chunk_rows`] the queries in `rows` chose, `[n_heads * rows * n_slots]`.
 fn chosen<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: &Range<usize>) -> Tensor<B, 1, Int> {
-    let [n_heads, seq_q, _] = problem.query.dims();
+    let [n_heads, _, n] = problem.chunks.dims();
     let [n_kv_heads, seq_k, _] = problem.key.dims();
-    let (n, n_chunks) = (problem.n_slots, seq_k.div_ceil(problem.chunk_len));
-    let rows_of = |head: usize| {
-        let kv_head = head / (n_heads / n_kv_heads);
-        let start = (head * seq_q + rows.start) * n;
-        let chunks = problem.chunks[start..start + rows.len() * n].iter();
-        chunks.map(move |chunk| (kv_head * n_chunks) as i32 + *chunk as i32)
-    };
-    let chosen: Vec<i32> = (0..n_heads).flat_map(rows_of).collect();
-    let n_chosen = chosen.len();
-    Tensor::from_data(TensorData::new(chosen, [n_chosen]), &problem.query.device())
+    let n_chunks = seq_k.div_ceil(problem.choice.chunk_len);
+    let kv_heads = Tensor::arange(0..n_heads as i64, &problem.query.device()).div_scalar((n_heads / n_kv_heads) as i64);
+    let first_rows = kv_heads.mul_scalar(n_chunks as i64).reshape([n_heads, 1, 1]); // of a head's chunks
+    let chunks = problem.chunks.clone().slice([0..n_heads, rows.clone(), 0..n]);
+    (chunks + first_rows).reshape([n_heads * rows.len() * n])
 }
 
 /// Scores of the queries in `rows` over the keys of their slots, `[n_heads * rows, n_slots * chunk_len]`.
@@ -126,34 +157,37 @@ fn scores<B: Kernels>(
     rows: Range<usize>,
 ) -> Tensor<B, 2> {
     let [n_heads, _, head_dim] = problem.query.dims();
-    let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
-    let query = scaled_rows(&problem.query, problem.scale, rows.clone());
+    let (w, n, n_rows) = (problem.choice.chunk_len, problem.choice.n_slots, rows.len());
+    let query = problem.score.scaled(&problem.query, problem.first_query, rows.clone());
     let query = query.reshape([n_heads * n_rows, 1, head_dim]).repeat_dim(1, n);
     let query = B::rotate(&slot_rows(problem, rows.clone()), query.reshape([n_heads, n_rows * n, head_dim]));
     let query = query.reshape([n_heads * n_rows * n, 1, head_dim]);
     let key = key.clone().select(0, chosen.clone()).reshape([n_heads * n_rows * n, w, head_dim]);
-    let scores = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, n_rows, n * w]);
+    let scores = problem.score.capped(query.matmul(key.swap_dims(1, 2))).reshape([n_heads, n_rows, n * w]);
     let hidden = tail_mask(problem, rows, &problem.query.device());
     (scores + hidden).reshape([n_heads * n_rows, n * w])
 }
 
-/// Keys turned to their offsets.
+/// Keys turned to where they stand.
 fn turned_keys<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Tensor<B, 3> {
-    B::rotate(&problem.offsets.rows(0, problem.key.dims()[1]), problem.key.clone())
+    B::rotate(&problem.key_rotary.rows(0, problem.key.dims()[1]), problem.key.clone())
 }
 
 /// Queries in every slot: row `i * n_slots + s`.
 fn slot_rows<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Rotary<B> {
-    let row = |query: usize, slot: usize| (problem.first_slot[query] - slot * problem.chunk_len) as i32;
-    let rows: Vec<i32> = rows.flat_map(|query| (0..problem.n_slots).map(move |slot| row(query, slot))).collect();
+    let of_query = |query: usize| {
+        let rows = QueryRows::of(&problem.slots(query));
+        (0..problem.choice.n_slots).map(move |slot| rows.slot(slot) as i32)
+    };
+    let rows: Vec<i32> = rows.flat_map(of_query).collect();
     let n_rows = rows.len();
-    problem.positions.select(Tensor::from_data(TensorData::new(rows, [n_rows]), &problem.query.device()))
+    problem.query_rotary.select(Tensor::from_data(TensorData::new(rows, [n_rows]), &problem.query.device()))
 }
 
 /// `[n_kv_heads * n_chunks, w * head_dim]`: one row per chunk, the last one padded with zeros.
 fn chunk_rows<B: Kernels>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> Tensor<B, 2> {
     let [n_kv_heads, seq_k, head_dim] = t.dims();
-    let w = problem.chunk_len;
+    let w = problem.choice.chunk_len;
     let n_chunks = seq_k.div_ceil(w);
     let missing = n_chunks * w - seq_k;
     let whole = if missing == 0 {
@@ -166,10 +200,10 @@ fn chunk_rows<B: Kernels>(problem: &ChunkAttention<'_, B>, t: &Tensor<B, 3>) -> 
 
 /// `[1, rows, n_slots * w]`: minus infinity on the keys of the last slot that are not seen.
 fn tail_mask<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>, device: &B::Device) -> Tensor<B, 3> {
-    let (w, n, n_rows) = (problem.chunk_len, problem.n_slots, rows.len());
+    let (w, n, n_rows) = (problem.choice.chunk_len, problem.choice.n_slots, rows.len());
     let mut hidden = vec![0.0; n_rows * n * w];
     for (row, query) in hidden.chunks_mut(n * w).zip(rows) {
-        row[(n - 1) * w + problem.tail_len[query]..].fill(f32::NEG_INFINITY);
+        row[(n - 1) * w + problem.slots(query).tail.len()..].fill(f32::NEG_INFINITY);
     }
     Tensor::from_data(TensorData::new(hidden, [1, n_rows, n * w]), device)
 }

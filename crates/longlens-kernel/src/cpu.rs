@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::tensor::{Bytes, DType, Shape, Tensor, TensorPrimitive};
+use burn::tensor::ops::IntTensorOps;
+use burn::tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
 pub(crate) mod panels;
 pub(crate) mod run;
@@ -101,6 +102,31 @@ impl<'a> Angles<'a> {
 pub(crate) fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
     Tensor::from_primitive(TensorPrimitive::Float(FlexTensor::new(Bytes::from_elems(numbers), layout, DType::F32)))
+}
+
+/// A tensor of these whole numbers, row-major.
+pub(crate) fn int_tensor<const D: usize>(numbers: Vec<i32>, shape: [usize; D]) -> Tensor<Flex, D, Int> {
+    let layout = Layout::contiguous(Shape::from(shape.to_vec()));
+    Tensor::from_primitive(FlexTensor::new(Bytes::from_elems(numbers), layout, DType::I32))
+}
+
+/// Whole numbers held so that they can be looked at: a block of rows that lie one after the other.
+pub(crate) struct HeldInts {
+    tensor: FlexTensor,
+}
+
+impl HeldInts {
+    /// Holds `t`; copied first if its numbers are not side by side.
+    pub(crate) fn new<const D: usize>(t: Tensor<Flex, D, Int>) -> Self {
+        let tensor = t.into_primitive();
+        let tensor = if tensor.dtype() == DType::I32 { tensor } else { Flex::int_cast(tensor, IntDType::I32) };
+        Self { tensor: if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() } }
+    }
+
+    /// Its numbers, row-major.
+    pub(crate) fn numbers(&self) -> &[i32] {
+        &self.tensor.storage::<i32>()[self.tensor.layout().start_offset()..]
+    }
 }
 
 /// Runs `body` for every task in order, the next free thread taking the next task, each with a scratch of its own.

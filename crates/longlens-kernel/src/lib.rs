@@ -10,25 +10,30 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
 
+pub mod body;
 pub mod chunk_attention;
 pub mod chunk_scores;
 pub mod chunk_summary;
 #[cfg(feature = "flex")]
 pub mod cpu;
+pub mod key_bounds;
 pub mod linear;
 pub mod pooled;
 pub mod rms_norm;
 pub mod rotary;
+pub mod score;
 pub mod span_attention;
 pub mod swiglu;
 pub mod write_rows;
 
+pub use body::{Body, Operation};
 use chunk_attention::ChunkAttention;
 use chunk_scores::ChunkScores;
 use chunk_summary::ChunkSummary;
+use key_bounds::KeyBounds;
 use pooled::{Cells, Pooled};
 use rotary::Rotary;
 use span_attention::SpanAttention;
@@ -53,6 +58,12 @@ pub trait Kernels: Backend {
     /// Gives back memory that kernels keep from call to call; a new sequence begins.
     fn release() {}
 
+    /// Which body computes this problem.
+    fn body(operation: &Operation<'_, Self>) -> Body {
+        let _ = operation;
+        Body::Reference("the device has no kernels of its own")
+    }
+
     /// Heads turned to the positions of their rows.
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::reference(rotary, &x)
@@ -68,13 +79,18 @@ pub trait Kernels: Backend {
         span_attention::reference(problem)
     }
 
-    /// One vector per complete chunk.
+    /// One vector per complete chunk and query head.
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
         chunk_summary::reference(problem)
     }
 
-    /// The chunks that every query chooses, row-major `[n_heads, seq_q, n_slots]`.
-    fn choose_chunks(problem: &ChunkScores<'_, Self>) -> Vec<u32> {
+    /// Bounds of the keys of every complete chunk, `[n_kv_heads, n_chunks, 2 * head_dim]`.
+    fn key_bounds(problem: &KeyBounds<Self>) -> Tensor<Self, 3> {
+        key_bounds::reference(problem)
+    }
+
+    /// The chunks that every query chooses, `[n_heads, seq_q, n_slots]`.
+    fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
         chunk_scores::reference(problem)
     }
 
@@ -85,22 +101,22 @@ pub trait Kernels: Backend {
         chunk_attention::reference(problem)
     }
 
-    /// Attention weights of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave for it.
-    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
+    /// Attention weights of one head, pooled; `lse` is what [`span_attention`](Self::span_attention) gave for the problem.
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &Tensor<Self, 2>, cells: &Cells) -> Pooled {
         let _ = lse; // the reference makes the softmax anew
         pooled::of_spans(problem, head, cells)
     }
 
-    /// The same over chosen chunks, whose first query is token `first_query`.
+    /// The same over chosen chunks.
     fn pool_chunks(
         problem: &ChunkAttention<'_, Self>,
         keys: &mut Self::ChunkKeys,
-        (head, first_query): (usize, usize),
-        lse: &[f32],
+        head: usize,
+        lse: &Tensor<Self, 2>,
         cells: &Cells,
     ) -> Pooled {
         let _ = (keys, lse);
-        pooled::of_chunks(problem, (head, first_query), cells)
+        pooled::of_chunks(problem, head, cells)
     }
 }
 
@@ -136,6 +152,10 @@ impl Kernels for burn::backend::Flex {
         cpu::simd::release();
     }
 
+    fn body(_: &Operation<'_, Self>) -> Body {
+        Body::Kernel
+    }
+
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::cpu::rotate(cpu::simd::arch(), rotary, x)
     }
@@ -148,25 +168,29 @@ impl Kernels for burn::backend::Flex {
         span_attention::cpu::attend(cpu::simd::arch(), problem)
     }
 
-    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &Tensor<Self, 2>, cells: &Cells) -> Pooled {
         pooled::cpu::of_spans(cpu::simd::arch(), problem, head, lse, cells)
     }
 
     fn pool_chunks(
         problem: &ChunkAttention<'_, Self>,
         keys: &mut Self::ChunkKeys,
-        (head, first_query): (usize, usize),
-        lse: &[f32],
+        head: usize,
+        lse: &Tensor<Self, 2>,
         cells: &Cells,
     ) -> Pooled {
-        pooled::cpu::of_chunks(cpu::simd::arch(), problem, keys, (head, first_query), lse, cells)
+        pooled::cpu::of_chunks(cpu::simd::arch(), problem, keys, head, lse, cells)
     }
 
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
         chunk_summary::cpu::summarise(cpu::simd::arch(), problem)
     }
 
-    fn choose_chunks(problem: &ChunkScores<'_, Self>) -> Vec<u32> {
+    fn key_bounds(problem: &KeyBounds<Self>) -> Tensor<Self, 3> {
+        key_bounds::cpu::bounds(cpu::simd::arch(), problem)
+    }
+
+    fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
         chunk_scores::cpu::choose(cpu::simd::arch(), problem)
     }
 

@@ -107,15 +107,14 @@ pub fn of_spans<B: Kernels>(problem: &SpanAttention<'_, B>, head: usize, cells: 
     pooled
 }
 
-/// Pooled weights of one head; the problem's first query is token `first_query`.
-pub fn of_chunks<B: Kernels>(
-    problem: &ChunkAttention<'_, B>,
-    (head, first_query): (usize, usize),
-    cells: &Cells,
-) -> Pooled {
+/// Pooled weights of one head.
+pub fn of_chunks<B: Kernels>(problem: &ChunkAttention<'_, B>, head: usize, cells: &Cells) -> Pooled {
+    let first_query = problem.first_query;
     let problem = &problem.heads(head..head + 1);
     let [_, seq, head_dim] = problem.query.dims();
-    let (w, n) = (problem.chunk_len, problem.n_slots);
+    let (w, n) = (problem.choice.chunk_len, problem.choice.n_slots);
+    let chunks = problem.chunks.to_data().convert::<i32>();
+    let chunks = chunks.as_slice::<i32>().expect("converted to i32");
     let mut pooled = Pooled::new(&(first_query..first_query + seq), cells);
     let step = (BLOCK / (n * w * head_dim)).max(1);
     let queries = pooled.queries.clone();
@@ -124,7 +123,7 @@ pub fn of_chunks<B: Kernels>(
         let weights = chunk_attention::weights(problem, rows.clone()).into_data().convert::<f32>();
         let weights = weights.as_slice::<f32>().expect("converted to f32");
         for (row, weights) in rows.zip(weights.chunks(n * w)) {
-            for (chunk, weights) in problem.chunks[row * n..][..n].iter().zip(weights.chunks(w)) {
+            for (chunk, weights) in chunks[row * n..][..n].iter().zip(weights.chunks(w)) {
                 pooled.add(cells, first_query + row, *chunk as usize * w, weights);
             }
         }

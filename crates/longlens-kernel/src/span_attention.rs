@@ -1,7 +1,7 @@
 //! Attention over the spans of a plan: softmax over every key that any span shows to a query, each at its span's positions.
 //!
 //! `out[i] = sum_j p_ij v_j`, `p_ij = exp(s_ij - lse_i)`, `s_ij = R(query_pos(i)) q_i · R(key_pos(j)) k_j`, for the keys `j`
-//! of the spans of `i`, `q_i` with its scale. The spans of a query are disjoint, so they merge
+//! of the spans of `i`, scaled and capped as [`Score`] says. The spans of a query are disjoint, so they merge
 //! in one online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867).
 //!
 //! Memory: one tile of scores, and the keys once per distinct key position rule. Tiles outside a span are skipped, inner
@@ -13,6 +13,7 @@ use burn::tensor::{Tensor, TensorData};
 use longlens_core::plan::{Reach, Span};
 
 use crate::rotary::Rotary;
+use crate::score::Score;
 use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
@@ -23,8 +24,8 @@ pub mod cpu;
 pub struct SpanAttention<'a, B: Kernels> {
     /// `[n_heads, seq_q, head_dim]`, before rotation.
     pub query: Tensor<B, 3>,
-    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
-    pub scale: &'a [f32],
+    /// How products become scores.
+    pub score: Score,
     /// `[n_kv_heads, seq_k, head_dim]`, before rotation; row `j` is token `j`.
     pub key: Tensor<B, 3>,
     /// `[n_kv_heads, seq_k, head_dim]`.
@@ -95,12 +96,13 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         if any.is_empty() {
             continue;
         }
-        let query = scaled_rows(&problem.query, problem.scale, rows.clone());
+        let query = problem.score.scaled(&problem.query, problem.first_query, rows.clone());
         let query = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query);
         let query = query.reshape([n_kv_heads, n_heads / n_kv_heads * rows.len(), head_dim]);
         let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
         let key = B::rotate(&problem.rotary[at].key.rows(any.start, any.end), key);
-        let part = query.matmul(key.swap_dims(1, 2)).reshape([n_heads, rows.len(), any.len()]);
+        let part = problem.score.capped(query.matmul(key.swap_dims(1, 2)));
+        let part = part.reshape([n_heads, rows.len(), any.len()]);
         let hidden = mask::<B>(&span.reach, &queries, &any, &device).unsqueeze::<3>();
         let part = part + hidden;
         // spans are disjoint: at most one of them has a finite score for a key
@@ -109,13 +111,6 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         scores = scores.slice_assign(target, merged);
     }
     burn::tensor::activation::softmax(scores, 2)
-}
-
-/// Queries `rows`, `[n_heads, rows, head_dim]`, times their scales.
-pub(crate) fn scaled_rows<B: Kernels>(query: &Tensor<B, 3>, scale: &[f32], rows: Range<usize>) -> Tensor<B, 3> {
-    let [n_heads, _, head_dim] = query.dims();
-    let scales = TensorData::new(scale[rows.clone()].to_vec(), [1, rows.len(), 1]);
-    query.clone().slice([0..n_heads, rows, 0..head_dim]) * Tensor::from_data(scales, &query.device())
 }
 
 /// Keys at a span's positions.
@@ -175,7 +170,7 @@ fn query_tile<B: Kernels>(
     let (n_rep, n_rows) = (n_heads / n_kv_heads, rows.len());
     let queries = problem.first_query + rows.start..problem.first_query + rows.end;
     let device = problem.query.device();
-    let query = scaled_rows(&problem.query, problem.scale, rows);
+    let query = problem.score.scaled(&problem.query, problem.first_query, rows);
 
     let mut running = Running::new(n_kv_heads, n_rep * n_rows, head_dim, &device);
     for (at, span) in problem.spans.iter().enumerate() {
@@ -192,7 +187,8 @@ fn query_tile<B: Kernels>(
                 t.clone().slice([0..n_kv_heads, tile.start - first..tile.end - first, 0..head_dim])
             };
             let key = part(&keys[at].key, keys[at].tokens.start);
-            let mut scores = turned.clone().matmul(key.swap_dims(1, 2)); // [n_kv_heads, n_rep * n_rows, tile]
+            // [n_kv_heads, n_rep * n_rows, tile]
+            let mut scores = problem.score.capped(turned.clone().matmul(key.swap_dims(1, 2)));
             if !(all.start <= tile.start && tile.end <= all.end) {
                 // one copy a head: backends add equal shapes faster than they broadcast
                 let hidden = mask::<B>(&span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);

@@ -1,241 +1,310 @@
 //! A plan applied to one layer: cache, spans, chunk choice, recording.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
-use longlens_core::chunk_choice::{ChunkChoice, Slots};
+use burn::tensor::{Int, Tensor};
 use longlens_core::lens::LensError;
-use longlens_core::plan::{Plan, Prompt};
+use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prompt};
 use longlens_core::spec::ModelSpec;
-use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::ChunkScores;
 use longlens_kernel::chunk_summary::ChunkSummary;
+use longlens_kernel::key_bounds::{self, KeyBounds};
+use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::SpanAttention;
+use longlens_kernel::{Kernels, Operation};
 
-use crate::cache::{LayerCache, Summaries};
+use crate::cache::{GroupCache, LayerCache};
 use crate::decoder::Projected;
 use crate::observe::{Place, record_choices, record_chunks, record_spans};
 use crate::positions::Positions;
 use crate::record::Recorder;
 
-/// One sequence's attention: the same plan for every layer.
+/// One sequence's attention.
 pub struct Attention<B: Kernels> {
+    pub problems: Problems<B>,
+    pub recorder: Recorder,
+}
+
+/// What makes the kernels' problems of one sequence.
+pub struct Problems<B: Kernels> {
     pub spec: ModelSpec,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub prompt: Prompt,
     pub positions: Positions<B>,
-    pub recorder: Recorder,
+}
+
+/// Consecutive queries of the heads of one group.
+pub struct Queries<B: Kernels> {
+    /// The rule they follow, by its place in [`Plan::rules`].
+    pub rule: usize,
+    /// Where they are recorded.
+    pub place: Place,
+    /// Token of the first one.
+    pub first: usize,
+    /// `[heads, seq, head_dim]`, before rotation.
+    pub query: Tensor<B, 3>,
+}
+
+/// Keys and values that queries of a group may meet, `[kv_heads, seq_k, head_dim]` each, before rotation.
+pub struct Keys<B: Kernels> {
+    pub key: Tensor<B, 3>,
+    pub value: Tensor<B, 3>,
+}
+
+impl<B: Kernels> Problems<B> {
+    /// Attention of queries from token `first` on over the spans of a rule.
+    pub fn span_attention<'a>(
+        &'a self,
+        rule: usize,
+        first: usize,
+        query: Tensor<B, 3>,
+        keys: &Keys<B>,
+    ) -> SpanAttention<'a, B> {
+        let of_rule = &self.plan.rules()[rule];
+        SpanAttention {
+            query,
+            score: Score::new(&self.spec, of_rule.query_scale),
+            key: keys.key.clone(),
+            value: keys.value.clone(),
+            first_query: first,
+            spans: &of_rule.spans,
+            rotary: self.positions.of_spans(rule),
+        }
+    }
+
+    /// What decides which chunks queries choose among those that `chunks` represents.
+    pub fn chunk_scores(
+        &self,
+        queries: &Queries<B>,
+        choice: ChunkChoice,
+        chunks: Tensor<B, 3>,
+        n_keys: usize,
+    ) -> ChunkScores<B> {
+        let Queries { rule, first, query, .. } = queries;
+        let query = match choice.score {
+            ChunkScore::Summary => query.clone(),
+            ChunkScore::Bounds => {
+                let rows = self.positions.of_chunks(*rule).rows(*first, first + query.dims()[1]);
+                key_bounds::of_queries(B::rotate(&rows, query.clone()))
+            }
+        };
+        ChunkScores {
+            query,
+            chunks,
+            choice,
+            prompt: self.prompt,
+            first_query: *first,
+            n_chunks: n_keys.div_ceil(choice.chunk_len),
+        }
+    }
+
+    /// Attention over what was chosen; the slots' positions are covered.
+    pub fn chunk_attention<'a>(
+        &'a self,
+        queries: &Queries<B>,
+        choice: ChunkChoice,
+        chunks: Tensor<B, 3, Int>,
+        keys: &Keys<B>,
+    ) -> ChunkAttention<'a, B> {
+        let (key_rotary, query_rotary) = self.positions.of_slots(queries.rule);
+        ChunkAttention {
+            query: queries.query.clone(),
+            score: Score::new(&self.spec, self.plan.rules()[queries.rule].query_scale),
+            key: keys.key.clone(),
+            value: keys.value.clone(),
+            choice,
+            prompt: self.prompt,
+            first_query: queries.first,
+            chunks,
+            key_rotary,
+            query_rotary,
+        }
+    }
 }
 
 impl<B: Kernels> Attention<B> {
     /// Attention of `layer` for the tokens of one call, the first of which is `first`.
     /// Returns `[seq, n_heads * head_dim]`.
     pub fn attend(&mut self, layer: usize, first: usize, new: Projected<B>, cache: &mut LayerCache<B>) -> Tensor<B, 2> {
-        let (n_heads, n_kv_heads, head_dim) = (self.spec.n_heads, self.spec.n_kv_heads, self.spec.head_dim);
+        let (n_heads, n_kv_heads, head_dim) =
+            (self.problems.spec.n_heads, self.problems.spec.n_kv_heads, self.problems.spec.head_dim);
         let seq = new.query.dims()[0];
         let started = Instant::now();
         let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
         // keys are cached before rotation: each span of the plan turns them to its own positions
         let (key, value) = cache.append(&query, split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
-        let scale = self.scale(first..first + seq);
+        self.recorder.spend("attention", started);
 
-        let split = self.plan.first_choice(self.prompt).clamp(first, first + seq) - first;
-        let rows = |t: &Tensor<B, 3>, rows: Range<usize>| t.clone().slice([0..n_heads, rows, 0..head_dim]);
-        let mut parts = Vec::new();
-        if split > 0 {
-            let problem = SpanAttention {
-                query: rows(&query, 0..split),
-                scale: &scale[..split],
-                key: key.clone(),
-                value: value.clone(),
-                first_query: first,
-                spans: &self.plan.spans,
-                rotary: &self.positions.spans,
-            };
-            let attended = B::span_attention(&problem);
-            self.recorder.spend("attention", started);
-            record_spans(&mut self.recorder, Place { layer, first_head: 0 }, &problem, Some(&attended.lse));
-            parts.push(attended.out);
-        }
-        if let Some(choice) = self.plan.choice {
-            let started = Instant::now();
-            self.summarise(query.clone(), &key, &value, choice.chunk_len, &mut cache.summaries);
-            self.recorder.spend("choose", started);
-            if split < seq {
-                let query = rows(&query, split..seq);
-                let asking = Asking { layer, first: first + split, query, scale: &scale[split..], choice };
-                parts.push(self.attend_chunks(asking, &key, &value, cache));
-            }
-        }
-        let context = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
+        let groups = self.problems.plan.groups(layer, n_heads);
+        let of_groups = groups.into_iter().zip(&mut cache.groups).map(|(HeadGroup { heads, rule }, cache)| {
+            let kv_heads = self.problems.spec.kv_heads_of(&heads);
+            let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
+            let place = Place { layer, first_head: heads.start };
+            self.attend_group(Queries { rule, place, first, query: heads_of(&query, heads) }, &keys, cache)
+        });
+        let context = cat(of_groups.collect(), 0); // [n_heads, seq, head_dim]
         let context = context.swap_dims(0, 1).reshape([seq, n_heads * head_dim]);
         self.recorder.keep_output(layer, &context);
         context
     }
 
-    /// Gives chunks among the first `n_tokens` tokens their summaries, from cached queries: those that each chunk would have
-    /// got when it became complete.
+    /// Attention of the heads of one group, `[heads, seq, head_dim]`.
+    fn attend_group(&mut self, queries: Queries<B>, keys: &Keys<B>, cache: &mut GroupCache<B>) -> Tensor<B, 3> {
+        let (Queries { rule, place, first, query }, plan) = (queries, Arc::clone(&self.problems.plan));
+        let [heads, seq, head_dim] = query.dims();
+        let split = plan.rules()[rule].first_choice(self.problems.prompt).clamp(first, first + seq) - first;
+        let rows = |rows: Range<usize>| query.clone().slice([0..heads, rows, 0..head_dim]);
+        let mut parts = Vec::new();
+        if split > 0 {
+            let started = Instant::now();
+            let problem = self.problems.span_attention(rule, first, rows(0..split), keys);
+            self.recorder.ran::<B>(&Operation::SpanAttention(&problem));
+            let attended = B::span_attention(&problem);
+            self.recorder.spend("attention", started);
+            record_spans(&mut self.recorder, place, &problem, Some(&attended.lse));
+            parts.push(attended.out);
+        }
+        if let Some(choice) = plan.rules()[rule].choice {
+            let started = Instant::now();
+            self.represent(rule, choice, &query, keys, cache);
+            self.recorder.spend("choose", started);
+            if split < seq {
+                let choosing = Queries { rule, place, first: first + split, query: rows(split..seq) };
+                parts.push(self.attend_chunks(&choosing, choice, keys, cache));
+            }
+        }
+        cat(parts, 1)
+    }
+
+    /// Attention of queries over the chunks that they choose, `[heads, seq, head_dim]`.
+    fn attend_chunks(
+        &mut self,
+        queries: &Queries<B>,
+        choice: ChunkChoice,
+        keys: &Keys<B>,
+        cache: &mut GroupCache<B>,
+    ) -> Tensor<B, 3> {
+        let started = Instant::now();
+        let chunks = cache.chunks.complete.as_ref().expect("a query that chooses has complete chunks behind it");
+        let scores = self.problems.chunk_scores(queries, choice, chunks.clone(), keys.key.dims()[1]);
+        self.recorder.ran::<B>(&Operation::ChunkScores(&scores));
+        let chosen = B::choose_chunks(&scores);
+        self.recorder.spend("choose", started);
+        record_choices(&mut self.recorder, queries.place, &scores, &chosen);
+
+        let started = Instant::now();
+        self.problems.positions.cover_slots(queries.rule, queries.first);
+        if self.problems.positions.rerotates(queries.rule) {
+            cache.chunk_keys = B::ChunkKeys::default(); // keys turn by other angles now
+        }
+        let problem = self.problems.chunk_attention(queries, choice, chosen, keys);
+        self.recorder.ran::<B>(&Operation::ChunkAttention(&problem));
+        let attended = B::chunk_attention(&problem, &mut cache.chunk_keys);
+        self.recorder.spend("attention", started);
+        let problem = (&problem, &mut cache.chunk_keys);
+        record_chunks(&mut self.recorder, queries.place, problem, Some(&attended.lse));
+        attended.out
+    }
+
+    /// Gives chunks among the first `n_tokens` tokens what represents them, from cached queries and keys: what each chunk would
+    /// have got when it became complete.
     pub fn catch_up(
         &mut self,
         n_tokens: usize,
         caches: &mut [LayerCache<B>],
         mut go_on: impl FnMut() -> Result<(), LensError>,
     ) -> Result<(), LensError> {
-        let Some(ChunkChoice { chunk_len: w, .. }) = self.plan.choice else { return Ok(()) };
-        let n_prompt = self.prompt.n_tokens.min(n_tokens);
+        let Some(w) = self.problems.plan.chunk_len() else { return Ok(()) };
+        let n_prompt = self.problems.prompt.n_tokens.min(n_tokens);
         let mut ends = vec![n_prompt];
-        if self.positions.rerotates() {
+        if self.problems.positions.any_rerotates() {
             // a base that follows the length differs from one generated chunk to the next
             ends.extend((n_prompt / w + 1..).map(|chunk| chunk * w).take_while(|end| *end < n_tokens));
         }
         ends.push(n_tokens);
         let mut start = 0;
         for end in ends {
-            self.positions.cover(end);
-            for cache in caches.iter_mut().filter(|_| start < end) {
+            self.problems.positions.cover(end);
+            for (layer, cache) in caches.iter_mut().enumerate().filter(|_| start < end) {
                 go_on()?;
-                let [query, key, value] = cache.first(end);
-                let [n_heads, _, head_dim] = query.dims();
-                let query = query.slice([0..n_heads, start..end, 0..head_dim]);
-                self.summarise(query, &key, &value, w, &mut cache.summaries);
+                let (key, value) = cache.first(end);
+                let query = cache.queries(start..end);
+                for (at, HeadGroup { heads, rule }) in
+                    self.problems.plan.groups(layer, self.problems.spec.n_heads).into_iter().enumerate()
+                {
+                    let Some(choice) = self.problems.plan.rules()[rule].choice else { continue };
+                    let kv_heads = self.problems.spec.kv_heads_of(&heads);
+                    let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
+                    match (&query, choice.score) {
+                        (Some(query), _) => {
+                            let query = heads_of(query, heads);
+                            self.represent(rule, choice, &query, &keys, &mut cache.groups[at]);
+                        }
+                        (None, ChunkScore::Bounds) => self.bound(rule, choice, &keys, &mut cache.groups[at]),
+                        (None, ChunkScore::Summary) => unreachable!("checked before the swap"),
+                    }
+                }
             }
             start = end;
         }
         Ok(())
     }
 
-    /// Factor of each query: `1 / sqrt(head_dim)` and the plan's own.
-    pub fn scale(&self, queries: Range<usize>) -> Vec<f32> {
-        let scale = (self.spec.head_dim as f64).sqrt().recip();
-        queries.map(|query| (scale * self.plan.query_scale.at(query)) as f32).collect()
-    }
-
-    /// Gives every newly completed chunk its summary.
-    fn summarise(
+    /// Gives every newly completed chunk what represents it; `query` belongs to the newest tokens.
+    fn represent(
         &mut self,
-        query: Tensor<B, 3>,
-        key: &Tensor<B, 3>,
-        value: &Tensor<B, 3>,
-        chunk_len: usize,
-        summaries: &mut Summaries<B>,
+        rule: usize,
+        choice: ChunkChoice,
+        query: &Tensor<B, 3>,
+        keys: &Keys<B>,
+        cache: &mut GroupCache<B>,
     ) {
-        let [n_kv_heads, _, head_dim] = key.dims();
-        let Some(ready) = summaries.queue(query, chunk_len) else { return };
-        let start = summaries.n_chunks() * chunk_len;
+        if choice.score == ChunkScore::Bounds {
+            return self.bound(rule, choice, keys, cache);
+        }
+        let [n_kv_heads, _, head_dim] = keys.key.dims();
+        let Some(ready) = cache.chunks.queue(query.clone(), choice.chunk_len) else { return };
+        let start = cache.chunks.n_chunks() * choice.chunk_len;
         let end = start + ready.dims()[1];
         let tokens = |t: &Tensor<B, 3>| t.clone().slice([0..n_kv_heads, start..end, 0..head_dim]);
-        let offsets = self.positions.offsets.as_ref().expect("a plan with a choice has offsets");
         let problem = ChunkSummary {
             query: ready,
-            key: tokens(key),
-            value: tokens(value),
-            rotary: offsets.rows(start, end),
-            chunk_len,
+            key: tokens(&keys.key),
+            value: tokens(&keys.value),
+            rotary: self.problems.positions.of_chunks(rule).rows(start, end),
+            chunk_len: choice.chunk_len,
         };
-        summaries.push(B::chunk_summary(&problem));
+        self.recorder.ran::<B>(&Operation::ChunkSummary(&problem));
+        cache.chunks.push(B::chunk_summary(&problem));
     }
 
-    /// Attention of queries over the chunks that they choose; returns `[n_heads, seq, head_dim]`.
-    fn attend_chunks(
-        &mut self,
-        asking: Asking<'_, B>,
-        key: &Tensor<B, 3>,
-        value: &Tensor<B, 3>,
-        cache: &mut LayerCache<B>,
-    ) -> Tensor<B, 3> {
-        let Asking { layer, first, query, scale, choice } = asking;
-        let started = Instant::now();
-        let choosing = Choosing::new(choice, self.prompt, first..first + query.dims()[1]);
-        let summaries = cache.summaries.complete.as_ref().expect("a query that chooses has complete chunks behind it");
-        let scores = choosing.scores(query.clone(), summaries.clone(), key.dims()[1]);
-        let chosen = B::choose_chunks(&scores);
-        self.recorder.spend("choose", started);
-        record_choices(&mut self.recorder, layer, first, &scores, &chosen);
-
-        let started = Instant::now();
-        self.positions.cover_slots(first, choice);
-        let problem = choosing.attention((query, scale), key.clone(), value.clone(), &chosen, &self.positions);
-        if self.positions.rerotates() {
-            cache.chunk_keys = B::ChunkKeys::default(); // offsets turn by other angles now
-        }
-        let attended = B::chunk_attention(&problem, &mut cache.chunk_keys);
-        self.recorder.spend("attention", started);
-        let (place, problem) = (Place { layer, first_head: 0 }, (&problem, &mut cache.chunk_keys));
-        record_chunks(&mut self.recorder, place, first, problem, Some(&attended.lse));
-        attended.out
-    }
-}
-
-/// Queries of one layer that choose their chunks.
-struct Asking<'a, B: Kernels> {
-    layer: usize,
-    /// Token of the first query.
-    first: usize,
-    /// `[n_heads, seq, head_dim]`, before rotation.
-    query: Tensor<B, 3>,
-    /// Factor of each query on its scores of keys; chunks are scored without.
-    scale: &'a [f32],
-    choice: ChunkChoice,
-}
-
-/// Consecutive queries that choose their chunks: what is known of their slots before the data has its say.
-pub struct Choosing {
-    choice: ChunkChoice,
-    slots: Vec<Slots>,
-    tail_len: Vec<usize>,
-    first_slot: Vec<usize>,
-}
-
-impl Choosing {
-    /// Queries `tokens`, all of them past the first that chooses.
-    pub fn new(choice: ChunkChoice, prompt: Prompt, tokens: Range<usize>) -> Self {
-        let slots = |query| choice.query(query, prompt).expect("queries past the first choice all choose");
-        let slots: Vec<Slots> = tokens.map(slots).collect();
-        let tail_len = slots.iter().map(|slots| slots.tail.len()).collect();
-        // row 0 is position -1: the last slot of a choice without a tail asks for it, and sees nothing there
-        let first_slot = slots.iter().map(|slots| slots.query_pos + 1).collect();
-        Self { choice, slots, tail_len, first_slot }
-    }
-
-    /// What decides which of `n_keys` keys' chunks they choose.
-    pub fn scores<B: Kernels>(
-        &self,
-        query: Tensor<B, 3>,
-        summaries: Tensor<B, 3>,
-        n_keys: usize,
-    ) -> ChunkScores<'_, B> {
-        let ChunkChoice { chunk_len, n_slots, .. } = self.choice;
-        ChunkScores { query, summaries, slots: &self.slots, n_slots, n_chunks: n_keys.div_ceil(chunk_len) }
-    }
-
-    /// Attention over what was chosen; the slots' positions are covered.
-    pub fn attention<'a, B: Kernels>(
-        &'a self,
-        (query, scale): (Tensor<B, 3>, &'a [f32]),
-        key: Tensor<B, 3>,
-        value: Tensor<B, 3>,
-        chunks: &'a [u32],
-        positions: &'a Positions<B>,
-    ) -> ChunkAttention<'a, B> {
-        let ChunkChoice { chunk_len, n_slots, .. } = self.choice;
-        let (tail_len, first_slot) = (&self.tail_len, &self.first_slot);
-        let (offsets, positions) = positions.of_slots();
-        ChunkAttention {
-            query,
-            scale,
-            key,
-            value,
-            chunk_len,
-            n_slots,
-            chunks,
-            tail_len,
-            offsets,
-            positions,
-            first_slot,
+    /// Gives every newly completed chunk the bounds of its keys.
+    fn bound(&mut self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, cache: &mut GroupCache<B>) {
+        let ([n_kv_heads, seq_k, head_dim], w) = (keys.key.dims(), choice.chunk_len);
+        let (start, end) = (cache.chunks.n_chunks() * w, seq_k / w * w);
+        if start < end {
+            let problem = KeyBounds {
+                key: keys.key.clone().slice([0..n_kv_heads, start..end, 0..head_dim]),
+                rotary: self.problems.positions.of_chunks(rule).rows(start, end),
+                chunk_len: w,
+            };
+            self.recorder.ran::<B>(&Operation::KeyBounds(&problem));
+            cache.chunks.push(B::key_bounds(&problem));
         }
     }
+}
+
+/// Some heads of `t`, `[heads, rows, width]`.
+pub fn heads_of<B: Kernels>(t: &Tensor<B, 3>, heads: Range<usize>) -> Tensor<B, 3> {
+    if heads == (0..t.dims()[0]) { t.clone() } else { t.clone().slice([heads]) }
+}
+
+/// Parts side by side along `dim`; one part is itself.
+fn cat<B: Kernels>(mut parts: Vec<Tensor<B, 3>>, dim: usize) -> Tensor<B, 3> {
+    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, dim) }
 }
 
 /// `[seq, heads * head_dim]` to `[heads, seq, head_dim]`.

@@ -1,9 +1,13 @@
 //! Keys and values of the tokens so far, keys before rotation: any method can turn them to its own positions. Queries too,
 //! before rotation, when somebody asked for them.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use longlens_kernel::Kernels;
+
+pub mod fork;
 
 /// Cache of one layer.
 #[derive(Debug)]
@@ -16,8 +20,15 @@ pub struct LayerCache<B: Kernels> {
     capacity: usize,
     /// Tokens of the sequence that was begun, once another one goes on from them: their rows can be brought back.
     n_base: usize,
-    /// What a choice of chunks needs beside keys and values.
-    pub summaries: Summaries<B>,
+    /// What heads that choose chunks need beside keys and values, one for each group of heads with a rule.
+    pub groups: Vec<GroupCache<B>>,
+}
+
+/// What a choice of chunks needs beside keys and values.
+#[derive(Debug)]
+pub struct GroupCache<B: Kernels> {
+    /// What represents the chunks.
+    pub chunks: Representatives<B>,
     /// What chunk attention made of the keys so far.
     pub chunk_keys: B::ChunkKeys,
 }
@@ -30,12 +41,12 @@ struct Store<B: Backend> {
     saved: Vec<(usize, Tensor<B, 3>)>,
 }
 
-/// Chunk summaries so far, and the queries of the chunk that is not complete yet.
-#[derive(Debug)]
-pub struct Summaries<B: Backend> {
-    /// `[n_heads, n_complete_chunks, head_dim]`.
+/// What represents the complete chunks, and where queries have a part in it, those of the chunk that is not complete yet.
+#[derive(Debug, Clone)]
+pub struct Representatives<B: Backend> {
+    /// `[heads or key heads, n_complete_chunks, width]`.
     pub complete: Option<Tensor<B, 3>>,
-    /// `[n_heads, fewer than chunk_len, head_dim]`, before rotation.
+    /// `[heads, fewer than chunk_len, head_dim]`, before rotation.
     pub pending: Option<Tensor<B, 3>>,
 }
 
@@ -43,8 +54,8 @@ pub struct Summaries<B: Backend> {
 const SPARE: usize = 256;
 
 impl<B: Kernels> LayerCache<B> {
-    /// An empty cache that will soon hold `n_tokens`.
-    pub fn new(n_tokens: usize, keep_queries: bool) -> Self {
+    /// An empty cache that will soon hold `n_tokens`, for a layer whose heads have `n_groups` rules.
+    pub fn new(n_tokens: usize, keep_queries: bool, n_groups: usize) -> Self {
         Self {
             query: keep_queries.then(Store::new),
             key: Store::new(),
@@ -52,8 +63,7 @@ impl<B: Kernels> LayerCache<B> {
             len: 0,
             capacity: n_tokens + SPARE,
             n_base: 0,
-            summaries: Summaries::new(),
-            chunk_keys: Default::default(),
+            groups: (0..n_groups).map(|_| GroupCache::new()).collect(),
         }
     }
 
@@ -90,21 +100,27 @@ impl<B: Kernels> LayerCache<B> {
         (self.key.first(len), self.value.first(len))
     }
 
-    /// Queries, keys and values of the first `n_tokens` tokens, `[heads, n_tokens, head_dim]`.
-    pub fn first(&self, n_tokens: usize) -> [Tensor<B, 3>; 3] {
-        let query = self.query.as_ref().expect("queries are kept where somebody reads them");
-        [query, &self.key, &self.value].map(|store| store.first(n_tokens))
+    /// Keys and values of the first `n_tokens` tokens, `[n_kv_heads, n_tokens, head_dim]`.
+    pub fn first(&self, n_tokens: usize) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        (self.key.first(n_tokens), self.value.first(n_tokens))
     }
 
-    /// Goes back to the first `keep` tokens of the `n_base` that the begun sequence computed.
-    pub fn go_back(&mut self, keep: usize, n_base: usize) {
+    /// Queries of `tokens`, `[n_heads, tokens, head_dim]`, if they were kept.
+    pub fn queries(&self, tokens: Range<usize>) -> Option<Tensor<B, 3>> {
+        let all = self.query.as_ref()?.first(tokens.end);
+        let [n_heads, _, head_dim] = all.dims();
+        Some(all.slice([0..n_heads, tokens, 0..head_dim]))
+    }
+
+    /// Goes back to the first `keep` tokens of the `n_base` that the begun sequence computed, under a plan that has `n_groups`
+    /// rules in this layer.
+    pub fn go_back(&mut self, keep: usize, n_base: usize, n_groups: usize) {
         (self.len, self.n_base) = (keep, n_base);
         [Some(&mut self.key), Some(&mut self.value), self.query.as_mut()]
             .into_iter()
             .flatten()
             .for_each(Store::restore);
-        self.summaries = Summaries::new();
-        self.chunk_keys = Default::default();
+        self.groups = (0..n_groups).map(|_| GroupCache::new()).collect();
     }
 }
 
@@ -151,12 +167,20 @@ impl<B: Kernels> Store<B> {
     }
 }
 
-impl<B: Backend> Summaries<B> {
+impl<B: Kernels> GroupCache<B> {
     fn new() -> Self {
+        Self { chunks: Representatives::default(), chunk_keys: Default::default() }
+    }
+}
+
+impl<B: Backend> Default for Representatives<B> {
+    fn default() -> Self {
         Self { complete: None, pending: None }
     }
+}
 
-    /// Complete chunks that have a summary.
+impl<B: Backend> Representatives<B> {
+    /// Complete chunks that are represented.
     pub fn n_chunks(&self) -> usize {
         self.complete.as_ref().map_or(0, |complete| complete.dims()[1])
     }
@@ -177,7 +201,7 @@ impl<B: Backend> Summaries<B> {
         (ready > 0).then(|| waiting.slice([0..n_heads, 0..ready, 0..head_dim]))
     }
 
-    /// Adds summaries of chunks that just became complete.
+    /// Adds what represents chunks that just became complete.
     pub fn push(&mut self, new: Tensor<B, 3>) {
         self.complete = Some(match self.complete.take() {
             Some(complete) => Tensor::cat(vec![complete, new], 1),

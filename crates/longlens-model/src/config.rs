@@ -164,6 +164,9 @@ impl LlamaConfig {
             rope_theta: self.rope_theta,
             rope: self.rope_scaling.clone(),
             original_context: self.original_max_position_embeddings,
+            layers: Vec::new(),
+            score_scale: None,
+            soft_cap: None,
         }
     }
 

@@ -1,16 +1,17 @@
 //! A model behind the seam: caches, plan and recorder of one sequence.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::plan::Prompt;
-use longlens_core::rope::Rope;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
-use crate::attention::{Attention, numbers};
+use crate::attention::{Attention, Problems, numbers};
 use crate::cache::LayerCache;
+use crate::cache::fork::LayerFork;
 use crate::decoder::Decoder;
 use crate::look::Look;
 use crate::positions::Positions;
@@ -22,15 +23,15 @@ pub struct DecoderLens<B: Kernels, D: Decoder<B>> {
     info: ModelInfo,
     text: Option<Box<dyn TextCodec>>,
     device: B::Device,
-    sequence: Option<Sequence<B>>,
+    sequence: Option<Running<B>>,
 }
 
 /// One sequence in progress.
-struct Sequence<B: Kernels> {
+struct Running<B: Kernels> {
     attention: Attention<B>,
     caches: Vec<LayerCache<B>>,
     record: RunRecord,
-    prefill_chunk: usize,
+    setup: Setup,
     n_tokens: usize,
     /// A step stopped half way: some layers hold its keys and some do not, so the sequence cannot go on.
     broken: bool,
@@ -40,6 +41,13 @@ struct Sequence<B: Kernels> {
     n_reused: usize,
     behind: bool,
     /// Logits of the newest token, `[1, vocab_size]`: they hold the loss of the next one.
+    newest: Option<Tensor<B, 2>>,
+}
+
+/// What is kept of a sequence that others go on from.
+struct Fork<B: Kernels> {
+    layers: Vec<LayerFork<B>>,
+    /// Logits of its last token, if they were asked for.
     newest: Option<Tensor<B, 2>>,
 }
 
@@ -55,16 +63,42 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     /// A plan ready for the first token.
     fn attention(&self, setup: &Setup, prompt: Prompt) -> Result<Attention<B>, LensError> {
         setup.plan.check_length(prompt.n_tokens)?;
-        let spec = self.info.spec.clone();
-        let mut rope: Rope = setup.rope.resolve(&spec)?;
-        if setup.plan.choice.is_some() {
-            // a chosen chunk moves from slot to slot and is turned afresh for every query, so no key keeps an older base
-            rope = rope.rerotating();
-            assert!(setup.plan.temperature.is_none(), "no method both chooses and scales by temperature");
-        }
-        let recorder = Recorder::new(setup.watch.clone(), &spec, &setup.plan, prompt, prompt.n_tokens)?;
-        let positions = Positions::new(setup.plan.clone(), rope, prompt, self.device.clone());
-        Ok(Attention { spec, plan: setup.plan.clone(), prompt, positions, recorder })
+        let (spec, plan) = (self.info.spec.clone(), Arc::new(setup.plan.clone()));
+        let recorder = Recorder::new(setup.watch.clone(), &spec, &plan, prompt, prompt.n_tokens)?;
+        let positions = Positions::new(Arc::clone(&plan), &setup.rope, &spec, prompt, self.device.clone())?;
+        Ok(Attention { problems: Problems { spec, plan, prompt, positions }, recorder })
+    }
+
+    /// Groups of heads with a rule in a layer.
+    fn n_groups(&self, setup: &Setup, layer: usize) -> usize {
+        setup.plan.groups(layer, self.info.spec.n_heads).len()
+    }
+
+    /// A new sequence in the place of the old one; `cache` makes the cache of a layer whose heads have so many rules.
+    fn start(
+        &mut self,
+        setup: &Setup,
+        mode: &str,
+        cache: impl Fn(usize, usize) -> LayerCache<B>,
+    ) -> Result<(), LensError> {
+        // the old sequence's memory is given back before the new one takes its own
+        self.sequence = None;
+        B::release();
+        let attention = self.attention(setup, Prompt { n_tokens: setup.n_prompt })?;
+        let caches = (0..self.decoder.n_layers()).map(|layer| cache(layer, self.n_groups(setup, layer)));
+        self.sequence = Some(Running {
+            caches: caches.collect(),
+            attention,
+            record: self.record(setup, setup.n_prompt, mode),
+            setup: setup.clone(),
+            n_tokens: 0,
+            broken: false,
+            n_base: None,
+            n_reused: 0,
+            behind: false,
+            newest: None,
+        });
+        Ok(())
     }
 
     /// What every result of a sequence says.
@@ -94,23 +128,46 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-        // the old sequence's memory is given back before the new one takes its own
-        self.sequence = None;
-        B::release();
-        let attention = self.attention(setup, Prompt { n_tokens: setup.n_prompt })?;
-        let caches = (0..self.decoder.n_layers()).map(|_| LayerCache::new(setup.n_prompt, setup.keep_queries));
-        self.sequence = Some(Sequence {
-            caches: caches.collect(),
-            attention,
-            record: self.record(setup, setup.n_prompt, "re-prefill"),
-            prefill_chunk: setup.prefill_chunk.max(1),
-            n_tokens: 0,
-            broken: false,
-            n_base: None,
-            n_reused: 0,
-            behind: false,
-            newest: None,
-        });
+        self.start(setup, "re-prefill", |_, n_groups| LayerCache::new(setup.n_prompt, setup.keep_queries, n_groups))
+    }
+
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+        let sequence = self.sequence.as_ref().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
+        if n_tokens == 0 || n_tokens > sequence.n_tokens {
+            let index = n_tokens.saturating_sub(1);
+            return Err(LensError::OutOfRange { what: "token", index, count: sequence.n_tokens });
+        }
+        let plan = &sequence.attention.problems.plan;
+        let layer = |(layer, cache): (usize, &LayerCache<B>)| {
+            let groups = plan.groups(layer, self.info.spec.n_heads).into_iter();
+            let groups: Vec<_> = groups.map(|group| (group.heads, plan.rules()[group.rule].choice)).collect();
+            cache.fork(n_tokens, &groups)
+        };
+        let layers: Option<Vec<_>> = sequence.caches.iter().enumerate().map(layer).collect();
+        let layers = layers.ok_or(LensError::NothingKept { what: "a cut inside a chunk" })?;
+        let bytes = layers.iter().map(LayerFork::n_numbers).sum::<usize>() * size_of::<f32>();
+        let newest = sequence.newest.clone().filter(|_| n_tokens == sequence.n_tokens);
+        Ok(Sequence::new(sequence.setup.clone(), n_tokens, bytes, Fork { layers, newest }))
+    }
+
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        let (Fork { layers, newest }, n_tokens): (&Fork<B>, _) = (prefix.state(), prefix.n_tokens);
+        if n_tokens > setup.n_prompt {
+            return Err(LensError::OutOfRange { what: "token", index: n_tokens - 1, count: setup.n_prompt });
+        }
+        let keeps_queries = layers.iter().all(LayerFork::keeps_queries);
+        let is_exact = prefix.serves(setup);
+        if (setup.keep_queries || !is_exact && setup.plan.needs_queries()) && !keeps_queries {
+            return Err(LensError::NothingKept { what: "a sequence that goes on from a fork" });
+        }
+        self.start(setup, if is_exact { "re-prefill" } else { "reuse-kv" }, |layer, n_groups| {
+            layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups))
+        })?;
+        if let Some(sequence) = &mut self.sequence {
+            sequence.n_tokens = n_tokens;
+            (sequence.n_reused, sequence.behind) = if is_exact { (0, false) } else { (n_tokens, true) };
+            sequence.newest.clone_from(newest);
+        }
         Ok(())
     }
 
@@ -123,7 +180,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             return Err(LensError::TokenOutOfRange { token: tokens[position], position, vocab_size });
         }
         let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
-        sequence.attention.plan.check_length(sequence.n_tokens + tokens.len())?;
+        sequence.attention.problems.plan.check_length(sequence.n_tokens + tokens.len())?;
         let mut logits = Vec::new();
         let mut done = 0;
         while done < tokens.len() {
@@ -147,7 +204,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
 
     fn trace(&mut self) -> Trace {
         let Some(sequence) = &self.sequence else { return Trace::default() };
-        Trace { run: sequence.record.clone(), peak_memory: peak_memory(), ..sequence.attention.recorder.trace() }
+        Trace { run: sequence.record(), peak_memory: peak_memory(), ..sequence.attention.recorder.trace() }
     }
 
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
@@ -156,18 +213,20 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         if keep > n_base {
             return Err(LensError::OutOfRange { what: "token", index: keep - 1, count: n_base });
         }
-        if setup.plan.choice.is_some() && keep > 0 && !sequence.keeps_queries() {
+        if setup.plan.needs_queries() && keep > 0 && !sequence.keeps_queries() {
             return Err(LensError::NothingKept { what: "a choice of chunks" });
         }
         setup.plan.check_length(keep)?;
-        let prompt = sequence.attention.prompt;
+        let prompt = sequence.attention.problems.prompt;
         let (attention, record) = (self.attention(setup, prompt)?, self.record(setup, prompt.n_tokens, "reuse-kv"));
         let sequence = self.sequence.take().map(|mut sequence| {
-            sequence.caches.iter_mut().for_each(|cache| cache.go_back(keep, n_base));
-            Sequence {
+            for (layer, cache) in sequence.caches.iter_mut().enumerate() {
+                cache.go_back(keep, n_base, self.n_groups(setup, layer));
+            }
+            Running {
                 attention,
                 record,
-                prefill_chunk: setup.prefill_chunk.max(1),
+                setup: Setup { n_prompt: prompt.n_tokens, keep_queries: sequence.setup.keep_queries, ..setup.clone() },
                 n_tokens: keep,
                 broken: false,
                 n_base: Some(n_base),
@@ -186,32 +245,50 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         if !sequence.keeps_queries() {
             return Err(LensError::NothingKept { what: "a second look" });
         }
-        let Sequence { attention, caches, n_tokens, n_reused, prefill_chunk, .. } = sequence;
+        let prefill_chunk = sequence.prefill_chunk();
+        let Running { attention, caches, n_tokens, n_reused, .. } = sequence;
         let watch = Watch { nll: false, attn_out: Vec::new(), ..watch.clone() };
-        let recorder = Recorder::new(watch, &attention.spec, &attention.plan, attention.prompt, *n_tokens)?;
-        let trace = Look::new(attention, caches, recorder, *n_reused..*n_tokens, *prefill_chunk).run(control)?;
-        Ok(Trace { run: sequence.record.clone(), peak_memory: peak_memory(), ..trace })
+        let recorder = Recorder::new(
+            watch,
+            &attention.problems.spec,
+            &attention.problems.plan,
+            attention.problems.prompt,
+            *n_tokens,
+        )?;
+        let trace = Look::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
+        Ok(Trace { run: sequence.record(), peak_memory: peak_memory(), ..trace })
     }
 }
 
-impl<B: Kernels> Sequence<B> {
+impl<B: Kernels> Running<B> {
     /// Tokens that the begun sequence computed whole; none that can be relied on if it broke.
     fn n_base(&self) -> Option<usize> {
         self.n_base.or((!self.broken).then_some(self.n_tokens))
+    }
+
+    /// What the results of this sequence say: with what was computed by a reference so far, where that is not everything.
+    fn record(&self) -> RunRecord {
+        let kernel_path = self.attention.recorder.kernel_path(&self.record.kernel_path);
+        RunRecord { kernel_path, ..self.record.clone() }
     }
 
     fn keeps_queries(&self) -> bool {
         self.caches.iter().all(LayerCache::keeps_queries)
     }
 
+    /// Tokens of a step of the prompt at most.
+    fn prefill_chunk(&self) -> usize {
+        self.setup.prefill_chunk.max(1)
+    }
+
     /// Tokens of the next step when `left` are waiting: steps end with the prompt.
     fn step_len(&self, left: usize) -> usize {
-        let prompt_left = self.attention.prompt.n_tokens.saturating_sub(self.n_tokens);
+        let prompt_left = self.attention.problems.prompt.n_tokens.saturating_sub(self.n_tokens);
         match prompt_left {
             // where keys turn anew with every length, a generated token needs a call of its own
-            0 if self.attention.positions.rerotates() => 1,
-            0 => left.min(self.prefill_chunk),
-            _ => left.min(self.prefill_chunk).min(prompt_left),
+            0 if self.attention.problems.positions.any_rerotates() => 1,
+            0 => left.min(self.prefill_chunk()),
+            _ => left.min(self.prefill_chunk()).min(prompt_left),
         }
     }
 
@@ -223,7 +300,7 @@ impl<B: Kernels> Sequence<B> {
         on_layer: &mut dyn FnMut(usize, usize) -> Result<(), LensError>,
     ) -> Result<Vec<f32>, LensError> {
         let (first, n_layers) = (self.n_tokens, decoder.n_layers());
-        let phase = if first < self.attention.prompt.n_tokens { "prefill" } else { "decode" };
+        let phase = if first < self.attention.problems.prompt.n_tokens { "prefill" } else { "decode" };
         if self.behind {
             let started = Instant::now();
             self.attention.catch_up(self.n_reused, &mut self.caches, || on_layer(0, n_layers))?;
@@ -233,7 +310,7 @@ impl<B: Kernels> Sequence<B> {
             self.behind = false;
         }
         let started = Instant::now();
-        self.attention.positions.cover(first + tokens.len());
+        self.attention.problems.positions.cover(first + tokens.len());
         self.attention.recorder.spend("positions", started);
         let started = Instant::now();
         let mut hidden = decoder.embed(tokens);

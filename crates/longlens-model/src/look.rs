@@ -4,13 +4,12 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
 use longlens_core::lens::{Control, LensError};
+use longlens_core::plan::HeadGroup;
 use longlens_core::trace::Trace;
 use longlens_kernel::Kernels;
-use longlens_kernel::span_attention::SpanAttention;
 
-use crate::attention::{Attention, Choosing};
+use crate::attention::{Attention, Keys, Problems, Queries, heads_of};
 use crate::cache::LayerCache;
 use crate::observe::{Place, alike, merge, record_choices, record_chunks, record_spans};
 use crate::record::Recorder;
@@ -24,23 +23,21 @@ pub struct Look<'a, B: Kernels> {
     pub tokens: Range<usize>,
     /// Queries of a block at most.
     pub block: usize,
-    /// What chunk attention made of the keys of a layer's key head.
-    kept: Option<(usize, usize, B::ChunkKeys)>,
+    /// What chunk attention made of the keys of a key head of a layer's group.
+    kept: Option<((usize, usize), usize, B::ChunkKeys)>,
 }
 
-/// Consecutive queries of one layer whose attention is computed together.
+/// Consecutive queries of some heads of one layer whose attention is computed together.
 struct Part {
     layer: usize,
-    wanted: Wanted,
+    /// The group of heads, by its place in the layer.
+    group: usize,
+    /// Its rule, by its place in the plan.
+    rule: usize,
+    heads: Range<usize>,
+    /// Whether choices are recorded, or weights.
+    choices: bool,
     tokens: Range<usize>,
-}
-
-/// What is recorded of them.
-enum Wanted {
-    /// Choices of all heads.
-    Choices,
-    /// Weights of heads that share a key head.
-    Weights(Range<usize>),
 }
 
 impl<'a, B: Kernels> Look<'a, B> {
@@ -63,15 +60,15 @@ impl<'a, B: Kernels> Look<'a, B> {
             if control.cancelled() {
                 return Err(LensError::Cancelled);
             }
-            self.attention.positions.cover(part.tokens.end);
-            let chooses = self.attention.plan.first_choice(self.attention.prompt);
+            self.attention.problems.positions.cover(part.tokens.end);
+            let chooses = self.attention.problems.plan.rules()[part.rule].first_choice(self.attention.problems.prompt);
             let split = chooses.clamp(part.tokens.start, part.tokens.end);
-            match &part.wanted {
-                Wanted::Choices => self.choices(part.layer, split..part.tokens.end),
-                Wanted::Weights(heads) => {
-                    self.spans(part.layer, heads, part.tokens.start..split);
-                    self.chunks(part.layer, heads, split..part.tokens.end);
-                }
+            let [before, after] = [part.tokens.start..split, split..part.tokens.end];
+            if !part.choices && !before.is_empty() {
+                self.spans(part, before);
+            }
+            if !after.is_empty() {
+                self.chunks(part, after);
             }
         }
         control.progress(parts.len(), parts.len());
@@ -80,23 +77,35 @@ impl<'a, B: Kernels> Look<'a, B> {
 
     /// What is to be computed, layer by layer.
     fn parts(&self) -> Vec<Part> {
-        let spec = &self.attention.spec;
-        let choosing = self.attention.plan.first_choice(self.attention.prompt).max(self.tokens.start)..self.tokens.end;
+        let Problems { spec, plan, prompt, .. } = &self.attention.problems;
         let mut parts = Vec::new();
         for layer in 0..self.caches.len() {
-            let choices = if choosing.is_empty() { vec![] } else { self.recorder.watched_choices(choosing.clone()) };
-            let blocks = choices.into_iter().flat_map(|queries| self.blocks(queries));
-            parts.extend(blocks.map(|tokens| Part { layer, wanted: Wanted::Choices, tokens }));
-            let wanted = |head: usize| {
-                let pools = self.recorder.pools(layer, head, &self.tokens).into_iter();
-                let mut queries: Vec<_> = pools.map(|(_, cells)| cells.queries_of(&self.tokens)).collect();
-                queries.extend(self.recorder.watched(layer, head, &self.tokens));
-                queries.sort_by_key(|queries| queries.start);
-                merge(&queries)
-            };
-            for (heads, queries) in alike(spec.n_heads, spec.n_heads / spec.n_kv_heads, wanted) {
-                let blocks = queries.into_iter().flat_map(|queries| self.blocks(queries));
-                parts.extend(blocks.map(|tokens| Part { layer, wanted: Wanted::Weights(heads.clone()), tokens }));
+            for (group, HeadGroup { heads: all, rule }) in plan.groups(layer, spec.n_heads).into_iter().enumerate() {
+                let part = |choices, heads: &Range<usize>, tokens| Part {
+                    layer,
+                    group,
+                    rule,
+                    heads: heads.clone(),
+                    choices,
+                    tokens,
+                };
+                let choosing = plan.rules()[rule].first_choice(*prompt).max(self.tokens.start);
+                if choosing < self.tokens.end {
+                    let queries = self.recorder.watched_choices(choosing..self.tokens.end).into_iter();
+                    let blocks = queries.flat_map(|queries| self.blocks(queries));
+                    parts.extend(blocks.map(|tokens| part(true, &all, tokens)));
+                }
+                let wanted = |head: usize| {
+                    let pools = self.recorder.pools(layer, head, &self.tokens).into_iter();
+                    let mut queries: Vec<_> = pools.map(|(_, cells)| cells.queries_of(&self.tokens)).collect();
+                    queries.extend(self.recorder.watched(layer, head, &self.tokens));
+                    queries.sort_by_key(|queries| queries.start);
+                    merge(&queries)
+                };
+                for (heads, queries) in alike(all, spec.n_rep(), wanted) {
+                    let blocks = queries.into_iter().flat_map(|queries| self.blocks(queries));
+                    parts.extend(blocks.map(|tokens| part(false, &heads, tokens)));
+                }
             }
         }
         parts
@@ -104,13 +113,13 @@ impl<'a, B: Kernels> Look<'a, B> {
 
     /// Queries cut like the steps of a run: at the end of the prompt, and one by one where each has a base of its own.
     fn blocks(&self, queries: Range<usize>) -> Vec<Range<usize>> {
-        let n_prompt = self.attention.prompt.n_tokens;
+        let n_prompt = self.attention.problems.prompt.n_tokens;
         let mut blocks = Vec::new();
         let mut start = queries.start;
         while start < queries.end {
             let until = match start {
                 _ if start < n_prompt => n_prompt.min(start.saturating_add(self.block)),
-                _ if self.attention.positions.rerotates() => start + 1,
+                _ if self.attention.problems.positions.any_rerotates() => start + 1,
                 _ => start.saturating_add(self.block),
             };
             blocks.push(start..until.min(queries.end));
@@ -119,73 +128,62 @@ impl<'a, B: Kernels> Look<'a, B> {
         blocks
     }
 
-    fn choices(&mut self, layer: usize, queries: Range<usize>) {
-        let Some(choice) = self.attention.plan.choice.filter(|_| !queries.is_empty()) else { return };
-        let heads = 0..self.attention.spec.n_heads;
-        let [query, ..] = self.tensors(layer, &heads, &queries);
-        let choosing = Choosing::new(choice, self.attention.prompt, queries.clone());
-        let scores = choosing.scores(query, self.summaries(layer, heads), queries.end);
+    /// Weights of queries that the spans serve.
+    fn spans(&mut self, part: &Part, tokens: Range<usize>) {
+        let (queries, keys) = self.tensors(part, &tokens);
+        let problem = self.attention.problems.span_attention(part.rule, tokens.start, queries.query, &keys);
+        let lse = self.pools(part, &tokens).then(|| B::span_attention(&problem).lse);
+        record_spans(&mut self.recorder, queries.place, &problem, lse.as_ref());
+    }
+
+    /// Choices of queries, or their weights over what they chose.
+    fn chunks(&mut self, part: &Part, tokens: Range<usize>) {
+        let choice = self.attention.problems.plan.rules()[part.rule].choice.expect("a rule that chooses has a choice");
+        let (queries, keys) = self.tensors(part, &tokens);
+        let cache = self.caches[part.layer].groups[part.group].chunks.complete.as_ref();
+        let chunks = cache.expect("a query that chose has complete chunks behind it");
+        let of_group = self
+            .attention
+            .problems
+            .plan
+            .groups(part.layer, self.attention.problems.spec.n_heads)
+            .swap_remove(part.group)
+            .heads;
+        // representatives of the part's heads among those of the group's query heads, or of their key heads
+        let per_head = of_group.len() / chunks.dims()[0];
+        let heads =
+            (part.heads.start - of_group.start) / per_head..(part.heads.end - of_group.start).div_ceil(per_head);
+        let scores = self.attention.problems.chunk_scores(&queries, choice, heads_of(chunks, heads), tokens.end);
         let chosen = B::choose_chunks(&scores);
-        record_choices(&mut self.recorder, layer, queries.start, &scores, &chosen);
-    }
-
-    fn spans(&mut self, layer: usize, heads: &Range<usize>, queries: Range<usize>) {
-        if queries.is_empty() {
-            return;
+        if part.choices {
+            return record_choices(&mut self.recorder, queries.place, &scores, &chosen);
         }
-        let [query, key, value] = self.tensors(layer, heads, &queries);
-        let problem = SpanAttention {
-            query,
-            scale: &self.attention.scale(queries.clone()),
-            key,
-            value,
-            first_query: queries.start,
-            spans: &self.attention.plan.spans,
-            rotary: &self.attention.positions.spans,
-        };
-        let lse = self.pools(layer, heads, &queries).then(|| B::span_attention(&problem).lse);
-        record_spans(&mut self.recorder, Place { layer, first_head: heads.start }, &problem, lse.as_ref());
-    }
-
-    fn chunks(&mut self, layer: usize, heads: &Range<usize>, queries: Range<usize>) {
-        let Some(choice) = self.attention.plan.choice.filter(|_| !queries.is_empty()) else { return };
-        let [query, key, value] = self.tensors(layer, heads, &queries);
-        let choosing = Choosing::new(choice, self.attention.prompt, queries.clone());
-        let summaries = self.summaries(layer, heads.clone());
-        let chosen = B::choose_chunks(&choosing.scores(query.clone(), summaries, queries.end));
-        self.attention.positions.cover_slots(queries.start, choice);
-        let scale = self.attention.scale(queries.clone());
-        let problem = choosing.attention((query, &scale), key, value, &chosen, &self.attention.positions);
-        let kv_head = heads.start / self.n_rep();
-        let kept = self.kept.take().filter(|(of, head, _)| (*of, *head) == (layer, kv_head));
-        // where offsets turn by other angles in every block, nothing made of keys is of use to the next
-        let kept = kept.filter(|_| !self.attention.positions.rerotates());
-        let mut keys = kept.map_or_else(Default::default, |(.., keys)| keys);
-        let lse = self.pools(layer, heads, &queries).then(|| B::chunk_attention(&problem, &mut keys).lse);
-        let place = Place { layer, first_head: heads.start };
-        record_chunks(&mut self.recorder, place, queries.start, (&problem, &mut keys), lse.as_ref());
-        self.kept = Some((layer, kv_head, keys));
+        self.attention.problems.positions.cover_slots(part.rule, tokens.start);
+        let problem = self.attention.problems.chunk_attention(&queries, choice, chosen, &keys);
+        let kv_head = part.heads.start / self.attention.problems.spec.n_rep();
+        let kept = self.kept.take().filter(|(of, head, _)| (*of, *head) == ((part.layer, part.group), kv_head));
+        // where keys turn by other angles in every block, nothing made of them is of use to the next
+        let kept = kept.filter(|_| !self.attention.problems.positions.rerotates(part.rule));
+        let mut packed = kept.map_or_else(Default::default, |(.., packed)| packed);
+        let lse = self.pools(part, &tokens).then(|| B::chunk_attention(&problem, &mut packed).lse);
+        record_chunks(&mut self.recorder, queries.place, (&problem, &mut packed), lse.as_ref());
+        self.kept = Some(((part.layer, part.group), kv_head, packed));
     }
 
     /// Whether anything is pooled of these queries.
-    fn pools(&self, layer: usize, heads: &Range<usize>, queries: &Range<usize>) -> bool {
-        heads.clone().any(|head| !self.recorder.pools(layer, head, queries).is_empty())
+    fn pools(&self, part: &Part, tokens: &Range<usize>) -> bool {
+        part.heads.clone().any(|head| !self.recorder.pools(part.layer, head, tokens).is_empty())
     }
 
-    fn n_rep(&self) -> usize {
-        self.attention.spec.n_heads / self.attention.spec.n_kv_heads
-    }
-
-    /// Queries of some heads, `[heads, queries, head_dim]`, and the keys and values that they may see.
-    fn tensors(&self, layer: usize, heads: &Range<usize>, queries: &Range<usize>) -> [Tensor<B, 3>; 3] {
-        let [query, key, value] = self.caches[layer].first(queries.end);
-        let kv_heads = heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep());
-        let query = query.slice([heads.clone(), queries.clone()]);
-        [query, key.slice([kv_heads.clone()]), value.slice([kv_heads])]
-    }
-
-    fn summaries(&self, layer: usize, heads: Range<usize>) -> Tensor<B, 3> {
-        let summaries = self.caches[layer].summaries.complete.as_ref();
-        summaries.expect("a query that chose has complete chunks behind it").clone().slice([heads])
+    /// Queries of a part, and the keys and values that they may see.
+    fn tensors(&self, part: &Part, tokens: &Range<usize>) -> (Queries<B>, Keys<B>) {
+        let cache = &self.caches[part.layer];
+        let query = cache.queries(tokens.clone()).expect("queries are kept where somebody reads them");
+        let (key, value) = cache.first(tokens.end);
+        let kv_heads = self.attention.problems.spec.kv_heads_of(&part.heads);
+        let place = Place { layer: part.layer, first_head: part.heads.start };
+        let query = heads_of(&query, part.heads.clone());
+        let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
+        (Queries { rule: part.rule, place, first: tokens.start, query }, keys)
     }
 }

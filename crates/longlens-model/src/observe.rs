@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
-use longlens_core::chunk_choice::Slots;
+use burn::tensor::{Int, Tensor};
+use longlens_core::plan::Slots;
 use longlens_core::trace::Choices;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
@@ -26,52 +26,41 @@ pub struct Place {
     pub first_head: usize,
 }
 
-/// Choices, scores and margins of watched queries.
+/// Choices, scores and margins of watched queries. `chosen`: `[n_heads, seq, n_slots]`.
 pub fn record_choices<B: Kernels>(
     recorder: &mut Recorder,
-    layer: usize,
-    first: usize,
-    problem: &ChunkScores<'_, B>,
-    chosen: &[u32],
+    Place { layer, first_head }: Place,
+    problem: &ChunkScores<B>,
+    chosen: &Tensor<B, 3, Int>,
 ) {
-    let [n_heads, seq, _] = problem.query.dims();
-    let (n, n_summaries) = (problem.n_slots, problem.summaries.dims()[1]);
-    let watched = recorder.watched_choices(first..first + seq);
-    for tokens in blocks(&watched, SCORE_BLOCK / (n_heads * n_summaries)) {
-        let scores = chunk_scores::scores(problem, tokens.start - first..tokens.end - first);
-        for (at, query) in tokens.clone().enumerate() {
-            let slots = &problem.slots[query - first];
-            let picks = (0..n_heads).map(|head| {
-                let scores = &scores[(head * tokens.len() + at) * n_summaries..][..n_summaries];
-                (&chosen[(head * seq + query - first) * n..][..n], &scores[slots.candidates.clone()])
-            });
-            record_choice(recorder.choices(layer, n_heads, n), query, slots, picks);
+    let [n_heads, seq, n] = chosen.dims();
+    let (first, n_complete) = (problem.first_query, problem.chunks.dims()[1]);
+    for tokens in blocks(&recorder.watched_choices(first..first + seq), SCORE_BLOCK / (n_heads * n_complete)) {
+        let rows = tokens.start - first..tokens.end - first;
+        let scores = chunk_scores::scores(problem, rows.clone());
+        let chosen = chosen.clone().slice([0..n_heads, rows.clone(), 0..n]).into_data().convert::<i32>();
+        let chosen = chosen.as_slice::<i32>().expect("converted to i32");
+        for (at, (chunks, scores)) in chosen.chunks(n).zip(scores.chunks(n_complete)).enumerate() {
+            let (head, row) = (at / tokens.len(), rows.start + at % tokens.len());
+            let slots = problem.slots(row);
+            record_choice(recorder.choices(layer), (first + row, first_head + head), &slots, chunks, scores);
         }
     }
 }
 
-/// Writes down one query's choice in every head.
-fn record_choice<'a>(
-    choices: &mut Choices,
-    query: usize,
-    slots: &Slots,
-    heads: impl Iterator<Item = (&'a [u32], &'a [f32])>,
-) {
-    choices.queries.push(query);
-    for (chunks, scores) in heads {
-        let complete = &chunks[..slots.n_complete()];
-        let score = |chunk: u32| if slots.forces(chunk as usize) { f32::NAN } else { scores[chunk as usize - 1] };
-        choices.chunks.extend(complete.iter().map(|chunk| *chunk as i32));
-        choices.scores.extend(complete.iter().map(|chunk| score(*chunk)));
-        // a prompt token's own chunk takes the last slot even while it sees none of its keys; a generated token that has
-        // just completed its chunk has no tail
-        let own = (slots.tail.start == query / slots.chunk_len * slots.chunk_len).then_some(chunks[chunks.len() - 1]);
-        choices.chunks.push(own.map_or(-1, |chunk| chunk as i32));
-        choices.scores.push(f32::NAN);
-        let worst = complete.iter().map(|chunk| score(*chunk)).fold(f32::INFINITY, f32::min);
-        let left_out = (1..).zip(scores).filter(|(chunk, _)| !complete.contains(chunk)).map(|(_, score)| *score);
-        choices.margins.push(worst - left_out.fold(f32::NEG_INFINITY, f32::max));
-    }
+/// Writes down one query's choice in a head, from the chunks in its slots and the scores of all complete chunks.
+fn record_choice(choices: &mut Choices, (query, head): (usize, usize), slots: &Slots, chunks: &[i32], scores: &[f32]) {
+    let (complete, own) = chunks.split_at(slots.n_complete());
+    let score = |chunk: &i32| if slots.forces(*chunk as usize) { f32::NAN } else { scores[*chunk as usize] };
+    let picked: Vec<f32> = complete.iter().map(score).collect();
+    let worst = picked.iter().copied().fold(f32::INFINITY, f32::min);
+    let left_out = slots.candidates.clone().filter(|chunk| !complete.contains(&(*chunk as i32)));
+    let best = left_out.map(|chunk| scores[chunk]).fold(f32::NEG_INFINITY, f32::max);
+    // a prompt token's own chunk takes the last slot even while it sees none of its keys; a generated token that has
+    // just completed its chunk has no tail
+    let own = if slots.tail.start == query / slots.chunk_len * slots.chunk_len { own[0] } else { -1 };
+    let chunks: Vec<i32> = complete.iter().copied().chain([own]).collect();
+    choices.record(query, head, &chunks, &picked, worst - best);
 }
 
 /// Weights of watched queries among those that the spans serve. `lse` is there where anything is pooled.
@@ -86,11 +75,12 @@ pub fn record_spans<B: Kernels>(
     let tokens = problem.first_query..problem.first_query + seq;
     for head in 0..n_heads {
         for (pool, cells) in recorder.pools(layer, first_head + head, &tokens) {
-            recorder.pooled(pool, &B::pool_spans(problem, head, &of_head(lse, head), &cells));
+            let lse = lse.expect(COMPUTED);
+            recorder.pooled(pool, &B::pool_spans(problem, head, lse, &cells));
         }
     }
     let watched = |head: usize| recorder.watched(layer, first_head + head, &tokens);
-    for (heads, watched) in alike(n_heads, n_heads / n_kv_heads, watched) {
+    for (heads, watched) in alike(0..n_heads, n_heads / n_kv_heads, watched) {
         let problem = problem.heads(heads.clone());
         for tokens in blocks(&watched, WEIGHT_BLOCK / (seq_k * heads.len())) {
             let rows = tokens.start - problem.first_query..tokens.end - problem.first_query;
@@ -108,29 +98,30 @@ pub fn record_spans<B: Kernels>(
 pub fn record_chunks<B: Kernels>(
     recorder: &mut Recorder,
     Place { layer, first_head }: Place,
-    first: usize,
     (problem, keys): (&ChunkAttention<'_, B>, &mut B::ChunkKeys),
     lse: Option<&Tensor<B, 2>>,
 ) {
     let [n_heads, seq, head_dim] = problem.query.dims();
-    let (w, n) = (problem.chunk_len, problem.n_slots);
+    let (w, n, first) = (problem.choice.chunk_len, problem.choice.n_slots, problem.first_query);
     let tokens = first..first + seq;
     for head in 0..n_heads {
         for (pool, cells) in recorder.pools(layer, first_head + head, &tokens) {
-            let pooled = B::pool_chunks(problem, keys, (head, first), &of_head(lse, head), &cells);
+            let pooled = B::pool_chunks(problem, keys, head, lse.expect(COMPUTED), &cells);
             recorder.pooled(pool, &pooled);
         }
     }
     let watched = |head: usize| recorder.watched(layer, first_head + head, &tokens);
-    for (heads, watched) in alike(n_heads, n_heads / problem.key.dims()[0], watched) {
+    for (heads, watched) in alike(0..n_heads, n_heads / problem.key.dims()[0], watched) {
         let problem = problem.heads(heads.clone());
+        let chunks = problem.chunks.to_data().convert::<i32>();
+        let chunks = chunks.as_slice::<i32>().expect("converted to i32");
         for tokens in blocks(&watched, WEIGHT_BLOCK / (n * w * head_dim * heads.len())) {
             let rows = tokens.start - first..tokens.end - first;
             let weights = numbers(chunk_attention::weights(&problem, rows)); // [heads, rows, n * w]
             for (at, weights) in weights.chunks(tokens.len() * n * w).enumerate() {
                 for (query, weights) in tokens.clone().zip(weights.chunks(n * w)) {
                     let mut spread = vec![0.0; query + 1];
-                    let slots = &problem.chunks[(at * seq + query - first) * n..][..n];
+                    let slots = &chunks[(at * seq + query - first) * n..][..n];
                     for (chunk, weights) in slots.iter().zip(weights.chunks(w)) {
                         for (key, weight) in (*chunk as usize * w..=query).zip(weights) {
                             spread[key] += weight;
@@ -143,20 +134,17 @@ pub fn record_chunks<B: Kernels>(
     }
 }
 
-/// One head's log-sum-exp.
-fn of_head<B: Kernels>(lse: Option<&Tensor<B, 2>>, head: usize) -> Vec<f32> {
-    let lse = lse.expect("attention was computed where something is pooled");
-    numbers(lse.clone().slice([head..head + 1]))
-}
+/// Log-sum-exps are there where anything is pooled.
+const COMPUTED: &str = "attention was computed where something is pooled";
 
 /// Heads of one key head that want the same, with what they want; heads that want nothing are left out.
 pub fn alike(
-    n_heads: usize,
+    heads: Range<usize>,
     n_rep: usize,
     wanted: impl Fn(usize) -> Vec<Range<usize>>,
 ) -> Vec<(Range<usize>, Vec<Range<usize>>)> {
     let mut groups: Vec<(Range<usize>, Vec<Range<usize>>)> = Vec::new();
-    for head in 0..n_heads {
+    for head in heads {
         let wanted = wanted(head);
         match groups.last_mut() {
             Some((heads, same)) if !head.is_multiple_of(n_rep) && *same == wanted => heads.end += 1,

@@ -1,111 +1,178 @@
 //! Rotation tables of one sequence: built once for all layers, longer as the sequence grows.
 
-use longlens_core::chunk_choice::ChunkChoice;
-use longlens_core::plan::{Plan, PosMap, Prompt};
-use longlens_core::rope::{Frequencies, Rope, RotaryTable};
+use std::sync::Arc;
+
+use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, Rotation, SlotPositions, Temperature};
+use longlens_core::rope::{Frequencies, Rope, RopeScaling, RotaryTable};
+use longlens_core::setting::SettingError;
+use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
+use longlens_kernel::chunk_attention::key_pos;
 use longlens_kernel::rotary::Rotary;
 use longlens_kernel::span_attention::SpanRotary;
 
 /// Tables of every position rule of a plan.
 pub struct Positions<B: Kernels> {
-    rope: Rope,
     prompt: Prompt,
-    plan: Plan,
+    plan: Arc<Plan>,
     device: B::Device,
-    tables: Vec<(PosMap, Rotary<B>)>,
-    /// One per span of the plan.
-    pub spans: Vec<SpanRotary<B>>,
-    /// Offsets inside chunks, when the plan chooses chunks.
-    pub offsets: Option<Rotary<B>>,
+    /// Different frequencies, each once.
+    ropes: Vec<Rope>,
+    /// Of each rule of the plan, which frequencies turn it.
+    rope_of: Vec<usize>,
+    tables: Vec<(TableRule, Rotary<B>)>,
+    rules: Vec<RuleTables<B>>,
     n_rows: usize,
     /// Length seen that turned the keys of the tables, where every call turns them anew.
     moment: usize,
-    /// Angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
-    slots: Option<(usize, Rotary<B>)>,
+    /// Of each rule with packed slots, angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
+    slots: Vec<Option<(usize, Rotary<B>)>>,
+}
+
+/// What decides a table, besides its length.
+#[derive(Debug, Clone, PartialEq)]
+struct TableRule {
+    rope: usize,
+    temperature: Option<Temperature>,
+    map: PosMap,
+}
+
+/// Tables of one rule.
+struct RuleTables<B: Kernels> {
+    /// One per span.
+    spans: Vec<SpanRotary<B>>,
+    /// Of a rule that chooses: what turns keys to make what represents a chunk, and the keys of chosen chunks.
+    chunks: Option<(Rotary<B>, Rotary<B>)>,
 }
 
 /// Rows added beyond what is needed, so that generated tokens seldom rebuild a table.
 const SPARE: usize = 256;
 
 impl<B: Kernels> Positions<B> {
-    /// No tables yet.
-    pub fn new(plan: Plan, rope: Rope, prompt: Prompt, device: B::Device) -> Self {
-        Self {
-            rope,
-            prompt,
-            plan,
-            device,
-            tables: Vec::new(),
-            spans: Vec::new(),
-            offsets: None,
-            n_rows: 0,
-            moment: 0,
-            slots: None,
+    /// No tables yet. `scaling` is the one that the run asks for.
+    pub fn new(
+        plan: Arc<Plan>,
+        scaling: &RopeScaling,
+        spec: &ModelSpec,
+        prompt: Prompt,
+        device: B::Device,
+    ) -> Result<Self, SettingError> {
+        let (mut ropes, mut rope_of) = (Vec::new(), Vec::new());
+        for rule in plan.rules() {
+            let rope = rope_of_rule(rule, scaling, spec)?;
+            rope_of.push(ropes.iter().position(|known| *known == rope).unwrap_or_else(|| {
+                ropes.push(rope);
+                ropes.len() - 1
+            }));
         }
+        let slots = plan.rules().iter().map(|_| None).collect();
+        let (tables, rules) = (Vec::new(), Vec::new());
+        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, n_rows: 0, moment: 0, slots })
     }
 
     /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
     pub fn cover(&mut self, n_tokens: usize) {
-        let moment = if self.rope.rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 };
+        let moment = if self.any_rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 };
         if n_tokens <= self.n_rows && moment == self.moment {
             return;
         }
-        let n_rows = match moment {
+        self.n_rows = match moment {
             0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
             seen => seen, // all tokens of a prompt are seen together
         };
         self.moment = moment;
         self.tables.clear();
-        self.spans = (0..self.plan.spans.len())
-            .map(|at| {
-                let span = self.plan.spans[at].clone();
-                SpanRotary {
-                    query: self.table(&span.query_pos, n_tokens, n_rows),
-                    key: self.table(&span.key_pos, n_tokens, n_rows),
-                }
-            })
-            .collect();
-        let chunk_len = self.plan.choice.map(|choice| choice.chunk_len);
-        self.offsets = chunk_len.map(|w| self.table(&PosMap::identity().modulo(w), n_tokens, n_rows));
-        self.n_rows = n_rows;
+        let plan = Arc::clone(&self.plan);
+        let rules = plan.rules().iter().zip(self.rope_of.clone());
+        self.rules = rules.map(|(rule, rope)| self.tables_of(rule, rope, n_tokens)).collect();
+    }
+
+    fn tables_of(&mut self, rule: &HeadPlan, rope: usize, n_tokens: usize) -> RuleTables<B> {
+        let temperature = rule.temperature;
+        let mut table = |map: &PosMap| self.table(TableRule { rope, temperature, map: map.clone() }, n_tokens);
+        let spans =
+            rule.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
+        let spans = spans.collect();
+        let chunks = rule.choice.map(|choice| {
+            let in_chunks = match choice.score {
+                ChunkScore::Summary => PosMap::identity().modulo(choice.chunk_len),
+                ChunkScore::Bounds => PosMap::identity(),
+            };
+            (table(&in_chunks), table(&key_pos(&choice)))
+        });
+        RuleTables { spans, chunks }
     }
 
     /// The table of a rule; rules that several spans share are built once.
-    fn table(&mut self, map: &PosMap, n_tokens: usize, n_rows: usize) -> Rotary<B> {
-        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == map) {
+    fn table(&mut self, rule: TableRule, n_tokens: usize) -> Rotary<B> {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| *known == rule) {
             return table.clone();
         }
         let now = self.prompt.seen(n_tokens.saturating_sub(1));
-        let amplitude = |token: usize| self.plan.amplitude(self.prompt.seen(token));
-        let table = self.rope.table(map, 0..n_rows, self.prompt, now, amplitude);
-        let table = Rotary::new(table, self.rope.dim(), &self.device);
-        self.tables.push((map.clone(), table.clone()));
+        let seen = |token: usize| self.prompt.seen(token);
+        let amplitude = |token| rule.temperature.map_or(1.0, |temperature| temperature.at(seen(token)));
+        let rope = &self.ropes[rule.rope];
+        let table = rope.table(&rule.map, 0..self.n_rows, self.prompt, now, amplitude);
+        let table = Rotary::new(table, rope.dim(), &self.device);
+        self.tables.push((rule, table.clone()));
         table
     }
 
-    /// Makes the slot table right for queries from `first` on: row `p` is position `p - 1`.
-    pub fn cover_slots(&mut self, first: usize, choice: ChunkChoice) {
-        let n_positions = choice.n_slots * choice.chunk_len;
-        let seen = if self.rope.is_dynamic() { self.prompt.seen(first) } else { 0 };
-        if self.slots.as_ref().is_some_and(|(known, _)| *known == seen) {
+    /// Makes the slots of a rule right for queries from `first` on: where they are packed, row `p` is position `p - 1`.
+    pub fn cover_slots(&mut self, rule: usize, first: usize) {
+        let choice = self.plan.rules()[rule].choice.filter(|choice| choice.slots == SlotPositions::Packed);
+        let (Some(choice), rope) = (choice, &self.ropes[self.rope_of[rule]]) else { return };
+        let seen = if rope.is_dynamic() { self.prompt.seen(first) } else { 0 };
+        if self.slots[rule].as_ref().is_some_and(|(known, _)| *known == seen) {
             return;
         }
-        let Frequencies { inv_freq, amplitude } = self.rope.frequencies(seen);
+        let Frequencies { inv_freq, amplitude } = rope.frequencies(seen);
+        let n_positions = choice.n_slots * choice.chunk_len;
         let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
         let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
-        self.slots = Some((seen, Rotary::new(RotaryTable { cos, sin }, self.rope.dim(), &self.device)));
+        self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
     }
 
-    /// Whether every call turns earlier keys anew.
-    pub fn rerotates(&self) -> bool {
-        self.rope.rerotates()
+    /// Whether every call turns the earlier keys of a rule anew.
+    pub fn rerotates(&self, rule: usize) -> bool {
+        self.ropes[self.rope_of[rule]].rerotates()
     }
 
-    /// Offsets of keys in their chunks, and the positions of queries in their slots.
-    pub fn of_slots(&self) -> (&Rotary<B>, &Rotary<B>) {
-        let offsets = self.offsets.as_ref().expect("a plan with a choice has offsets");
-        let (_, slots) = self.slots.as_ref().expect("covered before");
-        (offsets, slots)
+    /// Whether it does so for some rule.
+    pub fn any_rerotates(&self) -> bool {
+        self.ropes.iter().any(Rope::rerotates)
     }
+
+    /// One table per span of a rule.
+    pub fn of_spans(&self, rule: usize) -> &[SpanRotary<B>] {
+        &self.rules[rule].spans
+    }
+
+    /// What turns keys, and the queries that meet them, to make and to score what represents a chunk.
+    pub fn of_chunks(&self, rule: usize) -> &Rotary<B> {
+        &self.choosing(rule).0
+    }
+
+    /// Where keys of chosen chunks stand, and queries in their slots.
+    pub fn of_slots(&self, rule: usize) -> (&Rotary<B>, &Rotary<B>) {
+        let (_, keys) = self.choosing(rule);
+        (keys, self.slots[rule].as_ref().map_or(keys, |(_, slots)| slots))
+    }
+
+    fn choosing(&self, rule: usize) -> &(Rotary<B>, Rotary<B>) {
+        self.rules[rule].chunks.as_ref().expect("a rule that chooses has tables for it")
+    }
+}
+
+/// The frequencies that turn queries and keys of a rule.
+fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Result<Rope, SettingError> {
+    let rope = match rule.rotation {
+        Rotation::Model => scaling.resolve(spec)?,
+        Rotation::Base(base) => Rope::plain(base, spec.rotary_dim),
+        Rotation::Off => Rope::still(spec.rotary_dim),
+    };
+    let Some(choice) = rule.choice else { return Ok(rope) };
+    assert!(rule.temperature.is_none(), "no method both chooses and scales by temperature");
+    // a chosen chunk that moves from slot to slot is turned afresh for every query, so no key keeps an older base
+    Ok(if choice.slots == SlotPositions::Packed { rope.rerotating() } else { rope })
 }

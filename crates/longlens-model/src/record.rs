@@ -1,6 +1,6 @@
 //! What a run writes down while it runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -9,8 +9,8 @@ use longlens_core::lens::LensError;
 use longlens_core::plan::{Plan, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Queries, RowPick, Trace, Watch};
-use longlens_kernel::Kernels;
 use longlens_kernel::pooled::{Cells, Pooled};
+use longlens_kernel::{Body, Kernels, Operation};
 
 use crate::attention::numbers;
 use crate::observe::merge;
@@ -24,6 +24,10 @@ pub struct Recorder {
     pooled: Vec<Vec<usize>>,
     /// Where a query's mass stands in its layer.
     mass_rows: HashMap<(usize, usize), usize>,
+    /// Slots of the choices of every layer.
+    n_slots: Vec<usize>,
+    /// Operations that a reference computed, and why.
+    references: BTreeMap<&'static str, Body>,
 }
 
 /// What pooled weights are for.
@@ -65,8 +69,7 @@ impl Recorder {
         }
         assert!(watch.mass.as_ref().is_none_or(|mass| mass.chunk_len > 0), "a chunk holds at least one token");
         let n_choosing = n_tokens.saturating_sub(plan.first_choice(prompt));
-        let n_slots = plan.choice.map_or(0, |choice| choice.n_slots);
-        let needed = watch.bytes(model, n_tokens, n_choosing, n_slots);
+        let needed = watch.bytes(model, n_tokens, n_choosing, plan.n_slots());
         if needed > ALLOWED {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
         }
@@ -80,7 +83,30 @@ impl Recorder {
         };
         trace.maps = watch.maps.iter().map(map).collect();
         let pooled = trace.maps.iter().map(|map| vec![0; map.side]).collect();
-        Ok(Self { watch, trace, n_heads: model.n_heads, pooled, mass_rows: HashMap::new() })
+        let n_slots = |layer| {
+            let rules = plan.groups(layer, model.n_heads).into_iter().map(|group| &plan.rules()[group.rule]);
+            rules.filter_map(|rule| rule.choice).map(|choice| choice.n_slots).max().unwrap_or(0)
+        };
+        let n_slots = (0..model.n_layers).map(n_slots).collect();
+        let (n_heads, mass_rows, references) = (model.n_heads, HashMap::new(), BTreeMap::new());
+        Ok(Self { watch, trace, n_heads, pooled, mass_rows, n_slots, references })
+    }
+
+    /// Notes which body computes an operation.
+    pub fn ran<B: Kernels>(&mut self, operation: &Operation<'_, B>) {
+        if let body @ Body::Reference(_) = B::body(operation) {
+            self.references.entry(operation.name()).or_insert(body);
+        }
+    }
+
+    /// The device's name with what was not computed by its kernels so far, as `cuda; span attention by reference: …`.
+    pub fn kernel_path(&self, device: &str) -> String {
+        let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, body) in &self.references {
+            reasons.entry(body.to_string()).or_default().push(name);
+        }
+        let words = reasons.into_iter().map(|(body, names)| format!("; {} by {body}", names.join(", ")));
+        std::iter::once(device.to_owned()).chain(words).collect()
     }
 
     /// What was recorded; recording goes on.
@@ -125,8 +151,8 @@ impl Recorder {
     }
 
     /// Choices of a layer, empty at first.
-    pub fn choices(&mut self, layer: usize, n_heads: usize, n_slots: usize) -> &mut Choices {
-        let empty = || Choices { n_heads, n_slots, ..Choices::default() };
+    pub fn choices(&mut self, layer: usize) -> &mut Choices {
+        let empty = || Choices::new(self.n_heads, self.n_slots[layer]);
         self.trace.layers[layer].choices.get_or_insert_with(empty)
     }
 

@@ -186,7 +186,7 @@ fn check_positions(case: &Case) -> bool {
         if key > query {
             continue;
         }
-        let Relation::At(got, _) = plan.relation(query, key, prompt) else { panic!("{}: hidden", case.name) };
+        let Relation::At(got, _) = plan.of(0, 0).relation(query, key, prompt) else { panic!("{}: hidden", case.name) };
         assert!((got - want).abs() < 1e-4, "{}: query {query}, key {key}: {got} instead of {want}", case.name);
     }
     true

@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 
 use longlens_core::lens::{LensError, Rows, Setup};
-use longlens_core::plan::{Plan, Prompt, Relation};
+use longlens_core::plan::{HeadPlan, Heads, Plan, Prompt, Relation};
 use longlens_core::setting::SettingError;
+use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
 use longlens_core::written;
 use proptest::prelude::*;
 
-use common::strategies::fixed_rope;
+use common::strategies::{any_spans, fixed_rope};
 use common::{Way, agree, embedded, feed, same_attention, tokens, two_layers};
 
 mod common;
@@ -17,29 +18,21 @@ mod common;
 /// Two ways to the same plan differ by the rounding of angles alone.
 const TOLERANCE: f32 = 1e-5;
 
-/// The relation of a plan, compiled; factors on the scores stay as they are.
-fn written_out(plan: &Plan, n_tokens: usize) -> Plan {
-    let relation = |query, key| {
-        Ok::<_, Infallible>(match plan.relation(query, key, Prompt { n_tokens }) {
-            Relation::At(position, _) => Some(position),
-            _ => None,
-        })
+/// The relations of a plan, compiled rule by rule; factors on the scores stay as they are.
+fn written_out(plan: &Plan, model: &ModelSpec, n_tokens: usize) -> Plan {
+    let compile = |rule: &HeadPlan| {
+        let relation = |query, key| {
+            Ok::<_, Infallible>(match rule.relation(query, key, Prompt { n_tokens }) {
+                Relation::At(position, _) => Some(position),
+                _ => None,
+            })
+        };
+        let compiled = written::from_relation("mine", "mine", n_tokens, relation).unwrap();
+        HeadPlan { query_scale: rule.query_scale, temperature: rule.temperature, ..compiled.of(0, 0).clone() }
     };
-    let compiled = written::from_relation("mine", "mine", n_tokens, relation).unwrap();
-    Plan { query_scale: plan.query_scale, temperature: plan.temperature, ..compiled }
-}
-
-fn any_spans() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("full".to_owned()),
-        (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
-        (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
-        (1..9usize, 1..40usize, prop_oneof![Just("floor"), Just("exact")]).prop_map(|(g, w, shift)| format!(
-            "self_extend:group_size={g},neighbor_window={w},shift={shift},log_scale=8"
-        )),
-        (2..40usize, 1..40usize)
-            .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={},temperature=yarn", 1 + w % (c - 1))),
-    ]
+    let compiled: Vec<_> = plan.rules().iter().map(compile).collect();
+    let place = |layer, head| plan.rules().iter().position(|rule| rule == plan.of(layer, head)).unwrap();
+    Plan::new("mine", Heads::by_head(model, |layer, head| compiled[place(layer, head)].clone()))
 }
 
 fn everything(n: usize) -> Watch {
@@ -63,7 +56,7 @@ proptest! {
         let mut lens = two_layers();
         let (n, lens) = (n_prompt + more, lens.as_mut());
         let listed = Way::new(&method, rope).setup(lens, n_prompt, everything(n_prompt));
-        let written = Setup { plan: written_out(&listed.plan, n), prefill_chunk: chunk, ..listed.clone() };
+        let written = Setup { plan: written_out(&listed.plan, &lens.model().spec, n), prefill_chunk: chunk, ..listed.clone() };
         lens.begin(&listed).unwrap();
         let expected = feed(lens, 0, n);
         let (trace, look) = (lens.trace(), lens.look(&everything(n), &mut ()).unwrap());
@@ -110,7 +103,7 @@ fn sequences_longer_than_the_plan_are_refused_and_nothing_is_lost() {
     let mut lens = two_layers();
     let lens = lens.as_mut();
     let full = Way::new("full", "none").setup(lens, 20, Watch::default());
-    let short = Setup { plan: written_out(&full.plan, 21), ..full.clone() };
+    let short = Setup { plan: written_out(&full.plan, &lens.model().spec, 21), ..full.clone() };
     let too_long = |result: Result<(), LensError>| {
         matches!(result, Err(LensError::Setting(SettingError::TooLong { covers: 21, n_tokens: 22, .. })))
     };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Heard, Sitting, sitting};
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ScriptedLens, induction};
 use longlens_core::trace::{Trace, Watch};
 use longlens_notebook::desk::{Files, Models};
@@ -210,6 +210,12 @@ impl Lens for Large {
     }
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
         self.lens.reuse(setup, keep)
+    }
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+        self.lens.fork(n_tokens)
+    }
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        self.lens.begin_from(setup, prefix)
     }
     fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         self.lens.look(watch, control)

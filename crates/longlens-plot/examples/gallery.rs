@@ -59,10 +59,10 @@ fn main() -> Result<(), PlotError> {
     ];
     for text in METHODS {
         let method = Method::parse(text).expect("a method");
-        let plan = method.plan(&ModelSpec::tiny(2048)).expect("a possible method");
+        let plan = &method.plan(&ModelSpec::tiny(2048)).expect("a possible method");
         figures.push((
             format!("position_map_{}", method.name()),
-            Box::new(PositionMap::new(plan, 4096, 2048, "trained on 2048 tokens".into())),
+            Box::new(PositionMap::new(plan, (0, 0), 4096, 2048, "trained on 2048 tokens".into())),
         ));
     }
     for (name, figure) in figures {

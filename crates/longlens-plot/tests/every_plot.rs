@@ -60,7 +60,12 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
             ["key (token)", "query (token)", "10⁻²"],
         ),
         (
-            Box::new(PositionMap { heading: heading(), plan, n_tokens: 24, trained_context: 16 }),
+            Box::new(PositionMap {
+                heading: heading(),
+                rule: plan.of(0, 0).clone(),
+                n_tokens: 24,
+                trained_context: 16,
+            }),
             ["relative position", "never trained (≥ 16)", "not seen"],
         ),
         (

@@ -361,7 +361,7 @@ impl App {
     fn judge(&mut self) {
         self.verdict = self.controls.settings.check(&self.model, self.n_prompt());
         if let Ok(checked) = &self.verdict {
-            self.own_chunk = checked.plan.choice.map(|choice| choice.chunk_len);
+            self.own_chunk = checked.plan.chunk_len();
         }
         // another method has other fields
         self.field = self.field.min(self.fields().len().saturating_sub(1));

@@ -372,6 +372,12 @@ pub struct Positions {
     /// Only the relative position of this pair, as `QUERY,KEY`
     #[arg(long, value_name = "QUERY,KEY", allow_hyphen_values = true)]
     pub pair: Option<String>,
+    /// Whose positions are shown where layers or heads follow different rules
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>, default_value_t = 0)]
+    pub layer: usize,
+    /// The query head of that layer
+    #[arg(long, value_name = "HEAD", value_parser = whole::<usize>, default_value_t = 0)]
+    pub head: usize,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@
 //! `chunk_size`; the paper calls the step the chunk size. The temperature is in their code and not in the paper's results.
 
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, Reach, Span, Temperature};
+use crate::plan::{HeadPlan, Heads, PosMap, Reach, Span, Temperature};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -42,7 +42,7 @@ pub static METHOD: MethodInfo = MethodInfo {
     plan,
 };
 
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let (size, w) = (setting.count("chunk_size", model), setting.count("local_window", model));
     if w >= size {
         return Err(SettingError::Impossible {
@@ -57,18 +57,15 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
     let inside = PosMap::identity().modulo(c); // i mod c
     let successive = inside.clone().shift(c as f64).cap(highest); // min(i mod c + c, size)
     let inter = PosMap::constant(highest.min((2 * c - 1) as f64));
-    let mut plan = Plan::new(
-        setting.resolved(model).to_string(),
-        [
-            Span::new("intra", Reach::SameChunk(c), inside.clone(), inside.clone()),
-            Span::new("successive", Reach::PreviousChunk(c), successive, inside.clone()),
-            Span::new("inter", Reach::EarlierChunks(c), inter, inside),
-        ],
-    );
+    let mut plan = HeadPlan::new([
+        Span::new("intra", Reach::SameChunk(c), inside.clone(), inside.clone()),
+        Span::new("successive", Reach::PreviousChunk(c), successive, inside.clone()),
+        Span::new("inter", Reach::EarlierChunks(c), inter, inside),
+    ]);
     if setting.is("temperature", "yarn", model) {
         plan.temperature = Some(Temperature { trained: model.trained_context });
     }
-    Ok(plan)
+    Ok(plan.into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Vaswani et al., 2017, arXiv:1706.03762; rotary positions by Su et al., 2021, arXiv:2104.09864.
 
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::plan::{HeadPlan, Heads};
 use crate::setting::{Info, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -19,9 +19,8 @@ pub static METHOD: MethodInfo = MethodInfo {
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
-    let exact = PosMap::identity();
-    Ok(Plan::new(setting.resolved(model).to_string(), [Span::new("all", Reach::Causal, exact.clone(), exact)]))
+fn plan(_: &Setting, _: &ModelSpec) -> Result<Heads, SettingError> {
+    Ok(HeadPlan::full().into())
 }
 
 #[cfg(test)]

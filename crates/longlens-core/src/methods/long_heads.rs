@@ -5,9 +5,8 @@
 //! counts that chunk as past once it is generated. `consistent` is one rule for both: every token sees itself, its own chunk
 //! and the one before.
 
-use crate::chunk_choice::{ChunkChoice, Variant};
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::plan::{ChunkChoice, ChunkScore, HeadPlan, Heads, PosMap, QueryRule, Reach, SlotPositions, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -51,7 +50,7 @@ pub static METHOD: MethodInfo = MethodInfo {
     plan,
 };
 
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let count = |name| setting.count(name, model);
     let (w, length, begin_len) = (count("chunk_len"), count("attention_len"), count("begin_len"));
     let released = setting.is("variant", "released", model);
@@ -95,14 +94,23 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
 
     let exact = PosMap::identity();
     let begin = Span::new("begin", Reach::Causal, exact.clone(), exact);
-    let mut plan = Plan::new(setting.resolved(model).to_string(), [begin]);
-    plan.choice = Some(ChunkChoice {
+    let (in_prompt, generated) = if released {
+        let rule = |ahead, sees| QueryRule { begin: begin_len, ahead, sees };
+        (rule(0, 0), rule(1, 1))
+    } else {
+        (QueryRule::plain(begin_len), QueryRule::plain(begin_len))
+    };
+    let choice = ChunkChoice {
         chunk_len: w,
         n_slots: length / w,
-        begin_len,
-        variant: if released { Variant::Released } else { Variant::Consistent },
-    });
-    Ok(plan)
+        n_first: 1,
+        n_newest: 1,
+        score: ChunkScore::Summary,
+        slots: SlotPositions::Packed,
+        in_prompt,
+        generated,
+    };
+    Ok(HeadPlan { choice: Some(choice), ..HeadPlan::new([begin]) }.into())
 }
 
 #[cfg(test)]

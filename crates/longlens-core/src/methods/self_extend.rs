@@ -5,7 +5,7 @@
 //! agree when `g` divides `w`. The log scale is an extra of the authors' code.
 
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, QueryScale, Reach, Span};
+use crate::plan::{HeadPlan, Heads, PosMap, QueryScale, Reach, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -50,21 +50,18 @@ pub static METHOD: MethodInfo = MethodInfo {
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let (g, w) = (setting.count("group_size", model), setting.count("neighbor_window", model));
     let window_in_groups = if setting.is("shift", "exact", model) { w as f64 / g as f64 } else { (w / g) as f64 };
 
     let exact = PosMap::identity();
     let shared = PosMap::identity().divide(g); // pos = i / g
-    let mut plan = Plan::new(
-        setting.resolved(model).to_string(),
-        [
-            Span::new("neighbor", Reach::Nearer(w), exact.clone(), exact),
-            Span::new("group", Reach::AtLeast(w), shared.clone().shift(w as f64 - window_in_groups), shared),
-        ],
-    );
+    let mut plan = HeadPlan::new([
+        Span::new("neighbor", Reach::Nearer(w), exact.clone(), exact),
+        Span::new("group", Reach::AtLeast(w), shared.clone().shift(w as f64 - window_in_groups), shared),
+    ]);
     plan.query_scale = setting.number("log_scale", model).map_or(QueryScale::Off, QueryScale::Log);
-    Ok(plan)
+    Ok(plan.into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Beltagy et al., 2020, "Longformer: The Long-Document Transformer", arXiv:2004.05150, section 3.1.
 
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::plan::{HeadPlan, Heads};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -25,10 +25,8 @@ pub static METHOD: MethodInfo = MethodInfo {
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
-    let (exact, window) = (PosMap::identity(), setting.count("window", model));
-    let span = Span::new("window", Reach::Nearer(window), exact.clone(), exact);
-    Ok(Plan::new(setting.resolved(model).to_string(), [span]))
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
+    Ok(HeadPlan::window(setting.count("window", model)).into())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the cache (section 3.2): window keys at their true distance, sinks as if they stood right before the window.
 
 use crate::methods::MethodInfo;
-use crate::plan::{Plan, PosMap, Reach, Span};
+use crate::plan::{HeadPlan, Heads, PosMap, Reach, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
 
@@ -35,17 +35,15 @@ pub static METHOD: MethodInfo = MethodInfo {
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
-fn plan(setting: &Setting, model: &ModelSpec) -> Result<Plan, SettingError> {
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let (n_sink, window) = (setting.count("n_sink", model), setting.count("window", model));
     let exact = PosMap::identity();
     let newest_in_cache = PosMap::identity().cap((n_sink + window - 1) as f64);
-    Ok(Plan::new(
-        setting.resolved(model).to_string(),
-        [
-            Span::new("window", Reach::Nearer(window), exact.clone(), exact.clone()),
-            Span::new("sinks", Reach::Sinks { n_sink, window }, newest_in_cache, exact),
-        ],
-    ))
+    Ok(HeadPlan::new([
+        Span::new("window", Reach::Nearer(window), exact.clone(), exact.clone()),
+        Span::new("sinks", Reach::Sinks { n_sink, window }, newest_in_cache, exact),
+    ])
+    .into())
 }
 
 #[cfg(test)]

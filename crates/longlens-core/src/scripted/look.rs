@@ -20,7 +20,7 @@ pub struct Attended<'a> {
 impl Attended<'_> {
     /// Chosen chunks of a query in slot order with their scores, NaN for forced ones; nothing while it sees every key.
     fn choice(&self, layer: usize, head: usize, query: usize) -> Option<(Vec<i32>, Vec<f32>, f32)> {
-        let slots = self.plan.choice.as_ref()?.query(query, self.prompt)?;
+        let slots = self.plan.of(layer, head).choice.as_ref()?.query(query, self.prompt)?;
         let w = slots.chunk_len;
         let score = |chunk: usize| (chunk * w..chunk * w + w).map(|key| (self.rule)(layer, head, query, key)).sum();
         let scores: Vec<f32> = slots.candidates.clone().map(score).collect();
@@ -40,11 +40,12 @@ impl Attended<'_> {
     /// Weight of every key up to the query; they sum to 1 where any key is seen.
     pub fn row(&self, layer: usize, head: usize, query: usize) -> Vec<f32> {
         let chosen = self.choice(layer, head, query);
-        let seen = |key: usize| match self.plan.relation(query, key, self.prompt) {
+        let rule = self.plan.of(layer, head);
+        let seen = |key: usize| match rule.relation(query, key, self.prompt) {
             Relation::Hidden => false,
             Relation::At(..) | Relation::Chosen { forced: true, .. } => true,
             Relation::Chosen { forced: false, .. } => chosen.as_ref().is_some_and(|(chunks, ..)| {
-                let w = self.plan.choice.map_or(1, |choice| choice.chunk_len);
+                let w = rule.choice.map_or(1, |choice| choice.chunk_len);
                 chunks.contains(&((key / w) as i32))
             }),
         };
@@ -65,22 +66,16 @@ impl Attended<'_> {
     pub fn layer(&self, layer: usize, watch: &Watch) -> LayerTrace {
         let heads = 0..self.model.n_heads;
         let mut recorded = LayerTrace::default();
-        if let Some(choice) = &self.plan.choice {
-            let mut choices = Choices { n_heads: heads.len(), n_slots: choice.n_slots, ..Choices::default() };
-            for query in self.asked(&watch.choices) {
-                if choice.query(query, self.prompt).is_none() {
-                    continue;
-                }
-                choices.queries.push(query);
-                for head in heads.clone() {
-                    let (chunks, scores, margin) = self.choice(layer, head, query).unwrap_or_default();
-                    choices.chunks.extend(chunks);
-                    choices.scores.extend(scores);
-                    choices.margins.push(margin);
+        let rules = heads.clone().filter_map(|head| self.plan.of(layer, head).choice);
+        let mut choices = Choices::new(heads.len(), rules.map(|choice| choice.n_slots).max().unwrap_or(0));
+        for query in self.asked(&watch.choices) {
+            for head in heads.clone() {
+                if let Some((chunks, scores, margin)) = self.choice(layer, head, query) {
+                    choices.record(query, head, &chunks, &scores, margin);
                 }
             }
-            recorded.choices = (!choices.queries.is_empty()).then_some(choices);
         }
+        recorded.choices = (!choices.queries.is_empty()).then_some(choices);
         if let Some(asked) = &watch.mass {
             let mut mass = ChunkMass { chunk_len: asked.chunk_len, n_heads: heads.len(), ..ChunkMass::default() };
             for query in self.asked(&asked.queries) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::{MAX_BYTES, MAX_SPANS, WriteError};
-use crate::plan::{Plan, PosMap, Reach, ReachTable, Span, Written};
+use crate::plan::{HeadPlan, Plan, PosMap, Reach, ReachTable, Span, Written};
 
 /// Spans that explain the first queries of a relation.
 #[derive(Debug, Default)]
@@ -117,9 +117,8 @@ impl Draft {
             };
             Span::new(&NAMES[at], Reach::Table(Arc::new(span.reach)), query_map, map.clone())
         });
-        let mut plan = Plan::new(text.into(), spans.collect::<Vec<_>>());
-        plan.written = Some(Written::new(name, self.highest));
-        Ok(plan)
+        let written = Some(Written::new(name, self.highest));
+        Ok(Plan::new(text, HeadPlan { written, ..HeadPlan::new(spans.collect::<Vec<_>>()) }))
     }
 }
 

@@ -20,7 +20,7 @@ fn agrees(plan: &Plan, n_tokens: usize, relation: impl Fn(usize, usize) -> Optio
     for i in 0..n_tokens {
         for j in 0..=i {
             let expected = relation(i, j);
-            match plan.relation(i, j, prompt) {
+            match plan.of(0, 0).relation(i, j, prompt) {
                 Relation::Hidden => assert_eq!(expected, None, "query {i}, key {j}"),
                 Relation::At(position, _) => {
                     let expected = expected.unwrap_or(f64::NAN);
@@ -29,7 +29,7 @@ fn agrees(plan: &Plan, n_tokens: usize, relation: impl Fn(usize, usize) -> Optio
                 }
                 Relation::Chosen { .. } => panic!("nothing is chosen"),
             }
-            let n_spans = plan.spans.iter().filter(|span| span.reach.sees(i, j)).count();
+            let n_spans = plan.of(0, 0).spans.iter().filter(|span| span.reach.sees(i, j)).count();
             assert_eq!(n_spans, usize::from(expected.is_some()), "query {i} meets key {j} {n_spans} times");
         }
         assert!((plan.highest_position(i + 1) - highest).abs() <= 1e-9);
@@ -38,7 +38,7 @@ fn agrees(plan: &Plan, n_tokens: usize, relation: impl Fn(usize, usize) -> Optio
 }
 
 fn spans(n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) -> usize {
-    compiled(n_tokens, relation).unwrap().spans.len()
+    compiled(n_tokens, relation).unwrap().of(0, 0).spans.len()
 }
 
 fn distance(f: impl Fn(usize) -> Option<f64>) -> impl Fn(usize, usize) -> Option<f64> {
@@ -99,11 +99,12 @@ proptest! {
         text in crate::methods::tests::any_spans(), n in 1..200usize, trained in 1..80usize,
     ) {
         let listed = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
-        let plan = compiled(n, |i, j| match listed.relation(i, j, Prompt { n_tokens: n }) {
+        let listed = Plan::new(text.clone(), listed.of(0, 0).clone());
+        let plan = compiled(n, |i, j| match listed.of(0, 0).relation(i, j, Prompt { n_tokens: n }) {
             Relation::At(position, _) => Some(position),
             _ => None,
         }).unwrap();
-        prop_assert!(plan.spans.len() <= 3 * listed.spans.len() + 3, "{}: {} spans", text, plan.spans.len());
+        prop_assert!(plan.of(0, 0).spans.len() <= 3 * listed.of(0, 0).spans.len() + 3, "{}: {} spans", text, plan.of(0, 0).spans.len());
         prop_assert!((plan.highest_position(n) - listed.highest_position(n)).abs() < 1e-9);
         match (plan.capacity(trained), listed.capacity(trained)) {
             (Capacity::Tokens(written), Capacity::Tokens(listed)) => prop_assert_eq!(written, listed.min(n)),
@@ -171,7 +172,7 @@ fn sequences_longer_than_the_table_are_refused() {
     let error = plan.check_length(11).unwrap_err();
     insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"`mine` was written out for 10 tokens, the sequence needs 11 | write it out for at least 11 tokens, or feed fewer");
     assert!(
-        (0..=10).all(|j| plan.relation(10, j, Prompt { n_tokens: 20 }) == Relation::Hidden),
+        (0..=10).all(|j| plan.of(0, 0).relation(10, j, Prompt { n_tokens: 20 }) == Relation::Hidden),
         "past its end it shows nothing"
     );
 }

@@ -139,11 +139,8 @@ pub fn by_length(
 
 /// Whether losses depend on how long the prompt is, so that each length needs a prefill of its own
 /// ([`ByLength::prefill_per_length`]): where scores or positions follow the length seen.
-///
-/// A choice of chunks is no reason. The released one of LongHeads counts generated tokens differently, so its first choice
-/// moves with the prompt's end, but every query inside a short prompt meets the same keys inside a longer one.
 pub fn depends_on_length(plan: &Plan, rope: &Rope) -> bool {
-    plan.temperature.is_some() || rope.is_dynamic()
+    plan.depends_on_length() || rope.is_dynamic()
 }
 
 /// One prefill.
@@ -257,7 +254,7 @@ mod tests {
             let depends = depends_on_length(&plan, &rope);
             assert_eq!(depends, expected, "{method}, {rope:?}");
             if !depends {
-                let relation = |i: usize, j: usize, n_tokens: usize| plan.relation(i, j, Prompt { n_tokens });
+                let relation = |i: usize, j: usize, n_tokens: usize| plan.of(1, 0).relation(i, j, Prompt { n_tokens });
                 let mut pairs = (0..n_short).flat_map(|i| (0..=i).map(move |j| (i, j)));
                 let differs = pairs.find(|(i, j)| relation(*i, *j, n_short) != relation(*i, *j, n_long));
                 assert_eq!(differs, None, "{method}: this pair differs in the longer prompt");

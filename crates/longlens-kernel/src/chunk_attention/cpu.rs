@@ -8,14 +8,14 @@ use std::ops::{Range, RangeInclusive};
 
 use burn::backend::Flex;
 
-use super::ChunkAttention;
+use super::{ChunkAttention, QueryRows};
 use crate::Attended;
 use crate::cpu::panels::WholeRows;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
 use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+use crate::cpu::{Angles, Held, HeldAngles, HeldInts, Parts, Rows, in_turn, tensor};
 
 mod kept;
 
@@ -58,7 +58,7 @@ impl WithSimd for Attend<'_> {
         if seq_q < FEWER {
             let one =
                 |at: usize, scores: &mut Aligned| simd.vectorize(Few { work: &work, results: &results, at, scores });
-            if n_heads * seq_q * problem.n_slots * problem.chunk_len >= SHARE {
+            if n_heads * seq_q * problem.choice.n_slots * problem.choice.chunk_len >= SHARE {
                 in_turn(n_heads * seq_q, || run::scores(1), one);
             } else {
                 let mut scores = run::scores(1);
@@ -100,15 +100,23 @@ pub(crate) struct Inputs<'a> {
     query: Held,
     key: Held,
     value: Held,
-    positions: HeldAngles,
-    offsets: HeldAngles,
+    queries: HeldAngles,
+    keys: HeldAngles,
+    chunks: HeldInts,
+    /// Of every query, where it stands and how many keys of the last slot it sees.
+    rows: Vec<(QueryRows, usize)>,
 }
 
 impl<'a> Inputs<'a> {
     pub(crate) fn new(problem: &'a ChunkAttention<'a, Flex>) -> Self {
         let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-        let (positions, offsets) = (HeldAngles::new(problem.positions), HeldAngles::new(problem.offsets));
-        Self { problem, query, key, value, positions, offsets }
+        let (queries, keys) = (HeldAngles::new(problem.query_rotary), HeldAngles::new(problem.key_rotary));
+        let row = |row: usize| {
+            let slots = problem.slots(row);
+            (QueryRows::of(&slots), slots.tail.len())
+        };
+        let rows = (0..problem.query.dims()[1]).map(row).collect();
+        Self { problem, query, key, value, queries, keys, chunks: HeldInts::new(problem.chunks.clone()), rows }
     }
 
     pub(crate) fn work(&self) -> Work<'_> {
@@ -118,8 +126,10 @@ impl<'a> Inputs<'a> {
             query: self.query.rows(),
             key: self.key.rows(),
             value: self.value.rows(),
-            positions: self.positions.rows(),
-            offsets: self.offsets.rows(),
+            queries: self.queries.rows(),
+            keys: self.keys.rows(),
+            chunks: self.chunks.numbers(),
+            rows: &self.rows,
             shape: [n_heads, self.problem.key.dims()[0], seq_q, head_dim],
         }
     }
@@ -131,8 +141,10 @@ pub(crate) struct Work<'a> {
     query: Rows<'a>,
     key: Rows<'a>,
     value: Rows<'a>,
-    positions: Angles<'a>,
-    offsets: Angles<'a>,
+    queries: Angles<'a>,
+    keys: Angles<'a>,
+    chunks: &'a [i32],
+    rows: &'a [(QueryRows, usize)],
     shape: [usize; 4], // n_heads, n_kv_heads, seq_q, head_dim
 }
 
@@ -142,20 +154,25 @@ impl Work<'_> {
     pub(crate) fn cover<S: Simd>(&self, simd: S, kept: &mut Kept) {
         let [_, n_kv_heads, _, head_dim] = self.shape;
         let n_tokens = self.problem.key.dims()[1];
-        kept.cover(simd, self.key, [n_kv_heads, head_dim], self.offsets, n_tokens, self.problem.chunk_len);
+        kept.cover(simd, self.key, [n_kv_heads, head_dim], self.keys, n_tokens, self.problem.choice.chunk_len);
     }
 
     /// A head's chosen chunks of a query.
-    fn chunks(&self, head: usize, row: usize) -> &[u32] {
-        let n = self.problem.n_slots;
-        &self.problem.chunks[(head * self.shape[2] + row) * n..][..n]
+    fn chunks(&self, head: usize, row: usize) -> &[i32] {
+        let n = self.problem.choice.n_slots;
+        &self.chunks[(head * self.shape[2] + row) * n..][..n]
+    }
+
+    /// Keys that a query sees of the chunk in its last slot.
+    fn tail_len(&self, row: usize) -> usize {
+        self.rows[row].1
     }
 
     /// Writes a query turned for a slot, times `log2 e`.
     #[inline(always)]
     fn turn_query<S: Simd>(&self, simd: S, head: usize, row: usize, slot: usize, out: &mut [f32]) {
-        let angles = self.positions.row(self.problem.first_slot[row] - slot * self.problem.chunk_len);
-        let scale = self.problem.scale[row] * std::f32::consts::LOG2_E;
+        let angles = self.queries.row(self.rows[row].0.slot(slot));
+        let scale = self.problem.score.factor(self.problem.first_query + row) * std::f32::consts::LOG2_E;
         turn(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
     }
 }
@@ -198,15 +215,16 @@ impl WithSimd for Few<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { work, results, at, scores } = self;
         let [n_heads, n_kv_heads, _, head_dim] = work.shape;
-        let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
+        let (w, n) = (work.problem.choice.chunk_len, work.problem.choice.n_slots);
         let (head, row) = (at % n_heads, at / n_heads);
         let kv_head = head / (n_heads / n_kv_heads);
-        let keys = Keys { key: work.key, value: work.value, angles: work.offsets, kv_head, head_dim, holes: None };
+        let cap = work.problem.score.log2_cap();
+        let keys = Keys { key: work.key, value: work.value, angles: work.keys, kv_head, head_dim, holes: None, cap };
         let mut query = vec![0.0; head_dim];
         let mut part = [Part::new(head_dim)];
         for (slot, chunk) in work.chunks(head, row).iter().enumerate() {
             let start = *chunk as usize * w;
-            let len = if slot == n - 1 { work.problem.tail_len[row] } else { w };
+            let len = if slot == n - 1 { work.tail_len(row) } else { w };
             work.turn_query(simd, head, row, slot, &mut query);
             run::attend(simd, &keys, start..start + len, &query, &mut part, scores);
         }
@@ -238,9 +256,9 @@ impl Sorted {
     }
 
     fn sort(&mut self, work: &Work<'_>, head: usize, rows: &Range<usize>, n_chunks: usize) {
-        let n = work.problem.n_slots;
-        let place = |slot: usize, chunk: u32| 2 * chunk as usize + usize::from(slot == n - 1);
-        let seen = |row: usize, slot: usize| slot < n - 1 || work.problem.tail_len[row] > 0;
+        let n = work.problem.choice.n_slots;
+        let place = |slot: usize, chunk: i32| 2 * chunk as usize + usize::from(slot == n - 1);
+        let seen = |row: usize, slot: usize| slot < n - 1 || work.tail_len(row) > 0;
         self.starts.clear();
         self.starts.resize(2 * n_chunks + 1, 0);
         for row in rows.clone() {
@@ -317,7 +335,8 @@ impl Block<'_> {
     ) {
         let Self { work, head, rows, keys } = self;
         let (head_dim, kv_head) = (work.shape[3], self.kv_head());
-        let (w, n) = (work.problem.chunk_len, work.problem.n_slots);
+        let (w, n) = (work.problem.choice.chunk_len, work.problem.choice.n_slots);
+        let cap = work.problem.score.log2_cap();
         let n_chunks = keys.n_chunks();
         sorted.sort(work, *head, rows, n_chunks);
         let Sorted { queries, starts, pairs } = sorted;
@@ -330,7 +349,7 @@ impl Block<'_> {
                 for (r, (row, slot)) in pairs.iter().enumerate() {
                     let (row, slot) = (*row as usize, *slot as usize);
                     states[r] = row;
-                    lens[r] = if slot == n - 1 { work.problem.tail_len[rows.start + row] } else { w };
+                    lens[r] = if slot == n - 1 { work.tail_len(rows.start + row) } else { w };
                     work.turn_query(simd, *head, rows.start + row, slot, &mut queries[r * head_dim..][..head_dim]);
                 }
                 let mut longest = 0;
@@ -357,6 +376,7 @@ impl Block<'_> {
                         seen: 0..(longest - start).min(tile::KEYS),
                         each: (!all).then_some(hidden),
                         holes: None,
+                        cap,
                     };
                     each(&states, chunk * w + start, tile);
                 }

@@ -6,12 +6,14 @@
 use std::ops::Range;
 
 use burn::backend::Flex;
+use burn::tensor::{Int, Tensor};
+use longlens_core::plan::Slots;
 
 use super::ChunkScores;
 use crate::cpu::panels::Panels;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, dot, load};
 use crate::cpu::tile::{self, ROWS, Tile, Values};
-use crate::cpu::{Held, Parts, Rows, in_turn};
+use crate::cpu::{Held, Parts, Rows, in_turn, int_tensor};
 
 /// Scores that are worth a thread.
 const SHARE: usize = 1 << 13;
@@ -20,16 +22,19 @@ const BLOCK: usize = 16 * ROWS;
 
 /// Returns what [`reference`](super::reference) returns, but for scores that differ by rounding, and for those that are not
 /// numbers: they are picked last here.
-pub fn choose(arch: Arch, problem: &ChunkScores<'_, Flex>) -> Vec<u32> {
+pub fn choose(arch: Arch, problem: &ChunkScores<Flex>) -> Tensor<Flex, 3, Int> {
     let [n_heads, seq, _] = problem.query.dims();
-    let mut chosen = vec![0; n_heads * seq * problem.n_slots];
-    arch.dispatch(Choose { problem, chosen: &Parts::new(&mut chosen) });
-    chosen
+    let n_slots = problem.choice.n_slots;
+    let mut chosen = vec![0; n_heads * seq * n_slots];
+    let slots: Vec<Slots> = (0..seq).map(|row| problem.slots(row)).collect();
+    arch.dispatch(Choose { problem, slots: &slots, chosen: &Parts::new(&mut chosen) });
+    int_tensor(chosen, [n_heads, seq, n_slots])
 }
 
 struct Choose<'a> {
-    problem: &'a ChunkScores<'a, Flex>,
-    chosen: &'a Parts<u32>,
+    problem: &'a ChunkScores<Flex>,
+    slots: &'a [Slots],
+    chosen: &'a Parts<i32>,
 }
 
 impl WithSimd for Choose<'_> {
@@ -37,52 +42,59 @@ impl WithSimd for Choose<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, chosen } = self;
-        let [n_heads, seq, head_dim] = problem.query.dims();
-        let n_summaries = problem.summaries.dims()[1];
-        let (query, summaries) = (Held::new(problem.query.clone()), Held::new(problem.summaries.clone()));
+        let Self { problem, slots, chosen } = self;
+        let [n_heads, seq, width] = problem.query.dims();
+        let [n_representing, n_complete, _] = problem.chunks.dims();
+        let (n_rep, n_slots) = (n_heads / n_representing, problem.choice.n_slots);
+        let (query, chunks) = (Held::new(problem.query.clone()), Held::new(problem.chunks.clone()));
         if seq < ROWS {
-            let (query, summaries) = (query.rows(), summaries.rows());
+            let (query, chunks) = (query.rows(), chunks.rows());
             let mut scratch = (Vec::new(), Best::default());
             let one = |at: usize, scratch: &mut (Vec<f32>, Best)| {
+                let (head, row) = (at / seq, at % seq);
                 // SAFETY: every task has a query of a head to itself
-                let out = unsafe { chosen.slice(at * problem.n_slots, problem.n_slots) };
-                simd.vectorize(Few { problem, query, summaries, head: at / seq, row: at % seq, scratch, out });
+                let out = unsafe { chosen.slice(at * n_slots, n_slots) };
+                let query = query.of(head, row, width);
+                let slots = &slots[row];
+                simd.vectorize(Few { problem, slots, query, chunks, head: head / n_rep, scratch, out });
             };
-            if n_heads * seq * n_summaries < SHARE {
+            if n_heads * seq * n_complete < SHARE {
                 (0..n_heads * seq).for_each(|at| one(at, &mut scratch));
             } else {
                 in_turn(n_heads * seq, Default::default, one);
             }
             return;
         }
-        let (shape, all) = ([n_heads, head_dim], 0..n_summaries);
-        let panels = Panels::keys(simd, summaries.rows(), shape, None, all, n_summaries.max(1));
+        let (shape, all) = ([n_representing, width], 0..n_complete);
+        let panels = Panels::keys(simd, chunks.rows(), shape, None, all, n_complete.max(1));
         let query = query.rows();
         let n_blocks = seq.div_ceil(BLOCK);
         let scratch =
-            || Scratch { queries: Aligned::zeros(ROWS * head_dim), scores: tile::weights(), best: Default::default() };
+            || Scratch { queries: Aligned::zeros(ROWS * width), scores: tile::weights(), best: Default::default() };
         in_turn(n_blocks * n_heads, scratch, |task, scratch| {
             let (head, block) = (task % n_heads, n_blocks - 1 - task / n_heads);
             for start in (block * BLOCK..((block + 1) * BLOCK).min(seq)).step_by(ROWS) {
                 let rows = ROWS.min(seq - start);
                 // SAFETY: every task has rows and a head of its own
-                let out = unsafe { chosen.slice((head * seq + start) * problem.n_slots, rows * problem.n_slots) };
-                simd.vectorize(Group { problem, query, panels: &panels, head, start, scratch, out });
+                let out = unsafe { chosen.slice((head * seq + start) * n_slots, rows * n_slots) };
+                let (panels, slots) = (panels.head(head / n_rep), &slots[start..start + rows]);
+                let panel_len = width * S::F32_LANES;
+                simd.vectorize(Group { problem, slots, query, panels, panel_len, head, start, scratch, out });
             }
         });
     }
 }
 
-/// One query of one head: summaries are read where they lie.
+/// One query of one head: what represents the chunks is read where it lies.
 struct Few<'a> {
-    problem: &'a ChunkScores<'a, Flex>,
-    query: Rows<'a>,
-    summaries: Rows<'a>,
+    problem: &'a ChunkScores<Flex>,
+    slots: &'a Slots,
+    query: &'a [f32],
+    chunks: Rows<'a>,
+    /// Whose representatives.
     head: usize,
-    row: usize,
     scratch: &'a mut (Vec<f32>, Best),
-    out: &'a mut [u32],
+    out: &'a mut [i32],
 }
 
 impl WithSimd for Few<'_> {
@@ -90,35 +102,35 @@ impl WithSimd for Few<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, query, summaries, head, row, scratch: (scores, best), out } = self;
-        let head_dim = problem.query.dims()[2];
-        let slots = &problem.slots[row];
-        let query = query.of(head, row, head_dim);
+        let Self { problem, slots, query, chunks, head, scratch: (scores, best), out } = self;
         scores.clear();
         for chunk in slots.candidates.clone() {
-            scores.push(dot(simd, query, summaries.of(head, chunk, head_dim)));
+            scores.push(dot(simd, query, chunks.of(head, chunk, query.len())));
         }
         best.clear(slots.n_picks);
         best.look(simd, scores, slots.candidates.start, slots.candidates.clone());
-        best.write(problem, row, out);
+        best.write(problem, slots, out);
     }
 }
 
 struct Scratch {
-    queries: Aligned, // [ROWS, head_dim]
+    queries: Aligned, // [ROWS, width]
     scores: Aligned,
     best: [Best; ROWS],
 }
 
 /// Up to [`ROWS`] queries of one head.
 struct Group<'a> {
-    problem: &'a ChunkScores<'a, Flex>,
+    problem: &'a ChunkScores<Flex>,
+    slots: &'a [Slots],
     query: Rows<'a>,
-    panels: &'a Panels,
+    /// Representatives of the head's chunks.
+    panels: &'a [f32],
+    panel_len: usize,
     head: usize,
     start: usize,
     scratch: &'a mut Scratch,
-    out: &'a mut [u32],
+    out: &'a mut [i32],
 }
 
 impl WithSimd for Group<'_> {
@@ -126,11 +138,10 @@ impl WithSimd for Group<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, query, panels, head, start, scratch, out } = self;
+        let Self { problem, slots, query, panels, panel_len, head, start, scratch, out } = self;
         let Scratch { queries, scores, best } = scratch;
         let head_dim = problem.query.dims()[2];
-        let rows = out.len() / problem.n_slots;
-        let slots = &problem.slots[start..start + rows];
+        let rows = slots.len();
         for r in 0..ROWS {
             // rows past the end repeat the last query and are not looked at
             let row = query.of(head, start + r.min(rows - 1), head_dim);
@@ -142,9 +153,17 @@ impl WithSimd for Group<'_> {
         let picks = slots.iter().any(|slots| slots.n_picks > 0);
         for from in (first..end).step_by(tile::KEYS).filter(|_| picks) {
             let len = (end - from).min(tile::KEYS);
-            let keys = &panels.head(head)[from / S::F32_LANES * panels.panel_len()..];
-            let tile =
-                Tile { queries, keys, values: Values::default(), head_dim, seen: 0..len, each: None, holes: None };
+            let keys = &panels[from / S::F32_LANES * panel_len..];
+            let tile = Tile {
+                queries,
+                keys,
+                values: Values::default(),
+                head_dim,
+                seen: 0..len,
+                each: None,
+                holes: None,
+                cap: None,
+            };
             tile::scores(simd, &tile, scores);
             for (r, slots) in slots.iter().enumerate() {
                 let seen = slots.candidates.start.max(from)..slots.candidates.end.min(from + len);
@@ -152,8 +171,8 @@ impl WithSimd for Group<'_> {
                 best[r].look(simd, scores, from, seen);
             }
         }
-        for (r, out) in out.chunks_exact_mut(problem.n_slots).enumerate() {
-            best[r].write(problem, start + r, out);
+        for ((out, slots), best) in out.chunks_exact_mut(problem.choice.n_slots).zip(slots).zip(best) {
+            best.write(problem, slots, out);
         }
     }
 }
@@ -213,28 +232,29 @@ impl Best {
     }
 
     /// Writes the chunk of every slot.
-    fn write(&mut self, problem: &ChunkScores<'_, Flex>, row: usize, out: &mut [u32]) {
-        let slots = &problem.slots[row];
-        out[0] = 0;
-        self.finish(slots.candidates.clone(), &mut out[1..=slots.n_picks]);
-        out[slots.n_picks + 1] = slots.newest as u32;
-        out[slots.n_picks + 2] = problem.tail(row);
+    fn write(&mut self, problem: &ChunkScores<Flex>, slots: &Slots, out: &mut [i32]) {
+        let (first, rest) = out.split_at_mut(slots.candidates.start);
+        let (picks, rest) = rest.split_at_mut(slots.n_picks);
+        first.iter_mut().zip(0..).for_each(|(out, chunk)| *out = chunk);
+        self.finish(slots.candidates.clone(), picks);
+        let newest = slots.newest.clone().map(|chunk| chunk as i32).chain([problem.tail(slots) as i32]);
+        rest.iter_mut().zip(newest).for_each(|(out, chunk)| *out = chunk);
     }
 
     /// Writes the picks in ascending order.
-    fn finish(&mut self, candidates: Range<usize>, out: &mut [u32]) {
+    fn finish(&mut self, candidates: Range<usize>, out: &mut [i32]) {
         if out.is_empty() {
             return;
         }
         self.cut();
         for (out, key) in out.iter_mut().zip(&self.keys) {
-            *out = chunk(*key);
+            *out = chunk(*key) as i32;
         }
         // scores that are not numbers beat nothing; the choice is still one of distinct chunks
         let mut others =
             (candidates.start as u32..candidates.end as u32).filter(|c| !self.keys.iter().any(|k| chunk(*k) == *c));
         for out in out.iter_mut().skip(self.keys.len()) {
-            *out = others.next().unwrap_or(candidates.start as u32);
+            *out = others.next().unwrap_or(candidates.start as u32) as i32;
         }
         out.sort_unstable();
     }

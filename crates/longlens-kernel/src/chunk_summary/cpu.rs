@@ -162,6 +162,7 @@ impl Chunk<'_> {
                 seen: 0..(self.w - start).min(tile::KEYS),
                 each: None,
                 holes: None,
+                cap: None,
             };
             tile::attend(simd, &tile, states, running, weights);
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use longlens_core::plan::Holes;
 
-use super::simd::{Aligned, Simd, exp2, load, store};
+use super::simd::{Aligned, Simd, exp2, load, soft_cap, store};
 use super::tile::{LOWEST, lse};
 use super::{Angles, Rows};
 
@@ -23,6 +23,8 @@ pub(crate) struct Keys<'a> {
     pub head_dim: usize,
     /// Keys that the query does not see, if some between the first and the last are hidden.
     pub holes: Option<Holes<'a>>,
+    /// Bound of scores in powers of two, if there is one.
+    pub cap: Option<f32>,
 }
 
 /// Softmax of one query over the keys so far.
@@ -71,7 +73,7 @@ pub(crate) fn attend<S: Simd>(
     parts: &mut [Part],
     scores: &mut [f32],
 ) {
-    let Keys { key, value, angles, kv_head, head_dim, holes } = *keys;
+    let Keys { key, value, angles, kv_head, head_dim, holes, cap } = *keys;
     for start in tokens.clone().step_by(KEYS) {
         let run = start..(start + KEYS).min(tokens.end);
         for (at, token) in run.clone().enumerate() {
@@ -86,6 +88,9 @@ pub(crate) fn attend<S: Simd>(
         }
         for (part, scores) in parts.iter_mut().zip(scores.chunks_exact_mut(KEYS)) {
             let scores = &mut scores[..run.len()];
+            if let Some(bound) = cap {
+                soft_cap(simd, scores, bound);
+            }
             let max = scores.iter().copied().fold(part.max, f32::max);
             let kept = (part.max - max).exp2();
             part.sum = part.sum * kept + weigh(simd, scores, max);

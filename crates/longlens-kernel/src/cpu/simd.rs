@@ -96,6 +96,47 @@ pub fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(p, simd.transmute_f32s_u32s(power))
 }
 
+/// `cap * tanh(x / cap)` in place, to 3e-7 of `cap`; minus infinity and what is not a number stay.
+#[inline(always)]
+pub(crate) fn soft_cap<S: Simd>(simd: S, x: &mut [f32], cap: f32) {
+    for x in x.chunks_mut(S::F32_LANES) {
+        if x.len() == S::F32_LANES {
+            // SAFETY: a chunk is one vector
+            unsafe { store(simd, x.as_mut_ptr(), capped(simd, load(simd, x.as_ptr()), cap)) };
+        } else {
+            let y = capped(simd, simd.partial_load_f32s(x), cap);
+            simd.partial_store_f32s(x, y);
+        }
+    }
+}
+
+/// Up to 1 the hyperbolic tangent is the seventh convergent of Lambert's continued fraction, exact to 2e-12 there; beyond it is
+/// `1 - 2 / (e^2x + 1)`, where nothing cancels.
+#[inline(always)]
+fn capped<S: Simd>(simd: S, x: S::f32s, cap: f32) -> S::f32s {
+    let share = simd.mul_f32s(x, simd.splat_f32s(cap.recip()));
+    let size = simd.min_f32s(simd.abs_f32s(share), simd.splat_f32s(10.0)); // the tangent is 1 from 9.1 on
+    let square = simd.mul_f32s(size, size);
+    let over = cubic(simd, square, [135_135.0, 17_325.0, 378.0, 1.0]);
+    let under = cubic(simd, square, [135_135.0, 62_370.0, 3_150.0, 28.0]);
+    let near = simd.div_f32s(simd.mul_f32s(size, over), under);
+    let power = exp2(simd, simd.mul_f32s(size, simd.splat_f32s(2.0 * std::f32::consts::LOG2_E)));
+    let one = simd.splat_f32s(1.0);
+    let far = simd.sub_f32s(one, simd.div_f32s(simd.splat_f32s(2.0), simd.add_f32s(power, one)));
+    let tangent = simd.select_f32s(simd.less_than_f32s(size, one), near, far);
+    let is_negative = simd.less_than_f32s(x, simd.splat_f32s(0.0));
+    let bound = simd.select_f32s(is_negative, simd.splat_f32s(-cap), simd.splat_f32s(cap));
+    simd.select_f32s(simd.less_than_f32s(simd.splat_f32s(f32::MIN), x), simd.mul_f32s(tangent, bound), x)
+}
+
+/// `c0 + c1 x + c2 x² + c3 x³`.
+#[inline(always)]
+fn cubic<S: Simd>(simd: S, x: S::f32s, c: [f32; 4]) -> S::f32s {
+    let p = simd.mul_add_e_f32s(simd.splat_f32s(c[3]), x, simd.splat_f32s(c[2]));
+    let p = simd.mul_add_e_f32s(p, x, simd.splat_f32s(c[1]));
+    simd.mul_add_e_f32s(p, x, simd.splat_f32s(c[0]))
+}
+
 /// `a · b`.
 #[inline(always)]
 pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {

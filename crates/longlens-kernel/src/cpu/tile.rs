@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use longlens_core::plan::ReachTable;
 
-use super::simd::{Aligned, Simd, exp2, load, store};
+use super::simd::{Aligned, Simd, exp2, load, soft_cap, store};
 
 /// Queries of a tile. Six rows of four vectors fill the 32 registers of AVX-512 and NEON, six of two the 16 of AVX2.
 pub(crate) const ROWS: usize = 6;
@@ -37,6 +37,8 @@ pub(crate) struct Tile<'a> {
     pub each: Option<Each>,
     /// What the queries do not see between those.
     pub holes: Option<TileHoles<'a>>,
+    /// Bound of scores in powers of two, if there is one.
+    pub cap: Option<f32>,
 }
 
 /// Keys that the queries of a tile do not see, written out in a table; `each` is there where one of them has any.
@@ -202,6 +204,14 @@ pub(crate) fn scores<S: Simd>(simd: S, tile: &Tile<'_>, weights: &mut [f32]) -> 
                 (_, 2..) => product::<S, 2>(simd, queries, keys, tile.head_dim, to, &mut max),
                 _ => product::<S, 1>(simd, queries, keys, tile.head_dim, to, &mut max),
             };
+        }
+    }
+    if let Some(bound) = tile.cap {
+        for r in 0..ROWS {
+            soft_cap(simd, &mut weights[r * KEYS..r * KEYS + (end - first) * lanes], bound);
+            let mut one = [simd.reduce_max_f32s(max[r])];
+            soft_cap(simd, &mut one, bound);
+            max[r] = simd.splat_f32s(one[0].max(LOWEST));
         }
     }
     if tile.each.is_none() && tile.seen.start.is_multiple_of(lanes) && tile.seen.end.is_multiple_of(lanes) {

@@ -3,37 +3,49 @@
 use std::ops::Range;
 
 use burn::backend::Flex;
+use burn::tensor::Tensor;
 
 use super::{Cells, Pooled};
 use crate::chunk_attention::cpu::Kept;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, exp2, load, store};
 use crate::cpu::tile::{self, ROWS, Tile};
-use crate::cpu::{Parts, in_turn};
+use crate::cpu::{Held, Parts, in_turn};
 use crate::span_attention::{self, SpanAttention};
 
 /// Queries of a task, roughly: a task has whole rows of cells to itself.
 const BLOCK: usize = 96;
 
-/// Returns what [`super::of_spans`] returns; `lse` is the head's, one per query.
-pub fn of_spans(arch: Arch, problem: &SpanAttention<'_, Flex>, head: usize, lse: &[f32], cells: &Cells) -> Pooled {
+/// Returns what [`super::of_spans`] returns; `lse` is what attention gave for the problem.
+pub fn of_spans(
+    arch: Arch,
+    problem: &SpanAttention<'_, Flex>,
+    head: usize,
+    lse: &Tensor<Flex, 2>,
+    cells: &Cells,
+) -> Pooled {
     let problem = &problem.heads(head..head + 1);
     let first_query = problem.first_query;
+    let lse = Held::new(lse.clone());
+    let lse = lse.rows().of(0, head, problem.query.dims()[1]);
     let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
     arch.dispatch(Spans { problem, out: &out });
     pooled
 }
 
-/// Returns what [`super::of_chunks`] returns; `lse` is the head's, one per query.
+/// Returns what [`super::of_chunks`] returns; `lse` is what attention gave for the problem.
 pub fn of_chunks(
     arch: Arch,
     problem: &ChunkAttention<'_, Flex>,
     kept: &mut Kept,
-    (head, first_query): (usize, usize),
-    lse: &[f32],
+    head: usize,
+    lse: &Tensor<Flex, 2>,
     cells: &Cells,
 ) -> Pooled {
+    let first_query = problem.first_query;
+    let lse = Held::new(lse.clone());
+    let lse = lse.rows().of(0, head, problem.query.dims()[1]);
     let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
     arch.dispatch(Chunks { problem, head, kept, out: &out });

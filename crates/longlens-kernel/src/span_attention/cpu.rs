@@ -246,6 +246,7 @@ impl Block<'_> {
     pub(crate) fn visit<S: Simd>(&self, simd: S, queries: &mut [f32], mut each: impl FnMut(usize, usize, Tile<'_>)) {
         let Layer { problem, shape, .. } = self.layer;
         let head_dim = shape.head_dim;
+        let cap = problem.score.log2_cap();
         let first = problem.first_query + self.rows.start;
         let tokens = first..first + self.rows.len();
         for ((at, span), keys) in problem.spans.iter().enumerate().zip(self.layer.keys.iter()) {
@@ -276,6 +277,7 @@ impl Block<'_> {
                             seen,
                             each: each_sees,
                             holes,
+                            cap,
                         },
                     );
                 }
@@ -294,7 +296,7 @@ impl Block<'_> {
                 // rows past the block's end repeat its last query and are dropped
                 let row = (self.rows.start + group % self.n_groups() * ROWS + r).min(self.rows.end - 1);
                 let angles = angles[span].row(problem.first_query + row);
-                let scale = problem.scale[row] * std::f32::consts::LOG2_E;
+                let scale = problem.score.factor(problem.first_query + row) * std::f32::consts::LOG2_E;
                 let out = &mut queries[(group * ROWS + r) * head_dim..][..head_dim];
                 turn(simd, query.of(head, row, head_dim), angles, scale, out);
             }

@@ -1,33 +1,45 @@
 //! Which chunks a query picks.
 
 use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
-use longlens_core::chunk_choice::Slots;
+use burn::tensor::{Int, Tensor, TensorData};
 use longlens_core::methods::Method;
-use longlens_core::plan::Prompt;
+use longlens_core::plan::{ChunkChoice, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::cpu::simd;
+use longlens_kernel::key_bounds;
 
 use crate::{B, close, noise};
 
-/// What one query picks.
-fn check_choice(query: &[f32], summaries: &[f32], d: usize, slots: &[Slots], n_slots: usize, n_chunks: usize) {
-    let upload = |numbers: &[f32]| {
-        Tensor::<B, 3>::from_data(TensorData::new(numbers.to_vec(), [2, numbers.len() / 2 / d, d]), &FlexDevice)
-    };
-    let operation = ChunkScores { query: upload(query), summaries: upload(summaries), slots, n_slots, n_chunks };
-    let expected = chunk_scores::reference(&operation);
-    let scores = chunk_scores::scores(&operation, 0..slots.len());
-    let n_summaries = summaries.len() / 2 / d;
+/// The rule of a method's last layer.
+fn choice_of(method: &str) -> ChunkChoice {
+    let spec = ModelSpec::tiny(64);
+    Method::parse(method).unwrap().plan(&spec).unwrap().of(spec.n_layers - 1, 0).choice.unwrap()
+}
+
+fn tensor(numbers: Vec<f32>, [heads, width]: [usize; 2]) -> Tensor<B, 3> {
+    let rows = numbers.len() / heads / width;
+    Tensor::from_data(TensorData::new(numbers, [heads, rows, width]), &FlexDevice)
+}
+
+fn whole(t: Tensor<B, 3, Int>) -> Vec<i32> {
+    t.into_data().convert::<i32>().into_vec().unwrap()
+}
+
+/// Every query picks the chunks that score best.
+fn check_choice(operation: &ChunkScores<B>) {
+    let (n_slots, [_, seq, _]) = (operation.choice.n_slots, operation.query.dims());
+    let expected = whole(chunk_scores::reference(operation));
+    let scores = chunk_scores::scores(operation, 0..seq);
+    let n_complete = operation.chunks.dims()[1];
     for arch in simd::arches() {
-        let got = chunk_scores::cpu::choose(arch, &operation);
+        let got = whole(chunk_scores::cpu::choose(arch, operation));
         for (at, (got, expected)) in got.chunks(n_slots).zip(expected.chunks(n_slots)).enumerate() {
-            let scores = &scores[at * n_summaries..][..n_summaries];
+            let scores = &scores[at * n_complete..][..n_complete];
             assert!(got[..n_slots - 1].is_sorted(), "{}: {got:?}", simd::name(arch));
             assert_eq!(got[n_slots - 1], expected[n_slots - 1], "the tail");
             // a different pick is one whose score differs by rounding alone
-            let ranked = |picks: &[u32]| {
+            let ranked = |picks: &[i32]| {
                 let mut scores: Vec<f32> = picks.iter().map(|chunk| scores[*chunk as usize]).collect();
                 scores.sort_by(f32::total_cmp);
                 scores
@@ -41,32 +53,43 @@ fn check_choice(query: &[f32], summaries: &[f32], d: usize, slots: &[Slots], n_s
 #[test]
 fn every_query_picks_its_best_chunks() {
     for (w, n, n_tokens, d) in [(2, 4, 60, 8), (1, 9, 700, 16), (4, 4, 100, 8), (1, 40, 1300, 4), (16, 5, 200, 40)] {
-        let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
-        let plan = Method::parse(&method).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
-        let (choice, prompt) = (plan.choice.unwrap(), Prompt { n_tokens });
-        let slots: Vec<_> = (choice.first(prompt)..n_tokens).map(|t| choice.query(t, prompt).unwrap()).collect();
-        let (query, summaries) = (noise(5, 2 * slots.len() * d), noise(6, 2 * (n_tokens / w) * d));
-        check_choice(&query, &summaries, d, &slots, choice.n_slots, n_tokens.div_ceil(w));
-        // a few queries take another path
-        let few = &slots[slots.len() - 2..];
-        check_choice(&noise(7, 2 * 2 * d), &summaries, d, few, choice.n_slots, n_tokens.div_ceil(w));
+        // representatives of every query head, and of every key head
+        for n_representing in [4, 2] {
+            let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
+            let (choice, prompt) = (choice_of(&method), Prompt { n_tokens });
+            // a few queries take another path
+            for first_query in [choice.first(prompt), n_tokens - 2] {
+                let query = tensor(noise(5, 4 * (n_tokens - first_query) * d), [4, d]);
+                let chunks = tensor(noise(6, n_representing * (n_tokens / w) * d), [n_representing, d]);
+                let n_chunks = n_tokens.div_ceil(w);
+                check_choice(&ChunkScores { query, chunks, choice, prompt, first_query, n_chunks });
+            }
+        }
     }
 }
 
 #[test]
 fn equal_scores_pick_the_lower_chunks() {
-    let plan = Method::parse("long_heads:chunk_len=1,attention_len=8").unwrap().plan(&ModelSpec::tiny(64)).unwrap();
-    let (choice, prompt) = (plan.choice.unwrap(), Prompt { n_tokens: 200 });
-    let slots: Vec<_> = (100..200).map(|t| choice.query(t, prompt).unwrap()).collect();
+    let choice = choice_of("long_heads:chunk_len=1,attention_len=8");
     let ones = |n: usize| Tensor::<B, 3>::ones([1, n, 4], &FlexDevice);
-    let operation =
-        ChunkScores { query: ones(100), summaries: ones(200), slots: &slots, n_slots: choice.n_slots, n_chunks: 200 };
+    let (query, chunks, prompt) = (ones(100), ones(200), Prompt { n_tokens: 200 });
+    let operation = ChunkScores { query, chunks, choice, prompt, first_query: 100, n_chunks: 200 };
     for arch in simd::arches() {
-        assert_eq!(
-            chunk_scores::cpu::choose(arch, &operation),
-            chunk_scores::reference(&operation),
-            "{}",
-            simd::name(arch)
-        );
+        let (got, expected) = (chunk_scores::cpu::choose(arch, &operation), chunk_scores::reference(&operation));
+        assert_eq!(whole(got), whole(expected), "{}", simd::name(arch));
+    }
+}
+
+#[test]
+fn a_product_of_bounds_is_the_highest_score_between_them() {
+    let d = 16;
+    let (query, ends) = (noise(1, 5 * d), noise(2, 2 * d));
+    let max: Vec<f32> = ends[..d].iter().zip(&ends[d..]).map(|(a, b)| a.max(*b)).collect();
+    let min: Vec<f32> = ends[..d].iter().zip(&ends[d..]).map(|(a, b)| a.min(*b)).collect();
+    let doubled: Vec<f32> = key_bounds::of_queries(tensor(query.clone(), [1, d])).into_data().into_vec().unwrap();
+    for (query, doubled) in query.chunks(d).zip(doubled.chunks(2 * d)) {
+        let product: f32 = doubled.iter().zip(max.iter().chain(&min)).map(|(a, b)| a * b).sum();
+        let highest: f64 = (0..d).map(|m| f64::from((query[m] * max[m]).max(query[m] * min[m]))).sum();
+        close(product, highest, "bound");
     }
 }

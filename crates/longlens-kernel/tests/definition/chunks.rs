@@ -1,55 +1,57 @@
 //! Chunk attention, what is pooled from it, and chunk summaries.
 
 use burn::backend::flex::FlexDevice;
-use longlens_core::chunk_choice::Slots;
-use longlens_core::plan::PosMap;
+use burn::tensor::{Tensor, TensorData};
+use longlens_core::plan::{PosMap, SlotPositions, Slots};
 use longlens_core::rope::RotaryTable;
 use longlens_kernel::chunk_attention::cpu::Kept;
-use longlens_kernel::chunk_attention::{self, ChunkAttention};
+use longlens_kernel::chunk_attention::{self, ChunkAttention, key_pos};
 use longlens_kernel::chunk_summary::{self, ChunkSummary};
 use longlens_kernel::cpu::simd;
+use longlens_kernel::key_bounds::{self, KeyBounds};
 use longlens_kernel::pooled;
 use longlens_kernel::rotary::Rotary;
+use longlens_kernel::score::Score;
 use proptest::prelude::*;
 
 use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, same_cells, turned};
 
 /// Calls `check` with the problem once its chunks are chosen at random.
 fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[Slots])) {
-    let choice = problem.plan.choice.unwrap();
-    let (w, n, d) = (choice.chunk_len, choice.n_slots, problem.spec.head_dim);
+    let choice = problem.rule.choice.unwrap();
     let (query, key, value) = problem.tensors();
     let slots: Vec<_> = (problem.first..problem.n_tokens).map(|i| choice.query(i, problem.prompt()).unwrap()).collect();
     let mut chunks = Vec::new();
     for head in 0..problem.spec.n_heads {
         for (row, slots) in slots.iter().enumerate() {
-            chunks.extend(slots.choose(&noise((head * 999 + row) as u64, slots.candidates.len())));
-            chunks.push((slots.tail.start / w) as u32);
+            let chosen = slots.choose(&noise((head * 999 + row) as u64, slots.candidates.len()));
+            chunks.extend(chosen.into_iter().map(|chunk| chunk as i32));
+            chunks.push((slots.tail.start / choice.chunk_len) as i32);
         }
     }
-    let tail_len: Vec<usize> = slots.iter().map(|slots| slots.tail.len()).collect();
+    let positions = match choice.slots {
+        SlotPositions::Packed => -1..(choice.n_slots * choice.chunk_len) as i64,
+        SlotPositions::True => 0..problem.n_tokens as i64,
+    };
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
-    for position in -1..(n * w) as i64 {
+    for position in positions {
         let one = problem.rope.table(&PosMap::constant(position as f64), 0..1, problem.prompt(), 0, |_| 1.0);
         cos.extend(one.cos);
         sin.extend(one.sin);
     }
     let positions = Rotary::new(RotaryTable { cos, sin }, problem.spec.rotary_dim, &FlexDevice);
-    let first_slot: Vec<usize> = slots.iter().map(|slots| slots.query_pos + 1).collect();
-    let scale = vec![(d as f32).sqrt().recip(); slots.len()];
-    let offsets = problem.rotary(&PosMap::identity().modulo(w), 0..problem.n_tokens);
+    let shape = [problem.spec.n_heads, slots.len(), choice.n_slots];
     let operation = ChunkAttention {
         query,
-        scale: &scale,
+        score: Score::new(&problem.spec, problem.rule.query_scale),
         key,
         value,
-        chunk_len: w,
-        n_slots: n,
-        chunks: &chunks,
-        tail_len: &tail_len,
-        offsets: &offsets,
-        positions: &positions,
-        first_slot: &first_slot,
+        choice,
+        prompt: problem.prompt(),
+        first_query: problem.first,
+        chunks: Tensor::from_data(TensorData::new(chunks, shape), &FlexDevice),
+        key_rotary: &problem.rotary(&key_pos(&choice), 0..problem.n_tokens),
+        query_rotary: &positions,
     };
     check(&operation, &slots);
 }
@@ -59,11 +61,13 @@ fn check_chunks(problem: &Problem) {
 }
 
 fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[Slots]) {
-    let (w, n, d, chunks) = (operation.chunk_len, operation.n_slots, problem.spec.head_dim, operation.chunks);
+    let (w, n, d) = (operation.choice.chunk_len, operation.choice.n_slots, problem.spec.head_dim);
+    let chunks: Vec<i32> = operation.chunks.to_data().convert::<i32>().into_vec().unwrap();
     let mut bodies = vec![("reference", chunk_attention::reference(operation))];
     for arch in simd::arches() {
         bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut Kept::default())));
     }
+    let lse = bodies[0].1.lse.clone();
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = slots.len();
     let weights = numbers(chunk_attention::weights(operation, 0..seq));
@@ -80,11 +84,9 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
                 }
             }
             let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, &spread);
-            let at = (head, problem.first);
-            same_cells(&pooled::of_chunks(operation, at, &cells), &expected, "reference");
+            same_cells(&pooled::of_chunks(operation, head, &cells), &expected, "reference");
             for arch in simd::arches() {
-                let lse = &bodies[0].2[head * seq..][..seq];
-                let got = pooled::cpu::of_chunks(arch, operation, &mut Kept::default(), at, lse, &cells);
+                let got = pooled::cpu::of_chunks(arch, operation, &mut Kept::default(), head, &lse, &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -97,8 +99,12 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
             for (slot, chunk) in list.iter().enumerate() {
                 let len = if slot == n - 1 { slots.tail.len() } else { w };
                 for offset in 0..len {
-                    let relative = slots.query_pos as f64 - (slot * w + offset) as f64;
                     let j = *chunk as usize * w + offset;
+                    let key_pos = match slots.positions {
+                        SlotPositions::Packed => slot * w + offset,
+                        SlotPositions::True => j,
+                    };
+                    let relative = slots.query_pos as f64 - key_pos as f64;
                     scores.push((j, problem.score(head, problem.first + row, j, relative)));
                 }
             }
@@ -134,6 +140,45 @@ fn chosen_chunks_follow_their_definition_for_every_layout_of_a_head() {
         let method = "long_heads:chunk_len=4,attention_len=16";
         for first in [16, 58] {
             check_chunks(&Problem::partly_turned(method, "none", (4, 2), dims, 60, first));
+        }
+    }
+}
+
+#[test]
+fn capped_scores_of_chunks_follow_their_definition() {
+    for method in ["long_heads:chunk_len=8,attention_len=32"] {
+        for first in [32, 87] {
+            let mut problem = Problem::new(method, "none", (4, 2), 16, 90, first);
+            problem.spec.soft_cap = Some(0.5);
+            check_chunks(&problem);
+        }
+    }
+}
+
+#[test]
+fn bounds_are_the_least_and_the_greatest_rotated_keys() {
+    for (w, n_chunks, dims) in [(1, 9, (8, 8)), (5, 7, (24, 16)), (16, 3, (40, 10)), (37, 2, (16, 16))] {
+        let n_tokens = w * n_chunks;
+        let problem = Problem::partly_turned("full", "none", (4, 2), dims, n_tokens, 0);
+        let (_, key, _) = problem.tensors();
+        let operation = KeyBounds { key, rotary: problem.rotary(&PosMap::identity(), 0..n_tokens), chunk_len: w };
+        let mut bodies = vec![("reference", numbers(key_bounds::reference(&operation)))];
+        for arch in simd::arches() {
+            bodies.push((simd::name(arch), numbers(key_bounds::cpu::bounds(arch, &operation))));
+        }
+        let d = dims.0;
+        for (head, chunk) in (0..2).flat_map(|head| (0..n_chunks).map(move |chunk| (head, chunk))) {
+            let keys = (chunk * w..(chunk + 1) * w)
+                .map(|t| turned(problem.row(&problem.key, head, t), &problem.rope, t as f64));
+            let keys: Vec<_> = keys.collect();
+            for m in 0..d {
+                let of = |pick: fn(f64, f64) -> f64, from| keys.iter().map(|key| key[m]).fold(from, pick);
+                let at = (head * n_chunks + chunk) * 2 * d + m;
+                for (name, got) in &bodies {
+                    close(got[at], of(f64::max, f64::NEG_INFINITY), name);
+                    close(got[at + d], of(f64::min, f64::INFINITY), name);
+                }
+            }
         }
     }
 }

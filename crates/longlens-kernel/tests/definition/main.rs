@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::methods::Method;
-use longlens_core::plan::{Plan, PosMap, Prompt};
+use longlens_core::plan::{HeadPlan, PosMap, Prompt};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::cpu::simd;
@@ -25,7 +25,7 @@ const TOLERANCE: f64 = 1e-5;
 /// A layer's raw queries, keys and values.
 struct Problem {
     spec: ModelSpec,
-    plan: Plan,
+    rule: HeadPlan,
     rope: Rope,
     query: Vec<f32>,
     key: Vec<f32>,
@@ -51,12 +51,13 @@ impl Problem {
         simd::fill_with_nan(); // what a kernel forgets to write shows
         let mut spec = ModelSpec::tiny(64);
         (spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.rotary_dim) = (heads.0, heads.1, head_dim, rotary_dim);
-        let plan = Method::parse(method).unwrap().plan(&spec).unwrap();
+        // the last layer's: methods that leave some layers alone begin with those
+        let rule = Method::parse(method).unwrap().plan(&spec).unwrap().of(spec.n_layers - 1, 0).clone();
         let rope = RopeScaling::parse(rope).unwrap().resolve(&spec).unwrap();
         let numbers = |seed: u64, heads: usize, n: usize| noise(seed, heads * n * head_dim);
         let query = numbers(1, heads.0, n_tokens - first);
         let (key, value) = (numbers(2, heads.1, n_tokens), numbers(3, heads.1, n_tokens));
-        Self { spec, plan, rope, query, key, value, n_tokens, first }
+        Self { spec, rule, rope, query, key, value, n_tokens, first }
     }
 
     fn prompt(&self) -> Prompt {
@@ -76,12 +77,13 @@ impl Problem {
         }
     }
 
-    /// `q_i · R(relative) k_j / sqrt(d)`.
+    /// `q_i · R(relative) k_j / sqrt(d)`, capped if the model has a cap.
     fn score(&self, head: usize, i: usize, j: usize, relative: f64) -> f64 {
         let (q, k) = (self.row(&self.query, head, i - self.first), self.row(&self.key, head / self.spec.n_rep(), j));
-        turned(q, &self.rope, relative).iter().zip(k).map(|(q, k)| q * f64::from(*k)).sum::<f64>()
-            * self.plan.query_scale.at(i)
-            / (q.len() as f64).sqrt()
+        let product = turned(q, &self.rope, relative).iter().zip(k).map(|(q, k)| q * f64::from(*k)).sum::<f64>()
+            * self.rule.query_scale.at(i)
+            / (q.len() as f64).sqrt();
+        self.spec.soft_cap.map_or(product, |cap| cap * (product / cap).tanh())
     }
 
     /// Output and log-sum-exp of one query that meets `keys` with these scores.

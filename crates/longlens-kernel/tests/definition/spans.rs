@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 
-use longlens_core::plan::{Plan, PosMap, Relation};
+use burn::tensor::Tensor;
+use longlens_core::plan::{HeadPlan, PosMap, QueryScale, Relation};
 use longlens_core::written;
 use longlens_kernel::cpu::simd;
 use longlens_kernel::pooled;
+use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::{self, SpanAttention, SpanRotary};
 use proptest::prelude::*;
 
@@ -13,12 +15,9 @@ use crate::{B, Problem, cells_of, close, numbers, pooled_by_hand, same_cells};
 
 fn check_spans(problem: &Problem) {
     let (query, key, value) = problem.tensors();
-    let scales: Vec<f32> = (problem.first..problem.n_tokens)
-        .map(|i| (problem.plan.query_scale.at(i) / (problem.spec.head_dim as f64).sqrt()) as f32)
-        .collect();
     let all = 0..problem.n_tokens;
     let rotary: Vec<_> = problem
-        .plan
+        .rule
         .spans
         .iter()
         .map(|span| SpanRotary {
@@ -28,26 +27,27 @@ fn check_spans(problem: &Problem) {
         .collect();
     let operation = SpanAttention {
         query,
-        scale: &scales,
+        score: Score::new(&problem.spec, problem.rule.query_scale),
         key,
         value,
         first_query: problem.first,
-        spans: &problem.plan.spans,
+        spans: &problem.rule.spans,
         rotary: &rotary,
     };
     let mut bodies = vec![("reference", span_attention::reference(&operation))];
     for arch in simd::arches() {
         bodies.push((simd::name(arch), span_attention::cpu::attend(arch, &operation)));
     }
+    let lse = bodies[0].1.lse.clone();
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
     let seq = problem.n_tokens - problem.first;
     let weights = numbers(span_attention::weights(&operation, 0..seq));
-    check_pools(problem, &operation, &bodies[0].2);
+    check_pools(problem, &operation, &lse);
     let d = problem.spec.head_dim;
     for head in 0..problem.spec.n_heads {
         for i in problem.first..problem.n_tokens {
             let scores: Vec<(usize, f64)> = (0..=i)
-                .filter_map(|j| match problem.plan.relation(i, j, problem.prompt()) {
+                .filter_map(|j| match problem.rule.relation(i, j, problem.prompt()) {
                     Relation::At(relative, _) => Some((j, problem.score(head, i, j, relative))),
                     _ => None,
                 })
@@ -70,7 +70,7 @@ fn check_spans(problem: &Problem) {
 }
 
 /// Pooled weights of every head against the dense ones, of all tokens and of windows.
-fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32]) {
+fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &Tensor<B, 2>) {
     let seq = problem.n_tokens - problem.first;
     let weights = numbers(span_attention::weights(operation, 0..seq));
     for cells in cells_of(problem.n_tokens) {
@@ -78,7 +78,7 @@ fn check_pools(problem: &Problem, operation: &SpanAttention<'_, B>, lse: &[f32])
             let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, weights);
             same_cells(&pooled::of_spans(operation, head, &cells), &expected, "reference");
             for arch in simd::arches() {
-                let got = pooled::cpu::of_spans(arch, operation, head, &lse[head * seq..][..seq], &cells);
+                let got = pooled::cpu::of_spans(arch, operation, head, lse, &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -105,10 +105,26 @@ fn spans_follow_their_definition_around_tile_edges() {
     }
 }
 
+#[test]
+fn capped_scores_follow_their_definition() {
+    for cap in [0.3, 1.0, 50.0] {
+        // a whole prompt, and a few queries, which take another path
+        for (method, n_tokens, first) in METHODS.iter().flat_map(|method| [(*method, 130, 0), (*method, 150, 147)]) {
+            let mut problem = Problem::new(method, "none", (4, 2), 16, n_tokens, first);
+            problem.spec.soft_cap = Some(cap);
+            check_spans(&problem);
+        }
+        let mut problem = Problem::new("full", "none", (2, 1), 8, 60, 57);
+        problem.spec.soft_cap = Some(cap);
+        problem.rule = written(60, |i, j| (i == j || j.is_multiple_of(3)).then(|| (i - j) as f64));
+        check_spans(&problem);
+    }
+}
+
 /// A plan as a user writes it.
-fn written(n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) -> Plan {
+fn written(n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) -> HeadPlan {
     let relation = |query, key| Ok::<_, Infallible>(relation(query, key));
-    written::from_relation("mine", "mine", n_tokens, relation).unwrap()
+    written::from_relation("mine", "mine", n_tokens, relation).unwrap().of(0, 0).clone()
 }
 
 /// Relative position of a query and a key, if they meet.
@@ -134,9 +150,9 @@ fn written_spans_follow_their_definition_around_tile_edges() {
     ];
     for (name, relation) in relations {
         for (n_tokens, first) in [(1, 0), (2, 1), (37, 0), (130, 0), (150, 149), (150, 147), (600, 470), (1300, 1299)] {
-            let plan = written(n_tokens, &relation);
-            assert!(plan.spans.len() <= 4, "{name}: {} spans", plan.spans.len());
-            check_spans(&Problem { plan, ..Problem::new("full", "none", (2, 1), 8, n_tokens, first) });
+            let rule = written(n_tokens, &relation);
+            assert!(rule.spans.len() <= 4, "{name}: {} spans", rule.spans.len());
+            check_spans(&Problem { rule, ..Problem::new("full", "none", (2, 1), 8, n_tokens, first) });
         }
     }
 }
@@ -182,8 +198,8 @@ fn nan_reaches_every_query_that_sees_it_and_few_others() {
         let (query, key, value) = problem.tensors();
         let table = problem.rotary(&PosMap::identity(), 0..90);
         let rotary = [SpanRotary { query: table.clone(), key: table }];
-        let (scale, spans) = (vec![0.25; 90], &problem.plan.spans);
-        let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+        let (score, spans) = (Score::new(&problem.spec, QueryScale::Off), &problem.rule.spans);
+        let operation = SpanAttention { query, score, key, value, first_query: 0, spans, rotary: &rotary };
         for arch in simd::arches() {
             let out = numbers(span_attention::cpu::attend(arch, &operation).out);
             for (row, out) in out.chunks(16).enumerate() {
@@ -199,8 +215,8 @@ fn nan_reaches_every_query_that_sees_it_and_few_others() {
     let (query, key, value) = problem.tensors();
     let table = problem.rotary(&PosMap::identity(), 0..20);
     let rotary = [SpanRotary { query: table.clone(), key: table }];
-    let (scale, spans) = (vec![0.25; 20], &problem.plan.spans);
-    let operation = SpanAttention { query, scale: &scale, key, value, first_query: 0, spans, rotary: &rotary };
+    let (score, spans) = (Score::new(&problem.spec, QueryScale::Off), &problem.rule.spans);
+    let operation = SpanAttention { query, score, key, value, first_query: 0, spans, rotary: &rotary };
     for arch in simd::arches() {
         let attended = span_attention::cpu::attend(arch, &operation);
         let (out, lse) = (numbers(attended.out), numbers(attended.lse));
@@ -236,6 +252,6 @@ proptest! {
         };
         let first = (part * n_tokens as f64) as usize;
         let problem = Problem::new("full", "none", (2 * n_rep, 2), 8, n_tokens, first);
-        check_spans(&Problem { plan: written(n_tokens, relation), ..problem });
+        check_spans(&Problem { rule: written(n_tokens, relation), ..problem });
     }
 }

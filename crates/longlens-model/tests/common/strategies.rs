@@ -1,32 +1,36 @@
 //! Methods and scalings with parameters that fit a hundred tokens.
 
+use longlens_core::methods::{INFOS, Method};
+use longlens_core::plan::HeadPlan;
+use longlens_core::setting::{Info, Kind};
+use longlens_core::spec::ModelSpec;
 use proptest::prelude::*;
+
+use any_setting::any_setting;
+
+#[path = "../../../longlens-core/tests/common/any_setting.rs"]
+mod any_setting;
+
+/// Every method.
+pub fn any_method() -> impl Strategy<Value = String> {
+    methods(|_| true)
+}
 
 /// Methods with one rule for prompt and generated tokens.
 pub fn one_rule() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("full".to_owned()),
-        (1..40usize).prop_map(|w| format!("sliding_window:window={w}")),
-        (0..6usize, 1..40usize).prop_map(|(s, w)| format!("streaming:n_sink={s},window={w}")),
-        (1..9usize, 1..40usize, prop_oneof![Just("off"), Just("16")])
-            .prop_map(|(g, w, scale)| format!("self_extend:group_size={g},neighbor_window={w},log_scale={scale}")),
-        (2..40usize, 1..40usize)
-            .prop_map(|(c, w)| format!("dual_chunk:chunk_size={c},local_window={}", 1 + w % (c - 1))),
-        (1..9usize, 4..7usize, 0..3usize).prop_map(|(w, n, more)| format!(
-            "long_heads:chunk_len={w},attention_len={},begin_len={}",
-            w * n,
-            w * (n - 1) + more
-        )),
-    ]
+    methods(|rule| rule.temperature.is_none() && rule.choice.is_none_or(|choice| choice.in_prompt == choice.generated))
 }
 
-/// Every method, those that remember how a token came included.
-pub fn any_method() -> impl Strategy<Value = String> {
-    prop_oneof![
-        3 => one_rule(),
-        1 => (8..40usize).prop_map(|c| format!("dual_chunk:chunk_size={c},local_window=5,temperature=yarn")),
-        1 => (1..9usize, 4..7usize).prop_map(|(w, n)| format!("long_heads:chunk_len={w},attention_len={},variant=released", w * n)),
-    ]
+/// Methods whose plans are spans alone.
+pub fn any_spans() -> impl Strategy<Value = String> {
+    methods(|rule| rule.choice.is_none())
+}
+
+fn methods(is_wanted: fn(&HeadPlan) -> bool) -> impl Strategy<Value = String> {
+    any_setting(&INFOS).prop_filter_map("another kind, or impossible together", move |text| {
+        let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).ok()?;
+        plan.rules().iter().all(is_wanted).then_some(text)
+    })
 }
 
 /// Scalings whose frequencies follow no length.

@@ -152,13 +152,13 @@ pub mod functions {
         let side = n_tokens.min(SIDE);
         let at = |block: usize| block * n_tokens / side;
         let prompt = Prompt { n_tokens };
-        let relation = |query: usize, key: usize| match plan.relation(query, key, prompt) {
+        let relation = |query: usize, key: usize| match plan.of(0, 0).relation(query, key, prompt) {
             Relation::At(position, _) => position as f32,
             Relation::Hidden | Relation::Chosen { .. } => f32::NAN,
         };
         let cells = (0..side * side).map(|cell| relation(at(cell / side), at(cell % side)));
         let arrays = vec![npz::Array::new("position", &[side, side], cells.collect())];
-        let figure = PositionMap::new(plan, n_tokens, reach, subtitle);
+        let figure = PositionMap::new(&plan, (0, 0), n_tokens, reach, subtitle);
         Ok(Figure(FigureValue { figure: Arc::new(figure), text, arrays }.into()))
     }
 
@@ -175,7 +175,7 @@ pub mod functions {
         let model = desk(&context).model()?;
         let method = Method::read(&method, "the method")?.of(&context, n_tokens)?;
         let plan = method.plan(&model.info.spec).map_err(raise)?;
-        Ok(match plan.relation(query, key, Prompt { n_tokens }) {
+        Ok(match plan.of(0, 0).relation(query, key, Prompt { n_tokens }) {
             Relation::Hidden => Dynamic::UNIT,
             Relation::At(position, _) => position.into(),
             Relation::Chosen { between: (low, high), .. } => format!("{low} to {high}, if its chunk is chosen").into(),

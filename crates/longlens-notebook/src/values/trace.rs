@@ -69,7 +69,7 @@ impl Trace {
                 format!("queries go from 0 to {}", tokens.len() - 1),
             );
         }
-        let own_len = setup.plan.choice.map(|choice| choice.chunk_len);
+        let own_len = setup.plan.chunk_len();
         if let (Some(own), Some(given)) = (own_len, chunk_len)
             && own != given
         {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
 use longlens_core::trace::{Trace, Watch};
 use longlens_notebook::desk::{Files, Models};
@@ -61,6 +61,12 @@ impl Lens for Wide {
     }
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
         self.0.reuse(setup, keep)
+    }
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+        self.0.fork(n_tokens)
+    }
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        self.0.begin_from(setup, prefix)
     }
     fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         self.0.look(watch, control)

@@ -1,6 +1,6 @@
 //! Position map: the relative position at which each query sees each key, as a plan has it.
 
-use longlens_core::plan::{Plan, Prompt, Relation};
+use longlens_core::plan::{HeadPlan, Plan, Prompt, Relation};
 
 use super::attention_map::{draw_axes, square};
 use crate::canvas::{Figure, PlotError};
@@ -15,8 +15,8 @@ use crate::ticks;
 pub struct PositionMap {
     /// What is planned.
     pub heading: Heading,
-    /// The plan.
-    pub plan: Plan,
+    /// What the head does.
+    pub rule: HeadPlan,
     /// Tokens of the prompt.
     pub n_tokens: usize,
     /// Positions from this on were never trained.
@@ -96,10 +96,18 @@ impl Figure for PositionMap {
 }
 
 impl PositionMap {
-    /// The map of a plan, titled with its method; `subtitle` says on what model and under which scaling.
-    pub fn new(plan: Plan, n_tokens: usize, trained_context: usize, subtitle: String) -> Self {
-        let heading = Heading { title: plan.method.clone(), subtitle };
-        Self { heading, plan, n_tokens, trained_context }
+    /// The map of a head, titled with the method, and with layer and head where not all follow one rule; `subtitle` says on
+    /// what model and under which scaling.
+    pub fn new(
+        plan: &Plan,
+        (layer, head): (usize, usize),
+        n_tokens: usize,
+        trained_context: usize,
+        subtitle: String,
+    ) -> Self {
+        let of_head = if plan.rules().len() > 1 { format!(" · layer {layer}, head {head}") } else { String::new() };
+        let heading = Heading { title: format!("{}{of_head}", plan.method), subtitle };
+        Self { heading, rule: plan.of(layer, head).clone(), n_tokens, trained_context }
     }
 
     /// The position of the palette's upper end: the same for every method at one length, so that maps compare.
@@ -141,7 +149,7 @@ impl PositionMap {
     }
 
     fn pair(&self, i: usize, j: usize) -> Seen {
-        let relation = self.plan.relation(i, j, Prompt { n_tokens: self.n_tokens });
+        let relation = self.rule.relation(i, j, Prompt { n_tokens: self.n_tokens });
         Seen::of(relation, self.trained_context)
     }
 
@@ -175,7 +183,7 @@ mod tests {
     /// Colors of (query, key) pairs of a method on a model trained on 32 tokens.
     fn colors<const N: usize>(method: &str, n_tokens: usize, pairs: [(usize, usize); N]) -> [Rgb; N] {
         let plan = Method::parse(method).unwrap().plan(&ModelSpec::tiny(32)).unwrap();
-        let map = PositionMap::new(plan, n_tokens, 32, String::new());
+        let map = PositionMap::new(&plan, (0, 0), n_tokens, 32, String::new());
         let panel = map.scene(map.size()).unwrap().panels[0];
         let pixels = Canvas::default().to_rgb(&map).unwrap();
         pairs.map(|(i, j)| {
@@ -216,7 +224,7 @@ mod tests {
     #[test]
     fn cells_of_any_side_say_what_the_plan_says() {
         let plan = Method::parse("sliding_window:window=2").unwrap().plan(&ModelSpec::tiny(32)).unwrap();
-        let map = PositionMap::new(plan, 3, 32, String::new());
+        let map = PositionMap::new(&plan, (0, 0), 3, 32, String::new());
         let (no, at) = (Seen::Hidden, Seen::At);
         assert_eq!(map.cells(3), [at(0.0), no, no, at(1.0), at(0.0), no, no, at(1.0), at(0.0)]);
         let large = map.cells(6);

@@ -227,7 +227,7 @@ fn needle(app: &App, run: &Run) -> Option<Range<usize>> {
 
 /// Tokens of a chunk that the run's method chooses.
 fn own_chunk_len(app: &App, run: &Run) -> Option<usize> {
-    Some(run.settings.method.plan(&app.model.spec).ok()?.choice?.chunk_len)
+    run.settings.method.plan(&app.model.spec).ok()?.chunk_len()
 }
 
 /// The selected query's place among those whose choices were recorded; the answer's stand before or after it.

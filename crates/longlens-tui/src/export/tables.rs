@@ -33,7 +33,8 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
     let mode = if settings.swap == Swap::ReuseKv { " · reuse-kv" } else { "" };
     let subtitle =
         format!("{} · rope {} · trained on {} tokens{mode}", model.name, checked.rope, model.spec.trained_context);
-    let figure = PositionMap::new(checked.plan.clone(), n_tokens, trained.unwrap_or(n_tokens), subtitle);
+    let head = (app.controls.layer, app.controls.head);
+    let figure = PositionMap::new(&checked.plan, head, n_tokens, trained.unwrap_or(n_tokens), subtitle);
 
     let side = n_tokens.min(MAX_SIDE);
     let seen = figure.cells(side);
@@ -50,7 +51,7 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
             Seen::Depends => (2.0, "if chosen"),
             Seen::Untrained => (3.0, "untrained"),
         };
-        let position = match checked.plan.relation(query, key.min(query), Prompt { n_tokens }) {
+        let position = match figure.rule.relation(query, key.min(query), Prompt { n_tokens }) {
             _ if key > query => f32::NAN,
             Relation::At(position, _) => position as f32,
             Relation::Chosen { between: (low, high), forced } if forced || low >= high => low as f32,

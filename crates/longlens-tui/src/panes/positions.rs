@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use longlens_core::plan::{Capacity, Plan, Prompt, Relation};
+use longlens_core::plan::{Capacity, HeadPlan, Prompt, Relation};
 use longlens_core::trace::MapWindow;
+use longlens_plot::Heading;
 use longlens_plot::plots::{PositionMap, Seen};
 use longlens_workbench::Trouble;
 use longlens_workbench::settings::Checked;
@@ -27,7 +28,8 @@ const MAX_SIDE: usize = 256;
 
 /// What is drawn: a plan over a text.
 struct Planned {
-    plan: Plan,
+    /// What the selected head does.
+    rule: HeadPlan,
     n_tokens: usize,
     /// Positions from this on were never trained; past the text where the scaling follows the length.
     trained: usize,
@@ -45,7 +47,8 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let n_prompt = app.n_prompt();
     let n_tokens = if n_prompt > 0 { n_prompt } else { 2 * app.model.spec.trained_context }.max(1);
     let trained = checked.forecast.trained.unwrap_or(usize::MAX >> 8);
-    let planned = Planned { plan: checked.plan.clone(), n_tokens, trained };
+    let rule = checked.plan.of(app.controls.layer, app.controls.head).clone();
+    let planned = Planned { rule, n_tokens, trained };
 
     let window = MapWindow { query: 0, key: 0, len: n_tokens };
     let Some(mut square) = Square::fit(pen, area, window) else { return };
@@ -93,8 +96,8 @@ struct Cells {
     top: f64,
 }
 
-/// What a map was computed from: plan, tokens, trained positions, cells of a side.
-type Key = (Plan, usize, usize, usize);
+/// What a map was computed from: rule, tokens, trained positions, cells of a side.
+type Key = (HeadPlan, usize, usize, usize);
 
 thread_local! {
     // frames come faster than plans change; each of two views may be shown in its own size
@@ -107,12 +110,13 @@ const KEPT: usize = 2;
 impl Planned {
     /// The map in `side` cells, computed anew only when something changed.
     fn map(&self, side: usize) -> Rc<Cells> {
-        let key = (self.plan.clone(), self.n_tokens, self.trained, side);
+        let key = (self.rule.clone(), self.n_tokens, self.trained, side);
         NEWEST.with_borrow_mut(|kept| {
             if let Some((_, cells)) = kept.iter().find(|(known, _)| *known == key) {
                 return cells.clone();
             }
-            let map = PositionMap::new(self.plan.clone(), self.n_tokens, self.trained, String::new());
+            let (rule, n_tokens, trained_context) = (self.rule.clone(), self.n_tokens, self.trained);
+            let map = PositionMap { heading: Heading::default(), rule, n_tokens, trained_context };
             let cells = Rc::new(Cells { cells: map.cells(side), top: map.top() });
             kept.insert(0, (key, cells.clone()));
             kept.truncate(KEPT);
@@ -121,7 +125,7 @@ impl Planned {
     }
 
     fn relation(&self, query: usize, key: usize) -> Relation {
-        self.plan.relation(query, key, Prompt { n_tokens: self.n_tokens })
+        self.rule.relation(query, key, Prompt { n_tokens: self.n_tokens })
     }
 
     /// What a query sees at a key.
@@ -156,7 +160,11 @@ fn panel(
         notes.text(pen, "shown: the settings before", theme.faint(), 2);
     }
     if !low {
-        notes.text(pen, &planned.plan.method, theme.accent(), 2);
+        notes.text(pen, &checked.plan.method, theme.accent(), 2);
+        if checked.plan.rules().len() > 1 {
+            let text = format!("layer {}, head {}", app.controls.layer, app.controls.head);
+            notes.line(pen, vec![Span::styled(text, theme.faint())]);
+        }
     }
     let what = if low { "positions" } else { "relative positions" };
     let what = format!("{what}, {} tokens", planned.n_tokens);
@@ -180,7 +188,7 @@ fn panel(
     if !low {
         notes.gap(6);
     }
-    let highest = planned.plan.highest_position(planned.n_tokens);
+    let highest = planned.rule.highest_position(planned.n_tokens);
     let beyond = trained.is_some_and(|trained| highest >= trained as f64);
     let style = if beyond { theme.alarm() } else { theme.text() };
     let trained = trained.map_or_else(|| "any length".to_owned(), |trained| format!("up to {}", trained.max(1) - 1));
@@ -211,10 +219,10 @@ const CHOSEN: &str = "chosen";
 /// The rules of the plan by name.
 fn spans(planned: &Planned, notes: &mut Notes, pen: &mut Pen) {
     let theme = pen.theme;
-    let chosen = planned.plan.choice.map(|_| CHOSEN);
-    let names = planned.plan.spans.iter().map(|span| span.name).chain(chosen);
+    let chosen = planned.rule.choice.map(|_| CHOSEN);
+    let names = planned.rule.spans.iter().map(|span| span.name).chain(chosen);
     let wide = names.map(str::len).max().unwrap_or(0);
-    for span in &planned.plan.spans {
+    for span in &planned.rule.spans {
         notes.line(
             pen,
             vec![
@@ -226,8 +234,8 @@ fn spans(planned: &Planned, notes: &mut Notes, pen: &mut Pen) {
             notes.line(pen, vec![Span::styled(format!("  at {rule}"), theme.faint())]);
         }
     }
-    if let Some(choice) = planned.plan.choice {
-        let from = planned.plan.first_choice(Prompt { n_tokens: planned.n_tokens });
+    if let Some(choice) = planned.rule.choice {
+        let from = planned.rule.first_choice(Prompt { n_tokens: planned.n_tokens });
         let text = format!("{} chunks of {} from query {from}", choice.n_slots, choice.chunk_len);
         notes.line(
             pen,

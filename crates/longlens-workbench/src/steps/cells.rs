@@ -141,8 +141,8 @@ impl Writer<'_> {
     ) -> Result<String, String> {
         let figure = match picture {
             Picture::Heads { query, chunk_len } => {
-                let own = settings.method.plan(self.model).ok().and_then(|plan| plan.choice);
-                if let (Some(own), Some(chunk_len)) = (own.map(|choice| choice.chunk_len), *chunk_len)
+                let own = settings.method.plan(self.model).ok().and_then(|plan| plan.chunk_len());
+                if let (Some(own), Some(chunk_len)) = (own, *chunk_len)
                     && own != chunk_len
                 {
                     return Err(format!("`chunks` shows the method's chunks of {own} tokens, not of {chunk_len}"));

@@ -45,12 +45,11 @@ pub fn run(args: &Chunks) -> Result<(), Failure> {
     let mut setup = config.setup(lens.model(), n_tokens)?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
     // what a method does not choose can still be weighed, in chunks of any length
-    let chosen =
-        setup.plan.choice.filter(|_| query >= setup.plan.first_choice(longlens_core::plan::Prompt { n_tokens }));
-    let by_mass = args.mass || args.chunk_len.is_some() || chosen.is_none();
-    let own_len = setup.plan.choice.map_or(spec.trained_context / 16, |choice| choice.chunk_len);
+    let chooses = query >= setup.plan.first_choice(longlens_core::plan::Prompt { n_tokens });
+    let by_mass = args.mass || args.chunk_len.is_some() || !chooses;
+    let own_len = setup.plan.chunk_len().unwrap_or(spec.trained_context / 16);
     let chunk_len = args.chunk_len.filter(|_| by_mass).unwrap_or(own_len).max(1);
-    if by_mass && !args.mass && setup.plan.choice.is_some() && chosen.is_none() {
+    if by_mass && !args.mass && setup.plan.chunk_len().is_some() && !chooses {
         terminal
             .note(format_args!("query {query} sees every key: showing attention mass, as nothing is chosen yet"))?;
     }

@@ -227,7 +227,7 @@ fn choose(
     if trace.layers.iter().all(|layer| layer.choices.is_none()) {
         return Ok(None); // too short to choose
     }
-    let chunk_len = setup.plan.choice.map_or(1, |choice| choice.chunk_len);
+    let chunk_len = setup.plan.chunk_len().unwrap_or(1);
     let figure = chunks::figure(&trace, false, chunk_len);
     Ok(Some(match prompt.needle {
         Some(needle) => figure.with_needle(needle),

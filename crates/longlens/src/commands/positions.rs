@@ -24,6 +24,13 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let trained = rope.resolve(&model.spec)?.reach();
     let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;
     let prompt = Prompt { n_tokens };
+    let (layer, head) = (args.layer, args.head);
+    for (what, index, count) in [("layer", layer, model.spec.n_layers), ("head", head, model.spec.n_heads)] {
+        if index >= count {
+            let help = format!("{what}s go from 0 to {}", count - 1);
+            return Err(Failure::usage(format!("{what} {index} does not exist"), help));
+        }
+    }
 
     if let Some(pair) = &args.pair {
         let (query, key) = read_pair(pair)?;
@@ -33,7 +40,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
                 "a query meets keys up to itself".to_owned(),
             ));
         }
-        let relation = plan.relation(query, key, Prompt { n_tokens: n_tokens.max(query + 1) });
+        let relation = plan.of(layer, head).relation(query, key, Prompt { n_tokens: n_tokens.max(query + 1) });
         terminal.result(&json!({ "query": query, "key": key, "relation": relation_text(relation) }))?;
         return terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)));
     }
@@ -41,7 +48,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     if let Some(path) = &picture {
         let reach = trained.unwrap_or(n_tokens);
         let subtitle = format!("{} · rope {rope} · trained on {} tokens", model.name, model.spec.trained_context);
-        let figure = PositionMap::new(plan.clone(), prompt.n_tokens, reach, subtitle);
+        let figure = PositionMap::new(&plan, (layer, head), prompt.n_tokens, reach, subtitle);
         crate::commands::save(&terminal, &figure, path)?;
     }
     let capacity = trained.map(|trained| plan.capacity(trained));
@@ -53,13 +60,18 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
         "model": model.name, "method": plan.method, "rope": rope.to_string(), "n_tokens": n_tokens,
         "trained_positions": trained, "highest_position": plan.highest_position(n_tokens),
         "capacity": capacity_text, "warnings": warnings,
-        "spans": plan.spans.iter().map(|span| span.name).collect::<Vec<_>>(),
+        "layer": layer, "head": head, "spans": plan.of(layer, head).spans.iter().map(|span| span.name).collect::<Vec<_>>(),
+        "places": plan.places(),
     }))?;
     if !config.json {
         if n_tokens <= PRINTED {
-            terminal.say(picture::draw(&plan, n_tokens).trim_end())?;
+            terminal.say(picture::draw(plan.of(layer, head), n_tokens).trim_end())?;
         }
         terminal.say(format_args!("method            {}", plan.method))?;
+        if plan.rules().len() > 1 {
+            terminal.say(format_args!("rules             {}", plan.places().join(" | ")))?;
+            terminal.say(format_args!("shown             layer {layer}, head {head}"))?;
+        }
         terminal.say(format_args!("rope              {rope}"))?;
         terminal.say(format_args!("tokens            {n_tokens}"))?;
         let trained_context = model.spec.trained_context;

@@ -1,4 +1,4 @@
-//! Keys of a layer turned to their offsets and packed, kept from call to call: an offset never changes.
+//! Keys of a layer turned to where they stand and packed, kept from call to call: neither an offset nor a position changes.
 
 use crate::cpu::panels::{Groups, pack};
 use crate::cpu::simd::{Aligned, Simd};
@@ -20,7 +20,7 @@ impl Kept {
         simd: S,
         key: Rows<'_>,
         [n_kv_heads, head_dim]: [usize; 2],
-        offsets: Angles<'_>,
+        angles: Angles<'_>,
         n_tokens: usize,
         chunk_len: usize,
     ) {
@@ -42,7 +42,7 @@ impl Kept {
             numbers.resize(until * size);
             new.push(&mut numbers[from * size..]);
         }
-        pack(simd, key, head_dim, Some(offsets), self.groups, from..until, new);
+        pack(simd, key, head_dim, Some(angles), self.groups, from..until, new);
     }
 
     /// Chunks that hold any key.

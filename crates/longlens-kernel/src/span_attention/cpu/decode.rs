@@ -34,9 +34,10 @@ pub(super) fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>, outs: &Parts
             let kv_head = task / pieces.len();
             let angles = keys[span].rows();
             let holes = problem.spans[span].reach.holes(token);
-            let keys = Keys { key: key.rows(), value: value.rows(), angles, kv_head, head_dim, holes };
+            let cap = problem.score.log2_cap();
+            let keys = Keys { key: key.rows(), value: value.rows(), angles, kv_head, head_dim, holes, cap };
             let (query, angles) = (query.rows(), queries[span].rows());
-            let scale = problem.scale[row] * std::f32::consts::LOG2_E;
+            let scale = problem.score.factor(token) * std::f32::consts::LOG2_E;
             // SAFETY: every task has a slot of its own
             let slot = unsafe { slots.slice(task, 1) };
             slot[0] = arch.dispatch(Piece { query, angles, scale, row, token, n_rep, keys, tokens, scores });

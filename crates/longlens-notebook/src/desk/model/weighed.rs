@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::trace::{Trace, Watch};
 
 use crate::memory::live;
@@ -90,6 +90,16 @@ impl Lens for Weighed {
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
         let (lens, _step) = self.step();
         lens.reuse(setup, keep)
+    }
+
+    fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+        let (lens, _step) = self.step();
+        lens.fork(n_tokens)
+    }
+
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        let (lens, _step) = self.step();
+        lens.begin_from(setup, prefix)
     }
 
     fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {

@@ -39,7 +39,7 @@ impl<'a> Looked<'a> {
         let needle = prompt.and_then(|prompt| prompt.needle.as_ref()).map(|needle| needle.tokens.clone());
         let needle = needle.filter(|tokens| !tokens.is_empty());
         let plan = run.and_then(|run| run.settings.method.plan(&app.model.spec).ok());
-        let own = plan.and_then(|plan| plan.choice).map(|choice| choice.chunk_len);
+        let own = plan.and_then(|plan| plan.chunk_len());
         Some(Self {
             heads,
             chunks: needle.as_ref().map(|needle| heads.chunks_of(needle)),

@@ -67,13 +67,13 @@ pub fn position(value: f64) -> String {
 pub fn parts_of(planned: &Planned, query: usize) -> Vec<(Range<usize>, String)> {
     let mut parts: Vec<(Range<usize>, String)> = Vec::new();
     let choosing = planned
-        .plan
+        .rule
         .choice
         .as_ref()
         .and_then(|choice| choice.query(query, longlens_core::plan::Prompt { n_tokens: planned.n_tokens }));
     if let Some(slots) = choosing {
         let chunk = |chunks: Range<usize>| chunks.start * slots.chunk_len..chunks.end * slots.chunk_len;
-        let forced = [slots.tail.clone(), chunk(slots.newest..slots.newest + 1)];
+        let forced = [slots.tail.clone(), chunk(slots.newest.clone())];
         parts.extend(forced.into_iter().filter(|keys| !keys.is_empty()).map(|keys| {
             let at = at(planned, query, &keys);
             (keys, at)
@@ -82,11 +82,13 @@ pub fn parts_of(planned: &Planned, query: usize) -> Vec<(Range<usize>, String)> 
             let what = format!("in {} of {} chunks", slots.n_picks.min(slots.candidates.len()), slots.candidates.len());
             parts.push((chunk(slots.candidates.clone()), what));
         }
-        let first = chunk(0..1);
-        parts.push((first.clone(), at(planned, query, &first)));
+        let first = chunk(0..slots.candidates.start);
+        if !first.is_empty() {
+            parts.push((first.clone(), at(planned, query, &first)));
+        }
         return parts;
     }
-    for span in &planned.plan.spans {
+    for span in &planned.rule.spans {
         let keys = span.reach.keys(query);
         if !keys.is_empty() {
             let at = at(planned, query, &keys);
@@ -119,7 +121,8 @@ mod tests {
 
     fn planned(method: &str, n_tokens: usize) -> Planned {
         let spec = ModelSpec::tiny(32);
-        Planned { plan: Method::parse(method).unwrap().plan(&spec).unwrap(), n_tokens, trained: 32 }
+        let rule = Method::parse(method).unwrap().plan(&spec).unwrap().of(0, 0).clone();
+        Planned { rule, n_tokens, trained: 32 }
     }
 
     fn shown(method: &str, query: usize) -> Vec<String> {
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn rules_read_as_formulas() {
-        let rules = |method: &str| planned(method, 64).plan.spans.iter().map(rule_of).collect::<Vec<_>>();
+        let rules = |method: &str| planned(method, 64).rule.spans.iter().map(rule_of).collect::<Vec<_>>();
         assert_eq!(rules("full"), [None]);
         let grouped = rules("self_extend:neighbor_window=8,group_size=4");
         assert_eq!(grouped, [None, Some("(i / 4 + 6) − (j / 4)".to_owned())]);

@@ -1,0 +1,170 @@
+//! What one attention head does to any (query, key).
+
+use super::{ChunkChoice, PosMap, Prompt, Reach, Span, Warning, Written};
+
+/// The rule of one head: spans that a formula gives, or chunks that the data chooses.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HeadPlan {
+    /// Key intervals with one position rule each; the spans of one query are disjoint.
+    pub spans: Vec<Span>,
+    /// Which queries meet chunks of keys that the data chooses instead of the spans.
+    pub choice: Option<ChunkChoice>,
+    /// Factor on each query's scores.
+    pub query_scale: QueryScale,
+    /// Factor on queries and keys that grows with the length seen.
+    pub temperature: Option<Temperature>,
+    /// Which frequencies turn queries and keys.
+    pub rotation: Rotation,
+    /// How far the rule goes, if its spans are tables.
+    pub written: Option<Written>,
+}
+
+/// Factor on the scores of query `i`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum QueryScale {
+    /// 1.
+    #[default]
+    Off,
+    /// `max(1, ln(i + 1) / ln(base))`.
+    Log(f64),
+}
+
+/// `0.05 ln(seen / trained) + 1` past the trained length, on the query and on the key of the moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// Length up to which the factor is 1.
+    pub trained: usize,
+}
+
+/// The frequencies that turn queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// The model's, under the RoPE scaling of the run.
+    #[default]
+    Model,
+    /// Plain ones of this base, whatever the scaling: layers that the scaling leaves alone.
+    Base(f64),
+    /// None: the layer does not know positions.
+    Off,
+}
+
+/// How a query sees a key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Relation {
+    /// Not at all.
+    Hidden,
+    /// At this relative position, in the span of this index.
+    At(f64, usize),
+    /// If the key's chunk is chosen, at a relative position in this range; `forced` chunks always are.
+    Chosen {
+        /// Smallest and largest relative position.
+        between: (f64, f64),
+        /// Whether the chunk is in every choice.
+        forced: bool,
+    },
+}
+
+impl HeadPlan {
+    /// A rule of spans alone.
+    pub fn new(spans: impl Into<Vec<Span>>) -> Self {
+        Self { spans: spans.into(), ..Self::default() }
+    }
+
+    /// Every key at its true distance.
+    pub fn full() -> Self {
+        Self::new([Span::new("all", Reach::Causal, PosMap::identity(), PosMap::identity())])
+    }
+
+    /// The newest `window` keys at their true distance.
+    pub fn window(window: usize) -> Self {
+        Self::new([Span::new("window", Reach::Nearer(window), PosMap::identity(), PosMap::identity())])
+    }
+
+    /// How query `i` sees key `j`.
+    pub fn relation(&self, i: usize, j: usize, prompt: Prompt) -> Relation {
+        if let Some(slots) = self.choice.as_ref().and_then(|choice| choice.query(i, prompt)) {
+            return slots.relation(j);
+        }
+        let found = self.spans.iter().enumerate().find(|(_, span)| span.reach.sees(i, j));
+        found.map_or(Relation::Hidden, |(at, span)| Relation::At(span.relative(i, j), at))
+    }
+
+    /// First query whose keys are chosen by the data; later ones all are. `usize::MAX` when there is no choice.
+    pub fn first_choice(&self, prompt: Prompt) -> usize {
+        self.choice.as_ref().map_or(usize::MAX, |choice| choice.first(prompt))
+    }
+
+    /// The highest relative position that a prompt of `n_tokens` uses. 0 for an empty prompt.
+    pub fn highest_position(&self, n_tokens: usize) -> f64 {
+        if let Some(written) = &self.written {
+            return written.highest_position(n_tokens);
+        }
+        if self.rotation == Rotation::Off {
+            return 0.0;
+        }
+        let dense = n_tokens.min(self.first_choice(Prompt { n_tokens }));
+        let spans = self.spans.iter().map(|span| span.highest(dense)).fold(0.0, f64::max);
+        self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
+    }
+
+    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number.
+    pub(super) fn warnings(&self, n_tokens: usize, trained: usize) -> Vec<Warning> {
+        let highest = self.highest_position(n_tokens);
+        let groups = self.spans.iter().any(|span| span.key_pos.divide > 1);
+        let mut warnings = Vec::new();
+        // a third: the window of exact positions alone may be a quarter
+        if groups && n_tokens > trained && highest < trained as f64 / 3.0 {
+            warnings.push(Warning::SparsePositions { highest, trained });
+        }
+        warnings.extend(self.seam(n_tokens));
+        warnings
+    }
+
+    /// The largest jump of the relative position between a nearest span and the groups behind it.
+    fn seam(&self, n_tokens: usize) -> Option<Warning> {
+        let [near @ Span { reach: Reach::Nearer(w), .. }, far @ Span { reach: Reach::AtLeast(_), .. }] =
+            &self.spans[..]
+        else {
+            return None;
+        };
+        // without groups a jump is what the method is for
+        if far.key_pos.divide == 1 {
+            return None;
+        }
+        let distance = *w;
+        // where groups begin decides the jump, so one query of each place in a group is looked at, of huge groups some
+        let queries = (distance..n_tokens).rev().take(far.query_pos.divide.min(LOOKED_AT));
+        let steps = queries.map(|i| (near.relative(i, i + 1 - distance), far.relative(i, i - distance)));
+        let off = |(inside, outside): &(f64, f64)| (outside - inside - 1.0).abs();
+        let (inside, outside) = steps.max_by(|a, b| off(a).total_cmp(&off(b)))?;
+        // a third of a position needs no 17 digits
+        let outside_shown = (outside * 1000.0).round() / 1000.0;
+        (off(&(inside, outside)) > 1e-9).then_some(Warning::UnevenSeam { distance, inside, outside: outside_shown })
+    }
+
+    /// Factor on the rotated query and key of a token.
+    pub fn amplitude(&self, seen: usize) -> f64 {
+        self.temperature.map_or(1.0, |temperature| temperature.at(seen))
+    }
+}
+
+/// Queries that the search for an uneven seam looks at, at most: a warning must not take longer than the run.
+const LOOKED_AT: usize = 1 << 14;
+
+impl QueryScale {
+    /// Factor on the scores of query `i`.
+    pub fn at(self, i: usize) -> f64 {
+        match self {
+            Self::Off => 1.0,
+            Self::Log(base) => ((i as f64 + 1.0).ln() / base.ln()).max(1.0),
+        }
+    }
+}
+
+impl Temperature {
+    /// Factor on cosine and sine of a token processed when `seen` tokens were known.
+    pub fn at(self, seen: usize) -> f64 {
+        if seen <= self.trained { 1.0 } else { 0.05 * (seen as f64 / self.trained as f64).ln() + 1.0 }
+    }
+}

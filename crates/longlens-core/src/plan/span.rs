@@ -1,0 +1,247 @@
+//! Spans: which keys a query meets by a formula or a table, and where both stand.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Holes, PosTable, ReachTable};
+
+/// A key interval per query with one position rule for the query and one for the keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// What pictures call it.
+    pub name: &'static str,
+    /// The keys a query meets here.
+    pub reach: Reach,
+    /// Where the query stands.
+    pub query_pos: PosMap,
+    /// Where the keys stand.
+    pub key_pos: PosMap,
+}
+
+/// The keys a query `i` meets in a span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// `j <= i`.
+    Causal,
+    /// `i - j < window`.
+    Nearer(usize),
+    /// `i - j >= window`.
+    AtLeast(usize),
+    /// `j < n_sink` and `i - j >= window`.
+    Sinks {
+        /// Keys kept at the start.
+        n_sink: usize,
+        /// Keys nearer than this belong to the window.
+        window: usize,
+    },
+    /// Same chunk of this length, up to the query.
+    SameChunk(usize),
+    /// The chunk before the query's.
+    PreviousChunk(usize),
+    /// All chunks before the previous one.
+    EarlierChunks(usize),
+    /// Keys written out query by query, with holes where the method has them; none past the table.
+    Table(Arc<ReachTable>),
+}
+
+/// Position of a token: `min(floor((t mod modulo) / divide) + add, cap)`, or what a table says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PosMap {
+    /// Chunk length that positions restart at, if any.
+    pub modulo: Option<usize>,
+    /// Tokens that share one position.
+    pub divide: usize,
+    /// Shift; fractions are legal positions.
+    pub add: f64,
+    /// Highest position, if any.
+    pub cap: Option<f64>,
+    /// Positions written out token by token; the rule above does not count then.
+    pub table: Option<PosTable>,
+}
+
+impl Span {
+    /// A span named `name`.
+    pub fn new(name: &'static str, reach: Reach, query_pos: PosMap, key_pos: PosMap) -> Self {
+        Self { name, reach, query_pos, key_pos }
+    }
+
+    /// Relative position of query `i` and key `j`.
+    pub fn relative(&self, i: usize, j: usize) -> f64 {
+        self.query_pos.at(i) - self.key_pos.at(j)
+    }
+
+    /// The highest relative position among queries below `n_tokens`.
+    ///
+    /// A span's keys stand lowest at its first key, and the query's distance to that key never falls as the query
+    /// advances, inside its chunk where positions restart; so one query holds the maximum.
+    pub(super) fn highest(&self, n_tokens: usize) -> f64 {
+        let last_of_fullest_chunk =
+            |first: usize, c: usize| Some(first + n_tokens.checked_sub(first)?.min(c).checked_sub(1)?);
+        let query = match self.reach {
+            Reach::SameChunk(c) => last_of_fullest_chunk(0, c),
+            Reach::PreviousChunk(c) => last_of_fullest_chunk(c, c),
+            Reach::EarlierChunks(c) => last_of_fullest_chunk(2 * c, c),
+            Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => n_tokens.checked_sub(1),
+            // the plan knows the highest position of its tables
+            Reach::Table(_) => None,
+        };
+        let keys = |i: &usize| !self.reach.keys(*i).is_empty();
+        query.filter(keys).map_or(0.0, |i| self.relative(i, self.reach.keys(i).start))
+    }
+}
+
+impl Reach {
+    /// The keys that query `i` meets, first to last; a table may have holes between them.
+    pub fn keys(&self, i: usize) -> Range<usize> {
+        match *self {
+            Self::Causal => 0..i + 1,
+            Self::Nearer(window) => (i + 1).saturating_sub(window)..i + 1,
+            Self::AtLeast(window) => 0..(i + 1).saturating_sub(window),
+            Self::Sinks { n_sink, window } => 0..n_sink.min((i + 1).saturating_sub(window)),
+            Self::SameChunk(c) => i / c * c..i + 1,
+            Self::PreviousChunk(c) => (i / c).saturating_sub(1) * c..i / c * c,
+            Self::EarlierChunks(c) => 0..(i / c).saturating_sub(1) * c,
+            Self::Table(ref table) => table.keys(i),
+        }
+    }
+
+    /// Whether query `i` meets key `j`.
+    pub fn sees(&self, i: usize, j: usize) -> bool {
+        self.keys(i).contains(&j) && self.holes(i).is_none_or(|holes| holes.sees(j))
+    }
+
+    /// How many keys query `i` meets.
+    pub fn n_keys(&self, i: usize) -> usize {
+        self.holes(i).map_or_else(|| self.keys(i).len(), |holes| holes.n_seen())
+    }
+
+    /// Which of [`Reach::keys`] query `i` does not meet; nothing where it meets them all.
+    #[inline]
+    pub fn holes(&self, i: usize) -> Option<Holes<'_>> {
+        self.table().and_then(|table| table.holes(i))
+    }
+
+    /// The table, if the keys are written out.
+    #[inline]
+    pub fn table(&self) -> Option<&ReachTable> {
+        if let Self::Table(table) = self { Some(table) } else { None }
+    }
+
+    /// The keys that any query of `queries` meets, first to last. But for tables, both ends of a reach never move back as
+    /// the query advances.
+    pub fn keys_of_any(&self, queries: Range<usize>) -> Range<usize> {
+        if queries.is_empty() {
+            return 0..0;
+        }
+        if let Self::Table(table) = self {
+            return table.keys_of_any(queries);
+        }
+        let (first, last) = (self.keys(queries.start), self.keys(queries.end - 1));
+        first.start.min(last.start)..last.end
+    }
+
+    /// Keys without holes that every query of `queries` meets; none where a query has holes.
+    pub fn keys_of_all(&self, queries: Range<usize>) -> Range<usize> {
+        if queries.is_empty() {
+            return 0..0;
+        }
+        if let Self::Table(table) = self {
+            return table.keys_of_all(queries);
+        }
+        let (first, last) = (self.keys(queries.start), self.keys(queries.end - 1));
+        last.start..first.end.max(last.start)
+    }
+}
+
+impl PosMap {
+    /// The token's own index.
+    pub const fn identity() -> Self {
+        Self { modulo: None, divide: 1, add: 0.0, cap: None, table: None }
+    }
+
+    /// The same position for every token.
+    pub const fn constant(position: f64) -> Self {
+        Self { modulo: Some(1), divide: 1, add: position, cap: None, table: None }
+    }
+
+    /// Positions written out token by token; later tokens stand where the last one does.
+    pub fn written(positions: impl Into<Arc<[f64]>>) -> Self {
+        Self { table: Some(PosTable(positions.into())), ..Self::identity() }
+    }
+
+    /// Index inside chunks of `c` tokens.
+    #[must_use]
+    pub const fn modulo(mut self, c: usize) -> Self {
+        self.modulo = Some(c);
+        self
+    }
+
+    /// `g` tokens share a position.
+    #[must_use]
+    pub const fn divide(mut self, g: usize) -> Self {
+        self.divide = g;
+        self
+    }
+
+    /// Adds to every position.
+    #[must_use]
+    pub const fn shift(mut self, by: f64) -> Self {
+        self.add = by;
+        self
+    }
+
+    /// No position above `highest`.
+    #[must_use]
+    pub const fn cap(mut self, highest: f64) -> Self {
+        self.cap = Some(highest);
+        self
+    }
+
+    /// The position of token `t`.
+    pub fn at(&self, t: usize) -> f64 {
+        if let Some(table) = &self.table {
+            return table.at(t);
+        }
+        let index = self.modulo.map_or(t, |c| t % c) / self.divide;
+        let position = index as f64 + self.add;
+        self.cap.map_or(position, |highest| position.min(highest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reach() -> impl Strategy<Value = Reach> {
+        prop_oneof![
+            Just(Reach::Causal),
+            (1..20usize).prop_map(Reach::Nearer),
+            (1..20usize).prop_map(Reach::AtLeast),
+            (0..9usize, 1..20usize).prop_map(|(n_sink, window)| Reach::Sinks { n_sink, window }),
+            (1..20usize).prop_map(Reach::SameChunk),
+            (1..20usize).prop_map(Reach::PreviousChunk),
+            (1..20usize).prop_map(Reach::EarlierChunks),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn key_ranges_of_a_block_bound_those_of_its_queries(reach in reach(), start in 0..80usize, len in 1..40usize) {
+            let (any, all) = (reach.keys_of_any(start..start + len), reach.keys_of_all(start..start + len));
+            for i in start..start + len {
+                let keys = reach.keys(i);
+                prop_assert!(keys.is_empty() || (any.start <= keys.start && keys.end <= any.end));
+                prop_assert!(all.is_empty() || (keys.start <= all.start && all.end <= keys.end));
+            }
+        }
+    }
+
+    #[test]
+    fn positions_follow_their_rule() {
+        let map = PosMap::identity().modulo(10).divide(2).shift(3.0).cap(6.0);
+        assert_eq!((0..12).map(|t| map.at(t)).collect::<Vec<_>>(), [3., 3., 4., 4., 5., 5., 6., 6., 6., 6., 3., 3.]);
+        assert_eq!(PosMap::constant(7.0).at(99).to_bits(), 7.0f64.to_bits());
+    }
+}

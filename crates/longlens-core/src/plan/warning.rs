@@ -1,0 +1,75 @@
+//! What a plan means for a model that was trained on so many positions.
+
+use std::fmt;
+
+/// The longest prompt whose positions stay trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// This many tokens.
+    Tokens(usize),
+    /// Positions never leave the trained range.
+    Unlimited,
+}
+
+/// Worth knowing, and no reason to refuse.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Warning {
+    /// Some relative positions were never trained.
+    BeyondCapacity {
+        /// Longest prompt inside the trained range.
+        capacity: usize,
+        /// Tokens asked for.
+        n_tokens: usize,
+        /// Highest relative position used.
+        highest: f64,
+        /// Trained positions.
+        trained: usize,
+    },
+    /// The prompt is squeezed into few of the trained positions.
+    SparsePositions {
+        /// Highest relative position used.
+        highest: f64,
+        /// Trained positions.
+        trained: usize,
+    },
+    /// Positions jump where two spans meet.
+    UnevenSeam {
+        /// Distance of the seam.
+        distance: usize,
+        /// Relative position just inside.
+        inside: f64,
+        /// Relative position just outside.
+        outside: f64,
+    },
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(n_tokens) => write!(f, "{n_tokens} tokens"),
+            Self::Unlimited => f.write_str("unlimited"),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeyondCapacity { capacity, n_tokens, highest, trained } => write!(
+                f,
+                "{n_tokens} tokens are beyond the capacity of {capacity}: relative positions reach {highest}, the model \
+                 was trained below {trained}"
+            ),
+            Self::SparsePositions { highest, trained } => write!(
+                f,
+                "sparse positions: the whole prompt is squeezed into positions up to {highest} of {trained} trained ones; \
+                 smaller groups would tell tokens apart better"
+            ),
+            Self::UnevenSeam { distance, inside, outside } => write!(
+                f,
+                "uneven seam: at distance {distance} the relative position jumps from {inside} to {outside} for some \
+                 queries; it is even when group_size divides neighbor_window"
+            ),
+        }
+    }
+}

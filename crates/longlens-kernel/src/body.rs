@@ -1,0 +1,56 @@
+//! Which body computes an operation: results name what no kernel of the device covers.
+
+use std::fmt;
+
+use crate::Kernels;
+use crate::chunk_attention::ChunkAttention;
+use crate::chunk_scores::ChunkScores;
+use crate::chunk_summary::ChunkSummary;
+use crate::key_bounds::KeyBounds;
+use crate::span_attention::SpanAttention;
+
+/// What computes an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A kernel made for the device.
+    Kernel,
+    /// The reference, and why.
+    Reference(&'static str),
+}
+
+/// An operation and its problem.
+#[derive(Debug)]
+pub enum Operation<'a, B: Kernels> {
+    /// [`Kernels::span_attention`].
+    SpanAttention(&'a SpanAttention<'a, B>),
+    /// [`Kernels::chunk_summary`].
+    ChunkSummary(&'a ChunkSummary<B>),
+    /// [`Kernels::key_bounds`].
+    KeyBounds(&'a KeyBounds<B>),
+    /// [`Kernels::choose_chunks`].
+    ChunkScores(&'a ChunkScores<B>),
+    /// [`Kernels::chunk_attention`].
+    ChunkAttention(&'a ChunkAttention<'a, B>),
+}
+
+impl<B: Kernels> Operation<'_, B> {
+    /// What results call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SpanAttention(_) => "span attention",
+            Self::ChunkSummary(_) => "chunk summaries",
+            Self::KeyBounds(_) => "key bounds",
+            Self::ChunkScores(_) => "choice of chunks",
+            Self::ChunkAttention(_) => "chunk attention",
+        }
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("kernel"),
+            Self::Reference(why) => write!(f, "reference: {why}"),
+        }
+    }
+}
