@@ -6,8 +6,9 @@
 mod common;
 
 use divan::{Bencher, black_box};
-use longlens_tui::action::{self, VIEWS};
 use longlens_tui::app::{Action, Focus, Options, view};
+use longlens_tui::command::VIEWS;
+use longlens_tui::keys;
 use longlens_tui::screen;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::RunState;
@@ -26,7 +27,7 @@ fn main() {
 /// 2 layers × 4 heads after 512 tokens, with two runs and a grid.
 fn small() -> Rig {
     let mut rig = Rig::ready();
-    rig.keys("P L ) > > g");
+    rig.keys("P long_heads ) > > g");
     rig
 }
 
@@ -38,7 +39,7 @@ fn large() -> Rig {
     let needle = NeedleAsk { length: 2048, ..NeedleAsk::default() };
     let mut rig = Rig::with(Options { prompt: Some(PromptSource::Needle(needle)), ..common::options() }, lens);
     rig.settle();
-    rig.keys("P L");
+    rig.keys("P long_heads");
     assert!(rig.app.run().is_some_and(|run| run.state == RunState::Done), "{:?}", rig.app.log);
     rig
 }
@@ -73,10 +74,10 @@ fn frame_with_images(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// A key and the one that takes it back: another head, another query, another method, another field.
-#[divan::bench(args = ["> <", "{ }", "L F", "down up"])]
+#[divan::bench(args = ["> <", "{ }", "long_heads full", "down up"])]
 fn update(bencher: Bencher<'_, '_>, keys: &str) {
     let mut rig = large();
     rig.app.focus = Focus::Controls;
-    let mut keys = keys.split(' ').map(|key| action::parse(key).unwrap()).cycle();
+    let mut keys = keys.split(' ').map(|key| keys::parse(common::method_key(key).unwrap_or(key)).unwrap()).cycle();
     bencher.bench_local(|| black_box(rig.app.update(Action::Key(keys.next().unwrap()))));
 }

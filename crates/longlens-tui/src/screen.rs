@@ -5,8 +5,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
-use crate::action::{self, Command, VIEWS};
 use crate::app::{App, Focus, Level, Opening, view};
+use crate::command::{Command, VIEWS, key};
 use crate::pen::{Hit, Pen, Seen};
 use crate::{dialogs, panes};
 
@@ -163,7 +163,6 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
 
 /// The keys that matter where the focus is.
 fn hints(app: &App) -> String {
-    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
     let own = match app.focus {
         Focus::Controls => "←→ change · ⇧←→ powers of two · digits type".to_owned(),
         Focus::View(pane) if app.views[pane] == view::MAP => {

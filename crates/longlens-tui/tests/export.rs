@@ -149,7 +149,7 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
 #[test]
 fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
     let mut rig = under("full");
-    rig.keys("P L");
+    rig.keys("P long_heads");
     let [full, chosen] = &rig.app.runs.list[..] else { panic!("two runs") };
     let files = exported(&rig, view::LOSS);
     assert_eq!(files.rows.len(), 1 + full.prompt_nll().len() + chosen.prompt_nll().len());
@@ -199,7 +199,7 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     let mut rig = under("full");
     let none = export::of_view(&rig.app, view::COMPARE, "x".into()).unwrap_err();
     assert_eq!(none.help.as_deref(), Some("mark two (c), or pin one (P)"));
-    rig.keys("P L 7");
+    rig.keys("P long_heads 7");
     let files = exported(&rig, view::COMPARE);
     let [a, b] = rig.app.compared().unwrap();
     assert_eq!((a.settings.method.name(), b.settings.method.name()), ("full", "long_heads"));
@@ -223,7 +223,7 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
 #[test]
 fn reused_keys_are_named_in_every_file() {
     let mut rig = under("full");
-    rig.keys("P w L");
+    rig.keys("P w long_heads");
     let run = rig.app.shown_run().unwrap();
     assert!(run.base.is_some() && run.record.mode == "reuse-kv", "{:?}", run.record);
     for view in [view::HEADS, view::MAP, view::POSITIONS, view::LOSS, view::LAYERS, view::COMPARE] {

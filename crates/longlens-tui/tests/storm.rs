@@ -11,6 +11,7 @@ use longlens_core::scripted::{ByteCodec, ScriptedLens};
 use longlens_eval::generate::{Generated, StopReason};
 use longlens_eval::passkey::Cell;
 use longlens_tui::app::{Action, App, Effect};
+use longlens_tui::command::VIEWS;
 use longlens_tui::screen;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
@@ -159,7 +160,7 @@ fn build(source: &PromptSource) -> Result<Arc<longlens_workbench::prompt::Prompt
 
 fn any_key(random: &mut ChaCha8Rng, keys: &[String]) -> KeyEvent {
     if random.random_bool(0.75) {
-        return longlens_tui::action::parse(&keys[random.random_range(0..keys.len())]).unwrap();
+        return longlens_tui::keys::parse(&keys[random.random_range(0..keys.len())]).unwrap();
     }
     let code = match random.random_range(0..6) {
         0 => KeyCode::Char(char::from_digit(random.random_range(0..10), 10).unwrap()),
@@ -190,7 +191,7 @@ fn check(app: &App, effects: &[Effect]) {
     assert!(app.controls.layer < spec.n_layers && app.controls.head < spec.n_heads);
     assert!(app.field < app.fields().len());
     assert!(app.query() < app.n_fed().max(1), "query {} of {}", app.query(), app.n_fed());
-    assert!(app.views.iter().all(|view| *view < 7));
+    assert!(app.views.iter().all(|view| *view < VIEWS.len()));
     assert!(app.comparison.marked.len() <= 2);
     assert!(app.runs.list.iter().filter(|run| run.state == RunState::Running).count() <= 1, "two runs run");
     assert!(app.runs.list.len() <= 110, "runs are forgotten");

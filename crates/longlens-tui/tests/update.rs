@@ -5,8 +5,9 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Rig, lens, options};
-use longlens_tui::action::{Command, ENTRIES, entry};
+use longlens_core::methods::METHODS;
 use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor, view};
+use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
 use longlens_tui::pen::Hit;
@@ -24,23 +25,19 @@ fn method(app: &App) -> &str {
     app.controls.settings.method.name()
 }
 
+fn method_at(name: &str) -> usize {
+    METHODS.iter().position(|method| method.info.name == name).unwrap()
+}
+
 /// Everything that one key press can be seen to do.
 const TRIES: &[Try] = &[
-    ("L", Command::Method(0), |rig| method(&rig.app) == "full"),
-    ("", Command::Method(1), |rig| {
-        method(&rig.app) == "sliding_window" && rig.app.shown_run().unwrap().text.contains("sliding_window")
-    }),
-    ("", Command::Method(2), |rig| method(&rig.app) == "streaming"),
-    ("", Command::Method(3), |rig| method(&rig.app) == "self_extend"),
-    ("", Command::Method(4), |rig| method(&rig.app) == "dual_chunk"),
-    ("", Command::Method(5), |rig| method(&rig.app) == "long_heads" && rig.app.heads.as_ref().unwrap().1.chooses()),
     ("", Command::SwapMode, |rig| {
         rig.app.controls.settings.swap == Swap::ReuseKv && rig.app.shown_run().unwrap().record.mode == "reuse-kv"
     }),
     ("", Command::Rerun, |rig| rig.app.runs.list.len() == 2 && rig.app.run().unwrap().state == RunState::Done),
     ("", Command::Cancel, |rig| matches!(rig.app.dialog, Some(Dialog::ConfirmQuit))),
-    ("L", Command::Undo, |rig| method(&rig.app) == "full"),
-    ("L D u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
+    ("long_heads", Command::Undo, |rig| method(&rig.app) == "full"),
+    ("long_heads dual_chunk u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
     ("", Command::Needle, |rig| matches!(rig.app.dialog, Some(Dialog::Needle { .. }))),
     ("", Command::OpenFile, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::OpenFile, _)))),
     ("", Command::TypeText, |rig| matches!(rig.app.dialog, Some(Dialog::Text(_)))),
@@ -59,7 +56,7 @@ const TRIES: &[Try] = &[
     ("", Command::View(3), |rig| rig.app.shows(view::GRID)),
     ("", Command::View(4), |rig| rig.app.shows(view::LOSS)),
     ("", Command::View(5), |rig| rig.app.shows(view::LAYERS)),
-    ("P L", Command::View(6), |rig| rig.app.comparison.maps.is_some() && rig.app.compared().is_some()),
+    ("P long_heads", Command::View(6), |rig| rig.app.comparison.maps.is_some() && rig.app.compared().is_some()),
     ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
     ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
     ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
@@ -78,9 +75,9 @@ const TRIES: &[Try] = &[
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
-    ("c L", Command::Compare, |rig| rig.app.comparison.marked == [1, 2] && rig.app.shows(view::COMPARE)),
-    ("L shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
-    ("L shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
+    ("c long_heads", Command::Compare, |rig| rig.app.comparison.marked == [1, 2] && rig.app.shows(view::COMPARE)),
+    ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
+    ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
     ("", Command::SaveConfig, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::SaveConfig, _)))),
     ("", Command::Record, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _)))),
@@ -92,16 +89,16 @@ const TRIES: &[Try] = &[
     ("", Command::Quit, |rig| rig.over && rig.kept.as_ref().is_some_and(|session| session.clean)),
     ("down down", Command::Up, |rig| rig.app.field == 1),
     ("", Command::Down, |rig| rig.app.field == 1),
-    ("L", Command::Left, |rig| method(&rig.app) == "dual_chunk"),
-    ("", Command::Right, |rig| method(&rig.app) == "sliding_window"),
-    ("L down", Command::FarLeft, |rig| param(rig, "chunk_len") == "8"),
-    ("L down", Command::FarRight, |rig| param(rig, "chunk_len") == "32"),
+    ("long_heads", Command::Left, |rig| method(&rig.app) == METHODS[method_at("long_heads") - 1].info.name),
+    ("", Command::Right, |rig| method(&rig.app) == METHODS[method_at("full") + 1].info.name),
+    ("long_heads down", Command::FarLeft, |rig| param(rig, "chunk_len") == "8"),
+    ("long_heads down", Command::FarRight, |rig| param(rig, "chunk_len") == "32"),
     ("end", Command::PageUp, |rig| rig.app.field + 9 == rig.app.fields().len()),
     ("", Command::PageDown, |rig| rig.app.field == 8),
     ("end", Command::First, |rig| rig.app.field == 0),
     ("", Command::Last, |rig| rig.app.field + 1 == rig.app.fields().len()),
-    ("L down", Command::Enter, |rig| rig.app.edit.as_ref().is_some_and(|edit| edit.text == "16")),
-    ("L down enter", Command::Back, |rig| rig.app.edit.is_none()),
+    ("long_heads down", Command::Enter, |rig| rig.app.edit.as_ref().is_some_and(|edit| edit.text == "16")),
+    ("long_heads down enter", Command::Back, |rig| rig.app.edit.is_none()),
 ];
 
 fn param(rig: &Rig, name: &str) -> String {
@@ -110,7 +107,7 @@ fn param(rig: &Rig, name: &str) -> String {
 
 #[test]
 fn every_command_does_what_it_says() {
-    let mut tried = HashSet::new();
+    let mut tried: HashSet<Command> = (0..METHODS.len()).map(Command::Method).collect(); // in the next test
     for (before, command, holds) in TRIES {
         let mut rig = Rig::ready();
         rig.frame(120, 40);
@@ -125,6 +122,28 @@ fn every_command_does_what_it_says() {
     assert!(missing.is_empty(), "not tried: {missing:?}");
 }
 
+#[test]
+fn every_method_runs_at_its_key() {
+    for (at, info) in METHODS.iter().map(|method| &method.info).enumerate() {
+        let mut rig = Rig::ready();
+        rig.keys(METHODS[(at + 1) % METHODS.len()].info.name);
+        assert_ne!(method(&rig.app), info.name);
+        rig.keys(&entry(Command::Method(at)).keys[0]);
+        assert_eq!(method(&rig.app), info.name);
+        let run = rig.app.shown_run().unwrap();
+        assert!(
+            run.state == RunState::Done && run.settings.method.name() == info.name,
+            "{}: {:?}",
+            info.name,
+            rig.app.log
+        );
+        assert_eq!(
+            rig.app.heads.as_ref().unwrap().1.chooses(),
+            rig.app.verdict.as_ref().unwrap().plan.choice.is_some()
+        );
+    }
+}
+
 fn select(rig: &mut Rig, id: FieldId) {
     rig.app.focus = Focus::Controls;
     rig.app.field = rig.app.field_at(id).unwrap();
@@ -133,7 +152,7 @@ fn select(rig: &mut Rig, id: FieldId) {
 #[test]
 fn a_typed_value_runs_and_an_impossible_one_does_not() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     let n_runs = rig.app.runs.list.len();
     rig.type_text("24");
@@ -165,7 +184,7 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
 #[test]
 fn arrows_pass_over_impossible_values() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     // 18 to 30 do not divide 256
     rig.keys("right");
@@ -180,7 +199,7 @@ fn a_change_dims_the_old_result_until_the_new_one_is_there() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
     let before = rig.app.heads.as_ref().unwrap().0.run;
-    rig.key("L");
+    rig.key("long_heads");
     assert!(rig.app.is_stale(), "the old run is shown until the new one arrives");
     assert_eq!(rig.app.heads.as_ref().unwrap().0.run, before);
     let text = common::text(&rig.draw(120, 40));
@@ -193,7 +212,7 @@ fn a_change_dims_the_old_result_until_the_new_one_is_there() {
 #[test]
 fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     let shown = |rig: &Rig| rig.app.heads.as_ref().map(|(key, heads)| (*key, heads.run.clone()));
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
@@ -299,7 +318,7 @@ fn answers_to_older_questions_are_passed_over() {
 #[test]
 fn a_prompt_that_the_settings_cannot_run_shows_nothing_old() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     rig.type_text("24");
     rig.keys("enter");
@@ -328,7 +347,7 @@ fn the_palette_finds_by_name_and_by_help() {
 #[test]
 fn the_mouse_selects_drags_and_zooms() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     rig.frame(140, 44);
     let at = |rig: &Rig, wanted: &dyn Fn(&longlens_tui::pen::Hit) -> bool| {
         let (area, _) = rig.app.seen.hits.iter().rev().find(|(_, hit)| wanted(hit)).expect("it is on the screen");
@@ -370,9 +389,9 @@ fn the_mouse_selects_drags_and_zooms() {
 #[test]
 fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     let mut rig = Rig::ready();
-    rig.keys("D P R");
+    rig.keys("dual_chunk P R");
     rig.type_text("baseline");
-    rig.keys("enter L g");
+    rig.keys("enter long_heads g");
     rig.act(Action::Tick);
     let session = rig.kept.clone().expect("a change is kept with the next tick");
     assert!(!session.clean && session.runs.list.len() == 1, "pinned runs alone are kept");
@@ -396,7 +415,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
 #[test]
 fn reuse_kv_keeps_the_base_and_says_so() {
     let mut rig = Rig::ready();
-    rig.keys("w L");
+    rig.keys("w long_heads");
     let run = rig.app.run().unwrap();
     assert_eq!(run.record.mode, "reuse-kv");
     assert_eq!(run.base.as_ref().unwrap().method.name(), "full");
@@ -417,7 +436,7 @@ fn cancelling_keeps_what_there_was() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
     let before = rig.app.heads.as_ref().map(|(key, _)| *key);
-    rig.key("L");
+    rig.key("long_heads");
     rig.key("ctrl-c");
     rig.settle();
     assert!(!rig.app.busy && rig.app.heads.is_some());
@@ -430,14 +449,14 @@ fn cancelling_keeps_what_there_was() {
 #[test]
 fn the_readme_lists_every_key() {
     let readme = include_str!("../../../README.md");
-    let keys = longlens_tui::action::markdown();
+    let keys = longlens_tui::command::markdown();
     assert!(readme.contains(&keys), "put this into the README:\n{keys}");
 }
 
 #[test]
 fn steps_are_written_as_the_ending_says() {
     let mut rig = Rig::ready();
-    rig.keys("P w L");
+    rig.keys("P w long_heads");
     assert!(rig.app.shown_run().unwrap().base.is_some());
     let folder = tempfile::tempdir().unwrap();
     let save_as = |rig: &mut Rig, name: &str| {
@@ -477,6 +496,6 @@ fn a_run_without_a_cache_to_reuse_is_recorded_as_what_it_is() {
         rig.app.steps.iter().filter_map(swap).collect()
     };
     assert_eq!(swaps(&rig), [Swap::RePrefill]);
-    rig.keys("L");
+    rig.keys("long_heads");
     assert_eq!(swaps(&rig), [Swap::RePrefill, Swap::ReuseKv]);
 }

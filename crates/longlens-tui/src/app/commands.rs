@@ -6,7 +6,7 @@ use longlens_workbench::runs::RunId;
 use longlens_workbench::settings::Swap;
 
 use super::{App, Effect, Focus, Level, TokenColor, view};
-use crate::action::{Command, VIEWS};
+use crate::command::{Command, VIEWS};
 use crate::dialogs::Dialog;
 use crate::fields::FieldId;
 

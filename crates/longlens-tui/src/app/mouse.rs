@@ -74,7 +74,7 @@ impl App {
             Hit::Run(at) => {
                 self.focus = Focus::History;
                 if self.history == at {
-                    self.command(crate::action::Command::Restore);
+                    self.command(crate::command::Command::Restore);
                 }
                 self.history = at;
             }

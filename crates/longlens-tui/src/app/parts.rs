@@ -23,7 +23,7 @@ use crate::theme::{Depth, ThemeName};
 #[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
 pub enum Action {
     /// A command of the table.
-    Do(crate::action::Command),
+    Do(crate::command::Command),
     /// A key; what it means depends on what is open.
     Key(KeyEvent),
     /// Pasted text.
@@ -78,7 +78,7 @@ pub enum Focus {
     Output,
 }
 
-/// A view, in the order of [`crate::action::VIEWS`].
+/// A view, in the order of [`crate::command::VIEWS`].
 pub mod view {
     /// Heads × chunks.
     pub const HEADS: usize = 0;

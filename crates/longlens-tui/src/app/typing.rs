@@ -7,7 +7,7 @@ use longlens_workbench::steps::{Step, written};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
-use crate::action;
+use crate::command;
 use crate::dialogs::{Dialog, Done};
 use crate::export;
 
@@ -28,7 +28,7 @@ impl App {
                 return self.begin_edit(Some(c));
             }
         }
-        if let Some(command) = action::command(key) {
+        if let Some(command) = command::of_key(key) {
             self.command(command);
         }
     }

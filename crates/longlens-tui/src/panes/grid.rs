@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 
 use super::heads::looked::joined;
 use super::output::words::{shortened, tokens, wrap};
-use crate::action::{self, Command};
 use crate::app::{App, GridRun};
+use crate::command::{self, Command};
 use crate::pen::Pen;
 use crate::theme::{Depth, Pixel, Theme};
 
@@ -232,7 +232,7 @@ fn mean(cells: impl Iterator<Item = NeedleCell>) -> Option<f64> {
 /// Before the first grid: what would run.
 fn explain(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let key = action::entry(Command::Grid).keys.first().map_or("", String::as_str);
+    let key = command::key(Command::Grid);
     let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
     let n_lengths = form.up_to.max(1).ilog2() + 1;
     let lengths: Vec<String> = (0..n_lengths).map(|power| tokens(trained << power)).collect();

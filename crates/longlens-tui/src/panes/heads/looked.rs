@@ -8,8 +8,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use super::super::output::words::shortened;
-use crate::action::{self, Command};
 use crate::app::{App, Opening};
+use crate::command::{Command, key};
 use crate::pen::Pen;
 
 /// The newest look and the needle of its own prompt.
@@ -101,7 +101,6 @@ pub fn percent(share: f32) -> String {
 /// Says why there is nothing yet, and what to do.
 pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
     let (text, help, style) = match (&app.opening, app.run().map(|run| &run.state)) {
         (Opening::Failed(trouble), _) => {
             (format!("the model cannot be opened: {}", trouble.message), trouble.help.clone(), theme.alarm())
