@@ -164,7 +164,7 @@ fn heading(app: &App, run: &Run, record: &RunRecord) -> Heading {
 
 /// Whether a command can compute this run again from the prompt that is open; else why not.
 fn repeatable(app: &App, run: &Run) -> Result<(), &'static str> {
-    match &app.prompt {
+    match app.prompt.answer() {
         _ if run.base.is_some() => Err("under reuse-kv"),
         Some(prompt) if prompt.source == run.source => Ok(()),
         _ => Err("of another prompt"),

@@ -131,7 +131,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
         let percent = 100 * progress.done / progress.total.max(1);
         let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
         x += pen.text(x, area.y, &text, area.width, theme.warn());
-    } else if (app.building.is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
+    } else if (app.prompt.waiting().is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
         x += pen.text(x, area.y, " working … ", area.width, theme.warn());
     }
     let rest = area.right().saturating_sub(x);
@@ -226,8 +226,8 @@ fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
 /// Whether a view shows what is about to be replaced.
 fn is_old(app: &App, at: usize) -> bool {
     match at {
-        view::HEADS | view::LAYERS => app.heads.is_some() && app.heads_are_old(),
-        view::MAP => app.map.is_some() && app.map_is_old(),
+        view::HEADS | view::LAYERS => app.heads.is_stale(),
+        view::MAP => app.map.is_stale(),
         view::LOSS => app.is_stale() && app.shown.is_some(),
         _ => false,
     }
@@ -237,8 +237,8 @@ fn is_old(app: &App, at: usize) -> bool {
 fn is_of_older_run(app: &App, at: usize) -> bool {
     let current = app.current.as_ref().map(|run| run.id);
     let run = match at {
-        view::HEADS | view::LAYERS => app.heads.as_ref().map(|(key, _)| key.run),
-        view::MAP => app.map.as_ref().map(|(key, _)| key.run),
+        view::HEADS | view::LAYERS => app.heads.key().map(|key| key.run),
+        view::MAP => app.map.key().map(|key| key.run),
         view::LOSS => app.shown,
         _ => None,
     };
@@ -250,17 +250,17 @@ fn view_title(app: &App, at: usize) -> String {
     let old = if is_of_older_run(app, at) { " · the run before" } else { "" };
     match at {
         view::HEADS => {
-            let shown = app.heads.as_ref().map(|(key, _)| (key.query, key.chunk_len));
+            let shown = app.heads.key().map(|key| (key.query, key.chunk_len));
             let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
             format!("{name} · query {query} · chunks of {chunk_len}{old}")
         }
         view::MAP => {
-            let shown = app.map.as_ref().map(|(key, _)| (key.layer, key.head));
+            let shown = app.map.key().map(|key| (key.layer, key.head));
             let (layer, head) = shown.unwrap_or((app.controls.layer, app.controls.head));
             format!("{name} · layer {layer} head {head}{old}")
         }
         view::LAYERS => {
-            let shown = app.heads.as_ref().map(|(key, _)| key.query);
+            let shown = app.heads.key().map(|key| key.query);
             format!("{name} · query {}{old}", shown.unwrap_or(app.query()))
         }
         _ => format!("{name}{old}"),

@@ -20,7 +20,7 @@ const CHOOSING: &str = "long_heads:chunk_len=16,attention_len=64";
 fn heads_are_exported_as_choices_where_the_method_chooses() {
     let rig = under(CHOOSING);
     let files = exported(&rig, view::HEADS);
-    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let (_, heads) = rig.app.heads.keyed().unwrap();
     let ((n_layers, n_heads), n_chunks) = (heads.shape, heads.n_chunks());
     assert_eq!(files.rows.len(), 1 + n_layers * n_heads * n_chunks);
     let (shape, mass) = files.array("mass");
@@ -70,7 +70,7 @@ fn a_map_is_exported_whole_and_zoomed() {
         let mut rig = under(method);
         rig.keys("2 ) > >");
         let files = exported(&rig, view::MAP);
-        let (_, map) = rig.app.map.as_ref().unwrap();
+        let (_, map) = rig.app.map.keyed().unwrap();
         let side = map.side;
         assert_eq!((map.pick.layer, map.pick.head), (1, 2));
         assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
@@ -88,7 +88,7 @@ fn a_map_is_exported_whole_and_zoomed() {
         rig.keys("m i + + +");
         let files = exported(&rig, view::MAP);
         let window = rig.app.map_state.window.unwrap();
-        assert_eq!(rig.app.map.as_ref().unwrap().1.pick.window, Some(window));
+        assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
         let parts = format!("queries {} to {}", window.query, window.query + window.len - 1);
         assert!(files.svg().contains(&parts), "{parts}");
@@ -165,7 +165,7 @@ fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
 fn layers_are_exported_with_their_attention_to_the_needle() {
     let rig = under(CHOOSING);
     let files = exported(&rig, view::LAYERS);
-    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let (_, heads) = rig.app.heads.keyed().unwrap();
     let (n_layers, n_heads) = heads.shape;
     let (shape, scores) = files.array("scores");
     assert_eq!((shape, files.rows.len()), (vec![n_layers as u64, n_heads as u64], 1 + n_layers * n_heads));
@@ -208,7 +208,7 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     assert_eq!((delta.len(), files.rows.len()), (rig.app.n_prompt() - 1, 1 + a.prompt_nll().len()));
     assert!(!files.rows.last().unwrap().ends_with(','));
     assert_eq!(delta[300].to_bits(), (a.nll[300] - b.nll[300]).to_bits());
-    let (_, maps) = rig.app.comparison.maps.as_ref().unwrap();
+    let (_, maps) = rig.app.difference.keyed().unwrap();
     let (shape, difference) = files.array("map_difference");
     assert_eq!(shape, [maps[0].side as u64; 2]);
     let at = maps[0].side * 100 + 3;

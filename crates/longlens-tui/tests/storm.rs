@@ -192,7 +192,7 @@ fn check(app: &App, effects: &[Effect]) {
     assert!(app.field < app.fields().len());
     assert!(app.query() < app.n_fed().max(1), "query {} of {}", app.query(), app.n_fed());
     assert!(app.views.iter().all(|view| *view < VIEWS.len()));
-    assert!(app.comparison.marked.len() <= 2);
+    assert!(app.marked.len() <= 2);
     assert!(app.runs.list.iter().filter(|run| run.state == RunState::Running).count() <= 1, "two runs run");
     assert!(app.runs.list.len() <= 110, "runs are forgotten");
     let window = app.window();
@@ -213,7 +213,7 @@ fn check(app: &App, effects: &[Effect]) {
                 assert!(look.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
                 let newest = app.current.as_ref().map(|run| run.id);
                 assert_eq!(newest, Some(look.run.id), "looks are about the newest run");
-                let prompt = app.prompt.as_ref().expect("a run has a prompt");
+                let prompt = app.prompt.answer().expect("a run has a prompt");
                 assert!(Arc::ptr_eq(prompt, &look.run.prompt), "the newest run is about the prompt that is shown");
             }
             _ => (),

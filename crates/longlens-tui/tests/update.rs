@@ -43,7 +43,7 @@ const TRIES: &[Try] = &[
     ("", Command::TypeText, |rig| matches!(rig.app.dialog, Some(Dialog::Text(_)))),
     ("tab home", Command::NextQuery, |rig| rig.app.query() == 1),
     ("tab home ] ]", Command::PreviousQuery, |rig| rig.app.query() == 1),
-    ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.as_ref().unwrap().1.query == 16),
+    ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.answer().unwrap().query == 16),
     ("tab home } }", Command::FarPreviousQuery, |rig| rig.app.query() == 16),
     ("[ [", Command::DefaultQuery, |rig| rig.app.controls.query.is_none() && rig.app.query() == rig.app.n_prompt()),
     ("", Command::NextHead, |rig| rig.app.controls.head == 1),
@@ -51,12 +51,12 @@ const TRIES: &[Try] = &[
     ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
     (")", Command::PreviousLayer, |rig| rig.app.controls.layer == 0),
     ("2", Command::View(0), |rig| rig.app.views[0] == view::HEADS && rig.app.focus == Focus::View(0)),
-    ("", Command::View(1), |rig| rig.app.views[0] == view::MAP && rig.app.map.is_some()),
+    ("", Command::View(1), |rig| rig.app.views[0] == view::MAP && rig.app.map.answer().is_some()),
     ("", Command::View(2), |rig| rig.app.shows(view::POSITIONS)),
     ("", Command::View(3), |rig| rig.app.shows(view::GRID)),
     ("", Command::View(4), |rig| rig.app.shows(view::LOSS)),
     ("", Command::View(5), |rig| rig.app.shows(view::LAYERS)),
-    ("P long_heads", Command::View(6), |rig| rig.app.comparison.maps.is_some() && rig.app.compared().is_some()),
+    ("P long_heads", Command::View(6), |rig| rig.app.difference.answer().is_some() && rig.app.compared().is_some()),
     ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
     ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
     ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
@@ -75,7 +75,7 @@ const TRIES: &[Try] = &[
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
-    ("c long_heads", Command::Compare, |rig| rig.app.comparison.marked == [1, 2] && rig.app.shows(view::COMPARE)),
+    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.shows(view::COMPARE)),
     ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
     ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
@@ -137,10 +137,7 @@ fn every_method_runs_at_its_key() {
             info.name,
             rig.app.log
         );
-        assert_eq!(
-            rig.app.heads.as_ref().unwrap().1.chooses(),
-            rig.app.verdict.as_ref().unwrap().plan.choice.is_some()
-        );
+        assert_eq!(rig.app.heads.answer().unwrap().chooses(), rig.app.verdict.as_ref().unwrap().plan.choice.is_some());
     }
 }
 
@@ -198,22 +195,22 @@ fn arrows_pass_over_impossible_values() {
 fn a_change_dims_the_old_result_until_the_new_one_is_there() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
-    let before = rig.app.heads.as_ref().unwrap().0.run;
+    let before = rig.app.heads.key().unwrap().run;
     rig.key("long_heads");
     assert!(rig.app.is_stale(), "the old run is shown until the new one arrives");
-    assert_eq!(rig.app.heads.as_ref().unwrap().0.run, before);
+    assert_eq!(rig.app.heads.key().unwrap().run, before);
     let text = common::text(&rig.draw(120, 40));
     assert!(text.contains("the run before"), "{text}");
     rig.settle();
     assert!(!rig.app.is_stale());
-    assert_ne!(rig.app.heads.as_ref().unwrap().0.run, before);
+    assert_ne!(rig.app.heads.key().unwrap().run, before);
 }
 
 #[test]
 fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let mut rig = Rig::ready();
     rig.keys("long_heads");
-    let shown = |rig: &Rig| rig.app.heads.as_ref().map(|(key, heads)| (*key, heads.run.clone()));
+    let shown = |rig: &Rig| rig.app.heads.keyed().map(|(key, heads)| (*key, heads.run.clone()));
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
@@ -241,7 +238,7 @@ fn the_needle_builder_makes_a_prompt_that_every_view_knows() {
     rig.keys("tab");
     rig.type_text("AB77");
     rig.keys("enter");
-    let prompt = rig.app.prompt.clone().unwrap();
+    let prompt = rig.app.prompt.answer().cloned().unwrap();
     assert_eq!(prompt.source.to_string(), "needle=300:0.2:AB77");
     let needle = prompt.needle.as_ref().unwrap();
     assert!(prompt.pieces[needle.tokens.clone()].concat().contains("The pass key is AB77."));
@@ -259,20 +256,20 @@ fn pasted_text_and_files_become_prompts() {
     let mut rig = Rig::ready();
     rig.act(Action::Paste("first line\r\nsecond line".into()));
     rig.keys("ctrl-s");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "first line\nsecond line");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "first line\nsecond line");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
     std::fs::write(&path, "from a file\n").unwrap();
     rig.keys("o");
     rig.act(Action::Paste(path.display().to_string()));
     rig.keys("enter");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file");
     rig.keys("o");
     rig.act(Action::Paste("/no/such/file".into()));
     rig.keys("enter");
     let (level, text) = rig.app.log.last().unwrap();
     assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file", "the old prompt stays");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file", "the old prompt stays");
 }
 
 #[test]
@@ -280,9 +277,9 @@ fn a_typed_prompt_is_not_lost_and_a_long_paste_runs_at_once() {
     let mut rig = Rig::ready();
     rig.act(Action::Paste("one\rtwo".into()));
     rig.keys("esc p ctrl-s");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
     rig.act(Action::Paste("long ".repeat(30_000)));
-    assert!(rig.app.dialog.is_none() && rig.app.building.is_some());
+    assert!(rig.app.dialog.is_none() && rig.app.prompt.waiting().is_some());
 }
 
 #[test]
@@ -290,7 +287,7 @@ fn zooming_by_key_keeps_what_is_selected_in_view() {
     let mut rig = Rig::ready();
     rig.keys("2 + + + + +");
     let window = rig.app.window();
-    let needle = &rig.app.prompt.as_ref().unwrap().needle.as_ref().unwrap().tokens;
+    let needle = &rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().tokens;
     assert!(window.len < 20, "{window:?}");
     assert!((window.query..window.query + window.len).contains(&rig.app.query()), "{window:?}");
     assert!((window.key..window.key + window.len).contains(&usize::midpoint(needle.start, needle.end)), "{window:?}");
@@ -311,8 +308,8 @@ fn answers_to_older_questions_are_passed_over() {
     chunk(&mut rig, 32);
     chunk(&mut rig, 64);
     rig.settle();
-    let (key, heads) = rig.app.heads.as_ref().unwrap();
-    assert_eq!((key.chunk_len, heads.chunk_len, rig.app.heads_are_old()), (64, 64, false));
+    let (key, heads) = rig.app.heads.keyed().unwrap();
+    assert_eq!((key.chunk_len, heads.chunk_len, rig.app.heads.is_stale()), (64, 64, false));
 }
 
 #[test]
@@ -325,7 +322,7 @@ fn a_prompt_that_the_settings_cannot_run_shows_nothing_old() {
     assert!(rig.app.verdict.is_err());
     rig.act(Action::Paste("another prompt".into()));
     rig.keys("ctrl-s");
-    assert!(rig.app.current.is_none() && rig.app.heads.is_none() && rig.app.n_prompt() == 15);
+    assert!(rig.app.current.is_none() && rig.app.heads.answer().is_none() && rig.app.n_prompt() == 15);
     rig.frame(120, 40);
     rig.keys("u");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done, "what is possible again runs");
@@ -380,7 +377,7 @@ fn the_mouse_selects_drags_and_zooms() {
     let window = rig.app.map_state.window.expect("the wheel zooms");
     assert!(window.len < rig.app.n_prompt());
     rig.frame(140, 44);
-    assert_eq!(rig.app.map.as_ref().unwrap().0.window, Some(window), "the part was computed");
+    assert_eq!(rig.app.map.key().unwrap().window, Some(window), "the part was computed");
     let token = at(&rig, &|hit| matches!(hit, Hit::Token(_)));
     mouse(&mut rig, down, token);
     assert!(rig.app.controls.query.is_some());
@@ -405,7 +402,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     assert_eq!((&kept.cells, &kept.lengths, &kept.text, kept.running), (&grid.cells, &grid.lengths, &grid.text, false));
     let back = &again.app.runs.list[0];
     assert_eq!((back.title(), back.pinned, back.nll.len() > 500), ("baseline", true, true));
-    assert_eq!(again.app.prompt.as_ref().unwrap().source, rig.app.prompt.as_ref().unwrap().source);
+    assert_eq!(again.app.prompt.answer().unwrap().source, rig.app.prompt.answer().unwrap().source);
     // restored by one key
     again.keys("shift-tab down enter");
     assert_eq!(method(&again.app), "dual_chunk");
@@ -426,7 +423,7 @@ fn reuse_kv_keeps_the_base_and_says_so() {
         _ => None,
     });
     assert_eq!(asked, Some(rig.app.query()));
-    assert_eq!(rig.app.heads.as_ref().unwrap().1.query, rig.app.query());
+    assert_eq!(rig.app.heads.answer().unwrap().query, rig.app.query());
     rig.keys("w");
     assert_eq!(rig.app.run().unwrap().record.mode, "re-prefill");
 }
@@ -435,15 +432,15 @@ fn reuse_kv_keeps_the_base_and_says_so() {
 fn cancelling_keeps_what_there_was() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
-    let before = rig.app.heads.as_ref().map(|(key, _)| *key);
+    let before = rig.app.heads.key().copied();
     rig.key("long_heads");
     rig.key("ctrl-c");
     rig.settle();
-    assert!(!rig.app.busy && rig.app.heads.is_some());
+    assert!(!rig.app.busy && rig.app.heads.answer().is_some());
     // the same can be asked again
     rig.keys("r");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done);
-    assert_ne!(rig.app.heads.as_ref().map(|(key, _)| *key), before);
+    assert_ne!(rig.app.heads.key().copied(), before);
 }
 
 #[test]

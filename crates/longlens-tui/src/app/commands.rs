@@ -146,16 +146,10 @@ impl App {
 
     /// What was asked and will not be answered can be asked again.
     fn drop_waiting(&mut self) {
-        self.building = None;
-        // answers that are already on their way have no number any more
-        let heads = self.heads.as_ref().map(|(key, _)| (0, *key));
-        let map = self.map.as_ref().map(|(key, _)| (0, *key));
-        (self.heads_asked, self.map_asked) = (heads, map);
-        if let Some((_, key)) = &self.comparison.asked
-            && self.comparison.maps.as_ref().is_none_or(|(known, _)| known != key)
-        {
-            self.comparison.asked = None;
-        }
+        self.prompt.cancel();
+        self.heads.cancel();
+        self.map.cancel();
+        self.difference.cancel();
     }
 
     /// Undo, or redo.
@@ -362,7 +356,7 @@ impl App {
 
     fn mark(&mut self) {
         let Some(id) = self.chosen_run() else { return };
-        let marked = &mut self.comparison.marked;
+        let marked = &mut self.marked;
         if let Some(at) = marked.iter().position(|known| *known == id) {
             marked.remove(at);
         } else {
@@ -371,7 +365,7 @@ impl App {
             }
             marked.push(id);
         }
-        if self.comparison.marked.len() == 2 && !self.shows(view::COMPARE) {
+        if self.marked.len() == 2 && !self.shows(view::COMPARE) {
             // the keys stay with the history
             let focus = self.focus;
             self.show(view::COMPARE);
@@ -389,7 +383,7 @@ impl App {
             return self.say(Level::Warning, format!("this run is not forgotten: {why}"));
         }
         self.runs.list.retain(|run| run.id != id);
-        self.comparison.marked.retain(|marked| *marked != id);
+        self.marked.retain(|marked| *marked != id);
         self.step_history(0);
         self.dirty = true;
     }
@@ -397,7 +391,7 @@ impl App {
     fn restore(&mut self) {
         let Some(run) = self.selected_run() else { return };
         let (settings, source, base) = (run.settings.clone(), run.source.clone(), run.base.clone());
-        let is_same_prompt = self.prompt.as_ref().is_some_and(|prompt| prompt.source == source);
+        let is_same_prompt = self.prompt.key() == Some(&source);
         let controls = crate::fields::Controls { settings, ..self.controls.clone() };
         self.edit = None;
         if is_same_prompt {
@@ -420,7 +414,7 @@ impl App {
 
     /// The needle prompt that the builder begins with.
     fn needle_ask(&self) -> NeedleAsk {
-        match self.prompt.as_ref().map(|prompt| &prompt.source) {
+        match self.prompt.key() {
             Some(PromptSource::Needle(ask)) => ask.clone(),
             _ => NeedleAsk { length: (4 * self.model.spec.trained_context).min(4096), ..NeedleAsk::default() },
         }
@@ -428,7 +422,7 @@ impl App {
 
     /// What the prompt editor begins with: what was typed and not run, else the prompt, if it is not too long to type in.
     fn typed_text(&self) -> &str {
-        let prompt = match self.prompt.as_ref().map(|prompt| &prompt.source) {
+        let prompt = match self.prompt.key() {
             Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => text,
             _ => "",
         };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
+use longlens_core::trace::{MapPick, MapWindow, RunRecord};
 use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
@@ -209,20 +209,7 @@ impl GridRun {
     }
 }
 
-/// The runs that are compared.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Comparison {
-    /// The marked runs, in the order of their marking.
-    pub marked: Vec<RunId>,
-    /// Their maps, and what they were asked for.
-    pub maps: Option<(DifferenceKey, Box<[PooledMap; 2]>)>,
-    /// What was asked for last.
-    pub asked: Option<(u64, DifferenceKey)>,
-    /// Why there is no map.
-    pub trouble: Option<Trouble>,
-}
-
-/// Which difference of maps.
+/// What the maps of two runs were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DifferenceKey {
     /// The two runs.

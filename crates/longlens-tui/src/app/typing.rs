@@ -196,7 +196,7 @@ impl App {
         match export::of_view(self, self.active_view(), PathBuf::from(stem)) {
             Ok(export) => {
                 self.n_exported += 1;
-                let source = self.prompt.as_ref().map(|prompt| prompt.source.clone());
+                let source = self.prompt.key().cloned();
                 let path = export.path("png");
                 self.unwritten = Some(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
                 self.effects.push(Effect::Export(Box::new(export)));

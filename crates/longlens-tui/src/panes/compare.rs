@@ -66,7 +66,7 @@ fn too_few(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let finished = |run: &&Run| matches!(run.state, RunState::Done | RunState::Cancelled | RunState::Generating);
     let n = app.runs.list.iter().filter(finished).count();
-    let why = match (n, app.comparison.marked.len()) {
+    let why = match (n, app.marked.len()) {
         (0, _) => "two runs are compared here; there is none yet",
         (1, _) => "two runs are compared here; there is one so far",
         (_, 1) => "one run is marked; mark another one",
@@ -127,10 +127,10 @@ fn difference(app: &App, [a, b]: [&Run; 2], area: Rect, pen: &mut Pen) {
     let title = format!("attention B − A · layer {layer} head {head}");
     notes.line(pen, vec![Span::styled(title, theme.accent())]);
     let asked = |key: &DifferenceKey| (key.runs, key.layer, key.head) == ([a.id, b.id], layer, head);
-    let maps = app.comparison.maps.as_ref().filter(|(key, _)| asked(key));
+    let maps = app.difference.keyed().filter(|(key, _)| asked(key));
     let Some((_, maps)) = maps else {
         let over = |run: &Run| matches!(run.state, RunState::Done | RunState::Cancelled);
-        let (text, style) = match &app.comparison.trouble {
+        let (text, style) = match app.difference.refusal() {
             Some(trouble) => (trouble.to_string(), theme.alarm()),
             None if !over(a) || !over(b) => ("waits for the end of both runs".to_owned(), theme.faint()),
             None if a.prompt.is_none() || b.prompt.is_none() => (

@@ -213,7 +213,7 @@ fn ticks(app: &App, axes: &Axes, area: Rect, pen: &mut Pen) {
 
 /// The tokens that tell the key of the shown run's prompt.
 fn needle(app: &App) -> Option<Range<usize>> {
-    let prompt = app.shown_run().and_then(|run| run.prompt.as_ref()).or(app.prompt.as_ref())?;
+    let prompt = app.shown_run().and_then(|run| run.prompt.as_ref()).or(app.prompt.answer())?;
     prompt.needle.as_ref().map(|needle| needle.tokens.clone()).filter(|tokens| !tokens.is_empty())
 }
 

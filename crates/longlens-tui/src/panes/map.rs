@@ -39,7 +39,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
     let needle = needle(app);
     square.axes(pen, &needle.clone().unwrap_or(0..0));
-    let map = app.map.as_ref().filter(|(_, map)| is_whole(map));
+    let map = app.map.keyed().filter(|(_, map)| is_whole(map));
     let scale = if app.map_state.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
     if let Some((key, map)) = map {
@@ -64,7 +64,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
 /// The needle's tokens.
 fn needle(app: &App) -> Option<Range<usize>> {
-    Some(app.prompt.as_ref()?.needle.as_ref()?.tokens.clone())
+    Some(app.prompt.answer()?.needle.as_ref()?.tokens.clone())
 }
 
 fn cells<'a>(app: &App, map: &'a PooledMap) -> &'a [f32] {
@@ -103,7 +103,7 @@ fn no_prompt(app: &App, area: Rect, pen: &mut Pen) {
     let why = match &app.opening {
         Opening::Waiting => "the model is being opened".to_owned(),
         Opening::Failed(trouble) => trouble.to_string(),
-        Opening::Done if app.building.is_some() => "the prompt is being built".to_owned(),
+        Opening::Done if app.prompt.waiting().is_some() => "the prompt is being built".to_owned(),
         Opening::Done => "there is no prompt yet".to_owned(),
     };
     let help = "n hides a pass key in filler, o opens a file, p types a text";
@@ -111,7 +111,7 @@ fn no_prompt(app: &App, area: Rect, pen: &mut Pen) {
 }
 
 /// What the map shows, its colors, and where the selected query looks.
-fn panel(app: &App, area: Rect, map: Option<&(MapKey, PooledMap)>, colors: (ColorScale, f64), pen: &mut Pen) {
+fn panel(app: &App, area: Rect, map: Option<(&MapKey, &PooledMap)>, colors: (ColorScale, f64), pen: &mut Pen) {
     let theme = pen.theme;
     let mut notes = Notes::new(area);
     let (layer, head) = (app.controls.layer, app.controls.head);
@@ -177,7 +177,7 @@ fn query(app: &App, notes: &mut Notes, pen: &mut Pen) {
         vec![Span::styled("▶ ", theme.accent()), Span::styled(format!("query {query} {}", piece(query)), theme.text())],
         vec![Span::styled(if query < app.n_prompt() { "" } else { " · generated" }, theme.faint())],
     );
-    let heads = app.heads.as_ref().map(|(_, heads)| heads);
+    let heads = app.heads.answer();
     let heads = heads.filter(|heads| heads.query == query && layer < heads.shape.0 && head < heads.shape.1);
     if let Some(needle) = needle(app) {
         let tokens = label(&needle);

@@ -94,7 +94,7 @@ impl Files {
 
     /// The recorded command.
     pub fn command(&self, app: &App) -> String {
-        let source = app.prompt.as_ref().map(|prompt| prompt.source.clone());
+        let source = app.prompt.key().cloned();
         let step =
             Step::Picture(self.export.picture.clone(), self.export.settings.clone(), source, PathBuf::from("p.png"));
         steps::command(&app.start, &step, &app.model.spec)
@@ -111,7 +111,7 @@ pub fn under(method: &str) -> Rig {
 
 /// Tokens that tell the hidden key.
 pub fn needle(rig: &Rig) -> std::ops::Range<usize> {
-    rig.app.prompt.as_ref().unwrap().needle.as_ref().unwrap().tokens.clone()
+    rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().tokens.clone()
 }
 
 /// The same numbers, NaN included.

@@ -29,7 +29,7 @@ pub struct Looked<'a> {
 impl<'a> Looked<'a> {
     /// What there is to show; nothing before the first look.
     pub fn of(app: &'a App) -> Option<Self> {
-        let (key, heads) = app.heads.as_ref()?;
+        let (key, heads) = app.heads.keyed()?;
         let (n_layers, n_heads) = heads.shape;
         if n_layers == 0 || n_heads == 0 {
             return None;
@@ -106,7 +106,7 @@ pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
             (format!("the model cannot be opened: {}", trouble.message), trouble.help.clone(), theme.alarm())
         }
         (Opening::Waiting, _) => ("opening the model…".to_owned(), None, theme.text()),
-        _ if app.building.is_some() => ("building the prompt…".to_owned(), None, theme.text()),
+        _ if app.prompt.waiting().is_some() => ("building the prompt…".to_owned(), None, theme.text()),
         (_, Some(RunState::Failed(trouble))) => {
             let help = trouble.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
             (trouble.message.clone(), Some(help), theme.alarm())
@@ -174,10 +174,11 @@ mod tests {
     use longlens_workbench::Trouble;
     use longlens_workbench::settings::Settings;
     use longlens_workbench::steps::Start;
+    use longlens_workbench::worker::Event;
     use ratatui::buffer::Buffer;
 
     use super::*;
-    use crate::app::Options;
+    use crate::app::{Action, Options};
     use crate::panes;
     use crate::pen::Seen;
     use crate::theme::{Depth, ThemeName};
@@ -220,7 +221,8 @@ mod tests {
         assert_eq!(text(&app, 40, 3).matches("opening the model…").count(), 3);
         (app.opening, app.busy) = (Opening::Done, false);
         assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
-        app.building = None;
+        let refused = Err(Trouble::new("no such file", None));
+        app.update(Action::Job(Event::Prompt(0, refused)));
         assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
         app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
         assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);

@@ -23,7 +23,7 @@ impl App {
 
     /// Tokens of the prompt; 0 while there is none.
     pub fn n_prompt(&self) -> usize {
-        self.prompt.as_ref().map_or(0, |prompt| prompt.tokens.len())
+        self.prompt.answer().map_or(0, |prompt| prompt.tokens.len())
     }
 
     /// Tokens whose attention can be looked at: the last generated one is never fed.
@@ -35,7 +35,7 @@ impl App {
     /// The query that matters most: the one that fetches the first digit of a hidden key, else the prompt's last token.
     pub fn default_query(&self) -> usize {
         let last = self.n_prompt().saturating_sub(1);
-        let has_needle = self.prompt.as_ref().is_some_and(|prompt| prompt.needle.is_some());
+        let has_needle = self.prompt.answer().is_some_and(|prompt| prompt.needle.is_some());
         if has_needle && self.n_fed() > last + 1 { last + 1 } else { last }
     }
 
@@ -69,21 +69,11 @@ impl App {
     pub fn piece(&self, token: usize) -> &str {
         let n_prompt = self.n_prompt();
         let piece = if token < n_prompt {
-            self.prompt.as_ref().and_then(|prompt| prompt.pieces.get(token))
+            self.prompt.answer().and_then(|prompt| prompt.pieces.get(token))
         } else {
             self.run().and_then(|run| run.pieces.get(token - n_prompt))
         };
         piece.map_or("", String::as_str)
-    }
-
-    /// Whether what every head does is about to be replaced.
-    pub fn heads_are_old(&self) -> bool {
-        self.heads.as_ref().map(|(key, _)| *key) != self.heads_asked.map(|(_, key)| key)
-    }
-
-    /// Whether the map is about to be replaced.
-    pub fn map_is_old(&self) -> bool {
-        self.map.as_ref().map(|(key, _)| *key) != self.map_asked.map(|(_, key)| key)
     }
 
     /// The run that the history has selected.
@@ -100,7 +90,7 @@ impl App {
 
     /// The two runs that are compared: the marked ones, else the newest pinned ones, else the newest run and the pinned one.
     pub fn compared(&self) -> Option<[&Run; 2]> {
-        let marked: Vec<&Run> = self.comparison.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
+        let marked: Vec<&Run> = self.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
         if let [a, b] = marked[..] {
             return Some([a, b]);
         }
