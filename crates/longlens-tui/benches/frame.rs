@@ -6,9 +6,9 @@
 mod common;
 
 use divan::{Bencher, black_box};
-use longlens_tui::app::{Action, Focus, Options, view};
-use longlens_tui::command::VIEWS;
+use longlens_tui::app::{Action, Focus, Options};
 use longlens_tui::keys;
+use longlens_tui::panes::VIEWS;
 use longlens_tui::screen;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::RunState;
@@ -44,9 +44,14 @@ fn large() -> Rig {
     rig
 }
 
+/// All views but some.
+fn names(without: &[&str]) -> Vec<&'static str> {
+    VIEWS.iter().map(|view| view.name()).filter(|name| !without.contains(name)).collect()
+}
+
 /// Draws a view again and again, as the terminal's loop does.
 fn draw(bencher: Bencher<'_, '_>, mut rig: Rig, name: &str, cell_pixels: Option<(u16, u16)>) {
-    let at = VIEWS.iter().position(|(view, _)| *view == name).unwrap();
+    let at = VIEWS.iter().position(|view| view.name() == name).unwrap();
     rig.keys(&(at + 1).to_string());
     rig.frame(SIZE.0, SIZE.1);
     let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
@@ -56,19 +61,19 @@ fn draw(bencher: Bencher<'_, '_>, mut rig: Rig, name: &str, cell_pixels: Option<
     });
 }
 
-#[divan::bench(args = VIEWS.map(|(name, _)| name))]
+#[divan::bench(args = names(&[]))]
 fn frame(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, small(), name, None);
 }
 
 /// Without the grid, which is the same for every model.
-#[divan::bench(args = VIEWS.map(|(name, _)| name).into_iter().filter(|name| *name != VIEWS[view::GRID].0))]
+#[divan::bench(args = names(&["Grid"]))]
 fn frame_of_64_heads(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, large(), name, None);
 }
 
 /// Where the terminal shows real images, of 8 x 16 pixels a cell.
-#[divan::bench(args = [view::MAP, view::POSITIONS, view::COMPARE].map(|at| VIEWS[at].0))]
+#[divan::bench(args = ["Map", "Positions", "Compare"])]
 fn frame_with_images(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, large(), name, Some((8, 16)));
 }

@@ -20,8 +20,10 @@ use longlens_workbench::worker::Progress;
 
 use crate::dialogs::Dialog;
 use crate::fields::Controls;
+use crate::panes::VIEWS;
 use crate::pen::Seen;
 use crate::theme::Theme;
+use crate::view::View;
 
 mod commands;
 mod jobs;
@@ -82,7 +84,7 @@ pub struct App {
     /// Runs that are marked for the comparison, at most two, in the order of their marking.
     pub marked: Vec<RunId>,
     /// Views of the two panes.
-    pub views: [usize; 2],
+    pub views: [&'static dyn View; 2],
     /// Whether the second is shown.
     pub split: bool,
     /// Where the keys go.
@@ -168,7 +170,7 @@ impl App {
             grids: Vec::new(),
             grid_back: 0,
             marked: Vec::new(),
-            views: [view::HEADS, view::MAP],
+            views: [VIEWS[0], VIEWS[1]],
             split: false,
             focus: Focus::Controls,
             field: 0,

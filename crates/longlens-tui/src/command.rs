@@ -8,6 +8,7 @@ use longlens_core::methods::METHODS;
 use ratatui::crossterm::event::KeyEvent;
 
 use crate::keys;
+use crate::panes::VIEWS;
 
 /// A thing that can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,17 +142,6 @@ pub struct Entry {
     pub group: &'static str,
 }
 
-/// The views, in the order of their keys.
-pub const VIEWS: [(&str, &str); 7] = [
-    ("Heads", "heads × chunks of the selected query"),
-    ("Map", "attention map of the selected head"),
-    ("Positions", "relative positions of the method"),
-    ("Grid", "pass keys found, by length and depth"),
-    ("Loss", "loss against position, one line per pinned run"),
-    ("Layers", "all layers × heads: which ones fetch the needle"),
-    ("Compare", "two runs side by side"),
-];
-
 /// Where entries belong, in the order of the lists of them.
 const GROUPS: [&str; 8] = ["methods", "runs", "prompt", "look", "views", "files", "program", "moving"];
 
@@ -168,11 +158,11 @@ fn entries() -> Vec<Entry> {
         group: "methods",
     });
     let mut list: Vec<Entry> = methods.collect();
-    let views = VIEWS.iter().enumerate().map(|(at, (name, help))| Entry {
+    let views = VIEWS.iter().enumerate().map(|(at, view)| Entry {
         command: Command::View(at),
-        name: format!("view {}", name.to_lowercase()),
-        keys: vec![(at + 1).to_string()],
-        help: (*help).to_owned(),
+        name: format!("view {}", view.name().to_lowercase()),
+        keys: (at < 9).then(|| (at + 1).to_string()).into_iter().collect(),
+        help: view.help().to_owned(),
         group: "views",
     });
     let rest = REST.iter().map(|(command, name, keys, help, group)| Entry {

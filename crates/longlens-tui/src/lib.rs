@@ -17,3 +17,4 @@ pub mod screen;
 pub mod shot;
 pub mod terminal;
 pub mod theme;
+pub mod view;

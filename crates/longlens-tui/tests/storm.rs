@@ -11,7 +11,6 @@ use longlens_core::scripted::{ByteCodec, ScriptedLens};
 use longlens_eval::generate::{Generated, StopReason};
 use longlens_eval::passkey::Cell;
 use longlens_tui::app::{Action, App, Effect};
-use longlens_tui::command::VIEWS;
 use longlens_tui::screen;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
@@ -191,7 +190,7 @@ fn check(app: &App, effects: &[Effect]) {
     assert!(app.controls.layer < spec.n_layers && app.controls.head < spec.n_heads);
     assert!(app.field < app.fields().len());
     assert!(app.query() < app.n_fed().max(1), "query {} of {}", app.query(), app.n_fed());
-    assert!(app.views.iter().all(|view| *view < VIEWS.len()));
+    assert!(!app.split || app.views[0] != app.views[1], "two panes show two views");
     assert!(app.marked.len() <= 2);
     assert!(app.runs.list.iter().filter(|run| run.state == RunState::Running).count() <= 1, "two runs run");
     assert!(app.runs.list.len() <= 110, "runs are forgotten");

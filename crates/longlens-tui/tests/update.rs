@@ -6,12 +6,14 @@ use std::collections::HashSet;
 
 use common::{Rig, lens, options};
 use longlens_core::methods::METHODS;
-use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor, view};
+use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor};
 use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
+use longlens_tui::panes::{VIEWS, compare::CompareView, grid::GridView, map::MapView};
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
+use longlens_tui::view::Need;
 use longlens_workbench::runs::RunState;
 use longlens_workbench::settings::Swap;
 use longlens_workbench::steps::Step;
@@ -50,13 +52,6 @@ const TRIES: &[Try] = &[
     (") > >", Command::PreviousHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 1)),
     ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
     (")", Command::PreviousLayer, |rig| rig.app.controls.layer == 0),
-    ("2", Command::View(0), |rig| rig.app.views[0] == view::HEADS && rig.app.focus == Focus::View(0)),
-    ("", Command::View(1), |rig| rig.app.views[0] == view::MAP && rig.app.map.answer().is_some()),
-    ("", Command::View(2), |rig| rig.app.shows(view::POSITIONS)),
-    ("", Command::View(3), |rig| rig.app.shows(view::GRID)),
-    ("", Command::View(4), |rig| rig.app.shows(view::LOSS)),
-    ("", Command::View(5), |rig| rig.app.shows(view::LAYERS)),
-    ("P long_heads", Command::View(6), |rig| rig.app.difference.answer().is_some() && rig.app.compared().is_some()),
     ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
     ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
     ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
@@ -71,11 +66,11 @@ const TRIES: &[Try] = &[
     ("", Command::Log, |rig| rig.app.show_log),
     ("", Command::Grid, |rig| {
         let found = |grid: &GridRun| grid.cells.iter().all(|cell| cell.is_some_and(|cell| cell.accuracy > 0.9));
-        rig.app.shows(view::GRID) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
+        rig.app.shows(&GridView) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
-    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.shows(view::COMPARE)),
+    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.shows(&CompareView)),
     ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
     ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
@@ -107,7 +102,8 @@ fn param(rig: &Rig, name: &str) -> String {
 
 #[test]
 fn every_command_does_what_it_says() {
-    let mut tried: HashSet<Command> = (0..METHODS.len()).map(Command::Method).collect(); // in the next test
+    let mut tried: HashSet<Command> = (0..METHODS.len()).map(Command::Method).collect();
+    tried.extend((0..VIEWS.len()).map(Command::View)); // both in the next tests
     for (before, command, holds) in TRIES {
         let mut rig = Rig::ready();
         rig.frame(120, 40);
@@ -138,6 +134,24 @@ fn every_method_runs_at_its_key() {
             rig.app.log
         );
         assert_eq!(rig.app.heads.answer().unwrap().chooses(), rig.app.verdict.as_ref().unwrap().plan.choice.is_some());
+    }
+}
+
+#[test]
+fn every_view_is_shown_at_its_key() {
+    for (at, view) in VIEWS.iter().copied().enumerate() {
+        let mut rig = Rig::ready();
+        rig.keys("P long_heads");
+        rig.keys(&entry(Command::View((at + 1) % VIEWS.len())).keys[0]);
+        assert!(!rig.app.shows(view));
+        rig.keys(&entry(Command::View(at)).keys[0]);
+        assert!(rig.app.shows(view) && rig.app.focus == Focus::View(0), "{view:?}");
+        rig.frame(120, 40);
+        let has = |need| match need {
+            Need::Map => rig.app.map.answer().is_some(),
+            Need::Difference => rig.app.difference.answer().is_some(),
+        };
+        assert!(view.need().is_none_or(has) && !view.is_stale(&rig.app), "{view:?}: {:?}", rig.app.log);
     }
 }
 
@@ -368,9 +382,9 @@ fn the_mouse_selects_drags_and_zooms() {
     let head = at(&rig, &|hit| *hit == Hit::Head(1, 2));
     mouse(&mut rig, down, head);
     assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
-    let tab = at(&rig, &|hit| *hit == Hit::Tab(0, view::MAP));
+    let tab = at(&rig, &|hit| *hit == Hit::Tab(0, 1));
     mouse(&mut rig, down, tab);
-    assert!(rig.app.shows(view::MAP));
+    assert!(rig.app.shows(&MapView));
     rig.frame(140, 44);
     let map = at(&rig, &|hit| *hit == Hit::Map);
     mouse(&mut rig, MouseEventKind::ScrollUp, map);

@@ -13,9 +13,9 @@ use longlens_core::lens::Lens;
 use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
 use longlens_tui::app::{Action, App, Focus, TokenColor};
-use longlens_tui::command::VIEWS;
 use longlens_tui::fields::FieldId;
 use longlens_tui::headless::Headless;
+use longlens_tui::panes::VIEWS;
 use longlens_tui::pen::{Hit, Seen};
 use longlens_tui::theme::{Depth, Theme, ThemeName};
 use longlens_tui::{screen, shot};
@@ -216,14 +216,14 @@ fn check(name: &str, description: &str) {
 /// Every view at a size, in the depths that have colors.
 fn every_view(width: u16, height: u16, depths: &[Depth], suffix: &str) {
     let mut rig = workbench();
-    for (at, (view, _)) in VIEWS.iter().enumerate() {
+    for (at, view) in VIEWS.iter().enumerate() {
         rig.keys(&(at + 1).to_string());
         rig.app.theme.depth = depths[0];
         // what is computed in the size in which it is shown
         rig.frame(width, height);
         steady(&mut rig);
         let description = described(&mut rig.app, (width, height), depths, true);
-        check(&format!("{}_{width}x{height}{suffix}", view.to_lowercase()), &description);
+        check(&format!("{}_{width}x{height}{suffix}", view.name().to_lowercase()), &description);
     }
 }
 
@@ -357,7 +357,7 @@ fn at_every_size(rigs: &mut [Rig], mut check: impl FnMut(&App, &Buffer, &Seen)) 
     for (turn, (width, height)) in sizes.enumerate() {
         let at = turn % rigs.len();
         let app = &mut rigs[at].app;
-        app.views = [turn % VIEWS.len(), (turn / VIEWS.len() + 1) % VIEWS.len()];
+        app.views = [turn, turn / VIEWS.len() + 1].map(|at| VIEWS[at % VIEWS.len()]);
         app.split = turn % 3 == 0;
         app.theme = Theme { name: ThemeName::ALL[turn / 4 % 3], depth: ALL[turn / 5 % 4] };
         app.show_log = turn % 11 == 0;

@@ -9,7 +9,8 @@ use longlens_workbench::runs::RunState;
 use longlens_workbench::settings::Swap;
 use longlens_workbench::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
 
-use super::{App, DifferenceKey, HeadsKey, MapKey, view};
+use super::{App, DifferenceKey, HeadsKey, MapKey};
+use crate::view::Need;
 
 /// Cells of a map's side before a frame has told how many fit.
 const FIRST_SIDE: usize = 64;
@@ -50,7 +51,7 @@ impl App {
             let (run, generated) = (current.clone(), generated.clone());
             self.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
         }
-        if !self.shows(view::MAP) {
+        if !self.needs(Need::Map) {
             return;
         }
         let side = self.seen.map_side.unwrap_or(FIRST_SIDE).clamp(8, MAX_SIDE);
@@ -68,7 +69,7 @@ impl App {
 
     /// Asks for the maps of two runs, where they are compared.
     fn look_at_difference(&mut self) {
-        if !self.shows(view::COMPARE) {
+        if !self.needs(Need::Difference) {
             return;
         }
         let Some([a, b]) = self.compared() else { return };

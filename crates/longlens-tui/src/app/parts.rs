@@ -78,24 +78,6 @@ pub enum Focus {
     Output,
 }
 
-/// A view, in the order of [`crate::command::VIEWS`].
-pub mod view {
-    /// Heads × chunks.
-    pub const HEADS: usize = 0;
-    /// Attention map.
-    pub const MAP: usize = 1;
-    /// Relative positions.
-    pub const POSITIONS: usize = 2;
-    /// Passkey grid.
-    pub const GRID: usize = 3;
-    /// Loss.
-    pub const LOSS: usize = 4;
-    /// Layers × heads.
-    pub const LAYERS: usize = 5;
-    /// Two runs.
-    pub const COMPARE: usize = 6;
-}
-
 /// Whether the model is there.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Opening {

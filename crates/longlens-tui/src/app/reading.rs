@@ -4,6 +4,7 @@ use longlens_workbench::runs::{Run, RunState};
 
 use super::{App, Focus, GridRun};
 use crate::fields::{Around, Field, FieldId};
+use crate::view::{Need, View};
 
 impl App {
     /// The newest run.
@@ -47,6 +48,14 @@ impl App {
     /// Tokens of a chunk in the views: the method's own, else what the user chose.
     pub fn chunk_len(&self) -> usize {
         self.own_chunk.or(self.controls.chunk_len).unwrap_or((self.model.spec.trained_context / 16).max(1))
+    }
+
+    /// Layer and head after so many layers and heads, counted on through all of them.
+    pub fn head_after(&self, layers: i64, heads: i64) -> (usize, usize) {
+        let (n_layers, n_heads) = (self.model.spec.n_layers as i64, self.model.spec.n_heads as i64);
+        let at = (self.controls.layer as i64 + layers) * n_heads + self.controls.head as i64 + heads;
+        let at = at.clamp(0, n_layers * n_heads - 1);
+        ((at / n_heads) as usize, (at % n_heads) as usize)
     }
 
     /// What fields depend on.
@@ -105,12 +114,22 @@ impl App {
     }
 
     /// Whether a view is on the screen.
-    pub fn shows(&self, view: usize) -> bool {
-        self.views[0] == view || (self.split && self.views[1] == view)
+    pub fn shows(&self, view: &dyn View) -> bool {
+        self.visible().any(|shown| shown.name() == view.name())
+    }
+
+    /// Whether a view on the screen needs this.
+    pub fn needs(&self, need: Need) -> bool {
+        self.visible().any(|view| view.need() == Some(need))
+    }
+
+    /// The views on the screen.
+    fn visible(&self) -> impl Iterator<Item = &'static dyn View> {
+        self.views.into_iter().take(1 + usize::from(self.split))
     }
 
     /// The view that keys and files are about.
-    pub fn active_view(&self) -> usize {
+    pub fn active_view(&self) -> &'static dyn View {
         match self.focus {
             Focus::View(1) if self.split => self.views[1],
             _ => self.views[0],

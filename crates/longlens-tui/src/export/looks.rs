@@ -214,7 +214,7 @@ pub fn layers(app: &App) -> Result<Content, Trouble> {
 }
 
 /// Where every head of a run looks.
-fn looked(app: &App) -> Result<(&Run, &Heads), Trouble> {
+pub fn looked(app: &App) -> Result<(&Run, &Heads), Trouble> {
     let (key, heads) = app.heads.keyed().ok_or_else(|| nothing(app, "no attention"))?;
     Ok((run_of(app, key.run)?, heads))
 }

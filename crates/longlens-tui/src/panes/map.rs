@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use longlens_core::trace::{MapWindow, PooledMap};
 use longlens_plot::color::ColorScale;
+use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
+use longlens_workbench::runs::RunId;
 use longlens_workbench::settings::Swap;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
@@ -13,8 +15,10 @@ use self::notes::{Notes, explain, number};
 use self::square::Square;
 use super::output::words::shortened;
 use crate::app::{App, MapKey, Opening};
+use crate::export::{self, Content};
 use crate::pen::{Hit, Pen, Raster};
 use crate::theme::Pixel;
+use crate::view::{Arrows, Need, Step, View};
 
 pub(crate) mod notes;
 pub(super) mod square;
@@ -24,8 +28,55 @@ const FLOOR: f64 = 1e-5;
 /// Columns that the panel beside the map needs.
 const PANEL: u16 = 20;
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Attention map of the selected head.
+pub struct MapView;
+
+impl View for MapView {
+    fn name(&self) -> &'static str {
+        "Map"
+    }
+
+    fn help(&self) -> &'static str {
+        "attention map of the selected head"
+    }
+
+    fn hints(&self) -> &'static str {
+        "+ - zoom · ↑↓←→ pan"
+    }
+
+    fn title(&self, app: &App) -> String {
+        let shown = app.map.key().map(|key| (key.layer, key.head));
+        let (layer, head) = shown.unwrap_or((app.controls.layer, app.controls.head));
+        format!("{} · layer {layer} head {head}", self.name())
+    }
+
+    fn run(&self, app: &App) -> Option<RunId> {
+        app.map.key().map(|key| key.run)
+    }
+
+    fn is_stale(&self, app: &App) -> bool {
+        app.map.is_stale()
+    }
+
+    fn need(&self) -> Option<Need> {
+        Some(Need::Map)
+    }
+
+    fn step(&self, _app: &App, Arrows { down, right, far }: Arrows) -> Step {
+        let by = if far { 4 } else { 1 };
+        Step::Pan(down * by, right * by)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::looks::map(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     if app.n_prompt() == 0 {
         return no_prompt(app, area, pen);
     }
