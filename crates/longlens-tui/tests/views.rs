@@ -108,7 +108,7 @@ fn hide_lists(buffer: &mut Buffer, seen: &Seen) {
     });
     for place in tabs.chain(keys).collect::<Vec<_>>().into_iter().flat_map(Rect::positions) {
         if !dialog.contains(place) {
-            buffer[place].set_char(' ');
+            buffer[place].set_char(' ').modifier = Modifier::empty();
         }
     }
 }
