@@ -2,6 +2,7 @@
 
 use crate::view::View;
 
+pub mod chunks;
 pub mod compare;
 pub mod controls;
 pub mod grid;
@@ -23,4 +24,5 @@ pub const VIEWS: &[&dyn View] = &[
     &loss::LossView,
     &layers::LayersView,
     &compare::CompareView,
+    &chunks::ChunksView,
 ];
