@@ -6,8 +6,9 @@
 mod common;
 
 use divan::{Bencher, black_box};
-use longlens_tui::action::{self, VIEWS};
-use longlens_tui::app::{Action, Focus, Options, view};
+use longlens_tui::app::{Action, Focus, Options};
+use longlens_tui::keys;
+use longlens_tui::panes::VIEWS;
 use longlens_tui::screen;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::RunState;
@@ -26,7 +27,7 @@ fn main() {
 /// 2 layers × 4 heads after 512 tokens, with two runs and a grid.
 fn small() -> Rig {
     let mut rig = Rig::ready();
-    rig.keys("P L ) > > g");
+    rig.keys("P long_heads ) > > g");
     rig
 }
 
@@ -38,14 +39,19 @@ fn large() -> Rig {
     let needle = NeedleAsk { length: 2048, ..NeedleAsk::default() };
     let mut rig = Rig::with(Options { prompt: Some(PromptSource::Needle(needle)), ..common::options() }, lens);
     rig.settle();
-    rig.keys("P L");
+    rig.keys("P long_heads");
     assert!(rig.app.run().is_some_and(|run| run.state == RunState::Done), "{:?}", rig.app.log);
     rig
 }
 
+/// All views but some.
+fn names(without: &[&str]) -> Vec<&'static str> {
+    VIEWS.iter().map(|view| view.name()).filter(|name| !without.contains(name)).collect()
+}
+
 /// Draws a view again and again, as the terminal's loop does.
 fn draw(bencher: Bencher<'_, '_>, mut rig: Rig, name: &str, cell_pixels: Option<(u16, u16)>) {
-    let at = VIEWS.iter().position(|(view, _)| *view == name).unwrap();
+    let at = VIEWS.iter().position(|view| view.name() == name).unwrap();
     rig.keys(&(at + 1).to_string());
     rig.frame(SIZE.0, SIZE.1);
     let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
@@ -55,28 +61,28 @@ fn draw(bencher: Bencher<'_, '_>, mut rig: Rig, name: &str, cell_pixels: Option<
     });
 }
 
-#[divan::bench(args = VIEWS.map(|(name, _)| name))]
+#[divan::bench(args = names(&[]))]
 fn frame(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, small(), name, None);
 }
 
 /// Without the grid, which is the same for every model.
-#[divan::bench(args = VIEWS.map(|(name, _)| name).into_iter().filter(|name| *name != VIEWS[view::GRID].0))]
+#[divan::bench(args = names(&["Grid"]))]
 fn frame_of_64_heads(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, large(), name, None);
 }
 
 /// Where the terminal shows real images, of 8 x 16 pixels a cell.
-#[divan::bench(args = [view::MAP, view::POSITIONS, view::COMPARE].map(|at| VIEWS[at].0))]
+#[divan::bench(args = ["Map", "Positions", "Compare"])]
 fn frame_with_images(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, large(), name, Some((8, 16)));
 }
 
 /// A key and the one that takes it back: another head, another query, another method, another field.
-#[divan::bench(args = ["> <", "{ }", "L F", "down up"])]
+#[divan::bench(args = ["> <", "{ }", "long_heads full", "down up"])]
 fn update(bencher: Bencher<'_, '_>, keys: &str) {
     let mut rig = large();
     rig.app.focus = Focus::Controls;
-    let mut keys = keys.split(' ').map(|key| action::parse(key).unwrap()).cycle();
+    let mut keys = keys.split(' ').map(|key| keys::parse(common::method_key(key).unwrap_or(key)).unwrap()).cycle();
     bencher.bench_local(|| black_box(rig.app.update(Action::Key(keys.next().unwrap()))));
 }

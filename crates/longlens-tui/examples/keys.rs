@@ -3,5 +3,5 @@
 use std::io::Write;
 
 fn main() -> std::io::Result<()> {
-    std::io::stdout().write_all(longlens_tui::action::markdown().as_bytes())
+    std::io::stdout().write_all(longlens_tui::command::markdown().as_bytes())
 }

@@ -20,18 +20,22 @@ use longlens_workbench::worker::Progress;
 
 use crate::dialogs::Dialog;
 use crate::fields::Controls;
+use crate::panes::VIEWS;
 use crate::pen::Seen;
 use crate::theme::Theme;
+use crate::view::View;
 
 mod commands;
 mod jobs;
 mod looks;
 mod mouse;
 mod parts;
-mod questions;
+mod question;
+mod reading;
 mod typing;
 
 pub use parts::*;
+pub use question::Question;
 
 /// The state of the workbench.
 #[derive(Debug)]
@@ -53,10 +57,8 @@ pub struct App {
     pub undo: (Vec<Controls>, Vec<Controls>),
     /// The last parameters of every method.
     methods: HashMap<String, Method>,
-    /// The prompt, once it is built.
-    pub prompt: Option<Arc<Prompt>>,
-    /// The prompt that is being built.
-    pub building: Option<(u64, PromptSource)>,
+    /// The prompt, by where it comes from.
+    pub prompt: Question<PromptSource, Arc<Prompt>>,
     /// All runs.
     pub runs: Runs,
     /// The newest run.
@@ -67,24 +69,22 @@ pub struct App {
     base: Option<Settings>,
     /// The base of a run that is restored once its prompt is built.
     restored_base: Option<Settings>,
-    /// Where every head looks, and what for.
-    pub heads: Option<(HeadsKey, Heads)>,
-    /// The newest look at all heads, by its number.
-    heads_asked: Option<(u64, HeadsKey)>,
-    /// The selected head's map, and what for.
-    pub map: Option<(MapKey, PooledMap)>,
-    /// The newest look at the map, by its number.
-    map_asked: Option<(u64, MapKey)>,
+    /// Attention of every head from the selected query.
+    pub heads: Question<HeadsKey, Heads>,
+    /// The selected head's map.
+    pub map: Question<MapKey, PooledMap>,
+    /// The selected head's maps under the two runs that are compared.
+    pub difference: Question<DifferenceKey, Box<[PooledMap; 2]>>,
     /// How the map is shown.
     pub map_state: MapState,
     /// Passkey grids, oldest first.
     pub grids: Vec<GridRun>,
     /// The grid that is shown, counted from the newest.
     pub grid_back: usize,
-    /// The runs that are compared.
-    pub comparison: Comparison,
+    /// Runs that are marked for the comparison, at most two, in the order of their marking.
+    pub marked: Vec<RunId>,
     /// Views of the two panes.
-    pub views: [usize; 2],
+    pub views: [&'static dyn View; 2],
     /// Whether the second is shown.
     pub split: bool,
     /// Where the keys go.
@@ -157,22 +157,20 @@ impl App {
             own_chunk: None,
             undo: (Vec::new(), Vec::new()),
             methods: HashMap::new(),
-            prompt: None,
-            building: None,
+            prompt: Question::default(),
             runs: Runs::default(),
             current: None,
             shown: None,
             base: None,
             restored_base: None,
-            heads: None,
-            heads_asked: None,
-            map: None,
-            map_asked: None,
+            heads: Question::default(),
+            map: Question::default(),
+            difference: Question::default(),
             map_state: MapState { window: None, log: true, max: false },
             grids: Vec::new(),
             grid_back: 0,
-            comparison: Comparison::default(),
-            views: [view::HEADS, view::MAP],
+            marked: Vec::new(),
+            views: [VIEWS[0], VIEWS[1]],
             split: false,
             focus: Focus::Controls,
             field: 0,
@@ -230,7 +228,7 @@ impl App {
             app.say(Level::Warning, note);
         }
         app.judge();
-        app.building = Some((0, source.unwrap_or(PromptSource::Needle(needle))));
+        app.prompt.ask(0, source.unwrap_or(PromptSource::Needle(needle)));
         app
     }
 
@@ -286,7 +284,6 @@ impl App {
     /// What survives a crash.
     pub fn session(&self, clean: bool) -> Session {
         let runs = self.runs.only_pinned();
-        let source = self.building.as_ref().map(|(_, source)| source);
         Session {
             clean,
             saved: 0,
@@ -294,7 +291,7 @@ impl App {
             model: self.start.model.clone(),
             trained_context: self.start.trained_context,
             settings: self.controls.settings.clone(),
-            source: source.or(self.prompt.as_ref().map(|prompt| &prompt.source)).cloned(),
+            source: self.prompt.waiting().or(self.prompt.key()).cloned(),
             runs,
             steps: self.steps.clone(),
             selected: (self.controls.layer, self.controls.head, self.controls.query),

@@ -10,7 +10,7 @@ use longlens_workbench::runs::{Run, RunId};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::TextArea;
 
-use crate::action::{Command, ENTRIES, Entry};
+use crate::command::{Command, ENTRIES, Entry};
 use crate::fields::read_count;
 
 mod draw;

@@ -12,13 +12,14 @@ use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::Picture;
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, Opening, view};
+use crate::app::{App, Opening};
+use crate::view::View;
 
-mod compare;
+pub(crate) mod compare;
 mod config;
-mod csv;
-mod looks;
-mod tables;
+pub(crate) mod csv;
+pub(crate) mod looks;
+pub(crate) mod tables;
 mod zoomed;
 
 pub use config::{config, grid};
@@ -43,13 +44,14 @@ pub struct Export {
 }
 
 /// What a view has to write, wherever it goes.
-struct Content {
-    figure: Box<dyn Figure>,
-    csv: String,
-    arrays: Vec<Array>,
-    about: Value,
-    picture: Picture,
-    settings: Settings,
+#[derive(Debug)]
+pub struct Content {
+    pub(crate) figure: Box<dyn Figure>,
+    pub(crate) csv: String,
+    pub(crate) arrays: Vec<Array>,
+    pub(crate) about: Value,
+    pub(crate) picture: Picture,
+    pub(crate) settings: Settings,
 }
 
 /// Extensions of the files, in the order in which they are written.
@@ -99,18 +101,9 @@ pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
 }
 
 /// What exporting a view writes, or why there is nothing to write.
-pub fn of_view(app: &App, view: usize, stem: PathBuf) -> Result<Export, Trouble> {
+pub fn of_view(app: &App, view: &dyn View, stem: PathBuf) -> Result<Export, Trouble> {
     let stem = checked(stem)?;
-    let content = match view {
-        view::HEADS => looks::heads(app),
-        view::MAP => looks::map(app),
-        view::POSITIONS => tables::positions(app),
-        view::GRID => tables::grid(app),
-        view::LOSS => tables::loss(app),
-        view::LAYERS => looks::layers(app),
-        _ => compare::runs(app),
-    }?;
-    let Content { figure, csv, arrays, about, picture, settings } = content;
+    let Content { figure, csv, arrays, about, picture, settings } = view.export(app)?;
     figure.scene(figure.size()).map_err(|error| plot_trouble(&error))?;
     Ok(Export { stem, figure, csv, arrays, about: about.to_string(), picture, settings })
 }
@@ -136,7 +129,7 @@ fn plot_trouble(error: &PlotError) -> Trouble {
 }
 
 /// Why a view has nothing to write yet, and what to do.
-fn nothing(app: &App, what: &str) -> Trouble {
+pub(crate) fn nothing(app: &App, what: &str) -> Trouble {
     let help = match &app.opening {
         Opening::Waiting => "wait until the model is open",
         Opening::Failed(_) => "the model cannot be opened; the log says why (v)",
@@ -154,7 +147,7 @@ fn run_of(app: &App, id: RunId) -> Result<&Run, Trouble> {
 }
 
 /// What a picture says of its run; of reused keys also what computed them.
-fn heading(app: &App, run: &Run, record: &RunRecord) -> Heading {
+pub(crate) fn heading(app: &App, run: &Run, record: &RunRecord) -> Heading {
     let mut heading = Heading::of_run(record);
     if let Some(base) = &run.base {
         let _ = write!(heading.subtitle, " · older keys from {}", base.text(&app.model.spec));
@@ -164,7 +157,7 @@ fn heading(app: &App, run: &Run, record: &RunRecord) -> Heading {
 
 /// Whether a command can compute this run again from the prompt that is open; else why not.
 fn repeatable(app: &App, run: &Run) -> Result<(), &'static str> {
-    match &app.prompt {
+    match app.prompt.answer() {
         _ if run.base.is_some() => Err("under reuse-kv"),
         Some(prompt) if prompt.source == run.source => Ok(()),
         _ => Err("of another prompt"),
@@ -172,7 +165,7 @@ fn repeatable(app: &App, run: &Run) -> Result<(), &'static str> {
 }
 
 /// What the npz says of a run.
-fn about(app: &App, run: &Run, record: &RunRecord) -> Map<String, Value> {
+pub(crate) fn about(app: &App, run: &Run, record: &RunRecord) -> Map<String, Value> {
     let spec = &app.model.spec;
     let fields = [
         ("run", json!(record)),
@@ -185,7 +178,7 @@ fn about(app: &App, run: &Run, record: &RunRecord) -> Map<String, Value> {
 }
 
 /// The same with more fields.
-fn with(mut about: Map<String, Value>, fields: &[(&str, Value)]) -> Value {
+pub(crate) fn with(mut about: Map<String, Value>, fields: &[(&str, Value)]) -> Value {
     about.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     Value::Object(about)
 }

@@ -11,10 +11,9 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 
-use crate::action;
 use crate::app::{Action, App, Effect, Options};
 use crate::export;
-use crate::screen;
+use crate::{keys, screen};
 
 /// A workbench without a terminal.
 pub struct Headless {
@@ -103,7 +102,7 @@ impl Headless {
                     self.act(Action::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
                 }
             } else {
-                let key = action::parse(name).ok_or_else(|| {
+                let key = keys::parse(name).ok_or_else(|| {
                     let help = "keys are written as in the help: `L`, `shift-right`, `ctrl-r`, `enter`".to_owned();
                     Trouble::new(format!("there is no key `{name}`"), help)
                 })?;

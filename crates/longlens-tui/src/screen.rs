@@ -5,8 +5,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
-use crate::action::{self, Command, VIEWS};
-use crate::app::{App, Focus, Level, Opening, view};
+use crate::app::{App, Focus, Level, Opening};
+use crate::panes::VIEWS;
 use crate::pen::{Hit, Pen, Seen};
 use crate::{dialogs, panes};
 
@@ -131,7 +131,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
         let percent = 100 * progress.done / progress.total.max(1);
         let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
         x += pen.text(x, area.y, &text, area.width, theme.warn());
-    } else if (app.building.is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
+    } else if (app.prompt.waiting().is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
         x += pen.text(x, area.y, " working … ", area.width, theme.warn());
     }
     let rest = area.right().saturating_sub(x);
@@ -163,23 +163,12 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
 
 /// The keys that matter where the focus is.
 fn hints(app: &App) -> String {
-    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
     let own = match app.focus {
-        Focus::Controls => "←→ change · ⇧←→ powers of two · digits type".to_owned(),
-        Focus::View(pane) if app.views[pane] == view::MAP => {
-            format!("{} {} zoom · ↑↓←→ pan", key(Command::ZoomIn), key(Command::ZoomOut))
-        }
-        Focus::View(pane) if app.views[pane] == view::LAYERS => "↑↓←→ select · enter shows its map".to_owned(),
-        Focus::View(pane) => match app.views[pane] {
-            view::HEADS => "↑↓ head · ←→ query · enter shows its map".to_owned(),
-            view::GRID => "g runs or stops · ←→ other grids".to_owned(),
-            view::LOSS => "P pins a run, in the history".to_owned(),
-            view::COMPARE => "↑↓ layer · ←→ head · c marks runs".to_owned(),
-            _ => "tab next pane".to_owned(),
-        },
-        Focus::Tokens => "←→ query · ↑↓ far".to_owned(),
-        Focus::Output => "↑↓ scroll · v log".to_owned(),
-        Focus::History => "enter restores · P pins · c compares".to_owned(),
+        Focus::Controls => "←→ change · ⇧←→ powers of two · digits type",
+        Focus::View(pane) => app.views[pane].hints(),
+        Focus::Tokens => "←→ query · ↑↓ far",
+        Focus::Output => "↑↓ scroll · v log",
+        Focus::History => "enter restores · P pins · c compares",
     };
     format!("{own} · : all · ? keys · q quit ")
 }
@@ -201,84 +190,35 @@ fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
     };
     for (place, tabs, area) in panes {
         draw_tabs(app, place, tabs, pen);
-        let at = app.views[place];
+        let view = app.views[place];
         pen.hit(area, Hit::View(place));
         let focused = app.focus == Focus::View(place);
-        let inside = pen.frame(area, &view_title(app, at), focused);
+        let run = view.run(app);
+        let is_older = run.is_some() && run != app.current.as_ref().map(|run| run.id);
+        let title = view.title(app) + if is_older { " · the run before" } else { "" };
+        let inside = pen.frame(area, &title, focused);
         if inside.is_empty() {
             continue;
         }
-        let draw = match at {
-            view::HEADS => panes::heads::draw,
-            view::MAP => panes::map::draw,
-            view::POSITIONS => panes::positions::draw,
-            view::GRID => panes::grid::draw,
-            view::LOSS => panes::loss::draw,
-            view::LAYERS => panes::layers::draw,
-            _ => panes::compare::draw,
-        };
-        draw(app, inside, pen);
-        if is_old(app, at) {
+        view.draw(app, inside, pen);
+        if view.is_stale(app) {
             pen.dim(inside);
         }
-    }
-}
-
-/// Whether a view shows what is about to be replaced.
-fn is_old(app: &App, at: usize) -> bool {
-    match at {
-        view::HEADS | view::LAYERS => app.heads.is_some() && app.heads_are_old(),
-        view::MAP => app.map.is_some() && app.map_is_old(),
-        view::LOSS => app.is_stale() && app.shown.is_some(),
-        _ => false,
-    }
-}
-
-/// Whether a view shows an older run than the newest.
-fn is_of_older_run(app: &App, at: usize) -> bool {
-    let current = app.current.as_ref().map(|run| run.id);
-    let run = match at {
-        view::HEADS | view::LAYERS => app.heads.as_ref().map(|(key, _)| key.run),
-        view::MAP => app.map.as_ref().map(|(key, _)| key.run),
-        view::LOSS => app.shown,
-        _ => None,
-    };
-    run.is_some() && run != current
-}
-
-fn view_title(app: &App, at: usize) -> String {
-    let (name, _) = VIEWS[at];
-    let old = if is_of_older_run(app, at) { " · the run before" } else { "" };
-    match at {
-        view::HEADS => {
-            let shown = app.heads.as_ref().map(|(key, _)| (key.query, key.chunk_len));
-            let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
-            format!("{name} · query {query} · chunks of {chunk_len}{old}")
-        }
-        view::MAP => {
-            let shown = app.map.as_ref().map(|(key, _)| (key.layer, key.head));
-            let (layer, head) = shown.unwrap_or((app.controls.layer, app.controls.head));
-            format!("{name} · layer {layer} head {head}{old}")
-        }
-        view::LAYERS => {
-            let shown = app.heads.as_ref().map(|(key, _)| key.query);
-            format!("{name} · query {}{old}", shown.unwrap_or(app.query()))
-        }
-        _ => format!("{name}{old}"),
     }
 }
 
 fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
     let mut x = area.x + 1;
     let narrow = area.width < 76;
-    for (at, (name, _)) in VIEWS.iter().enumerate() {
-        let text =
-            if narrow && at != app.views[place] { format!(" {} ", at + 1) } else { format!(" {} {name} ", at + 1) };
+    for (at, view) in VIEWS.iter().enumerate() {
+        let is_shown = *view == app.views[place];
+        let name = if narrow && !is_shown { String::new() } else { format!("{} ", view.name()) };
+        let text = format!(" {} {name}", at + 1);
         let width = text.chars().count() as u16;
         if x + width > area.right() {
             break;
         }
-        let style = if at == app.views[place] { pen.theme.selected() } else { pen.theme.faint() };
+        let style = if is_shown { pen.theme.selected() } else { pen.theme.faint() };
         pen.text(x, area.y, &text, width, style);
         pen.hit(Rect { x, y: area.y, width, height: 1 }, Hit::Tab(place, at));
         x += width;

@@ -1,8 +1,12 @@
 //! Files of every view: pictures that open, tables with a row for everything, arrays that are the app's own numbers.
 
 use longlens_core::methods::Method;
-use longlens_tui::app::view;
 use longlens_tui::export;
+use longlens_tui::panes::{VIEWS, positions::PositionsView};
+use longlens_tui::panes::{
+    compare::CompareView, grid::GridView, heads::HeadsView, layers::LayersView, loss::LossView, map::MapView,
+};
+use longlens_tui::view::View;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::{Picture, Step};
@@ -19,8 +23,8 @@ const CHOOSING: &str = "long_heads:chunk_len=16,attention_len=64";
 #[test]
 fn heads_are_exported_as_choices_where_the_method_chooses() {
     let rig = under(CHOOSING);
-    let files = exported(&rig, view::HEADS);
-    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let files = exported(&rig, &HeadsView);
+    let (_, heads) = rig.app.heads.keyed().unwrap();
     let ((n_layers, n_heads), n_chunks) = (heads.shape, heads.n_chunks());
     assert_eq!(files.rows.len(), 1 + n_layers * n_heads * n_chunks);
     let (shape, mass) = files.array("mass");
@@ -50,17 +54,17 @@ fn heads_are_exported_as_choices_where_the_method_chooses() {
 #[test]
 fn heads_are_exported_as_attention_where_nothing_is_chosen() {
     let mut rig = under("full");
-    let files = exported(&rig, view::HEADS);
+    let files = exported(&rig, &HeadsView);
     assert!(!files.has("chunks") && files.svg().contains("Attention on each chunk"));
     assert!(files.command(&rig.app).contains(&format!("--query {} --mass --chunk-len 16", rig.app.query())));
     // tokens of the answer behind its first are in no command's prompt
     rig.keys("]");
-    let files = exported(&rig, view::HEADS);
+    let files = exported(&rig, &HeadsView);
     assert_eq!(files.about()["query"], rig.app.query());
     assert_eq!(files.export.picture, Picture::Other("heads from a token of the answer".into()));
     rig.keys("[ [");
     assert!(
-        matches!(exported(&rig, view::HEADS).export.picture, Picture::Heads { query, .. } if query == rig.app.query())
+        matches!(exported(&rig, &HeadsView).export.picture, Picture::Heads { query, .. } if query == rig.app.query())
     );
 }
 
@@ -69,8 +73,8 @@ fn a_map_is_exported_whole_and_zoomed() {
     for method in ["full", CHOOSING] {
         let mut rig = under(method);
         rig.keys("2 ) > >");
-        let files = exported(&rig, view::MAP);
-        let (_, map) = rig.app.map.as_ref().unwrap();
+        let files = exported(&rig, &MapView);
+        let (_, map) = rig.app.map.keyed().unwrap();
         let side = map.side;
         assert_eq!((map.pick.layer, map.pick.head), (1, 2));
         assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
@@ -86,9 +90,9 @@ fn a_map_is_exported_whole_and_zoomed() {
         );
 
         rig.keys("m i + + +");
-        let files = exported(&rig, view::MAP);
+        let files = exported(&rig, &MapView);
         let window = rig.app.map_state.window.unwrap();
-        assert_eq!(rig.app.map.as_ref().unwrap().1.pick.window, Some(window));
+        assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
         let parts = format!("queries {} to {}", window.query, window.query + window.len - 1);
         assert!(files.svg().contains(&parts), "{parts}");
@@ -102,7 +106,7 @@ fn a_map_is_exported_whole_and_zoomed() {
 #[test]
 fn positions_are_exported_pair_by_pair() {
     let rig = under("self_extend:group_size=8,neighbor_window=64");
-    let files = exported(&rig, view::POSITIONS);
+    let files = exported(&rig, &PositionsView);
     let n = rig.app.n_prompt();
     let (shape, position) = files.array("position");
     let (side, tokens) = (shape[0] as usize, files.array("token").1);
@@ -127,14 +131,14 @@ fn positions_are_exported_pair_by_pair() {
 #[test]
 fn a_grid_is_exported_as_far_as_it_is_done() {
     let mut rig = under("full");
-    let none = export::of_view(&rig.app, view::GRID, "x".into()).unwrap_err();
+    let none = export::of_view(&rig.app, &GridView, "x".into()).unwrap_err();
     assert_eq!(none.help.as_deref(), Some("run one (g)"));
     rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1 };
     let expected = export::grid(&rig.app);
     rig.keys("g");
     assert!(matches!(rig.app.steps.last(), Some(Step::Grid(_, grid)) if *grid == expected));
     rig.app.grids[0].cells[1] = None;
-    let files = exported(&rig, view::GRID);
+    let files = exported(&rig, &GridView);
     let (shape, accuracy) = files.array("accuracy");
     assert_eq!((shape, files.rows.len()), (vec![3, 2], 7));
     let cells = &rig.app.grid().unwrap().cells;
@@ -149,9 +153,9 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
 #[test]
 fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
     let mut rig = under("full");
-    rig.keys("P L");
+    rig.keys("P long_heads");
     let [full, chosen] = &rig.app.runs.list[..] else { panic!("two runs") };
-    let files = exported(&rig, view::LOSS);
+    let files = exported(&rig, &LossView);
     assert_eq!(files.rows.len(), 1 + full.prompt_nll().len() + chosen.prompt_nll().len());
     assert!(same(&files.array("nll_1").1, full.prompt_nll()) && same(&files.array("nll_2").1, chosen.prompt_nll()));
     assert!(files.rows[1].starts_with("1,full,needle=512:0.5,1,"), "{}", files.rows[1]);
@@ -164,8 +168,8 @@ fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
 #[test]
 fn layers_are_exported_with_their_attention_to_the_needle() {
     let rig = under(CHOOSING);
-    let files = exported(&rig, view::LAYERS);
-    let (_, heads) = rig.app.heads.as_ref().unwrap();
+    let files = exported(&rig, &LayersView);
+    let (_, heads) = rig.app.heads.keyed().unwrap();
     let (n_layers, n_heads) = heads.shape;
     let (shape, scores) = files.array("scores");
     assert_eq!((shape, files.rows.len()), (vec![n_layers as u64, n_heads as u64], 1 + n_layers * n_heads));
@@ -183,7 +187,7 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     plain.prompt = Some(PromptSource::Text("a text that hides nothing ".repeat(12)));
     let mut rig = Rig::with(plain, lens());
     rig.settle();
-    let files = exported(&rig, view::LAYERS);
+    let files = exported(&rig, &LayersView);
     assert!(
         !files.has("needle")
             && !files.has("hit_rate")
@@ -191,16 +195,16 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     );
     let query = rig.app.query();
     assert_eq!(files.export.picture, Picture::Layers { query, chunk_len: Some(16) });
-    assert!(exported(&rig, view::HEADS).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
+    assert!(exported(&rig, &HeadsView).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
 }
 
 #[test]
 fn two_runs_are_exported_with_the_difference_of_their_maps() {
     let mut rig = under("full");
-    let none = export::of_view(&rig.app, view::COMPARE, "x".into()).unwrap_err();
+    let none = export::of_view(&rig.app, &CompareView, "x".into()).unwrap_err();
     assert_eq!(none.help.as_deref(), Some("mark two (c), or pin one (P)"));
-    rig.keys("P L 7");
-    let files = exported(&rig, view::COMPARE);
+    rig.keys("P long_heads 7");
+    let files = exported(&rig, &CompareView);
     let [a, b] = rig.app.compared().unwrap();
     assert_eq!((a.settings.method.name(), b.settings.method.name()), ("full", "long_heads"));
     let (_, delta) = files.array("delta_log_prob");
@@ -208,7 +212,7 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     assert_eq!((delta.len(), files.rows.len()), (rig.app.n_prompt() - 1, 1 + a.prompt_nll().len()));
     assert!(!files.rows.last().unwrap().ends_with(','));
     assert_eq!(delta[300].to_bits(), (a.nll[300] - b.nll[300]).to_bits());
-    let (_, maps) = rig.app.comparison.maps.as_ref().unwrap();
+    let (_, maps) = rig.app.difference.keyed().unwrap();
     let (shape, difference) = files.array("map_difference");
     assert_eq!(shape, [maps[0].side as u64; 2]);
     let at = maps[0].side * 100 + 3;
@@ -223,25 +227,25 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
 #[test]
 fn reused_keys_are_named_in_every_file() {
     let mut rig = under("full");
-    rig.keys("P w L");
+    rig.keys("P w long_heads");
     let run = rig.app.shown_run().unwrap();
     assert!(run.base.is_some() && run.record.mode == "reuse-kv", "{:?}", run.record);
-    for view in [view::HEADS, view::MAP, view::POSITIONS, view::LOSS, view::LAYERS, view::COMPARE] {
-        rig.keys(&(view + 1).to_string());
+    for (at, view) in VIEWS.iter().copied().enumerate().filter(|(_, view)| *view != &GridView as &dyn View) {
+        rig.keys(&(at + 1).to_string());
         let files = exported(&rig, view);
-        assert!(files.svg().contains("reuse-kv"), "view {view}");
-        assert!(files.export.about.contains("reuse-kv"), "view {view}: {}", files.export.about);
-        if view != view::POSITIONS {
-            assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "view {view}");
-            assert!(files.export.about.contains("\"base\":\"full\""), "view {view}");
-            assert!(matches!(files.export.picture, Picture::Other(_)), "view {view}: no function reuses keys");
+        assert!(files.svg().contains("reuse-kv"), "{view:?}");
+        assert!(files.export.about.contains("reuse-kv"), "{view:?}: {}", files.export.about);
+        if view != &PositionsView as &dyn View {
+            assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "{view:?}");
+            assert!(files.export.about.contains("\"base\":\"full\""), "{view:?}");
+            assert!(matches!(files.export.picture, Picture::Other(_)), "{view:?}: no function reuses keys");
         }
     }
     // queries before the last were not computed again
     // rows that were not computed anew are no difference
-    assert!(!exported(&rig, view::COMPARE).has("map_difference"));
+    assert!(!exported(&rig, &CompareView).has("map_difference"));
     // the one token that has a loss stands where it belongs
-    let (_, nll) = exported(&rig, view::LOSS).array(&format!("nll_{}", rig.app.shown.unwrap()));
+    let (_, nll) = exported(&rig, &LossView).array(&format!("nll_{}", rig.app.shown.unwrap()));
     let run = rig.app.shown_run().unwrap();
     assert_eq!(nll.len(), run.nll_from - 1 + run.prompt_nll().len());
     assert!(nll[..run.nll_from - 1].iter().all(|loss| loss.is_nan()));
@@ -250,11 +254,11 @@ fn reused_keys_are_named_in_every_file() {
 #[test]
 fn before_anything_is_there_it_says_what_to_do() {
     let rig = Rig::new();
-    for view in 0..7 {
+    for view in VIEWS.iter().copied() {
         let trouble = export::of_view(&rig.app, view, "x".into()).unwrap_err();
-        assert!(trouble.help.is_some(), "view {view}: {trouble}");
+        assert!(trouble.help.is_some(), "{view:?}: {trouble}");
     }
-    let trouble = export::of_view(&rig.app, view::HEADS, "x".into()).unwrap_err();
+    let trouble = export::of_view(&rig.app, &HeadsView, "x".into()).unwrap_err();
     assert_eq!(trouble.to_string(), "there is no attention to export yet (wait until the model is open)");
 }
 
@@ -262,13 +266,13 @@ fn before_anything_is_there_it_says_what_to_do() {
 fn a_missing_folder_is_named_and_nothing_is_left() {
     let rig = under("full");
     let folder = tempfile::tempdir().unwrap();
-    let trouble = export::of_view(&rig.app, view::HEADS, folder.path().join("absent/x")).unwrap_err();
+    let trouble = export::of_view(&rig.app, &HeadsView, folder.path().join("absent/x")).unwrap_err();
     assert!(trouble.message.contains("there is no folder"), "{trouble}");
     assert_eq!(trouble.help.as_deref(), Some("create the folder first"));
-    assert!(export::of_view(&rig.app, view::HEADS, "".into()).is_err());
+    assert!(export::of_view(&rig.app, &HeadsView, "".into()).is_err());
 
     // the folder goes, or a file is in the way, between asking and writing
-    let export = export::of_view(&rig.app, view::HEADS, folder.path().join("x.png")).unwrap();
+    let export = export::of_view(&rig.app, &HeadsView, folder.path().join("x.png")).unwrap();
     assert_eq!(export.path("csv"), folder.path().join("x.csv"));
     std::fs::create_dir(folder.path().join("x.npz")).unwrap();
     let trouble = export.write().unwrap_err();

@@ -159,7 +159,7 @@ fn build(source: &PromptSource) -> Result<Arc<longlens_workbench::prompt::Prompt
 
 fn any_key(random: &mut ChaCha8Rng, keys: &[String]) -> KeyEvent {
     if random.random_bool(0.75) {
-        return longlens_tui::action::parse(&keys[random.random_range(0..keys.len())]).unwrap();
+        return longlens_tui::keys::parse(&keys[random.random_range(0..keys.len())]).unwrap();
     }
     let code = match random.random_range(0..6) {
         0 => KeyCode::Char(char::from_digit(random.random_range(0..10), 10).unwrap()),
@@ -190,8 +190,8 @@ fn check(app: &App, effects: &[Effect]) {
     assert!(app.controls.layer < spec.n_layers && app.controls.head < spec.n_heads);
     assert!(app.field < app.fields().len());
     assert!(app.query() < app.n_fed().max(1), "query {} of {}", app.query(), app.n_fed());
-    assert!(app.views.iter().all(|view| *view < 7));
-    assert!(app.comparison.marked.len() <= 2);
+    assert!(!app.split || app.views[0] != app.views[1], "two panes show two views");
+    assert!(app.marked.len() <= 2);
     assert!(app.runs.list.iter().filter(|run| run.state == RunState::Running).count() <= 1, "two runs run");
     assert!(app.runs.list.len() <= 110, "runs are forgotten");
     let window = app.window();
@@ -212,7 +212,7 @@ fn check(app: &App, effects: &[Effect]) {
                 assert!(look.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
                 let newest = app.current.as_ref().map(|run| run.id);
                 assert_eq!(newest, Some(look.run.id), "looks are about the newest run");
-                let prompt = app.prompt.as_ref().expect("a run has a prompt");
+                let prompt = app.prompt.answer().expect("a run has a prompt");
                 assert!(Arc::ptr_eq(prompt, &look.run.prompt), "the newest run is about the prompt that is shown");
             }
             _ => (),

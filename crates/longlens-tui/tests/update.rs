@@ -5,12 +5,15 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Rig, lens, options};
-use longlens_tui::action::{Command, ENTRIES, entry};
-use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor, view};
+use longlens_core::methods::METHODS;
+use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor};
+use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
+use longlens_tui::panes::{VIEWS, compare::CompareView, grid::GridView, map::MapView};
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
+use longlens_tui::view::Need;
 use longlens_workbench::runs::RunState;
 use longlens_workbench::settings::Swap;
 use longlens_workbench::steps::Step;
@@ -24,42 +27,31 @@ fn method(app: &App) -> &str {
     app.controls.settings.method.name()
 }
 
+fn method_at(name: &str) -> usize {
+    METHODS.iter().position(|method| method.info.name == name).unwrap()
+}
+
 /// Everything that one key press can be seen to do.
 const TRIES: &[Try] = &[
-    ("L", Command::Method(0), |rig| method(&rig.app) == "full"),
-    ("", Command::Method(1), |rig| {
-        method(&rig.app) == "sliding_window" && rig.app.shown_run().unwrap().text.contains("sliding_window")
-    }),
-    ("", Command::Method(2), |rig| method(&rig.app) == "streaming"),
-    ("", Command::Method(3), |rig| method(&rig.app) == "self_extend"),
-    ("", Command::Method(4), |rig| method(&rig.app) == "dual_chunk"),
-    ("", Command::Method(5), |rig| method(&rig.app) == "long_heads" && rig.app.heads.as_ref().unwrap().1.chooses()),
     ("", Command::SwapMode, |rig| {
         rig.app.controls.settings.swap == Swap::ReuseKv && rig.app.shown_run().unwrap().record.mode == "reuse-kv"
     }),
     ("", Command::Rerun, |rig| rig.app.runs.list.len() == 2 && rig.app.run().unwrap().state == RunState::Done),
     ("", Command::Cancel, |rig| matches!(rig.app.dialog, Some(Dialog::ConfirmQuit))),
-    ("L", Command::Undo, |rig| method(&rig.app) == "full"),
-    ("L D u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
+    ("long_heads", Command::Undo, |rig| method(&rig.app) == "full"),
+    ("long_heads dual_chunk u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
     ("", Command::Needle, |rig| matches!(rig.app.dialog, Some(Dialog::Needle { .. }))),
     ("", Command::OpenFile, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::OpenFile, _)))),
     ("", Command::TypeText, |rig| matches!(rig.app.dialog, Some(Dialog::Text(_)))),
     ("tab home", Command::NextQuery, |rig| rig.app.query() == 1),
     ("tab home ] ]", Command::PreviousQuery, |rig| rig.app.query() == 1),
-    ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.as_ref().unwrap().1.query == 16),
+    ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.answer().unwrap().query == 16),
     ("tab home } }", Command::FarPreviousQuery, |rig| rig.app.query() == 16),
     ("[ [", Command::DefaultQuery, |rig| rig.app.controls.query.is_none() && rig.app.query() == rig.app.n_prompt()),
     ("", Command::NextHead, |rig| rig.app.controls.head == 1),
     (") > >", Command::PreviousHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 1)),
     ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
     (")", Command::PreviousLayer, |rig| rig.app.controls.layer == 0),
-    ("2", Command::View(0), |rig| rig.app.views[0] == view::HEADS && rig.app.focus == Focus::View(0)),
-    ("", Command::View(1), |rig| rig.app.views[0] == view::MAP && rig.app.map.is_some()),
-    ("", Command::View(2), |rig| rig.app.shows(view::POSITIONS)),
-    ("", Command::View(3), |rig| rig.app.shows(view::GRID)),
-    ("", Command::View(4), |rig| rig.app.shows(view::LOSS)),
-    ("", Command::View(5), |rig| rig.app.shows(view::LAYERS)),
-    ("P L", Command::View(6), |rig| rig.app.comparison.maps.is_some() && rig.app.compared().is_some()),
     ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
     ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
     ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
@@ -74,13 +66,13 @@ const TRIES: &[Try] = &[
     ("", Command::Log, |rig| rig.app.show_log),
     ("", Command::Grid, |rig| {
         let found = |grid: &GridRun| grid.cells.iter().all(|cell| cell.is_some_and(|cell| cell.accuracy > 0.9));
-        rig.app.shows(view::GRID) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
+        rig.app.shows(&GridView) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
-    ("c L", Command::Compare, |rig| rig.app.comparison.marked == [1, 2] && rig.app.shows(view::COMPARE)),
-    ("L shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
-    ("L shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
+    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.shows(&CompareView)),
+    ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
+    ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
     ("", Command::SaveConfig, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::SaveConfig, _)))),
     ("", Command::Record, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _)))),
@@ -92,16 +84,16 @@ const TRIES: &[Try] = &[
     ("", Command::Quit, |rig| rig.over && rig.kept.as_ref().is_some_and(|session| session.clean)),
     ("down down", Command::Up, |rig| rig.app.field == 1),
     ("", Command::Down, |rig| rig.app.field == 1),
-    ("L", Command::Left, |rig| method(&rig.app) == "dual_chunk"),
-    ("", Command::Right, |rig| method(&rig.app) == "sliding_window"),
-    ("L down", Command::FarLeft, |rig| param(rig, "chunk_len") == "8"),
-    ("L down", Command::FarRight, |rig| param(rig, "chunk_len") == "32"),
+    ("long_heads", Command::Left, |rig| method(&rig.app) == METHODS[method_at("long_heads") - 1].info.name),
+    ("", Command::Right, |rig| method(&rig.app) == METHODS[method_at("full") + 1].info.name),
+    ("long_heads down", Command::FarLeft, |rig| param(rig, "chunk_len") == "8"),
+    ("long_heads down", Command::FarRight, |rig| param(rig, "chunk_len") == "32"),
     ("end", Command::PageUp, |rig| rig.app.field + 9 == rig.app.fields().len()),
     ("", Command::PageDown, |rig| rig.app.field == 8),
     ("end", Command::First, |rig| rig.app.field == 0),
     ("", Command::Last, |rig| rig.app.field + 1 == rig.app.fields().len()),
-    ("L down", Command::Enter, |rig| rig.app.edit.as_ref().is_some_and(|edit| edit.text == "16")),
-    ("L down enter", Command::Back, |rig| rig.app.edit.is_none()),
+    ("long_heads down", Command::Enter, |rig| rig.app.edit.as_ref().is_some_and(|edit| edit.text == "16")),
+    ("long_heads down enter", Command::Back, |rig| rig.app.edit.is_none()),
 ];
 
 fn param(rig: &Rig, name: &str) -> String {
@@ -110,7 +102,8 @@ fn param(rig: &Rig, name: &str) -> String {
 
 #[test]
 fn every_command_does_what_it_says() {
-    let mut tried = HashSet::new();
+    let mut tried: HashSet<Command> = (0..METHODS.len()).map(Command::Method).collect();
+    tried.extend((0..VIEWS.len()).map(Command::View)); // both in the next tests
     for (before, command, holds) in TRIES {
         let mut rig = Rig::ready();
         rig.frame(120, 40);
@@ -125,6 +118,43 @@ fn every_command_does_what_it_says() {
     assert!(missing.is_empty(), "not tried: {missing:?}");
 }
 
+#[test]
+fn every_method_runs_at_its_key() {
+    for (at, info) in METHODS.iter().map(|method| &method.info).enumerate() {
+        let mut rig = Rig::ready();
+        rig.keys(METHODS[(at + 1) % METHODS.len()].info.name);
+        assert_ne!(method(&rig.app), info.name);
+        rig.keys(&entry(Command::Method(at)).keys[0]);
+        assert_eq!(method(&rig.app), info.name);
+        let run = rig.app.shown_run().unwrap();
+        assert!(
+            run.state == RunState::Done && run.settings.method.name() == info.name,
+            "{}: {:?}",
+            info.name,
+            rig.app.log
+        );
+        assert_eq!(rig.app.heads.answer().unwrap().chooses(), rig.app.verdict.as_ref().unwrap().plan.choice.is_some());
+    }
+}
+
+#[test]
+fn every_view_is_shown_at_its_key() {
+    for (at, view) in VIEWS.iter().copied().enumerate() {
+        let mut rig = Rig::ready();
+        rig.keys("P long_heads");
+        rig.keys(&entry(Command::View((at + 1) % VIEWS.len())).keys[0]);
+        assert!(!rig.app.shows(view));
+        rig.keys(&entry(Command::View(at)).keys[0]);
+        assert!(rig.app.shows(view) && rig.app.focus == Focus::View(0), "{view:?}");
+        rig.frame(120, 40);
+        let has = |need| match need {
+            Need::Map => rig.app.map.answer().is_some(),
+            Need::Difference => rig.app.difference.answer().is_some(),
+        };
+        assert!(view.need().is_none_or(has) && !view.is_stale(&rig.app), "{view:?}: {:?}", rig.app.log);
+    }
+}
+
 fn select(rig: &mut Rig, id: FieldId) {
     rig.app.focus = Focus::Controls;
     rig.app.field = rig.app.field_at(id).unwrap();
@@ -133,7 +163,7 @@ fn select(rig: &mut Rig, id: FieldId) {
 #[test]
 fn a_typed_value_runs_and_an_impossible_one_does_not() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     let n_runs = rig.app.runs.list.len();
     rig.type_text("24");
@@ -165,7 +195,7 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
 #[test]
 fn arrows_pass_over_impossible_values() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     // 18 to 30 do not divide 256
     rig.keys("right");
@@ -179,22 +209,22 @@ fn arrows_pass_over_impossible_values() {
 fn a_change_dims_the_old_result_until_the_new_one_is_there() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
-    let before = rig.app.heads.as_ref().unwrap().0.run;
-    rig.key("L");
+    let before = rig.app.heads.key().unwrap().run;
+    rig.key("long_heads");
     assert!(rig.app.is_stale(), "the old run is shown until the new one arrives");
-    assert_eq!(rig.app.heads.as_ref().unwrap().0.run, before);
+    assert_eq!(rig.app.heads.key().unwrap().run, before);
     let text = common::text(&rig.draw(120, 40));
     assert!(text.contains("the run before"), "{text}");
     rig.settle();
     assert!(!rig.app.is_stale());
-    assert_ne!(rig.app.heads.as_ref().unwrap().0.run, before);
+    assert_ne!(rig.app.heads.key().unwrap().run, before);
 }
 
 #[test]
 fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let mut rig = Rig::ready();
-    rig.keys("L");
-    let shown = |rig: &Rig| rig.app.heads.as_ref().map(|(key, heads)| (*key, heads.run.clone()));
+    rig.keys("long_heads");
+    let shown = |rig: &Rig| rig.app.heads.keyed().map(|(key, heads)| (*key, heads.run.clone()));
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
@@ -222,7 +252,7 @@ fn the_needle_builder_makes_a_prompt_that_every_view_knows() {
     rig.keys("tab");
     rig.type_text("AB77");
     rig.keys("enter");
-    let prompt = rig.app.prompt.clone().unwrap();
+    let prompt = rig.app.prompt.answer().cloned().unwrap();
     assert_eq!(prompt.source.to_string(), "needle=300:0.2:AB77");
     let needle = prompt.needle.as_ref().unwrap();
     assert!(prompt.pieces[needle.tokens.clone()].concat().contains("The pass key is AB77."));
@@ -240,20 +270,20 @@ fn pasted_text_and_files_become_prompts() {
     let mut rig = Rig::ready();
     rig.act(Action::Paste("first line\r\nsecond line".into()));
     rig.keys("ctrl-s");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "first line\nsecond line");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "first line\nsecond line");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
     std::fs::write(&path, "from a file\n").unwrap();
     rig.keys("o");
     rig.act(Action::Paste(path.display().to_string()));
     rig.keys("enter");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file");
     rig.keys("o");
     rig.act(Action::Paste("/no/such/file".into()));
     rig.keys("enter");
     let (level, text) = rig.app.log.last().unwrap();
     assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "from a file", "the old prompt stays");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file", "the old prompt stays");
 }
 
 #[test]
@@ -261,9 +291,9 @@ fn a_typed_prompt_is_not_lost_and_a_long_paste_runs_at_once() {
     let mut rig = Rig::ready();
     rig.act(Action::Paste("one\rtwo".into()));
     rig.keys("esc p ctrl-s");
-    assert_eq!(rig.app.prompt.as_ref().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
     rig.act(Action::Paste("long ".repeat(30_000)));
-    assert!(rig.app.dialog.is_none() && rig.app.building.is_some());
+    assert!(rig.app.dialog.is_none() && rig.app.prompt.waiting().is_some());
 }
 
 #[test]
@@ -271,7 +301,7 @@ fn zooming_by_key_keeps_what_is_selected_in_view() {
     let mut rig = Rig::ready();
     rig.keys("2 + + + + +");
     let window = rig.app.window();
-    let needle = &rig.app.prompt.as_ref().unwrap().needle.as_ref().unwrap().tokens;
+    let needle = &rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().tokens;
     assert!(window.len < 20, "{window:?}");
     assert!((window.query..window.query + window.len).contains(&rig.app.query()), "{window:?}");
     assert!((window.key..window.key + window.len).contains(&usize::midpoint(needle.start, needle.end)), "{window:?}");
@@ -292,21 +322,21 @@ fn answers_to_older_questions_are_passed_over() {
     chunk(&mut rig, 32);
     chunk(&mut rig, 64);
     rig.settle();
-    let (key, heads) = rig.app.heads.as_ref().unwrap();
-    assert_eq!((key.chunk_len, heads.chunk_len, rig.app.heads_are_old()), (64, 64, false));
+    let (key, heads) = rig.app.heads.keyed().unwrap();
+    assert_eq!((key.chunk_len, heads.chunk_len, rig.app.heads.is_stale()), (64, 64, false));
 }
 
 #[test]
 fn a_prompt_that_the_settings_cannot_run_shows_nothing_old() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     select(&mut rig, FieldId::Param("chunk_len"));
     rig.type_text("24");
     rig.keys("enter");
     assert!(rig.app.verdict.is_err());
     rig.act(Action::Paste("another prompt".into()));
     rig.keys("ctrl-s");
-    assert!(rig.app.current.is_none() && rig.app.heads.is_none() && rig.app.n_prompt() == 15);
+    assert!(rig.app.current.is_none() && rig.app.heads.answer().is_none() && rig.app.n_prompt() == 15);
     rig.frame(120, 40);
     rig.keys("u");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done, "what is possible again runs");
@@ -328,7 +358,7 @@ fn the_palette_finds_by_name_and_by_help() {
 #[test]
 fn the_mouse_selects_drags_and_zooms() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     rig.frame(140, 44);
     let at = |rig: &Rig, wanted: &dyn Fn(&longlens_tui::pen::Hit) -> bool| {
         let (area, _) = rig.app.seen.hits.iter().rev().find(|(_, hit)| wanted(hit)).expect("it is on the screen");
@@ -352,16 +382,16 @@ fn the_mouse_selects_drags_and_zooms() {
     let head = at(&rig, &|hit| *hit == Hit::Head(1, 2));
     mouse(&mut rig, down, head);
     assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
-    let tab = at(&rig, &|hit| *hit == Hit::Tab(0, view::MAP));
+    let tab = at(&rig, &|hit| *hit == Hit::Tab(0, 1));
     mouse(&mut rig, down, tab);
-    assert!(rig.app.shows(view::MAP));
+    assert!(rig.app.shows(&MapView));
     rig.frame(140, 44);
     let map = at(&rig, &|hit| *hit == Hit::Map);
     mouse(&mut rig, MouseEventKind::ScrollUp, map);
     let window = rig.app.map_state.window.expect("the wheel zooms");
     assert!(window.len < rig.app.n_prompt());
     rig.frame(140, 44);
-    assert_eq!(rig.app.map.as_ref().unwrap().0.window, Some(window), "the part was computed");
+    assert_eq!(rig.app.map.key().unwrap().window, Some(window), "the part was computed");
     let token = at(&rig, &|hit| matches!(hit, Hit::Token(_)));
     mouse(&mut rig, down, token);
     assert!(rig.app.controls.query.is_some());
@@ -370,9 +400,9 @@ fn the_mouse_selects_drags_and_zooms() {
 #[test]
 fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     let mut rig = Rig::ready();
-    rig.keys("D P R");
+    rig.keys("dual_chunk P R");
     rig.type_text("baseline");
-    rig.keys("enter L g");
+    rig.keys("enter long_heads g");
     rig.act(Action::Tick);
     let session = rig.kept.clone().expect("a change is kept with the next tick");
     assert!(!session.clean && session.runs.list.len() == 1, "pinned runs alone are kept");
@@ -386,7 +416,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     assert_eq!((&kept.cells, &kept.lengths, &kept.text, kept.running), (&grid.cells, &grid.lengths, &grid.text, false));
     let back = &again.app.runs.list[0];
     assert_eq!((back.title(), back.pinned, back.nll.len() > 500), ("baseline", true, true));
-    assert_eq!(again.app.prompt.as_ref().unwrap().source, rig.app.prompt.as_ref().unwrap().source);
+    assert_eq!(again.app.prompt.answer().unwrap().source, rig.app.prompt.answer().unwrap().source);
     // restored by one key
     again.keys("shift-tab down enter");
     assert_eq!(method(&again.app), "dual_chunk");
@@ -396,7 +426,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
 #[test]
 fn reuse_kv_keeps_the_base_and_says_so() {
     let mut rig = Rig::ready();
-    rig.keys("w L");
+    rig.keys("w long_heads");
     let run = rig.app.run().unwrap();
     assert_eq!(run.record.mode, "reuse-kv");
     assert_eq!(run.base.as_ref().unwrap().method.name(), "full");
@@ -407,7 +437,7 @@ fn reuse_kv_keeps_the_base_and_says_so() {
         _ => None,
     });
     assert_eq!(asked, Some(rig.app.query()));
-    assert_eq!(rig.app.heads.as_ref().unwrap().1.query, rig.app.query());
+    assert_eq!(rig.app.heads.answer().unwrap().query, rig.app.query());
     rig.keys("w");
     assert_eq!(rig.app.run().unwrap().record.mode, "re-prefill");
 }
@@ -416,28 +446,28 @@ fn reuse_kv_keeps_the_base_and_says_so() {
 fn cancelling_keeps_what_there_was() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
-    let before = rig.app.heads.as_ref().map(|(key, _)| *key);
-    rig.key("L");
+    let before = rig.app.heads.key().copied();
+    rig.key("long_heads");
     rig.key("ctrl-c");
     rig.settle();
-    assert!(!rig.app.busy && rig.app.heads.is_some());
+    assert!(!rig.app.busy && rig.app.heads.answer().is_some());
     // the same can be asked again
     rig.keys("r");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done);
-    assert_ne!(rig.app.heads.as_ref().map(|(key, _)| *key), before);
+    assert_ne!(rig.app.heads.key().copied(), before);
 }
 
 #[test]
 fn the_readme_lists_every_key() {
     let readme = include_str!("../../../README.md");
-    let keys = longlens_tui::action::markdown();
+    let keys = longlens_tui::command::markdown();
     assert!(readme.contains(&keys), "put this into the README:\n{keys}");
 }
 
 #[test]
 fn steps_are_written_as_the_ending_says() {
     let mut rig = Rig::ready();
-    rig.keys("P w L");
+    rig.keys("P w long_heads");
     assert!(rig.app.shown_run().unwrap().base.is_some());
     let folder = tempfile::tempdir().unwrap();
     let save_as = |rig: &mut Rig, name: &str| {
@@ -477,6 +507,6 @@ fn a_run_without_a_cache_to_reuse_is_recorded_as_what_it_is() {
         rig.app.steps.iter().filter_map(swap).collect()
     };
     assert_eq!(swaps(&rig), [Swap::RePrefill]);
-    rig.keys("L");
+    rig.keys("long_heads");
     assert_eq!(swaps(&rig), [Swap::RePrefill, Swap::ReuseKv]);
 }

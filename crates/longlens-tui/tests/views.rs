@@ -12,10 +12,10 @@ use common::{Rig, lens, options, text};
 use longlens_core::lens::Lens;
 use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
-use longlens_tui::action::VIEWS;
 use longlens_tui::app::{Action, App, Focus, TokenColor};
 use longlens_tui::fields::FieldId;
 use longlens_tui::headless::Headless;
+use longlens_tui::panes::VIEWS;
 use longlens_tui::pen::{Hit, Seen};
 use longlens_tui::theme::{Depth, Theme, ThemeName};
 use longlens_tui::{screen, shot};
@@ -36,7 +36,7 @@ const SKETCH: (usize, usize) = (48, 12);
 /// needle, and a finished grid.
 fn workbench() -> Rig {
     let mut rig = Rig::ready();
-    rig.keys("P L ) > > g");
+    rig.keys("P long_heads ) > > g");
     steady(&mut rig);
     rig
 }
@@ -71,7 +71,8 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
     let mut first = String::new();
     for depth in depths {
         app.theme.depth = *depth;
-        let (buffer, seen) = drawn(app, width, height);
+        let (mut buffer, seen) = drawn(app, width, height);
+        hide_lists(&mut buffer, &seen);
         let text = text(&buffer);
         if first.is_empty() {
             writeln!(description, "{text}").unwrap();
@@ -91,6 +92,25 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
     }
     app.theme = before;
     description
+}
+
+/// Empties what lists all methods and all views in a frame, their keys and the tabs, so that a new one changes no snapshot
+/// but those of the lists. Dialogs over them stay.
+fn hide_lists(buffer: &mut Buffer, seen: &Seen) {
+    let dialog = seen.hits.iter().find(|(_, hit)| *hit == Hit::Entry(usize::MAX)).map_or(Rect::ZERO, |(area, _)| *area);
+    let tabs = seen.hits.iter().filter(|(_, hit)| matches!(hit, Hit::Tab(..))).map(|(area, _)| *area);
+    let controls = seen.hits.iter().find(|(_, hit)| *hit == Hit::Controls).map_or(Rect::ZERO, |(area, _)| *area);
+    let keys = controls.rows().filter_map(|row| {
+        let begins = |(x, sign): (u16, char)| buffer[(row.x + 1 + x, row.y)].symbol() == sign.encode_utf8(&mut [0; 4]);
+        // the heading of the methods; the name of the first field stands a cell further in
+        let is_heading = !row.is_empty() && row.right() > row.x + 8 && (0..).zip("method ".chars()).all(begins);
+        is_heading.then(|| Rect { x: row.x + 8, width: row.width - 9, ..row })
+    });
+    for place in tabs.chain(keys).collect::<Vec<_>>().into_iter().flat_map(Rect::positions) {
+        if !dialog.contains(place) {
+            buffer[place].set_char(' ').modifier = Modifier::empty();
+        }
+    }
 }
 
 /// How many cells have which style, most first. The rare ones, shades of pictures, are told together: how many there
@@ -196,14 +216,14 @@ fn check(name: &str, description: &str) {
 /// Every view at a size, in the depths that have colors.
 fn every_view(width: u16, height: u16, depths: &[Depth], suffix: &str) {
     let mut rig = workbench();
-    for (at, (view, _)) in VIEWS.iter().enumerate() {
+    for (at, view) in VIEWS.iter().enumerate() {
         rig.keys(&(at + 1).to_string());
         rig.app.theme.depth = depths[0];
         // what is computed in the size in which it is shown
         rig.frame(width, height);
         steady(&mut rig);
         let description = described(&mut rig.app, (width, height), depths, true);
-        check(&format!("{}_{width}x{height}{suffix}", view.to_lowercase()), &description);
+        check(&format!("{}_{width}x{height}{suffix}", view.name().to_lowercase()), &description);
     }
 }
 
@@ -230,7 +250,7 @@ fn every_view_without_colors() {
 /// A workbench after these keys, in one size.
 fn after(name: &str, keys: &str, size: (u16, u16), depths: &[Depth]) {
     let mut rig = Rig::ready();
-    rig.keys("L ) > >");
+    rig.keys("long_heads ) > >");
     rig.frame(size.0, size.1);
     rig.keys(keys);
     rig.frame(size.0, size.1);
@@ -242,6 +262,18 @@ fn after(name: &str, keys: &str, size: (u16, u16), depths: &[Depth]) {
 fn two_views() {
     after("split_beside", "1 | 2", (140, 40), &[Depth::True]);
     after("split_below", "1 | 2", (80, 30), &[Depth::True]);
+}
+
+#[test]
+fn lists_of_methods_and_views() {
+    let mut rig = Rig::ready();
+    let lists = |rig: &mut Rig, width| {
+        let (buffer, _) = drawn(&rig.app, width, 30);
+        text(&buffer).lines().skip(1).take(2).collect::<Vec<_>>().join("\n")
+    };
+    let wide = lists(&mut rig, 120);
+    rig.keys("long_heads 2 |");
+    check("lists", &[wide, lists(&mut rig, 80), lists(&mut rig, 160)].join("\n\n"));
 }
 
 #[test]
@@ -283,7 +315,7 @@ fn a_terminal_that_is_too_small() {
 #[test]
 fn an_impossible_value_is_typed() {
     let mut rig = Rig::ready();
-    rig.keys("L");
+    rig.keys("long_heads");
     rig.app.focus = Focus::Controls;
     rig.app.field = rig.app.field_at(FieldId::Param("chunk_len")).unwrap();
     rig.keys("enter ctrl-u");
@@ -313,7 +345,7 @@ fn an_old_result_steps_back_while_a_new_one_is_computed() {
     let mut rig = Rig::ready();
     rig.frame(100, 30);
     steady(&mut rig);
-    rig.key("L");
+    rig.key("long_heads");
     check("stale", &described(&mut rig.app, (100, 30), &[Depth::True, Depth::Ansi16], true));
 }
 
@@ -325,7 +357,7 @@ fn at_every_size(rigs: &mut [Rig], mut check: impl FnMut(&App, &Buffer, &Seen)) 
     for (turn, (width, height)) in sizes.enumerate() {
         let at = turn % rigs.len();
         let app = &mut rigs[at].app;
-        app.views = [turn % VIEWS.len(), (turn / 7 + 1) % VIEWS.len()];
+        app.views = [turn, turn / VIEWS.len() + 1].map(|at| VIEWS[at % VIEWS.len()]);
         app.split = turn % 3 == 0;
         app.theme = Theme { name: ThemeName::ALL[turn / 4 % 3], depth: ALL[turn / 5 % 4] };
         app.show_log = turn % 11 == 0;
@@ -345,7 +377,7 @@ fn odd() -> Rig {
         "tab\there \u{1b}[31mred\u{7}\u{8}\u{0} é 漢字 e\u{301} 👩\u{200d}🚀 \u{202e}right\u{ad} \u{feff}\u{9b}2J\n\n";
     rig.act(Action::Paste(text.repeat(12)));
     rig.keys("ctrl-s");
-    rig.keys("P L");
+    rig.keys("P long_heads");
     steady(&mut rig);
     rig
 }

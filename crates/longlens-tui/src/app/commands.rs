@@ -5,10 +5,14 @@ use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::RunId;
 use longlens_workbench::settings::Swap;
 
-use super::{App, Effect, Focus, Level, TokenColor, view};
-use crate::action::{Command, VIEWS};
+use super::{App, Effect, Focus, Level, TokenColor};
+use crate::command::Command;
 use crate::dialogs::Dialog;
 use crate::fields::FieldId;
+use crate::panes::VIEWS;
+use crate::panes::compare::CompareView;
+use crate::panes::grid::GridView;
+use crate::view::{Arrows, Step, View};
 
 /// Numbers of exported files that are looked through.
 const MAX_TRIED: usize = 1000;
@@ -38,7 +42,11 @@ impl App {
             Command::PreviousHead => self.step_head(0, -1),
             Command::NextLayer => self.step_head(1, 0),
             Command::PreviousLayer => self.step_head(-1, 0),
-            Command::View(at) => self.show(at),
+            Command::View(at) => {
+                if let Some(view) = VIEWS.get(at) {
+                    self.show(*view);
+                }
+            }
             Command::Split => self.toggle_split(),
             Command::NextPane => self.step_focus(1),
             Command::PreviousPane => self.step_focus(-1),
@@ -59,8 +67,8 @@ impl App {
             Command::Log => (self.show_log, self.scroll) = (!self.show_log, 0),
             Command::Grid => {
                 self.toggle_grid();
-                if !self.shows(view::GRID) {
-                    self.show(view::GRID);
+                if !self.shows(&GridView) {
+                    self.show(&GridView);
                 }
             }
             Command::Pin => self.pin(),
@@ -146,16 +154,10 @@ impl App {
 
     /// What was asked and will not be answered can be asked again.
     fn drop_waiting(&mut self) {
-        self.building = None;
-        // answers that are already on their way have no number any more
-        let heads = self.heads.as_ref().map(|(key, _)| (0, *key));
-        let map = self.map.as_ref().map(|(key, _)| (0, *key));
-        (self.heads_asked, self.map_asked) = (heads, map);
-        if let Some((_, key)) = &self.comparison.asked
-            && self.comparison.maps.as_ref().is_none_or(|(known, _)| known != key)
-        {
-            self.comparison.asked = None;
-        }
+        self.prompt.cancel();
+        self.heads.cancel();
+        self.map.cancel();
+        self.difference.cancel();
     }
 
     /// Undo, or redo.
@@ -193,22 +195,17 @@ impl App {
     }
 
     pub(super) fn step_head(&mut self, layers: i64, heads: i64) {
-        let (n_layers, n_heads) = (self.model.spec.n_layers as i64, self.model.spec.n_heads as i64);
-        let at = self.controls.layer as i64 * n_heads + self.controls.head as i64 + layers * n_heads + heads;
-        let at = at.clamp(0, n_layers * n_heads - 1);
-        self.select(|controls| (controls.layer, controls.head) = ((at / n_heads) as usize, (at % n_heads) as usize));
+        let selected = self.head_after(layers, heads);
+        self.select(|controls| (controls.layer, controls.head) = selected);
     }
 
     /// Shows a view in the focused pane.
-    pub(super) fn show(&mut self, at: usize) {
-        if at >= VIEWS.len() {
-            return;
-        }
+    pub(super) fn show(&mut self, view: &'static dyn View) {
         let pane = usize::from(self.split && self.focus == Focus::View(1));
-        if self.split && self.views[1 - pane] == at {
+        if self.split && self.views[1 - pane] == view {
             self.views.swap(0, 1);
         } else {
-            self.views[pane] = at;
+            self.views[pane] = view;
         }
         self.focus = Focus::View(pane);
         self.look();
@@ -217,7 +214,8 @@ impl App {
     fn toggle_split(&mut self) {
         self.split = !self.split;
         if self.views[0] == self.views[1] {
-            self.views[1] = (self.views[0] + 1) % VIEWS.len();
+            let at = VIEWS.iter().position(|view| *view == self.views[0]).unwrap_or(0);
+            self.views[1] = VIEWS[(at + 1) % VIEWS.len()];
         }
         if self.focus == Focus::View(1) {
             self.focus = Focus::View(0);
@@ -246,31 +244,21 @@ impl App {
             Focus::History => self.step_history(down),
             Focus::Tokens => self.step_query(if far { FAR as i64 * right } else { right + down * FAR as i64 }),
             Focus::Output => self.scroll = (self.scroll as i64 - down).max(0) as usize,
-            Focus::View(pane) => self.move_view(self.views[pane], down, right, far),
+            Focus::View(pane) => self.move_view(pane, Arrows { down, right, far }),
         }
     }
 
-    fn move_view(&mut self, at: usize, down: i64, right: i64, far: bool) {
-        match at {
-            view::HEADS if down != 0 => self.step_head(0, down),
-            view::HEADS => {
-                let by = self.chunk_len() as i64 * if far { 4 } else { 1 };
-                self.step_query(right * by);
-            }
-            view::MAP => self.pan(down * if far { 4 } else { 1 }, right * if far { 4 } else { 1 }),
-            view::GRID => {
+    /// Lets the view of a pane say what the arrows mean.
+    fn move_view(&mut self, pane: usize, arrows: Arrows) {
+        match self.views[pane].step(self, arrows) {
+            Step::Query(by) => self.step_query(by),
+            Step::Head(layer, head) => self.select(|controls| (controls.layer, controls.head) = (layer, head)),
+            Step::Pan(down, right) => self.pan(down, right),
+            Step::Grid(by) => {
                 let last = self.grids.len().saturating_sub(1) as i64;
-                self.grid_back = (self.grid_back as i64 - right - down).clamp(0, last) as usize;
+                self.grid_back = (self.grid_back as i64 - by).clamp(0, last) as usize;
             }
-            view::LAYERS => {
-                // a panel to the right is the next head, one below the same head of the next layer
-                let n_heads = self.model.spec.n_heads as i64;
-                let head = (self.controls.head as i64 + right).clamp(0, n_heads - 1);
-                let layer = (self.controls.layer as i64 + down).clamp(0, self.model.spec.n_layers as i64 - 1);
-                self.select(|controls| (controls.layer, controls.head) = (layer as usize, head as usize));
-            }
-            view::COMPARE => self.step_head(down, right),
-            _ => self.step_history(down),
+            Step::Run(by) => self.step_history(by),
         }
     }
 
@@ -302,8 +290,7 @@ impl App {
             Focus::History => self.step_history(down * PAGE as i64),
             Focus::Tokens => self.step_query(down * 8 * FAR as i64),
             Focus::Output => self.scroll = (self.scroll as i64 - down * PAGE as i64).max(0) as usize,
-            Focus::View(pane) if self.views[pane] == view::MAP => self.pan(down * 8, 0),
-            Focus::View(pane) => self.move_view(self.views[pane], down * PAGE as i64, 0, false),
+            Focus::View(pane) => self.move_view(pane, Arrows { down: down * PAGE as i64, right: 0, far: false }),
         }
     }
 
@@ -323,14 +310,13 @@ impl App {
         match self.focus {
             Focus::Controls => self.begin_edit(None),
             Focus::History => self.restore(),
-            Focus::View(pane) if matches!(self.views[pane], view::LAYERS | view::HEADS) => {
-                // the head that is selected there, in its map
-                let other = 1 - pane;
-                if !(self.split && self.views[other] == view::MAP) {
-                    self.show(view::MAP);
+            Focus::View(pane) => {
+                let next = self.views[pane].enter();
+                if let Some(view) = next.filter(|view| !(self.split && self.views[1 - pane] == *view)) {
+                    self.show(view);
                 }
             }
-            Focus::View(_) | Focus::Tokens | Focus::Output => (),
+            Focus::Tokens | Focus::Output => (),
         }
     }
 
@@ -362,7 +348,7 @@ impl App {
 
     fn mark(&mut self) {
         let Some(id) = self.chosen_run() else { return };
-        let marked = &mut self.comparison.marked;
+        let marked = &mut self.marked;
         if let Some(at) = marked.iter().position(|known| *known == id) {
             marked.remove(at);
         } else {
@@ -371,10 +357,10 @@ impl App {
             }
             marked.push(id);
         }
-        if self.comparison.marked.len() == 2 && !self.shows(view::COMPARE) {
+        if self.marked.len() == 2 && !self.shows(&CompareView) {
             // the keys stay with the history
             let focus = self.focus;
-            self.show(view::COMPARE);
+            self.show(&CompareView);
             self.focus = focus;
         }
         self.look();
@@ -389,7 +375,7 @@ impl App {
             return self.say(Level::Warning, format!("this run is not forgotten: {why}"));
         }
         self.runs.list.retain(|run| run.id != id);
-        self.comparison.marked.retain(|marked| *marked != id);
+        self.marked.retain(|marked| *marked != id);
         self.step_history(0);
         self.dirty = true;
     }
@@ -397,7 +383,7 @@ impl App {
     fn restore(&mut self) {
         let Some(run) = self.selected_run() else { return };
         let (settings, source, base) = (run.settings.clone(), run.source.clone(), run.base.clone());
-        let is_same_prompt = self.prompt.as_ref().is_some_and(|prompt| prompt.source == source);
+        let is_same_prompt = self.prompt.key() == Some(&source);
         let controls = crate::fields::Controls { settings, ..self.controls.clone() };
         self.edit = None;
         if is_same_prompt {
@@ -420,7 +406,7 @@ impl App {
 
     /// The needle prompt that the builder begins with.
     fn needle_ask(&self) -> NeedleAsk {
-        match self.prompt.as_ref().map(|prompt| &prompt.source) {
+        match self.prompt.key() {
             Some(PromptSource::Needle(ask)) => ask.clone(),
             _ => NeedleAsk { length: (4 * self.model.spec.trained_context).min(4096), ..NeedleAsk::default() },
         }
@@ -428,7 +414,7 @@ impl App {
 
     /// What the prompt editor begins with: what was typed and not run, else the prompt, if it is not too long to type in.
     fn typed_text(&self) -> &str {
-        let prompt = match self.prompt.as_ref().map(|prompt| &prompt.source) {
+        let prompt = match self.prompt.key() {
             Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => text,
             _ => "",
         };
@@ -437,7 +423,7 @@ impl App {
 
     /// What exported files are called.
     fn export_name(&self) -> String {
-        let view = VIEWS[self.active_view()].0.to_lowercase();
+        let view = self.active_view().name().to_lowercase();
         // the first number that no file has yet
         let name = |at: usize| format!("longlens-{view}-{at}");
         let is_free = |at: &usize| !std::path::Path::new(&name(*at)).with_extension("png").exists();

@@ -24,7 +24,7 @@ impl App {
     /// Asks for a prompt.
     pub(super) fn build(&mut self, source: PromptSource) {
         let id = self.next_number();
-        self.building = Some((id, source.clone()));
+        self.prompt.ask(id, source.clone());
         self.dirty = true;
         if self.opening == Opening::Done {
             self.ask(Ask::Prompt(id, source));
@@ -39,7 +39,7 @@ impl App {
 
     /// Runs the prompt under the settings; the run before is stopped.
     pub(super) fn start_run(&mut self) {
-        let (Some(prompt), Opening::Done) = (&self.prompt, &self.opening) else { return };
+        let (Some(prompt), Opening::Done) = (self.prompt.answer(), &self.opening) else { return };
         if self.verdict.is_err() {
             return;
         }
@@ -125,7 +125,7 @@ impl App {
                 self.opening = Opening::Done;
                 self.clamp();
                 self.judge();
-                if let Some((_, source)) = self.building.take() {
+                if let Some(source) = self.prompt.waiting().cloned() {
                     self.build(source);
                 }
             }
@@ -139,20 +139,19 @@ impl App {
             event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
             Event::Looked { id, kind, trace, .. } => self.looked(id, kind, *trace),
             Event::LookFailed(id, kind, trouble) => {
-                let asked = match kind {
-                    LookKind::Heads => self.heads_asked.take_if(|(asked, _)| *asked == id).is_some(),
-                    LookKind::Map => self.map_asked.take_if(|(asked, _)| *asked == id).is_some(),
+                let was_asked = match kind {
+                    LookKind::Heads => self.heads.failed(id, trouble.clone()).is_some(),
+                    LookKind::Map => self.map.failed(id, trouble.clone()).is_some(),
                 };
-                if asked {
+                if was_asked {
                     self.fail(&trouble);
                 }
             }
-            Event::Difference(id, maps) => {
-                let Some((_, key)) = self.comparison.asked.filter(|(asked, _)| *asked == id) else { return };
-                match maps {
-                    Ok(maps) => (self.comparison.maps, self.comparison.trouble) = (Some((key, maps)), None),
-                    Err(trouble) => (self.comparison.maps, self.comparison.trouble) = (None, Some(trouble)),
-                }
+            Event::Difference(id, Ok(maps)) => {
+                self.difference.answered(id, |_| Some(maps));
+            }
+            Event::Difference(id, Err(trouble)) => {
+                self.difference.failed(id, trouble);
             }
             Event::Cell(id, cell, left) => self.take_cell(id, &cell, left),
             Event::GridFailed(id, trouble) => {
@@ -253,13 +252,12 @@ impl App {
     }
 
     fn built(&mut self, id: u64, built: Result<Arc<longlens_workbench::prompt::Prompt>, Trouble>) {
-        if self.building.as_ref().is_none_or(|(asked, _)| *asked != id) {
-            return;
-        }
-        let source = self.building.take().map(|(_, source)| source);
+        let is_first = self.prompt.answer().is_none();
         match built {
             Ok(prompt) => {
-                let is_first = self.prompt.replace(prompt).is_none();
+                if !self.prompt.answered(id, |_| Some(prompt)) {
+                    return;
+                }
                 if !is_first {
                     self.controls.query = None;
                 }
@@ -270,18 +268,20 @@ impl App {
                     Err(trouble) => {
                         // what is shown belongs to the prompt before
                         (self.current, self.shown) = (None, None);
-                        (self.heads, self.heads_asked, self.map, self.map_asked) = (None, None, None, None);
+                        self.heads.clear(None);
+                        self.map.clear(None);
                         self.fail(&trouble);
                     }
                 }
             }
             Err(trouble) => {
                 // what was typed is there to be mended
-                match source {
+                match self.prompt.failed(id, trouble.clone()) {
+                    None => return,
                     Some(PromptSource::Needle(ask)) => self.dialog = Some(Dialog::needle(&ask)),
                     Some(PromptSource::File(path)) => self.dialog = Some(Dialog::open_file(&path.to_string_lossy())),
                     Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => self.draft = Some(text),
-                    _ => (),
+                    Some(_) => (),
                 }
                 self.fail(&trouble);
                 // the run that gave way to it goes on
@@ -294,18 +294,8 @@ impl App {
 
     fn looked(&mut self, id: u64, kind: LookKind, trace: longlens_core::trace::Trace) {
         match kind {
-            LookKind::Heads => {
-                let Some((_, key)) = self.heads_asked.filter(|(asked, _)| *asked == id) else { return };
-                if let Some(heads) = Heads::new(trace, key.query) {
-                    self.heads = Some((key, heads));
-                }
-            }
-            LookKind::Map => {
-                let Some((_, key)) = self.map_asked.filter(|(asked, _)| *asked == id) else { return };
-                if let Some(map) = trace.maps.into_iter().find(|map| map.pick == key.pick()) {
-                    self.map = Some((key, map));
-                }
-            }
-        }
+            LookKind::Heads => self.heads.answered(id, |key| Heads::new(trace, key.query)),
+            LookKind::Map => self.map.answered(id, |key| trace.maps.into_iter().find(|map| map.pick == key.pick())),
+        };
     }
 }

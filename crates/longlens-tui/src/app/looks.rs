@@ -9,7 +9,8 @@ use longlens_workbench::runs::RunState;
 use longlens_workbench::settings::Swap;
 use longlens_workbench::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
 
-use super::{App, DifferenceKey, HeadsKey, MapKey, view};
+use super::{App, DifferenceKey, HeadsKey, MapKey};
+use crate::view::Need;
 
 /// Cells of a map's side before a frame has told how many fit.
 const FIRST_SIDE: usize = 64;
@@ -43,14 +44,14 @@ impl App {
             (first, (first + needle.answer.len()).min(self.n_fed()).max(first))
         });
         let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answering };
-        if self.heads_asked.map(|(_, key)| key) != Some(key) {
+        if self.heads.is_new(&key) {
             let id = self.next_number();
-            self.heads_asked = Some((id, key));
+            self.heads.ask(id, key);
             let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
             let (run, generated) = (current.clone(), generated.clone());
             self.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
         }
-        if !self.shows(view::MAP) {
+        if !self.needs(Need::Map) {
             return;
         }
         let side = self.seen.map_side.unwrap_or(FIRST_SIDE).clamp(8, MAX_SIDE);
@@ -58,9 +59,9 @@ impl App {
         let window = self.map_state.window.map(|_| self.window());
         let whole = (self.map_span() > n_prompt).then(|| MapWindow { query: 0, key: 0, len: self.map_span() });
         let key = MapKey { run: current.id, layer, head, side, window, whole };
-        if self.map_asked.map(|(_, key)| key) != Some(key) {
+        if self.map.is_new(&key) {
             let id = self.next_number();
-            self.map_asked = Some((id, key));
+            self.map.ask(id, key);
             let watch = Watch { maps: vec![key.pick()], ..Watch::default() };
             self.ask(Ask::Look(LookAsk { id, run: current, generated, kind: LookKind::Map, watch }));
         }
@@ -68,15 +69,14 @@ impl App {
 
     /// Asks for the maps of two runs, where they are compared.
     fn look_at_difference(&mut self) {
-        if !self.shows(view::COMPARE) {
+        if !self.needs(Need::Difference) {
             return;
         }
         let Some([a, b]) = self.compared() else { return };
         if a.base.is_some() || b.base.is_some() {
             let help = "compare runs of the mode re-prefill".to_owned();
             let trouble = Trouble::new("a reuse-kv run has computed only its last queries: it has no map", help);
-            (self.comparison.maps, self.comparison.asked, self.comparison.trouble) = (None, None, Some(trouble));
-            return;
+            return self.difference.clear(Some(trouble));
         }
         let (Some(first), Some(second)) = (a.ask(a.id), b.ask(b.id)) else { return };
         let is_over = |state: &RunState| matches!(state, RunState::Done | RunState::Cancelled);
@@ -86,11 +86,11 @@ impl App {
         let (layer, head) = (self.controls.layer, self.controls.head);
         let side = DIFFERENCE_SIDE.min(first.prompt.tokens.len());
         let key = DifferenceKey { runs: [a.id, b.id], layer, head, side };
-        if self.comparison.asked.is_some_and(|(_, asked)| asked == key) {
+        if !self.difference.is_new(&key) {
             return;
         }
         let id = self.next_number();
-        (self.comparison.asked, self.comparison.trouble) = (Some((id, key)), None);
+        self.difference.ask(id, key);
         let pick = MapPick::whole(layer, head, side);
         self.ask(Ask::Difference(DifferenceAsk { id, runs: [Arc::new(first), Arc::new(second)], pick }));
     }
@@ -121,7 +121,7 @@ impl App {
             return self.look();
         }
         let (query, key) = around.unwrap_or_else(|| {
-            let needle = self.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref());
+            let needle = self.prompt.answer().and_then(|prompt| prompt.needle.as_ref());
             let query = self.query().min(n - 1);
             let key = needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end));
             let holds = |start: usize, at: usize| (start..start + now.len).contains(&at);

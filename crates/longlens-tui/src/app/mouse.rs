@@ -3,8 +3,11 @@
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
-use super::{App, Focus, view};
+use super::{App, Focus};
+use crate::panes::VIEWS;
+use crate::panes::map::MapView;
 use crate::pen::Hit;
+use crate::view::View;
 
 /// Entries that the wheel scrolls at once.
 const WHEEL: i64 = 3;
@@ -61,7 +64,7 @@ impl App {
             Hit::Controls => self.focus = Focus::Controls,
             Hit::Tab(pane, at) => {
                 self.focus = Focus::View(pane);
-                self.show(at);
+                self.show(VIEWS[at]);
             }
             Hit::View(pane) => self.focus = Focus::View(pane),
             Hit::Token(token) => {
@@ -74,7 +77,7 @@ impl App {
             Hit::Run(at) => {
                 self.focus = Focus::History;
                 if self.history == at {
-                    self.command(crate::action::Command::Restore);
+                    self.command(crate::command::Command::Restore);
                 }
                 self.history = at;
             }
@@ -83,7 +86,7 @@ impl App {
             Hit::Map => {
                 let (query, _) = self.map_point(area, event);
                 let last = self.n_fed().saturating_sub(1);
-                self.focus = Focus::View(usize::from(self.split && self.views[1] == view::MAP));
+                self.focus = Focus::View(usize::from(self.split && self.views[1] == &MapView as &dyn View));
                 self.select(|controls| controls.query = Some(query.min(last)));
             }
             Hit::Entry(_) => (),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{MapPick, MapWindow, PooledMap, RunRecord};
+use longlens_core::trace::{MapPick, MapWindow, RunRecord};
 use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
@@ -23,7 +23,7 @@ use crate::theme::{Depth, ThemeName};
 #[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
 pub enum Action {
     /// A command of the table.
-    Do(crate::action::Command),
+    Do(crate::command::Command),
     /// A key; what it means depends on what is open.
     Key(KeyEvent),
     /// Pasted text.
@@ -76,24 +76,6 @@ pub enum Focus {
     Tokens,
     /// Text and log.
     Output,
-}
-
-/// A view, in the order of [`crate::action::VIEWS`].
-pub mod view {
-    /// Heads × chunks.
-    pub const HEADS: usize = 0;
-    /// Attention map.
-    pub const MAP: usize = 1;
-    /// Relative positions.
-    pub const POSITIONS: usize = 2;
-    /// Passkey grid.
-    pub const GRID: usize = 3;
-    /// Loss.
-    pub const LOSS: usize = 4;
-    /// Layers × heads.
-    pub const LAYERS: usize = 5;
-    /// Two runs.
-    pub const COMPARE: usize = 6;
 }
 
 /// Whether the model is there.
@@ -209,20 +191,7 @@ impl GridRun {
     }
 }
 
-/// The runs that are compared.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Comparison {
-    /// The marked runs, in the order of their marking.
-    pub marked: Vec<RunId>,
-    /// Their maps, and what they were asked for.
-    pub maps: Option<(DifferenceKey, Box<[PooledMap; 2]>)>,
-    /// What was asked for last.
-    pub asked: Option<(u64, DifferenceKey)>,
-    /// Why there is no map.
-    pub trouble: Option<Trouble>,
-}
-
-/// Which difference of maps.
+/// What the maps of two runs were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DifferenceKey {
     /// The two runs.

@@ -7,7 +7,7 @@ use longlens_workbench::steps::{Step, written};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
-use crate::action;
+use crate::command;
 use crate::dialogs::{Dialog, Done};
 use crate::export;
 
@@ -28,7 +28,7 @@ impl App {
                 return self.begin_edit(Some(c));
             }
         }
-        if let Some(command) = action::command(key) {
+        if let Some(command) = command::of_key(key) {
             self.command(command);
         }
     }
@@ -196,7 +196,7 @@ impl App {
         match export::of_view(self, self.active_view(), PathBuf::from(stem)) {
             Ok(export) => {
                 self.n_exported += 1;
-                let source = self.prompt.as_ref().map(|prompt| prompt.source.clone());
+                let source = self.prompt.key().cloned();
                 let path = export.path("png");
                 self.unwritten = Some(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
                 self.effects.push(Effect::Export(Box::new(export)));

@@ -25,7 +25,7 @@ pub fn runs(app: &App) -> Result<Content, Trouble> {
     let [first, second] = [a, b].map(of_tokens);
     let n_compared = if is_same_prompt { a.record.n_prompt.saturating_sub(1) } else { 0 };
     let delta: Vec<f32> = first.iter().zip(&second).take(n_compared).map(|(a, b)| a - b).collect();
-    let maps = app.comparison.maps.as_ref().filter(|(key, _)| is_same_prompt && key.runs == [a.id, b.id]);
+    let maps = app.difference.keyed().filter(|(key, _)| is_same_prompt && key.runs == [a.id, b.id]);
     let map = maps.map(|(_, maps)| difference(maps));
     let head = map.as_ref().map(|map| (map.layer, map.head));
 

@@ -31,7 +31,7 @@ pub fn config(app: &App) -> String {
     app.start.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
     line("seed", &settings.sampling.seed.to_string());
     line("prefill_chunk", &settings.prefill_chunk.to_string());
-    if let Some(prompt) = &app.prompt {
+    if let Some(prompt) = app.prompt.answer() {
         let _ = write!(text, "\n[prompt]\n{}", source(&prompt.source));
     }
     let sampling = &settings.sampling;

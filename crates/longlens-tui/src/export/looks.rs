@@ -96,7 +96,7 @@ pub fn heads(app: &App) -> Result<Content, Trouble> {
 
 /// The selected head's map, or the part of it that is shown.
 pub fn map(app: &App) -> Result<Content, Trouble> {
-    let (key, map) = app.map.as_ref().ok_or_else(|| nothing(app, "no attention map"))?;
+    let (key, map) = app.map.keyed().ok_or_else(|| nothing(app, "no attention map"))?;
     let run = run_of(app, key.run)?;
     let heading = heading(app, run, &run.record);
     let pooling = if app.map_state.max { Pooling::Max } else { Pooling::Mean };
@@ -214,14 +214,14 @@ pub fn layers(app: &App) -> Result<Content, Trouble> {
 }
 
 /// Where every head of a run looks.
-fn looked(app: &App) -> Result<(&Run, &Heads), Trouble> {
-    let (key, heads) = app.heads.as_ref().ok_or_else(|| nothing(app, "no attention"))?;
+pub fn looked(app: &App) -> Result<(&Run, &Heads), Trouble> {
+    let (key, heads) = app.heads.keyed().ok_or_else(|| nothing(app, "no attention"))?;
     Ok((run_of(app, key.run)?, heads))
 }
 
 /// Tokens that tell the hidden key in a run's own prompt.
 fn needle(app: &App, run: &Run) -> Option<Range<usize>> {
-    let open = app.prompt.as_ref().filter(|prompt| prompt.source == run.source);
+    let open = app.prompt.answer().filter(|prompt| prompt.source == run.source);
     Some(run.prompt.as_ref().or(open)?.needle.as_ref()?.tokens.clone())
 }
 

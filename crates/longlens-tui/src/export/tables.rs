@@ -81,7 +81,7 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
         trained_context: model.spec.trained_context,
         warnings: model.warnings.clone(),
     };
-    let prompt = app.prompt.as_ref().map(|prompt| prompt.source.to_string());
+    let prompt = app.prompt.answer().map(|prompt| prompt.source.to_string());
     let about = json!({
         "view": "positions", "run": record, "prompt": prompt, "trained_positions": trained,
         "seen": { "hidden": 0, "trained": 1, "if chosen": 2, "untrained": 3 },

@@ -1,6 +1,7 @@
 //! Two runs side by side: what each predicts better, what each wrote, how the attention of one head differs.
 
 use longlens_core::trace::{MapWindow, PooledMap};
+use longlens_workbench::Trouble;
 use longlens_workbench::runs::{Run, RunState};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -11,8 +12,10 @@ use super::map::notes::{Notes, explain, number, swatch, wide};
 use super::map::square::Square;
 use super::output::words::shortened;
 use crate::app::{App, DifferenceKey};
+use crate::export::{self, Content};
 use crate::pen::{Pen, Raster};
 use crate::theme::{Pixel, Theme};
+use crate::view::{Arrows, Need, Step, View};
 
 mod delta;
 mod outputs;
@@ -21,8 +24,41 @@ mod outputs;
 const BESIDE: (u16, u16) = (72, 12);
 const BELOW: (u16, u16) = (24, 30);
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Two runs side by side.
+pub struct CompareView;
+
+impl View for CompareView {
+    fn name(&self) -> &'static str {
+        "Compare"
+    }
+
+    fn help(&self) -> &'static str {
+        "two runs side by side"
+    }
+
+    fn hints(&self) -> &'static str {
+        "↑↓ layer · ←→ head · c marks runs"
+    }
+
+    fn need(&self) -> Option<Need> {
+        Some(Need::Difference)
+    }
+
+    fn step(&self, app: &App, arrows: Arrows) -> Step {
+        let (layer, head) = app.head_after(arrows.down, arrows.right);
+        Step::Head(layer, head)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::compare::runs(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(runs) = app.compared() else { return too_few(app, area, pen) };
     let same = same_prompt(runs);
     let mut notes = Notes::new(area);
@@ -66,7 +102,7 @@ fn too_few(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let finished = |run: &&Run| matches!(run.state, RunState::Done | RunState::Cancelled | RunState::Generating);
     let n = app.runs.list.iter().filter(finished).count();
-    let why = match (n, app.comparison.marked.len()) {
+    let why = match (n, app.marked.len()) {
         (0, _) => "two runs are compared here; there is none yet",
         (1, _) => "two runs are compared here; there is one so far",
         (_, 1) => "one run is marked; mark another one",
@@ -127,10 +163,10 @@ fn difference(app: &App, [a, b]: [&Run; 2], area: Rect, pen: &mut Pen) {
     let title = format!("attention B − A · layer {layer} head {head}");
     notes.line(pen, vec![Span::styled(title, theme.accent())]);
     let asked = |key: &DifferenceKey| (key.runs, key.layer, key.head) == ([a.id, b.id], layer, head);
-    let maps = app.comparison.maps.as_ref().filter(|(key, _)| asked(key));
+    let maps = app.difference.keyed().filter(|(key, _)| asked(key));
     let Some((_, maps)) = maps else {
         let over = |run: &Run| matches!(run.state, RunState::Done | RunState::Cancelled);
-        let (text, style) = match &app.comparison.trouble {
+        let (text, style) = match app.difference.refusal() {
             Some(trouble) => (trouble.to_string(), theme.alarm()),
             None if !over(a) || !over(b) => ("waits for the end of both runs".to_owned(), theme.faint()),
             None if a.prompt.is_none() || b.prompt.is_none() => (

@@ -10,8 +10,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 
 use super::output::words::{count, shortened, wrap};
-use crate::action::{self, Command};
 use crate::app::{App, Focus};
+use crate::command::{self, Command};
 use crate::fields::{Field, FieldId};
 use crate::pen::{Hit, Pen};
 use crate::theme::{Depth, Theme};
@@ -104,8 +104,7 @@ fn heading(app: &App, name: &str, area: Rect, pen: &mut Pen) {
         return;
     }
     let keys = METHODS.iter().enumerate().map(|(at, method)| {
-        let key = action::entry(Command::Method(at)).keys.first().map_or("", String::as_str);
-        (key, method.info.name == app.controls.settings.method.name())
+        (command::key(Command::Method(at)), method.info.name == app.controls.settings.method.name())
     });
     let width = 2 * METHODS.len() as u16 + 1;
     if area.width < width + name.len() as u16 + 4 {

@@ -1,16 +1,19 @@
 //! Pass keys found, by length and depth, while the cells come in.
 
 use longlens_plot::plots::NeedleCell;
+use longlens_workbench::Trouble;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::heads::looked::joined;
 use super::output::words::{shortened, tokens, wrap};
-use crate::action::{self, Command};
 use crate::app::{App, GridRun};
+use crate::command::{self, Command};
+use crate::export::{self, Content};
 use crate::pen::Pen;
 use crate::theme::{Depth, Pixel, Theme};
+use crate::view::{Arrows, Step, View};
 
 /// Cells of the depths at the left.
 const DEPTHS: u16 = 5;
@@ -19,8 +22,36 @@ const COLUMN: (u16, u16) = (3, 24);
 /// Tallest row.
 const TALLEST: u16 = 9;
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Pass keys found, by length and depth.
+pub struct GridView;
+
+impl View for GridView {
+    fn name(&self) -> &'static str {
+        "Grid"
+    }
+
+    fn help(&self) -> &'static str {
+        "pass keys found, by length and depth"
+    }
+
+    fn hints(&self) -> &'static str {
+        "g runs or stops · ←→ other grids"
+    }
+
+    fn step(&self, _app: &App, arrows: Arrows) -> Step {
+        Step::Grid(arrows.right + arrows.down)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::tables::grid(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(grid) = app.grid().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
         return explain(app, area, pen);
     };
@@ -232,7 +263,7 @@ fn mean(cells: impl Iterator<Item = NeedleCell>) -> Option<f64> {
 /// Before the first grid: what would run.
 fn explain(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let key = action::entry(Command::Grid).keys.first().map_or("", String::as_str);
+    let key = command::key(Command::Grid);
     let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
     let n_lengths = form.up_to.max(1).ilog2() + 1;
     let lengths: Vec<String> = (0..n_lengths).map(|power| tokens(trained << power)).collect();

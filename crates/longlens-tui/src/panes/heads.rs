@@ -3,12 +3,17 @@
 use std::ops::Range;
 
 use longlens_plot::color::ColorScale;
+use longlens_workbench::Trouble;
+use longlens_workbench::runs::RunId;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 
+use super::map::MapView;
 use crate::app::App;
+use crate::export::{self, Content};
 use crate::pen::{Hit, Pen};
 use crate::theme::{Depth, Pixel, Theme};
+use crate::view::{Arrows, Step, View};
 
 mod around;
 pub mod columns;
@@ -23,8 +28,58 @@ pub const FLOOR: f64 = 1e-4;
 /// Cells of the bar before the needle's share.
 const BAR: usize = 5;
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Heads × chunks of the selected query.
+pub struct HeadsView;
+
+impl View for HeadsView {
+    fn name(&self) -> &'static str {
+        "Heads"
+    }
+
+    fn help(&self) -> &'static str {
+        "heads × chunks of the selected query"
+    }
+
+    fn hints(&self) -> &'static str {
+        "↑↓ head · ←→ query · enter shows its map"
+    }
+
+    fn title(&self, app: &App) -> String {
+        let shown = app.heads.key().map(|key| (key.query, key.chunk_len));
+        let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
+        format!("{} · query {query} · chunks of {chunk_len}", self.name())
+    }
+
+    fn run(&self, app: &App) -> Option<RunId> {
+        app.heads.key().map(|key| key.run)
+    }
+
+    fn is_stale(&self, app: &App) -> bool {
+        app.heads.is_stale()
+    }
+
+    fn step(&self, app: &App, Arrows { down, right, far }: Arrows) -> Step {
+        if down != 0 {
+            let (layer, head) = app.head_after(0, down);
+            return Step::Head(layer, head);
+        }
+        Step::Query(right * app.chunk_len() as i64 * if far { 4 } else { 1 })
+    }
+
+    fn enter(&self) -> Option<&'static dyn View> {
+        Some(&MapView)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::looks::heads(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
     show(&looked, area, app.map_state.log, pen);
 }

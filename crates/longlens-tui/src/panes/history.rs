@@ -53,7 +53,7 @@ fn line(app: &App, run: &Run, selected: bool, area: Rect, pen: &mut Pen) {
     if run.pinned {
         pen.text(area.x + 1, area.y, "★", area.width.saturating_sub(1), ink(theme.warn()));
     }
-    let mark = app.comparison.marked.iter().position(|id| *id == run.id);
+    let mark = app.marked.iter().position(|id| *id == run.id);
     if let Some(name) = mark.and_then(|at| ["A", "B"].get(at)) {
         pen.text(area.x + 2, area.y, name, area.width.saturating_sub(2), ink(theme.accent()));
     }
@@ -140,7 +140,7 @@ mod tests {
             first.state = RunState::Done;
             first.id
         };
-        app.comparison.marked = vec![0, id];
+        app.marked = vec![0, id];
         let second = run(&mut app, "long_heads:chunk_len=32");
         second.live_speed = Some(1234.0);
         let text = shown(draw, &app, 30, 3);

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use longlens_workbench::Trouble;
 use longlens_workbench::heads::{NEAR, SINK};
+use longlens_workbench::runs::RunId;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -10,17 +12,68 @@ use ratatui::text::{Line, Span};
 use super::heads::columns::{bar, behind, largest, scrolled};
 use super::heads::looked::{Looked, joined, placeholder};
 use super::heads::ramp;
+use super::map::MapView;
 use crate::app::App;
+use crate::export::{self, Content};
 use crate::pen::{Hit, Pen};
 use crate::theme::{Depth, Pixel, Theme};
+use crate::view::{Arrows, Step, View};
 
 /// Largest panel: cells across and down, gaps included.
 const LARGEST: (u16, u16) = (28, 6);
 /// Most numbers that the profiles of a frame may pool.
 const MOST_POOLED: usize = 4 << 20;
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// All layers × heads, and which of them fetch the needle.
+pub struct LayersView;
+
+impl View for LayersView {
+    fn name(&self) -> &'static str {
+        "Layers"
+    }
+
+    fn help(&self) -> &'static str {
+        "all layers × heads: which ones fetch the needle"
+    }
+
+    fn hints(&self) -> &'static str {
+        "↑↓←→ select · enter shows its map"
+    }
+
+    fn title(&self, app: &App) -> String {
+        let shown = app.heads.key().map(|key| key.query);
+        format!("{} · query {}", self.name(), shown.unwrap_or(app.query()))
+    }
+
+    fn run(&self, app: &App) -> Option<RunId> {
+        app.heads.key().map(|key| key.run)
+    }
+
+    fn is_stale(&self, app: &App) -> bool {
+        app.heads.is_stale()
+    }
+
+    /// A panel to the right is the next head, one below the same head of the next layer.
+    fn step(&self, app: &App, Arrows { down, right, .. }: Arrows) -> Step {
+        let (spec, selected) = (&app.model.spec, &app.controls);
+        let moved = |at: usize, by: i64, n: usize| (at as i64 + by).clamp(0, n as i64 - 1) as usize;
+        Step::Head(moved(selected.layer, down, spec.n_layers), moved(selected.head, right, spec.n_heads))
+    }
+
+    fn enter(&self) -> Option<&'static dyn View> {
+        Some(&MapView)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::looks::layers(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
     let scores: Vec<f32> = looked.all().map(|(layer, head)| score(&looked, layer, head)).collect();
     let top = largest(&scores).max(1e-6);

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use longlens_workbench::Trouble;
 use longlens_workbench::runs::{Run, RunId};
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
@@ -11,8 +12,10 @@ use ratatui::text::{Line, Span};
 use super::history::named;
 use super::output::words::{perplexity, shortened, tokens, wrap};
 use crate::app::App;
+use crate::export::{self, Content};
 use crate::pen::Pen;
 use crate::theme::Depth;
+use crate::view::View;
 
 use bins::{binned, mean};
 
@@ -27,8 +30,40 @@ const DOTS: (usize, usize) = (2, 4);
 /// Signs of the lines where there are no colors.
 const SIGNS: [char; MOST] = ['●', '×', '+', 'o', '#', '*', '~', '@'];
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Loss against position.
+pub struct LossView;
+
+impl View for LossView {
+    fn name(&self) -> &'static str {
+        "Loss"
+    }
+
+    fn help(&self) -> &'static str {
+        "loss against position, one line per pinned run"
+    }
+
+    fn hints(&self) -> &'static str {
+        "P pins a run, in the history"
+    }
+
+    fn run(&self, app: &App) -> Option<RunId> {
+        app.shown
+    }
+
+    fn is_stale(&self, app: &App) -> bool {
+        app.is_stale() && app.shown.is_some()
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::tables::loss(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let runs = runs(app);
     if runs.iter().all(|run| run.nll.is_empty()) {
         return explain(app, area, pen);
@@ -213,7 +248,7 @@ fn ticks(app: &App, axes: &Axes, area: Rect, pen: &mut Pen) {
 
 /// The tokens that tell the key of the shown run's prompt.
 fn needle(app: &App) -> Option<Range<usize>> {
-    let prompt = app.shown_run().and_then(|run| run.prompt.as_ref()).or(app.prompt.as_ref())?;
+    let prompt = app.shown_run().and_then(|run| run.prompt.as_ref()).or(app.prompt.answer())?;
     prompt.needle.as_ref().map(|needle| needle.tokens.clone()).filter(|tokens| !tokens.is_empty())
 }
 

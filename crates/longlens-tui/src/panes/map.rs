@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use longlens_core::trace::{MapWindow, PooledMap};
 use longlens_plot::color::ColorScale;
+use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
+use longlens_workbench::runs::RunId;
 use longlens_workbench::settings::Swap;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
@@ -13,8 +15,10 @@ use self::notes::{Notes, explain, number};
 use self::square::Square;
 use super::output::words::shortened;
 use crate::app::{App, MapKey, Opening};
+use crate::export::{self, Content};
 use crate::pen::{Hit, Pen, Raster};
 use crate::theme::Pixel;
+use crate::view::{Arrows, Need, Step, View};
 
 pub(crate) mod notes;
 pub(super) mod square;
@@ -24,8 +28,55 @@ const FLOOR: f64 = 1e-5;
 /// Columns that the panel beside the map needs.
 const PANEL: u16 = 20;
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Attention map of the selected head.
+pub struct MapView;
+
+impl View for MapView {
+    fn name(&self) -> &'static str {
+        "Map"
+    }
+
+    fn help(&self) -> &'static str {
+        "attention map of the selected head"
+    }
+
+    fn hints(&self) -> &'static str {
+        "+ - zoom · ↑↓←→ pan"
+    }
+
+    fn title(&self, app: &App) -> String {
+        let shown = app.map.key().map(|key| (key.layer, key.head));
+        let (layer, head) = shown.unwrap_or((app.controls.layer, app.controls.head));
+        format!("{} · layer {layer} head {head}", self.name())
+    }
+
+    fn run(&self, app: &App) -> Option<RunId> {
+        app.map.key().map(|key| key.run)
+    }
+
+    fn is_stale(&self, app: &App) -> bool {
+        app.map.is_stale()
+    }
+
+    fn need(&self) -> Option<Need> {
+        Some(Need::Map)
+    }
+
+    fn step(&self, _app: &App, Arrows { down, right, far }: Arrows) -> Step {
+        let by = if far { 4 } else { 1 };
+        Step::Pan(down * by, right * by)
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::looks::map(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     if app.n_prompt() == 0 {
         return no_prompt(app, area, pen);
     }
@@ -39,7 +90,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
     let needle = needle(app);
     square.axes(pen, &needle.clone().unwrap_or(0..0));
-    let map = app.map.as_ref().filter(|(_, map)| is_whole(map));
+    let map = app.map.keyed().filter(|(_, map)| is_whole(map));
     let scale = if app.map_state.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
     if let Some((key, map)) = map {
@@ -64,7 +115,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
 /// The needle's tokens.
 fn needle(app: &App) -> Option<Range<usize>> {
-    Some(app.prompt.as_ref()?.needle.as_ref()?.tokens.clone())
+    Some(app.prompt.answer()?.needle.as_ref()?.tokens.clone())
 }
 
 fn cells<'a>(app: &App, map: &'a PooledMap) -> &'a [f32] {
@@ -103,7 +154,7 @@ fn no_prompt(app: &App, area: Rect, pen: &mut Pen) {
     let why = match &app.opening {
         Opening::Waiting => "the model is being opened".to_owned(),
         Opening::Failed(trouble) => trouble.to_string(),
-        Opening::Done if app.building.is_some() => "the prompt is being built".to_owned(),
+        Opening::Done if app.prompt.waiting().is_some() => "the prompt is being built".to_owned(),
         Opening::Done => "there is no prompt yet".to_owned(),
     };
     let help = "n hides a pass key in filler, o opens a file, p types a text";
@@ -111,7 +162,7 @@ fn no_prompt(app: &App, area: Rect, pen: &mut Pen) {
 }
 
 /// What the map shows, its colors, and where the selected query looks.
-fn panel(app: &App, area: Rect, map: Option<&(MapKey, PooledMap)>, colors: (ColorScale, f64), pen: &mut Pen) {
+fn panel(app: &App, area: Rect, map: Option<(&MapKey, &PooledMap)>, colors: (ColorScale, f64), pen: &mut Pen) {
     let theme = pen.theme;
     let mut notes = Notes::new(area);
     let (layer, head) = (app.controls.layer, app.controls.head);
@@ -177,7 +228,7 @@ fn query(app: &App, notes: &mut Notes, pen: &mut Pen) {
         vec![Span::styled("▶ ", theme.accent()), Span::styled(format!("query {query} {}", piece(query)), theme.text())],
         vec![Span::styled(if query < app.n_prompt() { "" } else { " · generated" }, theme.faint())],
     );
-    let heads = app.heads.as_ref().map(|(_, heads)| heads);
+    let heads = app.heads.answer();
     let heads = heads.filter(|heads| heads.query == query && layer < heads.shape.0 && head < heads.shape.1);
     if let Some(needle) = needle(app) {
         let tokens = label(&needle);

@@ -36,7 +36,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         match &app.opening {
             Opening::Failed(trouble) => passage.trouble(trouble, theme),
             Opening::Waiting => passage.push("the model is being opened", theme.faint()),
-            Opening::Done if app.building.is_some() => passage.push("the prompt is being made", theme.faint()),
+            Opening::Done if app.prompt.waiting().is_some() => passage.push("the prompt is being made", theme.faint()),
             Opening::Done => passage.push("no run yet: n p o give a prompt", theme.faint()),
         }
         return scrolled(&passage.lines(area.width), app.scroll, area, pen);
@@ -292,7 +292,7 @@ mod tests {
         let peak_memory = Some(112 << 20);
         first.speed = Some(Speed { to_first_token: 0.025, prefill: 25_300.0, decode: Some(1234.4), peak_memory, stop });
         let text = shown(draw, &app, 120, 6);
-        let key = &app.prompt.as_ref().unwrap().needle.as_ref().unwrap().key;
+        let key = &app.prompt.answer().unwrap().needle.as_ref().unwrap().key;
         let facts = ["prefill 506 tok in 0.02 s (25,300 tok/s) · first token 0.03 s", "1,234 tok/s", "peak 112.0 MiB"];
         for fact in facts {
             assert!(text.contains(fact), "{fact} is missing:\n{text}");

@@ -16,8 +16,10 @@ use self::words::{parts_of, position, reach_of, rule_of};
 use super::map::notes::{Notes, explain, number, swatch};
 use super::map::square::Square;
 use crate::app::App;
+use crate::export::{self, Content};
 use crate::pen::{Pen, Raster};
 use crate::theme::Pixel;
+use crate::view::View;
 
 mod words;
 
@@ -35,8 +37,32 @@ struct Planned {
     trained: usize,
 }
 
-/// Draws the pane's inside.
-pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
+/// Relative positions of the method.
+pub struct PositionsView;
+
+impl View for PositionsView {
+    fn name(&self) -> &'static str {
+        "Positions"
+    }
+
+    fn help(&self) -> &'static str {
+        "relative positions of the method"
+    }
+
+    fn hints(&self) -> &'static str {
+        "tab next pane"
+    }
+
+    fn export(&self, app: &App) -> Result<Content, Trouble> {
+        export::tables::positions(app)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
+    }
+}
+
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let (checked, trouble) = draft(app);
     let Some(checked) = checked else {

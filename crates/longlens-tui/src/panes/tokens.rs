@@ -39,7 +39,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let parts = strip(n, query, (usize::from(text.width), usize::from(text.height)), width);
     let amounts = Amounts::of(app);
     let needle =
-        app.prompt.as_ref().and_then(|prompt| prompt.needle.as_ref()).map_or(0..0, |needle| needle.tokens.clone());
+        app.prompt.answer().and_then(|prompt| prompt.needle.as_ref()).map_or(0..0, |needle| needle.tokens.clone());
     for part in &parts {
         let mut style = amounts.style(part.token, pen.theme);
         if needle.contains(&part.token) {
@@ -138,7 +138,7 @@ enum Amounts<'a> {
 impl<'a> Amounts<'a> {
     fn of(app: &'a App) -> Self {
         let is_shown =
-            |run: &Run| run.prompt.as_ref().zip(app.prompt.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b) || a == b);
+            |run: &Run| run.prompt.as_ref().zip(app.prompt.answer()).is_some_and(|(a, b)| Arc::ptr_eq(a, b) || a == b);
         match app.token_color {
             TokenColor::Loss => {
                 let Some(run) = app.shown_run().filter(|run| is_shown(run)) else {
@@ -148,7 +148,7 @@ impl<'a> Amounts<'a> {
                 Self::Loss(run, end)
             }
             TokenColor::Attention => {
-                let found = app.heads.as_ref().filter(|(key, heads)| {
+                let found = app.heads.keyed().filter(|(key, heads)| {
                     heads.shape.0 * heads.shape.1 > 0 && app.runs.get(key.run).is_some_and(is_shown)
                 });
                 let Some((_, heads)) = found else { return Self::Nothing("no attention yet") };
@@ -213,7 +213,7 @@ fn legend(app: &App, amounts: &Amounts, range: Option<(usize, usize)>, area: Rec
     spans.push(Span::styled(high, theme.faint()));
     let query = theme.text().patch(theme.accent()).add_modifier(Modifier::REVERSED);
     let mut signs = vec![[Span::raw("  "), Span::styled("query", query)]];
-    if app.prompt.as_ref().is_some_and(|prompt| prompt.needle.is_some()) {
+    if app.prompt.answer().is_some_and(|prompt| prompt.needle.is_some()) {
         signs.push([Span::raw("  "), Span::styled("needle", theme.alarm().add_modifier(Modifier::UNDERLINED))]);
     }
     if app.run().is_some_and(|run| !run.pieces.is_empty()) {

@@ -5,9 +5,10 @@
 use std::ops::{Deref, DerefMut};
 
 use longlens_core::lens::Lens;
+use longlens_core::methods::METHODS;
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_tui::action::ENTRIES;
 use longlens_tui::app::{Action, Options};
+use longlens_tui::command::{Command, ENTRIES, key};
 use longlens_tui::headless::Headless;
 use longlens_tui::theme::{Depth, ThemeName};
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
@@ -92,14 +93,16 @@ impl Rig {
         self.0.settle().unwrap();
     }
 
-    /// Presses keys, written as in the table and separated by blanks; waits after each.
+    /// Presses keys, written as in the table and separated by blanks; the name of a method is its key. Waits after each.
     pub fn keys(&mut self, keys: &str) {
-        self.0.keys(keys).unwrap();
+        for name in keys.split_whitespace() {
+            self.0.keys(method_key(name).unwrap_or(name)).unwrap();
+        }
     }
 
-    /// Presses one key without waiting.
-    pub fn key(&mut self, key: &str) {
-        self.act(Action::Key(longlens_tui::action::parse(key).unwrap()));
+    /// Presses one key, or that of a method, without waiting.
+    pub fn key(&mut self, name: &str) {
+        self.act(Action::Key(longlens_tui::keys::parse(method_key(name).unwrap_or(name)).unwrap()));
     }
 
     /// Types text.
@@ -114,6 +117,11 @@ impl Rig {
     pub fn frame(&mut self, width: u16, height: u16) -> Buffer {
         self.0.frame(width, height).unwrap()
     }
+}
+
+/// The key of the method of this name.
+pub fn method_key(name: &str) -> Option<&'static str> {
+    METHODS.iter().position(|method| method.info.name == name).map(|at| key(Command::Method(at)))
 }
 
 /// Every key of the table.

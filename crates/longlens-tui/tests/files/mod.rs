@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use longlens_core::methods::Method;
 use longlens_tui::app::{App, Options};
 use longlens_tui::export::{self, Export};
+use longlens_tui::view::View;
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::{self, Step};
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub struct Files {
 }
 
 /// Exports a view, and holds what is true of every view.
-pub fn exported(rig: &Rig, view: usize) -> Files {
+pub fn exported(rig: &Rig, view: &dyn View) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let export = export::of_view(&rig.app, view, folder.path().join("a.b")).unwrap();
     let said = export.write().unwrap();
@@ -43,7 +44,7 @@ pub fn exported(rig: &Rig, view: usize) -> Files {
         static N: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let n = N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         std::fs::write(
-            PathBuf::from(to).join(format!("{view}-{n}-{}.png", export.settings.method.name())),
+            PathBuf::from(to).join(format!("{view:?}-{n}-{}.png", export.settings.method.name())),
             read("png"),
         )
         .unwrap();
@@ -94,7 +95,7 @@ impl Files {
 
     /// The recorded command.
     pub fn command(&self, app: &App) -> String {
-        let source = app.prompt.as_ref().map(|prompt| prompt.source.clone());
+        let source = app.prompt.key().cloned();
         let step =
             Step::Picture(self.export.picture.clone(), self.export.settings.clone(), source, PathBuf::from("p.png"));
         steps::command(&app.start, &step, &app.model.spec)
@@ -111,7 +112,7 @@ pub fn under(method: &str) -> Rig {
 
 /// Tokens that tell the hidden key.
 pub fn needle(rig: &Rig) -> std::ops::Range<usize> {
-    rig.app.prompt.as_ref().unwrap().needle.as_ref().unwrap().tokens.clone()
+    rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().tokens.clone()
 }
 
 /// The same numbers, NaN included.

@@ -118,7 +118,7 @@ fn axis(app: &App, [a, _]: [&Run; 2], delta: &Delta, (width, most): (u16, f64), 
         pen.text(end - wide, row.y, &last, wide, theme.faint());
     }
     let scale = if most > 0.0 { format!("bars to {}", number(most)) } else { "no difference".to_owned() };
-    let prompt = a.prompt.as_ref().or(app.prompt.as_ref());
+    let prompt = a.prompt.as_ref().or(app.prompt.answer());
     let needle = prompt.and_then(|prompt| prompt.needle.as_ref());
     let column = |token: usize| token.saturating_sub(delta.first).min(n - 1) * columns / n;
     let marks = needle.map(|needle| column(needle.tokens.start)..=column(needle.tokens.end.max(1) - 1));

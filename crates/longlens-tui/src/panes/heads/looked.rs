@@ -8,8 +8,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use super::super::output::words::shortened;
-use crate::action::{self, Command};
 use crate::app::{App, Opening};
+use crate::command::{Command, key};
 use crate::pen::Pen;
 
 /// The newest look and the needle of its own prompt.
@@ -29,7 +29,7 @@ pub struct Looked<'a> {
 impl<'a> Looked<'a> {
     /// What there is to show; nothing before the first look.
     pub fn of(app: &'a App) -> Option<Self> {
-        let (key, heads) = app.heads.as_ref()?;
+        let (key, heads) = app.heads.keyed()?;
         let (n_layers, n_heads) = heads.shape;
         if n_layers == 0 || n_heads == 0 {
             return None;
@@ -101,13 +101,12 @@ pub fn percent(share: f32) -> String {
 /// Says why there is nothing yet, and what to do.
 pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let key = |command| action::entry(command).keys.first().cloned().unwrap_or_default();
     let (text, help, style) = match (&app.opening, app.run().map(|run| &run.state)) {
         (Opening::Failed(trouble), _) => {
             (format!("the model cannot be opened: {}", trouble.message), trouble.help.clone(), theme.alarm())
         }
         (Opening::Waiting, _) => ("opening the model…".to_owned(), None, theme.text()),
-        _ if app.building.is_some() => ("building the prompt…".to_owned(), None, theme.text()),
+        _ if app.prompt.waiting().is_some() => ("building the prompt…".to_owned(), None, theme.text()),
         (_, Some(RunState::Failed(trouble))) => {
             let help = trouble.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
             (trouble.message.clone(), Some(help), theme.alarm())
@@ -175,10 +174,11 @@ mod tests {
     use longlens_workbench::Trouble;
     use longlens_workbench::settings::Settings;
     use longlens_workbench::steps::Start;
+    use longlens_workbench::worker::Event;
     use ratatui::buffer::Buffer;
 
     use super::*;
-    use crate::app::Options;
+    use crate::app::{Action, Options};
     use crate::panes;
     use crate::pen::Seen;
     use crate::theme::{Depth, ThemeName};
@@ -221,7 +221,8 @@ mod tests {
         assert_eq!(text(&app, 40, 3).matches("opening the model…").count(), 3);
         (app.opening, app.busy) = (Opening::Done, false);
         assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
-        app.building = None;
+        let refused = Err(Trouble::new("no such file", None));
+        app.update(Action::Job(Event::Prompt(0, refused)));
         assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
         app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
         assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);

@@ -9,10 +9,11 @@ use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::{Run, RunAsk};
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::Start;
+use longlens_workbench::worker::Event;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 
-use crate::app::{App, Options};
+use crate::app::{Action, App, Options};
 use crate::pen::{Pen, Seen};
 use crate::theme::{Depth, Theme, ThemeName};
 
@@ -32,14 +33,14 @@ pub fn app() -> App {
         notes: Vec::new(),
     };
     let mut app = App::new(lens.model().clone(), options);
-    (app.prompt, app.building) = (Some(prompt), None);
+    app.update(Action::Job(Event::Prompt(0, Ok(prompt))));
     app
 }
 
 /// The newest run of a workbench, under a method.
 pub fn run<'a>(app: &'a mut App, method: &str) -> &'a mut Run {
     let settings = Settings { method: Method::parse(method).unwrap(), ..Settings::default() };
-    let prompt = app.prompt.clone().unwrap();
+    let prompt = app.prompt.answer().cloned().unwrap();
     let ask = RunAsk { id: app.runs.next_id(), settings, base: None, prompt, query: None };
     app.runs.push(Run::new(&ask, "scripted", &app.model.spec));
     (app.shown, app.current) = (Some(ask.id), Some(Arc::new(ask)));

@@ -1,11 +1,14 @@
-//! Everything that can be done, once: name, keys and help of each command. From this one table come the key map, the
-//! palette, the help screen and the README's list of keys.
+//! Every command of the workbench with its name, keys and help. The key map, the palette, the help screen and the
+//! README's list of keys are made from this table.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
 
 use longlens_core::methods::METHODS;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::KeyEvent;
+
+use crate::keys;
+use crate::panes::VIEWS;
 
 /// A thing that can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,17 +142,6 @@ pub struct Entry {
     pub group: &'static str,
 }
 
-/// The views, in the order of their keys.
-pub const VIEWS: [(&str, &str); 7] = [
-    ("Heads", "heads × chunks of the selected query"),
-    ("Map", "attention map of the selected head"),
-    ("Positions", "relative positions of the method"),
-    ("Grid", "pass keys found, by length and depth"),
-    ("Loss", "loss against position, one line per pinned run"),
-    ("Layers", "all layers × heads: which ones fetch the needle"),
-    ("Compare", "two runs side by side"),
-];
-
 /// Where entries belong, in the order of the lists of them.
 const GROUPS: [&str; 8] = ["methods", "runs", "prompt", "look", "views", "files", "program", "moving"];
 
@@ -157,26 +149,20 @@ const GROUPS: [&str; 8] = ["methods", "runs", "prompt", "look", "views", "files"
 pub static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(entries);
 
 fn entries() -> Vec<Entry> {
-    let mut taken = String::new();
-    let methods = METHODS.iter().enumerate().map(|(at, method)| {
-        // the first letter of its name that no method before has
-        let letters = method.info.name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_uppercase());
-        let letter = letters.into_iter().find(|letter| !taken.contains(*letter)).unwrap_or('?');
-        taken.push(letter);
-        Entry {
-            command: Command::Method(at),
-            name: format!("method {}", method.info.name),
-            keys: vec![letter.to_string()],
-            help: format!("{}: {}", method.info.title, method.info.summary),
-            group: "methods",
-        }
+    let names: Vec<&str> = METHODS.iter().map(|method| method.info.name).collect();
+    let methods = METHODS.iter().zip(letters(&names)).enumerate().map(|(at, (method, letter))| Entry {
+        command: Command::Method(at),
+        name: format!("method {}", method.info.name),
+        keys: letter.into_iter().map(String::from).collect(),
+        help: format!("{}: {}", method.info.title, method.info.summary),
+        group: "methods",
     });
     let mut list: Vec<Entry> = methods.collect();
-    let views = VIEWS.iter().enumerate().map(|(at, (name, help))| Entry {
+    let views = VIEWS.iter().enumerate().map(|(at, view)| Entry {
         command: Command::View(at),
-        name: format!("view {}", name.to_lowercase()),
-        keys: vec![(at + 1).to_string()],
-        help: (*help).to_owned(),
+        name: format!("view {}", view.name().to_lowercase()),
+        keys: (at < 9).then(|| (at + 1).to_string()).into_iter().collect(),
+        help: view.help().to_owned(),
         group: "views",
     });
     let rest = REST.iter().map(|(command, name, keys, help, group)| Entry {
@@ -190,6 +176,20 @@ fn entries() -> Vec<Entry> {
     list.extend(rest);
     list.sort_by_key(|entry| GROUPS.iter().position(|group| *group == entry.group)); // stable
     list
+}
+
+/// A key of its own for each method: the first letter of its name that no command and no method before it has, else the
+/// first free letter of the alphabet. Methods beyond the last free letter have no key; the palette finds them by name.
+fn letters(names: &[&str]) -> Vec<Option<char>> {
+    let mut taken: Vec<char> =
+        REST.iter().flat_map(|(_, _, keys, ..)| keys.split(' ')).filter_map(|key| key.parse().ok()).collect();
+    let free = |name: &&str| {
+        let own = name.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_uppercase());
+        let letter = own.chain('A'..='Z').chain('a'..='z').find(|letter| !taken.contains(letter));
+        taken.extend(letter);
+        letter
+    };
+    names.iter().map(free).collect()
 }
 
 type Row = (Command, &'static str, &'static str, &'static str, &'static str);
@@ -288,8 +288,8 @@ const REST: &[Row] = &[
 ];
 
 /// The command of a key, outside of dialogs and edits.
-pub fn command(key: KeyEvent) -> Option<Command> {
-    let name = key_name(key)?;
+pub fn of_key(key: KeyEvent) -> Option<Command> {
+    let name = keys::name(key)?;
     ENTRIES.iter().find(|entry| entry.keys.contains(&name)).map(|entry| entry.command)
 }
 
@@ -298,78 +298,9 @@ pub fn entry(command: Command) -> &'static Entry {
     ENTRIES.iter().find(|entry| entry.command == command).unwrap_or_else(|| panic!("{command:?} is in the table"))
 }
 
-/// A key as the table writes it.
-pub fn key_name(key: KeyEvent) -> Option<String> {
-    let base = match key.code {
-        KeyCode::Char(' ') => "space".to_owned(),
-        KeyCode::Char(c) => c.to_string(),
-        KeyCode::BackTab => return Some("shift-tab".to_owned()),
-        KeyCode::F(n) => format!("f{n}"),
-        KeyCode::Tab => "tab".to_owned(),
-        KeyCode::Enter => "enter".to_owned(),
-        KeyCode::Esc => "esc".to_owned(),
-        KeyCode::Up => "up".to_owned(),
-        KeyCode::Down => "down".to_owned(),
-        KeyCode::Left => "left".to_owned(),
-        KeyCode::Right => "right".to_owned(),
-        KeyCode::PageUp => "pageup".to_owned(),
-        KeyCode::PageDown => "pagedown".to_owned(),
-        KeyCode::Home => "home".to_owned(),
-        KeyCode::End => "end".to_owned(),
-        KeyCode::Delete => "delete".to_owned(),
-        KeyCode::Backspace => "backspace".to_owned(),
-        _ => return None,
-    };
-    let mut name = String::new();
-    if key.modifiers.contains(KeyModifiers::CONTROL) {
-        name += "ctrl-";
-    }
-    if key.modifiers.contains(KeyModifiers::ALT) {
-        name += "alt-";
-    }
-    // a capital or a sign already is the shifted key
-    if key.modifiers.contains(KeyModifiers::SHIFT) && !matches!(key.code, KeyCode::Char(_)) {
-        name += "shift-";
-    }
-    Some(name + &base)
-}
-
-/// The key that the table writes so.
-pub fn parse(name: &str) -> Option<KeyEvent> {
-    let (mut rest, mut modifiers) = (name, KeyModifiers::NONE);
-    for (prefix, modifier) in
-        [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)]
-    {
-        if let Some(after) = rest.strip_prefix(prefix) {
-            (rest, modifiers) = (after, modifiers | modifier);
-        }
-    }
-    let code = match rest {
-        "tab" if modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
-        "tab" => KeyCode::Tab,
-        "enter" => KeyCode::Enter,
-        "esc" => KeyCode::Esc,
-        "up" => KeyCode::Up,
-        "down" => KeyCode::Down,
-        "left" => KeyCode::Left,
-        "right" => KeyCode::Right,
-        "pageup" => KeyCode::PageUp,
-        "pagedown" => KeyCode::PageDown,
-        "home" => KeyCode::Home,
-        "end" => KeyCode::End,
-        "delete" => KeyCode::Delete,
-        "backspace" => KeyCode::Backspace,
-        "space" => KeyCode::Char(' '),
-        _ => {
-            let mut letters = rest.chars();
-            match (letters.next(), letters.as_str()) {
-                (Some(letter), "") => KeyCode::Char(letter),
-                (Some('f'), number) => KeyCode::F(number.parse().ok()?),
-                _ => return None,
-            }
-        }
-    };
-    Some(KeyEvent::new(code, modifiers))
+/// The first key of a command; empty for a method that has none.
+pub fn key(command: Command) -> &'static str {
+    entry(command).keys.first().map_or("", String::as_str)
 }
 
 /// The table as Markdown, for the README.
@@ -386,6 +317,8 @@ pub fn markdown() -> String {
 mod tests {
     use std::collections::HashSet;
 
+    use ratatui::crossterm::event::{KeyCode, KeyModifiers};
+
     use super::*;
 
     #[test]
@@ -401,24 +334,35 @@ mod tests {
         assert_eq!(commands.len(), ENTRIES.len());
         let groups: Vec<_> = ENTRIES.chunk_by(|a, b| a.group == b.group).map(|entries| entries[0].group).collect();
         assert_eq!(groups, GROUPS, "each stands once");
-        let methods: Vec<_> = ENTRIES.iter().take(6).map(|entry| entry.keys[0].as_str()).collect();
-        assert_eq!(methods, ["F", "S", "T", "E", "D", "L"]);
+    }
+
+    #[test]
+    fn methods_get_letters_that_nothing_else_has() {
+        let some = ["full", "sliding_window", "streaming", "undo", "rerope", "prune", "upr", "upr"];
+        // U, P and R belong to commands
+        assert_eq!(letters(&some), ["F", "S", "T", "N", "E", "A", "B", "C"].map(|letter| letter.parse().ok()));
+        let given = letters(&["upr"; 99]);
+        let distinct: HashSet<_> = given.iter().flatten().collect();
+        assert_eq!(distinct.len(), given.iter().flatten().count());
+        assert!(distinct.len() > 23 && given[98].is_none(), "{given:?}");
+        let commands: Vec<_> = REST.iter().flat_map(|(_, _, keys, ..)| keys.split(' ')).collect();
+        assert!(distinct.iter().all(|letter| !commands.contains(&letter.to_string().as_str())));
     }
 
     #[test]
     fn every_key_of_the_table_reads_back() {
         for entry in ENTRIES.iter() {
             for key in &entry.keys {
-                assert_eq!(parse(key).and_then(command), Some(entry.command), "{key}");
+                assert_eq!(keys::parse(key).and_then(of_key), Some(entry.command), "{key}");
             }
         }
-        assert_eq!(parse("hyper-x"), None);
+        assert_eq!(keys::parse("hyper-x"), None);
     }
 
     #[test]
     fn keys_are_read_as_they_are_written() {
-        let press = |code, modifiers| command(KeyEvent::new(code, modifiers));
-        assert_eq!(press(KeyCode::Char('L'), KeyModifiers::SHIFT), Some(Command::Method(5)));
+        let press = |code, modifiers| of_key(KeyEvent::new(code, modifiers));
+        assert_eq!(press(KeyCode::Char('U'), KeyModifiers::SHIFT), Some(Command::Redo));
         assert_eq!(press(KeyCode::Char('r'), KeyModifiers::CONTROL), Some(Command::Record));
         assert_eq!(press(KeyCode::Left, KeyModifiers::SHIFT), Some(Command::FarLeft));
         assert_eq!(press(KeyCode::BackTab, KeyModifiers::SHIFT), Some(Command::PreviousPane));

@@ -4,6 +4,7 @@ use longlens_workbench::runs::{Run, RunState};
 
 use super::{App, Focus, GridRun};
 use crate::fields::{Around, Field, FieldId};
+use crate::view::{Need, View};
 
 impl App {
     /// The newest run.
@@ -23,7 +24,7 @@ impl App {
 
     /// Tokens of the prompt; 0 while there is none.
     pub fn n_prompt(&self) -> usize {
-        self.prompt.as_ref().map_or(0, |prompt| prompt.tokens.len())
+        self.prompt.answer().map_or(0, |prompt| prompt.tokens.len())
     }
 
     /// Tokens whose attention can be looked at: the last generated one is never fed.
@@ -35,7 +36,7 @@ impl App {
     /// The query that matters most: the one that fetches the first digit of a hidden key, else the prompt's last token.
     pub fn default_query(&self) -> usize {
         let last = self.n_prompt().saturating_sub(1);
-        let has_needle = self.prompt.as_ref().is_some_and(|prompt| prompt.needle.is_some());
+        let has_needle = self.prompt.answer().is_some_and(|prompt| prompt.needle.is_some());
         if has_needle && self.n_fed() > last + 1 { last + 1 } else { last }
     }
 
@@ -47,6 +48,14 @@ impl App {
     /// Tokens of a chunk in the views: the method's own, else what the user chose.
     pub fn chunk_len(&self) -> usize {
         self.own_chunk.or(self.controls.chunk_len).unwrap_or((self.model.spec.trained_context / 16).max(1))
+    }
+
+    /// Layer and head after so many layers and heads, counted on through all of them.
+    pub fn head_after(&self, layers: i64, heads: i64) -> (usize, usize) {
+        let (n_layers, n_heads) = (self.model.spec.n_layers as i64, self.model.spec.n_heads as i64);
+        let at = (self.controls.layer as i64 + layers) * n_heads + self.controls.head as i64 + heads;
+        let at = at.clamp(0, n_layers * n_heads - 1);
+        ((at / n_heads) as usize, (at % n_heads) as usize)
     }
 
     /// What fields depend on.
@@ -69,21 +78,11 @@ impl App {
     pub fn piece(&self, token: usize) -> &str {
         let n_prompt = self.n_prompt();
         let piece = if token < n_prompt {
-            self.prompt.as_ref().and_then(|prompt| prompt.pieces.get(token))
+            self.prompt.answer().and_then(|prompt| prompt.pieces.get(token))
         } else {
             self.run().and_then(|run| run.pieces.get(token - n_prompt))
         };
         piece.map_or("", String::as_str)
-    }
-
-    /// Whether what every head does is about to be replaced.
-    pub fn heads_are_old(&self) -> bool {
-        self.heads.as_ref().map(|(key, _)| *key) != self.heads_asked.map(|(_, key)| key)
-    }
-
-    /// Whether the map is about to be replaced.
-    pub fn map_is_old(&self) -> bool {
-        self.map.as_ref().map(|(key, _)| *key) != self.map_asked.map(|(_, key)| key)
     }
 
     /// The run that the history has selected.
@@ -100,7 +99,7 @@ impl App {
 
     /// The two runs that are compared: the marked ones, else the newest pinned ones, else the newest run and the pinned one.
     pub fn compared(&self) -> Option<[&Run; 2]> {
-        let marked: Vec<&Run> = self.comparison.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
+        let marked: Vec<&Run> = self.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
         if let [a, b] = marked[..] {
             return Some([a, b]);
         }
@@ -115,12 +114,22 @@ impl App {
     }
 
     /// Whether a view is on the screen.
-    pub fn shows(&self, view: usize) -> bool {
-        self.views[0] == view || (self.split && self.views[1] == view)
+    pub fn shows(&self, view: &dyn View) -> bool {
+        self.visible().any(|shown| shown.name() == view.name())
+    }
+
+    /// Whether a view on the screen needs this.
+    pub fn needs(&self, need: Need) -> bool {
+        self.visible().any(|view| view.need() == Some(need))
+    }
+
+    /// The views on the screen.
+    fn visible(&self) -> impl Iterator<Item = &'static dyn View> {
+        self.views.into_iter().take(1 + usize::from(self.split))
     }
 
     /// The view that keys and files are about.
-    pub fn active_view(&self) -> usize {
+    pub fn active_view(&self) -> &'static dyn View {
         match self.focus {
             Focus::View(1) if self.split => self.views[1],
             _ => self.views[0],
