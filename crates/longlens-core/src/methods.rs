@@ -13,6 +13,7 @@ use crate::spec::ModelSpec;
 mod dual_chunk;
 mod full;
 mod long_heads;
+mod rerope;
 mod self_extend;
 mod sliding_window;
 mod streaming;
@@ -32,6 +33,7 @@ pub static METHODS: &[&MethodInfo] = &[
     &sliding_window::METHOD,
     &streaming::METHOD,
     &self_extend::METHOD,
+    &rerope::METHOD,
     &dual_chunk::METHOD,
     &long_heads::METHOD,
 ];

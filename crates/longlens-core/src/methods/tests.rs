@@ -108,7 +108,7 @@ fn errors_name_what_is_wrong_and_what_would_work() {
         format!("{error} | {}", error.help().unwrap_or_default())
     };
     insta::assert_snapshot!(say("self_extent:group_size=4"), @"unknown method `self_extent` | did you mean `self_extend`?");
-    insta::assert_snapshot!(say("rope"), @"unknown method `rope` | one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads");
+    insta::assert_snapshot!(say("rope"), @"unknown method `rope` | did you mean `rerope`?");
     insta::assert_snapshot!(say("self_extend:groupsize=4"), @"`self_extend` has no parameter `groupsize` | did you mean `group_size`?");
     insta::assert_snapshot!(say("self_extend:group_size"), @"cannot read `self_extend:group_size`: `group_size` has no `=` | write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`");
     insta::assert_snapshot!(say("long_heads:window_size=4"), @"`long_heads` has no parameter `window_size` | did you mean `chunk_len`?");

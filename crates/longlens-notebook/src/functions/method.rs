@@ -63,10 +63,10 @@ pub mod functions {
     }
 
     /// A method of your own that sees every earlier key, at a position that a function gives: of the distance, or of query and
-    /// key. `ReRoPE` in one line:
+    /// key. Distances up to 64, and 64 for all keys further away:
     ///
     /// ```rhai
-    /// method("rerope", |distance| min(distance, 64))
+    /// method("capped", |distance| min(distance, 64))
     /// ```
     #[rhai_fn(name = "method", return_raw)]
     pub fn method_of_function(context: NativeCallContext, name: &str, position: FnPtr) -> Returned<Method> {
