@@ -17,6 +17,7 @@ mod rerope;
 mod self_extend;
 mod sliding_window;
 mod streaming;
+mod string;
 
 /// A method's description and the function that makes its plan.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub static METHODS: &[&MethodInfo] = &[
     &streaming::METHOD,
     &self_extend::METHOD,
     &rerope::METHOD,
+    &string::METHOD,
     &dual_chunk::METHOD,
     &long_heads::METHOD,
 ];
