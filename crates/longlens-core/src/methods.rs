@@ -13,6 +13,7 @@ use crate::spec::ModelSpec;
 mod dual_chunk;
 mod full;
 mod long_heads;
+mod quest;
 mod rerope;
 mod self_extend;
 mod sliding_window;
@@ -38,6 +39,7 @@ pub static METHODS: &[&MethodInfo] = &[
     &string::METHOD,
     &dual_chunk::METHOD,
     &long_heads::METHOD,
+    &quest::METHOD,
 ];
 
 /// The same catalog as plain descriptions.

@@ -173,7 +173,7 @@ mod tests {
     use crate::methods::Method;
     use crate::plan::Relation;
 
-    const METHODS: [&str; 8] = [
+    const METHODS: [&str; 10] = [
         "full",
         "sliding_window:window=5",
         "streaming:n_sink=2,window=5",
@@ -182,6 +182,8 @@ mod tests {
         "long_heads:chunk_len=4,attention_len=16",
         "long_heads:chunk_len=3,attention_len=15,begin_len=21",
         "long_heads:chunk_len=4,attention_len=16,variant=released",
+        "quest:page_size=3,token_budget=12,prefill=chosen,dense_layers=1",
+        "quest:page_size=4,token_budget=16,dense_layers=0",
     ];
 
     fn model() -> ModelSpec {

@@ -34,7 +34,7 @@ fn layers_with_a_window_of_their_own_keep_it_under_any_method() {
         layers: vec![own, LayerSpec::default(), LayerSpec { window: None, rotation: Rotation::Off }],
         ..model()
     };
-    for text in ["full", "self_extend:group_size=4,neighbor_window=16"] {
+    for text in ["full", "self_extend:group_size=4,neighbor_window=16", "quest:dense_layers=0"] {
         let plan = Method::parse(text).unwrap().plan(&model).unwrap();
         let alone = Method::parse(text).unwrap().plan(&ModelSpec { layers: Vec::new(), ..model.clone() }).unwrap();
         assert_eq!(plan.of(0, 0), &HeadPlan { rotation: Rotation::Base(1e4), ..HeadPlan::window(8) }, "{text}");

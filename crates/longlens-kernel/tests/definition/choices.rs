@@ -1,15 +1,19 @@
 //! Which chunks a query picks.
 
+use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Int, Tensor, TensorData};
 use longlens_core::methods::Method;
-use longlens_core::plan::{ChunkChoice, Prompt};
+use longlens_core::plan::{ChunkChoice, PosMap, Prompt};
 use longlens_core::spec::ModelSpec;
+use longlens_kernel::Kernels;
+use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::cpu::simd;
-use longlens_kernel::key_bounds;
+use longlens_kernel::key_bounds::{self, KeyBounds};
+use longlens_kernel::score::Score;
 
-use crate::{B, close, noise};
+use crate::{B, Problem, close, noise, numbers, turned};
 
 /// The rule of a method's last layer.
 fn choice_of(method: &str) -> ChunkChoice {
@@ -53,9 +57,10 @@ fn check_choice(operation: &ChunkScores<B>) {
 #[test]
 fn every_query_picks_its_best_chunks() {
     for (w, n, n_tokens, d) in [(2, 4, 60, 8), (1, 9, 700, 16), (4, 4, 100, 8), (1, 40, 1300, 4), (16, 5, 200, 40)] {
-        // representatives of every query head, and of every key head
-        for n_representing in [4, 2] {
-            let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
+        for (method, n_representing) in [
+            (format!("long_heads:chunk_len={w},attention_len={}", w * n), 4),
+            (format!("quest:page_size={w},token_budget={},prefill=chosen,dense_layers=0", w * n), 2),
+        ] {
             let (choice, prompt) = (choice_of(&method), Prompt { n_tokens });
             // a few queries take another path
             for first_query in [choice.first(prompt), n_tokens - 2] {
@@ -91,5 +96,64 @@ fn a_product_of_bounds_is_the_highest_score_between_them() {
         let product: f32 = doubled.iter().zip(max.iter().chain(&min)).map(|(a, b)| a * b).sum();
         let highest: f64 = (0..d).map(|m| f64::from((query[m] * max[m]).max(query[m] * min[m]))).sum();
         close(product, highest, "bound");
+    }
+}
+
+/// Pages chosen by bounds and attended at their true positions, each step in f64 over all keys.
+#[test]
+fn pages_by_bounds_are_those_of_the_dense_definition() {
+    for (w, budget, rope) in [(5, 30, "none"), (1, 9, "none"), (16, 64, "yarn:factor=4")] {
+        for first in [budget, 117] {
+            let method = format!("quest:page_size={w},token_budget={budget},prefill=chosen,dense_layers=0");
+            let problem = Problem::new(&method, rope, (4, 2), 16, 120, first);
+            let (choice, (query, key, value)) = (problem.rule.choice.unwrap(), problem.tensors());
+            let all = problem.rotary(&PosMap::identity(), 0..120);
+            let bounds = Flex::key_bounds(&KeyBounds {
+                key: key.clone().slice([0..2, 0..120 / w * w]),
+                rotary: all.rows(0, 120 / w * w),
+                chunk_len: w,
+            });
+            let rotated = Flex::rotate(&all.rows(first, 120), query.clone());
+            let chunks = Flex::choose_chunks(&ChunkScores {
+                query: key_bounds::of_queries(rotated),
+                chunks: bounds,
+                choice,
+                prompt: problem.prompt(),
+                first_query: first,
+                n_chunks: 120usize.div_ceil(w),
+            });
+            let operation = ChunkAttention {
+                query,
+                score: Score::new(&problem.spec, problem.rule.query_scale),
+                key,
+                value,
+                choice,
+                prompt: problem.prompt(),
+                first_query: first,
+                chunks,
+                key_rotary: &all,
+                query_rotary: &all,
+            };
+            let out = numbers(Flex::chunk_attention(&operation, &mut Default::default()).out);
+            for (head, i) in (0..4).flat_map(|head| (first..120).map(move |i| (head, i))) {
+                let at = |row: &[f32], position: usize| turned(row, &problem.rope, position as f64);
+                let query = at(problem.row(&problem.query, head, i - first), i);
+                let bound = |page: &usize| {
+                    let keys: Vec<_> =
+                        (page * w..page * w + w).map(|j| at(problem.row(&problem.key, head / 2, j), j)).collect();
+                    // a page's bound takes each dimension from the key where its product is highest
+                    let highest = |m: usize| keys.iter().fold(f64::NEG_INFINITY, |max, key| max.max(query[m] * key[m]));
+                    (0..16).map(highest).sum::<f64>()
+                };
+                let mut pages: Vec<_> = (0..i / w).map(|page| (bound(&page), page)).collect();
+                pages.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                pages.truncate(choice.n_picks());
+                let keys = pages.iter().flat_map(|(_, page)| page * w..page * w + w).chain(i / w * w..i + 1);
+                let scores: Vec<_> = keys.map(|j| (j, problem.score(head, i, j, (i - j) as f64))).collect();
+                let (expected, _) = problem.softmax(head, &scores);
+                let got = &out[(head * (120 - first) + i - first) * 16..][..16];
+                got.iter().zip(&expected).for_each(|(got, expected)| close(*got, *expected, &method));
+            }
+        }
     }
 }

@@ -145,8 +145,20 @@ fn chosen_chunks_follow_their_definition_for_every_layout_of_a_head() {
 }
 
 #[test]
+fn chunks_at_their_true_positions_follow_their_definition() {
+    for (w, budget, n_tokens, rope) in [(8, 32, 90, "none"), (1, 6, 40, "none"), (5, 35, 133, "yarn:factor=4")] {
+        let method = format!("quest:page_size={w},token_budget={budget},prefill=chosen,dense_layers=0");
+        for first in [budget, n_tokens - 3] {
+            check_chunks(&Problem::new(&method, rope, (4, 2), 16, n_tokens, first));
+        }
+    }
+}
+
+#[test]
 fn capped_scores_of_chunks_follow_their_definition() {
-    for method in ["long_heads:chunk_len=8,attention_len=32"] {
+    for method in
+        ["long_heads:chunk_len=8,attention_len=32", "quest:page_size=8,token_budget=32,prefill=chosen,dense_layers=0"]
+    {
         for first in [32, 87] {
             let mut problem = Problem::new(method, "none", (4, 2), 16, 90, first);
             problem.spec.soft_cap = Some(0.5);
