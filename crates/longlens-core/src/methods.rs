@@ -7,9 +7,10 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::{Heads, Plan};
-use crate::setting::{Info, Setting, SettingError, Value};
+use crate::setting::{self, Info, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
+mod by_layer;
 mod dual_chunk;
 mod full;
 mod long_heads;
@@ -40,6 +41,7 @@ pub static METHODS: &[&MethodInfo] = &[
     &dual_chunk::METHOD,
     &long_heads::METHOD,
     &quest::METHOD,
+    &by_layer::METHOD,
 ];
 
 /// The same catalog as plain descriptions.
@@ -72,7 +74,12 @@ impl Method {
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, SettingError> {
-        Setting::parse(text.trim(), "method", &INFOS).map(|setting| Self(Form::Listed(setting)))
+        Setting::parse(text.trim(), "method", &INFOS).and_then(Self::listed)
+    }
+
+    fn listed(setting: Setting) -> Result<Self, SettingError> {
+        by_layer::check(&setting)?;
+        Ok(Self(Form::Listed(setting)))
     }
 
     /// Name, parameters and values; nothing of a method that a script wrote.
@@ -95,7 +102,7 @@ impl Method {
     #[must_use]
     pub fn resolved(&self, model: &ModelSpec) -> Self {
         match &self.0 {
-            Form::Listed(setting) => Self(Form::Listed(setting.resolved(model))),
+            Form::Listed(setting) => Self(Form::Listed(by_layer::resolved(&setting.resolved(model), model))),
             Form::Written(_) => self.clone(),
         }
     }
@@ -105,7 +112,7 @@ impl Method {
         match self.0 {
             Form::Listed(mut setting) => {
                 setting.set(name, value)?;
-                Ok(Self(Form::Listed(setting)))
+                Self::listed(setting)
             }
             Form::Written(written) => {
                 Err(SettingError::NoParameters { name: written.0.clone(), parameter: name.into() })
@@ -152,7 +159,8 @@ impl Serialize for Method {
 
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Setting::deserialize_from(deserializer, "method", &INFOS).map(|setting| Self(Form::Listed(setting)))
+        let setting = Setting::deserialize_from(deserializer, "method", &INFOS)?;
+        Self::listed(setting).map_err(setting::explain)
     }
 }
 

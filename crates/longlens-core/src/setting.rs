@@ -54,6 +54,8 @@ pub enum Kind {
     OffOr(f64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Methods in parts of a model, as text; it takes the rest of a text form, commas and all.
+    Parts,
 }
 
 /// The value of a parameter that is not given.
@@ -204,6 +206,15 @@ impl Setting {
     pub fn parse(text: &str, what: &'static str, catalog: &[&'static Info]) -> Result<Self, SettingError> {
         let (name, rest) = text.split_once(':').map_or((text, ""), |(name, rest)| (name, rest));
         let mut setting = Self::new(find(name.trim(), what, catalog)?);
+        if let [param @ Param { kind: Kind::Parts, .. }] = setting.info.params {
+            let rest = rest.trim();
+            let value =
+                rest.strip_prefix(param.name).and_then(|rest| rest.trim_start().strip_prefix('=')).unwrap_or(rest);
+            if !value.is_empty() {
+                setting.set(param.name, &Value::Word(value.trim().into()))?;
+            }
+            return Ok(setting);
+        }
         for pair in rest.split(',').filter(|pair| !pair.trim().is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(SettingError::Form { text: text.into(), problem: format!("`{}` has no `=`", pair.trim()) });
@@ -276,6 +287,11 @@ impl Setting {
             Fallback::Trained(num, den) => Value::Number((model.trained_context * num / den).max(1) as f64),
             Fallback::Same(other) => self.value(other, model),
         }
+    }
+
+    /// The values that were given.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.given.iter().map(|(name, value)| (*name, value))
     }
 
     /// Whether a parameter was given a value.
@@ -375,6 +391,7 @@ impl Kind {
             (Self::OffOr(above), Value::Number(n)) => n > above && *n <= MAX_REAL,
             (Self::OffOr(_), Value::Word(word)) => word == "off",
             (Self::Word(words), Value::Word(word)) => words.contains(&word.as_str()),
+            (Self::Parts, Value::Word(_)) => true,
             _ => false,
         }
     }
@@ -392,6 +409,7 @@ impl fmt::Display for Kind {
             Self::Real(min) => write!(f, "a number of at least {min} and at most 10^9"),
             Self::OffOr(above) => write!(f, "`off` or a number above {above} and at most 10^9"),
             Self::Word(words) => write!(f, "one of: {}", words.join(", ")),
+            Self::Parts => f.write_str("parts as in `0-1=full/2-=streaming:window=252`"),
         }
     }
 }
@@ -470,7 +488,8 @@ fn script_only(name: &str, values: &[(String, serde_json::Value)], catalog: &[&'
     written.then(|| SettingError::ScriptOnly { name: name.into() })
 }
 
-fn explain<E: de::Error>(error: SettingError) -> E {
+/// An error of a setting as one of a file that is read.
+pub(crate) fn explain<E: de::Error>(error: SettingError) -> E {
     match error.help() {
         Some(help) => E::custom(format!("{error}; {help}")),
         None => E::custom(error),

@@ -173,7 +173,7 @@ mod tests {
     use crate::methods::Method;
     use crate::plan::Relation;
 
-    const METHODS: [&str; 10] = [
+    const METHODS: [&str; 11] = [
         "full",
         "sliding_window:window=5",
         "streaming:n_sink=2,window=5",
@@ -184,6 +184,7 @@ mod tests {
         "long_heads:chunk_len=4,attention_len=16,variant=released",
         "quest:page_size=3,token_budget=12,prefill=chosen,dense_layers=1",
         "quest:page_size=4,token_budget=16,dense_layers=0",
+        "by_layer:0=full/1=streaming:n_sink=2,window=5/1h2-=full",
     ];
 
     fn model() -> ModelSpec {

@@ -110,6 +110,8 @@ enum Shape {
     Real { min: f64, max: f64, step: f64 },
     OffOr { above: f64, start: f64 },
     Words(Vec<String>),
+    /// Typed, never stepped.
+    Text,
 }
 
 /// What the range of some fields depends on.
@@ -346,6 +348,7 @@ impl Shape {
             Kind::Real(min) => Self::Real { min: *min, max: MAX_REAL, step: if *min >= 1.0 { 1.0 } else { 0.5 } },
             Kind::OffOr(above) => Self::OffOr { above: *above, start: trained as f64 },
             Kind::Word(words) => Self::Words(words.iter().map(|word| (*word).to_owned()).collect()),
+            Kind::Parts => Self::Text,
         }
     }
 
@@ -357,12 +360,14 @@ impl Shape {
             Self::Real { min, max, .. } => format!("{min} to {max}"),
             Self::OffOr { above, .. } => format!("off, or above {above}"),
             Self::Words(words) => words.join(", "),
+            Self::Text => Kind::Parts.to_string(),
         }
     }
 
     /// The value one step on; nothing at the end.
     fn step(&self, value: &str, up: bool, far: bool) -> Option<String> {
         match self {
+            Self::Text => None,
             Self::Words(words) => {
                 let at = words.iter().position(|word| word == value).unwrap_or(0);
                 let n = words.len();

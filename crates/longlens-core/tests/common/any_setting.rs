@@ -30,5 +30,13 @@ fn any_value(kind: &Kind) -> BoxedStrategy<String> {
             prop_oneof![Just("off".to_owned()), numbers].boxed()
         }
         Kind::Word(words) => select(words).prop_map(str::to_owned).boxed(),
+        Kind::Parts => select(vec![
+            "0-=full",
+            "0-=sliding_window:window=9/0h0-1=full",
+            "0-=streaming:n_sink=2,window=7/0h1-2=full",
+            "0-=self_extend:group_size=3,neighbor_window=5/0h3=long_heads:chunk_len=4,attention_len=16",
+        ])
+        .prop_map(str::to_owned)
+        .boxed(),
     }
 }

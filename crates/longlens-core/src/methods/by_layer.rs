@@ -1,0 +1,212 @@
+//! Methods by layer and head: the catalog's methods side by side in one model.
+//!
+//! Layers and heads use what they see differently (Wu et al., 2024, "Retrieval Head Mechanistically Explains Long-Context
+//! Factuality", arXiv:2404.15574; Xiao et al., 2024, "`DuoAttention`", arXiv:2410.10819). Parts are written one after the other,
+//! `0-1=full/2-=streaming:window=252`, and a later part replaces an earlier one where both hold:
+//! `0-=streaming:window=252/3h5-7=full` gives three heads of layer 3 every key.
+
+use std::ops::RangeInclusive;
+
+use crate::methods::{Method, MethodInfo};
+use crate::plan::{HeadPlan, Heads, Plan};
+use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
+use crate::spec::ModelSpec;
+
+pub static METHOD: MethodInfo = MethodInfo {
+    info: Info {
+        name: "by_layer",
+        title: "Methods by layer",
+        source: "parts in the form of Xiao et al., 2024, arXiv:2410.10819",
+        summary: "other methods, each in some layers or heads",
+        params: &[Param {
+            name: "layers",
+            alias: "",
+            kind: Kind::Parts,
+            default: Fallback::Word("0-=full"),
+            help: "parts LAYERS=METHOD or LAYERShHEADS=METHOD between /, as in 0-1=full/2-=streaming; later ones win",
+        }],
+    },
+    plan,
+};
+
+/// A method in some layers, and there in some heads.
+struct Part {
+    layers: RangeInclusive<usize>,
+    heads: RangeInclusive<usize>,
+    method: Method,
+}
+
+fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
+    let parts = parts(&setting.value("layers", model).to_string())?;
+    for (what, count, numbers) in
+        parts.iter().flat_map(|part| [("layer", model.n_layers, &part.layers), ("head", model.n_heads, &part.heads)])
+    {
+        let named = if *numbers.end() == LAST { *numbers.start() } else { *numbers.end() };
+        if named >= count {
+            return impossible(
+                format!("{what} < {count} ({named} < {count})"),
+                format!(
+                    "the model has {count} {what}s; `{}-` goes on to the last one",
+                    numbers.start().min(&(count - 1))
+                ),
+            );
+        }
+    }
+    let plans = parts.iter().map(|part| part.method.plan(model)).collect::<Result<Vec<Plan>, _>>()?;
+    let rule = |layer: usize, head: usize| -> Option<HeadPlan> {
+        let holds = |part: &Part| part.layers.contains(&layer) && part.heads.contains(&head);
+        parts.iter().rposition(holds).map(|at| plans[at].of(layer, head).clone())
+    };
+    for (layer, head) in (0..model.n_layers).flat_map(|layer| (0..model.n_heads).map(move |head| (layer, head))) {
+        if rule(layer, head).is_none() {
+            return impossible(
+                format!("every head has a method (layer {layer}, head {head} has none)"),
+                format!("begin with a part for all of them, as in `0-=full/{layer}-=…`"),
+            );
+        }
+    }
+    Ok(Heads::by_head(model, |layer, head| rule(layer, head).expect("checked above")))
+}
+
+fn impossible<T>(inequality: String, nearest: String) -> Result<T, SettingError> {
+    Err(SettingError::Impossible { owner: "by_layer", inequality, nearest })
+}
+
+/// Refuses parts that cannot be read, before a model is known.
+pub fn check(setting: &Setting) -> Result<(), SettingError> {
+    texts(setting).try_for_each(|text| parts(text).map(|_| ()))
+}
+
+/// The same with every default of `model` written out in the parts.
+pub fn resolved(setting: &Setting, model: &ModelSpec) -> Setting {
+    let mut resolved = setting.clone();
+    for text in texts(setting) {
+        let Ok(parts) = parts(text) else { continue };
+        let text = parts.iter().map(|part| part.resolved(model).to_string()).collect::<Vec<_>>().join("/");
+        let set = resolved.set("layers", &Value::Word(text));
+        set.expect("parts that were read are written back as parts");
+    }
+    resolved
+}
+
+/// Texts of parts among the given values.
+fn texts(setting: &Setting) -> impl Iterator<Item = &str> {
+    let of_parts =
+        |name: &str| setting.info().params.iter().any(|param| param.name == name && param.kind == Kind::Parts);
+    setting.given().filter(move |(name, _)| of_parts(name)).filter_map(|(_, value)| match value {
+        Value::Word(text) => Some(text.as_str()),
+        Value::Number(_) => None,
+    })
+}
+
+/// The highest layer or head there is.
+const LAST: usize = usize::MAX;
+
+fn parts(text: &str) -> Result<Vec<Part>, SettingError> {
+    text.split('/').map(part).collect()
+}
+
+fn part(text: &str) -> Result<Part, SettingError> {
+    let bad = |expected: &str| SettingError::BadValue {
+        owner: "by_layer",
+        parameter: "layers",
+        given: format!("`{text}`"),
+        expected: expected.into(),
+    };
+    let (place, method) =
+        text.split_once('=').ok_or_else(|| bad("a part LAYERS=METHOD, as in `2-=streaming:window=252`"))?;
+    let (layers, heads) = place.trim().split_once('h').unwrap_or((place.trim(), "0-"));
+    let numbers = |numbers: &str| {
+        range(numbers).ok_or_else(|| bad("a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7`"))
+    };
+    let method = Method::parse(method)?;
+    if method.name() == METHOD.info.name {
+        return Err(bad("a method without parts of its own"));
+    }
+    Ok(Part { layers: numbers(layers)?, heads: numbers(heads)?, method })
+}
+
+/// `3`, `0-1` or `2-`.
+fn range(text: &str) -> Option<RangeInclusive<usize>> {
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    let range = match text.split_once('-') {
+        None => number(text)?..=number(text)?,
+        Some((first, "")) => number(first)?..=LAST,
+        Some((first, last)) => number(first)?..=number(last)?,
+    };
+    (!range.is_empty()).then_some(range)
+}
+
+impl Part {
+    fn resolved(&self, model: &ModelSpec) -> Self {
+        Self { layers: self.layers.clone(), heads: self.heads.clone(), method: self.method.resolved(model) }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let numbers = |numbers: &RangeInclusive<usize>| match (numbers.start(), numbers.end()) {
+            (first, &LAST) => format!("{first}-"),
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        f.write_str(&numbers(&self.layers))?;
+        if self.heads != (0..=LAST) {
+            write!(f, "h{}", numbers(&self.heads))?;
+        }
+        write!(f, "={}", self.method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Capacity;
+
+    fn planned(text: &str) -> Result<Plan, SettingError> {
+        Method::parse(text).and_then(|method| method.plan(&ModelSpec { n_layers: 4, ..ModelSpec::tiny(64) }))
+    }
+
+    #[test]
+    fn every_layer_and_head_has_the_rule_of_the_last_part_that_names_it() {
+        let plan = planned("by_layer:0-=sliding_window:window=8/1-2=full/2h1-2=streaming:window=6").unwrap();
+        let names =
+            |layer: usize, head: usize| plan.of(layer, head).spans.iter().map(|span| span.name).collect::<Vec<_>>();
+        assert_eq!(
+            [names(0, 3), names(1, 0), names(2, 0), names(2, 1)],
+            [vec!["window"], vec!["all"], vec!["all"], vec!["window", "sinks"]]
+        );
+        assert_eq!(plan.rules().len(), 3);
+        assert_eq!(plan.places(), ["layers 0, 3", "layer 1; layer 2, heads 0, 3", "layer 2, heads 1-2"]);
+        let heads: Vec<_> = plan.groups(2, 4).into_iter().map(|group| group.heads).collect();
+        assert_eq!(heads, [0..1, 1..3, 3..4]);
+        assert_eq!(plan.capacity(64), Capacity::Tokens(64), "the narrowest rule decides");
+    }
+
+    #[test]
+    fn defaults_are_written_out_in_every_part() {
+        let model = ModelSpec::tiny(64);
+        let method = Method::parse("by_layer:0=full/1-=streaming").unwrap();
+        assert_eq!(method.to_string(), "by_layer:layers=0=full/1-=streaming");
+        let resolved = method.resolved(&model);
+        assert_eq!(resolved.to_string(), "by_layer:layers=0=full/1-=streaming:n_sink=4,window=60");
+        assert_eq!(Method::parse(&resolved.to_string()).unwrap(), resolved);
+        assert_eq!(resolved.plan(&model).unwrap().method, method.plan(&model).unwrap().method);
+    }
+
+    #[test]
+    fn parts_that_cannot_be_are_refused() {
+        let say = |text: &str| {
+            let error = planned(text).unwrap_err();
+            format!("{error} | {}", error.help().unwrap_or_default())
+        };
+        insta::assert_snapshot!(say("by_layer:0-1=full"), @"`by_layer` is impossible with these values: every head has a method (layer 2, head 0 has none) does not hold | begin with a part for all of them, as in `0-=full/2-=…`");
+        insta::assert_snapshot!(say("by_layer:0-=full/7=streaming"), @"`by_layer` is impossible with these values: layer < 4 (7 < 4) does not hold | the model has 4 layers; `3-` goes on to the last one");
+        insta::assert_snapshot!(say("by_layer:0-=full/1h9=streaming"), @"`by_layer` is impossible with these values: head < 4 (9 < 4) does not hold | the model has 4 heads; `3-` goes on to the last one");
+        insta::assert_snapshot!(say("by_layer:0-=full/x=streaming"), @"`by_layer`: layers = `x=streaming` is not a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7` |");
+        insta::assert_snapshot!(say("by_layer:0-=full/3"), @"`by_layer`: layers = `3` is not a part LAYERS=METHOD, as in `2-=streaming:window=252` |");
+        insta::assert_snapshot!(say("by_layer:0-=fall"), @"unknown method `fall` | did you mean `full`?");
+        insta::assert_snapshot!(say("by_layer:0-=by_layer"), @"`by_layer`: layers = `0-=by_layer` is not a method without parts of its own |");
+        insta::assert_snapshot!(say("by_layer:0-=streaming:window=0"), @"`streaming`: window = 0 is not a whole number of at least 1 and below 10^12 |");
+    }
+}
