@@ -94,11 +94,24 @@ pub fn generate(
     control: &mut dyn Control,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<Generated, EvalError> {
-    let sampler = Sampler::new(sampling)?;
     let started = Instant::now();
+    Sampler::new(sampling)?;
     lens.begin(&Setup { n_prompt: prompt.len(), ..setup.clone() })?;
-    let mut generation = Generation::new(lens, prompt, sampler, stop, started)?;
-    let fed = lens.feed(prompt, Rows::Last, control);
+    go_on(lens, (prompt, 0), sampling, stop, started, control, on_text)
+}
+
+/// [`generate`] for a sequence that has the first tokens of its prompt already: how many, stands beside it.
+pub fn go_on(
+    lens: &mut dyn Lens,
+    (prompt, n_fed): (&[u32], usize),
+    sampling: &Sampling,
+    stop: &Stop,
+    started: Instant,
+    control: &mut dyn Control,
+    on_text: &mut dyn FnMut(&str),
+) -> Result<Generated, EvalError> {
+    let mut generation = Generation::new(lens, prompt, Sampler::new(sampling)?, stop, started)?;
+    let fed = lens.feed(&prompt[n_fed..], Rows::Last, control);
     generation.take(fed)?;
     let mut show = |text: &str| {
         if !text.is_empty() {

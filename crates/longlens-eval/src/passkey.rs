@@ -3,7 +3,9 @@
 //! Scored twice: on tokens, as the authors' scripts do, and on text, for tokenizers that spell a number in several
 //! ways.
 
-use longlens_core::lens::{Control, Lens, TextCodec};
+use std::time::Instant;
+
+use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ pub use self::lines::fixtures;
 pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
-use crate::generate::{Stop, StopReason, generate};
+use crate::generate::{Stop, StopReason, go_on};
 use crate::kept::Kept;
 use crate::progress::Part;
 use crate::sampling::Sampling;
@@ -106,6 +108,10 @@ pub type KeptCells<'a> = dyn Kept<(usize, f64), Cell> + 'a;
 
 /// Runs every prompt of `grid`: prefill, then greedily as many tokens as the answer has, past an end token too.
 ///
+/// Prompts of one haystack begin alike, up to where the needle is hidden. Those tokens are computed once: the cache is forked
+/// before the needle, and the next prompt goes on from there, if that is exact ([`Sequence::serves`]); a trial's seconds are
+/// then those of the rest.
+///
 /// Prompts depend on the grid alone, so every method gets the same ones. Progress counts target tokens over the whole
 /// grid; after a cancellation the cells so far are returned, the last one perhaps with fewer trials.
 pub fn run(
@@ -159,6 +165,9 @@ fn same_depth(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
+/// Bytes of keys and values that are kept a second time at most.
+const MOST_SHARED: usize = 2 << 30;
+
 /// How answers are had and scored.
 const SCORING: &str = "greedy, as many tokens as the answer has, hits on exact tokens";
 
@@ -172,6 +181,8 @@ struct Series<'a> {
     progress: (usize, usize),
     cells: Vec<Cell>,
     complete: bool,
+    /// What an earlier prompt begins with, and its tokens.
+    prefix: Option<(Sequence, Vec<u32>)>,
 }
 
 impl<'a> Series<'a> {
@@ -182,7 +193,8 @@ impl<'a> Series<'a> {
         kept: &'a mut KeptCells<'a>,
         n_tokens: usize,
     ) -> Self {
-        Self { lens, setup_for, control, kept, progress: (0, n_tokens), cells: Vec::new(), complete: true }
+        let (cells, complete, prefix) = (Vec::new(), true, None);
+        Self { lens, setup_for, control, kept, progress: (0, n_tokens), cells, complete, prefix }
     }
 
     /// Runs the prompts of one length and depth, unless that was done before; false once cancelled.
@@ -225,9 +237,16 @@ impl<'a> Series<'a> {
         let setup = (self.setup_for)(size)?;
         let stop = Stop { max_tokens: prompt.answer.len(), strings: Vec::new(), eos: false };
         let (before, total) = self.progress;
-        let mut control = Part { control: &mut *self.control, before, size: prompt.length, total };
-        let greedy = Sampling::default();
-        let said = generate(self.lens, &setup, &prompt.tokens, &greedy, &stop, &mut control, &mut |_| {})?;
+        let started = Instant::now();
+        let n_fed = match self.begin(&setup, prompt) {
+            Err(EvalError::Lens(LensError::Cancelled)) => return Ok(None),
+            n_fed => n_fed?,
+        };
+        let done = prompt.length * n_fed / prompt.tokens.len();
+        let mut control =
+            Part { control: &mut *self.control, before: before + done, size: prompt.length - done, total };
+        let (tokens, greedy) = ((&prompt.tokens[..], n_fed), Sampling::default());
+        let said = go_on(self.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
         if said.stop == StopReason::Cancelled {
             return Ok(None);
         }
@@ -242,6 +261,39 @@ impl<'a> Series<'a> {
             seconds: said.seconds,
         };
         Ok(Some((trial, said.run)))
+    }
+
+    /// Begins a prompt's sequence; returns how many of its tokens it has. Those before the needle are kept for the next one.
+    fn begin(&mut self, setup: &Setup, prompt: &PasskeyPrompt) -> Result<usize, EvalError> {
+        let tokens = &prompt.tokens;
+        let setup = Setup { n_prompt: tokens.len(), ..setup.clone() };
+        let is_shared = |(sequence, of): &&(Sequence, Vec<u32>)| {
+            sequence.serves(&setup) && of.len() < tokens.len() && tokens.starts_with(of)
+        };
+        let n_shared = if let Some((sequence, of)) = self.prefix.as_ref().filter(is_shared) {
+            self.lens.begin_from(&setup, sequence)?;
+            of.len()
+        } else {
+            self.prefix = None; // its memory is given back before the new sequence takes its own
+            self.lens.begin(&setup)?;
+            0
+        };
+        let (before, total) = self.progress;
+        let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
+        let is_last = before + prompt.length >= total;
+        if until <= n_shared || is_last || self.lens.model().spec.cache_bytes(until, size_of::<f32>()) > MOST_SHARED {
+            return Ok(n_shared);
+        }
+        let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
+        let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
+        let mut control = Part { control: &mut *self.control, before: first, size, total };
+        self.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
+        self.prefix = match self.lens.fork(until) {
+            Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
+            Err(LensError::NothingKept { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(until)
     }
 
     fn report(self, protocol: String) -> PasskeyReport {
@@ -282,10 +334,11 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use longlens_core::lens::CancelToken;
+    use longlens_core::lens::{CancelToken, ModelInfo};
     use longlens_core::methods::Method;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::{ScriptedLens, induction};
+    use longlens_core::trace::{Trace, Watch};
 
     use super::*;
     use crate::setup::fixed;
@@ -332,6 +385,65 @@ mod tests {
                 insta::assert_snapshot!(protocol, @"passkey grid: template T, 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens");
             }
         }
+    }
+
+    /// Counts the tokens fed, and may refuse forks.
+    struct Counting {
+        lens: ScriptedLens,
+        n_fed: usize,
+        forks: bool,
+    }
+
+    impl Lens for Counting {
+        fn model(&self) -> &ModelInfo {
+            self.lens.model()
+        }
+        fn text(&self) -> Result<&dyn TextCodec, LensError> {
+            self.lens.text()
+        }
+        fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+            self.lens.begin(setup)
+        }
+        fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+            self.n_fed += tokens.len();
+            self.lens.feed(tokens, want, control)
+        }
+        fn trace(&mut self) -> Trace {
+            self.lens.trace()
+        }
+        fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+            self.lens.reuse(setup, keep)
+        }
+        fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
+            if self.forks { self.lens.fork(n_tokens) } else { Err(LensError::NothingKept { what: "a fork" }) }
+        }
+        fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+            self.lens.begin_from(setup, prefix)
+        }
+        fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+            self.lens.look(watch, control)
+        }
+    }
+
+    #[test]
+    fn what_prompts_begin_with_is_computed_once() {
+        // filler of one haystack, whose needle goes deeper from cell to cell
+        let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 2, ..grid(Template::LongLm) };
+        let mut reports = Vec::new();
+        for (rope, forks) in [("none", false), ("none", true), ("dynamic", true)] {
+            let mut lens = Counting { lens: forgetful(300), n_fed: 0, forks };
+            let rope = RopeScaling::parse(rope).unwrap();
+            let mut setup_for = fixed(Method::full(), rope, &lens.lens.model().spec);
+            let report = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
+            let trials = report.cells.into_iter().flat_map(|cell| cell.trials);
+            let outcomes: Vec<_> = trials.map(|trial| Trial { seconds: 0.0, ..trial }).collect();
+            assert_eq!(report.run.mode, "re-prefill");
+            reports.push((outcomes, lens.n_fed));
+        }
+        let [(whole, n_whole), (shared, n_shared), (dynamic, _)] = &reports[..] else { panic!("three reports") };
+        assert_eq!(shared, whole);
+        assert_eq!(dynamic, whole, "prompts of a base that follows the length share only where they are as long");
+        assert!(n_shared * 3 < n_whole * 2, "{n_shared} of {n_whole} tokens");
     }
 
     #[test]
