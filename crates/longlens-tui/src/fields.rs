@@ -106,9 +106,19 @@ pub struct Field {
 /// What a field takes.
 #[derive(Debug, Clone, PartialEq)]
 enum Shape {
-    Count { min: usize, max: usize },
-    Real { min: f64, max: f64, step: f64 },
-    OffOr { above: f64, start: f64 },
+    Count {
+        min: usize,
+        max: usize,
+    },
+    Real {
+        min: f64,
+        max: f64,
+        step: f64,
+    },
+    OffOr {
+        above: f64,
+        start: f64,
+    },
     Words(Vec<String>),
     /// Typed, never stepped.
     Text,

@@ -133,7 +133,10 @@ fn every_method_runs_at_its_key() {
             info.name,
             rig.app.log
         );
-        assert_eq!(rig.app.heads.answer().unwrap().chooses(), rig.app.verdict.as_ref().unwrap().plan.chunk_len().is_some());
+        assert_eq!(
+            rig.app.heads.answer().unwrap().chooses(),
+            rig.app.verdict.as_ref().unwrap().plan.chunk_len().is_some()
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use longlens_core::plan::{ChunkChoice, PosMap, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
+use longlens_kernel::chunk_attention::cpu::Kept;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::cpu::simd;
 use longlens_kernel::key_bounds::{self, KeyBounds};
@@ -134,7 +135,7 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 key_rotary: &all,
                 query_rotary: &all,
             };
-            let out = numbers(Flex::chunk_attention(&operation, &mut Default::default()).out);
+            let out = numbers(Flex::chunk_attention(&operation, &mut Kept::default()).out);
             for (head, i) in (0..4).flat_map(|head| (first..120).map(move |i| (head, i))) {
                 let at = |row: &[f32], position: usize| turned(row, &problem.rope, position as f64);
                 let query = at(problem.row(&problem.query, head, i - first), i);
@@ -148,7 +149,7 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 let mut pages: Vec<_> = (0..i / w).map(|page| (bound(&page), page)).collect();
                 pages.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
                 pages.truncate(choice.n_picks());
-                let keys = pages.iter().flat_map(|(_, page)| page * w..page * w + w).chain(i / w * w..i + 1);
+                let keys = pages.iter().flat_map(|(_, page)| page * w..page * w + w).chain(i / w * w..=i);
                 let scores: Vec<_> = keys.map(|j| (j, problem.score(head, i, j, (i - j) as f64))).collect();
                 let (expected, _) = problem.softmax(head, &scores);
                 let got = &out[(head * (120 - first) + i - first) * 16..][..16];

@@ -1,0 +1,128 @@
+//! What ARCHITECTURE.md and the README say of the code holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longlens_core::methods::INFOS;
+use longlens_core::rope::SCALINGS;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Rows of the tables below a heading, as cells without their padding.
+fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("no heading `{heading}`"));
+    let section = after.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// Names in backticks.
+fn names(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn crates_import_what_the_table_allows() {
+    let table = rows(&read("ARCHITECTURE.md"), "## Crates");
+    let full = |name: &str| if name.starts_with("longlens") { name.to_owned() } else { format!("longlens-{name}") };
+    let all: BTreeSet<String> = table.iter().map(|row| names(&row[0])[0].to_owned()).collect();
+    let allowed: BTreeMap<String, BTreeSet<String>> = table
+        .iter()
+        .map(|row| {
+            let imports = match row[2].as_str() {
+                "nothing" => BTreeSet::new(),
+                "everything" => all.clone(),
+                list => list.split(", ").map(full).collect(),
+            };
+            (names(&row[0])[0].to_owned(), imports)
+        })
+        .collect();
+    for folder in fs::read_dir(root().join("crates")).unwrap() {
+        let folder = folder.unwrap().path();
+        let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        let name = manifest["package"]["name"].as_str().unwrap();
+        let imports = manifest.get("dependencies").and_then(|table| table.as_table()).into_iter().flatten();
+        let imports: BTreeSet<String> =
+            imports.map(|(name, _)| name.clone()).filter(|name| name.starts_with("longlens")).collect();
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {name}"));
+        assert!(imports.is_subset(allowed), "{name} imports {imports:?}, the table allows {allowed:?}");
+    }
+}
+
+/// Lines of code, without comments and without what follows the first test module, of every source file of a crate.
+fn code(krate: &str) -> Vec<(PathBuf, usize, String)> {
+    let mut lines = Vec::new();
+    let mut folders = vec![root().join("crates").join(krate).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+                lines.extend(numbered.map(|(at, line)| (path.clone(), at + 1, line.to_owned())));
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn nothing_below_the_faces_names_a_method() {
+    for krate in ["longlens-core", "longlens-kernel", "longlens-model", "longlens-eval", "longlens-plot"] {
+        for (path, at, line) in code(krate) {
+            let is_theirs = path.components().any(|part| part.as_os_str() == "methods");
+            let named = INFOS.iter().find(|info| line.contains(&format!("\"{}", info.name)));
+            // `full` is what everything else is compared with: the catalog gives it by name
+            let named = named.filter(|info| !is_theirs && info.name != "full");
+            assert!(named.is_none(), "{}:{at} names `{}`: {line}", path.display(), named.unwrap().name);
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_every_method_and_scaling_with_its_parameters() {
+    let table = rows(&read("README.md"), "\n## Methods");
+    for info in INFOS.iter().chain(SCALINGS) {
+        let row = table.iter().find(|row| names(&row[0]).contains(&info.name));
+        let row = row.unwrap_or_else(|| panic!("the README's tables have no row for `{}`", info.name));
+        let cells = row.join(" ");
+        let is_param = |name: &&str| info.params.iter().any(|param| param.name == *name);
+        let listed = names(&cells).into_iter().filter(is_param).map(str::to_owned);
+        let expected: Vec<String> = info.params.iter().map(|param| param.name.to_owned()).collect();
+        let mut seen = BTreeSet::new();
+        let listed: Vec<String> = listed.filter(|name| seen.insert(name.clone())).collect();
+        assert_eq!(listed, expected, "parameters of `{}`", info.name);
+    }
+    let known: Vec<&str> = INFOS.iter().chain(SCALINGS).map(|info| info.name).collect();
+    for name in table.iter().flat_map(|row| names(&row[0])) {
+        assert!(known.contains(&name), "the README lists `{name}`, which there is not");
+    }
+}
+
+#[test]
+fn files_that_architecture_names_are_there() {
+    let text = read("ARCHITECTURE.md");
+    for name in text.split('`').skip(1).step_by(2) {
+        let is_file = name.ends_with(".rs") && name.contains('/') && !name.contains(['<', '{', '*']);
+        if is_file {
+            let found = [name.to_owned(), format!("crates/{name}")].iter().any(|path| root().join(path).exists());
+            let found = found || inside_a_crate(name);
+            assert!(found, "ARCHITECTURE.md names {name}, which is not there");
+        }
+    }
+}
+
+/// Whether some crate has this file below its `src`.
+fn inside_a_crate(name: &str) -> bool {
+    fs::read_dir(root().join("crates")).unwrap().any(|folder| folder.unwrap().path().join("src").join(name).exists())
+}
