@@ -4,7 +4,7 @@
 //!
 //! | what | operations |
 //! |---|---|
-//! | the seven matrices | 2 per number of each matrix |
+//! | matrices | 2 per number of each that the token meets |
 //! | scores and weighted values | `4 d` per query head and key that the query sees |
 //! | scores of chunks (LongHeads) | `2 d` per query head and candidate chunk |
 //! | a chunk's summary (LongHeads) | `4 d chunk_len (chunk_len + 1)` per query head, once when the chunk is complete |
@@ -34,14 +34,14 @@ impl Work {
     pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Self {
         let (d, n_heads, n_kv_heads) = (model.head_dim as u128, model.n_heads as u128, model.n_kv_heads as u128);
         let n_layers = model.n_layers as u128;
-        let (layer, output) = (matrices(model), (model.d_model * model.vocab_size) as u128);
+        let (layers, output) = (model.layer_weights as u128, model.output_weights as u128);
         let seen = Seen::of(plan, prompt, tokens.clone());
         let per_head = 4 * d * seen.keys + 2 * d * seen.candidates + 4 * d * seen.summed;
-        let products = 2 * layer * tokens.len() as u128;
+        let products = 2 * layers * tokens.len() as u128;
         let cached = 2 * d * n_kv_heads * seen.distinct(model.n_rep(), tokens.end) + d * n_heads * seen.summaries;
         Self {
-            flops: n_layers * (products + n_heads * per_head) + 2 * output * n_rows as u128,
-            weights: n_layers * layer + if n_rows > 0 { output } else { 0 },
+            flops: products + n_layers * n_heads * per_head + 2 * output * n_rows as u128,
+            weights: layers + if n_rows > 0 { output } else { 0 },
             cached: n_layers * cached,
         }
     }
@@ -66,12 +66,6 @@ impl Add for Work {
             cached: self.cached + other.cached,
         }
     }
-}
-
-/// Numbers in the seven matrices of a layer.
-fn matrices(model: &ModelSpec) -> u128 {
-    let (query, key) = (model.n_heads * model.head_dim, model.n_kv_heads * model.head_dim);
-    (model.d_model * (2 * query + 2 * key + 3 * model.d_mlp)) as u128
 }
 
 /// What the queries of a step see, in one query head.
@@ -165,7 +159,9 @@ mod tests {
     ];
 
     fn model() -> ModelSpec {
-        ModelSpec { n_kv_heads: 2, ..ModelSpec::tiny(16) }
+        let tiny = ModelSpec::tiny(16);
+        // keys and values of half as many heads
+        ModelSpec { n_kv_heads: 2, layer_weights: tiny.layer_weights - 2 * 2 * 64 * 32, ..tiny }
     }
 
     /// Counted pair by pair from what the plan says of each, one loop per sum.
@@ -264,7 +260,7 @@ mod tests {
         let n = 1000u128;
         let pairs = n * (n + 1) / 2;
         let attention = 4 * (model.n_layers * model.n_heads * model.head_dim) as u128 * pairs;
-        let products = 2 * n * model.n_layers as u128 * matrices(&model);
+        let products = 2 * n * model.layer_weights as u128;
         let output = 2 * (model.d_model * model.vocab_size) as u128;
         assert_eq!(Work::of_prompt(&model, &plan, 1000, 256).flops, attention + products + output);
     }

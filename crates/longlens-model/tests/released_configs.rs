@@ -1,7 +1,7 @@
 //! What released checkpoints say in `config.json` beyond their sizes: nothing of it is refused, and only a scaling whose trained
 //! length has to be worked out is worth a word.
 
-use longlens_model::config::LlamaConfig;
+use longlens_model::config::Config;
 
 /// Fields that most of them have.
 const USUAL: &str = r#""architectures": ["LlamaForCausalLM"], "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2,
@@ -102,7 +102,7 @@ const RELEASED: &[(&str, &str, usize, bool)] = &[
 #[test]
 fn released_configs_are_read_without_a_false_alarm() {
     for (name, inside, trained, is_told) in RELEASED {
-        let config = LlamaConfig::parse(name, format!("{{{USUAL}, {inside}}}").as_bytes());
+        let config = Config::parse(name, format!("{{{USUAL}, {inside}}}").as_bytes());
         let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(config.warnings, Vec::<String>::new(), "{name}");
         assert_eq!(
