@@ -82,6 +82,7 @@ macro_rules! families {
 // a new family adds its line here, and its file to `families/`
 families! {
     llama,
+    qwen2,
 }
 
 /// What the file of a family gives: the fields of its own, and how a model is built of them.

@@ -97,6 +97,31 @@ const RELEASED: &[(&str, &str, usize, bool)] = &[
         4096,
         false,
     ),
+    (
+        "Qwen1.5-7B",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "attention_dropout": 0.0, "max_position_embeddings": 32768,
+            "max_window_layers": 28, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+            "use_sliding_window": false, "vocab_size": 151936"#,
+        32_768,
+        false,
+    ),
+    (
+        "Qwen2.5-7B",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "attention_dropout": 0.0, "hidden_size": 3584,
+            "max_position_embeddings": 131072, "max_window_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 131072, "use_mrope": false,
+            "use_sliding_window": false, "vocab_size": 152064"#,
+        131_072,
+        false,
+    ),
+    (
+        "Qwen2.5-7B with the scaling that its authors advise",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+            "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"},
+            "use_sliding_window": false, "vocab_size": 152064"#,
+        32_768,
+        false,
+    ),
 ];
 
 #[test]
