@@ -161,6 +161,8 @@ pub struct ModelInfo {
     pub spec: ModelSpec,
     /// Parameters, tied ones counted once.
     pub n_parameters: usize,
+    /// Bytes that they take in memory, as the matrices are kept.
+    pub weight_bytes: usize,
     /// First token of every text, if the model has one.
     pub bos_token: Option<u32>,
     /// Tokens that end a generated text.

@@ -77,6 +77,7 @@ impl ScriptedLens {
             family: "scripted".into(),
             spec,
             n_parameters: 0,
+            weight_bytes: 0,
             bos_token: Some(BOS),
             eos_tokens: vec![EOS],
             dtype: "f32".into(),

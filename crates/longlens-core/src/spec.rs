@@ -28,6 +28,10 @@ pub struct ModelSpec {
     pub d_mlp: usize,
     /// Tokens in the vocabulary.
     pub vocab_size: usize,
+    /// Numbers in the matrices that a token meets in all layers: of experts, those it uses.
+    pub layer_weights: usize,
+    /// Numbers in the matrix that gives logits.
+    pub output_weights: usize,
     /// RoPE base.
     pub rope_theta: f64,
     /// The RoPE scaling of the checkpoint itself.
@@ -84,6 +88,8 @@ impl ModelSpec {
             d_model: 64,
             d_mlp: 128,
             vocab_size: 256,
+            layer_weights: 2 * 64 * (4 * 64 + 3 * 128),
+            output_weights: 256 * 64,
             rope_theta: 10_000.0,
             rope: RopeScaling::none(),
             original_context: trained_context,

@@ -4,7 +4,7 @@
 //!
 //! | what | operations |
 //! |---|---|
-//! | the seven matrices | 2 per number of each matrix |
+//! | matrices | 2 per number of each that the token meets |
 //! | scores and weighted values | `4 d` per query head and key that the query sees |
 //! | scores of chunks | `2 d` per query head and candidate chunk by summaries, `4 d` by bounds |
 //! | what represents a chunk | once when it is complete: a summary `4 d chunk_len (chunk_len + 1)` per query head, bounds `2 d chunk_len` per key head |
@@ -32,13 +32,12 @@ pub struct Work {
 impl Work {
     /// One step of a sequence: `tokens` are computed together, and `n_rows` rows of logits are asked for.
     pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Self {
-        let n_layers = model.n_layers as u128;
-        let (layer, output) = (matrices(model), (model.d_model * model.vocab_size) as u128);
-        let products = 2 * layer * tokens.len() as u128;
+        let (layers, output) = (model.layer_weights as u128, model.output_weights as u128);
+        let products = 2 * layers * tokens.len() as u128;
         let attention = Self::of_attention(model, plan, prompt, &tokens);
         Self {
-            flops: n_layers * products + attention.flops + 2 * output * n_rows as u128,
-            weights: n_layers * layer + if n_rows > 0 { output } else { 0 },
+            flops: products + attention.flops + 2 * output * n_rows as u128,
+            weights: layers + if n_rows > 0 { output } else { 0 },
             cached: attention.cached,
         }
     }
@@ -71,12 +70,6 @@ impl Add for Work {
             cached: self.cached + other.cached,
         }
     }
-}
-
-/// Numbers in the seven matrices of a layer.
-fn matrices(model: &ModelSpec) -> u128 {
-    let (query, key) = (model.n_heads * model.head_dim, model.n_kv_heads * model.head_dim);
-    (model.d_model * (2 * query + 2 * key + 3 * model.d_mlp)) as u128
 }
 
 /// What the queries of a step see, in one query head.
@@ -188,7 +181,9 @@ mod tests {
     ];
 
     fn model() -> ModelSpec {
-        ModelSpec { n_kv_heads: 2, ..ModelSpec::tiny(16) }
+        let tiny = ModelSpec::tiny(16);
+        // keys and values of half as many heads
+        ModelSpec { n_kv_heads: 2, layer_weights: tiny.layer_weights - 2 * 2 * 64 * 32, ..tiny }
     }
 
     /// Counted pair by pair from what the plan says of each head, one loop per sum.
@@ -310,7 +305,7 @@ mod tests {
         let n = 1000u128;
         let pairs = n * (n + 1) / 2;
         let attention = 4 * (model.n_layers * model.n_heads * model.head_dim) as u128 * pairs;
-        let products = 2 * n * model.n_layers as u128 * matrices(&model);
+        let products = 2 * n * model.layer_weights as u128;
         let output = 2 * (model.d_model * model.vocab_size) as u128;
         assert_eq!(Work::of_prompt(&model, &plan, 1000, 256).flops, attention + products + output);
     }

@@ -8,9 +8,10 @@ use burn::backend::flex::FlexDevice;
 use burn::tensor::{Distribution, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use longlens_kernel::gated::{self, Activation};
 use longlens_kernel::linear::cpu::Packed;
 use longlens_kernel::linear::{Dense, Matrix, Storage, Weights};
-use longlens_kernel::{Kernels, rms_norm, swiglu};
+use longlens_kernel::{Kernels, rms_norm};
 
 fn main() {
     divan::main();
@@ -83,6 +84,6 @@ fn gate<const KERNEL: bool>(bencher: Bencher<'_, '_>, (rows, width): (usize, usi
     let up = random([rows, width]);
     bencher.counter(ItemsCount::new(rows * width)).with_inputs(|| random([rows, width])).bench_local_values(|gate| {
         let up = black_box(up.clone());
-        if KERNEL { Flex::swiglu(gate, up) } else { swiglu::reference(gate, up) }
+        if KERNEL { Flex::gated(Activation::Silu, gate, up) } else { gated::reference(Activation::Silu, gate, up) }
     });
 }

@@ -19,20 +19,24 @@ pub mod chunk_scores;
 pub mod chunk_summary;
 #[cfg(feature = "flex")]
 pub mod cpu;
+pub mod experts;
+pub mod gated;
 pub mod key_bounds;
+pub mod layer_norm;
 pub mod linear;
 pub mod pooled;
 pub mod rms_norm;
 pub mod rotary;
 pub mod score;
 pub mod span_attention;
-pub mod swiglu;
 pub mod write_rows;
 
 pub use body::{Body, Operation};
 use chunk_attention::ChunkAttention;
 use chunk_scores::ChunkScores;
 use chunk_summary::ChunkSummary;
+use experts::Routes;
+use gated::Activation;
 use key_bounds::KeyBounds;
 use pooled::{Cells, Pooled};
 use rotary::Rotary;
@@ -50,9 +54,34 @@ pub trait Kernels: Backend {
         rms_norm::reference(x, gamma, eps)
     }
 
-    /// `silu(gate) * up`.
-    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        swiglu::reference(gate, up)
+    /// Rows shifted to mean 0 and divided by their standard deviation.
+    fn layer_norm(
+        x: Tensor<Self, 2>,
+        gamma: &Tensor<Self, 1>,
+        beta: Option<&Tensor<Self, 1>>,
+        eps: f64,
+    ) -> Tensor<Self, 2> {
+        layer_norm::reference(x, gamma, beta, eps)
+    }
+
+    /// An activation of every number.
+    fn activated(activation: Activation, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::activated(activation, x)
+    }
+
+    /// `activation(gate) * up`.
+    fn gated(activation: Activation, gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::reference(activation, gate, up)
+    }
+
+    /// Products of rows with the experts chosen for them, one row per pair of the two.
+    fn expert_products(experts: &[Self::Matrix], x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        experts::products(experts, &x, routes)
+    }
+
+    /// `residual` plus what the experts chosen for each row gave, weighted.
+    fn expert_sum(y: Tensor<Self, 2>, routes: &Routes, residual: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        experts::sum(y, routes, residual)
     }
 
     /// Gives back memory that kernels keep from call to call; a new sequence begins.
@@ -144,8 +173,29 @@ impl Kernels for burn::backend::Flex {
         rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)
     }
 
-    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        swiglu::cpu::swiglu(cpu::simd::arch(), gate, up)
+    fn layer_norm(
+        x: Tensor<Self, 2>,
+        gamma: &Tensor<Self, 1>,
+        beta: Option<&Tensor<Self, 1>>,
+        eps: f64,
+    ) -> Tensor<Self, 2> {
+        layer_norm::cpu::layer_norm(cpu::simd::arch(), x, gamma, beta, eps)
+    }
+
+    fn activated(activation: Activation, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::cpu::activated(cpu::simd::arch(), activation, x)
+    }
+
+    fn gated(activation: Activation, gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::cpu::gated(cpu::simd::arch(), activation, gate, up)
+    }
+
+    fn expert_products(experts: &[Self::Matrix], x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        experts::cpu::products(experts, x, routes)
+    }
+
+    fn expert_sum(y: Tensor<Self, 2>, routes: &Routes, residual: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        experts::cpu::sum(cpu::simd::arch(), y, routes, residual)
     }
 
     fn release() {

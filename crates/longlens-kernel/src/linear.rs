@@ -45,7 +45,7 @@ impl Storage {
 
     /// Bytes that `n` weights take, scales included.
     pub fn bytes(self, n: usize) -> usize {
-        n * self.bits() / 8
+        n.saturating_mul(self.bits()) / 8
     }
 
     /// Bits of a weight, scales included.

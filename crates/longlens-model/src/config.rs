@@ -1,4 +1,4 @@
-//! `config.json` of a Llama checkpoint, in the spelling of transformers 5 and the one before it.
+//! `config.json` of a checkpoint of any family, in the spelling of transformers 5 and the one before it.
 //!
 //! | new | old |
 //! |---|---|
@@ -8,19 +8,24 @@
 mod elsewhere;
 mod rope;
 
+use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
 use longlens_core::spec::ModelSpec;
-use serde::Serialize;
+use longlens_kernel::linear::Storage;
 
 use crate::error::OpenError;
-use crate::family::{self, Family};
+use crate::families::{self, Architecture, Family};
 use crate::fields::{self, Fields};
 use crate::source::Source;
-use crate::weights::WeightFiles;
+use crate::weights::{Counts, WeightFiles};
 
-/// What a Llama model is built from; names as in `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LlamaConfig {
+/// What a model is built from; names as in `config.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The family of its `model_type`.
+    pub family: &'static Family,
+    /// What that family reads beside the fields here.
+    pub architecture: Architecture,
     /// Tokens in the vocabulary.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -35,24 +40,18 @@ pub struct LlamaConfig {
     pub num_key_value_heads: usize,
     /// Dimensions of one head; where the field is missing, `hidden_size / num_attention_heads`.
     pub head_dim: usize,
-    /// Longest context the model is meant for, as the config has it; where the field is missing, 2048.
+    /// Longest context the model is meant for, as the config has it; where the field is missing, the family's default.
     pub max_position_embeddings: usize,
     /// Context the model was trained on, as far as the config tells: under a linear scaling longer than the field above.
     pub trained_context: usize,
     /// Trained context before RoPE scaling; without scaling, `max_position_embeddings`.
     pub original_max_position_embeddings: usize,
-    /// What the norms add under the root.
-    pub rms_norm_eps: f64,
     /// RoPE base.
     pub rope_theta: f64,
     /// RoPE scaling.
     pub rope_scaling: RopeScaling,
     /// Whether the output matrix is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether the four attention products add a bias.
-    pub attention_bias: bool,
-    /// Whether the three MLP products add a bias.
-    pub mlp_bias: bool,
     /// First token of every text.
     pub bos_token: Option<u32>,
     /// Tokens that end a generated text.
@@ -60,14 +59,12 @@ pub struct LlamaConfig {
     /// Number format of the weights, as the config tells it.
     pub dtype: Option<String>,
     /// What a user should know before trusting numbers.
-    #[serde(skip)]
     pub warnings: Vec<String>,
     /// What a user should know of the trained context, as long as nobody gives it.
-    #[serde(skip)]
     pub context_warnings: Vec<String>,
 }
 
-impl LlamaConfig {
+impl Config {
     /// Reads `config.json` of a checkpoint, and the end tokens of `generation_config.json` where it has one.
     pub fn open(source: &Source) -> Result<Self, OpenError> {
         let (file, bytes) = (source.shown("config.json"), source.require("config.json")?);
@@ -91,7 +88,8 @@ impl LlamaConfig {
 
     fn of(fields: Fields<'_>) -> Result<Self, OpenError> {
         let file = fields.file;
-        read_family(fields)?;
+        let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
+        let family = families::find(file, model_type)?;
 
         let count = |name: &str| fields.require(name, fields.count(name), "a whole number");
         let hidden_size = count("hidden_size")?;
@@ -110,18 +108,21 @@ impl LlamaConfig {
             return Err(fields.error("head_dim", &expected));
         }
         let n_layers = fields.count_up_to("num_hidden_layers", MAX_LAYERS);
-        let (mut warnings, mut context_warnings) = (elsewhere::check(fields, head_dim)?, Vec::new());
+        let (mut warnings, mut context_warnings) = (elsewhere::check(fields, family, head_dim)?, Vec::new());
         let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or_else(|| {
             context_warnings.push(format!(
-                "{file} has no `max_position_embeddings`: {DEFAULT_CONTEXT}, transformers' default, is taken; `--trained-context` says otherwise"
+                "{file} has no `max_position_embeddings`: {}, transformers' default, is taken; `--trained-context` says otherwise",
+                family.default_context
             ));
-            DEFAULT_CONTEXT
+            family.default_context
         });
         let rope = rope::read(fields, max_position_embeddings)?;
         warnings.extend(rope.warnings);
         context_warnings.extend(rope.context_warnings);
 
         let config = Self {
+            family,
+            architecture: (family.read)(fields)?,
             vocab_size: count("vocab_size")?,
             hidden_size,
             intermediate_size: count("intermediate_size")?,
@@ -132,12 +133,9 @@ impl LlamaConfig {
             max_position_embeddings,
             trained_context: rope.trained,
             original_max_position_embeddings: rope.original,
-            rms_norm_eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta: rope.theta,
             rope_scaling: rope.scaling,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-            attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
-            mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
             bos_token: fields.tokens("bos_token_id")?.first().copied(),
             eos_tokens: fields.tokens("eos_token_id")?,
             dtype: fields.text("dtype")?.or(fields.text("torch_dtype")?).map(Into::into),
@@ -151,7 +149,10 @@ impl LlamaConfig {
 
     /// The numbers that decide positions, shapes and memory.
     pub fn spec(&self) -> ModelSpec {
+        let counts = Counts::of(self);
         ModelSpec {
+            layer_weights: counts.layers,
+            output_weights: counts.output,
             trained_context: self.trained_context,
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
@@ -167,6 +168,26 @@ impl LlamaConfig {
             layers: Vec::new(),
             score_scale: None,
             soft_cap: None,
+        }
+    }
+
+    /// What the config tells of a model whose matrices are kept as `storage`; names, number formats and kernels are for the
+    /// caller to fill in.
+    pub fn info(&self, storage: Storage) -> ModelInfo {
+        let counts = Counts::of(self);
+        ModelInfo {
+            name: String::new(),
+            source: String::new(),
+            family: self.family.model_type.into(),
+            spec: self.spec(),
+            n_parameters: counts.n_parameters,
+            weight_bytes: counts.bytes(storage),
+            bos_token: self.bos_token,
+            eos_tokens: self.eos_tokens.clone(),
+            dtype: String::new(),
+            kernel_path: String::new(),
+            max_position_embeddings: self.max_position_embeddings,
+            warnings: self.all_warnings(),
         }
     }
 
@@ -254,8 +275,11 @@ impl LlamaConfig {
 /// Heads wider and models deeper than this are a damaged config, not a model.
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_LAYERS: usize = 1 << 12;
-/// What transformers takes where a Llama's config does not say.
-const DEFAULT_CONTEXT: usize = 2048;
+
+/// What an RMSNorm adds under the root; 1e-6 where the field is missing.
+pub(crate) fn rms_norm_eps(fields: Fields<'_>) -> Result<f64, OpenError> {
+    Ok(fields.positive("rms_norm_eps")?.unwrap_or(1e-6))
+}
 
 /// The longest text that the tokenizer is meant for, which tells what some models were trained on.
 fn tokenizer_limit(source: &Source) -> Result<Option<serde_json::Value>, OpenError> {
@@ -264,17 +288,13 @@ fn tokenizer_limit(source: &Source) -> Result<Option<serde_json::Value>, OpenErr
     Ok(fields::parse(&source.shown(FILE), &bytes)?.remove("model_max_length"))
 }
 
-fn read_family(fields: Fields<'_>) -> Result<&'static Family, OpenError> {
-    let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
-    family::find(fields.file, model_type)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::families::llama;
 
     /// The smallest config, with one field set to `value`.
-    fn with(field: &str, value: &str) -> Result<LlamaConfig, OpenError> {
+    fn with(field: &str, value: &str) -> Result<Config, OpenError> {
         let text = r#"{"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128,
             "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}"#;
         let mut map = fields::parse("config.json", text.as_bytes()).unwrap();
@@ -282,15 +302,16 @@ mod tests {
             "absent" => map.remove(field),
             _ => map.insert(field.into(), serde_json::from_str(value).unwrap()),
         };
-        LlamaConfig::parse("config.json", serde_json::to_string(&map).unwrap().as_bytes())
+        Config::parse("config.json", serde_json::to_string(&map).unwrap().as_bytes())
     }
 
     #[test]
     fn fields_that_old_configs_leave_out_have_the_defaults_of_transformers() {
         let config = with("head_dim", "null").unwrap();
         assert_eq!((config.num_key_value_heads, config.head_dim), (4, 16));
-        assert_eq!((config.rope_theta, config.rms_norm_eps), (10_000.0, 1e-6));
-        assert!(!config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
+        let plain = llama::Architecture { rms_norm_eps: 1e-6, attention_bias: false, mlp_bias: false };
+        assert_eq!((config.rope_theta, config.architecture), (10_000.0, Architecture::llama(plain)));
+        assert!(!config.tie_word_embeddings);
         assert_eq!((config.bos_token, config.eos_tokens), (None, vec![]));
         assert_eq!(config.original_max_position_embeddings, 512);
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -321,7 +342,7 @@ mod tests {
             "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 8192, "eos_token_id": 256,
             "rope_scaling": {"type": "linear", "factor": 4.0}}"#,
         );
-        let open = || LlamaConfig::open(&Source::folder(folder.path())).unwrap();
+        let open = || Config::open(&Source::folder(folder.path())).unwrap();
         assert_eq!((open().trained_context, open().all_warnings().len()), (32_768, 2));
         // the length before scaling, as the tokenizer of the unscaled model has it
         write("tokenizer_config.json", r#"{"model_max_length": 8192}"#);
@@ -382,7 +403,7 @@ mod tests {
         ] {
             assert_eq!(with(field, value).unwrap_err().to_string(), expected);
         }
-        let garbage = LlamaConfig::parse("config.json", b"not json").unwrap_err().to_string();
+        let garbage = Config::parse("config.json", b"not json").unwrap_err().to_string();
         assert!(garbage.starts_with("config.json cannot be read: it is not JSON"), "{garbage}");
     }
 

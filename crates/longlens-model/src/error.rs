@@ -80,7 +80,7 @@ pub enum OpenError {
         /// What is there.
         found: String,
     },
-    /// A family that is not in [`crate::family::FAMILIES`].
+    /// A family that is not in [`crate::families::FAMILIES`].
     #[error("{file}: unknown `model_type` `{}`", cut(model_type))]
     UnknownFamily {
         /// The file.
@@ -173,7 +173,7 @@ pub enum WeightProblem {
         name: String,
     },
     /// None of the names is one of this family.
-    #[error("none of its tensors has a name of a Llama checkpoint; it holds {held}")]
+    #[error("none of its tensors has a name of the model that config.json describes; it holds {held}")]
     OtherNames {
         /// The first names.
         held: String,

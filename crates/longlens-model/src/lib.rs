@@ -1,16 +1,15 @@
 //! A checkpoint on disk becomes a [`longlens_core::lens::Lens`].
 //!
 //! In: a folder, a name in the Hugging Face cache, or the embedded model. Out: `Box<dyn Lens>`; the generic over burn's
-//! backend ends here. Read [`llama`] first, then [`lens`].
+//! backend ends here. Read [`families::llama`] first, then [`lens`].
 
 pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod error;
-pub mod family;
+pub mod families;
 mod fields;
 pub mod lens;
-pub mod llama;
 pub mod shapes;
 pub mod source;
 pub mod tokenizer;

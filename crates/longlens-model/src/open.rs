@@ -4,7 +4,7 @@ use longlens_core::lens::{Lens, ModelInfo, TextCodec};
 use longlens_kernel::Kernels;
 use longlens_kernel::linear::Storage;
 
-use crate::config::LlamaConfig;
+use crate::config::Config;
 use crate::error::OpenError;
 use crate::lens::DecoderLens;
 use crate::source::Source;
@@ -40,7 +40,7 @@ pub fn open<B: Kernels>(
     let (model, report) = weights::load::<B, _>(&config, &files, options.storage, &device)?;
     config.warnings.extend(report.warnings);
     let dtype = stored_as(&report.loaded_as, &report.dtypes);
-    let info = info(source, config, report.n_parameters, dtype, kernel_path);
+    let info = info(source, &config, options.storage, dtype, kernel_path);
     let text = text.map(|text| Box::new(text) as Box<dyn TextCodec>);
     Ok(Box::new(DecoderLens::new(model, info, text, device)))
 }
@@ -63,17 +63,16 @@ pub fn outline(source: &Source, options: impl Into<Options>) -> Result<ModelInfo
 fn described(
     source: &Source,
     options: Options,
-    mut config: LlamaConfig,
+    mut config: Config,
     files: &WeightFiles,
 ) -> Result<ModelInfo, OpenError> {
     config.warnings.extend(weights::check(&config, files)?);
-    let (n_parameters, dtypes) = files.tally();
-    Ok(info(source, config, n_parameters, stored_as(options.storage.name(), &dtypes), "not loaded"))
+    Ok(info(source, &config, options.storage, stored_as(options.storage.name(), &files.dtypes()), "not loaded"))
 }
 
 /// The files of a checkpoint, in agreement with each other.
 struct Parts {
-    config: LlamaConfig,
+    config: Config,
     text: Option<HfTokenizer>,
     files: WeightFiles,
 }
@@ -88,14 +87,14 @@ impl Parts {
     }
 }
 
-fn configured(source: &Source, options: Options) -> Result<LlamaConfig, OpenError> {
-    let mut config = LlamaConfig::open(source)?;
+fn configured(source: &Source, options: Options) -> Result<Config, OpenError> {
+    let mut config = Config::open(source)?;
     options.trained_context.into_iter().for_each(|n_tokens| config.train_on(n_tokens));
     Ok(config)
 }
 
 /// The weights, and the config as they have it.
-fn weighed(source: &Source, mut config: LlamaConfig) -> Result<(LlamaConfig, WeightFiles), OpenError> {
+fn weighed(source: &Source, mut config: Config) -> Result<(Config, WeightFiles), OpenError> {
     let mut files = WeightFiles::open(source)?;
     config.follow(&mut files);
     config.warnings.extend(adapter(source));
@@ -114,20 +113,13 @@ fn adapter(source: &Source) -> Option<String> {
     })
 }
 
-fn info(source: &Source, config: LlamaConfig, n_parameters: usize, dtype: String, kernel_path: &str) -> ModelInfo {
-    let warnings = config.all_warnings();
+fn info(source: &Source, config: &Config, storage: Storage, dtype: String, kernel_path: &str) -> ModelInfo {
     ModelInfo {
         name: source.name().into(),
         source: source.place(),
-        family: "llama".into(),
-        spec: config.spec(),
-        n_parameters,
-        bos_token: config.bos_token,
-        eos_tokens: config.eos_tokens,
         dtype,
         kernel_path: kernel_path.into(),
-        max_position_embeddings: config.max_position_embeddings,
-        warnings,
+        ..config.info(storage)
     }
 }
 

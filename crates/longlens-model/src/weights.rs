@@ -9,6 +9,11 @@ mod leftover;
 mod names;
 mod numbers;
 mod random;
+mod request;
+mod wanted;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
@@ -16,13 +21,15 @@ use std::sync::Mutex;
 use burn::tensor::{DType, Tensor, TensorData, get_device_settings};
 use longlens_kernel::Kernels;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
-use serde::Serialize;
 
 use crate::error::{OpenError, WeightProblem};
 use files::Stored;
 pub use files::WeightFiles;
-use numbers::{Format, Table, Unusable};
+use numbers::{Table, Unusable};
 pub use random::random;
+pub use request::{LayerNorm, Linear, Parameters};
+pub use wanted::Counts;
+use wanted::{Wanted, WantedTensor};
 
 /// A model that can be built from parameters.
 pub trait Blueprint {
@@ -33,25 +40,11 @@ pub trait Blueprint {
     fn build<P: Parameters>(&self, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;
 }
 
-/// Gives parameters by name.
-pub trait Parameters {
-    /// Weights of a linear layer or an embedding.
-    type Matrix;
-    /// Factors of a norm.
-    type Vector;
-
-    /// `<name>.weight`, `[d_out, d_in]`, and `<name>.bias`, `[d_out]`, where there is one.
-    fn matrix(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Self::Matrix;
-
-    /// `<name>.weight`, `[len]`.
-    fn vector(&mut self, name: &str, len: usize) -> Self::Vector;
-}
-
 /// What a blueprint builds on a backend.
 pub type Built<B, D> = <D as Blueprint>::Model<<B as Kernels>::Matrix, Tensor<B, 1>>;
 
 /// What was loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadReport {
     /// Tensors of the model.
     pub n_tensors: usize,
@@ -77,7 +70,7 @@ pub fn load<B: Kernels, D: Blueprint>(
     device: &B::Device,
 ) -> Result<(Built<B, D>, LoadReport), OpenError> {
     B::Matrix::check(storage)?;
-    let Wanted { tensors } = Wanted::of(blueprint);
+    let Wanted { tensors, counts, .. } = Wanted::of(blueprint);
     let warnings = check_headers(files, &tensors)?;
 
     let format = DType::from(get_device_settings::<B>(device).float_dtype);
@@ -91,7 +84,7 @@ pub fn load<B: Kernels, D: Blueprint>(
     let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
     let report = LoadReport {
         n_tensors: tensors.len(),
-        n_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
+        n_parameters: counts.n_parameters,
         n_bytes: stored.iter().map(|tensor| tensor.bytes().len()).sum(),
         dtypes: dtypes.into_iter().collect(),
         loaded_as: if storage == Storage::F32 { format.name() } else { storage.name() }.into(),
@@ -135,7 +128,7 @@ fn missing_layers(mut problems: Vec<WeightProblem>, tensors: &[WantedTensor]) ->
     let mut n_missing = vec![0; last + 1];
     for problem in &problems {
         if let WeightProblem::MissingTensor { name } = problem
-            && let Some(layer) = layer_of(name)
+            && let Some(layer) = wanted::layer_of(name)
         {
             n_missing[layer] += 1;
         }
@@ -147,89 +140,14 @@ fn missing_layers(mut problems: Vec<WeightProblem>, tensors: &[WantedTensor]) ->
         return problems;
     }
     problems.retain(|problem| {
-        !matches!(problem, WeightProblem::MissingTensor { name } if layer_of(name).is_some_and(|layer| layer >= first))
+        !matches!(problem, WeightProblem::MissingTensor { name } if wanted::layer_of(name).is_some_and(|layer| layer >= first))
     });
     problems.push(WeightProblem::MissingLayers { first, last });
     problems
 }
 
-/// The layer that a tensor belongs to.
-fn layer_of(name: &str) -> Option<usize> {
-    name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
-}
-
-/// Numbers in the parameters of a blueprint; a tied output matrix counts once.
-pub fn n_parameters(blueprint: &impl Blueprint) -> usize {
-    Wanted::of(blueprint).tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
-}
-
 fn refuse(files: &WeightFiles, problems: Vec<WeightProblem>) -> Result<(), OpenError> {
     if problems.is_empty() { Ok(()) } else { Err(OpenError::Weights { file: files.shown().into(), problems }) }
-}
-
-/// Takes down names and shapes.
-#[derive(Default)]
-struct Wanted {
-    tensors: Vec<WantedTensor>,
-}
-
-struct WantedTensor {
-    name: String,
-    shape: Vec<usize>,
-}
-
-impl Wanted {
-    fn of(blueprint: &impl Blueprint) -> Self {
-        let mut wanted = Self::default();
-        blueprint.build(&mut wanted);
-        wanted
-    }
-
-    fn push(&mut self, name: String, shape: &[usize]) {
-        self.tensors.push(WantedTensor { name, shape: shape.into() });
-    }
-}
-
-impl Parameters for Wanted {
-    type Matrix = ();
-    type Vector = ();
-
-    fn matrix(&mut self, name: &str, shape: [usize; 2], bias: bool) {
-        self.push(weight(name), &shape);
-        if bias {
-            self.push(self::bias(name), &shape[..1]);
-        }
-    }
-
-    fn vector(&mut self, name: &str, len: usize) {
-        self.push(weight(name), &[len]);
-    }
-}
-
-fn weight(name: &str) -> String {
-    format!("{name}.weight")
-}
-
-fn bias(name: &str) -> String {
-    format!("{name}.bias")
-}
-
-impl WantedTensor {
-    fn layer(&self) -> Option<usize> {
-        layer_of(&self.name)
-    }
-
-    /// What the headers say against this tensor.
-    fn check(&self, files: &WeightFiles) -> Option<WeightProblem> {
-        let name = self.name.clone();
-        let Some(stored) = files.get(&name) else { return Some(WeightProblem::MissingTensor { name }) };
-        if stored.shape() != self.shape {
-            let (expected, found) = (self.shape.clone(), stored.shape().to_vec());
-            return Some(WeightProblem::WrongShape { name, expected, found });
-        }
-        let dtype = stored.dtype();
-        Format::of(dtype).is_none().then(|| WeightProblem::UnsupportedDtype { name, dtype: dtype.to_string() })
-    }
 }
 
 /// Reads tensors that were checked against their headers.
@@ -262,10 +180,13 @@ impl<B: Kernels> Reader<'_, B> {
         done
     }
 
-    fn numbers(&mut self, name: String, len: usize) -> Vec<f32> {
+    fn vector(&mut self, name: String, len: usize, offset: f32) -> Tensor<B, 1> {
         let mut numbers = vec![0.0; len];
         self.tensor(name, |read| read(0, &mut numbers));
-        numbers
+        for number in &mut numbers {
+            *number += offset;
+        }
+        Tensor::from_data(TensorData::new(numbers, [len]), self.device)
     }
 }
 
@@ -273,18 +194,26 @@ impl<B: Kernels> Parameters for Reader<'_, B> {
     type Matrix = B::Matrix;
     type Vector = Tensor<B, 1>;
 
-    fn matrix(&mut self, name: &str, [d_out, d_in]: [usize; 2], bias: bool) -> B::Matrix {
-        let bias = bias.then(|| self.numbers(self::bias(name), d_out));
+    fn matrix(&mut self, ask: Linear<'_>) -> B::Matrix {
+        let [d_out, d_in] = ask.shape;
+        let bias = ask.bias.then(|| {
+            let mut numbers = vec![0.0; d_out];
+            self.tensor(ask.bias_name(), |read| ask.read(1, read, 0, &mut numbers));
+            numbers
+        });
         let (storage, device) = (self.storage, self.device);
-        self.tensor(weight(name), |read| {
-            let rows = &|first: usize, out: &mut [f32]| read(first * d_in, out);
+        self.tensor(ask.weight_name(), |read| {
+            let rows = &|first: usize, out: &mut [f32]| ask.read(d_in, read, first, out);
             B::Matrix::pack(&Weights { d_out, d_in, rows, bias }, storage, device)
         })
     }
 
-    fn vector(&mut self, name: &str, len: usize) -> Tensor<B, 1> {
-        let numbers = self.numbers(weight(name), len);
-        Tensor::from_data(TensorData::new(numbers, [len]), self.device)
+    fn norm_weight(&mut self, name: &str, len: usize, offset: f32) -> Tensor<B, 1> {
+        self.vector(request::weight(name), len, offset)
+    }
+
+    fn norm_bias(&mut self, name: &str, len: usize) -> Tensor<B, 1> {
+        self.vector(request::bias(name), len, 0.0)
     }
 }
 

@@ -8,7 +8,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use longlens_kernel::linear::Storage;
 use longlens_model::Options;
-use longlens_model::config::LlamaConfig;
+use longlens_model::config::Config;
 use longlens_model::error::{OpenError, WeightProblem};
 use longlens_model::source::{CacheDirs, Source};
 use longlens_model::tokenizer::HfTokenizer;
@@ -79,7 +79,7 @@ fn parted() -> TempDir {
 
 fn load(folder: &Path) -> Result<LoadReport, OpenError> {
     let source = Source::resolve_in(folder.to_str().unwrap(), &CacheDirs::default())?;
-    let config = LlamaConfig::open(&source)?;
+    let config = Config::open(&source)?;
     weights::load::<Flex, _>(&config, &WeightFiles::open(&source)?, Storage::F32, &FlexDevice).map(|(_, report)| report)
 }
 
@@ -270,18 +270,18 @@ fn both_spellings_of_every_golden_config_mean_the_same() {
     let mut n_models = 0;
     for model in fs::read_dir(models).unwrap() {
         let folder = model.unwrap().path();
-        let read = |file: &str| LlamaConfig::parse(file, &fs::read(folder.join(file)).unwrap()).unwrap();
+        let read = |file: &str| Config::parse(file, &fs::read(folder.join(file)).unwrap()).unwrap();
         assert_eq!(read("config.json"), read("config.v5.json"), "{}", folder.display());
         assert!(load(&folder).unwrap().unused.is_empty());
         n_models += 1;
     }
-    assert_eq!(n_models, 6);
+    assert_eq!(n_models, 8);
 }
 
 #[test]
 fn the_embedded_model_loads() {
     let source = Source::embedded();
-    let config = LlamaConfig::open(&source).unwrap();
+    let config = Config::open(&source).unwrap();
     let files = WeightFiles::open(&source).unwrap();
     let (_, report) = weights::load::<Flex, _>(&config, &files, Storage::F32, &FlexDevice).unwrap();
     assert_eq!((report.n_parameters, report.dtypes, report.unused), (787_584, vec!["f16".into()], vec![]));

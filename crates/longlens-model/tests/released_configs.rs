@@ -1,7 +1,7 @@
 //! What released checkpoints say in `config.json` beyond their sizes: nothing of it is refused, and only a scaling whose trained
 //! length has to be worked out is worth a word.
 
-use longlens_model::config::LlamaConfig;
+use longlens_model::config::Config;
 
 /// Fields that most of them have.
 const USUAL: &str = r#""architectures": ["LlamaForCausalLM"], "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2,
@@ -97,12 +97,37 @@ const RELEASED: &[(&str, &str, usize, bool)] = &[
         4096,
         false,
     ),
+    (
+        "Qwen1.5-7B",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "attention_dropout": 0.0, "max_position_embeddings": 32768,
+            "max_window_layers": 28, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+            "use_sliding_window": false, "vocab_size": 151936"#,
+        32_768,
+        false,
+    ),
+    (
+        "Qwen2.5-7B",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "attention_dropout": 0.0, "hidden_size": 3584,
+            "max_position_embeddings": 131072, "max_window_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 131072, "use_mrope": false,
+            "use_sliding_window": false, "vocab_size": 152064"#,
+        131_072,
+        false,
+    ),
+    (
+        "Qwen2.5-7B with the scaling that its authors advise",
+        r#""architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+            "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"},
+            "use_sliding_window": false, "vocab_size": 152064"#,
+        32_768,
+        false,
+    ),
 ];
 
 #[test]
 fn released_configs_are_read_without_a_false_alarm() {
     for (name, inside, trained, is_told) in RELEASED {
-        let config = LlamaConfig::parse(name, format!("{{{USUAL}, {inside}}}").as_bytes());
+        let config = Config::parse(name, format!("{{{USUAL}, {inside}}}").as_bytes());
         let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(config.warnings, Vec::<String>::new(), "{name}");
         assert_eq!(

@@ -66,7 +66,7 @@ pub struct Forecast {
     pub trained: Option<usize>,
     /// Bytes of keys, values and queries, for all layers.
     pub cache_bytes: usize,
-    /// Bytes of all weights, for arithmetic in 32 bits.
+    /// Bytes of all weights.
     pub weight_bytes: usize,
     /// What is unwise.
     pub warnings: Vec<Warning>,
@@ -111,7 +111,7 @@ impl Settings {
             trained,
             // chosen chunks keep their keys packed once more
             cache_bytes: cache + queries + if chosen { cache / 2 } else { 0 },
-            weight_bytes: model.n_parameters * NUMBER,
+            weight_bytes: model.weight_bytes,
             warnings: trained.map_or(Vec::new(), |trained| plan.warnings(n_tokens, trained)),
         };
         Ok(Checked { plan, rope, forecast })

@@ -3,6 +3,7 @@
 //! A few rows read the packed [`panels`] once, at the speed of memory ([`few`]); more rows go through in tiles ([`tile`]).
 //! Both read every format of [`format`](self::format); [`multiply`](self::multiply) shares out the work.
 
+use std::ops::Range;
 use std::sync::Arc as Shared;
 
 use burn::backend::Flex;
@@ -80,6 +81,19 @@ impl Packed {
     /// Packs for an instruction set.
     pub fn new(arch: Arch, weights: &Weights<'_>, storage: Storage) -> Self {
         Self(Shared::new(Panels::new(arch, weights, storage)))
+    }
+
+    /// Products of groups of rows of `x`, each with a matrix of its own, all of one shape; `out` is `[rows, d_out]`.
+    pub(crate) fn grouped(matrices: &[Self], x: Tensor<Flex, 2>, groups: &[(usize, Range<usize>)], out: &mut [f32]) {
+        whole_blocks(x, |input| {
+            for (matrix, rows) in groups {
+                let panels = &*matrices[*matrix].0;
+                let out = &mut out[rows.start * panels.d_out..rows.end * panels.d_out];
+                let numbers = &input.numbers[rows.start * input.stride..];
+                let job = Job { panels, out: Out::new(out), add: false };
+                multiply(&[job], &Input { numbers, n_rows: rows.len(), ..*input });
+            }
+        });
     }
 }
 

@@ -1,11 +1,13 @@
-//! Fields of `config.json` that mean something in other families. A Llama is computed without them, so a value that asks for
-//! something is refused where the numbers would be others than meant, and told where they are those of transformers.
+//! Fields of `config.json` that mean something in other families than the config's own. A model is computed without them, so a
+//! value that asks for something is refused where the numbers would be others than meant, and told where they are those of
+//! transformers.
 //!
 //! Values that ask for nothing (`sliding_window: null`, `use_sliding_window: false`, `logits_scaling: 1.0`) are passed over.
 
 use serde_json::Value;
 
 use crate::error::OpenError;
+use crate::families::Family;
 use crate::fields::Fields;
 use rules::{ROPE_FIELDS, Rule, is_off, is_one};
 
@@ -14,16 +16,16 @@ mod rules;
 mod unknown;
 
 /// Refuses what would change the numbers; returns what a user should know.
-pub(super) fn check(fields: Fields<'_>, head_dim: usize) -> Result<Vec<String>, OpenError> {
-    refuse(fields, head_dim)?;
-    let mut warnings = unknown::told(fields);
+pub(super) fn check(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<Vec<String>, OpenError> {
+    refuse(fields, family, head_dim)?;
+    let mut warnings = unknown::told(fields, family);
     // other families group such fields, as in `attn_config.alibi`
     for section in fields.names().filter(|name| SECTIONS.contains(name)) {
         if fields.get(section).is_some_and(Value::is_object)
             && let Some(section) = fields.object(section, &format!("{section}."))?
         {
-            refuse(section, head_dim)?;
-            warnings.extend(unknown::told(section));
+            refuse(section, family, head_dim)?;
+            warnings.extend(unknown::told(section, family));
         }
     }
     if let Some(Value::Array(layers)) = fields.get("layer_types")
@@ -34,10 +36,12 @@ pub(super) fn check(fields: Fields<'_>, head_dim: usize) -> Result<Vec<String>, 
             fields.unsupported("layer_types", &format!("it is to have one entry for each of {n_layers} layers"))
         );
     }
-    other_spelling(fields, "rope_theta", ROPE_BASES)?;
-    other_spelling(fields, "rms_norm_eps", &["norm_eps", "norm_epsilon", "layer_norm_eps", "layer_norm_epsilon"])?;
+    other_spelling(fields, family, "rope_theta", ROPE_BASES)?;
+    if let Some(ours) = NORM_EPS.iter().find(|name| family.fields.contains(name)) {
+        other_spelling(fields, family, ours, NORM_EPS)?;
+    }
     warnings.extend(other_base(fields));
-    architectures::check(fields, &mut warnings)?;
+    architectures::check(fields, family, &mut warnings)?;
     window(fields, &mut warnings);
     Ok(warnings)
 }
@@ -47,22 +51,26 @@ const SECTIONS: &[&str] = &["attn_config", "attention_config", "ffn_config", "ml
 /// What other families call `rope_theta`.
 const ROPE_BASES: &[&str] = &["rotary_emb_base", "rope_base", "rotary_base", "rope_freq_base"];
 
+/// What families call the number that a norm adds under its root.
+const NORM_EPS: &[&str] = &["rms_norm_eps", "norm_eps", "norm_epsilon", "layer_norm_eps", "layer_norm_epsilon"];
+
 /// Refuses fields of one object whose values ask for something.
-fn refuse(fields: Fields<'_>, head_dim: usize) -> Result<(), OpenError> {
-    for name in fields.names().filter(|name| fields.get(name).is_some()) {
+fn refuse(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<(), OpenError> {
+    for name in fields.names().filter(|name| fields.get(name).is_some() && !family.fields.contains(name)) {
         let value = fields.get(name).unwrap_or(&Value::Null);
         if let Some(rule) = Rule::of(name).filter(|rule| rule.asks(value))
             && !is_usual_scale(name, value, head_dim)
         {
-            return Err(fields.unsupported(name, rule.help));
+            return Err(fields.unsupported(name, &rule.help(family)));
         }
         if name == "query_pre_attn_scalar" && value.as_f64() != Some(head_dim as f64) {
-            return Err(
-                fields.unsupported(name, &format!("Llama models divide scores by the root of `head_dim`, {head_dim}"))
-            );
+            return Err(fields.unsupported(
+                name,
+                &format!("{} models divide scores by the root of `head_dim`, {head_dim}", family.title),
+            ));
         }
         if name == "rotary_dim" && !is_off(value) && value.as_u64() != Some(head_dim as u64) {
-            return Err(fields.unsupported(name, "Llama models rotate whole heads"));
+            return Err(fields.unsupported(name, &format!("{} models rotate whole heads", family.title)));
         }
         if ROPE_FIELDS.contains(&name) && !is_off(value) && !is_one(value) && value.as_str() != Some("default") {
             return Err(fields.unsupported(name, "it has no effect there: put it inside `rope_scaling`, or remove it"));
@@ -84,18 +92,18 @@ fn other_base(fields: Fields<'_>) -> Option<String> {
 }
 
 /// A field under another family's name would be passed over, and the default taken.
-fn other_spelling(fields: Fields<'_>, ours: &str, theirs: &[&str]) -> Result<(), OpenError> {
+fn other_spelling(fields: Fields<'_>, family: &Family, ours: &str, theirs: &[&str]) -> Result<(), OpenError> {
     let in_section = |section: &str| fields.get(section).and_then(|section| section.get(ours)).is_some();
     if fields.get(ours).is_some() || in_section("rope_parameters") || in_section("rope_scaling") {
         return Ok(());
     }
     match theirs.iter().find(|name| fields.get(name).is_some()) {
-        Some(name) => Err(fields.unsupported(name, &format!("a Llama's config calls it `{ours}`"))),
+        Some(name) => Err(fields.unsupported(name, &format!("{} configs call it `{ours}`", family.title))),
         None => Ok(()),
     }
 }
 
-/// transformers passes over the window of a Llama, so its numbers are those without one.
+/// transformers passes over a window that the family has not, so its numbers are those without one.
 fn window(fields: Fields<'_>, warnings: &mut Vec<String>) {
     let Some(window) = fields.get("sliding_window").and_then(Value::as_u64).filter(|window| *window > 0) else {
         return;
@@ -103,7 +111,7 @@ fn window(fields: Fields<'_>, warnings: &mut Vec<String>) {
     let longest = fields.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(u64::MAX);
     if window < longest && fields.get("use_sliding_window") != Some(&Value::Bool(false)) {
         warnings.push(format!(
-            "{} has `sliding_window` {window}: attention over the whole context is computed, as transformers does for a Llama; \
+            "{} has `sliding_window` {window}: attention over the whole context is computed, as transformers does; \
              `--method sliding_window` has a window",
             fields.file
         ));
@@ -120,12 +128,13 @@ fn is_usual_scale(name: &str, value: &Value, head_dim: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields;
+    use crate::{families, fields};
 
     /// What is said of a config with these fields, whose heads have 16 dimensions.
     fn said(inside: &str) -> Result<Vec<String>, String> {
         let map = fields::parse("config.json", format!("{{{inside}}}").as_bytes()).unwrap();
-        check(Fields::new("config.json", &map), 16).map_err(|error| error.to_string())
+        check(Fields::new("config.json", &map), families::find("", "llama").unwrap(), 16)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -227,6 +236,6 @@ mod tests {
         let [base] = said(r#""rope_theta": 1e4, "rotary_emb_base": 500000"#).unwrap().try_into().unwrap();
         assert!(base.contains("`rope_theta` 10000.0 and `rotary_emb_base` 500000: the first counts"), "{base}");
         let [class] = said(r#""architectures": ["OurModelForCausalLM"]"#).unwrap().try_into().unwrap();
-        assert!(class.contains("`OurModelForCausalLM`; it is computed as a Llama"), "{class}");
+        assert!(class.contains("`OurModelForCausalLM`; it is computed as `model_type` says, `llama`"), "{class}");
     }
 }

@@ -103,7 +103,7 @@ fn scaling(
 ) -> Result<RopeScaling, OpenError> {
     if let Some(nested) = section.names().find(|name| section.get(name).is_some_and(serde_json::Value::is_object)) {
         return Err(section
-            .unsupported(nested, "a Llama has one RoPE for all layers: write its fields without a level between"));
+            .unsupported(nested, "one RoPE for all layers is computed: write its fields without a level between"));
     }
     if let (Some(new), Some(old)) = (section.text("rope_type")?, section.text("type")?)
         && new != old
@@ -223,10 +223,10 @@ fn yarn_attention_factor(section: Fields<'_>, factor: f64) -> Result<Option<f64>
     })
 }
 
-/// Llama turns every dimension of a head.
+/// Every dimension of a head is turned.
 fn whole_heads(fields: Fields<'_>) -> Result<(), OpenError> {
     match fields.positive("partial_rotary_factor")? {
-        Some(part) if part < 1.0 => Err(fields.unsupported("partial_rotary_factor", "Llama models rotate whole heads")),
+        Some(part) if part < 1.0 => Err(fields.unsupported("partial_rotary_factor", "whole heads are rotated")),
         _ => Ok(()),
     }
 }

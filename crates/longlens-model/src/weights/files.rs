@@ -1,6 +1,6 @@
 //! Safetensors files on disk: one, or several with an index. Files are mapped, not read; only headers are looked at here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::ops::{Deref, Range};
 use std::path::{Component, Path};
@@ -177,14 +177,11 @@ impl WeightFiles {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Numbers in all tensors, and their formats, sorted.
-    pub fn tally(&self) -> (usize, Vec<String>) {
-        let n_numbers = self.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>()).sum();
-        let mut dtypes: Vec<_> =
+    /// Number formats of all tensors, sorted, such as `bf16`.
+    pub fn dtypes(&self) -> Vec<String> {
+        let dtypes: BTreeSet<_> =
             self.tensors.values().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
-        dtypes.sort();
-        dtypes.dedup();
-        (n_numbers, dtypes)
+        dtypes.into_iter().collect()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Stored> {

@@ -59,8 +59,8 @@ fn meaning(name: &str, stored: &Stored) -> Meaning {
     }
     if has("q_norm") || has("k_norm") {
         return Meaning::Changes {
-            reason: "a Llama has no norm of queries and keys",
-            help: "the weights belong to another family, such as Qwen3, which is not supported",
+            reason: "the model that config.json describes has no norm of queries and keys",
+            help: "the weights belong to another family than config.json says",
         };
     }
     if name.starts_with("model.layers.") || name.starts_with("model.norm") || name.starts_with("model.embed") {
@@ -81,8 +81,8 @@ fn meaning(name: &str, stored: &Stored) -> Meaning {
 fn bias(name: &str) -> Meaning {
     let reason = "the config announces no such bias";
     let help = if name.contains(".self_attn.") {
-        "set `attention_bias` to true in config.json if all four attention products have one; of query, key and value alone \
-         it is Qwen2's, which is not supported"
+        "set `attention_bias` to true in config.json if all four attention products have one; a model with biases of query, key \
+         and value alone is of another family than its `model_type` says"
     } else if name.contains(".mlp.") {
         "set `mlp_bias` to true in config.json if all three products of the MLP have one"
     } else {

@@ -4,10 +4,10 @@ use burn::tensor::Tensor;
 use longlens_kernel::Kernels;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
 
-use super::{Blueprint, Built, Parameters};
+use super::{Blueprint, Built, Linear, Parameters};
 use crate::error::OpenError;
 
-/// Builds a model of random weights, its matrices kept as `storage`: mean 0 and standard deviation 0.02, norms 1. The same
+/// Builds a model of random weights, its matrices kept as `storage`: mean 0 and standard deviation 0.02, norms 1 without shifts. The same
 /// seed gives the same model on any number of threads.
 pub fn random<B: Kernels, D: Blueprint>(
     blueprint: &D,
@@ -37,10 +37,11 @@ impl<B: Kernels> Parameters for Random<'_, B> {
     type Matrix = B::Matrix;
     type Vector = Tensor<B, 1>;
 
-    fn matrix(&mut self, _: &str, [d_out, d_in]: [usize; 2], bias: bool) -> B::Matrix {
+    fn matrix(&mut self, ask: Linear<'_>) -> B::Matrix {
+        let [d_out, d_in] = ask.shape;
         let (weights, biases) = (self.next(), self.next());
         let rows = &|first: usize, out: &mut [f32]| fill(weights, first * d_in, out);
-        let bias = bias.then(|| {
+        let bias = ask.bias.then(|| {
             let mut numbers = vec![0.0; d_out];
             fill(biases, 0, &mut numbers);
             numbers
@@ -48,8 +49,12 @@ impl<B: Kernels> Parameters for Random<'_, B> {
         B::Matrix::pack(&Weights { d_out, d_in, rows, bias }, self.storage, self.device)
     }
 
-    fn vector(&mut self, _: &str, len: usize) -> Tensor<B, 1> {
+    fn norm_weight(&mut self, _: &str, len: usize, _: f32) -> Tensor<B, 1> {
         Tensor::ones([len], self.device)
+    }
+
+    fn norm_bias(&mut self, _: &str, len: usize) -> Tensor<B, 1> {
+        Tensor::zeros([len], self.device)
     }
 }
 

@@ -34,7 +34,12 @@ fn lock(lens: &'static OnceLock<Shared>, open: impl FnOnce() -> Box<dyn Lens>) -
 
 /// Two key heads, and another number of query heads.
 pub fn grouped(n_layers: usize) -> Box<dyn Lens> {
-    let shape = Shape { d_model: 64, n_heads: 6, n_kv_heads: 2, head_dim: 16, vocab_size: 256, ..shapes::SHAPES[0] };
+    let shape = Shape {
+        name: "grouped",
+        config: r#"{"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 6,
+            "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 256, "vocab_size": 256,
+            "max_position_embeddings": 256, "rope_theta": 3000.0, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
+    };
     shapes::random::<Flex>(&shape, Some(n_layers), 7, Storage::F32, FlexDevice, "test").unwrap()
 }
 

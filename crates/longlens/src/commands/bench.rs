@@ -9,7 +9,7 @@ use longlens_core::plan::Prompt;
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
 use longlens_kernel::linear::Storage;
-use longlens_model::shapes::{SHAPES, Shape};
+use longlens_model::shapes::{self, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
 use serde::Serialize;
@@ -168,14 +168,15 @@ fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Optio
             )),
         };
     };
-    if let Some(n) = args.layers.filter(|n| *n > shape.n_layers) {
+    let n_own = shape.config(None).num_hidden_layers;
+    if let Some(n) = args.layers.filter(|n| *n > n_own) {
         return Err(Failure::usage(
-            format!("--layers {n} is more than the {} layers of {}", shape.n_layers, shape.name),
-            format!("give 1 to {}", shape.n_layers),
+            format!("--layers {n} is more than the {n_own} layers of {}", shape.name),
+            format!("give 1 to {n_own}"),
         ));
     }
-    let weights = config.weights.bytes(shape.n_parameters(args.layers));
-    let cache = shape.config(args.layers).spec().cache_bytes(n_tokens, NUMBER);
+    let info = backend::describe_random(shape, args.layers, config.weights);
+    let (weights, cache) = (info.weight_bytes, info.spec.cache_bytes(n_tokens, NUMBER));
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
             format!(
@@ -192,12 +193,12 @@ fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Optio
 }
 
 fn shape_names() -> String {
-    SHAPES.each_ref().map(|shape| shape.name).join(", ")
+    shapes::all().map(|shape| shape.name).collect::<Vec<_>>().join(", ")
 }
 
 /// A name that is no model may have been meant as a shape.
 fn or_shape(error: Failure, name: &str) -> Failure {
-    match nearest(name, SHAPES.iter().map(|shape| shape.name)) {
+    match nearest(name, shapes::all().map(|shape| shape.name)) {
         Some(shape) if !std::path::Path::new(name).exists() => Failure::failed(
             error,
             Some(format!("did you mean the random model `{shape}`? The shapes are {}", shape_names())),

@@ -102,7 +102,7 @@ impl Memory {
         let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
         let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
         Self {
-            weights: config.weights.bytes(info.n_parameters),
+            weights: info.weight_bytes,
             cache,
             chunk_keys: if chooses { cache / 2 } else { 0 },
             activations: (widths * step + turned) * NUMBER,

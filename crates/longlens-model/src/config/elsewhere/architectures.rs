@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{OpenError, cut};
+use crate::families::{FAMILIES, Family};
 use crate::fields::Fields;
 
 /// Beginnings of class names whose models are computed in another way.
@@ -68,30 +69,32 @@ const OTHER_FAMILIES: &[&str] = &[
 ];
 
 /// Refuses class names of other families; tells of those that nobody knows.
-pub(super) fn check(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<(), OpenError> {
+pub(super) fn check(fields: Fields<'_>, family: &Family, warnings: &mut Vec<String>) -> Result<(), OpenError> {
     let Some(value) = fields.get("architectures") else { return Ok(()) };
     let names: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let folded = |name: &str| name.to_ascii_lowercase();
-    if names.iter().any(|name| is_other(name)) {
-        let help = "its `model_type` says `llama`; make the two agree if it is one";
-        return Err(fields.unsupported("architectures", help));
+    if names.iter().any(|name| is_other(name, family)) {
+        let help = format!("its `model_type` says `{}`; make the two agree if it is one", family.model_type);
+        return Err(fields.unsupported("architectures", &help));
     }
-    let strangers = names.iter().filter(|name| !folded(name).contains("llama"));
+    let strangers = names.iter().filter(|name| !name.to_ascii_lowercase().contains(family.model_type));
     warnings.extend(strangers.take(1).map(|name| {
-        format!(
-            "{} names the architecture `{}`; it is computed as a Llama, as its `model_type` says",
-            fields.file,
-            cut(name)
-        )
+        let (file, name) = (fields.file, cut(name));
+        format!("{file} names the architecture `{name}`; it is computed as `model_type` says, `{}`", family.model_type)
     }));
     Ok(())
 }
 
 /// Whether a class name begins with that of another family, as a whole word: `OPTForCausalLM`, not `OptimizedLlama`.
-fn is_other(name: &str) -> bool {
-    let begins = |family: &&&str| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family));
-    let mut families = OTHER_FAMILIES.iter().filter(begins);
-    families.any(|family| !name[family.len()..].starts_with(|next: char| next.is_ascii_lowercase()))
+fn is_other(name: &str, family: &Family) -> bool {
+    let rest = |start: &str| {
+        name.get(..start.len()).filter(|begin| begin.eq_ignore_ascii_case(start)).map(|_| &name[start.len()..])
+    };
+    if rest(family.model_type).is_some_and(|rest| rest.starts_with("For")) {
+        return false;
+    }
+    let others = FAMILIES.iter().filter(|other| *other != family).map(|other| other.model_type);
+    let mut rests = OTHER_FAMILIES.iter().copied().chain(others).filter_map(rest);
+    rests.any(|rest| !rest.starts_with(|next: char| next.is_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -100,6 +103,7 @@ mod tests {
 
     #[test]
     fn a_family_is_a_whole_word() {
+        let llama = crate::families::find("", "llama").unwrap();
         for name in [
             "OPTForCausalLM",
             "Qwen2ForCausalLM",
@@ -112,10 +116,10 @@ mod tests {
             "opt",
             "Gemma3nForCausalLM",
         ] {
-            assert!(is_other(name), "{name}");
+            assert!(is_other(name, llama), "{name}");
         }
         for name in ["OptimizedLlamaForCausalLM", "PhilosopherLlama", "LlamaForCausalLM", "Glmized", "", "é", "Öpt"] {
-            assert!(!is_other(name), "{name}");
+            assert!(!is_other(name, llama), "{name}");
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use serde_json::Value;
 
+use crate::families::Family;
+
 /// Fields with what their value must be to ask for nothing.
 pub(super) struct Rule {
     /// Their names; one that begins or ends with `*` stands for all that end or begin so, one with both for all that hold it.
     names: &'static [&'static str],
     /// Whether a value asks for nothing.
     idle: fn(&Value) -> bool,
-    /// What to do, or why it is refused.
-    pub(super) help: &'static str,
+    /// What to do, or why it is refused; `{}` stands for the family.
+    help: &'static str,
 }
 
 impl Rule {
@@ -18,6 +20,11 @@ impl Rule {
         // it says how `intermediate_size` was chosen
         let asks = |name: &str| name != "ffn_dim_multiplier";
         RULES.iter().find(|rule| asks(name) && rule.names.iter().any(|pattern| fits(pattern, name)))
+    }
+
+    /// What to do, or why it is refused in this family.
+    pub(super) fn help(&self, family: &Family) -> String {
+        self.help.replace("{}", family.title)
     }
 
     /// Whether a value asks for something that is not computed.
@@ -30,12 +37,12 @@ const RULES: &[Rule] = &[
     Rule {
         names: &["hidden_act", "hidden_activation", "activation", "activation_function", "act_fn", "mlp_activation"],
         idle: |value| matches!(value.as_str(), Some("silu" | "swish" | "swiglu")),
-        help: "Llama models use `silu`",
+        help: "{} models use `silu`",
     },
     Rule {
         names: &["*softcapping", "*softcap", "*soft_cap", "*logit_cap", "clip_qkv", "qkv_clip"],
         idle: is_off,
-        help: "Llama models do not cap scores or logits",
+        help: "{} models do not cap scores or logits",
     },
     Rule {
         names: &[
@@ -59,27 +66,27 @@ const RULES: &[Rule] = &[
             "scale_depth",
         ],
         idle: |value| is_off(value) || is_one(value),
-        help: "Llama models scale neither embeddings nor scores nor logits",
+        help: "{} models scale neither embeddings nor scores nor logits",
     },
     Rule {
         names: &["gated_mlp", "use_gated_mlp", "glu", "use_glu", "glu_mlp", "mlp_gated"],
         idle: |value| matches!(value, Value::Bool(true) | Value::Null),
-        help: "the MLP of a Llama has a gate",
+        help: "the MLP of {} models has a gate",
     },
     Rule {
         names: &["is_causal", "causal"],
         idle: |value| matches!(value, Value::Bool(true) | Value::Null),
-        help: "a query of a Llama sees what is before it",
+        help: "a query sees what is before it in {} models",
     },
     Rule {
         names: &["is_encoder_decoder", "cross_attention_layers"],
         idle: is_off,
-        help: "a Llama is a decoder alone, without attention to another text or to images",
+        help: "{} models are decoders alone, without attention to another text or to images",
     },
     Rule {
         names: &["*sink*"],
         idle: is_off,
-        help: "a Llama has no attention sinks; `--method streaming` keeps the first tokens",
+        help: "{} models have no attention sinks; `--method streaming` keeps the first tokens",
     },
     Rule {
         names: &["attention_type", "attn_type", "attention_mode"],
@@ -109,7 +116,7 @@ const RULES: &[Rule] = &[
         idle: |value| {
             is_off(value) || matches!(value.as_str(), Some("rope" | "rotary" | "RoPE" | "ROPE" | "rotary_emb"))
         },
-        help: "positions of a Llama are rotary embeddings",
+        help: "positions are rotary embeddings in {} models",
     },
     Rule {
         names: &["use_sliding_window", "use_chunked_attention"],
@@ -126,18 +133,18 @@ const RULES: &[Rule] = &[
         idle: |value| {
             all(value, |layer| matches!(layer.as_str(), Some("full_attention" | "attention" | "full" | "global")))
         },
-        help: "every layer of a Llama attends to the whole context",
+        help: "every layer of {} models attends to the whole context",
     },
     Rule {
         names: &["no_rope_layers"],
         // one flag a layer: 1 with rotary embeddings
         idle: |value| all(value, is_one),
-        help: "every layer of a Llama turns its queries and keys",
+        help: "every layer of {} models turns its queries and keys",
     },
     Rule {
         names: &["no_rope_layer_interval", "nope_layer_interval", "*alibi*"],
         idle: is_off,
-        help: "every layer of a Llama turns its queries and keys",
+        help: "every layer of {} models turns its queries and keys",
     },
     Rule {
         names: &["rope_interleave*", "rotary_interleave*", "interleaved_rope"],
@@ -155,32 +162,32 @@ const RULES: &[Rule] = &[
             "rope_percentage",
         ],
         idle: is_one,
-        help: "Llama models rotate whole heads",
+        help: "{} models rotate whole heads",
     },
     Rule {
         names: &["qk_norm", "use_qk_norm", "qk_layernorm", "use_qk_layernorm", "qk_layer_norm"],
         idle: is_off,
-        help: "a Llama has no norm of queries and keys",
+        help: "{} models have no norm of queries and keys",
     },
     Rule {
         names: &["parallel_attn", "parallel_residual", "use_parallel_residual", "add_cross_attention"],
         idle: is_off,
-        help: "the MLP of a Llama follows its attention",
+        help: "the MLP of {} models follows its attention",
     },
     Rule {
         names: &["use_bidirectional_attention", "bidirectional"],
         idle: is_off,
-        help: "a query of a Llama sees what is before it",
+        help: "a query sees what is before it in {} models",
     },
     Rule {
         names: &["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_expert_layers"],
         idle: |value| is_off(value) || is_one(value),
-        help: "Llama models have one MLP a layer",
+        help: "{} models have one MLP a layer",
     },
     Rule {
         names: &["kv_lora_rank", "q_lora_rank", "num_kv_shared_layers", "hidden_size_per_layer_input"],
         idle: is_off,
-        help: "every layer of a Llama has projections of its own",
+        help: "every layer of {} models has projections of its own",
     },
     Rule {
         names: &[
@@ -194,9 +201,9 @@ const RULES: &[Rule] = &[
         ],
         idle: |value| {
             let name = value.as_str().unwrap_or_default().to_ascii_lowercase();
-            matches!(name.replace('_', "").as_str(), "rmsnorm" | "rms" | "llamarmsnorm")
+            name == "rms" || name.replace('_', "").ends_with("rmsnorm")
         },
-        help: "the norms of a Llama are RMSNorm",
+        help: "the norms of {} models are RMSNorm",
     },
     Rule {
         names: &["quantization_config", "compression_config", "quantization", "quant_config"],

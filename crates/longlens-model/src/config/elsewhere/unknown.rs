@@ -1,10 +1,11 @@
-//! Fields that no rule knows, by what their names speak of. Nobody can list what all forks of a Llama add to their configs; one
+//! Fields that no rule knows, by what their names speak of. Nobody can list what all forks of a family add to their configs; one
 //! about attention, positions, norms or scales may well change the numbers, so it is told.
 
 use serde_json::Value;
 
-use super::SECTIONS;
 use super::rules::{ROPE_FIELDS, Rule, is_off, is_one};
+use super::{NORM_EPS, SECTIONS};
+use crate::families::Family;
 use crate::fields::Fields;
 
 /// Words of names that may mean other numbers.
@@ -61,16 +62,9 @@ const HARMLESS_WORDS: &[&str] = &[
     "grad",
 ];
 
-/// Fields that are read, or that every Llama may have.
+/// Fields that are read for every family, or that any may have.
 const KNOWN: &[&str] = &[
-    "attention_bias",
-    "mlp_bias",
     "num_attention_heads",
-    "rms_norm_eps",
-    "norm_eps",
-    "norm_epsilon",
-    "layer_norm_eps",
-    "layer_norm_epsilon",
     "rope_theta",
     "rope_scaling",
     "rope_parameters",
@@ -95,12 +89,14 @@ const KNOWN: &[&str] = &[
 ];
 
 /// A sentence on each such field that asks for something.
-pub(super) fn told(fields: Fields<'_>) -> Vec<String> {
+pub(super) fn told(fields: Fields<'_>, family: &Family) -> Vec<String> {
     let is_unknown = |name: &&str| {
         let has = |words: &[&str]| name.split(['_', '.', '-']).any(|part| words.contains(&&*part.to_ascii_lowercase()));
         has(WORDS)
             && !has(HARMLESS_WORDS)
             && !KNOWN.contains(name)
+            && !family.fields.contains(name)
+            && !NORM_EPS.contains(name)
             && !ROPE_FIELDS.contains(name)
             && Rule::of(name).is_none()
     };
@@ -112,11 +108,12 @@ pub(super) fn told(fields: Fields<'_>) -> Vec<String> {
     };
     let told = fields.names().filter(is_unknown).filter(asks).map(|name| {
         format!(
-            "{} has `{}` = {}, which a Llama has not: it is not used, and if the weights were trained with it the numbers are \
+            "{} has `{}` = {}, which {} models have not: it is not used, and if the weights were trained with it the numbers are \
              others than their author's",
             fields.file,
             crate::error::cut(&fields.path(name)),
-            fields.shown(name)
+            fields.shown(name),
+            family.title
         )
     });
     told.collect()

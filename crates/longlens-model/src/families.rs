@@ -1,0 +1,177 @@
+//! Model families, each named like the `model_type` of its `config.json`.
+//!
+//! A family is one file: what it reads of the config, which tensors it is made of, and what a layer computes. The list below
+//! is all that knows it; everything else opens a [`Config`] and runs a [`Model`].
+
+use burn::tensor::Tensor;
+use longlens_core::lens::LensError;
+use longlens_core::nearest::nearest_within;
+use longlens_kernel::Kernels;
+
+use crate::config::Config;
+use crate::decoder::{Attend, Decoder};
+use crate::error::OpenError;
+use crate::fields::Fields;
+use crate::shapes::Shape;
+use crate::weights::{Blueprint, Parameters};
+
+/// Makes modules, list, and the types that hold one of any family.
+macro_rules! families {
+    ($($family:ident,)*) => {
+        $(pub mod $family;)*
+
+        /// Every family.
+        pub static FAMILIES: &[Family] = &[$(Family {
+            model_type: stringify!($family),
+            title: $family::Architecture::TITLE,
+            fields: $family::Architecture::FIELDS,
+            default_context: $family::Architecture::DEFAULT_CONTEXT,
+            shapes: $family::Architecture::SHAPES,
+            read: |fields| Ok(Architecture::$family($family::Architecture::read(fields)?)),
+        }),*];
+
+        /// What a family reads of a config beside the fields that all have.
+        #[allow(non_camel_case_types)] // the names of `model_type`
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Architecture {
+            $(#[doc = concat!("`", stringify!($family), "`.")] $family($family::Architecture),)*
+        }
+
+        /// A model of any family, of matrices `M` and vectors `V`.
+        #[allow(non_camel_case_types)]
+        #[derive(Debug, Clone)]
+        pub enum Model<M, V> {
+            $(#[doc = concat!("`", stringify!($family), "`.")] $family($family::Model<M, V>),)*
+        }
+
+        impl Blueprint for Config {
+            type Model<M, V> = Model<M, V>;
+
+            fn build<P: Parameters>(&self, from: &mut P) -> Model<P::Matrix, P::Vector> {
+                match &self.architecture {
+                    $(Architecture::$family(own) => Model::$family(own.build(self, from)),)*
+                }
+            }
+        }
+
+        impl<B: Kernels> Decoder<B> for Model<B::Matrix, Tensor<B, 1>> {
+            fn n_layers(&self) -> usize {
+                match self { $(Self::$family(model) => model.n_layers(),)* }
+            }
+
+            fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
+                match self { $(Self::$family(model) => model.embed(tokens),)* }
+            }
+
+            fn layer(
+                &self,
+                layer: usize,
+                hidden: Tensor<B, 2>,
+                attend: &mut Attend<'_, B>,
+            ) -> Result<Tensor<B, 2>, LensError> {
+                match self { $(Self::$family(model) => model.layer(layer, hidden, attend),)* }
+            }
+
+            fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
+                match self { $(Self::$family(model) => model.logits(hidden),)* }
+            }
+        }
+    };
+}
+
+// a new family adds its line here, and its file to `families/`
+families! {
+    llama,
+    qwen2,
+}
+
+/// What the file of a family gives: the fields of its own, and how a model is built of them.
+pub(crate) trait FamilyFile: Sized {
+    /// Its name in its papers.
+    const TITLE: &'static str;
+    /// Fields of `config.json` that it computes with, and that would be refused or told in a family without them.
+    const FIELDS: &'static [&'static str];
+    /// `max_position_embeddings` where transformers finds none.
+    const DEFAULT_CONTEXT: usize;
+    /// Shapes of its models for random weights.
+    const SHAPES: &'static [Shape] = &[];
+    /// What is built of matrices `M` and vectors `V`.
+    type Model<M, V>;
+
+    /// Reads the fields of its own; those that all families have are read and checked by then.
+    fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
+
+    /// Asks for every parameter once, in the same order each time.
+    fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;
+}
+
+/// A model family.
+#[derive(Debug)]
+pub struct Family {
+    /// Its `model_type`.
+    pub model_type: &'static str,
+    /// The name in its papers.
+    pub title: &'static str,
+    /// Fields of `config.json` that are its own.
+    pub(crate) fields: &'static [&'static str],
+    /// `max_position_embeddings` where the config has none.
+    pub(crate) default_context: usize,
+    /// Shapes of its models for random weights.
+    pub(crate) shapes: &'static [Shape],
+    /// Reads the fields of its own.
+    pub(crate) read: fn(Fields<'_>) -> Result<Architecture, OpenError>,
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.model_type == other.model_type
+    }
+}
+
+/// The family of a `model_type` that stands in `file`.
+pub fn find(file: &str, model_type: &str) -> Result<&'static Family, OpenError> {
+    FAMILIES.iter().find(|family| family.model_type == model_type).ok_or_else(|| {
+        let known: Vec<_> = FAMILIES.iter().map(|family| family.model_type).collect();
+        OpenError::UnknownFamily {
+            file: file.into(),
+            model_type: model_type.into(),
+            nearest: slip(model_type, &known),
+            known,
+        }
+    })
+}
+
+/// The family that was meant by a misspelt name. One letter is a slip; another digit, or the name of another real family, is not.
+fn slip(model_type: &str, known: &[&'static str]) -> Option<&'static str> {
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let is_other = REAL.contains(&model_type.to_ascii_lowercase().as_str());
+    let alike = known.iter().copied().filter(|known| digits(known) == digits(model_type));
+    (!is_other).then(|| nearest_within(model_type, alike, 1)).flatten()
+}
+
+/// Names of other families that are one letter away from a known one.
+const REAL: &[&str] = &["mllama", "llava", "flava", "llama_moe"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_family_and_a_stranger_gets_the_list() {
+        for family in FAMILIES {
+            assert_eq!(find("config.json", family.model_type).unwrap(), family);
+            let (model_type, meant) = (family.model_type, format!("did you mean `{}`?", family.model_type));
+            for slip in [&model_type[1..], &format!("{}{model_type}", &model_type[..1]), &model_type.to_uppercase()] {
+                let slip = find("config.json", slip).unwrap_err();
+                assert!(slip.to_string().starts_with("config.json: unknown `model_type` `"), "{slip}");
+                assert_eq!(slip.help().unwrap(), meant);
+            }
+        }
+        let known: Vec<_> = FAMILIES.iter().map(|family| family.model_type).collect();
+        let strangers = ["mixtral", "llama4", "llama4_text", "mllama", "llava", "llama2", "gemma", "mamba", "opt", ""];
+        for stranger in strangers {
+            let error = find("config.json", stranger).unwrap_err();
+            assert_eq!(error.help().unwrap(), format!("known families: {}", known.join(", ")), "{stranger}");
+        }
+    }
+}
