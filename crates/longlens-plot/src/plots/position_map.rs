@@ -15,7 +15,7 @@ use crate::ticks;
 pub struct PositionMap {
     /// What is planned.
     pub heading: Heading,
-    /// The plan.
+    /// The plan whose positions are shown.
     pub plan: Plan,
     /// Tokens of the prompt.
     pub n_tokens: usize,
