@@ -70,7 +70,7 @@ pub enum EvalError {
     /// Too few tokens to measure.
     #[error("no document has {needed} tokens: the longest has {longest}")]
     ShortDocuments {
-        /// Tokens needed.
+        /// Tokens of the longest length that was to be measured.
         needed: usize,
         /// Tokens of the longest document.
         longest: usize,
@@ -78,7 +78,7 @@ pub enum EvalError {
     /// A file that cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// The file.
+        /// The file as it was named; `stdin` for what came from there.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
@@ -86,7 +86,7 @@ pub enum EvalError {
     /// A file that holds something else than it should.
     #[error("{}: {problem}", path.display())]
     File {
-        /// The file.
+        /// The file as it was named; `stdin` for what came from there.
         path: PathBuf,
         /// What is wrong with it, and where.
         problem: String,
@@ -96,7 +96,7 @@ pub enum EvalError {
     /// A token file that makes sense in two ways.
     #[error("{} makes sense as {}", path.display(), formats.join(" and as "))]
     AmbiguousTokens {
-        /// The file.
+        /// The file as it was named; `stdin` for what came from there.
         path: PathBuf,
         /// Names of the formats.
         formats: Vec<&'static str>,
@@ -104,7 +104,7 @@ pub enum EvalError {
     /// A line of a JSONL file that does not say what it should.
     #[error("line {line} of {}: {reason}", path.display())]
     Line {
-        /// The file.
+        /// The file as it was named; `stdin` for what came from there.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,

@@ -34,9 +34,9 @@ pub enum StopReason {
     MaxTokens,
     /// The model's end token.
     Eos,
-    /// A stop string.
+    /// The text came to one of [`Stop::strings`].
     StopString,
-    /// The user.
+    /// [`Control`] asked for it; what was generated until then is kept.
     Cancelled,
 }
 

@@ -34,7 +34,7 @@ mod words;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grid {
-    /// Wording.
+    /// Wording of prompts and questions.
     pub template: Template,
     /// Target lengths in tokens.
     pub lengths: Vec<usize>,

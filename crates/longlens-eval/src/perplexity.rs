@@ -21,7 +21,7 @@ mod token_file;
 /// Mean loss over tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Predicted tokens.
+    /// Tokens whose loss counts; the first of a text has none.
     pub n_tokens: usize,
     /// Mean negative log-likelihood of a token, in nats.
     pub mean_nll: f64,

@@ -3,11 +3,59 @@
 //! Order: repetition penalty, temperature, top-k, top-p, min-p. Ties at the k-th place are all kept, as there; the
 //! random numbers are this crate's own, so the same seed does not give the text that it gives there.
 
+use longlens_core::setting::{Fallback, Kind, MAX_REAL, Param, SettingError, Value};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvalError, expect};
+/// The fields of [`Sampling`] as settings, in the order in which they are shown.
+pub static PARAMS: [Param; 6] = [
+    Param {
+        name: "temperature",
+        alias: "temperature",
+        kind: Kind::Real(0.0),
+        default: Fallback::Number(0.0),
+        help: "0 always takes the likeliest token",
+    },
+    Param {
+        name: "top_k",
+        alias: "top_k",
+        kind: Kind::Count(0),
+        default: Fallback::Number(0.0),
+        help: "keeps the k likeliest tokens; 0 keeps all",
+    },
+    Param {
+        name: "top_p",
+        alias: "top_p",
+        kind: Kind::Above(0.0, 1.0),
+        default: Fallback::Number(1.0),
+        help: "keeps the likeliest tokens that make up this share",
+    },
+    Param {
+        name: "min_p",
+        alias: "min_p",
+        kind: Kind::Between(0.0, 1.0),
+        default: Fallback::Number(0.0),
+        help: "keeps tokens at least this likely relative to the likeliest",
+    },
+    Param {
+        name: "repetition_penalty",
+        alias: "repetition_penalty",
+        kind: Kind::Above(0.0, MAX_REAL),
+        default: Fallback::Number(1.0),
+        help: "above 1 makes tokens seen before less likely",
+    },
+    Param {
+        name: "seed",
+        alias: "seed",
+        kind: Kind::Whole(0, MAX_SEED),
+        default: Fallback::Number(0.0),
+        help: "start of everything random",
+    },
+];
+
+/// Seeds up to this are the same number in a flag, a TOML file, a cell and a JSON result.
+const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// How to choose the next token. The default is greedy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,14 +90,35 @@ impl Default for Sampling {
 
 impl Sampling {
     /// Refuses values outside their range.
-    pub fn check(&self) -> Result<(), EvalError> {
-        let Self { temperature, top_p, min_p, repetition_penalty, .. } = *self;
-        let is_finite = temperature >= 0.0 && temperature.is_finite();
-        expect(is_finite, "temperature", temperature, "a number of at least 0")?;
-        expect(top_p > 0.0 && top_p <= 1.0, "top_p", top_p, "above 0 and at most 1")?;
-        expect((0.0..=1.0).contains(&min_p), "min_p", min_p, "between 0 and 1")?;
-        let is_finite = repetition_penalty > 0.0 && repetition_penalty.is_finite();
-        expect(is_finite, "repetition_penalty", repetition_penalty, "a number above 0")
+    pub fn check(&self) -> Result<(), SettingError> {
+        PARAMS.iter().try_for_each(|param| param.check(&self.get(param.name)))
+    }
+
+    /// The value of one of [`PARAMS`]. Panics on another name.
+    pub fn get(&self, name: &str) -> Value {
+        match name {
+            "temperature" => self.temperature.into(),
+            "top_k" => self.top_k.into(),
+            "top_p" => self.top_p.into(),
+            "min_p" => self.min_p.into(),
+            "repetition_penalty" => self.repetition_penalty.into(),
+            "seed" => Value::Number(self.seed as f64),
+            _ => panic!("`{name}` is not a setting of sampling"),
+        }
+    }
+
+    /// Gives one of [`PARAMS`] a value that it accepts. Panics on another name.
+    pub fn set(&mut self, name: &str, value: &Value) {
+        let number = value.number();
+        match name {
+            "temperature" => self.temperature = number as f32,
+            "top_k" => self.top_k = number as usize,
+            "top_p" => self.top_p = number as f32,
+            "min_p" => self.min_p = number as f32,
+            "repetition_penalty" => self.repetition_penalty = number as f32,
+            "seed" => self.seed = number as u64,
+            _ => panic!("`{name}` is not a setting of sampling"),
+        }
     }
 
     /// Whether the likeliest token is always taken.
@@ -118,7 +187,7 @@ fn softmax(scores: &mut [(u32, f64)], temperature: f64) {
 
 impl Sampler {
     /// A sampler at the start of its random numbers.
-    pub fn new(sampling: &Sampling) -> Result<Self, EvalError> {
+    pub fn new(sampling: &Sampling) -> Result<Self, SettingError> {
         sampling.check()?;
         Ok(Self { sampling: sampling.clone(), random: ChaCha8Rng::seed_from_u64(sampling.seed) })
     }
@@ -165,7 +234,7 @@ mod tests {
         }
 
         #[test]
-        fn the_seed_decides(logits in logits(), seed: u64) {
+        fn the_seed_decides(logits in logits(), seed in 0..=MAX_SEED) {
             let sampling = Sampling { temperature: 1.5, seed, ..Sampling::default() };
             let draw = || {
                 let mut sampler = Sampler::new(&sampling).unwrap();
@@ -219,9 +288,9 @@ mod tests {
     fn impossible_values_are_named() {
         let say = |sampling: Sampling| Sampler::new(&sampling).unwrap_err().to_string();
         let ok = Sampling::default();
-        insta::assert_snapshot!(say(Sampling { temperature: -1.0, ..ok.clone() }), @"temperature = -1 is not a number of at least 0");
-        insta::assert_snapshot!(say(Sampling { top_p: 0.0, ..ok.clone() }), @"top_p = 0 is not above 0 and at most 1");
-        insta::assert_snapshot!(say(Sampling { min_p: 2.0, ..ok.clone() }), @"min_p = 2 is not between 0 and 1");
-        insta::assert_snapshot!(say(Sampling { repetition_penalty: 0.0, ..ok }), @"repetition_penalty = 0 is not a number above 0");
+        insta::assert_snapshot!(say(Sampling { temperature: -1.0, ..ok.clone() }), @"temperature = -1 is not a number of at least 0 and at most 10^9");
+        insta::assert_snapshot!(say(Sampling { top_p: 0.0, ..ok.clone() }), @"top_p = 0 is not a number above 0 and at most 1");
+        insta::assert_snapshot!(say(Sampling { min_p: 2.0, ..ok.clone() }), @"min_p = 2 is not a number from 0 to 1");
+        insta::assert_snapshot!(say(Sampling { repetition_penalty: 0.0, ..ok }), @"repetition_penalty = 0 is not a number above 0 and at most 10^9");
     }
 }

@@ -1,10 +1,12 @@
 //! Named arguments: the map that a function takes last, checked name by name.
 
 use longlens_core::nearest::nearest;
+use longlens_core::setting::{Param, Value};
 use rhai::{Array, Dynamic, Map};
 
 use crate::desk::{Returned, raise, refuse};
 use longlens_workbench::Trouble;
+use longlens_workbench::settings::params::Given;
 
 /// Named arguments of a call.
 pub struct Options {
@@ -36,6 +38,20 @@ impl Options {
     /// Any number.
     pub fn number(&mut self, name: &str) -> Returned<Option<f64>> {
         self.read(name, "a number", number)
+    }
+
+    /// The value of a setting of a run.
+    pub fn setting(&mut self, param: &Param) -> Returned<Option<Value>> {
+        self.read(param.name, &param.kind.to_string(), |value| {
+            let value = number(value).map(Value::Number).or_else(|| value.clone().into_string().ok().map(Value::Word));
+            value.filter(|value| param.kind.accepts(value))
+        })
+    }
+
+    /// The settings of a run among the arguments.
+    pub fn settings(&mut self, params: impl Iterator<Item = &'static Param>) -> Returned<Given> {
+        let given = params.filter_map(|param| Some(self.setting(param).transpose()?.map(|value| (param, value))));
+        given.collect()
     }
 
     /// A text.

@@ -38,7 +38,7 @@ pub struct Pixels {
     pub rgb: Vec<u8>,
     /// Pixels of a row.
     pub width: u32,
-    /// Rows.
+    /// Rows of pixels.
     pub height: u32,
 }
 
@@ -54,7 +54,7 @@ pub enum PlotError {
     /// Two parts of the data contradict each other.
     #[error("{what}: expected {expected}, got {found}")]
     Shape {
-        /// Which part.
+        /// Which part of the data has the wrong length.
         what: &'static str,
         /// Entries it must have.
         expected: usize,
@@ -78,9 +78,9 @@ pub enum PlotError {
     /// The page cannot hold the plot.
     #[error("a page of {width} by {height} pixels at scale {scale} cannot be drawn")]
     Page {
-        /// Logical width.
+        /// Width asked for, in logical pixels.
         width: u32,
-        /// Logical height.
+        /// Height asked for, in logical pixels.
         height: u32,
         /// Pixels per logical pixel.
         scale: f64,
@@ -166,7 +166,7 @@ impl Canvas {
         Ok(svg::write(&scene, size, self.scale))
     }
 
-    /// The pixels themselves.
+    /// Draws a figure into memory, in the pixels that [`Pixels`] describes.
     pub fn to_rgb(&self, figure: &dyn Figure) -> Result<Pixels, PlotError> {
         let (scene, size) = self.scene(figure)?;
         let mut rgb = vec![255; size.0 as usize * size.1 as usize * 3];

@@ -56,7 +56,7 @@ const OKABE_ITO: [Rgb; 8] = [
 ];
 
 impl Palette {
-    /// Every palette.
+    /// Every palette, in the order of help and menus.
     pub const ALL: [Self; 4] = [Self::Viridis, Self::Cividis, Self::Inferno, Self::RedYellowGreen];
 
     /// The name in configs and scripts.

@@ -4,7 +4,7 @@ use crate::color::{GRAY, INK, Rgb};
 use crate::scene::{Anchor, Point, Rect, Scene};
 use crate::text;
 
-/// One entry.
+/// A sample with its name.
 pub struct Entry {
     /// What it looks like in the plot.
     pub sample: Sample,
@@ -15,17 +15,17 @@ pub struct Entry {
 /// What an entry looks like in the plot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sample {
-    /// A filled cell.
+    /// A cell of a map, filled with this color.
     Cell(Rgb),
     /// A filled cell with diagonal lines.
     Hatched(Rgb, Rgb),
-    /// An outlined cell.
+    /// A cell of a map with this color around it.
     Outline(Rgb),
     /// A line with a marker.
     Series(Rgb, Marker),
     /// A line of dashes with a marker.
     Dashed(Rgb, Marker, &'static [f64]),
-    /// A marker alone.
+    /// A marker without a line, for points that are not joined.
     Point(Rgb, Marker),
     /// Nothing: the entry is a remark.
     Note,
@@ -44,7 +44,7 @@ pub enum Marker {
     Diamond,
     /// ▼
     Down,
-    /// A plus sign.
+    /// ＋
     Plus,
     /// ★
     Star,

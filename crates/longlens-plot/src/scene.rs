@@ -28,13 +28,13 @@ pub struct Panel {
 /// A rectangle; `x1` and `y1` are outside.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rect {
-    /// Left.
+    /// Left edge, in logical pixels from the page's left.
     pub x0: f64,
-    /// Top.
+    /// Upper edge, in logical pixels from the page's top.
     pub y0: f64,
-    /// Right.
+    /// Right edge, measured as `x0`.
     pub x1: f64,
-    /// Bottom.
+    /// Lower edge, measured as `y0`.
     pub y1: f64,
 }
 
@@ -45,32 +45,32 @@ pub enum Shape {
     Rect {
         /// Its area, at least one pixel in each direction when drawn.
         area: Rect,
-        /// Color.
+        /// Color of the inside; there is no outline.
         fill: Rgb,
     },
     /// Connected line segments.
     Line {
         /// From point to point.
         points: Vec<Point>,
-        /// Line width.
+        /// Width of the stroke in logical pixels.
         width: f64,
-        /// Color.
+        /// Color of the stroke.
         color: Rgb,
     },
     /// A filled polygon.
     Polygon {
-        /// Corners.
+        /// Corners in order around it; the last is joined to the first.
         points: Vec<Point>,
-        /// Color.
+        /// Color of the inside; there is no outline.
         fill: Rgb,
     },
     /// A filled circle.
     Circle {
-        /// Center.
+        /// Center, in logical pixels of the page.
         center: Point,
-        /// Radius.
+        /// Radius in logical pixels.
         radius: f64,
-        /// Color.
+        /// Color of the inside; there is no outline.
         fill: Rgb,
     },
     /// One line of text.
@@ -88,7 +88,7 @@ pub struct Text {
     pub anchor: Anchor,
     /// Height of the font's em square.
     pub size: f64,
-    /// Color.
+    /// Color of the letters.
     pub color: Rgb,
     /// Whether it runs upwards.
     pub turned: bool,

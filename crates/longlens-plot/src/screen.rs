@@ -15,7 +15,7 @@ use crate::text::{self, Face};
 pub struct Screen {
     /// Cells of a row.
     pub columns: usize,
-    /// Rows.
+    /// Rows of cells.
     pub rows: usize,
     /// Row-major `[rows, columns]`.
     pub cells: Vec<ScreenCell>,
@@ -35,9 +35,9 @@ pub struct ScreenCell {
     pub ink: Rgb,
     /// Color behind it.
     pub ground: Rgb,
-    /// Thicker strokes.
+    /// Whether the symbol is drawn in the bold font.
     pub bold: bool,
-    /// Leaning.
+    /// Whether the symbol leans to the right.
     pub italic: bool,
     /// With a line below.
     pub underlined: bool,

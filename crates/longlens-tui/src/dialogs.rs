@@ -7,6 +7,7 @@ use longlens_eval::passkey::Template;
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::{NeedleAsk, PromptSource};
 use longlens_workbench::runs::{Run, RunId};
+use longlens_workbench::settings::params;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::TextArea;
 
@@ -304,11 +305,12 @@ fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
         Ok(share) => share,
         Err(error) => return Done::Refused(error.into()),
     };
-    let Ok(seed_number) = seed.parse() else {
-        return refuse("seed", seed, "write a whole number");
+    let seed = match params::param("seed").read(seed) {
+        Ok(seed) => seed.number() as u64,
+        Err(error) => return Done::Refused(error.into()),
     };
     let key = Some(key.to_owned()).filter(|key| !key.is_empty());
-    Done::Prompt(PromptSource::Needle(NeedleAsk { length: n_tokens, depth: share, key, template, seed: seed_number }))
+    Done::Prompt(PromptSource::Needle(NeedleAsk { length: n_tokens, depth: share, key, template, seed }))
 }
 
 fn answered(question: Question, text: &str) -> Done {

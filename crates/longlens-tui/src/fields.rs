@@ -3,9 +3,9 @@
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::{METHODS, Method};
 use longlens_core::rope::{RopeScaling, SCALINGS};
-use longlens_core::setting::{Kind, MAX_REAL, Value};
+use longlens_core::setting::{Kind, MAX_REAL, Param, Value, whole};
 use longlens_workbench::Trouble;
-use longlens_workbench::settings::{Settings, Swap};
+use longlens_workbench::settings::{Settings, params};
 use serde::{Deserialize, Serialize};
 
 /// Everything that the controls set.
@@ -47,37 +47,21 @@ pub enum FieldId {
     Rope,
     /// A parameter of the scaling.
     RopeParam(&'static str),
-    /// What a change does with the cache.
-    Swap,
-    /// Tokens to generate.
-    MaxTokens,
-    /// Temperature.
-    Temperature,
-    /// Likeliest tokens kept.
-    TopK,
-    /// Share of the likeliest tokens kept.
-    TopP,
-    /// Smallest share of the likeliest.
-    MinP,
-    /// Repetition penalty.
-    Penalty,
-    /// Seed of the sampling.
-    Seed,
-    /// Tokens of a prefill step.
-    PrefillChunk,
-    /// Layer.
+    /// One of the settings that [`params`] describes, by its name.
+    Setting(&'static str),
+    /// Layer whose map is shown, from 0.
     Layer,
-    /// Head.
+    /// Query head whose map is shown, from 0.
     Head,
-    /// Query token.
+    /// Token whose attention is shown, from 0.
     Query,
-    /// Tokens of a chunk.
+    /// Tokens of a chunk in the heads view.
     ChunkLen,
-    /// Longest prompt of the grid.
+    /// Longest prompt of the grid, in multiples of the trained context.
     GridUpTo,
-    /// Depths of the grid.
+    /// How many depths the grid has.
     GridDepths,
-    /// Prompts per cell.
+    /// Prompts in each cell of the grid.
     GridTrials,
 }
 
@@ -156,7 +140,7 @@ impl Controls {
         let mut list = List(Vec::new());
         self.add_method(&mut list, around);
         self.add_looks(&mut list, around);
-        self.add_text(&mut list, around);
+        params::text().for_each(|param| self.add_setting(&mut list, "text", param));
         let count = |min, max| Shape::Count { min, max };
         let help = "longest prompt of the grid, in multiples of the trained context";
         list.add("grid", FieldId::GridUpTo, "up_to", &self.grid.up_to, count(1, 4096), help);
@@ -193,9 +177,7 @@ impl Controls {
             field.is_given = rope.setting().is_given(param.name);
             field.owner = Some(rope.clone());
         }
-        let words = [Swap::RePrefill, Swap::ReuseKv].map(|swap| swap.name().to_owned()).to_vec();
-        let help = "re-prefill is exact; reuse-kv is instant, older keys stay as they were";
-        list.add("run", FieldId::Swap, "swap", &settings.swap, Shape::Words(words), help);
+        self.add_setting(list, "run", &params::SWAP);
     }
 
     /// What is looked at.
@@ -214,28 +196,15 @@ impl Controls {
         field.is_given = self.chunk_len.is_some();
     }
 
-    /// How text is generated.
-    fn add_text(&self, list: &mut List, around: &Around) {
-        let (settings, sampling) = (&self.settings, &self.settings.sampling);
-        let count = |min, max| Shape::Count { min, max };
-        let real = |min, max, step| Shape::Real { min, max, step };
-        let help = "tokens to generate at most";
-        list.add("text", FieldId::MaxTokens, "max_tokens", &settings.max_tokens, count(0, 1 << 20), help);
-        let help = "0 always takes the likeliest token";
-        list.add("text", FieldId::Temperature, "temperature", &sampling.temperature, real(0.0, 100.0, 0.1), help);
-        let help = "keeps the k likeliest tokens; 0 keeps all";
-        list.add("text", FieldId::TopK, "top_k", &sampling.top_k, count(0, around.model.spec.vocab_size), help);
-        let help = "keeps the likeliest tokens that make up this share";
-        list.add("text", FieldId::TopP, "top_p", &sampling.top_p, real(0.01, 1.0, 0.05), help);
-        let help = "keeps tokens at least this likely relative to the likeliest";
-        list.add("text", FieldId::MinP, "min_p", &sampling.min_p, real(0.0, 1.0, 0.05), help);
-        let help = "above 1 makes tokens seen before less likely";
-        let penalty = sampling.repetition_penalty;
-        list.add("text", FieldId::Penalty, "repetition", &penalty, real(0.01, 10.0, 0.05), help);
-        let help = "start of the random numbers";
-        list.add("text", FieldId::Seed, "seed", &sampling.seed, count(0, MAX_COUNT), help);
-        let help = "prompt tokens processed at once";
-        list.add("text", FieldId::PrefillChunk, "prefill_chunk", &settings.prefill_chunk, count(1, 1 << 20), help);
+    /// A setting that flags, configs and cells have too.
+    fn add_setting(&self, list: &mut List, section: &'static str, param: &'static Param) {
+        let shape = match Shape::of(&param.kind, 0) {
+            Shape::Real { min, max, .. } if param.name == "temperature" => Shape::Real { min, max, step: 0.1 },
+            shape => shape,
+        };
+        let field =
+            list.add(section, FieldId::Setting(param.name), param.name, &self.settings.get(param), shape, param.help);
+        field.range = param.kind.to_string();
     }
 
     /// The controls with one field set to a typed value. Whether the values are possible together is not checked here.
@@ -253,32 +222,14 @@ impl Controls {
                 let rope = new.settings.rope.take().or_else(|| field.owner.clone()).ok_or_else(refused)?;
                 new.settings.rope = Some(rope.with(name, &value)?);
             }
-            FieldId::Swap => {
-                let known = [Swap::RePrefill, Swap::ReuseKv].into_iter().find(|swap| swap.name() == text);
-                new.settings.swap = known.ok_or_else(refused)?;
-            }
-            FieldId::Temperature | FieldId::TopP | FieldId::MinP | FieldId::Penalty => {
-                let Shape::Real { min, max, .. } = field.shape else { return Err(refused()) };
-                let number: f64 = text.parse().map_err(|_| refused())?;
-                if !(min..=max).contains(&number) {
-                    return Err(refused());
-                }
-                let sampling = &mut new.settings.sampling;
-                *match field.id {
-                    FieldId::Temperature => &mut sampling.temperature,
-                    FieldId::TopP => &mut sampling.top_p,
-                    FieldId::MinP => &mut sampling.min_p,
-                    _ => &mut sampling.repetition_penalty,
-                } = number as f32;
+            FieldId::Setting(name) => {
+                let param = params::param(name);
+                new.settings.set(param, &param.read(text)?)?;
             }
             id => {
                 let Shape::Count { min, max } = field.shape else { return Err(refused()) };
                 let count = read_count(text).filter(|count| (min..=max).contains(count)).ok_or_else(refused)?;
                 match id {
-                    FieldId::MaxTokens => new.settings.max_tokens = count,
-                    FieldId::TopK => new.settings.sampling.top_k = count,
-                    FieldId::Seed => new.settings.sampling.seed = count as u64,
-                    FieldId::PrefillChunk => new.settings.prefill_chunk = count,
                     FieldId::Layer => new.layer = count,
                     FieldId::Head => new.head = count,
                     FieldId::Query => new.query = Some(count),
@@ -338,10 +289,7 @@ const MAX_COUNT: usize = 1 << 40;
 
 /// Reads `512` or `1k` (k is 1024).
 pub(crate) fn read_count(text: &str) -> Option<usize> {
-    match text.strip_suffix(['k', 'K']) {
-        Some(digits) => digits.parse::<usize>().ok()?.checked_mul(1024),
-        None => text.parse().ok(),
-    }
+    whole(text)?.try_into().ok()
 }
 
 impl Field {
@@ -355,7 +303,11 @@ impl Shape {
     fn of(kind: &Kind, trained: usize) -> Self {
         match kind {
             Kind::Count(min) => Self::Count { min: *min, max: MAX_COUNT },
+            Kind::Whole(min, max) => Self::Count { min: *min as usize, max: *max as usize },
             Kind::Real(min) => Self::Real { min: *min, max: MAX_REAL, step: if *min >= 1.0 { 1.0 } else { 0.5 } },
+            Kind::Between(min, max) => Self::Real { min: *min, max: *max, step: 0.05 },
+            // arrows end at a hundredth; what lies below can be typed
+            Kind::Above(above, max) => Self::Real { min: above + 0.01, max: *max, step: 0.05 },
             Kind::OffOr(above) => Self::OffOr { above: *above, start: trained as f64 },
             Kind::Word(words) => Self::Words(words.iter().map(|word| (*word).to_owned()).collect()),
             Kind::Parts => Self::Text,

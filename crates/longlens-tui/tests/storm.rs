@@ -133,7 +133,7 @@ impl Careless {
         generated: &[u32],
         watch: &longlens_core::trace::Watch,
     ) -> Result<longlens_core::trace::Trace, Trouble> {
-        let mut setup = run.settings.setup(self.lens.model(), run.prompt.tokens.len())?;
+        let mut setup = run.settings.setup_to_inspect(&self.lens.model().spec, run.prompt.tokens.len())?;
         setup.watch.nll = false;
         self.lens.begin(&setup)?;
         self.lens.feed(&run.prompt.tokens, Rows::None, &mut ())?;

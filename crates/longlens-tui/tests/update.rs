@@ -186,7 +186,7 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
     assert_eq!(rig.app.runs.list.len(), n_runs + 1);
     assert!(rig.app.run().unwrap().text.contains("chunk_len=24,attention_len=240"));
     // nonsense stays in the edit, and says why
-    select(&mut rig, FieldId::MaxTokens);
+    select(&mut rig, FieldId::Setting("max_tokens"));
     rig.keys("enter ctrl-u");
     rig.type_text("many");
     rig.keys("enter");

@@ -122,7 +122,7 @@ impl PromptSource {
 }
 
 /// Prompts beyond this would fill the memory before the model runs.
-const MAX_TOKENS: usize = 1 << 22;
+pub const MAX_TOKENS: usize = 1 << 22;
 /// A file beyond this is no prompt.
 const MAX_BYTES: u64 = 16 << 20;
 

@@ -6,12 +6,15 @@ use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Capacity, Plan, Prompt, Warning};
 use longlens_core::rope::RopeScaling;
+use longlens_core::setting::SettingError;
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::Watch;
-use longlens_eval::sampling::Sampling;
+use longlens_eval::sampling::{self, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::trouble::Trouble;
+
+pub mod params;
 
 /// Everything that decides a run besides model and prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,12 +97,8 @@ impl Settings {
     /// What a prompt of `n_prompt` tokens would mean, or why these settings are impossible.
     pub fn check(&self, model: &ModelInfo, n_prompt: usize) -> Result<Checked, Trouble> {
         let spec = &model.spec;
-        self.sampling.check()?;
-        let plan = self.method.plan(spec)?;
-        let rope = self.rope(spec).resolved(spec);
+        let (n_tokens, Setup { plan, rope, .. }) = (self.n_tokens(n_prompt), self.setup(spec, n_prompt)?);
         let trained = rope.resolve(spec)?.reach();
-        let n_tokens = n_prompt.saturating_add(self.max_tokens).min(MAX_TOKENS);
-        plan.check_length(n_tokens)?;
         let numbers = trained.unwrap_or(usize::MAX >> 8);
         let chosen = plan.first_choice(Prompt { n_tokens: n_prompt }) < n_tokens;
         let cache = spec.cache_bytes(n_tokens, NUMBER);
@@ -117,11 +116,25 @@ impl Settings {
         Ok(Checked { plan, rope, forecast })
     }
 
-    /// How a prompt of `n_prompt` tokens is to be run.
-    pub fn setup(&self, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Trouble> {
-        let Checked { plan, rope, .. } = self.check(model, n_prompt)?;
+    /// How a prompt of `n_prompt` tokens is to be run, recording nothing; or why these settings are impossible.
+    pub fn setup(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
+        params::text().chain([&params::SWAP]).try_for_each(|param| param.check(&self.get(param)))?;
+        let setup = Setup::new(&self.method, model, n_prompt)?;
+        setup.plan.check_length(self.n_tokens(n_prompt))?;
+        let rope = self.rope(model).resolved(model);
+        rope.resolve(model)?;
+        Ok(Setup { rope, prefill_chunk: self.prefill_chunk, ..setup })
+    }
+
+    /// The same for a run that is looked at afterwards: losses are recorded, and queries stay in memory.
+    pub fn setup_to_inspect(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
         let watch = Watch { nll: true, ..Watch::default() };
-        Ok(Setup { plan, rope, n_prompt, prefill_chunk: self.prefill_chunk, watch, keep_queries: true })
+        Ok(Setup { watch, keep_queries: true, ..self.setup(model, n_prompt)? })
+    }
+
+    /// Tokens of a prompt of `n_prompt` tokens and of the text after it.
+    fn n_tokens(&self, n_prompt: usize) -> usize {
+        n_prompt.saturating_add(self.max_tokens).min(MAX_TOKENS)
     }
 
     /// Method, scaling, sampling and mode in one line; what is as usual is left out.
@@ -132,7 +145,11 @@ impl Settings {
             parts.push(format!("rope={}", rope.resolved(model)));
         }
         if !self.sampling.is_greedy() {
-            parts.push(sampling_text(&self.sampling));
+            let usual = Self::default();
+            let shown = |name| name == "seed" || self.sampling.get(name) != usual.sampling.get(name);
+            let values = sampling::PARAMS.iter().filter(|param| shown(param.name));
+            let values: Vec<_> = values.map(|param| format!("{}={}", param.name, self.get(param))).collect();
+            parts.push(values.join(","));
         }
         if self.swap == Swap::ReuseKv {
             parts.push(self.swap.name().to_owned());
@@ -145,20 +162,6 @@ impl Settings {
 const MAX_TOKENS: usize = 1 << 32;
 /// Bytes of a number on the processor.
 const NUMBER: usize = 4;
-
-/// The values that differ from greedy choice.
-fn sampling_text(sampling: &Sampling) -> String {
-    let plain = Sampling::default();
-    let mut parts = vec![format!("temperature={}", sampling.temperature)];
-    let mut add = |differs: bool, text: String| parts.extend(differs.then_some(text));
-    add(sampling.top_k != plain.top_k, format!("top_k={}", sampling.top_k));
-    add(sampling.top_p < 1.0, format!("top_p={}", sampling.top_p));
-    add(sampling.min_p > 0.0, format!("min_p={}", sampling.min_p));
-    let penalty = sampling.repetition_penalty;
-    add((penalty - 1.0).abs() > f32::EPSILON, format!("repetition_penalty={penalty}"));
-    add(true, format!("seed={}", sampling.seed));
-    parts.join(",")
-}
 
 impl Swap {
     /// The name in results.

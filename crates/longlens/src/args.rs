@@ -7,7 +7,9 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use longlens_core::setting::{SettingError, Value};
 use longlens_kernel::linear::Storage;
+use longlens_workbench::settings::params::{Given, param};
 use serde::Deserialize;
 
 pub mod language;
@@ -94,27 +96,45 @@ pub struct Common {
     /// Settings from a TOML file; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, value_enum)]
-    pub device: Option<Device>,
-    /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
-    #[arg(long, value_name = "FORMAT", value_parser = storage())]
-    pub weights: Option<Storage>,
-    /// Tokens that the model was trained on, where its config says otherwise: `16384` or `16k` (k is 1024)
-    #[arg(long, value_name = "TOKENS", value_parser = context_length)]
-    pub trained_context: Option<usize>,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
-    pub seed: Option<u64>,
-    /// Prompt tokens processed at once
-    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
-    pub prefill_chunk: Option<usize>,
+    #[command(flatten)]
+    pub opening: Opening,
+    #[arg(long, value_name = "N", help = help("seed"), value_parser = setting("seed"))]
+    pub seed: Option<Value>,
+    #[arg(long, value_name = "TOKENS", help = help("prefill_chunk"), value_parser = setting("prefill_chunk"))]
+    pub prefill_chunk: Option<Value>,
     /// Print JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
     /// Write pictures and data here: a file for one picture, a folder for several
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+}
+
+/// How a model is opened.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Opening {
+    /// Where to compute
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
+    /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
+    #[arg(long, value_name = "FORMAT", value_parser = storage())]
+    pub weights: Option<Storage>,
+    #[arg(long, value_name = "TOKENS", help = help("trained_context"), value_parser = setting("trained_context"))]
+    pub trained_context: Option<Value>,
+}
+
+impl Opening {
+    /// Tokens that the model counts as trained on, where that is given.
+    pub fn trained_context(&self) -> Option<usize> {
+        self.trained_context.as_ref().map(|n_tokens| n_tokens.number() as usize)
+    }
+}
+
+impl Common {
+    /// The settings of a run that these flags name.
+    pub fn given(&self) -> Given {
+        given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)])
+    }
 }
 
 /// Where to compute.
@@ -159,7 +179,7 @@ pub struct PromptArgs {
     #[arg(long, value_name = "NAME", requires = "needle", conflicts_with_all = ["prompt", "file"])]
     pub needle_template: Option<String>,
     /// Seed of that prompt alone (default: --seed)
-    #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"], value_parser = whole::<u64>)]
+    #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"], value_parser = seed)]
     pub needle_seed: Option<u64>,
 }
 
@@ -260,27 +280,35 @@ pub struct Generate {
     pub common: Common,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Tokens to generate at most
-    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
-    pub max_tokens: Option<usize>,
-    /// 0 is greedy
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    pub temperature: Option<f32>,
-    /// Keep the k likeliest tokens; 0 keeps all
-    #[arg(long, value_name = "K", value_parser = whole::<usize>)]
-    pub top_k: Option<usize>,
-    /// Keep the likeliest tokens that make up this share
-    #[arg(long, value_name = "P")]
-    pub top_p: Option<f32>,
-    /// Keep tokens at least this likely relative to the likeliest
-    #[arg(long, value_name = "P")]
-    pub min_p: Option<f32>,
-    /// Above 1 makes tokens seen before less likely
-    #[arg(long, value_name = "R")]
-    pub repetition_penalty: Option<f32>,
+    #[arg(long, value_name = "N", help = help("max_tokens"), value_parser = setting("max_tokens"))]
+    pub max_tokens: Option<Value>,
+    #[arg(long, value_name = "T", help = help("temperature"), value_parser = setting("temperature"))]
+    pub temperature: Option<Value>,
+    #[arg(long, value_name = "K", help = help("top_k"), value_parser = setting("top_k"))]
+    pub top_k: Option<Value>,
+    #[arg(long, value_name = "P", help = help("top_p"), value_parser = setting("top_p"))]
+    pub top_p: Option<Value>,
+    #[arg(long, value_name = "P", help = help("min_p"), value_parser = setting("min_p"))]
+    pub min_p: Option<Value>,
+    #[arg(long, value_name = "R", help = help("repetition_penalty"), value_parser = setting("repetition_penalty"))]
+    pub repetition_penalty: Option<Value>,
     /// Stop before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+}
+
+impl Generate {
+    /// The settings of a run that these flags name, beside those of [`Common`].
+    pub fn given(&self) -> Given {
+        given([
+            ("max_tokens", &self.max_tokens),
+            ("temperature", &self.temperature),
+            ("top_k", &self.top_k),
+            ("top_p", &self.top_p),
+            ("min_p", &self.min_p),
+            ("repetition_penalty", &self.repetition_penalty),
+        ])
+    }
 }
 
 #[derive(Debug, Args)]
@@ -489,17 +517,27 @@ fn storage() -> impl TypedValueParser<Value = Storage> {
     PossibleValuesParser::new(Storage::ALL.map(Storage::name)).try_map(|name| name.parse::<Storage>())
 }
 
-/// Reads `16384` or `16k`; no longer than the plans and tables that are made of it.
-fn context_length(text: &str) -> Result<usize, String> {
-    match crate::config::length(text) {
-        Ok(n) if n <= MAX_CONTEXT => Ok(n),
-        Ok(_) => Err(format!("give at most {MAX_CONTEXT}")),
-        Err(failure) => Err(failure.to_string()),
-    }
+/// Reads a setting's value as its description has it.
+fn setting(name: &str) -> impl Fn(&str) -> Result<Value, SettingError> + Clone + Send + Sync + 'static {
+    let param = param(name);
+    move |text| param.read(text)
 }
 
-/// As long as a config may say.
-pub const MAX_CONTEXT: usize = 1 << 31;
+/// What a setting's flag does and takes.
+fn help(name: &str) -> String {
+    let param = param(name);
+    let (first, rest) = param.help.split_at(1);
+    format!("{}{rest} ({})", first.to_uppercase(), param.kind)
+}
+
+/// The settings whose flags are there.
+fn given<const N: usize>(flags: [(&str, &Option<Value>); N]) -> Given {
+    flags.into_iter().filter_map(|(name, value)| Some((param(name), value.clone()?))).collect()
+}
+
+fn seed(text: &str) -> Result<u64, SettingError> {
+    Ok(param("seed").read(text)?.number() as u64)
+}
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     match whole(text) {

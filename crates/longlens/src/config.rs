@@ -3,18 +3,29 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
+use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
+use longlens_core::setting::{SettingError, Value, whole};
+use longlens_eval::generate::Stop;
 use longlens_eval::passkey;
 use longlens_kernel::linear::Storage;
 use longlens_model::Options;
 use longlens_model::source::small;
+use longlens_workbench::prompt::MAX_TOKENS as MAX_PROMPT;
+use longlens_workbench::settings::Settings;
+use longlens_workbench::settings::params::{Given, param};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::args::{Common, Device, MAX_CONTEXT};
+use crate::args::{Common, Device};
 use crate::failure::Failure;
+
+#[cfg(test)]
+mod faces;
+mod setting;
+
+use setting::SamplingFile;
 
 /// What a config file may say; every key is optional.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -26,10 +37,12 @@ pub struct File {
     pub device: Option<Device>,
     #[serde(default, deserialize_with = "storage")]
     pub weights: Option<Storage>,
-    #[serde(default, deserialize_with = "context_of")]
-    pub trained_context: Option<usize>,
-    pub seed: Option<u64>,
-    pub prefill_chunk: Option<usize>,
+    #[serde(default, deserialize_with = "setting::trained_context")]
+    pub trained_context: Option<Value>,
+    #[serde(default, deserialize_with = "setting::seed")]
+    pub seed: Option<Value>,
+    #[serde(default, deserialize_with = "setting::prefill_chunk")]
+    pub prefill_chunk: Option<Value>,
     pub out: Option<PathBuf>,
     #[serde(default)]
     pub prompt: PromptFile,
@@ -49,21 +62,8 @@ pub struct PromptFile {
     pub file: Option<PathBuf>,
     pub needle: Option<String>,
     pub template: Option<String>,
-    pub seed: Option<u64>,
-}
-
-/// `[sampling]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SamplingFile {
-    pub max_tokens: Option<usize>,
-    pub temperature: Option<f32>,
-    pub top_k: Option<usize>,
-    pub top_p: Option<f32>,
-    pub min_p: Option<f32>,
-    pub repetition_penalty: Option<f32>,
-    #[serde(default)]
-    pub stop: Vec<String>,
+    #[serde(default, deserialize_with = "setting::seed")]
+    pub seed: Option<Value>,
 }
 
 /// `[passkey]`.
@@ -95,13 +95,13 @@ pub struct PerplexityFile {
 #[derive(Debug, Clone)]
 pub struct RunConfig {
     pub model: String,
-    pub method: Method,
-    pub rope: Option<RopeScaling>,
+    /// What decides a run: `given` over the usual settings.
+    pub settings: Settings,
+    /// What config and flags say of the settings.
+    pub given: Overrides,
     pub device: Device,
     pub weights: Storage,
     pub trained_context: Option<usize>,
-    pub seed: u64,
-    pub prefill_chunk: usize,
     pub json: bool,
     pub out: Option<PathBuf>,
     /// Where the config file lies.
@@ -114,14 +114,16 @@ impl RunConfig {
     /// Reads the config file, if one is named, and lays the flags over it.
     pub fn new(common: &Common) -> Result<Self, Failure> {
         let file = common.config.as_deref().map_or(Ok(File::default()), read)?;
-        let method = match &common.method {
-            Some(text) => Method::parse(text)?,
-            None => file.method.clone().unwrap_or_else(Method::full),
+        let method = common.method.as_deref().map(Method::parse).transpose()?;
+        let rope = common.rope.as_deref().map(RopeScaling::parse).transpose()?;
+        let given = Overrides {
+            method: method.or_else(|| file.method.clone()),
+            rope: rope.or_else(|| file.rope.clone()),
+            values: [file.given(), common.given()].concat(),
         };
-        let rope = match &common.rope {
-            Some(text) => Some(RopeScaling::parse(text)?),
-            None => file.rope.clone(),
-        };
+        // a command's text may be longer than a cell's
+        let mut settings = Settings { max_tokens: Stop::default().max_tokens, ..Settings::default() };
+        given.apply(&mut settings)?;
         let file_lengths = [&file.passkey.lengths, &file.perplexity.lengths].into_iter().flatten().flatten();
         for length in file_lengths {
             prompt_length(&length.to_string())?;
@@ -131,21 +133,14 @@ impl RunConfig {
         if n_prompts.into_iter().filter(|given| *given).count() > 1 {
             return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
         }
-        if file.trained_context.is_some_and(|n| !(1..=MAX_CONTEXT).contains(&n)) {
-            return Err(Failure::usage(format!("trained_context must be from 1 to {MAX_CONTEXT}"), None));
-        }
-        if file.prefill_chunk == Some(0) {
-            return Err(Failure::usage("prefill_chunk must be at least 1", None));
-        }
+        let opening = &common.opening;
         Ok(Self {
             model: common.model.clone().or_else(|| file.model.clone()).unwrap_or_else(|| "embedded".into()),
-            method,
-            rope,
-            device: common.device.or(file.device).unwrap_or_default(),
-            weights: common.weights.or(file.weights).unwrap_or_default(),
-            trained_context: common.trained_context.or(file.trained_context),
-            seed: common.seed.or(file.seed).unwrap_or(0),
-            prefill_chunk: common.prefill_chunk.or(file.prefill_chunk).unwrap_or(DEFAULT_PREFILL_CHUNK),
+            settings,
+            given,
+            device: opening.device.or(file.device).unwrap_or_default(),
+            weights: opening.weights.or(file.weights).unwrap_or_default(),
+            trained_context: opening.trained_context().or(file.trained_context.as_ref().map(|n| n.number() as usize)),
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
             config: common.config.clone(),
@@ -160,21 +155,44 @@ impl RunConfig {
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.
     pub fn rope(&self, model: &ModelInfo) -> RopeScaling {
-        self.rope.clone().unwrap_or_else(|| model.spec.rope.clone()).resolved(&model.spec)
+        self.settings.rope(&model.spec).resolved(&model.spec)
     }
 
     /// The method of this run, ready for a prompt of `n_prompt` tokens.
     pub fn setup(&self, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Failure> {
-        self.setup_of(&self.method, model, n_prompt)
+        Ok(self.settings.setup(&model.spec, n_prompt)?)
     }
 
     /// Another method under the same settings.
     pub fn setup_of(&self, method: &Method, model: &ModelInfo, n_prompt: usize) -> Result<Setup, Failure> {
-        let mut setup = Setup::new(method, &model.spec, n_prompt)?;
-        setup.rope = self.rope(model);
-        setup.rope.resolve(&model.spec)?;
-        setup.prefill_chunk = self.prefill_chunk;
-        Ok(setup)
+        let settings = Settings { method: method.clone(), ..self.settings.clone() };
+        Ok(settings.setup(&model.spec, n_prompt)?)
+    }
+}
+
+/// Settings that somebody named, to be laid over others.
+#[derive(Debug, Clone)]
+pub struct Overrides {
+    method: Option<Method>,
+    rope: Option<RopeScaling>,
+    values: Given,
+}
+
+impl Overrides {
+    /// Changes the settings that were named.
+    pub fn apply(&self, settings: &mut Settings) -> Result<(), SettingError> {
+        self.method.iter().for_each(|method| settings.method.clone_from(method));
+        self.rope.iter().for_each(|rope| settings.rope = Some(rope.clone()));
+        settings.lay_over(&self.values)
+    }
+}
+
+impl File {
+    /// The settings of a run that the file names, beside method and scaling.
+    fn given(&self) -> Given {
+        let own = [("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((param(name), value.clone()?)));
+        own.chain(self.sampling.given.iter().cloned()).collect()
     }
 }
 
@@ -200,10 +218,6 @@ impl Length {
             Self::Text(text) => length(&text).map_err(E::custom),
         }
     }
-}
-
-fn context_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<usize>, D::Error> {
-    Length::deserialize(from)?.read().map(Some)
 }
 
 fn lengths_of<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Vec<usize>>, D::Error> {
@@ -320,19 +334,12 @@ pub fn doublings(trained: usize) -> Result<Vec<usize>, Failure> {
     Ok(lengths)
 }
 
-/// Prompts beyond this would fill the memory before the model runs.
-const MAX_PROMPT: usize = 1 << 22;
-
 /// Sums and products of lengths stay far from overflowing.
 pub const MAX_TOKENS: usize = 1 << 40;
 
 /// Reads `512` or `1k` (k is 1024).
 pub fn length(text: &str) -> Result<usize, Failure> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1024),
-        None => (text, 1),
-    };
-    match digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit)) {
+    match whole(text).and_then(|n| usize::try_from(n).ok()) {
         Some(n) if n > MAX_TOKENS => Err(Failure::usage(
             format!("{text} tokens are more than longlens counts"),
             format!("give at most {MAX_TOKENS}"),

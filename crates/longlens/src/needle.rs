@@ -30,7 +30,7 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
             file: file.file,
             needle: file.needle,
             needle_template: file.template,
-            needle_seed: file.seed,
+            needle_seed: file.seed.map(|seed| seed.number() as u64),
         },
         given => given.clone(),
     }
@@ -38,7 +38,7 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
 
 /// Reads or makes the prompt that flags or config ask for.
 pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<Prompt, Failure> {
-    let (args, seed) = (&given(args, config), config.seed);
+    let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
     }

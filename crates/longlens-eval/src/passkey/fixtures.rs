@@ -21,7 +21,7 @@ pub struct Fixture {
     pub length: Option<usize>,
     /// Share of the filler before the needle; counted from where the answer first stands when not given.
     pub depth: Option<f64>,
-    /// The prompt.
+    /// What is fed, as the file has it.
     pub prompt: String,
     /// What to find.
     pub answer: String,

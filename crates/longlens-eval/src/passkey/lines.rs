@@ -75,7 +75,7 @@ const HELP: &str = "each line is a JSON object with `prompt` and `answer`; or wi
                     `answer`. `id`, `length` and `depth` may follow; lengths are counted and keys looked for where they are \
                     missing";
 
-/// One line.
+/// A stored prompt from the JSON object of a line; an error says which field is missing or wrong.
 fn fixture(object: &Map<String, Value>, line: usize) -> Result<Fixture, String> {
     let own = object.contains_key("prompt");
     let prompt = prompt(object)?;

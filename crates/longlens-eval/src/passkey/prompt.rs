@@ -28,7 +28,7 @@ pub struct Place {
 pub struct PasskeyPrompt {
     /// Target length in tokens.
     pub length: usize,
-    /// The prompt.
+    /// What is fed, as text without the model's own first token.
     pub text: String,
     /// Its tokens, with the model's own first token.
     pub tokens: Vec<u32>,
@@ -43,7 +43,7 @@ pub struct PasskeyPrompt {
 /// Where a prompt tells its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needle {
-    /// The sentences.
+    /// The sentences that tell it, as they stand in the prompt.
     pub text: String,
     /// Their first token.
     pub start: usize,

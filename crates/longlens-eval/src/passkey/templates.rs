@@ -33,7 +33,7 @@ pub enum Template {
 
 /// A prompt before it is tokens.
 pub struct Sketch {
-    /// The prompt.
+    /// The whole prompt, filler and question included.
     pub text: String,
     /// What to find.
     pub key: String,
@@ -75,7 +75,7 @@ const QUESTION: &str = "What is the pass key? The pass key is";
 const LONG_LM_QUESTION: &str = "What is the pass key? The pass key is ";
 
 impl Template {
-    /// Every template.
+    /// Every template, in the order of help and menus.
     pub const ALL: [Self; 4] = [Self::Longlens, Self::LongHeads, Self::ChunkLlama, Self::LongLm];
 
     /// The name in text, configs and results.

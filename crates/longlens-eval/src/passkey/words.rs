@@ -67,7 +67,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     },
 ];
 
-/// People.
+/// Names of people, for sentences of filler.
 pub const NAMES: &[&str] = &[
     "Mira", "Tobin", "Odra", "Pelle", "Sanna", "Borin", "Katla", "Ivo", "Runa", "Dag", "Lise", "Falk", "Nessa",
     "Orrin", "Vera", "Joss", "Tilda", "Marek", "Anka", "Bram", "Celia", "Edda", "Finn", "Gerda", "Hugo", "Irma",
@@ -75,35 +75,35 @@ pub const NAMES: &[&str] = &[
     "Wanda",
 ];
 
-/// Towns.
+/// Names of towns, for sentences of filler.
 pub const TOWNS: &[&str] = &[
     "Dunmoor", "Ashby", "Kelda", "Norwick", "Saltmere", "Thornby", "Wexley", "Larkhill", "Brindle", "Fenwick",
     "Gorsey", "Holm", "Ivaro", "Juniper", "Marsk", "Oakham", "Penrow", "Quarry", "Rushden", "Stonham", "Tarnby",
     "Umber", "Vale", "Yarrow",
 ];
 
-/// Colours.
+/// Colours, for sentences of filler.
 pub const COLOURS: &[&str] = &["red", "blue", "green", "yellow", "white", "black", "brown", "grey", "pink", "purple"];
 
-/// Animals.
+/// Animals, for sentences of filler.
 pub const ANIMALS: &[&str] = &[
     "dog", "cat", "goat", "horse", "sheep", "cow", "duck", "hen", "fox", "pig", "rabbit", "crow", "donkey", "mouse",
     "goose", "pony",
 ];
 
-/// Foods.
+/// Foods, for sentences of filler.
 pub const FOODS: &[&str] = &[
     "bread", "soup", "cheese", "apples", "honey", "beans", "fish", "rice", "plums", "nuts", "cake", "eggs", "milk",
     "corn", "pears", "stew",
 ];
 
-/// Trades.
+/// Trades that people have, for sentences of filler.
 pub const JOBS: &[&str] = &[
     "baker", "miller", "weaver", "potter", "farmer", "teacher", "sailor", "smith", "tailor", "doctor", "painter",
     "hunter", "cook", "guard", "singer", "mason",
 ];
 
-/// Tools.
+/// Tools that people use, for sentences of filler.
 pub const TOOLS: &[&str] =
     &["hammer", "lamp", "rope", "basket", "knife", "ladder", "bucket", "needle", "spade", "broom", "bell", "drum"];
 

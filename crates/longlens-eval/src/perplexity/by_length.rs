@@ -63,9 +63,9 @@ pub struct LengthRow {
 /// Losses of one prefill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentLoss {
-    /// Which document.
+    /// Index of the document, counted from 0 in the order in which they were given.
     pub document: usize,
-    /// Tokens fed.
+    /// Tokens fed, from the document's first on.
     pub n_tokens: usize,
     /// Loss of token `t + 1` given tokens `..= t`, in nats.
     pub nll: Vec<f32>,
@@ -143,7 +143,7 @@ pub fn depends_on_length(plan: &Plan, rope: &Rope) -> bool {
     plan.depends_on_length() || rope.is_dynamic()
 }
 
-/// One prefill.
+/// A prefill that is still to run: of a document its first `n_tokens`.
 struct Job {
     document: usize,
     n_tokens: usize,

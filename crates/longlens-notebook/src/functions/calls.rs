@@ -6,27 +6,17 @@ use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::rope_text;
 use longlens_eval::generate::Stop;
-use longlens_eval::sampling::Sampling;
-use longlens_workbench::settings::Settings;
+use longlens_workbench::settings::{Settings, params};
 use rhai::{Dynamic, NativeCallContext};
 
-use crate::desk::{Desk, OpenModel, Returned, refuse};
+use crate::desk::{Desk, OpenModel, Returned, raise, refuse};
 use crate::options::{Options, wrong};
 use crate::values::{Method, Model, to_rope};
 
 /// Options that say how a run goes on.
-pub const RUN: &[&str] = &[
-    "rope",
-    "max_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "seed",
-    "prefill_chunk",
-    "stop",
-];
+pub fn run_options() -> Vec<&'static str> {
+    std::iter::once("rope").chain(params::text().map(|param| param.name)).chain(["stop"]).collect()
+}
 
 /// Settings that can be made once the length of the prompt is known.
 pub struct Wanted {
@@ -40,20 +30,8 @@ pub struct Wanted {
 impl Wanted {
     /// Reads method and options; `max_tokens` is what they say when they do not say it.
     pub fn new(method: &Dynamic, options: &mut Options, max_tokens: usize) -> Returned<Self> {
-        let mut settings = Settings { rope: rope(options)?, ..Settings::default() };
-        let plain = Sampling::default();
-        let real = |value: Option<f64>, default: f32| value.map_or(default, |value| value as f32);
-        settings.sampling = Sampling {
-            temperature: real(options.number("temperature")?, plain.temperature),
-            top_k: options.count("top_k")?.unwrap_or(plain.top_k),
-            top_p: real(options.number("top_p")?, plain.top_p),
-            min_p: real(options.number("min_p")?, plain.min_p),
-            repetition_penalty: real(options.number("repetition_penalty")?, plain.repetition_penalty),
-            seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),
-        };
-        settings.prefill_chunk = options.count("prefill_chunk")?.unwrap_or(settings.prefill_chunk).max(1);
-        settings.max_tokens = options.count("max_tokens")?.unwrap_or(max_tokens);
-        within("max_tokens", settings.max_tokens, MAX_TOKENS)?;
+        let mut settings = Settings { rope: rope(options)?, max_tokens, ..Settings::default() };
+        settings.lay_over(&options.settings(params::text())?).map_err(raise)?;
         let strings = options.texts("stop")?.unwrap_or_default();
         let stop = Stop { max_tokens: settings.max_tokens, strings, eos: true };
         Ok(Self { method: Method::read(method, "the method")?, settings, stop })
@@ -117,9 +95,6 @@ pub fn model(desk: &Desk, options: &mut Options) -> Returned<Rc<OpenModel>> {
         Err(_) => Err(wrong("option `model`", "a model or its name", &given)),
     }
 }
-
-/// Tokens of one sequence that anything here makes.
-pub const MAX_TOKENS: usize = 1 << 22;
 
 /// Refuses what would fill the memory before it fails.
 pub fn within(what: &str, value: usize, most: usize) -> Returned<()> {

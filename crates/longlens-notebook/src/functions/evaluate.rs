@@ -99,10 +99,12 @@ use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel, Perplexity, PerplexityPoint, PerplexitySeries};
+use longlens_workbench::prompt;
+use longlens_workbench::settings::{Settings, params};
 use rhai::{Map, NativeCallContext};
 use serde_json::json;
 
-use super::calls::{self, MAX_TOKENS, rope, subtitle, within};
+use super::calls::{self, rope, subtitle, within};
 use super::sweep::fingerprint;
 use crate::desk::{Desk, OpenModel, Returned, desk, raise, refuse};
 use crate::options::Options;
@@ -128,10 +130,10 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
         lengths: options.counts("lengths")?.unwrap_or_else(|| vec![trained, 2 * trained, 4 * trained]),
         depths: options.depths("depths")?.unwrap_or_else(|| vec![0.0, 0.25, 0.5, 0.75, 1.0]),
         trials: options.count("trials")?.unwrap_or(1),
-        seed: options.count("seed")?.unwrap_or(0) as u64,
+        seed: options.setting(params::param("seed"))?.map_or(0, |seed| seed.number() as u64),
     };
     let longest = grid.lengths.iter().copied().max().unwrap_or(0);
-    within("length", longest, MAX_TOKENS)?;
+    within("length", longest, prompt::MAX_TOKENS)?;
     within("trials", grid.trials, MAX_TRIALS)?;
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
     let methods = calls::methods(&mut options)?;
@@ -227,7 +229,10 @@ fn setup_for<'a>(
         Method::Written(_) => (n_tokens + beyond).min(written::MAX_TOKENS).max(n_tokens),
     };
     move |size| match method.of(context, covers(size.n_tokens.max(size.target))) {
-        Ok(method) => Ok(Setup { rope: rope.clone(), ..Setup::new(&method, &model.info.spec, size.n_tokens)? }),
+        Ok(method) => {
+            let settings = Settings { method, rope: Some(rope.clone()), max_tokens: 0, ..Settings::default() };
+            Ok(settings.setup(&model.info.spec, size.n_tokens)?)
+        }
         Err(error) => {
             *failed = Some(error);
             Err(LensError::Cancelled)

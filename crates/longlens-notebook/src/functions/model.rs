@@ -5,14 +5,12 @@ use rhai::plugin::*;
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
+    use longlens_workbench::settings::params::TRAINED_CONTEXT;
     use rhai::Map;
 
-    use crate::desk::{Returned, desk, refuse};
+    use crate::desk::{Returned, desk};
     use crate::options::Options;
     use crate::values::Model;
-
-    /// As long as a config may say.
-    const MAX_CONTEXT: usize = 1 << 31;
 
     /// Opens the model of the session (`embedded`, unless the program was started with `--model`).
     ///
@@ -44,12 +42,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "open", return_raw)]
     pub fn open_with(context: NativeCallContext, model: &str, options: Map) -> Returned<Model> {
-        let mut options = Options::new("open", options, &["trained_context"])?;
-        let opened = match options.count("trained_context")? {
-            Some(n_tokens @ 1..=MAX_CONTEXT) => desk(&context).open_trained(model, n_tokens)?,
-            Some(_) => {
-                return refuse(format!("`trained_context` must be from 1 to {MAX_CONTEXT}"), "give a number of tokens");
-            }
+        let mut options = Options::new("open", options, &[TRAINED_CONTEXT.name])?;
+        let opened = match options.setting(&TRAINED_CONTEXT)? {
+            Some(n_tokens) => desk(&context).open_trained(model, n_tokens.number() as usize)?,
             None => desk(&context).open(model)?,
         };
         Ok(Model(opened))

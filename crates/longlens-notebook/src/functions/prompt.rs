@@ -10,6 +10,7 @@ use crate::values::Prompt;
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+    use longlens_workbench::settings::params;
     use rhai::{Array, Dynamic, Map};
 
     use super::{depth_of, key_text};
@@ -78,7 +79,7 @@ pub mod functions {
             depth: options.depth("depth")?.unwrap_or(plain.depth),
             key: options.take("key").map(|key| key_text(&key)).transpose()?,
             template: template.unwrap_or(plain.template),
-            seed: options.count("seed")?.map_or(plain.seed, |seed| seed as u64),
+            seed: options.setting(params::param("seed"))?.map_or(plain.seed, |seed| seed.number() as u64),
         };
         super::hide(&context, ask)
     }

@@ -10,6 +10,7 @@ pub mod functions {
     use longlens_plot::Heading;
     use longlens_plot::plots::{LossCurve, LossSeries, RunComparison};
     use longlens_workbench::runs::divergence;
+    use longlens_workbench::settings::Settings;
     use rhai::{Array, Dynamic, Map};
 
     use super::{hidden, names, series};
@@ -39,10 +40,10 @@ pub mod functions {
     #[rhai_fn(name = "run", return_raw)]
     pub fn run_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Run> {
         let desk = desk(&context);
-        let mut options = Options::new("run", options, &[calls::RUN, &["model"]].concat())?;
+        let mut options = Options::new("run", options, &[calls::run_options(), vec!["model"]].concat())?;
         let model = calls::model(&desk, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
-        let wanted = Wanted::new(&method, &mut options, MAX_TOKENS.max(hidden(&prompt)))?;
+        let wanted = Wanted::new(&method, &mut options, Settings::default().max_tokens.max(hidden(&prompt)))?;
         let settings = wanted.settings(&context, prompt.built.tokens.len())?;
         Run::perform(&context, &model, prompt, &wanted.method, settings, &wanted.stop)
     }
@@ -202,9 +203,6 @@ pub mod functions {
     pub fn record(run: &mut Run) -> Map {
         record_map(&run.0.kept.record)
     }
-
-    /// Tokens that are generated when nobody says how many.
-    const MAX_TOKENS: usize = 16;
 }
 
 /// Tokens of a hidden key's answer.

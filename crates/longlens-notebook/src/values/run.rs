@@ -45,7 +45,7 @@ impl Run {
     ) -> Returned<Self> {
         let (desk, built) = (&*desk(context), &prompt.built);
         let (method, rules) = (method.clone(), method.rules(context));
-        let setup = settings.setup(&model.info, built.tokens.len()).map_err(raise)?;
+        let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
         let (sequence, spec) = (desk.next_sequence(), &model.info.spec);
         let ask = RunAsk { id: sequence, settings, base: None, prompt: built.clone(), query: None };
         let mut kept = runs::Run::new(&ask, &model.info.name, spec);

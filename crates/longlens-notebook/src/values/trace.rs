@@ -59,7 +59,7 @@ impl Trace {
         chunk_len: Option<usize>,
     ) -> Returned<Self> {
         let built = &prompt.built;
-        let setup = settings.setup(&model.info, built.tokens.len()).map_err(raise)?;
+        let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
         let mut tokens = built.tokens.clone();
         tokens.extend(built.needle.iter().flat_map(|needle| &needle.answer).take(Self::n_beyond(&prompt)));
         let query = query.unwrap_or(tokens.len() - 1);

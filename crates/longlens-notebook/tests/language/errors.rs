@@ -226,7 +226,7 @@ fn values_that_do_not_fit() {
     positions(full(), -5)
         Error: the length -5 is not a whole number of at least 1 [1: positions] (give a larger one)
     run("a", full(), #{ max_tokens: 9000000000 })
-        Error: max_tokens 9000000000 is too large [1: run] (give at most 4194304)
+        Error: option `max_tokens` of `run` must be a whole number from 0 to 4194304, not the number 9000000000 [1: run]
     wilson(10, 9)
         Error: 10 hits of 9 trials are too many [1: wilson] (give the hits first)
     sleep(-1)

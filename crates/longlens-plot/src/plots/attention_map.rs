@@ -12,11 +12,11 @@ use crate::ticks;
 /// Attention of one head, query by key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionMap {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
-    /// Layer index.
+    /// Decoder layer, from 0.
     pub layer: usize,
-    /// Head index.
+    /// Query head of the layer, from 0.
     pub head: usize,
     /// Tokens of a side: of the prompt, or of a part of it.
     pub n_tokens: usize,

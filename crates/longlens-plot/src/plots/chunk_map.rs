@@ -13,7 +13,7 @@ use crate::scene::{Anchor, Panel, Rect, Scene};
 /// Heads (rows) by chunks (columns) for one query token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChunkMap {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// Chunks of the text.
     pub n_chunks: usize,
@@ -30,7 +30,7 @@ pub struct ChunkMap {
 /// What fills the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChunkRows {
-    /// Chosen chunks.
+    /// The chunks that each head chose, and what their color tells.
     Choices(Vec<ChoiceRow>, ChoiceColor),
     /// Attention mass on every chunk.
     Mass(Vec<MassRow>, ColorScale),
@@ -49,18 +49,18 @@ pub enum ChoiceColor {
 /// The choice of one head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChoiceRow {
-    /// Layer index.
+    /// Decoder layer, from 0.
     pub layer: usize,
-    /// Head index.
+    /// Query head of the layer, from 0.
     pub head: usize,
-    /// Chosen chunks.
+    /// The chunks it chose, in the order in which it ranks them.
     pub picks: Vec<ChunkPick>,
 }
 
-/// A chosen chunk.
+/// One chunk of a head's choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChunkPick {
-    /// Chunk index.
+    /// Index of the chunk: it holds the tokens from `chunk * chunk_len` on.
     pub chunk: usize,
     /// Its score, if it has one.
     pub score: Option<f32>,
@@ -71,9 +71,9 @@ pub struct ChunkPick {
 /// The attention of one head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MassRow {
-    /// Layer index.
+    /// Decoder layer, from 0.
     pub layer: usize,
-    /// Head index.
+    /// Query head of the layer, from 0.
     pub head: usize,
     /// Share of the attention on each chunk; a short row ends at the query's own chunk.
     pub mass: Vec<f32>,

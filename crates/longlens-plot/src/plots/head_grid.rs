@@ -12,7 +12,7 @@ use crate::{text, ticks};
 /// Layers (rows) by heads (columns) for one query token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadGrid {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// Layers of the model.
     pub n_layers: usize,

@@ -23,7 +23,7 @@ pub struct LinePlot {
     pub kind: Kind,
     /// The axis to the right.
     pub x: Axis,
-    /// The axis upwards.
+    /// The axis upwards, of what was measured.
     pub y: Axis,
     /// Names along the x axis instead of numbers: the `x` of a point is then an index into them, and the scale of `x` does
     /// not matter. Bars without names stand at the distinct values of `x`.
@@ -40,7 +40,7 @@ pub enum Kind {
     /// A line through the points of a series, in the order of their `x`.
     #[default]
     Line,
-    /// A marker.
+    /// A marker, joined to no other.
     Scatter,
     /// A bar, side by side with those of the other series.
     Bar,
@@ -55,7 +55,7 @@ pub struct LineSeries {
     pub points: Vec<LinePoint>,
 }
 
-/// One point.
+/// A value, and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinePoint {
     /// Place along the x axis, or the index of a category.

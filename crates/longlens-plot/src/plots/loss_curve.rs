@@ -10,7 +10,7 @@ use crate::ticks;
 /// Loss by token position, one line per run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossCurve {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// Trained context of the model, in tokens.
     pub trained_context: usize,

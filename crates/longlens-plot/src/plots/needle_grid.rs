@@ -10,7 +10,7 @@ use crate::{text, ticks};
 /// Accuracy by length and depth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NeedleGrid {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// Trained context of the model, in tokens.
     pub trained_context: usize,

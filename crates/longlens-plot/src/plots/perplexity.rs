@@ -10,7 +10,7 @@ use crate::{text, ticks};
 /// Perplexity of several methods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Perplexity {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// Trained context of the model, in tokens.
     pub trained_context: usize,

@@ -15,7 +15,7 @@ use outputs::{columns, draw_line, first_difference, window, wrapped};
 /// Two runs on the same text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunComparison {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// The names of both runs.
     pub names: [String; 2],
@@ -32,9 +32,9 @@ pub struct RunComparison {
 /// Attention of one head under the second run, minus that under the first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DifferenceMap {
-    /// Layer index.
+    /// Decoder layer, from 0.
     pub layer: usize,
-    /// Head index.
+    /// Query head of the layer, from 0.
     pub head: usize,
     /// Tokens of the prompt.
     pub n_tokens: usize,

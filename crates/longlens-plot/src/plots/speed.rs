@@ -10,7 +10,7 @@ use crate::ticks;
 /// Tokens per second of several methods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Speed {
-    /// What ran.
+    /// Title and subtitle: what ran, and on which model.
     pub heading: Heading,
     /// One per method and phase; both lines of a method share its color and marker.
     pub series: Vec<SpeedSeries>,

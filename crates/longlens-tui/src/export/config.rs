@@ -3,13 +3,10 @@
 use std::fmt::Write;
 
 use longlens_eval::passkey::{Grid, Template};
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::settings::Swap;
+use longlens_workbench::prompt::{self, PromptSource};
+use longlens_workbench::settings::{Swap, params};
 
 use crate::app::App;
-
-/// Longest prompt of a grid.
-const MAX_LENGTH: usize = 1 << 22;
 
 /// The settings as a TOML file that every command takes with `--config`.
 pub fn config(app: &App) -> String {
@@ -29,22 +26,17 @@ pub fn config(app: &App) -> String {
     app.start.device.iter().for_each(|device| line("device", &word(device)));
     app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
     app.start.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
-    line("seed", &settings.sampling.seed.to_string());
-    line("prefill_chunk", &settings.prefill_chunk.to_string());
+    let (own, sampling): (Vec<_>, Vec<_>) = params::text().partition(|param| params::TOP_LEVEL.contains(&param.name));
+    for param in own {
+        line(param.name, &param.literal(&settings.get(param)));
+    }
     if let Some(prompt) = app.prompt.answer() {
         let _ = write!(text, "\n[prompt]\n{}", source(&prompt.source));
     }
-    let sampling = &settings.sampling;
-    let _ = write!(
-        text,
-        "\n[sampling]\nmax_tokens = {}\ntemperature = {:?}\ntop_k = {}\ntop_p = {:?}\nmin_p = {:?}\nrepetition_penalty = {:?}\n",
-        settings.max_tokens,
-        sampling.temperature,
-        sampling.top_k,
-        sampling.top_p,
-        sampling.min_p,
-        sampling.repetition_penalty,
-    );
+    text += "\n[sampling]\n";
+    for param in sampling {
+        let _ = writeln!(text, "{} = {}", param.name, param.literal(&settings.get(param)));
+    }
     let grid = grid(app);
     let _ = write!(
         text,
@@ -74,7 +66,7 @@ fn source(source: &PromptSource) -> String {
 pub fn grid(app: &App) -> Grid {
     let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
     let powers = (0..).map(|power| 1usize << power).take_while(|times| *times <= form.up_to);
-    let lengths = powers.map(|times| trained * times).filter(|length| *length <= MAX_LENGTH).collect();
+    let lengths = powers.map(|times| trained * times).filter(|length| *length <= prompt::MAX_TOKENS).collect();
     let last = form.n_depths.saturating_sub(1).max(1) as f64;
     let depths = match form.n_depths {
         1 => vec![0.5],

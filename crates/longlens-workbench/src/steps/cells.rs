@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::path::{Component, Path};
 
+use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Grid, Template};
-use longlens_eval::sampling::Sampling;
 
 use super::commands::quoted;
 use super::{Picture, Ran, Start, Step, one_line};
 use crate::prompt::{NeedleAsk, PromptSource};
-use crate::settings::{Settings, Swap};
+use crate::settings::{Settings, Swap, params};
 
 /// The steps as a notebook for the file `path`, a cell each. Prompts, runs and traces have names, so that a later cell uses
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
@@ -32,8 +32,6 @@ pub fn cells(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> S
 
 /// The model that a session opens by itself.
 const EMBEDDED: &str = "embedded";
-/// Whole numbers from here on are no options of the language.
-const MAX_NUMBER: u64 = 9_000_000_000_000_000;
 /// Bytes of named arguments that stay in one line.
 const MAX_LINE: usize = 80;
 /// Most tokens that `positions` draws.
@@ -198,8 +196,9 @@ impl Writer<'_> {
         let prompt = self.prompt(source)?;
         let mut options: Vec<_> = self.rope(settings).map(|rope| ("rope", rope)).into_iter().collect();
         options.push(("max_tokens", settings.max_tokens.to_string()));
-        options.extend(sampling(&settings.sampling)?);
-        options.extend(prefill_chunk(settings));
+        seed(settings.sampling.seed)?;
+        let usual = Settings { max_tokens: settings.max_tokens, ..Settings::default() };
+        options.extend(settings.changed(&usual).map(|(param, value)| (param.name, param.literal(&value))));
         let expression = format!("run({prompt}, {}, {})", self.method(settings), map(&options));
         Ok(self.name("r", expression))
     }
@@ -281,25 +280,9 @@ fn look(query: usize, chunk_len: Option<usize>) -> Vec<(&'static str, String)> {
     std::iter::once(("query", query.to_string())).chain(chunk_len).collect()
 }
 
-/// Options of a run that are not as usual.
-fn sampling(sampling: &Sampling) -> Result<Vec<(&'static str, String)>, String> {
-    let plain = Sampling::default();
-    let differs = |a: f32, b: f32| a.to_bits() != b.to_bits();
-    let mut options = Vec::new();
-    let mut add = |differs: bool, name, value: String| options.extend(differs.then_some((name, value)));
-    add(!sampling.is_greedy(), "temperature", number(sampling.temperature));
-    add(sampling.top_k != plain.top_k, "top_k", sampling.top_k.to_string());
-    add(differs(sampling.top_p, plain.top_p), "top_p", number(sampling.top_p));
-    add(differs(sampling.min_p, plain.min_p), "min_p", number(sampling.min_p));
-    let penalty = sampling.repetition_penalty;
-    add(differs(penalty, plain.repetition_penalty), "repetition_penalty", number(penalty));
-    options.extend(seed(sampling.seed)?);
-    Ok(options)
-}
-
 fn prefill_chunk(settings: &Settings) -> Option<(&'static str, String)> {
-    let is_usual = settings.prefill_chunk == Settings::default().prefill_chunk;
-    (!is_usual).then(|| ("prefill_chunk", settings.prefill_chunk.to_string()))
+    (settings.prefill_chunk != Settings::default().prefill_chunk)
+        .then(|| ("prefill_chunk", settings.prefill_chunk.to_string()))
 }
 
 fn template(template: Template) -> Option<(&'static str, String)> {
@@ -308,11 +291,9 @@ fn template(template: Template) -> Option<(&'static str, String)> {
 
 /// The start of random numbers, where it is not 0.
 fn seed(seed: u64) -> Result<Option<(&'static str, String)>, String> {
-    match seed {
-        0 => Ok(None),
-        MAX_NUMBER.. => Err(format!("functions take no seed as large as {seed}")),
-        _ => Ok(Some(("seed", seed.to_string()))),
-    }
+    let accepted = params::param("seed").check(&Value::Number(seed as f64));
+    accepted.map_err(|_| format!("functions take no seed as large as {seed}"))?;
+    Ok((seed != 0).then(|| ("seed", seed.to_string())))
 }
 
 /// Named arguments, in lines of their own where one line would be long.

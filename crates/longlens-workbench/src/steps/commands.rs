@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use longlens_core::setting::{Param, Value};
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::Template;
-use longlens_eval::sampling::Sampling;
 
 use super::{Picture, Start, Step, one_line};
 use crate::prompt::PromptSource;
@@ -25,7 +25,7 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
     match step {
         Step::Run(settings, source) => {
             let mut line = format!("longlens generate{}", flags(start, settings, model));
-            let _ = write!(line, " --max-tokens {}{}", settings.max_tokens, sampling(&settings.sampling));
+            let _ = write!(line, " --max-tokens {}{}", settings.max_tokens, sampling(settings));
             let note = match settings.swap {
                 Swap::RePrefill => "",
                 Swap::ReuseKv => "# in the workbench this run reused the cache of the one before (reuse-kv)\n",
@@ -91,22 +91,12 @@ fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
         .collect()
 }
 
-fn sampling(sampling: &Sampling) -> String {
-    let plain = Sampling::default();
-    let mut text = String::new();
-    let mut add = |differs: bool, flag: &str, value: String| {
-        if differs {
-            text.extend([" --", flag, " ", &value]);
-        }
-    };
-    add(!sampling.is_greedy(), "temperature", sampling.temperature.to_string());
-    add(sampling.top_k != plain.top_k, "top-k", sampling.top_k.to_string());
-    add(sampling.top_p < plain.top_p, "top-p", sampling.top_p.to_string());
-    add(sampling.min_p > plain.min_p, "min-p", sampling.min_p.to_string());
-    let penalty = sampling.repetition_penalty;
-    add((penalty - 1.0).abs() > f32::EPSILON, "repetition-penalty", penalty.to_string());
-    add(sampling.seed != plain.seed, "seed", sampling.seed.to_string());
-    text
+/// What of the sampling is not as usual.
+fn sampling(settings: &Settings) -> String {
+    let usual =
+        Settings { max_tokens: settings.max_tokens, prefill_chunk: settings.prefill_chunk, ..Settings::default() };
+    let flag = |(param, value): (&Param, Value)| format!(" --{} {value}", param.name.replace('_', "-"));
+    settings.changed(&usual).map(flag).collect::<Vec<_>>().concat()
 }
 
 fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
@@ -144,6 +134,7 @@ pub(super) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use longlens_core::methods::Method;
+    use longlens_eval::sampling::Sampling;
 
     use super::*;
     use crate::prompt::NeedleAsk;

@@ -106,13 +106,13 @@ impl<R: Fn(Event)> Bench<R> {
         self.loaded = None;
         let tokens = &ask.prompt.tokens;
         let last = tokens.len() - 1;
-        let setup = ask.settings.setup(self.lens.model(), tokens.len())?;
+        let setup = ask.settings.setup_to_inspect(&self.lens.model().spec, tokens.len())?;
         let reused = ask.base.as_ref().filter(|_| ask.settings.swap == Swap::ReuseKv);
         let Some(base) = reused else { return self.compute(&ask.prompt, &ask.settings, &setup, want, token) };
         let is_there =
             self.base.as_ref().is_some_and(|(prompt, settings)| Arc::ptr_eq(prompt, &ask.prompt) && settings == base);
         if !is_there {
-            let setup = base.setup(self.lens.model(), tokens.len())?;
+            let setup = base.setup_to_inspect(&self.lens.model().spec, tokens.len())?;
             if self.compute(&ask.prompt, base, &setup, Rows::None, token)?.is_none() {
                 return Ok(None);
             }
@@ -264,12 +264,8 @@ impl<R: Fn(Event)> Bench<R> {
         let one = Grid { lengths: vec![grid.lengths[length]], depths: vec![grid.depths[depth]], ..grid.clone() };
         (self.loaded, self.base) = (None, None);
         let model = self.lens.model().clone();
-        let mut setup_for = |size: PromptSize| -> Result<Setup, LensError> {
-            let plan = settings.method.plan(&model.spec)?;
-            let rope = settings.rope(&model.spec);
-            let setup = Setup::new(&settings.method, &model.spec, size.n_tokens)?;
-            Ok(Setup { plan, rope, prefill_chunk: settings.prefill_chunk, ..setup })
-        };
+        let mut setup_for =
+            |size: PromptSize| -> Result<Setup, LensError> { Ok(settings.setup(&model.spec, size.n_tokens)?) };
         let ran = caught(|| {
             let mut watcher = Watcher { parts: (done, n_cells), ..Watcher::new("grid", token, &self.report) };
             Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut ())?)

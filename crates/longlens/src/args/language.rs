@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use longlens_kernel::linear::Storage;
 
-use super::{Colors, Device, storage};
+use super::{Colors, Device, Opening};
 
 /// What every command that runs cells takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,15 +14,8 @@ pub struct Session {
     /// Hugging Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Where to compute
-    #[arg(long, value_enum)]
-    pub device: Option<Device>,
-    /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
-    #[arg(long, value_name = "FORMAT", value_parser = storage())]
-    pub weights: Option<Storage>,
-    /// Tokens that this model was trained on, where its config says otherwise: `16384` or `16k` (k is 1024)
-    #[arg(long, value_name = "TOKENS", value_parser = super::context_length)]
-    pub trained_context: Option<usize>,
+    #[command(flatten)]
+    pub opening: Opening,
     /// The folder whose files cells may read and write, without hidden ones (default: the working directory; read only
     /// where that lies in a hidden folder, and refused where it is the home folder or above it)
     #[arg(long, value_name = "FOLDER")]
@@ -48,9 +40,7 @@ impl Session {
     pub fn words(&self) -> Vec<String> {
         let Self {
             model,
-            device,
-            weights,
-            trained_context,
+            opening: Opening { device, weights, trained_context },
             files,
             overwrite,
             allow_outside,
@@ -59,9 +49,9 @@ impl Session {
         } = self;
         let values = [
             ("--model", model.clone()),
-            ("--device", device.map(|device| device.name().to_owned())),
+            ("--device", device.map(Device::name).map(str::to_owned)),
             ("--weights", weights.map(|weights| weights.to_string())),
-            ("--trained-context", trained_context.map(|n_tokens| n_tokens.to_string())),
+            ("--trained-context", trained_context.as_ref().map(ToString::to_string)),
             ("--files", files.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
             ("--max-operations", max_operations.map(|n| n.to_string())),
             ("--memory-limit", memory_limit.map(|bytes| bytes.to_string())),

@@ -79,7 +79,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let methods = match &args.methods {
         Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
-        None => vec![config.method.clone()],
+        None => vec![config.settings.method.clone()],
     };
     let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
     let longest = longest(args, &lengths)?;
@@ -100,7 +100,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     start_threads(args.threads)?;
 
     let mut lens = match made {
-        Some(shape) => backend::random(shape, args.layers, config.seed, config.device, config.weights)?,
+        Some(shape) => {
+            backend::random(shape, args.layers, config.settings.sampling.seed, config.device, config.weights)?
+        }
         None => super::open(&terminal, &config)?,
     };
     let model = lens.model().clone();
@@ -115,8 +117,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     };
     let mut rows = Vec::new();
     let mut progress = terminal.progress("bench");
-    let measured =
-        setups.iter().try_for_each(|setup| measure(lens.as_mut(), setup, &ask, config.seed, &mut rows, &mut progress));
+    let measured = setups.iter().try_for_each(|setup| {
+        measure(lens.as_mut(), setup, &ask, config.settings.sampling.seed, &mut rows, &mut progress)
+    });
     drop(progress);
 
     // what is finished is kept, whatever ended the rest; the machine is measured last, so that its buffers are in no peak
@@ -335,7 +338,7 @@ fn heading(model: &ModelInfo, config: &RunConfig) -> String {
     let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     format!(
         "{}, {rope}, {}, {}, {threads}, steps of {} tokens",
-        model.name, model.dtype, model.kernel_path, config.prefill_chunk
+        model.name, model.dtype, model.kernel_path, config.settings.prefill_chunk
     )
 }
 

@@ -14,6 +14,7 @@ use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::NeedleGrid;
+use longlens_workbench::settings::Settings;
 use serde_json::{Value, json};
 
 use crate::args::Demo;
@@ -170,15 +171,16 @@ fn measure(
     let trained = info.spec.trained_context;
     let mut setup_for = |size: PromptSize| -> Result<Setup, LensError> {
         let (method, rope) = (contender.at)(size.target / trained, trained);
-        let setup = Setup::new(&Method::parse(&method)?, &info.spec, size.n_tokens)?;
-        Ok(Setup { rope: RopeScaling::parse(&rope)?, prefill_chunk: config.prefill_chunk, ..setup })
+        let (method, rope) = (Method::parse(&method)?, Some(RopeScaling::parse(&rope)?));
+        let settings = Settings { method, rope, ..config.settings.clone() };
+        Ok(settings.setup(&info.spec, size.n_tokens)?)
     };
     let grid = Grid {
         template: Template::Longlens,
         lengths: lengths.to_vec(),
         depths: DEPTHS.to_vec(),
         trials,
-        seed: config.seed,
+        seed: config.settings.sampling.seed,
     };
     let passkey = passkey::run(lens, &mut setup_for, &grid, progress, &mut ())?;
     let prefill_per_length = (contender.at)(1, trained) != (contender.at)(2, trained);
@@ -212,7 +214,7 @@ fn choose(
 ) -> Result<Option<longlens_plot::plots::ChunkMap>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
-    let prompt = needle::hidden(length, 0.5, lens, config.seed)?;
+    let prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
     let trained = info.spec.trained_context;
     let choosing = CONTENDERS.iter().find(|contender| contender.name == "long_heads");
     let Some((method, _)) = choosing.map(|contender| (contender.at)(1, trained)) else { return Ok(None) };

@@ -11,7 +11,8 @@ use crate::needle;
 use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &Generate) -> Result<(), Failure> {
-    let config = RunConfig::new(&args.common)?;
+    let mut config = RunConfig::new(&args.common)?;
+    config.settings.lay_over(&args.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
     super::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
@@ -19,7 +20,9 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
-    let (sampling, stop) = settings(args, &config);
+    let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
+    let sampling = &config.settings.sampling;
+    let stop = Stop { max_tokens: config.settings.max_tokens, strings: strings.clone(), ..Stop::default() };
     let n_tokens = prompt.tokens.len() + stop.max_tokens;
     super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
     if sampling.temperature == 0.0 && (sampling.top_k, sampling.top_p, sampling.min_p) != unused() {
@@ -28,7 +31,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     }
     let mut progress = terminal.progress("prefill");
     let mut is_read = true;
-    let generated = generate(lens.as_mut(), &setup, &prompt.tokens, &sampling, &stop, &mut progress, &mut |text| {
+    let generated = generate(lens.as_mut(), &setup, &prompt.tokens, sampling, &stop, &mut progress, &mut |text| {
         is_read &= terminal.stream(text).is_ok();
         if !is_read && out.is_none() {
             terminal.cancel(); // the text is for nobody
@@ -71,28 +74,8 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }
 }
 
-/// The config file over the defaults.
-pub fn defaults(config: &RunConfig) -> (Sampling, Stop) {
-    settings(&Generate::default(), config)
-}
-
 /// `top_k`, `top_p` and `min_p` that leave every token in.
 fn unused() -> (usize, f32, f32) {
     let plain = Sampling::default();
     (plain.top_k, plain.top_p, plain.min_p)
-}
-
-/// Flags over the config file over the defaults.
-fn settings(args: &Generate, config: &RunConfig) -> (Sampling, Stop) {
-    let (file, plain, ends) = (&config.file.sampling, Sampling::default(), Stop::default());
-    let sampling = Sampling {
-        temperature: args.temperature.or(file.temperature).unwrap_or(plain.temperature),
-        top_k: args.top_k.or(file.top_k).unwrap_or(plain.top_k),
-        top_p: args.top_p.or(file.top_p).unwrap_or(plain.top_p),
-        min_p: args.min_p.or(file.min_p).unwrap_or(plain.min_p),
-        repetition_penalty: args.repetition_penalty.or(file.repetition_penalty).unwrap_or(plain.repetition_penalty),
-        seed: config.seed,
-    };
-    let strings = if args.stop.is_empty() { file.stop.clone() } else { args.stop.clone() };
-    (sampling, Stop { max_tokens: args.max_tokens.or(file.max_tokens).unwrap_or(ends.max_tokens), strings, ..ends })
 }

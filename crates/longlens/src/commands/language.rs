@@ -52,11 +52,11 @@ impl Models for Opener {
 
 /// A session, as flags ask for it; `draws` for places that keep pictures.
 pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Session, Failure> {
-    let (device, weights) = (args.device.unwrap_or_default(), args.weights.unwrap_or_default());
+    let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
-    let own = args.trained_context.map(|n_tokens| (model.clone(), n_tokens));
+    let own = args.opening.trained_context().map(|n_tokens| (model.clone(), n_tokens));
     let options = Options { files: files(args)?, limits: limits(args), model, draws };
     Ok(Session::new(Box::new(Opener { device, weights, own }), options, out))
 }
@@ -73,11 +73,12 @@ pub fn check_model(args: &language::Session) -> Result<(), Failure> {
 
 /// What results depend on beside the code of the cells.
 pub fn context(args: &language::Session) -> String {
-    let (device, weights) = (args.device.unwrap_or_default(), args.weights.unwrap_or_default());
+    let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let place = if args.allow_outside { "anywhere" } else { "inside" };
     // results from before this line existed stay valid
-    let trained = args.trained_context.map_or(String::new(), |n_tokens| format!("\ntrained context {n_tokens}"));
+    let trained =
+        args.opening.trained_context().map_or(String::new(), |n_tokens| format!("\ntrained context {n_tokens}"));
     format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}", device.name())
 }
 

@@ -21,7 +21,7 @@ pub fn run(args: &Model) -> Result<(), Failure> {
     super::no_out(&args.common, "`--json > FILE` keeps what it says")?;
     let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
-    let plan = config.method.plan(&info.spec)?;
+    let plan = config.settings.method.plan(&info.spec)?;
     let memory = Memory::of(info, &plan, &config, n_tokens);
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
@@ -94,7 +94,7 @@ struct Memory {
 impl Memory {
     fn of(info: &ModelInfo, plan: &Plan, config: &RunConfig, n_tokens: usize) -> Self {
         let spec = &info.spec;
-        let step = config.prefill_chunk.min(n_tokens);
+        let step = config.settings.prefill_chunk.min(n_tokens);
         let cache = spec.cache_bytes(n_tokens, NUMBER);
         // only the processor's kernels keep them
         let chooses = config.device == Device::Cpu && plan.first_choice(Prompt { n_tokens }) < n_tokens;

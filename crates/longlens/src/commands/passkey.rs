@@ -64,10 +64,10 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
     let mut setup_for =
         |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
     let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
-    let grid = Grid { template, lengths, depths, trials, seed: config.seed };
+    let grid = Grid { template, lengths, depths, trials, seed: config.settings.sampling.seed };
     let measured = match &prompts {
         Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
-        None => json!({ "template": template, "trials": trials, "seed": config.seed }),
+        None => json!({ "template": template, "trials": trials, "seed": config.settings.sampling.seed }),
     };
     let decides = kept::decides(&model, &first, &measured);
     let mut kept = Store::open(&terminal, config.out.as_deref(), "passkey", &decides)?;

@@ -73,7 +73,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let file = &config.file.perplexity;
     let methods = match &args.methods {
         Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
-        None => vec![config.method.clone()],
+        None => vec![config.settings.method.clone()],
     };
     let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();

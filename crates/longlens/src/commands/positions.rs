@@ -19,7 +19,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let picture = super::picture(config.out.as_deref(), "positions.png")?;
     super::inputs::spare(&config, picture.as_slice(), &[])?;
     let model = &super::describe(&terminal, &config)?;
-    let plan = config.method.plan(&model.spec)?;
+    let plan = config.settings.method.plan(&model.spec)?;
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();
     let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;

@@ -15,9 +15,8 @@ use longlens_workbench::session::{Session, Store};
 use longlens_workbench::settings::Settings;
 use longlens_workbench::steps::Start;
 
-use crate::args::{Colors, Common, Device, Images, PromptArgs, Theme, Workbench};
+use crate::args::{Colors, Device, Images, PromptArgs, Theme, Workbench};
 use crate::backend;
-use crate::commands::generate;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -103,9 +102,9 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>, outputs: &[PathBuf])
     let prompt = needle::given(&args.prompt, &config);
     super::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
     let model = backend::outline(&config.model, config.opening())?;
-    let prompt = source(&prompt, config.seed)?;
+    let prompt = source(&prompt, config.settings.sampling.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
-    lay_over(&mut settings, &args.common, &config);
+    config.given.apply(&mut settings)?;
     if let Some(session) = &mut resume {
         session.settings.clone_from(&settings);
     }
@@ -142,28 +141,6 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>, outputs: &[PathBuf])
         })
     };
     Ok(Beginning { model, options, open: Box::new(open) })
-}
-
-/// Changes the settings that flags or config name.
-fn lay_over(settings: &mut Settings, flags: &Common, config: &RunConfig) {
-    fn set<T: Clone>(is_given: bool, setting: &mut T, value: &T) {
-        if is_given {
-            setting.clone_from(value);
-        }
-    }
-    let (file, given) = (&config.file, &config.file.sampling);
-    let (value, stop) = generate::defaults(config);
-    let sampling = &mut settings.sampling;
-    set(given.temperature.is_some(), &mut sampling.temperature, &value.temperature);
-    set(given.top_k.is_some(), &mut sampling.top_k, &value.top_k);
-    set(given.top_p.is_some(), &mut sampling.top_p, &value.top_p);
-    set(given.min_p.is_some(), &mut sampling.min_p, &value.min_p);
-    set(given.repetition_penalty.is_some(), &mut sampling.repetition_penalty, &value.repetition_penalty);
-    set(flags.seed.or(file.seed).is_some(), &mut sampling.seed, &value.seed);
-    set(given.max_tokens.is_some(), &mut settings.max_tokens, &stop.max_tokens);
-    set(flags.method.is_some() || file.method.is_some(), &mut settings.method, &config.method);
-    set(flags.rope.is_some() || file.rope.is_some(), &mut settings.rope, &config.rope);
-    set(flags.prefill_chunk.or(file.prefill_chunk).is_some(), &mut settings.prefill_chunk, &config.prefill_chunk);
 }
 
 /// The prompt that the flags ask for.

@@ -8,7 +8,7 @@ use crate::{text, ticks};
 
 use super::{Kind, LinePlot};
 
-/// One axis.
+/// What an axis measures, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Axis {
     /// What is measured, with its unit.
@@ -39,7 +39,7 @@ pub struct Axes {
     categories: Option<Categories>,
     /// Vertical references: place, label and the row it stands in above the area.
     verticals: Vec<(f64, String, usize)>,
-    /// Horizontal references.
+    /// Horizontal references: place and label.
     horizontals: Vec<(f64, String)>,
 }
 
@@ -57,7 +57,7 @@ const LABEL_ROW: f64 = 16.0;
 const HUGE: f64 = 1e300;
 
 impl Axis {
-    /// A linear axis.
+    /// An axis on which equal differences are equally far apart; `name` says what it measures, with the unit.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), scale: Scale::Linear }
     }
