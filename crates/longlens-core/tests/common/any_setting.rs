@@ -24,6 +24,11 @@ fn any_value(kind: &Kind) -> BoxedStrategy<String> {
             let counts = prop_oneof![1..40usize, select(vec![1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])];
             prop_oneof![9 => counts.prop_map(move |n| n.max(min)), 1 => Just(min)].prop_map(|n| n.to_string()).boxed()
         }
+        Kind::Whole(min, max) => (min..=max.min(min + 40)).prop_map(|n| n.to_string()).boxed(),
+        Kind::Between(min, max) => (min..=max).prop_map(|n| n.to_string()).boxed(),
+        Kind::Above(above, max) => {
+            (above..=max).prop_filter_map("above", move |n| (n > above).then(|| n.to_string())).boxed()
+        }
         Kind::Real(min) => (0..16u32).prop_map(move |n| (min + f64::from(n) / 2.0).to_string()).boxed(),
         Kind::OffOr(above) => {
             let numbers = (1..40u32).prop_map(move |n| (above + f64::from(n)).to_string());

@@ -26,7 +26,7 @@ fn texts(kind: &Kind) -> (Vec<String>, Vec<String>) {
         Kind::Real(min) => (vec![*min, 0.7], vec![min - 0.5, 2e9]),
         Kind::Between(min, max) => (vec![*min, 0.05, *max], vec![min - 0.5, max + 0.5]),
         Kind::Above(above, max) => (vec![above + 0.05, *max], vec![*above, max * 2.0]),
-        Kind::OffOr(_) | Kind::Word(_) => panic!("no setting of a text is {kind}"),
+        Kind::OffOr(_) | Kind::Word(_) | Kind::Parts => panic!("no setting of a text is {kind}"),
     };
     (texts(&taken), texts(&refused))
 }
