@@ -22,21 +22,22 @@ pub use hush::prepare;
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
     if matches!(device, Device::Cpu) {
-        let info = longlens_model::outline(&source, options).map_err(refused)?;
-        check_room(&info, options.storage)?;
+        let outline = |storage| longlens_model::outline(&source, Options { storage, ..options });
+        let weight_bytes = |storage| outline(storage).map_or(usize::MAX, |info| info.weight_bytes);
+        check_room(&outline(options.storage).map_err(refused)?, options.storage, weight_bytes)?;
     }
     on(device, Open { source, options })
 }
 
 /// Refuses a model whose weights, with the cache of a short prompt, are more than the memory that is left: an allocation
 /// that fails ends the program.
-fn check_room(model: &ModelInfo, storage: Storage) -> Result<(), Failure> {
+fn check_room(model: &ModelInfo, storage: Storage, weight_bytes: impl Fn(Storage) -> usize) -> Result<(), Failure> {
     let Some(room) = Machine::here().room() else { return Ok(()) };
     let spec = &model.spec;
     // prompts may be shorter than the longest, which is not held against a model
     let n_cached = spec.trained_context.min(LEAST_CONTEXT);
-    let cache = 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * n_cached * size_of::<f32>();
-    let bytes = |storage: Storage| storage.bytes(model.n_parameters) + cache;
+    let cache = spec.cache_bytes(n_cached, size_of::<f32>());
+    let bytes = |storage: Storage| weight_bytes(storage).saturating_add(cache);
     if bytes(storage) as u64 <= room.bytes {
         return Ok(());
     }
