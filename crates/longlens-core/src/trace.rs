@@ -213,6 +213,15 @@ impl Queries {
         }
     }
 
+    /// Whether all that is selected here is selected there.
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        match self {
+            Self::None => true,
+            Self::All => *other == Self::All,
+            Self::Of(list) => list.iter().all(|query| other.contains(*query)),
+        }
+    }
+
     /// How many of the first `n_tokens` are selected.
     pub fn count(&self, n_tokens: usize) -> usize {
         match self {
@@ -265,6 +274,21 @@ impl ChunkMass {
 }
 
 impl Watch {
+    /// Whether a run that recorded `other` has recorded all of this.
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let mass = match (&self.mass, &other.mass) {
+            (None, _) => true,
+            (Some(mine), Some(theirs)) => {
+                mine.chunk_len == theirs.chunk_len && mine.queries.is_part_of(&theirs.queries)
+            }
+            (Some(_), None) => false,
+        };
+        let lists = self.rows.iter().all(|row| other.rows.contains(row))
+            && self.maps.iter().all(|map| other.maps.contains(map))
+            && self.attn_out.iter().all(|layer| other.attn_out.contains(layer));
+        mass && lists && self.choices.is_part_of(&other.choices) && (!self.nll || other.nll)
+    }
+
     /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
     /// `n_choosing` queries choose among `n_slots` slots.
     pub fn bytes(&self, model: &crate::spec::ModelSpec, n_tokens: usize, n_choosing: usize, n_slots: usize) -> usize {

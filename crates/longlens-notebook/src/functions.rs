@@ -16,6 +16,9 @@ mod run;
 pub(crate) mod sweep;
 mod table;
 mod trace;
+mod view;
+
+pub use table::told;
 
 /// Teaches an engine every function.
 pub fn register(engine: &mut Engine) {
@@ -31,7 +34,9 @@ pub fn register(engine: &mut Engine) {
     combine_with_exported_module!(&mut all, "sweep", sweep::functions);
     combine_with_exported_module!(&mut all, "table", table::functions);
     combine_with_exported_module!(&mut all, "trace", trace::functions);
+    combine_with_exported_module!(&mut all, "view", view::functions);
     method::constructors(&mut all);
+    view::register(&mut all);
     engine.register_global_module(all.into());
     table::iterate(engine);
 }

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 use longlens_core::nearest::nearest;
+use longlens_workbench::views;
 
 use crate::running::{Stopped, room_for};
 pub use datum::{Datum, not_finite};
@@ -177,6 +178,13 @@ impl Table {
     {
         let Ok(table) = Self::gather(records, |_| Ok::<_, Infallible>(()));
         table
+    }
+
+    /// The numbers behind a view.
+    pub fn of_view(numbers: &views::Table) -> Result<Self, TableError> {
+        room_for((numbers.rows.len() * numbers.columns.len()) as u64 * Datum::BYTES)?;
+        let columns = numbers.columns.iter().map(|column| column.name.to_owned()).collect();
+        Self::new(columns, numbers.rows.iter().map(|row| row.iter().map(Datum::from).collect()).collect())
     }
 
     /// The same of records that somebody else wrote: a name more in each makes a table of many empty cells out of little.

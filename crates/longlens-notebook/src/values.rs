@@ -10,14 +10,14 @@ use longlens_core::printable::excerpt;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_plot::canvas;
-use longlens_workbench::npz::Array;
 use longlens_workbench::prompt;
+use longlens_workbench::views::View;
 use rhai::{Dynamic, ImmutableString, Map};
 
 pub use self::method::Method;
 pub use self::run::Run;
 pub use self::trace::{Trace, TraceValue};
-use crate::desk::{OpenModel, Returned, raise};
+use crate::desk::{OpenModel, Returned, raise, refuse};
 use crate::document::escaped;
 use crate::options::wrong;
 use crate::shown::Shown;
@@ -61,19 +61,9 @@ pub struct TableValue {
     pub protocol: String,
 }
 
-/// A picture.
+/// A picture, with the numbers behind it.
 #[derive(Clone)]
-pub struct Figure(pub Rc<FigureValue>);
-
-/// What a [`Figure`] holds.
-pub struct FigureValue {
-    /// Draws it.
-    pub figure: Arc<dyn canvas::Figure>,
-    /// What it shows, in words.
-    pub text: String,
-    /// The numbers behind it.
-    pub arrays: Vec<Array>,
-}
+pub struct Figure(pub Rc<View>);
 
 impl Model {
     /// In words.
@@ -116,6 +106,16 @@ impl Table {
     /// A table without a picture.
     pub fn plain(table: table::Table) -> Self {
         Self(Rc::new(TableValue { table, ..TableValue::default() }))
+    }
+
+    /// The numbers behind a view, with its picture; `records` are of what ran for it.
+    pub fn of_view(view: &View, records: Vec<RunRecord>) -> Returned<Self> {
+        let Some(numbers) = view.table() else {
+            return refuse("there are no numbers behind this picture", "it was drawn from a table that you have");
+        };
+        let table = table::Table::of_view(&numbers).map_err(crate::functions::told)?;
+        let (figure, protocol) = (Some(view.figure.clone()), view.text.clone());
+        Ok(Self(Rc::new(TableValue { table, figure, records, protocol })))
     }
 
     /// A table made from this one: the same runs, no picture.

@@ -1,9 +1,14 @@
 //! Where every head looks from one query: what the views of heads, layers and tokens share.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use longlens_core::lens::ModelInfo;
+use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, Queries, RowPick, RunRecord, Trace, Watch, WatchMass};
+
+use crate::npz::Array;
+use crate::trouble::Trouble;
 
 /// What every head attends to from one query token.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +21,11 @@ pub struct Heads {
     pub chunk_len: usize,
     /// Layers and query heads.
     pub shape: (usize, usize),
-    trace: Trace,
+    trace: Arc<Trace>,
+    /// The query's place among those whose attention by chunk was recorded.
+    mass_row: usize,
+    /// Places of the query's recorded rows, by layer and head; empty where they were not recorded.
+    rows: Vec<usize>,
 }
 
 /// A chosen chunk.
@@ -49,9 +58,8 @@ impl Heads {
         let mut choosing: Vec<usize> = answering.chain([query]).collect();
         choosing.sort_unstable();
         choosing.dedup();
-        // chunks of very long texts grow until their numbers fit
-        let fitting = (query + 1).div_ceil((MAX_ROWS / (n_layers * n_heads)).max(1));
-        let mass = WatchMass { chunk_len: chunk_len.max(fitting).max(1), queries: Queries::Of(vec![query]) };
+        let chunk_len = fitting_chunk_len(&model.spec, query, chunk_len);
+        let mass = WatchMass { chunk_len, queries: Queries::Of(vec![query]) };
         let mut watch = Watch { choices: Queries::Of(choosing), mass: Some(mass), ..Watch::default() };
         if n_layers * n_heads * (query + 1) <= MAX_ROWS {
             let heads = |layer| (0..n_heads).map(move |head| RowPick { layer, head, query });
@@ -60,26 +68,48 @@ impl Heads {
         watch
     }
 
-    /// What a trace with [`Heads::watch`] says of `query`; nothing when it did not record that query.
-    pub fn new(mut trace: Trace, query: usize) -> Option<Self> {
+    /// What a trace says of `query`; nothing where it did not record that query's attention by chunk.
+    pub fn new(trace: impl Into<Arc<Trace>>, query: usize) -> Option<Self> {
+        let trace = trace.into();
         let mass = trace.layers.first()?.mass.as_ref()?;
-        let at = mass.queries.iter().position(|known| *known == query)?;
-        let shape = (trace.layers.len(), mass.n_heads);
-        let chunk_len = mass.chunk_len;
-        for layer in &mut trace.layers {
-            if let Some(mass) = &mut layer.mass {
-                mass.queries = vec![query];
-                mass.mass = vec![mass.mass.swap_remove(at)];
-            }
-        }
-        trace.rows.retain(|(pick, _)| pick.query == query);
-        trace.rows.sort_by_key(|(pick, _)| (pick.layer, pick.head));
-        Some(Self { run: trace.run.clone(), query, chunk_len, shape, trace })
+        let mass_row = mass.queries.iter().position(|known| *known == query)?;
+        let (shape, chunk_len) = ((trace.layers.len(), mass.n_heads), mass.chunk_len);
+        let mut rows: Vec<usize> = (0..trace.rows.len()).filter(|at| trace.rows[*at].0.query == query).collect();
+        rows.sort_by_key(|at| (trace.rows[*at].0.layer, trace.rows[*at].0.head));
+        Some(Self { run: trace.run.clone(), query, chunk_len, shape, trace, mass_row, rows })
     }
 
-    /// The trace behind it, with this query's attention alone.
-    pub fn trace(&self) -> &Trace {
+    /// The same of a trace that has to have recorded it.
+    pub fn of(trace: &Arc<Trace>, query: usize) -> Result<Self, Trouble> {
+        Self::new(trace.clone(), query)
+            .ok_or_else(|| Trouble::new(format!("no attention was recorded from token {query}"), None))
+    }
+
+    /// The trace behind it.
+    pub fn trace(&self) -> &Arc<Trace> {
         &self.trace
+    }
+
+    /// Layers and heads, all of them.
+    pub fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (n_layers, n_heads) = self.shape;
+        (0..n_layers).flat_map(move |layer| (0..n_heads).map(move |head| (layer, head)))
+    }
+
+    /// The query's place among those whose attention by chunk was recorded.
+    pub fn mass_row(&self) -> usize {
+        self.mass_row
+    }
+
+    /// The query's place among those whose choices were recorded; 0 where none were.
+    pub fn choice_row(&self) -> usize {
+        (0..self.shape.0).find_map(|layer| self.choice(layer)).map_or(0, |(_, row)| row)
+    }
+
+    /// `mass[layer, head, chunk]`: the share of each head's attention on every chunk.
+    pub fn mass_array(&self) -> Array {
+        let mass = self.all().flat_map(|(layer, head)| self.mass(layer, head)).copied().collect();
+        Array::new("mass", &[self.shape.0, self.shape.1, self.n_chunks()], mass)
     }
 
     /// Chunks up to the query's own.
@@ -89,21 +119,22 @@ impl Heads {
 
     /// Attention on every chunk up to the query's own.
     pub fn mass(&self, layer: usize, head: usize) -> &[f32] {
-        self.trace.layers[layer].mass.as_ref().map_or(&[], |mass| mass.row(0, head))
+        self.trace.layers[layer].mass.as_ref().map_or(&[], |mass| mass.row(self.mass_row, head))
     }
 
     /// Attention on every key up to the query, where it was recorded.
     pub fn row(&self, layer: usize, head: usize) -> Option<&[f32]> {
-        let found = self.trace.rows.binary_search_by_key(&(layer, head), |(pick, _)| (pick.layer, pick.head));
-        found.ok().map(|at| &self.trace.rows[at].1[..])
+        let key = |at: &usize| (self.trace.rows[*at].0.layer, self.trace.rows[*at].0.head);
+        let found = self.rows.binary_search_by_key(&(layer, head), key);
+        found.ok().map(|at| &self.trace.rows[self.rows[at]].1[..])
     }
 
     /// Mean over all heads of the attention on every key; empty where rows were not recorded.
     pub fn mean_row(&self) -> Vec<f32> {
-        let n = self.trace.rows.len() as f32;
-        let mut mean = vec![0.0; if self.trace.rows.is_empty() { 0 } else { self.query + 1 }];
-        for (_, row) in &self.trace.rows {
-            mean.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight / n);
+        let n = self.rows.len() as f32;
+        let mut mean = vec![0.0; if self.rows.is_empty() { 0 } else { self.query + 1 }];
+        for at in &self.rows {
+            mean.iter_mut().zip(&self.trace.rows[*at].1).for_each(|(sum, weight)| *sum += weight / n);
         }
         mean
     }
@@ -152,6 +183,13 @@ impl Heads {
         choices.row(row, head).map(pick).collect()
     }
 
+    /// The gap between a head's worst pick and the best chunk that it left out; infinite where it took all. Nothing where the
+    /// method chooses none.
+    pub fn margin(&self, layer: usize, head: usize) -> Option<f32> {
+        let (choices, row) = self.choice(layer)?;
+        choices.margins.get(row * choices.n_heads + head).copied()
+    }
+
     /// How many of a head's recorded choices held a chunk of these tokens, and how many were recorded: its hit rate.
     pub fn hits(&self, layer: usize, head: usize, tokens: &Range<usize>) -> (usize, usize) {
         let Some(choices) = self.trace.layers.get(layer).and_then(|layer| layer.choices.as_ref()) else {
@@ -161,6 +199,12 @@ impl Heads {
         let hit = |row: &usize| choices.row(*row, head).any(|(chunk, _)| chunks.contains(&chunk));
         ((0..choices.queries.len()).filter(hit).count(), choices.queries.len())
     }
+}
+
+/// Tokens of a chunk: as asked, or more where the chunks up to `query` of all heads would be too many numbers.
+pub fn fitting_chunk_len(model: &ModelSpec, query: usize, chunk_len: usize) -> usize {
+    let fitting = (query + 1).div_ceil((MAX_ROWS / (model.n_layers * model.n_heads)).max(1));
+    chunk_len.max(fitting).max(1)
 }
 
 #[cfg(test)]

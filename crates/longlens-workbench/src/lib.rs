@@ -1,5 +1,5 @@
-//! What sits between an open model and every way to look at it: settings, prompts, runs and the thread that computes them.
-//! It knows nothing of screens.
+//! What sits between an open model and every way to look at it: settings, prompts, runs, the thread that computes them,
+//! and the views of what comes out. It knows nothing of screens.
 //!
 //! In: a [`longlens_core::lens::Lens`] and what is asked of it. Out: [`worker::Event`]s with results, [`runs::Runs`] that
 //! are kept, files that are written whole. Read [`settings::Settings`] first, then [`worker::Worker`].
@@ -13,6 +13,7 @@ pub mod session;
 pub mod settings;
 pub mod steps;
 pub mod trouble;
+pub mod views;
 pub mod worker;
 
 pub use longlens_plot::whole::{check_writable, part_name, write_private, write_whole};

@@ -50,6 +50,8 @@ pub enum Command {
     Chunks(Chunks),
     /// Draw the attention map of one head
     Attention(Attention),
+    /// Draw any view of a prompt under a method; without one, list them
+    Plot(Plot),
     /// Measure the speed of prefill and decode by method and length
     ///
     /// --model also takes the name of a shape, for a model of that shape with random weights: `tiny`, `1b-like`, `llama2-7b`
@@ -443,15 +445,26 @@ pub struct Attention {
     /// Also show where this query token looks, exactly
     #[arg(long, value_name = "TOKEN", value_parser = whole::<usize>)]
     pub query: Option<usize>,
-    /// Cells of a side at most; longer prompts are pooled
-    #[arg(long, value_name = "CELLS", default_value_t = 256, value_parser = whole::<usize>)]
-    pub side: usize,
+    /// Cells of a side at most (default: 512); longer prompts are pooled
+    #[arg(long, value_name = "CELLS", value_parser = whole::<usize>)]
+    pub side: Option<usize>,
     /// Linear colours instead of logarithmic ones
     #[arg(long)]
     pub linear: bool,
     /// The largest weight of a cell instead of the mean
     #[arg(long)]
     pub max: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Plot {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// View with its options, as `layers:scale=log`; --out takes .png, .svg, .csv and .npz
+    #[arg(value_name = "VIEW")]
+    pub view: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,12 @@
 //! One file per command, and what several of them need.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::Plan;
 use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
+use longlens_workbench::views::View;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ pub mod model;
 pub mod notebook;
 pub mod passkey;
 pub mod perplexity;
+pub mod plot;
 pub mod positions;
 pub mod repl;
 pub mod screenshot;
@@ -71,13 +72,28 @@ pub fn warn(
 /// The picture that `--out` asks for: the file, or one called `name` in the folder. Refuses what cannot be written,
 /// before anything is computed for it.
 pub fn picture(out: Option<&Path>, name: &str) -> Result<Option<PathBuf>, Failure> {
+    file(out, name, &["png", "svg"])
+}
+
+/// The same where the file may have any of these endings.
+fn file(out: Option<&Path>, name: &str, endings: &[&str]) -> Result<Option<PathBuf>, Failure> {
     let Some(out) = out else { return Ok(None) };
     if out.is_dir() || out.extension().is_none() {
         make_folder(out)?;
         return Ok(Some(out.join(name)));
     }
-    check_picture(out)?;
+    if !endings.contains(&ending(out).as_str()) {
+        let help = format!("end the file name in `.{}`", endings.join("` or `."));
+        let unknown = PlotError::UnknownExtension { path: out.to_owned() };
+        return Err(Failure::usage(unknown, help));
+    }
+    check_writable(out)?;
     Ok(Some(out.to_owned()))
+}
+
+/// The ending of a file's name, in small letters.
+fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 /// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder unless it
@@ -115,17 +131,18 @@ pub fn folder(out: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-fn check_picture(path: &Path) -> Result<(), Failure> {
-    match path.extension().map(OsStr::to_ascii_lowercase) {
-        Some(extension) if extension == "png" || extension == "svg" => check_writable(path),
-        _ => Err(PlotError::UnknownExtension { path: path.to_owned() }.into()),
-    }
-}
-
 /// Draws a figure into a file, `.png` or `.svg`.
 pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(), Failure> {
     let did = if path.exists() { "replaced" } else { "wrote" };
     longlens_plot::save(figure, path)?;
+    terminal.note(format_args!("{did} {}", path.display()))
+}
+
+/// Writes a view into a file, as its ending says.
+fn save_view(terminal: &Terminal, view: &View, path: &Path) -> Result<(), Failure> {
+    let did = if path.exists() { "replaced" } else { "wrote" };
+    let bytes = view.bytes(&ending(path), 1.0).map_err(|trouble| Failure::failed(trouble.message, trouble.help))?;
+    write_file(path, &bytes)?;
     terminal.note(format_args!("{did} {}", path.display()))
 }
 

@@ -131,6 +131,13 @@ impl From<SettingError> for Failure {
     }
 }
 
+/// What a view refuses is an option that does not fit.
+impl From<longlens_workbench::Trouble> for Failure {
+    fn from(trouble: longlens_workbench::Trouble) -> Self {
+        Self::usage(trouble.message, trouble.help)
+    }
+}
+
 impl From<longlens_eval::EvalError> for Failure {
     fn from(error: longlens_eval::EvalError) -> Self {
         use longlens_eval::EvalError as E;

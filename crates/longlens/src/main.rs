@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Positions(args) => commands::positions::run(&args),
         Command::Chunks(args) => commands::chunks::run(&args),
         Command::Attention(args) => commands::attention::run(&args),
+        Command::Plot(args) => commands::plot::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Methods(args) => commands::methods::run(&args),
         Command::Model(args) => commands::model::run(&args),

@@ -83,7 +83,6 @@ pub mod functions {
 }
 
 use std::path::Path;
-use std::sync::Arc;
 
 use longlens_core::lens::{LensError, Setup};
 use longlens_core::methods;
@@ -92,15 +91,15 @@ use longlens_core::trace::RunRecord;
 use longlens_core::written;
 use longlens_eval::passkey::{Grid, PasskeyReport, Template};
 use longlens_eval::perplexity::{
-    ByLength, Documents, LengthReport, by_length, depends_on_length, split_at_blank_lines, texts, token_file,
+    ByLength, Documents, by_length, depends_on_length, split_at_blank_lines, texts, token_file,
 };
 use longlens_eval::progress::Part;
 use longlens_eval::setup::PromptSize;
-use longlens_plot::Heading;
 use longlens_plot::color::Palette;
-use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel, Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_workbench::prompt;
 use longlens_workbench::settings::{Settings, params};
+use longlens_workbench::views;
+use longlens_workbench::views::perplexity::Curve;
 use rhai::{Map, NativeCallContext};
 use serde_json::json;
 
@@ -108,8 +107,8 @@ use super::calls::{self, rope, subtitle, within};
 use super::sweep::fingerprint;
 use crate::desk::{Desk, OpenModel, Returned, desk, raise, refuse};
 use crate::options::Options;
-use crate::table::{Datum, Table as Rows};
-use crate::values::{Method, Table, TableValue};
+use crate::table::Table as Rows;
+use crate::values::{Method, Table};
 
 /// Tokens that a pass key's answer may have, at most, beyond its prompt.
 const ANSWER: usize = 64;
@@ -145,7 +144,7 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
         reports.push(report);
     }
     desk.cells.borrow_mut().clear();
-    Ok(passkey_table(&model, &grid, &rope, &reports))
+    passkey_table(&model, &reports)
 }
 
 /// The grid of one method. Cells that were finished when an earlier call was stopped are not run again.
@@ -240,57 +239,14 @@ fn setup_for<'a>(
     }
 }
 
-fn passkey_table(model: &OpenModel, grid: &Grid, rope: &RopeScaling, reports: &[PasskeyReport]) -> Table {
-    let cells = || reports.iter().flat_map(|report| report.cells.iter().map(move |cell| (report, cell)));
-    let rows = cells().map(|(report, cell)| {
-        let (low, high) = cell.wilson95;
-        [
-            ("method", Datum::Text(report.run.method.clone())),
-            ("length", Datum::Int(cell.length as i64)),
-            ("depth", Datum::Real(cell.depth)),
-            ("trials", Datum::Int(cell.n_trials as i64)),
-            ("found", Datum::Int(cell.hits_tokens as i64)),
-            ("accuracy", Datum::Real(cell.accuracy())),
-            ("low", Datum::Real(low)),
-            ("high", Datum::Real(high)),
-        ]
-    });
-    let table = Rows::from_records(rows);
-    let (mut lengths, mut depths) = (grid.lengths.clone(), grid.depths.clone());
-    lengths.sort_unstable();
-    lengths.dedup();
-    depths.sort_by(f64::total_cmp);
-    depths.dedup();
-    let panels = reports.iter().map(|report| {
-        let cell = |depth: f64, length: usize| {
-            let found =
-                report.cells.iter().find(|cell| cell.length == length && cell.depth.total_cmp(&depth).is_eq())?;
-            Some(NeedleCell { accuracy: found.accuracy(), n_trials: found.n_trials })
-        };
-        let cells = depths.iter().flat_map(|depth| lengths.iter().map(move |length| cell(*depth, *length)));
-        NeedlePanel { name: report.run.method.clone(), cells: cells.collect() }
-    });
-    let protocol = reports.first().map_or(String::new(), |report| report.protocol.clone());
-    let title = match reports {
-        [report] => report.run.method.clone(),
-        _ => format!("{} methods", reports.len()),
-    };
-    let heading = Heading { title, subtitle: format!("{} · {protocol}", subtitle(&model.info, rope)) };
-    let figure = NeedleGrid {
-        heading,
-        trained_context: model.info.spec.trained_context,
-        panels: panels.collect(),
-        lengths,
-        depths,
-        palette: Palette::default(),
-    };
+fn passkey_table(model: &OpenModel, reports: &[PasskeyReport]) -> Returned<Table> {
     let mut records: Vec<RunRecord> = Vec::new();
-    for (_, cell) in cells() {
+    for cell in reports.iter().flat_map(|report| &report.cells) {
         if !records.contains(&cell.run) {
             records.push(cell.run.clone());
         }
     }
-    Table(TableValue { table, figure: Some(Arc::new(figure)), records, protocol }.into())
+    Table::of_view(&views::passkey::passkey(reports, &model.info.spec, Palette::default()), records)
 }
 
 fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
@@ -319,7 +275,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
     let methods = calls::methods(&mut options)?;
     let frequencies = rope.resolve(&model.info.spec).map_err(raise)?;
-    let mut reports = Vec::new();
+    let (mut curves, mut records) = (Vec::new(), Vec::new());
     for (at, method) in methods.iter().enumerate() {
         let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
         let prefill_per_length = depends_on_length(&plan, &frequencies);
@@ -331,17 +287,19 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
         let ran = by_length(&mut *lens, &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
         drop(setup_for);
-        let mut report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
+        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
         if !report.complete {
             return Err(raise(LensError::Cancelled));
         }
-        if let Some(said) = documents.said() {
-            report.protocol = format!("{}; {said}", report.protocol);
-        }
         desk.ran(&report.run);
-        reports.push(report);
+        records.push(report.run.clone());
+        curves.push(Curve::of_documents(report.run.method.clone(), report).noting(documents.said().as_deref()));
     }
-    Ok(perplexity_table(&model, &rope, last.unwrap_or(trained), &reports))
+    let subtitle = subtitle(&model.info, &rope);
+    match views::perplexity::perplexity(&curves, trained, last.unwrap_or(trained), &subtitle) {
+        Some(view) => Table::of_view(&view, records),
+        None => Ok(Table::plain(Rows::default())),
+    }
 }
 
 /// What the options name: a file of texts or of token ids, or the texts that come with the model. `longest` is what a
@@ -378,43 +336,4 @@ fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usi
         },
     };
     model.text(|codec| Documents::encode(codec, &texts, longest, at_most).map_err(raise))
-}
-
-fn perplexity_table(model: &OpenModel, rope: &RopeScaling, last: usize, reports: &[LengthReport]) -> Table {
-    let rows = || reports.iter().flat_map(|report| report.rows.iter().map(move |row| (report, row)));
-    let records = rows().map(|(report, row)| {
-        [
-            ("method", Datum::Text(report.run.method.clone())),
-            ("length", Datum::Int(row.length as i64)),
-            ("perplexity", Datum::Real(row.all.perplexity)),
-            ("perplexity_last", Datum::Real(row.last.perplexity)),
-            ("documents", Datum::Int(row.n_documents as i64)),
-            ("scored", Datum::Int(row.all.n_tokens as i64)),
-        ]
-    });
-    let table = Rows::from_records(records);
-    let series = reports.iter().map(|report| PerplexitySeries {
-        name: report.run.method.clone(),
-        points: report
-            .rows
-            .iter()
-            .map(|row| PerplexityPoint {
-                n_tokens: row.length,
-                perplexity: row.last.perplexity,
-                n_scored: row.last.n_tokens,
-            })
-            .collect(),
-    });
-    let mut protocols: Vec<&str> = reports.iter().map(|report| report.protocol.as_str()).collect();
-    protocols.sort_unstable();
-    protocols.dedup();
-    let protocol = protocols.join("; or, where parameters follow the length, ");
-    let heading = Heading {
-        title: format!("over the last {last} tokens"),
-        subtitle: format!("{}; {protocol}", subtitle(&model.info, rope)),
-    };
-    let trained_context = model.info.spec.trained_context;
-    let figure = Perplexity { heading, trained_context, series: series.collect(), cap: None };
-    let records = reports.iter().map(|report| report.run.clone()).collect();
-    Table(TableValue { table, figure: Some(Arc::new(figure)), records, protocol }.into())
 }

@@ -13,6 +13,7 @@ use crate::running;
 use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::{Figure, Prompt, Table, Trace, text};
 use longlens_plot::canvas::Canvas;
+use longlens_workbench::views::View;
 use longlens_workbench::{Trouble, npz};
 
 #[export_module]
@@ -180,7 +181,7 @@ fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
-        figure_bytes(&figure, &ending)?
+        figure_bytes(&figure.0, &ending)?
     } else if let Some(trace) = value.clone().try_cast::<Trace>() {
         trace_bytes(&trace, &ending)?
     } else if let Some(prompt) = value.clone().try_cast::<Prompt>() {
@@ -200,22 +201,17 @@ fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     Ok(desk.files().shown(name))
 }
 
+/// Pixels of a saved picture per logical pixel.
+const SCALE: f64 = 2.0;
+
 fn ending(name: &str) -> String {
     Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
-    let value = &trace.0;
-    if ending != "npz" {
-        return picture(value.grid().as_ref(), ending);
-    }
-    let ((n_layers, n_heads), n_chunks) = (value.shape(), value.heads.n_chunks());
-    let mass = (0..n_layers * n_heads).flat_map(|at| value.heads.mass(at / n_heads, at % n_heads).to_vec());
-    let arrays = [
-        npz::Array::new("mass", &[n_layers, n_heads, n_chunks], mass.collect()),
-        npz::Array::list("nll", value.nll.clone()),
-    ];
-    npz::bytes(&arrays, &trace.shown().text).map_err(|error| raise(Trouble::new(error.to_string(), None)))
+    let mut view = trace.0.layers()?;
+    view.arrays.push(npz::Array::list("nll", trace.0.nll.clone()));
+    figure_bytes(&view, ending)
 }
 
 fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
@@ -239,19 +235,13 @@ fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
     }
 }
 
-fn figure_bytes(figure: &Figure, ending: &str) -> Returned<Vec<u8>> {
-    if ending != "npz" {
-        return picture(figure.0.figure.as_ref(), ending);
-    }
-    if figure.0.arrays.is_empty() {
-        return refuse("there are no numbers behind this picture", "end the name in .png or .svg");
-    }
-    npz::bytes(&figure.0.arrays, &figure.0.text).map_err(|error| raise(Trouble::new(error.to_string(), None)))
+fn figure_bytes(view: &View, ending: &str) -> Returned<Vec<u8>> {
+    view.bytes(ending, SCALE).map_err(raise)
 }
 
 fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned<Vec<u8>> {
     let drawn = match ending {
-        "png" => Canvas::scaled(2.0).to_png_bytes(figure),
+        "png" => Canvas::scaled(SCALE).to_png_bytes(figure),
         "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes),
         _ => return refuse(format!("cannot write a picture as `.{ending}`"), "end the name in .png or .svg"),
     };

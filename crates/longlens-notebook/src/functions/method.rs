@@ -12,21 +12,18 @@ use crate::values::Method;
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use std::sync::Arc;
-
     use longlens_core::methods;
     use longlens_core::plan::{Capacity, Prompt, Relation};
     use longlens_core::rope::{RopeScaling, SCALINGS};
-    use longlens_plot::plots::PositionMap;
-    use longlens_workbench::npz;
     use longlens_workbench::settings::Settings;
+    use longlens_workbench::views;
     use rhai::{Dynamic, FnPtr, Map};
 
     use super::{catalog, setting_value};
     use crate::desk::{Returned, desk, raise, refuse};
-    use crate::functions::calls::{count, index, subtitle};
+    use crate::functions::calls::{count, index};
     use crate::table::{Datum, Table as Rows};
-    use crate::values::{Figure, FigureValue, Method, Rope, Table, TableValue, to_rope};
+    use crate::values::{Figure, Method, Rope, Table, TableValue, to_rope};
 
     /// A method by its text form.
     ///
@@ -141,25 +138,8 @@ pub mod functions {
         let spec = &model.info.spec;
         let rope = if rope.is_unit() { spec.rope.clone() } else { to_rope(&rope, "the RoPE scaling")? };
         let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
-        let reach = rope.resolve(spec).map_err(raise)?.reach().unwrap_or(n_tokens);
-        let subtitle = format!("{} · trained on {} tokens", subtitle(&model.info, &rope), spec.trained_context);
-        let text = format!(
-            "positions of {} at {n_tokens} tokens: highest {}, {} trained",
-            plan.method,
-            crate::values::number_text(plan.highest_position(n_tokens)),
-            reach
-        );
-        let side = n_tokens.min(SIDE);
-        let at = |block: usize| block * n_tokens / side;
-        let prompt = Prompt { n_tokens };
-        let relation = |query: usize, key: usize| match plan.of(0, 0).relation(query, key, prompt) {
-            Relation::At(position, _) => position as f32,
-            Relation::Hidden | Relation::Chosen { .. } => f32::NAN,
-        };
-        let cells = (0..side * side).map(|cell| relation(at(cell / side), at(cell % side)));
-        let arrays = vec![npz::Array::new("position", &[side, side], cells.collect())];
-        let figure = PositionMap::new(&plan, (0, 0), n_tokens, reach, subtitle);
-        Ok(Figure(FigureValue { figure: Arc::new(figure), text, arrays }.into()))
+        let rope = rope.resolved(spec);
+        views::positions(&model.info, &plan, (0, 0), &rope, n_tokens, "").map(|view| Figure(view.into())).map_err(raise)
     }
 
     /// The relative position at which a query sees a key in a prompt of `n` tokens: a number, `()` where it does not, a text
@@ -266,15 +246,16 @@ pub mod functions {
     const PAIRS_ASKED: (usize, usize) = (4, 4096);
     /// A picture is no longer than this.
     const MAX_TOKENS: usize = 1 << 20;
-    /// Cells of a side that are kept as numbers.
-    const SIDE: usize = 1024;
 }
 
 /// Registers a constructor for every method of the catalog, as in `self_extend(#{ group_size: 4, neighbor_window: 64 })`.
 pub fn constructors(module: &mut Module) {
     for method in METHODS {
         let info = &method.info;
-        let comments = documentation(info);
+        let given: Vec<_> =
+            info.params.iter().filter_map(|param| Some(format!("{}: {}", param.name, sample(param)?))).collect();
+        let arguments = if given.is_empty() { String::new() } else { format!("#{{ {} }}", given.join(", ")) };
+        let comments = documentation(info, &format!("{}({arguments})", info.name));
         FuncRegistration::new(info.name)
             .in_global_namespace()
             .with_params_info(["Method"])
@@ -290,8 +271,8 @@ pub fn constructors(module: &mut Module) {
     }
 }
 
-/// The doc comment of a constructor.
-fn documentation(info: &Info) -> Vec<String> {
+/// The doc comment of a function that is made of a definition, with a call as its example.
+pub fn documentation(info: &Info, example: &str) -> Vec<String> {
     let mut lines = vec![format!("/// {}: {}. {}.", info.title, info.summary, info.source)];
     if !info.params.is_empty() {
         lines.push("///".into());
@@ -299,10 +280,8 @@ fn documentation(info: &Info) -> Vec<String> {
     for param in info.params {
         lines.push(format!("/// - `{}` ({}, default {}): {}", param.name, param.kind, param.default, param.help));
     }
-    let given: Vec<_> =
-        info.params.iter().filter_map(|param| Some(format!("{}: {}", param.name, sample(param)?))).collect();
-    let arguments = if given.is_empty() { String::new() } else { format!("#{{ {} }}", given.join(", ")) };
-    lines.extend(["///".into(), "/// ```rhai".into(), format!("/// {}({arguments})", info.name), "/// ```".into()]);
+    lines.extend(["///", "/// ```rhai"].map(str::to_owned));
+    lines.extend([format!("/// {example}"), "/// ```".into()]);
     lines
 }
 
@@ -332,7 +311,7 @@ fn made(info: &'static Info, parameters: &Map) -> Returned<Method> {
 }
 
 /// A parameter's value.
-fn setting_value(name: &str, value: &Dynamic) -> Returned<Value> {
+pub fn setting_value(name: &str, value: &Dynamic) -> Returned<Value> {
     let value = value.flatten_clone();
     if let Some(number) = crate::options::number(&value) {
         return Ok(Value::Number(number));

@@ -1,11 +1,11 @@
 //! Pictures of tables: lines, points, bars, heat maps.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use longlens_plot::plots::{
     Axis, HeatMap, HeatScale, Kind as LineKind, LinePlot, LinePoint, LineSeries, Reference, Scale,
 };
+use longlens_workbench::views::View;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -13,7 +13,7 @@ use crate::desk::{Returned, refuse};
 use crate::functions::table::told;
 use crate::options::Options;
 use crate::table::{Aggregation, Datum, Table as Rows};
-use crate::values::{Figure, FigureValue, Table, TableValue};
+use crate::values::{Figure, Table, TableValue};
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
@@ -136,7 +136,7 @@ fn plot(table: &Table, options: Map) -> Returned<Figure> {
         series,
         references,
     };
-    drawn(Arc::new(figure), title)
+    drawn(figure, title)
 }
 
 /// Where rows stand along an axis.
@@ -245,7 +245,7 @@ fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
         scale: if is_diverging { HeatScale::Diverging } else { HeatScale::default() },
         range,
     };
-    drawn(Arc::new(figure), title)
+    drawn(figure, title)
 }
 
 /// The numbers of a pivoted table, with a column for every label.
@@ -273,12 +273,12 @@ fn described(value: &TableValue) -> String {
 }
 
 /// A picture, once it is known that it can be drawn.
-fn drawn(figure: Arc<dyn longlens_plot::canvas::Figure>, text: String) -> Returned<Figure> {
+fn drawn(figure: impl longlens_plot::Figure + 'static, text: String) -> Returned<Figure> {
     if let Err(error) = figure.scene(figure.size()) {
         let help = error.help();
         return Err(crate::desk::raise(longlens_workbench::Trouble::new(error.to_string(), help)));
     }
-    Ok(Figure(FigureValue { figure, text, arrays: Vec::new() }.into()))
+    Ok(Figure(View::new(text, figure).into()))
 }
 
 #[cfg(test)]

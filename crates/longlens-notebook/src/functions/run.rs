@@ -5,12 +5,8 @@ use rhai::plugin::*;
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use std::sync::Arc;
-
-    use longlens_plot::Heading;
-    use longlens_plot::plots::{LossCurve, LossSeries, RunComparison};
-    use longlens_workbench::runs::divergence;
     use longlens_workbench::settings::Settings;
+    use longlens_workbench::views::{self, View};
     use rhai::{Array, Dynamic, Map};
 
     use super::{hidden, names, series};
@@ -18,7 +14,7 @@ pub mod functions {
     use crate::functions::calls::{self, Wanted, count};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
-    use crate::values::{Figure, FigureValue, Run, Table, TableValue, record_map, to_prompt};
+    use crate::values::{Figure, Run, Table, TableValue, record_map, to_prompt};
 
     /// Runs a prompt (a handle or a text) under a method: loss of every token, then up to 16 tokens of text.
     ///
@@ -102,23 +98,10 @@ pub mod functions {
             ]
         };
         let table = Rows::from_records([row(a, left_name), row(b, right_name)]);
-        let same = left.prompt_nll().iter().zip(right.prompt_nll());
-        let figure = RunComparison {
-            heading: Heading {
-                title: left.source.to_string(),
-                subtitle: calls::subtitle(&a.0.model.info, &left.settings.rope(&a.0.model.info.spec)),
-            },
-            names: [left_name.clone(), right_name.clone()],
-            delta_log_prob: same.map(|(a, b)| a - b).collect(),
-            divergence: divergence(&left.generated, &right.generated),
-            outputs: [left.output.clone(), right.output.clone()],
-            map: None,
-        };
+        let names = [left_name.clone(), right_name.clone()];
+        let View { figure, text, .. } = views::compare([left, right], names, None, &a.0.model.info.spec);
         let records = vec![left.record.clone(), right.record.clone()];
-        let n_compared = figure.delta_log_prob.len();
-        let protocol = format!("loss over the {n_compared} tokens after the first of {}", left.source);
-        let value = TableValue { table, figure: Some(Arc::new(figure)), records, protocol };
-        Ok(Table(value.into()))
+        Ok(Table(TableValue { table, figure: Some(figure), records, protocol: text }.into()))
     }
 
     /// Loss by token of several runs, smoothed over `smooth` tokens.
@@ -130,29 +113,10 @@ pub mod functions {
     #[rhai_fn(name = "losses", return_raw)]
     pub fn losses(runs: Array, smooth: i64) -> Returned<Figure> {
         let runs = series(&runs)?;
-        let first = &runs[0].0;
-        let info = &first.model.info;
-        let figure = LossCurve {
-            heading: Heading {
-                title: first.kept.source.to_string(),
-                subtitle: calls::subtitle(info, &first.kept.settings.rope(&info.spec)),
-            },
-            trained_context: info.spec.trained_context,
-            series: runs
-                .iter()
-                .zip(names(&runs.iter().collect::<Vec<_>>()))
-                .map(|(run, name)| LossSeries { name, nll: run.0.kept.prompt_nll().to_vec() })
-                .collect(),
-            smooth: count("smooth", smooth, 0)?,
-        };
-        let names: Vec<_> = figure.series.iter().map(|series| series.name.as_str()).collect();
-        let text = format!("loss by token of {}", names.join(", "));
-        let arrays = figure
-            .series
-            .iter()
-            .map(|series| longlens_workbench::npz::Array::list(series.name.clone(), series.nll.clone()));
-        let arrays = arrays.collect();
-        Ok(Figure(FigureValue { figure: Arc::new(figure), text, arrays }.into()))
+        let names = names(&runs.iter().collect::<Vec<_>>());
+        let named: Vec<_> = runs.iter().zip(names).map(|(run, name)| (&run.0.kept, name)).collect();
+        let spec = &runs[0].0.model.info.spec;
+        Ok(Figure(views::losses(&named, spec, count("smooth", smooth, 0)?).into()))
     }
 
     /// What a run said.

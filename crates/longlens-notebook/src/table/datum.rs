@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use longlens_workbench::views::Cell;
+
 /// What a cell holds.
 ///
 /// Cells have one order, so that any column can be sorted: `false`, `true`, numbers, NaN, texts, empty. Whole and real numbers
@@ -82,6 +84,19 @@ impl Datum {
             Self::Int(_) | Self::Real(_) => 1,
             Self::Text(_) => 2,
             Self::Empty => 3,
+        }
+    }
+}
+
+impl From<&Cell> for Datum {
+    fn from(cell: &Cell) -> Self {
+        match cell {
+            Cell::Empty => Self::Empty,
+            Cell::Flag(flag) => Self::Bool(*flag),
+            Cell::Count(count) => Self::Int(*count as i64),
+            Cell::Single(number) => Self::Real((*number).into()),
+            Cell::Double(number) => Self::Real(*number),
+            Cell::Text(text) => Self::Text(text.clone()),
         }
     }
 }

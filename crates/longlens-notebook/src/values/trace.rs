@@ -1,18 +1,15 @@
 //! Traces: where every head looks from one token, and on demand any head's map.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use longlens_core::lens::{Rows, Setup};
-use longlens_core::plan;
+use longlens_core::setting::Setting;
 use longlens_core::trace::{self, Watch};
-use longlens_plot::Heading;
-use longlens_plot::canvas::Figure;
-use longlens_plot::color::ColorScale;
-use longlens_plot::plots::HeadGrid;
 use longlens_workbench::heads::Heads;
 use longlens_workbench::settings::Settings;
+use longlens_workbench::views::layers::Layers;
+use longlens_workbench::views::{Subject, TraceView, View};
 
 use super::Prompt;
 use crate::desk::{Desk, OpenModel, Returned, raise, refuse};
@@ -36,12 +33,9 @@ pub struct TraceValue {
     tokens: Vec<u32>,
     setup: Setup,
     sequence: u64,
+    /// What was recorded of it.
+    watch: Watch,
 }
-
-/// Tokens of a chunk where the method has none: a sixteenth of the trained context.
-const PARTS: usize = 16;
-/// Masses below this share look alike.
-const FLOOR: f64 = 1e-3;
 
 impl Trace {
     /// Tokens that a trace feeds behind the prompt: the first of a hidden key's answer, which fetches those that follow it.
@@ -69,7 +63,8 @@ impl Trace {
                 format!("queries go from 0 to {}", tokens.len() - 1),
             );
         }
-        let own_len = setup.plan.chunk_len();
+        let subject = Subject::new(&model.info, &setup, tokens.len(), None);
+        let own_len = subject.own_chunk_len();
         if let (Some(own), Some(given)) = (own_len, chunk_len)
             && own != given
         {
@@ -78,7 +73,7 @@ impl Trace {
                 "leave `chunk_len` out, or give it to the method",
             );
         }
-        let chunk_len = own_len.or(chunk_len).unwrap_or((model.info.spec.trained_context / PARTS).max(1));
+        let chunk_len = own_len.or(chunk_len).unwrap_or(subject.chunk_len);
         let sequence = desk.next_sequence();
         let (nll, record) = feed(desk, model, &setup, &tokens, built.tokens.len(), sequence)?;
         let answering = match &built.needle {
@@ -90,7 +85,8 @@ impl Trace {
         let looked = trace::Trace { run: record.clone(), ..looked };
         let heads = Heads::new(looked, query).expect("what was watched was recorded");
         desk.ran(&record);
-        Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model: model.clone(), tokens, setup, sequence })))
+        let model = model.clone();
+        Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model, tokens, setup, sequence, watch })))
     }
 }
 
@@ -126,70 +122,42 @@ impl TraceValue {
         lens.look(watch, &mut desk.work("look")).map_err(raise)
     }
 
-    /// The hidden key's tokens, if one is hidden.
-    pub fn needle(&self) -> Option<Range<usize>> {
-        self.prompt.built.needle.as_ref().map(|needle| needle.tokens.clone())
-    }
-
     /// Layers and query heads.
     pub fn shape(&self) -> (usize, usize) {
         self.heads.shape
     }
 
-    /// Whether the method chose chunks for the query.
-    pub fn chooses(&self) -> bool {
-        let prompt = plan::Prompt { n_tokens: self.setup.n_prompt };
-        self.heads.chooses() && self.heads.query >= self.setup.plan.first_choice(prompt)
+    /// What views are made of.
+    fn subject(&self) -> Subject<'_> {
+        let needle = self.prompt.built.needle.as_ref().map(|needle| needle.tokens.clone());
+        let subject = Subject::new(&self.model.info, &self.setup, self.tokens.len(), needle);
+        Subject { query: self.heads.query, chunk_len: self.heads.chunk_len, ..subject }
     }
 
-    /// How much of its attention a head spends on the hidden key, or far away where none is hidden.
-    pub fn score(&self, layer: usize, head: usize) -> f32 {
-        match self.needle() {
-            Some(needle) => self.heads.on(layer, head, &needle),
-            None => self.heads.far(layer, head),
-        }
+    /// A view with its options; what was not recorded for it is looked at now.
+    pub fn view(&self, desk: &Desk, view: &dyn TraceView, options: &Setting) -> Returned<View> {
+        let subject = self.subject();
+        let watch = view.watch(&subject, options).map_err(raise)?;
+        let trace = if watch.is_part_of(&self.watch) {
+            self.heads.trace().clone()
+        } else {
+            Arc::new(trace::Trace { run: self.heads.run.clone(), ..self.look(desk, &watch)? })
+        };
+        view.view(&subject, options, &trace).map_err(raise)
     }
 
-    /// What [`TraceValue::score`] counts.
-    pub fn score_name(&self) -> &'static str {
-        if self.needle().is_some() { "attention on the needle" } else { "far attention" }
-    }
-
-    /// Every head as a small panel, coloured by its score.
-    pub fn grid(&self) -> Arc<dyn Figure> {
-        let (n_layers, n_heads) = self.shape();
-        let heads = || (0..n_layers * n_heads).map(move |at| (at / n_heads, at % n_heads));
-        let n = (self.heads.query + 1) as f64;
-        Arc::new(HeadGrid {
-            heading: Heading::of_run(&self.heads.run),
-            n_layers,
-            n_heads,
-            query: self.heads.query,
-            score_name: self.score_name().into(),
-            scores: heads().map(|(layer, head)| self.score(layer, head)).collect(),
-            profiles: heads().map(|(layer, head)| self.heads.mass(layer, head).to_vec()).collect(),
-            needle: self.needle().map(|needle| needle.start as f64 / n..(needle.end as f64 / n).min(1.0)),
-            scale: ColorScale::Log { floor: FLOOR },
-        })
+    /// Every head as a small panel: what was recorded suffices for it.
+    pub fn layers(&self) -> Returned<View> {
+        Layers.view(&self.subject(), &Setting::new(Layers.info()), self.heads.trace()).map_err(raise)
     }
 }
 
 impl Trace {
     /// In words, and as a grid of heads.
     pub fn shown(&self) -> Shown {
-        let value = &*self.0;
-        let (n_layers, n_heads) = value.shape();
-        let best = (0..n_layers * n_heads)
-            .map(|at| (at / n_heads, at % n_heads))
-            .max_by(|a, b| value.score(a.0, a.1).total_cmp(&value.score(b.0, b.1)));
-        let mut text = format!(
-            "trace of {}: {n_layers} layers of {n_heads} heads, from token {}",
-            value.heads.run.method, value.heads.query
-        );
-        if let Some((layer, head)) = best {
-            let (share, name) = (100.0 * value.score(layer, head), value.score_name());
-            text = format!("{text}; most {name}: layer {layer}, head {head}, {share:.0}%");
+        match self.0.layers() {
+            Ok(view) => Shown::figure(format!("trace of {}", view.text), view.figure),
+            Err(error) => Shown::text(error.to_string()),
         }
-        Shown::figure(text, value.grid())
     }
 }

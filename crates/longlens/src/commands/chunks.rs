@@ -1,104 +1,55 @@
 //! `longlens chunks`: which chunks every head attends to.
 
-use longlens_core::trace::{ChunkMass, Queries, Trace, WatchMass};
-use longlens_plot::color::ColorScale;
-use longlens_plot::plots::{ChunkMap, ChunkRows};
-use serde_json::{Value, json};
+use std::ops::Range;
 
+use longlens_core::setting::{Setting, Value};
+use longlens_workbench::heads::Heads;
+use longlens_workbench::views::TraceView;
+use longlens_workbench::views::chunks::{Chunks as Map, Shown};
+use serde_json::json;
+
+use super::plot::viewed;
 use crate::args::Chunks;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle::{self, Prompt};
+use crate::needle;
 use crate::terminal::Terminal;
 
-/// Masses below this share look alike.
-const FLOOR: f64 = 1e-4;
+/// Chunks of a head that are listed where it attends to all of them.
+const SHOWN_CHUNKS: usize = 6;
 
 pub fn run(args: &Chunks) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
     super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
-    let mut lens = super::open(&terminal, &config)?;
-    let mut prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
-    // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
-    let n_prompt = prompt.tokens.len();
-    let n_queries = n_prompt + usize::from(prompt.answer_start.is_some());
-    let query = args.query.unwrap_or(n_queries.saturating_sub(1));
-    if query >= n_queries {
-        return Err(Failure::usage(
-            format!("query {query} is not in the prompt of {n_prompt} tokens"),
-            format!("queries go from 0 to {}", n_queries - 1),
-        ));
+    let mut options = Setting::new(Map.info());
+    let numbers = [("query", args.query), ("layer", args.layer), ("chunk_len", args.chunk_len)];
+    for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+        options.set(name, &Value::Number(number as f64))?;
     }
-    if query == n_prompt {
-        prompt.tokens.extend(prompt.answer_start);
+    let asks_for_mass = args.mass || args.chunk_len.is_some();
+    if asks_for_mass {
+        options.set("show", &Value::Word("attention".into()))?;
     }
-    let spec = lens.model().spec.clone();
-    let n_tokens = prompt.tokens.len();
-    if let Some(layer) = args.layer.filter(|layer| *layer >= spec.n_layers) {
-        return Err(Failure::usage(
-            format!("layer {layer} does not exist"),
-            format!("layers go from 0 to {}", spec.n_layers - 1),
-        ));
-    }
-    let mut setup = config.setup(lens.model(), n_tokens)?;
-    super::warn(&terminal, &config, lens.model(), &setup.plan, n_tokens)?;
-    // what a method does not choose can still be weighed, in chunks of any length
-    let chooses = query >= setup.plan.first_choice(longlens_core::plan::Prompt { n_tokens });
-    let by_mass = args.mass || args.chunk_len.is_some() || !chooses;
-    let own_len = setup.plan.chunk_len().unwrap_or(spec.trained_context / 16);
-    let chunk_len = args.chunk_len.filter(|_| by_mass).unwrap_or(own_len).max(1);
-    if by_mass && !args.mass && setup.plan.chunk_len().is_some() && !chooses {
+    let viewed = viewed(&terminal, &config, &args.prompt, &Map, &options, |_| ())?;
+    let shown = Map::shown(&viewed.subject(), &options)?;
+    let Shown { query, chunk_len, is_choice } = shown;
+    if !asks_for_mass && !is_choice && viewed.subject().own_chunk_len().is_some() {
         terminal
             .note(format_args!("query {query} sees every key: showing attention mass, as nothing is chosen yet"))?;
     }
-    if by_mass {
-        setup.watch.mass = Some(WatchMass { chunk_len, queries: Queries::Of(vec![query]) });
-    } else {
-        setup.watch.choices = Queries::Of(vec![query]);
-    }
-    let mut progress = terminal.progress("prefill");
-    lens.begin(&setup)?;
-    // logits are asked for as they are checked: weights that are not finite make no picture
-    lens.feed(&prompt.tokens, longlens_core::lens::Rows::Last, &mut progress)?;
-    drop(progress);
-    let trace = lens.trace();
-
-    let rows = rows(&trace, args.layer, &prompt, chunk_len);
+    let heads = Heads::of(&viewed.trace, query)?;
+    let needle = viewed.prompt.needle.as_ref();
+    let rows = rows(&heads, is_choice, args.layer, needle.map(|needle| heads.chunks_of(needle)).as_ref());
     terminal.result(&json!({
-        "run": trace.run, "query": query, "chunk_len": chunk_len, "needle_tokens": prompt.needle, "kind": if by_mass { "mass" } else { "choice" },
-        "heads": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "run": heads.run, "query": query, "chunk_len": chunk_len, "needle_tokens": needle,
+        "kind": if is_choice { "choice" } else { "mass" }, "heads": rows.iter().map(Row::json).collect::<Vec<_>>(),
     }))?;
     if !config.json {
-        describe(&terminal, &trace, &rows, &prompt, query, chunk_len)?;
+        describe(&terminal, &heads, shown, &rows, needle)?;
     }
-    if let Some(path) = &picture {
-        let mut figure = figure(&trace, by_mass, chunk_len);
-        keep_layer(&mut figure, args.layer);
-        if let Some(needle) = &prompt.needle {
-            figure = figure.with_needle(needle.clone());
-        }
-        super::save(&terminal, &figure, path)?;
-    }
-    Ok(())
-}
-
-/// The picture of the first recorded query.
-pub fn figure(trace: &Trace, by_mass: bool, chunk_len: usize) -> ChunkMap {
-    if by_mass {
-        ChunkMap::mass(trace, 0, ColorScale::Log { floor: FLOOR })
-    } else {
-        ChunkMap::choices(trace, 0, chunk_len)
-    }
-}
-
-fn keep_layer(figure: &mut ChunkMap, layer: Option<usize>) {
-    let Some(layer) = layer else { return };
-    match &mut figure.rows {
-        ChunkRows::Choices(rows, _) => rows.retain(|row| row.layer == layer),
-        ChunkRows::Mass(rows, _) => rows.retain(|row| row.layer == layer),
-    }
+    picture.map_or(Ok(()), |path| super::save_view(&terminal, &viewed.view, &path))
 }
 
 /// One head's chunks for the query.
@@ -113,8 +64,8 @@ struct Row {
 }
 
 impl Row {
-    fn json(&self) -> Value {
-        let number = |n: f32| if n.is_finite() { json!(n) } else { Value::Null };
+    fn json(&self) -> serde_json::Value {
+        let number = |n: f32| if n.is_finite() { json!(n) } else { serde_json::Value::Null };
         let chunks: Vec<_> =
             self.chunks.iter().map(|(chunk, n)| json!({ "chunk": chunk, "value": number(*n) })).collect();
         json!({
@@ -124,52 +75,38 @@ impl Row {
     }
 }
 
-fn rows(trace: &Trace, layer: Option<usize>, prompt: &Prompt, chunk_len: usize) -> Vec<Row> {
-    let needle = prompt.needle.as_ref().map(|needle| needle.start / chunk_len..needle.end.div_ceil(chunk_len));
-    let mut rows = Vec::new();
-    for (at, of_layer) in trace.layers.iter().enumerate() {
-        if layer.is_some_and(|layer| layer != at) {
-            continue;
-        }
-        if let Some(choices) = of_layer.choices.as_ref().filter(|choices| !choices.queries.is_empty()) {
-            rows.extend((0..choices.n_heads).map(|head| {
-                let chunks: Vec<_> = choices.row(0, head).collect();
-                let hits = |needle: &std::ops::Range<usize>| {
-                    let hits = chunks.iter().filter(|(chunk, _)| needle.contains(chunk)).count();
-                    hits as f32 / needle.len().max(1) as f32
-                };
-                let needle = needle.as_ref().map(hits);
-                Row { layer: at, head, needle, margin: choices.margins.get(head).copied(), chunks }
-            }));
-        }
-        if let Some(mass) = of_layer.mass.as_ref().filter(|mass: &&ChunkMass| !mass.queries.is_empty()) {
-            rows.extend((0..mass.n_heads).map(|head| {
-                let chunks: Vec<_> = mass.row(0, head).iter().copied().enumerate().collect();
-                let on = |needle: &std::ops::Range<usize>| {
-                    chunks.iter().filter(|(chunk, _)| needle.contains(chunk)).map(|(_, mass)| *mass).sum()
-                };
-                Row { layer: at, head, needle: needle.as_ref().map(on), margin: None, chunks }
-            }));
-        }
-    }
-    rows
+fn rows(heads: &Heads, is_choice: bool, layer: Option<usize>, needle: Option<&Range<usize>>) -> Vec<Row> {
+    let row = |(layer, head)| {
+        let chunks: Vec<(usize, f32)> = if is_choice {
+            heads.picks(layer, head).iter().map(|pick| (pick.chunk, pick.score.unwrap_or(f32::NAN))).collect()
+        } else {
+            heads.mass(layer, head).iter().copied().enumerate().collect()
+        };
+        let on_needle = |needle: &Range<usize>| {
+            let on = chunks.iter().filter(|(chunk, _)| needle.contains(chunk));
+            if is_choice { on.count() as f32 / needle.len().max(1) as f32 } else { on.map(|(_, mass)| mass).sum() }
+        };
+        let margin = heads.margin(layer, head).filter(|_| is_choice);
+        Row { layer, head, needle: needle.map(on_needle), margin, chunks }
+    };
+    heads.all().filter(|(of, _)| layer.is_none_or(|layer| layer == *of)).map(row).collect()
 }
 
 fn describe(
     terminal: &Terminal,
-    trace: &Trace,
+    heads: &Heads,
+    shown: Shown,
     rows: &[Row],
-    prompt: &Prompt,
-    query: usize,
-    chunk_len: usize,
+    needle: Option<&Range<usize>>,
 ) -> Result<(), Failure> {
+    let Shown { query, chunk_len, is_choice } = shown;
     terminal.say(format_args!(
         "{}, {}, query {query} of {} tokens, chunks of {chunk_len}",
-        trace.run.method,
-        trace.run.rope_text(),
-        trace.run.n_prompt
+        heads.run.method,
+        heads.run.rope_text(),
+        heads.run.n_prompt.max(query + 1)
     ))?;
-    if let Some(needle) = &prompt.needle {
+    if let Some(needle) = needle {
         let (first, last) = (needle.start / chunk_len, needle.end.div_ceil(chunk_len) - 1);
         terminal.say(format_args!(
             "needle: tokens {} to {}, chunks {first} to {last}",
@@ -177,23 +114,21 @@ fn describe(
             needle.end - 1
         ))?;
     }
-    let kind = if rows.iter().any(|row| row.margin.is_some()) {
+    terminal.say(if is_choice {
         "chosen chunks of every head, by number; share of the needle's chunks among them"
     } else {
         "chunks with most attention of every head, and their share; attention on the needle's chunks"
-    };
-    terminal.say(kind)?;
+    })?;
     for row in rows {
         let needle = row.needle.map_or(String::new(), |share| format!("  needle {:>3.0}%", 100.0 * share.max(0.0)));
         let mut chunks = row.chunks.clone();
-        let mass = row.margin.is_none();
-        if mass {
+        if !is_choice {
             chunks.sort_by(|a, b| b.1.total_cmp(&a.1));
-            chunks.truncate(6);
+            chunks.truncate(SHOWN_CHUNKS);
         }
         let shown: Vec<_> = chunks
             .iter()
-            .map(|(chunk, n)| if mass { format!("{chunk} ({:.0}%)", 100.0 * n) } else { chunk.to_string() })
+            .map(|(chunk, n)| if is_choice { chunk.to_string() } else { format!("{chunk} ({:.0}%)", 100.0 * n) })
             .collect();
         terminal.say(format_args!("L{} H{}{needle}  {}", row.layer, row.head, shown.join(" ")))?;
     }

@@ -4,23 +4,26 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use longlens_core::lens::{Lens, LensError, ModelInfo, Rows, Setup};
+use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
-use longlens_core::trace::Queries;
+use longlens_core::setting::Setting;
 use longlens_eval::passkey::{self, Cell, Grid, Template};
 use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
 use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
-use longlens_plot::plots::NeedleGrid;
 use longlens_workbench::settings::Settings;
+use longlens_workbench::views::chunks::Chunks;
+use longlens_workbench::views::passkey::grids;
+use longlens_workbench::views::perplexity::{Curve, perplexity};
+use longlens_workbench::views::{TraceView, View};
 use serde_json::{Value, json};
 
 use crate::args::Demo;
-use crate::commands::passkey::{axes, panel};
-use crate::commands::perplexity::{Curve, HELDOUT, figure as perplexity_figure};
-use crate::commands::{chunks, model};
+use crate::commands::model;
+use crate::commands::perplexity::HELDOUT;
+use crate::commands::plot::record;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -205,36 +208,28 @@ fn from_to(first: &str, last: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// The chunks that every head of `long_heads` chose for the last token of a prompt of four times the trained length.
+/// The chunks that every head of `long_heads` chose for the token that fetches the key of a prompt of four times the trained
+/// length.
 fn choose(
     lens: &mut dyn Lens,
     config: &RunConfig,
     lengths: &[usize],
     progress: &mut Progress,
-) -> Result<Option<longlens_plot::plots::ChunkMap>, Failure> {
+) -> Result<Option<View>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
-    let prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
-    let trained = info.spec.trained_context;
+    let mut prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
     let choosing = CONTENDERS.iter().find(|contender| contender.name == "long_heads");
-    let Some((method, _)) = choosing.map(|contender| (contender.at)(1, trained)) else { return Ok(None) };
+    let Some((method, _)) = choosing.map(|contender| (contender.at)(1, info.spec.trained_context)) else {
+        return Ok(None);
+    };
+    let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, prompt.tokens.len())?;
     // the last prompt token predicts the blank before the key; the blank predicts its first digit
-    let mut tokens = prompt.tokens.clone();
-    tokens.extend(prompt.answer_start);
-    let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, tokens.len())?;
-    setup.watch.choices = Queries::Of(vec![tokens.len() - 1]);
-    lens.begin(&setup)?;
-    lens.feed(&tokens, Rows::None, progress)?;
-    let trace = lens.trace();
-    if trace.layers.iter().all(|layer| layer.choices.is_none()) {
-        return Ok(None); // too short to choose
-    }
-    let chunk_len = setup.plan.chunk_len().unwrap_or(1);
-    let figure = chunks::figure(&trace, false, chunk_len);
-    Ok(Some(match prompt.needle {
-        Some(needle) => figure.with_needle(needle),
-        None => figure,
-    }))
+    prompt.tokens.extend(prompt.answer_start);
+    let options = Setting::new(Chunks.info());
+    let (_, view) = record(lens, &prompt, &mut setup, &Chunks, &options, |_| (), progress)?;
+    // a short prompt has nothing to choose among
+    Ok(Some(view).filter(|view| view.about["kind"] == "choice"))
 }
 
 /// Writes pictures and summary; returns the names of the files.
@@ -242,36 +237,25 @@ fn write(
     folder: &Path,
     outcomes: &[Outcome],
     info: &ModelInfo,
-    chosen: Option<&longlens_plot::plots::ChunkMap>,
+    chosen: Option<&View>,
     summary: &Value,
 ) -> Result<Vec<String>, Failure> {
     let trained_context = info.spec.trained_context;
     let cut = if summary["complete"] == true { "" } else { ", interrupted" };
-    let mut figures: Vec<(&str, Box<dyn longlens_plot::Figure>)> = Vec::new();
-    let cells: Vec<Cell> = outcomes.iter().flat_map(|outcome| outcome.cells.iter().cloned()).collect();
-    if !cells.is_empty() {
-        let (lengths, depths) = axes(&cells);
-        let panels = outcomes.iter().map(|outcome| panel(&outcome.method, &outcome.cells, &lengths, &depths)).collect();
-        let heading = Heading {
-            title: "pass key retrieval".into(),
-            subtitle: format!("{}, greedy, exact tokens{cut}", info.name),
-        };
-        figures.push((
-            "passkey",
-            Box::new(NeedleGrid { heading, trained_context, lengths, depths, panels, palette: Palette::default() }),
-        ));
+    let mut views: Vec<(&str, View)> = Vec::new();
+    let panels: Vec<_> = outcomes.iter().map(|outcome| (outcome.method.clone(), &outcome.cells[..])).collect();
+    if panels.iter().any(|(_, cells)| !cells.is_empty()) {
+        let subtitle = format!("{}, greedy, exact tokens{cut}", info.name);
+        let heading = Heading { title: "pass key retrieval".into(), subtitle };
+        views.push(("passkey", grids(&panels, heading, &info.spec, Palette::default())));
     }
     let curves: Vec<_> = outcomes.iter().map(|outcome| outcome.perplexity.clone()).collect();
-    if let Some(figure) = perplexity_figure(&curves, trained_context, &info.name) {
-        figures.push(("perplexity", Box::new(figure)));
-    }
-    if let Some(chosen) = chosen {
-        figures.push(("chunks", Box::new(chosen.clone())));
-    }
+    views.extend(perplexity(&curves, trained_context, trained_context, &info.name).map(|view| ("perplexity", view)));
+    views.extend(chosen.map(|chosen| ("chunks", chosen.clone())));
     let mut written = Vec::new();
-    for (name, figure) in &figures {
+    for (name, view) in &views {
         for extension in ["png", "svg"] {
-            longlens_plot::save(figure.as_ref(), folder.join(format!("{name}.{extension}")))?;
+            longlens_plot::save(view.figure.as_ref(), folder.join(format!("{name}.{extension}")))?;
         }
         written.push(format!("{name}.png and .svg"));
     }

@@ -47,7 +47,8 @@ fn unknown(name: &str, all: &[&Info]) -> Failure {
     Failure::usage(format!("unknown method or RoPE scaling `{name}`"), help)
 }
 
-fn describe(info: &Info, text: &mut String) {
+/// Name, parameters and defaults of an entry, in lines.
+pub fn describe(info: &Info, text: &mut String) {
     let _ = writeln!(text, "  {}  {}: {}", info.name, info.title, info.summary);
     let _ = writeln!(text, "      {}", info.source);
     for param in info.params {
@@ -62,7 +63,8 @@ fn describe(info: &Info, text: &mut String) {
     text.push('\n');
 }
 
-fn describe_json(info: &Info) -> serde_json::Value {
+/// The same as JSON.
+pub fn describe_json(info: &Info) -> serde_json::Value {
     let params: Vec<_> = info
         .params
         .iter()

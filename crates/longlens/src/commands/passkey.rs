@@ -1,15 +1,15 @@
 //! `longlens passkey`: a grid of lengths and depths.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
-use longlens_eval::passkey::{self, Cell, Fixtures, Grid, PasskeyReport, Template};
+use longlens_core::lens::{Lens, LensError, Setup};
+use longlens_eval::passkey::{self, Cell, Fixtures, Grid, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
 use longlens_eval::text::text_of;
-use longlens_plot::Heading;
 use longlens_plot::color::Palette;
-use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
+use longlens_workbench::views::passkey::passkey as view;
 use serde_json::json;
 
 use crate::args::Passkey;
@@ -96,9 +96,10 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         && super::save_json(&terminal, &report, &folder.join("passkey.json"))?
         && !report.cells.is_empty()
     {
-        let figure = figure(&report, &model, args.red_green);
+        let palette = if args.red_green { Palette::RedYellowGreen } else { Palette::default() };
+        let view = view(std::slice::from_ref(&report), &model.spec, palette);
         for name in ["passkey.png", "passkey.svg"] {
-            super::save(&terminal, &figure, &folder.join(name))?;
+            super::save_view(&terminal, &view, &folder.join(name))?;
         }
     }
     kept.end(&terminal, report.complete)?;
@@ -149,37 +150,6 @@ fn totals(cells: &[Cell]) -> Vec<String> {
         let found = format!("{hits}/{n} ({share:.0}%)");
         format!("{length:>6}    all  {found:<11}  {:>3.0}% to {:>3.0}%", 100.0 * low, 100.0 * high)
     };
-    axes(cells).0.into_iter().map(of_length).collect()
-}
-
-fn figure(report: &PasskeyReport, model: &ModelInfo, red_green: bool) -> NeedleGrid {
-    let palette = if red_green { Palette::RedYellowGreen } else { Palette::default() };
-    let (lengths, depths) = axes(&report.cells);
-    let panels = vec![panel(&report.run.method, &report.cells, &lengths, &depths)];
-    let run = &report.run;
-    let interrupted = if report.complete { "" } else { " · interrupted" };
-    let subtitle = format!("{} · {} · {} · {}{interrupted}", run.model, run.rope_text(), run.dtype, report.protocol);
-    let heading = Heading { title: run.method.clone(), subtitle };
-    NeedleGrid { heading, trained_context: model.spec.trained_context, lengths, depths, panels, palette }
-}
-
-/// The lengths and depths of some cells, ascending.
-pub fn axes(cells: &[Cell]) -> (Vec<usize>, Vec<f64>) {
-    let mut lengths: Vec<_> = cells.iter().map(|cell| cell.length).collect();
-    let mut depths: Vec<_> = cells.iter().map(|cell| cell.depth).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    depths.sort_by(f64::total_cmp);
-    depths.dedup();
-    (lengths, depths)
-}
-
-/// One method's cells on these axes.
-pub fn panel(name: &str, cells: &[Cell], lengths: &[usize], depths: &[f64]) -> NeedlePanel {
-    let find = |depth: f64, length: usize| {
-        let cell = cells.iter().find(|cell| cell.length == length && cell.depth.total_cmp(&depth).is_eq())?;
-        Some(NeedleCell { accuracy: cell.accuracy(), n_trials: cell.n_trials })
-    };
-    let cells = depths.iter().flat_map(|depth| lengths.iter().map(|length| find(*depth, *length))).collect();
-    NeedlePanel { name: name.into(), cells }
+    let lengths: BTreeSet<usize> = cells.iter().map(|cell| cell.length).collect();
+    lengths.into_iter().map(of_length).collect()
 }

@@ -2,14 +2,9 @@
 
 use longlens_core::lens::{LensError, Setup};
 use longlens_core::methods::Method;
-use longlens_core::trace::RunRecord;
-use longlens_eval::perplexity::{
-    ByLength, LengthReport, Sliding, SlidingReport, by_length, depends_on_length, sliding,
-};
+use longlens_eval::perplexity::{ByLength, Sliding, by_length, depends_on_length, sliding};
 use longlens_eval::setup::PromptSize;
-use longlens_plot::Heading;
-use longlens_plot::plots::{Perplexity as Figure, PerplexityPoint, PerplexitySeries};
-use serde::Serialize;
+use longlens_workbench::views::perplexity::{Curve, perplexity as view};
 use serde_json::json;
 
 use self::measured::Measured;
@@ -27,45 +22,6 @@ pub const HELDOUT: &str = include_str!("../../../../fixtures/tiny-model/corpus/h
 const STRIDE: usize = 256;
 /// Files that are written into the folder of `--out`.
 const OUTPUTS: [&str; 3] = ["perplexity.json", "perplexity.png", "perplexity.svg"];
-
-/// One method's line: a point per length.
-#[derive(Debug, Clone, Serialize)]
-pub struct Curve {
-    /// What it is called.
-    pub name: String,
-    /// How it was measured.
-    pub protocol: String,
-    /// The same on one line, for all points of a picture.
-    #[serde(skip)]
-    pub caption: String,
-    /// By length, ascending.
-    pub points: Vec<Point>,
-    /// Whether everything was run.
-    pub complete: bool,
-    /// Everything behind the points.
-    pub reports: Vec<Report>,
-}
-
-/// Perplexity at one length.
-#[derive(Debug, Clone, Serialize)]
-pub struct Point {
-    pub n_tokens: usize,
-    /// Over all tokens of a document or window.
-    pub perplexity: f64,
-    pub n_scored: usize,
-    /// Over the last tokens of each document alone; nothing for sliding windows.
-    pub perplexity_of_last: Option<f64>,
-    pub n_scored_of_last: usize,
-    pub run: RunRecord,
-}
-
-/// Results of either protocol.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum Report {
-    ByLength(LengthReport),
-    Sliding(SlidingReport),
-}
 
 pub fn run(args: &Perplexity) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
@@ -115,7 +71,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         progress.doing(&format!("perplexity {name}"));
         let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
         let prefill_per_length = depends_on_length(&setup.plan, &setup.rope.resolve(&model.spec)?);
-        let mut curve = if args.sliding {
+        let curve = if args.sliding {
             let mut reports = Vec::new();
             for window in &lengths {
                 let ask = Sliding { stride: stride_of(*window), ..Sliding::new(*window) };
@@ -128,17 +84,13 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            Curve::of_windows(name, lengths.len(), reports, stride)
+            Curve::of_windows(name, lengths.len(), reports, stride.unwrap_or(STRIDE), stride.is_none())
         } else {
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
             let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, kept)?;
             Curve::of_documents(name, report)
         };
-        if let Some(said) = &said {
-            curve.protocol = format!("{}; {said}", curve.protocol);
-            curve.caption = format!("{}; {said}", curve.caption);
-        }
-        curves.push(curve);
+        curves.push(curve.noting(said.as_deref()));
         if terminal.is_cancelled() {
             break;
         }
@@ -152,11 +104,11 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
     if let Some(folder) = &config.out
         && super::save_json(&terminal, &curves, &folder.join("perplexity.json"))?
     {
-        let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { ", interrupted" };
-        let subtitle = format!("{}, {rope}, {}{interrupted}", model.name, model.dtype);
-        if let Some(figure) = figure(&curves, model.spec.trained_context, &subtitle) {
+        let subtitle = format!("{} · {rope} · {}", model.name, model.dtype);
+        let trained = model.spec.trained_context;
+        if let Some(view) = view(&curves, trained, trained, &subtitle) {
             for name in ["perplexity.png", "perplexity.svg"] {
-                super::save(&terminal, &figure, &folder.join(name))?;
+                super::save_view(&terminal, &view, &folder.join(name))?;
             }
         }
     }
@@ -198,74 +150,4 @@ fn describe(terminal: &Terminal, curves: &[Curve], rope: &str, dtype: &str) -> R
         }
     }
     Ok(())
-}
-
-impl Curve {
-    /// From one prefill per document.
-    pub fn of_documents(name: String, report: LengthReport) -> Self {
-        let points = report.rows.iter().map(|row| Point {
-            n_tokens: row.length,
-            perplexity: row.all.perplexity,
-            n_scored: row.all.n_tokens,
-            perplexity_of_last: Some(row.last.perplexity),
-            n_scored_of_last: row.last.n_tokens,
-            run: row.run.clone(),
-        });
-        let (points, protocol, complete) = (points.collect(), report.protocol.clone(), report.complete);
-        let caption = protocol.clone();
-        Self { name, protocol, caption, points, complete, reports: vec![Report::ByLength(report)] }
-    }
-
-    /// From windows of several lengths, `stride` tokens apart where somebody said so.
-    fn of_windows(name: String, n_lengths: usize, reports: Vec<SlidingReport>, stride: Option<usize>) -> Self {
-        let points = reports.iter().map(|report| Point {
-            n_tokens: report.run.n_prompt,
-            perplexity: report.perplexity,
-            n_scored: report.window_nll.len() * (report.run.n_prompt - 1),
-            perplexity_of_last: None,
-            n_scored_of_last: 0,
-            run: report.run.clone(),
-        });
-        let complete = reports.len() == n_lengths && reports.iter().all(|report| report.complete);
-        let protocol: Vec<_> = reports.iter().map(|report| report.protocol.as_str()).collect();
-        let points: Vec<Point> = points.collect();
-        let caption = if let [one] = &protocol[..] {
-            (*one).to_owned()
-        } else {
-            let scored: Vec<_> = points.iter().map(|point| point.n_scored.to_string()).collect();
-            let every = stride.unwrap_or(STRIDE);
-            let shorter =
-                if points.iter().any(|point| point.n_tokens < every) && stride.is_none() { " at most" } else { "" };
-            format!(
-                "sliding windows of each length every {every} tokens{shorter}, {} tokens scored; mean of the windows' losses",
-                scored.join(", ")
-            )
-        };
-        let protocol = protocol.join("\n");
-        let reports = reports.into_iter().map(Report::Sliding).collect();
-        Self { name, protocol, caption, points, complete, reports }
-    }
-}
-
-/// One line per method; nothing when nothing is finished.
-pub fn figure(curves: &[Curve], trained_context: usize, subtitle: &str) -> Option<Figure> {
-    let point = |point: &Point| PerplexityPoint {
-        n_tokens: point.n_tokens,
-        perplexity: point.perplexity_of_last.unwrap_or(point.perplexity),
-        n_scored: if point.perplexity_of_last.is_some() { point.n_scored_of_last } else { point.n_scored },
-    };
-    let series: Vec<_> = curves
-        .iter()
-        .filter(|curve| !curve.points.is_empty())
-        .map(|curve| PerplexitySeries { name: curve.name.clone(), points: curve.points.iter().map(point).collect() })
-        .collect();
-    // lines may have been measured in two ways; a picture names both
-    let mut protocols: Vec<&str> = curves.iter().map(|curve| curve.caption.as_str()).collect();
-    protocols.sort_unstable();
-    protocols.dedup();
-    let protocol = protocols.join("; or, where parameters follow the length, ");
-    let of_last = curves.iter().any(|curve| curve.points.iter().any(|point| point.perplexity_of_last.is_some()));
-    let title = if of_last { format!("over the last {trained_context} tokens") } else { "over whole windows".into() };
-    let heading = Heading { title, subtitle: format!("{subtitle}; {protocol}") };
-    (!series.is_empty()).then_some(Figure { heading, trained_context, series, cap: None })
 }

@@ -2,7 +2,7 @@
 
 use longlens_core::picture;
 use longlens_core::plan::{Prompt, Relation};
-use longlens_plot::plots::PositionMap;
+use longlens_workbench::views::positions;
 use serde_json::json;
 
 use crate::args::Positions;
@@ -23,7 +23,6 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();
     let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;
-    let prompt = Prompt { n_tokens };
     let (layer, head) = (args.layer, args.head);
     for (what, index, count) in [("layer", layer, model.spec.n_layers), ("head", head, model.spec.n_heads)] {
         if index >= count {
@@ -46,10 +45,7 @@ pub fn run(args: &Positions) -> Result<(), Failure> {
     }
 
     if let Some(path) = &picture {
-        let reach = trained.unwrap_or(n_tokens);
-        let subtitle = format!("{} · rope {rope} · trained on {} tokens", model.name, model.spec.trained_context);
-        let figure = PositionMap::new(&plan, (layer, head), prompt.n_tokens, reach, subtitle);
-        crate::commands::save(&terminal, &figure, path)?;
+        super::save_view(&terminal, &positions(model, &plan, (layer, head), &rope, n_tokens, "")?, path)?;
     }
     let capacity = trained.map(|trained| plan.capacity(trained));
     let warnings: Vec<String> = trained

@@ -1,0 +1,250 @@
+//! Every way to look at a result, made once for all faces: the figure, the table and the arrays behind it, and the sentence
+//! that says what it shows. Command line, notebook and terminal only show or write what comes out of here.
+//!
+//! A view of one sequence is a [`TraceView`] in `views/<view>.rs` and a line of [`VIEWS`]: it says what has to be recorded, and
+//! makes a [`View`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function beside
+//! them that makes one.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use longlens_core::lens::{ModelInfo, Setup};
+use longlens_core::plan::Prompt;
+use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use longlens_core::trace::{RunRecord, Trace, Watch};
+use longlens_plot::{Canvas, Figure, Heading};
+use serde_json::{Map, Value, json};
+
+use crate::npz::{self, Array};
+use crate::trouble::Trouble;
+
+pub mod attention;
+pub mod chunks;
+pub mod layers;
+pub mod passkey;
+pub mod perplexity;
+mod positions;
+mod runs;
+mod table;
+
+pub use positions::positions;
+pub use runs::{compare, losses};
+pub use table::{Cell, Column, Table};
+
+/// The views of one sequence. A new one is a file and a line here; command line and notebook show it under its name.
+pub static VIEWS: &[&dyn TraceView] = &[&attention::Attention, &chunks::Chunks, &layers::Layers];
+
+/// A view that is made from the trace of one sequence.
+pub trait TraceView: Sync {
+    /// Name, summary and options; text forms, functions of the notebook and help are made of it.
+    fn info(&self) -> &'static Info;
+
+    /// How many of its options can be given without their names, in their order: `attention(trace, 3, 1)`.
+    fn n_positional(&self) -> usize {
+        0
+    }
+
+    /// What has to be recorded; an error says which option does not fit the sequence.
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble>;
+
+    /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble>;
+}
+
+/// The sequence that is looked at.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    /// What it ran on.
+    pub model: &'a ModelInfo,
+    /// How it ran.
+    pub setup: &'a Setup,
+    /// Tokens that were fed: the prompt, and what was generated or answered after it.
+    pub n_tokens: usize,
+    /// Tokens that tell the hidden key, if one is hidden.
+    pub needle: Option<Range<usize>>,
+    /// The token that is looked from where the options name none.
+    pub query: usize,
+    /// Tokens of a chunk where neither the options nor the method say.
+    pub chunk_len: usize,
+    /// What figures say of the run besides its record; mostly empty.
+    pub note: String,
+}
+
+/// What a face shows or writes.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What it shows, in a sentence.
+    pub text: String,
+    /// The picture.
+    pub figure: Arc<dyn Figure>,
+    /// The numbers behind it as arrays; empty where there are none.
+    pub arrays: Vec<Array>,
+    /// What was run and what is shown, by name.
+    pub about: Map<String, Value>,
+    /// Makes the table, which is larger than what it is made of.
+    table: Option<Arc<dyn MakeTable>>,
+}
+
+/// A function that makes a table of numbers that it holds.
+trait MakeTable: Send + Sync {
+    fn table(&self) -> Table;
+}
+
+impl<F: Fn() -> Table + Send + Sync> MakeTable for F {
+    fn table(&self) -> Table {
+        self()
+    }
+}
+
+impl std::fmt::Debug for dyn MakeTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table")
+    }
+}
+
+/// A view and its options from their text form, as `attention:layer=3,head=1`.
+pub fn parse(text: &str) -> Result<(&'static dyn TraceView, Setting), SettingError> {
+    let infos: Vec<&'static Info> = VIEWS.iter().map(|view| view.info()).collect();
+    let options = Setting::parse(text, "view", &infos)?;
+    let view = VIEWS.iter().find(|view| view.info().name == options.info().name);
+    Ok((*view.expect("the catalog is made of the views"), options))
+}
+
+impl<'a> Subject<'a> {
+    /// A sequence of `n_tokens`, at least one, that is looked at from its last token.
+    pub fn new(model: &'a ModelInfo, setup: &'a Setup, n_tokens: usize, needle: Option<Range<usize>>) -> Self {
+        let chunk_len = (model.spec.trained_context / PARTS).max(1);
+        Self { model, setup, n_tokens, needle, query: n_tokens.saturating_sub(1), chunk_len, note: String::new() }
+    }
+
+    /// Tokens of the chunks that the method chooses, if it chooses any.
+    pub fn own_chunk_len(&self) -> Option<usize> {
+        self.setup.plan.chunk_len()
+    }
+
+    /// Whether the method chooses chunks for a query; the first queries of a sequence see every key.
+    pub fn chooses(&self, query: usize) -> bool {
+        query >= self.setup.plan.first_choice(Prompt { n_tokens: self.setup.n_prompt })
+    }
+
+    /// The queries that give the answer, or the one query where no key is hidden.
+    fn answering(&self, query: usize) -> Range<usize> {
+        match self.needle {
+            Some(_) => self.setup.n_prompt.saturating_sub(1)..self.n_tokens,
+            None => query..query + 1,
+        }
+    }
+
+    /// The token that option `query` names, else the one that is looked from.
+    fn query(&self, options: &Setting) -> Result<usize, Trouble> {
+        let query = self.count(options, "query").unwrap_or(self.query);
+        if query < self.n_tokens {
+            return Ok(query);
+        }
+        Err(Trouble::new(
+            format!("query {query} is not in the prompt of {} tokens", self.setup.n_prompt),
+            format!("queries go from 0 to {}", self.n_tokens - 1),
+        ))
+    }
+
+    /// The layer or head that an option names, of `n` there are.
+    fn index(&self, options: &Setting, what: &str, n: usize) -> Result<Option<usize>, Trouble> {
+        match self.count(options, what) {
+            Some(index) if index >= n => {
+                Err(Trouble::new(format!("{what} {index} does not exist"), format!("{what}s go from 0 to {}", n - 1)))
+            }
+            index => Ok(index),
+        }
+    }
+
+    /// A whole number among the options; nothing where its default is said in words.
+    fn count(&self, options: &Setting, name: &str) -> Option<usize> {
+        options.number(name, &self.model.spec).map(|number| number as usize)
+    }
+
+    /// What a figure says above it.
+    fn heading(&self, run: &RunRecord) -> Heading {
+        let mut heading = Heading::of_run(run);
+        heading.subtitle += &self.note;
+        heading
+    }
+
+    /// What every view says of its run: the record, the query and the needle, with what is its own.
+    fn about(&self, options: &Setting, run: &RunRecord, own: &Value) -> Map<String, Value> {
+        let mut about = Map::new();
+        about.insert("view".into(), json!(options.info().name));
+        about.insert("run".into(), json!(run));
+        about.insert("needle_tokens".into(), json!(self.needle));
+        about.extend(own.as_object().cloned().unwrap_or_default());
+        about
+    }
+}
+
+impl View {
+    /// A picture with the sentence that stands for it, and no numbers behind it yet.
+    pub fn new(text: impl Into<String>, figure: impl Figure + 'static) -> Self {
+        Self { text: text.into(), figure: Arc::new(figure), arrays: Vec::new(), about: Map::new(), table: None }
+    }
+
+    /// The same with the numbers behind it, and a function that makes a table of them.
+    fn with(self, arrays: Vec<Array>, table: impl Fn() -> Table + Send + Sync + 'static) -> Self {
+        Self { arrays, table: Some(Arc::new(table)), ..self }
+    }
+
+    /// The numbers behind it, one row per thing; nothing for a picture alone.
+    pub fn table(&self) -> Option<Table> {
+        self.table.as_ref().map(|make| make.table())
+    }
+
+    /// The view as a file with this ending, one of [`ENDINGS`]; pictures have `scale` pixels per logical pixel.
+    pub fn bytes(&self, ending: &str, scale: f64) -> Result<Vec<u8>, Trouble> {
+        let (canvas, figure) = (Canvas::scaled(scale), self.figure.as_ref());
+        let trouble = |error: longlens_plot::PlotError| Trouble::new(error.to_string(), error.help());
+        let no_numbers =
+            || Trouble::new("there are no numbers behind this picture", "end the name in .png or .svg".to_owned());
+        match ending {
+            "png" => canvas.to_png_bytes(figure).map_err(trouble),
+            // a picture of lines is as sharp at any scale
+            "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes).map_err(trouble),
+            "csv" => self.table().map(|table| table.to_csv().into_bytes()).ok_or_else(no_numbers),
+            "npz" if self.arrays.is_empty() => Err(no_numbers()),
+            "npz" => {
+                let about = Value::Object(self.about.clone()).to_string();
+                npz::bytes(&self.arrays, &about).map_err(|error| Trouble::new(error.to_string(), None))
+            }
+            _ => Err(Trouble::new(
+                format!("cannot write a picture as `.{ending}`"),
+                format!("end the name in .{}", ENDINGS.join(", .")),
+            )),
+        }
+    }
+}
+
+/// The needle's first token, and the one after its last.
+fn needle_array(subject: &Subject) -> Option<Array> {
+    subject.needle.as_ref().map(|needle| Array::list("needle", vec![needle.start as f32, needle.end as f32]))
+}
+
+/// Endings of the files that a view can be written as.
+pub const ENDINGS: [&str; 4] = ["png", "svg", "csv", "npz"];
+/// Chunks of the trained context where nobody says how long chunks are.
+const PARTS: usize = 16;
+/// The option `query` of views that look from one token.
+const QUERY: Param = Param {
+    name: "query",
+    alias: "",
+    kind: Kind::Count(0),
+    default: Fallback::Word("the last token; of a needle prompt the one that fetches the key"),
+    help: "the token that is looked from",
+};
+/// The option `chunk_len` of views in chunks.
+const CHUNK_LEN: Param = Param {
+    name: "chunk_len",
+    alias: "",
+    kind: Kind::Count(1),
+    default: Fallback::Word("the method's, else 1/16 of the trained context"),
+    help: "tokens of a chunk",
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Chunks of the sequence that every head attends to from one query: those it chose, or its attention on each.
+
+use std::sync::Arc;
+
+use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
+use longlens_core::trace::{Queries, Trace, Watch, WatchMass};
+use longlens_plot::color::ColorScale;
+use longlens_plot::plots::{ChunkMap, ChunkRows};
+use serde_json::json;
+
+use super::{Cell, Subject, Table, TraceView, View};
+use crate::heads::{self, Heads, Pick};
+use crate::npz::Array;
+use crate::trouble::Trouble;
+
+/// Heads by chunks.
+pub struct Chunks;
+
+/// Shares of attention below this look alike.
+const FLOOR: f64 = 1e-4;
+
+static INFO: Info = Info {
+    name: "chunks",
+    title: "Chunks of every head",
+    source: "LongHeads' choice (Lu et al., 2024, arXiv:2402.10685), or attention summed by chunk",
+    summary: "which chunks every head attends to: those it chose where the method chooses chunks, else how much attention each gets",
+    params: &[
+        Param {
+            name: "layer",
+            alias: "",
+            kind: Kind::Count(0),
+            default: Fallback::Word("all layers"),
+            help: "the layer whose heads are shown",
+        },
+        super::QUERY,
+        super::CHUNK_LEN,
+        Param {
+            name: "show",
+            alias: "",
+            kind: Kind::Word(&["choice", "attention"]),
+            default: Fallback::Word("choice"),
+            help: "chosen chunks where the method chooses, or the attention on every chunk",
+        },
+    ],
+};
+
+/// What is shown from which query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The token that is looked from.
+    pub query: usize,
+    /// Tokens of a chunk.
+    pub chunk_len: usize,
+    /// Whether the choice is shown rather than attention.
+    pub is_choice: bool,
+}
+
+impl Chunks {
+    /// What these options show of a sequence. A choice is shown only in the chunks that it was made of.
+    pub fn shown(subject: &Subject, options: &Setting) -> Result<Shown, Trouble> {
+        let spec = &subject.model.spec;
+        let (query, own) = (subject.query(options)?, subject.own_chunk_len());
+        let asked = subject.count(options, "chunk_len").or(own).unwrap_or(subject.chunk_len);
+        let chunk_len = heads::fitting_chunk_len(spec, query, asked);
+        let is_choice = subject.chooses(query) && own == Some(chunk_len) && options.is("show", "choice", spec);
+        Ok(Shown { query, chunk_len, is_choice })
+    }
+}
+
+impl TraceView for Chunks {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn n_positional(&self) -> usize {
+        1
+    }
+
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+        let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
+        subject.index(options, "layer", subject.model.spec.n_layers)?;
+        let queries = Queries::Of(vec![query]);
+        let choices = if is_choice { queries.clone() } else { Queries::None };
+        Ok(Watch { choices, mass: Some(WatchMass { chunk_len, queries }), ..Watch::default() })
+    }
+
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+        let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
+        let layer = subject.index(options, "layer", subject.model.spec.n_layers)?;
+        let heads = Heads::of(trace, query)?;
+        let is_choice = is_choice && heads.chooses();
+        let mut figure = if is_choice {
+            ChunkMap::choices(trace, heads.choice_row(), chunk_len)
+        } else {
+            ChunkMap::mass(trace, heads.mass_row(), ColorScale::Log { floor: FLOOR })
+        };
+        figure.heading = subject.heading(&trace.run);
+        if let Some(layer) = layer {
+            match &mut figure.rows {
+                ChunkRows::Choices(rows, _) => rows.retain(|row| row.layer == layer),
+                ChunkRows::Mass(rows, _) => rows.retain(|row| row.layer == layer),
+            }
+        }
+        if let Some(needle) = &subject.needle {
+            figure = figure.with_needle(needle.clone());
+        }
+        let kind = if is_choice { "chosen chunks" } else { "attention by chunk" };
+        let whose = layer.map_or("every head".to_owned(), |layer| format!("the heads of layer {layer}"));
+        let text = format!("{kind} of {whose} from token {query}, {}", trace.run.method);
+        let own = json!({
+            "kind": if is_choice { "choice" } else { "attention" }, "query": query, "chunk_len": chunk_len, "layer": layer,
+        });
+        let about = subject.about(options, &trace.run, &own);
+        let arrays = arrays(&heads, is_choice, layer, subject);
+        let needle = subject.needle.clone();
+        let table = move || table(&heads, is_choice, layer, needle.as_ref());
+        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+    }
+}
+
+fn table(heads: &Heads, is_choice: bool, layer: Option<usize>, needle: Option<&std::ops::Range<usize>>) -> Table {
+    let mut table =
+        Table::new(&[("layer", ""), ("head", ""), ("chunk", ""), ("first_token", "token"), ("attention", "share")]);
+    if is_choice {
+        table = table.and("chosen", "").and("forced", "").and("score", "");
+    }
+    if needle.is_some() {
+        table = table.and("needle", "");
+    }
+    let needle = needle.map(|needle| heads.chunks_of(needle));
+    for (layer, head) in heads.all().filter(|(of, _)| layer.is_none_or(|layer| layer == *of)) {
+        let picks = heads.picks(layer, head);
+        for (chunk, attention) in heads.mass(layer, head).iter().enumerate() {
+            let mut row: Vec<Cell> = [layer, head, chunk, chunk * heads.chunk_len].map(Into::into).to_vec();
+            row.push((*attention).into());
+            if is_choice {
+                let pick = picks.iter().find(|pick| pick.chunk == chunk);
+                let forced = pick.is_some_and(Pick::is_forced);
+                row.extend([pick.is_some().into(), forced.into(), pick.and_then(|pick| pick.score).into()]);
+            }
+            row.extend(needle.as_ref().map(|needle| needle.contains(&chunk).into()));
+            table.push(row);
+        }
+    }
+    table
+}
+
+/// `mass[layer, head, chunk]`; of a choice also `chunks[layer, head, slot]` (-1 where a head chose fewer) and their `scores`
+/// (NaN where a chunk is always chosen).
+fn arrays(heads: &Heads, is_choice: bool, layer: Option<usize>, subject: &Subject) -> Vec<Array> {
+    let shown: Vec<_> = heads.all().filter(|(of, _)| layer.is_none_or(|layer| layer == *of)).collect();
+    let (n_layers, n_heads) = (layer.map_or(heads.shape.0, |_| 1), heads.shape.1);
+    let mass = shown.iter().flat_map(|(layer, head)| heads.mass(*layer, *head)).copied().collect();
+    let mut arrays = vec![Array::new("mass", &[n_layers, n_heads, heads.n_chunks()], mass)];
+    if is_choice {
+        let picks: Vec<_> = shown.iter().map(|(layer, head)| heads.picks(*layer, *head)).collect();
+        let n_slots = picks.iter().map(Vec::len).max().unwrap_or(0);
+        let slots = |of: &dyn Fn(&Pick) -> f32, none: f32| -> Vec<f32> {
+            picks.iter().flat_map(|picks| (0..n_slots).map(move |slot| picks.get(slot).map_or(none, of))).collect()
+        };
+        let shape = [n_layers, n_heads, n_slots];
+        arrays.push(Array::new("chunks", &shape, slots(&|pick| pick.chunk as f32, -1.0)));
+        arrays.push(Array::new("scores", &shape, slots(&|pick| pick.score.unwrap_or(f32::NAN), f32::NAN)));
+    }
+    arrays.extend(super::needle_array(subject));
+    arrays
+}

@@ -1,0 +1,151 @@
+//! `longlens plot`: any view of a prompt under a method, and what the commands that show one view each share.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use longlens_core::lens::{Control, Lens, Rows, Setup};
+use longlens_core::setting::{Info, Setting};
+use longlens_core::trace::{Trace, Watch};
+use longlens_workbench::views::{self, ENDINGS, Subject, Table, TraceView, VIEWS, View};
+use serde_json::{Value, json};
+
+use crate::args::{Plot, PromptArgs};
+use crate::commands::methods;
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::needle::{self, Prompt};
+use crate::terminal::Terminal;
+
+/// Rows of a table that are printed.
+const SHOWN_ROWS: usize = 64;
+
+pub fn run(args: &Plot) -> Result<(), Failure> {
+    let Some(text) = &args.view else { return list(args.common.json) };
+    let (view, options) = views::parse(text)?;
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
+    super::inputs::spare(&config, file.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, |_| ())?;
+    let table = view.table().unwrap_or_else(|| Table::new(&[]));
+    if config.json {
+        let mut about = view.about.clone();
+        about.insert("text".into(), json!(view.text));
+        about.insert("table".into(), table.to_json());
+        terminal.result(&about)?;
+    }
+    terminal.say(&view.text)?;
+    terminal.say(printed(&table).trim_end())?;
+    match &file {
+        Some(path) => super::save_view(&terminal, &view, path),
+        None if config.json => Ok(()),
+        None => terminal.note(format_args!("give --out FILE.{} to write it", ENDINGS.join(", ."))),
+    }
+}
+
+/// A prompt that ran once with what a view records of it.
+pub struct Viewed {
+    /// What it ran on.
+    pub lens: Box<dyn Lens>,
+    /// Its tokens; of a needle prompt also the first of the right answer, which fetches those after it.
+    pub prompt: Prompt,
+    /// How it ran.
+    pub setup: Setup,
+    /// What was recorded.
+    pub trace: Arc<Trace>,
+    /// What was made of it.
+    pub view: View,
+}
+
+impl Viewed {
+    /// The sequence that was looked at.
+    pub fn subject(&self) -> Subject<'_> {
+        subject(self.lens.as_ref(), &self.prompt, &self.setup)
+    }
+}
+
+/// Runs the prompt of the flags, and records what a view needs and what `also` adds.
+pub fn viewed(
+    terminal: &Terminal,
+    config: &RunConfig,
+    prompt: &PromptArgs,
+    view: &dyn TraceView,
+    options: &Setting,
+    also: impl FnOnce(&mut Watch),
+) -> Result<Viewed, Failure> {
+    let mut lens = super::open(terminal, config)?;
+    let mut prompt = needle::prompt(prompt, config, lens.as_ref())?;
+    let n_prompt = prompt.tokens.len();
+    // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
+    prompt.tokens.extend(prompt.answer_start);
+    let mut setup = config.setup(lens.model(), n_prompt)?;
+    super::warn(terminal, config, lens.model(), &setup.plan, n_prompt)?;
+    let mut progress = terminal.progress("prefill");
+    let (trace, view) = record(lens.as_mut(), &prompt, &mut setup, view, options, also, &mut progress)?;
+    drop(progress);
+    Ok(Viewed { lens, prompt, setup, trace, view })
+}
+
+/// The same on a lens that is open; tokens beyond the prompt of `setup` are fed one by one.
+pub fn record(
+    lens: &mut dyn Lens,
+    prompt: &Prompt,
+    setup: &mut Setup,
+    view: &dyn TraceView,
+    options: &Setting,
+    also: impl FnOnce(&mut Watch),
+    control: &mut dyn Control,
+) -> Result<(Arc<Trace>, View), Failure> {
+    setup.watch = view.watch(&subject(lens, prompt, setup), options)?;
+    also(&mut setup.watch);
+    lens.begin(setup)?;
+    let (of_prompt, beyond) = prompt.tokens.split_at(setup.n_prompt);
+    // logits are asked for as they are checked: weights that are not finite make no picture
+    lens.feed(of_prompt, Rows::Last, control)?;
+    for token in beyond {
+        lens.feed(&[*token], Rows::Last, control)?;
+    }
+    let trace = Arc::new(lens.trace());
+    let view = view.view(&subject(lens, prompt, setup), options, &trace)?;
+    Ok((trace, view))
+}
+
+fn subject<'a>(lens: &'a dyn Lens, prompt: &Prompt, setup: &'a Setup) -> Subject<'a> {
+    Subject::new(lens.model(), setup, prompt.tokens.len(), prompt.needle.clone())
+}
+
+/// Every view with its options.
+fn list(json: bool) -> Result<(), Failure> {
+    let terminal = Terminal::new(json);
+    let infos: Vec<&Info> = VIEWS.iter().map(|view| view.info()).collect();
+    terminal.result(&infos.iter().map(|info| methods::describe_json(info)).collect::<Vec<Value>>())?;
+    let mut text = String::from("Views of a prompt\n\n");
+    for info in infos {
+        methods::describe(info, &mut text);
+    }
+    text.push_str(
+        "Write a view as `name:key=value,key=value`, as in `longlens plot attention:layer=3,head=1 --needle 1k`.",
+    );
+    if json { Ok(()) } else { terminal.say(text) }
+}
+
+/// The first rows, columns aligned on the right.
+fn printed(table: &Table) -> String {
+    let names = table.columns.iter().map(|column| match column.unit {
+        "" => column.name.to_owned(),
+        unit => format!("{} ({unit})", column.name),
+    });
+    let mut lines = vec![names.collect::<Vec<_>>()];
+    lines.extend(table.rows.iter().take(SHOWN_ROWS).map(|row| row.iter().map(ToString::to_string).collect()));
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+        text += &(cells.collect::<Vec<_>>().join("  ") + "\n");
+    }
+    if let more @ 1.. = table.rows.len().saturating_sub(SHOWN_ROWS) {
+        let _ = writeln!(text, "and {more} more rows: --out FILE.csv or --json has them");
+    }
+    text
+}
