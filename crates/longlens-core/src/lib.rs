@@ -11,6 +11,7 @@ pub mod picture;
 pub mod plan;
 pub mod printable;
 pub mod rope;
+mod ropes;
 pub mod scripted;
 pub mod setting;
 pub mod spec;

@@ -215,7 +215,7 @@ fn in_text(session: &Session, before: &str, text: &Token) -> Completions {
     }
     let (start, candidates) = match written.split_once(':') {
         None => {
-            let infos = methods::INFOS.iter().chain(SCALINGS);
+            let infos = methods::INFOS.iter().chain(SCALINGS.iter());
             let name = |info: &&Info| Candidate {
                 text: if info.params.is_empty() { info.name.into() } else { format!("{}:", info.name) },
                 kind: "method",
@@ -225,7 +225,7 @@ fn in_text(session: &Session, before: &str, text: &Token) -> Completions {
         }
         Some((name, rest)) => {
             let start = rest.rfind(',').map_or(rest.len(), |at| rest.len() - at - 1);
-            let info = methods::INFOS.iter().chain(SCALINGS).find(|info| info.name == name.trim());
+            let info = methods::INFOS.iter().chain(SCALINGS.iter()).find(|info| info.name == name.trim());
             (before.len() - start, info.map_or(Vec::new(), |info| of_info(info, "=")))
         }
     };

@@ -92,7 +92,7 @@ fn nothing_below_the_faces_names_a_method() {
 #[test]
 fn the_readme_lists_every_method_and_scaling_with_its_parameters() {
     let table = rows(&read("README.md"), "\n## Methods");
-    for info in INFOS.iter().chain(SCALINGS) {
+    for info in INFOS.iter().chain(SCALINGS.iter()) {
         let row = table.iter().find(|row| names(&row[0]).contains(&info.name));
         let row = row.unwrap_or_else(|| panic!("the README's tables have no row for `{}`", info.name));
         let cells = row.join(" ");
@@ -103,7 +103,7 @@ fn the_readme_lists_every_method_and_scaling_with_its_parameters() {
         let listed: Vec<String> = listed.filter(|name| seen.insert(name.clone())).collect();
         assert_eq!(listed, expected, "parameters of `{}`", info.name);
     }
-    let known: Vec<&str> = INFOS.iter().chain(SCALINGS).map(|info| info.name).collect();
+    let known: Vec<&str> = INFOS.iter().chain(SCALINGS.iter()).map(|info| info.name).collect();
     for name in table.iter().flat_map(|row| names(&row[0])) {
         assert!(known.contains(&name), "the README lists `{name}`, which there is not");
     }

@@ -155,7 +155,7 @@ fn from_table() -> Plan {
 #[test]
 fn every_parameter_has_help_and_a_default_of_its_kind() {
     let model = ModelSpec::tiny(256);
-    for info in INFOS.iter().chain(crate::rope::SCALINGS) {
+    for info in INFOS.iter().chain(crate::rope::SCALINGS.iter()) {
         assert!(!info.summary.is_empty() && !info.source.is_empty(), "{}", info.name);
         for param in info.params {
             let value = Setting::new(info).value(param.name, &model);

@@ -110,7 +110,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "ropes")]
     pub fn all_ropes() -> Table {
-        Table::plain(catalog("rope", SCALINGS))
+        Table::plain(catalog("rope", &SCALINGS))
     }
 
     /// The relative position at which every query of `n` tokens sees every key; what was never trained stands out.

@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 
 pub fn run(args: &Methods) -> Result<(), Failure> {
     let terminal = Terminal::new(args.json);
-    let all: Vec<&Info> = INFOS.iter().chain(SCALINGS).copied().collect();
+    let all: Vec<&Info> = INFOS.iter().chain(SCALINGS.iter()).copied().collect();
     let shown = match &args.name {
         None => all,
         Some(name) => vec![*all.iter().find(|info| info.name == name).ok_or_else(|| unknown(name, &all))?],
