@@ -20,6 +20,7 @@ use crate::trouble::Trouble;
 
 pub mod attention;
 pub mod chunks;
+pub mod distance;
 pub mod layers;
 pub mod passkey;
 pub mod perplexity;
@@ -32,7 +33,7 @@ pub use runs::{compare, losses};
 pub use table::{Cell, Column, Table};
 
 /// The views of one sequence. A new one is a file and a line here; command line and notebook show it under its name.
-pub static VIEWS: &[&dyn TraceView] = &[&attention::Attention, &chunks::Chunks, &layers::Layers];
+pub static VIEWS: &[&dyn TraceView] = &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance];
 
 /// A view that is made from the trace of one sequence.
 pub trait TraceView: Sync {

@@ -218,7 +218,7 @@ fn values_that_do_not_fit() {
     needle(5, 0.5)
         Error: a `longlens` prompt cannot be 5 tokens long: without filler it already has 172 [1: needle] (ask for at least 172 tokens)
     attention(trace("one two", full()), 99, 0)
-        Error: layer 99 does not exist [1: attention] (they go from 0 to 1)
+        Error: layer 99 does not exist [1: attention] (layers go from 0 to 1)
     attention_on(trace("one two", full()), 3, 1)
         Error: tokens 3 to 1 are no range [1: attention_on] (give the first token before the last)
     trace("one two", full(), #{ query: 50 })

@@ -98,7 +98,7 @@ fn what_is_hidden_and_what_is_between() {
     trained positions  256
     cache              150.0 KiB
     > positions(half, 100)
-    positions of half (written) at 100 tokens: highest 20.0, 256 trained
+    positions of half (written) at 100 tokens: highest 20, 256 trained
     > half
     half (written here)
     > [half]

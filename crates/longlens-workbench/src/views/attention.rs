@@ -101,8 +101,14 @@ impl TraceView for Attention {
         let (shape, [query, key]) = ([map.side, map.side], starts(map));
         let pooled = if map.stride == 1 { "exact".to_owned() } else { format!("{} tokens a cell", map.stride) };
         let text = format!(
-            "attention of layer {}, head {}, {}: {} tokens, {} x {} cells, {pooled}",
-            pick.layer, pick.head, trace.run.method, map.n_tokens, map.side, map.side
+            "attention of layer {}, head {}, {}, {}: {} tokens, {} x {} cells, {pooled}",
+            pick.layer,
+            pick.head,
+            trace.run.method,
+            trace.run.rope_text(),
+            map.n_tokens,
+            map.side,
+            map.side
         );
         let arrays = vec![
             Array::new("mean", &shape, map.mean.clone()),

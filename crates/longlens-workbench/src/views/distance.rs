@@ -1,0 +1,100 @@
+//! How far back every head looks: the mean distance from a query to its keys, weighted by attention.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use longlens_core::setting::{Info, Setting};
+use longlens_core::trace::{Trace, Watch};
+use longlens_plot::color::ColorScale;
+use serde_json::json;
+
+use super::{Subject, Table, TraceView, View, layers};
+use crate::heads::Heads;
+use crate::npz::Array;
+use crate::trouble::Trouble;
+
+/// Layers by heads, coloured by distance.
+pub struct Distance;
+
+static INFO: Info = Info {
+    name: "distance",
+    title: "Attention distance",
+    source: "Mean attention distance: Vig and Belinkov, 2019, arXiv:1906.04284",
+    summary: "how many tokens back every head looks from one query: distances to keys, weighted by attention",
+    params: &[super::QUERY, super::CHUNK_LEN],
+};
+
+impl TraceView for Distance {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+        layers::watch(subject, options)
+    }
+
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+        let heads = Heads::of(trace, subject.query(options)?)?;
+        let distances: Vec<f32> = heads.all().map(|head| distance(&heads, head)).collect();
+        let mut text = layers::said(&heads);
+        let farthest = heads.all().zip(&distances).max_by(|a, b| a.1.total_cmp(b.1));
+        if let Some(((layer, head), distance)) = farthest {
+            let _ = write!(text, "; farthest on average: layer {layer}, head {head}, {distance:.1} tokens back");
+        }
+        let name = "mean distance in tokens";
+        let figure = layers::grid(&heads, subject, name, distances.clone(), ColorScale::Linear);
+        let shape = [heads.shape.0, heads.shape.1];
+        let arrays = vec![Array::new("distance", &shape, distances.clone())];
+        // of very long prompts only attention by chunk is recorded
+        let own = json!({ "query": heads.query, "tokens_per_weight": if heads.row(0, 0).is_some() { 1 } else { heads.chunk_len } });
+        let about = subject.about(options, &trace.run, &own);
+        let table = move || {
+            let mut table = Table::new(&[("layer", ""), ("head", ""), ("distance", "tokens")]);
+            for ((layer, head), distance) in heads.all().zip(&distances) {
+                table.push(vec![layer.into(), head.into(), (*distance).into()]);
+            }
+            table
+        };
+        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+    }
+}
+
+/// Tokens from the query back to its keys on average; a chunk's attention counts at its middle where keys were not recorded.
+fn distance(heads: &Heads, (layer, head): (usize, usize)) -> f32 {
+    let query = heads.query as f64;
+    let weighted = |weights: &[f32], key: &dyn Fn(usize) -> f64| -> f64 {
+        weights.iter().enumerate().map(|(at, weight)| f64::from(*weight) * (query - key(at))).sum()
+    };
+    let sum = match heads.row(layer, head) {
+        Some(row) => weighted(row, &|key| key as f64),
+        None => weighted(heads.mass(layer, head), &|chunk| {
+            let (first, last) = (chunk * heads.chunk_len, ((chunk + 1) * heads.chunk_len - 1).min(heads.query));
+            f64::midpoint(first as f64, last as f64)
+        }),
+    };
+    sum as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::lens::{Lens, Rows, Setup};
+    use longlens_core::methods::Method;
+    use longlens_core::scripted::ScriptedLens;
+
+    use super::*;
+
+    #[test]
+    fn even_attention_is_half_the_text_away_by_key_and_by_chunk() {
+        let mut lens = ScriptedLens::saying("ok").attending(|_, _, _, _| 1.0);
+        let setup = Setup::new(&Method::full(), &lens.model().spec, 61).unwrap();
+        let model = lens.model().clone();
+        let subject = Subject { chunk_len: 16, ..Subject::new(&model, &setup, 61, None) };
+        let watch = Distance.watch(&subject, &Setting::new(&INFO)).unwrap();
+        lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
+        lens.feed(&[9; 61], Rows::None, &mut ()).unwrap();
+        for watch in [Watch { rows: Vec::new(), ..watch.clone() }, watch] {
+            let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 60).unwrap();
+            assert!((distance(&heads, (1, 2)) - 30.0).abs() < 1e-3, "{}", distance(&heads, (1, 2)));
+        }
+    }
+}
