@@ -274,6 +274,16 @@ impl ChunkMass {
 }
 
 impl Watch {
+    /// The newest query that is named, where any is: a run records those of its prompt alone.
+    pub fn newest_query(&self) -> Option<usize> {
+        let of_list = |queries: &Queries| match queries {
+            Queries::Of(list) => list.iter().copied().max(),
+            Queries::None | Queries::All => None,
+        };
+        let listed = [of_list(&self.choices), self.mass.as_ref().and_then(|mass| of_list(&mass.queries))];
+        self.rows.iter().map(|row| row.query).chain(listed.into_iter().flatten()).max()
+    }
+
     /// Whether a run that recorded `other` has recorded all of this.
     pub fn is_part_of(&self, other: &Self) -> bool {
         let mass = match (&self.mass, &other.mass) {

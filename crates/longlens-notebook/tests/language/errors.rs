@@ -597,7 +597,7 @@ fn a_refused_relation_says_what_works() {
     method("mine", #{ position: 5 })
         Error: `position` must be a function, as in |query, key| query - key, not the number 5 [1: method]
     method("mine", #{})
-        Error: unknown method `mine` [1: method] (one of: full, sliding_window, streaming, self_extend, dual_chunk, long_heads)
+        Error: unknown method `mine` [1: method] (one of: full, sliding_window, streaming, self_extend, rerope, string, dual_chunk, long_heads, quest, by_layer)
     "#);
 }
 

@@ -317,6 +317,9 @@ fn lines_for_the_session() {
     m                Method     full
     f                function   (x)
     > %functions needle
+    chunks           Chunks of every head
+    distance         Attention distance
+    layers           Attention of every head
     needle           A pass key hidden in filler
     retrieval_heads  The heads that fetch the hidden key, best first
     trace            Runs a prompt under a method and looks where every head attends to from one token

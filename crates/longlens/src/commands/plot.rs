@@ -96,8 +96,11 @@ pub fn record(
     also: impl FnOnce(&mut Watch),
     control: &mut dyn Control,
 ) -> Result<(Arc<Trace>, View), Failure> {
-    setup.watch = view.watch(&subject(lens, prompt, setup), options)?;
-    also(&mut setup.watch);
+    let mut watch = view.watch(&subject(lens, prompt, setup), options)?;
+    also(&mut watch);
+    // a token behind the prompt is looked at once it is there, and for that queries are kept
+    let later = watch.newest_query().filter(|query| *query >= setup.n_prompt).map(|_| watch.clone());
+    (setup.keep_queries, setup.watch) = if later.is_some() { (true, Watch::default()) } else { (false, watch) };
     lens.begin(setup)?;
     let (of_prompt, beyond) = prompt.tokens.split_at(setup.n_prompt);
     // logits are asked for as they are checked: weights that are not finite make no picture
@@ -105,7 +108,10 @@ pub fn record(
     for token in beyond {
         lens.feed(&[*token], Rows::Last, control)?;
     }
-    let trace = Arc::new(lens.trace());
+    let trace = Arc::new(match later {
+        Some(watch) => lens.look(&watch, control)?,
+        None => lens.trace(),
+    });
     let view = view.view(&subject(lens, prompt, setup), options, &trace)?;
     Ok((trace, view))
 }
