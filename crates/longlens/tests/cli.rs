@@ -80,7 +80,7 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("chunks --needle 100 --layer 4", 2, "layer 4 does not exist help: layers go from 0 to 3"),
         ("chunks --needle 100 --mass --chunk-len 0", 2, "it must be at least 1"),
         ("attention --needle 100 --layer 4", 2, "layer 4 does not exist help: layers go from 0 to 3"),
-        ("attention --needle 100 --head 4", 2, "head 4 does not exist: there are 4"),
+        ("attention --needle 100 --head 4", 2, "head 4 does not exist help: heads go from 0 to 3"),
         ("attention --needle 100 --query 4000", 2, "query 4000 does not exist"),
         ("attention --needle 100 --side 0", 2, "--side 0 is out of range help: give 1 to 4096"),
         // numbers
