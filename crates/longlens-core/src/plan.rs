@@ -176,6 +176,16 @@ impl Plan {
         self.rules().iter().find_map(|rule| rule.choice.as_ref()).map(|choice| choice.chunk_len)
     }
 
+    /// Tokens of a chunk of the first heads of a layer that choose, of which there are `n_heads` in all, and the most slots of heads
+    /// with such chunks; 0 where none chooses.
+    pub fn chunks_of(&self, layer: usize, n_heads: usize) -> (usize, usize) {
+        let choices: Vec<ChunkChoice> =
+            self.groups(layer, n_heads).iter().filter_map(|group| self.rules()[group.rule].choice).collect();
+        let chunk_len = choices.first().map_or(0, |choice| choice.chunk_len);
+        let alike = choices.iter().filter(|choice| choice.chunk_len == chunk_len);
+        (chunk_len, alike.map(|choice| choice.n_slots).max().unwrap_or(0))
+    }
+
     /// Slots of the choices, the most that any head has; 0 where none chooses.
     pub fn n_slots(&self) -> usize {
         self.rules().iter().filter_map(|rule| rule.choice.as_ref()).map(|choice| choice.n_slots).max().unwrap_or(0)

@@ -19,6 +19,8 @@ pub struct Watch {
     pub maps: Vec<MapPick>,
     /// Layers whose attention output (before the output projection) is kept.
     pub attn_out: Vec<usize>,
+    /// Tokens behind the prompt that may be named, too.
+    pub beyond: usize,
 }
 
 /// A selection of query tokens.
@@ -160,6 +162,8 @@ pub struct LayerTrace {
 pub struct Choices {
     /// Token index of every recorded query, ascending.
     pub queries: Vec<usize>,
+    /// Tokens of a chunk; of heads that cut keys otherwise nothing is recorded here.
+    pub chunk_len: usize,
     /// Query heads.
     pub n_heads: usize,
     /// Slots of a row; shorter choices are padded with -1, and so are rows of heads that do not choose.
@@ -233,9 +237,9 @@ impl Queries {
 }
 
 impl Choices {
-    /// Nothing recorded yet of `n_heads` heads that choose up to `n_slots` chunks.
-    pub fn new(n_heads: usize, n_slots: usize) -> Self {
-        Self { n_heads, n_slots, ..Self::default() }
+    /// Nothing recorded yet of `n_heads` heads that choose up to `n_slots` chunks of `chunk_len` tokens.
+    pub fn new(n_heads: usize, n_slots: usize, chunk_len: usize) -> Self {
+        Self { chunk_len, n_heads, n_slots, ..Self::default() }
     }
 
     /// Takes a head's choice for a query: chunks in slot order, their scores, and the margin.
@@ -274,16 +278,6 @@ impl ChunkMass {
 }
 
 impl Watch {
-    /// The newest query that is named, where any is: a run records those of its prompt alone.
-    pub fn newest_query(&self) -> Option<usize> {
-        let of_list = |queries: &Queries| match queries {
-            Queries::Of(list) => list.iter().copied().max(),
-            Queries::None | Queries::All => None,
-        };
-        let listed = [of_list(&self.choices), self.mass.as_ref().and_then(|mass| of_list(&mass.queries))];
-        self.rows.iter().map(|row| row.query).chain(listed.into_iter().flatten()).max()
-    }
-
     /// Whether a run that recorded `other` has recorded all of this.
     pub fn is_part_of(&self, other: &Self) -> bool {
         let mass = match (&self.mass, &other.mass) {

@@ -247,7 +247,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         }
         let prefill_chunk = sequence.prefill_chunk();
         let Running { attention, caches, n_tokens, n_reused, .. } = sequence;
-        let watch = Watch { nll: false, attn_out: Vec::new(), ..watch.clone() };
+        let watch = Watch { nll: false, attn_out: Vec::new(), beyond: 0, ..watch.clone() };
         let recorder = Recorder::new(
             watch,
             &attention.problems.spec,

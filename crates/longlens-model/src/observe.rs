@@ -43,7 +43,9 @@ pub fn record_choices<B: Kernels>(
         for (at, (chunks, scores)) in chosen.chunks(n).zip(scores.chunks(n_complete)).enumerate() {
             let (head, row) = (at / tokens.len(), rows.start + at % tokens.len());
             let slots = problem.slots(row);
-            record_choice(recorder.choices(layer), (first + row, first_head + head), &slots, chunks, scores);
+            if let Some(choices) = recorder.choices(layer, slots.chunk_len) {
+                record_choice(choices, (first + row, first_head + head), &slots, chunks, scores);
+            }
         }
     }
 }

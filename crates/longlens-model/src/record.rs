@@ -24,8 +24,8 @@ pub struct Recorder {
     pooled: Vec<Vec<usize>>,
     /// Where a query's mass stands in its layer.
     mass_rows: HashMap<(usize, usize), usize>,
-    /// Slots of the choices of every layer.
-    n_slots: Vec<usize>,
+    /// Tokens of a chunk and slots of the choices of every layer.
+    chunks: Vec<(usize, usize)>,
     /// Operations that a reference computed, and why.
     references: BTreeMap<&'static str, Body>,
 }
@@ -51,6 +51,7 @@ impl Recorder {
         prompt: Prompt,
         n_tokens: usize,
     ) -> Result<Self, LensError> {
+        let n_tokens = n_tokens + watch.beyond;
         let rows = watch.rows.iter().map(|row| (row.layer, row.head));
         for (layer, head) in rows.chain(watch.maps.iter().map(|map| (map.layer, map.head))) {
             within("layer", layer, model.n_layers)?;
@@ -83,13 +84,9 @@ impl Recorder {
         };
         trace.maps = watch.maps.iter().map(map).collect();
         let pooled = trace.maps.iter().map(|map| vec![0; map.side]).collect();
-        let n_slots = |layer| {
-            let rules = plan.groups(layer, model.n_heads).into_iter().map(|group| &plan.rules()[group.rule]);
-            rules.filter_map(|rule| rule.choice).map(|choice| choice.n_slots).max().unwrap_or(0)
-        };
-        let n_slots = (0..model.n_layers).map(n_slots).collect();
+        let chunks = (0..model.n_layers).map(|layer| plan.chunks_of(layer, model.n_heads)).collect();
         let (n_heads, mass_rows, references) = (model.n_heads, HashMap::new(), BTreeMap::new());
-        Ok(Self { watch, trace, n_heads, pooled, mass_rows, n_slots, references })
+        Ok(Self { watch, trace, n_heads, pooled, mass_rows, chunks, references })
     }
 
     /// Notes which body computes an operation.
@@ -150,10 +147,11 @@ impl Recorder {
         merge(&ranges)
     }
 
-    /// Choices of a layer, empty at first.
-    pub fn choices(&mut self, layer: usize) -> &mut Choices {
-        let empty = || Choices::new(self.n_heads, self.n_slots[layer]);
-        self.trace.layers[layer].choices.get_or_insert_with(empty)
+    /// Choices of a layer, empty at first; nothing where its choices are of chunks of another length.
+    pub fn choices(&mut self, layer: usize, chunk_len: usize) -> Option<&mut Choices> {
+        let (of_layer, n_slots) = self.chunks[layer];
+        let empty = || Choices::new(self.n_heads, n_slots, of_layer);
+        (of_layer == chunk_len).then(|| self.trace.layers[layer].choices.get_or_insert_with(empty))
     }
 
     /// What is pooled of `tokens` in this head.

@@ -101,11 +101,6 @@ impl Heads {
         self.mass_row
     }
 
-    /// The query's place among those whose choices were recorded; 0 where none were.
-    pub fn choice_row(&self) -> usize {
-        (0..self.shape.0).find_map(|layer| self.choice(layer)).map_or(0, |(_, row)| row)
-    }
-
     /// `mass[layer, head, chunk]`: the share of each head's attention on every chunk.
     pub fn mass_array(&self) -> Array {
         let mass = self.all().flat_map(|(layer, head)| self.mass(layer, head)).copied().collect();
@@ -164,14 +159,19 @@ impl Heads {
         tokens.start / self.chunk_len..tokens.end.div_ceil(self.chunk_len)
     }
 
-    /// Whether the method chose chunks for the query.
+    /// Whether some head chose such chunks for the query.
     pub fn chooses(&self) -> bool {
-        self.choice(0).is_some()
+        (0..self.shape.0).any(|layer| self.choice(layer).is_some())
+    }
+
+    /// The choices of a layer, if they are of chunks of this length.
+    fn of_length(&self, layer: usize) -> Option<&Choices> {
+        self.trace.layers.get(layer)?.choices.as_ref().filter(|choices| choices.chunk_len == self.chunk_len)
     }
 
     /// The choices of a layer and the row of the query in them.
     fn choice(&self, layer: usize) -> Option<(&Choices, usize)> {
-        let choices = self.trace.layers.get(layer)?.choices.as_ref()?;
+        let choices = self.of_length(layer)?;
         let row = choices.queries.iter().position(|query| *query == self.query)?;
         Some((choices, row))
     }
@@ -192,9 +192,7 @@ impl Heads {
 
     /// How many of a head's recorded choices held a chunk of these tokens, and how many were recorded: its hit rate.
     pub fn hits(&self, layer: usize, head: usize, tokens: &Range<usize>) -> (usize, usize) {
-        let Some(choices) = self.trace.layers.get(layer).and_then(|layer| layer.choices.as_ref()) else {
-            return (0, 0);
-        };
+        let Some(choices) = self.of_length(layer) else { return (0, 0) };
         let chunks = self.chunks_of(tokens);
         let hit = |row: &usize| choices.row(*row, head).any(|(chunk, _)| chunks.contains(&chunk));
         ((0..choices.queries.len()).filter(hit).count(), choices.queries.len())

@@ -66,10 +66,13 @@ impl Attended<'_> {
     pub fn layer(&self, layer: usize, watch: &Watch) -> LayerTrace {
         let heads = 0..self.model.n_heads;
         let mut recorded = LayerTrace::default();
-        let rules = heads.clone().filter_map(|head| self.plan.of(layer, head).choice);
-        let mut choices = Choices::new(heads.len(), rules.map(|choice| choice.n_slots).max().unwrap_or(0));
+        let (chunk_len, n_slots) = self.plan.chunks_of(layer, heads.len());
+        let mut choices = Choices::new(heads.len(), n_slots, chunk_len);
         for query in self.asked(&watch.choices) {
             for head in heads.clone() {
+                if self.plan.of(layer, head).choice.is_none_or(|choice| choice.chunk_len != chunk_len) {
+                    continue;
+                }
                 if let Some((chunks, scores, margin)) = self.choice(layer, head, query) {
                     choices.record(query, head, &chunks, &scores, margin);
                 }

@@ -141,12 +141,12 @@ impl Figure for ChunkMap {
 }
 
 impl ChunkMap {
-    /// The choices that a trace recorded for the query at `row` of its recorded queries; empty when it recorded none.
-    pub fn choices(trace: &Trace, row: usize, chunk_len: usize) -> Self {
-        let (mut rows, mut query) = (Vec::new(), 0);
+    /// The choices of chunks of `chunk_len` tokens that a trace recorded for the token `query`; empty when it recorded none.
+    pub fn choices(trace: &Trace, query: usize, chunk_len: usize) -> Self {
+        let mut rows = Vec::new();
         for (layer, choices) in trace.layers.iter().enumerate().filter_map(|(at, l)| Some((at, l.choices.as_ref()?))) {
-            let Some(token) = choices.queries.get(row) else { continue };
-            query = *token;
+            let row = choices.queries.iter().position(|known| *known == query);
+            let Some(row) = row.filter(|_| choices.chunk_len == chunk_len) else { continue };
             rows.extend((0..choices.n_heads).map(|head| {
                 let pick = |(chunk, score): (usize, f32)| {
                     let score = (!score.is_nan()).then_some(score);
@@ -348,6 +348,7 @@ mod tests {
     fn trace() -> Trace {
         let choices = Choices {
             queries: vec![39],
+            chunk_len: 4,
             n_heads: 2,
             n_slots: 4,
             chunks: vec![0, 2, 4, 8, 0, 3, 8, -1],
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn picks_are_colored_by_score_and_forced_ones_differ() {
-        let map = ChunkMap::choices(&trace(), 0, 4).with_needle(9..11);
+        let map = ChunkMap::choices(&trace(), 39, 4).with_needle(9..11);
         assert_eq!((map.query, map.n_chunks, map.needle.clone()), (39, 10, Some(2..3)));
         let panel = map.scene(map.size()).unwrap().panels[0];
         let pixels = Canvas::default().to_rgb(&map).unwrap();
@@ -378,7 +379,7 @@ mod tests {
 
     #[test]
     fn the_needle_is_outlined() {
-        let map = ChunkMap::choices(&trace(), 0, 4).with_needle(9..11);
+        let map = ChunkMap::choices(&trace(), 39, 4).with_needle(9..11);
         let panel = map.scene(map.size()).unwrap().panels[0];
         let place = panel.block(0..2, 2..3);
         let pixels = Canvas::default().to_rgb(&map).unwrap();
@@ -405,8 +406,8 @@ mod tests {
     #[test]
     fn nothing_recorded_and_chunks_beyond_the_text_are_errors() {
         let error = |map: &ChunkMap| map.scene(map.size()).unwrap_err();
-        assert!(matches!(error(&ChunkMap::choices(&Trace::default(), 0, 4)), PlotError::NoData { .. }));
-        let short = ChunkMap { n_chunks: 5, ..ChunkMap::choices(&trace(), 0, 4) };
+        assert!(matches!(error(&ChunkMap::choices(&Trace::default(), 39, 4)), PlotError::NoData { .. }));
+        let short = ChunkMap { n_chunks: 5, ..ChunkMap::choices(&trace(), 39, 4) };
         assert!(matches!(error(&short), PlotError::Shape { expected: 5, found: 9, .. }));
     }
 }

@@ -29,7 +29,7 @@ pub fn heads(app: &App) -> Result<Content, Trouble> {
     // a choice is only told in the chunks that it was made of
     let chooses = heads.chooses() && own_chunk_len(app, run) == Some(heads.chunk_len);
     let mut figure = if chooses {
-        ChunkMap::choices(heads.trace(), choice_row(heads), heads.chunk_len)
+        ChunkMap::choices(heads.trace(), heads.query, heads.chunk_len)
     } else {
         ChunkMap::mass(heads.trace(), 0, ColorScale::Log { floor: MASS_FLOOR })
     };
@@ -228,12 +228,6 @@ fn needle(app: &App, run: &Run) -> Option<Range<usize>> {
 /// Tokens of a chunk that the run's method chooses.
 fn own_chunk_len(app: &App, run: &Run) -> Option<usize> {
     run.settings.method.plan(&app.model.spec).ok()?.chunk_len()
-}
-
-/// The selected query's place among those whose choices were recorded; the answer's stand before or after it.
-fn choice_row(heads: &Heads) -> usize {
-    let choices = heads.trace().layers.iter().find_map(|layer| layer.choices.as_ref());
-    choices.and_then(|choices| choices.queries.iter().position(|query| *query == heads.query)).unwrap_or(0)
 }
 
 /// Whether `longlens chunks` sees what this query saw: tokens of the prompt, and behind it the first of the right answer.

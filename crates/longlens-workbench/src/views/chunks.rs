@@ -90,7 +90,7 @@ impl TraceView for Chunks {
         let heads = Heads::of(trace, query)?;
         let is_choice = is_choice && heads.chooses();
         let mut figure = if is_choice {
-            ChunkMap::choices(trace, heads.choice_row(), chunk_len)
+            ChunkMap::choices(trace, query, chunk_len)
         } else {
             ChunkMap::mass(trace, heads.mass_row(), ColorScale::Log { floor: FLOOR })
         };

@@ -96,11 +96,9 @@ pub fn record(
     also: impl FnOnce(&mut Watch),
     control: &mut dyn Control,
 ) -> Result<(Arc<Trace>, View), Failure> {
-    let mut watch = view.watch(&subject(lens, prompt, setup), options)?;
-    also(&mut watch);
-    // a token behind the prompt is looked at once it is there, and for that queries are kept
-    let later = watch.newest_query().filter(|query| *query >= setup.n_prompt).map(|_| watch.clone());
-    (setup.keep_queries, setup.watch) = if later.is_some() { (true, Watch::default()) } else { (false, watch) };
+    setup.watch = view.watch(&subject(lens, prompt, setup), options)?;
+    also(&mut setup.watch);
+    setup.watch.beyond = prompt.tokens.len() - setup.n_prompt;
     lens.begin(setup)?;
     let (of_prompt, beyond) = prompt.tokens.split_at(setup.n_prompt);
     // logits are asked for as they are checked: weights that are not finite make no picture
@@ -108,10 +106,7 @@ pub fn record(
     for token in beyond {
         lens.feed(&[*token], Rows::Last, control)?;
     }
-    let trace = Arc::new(match later {
-        Some(watch) => lens.look(&watch, control)?,
-        None => lens.trace(),
-    });
+    let trace = Arc::new(lens.trace());
     let view = view.view(&subject(lens, prompt, setup), options, &trace)?;
     Ok((trace, view))
 }
