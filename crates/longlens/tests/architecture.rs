@@ -83,7 +83,8 @@ fn nothing_below_the_faces_names_a_method() {
             // `sliding_window` is a field of config.json, too, and prompts of papers are called as their methods
             let folders = ["methods", "config", "families", "templates.rs"];
             let is_theirs = path.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder));
-            let named = INFOS.iter().find(|info| line.contains(&format!("\"{}", info.name)));
+            let named =
+                INFOS.iter().find(|info| ['"', ':'].iter().any(|end| line.contains(&format!("\"{}{end}", info.name))));
             // `full` is what everything else is compared with: the catalog gives it by name
             let named = named.filter(|info| !is_theirs && info.name != "full");
             assert!(named.is_none(), "{}:{at} names `{}`: {line}", path.display(), named.unwrap().name);

@@ -33,9 +33,9 @@ static INFO: Info = Info {
         Param {
             name: "side",
             alias: "",
-            kind: Kind::Count(1),
+            kind: Kind::Whole(1, MAX_SIDE as u64),
             default: Fallback::Number(SIDE as f64),
-            help: "cells of a side at most, up to 4096; longer prompts are pooled",
+            help: "cells of a side at most; longer prompts are pooled",
         },
         Param {
             name: "pooling",
@@ -130,9 +130,6 @@ fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Trouble> {
     let layer = subject.index(options, "layer", spec.n_layers)?.unwrap_or(0);
     let head = subject.index(options, "head", spec.n_heads)?.unwrap_or(0);
     let side = options.count("side", spec);
-    if side > MAX_SIDE {
-        return Err(Trouble::new(format!("side {side} is out of range"), format!("give 1 to {MAX_SIDE}")));
-    }
     let part = ["query", "key", "len"].map(|name| subject.count(options, name));
     let window = part.iter().any(Option::is_some).then(|| {
         let [query, key, len] = part;

@@ -63,7 +63,7 @@ fn options_that_do_not_fit_are_refused_with_what_fits() {
         ("layers:query=62", "query 62 is not in the prompt of 62 tokens (queries go from 0 to 61)"),
         ("chunks:layer=9", "layer 9 does not exist (layers go from 0 to 1)"),
         ("attention:head=4", "head 4 does not exist (heads go from 0 to 3)"),
-        ("attention:side=5000", "side 5000 is out of range (give 1 to 4096)"),
+        ("attention:side=5000", "`attention`: side = 5000 is not a whole number from 1 to 4096"),
     ] {
         assert_eq!(made(text, "full", true).unwrap_err().to_string(), message);
     }

@@ -4,7 +4,7 @@ use longlens_core::lens::Lens;
 use longlens_core::setting::{Setting, Value};
 use longlens_core::trace::RowPick;
 use longlens_workbench::views::TraceView;
-use longlens_workbench::views::attention::Attention as Map;
+use longlens_workbench::views::attention::{Attention as Map, MAX_SIDE};
 use serde_json::json;
 
 use super::plot::{Viewed, viewed};
@@ -22,6 +22,9 @@ pub fn run(args: &Attention) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "attention.png")?;
     super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    if let Some(side) = args.side.filter(|side| !(1..=MAX_SIDE).contains(side)) {
+        return Err(Failure::usage(format!("--side {side} is out of range"), format!("give 1 to {MAX_SIDE}")));
+    }
     let mut options = Setting::new(Map.info());
     let numbers = [("layer", Some(args.layer)), ("head", Some(args.head)), ("side", args.side)];
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
