@@ -47,6 +47,8 @@ struct Running<B: Kernels> {
 /// What is kept of a sequence that others go on from.
 struct Fork<B: Kernels> {
     layers: Vec<LayerFork<B>>,
+    /// Whether all its tokens were computed under its setup, none of them taken over from another.
+    is_exact: bool,
     /// Logits of its last token, if they were asked for.
     newest: Option<Tensor<B, 2>>,
 }
@@ -147,21 +149,28 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         let layers = layers.ok_or(LensError::NothingKept { what: "a cut inside a chunk" })?;
         let bytes = layers.iter().map(LayerFork::n_numbers).sum::<usize>() * size_of::<f32>();
         let newest = sequence.newest.clone().filter(|_| n_tokens == sequence.n_tokens);
-        Ok(Sequence::new(sequence.setup.clone(), n_tokens, bytes, Fork { layers, newest }))
+        Ok(Sequence::new(
+            sequence.setup.clone(),
+            n_tokens,
+            bytes,
+            Fork { layers, is_exact: sequence.n_reused == 0, newest },
+        ))
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-        let (Fork { layers, newest }, n_tokens): (&Fork<B>, _) = (prefix.state(), prefix.n_tokens);
+        let (Fork { layers, is_exact, newest }, n_tokens): (&Fork<B>, _) = (prefix.state(), prefix.n_tokens);
         if n_tokens > setup.n_prompt {
             return Err(LensError::OutOfRange { what: "token", index: n_tokens - 1, count: setup.n_prompt });
         }
         let keeps_queries = layers.iter().all(LayerFork::keeps_queries);
-        let is_exact = prefix.serves(setup);
-        if (setup.keep_queries || !is_exact && setup.plan.needs_queries()) && !keeps_queries {
+        let is_exact = *is_exact && prefix.serves(setup);
+        // chunks that another plan cut are represented anew, from queries
+        let needs_queries = setup.keep_queries || !is_exact && setup.plan.needs_queries();
+        if needs_queries && !keeps_queries {
             return Err(LensError::NothingKept { what: "a sequence that goes on from a fork" });
         }
         self.start(setup, if is_exact { "re-prefill" } else { "reuse-kv" }, |layer, n_groups| {
-            layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups))
+            layers[layer].cache(setup.n_prompt, needs_queries, (!is_exact).then_some(n_groups))
         })?;
         if let Some(sequence) = &mut self.sequence {
             sequence.n_tokens = n_tokens;

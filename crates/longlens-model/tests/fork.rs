@@ -87,6 +87,28 @@ fn losses_go_on_across_a_fork() {
 }
 
 #[test]
+fn a_fork_of_what_another_way_computed_is_not_exact_and_loses_nothing() {
+    let mut lens = two_layers();
+    let lens = lens.as_mut();
+    let full = Way::new("full", "none").setup(lens, 50, Watch::default());
+    let choosing = Way::new("long_heads:chunk_len=4,attention_len=16", "none").setup(lens, 50, Watch::default());
+    lens.begin(&full).unwrap();
+    feed(lens, 0, 50);
+    lens.reuse(&choosing, 40).unwrap();
+    let expected = feed(lens, 40, 50);
+    // forked before and after the swapped sequence fed anything, and gone on from without keeping queries
+    lens.reuse(&choosing, 40).unwrap();
+    let before = lens.fork(40).unwrap();
+    feed(lens, 40, 45);
+    let after = lens.fork(40).unwrap();
+    for (fork, keep_queries) in [(&before, true), (&before, false), (&after, true), (&after, false)] {
+        lens.begin_from(&Setup { keep_queries, ..choosing.clone() }, fork).unwrap();
+        agree(&feed(lens, 40, 50), &expected, TOLERANCE, "logits").unwrap();
+        assert_eq!(lens.trace().run.mode, "reuse-kv");
+    }
+}
+
+#[test]
 fn what_cannot_be_forked_is_refused_and_nothing_is_lost() {
     let mut lens = two_layers();
     let lens = lens.as_mut();
