@@ -6,7 +6,7 @@
 mod common;
 
 use divan::{Bencher, black_box};
-use longlens_tui::app::{Action, Focus, Options};
+use longlens_tui::app::{Action, Layout, Options};
 use longlens_tui::keys;
 use longlens_tui::panes::VIEWS;
 use longlens_tui::screen;
@@ -82,7 +82,7 @@ fn frame_with_images(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench(args = ["> <", "{ }", "long_heads full", "down up"])]
 fn update(bencher: Bencher<'_, '_>, keys: &str) {
     let mut rig = large();
-    rig.app.focus = Focus::Controls;
+    rig.app.layout = Layout::new(rig.app.layout.shown()[0], None);
     let mut keys = keys.split(' ').map(|key| keys::parse(common::method_key(key).unwrap_or(key)).unwrap()).cycle();
     bencher.bench_local(|| black_box(rig.app.update(Action::Key(keys.next().unwrap()))));
 }

@@ -16,26 +16,39 @@ use longlens_workbench::runs::{RunAsk, RunId, Runs};
 use longlens_workbench::session::Session;
 use longlens_workbench::settings::{Checked, Settings};
 use longlens_workbench::steps::{Start, Step};
-use longlens_workbench::worker::Progress;
 
 use crate::dialogs::Dialog;
 use crate::fields::Controls;
 use crate::panes::VIEWS;
 use crate::pen::Seen;
 use crate::theme::Theme;
-use crate::view::View;
 
 mod commands;
+mod grids;
 mod jobs;
+mod layout;
+mod log;
 mod looks;
 mod mouse;
 mod parts;
 mod question;
 mod reading;
+mod record;
 mod typing;
+mod undo;
+mod work;
+mod zoom;
 
+pub use grids::{GridRun, Grids};
+pub use layout::{Focus, Layout};
+pub use log::{Level, Log};
 pub use parts::*;
 pub use question::Question;
+pub use record::Record;
+pub use work::Work;
+pub use zoom::Zoom;
+
+use undo::Undo;
 
 /// The state of the workbench.
 #[derive(Debug)]
@@ -53,8 +66,7 @@ pub struct App {
     pub verdict: Result<Checked, Trouble>,
     /// Tokens of the chunks that the newest possible method chooses.
     own_chunk: Option<usize>,
-    /// Changes that can be taken back, and taken back ones.
-    pub undo: (Vec<Controls>, Vec<Controls>),
+    undo: Undo<Controls>,
     /// The last parameters of every method.
     methods: HashMap<String, Method>,
     /// The prompt, by where it comes from.
@@ -75,20 +87,14 @@ pub struct App {
     pub map: Question<MapKey, PooledMap>,
     /// The selected head's maps under the two runs that are compared.
     pub difference: Question<DifferenceKey, Box<[PooledMap; 2]>>,
-    /// How the map is shown.
-    pub map_state: MapState,
-    /// Passkey grids, oldest first.
-    pub grids: Vec<GridRun>,
-    /// The grid that is shown, counted from the newest.
-    pub grid_back: usize,
+    /// How maps are shown.
+    pub zoom: Zoom,
+    /// Passkey grids.
+    pub grids: Grids,
     /// Runs that are marked for the comparison, at most two, in the order of their marking.
     pub marked: Vec<RunId>,
-    /// Views of the two panes.
-    pub views: [&'static dyn View; 2],
-    /// Whether the second is shown.
-    pub split: bool,
-    /// Where the keys go.
-    pub focus: Focus,
+    /// Views on the screen, and where keys go.
+    pub layout: Layout,
     /// Selected control.
     pub field: usize,
     /// A typed value that is not taken yet.
@@ -104,11 +110,7 @@ pub struct App {
     /// Lines that output and log are scrolled up.
     pub scroll: usize,
     /// What happened.
-    pub log: Vec<(Level, String)>,
-    /// The newest line of the log, until a key is pressed.
-    pub notice: Option<(Level, String)>,
-    /// A step that counts once its files are written.
-    unwritten: Option<Step>,
+    pub log: Log,
     /// What lies over everything.
     pub dialog: Option<Dialog>,
     /// A typed prompt that was not run.
@@ -119,31 +121,17 @@ pub struct App {
     pub images: bool,
     /// Whether the mouse belongs to the program.
     pub mouse: bool,
-    /// How far the work is; nothing while there is none.
-    pub progress: Option<Progress>,
-    /// Whether the worker has something to do.
-    pub busy: bool,
-    /// What was done, for the record.
-    pub steps: Vec<Step>,
+    /// What the worker does, and what has to happen outside.
+    pub work: Work,
+    /// What was done.
+    pub record: Record,
     /// What the newest frame shows where.
     pub seen: Seen,
     /// Whether the program is to end.
     pub over: bool,
     /// Whether something changed since the session was kept.
     dirty: bool,
-    n_asked: u64,
-    /// Questions that went to the worker.
-    n_sent: u64,
-    n_exported: usize,
-    effects: Vec<Effect>,
 }
-
-/// Changes that can be taken back.
-const UNDO_KEPT: usize = 500;
-/// Steps that are recorded.
-const STEPS_KEPT: usize = 1000;
-/// Lines of the log that are kept.
-const LOG_KEPT: usize = 1000;
 
 impl App {
     /// A workbench for a model that is being opened.
@@ -155,7 +143,7 @@ impl App {
             verdict: settings.check(&model, 0),
             controls: Controls::new(settings),
             own_chunk: None,
-            undo: (Vec::new(), Vec::new()),
+            undo: Undo::default(),
             methods: HashMap::new(),
             prompt: Question::default(),
             runs: Runs::default(),
@@ -166,13 +154,10 @@ impl App {
             heads: Question::default(),
             map: Question::default(),
             difference: Question::default(),
-            map_state: MapState { window: None, log: true, max: false },
-            grids: Vec::new(),
-            grid_back: 0,
+            zoom: Zoom::default(),
+            grids: Grids::default(),
             marked: Vec::new(),
-            views: [VIEWS[0], VIEWS[1]],
-            split: false,
-            focus: Focus::Controls,
+            layout: Layout::new(VIEWS[0], None),
             field: 0,
             edit: None,
             drag: None,
@@ -180,31 +165,24 @@ impl App {
             token_color: TokenColor::Loss,
             show_log: false,
             scroll: 0,
-            log: Vec::new(),
-            notice: None,
-            unwritten: None,
+            log: Log::default(),
             dialog: None,
             draft: None,
             theme: Theme { name: theme, depth },
             images: true,
             mouse: true,
-            progress: None,
-            busy: true,
-            steps: Vec::new(),
+            work: Work::default(),
+            record: Record::default(),
             seen: Seen::default(),
             over: false,
             dirty: false,
-            n_asked: 0,
-            n_sent: 0,
-            n_exported: 0,
-            effects: Vec::new(),
             model,
         };
         if hint {
-            app.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
+            app.log.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
         }
         for warning in app.model.warnings.clone() {
-            app.say(Level::Warning, printable_line(&warning).into_owned());
+            app.log.say(Level::Warning, printable_line(&warning).into_owned());
         }
         let needle = NeedleAsk { length: (4 * app.model.spec.trained_context).min(4096), ..NeedleAsk::default() };
         let mut source = prompt;
@@ -213,19 +191,18 @@ impl App {
             app.controls.settings = session.settings;
             (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
             app.runs = session.runs;
-            app.steps = session.steps;
+            app.record = Record::of(session.steps);
             app.controls.chunk_len = session.chunk_len;
-            for kept in session.grids {
-                let id = app.next_number();
-                app.grids.extend(GridRun::back(id, kept, &app.model.spec));
-            }
+            let spec = &app.model.spec;
+            let grids = session.grids.into_iter().filter_map(|kept| GridRun::back(app.work.number(), kept, spec));
+            app.grids = Grids::new(grids.collect());
             app.dirty = true;
-            app.say(Level::Note, "the session is back: prompt, settings and pinned runs");
+            app.log.say(Level::Note, "the session is back: prompt, settings and pinned runs");
             app.clamp();
         }
         // last, so that they are what the status line shows
         for note in notes {
-            app.say(Level::Warning, note);
+            app.log.say(Level::Warning, note);
         }
         app.judge();
         app.prompt.ask(0, source.unwrap_or(PromptSource::Needle(needle)));
@@ -237,7 +214,7 @@ impl App {
         match action {
             Action::Do(command) => self.command(command),
             Action::Key(key) => {
-                self.notice = None;
+                self.log.dismiss();
                 self.key(key);
             }
             Action::Paste(text) => self.paste(&text),
@@ -254,31 +231,30 @@ impl App {
                 }
             }
             Action::Wrote(Ok(what)) => {
-                self.say(Level::Note, what);
-                if let Some(step) = self.unwritten.take() {
-                    self.record(step);
-                }
+                self.log.say(Level::Note, what);
+                self.dirty |= self.record.written(true);
             }
             Action::Wrote(Err(trouble)) => {
-                self.unwritten = None;
+                self.record.written(false);
                 self.fail(&trouble);
             }
             Action::Tick => {
                 if std::mem::take(&mut self.dirty) {
                     let session = Box::new(self.session(false));
-                    self.effects.push(Effect::Keep(session));
+                    self.work.add(Effect::Keep(session));
                 }
             }
             Action::Stop => self.quit(),
         }
-        std::mem::take(&mut self.effects)
+        self.work.take()
     }
 
     /// Ends the program and keeps the session as one that ended well.
     fn quit(&mut self) {
         self.over = true;
         let session = Box::new(self.session(true));
-        self.effects.extend([Effect::Keep(session), Effect::Quit]);
+        self.work.add(Effect::Keep(session));
+        self.work.add(Effect::Quit);
     }
 
     /// What survives a crash.
@@ -293,30 +269,15 @@ impl App {
             settings: self.controls.settings.clone(),
             source: self.prompt.waiting().or(self.prompt.key()).cloned(),
             runs,
-            steps: self.steps.clone(),
+            steps: self.record.steps().to_vec(),
             selected: (self.controls.layer, self.controls.head, self.controls.query),
-            grids: self.grids.iter().map(GridRun::keep).collect(),
+            grids: self.grids.list().iter().map(GridRun::keep).collect(),
             chunk_len: self.controls.chunk_len,
         }
     }
 
-    /// Adds a line to the log.
-    pub fn say(&mut self, level: Level, text: impl Into<String>) {
-        self.log.push((level, text.into()));
-        self.notice = self.log.last().cloned();
-        if self.log.len() > LOG_KEPT {
-            self.log.remove(0);
-        }
-    }
-
     fn fail(&mut self, trouble: &Trouble) {
-        self.say(Level::Error, trouble.to_string());
-    }
-
-    /// A number that no question had before.
-    fn next_number(&mut self) -> u64 {
-        self.n_asked += 1;
-        self.n_asked
+        self.log.say(Level::Error, trouble.to_string());
     }
 
     /// Takes changed controls; a change of settings runs at once, where it is possible.
@@ -327,18 +288,9 @@ impl App {
         let before = std::mem::replace(&mut self.controls, controls);
         let rerun = before.settings != self.controls.settings;
         if rerun || before.grid != self.controls.grid {
-            self.remember(before);
+            self.undo.remember(before);
         }
         self.settled(rerun);
-    }
-
-    /// Keeps controls that undo goes back to.
-    fn remember(&mut self, before: Controls) {
-        self.undo.0.push(before);
-        self.undo.1.clear();
-        if self.undo.0.len() > UNDO_KEPT {
-            self.undo.0.remove(0);
-        }
     }
 
     /// Judges changed controls, and runs or looks.
@@ -366,10 +318,7 @@ impl App {
 
     /// Adds to the record.
     fn record(&mut self, step: Step) {
-        self.steps.push(step);
-        if self.steps.len() > STEPS_KEPT {
-            self.steps.remove(0);
-        }
+        self.record.add(step);
         self.dirty = true;
     }
 

@@ -133,7 +133,7 @@ pub(crate) fn nothing(app: &App, what: &str) -> Trouble {
     let help = match &app.opening {
         Opening::Waiting => "wait until the model is open",
         Opening::Failed(_) => "the model cannot be opened; the log says why (v)",
-        Opening::Done if app.busy => "wait until it is computed",
+        Opening::Done if app.work.is_busy() => "wait until it is computed",
         Opening::Done => "run the prompt (r)",
     };
     Trouble::new(format!("there is {what} to export yet"), help.to_owned())

@@ -73,7 +73,7 @@ impl Headless {
     /// Waits until the worker has nothing to do.
     pub fn settle(&mut self) -> Result<(), Trouble> {
         let started = Instant::now();
-        while self.app.busy {
+        while self.app.work.is_busy() {
             match self.events.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
                 Ok(event) => self.act(Action::Job(event)),
                 // its thread is gone, after it told why

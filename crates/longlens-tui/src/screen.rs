@@ -68,7 +68,7 @@ pub fn draw(app: &App, buffer: &mut Buffer, cell_pixels: Option<(u16, u16)>) -> 
 
 fn pane(app: &App, focus: Focus, area: Rect, title: &str, hit: Hit, pen: &mut Pen, draw: fn(&App, Rect, &mut Pen)) {
     pen.hit(area, hit);
-    let inside = pen.frame(area, title, app.focus == focus);
+    let inside = pen.frame(area, title, app.layout.focus() == focus);
     if !inside.is_empty() {
         draw(app, inside, pen);
     }
@@ -127,15 +127,15 @@ fn header(app: &App, area: Rect, pen: &mut Pen) {
 fn footer(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let mut x = area.x;
-    if let Some(progress) = app.progress.as_ref().filter(|_| app.busy) {
+    if let Some(progress) = app.work.progress() {
         let percent = 100 * progress.done / progress.total.max(1);
         let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
         x += pen.text(x, area.y, &text, area.width, theme.warn());
-    } else if (app.prompt.waiting().is_some() || app.busy) && !matches!(app.opening, Opening::Failed(_)) {
+    } else if (app.prompt.waiting().is_some() || app.work.is_busy()) && !matches!(app.opening, Opening::Failed(_)) {
         x += pen.text(x, area.y, " working … ", area.width, theme.warn());
     }
     let rest = area.right().saturating_sub(x);
-    let newest = app.notice.as_ref();
+    let newest = app.log.notice();
     // a trouble needs the room more than the hints do
     let short = area.width < 110 || newest.is_some_and(|(level, _)| *level == Level::Error);
     let hints = if app.dialog.is_some() {
@@ -163,9 +163,9 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
 
 /// The keys that matter where the focus is.
 fn hints(app: &App) -> String {
-    let own = match app.focus {
+    let own = match app.layout.focus() {
         Focus::Controls => "←→ change · ⇧←→ powers of two · digits type",
-        Focus::View(pane) => app.views[pane].hints(),
+        Focus::View(pane) => app.layout.shown()[pane].hints(),
         Focus::Tokens => "←→ query · ↑↓ far",
         Focus::Output => "↑↓ scroll · v log",
         Focus::History => "enter restores · P pins · c compares",
@@ -175,7 +175,7 @@ fn hints(app: &App) -> String {
 
 /// Tabs above one view or two.
 fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
-    let panes = if !app.split {
+    let panes = if app.layout.shown().len() == 1 {
         vec![(0, tabs, area)]
     } else if area.width >= 90 {
         let halves = [Constraint::Fill(1), Constraint::Fill(1)];
@@ -190,9 +190,9 @@ fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
     };
     for (place, tabs, area) in panes {
         draw_tabs(app, place, tabs, pen);
-        let view = app.views[place];
+        let view = app.layout.shown()[place];
         pen.hit(area, Hit::View(place));
-        let focused = app.focus == Focus::View(place);
+        let focused = app.layout.focus() == Focus::View(place);
         let run = view.run(app);
         let is_older = run.is_some() && run != app.current.as_ref().map(|run| run.id);
         let title = view.title(app) + if is_older { " · the run before" } else { "" };
@@ -211,7 +211,7 @@ fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
     let mut x = area.x + 1;
     let narrow = area.width < 76;
     for (at, view) in VIEWS.iter().enumerate() {
-        let is_shown = *view == app.views[place];
+        let is_shown = *view == app.layout.shown()[place];
         let name = if narrow && !is_shown { String::new() } else { format!("{} ", view.name()) };
         let text = format!(" {} {name}", at + 1);
         let width = text.chars().count() as u16;

@@ -1,6 +1,7 @@
 //! Files of every view: pictures that open, tables with a row for everything, arrays that are the app's own numbers.
 
 use longlens_core::methods::Method;
+use longlens_tui::app::Grids;
 use longlens_tui::export;
 use longlens_tui::panes::{VIEWS, positions::PositionsView};
 use longlens_tui::panes::{
@@ -91,7 +92,7 @@ fn a_map_is_exported_whole_and_zoomed() {
 
         rig.keys("m i + + +");
         let files = exported(&rig, &MapView);
-        let window = rig.app.map_state.window.unwrap();
+        let window = rig.app.zoom.window().unwrap();
         assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
         let parts = format!("queries {} to {}", window.query, window.query + window.len - 1);
@@ -136,12 +137,14 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
     rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1 };
     let expected = export::grid(&rig.app);
     rig.keys("g");
-    assert!(matches!(rig.app.steps.last(), Some(Step::Grid(_, grid)) if *grid == expected));
-    rig.app.grids[0].cells[1] = None;
+    assert!(matches!(rig.app.record.steps().last(), Some(Step::Grid(_, grid)) if *grid == expected));
+    let mut unfinished = rig.app.grids.list()[0].clone();
+    unfinished.cells[1] = None;
+    rig.app.grids = Grids::new(vec![unfinished]);
     let files = exported(&rig, &GridView);
     let (shape, accuracy) = files.array("accuracy");
     assert_eq!((shape, files.rows.len()), (vec![3, 2], 7));
-    let cells = &rig.app.grid().unwrap().cells;
+    let cells = &rig.app.grids.shown().unwrap().cells;
     for (accuracy, cell) in accuracy.iter().zip(cells) {
         assert_eq!(cell.map_or(f32::NAN, |cell| cell.accuracy as f32).to_bits(), accuracy.to_bits());
     }

@@ -190,7 +190,10 @@ fn check(app: &App, effects: &[Effect]) {
     assert!(app.controls.layer < spec.n_layers && app.controls.head < spec.n_heads);
     assert!(app.field < app.fields().len());
     assert!(app.query() < app.n_fed().max(1), "query {} of {}", app.query(), app.n_fed());
-    assert!(!app.split || app.views[0] != app.views[1], "two panes show two views");
+    assert!(
+        app.layout.shown().get(1).is_none_or(|second| *second != app.layout.shown()[0]),
+        "two panes show two views"
+    );
     assert!(app.marked.len() <= 2);
     assert!(app.runs.list.iter().filter(|run| run.state == RunState::Running).count() <= 1, "two runs run");
     assert!(app.runs.list.len() <= 110, "runs are forgotten");

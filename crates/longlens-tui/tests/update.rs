@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use common::{Rig, lens, options};
 use longlens_core::methods::METHODS;
-use longlens_tui::app::{Action, App, Focus, GridRun, Level, TokenColor};
+use longlens_tui::app::{Action, App, Focus, GridRun, Layout, Level, TokenColor};
 use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
@@ -52,25 +52,25 @@ const TRIES: &[Try] = &[
     (") > >", Command::PreviousHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 1)),
     ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
     (")", Command::PreviousLayer, |rig| rig.app.controls.layer == 0),
-    ("", Command::Split, |rig| rig.app.split && rig.app.views[0] != rig.app.views[1]),
-    ("", Command::NextPane, |rig| rig.app.focus == Focus::View(0)),
-    ("", Command::PreviousPane, |rig| rig.app.focus == Focus::History),
-    ("2", Command::ZoomIn, |rig| rig.app.map_state.window.is_some_and(|window| window.len < rig.app.n_prompt())),
+    ("", Command::Split, |rig| matches!(rig.app.layout.shown(), [a, b] if a != b)),
+    ("", Command::NextPane, |rig| rig.app.layout.focus() == Focus::View(0)),
+    ("", Command::PreviousPane, |rig| rig.app.layout.focus() == Focus::History),
+    ("2", Command::ZoomIn, |rig| rig.app.zoom.window().is_some_and(|window| window.len < rig.app.n_prompt())),
     ("2 + +", Command::ZoomOut, |rig| {
-        rig.app.map_state.window.is_some_and(|window| window.len > rig.app.n_prompt() * 2 / 5)
+        rig.app.zoom.window().is_some_and(|window| window.len > rig.app.n_prompt() * 2 / 5)
     }),
-    ("2 + +", Command::ZoomReset, |rig| rig.app.map_state.window.is_none()),
-    ("", Command::LogScale, |rig| !rig.app.map_state.log),
-    ("", Command::MaxPooling, |rig| rig.app.map_state.max),
+    ("2 + +", Command::ZoomReset, |rig| rig.app.zoom.window().is_none()),
+    ("", Command::LogScale, |rig| !rig.app.zoom.log),
+    ("", Command::MaxPooling, |rig| rig.app.zoom.max),
     ("", Command::TokenColor, |rig| rig.app.token_color == TokenColor::Attention),
     ("", Command::Log, |rig| rig.app.show_log),
     ("", Command::Grid, |rig| {
         let found = |grid: &GridRun| grid.cells.iter().all(|cell| cell.is_some_and(|cell| cell.accuracy > 0.9));
-        rig.app.shows(&GridView) && rig.app.grid().is_some_and(|grid| !grid.running && found(grid))
+        rig.app.layout.shows(&GridView) && rig.app.grids.shown().is_some_and(|grid| !grid.running && found(grid))
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
-    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.shows(&CompareView)),
+    ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.layout.shows(&CompareView)),
     ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
     ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
@@ -146,9 +146,9 @@ fn every_view_is_shown_at_its_key() {
         let mut rig = Rig::ready();
         rig.keys("P long_heads");
         rig.keys(&entry(Command::View((at + 1) % VIEWS.len())).keys[0]);
-        assert!(!rig.app.shows(view));
+        assert!(!rig.app.layout.shows(view));
         rig.keys(&entry(Command::View(at)).keys[0]);
-        assert!(rig.app.shows(view) && rig.app.focus == Focus::View(0), "{view:?}");
+        assert!(rig.app.layout.shows(view) && rig.app.layout.focus() == Focus::View(0), "{view:?}");
         rig.frame(120, 40);
         let has = |need| match need {
             Need::Map => rig.app.map.answer().is_some(),
@@ -159,7 +159,7 @@ fn every_view_is_shown_at_its_key() {
 }
 
 fn select(rig: &mut Rig, id: FieldId) {
-    rig.app.focus = Focus::Controls;
+    rig.app.layout = Layout::new(rig.app.layout.shown()[0], None);
     rig.app.field = rig.app.field_at(id).unwrap();
 }
 
@@ -190,7 +190,7 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
     rig.keys("enter ctrl-u");
     rig.type_text("many");
     rig.keys("enter");
-    assert!(rig.app.edit.is_some() && rig.app.log.last().unwrap().0 == Level::Error);
+    assert!(rig.app.edit.is_some() && rig.app.log.lines().last().unwrap().0 == Level::Error);
     rig.keys("esc");
     assert_eq!(rig.app.controls.settings.max_tokens, 6);
 }
@@ -265,7 +265,7 @@ fn the_needle_builder_makes_a_prompt_that_every_view_knows() {
     rig.type_text("x");
     rig.keys("enter");
     assert!(matches!(rig.app.dialog, Some(Dialog::Needle { .. })));
-    assert!(rig.app.log.last().unwrap().1.contains("is not a length"));
+    assert!(rig.app.log.lines().last().unwrap().1.contains("is not a length"));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn pasted_text_and_files_become_prompts() {
     rig.keys("o");
     rig.act(Action::Paste("/no/such/file".into()));
     rig.keys("enter");
-    let (level, text) = rig.app.log.last().unwrap();
+    let (level, text) = rig.app.log.lines().last().unwrap();
     assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
     assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file", "the old prompt stays");
 }
@@ -375,7 +375,7 @@ fn the_mouse_selects_drags_and_zooms() {
     let field = rig.app.field_at(FieldId::Param("chunk_len")).unwrap();
     let place = at(&rig, &|hit| *hit == Hit::Field(field));
     mouse(&mut rig, down, place);
-    assert_eq!((rig.app.focus, rig.app.field), (Focus::Controls, field));
+    assert_eq!((rig.app.layout.focus(), rig.app.field), (Focus::Controls, field));
     mouse(&mut rig, drag, (place.0 + 1, place.1));
     assert_eq!(param(&rig, "chunk_len"), "32", "a column to the right is one step up");
     mouse(&mut rig, MouseEventKind::Up(MouseButton::Left), place);
@@ -387,11 +387,11 @@ fn the_mouse_selects_drags_and_zooms() {
     assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
     let tab = at(&rig, &|hit| *hit == Hit::Tab(0, 1));
     mouse(&mut rig, down, tab);
-    assert!(rig.app.shows(&MapView));
+    assert!(rig.app.layout.shows(&MapView));
     rig.frame(140, 44);
     let map = at(&rig, &|hit| *hit == Hit::Map);
     mouse(&mut rig, MouseEventKind::ScrollUp, map);
-    let window = rig.app.map_state.window.expect("the wheel zooms");
+    let window = rig.app.zoom.window().expect("the wheel zooms");
     assert!(window.len < rig.app.n_prompt());
     rig.frame(140, 44);
     assert_eq!(rig.app.map.key().unwrap().window, Some(window), "the part was computed");
@@ -415,7 +415,7 @@ fn a_run_is_kept_under_a_name_and_comes_back_in_another_sitting() {
     let mut again = Rig::with(options, common::lens());
     again.settle();
     assert_eq!(method(&again.app), "long_heads");
-    let (grid, kept) = (rig.app.grid().unwrap(), again.app.grid().unwrap());
+    let (grid, kept) = (rig.app.grids.shown().unwrap(), again.app.grids.shown().unwrap());
     assert_eq!((&kept.cells, &kept.lengths, &kept.text, kept.running), (&grid.cells, &grid.lengths, &grid.text, false));
     let back = &again.app.runs.list[0];
     assert_eq!((back.title(), back.pinned, back.nll.len() > 500), ("baseline", true, true));
@@ -453,7 +453,7 @@ fn cancelling_keeps_what_there_was() {
     rig.key("long_heads");
     rig.key("ctrl-c");
     rig.settle();
-    assert!(!rig.app.busy && rig.app.heads.answer().is_some());
+    assert!(!rig.app.work.is_busy() && rig.app.heads.answer().is_some());
     // the same can be asked again
     rig.keys("r");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done);
@@ -479,7 +479,7 @@ fn steps_are_written_as_the_ending_says() {
         rig.keys("enter");
     };
     save_as(&mut rig, "steps.txt");
-    let (_, said) = rig.app.log.last().unwrap();
+    let (_, said) = rig.app.log.lines().last().unwrap();
     assert!(said.ends_with("(end the name in .rhai for notebook cells, or in .sh for commands)"), "{said}");
     assert!(matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _))), "the name can be mended");
     rig.keys("esc");
@@ -507,7 +507,7 @@ fn a_run_without_a_cache_to_reuse_is_recorded_as_what_it_is() {
     rig.settle();
     let swaps = |rig: &Rig| -> Vec<Swap> {
         let swap = |step: &Step| if let Step::Run(settings, _) = step { Some(settings.swap) } else { None };
-        rig.app.steps.iter().filter_map(swap).collect()
+        rig.app.record.steps().iter().filter_map(swap).collect()
     };
     assert_eq!(swaps(&rig), [Swap::RePrefill]);
     rig.keys("long_heads");

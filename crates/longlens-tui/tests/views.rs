@@ -12,7 +12,7 @@ use common::{Rig, lens, options, text};
 use longlens_core::lens::Lens;
 use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
-use longlens_tui::app::{Action, App, Focus, TokenColor};
+use longlens_tui::app::{Action, App, Layout, TokenColor};
 use longlens_tui::fields::FieldId;
 use longlens_tui::headless::Headless;
 use longlens_tui::panes::VIEWS;
@@ -316,7 +316,7 @@ fn a_terminal_that_is_too_small() {
 fn an_impossible_value_is_typed() {
     let mut rig = Rig::ready();
     rig.keys("long_heads");
-    rig.app.focus = Focus::Controls;
+    rig.app.layout = Layout::new(rig.app.layout.shown()[0], None);
     rig.app.field = rig.app.field_at(FieldId::Param("chunk_len")).unwrap();
     rig.keys("enter ctrl-u");
     rig.type_text("24");
@@ -357,12 +357,12 @@ fn at_every_size(rigs: &mut [Rig], mut check: impl FnMut(&App, &Buffer, &Seen)) 
     for (turn, (width, height)) in sizes.enumerate() {
         let at = turn % rigs.len();
         let app = &mut rigs[at].app;
-        app.views = [turn, turn / VIEWS.len() + 1].map(|at| VIEWS[at % VIEWS.len()]);
-        app.split = turn % 3 == 0;
+        let [first, second] = [turn, turn / VIEWS.len() + 1].map(|at| VIEWS[at % VIEWS.len()]);
+        app.layout = Layout::new(first, (turn % 3 == 0).then_some(second));
         app.theme = Theme { name: ThemeName::ALL[turn / 4 % 3], depth: ALL[turn / 5 % 4] };
         app.show_log = turn % 11 == 0;
         app.token_color = if turn % 2 == 0 { TokenColor::Loss } else { TokenColor::Attention };
-        app.map_state.log = turn % 13 > 3;
+        app.zoom.log = turn % 13 > 3;
         app.field = turn % app.fields().len();
         let (buffer, seen) = drawn(app, width, height);
         check(app, &buffer, &seen);
@@ -393,7 +393,13 @@ fn colors_are_those_that_the_terminal_has() {
                     Depth::Ansi16 => !matches!(color, Color::Rgb(..) | Color::Indexed(_)),
                     Depth::Mono => color == Color::Reset,
                 };
-                assert!(is_possible, "{color:?} of `{}` in {:?}, view {:?}", cell.symbol(), app.theme, app.views);
+                assert!(
+                    is_possible,
+                    "{color:?} of `{}` in {:?}, view {:?}",
+                    cell.symbol(),
+                    app.theme,
+                    app.layout.shown()
+                );
             }
         }
     });
@@ -405,7 +411,7 @@ fn cells_hold_signs_that_a_terminal_draws_as_they_are() {
         for (at, cell) in buffer.content.iter().enumerate() {
             let control = cell.symbol().chars().find(|c| is_command(*c));
             let (x, y) = buffer.pos_of(at);
-            assert!(control.is_none(), "{control:?} at {x}, {y} of {:?}, view {:?}", buffer.area, app.views);
+            assert!(control.is_none(), "{control:?} at {x}, {y} of {:?}, view {:?}", buffer.area, app.layout.shown());
         }
     });
 }
@@ -421,7 +427,8 @@ fn nothing_lies_on_the_frames_of_panes() {
         for (area, hit) in panes {
             n_panes += 1;
             let sign = |x, y| buffer[(x, y)].symbol();
-            let told = || format!("{hit:?} at {area:?} of {:?}, view {:?}\n{}", buffer.area, app.views, text(buffer));
+            let told =
+                || format!("{hit:?} at {area:?} of {:?}, view {:?}\n{}", buffer.area, app.layout.shown(), text(buffer));
             let (left, right, top, bottom) = (area.x, area.right() - 1, area.y, area.bottom() - 1);
             let corners = [sign(left, top), sign(right, top), sign(left, bottom), sign(right, bottom)];
             assert_eq!(corners, ["╭", "╮", "╰", "╯"], "{}", told());
@@ -432,6 +439,6 @@ fn nothing_lies_on_the_frames_of_panes() {
                 assert_eq!(sign(x, bottom), "─", "column {x}: {}", told());
             }
         }
-        assert_eq!(n_panes, if app.split { 6 } else { 5 });
+        assert_eq!(n_panes, 4 + app.layout.shown().len());
     });
 }

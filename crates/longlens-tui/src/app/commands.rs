@@ -53,11 +53,11 @@ impl App {
             Command::ZoomIn => self.zoom(0.5, None),
             Command::ZoomOut => self.zoom(2.0, None),
             Command::ZoomReset => {
-                self.map_state.window = None;
+                self.zoom.reset();
                 self.look();
             }
-            Command::LogScale => self.map_state.log = !self.map_state.log,
-            Command::MaxPooling => self.map_state.max = !self.map_state.max,
+            Command::LogScale => self.zoom.log = !self.zoom.log,
+            Command::MaxPooling => self.zoom.max = !self.zoom.max,
             Command::TokenColor => {
                 self.token_color = match self.token_color {
                     TokenColor::Loss => TokenColor::Attention,
@@ -67,7 +67,7 @@ impl App {
             Command::Log => (self.show_log, self.scroll) = (!self.show_log, 0),
             Command::Grid => {
                 self.toggle_grid();
-                if !self.shows(&GridView) {
+                if !self.layout.shows(&GridView) {
                     self.show(&GridView);
                 }
             }
@@ -89,10 +89,10 @@ impl App {
             Command::Images => self.images = !self.images,
             Command::Mouse => {
                 self.mouse = !self.mouse;
-                self.effects.push(Effect::Mouse(self.mouse));
+                self.work.add(Effect::Mouse(self.mouse));
                 let text =
                     if self.mouse { "the mouse works here again" } else { "the mouse selects text in the terminal" };
-                self.say(Level::Note, text);
+                self.log.say(Level::Note, text);
             }
             Command::Quit if self.is_working() => self.dialog = Some(Dialog::ConfirmQuit),
             Command::Quit => self.quit(),
@@ -113,7 +113,7 @@ impl App {
 
     /// Whether something that takes long would be lost.
     fn is_working(&self) -> bool {
-        self.busy && self.opening == super::Opening::Done
+        self.work.is_busy() && self.opening == super::Opening::Done
     }
 
     fn choose_method(&mut self, at: usize) {
@@ -140,13 +140,11 @@ impl App {
         if self.opening == super::Opening::Waiting {
             // loading a model cannot be stopped half way, and nothing else is lost
             self.dialog = Some(Dialog::ConfirmQuit);
-        } else if self.busy {
-            self.effects.push(Effect::Cancel);
-            for grid in &mut self.grids {
-                grid.running = false;
-            }
+        } else if self.work.is_busy() {
+            self.work.add(Effect::Cancel);
+            self.grids.stop();
             self.drop_waiting();
-            self.say(Level::Note, "cancelled");
+            self.log.say(Level::Note, "cancelled");
         } else {
             self.dialog = Some(Dialog::ConfirmQuit);
         }
@@ -162,10 +160,9 @@ impl App {
 
     /// Undo, or redo.
     fn travel(&mut self, back: bool) {
-        let (from, to) = if back { (&mut self.undo.0, &mut self.undo.1) } else { (&mut self.undo.1, &mut self.undo.0) };
-        let Some(controls) = from.pop() else {
+        let Some(controls) = self.undo.travel(back, &self.controls) else {
             let text = if back { "nothing to undo" } else { "nothing to redo" };
-            return self.say(Level::Note, text);
+            return self.log.say(Level::Note, text);
         };
         // layer, head and query are where the user looks now, not what changed
         let controls = crate::fields::Controls {
@@ -175,10 +172,8 @@ impl App {
             ..controls
         };
         let before = std::mem::replace(&mut self.controls, controls);
-        let rerun = before.settings != self.controls.settings;
-        to.push(before);
         self.edit = None;
-        self.settled(rerun);
+        self.settled(before.settings != self.controls.settings);
     }
 
     /// Changes what is looked at.
@@ -201,41 +196,22 @@ impl App {
 
     /// Shows a view in the focused pane.
     pub(super) fn show(&mut self, view: &'static dyn View) {
-        let pane = usize::from(self.split && self.focus == Focus::View(1));
-        if self.split && self.views[1 - pane] == view {
-            self.views.swap(0, 1);
-        } else {
-            self.views[pane] = view;
-        }
-        self.focus = Focus::View(pane);
+        self.layout.show(view);
         self.look();
     }
 
     fn toggle_split(&mut self) {
-        self.split = !self.split;
-        if self.views[0] == self.views[1] {
-            let at = VIEWS.iter().position(|view| *view == self.views[0]).unwrap_or(0);
-            self.views[1] = VIEWS[(at + 1) % VIEWS.len()];
-        }
-        if self.focus == Focus::View(1) {
-            self.focus = Focus::View(0);
-        }
+        self.layout.toggle_split();
         self.look();
     }
 
     fn step_focus(&mut self, by: i64) {
-        let mut order = vec![Focus::Controls, Focus::View(0)];
-        if self.split {
-            order.push(Focus::View(1));
-        }
-        order.extend([Focus::Tokens, Focus::Output, Focus::History]);
-        let now = order.iter().position(|focus| *focus == self.focus).unwrap_or(0) as i64;
-        self.focus = order[(now + by).rem_euclid(order.len() as i64) as usize];
+        self.layout.step_focus(by);
         self.edit = None;
     }
 
     fn move_by(&mut self, down: i64, right: i64, far: bool) {
-        match self.focus {
+        match self.layout.focus() {
             Focus::Controls if down != 0 => {
                 let last = self.fields().len() as i64 - 1;
                 self.field = (self.field as i64 + down).clamp(0, last) as usize;
@@ -250,14 +226,11 @@ impl App {
 
     /// Lets the view of a pane say what the arrows mean.
     fn move_view(&mut self, pane: usize, arrows: Arrows) {
-        match self.views[pane].step(self, arrows) {
+        match self.layout.shown()[pane].step(self, arrows) {
             Step::Query(by) => self.step_query(by),
             Step::Head(layer, head) => self.select(|controls| (controls.layer, controls.head) = (layer, head)),
             Step::Pan(down, right) => self.pan(down, right),
-            Step::Grid(by) => {
-                let last = self.grids.len().saturating_sub(1) as i64;
-                self.grid_back = (self.grid_back as i64 - by).clamp(0, last) as usize;
-            }
+            Step::Grid(by) => self.grids.step(by),
             Step::Run(by) => self.step_history(by),
         }
     }
@@ -282,7 +255,7 @@ impl App {
     }
 
     fn page(&mut self, down: i64) {
-        match self.focus {
+        match self.layout.focus() {
             Focus::Controls => {
                 let last = self.fields().len() as i64 - 1;
                 self.field = (self.field as i64 + down * PAGE as i64).clamp(0, last) as usize;
@@ -295,7 +268,7 @@ impl App {
     }
 
     fn jump(&mut self, last: bool) {
-        match self.focus {
+        match self.layout.focus() {
             Focus::Controls => self.field = if last { self.fields().len().saturating_sub(1) } else { 0 },
             Focus::History => self.step_history(if last { i64::MAX / 2 } else { i64::MIN / 2 }),
             Focus::Tokens | Focus::View(_) => {
@@ -307,12 +280,12 @@ impl App {
     }
 
     fn enter(&mut self) {
-        match self.focus {
+        match self.layout.focus() {
             Focus::Controls => self.begin_edit(None),
             Focus::History => self.restore(),
             Focus::View(pane) => {
-                let next = self.views[pane].enter();
-                if let Some(view) = next.filter(|view| !(self.split && self.views[1 - pane] == *view)) {
+                let next = self.layout.shown()[pane].enter();
+                if let Some(view) = next.filter(|view| self.layout.pane_of(*view).is_none_or(|shown| shown == pane)) {
                     self.show(view);
                 }
             }
@@ -324,10 +297,10 @@ impl App {
         if self.edit.take().is_some() {
             return;
         }
-        if self.map_state.window.is_some() && matches!(self.focus, Focus::View(_)) {
+        if self.zoom.window().is_some() && matches!(self.layout.focus(), Focus::View(_)) {
             return self.command(Command::ZoomReset);
         }
-        self.focus = Focus::Controls;
+        self.layout.focus_on(Focus::Controls);
     }
 
     fn pin(&mut self) {
@@ -335,7 +308,7 @@ impl App {
         if let Some(run) = self.runs.get_mut(id) {
             run.pinned = !run.pinned;
             let text = format!("{} {}", if run.pinned { "pinned" } else { "no longer pinned:" }, run.title());
-            self.say(Level::Note, text);
+            self.log.say(Level::Note, text);
         }
         self.dirty = true;
         self.look();
@@ -357,11 +330,11 @@ impl App {
             }
             marked.push(id);
         }
-        if self.marked.len() == 2 && !self.shows(&CompareView) {
+        if self.marked.len() == 2 && !self.layout.shows(&CompareView) {
             // the keys stay with the history
-            let focus = self.focus;
+            let focus = self.layout.focus();
             self.show(&CompareView);
-            self.focus = focus;
+            self.layout.focus_on(focus);
         }
         self.look();
     }
@@ -372,7 +345,7 @@ impl App {
         let Some(run) = self.runs.get(id) else { return };
         if run.pinned || is_newest {
             let why = if run.pinned { "it is pinned" } else { "it is what is shown" };
-            return self.say(Level::Warning, format!("this run is not forgotten: {why}"));
+            return self.log.say(Level::Warning, format!("this run is not forgotten: {why}"));
         }
         self.runs.list.retain(|run| run.id != id);
         self.marked.retain(|marked| *marked != id);
@@ -399,7 +372,7 @@ impl App {
         // the run follows when its prompt is built
         self.restored_base = base;
         let before = std::mem::replace(&mut self.controls, controls);
-        self.remember(before);
+        self.undo.remember(before);
         self.judge();
         self.build(source);
     }
@@ -423,10 +396,10 @@ impl App {
 
     /// What exported files are called.
     fn export_name(&self) -> String {
-        let view = self.active_view().name().to_lowercase();
+        let view = self.layout.active().name().to_lowercase();
         // the first number that no file has yet
         let name = |at: usize| format!("longlens-{view}-{at}");
         let is_free = |at: &usize| !std::path::Path::new(&name(*at)).with_extension("png").exists();
-        name((1..=self.n_exported + MAX_TRIED).find(is_free).unwrap_or(self.n_exported + 1))
+        name((1..=self.record.n_exported() + MAX_TRIED).find(is_free).unwrap_or(self.record.n_exported() + 1))
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
-use longlens_plot::plots::NeedleCell;
 use longlens_workbench::Trouble;
 use longlens_workbench::heads::Heads;
 use longlens_workbench::prompt::PromptSource;
@@ -17,24 +16,15 @@ use crate::dialogs::Dialog;
 
 use super::{App, Effect, GridRun, Level, Opening};
 
-/// Grids that are kept.
-const GRIDS_KEPT: usize = 8;
-
 impl App {
     /// Asks for a prompt.
     pub(super) fn build(&mut self, source: PromptSource) {
-        let id = self.next_number();
+        let id = self.work.number();
         self.prompt.ask(id, source.clone());
         self.dirty = true;
         if self.opening == Opening::Done {
-            self.ask(Ask::Prompt(id, source));
+            self.work.ask(Ask::Prompt(id, source));
         }
-    }
-
-    pub(super) fn ask(&mut self, ask: Ask) {
-        self.busy = true;
-        self.n_sent += 1;
-        self.effects.push(Effect::Ask(ask));
     }
 
     /// Runs the prompt under the settings; the run before is stopped.
@@ -58,7 +48,7 @@ impl App {
         self.runs.push(Run::new(&ask, &self.model.name, &self.model.spec));
         self.history = 0;
         self.current = Some(ask.clone());
-        self.ask(Ask::Run(ask));
+        self.work.ask(Ask::Run(ask));
     }
 
     /// Runs that gave nothing are forgotten, others end here.
@@ -73,11 +63,9 @@ impl App {
 
     /// Starts a passkey grid, or stops the one that runs.
     pub(super) fn toggle_grid(&mut self) {
-        if let Some(grid) = self.grids.iter_mut().find(|grid| grid.running) {
-            grid.running = false;
-            self.say(Level::Note, "the grid was stopped; its cells are kept");
-            self.effects.push(Effect::CancelGrid);
-            return;
+        if self.grids.stop() {
+            self.log.say(Level::Note, "the grid was stopped; its cells are kept");
+            return self.work.add(Effect::CancelGrid);
         }
         if let Err(trouble) = &self.verdict {
             let trouble = trouble.clone();
@@ -85,31 +73,16 @@ impl App {
             return;
         }
         if self.opening != Opening::Done {
-            return self.say(Level::Warning, "the model is not open yet");
+            return self.log.say(Level::Warning, "the model is not open yet");
         }
         let (settings, grid) = (self.controls.settings.clone(), crate::export::grid(self));
         if grid.lengths.is_empty() {
-            return self.say(Level::Error, "every length of this grid is too long to make");
+            return self.log.say(Level::Error, "every length of this grid is too long to make");
         }
-        let id = self.next_number();
-        self.grids.push(GridRun {
-            id,
-            // cells are always computed in full
-            text: Settings { swap: Swap::RePrefill, ..settings.clone() }.text(&self.model.spec),
-            settings: settings.clone(),
-            cells: vec![None; grid.lengths.len() * grid.depths.len()],
-            lengths: grid.lengths.clone(),
-            depths: grid.depths.clone(),
-            record: longlens_core::trace::RunRecord::default(),
-            trials: grid.trials,
-            running: true,
-        });
-        if self.grids.len() > GRIDS_KEPT {
-            self.grids.remove(0);
-        }
-        self.grid_back = 0;
+        let id = self.work.number();
+        self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.model.spec));
         self.record(Step::Grid(settings.clone(), grid.clone()));
-        self.ask(Ask::Grid(GridAsk { id, settings, grid }));
+        self.work.ask(Ask::Grid(GridAsk { id, settings, grid }));
     }
 
     /// Takes in what the worker tells. Results of runs that are no longer the newest change only that run.
@@ -119,7 +92,7 @@ impl App {
                 // what the outline of the model said is in the log already
                 let new = model.warnings.iter().filter(|warning| !self.model.warnings.contains(warning));
                 for warning in new.map(|warning| printable_line(warning).into_owned()).collect::<Vec<_>>() {
-                    self.say(Level::Warning, warning);
+                    self.log.say(Level::Warning, warning);
                 }
                 self.model = model;
                 self.opening = Opening::Done;
@@ -132,10 +105,10 @@ impl App {
             Event::Opened(Err(trouble)) => {
                 self.fail(&trouble);
                 self.opening = Opening::Failed(trouble);
-                (self.busy, self.progress) = (false, None);
+                self.work.stop();
             }
             Event::Prompt(id, built) => self.built(id, built),
-            Event::Progress(progress) => self.progress = Some(progress),
+            Event::Progress(progress) => self.work.advance(progress),
             event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
             Event::Looked { id, kind, trace, .. } => self.looked(id, kind, *trace),
             Event::LookFailed(id, kind, trouble) => {
@@ -155,8 +128,7 @@ impl App {
             }
             Event::Cell(id, cell, left) => self.take_cell(id, &cell, left),
             Event::GridFailed(id, trouble) => {
-                if let Some(grid) = self.grids.iter_mut().find(|grid| grid.id == id) {
-                    grid.running = false;
+                if self.grids.fail(id) {
                     self.fail(&trouble);
                 }
             }
@@ -167,11 +139,7 @@ impl App {
                 }
                 self.end_run(run, RunState::Failed(trouble));
             }
-            Event::Idle(n_asked) => {
-                if n_asked == self.n_sent {
-                    (self.busy, self.progress) = (false, None);
-                }
-            }
+            Event::Idle(n_sent) => self.work.idle_after(n_sent),
         }
     }
 
@@ -197,7 +165,7 @@ impl App {
                 kept.output += &text;
                 kept.live_speed = speed;
                 let (done, total) = (kept.generated.len(), kept.settings.max_tokens);
-                self.progress = Some(Progress { what: "text", done, total });
+                self.work.advance(Progress { what: "text", done, total });
                 if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
                     // the token that fetches a hidden key has been fed
                     self.look();
@@ -222,20 +190,8 @@ impl App {
 
     fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) {
         self.dirty = true;
-        let Some(grid) = self.grids.iter_mut().find(|grid| grid.id == id) else { return };
-        let column = grid.lengths.iter().position(|length| *length == cell.length);
-        let row = grid.depths.iter().position(|depth| (depth - cell.depth).abs() < 1e-9);
-        if let (Some(row), Some(column)) = (row, column) {
-            let n_trials = cell.n_trials;
-            grid.cells[row * grid.lengths.len() + column] = Some(NeedleCell { accuracy: cell.accuracy(), n_trials });
-        }
-        if grid.record.method.is_empty() {
-            grid.record = cell.run.clone();
-        }
-        if left == 0 {
-            grid.running = false;
-            let text = format!("the grid of {} is done", grid.text);
-            self.say(Level::Note, text);
+        if let Some(grid) = self.grids.take_cell(id, cell, left) {
+            self.log.say(Level::Note, format!("the grid of {} is done", grid.text));
         }
     }
 
@@ -261,7 +217,8 @@ impl App {
                 if !is_first {
                     self.controls.query = None;
                 }
-                (self.base, self.map_state.window) = (self.restored_base.take(), None);
+                self.base = self.restored_base.take();
+                self.zoom.reset();
                 self.judge();
                 match self.verdict.clone() {
                     Ok(_) => self.start_run(),

@@ -16,8 +16,6 @@ use crate::view::Need;
 const FIRST_SIDE: usize = 64;
 /// Most cells of a map's side.
 const MAX_SIDE: usize = 1024;
-/// Fewest tokens of a zoomed map's side.
-const MIN_WINDOW: usize = 8;
 
 impl App {
     /// Asks for what the views need and do not have.
@@ -45,31 +43,31 @@ impl App {
         });
         let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answering };
         if self.heads.is_new(&key) {
-            let id = self.next_number();
+            let id = self.work.number();
             self.heads.ask(id, key);
             let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
             let (run, generated) = (current.clone(), generated.clone());
-            self.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
+            self.work.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
         }
-        if !self.needs(Need::Map) {
+        if !self.layout.needs(Need::Map) {
             return;
         }
         let side = self.seen.map_side.unwrap_or(FIRST_SIDE).clamp(8, MAX_SIDE);
         let (layer, head) = (self.controls.layer, self.controls.head);
-        let window = self.map_state.window.map(|_| self.window());
+        let window = self.zoom.window().map(|_| self.window());
         let whole = (self.map_span() > n_prompt).then(|| MapWindow { query: 0, key: 0, len: self.map_span() });
         let key = MapKey { run: current.id, layer, head, side, window, whole };
         if self.map.is_new(&key) {
-            let id = self.next_number();
+            let id = self.work.number();
             self.map.ask(id, key);
             let watch = Watch { maps: vec![key.pick()], ..Watch::default() };
-            self.ask(Ask::Look(LookAsk { id, run: current, generated, kind: LookKind::Map, watch }));
+            self.work.ask(Ask::Look(LookAsk { id, run: current, generated, kind: LookKind::Map, watch }));
         }
     }
 
     /// Asks for the maps of two runs, where they are compared.
     fn look_at_difference(&mut self) {
-        if !self.needs(Need::Difference) {
+        if !self.layout.needs(Need::Difference) {
             return;
         }
         let Some([a, b]) = self.compared() else { return };
@@ -89,10 +87,10 @@ impl App {
         if !self.difference.is_new(&key) {
             return;
         }
-        let id = self.next_number();
+        let id = self.work.number();
         self.difference.ask(id, key);
         let pick = MapPick::whole(layer, head, side);
-        self.ask(Ask::Difference(DifferenceAsk { id, runs: [Arc::new(first), Arc::new(second)], pick }));
+        self.work.ask(Ask::Difference(DifferenceAsk { id, runs: [Arc::new(first), Arc::new(second)], pick }));
     }
 
     /// Tokens of the whole map: the prompt, and the text behind it once that is over.
@@ -103,60 +101,23 @@ impl App {
 
     /// The part of the map that is shown.
     pub fn window(&self) -> MapWindow {
-        let whole = MapWindow { query: 0, key: 0, len: self.map_span().max(1) };
-        // a text that is generated anew may be shorter
-        self.map_state.window.map_or(whole, |window| self.inside(window))
+        self.zoom.part(self.map_span())
     }
 
     /// Zooms the map by a factor around a query and key; without them towards what is selected.
     pub(super) fn zoom(&mut self, factor: f64, around: Option<(usize, usize)>) {
         let n = self.map_span();
-        if n == 0 {
-            return;
-        }
-        let now = self.window();
-        let len = ((now.len as f64 * factor).round() as usize).max(MIN_WINDOW.min(n));
-        if len >= n {
-            self.map_state.window = None;
-            return self.look();
-        }
-        let (query, key) = around.unwrap_or_else(|| {
-            let needle = self.prompt.answer().and_then(|prompt| prompt.needle.as_ref());
-            let query = self.query().min(n - 1);
-            let key = needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end));
-            let holds = |start: usize, at: usize| (start..start + now.len).contains(&at);
-            // nearer to what is selected, as long as it is in view
-            if factor < 1.0 && holds(now.query, query) && holds(now.key, key) {
-                (query, key)
-            } else {
-                (now.query + now.len / 2, now.key + now.len / 2)
-            }
-        });
-        // the point under the mouse stays where it is
-        let share = |at: usize, start: usize| (at.saturating_sub(start)) as f64 / now.len as f64;
-        let begin = |at: usize, start: usize| {
-            let share = if around.is_some() { share(at, start) } else { 0.5 };
-            (at as f64 - share * len as f64).max(0.0).round() as usize
-        };
-        let window = MapWindow { query: begin(query, now.query), key: begin(key, now.key), len };
-        self.map_state.window = Some(self.inside(window));
+        let needle = self.prompt.answer().and_then(|prompt| prompt.needle.as_ref());
+        let query = self.query().min(n.saturating_sub(1));
+        let key = needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end));
+        self.zoom.by(factor, around, (query, key), n);
         self.look();
     }
 
-    /// Moves the zoomed map by shares of its side.
+    /// Moves the zoomed map by eighths of its side.
     pub(super) fn pan(&mut self, down: i64, right: i64) {
-        let Some(window) = self.map_state.window else { return };
-        let step = (window.len / 8).max(1) as i64;
-        let moved = |at: usize, by: i64| (at as i64 + by * step).max(0) as usize;
-        let window = MapWindow { query: moved(window.query, down), key: moved(window.key, right), len: window.len };
-        self.map_state.window = Some(self.inside(window));
+        self.zoom.pan(down, right, self.map_span());
         self.look();
-    }
-
-    fn inside(&self, window: MapWindow) -> MapWindow {
-        let n = self.map_span();
-        let last = n.saturating_sub(window.len);
-        MapWindow { query: window.query.min(last), key: window.key.min(last), len: window.len.min(n.max(1)) }
     }
 }
 

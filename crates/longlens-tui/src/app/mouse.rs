@@ -7,7 +7,6 @@ use super::{App, Focus};
 use crate::panes::VIEWS;
 use crate::panes::map::MapView;
 use crate::pen::Hit;
-use crate::view::View;
 
 /// Entries that the wheel scrolls at once.
 const WHEEL: i64 = 3;
@@ -51,7 +50,7 @@ impl App {
         self.edit = None;
         match hit {
             Hit::Field(at) => {
-                self.focus = Focus::Controls;
+                self.layout.focus_on(Focus::Controls);
                 if self.field == at
                     && self.drag.is_none()
                     && self.fields().get(at).is_some_and(crate::fields::Field::is_word)
@@ -61,32 +60,32 @@ impl App {
                 self.field = at;
                 self.drag = Some((at, event.column));
             }
-            Hit::Controls => self.focus = Focus::Controls,
+            Hit::Controls => self.layout.focus_on(Focus::Controls),
             Hit::Tab(pane, at) => {
-                self.focus = Focus::View(pane);
+                self.layout.focus_on(Focus::View(pane));
                 self.show(VIEWS[at]);
             }
-            Hit::View(pane) => self.focus = Focus::View(pane),
+            Hit::View(pane) => self.layout.focus_on(Focus::View(pane)),
             Hit::Token(token) => {
-                self.focus = Focus::Tokens;
+                self.layout.focus_on(Focus::Tokens);
                 let last = self.n_fed().saturating_sub(1);
                 self.select(|controls| controls.query = Some(token.min(last)));
             }
-            Hit::Tokens => self.focus = Focus::Tokens,
+            Hit::Tokens => self.layout.focus_on(Focus::Tokens),
             Hit::Head(layer, head) => self.select(|controls| (controls.layer, controls.head) = (layer, head)),
             Hit::Run(at) => {
-                self.focus = Focus::History;
+                self.layout.focus_on(Focus::History);
                 if self.history == at {
                     self.command(crate::command::Command::Restore);
                 }
                 self.history = at;
             }
-            Hit::History => self.focus = Focus::History,
-            Hit::Output => self.focus = Focus::Output,
+            Hit::History => self.layout.focus_on(Focus::History),
+            Hit::Output => self.layout.focus_on(Focus::Output),
             Hit::Map => {
                 let (query, _) = self.map_point(area, event);
                 let last = self.n_fed().saturating_sub(1);
-                self.focus = Focus::View(usize::from(self.split && self.views[1] == &MapView as &dyn View));
+                self.layout.focus_on(Focus::View(self.layout.pane_of(&MapView).unwrap_or(0)));
                 self.select(|controls| controls.query = Some(query.min(last)));
             }
             Hit::Entry(_) => (),

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{MapPick, MapWindow, RunRecord};
-use longlens_plot::plots::NeedleCell;
+use longlens_core::trace::{MapPick, MapWindow};
 use longlens_workbench::Trouble;
 use longlens_workbench::prompt::PromptSource;
 use longlens_workbench::runs::RunId;
-use longlens_workbench::session::{KeptGrid, Session};
-use longlens_workbench::settings::{Checked, Settings, Swap};
+use longlens_workbench::session::Session;
+use longlens_workbench::settings::{Checked, Settings};
 use longlens_workbench::steps::Start;
 use longlens_workbench::worker::{Ask, Event};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
@@ -63,21 +61,6 @@ pub enum Effect {
     Quit,
 }
 
-/// Where the keys go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Focus {
-    /// Parameters.
-    Controls,
-    /// Kept runs.
-    History,
-    /// A view: the first or the second.
-    View(usize),
-    /// The token strip.
-    Tokens,
-    /// Text and log.
-    Output,
-}
-
 /// Whether the model is there.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Opening {
@@ -87,17 +70,6 @@ pub enum Opening {
     Done,
     /// It cannot be opened.
     Failed(Trouble),
-}
-
-/// How the attention map is shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MapState {
-    /// The part shown; all of it when absent.
-    pub window: Option<MapWindow>,
-    /// Colors by powers of ten.
-    pub log: bool,
-    /// Largest weight of a cell instead of the mean.
-    pub max: bool,
 }
 
 /// What a map was asked for.
@@ -137,60 +109,6 @@ pub struct HeadsKey {
     pub answering: (usize, usize),
 }
 
-/// A passkey grid, as far as it is done.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GridRun {
-    /// Its number.
-    pub id: u64,
-    /// What it ran under.
-    pub settings: Settings,
-    /// The method's and scaling's text.
-    pub text: String,
-    /// Lengths in tokens, ascending.
-    pub lengths: Vec<usize>,
-    /// Depths, ascending.
-    pub depths: Vec<f64>,
-    /// Row-major `[n_depths, n_lengths]`.
-    pub cells: Vec<Option<NeedleCell>>,
-    /// What was run, from the first cell.
-    pub record: RunRecord,
-    /// Prompts of a cell.
-    pub trials: usize,
-    /// Whether cells are still to come.
-    pub running: bool,
-}
-
-impl GridRun {
-    /// What survives of it.
-    pub fn keep(&self) -> KeptGrid {
-        KeptGrid {
-            settings: self.settings.clone(),
-            lengths: self.lengths.clone(),
-            depths: self.depths.clone(),
-            cells: self.cells.iter().map(|cell| cell.map(|cell| (cell.accuracy, cell.n_trials))).collect(),
-            record: self.record.clone(),
-            trials: self.trials,
-        }
-    }
-
-    /// A kept grid again; nothing where its cells do not fit its lengths and depths.
-    pub fn back(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
-        let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
-        let cell = |cell: Option<(f64, usize)>| cell.map(|(accuracy, n_trials)| NeedleCell { accuracy, n_trials });
-        (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
-            id,
-            text: Settings { swap: Swap::RePrefill, ..settings.clone() }.text(model),
-            settings,
-            lengths,
-            depths,
-            cells: cells.into_iter().map(cell).collect(),
-            record,
-            trials,
-            running: false,
-        })
-    }
-}
-
 /// What the maps of two runs were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DifferenceKey {
@@ -213,17 +131,6 @@ pub struct Edit {
     pub text: String,
     /// What it would mean, or why it is impossible.
     pub verdict: Result<Checked, Trouble>,
-}
-
-/// How loud a line of the log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Something was done.
-    Note,
-    /// Something is unwise.
-    Warning,
-    /// Something went wrong.
-    Error,
 }
 
 /// What lies behind the tokens.

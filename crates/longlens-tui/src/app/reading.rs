@@ -2,9 +2,8 @@
 
 use longlens_workbench::runs::{Run, RunState};
 
-use super::{App, Focus, GridRun};
+use super::App;
 use crate::fields::{Around, Field, FieldId};
-use crate::view::{Need, View};
 
 impl App {
     /// The newest run.
@@ -91,12 +90,6 @@ impl App {
         self.runs.list.get(n.checked_sub(1 + self.history.min(n.saturating_sub(1)))?)
     }
 
-    /// The grid that is shown.
-    pub fn grid(&self) -> Option<&GridRun> {
-        let n = self.grids.len();
-        self.grids.get(n.checked_sub(1 + self.grid_back.min(n.saturating_sub(1)))?)
-    }
-
     /// The two runs that are compared: the marked ones, else the newest pinned ones, else the newest run and the pinned one.
     pub fn compared(&self) -> Option<[&Run; 2]> {
         let marked: Vec<&Run> = self.marked.iter().filter_map(|id| self.runs.get(*id)).collect();
@@ -110,29 +103,6 @@ impl App {
             (Some(b), Some(newest)) if newest.id != b.id => Some([b, newest]),
             (Some(b), _) => pinned.pop().map(|a| [a, b]),
             _ => None,
-        }
-    }
-
-    /// Whether a view is on the screen.
-    pub fn shows(&self, view: &dyn View) -> bool {
-        self.visible().any(|shown| shown.name() == view.name())
-    }
-
-    /// Whether a view on the screen needs this.
-    pub fn needs(&self, need: Need) -> bool {
-        self.visible().any(|view| view.need() == Some(need))
-    }
-
-    /// The views on the screen.
-    fn visible(&self) -> impl Iterator<Item = &'static dyn View> {
-        self.views.into_iter().take(1 + usize::from(self.split))
-    }
-
-    /// The view that keys and files are about.
-    pub fn active_view(&self) -> &'static dyn View {
-        match self.focus {
-            Focus::View(1) if self.split => self.views[1],
-            _ => self.views[0],
         }
     }
 

@@ -22,7 +22,7 @@ impl App {
         if self.edit.is_some() && self.edit_key(key) {
             return;
         }
-        if self.focus == Focus::Controls && starts_value(key) && !self.is_word_field() {
+        if self.layout.focus() == Focus::Controls && starts_value(key) && !self.is_word_field() {
             // a digit begins a value, though digits also choose views elsewhere
             if let KeyCode::Char(c) = key.code {
                 return self.begin_edit(Some(c));
@@ -82,7 +82,7 @@ impl App {
             KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
                 // the letters of numbers and of `off`; other keys mean something else, and are not swallowed silently
                 if !(c.is_ascii_digit() || "+-.eEkKof".contains(c)) {
-                    self.say(Level::Warning, "a value is being typed: enter takes it, esc leaves it");
+                    self.log.say(Level::Warning, "a value is being typed: enter takes it, esc leaves it");
                     return true;
                 }
                 if edit.text.len() < 24 {
@@ -117,7 +117,7 @@ impl App {
             // an editor would be slow with as much
             Some(Dialog::Text(_)) | None if text.len() > MAX_TYPED => {
                 self.dialog = None;
-                self.say(Level::Note, format!("{} characters pasted as the prompt", text.chars().count()));
+                self.log.say(Level::Note, format!("{} characters pasted as the prompt", text.chars().count()));
                 self.build(PromptSource::Text(text));
             }
             Some(dialog) => dialog.paste(&text),
@@ -159,7 +159,7 @@ impl App {
                 if let PromptSource::Text(text) = &source
                     && text.is_empty()
                 {
-                    self.say(Level::Error, "the prompt is empty (give some text)");
+                    self.log.say(Level::Error, "the prompt is empty (give some text)");
                     self.dialog = open;
                     return;
                 }
@@ -179,10 +179,10 @@ impl App {
             Done::Export(stem) => self.export(&stem),
             Done::SaveConfig(path) => {
                 let text = export::config(self);
-                self.effects.push(Effect::Save(path, text.into_bytes()));
+                self.work.add(Effect::Save(path, text.into_bytes()));
             }
-            Done::Record(path) => match written(&path, &self.start, &self.steps, &self.model.spec) {
-                Ok(text) => self.effects.push(Effect::Save(path, text.into_bytes())),
+            Done::Record(path) => match written(&path, &self.start, self.record.steps(), &self.model.spec) {
+                Ok(text) => self.work.add(Effect::Save(path, text.into_bytes())),
                 Err(trouble) => {
                     self.fail(&trouble);
                     self.dialog = open;
@@ -193,13 +193,12 @@ impl App {
     }
 
     fn export(&mut self, stem: &str) {
-        match export::of_view(self, self.active_view(), PathBuf::from(stem)) {
+        match export::of_view(self, self.layout.active(), PathBuf::from(stem)) {
             Ok(export) => {
-                self.n_exported += 1;
                 let source = self.prompt.key().cloned();
                 let path = export.path("png");
-                self.unwritten = Some(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
-                self.effects.push(Effect::Export(Box::new(export)));
+                self.record.export(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
+                self.work.add(Effect::Export(Box::new(export)));
             }
             Err(trouble) => self.fail(&trouble),
         }

@@ -75,8 +75,11 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
         }
         Dialog::ConfirmQuit => {
             let inside = window(screen, 58, 5, "quit?", pen);
-            let what =
-                if app.busy { "Something is still running; it will be lost." } else { "The session can be resumed." };
+            let what = if app.work.is_busy() {
+                "Something is still running; it will be lost."
+            } else {
+                "The session can be resumed."
+            };
             pen.text(inside.x, inside.y, what, inside.width, pen.theme.text());
             pen.text(inside.x, inside.y + 2, "y quits · esc stays", inside.width, pen.theme.faint());
         }

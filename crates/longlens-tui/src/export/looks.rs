@@ -99,8 +99,8 @@ pub fn map(app: &App) -> Result<Content, Trouble> {
     let (key, map) = app.map.keyed().ok_or_else(|| nothing(app, "no attention map"))?;
     let run = run_of(app, key.run)?;
     let heading = heading(app, run, &run.record);
-    let pooling = if app.map_state.max { Pooling::Max } else { Pooling::Mean };
-    let scale = if app.map_state.log { ColorScale::Log { floor: WEIGHT_FLOOR } } else { ColorScale::Linear };
+    let pooling = if app.zoom.max { Pooling::Max } else { Pooling::Mean };
+    let scale = if app.zoom.log { ColorScale::Log { floor: WEIGHT_FLOOR } } else { ColorScale::Linear };
     let (first_query, first_key) = map.pick.window.map_or((0, 0), |window| (window.query, window.key));
     let start = |first: usize, cell: usize| first + cell * map.stride;
 
@@ -145,8 +145,8 @@ pub fn map(app: &App) -> Result<Content, Trouble> {
             layer: map.pick.layer,
             head: map.pick.head,
             side: map.pick.side,
-            max: app.map_state.max,
-            linear: !app.map_state.log,
+            max: app.zoom.max,
+            linear: !app.zoom.log,
             window: key.window,
         },
         Err(why) => Picture::Other(format!("map {why}")),

@@ -93,7 +93,7 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
 /// The passkey grid that is shown, as far as it is done.
 pub fn grid(app: &App) -> Result<Content, Trouble> {
     let empty = || Trouble::new("there is no passkey grid to export yet", "run one (g)".to_owned());
-    let grid = app.grid().ok_or_else(empty)?;
+    let grid = app.grids.shown().ok_or_else(empty)?;
     if grid.cells.iter().all(Option::is_none) {
         let help = if grid.running { "wait for its first cell" } else { "run one (g)" };
         return Err(Trouble::new("no cell of this passkey grid is done", help.to_owned()));

@@ -138,7 +138,7 @@ fn rule(name: &str, style: Style, area: Rect, pen: &mut Pen) {
 fn field(app: &App, field: &Field, (at, selected): (usize, usize), area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let is_selected = at == selected;
-    let focused = is_selected && app.focus == Focus::Controls;
+    let focused = is_selected && app.layout.focus() == Focus::Controls;
     let mut style = if field.is_given { theme.text() } else { theme.faint() };
     if is_selected {
         style = theme.selected();

@@ -52,7 +52,7 @@ impl View for GridView {
 }
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
-    let Some(grid) = app.grid().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
+    let Some(grid) = app.grids.shown().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
         return explain(app, area, pen);
     };
     let trained = app.model.spec.trained_context;
@@ -217,10 +217,10 @@ fn axes(grid: &GridRun, layout: &Layout, trained: usize, area: Rect, pen: &mut P
 
 /// What is shown: method, then how much of it is done and how well it went.
 fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>; 2] {
-    let n = app.grids.len();
+    let n = app.grids.list().len();
     let mut first = Vec::new();
     if n > 1 {
-        let at = n - app.grid_back.min(n - 1);
+        let at = app.grids.place().map_or(n, |place| place + 1);
         first.push(Span::styled(format!("{at} of {n} ←→  "), theme.accent()));
     }
     let room = width.saturating_sub(first.iter().map(Span::width).sum::<usize>() as u16);
@@ -310,6 +310,7 @@ fn percent(share: f64) -> u32 {
 mod tests {
     use super::super::output::rig::{app, everywhere, shown};
     use super::*;
+    use crate::app::Grids;
 
     fn grid(lengths: Vec<usize>, n_depths: usize, done: usize) -> GridRun {
         let n = lengths.len() * n_depths;
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn cells_say_their_share_and_unfinished_ones_nothing() {
         let mut app = app();
-        app.grids = vec![grid(vec![256, 512, 1024], 2, 4)];
+        app.grids = Grids::new(vec![grid(vec![256, 512, 1024], 2, 4)]);
         let text = shown(draw, &app, 46, 10);
         let expected = [
             "full",
@@ -349,12 +350,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told() {
         let mut app = app();
-        app.grids = vec![grid(vec![256, 512], 21, 9), grid(vec![256], 2, 2)];
-        app.grid_back = 1;
+        app.grids = Grids::new(vec![grid(vec![256, 512], 21, 9), grid(vec![256], 2, 2)]);
+        app.grids.step(-1);
         let text = shown(draw, &app, 46, 10);
         assert!(text.contains("1 of 2 ←→") && text.contains("more depths need a taller pane"), "{text}");
         everywhere(draw, &app);
-        app.grids.clear();
+        app.grids = Grids::default();
         assert!(shown(draw, &app, 60, 9).contains("g runs a passkey grid"));
         assert!(shown(draw, &app, 60, 9).contains("40 prompts: lengths 256 512 1k 2k"));
         everywhere(draw, &app);

@@ -81,7 +81,7 @@ impl View for HeadsView {
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
-    show(&looked, area, app.map_state.log, pen);
+    show(&looked, area, app.zoom.log, pen);
 }
 
 fn show(looked: &Looked, area: Rect, log: bool, pen: &mut Pen) {

@@ -36,7 +36,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
 fn line(app: &App, run: &Run, selected: bool, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let focused = app.focus == Focus::History;
+    let focused = app.layout.focus() == Focus::History;
     if selected {
         let strong = if focused { Modifier::BOLD } else { Modifier::empty() };
         pen.buffer.set_style(area, theme.selected().add_modifier(strong));

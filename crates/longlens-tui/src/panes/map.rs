@@ -91,7 +91,7 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let needle = needle(app);
     square.axes(pen, &needle.clone().unwrap_or(0..0));
     let map = app.map.keyed().filter(|(_, map)| is_whole(map));
-    let scale = if app.map_state.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
+    let scale = if app.zoom.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
     if let Some((key, map)) = map {
         let raster = picture(&square, map, cells(app, map), |weight| scale.fraction(f64::from(weight), top));
@@ -119,7 +119,7 @@ fn needle(app: &App) -> Option<Range<usize>> {
 }
 
 fn cells<'a>(app: &App, map: &'a PooledMap) -> &'a [f32] {
-    if app.map_state.max { &map.max } else { &map.mean }
+    if app.zoom.max { &map.max } else { &map.mean }
 }
 
 /// Whether a map has all of its cells.
@@ -135,7 +135,7 @@ fn largest(cells: &[f32]) -> f64 {
 /// Whether the map that is there is not yet the one that is asked for; that of an older run is said elsewhere.
 fn is_other(app: &App, key: &MapKey) -> bool {
     let newest = app.current.as_ref().is_some_and(|run| run.id == key.run);
-    let asked = (app.controls.layer, app.controls.head, app.map_state.window.map(|_| app.window()));
+    let asked = (app.controls.layer, app.controls.head, app.zoom.window().map(|_| app.window()));
     newest && (key.layer, key.head, key.window) != asked
 }
 
@@ -186,7 +186,7 @@ fn panel(app: &App, area: Rect, map: Option<(&MapKey, &PooledMap)>, colors: (Col
         notes.line_with(pen, vec![Span::styled(keys, theme.text())], vec![Span::styled(all, theme.text())]);
     }
     if let Some((_, map)) = map {
-        let pooling = if app.map_state.max { "largest (m)" } else { "mean (m)" };
+        let pooling = if app.zoom.max { "largest (m)" } else { "mean (m)" };
         let pooled = match map.stride {
             0 | 1 => ["exact: a token a cell".to_owned(), "a token a cell".to_owned()],
             stride => [format!("{stride}×{stride} a cell: {pooling}"), format!("{stride}×{stride}: {pooling}")],

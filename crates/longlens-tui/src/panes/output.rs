@@ -104,7 +104,7 @@ fn facts(app: &App, run: &Run, theme: Theme) -> Vec<Fact> {
     let n_prompt = run.prompt.as_ref().map_or(run.record.n_prompt, |prompt| prompt.tokens.len());
     match (&run.state, run.prefill_seconds) {
         (RunState::Running, _) => {
-            let progress = app.progress.as_ref().filter(|progress| app.busy && progress.total > 0);
+            let progress = app.work.progress().filter(|progress| progress.total > 0);
             let share = progress.map_or(String::new(), |now| format!("{} % of ", 100 * now.done / now.total));
             add(0, format!("prefill {share}{} tok", count(n_prompt)), theme.warn());
         }
@@ -179,13 +179,13 @@ fn packed(mut facts: Vec<Fact>, width: u16, n_rows: usize) -> Vec<Line<'static>>
 /// What happened, newest at the bottom.
 fn log(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    if app.log.is_empty() {
+    if app.log.lines().is_empty() {
         pen.text(area.x, area.y, "nothing happened yet", area.width, theme.faint());
         return;
     }
     let wanted = app.scroll.saturating_add(usize::from(area.height));
     let mut lines: Vec<Line> = Vec::new(); // newest first
-    for (level, text) in app.log.iter().rev() {
+    for (level, text) in app.log.lines().iter().rev() {
         let (sign, style) = match level {
             Level::Note => ("· ", theme.text()),
             Level::Warning => ("! ", theme.warn()),
@@ -332,7 +332,7 @@ mod tests {
         let mut app = app();
         app.show_log = true;
         for at in 0..20 {
-            app.say(if at == 19 { Level::Error } else { Level::Note }, format!("line {at} of the log"));
+            app.log.say(if at == 19 { Level::Error } else { Level::Note }, format!("line {at} of the log"));
         }
         assert_eq!(shown(draw, &app, 30, 2), "· line 18 of the log\n✗ line 19 of the log");
         app.scroll = 3;

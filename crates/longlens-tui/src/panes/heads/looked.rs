@@ -111,7 +111,7 @@ pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
             let help = trouble.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
             (trouble.message.clone(), Some(help), theme.alarm())
         }
-        _ if app.busy => ("computing…".to_owned(), None, theme.text()),
+        _ if app.work.is_busy() => ("computing…".to_owned(), None, theme.text()),
         (_, None) => {
             let help = format!("{} takes a file, {} types one", key(Command::OpenFile), key(Command::TypeText));
             (format!("press {} to build a needle prompt", key(Command::Needle)), Some(help), theme.text())
@@ -219,10 +219,11 @@ mod tests {
             text
         };
         assert_eq!(text(&app, 40, 3).matches("opening the model…").count(), 3);
-        (app.opening, app.busy) = (Opening::Done, false);
+        let job = |app: &mut App, event| drop(app.update(Action::Job(event)));
+        job(&mut app, Event::Opened(Ok(lens.model().clone())));
         assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
-        let refused = Err(Trouble::new("no such file", None));
-        app.update(Action::Job(Event::Prompt(0, refused)));
+        job(&mut app, Event::Prompt(1, Err(Trouble::new("no such file", None))));
+        job(&mut app, Event::Idle(1));
         assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
         app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
         assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);

@@ -1,0 +1,157 @@
+//! Passkey grids: their cells come in one by one, while everything else goes on.
+
+use longlens_core::spec::ModelSpec;
+use longlens_core::trace::RunRecord;
+use longlens_eval::passkey::{Cell, Grid};
+use longlens_plot::plots::NeedleCell;
+use longlens_workbench::session::KeptGrid;
+use longlens_workbench::settings::{Settings, Swap};
+
+/// Grids that are kept.
+const KEPT: usize = 8;
+
+/// Passkey grids, at most one of which runs, and the one that is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Grids {
+    list: Vec<GridRun>,
+    back: usize,
+}
+
+/// A passkey grid, as far as it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GridRun {
+    /// Its number.
+    pub id: u64,
+    /// What it ran under.
+    pub settings: Settings,
+    /// The method's and scaling's text.
+    pub text: String,
+    /// Lengths in tokens, ascending.
+    pub lengths: Vec<usize>,
+    /// Depths, ascending.
+    pub depths: Vec<f64>,
+    /// Row-major `[n_depths, n_lengths]`.
+    pub cells: Vec<Option<NeedleCell>>,
+    /// What was run, from the first cell.
+    pub record: RunRecord,
+    /// Prompts of a cell.
+    pub trials: usize,
+    /// Whether cells are still to come.
+    pub running: bool,
+}
+
+impl Grids {
+    /// Grids, the newest last, which is shown.
+    pub fn new(list: Vec<GridRun>) -> Self {
+        Self { list, back: 0 }
+    }
+
+    /// All grids, the oldest first.
+    pub fn list(&self) -> &[GridRun] {
+        &self.list
+    }
+
+    /// The grid that is shown.
+    pub fn shown(&self) -> Option<&GridRun> {
+        self.list.get(self.place()?)
+    }
+
+    /// The place of the grid that is shown.
+    pub fn place(&self) -> Option<usize> {
+        self.list.len().checked_sub(1 + self.back)
+    }
+
+    /// Shows another grid, so many after this one.
+    pub(crate) fn step(&mut self, by: i64) {
+        let last = self.list.len().saturating_sub(1) as i64;
+        self.back = (self.back as i64 - by).clamp(0, last) as usize;
+    }
+
+    /// Adds a grid that begins to run, and shows it; the oldest goes where there are too many.
+    pub(super) fn start(&mut self, grid: GridRun) {
+        self.list.push(grid);
+        if self.list.len() > KEPT {
+            self.list.remove(0);
+        }
+        self.back = 0;
+    }
+
+    /// Marks the grid that runs as stopped, its cells stay; false where none runs.
+    pub(super) fn stop(&mut self) -> bool {
+        let running = self.list.iter_mut().find(|grid| grid.running);
+        running.map(|grid| grid.running = false).is_some()
+    }
+
+    /// The grid of this number failed; false where it is gone.
+    pub(super) fn fail(&mut self, id: u64) -> bool {
+        let grid = self.list.iter_mut().find(|grid| grid.id == id);
+        grid.map(|grid| grid.running = false).is_some()
+    }
+
+    /// Takes in a cell of the grid of this number; returns the grid if that was its last.
+    pub(super) fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) -> Option<&GridRun> {
+        let grid = self.list.iter_mut().find(|grid| grid.id == id)?;
+        let column = grid.lengths.iter().position(|length| *length == cell.length);
+        let row = grid.depths.iter().position(|depth| (depth - cell.depth).abs() < 1e-9);
+        if let (Some(row), Some(column)) = (row, column) {
+            let n_trials = cell.n_trials;
+            grid.cells[row * grid.lengths.len() + column] = Some(NeedleCell { accuracy: cell.accuracy(), n_trials });
+        }
+        if grid.record.method.is_empty() {
+            grid.record = cell.run.clone();
+        }
+        grid.running &= left > 0;
+        (left == 0).then_some(&*grid)
+    }
+}
+
+impl GridRun {
+    /// A grid without cells, which is being computed. Its cells are always computed in full.
+    pub(super) fn new(id: u64, settings: Settings, grid: &Grid, model: &ModelSpec) -> Self {
+        Self {
+            id,
+            text: full(&settings, model),
+            settings,
+            cells: vec![None; grid.lengths.len() * grid.depths.len()],
+            lengths: grid.lengths.clone(),
+            depths: grid.depths.clone(),
+            record: RunRecord::default(),
+            trials: grid.trials,
+            running: true,
+        }
+    }
+
+    /// What survives of it.
+    pub fn keep(&self) -> KeptGrid {
+        KeptGrid {
+            settings: self.settings.clone(),
+            lengths: self.lengths.clone(),
+            depths: self.depths.clone(),
+            cells: self.cells.iter().map(|cell| cell.map(|cell| (cell.accuracy, cell.n_trials))).collect(),
+            record: self.record.clone(),
+            trials: self.trials,
+        }
+    }
+
+    /// A kept grid again; nothing where its cells do not fit its lengths and depths.
+    pub fn back(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
+        let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
+        let cell = |cell: Option<(f64, usize)>| cell.map(|(accuracy, n_trials)| NeedleCell { accuracy, n_trials });
+        (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
+            id,
+            text: full(&settings, model),
+            settings,
+            lengths,
+            depths,
+            cells: cells.into_iter().map(cell).collect(),
+            record,
+            trials,
+            running: false,
+        })
+    }
+}
+
+/// The text of settings whose prompts are computed in full.
+fn full(settings: &Settings, model: &ModelSpec) -> String {
+    Settings { swap: Swap::RePrefill, ..settings.clone() }.text(model)
+}

@@ -1,0 +1,52 @@
+//! What was done, for the notebook or script that repeats it.
+
+use longlens_workbench::steps::Step;
+
+/// Steps that are kept.
+const KEPT: usize = 1000;
+
+/// Steps, and the one that counts once its files are written.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    steps: Vec<Step>,
+    unwritten: Option<Step>,
+    n_exported: usize,
+}
+
+impl Record {
+    /// The steps of an earlier session, to be followed by more.
+    pub(super) fn of(steps: Vec<Step>) -> Self {
+        Self { steps, ..Self::default() }
+    }
+
+    /// What was done, the oldest first.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// How many views were exported.
+    pub(super) fn n_exported(&self) -> usize {
+        self.n_exported
+    }
+
+    /// Adds what was done.
+    pub(super) fn add(&mut self, step: Step) {
+        self.steps.push(step);
+        if self.steps.len() > KEPT {
+            self.steps.remove(0);
+        }
+    }
+
+    /// Notes an export whose files are being written.
+    pub(super) fn export(&mut self, step: Step) {
+        self.n_exported += 1;
+        self.unwritten = Some(step);
+    }
+
+    /// Files were written, or not; returns whether a step was added.
+    pub(super) fn written(&mut self, is_written: bool) -> bool {
+        let Some(step) = self.unwritten.take().filter(|_| is_written) else { return false };
+        self.add(step);
+        true
+    }
+}
