@@ -235,7 +235,7 @@ fn in_text(session: &Session, before: &str, text: &Token) -> Completions {
 /// Files and folders that start with what was typed.
 pub fn files(session: &Session, before: &str, written: &str) -> Completions {
     let (folder, name) = written.rsplit_once('/').map_or(("", written), |(folder, name)| (folder, name));
-    let there = session.desk().files().list(if folder.is_empty() { "." } else { folder }).unwrap_or_default();
+    let there = session.host().files().list(if folder.is_empty() { "." } else { folder }).unwrap_or_default();
     let candidates = there.into_iter().map(|(text, is_folder)| {
         let text = text + if is_folder { "/" } else { "" };
         Candidate { text, kind: "file", help: String::new() }

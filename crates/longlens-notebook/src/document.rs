@@ -123,13 +123,13 @@ impl Notebook {
 
     /// Writes a file whole or not at all; its ending says which form it gets. The text form keeps no results.
     pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
-        longlens_workbench::write_whole(path, &self.to_bytes(path)?)
+        longlens_app::write_whole(path, &self.to_bytes(path)?)
             .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
     }
 
     /// The same for a file with results, where some cells are written already: see [`ipynb::write_known`].
     pub(crate) fn write_known(&self, path: &Path, texts: &mut Vec<String>) -> Result<(), DocumentError> {
-        longlens_workbench::write_whole(path, ipynb::write_known(self, texts).as_bytes())
+        longlens_app::write_whole(path, ipynb::write_known(self, texts).as_bytes())
             .map_err(|source| DocumentError::Unwritable { path: path.to_owned(), source })
     }
 

@@ -1,6 +1,6 @@
 //! One language for three places: the terminal prompt, notebook files and Jupyter.
 //!
-//! In: cells of Rhai code, and a way to open models ([`desk::Models`]). Out: what cells print and show, in text, HTML and
+//! In: cells of Rhai code, and a way to open models ([`host::Models`]). Out: what cells print and show, in text, HTML and
 //! PNG. Read [`interpreter::Interpreter`] first, all that the three places know of the language; then [`session::Session`],
 //! which is the language.
 
@@ -9,9 +9,9 @@
 
 pub mod complete;
 pub mod data;
-pub mod desk;
 pub mod docs;
 pub mod document;
+pub mod host;
 pub mod interpreter;
 pub mod kernel;
 pub mod lexer;

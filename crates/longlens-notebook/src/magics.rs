@@ -307,13 +307,13 @@ fn config(session: &mut Session, rest: &str) -> Result<String, CellError> {
         limits = wanted;
         session.lower(limits);
     }
-    let files = session.desk().files();
+    let files = session.host().files();
     let place = if files.is_anywhere() { "anywhere".into() } else { files.root().display().to_string() };
     Ok(format!(
         "operations {} (steps of one cell)\nmemory {} (of all values; {} are held)\nfiles {place}",
         limits.operations,
         size(limits.memory),
-        size(session.desk().gauge().held()),
+        size(session.host().gauge().held()),
     ))
 }
 

@@ -4,9 +4,9 @@ use longlens_core::nearest::nearest;
 use longlens_core::setting::{Param, Value};
 use rhai::{Array, Dynamic, Map};
 
-use crate::desk::{Returned, raise, refuse};
-use longlens_workbench::Trouble;
-use longlens_workbench::settings::params::Given;
+use crate::host::{Returned, raise, refuse};
+use longlens_app::Problem;
+use longlens_app::settings::params::Given;
 
 /// Named arguments of a call.
 pub struct Options {
@@ -115,7 +115,7 @@ pub fn wrong(what: &str, expected: &str, came: &Dynamic) -> Box<rhai::EvalAltRes
     let shown = came.to_string();
     let shown = if came.is_string() { format!("\"{shown}\"") } else { shown };
     let shown = if shown.chars().count() > 40 { shown.chars().take(39).chain(['…']).collect() } else { shown };
-    raise(Trouble::new(format!("{what} must be {expected}, not {} {shown}", type_name(&came)), None))
+    raise(Problem::new(format!("{what} must be {expected}, not {} {shown}", type_name(&came)), None))
 }
 
 /// The type of a value in plain words.

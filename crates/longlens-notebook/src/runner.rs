@@ -340,8 +340,7 @@ impl<'a> Run<'a> {
         document::open(out)?
             .read_to_end(&mut bytes)
             .map_err(|source| DocumentError::Unreadable { path: out.clone(), source })?;
-        longlens_workbench::write_whole(out, &bytes)
-            .map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
+        longlens_app::write_whole(out, &bytes).map_err(|source| DocumentError::Unwritable { path: out.clone(), source })
     }
 
     fn changed(&mut self, idx: usize) {

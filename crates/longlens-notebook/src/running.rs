@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use longlens_core::lens::CancelToken;
 use rhai::{Array, Blob, Dynamic, Map};
 
-use crate::desk::Exhausted;
+use crate::host::Exhausted;
 use crate::memory::Gauge;
 use crate::values::{Prompt, Table};
 

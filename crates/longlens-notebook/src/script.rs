@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 use crate::document::{DocumentError, Form, Kind, MOST_BYTES, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
@@ -28,7 +28,7 @@ pub fn run(session: &mut Session, name: &str, out: &Out) -> Result<Option<Shown>
         }
         match session.step(&cell.source, out) {
             Ok(shown) => last = shown,
-            Err(error) if cell.has_tag(RAISES) && !session.desk().cancel().is_cancelled() => {
+            Err(error) if cell.has_tag(RAISES) && !session.host().cancel().is_cancelled() => {
                 out.borrow_mut().print(&format!("{error}\n"));
             }
             Err(error) => {
@@ -74,14 +74,14 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
         cell.execution_count = Some(ran.number as i64);
     }
     let bytes = notebook.to_bytes(Path::new(name)).map_err(|error| told(&error))?;
-    session.desk().files().save(name, &bytes, false).map_err(refused)?;
+    session.host().files().save(name, &bytes, false).map_err(refused)?;
     let n_let_go = session.cells().iter().filter(|ran| ran.let_go).count();
     let without = if n_let_go == 0 {
         String::new()
     } else {
         format!("; the results of the first {n_let_go} were too much to keep")
     };
-    Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.desk().files().shown(name)))
+    Ok(format!("saved {} cells as {}{without}", notebook.cells.len(), session.host().files().shown(name)))
 }
 
 /// A file's cells as text.
@@ -100,14 +100,14 @@ fn named<'a>(name: &'a str, form: &str) -> Result<&'a str, CellError> {
 fn read(session: &Session, name: &str) -> Result<Notebook, CellError> {
     let path = Path::new(name);
     let form = Form::of(path).map_err(|error| told(&error))?;
-    let bytes = session.desk().files().read_if_there(name, MOST_BYTES).map_err(refused)?;
+    let bytes = session.host().files().read_if_there(name, MOST_BYTES).map_err(refused)?;
     let missing = || DocumentError::Missing { path: path.to_owned() };
     let notebook = bytes.ok_or_else(missing).and_then(|bytes| Notebook::from_bytes(path, form, bytes));
     notebook.map_err(|error| told(&error))
 }
 
-fn refused(trouble: Trouble) -> CellError {
-    CellError::new("SandboxError", trouble.message, trouble.help)
+fn refused(problem: Problem) -> CellError {
+    CellError::new("SandboxError", problem.message, problem.help)
 }
 
 /// An error of a file as one of a cell.

@@ -15,8 +15,8 @@ use longlens_core::panics;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::complete;
-use crate::desk::{Desk, Files, Models};
 use crate::docs::Docs;
+use crate::host::{Files, Host, Models};
 use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use crate::lexer::{self, Kind};
 use crate::magics::{self, Magic};
@@ -60,7 +60,7 @@ pub struct Session {
     library: AST,
     /// The texts that define them, by name and count of parameters: errors point into these.
     homes: HashMap<(String, usize), Rc<Home>>,
-    desk: Rc<Desk>,
+    host: Rc<Host>,
     docs: OnceCell<Docs>,
     cells: Vec<Ran>,
     /// Bytes of what cells gave and said, and the first cell that still has its own.
@@ -121,16 +121,16 @@ impl Default for Limits {
 impl Session {
     /// A session with nothing in it. No model is opened before a cell needs one.
     pub fn new(models: Box<dyn Models>, options: Options, out: &Out) -> Self {
-        let desk = Rc::new(Desk::new(models, options.model, options.files, options.draws, out.clone()));
+        let host = Rc::new(Host::new(models, options.model, options.files, options.draws, out.clone()));
         let parsing = Rc::default();
-        let engine = engine::new(&desk, options.limits, &parsing);
+        let engine = engine::new(&host, options.limits, &parsing);
         Self {
             engine,
             parsing,
             scope: Scope::new(),
             library: AST::empty(),
             homes: HashMap::new(),
-            desk,
+            host,
             docs: OnceCell::new(),
             cells: Vec::new(),
             kept: 0,
@@ -145,8 +145,8 @@ impl Session {
     }
 
     /// What functions share.
-    pub fn desk(&self) -> &Rc<Desk> {
-        &self.desk
+    pub fn host(&self) -> &Rc<Host> {
+        &self.host
     }
 
     /// What is known of every function.
@@ -210,13 +210,13 @@ impl Session {
     /// Sets limits as a cell asks.
     pub(crate) fn lower(&mut self, limits: Limits) {
         self.limits = limits;
-        engine::limit(&mut self.engine, &self.desk, limits);
+        engine::limit(&mut self.engine, &self.host, limits);
     }
 
     /// Runs code without counting it as a cell.
     pub fn evaluate(&mut self, code: &str) -> Result<Dynamic, CellError> {
         let number = self.number();
-        let ast = self.compile(code, Some(self.desk.cancel().clone()))?;
+        let ast = self.compile(code, Some(self.host.cancel().clone()))?;
         let home = Rc::new(Home { number, code: code.to_owned() });
         let defined = ast.iter_functions().map(|function| (function.name.to_owned(), function.params.len()));
         self.homes.extend(defined.map(|function| (function, home.clone())));
@@ -225,9 +225,9 @@ impl Session {
         self.library = merged.clone_functions_only();
         let value = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &merged);
         self.tidy();
-        match self.desk.exhausted() {
+        match self.host.exhausted() {
             // also where it was the last step: what that gave was cut short
-            Some(what) if value.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
+            Some(what) if value.is_ok() => Err(errors::used_up(what, self.host.gauge())),
             _ => value.map_err(|error| self.explain(&error, code)),
         }
     }
@@ -247,7 +247,7 @@ impl Session {
             self.remember(self.cells.len() + 1, value);
         }
         let shown = if is_silent(code) { None } else { values::show(value) };
-        shown.map(|shown| self.desk.drawn(shown))
+        shown.map(|shown| self.host.drawn(shown))
     }
 
     /// The number of the cell that runs; 0 for code beside the cells.
@@ -257,12 +257,12 @@ impl Session {
 
     /// Runs a cell; returns what it said, too. A cell that says too much is an error, however it ends.
     fn recorded(&mut self, cell: &str, out: &Out) -> (Result<Option<Shown>, CellError>, Vec<Said>) {
-        let record = Rc::new(RefCell::new(Record::new(out.clone(), self.desk.clone())));
+        let record = Rc::new(RefCell::new(Record::new(out.clone(), self.host.clone())));
         let recorded: Out = record.clone();
-        self.desk.set_out(&recorded);
-        self.desk.cancel().lower();
-        self.desk.replenish();
-        self.desk.take_records();
+        self.host.set_out(&recorded);
+        self.host.cancel().lower();
+        self.host.replenish();
+        self.host.take_records();
         let depth = self.depth;
         let ran = panics::caught(|| self.step(cell, &recorded)).unwrap_or_else(|panic| {
             self.n_faults.set(self.n_faults.get() + 1);
@@ -270,10 +270,10 @@ impl Session {
             self.tidy();
             Err(errors::inside(&panic))
         });
-        self.desk.set_out(out);
-        let ran = match self.desk.exhausted() {
+        self.host.set_out(out);
+        let ran = match self.host.exhausted() {
             // also where it was the cell's last step: what that gave was cut short
-            Some(what) if ran.is_ok() => Err(errors::used_up(what, self.desk.gauge())),
+            Some(what) if ran.is_ok() => Err(errors::used_up(what, self.host.gauge())),
             _ => ran,
         };
         let ran = ran.map_err(errors::with_an_end);
@@ -410,7 +410,7 @@ impl Interpreter for Session {
     }
 
     fn cancel(&self) -> CancelToken {
-        self.desk.cancel().clone()
+        self.host.cancel().clone()
     }
 
     fn completeness(&self, cell: &str) -> Completeness {

@@ -14,8 +14,8 @@ mod text;
 use std::collections::HashSet;
 use std::convert::Infallible;
 
+use longlens_app::views;
 use longlens_core::nearest::nearest;
-use longlens_workbench::views;
 
 use crate::running::{Stopped, room_for};
 pub use datum::{Datum, not_finite};

@@ -6,19 +6,19 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use longlens_app::prompt;
+use longlens_app::views::View;
 use longlens_core::printable::excerpt;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_plot::canvas;
-use longlens_workbench::prompt;
-use longlens_workbench::views::View;
 use rhai::{Dynamic, ImmutableString, Map};
 
 pub use self::method::Method;
 pub use self::run::Run;
 pub use self::trace::{Trace, TraceValue};
-use crate::desk::{OpenModel, Returned, raise, refuse};
 use crate::document::escaped;
+use crate::host::{OpenModel, Returned, raise, refuse};
 use crate::options::wrong;
 use crate::shown::Shown;
 use crate::table;
@@ -342,8 +342,8 @@ fn plain(value: &Dynamic, extent: Extent) -> String {
     if let Some(function) = value.clone().try_cast::<rhai::FnPtr>() {
         return if function.is_anonymous() { "a function".into() } else { format!("function {}", function.fn_name()) };
     }
-    if let Some(trouble) = value.clone().try_cast::<longlens_workbench::Trouble>() {
-        return trouble.message;
+    if let Some(problem) = value.clone().try_cast::<longlens_app::Problem>() {
+        return problem.message;
     }
     value.to_string()
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Heard, Sitting, sitting};
+use longlens_app::Problem;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ScriptedLens, induction};
 use longlens_core::trace::{Trace, Watch};
-use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::{Interpreter, Out};
 use longlens_notebook::memory::live;
 use longlens_notebook::session::{Limits, Options, Session};
-use longlens_workbench::Trouble;
 
 /// What a session may hold here.
 const LIMIT: u64 = 64 << 20;
@@ -225,7 +225,7 @@ impl Lens for Large {
 struct Larges;
 
 impl Models for Larges {
-    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Problem> {
         Ok(Box::new(Large { lens: ScriptedLens::new(induction), cache: Vec::new() }))
     }
 }
@@ -236,7 +236,7 @@ fn what_models_take_and_what_they_hand_out_are_told_apart() {
     let out: Out = heard.clone();
     let options = Options { model: "large".into(), files: Files::below(folder.path()), limits: limits(), draws: false };
     let mut sitting = Sitting { session: Session::new(Box::new(Larges), options, &out), heard, out, folder };
-    let held = |sitting: &Sitting| sitting.session.desk().gauge().held();
+    let held = |sitting: &Sitting| sitting.session.host().gauge().held();
     let before = held(&sitting);
     for _ in 0..3 {
         // another run, and the model is opened again: caches come and go

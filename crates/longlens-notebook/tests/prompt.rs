@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::Scripted;
-use longlens_notebook::desk::Files;
+use longlens_notebook::host::Files;
 use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::repl::{self, ReplError, ReplOptions};
 use longlens_notebook::session::{Limits, Options, Session};

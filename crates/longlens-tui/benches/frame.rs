@@ -6,12 +6,12 @@
 mod common;
 
 use divan::{Bencher, black_box};
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::runs::RunState;
 use longlens_tui::app::{Action, Layout, Options};
 use longlens_tui::keys;
 use longlens_tui::panes::VIEWS;
 use longlens_tui::screen;
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::runs::RunState;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

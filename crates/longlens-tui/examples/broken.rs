@@ -1,15 +1,15 @@
 //! The workbench on a model that breaks an invariant: it has no heads. The program panics on the thread that draws, which is
 //! what `tests/panic.rs` wants to see.
 
+use longlens_app::prompt::PromptSource;
+use longlens_app::settings::Settings;
+use longlens_app::steps::Start;
 use longlens_core::lens::Lens;
 use longlens_core::scripted::ScriptedLens;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal;
 use longlens_tui::theme::{Depth, ThemeName};
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::Start;
 
 fn main() {
     let lens = ScriptedLens::saying("never").with_model(|model| model.spec.n_heads = 0);

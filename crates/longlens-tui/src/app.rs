@@ -5,17 +5,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use longlens_app::Problem;
+use longlens_app::heads::Heads;
+use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
+use longlens_app::runs::{RunAsk, RunId, Runs};
+use longlens_app::session::Session;
+use longlens_app::settings::{Checked, Settings};
+use longlens_app::steps::{Start, Step};
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
 use longlens_core::trace::PooledMap;
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::Heads;
-use longlens_workbench::prompt::{NeedleAsk, Prompt, PromptSource};
-use longlens_workbench::runs::{RunAsk, RunId, Runs};
-use longlens_workbench::session::Session;
-use longlens_workbench::settings::{Checked, Settings};
-use longlens_workbench::steps::{Start, Step};
 
 use crate::dialogs::Dialog;
 use crate::fields::Controls;
@@ -63,7 +63,7 @@ pub struct App {
     /// Everything that the controls set.
     pub controls: Controls,
     /// What the settings would mean, or why they are impossible.
-    pub verdict: Result<Checked, Trouble>,
+    pub verdict: Result<Checked, Problem>,
     /// Tokens of the chunks that the newest possible method chooses.
     own_chunk: Option<usize>,
     undo: Undo<Controls>,
@@ -234,9 +234,9 @@ impl App {
                 self.log.say(Level::Note, what);
                 self.dirty |= self.record.written(true);
             }
-            Action::Wrote(Err(trouble)) => {
+            Action::Wrote(Err(problem)) => {
                 self.record.written(false);
-                self.fail(&trouble);
+                self.fail(&problem);
             }
             Action::Tick => {
                 if std::mem::take(&mut self.dirty) {
@@ -276,8 +276,8 @@ impl App {
         }
     }
 
-    fn fail(&mut self, trouble: &Trouble) {
-        self.log.say(Level::Error, trouble.to_string());
+    fn fail(&mut self, problem: &Problem) {
+        self.log.say(Level::Error, problem.to_string());
     }
 
     /// Takes changed controls; a change of settings runs at once, where it is possible.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use longlens_app::Problem;
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::runs::{Run, RunId};
+use longlens_app::settings::params;
 use longlens_core::printable::is_command;
 use longlens_eval::passkey::Template;
-use longlens_workbench::Trouble;
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::runs::{Run, RunId};
-use longlens_workbench::settings::params;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::TextArea;
 
@@ -75,7 +75,7 @@ pub enum Done {
     /// A prompt.
     Prompt(PromptSource),
     /// The input is not possible; the dialog stays.
-    Refused(Trouble),
+    Refused(Problem),
     /// A run's name.
     Rename(RunId, String),
     /// Files of the view, called this.
@@ -295,7 +295,7 @@ fn next_template(template: Template, back: bool) -> Template {
 /// The prompt that the builder's lines ask for.
 fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
     let refuse = |what: &str, text: &str, help: &str| {
-        Done::Refused(Trouble::new(format!("`{text}` is not a {what}"), help.to_owned()))
+        Done::Refused(Problem::new(format!("`{text}` is not a {what}"), help.to_owned()))
     };
     let [length, depth, key, seed] = [0, 1, 2, 3].map(|at| inputs[at].text().trim());
     let Some(n_tokens) = read_count(length) else {

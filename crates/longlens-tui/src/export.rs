@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use longlens_app::Problem;
+use longlens_app::npz::{self, Array};
+use longlens_app::runs::{Run, RunId};
+use longlens_app::settings::Settings;
+use longlens_app::steps::Picture;
 use longlens_core::trace::RunRecord;
 use longlens_plot::{Canvas, Figure, Heading, PlotError};
-use longlens_workbench::Trouble;
-use longlens_workbench::npz::{self, Array};
-use longlens_workbench::runs::{Run, RunId};
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::Picture;
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, Opening};
@@ -66,21 +66,21 @@ impl Export {
     }
 
     /// Writes the four files, all of them or none; says where.
-    pub fn write(&self) -> Result<String, Trouble> {
+    pub fn write(&self) -> Result<String, Problem> {
         let (canvas, figure) = (Canvas::default(), self.figure.as_ref());
-        let png = canvas.to_png_bytes(figure).map_err(|error| plot_trouble(&error))?;
-        let svg = canvas.to_svg_string(figure).map_err(|error| plot_trouble(&error))?.into_bytes();
-        let npz = npz::bytes(&self.arrays, &self.about).map_err(|error| Trouble::new(error.to_string(), None))?;
+        let png = canvas.to_png_bytes(figure).map_err(|error| plot_problem(&error))?;
+        let svg = canvas.to_svg_string(figure).map_err(|error| plot_problem(&error))?.into_bytes();
+        let npz = npz::bytes(&self.arrays, &self.about).map_err(|error| Problem::new(error.to_string(), None))?;
         let mut created = Vec::new();
         for (extension, bytes) in EXTENSIONS.iter().zip([&png[..], &svg, self.csv.as_bytes(), &npz]) {
             let path = self.path(extension);
             let is_new = !path.exists();
-            if let Err(trouble) = save(&path, bytes) {
-                // some files of a view are worse than none; the trouble above is the one worth telling
+            if let Err(problem) = save(&path, bytes) {
+                // some files of a view are worse than none; the problem above is the one worth telling
                 for path in created {
                     let _ = std::fs::remove_file(path);
                 }
-                return Err(trouble);
+                return Err(problem);
             }
             created.extend(is_new.then_some(path));
         }
@@ -89,34 +89,34 @@ impl Export {
 }
 
 /// Writes a file whole or not at all.
-pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
-    longlens_workbench::write_whole(path, bytes).map_err(|error| {
+pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    longlens_app::write_whole(path, bytes).map_err(|error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "create the folder first",
             std::io::ErrorKind::IsADirectory => "give the name of a file",
             _ => "choose a folder you may write to",
         };
-        Trouble::new(format!("cannot write {}: {error}", path.display()), help.to_owned())
+        Problem::new(format!("cannot write {}: {error}", path.display()), help.to_owned())
     })
 }
 
 /// What exporting a view writes, or why there is nothing to write.
-pub fn of_view(app: &App, view: &dyn View, stem: PathBuf) -> Result<Export, Trouble> {
+pub fn of_view(app: &App, view: &dyn View, stem: PathBuf) -> Result<Export, Problem> {
     let stem = checked(stem)?;
     let Content { figure, csv, arrays, about, picture, settings } = view.export(app)?;
-    figure.scene(figure.size()).map_err(|error| plot_trouble(&error))?;
+    figure.scene(figure.size()).map_err(|error| plot_problem(&error))?;
     Ok(Export { stem, figure, csv, arrays, about: about.to_string(), picture, settings })
 }
 
 /// A name for files: without the extension of one of them, in a folder that is there.
-fn checked(stem: PathBuf) -> Result<PathBuf, Trouble> {
+fn checked(stem: PathBuf) -> Result<PathBuf, Problem> {
     let is_ours = stem.extension().is_some_and(|known| EXTENSIONS.iter().any(|extension| known == *extension));
     let stem = if is_ours { stem.with_extension("") } else { stem };
     if stem.file_name().is_none() {
-        return Err(Trouble::new("the files have no name", "give a name without an extension".to_owned()));
+        return Err(Problem::new("the files have no name", "give a name without an extension".to_owned()));
     }
     match stem.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        Some(folder) => Err(Trouble::new(
+        Some(folder) => Err(Problem::new(
             format!("cannot write {}: there is no folder {}", stem.display(), folder.display()),
             "create the folder first".to_owned(),
         )),
@@ -124,26 +124,26 @@ fn checked(stem: PathBuf) -> Result<PathBuf, Trouble> {
     }
 }
 
-fn plot_trouble(error: &PlotError) -> Trouble {
-    Trouble::new(error.to_string(), error.help())
+fn plot_problem(error: &PlotError) -> Problem {
+    Problem::new(error.to_string(), error.help())
 }
 
 /// Why a view has nothing to write yet, and what to do.
-pub(crate) fn nothing(app: &App, what: &str) -> Trouble {
+pub(crate) fn nothing(app: &App, what: &str) -> Problem {
     let help = match &app.opening {
         Opening::Waiting => "wait until the model is open",
         Opening::Failed(_) => "the model cannot be opened; the log says why (v)",
         Opening::Done if app.work.is_busy() => "wait until it is computed",
         Opening::Done => "run the prompt (r)",
     };
-    Trouble::new(format!("there is {what} to export yet"), help.to_owned())
+    Problem::new(format!("there is {what} to export yet"), help.to_owned())
 }
 
 /// The run behind a view.
-fn run_of(app: &App, id: RunId) -> Result<&Run, Trouble> {
+fn run_of(app: &App, id: RunId) -> Result<&Run, Problem> {
     app.runs
         .get(id)
-        .ok_or_else(|| Trouble::new("the run behind this view was forgotten", "run the prompt (r)".to_owned()))
+        .ok_or_else(|| Problem::new("the run behind this view was forgotten", "run the prompt (r)".to_owned()))
 }
 
 /// What a picture says of its run; of reused keys also what computed them.

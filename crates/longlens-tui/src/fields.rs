@@ -1,11 +1,11 @@
 //! The controls: every parameter as a field with its range, how arrows step through it, and what a typed value makes of it.
 
+use longlens_app::Problem;
+use longlens_app::settings::{Settings, params};
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::{METHODS, Method};
 use longlens_core::rope::{RopeScaling, SCALINGS};
 use longlens_core::setting::{Kind, MAX_REAL, Param, Value, whole};
-use longlens_workbench::Trouble;
-use longlens_workbench::settings::{Settings, params};
 use serde::{Deserialize, Serialize};
 
 /// Everything that the controls set.
@@ -208,9 +208,9 @@ impl Controls {
     }
 
     /// The controls with one field set to a typed value. Whether the values are possible together is not checked here.
-    pub fn with(&self, field: &Field, text: &str) -> Result<Self, Trouble> {
+    pub fn with(&self, field: &Field, text: &str) -> Result<Self, Problem> {
         let text = text.trim();
-        let refused = || Trouble::new(format!("{} = {text} is not possible", field.label), field.range.clone());
+        let refused = || Problem::new(format!("{} = {text} is not possible", field.label), field.range.clone());
         let mut new = self.clone();
         let value = Value::read(text);
         match field.id {

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use longlens_app::Problem;
+use longlens_app::session::Session;
+use longlens_app::worker::{Ask, Event, Worker};
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_workbench::Trouble;
-use longlens_workbench::session::Session;
-use longlens_workbench::worker::{Ask, Event, Worker};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
@@ -37,7 +37,7 @@ impl Headless {
     pub fn new(
         model: ModelInfo,
         options: Options,
-        open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
+        open: impl FnOnce() -> Result<Box<dyn Lens>, Problem> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, events) = channel();
         let worker = Worker::start(open, move |event| drop(sender.send(event)))?;
@@ -71,7 +71,7 @@ impl Headless {
     }
 
     /// Waits until the worker has nothing to do.
-    pub fn settle(&mut self) -> Result<(), Trouble> {
+    pub fn settle(&mut self) -> Result<(), Problem> {
         let started = Instant::now();
         while self.app.work.is_busy() {
             match self.events.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
@@ -80,7 +80,7 @@ impl Headless {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     let minutes = PATIENCE.as_secs() / 60;
-                    return Err(Trouble::new(format!("the model did not finish within {minutes} minutes"), None));
+                    return Err(Problem::new(format!("the model did not finish within {minutes} minutes"), None));
                 }
             }
         }
@@ -95,7 +95,7 @@ impl Headless {
     }
 
     /// Presses keys, written as in the table and separated by blanks, `text:` before text to type; waits after each.
-    pub fn keys(&mut self, keys: &str) -> Result<(), Trouble> {
+    pub fn keys(&mut self, keys: &str) -> Result<(), Problem> {
         for name in keys.split_whitespace() {
             if let Some(text) = name.strip_prefix("text:") {
                 for c in text.chars() {
@@ -104,7 +104,7 @@ impl Headless {
             } else {
                 let key = keys::parse(name).ok_or_else(|| {
                     let help = "keys are written as in the help: `L`, `shift-right`, `ctrl-r`, `enter`".to_owned();
-                    Trouble::new(format!("there is no key `{name}`"), help)
+                    Problem::new(format!("there is no key `{name}`"), help)
                 })?;
                 self.act(Action::Key(key));
             }
@@ -114,7 +114,7 @@ impl Headless {
     }
 
     /// A frame with everything that is computed in its size.
-    pub fn frame(&mut self, width: u16, height: u16) -> Result<Buffer, Trouble> {
+    pub fn frame(&mut self, width: u16, height: u16) -> Result<Buffer, Problem> {
         self.draw(width, height);
         self.settle()?;
         Ok(self.draw(width, height))

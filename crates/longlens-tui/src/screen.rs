@@ -123,7 +123,7 @@ fn header(app: &App, area: Rect, pen: &mut Pen) {
     pen.text(area.x + room, area.y, &right, area.width - room, theme.faint());
 }
 
-/// Progress and the newest trouble, or the keys that matter here.
+/// Progress and the newest problem, or the keys that matter here.
 fn footer(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let mut x = area.x;
@@ -136,7 +136,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
     }
     let rest = area.right().saturating_sub(x);
     let newest = app.log.notice();
-    // a trouble needs the room more than the hints do
+    // a problem needs the room more than the hints do
     let short = area.width < 110 || newest.is_some_and(|(level, _)| *level == Level::Error);
     let hints = if app.dialog.is_some() {
         "esc back ".to_owned()

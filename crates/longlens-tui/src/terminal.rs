@@ -11,10 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use longlens_app::Problem;
+use longlens_app::session::{Session, Store};
+use longlens_app::worker::{self, Event, Worker};
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_workbench::Trouble;
-use longlens_workbench::session::{Session, Store};
-use longlens_workbench::worker::{self, Event, Worker};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{
@@ -35,7 +35,7 @@ pub struct Ended {
     /// The signal that asked for it; the user quit where there was none.
     pub signal: Option<i32>,
     /// Why the session could not be kept at the end.
-    pub unkept: Option<Trouble>,
+    pub unkept: Option<Problem>,
 }
 
 /// What arrives.
@@ -44,7 +44,7 @@ enum Arrived {
     Terminal(Input),
     Lost(io::Error),
     Job(Event),
-    Wrote(Result<String, Trouble>),
+    Wrote(Result<String, Problem>),
     Image(Encoded),
     Signal(i32),
 }
@@ -60,7 +60,7 @@ pub fn run(
     options: Options,
     wanted: Wanted,
     store: Option<Store>,
-    open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
+    open: impl FnOnce() -> Result<Box<dyn Lens>, Problem> + Send + 'static,
 ) -> io::Result<Ended> {
     let (sender, arrived) = channel();
     // from here on no signal ends the program before the terminal is given back
@@ -89,7 +89,7 @@ pub fn run(
     }
     drop((outside, screen));
     // the keeper ends when it has saved the last session that it was sent
-    let kept = keeper.join().unwrap_or_else(|_| Err(Trouble::new("the session was not kept: internal error", None)));
+    let kept = keeper.join().unwrap_or_else(|_| Err(Problem::new("the session was not kept: internal error", None)));
     ended.map(|signal| Ended { signal, unkept: kept.err() })
 }
 
@@ -155,10 +155,10 @@ fn leave() {
 }
 
 /// What a panic of a thread in the background says.
-fn panicked(info: &PanicHookInfo<'_>) -> Trouble {
+fn panicked(info: &PanicHookInfo<'_>) -> Problem {
     let text = info.payload_as_str().unwrap_or("no reason given");
     let place = info.location().map_or(String::new(), |place| format!(" at {place}"));
-    Trouble::new(format!("internal error{place}: {text}"), "work goes on".to_owned())
+    Problem::new(format!("internal error{place}: {text}"), "work goes on".to_owned())
 }
 
 /// Everything that effects reach.
@@ -281,27 +281,27 @@ impl Outside {
     }
 
     /// Writes files on a thread of their own.
-    fn write(&mut self, write: impl FnOnce() -> Result<String, Trouble> + Send + 'static) {
+    fn write(&mut self, write: impl FnOnce() -> Result<String, Problem> + Send + 'static) {
         let sender = self.sender.clone();
         let work = move || {
             // the panic hook has told why
             let wrote = catch_unwind(AssertUnwindSafe(write))
-                .unwrap_or_else(|_| Err(Trouble::new("nothing was written", "the line before says why".to_owned())));
+                .unwrap_or_else(|_| Err(Problem::new("nothing was written", "the line before says why".to_owned())));
             let _ = sender.send(Arrived::Wrote(wrote));
         };
         self.writers.retain(|writer| !writer.is_finished());
         match thread::Builder::new().name("longlens-files".into()).spawn(work) {
             Ok(writer) => self.writers.push(writer),
             Err(error) => {
-                let trouble = Trouble::new(format!("cannot start writing: {error}"), None);
-                let _ = self.sender.send(Arrived::Wrote(Err(trouble)));
+                let problem = Problem::new(format!("cannot start writing: {error}"), None);
+                let _ = self.sender.send(Arrived::Wrote(Err(problem)));
             }
         }
     }
 }
 
 /// What the keeper ends with: whether the last session is kept.
-type Keeper = JoinHandle<Result<(), Trouble>>;
+type Keeper = JoinHandle<Result<(), Problem>>;
 
 /// Saves sessions on a thread of its own, the newest of those that wait. The session that was resumed goes once this one is
 /// kept in its place.
@@ -318,15 +318,15 @@ fn keeper(
         while let Ok(session) = waiting.recv() {
             let newest = waiting.try_iter().last().unwrap_or(session);
             kept = store.save(newest).map_err(|error| {
-                Trouble::new(
+                Problem::new(
                     format!("cannot keep the session: {error}"),
                     "work goes on, but `longlens --resume` will not find it".to_owned(),
                 )
             });
             match &kept {
                 Ok(()) if !std::mem::replace(&mut tidied, true) => store.tidy(resumed.as_ref()),
-                Err(trouble) if !std::mem::replace(&mut told, true) => {
-                    let _ = sender.send(Arrived::Wrote(Err(trouble.clone())));
+                Err(problem) if !std::mem::replace(&mut told, true) => {
+                    let _ = sender.send(Arrived::Wrote(Err(problem.clone())));
                 }
                 _ => (),
             }

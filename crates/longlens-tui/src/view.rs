@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use longlens_workbench::Trouble;
-use longlens_workbench::runs::RunId;
+use longlens_app::Problem;
+use longlens_app::runs::RunId;
 use ratatui::layout::Rect;
 
 use crate::app::App;
@@ -61,7 +61,7 @@ pub trait View: Sync {
     /// # Errors
     ///
     /// Where there is nothing to write yet: why, and what to do.
-    fn export(&self, app: &App) -> Result<Content, Trouble>;
+    fn export(&self, app: &App) -> Result<Content, Problem>;
 }
 
 /// What a view needs computed while it is on the screen.

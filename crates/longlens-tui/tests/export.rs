@@ -1,5 +1,8 @@
 //! Files of every view: pictures that open, tables with a row for everything, arrays that are the app's own numbers.
 
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::settings::Settings;
+use longlens_app::steps::{Picture, Step};
 use longlens_core::methods::Method;
 use longlens_tui::app::Grids;
 use longlens_tui::export;
@@ -8,9 +11,6 @@ use longlens_tui::panes::{
     compare::CompareView, grid::GridView, heads::HeadsView, layers::LayersView, loss::LossView, map::MapView,
 };
 use longlens_tui::view::View;
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::{Picture, Step};
 use serde_json::Value;
 
 mod common;
@@ -258,28 +258,28 @@ fn reused_keys_are_named_in_every_file() {
 fn before_anything_is_there_it_says_what_to_do() {
     let rig = Rig::new();
     for view in VIEWS.iter().copied() {
-        let trouble = export::of_view(&rig.app, view, "x".into()).unwrap_err();
-        assert!(trouble.help.is_some(), "{view:?}: {trouble}");
+        let problem = export::of_view(&rig.app, view, "x".into()).unwrap_err();
+        assert!(problem.help.is_some(), "{view:?}: {problem}");
     }
-    let trouble = export::of_view(&rig.app, &HeadsView, "x".into()).unwrap_err();
-    assert_eq!(trouble.to_string(), "there is no attention to export yet (wait until the model is open)");
+    let problem = export::of_view(&rig.app, &HeadsView, "x".into()).unwrap_err();
+    assert_eq!(problem.to_string(), "there is no attention to export yet (wait until the model is open)");
 }
 
 #[test]
 fn a_missing_folder_is_named_and_nothing_is_left() {
     let rig = under("full");
     let folder = tempfile::tempdir().unwrap();
-    let trouble = export::of_view(&rig.app, &HeadsView, folder.path().join("absent/x")).unwrap_err();
-    assert!(trouble.message.contains("there is no folder"), "{trouble}");
-    assert_eq!(trouble.help.as_deref(), Some("create the folder first"));
+    let problem = export::of_view(&rig.app, &HeadsView, folder.path().join("absent/x")).unwrap_err();
+    assert!(problem.message.contains("there is no folder"), "{problem}");
+    assert_eq!(problem.help.as_deref(), Some("create the folder first"));
     assert!(export::of_view(&rig.app, &HeadsView, "".into()).is_err());
 
     // the folder goes, or a file is in the way, between asking and writing
     let export = export::of_view(&rig.app, &HeadsView, folder.path().join("x.png")).unwrap();
     assert_eq!(export.path("csv"), folder.path().join("x.csv"));
     std::fs::create_dir(folder.path().join("x.npz")).unwrap();
-    let trouble = export.write().unwrap_err();
-    assert!(trouble.message.contains("x.npz"), "{trouble}");
+    let problem = export.write().unwrap_err();
+    assert!(problem.message.contains("x.npz"), "{problem}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["x.npz"]);
     drop(folder);

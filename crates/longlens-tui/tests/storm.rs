@@ -6,16 +6,16 @@ mod common;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use longlens_app::Problem;
+use longlens_app::prompt::PromptSource;
+use longlens_app::runs::{RunAsk, RunState};
+use longlens_app::worker::{Ask, Event, Progress};
 use longlens_core::lens::{Lens, Rows};
 use longlens_core::scripted::{ByteCodec, ScriptedLens};
 use longlens_eval::generate::{Generated, StopReason};
 use longlens_eval::passkey::Cell;
 use longlens_tui::app::{Action, App, Effect};
 use longlens_tui::screen;
-use longlens_workbench::Trouble;
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::runs::{RunAsk, RunState};
-use longlens_workbench::worker::{Ask, Event, Progress};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ratatui::buffer::Buffer;
@@ -52,13 +52,13 @@ impl Careless {
                 let (id, run) = (look.id, look.run.id);
                 match self.look(&look.run, &look.generated, &look.watch) {
                     Ok(trace) => Event::Looked { id, run, kind: look.kind, trace: Box::new(trace) },
-                    Err(trouble) => Event::LookFailed(id, look.kind, trouble),
+                    Err(problem) => Event::LookFailed(id, look.kind, problem),
                 }
             }
             Ask::Difference(ask) => {
                 let watch = longlens_core::trace::Watch { maps: vec![ask.pick], ..Default::default() };
                 let maps = ask.runs.iter().map(|run| Ok(self.look(run, &[], &watch)?.maps.swap_remove(0)));
-                let both: Result<Vec<_>, Trouble> = maps.collect();
+                let both: Result<Vec<_>, Problem> = maps.collect();
                 let maps = both.map(|both| Box::new(<[_; 2]>::try_from(both).unwrap()));
                 Event::Difference(ask.id, maps)
             }
@@ -76,7 +76,7 @@ impl Careless {
                     trials: Vec::new(),
                 };
                 if random.random_bool(0.1) {
-                    Event::GridFailed(ask.id, trouble())
+                    Event::GridFailed(ask.id, problem())
                 } else {
                     Event::Cell(ask.id, Box::new(cell), if random.random_bool(0.5) { left } else { 0 })
                 }
@@ -95,7 +95,7 @@ impl Careless {
             0 => progress(),
             1 => Event::Idle(random.random_range(0..=self.n_asked)),
             2 => Event::Cancelled(run.id),
-            3 => Event::Failed(run.id, trouble()),
+            3 => Event::Failed(run.id, problem()),
             _ => Self::answer(&run, random),
         }
     }
@@ -132,7 +132,7 @@ impl Careless {
         run: &RunAsk,
         generated: &[u32],
         watch: &longlens_core::trace::Watch,
-    ) -> Result<longlens_core::trace::Trace, Trouble> {
+    ) -> Result<longlens_core::trace::Trace, Problem> {
         let mut setup = run.settings.setup_to_inspect(&self.lens.model().spec, run.prompt.tokens.len())?;
         setup.watch.nll = false;
         self.lens.begin(&setup)?;
@@ -144,15 +144,15 @@ impl Careless {
     }
 }
 
-fn trouble() -> Trouble {
-    Trouble::new("it broke", Some("mend it".to_owned()))
+fn problem() -> Problem {
+    Problem::new("it broke", Some("mend it".to_owned()))
 }
 
-fn build(source: &PromptSource) -> Result<Arc<longlens_workbench::prompt::Prompt>, Trouble> {
+fn build(source: &PromptSource) -> Result<Arc<longlens_app::prompt::Prompt>, Problem> {
     match source {
-        PromptSource::Needle(ask) if ask.length > MAX_PROMPT => Err(trouble()),
-        PromptSource::Text(text) if text.len() > MAX_PROMPT => Err(trouble()),
-        PromptSource::File(_) => Err(trouble()),
+        PromptSource::Needle(ask) if ask.length > MAX_PROMPT => Err(problem()),
+        PromptSource::Text(text) if text.len() > MAX_PROMPT => Err(problem()),
+        PromptSource::File(_) => Err(problem()),
         source => source.build(&ByteCodec).map(Arc::new),
     }
 }

@@ -5,6 +5,10 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Rig, lens, options};
+use longlens_app::runs::RunState;
+use longlens_app::settings::Swap;
+use longlens_app::steps::Step;
+use longlens_app::worker::Ask;
 use longlens_core::methods::METHODS;
 use longlens_tui::app::{Action, App, Focus, GridRun, Layout, Level, TokenColor};
 use longlens_tui::command::{Command, ENTRIES, entry};
@@ -14,10 +18,6 @@ use longlens_tui::panes::{VIEWS, compare::CompareView, grid::GridView, map::MapV
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
 use longlens_tui::view::Need;
-use longlens_workbench::runs::RunState;
-use longlens_workbench::settings::Swap;
-use longlens_workbench::steps::Step;
-use longlens_workbench::worker::Ask;
 use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 /// Keys that come first, the command, and what must hold then.
@@ -172,7 +172,7 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
     rig.type_text("24");
     let verdict = &rig.app.edit.as_ref().unwrap().verdict;
     assert!(
-        verdict.as_ref().is_err_and(|trouble| trouble.message.contains("attention_len mod chunk_len")),
+        verdict.as_ref().is_err_and(|problem| problem.message.contains("attention_len mod chunk_len")),
         "{verdict:?}"
     );
     rig.keys("enter");
@@ -231,10 +231,10 @@ fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
-    let kind = longlens_workbench::worker::LookKind::Heads;
+    let kind = longlens_app::worker::LookKind::Heads;
     let job = |event| Action::Job(event);
-    rig.act(job(longlens_workbench::worker::Event::Looked { id: 1, run: old, kind, trace: Box::new(trace) }));
-    rig.act(job(longlens_workbench::worker::Event::Prefilled {
+    rig.act(job(longlens_app::worker::Event::Looked { id: 1, run: old, kind, trace: Box::new(trace) }));
+    rig.act(job(longlens_app::worker::Event::Prefilled {
         run: old,
         record,
         nll: vec![9.0],

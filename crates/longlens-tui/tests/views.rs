@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use common::{Rig, lens, options, text};
+use longlens_app::Problem;
+use longlens_app::runs::Speed;
 use longlens_core::lens::Lens;
 use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
@@ -19,8 +21,6 @@ use longlens_tui::panes::VIEWS;
 use longlens_tui::pen::{Hit, Seen};
 use longlens_tui::theme::{Depth, Theme, ThemeName};
 use longlens_tui::{screen, shot};
-use longlens_workbench::Trouble;
-use longlens_workbench::runs::Speed;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
@@ -334,8 +334,8 @@ fn before_a_model_is_there_and_when_it_never_is() {
     let mut rig = Rig::new();
     check("opening", &described(&mut rig.app, (100, 30), &DEPTHS, false));
     let help = "a checkpoint is a folder with config.json and *.safetensors".to_owned();
-    let trouble = Trouble::new("cannot read /models/missing/config.json: no such file", help);
-    let mut failed = Headless::new(lens().model().clone(), options(), || Err(trouble)).unwrap();
+    let problem = Problem::new("cannot read /models/missing/config.json: no such file", help);
+    let mut failed = Headless::new(lens().model().clone(), options(), || Err(problem)).unwrap();
     failed.settle().unwrap();
     check("failed", &described(&mut failed.app, (100, 30), &DEPTHS, false));
 }

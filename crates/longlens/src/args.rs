@@ -7,9 +7,9 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use longlens_app::settings::params::{Given, param};
 use longlens_core::setting::{SettingError, Value};
 use longlens_kernel::linear::Storage;
-use longlens_workbench::settings::params::{Given, param};
 use serde::Deserialize;
 
 pub mod language;

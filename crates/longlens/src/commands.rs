@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use longlens_app::views::View;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::Plan;
 use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
-use longlens_workbench::views::View;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -141,7 +141,7 @@ pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(),
 /// Writes a view into a file, as its ending says.
 fn save_view(terminal: &Terminal, view: &View, path: &Path) -> Result<(), Failure> {
     let did = if path.exists() { "replaced" } else { "wrote" };
-    let bytes = view.bytes(&ending(path), 1.0).map_err(|trouble| Failure::failed(trouble.message, trouble.help))?;
+    let bytes = view.bytes(&ending(path), 1.0).map_err(|problem| Failure::failed(problem.message, problem.help))?;
     write_file(path, &bytes)?;
     terminal.note(format_args!("{did} {}", path.display()))
 }

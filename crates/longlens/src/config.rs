@@ -3,6 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use longlens_app::prompt::MAX_TOKENS as MAX_PROMPT;
+use longlens_app::settings::Settings;
+use longlens_app::settings::params::{Given, param};
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -12,9 +15,6 @@ use longlens_eval::passkey;
 use longlens_kernel::linear::Storage;
 use longlens_model::Options;
 use longlens_model::source::small;
-use longlens_workbench::prompt::MAX_TOKENS as MAX_PROMPT;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::settings::params::{Given, param};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 

@@ -132,9 +132,9 @@ impl From<SettingError> for Failure {
 }
 
 /// What a view refuses is an option that does not fit.
-impl From<longlens_workbench::Trouble> for Failure {
-    fn from(trouble: longlens_workbench::Trouble) -> Self {
-        Self::usage(trouble.message, trouble.help)
+impl From<longlens_app::Problem> for Failure {
+    fn from(problem: longlens_app::Problem) -> Self {
+        Self::usage(problem.message, problem.help)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use longlens_app::prompt::NeedleAsk;
 use longlens_core::lens::{Lens, LensError};
 use longlens_eval::passkey::{Place, Template, hiding};
 use longlens_eval::text::text_of;
-use longlens_workbench::prompt::NeedleAsk;
 
 use crate::args::PromptArgs;
 use crate::commands::inputs::{read, shown};

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{Bench, Ran};
-use longlens_notebook::desk::{Files, Models};
 use longlens_notebook::document::{Kind, Notebook};
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::session::{Limits, Options, Session};
 use serde_json::Value;
@@ -94,7 +94,7 @@ fn a_script_on_stdin_prints_its_values() {
 fn examples() -> Vec<String> {
     struct Unopened;
     impl Models for Unopened {
-        fn open(&self, _: &str) -> Result<Box<dyn longlens_core::lens::Lens>, longlens_workbench::Trouble> {
+        fn open(&self, _: &str) -> Result<Box<dyn longlens_core::lens::Lens>, longlens_app::Problem> {
             unreachable!("documentation needs no model")
         }
     }

@@ -10,7 +10,7 @@ pub mod functions {
     use longlens_core::lens::LensError;
     use rhai::{Dynamic, FnPtr};
 
-    use crate::desk::{Returned, desk, raise, refuse};
+    use crate::host::{Returned, host, raise, refuse};
     use crate::values;
 
     /// Shows a value at once, as if it stood at the end of the cell: a table, a picture, a trace.
@@ -21,7 +21,7 @@ pub mod functions {
     #[rhai_fn(name = "show")]
     pub fn show(context: NativeCallContext, value: Dynamic) {
         if let Some(shown) = values::show(&value) {
-            desk(&context).show(shown);
+            host(&context).show(shown);
         }
     }
 
@@ -47,9 +47,9 @@ pub mod functions {
         let Ok(wait) = Duration::try_from_secs_f64(seconds) else {
             return refuse(format!("cannot sleep {seconds} seconds"), "give a number of at least 0");
         };
-        let (desk, started) = (desk(&context), Instant::now());
+        let (host, started) = (host(&context), Instant::now());
         while let Some(left) = wait.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-            if desk.cancel().is_cancelled() {
+            if host.cancel().is_cancelled() {
                 return Err(raise(LensError::Cancelled));
             }
             std::thread::sleep(left.min(Duration::from_millis(20)));

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
+use longlens_app::settings::{Settings, params};
 use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::rope_text;
 use longlens_eval::generate::Stop;
-use longlens_workbench::settings::{Settings, params};
 use rhai::{Dynamic, NativeCallContext};
 
-use crate::desk::{Desk, OpenModel, Returned, raise, refuse};
+use crate::host::{Host, OpenModel, Returned, raise, refuse};
 use crate::options::{Options, wrong};
 use crate::values::{Method, Model, to_rope};
 
@@ -85,13 +85,13 @@ pub fn methods(options: &mut Options) -> Returned<Vec<Method>> {
 }
 
 /// The model that options name, for this call alone; else the open one.
-pub fn model(desk: &Desk, options: &mut Options) -> Returned<Rc<OpenModel>> {
-    let Some(given) = options.take("model") else { return desk.model() };
+pub fn model(host: &Host, options: &mut Options) -> Returned<Rc<OpenModel>> {
+    let Some(given) = options.take("model") else { return host.model() };
     if let Some(model) = given.clone().try_cast::<Model>() {
         return Ok(model.0);
     }
     match given.clone().into_string() {
-        Ok(name) => desk.open_beside(&name),
+        Ok(name) => host.open_beside(&name),
         Err(_) => Err(wrong("option `model`", "a model or its name", &given)),
     }
 }

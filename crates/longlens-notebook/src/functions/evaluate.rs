@@ -7,7 +7,7 @@ use rhai::plugin::*;
 pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
-    use crate::desk::Returned;
+    use crate::host::Returned;
     use crate::values::Table;
 
     /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
@@ -75,7 +75,7 @@ pub mod functions {
         let (hits, trials) =
             (crate::functions::calls::count("hits", hits, 0)?, crate::functions::calls::count("trials", trials, 0)?);
         if hits > trials {
-            return crate::desk::refuse(format!("{hits} hits of {trials} trials are too many"), "give the hits first");
+            return crate::host::refuse(format!("{hits} hits of {trials} trials are too many"), "give the hits first");
         }
         let (low, high) = longlens_eval::stats::wilson95(hits, trials);
         Ok(Dynamic::from_array(vec![low.into(), high.into()]))
@@ -84,6 +84,10 @@ pub mod functions {
 
 use std::path::Path;
 
+use longlens_app::prompt;
+use longlens_app::settings::{Settings, params};
+use longlens_app::views;
+use longlens_app::views::perplexity::Curve;
 use longlens_core::lens::{LensError, Setup};
 use longlens_core::methods;
 use longlens_core::rope::RopeScaling;
@@ -96,16 +100,12 @@ use longlens_eval::perplexity::{
 use longlens_eval::progress::Part;
 use longlens_eval::setup::PromptSize;
 use longlens_plot::color::Palette;
-use longlens_workbench::prompt;
-use longlens_workbench::settings::{Settings, params};
-use longlens_workbench::views;
-use longlens_workbench::views::perplexity::Curve;
 use rhai::{Map, NativeCallContext};
 use serde_json::json;
 
 use super::calls::{self, rope, subtitle, within};
 use super::sweep::fingerprint;
-use crate::desk::{Desk, OpenModel, Returned, desk, raise, refuse};
+use crate::host::{Host, OpenModel, Returned, host, raise, refuse};
 use crate::options::Options;
 use crate::table::Table as Rows;
 use crate::values::{Method, Table};
@@ -118,10 +118,10 @@ const MAX_TRIALS: usize = 1_000_000;
 const DOCUMENTS: usize = 4;
 
 fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
-    let desk = desk(context);
+    let host = host(context);
     let known = ["lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model"];
     let mut options = Options::new("passkey", options, &known)?;
-    let model = calls::model(&desk, &mut options)?;
+    let model = calls::model(&host, &mut options)?;
     let trained = model.info.spec.trained_context;
     let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
     let grid = Grid {
@@ -140,10 +140,10 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     for (at, method) in methods.iter().enumerate() {
         let label = format!("passkey {} of {}: {method}", at + 1, methods.len());
         let report = passkey_of(context, &model, method, &rope, &grid, &label)?;
-        report.cells.iter().for_each(|cell| desk.ran(&cell.run));
+        report.cells.iter().for_each(|cell| host.ran(&cell.run));
         reports.push(report);
     }
-    desk.cells.borrow_mut().clear();
+    host.cells.borrow_mut().clear();
     passkey_table(&model, &reports)
 }
 
@@ -156,19 +156,19 @@ fn passkey_of(
     grid: &Grid,
     label: &str,
 ) -> Returned<PasskeyReport> {
-    let desk = desk(context);
+    let host = host(context);
     let Grid { template, lengths, depths, trials, seed } = grid;
     let rules = method.rules(context);
     let of_all =
         json!([fingerprint::model(model), method.to_string(), rules, rope.to_string(), template, trials, seed]);
     let total = lengths.iter().sum::<usize>() * depths.len() * trials;
-    let mut work = desk.work(label);
+    let mut work = host.work(label);
     let (mut before, mut all) = (0, None::<PasskeyReport>);
     for length in lengths {
         for depth in depths {
             let key = json!([of_all, length, depth]).to_string();
             let size = length * trials;
-            let known = desk.cells.borrow().get(&key).cloned();
+            let known = host.cells.borrow().get(&key).cloned();
             let part = if let Some(known) = known {
                 known
             } else {
@@ -181,15 +181,15 @@ fn passkey_of(
                 drop(setup_for);
                 let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
                 if !report.complete {
-                    let n_kept = desk.cells.borrow().len();
+                    let n_kept = host.cells.borrow().len();
                     if n_kept > 0 {
-                        desk.advise(format!(
+                        host.advise(format!(
                             "{n_kept} cells of the grid are kept: run the same `passkey` again to go on"
                         ));
                     }
                     return Err(raise(LensError::Cancelled));
                 }
-                desk.cells.borrow_mut().insert(key, report.clone());
+                host.cells.borrow_mut().insert(key, report.clone());
                 report
             };
             before += size;
@@ -250,7 +250,7 @@ fn passkey_table(model: &OpenModel, reports: &[PasskeyReport]) -> Returned<Table
 }
 
 fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
-    let desk = desk(context);
+    let host = host(context);
     let known = [
         "file",
         "text",
@@ -266,11 +266,11 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         "model",
     ];
     let mut options = Options::new("perplexity", options, &known)?;
-    let model = calls::model(&desk, &mut options)?;
+    let model = calls::model(&host, &mut options)?;
     let trained = model.info.spec.trained_context;
     let lengths = options.counts("lengths")?.unwrap_or_else(|| (0..4).map(|n| trained << n).collect());
     let longest = lengths.iter().copied().max().unwrap_or(1);
-    let documents = documents(&desk, &model, &mut options, longest)?;
+    let documents = documents(&host, &model, &mut options, longest)?;
     let last = options.count("last")?;
     let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
     let methods = calls::methods(&mut options)?;
@@ -283,7 +283,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let mut lens = model.lens(None)?;
         let mut failed = None;
         let mut setup_for = setup_for(context, &model, method, &rope, 0, &mut failed);
-        let mut work = desk.work("");
+        let mut work = host.work("");
         work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
         let ran = by_length(&mut *lens, &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
         drop(setup_for);
@@ -291,7 +291,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         if !report.complete {
             return Err(raise(LensError::Cancelled));
         }
-        desk.ran(&report.run);
+        host.ran(&report.run);
         records.push(report.run.clone());
         curves.push(Curve::of_documents(report.run.method.clone(), report).noting(documents.said().as_deref()));
     }
@@ -304,7 +304,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
 
 /// What the options name: a file of texts or of token ids, or the texts that come with the model. `longest` is what a
 /// document needs.
-fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usize) -> Returned<Documents> {
+fn documents(host: &Host, model: &OpenModel, options: &mut Options, longest: usize) -> Returned<Documents> {
     let (file, text) = (options.text("file")?, options.text("text")?);
     let split = options.flag("split_documents")?.unwrap_or(false);
     let tokens = options.text("tokens")?;
@@ -318,16 +318,16 @@ fn documents(desk: &Desk, model: &OpenModel, options: &mut Options, longest: usi
         return refuse("`perplexity` measures one file", "keep one of `file` (or `text`) and `tokens`");
     }
     if let Some(name) = tokens {
-        let bytes = super::files::read(desk, &name)?;
+        let bytes = super::files::read(host, &name)?;
         let ids = token_file(Path::new(&name), &bytes, model.info.spec.vocab_size, format).map_err(raise)?;
         return Documents::of_file(ids, longest, at_most.unwrap_or(usize::MAX)).map_err(raise);
     }
     let (texts, at_most) = match file.or(text) {
         Some(name) => {
-            let bytes = super::files::read(desk, &name)?;
+            let bytes = super::files::read(host, &name)?;
             (texts(Path::new(&name), bytes, split).map_err(raise)?, at_most.unwrap_or(usize::MAX))
         }
-        None => match desk.held_out(model) {
+        None => match host.held_out(model) {
             Some(text) => {
                 let texts = split_at_blank_lines(&text).into_iter().map(str::to_owned).collect();
                 (texts, at_most.unwrap_or(DOCUMENTS))

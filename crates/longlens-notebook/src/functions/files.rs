@@ -6,22 +6,22 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map};
 
 use crate::data::{from_json, to_json};
-use crate::desk::{Desk, Returned, raise, refuse};
 use crate::functions::table::told;
+use crate::host::{Host, Returned, raise, refuse};
 use crate::options::Options;
 use crate::running;
 use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::{Figure, Prompt, Table, Trace, text};
+use longlens_app::views::View;
+use longlens_app::{Problem, npz};
 use longlens_plot::canvas::Canvas;
-use longlens_workbench::views::View;
-use longlens_workbench::{Trouble, npz};
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     use rhai::{Dynamic, Map};
 
-    use crate::desk::{Returned, desk};
+    use crate::host::{Returned, host};
 
     /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
     /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are, as `.txt`, `.md`, `.log`,
@@ -33,7 +33,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "save", return_raw)]
     pub fn save(context: NativeCallContext, value: Dynamic, path: &str) -> Returned<String> {
-        super::save(&desk(&context), &value, path, Map::new())
+        super::save(&host(&context), &value, path, Map::new())
     }
 
     /// The same with options: `overwrite: true` replaces results that cells did not write (`.csv`, `.jsonl`, `.parquet`, `.png`,
@@ -44,7 +44,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "save", return_raw)]
     pub fn save_with(context: NativeCallContext, value: Dynamic, path: &str, options: Map) -> Returned<String> {
-        super::save(&desk(&context), &value, path, options)
+        super::save(&host(&context), &value, path, options)
     }
 
     /// Loads what `save` wrote: `.csv`, `.jsonl` and `.parquet` as tables, `.json` as a table where it is a list of objects,
@@ -56,7 +56,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "load", return_raw)]
     pub fn load(context: NativeCallContext, path: &str) -> Returned<Dynamic> {
-        super::load(&desk(&context), path)
+        super::load(&host(&context), path)
     }
 
     /// Names of the files in a folder.
@@ -66,7 +66,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "files", return_raw)]
     pub fn files(context: NativeCallContext, folder: &str) -> Returned<rhai::Array> {
-        super::files(&desk(&context), folder)
+        super::files(&host(&context), folder)
     }
 }
 
@@ -143,13 +143,13 @@ pub(crate) fn is_obeyed(path: &str) -> bool {
 }
 
 /// Refuses a name under which what a cell says would be run, or obeyed, by another program.
-pub fn check_data(desk: &Desk, name: &str, is_text: bool) -> Returned<()> {
+pub fn check_data(host: &Host, name: &str, is_text: bool) -> Returned<()> {
     const HELP: &str = "; start with --allow-outside to lift that";
     let ending = ending(name);
     let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let is_hidden = Path::new(name).iter().any(|part| part != ".." && part.to_string_lossy().starts_with('.'));
     // hidden files are refused for that, whatever they hold
-    if desk.files().is_anywhere() || is_hidden {
+    if host.files().is_anywhere() || is_hidden {
         return Ok(());
     }
     if is_obeyed(&name.to_lowercase().replace('\\', "/")) {
@@ -169,15 +169,15 @@ pub fn check_data(desk: &Desk, name: &str, is_text: bool) -> Returned<()> {
     Ok(())
 }
 
-fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<String> {
+fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<String> {
     let mut options = Options::new("save", options, &["overwrite"])?;
     let overwrite = options.flag("overwrite")?.unwrap_or(false);
     let value = value.flatten_clone();
     let ending = ending(name);
     // a text is copied once, what is put into words more often
     let n_copies = if value.is_string() { 1 } else { 4 };
-    desk.room_for(n_copies * running::written(&value))?;
-    check_data(desk, name, value.is_string() || value.is::<Prompt>())?;
+    host.room_for(n_copies * running::written(&value))?;
+    check_data(host, name, value.is_string() || value.is::<Prompt>())?;
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
@@ -195,10 +195,10 @@ fn save(desk: &Desk, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     } else {
         return refuse(format!("cannot write this value as `.{ending}`"), "end the name in .json or .txt");
     };
-    if desk.files().save(name, &bytes, overwrite).map_err(raise)? {
-        desk.note(&format!("`{name}` was there already; cells had not written it"));
+    if host.files().save(name, &bytes, overwrite).map_err(raise)? {
+        host.note(&format!("`{name}` was there already; cells had not written it"));
     }
-    Ok(desk.files().shown(name))
+    Ok(host.files().shown(name))
 }
 
 /// Pixels of a saved picture per logical pixel.
@@ -247,29 +247,29 @@ fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned
     };
     drawn.map_err(|error| {
         let help = error.help();
-        raise(Trouble::new(error.to_string(), help))
+        raise(Problem::new(error.to_string(), help))
     })
 }
 
 /// The text of a file.
-pub fn read_text(desk: &Desk, name: &str) -> Returned<String> {
-    longlens_eval::text::decode(read(desk, name)?)
-        .map_err(|error| raise(Trouble::new(format!("cannot read `{name}` as text: {error}"), error.help(name))))
+pub fn read_text(host: &Host, name: &str) -> Returned<String> {
+    longlens_eval::text::decode(read(host, name)?)
+        .map_err(|error| raise(Problem::new(format!("cannot read `{name}` as text: {error}"), error.help(name))))
 }
 
 /// The bytes of a file that cells may read.
-pub fn read(desk: &Desk, name: &str) -> Returned<Vec<u8>> {
-    desk.files().read(name, MAX_BYTES).map_err(raise)
+pub fn read(host: &Host, name: &str) -> Returned<Vec<u8>> {
+    host.files().read(name, MAX_BYTES).map_err(raise)
 }
 
-fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
+fn load(host: &Host, name: &str) -> Returned<Dynamic> {
     let ending = ending(name);
     if ending == "csv" {
         // a text in another encoding is told as such
-        let text = read_text(desk, name)?;
+        let text = read_text(host, name)?;
         return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(told);
     }
-    let bytes = read(desk, name)?;
+    let bytes = read(host, name)?;
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
         "jsonl" => match rows_of_sweep(&bytes) {
@@ -278,15 +278,15 @@ fn load(desk: &Desk, name: &str) -> Returned<Dynamic> {
         },
         "parquet" => Rows::from_parquet(&bytes).map(table).map_err(told),
         "json" => {
-            desk.room_for(2 * parsed_bytes(&bytes))?;
+            host.room_for(2 * parsed_bytes(&bytes))?;
             let json: serde_json::Value = serde_json::from_slice(&bytes)
-                .map_err(|error| raise(Trouble::new(format!("`{name}` is not JSON: {error}"), None)))?;
+                .map_err(|error| raise(Problem::new(format!("`{name}` is not JSON: {error}"), None)))?;
             let is_rows =
                 json.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(serde_json::Value::is_object));
             if is_rows { Rows::from_json(&bytes).map(table).map_err(told) } else { Ok(from_json(&json)) }
         }
         "png" | "svg" | "npz" => refuse(format!("`{name}` is a picture or an archive"), "load tables, JSON or text"),
-        _ => Ok(read_text(desk, name)?.into()),
+        _ => Ok(read_text(host, name)?.into()),
     }
 }
 
@@ -301,7 +301,7 @@ fn rows_of_sweep(bytes: &[u8]) -> Option<Rows> {
     Rows::from_json(serde_json::Value::from(rows).to_string().as_bytes()).ok()
 }
 
-fn files(desk: &Desk, folder: &str) -> Returned<Array> {
-    let names = desk.files().list(folder).map_err(raise)?;
+fn files(host: &Host, folder: &str) -> Returned<Array> {
+    let names = host.files().list(folder).map_err(raise)?;
     Ok(names.into_iter().map(|(name, _)| Dynamic::from(name)).collect())
 }

@@ -5,23 +5,23 @@ use longlens_core::setting::{Info, Value};
 use rhai::plugin::*;
 use rhai::{Dynamic, FuncRegistration, Map};
 
-use crate::desk::{Returned, raise};
+use crate::host::{Returned, raise};
 use crate::options::wrong;
 use crate::values::Method;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
+    use longlens_app::settings::Settings;
+    use longlens_app::views;
     use longlens_core::methods;
     use longlens_core::plan::{Capacity, Prompt, Relation};
     use longlens_core::rope::{RopeScaling, SCALINGS};
-    use longlens_workbench::settings::Settings;
-    use longlens_workbench::views;
     use rhai::{Dynamic, FnPtr, Map};
 
     use super::{catalog, setting_value};
-    use crate::desk::{Returned, desk, raise, refuse};
     use crate::functions::calls::{count, index};
+    use crate::host::{Returned, host, raise, refuse};
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Figure, Method, Rope, Table, TableValue, to_rope};
 
@@ -134,7 +134,7 @@ pub mod functions {
         if n_tokens > MAX_TOKENS {
             return refuse(format!("a picture of {n_tokens} tokens is too long"), format!("give at most {MAX_TOKENS}"));
         }
-        let model = desk(&context).model()?;
+        let model = host(&context).model()?;
         let spec = &model.info.spec;
         let rope = if rope.is_unit() { spec.rope.clone() } else { to_rope(&rope, "the RoPE scaling")? };
         let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
@@ -152,7 +152,7 @@ pub mod functions {
     pub fn position(context: NativeCallContext, method: Dynamic, n: i64, query: i64, key: i64) -> Returned<Dynamic> {
         let n_tokens = count("the length", n, 1)?;
         let (query, key) = (index("query", query, n_tokens)?, index("key", key, n_tokens)?);
-        let model = desk(&context).model()?;
+        let model = host(&context).model()?;
         let method = Method::read(&method, "the method")?.of(&context, n_tokens)?;
         let plan = method.plan(&model.info.spec).map_err(raise)?;
         Ok(match plan.of(0, 0).relation(query, key, Prompt { n_tokens }) {
@@ -170,7 +170,7 @@ pub mod functions {
     #[rhai_fn(name = "forecast", return_raw)]
     pub fn forecast(context: NativeCallContext, method: Dynamic, n: i64) -> Returned<Table> {
         let n_tokens = count("the length", n, 1)?;
-        let model = desk(&context).model()?;
+        let model = host(&context).model()?;
         let method = Method::read(&method, "the method")?.of(&context, n_tokens)?;
         let settings = Settings { method, max_tokens: 0, ..Settings::default() };
         let said = settings.check(&model.info, n_tokens).map_err(raise)?;
@@ -187,7 +187,7 @@ pub mod functions {
             ("capacity", capacity),
             ("highest position", crate::values::number_text(forecast.highest)),
             ("trained positions", forecast.trained.map_or("follow the length".into(), |n| n.to_string())),
-            ("cache", longlens_workbench::bytes::text(forecast.cache_bytes)),
+            ("cache", longlens_app::bytes::text(forecast.cache_bytes)),
         ];
         let row = |(what, value): (&str, String)| [("what", Datum::Text(what.into())), ("value", Datum::Text(value))];
         let table = Rows::from_records(rows.into_iter().map(row));
@@ -204,7 +204,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "capacity", return_raw)]
     pub fn capacity(context: NativeCallContext, method: Dynamic) -> Returned<Dynamic> {
-        let model = desk(&context).model()?;
+        let model = host(&context).model()?;
         let spec = &model.info.spec;
         let method = Method::read(&method, "the method")?;
         let (times, most) = if method.is_of_pairs() { PAIRS_ASKED } else { DISTANCES_ASKED };

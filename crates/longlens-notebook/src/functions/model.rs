@@ -5,10 +5,10 @@ use rhai::plugin::*;
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use longlens_workbench::settings::params::TRAINED_CONTEXT;
+    use longlens_app::settings::params::TRAINED_CONTEXT;
     use rhai::Map;
 
-    use crate::desk::{Returned, desk};
+    use crate::host::{Returned, host};
     use crate::options::Options;
     use crate::values::Model;
 
@@ -20,7 +20,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "open", return_raw)]
     pub fn open_default(context: NativeCallContext) -> Returned<Model> {
-        desk(&context).model().map(Model)
+        host(&context).model().map(Model)
     }
 
     /// Opens a model: `embedded`, a folder with a checkpoint, or `org/name` in the Hugging Face cache. From now on it is the
@@ -31,7 +31,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "open", return_raw)]
     pub fn open(context: NativeCallContext, model: &str) -> Returned<Model> {
-        desk(&context).open(model).map(Model)
+        host(&context).open(model).map(Model)
     }
 
     /// The same with named arguments: `trained_context`, the tokens that the model was trained on, where its config says
@@ -44,8 +44,8 @@ pub mod functions {
     pub fn open_with(context: NativeCallContext, model: &str, options: Map) -> Returned<Model> {
         let mut options = Options::new("open", options, &[TRAINED_CONTEXT.name])?;
         let opened = match options.setting(&TRAINED_CONTEXT)? {
-            Some(n_tokens) => desk(&context).open_trained(model, n_tokens.number() as usize)?,
-            None => desk(&context).open(model)?,
+            Some(n_tokens) => host(&context).open_trained(model, n_tokens.number() as usize)?,
+            None => host(&context).open(model)?,
         };
         Ok(Model(opened))
     }
@@ -58,7 +58,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "select")]
     pub fn select(context: NativeCallContext, model: &mut Model) {
-        desk(&context).select(&model.0);
+        host(&context).select(&model.0);
     }
 
     /// The name of a model.

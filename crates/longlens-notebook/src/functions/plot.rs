@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
+use longlens_app::views::View;
 use longlens_plot::plots::{
     Axis, HeatMap, HeatScale, Kind as LineKind, LinePlot, LinePoint, LineSeries, Reference, Scale,
 };
-use longlens_workbench::views::View;
 use rhai::Map;
 use rhai::plugin::*;
 
-use crate::desk::{Returned, refuse};
 use crate::functions::table::told;
+use crate::host::{Returned, refuse};
 use crate::options::Options;
 use crate::table::{Aggregation, Datum, Table as Rows};
 use crate::values::{Figure, Table, TableValue};
@@ -20,7 +20,7 @@ use crate::values::{Figure, Table, TableValue};
 pub mod functions {
     use rhai::Map;
 
-    use crate::desk::Returned;
+    use crate::host::Returned;
     use crate::values::{Figure, Table};
 
     /// Draws columns of a table: `x` and `y` (a column or a list of columns), `by` (a line per value of this column), `kind`
@@ -276,7 +276,7 @@ fn described(value: &TableValue) -> String {
 fn drawn(figure: impl longlens_plot::Figure + 'static, text: String) -> Returned<Figure> {
     if let Err(error) = figure.scene(figure.size()) {
         let help = error.help();
-        return Err(crate::desk::raise(longlens_workbench::Trouble::new(error.to_string(), help)));
+        return Err(crate::host::raise(longlens_app::Problem::new(error.to_string(), help)));
     }
     Ok(Figure(View::new(text, figure).into()))
 }

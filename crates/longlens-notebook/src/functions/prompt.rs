@@ -1,21 +1,21 @@
 //! Prompts: text, a file, or a pass key hidden in filler.
 
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
+use longlens_app::prompt::{NeedleAsk, PromptSource};
 use rhai::plugin::*;
 
-use crate::desk::{Returned, desk};
+use crate::host::{Returned, host};
 use crate::values::Prompt;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-    use longlens_workbench::settings::params;
+    use longlens_app::prompt::{NeedleAsk, PromptSource};
+    use longlens_app::settings::params;
     use rhai::{Array, Dynamic, Map};
 
     use super::{depth_of, key_text};
-    use crate::desk::{Returned, desk, raise};
     use crate::functions::calls::count;
+    use crate::host::{Returned, host, raise};
     use crate::options::Options;
     use crate::values::Prompt;
 
@@ -26,7 +26,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "prompt", return_raw)]
     pub fn prompt(context: NativeCallContext, text: &str) -> Returned<Prompt> {
-        Prompt::build(&PromptSource::Text(text.into()), &desk(&context).model()?)
+        Prompt::build(&PromptSource::Text(text.into()), &host(&context).model()?)
     }
 
     /// A prompt with the text of a file.
@@ -37,9 +37,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "text", return_raw)]
     pub fn text(context: NativeCallContext, path: &str) -> Returned<Prompt> {
-        let desk = desk(&context);
-        let text = crate::functions::files::read_text(&desk, path)?;
-        Prompt::build(&PromptSource::Text(text), &desk.model()?)
+        let host = host(&context);
+        let text = crate::functions::files::read_text(&host, path)?;
+        Prompt::build(&PromptSource::Text(text), &host.model()?)
     }
 
     /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
@@ -139,5 +139,5 @@ fn key_text(key: &rhai::Dynamic) -> Returned<String> {
 }
 
 fn hide(context: &rhai::NativeCallContext, ask: NeedleAsk) -> Returned<Prompt> {
-    Prompt::build(&PromptSource::Needle(ask), &desk(context).model()?)
+    Prompt::build(&PromptSource::Needle(ask), &host(context).model()?)
 }

@@ -5,13 +5,13 @@ use rhai::plugin::*;
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use longlens_workbench::settings::Settings;
-    use longlens_workbench::views::{self, View};
+    use longlens_app::settings::Settings;
+    use longlens_app::views::{self, View};
     use rhai::{Array, Dynamic, Map};
 
     use super::{hidden, names, series};
-    use crate::desk::{Returned, desk, refuse};
     use crate::functions::calls::{self, Wanted, count};
+    use crate::host::{Returned, host, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Figure, Run, Table, TableValue, record_map, to_prompt};
@@ -35,9 +35,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "run", return_raw)]
     pub fn run_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Run> {
-        let desk = desk(&context);
+        let host = host(&context);
         let mut options = Options::new("run", options, &[calls::run_options(), vec!["model"]].concat())?;
-        let model = calls::model(&desk, &mut options)?;
+        let model = calls::model(&host, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
         let wanted = Wanted::new(&method, &mut options, Settings::default().max_tokens.max(hidden(&prompt)))?;
         let settings = wanted.settings(&context, prompt.built.tokens.len())?;
@@ -193,9 +193,9 @@ fn names(runs: &[&crate::values::Run]) -> Vec<String> {
 }
 
 /// A list of runs, at least one.
-fn series(runs: &rhai::Array) -> crate::desk::Returned<Vec<crate::values::Run>> {
+fn series(runs: &rhai::Array) -> crate::host::Returned<Vec<crate::values::Run>> {
     if runs.is_empty() {
-        return crate::desk::refuse("there are no runs", "give at least one, as in `losses([r], 16)`");
+        return crate::host::refuse("there are no runs", "give at least one, as in `losses([r], 16)`");
     }
     let run = |value: &rhai::Dynamic| {
         let run = value.flatten_clone().try_cast::<crate::values::Run>();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use self::kept::Kept;
 pub use self::kept::Part;
-use crate::desk::{Desk, Returned, desk, raise, refuse};
 use crate::functions::table::{to_datum, with_names};
+use crate::host::{Host, Returned, host, raise, refuse};
 use crate::options::Options;
 use crate::running;
 use crate::table::{Datum, Table as Rows};
@@ -64,7 +64,7 @@ pub mod functions {
 const MAX_ROWS: usize = 100_000;
 
 fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map) -> Returned<Table> {
-    let desk = desk(context);
+    let host = host(context);
     let mut options = Options::new("sweep", options, &["file", "label", "fresh"])?;
     let label = options.text("label")?.unwrap_or_else(|| "sweep".into());
     let fresh = options.flag("fresh")?.unwrap_or(false);
@@ -72,23 +72,23 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let points = points(grid)?;
     // keys, rows and lines of the file each have the values in words
     let n_bytes = points.iter().flat_map(Map::values).map(running::in_words).sum::<u64>();
-    desk.room_for(6 * n_bytes)?;
-    let keys = keys(context, &desk, each, &points);
-    let mut kept = Kept::open(&desk, file.as_deref(), &keys, fresh)?;
-    let earlier = desk.take_records();
+    host.room_for(6 * n_bytes)?;
+    let keys = keys(context, &host, each, &points);
+    let mut kept = Kept::open(&host, file.as_deref(), &keys, fresh)?;
+    let earlier = host.take_records();
     let mut records = Vec::new();
     let parts = go_through(context, each, &label, points.iter().zip(&keys).collect(), &mut kept, &mut records);
     // also after an error: what ran before and what ran here is not forgotten
     for record in earlier.iter().chain(&records) {
-        desk.ran(record);
+        host.ran(record);
     }
     let table = Rows::concat_all(parts?.iter().map(|part| &part.rows));
     Ok(Table(TableValue { table, records, ..TableValue::default() }.into()))
 }
 
 /// What tells the rows of each point from all others.
-fn keys(context: &NativeCallContext, desk: &Desk, each: &FnPtr, points: &[Map]) -> Vec<String> {
-    let model = desk.model().ok().map(|model| fingerprint::model(&model));
+fn keys(context: &NativeCallContext, host: &Host, each: &FnPtr, points: &[Map]) -> Vec<String> {
+    let model = host.model().ok().map(|model| fingerprint::model(&model));
     let of_sweep = json!([model, fingerprint::function(context, each)]);
     let key = |point: &Map| {
         let of_point: Value =
@@ -107,15 +107,15 @@ fn go_through(
     kept: &mut Kept,
     records: &mut Vec<RunRecord>,
 ) -> Returned<Vec<Rc<Part>>> {
-    let desk = desk(context);
+    let host = host(context);
     // every row starts on the model that was open, whichever one the row before it opened
-    let model = desk.model().ok();
-    let mut work = desk.work(label);
+    let model = host.model().ok();
+    let mut work = host.work(label);
     let n_points = points.len();
     let mut parts = Vec::with_capacity(n_points);
     for (at, (point, key)) in points.into_iter().enumerate() {
         if work.cancelled() {
-            desk.advise(format!("{at} of {n_points} points are kept: run the same sweep again to go on"));
+            host.advise(format!("{at} of {n_points} points are kept: run the same sweep again to go on"));
             return Err(raise(LensError::Cancelled));
         }
         work.progress(at, n_points);
@@ -126,14 +126,14 @@ fn go_through(
         }
         let value = each.call_within_context::<Dynamic>(context, (point.clone(),));
         if let Some(model) = &model {
-            desk.select(model);
+            host.select(model);
         }
-        let ran = desk.take_records();
+        let ran = host.take_records();
         add_new(records, &ran);
         let names: Vec<String> = point.keys().map(ToString::to_string).collect();
         let value = value.map_err(|error| {
             let settings = crate::values::text(&Dynamic::from_map(point.clone()));
-            desk.advise(format!("at point {} of {n_points}, {settings}; finished points are kept", at + 1));
+            host.advise(format!("at point {} of {n_points}, {settings}; finished points are kept", at + 1));
             with_names(error, "a setting", &names)
         })?;
         let part = Rc::new(Part { rows: table_of(point, &value)?, records: ran });

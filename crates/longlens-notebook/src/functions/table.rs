@@ -4,10 +4,10 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Engine};
 
 pub use self::convert::{to_datum, with_names};
-use crate::desk::raise;
+use crate::host::raise;
 use crate::table::TableError;
 use crate::values::Table;
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 mod convert;
 
@@ -18,8 +18,8 @@ pub mod functions {
 
     use super::convert::{aggregations, cells, names, row_map, rows_of, to_dynamic, with_names};
     use super::told;
-    use crate::desk::{Returned, refuse};
     use crate::functions::calls::count as whole;
+    use crate::host::{Returned, refuse};
     use crate::table::{Aggregation, Datum};
     use crate::values::{Table, TableValue, record_map};
     use rhai::{Array, Dynamic, Map};
@@ -384,5 +384,5 @@ impl IntoIterator for Table {
 #[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
 pub fn told(error: TableError) -> Box<EvalAltResult> {
     let help = error.help();
-    raise(Trouble::new(error.to_string(), help))
+    raise(Problem::new(error.to_string(), help))
 }

@@ -7,9 +7,9 @@ use rhai::plugin::*;
 pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
-    use crate::desk::{Returned, desk, refuse};
     use crate::functions::calls::{self, Wanted, index};
     use crate::functions::told;
+    use crate::host::{Returned, host, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Run, Table, TableValue, Trace, record_map, to_prompt};
@@ -33,10 +33,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "trace", return_raw)]
     pub fn trace_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Trace> {
-        let desk = desk(&context);
+        let host = host(&context);
         let known = ["query", "chunk_len", "rope", "prefill_chunk", "model"];
         let mut options = Options::new("trace", options, &known)?;
-        let model = calls::model(&desk, &mut options)?;
+        let model = calls::model(&host, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
         let (query, chunk_len) = (options.count("query")?, options.count("chunk_len")?);
         if chunk_len == Some(0) {
@@ -44,7 +44,7 @@ pub mod functions {
         }
         let wanted = Wanted::new(&method, &mut options, Trace::n_beyond(&prompt))?;
         let settings = wanted.settings(&context, prompt.built.tokens.len())?;
-        Trace::perform(&desk, &model, prompt, &settings, query, chunk_len)
+        Trace::perform(&host, &model, prompt, &settings, query, chunk_len)
     }
 
     /// The trace of a run's prompt under the run's method.
@@ -57,7 +57,7 @@ pub mod functions {
     pub fn trace_of_run(context: NativeCallContext, run: &mut Run) -> Returned<Trace> {
         let (value, prompt) = (&run.0, run.0.prompt.clone());
         let settings = value.settings(&context, prompt.built.tokens.len() + Trace::n_beyond(&prompt))?;
-        Trace::perform(&desk(&context), &value.model, prompt, &settings, None, None)
+        Trace::perform(&host(&context), &value.model, prompt, &settings, None, None)
     }
 
     /// The heads that fetch the hidden key, best first: attention on the needle, and of methods that choose chunks how often

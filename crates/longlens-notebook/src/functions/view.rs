@@ -1,18 +1,18 @@
 //! A function for every view of a trace, made of its definition: a new view needs no line here.
 
+use longlens_app::views::{TraceView, VIEWS};
 use longlens_core::setting::{Info, Setting};
-use longlens_workbench::views::{TraceView, VIEWS};
 use rhai::plugin::*;
 use rhai::{FuncRegistration, Map};
 
 use super::method::{documentation, setting_value};
-use crate::desk::{Returned, desk, raise};
+use crate::host::{Returned, host, raise};
 use crate::values::{Figure, Trace};
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use crate::desk::Returned;
+    use crate::host::Returned;
     use crate::values::{Figure, Table};
 
     /// The numbers behind a picture of a trace, a method or runs, as a table.
@@ -96,5 +96,5 @@ fn drawn(
     for (name, value) in named.iter().filter(|(_, value)| !value.is_unit()) {
         options.set(name, &setting_value(name, value)?).map_err(raise)?;
     }
-    trace.0.view(&desk(context), view, &options).map(|view| Figure(view.into()))
+    trace.0.view(&host(context), view, &options).map(|view| Figure(view.into()))
 }

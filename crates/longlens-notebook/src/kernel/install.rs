@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use longlens_workbench::write_whole;
+use longlens_app::write_whole;
 use serde_json::{Value, json};
 
 use super::KernelError;

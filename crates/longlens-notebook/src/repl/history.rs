@@ -8,10 +8,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use longlens_workbench::session::{hide, make_private};
-use longlens_workbench::write_private;
+use longlens_app::session::{hide, make_private};
+use longlens_app::write_private;
 
-/// The file of entries; trouble with it is told once and then left alone.
+/// The file of entries; problem with it is told once and then left alone.
 pub struct History {
     path: Option<PathBuf>,
     last: Option<String>,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_a_note() {
+    fn problem_is_a_note() {
         let folder = tempfile::tempdir().unwrap();
         let (mut history, _, note) = History::open(Some(folder.path().into()));
         assert!(note.unwrap().contains("cannot be read"));

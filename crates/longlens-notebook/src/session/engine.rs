@@ -9,8 +9,8 @@ use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{Dynamic, Engine, LexError, Position, Token, TokenizeState};
 
 use super::{Limits, is_last, nesting, sizes};
-use crate::desk::{Desk, Exhausted};
 use crate::functions;
+use crate::host::{Exhausted, Host};
 use crate::lexer;
 use crate::values::{self, Figure, Method, Model, Prompt, Rope, Run, Table, Trace};
 
@@ -21,12 +21,12 @@ const MAX_DEPTH: usize = 64;
 /// Variables of a session.
 const MAX_VARIABLES: usize = 100_000;
 
-/// An engine whose functions share a desk.
-pub fn new(desk: &Rc<Desk>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> Engine {
+/// An engine whose functions share a host.
+pub fn new(host: &Rc<Host>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> Engine {
     // names of functions without a name come from hashes; a fixed start lets another session know them again
     let _ = rhai::config::hashing::set_hashing_seed(Some([1, 2, 3, 5]));
     let mut engine = Engine::new();
-    engine.set_default_tag(Dynamic::from(desk.clone()));
+    engine.set_default_tag(Dynamic::from(host.clone()));
     engine.set_module_resolver(DummyModuleResolver::new());
     engine.set_max_call_levels(MAX_CALLS);
     engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
@@ -34,15 +34,15 @@ pub fn new(desk: &Rc<Desk>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> E
     engine.set_fail_on_invalid_map_property(true);
     // its errors would point nowhere
     engine.disable_symbol("eval");
-    limit(&mut engine, desk, limits);
+    limit(&mut engine, host, limits);
     name_types(&mut engine);
     functions::register(&mut engine);
-    watch(&mut engine, desk);
-    nesting::watch(&mut engine, desk);
+    watch(&mut engine, host);
+    nesting::watch(&mut engine, host);
     sizes::register(&mut engine);
-    let out = desk.clone();
+    let out = host.clone();
     engine.on_print(move |text| out.tell(|out| out.print(&format!("{text}\n"))));
-    let out = desk.clone();
+    let out = host.clone();
     engine.on_debug(move |text, _, _| out.tell(|out| out.print(&format!("{text}\n"))));
     #[allow(deprecated)] // volatile, its documentation says, not deprecated
     engine.on_parse_token(last_value(parsing.clone()));
@@ -53,25 +53,25 @@ pub fn new(desk: &Rc<Desk>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> E
 const ASK_EVERY: u64 = 1 << 20;
 
 /// Stops a cell that is to stop, or that holds too much.
-fn watch(engine: &mut Engine, desk: &Rc<Desk>) {
-    let (desk, cancel) = (desk.clone(), desk.cancel().clone());
+fn watch(engine: &mut Engine, host: &Rc<Host>) {
+    let (host, cancel) = (host.clone(), host.cancel().clone());
     engine.on_progress(move |n_steps| {
-        let gauge = desk.gauge();
+        let gauge = host.gauge();
         if gauge.is_over() {
-            desk.exhaust(Exhausted::Share);
+            host.exhaust(Exhausted::Share);
         } else if (n_steps % ASK_EVERY == 0 || gauge.has_grown())
             && let Some(room) = gauge.shortage()
         {
-            desk.exhaust(Exhausted::Memory(room.bound));
+            host.exhaust(Exhausted::Memory(room.bound));
         }
-        (desk.exhausted().is_some() || cancel.is_cancelled()).then_some(Dynamic::UNIT)
+        (host.exhausted().is_some() || cancel.is_cancelled()).then_some(Dynamic::UNIT)
     });
 }
 
 /// Sets what cells may use. Sizes are counted by the allocator: the engine would walk a list at every change of it.
-pub fn limit(engine: &mut Engine, desk: &Desk, limits: Limits) {
+pub fn limit(engine: &mut Engine, host: &Host, limits: Limits) {
     engine.set_max_operations(limits.operations);
-    desk.gauge().set_limit(limits.memory);
+    host.gauge().set_limit(limits.memory);
 }
 
 /// What the parser asks while it reads a cell.
@@ -153,7 +153,7 @@ fn name_types(engine: &mut Engine) {
         )*};
     }
     name!(Model, Method, Rope, Prompt, Run, Trace, Table, Figure);
-    engine.register_type_with_name::<longlens_workbench::Trouble>("Error");
-    engine.register_fn("to_string", |trouble: &mut longlens_workbench::Trouble| trouble.message.clone());
-    engine.register_fn("to_debug", |trouble: &mut longlens_workbench::Trouble| trouble.message.clone());
+    engine.register_type_with_name::<longlens_app::Problem>("Error");
+    engine.register_fn("to_string", |problem: &mut longlens_app::Problem| problem.message.clone());
+    engine.register_fn("to_debug", |problem: &mut longlens_app::Problem| problem.message.clone());
 }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_core::nearest::nearest;
-use longlens_workbench::Trouble;
 use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
 use super::{Home, Session};
-use crate::desk::Exhausted;
+use crate::host::Exhausted;
 use crate::interpreter::{CellError, Place};
 use crate::lexer::{self, KEYWORDS};
 use crate::memory::Gauge;
@@ -25,7 +25,7 @@ pub struct Known<'a> {
 pub fn explain(error: &EvalAltResult, known: &Known) -> CellError {
     let (inner, position, function) = innermost(error, known);
     let mut told = words(inner, known);
-    if let Some(advice) = known.session.desk.take_advice() {
+    if let Some(advice) = known.session.host.take_advice() {
         told.help = Some(told.help.map_or(advice.clone(), |help| format!("{help}; {advice}")));
     }
     let Some(function) = function else { return CellError { place: place(known.code, position), ..told } };
@@ -75,16 +75,16 @@ fn place(code: &str, position: Position) -> Option<Place> {
 }
 
 fn words(error: &EvalAltResult, known: &Known) -> CellError {
-    if let Some(what) = known.session.desk.exhausted() {
-        return used_up(what, known.session.desk.gauge());
+    if let Some(what) = known.session.host.exhausted() {
+        return used_up(what, known.session.host.gauge());
     }
-    if known.session.desk.cancel().is_cancelled() {
+    if known.session.host.cancel().is_cancelled() {
         return CellError::new("Interrupted", "stopped; variables that were set are kept", None);
     }
     match error {
         EvalAltResult::ErrorParsing(error, _) => syntax(error),
-        EvalAltResult::ErrorRuntime(value, _) => match value.clone().try_cast::<Trouble>() {
-            Some(trouble) => CellError::new("Error", trouble.message, trouble.help),
+        EvalAltResult::ErrorRuntime(value, _) => match value.clone().try_cast::<Problem>() {
+            Some(problem) => CellError::new("Error", problem.message, problem.help),
             None if value.is_unit() => CellError::new("Error", "thrown", None),
             None => CellError::new("Error", crate::values::text(value), None),
         },

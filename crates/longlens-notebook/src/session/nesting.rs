@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, FnPtr};
 
-use crate::desk::{Desk, Exhausted};
+use crate::host::{Exhausted, Host};
 use crate::values::Method;
 
 /// Levels of a value.
@@ -30,7 +30,7 @@ const DOUBLINGS: u32 = 13;
 
 /// Looks at some of the values that cells read.
 struct Looker {
-    desk: Rc<Desk>,
+    host: Rc<Host>,
     dice: Dice,
 }
 
@@ -41,8 +41,8 @@ struct Dice {
 }
 
 /// Looks at variables as they are read, and at values as they are taken out of lists and maps.
-pub fn watch(engine: &mut Engine, desk: &Rc<Desk>) {
-    let looker = Rc::new(Looker { desk: desk.clone(), dice: Dice::new() });
+pub fn watch(engine: &mut Engine, host: &Rc<Host>) {
+    let looker = Rc::new(Looker { host: host.clone(), dice: Dice::new() });
     taken::register(engine, &looker);
     #[allow(deprecated)] // volatile, its documentation says, not deprecated
     engine.on_var(move |name, _, context| {
@@ -65,7 +65,7 @@ impl Looker {
 
     fn look(&self, value: &Dynamic) {
         if Look::new(&self.dice).is_too_deep(value) {
-            self.desk.exhaust(Exhausted::Levels);
+            self.host.exhaust(Exhausted::Levels);
         }
     }
 }

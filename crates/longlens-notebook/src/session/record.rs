@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Ran;
-use crate::desk::{Desk, Exhausted};
+use crate::host::{Exhausted, Host};
 use crate::interpreter::{Out, Output, Progress};
 use crate::shown::Shown;
 
@@ -19,11 +19,11 @@ pub enum Said {
     Shown(Shown),
 }
 
-/// Passes on what a cell says, and keeps it. What is beyond the limit is dropped, and the desk told, so that the cell stops at
+/// Passes on what a cell says, and keeps it. What is beyond the limit is dropped, and the host told, so that the cell stops at
 /// its next step: a function in the middle of its work cannot be.
 pub struct Record {
     out: Out,
-    desk: Rc<Desk>,
+    host: Rc<Host>,
     /// What was said so far.
     pub said: Vec<Said>,
     /// Bytes of it.
@@ -32,15 +32,15 @@ pub struct Record {
 
 impl Record {
     /// Nothing was said yet.
-    pub fn new(out: Out, desk: Rc<Desk>) -> Self {
-        Self { out, desk, said: Vec::new(), n_bytes: 0 }
+    pub fn new(out: Out, host: Rc<Host>) -> Self {
+        Self { out, host, said: Vec::new(), n_bytes: 0 }
     }
 
     /// Whether there is room for so many bytes more.
     fn has_room(&mut self, n_bytes: usize) -> bool {
         self.n_bytes = self.n_bytes.saturating_add(n_bytes);
         if self.n_bytes > MOST {
-            self.desk.exhaust(Exhausted::Room);
+            self.host.exhaust(Exhausted::Room);
         }
         self.n_bytes <= MOST
     }

@@ -2,7 +2,7 @@
 
 use rhai::{Array, Blob, Dynamic, Engine, INT, ImmutableString, Map, NativeCallContext};
 
-use crate::desk::{Returned, desk};
+use crate::host::{Returned, host};
 use crate::running;
 use crate::values::plain_type;
 
@@ -19,14 +19,14 @@ pub fn register(engine: &mut Engine) {
         "pad",
         |context: NativeCallContext, list: &mut Array, len: INT, item: Dynamic| -> Returned<()> {
             let n_new = more(list.len(), len);
-            desk(&context).room_for(n_new.saturating_mul(bytes_of(&item, 0)))?;
+            host(&context).room_for(n_new.saturating_mul(bytes_of(&item, 0)))?;
             list.resize(list.len() + n_new as usize, item);
             Ok(())
         },
     );
     engine.register_fn("pad", |context: NativeCallContext, bytes: &mut Blob, len: INT, item: INT| -> Returned<()> {
         let n_new = more(bytes.len(), len);
-        desk(&context).room_for(n_new)?;
+        host(&context).room_for(n_new)?;
         bytes.resize(bytes.len() + n_new as usize, (item & 0xff) as u8);
         Ok(())
     });
@@ -70,10 +70,10 @@ fn bracketed<'a>(
     entries: impl Iterator<Item = (String, &'a mut Dynamic)>,
     close: &str,
 ) -> ImmutableString {
-    let desk = desk(context);
+    let host = host(context);
     let mut text = String::from(open);
     for (at, (name, entry)) in entries.enumerate() {
-        if desk.room_for(3 * running::written(entry)).is_err() || desk.cancel().is_cancelled() {
+        if host.room_for(3 * running::written(entry)).is_err() || host.cancel().is_cancelled() {
             return ImmutableString::new();
         }
         let said = context.call_native_fn_raw("to_debug", true, &mut [entry]);
@@ -100,22 +100,22 @@ fn register_parts(engine: &mut Engine) {
     engine
         .register_fn("split_rev", |context: NativeCallContext, text: Text, at: char| parts(&context, text.rsplit(at)));
     engine.register_fn("to_chars", |context: NativeCallContext, text: Text| -> Returned<Array> {
-        desk(&context).room_for(text.len() as u64 * ENTRY)?;
+        host(&context).room_for(text.len() as u64 * ENTRY)?;
         Ok(text.chars().map(Dynamic::from).collect())
     });
     engine.register_fn("to_array", |context: NativeCallContext, bytes: Blob| -> Returned<Array> {
-        desk(&context).room_for(bytes.len() as u64 * ENTRY)?;
+        host(&context).room_for(bytes.len() as u64 * ENTRY)?;
         Ok(bytes.into_iter().map(|byte| Dynamic::from(INT::from(byte))).collect())
     });
 }
 
 fn parts<'a>(context: &NativeCallContext, parts: impl Iterator<Item = &'a str> + Clone) -> Returned<Array> {
     let n_bytes = parts.clone().map(|part| part.len() as u64 + WORD).sum();
-    desk(context).room_for(n_bytes)?;
+    host(context).room_for(n_bytes)?;
     let mut list = Array::new();
     for (at, part) in parts.enumerate() {
         if at % PIECE == 0 {
-            desk(context).go_on()?;
+            host(context).go_on()?;
         }
         list.push(Dynamic::from(ImmutableString::from(part)));
     }
@@ -145,7 +145,7 @@ fn bytes_of(value: &Dynamic, level: usize) -> u64 {
 
 fn blob(context: &NativeCallContext, len: INT, item: INT) -> Returned<Blob> {
     let n_bytes = more(0, len);
-    desk(context).room_for(n_bytes)?;
+    host(context).room_for(n_bytes)?;
     Ok(vec![(item & 0xff) as u8; n_bytes as usize])
 }
 
@@ -155,13 +155,13 @@ fn padded(context: &NativeCallContext, text: &mut ImmutableString, len: INT, wit
     if n_new == 0 || n_with == 0 {
         return Ok(());
     }
-    desk(context).room_for(n_new.saturating_mul(with.len() as u64).saturating_add(text.len() as u64))?;
+    host(context).room_for(n_new.saturating_mul(with.len() as u64).saturating_add(text.len() as u64))?;
     let mut new = String::with_capacity(text.len() + (n_new as usize).saturating_mul(with.len()));
     new.push_str(text);
     let (n_whole, n_rest) = (n_new / n_with, (n_new % n_with) as usize);
     let at_once = (PIECE / with.len()).max(1) as u64;
     for first in (0..n_whole).step_by(at_once as usize) {
-        desk(context).go_on()?;
+        host(context).go_on()?;
         new.push_str(&with.repeat(at_once.min(n_whole - first) as usize));
     }
     new.extend(with.chars().take(n_rest));
@@ -174,7 +174,7 @@ fn replaced(context: &NativeCallContext, text: &mut ImmutableString, old: &str, 
         return Ok(());
     }
     let n_found = text.matches(old).count() as u64;
-    desk(context).room_for(n_found.saturating_mul(new.len() as u64).saturating_add(text.len() as u64))?;
+    host(context).room_for(n_found.saturating_mul(new.len() as u64).saturating_add(text.len() as u64))?;
     *text = text.replace(old, new).into();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use longlens_workbench::views::Cell;
+use longlens_app::views::Cell;
 
 /// What a cell holds.
 ///

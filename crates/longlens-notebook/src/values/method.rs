@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_core::lens::{Control, LensError};
 use longlens_core::methods;
 use longlens_core::written::{self, WriteError};
-use longlens_workbench::Trouble;
 use rhai::{Dynamic, FnPtr, Map, Module, NativeCallContext};
 
-use crate::desk::{Returned, desk, raise, refuse};
 use crate::functions::sweep::fingerprint;
+use crate::host::{Returned, host, raise, refuse};
 use crate::options::{Options, number, wrong};
 
 /// An attention method.
@@ -173,8 +173,8 @@ impl Written {
 
     /// Asks the functions about every pair and makes the plan.
     fn compile(&self, context: &NativeCallContext, n_tokens: usize) -> Returned<methods::Method> {
-        let desk = desk(context);
-        let mut work = desk.work(format!("writing out {} for {n_tokens} tokens", self.name));
+        let host = host(context);
+        let mut work = host.work(format!("writing out {} for {n_tokens} tokens", self.name));
         let mut told = 0;
         let check = |done: usize, total: usize| {
             if done / TOLD_EVERY > told {
@@ -211,7 +211,7 @@ impl Written {
             WriteError::Function { error, .. } | WriteError::Stopped { error } => error,
             other => {
                 let help = other.help();
-                raise(Trouble::new(format!("`{name}`: {other}"), help))
+                raise(Problem::new(format!("`{name}`: {other}"), help))
             }
         })?;
         Ok(methods::Method::written(self.name.as_str(), plan))

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::rc::Rc;
 
+use longlens_app::runs::{self, RunAsk};
+use longlens_app::settings::Settings;
 use longlens_eval::generate::{Stop, StopReason, generate};
-use longlens_workbench::runs::{self, RunAsk};
-use longlens_workbench::settings::Settings;
 
 use rhai::NativeCallContext;
 
 use super::{Method, Prompt};
-use crate::desk::{OpenModel, Returned, desk, raise, refuse};
+use crate::host::{OpenModel, Returned, host, raise, refuse};
 
 /// A run that is over.
 #[derive(Clone)]
@@ -43,14 +43,14 @@ impl Run {
         settings: Settings,
         stop: &Stop,
     ) -> Returned<Self> {
-        let (desk, built) = (&*desk(context), &prompt.built);
+        let (host, built) = (&*host(context), &prompt.built);
         let (method, rules) = (method.clone(), method.rules(context));
         let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
-        let (sequence, spec) = (desk.next_sequence(), &model.info.spec);
+        let (sequence, spec) = (host.next_sequence(), &model.info.spec);
         let ask = RunAsk { id: sequence, settings, base: None, prompt: built.clone(), query: None };
         let mut kept = runs::Run::new(&ask, &model.info.name, spec);
         let mut lens = model.lens(None)?;
-        let mut work = desk.work(setup.plan.method.as_str());
+        let mut work = host.work(setup.plan.method.as_str());
         let sampling = &ask.settings.sampling;
         let said =
             generate(&mut *lens, &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
@@ -63,7 +63,7 @@ impl Run {
         kept.prefilled(said.run.clone(), nll, 1, said.seconds_to_first_token);
         kept.finish(&said);
         model.set_loaded(sequence);
-        desk.ran(&kept.record);
+        host.ran(&kept.record);
         Ok(Self(Rc::new(RunValue { kept, prompt, model: model.clone(), sequence, rules, method })))
     }
 

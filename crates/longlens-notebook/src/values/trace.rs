@@ -3,16 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use longlens_app::heads::Heads;
+use longlens_app::settings::Settings;
+use longlens_app::views::layers::Layers;
+use longlens_app::views::{Subject, TraceView, View};
 use longlens_core::lens::{Rows, Setup};
 use longlens_core::setting::Setting;
 use longlens_core::trace::{self, Watch};
-use longlens_workbench::heads::Heads;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::views::layers::Layers;
-use longlens_workbench::views::{Subject, TraceView, View};
 
 use super::Prompt;
-use crate::desk::{Desk, OpenModel, Returned, raise, refuse};
+use crate::host::{Host, OpenModel, Returned, raise, refuse};
 use crate::shown::Shown;
 
 /// Where every head looks from one token.
@@ -45,7 +45,7 @@ impl Trace {
 
     /// Runs a prompt in tokens of `model` and looks from `query`; from the token that fetches a hidden key, else from the last one, when absent.
     pub fn perform(
-        desk: &Desk,
+        host: &Host,
         model: &Rc<OpenModel>,
         prompt: Prompt,
         settings: &Settings,
@@ -74,17 +74,17 @@ impl Trace {
             );
         }
         let chunk_len = own_len.or(chunk_len).unwrap_or(subject.chunk_len);
-        let sequence = desk.next_sequence();
-        let (nll, record) = feed(desk, model, &setup, &tokens, built.tokens.len(), sequence)?;
+        let sequence = host.next_sequence();
+        let (nll, record) = feed(host, model, &setup, &tokens, built.tokens.len(), sequence)?;
         let answering = match &built.needle {
             Some(_) => built.tokens.len() - 1..tokens.len(),
             None => query..query + 1,
         };
         let watch = Heads::watch(&model.info, query, answering, chunk_len);
-        let looked = model.lens(Some(sequence))?.look(&watch, &mut desk.work("look")).map_err(raise)?;
+        let looked = model.lens(Some(sequence))?.look(&watch, &mut host.work("look")).map_err(raise)?;
         let looked = trace::Trace { run: record.clone(), ..looked };
         let heads = Heads::new(looked, query).expect("what was watched was recorded");
-        desk.ran(&record);
+        host.ran(&record);
         let model = model.clone();
         Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model, tokens, setup, sequence, watch })))
     }
@@ -92,7 +92,7 @@ impl Trace {
 
 /// Runs tokens, the first `n_prompt` of them as the prompt; returns the losses of the prompt's tokens.
 fn feed(
-    desk: &Desk,
+    host: &Host,
     model: &Rc<OpenModel>,
     setup: &Setup,
     tokens: &[u32],
@@ -100,7 +100,7 @@ fn feed(
     sequence: u64,
 ) -> Returned<(Vec<f32>, trace::RunRecord)> {
     let mut lens = model.lens(None)?;
-    let mut work = desk.work(setup.plan.method.as_str());
+    let mut work = host.work(setup.plan.method.as_str());
     lens.begin(setup).map_err(raise)?;
     lens.feed(&tokens[..n_prompt], Rows::None, &mut work).map_err(raise)?;
     let told = lens.trace();
@@ -113,13 +113,13 @@ fn feed(
 
 impl TraceValue {
     /// What another watch records of the same tokens; they are run again where the model has run others since.
-    pub fn look(&self, desk: &Desk, watch: &Watch) -> Returned<trace::Trace> {
+    pub fn look(&self, host: &Host, watch: &Watch) -> Returned<trace::Trace> {
         if !self.model.holds(self.sequence) {
             let n_prompt = self.setup.n_prompt;
-            feed(desk, &self.model, &self.setup, &self.tokens, n_prompt, self.sequence)?;
+            feed(host, &self.model, &self.setup, &self.tokens, n_prompt, self.sequence)?;
         }
         let mut lens = self.model.lens(Some(self.sequence))?;
-        lens.look(watch, &mut desk.work("look")).map_err(raise)
+        lens.look(watch, &mut host.work("look")).map_err(raise)
     }
 
     /// Layers and query heads.
@@ -135,13 +135,13 @@ impl TraceValue {
     }
 
     /// A view with its options; what was not recorded for it is looked at now.
-    pub fn view(&self, desk: &Desk, view: &dyn TraceView, options: &Setting) -> Returned<View> {
+    pub fn view(&self, host: &Host, view: &dyn TraceView, options: &Setting) -> Returned<View> {
         let subject = self.subject();
         let watch = view.watch(&subject, options).map_err(raise)?;
         let trace = if watch.is_part_of(&self.watch) {
             self.heads.trace().clone()
         } else {
-            Arc::new(trace::Trace { run: self.heads.run.clone(), ..self.look(desk, &watch)? })
+            Arc::new(trace::Trace { run: self.heads.run.clone(), ..self.look(host, &watch)? })
         };
         view.view(&subject, options, &trace).map_err(raise)
     }

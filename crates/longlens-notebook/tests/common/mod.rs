@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::{CellError, Interpreter, Out, Output, Progress};
 use longlens_notebook::session::{Limits, Options, Session};
 use longlens_notebook::shown::Shown;
-use longlens_workbench::Trouble;
 
 /// What cells hold is counted, as in the program.
 #[global_allocator]
@@ -20,14 +20,14 @@ static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory
 pub struct Scripted;
 
 impl Models for Scripted {
-    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem> {
         match model {
             "embedded" => Ok(Box::new(ScriptedLens::new(induction))),
-            other => Err(Trouble::new(format!("there is no model `{other}`"), "open(\"embedded\")".to_owned())),
+            other => Err(Problem::new(format!("there is no model `{other}`"), "open(\"embedded\")".to_owned())),
         }
     }
 
-    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
+    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
         self.open(model)?;
         let warning = format!("taken as trained on {trained_context} tokens");
         Ok(Box::new(ScriptedLens::new(induction).with_model(|info| {

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_core::lens::Lens;
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_notebook::desk::{Files, Models};
 use longlens_notebook::document::Notebook;
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::{Interpreter, Out};
 use longlens_notebook::runner::{self, RunOptions, SharedWatch};
 use longlens_notebook::session::{Limits, Options, Session};
-use longlens_workbench::Trouble;
 
 use crate::common::{Heard, Sitting};
 use crate::error;
@@ -19,7 +19,7 @@ use crate::error;
 struct Fragile;
 
 impl Models for Fragile {
-    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem> {
         assert_ne!(model, "cut", "a tokenizer that ends too early");
         let lens = ScriptedLens::new(move |seen, logits| {
             assert!(!seen.ends_with(&[1, 1]), "never");

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
 use longlens_core::trace::{Trace, Watch};
-use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
-use longlens_workbench::Trouble;
 
 use crate::common::{Heard, Sitting};
 
@@ -19,7 +19,7 @@ struct Two {
 }
 
 impl Models for Two {
-    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem> {
         self.opened.borrow_mut().push(model.to_owned());
         let scripted = ScriptedLens::new(induction).with_model(|info| model.clone_into(&mut info.name));
         if model == "other" { Ok(Box::new(Wide(scripted))) } else { Ok(Box::new(scripted)) }

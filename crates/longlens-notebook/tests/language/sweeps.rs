@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use longlens_app::Problem;
 use longlens_core::lens::Lens;
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_notebook::desk::Models;
+use longlens_notebook::host::Models;
 use longlens_notebook::interpreter::Interpreter;
-use longlens_workbench::Trouble;
 
 use crate::common::{Scripted, Sitting, sitting};
 use crate::{error, transcript};
@@ -19,7 +19,7 @@ fn next(before: &Sitting) -> Sitting {
 
 fn next_on(before: &Sitting, models: Box<dyn Models>) -> Sitting {
     let mut sitting = sitting();
-    let files = longlens_notebook::desk::Files::below(before.folder.path());
+    let files = longlens_notebook::host::Files::below(before.folder.path());
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
         files,
@@ -260,7 +260,7 @@ fn what_functions_share_may_lead_back_to_itself() {
 struct InFolder(PathBuf);
 
 impl Models for InFolder {
-    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Problem> {
         let source = self.0.display().to_string();
         Ok(Box::new(ScriptedLens::new(induction).with_model(|info| info.source = source)))
     }

@@ -462,7 +462,7 @@ fn pictures_of_a_timed_cell_are_drawn() {
     let mut sitting = sitting();
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
-        files: longlens_notebook::desk::Files::below(sitting.folder.path()),
+        files: longlens_notebook::host::Files::below(sitting.folder.path()),
         limits: longlens_notebook::session::Limits::default(),
         draws: true,
     };

@@ -1,9 +1,9 @@
 //! What every command does.
 
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::runs::RunId;
+use longlens_app::settings::Swap;
 use longlens_core::methods::{METHODS, Method};
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::runs::RunId;
-use longlens_workbench::settings::Swap;
 
 use super::{App, Effect, Focus, Level, TokenColor};
 use crate::command::Command;

@@ -1,11 +1,11 @@
 //! Passkey grids: their cells come in one by one, while everything else goes on.
 
+use longlens_app::session::KeptGrid;
+use longlens_app::settings::{Settings, Swap};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::{Cell, Grid};
 use longlens_plot::plots::NeedleCell;
-use longlens_workbench::session::KeptGrid;
-use longlens_workbench::settings::{Settings, Swap};
 
 /// Grids that are kept.
 const KEPT: usize = 8;

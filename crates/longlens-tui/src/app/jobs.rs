@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use longlens_app::Problem;
+use longlens_app::heads::Heads;
+use longlens_app::prompt::PromptSource;
+use longlens_app::runs::{Run, RunAsk, RunId, RunState};
+use longlens_app::settings::{Settings, Swap};
+use longlens_app::steps::Step;
+use longlens_app::worker::{Ask, Event, GridAsk, LookKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::Heads;
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::runs::{Run, RunAsk, RunId, RunState};
-use longlens_workbench::settings::{Settings, Swap};
-use longlens_workbench::steps::Step;
-use longlens_workbench::worker::{Ask, Event, GridAsk, LookKind, Progress};
 
 use crate::dialogs::Dialog;
 
@@ -67,9 +67,9 @@ impl App {
             self.log.say(Level::Note, "the grid was stopped; its cells are kept");
             return self.work.add(Effect::CancelGrid);
         }
-        if let Err(trouble) = &self.verdict {
-            let trouble = trouble.clone();
-            self.fail(&trouble);
+        if let Err(problem) = &self.verdict {
+            let problem = problem.clone();
+            self.fail(&problem);
             return;
         }
         if self.opening != Opening::Done {
@@ -102,42 +102,42 @@ impl App {
                     self.build(source);
                 }
             }
-            Event::Opened(Err(trouble)) => {
-                self.fail(&trouble);
-                self.opening = Opening::Failed(trouble);
+            Event::Opened(Err(problem)) => {
+                self.fail(&problem);
+                self.opening = Opening::Failed(problem);
                 self.work.stop();
             }
             Event::Prompt(id, built) => self.built(id, built),
             Event::Progress(progress) => self.work.advance(progress),
             event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
             Event::Looked { id, kind, trace, .. } => self.looked(id, kind, *trace),
-            Event::LookFailed(id, kind, trouble) => {
+            Event::LookFailed(id, kind, problem) => {
                 let was_asked = match kind {
-                    LookKind::Heads => self.heads.failed(id, trouble.clone()).is_some(),
-                    LookKind::Map => self.map.failed(id, trouble.clone()).is_some(),
+                    LookKind::Heads => self.heads.failed(id, problem.clone()).is_some(),
+                    LookKind::Map => self.map.failed(id, problem.clone()).is_some(),
                 };
                 if was_asked {
-                    self.fail(&trouble);
+                    self.fail(&problem);
                 }
             }
             Event::Difference(id, Ok(maps)) => {
                 self.difference.answered(id, |_| Some(maps));
             }
-            Event::Difference(id, Err(trouble)) => {
-                self.difference.failed(id, trouble);
+            Event::Difference(id, Err(problem)) => {
+                self.difference.failed(id, problem);
             }
             Event::Cell(id, cell, left) => self.take_cell(id, &cell, left),
-            Event::GridFailed(id, trouble) => {
+            Event::GridFailed(id, problem) => {
                 if self.grids.fail(id) {
-                    self.fail(&trouble);
+                    self.fail(&problem);
                 }
             }
             Event::Cancelled(run) => self.end_run(run, RunState::Cancelled),
-            Event::Failed(run, trouble) => {
+            Event::Failed(run, problem) => {
                 if self.runs.get(run).is_some() {
-                    self.fail(&trouble);
+                    self.fail(&problem);
                 }
-                self.end_run(run, RunState::Failed(trouble));
+                self.end_run(run, RunState::Failed(problem));
             }
             Event::Idle(n_sent) => self.work.idle_after(n_sent),
         }
@@ -207,7 +207,7 @@ impl App {
         }
     }
 
-    fn built(&mut self, id: u64, built: Result<Arc<longlens_workbench::prompt::Prompt>, Trouble>) {
+    fn built(&mut self, id: u64, built: Result<Arc<longlens_app::prompt::Prompt>, Problem>) {
         let is_first = self.prompt.answer().is_none();
         match built {
             Ok(prompt) => {
@@ -222,25 +222,25 @@ impl App {
                 self.judge();
                 match self.verdict.clone() {
                     Ok(_) => self.start_run(),
-                    Err(trouble) => {
+                    Err(problem) => {
                         // what is shown belongs to the prompt before
                         (self.current, self.shown) = (None, None);
                         self.heads.clear(None);
                         self.map.clear(None);
-                        self.fail(&trouble);
+                        self.fail(&problem);
                     }
                 }
             }
-            Err(trouble) => {
+            Err(problem) => {
                 // what was typed is there to be mended
-                match self.prompt.failed(id, trouble.clone()) {
+                match self.prompt.failed(id, problem.clone()) {
                     None => return,
                     Some(PromptSource::Needle(ask)) => self.dialog = Some(Dialog::needle(&ask)),
                     Some(PromptSource::File(path)) => self.dialog = Some(Dialog::open_file(&path.to_string_lossy())),
                     Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => self.draft = Some(text),
                     Some(_) => (),
                 }
-                self.fail(&trouble);
+                self.fail(&problem);
                 // the run that gave way to it goes on
                 if self.run().is_some_and(|run| run.prefill_seconds.is_none()) {
                     self.start_run();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use longlens_app::Problem;
+use longlens_app::heads::Heads;
+use longlens_app::runs::RunState;
+use longlens_app::settings::Swap;
+use longlens_app::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
 use longlens_core::trace::{MapPick, MapWindow, Watch};
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::Heads;
-use longlens_workbench::runs::RunState;
-use longlens_workbench::settings::Swap;
-use longlens_workbench::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
 
 use super::{App, DifferenceKey, HeadsKey, MapKey};
 use crate::view::Need;
@@ -73,8 +73,8 @@ impl App {
         let Some([a, b]) = self.compared() else { return };
         if a.base.is_some() || b.base.is_some() {
             let help = "compare runs of the mode re-prefill".to_owned();
-            let trouble = Trouble::new("a reuse-kv run has computed only its last queries: it has no map", help);
-            return self.difference.clear(Some(trouble));
+            let problem = Problem::new("a reuse-kv run has computed only its last queries: it has no map", help);
+            return self.difference.clear(Some(problem));
         }
         let (Some(first), Some(second)) = (a.ask(a.id), b.ask(b.id)) else { return };
         let is_over = |state: &RunState| matches!(state, RunState::Done | RunState::Cancelled);

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use longlens_app::Problem;
+use longlens_app::prompt::PromptSource;
+use longlens_app::runs::RunId;
+use longlens_app::session::Session;
+use longlens_app::settings::{Checked, Settings};
+use longlens_app::steps::Start;
+use longlens_app::worker::{Ask, Event};
 use longlens_core::trace::{MapPick, MapWindow};
-use longlens_workbench::Trouble;
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::runs::RunId;
-use longlens_workbench::session::Session;
-use longlens_workbench::settings::{Checked, Settings};
-use longlens_workbench::steps::Start;
-use longlens_workbench::worker::{Ask, Event};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::export::Export;
@@ -33,7 +33,7 @@ pub enum Action {
     /// A frame was drawn.
     Drawn(Seen),
     /// Files were written, or not.
-    Wrote(Result<String, Trouble>),
+    Wrote(Result<String, Problem>),
     /// Time has passed.
     Tick,
     /// The system asks the program to end.
@@ -69,7 +69,7 @@ pub enum Opening {
     /// It is open.
     Done,
     /// It cannot be opened.
-    Failed(Trouble),
+    Failed(Problem),
 }
 
 /// What a map was asked for.
@@ -130,7 +130,7 @@ pub struct Edit {
     /// The text so far.
     pub text: String,
     /// What it would mean, or why it is impossible.
-    pub verdict: Result<Checked, Trouble>,
+    pub verdict: Result<Checked, Problem>,
 }
 
 /// What lies behind the tokens.

@@ -1,6 +1,6 @@
 //! A question to the worker and the newest answer to it.
 
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 /// What is asked again whenever its key changes, and the newest answer with the key that it was asked with.
 ///
@@ -11,7 +11,7 @@ pub struct Question<K, A> {
     asked: Option<(u64, K)>,
     is_waiting: bool,
     answer: Option<(K, A)>,
-    refusal: Option<Trouble>,
+    refusal: Option<Problem>,
 }
 
 impl<K, A> Default for Question<K, A> {
@@ -47,7 +47,7 @@ impl<K: Clone + PartialEq, A> Question<K, A> {
     }
 
     /// Why the newest question has no answer.
-    pub fn refusal(&self) -> Option<&Trouble> {
+    pub fn refusal(&self) -> Option<&Problem> {
         self.refusal.as_ref()
     }
 
@@ -78,7 +78,7 @@ impl<K: Clone + PartialEq, A> Question<K, A> {
     }
 
     /// Takes in that there is no answer, and returns what was asked; the one before stays.
-    pub(super) fn failed(&mut self, id: u64, why: Trouble) -> Option<K> {
+    pub(super) fn failed(&mut self, id: u64, why: Problem) -> Option<K> {
         let key = self.take(id)?;
         self.refusal = Some(why);
         Some(key)
@@ -91,7 +91,7 @@ impl<K: Clone + PartialEq, A> Question<K, A> {
     }
 
     /// Forgets question and answer, and says why there is none.
-    pub(super) fn clear(&mut self, why: Option<Trouble>) {
+    pub(super) fn clear(&mut self, why: Option<Problem>) {
         *self = Self { refusal: why, ..Self::default() };
     }
 }
@@ -123,12 +123,12 @@ mod tests {
     fn what_failed_is_not_asked_again() {
         let mut question = Question::<_, u8>::default();
         question.ask(1, 'a');
-        assert_eq!(question.failed(7, Trouble::new("of another question", None)), None);
-        assert_eq!(question.failed(1, Trouble::new("no room", None)), Some('a'));
+        assert_eq!(question.failed(7, Problem::new("of another question", None)), None);
+        assert_eq!(question.failed(1, Problem::new("no room", None)), Some('a'));
         assert!(!question.is_new(&'a') && question.refusal().is_some_and(|why| why.message == "no room"));
         question.ask(2, 'b');
         assert_eq!(question.refusal(), None);
-        question.clear(Some(Trouble::new("not now", None)));
+        question.clear(Some(Problem::new("not now", None)));
         assert!(question.is_new(&'b') && question.refusal().is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! What the state says when it is asked: nothing here changes it.
 
-use longlens_workbench::runs::{Run, RunState};
+use longlens_app::runs::{Run, RunState};
 
 use super::App;
 use crate::fields::{Around, Field, FieldId};

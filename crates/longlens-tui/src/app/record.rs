@@ -1,6 +1,6 @@
 //! What was done, for the notebook or script that repeats it.
 
-use longlens_workbench::steps::Step;
+use longlens_app::steps::Step;
 
 /// Steps that are kept.
 const KEPT: usize = 1000;

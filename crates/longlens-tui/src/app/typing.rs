@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::steps::{Step, written};
+use longlens_app::prompt::PromptSource;
+use longlens_app::steps::{Step, written};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
@@ -103,8 +103,8 @@ impl App {
         let Some(field) = fields.get(edit.field) else { return };
         match self.controls.with(field, &edit.text) {
             Ok(controls) => self.apply(controls),
-            Err(trouble) => {
-                self.fail(&trouble);
+            Err(problem) => {
+                self.fail(&problem);
                 self.edit = Some(edit);
             }
         }
@@ -166,8 +166,8 @@ impl App {
                 self.draft = None;
                 self.build(source);
             }
-            Done::Refused(trouble) => {
-                self.fail(&trouble);
+            Done::Refused(problem) => {
+                self.fail(&problem);
                 self.dialog = open;
             }
             Done::Rename(id, name) => {
@@ -183,8 +183,8 @@ impl App {
             }
             Done::Record(path) => match written(&path, &self.start, self.record.steps(), &self.model.spec) {
                 Ok(text) => self.work.add(Effect::Save(path, text.into_bytes())),
-                Err(trouble) => {
-                    self.fail(&trouble);
+                Err(problem) => {
+                    self.fail(&problem);
                     self.dialog = open;
                 }
             },
@@ -200,7 +200,7 @@ impl App {
                 self.record.export(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
                 self.work.add(Effect::Export(Box::new(export)));
             }
-            Err(trouble) => self.fail(&trouble),
+            Err(problem) => self.fail(&problem),
         }
     }
 }

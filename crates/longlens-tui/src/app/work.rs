@@ -1,6 +1,6 @@
 //! What has to happen outside, and how far the worker is.
 
-use longlens_workbench::worker::{Ask, Progress};
+use longlens_app::worker::{Ask, Progress};
 
 use super::Effect;
 

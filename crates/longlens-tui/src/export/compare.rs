@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use longlens_app::Problem;
+use longlens_app::npz::Array;
+use longlens_app::runs::{Run, divergence};
+use longlens_app::steps::Picture;
 use longlens_core::trace::PooledMap;
 use longlens_plot::plots::{DifferenceMap, RunComparison};
-use longlens_workbench::Trouble;
-use longlens_workbench::npz::Array;
-use longlens_workbench::runs::{Run, divergence};
-use longlens_workbench::steps::Picture;
 use serde_json::{Value, json};
 
 use super::csv::{Csv, number};
@@ -16,9 +16,9 @@ use super::{Content, about};
 use crate::app::App;
 
 /// The two runs that are compared.
-pub fn runs(app: &App) -> Result<Content, Trouble> {
+pub fn runs(app: &App) -> Result<Content, Problem> {
     let Some([a, b]) = app.compared() else {
-        return Err(Trouble::new("there are no two runs to compare yet", "mark two (c), or pin one (P)".to_owned()));
+        return Err(Problem::new("there are no two runs to compare yet", "mark two (c), or pin one (P)".to_owned()));
     };
     // tokens, and with them losses and maps, can only be compared in one prompt; behind it each goes its own way
     let is_same_prompt = a.source == b.source;

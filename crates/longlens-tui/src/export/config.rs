@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use longlens_app::prompt::{self, PromptSource};
+use longlens_app::settings::{Swap, params};
 use longlens_eval::passkey::{Grid, Template};
-use longlens_workbench::prompt::{self, PromptSource};
-use longlens_workbench::settings::{Swap, params};
 
 use crate::app::App;
 

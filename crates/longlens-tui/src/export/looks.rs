@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use longlens_app::Problem;
+use longlens_app::heads::Heads;
+use longlens_app::npz::Array;
+use longlens_app::runs::Run;
+use longlens_app::steps::Picture;
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{AttentionMap, ChunkMap, HeadGrid, Pooling};
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::Heads;
-use longlens_workbench::npz::Array;
-use longlens_workbench::runs::Run;
-use longlens_workbench::steps::Picture;
 use serde_json::json;
 
 use super::csv::{Csv, flag, number};
@@ -23,7 +23,7 @@ const MASS_FLOOR: f64 = 1e-4;
 const WEIGHT_FLOOR: f64 = 1e-5;
 
 /// Chunks of every head from the selected query: chosen ones, or attention on each.
-pub fn heads(app: &App) -> Result<Content, Trouble> {
+pub fn heads(app: &App) -> Result<Content, Problem> {
     let (run, heads) = looked(app)?;
     let needle = needle(app, run);
     // a choice is only told in the chunks that it was made of
@@ -57,7 +57,7 @@ pub fn heads(app: &App) -> Result<Content, Trouble> {
                 number(*mass),
                 told(flag(pick.is_some())),
                 pick.and_then(|pick| pick.score).map_or(String::new(), number),
-                told(flag(pick.is_some_and(longlens_workbench::heads::Pick::is_forced))),
+                told(flag(pick.is_some_and(longlens_app::heads::Pick::is_forced))),
                 flag(on_needle.contains(&chunk)),
             ]);
         }
@@ -95,7 +95,7 @@ pub fn heads(app: &App) -> Result<Content, Trouble> {
 }
 
 /// The selected head's map, or the part of it that is shown.
-pub fn map(app: &App) -> Result<Content, Trouble> {
+pub fn map(app: &App) -> Result<Content, Problem> {
     let (key, map) = app.map.keyed().ok_or_else(|| nothing(app, "no attention map"))?;
     let run = run_of(app, key.run)?;
     let heading = heading(app, run, &run.record);
@@ -155,7 +155,7 @@ pub fn map(app: &App) -> Result<Content, Trouble> {
 }
 
 /// Every head: how much it attends to the needle, and where else.
-pub fn layers(app: &App) -> Result<Content, Trouble> {
+pub fn layers(app: &App) -> Result<Content, Problem> {
     let (run, heads) = looked(app)?;
     let needle = needle(app, run);
     let (n_layers, n_heads) = heads.shape;
@@ -214,7 +214,7 @@ pub fn layers(app: &App) -> Result<Content, Trouble> {
 }
 
 /// Where every head of a run looks.
-pub fn looked(app: &App) -> Result<(&Run, &Heads), Trouble> {
+pub fn looked(app: &App) -> Result<(&Run, &Heads), Problem> {
     let (key, heads) = app.heads.keyed().ok_or_else(|| nothing(app, "no attention"))?;
     Ok((run_of(app, key.run)?, heads))
 }

@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
+use longlens_app::Problem;
+use longlens_app::npz::Array;
+use longlens_app::runs::Run;
+use longlens_app::settings::{Settings, Swap};
+use longlens_app::steps::{Picture, Ran};
 use longlens_core::plan::{Prompt, Relation};
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::{Grid, Template};
 use longlens_plot::Heading;
 use longlens_plot::plots::{LossCurve, LossSeries, NeedleGrid, PositionMap, Seen};
-use longlens_workbench::Trouble;
-use longlens_workbench::npz::Array;
-use longlens_workbench::runs::Run;
-use longlens_workbench::settings::{Settings, Swap};
-use longlens_workbench::steps::{Picture, Ran};
 use serde_json::{Value, json};
 
 use super::csv::{Csv, number};
@@ -22,7 +22,7 @@ use crate::app::App;
 const MAX_SIDE: usize = 256;
 
 /// Relative positions of the settings over the prompt.
-pub fn positions(app: &App) -> Result<Content, Trouble> {
+pub fn positions(app: &App) -> Result<Content, Problem> {
     let checked = app.verdict.as_ref().map_err(Clone::clone)?;
     let n_tokens = app.n_prompt();
     if n_tokens == 0 {
@@ -91,12 +91,12 @@ pub fn positions(app: &App) -> Result<Content, Trouble> {
 }
 
 /// The passkey grid that is shown, as far as it is done.
-pub fn grid(app: &App) -> Result<Content, Trouble> {
-    let empty = || Trouble::new("there is no passkey grid to export yet", "run one (g)".to_owned());
+pub fn grid(app: &App) -> Result<Content, Problem> {
+    let empty = || Problem::new("there is no passkey grid to export yet", "run one (g)".to_owned());
     let grid = app.grids.shown().ok_or_else(empty)?;
     if grid.cells.iter().all(Option::is_none) {
         let help = if grid.running { "wait for its first cell" } else { "run one (g)" };
-        return Err(Trouble::new("no cell of this passkey grid is done", help.to_owned()));
+        return Err(Problem::new("no cell of this passkey grid is done", help.to_owned()));
     }
     // every cell has prompts of its own length
     let mut heading = Heading::of_run(&RunRecord { n_prompt: 0, ..grid.record.clone() });
@@ -134,7 +134,7 @@ pub fn grid(app: &App) -> Result<Content, Trouble> {
 }
 
 /// Losses of the pinned runs and of the one that is shown.
-pub fn loss(app: &App) -> Result<Content, Trouble> {
+pub fn loss(app: &App) -> Result<Content, Problem> {
     let shown = app.shown_run();
     let unpinned = shown.filter(|run| !run.pinned);
     let runs: Vec<&Run> = app.runs.pinned().chain(unpinned).filter(|run| !run.nll.is_empty()).collect();

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use longlens_app::Problem;
+use longlens_app::npz::Array;
+use longlens_app::runs::RunId;
+use longlens_app::steps::Picture;
 use longlens_plot::plots::{Axis, Kind, LinePlot, LinePoint, LineSeries};
-use longlens_workbench::Trouble;
-use longlens_workbench::npz::Array;
-use longlens_workbench::runs::RunId;
-use longlens_workbench::steps::Picture;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Span;
@@ -75,7 +75,7 @@ impl View for ChunksView {
         }
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         let (run, heads) = export::looks::looked(app)?;
         let looked = Looked::of(app).ok_or_else(|| export::nothing(app, "no attention"))?;
         let usage = Usage::of(&looked);
@@ -224,9 +224,9 @@ fn bars(looked: &Looked, usage: &Usage, area: Rect, pen: &mut Pen) {
 
 #[cfg(test)]
 mod tests {
+    use longlens_app::heads::Heads;
     use longlens_core::lens::Lens;
     use longlens_core::scripted::ScriptedLens;
-    use longlens_workbench::heads::Heads;
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Two runs side by side: what each predicts better, what each wrote, how the attention of one head differs.
 
+use longlens_app::Problem;
+use longlens_app::runs::{Run, RunState};
 use longlens_core::trace::{MapWindow, PooledMap};
-use longlens_workbench::Trouble;
-use longlens_workbench::runs::{Run, RunState};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Span;
@@ -49,7 +49,7 @@ impl View for CompareView {
         Step::Head(layer, head)
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::compare::runs(app)
     }
 
@@ -136,7 +136,7 @@ fn titles(app: &App, runs: [&Run; 2], notes: &mut Notes, pen: &mut Pen) {
         let state = match &run.state {
             RunState::Running | RunState::Generating => " · running".to_owned(),
             RunState::Cancelled => " · cancelled".to_owned(),
-            RunState::Failed(trouble) => format!(" · failed: {trouble}"),
+            RunState::Failed(problem) => format!(" · failed: {problem}"),
             RunState::Done => String::new(),
         };
         let title = run.name.as_deref().map_or(String::new(), |name| format!("{name} · "));
@@ -167,7 +167,7 @@ fn difference(app: &App, [a, b]: [&Run; 2], area: Rect, pen: &mut Pen) {
     let Some((_, maps)) = maps else {
         let over = |run: &Run| matches!(run.state, RunState::Done | RunState::Cancelled);
         let (text, style) = match app.difference.refusal() {
-            Some(trouble) => (trouble.to_string(), theme.alarm()),
+            Some(problem) => (problem.to_string(), theme.alarm()),
             None if !over(a) || !over(b) => ("waits for the end of both runs".to_owned(), theme.faint()),
             None if a.prompt.is_none() || b.prompt.is_none() => (
                 "a prompt of an earlier start is not built yet: b in the history brings it back".to_owned(),

@@ -1,10 +1,10 @@
 //! The controls, and below them what their values would mean.
 
+use longlens_app::Problem;
+use longlens_app::bytes;
+use longlens_app::settings::{Checked, Forecast};
 use longlens_core::methods::METHODS;
 use longlens_core::plan::Capacity;
-use longlens_workbench::Trouble;
-use longlens_workbench::bytes;
-use longlens_workbench::settings::{Checked, Forecast};
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
@@ -218,15 +218,15 @@ fn push_wrapped(lines: &mut Lines, text: &str, indent: &str, width: u16, style: 
     lines.extend(places.into_iter().map(|place| (style, format!("{indent}{}", &text[place]))));
 }
 
-fn verdict_lines(verdict: &Result<Checked, Trouble>, typing: bool, width: u16, theme: Theme) -> Lines {
+fn verdict_lines(verdict: &Result<Checked, Problem>, typing: bool, width: u16, theme: Theme) -> Lines {
     let mut lines = Vec::new();
     match verdict {
         Ok(checked) => forecast_lines(&checked.forecast, width, theme, &mut lines),
-        Err(trouble) => {
+        Err(problem) => {
             let what = if typing { "✗ impossible: not sent" } else { "✗ impossible: nothing was run" };
             lines.push((theme.alarm(), what.to_owned()));
-            push_wrapped(&mut lines, &trouble.message, "  ", width, theme.alarm());
-            if let Some(help) = &trouble.help {
+            push_wrapped(&mut lines, &problem.message, "  ", width, theme.alarm());
+            if let Some(help) = &problem.help {
                 push_wrapped(&mut lines, help, "  ", width, theme.text());
             }
         }
@@ -320,7 +320,7 @@ mod tests {
     fn an_impossible_value_is_marked_as_not_sent() {
         let mut app = app();
         assert!(shown(draw, &app, 38, 30).contains("highest position"));
-        let verdict = Err(Trouble::new("group_size = 0 is not possible", "1 or more".to_owned()));
+        let verdict = Err(Problem::new("group_size = 0 is not possible", "1 or more".to_owned()));
         app.edit = Some(Edit { field: 3, text: "0".into(), verdict: verdict.clone() });
         let text = shown(draw, &app, 38, 20);
         assert!(text.contains("0█") && text.contains("✗ impossible: not sent"), "{text}");

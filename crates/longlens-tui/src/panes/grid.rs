@@ -1,7 +1,7 @@
 //! Pass keys found, by length and depth, while the cells come in.
 
+use longlens_app::Problem;
 use longlens_plot::plots::NeedleCell;
-use longlens_workbench::Trouble;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -42,7 +42,7 @@ impl View for GridView {
         Step::Grid(arrows.right + arrows.down)
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::tables::grid(app)
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let cell = |at| (at < done).then_some(NeedleCell { accuracy: if at == 1 { 0.5 } else { 1.0 }, n_trials: 2 });
         GridRun {
             id: 1,
-            settings: longlens_workbench::settings::Settings::default(),
+            settings: longlens_app::settings::Settings::default(),
             text: "full".into(),
             lengths,
             depths: (0..n_depths).map(|at| at as f64 / (n_depths - 1) as f64).collect(),

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use longlens_app::Problem;
+use longlens_app::runs::RunId;
 use longlens_plot::color::ColorScale;
-use longlens_workbench::Trouble;
-use longlens_workbench::runs::RunId;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 
@@ -70,7 +70,7 @@ impl View for HeadsView {
         Some(&MapView)
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::looks::heads(app)
     }
 

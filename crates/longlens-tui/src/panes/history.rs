@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use longlens_workbench::runs::{Run, RunState};
-use longlens_workbench::settings::Swap;
+use longlens_app::runs::{Run, RunState};
+use longlens_app::settings::Swap;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::{NEAR, SINK};
-use longlens_workbench::runs::RunId;
+use longlens_app::Problem;
+use longlens_app::heads::{NEAR, SINK};
+use longlens_app::runs::RunId;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -64,7 +64,7 @@ impl View for LayersView {
         Some(&MapView)
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::looks::layers(app)
     }
 

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use longlens_workbench::Trouble;
-use longlens_workbench::runs::{Run, RunId};
+use longlens_app::Problem;
+use longlens_app::runs::{Run, RunId};
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
@@ -54,7 +54,7 @@ impl View for LossView {
         app.is_stale() && app.shown.is_some()
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::tables::loss(app)
     }
 

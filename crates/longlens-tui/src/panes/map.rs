@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
+use longlens_app::Problem;
+use longlens_app::heads::Heads;
+use longlens_app::runs::RunId;
+use longlens_app::settings::Swap;
 use longlens_core::trace::{MapWindow, PooledMap};
 use longlens_plot::color::ColorScale;
-use longlens_workbench::Trouble;
-use longlens_workbench::heads::Heads;
-use longlens_workbench::runs::RunId;
-use longlens_workbench::settings::Swap;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
@@ -67,7 +67,7 @@ impl View for MapView {
         Step::Pan(down * by, right * by)
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::looks::map(app)
     }
 
@@ -153,7 +153,7 @@ fn no_prompt(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let why = match &app.opening {
         Opening::Waiting => "the model is being opened".to_owned(),
-        Opening::Failed(trouble) => trouble.to_string(),
+        Opening::Failed(problem) => problem.to_string(),
         Opening::Done if app.prompt.waiting().is_some() => "the prompt is being built".to_owned(),
         Opening::Done => "there is no prompt yet".to_owned(),
     };

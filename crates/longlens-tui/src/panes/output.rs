@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use longlens_app::Problem;
+use longlens_app::bytes;
+use longlens_app::runs::{Run, RunState};
 use longlens_eval::generate::StopReason;
-use longlens_workbench::Trouble;
-use longlens_workbench::bytes;
-use longlens_workbench::runs::{Run, RunState};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -34,7 +34,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         let theme = pen.theme;
         let mut passage = Passage::default();
         match &app.opening {
-            Opening::Failed(trouble) => passage.trouble(trouble, theme),
+            Opening::Failed(problem) => passage.problem(problem, theme),
             Opening::Waiting => passage.push("the model is being opened", theme.faint()),
             Opening::Done if app.prompt.waiting().is_some() => passage.push("the prompt is being made", theme.faint()),
             Opening::Done => passage.push("no run yet: n p o give a prompt", theme.faint()),
@@ -55,8 +55,8 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
 /// The end of the prompt, then the text; or what went wrong.
 fn said(run: &Run, theme: Theme) -> Passage {
     let mut passage = Passage::default();
-    if let RunState::Failed(trouble) = &run.state {
-        passage.trouble(trouble, theme);
+    if let RunState::Failed(problem) = &run.state {
+        passage.problem(problem, theme);
         return passage;
     }
     let pieces = run.prompt.as_ref().map_or(&[][..], |prompt| &prompt.pieces);
@@ -239,9 +239,9 @@ impl Passage {
     }
 
     /// What went wrong, and what helps.
-    fn trouble(&mut self, trouble: &Trouble, theme: Theme) {
-        self.push(&format!("✗ {}", trouble.message), theme.alarm());
-        if let Some(help) = &trouble.help {
+    fn problem(&mut self, problem: &Problem, theme: Theme) {
+        self.push(&format!("✗ {}", problem.message), theme.alarm());
+        if let Some(help) = &problem.help {
             self.push(&format!("\n{help}"), theme.text());
         }
     }
@@ -265,8 +265,8 @@ impl Passage {
 
 #[cfg(test)]
 mod tests {
-    use longlens_workbench::runs::Speed;
-    use longlens_workbench::settings::Settings;
+    use longlens_app::runs::Speed;
+    use longlens_app::settings::Settings;
 
     use super::rig::{app, everywhere, run, shown};
     use super::*;
@@ -305,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn reuse_and_trouble_are_told() {
+    fn reuse_and_problems_are_told() {
         let mut app = app();
         let one = run(&mut app, "full");
         (one.base, one.prefill_seconds, one.nll_from) = (Some(Settings::default()), Some(0.001), 506);
         one.state = RunState::Done;
         let text = shown(draw, &app, 100, 6);
         assert!(text.contains("1 tok anew in 1.0 ms") && text.contains("deeper layers come from full"), "{text}");
-        run(&mut app, "full").state = RunState::Failed(Trouble::new("no memory", "shorten the prompt".to_owned()));
+        run(&mut app, "full").state = RunState::Failed(Problem::new("no memory", "shorten the prompt".to_owned()));
         let text = shown(draw, &app, 100, 6);
         assert!(text.contains("✗ no memory\nshorten the prompt"), "{text}");
         everywhere(draw, &app);
@@ -322,7 +322,7 @@ mod tests {
     fn a_model_that_cannot_be_opened_is_told_with_what_helps() {
         let mut app = app();
         assert!(shown(draw, &app, 40, 3).contains("the model is being opened"));
-        app.opening = Opening::Failed(Trouble::new("cannot read config.json", "give a folder".to_owned()));
+        app.opening = Opening::Failed(Problem::new("cannot read config.json", "give a folder".to_owned()));
         assert_eq!(shown(draw, &app, 40, 3).trim_end(), "✗ cannot read config.json\ngive a folder");
         everywhere(draw, &app);
     }

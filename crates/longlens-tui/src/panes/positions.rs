@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use longlens_app::Problem;
+use longlens_app::settings::Checked;
 use longlens_core::plan::{Capacity, HeadPlan, Prompt, Relation};
 use longlens_core::trace::MapWindow;
 use longlens_plot::Heading;
 use longlens_plot::plots::{PositionMap, Seen};
-use longlens_workbench::Trouble;
-use longlens_workbench::settings::Checked;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
@@ -53,7 +53,7 @@ impl View for PositionsView {
         "tab next pane"
     }
 
-    fn export(&self, app: &App) -> Result<Content, Trouble> {
+    fn export(&self, app: &App) -> Result<Content, Problem> {
         export::tables::positions(app)
     }
 
@@ -64,9 +64,9 @@ impl View for PositionsView {
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    let (checked, trouble) = draft(app);
+    let (checked, problem) = draft(app);
     let Some(checked) = checked else {
-        let why = trouble.map_or_else(String::new, ToString::to_string);
+        let why = problem.map_or_else(String::new, ToString::to_string);
         let lead = "these settings give no positions:";
         return explain(pen, area, &[(lead, theme.text()), (&why, theme.alarm())]);
     };
@@ -90,7 +90,7 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let at = |x: usize, y: usize| map.cells[y * side / height * side + x * side / width];
     let top = map.top;
     pen.raster(square.area, &Raster::new(width, height, |x, y| pixel(at(x, y), top)));
-    if trouble.is_some() {
+    if problem.is_some() {
         pen.dim(square.area);
     }
     square.axes(pen, &(0..0));
@@ -99,19 +99,19 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let x = square.outside().right() + 2;
     let width = area.right().saturating_sub(x);
     if width >= PANEL {
-        panel(app, &planned, (&checked, trouble), &map, pen, Rect { x, width, ..area });
+        panel(app, &planned, (&checked, problem), &map, pen, Rect { x, width, ..area });
     }
 }
 
 /// What the controls ask for, a typed value included; where that is impossible, why, and what the newest run has.
-fn draft(app: &App) -> (Option<Checked>, Option<&Trouble>) {
+fn draft(app: &App) -> (Option<Checked>, Option<&Problem>) {
     let typed = app.edit.as_ref().map(|edit| &edit.verdict);
     match (typed.unwrap_or(&app.verdict), &app.verdict) {
         (Ok(checked), _) => (Some(checked.clone()), None),
-        (Err(trouble), Ok(checked)) => (Some(checked.clone()), Some(trouble)),
-        (Err(trouble), Err(_)) => {
+        (Err(problem), Ok(checked)) => (Some(checked.clone()), Some(problem)),
+        (Err(problem), Err(_)) => {
             let newest = app.current.as_ref().and_then(|run| run.settings.check(&app.model, app.n_prompt()).ok());
-            (newest, Some(trouble))
+            (newest, Some(problem))
         }
     }
 }
@@ -173,7 +173,7 @@ fn pixel(seen: Seen, top: f64) -> Pixel {
 fn panel(
     app: &App,
     planned: &Planned,
-    (checked, trouble): (&Checked, Option<&Trouble>),
+    (checked, problem): (&Checked, Option<&Problem>),
     map: &Cells,
     pen: &mut Pen,
     area: Rect,
@@ -181,8 +181,8 @@ fn panel(
     let theme = pen.theme;
     let mut notes = Notes::new(area);
     let low = area.height < 16;
-    if let Some(trouble) = trouble {
-        notes.text(pen, &trouble.to_string(), theme.alarm(), 4);
+    if let Some(problem) = problem {
+        notes.text(pen, &problem.to_string(), theme.alarm(), 4);
         notes.text(pen, "shown: the settings before", theme.faint(), 2);
     }
     if !low {

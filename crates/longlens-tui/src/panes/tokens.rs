@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use longlens_app::runs::Run;
 use longlens_core::printable::is_command;
 use longlens_plot::color::ColorScale;
-use longlens_workbench::runs::Run;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;

@@ -4,6 +4,9 @@
 
 use std::ops::{Deref, DerefMut};
 
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::settings::Settings;
+use longlens_app::steps::Start;
 use longlens_core::lens::Lens;
 use longlens_core::methods::METHODS;
 use longlens_core::scripted::{ScriptedLens, induction};
@@ -11,9 +14,6 @@ use longlens_tui::app::{Action, Options};
 use longlens_tui::command::{Command, ENTRIES, key};
 use longlens_tui::headless::Headless;
 use longlens_tui::theme::{Depth, ThemeName};
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::Start;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 

@@ -3,12 +3,12 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use longlens_app::settings::Settings;
+use longlens_app::steps::{self, Step};
 use longlens_core::methods::Method;
 use longlens_tui::app::{App, Options};
 use longlens_tui::export::{self, Export};
 use longlens_tui::view::View;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::{self, Step};
 use serde_json::Value;
 use tempfile::TempDir;
 

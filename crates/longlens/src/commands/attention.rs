@@ -1,10 +1,10 @@
 //! `longlens attention`: the attention map of one head, at any length.
 
+use longlens_app::views::TraceView;
+use longlens_app::views::attention::{Attention as Map, MAX_SIDE};
 use longlens_core::lens::Lens;
 use longlens_core::setting::{Setting, Value};
 use longlens_core::trace::RowPick;
-use longlens_workbench::views::TraceView;
-use longlens_workbench::views::attention::{Attention as Map, MAX_SIDE};
 use serde_json::json;
 
 use super::plot::{Viewed, viewed};

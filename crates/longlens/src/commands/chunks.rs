@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use longlens_app::heads::Heads;
+use longlens_app::views::TraceView;
+use longlens_app::views::chunks::{Chunks as Map, Shown};
 use longlens_core::setting::{Setting, Value};
-use longlens_workbench::heads::Heads;
-use longlens_workbench::views::TraceView;
-use longlens_workbench::views::chunks::{Chunks as Map, Shown};
 use serde_json::json;
 
 use super::plot::viewed;

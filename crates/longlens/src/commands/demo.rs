@@ -4,6 +4,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use longlens_app::settings::Settings;
+use longlens_app::views::chunks::Chunks;
+use longlens_app::views::passkey::grids;
+use longlens_app::views::perplexity::{Curve, perplexity};
+use longlens_app::views::{TraceView, View};
 use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -13,11 +18,6 @@ use longlens_eval::perplexity::{ByLength, by_length, encode_documents};
 use longlens_eval::setup::PromptSize;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::views::chunks::Chunks;
-use longlens_workbench::views::passkey::grids;
-use longlens_workbench::views::perplexity::{Curve, perplexity};
-use longlens_workbench::views::{TraceView, View};
 use serde_json::{Value, json};
 
 use crate::args::Demo;

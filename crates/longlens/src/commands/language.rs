@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use longlens_app::Problem;
+use longlens_app::session::state_folder;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::linear::Storage;
 use longlens_model::source::{EMBEDDED, Source};
-use longlens_notebook::desk::{Files, Models};
+use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
-use longlens_workbench::Trouble;
-use longlens_workbench::session::state_folder;
 
 use super::perplexity::HELDOUT;
 use crate::args::Device;
@@ -27,21 +27,21 @@ struct Opener {
 }
 
 impl Opener {
-    fn opened(&self, model: &str, trained_context: Option<usize>) -> Result<Box<dyn Lens>, Trouble> {
+    fn opened(&self, model: &str, trained_context: Option<usize>) -> Result<Box<dyn Lens>, Problem> {
         let options = longlens_model::Options { storage: self.weights, trained_context };
         backend::open(model, self.device, options).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
-            Trouble::new(failure.to_string(), help)
+            Problem::new(failure.to_string(), help)
         })
     }
 }
 
 impl Models for Opener {
-    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble> {
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem> {
         self.opened(model, self.own.as_ref().filter(|(own, _)| own == model).map(|(_, n_tokens)| *n_tokens))
     }
 
-    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
+    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
         self.opened(model, Some(trained_context))
     }
 

@@ -1,9 +1,9 @@
 //! `longlens model`: what is open, and what it needs.
 
+pub use longlens_app::bytes::text as bytes;
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::{Plan, Prompt};
 use longlens_core::printable::printable_line;
-pub use longlens_workbench::bytes::text as bytes;
 use serde_json::json;
 
 use crate::args::{Device, Model};

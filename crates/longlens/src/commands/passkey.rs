@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use longlens_app::views::passkey::passkey as view;
 use longlens_core::lens::{Lens, LensError, Setup};
 use longlens_eval::passkey::{self, Cell, Fixtures, Grid, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
 use longlens_eval::text::text_of;
 use longlens_plot::color::Palette;
-use longlens_workbench::views::passkey::passkey as view;
 use serde_json::json;
 
 use crate::args::Passkey;

@@ -1,10 +1,10 @@
 //! `longlens perplexity`: loss against length, one line per method.
 
+use longlens_app::views::perplexity::{Curve, perplexity as view};
 use longlens_core::lens::{LensError, Setup};
 use longlens_core::methods::Method;
 use longlens_eval::perplexity::{ByLength, Sliding, by_length, depends_on_length, sliding};
 use longlens_eval::setup::PromptSize;
-use longlens_workbench::views::perplexity::{Curve, perplexity as view};
 use serde_json::json;
 
 use self::measured::Measured;

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use longlens_app::views::{self, ENDINGS, Subject, Table, TraceView, VIEWS, View};
 use longlens_core::lens::{Control, Lens, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
-use longlens_workbench::views::{self, ENDINGS, Subject, Table, TraceView, VIEWS, View};
 use serde_json::{Value, json};
 
 use crate::args::{Plot, PromptArgs};

@@ -1,8 +1,8 @@
 //! `longlens positions`: where a method puts every (query, key), how far it carries, and what to know before running it.
 
+use longlens_app::views::positions;
 use longlens_core::picture;
 use longlens_core::plan::{Prompt, Relation};
-use longlens_workbench::views::positions;
 use serde_json::json;
 
 use crate::args::Positions;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
+use longlens_app::session::state_folder;
 use longlens_eval::text;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
-use longlens_workbench::session::state_folder;
 
 use super::language::session;
 use crate::args::Colors;

@@ -26,12 +26,12 @@ pub fn run(args: &Screenshot) -> Result<(), Failure> {
     }
     let Beginning { model, options, open } = workbench::begin(&asked, None, std::slice::from_ref(&out))?;
     let is_colored = options.depth != Depth::Mono;
-    let failed = |trouble: longlens_workbench::Trouble| Failure::failed(&trouble.message, trouble.help.clone());
+    let failed = |problem: longlens_app::Problem| Failure::failed(&problem.message, problem.help.clone());
     let mut workbench = Headless::new(model, options, open)
         .map_err(|error| Failure::failed(format!("cannot start a thread: {error}"), None))?;
     workbench.settle().map_err(failed)?;
-    if let Opening::Failed(trouble) = &workbench.app.opening {
-        return Err(failed(trouble.clone()));
+    if let Opening::Failed(problem) = &workbench.app.opening {
+        return Err(failed(problem.clone()));
     }
     workbench.frame(width, height).map_err(failed)?;
     workbench.keys(&args.keys).map_err(failed)?;

@@ -3,17 +3,17 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use longlens_app::Problem;
+use longlens_app::prompt::PromptSource;
+use longlens_app::session::{Session, Store};
+use longlens_app::settings::Settings;
+use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::linear::Storage;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
 use longlens_tui::theme::{Depth, ThemeName};
-use longlens_workbench::Trouble;
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::session::{Session, Store};
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::Start;
 
 use crate::args::{Colors, Device, Images, PromptArgs, Theme, Workbench};
 use crate::backend;
@@ -61,8 +61,8 @@ pub fn run(args: &Workbench) -> Result<(), Failure> {
     backend::prepare();
     let Ended { signal, unkept } = terminal::run(model, Options { hint, notes, ..options }, wanted, store, open)
         .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
-    if let Some(trouble) = unkept {
-        Failure::failed(trouble.message, trouble.help).show();
+    if let Some(problem) = unkept {
+        Failure::failed(problem.message, problem.help).show();
     }
     // as shells count a program that a signal ended
     signal.map_or(Ok(()), |signal| Err(Failure::silent(128 + signal as u8)))
@@ -76,7 +76,7 @@ fn nothing_to_resume(notes: &[String]) -> Failure {
 }
 
 /// How a model is opened, on another thread.
-type Open = Box<dyn FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send>;
+type Open = Box<dyn FnOnce() -> Result<Box<dyn Lens>, Problem> + Send>;
 
 /// What the workbench begins with.
 pub struct Beginning {
@@ -137,7 +137,7 @@ pub fn begin(args: &Workbench, mut resume: Option<Session>, outputs: &[PathBuf])
     let open = move || {
         backend::open(&config.model, config.device, config.opening()).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
-            Trouble::new(failure.to_string(), help)
+            Problem::new(failure.to_string(), help)
         })
     };
     Ok(Beginning { model, options, open: Box::new(open) })

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use longlens_app::prompt::PromptSource;
+use longlens_app::settings::Settings;
+use longlens_app::settings::params::{self, Given, TOP_LEVEL};
+use longlens_app::steps::{Start, Step, cells, command};
 use longlens_core::lens::ModelInfo;
 use longlens_core::setting::{Kind, Param, Value};
 use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::session::Session;
 use longlens_tui::fields::{Around, Controls, FieldId};
-use longlens_workbench::prompt::PromptSource;
-use longlens_workbench::settings::Settings;
-use longlens_workbench::settings::params::{self, Given, TOP_LEVEL};
-use longlens_workbench::steps::{Start, Step, cells, command};
 
 use super::File;
 use crate::args::{Cli, Command, Generate, language};
@@ -70,7 +70,7 @@ fn by_field(model: &ModelInfo, param: &Param, text: &str) -> Result<Settings, St
     let field =
         fields.iter().find(|field| field.id == FieldId::Setting(param.name)).expect("every setting has a field");
     assert_eq!((field.label.as_str(), field.help, &field.range), (param.name, param.help, &param.kind.to_string()));
-    controls.with(field, text).map(|controls| controls.settings).map_err(|trouble| trouble.message)
+    controls.with(field, text).map(|controls| controls.settings).map_err(|problem| problem.message)
 }
 
 #[test]

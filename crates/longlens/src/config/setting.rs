@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use longlens_app::settings::params::{self, Given, param};
 use longlens_core::setting::{Param, Value};
-use longlens_workbench::settings::params::{self, Given, param};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 

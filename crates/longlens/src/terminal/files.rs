@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use longlens_workbench as workbench;
+use longlens_app as workbench;
 
 use crate::failure::Failure;
 

@@ -209,7 +209,7 @@ fn sessions_that_cannot_be_kept_are_told_and_nothing_else_changes() {
     sitting.press("D");
     sitting.wait_for("longlens-tiny  dual_chunk:");
     sitting.wait_for("key found");
-    sitting.wait("the trouble in the log", |screen| screen.contains("cannot keep the session"));
+    sitting.wait("the problem in the log", |screen| screen.contains("cannot keep the session"));
     sitting.press("s");
     sitting.wait_for("save the settings as");
     sitting.press("\r");

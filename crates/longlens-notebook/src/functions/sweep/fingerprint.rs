@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use self::body::without_places;
 use crate::data::to_json;
-use crate::desk::OpenModel;
+use crate::host::OpenModel;
 use crate::values::{Method, Model, Prompt, Run, Table, Trace};
 
 mod body;

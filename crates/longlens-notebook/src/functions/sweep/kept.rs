@@ -7,8 +7,8 @@ use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::desk::{Desk, Files, Returned, raise, refuse};
 use crate::functions::files;
+use crate::host::{Files, Host, Returned, raise, refuse};
 use crate::table::Table as Rows;
 
 /// What one setting of a sweep gave.
@@ -22,7 +22,7 @@ pub struct Part {
 
 /// Finished parts of one sweep, by their keys.
 pub struct Kept<'a> {
-    desk: &'a Desk,
+    host: &'a Host,
     file: Option<File<'a>>,
     /// Keys whose earlier parts go once there is a new one; `None` where earlier parts are as good as new ones.
     stale: Option<&'a [String]>,
@@ -51,9 +51,9 @@ const START: &str = "{\"key\":\"[";
 impl<'a> Kept<'a> {
     /// What is known of a sweep with these keys; an error when the file holds something else. `fresh` passes over all that is
     /// known, and lets go of it when the first new part is there.
-    pub fn open(desk: &'a Desk, file: Option<&str>, keys: &'a [String], fresh: bool) -> Returned<Self> {
-        let file = file.map(|name| File::open(desk, name, fresh)).transpose()?;
-        Ok(Self { desk, file, stale: fresh.then_some(keys), fresh })
+    pub fn open(host: &'a Host, file: Option<&str>, keys: &'a [String], fresh: bool) -> Returned<Self> {
+        let file = file.map(|name| File::open(host, name, fresh)).transpose()?;
+        Ok(Self { host, file, stale: fresh.then_some(keys), fresh })
     }
 
     /// The part of a setting that was finished before. It is in the file afterwards.
@@ -61,7 +61,7 @@ impl<'a> Kept<'a> {
         if self.fresh {
             return Ok(None);
         }
-        let found = self.desk.rows.borrow().get(key).cloned();
+        let found = self.host.rows.borrow().get(key).cloned();
         if let (Some(file), Some(part)) = (&mut self.file, &found) {
             file.add(key, part)?;
         }
@@ -71,7 +71,7 @@ impl<'a> Kept<'a> {
     /// Keeps a part that was just finished.
     pub fn keep(&mut self, key: &str, part: &Rc<Part>) -> Returned<()> {
         let stale = self.stale.take();
-        let mut rows = self.desk.rows.borrow_mut();
+        let mut rows = self.host.rows.borrow_mut();
         for old in stale.unwrap_or_default() {
             rows.remove(old);
         }
@@ -86,10 +86,10 @@ impl<'a> Kept<'a> {
 }
 
 impl<'a> File<'a> {
-    fn open(desk: &'a Desk, name: &str, fresh: bool) -> Returned<Self> {
+    fn open(host: &'a Host, name: &str, fresh: bool) -> Returned<Self> {
         // its rows hold texts of cells
-        files::check_data(desk, name, true)?;
-        let files = desk.files();
+        files::check_data(host, name, true)?;
+        let files = host.files();
         let mut file = Self { files, name: name.to_owned(), written: HashSet::new() };
         let Some(bytes) = files.read_if_there(name, files::MAX_BYTES).map_err(raise)? else { return Ok(file) };
         let text = String::from_utf8_lossy(&bytes);
@@ -101,7 +101,7 @@ impl<'a> File<'a> {
         }
         for Line { key, rows, records } in lines.into_iter().filter(|_| !fresh) {
             let Ok(rows) = Rows::from_json(rows.to_string().as_bytes()) else { continue };
-            desk.rows.borrow_mut().insert(key.clone(), Part { rows, records }.into());
+            host.rows.borrow_mut().insert(key.clone(), Part { rows, records }.into());
             file.written.insert(key);
         }
         Ok(file)

@@ -4,12 +4,12 @@ use longlens_core::nearest::nearest;
 use rhai::{Array, Dynamic, EvalAltResult, Map};
 
 use super::told;
-use crate::desk::{Returned, refuse};
+use crate::host::{Returned, refuse};
 use crate::options::{each, wrong};
 use crate::running::{self, room_for};
 use crate::table::{Datum, Table as Rows};
 use crate::values::{self, Table};
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 /// Rows from a list of maps, a map of lists, or a table.
 pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
@@ -63,8 +63,8 @@ pub fn with_names(mut error: Box<EvalAltResult>, what: &str, names: &[String]) -
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("{what} has: {}", names.join(", ")),
         };
-        let trouble = Trouble::new(format!("there is no `{name}` in this map"), help);
-        *inner = EvalAltResult::ErrorRuntime(Dynamic::from(trouble), *position);
+        let problem = Problem::new(format!("there is no `{name}` in this map"), help);
+        *inner = EvalAltResult::ErrorRuntime(Dynamic::from(problem), *position);
     }
     error
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Engine, FnPtr, INT, Map, NativeCallContext};
 
 use super::Looker;
-use crate::desk::Returned;
+use crate::host::Returned;
 
 pub fn register(engine: &mut Engine, looker: &Rc<Looker>) {
     let seen = || {

@@ -1,6 +1,6 @@
 //! Where one run predicts better than the other, token by token.
 
-use longlens_workbench::runs::Run;
+use longlens_app::runs::Run;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
@@ -183,10 +183,10 @@ fn hanging(pen: &Pen, style: Style) -> Style {
 mod tests {
     use std::sync::Arc;
 
+    use longlens_app::prompt::{Prompt, PromptSource};
+    use longlens_app::runs::RunAsk;
+    use longlens_app::settings::Settings;
     use longlens_core::spec::ModelSpec;
-    use longlens_workbench::prompt::{Prompt, PromptSource};
-    use longlens_workbench::runs::RunAsk;
-    use longlens_workbench::settings::Settings;
 
     use super::*;
 

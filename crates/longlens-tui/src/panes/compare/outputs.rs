@@ -1,6 +1,6 @@
 //! What each run wrote, side by side, the first token at which they part marked.
 
-use longlens_workbench::runs::{Run, divergence};
+use longlens_app::runs::{Run, divergence};
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};

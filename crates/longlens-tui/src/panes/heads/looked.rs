@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use longlens_workbench::heads::Heads;
-use longlens_workbench::runs::RunState;
+use longlens_app::heads::Heads;
+use longlens_app::runs::RunState;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
@@ -102,14 +102,14 @@ pub fn percent(share: f32) -> String {
 pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let (text, help, style) = match (&app.opening, app.run().map(|run| &run.state)) {
-        (Opening::Failed(trouble), _) => {
-            (format!("the model cannot be opened: {}", trouble.message), trouble.help.clone(), theme.alarm())
+        (Opening::Failed(problem), _) => {
+            (format!("the model cannot be opened: {}", problem.message), problem.help.clone(), theme.alarm())
         }
         (Opening::Waiting, _) => ("opening the model…".to_owned(), None, theme.text()),
         _ if app.prompt.waiting().is_some() => ("building the prompt…".to_owned(), None, theme.text()),
-        (_, Some(RunState::Failed(trouble))) => {
-            let help = trouble.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
-            (trouble.message.clone(), Some(help), theme.alarm())
+        (_, Some(RunState::Failed(problem))) => {
+            let help = problem.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
+            (problem.message.clone(), Some(help), theme.alarm())
         }
         _ if app.work.is_busy() => ("computing…".to_owned(), None, theme.text()),
         (_, None) => {
@@ -169,12 +169,12 @@ pub fn joined(parts: &[String], width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use longlens_app::Problem;
+    use longlens_app::settings::Settings;
+    use longlens_app::steps::Start;
+    use longlens_app::worker::Event;
     use longlens_core::lens::Lens;
     use longlens_core::scripted::ScriptedLens;
-    use longlens_workbench::Trouble;
-    use longlens_workbench::settings::Settings;
-    use longlens_workbench::steps::Start;
-    use longlens_workbench::worker::Event;
     use ratatui::buffer::Buffer;
 
     use super::*;
@@ -222,10 +222,10 @@ mod tests {
         let job = |app: &mut App, event| drop(app.update(Action::Job(event)));
         job(&mut app, Event::Opened(Ok(lens.model().clone())));
         assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
-        job(&mut app, Event::Prompt(1, Err(Trouble::new("no such file", None))));
+        job(&mut app, Event::Prompt(1, Err(Problem::new("no such file", None))));
         job(&mut app, Event::Idle(1));
         assert_eq!(text(&app, 40, 3).matches("press n to build a needle prompt").count(), 3);
-        app.opening = Opening::Failed(Trouble::new("no file weights.safetensors", "give a folder".to_owned()));
+        app.opening = Opening::Failed(Problem::new("no file weights.safetensors", "give a folder".to_owned()));
         assert_eq!(text(&app, 70, 3).matches("the model cannot be opened: no file weights.safetensors").count(), 3);
         // the help is in the pane of the output
         assert_eq!(text(&app, 40, 1).matches("the model cannot be opened").count(), 3);

@@ -1,7 +1,7 @@
+use longlens_app::heads::Heads;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::scripted::ScriptedLens;
-use longlens_workbench::heads::Heads;
 use ratatui::buffer::Buffer;
 
 use super::*;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::runs::{Run, RunAsk};
+use longlens_app::settings::Settings;
+use longlens_app::steps::Start;
+use longlens_app::worker::Event;
 use longlens_core::lens::Lens;
 use longlens_core::methods::Method;
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_workbench::prompt::{NeedleAsk, PromptSource};
-use longlens_workbench::runs::{Run, RunAsk};
-use longlens_workbench::settings::Settings;
-use longlens_workbench::steps::Start;
-use longlens_workbench::worker::Event;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 

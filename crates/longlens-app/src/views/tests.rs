@@ -12,7 +12,7 @@ use super::*;
 const N: usize = 62;
 
 /// What a text form shows of a prompt with a needle at tokens 20 to 23 under a method.
-fn made(text: &str, method: &str, needle: bool) -> Result<View, Trouble> {
+fn made(text: &str, method: &str, needle: bool) -> Result<View, Problem> {
     let (view, options) = parse(text)?;
     let mut lens = ScriptedLens::saying("ok")
         .attending(|layer, head, _, key| if (layer, head) == (1, 2) && (20..24).contains(&key) { 50.0 } else { 1.0 });
@@ -33,7 +33,7 @@ fn every_view_has_a_picture_a_table_and_arrays() {
     for view in VIEWS {
         let name = view.info().name;
         for (method, needle) in [("full", false), ("full", true), (CHOOSING, true), (CHOOSING, false)] {
-            let made = made(name, method, needle).unwrap_or_else(|trouble| panic!("{name} under {method}: {trouble}"));
+            let made = made(name, method, needle).unwrap_or_else(|problem| panic!("{name} under {method}: {problem}"));
             assert_eq!(made.about["view"], name);
             assert!(made.about["run"]["method"].as_str().unwrap().starts_with(&method[..4]), "{:?}", made.about);
             let table = made.table().unwrap();
@@ -42,7 +42,7 @@ fn every_view_has_a_picture_a_table_and_arrays() {
             let arrays: HashSet<_> = made.arrays.iter().map(|array| &array.name).collect();
             assert!(arrays.len() == made.arrays.len() && !arrays.is_empty(), "{name}: {arrays:?}");
             for (ending, start) in ENDINGS.iter().zip([&b"\x89PNG"[..], b"<", names_of(&table).as_bytes(), b"PK"]) {
-                let bytes = made.bytes(ending, 1.0).unwrap_or_else(|trouble| panic!("{name} as {ending}: {trouble}"));
+                let bytes = made.bytes(ending, 1.0).unwrap_or_else(|problem| panic!("{name} as {ending}: {problem}"));
                 assert!(bytes.starts_with(start), "{name} as {ending}");
             }
             assert!(made.bytes("gif", 1.0).unwrap_err().help.unwrap().contains(".npz"));

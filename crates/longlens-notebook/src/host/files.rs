@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 use crate::functions::files::is_obeyed;
 
@@ -37,8 +37,8 @@ pub struct Files {
 }
 
 /// What a name says that lies outside of what is allowed.
-fn outside(name: &str, root: &Path) -> Trouble {
-    Trouble::new(
+fn outside(name: &str, root: &Path) -> Problem {
+    Problem::new(
         format!("`{name}` lies outside {}", root.display()),
         "cells touch files of the working directory only; start with --files FOLDER for another one, or with --allow-outside \
          to lift that"
@@ -92,34 +92,34 @@ impl Files {
     }
 
     /// The bytes of a file; an error for what is no file, or larger than `most`.
-    pub fn read(&self, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
+    pub fn read(&self, name: &str, most: u64) -> Result<Vec<u8>, Problem> {
         let missing = || {
             let help = "check the name; it counts from the working directory".to_owned();
-            Trouble::new(format!("cannot read `{name}`: there is no such file"), help)
+            Problem::new(format!("cannot read `{name}`: there is no such file"), help)
         };
         self.read_if_there(name, most)?.ok_or_else(missing)
     }
 
     /// The same, or nothing where there is no file of that name.
-    pub fn read_if_there(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Trouble> {
-        let read = |place: &Place| -> io::Result<Result<Vec<u8>, Trouble>> {
+    pub fn read_if_there(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Problem> {
+        let read = |place: &Place| -> io::Result<Result<Vec<u8>, Problem>> {
             let there = place.folder.symlink_metadata(&place.name)?;
             if !there.is_file() {
                 // a device or a pipe may never end
-                return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
+                return Ok(Err(Problem::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
             let mut options = OpenOptions::new();
             // what was looked at may be another one by now: a pipe would wait for a writer
             options.read(true).follow(FollowSymlinks::No).nonblock(true);
             let file = place.folder.open_with(&place.name, &options)?;
             if !file.metadata()?.is_file() {
-                return Ok(Err(Trouble::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
+                return Ok(Err(Problem::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
             let mut bytes = Vec::new();
             file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > most {
                 let help = format!("files go up to {} MiB", most >> 20);
-                return Ok(Err(Trouble::new(format!("`{name}` is too large"), help)));
+                return Ok(Err(Problem::new(format!("`{name}` is too large"), help)));
             }
             Ok(Ok(bytes))
         };
@@ -128,14 +128,14 @@ impl Files {
             Ok(read) => read.map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                Err(Trouble::new(format!("cannot read `{name}`: {error}"), "choose a file you may read".to_owned()))
+                Err(Problem::new(format!("cannot read `{name}`: {error}"), "choose a file you may read".to_owned()))
             }
         }
     }
 
     /// Writes a file whole or not at all, and makes the folders above it. One that cells did not write, or that somebody changed
     /// since, stays as it is; `overwrite` replaces it if it holds results. Returns whether it took the place of one of these.
-    pub fn save(&self, name: &str, bytes: &[u8], overwrite: bool) -> Result<bool, Trouble> {
+    pub fn save(&self, name: &str, bytes: &[u8], overwrite: bool) -> Result<bool, Problem> {
         let place = self.place_to_write(name)?;
         let replaces_all = self.anywhere || self.overwrites;
         let there = if replaces_all { There::Any } else { self.there(&place, name)? };
@@ -161,12 +161,12 @@ impl Files {
     }
 
     /// Writes a file whole or not at all, whatever is there: for files whose contents say that they are ours.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Problem> {
         self.put(&self.place_to_write(name)?, bytes, true).map_err(|error| unwritable(name, &error))
     }
 
     /// Puts a line below those of a file whose contents say that it is ours, or begins one.
-    pub fn add_line(&self, name: &str, line: &str) -> Result<(), Trouble> {
+    pub fn add_line(&self, name: &str, line: &str) -> Result<(), Problem> {
         let place = self.place_to_write(name)?;
         let add = || -> io::Result<()> {
             let mut options = OpenOptions::new();
@@ -188,8 +188,8 @@ impl Files {
     }
 
     /// Names in a folder, with whether each is a folder itself; hidden ones only where they may be touched.
-    pub fn list(&self, folder: &str) -> Result<Vec<(String, bool)>, Trouble> {
-        let failed = |error: io::Error| Trouble::new(format!("cannot list `{folder}`: {error}"), None);
+    pub fn list(&self, folder: &str) -> Result<Vec<(String, bool)>, Problem> {
+        let failed = |error: io::Error| Problem::new(format!("cannot list `{folder}`: {error}"), None);
         let dir = self.folder(folder)?;
         let mut names = Vec::new();
         for entry in dir.entries().map_err(failed)? {
@@ -216,14 +216,14 @@ impl Files {
             .to_string()
     }
 
-    fn place_to_write(&self, name: &str) -> Result<Place, Trouble> {
+    fn place_to_write(&self, name: &str) -> Result<Place, Problem> {
         let place = self.place(name, false)?;
         let (_, root) = self.open_root()?;
         if !self.anywhere
             && !self.named
             && let Some(part) = hidden_part(root)
         {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("cells write no files in {}: it lies in `{part}`, which is hidden", root.display()),
                 "start in a folder for this work, or say that it is this one with --files FOLDER".to_owned(),
             ));
@@ -235,14 +235,14 @@ impl Files {
         // what may be written was decided by the name
         let ending = |path: &Path| path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
         if !self.anywhere && ending(Path::new(&place.name)) != ending(Path::new(name)) {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("`{name}` is a link to `{}`, another kind of file", place.name.to_string_lossy()),
                 "choose another name".to_owned(),
             ));
         }
         let below = place.path.strip_prefix(root).unwrap_or(&place.path).to_string_lossy().to_lowercase();
         if !self.anywhere && is_obeyed(&below.replace('\\', "/")) {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("`{name}` leads to `{below}`, from which other programs take orders"),
                 "choose another name; start with --allow-outside to lift that".to_owned(),
             ));
@@ -251,10 +251,10 @@ impl Files {
     }
 
     /// What is at a place where a cell saves.
-    fn there(&self, place: &Place, name: &str) -> Result<There, Trouble> {
+    fn there(&self, place: &Place, name: &str) -> Result<There, Problem> {
         match place.folder.symlink_metadata(&place.name) {
             Ok(there) if there.is_file() => {}
-            Ok(_) => return Err(Trouble::new(format!("`{name}` is no file"), "choose another name".to_owned())),
+            Ok(_) => return Err(Problem::new(format!("`{name}` is no file"), "choose another name".to_owned())),
             Err(_) => return Ok(There::Nothing),
         }
         let Some(mark) = self.written.mark(&place.path) else { return Ok(There::Others) };
@@ -274,17 +274,17 @@ impl Files {
     }
 
     /// The root, which is opened once.
-    fn open_root(&self) -> Result<&(Dir, PathBuf), Trouble> {
+    fn open_root(&self) -> Result<&(Dir, PathBuf), Problem> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
         let failed = |error: io::Error| {
             let help = "start in a folder that you may read, or with --files FOLDER".to_owned();
-            Trouble::new(format!("cannot use {}: {error}", self.root.display()), help)
+            Problem::new(format!("cannot use {}: {error}", self.root.display()), help)
         };
         let path = self.root.canonicalize().map_err(failed)?;
         if !self.anywhere && !self.named && is_home_or_above(&path) {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("cells touch no files of {}: too much lies there that is none of theirs", path.display()),
                 "start in a folder for this work, or say which one with --files FOLDER".to_owned(),
             ));
@@ -318,12 +318,12 @@ fn is_home_or_above(path: &Path) -> bool {
     path.parent().is_none() || home.is_some_and(|home| home.parent().is_some() && home.starts_with(path))
 }
 
-fn not_ours(name: &str, how: &str) -> Trouble {
-    Trouble::new(format!("`{name}` is there already, and not as cells wrote it: it stays as it is"), how.to_owned())
+fn not_ours(name: &str, how: &str) -> Problem {
+    Problem::new(format!("`{name}` is there already, and not as cells wrote it: it stays as it is"), how.to_owned())
 }
 
-fn unwritable(name: &str, error: &io::Error) -> Trouble {
-    Trouble::new(format!("cannot write `{name}`: {error}"), "choose a folder you may write to".to_owned())
+fn unwritable(name: &str, error: &io::Error) -> Problem {
+    Problem::new(format!("cannot write `{name}`: {error}"), "choose a folder you may write to".to_owned())
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
 use super::{DifferenceAsk, Event, Fault, GridAsk, LookAsk, Mailbox, Task, Watcher, caught};
+use crate::problem::Problem;
 use crate::prompt::Prompt;
 use crate::runs::{RunAsk, RunId};
 use crate::settings::{Settings, Swap};
-use crate::trouble::Trouble;
 
 /// The model, and what it has computed last.
-pub struct Bench<R: Fn(Event)> {
+pub struct Executor<R: Fn(Event)> {
     lens: Box<dyn Lens>,
     report: R,
     mailbox: Arc<Mailbox>,
@@ -43,7 +43,7 @@ struct Fed {
     started: Instant,
 }
 
-impl<R: Fn(Event)> Bench<R> {
+impl<R: Fn(Event)> Executor<R> {
     pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
         Self { lens, report, mailbox, loaded: None, base: None }
     }
@@ -55,7 +55,7 @@ impl<R: Fn(Event)> Bench<R> {
             match task {
                 Task::Prompt(id, source) => {
                     let built = caught(|| source.build(self.lens.text()?).map(Arc::new));
-                    (self.report)(Event::Prompt(id, built.map_err(Trouble::from)));
+                    (self.report)(Event::Prompt(id, built.map_err(Problem::from)));
                 }
                 Task::Run(ask) => self.run(&ask, &token),
                 Task::Look(ask) => self.look(ask, &token),
@@ -87,7 +87,7 @@ impl<R: Fn(Event)> Bench<R> {
     }
 
     /// Loads a run and tells its losses; nothing when it was stopped.
-    fn prefill(&mut self, ask: &RunAsk, token: &CancelToken) -> Result<Option<Loaded>, Trouble> {
+    fn prefill(&mut self, ask: &RunAsk, token: &CancelToken) -> Result<Option<Loaded>, Problem> {
         let sampler = Sampler::new(&ask.settings.sampling)?;
         let stop = Stop { max_tokens: ask.settings.max_tokens, ..Stop::default() };
         let Some(Fed { logits, from, started }) = self.load(ask, Rows::Last, token)? else { return Ok(None) };
@@ -102,7 +102,7 @@ impl<R: Fn(Event)> Bench<R> {
     }
 
     /// Feeds a run's prompt, on the cache of its base where it reuses one. Nothing when it was stopped.
-    fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<Fed>, Trouble> {
+    fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<Fed>, Problem> {
         self.loaded = None;
         let tokens = &ask.prompt.tokens;
         let last = tokens.len() - 1;
@@ -133,7 +133,7 @@ impl<R: Fn(Event)> Bench<R> {
         setup: &Setup,
         want: Rows,
         token: &CancelToken,
-    ) -> Result<Option<Fed>, Trouble> {
+    ) -> Result<Option<Fed>, Problem> {
         (self.loaded, self.base) = (None, None);
         let started = Instant::now();
         self.lens.begin(setup)?;
@@ -184,11 +184,11 @@ impl<R: Fn(Event)> Bench<R> {
     }
 
     /// What is loaded cannot be trusted any more; a text that was not over has failed.
-    fn lose(&mut self, trouble: Trouble) {
+    fn lose(&mut self, problem: Problem) {
         self.mailbox.lock().generating = false;
         self.base = None;
         if let Some(loaded) = self.loaded.take().filter(|loaded| loaded.generation.is_some()) {
-            (self.report)(Event::Failed(loaded.run, trouble));
+            (self.report)(Event::Failed(loaded.run, problem));
         }
     }
 
@@ -198,8 +198,8 @@ impl<R: Fn(Event)> Bench<R> {
             Ok(Some(trace)) => (self.report)(Event::Looked { id, run: run.id, kind, trace: Box::new(trace) }),
             Ok(None) => (), // a newer look or run is on its way
             Err(fault) => {
-                if let Fault::Broken(trouble) = &fault {
-                    self.lose(trouble.clone());
+                if let Fault::Broken(problem) = &fault {
+                    self.lose(problem.clone());
                 }
                 (self.report)(Event::LookFailed(id, kind, fault.into()));
             }
@@ -212,7 +212,7 @@ impl<R: Fn(Event)> Bench<R> {
         generated: &[u32],
         watch: &Watch,
         token: &CancelToken,
-    ) -> Result<Option<Trace>, Trouble> {
+    ) -> Result<Option<Trace>, Problem> {
         let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.run == run.id);
         if !is_loaded && !self.replay(run, generated, token)? {
             return Ok(None);
@@ -222,7 +222,7 @@ impl<R: Fn(Event)> Bench<R> {
     }
 
     /// Computes a run again, with the text it gave; false when it was stopped.
-    fn replay(&mut self, run: &RunAsk, generated: &[u32], token: &CancelToken) -> Result<bool, Trouble> {
+    fn replay(&mut self, run: &RunAsk, generated: &[u32], token: &CancelToken) -> Result<bool, Problem> {
         if self.load(run, Rows::None, token)?.is_none() {
             return Ok(false);
         }
@@ -239,17 +239,17 @@ impl<R: Fn(Event)> Bench<R> {
 
     fn difference(&mut self, ask: &DifferenceAsk, token: &CancelToken) {
         let watch = Watch { maps: vec![ask.pick], ..Watch::default() };
-        let map = |bench: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Trouble> {
+        let map = |bench: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Problem> {
             Ok(bench.look_into(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
         };
         let both = caught(|| {
             let Some(a) = map(self, &ask.runs[0])? else { return Ok(None) };
             Ok(map(self, &ask.runs[1])?.map(|b| Box::new([a, b])))
         });
-        if let Err(Fault::Broken(trouble)) = &both {
-            self.lose(trouble.clone());
+        if let Err(Fault::Broken(problem)) = &both {
+            self.lose(problem.clone());
         }
-        let Some(told) = both.map_err(Trouble::from).transpose() else { return }; // it gave way and stays in the mailbox
+        let Some(told) = both.map_err(Problem::from).transpose() else { return }; // it gave way and stays in the mailbox
         let mut mail = self.mailbox.lock();
         mail.difference = mail.difference.take().filter(|waiting| waiting.id != ask.id);
         drop(mail);
@@ -295,8 +295,8 @@ impl<R: Fn(Event)> Bench<R> {
     }
 }
 
-/// A cancellation is no trouble.
-fn stopped<T>(done: Result<T, LensError>) -> Result<Option<T>, Trouble> {
+/// A cancellation is no problem.
+fn stopped<T>(done: Result<T, LensError>) -> Result<Option<T>, Problem> {
     match done {
         Ok(done) => Ok(Some(done)),
         Err(LensError::Cancelled) => Ok(None),

@@ -7,14 +7,14 @@
 pub mod bytes;
 pub mod heads;
 pub mod npz;
+pub mod problem;
 pub mod prompt;
 pub mod runs;
 pub mod session;
 pub mod settings;
 pub mod steps;
-pub mod trouble;
 pub mod views;
 pub mod worker;
 
 pub use longlens_plot::whole::{check_writable, part_name, write_private, write_whole};
-pub use trouble::Trouble;
+pub use problem::Problem;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Table, View};
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// Cells of a side at most, of table and arrays; longer prompts are sampled.
 const MAX_SIDE: usize = 512;
@@ -23,7 +23,7 @@ pub fn positions(
     rope: &RopeScaling,
     n_tokens: usize,
     note: &str,
-) -> Result<View, Trouble> {
+) -> Result<View, Problem> {
     let trained = rope.resolve(&model.spec)?.reach();
     let reach = trained.unwrap_or(n_tokens);
     let subtitle = format!("{} · rope {rope} · trained on {} tokens{note}", model.name, model.spec.trained_context);

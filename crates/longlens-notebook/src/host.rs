@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
+use longlens_app::Problem;
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::printable::printable_line;
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::PasskeyReport;
-use longlens_workbench::Trouble;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 pub use files::Files;
@@ -27,11 +27,11 @@ use crate::shown::Shown;
 /// Opens models for the language; the program decides how.
 pub trait Models {
     /// Opens a model: `embedded`, a folder, or a name in the Hugging Face cache.
-    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Trouble>;
+    fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem>;
 
     /// The same, trained on another context than its config says.
-    fn open_trained(&self, model: &str, _trained_context: usize) -> Result<Box<dyn Lens>, Trouble> {
-        Err(Trouble::new(format!("the trained context of `{model}` cannot be set here"), None))
+    fn open_trained(&self, model: &str, _trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
+        Err(Problem::new(format!("the trained context of `{model}` cannot be set here"), None))
     }
 
     /// Texts that the model was not trained on, if some come with it.
@@ -41,7 +41,7 @@ pub trait Models {
 }
 
 /// What the functions of the language share.
-pub struct Desk {
+pub struct Host {
     models: Box<dyn Models>,
     /// The model that is opened when nobody says which.
     default_model: String,
@@ -87,24 +87,24 @@ pub enum Exhausted {
 /// What a function of the language returns.
 pub type Returned<T> = Result<T, Box<EvalAltResult>>;
 
-/// The desk behind a call.
-pub fn desk(context: &NativeCallContext) -> Rc<Desk> {
-    let desk = context.tag().and_then(|tag| tag.clone().try_cast::<Rc<Desk>>());
-    desk.unwrap_or_else(|| panic!("{} was called without a session", context.fn_name()))
+/// The host behind a call.
+pub fn host(context: &NativeCallContext) -> Rc<Host> {
+    let host = context.tag().and_then(|tag| tag.clone().try_cast::<Rc<Host>>());
+    host.unwrap_or_else(|| panic!("{} was called without a session", context.fn_name()))
 }
 
 /// An error that a function of the language raises.
-pub fn raise(trouble: impl Into<Trouble>) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(trouble.into()), rhai::Position::NONE))
+pub fn raise(problem: impl Into<Problem>) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(problem.into()), rhai::Position::NONE))
 }
 
 /// An error with advice.
 pub fn refuse<T>(message: impl Into<String>, help: impl Into<String>) -> Returned<T> {
-    Err(raise(Trouble::new(message, help.into())))
+    Err(raise(Problem::new(message, help.into())))
 }
 
-impl Desk {
-    /// A desk with nothing open.
+impl Host {
+    /// A host with nothing open.
     pub fn new(models: Box<dyn Models>, default_model: String, files: Files, draws: bool, out: Out) -> Self {
         Self {
             models,
@@ -192,7 +192,7 @@ impl Desk {
     }
 
     /// Opens a model, counts what it takes, and says what its files gave reason to say.
-    fn welcome(&self, open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble>) -> Returned<Rc<OpenModel>> {
+    fn welcome(&self, open: impl FnOnce() -> Result<Box<dyn Lens>, Problem>) -> Returned<Rc<OpenModel>> {
         let before = live();
         let lens = open().map_err(raise)?;
         let bytes = live() as i64 - before as i64;
@@ -253,7 +253,7 @@ impl Desk {
     /// A long step: tells how far it is, and stops when asked to.
     pub fn work(&self, label: impl Into<String>) -> Work<'_> {
         Work {
-            desk: self,
+            host: self,
             progress: Progress { label: label.into(), done: 0, total: 0, seconds: 0.0 },
             started: Instant::now(),
             told: false,
@@ -336,7 +336,7 @@ impl Desk {
 
 /// A long step in progress.
 pub struct Work<'a> {
-    desk: &'a Desk,
+    host: &'a Host,
     progress: Progress,
     started: Instant,
     told: bool,
@@ -354,18 +354,18 @@ impl Control for Work<'_> {
         self.told = true;
         (self.progress.done, self.progress.total) = (done, total);
         self.progress.seconds = self.started.elapsed().as_secs_f64();
-        self.desk.tell(|out| out.progress(Some(&self.progress)));
+        self.host.tell(|out| out.progress(Some(&self.progress)));
     }
 
     fn cancelled(&self) -> bool {
-        self.desk.cancel.is_cancelled()
+        self.host.cancel.is_cancelled()
     }
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
         if self.told {
-            self.desk.tell(|out| out.progress(None));
+            self.host.tell(|out| out.progress(None));
         }
     }
 }

@@ -12,7 +12,7 @@ use longlens_core::trace::Watch;
 use longlens_eval::sampling::{self, Sampling};
 use serde::{Deserialize, Serialize};
 
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 pub mod params;
 
@@ -95,7 +95,7 @@ impl Settings {
     }
 
     /// What a prompt of `n_prompt` tokens would mean, or why these settings are impossible.
-    pub fn check(&self, model: &ModelInfo, n_prompt: usize) -> Result<Checked, Trouble> {
+    pub fn check(&self, model: &ModelInfo, n_prompt: usize) -> Result<Checked, Problem> {
         let spec = &model.spec;
         let (n_tokens, Setup { plan, rope, .. }) = (self.n_tokens(n_prompt), self.setup(spec, n_prompt)?);
         let trained = rope.resolve(spec)?.reach();

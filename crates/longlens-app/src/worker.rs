@@ -14,12 +14,12 @@ use longlens_core::trace::{MapPick, PooledMap, RunRecord, Trace, Watch};
 use longlens_eval::generate::Generated;
 use longlens_eval::passkey::{Cell, Grid};
 
+use crate::problem::Problem;
 use crate::prompt::{Prompt, PromptSource};
 use crate::runs::{RunAsk, RunId};
 use crate::settings::Settings;
-use crate::trouble::Trouble;
 
-mod bench;
+mod executor;
 
 /// Something to compute.
 #[derive(Debug, Clone)]
@@ -86,9 +86,9 @@ pub struct GridAsk {
 #[derive(Debug)]
 pub enum Event {
     /// The model is open, or cannot be opened.
-    Opened(Result<ModelInfo, Trouble>),
+    Opened(Result<ModelInfo, Problem>),
     /// A prompt was built.
-    Prompt(u64, Result<Arc<Prompt>, Trouble>),
+    Prompt(u64, Result<Arc<Prompt>, Problem>),
     /// How far the work is.
     Progress(Progress),
     /// A run's prompt is done.
@@ -131,17 +131,17 @@ pub enum Event {
         trace: Box<Trace>,
     },
     /// A look failed, by the asker's number.
-    LookFailed(u64, LookKind, Trouble),
+    LookFailed(u64, LookKind, Problem),
     /// The maps of two runs.
-    Difference(u64, Result<Box<[PooledMap; 2]>, Trouble>),
+    Difference(u64, Result<Box<[PooledMap; 2]>, Problem>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
     Cell(u64, Box<Cell>, usize),
     /// A grid failed.
-    GridFailed(u64, Trouble),
+    GridFailed(u64, Problem),
     /// A run was stopped.
     Cancelled(RunId),
     /// A run failed.
-    Failed(RunId, Trouble),
+    Failed(RunId, Problem),
     /// Nothing is left to do of so many questions. One that was asked meanwhile is not among them.
     Idle(u64),
 }
@@ -210,7 +210,7 @@ enum Task {
 impl Worker {
     /// Starts the thread, which opens the model and tells `report` everything.
     pub fn start(
-        open: impl FnOnce() -> Result<Box<dyn Lens>, Trouble> + Send + 'static,
+        open: impl FnOnce() -> Result<Box<dyn Lens>, Problem> + Send + 'static,
         report: impl Fn(Event) + Send + 'static,
     ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox { mail: Mutex::default(), arrived: Condvar::new() });
@@ -218,7 +218,7 @@ impl Worker {
         let work = move || match caught(open) {
             Ok(lens) => {
                 report(Event::Opened(Ok(lens.model().clone())));
-                bench::Bench::new(lens, report, inside).work();
+                executor::Executor::new(lens, report, inside).work();
             }
             Err(fault) => report(Event::Opened(Err(fault.into()))),
         };
@@ -404,27 +404,27 @@ impl Control for Watcher<'_> {
 /// Why something was not computed.
 enum Fault {
     /// The model said why; it can go on.
-    Refused(Trouble),
+    Refused(Problem),
     /// It panicked, which is a fault of ours; what it held cannot be trusted.
-    Broken(Trouble),
+    Broken(Problem),
 }
 
-impl From<Fault> for Trouble {
+impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Refused(trouble) | Fault::Broken(trouble) => trouble,
+            Fault::Refused(problem) | Fault::Broken(problem) => problem,
         }
     }
 }
 
-/// A panic of the engine becomes a trouble, and the program goes on.
-fn caught<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Fault> {
+/// A panic of the engine becomes a problem, and the program goes on.
+fn caught<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(Fault::Refused),
         Err(panic) => {
             let text = message(panic.as_ref());
             let help = "this is a fault in longlens; what you had is kept".to_owned();
-            Err(Fault::Broken(Trouble::new(format!("internal error: {text}"), help)))
+            Err(Fault::Broken(Problem::new(format!("internal error: {text}"), help)))
         }
     }
 }

@@ -288,9 +288,9 @@ fn the_ending_decides() {
     assert!(of("a.rhai").unwrap().starts_with("// %% [markdown]\n"));
     assert!(of("a.sh").unwrap().starts_with("#!/bin/sh\n"));
     for name in ["steps", "steps.ipynb", "rhai", ".sh"] {
-        let trouble = of(name).unwrap_err();
-        assert_eq!(trouble.message, format!("{name} does not say what to write the steps as"));
-        assert_eq!(trouble.help.as_deref(), Some("end the name in .rhai for notebook cells, or in .sh for commands"));
+        let problem = of(name).unwrap_err();
+        assert_eq!(problem.message, format!("{name} does not say what to write the steps as"));
+        assert_eq!(problem.help.as_deref(), Some("end the name in .rhai for notebook cells, or in .sh for commands"));
     }
 }
 

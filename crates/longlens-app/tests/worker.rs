@@ -4,17 +4,17 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use longlens_app::heads::Heads;
+use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
+use longlens_app::runs::RunAsk;
+use longlens_app::settings::{Settings, Swap};
+use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, LookAsk, LookKind, Worker};
 use longlens_core::lens::Lens;
 use longlens_core::methods::Method;
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
 use longlens_core::trace::{MapPick, Watch};
 use longlens_eval::generate::StopReason;
 use longlens_eval::passkey::{Grid, Template};
-use longlens_workbench::heads::Heads;
-use longlens_workbench::prompt::{NeedleAsk, Prompt, PromptSource};
-use longlens_workbench::runs::RunAsk;
-use longlens_workbench::settings::{Settings, Swap};
-use longlens_workbench::worker::{Ask, DifferenceAsk, Event, GridAsk, LookAsk, LookKind, Worker};
 
 struct Rig {
     worker: Worker,
@@ -233,8 +233,8 @@ fn a_fault_of_the_model_is_told_and_survived() {
     let rig = Rig::new(lens);
     rig.run(1, settings("full", 2));
     let events = rig.until(|event| matches!(event, Event::Failed(1, _)));
-    let Some(Event::Failed(_, trouble)) = events.last() else { panic!("it failed") };
-    assert!(trouble.message.contains("the first call fails"), "{trouble}");
+    let Some(Event::Failed(_, problem)) = events.last() else { panic!("it failed") };
+    assert!(problem.message.contains("the first call fails"), "{problem}");
     rig.run(2, settings("full", 2));
     rig.until(finished(2));
 }
@@ -244,8 +244,8 @@ fn impossible_settings_and_prompts_are_told() {
     let rig = Rig::new(ScriptedLens::new(induction));
     rig.run(1, settings("dual_chunk:chunk_size=48,local_window=48", 2));
     let events = rig.until(|event| matches!(event, Event::Failed(1, _)));
-    let Some(Event::Failed(_, trouble)) = events.last() else { panic!("it failed") };
-    assert!(trouble.help.as_ref().is_some_and(|help| help.contains("at most 47")), "{trouble}");
+    let Some(Event::Failed(_, problem)) = events.last() else { panic!("it failed") };
+    assert!(problem.help.as_ref().is_some_and(|help| help.contains("at most 47")), "{problem}");
     rig.worker.ask(Ask::Prompt(3, PromptSource::File("no such file".into())));
     let events = rig.until(|event| matches!(event, Event::Prompt(3, _)));
     assert!(matches!(events.last(), Some(Event::Prompt(_, Err(_)))));

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Cell, Subject, Table, TraceView, View};
 use crate::heads::{self, Heads, Pick};
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// Heads by chunks.
 pub struct Chunks;
@@ -57,7 +57,7 @@ pub struct Shown {
 
 impl Chunks {
     /// What these options show of a sequence. A choice is shown only in the chunks that it was made of.
-    pub fn shown(subject: &Subject, options: &Setting) -> Result<Shown, Trouble> {
+    pub fn shown(subject: &Subject, options: &Setting) -> Result<Shown, Problem> {
         let spec = &subject.model.spec;
         let (query, own) = (subject.query(options)?, subject.own_chunk_len());
         let asked = subject.count(options, "chunk_len").or(own).unwrap_or(subject.chunk_len);
@@ -76,7 +76,7 @@ impl TraceView for Chunks {
         1
     }
 
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
         let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
         subject.index(options, "layer", subject.model.spec.n_layers)?;
         let queries = Queries::Of(vec![query]);
@@ -84,7 +84,7 @@ impl TraceView for Chunks {
         Ok(Watch { choices, mass: Some(WatchMass { chunk_len, queries }), ..Watch::default() })
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
         let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
         let layer = subject.index(options, "layer", subject.model.spec.n_layers)?;
         let heads = Heads::of(trace, query)?;

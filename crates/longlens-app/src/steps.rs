@@ -8,9 +8,9 @@ use longlens_core::trace::MapWindow;
 use longlens_eval::passkey::Grid;
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Problem;
 use crate::prompt::PromptSource;
 use crate::settings::Settings;
-use crate::trouble::Trouble;
 
 mod cells;
 mod commands;
@@ -19,11 +19,11 @@ pub use cells::cells;
 pub use commands::{command, script};
 
 /// The steps as a file's ending asks for them: `.rhai` for [`cells`], `.sh` for a [`script`]. Other endings are refused.
-pub fn written(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> Result<String, Trouble> {
+pub fn written(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> Result<String, Problem> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("rhai") => Ok(cells(path, start, steps, model)),
         Some("sh") => Ok(script(start, steps, model)),
-        _ => Err(Trouble::new(
+        _ => Err(Problem::new(
             format!("{} does not say what to write the steps as", path.display()),
             "end the name in .rhai for notebook cells, or in .sh for commands".to_owned(),
         )),

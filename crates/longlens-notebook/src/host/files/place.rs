@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use cap_fs_ext::DirExt;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
-use longlens_workbench::Trouble;
+use longlens_app::Problem;
 
 use super::{Files, outside};
 
@@ -28,18 +28,18 @@ const MAX_LINKS: usize = 40;
 
 impl Files {
     /// The place of a file. `None` where a folder above it is missing, unless folders are to be made.
-    pub(super) fn place(&self, name: &str, makes: bool) -> Result<Option<Place>, Trouble> {
+    pub(super) fn place(&self, name: &str, makes: bool) -> Result<Option<Place>, Problem> {
         let mut walk = Walk::start(self, name)?;
         let place = walk.go(makes)?;
         if place.as_ref().is_some_and(|place| place.name.is_empty()) {
-            return Err(Trouble::new(format!("`{name}` is a folder"), "give the name of a file".to_owned()));
+            return Err(Problem::new(format!("`{name}` is a folder"), "give the name of a file".to_owned()));
         }
         Ok(place)
     }
 
     /// A folder, open.
-    pub(super) fn folder(&self, name: &str) -> Result<Dir, Trouble> {
-        let missing = |error: io::Error| Trouble::new(format!("cannot list `{name}`: {error}"), None);
+    pub(super) fn folder(&self, name: &str) -> Result<Dir, Problem> {
+        let missing = |error: io::Error| Problem::new(format!("cannot list `{name}`: {error}"), None);
         let mut walk = Walk::start(self, name)?;
         let place = walk.go(false)?.ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
         if place.name.is_empty() {
@@ -53,7 +53,7 @@ impl Place {
     /// Writes beside the file and puts it in place, as `write_whole` does, but in the folder that is open. Where a file is that
     /// this one does not replace, the error is [`io::ErrorKind::AlreadyExists`], whenever that file came to be.
     pub fn put(&self, bytes: &[u8], replaces: bool) -> io::Result<()> {
-        let beside = longlens_workbench::part_name(&self.name);
+        let beside = longlens_app::part_name(&self.name);
         let fill = || -> io::Result<()> {
             let mut file = self.folder.open_with(&beside, OpenOptions::new().write(true).create_new(true))?;
             if let Ok(there) = self.folder.symlink_metadata(&self.name)
@@ -110,9 +110,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn start(files: &'a Files, name: &'a str) -> Result<Self, Trouble> {
+    fn start(files: &'a Files, name: &'a str) -> Result<Self, Problem> {
         if name.trim().is_empty() || name.contains('\0') {
-            return Err(Trouble::new("there is no file name", "give one, as in \"results.csv\"".to_owned()));
+            return Err(Problem::new("there is no file name", "give one, as in \"results.csv\"".to_owned()));
         }
         let (dir, root) = files.open_root()?;
         let path = Path::new(name);
@@ -133,7 +133,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts a path in front of what is still to go: a name that a cell gave, or what a link holds.
-    fn take(&mut self, path: &Path) -> Result<(), Trouble> {
+    fn take(&mut self, path: &Path) -> Result<(), Problem> {
         let below = match path.strip_prefix(self.root).or_else(|_| path.strip_prefix(self.files.root())) {
             Ok(below) => {
                 self.open.truncate(1);
@@ -161,9 +161,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn go(&mut self, makes: bool) -> Result<Option<Place>, Trouble> {
+    fn go(&mut self, makes: bool) -> Result<Option<Place>, Problem> {
         let failed = |name: &str, error: io::Error| {
-            Trouble::new(format!("cannot use `{name}`: {error}"), "choose a folder you may use".to_owned())
+            Problem::new(format!("cannot use `{name}`: {error}"), "choose a folder you may use".to_owned())
         };
         while let Some(part) = self.ahead.pop_front() {
             if part == ".." {
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Refuses a part of a name, or of what a link holds, that is hidden.
-    fn seen(&self, part: &OsString) -> Result<(), Trouble> {
+    fn seen(&self, part: &OsString) -> Result<(), Problem> {
         let part = part.to_string_lossy();
         if self.files.is_anywhere() || part == ".." || !part.starts_with('.') {
             return Ok(());
@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
         Err(self.hidden(&part))
     }
 
-    fn up(&mut self) -> Result<(), Trouble> {
+    fn up(&mut self) -> Result<(), Problem> {
         if self.open.len() > 1 {
             self.open.pop();
             return Ok(());
@@ -229,18 +229,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn outside(&self) -> Trouble {
+    fn outside(&self) -> Problem {
         outside(self.name, self.root)
     }
 
-    fn hidden(&self, part: &str) -> Trouble {
+    fn hidden(&self, part: &str) -> Problem {
         let (name, part) = (self.name, part.to_owned());
         let what = if name == part {
             format!("`{name}` is hidden")
         } else {
             format!("`{name}` leads through `{part}`, which is hidden")
         };
-        Trouble::new(
+        Problem::new(
             what,
             "cells touch no files and folders whose names begin with a dot; start with --allow-outside to lift that"
                 .to_owned(),
@@ -248,6 +248,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn clone(dir: &Dir, name: &str) -> Result<Dir, Trouble> {
+fn clone(dir: &Dir, name: &str) -> Result<Dir, Problem> {
     dir.try_clone().map_err(|error| super::unwritable(name, &error))
 }

@@ -7,9 +7,9 @@ use longlens_core::trace::RunRecord;
 use longlens_eval::generate::{Generated, StopReason};
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Problem;
 use crate::prompt::{Prompt, PromptSource};
 use crate::settings::{Settings, Swap};
-use crate::trouble::Trouble;
 
 /// Number of a run, in the order in which they were asked for.
 pub type RunId = u64;
@@ -104,7 +104,7 @@ pub enum RunState {
     /// Stopped by the user or by a newer run.
     Cancelled,
     /// It went wrong.
-    Failed(Trouble),
+    Failed(Problem),
 }
 
 /// All runs of a sitting, oldest first.

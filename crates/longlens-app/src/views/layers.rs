@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Cell, Subject, Table, TraceView, View};
 use crate::heads::Heads;
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// Layers by heads.
 pub struct Layers;
@@ -43,11 +43,11 @@ impl TraceView for Layers {
         &INFO
     }
 
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
         watch(subject, options)
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let needle = subject.needle.clone();
         let scores: Vec<f32> = heads.all().map(|head| score(&heads, subject, head)).collect();
@@ -92,7 +92,7 @@ impl TraceView for Layers {
 }
 
 /// What views with a panel per head record.
-pub(super) fn watch(subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+pub(super) fn watch(subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
     let query = subject.query(options)?;
     let chunk_len = subject.count(options, "chunk_len").or(subject.own_chunk_len()).unwrap_or(subject.chunk_len);
     Ok(Heads::watch(subject.model, query, subject.answering(query), chunk_len))

@@ -11,7 +11,7 @@ use longlens_eval::passkey::{Place, Template, hiding};
 use longlens_eval::text::text_of;
 use serde::{Deserialize, Serialize};
 
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// Where a prompt comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ impl Default for NeedleAsk {
 
 impl PromptSource {
     /// Reads or makes the prompt.
-    pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+    pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         let text = match self {
             Self::Text(text) => text.clone(),
             Self::File(path) => read(path)?,
@@ -88,9 +88,9 @@ impl PromptSource {
         self.of(codec.encode(&text, true)?, None, codec)
     }
 
-    fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+    fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         if ask.length > MAX_TOKENS {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("a prompt of {} tokens is too long to make", ask.length),
                 format!("give at most {MAX_TOKENS}"),
             ));
@@ -105,12 +105,12 @@ impl PromptSource {
         self.of(made.tokens, needle, codec)
     }
 
-    fn of(&self, tokens: Vec<u32>, needle: Option<HiddenNeedle>, codec: &dyn TextCodec) -> Result<Prompt, Trouble> {
+    fn of(&self, tokens: Vec<u32>, needle: Option<HiddenNeedle>, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         if tokens.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
         if tokens.len() > MAX_TOKENS {
-            return Err(Trouble::new(
+            return Err(Problem::new(
                 format!("a prompt of {} tokens is too long to run", tokens.len()),
                 format!("give at most {MAX_TOKENS}"),
             ));
@@ -126,18 +126,18 @@ pub const MAX_TOKENS: usize = 1 << 22;
 /// A file beyond this is no prompt.
 const MAX_BYTES: u64 = 16 << 20;
 
-fn too_long(what: &str) -> Trouble {
-    Trouble::new(format!("{what} is too long for a prompt"), format!("prompts go up to {} MiB", MAX_BYTES >> 20))
+fn too_long(what: &str) -> Problem {
+    Problem::new(format!("{what} is too long for a prompt"), format!("prompts go up to {} MiB", MAX_BYTES >> 20))
 }
 
-fn read(path: &Path) -> Result<String, Trouble> {
+fn read(path: &Path) -> Result<String, Problem> {
     let failed = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the name; it counts from the folder that longlens was started in",
             std::io::ErrorKind::IsADirectory => "give the name of a text file",
             _ => "choose a file you may read",
         };
-        Trouble::new(format!("cannot read {}: {error}", path.display()), help.to_owned())
+        Problem::new(format!("cannot read {}: {error}", path.display()), help.to_owned())
     };
     let there = std::fs::metadata(path).map_err(failed)?;
     if there.is_dir() {
@@ -146,7 +146,7 @@ fn read(path: &Path) -> Result<String, Trouble> {
     if !there.is_file() {
         // a device or a pipe may never end
         let help = "give the name of a text file".to_owned();
-        return Err(Trouble::new(format!("{} is no file", path.display()), help));
+        return Err(Problem::new(format!("{} is no file", path.display()), help));
     }
     if there.len() > MAX_BYTES {
         return Err(too_long(&path.display().to_string()));

@@ -60,7 +60,7 @@ fn add(file: &Path, line: &str) -> io::Result<()> {
         let text = fs::read_to_string(file)?;
         let middle = text.len() / 2;
         let newer = text.bytes().skip(middle).position(|byte| byte == b'\n').map_or("", |at| &text[middle + at + 1..]);
-        longlens_workbench::write_whole(file, newer.as_bytes())?;
+        longlens_app::write_whole(file, newer.as_bytes())?;
     }
     let mut options = OpenOptions::new();
     options.create(true).append(true);

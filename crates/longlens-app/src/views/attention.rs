@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Subject, Table, TraceView, View};
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// The map of one head.
 pub struct Attention;
@@ -84,14 +84,14 @@ impl TraceView for Attention {
         2
     }
 
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
         Ok(Watch { maps: vec![pick(subject, options)?], ..Watch::default() })
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
         let pick = pick(subject, options)?;
         let map = trace.maps.iter().find(|map| map.pick == pick);
-        let map = map.ok_or_else(|| Trouble::new("no attention map was recorded", None))?;
+        let map = map.ok_or_else(|| Problem::new("no attention map was recorded", None))?;
         let spec = &subject.model.spec;
         let pooling = if options.is("pooling", "max", spec) { Pooling::Max } else { Pooling::Mean };
         let scale =
@@ -125,7 +125,7 @@ impl TraceView for Attention {
     }
 }
 
-fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Trouble> {
+fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Problem> {
     let spec = &subject.model.spec;
     let layer = subject.index(options, "layer", spec.n_layers)?.unwrap_or(0);
     let head = subject.index(options, "head", spec.n_heads)?.unwrap_or(0);

@@ -16,7 +16,7 @@ use longlens_plot::{Canvas, Figure, Heading};
 use serde_json::{Map, Value, json};
 
 use crate::npz::{self, Array};
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 pub mod attention;
 pub mod chunks;
@@ -46,10 +46,10 @@ pub trait TraceView: Sync {
     }
 
     /// What has to be recorded; an error says which option does not fit the sequence.
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble>;
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem>;
 
     /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble>;
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem>;
 }
 
 /// The sequence that is looked at.
@@ -137,22 +137,22 @@ impl<'a> Subject<'a> {
     }
 
     /// The token that option `query` names, else the one that is looked from.
-    fn query(&self, options: &Setting) -> Result<usize, Trouble> {
+    fn query(&self, options: &Setting) -> Result<usize, Problem> {
         let query = self.count(options, "query").unwrap_or(self.query);
         if query < self.n_tokens {
             return Ok(query);
         }
-        Err(Trouble::new(
+        Err(Problem::new(
             format!("query {query} is not in the prompt of {} tokens", self.setup.n_prompt),
             format!("queries go from 0 to {}", self.n_tokens - 1),
         ))
     }
 
     /// The layer or head that an option names, of `n` there are.
-    fn index(&self, options: &Setting, what: &str, n: usize) -> Result<Option<usize>, Trouble> {
+    fn index(&self, options: &Setting, what: &str, n: usize) -> Result<Option<usize>, Problem> {
         match self.count(options, what) {
             Some(index) if index >= n => {
-                Err(Trouble::new(format!("{what} {index} does not exist"), format!("{what}s go from 0 to {}", n - 1)))
+                Err(Problem::new(format!("{what} {index} does not exist"), format!("{what}s go from 0 to {}", n - 1)))
             }
             index => Ok(index),
         }
@@ -198,22 +198,22 @@ impl View {
     }
 
     /// The view as a file with this ending, one of [`ENDINGS`]; pictures have `scale` pixels per logical pixel.
-    pub fn bytes(&self, ending: &str, scale: f64) -> Result<Vec<u8>, Trouble> {
+    pub fn bytes(&self, ending: &str, scale: f64) -> Result<Vec<u8>, Problem> {
         let (canvas, figure) = (Canvas::scaled(scale), self.figure.as_ref());
-        let trouble = |error: longlens_plot::PlotError| Trouble::new(error.to_string(), error.help());
+        let problem = |error: longlens_plot::PlotError| Problem::new(error.to_string(), error.help());
         let no_numbers =
-            || Trouble::new("there are no numbers behind this picture", "end the name in .png or .svg".to_owned());
+            || Problem::new("there are no numbers behind this picture", "end the name in .png or .svg".to_owned());
         match ending {
-            "png" => canvas.to_png_bytes(figure).map_err(trouble),
+            "png" => canvas.to_png_bytes(figure).map_err(problem),
             // a picture of lines is as sharp at any scale
-            "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes).map_err(trouble),
+            "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes).map_err(problem),
             "csv" => self.table().map(|table| table.to_csv().into_bytes()).ok_or_else(no_numbers),
             "npz" if self.arrays.is_empty() => Err(no_numbers()),
             "npz" => {
                 let about = Value::Object(self.about.clone()).to_string();
-                npz::bytes(&self.arrays, &about).map_err(|error| Trouble::new(error.to_string(), None))
+                npz::bytes(&self.arrays, &about).map_err(|error| Problem::new(error.to_string(), None))
             }
-            _ => Err(Trouble::new(
+            _ => Err(Problem::new(
                 format!("cannot write a picture as `.{ending}`"),
                 format!("end the name in .{}", ENDINGS.join(", .")),
             )),

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Subject, Table, TraceView, View, layers};
 use crate::heads::Heads;
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// Layers by heads, coloured by distance.
 pub struct Distance;
@@ -29,11 +29,11 @@ impl TraceView for Distance {
         &INFO
     }
 
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Trouble> {
+    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
         layers::watch(subject, options)
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Trouble> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let distances: Vec<f32> = heads.all().map(|head| distance(&heads, head)).collect();
         let mut text = layers::said(&heads);

@@ -8,7 +8,7 @@ use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, Queries, RowPick, RunRecord, Trace, Watch, WatchMass};
 
 use crate::npz::Array;
-use crate::trouble::Trouble;
+use crate::problem::Problem;
 
 /// What every head attends to from one query token.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,9 +80,9 @@ impl Heads {
     }
 
     /// The same of a trace that has to have recorded it.
-    pub fn of(trace: &Arc<Trace>, query: usize) -> Result<Self, Trouble> {
+    pub fn of(trace: &Arc<Trace>, query: usize) -> Result<Self, Problem> {
         Self::new(trace.clone(), query)
-            .ok_or_else(|| Trouble::new(format!("no attention was recorded from token {query}"), None))
+            .ok_or_else(|| Problem::new(format!("no attention was recorded from token {query}"), None))
     }
 
     /// The trace behind it.
