@@ -22,7 +22,7 @@ use crate::write_private;
 
 /// What survives a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Session {
+pub struct SavedSession {
     /// Whether the program ended as it should.
     pub clean: bool,
     /// Nanoseconds since 1970 of the last save.
@@ -101,7 +101,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Restored {
     /// What there is of it.
-    pub session: Session,
+    pub session: SavedSession,
     /// What could not be read, and where it is kept; nothing where all is there.
     pub damage: Option<String>,
 }
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Saves this program's session, whole or not at all.
-    pub fn save(&mut self, mut session: Session) -> io::Result<()> {
+    pub fn save(&mut self, mut session: SavedSession) -> io::Result<()> {
         (session.pid, session.saved) = (self.pid, now());
         make_private(&self.folder)?;
         if self.own.is_none() {
@@ -174,11 +174,11 @@ impl Store {
 
     /// Forgets the session that was resumed, the oldest of the others, and files that belong to none. What is damaged is set
     /// aside under another name and never forgotten.
-    pub fn tidy(&self, resumed: Option<&Session>) {
+    pub fn tidy(&self, resumed: Option<&SavedSession>) {
         let is_resumed =
             |header: &Header| resumed.is_some_and(|resumed| (resumed.pid, resumed.saved) == (header.pid, header.saved));
         let Found { list: mut found, unreadable } = self.found();
-        let damaged = found.iter().filter(|(path, header)| is_resumed(header) && read::<Session>(path).is_none());
+        let damaged = found.iter().filter(|(path, header)| is_resumed(header) && read::<SavedSession>(path).is_none());
         for path in unreadable.iter().chain(damaged.map(|(path, _)| path)) {
             // where it cannot be renamed it stays, and is set aside another time
             let _ = fs::rename(path, set_aside(path));
@@ -191,7 +191,7 @@ impl Store {
             let is_kept = kept.iter().any(|(kept, _)| *kept == file(&self.folder, &name, "json"));
             // a hold on the lock keeps a program that is just starting from taking a file that goes
             if !is_kept && let Ok(_hold) = self.hold(&name) {
-                let is_damaged = is_session(&path) && read::<Session>(&path).is_none();
+                let is_damaged = is_session(&path) && read::<SavedSession>(&path).is_none();
                 // a file that cannot be removed is passed over next time
                 let _ = if is_damaged { fs::rename(&path, set_aside(&path)) } else { fs::remove_file(&path) };
             }

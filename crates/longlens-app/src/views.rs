@@ -2,7 +2,7 @@
 //! that says what it shows. Command line, notebook and terminal only show or write what comes out of here.
 //!
 //! A view of one sequence is a [`TraceView`] in `views/<view>.rs` and a line of [`VIEWS`]: it says what has to be recorded, and
-//! makes a [`View`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function beside
+//! makes a [`Plot`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function beside
 //! them that makes one.
 
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub trait TraceView: Sync {
     fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem>;
 
     /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem>;
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem>;
 }
 
 /// The sequence that is looked at.
@@ -73,7 +73,7 @@ pub struct Subject<'a> {
 
 /// What a face shows or writes.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct Plot {
     /// What it shows, in a sentence.
     pub text: String,
     /// The picture.
@@ -181,7 +181,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl View {
+impl Plot {
     /// A picture with the sentence that stands for it, and no numbers behind it yet.
     pub fn new(text: impl Into<String>, figure: impl Figure + 'static) -> Self {
         Self { text: text.into(), figure: Arc::new(figure), arrays: Vec::new(), about: Map::new(), table: None }

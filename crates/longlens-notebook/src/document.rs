@@ -31,7 +31,7 @@ use crate::magics::MAGICS;
 
 pub use error::DocumentError;
 pub(crate) use highlight::escaped;
-pub use merge::Kept;
+pub use merge::Merged;
 
 /// The tag of the cell whose variables may be set from outside.
 pub const PARAMETERS: &str = "parameters";

@@ -18,7 +18,7 @@ mod table;
 mod trace;
 mod view;
 
-pub use table::told;
+pub use table::table_error;
 
 /// Teaches an engine every function.
 pub fn register(engine: &mut Engine) {

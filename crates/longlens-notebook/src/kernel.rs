@@ -25,7 +25,7 @@ mod install;
 mod interrupts;
 mod outbox;
 mod papermill;
-mod session;
+mod shell;
 mod signatures;
 mod sockets;
 mod wire;

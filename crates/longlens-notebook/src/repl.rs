@@ -141,11 +141,11 @@ pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result
         };
         n_cleared = 0;
         let cell = cell.trim_end();
-        match Said::of(cell) {
-            Said::Nothing => continue,
-            Said::Leave => return Ok(()),
-            Said::Help => console.borrow_mut().help(),
-            Said::Cell => {
+        match Entry::of(cell) {
+            Entry::Nothing => continue,
+            Entry::Leave => return Ok(()),
+            Entry::Help => console.borrow_mut().help(),
+            Entry::Cell => {
                 session.borrow_mut().set_width(editor.width(width));
                 let ran = interrupts.during(|| session.borrow_mut().run(cell, &out));
                 match ran {
@@ -163,19 +163,19 @@ pub fn run<I: Interpreter + 'static>(session: I, options: ReplOptions) -> Result
 /// Whether a cell goes on in the next line; an empty line ends it in any case.
 fn is_open(session: &impl Interpreter, cell: &str) -> bool {
     let is_unfinished = matches!(session.completeness(cell), Completeness::Open { .. });
-    is_unfinished && Said::of(cell) == Said::Cell && !keys::ends_in_empty_line(cell)
+    is_unfinished && Entry::of(cell) == Entry::Cell && !keys::ends_in_empty_line(cell)
 }
 
 /// What an entry asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+enum Entry {
     Nothing,
     Help,
     Leave,
     Cell,
 }
 
-impl Said {
+impl Entry {
     fn of(cell: &str) -> Self {
         let word = cell.trim().trim_end_matches(';').trim_end();
         let word = word.strip_suffix("()").unwrap_or(word);
@@ -195,11 +195,11 @@ mod tests {
     #[test]
     fn some_words_are_for_the_prompt() {
         for word in ["exit", "quit", "exit()", " quit ();", "%quit", "exit;"] {
-            let expected = if word == " quit ();" { Said::Cell } else { Said::Leave };
-            assert_eq!(Said::of(word), expected, "{word}");
+            let expected = if word == " quit ();" { Entry::Cell } else { Entry::Leave };
+            assert_eq!(Entry::of(word), expected, "{word}");
         }
-        assert_eq!(Said::of(" \n"), Said::Nothing);
-        assert_eq!(Said::of("?"), Said::Help);
-        assert_eq!(Said::of("exit + 1"), Said::Cell);
+        assert_eq!(Entry::of(" \n"), Entry::Nothing);
+        assert_eq!(Entry::of("?"), Entry::Help);
+        assert_eq!(Entry::of("exit + 1"), Entry::Cell);
     }
 }

@@ -154,7 +154,7 @@ pub fn run(
     {
         return Err(DocumentError::NoResults { path: out.clone() });
     }
-    let mut run = Run::new(notebook, options)?;
+    let mut run = NotebookRun::new(notebook, options)?;
     let begun = Instant::now();
     run.begin_file(notebook)?;
     if !run.was_finished {
@@ -165,7 +165,7 @@ pub fn run(
 }
 
 /// A run on its way.
-struct Run<'a> {
+struct NotebookRun<'a> {
     options: &'a RunOptions,
     /// Indices of the cells to run, with the mark that each leaves when it is done.
     cells: Vec<(usize, String)>,
@@ -189,7 +189,7 @@ struct Ran {
     ended_at: String,
 }
 
-impl<'a> Run<'a> {
+impl<'a> NotebookRun<'a> {
     /// Takes over what an earlier run has finished, and forgets the results of all other cells.
     fn new(notebook: &mut Notebook, options: &'a RunOptions) -> Result<Self, DocumentError> {
         let earlier = match &options.out {

@@ -10,7 +10,7 @@ use crate::document::{DocumentError, Form, Kind, MOST_BYTES, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
 use crate::magics::Magic;
 use crate::runner::outputs;
-use crate::session::{Said, Session};
+use crate::session::{CellOutput, Session};
 use crate::shown::Shown;
 
 /// Runs every cell of a file in this session; stops at the first error.
@@ -57,9 +57,9 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
     let is_kept = |cell: &str| Magic::of(cell).is_none() && !cell.trim().is_empty();
     for ran in session.cells().iter().filter(|ran| is_kept(&ran.cell)) {
         let cell = notebook.push(Kind::Code, ran.cell.as_str());
-        let said = ran.said.iter().flat_map(|said| match said {
-            Said::Text(text) => vec![json!({ "output_type": "stream", "name": "stdout", "text": text })],
-            Said::Shown(shown) => outputs::displays(shown),
+        let outputs = ran.outputs.iter().flat_map(|output| match output {
+            CellOutput::Text(text) => vec![json!({ "output_type": "stream", "name": "stdout", "text": text })],
+            CellOutput::Shown(shown) => outputs::displays(shown),
         });
         let value = ran.value.iter().flat_map(|value| outputs::value(value, ran.number as i64));
         let error = ran.error.as_ref().map(|error| {
@@ -70,10 +70,10 @@ pub fn save(session: &Session, name: &str) -> Result<String, CellError> {
             // a notebook that is run again goes on after it, as the session did
             cell.metadata.insert("tags".into(), json!([RAISES]));
         }
-        cell.outputs = said.chain(value).chain(error).collect();
+        cell.outputs = outputs.chain(value).chain(error).collect();
         cell.execution_count = Some(ran.number as i64);
     }
-    let bytes = notebook.to_bytes(Path::new(name)).map_err(|error| told(&error))?;
+    let bytes = notebook.to_bytes(Path::new(name)).map_err(|error| cell_error(&error))?;
     session.host().files().save(name, &bytes, false).map_err(refused)?;
     let n_let_go = session.cells().iter().filter(|ran| ran.let_go).count();
     let without = if n_let_go == 0 {
@@ -99,11 +99,11 @@ fn named<'a>(name: &'a str, form: &str) -> Result<&'a str, CellError> {
 
 fn read(session: &Session, name: &str) -> Result<Notebook, CellError> {
     let path = Path::new(name);
-    let form = Form::of(path).map_err(|error| told(&error))?;
+    let form = Form::of(path).map_err(|error| cell_error(&error))?;
     let bytes = session.host().files().read_if_there(name, MOST_BYTES).map_err(refused)?;
     let missing = || DocumentError::Missing { path: path.to_owned() };
     let notebook = bytes.ok_or_else(missing).and_then(|bytes| Notebook::from_bytes(path, form, bytes));
-    notebook.map_err(|error| told(&error))
+    notebook.map_err(|error| cell_error(&error))
 }
 
 fn refused(problem: Problem) -> CellError {
@@ -111,7 +111,7 @@ fn refused(problem: Problem) -> CellError {
 }
 
 /// An error of a file as one of a cell.
-fn told(error: &DocumentError) -> CellError {
+fn cell_error(error: &DocumentError) -> CellError {
     let help = error.help();
     CellError::new("FileError", error.to_string(), Some(help))
 }

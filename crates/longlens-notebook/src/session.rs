@@ -27,7 +27,7 @@ use crate::values;
 use self::record::Record;
 
 pub(crate) use self::errors::close;
-pub use self::record::Said;
+pub use self::record::CellOutput;
 
 /// What a session starts with.
 pub struct Options {
@@ -63,7 +63,7 @@ pub struct Session {
     host: Rc<Host>,
     docs: OnceCell<Docs>,
     cells: Vec<Ran>,
-    /// Bytes of what cells gave and said, and the first cell that still has its own.
+    /// Bytes of what cells gave and put out, and the first cell that still has its own.
     kept: usize,
     first_kept: usize,
     /// Whether code runs beside the cells: its values are not remembered.
@@ -97,13 +97,13 @@ pub struct Ran {
     pub value: Option<Shown>,
     /// Why it stopped.
     pub error: Option<CellError>,
-    /// What it said before.
-    pub said: Vec<Said>,
+    /// What it put out before.
+    pub outputs: Vec<CellOutput>,
     /// Whether value and words were let go, because those of newer cells needed the room.
     pub let_go: bool,
 }
 
-/// Bytes of what cells gave and said that a session keeps; the oldest go first.
+/// Bytes of what cells gave and put out that a session keeps; the oldest go first.
 const KEPT_BYTES: usize = 256 << 20;
 /// Bytes of one cell.
 const MOST_SOURCE: usize = 16 << 20;
@@ -255,8 +255,8 @@ impl Session {
         if self.is_aside { 0 } else { self.cells.len() + 1 }
     }
 
-    /// Runs a cell; returns what it said, too. A cell that says too much is an error, however it ends.
-    fn recorded(&mut self, cell: &str, out: &Out) -> (Result<Option<Shown>, CellError>, Vec<Said>) {
+    /// Runs a cell; returns what it put out, too. A cell that puts out too much is an error, however it ends.
+    fn recorded(&mut self, cell: &str, out: &Out) -> (Result<Option<Shown>, CellError>, Vec<CellOutput>) {
         let record = Rc::new(RefCell::new(Record::new(out.clone(), self.host.clone())));
         let recorded: Out = record.clone();
         self.host.set_out(&recorded);
@@ -277,8 +277,8 @@ impl Session {
             _ => ran,
         };
         let ran = ran.map_err(errors::with_an_end);
-        let said = std::mem::take(&mut record.borrow_mut().said);
-        (ran, said)
+        let outputs = std::mem::take(&mut record.borrow_mut().outputs);
+        (ran, outputs)
     }
 
     /// Keeps what a cell gave, and lets go of what the oldest gave when there is no room for all.
@@ -289,7 +289,7 @@ impl Session {
         while self.kept > KEPT_BYTES && self.first_kept + 1 < self.cells.len() {
             let oldest = &mut self.cells[self.first_kept];
             self.kept -= record::bytes(oldest);
-            oldest.let_go = oldest.value.take().is_some() | !std::mem::take(&mut oldest.said).is_empty();
+            oldest.let_go = oldest.value.take().is_some() | !std::mem::take(&mut oldest.outputs).is_empty();
             self.first_kept += 1;
         }
     }
@@ -387,10 +387,10 @@ impl SetDynamic for Scope<'_> {
 
 impl Interpreter for Session {
     fn run(&mut self, cell: &str, out: &Out) -> Result<Option<Shown>, CellError> {
-        let (ran, said) = self.recorded(cell, out);
+        let (ran, outputs) = self.recorded(cell, out);
         let (value, error) = (ran.as_ref().ok().cloned().flatten(), ran.as_ref().err().cloned());
         let number = self.cells.len() + 1;
-        self.keep(Ran { number, cell: cell.into(), value, error, said, let_go: false });
+        self.keep(Ran { number, cell: cell.into(), value, error, outputs, let_go: false });
         ran
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use longlens_app::prompt;
-use longlens_app::views::View;
+use longlens_app::views::Plot;
 use longlens_core::printable::excerpt;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
@@ -63,7 +63,7 @@ pub struct TableValue {
 
 /// A picture, with the numbers behind it.
 #[derive(Clone)]
-pub struct Figure(pub Rc<View>);
+pub struct Figure(pub Rc<Plot>);
 
 impl Model {
     /// In words.
@@ -109,11 +109,11 @@ impl Table {
     }
 
     /// The numbers behind a view, with its picture; `records` are of what ran for it.
-    pub fn of_view(view: &View, records: Vec<RunRecord>) -> Returned<Self> {
+    pub fn of_view(view: &Plot, records: Vec<RunRecord>) -> Returned<Self> {
         let Some(numbers) = view.table() else {
             return refuse("there are no numbers behind this picture", "it was drawn from a table that you have");
         };
-        let table = table::Table::of_view(&numbers).map_err(crate::functions::told)?;
+        let table = table::Table::of_view(&numbers).map_err(crate::functions::table_error)?;
         let (figure, protocol) = (Some(view.figure.clone()), view.text.clone());
         Ok(Self(Rc::new(TableValue { table, figure, records, protocol })))
     }

@@ -9,7 +9,7 @@ use longlens_app::Problem;
 use longlens_app::heads::Heads;
 use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::{RunAsk, RunId, Runs};
-use longlens_app::session::Session;
+use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
 use longlens_app::steps::{Start, Step};
 use longlens_core::lens::ModelInfo;
@@ -258,9 +258,9 @@ impl App {
     }
 
     /// What survives a crash.
-    pub fn session(&self, clean: bool) -> Session {
+    pub fn session(&self, clean: bool) -> SavedSession {
         let runs = self.runs.only_pinned();
-        Session {
+        SavedSession {
             clean,
             saved: 0,
             pid: 0,

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use longlens_app::Problem;
-use longlens_app::session::Session;
+use longlens_app::session::SavedSession;
 use longlens_app::worker::{Ask, Event, Worker};
 use longlens_core::lens::{Lens, ModelInfo};
 use ratatui::buffer::Buffer;
@@ -20,7 +20,7 @@ pub struct Headless {
     /// The state.
     pub app: App,
     /// The newest kept session.
-    pub kept: Option<Session>,
+    pub kept: Option<SavedSession>,
     /// What was asked of the worker.
     pub asked: Vec<Ask>,
     /// Whether the program would have ended.

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use longlens_app::Problem;
-use longlens_app::session::{Session, Store};
+use longlens_app::session::{SavedSession, Store};
 use longlens_app::worker::{self, Event, Worker};
 use longlens_core::lens::{Lens, ModelInfo};
 use ratatui::Terminal;
@@ -165,7 +165,7 @@ fn panicked(info: &PanicHookInfo<'_>) -> Problem {
 struct Outside {
     worker: Worker,
     sender: Sender<Arrived>,
-    keep: Sender<Session>,
+    keep: Sender<SavedSession>,
     /// Files that are being written.
     writers: Vec<JoinHandle<()>>,
 }
@@ -307,10 +307,10 @@ type Keeper = JoinHandle<Result<(), Problem>>;
 /// kept in its place.
 fn keeper(
     store: Option<Store>,
-    resumed: Option<Session>,
+    resumed: Option<SavedSession>,
     sender: Sender<Arrived>,
-) -> io::Result<(Sender<Session>, Keeper)> {
-    let (keep, waiting) = channel::<Session>();
+) -> io::Result<(Sender<SavedSession>, Keeper)> {
+    let (keep, waiting) = channel::<SavedSession>();
     let work = move || {
         // sessions that nobody keeps may be sent all the same
         let Some(mut store) = store else { return Ok(()) };

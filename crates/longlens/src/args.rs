@@ -27,31 +27,31 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
-    pub workbench: Workbench,
+    pub workbench: WorkbenchArgs,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Open the workbench in this terminal (what `longlens` alone does on one)
-    Workbench(Box<Workbench>),
+    Workbench(Box<WorkbenchArgs>),
     /// Compare the methods on the embedded model at growing lengths (what `longlens` alone does without a terminal)
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Continue a prompt, greedily or sampled
-    Generate(Generate),
+    Generate(GenerateArgs),
     /// Write the logits of every position, prefill and decode
-    Logits(Logits),
+    Logits(LogitsArgs),
     /// Retrieve a pass key from any length and depth
-    Passkey(Passkey),
+    Passkey(PasskeyArgs),
     /// Measure perplexity against length
-    Perplexity(Perplexity),
+    Perplexity(PerplexityArgs),
     /// Draw and describe the relative positions of a method
-    Positions(Positions),
+    Positions(PositionsArgs),
     /// Draw which chunks every head attends to
-    Chunks(Chunks),
+    Chunks(ChunksArgs),
     /// Draw the attention map of one head
-    Attention(Attention),
+    Attention(AttentionArgs),
     /// Draw any view of a prompt under a method; without one, list them
-    Plot(Plot),
+    Plot(PlotArgs),
     /// Measure the speed of prefill and decode by method and length
     ///
     /// --model also takes the name of a shape, for a model of that shape with random weights: `tiny`, `1b-like`, `llama2-7b`
@@ -63,19 +63,19 @@ pub enum Command {
     /// 1024 x 1024 f32 matrices, one on every thread, and the bytes a second that all threads together read from a buffer of
     /// 256 MiB. Caches are faster than memory, so small models can read more than it offers. Peak memory is the highest
     /// while a method ran at a length, with what the process still held before.
-    Bench(Bench),
+    Bench(BenchArgs),
     /// List methods and RoPE scalings with their parameters
-    Methods(Methods),
+    Methods(MethodsArgs),
     /// Describe a model: config, parameters, memory at a length
-    Model(Model),
+    Model(ModelArgs),
     /// Open a prompt for experiments: a small language with every method, prompt, measure and picture
-    Repl(language::Repl),
+    Repl(language::ReplArgs),
     /// Run, convert and check notebooks
-    Notebook(language::Notebook),
+    Notebook(language::NotebookArgs),
     /// The Jupyter kernel: install it, take it away, serve
-    Kernel(language::Kernel),
+    Kernel(language::KernelArgs),
     /// Save a frame of the workbench as PNG or SVG
-    Screenshot(Box<Screenshot>),
+    Screenshot(Box<ScreenshotArgs>),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -85,7 +85,7 @@ pub enum Command {
 
 /// Flags of every command that opens a model.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Common {
+pub struct CommonArgs {
     /// `embedded`, a checkpoint folder, or `org/name[@revision]` in the Hugging Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -99,7 +99,7 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpeningArgs,
     #[arg(long, value_name = "N", help = help("seed"), value_parser = setting("seed"))]
     pub seed: Option<Value>,
     #[arg(long, value_name = "TOKENS", help = help("prefill_chunk"), value_parser = setting("prefill_chunk"))]
@@ -114,7 +114,7 @@ pub struct Common {
 
 /// How a model is opened.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Opening {
+pub struct OpeningArgs {
     /// Where to compute
     #[arg(long, value_enum)]
     pub device: Option<Device>,
@@ -125,14 +125,14 @@ pub struct Opening {
     pub trained_context: Option<Value>,
 }
 
-impl Opening {
+impl OpeningArgs {
     /// Tokens that the model counts as trained on, where that is given.
     pub fn trained_context(&self) -> Option<usize> {
         self.trained_context.as_ref().map(|n_tokens| n_tokens.number() as usize)
     }
 }
 
-impl Common {
+impl CommonArgs {
     /// The settings of a run that these flags name.
     pub fn given(&self) -> Given {
         given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)])
@@ -187,9 +187,9 @@ pub struct PromptArgs {
 
 /// How the workbench begins.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Workbench {
+pub struct WorkbenchArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Bring back prompt, settings and pinned runs: of a session that ended unexpectedly, else of the last one
@@ -249,9 +249,9 @@ pub enum Images {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Screenshot {
+pub struct ScreenshotArgs {
     #[command(flatten)]
-    pub workbench: Workbench,
+    pub workbench: WorkbenchArgs,
     /// Columns and rows
     #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40")]
     pub size: String,
@@ -265,9 +265,9 @@ pub struct Screenshot {
 
 /// Compare the methods on the embedded model.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub struct DemoArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Longest prompt, in multiples of the trained context (a power of two)
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>)]
     pub up_to: usize,
@@ -277,9 +277,9 @@ pub struct Demo {
 }
 
 #[derive(Debug, Default, Args)]
-pub struct Generate {
+pub struct GenerateArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[arg(long, value_name = "N", help = help("max_tokens"), value_parser = setting("max_tokens"))]
@@ -299,8 +299,8 @@ pub struct Generate {
     pub stop: Vec<String>,
 }
 
-impl Generate {
-    /// The settings of a run that these flags name, beside those of [`Common`].
+impl GenerateArgs {
+    /// The settings of a run that these flags name, beside those of [`CommonArgs`].
     pub fn given(&self) -> Given {
         given([
             ("max_tokens", &self.max_tokens),
@@ -314,9 +314,9 @@ impl Generate {
 }
 
 #[derive(Debug, Args)]
-pub struct Logits {
+pub struct LogitsArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// JSON file, or `-` for stdin, with an array of token ids, or an object with `tokens` or `input_ids`
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
@@ -332,9 +332,9 @@ pub struct Logits {
 }
 
 #[derive(Debug, Args)]
-pub struct Passkey {
+pub struct PasskeyArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Prompt template: `longlens`, `long_heads`, `chunk_llama` or `long_lm`
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
@@ -357,9 +357,9 @@ pub struct Passkey {
 }
 
 #[derive(Debug, Args)]
-pub struct Perplexity {
+pub struct PerplexityArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Text file or `-` for stdin, one document as it is; JSON lines (.jsonl) are a document each, by their `text` (default: the
     /// embedded model's held-out stories)
     #[arg(long, value_name = "FILE", visible_alias = "text")]
@@ -393,9 +393,9 @@ pub struct Perplexity {
 }
 
 #[derive(Debug, Args)]
-pub struct Positions {
+pub struct PositionsArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Tokens of the prompt (default: twice the trained context)
     #[arg(long, value_name = "TOKENS")]
     pub tokens: Option<String>,
@@ -411,9 +411,9 @@ pub struct Positions {
 }
 
 #[derive(Debug, Args)]
-pub struct Chunks {
+pub struct ChunksArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Query token (default: the last of the prompt; after --needle the one behind it, which should fetch the key)
@@ -431,9 +431,9 @@ pub struct Chunks {
 }
 
 #[derive(Debug, Args)]
-pub struct Attention {
+pub struct AttentionArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Layer
@@ -457,9 +457,9 @@ pub struct Attention {
 }
 
 #[derive(Debug, Args)]
-pub struct Plot {
+pub struct PlotArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// View with its options, as `layers:scale=log`; --out takes .png, .svg, .csv and .npz
@@ -468,9 +468,9 @@ pub struct Plot {
 }
 
 #[derive(Debug, Args)]
-pub struct Bench {
+pub struct BenchArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Layers of a random model, where it should have fewer than its shape
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub layers: Option<usize>,
@@ -509,7 +509,7 @@ pub enum Phases {
 }
 
 #[derive(Debug, Args)]
-pub struct Methods {
+pub struct MethodsArgs {
     /// One method or scaling
     pub name: Option<String>,
     /// Print JSON
@@ -518,9 +518,9 @@ pub struct Methods {
 }
 
 #[derive(Debug, Args)]
-pub struct Model {
+pub struct ModelArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Memory at this many tokens
     #[arg(long, value_name = "TOKENS")]
     pub tokens: Option<String>,

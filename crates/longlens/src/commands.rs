@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longlens_app::views::View;
+use longlens_app::views::Plot;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::Plan;
 use longlens_core::printable::printable_line;
@@ -10,7 +10,7 @@ use longlens_plot::{Figure, PlotError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Common;
+use crate::args::CommonArgs;
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -98,7 +98,7 @@ fn ending(path: &Path) -> String {
 
 /// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder unless it
 /// ends in `.json`, since other commands write several files into it.
-fn data(config: &RunConfig, common: &Common, name: &str) -> Result<Option<PathBuf>, Failure> {
+fn data(config: &RunConfig, common: &CommonArgs, name: &str) -> Result<Option<PathBuf>, Failure> {
     let Some(out) = &config.out else { return Ok(None) };
     let is_file = out.extension().is_some_and(|ending| ending == "json");
     let is_folder = out.is_dir() || common.out.is_none() && !is_file;
@@ -110,7 +110,7 @@ fn data(config: &RunConfig, common: &Common, name: &str) -> Result<Option<PathBu
 }
 
 /// Refuses `--out` where nothing is written to it. A config file may name one for other commands.
-fn no_out(common: &Common, help: &str) -> Result<(), Failure> {
+fn no_out(common: &CommonArgs, help: &str) -> Result<(), Failure> {
     match &common.out {
         Some(_) => Err(Failure::usage("this command writes nothing to --out", help.to_owned())),
         None => Ok(()),
@@ -139,7 +139,7 @@ pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(),
 }
 
 /// Writes a view into a file, as its ending says.
-fn save_view(terminal: &Terminal, view: &View, path: &Path) -> Result<(), Failure> {
+fn save_view(terminal: &Terminal, view: &Plot, path: &Path) -> Result<(), Failure> {
     let did = if path.exists() { "replaced" } else { "wrote" };
     let bytes = view.bytes(&ending(path), 1.0).map_err(|problem| Failure::failed(problem.message, problem.help))?;
     write_file(path, &bytes)?;

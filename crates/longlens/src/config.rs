@@ -18,7 +18,7 @@ use longlens_model::source::small;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::args::{Common, Device};
+use crate::args::{CommonArgs, Device};
 use crate::failure::Failure;
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// Reads the config file, if one is named, and lays the flags over it.
-    pub fn new(common: &Common) -> Result<Self, Failure> {
+    pub fn new(common: &CommonArgs) -> Result<Self, Failure> {
         let file = common.config.as_deref().map_or(Ok(File::default()), read)?;
         let method = common.method.as_deref().map(Method::parse).transpose()?;
         let rope = common.rope.as_deref().map(RopeScaling::parse).transpose()?;

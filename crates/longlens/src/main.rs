@@ -10,7 +10,7 @@ mod backend;
 mod commands;
 mod config;
 mod failure;
-mod kept;
+mod journal;
 mod memory;
 mod misuse;
 mod needle;
@@ -70,7 +70,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// The workbench on a terminal; elsewhere, and with no flag, the comparison of all methods.
-fn without_command(args: &args::Workbench) -> Result<(), Failure> {
+fn without_command(args: &args::WorkbenchArgs) -> Result<(), Failure> {
     let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if is_terminal || std::env::args_os().len() > 1 {
         return commands::workbench::run(args);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Bench, Ran};
+use common::{Ran, Sandbox};
 use longlens_notebook::document::{Kind, Notebook};
 use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::Nobody;
@@ -15,8 +15,8 @@ use longlens_notebook::session::{Limits, Options, Session};
 use serde_json::Value;
 
 /// Feeds a script to `longlens repl`.
-fn script(bench: &Bench, text: impl AsRef<[u8]>) -> Ran {
-    let mut command = bench.command(&["repl"]);
+fn script(sandbox: &Sandbox, text: impl AsRef<[u8]>) -> Ran {
+    let mut command = sandbox.command(&["repl"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_ref()).unwrap();
     child.wait_with_output().unwrap().into()
@@ -24,14 +24,14 @@ fn script(bench: &Bench, text: impl AsRef<[u8]>) -> Ran {
 
 #[test]
 fn a_script_on_stdin_is_text_as_files_are() {
-    let bench = Bench::new();
-    let ran = script(&bench, "\u{feff}1 + 1");
+    let sandbox = Sandbox::new();
+    let ran = script(&sandbox, "\u{feff}1 + 1");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "2\n"), "{}", ran.stderr);
     for (bytes, told, help) in [
         (&b"print(1);\n// caf\xe9"[..], "byte 0xe9 in line 2, column 7", "iconv -f ISO-8859-1"),
         (b"\xff\xfe1\0\n\0", "it is UTF-16, not UTF-8", "iconv -f UTF-16"),
     ] {
-        let ran = script(&bench, bytes);
+        let ran = script(&sandbox, bytes);
         let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(ran.code == Some(1) && ran.stdout.is_empty() && said.contains(told) && said.contains(help), "{said}");
         assert!(said.contains("cannot read cells from stdin"), "{said}");
@@ -46,12 +46,12 @@ fn an_interrupted_notebook_keeps_what_was_finished() {
         ("// %%\nloop {}\n", &[][..], "interrupted before a cell was finished"),
         ("// %%\n1\n// %%\nloop {}\n", &["-p", "x", "2"], "go on with --resume and the same parameter `x`"),
     ] {
-        let bench = Bench::new();
-        bench.write("in.rhai", cells);
-        let mut command = bench.command(&[&["notebook", "run", "in.rhai"], parameters].concat());
+        let sandbox = Sandbox::new();
+        sandbox.write("in.rhai", cells);
+        let mut command = sandbox.command(&[&["notebook", "run", "in.rhai"], parameters].concat());
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let started = Instant::now();
-        while !bench.path("in.ipynb").exists() && started.elapsed() < Duration::from_mins(1) {
+        while !sandbox.path("in.ipynb").exists() && started.elapsed() < Duration::from_mins(1) {
             std::thread::sleep(Duration::from_millis(20));
         }
         // the endless cell runs by then
@@ -76,12 +76,12 @@ fn shipped() -> Vec<PathBuf> {
 
 #[test]
 fn a_script_on_stdin_prints_its_values() {
-    let bench = Bench::new();
-    let ran = script(&bench, "let x = 40;\nprint(\"hi\");\nx + 2\n");
+    let sandbox = Sandbox::new();
+    let ran = script(&sandbox, "let x = 40;\nprint(\"hi\");\nx + 2\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "hi\n42\n"), "{}", ran.stderr);
-    let ran = script(&bench, "// %%\nlet p = needle(400, 0.5, \"48213\");\np.key\n// %%\nrun(p, full()).text\n");
+    let ran = script(&sandbox, "// %%\nlet p = needle(400, 0.5, \"48213\");\np.key\n// %%\nrun(p, full()).text\n");
     assert!(ran.stdout.starts_with("48213\n"), "{} {}", ran.stdout, ran.stderr);
-    let ran = script(&bench, "let a = 1;\nneedl(3, 0.5)\n");
+    let ran = script(&sandbox, "let a = 1;\nneedl(3, 0.5)\n");
     assert_eq!(ran.code, Some(1));
     assert!(
         ran.stderr.contains("did you mean `needle`?") && ran.stderr.contains("2 | needl(3, 0.5)"),
@@ -106,72 +106,72 @@ fn examples() -> Vec<String> {
 
 #[test]
 fn every_example_of_the_documentation_runs_on_the_embedded_model() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let examples = examples();
     assert!(examples.len() > 70, "{}", examples.len());
     let cells: Vec<String> = examples.iter().map(|code| format!("// %%\n{code}\n")).collect();
-    let ran = script(&bench, cells.concat());
+    let ran = script(&sandbox, cells.concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
 
 #[test]
 fn a_notebook_runs_with_parameters_and_keeps_what_it_shows() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let text = "// %% tags=[\"parameters\"]\nlet length = 300;\n// %% [markdown]\n// # Title\n// %%\nlet r = run(needle(length, 0.5), full());\nprint(r.found);\nr\n// %%\nattention(trace(r), 1, 2)\n";
-    bench.write("in.rhai", text);
-    let ran = bench.done("notebook run in.rhai -o out.ipynb -p length=200 --html page.html");
+    sandbox.write("in.rhai", text);
+    let ran = sandbox.done("notebook run in.rhai -o out.ipynb -p length=200 --html page.html");
     assert!(ran.stderr.contains("4 of 4 cells"), "{}", ran.stderr);
-    let out = bench.json("out.ipynb");
+    let out = sandbox.json("out.ipynb");
     let cells = out["cells"].as_array().unwrap();
     assert_eq!(cells[1]["metadata"]["tags"][0], "injected-parameters");
     assert!(cells[1]["source"].to_string().contains("let length = 200;"));
     assert_eq!(cells[3]["outputs"][0]["text"][0], "true\n");
     assert!(cells[3]["outputs"][1]["data"]["text/plain"].to_string().contains("key     found"));
     assert!(cells[4]["outputs"][0]["data"]["image/png"].as_str().is_some_and(|png| png.len() > 1000));
-    let page = String::from_utf8(bench.read("page.html")).unwrap();
+    let page = String::from_utf8(sandbox.read("page.html")).unwrap();
     assert!(page.contains("<h1>Title</h1>") && page.contains("data:image/png"));
     // the same run gives the same bytes
-    let first = bench.read("out.ipynb");
-    bench.done("notebook run in.rhai -o out.ipynb -p length=200");
-    assert!(first == bench.read("out.ipynb"), "a second run differs");
+    let first = sandbox.read("out.ipynb");
+    sandbox.done("notebook run in.rhai -o out.ipynb -p length=200");
+    assert!(first == sandbox.read("out.ipynb"), "a second run differs");
 }
 
 #[test]
 fn a_failing_cell_is_stored_and_ends_with_code_1() {
-    let bench = Bench::new();
-    bench.write("in.rhai", "// %%\nlet a = 1;\n// %%\nlet b = nope;\n// %%\na + 1\n");
-    let ran = bench.run(&["notebook", "run", "in.rhai"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("in.rhai", "// %%\nlet a = 1;\n// %%\nlet b = nope;\n// %%\na + 1\n");
+    let ran = sandbox.run(&["notebook", "run", "in.rhai"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("there is no variable `nope`"), "{}", ran.stderr);
-    let out = bench.json("in.ipynb");
+    let out = sandbox.json("in.ipynb");
     assert_eq!(out["cells"][1]["outputs"][0]["ename"], "NameError");
     assert_eq!(out["cells"][2]["outputs"], Value::Array(Vec::new()));
-    assert_eq!(bench.run(&["notebook", "run", "in.rhai", "--keep-going"]).code, Some(1));
-    assert_eq!(bench.json("in.ipynb")["cells"][2]["outputs"][0]["data"]["text/plain"][0], "2");
-    let ran = bench.run(&["notebook", "check", "in.rhai"]);
+    assert_eq!(sandbox.run(&["notebook", "run", "in.rhai", "--keep-going"]).code, Some(1));
+    assert_eq!(sandbox.json("in.ipynb")["cells"][2]["outputs"][0]["data"]["text/plain"][0], "2");
+    let ran = sandbox.run(&["notebook", "check", "in.rhai"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    bench.write("bad.rhai", "// %%\nlet a = (1;\n");
-    let ran = bench.run(&["notebook", "check", "bad.rhai"]);
+    sandbox.write("bad.rhai", "// %%\nlet a = (1;\n");
+    let ran = sandbox.run(&["notebook", "check", "bad.rhai"]);
     assert!(ran.code == Some(1) && ran.stdout.contains("code cell 1"), "{} {}", ran.stdout, ran.stderr);
 }
 
 #[test]
 fn a_loop_without_end_meets_the_timeout() {
-    let bench = Bench::new();
-    bench.write("in.rhai", "// %%\nlet a = 1;\n// %%\nloop { a += 1; }\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("in.rhai", "// %%\nlet a = 1;\n// %%\nloop { a += 1; }\n");
     let began = Instant::now();
-    let ran = bench.run(&["notebook", "run", "in.rhai", "--timeout", "0.5"]);
+    let ran = sandbox.run(&["notebook", "run", "in.rhai", "--timeout", "0.5"]);
     assert_eq!(ran.code, Some(1));
     assert!(began.elapsed() < Duration::from_mins(1));
-    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "Timeout");
+    assert_eq!(sandbox.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "Timeout");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_killed_run_loses_its_running_cell_only_and_resumes() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let cell = |number: usize| format!("// %%\nprint(\"cell {number}\");\n");
-    bench.write(
+    sandbox.write(
         "in.rhai",
         format!(
             "{}{}// %%\nsleep(if files(\".\").contains(\"go\") {{ 0 }} else {{ 600 }});\n{}",
@@ -180,10 +180,10 @@ fn a_killed_run_loses_its_running_cell_only_and_resumes() {
             cell(4)
         ),
     );
-    let mut child = bench.command(&["notebook", "run", "in.rhai"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = sandbox.command(&["notebook", "run", "in.rhai"]).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     let is_there = || {
-        let bytes = std::fs::read(bench.path("in.ipynb")).unwrap_or_default();
+        let bytes = std::fs::read(sandbox.path("in.ipynb")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).contains("cell 2\\n\"")
     };
     while !is_there() {
@@ -192,20 +192,20 @@ fn a_killed_run_loses_its_running_cell_only_and_resumes() {
     }
     child.kill().unwrap(); // SIGKILL: nothing can be tidied up
     child.wait().unwrap();
-    assert_eq!(bench.json("in.ipynb")["cells"][3]["outputs"], Value::Array(Vec::new()));
-    bench.write("go", "");
-    let ran = bench.done("notebook run in.rhai --resume");
+    assert_eq!(sandbox.json("in.ipynb")["cells"][3]["outputs"], Value::Array(Vec::new()));
+    sandbox.write("go", "");
+    let ran = sandbox.done("notebook run in.rhai --resume");
     assert!(ran.stderr.contains("2 of 4 cells run, 2 run again"), "{}", ran.stderr);
-    assert_eq!(bench.json("in.ipynb")["cells"][3]["outputs"][0]["text"][0], "cell 4\n");
+    assert_eq!(sandbox.json("in.ipynb")["cells"][3]["outputs"][0]["text"][0], "cell 4\n");
 }
 
 #[test]
 fn bad_input_is_named() {
-    let bench = Bench::new();
-    bench.write("no.ipynb", "{ nothing");
-    bench.write("python.ipynb", r#"{"cells":[],"metadata":{"kernelspec":{"name":"python3","display_name":"P","language":"python"}},"nbformat":4,"nbformat_minor":5}"#);
-    bench.write("future.ipynb", r#"{"cells":[],"metadata":{},"nbformat":9,"nbformat_minor":0}"#);
-    bench.write("ok.rhai", "1");
+    let sandbox = Sandbox::new();
+    sandbox.write("no.ipynb", "{ nothing");
+    sandbox.write("python.ipynb", r#"{"cells":[],"metadata":{"kernelspec":{"name":"python3","display_name":"P","language":"python"}},"nbformat":4,"nbformat_minor":5}"#);
+    sandbox.write("future.ipynb", r#"{"cells":[],"metadata":{},"nbformat":9,"nbformat_minor":0}"#);
+    sandbox.write("ok.rhai", "1");
     for (args, said) in [
         ("notebook run no.ipynb", "JSON"),
         ("notebook run python.ipynb", "python"),
@@ -222,7 +222,7 @@ fn bad_input_is_named() {
         ("kernel run nowhere.json", "nowhere.json"),
         ("kernel uninstall --prefix nowhere", "no kernel"),
     ] {
-        let ran = bench.run(&common::words(args));
+        let ran = sandbox.run(&common::words(args));
         assert!(ran.code.is_some_and(|code| code == 1 || code == 2), "{args}: {:?}", ran.code);
         assert!(ran.stderr.contains(said), "{args}: {}", ran.stderr);
         assert!(!ran.stderr.contains("panicked"), "{args}: {}", ran.stderr);
@@ -232,11 +232,11 @@ fn bad_input_is_named() {
 #[test]
 fn converting_there_and_back_keeps_code_and_prose() {
     for path in shipped() {
-        let bench = Bench::new();
-        std::fs::copy(&path, bench.path("a.ipynb")).unwrap();
-        bench.done("notebook convert a.ipynb b.rhai");
-        bench.done("notebook convert b.rhai c.ipynb");
-        let read = |name: &str| Notebook::read(&bench.path(name)).unwrap();
+        let sandbox = Sandbox::new();
+        std::fs::copy(&path, sandbox.path("a.ipynb")).unwrap();
+        sandbox.done("notebook convert a.ipynb b.rhai");
+        sandbox.done("notebook convert b.rhai c.ipynb");
+        let read = |name: &str| Notebook::read(&sandbox.path(name)).unwrap();
         let plain = |notebook: Notebook| -> Vec<_> {
             notebook.cells.into_iter().map(|cell| (cell.id, cell.kind, cell.source, cell.metadata)).collect()
         };
@@ -246,49 +246,49 @@ fn converting_there_and_back_keeps_code_and_prose() {
 
 #[test]
 fn converting_back_keeps_results_of_code_that_did_not_change() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %%\nprint(1);\n// %%\nprint(2);\n// %%\nprint(3);\n");
-    bench.done("notebook run a.rhai --timestamps");
-    let before = bench.json("a.ipynb");
-    bench.done("notebook convert a.ipynb a.rhai");
-    let ran = bench.done("notebook convert a.rhai");
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %%\nprint(1);\n// %%\nprint(2);\n// %%\nprint(3);\n");
+    sandbox.done("notebook run a.rhai --timestamps");
+    let before = sandbox.json("a.ipynb");
+    sandbox.done("notebook convert a.ipynb a.rhai");
+    let ran = sandbox.done("notebook convert a.rhai");
     assert!(ran.stderr.contains("kept the results of 3 cells"), "{}", ran.stderr);
-    assert_eq!(bench.json("a.ipynb"), before);
-    let text = String::from_utf8(bench.read("a.rhai")).unwrap();
-    bench.write("a.rhai", text.replace("print(2)", "print(4)"));
-    let ran = bench.done("notebook convert a.rhai");
+    assert_eq!(sandbox.json("a.ipynb"), before);
+    let text = String::from_utf8(sandbox.read("a.rhai")).unwrap();
+    sandbox.write("a.rhai", text.replace("print(2)", "print(4)"));
+    let ran = sandbox.done("notebook convert a.rhai");
     assert!(ran.stderr.contains("kept the results of 2 cells, dropped those of 1"), "{}", ran.stderr);
-    let after = bench.json("a.ipynb");
+    let after = sandbox.json("a.ipynb");
     assert_eq!(after["cells"][0], before["cells"][0]);
     assert_eq!(after["cells"][1]["outputs"], Value::Array(Vec::new()));
     // a script that was edited is replaced where it is named alone
-    let edited = bench.read("a.rhai");
-    assert_eq!(bench.run(&["notebook", "convert", "a.ipynb"]).code, Some(2));
-    assert_eq!(bench.read("a.rhai"), edited);
-    assert!(bench.done("notebook convert a.ipynb -o a.rhai").stderr.contains("replaced a.rhai"));
+    let edited = sandbox.read("a.rhai");
+    assert_eq!(sandbox.run(&["notebook", "convert", "a.ipynb"]).code, Some(2));
+    assert_eq!(sandbox.read("a.rhai"), edited);
+    assert!(sandbox.done("notebook convert a.ipynb -o a.rhai").stderr.contains("replaced a.rhai"));
     // what is no notebook is not written over
-    bench.write("a.ipynb", "mine");
-    assert_eq!(bench.run(&["notebook", "convert", "a.rhai"]).code, Some(1));
-    assert_eq!(bench.read("a.ipynb"), b"mine");
+    sandbox.write("a.ipynb", "mine");
+    assert_eq!(sandbox.run(&["notebook", "convert", "a.rhai"]).code, Some(1));
+    assert_eq!(sandbox.read("a.ipynb"), b"mine");
 }
 
 #[test]
 fn a_run_that_cannot_begin_keeps_stored_results() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %%\nprint(1);\n");
-    bench.done("notebook run a.rhai");
-    let before = bench.read("a.ipynb");
-    assert_eq!(bench.run(&["notebook", "run", "a.ipynb", "--model", "nowhere"]).code, Some(1));
-    assert!(before == bench.read("a.ipynb"), "the stored results are gone");
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %%\nprint(1);\n");
+    sandbox.done("notebook run a.rhai");
+    let before = sandbox.read("a.ipynb");
+    assert_eq!(sandbox.run(&["notebook", "run", "a.ipynb", "--model", "nowhere"]).code, Some(1));
+    assert!(before == sandbox.read("a.ipynb"), "the stored results are gone");
 }
 
 #[test]
 fn runs_under_other_flags_are_not_resumed() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %%\nprint(1);\n");
-    bench.done("notebook run a.rhai");
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %%\nprint(1);\n");
+    sandbox.done("notebook run a.rhai");
     for (flags, n_run) in [("--weights q8", 1), ("--weights q8", 0), ("--allow-outside", 1), ("", 1), ("", 0)] {
-        let ran = bench.done(&format!("notebook run a.rhai --resume {flags}"));
+        let ran = sandbox.done(&format!("notebook run a.rhai --resume {flags}"));
         assert!(ran.stderr.contains(&format!("{n_run} of 1 cells run")), "{flags}: {}", ran.stderr);
     }
 }
@@ -304,20 +304,20 @@ fn said(ran: &Ran) -> String {
 
 #[test]
 fn a_resumed_run_tells_which_parameters_are_others() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1;\n// %%\nprint(x);\n");
-    bench.done("notebook run a.rhai -o o.ipynb -p x 2");
-    let ran = bench.done("notebook run a.rhai -o o.ipynb --resume -p x 2");
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1;\n// %%\nprint(x);\n");
+    sandbox.done("notebook run a.rhai -o o.ipynb -p x 2");
+    let ran = sandbox.done("notebook run a.rhai -o o.ipynb --resume -p x 2");
     assert!(!ran.stderr.contains("other parameters"), "{}", ran.stderr);
-    let ran = bench.done("notebook run a.rhai -o o.ipynb --resume");
+    let ran = sandbox.done("notebook run a.rhai -o o.ipynb --resume");
     let told = "note: o.ipynb holds results of other parameters (`x` was 2, is as the notebook sets it)";
     assert!(said(&ran).contains(told), "{}", ran.stderr);
 }
 
 #[test]
 fn values_of_parameters_may_begin_with_hyphens() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1; let y = [0.1]; let z = 0;\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %% tags=[\"parameters\"]\nlet x = 1; let y = [0.1]; let z = 0;\n");
     for (flags, line) in [
         (&["-y", "---\nx: 3"][..], "let x = 3;"),
         (&["--parameters-yaml", "- 1", "-p", "x", "3"], "it is no map"),
@@ -325,17 +325,17 @@ fn values_of_parameters_may_begin_with_hyphens() {
         (&["-r", "x", "--html"], "let x = \"--html\";"),
         (&["-r", "x=- a"], "let x = \"- a\";"),
     ] {
-        let ran = bench.run(&[&["notebook", "run", "a.rhai", "-o", "o.ipynb"], flags].concat());
+        let ran = sandbox.run(&[&["notebook", "run", "a.rhai", "-o", "o.ipynb"], flags].concat());
         match ran.code {
             Some(0) => assert!(
-                bench.json("o.ipynb")["cells"][1]["source"].to_string().contains(&line.replace('"', "\\\"")),
+                sandbox.json("o.ipynb")["cells"][1]["source"].to_string().contains(&line.replace('"', "\\\"")),
                 "{flags:?}"
             ),
             _ => assert!(said(&ran).contains(line), "{flags:?}: {}", ran.stderr),
         }
     }
     // a text where a list is declared is told, unless it was asked for
-    let ran = bench.done("notebook run a.rhai -o o.ipynb -p y [.1] -r z text");
+    let ran = sandbox.done("notebook run a.rhai -o o.ipynb -p y [.1] -r z text");
     assert!(
         said(&ran).contains("warning: parameter `y` is set to a text") && !ran.stderr.contains("`z`"),
         "{}",
@@ -364,45 +364,45 @@ fn a_script_replaces_nothing_but_its_own_results() {
         (unsaid.to_string(), "does not say its language"),
         ("notes".to_owned(), "not JSON"),
     ] {
-        let bench = Bench::new();
-        bench.write("a.rhai", "// %%\nprint(1);\n");
-        bench.write("a.ipynb", &held);
+        let sandbox = Sandbox::new();
+        sandbox.write("a.rhai", "// %%\nprint(1);\n");
+        sandbox.write("a.ipynb", &held);
         for flags in [&[][..], &["--resume"], &["--html", "p.html"]] {
-            let ran = bench.run(&[&["notebook", "run", "a.rhai"], flags].concat());
+            let ran = sandbox.run(&[&["notebook", "run", "a.rhai"], flags].concat());
             let said = said(&ran);
             assert!(ran.code == Some(1) && said.contains(told) && said.contains("-o OUT.ipynb"), "{}", ran.stderr);
             assert!(!ran.stderr.contains("1/1"), "nothing runs: {}", ran.stderr);
         }
-        assert_eq!(String::from_utf8(bench.read("a.ipynb")).unwrap(), held);
-        assert!(!bench.path("a.partial.ipynb").exists() && !bench.path("p.html").exists());
-        bench.done("notebook run a.rhai -o a.ipynb");
-        assert_eq!(bench.json("a.ipynb")["cells"][0]["outputs"][0]["text"][0], "1\n");
+        assert_eq!(String::from_utf8(sandbox.read("a.ipynb")).unwrap(), held);
+        assert!(!sandbox.path("a.partial.ipynb").exists() && !sandbox.path("p.html").exists());
+        sandbox.done("notebook run a.rhai -o a.ipynb");
+        assert_eq!(sandbox.json("a.ipynb")["cells"][0]["outputs"][0]["text"][0], "1\n");
     }
 }
 
 #[test]
 fn a_script_that_fails_leaves_good_results() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %%\nprint(1);\n");
-    bench.done("notebook run a.rhai");
-    let good = bench.read("a.ipynb");
-    bench.write("a.rhai", "// %%\nprint(2);\n// %%\nnope\n");
-    let ran = bench.run(&["notebook", "run", "a.rhai"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %%\nprint(1);\n");
+    sandbox.done("notebook run a.rhai");
+    let good = sandbox.read("a.ipynb");
+    sandbox.write("a.rhai", "// %%\nprint(2);\n// %%\nnope\n");
+    let ran = sandbox.run(&["notebook", "run", "a.rhai"]);
     assert!(ran.code == Some(1) && said(&ran).contains("a.ipynb is as it was; `-o a.ipynb` writes"), "{}", ran.stderr);
-    assert!(bench.read("a.ipynb") == good);
-    assert_eq!(bench.json("a.partial.ipynb")["cells"][0]["outputs"][0]["text"][0], "2\n");
+    assert!(sandbox.read("a.ipynb") == good);
+    assert_eq!(sandbox.json("a.partial.ipynb")["cells"][0]["outputs"][0]["text"][0], "2\n");
 
-    bench.write("a.rhai", "// %%\nprint(2);\n// %%\nprint(3);\n");
-    let ran = bench.done("notebook run a.rhai --resume");
+    sandbox.write("a.rhai", "// %%\nprint(2);\n// %%\nprint(3);\n");
+    let ran = sandbox.done("notebook run a.rhai --resume");
     assert!(ran.stderr.contains("1 of 2 cells run, 1 run again"), "{}", ran.stderr);
-    assert_eq!(bench.json("a.ipynb")["cells"][1]["outputs"][0]["text"][0], "3\n");
-    assert!(!bench.path("a.partial.ipynb").exists());
+    assert_eq!(sandbox.json("a.ipynb")["cells"][1]["outputs"][0]["text"][0], "3\n");
+    assert!(!sandbox.path("a.partial.ipynb").exists());
 
     // what somebody wrote into the notebook since stays
-    let mut notebook = Notebook::read(&bench.path("a.ipynb")).unwrap();
+    let mut notebook = Notebook::read(&sandbox.path("a.ipynb")).unwrap();
     notebook.push(Kind::Markdown, "what I found");
-    notebook.write(&bench.path("a.ipynb")).unwrap();
-    let ran = bench.run(&["notebook", "run", "a.rhai"]);
+    notebook.write(&sandbox.path("a.ipynb")).unwrap();
+    let ran = sandbox.run(&["notebook", "run", "a.rhai"]);
     assert!(
         ran.code == Some(1) && said(&ran).contains("its cell 3 holds prose that is not in a.rhai"),
         "{}",
@@ -412,20 +412,20 @@ fn a_script_that_fails_leaves_good_results() {
 
 #[test]
 fn a_script_keeps_what_only_its_notebook_can_hold() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let script =
         "// %%\nprint(1);\n// %% tags=[\"skip-execution\"]\nprint(2);\n// %% [markdown]\n// ![x](attachment:x.png)\n";
-    bench.write("a.rhai", script);
-    bench.done("notebook run a.rhai -p x 1");
-    let mut notebook = Notebook::read(&bench.path("a.ipynb")).unwrap();
+    sandbox.write("a.rhai", script);
+    sandbox.done("notebook run a.rhai -p x 1");
+    let mut notebook = Notebook::read(&sandbox.path("a.ipynb")).unwrap();
     let picture = serde_json::json!({ "x.png": { "image/png": "AA==" } });
     notebook.cells[3].rest.insert("attachments".into(), picture.clone());
     notebook.cells[2]
         .outputs
         .push(serde_json::json!({ "output_type": "stream", "name": "stdout", "text": "long ago" }));
-    notebook.write(&bench.path("a.ipynb")).unwrap();
-    bench.done("notebook run a.rhai");
-    let after = bench.json("a.ipynb");
+    notebook.write(&sandbox.path("a.ipynb")).unwrap();
+    sandbox.done("notebook run a.rhai");
+    let after = sandbox.json("a.ipynb");
     assert_eq!(after["cells"][2]["attachments"], picture);
     assert_eq!(after["cells"][1]["outputs"][0]["text"][0], "long ago");
     assert!(after["metadata"]["longlens"]["parameters"].is_null() && after["metadata"]["papermill"].is_null());
@@ -433,69 +433,69 @@ fn a_script_keeps_what_only_its_notebook_can_hold() {
 
 #[test]
 fn a_page_takes_the_place_of_no_file_of_the_run() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let script = "// %%\nprint(1);\n";
-    bench.write("a.rhai", script);
-    bench.write("given.yaml", "x: 1\n");
+    sandbox.write("a.rhai", script);
+    sandbox.write("given.yaml", "x: 1\n");
     for page in ["a.rhai", "h.ipynb", "page", "a.partial.ipynb"] {
-        let ran = bench.run(&["notebook", "run", "a.rhai", "-o", "h.ipynb", "--html", page]);
+        let ran = sandbox.run(&["notebook", "run", "a.rhai", "-o", "h.ipynb", "--html", page]);
         assert!(ran.code == Some(2) && said(&ran).contains("does not end in .html"), "{}", ran.stderr);
     }
-    let ran = bench.run(&["notebook", "run", "a.rhai", "--html", "nowhere/p.html"]);
+    let ran = sandbox.run(&["notebook", "run", "a.rhai", "--html", "nowhere/p.html"]);
     assert!(ran.code == Some(1) && !ran.stderr.contains("1/1"), "nothing runs: {}", ran.stderr);
     #[cfg(unix)]
     for (to, flags) in
         [("a.rhai", &[][..]), ("h.ipynb", &["-o", "h.ipynb"]), ("a.ipynb", &[]), ("given.yaml", &["-f", "given.yaml"])]
     {
-        std::os::unix::fs::symlink(to, bench.path("p.html")).unwrap();
+        std::os::unix::fs::symlink(to, sandbox.path("p.html")).unwrap();
         // the results are there the second time alone
         for _ in 0..2 {
-            let ran = bench.run(&[&["notebook", "run", "a.rhai", "--html", "p.html"], flags].concat());
+            let ran = sandbox.run(&[&["notebook", "run", "a.rhai", "--html", "p.html"], flags].concat());
             assert!(
                 ran.code == Some(2) && said(&ran).contains("would be written over as p.html"),
                 "{to}: {}",
                 ran.stderr
             );
         }
-        std::fs::remove_file(bench.path("p.html")).unwrap();
+        std::fs::remove_file(sandbox.path("p.html")).unwrap();
     }
-    assert_eq!(bench.read("a.rhai"), script.as_bytes());
-    assert_eq!(bench.read("given.yaml"), b"x: 1\n");
-    assert_eq!(bench.json("h.ipynb")["nbformat"], 4);
-    bench.done("notebook run a.rhai --html p.HTM");
-    assert!(bench.read("p.HTM").starts_with(b"<!"));
+    assert_eq!(sandbox.read("a.rhai"), script.as_bytes());
+    assert_eq!(sandbox.read("given.yaml"), b"x: 1\n");
+    assert_eq!(sandbox.json("h.ipynb")["nbformat"], 4);
+    sandbox.done("notebook run a.rhai --html p.HTM");
+    assert!(sandbox.read("p.HTM").starts_with(b"<!"));
 }
 
 #[cfg(unix)]
 #[test]
 fn a_named_file_that_leads_to_the_script_is_not_written() {
-    let bench = Bench::new();
-    bench.write("a.rhai", "// %%\nprint(1);\n");
-    std::os::unix::fs::symlink("a.rhai", bench.path("o.ipynb")).unwrap();
-    let ran = bench.run(&["notebook", "run", "a.rhai", "-o", "o.ipynb"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rhai", "// %%\nprint(1);\n");
+    std::os::unix::fs::symlink("a.rhai", sandbox.path("o.ipynb")).unwrap();
+    let ran = sandbox.run(&["notebook", "run", "a.rhai", "-o", "o.ipynb"]);
     assert!(ran.code == Some(2) && said(&ran).contains("a.rhai is read by this command"), "{}", ran.stderr);
 }
 
 #[test]
 fn errors_of_a_parser_have_an_end() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for cell in [format!("0x{}", "f".repeat(100_000)), format!("let x = {}", "é".repeat(100_000))] {
-        bench.write("a.rhai", format!("// %%\n{cell}\n"));
-        let ran = bench.run(&["notebook", "check", "a.rhai"]);
+        sandbox.write("a.rhai", format!("// %%\n{cell}\n"));
+        let ran = sandbox.run(&["notebook", "check", "a.rhai"]);
         assert!(ran.code == Some(1) && ran.stdout.len() < 5_000, "{} bytes", ran.stdout.len());
         let file = serde_json::json!({
             "cells": [{ "cell_type": "code", "id": "a", "execution_count": null, "metadata": {}, "outputs": [], "source": cell }],
             "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
         });
-        bench.write("b.ipynb", file.to_string());
-        let ran = bench.run(&["notebook", "run", "b.ipynb"]);
+        sandbox.write("b.ipynb", file.to_string());
+        let ran = sandbox.run(&["notebook", "run", "b.ipynb"]);
         assert!(ran.code == Some(1) && ran.stderr.len() < 10_000, "{} bytes", ran.stderr.len());
     }
 }
 
 #[test]
 fn a_page_trusts_only_cells_that_were_just_run() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let html = "<form action='https://example.org'><b id=theirs></b></form>";
     let skipped = serde_json::json!({
         "cell_type": "code", "id": "skipped", "execution_count": 1, "source": "1",
@@ -508,9 +508,9 @@ fn a_page_trusts_only_cells_that_were_just_run() {
     });
     for cells in [vec![&skipped, &runs], vec![&skipped]] {
         let file = serde_json::json!({ "cells": cells, "metadata": { "language_info": { "name": "rhai" } }, "nbformat": 4, "nbformat_minor": 5 });
-        bench.write("a.ipynb", file.to_string());
-        bench.done("notebook run a.ipynb --html page.html");
-        let page = String::from_utf8(bench.read("page.html")).unwrap();
+        sandbox.write("a.ipynb", file.to_string());
+        sandbox.done("notebook run a.ipynb --html page.html");
+        let page = String::from_utf8(sandbox.read("page.html")).unwrap();
         assert!(!page.contains("<form") && !page.contains("id=theirs") && page.contains("theirs"), "{page}");
         assert_eq!(page.contains("<table"), cells.len() == 2, "what was just run is shown as it is: {page}");
     }

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 mod common;
 
-use common::{Bench, Ran, checkpoint, floats, golden, ints, tensors, words};
+use common::{Ran, Sandbox, checkpoint, floats, golden, ints, tensors, words};
 
 /// The command ends with this exit code, says nothing on stdout, and says all of `expected` on stderr.
-fn check(bench: &Bench, args: &[&str], code: i32, expected: &[&str]) {
-    let Ran { code: ended, stdout, stderr } = bench.run(args);
+fn check(sandbox: &Sandbox, args: &[&str], code: i32, expected: &[&str]) {
+    let Ran { code: ended, stdout, stderr } = sandbox.run(args);
     // long lines wrap, and wrapped lines start with a bar
     let said = stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(ended, Some(code), "longlens {args:?}\n{stderr}");
@@ -25,12 +25,12 @@ fn check(bench: &Bench, args: &[&str], code: i32, expected: &[&str]) {
 
 #[test]
 fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
-    let bench = Bench::new();
-    bench.write("out_of_range.json", "[1, 2, 99999]");
-    bench.write("none.json", "[]");
-    bench.write("two.json", r#"{"tokens": [1, 2]}"#);
-    bench.write("words.json", r#"["one"]"#);
-    bench.write("file", "");
+    let sandbox = Sandbox::new();
+    sandbox.write("out_of_range.json", "[1, 2, 99999]");
+    sandbox.write("none.json", "[]");
+    sandbox.write("two.json", r#"{"tokens": [1, 2]}"#);
+    sandbox.write("words.json", r#"["one"]"#);
+    sandbox.write("file", "");
     let tokens = |file: &str, more: &str| format!("logits --tokens {file} {more}");
     for (line, code, expected) in [
         // the prompt
@@ -108,17 +108,17 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("passkey --lengths 128 --out file", 1, "cannot make the folder file: File exists"),
         ("demo --up-to 2 --out file/demo", 1, "cannot make the folder file/demo: Not a directory"),
     ] {
-        check(&bench, &words(line), code, &[expected]);
+        check(&sandbox, &words(line), code, &[expected]);
     }
-    check(&bench, &["generate", "--prompt", ""], 2, &["the prompt is empty"]);
+    check(&sandbox, &["generate", "--prompt", ""], 2, &["the prompt is empty"]);
 }
 
 #[test]
 fn flags_and_prompts_that_cannot_be_used_are_refused() {
-    let bench = Bench::new();
-    bench.write("two.json", "[1, 2]");
-    bench.write("nothing.jsonl", "\n");
-    bench.write("one.jsonl", r#"{"prompt": "It is 7. It is", "answer": "7", "length": 10}"#);
+    let sandbox = Sandbox::new();
+    sandbox.write("two.json", "[1, 2]");
+    sandbox.write("nothing.jsonl", "\n");
+    sandbox.write("one.jsonl", r#"{"prompt": "It is 7. It is", "answer": "7", "length": 10}"#);
     for (line, code, expected) in [
         // numbers
         (
@@ -154,13 +154,13 @@ fn flags_and_prompts_that_cannot_be_used_are_refused() {
             "no stored prompt has a length of --lengths help: leave --lengths out, or give some of the lengths that they have: 10",
         ),
     ] {
-        check(&bench, &words(line), code, &[expected]);
+        check(&sandbox, &words(line), code, &[expected]);
     }
 }
 
 #[test]
 fn a_bad_config_file_is_shown_where_it_is_wrong() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (toml, place, expected) in [
         ("seed = 1\nmethdo = \"full\"\n", "bad.toml:2:1", "unknown field `methdo`, expected one of `model`, `method`"),
         ("seed = 1\n\nmethod = \"ful\"\n", "bad.toml:3:10", "unknown method `ful`; did you mean `full`?"),
@@ -173,25 +173,25 @@ fn a_bad_config_file_is_shown_where_it_is_wrong() {
         ("weights = \"q5\"\n", "bad.toml:1:11", "unknown weights `q5`, expected one of f32, bf16, q8, q4"),
         ("prefill_chunk = 0\n", "bad.toml:1:17", "prefill_chunk = 0 is not a whole number of at least 1"),
     ] {
-        bench.write("bad.toml", toml);
-        check(&bench, &words("positions --config bad.toml"), 2, &[place, expected]);
+        sandbox.write("bad.toml", toml);
+        check(&sandbox, &words("positions --config bad.toml"), 2, &[place, expected]);
     }
-    check(&bench, &words("positions --config absent.toml"), 1, &["cannot read absent.toml: No such file"]);
+    check(&sandbox, &words("positions --config absent.toml"), 1, &["cannot read absent.toml: No such file"]);
 }
 
 #[test]
 fn a_bad_checkpoint_is_named_with_everything_wrong_in_it() {
-    let bench = Bench::new();
-    bench.write("two.json", "[1, 2]");
+    let sandbox = Sandbox::new();
+    sandbox.write("two.json", "[1, 2]");
     let check = |folder: &str, expected: &[&str]| {
-        check(&bench, &["logits", "--tokens", "two.json", "--output", "out", "--model", folder], 1, expected);
+        check(&sandbox, &["logits", "--tokens", "two.json", "--output", "out", "--model", folder], 1, expected);
     };
-    checkpoint(&bench, "short", |_, _| {});
-    let whole = bench.read("short/model.safetensors");
-    bench.write("short/model.safetensors", &whole[..whole.len() - 1000]);
+    checkpoint(&sandbox, "short", |_, _| {});
+    let whole = sandbox.read("short/model.safetensors");
+    sandbox.write("short/model.safetensors", &whole[..whole.len() - 1000]);
     check("short", &["model.safetensors is cut short: it has", &format!("of {} bytes", whole.len())]);
 
-    checkpoint(&bench, "wrong", |tensors, _| {
+    checkpoint(&sandbox, "wrong", |tensors, _| {
         tensors.remove("model.norm.weight");
         tensors.remove("model.layers.1.mlp.up_proj.weight");
         let embedding = tensors["model.embed_tokens.weight"].clone();
@@ -206,102 +206,102 @@ fn a_bad_checkpoint_is_named_with_everything_wrong_in_it() {
         ],
     );
 
-    checkpoint(&bench, "family", |_, config| config["model_type"] = "llamma".into());
+    checkpoint(&sandbox, "family", |_, config| config["model_type"] = "llamma".into());
     check("family", &["unknown `model_type` `llamma` help: did you mean `llama`?"]);
 
-    checkpoint(&bench, "nan", |tensors, _| {
+    checkpoint(&sandbox, "nan", |tensors, _| {
         let (_, _, bytes) = tensors.get_mut("model.norm.weight").unwrap();
         bytes[4 * 7..4 * 8].copy_from_slice(&f32::NAN.to_le_bytes());
     });
     check("nan", &["`model.norm.weight` holds NaN at [7]"]);
 
     // more tokens than rows of the embedding: released so, and well for texts without them
-    checkpoint(&bench, "tokenizer", |_, _| {});
+    checkpoint(&sandbox, "tokenizer", |_, _| {});
     let tiny = golden("../tiny-model/tokenizer.json");
-    bench.write("tokenizer/tokenizer.json", std::fs::read(tiny).unwrap());
-    let ran = bench.done("logits --tokens two.json --output out --model tokenizer");
+    sandbox.write("tokenizer/tokenizer.json", std::fs::read(tiny).unwrap());
+    let ran = sandbox.done("logits --tokens two.json --output out --model tokenizer");
     assert!(ran.stderr.contains("tokens without an embedding (`vocab_size` is 256)"), "{}", ran.stderr);
 
-    bench.write("hf/hub/models--meta--Llama-Tiny/refs/main", "abc");
-    checkpoint(&bench, "hf/hub/models--meta--Llama-Tiny/snapshots/abc", |_, _| {});
+    sandbox.write("hf/hub/models--meta--Llama-Tiny/refs/main", "abc");
+    checkpoint(&sandbox, "hf/hub/models--meta--Llama-Tiny/snapshots/abc", |_, _| {});
     check("meta/Lama-Tiny", &["no model `meta/Lama-Tiny`", "help: did you mean `meta/Llama-Tiny`?"]);
     check("embeded", &["no model `embeded`", "help: did you mean `embedded`?"]);
-    bench.done("logits --tokens two.json --output out --model meta/Llama-Tiny");
-    bench.done("model --model meta/Llama-Tiny");
+    sandbox.done("logits --tokens two.json --output out --model meta/Llama-Tiny");
+    sandbox.done("model --model meta/Llama-Tiny");
 }
 
 /// What `positions --json` says of the method and the scaling.
-fn method_of(bench: &Bench, flags: &str) -> [String; 2] {
-    let said: Value = serde_json::from_str(&bench.done(&format!("positions --json {flags}")).stdout).unwrap();
+fn method_of(sandbox: &Sandbox, flags: &str) -> [String; 2] {
+    let said: Value = serde_json::from_str(&sandbox.done(&format!("positions --json {flags}")).stdout).unwrap();
     ["method", "rope"].map(|key| said[key].as_str().unwrap().to_owned())
 }
 
 #[test]
 fn a_config_file_says_what_flags_say_and_flags_override_it() {
-    let bench = Bench::new();
-    bench.write("text.toml", "method = \"self_extend:group_size=4,neighbor_window=64\"\nrope = \"yarn:factor=2\"\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("text.toml", "method = \"self_extend:group_size=4,neighbor_window=64\"\nrope = \"yarn:factor=2\"\n");
     let table =
         "[method]\nname = \"self_extend\"\nneighbor_window = 64\ngroup_size = 4\n[rope]\nname = \"yarn\"\nfactor = 2\n";
-    bench.write("table.toml", table);
-    let flags = method_of(&bench, "--method self_extend:group_size=4,neighbor_window=64 --rope yarn:factor=2");
-    assert_eq!(method_of(&bench, "--config text.toml"), flags);
-    assert_eq!(method_of(&bench, "--config table.toml"), flags);
-    let overridden = method_of(&bench, "--config table.toml --method full --rope none");
+    sandbox.write("table.toml", table);
+    let flags = method_of(&sandbox, "--method self_extend:group_size=4,neighbor_window=64 --rope yarn:factor=2");
+    assert_eq!(method_of(&sandbox, "--config text.toml"), flags);
+    assert_eq!(method_of(&sandbox, "--config table.toml"), flags);
+    let overridden = method_of(&sandbox, "--config table.toml --method full --rope none");
     assert_eq!(overridden, ["full", "none"]);
 
-    bench.write(
+    sandbox.write(
         "more.toml",
         "seed = 3\n[sampling]\nmax_tokens = 2\ntop_k = 5\n[passkey]\nlengths = [128]\ndepths = [0.5]\ntrials = 2\n",
     );
-    let generated = json(&bench, "generate --needle 100 --config more.toml --top-k 7 --seed 4");
+    let generated = json(&sandbox, "generate --needle 100 --config more.toml --top-k 7 --seed 4");
     assert_eq!(generated["generated"]["tokens"].as_array().unwrap().len(), 2);
     assert_eq!((&generated["sampling"]["top_k"], &generated["sampling"]["seed"]), (&7.into(), &4.into()));
-    let cells = json(&bench, "passkey --config more.toml --trials 1")["cells"].clone();
+    let cells = json(&sandbox, "passkey --config more.toml --trials 1")["cells"].clone();
     assert_eq!((cells.as_array().unwrap().len(), &cells[0]["length"]), (1, &128.into()));
     assert_eq!((&cells[0]["depth"], &cells[0]["n_trials"]), (&0.5.into(), &1.into()));
 }
 
 #[test]
 fn weights_of_fewer_bits_are_named_and_take_less() {
-    let bench = Bench::new();
-    bench.write("q8.toml", "weights = \"q8\"\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("q8.toml", "weights = \"q8\"\n");
     for (flags, dtype, bits) in [
         ("", "f32 (stored as f16)", 32),
         ("--config q8.toml", "q8 (stored as f16)", 9),
         ("--config q8.toml --weights q4", "q4 (stored as f16)", 5),
     ] {
-        let said = json(&bench, &format!("model {flags}"));
+        let said = json(&sandbox, &format!("model {flags}"));
         // nine norms of 128 stay in 32 bits
         let bytes = (787_584 - 9 * 128) * bits / 8 + 9 * 128 * 4;
         assert_eq!((&said["model"]["dtype"], &said["memory_bytes"]["weights"]), (&dtype.into(), &bytes.into()));
-        let said = json(&bench, &format!("generate --needle 100 --max-tokens 1 {flags}"));
+        let said = json(&sandbox, &format!("generate --needle 100 --max-tokens 1 {flags}"));
         assert_eq!(said["generated"]["run"]["dtype"], dtype);
     }
 }
 
 #[test]
 fn keys_that_a_choice_packs_are_part_of_the_forecast() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (method, n_tokens, has_keys) in [("full", 1024, false), ("long_heads", 1024, true), ("long_heads", 256, false)]
     {
         let line = format!("model --method {method} --tokens {n_tokens}");
-        let memory = &json(&bench, &line)["memory_bytes"];
+        let memory = &json(&sandbox, &line)["memory_bytes"];
         let cache = memory["cache"].as_u64().unwrap();
         assert_eq!(memory["chunk_keys"], if has_keys { cache / 2 } else { 0 }, "{line}");
-        assert_eq!(bench.done(&line).stdout.contains("chunk keys"), has_keys, "{line}");
+        assert_eq!(sandbox.done(&line).stdout.contains("chunk keys"), has_keys, "{line}");
     }
 }
 
 /// Stdout of a command with `--json`, which must be JSON and nothing else.
-fn json(bench: &Bench, line: &str) -> Value {
-    let stdout = bench.done(&format!("{line} --json")).stdout;
+fn json(sandbox: &Sandbox, line: &str) -> Value {
+    let stdout = sandbox.done(&format!("{line} --json")).stdout;
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("longlens {line}: {error}\n{stdout}"))
 }
 
 #[test]
 fn json_stands_alone_on_stdout() {
-    let bench = Bench::new();
-    bench.write("two.json", "[1, 2]");
+    let sandbox = Sandbox::new();
+    sandbox.write("two.json", "[1, 2]");
     for (line, key) in [
         ("model", "/model/n_parameters"),
         ("methods", "/0/parameters"),
@@ -317,27 +317,27 @@ fn json_stands_alone_on_stdout() {
         ("attention --needle 100 --query 50", "/query_weights/50"),
         ("logits --tokens two.json --output out", "/output"),
     ] {
-        let said = json(&bench, line);
+        let said = json(&sandbox, line);
         assert!(said.pointer(key).is_some(), "longlens {line} --json has no {key}:\n{said}");
     }
 }
 
 /// `longlens logits` of a golden case, with its trace.
-fn logits_of(bench: &Bench, case: &str, method: &str) -> common::Tensors {
+fn logits_of(sandbox: &Sandbox, case: &str, method: &str) -> common::Tensors {
     let meta: Value = serde_json::from_slice(&std::fs::read(golden(&format!("cases/{case}.json"))).unwrap()).unwrap();
     let (tokens, model) =
         (golden(&format!("cases/{case}.json")), golden(&format!("models/{}", meta["model"].as_str().unwrap())));
     let prefill = meta["prefill_len"].to_string();
     let args = ["logits", "--output", "out.safetensors", "--trace", "--method", method, "--prefill", &prefill];
     let args = [&args[..], &["--tokens", tokens.to_str().unwrap(), "--model", model.to_str().unwrap()]].concat();
-    let ran = bench.run(&args);
+    let ran = sandbox.run(&args);
     assert_eq!(ran.code, Some(0), "{case}: {}", ran.stderr);
-    tensors(&bench.read("out.safetensors"))
+    tensors(&sandbox.read("out.safetensors"))
 }
 
 #[test]
 fn logits_are_written_like_the_golden_arrays() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let long_heads = "long_heads:chunk_len=8,attention_len=64,variant=released";
     for (case, method) in [
         ("lh-a64w8", long_heads),
@@ -346,7 +346,7 @@ fn logits_are_written_like_the_golden_arrays() {
         ("se-llama3-gqa-g8w32-scale64", "self_extend:group_size=8,neighbor_window=32,log_scale=64"),
     ] {
         let expected = tensors(&std::fs::read(golden(&format!("cases/{case}.safetensors"))).unwrap());
-        let written = logits_of(&bench, case, method);
+        let written = logits_of(&sandbox, case, method);
         for (name, expected) in expected.iter().filter(|(name, _)| *name != "relpos") {
             let written = written.get(name).unwrap_or_else(|| panic!("{case}: no {name}"));
             assert_eq!((written.0, &written.1), (expected.0, &expected.1), "{case}: {name}");
@@ -362,7 +362,7 @@ fn logits_are_written_like_the_golden_arrays() {
 
 #[test]
 fn pictures_are_what_their_names_say() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (line, pictures) in [
         ("positions --method dual_chunk --out positions", "positions"),
         ("chunks --needle 300 --out mass", "mass"),
@@ -375,14 +375,14 @@ fn pictures_are_what_their_names_say() {
         ),
     ] {
         if line.contains("made") {
-            bench.done(line);
-            assert!(bench.json(&format!("{pictures}.json")).to_string().contains("\"run\""), "longlens {line}");
+            sandbox.done(line);
+            assert!(sandbox.json(&format!("{pictures}.json")).to_string().contains("\"run\""), "longlens {line}");
         } else {
-            bench.done(&format!("{line}.png"));
-            bench.done(&format!("{line}.svg"));
+            sandbox.done(&format!("{line}.png"));
+            sandbox.done(&format!("{line}.svg"));
         }
-        assert!(bench.read(&format!("{pictures}.png")).starts_with(b"\x89PNG\r\n\x1a\n"), "longlens {line}");
-        let svg = String::from_utf8(bench.read(&format!("{pictures}.svg"))).unwrap();
+        assert!(sandbox.read(&format!("{pictures}.png")).starts_with(b"\x89PNG\r\n\x1a\n"), "longlens {line}");
+        let svg = String::from_utf8(sandbox.read(&format!("{pictures}.svg"))).unwrap();
         assert!(svg.starts_with("<svg") || svg.starts_with("<?xml"), "longlens {line}");
         assert!(svg.trim_end().ends_with("</svg>"), "longlens {line}");
     }
@@ -390,10 +390,10 @@ fn pictures_are_what_their_names_say() {
 
 #[test]
 fn generation_repeats_with_its_seed_and_stops_where_told() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let sampled = |seed: u32| {
         let args = ["generate", "--prompt", "Once upon a time", "--max-tokens", "24", "--temperature", "1"];
-        bench.run(&[&args[..], &["--seed", &seed.to_string()]].concat()).stdout
+        sandbox.run(&[&args[..], &["--seed", &seed.to_string()]].concat()).stdout
     };
     let text = sampled(1);
     assert_eq!(text, sampled(1));
@@ -402,7 +402,7 @@ fn generation_repeats_with_its_seed_and_stops_where_told() {
 
     let greedy = |stop: &[&str]| {
         let args = ["generate", "--prompt", "Once upon a time", "--max-tokens", "24"];
-        bench.run(&[&args[..], stop].concat()).stdout
+        sandbox.run(&[&args[..], stop].concat()).stdout
     };
     let whole = greedy(&[]);
     let word = whole.split_whitespace().nth(4).unwrap();
@@ -412,12 +412,12 @@ fn generation_repeats_with_its_seed_and_stops_where_told() {
 
 #[test]
 fn no_escape_codes_where_nobody_can_see_colors() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let lines =
         ["positions --tokens 12", "positions --method ful", "passkey --lengths 128 --depths 0.5 --trials 1", "--help"];
     for line in lines {
         for no_color in [false, true] {
-            let mut command = bench.command(&words(line));
+            let mut command = sandbox.command(&words(line));
             if no_color {
                 command.env("NO_COLOR", "1");
             }
@@ -430,10 +430,10 @@ fn no_escape_codes_where_nobody_can_see_colors() {
 #[cfg(target_os = "linux")]
 #[test]
 fn help_that_cannot_be_written_is_an_error() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for flag in ["--help", "--version"] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let ran = Ran::from(bench.command(&[flag]).stdout(full).stderr(Stdio::piped()).output().unwrap());
+        let ran = Ran::from(sandbox.command(&[flag]).stdout(full).stderr(Stdio::piped()).output().unwrap());
         assert_eq!(ran.code, Some(1), "{flag}: {}", ran.stderr);
         assert!(ran.stderr.contains("cannot write the output"), "{flag}: {}", ran.stderr);
     }
@@ -441,9 +441,9 @@ fn help_that_cannot_be_written_is_an_error() {
 
 #[test]
 fn a_reader_that_leaves_is_no_reason_for_a_message() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for line in ["methods", "methods --json", "completions bash", "model", "generate --needle 100 --max-tokens 40"] {
-        let mut command = bench.command(&words(line));
+        let mut command = sandbox.command(&words(line));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let mut said = String::new();
@@ -454,8 +454,8 @@ fn a_reader_that_leaves_is_no_reason_for_a_message() {
 
 #[test]
 fn ctrl_c_keeps_what_is_finished() {
-    let bench = Bench::new();
-    let mut command = bench.command(&words("passkey --lengths 128,4k --depths 0.5 --trials 20 --out kept"));
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&words("passkey --lengths 128,4k --depths 0.5 --trials 20 --out kept"));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     let pressed = Instant::now();
@@ -469,28 +469,28 @@ fn ctrl_c_keeps_what_is_finished() {
     assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
     assert!(pressed.elapsed() < Duration::from_secs(5), "it took {:?} to stop", pressed.elapsed());
     assert!(said.contains("stopping; what is finished is kept") && said.contains("interrupted"), "{said}");
-    let report = bench.json("kept/passkey.json");
+    let report = sandbox.json("kept/passkey.json");
     assert_eq!(report["complete"], false);
     assert!(!report["cells"].as_array().unwrap().is_empty());
 }
 
 #[test]
 fn completions_are_a_script() {
-    let script = Bench::new().done("completions bash").stdout;
+    let script = Sandbox::new().done("completions bash").stdout;
     assert!(script.starts_with("_longlens()"), "{script}");
     assert!(["perplexity", "--prefill-chunk", "wgpu"].iter().all(|word| script.contains(word)), "{script}");
 }
 
 #[test]
 fn the_demo_shows_what_it_promises() {
-    let bench = Bench::new();
-    let table = bench.done("demo --up-to 2 --out demo").stdout;
+    let sandbox = Sandbox::new();
+    let table = sandbox.done("demo --up-to 2 --out demo").stdout;
     assert!(table.contains("self_extend") && table.contains("summary.json"), "{table}");
     for name in ["passkey", "perplexity", "chunks"] {
-        assert!(bench.read(&format!("demo/{name}.png")).starts_with(b"\x89PNG"));
-        assert!(bench.read(&format!("demo/{name}.svg")).starts_with(b"<"));
+        assert!(sandbox.read(&format!("demo/{name}.png")).starts_with(b"\x89PNG"));
+        assert!(sandbox.read(&format!("demo/{name}.svg")).starts_with(b"<"));
     }
-    let summary = bench.json("demo/summary.json");
+    let summary = sandbox.json("demo/summary.json");
     let found = |name: &str| {
         let method = summary["methods"].as_array().unwrap().iter().find(|method| method["name"] == name).unwrap();
         let cells = method["passkey"].as_array().unwrap().iter().filter(|cell| cell["length"] == 512);
@@ -504,18 +504,18 @@ fn the_demo_shows_what_it_promises() {
 #[cfg(unix)]
 #[test]
 fn a_device_is_written_to_and_stays_a_device() {
-    let bench = Bench::new();
-    bench.write("two.json", "[1, 2]");
+    let sandbox = Sandbox::new();
+    sandbox.write("two.json", "[1, 2]");
     // a link, so that a mistake takes the place of the link alone
-    std::os::unix::fs::symlink("/dev/null", bench.path("device")).unwrap();
-    bench.done("logits --tokens two.json --output device");
-    assert!(bench.path("device").is_symlink());
+    std::os::unix::fs::symlink("/dev/null", sandbox.path("device")).unwrap();
+    sandbox.done("logits --tokens two.json --output device");
+    assert!(sandbox.path("device").is_symlink());
 }
 
 #[test]
 fn bench_says_how_fast_each_method_is_at_each_length() {
-    let bench = Bench::new();
-    let said = json(&bench, "bench --methods full;long_heads --lengths 64,256 --repeat 2 --new-tokens 3 --threads 2");
+    let sandbox = Sandbox::new();
+    let said = json(&sandbox, "bench --methods full;long_heads --lengths 64,256 --repeat 2 --new-tokens 3 --threads 2");
     let rows = said.as_array().unwrap();
     let keys = [
         "model",
@@ -558,16 +558,16 @@ fn bench_says_how_fast_each_method_is_at_each_length() {
 
 #[test]
 fn bench_measures_random_models_and_draws_what_it_found() {
-    let bench = Bench::new();
-    let ran = bench
+    let sandbox = Sandbox::new();
+    let ran = sandbox
         .done("bench --model tiny --layers 1 --lengths 32,100 --phase decode --repeat 1 --warmup 0 --out speed.png");
     assert!(ran.stdout.starts_with("tiny, 1 of 4 layers, random weights, rope none, f32"), "{}", ran.stdout);
     assert_eq!(ran.stdout.matches(" decode ").count(), 2, "{}", ran.stdout);
     assert!(!ran.stdout.contains(" prefill "), "{}", ran.stdout);
-    assert!(bench.read("speed.png").starts_with(b"\x89PNG"));
+    assert!(sandbox.read("speed.png").starts_with(b"\x89PNG"));
     // a folder of a shape's name comes first
-    checkpoint(&bench, "tiny", |_, _| {});
-    let rows = json(&bench, "bench --model tiny --lengths 32 --phase prefill --seed 3");
+    checkpoint(&sandbox, "tiny", |_, _| {});
+    let rows = json(&sandbox, "bench --model tiny --lengths 32 --phase prefill --seed 3");
     assert_eq!(
         (rows.as_array().unwrap().len(), &rows[0]["model"], &rows[0]["dtype"]),
         (1, &"tiny".into(), &"f32".into())
@@ -576,7 +576,7 @@ fn bench_measures_random_models_and_draws_what_it_found() {
 
 #[test]
 fn bench_refuses_what_it_cannot_measure() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (line, code, expected) in [
         (
             "bench --phase fast",
@@ -599,21 +599,21 @@ fn bench_refuses_what_it_cannot_measure() {
         ("bench --model 1b-lik", 1, "help: did you mean the random model `1b-like`? The shapes are tiny, 1b-like"),
         ("bench --model tiny --out speed.gif", 2, "cannot tell the picture format of `speed.gif`"),
     ] {
-        check(&bench, &words(line), code, &[expected]);
+        check(&sandbox, &words(line), code, &[expected]);
     }
     if cfg!(target_os = "linux") {
         let line = "bench --model llama2-7b --lengths 4096k --phase prefill";
         let expected = ["its cache of 4194304 tokens 4.0 TiB, and ", "shorter --lengths"];
-        check(&bench, &words(line), 1, &expected);
+        check(&sandbox, &words(line), 1, &expected);
     }
     // tokens that are not decoded do not count
-    bench.done("bench --lengths 32 --phase prefill --repeat 1 --new-tokens 9999999");
+    sandbox.done("bench --lengths 32 --phase prefill --repeat 1 --new-tokens 9999999");
 }
 
 #[test]
 fn bench_keeps_the_rows_that_were_finished() {
-    let bench = Bench::new();
-    let mut command = bench.command(&words("bench --lengths 64,256k --phase prefill --repeat 1"));
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&words("bench --lengths 64,256k --phase prefill --repeat 1"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(3));
     if !Command::new("kill").args(["-INT", &child.id().to_string()]).status().is_ok_and(|status| status.success()) {

@@ -4,26 +4,26 @@ use serde_json::Value;
 
 mod common;
 
-use common::Bench;
+use common::Sandbox;
 
-fn json(bench: &Bench, line: &str) -> Value {
-    serde_json::from_str(&bench.done(line).stdout).unwrap_or_else(|error| panic!("longlens {line}: {error}"))
+fn json(sandbox: &Sandbox, line: &str) -> Value {
+    serde_json::from_str(&sandbox.done(line).stdout).unwrap_or_else(|error| panic!("longlens {line}: {error}"))
 }
 
 /// The command is refused with all of `expected`.
-fn refused(bench: &Bench, line: &str, expected: &str) {
-    let ran = bench.run(&common::words(line));
+fn refused(sandbox: &Sandbox, line: &str, expected: &str) {
+    let ran = sandbox.run(&common::words(line));
     let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(ran.code == Some(2) && said.contains(expected), "longlens {line}\n{}", ran.stderr);
 }
 
 #[test]
 fn a_needle_is_what_its_flags_say() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     // a key of one's own is found by the model that the program carries
-    let said = json(&bench, "generate --needle 200:0.3:40921 --max-tokens 7 --json");
+    let said = json(&sandbox, "generate --needle 200:0.3:40921 --max-tokens 7 --json");
     assert!(said["generated"]["text"].as_str().unwrap().contains("40921"), "{said}");
-    let needle = |flags: &str| json(&bench, &format!("attention --needle {flags} --side 4 --json"))["mean"].clone();
+    let needle = |flags: &str| json(&sandbox, &format!("attention --needle {flags} --side 4 --json"))["mean"].clone();
     let (seeded, plain) = (needle("200:0.3 --seed 3"), needle("200:0.3"));
     assert_ne!(seeded, plain);
     assert_eq!(seeded, needle("200:0.3 --needle-seed 3"), "the seed is that of --seed where it is not given");
@@ -35,7 +35,7 @@ fn a_needle_is_what_its_flags_say() {
 
 #[test]
 fn a_needle_that_cannot_be_is_refused() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (line, expected) in [
         ("generate --needle 200:0.5:4-1", "key = `4-1` is not 1 to 32 letters or digits"),
         ("generate --needle 200:0.5:", "key = `` is not 1 to 32 letters or digits"),
@@ -48,23 +48,23 @@ fn a_needle_that_cannot_be_is_refused() {
         ("chunks --file b --needle-template longlens", "cannot be used with"),
         ("attention --needle-seed 1", "required arguments were not provided: --needle <"),
     ] {
-        refused(&bench, line, expected);
+        refused(&sandbox, line, expected);
     }
 }
 
 #[test]
 fn the_token_behind_a_needle_prompt_can_be_asked_for() {
-    let bench = Bench::new();
-    let default = json(&bench, "chunks --needle 300:0.5 --needle-seed 2 --json");
+    let sandbox = Sandbox::new();
+    let default = json(&sandbox, "chunks --needle 300:0.5 --needle-seed 2 --json");
     let query = default["query"].as_u64().unwrap();
-    let asked = json(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {query} --json"));
+    let asked = json(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {query} --json"));
     assert_eq!(asked, default);
     // the one before is the prompt's last
     let before = query - 1;
-    let last = json(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {before} --json"));
+    let last = json(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {before} --json"));
     assert_eq!(last["run"]["n_prompt"], query);
     let beyond = query + 1;
-    refused(&bench, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "is not in the prompt of");
+    refused(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "is not in the prompt of");
 }
 
 /// Steps as the workbench records them.
@@ -76,9 +76,9 @@ const CONFIG: &str = include_str!("data/workbench.toml");
 #[cfg(unix)]
 #[test]
 fn every_line_of_a_recorded_script_runs() {
-    let bench = Bench::new();
-    bench.write("story.txt", "Once there was a cat. It ran to the old tree.\n");
-    bench.write("steps.sh", SCRIPT);
+    let sandbox = Sandbox::new();
+    sandbox.write("story.txt", "Once there was a cat. It ran to the old tree.\n");
+    sandbox.write("steps.sh", SCRIPT);
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_longlens"));
     let path = std::env::join_paths(
         [program.parent().unwrap().to_owned()]
@@ -88,22 +88,22 @@ fn every_line_of_a_recorded_script_runs() {
     let mut shell = std::process::Command::new("sh");
     shell
         .args(["-x", "steps.sh"])
-        .current_dir(bench.path(""))
+        .current_dir(sandbox.path(""))
         .env("PATH", path.unwrap())
-        .env("HF_HOME", bench.path("hf"));
+        .env("HF_HOME", sandbox.path("hf"));
     let ran: common::Ran = shell.output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("+ longlens ").count(), SCRIPT.matches("\nlonglens ").count());
     for name in ["heads.png", "chosen.png", "story.svg", "map.png", "my map.svg", "positions.svg"] {
-        assert!(bench.path(name).metadata().unwrap().len() > 1000, "{name}");
+        assert!(sandbox.path(name).metadata().unwrap().len() > 1000, "{name}");
     }
 }
 
 #[test]
 fn a_config_of_the_workbench_is_taken_by_every_command() {
-    let bench = Bench::new();
-    bench.write("longlens.toml", CONFIG);
-    let said = json(&bench, "generate --config longlens.toml --needle 120 --json");
+    let sandbox = Sandbox::new();
+    sandbox.write("longlens.toml", CONFIG);
+    let said = json(&sandbox, "generate --config longlens.toml --needle 120 --json");
     let run = &said["generated"]["run"];
     assert_eq!(
         (&run["method"], &run["rope"]),
@@ -115,11 +115,11 @@ fn a_config_of_the_workbench_is_taken_by_every_command() {
     let sampling = &said["sampling"];
     assert_eq!((&sampling["seed"], &sampling["top_k"]), (&5.into(), &40.into()));
     assert_eq!(said["generated"]["tokens"].as_array().unwrap().len(), 3);
-    let grid = json(&bench, "passkey --config longlens.toml --json");
+    let grid = json(&sandbox, "passkey --config longlens.toml --json");
     let cells = grid["cells"].as_array().unwrap();
     assert_eq!((cells.len(), &cells[0]["length"], &cells[3]["depth"]), (4, &100.into(), &1.0.into()));
     assert_eq!(cells[0]["n_trials"], 1);
     for line in ["positions", "chunks --needle 120", "attention --needle 120", "model"] {
-        bench.done(&format!("{line} --config longlens.toml"));
+        sandbox.done(&format!("{line} --config longlens.toml"));
     }
 }

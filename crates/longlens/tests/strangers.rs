@@ -6,7 +6,7 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Bench, Ran};
+use common::{Ran, Sandbox};
 use serde_json::{Value, json};
 
 fn notebook(metadata: &Value, cells: &[&str]) -> String {
@@ -24,7 +24,7 @@ fn rhai() -> Value {
 
 #[test]
 fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let python = ["import os\nprint(\"hard-won result\")"];
     for (name, metadata, cells) in [
         ("none", json!({}), &python[..]),
@@ -40,22 +40,22 @@ fn a_notebook_of_another_language_is_refused_and_stays_as_it_is() {
     ] {
         let file = format!("{name}.ipynb");
         let text = notebook(&metadata, cells);
-        bench.write(&file, &text);
+        sandbox.write(&file, &text);
         for command in ["run --keep-going", "run", "check", "convert"] {
-            let ran = bench.run(&common::words(&format!("notebook {command} {file}")));
+            let ran = sandbox.run(&common::words(&format!("notebook {command} {file}")));
             assert_eq!(ran.code, Some(1), "{name} {command}: {}", ran.stderr);
             assert!(ran.stderr.contains("language"), "{name} {command}: {}", ran.stderr);
         }
-        assert_eq!(bench.read(&file), text.as_bytes(), "{name}");
+        assert_eq!(sandbox.read(&file), text.as_bytes(), "{name}");
         assert!(
-            !bench.path(&format!("{name}.partial.ipynb")).exists() && !bench.path(&format!("{name}.rhai")).exists()
+            !sandbox.path(&format!("{name}.partial.ipynb")).exists() && !sandbox.path(&format!("{name}.rhai")).exists()
         );
     }
 }
 
 #[test]
 fn a_cell_of_another_language_is_refused() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for metadata in [
         json!({ "vscode": { "languageId": "csharp" } }),
         json!({ "polyglot_notebook": { "kernelName": "fsharp" } }),
@@ -63,68 +63,68 @@ fn a_cell_of_another_language_is_refused() {
     ] {
         let mut mixed: Value = serde_json::from_str(&notebook(&rhai(), &["1 + 1", "2 + 2"])).unwrap();
         mixed["cells"][1]["metadata"] = metadata;
-        bench.write("in.ipynb", mixed.to_string());
-        let ran = bench.run(&["notebook", "run", "in.ipynb"]);
+        sandbox.write("in.ipynb", mixed.to_string());
+        let ran = sandbox.run(&["notebook", "run", "in.ipynb"]);
         assert!(ran.code == Some(1) && ran.stderr.contains("cell 2 is in the language `"), "{}", ran.stderr);
     }
 }
 
 #[test]
 fn results_of_a_notebook_without_a_language_are_not_replaced() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let text = notebook(&json!({}), &["1 + 1"]);
-    bench.write("in.ipynb", &text);
-    let ran = bench.run(&["notebook", "run", "in.ipynb"]);
+    sandbox.write("in.ipynb", &text);
+    let ran = sandbox.run(&["notebook", "run", "in.ipynb"]);
     let said = "the notebook does not say its language, and holds results that this run would replace";
     assert!(ran.code == Some(1) && ran.stderr.contains(said), "{}", ran.stderr);
-    assert_eq!(bench.read("in.ipynb"), text.as_bytes());
-    bench.done("notebook run in.ipynb -o out.ipynb");
+    assert_eq!(sandbox.read("in.ipynb"), text.as_bytes());
+    sandbox.done("notebook run in.ipynb -o out.ipynb");
     // without results there is nothing to lose
     let mut bare: Value = serde_json::from_str(&text).unwrap();
     bare["cells"][0]["outputs"] = json!([]);
-    bench.write("bare.ipynb", bare.to_string());
-    bench.done("notebook run bare.ipynb");
+    sandbox.write("bare.ipynb", bare.to_string());
+    sandbox.done("notebook run bare.ipynb");
 }
 
 #[test]
 fn an_input_is_replaced_only_by_a_run_without_errors() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let failing = notebook(&rhai(), &["let a = 1; a", "nope", "a + 1"]);
-    bench.write("in.ipynb", &failing);
+    sandbox.write("in.ipynb", &failing);
     for flags in ["", "--keep-going", "--resume"] {
-        let ran = bench.run(&common::words(&format!("notebook run in.ipynb {flags}")));
+        let ran = sandbox.run(&common::words(&format!("notebook run in.ipynb {flags}")));
         assert_eq!(ran.code, Some(1), "{}", ran.stderr);
         assert!(
             ran.stderr.contains("in.partial.ipynb") && ran.stderr.contains("in.ipynb is as it was"),
             "{}",
             ran.stderr
         );
-        assert_eq!(bench.read("in.ipynb"), failing.as_bytes(), "{flags}");
-        assert_eq!(bench.json("in.partial.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
+        assert_eq!(sandbox.read("in.ipynb"), failing.as_bytes(), "{flags}");
+        assert_eq!(sandbox.json("in.partial.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
     }
     // told to
-    assert_eq!(bench.run(&["notebook", "run", "in.ipynb", "-o", "in.ipynb", "--keep-going"]).code, Some(1));
-    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
+    assert_eq!(sandbox.run(&["notebook", "run", "in.ipynb", "-o", "in.ipynb", "--keep-going"]).code, Some(1));
+    assert_eq!(sandbox.json("in.ipynb")["cells"][1]["outputs"][0]["ename"], "NameError");
     // mended, it goes on and takes its place
-    bench.write("in.ipynb", notebook(&rhai(), &["let a = 1; a", "a + 2", "a + 1"]));
-    let ran = bench.done("notebook run in.ipynb --resume");
+    sandbox.write("in.ipynb", notebook(&rhai(), &["let a = 1; a", "a + 2", "a + 1"]));
+    let ran = sandbox.done("notebook run in.ipynb --resume");
     assert!(ran.stderr.contains("2 of 3 cells run, 1 run again"), "{}", ran.stderr);
-    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "3");
-    assert!(!bench.path("in.partial.ipynb").exists());
-    bench.done("notebook run in.ipynb");
-    assert!(!bench.path("in.partial.ipynb").exists());
+    assert_eq!(sandbox.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "3");
+    assert!(!sandbox.path("in.partial.ipynb").exists());
+    sandbox.done("notebook run in.ipynb");
+    assert!(!sandbox.path("in.partial.ipynb").exists());
 }
 
 #[test]
 fn parameters_are_those_of_papermill() {
-    let bench = Bench::new();
-    bench.write(
+    let sandbox = Sandbox::new();
+    sandbox.write(
         "in.rhai",
         "// %% tags=[\"parameters\"]\nlet trials = 4; let name = \"x\"; let t = 0.5; let flag = false;\n// %%\nprint(`${trials} ${name} ${t} ${flag}`);\n",
     );
-    bench.write("p.yaml", "trials: 9\nname: seven\n");
-    bench.write("p.json", r#"{"trials": 9, "name": "seven"}"#);
-    bench.write("p.toml", "trials = 9\nname = \"seven\"\n");
+    sandbox.write("p.yaml", "trials: 9\nname: seven\n");
+    sandbox.write("p.json", r#"{"trials": 9, "name": "seven"}"#);
+    sandbox.write("p.toml", "trials = 9\nname = \"seven\"\n");
     for (flags, said) in [
         ("-p trials 7", "7 x 0.5 false"),
         ("-p trials=7 -p flag True", "7 x 0.5 true"),
@@ -138,47 +138,47 @@ fn parameters_are_those_of_papermill() {
         ("-p t -.5", "4 x -0.5 false"),
         ("-p name=0x10", "4 0x10 0.5 false"),
     ] {
-        let ran = bench.done(&format!("notebook run in.rhai -o out.ipynb {flags}"));
+        let ran = sandbox.done(&format!("notebook run in.rhai -o out.ipynb {flags}"));
         assert!(!ran.stderr.contains("no parameter"), "{flags}: {}", ran.stderr);
-        let out = bench.json("out.ipynb");
+        let out = sandbox.json("out.ipynb");
         assert_eq!(out["cells"][2]["outputs"][0]["text"][0], format!("{said}\n"), "{flags}");
     }
-    let ran = bench.run(&["notebook", "run", "in.rhai", "-o", "out.ipynb", "-y", "trials: 9"]);
+    let ran = sandbox.run(&["notebook", "run", "in.rhai", "-o", "out.ipynb", "-y", "trials: 9"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert_eq!(bench.json("out.ipynb")["cells"][2]["outputs"][0]["text"][0], "9 x 0.5 false\n");
-    let ran = bench.run(&["notebook", "run", "in.rhai", "-p", "trials=9223372036854775808"]);
+    assert_eq!(sandbox.json("out.ipynb")["cells"][2]["outputs"][0]["text"][0], "9 x 0.5 false\n");
+    let ran = sandbox.run(&["notebook", "run", "in.rhai", "-p", "trials=9223372036854775808"]);
     assert!(ran.code == Some(1) && ran.stderr.contains("whole numbers lie within"), "{}", ran.stderr);
     // numbers that are not finite are numbers, and stand in the file as Python writes them
-    bench.write("odd.yaml", "trials: 0x10\nname: 1e3\nt: -.inf\nflag: yes\n");
+    sandbox.write("odd.yaml", "trials: 0x10\nname: 1e3\nt: -.inf\nflag: yes\n");
     for (flags, said, noted) in [
         (["-p", "t=1e999"], "4 x inf false", "\"t\": Infinity"),
         (["-p", "t=nan"], "4 x NaN false", "\"t\": NaN"),
         (["-f", "odd.yaml"], "16 1e3 -inf true", "\"t\": -Infinity"),
     ] {
-        let ran = bench.run(&[&["notebook", "run", "in.rhai", "-o", "out.ipynb"][..], &flags].concat());
+        let ran = sandbox.run(&[&["notebook", "run", "in.rhai", "-o", "out.ipynb"][..], &flags].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        let out = String::from_utf8(bench.read("out.ipynb")).unwrap();
+        let out = String::from_utf8(sandbox.read("out.ipynb")).unwrap();
         assert!(out.contains(&format!("{said}\\n")) && out.contains(noted), "{flags:?}: {out}");
     }
 }
 
 #[test]
 fn what_python_writes_beyond_json_comes_back() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let text = notebook(&rhai(), &["1 + 1"]).replace(
         "\"metadata\":{\"kernelspec\"",
         "\"metadata\":{\"worst\":NaN,\"most\":-Infinity,\"id\":-123456789012345678901234567890,\"kernelspec\"",
     );
-    bench.write("in.ipynb", format!("\u{feff}{text}"));
-    bench.done("notebook run in.ipynb -o out.ipynb");
-    let out = String::from_utf8(bench.read("out.ipynb")).unwrap();
+    sandbox.write("in.ipynb", format!("\u{feff}{text}"));
+    sandbox.done("notebook run in.ipynb -o out.ipynb");
+    let out = String::from_utf8(sandbox.read("out.ipynb")).unwrap();
     for kept in ["\"worst\": NaN", "\"most\": -Infinity", "\"id\": -123456789012345678901234567890,"] {
         assert!(out.contains(kept), "{out}");
     }
 }
 
-fn script(bench: &Bench, flags: &[&str], text: &str) -> Ran {
-    let mut command = bench.command(&[&["repl"], flags].concat());
+fn script(sandbox: &Sandbox, flags: &[&str], text: &str) -> Ran {
+    let mut command = sandbox.command(&[&["repl"], flags].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
@@ -186,51 +186,51 @@ fn script(bench: &Bench, flags: &[&str], text: &str) -> Ran {
 
 #[test]
 fn a_notebook_that_is_changed_while_it_runs_stays_as_it_was_changed() {
-    let bench = Bench::new();
-    bench.write("in.ipynb", notebook(&rhai(), &["1 + 1", "while !files(\".\").contains(\"go.txt\") {}"]));
-    let mut command = bench.command(&["notebook", "run", "in.ipynb"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("in.ipynb", notebook(&rhai(), &["1 + 1", "while !files(\".\").contains(\"go.txt\") {}"]));
+    let mut command = sandbox.command(&["notebook", "run", "in.ipynb"]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !bench.path("in.partial.ipynb").exists() {
+    while !sandbox.path("in.partial.ipynb").exists() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let changed = notebook(&rhai(), &["1 + 1", "2 + 2"]);
-    bench.write("in.ipynb", &changed);
-    bench.write("go.txt", "");
+    sandbox.write("in.ipynb", &changed);
+    sandbox.write("go.txt", "");
     let ran: Ran = child.wait_with_output().unwrap().into();
     let said = "in.ipynb was changed while its cells ran, so the results are in in.partial.ipynb";
     assert!(ran.code == Some(1) && ran.stderr.contains(said), "{}", ran.stderr);
-    assert_eq!(bench.read("in.ipynb"), changed.as_bytes());
-    bench.done("notebook run in.ipynb --resume");
-    assert_eq!(bench.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "4");
+    assert_eq!(sandbox.read("in.ipynb"), changed.as_bytes());
+    sandbox.done("notebook run in.ipynb --resume");
+    assert_eq!(sandbox.json("in.ipynb")["cells"][1]["outputs"][0]["data"]["text/plain"][0], "4");
 }
 
 #[test]
 fn files_are_those_of_the_folder_that_was_named() {
-    let bench = Bench::new();
-    bench.write("work/notes.txt", "mine");
+    let sandbox = Sandbox::new();
+    sandbox.write("work/notes.txt", "mine");
     for (flags, code, said) in [
         (&["--files", "work"][..], 0, "a.txt"),
         (&["--files", "nowhere"], 2, "there is no such folder"),
         (&[], 0, "a.txt"),
     ] {
-        let ran = script(&bench, flags, "save(\"x\", \"a.txt\")");
+        let ran = script(&sandbox, flags, "save(\"x\", \"a.txt\")");
         assert_eq!(ran.code, Some(code), "{flags:?}: {}", ran.stderr);
         assert!(format!("{}{}", ran.stdout, ran.stderr).contains(said), "{flags:?}: {}", ran.stderr);
     }
-    assert!(bench.path("work/a.txt").exists() && bench.path("a.txt").exists());
+    assert!(sandbox.path("work/a.txt").exists() && sandbox.path("a.txt").exists());
     // in the next session too
-    assert_eq!(script(&bench, &[], "save(\"y\", \"a.txt\")").code, Some(0));
+    assert_eq!(script(&sandbox, &[], "save(\"y\", \"a.txt\")").code, Some(0));
     let notes = "save(\"x\", \"notes.txt\")";
-    assert_eq!(script(&bench, &["--files", "work"], notes).code, Some(1));
-    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], notes).code, Some(0));
+    assert_eq!(script(&sandbox, &["--files", "work"], notes).code, Some(1));
+    assert_eq!(script(&sandbox, &["--files", "work", "--overwrite"], notes).code, Some(0));
     // what others would run has no name among results
     let makefile = "save(\"all:\", \"Makefile\")";
-    assert_eq!(script(&bench, &["--files", "work", "--overwrite"], makefile).code, Some(1));
-    assert_eq!(script(&bench, &["--files", "work", "--allow-outside"], makefile).code, Some(0));
+    assert_eq!(script(&sandbox, &["--files", "work", "--overwrite"], makefile).code, Some(1));
+    assert_eq!(script(&sandbox, &["--files", "work", "--allow-outside"], makefile).code, Some(0));
     // the home folder is none, unless it is said
-    let home = bench.path("").canonicalize().unwrap();
+    let home = sandbox.path("").canonicalize().unwrap();
     for (files, code) in [(None, 1), (Some("."), 0)] {
-        let mut command = bench.command(&["repl"]);
+        let mut command = sandbox.command(&["repl"]);
         command.args(files.into_iter().flat_map(|folder| ["--files", folder])).env("HOME", &home);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"files(\".\")").unwrap();
@@ -240,21 +240,21 @@ fn files_are_those_of_the_folder_that_was_named() {
 
 #[test]
 fn a_notebook_only_lowers_its_limits() {
-    let bench = Bench::new();
-    bench.write("raise.rhai", "// %%\n%config operations 9000000000\n");
-    let ran = bench.run(&["notebook", "run", "raise.rhai"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("raise.rhai", "// %%\n%config operations 9000000000\n");
+    let ran = sandbox.run(&["notebook", "run", "raise.rhai"]);
     assert!(ran.code == Some(1) && ran.stderr.contains("cells can only lower it"), "{}", ran.stderr);
-    bench.done("notebook run raise.rhai --max-operations 9000000000");
-    let ran = script(&bench, &["--memory-limit", "100m"], "let a = []; loop { a.push(a) }");
+    sandbox.done("notebook run raise.rhai --max-operations 9000000000");
+    let ran = script(&sandbox, &["--memory-limit", "100m"], "let a = []; loop { a.push(a) }");
     assert!(ran.code == Some(1) && ran.stderr.contains("grew beyond 100 MiB"), "{}", ran.stderr);
-    assert_eq!(script(&bench, &["--memory-limit", "a lot"], "1").code, Some(2));
+    assert_eq!(script(&sandbox, &["--memory-limit", "a lot"], "1").code, Some(2));
 }
 
 /// The limits of the process itself, as `ulimit -v` sets them: the cell is stopped before an allocation fails.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_cell_is_stopped_before_the_process_is() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let program = env!("CARGO_BIN_EXE_longlens");
     for cell in [
         "let a = []; loop { a.push(a) }",
@@ -263,7 +263,7 @@ fn a_cell_is_stopped_before_the_process_is() {
     ] {
         let line = format!("ulimit -v 3000000; echo '{cell}' | {program} repl");
         let ran: Ran =
-            std::process::Command::new("sh").args(["-c", &line]).current_dir(bench.path("")).output().unwrap().into();
+            std::process::Command::new("sh").args(["-c", &line]).current_dir(sandbox.path("")).output().unwrap().into();
         assert!(ran.code == Some(1) && ran.stderr.contains("LimitError"), "{cell}: {:?} {}", ran.code, ran.stderr);
     }
 }

@@ -3,12 +3,12 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Session;
+use super::SavedSession;
 use crate::runs::Runs;
 use crate::settings::Settings;
 
 /// The session as far as it can be read, and what cannot be. Nothing where there is neither a prompt nor a setting.
-pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
+pub fn session(bytes: &[u8]) -> Option<(SavedSession, Vec<&'static str>)> {
     let mut fields = fields(bytes);
     if !fields.contains_key("settings") && !fields.contains_key("source") {
         return None;
@@ -16,8 +16,8 @@ pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
     let mut lost = Vec::new();
     let settings = settings(fields.remove("settings").as_ref(), &mut lost);
     let source = match fields.remove("source") {
-        Some(value) => read(value).unwrap_or_else(|| told(&mut lost, "the prompt")),
-        None => told(&mut lost, "the prompt"),
+        Some(value) => read(value).unwrap_or_else(|| note_lost(&mut lost, "the prompt")),
+        None => note_lost(&mut lost, "the prompt"),
     };
     let mut runs = Runs::default();
     let list = fields.remove("runs").and_then(|runs| Some(runs.as_object()?.get("list")?.as_array()?.clone()));
@@ -31,7 +31,7 @@ pub fn session(bytes: &[u8]) -> Option<(Session, Vec<&'static str>)> {
     let mut part = |name: &str| fields.remove(name);
     let grids = each(part("grids").as_ref(), "grids", &mut lost);
     let steps = each(part("steps").as_ref(), "steps", &mut lost);
-    let session = Session {
+    let session = SavedSession {
         clean: false,
         saved: part("saved").and_then(read).unwrap_or_default(),
         pid: part("pid").and_then(read).unwrap_or_default(),
@@ -131,7 +131,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     T::deserialize(value).ok()
 }
 
-fn told<T: Default>(lost: &mut Vec<&'static str>, what: &'static str) -> T {
+fn note_lost<T: Default>(lost: &mut Vec<&'static str>, what: &'static str) -> T {
     lost.push(what);
     T::default()
 }

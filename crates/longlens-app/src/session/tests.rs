@@ -1,7 +1,7 @@
 use super::*;
 
-fn session(clean: bool, text: &str) -> Session {
-    Session {
+fn session(clean: bool, text: &str) -> SavedSession {
+    SavedSession {
         clean,
         saved: 0,
         pid: 0,
@@ -116,7 +116,7 @@ fn what_was_a_number_elsewhere_stays() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.sampling.seed = 77;
-    store(&folder).save(Session { settings, ..session(false, "p") }).unwrap();
+    store(&folder).save(SavedSession { settings, ..session(false, "p") }).unwrap();
     damage(&folder, |whole| whole.replace("\"prefill_chunk\":", "\"prefill_chunk\":\"x\",\"_\":"));
     let restored = store(&folder).found().newest().unwrap();
     assert_eq!(restored.session.settings.sampling.seed, 77);
@@ -154,7 +154,7 @@ fn tidy_keeps_the_newest_of_each_kind() {
     let me = store(&folder);
     me.tidy(None);
     let list = me.found().list;
-    let texts: Vec<_> = list.iter().map(|(path, _)| read::<Session>(path).unwrap().source.unwrap()).collect();
+    let texts: Vec<_> = list.iter().map(|(path, _)| read::<SavedSession>(path).unwrap().source.unwrap()).collect();
     let expected = (4..12).rev().map(|at| format!("crashed {at}"));
     let expected = expected.chain((8..12).rev().map(|at| format!("ended {at}")));
     assert_eq!(texts, expected.map(PromptSource::Text).collect::<Vec<_>>());

@@ -8,7 +8,7 @@ use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{AttentionMap, Pooling};
 use serde_json::json;
 
-use super::{Subject, Table, TraceView, View};
+use super::{Plot, Subject, Table, TraceView};
 use crate::npz::Array;
 use crate::problem::Problem;
 
@@ -88,7 +88,7 @@ impl TraceView for Attention {
         Ok(Watch { maps: vec![pick(subject, options)?], ..Watch::default() })
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
         let pick = pick(subject, options)?;
         let map = trace.maps.iter().find(|map| map.pick == pick);
         let map = map.ok_or_else(|| Problem::new("no attention map was recorded", None))?;
@@ -121,7 +121,7 @@ impl TraceView for Attention {
         });
         let (about, trace, place) = (subject.about(options, &trace.run, &own), trace.clone(), pick);
         let table = move || trace.maps.iter().find(|map| map.pick == place).map_or_else(|| Table::new(&[]), table);
-        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
     }
 }
 

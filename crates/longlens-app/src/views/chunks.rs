@@ -8,7 +8,7 @@ use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{ChunkMap, ChunkRows};
 use serde_json::json;
 
-use super::{Cell, Subject, Table, TraceView, View};
+use super::{Cell, Plot, Subject, Table, TraceView};
 use crate::heads::{self, Heads, Pick};
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -84,7 +84,7 @@ impl TraceView for Chunks {
         Ok(Watch { choices, mass: Some(WatchMass { chunk_len, queries }), ..Watch::default() })
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
         let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
         let layer = subject.index(options, "layer", subject.model.spec.n_layers)?;
         let heads = Heads::of(trace, query)?;
@@ -114,7 +114,7 @@ impl TraceView for Chunks {
         let arrays = arrays(&heads, is_choice, layer, subject);
         let needle = subject.needle.clone();
         let table = move || table(&heads, is_choice, layer, needle.as_ref());
-        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
     }
 }
 

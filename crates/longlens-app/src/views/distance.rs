@@ -8,7 +8,7 @@ use longlens_core::trace::{Trace, Watch};
 use longlens_plot::color::ColorScale;
 use serde_json::json;
 
-use super::{Subject, Table, TraceView, View, layers};
+use super::{Plot, Subject, Table, TraceView, layers};
 use crate::heads::Heads;
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -33,10 +33,10 @@ impl TraceView for Distance {
         layers::watch(subject, options)
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let distances: Vec<f32> = heads.all().map(|head| distance(&heads, head)).collect();
-        let mut text = layers::said(&heads);
+        let mut text = layers::caption(&heads);
         let farthest = heads.all().zip(&distances).max_by(|a, b| a.1.total_cmp(b.1));
         if let Some(((layer, head), distance)) = farthest {
             let _ = write!(text, "; farthest on average: layer {layer}, head {head}, {distance:.1} tokens back");
@@ -55,7 +55,7 @@ impl TraceView for Distance {
             }
             table
         };
-        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
     }
 }
 

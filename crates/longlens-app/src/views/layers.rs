@@ -9,7 +9,7 @@ use longlens_plot::color::ColorScale;
 use longlens_plot::plots::HeadGrid;
 use serde_json::json;
 
-use super::{Cell, Subject, Table, TraceView, View};
+use super::{Cell, Plot, Subject, Table, TraceView};
 use crate::heads::Heads;
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -47,7 +47,7 @@ impl TraceView for Layers {
         watch(subject, options)
     }
 
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<View, Problem> {
+    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let needle = subject.needle.clone();
         let scores: Vec<f32> = heads.all().map(|head| score(&heads, subject, head)).collect();
@@ -55,7 +55,7 @@ impl TraceView for Layers {
         let is_log = options.is("scale", "log", &subject.model.spec);
         let scale = if is_log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
         let figure = grid(&heads, subject, name, scores.clone(), scale);
-        let mut text = said(&heads);
+        let mut text = caption(&heads);
         if let Some((layer, head)) = by_score(&heads, &scores).first() {
             let share = 100.0 * scores[layer * heads.shape.1 + head];
             let _ = write!(text, "; most {name}: layer {layer}, head {head}, {share:.0}%");
@@ -87,7 +87,7 @@ impl TraceView for Layers {
             }
             table
         };
-        Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn grid(heads: &Heads, subject: &Subject, name: &str, scores: Vec<f32
 }
 
 /// What a grid of heads is of.
-pub(super) fn said(heads: &Heads) -> String {
+pub(super) fn caption(heads: &Heads) -> String {
     let (n_layers, n_heads) = heads.shape;
     format!("{}: {n_layers} layers of {n_heads} heads, from token {}", heads.run.method, heads.query)
 }

@@ -7,11 +7,11 @@ use longlens_plot::color::Palette;
 use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
 use serde_json::json;
 
-use super::{Table, View};
+use super::{Plot, Table};
 use crate::npz::Array;
 
 /// The grids of some methods, at least one cell in all. A grid that was interrupted says so.
-pub fn passkey(reports: &[PasskeyReport], spec: &ModelSpec, palette: Palette) -> View {
+pub fn passkey(reports: &[PasskeyReport], spec: &ModelSpec, palette: Palette) -> Plot {
     let title = match reports {
         [report] => report.run.method.clone(),
         _ => format!("{} methods", reports.len()),
@@ -21,12 +21,12 @@ pub fn passkey(reports: &[PasskeyReport], spec: &ModelSpec, palette: Palette) ->
     let (run, protocol) = (&first.run, &first.protocol);
     let subtitle = format!("{} · {} · {} · {protocol}{interrupted}", run.model, run.rope_text(), run.dtype);
     let panels: Vec<_> = reports.iter().map(|report| (report.run.method.clone(), &report.cells[..])).collect();
-    View { text: protocol.clone(), ..grids(&panels, Heading { title, subtitle }, spec, palette) }
+    Plot { text: protocol.clone(), ..grids(&panels, Heading { title, subtitle }, spec, palette) }
 }
 
 /// The same of cells under the names of their methods. Arrays: `accuracy[method, depth, length]` (NaN where nothing was
 /// measured), `n_trials` of the same shape, `lengths`, `depths`.
-pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpec, palette: Palette) -> View {
+pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpec, palette: Palette) -> Plot {
     let cells = || panels.iter().flat_map(|(_, cells)| cells.iter());
     let mut lengths: Vec<_> = cells().map(|cell| cell.length).collect();
     let mut depths: Vec<_> = cells().map(|cell| cell.depth).collect();
@@ -84,5 +84,5 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
     let text = heading.title.clone();
     let figure = NeedleGrid { heading, trained_context: spec.trained_context, lengths, depths, panels: drawn, palette };
     let about = about.as_object().cloned().unwrap_or_default();
-    View { about, ..View::new(text, figure).with(arrays, table) }
+    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
 }

@@ -7,7 +7,7 @@ use longlens_plot::plots::{Perplexity, PerplexityPoint, PerplexitySeries};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Table, View};
+use super::{Plot, Table};
 use crate::npz::Array;
 
 /// One method's line: a point per length.
@@ -123,7 +123,7 @@ impl Curve {
 /// Perplexity of some methods; nothing while no length is finished. `last` is how many tokens of a document the second score
 /// counts; `subtitle` says on what model. Arrays: `n_tokens`, `perplexity` and `perplexity_last` (NaN for windows) of the points
 /// of every method in turn, `method` with the number of each point's.
-pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitle: &str) -> Option<View> {
+pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitle: &str) -> Option<Plot> {
     let shown = |point: &Point| PerplexityPoint {
         n_tokens: point.n_tokens,
         perplexity: point.perplexity_of_last.unwrap_or(point.perplexity),
@@ -181,5 +181,5 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
     };
     let figure = Perplexity { heading, trained_context, series, cap: None };
     let about = about.as_object().cloned().unwrap_or_default();
-    Some(View { about, ..View::new(protocol, figure).with(arrays, table) })
+    Some(Plot { about, ..Plot::new(protocol, figure).with(arrays, table) })
 }

@@ -6,7 +6,7 @@ use longlens_core::rope::RopeScaling;
 use longlens_plot::plots::{PositionMap, Seen};
 use serde_json::json;
 
-use super::{Table, View};
+use super::{Plot, Table};
 use crate::npz::Array;
 use crate::problem::Problem;
 
@@ -23,7 +23,7 @@ pub fn positions(
     rope: &RopeScaling,
     n_tokens: usize,
     note: &str,
-) -> Result<View, Problem> {
+) -> Result<Plot, Problem> {
     let trained = rope.resolve(&model.spec)?.reach();
     let reach = trained.unwrap_or(n_tokens);
     let subtitle = format!("{} · rope {rope} · trained on {} tokens{note}", model.name, model.spec.trained_context);
@@ -65,7 +65,7 @@ pub fn positions(
         "seen": { "hidden": 0, "trained": 1, "if chosen": 2, "untrained": 3 },
     });
     let about = about.as_object().cloned().unwrap_or_default();
-    Ok(View { about, ..View::new(text, figure).with(arrays, table) })
+    Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
 }
 
 /// What a cell shows, as a number of the array and a word of the table.

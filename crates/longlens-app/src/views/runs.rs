@@ -8,13 +8,13 @@ use longlens_plot::Heading;
 use longlens_plot::plots::{DifferenceMap, LossCurve, LossSeries, RunComparison};
 use serde_json::{Map, Value, json};
 
-use super::{Cell, Table, View};
+use super::{Cell, Plot, Table};
 use crate::npz::Array;
 use crate::runs::{Run, divergence};
 
 /// Losses by token of runs, at least one, smoothed over `smooth` tokens. Every run has a name of its own. Arrays: `nll_<id>` of
 /// every run, whose entry `t` is the loss of token `t + 1` in nats, NaN before the first token that has one.
-pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> View {
+pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot {
     let series: Vec<_> = runs.iter().map(|(run, name)| LossSeries { name: name.clone(), nll: by_token(run) }).collect();
     let names: Vec<_> = runs.iter().map(|(_, name)| name.as_str()).collect();
     let text = format!("loss by token of {}", names.join(", "));
@@ -49,13 +49,13 @@ pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> View 
     about.insert("nll".into(), json!("entry t is the loss of token t + 1, in nats"));
     about.insert("runs".into(), runs.iter().map(of).collect());
     let figure = LossCurve { heading, trained_context: spec.trained_context, series, smooth };
-    View { about, ..View::new(text, figure).with(arrays, table) }
+    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
 }
 
 /// The second of two runs compared with the first: losses where both have one prompt, outputs, and one head's maps where they
 /// were recorded for both. Arrays: `nll_a`, `nll_b`, `delta_log_prob` (of the second minus that of the first), the tokens
 /// `generated_a` and `generated_b`, and `map_a`, `map_b`, `map_difference`.
-pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 2]>, spec: &ModelSpec) -> View {
+pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 2]>, spec: &ModelSpec) -> Plot {
     // tokens, and with them losses and maps, can only be compared in one prompt; behind it each goes its own way
     let is_same_prompt = a.source == b.source;
     let [first, second] = [a, b].map(by_token);
@@ -112,7 +112,7 @@ pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 
         table
     };
     let about = about.as_object().cloned().unwrap_or_default();
-    View { about, ..View::new(text, figure).with(arrays, table) }
+    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
 }
 
 /// Loss of token `t + 1` at `t`, whatever token was the first that had one.

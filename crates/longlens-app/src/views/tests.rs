@@ -12,7 +12,7 @@ use super::*;
 const N: usize = 62;
 
 /// What a text form shows of a prompt with a needle at tokens 20 to 23 under a method.
-fn made(text: &str, method: &str, needle: bool) -> Result<View, Problem> {
+fn made(text: &str, method: &str, needle: bool) -> Result<Plot, Problem> {
     let (view, options) = parse(text)?;
     let mut lens = ScriptedLens::saying("ok")
         .attending(|layer, head, _, key| if (layer, head) == (1, 2) && (20..24).contains(&key) { 50.0 } else { 1.0 });
@@ -70,7 +70,7 @@ fn options_that_do_not_fit_are_refused_with_what_fits() {
 }
 
 /// Rows of a head.
-fn rows(view: &View, head: (usize, usize)) -> Vec<String> {
+fn rows(view: &Plot, head: (usize, usize)) -> Vec<String> {
     let table = view.table().unwrap();
     let start = format!("{},{},", head.0, head.1);
     table.to_csv().lines().filter_map(|line| line.strip_prefix(&start).map(str::to_owned)).collect()

@@ -28,7 +28,7 @@ pub fn read(text: &str) -> Result<Notebook, DocumentError> {
 
     let mut metadata = taken_metadata(&mut file).ok_or_else(|| not_notebook("its `metadata` is no JSON object"))?;
     metadata.retain(|key, _| !TRANSIENT.contains(&key.as_str()));
-    said_languages(&metadata)?;
+    check_languages(&metadata)?;
     let Some(Value::Array(cells)) = file.remove("cells") else {
         return Err(not_notebook("it has no list `cells`"));
     };
@@ -204,7 +204,7 @@ fn pointer<'a>(map: &'a Map<String, Value>, at: &str) -> Option<&'a Value> {
 }
 
 /// Refuses a notebook that says another language: by name, by its kernel where it names one alone, or by where it was made.
-fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
+fn check_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
     let languages = languages(metadata)?;
     for language in languages.into_iter().flatten() {
         is_rhai(language)?;
@@ -214,11 +214,11 @@ fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
     }
     let elsewhere = || {
         // Jupytext's own field, then an old one of IPython; Colab runs Python where nothing else is said
-        let jupytext = said(metadata, "jupytext", "main_language").ok().flatten();
+        let jupytext = metadata_text(metadata, "jupytext", "main_language").ok().flatten();
         let old = metadata.get("language").and_then(Value::as_str);
         jupytext.or(old).or_else(|| metadata.contains_key("colab").then_some("python"))
     };
-    match said(metadata, "kernelspec", "name")? {
+    match metadata_text(metadata, "kernelspec", "name")? {
         Some(kernel) if !kernel.to_lowercase().contains("longlens") => is_rhai(kernel),
         Some(_) => Ok(()),
         None => elsewhere().map_or(Ok(()), is_rhai),
@@ -227,16 +227,16 @@ fn said_languages(metadata: &Map<String, Value>) -> Result<(), DocumentError> {
 
 /// Whether a notebook that was read says that it is of this language.
 pub fn says_language(metadata: &Map<String, Value>) -> bool {
-    let kernel = said(metadata, "kernelspec", "name");
+    let kernel = metadata_text(metadata, "kernelspec", "name");
     languages(metadata).is_ok_and(|languages| languages != [None, None]) || kernel.is_ok_and(|kernel| kernel.is_some())
 }
 
 fn languages(metadata: &Map<String, Value>) -> Result<[Option<&str>; 2], DocumentError> {
-    Ok([said(metadata, "kernelspec", "language")?, said(metadata, "language_info", "name")?])
+    Ok([metadata_text(metadata, "kernelspec", "language")?, metadata_text(metadata, "language_info", "name")?])
 }
 
 /// A text in an object of the metadata, unless it is empty. What is `null` says nothing.
-fn said<'a>(metadata: &'a Map<String, Value>, of: &str, key: &str) -> Result<Option<&'a str>, DocumentError> {
+fn metadata_text<'a>(metadata: &'a Map<String, Value>, of: &str, key: &str) -> Result<Option<&'a str>, DocumentError> {
     let map = match metadata.get(of) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(map)) => map,

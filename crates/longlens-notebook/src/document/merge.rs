@@ -7,7 +7,7 @@ use super::{Cell, Kind, Notebook};
 
 /// How many cells have what a file held for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct Merged {
     /// Cells whose results were taken over.
     pub n_kept: usize,
     /// Cells of the earlier notebook whose results fit no cell any more: their code has changed, or they are gone.
@@ -17,8 +17,8 @@ pub struct Kept {
 impl Notebook {
     /// Takes over what an earlier form of this notebook holds and text does not: results of cells with the same id and code,
     /// attachments of cells with the same id, and what the file says about itself where this one says nothing.
-    pub fn take_back(&mut self, earlier: &Notebook) -> Kept {
-        let mut kept = Kept::default();
+    pub fn take_back(&mut self, earlier: &Notebook) -> Merged {
+        let mut kept = Merged::default();
         for cell in &mut self.cells {
             let Some(before) = earlier.cells.iter().find(|other| other.id == cell.id && other.kind == cell.kind) else {
                 continue;
@@ -79,7 +79,7 @@ mod tests {
         before.metadata.insert("papermill".into(), json!({ "parameters": { "n": 1 } }));
         let mut after = Notebook::from_text(&before.to_text());
         assert_ne!(after, before);
-        assert_eq!(after.take_back(&before), Kept { n_kept: 2, n_lost: 0 });
+        assert_eq!(after.take_back(&before), Merged { n_kept: 2, n_lost: 0 });
         assert_eq!(after, before);
     }
 
@@ -89,7 +89,7 @@ mod tests {
         before.cells[1].id = "named".into();
         let text = before.to_text().replace("\nb\n", "\nb2\n").replace("\nc\n", "\n");
         let mut after = Notebook::from_text(&text);
-        assert_eq!(after.take_back(&before), Kept { n_kept: 1, n_lost: 2 });
+        assert_eq!(after.take_back(&before), Merged { n_kept: 1, n_lost: 2 });
         assert_eq!((after.cells[1].id.as_str(), after.cells[1].source.as_str()), ("named", "b2"));
         assert!(after.cells[1].outputs.is_empty() && after.cells[1].metadata.is_empty());
     }

@@ -59,7 +59,7 @@ pub mod functions {
     #[rhai_fn(name = "accuracy", return_raw)]
     pub fn accuracy(table: &mut Table) -> Returned<f64> {
         let sum = |name: &str| -> Returned<f64> {
-            Ok(table.0.table.numbers(name).map_err(crate::functions::table::told)?.iter().sum())
+            Ok(table.0.table.numbers(name).map_err(crate::functions::table::table_error)?.iter().sum())
         };
         let (found, trials) = (sum("found")?, sum("trials")?);
         Ok(if trials > 0.0 { found / trials } else { f64::NAN })

@@ -6,13 +6,13 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map};
 
 use crate::data::{from_json, to_json};
-use crate::functions::table::told;
+use crate::functions::table_error;
 use crate::host::{Host, Returned, raise, refuse};
 use crate::options::Options;
 use crate::running;
 use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::{Figure, Prompt, Table, Trace, text};
-use longlens_app::views::View;
+use longlens_app::views::Plot;
 use longlens_app::{Problem, npz};
 use longlens_plot::canvas::Canvas;
 
@@ -217,10 +217,10 @@ fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
 fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
     let rows = &table.0.table;
     match ending {
-        "csv" => rows.to_csv().map_err(told),
+        "csv" => rows.to_csv().map_err(table_error),
         "json" => Ok(rows.to_json()),
         "jsonl" => Ok(rows.to_json_lines()),
-        "parquet" => rows.to_parquet().map_err(told),
+        "parquet" => rows.to_parquet().map_err(table_error),
         "txt" => Ok(rows.to_text(usize::MAX, usize::MAX).into_bytes()),
         "png" | "svg" => match &table.0.figure {
             Some(figure) => picture(figure.as_ref(), ending),
@@ -235,7 +235,7 @@ fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
     }
 }
 
-fn figure_bytes(view: &View, ending: &str) -> Returned<Vec<u8>> {
+fn figure_bytes(view: &Plot, ending: &str) -> Returned<Vec<u8>> {
     view.bytes(ending, SCALE).map_err(raise)
 }
 
@@ -267,23 +267,23 @@ fn load(host: &Host, name: &str) -> Returned<Dynamic> {
     if ending == "csv" {
         // a text in another encoding is told as such
         let text = read_text(host, name)?;
-        return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(told);
+        return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(table_error);
     }
     let bytes = read(host, name)?;
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
         "jsonl" => match rows_of_sweep(&bytes) {
             Some(rows) => Ok(table(rows)),
-            None => Rows::from_json_lines(&bytes).map(table).map_err(told),
+            None => Rows::from_json_lines(&bytes).map(table).map_err(table_error),
         },
-        "parquet" => Rows::from_parquet(&bytes).map(table).map_err(told),
+        "parquet" => Rows::from_parquet(&bytes).map(table).map_err(table_error),
         "json" => {
             host.room_for(2 * parsed_bytes(&bytes))?;
             let json: serde_json::Value = serde_json::from_slice(&bytes)
                 .map_err(|error| raise(Problem::new(format!("`{name}` is not JSON: {error}"), None)))?;
             let is_rows =
                 json.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(serde_json::Value::is_object));
-            if is_rows { Rows::from_json(&bytes).map(table).map_err(told) } else { Ok(from_json(&json)) }
+            if is_rows { Rows::from_json(&bytes).map(table).map_err(table_error) } else { Ok(from_json(&json)) }
         }
         "png" | "svg" | "npz" => refuse(format!("`{name}` is a picture or an archive"), "load tables, JSON or text"),
         _ => Ok(read_text(host, name)?.into()),

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use longlens_app::views::View;
+use longlens_app::views::Plot;
 use longlens_plot::plots::{
     Axis, HeatMap, HeatScale, Kind as LineKind, LinePlot, LinePoint, LineSeries, Reference, Scale,
 };
 use rhai::Map;
 use rhai::plugin::*;
 
-use crate::functions::table::told;
+use crate::functions::table_error;
 use crate::host::{Returned, refuse};
 use crate::options::Options;
 use crate::table::{Aggregation, Datum, Table as Rows};
@@ -77,17 +77,19 @@ fn plot(table: &Table, options: Map) -> Returned<Figure> {
         }
     };
     let rows = &table.0.table;
-    let places = Places::new(&rows.column(&x).map_err(told)?);
+    let places = Places::new(&rows.column(&x).map_err(table_error)?);
     let groups = match &by {
-        Some(column) => grouped(&rows.column(column).map_err(told)?),
+        Some(column) => grouped(&rows.column(column).map_err(table_error)?),
         None if rows.is_empty() => Vec::new(),
         None => vec![(String::new(), (0..rows.n_rows()).collect())],
     };
     let mut series = Vec::new();
     for y in &ys {
-        let values = rows.numbers(y).map_err(told)?;
+        let values = rows.numbers(y).map_err(table_error)?;
         let band = match &band {
-            Some((low, high)) => Some((rows.numbers(low).map_err(told)?, rows.numbers(high).map_err(told)?)),
+            Some((low, high)) => {
+                Some((rows.numbers(low).map_err(table_error)?, rows.numbers(high).map_err(table_error)?))
+            }
             None => None,
         };
         for (name, mine) in &groups {
@@ -208,20 +210,20 @@ fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
             "name three columns, as in heatmap(t, #{ x: \"window\", y: \"group\", value: \"loss\" })",
         );
     };
-    let rows = table.0.table.sort(&[y.as_str(), x.as_str()], false).map_err(told)?;
+    let rows = table.0.table.sort(&[y.as_str(), x.as_str()], false).map_err(table_error)?;
     let across = rows
         .select(&[x.as_str()])
         .and_then(|t| t.unique(&[x.as_str()]))
         .and_then(|t| t.sort(&[x.as_str()], false))
-        .map_err(told)?;
-    let n_cells = across.n_rows().saturating_mul(rows.unique(&[y.as_str()]).map_err(told)?.n_rows());
+        .map_err(table_error)?;
+    let n_cells = across.n_rows().saturating_mul(rows.unique(&[y.as_str()]).map_err(table_error)?.n_rows());
     if n_cells > MAX_CELLS {
         return refuse(
             format!("a heat map of {n_cells} cells cannot be drawn"),
             format!("group its rows first: it may have {MAX_CELLS} cells, one for each value of `{x}` and of `{y}`"),
         );
     }
-    let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(told)?;
+    let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(table_error)?;
     let x_labels: Vec<String> = across.rows().iter().map(|row| row[0].to_string()).collect();
     let y_labels = wide.rows().iter().map(|row| row[0].to_string()).collect();
     let values = grid(&wide, &x_labels);
@@ -278,7 +280,7 @@ fn drawn(figure: impl longlens_plot::Figure + 'static, text: String) -> Returned
         let help = error.help();
         return Err(crate::host::raise(longlens_app::Problem::new(error.to_string(), help)));
     }
-    Ok(Figure(View::new(text, figure).into()))
+    Ok(Figure(Plot::new(text, figure).into()))
 }
 
 #[cfg(test)]

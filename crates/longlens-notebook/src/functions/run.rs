@@ -6,7 +6,7 @@ use rhai::plugin::*;
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     use longlens_app::settings::Settings;
-    use longlens_app::views::{self, View};
+    use longlens_app::views::{self, Plot};
     use rhai::{Array, Dynamic, Map};
 
     use super::{hidden, names, series};
@@ -99,7 +99,7 @@ pub mod functions {
         };
         let table = Rows::from_records([row(a, left_name), row(b, right_name)]);
         let names = [left_name.clone(), right_name.clone()];
-        let View { figure, text, .. } = views::compare([left, right], names, None, &a.0.model.info.spec);
+        let Plot { figure, text, .. } = views::compare([left, right], names, None, &a.0.model.info.spec);
         let records = vec![left.record.clone(), right.record.clone()];
         Ok(Table(TableValue { table, figure: Some(figure), records, protocol: text }.into()))
     }

@@ -8,8 +8,8 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use serde_json::{Value, json};
 
-use self::kept::Kept;
-pub use self::kept::Part;
+use self::journal::Journal;
+pub use self::journal::Part;
 use crate::functions::table::{to_datum, with_names};
 use crate::host::{Host, Returned, host, raise, refuse};
 use crate::options::Options;
@@ -18,7 +18,7 @@ use crate::table::{Datum, Table as Rows};
 use crate::values::{Run, Table, TableValue};
 
 pub(crate) mod fingerprint;
-mod kept;
+mod journal;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
@@ -74,7 +74,7 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let n_bytes = points.iter().flat_map(Map::values).map(running::in_words).sum::<u64>();
     host.room_for(6 * n_bytes)?;
     let keys = keys(context, &host, each, &points);
-    let mut kept = Kept::open(&host, file.as_deref(), &keys, fresh)?;
+    let mut kept = Journal::open(&host, file.as_deref(), &keys, fresh)?;
     let earlier = host.take_records();
     let mut records = Vec::new();
     let parts = go_through(context, each, &label, points.iter().zip(&keys).collect(), &mut kept, &mut records);
@@ -104,7 +104,7 @@ fn go_through(
     each: &FnPtr,
     label: &str,
     points: Vec<(&Map, &String)>,
-    kept: &mut Kept,
+    kept: &mut Journal,
     records: &mut Vec<RunRecord>,
 ) -> Returned<Vec<Rc<Part>>> {
     let host = host(context);

@@ -8,7 +8,7 @@ pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
     use crate::functions::calls::{self, Wanted, index};
-    use crate::functions::told;
+    use crate::functions::table_error;
     use crate::host::{Returned, host, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
@@ -69,7 +69,8 @@ pub mod functions {
     #[rhai_fn(name = "retrieval_heads", return_raw)]
     pub fn retrieval_heads(trace: &mut Trace) -> Returned<Table> {
         let table = Table::of_view(&trace.0.layers()?, vec![trace.0.heads.run.clone()])?;
-        let table = TableValue { table: table.0.table.sort(&["attention"], true).map_err(told)?, ..(*table.0).clone() };
+        let table =
+            TableValue { table: table.0.table.sort(&["attention"], true).map_err(table_error)?, ..(*table.0).clone() };
         Ok(Table(table.into()))
     }
 

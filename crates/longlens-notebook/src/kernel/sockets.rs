@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::channels::{Heartbeat, Publisher, Requests, Stdin};
 use super::interrupts::Interrupts;
 use super::outbox::{Channel, Outbox, Outgoing, Senders, busy, deliver, idle, publish, queue, reply};
-use super::session::Session;
+use super::shell::Shell;
 use super::signatures::Signatures;
 use super::zmtp::Listener;
 use super::{KernelError, Make, info, log, wire};
@@ -85,7 +85,7 @@ fn start_interpreter(
     let work = move || {
         // dropped with the thread, however it ends
         let _alive = alive;
-        Session::new(make(), outbox, interrupts).run(&queued);
+        Shell::new(make(), outbox, interrupts).run(&queued);
     };
     thread::Builder::new().name("cells".into()).stack_size(STACK).spawn(work).map_err(KernelError::Start)?;
     Ok((requests, ended))

@@ -221,9 +221,9 @@ mod tests {
     use crate::interpreter::Place;
 
     #[derive(Clone, Default)]
-    struct Kept(Rc<RefCell<Vec<u8>>>);
+    struct Written(Rc<RefCell<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.borrow_mut().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -234,14 +234,14 @@ mod tests {
         }
     }
 
-    impl Kept {
+    impl Written {
         fn text(&self) -> String {
             String::from_utf8(self.0.take()).unwrap()
         }
     }
 
-    fn console(colours: Colours) -> (Console, Kept, Kept) {
-        let (out, err) = (Kept::default(), Kept::default());
+    fn console(colours: Colours) -> (Console, Written, Written) {
+        let (out, err) = (Written::default(), Written::default());
         let look = Look { colours, images: Protocol::None, width: 60, progress: true };
         (Console::new(Box::new(out.clone()), Box::new(err.clone()), look), out, err)
     }

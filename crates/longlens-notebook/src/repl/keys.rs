@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustyline::{Cmd, ConditionalEventHandler, Event, EventContext, RepeatCount};
 
-use super::Said;
+use super::Entry;
 use crate::interpreter::Completeness;
 use crate::lexer::completeness;
 
@@ -27,7 +27,7 @@ pub fn entered(cell: &str, cursor: usize) -> Entered {
     if after.contains('\n') {
         return Entered::Line(next_indent(before));
     }
-    if Said::of(cell) != Said::Cell {
+    if Entry::of(cell) != Entry::Cell {
         return Entered::Run;
     }
     match completeness(cell) {

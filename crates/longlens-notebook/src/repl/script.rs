@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use longlens_core::lens::CancelToken;
 
-use super::{ReplError, Said};
+use super::{Entry, ReplError};
 use crate::document::{Kind, Notebook};
 use crate::interpreter::{Completeness, Interpreter, Out, Output};
 use crate::lexer::{self, tokens};
@@ -28,10 +28,10 @@ pub fn script<I: Interpreter>(mut session: I, text: &str, out: Box<dyn Write>) -
     // what is wrong in any case is told with its place in the whole text
     let parses = !typed.is_empty() && typed.iter().all(|cell| session.check(cell).is_ok());
     for cell in if parses { typed } else { whole } {
-        match Said::of(&cell) {
-            Said::Nothing | Said::Help => continue,
-            Said::Leave => break,
-            Said::Cell => (),
+        match Entry::of(&cell) {
+            Entry::Nothing | Entry::Help => continue,
+            Entry::Leave => break,
+            Entry::Cell => (),
         }
         let ran = session.run(&cell, &shared);
         if let Ok(Some(shown)) = &ran {

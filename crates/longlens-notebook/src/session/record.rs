@@ -10,9 +10,9 @@ use crate::shown::Shown;
 /// Bytes of text and pictures that one cell may say; one that says more is stopped.
 pub const MOST: usize = 64 << 20;
 
-/// Something that a cell said while it ran.
+/// What a cell put out while it ran.
 #[derive(Debug, Clone)]
-pub enum Said {
+pub enum CellOutput {
     /// Printed.
     Text(String),
     /// Shown.
@@ -24,16 +24,16 @@ pub enum Said {
 pub struct Record {
     out: Out,
     host: Rc<Host>,
-    /// What was said so far.
-    pub said: Vec<Said>,
+    /// What was put out so far.
+    pub outputs: Vec<CellOutput>,
     /// Bytes of it.
     n_bytes: usize,
 }
 
 impl Record {
-    /// Nothing was said yet.
+    /// Nothing was put out yet.
     pub fn new(out: Out, host: Rc<Host>) -> Self {
-        Self { out, host, said: Vec::new(), n_bytes: 0 }
+        Self { out, host, outputs: Vec::new(), n_bytes: 0 }
     }
 
     /// Whether there is room for so many bytes more.
@@ -51,9 +51,9 @@ impl Output for Record {
         if !self.has_room(text.len()) {
             return;
         }
-        match self.said.last_mut() {
-            Some(Said::Text(before)) => before.push_str(text),
-            _ => self.said.push(Said::Text(text.to_owned())),
+        match self.outputs.last_mut() {
+            Some(CellOutput::Text(before)) => before.push_str(text),
+            _ => self.outputs.push(CellOutput::Text(text.to_owned())),
         }
         self.out.borrow_mut().print(text);
     }
@@ -62,7 +62,7 @@ impl Output for Record {
         if !self.has_room(bytes_of(shown)) {
             return;
         }
-        self.said.push(Said::Shown(shown.clone()));
+        self.outputs.push(CellOutput::Shown(shown.clone()));
         self.out.borrow_mut().show(shown);
     }
 
@@ -73,11 +73,11 @@ impl Output for Record {
 
 /// Bytes that a cell's value and words take.
 pub fn bytes(ran: &Ran) -> usize {
-    let said = ran.said.iter().map(|said| match said {
-        Said::Text(text) => text.len(),
-        Said::Shown(shown) => bytes_of(shown),
+    let outputs = ran.outputs.iter().map(|output| match output {
+        CellOutput::Text(text) => text.len(),
+        CellOutput::Shown(shown) => bytes_of(shown),
     });
-    said.sum::<usize>() + ran.value.as_ref().map_or(0, bytes_of)
+    outputs.sum::<usize>() + ran.value.as_ref().map_or(0, bytes_of)
 }
 
 /// Bytes of a thing in all its forms. A figure that is not drawn yet belongs to the value that it was made from.

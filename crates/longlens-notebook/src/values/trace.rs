@@ -6,7 +6,7 @@ use std::sync::Arc;
 use longlens_app::heads::Heads;
 use longlens_app::settings::Settings;
 use longlens_app::views::layers::Layers;
-use longlens_app::views::{Subject, TraceView, View};
+use longlens_app::views::{Plot, Subject, TraceView};
 use longlens_core::lens::{Rows, Setup};
 use longlens_core::setting::Setting;
 use longlens_core::trace::{self, Watch};
@@ -135,7 +135,7 @@ impl TraceValue {
     }
 
     /// A view with its options; what was not recorded for it is looked at now.
-    pub fn view(&self, host: &Host, view: &dyn TraceView, options: &Setting) -> Returned<View> {
+    pub fn view(&self, host: &Host, view: &dyn TraceView, options: &Setting) -> Returned<Plot> {
         let subject = self.subject();
         let watch = view.watch(&subject, options).map_err(raise)?;
         let trace = if watch.is_part_of(&self.watch) {
@@ -147,7 +147,7 @@ impl TraceValue {
     }
 
     /// Every head as a small panel: what was recorded suffices for it.
-    pub fn layers(&self) -> Returned<View> {
+    pub fn layers(&self) -> Returned<Plot> {
         Layers.view(&self.subject(), &Setting::new(Layers.info()), self.heads.trace()).map_err(raise)
     }
 }

@@ -141,7 +141,7 @@ fn what_old_cells_said_makes_room_for_new_ones() {
     }
     let cells = sitting.session.cells();
     assert_eq!(cells.len(), 11, "cells themselves are kept");
-    let has_words: Vec<bool> = cells[1..].iter().map(|ran| !ran.said.is_empty()).collect();
+    let has_words: Vec<bool> = cells[1..].iter().map(|ran| !ran.outputs.is_empty()).collect();
     assert_eq!(has_words.iter().filter(|has| **has).count(), 7, "7 of 32 MiB and a line end fit into 256 MiB");
     assert!(has_words.is_sorted(), "the oldest go first: {has_words:?}");
     assert!(cells.iter().filter(|ran| ran.let_go).count() == 3 && cells[1].let_go);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use longlens_app::Problem;
 use longlens_app::prompt::PromptSource;
 use longlens_app::runs::RunId;
-use longlens_app::session::Session;
+use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
 use longlens_app::steps::Start;
 use longlens_app::worker::{Ask, Event};
@@ -54,7 +54,7 @@ pub enum Effect {
     /// Writes a file.
     Save(PathBuf, Vec<u8>),
     /// Keeps the session.
-    Keep(Box<Session>),
+    Keep(Box<SavedSession>),
     /// Takes the mouse, or gives it back.
     Mouse(bool),
     /// Ends the program.
@@ -156,7 +156,7 @@ pub struct Options {
     /// How many of them.
     pub depth: Depth,
     /// A session to bring back.
-    pub resume: Option<Session>,
+    pub resume: Option<SavedSession>,
     /// Whether a crashed session could be brought back.
     pub hint: bool,
     /// What the log begins with.

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Colors, Device, Opening};
+use super::{Colors, Device, OpeningArgs};
 
 /// What every command that runs cells takes.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Session {
+pub struct SessionArgs {
     /// The model that cells open when they do not say which: `embedded`, a checkpoint folder, or `org/name[@revision]` in the
     /// Hugging Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpeningArgs,
     /// The folder whose files cells may read and write, without hidden ones (default: the working directory; read only
     /// where that lies in a hidden folder, and refused where it is the home folder or above it)
     #[arg(long, value_name = "FOLDER")]
@@ -35,12 +35,12 @@ pub struct Session {
     pub memory_limit: Option<u64>,
 }
 
-impl Session {
+impl SessionArgs {
     /// The same flags as words of a command line, to start another process with.
     pub fn words(&self) -> Vec<String> {
         let Self {
             model,
-            opening: Opening { device, weights, trained_context },
+            opening: OpeningArgs { device, weights, trained_context },
             files,
             overwrite,
             allow_outside,
@@ -69,9 +69,9 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// The prompt.
 #[derive(Debug, Args)]
-pub struct Repl {
+pub struct ReplArgs {
     #[command(flatten)]
-    pub session: Session,
+    pub session: SessionArgs,
     /// Neither read nor write the history of earlier sessions
     #[arg(long)]
     pub no_history: bool,
@@ -103,7 +103,7 @@ pub enum Inline {
 
 /// Notebooks.
 #[derive(Debug, Args)]
-pub struct Notebook {
+pub struct NotebookArgs {
     #[command(subcommand)]
     pub command: NotebookCommand,
 }
@@ -112,7 +112,7 @@ pub struct Notebook {
 #[derive(Debug, Subcommand)]
 pub enum NotebookCommand {
     /// Run every cell and keep what it shows; the file is written after each cell
-    Run(Box<NotebookRun>),
+    Run(Box<NotebookRunArgs>),
     /// Turn `.ipynb` into `.rhai` with `// %%` between cells, or back
     Convert {
         /// The notebook
@@ -135,7 +135,7 @@ pub enum NotebookCommand {
 
 /// How a notebook is run.
 #[derive(Debug, Args)]
-pub struct NotebookRun {
+pub struct NotebookRunArgs {
     /// The notebook, `.ipynb` or `.rhai`
     #[arg(value_name = "IN")]
     pub input: PathBuf,
@@ -189,12 +189,12 @@ pub struct NotebookRun {
     #[arg(long)]
     pub timestamps: bool,
     #[command(flatten)]
-    pub session: Session,
+    pub session: SessionArgs,
 }
 
 /// The Jupyter kernel.
 #[derive(Debug, Args)]
-pub struct Kernel {
+pub struct KernelArgs {
     #[command(subcommand)]
     pub command: KernelCommand,
 }
@@ -205,26 +205,26 @@ pub enum KernelCommand {
     /// Tell Jupyter of the kernel
     Install {
         #[command(flatten)]
-        place: KernelPlace,
+        place: KernelPlaceArgs,
         /// What Jupyter starts it with
         #[command(flatten)]
-        session: Box<Session>,
+        session: Box<SessionArgs>,
     },
     /// Take it away again
-    Uninstall(KernelPlace),
+    Uninstall(KernelPlaceArgs),
     /// Serve a Jupyter client; Jupyter starts this
     Run {
         /// What Jupyter wrote for the connection
         #[arg(value_name = "CONNECTION_FILE")]
         connection: PathBuf,
         #[command(flatten)]
-        session: Session,
+        session: SessionArgs,
     },
 }
 
 /// Where Jupyter looks for the kernel.
 #[derive(Debug, Args)]
-pub struct KernelPlace {
+pub struct KernelPlaceArgs {
     /// The name that `jupyter --kernel` takes
     #[arg(long, value_name = "NAME", default_value = "longlens")]
     pub name: String,
@@ -286,7 +286,7 @@ mod tests {
         #[derive(Debug, clap::Parser)]
         struct Words {
             #[command(flatten)]
-            session: Session,
+            session: SessionArgs,
         }
         let read = |words: &[String]| {
             let program = std::iter::once("longlens".to_owned());
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(session.memory_limit, Some(3 << 29));
         assert_eq!(format!("{:?}", read(&session.words())), format!("{session:?}"));
         assert_eq!(session.words().len(), words.len());
-        assert!(Session::default().words().is_empty());
+        assert!(SessionArgs::default().words().is_empty());
     }
 
     #[test]

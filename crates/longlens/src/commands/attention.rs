@@ -8,7 +8,7 @@ use longlens_core::trace::RowPick;
 use serde_json::json;
 
 use super::plot::{Viewed, viewed};
-use crate::args::Attention;
+use crate::args::AttentionArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -17,7 +17,7 @@ use crate::terminal::Terminal;
 /// Keys of a query that are listed.
 const SHOWN_KEYS: usize = 8;
 
-pub fn run(args: &Attention) -> Result<(), Failure> {
+pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "attention.png")?;

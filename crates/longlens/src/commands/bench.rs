@@ -15,7 +15,7 @@ use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
 use serde::Serialize;
 
 use super::model::bytes;
-use crate::args::{Bench, Device, Phases};
+use crate::args::{BenchArgs, Device, Phases};
 use crate::backend::{self, Ceilings};
 use crate::config::{RunConfig, lengths, prompt_length};
 use crate::failure::Failure;
@@ -74,7 +74,7 @@ struct Ask {
     weights: Storage,
 }
 
-pub fn run(args: &Bench) -> Result<(), Failure> {
+pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let methods = match &args.methods {
@@ -150,7 +150,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
 }
 
 /// Tokens of the longest sequence; all of them are made beforehand.
-fn longest(args: &Bench, lengths: &[usize]) -> Result<usize, Failure> {
+fn longest(args: &BenchArgs, lengths: &[usize]) -> Result<usize, Failure> {
     let longest = lengths.iter().copied().max().unwrap_or(1);
     let n_decoded = match args.phase {
         Phases::Prefill => 0,
@@ -160,7 +160,7 @@ fn longest(args: &Bench, lengths: &[usize]) -> Result<usize, Failure> {
 }
 
 /// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
-fn made_model(args: &Bench, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
+fn made_model(args: &BenchArgs, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
     let shape = Shape::find(&config.model).filter(|_| !std::path::Path::new(&config.model).is_dir());
     let Some(shape) = shape else {
         return match args.layers {

@@ -9,7 +9,7 @@ use longlens_core::setting::{Setting, Value};
 use serde_json::json;
 
 use super::plot::viewed;
-use crate::args::Chunks;
+use crate::args::ChunksArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
@@ -18,7 +18,7 @@ use crate::terminal::Terminal;
 /// Chunks of a head that are listed where it attends to all of them.
 const SHOWN_CHUNKS: usize = 6;
 
-pub fn run(args: &Chunks) -> Result<(), Failure> {
+pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;

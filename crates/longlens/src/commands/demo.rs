@@ -8,7 +8,7 @@ use longlens_app::settings::Settings;
 use longlens_app::views::chunks::Chunks;
 use longlens_app::views::passkey::grids;
 use longlens_app::views::perplexity::{Curve, perplexity};
-use longlens_app::views::{TraceView, View};
+use longlens_app::views::{Plot, TraceView};
 use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -20,7 +20,7 @@ use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use serde_json::{Value, json};
 
-use crate::args::Demo;
+use crate::args::DemoArgs;
 use crate::commands::model;
 use crate::commands::perplexity::HELDOUT;
 use crate::commands::plot::record;
@@ -82,7 +82,7 @@ struct Outcome {
     perplexity: Curve,
 }
 
-pub fn run(args: &Demo) -> Result<(), Failure> {
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     if !args.up_to.is_power_of_two() || args.trials == 0 {
@@ -215,7 +215,7 @@ fn choose(
     config: &RunConfig,
     lengths: &[usize],
     progress: &mut Progress,
-) -> Result<Option<View>, Failure> {
+) -> Result<Option<Plot>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
     let mut prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
@@ -237,12 +237,12 @@ fn write(
     folder: &Path,
     outcomes: &[Outcome],
     info: &ModelInfo,
-    chosen: Option<&View>,
+    chosen: Option<&Plot>,
     summary: &Value,
 ) -> Result<Vec<String>, Failure> {
     let trained_context = info.spec.trained_context;
     let cut = if summary["complete"] == true { "" } else { ", interrupted" };
-    let mut views: Vec<(&str, View)> = Vec::new();
+    let mut views: Vec<(&str, Plot)> = Vec::new();
     let panels: Vec<_> = outcomes.iter().map(|outcome| (outcome.method.clone(), &outcome.cells[..])).collect();
     if panels.iter().any(|(_, cells)| !cells.is_empty()) {
         let subtitle = format!("{}, greedy, exact tokens{cut}", info.name);

@@ -4,13 +4,13 @@ use longlens_eval::generate::{Stop, StopReason, generate};
 use longlens_eval::sampling::Sampling;
 use serde_json::json;
 
-use crate::args::Generate;
+use crate::args::GenerateArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
 use crate::terminal::{Terminal, check_writable, write_file};
 
-pub fn run(args: &Generate) -> Result<(), Failure> {
+pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let mut config = RunConfig::new(&args.common)?;
     config.settings.lay_over(&args.given())?;
     let terminal = Terminal::new(config.json);

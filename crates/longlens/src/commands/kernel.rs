@@ -6,7 +6,7 @@ use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::kernel::{self, KernelError, Place};
 
 use super::language::session;
-use crate::args::language::{KernelCommand, KernelPlace, Session};
+use crate::args::language::{KernelCommand, KernelPlaceArgs, SessionArgs};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
@@ -18,7 +18,7 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
             let files = args.files.as_deref().map(absolute).transpose()?.map(PathBuf::from);
             let folder = |model: &String| Path::new(model).is_dir().then(|| absolute(Path::new(model)));
             let model = args.model.as_ref().and_then(folder).transpose()?.or_else(|| args.model.clone());
-            let words = Session { model, files, ..(**args).clone() }.words();
+            let words = SessionArgs { model, files, ..(**args).clone() }.words();
             let program = std::env::current_exe()
                 .map_err(|error| Failure::failed(format!("cannot tell where this program lies: {error}"), None))?;
             let folder = kernel::install(&place.name, &place_of(place), &program, &words).map_err(refused)?;
@@ -51,7 +51,7 @@ fn absolute(folder: &Path) -> Result<String, Failure> {
     })
 }
 
-fn place_of(place: &KernelPlace) -> Place {
+fn place_of(place: &KernelPlaceArgs) -> Place {
     match (&place.prefix, place.sys_prefix) {
         (Some(prefix), _) => Place::Prefix(prefix.clone()),
         (None, true) => Place::SysPrefix,

@@ -51,7 +51,7 @@ impl Models for Opener {
 }
 
 /// A session, as flags ask for it; `draws` for places that keep pictures.
-pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Session, Failure> {
+pub fn session(args: &language::SessionArgs, draws: bool, out: &Out) -> Result<Session, Failure> {
     let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
     // said now rather than at the first cell
     backend::check(device, weights)?;
@@ -62,7 +62,7 @@ pub fn session(args: &language::Session, draws: bool, out: &Out) -> Result<Sessi
 }
 
 /// Refuses a model that is named and not there, before anything is done for it.
-pub fn check_model(args: &language::Session) -> Result<(), Failure> {
+pub fn check_model(args: &language::SessionArgs) -> Result<(), Failure> {
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let found = Source::resolve(model).map(drop);
     found.map_err(|error| {
@@ -72,7 +72,7 @@ pub fn check_model(args: &language::Session) -> Result<(), Failure> {
 }
 
 /// What results depend on beside the code of the cells.
-pub fn context(args: &language::Session) -> String {
+pub fn context(args: &language::SessionArgs) -> String {
     let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let place = if args.allow_outside { "anywhere" } else { "inside" };
@@ -100,7 +100,7 @@ pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 const STACK: usize = 256 << 20;
 
 /// What cells may use before they are stopped.
-fn limits(args: &language::Session) -> Limits {
+fn limits(args: &language::SessionArgs) -> Limits {
     let usual = Limits::default();
     Limits {
         operations: args.max_operations.unwrap_or(usual.operations),
@@ -109,7 +109,7 @@ fn limits(args: &language::Session) -> Limits {
 }
 
 /// What cells may touch: the working directory, a folder that was named, or everything.
-fn files(args: &language::Session) -> Result<Files, Failure> {
+fn files(args: &language::SessionArgs) -> Result<Files, Failure> {
     let here = std::env::current_dir().map_err(|error| Failure::io("use", &PathBuf::from("."), &error))?;
     let files = match &args.files {
         Some(folder) if !folder.is_dir() => {

@@ -11,7 +11,7 @@ use longlens_notebook::memory::Machine;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
-use crate::args::Logits;
+use crate::args::LogitsArgs;
 use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ use crate::terminal::{Progress, Terminal, check_writable, write_file};
 /// Logits may take this much memory; writing them takes twice as much again.
 const ALLOWED: usize = 4 << 30;
 
-pub fn run(args: &Logits) -> Result<(), Failure> {
+pub fn run(args: &LogitsArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     super::no_out(&args.common, "the file to write is named by --output")?;

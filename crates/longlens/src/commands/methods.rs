@@ -8,11 +8,11 @@ use longlens_core::rope::SCALINGS;
 use longlens_core::setting::Info;
 use serde_json::json;
 
-use crate::args::Methods;
+use crate::args::MethodsArgs;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
-pub fn run(args: &Methods) -> Result<(), Failure> {
+pub fn run(args: &MethodsArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(args.json);
     let all: Vec<&Info> = INFOS.iter().chain(SCALINGS.iter()).copied().collect();
     let shown = match &args.name {

@@ -6,7 +6,7 @@ use longlens_core::plan::{Plan, Prompt};
 use longlens_core::printable::printable_line;
 use serde_json::json;
 
-use crate::args::{Device, Model};
+use crate::args::{Device, ModelArgs};
 use crate::backend;
 use crate::config::{RunConfig, length};
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use crate::terminal::Terminal;
 /// Bytes of a number of the cache and of activations.
 const NUMBER: usize = 4;
 
-pub fn run(args: &Model) -> Result<(), Failure> {
+pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     super::no_out(&args.common, "`--json > FILE` keeps what it says")?;

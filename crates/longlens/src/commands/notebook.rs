@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use longlens_core::lens::Control;
 use longlens_notebook::document::parameters::{self, Parameters, Remark};
-use longlens_notebook::document::{DocumentError, Form, Kept as TakenBack, Kind, Notebook};
+use longlens_notebook::document::{DocumentError, Form, Kind, Merged, Notebook};
 use longlens_notebook::interpreter::{CellError, Interpreter, Nobody, Progress};
 use longlens_notebook::magics;
 use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
 
-mod held;
-mod kept;
+mod lock;
 mod page;
+mod results;
 
-use self::held::Held;
-use self::kept::{Kept, Settled};
+use self::lock::Lock;
+use self::results::{Destination, Settled};
 use super::language::{self, session};
-use crate::args::language::{NotebookCommand, NotebookRun, Session};
+use crate::args::language::{NotebookCommand, NotebookRunArgs, SessionArgs};
 use crate::failure::Failure;
 use crate::terminal::{self, Terminal};
 
@@ -34,12 +34,12 @@ pub fn run(command: &NotebookCommand) -> Result<(), Failure> {
     }
 }
 
-fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
+fn run_cells(args: &NotebookRunArgs) -> Result<(), Failure> {
     let mut notebook = Notebook::read(&args.input).map_err(refused)?;
     let mut session = session(&args.session, true, &Nobody::out())?;
     // before anything is written
     notebook.check_language(&session).map_err(|error| refused(error.in_file(&args.input)))?;
-    let place = Kept::of(args, &mut notebook)?;
+    let place = Destination::of(args, &mut notebook)?;
     page::check(args, &place)?;
     if Form::of(&args.input).map_err(refused)? == Form::Text {
         notebook.note_script(&args.input);
@@ -48,7 +48,7 @@ fn run_cells(args: &NotebookRun) -> Result<(), Failure> {
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::terminal::make_folder(folder)?;
     }
-    let _held = Held::hold(&out)?;
+    let _held = Lock::acquire(&out)?;
     let timeout = args.timeout.map(seconds).transpose()?;
     let terminal = Rc::new(Terminal::new(false));
     let given = given(args)?;
@@ -142,7 +142,7 @@ fn same_parameters(given: &Parameters) -> String {
 }
 
 /// Whether `-r` asks for this parameter as text.
-fn is_raw(args: &NotebookRun, name: &str) -> bool {
+fn is_raw(args: &NotebookRunArgs, name: &str) -> bool {
     let pairs = args.parameters_raw.iter().filter_map(|pair| parameters::read_raw(pair).ok());
     pairs.into_iter().any(|(raw, _)| raw == name)
 }
@@ -165,7 +165,7 @@ fn note_changes(terminal: &Terminal, out: &Path, notebook: &Notebook) -> Result<
 }
 
 /// Parameters of the files, with those of the flags laid over them in papermill's order.
-fn given(args: &NotebookRun) -> Result<Parameters, Failure> {
+fn given(args: &NotebookRunArgs) -> Result<Parameters, Failure> {
     let mut given = Parameters::new();
     for text in &args.parameters_base64 {
         given.extend(parameters::read_base64(text).map_err(refused)?);
@@ -193,7 +193,7 @@ fn seconds(seconds: f64) -> Result<Duration, Failure> {
 
 fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
     let mut notebook = Notebook::read(input).map_err(refused)?;
-    let session = session(&Session::default(), false, &Nobody::out())?;
+    let session = session(&SessionArgs::default(), false, &Nobody::out())?;
     notebook.check_language(&session).map_err(|error| refused(error.in_file(input)))?;
     let is_named = output.is_some();
     let output = match (output, Form::of(input).map_err(refused)?) {
@@ -220,7 +220,7 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
             let there = Notebook::read(&output).map_err(refused)?;
             there.check_made_from(input, &notebook).map_err(|error| refused(error.would_replace(&output)))?;
         }
-        let TakenBack { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
+        let Merged { n_kept, n_lost } = notebook.take_back(&Notebook::read(&output).map_err(refused)?);
         format!("; kept the results of {n_kept} cells, dropped those of {n_lost} that changed")
     } else {
         String::new()
@@ -235,7 +235,7 @@ fn convert(input: &Path, output: Option<&Path>) -> Result<(), Failure> {
 
 fn check(files: &[PathBuf]) -> Result<(), Failure> {
     let terminal = Terminal::new(false);
-    let session = session(&Session::default(), false, &Nobody::out())?;
+    let session = session(&SessionArgs::default(), false, &Nobody::out())?;
     let mut n_wrong = 0;
     for path in files {
         let notebook = Notebook::read(path).map_err(refused)?;

@@ -12,11 +12,11 @@ use longlens_eval::text::text_of;
 use longlens_plot::color::Palette;
 use serde_json::json;
 
-use crate::args::Passkey;
+use crate::args::PasskeyArgs;
 use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
-use crate::kept::{self, Store, hash};
+use crate::journal::{self, Journal, hash};
 use crate::terminal::Terminal;
 
 /// Depths when none are given.
@@ -26,7 +26,7 @@ const OUTPUTS: [&str; 3] = ["passkey.json", "passkey.png", "passkey.svg"];
 /// Prompts per cell when nobody says.
 const TRIALS: usize = 4;
 
-pub fn run(args: &Passkey) -> Result<(), Failure> {
+pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let file = &config.file.passkey;
@@ -69,8 +69,8 @@ pub fn run(args: &Passkey) -> Result<(), Failure> {
         Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
         None => json!({ "template": template, "trials": trials, "seed": config.settings.sampling.seed }),
     };
-    let decides = kept::decides(&model, &first, &measured);
-    let mut kept = Store::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
+    let decides = journal::decides(&model, &first, &measured);
+    let mut kept = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
     let mut progress = terminal.progress("passkey");
     let report = match &prompts {
         Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut kept)?,

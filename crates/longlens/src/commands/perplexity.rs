@@ -8,10 +8,10 @@ use longlens_eval::setup::PromptSize;
 use serde_json::json;
 
 use self::measured::Measured;
-use crate::args::Perplexity;
+use crate::args::PerplexityArgs;
 use crate::config::{RunConfig, doublings, lengths};
 use crate::failure::Failure;
-use crate::kept::{self, Store, hash};
+use crate::journal::{self, Journal, hash};
 use crate::terminal::Terminal;
 
 mod measured;
@@ -23,7 +23,7 @@ const STRIDE: usize = 256;
 /// Files that are written into the folder of `--out`.
 const OUTPUTS: [&str; 3] = ["perplexity.json", "perplexity.png", "perplexity.svg"];
 
-pub fn run(args: &Perplexity) -> Result<(), Failure> {
+pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let file = &config.file.perplexity;
@@ -59,8 +59,8 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
         // a method may be named twice, and keeps what it measures apart
         let n_before = setups[..at].iter().filter(|earlier| earlier.plan.method == setup.plan.method).count();
         let measured = json!({ "text": text, "sliding": args.sliding, "stride": stride, "again": n_before });
-        let decides = kept::decides(&model, setup, &measured);
-        Store::open(&terminal, config.out.as_deref(), "perplexity", &decides)
+        let decides = journal::decides(&model, setup, &measured);
+        Journal::open(&terminal, config.out.as_deref(), "perplexity", &decides)
     };
     let mut stores = setups.iter().enumerate().map(store).collect::<Result<Vec<_>, _>>()?;
 
@@ -122,7 +122,7 @@ pub fn run(args: &Perplexity) -> Result<(), Failure> {
 
 /// How far windows slide, where somebody says so; by default no token between them is left out.
 fn stride(
-    args: &Perplexity,
+    args: &PerplexityArgs,
     config: &RunConfig,
     terminal: &Terminal,
     lengths: &[usize],

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use longlens_app::views::{self, ENDINGS, Subject, Table, TraceView, VIEWS, View};
+use longlens_app::views::{self, ENDINGS, Plot, Subject, Table, TraceView, VIEWS};
 use longlens_core::lens::{Control, Lens, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
 use serde_json::{Value, json};
 
-use crate::args::{Plot, PromptArgs};
+use crate::args::{PlotArgs, PromptArgs};
 use crate::commands::methods;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 /// Rows of a table that are printed.
 const SHOWN_ROWS: usize = 64;
 
-pub fn run(args: &Plot) -> Result<(), Failure> {
+pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let Some(text) = &args.view else { return list(args.common.json) };
     let (view, options) = views::parse(text)?;
     let config = RunConfig::new(&args.common)?;
@@ -54,7 +54,7 @@ pub struct Viewed {
     /// What was recorded.
     pub trace: Arc<Trace>,
     /// What was made of it.
-    pub view: View,
+    pub view: Plot,
 }
 
 impl Viewed {
@@ -95,7 +95,7 @@ pub fn record(
     options: &Setting,
     also: impl FnOnce(&mut Watch),
     control: &mut dyn Control,
-) -> Result<(Arc<Trace>, View), Failure> {
+) -> Result<(Arc<Trace>, Plot), Failure> {
     setup.watch = view.watch(&subject(lens, prompt, setup), options)?;
     also(&mut setup.watch);
     setup.watch.beyond = prompt.tokens.len() - setup.n_prompt;

@@ -5,7 +5,7 @@ use longlens_core::picture;
 use longlens_core::plan::{Prompt, Relation};
 use serde_json::json;
 
-use crate::args::Positions;
+use crate::args::PositionsArgs;
 use crate::config::{MAX_TOKENS, RunConfig, length};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 /// Longest prompt whose every position is printed.
 const PRINTED: usize = 24;
 
-pub fn run(args: &Positions) -> Result<(), Failure> {
+pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "positions.png")?;

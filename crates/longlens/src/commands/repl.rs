@@ -12,17 +12,17 @@ use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, Repl
 
 use super::language::session;
 use crate::args::Colors;
-use crate::args::language::{Inline, Repl};
+use crate::args::language::{Inline, ReplArgs};
 use crate::failure::Failure;
 use crate::terminal::{Safe, Terminal, is_dumb};
 
-pub fn run(args: &Repl) -> Result<(), Failure> {
+pub fn run(args: &ReplArgs) -> Result<(), Failure> {
     let mut session = session(&args.session, false, &Nobody::out())?;
     if !io::stdin().is_terminal() {
         let text = cells_of_stdin()?;
         let interrupts = Interrupts::new(session.cancel());
         register(interrupts.clone());
-        return interrupts.during(|| repl::script(session, &text, out())).or_else(told);
+        return interrupts.during(|| repl::script(session, &text, out())).or_else(failure);
     }
     // whoever sits here decides
     session.let_raise_limits();
@@ -47,7 +47,7 @@ pub fn run(args: &Repl) -> Result<(), Failure> {
         signals: Some(Box::new(register)),
         ..ReplOptions::default()
     };
-    repl::run(session, options).or_else(told)
+    repl::run(session, options).or_else(failure)
 }
 
 /// The text that comes through a pipe, read as every other text is.
@@ -136,7 +136,7 @@ fn history() -> Option<PathBuf> {
     Some(state_folder()?.join("repl-history.txt"))
 }
 
-fn told(error: ReplError) -> Result<(), Failure> {
+fn failure(error: ReplError) -> Result<(), Failure> {
     match error {
         // its lines point into the cell
         ReplError::Cell(error) => Terminal::new(false).note(error).and(Err(Failure::silent(1))),

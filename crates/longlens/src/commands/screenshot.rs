@@ -5,7 +5,7 @@ use longlens_tui::headless::Headless;
 use longlens_tui::theme::Depth;
 use longlens_tui::{screen, shot};
 
-use crate::args::{Colors, Screenshot};
+use crate::args::{Colors, ScreenshotArgs};
 use crate::commands::workbench::{self, Beginning};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 /// Most cells of a side.
 const MAX_SIDE: u16 = 1000;
 
-pub fn run(args: &Screenshot) -> Result<(), Failure> {
+pub fn run(args: &ScreenshotArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(false);
     let (width, height) = size(&args.size)?;
     let Some(out) = super::picture(args.workbench.common.out.as_deref(), "workbench.png")? else {

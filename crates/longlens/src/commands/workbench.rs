@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use longlens_app::Problem;
 use longlens_app::prompt::PromptSource;
-use longlens_app::session::{Session, Store};
+use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
@@ -15,14 +15,14 @@ use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
 use longlens_tui::theme::{Depth, ThemeName};
 
-use crate::args::{Colors, Device, Images, PromptArgs, Theme, Workbench};
+use crate::args::{Colors, Device, Images, PromptArgs, Theme, WorkbenchArgs};
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
 use crate::terminal::is_dumb;
 
-pub fn run(args: &Workbench) -> Result<(), Failure> {
+pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "the workbench needs a terminal",
@@ -87,7 +87,11 @@ pub struct Beginning {
 
 /// Reads flags, config and model; the weights are left to `open`. What they say goes before what a resumed session says.
 /// `outputs` will be written, and are refused where they are read.
-pub fn begin(args: &Workbench, mut resume: Option<Session>, outputs: &[PathBuf]) -> Result<Beginning, Failure> {
+pub fn begin(
+    args: &WorkbenchArgs,
+    mut resume: Option<SavedSession>,
+    outputs: &[PathBuf],
+) -> Result<Beginning, Failure> {
     let mut config = RunConfig::new(&args.common)?;
     if config.json || args.common.out.is_some() {
         return Err(Failure::usage(

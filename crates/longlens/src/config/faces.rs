@@ -13,7 +13,7 @@ use longlens_notebook::session::Session;
 use longlens_tui::fields::{Around, Controls, FieldId};
 
 use super::File;
-use crate::args::{Cli, Command, Generate, language};
+use crate::args::{Cli, Command, GenerateArgs, language};
 use crate::backend;
 use crate::misuse;
 
@@ -32,12 +32,12 @@ fn texts(kind: &Kind) -> (Vec<String>, Vec<String>) {
 }
 
 /// The flags of `generate` with one more.
-fn flag(param: &Param, text: &str) -> Result<Generate, String> {
+fn flag(param: &Param, text: &str) -> Result<GenerateArgs, String> {
     let flag = format!("--{}={text}", param.name.replace('_', "-"));
     generate(["longlens", "generate", "--prompt", "a", &flag])
 }
 
-fn generate<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Generate, String> {
+fn generate<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<GenerateArgs, String> {
     let cli: Cli = misuse::parse(words).map_err(|error| error.to_string())?;
     match cli.command {
         Some(Command::Generate(args)) => Ok(args),
@@ -46,7 +46,7 @@ fn generate<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Generate, St
 }
 
 /// The settings that flags name.
-fn by_flags(args: &Generate) -> Given {
+fn by_flags(args: &GenerateArgs) -> Given {
     [args.common.given(), args.given()].concat()
 }
 
@@ -115,7 +115,7 @@ fn settings_are_accepted_refused_and_printed_alike() {
 
 /// Where cells run.
 fn session() -> Session {
-    crate::commands::language::session(&language::Session::default(), false, &Nobody::out()).unwrap()
+    crate::commands::language::session(&language::SessionArgs::default(), false, &Nobody::out()).unwrap()
 }
 
 /// What a cell says of an option.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 /// An empty folder with no Hugging Face cache, where commands run.
-pub struct Bench(TempDir);
+pub struct Sandbox(TempDir);
 
 /// What one run left.
 pub struct Ran {
@@ -25,9 +25,9 @@ pub struct Ran {
     pub stderr: String,
 }
 
-impl Bench {
+impl Sandbox {
     pub fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("bench").tempdir().unwrap())
+        Self(tempfile::Builder::new().prefix("sandbox").tempdir().unwrap())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -89,7 +89,7 @@ pub fn golden(name: &str) -> PathBuf {
 }
 
 /// A checkpoint of the golden models in `folder`, after `change`.
-pub fn checkpoint(bench: &Bench, folder: &str, change: impl FnOnce(&mut Tensors, &mut Value)) {
+pub fn checkpoint(sandbox: &Sandbox, folder: &str, change: impl FnOnce(&mut Tensors, &mut Value)) {
     let from = golden("models/llama3-gqa");
     let mut tensors = tensors(&fs::read(from.join("model.safetensors")).unwrap());
     let mut config = serde_json::from_slice(&fs::read(from.join("config.json")).unwrap()).unwrap();
@@ -97,8 +97,8 @@ pub fn checkpoint(bench: &Bench, folder: &str, change: impl FnOnce(&mut Tensors,
     let views = tensors
         .iter()
         .map(|(name, (dtype, shape, bytes))| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
-    bench.write(&format!("{folder}/config.json"), config.to_string());
-    bench.write(&format!("{folder}/model.safetensors"), safetensors::serialize(views, None).unwrap());
+    sandbox.write(&format!("{folder}/config.json"), config.to_string());
+    sandbox.write(&format!("{folder}/model.safetensors"), safetensors::serialize(views, None).unwrap());
 }
 
 /// Every tensor of a safetensors file.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bench, checkpoint};
+use crate::common::{Sandbox, checkpoint};
 use crate::screen::Screen;
 
 /// A title, a bell, a C1 introducer, an override and an isolate.
@@ -20,34 +20,34 @@ fn command_in(text: &str) -> Option<char> {
 }
 
 /// Runs a command through pipes and in a terminal that gets no colours of ours; neither sees a command, and something is said.
-fn is_harmless(bench: &Bench, what: &str, args: &[&str]) {
-    let ran = bench.command(args).stdin(Stdio::null()).output().unwrap();
+fn is_harmless(sandbox: &Sandbox, what: &str, args: &[&str]) {
+    let ran = sandbox.command(args).stdin(Stdio::null()).output().unwrap();
     for (stream, bytes) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
         let text = String::from_utf8_lossy(bytes);
         assert_eq!(command_in(&text), None, "{what}: {stream} of longlens {args:?}: {text:?}");
         assert!(text.len() < 40_000, "{what}: {stream} has {} bytes", text.len());
     }
     assert!(!ran.stdout.is_empty() || !ran.stderr.is_empty(), "{what} says nothing");
-    let left = Screen::run(&bench.path(""), args, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
+    let left = Screen::run(&sandbox.path(""), args, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
     assert_eq!(command_in(&left.bytes), None, "{what}: longlens {args:?} in a terminal: {:?}", left.bytes);
     assert!(left.bytes.replace("^D\u{8}\u{8}", "").len() > 1, "{what} says nothing");
 }
 
 /// A checkpoint whose config was changed.
-fn config(bench: &Bench, folder: &str, change: impl FnOnce(&mut Value)) {
-    checkpoint(bench, folder, |_, config| change(config));
+fn config(sandbox: &Sandbox, folder: &str, change: impl FnOnce(&mut Value)) {
+    checkpoint(sandbox, folder, |_, config| change(config));
 }
 
 /// A checkpoint whose every token reads as a command.
-fn evil_tokens(bench: &Bench, folder: &str) {
-    checkpoint(bench, folder, |_, _| {});
+fn evil_tokens(sandbox: &Sandbox, folder: &str) {
+    checkpoint(sandbox, folder, |_, _| {});
     let vocab: Value = (0..256).map(|n| (format!("{EVIL}{n}"), json!(n))).collect::<serde_json::Map<_, _>>().into();
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": null, "post_processor": null, "decoder": null,
         "model": { "type": "WordLevel", "vocab": vocab, "unk_token": format!("{EVIL}7") },
     });
-    bench.write(&format!("{folder}/tokenizer.json"), tokenizer.to_string());
+    sandbox.write(&format!("{folder}/tokenizer.json"), tokenizer.to_string());
 }
 
 /// Puts a hostile value into a config.
@@ -55,22 +55,22 @@ type Change = fn(&mut Value, Value);
 
 #[test]
 fn names_and_values_of_a_model() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let evil = || Value::from(EVIL);
-    is_harmless(&bench, "a model that is not there", &["model", "--model", EVIL]);
-    is_harmless(&bench, "a folder that is not there", &["model", "--model", &format!("./{EVIL}")]);
-    checkpoint(&bench, EVIL, |_, _| {});
+    is_harmless(&sandbox, "a model that is not there", &["model", "--model", EVIL]);
+    is_harmless(&sandbox, "a folder that is not there", &["model", "--model", &format!("./{EVIL}")]);
+    checkpoint(&sandbox, EVIL, |_, _| {});
     for command in ["model", "positions", "bench"] {
         let args = [command, "--model", EVIL];
         let more: &[&str] = if command == "bench" { &["--lengths", "32", "--repeat", "1"] } else { &[] };
-        is_harmless(&bench, "a folder's name", &[&args[..], more].concat());
-        is_harmless(&bench, "a folder's name", &[&args[..], more, &["--json"]].concat());
+        is_harmless(&sandbox, "a folder's name", &[&args[..], more].concat());
+        is_harmless(&sandbox, "a folder's name", &[&args[..], more, &["--json"]].concat());
     }
-    std::fs::create_dir(bench.path(&format!("empty{EVIL}"))).unwrap();
-    is_harmless(&bench, "a folder without a model", &["model", "--model", &format!("empty{EVIL}")]);
-    bench.write("hf/hub/models--org--na\u{1b}[2Jme/refs/main", EVIL);
-    is_harmless(&bench, "a name in the cache", &["model", "--model", "org/na\u{1b}[2Jm"]);
-    is_harmless(&bench, "a revision in the cache", &["model", "--model", "org/na\u{1b}[2Jme"]);
+    std::fs::create_dir(sandbox.path(&format!("empty{EVIL}"))).unwrap();
+    is_harmless(&sandbox, "a folder without a model", &["model", "--model", &format!("empty{EVIL}")]);
+    sandbox.write("hf/hub/models--org--na\u{1b}[2Jme/refs/main", EVIL);
+    is_harmless(&sandbox, "a name in the cache", &["model", "--model", "org/na\u{1b}[2Jm"]);
+    is_harmless(&sandbox, "a revision in the cache", &["model", "--model", "org/na\u{1b}[2Jme"]);
 
     let changes: [(&str, Change); 14] = [
         ("model_type", |config, evil| config["model_type"] = evil),
@@ -90,63 +90,64 @@ fn names_and_values_of_a_model() {
     ];
     for (idx, (what, change)) in changes.into_iter().enumerate() {
         let folder = format!("config-{idx}");
-        config(&bench, &folder, |config| change(config, evil()));
-        is_harmless(&bench, what, &["model", "--model", &folder]);
-        is_harmless(&bench, what, &["generate", "--prompt", "x", "--model", &folder]);
+        config(&sandbox, &folder, |config| change(config, evil()));
+        is_harmless(&sandbox, what, &["model", "--model", &folder]);
+        is_harmless(&sandbox, what, &["generate", "--prompt", "x", "--model", &folder]);
     }
-    bench.write("config-0/config.json", format!("{{ {EVIL} }}"));
-    is_harmless(&bench, "config.json that is no JSON", &["model", "--model", "config-0"]);
-    bench.write("config-0/config.json", format!("{{\"{}\": ", "x".repeat(1 << 20)));
-    is_harmless(&bench, "a long config.json", &["model", "--model", "config-0"]);
+    sandbox.write("config-0/config.json", format!("{{ {EVIL} }}"));
+    is_harmless(&sandbox, "config.json that is no JSON", &["model", "--model", "config-0"]);
+    sandbox.write("config-0/config.json", format!("{{\"{}\": ", "x".repeat(1 << 20)));
+    is_harmless(&sandbox, "a long config.json", &["model", "--model", "config-0"]);
 }
 
 #[test]
 fn names_of_files_and_tensors() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (folder, index) in [
         ("shard", json!({ "weight_map": { "model.norm.weight": format!("{EVIL}.safetensors") } })),
         ("inside", json!({ "weight_map": { "model.norm.weight": "model.safetensors", EVIL: "model.safetensors" } })),
         ("kind", json!({ "weight_map": EVIL })),
         ("outside", json!({ "weight_map": { "a": format!("../{EVIL}") } })),
     ] {
-        checkpoint(&bench, folder, |_, _| {});
-        bench.write(&format!("{folder}/model.safetensors.index.json"), index.to_string());
+        checkpoint(&sandbox, folder, |_, _| {});
+        sandbox.write(&format!("{folder}/model.safetensors.index.json"), index.to_string());
         if folder != "inside" {
-            std::fs::remove_file(bench.path(&format!("{folder}/model.safetensors"))).unwrap();
+            std::fs::remove_file(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
         }
-        is_harmless(&bench, folder, &["model", "--model", folder]);
-        is_harmless(&bench, folder, &["generate", "--needle", "64", "--model", folder]);
+        is_harmless(&sandbox, folder, &["model", "--model", folder]);
+        is_harmless(&sandbox, folder, &["generate", "--needle", "64", "--model", folder]);
     }
-    checkpoint(&bench, "tensors", |tensors, _| {
+    checkpoint(&sandbox, "tensors", |tensors, _| {
         let norm = tensors.remove("model.norm.weight").unwrap();
         tensors.insert(EVIL.into(), norm.clone());
         tensors.insert(format!("model.layers.0.{EVIL}.weight"), norm);
     });
-    is_harmless(&bench, "a tensor's name", &["generate", "--prompt", "x", "--model", "tensors"]);
-    config(&bench, "others", |_| {});
-    std::fs::remove_file(bench.path("others/model.safetensors")).unwrap();
-    bench.write(&format!("others/pytorch_{EVIL}.bin"), "");
-    bench.write(&format!("others/{EVIL}.gguf"), "");
-    is_harmless(&bench, "names of other files", &["model", "--model", "others"]);
-    is_harmless(&bench, "names of other files", &["generate", "--prompt", "x", "--model", "others"]);
-    checkpoint(&bench, "tokenizer", |_, _| {});
-    bench.write("tokenizer/tokenizer.json", json!({ "model": { "type": EVIL, "vocab": { EVIL: EVIL } } }).to_string());
-    is_harmless(&bench, "tokenizer.json", &["generate", "--prompt", "x", "--model", "tokenizer"]);
+    is_harmless(&sandbox, "a tensor's name", &["generate", "--prompt", "x", "--model", "tensors"]);
+    config(&sandbox, "others", |_| {});
+    std::fs::remove_file(sandbox.path("others/model.safetensors")).unwrap();
+    sandbox.write(&format!("others/pytorch_{EVIL}.bin"), "");
+    sandbox.write(&format!("others/{EVIL}.gguf"), "");
+    is_harmless(&sandbox, "names of other files", &["model", "--model", "others"]);
+    is_harmless(&sandbox, "names of other files", &["generate", "--prompt", "x", "--model", "others"]);
+    checkpoint(&sandbox, "tokenizer", |_, _| {});
+    sandbox
+        .write("tokenizer/tokenizer.json", json!({ "model": { "type": EVIL, "vocab": { EVIL: EVIL } } }).to_string());
+    is_harmless(&sandbox, "tokenizer.json", &["generate", "--prompt", "x", "--model", "tokenizer"]);
     let not_text = std::ffi::OsStr::from_bytes(b"\x1b[2J\x9b2J\xff");
-    let ran = bench.command(&["model", "--model"]).arg(not_text).output().unwrap();
+    let ran = sandbox.command(&["model", "--model"]).arg(not_text).output().unwrap();
     assert_eq!(command_in(&String::from_utf8_lossy(&ran.stderr)), None);
 }
 
 #[test]
 fn text_of_a_model() {
-    let bench = Bench::new();
-    evil_tokens(&bench, "evil");
+    let sandbox = Sandbox::new();
+    evil_tokens(&sandbox, "evil");
     let generate = ["generate", "--model", "evil", "--prompt", "x", "--max-tokens", "12"];
-    let left = Screen::run(&bench.path(""), &generate, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
+    let left = Screen::run(&sandbox.path(""), &generate, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
     assert_eq!(command_in(&left.bytes), None, "{:?}", left.bytes);
     assert!(left.code == 0 && left.text.contains("␛]0;PWN␇"), "{}", left.text);
     // what nobody looks at is what the model said
-    let ran = bench.command(&generate).output().unwrap();
+    let ran = sandbox.command(&generate).output().unwrap();
     assert!(String::from_utf8_lossy(&ran.stdout).contains(EVIL), "{:?}", ran.stdout);
     for line in [
         "attention --model evil --prompt x --query 0",
@@ -154,19 +155,19 @@ fn text_of_a_model() {
         "chunks --model evil --prompt x",
         "generate --model evil --prompt x --max-tokens 4 --json",
     ] {
-        is_harmless(&bench, "tokens", &crate::common::words(line));
+        is_harmless(&sandbox, "tokens", &crate::common::words(line));
     }
-    let said = bench.run(&[&generate[..], &["--json"]].concat()).stdout;
+    let said = sandbox.run(&[&generate[..], &["--json"]].concat()).stdout;
     let said: Value = serde_json::from_str(&said).unwrap();
     assert!(said["generated"]["text"].as_str().unwrap().contains(EVIL), "JSON means what the model said: {said}");
 }
 
 #[test]
 fn arguments_and_configs() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for flag in ["--method", "--rope", "--config", "--device", "--weights", "--seed", "--prefill-chunk", "--out", EVIL]
     {
-        is_harmless(&bench, flag, &["positions", flag, EVIL]);
+        is_harmless(&sandbox, flag, &["positions", flag, EVIL]);
     }
     for args in [
         &["positions", "--method", &format!("full:{EVIL}=1")][..],
@@ -200,7 +201,7 @@ fn arguments_and_configs() {
         &["kernel", "install", "--prefix", EVIL, "--name", "fine"],
         &["repl", "--model", EVIL, "--device", EVIL],
     ] {
-        is_harmless(&bench, "an argument", args);
+        is_harmless(&sandbox, "an argument", args);
     }
     let long = format!("model = \"{}\"\nmethod = \"{EVIL}{}\"\n", "y".repeat(4 << 20), "z".repeat(4 << 20));
     for (what, text) in [
@@ -215,20 +216,20 @@ fn arguments_and_configs() {
         ("many lines", format!("method = [\n{}", "1,\n".repeat(100_000))),
         ("bytes", "\u{0}\u{1}\u{2}".to_owned()),
     ] {
-        bench.write("a.toml", &text);
-        is_harmless(&bench, what, &["generate", "--needle", "32", "--config", "a.toml"]);
-        bench.write(&format!("{EVIL}.toml"), &text);
-        is_harmless(&bench, what, &["generate", "--needle", "32", "--config", &format!("{EVIL}.toml")]);
+        sandbox.write("a.toml", &text);
+        is_harmless(&sandbox, what, &["generate", "--needle", "32", "--config", "a.toml"]);
+        sandbox.write(&format!("{EVIL}.toml"), &text);
+        is_harmless(&sandbox, what, &["generate", "--needle", "32", "--config", &format!("{EVIL}.toml")]);
     }
-    bench.write("p.jsonl", format!("{{\"{EVIL}\": 1}}\n"));
-    is_harmless(&bench, "prompts", &["passkey", "--prompts", "p.jsonl"]);
-    bench.write("t.json", format!("[\"{EVIL}\"]"));
-    is_harmless(&bench, "tokens", &["logits", "--tokens", "t.json", "--output", "o"]);
+    sandbox.write("p.jsonl", format!("{{\"{EVIL}\": 1}}\n"));
+    is_harmless(&sandbox, "prompts", &["passkey", "--prompts", "p.jsonl"]);
+    sandbox.write("t.json", format!("[\"{EVIL}\"]"));
+    is_harmless(&sandbox, "tokens", &["logits", "--tokens", "t.json", "--output", "o"]);
 }
 
 #[test]
 fn notebooks_of_strangers() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let notebook = |cells: Value, metadata: Value| {
         json!({ "cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5 }).to_string()
     };
@@ -255,28 +256,28 @@ fn notebooks_of_strangers() {
         ("model", notebook(json!([code(&format!("open(\"{EVIL}\")"))]), kernel.clone())),
     ] {
         for name in ["a.ipynb".to_owned(), format!("{EVIL}.ipynb")] {
-            bench.write(&name, &text);
-            is_harmless(&bench, what, &["notebook", "check", &name]);
-            is_harmless(&bench, what, &["notebook", "run", &name, "--keep-going", "-o", "out.ipynb"]);
-            is_harmless(&bench, what, &["notebook", "convert", &name, &format!("{EVIL}.rhai")]);
+            sandbox.write(&name, &text);
+            is_harmless(&sandbox, what, &["notebook", "check", &name]);
+            is_harmless(&sandbox, what, &["notebook", "run", &name, "--keep-going", "-o", "out.ipynb"]);
+            is_harmless(&sandbox, what, &["notebook", "convert", &name, &format!("{EVIL}.rhai")]);
         }
     }
-    bench.write("a.rhai", "// %% [parameters]\nlet a = 1;\n");
-    is_harmless(&bench, "a parameter", &["notebook", "run", "a.rhai", "-p", &format!("{EVIL}=1")]);
-    is_harmless(&bench, "a parameter", &["notebook", "run", "a.rhai", "-p", &format!("b={EVIL}")]);
-    is_harmless(&bench, "a form", &["notebook", "check", &format!("a.{EVIL}")]);
-    is_harmless(&bench, "an output", &["notebook", "run", "a.rhai", "-o", &format!("a.{EVIL}")]);
+    sandbox.write("a.rhai", "// %% [parameters]\nlet a = 1;\n");
+    is_harmless(&sandbox, "a parameter", &["notebook", "run", "a.rhai", "-p", &format!("{EVIL}=1")]);
+    is_harmless(&sandbox, "a parameter", &["notebook", "run", "a.rhai", "-p", &format!("b={EVIL}")]);
+    is_harmless(&sandbox, "a form", &["notebook", "check", &format!("a.{EVIL}")]);
+    is_harmless(&sandbox, "an output", &["notebook", "run", "a.rhai", "-o", &format!("a.{EVIL}")]);
 }
 
 #[test]
 fn scripts_on_a_terminal() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     // a terminal reads them, and stdin is none
-    bench.write("cells.rhai", format!("print(\"{EVIL}\"); \"{EVIL}\"\n"));
-    bench.write("fails.rhai", format!("throw \"{EVIL}\"\n"));
+    sandbox.write("cells.rhai", format!("print(\"{EVIL}\"); \"{EVIL}\"\n"));
+    sandbox.write("fails.rhai", format!("throw \"{EVIL}\"\n"));
     for (name, shown) in [("cells.rhai", true), ("fails.rhai", true)] {
         let line = format!("{} repl < {name}", env!("CARGO_BIN_EXE_longlens"));
-        let left = Screen::run_shell(&bench.path(""), &line, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
+        let left = Screen::run_shell(&sandbox.path(""), &line, (24, 80), &[("TERM", "dumb"), ("NO_COLOR", "1")]);
         assert_eq!(command_in(&left.bytes), None, "{:?}", left.bytes);
         assert_eq!(left.text.contains("␛]0;PWN␇"), shown, "{}", left.text);
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{Bench, Ran, words};
+use crate::common::{Ran, Sandbox, words};
 
 /// Commands that write files, and the files.
 const WRITERS: [(&str, &[&str]); 8] = [
@@ -30,15 +30,15 @@ fn lines(line: &str) -> [String; 2] {
 fn files_are_written_though_nobody_reads() {
     for (line, files) in WRITERS {
         for line in lines(line) {
-            let bench = Bench::new();
-            let mut command = bench.command(&words(&line));
+            let sandbox = Sandbox::new();
+            let mut command = sandbox.command(&words(&line));
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             drop(child.stdout.take());
             let ran = Ran::from(child.wait_with_output().unwrap());
             assert_eq!(ran.code, Some(0), "longlens {line}: {}", ran.stderr);
             assert!(!ran.stderr.contains("cannot write"), "longlens {line}: {}", ran.stderr);
             for file in files {
-                assert!(!bench.read(file).is_empty(), "longlens {line}: {file}");
+                assert!(!sandbox.read(file).is_empty(), "longlens {line}: {file}");
             }
         }
     }
@@ -47,15 +47,15 @@ fn files_are_written_though_nobody_reads() {
 #[test]
 fn files_are_written_though_nobody_hears_notes() {
     for (line, files) in WRITERS {
-        let bench = Bench::new();
-        let mut command = bench.command(&words(line));
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(&words(line));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stderr.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "longlens {line}");
         assert!(!output.stdout.is_empty(), "longlens {line}");
         for file in files {
-            assert!(!bench.read(file).is_empty(), "longlens {line}: {file}");
+            assert!(!sandbox.read(file).is_empty(), "longlens {line}: {file}");
         }
     }
 }
@@ -65,46 +65,46 @@ fn files_are_written_though_nobody_hears_notes() {
 fn a_full_disk_is_an_error_and_loses_no_file() {
     for (line, files) in WRITERS {
         for line in lines(line) {
-            let bench = Bench::new();
+            let sandbox = Sandbox::new();
             let full = File::options().write(true).open("/dev/full").unwrap();
-            let ran = Ran::from(bench.command(&words(&line)).stdout(full).stderr(Stdio::piped()).output().unwrap());
+            let ran = Ran::from(sandbox.command(&words(&line)).stdout(full).stderr(Stdio::piped()).output().unwrap());
             assert_eq!(ran.code, Some(1), "longlens {line}: {}", ran.stderr);
             assert!(ran.stderr.contains("cannot write the output: No space left"), "longlens {line}: {}", ran.stderr);
             for file in files {
-                assert!(!bench.read(file).is_empty(), "longlens {line}: {file}");
+                assert!(!sandbox.read(file).is_empty(), "longlens {line}: {file}");
             }
         }
     }
-    let bench = Bench::new();
-    std::os::unix::fs::symlink("/dev/full", bench.path("full.svg")).unwrap();
-    let ran = bench.run(&words("positions --out full.svg"));
+    let sandbox = Sandbox::new();
+    std::os::unix::fs::symlink("/dev/full", sandbox.path("full.svg")).unwrap();
+    let ran = sandbox.run(&words("positions --out full.svg"));
     assert!(ran.code == Some(1) && ran.stderr.contains("full.svg"), "{}", ran.stderr);
-    assert!(bench.path("full.svg").is_symlink());
+    assert!(sandbox.path("full.svg").is_symlink());
 }
 
 #[test]
 fn cells_of_a_script_run_though_nobody_reads() {
-    let bench = Bench::new();
-    let mut command = bench.command(&["repl"]);
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["repl"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let cells = "// %%\nfor n in 0..100 { print(n); }\n// %%\nsave(\"kept\", \"kept.txt\")\n";
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), cells.as_bytes()).unwrap();
     let ran = Ran::from(child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert_eq!(bench.read("kept.txt"), b"kept");
+    assert_eq!(sandbox.read("kept.txt"), b"kept");
 }
 
 #[test]
 fn a_file_that_must_not_be_replaced_is_not() {
-    let bench = Bench::new();
-    bench.write("mine.svg", "mine");
-    let mut mode = std::fs::metadata(bench.path("mine.svg")).unwrap().permissions();
+    let sandbox = Sandbox::new();
+    sandbox.write("mine.svg", "mine");
+    let mut mode = std::fs::metadata(sandbox.path("mine.svg")).unwrap().permissions();
     mode.set_readonly(true);
-    std::fs::set_permissions(bench.path("mine.svg"), mode).unwrap();
-    let ran = bench.run(&words("positions --out mine.svg"));
+    std::fs::set_permissions(sandbox.path("mine.svg"), mode).unwrap();
+    let ran = sandbox.run(&words("positions --out mine.svg"));
     assert!(ran.code == Some(1) && ran.stderr.contains("mine.svg"), "{}", ran.stderr);
-    assert_eq!(bench.read("mine.svg"), b"mine");
+    assert_eq!(sandbox.read("mine.svg"), b"mine");
 }
 
 /// A run that was killed leaves a part, and the next run in the folder clears it away.
@@ -113,11 +113,11 @@ fn parts_of_killed_runs_go() {
     if !Path::new("/proc/self").exists() {
         return; // nobody tells which processes run
     }
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
     let part = format!(".other.png.{}-3.longlens.part", gone.id());
-    bench.write(&part, "half");
-    bench.done("positions --out here.svg");
-    assert!(!bench.path(&part).exists() && bench.path("here.svg").exists());
+    sandbox.write(&part, "half");
+    sandbox.done("positions --out here.svg");
+    assert!(!sandbox.path(&part).exists() && sandbox.path("here.svg").exists());
 }

@@ -46,7 +46,7 @@ pub(super) struct Reader<R> {
 pub(super) struct Unsigned(Arc<AtomicUsize>);
 
 /// What one message holds of it; given back when dropped.
-struct Held<'a> {
+struct Reservation<'a> {
     unsigned: &'a Unsigned,
     n_bytes: usize,
 }
@@ -81,7 +81,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
 
     async fn rest(&mut self, mut flags: u8) -> Result<Incoming, Dropped> {
         let Self { source, limits, signed, unsigned } = self;
-        let mut held = Held { unsigned, n_bytes: 0 };
+        let mut held = Reservation { unsigned, n_bytes: 0 };
         let (mut frames, mut n_bytes) = (Vec::new(), 0);
         loop {
             let len = length(source, flags).await?;
@@ -108,7 +108,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     }
 }
 
-impl Held<'_> {
+impl Reservation<'_> {
     /// The message holds so many bytes now.
     fn to(&mut self, n_bytes: usize) -> Result<(), Dropped> {
         let counted = n_bytes.saturating_sub(FREE);
@@ -119,7 +119,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.unsigned.0.fetch_sub(self.n_bytes, Ordering::Relaxed);
     }
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn unsigned_peers_share_what_they_may_hold() {
         let unsigned = Unsigned::default();
-        let mut first = Held { unsigned: &unsigned, n_bytes: 0 };
+        let mut first = Reservation { unsigned: &unsigned, n_bytes: 0 };
         first.to(FREE + MOST_UNSIGNED).unwrap();
-        let mut second = Held { unsigned: &unsigned, n_bytes: 0 };
+        let mut second = Reservation { unsigned: &unsigned, n_bytes: 0 };
         second.to(FREE).unwrap();
         assert!(matches!(second.to(FREE + 1), Err(Dropped::Crowded)));
         drop(first);

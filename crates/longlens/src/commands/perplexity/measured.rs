@@ -5,7 +5,7 @@ use longlens_eval::perplexity::{Documents, encode_joined, split_at_blank_lines, 
 use longlens_model::source::EMBEDDED;
 
 use super::HELDOUT;
-use crate::args::Perplexity;
+use crate::args::PerplexityArgs;
 use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -22,7 +22,12 @@ pub struct Measured {
 }
 
 /// Reads what flags or config ask for; `longest` is what a document needs.
-pub fn measured(args: &Perplexity, config: &RunConfig, lens: &dyn Lens, longest: usize) -> Result<Measured, Failure> {
+pub fn measured(
+    args: &PerplexityArgs,
+    config: &RunConfig,
+    lens: &dyn Lens,
+    longest: usize,
+) -> Result<Measured, Failure> {
     let file = &config.file.perplexity;
     let at_most = args.documents.or(file.documents);
     if at_most == Some(0) {

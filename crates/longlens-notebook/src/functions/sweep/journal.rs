@@ -21,7 +21,7 @@ pub struct Part {
 }
 
 /// Finished parts of one sweep, by their keys.
-pub struct Kept<'a> {
+pub struct Journal<'a> {
     host: &'a Host,
     file: Option<File<'a>>,
     /// Keys whose earlier parts go once there is a new one; `None` where earlier parts are as good as new ones.
@@ -48,7 +48,7 @@ struct Line {
 /// What the first line begins with, also where a kill cut it short.
 const START: &str = "{\"key\":\"[";
 
-impl<'a> Kept<'a> {
+impl<'a> Journal<'a> {
     /// What is known of a sweep with these keys; an error when the file holds something else. `fresh` passes over all that is
     /// known, and lets go of it when the first new part is there.
     pub fn open(host: &'a Host, file: Option<&str>, keys: &'a [String], fresh: bool) -> Returned<Self> {

@@ -79,7 +79,7 @@ fn said(asked: Vec<Content>) -> Vec<(Channel, Content, String)> {
         requests.send(request).unwrap();
     }
     drop(requests);
-    Session::new(Box::new(Parrot::default()), Outbox::new(sender), Arc::default()).run(&waiting);
+    Shell::new(Box::new(Parrot::default()), Outbox::new(sender), Arc::default()).run(&waiting);
     let mut said = Vec::new();
     while let Ok(Outgoing::Message(channel, message)) = outgoing.try_recv() {
         said.push((channel, message.content, message.parent_header.unwrap().msg_id));

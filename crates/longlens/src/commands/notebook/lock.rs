@@ -5,21 +5,21 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::kept::is_at;
+use crate::journal::is_at;
 
 /// Runs that may end between two looks at one file; more is a file system that cannot tell.
 const TRIES: usize = 8;
 
 /// A locked file beside a notebook, for as long as a run writes it; it goes away afterwards.
-pub struct Held {
+pub struct Lock {
     path: PathBuf,
     _file: File,
 }
 
-impl Held {
+impl Lock {
     /// Holds the notebook at `out`; an error where another run does. Nothing where no lock can be had: a folder that cannot be
     /// written is told by whoever writes into it.
-    pub fn hold(out: &Path) -> Result<Option<Self>, Failure> {
+    pub fn acquire(out: &Path) -> Result<Option<Self>, Failure> {
         let mut name = OsString::from(".");
         name.push(out.file_name().unwrap_or_default());
         name.push(".lock");
@@ -48,7 +48,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Lock {
     fn drop(&mut self) {
         // while it is locked: nobody else holds it
         let _ = fs::remove_file(&self.path);
@@ -63,13 +63,13 @@ mod tests {
     fn a_notebook_is_held_by_one() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("a.ipynb");
-        let held = Held::hold(&out).unwrap().unwrap();
-        let refused = Held::hold(&out).err().map(|failure| failure.to_string());
+        let held = Lock::acquire(&out).unwrap().unwrap();
+        let refused = Lock::acquire(&out).err().map(|failure| failure.to_string());
         assert!(refused.is_some_and(|said| said.starts_with("another run writes ")));
-        assert!(Held::hold(&folder.path().join("b.ipynb")).unwrap().is_some());
+        assert!(Lock::acquire(&folder.path().join("b.ipynb")).unwrap().is_some());
         drop(held);
-        assert!(Held::hold(&out).unwrap().is_some());
+        assert!(Lock::acquire(&out).unwrap().is_some());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
-        assert!(Held::hold(Path::new("/nowhere/at/all.ipynb")).unwrap().is_none());
+        assert!(Lock::acquire(Path::new("/nowhere/at/all.ipynb")).unwrap().is_none());
     }
 }

@@ -23,7 +23,7 @@ mod execute;
 mod tests;
 
 /// An interpreter that answers Jupyter.
-pub(super) struct Session {
+pub(super) struct Shell {
     interpreter: Box<dyn Interpreter>,
     outbox: Outbox,
     interrupts: Arc<Interrupts>,
@@ -38,7 +38,7 @@ struct Waiting {
     aborted: bool,
 }
 
-impl Session {
+impl Shell {
     /// Goes on counting where the interpreter is.
     pub(super) fn new(interpreter: Box<dyn Interpreter>, outbox: Outbox, interrupts: Arc<Interrupts>) -> Self {
         let history = History::new(interpreter.history());

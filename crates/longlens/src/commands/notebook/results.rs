@@ -9,12 +9,12 @@ use longlens_notebook::document::{DocumentError, Form, Notebook};
 use longlens_notebook::runner;
 
 use super::refused;
-use crate::args::language::NotebookRun;
+use crate::args::language::NotebookRunArgs;
 use crate::commands::inputs::spare_files;
 use crate::failure::Failure;
 
 /// Where results go.
-pub enum Kept {
+pub enum Destination {
     /// Into a file that was named, or that holds nothing yet that is worth keeping.
     Into(PathBuf),
     /// Beside a notebook, until they can take its place.
@@ -48,12 +48,12 @@ pub enum Settled {
     },
 }
 
-impl Kept {
+impl Destination {
     /// As flags ask for it. A run that goes on goes on from what lies beside, or from the notebook where nothing does.
     ///
     /// Refuses to replace a notebook that nobody named and that is of another language or not made from this script. What the
     /// notebook of a script holds and the script cannot, such as attachments, comes into `notebook`.
-    pub fn of(args: &NotebookRun, notebook: &mut Notebook) -> Result<Self, Failure> {
+    pub fn of(args: &NotebookRunArgs, notebook: &mut Notebook) -> Result<Self, Failure> {
         let input = &args.input;
         let is_script = Form::of(input).map_err(refused)? == Form::Text;
         if let Some(out) = &args.output {

@@ -22,7 +22,7 @@ use crate::terminal::Terminal;
 
 /// Finished parts of one measurement, in a file of theirs; nowhere without a folder for results.
 #[derive(Default)]
-pub struct Store {
+pub struct Journal {
     file: Option<(PathBuf, File)>,
     known: HashMap<String, Value>,
     /// The first line, until there is something to stand behind it.
@@ -40,7 +40,7 @@ struct Line {
     part: Value,
 }
 
-impl Store {
+impl Journal {
     /// What an earlier run of `command` with the same `decides` left in `folder`, to go on with.
     pub fn open(terminal: &Terminal, folder: Option<&Path>, command: &str, decides: &Value) -> Result<Self, Failure> {
         let Some(folder) = folder else { return Ok(Self::default()) };
@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Store {
+impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Journal {
     fn find(&mut self, key: &K) -> Option<T> {
         let key = serde_json::to_string(key).ok()?;
         self.known.get(&key).and_then(|part| serde_json::from_value(part.clone()).ok())
@@ -225,7 +225,7 @@ mod tests {
     fn a_file_begins_with_its_first_part() {
         let folder = tempfile::tempdir().unwrap();
         let terminal = Terminal::new(false);
-        let open = || Store::open(&terminal, Some(folder.path()), "measure", &json!({ "seed": 1 })).unwrap();
+        let open = || Journal::open(&terminal, Some(folder.path()), "measure", &json!({ "seed": 1 })).unwrap();
         let n_files = || fs::read_dir(folder.path()).unwrap().count();
         open().end(&terminal, false).unwrap();
         assert_eq!(n_files(), 0, "a run that was stopped before leaves nothing");

@@ -14,7 +14,7 @@ use jupyter_protocol::{
 use longlens_core::printable::printable;
 use serde_json::Map;
 
-use super::{Session, Waiting};
+use super::{Shell, Waiting};
 use crate::interpreter::{CellError, Nobody, Out};
 use crate::kernel::display::{Published, media};
 use crate::kernel::papermill;
@@ -23,7 +23,7 @@ use crate::shown::Shown;
 /// After an error, how long to look for cells that the client had sent with the one that failed: they are under way.
 const UNDER_WAY: Duration = Duration::from_millis(20);
 
-impl Session {
+impl Shell {
     /// Runs the cell, publishes what comes of it and replies. Interrupts may come from before it until its reply.
     pub(super) fn execute(
         &mut self,
