@@ -300,7 +300,7 @@ impl Mailbox {
     fn next(&self, idle: impl Fn(u64)) -> Option<(Task, CancelToken)> {
         let mut mail = self.lock();
         mail.current = None;
-        let mut told = None;
+        let mut last = None;
         loop {
             if mail.closed {
                 return None;
@@ -315,8 +315,8 @@ impl Mailbox {
             }
             let n_asked = mail.n_asked;
             // questions that were taken back at once count too
-            if told != Some(n_asked) {
-                told = Some(n_asked);
+            if last != Some(n_asked) {
+                last = Some(n_asked);
                 drop(mail);
                 idle(n_asked);
                 mail = self.lock();
@@ -369,29 +369,26 @@ impl Mail {
 /// Passes progress on now and then, and cancellation in.
 struct Watcher<'a> {
     what: &'static str,
-    /// Parts of the whole that are done, and in all.
-    parts: (usize, usize),
     token: &'a CancelToken,
     report: &'a dyn Fn(Event),
-    told: Option<Instant>,
+    /// When progress was reported last.
+    reported: Option<Instant>,
 }
 
 /// Time between two words of progress.
 const PAUSE: Duration = Duration::from_millis(40);
 
 impl<'a> Watcher<'a> {
-    /// Watches something that has one part.
+    /// Watches one task, which has not reported yet.
     fn new(what: &'static str, token: &'a CancelToken, report: &'a dyn Fn(Event)) -> Self {
-        Self { what, parts: (0, 1), token, report, told: None }
+        Self { what, token, report, reported: None }
     }
 }
 
 impl Control for Watcher<'_> {
     fn progress(&mut self, done: usize, total: usize) {
-        if self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
-            self.told = Some(Instant::now());
-            let (before, n_parts) = self.parts;
-            let (done, total) = (before * total + done, n_parts * total);
+        if self.reported.is_none_or(|reported| reported.elapsed() >= PAUSE) {
+            self.reported = Some(Instant::now());
             (self.report)(Event::Progress(Progress { what: self.what, done, total }));
         }
     }

@@ -121,32 +121,107 @@ pub fn run(
     control: &mut dyn Control,
     kept: &mut KeptCells,
 ) -> Result<PasskeyReport, EvalError> {
-    let Grid { template, trials, seed, .. } = grid;
-    let (lengths, depths) = (&distinct(&grid.lengths, |a, b| a == b), &distinct(&grid.depths, same_depth));
-    expect(*trials > 0, "trials", trials, "a whole number of at least 1")?;
-    for (what, is_empty) in [("lengths", lengths.is_empty()), ("depths", depths.is_empty())] {
-        if is_empty {
-            return Err(EvalError::Nothing { what });
-        }
+    let mut cells = Cells::new(lens, grid)?;
+    let mut report = PasskeyReport { protocol: grid.protocol(), ..PasskeyReport::default() };
+    while cells.n_left() > 0 && report.complete {
+        report.add(cells.next(lens, setup_for, control, kept)?);
     }
-    // a length or depth that has no prompt is named before anything runs
-    let shortest = lengths.iter().copied().min().unwrap_or(0);
-    for depth in depths {
-        prompt(lens.text()?, *template, &Place { length: shortest, depth: *depth, trial: 0, seed: *seed })?;
-    }
-    let n_tokens = lengths.iter().sum::<usize>() * depths.len() * trials;
-    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
-    'cells: for &length in lengths {
-        for &depth in depths {
-            let place = Place { length, depth, trial: 0, seed: *seed };
-            let make = |codec: &dyn TextCodec, trial| prompt(codec, *template, &Place { trial, ..place });
-            if !series.cell((length, depth), *trials, &make)? {
-                break 'cells;
+    Ok(report)
+}
+
+/// The cells of a grid one at a time, for those who do other things between them. What prompts begin with stays computed from
+/// cell to cell.
+#[derive(Debug)]
+pub struct Cells {
+    grid: Grid,
+    /// Cells that are done.
+    n_done: usize,
+    series: Series,
+}
+
+impl Cells {
+    /// All cells of `grid`, each once. A length or depth that has no prompt is refused before anything runs.
+    pub fn new(lens: &dyn Lens, grid: &Grid) -> Result<Self, EvalError> {
+        let (lengths, depths) = (distinct(&grid.lengths, |a, b| a == b), distinct(&grid.depths, same_depth));
+        expect(grid.trials > 0, "trials", grid.trials, "a whole number of at least 1")?;
+        for (what, is_empty) in [("lengths", lengths.is_empty()), ("depths", depths.is_empty())] {
+            if is_empty {
+                return Err(EvalError::Nothing { what });
             }
         }
+        let grid = Grid { lengths, depths, ..grid.clone() };
+        let shortest = grid.lengths.iter().copied().min().unwrap_or(0);
+        for depth in &grid.depths {
+            grid.prompt(lens.text()?, (shortest, *depth), 0)?;
+        }
+        let n_tokens = grid.lengths.iter().sum::<usize>() * grid.depths.len() * grid.trials;
+        Ok(Self { grid, n_done: 0, series: Series::new(n_tokens) })
     }
-    let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
-    Ok(series.report(format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")))
+
+    /// Passes over the first `n` cells, which were done before.
+    pub fn skip(&mut self, n: usize) {
+        while self.n_done < n && self.n_left() > 0 {
+            self.series.n_done += self.place().0 * self.grid.trials;
+            self.n_done += 1;
+        }
+    }
+
+    /// How many cells are done.
+    pub fn n_done(&self) -> usize {
+        self.n_done
+    }
+
+    /// How many cells are left.
+    pub fn n_left(&self) -> usize {
+        self.grid.lengths.len() * self.grid.depths.len() - self.n_done
+    }
+
+    /// Length and depth of the next cell.
+    fn place(&self) -> (usize, f64) {
+        let Grid { lengths, depths, .. } = &self.grid;
+        (lengths[self.n_done / depths.len()], depths[self.n_done % depths.len()])
+    }
+
+    /// Runs the next cell, by length, then depth. There must be one left.
+    pub fn next(
+        &mut self,
+        lens: &mut dyn Lens,
+        setup_for: &mut SetupFor,
+        control: &mut dyn Control,
+        kept: &mut KeptCells,
+    ) -> Result<Outcome, EvalError> {
+        let (place, grid) = (self.place(), &self.grid);
+        let make = |codec: &dyn TextCodec, trial| grid.prompt(codec, place, trial);
+        let outcome = self.series.cell(&mut With { lens, setup_for, control, kept }, place, grid.trials, &make)?;
+        self.n_done += usize::from(matches!(outcome, Outcome::Whole(_)));
+        Ok(outcome)
+    }
+}
+
+/// What running a cell came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All its prompts were run.
+    Whole(Cell),
+    /// It was cancelled, after some of its prompts or before the first one was done.
+    Cancelled(Option<Cell>),
+}
+
+impl Grid {
+    fn prompt(
+        &self,
+        codec: &dyn TextCodec,
+        (length, depth): (usize, f64),
+        trial: usize,
+    ) -> Result<PasskeyPrompt, EvalError> {
+        prompt(codec, self.template, &Place { length, depth, trial, seed: self.seed })
+    }
+
+    fn protocol(&self) -> String {
+        let Self { template, trials, seed, .. } = self;
+        let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
+        format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")
+    }
 }
 
 /// Every value once, where it first stands: a cell that is named twice is one cell.
@@ -171,82 +246,79 @@ const MOST_SHARED: usize = 2 << 30;
 /// How answers are had and scored.
 const SCORING: &str = "greedy, as many tokens as the answer has, hits on exact tokens";
 
-/// Cells one after the other, with one progress for all.
-struct Series<'a> {
+/// What cells are run with.
+struct With<'a, 'b> {
     lens: &'a mut dyn Lens,
-    setup_for: &'a mut SetupFor<'a>,
+    setup_for: &'a mut SetupFor<'b>,
     control: &'a mut dyn Control,
-    kept: &'a mut KeptCells<'a>,
-    /// Target tokens so far, and in all.
-    progress: (usize, usize),
-    cells: Vec<Cell>,
-    complete: bool,
-    /// What an earlier prompt begins with, and its tokens.
+    kept: &'a mut KeptCells<'b>,
+}
+
+/// Cells one after the other, with one progress for all, and what an earlier prompt begins with.
+#[derive(Debug)]
+struct Series {
+    /// Target tokens so far.
+    n_done: usize,
+    /// Target tokens in all.
+    n_tokens: usize,
+    /// The cache of what an earlier prompt begins with, and its tokens.
     prefix: Option<(Sequence, Vec<u32>)>,
 }
 
-impl<'a> Series<'a> {
-    fn new(
-        lens: &'a mut dyn Lens,
-        setup_for: &'a mut SetupFor<'a>,
-        control: &'a mut dyn Control,
-        kept: &'a mut KeptCells<'a>,
-        n_tokens: usize,
-    ) -> Self {
-        let (cells, complete, prefix) = (Vec::new(), true, None);
-        Self { lens, setup_for, control, kept, progress: (0, n_tokens), cells, complete, prefix }
+impl Series {
+    fn new(n_tokens: usize) -> Self {
+        Self { n_done: 0, n_tokens, prefix: None }
     }
 
-    /// Runs the prompts of one length and depth, unless that was done before; false once cancelled.
+    /// Runs the prompts of one length and depth, unless that was done before.
     fn cell(
         &mut self,
+        with: &mut With<'_, '_>,
         (length, depth): (usize, f64),
         n_trials: usize,
         make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
-    ) -> Result<bool, EvalError> {
-        if let Some(cell) = self.kept.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
+    ) -> Result<Outcome, EvalError> {
+        if let Some(cell) = with.kept.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
             // what a file says of its trials together is counted anew
-            let cell = Cell::new(length, depth, cell.run, cell.trials);
-            self.progress.0 += length * n_trials;
-            self.cells.push(cell);
-            return Ok(true);
+            self.n_done += length * n_trials;
+            return Ok(Outcome::Whole(Cell::new(length, depth, cell.run, cell.trials)));
         }
-        let (mut trials, mut run) = (Vec::new(), None);
+        let (mut trials, mut run, n_before) = (Vec::new(), None, self.n_done);
         for trial in 0..n_trials {
-            let prompt = make(self.lens.text()?, trial)?;
-            let Some((trial, record)) = self.ask(&prompt)? else {
-                self.complete = false;
-                break;
+            let prompt = make(with.lens.text()?, trial)?;
+            let Some((trial, record)) = self.ask(with, &prompt)? else {
+                self.n_done = n_before;
+                return Ok(Outcome::Cancelled(run.map(|run| Cell::new(length, depth, run, trials))));
             };
             trials.push(trial);
             run.get_or_insert(record);
-            self.progress.0 += prompt.length;
+            self.n_done += prompt.length;
         }
-        if let Some(run) = run {
-            self.cells.push(Cell::new(length, depth, run, trials));
-            if let Some(cell) = self.cells.last().filter(|_| self.complete) {
-                self.kept.finished(&(length, depth), cell);
-            }
-        }
-        Ok(self.complete)
+        let cell = Cell::new(length, depth, run.unwrap_or_default(), trials);
+        with.kept.finished(&(length, depth), &cell);
+        Ok(Outcome::Whole(cell))
     }
 
     /// One prompt's outcome; `None` when cancelled.
-    fn ask(&mut self, prompt: &PasskeyPrompt) -> Result<Option<(Trial, RunRecord)>, EvalError> {
+    fn ask(
+        &mut self,
+        with: &mut With<'_, '_>,
+        prompt: &PasskeyPrompt,
+    ) -> Result<Option<(Trial, RunRecord)>, EvalError> {
         let size = PromptSize { target: prompt.length, n_tokens: prompt.tokens.len() };
-        let setup = (self.setup_for)(size)?;
+        let setup = (with.setup_for)(size)?;
         let stop = Stop { max_tokens: prompt.answer.len(), strings: Vec::new(), eos: false };
-        let (before, total) = self.progress;
+        let (before, total) = (self.n_done, self.n_tokens);
         let started = Instant::now();
-        let n_fed = match self.begin(&setup, prompt) {
+        let n_fed = match self.begin(with, &setup, prompt) {
             Err(EvalError::Lens(LensError::Cancelled)) => return Ok(None),
             n_fed => n_fed?,
         };
         let done = prompt.length * n_fed / prompt.tokens.len();
         let mut control =
-            Part { control: &mut *self.control, before: before + done, size: prompt.length - done, total };
+            Part { control: &mut *with.control, before: before + done, size: prompt.length - done, total };
         let (tokens, greedy) = ((&prompt.tokens[..], n_fed), Sampling::default());
-        let said = go_on(self.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
+        let said = go_on(with.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
         if said.stop == StopReason::Cancelled {
             return Ok(None);
         }
@@ -264,41 +336,61 @@ impl<'a> Series<'a> {
     }
 
     /// Begins a prompt's sequence; returns how many of its tokens it has. Those before the needle are kept for the next one.
-    fn begin(&mut self, setup: &Setup, prompt: &PasskeyPrompt) -> Result<usize, EvalError> {
+    fn begin(&mut self, with: &mut With<'_, '_>, setup: &Setup, prompt: &PasskeyPrompt) -> Result<usize, EvalError> {
         let tokens = &prompt.tokens;
         let setup = Setup { n_prompt: tokens.len(), ..setup.clone() };
         let is_shared = |(sequence, of): &&(Sequence, Vec<u32>)| {
             sequence.serves(&setup) && of.len() < tokens.len() && tokens.starts_with(of)
         };
         let n_shared = if let Some((sequence, of)) = self.prefix.as_ref().filter(is_shared) {
-            self.lens.begin_from(&setup, sequence)?;
+            with.lens.begin_from(&setup, sequence)?;
             of.len()
         } else {
             self.prefix = None; // its memory is given back before the new sequence takes its own
-            self.lens.begin(&setup)?;
+            with.lens.begin(&setup)?;
             0
         };
-        let (before, total) = self.progress;
+        let (before, total) = (self.n_done, self.n_tokens);
         let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
         let is_last = before + prompt.length >= total;
-        if until <= n_shared || is_last || self.lens.model().spec.cache_bytes(until, size_of::<f32>()) > MOST_SHARED {
+        if until <= n_shared || is_last || with.lens.model().spec.cache_bytes(until, size_of::<f32>()) > MOST_SHARED {
             return Ok(n_shared);
         }
         let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
         let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
-        let mut control = Part { control: &mut *self.control, before: first, size, total };
-        self.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
-        self.prefix = match self.lens.fork(until) {
+        let mut control = Part { control: &mut *with.control, before: first, size, total };
+        with.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
+        self.prefix = match with.lens.fork(until) {
             Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
             Err(LensError::NothingKept { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         Ok(until)
     }
+}
 
-    fn report(self, protocol: String) -> PasskeyReport {
-        let run = self.cells.first().map(|cell| cell.run.clone()).unwrap_or_default();
-        PasskeyReport { protocol, run, cells: self.cells, complete: self.complete }
+impl Default for PasskeyReport {
+    /// A report of no cells, none of which was cancelled.
+    fn default() -> Self {
+        Self { protocol: String::new(), run: RunRecord::default(), cells: Vec::new(), complete: true }
+    }
+}
+
+impl PasskeyReport {
+    fn add(&mut self, outcome: Outcome) {
+        let cell = match outcome {
+            Outcome::Whole(cell) => Some(cell),
+            Outcome::Cancelled(cell) => {
+                self.complete = false;
+                cell
+            }
+        };
+        if let Some(cell) = cell {
+            if self.cells.is_empty() {
+                self.run = cell.run.clone();
+            }
+            self.cells.push(cell);
+        }
     }
 }
 
@@ -444,6 +536,33 @@ mod tests {
         assert_eq!(shared, whole);
         assert_eq!(dynamic, whole, "prompts of a base that follows the length share only where they are as long");
         assert!(n_shared * 3 < n_whole * 2, "{n_shared} of {n_whole} tokens");
+    }
+
+    #[test]
+    fn cells_one_at_a_time_are_those_of_the_grid() {
+        let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 1, ..grid(Template::LongLm) };
+        let counting = || Counting { lens: forgetful(300), n_fed: 0, forks: true };
+        let mut whole = counting();
+        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &whole.lens.model().spec);
+        let report = run(&mut whole, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
+        let mut lens = counting();
+        let (mut cells, mut places) = (Cells::new(&lens, &grid).unwrap(), Vec::new());
+        while cells.n_left() > 0 {
+            let outcome = cells.next(&mut lens, &mut setup_for, &mut (), &mut ()).unwrap();
+            let Outcome::Whole(cell) = outcome else { panic!("nobody cancels") };
+            places.push((cell.length, cell.depth, cell.hits_tokens));
+            // somebody else's sequence between two cells
+            lens.begin(&setup_for(PromptSize { target: 2, n_tokens: 2 }).unwrap()).unwrap();
+            lens.feed(&[1, 2], Rows::Last, &mut ()).unwrap();
+        }
+        let of_grid: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.depth, cell.hits_tokens)).collect();
+        assert_eq!(places, of_grid);
+        assert_eq!(lens.n_fed, whole.n_fed + 2 * places.len(), "what prompts begin with is shared all the same");
+        let mut rest = Cells::new(&lens, &grid).unwrap();
+        rest.skip(4);
+        let next = rest.next(&mut lens, &mut setup_for, &mut (), &mut ()).unwrap();
+        assert!(matches!(next, Outcome::Whole(cell) if (cell.length, cell.depth) == (900, 0.5)));
+        assert_eq!((rest.n_done(), rest.n_left()), (5, 1));
     }
 
     #[test]

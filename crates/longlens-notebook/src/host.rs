@@ -12,7 +12,6 @@ use longlens_app::Problem;
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::printable::printable_line;
 use longlens_core::trace::RunRecord;
-use longlens_eval::passkey::PasskeyReport;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 pub use files::Files;
@@ -58,8 +57,8 @@ pub struct Host {
     draws: bool,
     /// Rows of sweeps that were computed, with what ran to fill them, by what they are.
     pub(crate) rows: RefCell<HashMap<String, Rc<Part>>>,
-    /// Cells of a pass key grid that was stopped, by what they are.
-    pub(crate) cells: RefCell<HashMap<String, PasskeyReport>>,
+    /// Finished cells of measurements that were stopped, as JSON by what they are.
+    pub(crate) cells: RefCell<HashMap<String, String>>,
     /// What to do next, for the error of the cell that runs.
     advice: RefCell<Option<String>>,
     /// What ran since somebody asked last.

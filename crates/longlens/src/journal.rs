@@ -98,6 +98,11 @@ impl Journal {
         Ok(Self { file: Some((path, file)), known, head, n_written: 0, failed: None })
     }
 
+    /// The parts of the measurement of this name, for a command that measures several things.
+    pub fn section<'a>(&'a mut self, name: &'a str) -> Section<'a> {
+        Section { journal: self, name }
+    }
+
     /// The results are written: what was kept for them goes. A run that was stopped leaves it, and says what it could not keep.
     pub fn end(self, terminal: &Terminal, complete: bool) -> Result<(), Failure> {
         let Some((path, file)) = self.file else { return Ok(()) };
@@ -112,6 +117,23 @@ impl Journal {
             terminal.note(format_args!("finished cells are kept in {}: the same command goes on", path.display()))?;
         }
         Ok(())
+    }
+}
+
+/// The parts of one of several measurements that share a file.
+pub struct Section<'a> {
+    journal: &'a mut Journal,
+    /// What the keys of the others lack.
+    name: &'a str,
+}
+
+impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Section<'_> {
+    fn find(&mut self, key: &K) -> Option<T> {
+        self.journal.find(&(self.name, key))
+    }
+
+    fn finished(&mut self, key: &K, part: &T) {
+        self.journal.finished(&(self.name, key), part);
     }
 }
 

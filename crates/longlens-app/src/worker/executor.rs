@@ -6,7 +6,7 @@ use std::time::Instant;
 use longlens_core::lens::{CancelToken, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{PooledMap, Trace, Watch};
 use longlens_eval::generate::{Generation, PieceDecoder, Stop};
-use longlens_eval::passkey::{self, Grid};
+use longlens_eval::passkey::{Cells, Outcome};
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
@@ -23,6 +23,8 @@ pub struct Executor<R: Fn(Event)> {
     mailbox: Arc<Mailbox>,
     /// The sequence that the model holds.
     loaded: Option<Loaded>,
+    /// The grid of this number, between its cells.
+    grid: Option<(u64, Cells)>,
     /// What computed the cache, which `reuse-kv` goes back to.
     base: Option<(Arc<Prompt>, Settings)>,
 }
@@ -45,7 +47,7 @@ struct Fed {
 
 impl<R: Fn(Event)> Executor<R> {
     pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
-        Self { lens, report, mailbox, loaded: None, base: None }
+        Self { lens, report, mailbox, loaded: None, grid: None, base: None }
     }
 
     /// Works until the mailbox is closed.
@@ -103,7 +105,7 @@ impl<R: Fn(Event)> Executor<R> {
 
     /// Feeds a run's prompt, on the cache of its base where it reuses one. Nothing when it was stopped.
     fn load(&mut self, ask: &RunAsk, want: Rows, token: &CancelToken) -> Result<Option<Fed>, Problem> {
-        self.loaded = None;
+        (self.loaded, self.grid) = (None, None); // their memory is given back before another sequence takes its own
         let tokens = &ask.prompt.tokens;
         let last = tokens.len() - 1;
         let setup = ask.settings.setup_to_inspect(&self.lens.model().spec, tokens.len())?;
@@ -257,33 +259,36 @@ impl<R: Fn(Event)> Executor<R> {
     }
 
     /// The next cell of a grid.
-    fn cell(&mut self, ask: &GridAsk, done: usize, token: &CancelToken) {
+    fn cell(&mut self, ask: &GridAsk, n_done: usize, token: &CancelToken) {
         let GridAsk { id, settings, grid } = ask;
-        let n_cells = grid.lengths.len() * grid.depths.len();
-        let (length, depth) = (done / grid.depths.len().max(1), done % grid.depths.len().max(1));
-        let one = Grid { lengths: vec![grid.lengths[length]], depths: vec![grid.depths[depth]], ..grid.clone() };
         (self.loaded, self.base) = (None, None);
-        let model = self.lens.model().clone();
+        let spec = self.lens.model().spec.clone();
         let mut setup_for =
-            |size: PromptSize| -> Result<Setup, LensError> { Ok(settings.setup(&model.spec, size.n_tokens)?) };
+            |size: PromptSize| -> Result<Setup, LensError> { Ok(settings.setup(&spec, size.n_tokens)?) };
+        let known = self.grid.take().filter(|(known, cells)| known == id && cells.n_done() == n_done);
         let ran = caught(|| {
-            let mut watcher = Watcher { parts: (done, n_cells), ..Watcher::new("grid", token, &self.report) };
-            Ok(passkey::run(self.lens.as_mut(), &mut setup_for, &one, &mut watcher, &mut ())?)
+            let mut cells = match known {
+                Some((_, cells)) => cells,
+                None => Cells::new(self.lens.as_ref(), grid)?,
+            };
+            cells.skip(n_done);
+            let mut watcher = Watcher::new("grid", token, &self.report);
+            let outcome = cells.next(self.lens.as_mut(), &mut setup_for, &mut watcher, &mut ())?;
+            let left = cells.n_left();
+            self.grid = (left > 0).then_some((*id, cells));
+            Ok((outcome, left))
         });
         let mut mail = self.mailbox.lock();
         let is_same = mail.grid.as_ref().is_some_and(|(waiting, _)| waiting.id == *id);
         match ran {
-            Ok(report) if report.complete => {
-                let left = n_cells - done - 1;
+            Ok((Outcome::Whole(cell), left)) => {
                 if is_same {
-                    mail.grid = (left > 0).then(|| (ask.clone(), done + 1));
+                    mail.grid = (left > 0).then(|| (ask.clone(), n_done + 1));
                 }
                 drop(mail);
-                for cell in report.cells {
-                    (self.report)(Event::Cell(*id, Box::new(cell), left));
-                }
+                (self.report)(Event::Cell(*id, Box::new(cell), left));
             }
-            Ok(_) => (), // it gave way and is done again, or was stopped
+            Ok((Outcome::Cancelled(_), _)) => (), // it gave way and is done again, or was stopped
             Err(fault) => {
                 if is_same {
                     mail.grid = None;

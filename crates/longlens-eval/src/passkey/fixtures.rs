@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::QUESTION;
 use super::templates::needle;
-use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, lines};
+use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, With, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
 use crate::text::read_text;
@@ -123,10 +123,12 @@ pub fn run_fixtures(
         return Err(EvalError::Nothing { what: "stored prompts" });
     }
     let n_tokens = fixtures.cells.iter().map(|((length, _), prompts)| length * prompts.len()).sum();
-    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
+    let (mut series, mut with) = (Series::new(n_tokens), With { lens, setup_for, control, kept });
+    let mut report = PasskeyReport::default();
     for (place, prompts) in &fixtures.cells {
         let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec);
-        if !series.cell(*place, prompts.len(), &make)? {
+        report.add(series.cell(&mut with, *place, prompts.len(), &make)?);
+        if !report.complete {
             break;
         }
     }
@@ -142,7 +144,8 @@ pub fn run_fixtures(
         0 => String::new(),
         n => format!("; {n} end in a question, where a sentence around the key is a miss"),
     };
-    Ok(series.report(format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}{asked}")))
+    report.protocol = format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}{asked}");
+    Ok(report)
 }
 
 #[cfg(test)]

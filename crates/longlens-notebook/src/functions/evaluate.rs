@@ -83,25 +83,28 @@ pub mod functions {
 }
 
 use std::path::Path;
+use std::rc::Rc;
 
 use longlens_app::prompt;
 use longlens_app::settings::{Settings, params};
 use longlens_app::views;
 use longlens_app::views::perplexity::Curve;
-use longlens_core::lens::{LensError, Setup};
-use longlens_core::methods;
+use longlens_core::lens::{Lens, LensError, Setup};
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_core::written;
+use longlens_eval::EvalError;
+use longlens_eval::kept::Kept;
 use longlens_eval::passkey::{Grid, PasskeyReport, Template};
 use longlens_eval::perplexity::{
     ByLength, Documents, by_length, depends_on_length, split_at_blank_lines, texts, token_file,
 };
-use longlens_eval::progress::Part;
-use longlens_eval::setup::PromptSize;
+use longlens_eval::setup::{PromptSize, SetupFor};
 use longlens_plot::color::Palette;
 use rhai::{Map, NativeCallContext};
-use serde_json::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::calls::{self, rope, subtitle, within};
 use super::sweep::fingerprint;
@@ -138,8 +141,13 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let methods = calls::methods(&mut options)?;
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
-        let label = format!("passkey {} of {}: {method}", at + 1, methods.len());
-        let report = passkey_of(context, &model, method, &rope, &grid, &label)?;
+        let mut work = host.work(format!("passkey {} of {}: {method}", at + 1, methods.len()));
+        let measured = json!([fingerprint::model(&model), template, grid.trials, grid.seed]);
+        let mut journal = Journal::new(context, method, &rope, &measured);
+        let ran = with_setups(context, &model, method, &rope, ANSWER, |lens, setup_for| {
+            longlens_eval::passkey::run(lens, setup_for, &grid, &mut work, &mut journal)
+        });
+        let report = journal.whole(ran?, |report| report.complete)?;
         report.cells.iter().for_each(|cell| host.ran(&cell.run));
         reports.push(report);
     }
@@ -147,70 +155,60 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     passkey_table(&model, &reports)
 }
 
-/// The grid of one method. Cells that were finished when an earlier call was stopped are not run again.
-fn passkey_of(
+/// Finished cells of a measurement. The session keeps them until the call that measures is whole, so that one which was
+/// stopped goes on.
+struct Journal {
+    host: Rc<Host>,
+    /// What decides the numbers, beside the key of a cell.
+    decides: Value,
+}
+
+impl Journal {
+    fn new(context: &NativeCallContext, method: &Method, rope: &RopeScaling, measured: &Value) -> Self {
+        let decides = json!([measured, method.to_string(), method.rules(context), rope.to_string()]);
+        Self { host: host(context), decides }
+    }
+
+    /// A report that was not cancelled; else an error, which says that finished cells are kept.
+    fn whole<T>(&self, report: T, is_complete: impl Fn(&T) -> bool) -> Returned<T> {
+        if is_complete(&report) {
+            return Ok(report);
+        }
+        let n_kept = self.host.cells.borrow().len();
+        if n_kept > 0 {
+            self.host.advise(format!("{n_kept} finished cells are kept: run the same call again to go on"));
+        }
+        Err(raise(LensError::Cancelled))
+    }
+}
+
+impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Journal {
+    fn find(&mut self, key: &K) -> Option<T> {
+        let key = json!([self.decides, key]).to_string();
+        self.host.cells.borrow().get(&key).and_then(|part| serde_json::from_str(part).ok())
+    }
+
+    fn finished(&mut self, key: &K, part: &T) {
+        if let Ok(part) = serde_json::to_string(part) {
+            self.host.cells.borrow_mut().insert(json!([self.decides, key]).to_string(), part);
+        }
+    }
+}
+
+/// Measures with setups for a method that may be written in the session: what its functions say when they fail is the error.
+fn with_setups<T>(
     context: &NativeCallContext,
     model: &OpenModel,
     method: &Method,
     rope: &RopeScaling,
-    grid: &Grid,
-    label: &str,
-) -> Returned<PasskeyReport> {
-    let host = host(context);
-    let Grid { template, lengths, depths, trials, seed } = grid;
-    let rules = method.rules(context);
-    let of_all =
-        json!([fingerprint::model(model), method.to_string(), rules, rope.to_string(), template, trials, seed]);
-    let total = lengths.iter().sum::<usize>() * depths.len() * trials;
-    let mut work = host.work(label);
-    let (mut before, mut all) = (0, None::<PasskeyReport>);
-    for length in lengths {
-        for depth in depths {
-            let key = json!([of_all, length, depth]).to_string();
-            let size = length * trials;
-            let known = host.cells.borrow().get(&key).cloned();
-            let part = if let Some(known) = known {
-                known
-            } else {
-                let one = Grid { lengths: vec![*length], depths: vec![*depth], ..grid.clone() };
-                let mut lens = model.lens(None)?;
-                let mut failed = None;
-                let mut setup_for = setup_for(context, model, method, rope, ANSWER, &mut failed);
-                let mut control = Part { control: &mut work, before, size, total };
-                let ran = longlens_eval::passkey::run(&mut *lens, &mut setup_for, &one, &mut control, &mut ());
-                drop(setup_for);
-                let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
-                if !report.complete {
-                    let n_kept = host.cells.borrow().len();
-                    if n_kept > 0 {
-                        host.advise(format!(
-                            "{n_kept} cells of the grid are kept: run the same `passkey` again to go on"
-                        ));
-                    }
-                    return Err(raise(LensError::Cancelled));
-                }
-                host.cells.borrow_mut().insert(key, report.clone());
-                report
-            };
-            before += size;
-            match &mut all {
-                Some(all) => all.cells.extend(part.cells),
-                None => all = Some(part),
-            }
-        }
-    }
-    match all {
-        Some(report) => Ok(report),
-        // the engine says what is missing
-        None => longlens_eval::passkey::run(
-            &mut *model.lens(None)?,
-            &mut |size| Setup::new(&methods::Method::full(), &model.info.spec, size.n_tokens).map_err(Into::into),
-            grid,
-            &mut (),
-            &mut (),
-        )
-        .map_err(raise),
-    }
+    beyond: usize,
+    measure: impl FnOnce(&mut dyn Lens, &mut SetupFor) -> Result<T, EvalError>,
+) -> Returned<T> {
+    let mut failed = None;
+    let mut setup_for = setup_for(context, model, method, rope, beyond, &mut failed);
+    let measured = measure(&mut *model.lens(None)?, &mut setup_for);
+    drop(setup_for);
+    measured.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))
 }
 
 /// Makes setups for a method that may be written in the session; what the script says when it fails goes to `failed`.
@@ -280,21 +278,23 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
         let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
-        let mut lens = model.lens(None)?;
-        let mut failed = None;
-        let mut setup_for = setup_for(context, &model, method, &rope, 0, &mut failed);
-        let mut work = host.work("");
-        work.doing(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
-        let ran = by_length(&mut *lens, &mut setup_for, &documents.tokens, &ask, &mut work, &mut ());
-        drop(setup_for);
-        let report = ran.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))?;
-        if !report.complete {
-            return Err(raise(LensError::Cancelled));
-        }
+        let mut work = host.work(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
+        let measured = json!([
+            fingerprint::model(&model),
+            fingerprint::hash(&format!("{:?}", documents.tokens)),
+            last,
+            prefill_per_length
+        ]);
+        let mut journal = Journal::new(context, method, &rope, &measured);
+        let ran = with_setups(context, &model, method, &rope, 0, |lens, setup_for| {
+            by_length(lens, setup_for, &documents.tokens, &ask, &mut work, &mut journal)
+        });
+        let report = journal.whole(ran?, |report| report.complete)?;
         host.ran(&report.run);
         records.push(report.run.clone());
         curves.push(Curve::of_documents(report.run.method.clone(), report).noting(documents.said().as_deref()));
     }
+    host.cells.borrow_mut().clear();
     let subtitle = subtitle(&model.info, &rope);
     match views::perplexity::perplexity(&curves, trained, last.unwrap_or(trained), &subtitle) {
         Some(view) => Table::of_view(&view, records),

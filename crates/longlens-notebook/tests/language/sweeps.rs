@@ -1,11 +1,14 @@
-//! Sweeps: every combination once, also across interruptions and sessions.
+//! Sweeps and measurements: every combination once, also across interruptions and sessions.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use longlens_app::Problem;
-use longlens_core::lens::Lens;
+use longlens_core::lens::{CancelToken, Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_core::trace::{Trace, Watch};
 use longlens_notebook::host::Models;
 use longlens_notebook::interpreter::Interpreter;
 
@@ -365,4 +368,79 @@ fn rows_in_a_file_go_when_there_are_new_ones() {
     std::fs::remove_file(sitting.folder.path().join("stop2.txt")).unwrap();
     assert_eq!(computed(&mut sitting, &cell("")), 2);
     assert_eq!(text().lines().count(), 3);
+}
+
+/// A model that raises a flag when it begins its third sequence, and counts those that it begins.
+struct Raising {
+    lens: ScriptedLens,
+    n_begun: Arc<AtomicUsize>,
+    flag: Arc<OnceLock<CancelToken>>,
+}
+
+impl Lens for Raising {
+    fn model(&self) -> &ModelInfo {
+        self.lens.model()
+    }
+    fn text(&self) -> Result<&dyn TextCodec, LensError> {
+        self.lens.text()
+    }
+    fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
+        if self.n_begun.fetch_add(1, Ordering::Relaxed) == 2
+            && let Some(flag) = self.flag.get()
+        {
+            flag.cancel();
+        }
+        self.lens.begin(setup)
+    }
+    fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
+        self.lens.feed(tokens, want, control)
+    }
+    fn trace(&mut self) -> Trace {
+        self.lens.trace()
+    }
+    fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
+        self.lens.reuse(setup, keep)
+    }
+    fn fork(&mut self, _: usize) -> Result<Sequence, LensError> {
+        Err(LensError::NothingKept { what: "a fork" })
+    }
+    fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
+        self.lens.begin_from(setup, prefix)
+    }
+    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.lens.look(watch, control)
+    }
+}
+
+struct RaisingModels(Arc<AtomicUsize>, Arc<OnceLock<CancelToken>>);
+
+impl Models for RaisingModels {
+    fn open(&self, _: &str) -> Result<Box<dyn Lens>, Problem> {
+        let lens = ScriptedLens::new(induction);
+        Ok(Box::new(Raising { lens, n_begun: self.0.clone(), flag: self.1.clone() }))
+    }
+
+    fn held_out(&self, _: &ModelInfo) -> Option<String> {
+        Scripted.held_out(ScriptedLens::new(induction).model())
+    }
+}
+
+#[test]
+fn measurements_that_were_stopped_go_on_where_they_were() {
+    for (cell, n_cells) in [
+        ("passkey(#{ lengths: [200, 300], depths: [0, 1] })", 4),
+        ("perplexity(#{ lengths: [64, 128], methods: [full(), \"self_extend\", \"streaming\"] }).rows.len()", 3),
+    ] {
+        let whole = next_on(&sitting(), Box::new(Scripted)).say(cell);
+        let (n_begun, flag) = (Arc::default(), Arc::default());
+        let mut stopped = next_on(&sitting(), Box::new(RaisingModels(Arc::clone(&n_begun), Arc::clone(&flag))));
+        flag.set(stopped.session.cancel()).unwrap();
+        let said = stopped.say(cell);
+        assert!(said.contains("finished cells are kept"), "{cell}: {said}");
+        assert_eq!(stopped.say(cell), whole);
+        assert_eq!(n_begun.load(Ordering::Relaxed), n_cells + 1, "{cell}: only the cell that was stopped runs twice");
+        // nothing is kept of a call that is whole
+        assert_eq!(stopped.say(cell), whole);
+        assert_eq!(n_begun.load(Ordering::Relaxed), 2 * n_cells + 1, "{cell}");
+    }
 }

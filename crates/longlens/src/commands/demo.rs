@@ -26,6 +26,7 @@ use crate::commands::perplexity::HELDOUT;
 use crate::commands::plot::record;
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::journal::{self, Journal, hash};
 use crate::needle;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
@@ -125,11 +126,25 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     super::folder(Some(&folder))?;
     check_writable(&folder.join("summary.json"))?;
 
+    let grid = Grid {
+        template: Template::Longlens,
+        lengths: lengths.clone(),
+        depths: DEPTHS.to_vec(),
+        trials: args.trials,
+        seed: config.settings.sampling.seed,
+    };
+    let measured = json!({
+        "methods": CONTENDERS.iter().map(|contender| (contender.at)(2, trained)).collect::<Vec<_>>(),
+        "texts": format!("{:016x}", hash(texts)), "trials": grid.trials, "seed": grid.seed,
+    });
+    let decides = journal::decides(&info, &config.setup(&info, trained)?, &measured);
+    let mut journal = Journal::open(&terminal, Some(&folder), "demo", &decides)?;
+    let measured = Measured { settings: &config.settings, grid, texts };
     let mut outcomes = Vec::new();
     let mut progress = terminal.progress("demo");
     for contender in CONTENDERS {
         progress.doing(&format!("{:<12}", contender.name));
-        let outcome = measure(contender, lens.as_mut(), &config, args.trials, &lengths, texts, &mut progress)?;
+        let outcome = measure(contender, lens.as_mut(), &measured, &mut progress, &mut journal)?;
         outcomes.push(outcome);
         if terminal.is_cancelled() {
             break;
@@ -157,39 +172,39 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         peak.map_or(String::new(), |peak| format!(", peak memory {}", model::bytes(peak as usize))),
         written?,
     ))?;
+    journal.end(&terminal, complete)?;
     if complete { Ok(()) } else { Err(super::interrupted()) }
+}
+
+/// What every method is measured on.
+struct Measured<'a> {
+    settings: &'a Settings,
+    grid: Grid,
+    texts: &'a [Vec<u32>],
 }
 
 /// Pass key grid and perplexity of one method.
 fn measure(
     contender: &Contender,
     lens: &mut dyn Lens,
-    config: &RunConfig,
-    trials: usize,
-    lengths: &[usize],
-    texts: &[Vec<u32>],
+    Measured { settings, grid, texts }: &Measured<'_>,
     progress: &mut Progress,
+    journal: &mut Journal,
 ) -> Result<Outcome, Failure> {
     let info = lens.model().clone();
     let trained = info.spec.trained_context;
     let mut setup_for = |size: PromptSize| -> Result<Setup, LensError> {
         let (method, rope) = (contender.at)(size.target / trained, trained);
         let (method, rope) = (Method::parse(&method)?, Some(RopeScaling::parse(&rope)?));
-        let settings = Settings { method, rope, ..config.settings.clone() };
+        let settings = Settings { method, rope, ..(*settings).clone() };
         Ok(settings.setup(&info.spec, size.n_tokens)?)
     };
-    let grid = Grid {
-        template: Template::Longlens,
-        lengths: lengths.to_vec(),
-        depths: DEPTHS.to_vec(),
-        trials,
-        seed: config.settings.sampling.seed,
-    };
-    let passkey = passkey::run(lens, &mut setup_for, &grid, progress, &mut ())?;
+    let (keys, losses) = (format!("passkey {}", contender.name), format!("perplexity {}", contender.name));
+    let passkey = passkey::run(lens, &mut setup_for, grid, progress, &mut journal.section(&keys))?;
     let prefill_per_length = (contender.at)(1, trained) != (contender.at)(2, trained);
-    let ask = ByLength { lengths: lengths.to_vec(), last: Some(trained), prefill_per_length };
-    let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress, &mut ())?;
-    let longest = lengths.last().map_or(1, |length| length / trained);
+    let ask = ByLength { lengths: grid.lengths.clone(), last: Some(trained), prefill_per_length };
+    let perplexity = by_length(lens, &mut setup_for, texts, &ask, progress, &mut journal.section(&losses))?;
+    let longest = grid.lengths.last().map_or(1, |length| length / trained);
     let text = |multiple: usize| match (contender.at)(multiple, trained) {
         (method, rope) if rope == "none" => method,
         (method, rope) => format!("{method} + {rope}"),

@@ -151,7 +151,7 @@ fn words(body: &str) -> impl Iterator<Item = &str> {
 }
 
 /// FNV-1a over 128 bits: short, and the same in every session.
-fn hash(text: &str) -> String {
+pub fn hash(text: &str) -> String {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     format!("{:032x}", text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME)))
