@@ -282,7 +282,7 @@ impl LensError {
                 Some("leave it out of the text; tokens were added to the tokenizer alone".into())
             }
             Self::NoTokenizer { .. } => Some(
-                "put its tokenizer.json beside the weights; `logits` and `perplexity --tokens` take token ids".into(),
+                "put its tokenizer.json beside the weights, or give token ids where they are taken".into(),
             ),
             Self::Tokenizer(_) => Some(
                 "tokenizer.json asks for something that its library cannot do: fetch the file again, or use another text".into(),

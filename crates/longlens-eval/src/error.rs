@@ -130,7 +130,7 @@ impl EvalError {
             ),
             Self::ShortDocuments { longest, .. } => Some(format!("measure at most {longest} tokens, or longer text")),
             Self::AmbiguousTokens { .. } => {
-                Some("say which with `--token-format` (`token_format` in cells): u16, u32 or i64".into())
+                Some("say which with `token_format`: u16, u32 or i64".into())
             }
             Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {

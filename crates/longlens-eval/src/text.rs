@@ -125,7 +125,7 @@ impl Other {
             (b"\xfd7zXZ\0", Self::Packed("xz", "xzcat")),
             (b"BZh", Self::Packed("bzip2", "bzcat")),
             (b"%PDF-", Self::Kind("a PDF", "take its text out first, as with `pdftotext`")),
-            (b"\x93NUMPY", Self::Kind("an array of numpy", "token ids go with --tokens (`tokens` in cells)")),
+            (b"\x93NUMPY", Self::Kind("an array of numpy", "token ids are given as `tokens`")),
             (b"PAR1", Self::Kind("a Parquet table", "write its texts as JSON lines with a `text` each")),
             (b"ARROW1", Self::Kind("an Arrow table", "write its texts as JSON lines with a `text` each")),
         ];
@@ -221,7 +221,7 @@ mod tests {
         insta::assert_snapshot!(say(b"\x1f\x8b\x08rest"), @"it is packed (gzip), not text | unpack it first: `gunzip -c FILE > NEW`");
         insta::assert_snapshot!(say(b"\xfd7zXZ\0\0\x04"), @"it is packed (xz), not text | unpack it first: `xzcat FILE > NEW`");
         insta::assert_snapshot!(say(b"%PDF-1.7\n"), @"it is a PDF, not text | take its text out first, as with `pdftotext`");
-        insta::assert_snapshot!(say(b"\x93NUMPY\x01\0v\0{"), @"it is an array of numpy, not text | token ids go with --tokens (`tokens` in cells)");
+        insta::assert_snapshot!(say(b"\x93NUMPY\x01\0v\0{"), @"it is an array of numpy, not text | token ids are given as `tokens`");
         insta::assert_snapshot!(say(b"PAR1\x15\xff"), @"it is a Parquet table, not text | write its texts as JSON lines with a `text` each");
         assert_eq!(say(b"PAR1S is a town"), r#""PAR1S is a town""#);
     }

@@ -89,7 +89,7 @@ pub struct Unsupported(pub Storage);
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--weights {} works on --device cpu only", self.0)
+        write!(f, "weights are kept as {} on the processor only", self.0)
     }
 }
 

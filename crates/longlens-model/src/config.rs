@@ -111,7 +111,7 @@ impl Config {
         let (mut warnings, mut context_warnings) = (elsewhere::check(fields, family, head_dim)?, Vec::new());
         let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or_else(|| {
             context_warnings.push(format!(
-                "{file} has no `max_position_embeddings`: {}, transformers' default, is taken; `--trained-context` says otherwise",
+                "{file} has no `max_position_embeddings`: {}, transformers' default, is taken; `trained_context` says otherwise",
                 family.default_context
             ));
             family.default_context

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rhai::Engine;
 
-use crate::values::plain_type;
+use crate::types::plain_type;
 
 /// Everything documented.
 pub struct Docs {

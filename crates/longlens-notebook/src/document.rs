@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 
 use crate::interpreter::{Interpreter, SHOWN};
 use crate::lexer::is_magic;
-use crate::magics::MAGICS;
+use crate::lexer::magic::MAGICS;
 
 pub use error::DocumentError;
 pub(crate) use highlight::escaped;

@@ -18,8 +18,6 @@ mod table;
 mod trace;
 mod view;
 
-pub use table::table_error;
-
 /// Teaches an engine every function.
 pub fn register(engine: &mut Engine) {
     let mut all = Module::new();

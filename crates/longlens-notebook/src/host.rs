@@ -1,6 +1,6 @@
 //! What the functions of the language share: the open model, where words go, the flag that stops, files they may touch.
 
-mod files;
+pub mod files;
 mod model;
 
 use std::cell::{Cell, RefCell};
@@ -17,11 +17,11 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 pub use files::Files;
 pub use model::OpenModel;
 
-use crate::functions::sweep::Part;
 use crate::interpreter::{Out, Output, Progress};
 use crate::memory::{Gauge, live};
-use crate::running;
+use crate::running::{self, Exhausted};
 use crate::shown::Shown;
+use crate::table::Table as Rows;
 
 /// Opens models for the language; the program decides how.
 pub trait Models {
@@ -70,17 +70,13 @@ pub struct Host {
     gauge: Rc<Gauge>,
 }
 
-/// What a cell may use up, so that it is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exhausted {
-    /// The memory of the machine, of its control group, or of the program's own limits; this bounds it.
-    Memory(&'static str),
-    /// What a session may hold.
-    Share,
-    /// Levels of values inside values.
-    Levels,
-    /// What one cell may print and show.
-    Room,
+/// What one setting of a sweep gave.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Its rows.
+    pub rows: Rows,
+    /// What ran to fill them.
+    pub records: Vec<RunRecord>,
 }
 
 /// What a function of the language returns.

@@ -2,6 +2,8 @@
 //!
 //! It reads any text, also half a cell; what Rhai would refuse becomes some token all the same.
 
+pub mod magic;
+
 use std::ops::Range;
 
 use crate::interpreter::Completeness;

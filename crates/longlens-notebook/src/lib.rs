@@ -7,24 +7,22 @@
 #![allow(clippy::wildcard_imports)] // the macros of `rhai::plugin` need all of it
 #![allow(clippy::unnecessary_box_returns)] // errors of the language are boxed everywhere
 
-pub mod complete;
-pub mod data;
 pub mod docs;
 pub mod document;
+mod hash;
 pub mod host;
 pub mod interpreter;
 pub mod kernel;
 pub mod lexer;
-pub mod magics;
 pub mod memory;
 pub mod options;
 pub mod repl;
 pub mod runner;
 mod running;
-pub mod script;
 pub mod session;
 pub mod shown;
 pub mod table;
+pub mod types;
 pub mod values;
 
 mod functions;

@@ -128,7 +128,7 @@ pub fn type_name(value: &Dynamic) -> String {
         "bool" => "the value",
         "()" => "nothing:",
         "Fn" => "the function",
-        other => return format!("{}:", crate::values::a_type(other)),
+        other => return format!("{}:", crate::types::a_type(other)),
     }
     .into()
 }

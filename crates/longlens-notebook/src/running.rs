@@ -6,12 +6,21 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use longlens_core::lens::CancelToken;
-use rhai::{Array, Blob, Dynamic, Map};
-
-use crate::host::Exhausted;
 use crate::memory::Gauge;
-use crate::values::{Prompt, Table};
+use longlens_core::lens::CancelToken;
+
+/// What a cell may use up, so that it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exhausted {
+    /// The memory of the machine, of its control group, or of the program's own limits; this bounds it.
+    Memory(&'static str),
+    /// What a session may hold.
+    Share,
+    /// Levels of values inside values.
+    Levels,
+    /// What one cell may print and show.
+    Room,
+}
 
 /// Why a step ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,47 +74,9 @@ pub fn room_for(bytes: u64) -> Result<(), Stopped> {
     })
 }
 
-/// Bytes of a value once it is written out: a text that a thousand entries share is written a thousand times.
-pub fn written(value: &Dynamic) -> u64 {
-    match (value.read_lock::<Table>(), value.read_lock::<Prompt>()) {
-        (Some(table), _) => WORD + table.0.table.n_bytes(),
-        (_, Some(prompt)) => WORD + prompt.built.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>(),
-        _ => in_words(value),
-    }
-}
-
-/// Bytes of a number, a name of a type, or the brackets and commas round an entry.
-const WORD: u64 = 24;
-
-/// The same where tables and prompts are named alone.
-pub fn in_words(value: &Dynamic) -> u64 {
-    if let Ok(text) = value.as_immutable_string_ref() {
-        return WORD + text.len() as u64;
-    }
-    if let Some(list) = value.read_lock::<Array>() {
-        return WORD + list.iter().map(in_words).sum::<u64>();
-    }
-    if let Some(map) = value.read_lock::<Map>() {
-        return WORD + map.iter().map(|(name, value)| name.len() as u64 + in_words(value)).sum::<u64>();
-    }
-    if let Some(bytes) = value.read_lock::<Blob>() {
-        return WORD + 3 * bytes.len() as u64;
-    }
-    WORD
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shared_text_counts_wherever_it_is_written() {
-        let text = Dynamic::from("x".repeat(1000));
-        let list = Dynamic::from_array(vec![text.clone(); 100]);
-        assert!((100_000..110_000).contains(&written(&list)), "{}", written(&list));
-        let map = Dynamic::from_map([("a".into(), list.clone()), ("b".into(), list)].into_iter().collect());
-        assert!((200_000..220_000).contains(&written(&map)), "{}", written(&map));
-    }
 
     #[test]
     fn a_flag_stops_what_has_room() {

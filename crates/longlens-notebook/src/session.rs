@@ -1,9 +1,12 @@
 //! A session: variables, functions and the open model, cell after cell.
 
+mod complete;
 mod engine;
 mod errors;
+pub mod magics;
 mod nesting;
 mod record;
+mod script;
 mod sizes;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -14,12 +17,11 @@ use longlens_core::lens::CancelToken;
 use longlens_core::panics;
 use rhai::{AST, Dynamic, Engine, Scope};
 
-use crate::complete;
 use crate::docs::Docs;
 use crate::host::{Files, Host, Models};
 use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
+use crate::lexer::magic::Magic;
 use crate::lexer::{self, Kind};
-use crate::magics::{self, Magic};
 use crate::memory;
 use crate::shown::Shown;
 use crate::values;

@@ -11,6 +11,7 @@ mod parquet;
 mod rows;
 mod text;
 
+use longlens_app::Problem;
 use std::collections::HashSet;
 use std::convert::Infallible;
 
@@ -120,6 +121,12 @@ pub enum TableError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        Self::new(error.to_string(), error.help())
+    }
 }
 
 impl TableError {

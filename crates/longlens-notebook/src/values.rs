@@ -23,8 +23,11 @@ use crate::options::wrong;
 use crate::shown::Shown;
 use crate::table;
 
+pub mod data;
+pub mod fingerprint;
 mod method;
 mod run;
+pub mod size;
 mod trace;
 
 /// A model that was opened.
@@ -113,7 +116,7 @@ impl Table {
         let Some(numbers) = view.table() else {
             return refuse("there are no numbers behind this picture", "it was drawn from a table that you have");
         };
-        let table = table::Table::of_view(&numbers).map_err(crate::functions::table_error)?;
+        let table = table::Table::of_view(&numbers).map_err(raise)?;
         let (figure, protocol) = (Some(view.figure.clone()), view.text.clone());
         Ok(Self(Rc::new(TableValue { table, figure, records, protocol })))
     }
@@ -167,31 +170,6 @@ pub fn record_map(record: &RunRecord) -> Map {
     }
     map.insert("n_prompt".into(), (record.n_prompt as i64).into());
     map
-}
-
-/// A type's name without its path.
-pub fn plain_type(name: &str) -> &str {
-    if name.contains("ImmutableString") {
-        // an argument that may be any kind of text
-        return "string";
-    }
-    match name.rsplit("::").next().unwrap_or(name) {
-        "ImmutableString" | "String" | "&str" => "string",
-        "i64" => "int",
-        "f64" => "float",
-        "FnPtr" => "function",
-        "Array" => "array",
-        "Map" => "map",
-        "Dynamic" => "any",
-        other => other,
-    }
-}
-
-/// A type's name with its article.
-pub fn a_type(name: &str) -> String {
-    let kind = plain_type(name);
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u', 'E']) { "an" } else { "a" };
-    format!("{article} {kind}")
 }
 
 /// How a value is shown after a cell; nothing for `()`.

@@ -20,6 +20,6 @@ pub mod whole;
 
 pub use canvas::{Canvas, Figure, Pixels, PlotError, save};
 pub use frame::Heading;
+pub use scene::Face;
 pub use screen::{Screen, ScreenCell};
-pub use text::Face;
 pub use whole::write_whole;

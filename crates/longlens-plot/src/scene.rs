@@ -1,7 +1,6 @@
 //! A plot before anything is drawn: shapes in logical pixels, and where the data went.
 
 use crate::color::Rgb;
-use crate::text::Face;
 
 /// Shapes in drawing order on a white page.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +74,16 @@ pub enum Shape {
     },
     /// One line of text.
     Text(Text),
+}
+
+/// Which of the embedded fonts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Face {
+    /// The proportional one, `DejaVu Sans`, for plots.
+    #[default]
+    Sans,
+    /// The monospaced one, `DejaVu Sans Mono`, for terminals and what a model wrote.
+    Mono,
 }
 
 /// One line of text.

@@ -7,8 +7,9 @@ mod joined;
 
 use crate::canvas::{Figure, MIN_SIZE, PlotError};
 use crate::color::{self, Rgb};
+use crate::scene::Face;
 use crate::scene::{Anchor, Panel, Rect, Scene, Shape, Text};
-use crate::text::{self, Face};
+use crate::text;
 
 /// A frame of a terminal.
 #[derive(Debug, Clone, PartialEq)]

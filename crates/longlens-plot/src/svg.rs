@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use longlens_core::printable::is_command;
 
 use crate::color::{Rgb, WHITE};
+use crate::scene::Face;
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
-use crate::text::{self, Face};
+use crate::text;
 
 /// The scene on a page of `size` pixels, `scale` pixels per logical pixel.
 pub fn write(scene: &Scene, size: (u32, u32), scale: f64) -> String {

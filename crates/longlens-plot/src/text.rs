@@ -10,17 +10,7 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::color::INK;
 use crate::fallback;
-use crate::scene::{Anchor, Point, Text};
-
-/// Which of the embedded fonts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Face {
-    /// The proportional one, `DejaVu Sans`, for plots.
-    #[default]
-    Sans,
-    /// The monospaced one, `DejaVu Sans Mono`, for terminals and what a model wrote.
-    Mono,
-}
+use crate::scene::{Anchor, Face, Point, Text};
 
 type Embedded = LazyLock<FontRef<'static>>;
 static SANS: Embedded = LazyLock::new(|| embedded(include_bytes!("../fonts/DejaVuSans.ttf")));

@@ -5,11 +5,13 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
+
+use tempfile::NamedTempFile;
 
 /// Writes a file whole or not at all.
 ///
@@ -33,9 +35,7 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     }
     let path = target(path)?;
     may_replace(&path)?;
-    let part = Part::beside(&path);
-    part.create(false)?;
-    fs::remove_file(&part.path)
+    part(&path, false)?.close()
 }
 
 fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
@@ -45,14 +45,18 @@ fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     let path = target(path)?;
     may_replace(&path)?;
     tidy(&path);
-    let part = Part::beside(&path);
-    // held until the file has its name, or another program could clear it away
-    let written = part.fill(&path, bytes, private).and_then(|_held| fs::rename(&part.path, &path));
-    if written.is_err() {
-        // the error of the write is the one worth telling
-        let _ = fs::remove_file(&part.path);
+    let mut part = part(&path, private)?;
+    if let Ok(there) = fs::metadata(&path).as_ref()
+        && there.is_file()
+        && !private
+    {
+        // before the first byte: nobody else may read what was not theirs to read
+        part.as_file().set_permissions(there.permissions())?;
     }
-    written
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    // locked until the file has its name, or another program could clear it away
+    part.persist(&path).map(drop).map_err(|failed| failed.error)
 }
 
 /// Whether something is there that a file must not take the place of.
@@ -91,11 +95,6 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 /// Links in a row; Linux gives up at as many.
 const MAX_LINKS: usize = 40;
 
-/// A file that grows beside the one it is for.
-struct Part {
-    path: PathBuf,
-}
-
 /// What the name of a part ends with: nobody else's files do.
 const ENDING: &str = ".longlens.part";
 
@@ -109,48 +108,33 @@ pub fn part_name(name: &OsStr) -> String {
     format!(".{}.{}-{count}{ENDING}", &name[..end], std::process::id())
 }
 
-impl Part {
-    /// Where a file grows.
-    fn beside(path: &Path) -> Self {
-        Self { path: path.with_file_name(part_name(path.file_name().unwrap_or_default())) }
+/// A file that grows beside the one it is for, locked for as long as it is open. It goes away unless it takes that one's place.
+fn part(path: &Path, private: bool) -> io::Result<NamedTempFile> {
+    let name = part_name(path.file_name().unwrap_or_default());
+    let mut part = tempfile::Builder::new();
+    part.prefix(name.strip_suffix(ENDING).unwrap_or(&name)).suffix(ENDING);
+    #[cfg(unix)]
+    if !private {
+        // what the user's mask leaves of it, as of any new file
+        part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
+    #[cfg(not(unix))]
+    let _ = private; // folders of a user are private there
+    let part = part.tempfile_in(folder(path))?;
+    // where files cannot be locked, the number of the process alone tells others that it is still written
+    let _ = part.as_file().try_lock();
+    Ok(part)
+}
 
-    /// Makes the file, and holds a lock on it for as long as it is open.
-    fn create(&self, private: bool) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        if private {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        #[cfg(not(unix))]
-        let _ = private; // folders of a user are private there
-        let file = options.open(&self.path)?;
-        // where files cannot be locked, the number of the process alone tells others that it is still written
-        let _ = file.try_lock();
-        Ok(file)
-    }
-
-    /// Writes everything down to the disk, with the permissions of the file whose place it is to take.
-    fn fill(&self, path: &Path, bytes: &[u8], private: bool) -> io::Result<File> {
-        let mut file = self.create(private)?;
-        if let Ok(there) = fs::metadata(path).as_ref()
-            && there.is_file()
-            && !private
-        {
-            // before the first byte: nobody else may read what was not theirs to read
-            file.set_permissions(there.permissions())?;
-        }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        Ok(file)
-    }
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Clears away what killed programs left in the folder of a file, once a folder.
 fn tidy(path: &Path) {
     static DONE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let is_new = DONE.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
     // a folder that cannot be listed can be written to all the same
     let files = is_new.then(|| fs::read_dir(folder)).and_then(Result::ok).into_iter().flatten().flatten();

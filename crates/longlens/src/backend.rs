@@ -13,10 +13,10 @@ use longlens_model::source::Source;
 use longlens_notebook::memory::Machine;
 
 use crate::args::Device;
-use crate::commands::model::bytes as size;
 use crate::failure::Failure;
 pub use ceiling::Ceilings;
 pub use hush::prepare;
+use longlens_app::bytes::text as size;
 
 /// Opens a model on the device the user asked for.
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {

@@ -21,7 +21,6 @@ pub mod bench;
 pub mod chunks;
 pub mod demo;
 pub mod generate;
-pub mod inputs;
 pub mod kernel;
 pub mod language;
 pub mod logits;
@@ -175,9 +174,4 @@ fn is_complete(json: &[u8]) -> bool {
         Ok(Value::Array(results)) => !results.is_empty() && results.iter().all(says_so),
         result => result.is_ok_and(|result| says_so(&result)),
     }
-}
-
-/// The user stopped the command; what is finished was kept.
-pub fn interrupted() -> Failure {
-    Failure::failed("interrupted", None)
 }

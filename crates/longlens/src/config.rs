@@ -21,9 +21,11 @@ use serde::{Deserialize, Deserializer};
 use crate::args::{CommonArgs, Device};
 use crate::failure::Failure;
 
-#[cfg(test)]
-mod faces;
 mod setting;
+#[cfg(test)]
+mod faces {
+    mod tests;
+}
 
 use setting::SamplingFile;
 

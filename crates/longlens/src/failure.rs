@@ -8,7 +8,7 @@ use longlens_core::lens::LensError;
 use longlens_core::setting::SettingError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
-use crate::terminal::is_dumb;
+use crate::tty::is_dumb;
 use excerpt::Excerpt;
 
 mod excerpt;
@@ -38,6 +38,11 @@ impl Failure {
     /// The reader of our output went away: no reason for a message.
     pub fn quiet() -> Self {
         Self { message: String::new(), help: None, place: None, code: 0 }
+    }
+
+    /// The user stopped the command; what is finished was kept.
+    pub fn interrupted() -> Self {
+        Self::failed("interrupted", None)
     }
 
     /// Nothing to say, and this exit code.
@@ -165,7 +170,7 @@ impl From<LensError> for Failure {
     fn from(error: LensError) -> Self {
         match error {
             LensError::Setting(error) => error.into(),
-            LensError::Cancelled => crate::commands::interrupted(),
+            LensError::Cancelled => Self::interrupted(),
             error => {
                 let help = error.help();
                 let usage = matches!(error, LensError::EmptyPrompt | LensError::OutOfRange { .. });

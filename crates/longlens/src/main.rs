@@ -10,11 +10,13 @@ mod backend;
 mod commands;
 mod config;
 mod failure;
+mod inputs;
 mod journal;
 mod memory;
 mod misuse;
 mod needle;
 mod terminal;
+mod tty;
 
 use args::{Cli, Command};
 use failure::Failure;

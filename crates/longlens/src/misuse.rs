@@ -11,7 +11,7 @@ use longlens_core::printable::{excerpt, printable, printable_line};
 use crate::args::Cli;
 use crate::args::language::in_one_word;
 use crate::failure::Failure;
-use crate::terminal::is_dumb;
+use crate::tty::is_dumb;
 
 /// Characters of an argument that are repeated to its author.
 const REPEATED: usize = 160;

@@ -8,9 +8,9 @@ use longlens_eval::passkey::{Place, Template, hiding};
 use longlens_eval::text::text_of;
 
 use crate::args::PromptArgs;
-use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depth, prompt_length};
 use crate::failure::Failure;
+use crate::inputs::{read, shown};
 
 /// A prompt, ready to feed.
 pub struct Prompt {

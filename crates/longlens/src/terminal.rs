@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 pub use bar::Progress;
 pub use files::{check_writable, limits_are_errors, make_folder, write_file};
-pub use output::{Safe, is_dumb, unwritten};
+pub use output::{Safe, unwritten};
 
 /// Where a command says things.
 ///

@@ -92,6 +92,101 @@ fn nothing_below_the_faces_names_a_method() {
     }
 }
 
+/// Crates whose errors are read in every face: what one of them calls a setting, the others call otherwise.
+const BELOW: [&str; 5] = ["longlens-core", "longlens-kernel", "longlens-model", "longlens-eval", "longlens-plot"];
+
+#[test]
+fn nothing_below_the_faces_names_a_flag_or_a_command() {
+    for krate in BELOW {
+        for (path, at, line) in code(krate) {
+            let text = line.split('"').skip(1).step_by(2).collect::<Vec<_>>().join(" ");
+            let flag = text.split(|c: char| c.is_whitespace() || c == '`').find(|word| {
+                word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+            });
+            assert!(flag.is_none(), "{}:{at} names the flag {}: {line}", path.display(), flag.unwrap());
+            assert!(!text.contains("`longlens "), "{}:{at} names a command: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_family_is_named_outside_its_file() {
+    // names of other programs' architectures, which refusals list
+    let folders = ["families", "elsewhere", "elsewhere.rs", "families.rs"];
+    let families = fs::read_dir(root().join("crates/longlens-model/src/families")).unwrap();
+    let families: Vec<String> = families
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert!(families.contains(&"llama".to_owned()));
+    for krate in BELOW.into_iter().chain(["longlens-app", "longlens-tui", "longlens-notebook", "longlens"]) {
+        for (path, at, line) in code(krate) {
+            let is_theirs = path.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder));
+            let named = families
+                .iter()
+                .find(|name| line.contains(&format!("\"{name}\"")) || line.contains(&format!("{name}::")));
+            assert!(is_theirs || named.is_none(), "{}:{at} names `{}`: {line}", path.display(), named.unwrap());
+        }
+    }
+}
+
+/// For every module at the top of a crate the others that it uses. Tests may use anything.
+fn imports(krate: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let source = root().join("crates").join(krate).join("src");
+    let module = |path: &Path| {
+        let first = path.strip_prefix(&source).unwrap().components().next().unwrap();
+        Path::new(first.as_os_str()).file_stem().unwrap().to_string_lossy().into_owned()
+    };
+    let mut texts: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (path, _, line) in code(krate) {
+        texts.entry(path).or_default().extend([line.as_str(), "\n"]);
+    }
+    let modules: BTreeSet<String> = texts.keys().map(|path| module(path)).collect();
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in &texts {
+        let from = module(path);
+        for rest in text.split("crate::").skip(1) {
+            let named = if let Some(list) = rest.strip_prefix('{') { list.split('}').next().unwrap() } else { rest };
+            let is_list = rest.starts_with('{');
+            let names = named.split(',').take(if is_list { usize::MAX } else { 1 });
+            for name in names {
+                let end = name.trim().find(|c: char| !(c.is_alphanumeric() || c == '_'));
+                let name = &name.trim()[..end.unwrap_or(name.trim().len())];
+                if modules.contains(name) && name != from && from != "lib" && from != "main" {
+                    edges.entry(from.clone()).or_default().insert(name.to_owned());
+                }
+            }
+        }
+    }
+    edges
+}
+
+#[test]
+fn modules_of_a_crate_import_in_one_direction() {
+    // state, panes and files of the terminal workbench are written in terms of each other
+    for krate in ["longlens-eval", "longlens-plot", "longlens-app", "longlens-notebook", "longlens"] {
+        let edges = imports(krate);
+        assert!(krate == "longlens-eval" || edges.len() > 3, "{krate}: {edges:?}");
+        // modules that lead nowhere, then those that lead to these alone, and so on; a circle is what is left
+        let mut left = edges.clone();
+        loop {
+            let ends: Vec<String> = left
+                .iter()
+                .filter(|(_, to)| to.iter().all(|to| !left.contains_key(to)))
+                .map(|(from, _)| from.clone())
+                .collect();
+            if ends.is_empty() {
+                break;
+            }
+            for end in &ends {
+                left.remove(end);
+            }
+        }
+        assert!(left.is_empty(), "{krate} has modules that use each other: {left:?}");
+    }
+}
+
 #[test]
 fn the_readme_lists_every_method_and_scaling_with_its_parameters() {
     let table = rows(&read("README.md"), "\n## Methods");

@@ -153,7 +153,7 @@ fn token_files_of_any_width_measure_the_same() {
         (
             "perplexity --tokens both.bin",
             1,
-            "both.bin makes sense as u16 and as u32 help: say which with `--token-format`",
+            "both.bin makes sense as u16 and as u32 help: say which with `token_format`",
         ),
         ("perplexity --tokens t16.bin --token-format u8", 2, "token_format = `u8` is not one of u16, u32, i64"),
         ("perplexity --tokens t16.bin --lengths 1k", 2, "no document has 1024 tokens: the longest has 600"),

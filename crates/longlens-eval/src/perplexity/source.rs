@@ -150,17 +150,14 @@ pub fn texts(path: &Path, bytes: Vec<u8>, split: bool) -> Result<Vec<String>, Ev
     let is_named_lines = matches!(ending.as_str(), "jsonl" | "ndjson");
     if is_named_lines || is_json_lines(&text) {
         if split {
-            return refuse(
-                "its lines are documents already",
-                "leave out --split-documents (`split_documents` in cells)",
-            );
+            return refuse("its lines are documents already", "leave out `split_documents`");
         }
         return json_lines(path, &text);
     }
     if ending == "json" || (text.starts_with(['{', '[']) && serde_json::from_str::<Value>(&text).is_ok()) {
         return refuse(
             "it is JSON, whose signs are no text to measure",
-            "give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids with --tokens",
+            "give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids as `tokens`",
         );
     }
     if !split {
@@ -238,8 +235,8 @@ mod tests {
         insta::assert_snapshot!(say("x.jsonl", "plain", false).split(" | ").next().unwrap(), @"line 1 of x.jsonl: it is not JSON: expected value at column 1");
         insta::assert_snapshot!(say("x.txt", "{\"text\": \"\"}", false).split(" | ").next().unwrap(), @"line 1 of x.txt: its `text` is empty");
         insta::assert_snapshot!(say("x.txt", "{\"text\": \"a\"}\n{\"text\": 7}", false).split(" | ").next().unwrap(), @"line 2 of x.txt: its `text` is no text");
-        insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}", true), @"x.jsonl: its lines are documents already | leave out --split-documents (`split_documents` in cells)");
-        insta::assert_snapshot!(say("x.json", "[{\"text\": \"a\"}]", false), @"x.json: it is JSON, whose signs are no text to measure | give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids with --tokens");
+        insta::assert_snapshot!(say("x.jsonl", "{\"text\": \"a\"}", true), @"x.jsonl: its lines are documents already | leave out `split_documents`");
+        insta::assert_snapshot!(say("x.json", "[{\"text\": \"a\"}]", false), @"x.json: it is JSON, whose signs are no text to measure | give text, JSON lines with a `text` each (`jq -c '.[]' FILE` makes lines of a list), or token ids as `tokens`");
         insta::assert_snapshot!(say("x.txt", " \n", false), @"x.txt: it holds no text | name a file with text");
     }
 

@@ -96,7 +96,7 @@ const TELLING: usize = 8;
 const OTHER: &str = "the file was made with another tokenizer, is cut short, or is not a token file";
 /// What to do about numbers that are too narrow.
 const WIDER: &str = "write the file again, whole and with the model's own tokenizer; where it is right as it is, say so with \
-                     `--token-format` (`token_format` in cells)";
+                     `token_format`";
 const NONE: &str = "it holds no tokens";
 const NAME: &str = "name a file with token ids";
 /// Tokens that are looked at for repetitions.
@@ -126,12 +126,12 @@ pub fn token_file(
         return of_rows(rows, vocab_size, "npy").map_err(|(problem, help)| refuse(problem, help));
     }
     if let Some(kind) = other_kind(bytes) {
-        let help = "give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file";
+        let help = "give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text is given as `file`";
         return Err(refuse(format!("it is {kind}, not a token file"), help));
     }
     if let Some(text) = text(bytes) {
         if !text.trim_start().starts_with(['[', '{']) {
-            let help = "give text with --file (`file` in cells), or --token-format where these are ids";
+            let help = "give text as `file`, or say with `token_format` how these are ids";
             return Err(refuse("it holds text, not token ids".into(), help));
         }
         let rows = token_ids::rows_from_json(text).map_err(|problem| refuse(problem, token_ids::HELP))?;
@@ -151,7 +151,7 @@ pub fn token_file(
                 format.name(),
                 sample.len()
             ),
-            "it is probably no token file; where it is, say so with --token-format",
+            "it is probably no token file; where it is, say so with `token_format`",
         ));
     }
     Ok(TokenFile { documents: vec![tokens], format: format.name() })

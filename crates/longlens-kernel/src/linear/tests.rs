@@ -268,7 +268,7 @@ fn a_plain_tensor_gives_the_same() {
 fn a_plain_tensor_takes_f32_only() {
     assert_eq!(<Dense<Flex> as Matrix<Flex>>::check(Storage::F32), Ok(()));
     let error = <Dense<Flex> as Matrix<Flex>>::check(Storage::Q8).unwrap_err();
-    assert_eq!(error.to_string(), "--weights q8 works on --device cpu only");
+    assert_eq!(error.to_string(), "weights are kept as q8 on the processor only");
 }
 
 #[test]

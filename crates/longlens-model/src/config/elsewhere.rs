@@ -112,7 +112,7 @@ fn window(fields: Fields<'_>, warnings: &mut Vec<String>) {
     if window < longest && fields.get("use_sliding_window") != Some(&Value::Bool(false)) {
         warnings.push(format!(
             "{} has `sliding_window` {window}: attention over the whole context is computed, as transformers does; \
-             `--method sliding_window` has a window",
+             a method may have a window",
             fields.file
         ));
     }

@@ -65,7 +65,7 @@ pub(super) fn read(config: Fields<'_>, longest: usize) -> Result<RopeFields, Ope
     if let Some(original) = given.filter(|original| *original > longest) {
         context_warnings.push(format!(
             "{} has an `{ORIGINAL}` of {original}, above its `max_position_embeddings` of {longest}, which is taken as the \
-             trained context; `--trained-context` says otherwise",
+             trained context; `trained_context` says otherwise",
             config.file
         ));
     }

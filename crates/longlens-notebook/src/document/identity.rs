@@ -1,8 +1,9 @@
-//! Names for cells that come without one, and a hash that every version of this program agrees on.
+//! Names for cells that come without one.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Cell, Kind};
+use crate::hash::hash64;
 
 /// Gives every cell without an id the one that its text asks for, or the next that is free.
 pub fn name_cells(cells: &mut [Cell]) {
@@ -14,7 +15,7 @@ pub fn name_cells(cells: &mut [Cell]) {
         }
         cell.id = wish;
         while taken.contains(&cell.id) {
-            cell.id = short(hash([cell.id.as_bytes()]));
+            cell.id = short(hash64([cell.id.as_bytes()]));
         }
         taken.insert(cell.id.clone());
     }
@@ -28,7 +29,7 @@ pub fn wishes(cells: &[Cell]) -> Vec<String> {
     for Cell { kind, source, .. } in cells {
         let count = n_equal.entry((*kind, source)).or_default();
         *count += 1;
-        wishes.push(short(hash([kind.name().as_bytes(), source.as_bytes(), &count.to_le_bytes()])));
+        wishes.push(short(hash64([kind.name().as_bytes(), source.as_bytes(), &count.to_le_bytes()])));
     }
     wishes
 }
@@ -36,17 +37,6 @@ pub fn wishes(cells: &[Cell]) -> Vec<String> {
 /// Whether the format allows an id.
 pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// FNV-1a of 64 bits over parts with their lengths, so that no part runs into the next.
-pub fn hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let mut take = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    for part in parts {
-        (part.len() as u64).to_le_bytes().into_iter().for_each(&mut take);
-        part.iter().copied().for_each(&mut take);
-    }
-    hash
 }
 
 /// Eight hexadecimal digits, as long as the ids that Jupyter makes.

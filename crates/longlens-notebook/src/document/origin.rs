@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::identity::hash;
 use super::parameters::note;
 use super::{Cell, DocumentError, INJECTED, Kind, Notebook};
+use crate::hash::hash64;
 
 impl Notebook {
     /// Notes in the metadata that the cells are those of a script, which is known by its file name.
@@ -46,8 +46,8 @@ impl Notebook {
     fn mark_of(&self, script: &Path) -> String {
         let name = script.file_name().unwrap_or_default().to_string_lossy();
         let written = self.cells.iter().filter(|cell| is_written(cell));
-        let mark = written.fold(hash([name.as_bytes()]), |before, cell| {
-            hash([&before.to_le_bytes(), cell.kind.name().as_bytes(), cell.source.as_bytes()])
+        let mark = written.fold(hash64([name.as_bytes()]), |before, cell| {
+            hash64([&before.to_le_bytes(), cell.kind.name().as_bytes(), cell.source.as_bytes()])
         });
         format!("{mark:016x}")
     }

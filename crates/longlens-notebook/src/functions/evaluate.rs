@@ -7,7 +7,7 @@ use rhai::plugin::*;
 pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
-    use crate::host::Returned;
+    use crate::host::{Returned, raise};
     use crate::values::Table;
 
     /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
@@ -58,9 +58,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "accuracy", return_raw)]
     pub fn accuracy(table: &mut Table) -> Returned<f64> {
-        let sum = |name: &str| -> Returned<f64> {
-            Ok(table.0.table.numbers(name).map_err(crate::functions::table::table_error)?.iter().sum())
-        };
+        let sum = |name: &str| -> Returned<f64> { Ok(table.0.table.numbers(name).map_err(raise)?.iter().sum()) };
         let (found, trials) = (sum("found")?, sum("trials")?);
         Ok(if trials > 0.0 { found / trials } else { f64::NAN })
     }
@@ -107,10 +105,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::calls::{self, rope, subtitle, within};
-use super::sweep::fingerprint;
+use crate::hash::hash128;
 use crate::host::{Host, OpenModel, Returned, host, raise, refuse};
 use crate::options::Options;
 use crate::table::Table as Rows;
+use crate::values::fingerprint;
 use crate::values::{Method, Table};
 
 /// Tokens that a pass key's answer may have, at most, beyond its prompt.
@@ -279,12 +278,8 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
         let mut work = host.work(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
-        let measured = json!([
-            fingerprint::model(&model),
-            fingerprint::hash(&format!("{:?}", documents.tokens)),
-            last,
-            prefill_per_length
-        ]);
+        let measured =
+            json!([fingerprint::model(&model), hash128(&format!("{:?}", documents.tokens)), last, prefill_per_length]);
         let mut journal = Journal::new(context, method, &rope, &measured);
         let ran = with_setups(context, &model, method, &rope, 0, |lens, setup_for| {
             by_length(lens, setup_for, &documents.tokens, &ask, &mut work, &mut journal)

@@ -5,12 +5,12 @@ use std::path::Path;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map};
 
-use crate::data::{from_json, to_json};
-use crate::functions::table_error;
+use crate::host::files::{MAX_BYTES, is_obeyed};
 use crate::host::{Host, Returned, raise, refuse};
 use crate::options::Options;
-use crate::running;
 use crate::table::{Table as Rows, parsed_bytes};
+use crate::values::data::{from_json, to_json};
+use crate::values::size;
 use crate::values::{Figure, Prompt, Table, Trace, text};
 use longlens_app::views::Plot;
 use longlens_app::{Problem, npz};
@@ -70,77 +70,8 @@ pub mod functions {
     }
 }
 
-/// A file beyond this is no result of ours.
-pub const MAX_BYTES: u64 = 512 << 20;
-
 /// Endings under which cells save any text: nothing runs what such files hold, or cells do, under the same limits.
 const TEXTS: [&str; 9] = ["txt", "md", "log", "tex", "csv", "tsv", "json", "jsonl", "rhai"];
-
-/// Names of files with such endings that other programs obey when they start in the folder: package managers, build tools,
-/// editors, notebooks, assistants.
-const OBEYED: [&str; 43] = [
-    "agents.md",
-    "angular.json",
-    "apt.txt",
-    "babel.json",
-    "biome.json",
-    "bower.json",
-    "claude.md",
-    "cmakelists.txt",
-    "cmakepresets.json",
-    "cmakeuserpresets.json",
-    "codecov.json",
-    "composer.json",
-    "conanfile.txt",
-    "copilot-instructions.md",
-    "deno.json",
-    "devcontainer.json",
-    "dockerfile.txt",
-    "firebase.json",
-    "gemini.md",
-    "global.json",
-    "kernel.json",
-    "launch.json",
-    "lefthook.json",
-    "lerna.json",
-    "manifest.json",
-    "mcp.json",
-    "meson_options.txt",
-    "nodemon.json",
-    "now.json",
-    "npm-shrinkwrap.json",
-    "nx.json",
-    "opencode.json",
-    "project.json",
-    "renovate.json",
-    "rush.json",
-    "settings.json",
-    "skill.md",
-    "tasks.json",
-    "turbo.json",
-    "vcpkg.json",
-    "vercel.json",
-    "wrangler.json",
-    "workspace.json",
-];
-/// What such names begin with, contain, or end in, for families of them.
-const OBEYED_STARTS: [&str; 6] = ["jupyter", "package.", "package-", "tsconfig", "jsconfig", "appsettings"];
-const OBEYED_PARTS: [&str; 2] = ["requirements", "constraints"];
-const OBEYED_ENDS: [&str; 3] = [".config.json", "rc.json", "lock.json"];
-
-/// Whether a file of this path, in lower case, is one that other programs look for: of data and pictures none is.
-pub(crate) fn is_obeyed(path: &str) -> bool {
-    let mut parts = path.rsplit('/');
-    let (file, folder) = (parts.next().unwrap_or(path), parts.next().unwrap_or(""));
-    let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let is_read = ["json", "txt", "md", "rhai", "tex"].contains(&ending);
-    let is_named = OBEYED.contains(&file)
-        || OBEYED_STARTS.iter().any(|start| file.starts_with(start))
-        || OBEYED_ENDS.iter().any(|end| file.ends_with(end));
-    // lists of requirements may be kept in a folder of that name
-    let is_list = |name: &str| OBEYED_PARTS.iter().any(|part| name.contains(part));
-    is_read && (is_named || ending == "txt" && (is_list(file) || is_list(folder)))
-}
 
 /// Refuses a name under which what a cell says would be run, or obeyed, by another program.
 pub fn check_data(host: &Host, name: &str, is_text: bool) -> Returned<()> {
@@ -176,7 +107,7 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     let ending = ending(name);
     // a text is copied once, what is put into words more often
     let n_copies = if value.is_string() { 1 } else { 4 };
-    host.room_for(n_copies * running::written(&value))?;
+    host.room_for(n_copies * size::written(&value))?;
     check_data(host, name, value.is_string() || value.is::<Prompt>())?;
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
@@ -217,10 +148,10 @@ fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
 fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
     let rows = &table.0.table;
     match ending {
-        "csv" => rows.to_csv().map_err(table_error),
+        "csv" => rows.to_csv().map_err(raise),
         "json" => Ok(rows.to_json()),
         "jsonl" => Ok(rows.to_json_lines()),
-        "parquet" => rows.to_parquet().map_err(table_error),
+        "parquet" => rows.to_parquet().map_err(raise),
         "txt" => Ok(rows.to_text(usize::MAX, usize::MAX).into_bytes()),
         "png" | "svg" => match &table.0.figure {
             Some(figure) => picture(figure.as_ref(), ending),
@@ -267,23 +198,23 @@ fn load(host: &Host, name: &str) -> Returned<Dynamic> {
     if ending == "csv" {
         // a text in another encoding is told as such
         let text = read_text(host, name)?;
-        return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(table_error);
+        return Rows::from_csv(text.as_bytes()).map(|rows| Dynamic::from(Table::plain(rows))).map_err(raise);
     }
     let bytes = read(host, name)?;
     let table = |rows: Rows| Dynamic::from(Table::plain(rows));
     match ending.as_str() {
         "jsonl" => match rows_of_sweep(&bytes) {
             Some(rows) => Ok(table(rows)),
-            None => Rows::from_json_lines(&bytes).map(table).map_err(table_error),
+            None => Rows::from_json_lines(&bytes).map(table).map_err(raise),
         },
-        "parquet" => Rows::from_parquet(&bytes).map(table).map_err(table_error),
+        "parquet" => Rows::from_parquet(&bytes).map(table).map_err(raise),
         "json" => {
             host.room_for(2 * parsed_bytes(&bytes))?;
             let json: serde_json::Value = serde_json::from_slice(&bytes)
                 .map_err(|error| raise(Problem::new(format!("`{name}` is not JSON: {error}"), None)))?;
             let is_rows =
                 json.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(serde_json::Value::is_object));
-            if is_rows { Rows::from_json(&bytes).map(table).map_err(table_error) } else { Ok(from_json(&json)) }
+            if is_rows { Rows::from_json(&bytes).map(table).map_err(raise) } else { Ok(from_json(&json)) }
         }
         "png" | "svg" | "npz" => refuse(format!("`{name}` is a picture or an archive"), "load tables, JSON or text"),
         _ => Ok(read_text(host, name)?.into()),

@@ -9,8 +9,7 @@ use longlens_plot::plots::{
 use rhai::Map;
 use rhai::plugin::*;
 
-use crate::functions::table_error;
-use crate::host::{Returned, refuse};
+use crate::host::{Returned, raise, refuse};
 use crate::options::Options;
 use crate::table::{Aggregation, Datum, Table as Rows};
 use crate::values::{Figure, Table, TableValue};
@@ -77,19 +76,17 @@ fn plot(table: &Table, options: Map) -> Returned<Figure> {
         }
     };
     let rows = &table.0.table;
-    let places = Places::new(&rows.column(&x).map_err(table_error)?);
+    let places = Places::new(&rows.column(&x).map_err(raise)?);
     let groups = match &by {
-        Some(column) => grouped(&rows.column(column).map_err(table_error)?),
+        Some(column) => grouped(&rows.column(column).map_err(raise)?),
         None if rows.is_empty() => Vec::new(),
         None => vec![(String::new(), (0..rows.n_rows()).collect())],
     };
     let mut series = Vec::new();
     for y in &ys {
-        let values = rows.numbers(y).map_err(table_error)?;
+        let values = rows.numbers(y).map_err(raise)?;
         let band = match &band {
-            Some((low, high)) => {
-                Some((rows.numbers(low).map_err(table_error)?, rows.numbers(high).map_err(table_error)?))
-            }
+            Some((low, high)) => Some((rows.numbers(low).map_err(raise)?, rows.numbers(high).map_err(raise)?)),
             None => None,
         };
         for (name, mine) in &groups {
@@ -210,20 +207,20 @@ fn heatmap(table: &Table, options: Map) -> Returned<Figure> {
             "name three columns, as in heatmap(t, #{ x: \"window\", y: \"group\", value: \"loss\" })",
         );
     };
-    let rows = table.0.table.sort(&[y.as_str(), x.as_str()], false).map_err(table_error)?;
+    let rows = table.0.table.sort(&[y.as_str(), x.as_str()], false).map_err(raise)?;
     let across = rows
         .select(&[x.as_str()])
         .and_then(|t| t.unique(&[x.as_str()]))
         .and_then(|t| t.sort(&[x.as_str()], false))
-        .map_err(table_error)?;
-    let n_cells = across.n_rows().saturating_mul(rows.unique(&[y.as_str()]).map_err(table_error)?.n_rows());
+        .map_err(raise)?;
+    let n_cells = across.n_rows().saturating_mul(rows.unique(&[y.as_str()]).map_err(raise)?.n_rows());
     if n_cells > MAX_CELLS {
         return refuse(
             format!("a heat map of {n_cells} cells cannot be drawn"),
             format!("group its rows first: it may have {MAX_CELLS} cells, one for each value of `{x}` and of `{y}`"),
         );
     }
-    let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(table_error)?;
+    let wide = rows.pivot(&[y.as_str()], &x, &value, Aggregation::Mean).map_err(raise)?;
     let x_labels: Vec<String> = across.rows().iter().map(|row| row[0].to_string()).collect();
     let y_labels = wide.rows().iter().map(|row| row[0].to_string()).collect();
     let values = grid(&wide, &x_labels);

@@ -9,15 +9,13 @@ use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use serde_json::{Value, json};
 
 use self::journal::Journal;
-pub use self::journal::Part;
 use crate::functions::table::{to_datum, with_names};
-use crate::host::{Host, Returned, host, raise, refuse};
+use crate::host::{Host, Part, Returned, host, raise, refuse};
 use crate::options::Options;
-use crate::running;
 use crate::table::{Datum, Table as Rows};
 use crate::values::{Run, Table, TableValue};
+use crate::values::{fingerprint, size};
 
-pub(crate) mod fingerprint;
 mod journal;
 
 #[export_module]
@@ -71,7 +69,7 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let file = options.text("file")?;
     let points = points(grid)?;
     // keys, rows and lines of the file each have the values in words
-    let n_bytes = points.iter().flat_map(Map::values).map(running::in_words).sum::<u64>();
+    let n_bytes = points.iter().flat_map(Map::values).map(size::in_words).sum::<u64>();
     host.room_for(6 * n_bytes)?;
     let keys = keys(context, &host, each, &points);
     let mut kept = Journal::open(&host, file.as_deref(), &keys, fresh)?;

@@ -4,10 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Engine};
 
 pub use self::convert::{to_datum, with_names};
-use crate::host::raise;
-use crate::table::TableError;
 use crate::values::Table;
-use longlens_app::Problem;
 
 mod convert;
 
@@ -17,9 +14,8 @@ pub mod functions {
     use rhai::FnPtr;
 
     use super::convert::{aggregations, cells, names, row_map, rows_of, to_dynamic, with_names};
-    use super::table_error;
     use crate::functions::calls::count as whole;
-    use crate::host::{Returned, refuse};
+    use crate::host::{Returned, raise, refuse};
     use crate::table::{Aggregation, Datum};
     use crate::values::{Table, TableValue, record_map};
     use rhai::{Array, Dynamic, Map};
@@ -50,7 +46,7 @@ pub mod functions {
                 said.as_bool().map_err(|_| crate::options::wrong("what a filter returns", "true or false", &said))?;
             kept.push(said);
         }
-        Ok(table.with(rows.filter_rows(&kept).map_err(table_error)?))
+        Ok(table.with(rows.filter_rows(&kept).map_err(raise)?))
     }
 
     /// Rows by one or several columns, smallest first.
@@ -60,7 +56,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "sort", return_raw)]
     pub fn sort(table: &mut Table, columns: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.sort(&names(&columns)?, false).map_err(table_error)?))
+        Ok(table.with(table.0.table.sort(&names(&columns)?, false).map_err(raise)?))
     }
 
     /// Rows by one or several columns, largest first.
@@ -70,7 +66,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "sort_down", return_raw)]
     pub fn sort_down(table: &mut Table, columns: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.sort(&names(&columns)?, true).map_err(table_error)?))
+        Ok(table.with(table.0.table.sort(&names(&columns)?, true).map_err(raise)?))
     }
 
     /// One row per group of equal cells, with what a map asks for: `count`, `mean`, `sum`, `min`, `max`, `median`, `std`,
@@ -82,7 +78,7 @@ pub mod functions {
     #[rhai_fn(name = "group", return_raw)]
     pub fn group(table: &mut Table, by: Dynamic, what: Map) -> Returned<Table> {
         let grouped = table.0.table.group(&names(&by)?, &aggregations(&what)?);
-        Ok(table.with(grouped.map_err(table_error)?))
+        Ok(table.with(grouped.map_err(raise)?))
     }
 
     /// The mean of every column of numbers, per group of equal cells.
@@ -92,7 +88,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "mean", return_raw)]
     pub fn mean(table: &mut Table, by: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.mean(&names(&by)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.mean(&names(&by)?).map_err(raise)?))
     }
 
     /// The mean of one column, over all rows in which it is not empty: a number.
@@ -103,8 +99,8 @@ pub mod functions {
     #[rhai_fn(name = "mean_of", return_raw)]
     pub fn mean_of(table: &mut Table, column: &str) -> Returned<f64> {
         let rows = &table.0.table;
-        let numbers = rows.numbers(column).map_err(table_error)?;
-        let cells = rows.column(column).map_err(table_error)?;
+        let numbers = rows.numbers(column).map_err(raise)?;
+        let cells = rows.column(column).map_err(raise)?;
         let filled = numbers.iter().zip(&cells).filter(|(_, cell)| !matches!(cell, Datum::Empty));
         let (sum, n) = filled.fold((0.0, 0), |(sum, n), (number, _)| (sum + number, n + 1));
         Ok(sum / f64::from(n))
@@ -117,7 +113,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "count", return_raw)]
     pub fn count(table: &mut Table, by: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.count(&names(&by)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.count(&names(&by)?).map_err(raise)?))
     }
 
     /// One row per cell of `index`, one column per cell of `columns`, the mean of `values` in each place.
@@ -137,8 +133,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "pivot", return_raw)]
     pub fn pivot_with(table: &mut Table, index: Dynamic, columns: &str, values: &str, how: &str) -> Returned<Table> {
-        let how = Aggregation::parse(how).map_err(table_error)?;
-        Ok(table.with(table.0.table.pivot(&names(&index)?, columns, values, how).map_err(table_error)?))
+        let how = Aggregation::parse(how).map_err(raise)?;
+        Ok(table.with(table.0.table.pivot(&names(&index)?, columns, values, how).map_err(raise)?))
     }
 
     /// Only these columns, in this order.
@@ -148,7 +144,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "select", return_raw)]
     pub fn select(table: &mut Table, columns: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.select(&names(&columns)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.select(&names(&columns)?).map_err(raise)?))
     }
 
     /// All but these columns.
@@ -158,7 +154,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "drop_columns", return_raw)]
     pub fn drop_columns(table: &mut Table, columns: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.drop(&names(&columns)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.drop(&names(&columns)?).map_err(raise)?))
     }
 
     /// Other names for columns: a map from old to new.
@@ -169,7 +165,7 @@ pub mod functions {
     #[rhai_fn(name = "rename", return_raw)]
     pub fn rename(table: &mut Table, new: Map) -> Returned<Table> {
         let pairs: Vec<_> = new.iter().map(|(old, new)| (old.to_string(), new.to_string())).collect();
-        Ok(table.with(table.0.table.rename(&pairs).map_err(table_error)?))
+        Ok(table.with(table.0.table.rename(&pairs).map_err(raise)?))
     }
 
     /// A new column, or another one in the place of an old: a list with a cell per row, or a function of the row.
@@ -191,7 +187,7 @@ pub mod functions {
         } else {
             return Err(crate::options::wrong("the new column", "a list of cells or a function of the row", &what));
         };
-        Ok(table.with(rows.with_column(name, cells(&list)).map_err(table_error)?))
+        Ok(table.with(rows.with_column(name, cells(&list)).map_err(raise)?))
     }
 
     /// The first `n` rows.
@@ -221,7 +217,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "unique", return_raw)]
     pub fn unique(table: &mut Table, columns: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.unique(&names(&columns)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.unique(&names(&columns)?).map_err(raise)?))
     }
 
     /// Two tables joined where these columns have the same cells.
@@ -231,7 +227,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "join", return_raw)]
     pub fn join(table: &mut Table, other: Table, on: Dynamic) -> Returned<Table> {
-        Ok(table.with(table.0.table.join(&other.0.table, &names(&on)?).map_err(table_error)?))
+        Ok(table.with(table.0.table.join(&other.0.table, &names(&on)?).map_err(raise)?))
     }
 
     /// One table below another. How they were measured stays known where it is the same for both.
@@ -269,7 +265,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "column", return_raw)]
     pub fn column(table: &mut Table, name: &str) -> Returned<Array> {
-        Ok(table.0.table.column(name).map_err(table_error)?.iter().map(to_dynamic).collect())
+        Ok(table.0.table.column(name).map_err(raise)?.iter().map(to_dynamic).collect())
     }
 
     /// The names of the columns.
@@ -350,7 +346,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "to_csv", return_raw)]
     pub fn to_csv(table: &mut Table) -> Returned<String> {
-        Ok(String::from_utf8_lossy(&table.0.table.to_csv().map_err(table_error)?).into_owned())
+        Ok(String::from_utf8_lossy(&table.0.table.to_csv().map_err(raise)?).into_owned())
     }
 
     /// A table as JSON text: a list of objects.
@@ -378,11 +374,4 @@ impl IntoIterator for Table {
             (0..self.0.table.n_rows()).map(|row| Dynamic::from_map(convert::row_map(&self.0.table, row))).collect();
         rows.into_iter()
     }
-}
-
-/// A table's error as one of the language.
-#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
-pub fn table_error(error: TableError) -> Box<EvalAltResult> {
-    let help = error.help();
-    raise(Problem::new(error.to_string(), help))
 }

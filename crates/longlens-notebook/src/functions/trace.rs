@@ -8,8 +8,7 @@ pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
     use crate::functions::calls::{self, Wanted, index};
-    use crate::functions::table_error;
-    use crate::host::{Returned, host, refuse};
+    use crate::host::{Returned, host, raise, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Run, Table, TableValue, Trace, record_map, to_prompt};
@@ -70,7 +69,7 @@ pub mod functions {
     pub fn retrieval_heads(trace: &mut Trace) -> Returned<Table> {
         let table = Table::of_view(&trace.0.layers()?, vec![trace.0.heads.run.clone()])?;
         let table =
-            TableValue { table: table.0.table.sort(&["attention"], true).map_err(table_error)?, ..(*table.0).clone() };
+            TableValue { table: table.0.table.sort(&["attention"], true).map_err(raise)?, ..(*table.0).clone() };
         Ok(Table(table.into()))
     }
 

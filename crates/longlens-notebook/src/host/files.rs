@@ -6,6 +6,7 @@
 //! no link is followed but by this code, so that whatever somebody swaps in meanwhile leads to an error and not outside.
 //! A file that cells did not write stays as it is.
 
+mod obeyed;
 mod place;
 mod written;
 
@@ -18,10 +19,12 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use longlens_app::Problem;
 
-use crate::functions::files::is_obeyed;
-
+pub(crate) use self::obeyed::is_obeyed;
 use self::place::Place;
 use self::written::Written;
+
+/// A file beyond this is no result of ours.
+pub const MAX_BYTES: u64 = 512 << 20;
 
 /// Which files the language may touch.
 #[derive(Debug)]
@@ -259,7 +262,7 @@ impl Files {
         }
         let Some(mark) = self.written.mark(&place.path) else { return Ok(There::Others) };
         // what is larger than any file of ours is not as cells wrote it
-        let there = self.read_if_there(name, crate::functions::files::MAX_BYTES);
+        let there = self.read_if_there(name, MAX_BYTES);
         Ok(match there {
             Ok(None) => There::Nothing,
             Ok(Some(bytes)) if written::mark_of(&bytes) == mark => There::Ours,

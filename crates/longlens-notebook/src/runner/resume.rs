@@ -5,15 +5,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::document::identity::hash;
 use crate::document::{Cell, Notebook, RAISES, parameters};
+use crate::hash::hash64;
 
 /// The mark of each cell. Another version of this program may give other results, and so may another `context`: their marks
 /// are others.
 pub fn marks<'a>(context: &str, sources: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let start = hash([env!("CARGO_PKG_VERSION").as_bytes(), context.as_bytes()]);
+    let start = hash64([env!("CARGO_PKG_VERSION").as_bytes(), context.as_bytes()]);
     let chain = sources.into_iter().scan(start, |before, source| {
-        *before = hash([&before.to_le_bytes(), source.as_bytes()]);
+        *before = hash64([&before.to_le_bytes(), source.as_bytes()]);
         Some(format!("{before:016x}"))
     });
     chain.collect()

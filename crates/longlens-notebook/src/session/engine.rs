@@ -10,8 +10,9 @@ use rhai::{Dynamic, Engine, LexError, Position, Token, TokenizeState};
 
 use super::{Limits, is_last, nesting, sizes};
 use crate::functions;
-use crate::host::{Exhausted, Host};
+use crate::host::Host;
 use crate::lexer;
+use crate::running::Exhausted;
 use crate::values::{self, Figure, Method, Model, Prompt, Rope, Run, Table, Trace};
 
 /// Calls inside calls: deeper ones would leave the stack.

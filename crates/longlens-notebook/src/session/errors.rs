@@ -7,11 +7,11 @@ use longlens_core::nearest::nearest;
 use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
 use super::{Home, Session};
-use crate::host::Exhausted;
 use crate::interpreter::{CellError, Place};
 use crate::lexer::{self, KEYWORDS};
 use crate::memory::Gauge;
-use crate::values::{a_type, plain_type};
+use crate::running::Exhausted;
+use crate::types::{a_type, plain_type};
 
 /// What is known where an error happened.
 pub struct Known<'a> {

@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, FnPtr};
 
-use crate::host::{Exhausted, Host};
+use crate::host::Host;
+use crate::running::Exhausted;
 use crate::values::Method;
 
 /// Levels of a value.

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::Ran;
-use crate::host::{Exhausted, Host};
+use crate::host::Host;
 use crate::interpreter::{Out, Output, Progress};
+use crate::running::Exhausted;
 use crate::shown::Shown;
 
 /// Bytes of text and pictures that one cell may say; one that says more is stopped.

@@ -3,8 +3,8 @@
 use rhai::{Array, Blob, Dynamic, Engine, INT, ImmutableString, Map, NativeCallContext};
 
 use crate::host::{Returned, host};
-use crate::running;
-use crate::values::plain_type;
+use crate::types::plain_type;
+use crate::values::size;
 
 /// Bytes, or entries, after which a long step asks whether it is to stop.
 const PIECE: usize = 1 << 20;
@@ -73,7 +73,7 @@ fn bracketed<'a>(
     let host = host(context);
     let mut text = String::from(open);
     for (at, (name, entry)) in entries.enumerate() {
-        if host.room_for(3 * running::written(entry)).is_err() || host.cancel().is_cancelled() {
+        if host.room_for(3 * size::written(entry)).is_err() || host.cancel().is_cancelled() {
             return ImmutableString::new();
         }
         let said = context.call_native_fn_raw("to_debug", true, &mut [entry]);

@@ -10,7 +10,7 @@ use longlens_core::methods;
 use longlens_core::written::{self, WriteError};
 use rhai::{Dynamic, FnPtr, Map, Module, NativeCallContext};
 
-use crate::functions::sweep::fingerprint;
+use super::fingerprint;
 use crate::host::{Returned, host, raise, refuse};
 use crate::options::{Options, number, wrong};
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use longlens_app::bytes::text as bytes;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::nearest::nearest;
@@ -12,9 +13,11 @@ use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{self, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
+use rand::SeedableRng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::model::bytes;
 use crate::args::{BenchArgs, Device, Phases};
 use crate::backend::{self, Ceilings};
 use crate::config::{RunConfig, lengths, prompt_length};
@@ -84,7 +87,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
     let longest = longest(args, &lengths)?;
     let out = super::picture(config.out.as_deref(), "bench.png")?;
-    super::inputs::spare(&config, out.as_slice(), &[])?;
+    crate::inputs::spare(&config, out.as_slice(), &[])?;
     // what is impossible is said before anything runs
     let made = made_model(args, &config, longest)?;
     let info = match made {
@@ -317,18 +320,12 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
     }
 }
 
-/// Tokens of the vocabulary that begin and end nothing (SplitMix64).
+/// Tokens of the vocabulary that begin and end nothing.
 fn random_tokens(model: &ModelInfo, n: usize, seed: u64) -> Vec<u32> {
     let special = |token: &u32| model.bos_token == Some(*token) || model.eos_tokens.contains(token);
     let plain: Vec<u32> = (0..model.spec.vocab_size as u32).filter(|token| !special(token)).collect();
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        plain.get((mixed ^ (mixed >> 31)) as usize % plain.len().max(1)).copied().unwrap_or_default()
-    };
-    (0..n).map(|_| next()).collect()
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    (0..n).map(|_| plain.choose(&mut random).copied().unwrap_or_default()).collect()
 }
 
 /// What every row has in common.

@@ -22,7 +22,7 @@ pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "chunks.png")?;
-    super::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let mut options = Setting::new(Map.info());
     let numbers = [("query", args.query), ("layer", args.layer), ("chunk_len", args.chunk_len)];
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use longlens_app::bytes;
 use longlens_app::settings::Settings;
 use longlens_app::views::chunks::Chunks;
 use longlens_app::views::passkey::grids;
@@ -21,7 +22,6 @@ use longlens_plot::color::Palette;
 use serde_json::{Value, json};
 
 use crate::args::DemoArgs;
-use crate::commands::model;
 use crate::commands::perplexity::HELDOUT;
 use crate::commands::plot::record;
 use crate::config::RunConfig;
@@ -122,7 +122,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         RopeScaling::parse(&rope)?.resolve(&info.spec)?;
     }
     let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
-    super::inputs::spare(&config, &OUTPUTS.map(|name| folder.join(name)), &[])?;
+    crate::inputs::spare(&config, &OUTPUTS.map(|name| folder.join(name)), &[])?;
     super::folder(Some(&folder))?;
     check_writable(&folder.join("summary.json"))?;
 
@@ -169,11 +169,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     terminal.say(format_args!(
         "\n{:.1} s{}; {}",
         started.elapsed().as_secs_f64(),
-        peak.map_or(String::new(), |peak| format!(", peak memory {}", model::bytes(peak as usize))),
+        peak.map_or(String::new(), |peak| format!(", peak memory {}", bytes::text(peak as usize))),
         written?,
     ))?;
     journal.end(&terminal, complete)?;
-    if complete { Ok(()) } else { Err(super::interrupted()) }
+    if complete { Ok(()) } else { Err(Failure::interrupted()) }
 }
 
 /// What every method is measured on.

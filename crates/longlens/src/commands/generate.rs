@@ -1,5 +1,6 @@
 //! `longlens generate`: a prompt continued.
 
+use longlens_app::bytes;
 use longlens_eval::generate::{Stop, StopReason, generate};
 use longlens_eval::sampling::Sampling;
 use serde_json::json;
@@ -15,7 +16,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     config.settings.lay_over(&args.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
-    super::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
     let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
@@ -56,11 +57,10 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
-        return Err(super::interrupted()); // no speed to tell
+        return Err(Failure::interrupted()); // no speed to tell
     }
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
-    let memory =
-        generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", super::model::bytes(n as usize)));
+    let memory = generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", bytes::text(n as usize)));
     terminal.note(format_args!(
         "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, {}, {}",
         generated.n_prompt,
@@ -71,7 +71,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         generated.run.rope_text(),
         generated.run.dtype,
     ))?;
-    if generated.stop == StopReason::Cancelled { Err(super::interrupted()) } else { Ok(()) }
+    if generated.stop == StopReason::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
 /// `top_k`, `top_p` and `min_p` that leave every token in.

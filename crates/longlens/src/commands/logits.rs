@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use longlens_app::bytes;
 use longlens_core::lens::{Lens, LensError, ModelInfo, Rows};
 use longlens_core::trace::{Choices, Queries, Trace};
 use longlens_eval::text::text_of;
@@ -12,9 +13,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::args::LogitsArgs;
-use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::inputs::{read, shown};
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
 /// Logits may take this much memory; writing them takes twice as much again.
@@ -24,7 +25,7 @@ pub fn run(args: &LogitsArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     super::no_out(&args.common, "the file to write is named by --output")?;
-    super::inputs::spare(&config, std::slice::from_ref(&args.output), &[Some(&args.tokens)])?;
+    crate::inputs::spare(&config, std::slice::from_ref(&args.output), &[Some(&args.tokens)])?;
     check_writable(&args.output)?;
     let tokens = read_tokens(&args.tokens)?;
     if tokens.is_empty() {
@@ -82,8 +83,8 @@ fn check_room(n_tokens: usize, model: &ModelInfo) -> Result<(), Failure> {
     Err(Failure::failed(
         format!(
             "logits of {n_tokens} tokens take {}, more than {}",
-            super::model::bytes(needed),
-            super::model::bytes(room.min(ALLOWED))
+            bytes::text(needed),
+            bytes::text(room.min(ALLOWED))
         ),
         Some("feed fewer tokens; `longlens perplexity` keeps losses alone".into()),
     ))

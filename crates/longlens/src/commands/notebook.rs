@@ -9,8 +9,8 @@ use longlens_core::lens::Control;
 use longlens_notebook::document::parameters::{self, Parameters, Remark};
 use longlens_notebook::document::{DocumentError, Form, Kind, Merged, Notebook};
 use longlens_notebook::interpreter::{CellError, Interpreter, Nobody, Progress};
-use longlens_notebook::magics;
 use longlens_notebook::runner::{self, End, RunOptions, SharedWatch, Step, Watch};
+use longlens_notebook::session::magics;
 
 mod lock;
 mod page;

@@ -13,9 +13,9 @@ use longlens_plot::color::Palette;
 use serde_json::json;
 
 use crate::args::PasskeyArgs;
-use crate::commands::inputs::{read, shown};
 use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
+use crate::inputs::{read, shown};
 use crate::journal::{self, Journal, hash};
 use crate::terminal::Terminal;
 
@@ -58,7 +58,7 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     let first = config.setup(&model, longest)?;
     super::warn(&terminal, &config, &model, &first.plan, longest)?;
     let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
-    super::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
+    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
     super::folder(config.out.as_deref())?;
 
     let mut setup_for =
@@ -103,7 +103,7 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
         }
     }
     kept.end(&terminal, report.complete)?;
-    if report.complete { Ok(()) } else { Err(super::interrupted()) }
+    if report.complete { Ok(()) } else { Err(Failure::interrupted()) }
 }
 
 /// The stored prompts of a file, sorted into cells.

@@ -46,7 +46,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     }
     let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
     let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
-    super::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
+    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
     super::folder(config.out.as_deref())?;
     let Measured { documents, said } = measured::measured(args, &config, lens.as_ref(), longest)?;
     if let Some(said) = &said {
@@ -115,7 +115,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let complete = !terminal.is_cancelled() && curves.iter().all(|curve| curve.complete);
     stores.into_iter().try_for_each(|kept| kept.end(&terminal, complete))?;
     if terminal.is_cancelled() || curves.iter().any(|curve| !curve.complete) {
-        return Err(super::interrupted());
+        return Err(Failure::interrupted());
     }
     Ok(())
 }

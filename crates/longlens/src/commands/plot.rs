@@ -25,7 +25,7 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
-    super::inputs::spare(&config, file.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, file.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, |_| ())?;
     let table = view.table().unwrap_or_else(|| Table::new(&[]));
     if config.json {

@@ -17,7 +17,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::picture(config.out.as_deref(), "positions.png")?;
-    super::inputs::spare(&config, picture.as_slice(), &[])?;
+    crate::inputs::spare(&config, picture.as_slice(), &[])?;
     let model = &super::describe(&terminal, &config)?;
     let plan = config.settings.method.plan(&model.spec)?;
     let rope = config.rope(model);

@@ -14,7 +14,8 @@ use super::language::session;
 use crate::args::Colors;
 use crate::args::language::{Inline, ReplArgs};
 use crate::failure::Failure;
-use crate::terminal::{Safe, Terminal, is_dumb};
+use crate::terminal::{Safe, Terminal};
+use crate::tty::is_dumb;
 
 pub fn run(args: &ReplArgs) -> Result<(), Failure> {
     let mut session = session(&args.session, false, &Nobody::out())?;

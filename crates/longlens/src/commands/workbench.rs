@@ -20,7 +20,7 @@ use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::needle;
-use crate::terminal::is_dumb;
+use crate::tty::is_dumb;
 
 pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
@@ -104,7 +104,7 @@ pub fn begin(
         config.trained_context = config.trained_context.or(session.trained_context);
     }
     let prompt = needle::given(&args.prompt, &config);
-    super::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
+    crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
     let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&prompt, config.settings.sampling.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());

@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use longlens_core::lens::{CancelToken, Control};
 use longlens_core::printable::{excerpt, printable_line};
 
-use super::{Screen, is_dumb, lock};
+use super::{Screen, lock};
+use crate::tty::is_dumb;
 
 /// A progress bar that also carries Ctrl-C into a run. It goes when text is streamed, or when this is dropped.
 pub struct Progress {

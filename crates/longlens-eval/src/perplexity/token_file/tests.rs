@@ -40,7 +40,7 @@ fn formats_are_told_apart() {
 #[test]
 fn what_can_be_both_is_refused_until_somebody_says() {
     let file = bytes(&[5, 0, 7, 0], TokenFormat::U16);
-    insta::assert_snapshot!(read(&file, 300, None).unwrap_err(), @"FILE makes sense as u16 and as u32 | say which with `--token-format` (`token_format` in cells): u16, u32 or i64");
+    insta::assert_snapshot!(read(&file, 300, None).unwrap_err(), @"FILE makes sense as u16 and as u32 | say which with `token_format`: u16, u32 or i64");
     assert_eq!(read(&file, 300, Some(TokenFormat::U16)).unwrap(), [5, 0, 7, 0]);
     assert_eq!(read(&file, 300, Some(TokenFormat::U32)).unwrap(), [5, 7]);
     assert!(read(&[0; 64], 300, None).unwrap_err().starts_with("FILE makes sense as u16 and as u32 and as i64"));
@@ -56,7 +56,7 @@ fn numbers_that_are_cut_short_are_not_read_as_narrower_ones() {
     {
         let file = bytes(&ids, format);
         let said = read(&file[..file.len() - cut], vocab_size, None).unwrap_err();
-        assert!(said.contains("every second id is below 16") && said.contains("--token-format"), "{said}");
+        assert!(said.contains("every second id is below 16") && said.contains("`token_format`"), "{said}");
     }
     let file = bytes(&ids, TokenFormat::U32);
     insta::assert_snapshot!(read(&file[..158], 128_256, None).unwrap_err().split(" | ").next().unwrap(), @"FILE: read as u16, every second id is below 16, as in no text; it looks like u32 cut short, 2 bytes into a number");
@@ -91,7 +91,7 @@ fn ids_and_sizes_are_checked() {
 #[test]
 fn what_is_no_token_file_is_named() {
     let say = |bytes: &[u8]| read(bytes, 128_256, None).unwrap_err();
-    insta::assert_snapshot!(say(b"It was the best of times."), @"FILE: it holds text, not token ids | give text with --file (`file` in cells), or --token-format where these are ids");
+    insta::assert_snapshot!(say(b"It was the best of times."), @"FILE: it holds text, not token ids | give text as `file`, or say with `token_format` how these are ids");
     insta::assert_snapshot!(say(b"PK\x03\x04 and so on"), @"FILE: it is a zip archive (.npz, .pt), not a token file | give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file");
     let mut random = 1u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {

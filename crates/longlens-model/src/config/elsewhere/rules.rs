@@ -86,7 +86,7 @@ const RULES: &[Rule] = &[
     Rule {
         names: &["*sink*"],
         idle: is_off,
-        help: "{} models have no attention sinks; `--method streaming` keeps the first tokens",
+        help: "{} models have no attention sinks; a method may keep the first tokens",
     },
     Rule {
         names: &["attention_type", "attn_type", "attention_mode"],
@@ -109,7 +109,7 @@ const RULES: &[Rule] = &[
                 )
             )
         },
-        help: "attention over the whole context is computed; `longlens methods` lists others",
+        help: "attention over the whole context is computed, unless a method says otherwise",
     },
     Rule {
         names: &["position_embedding_type", "pos_emb_type", "position_encoding_type", "position_embedding", "pos_emb"],
@@ -121,12 +121,12 @@ const RULES: &[Rule] = &[
     Rule {
         names: &["use_sliding_window", "use_chunked_attention"],
         idle: is_off,
-        help: "attention over the whole context is computed; `--method sliding_window` has a window",
+        help: "attention over the whole context is computed; a method may have a window",
     },
     Rule {
         names: &["attention_window*", "local_attention*", "attention_chunk_size", "window_size", "block_sparse*"],
         idle: is_off,
-        help: "attention over the whole context is computed; `--method sliding_window` has a window",
+        help: "attention over the whole context is computed; a method may have a window",
     },
     Rule {
         names: &["layer_types", "attention_types", "attn_types"],
@@ -213,7 +213,7 @@ const RULES: &[Rule] = &[
     Rule {
         names: &["rope_condense_ratio"],
         idle: is_one,
-        help: "write it as `rope_scaling` with type `linear`, and give the length it was trained at as --trained-context",
+        help: "write it as `rope_scaling` with type `linear`, and give the length it was trained at as `trained_context`",
     },
 ];
 

@@ -33,7 +33,7 @@ pub(super) fn lengths(
         if scaled(original) > longest {
             rope.context_warnings.push(format!(
                 "trained context taken as {longest}, which is less than `{ORIGINAL}` {original} times the linear factor \
-                 {factor}; `--trained-context` says otherwise"
+                 {factor}; `trained_context` says otherwise"
             ));
         }
         return Ok(());
@@ -71,7 +71,7 @@ pub(super) fn lengths(
         }
     };
     rope.context_warnings.extend(
-        why.map(|why| format!("trained context taken as {}, {why}; `--trained-context` says otherwise", rope.trained)),
+        why.map(|why| format!("trained context taken as {}, {why}; `trained_context` says otherwise", rope.trained)),
     );
     Ok(())
 }

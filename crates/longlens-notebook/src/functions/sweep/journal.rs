@@ -8,17 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::functions::files;
-use crate::host::{Files, Host, Returned, raise, refuse};
+use crate::host::files::MAX_BYTES;
+use crate::host::{Files, Host, Part, Returned, raise, refuse};
 use crate::table::Table as Rows;
-
-/// What one setting of a sweep gave.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Its rows.
-    pub rows: Rows,
-    /// What ran to fill them.
-    pub records: Vec<RunRecord>,
-}
 
 /// Finished parts of one sweep, by their keys.
 pub struct Journal<'a> {
@@ -91,7 +83,7 @@ impl<'a> File<'a> {
         files::check_data(host, name, true)?;
         let files = host.files();
         let mut file = Self { files, name: name.to_owned(), written: HashSet::new() };
-        let Some(bytes) = files.read_if_there(name, files::MAX_BYTES).map_err(raise)? else { return Ok(file) };
+        let Some(bytes) = files.read_if_there(name, MAX_BYTES).map_err(raise)? else { return Ok(file) };
         let text = String::from_utf8_lossy(&bytes);
         // a line that a kill cut short is computed again
         let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

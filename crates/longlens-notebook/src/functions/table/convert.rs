@@ -3,12 +3,11 @@
 use longlens_core::nearest::nearest;
 use rhai::{Array, Dynamic, EvalAltResult, Map};
 
-use super::table_error;
-use crate::host::{Returned, refuse};
+use crate::host::{Returned, raise, refuse};
 use crate::options::{each, wrong};
-use crate::running::{self, room_for};
-use crate::table::{Datum, Table as Rows};
-use crate::values::{self, Table};
+use crate::running::room_for;
+use crate::table::{Datum, Table as Rows, TableError};
+use crate::values::{self, Table, size};
 use longlens_app::Problem;
 
 /// Rows from a list of maps, a map of lists, or a table.
@@ -18,7 +17,7 @@ pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
         return Ok(table.0.table.clone());
     }
     // cells have texts of their own, where values share them
-    room_for(2 * running::written(&value)).map_err(|stopped| table_error(stopped.into()))?;
+    room_for(2 * size::written(&value)).map_err(|stopped| raise(TableError::from(stopped)))?;
     if let Some(map) = value.clone().try_cast::<Map>() {
         return columns_of(&map);
     }
@@ -30,7 +29,7 @@ pub fn rows_of(value: &Dynamic) -> Returned<Rows> {
         let map = row.clone().try_cast::<Map>().ok_or_else(|| wrong("every row of a table", "a map", &row))?;
         Ok(map.iter().map(|(name, cell)| (name.to_string(), to_datum(cell))).collect::<Vec<_>>())
     });
-    Rows::from_foreign(records.collect::<Returned<Vec<_>>>()?).map_err(table_error)
+    Rows::from_foreign(records.collect::<Returned<Vec<_>>>()?).map_err(raise)
 }
 
 /// Rows from a list of cells per column.
@@ -47,7 +46,7 @@ fn columns_of(map: &Map) -> Returned<Rows> {
         return refuse(format!("the columns are not equally long: {lengths}"), "give every column a cell per row");
     }
     let rows = (0..n_rows).map(|row| lists.iter().map(|list| to_datum(&list[row])).collect());
-    Rows::new(map.keys().map(ToString::to_string).collect(), rows.collect()).map_err(table_error)
+    Rows::new(map.keys().map(ToString::to_string).collect(), rows.collect()).map_err(raise)
 }
 
 /// An error of a function that was given a map: where it asks for a name that is not there, it says which ones are.
@@ -123,7 +122,7 @@ pub fn aggregations(what: &Map) -> Returned<Vec<crate::table::Summary>> {
         let list =
             list.ok_or_else(|| wrong(&format!("what is asked of `{column}`"), "a text or a list of them", how))?;
         for name in list {
-            let aggregation = crate::table::Aggregation::parse(&name).map_err(table_error)?;
+            let aggregation = crate::table::Aggregation::parse(&name).map_err(raise)?;
             summaries.push(crate::table::Summary::new(column.as_str(), aggregation));
         }
     }

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::document::identity::hash;
+use crate::hash::hash64;
 
 /// Files that cells wrote, by their paths, with a mark of what they held then: in memory, and in a file for later sessions.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// What tells a file's contents from others.
 pub fn mark_of(bytes: &[u8]) -> u64 {
-    hash([bytes])
+    hash64([bytes])
 }
 
 impl Written {

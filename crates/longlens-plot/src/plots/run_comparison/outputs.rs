@@ -5,8 +5,9 @@ use std::ops::Range;
 use longlens_core::printable::is_command;
 
 use crate::color::{ALARM, GRAY, INK, Rgb, WHITE};
+use crate::scene::Face;
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
-use crate::text::{Face, MONO_ADVANCE, cells};
+use crate::text::{MONO_ADVANCE, cells};
 
 /// Width of a character: whole pixels, so that readers that round advances agree.
 const PITCH: f64 = 8.0;

@@ -8,8 +8,8 @@ use same_file::is_same_file;
 
 use super::results::Destination;
 use crate::args::language::NotebookRunArgs;
-use crate::commands::inputs::spare_files;
 use crate::failure::Failure;
+use crate::inputs::spare_files;
 use crate::terminal::{check_writable, write_file};
 
 /// Refuses, before anything runs, a page that cannot be written, whose name is no page's, or that would take the place of a file

@@ -10,8 +10,8 @@ use longlens_notebook::runner;
 
 use super::refused;
 use crate::args::language::NotebookRunArgs;
-use crate::commands::inputs::spare_files;
 use crate::failure::Failure;
+use crate::inputs::spare_files;
 
 /// Where results go.
 pub enum Destination {

@@ -6,9 +6,9 @@ use longlens_model::source::EMBEDDED;
 
 use super::HELDOUT;
 use crate::args::PerplexityArgs;
-use crate::commands::inputs::{read, shown};
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::inputs::{read, shown};
 
 /// Held-out stories when nobody says how many.
 const DOCUMENTS: usize = 2;

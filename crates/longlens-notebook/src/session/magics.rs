@@ -2,72 +2,15 @@
 
 use std::time::Instant;
 
-use crate::complete::{files, fitting, names};
+use super::complete::{files, fitting, names};
 use crate::docs::Doc;
 use crate::interpreter::{Candidate, CellError, Completions, Interpreter, Out};
-use crate::lexer::is_magic;
+use crate::lexer::magic::{MAGICS, Magic};
 use crate::memory::{read_size, size};
 use crate::session::{Limits, Session, close};
 use crate::shown::Shown;
-use crate::values::{self, plain_type};
-
-/// A cell that is for the session.
-pub struct Magic<'a> {
-    /// What stands before the name: `%` or `%%`, `?` or `??`.
-    sign: &'a str,
-    name: &'a str,
-    /// The rest of its first line.
-    rest: &'a str,
-    /// The lines below.
-    below: &'a str,
-}
-
-/// Every magic: name, what follows it, what it does.
-pub const MAGICS: &[(&str, &str, &str)] = &[
-    ("time", "CODE", "runs code and says how long it took"),
-    ("timeit", "CODE", "runs code several times: fastest and median"),
-    ("who", "", "lists variables"),
-    ("functions", "[WORD]", "lists functions, or those whose name or help holds a word"),
-    ("history", "[N]", "lists the cells so far, or the last N"),
-    ("run", "FILE", "runs a .rhai file or the cells of a notebook here"),
-    ("save", "FILE", "saves the cells so far as a notebook (.ipynb, with results) or as .rhai"),
-    ("load", "FILE", "shows a file's cells, ready to be run with %run"),
-    ("config", "[NAME VALUE]", "shows limits, or lowers them: operations, memory"),
-    ("reset", "", "forgets variables and functions"),
-    ("magics", "", "lists these lines"),
-];
-
-impl<'a> Magic<'a> {
-    /// The magic that a cell is, if its first line is one.
-    pub fn of(cell: &'a str) -> Option<Self> {
-        let cell = cell.trim();
-        let (line, below) = cell.split_once('\n').unwrap_or((cell, ""));
-        let line = line.trim_end();
-        if let Some(name) = line.strip_suffix("??").or(line.strip_suffix('?')).filter(|name| is_name(name)) {
-            let sign = &line[name.len()..];
-            return Some(Self { sign, name: sign, rest: name, below });
-        }
-        if !is_magic(line) {
-            return None;
-        }
-        if let Some(rest) = line.strip_prefix("??").or(line.strip_prefix('?')) {
-            let sign = &line[..line.len() - rest.len()];
-            return Some(Self { sign, name: sign, rest: rest.trim(), below });
-        }
-        let bare = line.trim_start_matches('%');
-        let (name, rest) = bare.split_once(char::is_whitespace).unwrap_or((bare, ""));
-        Some(Self { sign: &line[..line.len() - bare.len()], name, rest: rest.trim(), below })
-    }
-
-    /// Code on the line and below it.
-    fn code(&self) -> String {
-        [self.rest, self.below].join("\n").trim().to_owned()
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(|c| c.is_alphanumeric() || c == '_')
-}
+use crate::types::plain_type;
+use crate::values;
 
 /// Runs a magic.
 pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Shown>, CellError> {
@@ -92,9 +35,9 @@ pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Sho
         "who" => Ok(Some(Shown::text(who(session)))),
         "functions" => Ok(Some(Shown::text(functions(session, magic.rest)))),
         "history" => history(session, magic.rest).map(|text| Some(Shown::text(text))),
-        "run" => crate::script::run(session, magic.rest, out),
-        "save" => crate::script::save(session, magic.rest).map(|text| Some(Shown::text(text))),
-        "load" => crate::script::load(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "run" => super::script::run(session, magic.rest, out),
+        "save" => super::script::save(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "load" => super::script::load(session, magic.rest).map(|text| Some(Shown::text(text))),
         "config" => config(session, magic.rest).map(|text| Some(Shown::text(text))),
         "reset" => {
             session.reset();

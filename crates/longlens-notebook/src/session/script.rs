@@ -8,7 +8,7 @@ use longlens_app::Problem;
 
 use crate::document::{DocumentError, Form, Kind, MOST_BYTES, Notebook, RAISES};
 use crate::interpreter::{CellError, Out};
-use crate::magics::Magic;
+use crate::lexer::magic::Magic;
 use crate::runner::outputs;
 use crate::session::{CellOutput, Session};
 use crate::shown::Shown;

@@ -7,12 +7,12 @@ use longlens_core::rope::SCALINGS;
 use longlens_core::setting::Info;
 use rhai::{Dynamic, Map};
 
+use super::magics;
 use crate::docs::Doc;
 use crate::interpreter::{Candidate, Completions};
 use crate::lexer::{self, KEYWORDS, Kind, Token};
-use crate::magics;
 use crate::session::Session;
-use crate::values::plain_type;
+use crate::types::plain_type;
 
 /// Functions whose first text is the name of a file.
 const OF_FILES: &[&str] = &["text", "load", "save", "perplexity", "files"];

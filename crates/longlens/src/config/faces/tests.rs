@@ -12,7 +12,7 @@ use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::session::Session;
 use longlens_tui::fields::{Around, Controls, FieldId};
 
-use super::File;
+use super::super::File;
 use crate::args::{Cli, Command, GenerateArgs, language};
 use crate::backend;
 use crate::misuse;

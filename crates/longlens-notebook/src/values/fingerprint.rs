@@ -4,9 +4,10 @@ use rhai::{Array, Dynamic, FnPtr, Map, Module, NativeCallContext, ScriptFuncDef,
 use serde_json::{Value, json};
 
 use self::body::without_places;
-use crate::data::to_json;
+use super::{Method, Model, Prompt, Run, Table, Trace};
+use crate::hash::hash128;
 use crate::host::OpenModel;
-use crate::values::{Method, Model, Prompt, Run, Table, Trace};
+use crate::values::data::to_json;
 
 mod body;
 
@@ -26,7 +27,7 @@ pub fn model(model: &OpenModel) -> Value {
     let info = &model.info;
     // sizes that follow the trained context follow the one that is used
     let contexts = [info.spec.trained_context, info.spec.original_context];
-    json!([info.source, info.dtype, info.kernel_path, hash(&model.files), contexts])
+    json!([info.source, info.dtype, info.kernel_path, hash128(&model.files), contexts])
 }
 
 /// Writes values down. What functions share and what they name is written once: it may lead back to them.
@@ -70,18 +71,21 @@ impl<'a> Writer<'a> {
             return json!([written.name, rules]);
         }
         if let Some(prompt) = of.clone().try_cast::<Prompt>() {
-            return json!([prompt.to_string(), hash(&format!("{:?}", prompt.built.tokens))]);
+            return json!([prompt.to_string(), hash128(&format!("{:?}", prompt.built.tokens))]);
         }
         if let Some(table) = of.clone().try_cast::<Table>() {
-            return json!(["table", hash(&String::from_utf8_lossy(&table.0.table.to_json()))]);
+            return json!(["table", hash128(&String::from_utf8_lossy(&table.0.table.to_json()))]);
         }
         if let Some(run) = of.clone().try_cast::<Run>() {
             let kept = &run.0.kept;
-            return json!([run.to_string(), hash(&format!("{:?} {:?}", run.0.prompt.built.tokens, kept.prompt_nll()))]);
+            return json!([
+                run.to_string(),
+                hash128(&format!("{:?} {:?}", run.0.prompt.built.tokens, kept.prompt_nll()))
+            ]);
         }
         if let Some(trace) = of.clone().try_cast::<Trace>() {
             let tokens = &trace.0.prompt.built.tokens;
-            return json!([trace.shown().text, hash(&format!("{tokens:?} {:?}", trace.0.nll))]);
+            return json!([trace.shown().text, hash128(&format!("{tokens:?} {:?}", trace.0.nll))]);
         }
         if let Some(open) = of.clone().try_cast::<Model>() {
             return model(&open.0);
@@ -112,7 +116,7 @@ impl<'a> Writer<'a> {
         let constants: Vec<_> = constants.iter().filter_map(|name| self.constant(name)).collect();
         // a function of longlens itself has no body here
         let name = if text.is_empty() { function.fn_name() } else { "" };
-        json!([name, hash(&text), captured, constants])
+        json!([name, hash128(&text), captured, constants])
     }
 
     /// A constant of the cell that runs, the first time that it is named.
@@ -150,20 +154,13 @@ fn words(body: &str) -> impl Iterator<Item = &str> {
         .filter(|word| word.starts_with(|c: char| !c.is_ascii_digit()))
 }
 
-/// FNV-1a over 128 bits: short, and the same in every session.
-pub fn hash(text: &str) -> String {
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    format!("{:032x}", text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn hashes_are_those_of_fnv() {
-        assert_eq!(hash(""), "6c62272e07bb014262b821756295c58d");
-        assert_eq!(hash("a"), "d228cb696f1a8caf78912b704e4a8964");
+        assert_eq!(hash128(""), "6c62272e07bb014262b821756295c58d");
+        assert_eq!(hash128("a"), "d228cb696f1a8caf78912b704e4a8964");
     }
 }
