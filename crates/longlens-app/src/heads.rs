@@ -31,7 +31,6 @@ pub struct Heads {
 /// A chosen chunk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pick {
-    /// Which chunk.
     pub chunk: usize,
     /// Its score; nothing where it was forced.
     pub score: Option<f32>,

@@ -62,7 +62,6 @@ pub struct Run {
     pub generated: Vec<u32>,
     /// The text of each of them.
     pub pieces: Vec<String>,
-    /// Seconds of the prefill.
     pub prefill_seconds: Option<f64>,
     /// Tokens a second so far, while text is generated.
     #[serde(skip)]
@@ -110,7 +109,6 @@ pub enum RunState {
 /// All runs of a sitting, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
-    /// The runs.
     pub list: Vec<Run>,
     next: RunId,
 }

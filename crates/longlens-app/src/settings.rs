@@ -69,7 +69,6 @@ pub struct Forecast {
     pub trained: Option<usize>,
     /// Bytes of keys, values and queries, for all layers.
     pub cache_bytes: usize,
-    /// Bytes of all weights.
     pub weight_bytes: usize,
     /// What is unwise.
     pub warnings: Vec<Warning>,

@@ -55,9 +55,7 @@ pub enum Picture {
     },
     /// One head's map.
     Map {
-        /// Layer.
         layer: usize,
-        /// Head.
         head: usize,
         /// Most cells of a side.
         side: usize,
@@ -80,7 +78,6 @@ pub enum Picture {
     },
     /// Losses of runs, by token.
     Loss {
-        /// The runs.
         runs: Vec<Ran>,
         /// Tokens that a curve is smoothed over.
         smooth: usize,

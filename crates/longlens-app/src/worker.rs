@@ -67,7 +67,6 @@ pub struct DifferenceAsk {
     pub id: u64,
     /// The two runs.
     pub runs: [Arc<RunAsk>; 2],
-    /// Which map.
     pub pick: MapPick,
 }
 
@@ -93,7 +92,6 @@ pub enum Event {
     Progress(Progress),
     /// A run's prompt is done.
     Prefilled {
-        /// Which run.
         run: RunId,
         /// What was run.
         record: RunRecord,
@@ -106,9 +104,7 @@ pub enum Event {
     },
     /// A run chose a token.
     Token {
-        /// Which run.
         run: RunId,
-        /// The token.
         token: u32,
         /// Its own text.
         piece: String,
@@ -123,7 +119,6 @@ pub enum Event {
     Looked {
         /// The asker's number.
         id: u64,
-        /// Which run.
         run: RunId,
         /// Who looked.
         kind: LookKind,
@@ -136,11 +131,9 @@ pub enum Event {
     Difference(u64, Result<Box<[PooledMap; 2]>, Problem>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
     Cell(u64, Box<Cell>, usize),
-    /// A grid failed.
     GridFailed(u64, Problem),
     /// A run was stopped.
     Cancelled(RunId),
-    /// A run failed.
     Failed(RunId, Problem),
     /// Nothing is left to do of so many questions. One that was asked meanwhile is not among them.
     Idle(u64),

@@ -3,6 +3,8 @@
 //! In: a method's text form and a model's numbers. Out: a [`plan::Plan`] that kernels execute, and the
 //! [`trace::Trace`] that views read. Read [`plan::Plan`] first, then [`lens::Lens`].
 
+#![warn(missing_docs)]
+
 pub mod lens;
 pub mod methods;
 pub mod nearest;

@@ -4,6 +4,8 @@
 //! In: an open model and a method. Out: text, and results that say how they were made. Read [`generate::generate`]
 //! first, then [`passkey::run`].
 
+#![warn(missing_docs)]
+
 pub mod error;
 pub mod generate;
 pub mod kept;

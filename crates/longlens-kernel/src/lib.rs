@@ -5,6 +5,7 @@
 //!
 //! Queries and keys arrive before rotation; every operation turns them to the positions of its own spans or slots.
 
+#![warn(missing_docs)]
 #![allow(clippy::needless_range_loop)] // registers of a tile are indexed by row and vector, all loops alike
 
 use std::fmt::Debug;

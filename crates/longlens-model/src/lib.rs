@@ -3,6 +3,8 @@
 //! In: a folder, a name in the Hugging Face cache, or the embedded model. Out: `Box<dyn Lens>`; the generic over burn's
 //! backend ends here. Read [`families::llama`] first, then [`lens`].
 
+#![warn(missing_docs)]
+
 pub mod cache;
 pub mod config;
 pub mod decoder;

@@ -14,7 +14,6 @@ pub struct Docs {
 /// One function, or one form of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doc {
-    /// Its name.
     pub name: String,
     /// Name, parameters and result: `trace(prompt, method) -> Trace`.
     pub signature: String,

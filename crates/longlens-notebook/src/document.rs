@@ -56,7 +56,6 @@ pub struct Notebook {
     pub rest: Map<String, Value>,
 }
 
-/// One cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// 1 to 64 of `A-Z a-z 0-9 - _`.

@@ -73,7 +73,6 @@ pub struct Host {
 /// What one setting of a sweep gave.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// Its rows.
     pub rows: Rows,
     /// What ran to fill them.
     pub records: Vec<RunRecord>,

@@ -63,10 +63,7 @@ pub enum KernelError {
     },
     /// The connection file asks for signatures of another kind.
     #[error("the connection file asks for signatures by `{scheme}`, and this kernel knows hmac-sha256")]
-    Signature {
-        /// The scheme.
-        scheme: String,
-    },
+    Signature { scheme: String },
     /// The connection file has no key, and other programs reach its ports.
     #[error("the connection file has an empty key, so any program on this machine could send cells")]
     NoKey,
@@ -88,10 +85,7 @@ pub enum KernelError {
     Ended,
     /// A kernel's name that cannot be the name of its folder.
     #[error("`{name}` cannot be the name of a kernel")]
-    Name {
-        /// The name.
-        name: String,
-    },
+    Name { name: String },
     /// No folder is known where Jupyter keeps its data.
     #[error("{looked} is not set, so it is not known where Jupyter looks for kernels")]
     NoFolder {

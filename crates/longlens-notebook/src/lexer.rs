@@ -13,7 +13,6 @@ use crate::interpreter::Completeness;
 pub struct Token {
     /// What it is.
     pub kind: Kind,
-    /// Its bytes.
     pub bytes: Range<usize>,
 }
 
@@ -24,7 +23,6 @@ pub enum Kind {
     Comment,
     /// A string or a character.
     Text,
-    /// A number.
     Number,
     /// A word of the language.
     Keyword,

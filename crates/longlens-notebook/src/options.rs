@@ -54,7 +54,6 @@ impl Options {
         given.collect()
     }
 
-    /// A text.
     pub fn text(&mut self, name: &str) -> Returned<Option<String>> {
         self.read(name, "a text", |value| value.clone().into_string().ok())
     }
@@ -81,7 +80,6 @@ impl Options {
             .transpose()
     }
 
-    /// One depth.
     pub fn depth(&mut self, name: &str) -> Returned<Option<f64>> {
         self.read(name, "a number from 0 to 1, or per cent as \"50%\"", depth)?.transpose()
     }

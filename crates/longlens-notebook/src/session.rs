@@ -91,7 +91,6 @@ struct Home {
 /// A cell that ran.
 #[derive(Debug, Clone)]
 pub struct Ran {
-    /// Its number.
     pub number: usize,
     /// Its text.
     pub cell: String,

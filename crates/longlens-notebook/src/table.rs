@@ -75,13 +75,11 @@ pub enum TableError {
     UnknownRow {
         /// The row asked for, from 0.
         row: usize,
-        /// Rows.
         n_rows: usize,
     },
     /// A cell that is no number, where numbers are needed.
     #[error("`{value}` in row {row} of column `{column}` is no number")]
     NotANumber {
-        /// The column.
         column: String,
         /// The row, from 0.
         row: usize,
@@ -116,7 +114,6 @@ pub enum TableError {
     /// A table that a format cannot hold.
     #[error("{format} cannot hold this table: {problem}")]
     Unwritable {
-        /// The format.
         format: &'static str,
         /// What is wrong.
         problem: String,

@@ -34,7 +34,6 @@ mod trace;
 #[derive(Clone)]
 pub struct Model(pub Rc<OpenModel>);
 
-/// A RoPE scaling.
 #[derive(Clone, PartialEq)]
 pub struct Rope(pub RopeScaling);
 

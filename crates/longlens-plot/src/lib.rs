@@ -5,6 +5,8 @@
 //! frame becomes a picture the same way ([`screen::Screen`]). Read [`canvas::Figure`] first, then
 //! [`plots::needle_grid::NeedleGrid`].
 
+#![warn(missing_docs)]
+
 pub mod canvas;
 pub mod color;
 mod fallback;

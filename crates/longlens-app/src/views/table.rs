@@ -13,7 +13,6 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
     /// What its cells are, in a word.

@@ -91,10 +91,7 @@ pub enum DocumentError {
     },
     /// A notebook for another kernel.
     #[error("the notebook's language is `{language}`, not `rhai`")]
-    OtherLanguage {
-        /// Its language.
-        language: String,
-    },
+    OtherLanguage { language: String },
     /// A notebook that does not say its language, and whose cells are no code of ours.
     #[error("the notebook does not say its language, and its code cell {cell} is not Rhai: {what}")]
     NoLanguage {
@@ -113,7 +110,6 @@ pub enum DocumentError {
         cell: usize,
         /// `code`, `prose` or `text`.
         what: &'static str,
-        /// The script.
         script: PathBuf,
     },
     /// A file that a run would replace, though nobody named it and it holds something else.
@@ -127,7 +123,6 @@ pub enum DocumentError {
     /// Two cells with one id.
     #[error("cells {first} and {second} have the same id `{id}`")]
     SameId {
-        /// The id.
         id: String,
         /// The first cell, from 1.
         first: usize,
@@ -142,16 +137,12 @@ pub enum DocumentError {
     },
     /// A parameter that no variable can be named after.
     #[error("parameter `{name}` cannot be the name of a variable")]
-    NotName {
-        /// The name.
-        name: String,
-    },
+    NotName { name: String },
     /// A value that the language cannot write.
     #[error("parameter `{name}` has the value {value}, which Rhai cannot write")]
     NotValue {
         /// The parameter.
         name: String,
-        /// Its value.
         value: String,
     },
     /// Parameters in another form that cannot be read.

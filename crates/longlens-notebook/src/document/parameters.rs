@@ -21,7 +21,6 @@ pub type Parameters = Map<String, Value>;
 pub enum Remark {
     /// No cell declares it.
     Undeclared {
-        /// Its name.
         name: String,
         /// A declared name that may have been meant.
         nearest: Option<String>,
@@ -30,7 +29,6 @@ pub enum Remark {
     },
     /// It is a text, and the cell that declares it has something else.
     Text {
-        /// Its name.
         name: String,
         /// What the cell has.
         declared: Plain,

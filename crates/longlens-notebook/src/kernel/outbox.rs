@@ -23,7 +23,6 @@ const WAITING: usize = 512;
 /// Something to send, or the wish to know that everything before it has been sent.
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    /// A message.
     Message(Channel, Box<JupyterMessage>),
     /// Told when its turn comes.
     Flush(oneshot::Sender<()>),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// Bytes that can still be taken, and what bounds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes.
     pub bytes: u64,
     /// What bounds them, as errors name it.
     pub bound: &'static str,

@@ -33,7 +33,6 @@ pub enum Role {
     Keyword,
     /// A string.
     Text,
-    /// A number.
     Number,
     /// A line for the session.
     Magic,

@@ -12,7 +12,6 @@ use crate::shown::Shown;
 use crate::types::plain_type;
 use crate::values;
 
-/// Runs a magic.
 pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Shown>, CellError> {
     let is_known = magic.sign.starts_with('?') || MAGICS.iter().any(|(name, ..)| *name == magic.name);
     if !is_known {

@@ -16,7 +16,6 @@ pub const MOST: usize = 64 << 20;
 pub enum CellOutput {
     /// Printed.
     Text(String),
-    /// Shown.
     Shown(Shown),
 }
 

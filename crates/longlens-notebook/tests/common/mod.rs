@@ -1,5 +1,5 @@
 //! A session on a scripted model, in a folder of its own.
-#![allow(dead_code, missing_docs)] // every test file uses its own part
+#![allow(dead_code)] // every test file uses its own part
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -16,9 +16,7 @@ pub enum Plain {
     Number,
     /// `true` or `false`.
     Truth,
-    /// A list.
     List,
-    /// A map.
     Map,
 }
 
