@@ -106,7 +106,7 @@ pub enum RunState {
     Failed(Problem),
 }
 
-/// All runs of a sitting, oldest first.
+/// All runs since the program started, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
     pub list: Vec<Run>,

@@ -2,17 +2,17 @@
 
 mod common;
 
-use common::sitting;
+use common::rig;
 use longlens_notebook::interpreter::Interpreter;
 
 #[test]
 fn every_example_runs() {
-    let docs: Vec<_> = sitting().session.docs().own().cloned().collect();
+    let docs: Vec<_> = rig().session.docs().own().cloned().collect();
     let mut failed = Vec::new();
     for doc in &docs {
         let Some(example) = &doc.example else { continue };
-        let mut sitting = sitting();
-        if let Err(error) = sitting.run(example) {
+        let mut rig = rig();
+        if let Err(error) = rig.run(example) {
             failed.push(format!("{}:\n{example}\n{error}", doc.signature));
         }
     }
@@ -21,8 +21,8 @@ fn every_example_runs() {
 
 #[test]
 fn every_function_has_words_and_an_example() {
-    let sitting = sitting();
-    let docs = sitting.session.docs();
+    let rig = rig();
+    let docs = rig.session.docs();
     let named: Vec<_> = docs.own().filter(|doc| doc.name.starts_with(char::is_alphabetic)).collect();
     assert!(named.len() > 100, "{}", named.len());
     for doc in &named {
@@ -36,8 +36,8 @@ fn every_function_has_words_and_an_example() {
 
 #[test]
 fn help_and_completion_come_from_the_comments() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(sitting.say("?needle"), @r#"
+    let mut rig = rig();
+    insta::assert_snapshot!(rig.say("?needle"), @r#"
     needle(length: int, depth) -> Prompt
         A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
 
@@ -50,7 +50,7 @@ fn help_and_completion_come_from_the_comments() {
     Prompt.needle
         First and last token that tell the hidden key; `()` where none is hidden.
     "#);
-    insta::assert_snapshot!(sitting.say("self_extend?"), @"
+    insta::assert_snapshot!(rig.say("self_extend?"), @"
     self_extend(parameters: map) -> Method
         Self-Extend: exact positions nearby, shared positions further away. Jin et al., 2024, arXiv:2401.01325.
 
@@ -62,7 +62,7 @@ fn help_and_completion_come_from_the_comments() {
         self_extend(#{ group_size: 4, neighbor_window: 64 })
     ");
     let found = |cell: &str| {
-        let done = sitting.session.complete(cell, cell.len());
+        let done = rig.session.complete(cell, cell.len());
         let texts: Vec<_> = done.candidates.iter().take(6).map(|candidate| candidate.text.as_str()).collect();
         format!("{}|{}", &cell[..done.replaces.start], texts.join(" "))
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Sitting, sitting};
+use common::{Rig, rig};
 use longlens_core::lens::CancelToken;
 use longlens_notebook::docs::Doc;
 use longlens_notebook::interpreter::{CellError, Interpreter};
@@ -101,15 +101,15 @@ impl Watch {
     }
 
     /// What a cell gives, or that it panicked; the cell is stopped after two seconds.
-    fn run(&self, sitting: &mut Sitting, cell: &str) -> std::thread::Result<Result<Option<Shown>, CellError>> {
+    fn run(&self, rig: &mut Rig, cell: &str) -> std::thread::Result<Result<Option<Shown>, CellError>> {
         self.deadline.store(self.started.elapsed().as_millis() as u64 + 2000, Ordering::Relaxed);
-        let before = sitting.session.n_faults();
+        let before = rig.session.n_faults();
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let ran = sitting.run(cell);
+            let ran = rig.run(cell);
             // the session goes on after a panic; here it counts as one
-            assert_eq!(sitting.session.n_faults(), before, "{ran:?}");
+            assert_eq!(rig.session.n_faults(), before, "{ran:?}");
             // whatever came, it can be shown
-            sitting.session.variable("x").map(|value| longlens_notebook::values::text(value).len());
+            rig.session.variable("x").map(|value| longlens_notebook::values::text(value).len());
             ran
         }));
         self.deadline.store(0, Ordering::Relaxed);
@@ -117,12 +117,12 @@ impl Watch {
     }
 }
 
-fn prepared() -> (Sitting, Watch) {
-    let mut sitting = sitting();
-    sitting.session.set_limits(Limits { operations: 200_000, ..Limits::default() });
-    sitting.run(SETUP).unwrap();
-    let watch = Watch::new(sitting.session.cancel());
-    (sitting, watch)
+fn prepared() -> (Rig, Watch) {
+    let mut rig = rig();
+    rig.session.set_limits(Limits { operations: 200_000, ..Limits::default() });
+    rig.run(SETUP).unwrap();
+    let watch = Watch::new(rig.session.cancel());
+    (rig, watch)
 }
 
 /// Calls of a function with odd values: each argument, each pair of neighbours, each option.
@@ -179,8 +179,8 @@ const STAND_INS: [&str; 7] = ["blob", "pad", "replace", "split", "split_rev", "t
 fn functions_answer_whatever_they_are_given() {
     // functions of the language that ours take the place of, too
     let is_ours = |doc: &&Doc| !doc.is_standard || STAND_INS.contains(&doc.name.as_str());
-    let docs: Vec<Doc> = sitting().session.docs().all().iter().filter(is_ours).cloned().collect();
-    let (mut sitting, mut watch) = prepared();
+    let docs: Vec<Doc> = rig().session.docs().all().iter().filter(is_ours).cloned().collect();
+    let (mut rig, mut watch) = prepared();
     let mut panicked = Vec::new();
     let (mut n_calls, mut n_ok) = (0, 0);
     for doc in docs.iter().filter(|doc| doc.name.starts_with(char::is_alphabetic)) {
@@ -189,15 +189,15 @@ fn functions_answer_whatever_they_are_given() {
             n_calls += 1;
             let cell = format!("let x = {call}; x");
             let started = Instant::now();
-            let ran = watch.run(&mut sitting, &cell);
+            let ran = watch.run(&mut rig, &cell);
             n_ok += usize::from(matches!(ran, Ok(Ok(_))));
             if ran.is_err() {
                 panicked.push(call.clone());
-                (sitting, watch) = prepared();
+                (rig, watch) = prepared();
             }
             if doc.name == "open" {
                 // where one cannot be opened, no other stands in for it
-                sitting.run("open(\"embedded\")").unwrap();
+                rig.run("open(\"embedded\")").unwrap();
             }
             let seconds = started.elapsed().as_secs_f64();
             assert!(seconds < 20.0, "{call} took {seconds} s and did not stop when asked to");
@@ -205,7 +205,7 @@ fn functions_answer_whatever_they_are_given() {
     }
     assert!(n_calls > 10_000 && n_ok > 900, "{n_ok} of {n_calls}");
     assert!(panicked.is_empty(), "{} of {n_calls} calls panicked:\n{}", panicked.len(), panicked.join("\n"));
-    assert_eq!(sitting.say("p.n_tokens > 100 && 1 + 1 == 2"), "true");
+    assert_eq!(rig.say("p.n_tokens > 100 && 1 + 1 == 2"), "true");
 }
 
 /// Words and signs of cells, whole and broken.
@@ -315,9 +315,8 @@ const WORDS: &[&str] = &[
 /// Pieces of cells.
 fn fragment() -> impl Strategy<Value = String> {
     let docs: Vec<String> =
-        sitting().session.docs().own().map(|doc| doc.name.clone()).filter(|name| *name != "sleep").collect();
-    let calls: Vec<String> =
-        sitting().session.docs().own().flat_map(|doc| calls(doc).into_iter().step_by(17)).collect();
+        rig().session.docs().own().map(|doc| doc.name.clone()).filter(|name| *name != "sleep").collect();
+    let calls: Vec<String> = rig().session.docs().own().flat_map(|doc| calls(doc).into_iter().step_by(17)).collect();
     let calls = calls.into_iter().filter(|call| !call.starts_with("sleep")).collect::<Vec<_>>();
     prop_oneof![
         6 => prop::sample::select(WORDS).prop_map(str::to_owned),
@@ -341,23 +340,23 @@ fn any_cells_leave_a_session_that_goes_on() {
     let shared = std::cell::RefCell::new(prepared());
     let cells = prop::collection::vec(cell(), 1..4);
     let done = runner.run(&cells, |cells| {
-        let (sitting, watch) = &mut *shared.borrow_mut();
+        let (rig, watch) = &mut *shared.borrow_mut();
         for cell in &cells {
             // lines that run code for seconds are tested by themselves
             if cell.contains("%timeit") {
                 continue;
             }
-            let Ok(ran) = watch.run(sitting, cell) else {
-                (*sitting, *watch) = prepared();
+            let Ok(ran) = watch.run(rig, cell) else {
+                (*rig, *watch) = prepared();
                 return Err(TestCaseError::fail(format!("panicked: {cell:?}")));
             };
             if let Err(error) = ran {
                 check_error(&error, cell)?;
             }
         }
-        prop_assert_eq!(sitting.say("let checked = 20 + 1; checked * 2"), "42");
-        if sitting.session.count() > 300 {
-            (*sitting, *watch) = prepared();
+        prop_assert_eq!(rig.say("let checked = 20 + 1; checked * 2"), "42");
+        if rig.session.count() > 300 {
+            (*rig, *watch) = prepared();
         }
         Ok(())
     });
@@ -378,17 +377,17 @@ fn check_error(error: &CellError, cell: &str) -> Result<(), TestCaseError> {
 #[test]
 fn completion_and_help_work_everywhere() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 400, ..ProptestConfig::default() });
-    let (sitting, _) = prepared();
+    let (rig, _) = prepared();
     let done = runner.run(&(cell(), 0..200_usize), |(cell, extra)| {
         let ends = cell.char_indices().map(|(at, _)| at).chain([cell.len(), cell.len() + extra, extra.min(cell.len())]);
         for cursor in ends {
-            let found = sitting.session.complete(&cell, cursor);
+            let found = rig.session.complete(&cell, cursor);
             let bytes = cell.get(found.replaces.clone());
             prop_assert!(bytes.is_some() && found.replaces.end <= cursor, "{cell:?} at {cursor}: {:?}", found.replaces);
-            let _ = sitting.session.inspect(&cell, cursor, cursor % 2 == 0);
+            let _ = rig.session.inspect(&cell, cursor, cursor % 2 == 0);
         }
-        let _ = (sitting.session.completeness(&cell), sitting.session.check(&cell));
-        prop_assert_eq!(sitting.session.n_faults(), 0, "{:?}", cell);
+        let _ = (rig.session.completeness(&cell), rig.session.check(&cell));
+        prop_assert_eq!(rig.session.n_faults(), 0, "{:?}", cell);
         Ok(())
     });
     done.unwrap();

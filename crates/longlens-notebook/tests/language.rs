@@ -23,13 +23,13 @@ mod tables;
 #[path = "language/values.rs"]
 mod values;
 
-use common::Sitting;
+use common::Rig;
 
 /// What cells say, one after the other.
-fn transcript(sitting: &mut Sitting, cells: &[&str]) -> String {
-    let folder = sitting.folder.path().canonicalize().unwrap().display().to_string();
+fn transcript(rig: &mut Rig, cells: &[&str]) -> String {
+    let folder = rig.folder.path().canonicalize().unwrap().display().to_string();
     let said = cells.iter().map(|cell| {
-        let said = sitting.say(cell).replace(&folder, "FOLDER");
+        let said = rig.say(cell).replace(&folder, "FOLDER");
         let is_size = |line: &&str| line.starts_with("memory ");
         let size = said.lines().find(is_size).map(str::to_owned);
         let said = size.map_or(said.clone(), |size| said.replace(&size, "memory SIZE"));
@@ -39,8 +39,8 @@ fn transcript(sitting: &mut Sitting, cells: &[&str]) -> String {
 }
 
 /// The error of a cell, in one line: name, message, what the caret is under, help.
-fn error(sitting: &mut Sitting, cell: &str) -> String {
-    let error = sitting.run(cell).expect_err(cell);
+fn error(rig: &mut Rig, cell: &str) -> String {
+    let error = rig.run(cell).expect_err(cell);
     let under = error.place.map_or(String::new(), |place| {
         let word: String = place.text.chars().skip(place.column - 1).take(place.len).collect();
         format!(" [{}: {word}]", place.line)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Heard, Sitting, sitting};
+use common::{Heard, Rig, rig};
 use longlens_app::Problem;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::scripted::{ScriptedLens, induction};
@@ -76,15 +76,15 @@ fn growing_values_are_stopped() {
         "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); save(a, \"a.json\")",
         "let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s); sweep(#{ a: a }, |p| 1)",
     ] {
-        let mut sitting = sitting();
-        sitting.session.set_limits(limits());
-        sitting.run("let kept = 20;").unwrap();
-        let told = sitting.run(cell).expect_err(cell).to_string();
+        let mut rig = rig();
+        rig.session.set_limits(limits());
+        rig.run("let kept = 20;").unwrap();
+        let told = rig.run(cell).expect_err(cell).to_string();
         assert!(told.starts_with("LimitError: values, texts and results grew beyond 64 MiB"), "{cell}: {told}");
-        assert_eq!(sitting.say("kept + 1"), "21", "{cell}");
+        assert_eq!(rig.say("kept + 1"), "21", "{cell}");
         // functions stand outside of blocks
         if !cell.contains("fn ") {
-            let caught = sitting.run(&format!("try {{ {cell} }} catch {{ }} loop {{ }}"));
+            let caught = rig.run(&format!("try {{ {cell} }} catch {{ }} loop {{ }}"));
             assert!(caught.unwrap_err().to_string().starts_with("LimitError"), "{cell}");
         }
     }
@@ -98,14 +98,14 @@ fn growing_values_are_stopped() {
 
 /// What is made of little is refused before it is made.
 fn tables_are_not_larger_than_there_is_room() {
-    let mut sitting = sitting();
-    sitting.session.set_limits(limits());
+    let mut rig = rig();
+    rig.session.set_limits(limits());
     let rag = (0..20_000).map(|n| format!("{{\"k{n}\":1}}\n")).collect::<Vec<_>>().concat();
     let list = format!("[{}]", rag.trim_end().replace('\n', ","));
     let rows = format!("a\n{}", "1\n".repeat(4_000_000));
     let ones = format!("[{}1]", "1,".repeat(4_000_000));
     for (name, text) in [("rag.jsonl", rag), ("rag.json", list), ("rows.csv", rows), ("ones.json", ones)] {
-        std::fs::write(sitting.folder.path().join(name), text).unwrap();
+        std::fs::write(rig.folder.path().join(name), text).unwrap();
     }
     let before = live();
     for cell in [
@@ -118,7 +118,7 @@ fn tables_are_not_larger_than_there_is_room() {
         "let a = []; for i in 0..20_000 { a.push(i) } heatmap(table(#{ x: a, y: a, v: a }), #{ x: \"x\", y: \"y\", value: \"v\" })",
     ] {
         let started = Instant::now();
-        let told = sitting.run(cell).expect_err(cell).to_string();
+        let told = rig.run(cell).expect_err(cell).to_string();
         let is_told = ["grew beyond 64 MiB", "cannot be drawn"];
         assert!(is_told.iter().any(|words| told.contains(words)), "{cell}: {told}");
         assert!(started.elapsed() < Duration::from_secs(20), "{cell}: {:?}", started.elapsed());
@@ -128,12 +128,12 @@ fn tables_are_not_larger_than_there_is_room() {
 
 /// A list of long texts after a cell, or thrown, says how each begins.
 fn what_is_shown_of_long_texts_has_an_end() {
-    let mut sitting = sitting();
-    sitting.session.set_limits(limits());
-    sitting.run("let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s);").unwrap();
-    let shown = sitting.run("a").unwrap().unwrap().text;
+    let mut rig = rig();
+    rig.session.set_limits(limits());
+    rig.run("let s = \"\"; s.pad(1_000_000, \"x\"); let a = []; a.pad(1000, s);").unwrap();
+    let shown = rig.run("a").unwrap().unwrap().text;
     assert!(shown.len() < 3_000_000 && shown.contains("xx…\"") && shown.contains("… 800 more"), "{}", shown.len());
-    let thrown = sitting.run("throw a").unwrap_err().to_string();
+    let thrown = rig.run("throw a").unwrap_err().to_string();
     assert!(thrown.len() < 10_000, "{}", thrown.len());
 }
 
@@ -159,24 +159,24 @@ fn values_inside_values_are_stopped() {
         // beside a large one
         "let m = #{ a: [], z: [] }; m.a.pad(100_000, 1); loop { m.z.push([m.z.pop()]) }",
     ] {
-        let mut sitting = sitting();
-        sitting.session.set_limits(Limits { operations: u64::MAX, memory: 1 << 30 });
-        sitting.run("let kept = 20;").unwrap();
-        let told = sitting.run(cell).expect_err(cell).to_string();
+        let mut rig = rig();
+        rig.session.set_limits(Limits { operations: u64::MAX, memory: 1 << 30 });
+        rig.run("let kept = 20;").unwrap();
+        let told = rig.run(cell).expect_err(cell).to_string();
         assert!(told.starts_with("LimitError: values lie inside values too deeply"), "{cell}: {told}");
-        assert_eq!(sitting.say("kept + 1"), "21", "{cell}");
+        assert_eq!(rig.say("kept + 1"), "21", "{cell}");
     }
 }
 
 fn variables_can_be_let_go() {
-    let mut sitting = sitting();
-    sitting.session.set_limits(limits());
-    assert!(sitting.run("let a = []; loop { a.push(a.len()) }").is_err());
-    assert!(sitting.run("let b = []; b.pad(10_000_000, 1)").is_err(), "there is no room for another");
-    assert!(sitting.say("%config").contains("MiB are held"));
-    assert_eq!(sitting.say("a = (); 1 + 1"), "2");
-    sitting.run("let b = []; b.pad(1_000_000, 1);").unwrap();
-    assert_eq!(sitting.say("b.len()"), "1000000");
+    let mut rig = rig();
+    rig.session.set_limits(limits());
+    assert!(rig.run("let a = []; loop { a.push(a.len()) }").is_err());
+    assert!(rig.run("let b = []; b.pad(10_000_000, 1)").is_err(), "there is no room for another");
+    assert!(rig.say("%config").contains("MiB are held"));
+    assert_eq!(rig.say("a = (); 1 + 1"), "2");
+    rig.run("let b = []; b.pad(1_000_000, 1);").unwrap();
+    assert_eq!(rig.say("b.len()"), "1000000");
 }
 
 /// A model whose caches are larger than what cells may hold, and whose runs leave much to keep.
@@ -235,25 +235,25 @@ fn what_models_take_and_what_they_hand_out_are_told_apart() {
     let heard = Rc::new(std::cell::RefCell::new(Heard::default()));
     let out: Out = heard.clone();
     let options = Options { model: "large".into(), files: Files::below(folder.path()), limits: limits(), draws: false };
-    let mut sitting = Sitting { session: Session::new(Box::new(Larges), options, &out), heard, out, folder };
-    let held = |sitting: &Sitting| sitting.session.host().gauge().held();
-    let before = held(&sitting);
+    let mut rig = Rig { session: Session::new(Box::new(Larges), options, &out), heard, out, folder };
+    let held = |rig: &Rig| rig.session.host().gauge().held();
+    let before = held(&rig);
     for _ in 0..3 {
         // another run, and the model is opened again: caches come and go
-        assert!(sitting.say("trace(\"abab\", full()); generate(\"abab\", full(), 4); 7").ends_with('7'));
-        assert_eq!(sitting.say("open(\"large\"); 7"), "7");
+        assert!(rig.say("trace(\"abab\", full()); generate(\"abab\", full(), 4); 7").ends_with('7'));
+        assert_eq!(rig.say("open(\"large\"); 7"), "7");
         // the last results stay, as `_`
-        assert!(held(&sitting) < before + (16 << 20), "{} after {before}", held(&sitting));
+        assert!(held(&rig) < before + (16 << 20), "{} after {before}", held(&rig));
     }
-    let told = sitting.run("let kept = []; for i in 0..60 { kept.push(trace(\"abab\", full())); }").unwrap_err();
+    let told = rig.run("let kept = []; for i in 0..60 { kept.push(trace(\"abab\", full())); }").unwrap_err();
     assert!(told.to_string().starts_with("LimitError: values, texts and results grew beyond 64 MiB"), "{told}");
-    assert!((8..20).contains(&sitting.say("kept.len()").parse().unwrap()), "{}", sitting.say("kept.len()"));
-    assert_eq!(sitting.say("kept = (); 7"), "7");
-    assert!(held(&sitting) < before + (16 << 20), "{} after {before}", held(&sitting));
+    assert!((8..20).contains(&rig.say("kept.len()").parse().unwrap()), "{}", rig.say("kept.len()"));
+    assert_eq!(rig.say("kept = (); 7"), "7");
+    assert!(held(&rig) < before + (16 << 20), "{} after {before}", held(&rig));
     // letting a model go leaves no room for more than the limit
-    sitting.run("open(\"large\");").unwrap();
-    assert!(sitting.run("let much = []; much.pad(100_000_000, 1)").is_err());
-    assert!(sitting.run("let much = blob(60_000_000); let more = blob(60_000_000);").is_err());
+    rig.run("open(\"large\");").unwrap();
+    assert!(rig.run("let much = []; much.pad(100_000_000, 1)").is_err());
+    assert!(rig.run("let much = blob(60_000_000); let more = blob(60_000_000);").is_err());
 }
 
 /// Ten times as much takes about ten times as long, and a list of 300,000 numbers no minute.
@@ -276,10 +276,10 @@ fn long_lists_take_time_that_grows_as_they_do() {
         ("nested", &nested),
     ];
     let seconds = |form: &dyn Fn(usize) -> String, n: usize| {
-        let mut sitting = sitting();
-        sitting.session.set_limits(Limits { operations: u64::MAX, memory: 2 << 30 });
+        let mut rig = rig();
+        rig.session.set_limits(Limits { operations: u64::MAX, memory: 2 << 30 });
         let (cell, started) = (form(n), Instant::now());
-        assert_eq!(sitting.say(&cell), n.to_string());
+        assert_eq!(rig.say(&cell), n.to_string());
         started.elapsed().as_secs_f64()
     };
     for (name, form) in forms {
@@ -292,9 +292,9 @@ fn long_lists_take_time_that_grows_as_they_do() {
 }
 
 fn a_long_cell_stops_when_asked_to() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let cell = format!("let a = [{}];", "1, ".repeat(2_000_000));
-    let cancel = sitting.session.cancel();
+    let cancel = rig.session.cancel();
     let done = Arc::new(AtomicBool::new(false));
     let stopped = done.clone();
     // a run lowers the flag when it begins, whenever that is
@@ -305,14 +305,14 @@ fn a_long_cell_stops_when_asked_to() {
         }
     });
     let started = Instant::now();
-    let told = sitting.run(&cell).unwrap_err().to_string();
+    let told = rig.run(&cell).unwrap_err().to_string();
     done.store(true, Ordering::Relaxed);
     assert!(told.starts_with("Interrupted"), "{told}");
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     raise.join().unwrap();
-    sitting.session.cancel().lower();
+    rig.session.cancel().lower();
     let too_long = format!("\"{}\"", "x".repeat(17 << 20));
-    assert!(sitting.run(&too_long).unwrap_err().to_string().starts_with("LimitError: this cell has 17 MB"));
-    assert!(Session::check(&sitting.session, &too_long).is_err());
-    assert_eq!(sitting.say("1 + 1"), "2");
+    assert!(rig.run(&too_long).unwrap_err().to_string().starts_with("LimitError: this cell has 17 MB"));
+    assert!(Session::check(&rig.session, &too_long).is_err());
+    assert_eq!(rig.say("1 + 1"), "2");
 }

@@ -107,7 +107,7 @@ impl Prompt {
 }
 
 #[test]
-fn a_sitting_at_the_prompt() {
+fn an_hour_at_the_prompt() {
     let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let mut prompt = Prompt::start(folder.path());
     assert!(prompt.run(1, "1 + 2").contains("[1] = 3"));

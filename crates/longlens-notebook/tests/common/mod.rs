@@ -63,14 +63,14 @@ impl Output for Heard {
     }
 }
 
-pub struct Sitting {
+pub struct Rig {
     pub session: Session,
     pub heard: Rc<RefCell<Heard>>,
     pub out: Out,
     pub folder: tempfile::TempDir,
 }
 
-pub fn sitting() -> Sitting {
+pub fn rig() -> Rig {
     let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
@@ -80,10 +80,10 @@ pub fn sitting() -> Sitting {
         limits: Limits { operations: 5_000_000, ..Limits::default() },
         draws: false,
     };
-    Sitting { session: Session::new(Box::new(Scripted), options, &out), heard, out, folder }
+    Rig { session: Session::new(Box::new(Scripted), options, &out), heard, out, folder }
 }
 
-impl Sitting {
+impl Rig {
     pub fn run(&mut self, cell: &str) -> Result<Option<Shown>, CellError> {
         self.session.run(cell, &self.out)
     }

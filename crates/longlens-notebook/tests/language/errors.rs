@@ -1,11 +1,11 @@
 //! Errors say what, where, and what next.
 
-use crate::common::sitting;
+use crate::common::rig;
 use crate::{error, transcript};
 
 fn errors(cells: &[&str]) -> String {
-    let mut sitting = sitting();
-    let told = cells.iter().map(|cell| format!("{}\n    {}", cell.replace('\n', "⏎"), error(&mut sitting, cell)));
+    let mut rig = rig();
+    let told = cells.iter().map(|cell| format!("{}\n    {}", cell.replace('\n', "⏎"), error(&mut rig, cell)));
     told.collect::<Vec<_>>().join("\n")
 }
 
@@ -260,12 +260,12 @@ fn values_that_do_not_fit() {
 
 #[test]
 fn files_that_cannot_be_used() {
-    let mut sitting = sitting();
-    std::fs::write(sitting.folder.path().join("bad.csv"), b"a,b\n1\n\"").unwrap();
-    std::fs::write(sitting.folder.path().join("bad.parquet"), b"PAR1 no").unwrap();
-    std::fs::write(sitting.folder.path().join("bad.json"), b"[{]").unwrap();
-    std::fs::write(sitting.folder.path().join("bytes.txt"), [0xff, 0xfe]).unwrap();
-    let folder = sitting.folder.path().canonicalize().unwrap().display().to_string();
+    let mut rig = rig();
+    std::fs::write(rig.folder.path().join("bad.csv"), b"a,b\n1\n\"").unwrap();
+    std::fs::write(rig.folder.path().join("bad.parquet"), b"PAR1 no").unwrap();
+    std::fs::write(rig.folder.path().join("bad.json"), b"[{]").unwrap();
+    std::fs::write(rig.folder.path().join("bytes.txt"), [0xff, 0xfe]).unwrap();
+    let folder = rig.folder.path().canonicalize().unwrap().display().to_string();
     let told = [
         "load(\"nope.csv\")",
         "load(\"../x.csv\")",
@@ -290,7 +290,7 @@ fn files_that_cannot_be_used() {
         "%run",
         "%save",
     ]
-    .map(|cell| format!("{cell}\n    {}", error(&mut sitting, cell).replace(&folder, "FOLDER")))
+    .map(|cell| format!("{cell}\n    {}", error(&mut rig, cell).replace(&folder, "FOLDER")))
     .join("\n");
     insta::assert_snapshot!(told, @r#"
     load("nope.csv")
@@ -367,8 +367,8 @@ fn what_cells_throw() {
 
 #[test]
 fn errors_in_functions_point_into_the_cell_that_wrote_them() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "fn inner(x) {\n    let y = x + 1;\n    y + zzz\n}",
         "1; 2;\nlet z = inner(4);",
         "fn outer(x) { inner(x) }",
@@ -425,10 +425,10 @@ fn errors_in_functions_point_into_the_cell_that_wrote_them() {
 
 #[test]
 fn errors_in_files_point_into_the_file() {
-    let mut sitting = sitting();
-    sitting.run("%time fn late(x) {\n    x + zzz }").unwrap();
-    assert!(error(&mut sitting, "late(1)").starts_with("NameError: there is no variable `zzz` (in cell 1) [2: zzz]"));
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    rig.run("%time fn late(x) {\n    x + zzz }").unwrap();
+    assert!(error(&mut rig, "late(1)").starts_with("NameError: there is no variable `zzz` (in cell 1) [2: zzz]"));
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "save(\"let one = 1;\\none + zzz\", \"a.rhai\");",
         "%run a.rhai",
         "save(\"fn broken(x) {\\n    x + zzz\\n}\", \"b.rhai\");",
@@ -478,8 +478,8 @@ fn errors_in_files_point_into_the_file() {
 
 #[test]
 fn carets_stand_under_the_word() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "\tlet tabbed = 1 + zzz;",
         "let s = \"äöü\"; s + zzz",
         "let a = 1;\nlet b = [\n    a,\n    zzz,\n];",
@@ -603,8 +603,8 @@ fn a_refused_relation_says_what_works() {
 
 #[test]
 fn a_function_that_uses_the_value_it_is_called_on_is_told_how_not_to() {
-    let mut sitting = sitting();
-    let told = error(&mut sitting, "let a = [1, 2]; a.map(|x| x * a.len())");
+    let mut rig = rig();
+    let told = error(&mut rig, "let a = [1, 2]; a.map(|x| x * a.len())");
     assert!(told.contains("uses that value's variable itself") && told.contains("let n = list.len()"), "{told}");
-    assert_eq!(sitting.say("let n = a.len(); a.map(|x| x * n)"), "[2, 4]");
+    assert_eq!(rig.say("let n = a.len(); a.map(|x| x * n)"), "[2, 4]");
 }

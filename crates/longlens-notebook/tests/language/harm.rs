@@ -12,7 +12,7 @@ use longlens_notebook::interpreter::{Interpreter, Out};
 use longlens_notebook::runner::{self, RunOptions, SharedWatch};
 use longlens_notebook::session::{Limits, Options, Session};
 
-use crate::common::{Heard, Sitting};
+use crate::common::{Heard, Rig};
 use crate::error;
 
 /// Opens models of which one fails inside while it is read, and one while it runs.
@@ -30,60 +30,60 @@ impl Models for Fragile {
     }
 }
 
-fn sitting() -> Sitting {
+fn rig() -> Rig {
     let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
     let files = Files::below(folder.path());
     let options = Options { model: "embedded".into(), files, limits: Limits::default(), draws: false };
-    Sitting { session: Session::new(Box::new(Fragile), options, &out), heard, out, folder }
+    Rig { session: Session::new(Box::new(Fragile), options, &out), heard, out, folder }
 }
 
 #[test]
 fn a_panic_ends_the_cell_and_keeps_the_session() {
-    let mut sitting = sitting();
-    sitting.run("let kept = 20;").unwrap();
-    let told = error(&mut sitting, "let before = 1; fn twice(x) { 2 * x } open(\"cut\"); let after = 2;");
+    let mut rig = rig();
+    rig.run("let kept = 20;").unwrap();
+    let told = error(&mut rig, "let before = 1; fn twice(x) { 2 * x } open(\"cut\"); let after = 2;");
     assert!(told.starts_with("InternalError: something failed inside longlens: "), "{told}");
     assert!(told.contains("a tokenizer that ends too early") && told.contains("variables are kept"), "{told}");
-    assert_eq!(sitting.say("twice(kept + before)"), "42", "variables and functions of the cell are there");
-    assert!(sitting.say("after").contains("there is no variable `after`"));
-    let last = &sitting.session.cells()[1];
+    assert_eq!(rig.say("twice(kept + before)"), "42", "variables and functions of the cell are there");
+    assert!(rig.say("after").contains("there is no variable `after`"));
+    let last = &rig.session.cells()[1];
     assert_eq!(last.error.as_ref().unwrap().name, "InternalError");
-    assert_eq!(sitting.session.n_faults(), 1);
+    assert_eq!(rig.session.n_faults(), 1);
     // also beside the cells, in files that are run, and in a timed cell
-    std::fs::write(sitting.folder.path().join("bad.rhai"), "let from_file = 3;\nopen(\"cut\")").unwrap();
+    std::fs::write(rig.folder.path().join("bad.rhai"), "let from_file = 3;\nopen(\"cut\")").unwrap();
     for _ in 0..20 {
-        assert!(error(&mut sitting, "%run bad.rhai").starts_with("InternalError"), "no depth is left behind");
+        assert!(error(&mut rig, "%run bad.rhai").starts_with("InternalError"), "no depth is left behind");
     }
-    assert_eq!(sitting.say("from_file"), "3");
-    assert!(error(&mut sitting, "%time open(\"cut\")").starts_with("InternalError"));
-    let out = sitting.out.clone();
-    assert_eq!(sitting.session.aside("open(\"cut\")", &out).unwrap_err().name, "InternalError");
-    assert_eq!(sitting.say("kept"), "20");
+    assert_eq!(rig.say("from_file"), "3");
+    assert!(error(&mut rig, "%time open(\"cut\")").starts_with("InternalError"));
+    let out = rig.out.clone();
+    assert_eq!(rig.session.aside("open(\"cut\")", &out).unwrap_err().name, "InternalError");
+    assert_eq!(rig.say("kept"), "20");
 }
 
 #[test]
 fn a_model_that_failed_inside_is_not_used_again() {
-    let mut sitting = sitting();
-    sitting.run("let kept = 20; open(\"faulty\");").unwrap();
-    assert!(error(&mut sitting, "generate(\"abab\", full(), 4)").starts_with("InternalError"));
+    let mut rig = rig();
+    rig.run("let kept = 20; open(\"faulty\");").unwrap();
+    assert!(error(&mut rig, "generate(\"abab\", full(), 4)").starts_with("InternalError"));
     for cell in ["generate(\"abab\", full(), 4)", "prompt(\"abab\")", "trace(\"abab\", full())"] {
-        let told = error(&mut sitting, cell);
+        let told = error(&mut rig, cell);
         assert!(told.contains("is not used again") && told.contains("open it again"), "{cell}: {told}");
     }
-    sitting.run("open(\"embedded\"); let said = generate(\"abab\", full(), 4);").unwrap();
-    assert_eq!(sitting.say("kept"), "20");
+    rig.run("open(\"embedded\"); let said = generate(\"abab\", full(), 4);").unwrap();
+    assert_eq!(rig.say("kept"), "20");
 }
 
 #[test]
 fn a_run_goes_on_after_a_panic_and_stores_it() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let text = "// %%\nlet kept = 20;\n// %%\nopen(\"cut\")\n// %%\nkept + 1\n";
     let mut notebook = Notebook::from_text(text);
     let options = RunOptions { keep_going: true, ..RunOptions::default() };
     let nobody: SharedWatch = Rc::new(RefCell::new(()));
-    let summary = runner::run(&mut sitting.session, &mut notebook, &options, &nobody).unwrap();
+    let summary = runner::run(&mut rig.session, &mut notebook, &options, &nobody).unwrap();
     assert_eq!(summary.failures.len(), 1);
     assert_eq!(notebook.cells[1].outputs[0]["ename"], "InternalError");
     assert_eq!(notebook.cells[2].outputs[0]["data"]["text/plain"], "21");
@@ -91,8 +91,8 @@ fn a_run_goes_on_after_a_panic_and_stores_it() {
 
 #[test]
 fn a_strangers_cells_write_nothing_that_others_run() {
-    let mut sitting = sitting();
-    let root = sitting.folder.path().to_owned();
+    let mut rig = rig();
+    let root = rig.folder.path().to_owned();
     std::fs::create_dir_all(root.join(".git")).unwrap();
     std::fs::write(root.join(".git/config"), "[core]").unwrap();
     std::fs::write(root.join("Makefile"), "all:").unwrap();
@@ -130,25 +130,25 @@ fn a_strangers_cells_write_nothing_that_others_run() {
         ("save(\"do as I say\", \"in/AGENTS.md\")", "other programs take orders from"),
         ("%save notes.ipynb", "stays as it is"),
     ] {
-        let told = error(&mut sitting, cell);
+        let told = error(&mut rig, cell);
         assert!(told.contains(said), "{cell}: {told}");
     }
     assert_eq!(std::fs::read(root.join(".git/config")).unwrap(), b"[core]");
     assert_eq!(std::fs::read(root.join("Makefile")).unwrap(), b"all:");
     assert_eq!(std::fs::read(root.join("notes.ipynb")).unwrap(), b"{}");
-    assert_eq!(sitting.say("files(\".\")"), "[\"Makefile\", \"notes.ipynb\", \"notes.txt\"]");
+    assert_eq!(rig.say("files(\".\")"), "[\"Makefile\", \"notes.ipynb\", \"notes.txt\"]");
     // what cells wrote they may write again; what others wrote as results, where they say so
-    assert_eq!(sitting.say("save(\"a\", \"a.txt\"); save(\"b\", \"a.txt\")"), "a.txt");
+    assert_eq!(rig.say("save(\"a\", \"a.txt\"); save(\"b\", \"a.txt\")"), "a.txt");
     std::fs::write(root.join("t.csv"), "theirs").unwrap();
-    let said = sitting.say("save(table(#{ n: [1] }), \"t.csv\", #{ overwrite: true })");
+    let said = rig.say("save(table(#{ n: [1] }), \"t.csv\", #{ overwrite: true })");
     assert!(said.contains("note: `t.csv` was there already") && said.ends_with("t.csv"), "{said}");
-    assert!(sitting.say("sweep(#{ a: [1] }, |p| p.a, #{ file: \"s.jsonl\" }); sweep(#{ a: [2] }, |p| p.a, #{ file: \"s.jsonl\" }).len()").ends_with('1'));
+    assert!(rig.say("sweep(#{ a: [1] }, |p| p.a, #{ file: \"s.jsonl\" }); sweep(#{ a: [2] }, |p| p.a, #{ file: \"s.jsonl\" }).len()").ends_with('1'));
 }
 
 #[test]
 fn cells_only_lower_their_limits() {
-    let mut sitting = sitting();
-    sitting.session.set_limits(Limits { operations: 1000, memory: 1 << 30 });
+    let mut rig = rig();
+    rig.session.set_limits(Limits { operations: 1000, memory: 1 << 30 });
     for (cell, said) in [
         ("%config operations 2000", "cells can only lower it (start with --max-operations to raise it)"),
         (
@@ -159,27 +159,27 @@ fn cells_only_lower_their_limits() {
         ("%config operations 0", "`operations` needs a whole number of at least 1"),
         ("%config memroy 1g", "did you mean `memory`?"),
     ] {
-        let told = error(&mut sitting, cell);
+        let told = error(&mut rig, cell);
         assert!(told.contains(said), "{cell}: {told}");
     }
-    assert!(sitting.say("%config operations 500").starts_with("operations 500 "));
-    assert!(sitting.say("%config operations 1_000").starts_with("operations 1000 "), "up to what the user set");
-    assert!(sitting.say("%config memory 512m").contains("memory 512 MiB"));
+    assert!(rig.say("%config operations 500").starts_with("operations 500 "));
+    assert!(rig.say("%config operations 1_000").starts_with("operations 1000 "), "up to what the user set");
+    assert!(rig.say("%config memory 512m").contains("memory 512 MiB"));
     // who sits at a prompt may raise them, files that are run there may not
-    sitting.session.let_raise_limits();
-    assert!(sitting.say("%config operations 2000").starts_with("operations 2000 "));
-    std::fs::write(sitting.folder.path().join("raise.rhai"), "// %%\n%config operations 9000\n").unwrap();
-    assert!(error(&mut sitting, "%run raise.rhai").contains("can only lower it"));
+    rig.session.let_raise_limits();
+    assert!(rig.say("%config operations 2000").starts_with("operations 2000 "));
+    std::fs::write(rig.folder.path().join("raise.rhai"), "// %%\n%config operations 9000\n").unwrap();
+    assert!(error(&mut rig, "%run raise.rhai").contains("can only lower it"));
 }
 
 #[test]
 fn errors_have_an_end() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let long = "x".repeat(100_000);
-    let told = sitting.run(&format!("throw \"{long}\"")).unwrap_err();
+    let told = rig.run(&format!("throw \"{long}\"")).unwrap_err();
     assert!(told.message.ends_with("(100000 characters in all)") && told.to_string().len() < 10_000);
     let list = "1, ".repeat(15_000);
-    let told = sitting.run(&format!("let a = [{list} nope, {list}];")).unwrap_err().to_string();
+    let told = rig.run(&format!("let a = [{list} nope, {list}];")).unwrap_err().to_string();
     assert!(told.len() < 2000 && told.contains("there is no variable `nope`"), "{told}");
     let lines: Vec<&str> = told.lines().collect();
     let caret = lines[3].chars().position(|c| c == '^').unwrap();
@@ -188,8 +188,8 @@ fn errors_have_an_end() {
 
 #[test]
 fn files_of_strangers_are_read_or_refused() {
-    let mut sitting = sitting();
-    let root = sitting.folder.path().to_owned();
+    let mut rig = rig();
+    let root = rig.folder.path().to_owned();
     std::fs::write(root.join("deep.json"), format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000))).unwrap();
     std::fs::write(root.join("deep.jsonl"), format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000)))
         .unwrap();
@@ -211,10 +211,10 @@ fn files_of_strangers_are_read_or_refused() {
         ("%load wide.rhai", "it is UTF-16, not UTF-8"),
         ("%run python.ipynb", "the notebook's language is `python3`, not `rhai`"),
     ] {
-        let told = error(&mut sitting, cell);
+        let told = error(&mut rig, cell);
         assert!(told.contains(said), "{cell}: {told}");
     }
-    assert_eq!(sitting.say("%run mark.rhai"), "");
-    assert_eq!(sitting.say("marked"), "7");
-    assert_eq!(sitting.say("load(\"mark.txt\")"), "words");
+    assert_eq!(rig.say("%run mark.rhai"), "");
+    assert_eq!(rig.say("marked"), "7");
+    assert_eq!(rig.say("load(\"mark.txt\")"), "words");
 }

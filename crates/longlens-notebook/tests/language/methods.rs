@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use longlens_notebook::interpreter::Interpreter;
 use longlens_notebook::session::Limits;
 
-use crate::common::sitting;
+use crate::common::rig;
 use crate::{error, transcript};
 
 #[test]
 fn a_written_method_works_wherever_a_method_does() {
-    let mut sitting = sitting();
-    sitting.run("let near = 48; let mine = method(\"mine\", |d| min(d, near)); let p = needle(300, 0.5);").unwrap();
+    let mut rig = rig();
+    rig.run("let near = 48; let mine = method(\"mine\", |d| min(d, near)); let p = needle(300, 0.5);").unwrap();
     for cell in [
         "run(p, mine).nll.len() == p.n_tokens - 1",
         "run(p, mine).record.method.contains(\"mine\")",
@@ -31,14 +31,14 @@ fn a_written_method_works_wherever_a_method_does() {
         "mine.name == \"mine\" && mine.text() == \"mine\"",
         "`${mine}` == \"mine (written here)\"",
     ] {
-        assert_eq!(sitting.say(cell), "true", "{cell}");
+        assert_eq!(rig.say(cell), "true", "{cell}");
     }
 }
 
 #[test]
 fn a_written_identity_is_full_attention() {
-    let mut sitting = sitting();
-    sitting.run("let p = needle(400, 0.3); let plain = run(p, full()).nll;").unwrap();
+    let mut rig = rig();
+    rig.run("let p = needle(400, 0.3); let plain = run(p, full()).nll;").unwrap();
     for method in [
         "method(\"same\", |d| d)",
         "method(\"same\", |q, k| q - k)",
@@ -46,15 +46,15 @@ fn a_written_identity_is_full_attention() {
         "method(\"same\", #{ position: |d| d, sees: |q, k| true })",
         "method(\"same\", #{ position: |q, k| q - k, sees: |d| d >= 0 })",
     ] {
-        assert_eq!(sitting.say(&format!("run(p, {method}).nll == plain")), "true", "{method}");
-        assert_eq!(sitting.say(&format!("position({method}, 300, 250, 17)")), "233.0", "{method}");
+        assert_eq!(rig.say(&format!("run(p, {method}).nll == plain")), "true", "{method}");
+        assert_eq!(rig.say(&format!("position({method}, 300, 250, 17)")), "233.0", "{method}");
     }
 }
 
 #[test]
 fn written_rules_agree_with_the_listed_ones() {
-    let mut sitting = sitting();
-    sitting.run("fn group(i, g) { i / g }").unwrap();
+    let mut rig = rig();
+    rig.run("fn group(i, g) { i / g }").unwrap();
     for (written, listed) in [
         ("method(\"w\", #{ position: |d| d, sees: |d| d < 32 })", "sliding_window(#{ window: 32 })"),
         (
@@ -69,14 +69,14 @@ fn written_rules_agree_with_the_listed_ones() {
             }} }}
             differ"
         );
-        assert_eq!(sitting.say(&cell), "0", "{written}");
+        assert_eq!(rig.say(&cell), "0", "{written}");
     }
 }
 
 #[test]
 fn what_is_hidden_and_what_is_between() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "let half = method(\"half\", |d| if d > 40 { () } else { d / 2.0 });",
         "[position(half, 100, 50, 50), position(half, 100, 50, 47), position(half, 100, 50, 1)]",
         "forecast(half, 100)",
@@ -110,25 +110,25 @@ fn what_is_hidden_and_what_is_between() {
 
 #[test]
 fn a_written_method_follows_the_variables_and_functions_that_it_uses() {
-    let mut sitting = sitting();
-    sitting.run("let w = 32; let m = method(\"r\", |d| min(d, w)); let p = needle(300, 0.5);").unwrap();
-    sitting.run("fn far(d) { if d < 90 { d } else { 90 } } let f = method(\"f\", |q, k| far(q - k));").unwrap();
+    let mut rig = rig();
+    rig.run("let w = 32; let m = method(\"r\", |d| min(d, w)); let p = needle(300, 0.5);").unwrap();
+    rig.run("fn far(d) { if d < 90 { d } else { 90 } } let f = method(\"f\", |q, k| far(q - k));").unwrap();
     let at = |method: &str| format!("position({method}, 300, 290, 10)");
-    assert_eq!(sitting.say(&at("m")), "32.0");
-    assert_eq!(sitting.say(&format!("w = 64; {}", at("m"))), "64.0");
-    assert_eq!(sitting.say(&at("f")), "90.0");
-    sitting.run("fn far(d) { if d < 70 { d } else { 70 } }").unwrap();
-    assert_eq!(sitting.say(&at("f")), "70.0");
+    assert_eq!(rig.say(&at("m")), "32.0");
+    assert_eq!(rig.say(&format!("w = 64; {}", at("m"))), "64.0");
+    assert_eq!(rig.say(&at("f")), "90.0");
+    rig.run("fn far(d) { if d < 70 { d } else { 70 } }").unwrap();
+    assert_eq!(rig.say(&at("f")), "70.0");
     // a method that holds itself ends too
-    sitting.run("let own = (); own = method(\"own\", |d| if own == () { d } else { d });").unwrap();
-    assert_eq!(sitting.say(&at("own")), "280.0");
+    rig.run("let own = (); own = method(\"own\", |d| if own == () { d } else { d });").unwrap();
+    assert_eq!(rig.say(&at("own")), "280.0");
 }
 
 #[test]
 fn functions_are_asked_about_the_tokens_that_run_and_no_others() {
-    let mut sitting = sitting();
-    sitting.run("let p = prompt(\"one two three four\"); let a = []; for i in 0..p.n_tokens { a.push(i) }").unwrap();
-    sitting.run("let m = method(\"listed\", |q, k| a[q] - a[k]); let d = method(\"d\", |d| a[d]);").unwrap();
+    let mut rig = rig();
+    rig.run("let p = prompt(\"one two three four\"); let a = []; for i in 0..p.n_tokens { a.push(i) }").unwrap();
+    rig.run("let m = method(\"listed\", |q, k| a[q] - a[k]); let d = method(\"d\", |d| a[d]);").unwrap();
     for cell in [
         "run(p, m, #{ max_tokens: 0 }).nll.len() == p.n_tokens - 1",
         "run(p, d, #{ max_tokens: 0 }).nll.len() == p.n_tokens - 1",
@@ -136,38 +136,38 @@ fn functions_are_asked_about_the_tokens_that_run_and_no_others() {
         "trace(run(p, m, #{ max_tokens: 0 })).query == p.n_tokens - 1",
         "forecast(m, p.n_tokens).len() > 4",
     ] {
-        assert_eq!(sitting.say(cell), "true", "{cell}");
+        assert_eq!(rig.say(cell), "true", "{cell}");
     }
-    let said = error(&mut sitting, "forecast(method(\"m\", |d| d), 32769)");
+    let said = error(&mut rig, "forecast(method(\"m\", |d| d), 32769)");
     assert_eq!(said.split(" [").next(), Some("Error: `m`: a method is written out for 1 to 32768 tokens, not 32769"));
 }
 
 #[test]
 fn a_run_that_says_nothing_can_be_traced() {
-    let mut sitting = sitting();
-    sitting.run("let w = 40; let m = method(\"m\", |d| min(d, w)); let p = needle(300, 0.5);").unwrap();
-    sitting.run("let r = run(p, m, #{ max_tokens: 0 });").unwrap();
-    assert_eq!(sitting.say("trace(r).query == trace(p, m).query && trace(r).query == p.n_tokens"), "true");
-    let changed = error(&mut sitting, "w = 20; trace(r)");
+    let mut rig = rig();
+    rig.run("let w = 40; let m = method(\"m\", |d| min(d, w)); let p = needle(300, 0.5);").unwrap();
+    rig.run("let r = run(p, m, #{ max_tokens: 0 });").unwrap();
+    assert_eq!(rig.say("trace(r).query == trace(p, m).query && trace(r).query == p.n_tokens"), "true");
+    let changed = error(&mut rig, "w = 20; trace(r)");
     insta::assert_snapshot!(changed, @"Error: the functions of m (written here) changed since this run [1: trace] (run it again, or trace the prompt under the new method)");
 }
 
 #[test]
 fn methods_of_one_name_are_told_apart() {
-    let mut sitting = sitting();
-    sitting.run("let p = needle(200, 0.5); fn m(w) { method(\"m\", |d| min(d, w)) }").unwrap();
+    let mut rig = rig();
+    rig.run("let p = needle(200, 0.5); fn m(w) { method(\"m\", |d| min(d, w)) }").unwrap();
     let calls = "let a = m(8); let b = m(16); [run(p, a), run(p, b), run(p, a)]";
     let names = "compare(runs[0], runs[1]).column(\"method\") + compare(runs[0], runs[2]).column(\"method\")";
-    insta::assert_snapshot!(sitting.say(&format!("let runs = {{ {calls} }}; {names}")), @r##"["m (written) #1", "m (written) #2", "m (written)", "m (written)"]"##);
-    insta::assert_snapshot!(sitting.say("losses(runs, 4)"), @"loss by token of m (written) #1, m (written) #2, m (written) #1");
-    assert_eq!(sitting.say("let one = m(8); perplexity(#{ lengths: [16], methods: [one, one] }).len()"), "2");
-    insta::assert_snapshot!(error(&mut sitting, "passkey(#{ lengths: [200], methods: [m(8), m(16)] })"), @r#"Error: two of the methods are called `m` [1: passkey] (give each a name of its own, as in method("window_8", …))"#);
+    insta::assert_snapshot!(rig.say(&format!("let runs = {{ {calls} }}; {names}")), @r##"["m (written) #1", "m (written) #2", "m (written)", "m (written)"]"##);
+    insta::assert_snapshot!(rig.say("losses(runs, 4)"), @"loss by token of m (written) #1, m (written) #2, m (written) #1");
+    assert_eq!(rig.say("let one = m(8); perplexity(#{ lengths: [16], methods: [one, one] }).len()"), "2");
+    insta::assert_snapshot!(error(&mut rig, "passkey(#{ lengths: [200], methods: [m(8), m(16)] })"), @r#"Error: two of the methods are called `m` [1: passkey] (give each a name of its own, as in method("window_8", …))"#);
 }
 
 #[test]
 fn options_that_contradict_each_other_are_refused() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "passkey(#{ lengths: [200], method: full(), methods: [full()] })",
         "perplexity(#{ lengths: [16], documents: 0 })",
         "trace(needle(400, 0.5), \"long_heads:chunk_len=16,attention_len=128\", #{ chunk_len: 32 })",
@@ -205,7 +205,7 @@ fn options_that_contradict_each_other_are_refused() {
 
 #[test]
 fn capacity_of_written_methods_is_that_of_their_rule() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     for (method, expected) in [
         ("|d| d", "256"),
         ("|d| d / 4.0", "1021"),
@@ -213,24 +213,24 @@ fn capacity_of_written_methods_is_that_of_their_rule() {
         ("|q, k| q - k", "256"),
         ("|q, k| if q - k < 100 { q - k } else { 100 }", ""),
     ] {
-        assert_eq!(sitting.say(&format!("capacity(method(\"m\", {method}))")), expected, "{method}");
+        assert_eq!(rig.say(&format!("capacity(method(\"m\", {method}))")), expected, "{method}");
     }
 }
 
 #[test]
 fn the_compiler_stops_in_every_pass() {
-    let mut sitting = sitting();
-    sitting.session.set_limits(Limits { operations: u64::MAX, ..Limits::default() });
+    let mut rig = rig();
+    rig.session.set_limits(Limits { operations: u64::MAX, ..Limits::default() });
     // two positions in a long pattern: minutes of compiling behind 32768 questions
     let cell = "forecast(method(\"noise\", |d| if d * 7919 % 1013 % 3 == 0 { 0 } else { 1 }), 32768)";
     for after in [200, 500, 900] {
-        let cancel = sitting.session.cancel();
+        let cancel = rig.session.cancel();
         let raise = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(after));
             cancel.cancel();
             Instant::now()
         });
-        let told = error(&mut sitting, cell);
+        let told = error(&mut rig, cell);
         let took = raise.join().unwrap().elapsed();
         assert!(told.starts_with("Interrupted"), "{told}");
         assert!(took < Duration::from_millis(400), "stopped {took:?} after it was asked to");

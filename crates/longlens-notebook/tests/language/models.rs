@@ -11,7 +11,7 @@ use longlens_notebook::host::{Files, Models};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
 
-use crate::common::{Heard, Sitting};
+use crate::common::{Heard, Rig};
 
 /// Opens `embedded`, and `other`, whose text has two tokens a byte.
 struct Two {
@@ -73,7 +73,7 @@ impl Lens for Wide {
     }
 }
 
-fn sitting() -> (Sitting, Rc<RefCell<Vec<String>>>) {
+fn rig() -> (Rig, Rc<RefCell<Vec<String>>>) {
     let folder = tempfile::Builder::new().prefix("cells").tempdir().unwrap();
     let heard = Rc::new(RefCell::new(Heard::default()));
     let out: Out = heard.clone();
@@ -85,16 +85,16 @@ fn sitting() -> (Sitting, Rc<RefCell<Vec<String>>>) {
         draws: false,
     };
     let session = Session::new(Box::new(Two { opened: opened.clone() }), options, &out);
-    (Sitting { session, heard, out, folder }, opened)
+    (Rig { session, heard, out, folder }, opened)
 }
 
 #[test]
 fn results_hold_the_prompt_of_the_model_that_ran() {
-    let (mut sitting, _) = sitting();
-    sitting.run("let p = needle(400, 0.5); open(\"other\"); let q = prompt(\"abc\");").unwrap();
-    assert_eq!(sitting.say("q.n_tokens"), "7");
+    let (mut rig, _) = rig();
+    rig.run("let p = needle(400, 0.5); open(\"other\"); let q = prompt(\"abc\");").unwrap();
+    assert_eq!(rig.say("q.n_tokens"), "7");
     // the key's digits are looked for where the second model has them
-    sitting.run("let here = needle(400, 0.5); let t = trace(p, full()); let u = trace(here, full());").unwrap();
+    rig.run("let here = needle(400, 0.5); let t = trace(p, full()); let u = trace(here, full());").unwrap();
     for cell in [
         "here.needle != p.needle",
         "t.query == u.query",
@@ -102,34 +102,32 @@ fn results_hold_the_prompt_of_the_model_that_ran() {
         "retrieval_heads(t).column(\"attention\") == retrieval_heads(u).column(\"attention\")",
         "`${run(p, full())}` == `${run(here, full())}`",
     ] {
-        assert_eq!(sitting.say(cell), "true", "{cell}");
+        assert_eq!(rig.say(cell), "true", "{cell}");
     }
 }
 
 #[test]
 fn a_model_named_in_a_call_runs_that_call_alone_and_is_read_once() {
-    let (mut sitting, opened) = sitting();
-    sitting.run("open(); let ran = [];").unwrap();
-    sitting
-        .run("for i in 0..3 { ran.push(generate(\"abab\", full(), #{ model: \"other\", max_tokens: 1 })) }")
-        .unwrap();
+    let (mut rig, opened) = rig();
+    rig.run("open(); let ran = [];").unwrap();
+    rig.run("for i in 0..3 { ran.push(generate(\"abab\", full(), #{ model: \"other\", max_tokens: 1 })) }").unwrap();
     let models =
         "let s = run(\"ab\", full(), #{ model: \"other\" }); [s.record.model, run(\"ab\", full()).record.model]";
-    assert_eq!(sitting.say(models), "[\"other\", \"embedded\"]");
-    assert_eq!(sitting.say("trace(\"abc\", full(), #{ model: open() }).record.model"), "embedded");
-    assert_eq!(sitting.say("passkey(#{ lengths: [200], depths: [0.5], model: \"embedded\" }).len()"), "1");
+    assert_eq!(rig.say(models), "[\"other\", \"embedded\"]");
+    assert_eq!(rig.say("trace(\"abc\", full(), #{ model: open() }).record.model"), "embedded");
+    assert_eq!(rig.say("passkey(#{ lengths: [200], depths: [0.5], model: \"embedded\" }).len()"), "1");
     assert_eq!(*opened.borrow(), ["embedded", "other"]);
-    assert!(sitting.run("run(\"a\", full(), #{ model: 3 })").is_err());
+    assert!(rig.run("run(\"a\", full(), #{ model: 3 })").is_err());
 }
 
 #[test]
 fn reading_text_leaves_the_sequence_in_the_model() {
-    let (mut sitting, _) = sitting();
-    sitting.run("let t = trace(needle(300, 0.5), full());").unwrap();
+    let (mut rig, _) = rig();
+    rig.run("let t = trace(needle(300, 0.5), full());").unwrap();
     let mut steps = |cell: &str| {
-        sitting.heard.borrow_mut().progress.clear();
-        sitting.run(cell).unwrap();
-        let heard = sitting.heard.borrow();
+        rig.heard.borrow_mut().progress.clear();
+        rig.run(cell).unwrap();
+        let heard = rig.heard.borrow();
         let mut labels: Vec<String> = heard.progress.iter().flatten().map(|progress| progress.label.clone()).collect();
         labels.dedup();
         labels
@@ -140,12 +138,12 @@ fn reading_text_leaves_the_sequence_in_the_model() {
 
 #[test]
 fn no_other_model_runs_in_the_place_of_one_that_could_not_be_opened() {
-    let mut sitting = crate::common::sitting();
-    sitting.run("let p = prompt(\"abc\"); run(p, full());").unwrap();
-    sitting.run("open(\"nowhere\")").unwrap_err();
+    let mut rig = crate::common::rig();
+    rig.run("let p = prompt(\"abc\"); run(p, full());").unwrap();
+    rig.run("open(\"nowhere\")").unwrap_err();
     for cell in ["run(p, full())", "prompt(\"abc\")", "needle(300, 0.5)"] {
-        let error = sitting.run(cell).unwrap_err();
+        let error = rig.run(cell).unwrap_err();
         assert!(error.message.contains("the model `nowhere` could not be opened"), "{cell}: {}", error.message);
     }
-    sitting.run("open(\"embedded\"); run(p, full());").unwrap();
+    rig.run("open(\"embedded\"); run(p, full());").unwrap();
 }

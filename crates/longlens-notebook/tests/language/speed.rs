@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use longlens_notebook::session::Limits;
 
-use crate::common::sitting;
+use crate::common::rig;
 
 #[test]
 fn time_grows_as_the_work_does() {
@@ -35,10 +35,10 @@ fn time_grows_as_the_work_does() {
         ("filters", &filters),
     ];
     let seconds = |form: &dyn Fn(usize) -> String, n: usize| {
-        let mut sitting = sitting();
-        sitting.session.set_limits(Limits { operations: u64::MAX, memory: 2 << 30 });
+        let mut rig = rig();
+        rig.session.set_limits(Limits { operations: u64::MAX, memory: 2 << 30 });
         let (cell, started) = (form(n), Instant::now());
-        assert_eq!(sitting.say(&cell), n.to_string());
+        assert_eq!(rig.say(&cell), n.to_string());
         started.elapsed().as_secs_f64()
     };
     for (name, form) in forms {

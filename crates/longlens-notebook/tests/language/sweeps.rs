@@ -12,38 +12,38 @@ use longlens_core::trace::{Trace, Watch};
 use longlens_notebook::host::Models;
 use longlens_notebook::interpreter::Interpreter;
 
-use crate::common::{Scripted, Sitting, sitting};
+use crate::common::{Rig, Scripted, rig};
 use crate::{error, transcript};
 
 /// Another session in the folder of the first.
-fn next(before: &Sitting) -> Sitting {
+fn next(before: &Rig) -> Rig {
     next_on(before, Box::new(Scripted))
 }
 
-fn next_on(before: &Sitting, models: Box<dyn Models>) -> Sitting {
-    let mut sitting = sitting();
+fn next_on(before: &Rig, models: Box<dyn Models>) -> Rig {
+    let mut rig = rig();
     let files = longlens_notebook::host::Files::below(before.folder.path());
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
         files,
-        limits: sitting.session.limits(),
+        limits: rig.session.limits(),
         draws: false,
     };
-    sitting.session = longlens_notebook::session::Session::new(models, options, &sitting.out);
-    sitting
+    rig.session = longlens_notebook::session::Session::new(models, options, &rig.out);
+    rig
 }
 
 /// Points that a cell computed: they print a dot each.
-fn computed(sitting: &mut Sitting, cell: &str) -> usize {
-    sitting.heard.borrow_mut().text.clear();
-    let _ = sitting.run(cell);
-    sitting.heard.borrow().text.matches('.').count()
+fn computed(rig: &mut Rig, cell: &str) -> usize {
+    rig.heard.borrow_mut().text.clear();
+    let _ = rig.run(cell);
+    rig.heard.borrow().text.matches('.').count()
 }
 
 #[test]
 fn what_a_sweep_makes_of_results() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "sweep(#{ b: [1, 2], a: [\"x\", \"y\"] }, |p| p.b * 10)",
         "sweep(#{ a: [1, 2], fixed: 7 }, |p| #{ sum: p.a + p.fixed, a: 100 })",
         "sweep([#{ a: 1 }, #{ b: 2 }], |p| p.keys().len())",
@@ -102,38 +102,38 @@ fn what_a_sweep_makes_of_results() {
 
 #[test]
 fn an_interrupted_sweep_goes_on_where_it_was() {
-    let mut sitting = sitting();
-    sitting.run("let broken = true;").unwrap();
+    let mut rig = rig();
+    rig.run("let broken = true;").unwrap();
     // what is not captured does not change the function
     let cell = "sweep(#{ a: [1, 2, 3, 4] }, |p| { print(\".\"); if p.a == 3 && files(\".\").len() == 0 { throw \"third\" } p.a })";
-    assert_eq!(computed(&mut sitting, cell), 3);
-    sitting.run("save(\"\", \"now.txt\");").unwrap();
-    assert_eq!(computed(&mut sitting, cell), 2);
-    assert_eq!(computed(&mut sitting, cell), 0);
-    assert_eq!(sitting.run(cell).unwrap().unwrap().text.lines().count(), 5);
+    assert_eq!(computed(&mut rig, cell), 3);
+    rig.run("save(\"\", \"now.txt\");").unwrap();
+    assert_eq!(computed(&mut rig, cell), 2);
+    assert_eq!(computed(&mut rig, cell), 0);
+    assert_eq!(rig.run(cell).unwrap().unwrap().text.lines().count(), 5);
     // no model was open at the first point, and one is at the second
     let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); run(\"abc\", full()).loss })";
-    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
+    assert_eq!((computed(&mut rig, cell), computed(&mut rig, cell)), (2, 0));
 }
 
 #[test]
 fn the_flag_interrupts_a_sweep_that_goes_on_later() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let cell = "sweep(#{ a: [1, 2, 3, 4, 5, 6] }, |p| { sleep(0.1); print(\".\"); p.a })";
-    let cancel = sitting.session.cancel();
+    let cancel = rig.session.cancel();
     let raise = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(250));
         cancel.cancel();
     });
-    let first = computed(&mut sitting, cell);
+    let first = computed(&mut rig, cell);
     raise.join().unwrap();
     assert!((1..6).contains(&first), "{first}");
-    assert_eq!(first + computed(&mut sitting, cell), 6);
+    assert_eq!(first + computed(&mut rig, cell), 6);
 }
 
 #[test]
 fn a_file_resumes_in_another_session() {
-    let mut first = sitting();
+    let mut first = rig();
     let cell = "sweep(#{ a: [1, 2, 3], m: [full(), \"streaming:window=64\"] }, |p| {
         print(\".\");
         if p.a == 3 && files(\".\").len() < 2 { throw \"stopped\" }
@@ -165,11 +165,11 @@ fn a_file_resumes_in_another_session() {
 
 #[test]
 fn whatever_a_function_depends_on_counts() {
-    let mut sitting = sitting();
-    sitting.run("fn twice(x) { 2 * x } fn other(x) { x } let k = 1; let m = method(\"m\", |d| d); let p = prompt(\"a long enough prompt, one\");").unwrap();
+    let mut rig = rig();
+    rig.run("fn twice(x) { 2 * x } fn other(x) { x } let k = 1; let m = method(\"m\", |d| d); let p = prompt(\"a long enough prompt, one\");").unwrap();
     let cell = "sweep(#{ a: [1, 2] }, |s| { print(\".\"); helper(s.a) + k + run(p, m, #{ max_tokens: 0 }).nll.len() })";
-    sitting.run("fn helper(x) { twice(x) }").unwrap();
-    assert_eq!(computed(&mut sitting, cell), 2);
+    rig.run("fn helper(x) { twice(x) }").unwrap();
+    assert_eq!(computed(&mut rig, cell), 2);
     for (change, expected) in [
         ("1 + 1", 0),
         ("fn other(x) { x + 1 }", 0),
@@ -183,80 +183,80 @@ fn whatever_a_function_depends_on_counts() {
         ("m = method(\"m\", |d| min(d, 8))", 2),
         ("p = prompt(\"a long enough prompt, two\")", 2),
     ] {
-        sitting.run(change).unwrap();
-        assert_eq!(computed(&mut sitting, cell), expected, "{change}");
+        rig.run(change).unwrap();
+        assert_eq!(computed(&mut rig, cell), expected, "{change}");
     }
     let text = cell.replace("\".\"", "\"..\"");
-    assert_eq!(computed(&mut sitting, &text), 4);
+    assert_eq!(computed(&mut rig, &text), 4);
 }
 
 #[test]
 fn files_that_cannot_be_written_say_so() {
-    let mut sitting = sitting();
-    std::fs::create_dir(sitting.folder.path().join("folder.jsonl")).unwrap();
-    std::fs::write(sitting.folder.path().join("plain"), "x").unwrap();
+    let mut rig = rig();
+    std::fs::create_dir(rig.folder.path().join("folder.jsonl")).unwrap();
+    std::fs::write(rig.folder.path().join("plain"), "x").unwrap();
     for file in ["folder.jsonl", "plain/rows.jsonl", "../rows.jsonl"] {
-        let told = error(&mut sitting, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ file: \"{file}\" }})"));
+        let told = error(&mut rig, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ file: \"{file}\" }})"));
         assert!(
             told.starts_with("Error: ") && told.contains(Path::new(file).file_name().unwrap().to_str().unwrap()),
             "{told}"
         );
     }
-    assert!(error(&mut sitting, "sweep(#{ a: [1] }, |p| 1, #{ files: \"a\" })").contains("did you mean `file`?"));
+    assert!(error(&mut rig, "sweep(#{ a: [1] }, |p| 1, #{ files: \"a\" })").contains("did you mean `file`?"));
 }
 
 #[test]
 fn every_row_starts_on_the_same_model() {
-    let mut sitting = sitting();
-    sitting.run("let first = open(); let second = open(\"embedded\"); select(first);").unwrap();
+    let mut rig = rig();
+    rig.run("let first = open(); let second = open(\"embedded\"); select(first);").unwrap();
     let cell = "sweep(#{ other: [true, false] }, |s| { if s.other { select(second); } print(\".\"); 1 }); open().name";
-    assert_eq!(computed(&mut sitting, cell), 2);
-    assert_eq!(computed(&mut sitting, cell), 0);
+    assert_eq!(computed(&mut rig, cell), 2);
+    assert_eq!(computed(&mut rig, cell), 0);
 }
 
 #[test]
 fn labels_of_a_switch_count() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let cell = "sweep(#{ kind: [\"sliding\", \"streaming\"] }, |p| {
         print(\".\");
         switch p.kind { \"streaming\" => 1, 5 => 7, \"full\" => 3 }
     })";
-    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
+    assert_eq!((computed(&mut rig, cell), computed(&mut rig, cell)), (2, 0));
     let moved = format!("\n\n{}", cell.replace("=>", " =>\n"));
-    assert_eq!(computed(&mut sitting, &moved), 0);
+    assert_eq!(computed(&mut rig, &moved), 0);
     for (old, new) in [("\"streaming\" =>", "\"sliding\" =>"), ("5 =>", "6 =>"), ("5 =>", "5..9 =>")] {
-        assert_eq!(computed(&mut sitting, &cell.replace(old, new)), 2, "{new}");
+        assert_eq!(computed(&mut rig, &cell.replace(old, new)), 2, "{new}");
     }
 }
 
 #[test]
 fn constants_of_a_cell_count() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let cell = "const SCALE = 1; const OTHER = 1; sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a * global::SCALE })";
-    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
-    assert_eq!(computed(&mut sitting, &cell.replace("OTHER = 1", "OTHER = 2")), 0);
-    assert_eq!(computed(&mut sitting, &cell.replace("SCALE = 1", "SCALE = 2")), 2);
+    assert_eq!((computed(&mut rig, cell), computed(&mut rig, cell)), (2, 0));
+    assert_eq!(computed(&mut rig, &cell.replace("OTHER = 1", "OTHER = 2")), 0);
+    assert_eq!(computed(&mut rig, &cell.replace("SCALE = 1", "SCALE = 2")), 2);
     let through =
         "fn scaled(x) { x * global::SCALE } const SCALE = 3; sweep(#{ a: [1, 2] }, |p| { print(\".\"); scaled(p.a) })";
-    assert_eq!((computed(&mut sitting, through), computed(&mut sitting, through)), (2, 0));
-    assert_eq!(computed(&mut sitting, &through.replace('3', "4")), 2);
+    assert_eq!((computed(&mut rig, through), computed(&mut rig, through)), (2, 0));
+    assert_eq!(computed(&mut rig, &through.replace('3', "4")), 2);
 }
 
 #[test]
 fn numbers_that_json_lacks_are_told_apart() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let cell = "sweep(#{ a: [0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0, 0.0, -0.0] }, |p| { print(\".\"); 1 })";
-    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (5, 0));
+    assert_eq!((computed(&mut rig, cell), computed(&mut rig, cell)), (5, 0));
 }
 
 #[test]
 fn what_functions_share_may_lead_back_to_itself() {
-    let mut sitting = sitting();
-    sitting.run("let m = #{ k: 1 }; m.f = |x| x * m.k; m.g = |x| m.f.call(x) + m.k;").unwrap();
+    let mut rig = rig();
+    rig.run("let m = #{ k: 1 }; m.f = |x| x * m.k; m.g = |x| m.f.call(x) + m.k;").unwrap();
     let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); m.k + p.a })";
-    assert_eq!((computed(&mut sitting, cell), computed(&mut sitting, cell)), (2, 0));
-    sitting.run("m.k = 2;").unwrap();
-    assert_eq!(computed(&mut sitting, cell), 2);
+    assert_eq!((computed(&mut rig, cell), computed(&mut rig, cell)), (2, 0));
+    rig.run("m.k = 2;").unwrap();
+    assert_eq!(computed(&mut rig, cell), 2);
 }
 
 /// A model whose files lie in a folder.
@@ -271,7 +271,7 @@ impl Models for InFolder {
 
 #[test]
 fn a_model_that_was_trained_on_is_another() {
-    let first = sitting();
+    let first = rig();
     let folder = first.folder.path().join("model");
     std::fs::create_dir(&folder).unwrap();
     let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a }, #{ file: \"rows.jsonl\" })";
@@ -283,22 +283,22 @@ fn a_model_that_was_trained_on_is_another() {
         (&folder.join("tokenizer.json"), "{}", 2),
     ] {
         std::fs::write(name, bytes).unwrap();
-        let mut sitting = next_on(&first, Box::new(InFolder(folder.clone())));
-        assert_eq!(computed(&mut sitting, cell), expected, "{}: {bytes}", name.display());
+        let mut rig = next_on(&first, Box::new(InFolder(folder.clone())));
+        assert_eq!(computed(&mut rig, cell), expected, "{}: {bytes}", name.display());
     }
     let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
     std::fs::File::options().append(true).open(&weights).unwrap().set_modified(an_hour_ago).unwrap();
-    let mut sitting = next_on(&first, Box::new(InFolder(folder)));
-    assert_eq!(computed(&mut sitting, cell), 2);
+    let mut rig = next_on(&first, Box::new(InFolder(folder)));
+    assert_eq!(computed(&mut rig, cell), 2);
     // what is open stays what it was
     std::fs::write(&weights, "other").unwrap();
-    assert_eq!(computed(&mut sitting, cell), 0);
-    assert_eq!(computed(&mut sitting, &format!("open(\"model\"); {cell}")), 2);
+    assert_eq!(computed(&mut rig, cell), 0);
+    assert_eq!(computed(&mut rig, &format!("open(\"model\"); {cell}")), 2);
 }
 
 #[test]
 fn rows_that_were_finished_before_say_what_ran() {
-    let mut first = sitting();
+    let mut first = rig();
     let cell = "let t = sweep(#{ window: [32, 64] }, |p| run(needle(200, 0.5), streaming(p), #{ max_tokens: 0 }), #{ file: \"rows.jsonl\" });
         t.records";
     let whole = first.say(cell);
@@ -311,24 +311,24 @@ fn rows_that_were_finished_before_say_what_ran() {
 
 #[test]
 fn what_ran_before_a_sweep_that_failed_is_still_known() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let ran = "sweep(#{ a: [1] }, |p| {
         run(\"before\", full(), #{ max_tokens: 0 });
         try { sweep(#{ b: [1] }, |q| { run(\"in it\", streaming(), #{ max_tokens: 0 }); throw \"no\" }) } catch { }
         1
     }).records.len()";
-    assert_eq!(sitting.say(ran), "2");
+    assert_eq!(rig.say(ran), "2");
 }
 
 #[test]
 fn a_file_of_something_else_is_left_alone() {
-    let mut sitting = sitting();
-    let path = sitting.folder.path().join("notes.jsonl");
+    let mut rig = rig();
+    let path = rig.folder.path().join("notes.jsonl");
     for text in ["my notes\n", "{\"key\": 1}\n{\"loss\": 2.5}\n", "x"] {
         std::fs::write(&path, text).unwrap();
         for options in ["file: \"notes.jsonl\"", "file: \"notes.jsonl\", fresh: true"] {
             assert_eq!(
-                error(&mut sitting, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ {options} }})")),
+                error(&mut rig, &format!("sweep(#{{ a: [1] }}, |p| 1, #{{ {options} }})")),
                 "Error: `notes.jsonl` holds no rows of a sweep [1: sweep] (name a new file, or one that a sweep wrote)"
             );
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
@@ -337,16 +337,16 @@ fn a_file_of_something_else_is_left_alone() {
     // an empty file is as good as none, and so is a first line that a kill cut short
     let cell = "sweep(#{ a: [1, 2] }, |p| { print(\".\"); p.a }, #{ file: \"notes.jsonl\" })";
     std::fs::write(&path, "\n").unwrap();
-    assert_eq!(computed(&mut sitting, cell), 2);
+    assert_eq!(computed(&mut rig, cell), 2);
     let line: String = std::fs::read_to_string(&path).unwrap().trim().chars().take(40).collect();
     std::fs::write(&path, line).unwrap();
-    assert_eq!((computed(&mut next(&sitting), cell), computed(&mut next(&sitting), cell)), (2, 0));
+    assert_eq!((computed(&mut next(&rig), cell), computed(&mut next(&rig), cell)), (2, 0));
 }
 
 #[test]
 fn rows_in_a_file_go_when_there_are_new_ones() {
-    let mut sitting = sitting();
-    let path = sitting.folder.path().join("rows.jsonl");
+    let mut rig = rig();
+    let path = rig.folder.path().join("rows.jsonl");
     let text = || std::fs::read_to_string(&path).unwrap();
     let cell = |options: &str| {
         format!(
@@ -354,19 +354,19 @@ fn rows_in_a_file_go_when_there_are_new_ones() {
         )
     };
     // rows that the session knows already come into the file too
-    assert_eq!(computed(&mut sitting, &cell("").replace("file: \"rows.jsonl\"", "")), 3);
-    assert_eq!(computed(&mut sitting, &cell("")), 0);
+    assert_eq!(computed(&mut rig, &cell("").replace("file: \"rows.jsonl\"", "")), 3);
+    assert_eq!(computed(&mut rig, &cell("")), 0);
     assert_eq!(text().lines().count(), 3);
     let before = text();
-    sitting.run("save(\"\", \"stop1.txt\");").unwrap();
-    assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 1);
+    rig.run("save(\"\", \"stop1.txt\");").unwrap();
+    assert_eq!(computed(&mut rig, &cell(", fresh: true")), 1);
     assert_eq!(text(), before);
-    std::fs::rename(sitting.folder.path().join("stop1.txt"), sitting.folder.path().join("stop2.txt")).unwrap();
-    assert_eq!(computed(&mut sitting, &cell(", fresh: true")), 2);
+    std::fs::rename(rig.folder.path().join("stop1.txt"), rig.folder.path().join("stop2.txt")).unwrap();
+    assert_eq!(computed(&mut rig, &cell(", fresh: true")), 2);
     assert_eq!(text().lines().count(), 1);
     // old rows are not taken for new ones
-    std::fs::remove_file(sitting.folder.path().join("stop2.txt")).unwrap();
-    assert_eq!(computed(&mut sitting, &cell("")), 2);
+    std::fs::remove_file(rig.folder.path().join("stop2.txt")).unwrap();
+    assert_eq!(computed(&mut rig, &cell("")), 2);
     assert_eq!(text().lines().count(), 3);
 }
 
@@ -431,9 +431,9 @@ fn measurements_that_were_stopped_go_on_where_they_were() {
         ("passkey(#{ lengths: [200, 300], depths: [0, 1] })", 4),
         ("perplexity(#{ lengths: [64, 128], methods: [full(), \"self_extend\", \"streaming\"] }).rows.len()", 3),
     ] {
-        let whole = next_on(&sitting(), Box::new(Scripted)).say(cell);
+        let whole = next_on(&rig(), Box::new(Scripted)).say(cell);
         let (n_begun, flag) = (Arc::default(), Arc::default());
-        let mut stopped = next_on(&sitting(), Box::new(RaisingModels(Arc::clone(&n_begun), Arc::clone(&flag))));
+        let mut stopped = next_on(&rig(), Box::new(RaisingModels(Arc::clone(&n_begun), Arc::clone(&flag))));
         flag.set(stopped.session.cancel()).unwrap();
         let said = stopped.say(cell);
         assert!(said.contains("finished cells are kept"), "{cell}: {said}");

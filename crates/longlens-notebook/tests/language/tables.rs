@@ -1,12 +1,12 @@
 //! Tables in the language.
 
-use crate::common::sitting;
+use crate::common::rig;
 use crate::{error, transcript};
 
 #[test]
 fn every_operation() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "let t = table(#{ m: [\"a\", \"é日本\", \"a\"], n: [3, 1, 2], loss: [1.5, (), 2.5] }); t",
         "table([#{ a: 1, b: 2 }, #{ b: 3, c: true }])",
         "t.filter(|row| row.n > 1)",
@@ -162,8 +162,8 @@ fn every_operation() {
 
 #[test]
 fn questions_that_tables_cannot_answer() {
-    let mut sitting = sitting();
-    sitting.run("let t = table(#{ m: [\"a\", \"b\"], n: [1, 2] });").unwrap();
+    let mut rig = rig();
+    rig.run("let t = table(#{ m: [\"a\", \"b\"], n: [1, 2] });").unwrap();
     let told = [
         "table(5)",
         "table([1])",
@@ -187,7 +187,7 @@ fn questions_that_tables_cannot_answer() {
         "t.nothing",
         "accuracy(t)",
     ]
-    .map(|cell| format!("{cell}\n    {}", error(&mut sitting, cell)))
+    .map(|cell| format!("{cell}\n    {}", error(&mut rig, cell)))
     .join("\n");
     insta::assert_snapshot!(told, @r#"
     table(5)
@@ -237,26 +237,26 @@ fn questions_that_tables_cannot_answer() {
 
 #[test]
 fn tables_come_back_as_they_were_saved() {
-    let mut sitting = sitting();
-    sitting.run("let t = table(#{ text: [\"a,\\\"b\\\"\\nc\", \"é日本🦀\", \"\"], n: [1, -2, 3], real: [0.1, 1e300, -0.5], flag: [true, false, true] });").unwrap();
+    let mut rig = rig();
+    rig.run("let t = table(#{ text: [\"a,\\\"b\\\"\\nc\", \"é日本🦀\", \"\"], n: [1, -2, 3], real: [0.1, 1e300, -0.5], flag: [true, false, true] });").unwrap();
     for ending in ["csv", "json", "jsonl", "parquet"] {
         let cell = format!(
             "save(t, \"in/t.{ending}\"); let back = load(\"in/t.{ending}\"); back.filter(|row| row.n != 3).to_json() == t.filter(|row| row.n != 3).to_json()"
         );
-        assert_eq!(sitting.say(&cell), "true", "{ending}");
+        assert_eq!(rig.say(&cell), "true", "{ending}");
     }
-    assert_eq!(sitting.say("save(t, \"t.txt\"); load(\"t.txt\").contains(\"日本\")"), "true");
+    assert_eq!(rig.say("save(t, \"t.txt\"); load(\"t.txt\").contains(\"日本\")"), "true");
     assert_eq!(
-        sitting.say("save(#{ a: [1, 2.5, ()], \"é\": \"x\" }, \"m.json\"); load(\"m.json\")"),
+        rig.say("save(#{ a: [1, 2.5, ()], \"é\": \"x\" }, \"m.json\"); load(\"m.json\")"),
         "#{a: [1, 2.5, ()], \"é\": \"x\"}"
     );
-    assert_eq!(sitting.say("save(\"wörter\", \"w.md\"); load(\"w.md\")"), "wörter");
+    assert_eq!(rig.say("save(\"wörter\", \"w.md\"); load(\"w.md\")"), "wörter");
 }
 
 #[test]
 fn pictures_and_arrays_are_what_their_ending_says() {
-    let mut sitting = sitting();
-    sitting
+    let mut rig = rig();
+    rig
         .run("let p = needle(200, 0.5); let t = trace(p, \"long_heads:chunk_len=16,attention_len=64\"); let r = run(p, full());")
         .unwrap();
     for (value, endings) in [
@@ -277,8 +277,8 @@ fn pictures_and_arrays_are_what_their_ending_says() {
         ),
     ] {
         for ending in endings {
-            sitting.run(&format!("save({value}, \"a.{ending}\");")).unwrap_or_else(|error| panic!("{value}: {error}"));
-            let bytes = std::fs::read(sitting.folder.path().join(format!("a.{ending}"))).unwrap();
+            rig.run(&format!("save({value}, \"a.{ending}\");")).unwrap_or_else(|error| panic!("{value}: {error}"));
+            let bytes = std::fs::read(rig.folder.path().join(format!("a.{ending}"))).unwrap();
             let magic: &[u8] = match *ending {
                 "png" => b"\x89PNG\r\n",
                 "svg" => b"<svg",
@@ -291,8 +291,8 @@ fn pictures_and_arrays_are_what_their_ending_says() {
 
 #[test]
 fn columns_without_cells_are_columns() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "table(#{ a: [], b: [] })",
         "table(#{ a: [], b: [1, 2] })",
         "table(#{ a: [1, 2], b: [1], c: [1, 2] })",
@@ -317,62 +317,62 @@ fn columns_without_cells_are_columns() {
 
 #[test]
 fn tables_together_keep_what_they_share() {
-    let mut sitting = sitting();
-    sitting.run("let grid = |length| passkey(#{ lengths: [length], depths: [0.5], methods: [full(), streaming()] }); let t = grid.call(200);").unwrap();
-    assert_eq!(sitting.say("t.records.len()"), "2");
-    assert_eq!(sitting.say("let both = t + t; both.records == t.records && both.protocol == t.protocol"), "true");
-    assert_eq!(sitting.say("(t + table(#{ a: [1] })).protocol"), "");
+    let mut rig = rig();
+    rig.run("let grid = |length| passkey(#{ lengths: [length], depths: [0.5], methods: [full(), streaming()] }); let t = grid.call(200);").unwrap();
+    assert_eq!(rig.say("t.records.len()"), "2");
+    assert_eq!(rig.say("let both = t + t; both.records == t.records && both.protocol == t.protocol"), "true");
+    assert_eq!(rig.say("(t + table(#{ a: [1] })).protocol"), "");
 }
 
 #[test]
 fn a_band_has_two_sides() {
-    let mut sitting = sitting();
-    sitting.run("let t = table(#{ x: [1, 2], y: [3, 4], l: [2, 3], h: [4, 5] });").unwrap();
+    let mut rig = rig();
+    rig.run("let t = table(#{ x: [1, 2], y: [3, 4], l: [2, 3], h: [4, 5] });").unwrap();
     let told = ["low: \"l\"", "high: \"h\""]
-        .map(|side| error(&mut sitting, &format!("plot(t, #{{ x: \"x\", y: \"y\", {side} }})")))
+        .map(|side| error(&mut rig, &format!("plot(t, #{{ x: \"x\", y: \"y\", {side} }})")))
         .join("\n");
     insta::assert_snapshot!(told, @"
     Error: a band needs `low` and `high`, and there is only `low` [1: plot] (name a column as `high` too, or leave out `low`)
     Error: a band needs `low` and `high`, and there is only `high` [1: plot] (name a column as `low` too, or leave out `high`)
     ");
-    sitting.run("plot(t, #{ x: \"x\", y: \"y\", low: \"l\", high: \"h\" })").unwrap();
+    rig.run("plot(t, #{ x: \"x\", y: \"y\", low: \"l\", high: \"h\" })").unwrap();
 }
 
 #[test]
 fn ids_that_are_too_long_for_numbers_stay_apart() {
-    let mut sitting = sitting();
-    let root = sitting.folder.path().to_owned();
+    let mut rig = rig();
+    let root = rig.folder.path().to_owned();
     let (one, two) = ("12345678901234567891", "12345678901234567892");
     std::fs::write(root.join("t.csv"), format!("id\n{one}\n{two}\n")).unwrap();
     std::fs::write(root.join("t.jsonl"), format!("{{\"id\": {one}}}\n{{\"id\": {two}}}\n")).unwrap();
     std::fs::write(root.join("t.json"), format!("{{\"ids\": [{one}, {two}]}}")).unwrap();
     for cell in ["load(\"t.csv\").column(\"id\")", "load(\"t.jsonl\").column(\"id\")", "load(\"t.json\").ids"] {
-        assert_eq!(sitting.say(cell), format!("[\"{one}\", \"{two}\"]"), "{cell}");
+        assert_eq!(rig.say(cell), format!("[\"{one}\", \"{two}\"]"), "{cell}");
     }
 }
 
 #[test]
 fn a_mean_is_of_the_cells_that_are_there() {
-    let mut sitting = sitting();
-    sitting.say("let t = table(#{ a: [1, 2, (), 4], b: [\"x\", \"x\", \"y\", \"y\"] });");
-    let mean = sitting.say("mean_of(t, \"a\")");
+    let mut rig = rig();
+    rig.say("let t = table(#{ a: [1, 2, (), 4], b: [\"x\", \"x\", \"y\", \"y\"] });");
+    let mean = rig.say("mean_of(t, \"a\")");
     assert!(mean.starts_with("2.33333"), "{mean}");
-    assert_eq!(sitting.say("t.mean(\"b\").column(\"a\")"), "[1.5, 4.0]");
+    assert_eq!(rig.say("t.mean(\"b\").column(\"a\")"), "[1.5, 4.0]");
 }
 
 #[test]
 fn a_table_in_another_encoding_says_how_to_convert_it() {
-    let mut sitting = sitting();
-    std::fs::write(sitting.folder.path().join("latin.csv"), b"name\ncaf\xe9\n").unwrap();
-    let told = error(&mut sitting, "load(\"latin.csv\")");
+    let mut rig = rig();
+    std::fs::write(rig.folder.path().join("latin.csv"), b"name\ncaf\xe9\n").unwrap();
+    let told = error(&mut rig, "load(\"latin.csv\")");
     assert!(told.contains("byte 0xe9 in line 2, column 4") && told.contains("iconv -f ISO-8859-1"), "{told}");
 }
 
 #[test]
 fn a_cell_of_a_table_holds_all_of_a_list() {
-    let mut sitting = sitting();
-    sitting.say("let s = \"\"; s.pad(20_000, \"x\"); let n = []; n.pad(500, 7);");
-    sitting.say("save(table([#{ a: [s], n: n }]), \"t.json\")");
-    let text = std::fs::read_to_string(sitting.folder.path().join("t.json")).unwrap();
+    let mut rig = rig();
+    rig.say("let s = \"\"; s.pad(20_000, \"x\"); let n = []; n.pad(500, 7);");
+    rig.say("save(table([#{ a: [s], n: n }]), \"t.json\")");
+    let text = std::fs::read_to_string(rig.folder.path().join("t.json")).unwrap();
     assert_eq!((text.matches('x').count(), text.matches('7').count(), text.contains('…')), (20_000, 500, false));
 }

@@ -1,12 +1,12 @@
 //! What variables keep, what values look like, and lines for the session.
 
-use crate::common::sitting;
+use crate::common::rig;
 use crate::transcript;
 
 #[test]
 fn variables_and_functions_live_on() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "let kept = 1; let lost = zzz;",
         "kept",
         "let x = 1; let x = \"two\"; let y = 3;",
@@ -92,8 +92,8 @@ fn variables_and_functions_live_on() {
 
 #[test]
 fn earlier_results() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "40",
         "_ + 2",
         "_1 + _2",
@@ -142,9 +142,9 @@ fn earlier_results() {
 
 #[test]
 fn values_in_words() {
-    let mut sitting = sitting();
-    sitting.run("let r = run(needle(200, 0.5), full(), #{ max_tokens: 4 });").unwrap();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    rig.run("let r = run(needle(200, 0.5), full(), #{ max_tokens: 4 });").unwrap();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "r",
         "print(r)",
         "`It was ${full()} on ${r.record.model}.`",
@@ -272,8 +272,8 @@ fn values_in_words() {
 
 #[test]
 fn lines_for_the_session() {
-    let mut sitting = sitting();
-    insta::assert_snapshot!(transcript(&mut sitting, &[
+    let mut rig = rig();
+    insta::assert_snapshot!(transcript(&mut rig, &[
         "%who",
         "let a = [1, 2]; let m = full(); fn f(x) { x }",
         "%who",
@@ -446,50 +446,49 @@ fn lines_for_the_session() {
 
 #[test]
 fn timing_runs_code() {
-    let mut sitting = sitting();
-    let said = sitting.say("%time let timed = 5; timed + 1");
+    let mut rig = rig();
+    let said = rig.say("%time let timed = 5; timed + 1");
     assert!(said.ends_with("\n6") && said.contains('s'), "{said}");
-    assert!(sitting.say("%time timed + 1;").lines().count() == 1);
-    assert_eq!(sitting.say("[timed, _]"), "[5, 6]");
-    let said = sitting.say("%timeit timed * 2");
+    assert!(rig.say("%time timed + 1;").lines().count() == 1);
+    assert_eq!(rig.say("[timed, _]"), "[5, 6]");
+    let said = rig.say("%timeit timed * 2");
     assert!(said.contains(" runs: fastest ") && said.contains("median"), "{said}");
-    assert!(sitting.say("%timeit zzz").contains("NameError"));
-    assert!(sitting.say("%time\ntimed").ends_with("\n5"));
+    assert!(rig.say("%timeit zzz").contains("NameError"));
+    assert!(rig.say("%time\ntimed").ends_with("\n5"));
 }
 
 #[test]
 fn pictures_of_a_timed_cell_are_drawn() {
-    let mut sitting = sitting();
+    let mut rig = rig();
     let options = longlens_notebook::session::Options {
         model: "embedded".into(),
-        files: longlens_notebook::host::Files::below(sitting.folder.path()),
+        files: longlens_notebook::host::Files::below(rig.folder.path()),
         limits: longlens_notebook::session::Limits::default(),
         draws: true,
     };
-    sitting.session =
-        longlens_notebook::session::Session::new(Box::new(crate::common::Scripted), options, &sitting.out);
+    rig.session = longlens_notebook::session::Session::new(Box::new(crate::common::Scripted), options, &rig.out);
     for cell in ["positions(full(), 32)", "%time positions(full(), 32)", "_", "show(_)"] {
-        sitting.heard.borrow_mut().shown.clear();
-        let shown = sitting.run(cell).unwrap().or_else(|| sitting.heard.borrow_mut().shown.pop());
+        rig.heard.borrow_mut().shown.clear();
+        let shown = rig.run(cell).unwrap().or_else(|| rig.heard.borrow_mut().shown.pop());
         assert!(shown.is_some_and(|shown| shown.png.is_some()), "{cell}");
     }
 }
 
 #[test]
 fn the_last_arm_of_a_switch_is_no_earlier_result() {
-    let mut sitting = sitting();
-    sitting.say("7");
-    assert_eq!(sitting.say("switch 3 {\n    1 => \"one\",\n    _ => \"other\",\n}"), "other");
-    assert_eq!(sitting.say("let kind = \"b\"; switch kind { \"a\" => 1, _ => _1 + 1 }"), "8");
+    let mut rig = rig();
+    rig.say("7");
+    assert_eq!(rig.say("switch 3 {\n    1 => \"one\",\n    _ => \"other\",\n}"), "other");
+    assert_eq!(rig.say("let kind = \"b\"; switch kind { \"a\" => 1, _ => _1 + 1 }"), "8");
 }
 
 #[test]
 fn numbers_that_are_not_finite_are_saved_alike() {
-    let mut sitting = sitting();
-    sitting.run("let list = [0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0, 1.5, \"x\"];").unwrap();
-    assert_eq!(sitting.say("save(list, \"list.json\"); load(\"list.json\")"), "[NaN, inf, -inf, 1.5, \"x\"]");
-    sitting.run("save(table(#{ n: list }), \"table.json\"); save(#{ n: list }, \"map.json\");").unwrap();
-    let read = |name: &str| std::fs::read_to_string(sitting.folder.path().join(name)).unwrap();
+    let mut rig = rig();
+    rig.run("let list = [0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0, 1.5, \"x\"];").unwrap();
+    assert_eq!(rig.say("save(list, \"list.json\"); load(\"list.json\")"), "[NaN, inf, -inf, 1.5, \"x\"]");
+    rig.run("save(table(#{ n: list }), \"table.json\"); save(#{ n: list }, \"map.json\");").unwrap();
+    let read = |name: &str| std::fs::read_to_string(rig.folder.path().join(name)).unwrap();
     for name in ["list.json", "table.json", "map.json"] {
         let text = read(name);
         assert!(["\"NaN\"", "\"inf\"", "\"-inf\""].iter().all(|word| text.contains(word)), "{name}: {text}");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-mod sitting;
+mod pty;
 mod steps;
 
-use sitting::Sitting;
+use pty::Pty;
 
 fn signal(pid: u32, name: &str) {
     let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
@@ -44,32 +44,32 @@ fn folder() -> TempDir {
 #[test]
 fn a_needle_is_found_by_swapping_the_method() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &[]);
-    sitting.wait_for("key 52059 missed");
+    let mut pty = Pty::start(folder.path(), &[]);
+    pty.wait_for("key 52059 missed");
     {
-        let shown = sitting.shown.lock().unwrap();
-        let first = shown.first.unwrap() - sitting.started;
+        let shown = pty.shown.lock().unwrap();
+        let first = shown.first.unwrap() - pty.started;
         // 100 ms are asked for; a loaded machine gets some more
         assert!(first < Duration::from_secs(1), "the first frame took {first:?}");
     }
 
     // a needle prompt: 900 tokens, a quarter in, of our own key
-    sitting.press("n");
-    sitting.wait_for("needle prompt");
-    sitting.press(&"\x7f".repeat(4));
-    sitting.press("900\t\x7f\x7f\x7f0.25\t31337\r");
-    let screen = sitting.wait("the new prompt's run", |screen| {
+    pty.press("n");
+    pty.wait_for("needle prompt");
+    pty.press(&"\x7f".repeat(4));
+    pty.press("900\t\x7f\x7f\x7f0.25\t31337\r");
+    let screen = pty.wait("the new prompt's run", |screen| {
         screen.contains("needle=900:0.25") && screen.contains("key 31337 missed")
     });
     assert!(screen.contains("longlens-tiny  full"), "it begins with plain attention:\n{screen}");
     assert!(screen.contains("beyond the capacity"), "900 tokens are beyond the trained 256:\n{screen}");
 
     // LongHeads, with chunks half as long: the field below the method
-    sitting.press("L");
-    sitting.wait_for("long_heads:chunk_len=16");
-    sitting.press("\x1b[B");
-    sitting.press("8\r");
-    let screen = sitting.wait("heads with chunks of 8", |screen| {
+    pty.press("L");
+    pty.wait_for("long_heads:chunk_len=16");
+    pty.press("\x1b[B");
+    pty.press("8\r");
+    let screen = pty.wait("heads with chunks of 8", |screen| {
         screen.contains("long_heads:chunk_len=8")
             && screen.contains("chunks of 8")
             && screen.contains("needle: chunk")
@@ -80,58 +80,58 @@ fn a_needle_is_found_by_swapping_the_method() {
     let n_heads: usize = chosen.expect("the line tells by how many heads").0.parse().unwrap();
     assert!(n_heads >= 1, "no head chose the needle's chunk: {line}");
 
-    sitting.press("e");
-    sitting.wait_for("export the view as");
-    sitting.press("\r");
-    sitting.wait_for("wrote longlens-heads-1.png");
+    pty.press("e");
+    pty.wait_for("export the view as");
+    pty.press("\r");
+    pty.wait_for("wrote longlens-heads-1.png");
     for (extension, begin) in [("png", &b"\x89PNG"[..]), ("svg", b"<svg"), ("csv", b""), ("npz", b"PK")] {
         let bytes = std::fs::read(folder.path().join(format!("longlens-heads-1.{extension}"))).unwrap();
         assert!(bytes.len() > 200 && bytes.starts_with(begin), "{extension}: {} bytes", bytes.len());
     }
 
-    sitting.quit();
-    sitting.is_given_back();
+    pty.quit();
+    pty.is_given_back();
 }
 
 #[test]
 fn a_signal_gives_the_terminal_back() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300"]);
-    sitting.wait_for("controls");
-    sitting.wait_for("tok/s");
-    signal(sitting.pid(), "TERM");
-    assert_eq!(sitting.end(), 128 + 15);
-    sitting.is_given_back();
+    let mut pty = Pty::start(folder.path(), &["--needle", "300"]);
+    pty.wait_for("controls");
+    pty.wait_for("tok/s");
+    signal(pty.pid(), "TERM");
+    assert_eq!(pty.end(), 128 + 15);
+    pty.is_given_back();
 }
 
 #[test]
 fn what_was_done_survives_a_kill() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:777"]);
-    sitting.wait_for("needle=300:0.5:777");
-    sitting.wait_for("tok/s");
-    sitting.press("D");
-    sitting.wait_for("longlens-tiny  dual_chunk:");
-    sitting.wait_for("key found");
-    sitting.press("P");
-    sitting.wait_for("pinned ");
+    let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5:777"]);
+    pty.wait_for("needle=300:0.5:777");
+    pty.wait_for("tok/s");
+    pty.press("D");
+    pty.wait_for("longlens-tiny  dual_chunk:");
+    pty.wait_for("key found");
+    pty.press("P");
+    pty.wait_for("pinned ");
     keeps(folder.path(), &["\"pinned\":true", "dual_chunk", "777"]);
-    sitting.kill();
+    pty.kill();
 
     // a resumed session is there again at once, whether it was kept anew or not
     for pause in [0, 1500] {
-        let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+        let mut resumed = Pty::start(folder.path(), &["--resume"]);
         resumed.wait_for("longlens-tiny  dual_chunk:");
         std::thread::sleep(Duration::from_millis(pause));
         resumed.kill();
     }
 
-    let mut hinted = Sitting::start(folder.path(), &["--needle", "280"]);
+    let mut hinted = Pty::start(folder.path(), &["--needle", "280"]);
     hinted.wait_for("longlens --resume");
     hinted.wait_for("tok/s");
     hinted.quit();
 
-    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    let mut resumed = Pty::start(folder.path(), &["--resume"]);
     let screen = resumed.wait("the session", |screen| {
         screen.contains("longlens-tiny  dual_chunk:") && screen.contains("pass key is 777.") && screen.contains("tok/s")
     });
@@ -140,7 +140,7 @@ fn what_was_done_survives_a_kill() {
     resumed.is_given_back();
 
     // flags go before what the session says
-    let mut changed = Sitting::start(folder.path(), &["--resume", "--method", "self_extend"]);
+    let mut changed = Pty::start(folder.path(), &["--resume", "--method", "self_extend"]);
     changed.wait("the session under another method", |screen| {
         let is_prompt = screen.contains("pass key is 777.") || screen.contains("key 777 missed");
         screen.contains("longlens-tiny  self_extend:") && is_prompt
@@ -151,20 +151,20 @@ fn what_was_done_survives_a_kill() {
 #[test]
 fn a_closed_terminal_keeps_the_session() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:888"]);
-    sitting.wait_for("tok/s");
-    signal(sitting.pid(), "HUP");
-    assert_eq!(sitting.end(), 128 + 1);
-    sitting.is_given_back();
+    let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5:888"]);
+    pty.wait_for("tok/s");
+    signal(pty.pid(), "HUP");
+    assert_eq!(pty.end(), 128 + 1);
+    pty.is_given_back();
     let [(path, text)] = &sessions(folder.path())[..] else { panic!("one session is kept") };
     assert!(text.starts_with("{\"clean\":true,"), "{}: {text}", path.display());
 
     // now in earnest: a last key wakes the reader, and nobody is at the other end
-    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    let mut resumed = Pty::start(folder.path(), &["--resume"]);
     resumed.wait_for("needle=300:0.5:888");
     resumed.shown.lock().unwrap().closed = true;
     resumed.press("2");
-    let Sitting { mut child, keys, master, .. } = resumed;
+    let Pty { mut child, keys, master, .. } = resumed;
     drop((keys, master));
     let since = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -178,11 +178,11 @@ fn a_closed_terminal_keeps_the_session() {
 #[test]
 fn two_at_once_keep_their_own_sessions() {
     let folder = folder();
-    let mut first = Sitting::start(folder.path(), &["--needle", "300:0.5:111"]);
+    let mut first = Pty::start(folder.path(), &["--needle", "300:0.5:111"]);
     first.wait_for("tok/s");
     first.press("P");
     keeps(folder.path(), &["111", "\"pinned\":true"]);
-    let mut second = Sitting::start(folder.path(), &["--needle", "300:0.5:222"]);
+    let mut second = Pty::start(folder.path(), &["--needle", "300:0.5:222"]);
     let screen = second.wait_for("tok/s");
     assert!(!screen.contains("--resume"), "one that runs has not crashed:\n{screen}");
     second.press("P");
@@ -191,11 +191,11 @@ fn two_at_once_keep_their_own_sessions() {
     second.quit();
 
     // what ended well comes back while the first still runs
-    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    let mut resumed = Pty::start(folder.path(), &["--resume"]);
     resumed.wait_for("needle=300:0.5:222");
     resumed.quit();
     first.kill();
-    let mut resumed = Sitting::start(folder.path(), &["--resume"]);
+    let mut resumed = Pty::start(folder.path(), &["--resume"]);
     resumed.wait_for("needle=300:0.5:111");
     resumed.quit();
 }
@@ -204,19 +204,19 @@ fn two_at_once_keep_their_own_sessions() {
 fn sessions_that_cannot_be_kept_are_told_and_nothing_else_changes() {
     let folder = folder();
     std::fs::write(folder.path().join("state"), "a file, not a folder").unwrap();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5:333"]);
-    sitting.wait_for("tok/s");
-    sitting.press("D");
-    sitting.wait_for("longlens-tiny  dual_chunk:");
-    sitting.wait_for("key found");
-    sitting.wait("the problem in the log", |screen| screen.contains("cannot keep the session"));
-    sitting.press("s");
-    sitting.wait_for("save the settings as");
-    sitting.press("\r");
-    sitting.wait("the written file", |_| folder.path().join("longlens.toml").exists());
-    sitting.quit();
-    sitting.is_given_back();
-    let screen = sitting.wait_for("cannot keep the session");
+    let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5:333"]);
+    pty.wait_for("tok/s");
+    pty.press("D");
+    pty.wait_for("longlens-tiny  dual_chunk:");
+    pty.wait_for("key found");
+    pty.wait("the problem in the log", |screen| screen.contains("cannot keep the session"));
+    pty.press("s");
+    pty.wait_for("save the settings as");
+    pty.press("\r");
+    pty.wait("the written file", |_| folder.path().join("longlens.toml").exists());
+    pty.quit();
+    pty.is_given_back();
+    let screen = pty.wait_for("cannot keep the session");
     assert!(!screen.contains("controls"), "it is said again on the main screen:\n{screen}");
 }
 
@@ -244,40 +244,40 @@ fn a_screenshot_of_a_model_that_cannot_be_opened_fails() {
 }
 
 /// A terminal that answers what it can do: cells of 9 by 18 pixels, and these graphics.
-fn graphics(kitty: bool) -> Sitting {
+fn graphics(kitty: bool) -> Pty {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300", "--images", "on"]);
+    let mut pty = Pty::start(folder.path(), &["--needle", "300", "--images", "on"]);
     let since = Instant::now();
-    while !sitting.shown.lock().unwrap().bytes.windows(4).any(|part| part == b"\x1b[5n") {
+    while !pty.shown.lock().unwrap().bytes.windows(4).any(|part| part == b"\x1b[5n") {
         assert!(since.elapsed() < Duration::from_secs(10), "the terminal is not asked");
         std::thread::sleep(Duration::from_millis(1));
     }
     let ok = if kitty { "\x1b_Gi=31;OK\x1b\\" } else { "" };
-    sitting.press(&format!("{ok}\x1b[?64;4c\x1b[6;18;9t\x1b[0n"));
-    sitting.wait_for("tok/s");
-    sitting
+    pty.press(&format!("{ok}\x1b[?64;4c\x1b[6;18;9t\x1b[0n"));
+    pty.wait_for("tok/s");
+    pty
 }
 
 #[test]
 fn terminals_with_graphics_get_real_images() {
     for (kitty, begin) in [(true, &b"\x1b_G"[..]), (false, b"\x1bP")] {
-        let mut sitting = graphics(kitty);
-        let before = sitting.shown.lock().unwrap().bytes.len();
-        sitting.press("2");
-        sitting.wait_for("keys with the most weight");
+        let mut pty = graphics(kitty);
+        let before = pty.shown.lock().unwrap().bytes.len();
+        pty.press("2");
+        pty.wait_for("keys with the most weight");
         let since = Instant::now();
         // an image takes at least a kilobyte
-        let is_drawn = |sitting: &Sitting| {
-            let shown = sitting.shown.lock().unwrap();
+        let is_drawn = |pty: &Pty| {
+            let shown = pty.shown.lock().unwrap();
             let rest = &shown.bytes[before..];
             rest.windows(begin.len()).position(|part| part == begin).is_some_and(|at| rest.len() - at > 1000)
         };
-        while !is_drawn(&sitting) {
-            assert!(since.elapsed() < Duration::from_secs(10), "no image comes, kitty: {kitty}\n{}", sitting.screen());
+        while !is_drawn(&pty) {
+            assert!(since.elapsed() < Duration::from_secs(10), "no image comes, kitty: {kitty}\n{}", pty.screen());
             std::thread::sleep(Duration::from_millis(5));
         }
-        sitting.quit();
-        sitting.is_given_back();
+        pty.quit();
+        pty.is_given_back();
     }
 }
 
@@ -287,14 +287,14 @@ fn terminals_with_graphics_get_real_images() {
 #[expect(clippy::print_stdout, reason = "the times are what the test is run for")]
 fn keys_and_changes_are_on_the_screen_in_time() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "1k"]);
-    sitting.wait_for("tok/s");
-    let first = sitting.shown.lock().unwrap().first.unwrap() - sitting.started;
-    let took = |sitting: &mut Sitting, keys: &str, is_there: &dyn Fn(&str) -> bool| {
+    let mut pty = Pty::start(folder.path(), &["--needle", "1k"]);
+    pty.wait_for("tok/s");
+    let first = pty.shown.lock().unwrap().first.unwrap() - pty.started;
+    let took = |pty: &mut Pty, keys: &str, is_there: &dyn Fn(&str) -> bool| {
         let since = Instant::now();
-        sitting.press(keys);
-        while !is_there(&sitting.screen()) {
-            assert!(since.elapsed() < Duration::from_secs(30), "{keys:?} shows nothing:\n{}", sitting.screen());
+        pty.press(keys);
+        while !is_there(&pty.screen()) {
+            assert!(since.elapsed() < Duration::from_secs(30), "{keys:?} shows nothing:\n{}", pty.screen());
             std::thread::sleep(Duration::from_micros(300));
         }
         since.elapsed()
@@ -308,21 +308,21 @@ fn keys_and_changes_are_on_the_screen_in_time() {
             }
         }
     };
-    let at_1k = took(&mut sitting, "D", &refreshed("dual_chunk"));
-    sitting.press("n");
-    sitting.wait_for("needle prompt");
-    sitting.press("\x7f\x7f\x7f\x7f4k\r");
-    sitting.wait("4k tokens", |screen| screen.contains("needle=4096") && screen.contains("max_tokens"));
-    let at_4k = took(&mut sitting, "E", &refreshed("self_extend"));
+    let at_1k = took(&mut pty, "D", &refreshed("dual_chunk"));
+    pty.press("n");
+    pty.wait_for("needle prompt");
+    pty.press("\x7f\x7f\x7f\x7f4k\r");
+    pty.wait("4k tokens", |screen| screen.contains("needle=4096") && screen.contains("max_tokens"));
+    let at_4k = took(&mut pty, "E", &refreshed("self_extend"));
 
     // a grid that takes minutes runs while keys are pressed
-    sitting.press("\x1b[F\x1b[A\x1b[A");
-    sitting.press("256\rg");
-    sitting.wait("a running grid", |screen| screen.contains("cells") && screen.contains("grid"));
+    pty.press("\x1b[F\x1b[A\x1b[A");
+    pty.press("256\rg");
+    pty.wait("a running grid", |screen| screen.contains("cells") && screen.contains("grid"));
     let mut waits: Vec<Duration> = (0..40)
         .map(|at| {
             let text = if at % 2 == 0 { "tokens by attention" } else { "tokens by loss" };
-            took(&mut sitting, "a", &|screen| screen.contains(text))
+            took(&mut pty, "a", &|screen| screen.contains(text))
         })
         .collect();
     waits.sort();
@@ -332,21 +332,21 @@ fn keys_and_changes_are_on_the_screen_in_time() {
     );
     assert!(at_1k < Duration::from_secs(2) && at_4k < Duration::from_secs(6), "changes take {at_1k:?}, {at_4k:?}");
     assert!(median < Duration::from_millis(100), "a key takes {median:?} while a grid runs");
-    sitting.quit();
+    pty.quit();
 }
 
 #[test]
 fn quitting_waits_for_files() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300"]);
-    sitting.wait_for("max_tokens");
-    sitting.wait("an idle program", |screen| screen.contains("16 tok"));
-    sitting.press("e");
-    sitting.wait_for("export the view as");
-    sitting.press("\rq");
-    assert_eq!(sitting.end(), 0);
+    let mut pty = Pty::start(folder.path(), &["--needle", "300"]);
+    pty.wait_for("max_tokens");
+    pty.wait("an idle program", |screen| screen.contains("16 tok"));
+    pty.press("e");
+    pty.wait_for("export the view as");
+    pty.press("\rq");
+    assert_eq!(pty.end(), 0);
     for extension in ["png", "svg", "csv", "npz"] {
         assert!(folder.path().join(format!("longlens-heads-1.{extension}")).exists(), "{extension}");
     }
-    sitting.is_given_back();
+    pty.is_given_back();
 }

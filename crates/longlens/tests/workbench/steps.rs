@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::folder;
-use crate::sitting::Sitting;
+use crate::pty::Pty;
 
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_longlens");
@@ -13,14 +13,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_longlens");
 #[test]
 fn settings_and_steps_are_files_that_the_commands_take() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5", "--method", "self_extend"]);
-    sitting.wait_for("key found");
-    sitting.press("s");
-    sitting.wait_for("save the settings as");
-    sitting.press("\r");
-    sitting.wait_for("wrote longlens.toml");
-    save_steps(&mut sitting, "steps.sh");
-    sitting.quit();
+    let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5", "--method", "self_extend"]);
+    pty.wait_for("key found");
+    pty.press("s");
+    pty.wait_for("save the settings as");
+    pty.press("\r");
+    pty.wait_for("wrote longlens.toml");
+    save_steps(&mut pty, "steps.sh");
+    pty.quit();
 
     let said = done(longlens(folder.path()).args(["generate", "--config", "longlens.toml"]));
     let (text, note) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
@@ -38,35 +38,35 @@ fn settings_and_steps_are_files_that_the_commands_take() {
 #[test]
 fn steps_are_a_notebook_that_runs() {
     let folder = folder();
-    let mut sitting = Sitting::start(folder.path(), &["--needle", "300:0.5"]);
+    let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5"]);
     let is_over = |screen: &str| screen.split("output").nth(1).is_some_and(|output| output.contains("max_tokens"));
-    sitting.wait("the first run", is_over);
+    pty.wait("the first run", is_over);
     // a grid of one cell: the last three fields are its longest prompt, its depths and its trials
-    sitting.press("\x1b[F\x1b[A\x1b[A1\r\x1b[B1\r\x1b[B1\r");
-    sitting.press("g");
-    sitting.wait_for("the grid of full is done");
+    pty.press("\x1b[F\x1b[A\x1b[A1\r\x1b[B1\r\x1b[B1\r");
+    pty.press("g");
+    pty.wait_for("the grid of full is done");
     // the run is kept, so that the next one is compared with it; digits are views again at the first field
-    sitting.press("P\x1b[HL");
-    sitting.wait("the run under another method", |screen| {
+    pty.press("P\x1b[HL");
+    pty.wait("the run under another method", |screen| {
         screen.contains("longlens-tiny  long_heads") && !screen.contains("the run before") && is_over(screen)
     });
     let views = ["heads", "map", "positions", "grid", "loss", "layers", "compare"];
     for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7"]) {
-        sitting.press(key);
-        export(&mut sitting, &format!("longlens-{view}-1.png"));
+        pty.press(key);
+        export(&mut pty, &format!("longlens-{view}-1.png"));
         std::fs::remove_file(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
     }
     // a prompt with everything that a literal must escape
     let typed = "It's \"quoted\" \\ ${not} `so`\n// %%\né 鍵";
-    sitting.press(&format!("\x1b[200~{typed}\x1b[201~"));
-    sitting.wait_for("ctrl-s or f2 runs it");
-    sitting.press("\x13");
-    sitting.wait("the typed prompt's run", |screen| screen.contains("36 tokens") && is_over(screen));
+    pty.press(&format!("\x1b[200~{typed}\x1b[201~"));
+    pty.wait_for("ctrl-s or f2 runs it");
+    pty.press("\x13");
+    pty.wait("the typed prompt's run", |screen| screen.contains("36 tokens") && is_over(screen));
     // until the run is there the one before is shown, and a run is a step once it is there
     let since = Instant::now();
     let (name, mut cells) = loop {
         let name = format!("steps-{}.rhai", since.elapsed().as_micros());
-        save_steps(&mut sitting, &name);
+        save_steps(&mut pty, &name);
         let cells = std::fs::read_to_string(folder.path().join(&name)).unwrap();
         if cells.contains("let p2 = ") {
             break (name, cells);
@@ -74,7 +74,7 @@ fn steps_are_a_notebook_that_runs() {
         assert!(since.elapsed() < Duration::from_secs(30), "the typed prompt's run is no step:\n{cells}");
         std::thread::sleep(Duration::from_millis(50));
     };
-    sitting.quit();
+    pty.quit();
 
     let path = folder.path().join(&name);
     assert!(!cells.contains("is left out"), "{cells}");
@@ -94,15 +94,15 @@ fn steps_are_a_notebook_that_runs() {
 }
 
 /// Writes the view to the file that is offered, once there is something to write.
-fn export(sitting: &mut Sitting, name: &str) {
+fn export(pty: &mut Pty, name: &str) {
     let wrote = format!("wrote {name}");
     let since = Instant::now();
     loop {
-        sitting.press("e");
-        sitting.wait_for("export the view as");
-        sitting.press("\r");
+        pty.press("e");
+        pty.wait_for("export the view as");
+        pty.press("\r");
         // what a view needs is computed when it is shown
-        let screen = sitting.wait(&wrote, |screen| screen.contains(&wrote) || screen.contains("to export yet"));
+        let screen = pty.wait(&wrote, |screen| screen.contains(&wrote) || screen.contains("to export yet"));
         if screen.contains(&wrote) {
             return;
         }
@@ -112,11 +112,11 @@ fn export(sitting: &mut Sitting, name: &str) {
 }
 
 /// Writes the steps so far to a file.
-fn save_steps(sitting: &mut Sitting, name: &str) {
-    sitting.press("\x12");
-    sitting.wait_for("save the steps as");
-    sitting.press(&format!("\x15{name}\r"));
-    sitting.wait_for(&format!("wrote {name}"));
+fn save_steps(pty: &mut Pty, name: &str) {
+    pty.press("\x12");
+    pty.wait_for("save the steps as");
+    pty.press(&format!("\x15{name}\r"));
+    pty.wait_for(&format!("wrote {name}"));
 }
 
 fn longlens(folder: &Path) -> Command {

@@ -10,7 +10,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 use crate::signal;
 
 /// A running program and what its terminal shows.
-pub struct Sitting {
+pub struct Pty {
     pub child: Box<dyn Child + Send + Sync>,
     pub keys: Box<dyn Write + Send>,
     pub shown: Arc<Mutex<Shown>>,
@@ -31,10 +31,10 @@ pub struct Shown {
 /// Cells of the terminal.
 pub const SIZE: PtySize = PtySize { rows: 44, cols: 140, pixel_width: 0, pixel_height: 0 };
 
-impl Sitting {
+impl Pty {
     /// Starts the program in a folder; sessions are kept there too.
     pub fn start(folder: &Path, args: &[&str]) -> Self {
-        let pty = native_pty_system().openpty(SIZE).unwrap();
+        let pair = native_pty_system().openpty(SIZE).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_longlens"));
         command.args(args);
         command.cwd(folder);
@@ -45,8 +45,8 @@ impl Sitting {
             command.env_remove(name);
         }
         let started = Instant::now();
-        let child = pty.slave.spawn_command(command).unwrap();
-        let mut output = pty.master.try_clone_reader().unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut output = pair.master.try_clone_reader().unwrap();
         let shown = Arc::new(Mutex::new(Shown {
             screen: vt100::Parser::new(SIZE.rows, SIZE.cols, 0),
             bytes: Vec::new(),
@@ -71,8 +71,8 @@ impl Sitting {
                 }
             }
         });
-        let keys = pty.master.take_writer().unwrap();
-        Self { child, keys, shown, master: pty.master, started }
+        let keys = pair.master.take_writer().unwrap();
+        Self { child, keys, shown, master: pair.master, started }
     }
 
     pub fn press(&mut self, keys: &str) {
