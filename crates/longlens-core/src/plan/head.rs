@@ -97,19 +97,22 @@ impl HeadPlan {
 
     /// The highest relative position that a prompt of `n_tokens` uses. 0 for an empty prompt.
     pub fn highest_position(&self, n_tokens: usize) -> f64 {
-        if let Some(written) = &self.written {
-            return written.highest_position(n_tokens);
-        }
         if self.rotation == Rotation::Off {
             return 0.0;
+        }
+        if let Some(written) = &self.written {
+            return written.highest_position(n_tokens);
         }
         let dense = n_tokens.min(self.first_choice(Prompt { n_tokens }));
         let spans = self.spans.iter().map(|span| span.highest(dense)).fold(0.0, f64::max);
         self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
     }
 
-    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number.
+    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number. Heads that do not turn have none.
     pub(super) fn warnings(&self, n_tokens: usize, trained: usize) -> Vec<Warning> {
+        if self.rotation == Rotation::Off {
+            return Vec::new();
+        }
         let highest = self.highest_position(n_tokens);
         let groups = self.spans.iter().any(|span| span.key_pos.divide > 1);
         let mut warnings = Vec::new();

@@ -43,3 +43,19 @@ fn layers_with_a_window_of_their_own_keep_it_under_any_method() {
         assert_eq!(plan.capacity(64), alone.capacity(64), "{text}");
     }
 }
+
+#[test]
+fn a_model_that_turns_nothing_has_no_positions_to_leave_or_to_squeeze() {
+    let own = LayerSpec { window: None, rotation: Rotation::Off };
+    let model = ModelSpec { layers: vec![own; 3], ..model() };
+    let relation = |distance: usize| Ok::<_, std::convert::Infallible>(Some(distance as f64));
+    let written = crate::written::from_distance("mine", "mine", 300, relation).unwrap();
+    for (method, capacity) in [
+        (Method::parse("full").unwrap(), Capacity::Unlimited),
+        (Method::parse("self_extend:group_size=64,neighbor_window=10").unwrap(), Capacity::Unlimited),
+        (Method::written("mine", written), Capacity::Tokens(300)),
+    ] {
+        let plan = method.plan(&model).unwrap();
+        assert_eq!((plan.capacity(64), plan.warnings(300, 64)), (capacity, Vec::new()), "{method}");
+    }
+}
