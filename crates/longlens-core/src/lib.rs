@@ -4,6 +4,7 @@
 //! [`trace::Trace`] that views read. Read [`plan::Plan`] first, then [`lens::Lens`].
 
 pub mod lens;
+pub mod memory;
 pub mod methods;
 pub mod nearest;
 pub mod panics;
