@@ -6,6 +6,8 @@
 use std::time::Instant;
 
 use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
+use longlens_core::memory::CacheSize;
+use longlens_core::plan::Prompt;
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -165,7 +167,7 @@ fn same_depth(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
-/// Bytes of keys and values that are kept a second time at most.
+/// Bytes of a cache that are kept a second time at most.
 const MOST_SHARED: usize = 2 << 30;
 
 /// How answers are had and scored.
@@ -281,13 +283,15 @@ impl<'a> Series<'a> {
         let (before, total) = self.progress;
         let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
         let is_last = before + prompt.length >= total;
-        if until <= n_shared || is_last || self.lens.model().spec.cache_bytes(until, size_of::<f32>()) > MOST_SHARED {
+        let size = CacheSize::of(&self.lens.model().spec, &setup.plan, Prompt { n_tokens: tokens.len() }, until);
+        if until <= n_shared || is_last || size.forked(setup.keep_queries) * size_of::<f32>() > MOST_SHARED {
             return Ok(n_shared);
         }
         let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
         let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
         let mut control = Part { control: &mut *self.control, before: first, size, total };
         self.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
+        self.prefix = None; // its memory is given back before the next one takes its own
         self.prefix = match self.lens.fork(until) {
             Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
             Err(LensError::NothingKept { .. }) => None,
@@ -334,7 +338,9 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use longlens_core::lens::{CancelToken, ModelInfo};
+    use std::sync::Arc;
+
+    use longlens_core::lens::{CancelToken, LensId, ModelInfo};
     use longlens_core::methods::Method;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::{ScriptedLens, induction};
@@ -387,11 +393,14 @@ mod tests {
         }
     }
 
-    /// Counts the tokens fed, and may refuse forks.
+    /// Counts the tokens fed and the forks that are kept while another is made, and may refuse forks.
     struct Counting {
+        id: LensId,
         lens: ScriptedLens,
         n_fed: usize,
         forks: bool,
+        kept: Arc<()>,
+        most_kept: usize,
     }
 
     impl Lens for Counting {
@@ -415,10 +424,17 @@ mod tests {
             self.lens.reuse(setup, keep)
         }
         fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
-            if self.forks { self.lens.fork(n_tokens) } else { Err(LensError::NothingKept { what: "a fork" }) }
+            if !self.forks {
+                return Err(LensError::NothingKept { what: "a fork" });
+            }
+            self.most_kept = self.most_kept.max(Arc::strong_count(&self.kept) - 1);
+            let fork = self.lens.fork(n_tokens)?;
+            let (setup, kept) = (fork.setup.clone(), Arc::clone(&self.kept));
+            Ok(Sequence::new(self.id, setup, n_tokens, fork.is_exact, fork.bytes, (fork, kept)))
         }
         fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-            self.lens.begin_from(setup, prefix)
+            let (fork, _): &(Sequence, Arc<()>) = prefix.state(self.id)?;
+            self.lens.begin_from(setup, fork)
         }
         fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
             self.lens.look(watch, control)
@@ -431,13 +447,15 @@ mod tests {
         let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 2, ..grid(Template::LongLm) };
         let mut reports = Vec::new();
         for (rope, forks) in [("none", false), ("none", true), ("dynamic", true)] {
-            let mut lens = Counting { lens: forgetful(300), n_fed: 0, forks };
+            let (id, kept) = (LensId::unique(), Arc::default());
+            let mut lens = Counting { id, lens: forgetful(300), n_fed: 0, forks, kept, most_kept: 0 };
             let rope = RopeScaling::parse(rope).unwrap();
             let mut setup_for = fixed(Method::full(), rope, &lens.lens.model().spec);
             let report = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
             let trials = report.cells.into_iter().flat_map(|cell| cell.trials);
             let outcomes: Vec<_> = trials.map(|trial| Trial { seconds: 0.0, ..trial }).collect();
             assert_eq!(report.run.mode, "re-prefill");
+            assert_eq!(lens.most_kept, 0, "two prefixes are in memory at once");
             reports.push((outcomes, lens.n_fed));
         }
         let [(whole, n_whole), (shared, n_shared), (dynamic, _)] = &reports[..] else { panic!("three reports") };

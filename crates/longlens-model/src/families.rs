@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::nearest::nearest_within;
-use longlens_kernel::Kernels;
+use longlens_kernel::{Kernels, Operation};
 
 use crate::config::Config;
 use crate::decoder::{Attend, Decoder};
@@ -57,6 +57,10 @@ macro_rules! families {
         impl<B: Kernels> Decoder<B> for Model<B::Matrix, Tensor<B, 1>> {
             fn n_layers(&self) -> usize {
                 match self { $(Self::$family(model) => model.n_layers(),)* }
+            }
+
+            fn operations(&self) -> Vec<Operation<'_, B>> {
+                match self { $(Self::$family(model) => model.operations(),)* }
             }
 
             fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {

@@ -140,20 +140,18 @@ impl<'a, B: Kernels> Look<'a, B> {
     fn chunks(&mut self, part: &Part, tokens: Range<usize>) {
         let choice = self.attention.problems.plan.rules()[part.rule].choice.expect("a rule that chooses has a choice");
         let (queries, keys) = self.tensors(part, &tokens);
-        let cache = self.caches[part.layer].groups[part.group].chunks.complete.as_ref();
-        let chunks = cache.expect("a query that chose has complete chunks behind it");
-        let of_group = self
-            .attention
-            .problems
-            .plan
-            .groups(part.layer, self.attention.problems.spec.n_heads)
-            .swap_remove(part.group)
-            .heads;
-        // representatives of the part's heads among those of the group's query heads, or of their key heads
-        let per_head = of_group.len() / chunks.dims()[0];
-        let heads =
-            (part.heads.start - of_group.start) / per_head..(part.heads.end - of_group.start).div_ceil(per_head);
-        let scores = self.attention.problems.chunk_scores(&queries, choice, heads_of(chunks, heads), tokens.end);
+        let chunks = match self.caches[part.layer].groups[part.group].chunks.complete() {
+            Some(chunks) => {
+                let Problems { plan, spec, .. } = &self.attention.problems;
+                let of_group = plan.groups(part.layer, spec.n_heads).swap_remove(part.group).heads;
+                // representatives of the part's heads among those of the group's query heads, or of their key heads
+                let per_head = of_group.len() / chunks.dims()[0];
+                let (start, end) = (part.heads.start - of_group.start, part.heads.end - of_group.start);
+                heads_of(&chunks, start / per_head..end.div_ceil(per_head))
+            }
+            None => self.attention.bounds(part.rule, choice, &keys, 0),
+        };
+        let scores = self.attention.problems.chunk_scores(&queries, choice, chunks, tokens.end);
         let chosen = B::choose_chunks(&scores);
         if part.choices {
             return record_choices(&mut self.recorder, queries.place, &scores, &chosen);

@@ -20,16 +20,22 @@ pub struct Positions<B: Kernels> {
     ropes: Vec<Rope>,
     /// Of each rule of the plan, which frequencies turn it.
     rope_of: Vec<usize>,
-    tables: Vec<(TableRule, Rotary<B>)>,
+    tables: Vec<Table<B>>,
     rules: Vec<RuleTables<B>>,
-    n_rows: usize,
-    /// Length seen that turned the keys of the tables, where every call turns them anew.
-    moment: usize,
     /// Of each rule with packed slots, angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
     slots: Vec<Option<(usize, Rotary<B>)>>,
 }
 
-/// What decides a table, besides its length.
+/// Angles of the first tokens.
+struct Table<B: Kernels> {
+    rule: TableRule,
+    n_rows: usize,
+    /// Length seen that turned its keys, where every call turns them anew; else 0.
+    moment: usize,
+    rotary: Rotary<B>,
+}
+
+/// What decides a table, besides its length and moment.
 #[derive(Debug, Clone, PartialEq)]
 struct TableRule {
     rope: usize,
@@ -67,24 +73,25 @@ impl<B: Kernels> Positions<B> {
         }
         let slots = plan.rules().iter().map(|_| None).collect();
         let (tables, rules) = (Vec::new(), Vec::new());
-        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, n_rows: 0, moment: 0, slots })
+        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, slots })
     }
 
     /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
     pub fn cover(&mut self, n_tokens: usize) {
-        let moment = if self.any_rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 };
-        if n_tokens <= self.n_rows && moment == self.moment {
+        let (n_tables, moments) = (self.tables.len(), self.ropes.iter().map(|rope| self.moment(rope, n_tokens)));
+        let moments: Vec<usize> = moments.collect();
+        self.tables.retain(|table| n_tokens <= table.n_rows && table.moment == moments[table.rule.rope]);
+        if self.tables.len() == n_tables && n_tables > 0 {
             return;
         }
-        self.n_rows = match moment {
-            0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
-            seen => seen, // all tokens of a prompt are seen together
-        };
-        self.moment = moment;
-        self.tables.clear();
         let plan = Arc::clone(&self.plan);
         let rules = plan.rules().iter().zip(self.rope_of.clone());
         self.rules = rules.map(|(rule, rope)| self.tables_of(rule, rope, n_tokens)).collect();
+    }
+
+    /// Length seen that turns the keys of a call which ends with token `n_tokens`; 0 where they stay as they are.
+    fn moment(&self, rope: &Rope, n_tokens: usize) -> usize {
+        if rope.rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 }
     }
 
     fn tables_of(&mut self, rule: &HeadPlan, rope: usize, n_tokens: usize) -> RuleTables<B> {
@@ -105,17 +112,21 @@ impl<B: Kernels> Positions<B> {
 
     /// The table of a rule; rules that several spans share are built once.
     fn table(&mut self, rule: TableRule, n_tokens: usize) -> Rotary<B> {
-        if let Some((_, table)) = self.tables.iter().find(|(known, _)| *known == rule) {
-            return table.clone();
+        if let Some(table) = self.tables.iter().find(|table| table.rule == rule) {
+            return table.rotary.clone();
         }
-        let now = self.prompt.seen(n_tokens.saturating_sub(1));
         let seen = |token: usize| self.prompt.seen(token);
         let amplitude = |token| rule.temperature.map_or(1.0, |temperature| temperature.at(seen(token)));
         let rope = &self.ropes[rule.rope];
-        let table = rope.table(&rule.map, 0..self.n_rows, self.prompt, now, amplitude);
-        let table = Rotary::new(table, rope.dim(), &self.device);
-        self.tables.push((rule, table.clone()));
-        table
+        let moment = self.moment(rope, n_tokens);
+        let n_rows = match moment {
+            0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
+            seen => seen, // all tokens of a prompt are seen together
+        };
+        let table = rope.table(&rule.map, 0..n_rows, self.prompt, moment, amplitude);
+        let rotary = Rotary::new(table, rope.dim(), &self.device);
+        self.tables.push(Table { rule, n_rows, moment, rotary: rotary.clone() });
+        rotary
     }
 
     /// Makes the slots of a rule right for queries from `first` on: where they are packed, row `p` is position `p - 1`.

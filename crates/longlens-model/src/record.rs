@@ -51,7 +51,7 @@ impl Recorder {
         prompt: Prompt,
         n_tokens: usize,
     ) -> Result<Self, LensError> {
-        let n_tokens = n_tokens + watch.beyond;
+        let n_tokens = n_tokens.saturating_add(watch.beyond);
         let rows = watch.rows.iter().map(|row| (row.layer, row.head));
         for (layer, head) in rows.chain(watch.maps.iter().map(|map| (map.layer, map.head))) {
             within("layer", layer, model.n_layers)?;
@@ -69,8 +69,7 @@ impl Recorder {
             }
         }
         assert!(watch.mass.as_ref().is_none_or(|mass| mass.chunk_len > 0), "a chunk holds at least one token");
-        let n_choosing = n_tokens.saturating_sub(plan.first_choice(prompt));
-        let needed = watch.bytes(model, n_tokens, n_choosing, plan.n_slots());
+        let needed = watch.bytes(model, plan, prompt, n_tokens);
         if needed > ALLOWED {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
         }

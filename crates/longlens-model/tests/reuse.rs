@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use longlens_core::lens::{Control, LensError, Rows, Setup};
+use longlens_core::lens::{Control, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{MapPick, Watch};
 use proptest::prelude::*;
 
@@ -20,7 +20,8 @@ proptest! {
         before in way(), after in way(), n_prompt in 1..110usize, more in 0..30usize, keep in 0.0..1.0f64,
     ) {
         let n = n_prompt + more;
-        goes_on_as_if_it_had_begun(&before, &after, n_prompt, n, (keep * (n + 1) as f64) as usize)?;
+        let keep = (keep * (n + 1) as f64) as usize;
+        goes_on_as_if_it_had_begun(one_layer().as_mut(), &before, &after, n_prompt, n, keep)?;
     }
 
     #[test]
@@ -48,16 +49,16 @@ proptest! {
     }
 }
 
-/// With one layer, going on from `keep` tokens of another way gives what the whole way gives: logits, choices, scores.
+/// Going on from `keep` tokens of another way gives what the whole way gives, where both have the same keys and values: logits,
+/// choices, scores.
 fn goes_on_as_if_it_had_begun(
+    lens: &mut dyn Lens,
     before: &Way,
     after: &Way,
     n_prompt: usize,
     n: usize,
     keep: usize,
 ) -> Result<(), TestCaseError> {
-    let mut lens = one_layer();
-    let lens = lens.as_mut();
     lens.begin(&after.setup(lens, n_prompt, all_choices())).unwrap();
     let expected = feed(lens, 0, n);
     let mut whole = lens.trace();
@@ -69,13 +70,14 @@ fn goes_on_as_if_it_had_begun(
     agree(&got, &expected[expected.len() - got.len()..], TOLERANCE, "logits")?;
     let trace = lens.trace();
     prop_assert_eq!((trace.run.mode.as_str(), trace.run.n_prompt), ("reuse-kv", n_prompt));
-    if let Some(choices) = &mut whole.layers[0].choices {
+    for layer in &mut whole.layers {
+        let Some(choices) = &mut layer.choices else { continue };
         let earlier = choices.queries.iter().filter(|query| **query < keep).count();
         choices.queries.drain(..earlier);
         choices.chunks.drain(..earlier * choices.n_heads * choices.n_slots);
         choices.scores.drain(..earlier * choices.n_heads * choices.n_slots);
         choices.margins.drain(..earlier * choices.n_heads);
-        whole.layers[0].choices = whole.layers[0].choices.take().filter(|choices| !choices.queries.is_empty());
+        layer.choices = layer.choices.take().filter(|choices| !choices.queries.is_empty());
     }
     same_attention(&trace, &whole)
 }
@@ -87,8 +89,21 @@ fn a_generated_chunk_is_summarised_at_its_own_moment() {
         let method = format!("long_heads:chunk_len=8,attention_len=32,variant={variant}");
         let choice = Way::new(&method, "dynamic:factor=4,original=16");
         for keep in [39, 40, 43, 64, 79] {
-            goes_on_as_if_it_had_begun(&full, &choice, 43, 80, keep).unwrap();
+            goes_on_as_if_it_had_begun(one_layer().as_mut(), &full, &choice, 43, 80, keep).unwrap();
         }
+    }
+}
+
+#[test]
+fn chunks_of_two_lengths_are_summarised_each_at_its_own_moment() {
+    let chosen = |chunk_len: usize| format!("long_heads:chunk_len={chunk_len},attention_len={}", 4 * chunk_len);
+    // the same method in the first layer, so the second one's keys and values are the same too
+    let way = |second: usize| {
+        let method = format!("by_layer:0={}/1={}", chosen(16), chosen(second));
+        Way::new(&method, "dynamic:factor=64,original=16")
+    };
+    for keep in [39, 43, 55, 64, 79] {
+        goes_on_as_if_it_had_begun(two_layers().as_mut(), &way(16), &way(6), 43, 80, keep).unwrap();
     }
 }
 

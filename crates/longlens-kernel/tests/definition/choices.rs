@@ -35,7 +35,7 @@ fn whole(t: Tensor<B, 3, Int>) -> Vec<i32> {
 fn check_choice(operation: &ChunkScores<B>) {
     let (n_slots, [_, seq, _]) = (operation.choice.n_slots, operation.query.dims());
     let expected = whole(chunk_scores::reference(operation));
-    let scores = chunk_scores::scores(operation, 0..seq);
+    let scores = numbers(chunk_scores::scores(operation, 0..seq));
     let n_complete = operation.chunks.dims()[1];
     for arch in simd::arches() {
         let got = whole(chunk_scores::cpu::choose(arch, operation));
