@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod panics;
 pub mod picture;
 pub mod plan;
+mod positions;
 pub mod printable;
 pub mod rope;
 mod ropes;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{PosMap, Prompt};
+use crate::positions::{PosMap, Prompt};
 use crate::ropes;
 pub use crate::ropes::SCALINGS;
 use crate::setting::{Setting, SettingError, Value};

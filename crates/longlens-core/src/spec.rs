@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Rotation;
 use crate::rope::RopeScaling;
 
 /// The numbers of a checkpoint that decide positions, shapes and memory.
@@ -58,6 +57,19 @@ pub struct LayerSpec {
     /// Which frequencies turn its queries and keys.
     #[serde(default)]
     pub rotation: Rotation,
+}
+
+/// The frequencies that turn queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// The model's, under the RoPE scaling of the run.
+    #[default]
+    Model,
+    /// Plain ones of this base, whatever the scaling: layers that the scaling leaves alone.
+    Base(f64),
+    /// None: the layer does not know positions.
+    Off,
 }
 
 impl ModelSpec {

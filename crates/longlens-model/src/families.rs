@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::decoder::{Attend, Decoder};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::shapes::Shape;
 use crate::weights::{Blueprint, Parameters};
 
 /// Makes modules, list, and the types that hold one of any family.
@@ -124,6 +123,15 @@ pub struct Family {
     pub(crate) shapes: &'static [Shape],
     /// Reads the fields of its own.
     pub(crate) read: fn(Fields<'_>) -> Result<Architecture, OpenError>,
+}
+
+/// A published config, or the part of it that decides speed, under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// What it is called.
+    pub name: &'static str,
+    /// The text of a `config.json`.
+    pub config: &'static str,
 }
 
 impl PartialEq for Family {

@@ -9,13 +9,14 @@ use longlens_core::plan::Prompt;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
-use crate::attention::{Attention, Problems, numbers};
+use crate::attention::{Attention, Problems};
 use crate::cache::LayerCache;
 use crate::cache::fork::LayerFork;
 use crate::decoder::Decoder;
 use crate::look::Look;
 use crate::positions::Positions;
 use crate::record::{Recorder, peak_memory};
+use crate::tensors::numbers;
 
 /// A decoder of any family as a [`Lens`].
 pub struct DecoderLens<B: Kernels, D: Decoder<B>> {

@@ -21,5 +21,6 @@ mod observe;
 mod open;
 mod positions;
 mod record;
+mod tensors;
 
 pub use open::{Options, describe, open, outline};

@@ -9,10 +9,11 @@ use longlens_core::plan::HeadGroup;
 use longlens_core::trace::Trace;
 use longlens_kernel::Kernels;
 
-use crate::attention::{Attention, Keys, Problems, Queries, heads_of};
+use crate::attention::{Attention, Keys, Problems, Queries};
 use crate::cache::LayerCache;
-use crate::observe::{Place, alike, merge, record_choices, record_chunks, record_spans};
-use crate::record::Recorder;
+use crate::observe::{Place, alike, record_choices, record_chunks, record_spans};
+use crate::record::{Recorder, merge};
+use crate::tensors::heads_of;
 
 /// A look at a sequence.
 pub struct Look<'a, B: Kernels> {

@@ -10,8 +10,8 @@ use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::span_attention::SpanAttention;
 use longlens_kernel::{Kernels, chunk_attention, span_attention};
 
-use crate::attention::numbers;
 use crate::record::Recorder;
+use crate::tensors::numbers;
 
 /// Scores of candidate chunks held at once while recording, in numbers.
 const SCORE_BLOCK: usize = 1 << 22;
@@ -162,16 +162,4 @@ fn blocks(ranges: &[Range<usize>], len: usize) -> impl Iterator<Item = Range<usi
     ranges
         .iter()
         .flat_map(move |range| range.clone().step_by(len).map(move |start| start..(start + len).min(range.end)))
-}
-
-/// Ascending ranges with overlaps joined.
-pub fn merge(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range.clone()),
-        }
-    }
-    merged
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, Rotation, SlotPositions, Temperature};
+use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, SlotPositions, Temperature};
 use longlens_core::rope::{Frequencies, Rope, RopeScaling, RotaryTable};
 use longlens_core::setting::SettingError;
-use longlens_core::spec::ModelSpec;
+use longlens_core::spec::{ModelSpec, Rotation};
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::key_pos;
 use longlens_kernel::rotary::Rotary;

@@ -12,8 +12,7 @@ use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Q
 use longlens_kernel::pooled::{Cells, Pooled};
 use longlens_kernel::{Body, Kernels, Operation};
 
-use crate::attention::numbers;
-use crate::observe::merge;
+use crate::tensors::numbers;
 
 /// The trace in the making.
 pub struct Recorder {
@@ -246,6 +245,18 @@ fn cells(map: &PooledMap) -> Cells {
     let (query, key) = map.pick.window.map_or((0, 0), |window| (window.query, window.key));
     let tokens = |first: usize| first..first.saturating_add(map.n_tokens);
     Cells { queries: tokens(query), keys: tokens(key), query_stride: map.stride, key_stride: map.stride }
+}
+
+/// Ascending ranges with overlaps joined.
+pub fn merge(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range.clone()),
+        }
+    }
+    merged
 }
 
 fn within(what: &'static str, index: usize, count: usize) -> Result<(), LensError> {

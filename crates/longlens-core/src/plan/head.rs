@@ -1,6 +1,7 @@
 //! What one attention head does to any (query, key).
 
 use super::{ChunkChoice, PosMap, Prompt, Reach, Span, Warning, Written};
+use crate::spec::Rotation;
 
 /// The rule of one head: spans that a formula gives, or chunks that the data chooses.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,19 +35,6 @@ pub enum QueryScale {
 pub struct Temperature {
     /// Length up to which the factor is 1.
     pub trained: usize,
-}
-
-/// The frequencies that turn queries and keys.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rotation {
-    /// The model's, under the RoPE scaling of the run.
-    #[default]
-    Model,
-    /// Plain ones of this base, whatever the scaling: layers that the scaling leaves alone.
-    Base(f64),
-    /// None: the layer does not know positions.
-    Off,
 }
 
 /// How a query sees a key.

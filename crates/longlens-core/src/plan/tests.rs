@@ -1,6 +1,6 @@
 use super::*;
 use crate::methods::Method;
-use crate::spec::LayerSpec;
+use crate::spec::{LayerSpec, Rotation};
 
 fn model() -> ModelSpec {
     ModelSpec { n_layers: 3, n_heads: 8, n_kv_heads: 2, ..ModelSpec::tiny(64) }

@@ -140,12 +140,12 @@ impl WithSimd for Group<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { problem, slots, query, panels, panel_len, head, start, scratch, out } = self;
         let Scratch { queries, scores, best } = scratch;
-        let head_dim = problem.query.dims()[2];
+        let width = problem.query.dims()[2];
         let rows = slots.len();
         for r in 0..ROWS {
             // rows past the end repeat the last query and are not looked at
-            let row = query.of(head, start + r.min(rows - 1), head_dim);
-            queries[r * head_dim..][..head_dim].copy_from_slice(row);
+            let row = query.of(head, start + r.min(rows - 1), width);
+            queries[r * width..][..width].copy_from_slice(row);
         }
         best.iter_mut().zip(slots).for_each(|(best, slots)| best.clear(slots.n_picks));
         let first = slots.iter().map(|slots| slots.candidates.start).min().unwrap_or(0) / S::F32_LANES * S::F32_LANES;
@@ -158,7 +158,7 @@ impl WithSimd for Group<'_> {
                 queries,
                 keys,
                 values: Values::default(),
-                head_dim,
+                head_dim: width,
                 seen: 0..len,
                 each: None,
                 holes: None,

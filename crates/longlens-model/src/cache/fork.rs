@@ -7,7 +7,7 @@ use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 
 use super::{GroupCache, LayerCache, SPARE, Store};
-use crate::attention::heads_of;
+use crate::tensors::heads_of;
 
 /// The first tokens of a layer's cache, in memory of their own.
 #[derive(Debug)]

@@ -11,12 +11,11 @@ use longlens_kernel::{Kernels, Operation};
 use longlens_kernel::gated::Activation;
 use longlens_kernel::linear::Matrix;
 
-use super::FamilyFile;
+use super::{FamilyFile, Shape};
 use crate::config::{self, Config};
 use crate::decoder::{Attend, Decoder, Projected};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::shapes::Shape;
 use crate::weights::{Linear, Parameters};
 
 /// Fields that other families have not, or call otherwise.
