@@ -66,7 +66,7 @@ pub trait Lens: Send {
     /// [`Setup::keep_queries`]. Any token so far may be named, generated ones too. Losses, times and attention outputs are
     /// not recorded again; of a swapped sequence only the tokens fed since count. After an error, a cancellation too, the
     /// sequence goes on.
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError>;
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError>;
 }
 
 /// Text to tokens and back.
@@ -91,7 +91,7 @@ pub struct Setup {
     pub prefill_chunk: usize,
     /// What to record.
     pub watch: Watch,
-    /// Whether queries stay in memory beside keys and values, for [`Lens::look`] and for any swap by [`Lens::reuse`].
+    /// Whether queries stay in memory beside keys and values, for [`Lens::inspect`] and for any swap by [`Lens::reuse`].
     pub keep_queries: bool,
 }
 

@@ -10,9 +10,9 @@ use crate::plan::Prompt;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
 
-mod look;
+mod attention;
 
-use look::{Attended, Attention};
+use attention::{Attended, Attention};
 
 /// A [`Lens`] whose logits come from a function of the tokens so far.
 pub struct ScriptedLens {
@@ -240,10 +240,10 @@ impl Lens for ScriptedLens {
         Ok(())
     }
 
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         let setup = self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
         if !setup.keep_queries {
-            return Err(LensError::NothingKept { what: "a second look" });
+            return Err(LensError::NothingKept { what: "an inspection" });
         }
         let asked = [Some(&watch.choices), watch.mass.as_ref().map(|mass| &mass.queries)];
         let listed = asked.into_iter().flatten().flat_map(|queries| match queries {
@@ -467,29 +467,29 @@ mod tests {
     }
 
     #[test]
-    fn looking_sees_what_the_plan_shows() {
+    fn inspecting_sees_what_the_plan_shows() {
         // head 1 looks at key 5, which full attention sees and a window of 4 does not
         let mut lens =
             ScriptedLens::saying("ok").attending(|_, head, _, key| if head == 1 && key == 5 { 99.0 } else { 1.0 });
         let tokens: Vec<u32> = (0..40).map(|t| t + 2).collect();
         let row = RowPick { layer: 0, head: 1, query: 39 };
         let watch = Watch { rows: vec![row], maps: vec![MapPick::whole(0, 1, 10)], ..Watch::default() };
-        let mut look = |method: &str, watch: &Watch| {
+        let mut inspect = |method: &str, watch: &Watch| {
             let method = Method::parse(method).unwrap();
             let kept = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 40).unwrap() };
             lens.begin(&kept).unwrap();
             lens.feed(&tokens, Rows::None, &mut ()).unwrap();
-            lens.look(watch, &mut ()).unwrap()
+            lens.inspect(watch, &mut ()).unwrap()
         };
-        let trace = look("full", &watch);
+        let trace = inspect("full", &watch);
         assert!((trace.rows[0].1[5] - 99.0 / 138.0).abs() < 1e-6);
         let map = &trace.maps[0];
         assert_eq!((map.side, map.stride), (10, 4));
         assert!(map.max[9 * 10 + 1] > 0.7 && (map.mean[9 * 10..].iter().sum::<f32>() - 1.0).abs() < 1e-5);
-        assert!(look("sliding_window:window=4", &watch).rows[0].1[5].abs() < 1e-9);
+        assert!(inspect("sliding_window:window=4", &watch).rows[0].1[5].abs() < 1e-9);
 
         let chosen = Watch { choices: Queries::Of(vec![39]), ..Watch::default() };
-        let trace = look("long_heads:chunk_len=4,attention_len=16", &chosen);
+        let trace = inspect("long_heads:chunk_len=4,attention_len=16", &chosen);
         let choices = trace.layers[0].choices.as_ref().unwrap();
         let chunks: Vec<_> = choices.row(0, 1).map(|(chunk, _)| chunk).collect();
         assert_eq!(chunks, [0, 1, 8, 9], "the first, key 5's, the newest complete and the own chunk");

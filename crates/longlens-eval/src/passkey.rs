@@ -436,8 +436,8 @@ mod tests {
             let (fork, _): &(Sequence, Arc<()>) = prefix.state(self.id)?;
             self.lens.begin_from(setup, fork)
         }
-        fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-            self.lens.look(watch, control)
+        fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+            self.lens.inspect(watch, control)
         }
     }
 

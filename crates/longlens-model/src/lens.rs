@@ -13,7 +13,7 @@ use crate::attention::{Attention, Problems};
 use crate::cache::LayerCache;
 use crate::cache::fork::LayerFork;
 use crate::decoder::Decoder;
-use crate::look::Look;
+use crate::inspect::Inspection;
 use crate::positions::Positions;
 use crate::record::{Recorder, peak_memory};
 use crate::tensors::numbers;
@@ -236,10 +236,10 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         Ok(())
     }
 
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
         if !sequence.keeps_queries() {
-            return Err(LensError::NothingKept { what: "a second look" });
+            return Err(LensError::NothingKept { what: "an inspection" });
         }
         let prefill_chunk = sequence.prefill_chunk();
         let Running { attention, caches, n_tokens, n_reused, .. } = sequence;
@@ -251,7 +251,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             attention.problems.prompt,
             *n_tokens,
         )?;
-        let trace = Look::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
+        let trace = Inspection::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
         Ok(Trace { run: sequence.record(), peak_memory: peak_memory(), ..trace })
     }
 }

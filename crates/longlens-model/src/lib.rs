@@ -16,7 +16,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod attention;
-mod look;
+mod inspect;
 mod observe;
 mod open;
 mod positions;

@@ -49,7 +49,7 @@ proptest! {
             prop_assert_eq!(&lens.trace().run, &whole.run);
             if keeps {
                 // what the prefix attended to can be inspected too
-                same_attention(&lens.look(&all_choices(), &mut ()).unwrap(), &whole)?;
+                same_attention(&lens.inspect(&all_choices(), &mut ()).unwrap(), &whole)?;
             }
         }
     }

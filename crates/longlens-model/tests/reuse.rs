@@ -108,7 +108,7 @@ fn chunks_of_two_lengths_are_summarised_each_at_its_own_moment() {
 }
 
 #[test]
-fn what_was_not_kept_cannot_be_looked_at() {
+fn what_was_not_kept_cannot_be_inspected() {
     let mut lens = two_layers();
     let lens = lens.as_mut();
     let (full, choice) = (Way::new("full", "none"), Way::new("long_heads:chunk_len=4,attention_len=16", "none"));
@@ -116,10 +116,10 @@ fn what_was_not_kept_cannot_be_looked_at() {
     lens.begin(&Setup { keep_queries: false, ..full.clone() }).unwrap();
     feed(lens, 0, 30);
     let nothing_kept = |result: Result<(), LensError>| matches!(result, Err(LensError::NothingKept { .. }));
-    assert!(nothing_kept(lens.look(&Watch::default(), &mut ()).map(drop)));
+    assert!(nothing_kept(lens.inspect(&Watch::default(), &mut ()).map(drop)));
     assert!(nothing_kept(lens.reuse(&choice, 29)));
     lens.reuse(&full, 29).unwrap();
-    assert!(nothing_kept(lens.look(&Watch::default(), &mut ()).map(drop)), "the begun sequence decides");
+    assert!(nothing_kept(lens.inspect(&Watch::default(), &mut ()).map(drop)), "the begun sequence decides");
     lens.reuse(&choice, 0).unwrap();
     assert_eq!(feed(lens, 0, 1).len(), 256);
 }
@@ -135,7 +135,7 @@ impl Control for StopAt {
 }
 
 #[test]
-fn a_stopped_swap_or_look_leaves_the_begun_sequence_whole() {
+fn a_stopped_swap_or_inspection_leaves_the_begun_sequence_whole() {
     let mut lens = embedded();
     let lens = lens.as_mut();
     let n = 90;
@@ -148,7 +148,7 @@ fn a_stopped_swap_or_look_leaves_the_begun_sequence_whole() {
         let stopped = lens.feed(&tokens(n)[60..], Rows::Last, &mut StopAt(Cell::new(at)));
         assert!(matches!(stopped, Err(LensError::Cancelled)));
         assert!(matches!(lens.feed(&[1], Rows::Last, &mut ()), Err(LensError::NotBegun)));
-        assert!(matches!(lens.look(&Watch::default(), &mut ()), Err(LensError::NotBegun)));
+        assert!(matches!(lens.inspect(&Watch::default(), &mut ()), Err(LensError::NotBegun)));
     }
     // the rows that a stopped swap wrote over are back
     lens.reuse(&full, 80).unwrap();
@@ -156,9 +156,9 @@ fn a_stopped_swap_or_look_leaves_the_begun_sequence_whole() {
     agree(&feed(lens, 80, n), &expected[80 * vocab_size..], TOLERANCE, "logits").unwrap();
 
     let watch = Watch { maps: vec![MapPick::whole(1, 0, 8), MapPick::whole(2, 1, 8)], ..Watch::default() };
-    let stopped = lens.look(&watch, &mut StopAt(Cell::new(2)));
+    let stopped = lens.inspect(&watch, &mut StopAt(Cell::new(2)));
     assert!(matches!(stopped, Err(LensError::Cancelled)));
-    assert_eq!(lens.look(&watch, &mut ()).unwrap().maps.len(), 2);
+    assert_eq!(lens.inspect(&watch, &mut ()).unwrap().maps.len(), 2);
     feed(lens, n, n + 1);
 
     // of a begun sequence that broke nothing is whole
@@ -172,7 +172,7 @@ fn a_sequence_comes_first() {
     let mut lens = grouped(1);
     let setup = Way::new("full", "none").setup(lens.as_ref(), 3, Watch::default());
     assert!(matches!(lens.reuse(&setup, 0), Err(LensError::NotBegun)));
-    assert!(matches!(lens.look(&Watch::default(), &mut ()), Err(LensError::NotBegun)));
+    assert!(matches!(lens.inspect(&Watch::default(), &mut ()), Err(LensError::NotBegun)));
     lens.begin(&setup).unwrap();
-    assert!(lens.look(&all_choices(), &mut ()).unwrap().rows.is_empty());
+    assert!(lens.inspect(&all_choices(), &mut ()).unwrap().rows.is_empty());
 }

@@ -108,7 +108,7 @@ impl WithSimd for Few<'_> {
             scores.push(dot(simd, query, chunks.of(head, chunk, query.len())));
         }
         best.clear(slots.n_picks);
-        best.look(simd, scores, slots.candidates.start, slots.candidates.clone());
+        best.scan(simd, scores, slots.candidates.start, slots.candidates.clone());
         best.write(problem, slots, out);
     }
 }
@@ -168,7 +168,7 @@ impl WithSimd for Group<'_> {
             for (r, slots) in slots.iter().enumerate() {
                 let seen = slots.candidates.start.max(from)..slots.candidates.end.min(from + len);
                 let scores = &scores[r * tile::KEYS..(r + 1) * tile::KEYS];
-                best[r].look(simd, scores, from, seen);
+                best[r].scan(simd, scores, from, seen);
             }
         }
         for ((out, slots), best) in out.chunks_exact_mut(problem.choice.n_slots).zip(slots).zip(best) {
@@ -195,7 +195,7 @@ impl Best {
 
     /// Looks through scores of chunks `seen`; `scores[0]` is chunk `from`'s.
     #[inline(always)]
-    fn look<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: Range<usize>) {
+    fn scan<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: Range<usize>) {
         if seen.is_empty() || self.n == 0 {
             return;
         }

@@ -1,4 +1,4 @@
-//! A second look: what another watch would have recorded, from cached queries and keys.
+//! Inspection afterwards: what another watch would have recorded, from cached queries and keys.
 //!
 //! Nothing outside attention is computed again, and of attention only the layers, heads and queries that the watch names.
 
@@ -15,8 +15,8 @@ use crate::observe::{Place, alike, record_choices, record_chunks, record_spans};
 use crate::record::{Recorder, merge};
 use crate::tensors::heads_of;
 
-/// A look at a sequence.
-pub struct Look<'a, B: Kernels> {
+/// What inspects a sequence.
+pub struct Inspection<'a, B: Kernels> {
     pub attention: &'a mut Attention<B>,
     pub caches: &'a [LayerCache<B>],
     pub recorder: Recorder,
@@ -41,7 +41,7 @@ struct Part {
     tokens: Range<usize>,
 }
 
-impl<'a, B: Kernels> Look<'a, B> {
+impl<'a, B: Kernels> Inspection<'a, B> {
     /// Nothing is recorded yet.
     pub fn new(
         attention: &'a mut Attention<B>,
