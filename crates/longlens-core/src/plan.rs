@@ -146,7 +146,7 @@ impl Plan {
     }
 
     /// The same plan on a model some of whose layers have a window or frequencies of their own: such layers keep their
-    /// window, whatever the method does elsewhere, and turn by their own frequencies.
+    /// window, whatever the method does elsewhere, and rotate by their own frequencies.
     #[must_use]
     pub(crate) fn on(self, model: &ModelSpec) -> Self {
         if model.layers.is_empty() {

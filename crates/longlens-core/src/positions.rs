@@ -90,7 +90,7 @@ impl PosTable {
     }
 }
 
-/// The same table is found by its address: equal rules share turned keys, and the question is asked for every pair of spans.
+/// The same table is found by its address: equal rules share rotated keys, and the question is asked for every pair of spans.
 impl PartialEq for PosTable {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0

@@ -54,12 +54,12 @@ pub struct LayerSpec {
     /// Newest keys that its queries see, their own included; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<usize>,
-    /// Which frequencies turn its queries and keys.
+    /// Which frequencies rotate its queries and keys.
     #[serde(default)]
     pub rotation: Rotation,
 }
 
-/// The frequencies that turn queries and keys.
+/// The frequencies that rotate queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rotation {

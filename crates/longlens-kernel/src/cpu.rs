@@ -11,10 +11,10 @@ use burn::tensor::ops::IntTensorOps;
 use burn::tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
 pub(crate) mod panels;
+pub(crate) mod rotate;
 pub(crate) mod run;
 pub mod simd;
 pub(crate) mod tile;
-pub(crate) mod turn;
 
 /// A tensor held so that its numbers can be looked at.
 pub(crate) struct Held {

@@ -147,7 +147,7 @@ impl<B: Kernels> Attention<B> {
         let started = Instant::now();
         let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
         self.recorder.ran::<B>(&Operation::WriteRows);
-        // keys are cached before rotation: each span of the plan turns them to its own positions
+        // keys are cached before rotation: each span of the plan rotates them to its own positions
         let (key, value) = cache.append(&query, split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
         self.recorder.spend("attention", started);
 
@@ -214,7 +214,7 @@ impl<B: Kernels> Attention<B> {
         let started = Instant::now();
         self.problems.positions.cover_slots(queries.rule, queries.first);
         if self.problems.positions.rerotates(queries.rule) {
-            cache.chunk_keys = B::ChunkKeys::default(); // keys turn by other angles now
+            cache.chunk_keys = B::ChunkKeys::default(); // keys rotate by other angles now
         }
         let problem = self.problems.chunk_attention(queries, choice, chosen, keys);
         self.recorder.ran::<B>(&Operation::ChunkAttention(&problem));
@@ -277,7 +277,7 @@ impl<B: Kernels> Attention<B> {
         let [n_kv_heads, seq_k, head_dim] = keys.key.dims();
         if choice.score == ChunkScore::Bounds {
             let n_chunks = cache.chunks.n_chunks();
-            // where keys turn anew with every length, their bounds are made when queries choose
+            // where keys rotate anew with every length, their bounds are made when queries choose
             if !self.problems.positions.rerotates(rule) && n_chunks < seq_k / choice.chunk_len {
                 cache.chunks.push(self.bounds(rule, choice, keys, n_chunks));
             }

@@ -1,4 +1,4 @@
-//! Keys and values of the tokens so far, keys before rotation: any method can turn them to its own positions. Queries too,
+//! Keys and values of the tokens so far, keys before rotation: any method can rotate them to its own positions. Queries too,
 //! before rotation, when somebody asked for them.
 
 use std::ops::Range;

@@ -161,7 +161,7 @@ impl<'a, B: Kernels> Inspection<'a, B> {
         let problem = self.attention.problems.chunk_attention(&queries, choice, chosen, &keys);
         let kv_head = part.heads.start / self.attention.problems.spec.n_rep();
         let kept = self.kept.take().filter(|(of, head, _)| (*of, *head) == ((part.layer, part.group), kv_head));
-        // where keys turn by other angles in every block, nothing made of them is of use to the next
+        // where keys rotate by other angles in every block, nothing made of them is of use to the next
         let kept = kept.filter(|_| !self.attention.problems.positions.rerotates(part.rule));
         let mut packed = kept.map_or_else(Default::default, |(.., packed)| packed);
         let lse = self.pools(part, &tokens).then(|| B::chunk_attention(&problem, &mut packed).lse);

@@ -281,7 +281,7 @@ impl<B: Kernels> Running<B> {
     fn step_len(&self, left: usize) -> usize {
         let prompt_left = self.attention.problems.prompt.n_tokens.saturating_sub(self.n_tokens);
         match prompt_left {
-            // where keys turn anew with every length, a generated token needs a call of its own
+            // where keys rotate anew with every length, a generated token needs a call of its own
             0 if self.attention.problems.positions.any_rerotates() => 1,
             0 => left.min(self.prefill_chunk()),
             _ => left.min(self.prefill_chunk()).min(prompt_left),

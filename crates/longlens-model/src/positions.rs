@@ -18,7 +18,7 @@ pub struct Positions<B: Kernels> {
     device: B::Device,
     /// Different frequencies, each once.
     ropes: Vec<Rope>,
-    /// Of each rule of the plan, which frequencies turn it.
+    /// Of each rule of the plan, which frequencies rotate it.
     rope_of: Vec<usize>,
     tables: Vec<Table<B>>,
     rules: Vec<RuleTables<B>>,
@@ -30,7 +30,7 @@ pub struct Positions<B: Kernels> {
 struct Table<B: Kernels> {
     rule: TableRule,
     n_rows: usize,
-    /// Length seen that turned its keys, where every call turns them anew; else 0.
+    /// Length seen that rotated its keys, where every call rotates them anew; else 0.
     moment: usize,
     rotary: Rotary<B>,
 }
@@ -47,7 +47,7 @@ struct TableRule {
 struct RuleTables<B: Kernels> {
     /// One per span.
     spans: Vec<SpanRotary<B>>,
-    /// Of a rule that chooses: what turns keys to make what represents a chunk, and the keys of chosen chunks.
+    /// Of a rule that chooses: what rotates keys to make what represents a chunk, and the keys of chosen chunks.
     chunks: Option<(Rotary<B>, Rotary<B>)>,
 }
 
@@ -89,7 +89,7 @@ impl<B: Kernels> Positions<B> {
         self.rules = rules.map(|(rule, rope)| self.tables_of(rule, rope, n_tokens)).collect();
     }
 
-    /// Length seen that turns the keys of a call which ends with token `n_tokens`; 0 where they stay as they are.
+    /// Length seen that rotates the keys of a call which ends with token `n_tokens`; 0 where they stay as they are.
     fn moment(&self, rope: &Rope, n_tokens: usize) -> usize {
         if rope.rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 }
     }
@@ -144,7 +144,7 @@ impl<B: Kernels> Positions<B> {
         self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
     }
 
-    /// Whether every call turns the earlier keys of a rule anew.
+    /// Whether every call rotates the earlier keys of a rule anew.
     pub fn rerotates(&self, rule: usize) -> bool {
         self.ropes[self.rope_of[rule]].rerotates()
     }
@@ -159,7 +159,7 @@ impl<B: Kernels> Positions<B> {
         &self.rules[rule].spans
     }
 
-    /// What turns keys, and the queries that meet them, to make and to score what represents a chunk.
+    /// What rotates keys, and the queries that meet them, to make and to score what represents a chunk.
     pub fn of_chunks(&self, rule: usize) -> &Rotary<B> {
         &self.choosing(rule).0
     }
@@ -175,7 +175,7 @@ impl<B: Kernels> Positions<B> {
     }
 }
 
-/// The frequencies that turn queries and keys of a rule.
+/// The frequencies that rotate queries and keys of a rule.
 fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Result<Rope, SettingError> {
     let rope = match rule.rotation {
         Rotation::Model => scaling.resolve(spec)?,
@@ -184,6 +184,6 @@ fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Res
     };
     let Some(choice) = rule.choice else { return Ok(rope) };
     assert!(rule.temperature.is_none(), "no method both chooses and scales by temperature");
-    // a chosen chunk that moves from slot to slot is turned afresh for every query, so no key keeps an older base
+    // a chosen chunk that moves from slot to slot is rotated afresh for every query, so no key keeps an older base
     Ok(if choice.slots == SlotPositions::Packed { rope.rerotating() } else { rope })
 }

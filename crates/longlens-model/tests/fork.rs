@@ -39,7 +39,7 @@ proptest! {
         prop_assert!(fork.serves(&setup));
         let forecast = CacheSize::of(&lens.model().spec, &setup.plan, Prompt { n_tokens: n_prompt }, fork.n_tokens);
         let forecast = forecast.forked(keeps) * size_of::<f32>();
-        // bounds of keys that turn anew are not kept
+        // bounds of keys that rotate anew are not kept
         prop_assert!(fork.bytes == forecast || fork.bytes < forecast && way.rope.ends_with("rerotate=true"));
         // any number of times, whatever happens between
         for _ in 0..2 {

@@ -76,7 +76,7 @@ impl Layer<'_> {
     }
 
     /// `x` at a position, by the frequencies of the moment when `seen` tokens are known.
-    fn turned(&self, x: &[f64], position: f64, seen: usize) -> Vec<f64> {
+    fn rotated(&self, x: &[f64], position: f64, seen: usize) -> Vec<f64> {
         let d = x.len() as f64;
         let base = match self.spec.layers[self.at].rotation {
             Rotation::Off => return x.to_vec(),
@@ -97,7 +97,7 @@ impl Layer<'_> {
 
     /// The score of query `i` and key `j` at a relative position.
     fn score(&self, head: usize, i: usize, j: usize, relative: f64) -> f64 {
-        let query = self.turned(self.row(&self.query, i, head), relative, seen(i));
+        let query = self.rotated(self.row(&self.query, i, head), relative, seen(i));
         let product = dot(&query, self.row(&self.key, j, head)) * self.spec.score_scale.unwrap();
         let cap = self.spec.soft_cap.unwrap();
         cap * (product / cap).tanh()
@@ -106,11 +106,11 @@ impl Layer<'_> {
     /// The vector that represents a chunk for a head (LongHeads, section 3.2).
     fn summary(&self, head: usize, chunk: Range<usize>) -> Vec<f64> {
         let scale = (self.spec.head_dim as f64).sqrt().recip();
-        let turned = |numbers: &[f64]| -> Vec<Vec<f64>> {
+        let rotated = |numbers: &[f64]| -> Vec<Vec<f64>> {
             let rows = chunk.clone().map(|token| self.row(numbers, token, head));
-            rows.enumerate().map(|(offset, row)| self.turned(row, offset as f64, 0)).collect()
+            rows.enumerate().map(|(offset, row)| self.rotated(row, offset as f64, 0)).collect()
         };
-        let (queries, keys) = (turned(&self.query), turned(&self.key));
+        let (queries, keys) = (rotated(&self.query), rotated(&self.key));
         let values: Vec<_> = chunk.clone().map(|token| self.row(&self.value, token, head).to_vec()).collect();
         let attended = |query: &[f64], rows: &[Vec<f64>]| {
             weighted(&keys.iter().map(|key| scale * dot(query, key)).collect::<Vec<_>>(), rows)
@@ -145,7 +145,7 @@ impl Layer<'_> {
             Rule::Quest { page, n_pages, dense_layers }
                 if self.at >= dense_layers && i >= N_PROMPT && i >= (n_pages - 1) * page =>
             {
-                let at = |row: &[f64], position: usize| self.turned(row, position as f64, seen(i));
+                let at = |row: &[f64], position: usize| self.rotated(row, position as f64, seen(i));
                 let query = at(self.row(&self.query, i, head), i);
                 let bound = |keys: Range<usize>| {
                     let keys: Vec<_> = keys.map(|j| at(self.row(&self.key, j, head), j)).collect();

@@ -149,7 +149,7 @@ fn group_size_one_is_plain_attention_at_any_length() {
 #[test]
 fn a_choice_of_every_chunk_is_plain_attention() {
     // 64 tokens in chunks of 8: from 56 on, every chunk is chosen and stands at its true place. Under `dynamic` a choice
-    // turns all keys with the newest base, whatever the scaling says of other methods.
+    // rotates all keys with the newest base, whatever the scaling says of other methods.
     let choice = "long_heads:chunk_len=8,attention_len=64,begin_len=56";
     for (rope, of_full) in [
         ("none", "none"),

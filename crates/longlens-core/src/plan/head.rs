@@ -14,7 +14,7 @@ pub struct HeadPlan {
     pub query_scale: QueryScale,
     /// Factor on queries and keys that grows with the length seen.
     pub temperature: Option<Temperature>,
-    /// Which frequencies turn queries and keys.
+    /// Which frequencies rotate queries and keys.
     pub rotation: Rotation,
     /// How far the rule goes, if its spans are tables.
     pub written: Option<Written>,
@@ -96,7 +96,7 @@ impl HeadPlan {
         self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
     }
 
-    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number. Heads that do not turn have none.
+    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number. Heads that do not rotate have none.
     pub(super) fn warnings(&self, n_tokens: usize, trained: usize) -> Vec<Warning> {
         if self.rotation == Rotation::Off {
             return Vec::new();

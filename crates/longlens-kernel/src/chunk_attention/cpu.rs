@@ -1,8 +1,8 @@
 //! Chunk attention on the processor: queries of a block meet at the chunks they chose.
 //!
-//! A head's block of queries is sorted by chosen chunk, so that a chunk's keys, turned once, multiply all queries that
+//! A head's block of queries is sorted by chosen chunk, so that a chunk's keys, rotated once, multiply all queries that
 //! chose it in one dense product; each query's softmax goes on from chunk to chunk. What is stored grows with the block,
-//! not with the number of chosen keys. A few queries (a generated token) instead turn the chosen keys as they read them.
+//! not with the number of chosen keys. A few queries (a generated token) instead rotate the chosen keys as they read them.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -11,10 +11,10 @@ use burn::backend::Flex;
 use super::{ChunkAttention, QueryRows};
 use crate::Attended;
 use crate::cpu::panels::WholeRows;
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
-use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, HeldInts, Parts, Rows, in_turn, tensor};
 
 mod kept;
@@ -168,12 +168,12 @@ impl Work<'_> {
         self.rows[row].1
     }
 
-    /// Writes a query turned for a slot, times `log2 e`.
+    /// Writes a query rotated for a slot, times `log2 e`.
     #[inline(always)]
     fn turn_query<S: Simd>(&self, simd: S, head: usize, row: usize, slot: usize, out: &mut [f32]) {
         let angles = self.queries.row(self.rows[row].0.slot(slot));
         let scale = self.problem.score.factor(self.problem.first_query + row) * std::f32::consts::LOG2_E;
-        turn(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
+        rotate_row(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
     }
 }
 

@@ -7,11 +7,11 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::Rotary;
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Arch, Simd, WithSimd, output};
-use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Rows, tensor};
 
-/// Rows of a task: fewer are turned sooner than another thread wakes.
+/// Rows of a task: fewer are rotated sooner than another thread wakes.
 const TASK: usize = 256;
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.
@@ -44,7 +44,7 @@ impl WithSimd for Turn<'_> {
         let Self { x, angles, first, n_rows, head_dim, out } = self;
         for (at, out) in (first..).zip(out.chunks_exact_mut(head_dim)) {
             let (head, row) = (at / n_rows, at % n_rows);
-            turn(simd, x.of(head, row, head_dim), angles.row(row), 1.0, out);
+            rotate_row(simd, x.of(head, row, head_dim), angles.row(row), 1.0, out);
         }
     }
 }

@@ -14,7 +14,7 @@ use longlens_kernel::cpu::simd;
 use longlens_kernel::key_bounds::{self, KeyBounds};
 use longlens_kernel::score::Score;
 
-use crate::{B, Problem, close, noise, numbers, turned};
+use crate::{B, Problem, close, noise, numbers, rotated};
 
 /// The rule of a method's last layer.
 fn choice_of(method: &str) -> ChunkChoice {
@@ -114,9 +114,9 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 rotary: all.rows(0, 120 / w * w),
                 chunk_len: w,
             });
-            let rotated = Flex::rotate(&all.rows(first, 120), query.clone());
+            let rotated_queries = Flex::rotate(&all.rows(first, 120), query.clone());
             let chunks = Flex::choose_chunks(&ChunkScores {
-                query: key_bounds::of_queries(rotated),
+                query: key_bounds::of_queries(rotated_queries),
                 chunks: bounds,
                 choice,
                 prompt: problem.prompt(),
@@ -137,7 +137,7 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
             };
             let out = numbers(Flex::chunk_attention(&operation, &mut Kept::default()).out);
             for (head, i) in (0..4).flat_map(|head| (first..120).map(move |i| (head, i))) {
-                let at = |row: &[f32], position: usize| turned(row, &problem.rope, position as f64);
+                let at = |row: &[f32], position: usize| rotated(row, &problem.rope, position as f64);
                 let query = at(problem.row(&problem.query, head, i - first), i);
                 let bound = |page: &usize| {
                     let keys: Vec<_> =

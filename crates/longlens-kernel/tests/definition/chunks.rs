@@ -14,7 +14,7 @@ use longlens_kernel::rotary::Rotary;
 use longlens_kernel::score::Score;
 use proptest::prelude::*;
 
-use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, same_cells, turned};
+use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, rotated, same_cells};
 
 /// Calls `check` with the problem once its chunks are chosen at random.
 fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[Slots])) {
@@ -181,7 +181,7 @@ fn bounds_are_the_least_and_the_greatest_rotated_keys() {
         let d = dims.0;
         for (head, chunk) in (0..2).flat_map(|head| (0..n_chunks).map(move |chunk| (head, chunk))) {
             let keys = (chunk * w..(chunk + 1) * w)
-                .map(|t| turned(problem.row(&problem.key, head, t), &problem.rope, t as f64));
+                .map(|t| rotated(problem.row(&problem.key, head, t), &problem.rope, t as f64));
             let keys: Vec<_> = keys.collect();
             for m in 0..d {
                 let of = |pick: fn(f64, f64) -> f64, from| keys.iter().map(|key| key[m]).fold(from, pick);
@@ -242,11 +242,11 @@ fn chunk_summaries_follow_their_definition() {
                 let tokens = chunk * w..(chunk + 1) * w;
                 let a: Vec<_> = tokens
                     .clone()
-                    .map(|t| turned(problem.row(&problem.query, head, t), &problem.rope, (t % w) as f64))
+                    .map(|t| rotated(problem.row(&problem.query, head, t), &problem.rope, (t % w) as f64))
                     .collect();
                 let b: Vec<_> = tokens
                     .clone()
-                    .map(|t| turned(problem.row(&problem.key, kv, t), &problem.rope, (t % w) as f64))
+                    .map(|t| rotated(problem.row(&problem.key, kv, t), &problem.rope, (t % w) as f64))
                     .collect();
                 let mut mean = vec![0.0; d];
                 for a in &a {

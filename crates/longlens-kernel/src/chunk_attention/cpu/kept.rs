@@ -1,4 +1,4 @@
-//! Keys of a layer turned to where they stand and packed, kept from call to call: neither an offset nor a position changes.
+//! Keys of a layer rotated to where they stand and packed, kept from call to call: neither an offset nor a position changes.
 
 use crate::cpu::panels::{Groups, pack};
 use crate::cpu::simd::{Aligned, Simd};

@@ -7,9 +7,9 @@ use std::ops::Range;
 use burn::backend::Flex;
 
 use super::{Shape, SpanAttention};
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::turn::turn;
 use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn};
 
 /// Fewer queries than this share out keys.
@@ -93,7 +93,7 @@ impl WithSimd for Piece<'_> {
         let mut queries = vec![0.0; n_rep * head_dim];
         for (rep, out) in queries.chunks_mut(head_dim).enumerate() {
             let query = self.query.of(keys.kv_head * n_rep + rep, self.row, head_dim);
-            turn(simd, query, self.angles.row(self.token), self.scale, out);
+            rotate_row(simd, query, self.angles.row(self.token), self.scale, out);
         }
         let mut parts: Vec<Part> = (0..n_rep).map(|_| Part::new(head_dim)).collect();
         run::attend(simd, &keys, self.tokens, &queries, &mut parts, self.scores);
