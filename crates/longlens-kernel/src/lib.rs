@@ -167,7 +167,7 @@ pub struct Attended<B: Backend> {
 #[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
     type Matrix = linear::cpu::Packed;
-    type ChunkKeys = chunk_attention::cpu::Kept;
+    type ChunkKeys = chunk_attention::cpu::PackedKeys;
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
         rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)

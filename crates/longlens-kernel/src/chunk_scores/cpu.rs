@@ -13,7 +13,7 @@ use super::ChunkScores;
 use crate::cpu::panels::Panels;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, dot, load};
 use crate::cpu::tile::{self, ROWS, Tile, Values};
-use crate::cpu::{Held, Parts, Rows, in_turn, int_tensor};
+use crate::cpu::{Parts, RowTensor, Rows, in_turn, int_tensor};
 
 /// Scores that are worth a thread.
 const SHARE: usize = 1 << 13;
@@ -46,7 +46,7 @@ impl WithSimd for Choose<'_> {
         let [n_heads, seq, width] = problem.query.dims();
         let [n_representing, n_complete, _] = problem.chunks.dims();
         let (n_rep, n_slots) = (n_heads / n_representing, problem.choice.n_slots);
-        let (query, chunks) = (Held::new(problem.query.clone()), Held::new(problem.chunks.clone()));
+        let (query, chunks) = (RowTensor::new(problem.query.clone()), RowTensor::new(problem.chunks.clone()));
         if seq < ROWS {
             let (query, chunks) = (query.rows(), chunks.rows());
             let mut scratch = (Vec::new(), Best::default());

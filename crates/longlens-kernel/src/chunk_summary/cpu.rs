@@ -8,7 +8,7 @@ use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+use crate::cpu::{AngleTensors, Angles, Parts, RowTensor, Rows, in_turn, tensor};
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn summarise(arch: Arch, problem: &ChunkSummary<Flex>) -> Tensor<Flex, 3> {
@@ -34,8 +34,8 @@ impl WithSimd for Summarise<'_> {
         let [n_heads, n_tokens, head_dim] = problem.query.dims();
         let (w, n_kv_heads) = (problem.chunk_len, problem.key.dims()[0]);
         let n_chunks = n_tokens / w;
-        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-        let angles = HeldAngles::new(&problem.rotary);
+        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| RowTensor::new(t.clone()));
+        let angles = AngleTensors::new(&problem.rotary);
         let angles = angles.rows();
         let keys = Panels::keys(simd, key.rows(), [n_kv_heads, head_dim], Some(angles), 0..n_tokens, w);
         let values = WholeRows::new(value.rows(), [n_kv_heads, head_dim], 0..n_tokens, S::F32_LANES);

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::KeyBounds;
 use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Arch, Simd, WithSimd, output};
-use crate::cpu::{Held, HeldAngles, Parts, in_turn, tensor};
+use crate::cpu::{AngleTensors, Parts, RowTensor, in_turn, tensor};
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn bounds(arch: Arch, problem: &KeyBounds<Flex>) -> Tensor<Flex, 3> {
@@ -31,7 +31,7 @@ impl WithSimd for Bounds<'_> {
         let Self { problem, out } = self;
         let [n_kv_heads, n_tokens, head_dim] = problem.key.dims();
         let (w, n_chunks) = (problem.chunk_len, n_tokens / problem.chunk_len);
-        let (key, angles) = (Held::new(problem.key.clone()), HeldAngles::new(&problem.rotary));
+        let (key, angles) = (RowTensor::new(problem.key.clone()), AngleTensors::new(&problem.rotary));
         let (key, angles) = (key.rows(), angles.rows());
         in_turn(
             n_kv_heads * n_chunks,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Rotary;
 use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Arch, Simd, WithSimd, output};
-use crate::cpu::{Angles, Held, HeldAngles, Rows, tensor};
+use crate::cpu::{AngleTensors, Angles, RowTensor, Rows, tensor};
 
 /// Rows of a task: fewer are rotated sooner than another thread wakes.
 const TASK: usize = 256;
@@ -18,7 +18,7 @@ const TASK: usize = 256;
 pub fn rotate(arch: Arch, rotary: &Rotary<Flex>, x: Tensor<Flex, 3>) -> Tensor<Flex, 3> {
     let [n_heads, n_rows, head_dim] = x.dims();
     assert_eq!(n_rows, rotary.cos.dims()[0], "one table row per token");
-    let (x, angles) = (Held::new(x), HeldAngles::new(rotary));
+    let (x, angles) = (RowTensor::new(x), AngleTensors::new(rotary));
     let mut out = output(n_heads * n_rows * head_dim);
     out.par_chunks_mut((TASK * head_dim).max(1)).enumerate().for_each(|(task, out)| {
         arch.dispatch(Turn { x: x.rows(), angles: angles.rows(), first: task * TASK, n_rows, head_dim, out });

@@ -16,7 +16,7 @@ use crate::cpu::panels::{Panels, WholeRows};
 use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, Each, ROWS, Running, Tile, TileHoles, Values};
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+use crate::cpu::{AngleTensors, Angles, Parts, RowTensor, Rows, in_turn, tensor};
 
 mod decode;
 
@@ -91,9 +91,9 @@ impl WithSimd for Prefill<'_> {
 /// A problem's tensors held.
 pub(crate) struct Inputs<'a> {
     problem: &'a SpanAttention<'a, Flex>,
-    query: Held,
-    value: Held,
-    angles: Vec<HeldAngles>,
+    query: RowTensor,
+    value: RowTensor,
+    angles: Vec<AngleTensors>,
 }
 
 /// What all blocks of a layer read.
@@ -109,9 +109,9 @@ impl<'a> Inputs<'a> {
     pub(crate) fn new(problem: &'a SpanAttention<'a, Flex>) -> Self {
         Self {
             problem,
-            query: Held::new(problem.query.clone()),
-            value: Held::new(problem.value.clone()),
-            angles: problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect(),
+            query: RowTensor::new(problem.query.clone()),
+            value: RowTensor::new(problem.value.clone()),
+            angles: problem.rotary.iter().map(|rotary| AngleTensors::new(&rotary.query)).collect(),
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Inputs<'a> {
             problem: self.problem,
             shape,
             query: self.query.rows(),
-            angles: self.angles.iter().map(HeldAngles::rows).collect(),
+            angles: self.angles.iter().map(AngleTensors::rows).collect(),
             keys: Rotated::new(simd, self.problem, queries),
         }
     }
@@ -148,7 +148,7 @@ impl Rotated {
     #[inline(always)]
     fn new<S: Simd>(simd: S, problem: &SpanAttention<'_, Flex>, queries: Range<usize>) -> Self {
         let [n_kv_heads, _, head_dim] = problem.key.dims();
-        let key = Held::new(problem.key.clone());
+        let key = RowTensor::new(problem.key.clone());
         let mut rotated = Self { distinct: Vec::new(), of: Vec::new() };
         let mut rules = Vec::new();
         for (at, span) in problem.spans.iter().enumerate() {
@@ -161,7 +161,7 @@ impl Rotated {
             let known = rules.iter().position(|known| *known == rule);
             rotated.of.push(Some(known.unwrap_or_else(|| {
                 rules.push(rule);
-                let angles = HeldAngles::new(&problem.rotary[at].key);
+                let angles = AngleTensors::new(&problem.rotary[at].key);
                 let (shape, group) = ([n_kv_heads, head_dim], tokens.len());
                 rotated.distinct.push(Panels::keys(simd, key.rows(), shape, Some(angles.rows()), tokens, group));
                 rules.len() - 1

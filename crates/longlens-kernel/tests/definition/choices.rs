@@ -8,7 +8,7 @@ use longlens_core::plan::{ChunkChoice, PosMap, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
-use longlens_kernel::chunk_attention::cpu::Kept;
+use longlens_kernel::chunk_attention::cpu::PackedKeys;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::cpu::simd;
 use longlens_kernel::key_bounds::{self, KeyBounds};
@@ -135,7 +135,7 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 key_rotary: &all,
                 query_rotary: &all,
             };
-            let out = numbers(Flex::chunk_attention(&operation, &mut Kept::default()).out);
+            let out = numbers(Flex::chunk_attention(&operation, &mut PackedKeys::default()).out);
             for (head, i) in (0..4).flat_map(|head| (first..120).map(move |i| (head, i))) {
                 let at = |row: &[f32], position: usize| rotated(row, &problem.rope, position as f64);
                 let query = at(problem.row(&problem.query, head, i - first), i);

@@ -4,7 +4,7 @@ use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::plan::{PosMap, SlotPositions, Slots};
 use longlens_core::rope::RotaryTable;
-use longlens_kernel::chunk_attention::cpu::Kept;
+use longlens_kernel::chunk_attention::cpu::PackedKeys;
 use longlens_kernel::chunk_attention::{self, ChunkAttention, key_pos};
 use longlens_kernel::chunk_summary::{self, ChunkSummary};
 use longlens_kernel::cpu::simd;
@@ -65,7 +65,7 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
     let chunks: Vec<i32> = operation.chunks.to_data().convert::<i32>().into_vec().unwrap();
     let mut bodies = vec![("reference", chunk_attention::reference(operation))];
     for arch in simd::arches() {
-        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut Kept::default())));
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut PackedKeys::default())));
     }
     let lse = bodies[0].1.lse.clone();
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
@@ -86,7 +86,7 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
             let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, &spread);
             same_cells(&pooled::of_chunks(operation, head, &cells), &expected, "reference");
             for arch in simd::arches() {
-                let got = pooled::cpu::of_chunks(arch, operation, &mut Kept::default(), head, &lse, &cells);
+                let got = pooled::cpu::of_chunks(arch, operation, &mut PackedKeys::default(), head, &lse, &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -199,7 +199,7 @@ fn bounds_are_the_least_and_the_greatest_rotated_keys() {
 #[test]
 fn kept_keys_are_those_of_one_call() {
     for arch in simd::arches() {
-        let mut kept = Kept::default();
+        let mut kept = PackedKeys::default();
         for (w, lengths) in [(5, [40, 43, 61, 130]), (16, [85, 90, 97, 200]), (5, [41, 60, 77, 90])] {
             let method = format!("long_heads:chunk_len={w},attention_len={}", 4 * w);
             for n_tokens in lengths {
@@ -210,7 +210,7 @@ fn kept_keys_are_those_of_one_call() {
                 problem.value.truncate(n_tokens * 16);
                 problem.query = noise(9, 2 * 20 * 16);
                 with_chunks(&problem, |operation, _| {
-                    let once = chunk_attention::cpu::attend(arch, operation, &mut Kept::default());
+                    let once = chunk_attention::cpu::attend(arch, operation, &mut PackedKeys::default());
                     let again = chunk_attention::cpu::attend(arch, operation, &mut kept);
                     assert_eq!(numbers(again.out), numbers(once.out), "{} w {w} n {n_tokens}", simd::name(arch));
                 });
