@@ -18,7 +18,7 @@ pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
 use crate::generate::{Stop, StopReason, go_on};
-use crate::kept::Kept;
+use crate::ledger::Ledger;
 use crate::progress::Part;
 use crate::sampling::Sampling;
 use crate::setup::{PromptSize, SetupFor};
@@ -106,7 +106,7 @@ pub struct Trial {
 }
 
 /// Finished cells by length and depth.
-pub type KeptCells<'a> = dyn Kept<(usize, f64), Cell> + 'a;
+pub type CellLedger<'a> = dyn Ledger<(usize, f64), Cell> + 'a;
 
 /// Runs every prompt of `grid`: prefill, then greedily as many tokens as the answer has, past an end token too.
 ///
@@ -121,7 +121,7 @@ pub fn run(
     setup_for: &mut SetupFor,
     grid: &Grid,
     control: &mut dyn Control,
-    kept: &mut KeptCells,
+    ledger: &mut CellLedger,
 ) -> Result<PasskeyReport, EvalError> {
     let Grid { template, trials, seed, .. } = grid;
     let (lengths, depths) = (&distinct(&grid.lengths, |a, b| a == b), &distinct(&grid.depths, same_depth));
@@ -137,7 +137,7 @@ pub fn run(
         prompt(lens.text()?, *template, &Place { length: shortest, depth: *depth, trial: 0, seed: *seed })?;
     }
     let n_tokens = lengths.iter().sum::<usize>() * depths.len() * trials;
-    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
+    let mut series = Series::new(lens, setup_for, control, ledger, n_tokens);
     'cells: for &length in lengths {
         for &depth in depths {
             let place = Place { length, depth, trial: 0, seed: *seed };
@@ -178,7 +178,7 @@ struct Series<'a> {
     lens: &'a mut dyn Lens,
     setup_for: &'a mut SetupFor<'a>,
     control: &'a mut dyn Control,
-    kept: &'a mut KeptCells<'a>,
+    ledger: &'a mut CellLedger<'a>,
     /// Target tokens so far, and in all.
     progress: (usize, usize),
     cells: Vec<Cell>,
@@ -192,11 +192,11 @@ impl<'a> Series<'a> {
         lens: &'a mut dyn Lens,
         setup_for: &'a mut SetupFor<'a>,
         control: &'a mut dyn Control,
-        kept: &'a mut KeptCells<'a>,
+        ledger: &'a mut CellLedger<'a>,
         n_tokens: usize,
     ) -> Self {
         let (cells, complete, prefix) = (Vec::new(), true, None);
-        Self { lens, setup_for, control, kept, progress: (0, n_tokens), cells, complete, prefix }
+        Self { lens, setup_for, control, ledger, progress: (0, n_tokens), cells, complete, prefix }
     }
 
     /// Runs the prompts of one length and depth, unless that was done before; false once cancelled.
@@ -206,7 +206,7 @@ impl<'a> Series<'a> {
         n_trials: usize,
         make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
     ) -> Result<bool, EvalError> {
-        if let Some(cell) = self.kept.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
+        if let Some(cell) = self.ledger.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
             // what a file says of its trials together is counted anew
             let cell = Cell::new(length, depth, cell.run, cell.trials);
             self.progress.0 += length * n_trials;
@@ -227,7 +227,7 @@ impl<'a> Series<'a> {
         if let Some(run) = run {
             self.cells.push(Cell::new(length, depth, run, trials));
             if let Some(cell) = self.cells.last().filter(|_| self.complete) {
-                self.kept.finished(&(length, depth), cell);
+                self.ledger.finished(&(length, depth), cell);
             }
         }
         Ok(self.complete)
@@ -365,7 +365,7 @@ mod tests {
         on_cell: &mut dyn FnMut(&Cell),
     ) -> PasskeyReport {
         struct Seen<'a>(&'a mut dyn FnMut(&Cell));
-        impl Kept<(usize, f64), Cell> for Seen<'_> {
+        impl Ledger<(usize, f64), Cell> for Seen<'_> {
             fn finished(&mut self, _: &(usize, f64), cell: &Cell) {
                 (self.0)(cell);
             }
@@ -525,7 +525,7 @@ mod tests {
     #[test]
     fn cells_that_are_known_are_not_run_again() {
         struct Earlier(Vec<Cell>, Vec<(usize, f64)>);
-        impl Kept<(usize, f64), Cell> for Earlier {
+        impl Ledger<(usize, f64), Cell> for Earlier {
             fn find(&mut self, key: &(usize, f64)) -> Option<Cell> {
                 self.0.iter().find(|cell| (cell.length, cell.depth) == *key).cloned()
             }

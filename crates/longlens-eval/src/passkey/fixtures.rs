@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::QUESTION;
 use super::templates::needle;
-use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, lines};
+use super::{CellLedger, PasskeyPrompt, PasskeyReport, SCORING, Series, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
 use crate::text::read_text;
@@ -117,13 +117,13 @@ pub fn run_fixtures(
     setup_for: &mut SetupFor,
     fixtures: &Fixtures,
     control: &mut dyn Control,
-    kept: &mut KeptCells,
+    ledger: &mut CellLedger,
 ) -> Result<PasskeyReport, EvalError> {
     if fixtures.cells.is_empty() {
         return Err(EvalError::Nothing { what: "stored prompts" });
     }
     let n_tokens = fixtures.cells.iter().map(|((length, _), prompts)| length * prompts.len()).sum();
-    let mut series = Series::new(lens, setup_for, control, kept, n_tokens);
+    let mut series = Series::new(lens, setup_for, control, ledger, n_tokens);
     for (place, prompts) in &fixtures.cells {
         let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec);
         if !series.cell(*place, prompts.len(), &make)? {
