@@ -223,7 +223,7 @@ mod tests {
         lens.begin(&setup).unwrap();
         lens.feed(&[9; 64], Rows::None, &mut ()).unwrap();
         let watch = Heads::watch(lens.model(), 63, 60..63, 4);
-        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 63).unwrap();
+        let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 63).unwrap();
         let needle = 20..24;
         assert_eq!((heads.n_chunks(), heads.chunks_of(&needle), heads.chooses()), (16, 5..6, true));
         assert!(heads.on(1, 2, &needle) > 0.9 && heads.on(1, 1, &needle) < 0.3);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
+use longlens_core::memory::CacheSize;
 use longlens_core::methods::Method;
 use longlens_core::plan::{Capacity, Plan, Prompt, Warning};
 use longlens_core::rope::RopeScaling;
@@ -67,7 +68,7 @@ pub struct Forecast {
     pub highest: f64,
     /// Positions that count as trained under the scaling; nothing where it follows the length.
     pub trained: Option<usize>,
-    /// Bytes of keys, values and queries, for all layers.
+    /// Bytes of keys, values, queries and what chunks are chosen by, for all layers.
     pub cache_bytes: usize,
     pub weight_bytes: usize,
     /// What is unwise.
@@ -99,16 +100,13 @@ impl Settings {
         let (n_tokens, Setup { plan, rope, .. }) = (self.n_tokens(n_prompt), self.setup(spec, n_prompt)?);
         let trained = rope.resolve(spec)?.reach();
         let numbers = trained.unwrap_or(usize::MAX >> 8);
-        let chosen = plan.first_choice(Prompt { n_tokens: n_prompt }) < n_tokens;
-        let cache = spec.cache_bytes(n_tokens, NUMBER);
-        let queries = spec.n_layers * spec.n_heads * spec.head_dim * n_tokens * NUMBER;
+        let cache = CacheSize::of(spec, &plan, Prompt { n_tokens: n_prompt }, n_tokens);
         let forecast = Forecast {
             n_tokens,
             capacity: plan.capacity(numbers),
             highest: plan.highest_position(n_tokens),
             trained,
-            // chosen chunks keep their keys packed once more
-            cache_bytes: cache + queries + if chosen { cache / 2 } else { 0 },
+            cache_bytes: (cache.forked(true) + cache.packed_keys) * NUMBER,
             weight_bytes: model.weight_bytes,
             warnings: trained.map_or(Vec::new(), |trained| plan.warnings(n_tokens, trained)),
         };

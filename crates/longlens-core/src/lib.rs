@@ -6,11 +6,13 @@
 #![warn(missing_docs)]
 
 pub mod lens;
+pub mod memory;
 pub mod methods;
 pub mod nearest;
 pub mod panics;
 pub mod picture;
 pub mod plan;
+mod positions;
 pub mod printable;
 pub mod rope;
 mod ropes;

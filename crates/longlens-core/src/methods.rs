@@ -28,6 +28,22 @@ pub struct MethodInfo {
     pub info: Info,
     /// Checks the parameters against a model and gives its heads their rules.
     pub plan: fn(&Setting, &ModelSpec) -> Result<Heads, SettingError>,
+    /// What its text form needs beside the kinds of its parameters.
+    pub text: TextForm,
+}
+
+/// Rules of a text form that the kinds of its parameters do not hold.
+#[derive(Debug)]
+pub struct TextForm {
+    /// Refuses values that are impossible on any model.
+    pub check: fn(&Setting) -> Result<(), SettingError>,
+    /// The same method with what it makes of its values on a model written out; defaults are by then.
+    pub resolved: fn(Setting, &ModelSpec) -> Setting,
+}
+
+impl TextForm {
+    /// Parameters that mean what they say.
+    const PLAIN: Self = Self { check: |_| Ok(()), resolved: |setting, _| setting };
 }
 
 /// Every method. A new one is a file in `methods/` and a line here.
@@ -60,6 +76,12 @@ enum Form {
     Written(Arc<(String, Plan)>),
 }
 
+/// The entry of the catalog that a setting is of.
+fn info(setting: &Setting) -> &'static MethodInfo {
+    let method = METHODS.iter().find(|method| std::ptr::eq(&raw const method.info, setting.info()));
+    method.expect("settings come from the catalog")
+}
+
 impl Method {
     /// Plain causal attention.
     pub fn full() -> Self {
@@ -78,7 +100,7 @@ impl Method {
     }
 
     fn listed(setting: Setting) -> Result<Self, SettingError> {
-        by_layer::check(&setting)?;
+        (info(&setting).text.check)(&setting)?;
         Ok(Self(Form::Listed(setting)))
     }
 
@@ -102,7 +124,7 @@ impl Method {
     #[must_use]
     pub fn resolved(&self, model: &ModelSpec) -> Self {
         match &self.0 {
-            Form::Listed(setting) => Self(Form::Listed(by_layer::resolved(&setting.resolved(model), model))),
+            Form::Listed(setting) => Self(Form::Listed((info(setting).text.resolved)(setting.resolved(model), model))),
             Form::Written(_) => self.clone(),
         }
     }
@@ -124,11 +146,7 @@ impl Method {
     /// window of their own keep it.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
         let plan = match &self.0 {
-            Form::Listed(setting) => {
-                let method = METHODS.iter().find(|method| method.info.name == setting.info().name);
-                let method = method.unwrap_or_else(|| panic!("{} is not in the catalog", self.name()));
-                Plan::new(self.resolved(model).to_string(), (method.plan)(setting, model)?)
-            }
+            Form::Listed(setting) => Plan::new(self.resolved(model).to_string(), (info(setting).plan)(setting, model)?),
             Form::Written(written) => written.1.clone(),
         };
         Ok(plan.on(model))

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+pub use crate::positions::{PosMap, PosTable, Prompt};
 use crate::setting::SettingError;
 use crate::spec::ModelSpec;
 
@@ -16,9 +17,9 @@ mod table;
 mod warning;
 
 pub use choice::{ChunkChoice, ChunkScore, QueryRule, SlotPositions, Slots};
-pub use head::{HeadPlan, QueryScale, Relation, Rotation, Temperature};
-pub use span::{PosMap, Reach, Span};
-pub use table::{Holes, PosTable, ReachTable, Written};
+pub use head::{HeadPlan, QueryScale, Relation, Temperature};
+pub use span::{Reach, Span};
+pub use table::{Holes, ReachTable, Written};
 pub use warning::{Capacity, Warning};
 
 /// What one attention method does to any (query, key) of any layer and head.
@@ -45,13 +46,6 @@ pub struct HeadGroup {
     pub heads: Range<usize>,
     /// The rule, by its place in [`Plan::rules`].
     pub rule: usize,
-}
-
-/// The prompt of a sequence: tokens that are known together; every later one arrives alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prompt {
-    /// Tokens of the prompt.
-    pub n_tokens: usize,
 }
 
 impl From<HeadPlan> for Heads {
@@ -133,10 +127,10 @@ impl Plan {
     pub fn places(&self) -> Vec<String> {
         let place = |rule: usize| {
             let all_heads = |groups: &Vec<HeadGroup>| groups.iter().all(|group| group.rule == rule);
-            let whole: Vec<usize> = self.numbered(all_heads).collect();
+            let whole: Vec<usize> = self.layers_where(all_heads).collect();
             let mut words = numbers("layer", &whole).into_iter().collect::<Vec<_>>();
             let of_some = |groups: &Vec<HeadGroup>| !all_heads(groups) && groups.iter().any(|group| group.rule == rule);
-            for layer in self.numbered(of_some) {
+            for layer in self.layers_where(of_some) {
                 let mine = self.heads.layers[layer].iter().filter(|group| group.rule == rule);
                 let heads: Vec<usize> = mine.flat_map(|group| group.heads.clone()).collect();
                 words.extend(numbers("head", &heads).map(|heads| format!("layer {layer}, {heads}")));
@@ -146,13 +140,13 @@ impl Plan {
         if self.heads.layers.is_empty() { Vec::new() } else { (0..self.rules().len()).map(place).collect() }
     }
 
-    /// Layers whose groups are such.
-    fn numbered(&self, such: impl Fn(&Vec<HeadGroup>) -> bool) -> impl Iterator<Item = usize> {
+    /// Numbers of the layers whose groups of heads are such.
+    fn layers_where(&self, such: impl Fn(&Vec<HeadGroup>) -> bool) -> impl Iterator<Item = usize> {
         self.heads.layers.iter().enumerate().filter(move |(_, groups)| such(groups)).map(|(layer, _)| layer)
     }
 
     /// The same plan on a model some of whose layers have a window or frequencies of their own: such layers keep their
-    /// window, whatever the method does elsewhere, and turn by their own frequencies.
+    /// window, whatever the method does elsewhere, and rotate by their own frequencies.
     #[must_use]
     pub(crate) fn on(self, model: &ModelSpec) -> Self {
         if model.layers.is_empty() {
@@ -280,13 +274,6 @@ fn numbers(what: &str, numbers: &[usize]) -> Option<String> {
     };
     let text = runs.map(run).collect::<Vec<_>>().join(", ");
     (!numbers.is_empty()).then(|| format!("{what}{} {text}", if numbers.len() > 1 { "s" } else { "" }))
-}
-
-impl Prompt {
-    /// The sequence length that the model knows when it processes `token`.
-    pub fn seen(self, token: usize) -> usize {
-        if token < self.n_tokens { self.n_tokens } else { token + 1 }
-    }
 }
 
 #[cfg(test)]

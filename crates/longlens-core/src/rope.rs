@@ -1,13 +1,13 @@
 //! RoPE frequencies and the scalings that change them. A scaling touches frequencies only, so it composes with every method.
 //!
-//! RoPE: Su et al., 2021, arXiv:2104.09864. A pair `(x[m], x[m + d/2])` turns by `position * inv_freq[m]`.
+//! RoPE: Su et al., 2021, arXiv:2104.09864. A pair `(x[m], x[m + d/2])` rotates by `position * inv_freq[m]`.
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{PosMap, Prompt};
+use crate::positions::{PosMap, Prompt};
 use crate::ropes;
 pub use crate::ropes::SCALINGS;
 use crate::setting::{Setting, SettingError, Value};
@@ -134,12 +134,12 @@ impl Rope {
         self.reach
     }
 
-    /// Whether keys turn again when the base changes (`dynamic:rerotate=true`).
+    /// Whether keys rotate again when the base changes (`dynamic:rerotate=true`).
     pub fn rerotates(&self) -> bool {
         matches!(self.rule, Rule::Dynamic { rerotate: true, .. })
     }
 
-    /// The same with all keys turned by the newest base, where the base follows the length.
+    /// The same with all keys rotated by the newest base, where the base follows the length.
     #[must_use]
     pub fn rerotating(mut self) -> Self {
         if let Rule::Dynamic { rerotate, .. } = &mut self.rule {

@@ -20,6 +20,8 @@ pub(crate) struct ScalingInfo {
     pub info: Info,
     /// Checks the parameters against a model and makes the frequencies.
     pub rope: fn(&Given<'_>) -> Result<Rope, SettingError>,
+    /// Whether the frequencies follow the length seen.
+    pub follows_length: bool,
 }
 
 /// Every scaling, that of no scaling first. A new one is a file in `ropes/` and a line here.
@@ -31,13 +33,18 @@ pub static SCALINGS: LazyLock<Vec<&Info>> = LazyLock::new(|| ALL.iter().map(|sca
 
 /// The frequencies of a scaling on a model; `native` where it is the checkpoint's own.
 pub(crate) fn rope(setting: &Setting, model: &ModelSpec, native: bool) -> Result<Rope, SettingError> {
-    let scaling = ALL.iter().find(|scaling| std::ptr::eq(&raw const scaling.info, setting.info()));
-    (scaling.expect("settings come from the catalog").rope)(&Given { setting, model, native })
+    (info(setting).rope)(&Given { setting, model, native })
 }
 
 /// Whether a scaling's frequencies follow the length seen.
 pub(crate) fn follows_length(setting: &Setting) -> bool {
-    setting.info().name == dynamic::SCALING.info.name
+    info(setting).follows_length
+}
+
+/// The entry of the catalog that a setting is of.
+fn info(setting: &Setting) -> &'static ScalingInfo {
+    let scaling = ALL.iter().find(|scaling| std::ptr::eq(&raw const scaling.info, setting.info()));
+    scaling.expect("settings come from the catalog")
 }
 
 /// A scaling's parameters on a model.

@@ -5,27 +5,28 @@
 
 use std::collections::BTreeMap;
 
-use crate::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use crate::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use crate::plan::Prompt;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
 
-mod look;
+mod attention;
 
-use look::{Attended, Attention};
+use attention::{Attended, Attention};
 
 /// A [`Lens`] whose logits come from a function of the tokens so far.
 pub struct ScriptedLens {
+    id: LensId,
     model: ModelInfo,
     codec: Option<ByteCodec>,
     rule: Box<Rule>,
     recorded: Trace,
     attention: Box<Attention>,
     setup: Option<Setup>,
-    /// Whether results are those of a sequence that was computed whole.
-    is_exact: bool,
-    /// First token that the newest [`Lens::begin`] or [`Lens::reuse`] left to be fed.
-    first: usize,
+    /// Whether the sequence goes on from one that was begun ([`Lens::reuse`]).
+    is_swapped: bool,
+    /// Tokens at its start that were fed under another plan.
+    n_reused: usize,
     /// Whether an error ended the sequence that was begun, and the one that goes on from it.
     broken: (bool, bool),
     /// Tokens of the sequence that was begun.
@@ -33,6 +34,13 @@ pub struct ScriptedLens {
     tokens: Vec<u32>,
     logits: Vec<f32>,
     nll: Vec<f32>,
+}
+
+/// What is kept of a sequence that others go on from.
+struct Fork {
+    tokens: Vec<u32>,
+    /// Logits of its last token where they hold a loss that is recorded, else empty.
+    newest: Vec<f32>,
 }
 
 /// Fills the logits of the next token, all 0 before, from the tokens so far and how many of them are the prompt.
@@ -86,14 +94,15 @@ impl ScriptedLens {
             warnings: Vec::new(),
         };
         Self {
+            id: LensId::unique(),
             model,
             codec: Some(ByteCodec),
             rule,
             recorded: Trace::default(),
             attention: Box::new(|_, _, _, _| 1.0),
             setup: None,
-            is_exact: true,
-            first: 0,
+            is_swapped: false,
+            n_reused: 0,
             broken: (false, false),
             base: Vec::new(),
             tokens: Vec::new(),
@@ -162,7 +171,7 @@ impl Lens for ScriptedLens {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         setup.plan.check_length(setup.n_prompt)?;
         self.setup = Some(setup.clone());
-        (self.first, self.broken, self.is_exact) = (0, (false, false), true);
+        (self.n_reused, self.broken, self.is_swapped) = (0, (false, false), false);
         self.base.clear();
         self.tokens.clear();
         self.logits.clear();
@@ -171,13 +180,13 @@ impl Lens for ScriptedLens {
     }
 
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
-        if self.broken.1 {
+        if self.broken.1 || self.setup.is_none() {
             return Err(LensError::NotBegun);
         }
         let fed = self.step(tokens, want, control);
         if fed.is_err() {
-            self.broken = (self.broken.0 || self.first == 0, true);
-        } else if self.first == 0 {
+            self.broken = (self.broken.0 || !self.is_swapped, true);
+        } else if !self.is_swapped {
             self.base.extend_from_slice(tokens);
         }
         fed
@@ -198,42 +207,43 @@ impl Lens for ScriptedLens {
             return Err(LensError::OutOfRange { what: "token", index: keep - 1, count: self.base.len() });
         }
         if setup.plan.needs_queries() && keep > 0 && !keep_queries {
-            return Err(LensError::NothingKept { what: "choosing chunks" });
+            return Err(LensError::NothingKept { what: "a choice of chunks" });
         }
         setup.plan.check_length(n_prompt.max(keep))?;
         self.tokens.clone_from(&self.base);
         self.tokens.truncate(keep);
         self.logits.clear();
         self.nll.clear();
-        (self.first, self.broken.1, self.is_exact) = (keep, false, true);
+        (self.n_reused, self.broken.1, self.is_swapped) = (keep, false, true);
         self.setup = Some(Setup { n_prompt, keep_queries, ..setup.clone() });
         Ok(())
     }
 
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
         let setup = self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
-        if n_tokens > self.tokens.len() {
-            return Err(LensError::OutOfRange { what: "token", index: n_tokens - 1, count: self.tokens.len() });
-        }
+        setup.check_fork(n_tokens, self.tokens.len())?;
         let tokens = self.tokens[..n_tokens].to_vec();
-        Ok(Sequence::new(setup.clone(), n_tokens, size_of_val(&tokens[..]), tokens))
+        let hold_loss = setup.watch.nll && n_tokens == self.tokens.len();
+        let newest = if hold_loss { self.logits.clone() } else { Vec::new() };
+        let (bytes, is_exact) = (size_of_val(&tokens[..]), self.n_reused == 0);
+        Ok(Sequence::new(self.id, setup.clone(), n_tokens, is_exact, bytes, Fork { tokens, newest }))
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-        if prefix.n_tokens > setup.n_prompt {
-            return Err(LensError::OutOfRange { what: "token", index: prefix.n_tokens - 1, count: setup.n_prompt });
-        }
-        self.begin(setup)?;
-        self.tokens.clone_from(prefix.state());
-        self.base.clone_from(&self.tokens);
-        self.is_exact = prefix.serves(setup);
+        let Fork { tokens, newest } = prefix.state(self.id)?;
+        prefix.check(setup)?;
+        self.begin(&Setup { keep_queries: prefix.needs_queries(setup), ..setup.clone() })?;
+        self.tokens.clone_from(tokens);
+        self.base.clone_from(tokens);
+        self.logits.clone_from(newest);
+        self.n_reused = if prefix.serves(setup) { 0 } else { tokens.len() };
         Ok(())
     }
 
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         let setup = self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
         if !setup.keep_queries {
-            return Err(LensError::NothingKept { what: "looking" });
+            return Err(LensError::NothingKept { what: "an inspection" });
         }
         let asked = [Some(&watch.choices), watch.mass.as_ref().map(|mass| &mass.queries)];
         let listed = asked.into_iter().flatten().flat_map(|queries| match queries {
@@ -250,7 +260,7 @@ impl Lens for ScriptedLens {
             plan: &setup.plan,
             prompt: Prompt { n_tokens: setup.n_prompt },
             model: &self.model.spec,
-            queries: self.first..self.tokens.len(),
+            queries: self.n_reused..self.tokens.len(),
         };
         let n_layers = self.model.spec.n_layers;
         let mut trace = Trace { run: self.record(), ..Trace::default() };
@@ -270,11 +280,11 @@ impl Lens for ScriptedLens {
 
 impl ScriptedLens {
     fn step(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
-        let setup = self.setup.as_ref().expect("feed comes after begin");
+        let setup = self.setup.as_ref().expect("checked before");
         let last = tokens.len().checked_sub(1).ok_or(LensError::EmptyPrompt)?;
         let expected = setup.n_prompt.checked_sub(self.tokens.len()).filter(|left| *left > 0).unwrap_or(1);
         assert!(
-            tokens.len() <= expected || self.first > 0,
+            tokens.len() <= expected || self.n_reused > 0,
             "the prompt comes first, then one token a call: at most {expected} tokens, not {}",
             tokens.len()
         );
@@ -319,7 +329,7 @@ impl ScriptedLens {
             rope: setup.rope.to_string(),
             dtype: self.model.dtype.clone(),
             kernel_path: self.model.kernel_path.clone(),
-            mode: if self.is_exact && self.first == 0 { "re-prefill" } else { "reuse-kv" }.into(),
+            mode: if self.is_swapped || self.n_reused > 0 { "reuse-kv" } else { "re-prefill" }.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
             trained_context: self.model.spec.trained_context,
@@ -417,29 +427,69 @@ mod tests {
     }
 
     #[test]
-    fn looking_sees_what_the_plan_shows() {
+    fn a_fork_is_what_a_real_model_makes_of_it() {
+        let mut lens = ScriptedLens::new(|_, logits| logits[5] = 2.0);
+        assert!(matches!(lens.feed(&[5], Rows::None, &mut ()), Err(LensError::NotBegun)));
+        let of = |method: &str, n_prompt| {
+            let setup = Setup::new(&Method::parse(method).unwrap(), &ModelSpec::tiny(64), n_prompt).unwrap();
+            Setup { watch: Watch { nll: true, ..Watch::default() }, ..setup }
+        };
+        let (full, chosen) = (of("full", 1), of("long_heads:chunk_len=4,attention_len=16", 10));
+        // a prompt of one token, forked behind it
+        lens.begin(&full).unwrap();
+        for token in [5, 5, 6] {
+            lens.feed(&[token], Rows::None, &mut ()).unwrap();
+        }
+        assert!(matches!(lens.fork(0), Err(LensError::EmptyFork)));
+        assert!(matches!(lens.fork(4), Err(LensError::OutOfRange { index: 3, count: 3, .. })));
+        let fork = lens.fork(3).unwrap();
+        let losses = |lens: &mut ScriptedLens| {
+            lens.feed(&[7], Rows::None, &mut ()).unwrap();
+            (lens.trace().run.mode, lens.trace().nll.len(), lens.tokens().to_vec())
+        };
+        lens.begin_from(&full, &fork).unwrap();
+        assert_eq!(losses(&mut lens), ("re-prefill".into(), 1, vec![5, 5, 6, 7]));
+        let two = Setup { n_prompt: 2, ..full.clone() };
+        assert!(matches!(lens.begin_from(&two, &fork), Err(LensError::OutOfRange { index: 2, count: 2, .. })));
+        assert!(matches!(lens.begin_from(&chosen, &fork), Err(LensError::NothingKept { .. })));
+        let other = ScriptedLens::saying("").begin_from(&full, &fork);
+        assert!(matches!(other, Err(LensError::OtherModel)));
+        // inside a chunk without its queries, and one that another plan goes on from
+        lens.begin(&chosen).unwrap();
+        lens.feed(&[5; 10], Rows::None, &mut ()).unwrap();
+        assert!(matches!(lens.fork(7), Err(LensError::NothingKept { .. })));
+        assert!(lens.fork(8).is_ok() && lens.fork(9).is_ok());
+        lens.reuse(&full, 8).unwrap();
+        let swapped = lens.fork(8).unwrap();
+        assert!(!swapped.serves(&Setup { n_prompt: 10, ..full.clone() }));
+        lens.begin_from(&Setup { n_prompt: 10, ..full }, &swapped).unwrap();
+        assert_eq!(losses(&mut lens).0, "reuse-kv");
+    }
+
+    #[test]
+    fn inspecting_sees_what_the_plan_shows() {
         // head 1 looks at key 5, which full attention sees and a window of 4 does not
         let mut lens =
             ScriptedLens::saying("ok").attending(|_, head, _, key| if head == 1 && key == 5 { 99.0 } else { 1.0 });
         let tokens: Vec<u32> = (0..40).map(|t| t + 2).collect();
         let row = RowPick { layer: 0, head: 1, query: 39 };
         let watch = Watch { rows: vec![row], maps: vec![MapPick::whole(0, 1, 10)], ..Watch::default() };
-        let mut look = |method: &str, watch: &Watch| {
+        let mut inspect = |method: &str, watch: &Watch| {
             let method = Method::parse(method).unwrap();
             let kept = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 40).unwrap() };
             lens.begin(&kept).unwrap();
             lens.feed(&tokens, Rows::None, &mut ()).unwrap();
-            lens.look(watch, &mut ()).unwrap()
+            lens.inspect(watch, &mut ()).unwrap()
         };
-        let trace = look("full", &watch);
+        let trace = inspect("full", &watch);
         assert!((trace.rows[0].1[5] - 99.0 / 138.0).abs() < 1e-6);
         let map = &trace.maps[0];
         assert_eq!((map.side, map.stride), (10, 4));
         assert!(map.max[9 * 10 + 1] > 0.7 && (map.mean[9 * 10..].iter().sum::<f32>() - 1.0).abs() < 1e-5);
-        assert!(look("sliding_window:window=4", &watch).rows[0].1[5].abs() < 1e-9);
+        assert!(inspect("sliding_window:window=4", &watch).rows[0].1[5].abs() < 1e-9);
 
         let chosen = Watch { choices: Queries::Of(vec![39]), ..Watch::default() };
-        let trace = look("long_heads:chunk_len=4,attention_len=16", &chosen);
+        let trace = inspect("long_heads:chunk_len=4,attention_len=16", &chosen);
         let choices = trace.layers[0].choices.as_ref().unwrap();
         let chunks: Vec<_> = choices.row(0, 1).map(|(chunk, _)| chunk).collect();
         assert_eq!(chunks, [0, 1, 8, 9], "the first, key 5's, the newest complete and the own chunk");

@@ -1,7 +1,7 @@
 //! One definition, three forms: how a method or a RoPE scaling with its parameters is written.
 //!
 //! An [`Info`] lists the parameters once, with kind, range, default and help. From it come the text form
-//! (`self_extend:group_size=4,neighbor_window=64`), the TOML and JSON form (a string, or a table with `name`), the help
+//! (`name:key=value,key=value`), the TOML and JSON form (a string, or a table with `name`), the help
 //! texts, and the nearest-name suggestions.
 
 use std::fmt;
@@ -198,9 +198,7 @@ impl SettingError {
                 Some(format!("`{owner}` takes no parameters"))
             }
             Self::UnknownParameter { known, .. } => Some(format!("its parameters: {}", known.join(", "))),
-            Self::Form { .. } => {
-                Some("write `name:key=value,key=value`, as in `self_extend:group_size=4,neighbor_window=64`".into())
-            }
+            Self::Form { .. } => Some("write `name:key=value,key=value`".into()),
             Self::NoParameters { .. } => Some("change the script, or choose a method of the catalog".into()),
             Self::ScriptOnly { .. } => Some("run the script that defines it".into()),
             Self::TooLong { n_tokens, .. } => {
@@ -494,7 +492,7 @@ impl fmt::Display for Kind {
             Self::Above(above, max) => write!(f, "a number above {above} and at most {max}"),
             Self::OffOr(above) => write!(f, "`off` or a number above {above} and at most 10^9"),
             Self::Word(words) => write!(f, "one of: {}", words.join(", ")),
-            Self::Parts => f.write_str("parts as in `0-1=full/2-=streaming:window=252`"),
+            Self::Parts => f.write_str("parts LAYERS=METHOD or LAYERShHEADS=METHOD between /"),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Rotation;
 use crate::rope::RopeScaling;
 
 /// The numbers of a checkpoint that decide positions, shapes and memory.
@@ -55,9 +54,22 @@ pub struct LayerSpec {
     /// Newest keys that its queries see, their own included; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<usize>,
-    /// Which frequencies turn its queries and keys.
+    /// Which frequencies rotate its queries and keys.
     #[serde(default)]
     pub rotation: Rotation,
+}
+
+/// The frequencies that rotate queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// The model's, under the RoPE scaling of the run.
+    #[default]
+    Model,
+    /// Plain ones of this base, whatever the scaling: layers that the scaling leaves alone.
+    Base(f64),
+    /// None: the layer does not know positions.
+    Off,
 }
 
 impl ModelSpec {

@@ -1,8 +1,13 @@
 //! What one run leaves to look at.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use crate::plan::{Plan, Prompt};
+use crate::spec::ModelSpec;
 
 /// What to record during a run. Everything is off by default; nothing query × key is kept unless asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -226,12 +231,12 @@ impl Queries {
         }
     }
 
-    /// How many of the first `n_tokens` are selected.
-    pub fn count(&self, n_tokens: usize) -> usize {
+    /// How many of `tokens` are selected.
+    pub fn count(&self, tokens: Range<usize>) -> usize {
         match self {
             Self::None => 0,
-            Self::All => n_tokens,
-            Self::Of(list) => list.len(),
+            Self::All => tokens.len(),
+            Self::Of(list) => list.iter().filter(|query| tokens.contains(query)).count(),
         }
     }
 }
@@ -242,19 +247,27 @@ impl Choices {
         Self { chunk_len, n_heads, n_slots, ..Self::default() }
     }
 
+    /// Makes empty rows for those of consecutive queries that have none. Later rows move once for all that lie side by side.
+    pub fn make_rows(&mut self, queries: Range<usize>) {
+        let row_len = self.n_heads * self.n_slots;
+        let mut next = queries.start;
+        while next < queries.end {
+            let row = self.queries.partition_point(|known| *known < next);
+            let until = self.queries.get(row).map_or(queries.end, |known| queries.end.min(*known));
+            let (n, of_slots, of_heads) = (until - next, row * row_len, row * self.n_heads);
+            self.queries.splice(row..row, next..until);
+            self.chunks.splice(of_slots..of_slots, repeat_n(-1, n * row_len));
+            self.scores.splice(of_slots..of_slots, repeat_n(f32::NAN, n * row_len));
+            self.margins.splice(of_heads..of_heads, repeat_n(f32::NAN, n * self.n_heads));
+            next = until + 1;
+        }
+    }
+
     /// Takes a head's choice for a query: chunks in slot order, their scores, and the margin.
     pub fn record(&mut self, query: usize, head: usize, chunks: &[i32], scores: &[f32], margin: f32) {
-        let row_len = self.n_heads * self.n_slots;
-        let row = self.queries.binary_search(&query).unwrap_or_else(|row| {
-            self.queries.insert(row, query);
-            let of_slots = row * row_len..row * row_len;
-            self.chunks.splice(of_slots.clone(), std::iter::repeat_n(-1, row_len));
-            self.scores.splice(of_slots, std::iter::repeat_n(f32::NAN, row_len));
-            let of_heads = row * self.n_heads..row * self.n_heads;
-            self.margins.splice(of_heads, std::iter::repeat_n(f32::NAN, self.n_heads));
-            row
-        });
-        let start = row * row_len + head * self.n_slots;
+        self.make_rows(query..query + 1);
+        let row = self.queries.partition_point(|known| *known < query);
+        let start = (row * self.n_heads + head) * self.n_slots;
         self.chunks[start..start + chunks.len()].copy_from_slice(chunks);
         self.scores[start..start + scores.len()].copy_from_slice(scores);
         self.margins[row * self.n_heads + head] = margin;
@@ -294,21 +307,68 @@ impl Watch {
     }
 
     /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
-    /// `n_choosing` queries choose among `n_slots` slots.
-    pub fn bytes(&self, model: &crate::spec::ModelSpec, n_tokens: usize, n_choosing: usize, n_slots: usize) -> usize {
-        let per_layer_head = model.n_layers * model.n_heads;
-        let choices = self.choices.count(n_tokens).min(n_choosing) * per_layer_head * (8 * n_slots + 4);
-        let mass = self
-            .mass
-            .as_ref()
-            .map_or(0, |mass| mass.queries.count(n_tokens) * per_layer_head * n_tokens.div_ceil(mass.chunk_len) * 4);
-        let rows: usize = self.rows.iter().map(|row| (row.query + 1).min(n_tokens) * 4).sum();
+    pub fn bytes(&self, model: &ModelSpec, plan: &Plan, prompt: Prompt, n_tokens: usize) -> usize {
+        let product = |factors: &[usize]| factors.iter().fold(1, |product: usize, n| product.saturating_mul(*n));
+        // a layer keeps a row of all its heads for every query that chooses in some of them
+        let choices = (0..model.n_layers).map(|layer| {
+            let (chunk_len, n_slots) = plan.chunks_of(layer, model.n_heads);
+            let rules = plan.groups(layer, model.n_heads).into_iter().map(|group| &plan.rules()[group.rule]);
+            let recorded = rules.filter(|rule| rule.choice.is_some_and(|choice| choice.chunk_len == chunk_len));
+            let first = recorded.map(|rule| rule.first_choice(prompt)).min().unwrap_or(usize::MAX);
+            let n_rows = self.choices.count(first.min(n_tokens)..n_tokens);
+            product(&[n_rows, model.n_heads, 8 * n_slots + 4])
+        });
+        let mass = self.mass.iter().map(|mass| {
+            let n_chunks = n_tokens.div_ceil(mass.chunk_len);
+            product(&[mass.queries.count(0..n_tokens), model.n_layers, model.n_heads, n_chunks, 4])
+        });
+        let rows = self.rows.iter().map(|row| product(&[(row.query + 1).min(n_tokens), 4]));
         let side = |map: &MapPick| map.side.min(map.window.map_or(n_tokens, |window| window.len));
-        let maps = self
-            .maps
-            .iter()
-            .fold(0, |sum: usize, map| sum.saturating_add(side(map).saturating_pow(2).saturating_mul(8)));
-        let attn_out = self.attn_out.len() * n_tokens * model.n_heads * model.head_dim * 4;
-        maps.saturating_add(choices + mass + rows + attn_out + n_tokens * 4)
+        let maps = self.maps.iter().map(|map| product(&[side(map), side(map), 8]));
+        let attn_out = product(&[self.attn_out.len(), n_tokens, model.n_heads, model.head_dim, 4]);
+        let parts = choices.chain(mass).chain(rows).chain(maps).chain([attn_out, product(&[n_tokens, 4])]);
+        parts.fold(0, usize::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::Method;
+
+    #[test]
+    fn choices_of_later_heads_find_their_rows_among_those_that_are_there() {
+        let mut choices = Choices::new(2, 1, 4);
+        choices.make_rows(20..23);
+        (20..23).for_each(|query| choices.record(query, 1, &[query as i32], &[1.0], 0.5));
+        choices.make_rows(18..25);
+        choices.record(19, 0, &[7], &[2.0], 0.25);
+        choices.record(40, 0, &[8], &[3.0], 0.125);
+        assert_eq!(choices.queries, [18, 19, 20, 21, 22, 23, 24, 40]);
+        let chosen = |head: usize| (0..8).map(|row| choices.row(row, head).next()).collect::<Vec<_>>();
+        assert_eq!(chosen(0), [None, Some((7, 2.0)), None, None, None, None, None, Some((8, 3.0))]);
+        let of_later = [None, None, Some((20, 1.0)), Some((21, 1.0)), Some((22, 1.0)), None, None, None];
+        assert_eq!(chosen(1), of_later);
+        let margins: Vec<_> = choices.margins.iter().filter(|margin| !margin.is_nan()).collect();
+        assert_eq!(margins, [&0.25, &0.5, &0.5, &0.5, &0.125]);
+    }
+
+    #[test]
+    fn bytes_are_those_of_what_is_recorded() {
+        let model = ModelSpec { n_layers: 3, ..ModelSpec::tiny(64) };
+        let bytes = |method: &str, choices: Queries| {
+            let plan = Method::parse(method).unwrap().plan(&model).unwrap();
+            Watch { choices, ..Watch::default() }.bytes(&model, &plan, Prompt { n_tokens: 100 }, 100) - 400
+        };
+        let chosen = "long_heads:chunk_len=4,attention_len=32";
+        assert_eq!(bytes(chosen, Queries::All), 3 * 68 * 4 * (8 * 8 + 4));
+        assert_eq!(bytes(chosen, Queries::Of(vec![3, 50, 99])), 3 * 2 * 4 * (8 * 8 + 4));
+        // one layer chooses, in two heads
+        assert_eq!(bytes(&format!("by_layer:0-=full/1h1-2={chosen}"), Queries::All), 68 * 4 * (8 * 8 + 4));
+        // generated tokens alone choose
+        assert_eq!(bytes("quest", Queries::All), 0);
+        let all = Watch { maps: vec![MapPick::whole(0, 0, usize::MAX)], attn_out: vec![0], ..Watch::default() };
+        let plan = Method::full().plan(&model).unwrap();
+        assert_eq!(all.bytes(&model, &plan, Prompt { n_tokens: 9 }, usize::MAX), usize::MAX);
     }
 }

@@ -45,9 +45,14 @@ impl Work {
     /// Attention alone, of all layers.
     fn of_attention(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: &Range<usize>) -> Self {
         let seen: Vec<Seen> = plan.rules().iter().map(|rule| Seen::of(rule, prompt, tokens.clone())).collect();
-        let groups = (0..model.n_layers).flat_map(|layer| plan.groups(layer, model.n_heads));
-        let work = |HeadGroup { heads, rule }: HeadGroup| seen[rule].work(model, &heads, tokens.end);
-        groups.map(work).fold(Self::default(), Self::add)
+        let groups = (0..model.n_layers).flat_map(|layer| {
+            let groups = plan.groups(layer, model.n_heads);
+            let keys = (0..model.n_kv_heads).map(|kv_head| keys_read(model, &groups, &seen, kv_head, tokens.end));
+            let cached = 2 * model.head_dim as u128 * keys.sum::<u128>();
+            let of_groups = groups.into_iter().map(|HeadGroup { heads, rule }| seen[rule].work(model, &heads));
+            of_groups.chain([Self { cached, ..Self::default() }]).collect::<Vec<_>>()
+        });
+        groups.fold(Self::default(), Self::add)
     }
 
     /// A prompt fed in steps of at most `step` tokens, with the logits of its last token.
@@ -85,8 +90,8 @@ struct Seen {
     represented: u128,
     /// Chunks that become complete.
     completed: u128,
-    /// Different keys that the spans let any query see.
-    in_spans: u128,
+    /// Keys that the spans let any query see: ascending ranges with gaps between.
+    in_spans: Vec<Range<usize>>,
     choice: Option<ChunkChoice>,
 }
 
@@ -109,22 +114,16 @@ impl Seen {
             seen.completed = (tokens.end / choice.chunk_len - tokens.start / choice.chunk_len) as u128;
         }
         let spans_serve = tokens.start..tokens.end.min(rule.first_choice(prompt)).max(tokens.start);
-        if rule.spans.iter().any(|span| span.reach.table().is_some()) {
-            seen.in_spans = written_out(rule, spans_serve, tokens.end);
-            return seen;
-        }
-        let mut ranges: Vec<_> = rule.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect();
-        ranges.sort_by_key(|range| range.start);
-        let mut end = 0;
-        for range in ranges {
-            seen.in_spans += range.end.saturating_sub(range.start.max(end)) as u128;
-            end = end.max(range.end);
-        }
+        seen.in_spans = if rule.spans.iter().any(|span| span.reach.table().is_some()) {
+            written_out(rule, spans_serve, tokens.end)
+        } else {
+            joined(rule.spans.iter().map(|span| span.reach.keys_of_any(spans_serve.clone())).collect())
+        };
         seen
     }
 
-    /// Attention of some query heads of a layer, the sequence being `n_tokens` long.
-    fn work(&self, model: &ModelSpec, heads: &Range<usize>, n_tokens: usize) -> Work {
+    /// Attention of some query heads of a layer, but for the keys and values that are read.
+    fn work(&self, model: &ModelSpec, heads: &Range<usize>) -> Work {
         let (d, n_heads, n_kv_heads) =
             (model.head_dim as u128, heads.len() as u128, model.kv_heads_of(heads).len() as u128);
         // numbers of what represents a chunk, heads that have one each, and operations to make it
@@ -136,18 +135,46 @@ impl Seen {
             }
             Some(ChunkChoice { score: ChunkScore::Bounds, chunk_len: w, .. }) => (2 * d, n_kv_heads, 2 * d * w as u128),
         };
-        // heads that share keys choose on their own
-        let distinct = (self.in_spans + n_heads.div_ceil(n_kv_heads) * self.chosen).min(n_tokens as u128);
         Work {
             flops: n_heads * (4 * d * self.keys + 2 * width * self.candidates) + n_representing * made * self.completed,
             weights: 0,
-            cached: 2 * d * n_kv_heads * distinct + width * n_representing * self.represented,
+            cached: width * n_representing * self.represented,
         }
     }
 }
 
-/// Different keys that any of `queries` sees, where tables may leave some out.
-fn written_out(rule: &HeadPlan, queries: Range<usize>, n_tokens: usize) -> u128 {
+/// Keys of a key head that are read at most, each counted once whatever rules its query heads follow; heads choose on their own.
+fn keys_read(model: &ModelSpec, groups: &[HeadGroup], seen: &[Seen], kv_head: usize, n_tokens: usize) -> u128 {
+    let heads = kv_head * model.n_rep()..(kv_head + 1) * model.n_rep();
+    let sharing = groups.iter().map(|HeadGroup { heads: of_group, rule }| {
+        let n_heads = of_group.end.min(heads.end).saturating_sub(of_group.start.max(heads.start));
+        (&seen[*rule], n_heads as u128)
+    });
+    let (mut in_spans, mut chosen) = (Vec::new(), 0);
+    for (seen, n_heads) in sharing.filter(|(_, n_heads)| *n_heads > 0) {
+        in_spans.extend_from_slice(&seen.in_spans);
+        chosen += n_heads * seen.chosen;
+    }
+    let in_spans: usize = joined(in_spans).iter().map(Range::len).sum();
+    (in_spans as u128 + chosen).min(n_tokens as u128)
+}
+
+/// Ranges in ascending order, those that touch joined.
+fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// Keys that any of `queries` sees, where tables may leave some out.
+fn written_out(rule: &HeadPlan, queries: Range<usize>, n_tokens: usize) -> Vec<Range<usize>> {
     let mut is_seen = vec![false; n_tokens];
     for (query, reach) in queries.flat_map(|query| rule.spans.iter().map(move |span| (query, &span.reach))) {
         match reach.holes(query) {
@@ -155,30 +182,20 @@ fn written_out(rule: &HeadPlan, queries: Range<usize>, n_tokens: usize) -> u128 
             Some(holes) => reach.keys(query).filter(|key| holes.sees(*key)).for_each(|key| is_seen[key] = true),
         }
     }
-    is_seen.into_iter().filter(|seen| *seen).count() as u128
+    let keys = (0..n_tokens).filter(|key| is_seen[*key]);
+    joined(keys.map(|key| key..key + 1).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::methods::Method;
+    use crate::methods::tests::any_method;
     use crate::plan::Relation;
-
-    const METHODS: [&str; 11] = [
-        "full",
-        "sliding_window:window=5",
-        "streaming:n_sink=2,window=5",
-        "self_extend:group_size=3,neighbor_window=7",
-        "dual_chunk:chunk_size=8,local_window=3",
-        "long_heads:chunk_len=4,attention_len=16",
-        "long_heads:chunk_len=3,attention_len=15,begin_len=21",
-        "long_heads:chunk_len=4,attention_len=16,variant=released",
-        "quest:page_size=3,token_budget=12,prefill=chosen,dense_layers=1",
-        "quest:page_size=4,token_budget=16,dense_layers=0",
-        "by_layer:0=full/1=streaming:n_sink=2,window=5/1h2-=full",
-    ];
 
     fn model() -> ModelSpec {
         let tiny = ModelSpec::tiny(16);
@@ -192,9 +209,11 @@ mod tests {
         for layer in 0..model.n_layers {
             for kv_head in 0..model.n_kv_heads {
                 let heads = kv_head * model.n_rep()..(kv_head + 1) * model.n_rep();
-                let (mut keys_read, mut chosen, mut bounds) = (BTreeSet::new(), 0, BTreeSet::new());
-                for head in heads {
+                let (mut keys_read, mut chosen) = (BTreeSet::new(), 0);
+                for head in heads.clone() {
                     let rule = plan.of(layer, head);
+                    // neighbours that share key head and rule share bounds
+                    let is_first = head == heads.start || plan.of(layer, head - 1) != rule;
                     let by_bounds = rule.choice.is_some_and(|choice| choice.score == ChunkScore::Bounds);
                     let (mut scored, mut chosen_here) = (BTreeSet::new(), 0);
                     for i in tokens.clone() {
@@ -226,23 +245,13 @@ mod tests {
                         }
                         flops += 4 * d * keys;
                         if let Some(w) = rule.choice.map(|choice| choice.chunk_len).filter(|w| (i + 1) % w == 0) {
-                            // bounds belong to the key head, and to its first query head here
-                            let made = if by_bounds {
-                                2 * d * w * usize::from(head % model.n_rep() == 0)
-                            } else {
-                                4 * d * (w * w + w)
-                            };
-                            flops += made;
+                            flops += if by_bounds { 2 * d * w * usize::from(is_first) } else { 4 * d * (w * w + w) };
                         }
                     }
                     chosen += chosen_here;
-                    if by_bounds {
-                        bounds.extend(scored);
-                    } else {
-                        cached += d * scored.len();
-                    }
+                    cached += if by_bounds { 2 * d * scored.len() * usize::from(is_first) } else { d * scored.len() };
                 }
-                cached += 2 * d * (keys_read.len() + chosen).min(tokens.end) + 2 * d * bounds.len();
+                cached += 2 * d * (keys_read.len() + chosen).min(tokens.end);
             }
         }
         let (wide, narrow) = (model.n_heads * d, model.n_kv_heads * d);
@@ -255,18 +264,28 @@ mod tests {
         Work { flops: flops as u128, weights: weights as u128, cached: cached as u128 }
     }
 
-    #[test]
-    fn steps_agree_with_counting_every_pair() {
-        let model = model();
-        for text in METHODS {
-            let plan = Method::parse(text).unwrap().plan(&model).unwrap();
-            for (n_prompt, tokens, n_rows) in
-                [(40, 0..40, 1), (40, 7..30, 0), (40, 38..40, 40), (20, 20..21, 1), (20, 47..48, 1), (1, 0..1, 1)]
-            {
-                let prompt = Prompt { n_tokens: n_prompt };
-                let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
-                assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{text}, {tokens:?}");
-            }
+    proptest! {
+        #[test]
+        fn steps_agree_with_counting_every_pair(
+            text in any_method(), n_prompt in 1..50usize, start in 0..50usize, len in 1..50usize, n_rows in 0..9usize,
+        ) {
+            let (model, prompt) = (model(), Prompt { n_tokens: n_prompt });
+            let plan = Method::parse(&text).unwrap().plan(&model).unwrap();
+            // a step ends with the prompt
+            let end = if start < n_prompt { (start + len).min(n_prompt) } else { start + 1 };
+            let work = Work::of_step(&model, &plan, prompt, start..end, n_rows);
+            prop_assert_eq!(work, counted(&model, &plan, prompt, start..end, n_rows));
+        }
+
+        #[test]
+        fn a_prompt_in_pieces_has_the_arithmetic_of_the_whole_and_reads_the_weights_once_a_step(text in any_method()) {
+            let model = model();
+            let plan = Method::parse(&text).unwrap().plan(&model).unwrap();
+            let [whole, pieces] = [64, 7].map(|step| Work::of_prompt(&model, &plan, 50, step));
+            prop_assert_eq!(whole.flops, pieces.flops);
+            let output = (model.d_model * model.vocab_size) as u128;
+            prop_assert_eq!(pieces.weights - output, 8 * (whole.weights - output));
+            prop_assert!(pieces.cached >= whole.cached);
         }
     }
 
@@ -282,19 +301,6 @@ mod tests {
             let prompt = Prompt { n_tokens: 40 };
             let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
             assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{tokens:?}");
-        }
-    }
-
-    #[test]
-    fn a_prompt_in_pieces_has_the_arithmetic_of_the_whole_and_reads_the_weights_once_a_step() {
-        let model = model();
-        for text in METHODS {
-            let plan = Method::parse(text).unwrap().plan(&model).unwrap();
-            let [whole, pieces] = [64, 7].map(|step| Work::of_prompt(&model, &plan, 50, step));
-            assert_eq!(whole.flops, pieces.flops, "{text}");
-            let output = (model.d_model * model.vocab_size) as u128;
-            assert_eq!(pieces.weights - output, 8 * (whole.weights - output), "{text}");
-            assert!(pieces.cached >= whole.cached, "{text}");
         }
     }
 

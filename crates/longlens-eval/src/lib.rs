@@ -8,7 +8,7 @@
 
 pub mod error;
 pub mod generate;
-pub mod kept;
+pub mod ledger;
 pub mod passkey;
 pub mod perplexity;
 pub mod progress;

@@ -6,6 +6,8 @@
 use std::time::Instant;
 
 use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
+use longlens_core::memory::CacheSize;
+use longlens_core::plan::Prompt;
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
 use crate::generate::{Stop, StopReason, go_on};
-use crate::kept::Kept;
+use crate::ledger::Ledger;
 use crate::progress::Part;
 use crate::sampling::Sampling;
 use crate::setup::{PromptSize, SetupFor};
@@ -104,7 +106,7 @@ pub struct Trial {
 }
 
 /// Finished cells by length and depth.
-pub type KeptCells<'a> = dyn Kept<(usize, f64), Cell> + 'a;
+pub type CellLedger<'a> = dyn Ledger<(usize, f64), Cell> + 'a;
 
 /// Runs every prompt of `grid`: prefill, then greedily as many tokens as the answer has, past an end token too.
 ///
@@ -119,12 +121,12 @@ pub fn run(
     setup_for: &mut SetupFor,
     grid: &Grid,
     control: &mut dyn Control,
-    kept: &mut KeptCells,
+    ledger: &mut CellLedger,
 ) -> Result<PasskeyReport, EvalError> {
     let mut cells = Cells::new(lens, grid)?;
     let mut report = PasskeyReport { protocol: grid.protocol(), ..PasskeyReport::default() };
     while cells.n_left() > 0 && report.complete {
-        report.add(cells.next(lens, setup_for, control, kept)?);
+        report.add(cells.next(lens, setup_for, control, ledger)?);
     }
     Ok(report)
 }
@@ -188,11 +190,11 @@ impl Cells {
         lens: &mut dyn Lens,
         setup_for: &mut SetupFor,
         control: &mut dyn Control,
-        kept: &mut KeptCells,
+        ledger: &mut CellLedger,
     ) -> Result<Outcome, EvalError> {
         let (place, grid) = (self.place(), &self.grid);
         let make = |codec: &dyn TextCodec, trial| grid.prompt(codec, place, trial);
-        let outcome = self.series.cell(&mut With { lens, setup_for, control, kept }, place, grid.trials, &make)?;
+        let outcome = self.series.cell(&mut With { lens, setup_for, control, ledger }, place, grid.trials, &make)?;
         self.n_done += usize::from(matches!(outcome, Outcome::Whole(_)));
         Ok(outcome)
     }
@@ -240,7 +242,7 @@ fn same_depth(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
-/// Bytes of keys and values that are kept a second time at most.
+/// Bytes of a cache that are kept a second time at most.
 const MOST_SHARED: usize = 2 << 30;
 
 /// How answers are had and scored.
@@ -251,7 +253,7 @@ struct With<'a, 'b> {
     lens: &'a mut dyn Lens,
     setup_for: &'a mut SetupFor<'b>,
     control: &'a mut dyn Control,
-    kept: &'a mut KeptCells<'b>,
+    ledger: &'a mut CellLedger<'b>,
 }
 
 /// Cells one after the other, with one progress for all, and what an earlier prompt begins with.
@@ -278,7 +280,7 @@ impl Series {
         n_trials: usize,
         make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
     ) -> Result<Outcome, EvalError> {
-        if let Some(cell) = with.kept.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
+        if let Some(cell) = with.ledger.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
             // what a file says of its trials together is counted anew
             self.n_done += length * n_trials;
             return Ok(Outcome::Whole(Cell::new(length, depth, cell.run, cell.trials)));
@@ -295,7 +297,7 @@ impl Series {
             self.n_done += prompt.length;
         }
         let cell = Cell::new(length, depth, run.unwrap_or_default(), trials);
-        with.kept.finished(&(length, depth), &cell);
+        with.ledger.finished(&(length, depth), &cell);
         Ok(Outcome::Whole(cell))
     }
 
@@ -353,13 +355,15 @@ impl Series {
         let (before, total) = (self.n_done, self.n_tokens);
         let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
         let is_last = before + prompt.length >= total;
-        if until <= n_shared || is_last || with.lens.model().spec.cache_bytes(until, size_of::<f32>()) > MOST_SHARED {
+        let size = CacheSize::of(&with.lens.model().spec, &setup.plan, Prompt { n_tokens: tokens.len() }, until);
+        if until <= n_shared || is_last || size.forked(setup.keep_queries) * size_of::<f32>() > MOST_SHARED {
             return Ok(n_shared);
         }
         let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
         let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
         let mut control = Part { control: &mut *with.control, before: first, size, total };
         with.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
+        self.prefix = None; // its memory is given back before the next one takes its own
         self.prefix = match with.lens.fork(until) {
             Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
             Err(LensError::NothingKept { .. }) => None,
@@ -426,7 +430,9 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use longlens_core::lens::{CancelToken, ModelInfo};
+    use std::sync::Arc;
+
+    use longlens_core::lens::{CancelToken, LensId, ModelInfo};
     use longlens_core::methods::Method;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::{ScriptedLens, induction};
@@ -451,7 +457,7 @@ mod tests {
         on_cell: &mut dyn FnMut(&Cell),
     ) -> PasskeyReport {
         struct Seen<'a>(&'a mut dyn FnMut(&Cell));
-        impl Kept<(usize, f64), Cell> for Seen<'_> {
+        impl Ledger<(usize, f64), Cell> for Seen<'_> {
             fn finished(&mut self, _: &(usize, f64), cell: &Cell) {
                 (self.0)(cell);
             }
@@ -479,11 +485,14 @@ mod tests {
         }
     }
 
-    /// Counts the tokens fed, and may refuse forks.
+    /// Counts the tokens fed and the forks that are kept while another is made, and may refuse forks.
     struct Counting {
+        id: LensId,
         lens: ScriptedLens,
         n_fed: usize,
         forks: bool,
+        kept: Arc<()>,
+        most_kept: usize,
     }
 
     impl Lens for Counting {
@@ -507,13 +516,20 @@ mod tests {
             self.lens.reuse(setup, keep)
         }
         fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
-            if self.forks { self.lens.fork(n_tokens) } else { Err(LensError::NothingKept { what: "a fork" }) }
+            if !self.forks {
+                return Err(LensError::NothingKept { what: "a fork" });
+            }
+            self.most_kept = self.most_kept.max(Arc::strong_count(&self.kept) - 1);
+            let fork = self.lens.fork(n_tokens)?;
+            let (setup, kept) = (fork.setup.clone(), Arc::clone(&self.kept));
+            Ok(Sequence::new(self.id, setup, n_tokens, fork.is_exact, fork.bytes, (fork, kept)))
         }
         fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-            self.lens.begin_from(setup, prefix)
+            let (fork, _): &(Sequence, Arc<()>) = prefix.state(self.id)?;
+            self.lens.begin_from(setup, fork)
         }
-        fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-            self.lens.look(watch, control)
+        fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+            self.lens.inspect(watch, control)
         }
     }
 
@@ -523,13 +539,15 @@ mod tests {
         let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 2, ..grid(Template::LongLm) };
         let mut reports = Vec::new();
         for (rope, forks) in [("none", false), ("none", true), ("dynamic", true)] {
-            let mut lens = Counting { lens: forgetful(300), n_fed: 0, forks };
+            let (id, kept) = (LensId::unique(), Arc::default());
+            let mut lens = Counting { id, lens: forgetful(300), n_fed: 0, forks, kept, most_kept: 0 };
             let rope = RopeScaling::parse(rope).unwrap();
             let mut setup_for = fixed(Method::full(), rope, &lens.lens.model().spec);
             let report = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
             let trials = report.cells.into_iter().flat_map(|cell| cell.trials);
             let outcomes: Vec<_> = trials.map(|trial| Trial { seconds: 0.0, ..trial }).collect();
             assert_eq!(report.run.mode, "re-prefill");
+            assert_eq!(lens.most_kept, 0, "two prefixes are in memory at once");
             reports.push((outcomes, lens.n_fed));
         }
         let [(whole, n_whole), (shared, n_shared), (dynamic, _)] = &reports[..] else { panic!("three reports") };
@@ -541,7 +559,14 @@ mod tests {
     #[test]
     fn cells_one_at_a_time_are_those_of_the_grid() {
         let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 1, ..grid(Template::LongLm) };
-        let counting = || Counting { lens: forgetful(300), n_fed: 0, forks: true };
+        let counting = || Counting {
+            id: LensId::unique(),
+            lens: forgetful(300),
+            n_fed: 0,
+            forks: true,
+            kept: Arc::default(),
+            most_kept: 0,
+        };
         let mut whole = counting();
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &whole.lens.model().spec);
         let report = run(&mut whole, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
@@ -626,7 +651,7 @@ mod tests {
     #[test]
     fn cells_that_are_known_are_not_run_again() {
         struct Earlier(Vec<Cell>, Vec<(usize, f64)>);
-        impl Kept<(usize, f64), Cell> for Earlier {
+        impl Ledger<(usize, f64), Cell> for Earlier {
             fn find(&mut self, key: &(usize, f64)) -> Option<Cell> {
                 self.0.iter().find(|cell| (cell.length, cell.depth) == *key).cloned()
             }

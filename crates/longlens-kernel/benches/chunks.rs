@@ -14,7 +14,7 @@ use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
-use longlens_kernel::chunk_attention::cpu::Kept;
+use longlens_kernel::chunk_attention::cpu::PackedKeys;
 use longlens_kernel::chunk_scores::ChunkScores;
 use longlens_kernel::chunk_summary::ChunkSummary;
 use longlens_kernel::rotary::Rotary;
@@ -115,6 +115,6 @@ fn attention<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
         key_rotary: &layer.offsets,
         query_rotary: &layer.positions,
     };
-    let mut keys = Kept::default();
+    let mut keys = PackedKeys::default();
     bencher.counter(ItemsCount::new(STEP)).bench_local(|| Flex::chunk_attention(black_box(&problem), &mut keys));
 }

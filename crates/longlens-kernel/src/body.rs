@@ -6,7 +6,9 @@ use crate::Kernels;
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_scores::ChunkScores;
 use crate::chunk_summary::ChunkSummary;
+use crate::gated::Activation;
 use crate::key_bounds::KeyBounds;
+use crate::rotary::Rotary;
 use crate::span_attention::SpanAttention;
 
 /// What computes an operation.
@@ -18,9 +20,27 @@ pub enum Body {
     Reference(&'static str),
 }
 
-/// An operation and its problem.
+/// An operation, and of its problem what may decide the body.
 #[derive(Debug)]
 pub enum Operation<'a, B: Kernels> {
+    /// [`Matrix::rows`](crate::linear::Matrix::rows) of an embedding.
+    Embedding(&'a B::Matrix),
+    /// [`Matrix::product`](crate::linear::Matrix::product) and those like it.
+    Linear(&'a B::Matrix),
+    /// [`Kernels::expert_products`] and [`Kernels::expert_sum`].
+    Experts(&'a [B::Matrix]),
+    /// [`Kernels::rms_norm`].
+    RmsNorm,
+    /// [`Kernels::layer_norm`].
+    LayerNorm,
+    /// [`Kernels::activated`].
+    Activated(Activation),
+    /// [`Kernels::gated`].
+    Gated(Activation),
+    /// [`Kernels::rotate`].
+    Rotate(&'a Rotary<B>),
+    /// [`Kernels::write_rows`].
+    WriteRows,
     /// [`Kernels::span_attention`].
     SpanAttention(&'a SpanAttention<'a, B>),
     /// [`Kernels::chunk_summary`].
@@ -37,6 +57,15 @@ impl<B: Kernels> Operation<'_, B> {
     /// What results call it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Embedding(_) => "embedding",
+            Self::Linear(_) => "linear layers",
+            Self::Experts(_) => "experts",
+            Self::RmsNorm => "RMS norm",
+            Self::LayerNorm => "layer norm",
+            Self::Activated(_) => "activation",
+            Self::Gated(_) => "gated activation",
+            Self::Rotate(_) => "rotation",
+            Self::WriteRows => "cache",
             Self::SpanAttention(_) => "span attention",
             Self::ChunkSummary(_) => "chunk summaries",
             Self::KeyBounds(_) => "key bounds",

@@ -1,8 +1,8 @@
 //! Attention over the chunks that each query chose (LongHeads, arXiv:2402.10685).
 //!
 //! Where slots are packed, slot `s` of a choice stands at positions `s * chunk_len ..`. Scores depend on position differences
-//! alone, so keys are turned by their offset inside the chunk, and the query is turned to `query_pos - s * chunk_len` for slot
-//! `s`. At true positions keys and query are turned to where they are, the same for every slot. One softmax over all slots; of
+//! alone, so keys are rotated by their offset inside the chunk, and the query is rotated to `query_pos - s * chunk_len` for slot
+//! `s`. At true positions keys and query are rotated to where they are, the same for every slot. One softmax over all slots; of
 //! the last slot's chunk only the query's tail is seen.
 //!
 //! Memory of the reference: the chosen keys and values of one block of queries; of the processor's: all keys once more, packed,
@@ -46,7 +46,7 @@ pub struct ChunkAttention<'a, B: Kernels> {
     pub query_rotary: &'a Rotary<B>,
 }
 
-/// Where keys are turned to: their offset in the chunk where slots are packed, their own position else.
+/// Where keys are rotated to: their offset in the chunk where slots are packed, their own position else.
 pub fn key_pos(choice: &ChunkChoice) -> PosMap {
     match choice.slots {
         SlotPositions::Packed => PosMap::identity().modulo(choice.chunk_len),
@@ -105,7 +105,7 @@ const BLOCK: usize = 1 << 22;
 /// Returns `out` and `lse` of every query.
 pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
     let (mut outs, mut lses) = (Vec::new(), Vec::new());
-    let (key, value) = (chunk_rows(problem, &turned_keys(problem)), chunk_rows(problem, &problem.value));
+    let (key, value) = (chunk_rows(problem, &rotated_keys(problem)), chunk_rows(problem, &problem.value));
     for rows in blocks(problem) {
         let chosen = chosen(problem, &rows);
         let scores = scores(problem, &key, &chosen, rows); // [n_heads * rows, n_slots * chunk_len]
@@ -126,7 +126,7 @@ pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
 /// Attention weights of the queries in `rows` over their slots, `[n_heads, rows, n_slots * chunk_len]`.
 pub fn weights<B: Kernels>(problem: &ChunkAttention<'_, B>, rows: Range<usize>) -> Tensor<B, 3> {
     let (n_heads, n_rows) = (problem.query.dims()[0], rows.len());
-    let scores = scores(problem, &chunk_rows(problem, &turned_keys(problem)), &chosen(problem, &rows), rows);
+    let scores = scores(problem, &chunk_rows(problem, &rotated_keys(problem)), &chosen(problem, &rows), rows);
     softmax(scores, 1).reshape([n_heads, n_rows, problem.choice.n_slots * problem.choice.chunk_len])
 }
 
@@ -168,8 +168,8 @@ fn scores<B: Kernels>(
     (scores + hidden).reshape([n_heads * n_rows, n * w])
 }
 
-/// Keys turned to where they stand.
-fn turned_keys<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Tensor<B, 3> {
+/// Keys rotated to where they stand.
+fn rotated_keys<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Tensor<B, 3> {
     B::rotate(&problem.key_rotary.rows(0, problem.key.dims()[1]), problem.key.clone())
 }
 

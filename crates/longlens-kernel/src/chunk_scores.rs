@@ -47,36 +47,59 @@ impl<B: Kernels> ChunkScores<B> {
 /// Scores held at once, in numbers.
 const BLOCK: usize = 1 << 22;
 
-/// Returns the chunk of every slot, `[n_heads, seq_q, n_slots]`: chosen chunks in ascending order, then the tail's.
+/// Returns the chunk of every slot, `[n_heads, seq_q, n_slots]`: chosen chunks in ascending order, then the tail's. No score
+/// leaves the device: every pick is a pass over the scores that are left.
 pub fn reference<B: Kernels>(problem: &ChunkScores<B>) -> Tensor<B, 3, Int> {
     let [n_heads, seq, _] = problem.query.dims();
-    let (n_complete, n_slots) = (problem.chunks.dims()[1], problem.choice.n_slots);
-    let mut chosen = vec![0; n_heads * seq * n_slots];
-    let step = (BLOCK / (n_heads * n_complete.max(1))).max(1);
-    for start in (0..seq).step_by(step) {
-        let rows = start..(start + step).min(seq);
-        let scores = scores(problem, rows.clone());
-        for (at, scores) in scores.chunks(n_complete.max(1)).enumerate() {
-            let (head, row) = (at / rows.len(), rows.start + at % rows.len());
-            let slots = problem.slots(row);
-            let picked = slots.choose(&scores[slots.candidates.clone()]);
-            let out = &mut chosen[(head * seq + row) * n_slots..][..n_slots];
-            for (out, chunk) in out.iter_mut().zip(picked.into_iter().chain([problem.tail(&slots)])) {
-                *out = chunk as i32;
-            }
-        }
-    }
-    Tensor::from_data(TensorData::new(chosen, [n_heads, seq, n_slots]), &problem.query.device())
+    let step = (BLOCK / (n_heads * problem.chunks.dims()[1]).max(1)).max(1);
+    let parts = (0..seq).step_by(step).map(|start| chosen(problem, start..(start + step).min(seq)));
+    Tensor::cat(parts.collect(), 1)
 }
 
-/// Scores of the queries in `rows` over all complete chunks, row-major `[n_heads, rows, n_complete]`.
-pub fn scores<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Vec<f32> {
+/// The chunks that the queries in `rows` choose.
+fn chosen<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B, 3, Int> {
+    let (device, n) = (problem.query.device(), problem.chunks.dims()[1]);
+    let shape = [problem.query.dims()[0], rows.len(), n];
+    let slots: Vec<Slots> = rows.clone().map(|row| problem.slots(row)).collect();
+    let table = |is_one: fn(&Slots, usize) -> bool| {
+        let numbers = slots.iter().flat_map(|slots| (0..n).map(|chunk| f32::from(u8::from(is_one(slots, chunk)))));
+        Tensor::<B, 3>::from_data(TensorData::new(numbers.collect::<Vec<_>>(), [1, rows.len(), n]), &device)
+            .expand(shape)
+    };
+    let numbers = Tensor::<B, 1, Int>::arange(0..n as i64, &device).float();
+    let chunk = numbers.clone().reshape([1, 1, n]).expand(shape);
+
+    let scores = scores(problem, rows.clone());
+    let mut is_chosen = table(Slots::forces);
+    let mut is_left = table(|slots, chunk| slots.candidates.contains(&chunk)).greater_elem(0.0);
+    for _ in 0..problem.choice.n_picks() {
+        let left = scores.clone().mask_fill(is_left.clone().bool_not(), f32::NEG_INFINITY);
+        let is_best = left.clone().equal(left.max_dim(2).expand(shape)).bool_and(is_left.clone());
+        // of equal ones the lowest
+        let lowest = chunk.clone().mask_fill(is_best.bool_not(), n as f32).min_dim(2).expand(shape);
+        let pick = chunk.clone().equal(lowest);
+        is_chosen = is_chosen.mask_fill(pick.clone(), 1.0);
+        is_left = is_left.bool_and(pick.bool_not());
+    }
+    // before the chunk of slot s lie those up to which no more than s are chosen
+    let up_to =
+        numbers.clone().reshape([1, n, 1]).expand([1, n, n]).lower_equal(numbers.reshape([1, 1, n]).expand([1, n, n]));
+    let n_chosen = is_chosen.matmul(up_to.float().expand([shape[0], n, n])); // [n_heads, rows, n]
+    let mut parts: Vec<Tensor<B, 3, Int>> = (0..problem.choice.n_slots - 1)
+        .map(|slot| n_chosen.clone().lower_equal_elem(slot as f32).float().sum_dim(2).clamp_max((n - 1) as f32).int())
+        .collect();
+    let tails: Vec<i32> = slots.iter().map(|slots| problem.tail(slots) as i32).collect();
+    let tails = Tensor::<B, 3, Int>::from_data(TensorData::new(tails, [1, rows.len(), 1]), &device);
+    parts.push(tails.repeat_dim(0, shape[0]));
+    Tensor::cat(parts, 2)
+}
+
+/// Scores of the queries in `rows` over all complete chunks, `[n_heads, rows, n_complete]`.
+pub fn scores<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B, 3> {
     let [n_heads, _, width] = problem.query.dims();
     let [n_representing, n_complete, _] = problem.chunks.dims();
-    let query = problem.query.clone().slice([0..n_heads, rows.clone(), 0..width]);
+    let (n_rows, query) = (rows.len(), problem.query.clone().slice([0..n_heads, rows, 0..width]));
     // heads that share representatives are one matrix
-    let query = query.reshape([n_representing, n_heads / n_representing * rows.len(), width]);
-    let scores = query.matmul(problem.chunks.clone().swap_dims(1, 2));
-    debug_assert_eq!(scores.dims().iter().product::<usize>(), n_heads * rows.len() * n_complete);
-    scores.into_data().convert::<f32>().into_vec().expect("converted to f32")
+    let query = query.reshape([n_representing, n_heads / n_representing * n_rows, width]);
+    query.matmul(problem.chunks.clone().swap_dims(1, 2)).reshape([n_heads, n_rows, n_complete])
 }

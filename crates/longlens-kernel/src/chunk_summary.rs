@@ -1,6 +1,6 @@
 //! Chunk summaries: the vector by which queries find a chunk (LongHeads, arXiv:2402.10685, section 3.2).
 //!
-//! Inside a complete chunk, with queries `a` and keys `b` turned to their offset in the chunk:
+//! Inside a complete chunk, with queries `a` and keys `b` rotated to their offset in the chunk:
 //! `O_r = sum_s softmax_s(a_r · b_s / sqrt(d)) v_s` without a causal mask, `m = mean_r O_r`, and
 //! `summary = sum_s softmax_s(m · b_s / sqrt(d)) b_s`. One summary per query head, from its key head's keys.
 

@@ -11,17 +11,17 @@ use burn::tensor::ops::IntTensorOps;
 use burn::tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
 pub(crate) mod panels;
+pub(crate) mod rotate;
 pub(crate) mod run;
 pub mod simd;
 pub(crate) mod tile;
-pub(crate) mod turn;
 
-/// A tensor held so that its numbers can be looked at.
-pub(crate) struct Held {
+/// A tensor whose rows are read where they lie.
+pub(crate) struct RowTensor {
     tensor: FlexTensor,
 }
 
-impl Held {
+impl RowTensor {
     /// Holds `t`; copied first if the numbers of a row are not side by side.
     pub(crate) fn new<const D: usize>(t: Tensor<Flex, D>) -> Self {
         let tensor = t.into_primitive().tensor();
@@ -64,17 +64,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A rotation's tables held.
-pub(crate) struct HeldAngles {
-    cos: Held,
-    sin: Held,
+/// A rotation's tables, read where they lie.
+pub(crate) struct AngleTensors {
+    cos: RowTensor,
+    sin: RowTensor,
     half: usize,
 }
 
-impl HeldAngles {
+impl AngleTensors {
     pub(crate) fn new(rotary: &crate::rotary::Rotary<Flex>) -> Self {
         let half = rotary.cos.dims()[1];
-        Self { cos: Held::new(rotary.cos.clone()), sin: Held::new(rotary.sin.clone()), half }
+        Self { cos: RowTensor::new(rotary.cos.clone()), sin: RowTensor::new(rotary.sin.clone()), half }
     }
 
     pub(crate) fn rows(&self) -> Angles<'_> {
@@ -110,12 +110,12 @@ pub(crate) fn int_tensor<const D: usize>(numbers: Vec<i32>, shape: [usize; D]) -
     Tensor::from_primitive(FlexTensor::new(Bytes::from_elems(numbers), layout, DType::I32))
 }
 
-/// Whole numbers held so that they can be looked at: a block of rows that lie one after the other.
-pub(crate) struct HeldInts {
+/// Whole numbers that are read where they lie: a block of rows, one after the other.
+pub(crate) struct IntTensor {
     tensor: FlexTensor,
 }
 
-impl HeldInts {
+impl IntTensor {
     /// Holds `t`; copied first if its numbers are not side by side.
     pub(crate) fn new<const D: usize>(t: Tensor<Flex, D, Int>) -> Self {
         let tensor = t.into_primitive();

@@ -3,7 +3,7 @@
 //! In: raw queries, keys and values of one layer and a [`longlens_core::plan::Plan`]'s spans or chosen chunks. Out: the
 //! attention output and its log-sum-exp. Read [`Kernels`] first, then [`span_attention`].
 //!
-//! Queries and keys arrive before rotation; every operation turns them to the positions of its own spans or slots.
+//! Queries and keys arrive before rotation; every operation rotates them to the positions of its own spans or slots.
 
 #![warn(missing_docs)]
 #![allow(clippy::needless_range_loop)] // registers of a tile are indexed by row and vector, all loops alike
@@ -94,7 +94,7 @@ pub trait Kernels: Backend {
         Body::Reference("the device has no kernels of its own")
     }
 
-    /// Heads turned to the positions of their rows.
+    /// Heads rotated to the positions of their rows.
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
         rotary::reference(rotary, &x)
     }
@@ -168,7 +168,7 @@ pub struct Attended<B: Backend> {
 #[cfg(feature = "flex")]
 impl Kernels for burn::backend::Flex {
     type Matrix = linear::cpu::Packed;
-    type ChunkKeys = chunk_attention::cpu::Kept;
+    type ChunkKeys = chunk_attention::cpu::PackedKeys;
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
         rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_kernel_matches_the_reference_on_any_strides() {
-        // 16 dimensions turn; the others pass through
+        // 16 dimensions rotate; the others pass through
         let rope = RopeScaling::none().resolve(&ModelSpec::tiny(64)).unwrap();
         let device = burn::backend::flex::FlexDevice;
         for (n_heads, n_rows, head_dim, start) in [(1, 1, 16, 0), (4, 37, 16, 5), (3, 700, 24, 1), (2, 5, 40, 0)] {

@@ -8,7 +8,7 @@ use longlens_core::spec::ModelSpec;
 
 use crate::Kernels;
 
-/// `score(i, j) = cap(scale * query_scale(i) * q_i · k_j)` with `cap(s) = soft_cap * tanh(s / soft_cap)`, both turned.
+/// `score(i, j) = cap(scale * query_scale(i) * q_i · k_j)` with `cap(s) = soft_cap * tanh(s / soft_cap)`, both rotated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Factor on all products.

@@ -115,37 +115,37 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
 
 /// Keys at a span's positions.
 #[derive(Clone)]
-struct Turned<B: Kernels> {
+struct Rotated<B: Kernels> {
     key: Tensor<B, 3>,
     tokens: Range<usize>, // its rows
 }
 
 /// The keys of each span at their positions. Spans that share a rule and overlap share a tensor.
-fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Turned<B>> {
+fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Rotated<B>> {
     let [n_kv_heads, _, head_dim] = problem.key.dims();
     let queries = problem.first_query..problem.first_query + problem.query.dims()[1];
     let seen: Vec<_> = problem.spans.iter().map(|span| span.reach.keys_of_any(queries.clone())).collect();
-    let mut turned: Vec<Turned<B>> = Vec::new();
+    let mut rotated: Vec<Rotated<B>> = Vec::new();
     for (at, span) in problem.spans.iter().enumerate() {
         if seen[at].is_empty() {
-            turned.push(Turned { key: problem.key.clone(), tokens: 0..0 }); // never read
+            rotated.push(Rotated { key: problem.key.clone(), tokens: 0..0 }); // never read
             continue;
         }
         let range = keys_turned_for(problem.spans, at, &queries);
-        let same = |(earlier, turned): &(usize, &Turned<B>)| {
-            problem.spans[*earlier].key_pos == span.key_pos && turned.tokens == range
+        let same = |(earlier, rotated): &(usize, &Rotated<B>)| {
+            problem.spans[*earlier].key_pos == span.key_pos && rotated.tokens == range
         };
-        let shared = turned.iter().enumerate().find(same).map(|(_, turned)| turned.clone());
-        turned.push(shared.unwrap_or_else(|| {
+        let shared = rotated.iter().enumerate().find(same).map(|(_, rotated)| rotated.clone());
+        rotated.push(shared.unwrap_or_else(|| {
             let key = problem.key.clone().slice([0..n_kv_heads, range.clone(), 0..head_dim]);
             let table = problem.rotary[at].key.rows(range.start, range.end);
-            Turned { key: B::rotate(&table, key), tokens: range }
+            Rotated { key: B::rotate(&table, key), tokens: range }
         }));
     }
-    turned
+    rotated
 }
 
-/// The tokens whose keys are turned together for a span: what any of `queries` sees of it, joined with what they see of
+/// The tokens whose keys are rotated together for a span: what any of `queries` sees of it, joined with what they see of
 /// other spans that share its rule and overlap it.
 fn keys_turned_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<usize> {
     let mut range = spans[at].reach.keys_of_any(queries.clone());
@@ -161,7 +161,7 @@ fn keys_turned_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<u
 
 fn query_tile<B: Kernels>(
     problem: &SpanAttention<'_, B>,
-    keys: &[Turned<B>],
+    keys: &[Rotated<B>],
     rows: Range<usize>,
     key_tile: usize,
 ) -> (Tensor<B, 3>, Tensor<B, 2>) {
@@ -179,8 +179,8 @@ fn query_tile<B: Kernels>(
             continue;
         }
         let all = span.reach.keys_of_all(queries.clone());
-        let turned = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query.clone());
-        let turned = turned.reshape([n_kv_heads, n_rep * n_rows, head_dim]); // a key head's queries are one matrix
+        let rotated = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query.clone());
+        let rotated = rotated.reshape([n_kv_heads, n_rep * n_rows, head_dim]); // a key head's queries are one matrix
         for start in any.clone().step_by(key_tile) {
             let tile = start..(start + key_tile).min(any.end);
             let part = |t: &Tensor<B, 3>, first: usize| {
@@ -188,7 +188,7 @@ fn query_tile<B: Kernels>(
             };
             let key = part(&keys[at].key, keys[at].tokens.start);
             // [n_kv_heads, n_rep * n_rows, tile]
-            let mut scores = problem.score.capped(turned.clone().matmul(key.swap_dims(1, 2)));
+            let mut scores = problem.score.capped(rotated.clone().matmul(key.swap_dims(1, 2)));
             if !(all.start <= tile.start && tile.end <= all.end) {
                 // one copy a head: backends add equal shapes faster than they broadcast
                 let hidden = mask::<B>(&span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);

@@ -16,14 +16,14 @@ pub mod cpu {
     use burn::backend::Flex;
     use burn::tensor::{Tensor, TensorPrimitive};
 
-    use crate::cpu::Held;
+    use crate::cpu::RowTensor;
 
     /// Returns what [`reference`](super::reference) returns. A store with another owner is copied.
     pub fn write(store: Tensor<Flex, 3>, at: usize, rows: Tensor<Flex, 3>) -> Tensor<Flex, 3> {
         let [n_heads, capacity, head_dim] = store.dims();
         let [same_heads, seq, same_dim] = rows.dims();
         assert!(same_heads == n_heads && same_dim == head_dim && at + seq <= capacity, "rows that fit the store");
-        let rows = Held::new(rows);
+        let rows = RowTensor::new(rows);
         let rows = rows.rows();
         let mut store = store.into_primitive().tensor();
         if !store.is_contiguous() || store.layout().start_offset() > 0 {

@@ -21,6 +21,7 @@ use crate::decoder::Projected;
 use crate::observe::{Place, record_choices, record_chunks, record_spans};
 use crate::positions::Positions;
 use crate::record::Recorder;
+use crate::tensors::{cat, heads_of, split_heads};
 
 /// One sequence's attention.
 pub struct Attention<B: Kernels> {
@@ -72,6 +73,17 @@ impl<B: Kernels> Problems<B> {
             first_query: first,
             spans: &of_rule.spans,
             rotary: self.positions.of_spans(rule),
+        }
+    }
+
+    /// Bounds of the keys of complete chunks, from chunk `first` on.
+    fn key_bounds(&self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, first: usize) -> KeyBounds<B> {
+        let ([n_kv_heads, seq_k, head_dim], w) = (keys.key.dims(), choice.chunk_len);
+        let (start, end) = (first * w, seq_k / w * w);
+        KeyBounds {
+            key: keys.key.clone().slice([0..n_kv_heads, start..end, 0..head_dim]),
+            rotary: self.positions.of_chunks(rule).rows(start, end),
+            chunk_len: w,
         }
     }
 
@@ -134,7 +146,8 @@ impl<B: Kernels> Attention<B> {
         let seq = new.query.dims()[0];
         let started = Instant::now();
         let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
-        // keys are cached before rotation: each span of the plan turns them to its own positions
+        self.recorder.ran::<B>(&Operation::WriteRows);
+        // keys are cached before rotation: each span of the plan rotates them to its own positions
         let (key, value) = cache.append(&query, split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
         self.recorder.spend("attention", started);
 
@@ -169,7 +182,7 @@ impl<B: Kernels> Attention<B> {
         }
         if let Some(choice) = plan.rules()[rule].choice {
             let started = Instant::now();
-            self.represent(rule, choice, &query, keys, cache);
+            self.represent(rule, choice, Some(&query), keys, cache);
             self.recorder.spend("choose", started);
             if split < seq {
                 let choosing = Queries { rule, place, first: first + split, query: rows(split..seq) };
@@ -188,8 +201,11 @@ impl<B: Kernels> Attention<B> {
         cache: &mut GroupCache<B>,
     ) -> Tensor<B, 3> {
         let started = Instant::now();
-        let chunks = cache.chunks.complete.as_ref().expect("a query that chooses has complete chunks behind it");
-        let scores = self.problems.chunk_scores(queries, choice, chunks.clone(), keys.key.dims()[1]);
+        let chunks = cache.chunks.complete().unwrap_or_else(|| self.bounds(queries.rule, choice, keys, 0));
+        let scores = self.problems.chunk_scores(queries, choice, chunks, keys.key.dims()[1]);
+        if choice.score == ChunkScore::Bounds {
+            self.recorder.ran::<B>(&Operation::Rotate(self.problems.positions.of_chunks(queries.rule)));
+        }
         self.recorder.ran::<B>(&Operation::ChunkScores(&scores));
         let chosen = B::choose_chunks(&scores);
         self.recorder.spend("choose", started);
@@ -198,7 +214,7 @@ impl<B: Kernels> Attention<B> {
         let started = Instant::now();
         self.problems.positions.cover_slots(queries.rule, queries.first);
         if self.problems.positions.rerotates(queries.rule) {
-            cache.chunk_keys = B::ChunkKeys::default(); // keys turn by other angles now
+            cache.chunk_keys = B::ChunkKeys::default(); // keys rotate by other angles now
         }
         let problem = self.problems.chunk_attention(queries, choice, chosen, keys);
         self.recorder.ran::<B>(&Operation::ChunkAttention(&problem));
@@ -217,14 +233,16 @@ impl<B: Kernels> Attention<B> {
         caches: &mut [LayerCache<B>],
         mut go_on: impl FnMut() -> Result<(), LensError>,
     ) -> Result<(), LensError> {
-        let Some(w) = self.problems.plan.chunk_len() else { return Ok(()) };
-        let n_prompt = self.problems.prompt.n_tokens.min(n_tokens);
-        let mut ends = vec![n_prompt];
-        if self.problems.positions.any_rerotates() {
-            // a base that follows the length differs from one generated chunk to the next
-            ends.extend((n_prompt / w + 1..).map(|chunk| chunk * w).take_while(|end| *end < n_tokens));
+        let (plan, n_prompt) = (&self.problems.plan, self.problems.prompt.n_tokens.min(n_tokens));
+        let mut ends = vec![n_prompt, n_tokens];
+        for (at, choice) in plan.rules().iter().enumerate().filter_map(|(at, rule)| Some((at, rule.choice?))) {
+            if self.problems.positions.rerotates(at) {
+                // a base that follows the length differs from one generated chunk to the next
+                let w = choice.chunk_len;
+                ends.extend((n_prompt / w + 1..).map(|chunk| chunk * w).take_while(|end| *end < n_tokens));
+            }
         }
-        ends.push(n_tokens);
+        ends.sort_unstable();
         let mut start = 0;
         for end in ends {
             self.problems.positions.cover(end);
@@ -238,14 +256,8 @@ impl<B: Kernels> Attention<B> {
                     let Some(choice) = self.problems.plan.rules()[rule].choice else { continue };
                     let kv_heads = self.problems.spec.kv_heads_of(&heads);
                     let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
-                    match (&query, choice.score) {
-                        (Some(query), _) => {
-                            let query = heads_of(query, heads);
-                            self.represent(rule, choice, &query, &keys, &mut cache.groups[at]);
-                        }
-                        (None, ChunkScore::Bounds) => self.bound(rule, choice, &keys, &mut cache.groups[at]),
-                        (None, ChunkScore::Summary) => unreachable!("checked before the swap"),
-                    }
+                    let query = query.as_ref().map(|query| heads_of(query, heads));
+                    self.represent(rule, choice, query.as_ref(), &keys, &mut cache.groups[at]);
                 }
             }
             start = end;
@@ -253,20 +265,26 @@ impl<B: Kernels> Attention<B> {
         Ok(())
     }
 
-    /// Gives every newly completed chunk what represents it; `query` belongs to the newest tokens.
+    /// Gives every newly completed chunk what represents it. `query` belongs to the newest tokens; bounds need none.
     fn represent(
         &mut self,
         rule: usize,
         choice: ChunkChoice,
-        query: &Tensor<B, 3>,
+        query: Option<&Tensor<B, 3>>,
         keys: &Keys<B>,
         cache: &mut GroupCache<B>,
     ) {
+        let [n_kv_heads, seq_k, head_dim] = keys.key.dims();
         if choice.score == ChunkScore::Bounds {
-            return self.bound(rule, choice, keys, cache);
+            let n_chunks = cache.chunks.n_chunks();
+            // where keys rotate anew with every length, their bounds are made when queries choose
+            if !self.problems.positions.rerotates(rule) && n_chunks < seq_k / choice.chunk_len {
+                cache.chunks.push(self.bounds(rule, choice, keys, n_chunks));
+            }
+            return;
         }
-        let [n_kv_heads, _, head_dim] = keys.key.dims();
-        let Some(ready) = cache.chunks.queue(query.clone(), choice.chunk_len) else { return };
+        let query = query.expect("plans that summarise chunks are refused where queries were not kept").clone();
+        let Some(ready) = cache.chunks.queue(query, choice.chunk_len) else { return };
         let start = cache.chunks.n_chunks() * choice.chunk_len;
         let end = start + ready.dims()[1];
         let tokens = |t: &Tensor<B, 3>| t.clone().slice([0..n_kv_heads, start..end, 0..head_dim]);
@@ -281,39 +299,10 @@ impl<B: Kernels> Attention<B> {
         cache.chunks.push(B::chunk_summary(&problem));
     }
 
-    /// Gives every newly completed chunk the bounds of its keys.
-    fn bound(&mut self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, cache: &mut GroupCache<B>) {
-        let ([n_kv_heads, seq_k, head_dim], w) = (keys.key.dims(), choice.chunk_len);
-        let (start, end) = (cache.chunks.n_chunks() * w, seq_k / w * w);
-        if start < end {
-            let problem = KeyBounds {
-                key: keys.key.clone().slice([0..n_kv_heads, start..end, 0..head_dim]),
-                rotary: self.problems.positions.of_chunks(rule).rows(start, end),
-                chunk_len: w,
-            };
-            self.recorder.ran::<B>(&Operation::KeyBounds(&problem));
-            cache.chunks.push(B::key_bounds(&problem));
-        }
+    /// Bounds of the keys of complete chunks, from chunk `first` on, `[n_kv_heads, n_chunks, 2 * head_dim]`.
+    pub fn bounds(&mut self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, first: usize) -> Tensor<B, 3> {
+        let problem = self.problems.key_bounds(rule, choice, keys, first);
+        self.recorder.ran::<B>(&Operation::KeyBounds(&problem));
+        B::key_bounds(&problem)
     }
-}
-
-/// Some heads of `t`, `[heads, rows, width]`.
-pub fn heads_of<B: Kernels>(t: &Tensor<B, 3>, heads: Range<usize>) -> Tensor<B, 3> {
-    if heads == (0..t.dims()[0]) { t.clone() } else { t.clone().slice([heads]) }
-}
-
-/// Parts side by side along `dim`; one part is itself.
-fn cat<B: Kernels>(mut parts: Vec<Tensor<B, 3>>, dim: usize) -> Tensor<B, 3> {
-    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, dim) }
-}
-
-/// `[seq, heads * head_dim]` to `[heads, seq, head_dim]`.
-fn split_heads<B: Kernels>(t: Tensor<B, 2>, heads: usize) -> Tensor<B, 3> {
-    let [seq, width] = t.dims();
-    t.reshape([seq, heads, width / heads]).swap_dims(0, 1)
-}
-
-/// A tensor's numbers on this side.
-pub fn numbers<B: Kernels, const D: usize>(t: Tensor<B, D>) -> Vec<f32> {
-    t.into_data().convert::<f32>().into_vec().expect("converted to f32 above")
 }

@@ -1,10 +1,9 @@
-//! Keys and values of the tokens so far, keys before rotation: any method can turn them to its own positions. Queries too,
+//! Keys and values of the tokens so far, keys before rotation: any method can rotate them to its own positions. Queries too,
 //! before rotation, when somebody asked for them.
 
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 use longlens_kernel::Kernels;
 
 pub mod fork;
@@ -33,25 +32,27 @@ pub struct GroupCache<B: Kernels> {
     pub chunk_keys: B::ChunkKeys,
 }
 
-/// Rows of tokens, with room for more.
+/// Rows of tokens or of chunks, with room for more.
 #[derive(Debug)]
-struct Store<B: Backend> {
+struct Store<B: Kernels> {
     rows: Option<Tensor<B, 3>>, // [heads, capacity, head_dim]
     /// Rows of the sequence that was begun where others were written since: the first one's token, `[heads, n, head_dim]`.
     saved: Vec<(usize, Tensor<B, 3>)>,
 }
 
 /// What represents the complete chunks, and where queries have a part in it, those of the chunk that is not complete yet.
-#[derive(Debug, Clone)]
-pub struct Representatives<B: Backend> {
-    /// `[heads or key heads, n_complete_chunks, width]`.
-    pub complete: Option<Tensor<B, 3>>,
+#[derive(Debug)]
+pub struct Representatives<B: Kernels> {
+    complete: Store<B>, // [heads or key heads, n_chunks, width]
+    n_chunks: usize,
     /// `[heads, fewer than chunk_len, head_dim]`, before rotation.
-    pub pending: Option<Tensor<B, 3>>,
+    pending: Option<Tensor<B, 3>>,
 }
 
 /// Room for generated tokens beyond the prompt before the first copy.
 const SPARE: usize = 256;
+/// Room for chunks beyond those that are complete.
+const SPARE_CHUNKS: usize = 16;
 
 impl<B: Kernels> LayerCache<B> {
     /// An empty cache that will soon hold `n_tokens`, for a layer whose heads have `n_groups` rules.
@@ -173,16 +174,21 @@ impl<B: Kernels> GroupCache<B> {
     }
 }
 
-impl<B: Backend> Default for Representatives<B> {
+impl<B: Kernels> Default for Representatives<B> {
     fn default() -> Self {
-        Self { complete: None, pending: None }
+        Self { complete: Store::new(), n_chunks: 0, pending: None }
     }
 }
 
-impl<B: Backend> Representatives<B> {
+impl<B: Kernels> Representatives<B> {
     /// Complete chunks that are represented.
     pub fn n_chunks(&self) -> usize {
-        self.complete.as_ref().map_or(0, |complete| complete.dims()[1])
+        self.n_chunks
+    }
+
+    /// `[heads or key heads, n_chunks, width]`; nothing where no chunk is represented.
+    pub fn complete(&self) -> Option<Tensor<B, 3>> {
+        (self.n_chunks > 0).then(|| self.complete.first(self.n_chunks))
     }
 
     /// Adds raw queries; returns those of newly completed chunks, `[n_heads, n_new * chunk_len, head_dim]`, if any.
@@ -201,11 +207,10 @@ impl<B: Backend> Representatives<B> {
         (ready > 0).then(|| waiting.slice([0..n_heads, 0..ready, 0..head_dim]))
     }
 
-    /// Adds what represents chunks that just became complete.
+    /// Adds what represents chunks that just became complete. Room grows as for tokens ([`LayerCache::append`]).
     pub fn push(&mut self, new: Tensor<B, 3>) {
-        self.complete = Some(match self.complete.take() {
-            Some(complete) => Tensor::cat(vec![complete, new], 1),
-            None => new,
-        });
+        let (first, n_chunks) = (self.n_chunks, self.n_chunks + new.dims()[1]);
+        self.complete.write(first, new, n_chunks + (n_chunks / 8).max(SPARE_CHUNKS), 0);
+        self.n_chunks = n_chunks;
     }
 }

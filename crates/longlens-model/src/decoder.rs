@@ -2,12 +2,15 @@
 
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
-use longlens_kernel::Kernels;
+use longlens_kernel::{Kernels, Operation};
 
 /// A decoder whose attention is given from outside.
 pub trait Decoder<B: Kernels>: Send {
     /// Layers.
     fn n_layers(&self) -> usize;
+
+    /// What a step runs outside attention, each operation once: results name those that no kernel of the device computes.
+    fn operations(&self) -> Vec<Operation<'_, B>>;
 
     /// Returns `[tokens, d_model]`.
     fn embed(&self, tokens: &[u32]) -> Tensor<B, 2>;

@@ -6,13 +6,12 @@
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::nearest::nearest_within;
-use longlens_kernel::Kernels;
+use longlens_kernel::{Kernels, Operation};
 
 use crate::config::Config;
 use crate::decoder::{Attend, Decoder};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::shapes::Shape;
 use crate::weights::{Blueprint, Parameters};
 
 /// Makes modules, list, and the types that hold one of any family.
@@ -57,6 +56,10 @@ macro_rules! families {
         impl<B: Kernels> Decoder<B> for Model<B::Matrix, Tensor<B, 1>> {
             fn n_layers(&self) -> usize {
                 match self { $(Self::$family(model) => model.n_layers(),)* }
+            }
+
+            fn operations(&self) -> Vec<Operation<'_, B>> {
+                match self { $(Self::$family(model) => model.operations(),)* }
             }
 
             fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
@@ -120,6 +123,15 @@ pub struct Family {
     pub(crate) shapes: &'static [Shape],
     /// Reads the fields of its own.
     pub(crate) read: fn(Fields<'_>) -> Result<Architecture, OpenError>,
+}
+
+/// A published config, or the part of it that decides speed, under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// What it is called.
+    pub name: &'static str,
+    /// The text of a `config.json`.
+    pub config: &'static str,
 }
 
 impl PartialEq for Family {

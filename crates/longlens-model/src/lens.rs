@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::plan::Prompt;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
-use crate::attention::{Attention, Problems, numbers};
+use crate::attention::{Attention, Problems};
 use crate::cache::LayerCache;
 use crate::cache::fork::LayerFork;
 use crate::decoder::Decoder;
-use crate::look::Look;
+use crate::inspect::Inspection;
 use crate::positions::Positions;
 use crate::record::{Recorder, peak_memory};
+use crate::tensors::numbers;
 
 /// A decoder of any family as a [`Lens`].
 pub struct DecoderLens<B: Kernels, D: Decoder<B>> {
+    id: LensId,
     decoder: D,
     info: ModelInfo,
     text: Option<Box<dyn TextCodec>>,
@@ -47,8 +49,6 @@ struct Running<B: Kernels> {
 /// What is kept of a sequence that others go on from.
 struct Fork<B: Kernels> {
     layers: Vec<LayerFork<B>>,
-    /// Whether all its tokens were computed under its setup, none of them taken over from another.
-    is_exact: bool,
     /// Logits of its last token, if they were asked for.
     newest: Option<Tensor<B, 2>>,
 }
@@ -59,7 +59,7 @@ const LOGIT_ROWS: usize = 256;
 impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     /// A decoder with its weights loaded.
     pub fn new(decoder: D, info: ModelInfo, text: Option<Box<dyn TextCodec>>, device: B::Device) -> Self {
-        Self { decoder, info, text, device, sequence: None }
+        Self { id: LensId::unique(), decoder, info, text, device, sequence: None }
     }
 
     /// A plan ready for the first token.
@@ -68,7 +68,9 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
         let (spec, plan) = (self.info.spec.clone(), Arc::new(setup.plan.clone()));
         let recorder = Recorder::new(setup.watch.clone(), &spec, &plan, prompt, prompt.n_tokens)?;
         let positions = Positions::new(Arc::clone(&plan), &setup.rope, &spec, prompt, self.device.clone())?;
-        Ok(Attention { problems: Problems { spec, plan, prompt, positions }, recorder })
+        let mut attention = Attention { problems: Problems { spec, plan, prompt, positions }, recorder };
+        self.decoder.operations().iter().for_each(|operation| attention.recorder.ran(operation));
+        Ok(attention)
     }
 
     /// Groups of heads with a rule in a layer.
@@ -135,42 +137,27 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
 
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
         let sequence = self.sequence.as_ref().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
-        if n_tokens == 0 || n_tokens > sequence.n_tokens {
-            let index = n_tokens.saturating_sub(1);
-            return Err(LensError::OutOfRange { what: "token", index, count: sequence.n_tokens });
-        }
+        sequence.setup.check_fork(n_tokens, sequence.n_tokens)?;
         let plan = &sequence.attention.problems.plan;
         let layer = |(layer, cache): (usize, &LayerCache<B>)| {
             let groups = plan.groups(layer, self.info.spec.n_heads).into_iter();
             let groups: Vec<_> = groups.map(|group| (group.heads, plan.rules()[group.rule].choice)).collect();
             cache.fork(n_tokens, &groups)
         };
-        let layers: Option<Vec<_>> = sequence.caches.iter().enumerate().map(layer).collect();
-        let layers = layers.ok_or(LensError::NothingKept { what: "a cut inside a chunk" })?;
+        let layers: Vec<_> = sequence.caches.iter().enumerate().map(layer).collect();
         let bytes = layers.iter().map(LayerFork::n_numbers).sum::<usize>() * size_of::<f32>();
         let newest = sequence.newest.clone().filter(|_| n_tokens == sequence.n_tokens);
-        Ok(Sequence::new(
-            sequence.setup.clone(),
-            n_tokens,
-            bytes,
-            Fork { layers, is_exact: sequence.n_reused == 0, newest },
-        ))
+        let (setup, is_exact) = (sequence.setup.clone(), sequence.n_reused == 0);
+        Ok(Sequence::new(self.id, setup, n_tokens, is_exact, bytes, Fork { layers, newest }))
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-        let (Fork { layers, is_exact, newest }, n_tokens): (&Fork<B>, _) = (prefix.state(), prefix.n_tokens);
-        if n_tokens > setup.n_prompt {
-            return Err(LensError::OutOfRange { what: "token", index: n_tokens - 1, count: setup.n_prompt });
-        }
-        let keeps_queries = layers.iter().all(LayerFork::keeps_queries);
-        let is_exact = *is_exact && prefix.serves(setup);
-        // chunks that another plan cut are represented anew, from queries
-        let needs_queries = setup.keep_queries || !is_exact && setup.plan.needs_queries();
-        if needs_queries && !keeps_queries {
-            return Err(LensError::NothingKept { what: "a sequence that goes on from a fork" });
-        }
-        self.start(setup, if is_exact { "re-prefill" } else { "reuse-kv" }, |layer, n_groups| {
-            layers[layer].cache(setup.n_prompt, needs_queries, (!is_exact).then_some(n_groups))
+        let (Fork { layers, newest }, n_tokens): (&Fork<B>, _) = (prefix.state(self.id)?, prefix.n_tokens);
+        prefix.check(setup)?;
+        let is_exact = prefix.serves(setup);
+        let setup = Setup { keep_queries: prefix.needs_queries(setup), ..setup.clone() };
+        self.start(&setup, if is_exact { "re-prefill" } else { "reuse-kv" }, |layer, n_groups| {
+            layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups))
         })?;
         if let Some(sequence) = &mut self.sequence {
             sequence.n_tokens = n_tokens;
@@ -249,10 +236,10 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         Ok(())
     }
 
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
         let sequence = self.sequence.as_mut().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
         if !sequence.keeps_queries() {
-            return Err(LensError::NothingKept { what: "a second look" });
+            return Err(LensError::NothingKept { what: "an inspection" });
         }
         let prefill_chunk = sequence.prefill_chunk();
         let Running { attention, caches, n_tokens, n_reused, .. } = sequence;
@@ -264,7 +251,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             attention.problems.prompt,
             *n_tokens,
         )?;
-        let trace = Look::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
+        let trace = Inspection::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
         Ok(Trace { run: sequence.record(), peak_memory: peak_memory(), ..trace })
     }
 }
@@ -294,7 +281,7 @@ impl<B: Kernels> Running<B> {
     fn step_len(&self, left: usize) -> usize {
         let prompt_left = self.attention.problems.prompt.n_tokens.saturating_sub(self.n_tokens);
         match prompt_left {
-            // where keys turn anew with every length, a generated token needs a call of its own
+            // where keys rotate anew with every length, a generated token needs a call of its own
             0 if self.attention.problems.positions.any_rerotates() => 1,
             0 => left.min(self.prefill_chunk()),
             _ => left.min(self.prefill_chunk()).min(prompt_left),

@@ -18,10 +18,11 @@ pub mod tokenizer;
 pub mod weights;
 
 mod attention;
-mod look;
+mod inspect;
 mod observe;
 mod open;
 mod positions;
 mod record;
+mod tensors;
 
 pub use open::{Options, describe, open, outline};

@@ -10,8 +10,8 @@ use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::span_attention::SpanAttention;
 use longlens_kernel::{Kernels, chunk_attention, span_attention};
 
-use crate::attention::numbers;
 use crate::record::Recorder;
+use crate::tensors::numbers;
 
 /// Scores of candidate chunks held at once while recording, in numbers.
 const SCORE_BLOCK: usize = 1 << 22;
@@ -37,15 +37,14 @@ pub fn record_choices<B: Kernels>(
     let (first, n_complete) = (problem.first_query, problem.chunks.dims()[1]);
     for tokens in blocks(&recorder.watched_choices(first..first + seq), SCORE_BLOCK / (n_heads * n_complete)) {
         let rows = tokens.start - first..tokens.end - first;
-        let scores = chunk_scores::scores(problem, rows.clone());
+        let scores = numbers(chunk_scores::scores(problem, rows.clone()));
         let chosen = chosen.clone().slice([0..n_heads, rows.clone(), 0..n]).into_data().convert::<i32>();
         let chosen = chosen.as_slice::<i32>().expect("converted to i32");
+        let Some(choices) = recorder.choices(layer, problem.choice.chunk_len) else { return };
+        choices.make_rows(tokens.clone());
         for (at, (chunks, scores)) in chosen.chunks(n).zip(scores.chunks(n_complete)).enumerate() {
             let (head, row) = (at / tokens.len(), rows.start + at % tokens.len());
-            let slots = problem.slots(row);
-            if let Some(choices) = recorder.choices(layer, slots.chunk_len) {
-                record_choice(choices, (first + row, first_head + head), &slots, chunks, scores);
-            }
+            record_choice(choices, (first + row, first_head + head), &problem.slots(row), chunks, scores);
         }
     }
 }
@@ -163,16 +162,4 @@ fn blocks(ranges: &[Range<usize>], len: usize) -> impl Iterator<Item = Range<usi
     ranges
         .iter()
         .flat_map(move |range| range.clone().step_by(len).map(move |start| start..(start + len).min(range.end)))
-}
-
-/// Ascending ranges with overlaps joined.
-pub fn merge(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range.clone()),
-        }
-    }
-    merged
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, Rotation, SlotPositions, Temperature};
+use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, SlotPositions, Temperature};
 use longlens_core::rope::{Frequencies, Rope, RopeScaling, RotaryTable};
 use longlens_core::setting::SettingError;
-use longlens_core::spec::ModelSpec;
+use longlens_core::spec::{ModelSpec, Rotation};
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::key_pos;
 use longlens_kernel::rotary::Rotary;
@@ -18,18 +18,24 @@ pub struct Positions<B: Kernels> {
     device: B::Device,
     /// Different frequencies, each once.
     ropes: Vec<Rope>,
-    /// Of each rule of the plan, which frequencies turn it.
+    /// Of each rule of the plan, which frequencies rotate it.
     rope_of: Vec<usize>,
-    tables: Vec<(TableRule, Rotary<B>)>,
+    tables: Vec<Table<B>>,
     rules: Vec<RuleTables<B>>,
-    n_rows: usize,
-    /// Length seen that turned the keys of the tables, where every call turns them anew.
-    moment: usize,
     /// Of each rule with packed slots, angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
     slots: Vec<Option<(usize, Rotary<B>)>>,
 }
 
-/// What decides a table, besides its length.
+/// Angles of the first tokens.
+struct Table<B: Kernels> {
+    rule: TableRule,
+    n_rows: usize,
+    /// Length seen that rotated its keys, where every call rotates them anew; else 0.
+    moment: usize,
+    rotary: Rotary<B>,
+}
+
+/// What decides a table, besides its length and moment.
 #[derive(Debug, Clone, PartialEq)]
 struct TableRule {
     rope: usize,
@@ -41,7 +47,7 @@ struct TableRule {
 struct RuleTables<B: Kernels> {
     /// One per span.
     spans: Vec<SpanRotary<B>>,
-    /// Of a rule that chooses: what turns keys to make what represents a chunk, and the keys of chosen chunks.
+    /// Of a rule that chooses: what rotates keys to make what represents a chunk, and the keys of chosen chunks.
     chunks: Option<(Rotary<B>, Rotary<B>)>,
 }
 
@@ -67,24 +73,25 @@ impl<B: Kernels> Positions<B> {
         }
         let slots = plan.rules().iter().map(|_| None).collect();
         let (tables, rules) = (Vec::new(), Vec::new());
-        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, n_rows: 0, moment: 0, slots })
+        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, slots })
     }
 
     /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
     pub fn cover(&mut self, n_tokens: usize) {
-        let moment = if self.any_rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 };
-        if n_tokens <= self.n_rows && moment == self.moment {
+        let (n_tables, moments) = (self.tables.len(), self.ropes.iter().map(|rope| self.moment(rope, n_tokens)));
+        let moments: Vec<usize> = moments.collect();
+        self.tables.retain(|table| n_tokens <= table.n_rows && table.moment == moments[table.rule.rope]);
+        if self.tables.len() == n_tables && n_tables > 0 {
             return;
         }
-        self.n_rows = match moment {
-            0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
-            seen => seen, // all tokens of a prompt are seen together
-        };
-        self.moment = moment;
-        self.tables.clear();
         let plan = Arc::clone(&self.plan);
         let rules = plan.rules().iter().zip(self.rope_of.clone());
         self.rules = rules.map(|(rule, rope)| self.tables_of(rule, rope, n_tokens)).collect();
+    }
+
+    /// Length seen that rotates the keys of a call which ends with token `n_tokens`; 0 where they stay as they are.
+    fn moment(&self, rope: &Rope, n_tokens: usize) -> usize {
+        if rope.rerotates() { self.prompt.seen(n_tokens.saturating_sub(1)) } else { 0 }
     }
 
     fn tables_of(&mut self, rule: &HeadPlan, rope: usize, n_tokens: usize) -> RuleTables<B> {
@@ -105,17 +112,21 @@ impl<B: Kernels> Positions<B> {
 
     /// The table of a rule; rules that several spans share are built once.
     fn table(&mut self, rule: TableRule, n_tokens: usize) -> Rotary<B> {
-        if let Some((_, table)) = self.tables.iter().find(|(known, _)| *known == rule) {
-            return table.clone();
+        if let Some(table) = self.tables.iter().find(|table| table.rule == rule) {
+            return table.rotary.clone();
         }
-        let now = self.prompt.seen(n_tokens.saturating_sub(1));
         let seen = |token: usize| self.prompt.seen(token);
         let amplitude = |token| rule.temperature.map_or(1.0, |temperature| temperature.at(seen(token)));
         let rope = &self.ropes[rule.rope];
-        let table = rope.table(&rule.map, 0..self.n_rows, self.prompt, now, amplitude);
-        let table = Rotary::new(table, rope.dim(), &self.device);
-        self.tables.push((rule, table.clone()));
-        table
+        let moment = self.moment(rope, n_tokens);
+        let n_rows = match moment {
+            0 => n_tokens.max(self.prompt.n_tokens) + SPARE + n_tokens / 4,
+            seen => seen, // all tokens of a prompt are seen together
+        };
+        let table = rope.table(&rule.map, 0..n_rows, self.prompt, moment, amplitude);
+        let rotary = Rotary::new(table, rope.dim(), &self.device);
+        self.tables.push(Table { rule, n_rows, moment, rotary: rotary.clone() });
+        rotary
     }
 
     /// Makes the slots of a rule right for queries from `first` on: where they are packed, row `p` is position `p - 1`.
@@ -133,7 +144,7 @@ impl<B: Kernels> Positions<B> {
         self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
     }
 
-    /// Whether every call turns the earlier keys of a rule anew.
+    /// Whether every call rotates the earlier keys of a rule anew.
     pub fn rerotates(&self, rule: usize) -> bool {
         self.ropes[self.rope_of[rule]].rerotates()
     }
@@ -148,7 +159,7 @@ impl<B: Kernels> Positions<B> {
         &self.rules[rule].spans
     }
 
-    /// What turns keys, and the queries that meet them, to make and to score what represents a chunk.
+    /// What rotates keys, and the queries that meet them, to make and to score what represents a chunk.
     pub fn of_chunks(&self, rule: usize) -> &Rotary<B> {
         &self.choosing(rule).0
     }
@@ -164,7 +175,7 @@ impl<B: Kernels> Positions<B> {
     }
 }
 
-/// The frequencies that turn queries and keys of a rule.
+/// The frequencies that rotate queries and keys of a rule.
 fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Result<Rope, SettingError> {
     let rope = match rule.rotation {
         Rotation::Model => scaling.resolve(spec)?,
@@ -173,6 +184,6 @@ fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Res
     };
     let Some(choice) = rule.choice else { return Ok(rope) };
     assert!(rule.temperature.is_none(), "no method both chooses and scales by temperature");
-    // a chosen chunk that moves from slot to slot is turned afresh for every query, so no key keeps an older base
+    // a chosen chunk that moves from slot to slot is rotated afresh for every query, so no key keeps an older base
     Ok(if choice.slots == SlotPositions::Packed { rope.rerotating() } else { rope })
 }

@@ -12,8 +12,7 @@ use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Q
 use longlens_kernel::pooled::{Cells, Pooled};
 use longlens_kernel::{Body, Kernels, Operation};
 
-use crate::attention::numbers;
-use crate::observe::merge;
+use crate::tensors::numbers;
 
 /// The trace in the making.
 pub struct Recorder {
@@ -51,7 +50,7 @@ impl Recorder {
         prompt: Prompt,
         n_tokens: usize,
     ) -> Result<Self, LensError> {
-        let n_tokens = n_tokens + watch.beyond;
+        let n_tokens = n_tokens.saturating_add(watch.beyond);
         let rows = watch.rows.iter().map(|row| (row.layer, row.head));
         for (layer, head) in rows.chain(watch.maps.iter().map(|map| (map.layer, map.head))) {
             within("layer", layer, model.n_layers)?;
@@ -69,8 +68,7 @@ impl Recorder {
             }
         }
         assert!(watch.mass.as_ref().is_none_or(|mass| mass.chunk_len > 0), "a chunk holds at least one token");
-        let n_choosing = n_tokens.saturating_sub(plan.first_choice(prompt));
-        let needed = watch.bytes(model, n_tokens, n_choosing, plan.n_slots());
+        let needed = watch.bytes(model, plan, prompt, n_tokens);
         if needed > ALLOWED {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
         }
@@ -247,6 +245,18 @@ fn cells(map: &PooledMap) -> Cells {
     let (query, key) = map.pick.window.map_or((0, 0), |window| (window.query, window.key));
     let tokens = |first: usize| first..first.saturating_add(map.n_tokens);
     Cells { queries: tokens(query), keys: tokens(key), query_stride: map.stride, key_stride: map.stride }
+}
+
+/// Ascending ranges with overlaps joined.
+pub fn merge(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range.clone()),
+        }
+    }
+    merged
 }
 
 fn within(what: &'static str, index: usize, count: usize) -> Result<(), LensError> {

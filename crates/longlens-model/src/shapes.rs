@@ -7,17 +7,9 @@ use longlens_kernel::linear::Storage;
 use crate::config::Config;
 use crate::error::OpenError;
 use crate::families::FAMILIES;
+pub use crate::families::Shape;
 use crate::lens::DecoderLens;
 use crate::weights;
-
-/// A published config, or the part of it that decides speed, under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// What it is called.
-    pub name: &'static str,
-    /// The text of a `config.json`.
-    pub config: &'static str,
-}
 
 /// Every shape, family by family, the smallest of each first.
 pub fn all() -> impl Iterator<Item = &'static Shape> {

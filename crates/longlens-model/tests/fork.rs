@@ -1,10 +1,13 @@
 //! Sequences that go on from the tokens of another.
 
-use longlens_core::lens::{LensError, Rows, Setup};
+use longlens_core::lens::{Lens, LensError, Rows, Setup};
+use longlens_core::memory::CacheSize;
+use longlens_core::plan::Prompt;
+use longlens_core::scripted::ScriptedLens;
 use longlens_core::trace::Watch;
 use proptest::prelude::*;
 
-use common::{TOLERANCE, Way, agree, all_choices, close_call, feed, same_attention, tokens, two_layers, way};
+use common::{TOLERANCE, Way, agree, all_choices, close_call, feed, grouped, same_attention, tokens, two_layers, way};
 
 mod common;
 
@@ -13,7 +16,7 @@ proptest! {
 
     #[test]
     fn going_on_from_a_fork_is_as_if_all_had_been_fed(
-        way in way(), n_prompt in 2..100usize, more in 0..20usize, cuts in [0.0..1.0f64, 0.0..1.0], keeps: bool,
+        way in way(), n_prompt in 1..100usize, more in 0..20usize, cuts in [0.0..1.0f64, 0.0..1.0], keeps: bool,
     ) {
         let mut lens = two_layers();
         let (n, lens) = (n_prompt + more, lens.as_mut());
@@ -23,9 +26,9 @@ proptest! {
         let whole = lens.trace();
         prop_assume!(!close_call(&whole));
         let vocab_size = lens.model().spec.vocab_size;
-        // fed to a place inside the prompt, and cut there or before
+        // fed to a place in the prompt or behind it, and cut there or before
         let [fed, cut] = cuts;
-        let fed = 1 + (fed * (n_prompt - 1) as f64) as usize;
+        let fed = 1 + (fed * (n - 1) as f64) as usize;
         let cut = 1 + (cut * (fed - 1) as f64) as usize;
         lens.begin(&setup).unwrap();
         feed(lens, 0, fed);
@@ -33,7 +36,11 @@ proptest! {
             Err(LensError::NothingKept { .. }) if !keeps && setup.plan.needs_queries() => lens.fork(fed).unwrap(),
             fork => fork.unwrap(),
         };
-        prop_assert!(fork.serves(&setup) && fork.bytes > 0);
+        prop_assert!(fork.serves(&setup));
+        let forecast = CacheSize::of(&lens.model().spec, &setup.plan, Prompt { n_tokens: n_prompt }, fork.n_tokens);
+        let forecast = forecast.forked(keeps) * size_of::<f32>();
+        // bounds of keys that rotate anew are not kept
+        prop_assert!(fork.bytes == forecast || fork.bytes < forecast && way.rope.ends_with("rerotate=true"));
         // any number of times, whatever happens between
         for _ in 0..2 {
             lens.begin_from(&setup, &fork).unwrap();
@@ -42,18 +49,18 @@ proptest! {
             prop_assert_eq!(&lens.trace().run, &whole.run);
             if keeps {
                 // what the prefix attended to can be inspected too
-                same_attention(&lens.look(&all_choices(), &mut ()).unwrap(), &whole)?;
+                same_attention(&lens.inspect(&all_choices(), &mut ()).unwrap(), &whole)?;
             }
         }
     }
 
     #[test]
     fn another_way_goes_on_from_a_fork_as_it_does_from_the_cache(
-        before in way(), after in way(), n_prompt in 2..90usize, more in 0..20usize, keep in 0.0..1.0f64,
+        before in way(), after in way(), n_prompt in 1..90usize, more in 0..20usize, keep in 0.0..1.0f64,
     ) {
         let mut lens = two_layers();
         let (n, lens) = (n_prompt + more, lens.as_mut());
-        let keep = 1 + (keep * (n_prompt - 1) as f64) as usize;
+        let keep = 1 + (keep * (n - 1) as f64) as usize;
         let (before, after) = (before.setup(lens, n_prompt, Watch::default()), after.setup(lens, n_prompt, all_choices()));
         lens.begin(&before).unwrap();
         feed(lens, 0, n);
@@ -101,6 +108,7 @@ fn a_fork_of_what_another_way_computed_is_not_exact_and_loses_nothing() {
     let before = lens.fork(40).unwrap();
     feed(lens, 40, 45);
     let after = lens.fork(40).unwrap();
+    assert!(!before.serves(&choosing) && !after.serves(&choosing), "their tokens were computed under another method");
     for (fork, keep_queries) in [(&before, true), (&before, false), (&after, true), (&after, false)] {
         lens.begin_from(&Setup { keep_queries, ..choosing.clone() }, fork).unwrap();
         agree(&feed(lens, 40, 50), &expected, TOLERANCE, "logits").unwrap();
@@ -117,11 +125,16 @@ fn what_cannot_be_forked_is_refused_and_nothing_is_lost() {
     lens.begin(&full).unwrap();
     feed(lens, 0, 30);
     assert!(matches!(lens.fork(31), Err(LensError::OutOfRange { what: "token", index: 30, count: 30 })));
-    assert!(matches!(lens.fork(0), Err(LensError::OutOfRange { .. })));
+    assert!(matches!(lens.fork(0), Err(LensError::EmptyFork)));
     let fork = lens.fork(30).unwrap();
     assert!(matches!(lens.begin_from(&choosing, &fork), Err(LensError::NothingKept { .. })));
     let short = Setup { n_prompt: 29, ..full.clone() };
     assert!(matches!(lens.begin_from(&short, &fork), Err(LensError::OutOfRange { .. })));
+    assert!(
+        matches!(grouped(2).begin_from(&full, &fork), Err(LensError::OtherModel)),
+        "a model of the same shape is another"
+    );
+    assert!(matches!(ScriptedLens::saying("").begin_from(&full, &fork), Err(LensError::OtherModel)));
     // the sequence that was forked goes on
     let expected = feed(lens, 30, 45);
     lens.begin_from(&full, &fork).unwrap();

@@ -7,6 +7,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
+use longlens_core::plan::{Prompt, Relation};
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::{Queries, Watch, WatchMass};
 use longlens_kernel::linear::Storage;
@@ -98,19 +99,22 @@ proptest! {
     }
 
     #[test]
-    fn a_short_prompt_is_plain_attention(n in 1..40usize, rope in fixed_rope(), more in 0..30usize) {
-        let expected = logits(&whole("full", rope, n), n);
-        let window = n + more;
-        for method in [
-            format!("sliding_window:window={window}"),
-            format!("streaming:window={window}"),
-            format!("self_extend:group_size=7,neighbor_window={window}"),
-            // a chunk holds chunk_size - local_window tokens
-            format!("dual_chunk:chunk_size={},local_window=5", window + 5),
-            format!("long_heads:chunk_len=4,attention_len=16,begin_len={}", (window + 16).next_multiple_of(4)),
-        ] {
-            agree(&logits(&whole(&method, rope, n), n), &expected, &method)?;
-        }
+    fn a_prompt_whose_keys_all_stand_at_their_true_distance_is_plain_attention(method in any_method(), rope in fixed_rope()) {
+        let plan = Method::parse(&method).unwrap().plan(&lens().model().spec).unwrap();
+        let is_plain = |n_tokens: usize| {
+            let pairs = (0..n_tokens).flat_map(|i| (0..=i).map(move |j| (i, j)));
+            let mut of_rules = pairs.flat_map(|pair| plan.rules().iter().map(move |rule| (rule, pair)));
+            of_rules.all(|(rule, (i, j))| {
+                let at_distance = |position: f64| (position - (i - j) as f64).abs() < 1e-9;
+                let relation = rule.relation(i, j, Prompt { n_tokens });
+                let is_one = |factor: f64| (factor - 1.0).abs() < 1e-12;
+                matches!(relation, Relation::At(position, _) if at_distance(position)) && is_one(rule.query_scale.at(i) * rule.amplitude(n_tokens))
+            })
+        };
+        let n = (1..50).take_while(|n| is_plain(*n)).last();
+        prop_assume!(n.is_some());
+        let n = n.unwrap();
+        agree(&logits(&whole(&method, rope, n), n), &logits(&whole("full", rope, n), n), &method)?;
     }
 
     #[test]
@@ -149,7 +153,7 @@ fn group_size_one_is_plain_attention_at_any_length() {
 #[test]
 fn a_choice_of_every_chunk_is_plain_attention() {
     // 64 tokens in chunks of 8: from 56 on, every chunk is chosen and stands at its true place. Under `dynamic` a choice
-    // turns all keys with the newest base, whatever the scaling says of other methods.
+    // rotates all keys with the newest base, whatever the scaling says of other methods.
     let choice = "long_heads:chunk_len=8,attention_len=64,begin_len=56";
     for (rope, of_full) in [
         ("none", "none"),

@@ -59,12 +59,12 @@ proptest! {
         let written = Setup { plan: written_out(&listed.plan, &lens.model().spec, n), prefill_chunk: chunk, ..listed.clone() };
         lens.begin(&listed).unwrap();
         let expected = feed(lens, 0, n);
-        let (trace, look) = (lens.trace(), lens.look(&everything(n), &mut ()).unwrap());
+        let (trace, inspected) = (lens.trace(), lens.inspect(&everything(n), &mut ()).unwrap());
 
         lens.begin(&written).unwrap();
         agree(&feed(lens, 0, n), &expected, TOLERANCE, "logits")?;
         same_attention(&lens.trace(), &trace)?;
-        same_attention(&lens.look(&everything(n), &mut ()).unwrap(), &look)?;
+        same_attention(&lens.inspect(&everything(n), &mut ()).unwrap(), &inspected)?;
 
         let keep = (keep * (n + 1) as f64) as usize;
         lens.reuse(&written, keep).unwrap();
@@ -86,7 +86,7 @@ fn holes_count_in_every_phase_and_leave_the_rest_alone() {
     let setup = Setup { plan, ..Way::new("full", "none").setup(lens, 60, everything(60)) };
     lens.begin(&setup).unwrap();
     let whole = feed(lens, 0, n);
-    let rows = lens.look(&everything(n), &mut ()).unwrap().rows;
+    let rows = lens.inspect(&everything(n), &mut ()).unwrap().rows;
     for (pick, row) in rows {
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         for (key, weight) in row.iter().enumerate() {

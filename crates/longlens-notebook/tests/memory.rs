@@ -217,8 +217,8 @@ impl Lens for Large {
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
         self.lens.begin_from(setup, prefix)
     }
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        self.lens.look(watch, control)
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.lens.inspect(watch, control)
     }
 }
 

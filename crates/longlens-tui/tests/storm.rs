@@ -140,7 +140,7 @@ impl Careless {
         for token in &generated[..generated.len().saturating_sub(1)] {
             self.lens.feed(&[*token], Rows::None, &mut ())?;
         }
-        Ok(self.lens.look(watch, &mut ())?)
+        Ok(self.lens.inspect(watch, &mut ())?)
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use longlens_core::lens::{ModelInfo, Setup};
-use longlens_eval::kept::Kept;
+use longlens_eval::ledger::Ledger;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ pub struct Section<'a> {
     name: &'a str,
 }
 
-impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Section<'_> {
+impl<K: Serialize, T: Serialize + DeserializeOwned> Ledger<K, T> for Section<'_> {
     fn find(&mut self, key: &K) -> Option<T> {
         self.journal.find(&(self.name, key))
     }
@@ -137,7 +137,7 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Section<'_> {
     }
 }
 
-impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Journal {
+impl<K: Serialize, T: Serialize + DeserializeOwned> Ledger<K, T> for Journal {
     fn find(&mut self, key: &K) -> Option<T> {
         let key = serde_json::to_string(key).ok()?;
         self.known.get(&key).and_then(|part| serde_json::from_value(part.clone()).ok())
@@ -258,7 +258,7 @@ mod tests {
         let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
         let mut store = open();
-        assert_eq!(Kept::<u32, String>::find(&mut store, &2), Some("two".to_owned()));
+        assert_eq!(Ledger::<u32, String>::find(&mut store, &2), Some("two".to_owned()));
         store.finished(&3_u32, &"three".to_owned());
         store.end(&terminal, false).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4, "one line says what decides the numbers");

@@ -93,7 +93,7 @@ mod tests {
         lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
         lens.feed(&[9; 61], Rows::None, &mut ()).unwrap();
         for watch in [Watch { rows: Vec::new(), ..watch.clone() }, watch] {
-            let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 60).unwrap();
+            let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 60).unwrap();
             assert!((distance(&heads, (1, 2)) - 30.0).abs() < 1e-3, "{}", distance(&heads, (1, 2)));
         }
     }

@@ -162,7 +162,7 @@ mod tests {
         let watch = Layers.watch(&subject, &Setting::new(&INFO)).unwrap();
         lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
         lens.feed(&[9; 61], Rows::None, &mut ()).unwrap();
-        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 60).unwrap();
+        let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 60).unwrap();
         // four chunks are drawn equally wide, though the last one has 13 tokens
         let grid = grid(&heads, &subject, "score", vec![0.0; 8], ColorScale::Linear);
         assert_eq!(grid.needle, Some(0.25..0.75));

@@ -23,7 +23,7 @@ fn made(text: &str, method: &str, needle: bool) -> Result<Plot, Problem> {
     let watch = view.watch(&subject, &options)?;
     lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
     lens.feed(&[9; N], Rows::None, &mut ()).unwrap();
-    view.view(&subject, &options, &Arc::new(lens.look(&watch, &mut ()).unwrap()))
+    view.view(&subject, &options, &Arc::new(lens.inspect(&watch, &mut ()).unwrap()))
 }
 
 const CHOOSING: &str = "long_heads:chunk_len=4,attention_len=16";

@@ -220,7 +220,7 @@ impl<R: Fn(Event)> Executor<R> {
             return Ok(None);
         }
         let mut watcher = Watcher::new("look", token, &self.report);
-        stopped(self.lens.look(watch, &mut watcher))
+        stopped(self.lens.inspect(watch, &mut watcher))
     }
 
     /// Computes a run again, with the text it gave; false when it was stopped.

@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::methods::{Method, MethodInfo};
+use crate::methods::{Method, MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, Plan};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
@@ -27,6 +27,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         }],
     },
     plan,
+    text: TextForm { check, resolved },
 };
 
 /// A method in some layers, and there in some heads.
@@ -73,30 +74,16 @@ fn impossible<T>(inequality: String, nearest: String) -> Result<T, SettingError>
 }
 
 /// Refuses parts that cannot be read, before a model is known.
-pub fn check(setting: &Setting) -> Result<(), SettingError> {
-    texts(setting).try_for_each(|text| parts(text).map(|_| ()))
+fn check(setting: &Setting) -> Result<(), SettingError> {
+    setting.given().try_for_each(|(_, value)| parts(&value.to_string()).map(drop))
 }
 
 /// The same with every default of `model` written out in the parts.
-pub fn resolved(setting: &Setting, model: &ModelSpec) -> Setting {
-    let mut resolved = setting.clone();
-    for text in texts(setting) {
-        let Ok(parts) = parts(text) else { continue };
-        let text = parts.iter().map(|part| part.resolved(model).to_string()).collect::<Vec<_>>().join("/");
-        let set = resolved.set("layers", &Value::Word(text));
-        set.expect("parts that were read are written back as parts");
-    }
-    resolved
-}
-
-/// Texts of parts among the given values.
-fn texts(setting: &Setting) -> impl Iterator<Item = &str> {
-    let of_parts =
-        |name: &str| setting.info().params.iter().any(|param| param.name == name && param.kind == Kind::Parts);
-    setting.given().filter(move |(name, _)| of_parts(name)).filter_map(|(_, value)| match value {
-        Value::Word(text) => Some(text.as_str()),
-        Value::Number(_) => None,
-    })
+fn resolved(mut setting: Setting, model: &ModelSpec) -> Setting {
+    let parts = parts(&setting.value("layers", model).to_string()).expect("parts are checked when they are given");
+    let text = parts.iter().map(|part| part.resolved(model).to_string()).collect::<Vec<_>>().join("/");
+    setting.set("layers", &Value::Word(text)).expect("parts that were read are written back as parts");
+    setting
 }
 
 /// The highest layer or head there is.
@@ -116,8 +103,12 @@ fn part(text: &str) -> Result<Part, SettingError> {
     let (place, method) =
         text.split_once('=').ok_or_else(|| bad("a part LAYERS=METHOD, as in `2-=streaming:window=252`"))?;
     let (layers, heads) = place.trim().split_once('h').unwrap_or((place.trim(), "0-"));
-    let numbers = |numbers: &str| {
-        range(numbers).ok_or_else(|| bad("a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7`"))
+    let numbers = |numbers: &str| match range(numbers) {
+        Some(range) if range.is_empty() => {
+            Err(bad(&format!("a part whose numbers ascend, as in `{}-{}`", range.end(), range.start())))
+        }
+        Some(range) => Ok(range),
+        None => Err(bad("a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7`")),
     };
     let method = Method::parse(method)?;
     if method.name() == METHOD.info.name {
@@ -129,12 +120,11 @@ fn part(text: &str) -> Result<Part, SettingError> {
 /// `3`, `0-1` or `2-`.
 fn range(text: &str) -> Option<RangeInclusive<usize>> {
     let number = |text: &str| text.trim().parse::<usize>().ok();
-    let range = match text.split_once('-') {
+    Some(match text.split_once('-') {
         None => number(text)?..=number(text)?,
         Some((first, "")) => number(first)?..=LAST,
         Some((first, last)) => number(first)?..=number(last)?,
-    };
-    (!range.is_empty()).then_some(range)
+    })
 }
 
 impl Part {
@@ -204,6 +194,7 @@ mod tests {
         insta::assert_snapshot!(say("by_layer:0-=full/7=streaming"), @"`by_layer` is impossible with these values: layer < 4 (7 < 4) does not hold | the model has 4 layers; `3-` goes on to the last one");
         insta::assert_snapshot!(say("by_layer:0-=full/1h9=streaming"), @"`by_layer` is impossible with these values: head < 4 (9 < 4) does not hold | the model has 4 heads; `3-` goes on to the last one");
         insta::assert_snapshot!(say("by_layer:0-=full/x=streaming"), @"`by_layer`: layers = `x=streaming` is not a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7` |");
+        insta::assert_snapshot!(say("by_layer:0-=full/3-1=streaming"), @"`by_layer`: layers = `3-1=streaming` is not a part whose numbers ascend, as in `1-3` |");
         insta::assert_snapshot!(say("by_layer:0-=full/3"), @"`by_layer`: layers = `3` is not a part LAYERS=METHOD, as in `2-=streaming:window=252` |");
         insta::assert_snapshot!(say("by_layer:0-=fall"), @"unknown method `fall` | did you mean `full`?");
         insta::assert_snapshot!(say("by_layer:0-=by_layer"), @"`by_layer`: layers = `0-=by_layer` is not a method without parts of its own |");

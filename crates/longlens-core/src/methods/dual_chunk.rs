@@ -4,7 +4,7 @@
 //! The authors' code sets `chunk_size` to 3/4 of the trained context, steps by `chunk_size - local_window` and clamps at
 //! `chunk_size`; the paper calls the step the chunk size. The temperature is in their code and not in the paper's results.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, PosMap, Reach, Span, Temperature};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -40,6 +40,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {

@@ -2,7 +2,7 @@
 //!
 //! Vaswani et al., 2017, arXiv:1706.03762; rotary positions by Su et al., 2021, arXiv:2104.09864.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads};
 use crate::setting::{Info, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -16,6 +16,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         params: &[],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

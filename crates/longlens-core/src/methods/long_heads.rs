@@ -5,7 +5,7 @@
 //! counts that chunk as past once it is generated. `consistent` is one rule for both: every token sees itself, its own chunk
 //! and the one before.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{ChunkChoice, ChunkScore, HeadPlan, Heads, PosMap, QueryRule, Reach, SlotPositions, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -48,6 +48,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {

@@ -5,9 +5,9 @@
 //! attended at their true positions. As in the authors' code the first two layers see every key, the prompt is computed with
 //! every key, and at least three pages are taken. The newest, partial page is always among them, as in the authors' kernels.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{ChunkChoice, ChunkScore, HeadPlan, Heads, QueryRule, SlotPositions};
-use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
 pub static METHOD: MethodInfo = MethodInfo {
@@ -48,13 +48,26 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm { check: |_| Ok(()), resolved },
 };
+
+/// Pages of a choice: whole ones of the budget, and at least three.
+fn n_pages(setting: &Setting, model: &ModelSpec) -> usize {
+    (setting.count("token_budget", model) / setting.count("page_size", model)).max(3)
+}
+
+/// The same with the budget that its pages hold.
+fn resolved(mut setting: Setting, model: &ModelSpec) -> Setting {
+    let budget = n_pages(&setting, model) * setting.count("page_size", model);
+    // three pages may be longer than any budget that can be written
+    let _ = setting.set("token_budget", &Value::from(budget));
+    setting
+}
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let count = |name| setting.count(name, model);
-    let page_size = count("page_size");
-    let n_pages = (count("token_budget") / page_size).max(3);
+    let (page_size, n_pages) = (count("page_size"), n_pages(setting, model));
     // while there are no more pages than are taken, all of them are
     let generated = QueryRule::plain((n_pages - 1) * page_size);
     let dense_prefill = setting.is("prefill", "dense", model);
@@ -101,5 +114,14 @@ mod tests {
         let first = |layer: usize, n_tokens: usize| plan.of(layer, 0).first_choice(Prompt { n_tokens });
         assert_eq!([first(0, 40), first(1, 40), first(2, 40), first(2, 5)], [usize::MAX, usize::MAX, 40, 12]);
         assert_eq!(plan.capacity(64), Capacity::Tokens(64), "pages keep their positions");
+    }
+
+    #[test]
+    fn a_budget_is_written_out_in_whole_pages() {
+        let resolved = |text: &str| Method::parse(text).unwrap().resolved(&ModelSpec::tiny(64)).to_string();
+        for (text, budget) in [("quest:token_budget=100", 96), ("quest", 48), ("quest:token_budget=64", 64)] {
+            let resolved = resolved(text);
+            assert_eq!(resolved, format!("quest:page_size=16,token_budget={budget},dense_layers=2,prefill=dense"));
+        }
     }
 }

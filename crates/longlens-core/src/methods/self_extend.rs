@@ -4,7 +4,7 @@
 //! The paper shifts the query by `w - floor(w / g)`; two of the authors' patches divide as floats, here `shift=exact`. Both
 //! agree when `g` divides `w`. The log scale is an extra of the authors' code.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, PosMap, QueryScale, Reach, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -47,6 +47,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

@@ -2,7 +2,7 @@
 //!
 //! Beltagy et al., 2020, "Longformer: The Long-Document Transformer", arXiv:2004.05150, section 3.1.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -22,6 +22,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         }],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

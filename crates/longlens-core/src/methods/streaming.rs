@@ -3,7 +3,7 @@
 //! Xiao et al., 2023, "Efficient Streaming Language Models with Attention Sinks", arXiv:2309.17453. Positions count inside
 //! the cache (section 3.2): window keys at their true distance, sinks as if they stood right before the window.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, PosMap, Reach, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -32,6 +32,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

@@ -5,7 +5,7 @@
 //! advises shifts from a third to half of the trained context and windows of at least 32; the authors' code takes a third and
 //! 128, which is the default here on a model of 4096 tokens.
 
-use crate::methods::MethodInfo;
+use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, PosMap, Reach, Span};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use crate::spec::ModelSpec;
@@ -34,6 +34,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
+    text: TextForm::PLAIN,
 };
 
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {

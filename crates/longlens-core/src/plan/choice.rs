@@ -9,6 +9,12 @@ use std::ops::Range;
 use super::{Prompt, Relation};
 
 /// A rule of choosing, made of what choosing methods differ in.
+///
+/// Two ways to choose cannot be said yet. Keys that represent their chunk because later queries attended to them (`InfLLM`, Xiao et
+/// al., 2024, arXiv:2402.04617): what represents a chunk is made once, when it is complete, of its own queries, keys and values
+/// ([`ChunkScore`]). And blocks of queries that choose together, by the sum of their scores (the same paper): the kernels hold a
+/// choice per query, `[n_heads, seq_q, n_slots]`. The first method that needs one adds a field here, and its reference in
+/// `longlens-kernel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkChoice {
     /// `w`: consecutive keys of a chunk.
@@ -30,6 +36,10 @@ pub struct ChunkChoice {
 }
 
 /// Which queries choose, and what they see of their own chunk.
+///
+/// In chunks of 4 from token 8 on, query 11 under `{ begin: 8, ahead: 0, sees: 1 }` ([`QueryRule::plain`]) is in chunk 2 and sees
+/// keys 8 to 11 of it. With `sees: 0` it sees 8 to 10. With `ahead: 1` it counts as token 12: its own chunk is chunk 3, of which
+/// it sees nothing yet, chunk 2 is the newest complete one, and choosing begins with query 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryRule {
     /// Query `t` chooses from `t + ahead >= begin` on; before, it sees what the spans show. [`QueryRule::NEVER`]: none does.

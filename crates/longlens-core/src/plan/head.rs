@@ -1,6 +1,7 @@
 //! What one attention head does to any (query, key).
 
 use super::{ChunkChoice, PosMap, Prompt, Reach, Span, Warning, Written};
+use crate::spec::Rotation;
 
 /// The rule of one head: spans that a formula gives, or chunks that the data chooses.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -13,7 +14,7 @@ pub struct HeadPlan {
     pub query_scale: QueryScale,
     /// Factor on queries and keys that grows with the length seen.
     pub temperature: Option<Temperature>,
-    /// Which frequencies turn queries and keys.
+    /// Which frequencies rotate queries and keys.
     pub rotation: Rotation,
     /// How far the rule goes, if its spans are tables.
     pub written: Option<Written>,
@@ -34,19 +35,6 @@ pub enum QueryScale {
 pub struct Temperature {
     /// Length up to which the factor is 1.
     pub trained: usize,
-}
-
-/// The frequencies that turn queries and keys.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rotation {
-    /// The model's, under the RoPE scaling of the run.
-    #[default]
-    Model,
-    /// Plain ones of this base, whatever the scaling: layers that the scaling leaves alone.
-    Base(f64),
-    /// None: the layer does not know positions.
-    Off,
 }
 
 /// How a query sees a key.
@@ -97,19 +85,22 @@ impl HeadPlan {
 
     /// The highest relative position that a prompt of `n_tokens` uses. 0 for an empty prompt.
     pub fn highest_position(&self, n_tokens: usize) -> f64 {
-        if let Some(written) = &self.written {
-            return written.highest_position(n_tokens);
-        }
         if self.rotation == Rotation::Off {
             return 0.0;
+        }
+        if let Some(written) = &self.written {
+            return written.highest_position(n_tokens);
         }
         let dense = n_tokens.min(self.first_choice(Prompt { n_tokens }));
         let spans = self.spans.iter().map(|span| span.highest(dense)).fold(0.0, f64::max);
         self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
     }
 
-    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number.
+    /// What is unwise about the positions of a prompt of `n_tokens`, besides their number. Heads that do not rotate have none.
     pub(super) fn warnings(&self, n_tokens: usize, trained: usize) -> Vec<Warning> {
+        if self.rotation == Rotation::Off {
+            return Vec::new();
+        }
         let highest = self.highest_position(n_tokens);
         let groups = self.spans.iter().any(|span| span.key_pos.divide > 1);
         let mut warnings = Vec::new();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Holes, PosTable, ReachTable};
+use super::{Holes, PosMap, ReachTable};
 
 /// A key interval per query with one position rule for the query and one for the keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,21 +42,6 @@ pub enum Reach {
     EarlierChunks(usize),
     /// Keys written out query by query, with holes where the method has them; none past the table.
     Table(Arc<ReachTable>),
-}
-
-/// Position of a token: `min(floor((t mod modulo) / divide) + add, cap)`, or what a table says.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PosMap {
-    /// Chunk length that positions restart at, if any.
-    pub modulo: Option<usize>,
-    /// Tokens that share one position.
-    pub divide: usize,
-    /// Shift; fractions are legal positions.
-    pub add: f64,
-    /// Highest position, if any.
-    pub cap: Option<f64>,
-    /// Positions written out token by token; the rule above does not count then.
-    pub table: Option<PosTable>,
 }
 
 impl Span {
@@ -153,61 +138,6 @@ impl Reach {
     }
 }
 
-impl PosMap {
-    /// The token's own index.
-    pub const fn identity() -> Self {
-        Self { modulo: None, divide: 1, add: 0.0, cap: None, table: None }
-    }
-
-    /// The same position for every token.
-    pub const fn constant(position: f64) -> Self {
-        Self { modulo: Some(1), divide: 1, add: position, cap: None, table: None }
-    }
-
-    /// Positions written out token by token; later tokens stand where the last one does.
-    pub fn written(positions: impl Into<Arc<[f64]>>) -> Self {
-        Self { table: Some(PosTable(positions.into())), ..Self::identity() }
-    }
-
-    /// Index inside chunks of `c` tokens.
-    #[must_use]
-    pub const fn modulo(mut self, c: usize) -> Self {
-        self.modulo = Some(c);
-        self
-    }
-
-    /// `g` tokens share a position.
-    #[must_use]
-    pub const fn divide(mut self, g: usize) -> Self {
-        self.divide = g;
-        self
-    }
-
-    /// Adds to every position.
-    #[must_use]
-    pub const fn shift(mut self, by: f64) -> Self {
-        self.add = by;
-        self
-    }
-
-    /// No position above `highest`.
-    #[must_use]
-    pub const fn cap(mut self, highest: f64) -> Self {
-        self.cap = Some(highest);
-        self
-    }
-
-    /// The position of token `t`.
-    pub fn at(&self, t: usize) -> f64 {
-        if let Some(table) = &self.table {
-            return table.at(t);
-        }
-        let index = self.modulo.map_or(t, |c| t % c) / self.divide;
-        let position = index as f64 + self.add;
-        self.cap.map_or(position, |highest| position.min(highest))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -236,12 +166,5 @@ mod tests {
                 prop_assert!(all.is_empty() || (keys.start <= all.start && all.end <= keys.end));
             }
         }
-    }
-
-    #[test]
-    fn positions_follow_their_rule() {
-        let map = PosMap::identity().modulo(10).divide(2).shift(3.0).cap(6.0);
-        assert_eq!((0..12).map(|t| map.at(t)).collect::<Vec<_>>(), [3., 3., 4., 4., 5., 5., 6., 6., 6., 6., 3., 3.]);
-        assert_eq!(PosMap::constant(7.0).at(99).to_bits(), 7.0f64.to_bits());
     }
 }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::PosTable;
+
 /// The keys of every query of a span, first to last, and bits where some between them are hidden.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct ReachTable {
@@ -24,10 +26,6 @@ pub struct Holes<'a> {
     n_keys: usize,
     words: &'a [u64],
 }
-
-/// Positions of tokens, one after the other.
-#[derive(Debug, Clone)]
-pub struct PosTable(pub(super) Arc<[f64]>);
 
 /// What is known of a plan as a whole when its spans are tables.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,20 +151,6 @@ impl Holes<'_> {
             }
             at = until;
         }
-    }
-}
-
-impl PosTable {
-    /// The position of token `t`; later tokens stand where the last one does.
-    pub fn at(&self, t: usize) -> f64 {
-        self.0.get(t).or(self.0.last()).copied().unwrap_or(0.0)
-    }
-}
-
-/// The same table is found by its address: equal rules share turned keys, and the question is asked for every pair of spans.
-impl PartialEq for PosTable {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
 

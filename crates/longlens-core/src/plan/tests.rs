@@ -1,6 +1,6 @@
 use super::*;
 use crate::methods::Method;
-use crate::spec::LayerSpec;
+use crate::spec::{LayerSpec, Rotation};
 
 fn model() -> ModelSpec {
     ModelSpec { n_layers: 3, n_heads: 8, n_kv_heads: 2, ..ModelSpec::tiny(64) }
@@ -41,5 +41,21 @@ fn layers_with_a_window_of_their_own_keep_it_under_any_method() {
         assert_eq!(plan.of(1, 0), alone.of(1, 0), "{text}");
         assert_eq!(plan.of(2, 0), &HeadPlan { rotation: Rotation::Off, ..alone.of(2, 0).clone() }, "{text}");
         assert_eq!(plan.capacity(64), alone.capacity(64), "{text}");
+    }
+}
+
+#[test]
+fn a_model_that_turns_nothing_has_no_positions_to_leave_or_to_squeeze() {
+    let own = LayerSpec { window: None, rotation: Rotation::Off };
+    let model = ModelSpec { layers: vec![own; 3], ..model() };
+    let relation = |distance: usize| Ok::<_, std::convert::Infallible>(Some(distance as f64));
+    let written = crate::written::from_distance("mine", "mine", 300, relation).unwrap();
+    for (method, capacity) in [
+        (Method::parse("full").unwrap(), Capacity::Unlimited),
+        (Method::parse("self_extend:group_size=64,neighbor_window=10").unwrap(), Capacity::Unlimited),
+        (Method::written("mine", written), Capacity::Tokens(300)),
+    ] {
+        let plan = method.plan(&model).unwrap();
+        assert_eq!((plan.capacity(64), plan.warnings(300, 64)), (capacity, Vec::new()), "{method}");
     }
 }

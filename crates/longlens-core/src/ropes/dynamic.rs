@@ -11,7 +11,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
         name: "dynamic",
         title: "Dynamic NTK",
         source: "emozilla, 2023; as in Hugging Face transformers",
-        summary: "base grows with the length seen; a key keeps the base of the moment it was added (long_heads turns keys afresh)",
+        summary: "base grows with the length seen; a key keeps the base of the moment it was added (chunks that move rotate afresh)",
         params: &[
             Param { default: Fallback::Number(1.0), ..FACTOR },
             ORIGINAL,
@@ -20,11 +20,12 @@ pub static SCALING: ScalingInfo = ScalingInfo {
                 alias: "",
                 kind: Kind::Word(&["false", "true"]),
                 default: Fallback::Word("false"),
-                help: "turn all keys with the newest base instead",
+                help: "rotate all keys with the newest base instead",
             },
         ],
     },
     rope,
+    follows_length: true,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

@@ -15,6 +15,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
         params: &[FACTOR],
     },
     rope,
+    follows_length: false,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]

@@ -34,6 +34,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
         ],
     },
     rope,
+    follows_length: false,
 };
 
 fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {

@@ -22,14 +22,14 @@ pub static SCALING: ScalingInfo = ScalingInfo {
                 alias: "beta_fast",
                 kind: Kind::Real(0.0),
                 default: Fallback::Number(32.0),
-                help: "turns over the trained context above which a pair is kept",
+                help: "rotations over the trained context above which a pair is kept",
             },
             Param {
                 name: "beta_slow",
                 alias: "beta_slow",
                 kind: Kind::Real(0.0),
                 default: Fallback::Number(1.0),
-                help: "turns below which a pair is interpolated",
+                help: "rotations below which a pair is interpolated",
             },
             Param {
                 name: "attention_factor",
@@ -48,6 +48,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
         ],
     },
     rope,
+    follows_length: false,
 };
 
 fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
@@ -68,7 +69,7 @@ fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
 }
 
 /// Section 3.2: a ramp over pairs between interpolation and no change. Its bounds are pairs that make so
-/// many turns over the trained context; the authors round them outwards.
+/// many rotations over the trained context; the authors round them outwards.
 fn blended(plain: &[f64], base: f64, factor: f64, original: f64, turns: [f64; 2], rounded: bool) -> Vec<f64> {
     let dim = 2.0 * plain.len() as f64;
     let [fast, slow] = turns.map(|turns| dim * (original / (2.0 * PI * turns)).ln() / (2.0 * base.ln()));

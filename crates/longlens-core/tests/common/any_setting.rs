@@ -6,19 +6,22 @@ use proptest::sample::select;
 use super::{Info, Kind};
 
 /// Text forms; values are in range one by one, and may be impossible together.
-pub fn any_setting(infos: &[&'static Info]) -> impl Strategy<Value = String> + use<> {
-    select(infos.to_vec()).prop_flat_map(|info| {
-        let values: Vec<_> = info.params.iter().map(|param| any_value(&param.kind)).collect();
+pub fn any_setting(infos: &[&'static Info]) -> BoxedStrategy<String> {
+    let all = infos.to_vec();
+    let of_info = move |info: &'static Info| {
+        let values: Vec<_> = info.params.iter().map(|param| any_value(&param.kind, &all)).collect();
         values.prop_map(|values| {
             let pairs = info.params.iter().zip(values).map(|(param, value)| format!("{}={value}", param.name));
             let pairs = pairs.collect::<Vec<_>>().join(",");
             if pairs.is_empty() { info.name.to_owned() } else { format!("{}:{pairs}", info.name) }
         })
-    })
+    };
+    select(infos.to_vec()).prop_flat_map(of_info).boxed()
 }
 
-/// Values that fit a hundred tokens. Many counts divide others, as some methods ask for.
-fn any_value(kind: &Kind) -> BoxedStrategy<String> {
+/// Values that fit a hundred tokens. Many counts divide others, as some methods ask for. Parts are any two of the others, so that
+/// one layer may hold two rules that choose by chunks of unequal lengths.
+fn any_value(kind: &Kind, infos: &[&'static Info]) -> BoxedStrategy<String> {
     match *kind {
         Kind::Count(min) => {
             let counts = prop_oneof![1..40usize, select(vec![1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])];
@@ -35,13 +38,12 @@ fn any_value(kind: &Kind) -> BoxedStrategy<String> {
             prop_oneof![Just("off".to_owned()), numbers].boxed()
         }
         Kind::Word(words) => select(words).prop_map(str::to_owned).boxed(),
-        Kind::Parts => select(vec![
-            "0-=full",
-            "0-=sliding_window:window=9/0h0-1=full",
-            "0-=streaming:n_sink=2,window=7/0h1-2=full",
-            "0-=self_extend:group_size=3,neighbor_window=5/0h3=long_heads:chunk_len=4,attention_len=16",
-        ])
-        .prop_map(str::to_owned)
-        .boxed(),
+        Kind::Parts => {
+            let is_whole = |info: &&&Info| info.params.iter().all(|param| param.kind != Kind::Parts);
+            let whole: Vec<_> = infos.iter().filter(is_whole).copied().collect();
+            (any_setting(&whole), any_setting(&whole), select(vec!["0-1", "1-2", "3", "2-"]))
+                .prop_map(|(most, some, heads)| format!("0-={most}/0h{heads}={some}"))
+                .boxed()
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::QUESTION;
 use super::templates::needle;
-use super::{KeptCells, PasskeyPrompt, PasskeyReport, SCORING, Series, With, lines};
+use super::{CellLedger, PasskeyPrompt, PasskeyReport, SCORING, Series, With, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
 use crate::text::read_text;
@@ -117,13 +117,13 @@ pub fn run_fixtures(
     setup_for: &mut SetupFor,
     fixtures: &Fixtures,
     control: &mut dyn Control,
-    kept: &mut KeptCells,
+    ledger: &mut CellLedger,
 ) -> Result<PasskeyReport, EvalError> {
     if fixtures.cells.is_empty() {
         return Err(EvalError::Nothing { what: "stored prompts" });
     }
     let n_tokens = fixtures.cells.iter().map(|((length, _), prompts)| length * prompts.len()).sum();
-    let (mut series, mut with) = (Series::new(n_tokens), With { lens, setup_for, control, kept });
+    let (mut series, mut with) = (Series::new(n_tokens), With { lens, setup_for, control, ledger });
     let mut report = PasskeyReport::default();
     for (place, prompts) in &fixtures.cells {
         let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Score, losses};
 use crate::error::{EvalError, expect};
-use crate::kept::Kept;
+use crate::ledger::Ledger;
 use crate::progress::Part;
 use crate::setup::{PromptSize, SetupFor};
 
@@ -72,7 +72,7 @@ pub struct DocumentLoss {
 }
 
 /// Losses of finished prefills, by document and tokens fed.
-pub type KeptLosses<'a> = dyn Kept<(usize, usize), (DocumentLoss, RunRecord)> + 'a;
+pub type LossLedger<'a> = dyn Ledger<(usize, usize), (DocumentLoss, RunRecord)> + 'a;
 
 /// Measures perplexity at every length, over the documents that are that long.
 ///
@@ -83,7 +83,7 @@ pub fn by_length(
     documents: &[Vec<u32>],
     ask: &ByLength,
     control: &mut dyn Control,
-    kept: &mut KeptLosses,
+    ledger: &mut LossLedger,
 ) -> Result<LengthReport, EvalError> {
     let mut lengths = ask.lengths.clone();
     lengths.sort_unstable();
@@ -103,7 +103,7 @@ pub fn by_length(
     let total = jobs.iter().map(|job| job.n_tokens).sum();
     let (mut before, mut done, mut complete) = (0, Vec::new(), true);
     for Job { document, n_tokens } in jobs {
-        if let Some(known) = kept.find(&(document, n_tokens)) {
+        if let Some(known) = ledger.find(&(document, n_tokens)) {
             done.push(known);
             before += n_tokens;
             continue;
@@ -115,7 +115,7 @@ pub fn by_length(
             break;
         };
         let part = (DocumentLoss { document, n_tokens, nll }, run);
-        kept.finished(&(document, n_tokens), &part);
+        ledger.finished(&(document, n_tokens), &part);
         done.push(part);
         before += n_tokens;
     }

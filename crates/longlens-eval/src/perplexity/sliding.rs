@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Score, losses};
 use crate::error::{EvalError, expect};
-use crate::kept::Kept;
+use crate::ledger::Ledger;
 use crate::progress::Part;
 use crate::setup::{PromptSize, SetupFor};
 
@@ -65,7 +65,7 @@ fn papers_stride() -> usize {
 }
 
 /// Mean losses of finished windows, by tokens and number of the window.
-pub type KeptWindows<'a> = dyn Kept<(usize, usize), (f64, RunRecord)> + 'a;
+pub type WindowLedger<'a> = dyn Ledger<(usize, usize), (f64, RunRecord)> + 'a;
 
 /// Measures perplexity over the whole windows of `tokens`.
 ///
@@ -76,7 +76,7 @@ pub fn sliding(
     tokens: &[u32],
     ask: &Sliding,
     control: &mut dyn Control,
-    kept: &mut KeptWindows,
+    ledger: &mut WindowLedger,
 ) -> Result<SlidingReport, EvalError> {
     let Sliding { window, stride, .. } = *ask;
     expect(window >= 2, "window", window, "a whole number of at least 2")?;
@@ -90,7 +90,7 @@ pub fn sliding(
     let setup = setup_for(PromptSize { target: window, n_tokens: window })?;
     let (mut window_nll, mut run) = (Vec::new(), RunRecord::default());
     for at in 0..n_windows {
-        if let Some((nll, record)) = kept.find(&(window, at)) {
+        if let Some((nll, record)) = ledger.find(&(window, at)) {
             window_nll.push(nll);
             run = record;
             continue;
@@ -99,7 +99,7 @@ pub fn sliding(
         let fed = &tokens[at * stride..at * stride + window];
         let Some((nll, record)) = losses(lens, setup.clone(), fed, &mut part)? else { break };
         let finished = (Score::of([&nll[..]]).mean_nll, record);
-        kept.finished(&(window, at), &finished);
+        ledger.finished(&(window, at), &finished);
         window_nll.push(finished.0);
         run = finished.1;
     }

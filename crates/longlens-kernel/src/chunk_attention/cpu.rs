@@ -1,8 +1,8 @@
 //! Chunk attention on the processor: queries of a block meet at the chunks they chose.
 //!
-//! A head's block of queries is sorted by chosen chunk, so that a chunk's keys, turned once, multiply all queries that
+//! A head's block of queries is sorted by chosen chunk, so that a chunk's keys, rotated once, multiply all queries that
 //! chose it in one dense product; each query's softmax goes on from chunk to chunk. What is stored grows with the block,
-//! not with the number of chosen keys. A few queries (a generated token) instead turn the chosen keys as they read them.
+//! not with the number of chosen keys. A few queries (a generated token) instead rotate the chosen keys as they read them.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -11,15 +11,15 @@ use burn::backend::Flex;
 use super::{ChunkAttention, QueryRows};
 use crate::Attended;
 use crate::cpu::panels::WholeRows;
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
-use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, HeldInts, Parts, Rows, in_turn, tensor};
+use crate::cpu::{AngleTensors, Angles, IntTensor, Parts, RowTensor, Rows, in_turn, tensor};
 
-mod kept;
+mod packed_keys;
 
-pub use kept::Kept;
+pub use packed_keys::PackedKeys;
 
 /// Queries of a block: the more, the more of them share a chunk, but threads want blocks too.
 const BLOCKS: RangeInclusive<usize> = 128..=2048;
@@ -29,18 +29,18 @@ const FEWER: usize = 16;
 const SHARE: usize = 1024;
 
 /// Returns what [`reference`](super::reference) returns. `kept` belongs to the layer, and to nothing else.
-pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>, kept: &mut Kept) -> Attended<Flex> {
+pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>, packed: &mut PackedKeys) -> Attended<Flex> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     // a row per token, as the output projection reads it
     let mut out = output(seq_q * n_heads * head_dim);
     let mut lse = output(n_heads * seq_q);
-    arch.dispatch(Attend { problem, kept, outs: &Parts::new(&mut out), lses: &Parts::new(&mut lse) });
+    arch.dispatch(Attend { problem, packed, outs: &Parts::new(&mut out), lses: &Parts::new(&mut lse) });
     Attended { out: tensor(out, [seq_q, n_heads, head_dim]).swap_dims(0, 1), lse: tensor(lse, [n_heads, seq_q]) }
 }
 
 struct Attend<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
-    kept: &'a mut Kept,
+    packed: &'a mut PackedKeys,
     outs: &'a Parts<f32>,
     lses: &'a Parts<f32>,
 }
@@ -50,7 +50,7 @@ impl WithSimd for Attend<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, kept, outs, lses } = self;
+        let Self { problem, packed, outs, lses } = self;
         let inputs = Inputs::new(problem);
         let work = inputs.work();
         let [n_heads, n_kv_heads, seq_q, head_dim] = work.shape;
@@ -67,8 +67,8 @@ impl WithSimd for Attend<'_> {
             return;
         }
         let seq_k = problem.key.dims()[1];
-        work.cover(simd, kept);
-        let keys = &*kept;
+        work.cover(simd, packed);
+        let keys = &*packed;
         let values = WholeRows::new(work.value, [n_kv_heads, head_dim], 0..seq_k, S::F32_LANES);
         let even = (n_heads * seq_q).div_ceil(4 * rayon::current_num_threads());
         let block = even.clamp(*BLOCKS.start(), *BLOCKS.end()).min(seq_q);
@@ -97,26 +97,26 @@ impl WithSimd for Attend<'_> {
 /// A problem's tensors held.
 pub(crate) struct Inputs<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
-    query: Held,
-    key: Held,
-    value: Held,
-    queries: HeldAngles,
-    keys: HeldAngles,
-    chunks: HeldInts,
+    query: RowTensor,
+    key: RowTensor,
+    value: RowTensor,
+    queries: AngleTensors,
+    keys: AngleTensors,
+    chunks: IntTensor,
     /// Of every query, where it stands and how many keys of the last slot it sees.
     rows: Vec<(QueryRows, usize)>,
 }
 
 impl<'a> Inputs<'a> {
     pub(crate) fn new(problem: &'a ChunkAttention<'a, Flex>) -> Self {
-        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-        let (queries, keys) = (HeldAngles::new(problem.query_rotary), HeldAngles::new(problem.key_rotary));
+        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| RowTensor::new(t.clone()));
+        let (queries, keys) = (AngleTensors::new(problem.query_rotary), AngleTensors::new(problem.key_rotary));
         let row = |row: usize| {
             let slots = problem.slots(row);
             (QueryRows::of(&slots), slots.tail.len())
         };
         let rows = (0..problem.query.dims()[1]).map(row).collect();
-        Self { problem, query, key, value, queries, keys, chunks: HeldInts::new(problem.chunks.clone()), rows }
+        Self { problem, query, key, value, queries, keys, chunks: IntTensor::new(problem.chunks.clone()), rows }
     }
 
     pub(crate) fn work(&self) -> Work<'_> {
@@ -151,10 +151,10 @@ pub(crate) struct Work<'a> {
 impl Work<'_> {
     /// Packs what is new of the keys.
     #[inline(always)]
-    pub(crate) fn cover<S: Simd>(&self, simd: S, kept: &mut Kept) {
+    pub(crate) fn cover<S: Simd>(&self, simd: S, packed: &mut PackedKeys) {
         let [_, n_kv_heads, _, head_dim] = self.shape;
         let n_tokens = self.problem.key.dims()[1];
-        kept.cover(simd, self.key, [n_kv_heads, head_dim], self.keys, n_tokens, self.problem.choice.chunk_len);
+        packed.cover(simd, self.key, [n_kv_heads, head_dim], self.keys, n_tokens, self.problem.choice.chunk_len);
     }
 
     /// A head's chosen chunks of a query.
@@ -168,12 +168,12 @@ impl Work<'_> {
         self.rows[row].1
     }
 
-    /// Writes a query turned for a slot, times `log2 e`.
+    /// Writes a query rotated for a slot, times `log2 e`.
     #[inline(always)]
     fn turn_query<S: Simd>(&self, simd: S, head: usize, row: usize, slot: usize, out: &mut [f32]) {
         let angles = self.queries.row(self.rows[row].0.slot(slot));
         let scale = self.problem.score.factor(self.problem.first_query + row) * std::f32::consts::LOG2_E;
-        turn(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
+        rotate_row(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
     }
 }
 
@@ -289,7 +289,7 @@ pub(crate) struct Block<'a> {
     pub work: &'a Work<'a>,
     pub head: usize,
     pub rows: Range<usize>,
-    pub keys: &'a Kept,
+    pub keys: &'a PackedKeys,
 }
 
 struct Whole<'a> {

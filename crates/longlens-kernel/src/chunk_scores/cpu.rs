@@ -13,7 +13,7 @@ use super::ChunkScores;
 use crate::cpu::panels::Panels;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, bytemuck, dot, load};
 use crate::cpu::tile::{self, ROWS, Tile, Values};
-use crate::cpu::{Held, Parts, Rows, in_turn, int_tensor};
+use crate::cpu::{Parts, RowTensor, Rows, in_turn, int_tensor};
 
 /// Scores that are worth a thread.
 const SHARE: usize = 1 << 13;
@@ -46,7 +46,7 @@ impl WithSimd for Choose<'_> {
         let [n_heads, seq, width] = problem.query.dims();
         let [n_representing, n_complete, _] = problem.chunks.dims();
         let (n_rep, n_slots) = (n_heads / n_representing, problem.choice.n_slots);
-        let (query, chunks) = (Held::new(problem.query.clone()), Held::new(problem.chunks.clone()));
+        let (query, chunks) = (RowTensor::new(problem.query.clone()), RowTensor::new(problem.chunks.clone()));
         if seq < ROWS {
             let (query, chunks) = (query.rows(), chunks.rows());
             let mut scratch = (Vec::new(), Best::default());
@@ -108,7 +108,7 @@ impl WithSimd for Few<'_> {
             scores.push(dot(simd, query, chunks.of(head, chunk, query.len())));
         }
         best.clear(slots.n_picks);
-        best.look(simd, scores, slots.candidates.start, slots.candidates.clone());
+        best.scan(simd, scores, slots.candidates.start, slots.candidates.clone());
         best.write(problem, slots, out);
     }
 }
@@ -140,12 +140,12 @@ impl WithSimd for Group<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { problem, slots, query, panels, panel_len, head, start, scratch, out } = self;
         let Scratch { queries, scores, best } = scratch;
-        let head_dim = problem.query.dims()[2];
+        let width = problem.query.dims()[2];
         let rows = slots.len();
         for r in 0..ROWS {
             // rows past the end repeat the last query and are not looked at
-            let row = query.of(head, start + r.min(rows - 1), head_dim);
-            queries[r * head_dim..][..head_dim].copy_from_slice(row);
+            let row = query.of(head, start + r.min(rows - 1), width);
+            queries[r * width..][..width].copy_from_slice(row);
         }
         best.iter_mut().zip(slots).for_each(|(best, slots)| best.clear(slots.n_picks));
         let first = slots.iter().map(|slots| slots.candidates.start).min().unwrap_or(0) / S::F32_LANES * S::F32_LANES;
@@ -158,7 +158,7 @@ impl WithSimd for Group<'_> {
                 queries,
                 keys,
                 values: Values::default(),
-                head_dim,
+                head_dim: width,
                 seen: 0..len,
                 each: None,
                 holes: None,
@@ -168,7 +168,7 @@ impl WithSimd for Group<'_> {
             for (r, slots) in slots.iter().enumerate() {
                 let seen = slots.candidates.start.max(from)..slots.candidates.end.min(from + len);
                 let scores = &scores[r * tile::KEYS..(r + 1) * tile::KEYS];
-                best[r].look(simd, scores, from, seen);
+                best[r].scan(simd, scores, from, seen);
             }
         }
         for ((out, slots), best) in out.chunks_exact_mut(problem.choice.n_slots).zip(slots).zip(best) {
@@ -195,7 +195,7 @@ impl Best {
 
     /// Looks through scores of chunks `seen`; `scores[0]` is chunk `from`'s.
     #[inline(always)]
-    fn look<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: Range<usize>) {
+    fn scan<S: Simd>(&mut self, simd: S, scores: &[f32], from: usize, seen: Range<usize>) {
         if seen.is_empty() || self.n == 0 {
             return;
         }

@@ -5,10 +5,10 @@ use burn::tensor::Tensor;
 
 use super::ChunkSummary;
 use crate::cpu::panels::{Panels, WholeRows};
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, ROWS, Running, Tile, Values};
-use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+use crate::cpu::{AngleTensors, Angles, Parts, RowTensor, Rows, in_turn, tensor};
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn summarise(arch: Arch, problem: &ChunkSummary<Flex>) -> Tensor<Flex, 3> {
@@ -34,8 +34,8 @@ impl WithSimd for Summarise<'_> {
         let [n_heads, n_tokens, head_dim] = problem.query.dims();
         let (w, n_kv_heads) = (problem.chunk_len, problem.key.dims()[0]);
         let n_chunks = n_tokens / w;
-        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-        let angles = HeldAngles::new(&problem.rotary);
+        let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| RowTensor::new(t.clone()));
+        let angles = AngleTensors::new(&problem.rotary);
         let angles = angles.rows();
         let keys = Panels::keys(simd, key.rows(), [n_kv_heads, head_dim], Some(angles), 0..n_tokens, w);
         let values = WholeRows::new(value.rows(), [n_kv_heads, head_dim], 0..n_tokens, S::F32_LANES);
@@ -43,7 +43,7 @@ impl WithSimd for Summarise<'_> {
         let scratch = || Scratch {
             running: Running::new(w.next_multiple_of(ROWS), width, S::F32_LANES),
             queries: Aligned::zeros(ROWS * head_dim),
-            turned: Aligned::zeros(w * width),
+            rotated: Aligned::zeros(w * width),
             weights: tile::weights(),
         };
         let (query, key) = (query.rows(), key.rows());
@@ -62,7 +62,7 @@ impl WithSimd for Summarise<'_> {
 struct Scratch {
     running: Running,
     queries: Aligned, // [ROWS, head_dim]
-    turned: Aligned,  // [w, width]
+    rotated: Aligned, // [w, width]
     weights: Aligned,
 }
 
@@ -88,7 +88,7 @@ impl WithSimd for One<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { query, key, angles, keys, values, head, kv_head, chunk, w, head_dim, scratch, out } = self;
-        let Scratch { running, queries, turned, weights } = scratch;
+        let Scratch { running, queries, rotated, weights } = scratch;
         let width = values.width;
         let scale = (head_dim as f32).sqrt().recip() * std::f32::consts::LOG2_E;
         let panels = &keys.head(kv_head)[keys.group(chunk) * keys.panel_len()..];
@@ -101,7 +101,7 @@ impl WithSimd for One<'_> {
                 // rows past the chunk repeat its last query and are dropped
                 let token = first + (start + r).min(w - 1);
                 states[r] = start + r;
-                turn(
+                rotate_row(
                     simd,
                     query.of(head, token, head_dim),
                     angles.row(token),
@@ -121,14 +121,14 @@ impl WithSimd for One<'_> {
         for query in queries.chunks_exact_mut(head_dim) {
             query.iter_mut().zip(&mean).for_each(|(query, mean)| *query = mean * share);
         }
-        for (at, turned) in turned.chunks_exact_mut(width).enumerate() {
+        for (at, rotated) in rotated.chunks_exact_mut(width).enumerate() {
             let token = first + at;
-            turn(simd, key.of(kv_head, token, head_dim), angles.row(token), 1.0, &mut turned[..head_dim]);
+            rotate_row(simd, key.of(kv_head, token, head_dim), angles.row(token), 1.0, &mut rotated[..head_dim]);
         }
         running.clear();
         let mut states = [0; ROWS];
         states.iter_mut().enumerate().for_each(|(r, state)| *state = r);
-        chunk.meet(simd, queries, Values { numbers: turned, stride: width }, &states, running, weights);
+        chunk.meet(simd, queries, Values { numbers: rotated, stride: width }, &states, running, weights);
         running.finish(0, out);
     }
 }

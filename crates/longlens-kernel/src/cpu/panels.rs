@@ -2,15 +2,15 @@
 //!
 //! A panel holds one vector of keys (as many as the instruction set has lanes), dimension by dimension: lane `l` of row
 //! `d` is dimension `d` of the panel's key `l`. A score is then a sum over rows, and no lane ever meets another. Keys are
-//! turned to their positions while they are packed, so each key is turned once.
+//! rotated to their positions while they are packed, so each key is rotated once.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::rotate::rotate_row;
 use super::simd::{Aligned, Simd, WithSimd};
 use super::tile::Values;
-use super::turn::turn;
 use super::{Angles, Parts, Rows};
 
 /// Consecutive tokens in groups that each start on a new panel: one group, or one per chunk.
@@ -47,7 +47,7 @@ impl Groups {
 /// Panels that one task packs.
 const TASK: usize = 16;
 
-/// Packs the keys of `panels` of some groups, each turned by its row of `angles` if there are any: `heads[h]` is where those
+/// Packs the keys of `panels` of some groups, each rotated by its row of `angles` if there are any: `heads[h]` is where those
 /// of key head `h` go.
 #[inline(always)]
 pub(crate) fn pack<S: Simd>(
@@ -70,7 +70,7 @@ pub(crate) fn pack<S: Simd>(
     });
 }
 
-/// Turned keys of some tokens.
+/// Rotated keys of some tokens.
 pub(crate) struct Panels {
     numbers: Aligned, // [n_kv_heads, n_panels, head_dim, lanes]
     groups: Groups,
@@ -143,7 +143,7 @@ impl WithSimd for Pack<'_> {
         }
         let mut room = [0.0; 256];
         let mut more = Vec::new();
-        let turned = if head_dim <= room.len() {
+        let rotated = if head_dim <= room.len() {
             &mut room[..head_dim]
         } else {
             more.resize(head_dim, 0.0);
@@ -153,8 +153,8 @@ impl WithSimd for Pack<'_> {
             let row = key.of(kv_head, token, head_dim);
             let row = match angles {
                 Some(angles) => {
-                    turn(simd, row, angles.row(token), 1.0, turned);
-                    &*turned
+                    rotate_row(simd, row, angles.row(token), 1.0, rotated);
+                    &*rotated
                 }
                 None => row,
             };

@@ -1,4 +1,4 @@
-//! A few queries against a run of keys, turned while they are read: what a generated token needs.
+//! A few queries against a run of keys, rotated while they are read: what a generated token needs.
 //!
 //! Keys and values are read once, in the order in which they lie, so that the run costs what memory costs.
 
@@ -62,7 +62,7 @@ pub(crate) fn scores(n: usize) -> Aligned {
     Aligned::zeros(n * KEYS)
 }
 
-/// Adds a run of keys to the parts of some queries, `[parts, head_dim]`, turned and times `log2 e`. `scores` is room of
+/// Adds a run of keys to the parts of some queries, `[parts, head_dim]`, rotated and times `log2 e`. `scores` is room of
 /// [`scores`].
 #[inline(always)]
 pub(crate) fn attend<S: Simd>(
@@ -113,7 +113,7 @@ pub(crate) fn attend<S: Simd>(
     }
 }
 
-/// `q · R k`: a key turned in registers.
+/// `q · R k`: a key rotated in registers.
 #[inline(always)]
 fn turned_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32], &[f32])) -> f32 {
     let half = cos.len();

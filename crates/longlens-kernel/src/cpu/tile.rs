@@ -23,7 +23,7 @@ pub(crate) type Each = [(usize, usize); ROWS];
 
 /// What a tile multiplies.
 pub(crate) struct Tile<'a> {
-    /// [`ROWS`] turned queries times `log2 e`: `[ROWS, head_dim]`.
+    /// [`ROWS`] rotated queries times `log2 e`: `[ROWS, head_dim]`.
     pub queries: &'a [f32],
     /// Consecutive panels: `[n, head_dim, lanes]`.
     pub keys: &'a [f32],

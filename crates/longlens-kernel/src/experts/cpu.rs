@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::Routes;
 use crate::cpu::simd::{Arch, Simd, WithSimd};
-use crate::cpu::{Held, tensor};
+use crate::cpu::{RowTensor, tensor};
 use crate::linear::Matrix;
 use crate::linear::cpu::{Packed, blank};
 
@@ -21,7 +21,7 @@ pub fn products(experts: &[Packed], x: Tensor<Flex, 2>, routes: &Routes) -> Tens
 pub fn sum(arch: Arch, y: Tensor<Flex, 2>, routes: &Routes, residual: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
     let ([n_pairs, d], [seq, width]) = (y.dims(), residual.dims());
     assert_eq!((n_pairs, d), (routes.rows.len(), width), "a row for every pair");
-    let y = Held::new(y);
+    let y = RowTensor::new(y);
     let y = y.rows();
     let mut residual = residual.into_primitive().tensor();
     if !residual.is_contiguous() || residual.storage::<f32>().len() != seq * d {

@@ -1,12 +1,12 @@
-//! Bounds of keys on the processor: each key is turned once, and stays in the cache while it is compared.
+//! Bounds of keys on the processor: each key is rotated once, and stays in the cache while it is compared.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use super::KeyBounds;
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Arch, Simd, WithSimd, output};
-use crate::cpu::turn::turn;
-use crate::cpu::{Held, HeldAngles, Parts, in_turn, tensor};
+use crate::cpu::{AngleTensors, Parts, RowTensor, in_turn, tensor};
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn bounds(arch: Arch, problem: &KeyBounds<Flex>) -> Tensor<Flex, 3> {
@@ -31,12 +31,12 @@ impl WithSimd for Bounds<'_> {
         let Self { problem, out } = self;
         let [n_kv_heads, n_tokens, head_dim] = problem.key.dims();
         let (w, n_chunks) = (problem.chunk_len, n_tokens / problem.chunk_len);
-        let (key, angles) = (Held::new(problem.key.clone()), HeldAngles::new(&problem.rotary));
+        let (key, angles) = (RowTensor::new(problem.key.clone()), AngleTensors::new(&problem.rotary));
         let (key, angles) = (key.rows(), angles.rows());
         in_turn(
             n_kv_heads * n_chunks,
             || vec![0.0; head_dim],
-            |task, turned| {
+            |task, rotated| {
                 let (kv_head, chunk) = (task / n_chunks, task % n_chunks);
                 // SAFETY: every task has a chunk of a head to itself
                 let out = unsafe { out.slice(task * 2 * head_dim, 2 * head_dim) };
@@ -44,8 +44,8 @@ impl WithSimd for Bounds<'_> {
                 max.fill(f32::NEG_INFINITY);
                 min.fill(f32::INFINITY);
                 for token in chunk * w..(chunk + 1) * w {
-                    turn(simd, key.of(kv_head, token, head_dim), angles.row(token), 1.0, turned);
-                    for ((max, min), x) in max.iter_mut().zip(&mut *min).zip(&*turned) {
+                    rotate_row(simd, key.of(kv_head, token, head_dim), angles.row(token), 1.0, rotated);
+                    for ((max, min), x) in max.iter_mut().zip(&mut *min).zip(&*rotated) {
                         (*max, *min) = (max.max(*x), min.min(*x));
                     }
                 }

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd};
-use crate::cpu::{Held, tensor};
+use crate::cpu::{RowTensor, tensor};
 use crate::linear::cpu::blank;
 
 /// Fewer numbers than this are one thread's: waking others would take longer.
@@ -22,8 +22,8 @@ pub fn layer_norm(
     let [n_rows, width] = x.dims();
     assert_eq!(gamma.dims(), [width], "a factor for every dimension");
     assert!(beta.is_none_or(|beta| beta.dims() == [width]), "a shift for every dimension");
-    let held = |vector: &Tensor<Flex, 1>| Held::new(vector.clone().unsqueeze::<2>());
-    let (x, gamma, beta) = (Held::new(x), held(gamma), beta.map(held));
+    let row_tensor = |vector: &Tensor<Flex, 1>| RowTensor::new(vector.clone().unsqueeze::<2>());
+    let (x, gamma, beta) = (RowTensor::new(x), row_tensor(gamma), beta.map(row_tensor));
     let (x, gamma) = (x.rows(), gamma.rows().of(0, 0, width));
     let beta = beta.as_ref().map(|beta| beta.rows().of(0, 0, width));
     let mut out = blank(n_rows * width);

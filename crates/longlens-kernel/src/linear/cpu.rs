@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{Matrix, Storage, Weights};
 use crate::cpu::simd::{self, Aligned, Arch};
-use crate::cpu::{Held, tensor};
+use crate::cpu::{RowTensor, tensor};
 use format::BLOCK;
 use multiply::{Input, Job, Out, multiply};
 use panels::Panels;
@@ -103,8 +103,8 @@ fn whole_blocks(x: Tensor<Flex, 2>, run: impl FnOnce(&Input<'_>)) {
     if n_rows == 0 {
         return;
     }
-    let held = Held::new(x);
-    let (rows, width) = (held.rows(), d_in.next_multiple_of(BLOCK));
+    let row_tensor = RowTensor::new(x);
+    let (rows, width) = (row_tensor.rows(), d_in.next_multiple_of(BLOCK));
     if width == d_in {
         let all = rows.from(0, 0);
         return run(&Input { numbers: all.numbers, stride: all.stride, n_rows, width });

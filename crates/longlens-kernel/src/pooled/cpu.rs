@@ -6,11 +6,11 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use super::{Cells, Pooled};
-use crate::chunk_attention::cpu::Kept;
+use crate::chunk_attention::cpu::PackedKeys;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, exp2, load, store};
 use crate::cpu::tile::{self, ROWS, Tile};
-use crate::cpu::{Held, Parts, in_turn};
+use crate::cpu::{Parts, RowTensor, in_turn};
 use crate::span_attention::{self, SpanAttention};
 
 /// Queries of a task, roughly: a task has whole rows of cells to itself.
@@ -26,7 +26,7 @@ pub fn of_spans(
 ) -> Pooled {
     let problem = &problem.heads(head..head + 1);
     let first_query = problem.first_query;
-    let lse = Held::new(lse.clone());
+    let lse = RowTensor::new(lse.clone());
     let lse = lse.rows().of(0, head, problem.query.dims()[1]);
     let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
@@ -38,17 +38,17 @@ pub fn of_spans(
 pub fn of_chunks(
     arch: Arch,
     problem: &ChunkAttention<'_, Flex>,
-    kept: &mut Kept,
+    packed: &mut PackedKeys,
     head: usize,
     lse: &Tensor<Flex, 2>,
     cells: &Cells,
 ) -> Pooled {
     let first_query = problem.first_query;
-    let lse = Held::new(lse.clone());
+    let lse = RowTensor::new(lse.clone());
     let lse = lse.rows().of(0, head, problem.query.dims()[1]);
     let mut pooled = Pooled::new(&(first_query..first_query + lse.len()), cells);
     let out = Out::new(&mut pooled, first_query, lse, cells);
-    arch.dispatch(Chunks { problem, head, kept, out: &out });
+    arch.dispatch(Chunks { problem, head, packed, out: &out });
     pooled
 }
 
@@ -320,7 +320,7 @@ impl WithSimd for SpanTask<'_> {
 struct Chunks<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
     head: usize,
-    kept: &'a mut Kept,
+    packed: &'a mut PackedKeys,
     out: &'a Out<'a>,
 }
 
@@ -329,11 +329,11 @@ impl WithSimd for Chunks<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, head, kept, out } = self;
+        let Self { problem, head, packed, out } = self;
         let inputs = chunk_attention::cpu::Inputs::new(problem);
         let work = inputs.work();
-        work.cover(simd, kept);
-        let keys = &*kept;
+        work.cover(simd, packed);
+        let keys = &*packed;
         let tasks = out.tasks();
         let scratch = || (chunk_attention::cpu::Sorted::new(problem.query.dims()[2]), tile::weights());
         in_turn(tasks.len(), scratch, |task, (sorted, weights)| {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd, load, store};
-use crate::cpu::{Held, tensor};
+use crate::cpu::{RowTensor, tensor};
 use crate::linear::cpu::blank;
 
 /// Fewer numbers than this are one thread's: waking others would take longer.
@@ -15,7 +15,7 @@ const PARALLEL: usize = 1 << 18;
 pub fn rms_norm(arch: Arch, x: Tensor<Flex, 2>, gamma: &Tensor<Flex, 1>, eps: f64) -> Tensor<Flex, 2> {
     let [n_rows, width] = x.dims();
     assert_eq!(gamma.dims(), [width], "a factor for every dimension");
-    let (x, gamma) = (Held::new(x), Held::new(gamma.clone().unsqueeze::<2>()));
+    let (x, gamma) = (RowTensor::new(x), RowTensor::new(gamma.clone().unsqueeze::<2>()));
     let (x, gamma) = (x.rows(), gamma.rows().of(0, 0, width));
     let mut out = blank(n_rows * width);
     let norm = |(row, out): (usize, &mut [f32])| {

@@ -7,18 +7,18 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::Rotary;
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Arch, Simd, WithSimd, output};
-use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, Rows, tensor};
+use crate::cpu::{AngleTensors, Angles, RowTensor, Rows, tensor};
 
-/// Rows of a task: fewer are turned sooner than another thread wakes.
+/// Rows of a task: fewer are rotated sooner than another thread wakes.
 const TASK: usize = 256;
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape.
 pub fn rotate(arch: Arch, rotary: &Rotary<Flex>, x: Tensor<Flex, 3>) -> Tensor<Flex, 3> {
     let [n_heads, n_rows, head_dim] = x.dims();
     assert_eq!(n_rows, rotary.cos.dims()[0], "one table row per token");
-    let (x, angles) = (Held::new(x), HeldAngles::new(rotary));
+    let (x, angles) = (RowTensor::new(x), AngleTensors::new(rotary));
     let mut out = output(n_heads * n_rows * head_dim);
     out.par_chunks_mut((TASK * head_dim).max(1)).enumerate().for_each(|(task, out)| {
         arch.dispatch(Turn { x: x.rows(), angles: angles.rows(), first: task * TASK, n_rows, head_dim, out });
@@ -44,7 +44,7 @@ impl WithSimd for Turn<'_> {
         let Self { x, angles, first, n_rows, head_dim, out } = self;
         for (at, out) in (first..).zip(out.chunks_exact_mut(head_dim)) {
             let (head, row) = (at / n_rows, at % n_rows);
-            turn(simd, x.of(head, row, head_dim), angles.row(row), 1.0, out);
+            rotate_row(simd, x.of(head, row, head_dim), angles.row(row), 1.0, out);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Span attention on the processor.
 //!
-//! A prompt's queries go through in blocks, a key head's queries together: per span the block's queries are turned, and
+//! A prompt's queries go through in blocks, a key head's queries together: per span the block's queries are rotated, and
 //! every tile of keys that one of them sees is multiplied while it is near. Tiles outside the span are not visited, tiles
 //! inside it are not masked. The longest blocks go first, so that the causal triangle is even work. A few queries (a
-//! generated token) instead share out the keys and turn them as they read them: see [`decode`].
+//! generated token) instead share out the keys and rotate them as they read them: see [`decode`].
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use longlens_core::plan::Reach;
 use super::SpanAttention;
 use crate::Attended;
 use crate::cpu::panels::{Panels, WholeRows};
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd, output};
 use crate::cpu::tile::{self, Each, ROWS, Running, Tile, TileHoles, Values};
-use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn, tensor};
+use crate::cpu::{AngleTensors, Angles, Parts, RowTensor, Rows, in_turn, tensor};
 
 mod decode;
 
@@ -91,9 +91,9 @@ impl WithSimd for Prefill<'_> {
 /// A problem's tensors held.
 pub(crate) struct Inputs<'a> {
     problem: &'a SpanAttention<'a, Flex>,
-    query: Held,
-    value: Held,
-    angles: Vec<HeldAngles>,
+    query: RowTensor,
+    value: RowTensor,
+    angles: Vec<AngleTensors>,
 }
 
 /// What all blocks of a layer read.
@@ -102,16 +102,16 @@ pub(crate) struct Layer<'a> {
     shape: Shape,
     query: Rows<'a>,
     angles: Vec<Angles<'a>>,
-    keys: Turned,
+    keys: Rotated,
 }
 
 impl<'a> Inputs<'a> {
     pub(crate) fn new(problem: &'a SpanAttention<'a, Flex>) -> Self {
         Self {
             problem,
-            query: Held::new(problem.query.clone()),
-            value: Held::new(problem.value.clone()),
-            angles: problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect(),
+            query: RowTensor::new(problem.query.clone()),
+            value: RowTensor::new(problem.value.clone()),
+            angles: problem.rotary.iter().map(|rotary| AngleTensors::new(&rotary.query)).collect(),
         }
     }
 
@@ -123,8 +123,8 @@ impl<'a> Inputs<'a> {
             problem: self.problem,
             shape,
             query: self.query.rows(),
-            angles: self.angles.iter().map(HeldAngles::rows).collect(),
-            keys: Turned::new(simd, self.problem, queries),
+            angles: self.angles.iter().map(AngleTensors::rows).collect(),
+            keys: Rotated::new(simd, self.problem, queries),
         }
     }
 }
@@ -138,36 +138,36 @@ impl Layer<'_> {
     }
 }
 
-/// The turned keys of every span; spans that share a rule and overlap share them.
-struct Turned {
+/// The rotated keys of every span; spans that share a rule and overlap share them.
+struct Rotated {
     distinct: Vec<Panels>,
     of: Vec<Option<usize>>,
 }
 
-impl Turned {
+impl Rotated {
     #[inline(always)]
     fn new<S: Simd>(simd: S, problem: &SpanAttention<'_, Flex>, queries: Range<usize>) -> Self {
         let [n_kv_heads, _, head_dim] = problem.key.dims();
-        let key = Held::new(problem.key.clone());
-        let mut turned = Self { distinct: Vec::new(), of: Vec::new() };
+        let key = RowTensor::new(problem.key.clone());
+        let mut rotated = Self { distinct: Vec::new(), of: Vec::new() };
         let mut rules = Vec::new();
         for (at, span) in problem.spans.iter().enumerate() {
             if span.reach.keys_of_any(queries.clone()).is_empty() {
-                turned.of.push(None);
+                rotated.of.push(None);
                 continue;
             }
             let tokens = super::keys_turned_for(problem.spans, at, &queries);
             let rule = (&span.key_pos, tokens.clone());
             let known = rules.iter().position(|known| *known == rule);
-            turned.of.push(Some(known.unwrap_or_else(|| {
+            rotated.of.push(Some(known.unwrap_or_else(|| {
                 rules.push(rule);
-                let angles = HeldAngles::new(&problem.rotary[at].key);
+                let angles = AngleTensors::new(&problem.rotary[at].key);
                 let (shape, group) = ([n_kv_heads, head_dim], tokens.len());
-                turned.distinct.push(Panels::keys(simd, key.rows(), shape, Some(angles.rows()), tokens, group));
+                rotated.distinct.push(Panels::keys(simd, key.rows(), shape, Some(angles.rows()), tokens, group));
                 rules.len() - 1
             })));
         }
-        turned
+        rotated
     }
 
     fn iter(&self) -> impl Iterator<Item = Option<&Panels>> {
@@ -235,7 +235,7 @@ impl Block<'_> {
         self.rows.len().div_ceil(ROWS)
     }
 
-    /// Room for the turned queries.
+    /// Room for the rotated queries.
     pub(crate) fn room(shape: Shape, n_rows: usize) -> Aligned {
         Aligned::zeros(shape.n_rep * n_rows.next_multiple_of(ROWS) * shape.head_dim)
     }
@@ -298,7 +298,7 @@ impl Block<'_> {
                 let angles = angles[span].row(problem.first_query + row);
                 let scale = problem.score.factor(problem.first_query + row) * std::f32::consts::LOG2_E;
                 let out = &mut queries[(group * ROWS + r) * head_dim..][..head_dim];
-                turn(simd, query.of(head, row, head_dim), angles, scale, out);
+                rotate_row(simd, query.of(head, row, head_dim), angles, scale, out);
             }
         }
     }

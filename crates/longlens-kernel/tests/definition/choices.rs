@@ -8,13 +8,13 @@ use longlens_core::plan::{ChunkChoice, PosMap, Prompt};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
-use longlens_kernel::chunk_attention::cpu::Kept;
+use longlens_kernel::chunk_attention::cpu::PackedKeys;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::cpu::simd;
 use longlens_kernel::key_bounds::{self, KeyBounds};
 use longlens_kernel::score::Score;
 
-use crate::{B, Problem, close, noise, numbers, turned};
+use crate::{B, Problem, close, noise, numbers, rotated};
 
 /// The rule of a method's last layer.
 fn choice_of(method: &str) -> ChunkChoice {
@@ -35,7 +35,7 @@ fn whole(t: Tensor<B, 3, Int>) -> Vec<i32> {
 fn check_choice(operation: &ChunkScores<B>) {
     let (n_slots, [_, seq, _]) = (operation.choice.n_slots, operation.query.dims());
     let expected = whole(chunk_scores::reference(operation));
-    let scores = chunk_scores::scores(operation, 0..seq);
+    let scores = numbers(chunk_scores::scores(operation, 0..seq));
     let n_complete = operation.chunks.dims()[1];
     for arch in simd::arches() {
         let got = whole(chunk_scores::cpu::choose(arch, operation));
@@ -114,9 +114,9 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 rotary: all.rows(0, 120 / w * w),
                 chunk_len: w,
             });
-            let rotated = Flex::rotate(&all.rows(first, 120), query.clone());
+            let rotated_queries = Flex::rotate(&all.rows(first, 120), query.clone());
             let chunks = Flex::choose_chunks(&ChunkScores {
-                query: key_bounds::of_queries(rotated),
+                query: key_bounds::of_queries(rotated_queries),
                 chunks: bounds,
                 choice,
                 prompt: problem.prompt(),
@@ -135,9 +135,9 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 key_rotary: &all,
                 query_rotary: &all,
             };
-            let out = numbers(Flex::chunk_attention(&operation, &mut Kept::default()).out);
+            let out = numbers(Flex::chunk_attention(&operation, &mut PackedKeys::default()).out);
             for (head, i) in (0..4).flat_map(|head| (first..120).map(move |i| (head, i))) {
-                let at = |row: &[f32], position: usize| turned(row, &problem.rope, position as f64);
+                let at = |row: &[f32], position: usize| rotated(row, &problem.rope, position as f64);
                 let query = at(problem.row(&problem.query, head, i - first), i);
                 let bound = |page: &usize| {
                     let keys: Vec<_> =

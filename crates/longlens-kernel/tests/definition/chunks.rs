@@ -4,7 +4,7 @@ use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::plan::{PosMap, SlotPositions, Slots};
 use longlens_core::rope::RotaryTable;
-use longlens_kernel::chunk_attention::cpu::Kept;
+use longlens_kernel::chunk_attention::cpu::PackedKeys;
 use longlens_kernel::chunk_attention::{self, ChunkAttention, key_pos};
 use longlens_kernel::chunk_summary::{self, ChunkSummary};
 use longlens_kernel::cpu::simd;
@@ -14,7 +14,7 @@ use longlens_kernel::rotary::Rotary;
 use longlens_kernel::score::Score;
 use proptest::prelude::*;
 
-use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, same_cells, turned};
+use crate::{B, Problem, cells_of, close, noise, numbers, pooled_by_hand, rotated, same_cells};
 
 /// Calls `check` with the problem once its chunks are chosen at random.
 fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[Slots])) {
@@ -65,7 +65,7 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
     let chunks: Vec<i32> = operation.chunks.to_data().convert::<i32>().into_vec().unwrap();
     let mut bodies = vec![("reference", chunk_attention::reference(operation))];
     for arch in simd::arches() {
-        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut Kept::default())));
+        bodies.push((simd::name(arch), chunk_attention::cpu::attend(arch, operation, &mut PackedKeys::default())));
     }
     let lse = bodies[0].1.lse.clone();
     let bodies: Vec<_> = bodies.into_iter().map(|(name, body)| (name, numbers(body.out), numbers(body.lse))).collect();
@@ -86,7 +86,7 @@ fn check_chosen(problem: &Problem, operation: &ChunkAttention<'_, B>, slots: &[S
             let expected = pooled_by_hand(&cells, problem.first, problem.n_tokens, &spread);
             same_cells(&pooled::of_chunks(operation, head, &cells), &expected, "reference");
             for arch in simd::arches() {
-                let got = pooled::cpu::of_chunks(arch, operation, &mut Kept::default(), head, &lse, &cells);
+                let got = pooled::cpu::of_chunks(arch, operation, &mut PackedKeys::default(), head, &lse, &cells);
                 same_cells(&got, &expected, simd::name(arch));
             }
         }
@@ -181,7 +181,7 @@ fn bounds_are_the_least_and_the_greatest_rotated_keys() {
         let d = dims.0;
         for (head, chunk) in (0..2).flat_map(|head| (0..n_chunks).map(move |chunk| (head, chunk))) {
             let keys = (chunk * w..(chunk + 1) * w)
-                .map(|t| turned(problem.row(&problem.key, head, t), &problem.rope, t as f64));
+                .map(|t| rotated(problem.row(&problem.key, head, t), &problem.rope, t as f64));
             let keys: Vec<_> = keys.collect();
             for m in 0..d {
                 let of = |pick: fn(f64, f64) -> f64, from| keys.iter().map(|key| key[m]).fold(from, pick);
@@ -199,7 +199,7 @@ fn bounds_are_the_least_and_the_greatest_rotated_keys() {
 #[test]
 fn kept_keys_are_those_of_one_call() {
     for arch in simd::arches() {
-        let mut kept = Kept::default();
+        let mut kept = PackedKeys::default();
         for (w, lengths) in [(5, [40, 43, 61, 130]), (16, [85, 90, 97, 200]), (5, [41, 60, 77, 90])] {
             let method = format!("long_heads:chunk_len={w},attention_len={}", 4 * w);
             for n_tokens in lengths {
@@ -210,7 +210,7 @@ fn kept_keys_are_those_of_one_call() {
                 problem.value.truncate(n_tokens * 16);
                 problem.query = noise(9, 2 * 20 * 16);
                 with_chunks(&problem, |operation, _| {
-                    let once = chunk_attention::cpu::attend(arch, operation, &mut Kept::default());
+                    let once = chunk_attention::cpu::attend(arch, operation, &mut PackedKeys::default());
                     let again = chunk_attention::cpu::attend(arch, operation, &mut kept);
                     assert_eq!(numbers(again.out), numbers(once.out), "{} w {w} n {n_tokens}", simd::name(arch));
                 });
@@ -242,11 +242,11 @@ fn chunk_summaries_follow_their_definition() {
                 let tokens = chunk * w..(chunk + 1) * w;
                 let a: Vec<_> = tokens
                     .clone()
-                    .map(|t| turned(problem.row(&problem.query, head, t), &problem.rope, (t % w) as f64))
+                    .map(|t| rotated(problem.row(&problem.query, head, t), &problem.rope, (t % w) as f64))
                     .collect();
                 let b: Vec<_> = tokens
                     .clone()
-                    .map(|t| turned(problem.row(&problem.key, kv, t), &problem.rope, (t % w) as f64))
+                    .map(|t| rotated(problem.row(&problem.key, kv, t), &problem.rope, (t % w) as f64))
                     .collect();
                 let mut mean = vec![0.0; d];
                 for a in &a {

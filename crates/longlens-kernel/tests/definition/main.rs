@@ -39,7 +39,7 @@ impl Problem {
         Self::partly_turned(method, rope, heads, (head_dim, head_dim), n_tokens, first)
     }
 
-    /// Only the first `rotary_dim` dimensions turn.
+    /// Only the first `rotary_dim` dimensions rotate.
     fn partly_turned(
         method: &str,
         rope: &str,
@@ -80,7 +80,7 @@ impl Problem {
     /// `q_i · R(relative) k_j / sqrt(d)`, capped if the model has a cap.
     fn score(&self, head: usize, i: usize, j: usize, relative: f64) -> f64 {
         let (q, k) = (self.row(&self.query, head, i - self.first), self.row(&self.key, head / self.spec.n_rep(), j));
-        let product = turned(q, &self.rope, relative).iter().zip(k).map(|(q, k)| q * f64::from(*k)).sum::<f64>()
+        let product = rotated(q, &self.rope, relative).iter().zip(k).map(|(q, k)| q * f64::from(*k)).sum::<f64>()
             * self.rule.query_scale.at(i)
             / (q.len() as f64).sqrt();
         self.spec.soft_cap.map_or(product, |cap| cap * (product / cap).tanh())
@@ -114,7 +114,7 @@ impl Problem {
 }
 
 /// `R(position) x`.
-fn turned(x: &[f32], rope: &Rope, position: f64) -> Vec<f64> {
+fn rotated(x: &[f32], rope: &Rope, position: f64) -> Vec<f64> {
     let (frequencies, half) = (rope.frequencies(0), rope.dim() / 2);
     let pair = |m: usize| {
         let (sin, cos) = (position * frequencies.inv_freq[m]).sin_cos();

@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 
-use super::{LayerCache, Representatives, SPARE, Store};
-use crate::attention::heads_of;
+use super::{GroupCache, LayerCache, SPARE, Store};
+use crate::tensors::heads_of;
 
 /// The first tokens of a layer's cache, in memory of their own.
 #[derive(Debug)]
@@ -16,7 +16,14 @@ pub struct LayerFork<B: Kernels> {
     key: Tensor<B, 3>,           // [n_kv_heads, n_tokens, head_dim]
     value: Tensor<B, 3>,         // [n_kv_heads, n_tokens, head_dim]
     /// Of each group of heads with a rule.
-    groups: Vec<Representatives<B>>,
+    groups: Vec<ChunksFork<B>>,
+}
+
+/// What represents the chunks of some heads, as the cache of the group has it.
+#[derive(Debug, Default)]
+struct ChunksFork<B: Kernels> {
+    complete: Option<Tensor<B, 3>>,
+    pending: Option<Tensor<B, 3>>,
 }
 
 impl<B: Kernels> LayerFork<B> {
@@ -25,11 +32,6 @@ impl<B: Kernels> LayerFork<B> {
         let chunks = self.groups.iter().flat_map(|chunks| [&chunks.complete, &chunks.pending]).flatten();
         let tensors = chunks.chain(&self.query).chain([&self.key, &self.value]);
         tensors.map(|t| t.dims().iter().product::<usize>()).sum()
-    }
-
-    /// Whether queries are held.
-    pub fn keeps_queries(&self) -> bool {
-        self.query.is_some()
     }
 
     /// A cache that goes on from these tokens, with room for a prompt of `n_prompt`. `n_groups` is given where another plan goes
@@ -47,7 +49,8 @@ impl<B: Kernels> LayerFork<B> {
         (cache.len, cache.capacity) = (n_tokens, capacity);
         if n_groups.is_none() {
             for (group, chunks) in cache.groups.iter_mut().zip(&self.groups) {
-                group.chunks = chunks.clone();
+                group.chunks.pending.clone_from(&chunks.pending);
+                chunks.complete.iter().for_each(|complete| group.chunks.push(complete.clone()));
             }
         }
         cache
@@ -55,27 +58,27 @@ impl<B: Kernels> LayerFork<B> {
 }
 
 impl<B: Kernels> LayerCache<B> {
-    /// A copy of the first `n_tokens` tokens, at least one; `groups` are the layer's heads with how they choose. Nothing where a
-    /// chunk is cut whose summary needs queries that were not kept.
-    pub fn fork(&self, n_tokens: usize, groups: &[(Range<usize>, Option<ChunkChoice>)]) -> Option<LayerFork<B>> {
-        let chunks = |(cache, (heads, choice)): (&super::GroupCache<B>, &(Range<usize>, Option<ChunkChoice>))| {
-            let Some(choice) = choice else { return Some(Representatives::default()) };
-            let complete = n_tokens / choice.chunk_len;
-            let cut = complete * choice.chunk_len..n_tokens;
+    /// A copy of the first `n_tokens` tokens, a cut that was checked
+    /// ([`Setup::check_fork`](longlens_core::lens::Setup::check_fork)); `groups` are the layer's heads with how they choose.
+    pub fn fork(&self, n_tokens: usize, groups: &[(Range<usize>, Option<ChunkChoice>)]) -> LayerFork<B> {
+        let chunks = |(cache, (heads, choice)): (&GroupCache<B>, &(Range<usize>, Option<ChunkChoice>))| {
+            let Some(choice) = choice else { return ChunksFork::default() };
+            let n_chunks = n_tokens / choice.chunk_len;
+            let cut = n_chunks * choice.chunk_len..n_tokens;
             let pending = match &cache.chunks.pending {
                 _ if choice.score == ChunkScore::Bounds || cut.is_empty() => None,
-                Some(pending) if complete == cache.chunks.n_chunks() => Some(rows(pending, 0..cut.len())),
-                _ => Some(heads_of(&self.queries(cut)?, heads.clone()) + 0.0),
+                Some(pending) if n_chunks == cache.chunks.n_chunks() => Some(rows(pending, 0..cut.len())),
+                _ => Some(heads_of(&self.queries(cut).expect("kept where a chunk is cut"), heads.clone()) + 0.0),
             };
-            let complete = cache.chunks.complete.as_ref().filter(|_| complete > 0).map(|all| rows(all, 0..complete));
-            Some(Representatives { complete, pending })
+            let complete = cache.chunks.complete().filter(|_| n_chunks > 0).map(|all| rows(&all, 0..n_chunks));
+            ChunksFork { complete, pending }
         };
-        Some(LayerFork {
-            groups: self.groups.iter().zip(groups).map(chunks).collect::<Option<_>>()?,
+        LayerFork {
+            groups: self.groups.iter().zip(groups).map(chunks).collect(),
             query: self.query.as_ref().map(|store| store.first(n_tokens) + 0.0),
             key: self.key.first(n_tokens) + 0.0,
             value: self.value.first(n_tokens) + 0.0,
-        })
+        }
     }
 }
 

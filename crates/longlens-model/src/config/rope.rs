@@ -223,7 +223,7 @@ fn yarn_attention_factor(section: Fields<'_>, factor: f64) -> Result<Option<f64>
     })
 }
 
-/// Every dimension of a head is turned.
+/// Every dimension of a head is rotated.
 fn whole_heads(fields: Fields<'_>) -> Result<(), OpenError> {
     match fields.positive("partial_rotary_factor")? {
         Some(part) if part < 1.0 => Err(fields.unsupported("partial_rotary_factor", "whole heads are rotated")),

@@ -7,16 +7,15 @@
 
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
-use longlens_kernel::Kernels;
+use longlens_kernel::{Kernels, Operation};
 use longlens_kernel::gated::Activation;
 use longlens_kernel::linear::Matrix;
 
-use super::FamilyFile;
+use super::{FamilyFile, Shape};
 use crate::config::{self, Config};
 use crate::decoder::{Attend, Decoder, Projected};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::shapes::Shape;
 use crate::weights::{Linear, Parameters};
 
 /// Fields that other families have not, or call otherwise.
@@ -126,6 +125,12 @@ impl FamilyFile for Architecture {
 impl<B: Kernels> Decoder<B> for Model<B::Matrix, Tensor<B, 1>> {
     fn n_layers(&self) -> usize {
         self.model.layers.len()
+    }
+
+    fn operations(&self) -> Vec<Operation<'_, B>> {
+        let embedding = &self.model.embed_tokens;
+        let output = Operation::Linear(self.lm_head.as_ref().unwrap_or(embedding));
+        vec![Operation::Embedding(embedding), output, Operation::RmsNorm, Operation::Gated(Activation::Silu)]
     }
 
     fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {

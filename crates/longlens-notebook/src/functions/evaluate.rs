@@ -92,7 +92,7 @@ use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_core::written;
 use longlens_eval::EvalError;
-use longlens_eval::kept::Kept;
+use longlens_eval::ledger::Ledger;
 use longlens_eval::passkey::{Grid, PasskeyReport, Template};
 use longlens_eval::perplexity::{
     ByLength, Documents, by_length, depends_on_length, split_at_blank_lines, texts, token_file,
@@ -181,7 +181,7 @@ impl Journal {
     }
 }
 
-impl<K: Serialize, T: Serialize + DeserializeOwned> Kept<K, T> for Journal {
+impl<K: Serialize, T: Serialize + DeserializeOwned> Ledger<K, T> for Journal {
     fn find(&mut self, key: &K) -> Option<T> {
         let key = json!([self.decides, key]).to_string();
         self.host.cells.borrow().get(&key).and_then(|part| serde_json::from_str(part).ok())

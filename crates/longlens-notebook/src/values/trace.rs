@@ -81,7 +81,7 @@ impl Trace {
             None => query..query + 1,
         };
         let watch = Heads::watch(&model.info, query, answering, chunk_len);
-        let looked = model.lens(Some(sequence))?.look(&watch, &mut host.work("look")).map_err(raise)?;
+        let looked = model.lens(Some(sequence))?.inspect(&watch, &mut host.work("look")).map_err(raise)?;
         let looked = trace::Trace { run: record.clone(), ..looked };
         let heads = Heads::new(looked, query).expect("what was watched was recorded");
         host.ran(&record);
@@ -119,7 +119,7 @@ impl TraceValue {
             feed(host, &self.model, &self.setup, &self.tokens, n_prompt, self.sequence)?;
         }
         let mut lens = self.model.lens(Some(self.sequence))?;
-        lens.look(watch, &mut host.work("look")).map_err(raise)
+        lens.inspect(watch, &mut host.work("look")).map_err(raise)
     }
 
     /// Layers and query heads.

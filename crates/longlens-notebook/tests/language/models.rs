@@ -68,8 +68,8 @@ impl Lens for Wide {
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
         self.0.begin_from(setup, prefix)
     }
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        self.0.look(watch, control)
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.0.inspect(watch, control)
     }
 }
 

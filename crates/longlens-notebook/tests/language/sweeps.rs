@@ -407,8 +407,8 @@ impl Lens for Raising {
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
         self.lens.begin_from(setup, prefix)
     }
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        self.lens.look(watch, control)
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.lens.inspect(watch, control)
     }
 }
 

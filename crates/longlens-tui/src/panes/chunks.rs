@@ -239,7 +239,7 @@ mod tests {
         let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 64).unwrap() };
         lens.begin(&setup).unwrap();
         lens.feed(&[9; 64], Rows::None, &mut ()).unwrap();
-        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 63).unwrap();
+        let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 63).unwrap();
         let (chooses, needle) = (heads.chooses(), 16..24);
         let chunks = Some(heads.chunks_of(&needle));
         let looked = Looked { heads: &heads, needle: Some(needle), chunks, chooses, selected: (0, 0) };

@@ -363,13 +363,13 @@ mod tests {
         lens.begin(&setup).unwrap();
         lens.feed(&[9; 12], Rows::None, &mut ()).unwrap();
         let mut watch = Heads::watch(lens.model(), 11, 11..11, 4);
-        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 11).unwrap();
+        let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 11).unwrap();
         let keys = |heads: &Heads, n| top_keys(heads, 0, 1, n).1.into_iter().map(|(keys, _)| keys).collect::<Vec<_>>();
         assert_eq!(keys(&heads, 3), [3..4, 7..8, 0..1]);
         assert_eq!(keys(&heads, 0), []);
         // without rows, chunks
         watch.rows.clear();
-        let heads = Heads::new(lens.look(&watch, &mut ()).unwrap(), 11).unwrap();
+        let heads = Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 11).unwrap();
         assert_eq!(keys(&heads, 2), [0..4, 4..8]);
     }
 }

@@ -2,6 +2,7 @@
 
 pub use longlens_app::bytes::text as bytes;
 use longlens_core::lens::ModelInfo;
+use longlens_core::memory::CacheSize;
 use longlens_core::plan::{Plan, Prompt};
 use longlens_core::printable::printable_line;
 use serde_json::json;
@@ -28,6 +29,7 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
         "memory_bytes": {
             "weights": memory.weights,
             "cache": memory.cache,
+            "chunks": memory.chunks,
             "chunk_keys": memory.chunk_keys,
             "activations": memory.activations,
         },
@@ -52,14 +54,16 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
             "memory",
             format!(
                 "{} at {n_tokens} tokens: weights {}, cache {}, activations about {}",
-                bytes(memory.weights + memory.cache + memory.chunk_keys + memory.activations),
+                bytes(memory.weights + memory.cache + memory.chunks + memory.chunk_keys + memory.activations),
                 bytes(memory.weights),
                 bytes(memory.cache),
                 bytes(memory.activations),
             ),
         ),
     ];
-    let chunk_keys = format!("{} of that: all keys once more, packed for {}", bytes(memory.chunk_keys), plan.method);
+    let (chunks, keys) = (bytes(memory.chunks), bytes(memory.chunk_keys));
+    let chunk_keys =
+        format!("{keys} of that: keys once more, packed for {}; what represents chunks {chunks}", plan.method);
     let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
     let warnings = info.warnings.iter().map(|warning| ("warning", warning.clone()));
     for (name, value) in lines.into_iter().chain(chunk_keys).chain(warnings) {
@@ -85,7 +89,9 @@ fn trained(info: &ModelInfo, is_given: bool) -> String {
 struct Memory {
     weights: usize,
     cache: usize,
-    /// Keys packed once more, from the first query on that chooses its chunks.
+    /// What represents chunks, in heads that choose them.
+    chunks: usize,
+    /// Keys of those heads packed once more, from the first query on that chooses.
     chunk_keys: usize,
     /// The widest moments of one prefill step; an estimate.
     activations: usize,
@@ -95,16 +101,17 @@ impl Memory {
     fn of(info: &ModelInfo, plan: &Plan, config: &RunConfig, n_tokens: usize) -> Self {
         let spec = &info.spec;
         let step = config.settings.prefill_chunk.min(n_tokens);
-        let cache = spec.cache_bytes(n_tokens, NUMBER);
+        let cache = CacheSize::of(spec, plan, Prompt { n_tokens }, n_tokens);
         // only the processor's kernels keep them
-        let chooses = config.device == Device::Cpu && plan.first_choice(Prompt { n_tokens }) < n_tokens;
+        let packed_keys = if config.device == Device::Cpu { cache.packed_keys } else { 0 };
         // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules
         let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
         let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
         Self {
             weights: info.weight_bytes,
-            cache,
-            chunk_keys: if chooses { cache / 2 } else { 0 },
+            cache: cache.keys_and_values * NUMBER,
+            chunks: cache.chunks * NUMBER,
+            chunk_keys: packed_keys * NUMBER,
             activations: (widths * step + turned) * NUMBER,
         }
     }

@@ -7,10 +7,10 @@ use std::ops::Range;
 use burn::backend::Flex;
 
 use super::{Shape, SpanAttention};
+use crate::cpu::rotate::rotate_row;
 use crate::cpu::run::{self, Keys, Part};
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
-use crate::cpu::turn::turn;
-use crate::cpu::{Angles, Held, HeldAngles, Parts, Rows, in_turn};
+use crate::cpu::{AngleTensors, Angles, Parts, RowTensor, Rows, in_turn};
 
 /// Fewer queries than this share out keys.
 pub(super) const FEWER: usize = 4;
@@ -20,9 +20,9 @@ const SHARE: usize = 1024;
 pub(super) fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>, outs: &Parts<f32>, lses: &Parts<f32>) {
     let shape = Shape::of(problem);
     let Shape { n_heads, n_kv_heads, n_rep, seq_q, head_dim } = shape;
-    let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| Held::new(t.clone()));
-    let queries: Vec<_> = problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.query)).collect();
-    let keys: Vec<_> = problem.rotary.iter().map(|rotary| HeldAngles::new(&rotary.key)).collect();
+    let [query, key, value] = [&problem.query, &problem.key, &problem.value].map(|t| RowTensor::new(t.clone()));
+    let queries: Vec<_> = problem.rotary.iter().map(|rotary| AngleTensors::new(&rotary.query)).collect();
+    let keys: Vec<_> = problem.rotary.iter().map(|rotary| AngleTensors::new(&rotary.key)).collect();
     for row in 0..seq_q {
         let token = problem.first_query + row;
         let pieces = pieces(problem, token);
@@ -93,7 +93,7 @@ impl WithSimd for Piece<'_> {
         let mut queries = vec![0.0; n_rep * head_dim];
         for (rep, out) in queries.chunks_mut(head_dim).enumerate() {
             let query = self.query.of(keys.kv_head * n_rep + rep, self.row, head_dim);
-            turn(simd, query, self.angles.row(self.token), self.scale, out);
+            rotate_row(simd, query, self.angles.row(self.token), self.scale, out);
         }
         let mut parts: Vec<Part> = (0..n_rep).map(|_| Part::new(head_dim)).collect();
         run::attend(simd, &keys, self.tokens, &queries, &mut parts, self.scores);

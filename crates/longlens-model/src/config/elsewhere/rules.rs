@@ -139,12 +139,12 @@ const RULES: &[Rule] = &[
         names: &["no_rope_layers"],
         // one flag a layer: 1 with rotary embeddings
         idle: |value| all(value, is_one),
-        help: "every layer of {} models turns its queries and keys",
+        help: "every layer of {} models rotates its queries and keys",
     },
     Rule {
         names: &["no_rope_layer_interval", "nope_layer_interval", "*alibi*"],
         idle: is_off,
-        help: "every layer of {} models turns its queries and keys",
+        help: "every layer of {} models rotates its queries and keys",
     },
     Rule {
         names: &["rope_interleave*", "rotary_interleave*", "interleaved_rope"],

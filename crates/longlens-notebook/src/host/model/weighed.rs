@@ -102,7 +102,7 @@ impl Lens for Weighed {
         lens.begin_from(setup, prefix)
     }
 
-    fn look(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        self.lens.look(watch, control)
+    fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
+        self.lens.inspect(watch, control)
     }
 }

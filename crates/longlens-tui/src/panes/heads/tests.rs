@@ -20,7 +20,7 @@ fn heads(method: &str, chunk_len: usize) -> Heads {
     lens.begin(&setup).unwrap();
     lens.feed(&[9; 64], Rows::None, &mut ()).unwrap();
     let watch = Heads::watch(lens.model(), 63, 60..63, chunk_len);
-    Heads::new(lens.look(&watch, &mut ()).unwrap(), 63).unwrap()
+    Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 63).unwrap()
 }
 
 fn looked(heads: &Heads, selected: (usize, usize)) -> Looked<'_> {

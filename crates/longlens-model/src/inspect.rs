@@ -1,4 +1,4 @@
-//! A second look: what another watch would have recorded, from cached queries and keys.
+//! Inspection afterwards: what another watch would have recorded, from cached queries and keys.
 //!
 //! Nothing outside attention is computed again, and of attention only the layers, heads and queries that the watch names.
 
@@ -9,13 +9,14 @@ use longlens_core::plan::HeadGroup;
 use longlens_core::trace::Trace;
 use longlens_kernel::Kernels;
 
-use crate::attention::{Attention, Keys, Problems, Queries, heads_of};
+use crate::attention::{Attention, Keys, Problems, Queries};
 use crate::cache::LayerCache;
-use crate::observe::{Place, alike, merge, record_choices, record_chunks, record_spans};
-use crate::record::Recorder;
+use crate::observe::{Place, alike, record_choices, record_chunks, record_spans};
+use crate::record::{Recorder, merge};
+use crate::tensors::heads_of;
 
-/// A look at a sequence.
-pub struct Look<'a, B: Kernels> {
+/// What inspects a sequence.
+pub struct Inspection<'a, B: Kernels> {
     pub attention: &'a mut Attention<B>,
     pub caches: &'a [LayerCache<B>],
     pub recorder: Recorder,
@@ -40,7 +41,7 @@ struct Part {
     tokens: Range<usize>,
 }
 
-impl<'a, B: Kernels> Look<'a, B> {
+impl<'a, B: Kernels> Inspection<'a, B> {
     /// Nothing is recorded yet.
     pub fn new(
         attention: &'a mut Attention<B>,
@@ -140,20 +141,18 @@ impl<'a, B: Kernels> Look<'a, B> {
     fn chunks(&mut self, part: &Part, tokens: Range<usize>) {
         let choice = self.attention.problems.plan.rules()[part.rule].choice.expect("a rule that chooses has a choice");
         let (queries, keys) = self.tensors(part, &tokens);
-        let cache = self.caches[part.layer].groups[part.group].chunks.complete.as_ref();
-        let chunks = cache.expect("a query that chose has complete chunks behind it");
-        let of_group = self
-            .attention
-            .problems
-            .plan
-            .groups(part.layer, self.attention.problems.spec.n_heads)
-            .swap_remove(part.group)
-            .heads;
-        // representatives of the part's heads among those of the group's query heads, or of their key heads
-        let per_head = of_group.len() / chunks.dims()[0];
-        let heads =
-            (part.heads.start - of_group.start) / per_head..(part.heads.end - of_group.start).div_ceil(per_head);
-        let scores = self.attention.problems.chunk_scores(&queries, choice, heads_of(chunks, heads), tokens.end);
+        let chunks = match self.caches[part.layer].groups[part.group].chunks.complete() {
+            Some(chunks) => {
+                let Problems { plan, spec, .. } = &self.attention.problems;
+                let of_group = plan.groups(part.layer, spec.n_heads).swap_remove(part.group).heads;
+                // representatives of the part's heads among those of the group's query heads, or of their key heads
+                let per_head = of_group.len() / chunks.dims()[0];
+                let (start, end) = (part.heads.start - of_group.start, part.heads.end - of_group.start);
+                heads_of(&chunks, start / per_head..end.div_ceil(per_head))
+            }
+            None => self.attention.bounds(part.rule, choice, &keys, 0),
+        };
+        let scores = self.attention.problems.chunk_scores(&queries, choice, chunks, tokens.end);
         let chosen = B::choose_chunks(&scores);
         if part.choices {
             return record_choices(&mut self.recorder, queries.place, &scores, &chosen);
@@ -162,7 +161,7 @@ impl<'a, B: Kernels> Look<'a, B> {
         let problem = self.attention.problems.chunk_attention(&queries, choice, chosen, &keys);
         let kv_head = part.heads.start / self.attention.problems.spec.n_rep();
         let kept = self.kept.take().filter(|(of, head, _)| (*of, *head) == ((part.layer, part.group), kv_head));
-        // where keys turn by other angles in every block, nothing made of them is of use to the next
+        // where keys rotate by other angles in every block, nothing made of them is of use to the next
         let kept = kept.filter(|_| !self.attention.problems.positions.rerotates(part.rule));
         let mut packed = kept.map_or_else(Default::default, |(.., packed)| packed);
         let lse = self.pools(part, &tokens).then(|| B::chunk_attention(&problem, &mut packed).lse);

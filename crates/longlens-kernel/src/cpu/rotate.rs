@@ -5,7 +5,7 @@ use super::simd::{Simd, load, store};
 /// Writes `scale * R x` to `out`: `x'[m] = x[m] cos - x[m + d/2] sin`, `x'[m + d/2] = x[m + d/2] cos + x[m] sin`, and what
 /// lies beyond the angles as it is.
 #[inline(always)]
-pub(crate) fn turn<S: Simd>(simd: S, x: &[f32], (cos, sin): (&[f32], &[f32]), scale: f32, out: &mut [f32]) {
+pub(crate) fn rotate_row<S: Simd>(simd: S, x: &[f32], (cos, sin): (&[f32], &[f32]), scale: f32, out: &mut [f32]) {
     let (half, lanes) = (cos.len(), S::F32_LANES);
     assert!(sin.len() == half && x.len() >= 2 * half && out.len() == x.len(), "a row of {} numbers", x.len());
     let scales = simd.splat_f32s(scale);

@@ -1,4 +1,4 @@
-//! Looking again at attention that nobody watched, and windows of it.
+//! Inspecting attention that nobody watched, and windows of it.
 
 use longlens_core::lens::{Lens, LensError};
 use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_look_sees_what_a_run_records(
+    fn an_inspection_sees_what_a_run_records(
         way in way(), before in way(), n_prompt in 1..100usize, more in 0..20usize, picks in picks(), cut in 0.0..1.0f64,
         keep in prop::option::of(0.0..1.0f64),
     ) {
@@ -112,14 +112,14 @@ proptest! {
         start(lens, Watch::default());
         feed(lens, first, cut);
         feed(lens, cut, n);
-        let got = lens.look(&watch, &mut ()).unwrap();
+        let got = lens.inspect(&watch, &mut ()).unwrap();
         same_attention(&got, &expected)?;
         prop_assert_eq!(&got.run, &expected.run);
         prop_assert!(got.seconds.is_empty() && got.nll.is_empty());
     }
 
     #[test]
-    fn rows_of_generated_tokens_can_be_looked_at(way in way(), n_prompt in 1..60usize, more in 1..20usize) {
+    fn rows_of_generated_tokens_can_be_inspected(way in way(), n_prompt in 1..60usize, more in 1..20usize) {
         let mut lens = two_layers();
         let (n, lens) = (n_prompt + more, lens.as_mut());
         // chunks of one token are weights
@@ -129,7 +129,7 @@ proptest! {
         let expected = lens.trace();
         let pick = |at: usize| RowPick { layer: at % 2, head: at % 6, query: n_prompt + at % more };
         let rows = Watch { rows: (0..more + 5).map(pick).collect(), ..Watch::default() };
-        for (pick, weights) in lens.look(&rows, &mut ()).unwrap().rows {
+        for (pick, weights) in lens.inspect(&rows, &mut ()).unwrap().rows {
             let mass = expected.layers[pick.layer].mass.as_ref().unwrap();
             agree(&weights, mass.row(pick.query, pick.head), WEIGHT_TOLERANCE, "row")?;
         }
@@ -145,7 +145,7 @@ proptest! {
             let window = MapWindow { query: at(query, n), key: at(key, n), len: 1 + at(len, n + 30) };
             let whole = MapPick::whole(layer, head, n);
             let maps = vec![whole, MapPick { side, window: Some(window), ..whole }];
-            let trace = lens.look(&Watch { maps, ..Watch::default() }, &mut ()).unwrap();
+            let trace = lens.inspect(&Watch { maps, ..Watch::default() }, &mut ()).unwrap();
             let [exact, got] = &trace.maps[..] else { panic!("two maps") };
             prop_assert_eq!((got.n_tokens, got.stride), (window.len, window.len.div_ceil(side)));
             prop_assert_eq!(got.side, window.len.div_ceil(got.stride));
@@ -188,18 +188,18 @@ fn what_is_not_there_is_refused_and_nothing_is_lost() {
     let expected = feed(lens, 0, 33);
     assert_eq!(out_of_range(lens.reuse(&setup, 34)), ("token", 33, 33));
     assert_eq!(out_of_range(lens.reuse(&way.setup(lens, 30, windowed(30, 0, 4, 4)), 29)), ("query", 30, 30));
-    assert_eq!(out_of_range(lens.look(&windowed(33, 0, 4, 4), &mut ()).map(drop)), ("query", 33, 33));
-    assert_eq!(out_of_range(lens.look(&windowed(0, 33, 4, 4), &mut ()).map(drop)), ("key", 33, 33));
+    assert_eq!(out_of_range(lens.inspect(&windowed(33, 0, 4, 4), &mut ()).map(drop)), ("query", 33, 33));
+    assert_eq!(out_of_range(lens.inspect(&windowed(0, 33, 4, 4), &mut ()).map(drop)), ("key", 33, 33));
     let row = Watch { rows: vec![RowPick { layer: 0, head: 6, query: 0 }], ..Watch::default() };
-    assert_eq!(out_of_range(lens.look(&row, &mut ()).map(drop)), ("head", 6, 6));
+    assert_eq!(out_of_range(lens.inspect(&row, &mut ()).map(drop)), ("head", 6, 6));
     let choices = Watch { choices: Queries::Of(vec![32, 33]), ..Watch::default() };
-    assert_eq!(out_of_range(lens.look(&choices, &mut ()).map(drop)), ("query", 33, 33));
-    let large = lens.look(&windowed(3, 0, 1 << 30, usize::MAX), &mut ());
+    assert_eq!(out_of_range(lens.inspect(&choices, &mut ()).map(drop)), ("query", 33, 33));
+    let large = lens.inspect(&windowed(3, 0, 1 << 30, usize::MAX), &mut ());
     assert!(matches!(large, Err(LensError::TraceTooLarge { .. })));
     // a window without end has few cells, and one of no tokens none
-    let endless = lens.look(&windowed(3, 2, 5, usize::MAX), &mut ()).unwrap();
+    let endless = lens.inspect(&windowed(3, 2, 5, usize::MAX), &mut ()).unwrap();
     assert!(endless.maps[0].max[0] > 0.0 && endless.maps[0].side <= 5);
-    assert!(lens.look(&windowed(3, 2, 5, 0), &mut ()).unwrap().maps[0].mean.is_empty());
+    assert!(lens.inspect(&windowed(3, 2, 5, 0), &mut ()).unwrap().maps[0].mean.is_empty());
     lens.reuse(&setup, 33).unwrap();
     lens.reuse(&setup, 20).unwrap();
     agree(&feed(lens, 20, 33), &expected[20 * 256..], TOLERANCE, "logits").unwrap();

@@ -1,4 +1,4 @@
-//! Keys of a layer turned to where they stand and packed, kept from call to call: neither an offset nor a position changes.
+//! Keys of a layer rotated to where they stand and packed, kept from call to call: neither an offset nor a position changes.
 
 use crate::cpu::panels::{Groups, pack};
 use crate::cpu::simd::{Aligned, Simd};
@@ -6,13 +6,13 @@ use crate::cpu::{Angles, Rows};
 
 /// Packed keys of the tokens so far, every chunk on panels of its own: as many numbers as the keys.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct PackedKeys {
     heads: Vec<Aligned>, // one per key head: [n_panels, head_dim, lanes]
     groups: Groups,
     head_dim: usize,
 }
 
-impl Kept {
+impl PackedKeys {
     /// Packs what is new of the first `n_tokens` keys, `[n_kv_heads, n_tokens, head_dim]`.
     #[inline(always)]
     pub(super) fn cover<S: Simd>(

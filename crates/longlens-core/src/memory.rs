@@ -1,0 +1,77 @@
+//! Memory that a sequence takes, counted from the model's numbers and the plan alone.
+
+use crate::plan::{ChunkScore, Plan, Prompt};
+use crate::spec::ModelSpec;
+
+/// Numbers that a sequence keeps from step to step, in all layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheSize {
+    /// Keys and values of every token.
+    pub keys_and_values: usize,
+    /// Queries of every token, where they are kept ([`Setup::keep_queries`](crate::lens::Setup::keep_queries)).
+    pub queries: usize,
+    /// What represents complete chunks, in heads that choose, and where it is made with queries those of the partial chunk.
+    pub chunks: usize,
+    /// Keys of heads that choose, once some query does: the processor's kernels keep them packed once more.
+    pub packed_keys: usize,
+}
+
+impl CacheSize {
+    /// Of the first `n_tokens` tokens of a sequence.
+    pub fn of(model: &ModelSpec, plan: &Plan, prompt: Prompt, n_tokens: usize) -> Self {
+        let per_head = model.head_dim * n_tokens;
+        let mut size = Self {
+            keys_and_values: model.cache_bytes(n_tokens, 1),
+            queries: model.n_layers * model.n_heads * per_head,
+            ..Self::default()
+        };
+        for group in (0..model.n_layers).flat_map(|layer| plan.groups(layer, model.n_heads)) {
+            let rule = &plan.rules()[group.rule];
+            let Some(choice) = rule.choice else { continue };
+            let (n_kv_heads, n_chunks) = (model.kv_heads_of(&group.heads).len(), n_tokens / choice.chunk_len);
+            size.chunks += match choice.score {
+                ChunkScore::Summary => group.heads.len() * model.head_dim * (n_chunks + n_tokens % choice.chunk_len),
+                ChunkScore::Bounds => n_kv_heads * 2 * model.head_dim * n_chunks,
+            };
+            if rule.first_choice(prompt) < n_tokens {
+                size.packed_keys += n_kv_heads * per_head;
+            }
+        }
+        size
+    }
+
+    /// Numbers of what a fork copies: all but packed keys, and queries only where they are kept.
+    pub fn forked(&self, keep_queries: bool) -> usize {
+        self.keys_and_values + self.chunks + if keep_queries { self.queries } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::Method;
+
+    #[test]
+    fn heads_count_that_choose_and_no_others() {
+        let model = ModelSpec { n_layers: 3, n_kv_heads: 2, ..ModelSpec::tiny(64) };
+        let size = |method: &str, n_prompt: usize, n_tokens: usize| {
+            let plan = Method::parse(method).unwrap().plan(&model).unwrap();
+            CacheSize::of(&model, &plan, Prompt { n_tokens: n_prompt }, n_tokens)
+        };
+        let plain =
+            CacheSize { keys_and_values: 3 * 2 * 2 * 16 * 50, queries: 3 * 4 * 16 * 50, ..CacheSize::default() };
+        assert_eq!(size("full", 50, 50), plain);
+        // 12 summaries of 4 tokens each and the 2 queries behind them, in 4 heads of 3 layers
+        let chosen = "long_heads:chunk_len=4,attention_len=32";
+        let whole = CacheSize { chunks: 3 * 4 * 16 * (12 + 2), packed_keys: 3 * 2 * 16 * 50, ..plain };
+        assert_eq!(size(chosen, 50, 50), whole);
+        assert_eq!(size("long_heads:chunk_len=4,attention_len=64", 50, 50), CacheSize { packed_keys: 0, ..whole });
+        // one head of one layer chooses, from a key head that it shares
+        let one = CacheSize { chunks: 16 * (12 + 2), packed_keys: 16 * 50, ..plain };
+        assert_eq!(size(&format!("by_layer:0-=full/1h3={chosen}"), 50, 50), one);
+        // two dense layers, and generated tokens alone choose
+        let pages = CacheSize { chunks: 2 * 2 * 16 * 3, ..plain };
+        assert_eq!(size("quest", 50, 50), pages);
+        assert_eq!(size("quest", 49, 50), CacheSize { packed_keys: 2 * 16 * 50, ..pages });
+    }
+}
