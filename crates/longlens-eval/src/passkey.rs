@@ -46,6 +46,15 @@ pub struct Grid {
     pub seed: u64,
 }
 
+impl Grid {
+    /// How it is measured, in one line.
+    pub fn protocol(&self) -> String {
+        let Self { template, trials, seed, .. } = self;
+        let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
+        format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")
+    }
+}
+
 /// What a grid or a file of prompts gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PasskeyReport {
@@ -145,8 +154,7 @@ pub fn run(
             }
         }
     }
-    let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
-    Ok(series.report(format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")))
+    Ok(series.report(grid.protocol()))
 }
 
 /// Every value once, where it first stands: a cell that is named twice is one cell.

@@ -102,6 +102,9 @@ impl Prompt {
     }
 }
 
+/// Bytes of a row of a view's table at most, and of the same row in the language.
+const ROW_BYTES: u64 = 640;
+
 impl Table {
     /// A table without a picture.
     pub fn plain(table: table::Table) -> Self {
@@ -110,6 +113,9 @@ impl Table {
 
     /// The numbers behind a view, with its picture; `records` are of what ran for it.
     pub fn of_view(view: &Plot, records: Vec<RunRecord>) -> Returned<Self> {
+        // as a table of the language it is there a second time, each number in a cell of its own
+        crate::running::room_for(view.n_rows() as u64 * ROW_BYTES)
+            .map_err(|full| crate::functions::table_error(full.into()))?;
         let Some(numbers) = view.table() else {
             return refuse("there are no numbers behind this picture", "it was drawn from a table that you have");
         };
