@@ -175,7 +175,7 @@ impl Heads {
         Some((choices, row))
     }
 
-    /// The chunks that a head chose, ascending; empty where the method chooses none.
+    /// The chunks that a head chose, ascending; empty where the method chooses none, in this head or at all.
     pub fn picks(&self, layer: usize, head: usize) -> Vec<Pick> {
         let Some((choices, row)) = self.choice(layer) else { return Vec::new() };
         let pick = |(chunk, score): (usize, f32)| Pick { chunk, score: Some(score).filter(|score| !score.is_nan()) };
@@ -189,12 +189,18 @@ impl Heads {
         choices.margins.get(row * choices.n_heads + head).copied()
     }
 
-    /// How many of a head's recorded choices held a chunk of these tokens, and how many were recorded: its hit rate.
-    pub fn hits(&self, layer: usize, head: usize, tokens: &Range<usize>) -> (usize, usize) {
+    /// How many of a head's choices for the queries `answering` held a chunk of these tokens, and how many were recorded of
+    /// them: its hit rate.
+    pub fn hits(&self, layer: usize, head: usize, tokens: &Range<usize>, answering: &Range<usize>) -> (usize, usize) {
         let Some(choices) = self.of_length(layer) else { return (0, 0) };
         let chunks = self.chunks_of(tokens);
-        let hit = |row: &usize| choices.row(*row, head).any(|(chunk, _)| chunks.contains(&chunk));
-        ((0..choices.queries.len()).filter(hit).count(), choices.queries.len())
+        let asked = (0..choices.queries.len()).filter(|row| answering.contains(&choices.queries[*row]));
+        asked.fold((0, 0), |(hits, n), row| {
+            let mut chosen = choices.row(row, head).map(|(chunk, _)| chunk).peekable();
+            // a head that attends to every key chooses none
+            let chose = chosen.peek().is_some();
+            (hits + usize::from(chosen.any(|chunk| chunks.contains(&chunk))), n + usize::from(chose))
+        })
     }
 }
 
@@ -227,7 +233,9 @@ mod tests {
         let needle = 20..24;
         assert_eq!((heads.n_chunks(), heads.chunks_of(&needle), heads.chooses()), (16, 5..6, true));
         assert!(heads.on(1, 2, &needle) > 0.9 && heads.on(1, 1, &needle) < 0.3);
-        assert_eq!((heads.hits(1, 2, &needle), heads.hits(0, 0, &needle)), ((4, 4), (0, 4)));
+        // the choice of query 63, which was looked from, is none of the answer's
+        let hits = |layer, head| heads.hits(layer, head, &needle, &(60..63));
+        assert_eq!((hits(1, 2), hits(0, 0)), ((3, 3), (0, 3)));
         let picks = heads.picks(1, 2);
         assert_eq!(picks.iter().map(|pick| pick.chunk).collect::<Vec<_>>(), [0, 5, 14, 15]);
         assert_eq!(picks.iter().map(Pick::is_forced).collect::<Vec<_>>(), [true, false, true, true]);

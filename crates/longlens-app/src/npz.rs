@@ -4,6 +4,7 @@ use std::io::{self, Cursor};
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
+use npyz::zip::DateTime;
 use npyz::zip::write::FileOptions;
 
 /// A named array of numbers, row-major.
@@ -33,17 +34,17 @@ impl Array {
 /// The bytes of a `.npz` file with these arrays, and what they are in the array `about` (UTF-8 bytes).
 pub fn bytes(arrays: &[Array], about: &str) -> io::Result<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
+    // the same arrays are the same bytes, whenever they are written
+    let options = FileOptions::default().last_modified_time(DateTime::default());
     {
         let mut npz = NpzWriter::new(&mut file);
         for array in arrays {
             let shape: Vec<u64> = array.shape.iter().map(|n| *n as u64).collect();
-            let mut writer =
-                npz.array(&array.name, FileOptions::default())?.default_dtype().shape(&shape).begin_nd()?;
+            let mut writer = npz.array(&array.name, options)?.default_dtype().shape(&shape).begin_nd()?;
             writer.extend(array.data.iter().copied())?;
             writer.finish()?;
         }
-        let mut writer =
-            npz.array("about", FileOptions::default())?.default_dtype().shape(&[about.len() as u64]).begin_nd()?;
+        let mut writer = npz.array("about", options)?.default_dtype().shape(&[about.len() as u64]).begin_nd()?;
         writer.extend(about.bytes())?;
         writer.finish()?;
     }

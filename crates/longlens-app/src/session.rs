@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 mod salvage;
 
 use longlens_core::trace::RunRecord;
+use longlens_eval::passkey::Cell;
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptSource;
@@ -63,8 +64,8 @@ pub struct KeptGrid {
     pub lengths: Vec<usize>,
     /// Depths, ascending.
     pub depths: Vec<f64>,
-    /// Row-major `[n_depths, n_lengths]`: share of keys found, and prompts behind it.
-    pub cells: Vec<Option<(f64, usize)>>,
+    /// Row-major `[n_depths, n_lengths]`; nothing where prompts were still to be run.
+    pub cells: Vec<Option<Cell>>,
     /// What was run, from the first cell.
     pub record: RunRecord,
     /// Prompts of a cell.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use longlens_core::printable::is_command;
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::MapWindow;
 use longlens_eval::passkey::Grid;
 use serde::{Deserialize, Serialize};
 
@@ -46,35 +45,15 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Picture {
-    /// Chunks of every head, for a query.
-    Heads {
-        /// The query token.
-        query: usize,
-        /// Tokens of a chunk, where it shows attention instead of a choice.
-        chunk_len: Option<usize>,
-    },
-    /// One head's map.
-    Map {
+    /// A view of a trace, with its options, in its text form.
+    View(String),
+    /// Positions that a head has over a prompt.
+    Positions {
+        /// Tokens of the prompt.
+        n_tokens: usize,
+        /// Layer.
         layer: usize,
         head: usize,
-        /// Most cells of a side.
-        side: usize,
-        /// The largest weight of a cell instead of the mean.
-        max: bool,
-        /// Linear colours.
-        linear: bool,
-        /// The part that it zooms to; what lies behind the prompt is drawn in the workbench alone.
-        #[serde(default)]
-        window: Option<MapWindow>,
-    },
-    /// Positions over so many tokens.
-    Positions(usize),
-    /// How much every head attends to the needle, or far away, from a query.
-    Layers {
-        /// The query token.
-        query: usize,
-        /// Tokens of a chunk, where the method has none of its own.
-        chunk_len: Option<usize>,
     },
     /// Losses of runs, by token.
     Loss {
@@ -115,15 +94,11 @@ impl Picture {
     /// The view, in words.
     fn view(&self) -> &str {
         match self {
-            Self::Heads { .. } => "heads",
-            Self::Map { window: None, .. } => "map",
-            Self::Map { window: Some(_), .. } => "map, zoomed",
-            Self::Positions(_) => "positions",
-            Self::Layers { .. } => "layers",
+            Self::View(text) | Self::Other(text) => text,
+            Self::Positions { .. } => "positions",
             Self::Loss { .. } => "loss",
             Self::Compare { .. } => "compare",
             Self::Grid(_) => "grid",
-            Self::Other(view) => view,
         }
     }
 }

@@ -27,13 +27,15 @@ pub mod perplexity;
 mod positions;
 mod runs;
 mod table;
+pub mod usage;
 
 pub use positions::positions;
 pub use runs::{compare, losses};
 pub use table::{Cell, Column, Table};
 
-/// The views of one sequence. A new one is a file and a line here; command line and notebook show it under its name.
-pub static VIEWS: &[&dyn TraceView] = &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance];
+/// The views of one sequence. A new one is a file and a line here; command line, notebook and terminal show it under its name.
+pub static VIEWS: &[&dyn TraceView] =
+    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance, &usage::Usage];
 
 /// A view that is made from the trace of one sequence.
 pub trait TraceView: Sync {
@@ -67,8 +69,10 @@ pub struct Subject<'a> {
     pub query: usize,
     /// Tokens of a chunk where neither the options nor the method say.
     pub chunk_len: usize,
-    /// What figures say of the run besides its record; mostly empty.
-    pub note: String,
+    /// The queries that give the answer, whose choices count for hit rates; nothing where no key is hidden.
+    pub answer: Option<Range<usize>>,
+    /// The settings that computed older keys, in a text, where the run reused those of another.
+    pub base: Option<String>,
 }
 
 /// What a face shows or writes.
@@ -82,8 +86,10 @@ pub struct Plot {
     pub arrays: Vec<Array>,
     /// What was run and what is shown, by name.
     pub about: Map<String, Value>,
-    /// Makes the table, which is larger than what it is made of.
-    table: Option<Arc<dyn MakeTable>>,
+    /// What ran for it.
+    pub records: Vec<RunRecord>,
+    /// Rows of the table, and what makes it: it is larger than what it is made of.
+    table: Option<(usize, Arc<dyn MakeTable>)>,
 }
 
 /// A function that makes a table of numbers that it holds.
@@ -115,7 +121,8 @@ impl<'a> Subject<'a> {
     /// A sequence of `n_tokens`, at least one, that is looked at from its last token.
     pub fn new(model: &'a ModelInfo, setup: &'a Setup, n_tokens: usize, needle: Option<Range<usize>>) -> Self {
         let chunk_len = (model.spec.trained_context / PARTS).max(1);
-        Self { model, setup, n_tokens, needle, query: n_tokens.saturating_sub(1), chunk_len, note: String::new() }
+        let answer = needle.is_some().then(|| setup.n_prompt.saturating_sub(1)..n_tokens);
+        Self { model, setup, n_tokens, needle, query: n_tokens.saturating_sub(1), chunk_len, answer, base: None }
     }
 
     /// Tokens of the chunks that the method chooses, if it chooses any.
@@ -130,22 +137,28 @@ impl<'a> Subject<'a> {
 
     /// The queries that give the answer, or the one query where no key is hidden.
     fn answering(&self, query: usize) -> Range<usize> {
-        match self.needle {
-            Some(_) => self.setup.n_prompt.saturating_sub(1)..self.n_tokens,
-            None => query..query + 1,
-        }
+        self.answer.clone().unwrap_or(query..query + 1)
     }
 
     /// The token that option `query` names, else the one that is looked from.
     fn query(&self, options: &Setting) -> Result<usize, Problem> {
-        let query = self.count(options, "query").unwrap_or(self.query);
+        self.fed(self.count(options, "query").unwrap_or(self.query))
+    }
+
+    /// A query, if it was fed.
+    pub fn fed(&self, query: usize) -> Result<usize, Problem> {
         if query < self.n_tokens {
             return Ok(query);
         }
         Err(Problem::new(
-            format!("query {query} is not in the prompt of {} tokens", self.setup.n_prompt),
+            format!("query {query} does not exist: {} tokens were fed", self.n_tokens),
             format!("queries go from 0 to {}", self.n_tokens - 1),
         ))
+    }
+
+    /// Tokens of a chunk: as an option says, else the method's, else what the face proposes.
+    fn chunk_len(&self, options: &Setting) -> usize {
+        self.count(options, "chunk_len").or(self.own_chunk_len()).unwrap_or(self.chunk_len)
     }
 
     /// The layer or head that an option names, of `n` there are.
@@ -163,62 +176,83 @@ impl<'a> Subject<'a> {
         options.number(name, &self.model.spec).map(|number| number as usize)
     }
 
-    /// What a figure says above it.
+    /// What a figure says above it; of reused keys also what computed them.
     fn heading(&self, run: &RunRecord) -> Heading {
         let mut heading = Heading::of_run(run);
-        heading.subtitle += &self.note;
+        heading.subtitle.extend(self.base.iter().flat_map(|base| [" · older keys from ", base]));
         heading
     }
 
-    /// What every view says of its run: the record, the query and the needle, with what is its own.
-    fn about(&self, options: &Setting, run: &RunRecord, own: &Value) -> Map<String, Value> {
+    /// A view of the sequence: its picture with the sentence that stands for it, and the record of its run with what is the
+    /// view's `own`.
+    fn plot(
+        &self,
+        options: &Setting,
+        run: &RunRecord,
+        own: &Value,
+        text: String,
+        figure: impl Figure + 'static,
+    ) -> Plot {
         let mut about = Map::new();
         about.insert("view".into(), json!(options.info().name));
         about.insert("run".into(), json!(run));
+        about.extend(self.base.iter().map(|base| ("base".into(), json!(base))));
         about.insert("needle_tokens".into(), json!(self.needle));
         about.extend(own.as_object().cloned().unwrap_or_default());
-        about
+        Plot { about, records: vec![run.clone()], ..Plot::new(text, figure) }
     }
 }
 
 impl Plot {
     /// A picture with the sentence that stands for it, and no numbers behind it yet.
     pub fn new(text: impl Into<String>, figure: impl Figure + 'static) -> Self {
-        Self { text: text.into(), figure: Arc::new(figure), arrays: Vec::new(), about: Map::new(), table: None }
+        let figure = Arc::new(figure);
+        Self { text: text.into(), figure, arrays: Vec::new(), about: Map::new(), records: Vec::new(), table: None }
     }
 
-    /// The same with the numbers behind it, and a function that makes a table of them.
-    fn with(self, arrays: Vec<Array>, table: impl Fn() -> Table + Send + Sync + 'static) -> Self {
-        Self { arrays, table: Some(Arc::new(table)), ..self }
+    /// The same with the numbers behind it, and a function that makes a table of so many rows of them.
+    fn with(self, arrays: Vec<Array>, n_rows: usize, table: impl Fn() -> Table + Send + Sync + 'static) -> Self {
+        Self { arrays, table: Some((n_rows, Arc::new(table))), ..self }
+    }
+
+    /// Rows of the table, at most; 0 for a picture alone.
+    pub fn n_rows(&self) -> usize {
+        self.table.as_ref().map_or(0, |(n_rows, _)| *n_rows)
     }
 
     /// The numbers behind it, one row per thing; nothing for a picture alone.
     pub fn table(&self) -> Option<Table> {
-        self.table.as_ref().map(|make| make.table())
+        self.table.as_ref().map(|(_, make)| make.table())
     }
 
-    /// The view as a file with this ending, one of [`ENDINGS`]; pictures have `scale` pixels per logical pixel.
-    pub fn bytes(&self, ending: &str, scale: f64) -> Result<Vec<u8>, Problem> {
-        let (canvas, figure) = (Canvas::scaled(scale), self.figure.as_ref());
-        let problem = |error: longlens_plot::PlotError| Problem::new(error.to_string(), error.help());
+    /// The view as a file with this ending, one of [`ENDINGS`]: the same bytes wherever it is written.
+    pub fn bytes(&self, ending: &str) -> Result<Vec<u8>, Problem> {
         let no_numbers =
             || Problem::new("there are no numbers behind this picture", "end the name in .png or .svg".to_owned());
         match ending {
-            "png" => canvas.to_png_bytes(figure).map_err(problem),
-            // a picture of lines is as sharp at any scale
-            "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes).map_err(problem),
             "csv" => self.table().map(|table| table.to_csv().into_bytes()).ok_or_else(no_numbers),
             "npz" if self.arrays.is_empty() => Err(no_numbers()),
             "npz" => {
                 let about = Value::Object(self.about.clone()).to_string();
                 npz::bytes(&self.arrays, &about).map_err(|error| Problem::new(error.to_string(), None))
             }
-            _ => Err(Problem::new(
-                format!("cannot write a picture as `.{ending}`"),
-                format!("end the name in .{}", ENDINGS.join(", .")),
-            )),
+            _ => picture(self.figure.as_ref(), ending, &ENDINGS),
         }
     }
+}
+
+/// A figure as a `png` or `svg` file; another ending is refused with those that its owner can be written as.
+pub fn picture(figure: &dyn Figure, ending: &str, endings: &[&str]) -> Result<Vec<u8>, Problem> {
+    let drawn = match ending {
+        "png" => Canvas::scaled(SCALE).to_png_bytes(figure),
+        // a picture of lines is as sharp at any scale
+        "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes),
+        _ => {
+            let help = format!("end the name in .{}", endings.join(", ."));
+            return Err(Problem::new(format!("cannot write a picture as `.{ending}`"), help));
+        }
+    };
+    drawn.map_err(|error| Problem::new(error.to_string(), error.help()))
 }
 
 /// The needle's first token, and the one after its last.
@@ -228,6 +262,8 @@ fn needle_array(subject: &Subject) -> Option<Array> {
 
 /// Endings of the files that a view can be written as.
 pub const ENDINGS: [&str; 4] = ["png", "svg", "csv", "npz"];
+/// Pixels of a picture's file per logical pixel.
+const SCALE: f64 = 2.0;
 /// Chunks of the trained context where nobody says how long chunks are.
 const PARTS: usize = 16;
 /// The option `query` of views that look from one token.
@@ -245,6 +281,14 @@ const CHUNK_LEN: Param = Param {
     kind: Kind::Count(1),
     default: Fallback::Word("the method's, else 1/16 of the trained context"),
     help: "tokens of a chunk",
+};
+/// The option `show` of views of chunks that a method may choose.
+const SHOW: Param = Param {
+    name: "show",
+    alias: "",
+    kind: Kind::Word(&["choice", "attention"]),
+    default: Fallback::Word("choice"),
+    help: "chosen chunks where the method chooses, or the attention on every chunk",
 };
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub enum LookKind {
     Heads,
     /// One head's map.
     Map,
+    /// The view at this place of [`crate::views::VIEWS`].
+    View(usize),
 }
 
 /// A look into a run.

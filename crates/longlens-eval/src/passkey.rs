@@ -48,6 +48,15 @@ pub struct Grid {
     pub seed: u64,
 }
 
+impl Grid {
+    /// How it is measured, in one line.
+    pub fn protocol(&self) -> String {
+        let Self { template, trials, seed, .. } = self;
+        let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
+        format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")
+    }
+}
+
 /// What a grid or a file of prompts gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PasskeyReport {
@@ -217,12 +226,6 @@ impl Grid {
         trial: usize,
     ) -> Result<PasskeyPrompt, EvalError> {
         prompt(codec, self.template, &Place { length, depth, trial, seed: self.seed })
-    }
-
-    fn protocol(&self) -> String {
-        let Self { template, trials, seed, .. } = self;
-        let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
-        format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")
     }
 }
 

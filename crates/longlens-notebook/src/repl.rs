@@ -23,8 +23,8 @@ use std::rc::Rc;
 
 use rustyline::error::ReadlineError;
 
-pub use colours::Colours;
 pub use interrupts::Interrupts;
+pub use longlens_plot::terminal::Depth;
 pub use picture::Images;
 pub use script::script;
 
@@ -43,7 +43,7 @@ pub struct ReplOptions {
     /// Where entries are kept from start to start; nowhere when absent.
     pub history: Option<PathBuf>,
     /// How many colours there are.
-    pub colours: Colours,
+    pub colours: Depth,
     /// How figures are shown.
     pub images: Images,
     /// Whether the terminal cannot move its cursor: then lines are read as the terminal itself edits them.
@@ -84,7 +84,7 @@ impl Default for ReplOptions {
             program: format!("longlens {}", env!("CARGO_PKG_VERSION")),
             model: "embedded".into(),
             history: None,
-            colours: Colours::of_terminal(),
+            colours: Depth::of_terminal(),
             images: Images::Auto,
             is_dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             width: None,

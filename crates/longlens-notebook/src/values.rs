@@ -21,7 +21,7 @@ use crate::document::escaped;
 use crate::host::{OpenModel, Returned, raise, refuse};
 use crate::options::wrong;
 use crate::shown::Shown;
-use crate::table;
+use crate::table::{self, TableError};
 
 pub mod data;
 pub mod fingerprint;
@@ -104,6 +104,9 @@ impl Prompt {
     }
 }
 
+/// Bytes of a row of a view's table at most, and of the same row in the language.
+const ROW_BYTES: u64 = 640;
+
 impl Table {
     /// A table without a picture.
     pub fn plain(table: table::Table) -> Self {
@@ -112,6 +115,8 @@ impl Table {
 
     /// The numbers behind a view, with its picture; `records` are of what ran for it.
     pub fn of_view(view: &Plot, records: Vec<RunRecord>) -> Returned<Self> {
+        // as a table of the language it is there a second time, each number in a cell of its own
+        crate::running::room_for(view.n_rows() as u64 * ROW_BYTES).map_err(|full| raise(TableError::from(full)))?;
         let Some(numbers) = view.table() else {
             return refuse("there are no numbers behind this picture", "it was drawn from a table that you have");
         };

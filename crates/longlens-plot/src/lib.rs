@@ -16,6 +16,7 @@ pub mod plots;
 pub mod scene;
 pub mod screen;
 mod svg;
+pub mod terminal;
 mod text;
 mod ticks;
 pub mod whole;

@@ -1,8 +1,9 @@
-//! A terminal's frame as a picture, for documentation.
+//! Cells of a terminal: a frame as a picture, for documentation, and a picture as cells (`blocks.rs`).
 //!
 //! Characters that must meet their neighbors (lines, blocks, braille) are drawn as shapes, everything else as text in the
 //! monospaced face; neighbors of equal looks become one shape, so that files stay small.
 
+mod blocks;
 mod joined;
 
 use crate::canvas::{Figure, MIN_SIZE, PlotError};

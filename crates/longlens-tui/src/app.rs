@@ -31,6 +31,7 @@ mod log;
 mod looks;
 mod mouse;
 mod parts;
+mod plots;
 mod question;
 mod reading;
 mod record;
@@ -43,6 +44,7 @@ pub use grids::{GridRun, Grids};
 pub use layout::{Focus, Layout};
 pub use log::{Level, Log};
 pub use parts::*;
+pub use plots::{DrawAsk, Drawn, FigureSize, PlotKey, Plots, Sequence};
 pub use question::Question;
 pub use record::Record;
 pub use work::Work;
@@ -87,6 +89,8 @@ pub struct App {
     pub map: Question<MapKey, PooledMap>,
     /// The selected head's maps under the two runs that are compared.
     pub difference: Question<DifferenceKey, Box<[PooledMap; 2]>>,
+    /// Views of a trace that have no pane of their own.
+    pub plots: Plots,
     /// How maps are shown.
     pub zoom: Zoom,
     /// Passkey grids.
@@ -154,6 +158,7 @@ impl App {
             heads: Question::default(),
             map: Question::default(),
             difference: Question::default(),
+            plots: Plots::default(),
             zoom: Zoom::default(),
             grids: Grids::default(),
             marked: Vec::new(),
@@ -223,13 +228,14 @@ impl App {
             Action::Drawn(seen) => {
                 // a view without a map leaves its size as it was
                 let map_side = seen.map_side.or(self.seen.map_side);
-                let resized = self.seen.map_side != map_side;
+                let resized = self.seen.map_side != map_side || self.seen.figures != seen.figures;
                 self.seen = Seen { map_side, ..seen };
                 self.scroll = self.scroll.min(self.seen.scroll_max);
                 if resized {
                     self.look();
                 }
             }
+            Action::Figure(at, id, drawn) => self.plots.drawn(at, id, drawn),
             Action::Wrote(Ok(what)) => {
                 self.log.say(Level::Note, what);
                 self.dirty |= self.record.written(true);

@@ -306,7 +306,7 @@ pub fn key(command: Command) -> &'static str {
 /// The table as Markdown, for the README.
 pub fn markdown() -> String {
     let mut text = String::from("| key | does |\n| --- | --- |\n");
-    for entry in ENTRIES.iter() {
+    for entry in ENTRIES.iter().filter(|entry| !entry.keys.is_empty()) {
         let keys: Vec<String> = entry.keys.iter().map(|key| format!("`{}`", key.replace('|', "\\|"))).collect();
         let _ = writeln!(text, "| {} | {} |", keys.join(" "), entry.help.replace('|', "\\|"));
     }
@@ -325,7 +325,9 @@ mod tests {
     fn every_key_does_one_thing_and_every_command_has_one() {
         let mut keys = HashSet::new();
         for entry in ENTRIES.iter() {
-            assert!(!entry.keys.is_empty() && !entry.help.is_empty(), "{}", entry.name);
+            // views beyond the ninth and methods beyond the last letter are found by name
+            let is_listed = matches!(entry.command, Command::View(9..) | Command::Method(_));
+            assert!((is_listed || !entry.keys.is_empty()) && !entry.help.is_empty(), "{}", entry.name);
             for key in &entry.keys {
                 assert!(keys.insert(key.clone()), "{key} does two things");
             }

@@ -55,6 +55,7 @@ impl Headless {
                 }
                 Effect::Cancel => self.worker.cancel(),
                 Effect::CancelGrid => self.worker.cancel_grid(),
+                Effect::Draw(ask) => self.act(Action::Figure(ask.at, ask.id, ask.draw())),
                 Effect::Export(files) => {
                     let wrote = files.write();
                     self.act(Action::Wrote(wrote));

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use image::{DynamicImage, RgbImage};
+use longlens_plot::terminal::ImageProtocol;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Size;
 use ratatui::widgets::Widget;
@@ -62,7 +63,7 @@ impl Images {
     /// Asks the terminal; nothing where it has no images. Reads its answer from standard input, so this comes before any
     /// other reading. `done` receives encoded images.
     pub fn ask(wanted: Wanted, done: impl Fn(Encoded) + Send + 'static) -> Option<Self> {
-        if wanted == Wanted::Never || (wanted == Wanted::Auto && !is_known()) {
+        if wanted == Wanted::Never || (wanted == Wanted::Auto && !ImageProtocol::may_be_there()) {
             return None;
         }
         let options = QueryStdioOptions { timeout: PATIENCE, ..QueryStdioOptions::default() };
@@ -135,17 +136,6 @@ fn encode(picker: &Picker, picture: Picture) -> Option<Protocol> {
     let image = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb)?;
     let resize = Resize::Scale(Some(FilterType::Nearest));
     picker.new_protocol(DynamicImage::ImageRgb8(image), size, resize).ok()
-}
-
-/// Whether the environment names a terminal with images.
-fn is_known() -> bool {
-    let var = |name: &str| std::env::var(name).unwrap_or_default();
-    let (term, program) = (var("TERM"), var("TERM_PROGRAM"));
-    let terms = ["kitty", "ghostty", "foot", "mlterm", "contour", "wezterm"];
-    let programs = ["iTerm.app", "WezTerm", "ghostty", "rio", "mintty", "vscode"];
-    terms.iter().any(|name| term.contains(name))
-        || programs.contains(&program.as_str())
-        || ["KITTY_WINDOW_ID", "KONSOLE_VERSION", "WEZTERM_EXECUTABLE"].iter().any(|name| !var(name).is_empty())
 }
 
 #[cfg(test)]

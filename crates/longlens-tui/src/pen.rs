@@ -1,12 +1,14 @@
 //! What a pane draws with: the frame's cells, the theme, and notes of what a click would hit.
 
 use longlens_plot::color::Rgb;
+use longlens_plot::{Pixels, Screen};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Widget};
 
+use crate::app::FigureSize;
 use crate::theme::{Depth, Pixel, Theme, ThemeName};
 
 /// What a pane draws with.
@@ -30,6 +32,8 @@ pub struct Seen {
     pub map_side: Option<usize>,
     /// Pictures that a terminal with real images shows in place of their cells.
     pub images: Vec<Picture>,
+    /// Figures of views, by their place, and the cells that each fills.
+    pub figures: Vec<(usize, FigureSize)>,
     /// Lines that output or log can be scrolled up.
     pub scroll_max: usize,
 }
@@ -187,6 +191,34 @@ impl Pen<'_> {
         }
     }
 
+    /// Draws a figure that is cells already; as an image where the terminal has them.
+    pub fn cells(&mut self, area: Rect, screen: &Screen, pixels: Option<&Pixels>) {
+        for (y, row) in (area.y..area.bottom()).zip(screen.cells.chunks(screen.columns.max(1))) {
+            for (x, drawn) in (area.x..area.right()).zip(row) {
+                let Some(cell) = self.buffer.cell_mut(Position::new(x, y)) else { continue };
+                if drawn.symbol.is_empty() {
+                    continue; // behind a wide letter
+                }
+                if self.theme.depth == Depth::Mono {
+                    let light = |Rgb(r, g, b)| (2.0 * f64::from(r) + 5.0 * f64::from(g) + f64::from(b)) / (8.0 * 255.0);
+                    let ink = 1.0 - f64::midpoint(light(drawn.ink), light(drawn.ground));
+                    let shade = if ink < PAPER { ' ' } else { Theme::shade(Pixel::Amount(ink)) };
+                    let symbol = if drawn.symbol == "▀" { shade.to_string() } else { drawn.symbol.clone() };
+                    cell.set_symbol(&symbol);
+                } else {
+                    let (ink, ground) = (self.theme.color(drawn.ink), self.theme.color(drawn.ground));
+                    // both halves may be one color
+                    let symbol = if drawn.symbol == "▀" && ink == ground { " " } else { &drawn.symbol };
+                    cell.set_symbol(symbol).set_style(Style::new().fg(ink).bg(ground));
+                }
+            }
+        }
+        if let Some(Pixels { rgb, width, height }) = pixels.filter(|_| self.cell_pixels.is_some()) {
+            let (width, height) = (*width as usize, *height as usize);
+            self.seen.images.push(Picture { area, width, height, rgb: rgb.clone() });
+        }
+    }
+
     /// Draws what was drawn before in this area fainter: it is about to be replaced.
     pub fn dim(&mut self, area: Rect) {
         if self.theme.name == ThemeName::HighContrast {
@@ -216,5 +248,7 @@ impl Seen {
     }
 }
 
+/// Ink below this is none, where there are no colors.
+const PAPER: f64 = 0.04;
 /// Most pixels of a side of an image.
 const MAX_SIDE: usize = 640;

@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use crate::app::{App, Focus, Level, Opening};
 use crate::panes::VIEWS;
 use crate::pen::{Hit, Pen, Seen};
+use crate::view::View;
 use crate::{dialogs, panes};
 
 /// Below this nothing is drawn but a message.
@@ -209,11 +210,19 @@ fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
 
 fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
     let mut x = area.x + 1;
-    let narrow = area.width < 76;
+    // names with room around them, closer together, or numbers alone but for the view that is shown
+    let named = |at: usize, view: &dyn View, end: &str| format!(" {} {}{end}", at + 1, view.name());
+    let fits = |end: &&str| {
+        let width: usize = VIEWS.iter().enumerate().map(|(at, view)| named(at, *view, end).chars().count()).sum();
+        width < usize::from(area.width)
+    };
+    let end = [" ", ""].into_iter().find(fits);
     for (at, view) in VIEWS.iter().enumerate() {
         let is_shown = *view == app.layout.shown()[place];
-        let name = if narrow && !is_shown { String::new() } else { format!("{} ", view.name()) };
-        let text = format!(" {} {name}", at + 1);
+        let text = match end {
+            None if !is_shown => format!(" {} ", at + 1),
+            _ => named(at, *view, end.unwrap_or(" ")),
+        };
         let width = text.chars().count() as u16;
         if x + width > area.right() {
             break;

@@ -1,11 +1,11 @@
 //! A frame as a picture, for documentation.
 
 use longlens_plot::color::Rgb;
-use longlens_plot::{Screen, ScreenCell};
+use longlens_plot::{Screen, ScreenCell, terminal};
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
-use crate::theme::{Theme, ThemeName};
+use crate::theme::{FIRST, Theme, ThemeName};
 
 /// The frame as cells with exact colors; what a terminal would draw in its own colors gets the theme's.
 pub fn screen(buffer: &Buffer, theme: Theme, title: Option<String>) -> Screen {
@@ -39,56 +39,7 @@ fn rgb(color: Color, reset: Rgb) -> Rgb {
     match color {
         Color::Reset => reset,
         Color::Rgb(r, g, b) => Rgb(r, g, b),
-        Color::Black => Rgb(0, 0, 0),
-        Color::Red => Rgb(170, 0, 0),
-        Color::Green => Rgb(0, 170, 0),
-        Color::Yellow => Rgb(170, 110, 0),
-        Color::Blue => Rgb(0, 0, 170),
-        Color::Magenta => Rgb(170, 0, 170),
-        Color::Cyan => Rgb(0, 170, 170),
-        Color::Gray => Rgb(170, 170, 170),
-        Color::DarkGray => Rgb(85, 85, 85),
-        Color::LightRed => Rgb(255, 85, 85),
-        Color::LightGreen => Rgb(85, 255, 85),
-        Color::LightYellow => Rgb(255, 255, 85),
-        Color::LightBlue => Rgb(85, 85, 255),
-        Color::LightMagenta => Rgb(255, 85, 255),
-        Color::LightCyan => Rgb(85, 255, 255),
-        Color::White => Rgb(255, 255, 255),
-        Color::Indexed(at) => indexed(at),
-    }
-}
-
-/// xterm's 256 colors.
-fn indexed(at: u8) -> Rgb {
-    const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    const FIRST: [Color; 16] = [
-        Color::Black,
-        Color::Red,
-        Color::Green,
-        Color::Yellow,
-        Color::Blue,
-        Color::Magenta,
-        Color::Cyan,
-        Color::Gray,
-        Color::DarkGray,
-        Color::LightRed,
-        Color::LightGreen,
-        Color::LightYellow,
-        Color::LightBlue,
-        Color::LightMagenta,
-        Color::LightCyan,
-        Color::White,
-    ];
-    match at {
-        0..16 => rgb(FIRST[usize::from(at)], Rgb(0, 0, 0)),
-        16..232 => {
-            let cube = usize::from(at - 16);
-            Rgb(STEPS[cube / 36], STEPS[cube / 6 % 6], STEPS[cube % 6])
-        }
-        232.. => {
-            let gray = 8 + 10 * (at - 232);
-            Rgb(gray, gray, gray)
-        }
+        Color::Indexed(at) => terminal::color(at),
+        named => FIRST.iter().position(|first| *first == named).map_or(reset, |at| terminal::color(at as u8)),
     }
 }

@@ -3,6 +3,7 @@
 //! Keys, the worker's events, signals and written files arrive in one channel; the loop takes in what has arrived and draws
 //! once. Nothing here computes, so a key is on the screen as soon as the frame is drawn.
 
+use std::collections::BTreeMap;
 use std::io::{self, Stdout, stdout};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use ratatui::crossterm::event::{
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 
-use crate::app::{Action, App, Effect, Options};
+use crate::app::{Action, App, DrawAsk, Drawn, Effect, Options};
 use crate::export;
 use crate::images::{Encoded, Images, Wanted};
 use crate::pen::Seen;
@@ -46,6 +47,7 @@ enum Arrived {
     Job(Event),
     Wrote(Result<String, Problem>),
     Image(Encoded),
+    Figure(usize, u64, Result<Drawn, Problem>),
     Signal(i32),
 }
 
@@ -77,7 +79,8 @@ pub fn run(
     let worker = Worker::start(open, move |event| drop(jobs.send(Arrived::Job(event))))?;
     watch_keys(sender.clone())?;
     let (keep, keeper) = keeper(store, resumed, sender.clone())?;
-    let mut outside = Outside { worker, sender, keep, writers: Vec::new() };
+    let figures = figures(sender.clone())?;
+    let mut outside = Outside { worker, figures, sender, keep, writers: Vec::new() };
     let ended = work(&mut terminal, &mut app, &mut images, &arrived, &mut outside);
     if ended.is_err() {
         // the terminal is lost; the session is not
@@ -164,6 +167,7 @@ fn panicked(info: &PanicHookInfo<'_>) -> Problem {
 /// Everything that effects reach.
 struct Outside {
     worker: Worker,
+    figures: Sender<DrawAsk>,
     sender: Sender<Arrived>,
     keep: Sender<SavedSession>,
     /// Files that are being written.
@@ -199,6 +203,7 @@ fn work(
                     }
                     None
                 }
+                Ok(Arrived::Figure(at, id, drawn)) => Some(Action::Figure(at, id, drawn)),
                 Ok(Arrived::Signal(number)) => {
                     signal = Some(number);
                     Some(Action::Stop)
@@ -261,6 +266,8 @@ impl Outside {
                 Effect::Ask(ask) => self.worker.ask(ask),
                 Effect::Cancel => self.worker.cancel(),
                 Effect::CancelGrid => self.worker.cancel_grid(),
+                // a thread that is gone draws no more
+                Effect::Draw(ask) => drop(self.figures.send(*ask)),
                 Effect::Export(files) => self.write(move || files.write()),
                 Effect::Save(path, bytes) => self.write(move || {
                     export::save(&path, &bytes)?;
@@ -298,6 +305,26 @@ impl Outside {
             }
         }
     }
+}
+
+/// Draws figures of views on a thread of its own, the newest of each that wait.
+fn figures(sender: Sender<Arrived>) -> io::Result<Sender<DrawAsk>> {
+    let (figures, waiting) = channel::<DrawAsk>();
+    let work = move || {
+        while let Ok(first) = waiting.recv() {
+            let newest: BTreeMap<usize, DrawAsk> =
+                std::iter::once(first).chain(waiting.try_iter()).map(|ask| (ask.at, ask)).collect();
+            for ask in newest.into_values() {
+                // the panic hook has told why
+                let drawn = catch_unwind(AssertUnwindSafe(|| ask.draw())).unwrap_or_else(|_| {
+                    Err(Problem::new("this view cannot be drawn", "the log says why (v)".to_owned()))
+                });
+                let _ = sender.send(Arrived::Figure(ask.at, ask.id, drawn));
+            }
+        }
+    };
+    thread::Builder::new().name("longlens-figures".into()).spawn(work)?;
+    Ok(figures)
 }
 
 /// What the keeper ends with: whether the last session is kept.

@@ -3,6 +3,8 @@
 //! Everything that is drawn asks the theme, so a terminal with fewer colors, or none, needs no other code.
 
 use longlens_plot::color::{Palette, Rgb, distinct};
+pub use longlens_plot::terminal::Depth;
+use longlens_plot::terminal::{nearest_16, nearest_256};
 use ratatui::style::{Color, Modifier, Style};
 
 /// Which colors.
@@ -15,20 +17,6 @@ pub enum ThemeName {
     Light,
     /// White on black, and nothing dimmed.
     HighContrast,
-}
-
-/// How many colors the terminal shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Depth {
-    /// 16 million.
-    #[default]
-    True,
-    /// The 256 of xterm.
-    Ansi256,
-    /// The 16 of every terminal.
-    Ansi16,
-    /// None: `NO_COLOR`.
-    Mono,
 }
 
 /// What a pixel of a picture means.
@@ -79,30 +67,13 @@ impl ThemeName {
     }
 }
 
-impl Depth {
-    /// What the environment says: `NO_COLOR`, `COLORTERM`, `TERM`.
-    pub fn of_terminal() -> Self {
-        let var = |name: &str| std::env::var(name).unwrap_or_default();
-        if !var("NO_COLOR").is_empty() {
-            return Self::Mono;
-        }
-        let (colorterm, term) = (var("COLORTERM"), var("TERM"));
-        match () {
-            () if colorterm == "truecolor" || colorterm == "24bit" || term.contains("direct") => Self::True,
-            () if term.contains("256color") => Self::Ansi256,
-            () if term == "dumb" => Self::Mono,
-            () => Self::Ansi16,
-        }
-    }
-}
-
 impl Theme {
     /// A color as deep as the terminal shows.
     pub fn color(self, rgb: Rgb) -> Color {
         match self.depth {
             Depth::True => Color::Rgb(rgb.0, rgb.1, rgb.2),
             Depth::Ansi256 => Color::Indexed(nearest_256(rgb)),
-            Depth::Ansi16 => nearest_16(rgb),
+            Depth::Ansi16 => FIRST[usize::from(nearest_16(rgb))],
             Depth::Mono => Color::Reset,
         }
     }
@@ -346,51 +317,25 @@ fn signed(amount: f64, ground: Rgb) -> Rgb {
     Rgb(part(ground.0, end.0), part(ground.1, end.1), part(ground.2, end.2))
 }
 
-/// The nearest of xterm's 6 × 6 × 6 cube and its 24 grays.
-fn nearest_256(rgb: Rgb) -> u8 {
-    const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let channels = [rgb.0, rgb.1, rgb.2];
-    let nearest = |value: u8| {
-        let place = |step: &u8| step.abs_diff(value);
-        let best = STEPS.iter().map(place).enumerate().min_by_key(|(_, off)| *off);
-        best.map_or(0, |(at, _)| at)
-    };
-    let cube = channels.map(nearest);
-    let off = |to: [u8; 3]| -> u32 { channels.iter().zip(to).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
-    let gray = ((u16::from(rgb.0) + u16::from(rgb.1) + u16::from(rgb.2)) / 3).saturating_sub(3) / 10;
-    let gray = gray.min(23) as u8;
-    if off([8 + 10 * gray; 3]) < off(cube.map(|at| STEPS[at])) {
-        232 + gray
-    } else {
-        16 + 36 * cube[0] as u8 + 6 * cube[1] as u8 + cube[2] as u8
-    }
-}
-
-/// The nearest of the 16, as most terminals draw them.
-fn nearest_16(rgb: Rgb) -> Color {
-    const COLORS: [(Color, Rgb); 16] = [
-        (Color::Black, Rgb(0, 0, 0)),
-        (Color::Red, Rgb(170, 0, 0)),
-        (Color::Green, Rgb(0, 170, 0)),
-        (Color::Yellow, Rgb(170, 110, 0)),
-        (Color::Blue, Rgb(0, 0, 170)),
-        (Color::Magenta, Rgb(170, 0, 170)),
-        (Color::Cyan, Rgb(0, 170, 170)),
-        (Color::Gray, Rgb(170, 170, 170)),
-        (Color::DarkGray, Rgb(85, 85, 85)),
-        (Color::LightRed, Rgb(255, 85, 85)),
-        (Color::LightGreen, Rgb(85, 255, 85)),
-        (Color::LightYellow, Rgb(255, 255, 85)),
-        (Color::LightBlue, Rgb(85, 85, 255)),
-        (Color::LightMagenta, Rgb(255, 85, 255)),
-        (Color::LightCyan, Rgb(85, 255, 255)),
-        (Color::White, Rgb(255, 255, 255)),
-    ];
-    let off = |to: &Rgb| -> u32 {
-        [(rgb.0, to.0), (rgb.1, to.1), (rgb.2, to.2)].iter().map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum()
-    };
-    COLORS.iter().min_by_key(|(_, to)| off(to)).map_or(Color::Reset, |(color, _)| *color)
-}
+/// The 16 of every terminal, in the order of their numbers.
+pub const FIRST: [Color; 16] = [
+    Color::Black,
+    Color::Red,
+    Color::Green,
+    Color::Yellow,
+    Color::Blue,
+    Color::Magenta,
+    Color::Cyan,
+    Color::Gray,
+    Color::DarkGray,
+    Color::LightRed,
+    Color::LightGreen,
+    Color::LightYellow,
+    Color::LightBlue,
+    Color::LightMagenta,
+    Color::LightCyan,
+    Color::White,
+];
 
 #[cfg(test)]
 mod tests {
@@ -398,9 +343,8 @@ mod tests {
 
     #[test]
     fn colors_fall_back_to_the_nearest() {
-        assert_eq!(nearest_256(Rgb(255, 0, 0)), 196);
-        assert_eq!(nearest_256(Rgb(128, 128, 128)), 244);
-        assert_eq!(nearest_16(Rgb(250, 250, 250)), Color::White);
+        let theme = Theme { name: ThemeName::Dark, depth: Depth::Ansi16 };
+        assert_eq!(theme.color(Rgb(250, 250, 250)), Color::White);
         let theme = Theme { name: ThemeName::Dark, depth: Depth::Mono };
         assert_eq!((theme.pixel(Pixel::Alarm), theme.text()), (Color::Reset, Style::new()));
     }

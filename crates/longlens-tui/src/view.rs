@@ -4,6 +4,7 @@ use std::fmt;
 
 use longlens_app::Problem;
 use longlens_app::runs::RunId;
+use longlens_app::views::TraceView;
 use ratatui::layout::Rect;
 
 use crate::app::App;
@@ -15,7 +16,7 @@ use crate::pen::Pen;
 /// Views change nothing themselves. Keys come back as a [`Step`], which [`App::update`] takes.
 pub trait View: Sync {
     /// The word on its tab; no other view has it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What it shows, in one line of the help.
     fn help(&self) -> &'static str;
@@ -40,6 +41,11 @@ pub trait View: Sync {
 
     /// What the worker computes while the view is on the screen, beside the attention of the selected query.
     fn need(&self) -> Option<Need> {
+        None
+    }
+
+    /// The view of a trace that it shows, where it is one of those that all faces have.
+    fn trace_view(&self) -> Option<&'static dyn TraceView> {
         None
     }
 
@@ -71,6 +77,15 @@ pub enum Need {
     Map,
     /// The selected head's maps under the two runs that are compared.
     Difference,
+    /// What the view at this place of [`longlens_app::views::VIEWS`] records, and its figure.
+    Plot(usize),
+}
+
+impl Need {
+    /// The place of the view whose figure is needed.
+    pub(crate) fn plot(self) -> Option<usize> {
+        if let Self::Plot(at) = self { Some(at) } else { None }
+    }
 }
 
 /// Arrow and page keys: steps down and to the right, either of them negative or 0.

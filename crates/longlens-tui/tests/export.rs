@@ -1,10 +1,15 @@
 //! Files of every view: pictures that open, tables with a row for everything, arrays that are the app's own numbers.
 
+use std::sync::Arc;
+
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::Settings;
 use longlens_app::steps::{Picture, Step};
+use longlens_app::views::{ENDINGS, Plot, Subject, TraceView};
+use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
-use longlens_tui::app::Grids;
+use longlens_core::setting::Setting;
+use longlens_tui::app::{Grids, Options};
 use longlens_tui::export;
 use longlens_tui::panes::{VIEWS, positions::PositionsView};
 use longlens_tui::panes::{
@@ -42,14 +47,15 @@ fn heads_are_exported_as_choices_where_the_method_chooses() {
     // the query is the first generated token, not the first whose choice was recorded
     assert_eq!(heads.query, rig.app.n_prompt());
     assert!(files.svg().contains(&format!("Chunks chosen by each head for token {}", heads.query)));
-    let chosen = files.rows.iter().filter(|row| row.split(',').nth(5) == Some("1")).count();
+    let chosen = files.rows.iter().filter(|row| row.split(',').nth(5) == Some("true")).count();
     assert_eq!(chosen, n_layers * n_heads * n_slots);
     let about = files.about();
     assert_eq!((&about["query"], &about["run"]["mode"]), (&heads.query.into(), &"re-prefill".into()));
-    assert_eq!((about["prompt"].as_str(), &about["base"]), (Some("needle=512:0.5"), &Value::Null));
+    assert_eq!(about["base"], Value::Null);
     let command = files.command(&rig.app);
-    assert!(command.contains(&format!("chunks --model scripted --method {CHOOSING}")), "{command}");
-    assert!(command.ends_with(&format!("--query {} --out p.png --needle 512:0.5 --needle-seed 0\n", heads.query)));
+    let plot = format!("longlens plot chunks:query={} --model scripted --method {CHOOSING}", heads.query);
+    assert!(command.starts_with(&plot), "{command}");
+    assert!(command.ends_with("--out p.png --needle 512:0.5 --needle-seed 0\n"), "{command}");
 }
 
 #[test]
@@ -57,16 +63,15 @@ fn heads_are_exported_as_attention_where_nothing_is_chosen() {
     let mut rig = under("full");
     let files = exported(&rig, &HeadsView);
     assert!(!files.has("chunks") && files.svg().contains("Attention on each chunk"));
-    assert!(files.command(&rig.app).contains(&format!("--query {} --mass --chunk-len 16", rig.app.query())));
+    assert!(files.command(&rig.app).contains(&format!("plot chunks:query={},chunk_len=16 ", rig.app.query())));
     // tokens of the answer behind its first are in no command's prompt
     rig.keys("]");
     let files = exported(&rig, &HeadsView);
     assert_eq!(files.about()["query"], rig.app.query());
-    assert_eq!(files.export.picture, Picture::Other("heads from a token of the answer".into()));
+    assert_eq!(*files.picture(), Picture::Other("chunks from a token of the answer".into()));
     rig.keys("[ [");
-    assert!(
-        matches!(exported(&rig, &HeadsView).export.picture, Picture::Heads { query, .. } if query == rig.app.query())
-    );
+    let expected = Picture::View(format!("chunks:query={},chunk_len=16", rig.app.query()));
+    assert_eq!(*exported(&rig, &HeadsView).picture(), expected);
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn a_map_is_exported_whole_and_zoomed() {
         assert!(same(&files.array("key").1[..2], &[0.0, map.stride as f32]));
         let command = files.command(&rig.app);
         assert!(
-            command.contains("attention --model scripted") && command.contains("--layer 1 --head 2 --side"),
+            command.starts_with(&format!("longlens plot attention:layer=1,head=2,side={side} --model")),
             "{command}"
         );
 
@@ -95,12 +100,10 @@ fn a_map_is_exported_whole_and_zoomed() {
         let window = rig.app.zoom.window().unwrap();
         assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
-        let parts = format!("queries {} to {}", window.query, window.query + window.len - 1);
-        assert!(files.svg().contains(&parts), "{parts}");
         assert_eq!(files.about()["window"]["len"], window.len);
-        assert!(files.command(&rig.app).starts_with("# p.png shows the view map, zoomed"));
-        let expected = Picture::Map { layer: 1, head: 2, side, max: true, linear: true, window: Some(window) };
-        assert_eq!(files.export.picture, expected);
+        let part = format!("first_query={},first_key={},len={}", window.query, window.key, window.len);
+        let expected = format!("attention:layer=1,head=2,side={side},pooling=max,scale=linear,{part}");
+        assert_eq!(*files.picture(), Picture::View(expected));
     }
 }
 
@@ -111,7 +114,7 @@ fn positions_are_exported_pair_by_pair() {
     let n = rig.app.n_prompt();
     let (shape, position) = files.array("position");
     let (side, tokens) = (shape[0] as usize, files.array("token").1);
-    assert_eq!((shape.len(), side), (2, 256));
+    assert_eq!((shape.len(), side), (2, n));
     assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
     let relation = |row: usize, column: usize| {
         let plan = &rig.app.verdict.as_ref().unwrap().plan;
@@ -121,12 +124,12 @@ fn positions_are_exported_pair_by_pair() {
             other => panic!("{other:?}"),
         }
     };
-    for (row, column) in [(255, 0), (200, 200), (130, 7)] {
+    for (row, column) in [(n - 1, 0), (200, 200), (130, 7)] {
         assert!((position[row * side + column] - relation(row, column)).abs() < 1e-6);
     }
     assert!(position[1].is_nan(), "later keys are not met");
-    assert_eq!(files.export.picture, Picture::Positions(n));
-    assert_eq!(files.about()["run"]["method"], rig.app.verdict.as_ref().unwrap().plan.method);
+    assert_eq!(*files.picture(), Picture::Positions { n_tokens: n, layer: 0, head: 0 });
+    assert_eq!(files.about()["method"], rig.app.verdict.as_ref().unwrap().plan.method);
 }
 
 #[test]
@@ -143,14 +146,17 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
     rig.app.grids = Grids::new(vec![unfinished]);
     let files = exported(&rig, &GridView);
     let (shape, accuracy) = files.array("accuracy");
-    assert_eq!((shape, files.rows.len()), (vec![3, 2], 7));
+    assert_eq!((shape, files.rows.len()), (vec![1, 3, 2], 6));
     let cells = &rig.app.grids.shown().unwrap().cells;
     for (accuracy, cell) in accuracy.iter().zip(cells) {
-        assert_eq!(cell.map_or(f32::NAN, |cell| cell.accuracy as f32).to_bits(), accuracy.to_bits());
+        let expected = cell.as_ref().map_or(f32::NAN, |cell| cell.accuracy() as f32);
+        assert_eq!(expected.to_bits(), accuracy.to_bits());
     }
     assert_eq!((files.array("lengths").1, files.array("depths").1), (vec![256.0, 512.0], vec![0.0, 0.5, 1.0]));
-    assert!(files.rows[2].ends_with("512,0,,0") && files.svg().contains("interrupted"), "{:?}", files.rows);
-    assert_eq!(files.export.picture, Picture::Grid(expected), "the grid that was asked for");
+    let rows: Vec<_> = files.rows[1..].iter().map(|row| row.split(',').skip(1).take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(rows, [["256", "0"], ["256", "0.5"], ["256", "1"], ["512", "0.5"], ["512", "1"]]);
+    assert!(files.svg().contains("interrupted"));
+    assert_eq!(*files.picture(), Picture::Grid(expected), "the grid that was asked for");
 }
 
 #[test]
@@ -165,7 +171,7 @@ fn losses_of_pinned_runs_and_the_shown_one_are_exported() {
     assert!(files.rows.last().unwrap().starts_with("2,\"long_heads:chunk_len=16,"));
     assert_eq!(files.about()["runs"][1]["array"], "nll_2");
     let ran = [full, chosen].map(|run| (run.settings.clone(), run.source.clone()));
-    assert_eq!(files.export.picture, Picture::Loss { runs: ran.to_vec(), smooth: 5 });
+    assert_eq!(*files.picture(), Picture::Loss { runs: ran.to_vec(), smooth: 5 });
 }
 
 #[test]
@@ -179,11 +185,13 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     let needle = needle(&rig);
     let at = |layer: usize, head: usize| scores[layer * n_heads + head];
     assert!(at(1, 2).to_bits() == heads.on(1, 2, &needle).to_bits() && at(1, 2) > at(0, 0));
-    let (hits, n) = heads.hits(1, 2, &needle);
+    let answering = rig.app.heads.key().unwrap().answering;
+    let (hits, n) = heads.hits(1, 2, &needle, &(answering.0..answering.1));
+    assert_eq!(n, rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().answer.len());
     assert!((files.array("hit_rate").1[n_heads + 2] - hits as f32 / n as f32).abs() < 1e-6);
     assert!(files.svg().contains("Attention on the needle of every head"));
     assert_eq!(files.array("mass").0, [n_layers, n_heads, heads.n_chunks()].map(|n| n as u64));
-    assert_eq!(files.export.picture, Picture::Layers { query: heads.query, chunk_len: None });
+    assert_eq!(*files.picture(), Picture::View(format!("layers:query={}", heads.query)));
 
     // without a needle there is still where each head looks
     let mut plain = options();
@@ -197,7 +205,7 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
             && files.svg().contains("Attention far away and not on the first tokens")
     );
     let query = rig.app.query();
-    assert_eq!(files.export.picture, Picture::Layers { query, chunk_len: Some(16) });
+    assert_eq!(*files.picture(), Picture::View(format!("layers:query={query},chunk_len=16")));
     assert!(exported(&rig, &HeadsView).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
 }
 
@@ -224,7 +232,7 @@ fn two_runs_are_exported_with_the_difference_of_their_maps() {
     assert!(files.svg().contains("better predicted by full"));
     assert_eq!(files.about()["b"]["run"]["method"], b.record.method);
     let runs = Box::new([a, b].map(|run| (run.settings.clone(), run.source.clone())));
-    assert_eq!(files.export.picture, Picture::Compare { runs, head: Some((0, 0)) });
+    assert_eq!(*files.picture(), Picture::Compare { runs, head: Some((0, 0)) });
 }
 
 #[test]
@@ -234,14 +242,14 @@ fn reused_keys_are_named_in_every_file() {
     let run = rig.app.shown_run().unwrap();
     assert!(run.base.is_some() && run.record.mode == "reuse-kv", "{:?}", run.record);
     for (at, view) in VIEWS.iter().copied().enumerate().filter(|(_, view)| *view != &GridView as &dyn View) {
-        rig.keys(&(at + 1).to_string());
+        rig.show(at);
         let files = exported(&rig, view);
         assert!(files.svg().contains("reuse-kv"), "{view:?}");
-        assert!(files.export.about.contains("reuse-kv"), "{view:?}: {}", files.export.about);
+        assert!(files.about().to_string().contains("reuse-kv"), "{view:?}: {}", files.about());
         if view != &PositionsView as &dyn View {
             assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "{view:?}");
-            assert!(files.export.about.contains("\"base\":\"full\""), "{view:?}");
-            assert!(matches!(files.export.picture, Picture::Other(_)), "{view:?}: no function reuses keys");
+            assert!(files.about().to_string().contains("\"base\":\"full\""), "{view:?}");
+            assert!(matches!(*files.picture(), Picture::Other(_)), "{view:?}: no function reuses keys");
         }
     }
     // queries before the last were not computed again
@@ -331,4 +339,46 @@ fn a_config_says_everything_that_commands_take() {
     assert_eq!(passkey["template"].as_str(), Some("longlens"));
     let plain = export::config(&Rig::ready().app).parse::<toml::Table>().unwrap();
     assert!(["rope", "device", "weights"].iter().all(|key| !plain.contains_key(*key)));
+}
+
+/// What `longlens plot` and cells make of a view of a prompt under a method: a run of their own, looked at from its last token.
+fn made_elsewhere(view: &'static dyn TraceView, options: &Setting, text: &str, method: &str) -> Plot {
+    let mut lens = lens();
+    let tokens = PromptSource::Text(text.into()).build(lens.text().unwrap()).unwrap().tokens;
+    let method = Method::parse(method).unwrap();
+    let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, tokens.len()).unwrap() };
+    let model = lens.model().clone();
+    lens.begin(&setup).unwrap();
+    lens.feed(&tokens, Rows::None, &mut ()).unwrap();
+    let subject = Subject::new(&model, &setup, tokens.len(), None);
+    let trace = lens.inspect(&view.watch(&subject, options).unwrap(), &mut ()).unwrap();
+    view.view(&subject, options, &Arc::new(trace)).unwrap()
+}
+
+#[test]
+fn every_view_of_a_trace_is_on_a_pane_and_has_the_bytes_of_all_faces() {
+    let text = "some words that hide nothing, and are longer than a chunk ".repeat(8);
+    for method in ["full", CHOOSING] {
+        let settings = Settings { method: Method::parse(method).unwrap(), max_tokens: 1, ..Settings::default() };
+        let prompt = Some(PromptSource::Text(text.clone()));
+        let mut rig = Rig::with(Options { settings, prompt, ..options() }, lens());
+        rig.settle();
+        for view in longlens_app::views::VIEWS {
+            let name = view.info().name;
+            let shows = |pane: &&dyn View| pane.trace_view().is_some_and(|shown| shown.info().name == name);
+            let pane = VIEWS.iter().copied().find(shows).unwrap_or_else(|| panic!("no pane shows {name}"));
+            rig.show(VIEWS.iter().position(|known| *known == pane).unwrap());
+            rig.frame(100, 30);
+            let files = exported(&rig, pane);
+            let Picture::View(recorded) = files.picture() else { panic!("{name}: {:?}", files.picture()) };
+            let (view, options) = longlens_app::views::parse(recorded).unwrap();
+            let elsewhere = made_elsewhere(view, &options, &text, method);
+            for ending in ENDINGS {
+                assert!(
+                    elsewhere.bytes(ending).unwrap() == files.bytes(ending),
+                    "{recorded} under {method} as {ending}"
+                );
+            }
+        }
+    }
 }

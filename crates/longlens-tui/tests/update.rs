@@ -65,7 +65,8 @@ const TRIES: &[Try] = &[
     ("", Command::TokenColor, |rig| rig.app.token_color == TokenColor::Attention),
     ("", Command::Log, |rig| rig.app.show_log),
     ("", Command::Grid, |rig| {
-        let found = |grid: &GridRun| grid.cells.iter().all(|cell| cell.is_some_and(|cell| cell.accuracy > 0.9));
+        let found =
+            |grid: &GridRun| grid.cells.iter().all(|cell| cell.as_ref().is_some_and(|cell| cell.accuracy() > 0.9));
         rig.app.layout.shows(&GridView) && rig.app.grids.shown().is_some_and(|grid| !grid.running && found(grid))
     }),
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
@@ -145,14 +146,15 @@ fn every_view_is_shown_at_its_key() {
     for (at, view) in VIEWS.iter().copied().enumerate() {
         let mut rig = Rig::ready();
         rig.keys("P long_heads");
-        rig.keys(&entry(Command::View((at + 1) % VIEWS.len())).keys[0]);
+        rig.show((at + 1) % VIEWS.len());
         assert!(!rig.app.layout.shows(view));
-        rig.keys(&entry(Command::View(at)).keys[0]);
+        rig.show(at);
         assert!(rig.app.layout.shows(view) && rig.app.layout.focus() == Focus::View(0), "{view:?}");
         rig.frame(120, 40);
         let has = |need| match need {
             Need::Map => rig.app.map.answer().is_some(),
             Need::Difference => rig.app.difference.answer().is_some(),
+            Need::Plot(at) => rig.app.plots.of(at).trace.answer().is_some(),
         };
         assert!(view.need().is_none_or(has) && !view.is_stale(&rig.app), "{view:?}: {:?}", rig.app.log);
     }

@@ -12,6 +12,7 @@ use common::{Rig, lens, options, text};
 use longlens_app::Problem;
 use longlens_app::runs::Speed;
 use longlens_core::lens::Lens;
+use longlens_core::methods::METHODS;
 use longlens_core::printable::is_command;
 use longlens_plot::color::Rgb;
 use longlens_tui::app::{Action, App, Layout, TokenColor};
@@ -72,7 +73,7 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
     for depth in depths {
         app.theme.depth = *depth;
         let (mut buffer, seen) = drawn(app, width, height);
-        hide_lists(&mut buffer, &seen);
+        hide_lists(&mut buffer, &seen, app.theme);
         let text = text(&buffer);
         if first.is_empty() {
             writeln!(description, "{text}").unwrap();
@@ -96,7 +97,7 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
 
 /// Empties what lists all methods and all views in a frame, their keys and the tabs, so that a new one changes no snapshot
 /// but those of the lists. Dialogs over them stay.
-fn hide_lists(buffer: &mut Buffer, seen: &Seen) {
+fn hide_lists(buffer: &mut Buffer, seen: &Seen, theme: Theme) {
     let dialog = seen.hits.iter().find(|(_, hit)| *hit == Hit::Entry(usize::MAX)).map_or(Rect::ZERO, |(area, _)| *area);
     let tabs = seen.hits.iter().filter(|(_, hit)| matches!(hit, Hit::Tab(..))).map(|(area, _)| *area);
     let controls = seen.hits.iter().find(|(_, hit)| *hit == Hit::Controls).map_or(Rect::ZERO, |(area, _)| *area);
@@ -108,7 +109,8 @@ fn hide_lists(buffer: &mut Buffer, seen: &Seen) {
     });
     for place in tabs.chain(keys).collect::<Vec<_>>().into_iter().flat_map(Rect::positions) {
         if !dialog.contains(place) {
-            buffer[place].set_char(' ').modifier = Modifier::empty();
+            buffer[place].reset();
+            buffer[place].set_style(theme.text());
         }
     }
 }
@@ -217,7 +219,7 @@ fn check(name: &str, description: &str) {
 fn every_view(width: u16, height: u16, depths: &[Depth], suffix: &str) {
     let mut rig = workbench();
     for (at, view) in VIEWS.iter().enumerate() {
-        rig.keys(&(at + 1).to_string());
+        rig.show(at);
         rig.app.theme.depth = depths[0];
         // what is computed in the size in which it is shown
         rig.frame(width, height);
@@ -279,9 +281,10 @@ fn lists_of_methods_and_views() {
 #[test]
 fn dialogs() {
     let all = [Depth::True, Depth::Ansi16, Depth::Mono];
-    after("dialog_help", "?", (80, 24), &all);
+    // behind the methods, and of what no new view is among: either would change the whole frame
+    after("dialog_help", &format!("?{}", " down".repeat(METHODS.len())), (80, 24), &all);
     after("dialog_help_end", "? end", (80, 24), &[Depth::True]);
-    after("dialog_palette", ": text:view down", (80, 24), &all);
+    after("dialog_palette", ": text:query down", (80, 24), &all);
     after("dialog_palette_nothing", ": text:zzzz", (80, 24), &[Depth::True]);
     after("dialog_needle", "n tab text:5", (80, 24), &all);
     after("dialog_text", "p text:a enter text:second", (80, 24), &all);

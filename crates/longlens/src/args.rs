@@ -422,10 +422,10 @@ pub struct ChunksArgs {
     /// One layer only
     #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
     pub layer: Option<usize>,
-    /// Attention mass per chunk instead of the choice; the default for methods that choose nothing
+    /// Attention on every chunk instead of the choice; the default for methods that choose nothing
     #[arg(long)]
-    pub mass: bool,
-    /// Tokens of a chunk of attention mass (default: the method's, else 1/16 of the trained context)
+    pub attention: bool,
+    /// Tokens of a chunk (default: the method's, else 1/16 of the trained context)
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub chunk_len: Option<usize>,
 }

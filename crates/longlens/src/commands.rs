@@ -140,9 +140,13 @@ pub fn save(terminal: &Terminal, figure: &dyn Figure, path: &Path) -> Result<(),
 /// Writes a view into a file, as its ending says.
 fn save_view(terminal: &Terminal, view: &Plot, path: &Path) -> Result<(), Failure> {
     let did = if path.exists() { "replaced" } else { "wrote" };
-    let bytes = view.bytes(&ending(path), 1.0).map_err(|problem| Failure::failed(problem.message, problem.help))?;
-    write_file(path, &bytes)?;
+    save_bytes(view, &ending(path), path)?;
     terminal.note(format_args!("{did} {}", path.display()))
+}
+
+fn save_bytes(view: &Plot, ending: &str, path: &Path) -> Result<(), Failure> {
+    let bytes = view.bytes(ending).map_err(|problem| Failure::failed(problem.message, problem.help))?;
+    write_file(path, &bytes)
 }
 
 /// Writes a result as JSON and says so. One that was cut short takes no place of one that is complete: then nothing is written,

@@ -76,9 +76,9 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         // places
         ("positions --pair 1", 2, "`1` is not a pair help: write QUERY,KEY as in `300,12`"),
         ("positions --pair 1,5", 2, "key 5 comes after query 1"),
-        ("chunks --needle 100 --query 100", 2, "is not in the prompt of"),
+        ("chunks --needle 100 --query 100", 2, "query 100 does not exist"),
         ("chunks --needle 100 --layer 4", 2, "layer 4 does not exist help: layers go from 0 to 3"),
-        ("chunks --needle 100 --mass --chunk-len 0", 2, "it must be at least 1"),
+        ("chunks --needle 100 --attention --chunk-len 0", 2, "it must be at least 1"),
         ("attention --needle 100 --layer 4", 2, "layer 4 does not exist help: layers go from 0 to 3"),
         ("attention --needle 100 --head 4", 2, "head 4 does not exist help: heads go from 0 to 3"),
         ("attention --needle 100 --query 4000", 2, "query 4000 does not exist"),
@@ -365,7 +365,7 @@ fn pictures_are_what_their_names_say() {
     let sandbox = Sandbox::new();
     for (line, pictures) in [
         ("positions --method dual_chunk --out positions", "positions"),
-        ("chunks --needle 300 --out mass", "mass"),
+        ("chunks --needle 300 --out shares", "shares"),
         ("chunks --needle 400 --method long_heads --layer 1 --out choice", "choice"),
         ("attention --needle 300 --layer 2 --head 1 --side 64 --max --out attention", "attention"),
         ("passkey --lengths 128 --depths 0.5 --trials 1 --out made/here", "made/here/passkey"),

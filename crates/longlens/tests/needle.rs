@@ -64,7 +64,7 @@ fn the_token_behind_a_needle_prompt_can_be_asked_for() {
     let last = json(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {before} --json"));
     assert_eq!(last["run"]["n_prompt"], query);
     let beyond = query + 1;
-    refused(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "is not in the prompt of");
+    refused(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "does not exist");
 }
 
 /// Steps as the workbench records them.

@@ -14,6 +14,7 @@ use super::commands::quoted;
 use super::{Picture, Ran, Start, Step, one_line};
 use crate::prompt::{NeedleAsk, PromptSource};
 use crate::settings::{Settings, Swap, params};
+use crate::views;
 
 /// The steps as a notebook for the file `path`, a cell each. Prompts, runs and traces have names, so that a later cell uses
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
@@ -138,37 +139,24 @@ impl Writer<'_> {
         source: Option<&PromptSource>,
     ) -> Result<String, String> {
         let figure = match picture {
-            Picture::Heads { query, chunk_len } => {
-                let own = settings.method.plan(self.model).ok().and_then(|plan| plan.chunk_len());
-                if let (Some(own), Some(chunk_len)) = (own, *chunk_len)
-                    && own != chunk_len
-                {
-                    return Err(format!("`chunks` shows the method's chunks of {own} tokens, not of {chunk_len}"));
-                }
-                format!("chunks({})", self.trace(settings, source, &look(*query, *chunk_len))?)
+            Picture::View(text) => {
+                let (view, options) = views::parse(text).map_err(|error| error.to_string())?;
+                let trace = self.trace(settings, source)?;
+                let literals = options.given().filter_map(|(name, value)| {
+                    let param = view.info().params.iter().find(|param| param.name == name)?;
+                    Some((name, param.literal(value)))
+                });
+                call(view.info().name, &[trace], &literals.collect::<Vec<_>>())
             }
-            Picture::Layers { query, chunk_len } => {
-                format!("retrieval_heads({})", self.trace(settings, source, &look(*query, *chunk_len))?)
-            }
-            Picture::Map { layer, head, side, max, linear, window } => {
-                let trace = self.trace(settings, source, &[])?;
-                let mut options = vec![
-                    ("side", side.to_string()),
-                    ("pooling", literal(if *max { "max" } else { "mean" })),
-                    ("scale", literal(if *linear { "linear" } else { "log" })),
-                ];
-                if let Some(window) = window {
-                    let part = [("query", window.query), ("key", window.key), ("len", window.len)];
-                    options.extend(part.map(|(name, value)| (name, value.to_string())));
-                }
-                format!("attention({trace}, {layer}, {head}, {})", map(&options))
-            }
-            Picture::Positions(n_tokens) if *n_tokens > MAX_POSITIONS => {
+            Picture::Positions { n_tokens, .. } if *n_tokens > MAX_POSITIONS => {
                 return Err(format!("`positions` draws up to {MAX_POSITIONS} tokens, not {n_tokens}"));
             }
-            Picture::Positions(n_tokens) => {
-                let rope = self.rope(settings).map_or(String::new(), |rope| format!(", {rope}"));
-                format!("positions({}, {n_tokens}{rope})", self.method(settings))
+            Picture::Positions { n_tokens, layer, head } => {
+                let places = [("layer", layer), ("head", head)].into_iter().filter(|(_, at)| **at > 0);
+                let places = places.map(|(name, at)| (name, at.to_string()));
+                let options: Vec<_> =
+                    self.rope(settings).map(|rope| ("rope", rope)).into_iter().chain(places).collect();
+                call("positions", &[self.method(settings), n_tokens.to_string()], &options)
             }
             Picture::Loss { runs, smooth } => {
                 let runs: Result<Vec<_>, _> =
@@ -203,20 +191,12 @@ impl Writer<'_> {
         Ok(self.name("r", expression))
     }
 
-    /// The name of a trace, looked at from where `options` say.
-    fn trace(
-        &mut self,
-        settings: &Settings,
-        source: Option<&PromptSource>,
-        options: &[(&'static str, String)],
-    ) -> Result<String, String> {
+    /// The name of a trace.
+    fn trace(&mut self, settings: &Settings, source: Option<&PromptSource>) -> Result<String, String> {
         let prompt = self.prompt(source.ok_or("its prompt is not known")?)?;
-        let mut options = options.to_vec();
-        options.extend(self.rope(settings).map(|rope| ("rope", rope)));
+        let mut options: Vec<_> = self.rope(settings).map(|rope| ("rope", rope)).into_iter().collect();
         options.extend(prefill_chunk(settings));
-        let options = if options.is_empty() { String::new() } else { format!(", {}", map(&options)) };
-        let expression = format!("trace({prompt}, {}{options})", self.method(settings));
-        Ok(self.name("t", expression))
+        Ok(self.name("t", call("trace", &[prompt, self.method(settings)], &options)))
     }
 
     /// The name of a passkey grid.
@@ -274,10 +254,10 @@ impl Writer<'_> {
     }
 }
 
-/// Options of a trace that is looked at from a query.
-fn look(query: usize, chunk_len: Option<usize>) -> Vec<(&'static str, String)> {
-    let chunk_len = chunk_len.map(|len| ("chunk_len", len.to_string()));
-    std::iter::once(("query", query.to_string())).chain(chunk_len).collect()
+/// A call with its named arguments last, where there are any.
+fn call(function: &str, arguments: &[String], options: &[(&str, String)]) -> String {
+    let options = if options.is_empty() { String::new() } else { format!(", {}", map(options)) };
+    format!("{function}({}{options})", arguments.join(", "))
 }
 
 fn prefill_chunk(settings: &Settings) -> Option<(&'static str, String)> {

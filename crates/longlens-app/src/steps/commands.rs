@@ -33,16 +33,20 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
             format!("{note}{}", with_prompt(&line, Some(source)))
         }
         Step::Picture(picture, settings, source, path) => {
-            let Some((name, own)) = drawn(picture) else {
-                let (path, view) = (path.display().to_string(), picture.view());
-                return format!("# {} shows the view {}, which no command draws\n", one_line(&path), one_line(view));
+            let path = path.display().to_string();
+            // what a view shows of a prompt needs the prompt; positions are of a plan alone
+            let (drawn, prompt) = match picture {
+                Picture::View(text) => (format!("plot {}", quoted(text)), source.as_ref()),
+                Picture::Positions { n_tokens, layer, head } => {
+                    (format!("positions --tokens {n_tokens} --layer {layer} --head {head}"), None)
+                }
+                _ => {
+                    let (path, view) = (one_line(&path), one_line(picture.view()));
+                    return format!("# {path} shows the view {view}, which no command draws\n");
+                }
             };
-            let line = format!(
-                "longlens {name}{}{own} --out {}",
-                flags(start, settings, model),
-                quoted(&path.display().to_string())
-            );
-            with_prompt(&line, source.as_ref().filter(|_| name != "positions"))
+            let line = format!("longlens {drawn}{} --out {}", flags(start, settings, model), quoted(&path));
+            with_prompt(&line, prompt)
         }
         Step::Grid(settings, grid) => {
             let list = |items: Vec<String>| items.join(",");
@@ -56,23 +60,6 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
                 grid.seed,
             )
         }
-    }
-}
-
-/// The command that draws a picture, with its own flags.
-fn drawn(picture: &Picture) -> Option<(&'static str, String)> {
-    match picture {
-        Picture::Heads { query, chunk_len } => {
-            let mass = chunk_len.map_or(String::new(), |len| format!(" --mass --chunk-len {len}"));
-            Some(("chunks", format!(" --query {query}{mass}")))
-        }
-        Picture::Map { layer, head, side, max, linear, window: None } => {
-            let flag = |on: bool, flag: &str| if on { format!(" --{flag}") } else { String::new() };
-            let (max, linear) = (flag(*max, "max"), flag(*linear, "linear"));
-            Some(("attention", format!(" --layer {layer} --head {head} --side {side}{max}{linear}")))
-        }
-        Picture::Positions(n_tokens) => Some(("positions", format!(" --tokens {n_tokens}"))),
-        _ => None,
     }
 }
 
@@ -153,13 +140,8 @@ mod tests {
                 },
                 PromptSource::Text("It's\nEND0".into()),
             ),
-            Step::Picture(
-                Picture::Heads { query: 1000, chunk_len: None },
-                settings.clone(),
-                Some(needle),
-                "a b.png".into(),
-            ),
-            Step::Picture(Picture::Positions(512), settings, None, "p.svg".into()),
+            Step::Picture(Picture::View("chunks:query=1000".into()), settings.clone(), Some(needle), "a b.png".into()),
+            Step::Picture(Picture::Positions { n_tokens: 512, layer: 1, head: 0 }, settings, None, "p.svg".into()),
         ];
         insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
         #!/bin/sh
@@ -173,9 +155,9 @@ mod tests {
         END0
         END1
 
-        longlens chunks --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --query 1000 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
+        longlens plot chunks:query=1000 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
 
-        longlens positions --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --tokens 512 --out p.svg
+        longlens positions --tokens 512 --layer 1 --head 0 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out p.svg
         ");
     }
 }

@@ -52,14 +52,14 @@ static INFO: Info = Info {
             help: "colours by powers of ten or in proportion",
         },
         Param {
-            name: "query",
+            name: "first_query",
             alias: "",
             kind: Kind::Count(0),
             default: Fallback::Word("the first"),
             help: "first query of a part",
         },
         Param {
-            name: "key",
+            name: "first_key",
             alias: "",
             kind: Kind::Count(0),
             default: Fallback::Word("the first"),
@@ -119,9 +119,10 @@ impl TraceView for Attention {
         let own = json!({
             "layer": pick.layer, "head": pick.head, "tokens_per_cell": map.stride, "side": map.side, "window": pick.window,
         });
-        let (about, trace, place) = (subject.about(options, &trace.run, &own), trace.clone(), pick);
-        let table = move || trace.maps.iter().find(|map| map.pick == place).map_or_else(|| Table::new(&[]), table);
-        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
+        // without the cells whose keys all come later
+        let (n_rows, run, trace) = (map.side * map.side, &trace.run, trace.clone());
+        let table = move || trace.maps.iter().find(|map| map.pick == pick).map_or_else(|| Table::new(&[]), table);
+        Ok(subject.plot(options, run, &own, text, figure).with(arrays, n_rows, table))
     }
 }
 
@@ -130,7 +131,7 @@ fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Problem> {
     let layer = subject.index(options, "layer", spec.n_layers)?.unwrap_or(0);
     let head = subject.index(options, "head", spec.n_heads)?.unwrap_or(0);
     let side = options.count("side", spec);
-    let part = ["query", "key", "len"].map(|name| subject.count(options, name));
+    let part = ["first_query", "first_key", "len"].map(|name| subject.count(options, name));
     let window = part.iter().any(Option::is_some).then(|| {
         let [query, key, len] = part;
         let query = query.unwrap_or(0);

@@ -34,13 +34,7 @@ static INFO: Info = Info {
         },
         super::QUERY,
         super::CHUNK_LEN,
-        Param {
-            name: "show",
-            alias: "",
-            kind: Kind::Word(&["choice", "attention"]),
-            default: Fallback::Word("choice"),
-            help: "chosen chunks where the method chooses, or the attention on every chunk",
-        },
+        super::SHOW,
     ],
 };
 
@@ -55,15 +49,22 @@ pub struct Shown {
     pub is_choice: bool,
 }
 
-impl Chunks {
+impl Shown {
     /// What these options show of a sequence. A choice is shown only in the chunks that it was made of.
-    pub fn shown(subject: &Subject, options: &Setting) -> Result<Shown, Problem> {
+    pub fn of(subject: &Subject, options: &Setting) -> Result<Self, Problem> {
         let spec = &subject.model.spec;
-        let (query, own) = (subject.query(options)?, subject.own_chunk_len());
-        let asked = subject.count(options, "chunk_len").or(own).unwrap_or(subject.chunk_len);
-        let chunk_len = heads::fitting_chunk_len(spec, query, asked);
-        let is_choice = subject.chooses(query) && own == Some(chunk_len) && options.is("show", "choice", spec);
-        Ok(Shown { query, chunk_len, is_choice })
+        let query = subject.query(options)?;
+        let chunk_len = heads::fitting_chunk_len(spec, query, subject.chunk_len(options));
+        let is_own = subject.own_chunk_len() == Some(chunk_len);
+        let is_choice = subject.chooses(query) && is_own && options.is("show", "choice", spec);
+        Ok(Self { query, chunk_len, is_choice })
+    }
+
+    /// What has to be recorded for it.
+    pub(super) fn watch(self) -> Watch {
+        let queries = Queries::Of(vec![self.query]);
+        let choices = if self.is_choice { queries.clone() } else { Queries::None };
+        Watch { choices, mass: Some(WatchMass { chunk_len: self.chunk_len, queries }), ..Watch::default() }
     }
 }
 
@@ -77,15 +78,12 @@ impl TraceView for Chunks {
     }
 
     fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
-        let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
         subject.index(options, "layer", subject.model.spec.n_layers)?;
-        let queries = Queries::Of(vec![query]);
-        let choices = if is_choice { queries.clone() } else { Queries::None };
-        Ok(Watch { choices, mass: Some(WatchMass { chunk_len, queries }), ..Watch::default() })
+        Ok(Shown::of(subject, options)?.watch())
     }
 
     fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
-        let Shown { query, chunk_len, is_choice } = Self::shown(subject, options)?;
+        let Shown { query, chunk_len, is_choice } = Shown::of(subject, options)?;
         let layer = subject.index(options, "layer", subject.model.spec.n_layers)?;
         let heads = Heads::of(trace, query)?;
         let is_choice = is_choice && heads.chooses();
@@ -95,11 +93,11 @@ impl TraceView for Chunks {
             ChunkMap::mass(trace, heads.mass_row(), ColorScale::Log { floor: FLOOR })
         };
         figure.heading = subject.heading(&trace.run);
-        if let Some(layer) = layer {
-            match &mut figure.rows {
-                ChunkRows::Choices(rows, _) => rows.retain(|row| row.layer == layer),
-                ChunkRows::Mass(rows, _) => rows.retain(|row| row.layer == layer),
-            }
+        let is_shown = |of: usize| layer.is_none_or(|layer| layer == of);
+        match &mut figure.rows {
+            // heads that attend to every key have no choice to show
+            ChunkRows::Choices(rows, _) => rows.retain(|row| is_shown(row.layer) && !row.picks.is_empty()),
+            ChunkRows::Mass(rows, _) => rows.retain(|row| is_shown(row.layer)),
         }
         if let Some(needle) = &subject.needle {
             figure = figure.with_needle(needle.clone());
@@ -110,11 +108,11 @@ impl TraceView for Chunks {
         let own = json!({
             "kind": if is_choice { "choice" } else { "attention" }, "query": query, "chunk_len": chunk_len, "layer": layer,
         });
-        let about = subject.about(options, &trace.run, &own);
         let arrays = arrays(&heads, is_choice, layer, subject);
+        let n_rows = arrays[0].data.len();
         let needle = subject.needle.clone();
         let table = move || table(&heads, is_choice, layer, needle.as_ref());
-        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
+        Ok(subject.plot(options, &trace.run, &own, text, figure).with(arrays, n_rows, table))
     }
 }
 
@@ -135,8 +133,10 @@ fn table(heads: &Heads, is_choice: bool, layer: Option<usize>, needle: Option<&s
             row.push((*attention).into());
             if is_choice {
                 let pick = picks.iter().find(|pick| pick.chunk == chunk);
+                // a head that attends to every key chooses no chunk, and leaves none out
+                let of_choice = |flag: bool| Some(flag).filter(|_| !picks.is_empty()).into();
                 let forced = pick.is_some_and(Pick::is_forced);
-                row.extend([pick.is_some().into(), forced.into(), pick.and_then(|pick| pick.score).into()]);
+                row.extend([of_choice(pick.is_some()), of_choice(forced), pick.and_then(|pick| pick.score).into()]);
             }
             row.extend(needle.as_ref().map(|needle| needle.contains(&chunk).into()));
             table.push(row);

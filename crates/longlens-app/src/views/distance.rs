@@ -1,16 +1,13 @@
 //! How far back every head looks: the mean distance from a query to its keys, weighted by attention.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
-use longlens_plot::color::ColorScale;
-use serde_json::json;
 
-use super::{Plot, Subject, Table, TraceView, layers};
+use super::layers::{self, Measure};
+use super::{Plot, Subject, TraceView};
 use crate::heads::Heads;
-use crate::npz::Array;
 use crate::problem::Problem;
 
 /// Layers by heads, coloured by distance.
@@ -36,26 +33,12 @@ impl TraceView for Distance {
     fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let distances: Vec<f32> = heads.all().map(|head| distance(&heads, head)).collect();
-        let mut text = layers::caption(&heads);
         let farthest = heads.all().zip(&distances).max_by(|a, b| a.1.total_cmp(b.1));
-        if let Some(((layer, head), distance)) = farthest {
-            let _ = write!(text, "; farthest on average: layer {layer}, head {head}, {distance:.1} tokens back");
-        }
-        let name = "mean distance in tokens";
-        let figure = layers::grid(&heads, subject, name, distances.clone(), ColorScale::Linear);
-        let shape = [heads.shape.0, heads.shape.1];
-        let arrays = vec![Array::new("distance", &shape, distances.clone())];
-        // of very long prompts only attention by chunk is recorded
-        let own = json!({ "query": heads.query, "tokens_per_weight": if heads.row(0, 0).is_some() { 1 } else { heads.chunk_len } });
-        let about = subject.about(options, &trace.run, &own);
-        let table = move || {
-            let mut table = Table::new(&[("layer", ""), ("head", ""), ("distance", "tokens")]);
-            for ((layer, head), distance) in heads.all().zip(&distances) {
-                table.push(vec![layer.into(), head.into(), (*distance).into()]);
-            }
-            table
-        };
-        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
+        let text = farthest.map_or(String::new(), |((layer, head), distance)| {
+            format!("farthest on average: layer {layer}, head {head}, {distance:.1} tokens back")
+        });
+        let measure = Measure { name: "distance", unit: "tokens", title: "mean distance in tokens" };
+        Ok(layers::measured(subject, options, heads, &measure, distances, &text))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Every head of a model as a small panel: how much of its attention goes to the needle, or far away, and where else.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
@@ -55,25 +54,26 @@ impl TraceView for Layers {
         let is_log = options.is("scale", "log", &subject.model.spec);
         let scale = if is_log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
         let figure = grid(&heads, subject, name, scores.clone(), scale);
-        let mut text = caption(&heads);
-        if let Some((layer, head)) = by_score(&heads, &scores).first() {
+        let most = by_score(&heads, &scores).first().map_or(String::new(), |(layer, head)| {
             let share = 100.0 * scores[layer * heads.shape.1 + head];
-            let _ = write!(text, "; most {name}: layer {layer}, head {head}, {share:.0}%");
-        }
+            format!("most {name}: layer {layer}, head {head}, {share:.0}%")
+        });
+        let text = caption(&heads, &most);
         let shape = [heads.shape.0, heads.shape.1];
         let mut arrays = vec![Array::new("scores", &shape, scores.clone()), heads.mass_array()];
         // how often a choice holds the needle is known only in the chunks that it was made of
-        let hits = needle.filter(|_| heads.chooses() && subject.own_chunk_len() == Some(heads.chunk_len));
-        if let Some(needle) = &hits {
+        let counts = heads.chooses() && subject.own_chunk_len() == Some(heads.chunk_len);
+        let hits = needle.filter(|_| counts).map(|needle| (needle, subject.answering(heads.query)));
+        if let Some((needle, answering)) = &hits {
             let rate = |(layer, head)| {
-                let (hits, asked) = heads.hits(layer, head, needle);
+                let (hits, asked) = heads.hits(layer, head, needle, answering);
                 hits as f32 / asked.max(1) as f32
             };
             arrays.push(Array::new("hit_rate", &shape, heads.all().map(rate).collect()));
         }
         arrays.extend(super::needle_array(subject));
         let own = json!({ "query": heads.query, "chunk_len": heads.chunk_len, "score": name });
-        let about = subject.about(options, &trace.run, &own);
+        let n_rows = scores.len();
         let table = move || {
             let mut table = Table::new(&[("layer", ""), ("head", ""), ("attention", "share")]);
             if hits.is_some() {
@@ -81,25 +81,24 @@ impl TraceView for Layers {
             }
             for ((layer, head), score) in heads.all().zip(&scores) {
                 let mut row: Vec<Cell> = vec![layer.into(), head.into(), (*score).into()];
-                let counted = hits.as_ref().map(|needle| heads.hits(layer, head, needle));
+                let counted = hits.as_ref().map(|(needle, answering)| heads.hits(layer, head, needle, answering));
                 row.extend(counted.into_iter().flat_map(|(hits, asked)| [hits.into(), asked.into()]));
                 table.push(row);
             }
             table
         };
-        Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
+        Ok(subject.plot(options, &trace.run, &own, text, figure).with(arrays, n_rows, table))
     }
 }
 
 /// What views with a panel per head record.
 pub(super) fn watch(subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
     let query = subject.query(options)?;
-    let chunk_len = subject.count(options, "chunk_len").or(subject.own_chunk_len()).unwrap_or(subject.chunk_len);
-    Ok(Heads::watch(subject.model, query, subject.answering(query), chunk_len))
+    Ok(Heads::watch(subject.model, query, subject.answering(query), subject.chunk_len(options)))
 }
 
 /// A panel per head with its score, and below where the head looks. `scores`: row-major `[n_layers, n_heads]`.
-pub(super) fn grid(heads: &Heads, subject: &Subject, name: &str, scores: Vec<f32>, scale: ColorScale) -> HeadGrid {
+fn grid(heads: &Heads, subject: &Subject, name: &str, scores: Vec<f32>, scale: ColorScale) -> HeadGrid {
     // the last chunk is drawn as wide as the others, also where the query's token does not fill it
     let spanned = (heads.n_chunks() * heads.chunk_len) as f64;
     let share = |token: usize| token as f64 / spanned;
@@ -116,10 +115,45 @@ pub(super) fn grid(heads: &Heads, subject: &Subject, name: &str, scores: Vec<f32
     }
 }
 
-/// What a grid of heads is of.
-pub(super) fn caption(heads: &Heads) -> String {
+/// What a grid of heads is of, and what stands out in it.
+fn caption(heads: &Heads, what: &str) -> String {
     let (n_layers, n_heads) = heads.shape;
-    format!("{}: {n_layers} layers of {n_heads} heads, from token {}", heads.run.method, heads.query)
+    format!("{n_layers} layers of {n_heads} heads from token {}; {what}; {}", heads.query, heads.run.method)
+}
+
+/// A number that every head has.
+pub(super) struct Measure {
+    /// Its name as a column and an array.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What the figure calls it.
+    pub title: &'static str,
+}
+
+/// A view of one number of every head, row-major `[n_layers, n_heads]`, of which `what` says what stands out.
+pub(super) fn measured(
+    subject: &Subject,
+    options: &Setting,
+    heads: Heads,
+    measure: &Measure,
+    numbers: Vec<f32>,
+    what: &str,
+) -> Plot {
+    let figure = grid(&heads, subject, measure.title, numbers.clone(), ColorScale::Linear);
+    let arrays = vec![Array::new(measure.name, &[heads.shape.0, heads.shape.1], numbers.clone())];
+    // of very long prompts only attention by chunk is recorded
+    let tokens_per_weight = if heads.row(0, 0).is_some() { 1 } else { heads.chunk_len };
+    let own = json!({ "query": heads.query, "tokens_per_weight": tokens_per_weight });
+    let plot = subject.plot(options, &heads.run, &own, caption(&heads, what), figure);
+    let (n_rows, columns) = (numbers.len(), [("layer", ""), ("head", ""), (measure.name, measure.unit)]);
+    plot.with(arrays, n_rows, move || {
+        let mut table = Table::new(&columns);
+        for ((layer, head), number) in heads.all().zip(&numbers) {
+            table.push(vec![layer.into(), head.into(), (*number).into()]);
+        }
+        table
+    })
 }
 
 /// Heads by their scores, the highest first.

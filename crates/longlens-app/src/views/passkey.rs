@@ -1,6 +1,7 @@
 //! Pass key grids: how many of the hidden keys each method finds, by length and depth.
 
 use longlens_core::spec::ModelSpec;
+use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::{Cell as Measured, PasskeyReport};
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
@@ -55,6 +56,13 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
     let names: Vec<_> = panels.iter().map(|(name, _)| name).collect();
     let about = json!({ "view": "passkey", "methods": names, "run": cells().next().map(|cell| &cell.run) });
     let rows: Vec<_> = panels.iter().map(|(name, cells)| (name.clone(), cells.to_vec())).collect();
+    let mut records: Vec<RunRecord> = Vec::new();
+    for cell in cells() {
+        if !records.contains(&cell.run) {
+            records.push(cell.run.clone());
+        }
+    }
+    let n_rows = cells().count();
     let table = move || {
         let mut table = Table::new(&[
             ("method", ""),
@@ -84,5 +92,5 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
     let text = heading.title.clone();
     let figure = NeedleGrid { heading, trained_context: spec.trained_context, lengths, depths, panels: drawn, palette };
     let about = about.as_object().cloned().unwrap_or_default();
-    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
+    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
 }

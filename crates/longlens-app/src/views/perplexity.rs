@@ -158,6 +158,7 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
     let names: Vec<_> = curves.iter().map(|curve| &curve.name).collect();
     let about = json!({ "view": "perplexity", "methods": names, "run": first.run, "last": last, "protocol": protocol });
     let rows: Vec<_> = points.iter().map(|(at, point)| (curves[*at].name.clone(), (*point).clone())).collect();
+    let (n_rows, records) = (rows.len(), points.iter().map(|(_, point)| point.run.clone()).collect());
     let table = move || {
         let mut table = Table::new(&[
             ("method", ""),
@@ -181,5 +182,5 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
     };
     let figure = Perplexity { heading, trained_context, series, cap: None };
     let about = about.as_object().cloned().unwrap_or_default();
-    Some(Plot { about, ..Plot::new(protocol, figure).with(arrays, table) })
+    Some(Plot { about, records, ..Plot::new(protocol, figure).with(arrays, n_rows, table) })
 }

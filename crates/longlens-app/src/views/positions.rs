@@ -22,11 +22,13 @@ pub fn positions(
     (layer, head): (usize, usize),
     rope: &RopeScaling,
     n_tokens: usize,
-    note: &str,
+    note: Option<&str>,
 ) -> Result<Plot, Problem> {
     let trained = rope.resolve(&model.spec)?.reach();
     let reach = trained.unwrap_or(n_tokens);
-    let subtitle = format!("{} · rope {rope} · trained on {} tokens{note}", model.name, model.spec.trained_context);
+    let trained_context = model.spec.trained_context;
+    let mut subtitle = format!("{} · rope {rope} · trained on {trained_context} tokens", model.name);
+    subtitle.extend(note.iter().flat_map(|note| [" · ", note]));
     let figure = PositionMap::new(plan, (layer, head), n_tokens, reach, subtitle);
     let side = n_tokens.min(MAX_SIDE);
     // the middle of each block stands for it, as in the picture
@@ -64,8 +66,9 @@ pub fn positions(
         "trained_positions": trained, "highest_position": highest,
         "seen": { "hidden": 0, "trained": 1, "if chosen": 2, "untrained": 3 },
     });
-    let about = about.as_object().cloned().unwrap_or_default();
-    Ok(Plot { about, ..Plot::new(text, figure).with(arrays, table) })
+    let mut about = about.as_object().cloned().unwrap_or_default();
+    about.extend(note.map(|note| ("note".into(), json!(note))));
+    Ok(Plot { about, ..Plot::new(text, figure).with(arrays, side * (side + 1) / 2, table) })
 }
 
 /// What a cell shows, as a number of the array and a word of the table.

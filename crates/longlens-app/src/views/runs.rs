@@ -49,7 +49,9 @@ pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot 
     about.insert("nll".into(), json!("entry t is the loss of token t + 1, in nats"));
     about.insert("runs".into(), runs.iter().map(of).collect());
     let figure = LossCurve { heading, trained_context: spec.trained_context, series, smooth };
-    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
+    let records = runs.iter().map(|(run, _)| run.record.clone()).collect();
+    let n_rows = runs.iter().map(|(run, _)| run.nll.len()).sum();
+    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
 }
 
 /// The second of two runs compared with the first: losses where both have one prompt, outputs, and one head's maps where they
@@ -102,17 +104,19 @@ pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 
         outputs: [a.output.clone(), b.output.clone()],
         map,
     };
+    let n_rows = first.len().max(second.len());
     let table = move || {
         let columns = [("token", "token"), ("nll_a", "nats"), ("nll_b", "nats"), ("delta_log_prob", "nats")];
         let mut table = Table::new(&columns);
-        for at in 0..first.len().max(second.len()) {
+        for at in 0..n_rows {
             let cell = |list: &[f32]| Cell::from(list.get(at).copied());
             table.push(vec![(at + 1).into(), cell(&first), cell(&second), cell(&delta)]);
         }
         table
     };
     let about = about.as_object().cloned().unwrap_or_default();
-    Plot { about, ..Plot::new(text, figure).with(arrays, table) }
+    let records = vec![a.record.clone(), b.record.clone()];
+    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
 }
 
 /// Loss of token `t + 1` at `t`, whatever token was the first that had one.

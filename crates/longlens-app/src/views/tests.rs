@@ -37,15 +37,17 @@ fn every_view_has_a_picture_a_table_and_arrays() {
             assert_eq!(made.about["view"], name);
             assert!(made.about["run"]["method"].as_str().unwrap().starts_with(&method[..4]), "{:?}", made.about);
             let table = made.table().unwrap();
+            assert!(made.n_rows() >= table.rows.len(), "{name}: room for {} rows", made.n_rows());
+            assert!(made.records.iter().all(|run| run.method.starts_with(&method[..4])) && made.records.len() == 1);
             let names: HashSet<_> = table.columns.iter().map(|column| column.name).collect();
             assert!(names.len() == table.columns.len() && !table.rows.is_empty(), "{name}: {names:?}");
             let arrays: HashSet<_> = made.arrays.iter().map(|array| &array.name).collect();
             assert!(arrays.len() == made.arrays.len() && !arrays.is_empty(), "{name}: {arrays:?}");
             for (ending, start) in ENDINGS.iter().zip([&b"\x89PNG"[..], b"<", names_of(&table).as_bytes(), b"PK"]) {
-                let bytes = made.bytes(ending, 1.0).unwrap_or_else(|problem| panic!("{name} as {ending}: {problem}"));
+                let bytes = made.bytes(ending).unwrap_or_else(|problem| panic!("{name} as {ending}: {problem}"));
                 assert!(bytes.starts_with(start), "{name} as {ending}");
             }
-            assert!(made.bytes("gif", 1.0).unwrap_err().help.unwrap().contains(".npz"));
+            assert!(made.bytes("gif").unwrap_err().help.unwrap().contains(".npz"));
         }
         assert!(view.n_positional() <= 2 && view.n_positional() <= view.info().params.len(), "{name}");
     }
@@ -60,7 +62,7 @@ fn options_that_do_not_fit_are_refused_with_what_fits() {
     for (text, message) in [
         ("layer", "unknown view `layer` (did you mean `layers`?)"),
         ("layers:scal=log", "`layers` has no parameter `scal` (did you mean `scale`?)"),
-        ("layers:query=62", "query 62 is not in the prompt of 62 tokens (queries go from 0 to 61)"),
+        ("layers:query=62", "query 62 does not exist: 62 tokens were fed (queries go from 0 to 61)"),
         ("chunks:layer=9", "layer 9 does not exist (layers go from 0 to 1)"),
         ("attention:head=4", "head 4 does not exist (heads go from 0 to 3)"),
         ("attention:side=5000", "`attention`: side = 5000 is not a whole number from 1 to 4096"),
@@ -105,7 +107,7 @@ fn layers_count_attention_on_the_needle_and_how_often_it_was_chosen() {
 
 #[test]
 fn a_part_of_a_map_begins_where_it_was_asked_to() {
-    let view = made("attention:layer=1,head=2,query=32,key=16,len=8", "full", true).unwrap();
+    let view = made("attention:layer=1,head=2,first_query=32,first_key=16,len=8", "full", true).unwrap();
     let list = |name: &str| &view.arrays.iter().find(|array| array.name == name).unwrap().data;
     assert_eq!((list("query")[0], list("key")[7], list("mean").len()), (32.0, 23.0, 64));
     let table = view.table().unwrap();

@@ -31,6 +31,8 @@ pub struct Executor<R: Fn(Event)> {
 
 struct Loaded {
     run: RunId,
+    /// Generated tokens that were fed again, of a run that is computed once more; as many as it has where it goes on.
+    n_generated: usize,
     generation: Option<Generation>,
     /// Splits generated tokens into their own texts.
     pieces: Option<PieceDecoder>,
@@ -100,7 +102,7 @@ impl<R: Fn(Event)> Executor<R> {
         let mut generation = Generation::new(self.lens.as_ref(), tokens, sampler, &stop, started)?;
         generation.take(Ok(logits))?;
         let pieces = self.lens.text().and_then(|text| PieceDecoder::after(tokens, text)).ok();
-        Ok(Some(Loaded { run: ask.id, generation: Some(generation), pieces }))
+        Ok(Some(Loaded { run: ask.id, n_generated: usize::MAX, generation: Some(generation), pieces }))
     }
 
     /// Feeds a run's prompt, on the cache of its base where it reuses one. Nothing when it was stopped.
@@ -215,7 +217,8 @@ impl<R: Fn(Event)> Executor<R> {
         watch: &Watch,
         token: &CancelToken,
     ) -> Result<Option<Trace>, Problem> {
-        let is_loaded = self.loaded.as_ref().is_some_and(|loaded| loaded.run == run.id);
+        let holds = |loaded: &Loaded| loaded.run == run.id && loaded.n_generated >= generated.len();
+        let is_loaded = self.loaded.as_ref().is_some_and(holds);
         if !is_loaded && !self.replay(run, generated, token)? {
             return Ok(None);
         }
@@ -235,7 +238,8 @@ impl<R: Fn(Event)> Executor<R> {
             }
             self.lens.feed(&[*next], Rows::None, &mut ())?;
         }
-        self.loaded = Some(Loaded { run: run.id, generation: None, pieces: None });
+        let n_generated = generated.len();
+        self.loaded = Some(Loaded { run: run.id, n_generated, generation: None, pieces: None });
         Ok(true)
     }
 

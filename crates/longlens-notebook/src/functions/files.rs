@@ -12,9 +12,8 @@ use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::data::{from_json, to_json};
 use crate::values::size;
 use crate::values::{Figure, Prompt, Table, Trace, text};
-use longlens_app::views::Plot;
+use longlens_app::views;
 use longlens_app::{Problem, npz};
-use longlens_plot::canvas::Canvas;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
@@ -112,7 +111,7 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
-        figure_bytes(&figure.0, &ending)?
+        figure.0.bytes(&ending).map_err(raise)?
     } else if let Some(trace) = value.clone().try_cast::<Trace>() {
         trace_bytes(&trace, &ending)?
     } else if let Some(prompt) = value.clone().try_cast::<Prompt>() {
@@ -132,8 +131,8 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     Ok(host.files().shown(name))
 }
 
-/// Pixels of a saved picture per logical pixel.
-const SCALE: f64 = 2.0;
+/// Endings of the files that a table can be written as.
+const TABLE_ENDINGS: [&str; 7] = ["csv", "json", "jsonl", "parquet", "txt", "png", "svg"];
 
 fn ending(name: &str) -> String {
     Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
@@ -142,7 +141,7 @@ fn ending(name: &str) -> String {
 fn trace_bytes(trace: &Trace, ending: &str) -> Returned<Vec<u8>> {
     let mut view = trace.0.layers()?;
     view.arrays.push(npz::Array::list("nll", trace.0.nll.clone()));
-    figure_bytes(&view, ending)
+    view.bytes(ending).map_err(raise)
 }
 
 fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
@@ -154,32 +153,16 @@ fn table_bytes(table: &Table, ending: &str) -> Returned<Vec<u8>> {
         "parquet" => rows.to_parquet().map_err(raise),
         "txt" => Ok(rows.to_text(usize::MAX, usize::MAX).into_bytes()),
         "png" | "svg" => match &table.0.figure {
-            Some(figure) => picture(figure.as_ref(), ending),
+            Some(figure) => views::picture(figure.as_ref(), ending, &TABLE_ENDINGS).map_err(raise),
             None => {
                 refuse("this table has no picture", "draw it first, as in plot(table, #{ x: \"length\", y: \"loss\" })")
             }
         },
         _ => refuse(
             format!("cannot write a table as `.{ending}`"),
-            "end the name in .csv, .json, .jsonl, .parquet, .png or .svg",
+            format!("end the name in .{}", TABLE_ENDINGS.join(", .")),
         ),
     }
-}
-
-fn figure_bytes(view: &Plot, ending: &str) -> Returned<Vec<u8>> {
-    view.bytes(ending, SCALE).map_err(raise)
-}
-
-fn picture(figure: &dyn longlens_plot::canvas::Figure, ending: &str) -> Returned<Vec<u8>> {
-    let drawn = match ending {
-        "png" => Canvas::scaled(SCALE).to_png_bytes(figure),
-        "svg" => Canvas::default().to_svg_string(figure).map(String::into_bytes),
-        _ => return refuse(format!("cannot write a picture as `.{ending}`"), "end the name in .png or .svg"),
-    };
-    drawn.map_err(|error| {
-        let help = error.help();
-        raise(Problem::new(error.to_string(), help))
-    })
 }
 
 /// The text of a file.

@@ -2,6 +2,7 @@
 
 use longlens_core::methods::METHODS;
 use longlens_core::setting::{Info, Value};
+use longlens_core::spec::ModelSpec;
 use rhai::plugin::*;
 use rhai::{Dynamic, FuncRegistration, Map};
 
@@ -19,9 +20,10 @@ pub mod functions {
     use longlens_core::rope::{RopeScaling, SCALINGS};
     use rhai::{Dynamic, FnPtr, Map};
 
-    use super::{catalog, setting_value};
+    use super::{catalog, place, setting_value};
     use crate::functions::calls::{count, index};
     use crate::host::{Returned, host, raise, refuse};
+    use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
     use crate::values::{Figure, Method, Rope, Table, TableValue, to_rope};
 
@@ -120,7 +122,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "positions", return_raw)]
     pub fn positions(context: NativeCallContext, method: Dynamic, n: i64) -> Returned<Figure> {
-        positions_under(context, method, n, Dynamic::UNIT)
+        positions_with(context, method, n, Map::new())
     }
 
     /// The same under a RoPE scaling, which decides what counts as trained.
@@ -130,16 +132,31 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "positions", return_raw)]
     pub fn positions_under(context: NativeCallContext, method: Dynamic, n: i64, rope: Dynamic) -> Returned<Figure> {
+        positions_with(context, method, n, Map::from([("rope".into(), rope)]))
+    }
+
+    /// The same with options: `rope`, and `layer` and `head` of methods that differ between them (both 0 where they are not given).
+    ///
+    /// ```rhai
+    /// positions(method("by_layer", #{ layers: "0=full/1-=streaming:window=64" }), 512, #{ layer: 1 })
+    /// ```
+    #[rhai_fn(name = "positions", return_raw)]
+    pub fn positions_with(context: NativeCallContext, method: Dynamic, n: i64, options: Map) -> Returned<Figure> {
         let n_tokens = count("the length", n, 1)?;
         if n_tokens > MAX_TOKENS {
             return refuse(format!("a picture of {n_tokens} tokens is too long"), format!("give at most {MAX_TOKENS}"));
         }
         let model = host(&context).model()?;
         let spec = &model.info.spec;
-        let rope = if rope.is_unit() { spec.rope.clone() } else { to_rope(&rope, "the RoPE scaling")? };
+        let mut options = Options::new("positions", options, &["rope", "layer", "head"])?;
+        let rope = match options.take("rope") {
+            Some(rope) => to_rope(&rope, "the RoPE scaling")?,
+            None => spec.rope.clone(),
+        };
+        let place = place(&mut options, spec)?;
         let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
-        let rope = rope.resolved(spec);
-        views::positions(&model.info, &plan, (0, 0), &rope, n_tokens, "").map(|view| Figure(view.into())).map_err(raise)
+        let view = views::positions(&model.info, &plan, place, &rope.resolved(spec), n_tokens, None);
+        view.map(|view| Figure(view.into())).map_err(raise)
     }
 
     /// The relative position at which a query sees a key in a prompt of `n` tokens: a number, `()` where it does not, a text
@@ -150,12 +167,30 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "position", return_raw)]
     pub fn position(context: NativeCallContext, method: Dynamic, n: i64, query: i64, key: i64) -> Returned<Dynamic> {
+        position_with(context, method, n, query, key, Map::new())
+    }
+
+    /// The same with options: `layer` and `head` of methods that differ between them (both 0 where they are not given).
+    ///
+    /// ```rhai
+    /// position("by_layer:0=full/1-=streaming:window=64", 512, 400, 10, #{ layer: 1 })
+    /// ```
+    #[rhai_fn(name = "position", return_raw)]
+    pub fn position_with(
+        context: NativeCallContext,
+        method: Dynamic,
+        n: i64,
+        query: i64,
+        key: i64,
+        options: Map,
+    ) -> Returned<Dynamic> {
         let n_tokens = count("the length", n, 1)?;
         let (query, key) = (index("query", query, n_tokens)?, index("key", key, n_tokens)?);
         let model = host(&context).model()?;
-        let method = Method::read(&method, "the method")?.of(&context, n_tokens)?;
-        let plan = method.plan(&model.info.spec).map_err(raise)?;
-        Ok(match plan.of(0, 0).relation(query, key, Prompt { n_tokens }) {
+        let spec = &model.info.spec;
+        let (layer, head) = place(&mut Options::new("position", options, &["layer", "head"])?, spec)?;
+        let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
+        Ok(match plan.of(layer, head).relation(query, key, Prompt { n_tokens }) {
             Relation::Hidden => Dynamic::UNIT,
             Relation::At(position, _) => position.into(),
             Relation::Chosen { between: (low, high), .. } => format!("{low} to {high}, if its chunk is chosen").into(),
@@ -246,6 +281,13 @@ pub mod functions {
     const PAIRS_ASKED: (usize, usize) = (4, 4096);
     /// A picture is no longer than this.
     const MAX_TOKENS: usize = 1 << 20;
+}
+
+/// Layer and head among the options; the first of each where they are not given.
+fn place(options: &mut crate::options::Options, spec: &ModelSpec) -> Returned<(usize, usize)> {
+    let mut given =
+        |name: &'static str, n: usize| super::calls::index(name, options.count(name)?.unwrap_or(0) as i64, n);
+    Ok((given("layer", spec.n_layers)?, given("head", spec.n_heads)?))
 }
 
 /// Registers a constructor for every method of the catalog, as in `self_extend(#{ group_size: 4, neighbor_window: 64 })`.

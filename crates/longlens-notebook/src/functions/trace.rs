@@ -67,7 +67,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "retrieval_heads", return_raw)]
     pub fn retrieval_heads(trace: &mut Trace) -> Returned<Table> {
-        let table = Table::of_view(&trace.0.layers()?, vec![trace.0.heads.run.clone()])?;
+        let view = trace.0.layers()?;
+        let table = Table::of_view(&view, view.records.clone())?;
         let table =
             TableValue { table: table.0.table.sort(&["attention"], true).map_err(raise)?, ..(*table.0).clone() };
         Ok(Table(table.into()))

@@ -22,7 +22,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "table", return_raw)]
     pub fn table_of_figure(figure: &mut Figure) -> Returned<Table> {
-        Table::of_view(&figure.0, Vec::new())
+        Table::of_view(&figure.0, figure.0.records.clone())
     }
 }
 

@@ -5,19 +5,21 @@ use std::time::{Duration, Instant};
 
 use longlens_core::printable::printable;
 
-use super::colours::{Colours, Role};
-use super::menu::cut;
-use super::picture::{self, Protocol};
+use longlens_plot::terminal::Depth;
+
+use super::colours::{Paint, Role};
+use super::picture::{self, Way};
 use crate::interpreter::{CellError, Output, Progress};
 use crate::shown::Shown;
+use longlens_plot::terminal::cut;
 
 /// How things look.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// How many colours there are.
-    pub colours: Colours,
+    pub colours: Depth,
     /// How figures are shown.
-    pub images: Protocol,
+    pub images: Way,
     /// Columns of the terminal.
     pub width: usize,
     /// Whether a line says how far a step is.
@@ -181,7 +183,7 @@ fn progress_line(progress: &Progress) -> String {
 }
 
 /// The lines of an error: its name and caret red, advice green, the rest plain.
-fn painted(error: &CellError, colours: Colours) -> String {
+fn painted(error: &CellError, colours: Depth) -> String {
     let help = error.help.as_ref().map(|help| format!("help: {help}"));
     let mut text = String::new();
     for (idx, line) in error.lines().iter().enumerate() {
@@ -240,15 +242,15 @@ mod tests {
         }
     }
 
-    fn console(colours: Colours) -> (Console, Written, Written) {
+    fn console(colours: Depth) -> (Console, Written, Written) {
         let (out, err) = (Written::default(), Written::default());
-        let look = Look { colours, images: Protocol::None, width: 60, progress: true };
+        let look = Look { colours, images: Way::None, width: 60, progress: true };
         (Console::new(Box::new(out.clone()), Box::new(err.clone()), look), out, err)
     }
 
     #[test]
     fn results_begin_a_line_of_their_own() {
-        let (mut console, out, _) = console(Colours::None);
+        let (mut console, out, _) = console(Depth::Mono);
         console.print("half");
         console.result(3, &Shown::text("5"));
         console.result(4, &Shown::text("a  b\n1  2"));
@@ -262,10 +264,10 @@ mod tests {
         let place = Place { line: 2, column: 3, len: 2, text: "  xy | 1".into() };
         let error =
             CellError { place: Some(place), ..CellError::new("NameError", "no xy", Some("did you mean x?".into())) };
-        let (mut plain, out, _) = console(Colours::None);
+        let (mut plain, out, _) = console(Depth::Mono);
         plain.error(&error);
         assert_eq!(out.text(), format!("{error}\n"));
-        let (mut coloured, out, _) = console(Colours::Ansi16);
+        let (mut coloured, out, _) = console(Depth::Ansi16);
         coloured.error(&error);
         let text = out.text();
         assert!(text.starts_with("\x1b[1;31mNameError\x1b[0m: no xy\n"), "{text:?}");
@@ -275,7 +277,7 @@ mod tests {
 
     #[test]
     fn progress_is_one_line_that_goes_away() {
-        let (mut console, out, err) = console(Colours::None);
+        let (mut console, out, err) = console(Depth::Mono);
         let mut progress = Progress { label: "passkey".into(), done: 41, total: 100, seconds: 0.1 };
         console.progress(Some(&progress));
         assert_eq!(err.text(), "", "too early");
@@ -296,7 +298,7 @@ mod tests {
 
     #[test]
     fn texts_cannot_command_the_terminal() {
-        let (mut console, out, _) = console(Colours::True);
+        let (mut console, out, _) = console(Depth::True);
         console.print("a\x1b[2Jb\u{9b}c\td\x7f\n");
         assert_eq!(out.text(), "a␛[2Jb\u{fffd}c\td␡\n");
     }

@@ -14,7 +14,9 @@ use rustyline::history::{MemHistory, SearchDirection};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Cmd, ColorMode, CompletionType, Config, Context, EventHandler, Helper, KeyCode, KeyEvent, Modifiers};
 
-use super::colours::{Colours, Role};
+use longlens_plot::terminal::Depth;
+
+use super::colours::{Paint, Role};
 use super::highlight::{highlight, is_at_bracket};
 use super::hint::{Hint, room};
 use super::history::KEPT;
@@ -30,7 +32,7 @@ pub struct Editor<I: Interpreter> {
 
 impl<I: Interpreter> Editor<I> {
     /// An editor that knows earlier entries.
-    pub fn new(session: Rc<RefCell<I>>, entries: &[String], colours: Colours) -> Result<Self, ReadlineError> {
+    pub fn new(session: Rc<RefCell<I>>, entries: &[String], colours: Depth) -> Result<Self, ReadlineError> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
@@ -94,7 +96,7 @@ impl<I: Interpreter> Editor<I> {
 struct Language<I> {
     session: Rc<RefCell<I>>,
     closing: Closing,
-    colours: Colours,
+    colours: Depth,
     /// Columns of the terminal.
     width: Cell<usize>,
     /// Columns of the prompt.
@@ -124,7 +126,7 @@ impl<I: Interpreter> Hinter for Language<I> {
 
     fn hint(&self, line: &str, pos: usize, context: &Context<'_>) -> Option<Hint> {
         // without colours nothing tells a hint from what was typed
-        if self.colours == Colours::None || line.trim().is_empty() || pos < line.len() {
+        if self.colours == Depth::Mono || line.trim().is_empty() || pos < line.len() {
             return None;
         }
         let room = room(line, self.prompt.get(), self.width.get());

@@ -2,11 +2,13 @@
 
 use longlens_core::printable::printable;
 
-use super::colours::{Colours, Role};
+use longlens_plot::terminal::Depth;
+
+use super::colours::{Paint, Role};
 use crate::lexer::{Kind, Token, tokens};
 
 /// The cell with colours, and signs for what a terminal would obey: names of files may hold such. The bracket next to byte `cursor` and its partner stand out. Nothing stands out without a cursor.
-pub fn highlight(cell: &str, cursor: Option<usize>, colours: Colours) -> String {
+pub fn highlight(cell: &str, cursor: Option<usize>, colours: Depth) -> String {
     let tokens = tokens(cell);
     let pair = cursor.and_then(|cursor| pair(cell, &tokens, cursor));
     let mut painted = String::with_capacity(cell.len() * 2);
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     fn marked(cell: &str, cursor: Option<usize>) -> String {
-        let painted = highlight(cell, cursor, Colours::Ansi16);
+        let painted = highlight(cell, cursor, Depth::Ansi16);
         let named =
             [("\x1b[0m", ">"), ("\x1b[34m", "<k "), ("\x1b[32m", "<t "), ("\x1b[33m", "<n "), ("\x1b[2m", "<c ")];
         let named = named.into_iter().chain([("\x1b[35m", "<m "), ("\x1b[1;4m", "<p ")]);
@@ -96,7 +98,7 @@ mod tests {
     proptest! {
         #[test]
         fn colours_change_no_character(cell in "[a(){}\\[\\]#\"'`$ é%\n/*1]{0,24}", cursor in 0..30usize) {
-            let mut plain = highlight(&cell, Some(cursor), Colours::Ansi16);
+            let mut plain = highlight(&cell, Some(cursor), Depth::Ansi16);
             for code in ["0", "34", "32", "33", "2", "35", "1;4"] {
                 plain = plain.replace(&format!("\x1b[{code}m"), "");
             }

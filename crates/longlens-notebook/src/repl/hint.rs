@@ -3,7 +3,7 @@
 use rustyline::hint::Hint as Shown;
 use unicode_width::UnicodeWidthStr;
 
-use super::menu::cut;
+use longlens_plot::terminal::cut;
 
 /// What stands behind the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]

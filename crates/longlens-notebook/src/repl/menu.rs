@@ -1,8 +1,9 @@
 //! Completions as a list below the line: names in columns, or one a line with what they are.
 
 use longlens_core::printable::printable_line;
+use longlens_plot::terminal::cut;
 use rustyline::completion::Candidate as Listed;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::interpreter::Candidate;
 
@@ -55,22 +56,6 @@ pub fn entries(candidates: Vec<Candidate>, typed: &str, width: usize) -> Vec<Ent
     shown.into_iter().map(entry).collect()
 }
 
-/// Text of at most `width` columns, as a terminal may show it; what is cut ends in `…`.
-pub fn cut(text: &str, width: usize) -> String {
-    let text = &*printable_line(text);
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let columns = c.width().unwrap_or(0);
-        let fits = columns <= left;
-        left = left.saturating_sub(columns);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,13 +78,5 @@ mod tests {
         let all = vec![candidate("self_extend", ""), candidate("myself", "")];
         assert_eq!(entries(all.clone(), "self", 80).len(), 1);
         assert_eq!(entries(all, "Self", 80).len(), 2);
-    }
-
-    #[test]
-    fn cutting_counts_columns() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abcd", 3), "ab…");
-        assert_eq!(cut("漢字漢字", 5), "漢字…");
-        assert_eq!(cut("x", 0), "…");
     }
 }

@@ -1,12 +1,12 @@
 //! Figures between lines of text: as an image where the terminal has them, else as half blocks.
 
-mod blocks;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use longlens_plot::canvas::{Canvas, Figure, PlotError};
+use longlens_plot::screen::Screen;
+use longlens_plot::terminal::{Depth, ImageProtocol};
 
-use super::colours::Colours;
+use super::colours::Paint;
 use crate::shown::Shown;
 
 /// How figures are shown.
@@ -29,11 +29,12 @@ pub enum Images {
 
 /// How figures reach this terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum Way {
+    /// As an image.
+    Image(ImageProtocol),
+    /// As coloured cells.
     HalfBlocks,
-    Kitty,
-    Sixel,
-    Iterm2,
+    /// Not at all.
     None,
 }
 
@@ -44,54 +45,65 @@ const MAX_ROWS: usize = 30;
 
 impl Images {
     /// What this means in the terminal that the environment names.
-    pub(super) fn of_terminal(self, colours: Colours) -> Protocol {
-        self.of(colours, |name| std::env::var(name).unwrap_or_default())
+    pub(super) fn of_terminal(self, colours: Depth) -> Way {
+        self.of(colours, ImageProtocol::of_terminal())
     }
 
-    fn of(self, colours: Colours, var: impl Fn(&str) -> String) -> Protocol {
+    fn of(self, colours: Depth, known: Option<ImageProtocol>) -> Way {
         match self {
-            Self::Kitty => Protocol::Kitty,
-            Self::Sixel => Protocol::Sixel,
-            Self::Iterm2 => Protocol::Iterm2,
-            Self::None => Protocol::None,
-            _ if colours == Colours::None => Protocol::None,
-            Self::HalfBlocks => Protocol::HalfBlocks,
-            Self::Auto => {
-                let (term, program) = (var("TERM"), var("TERM_PROGRAM"));
-                let is_within = !var("TMUX").is_empty() || term.starts_with("screen") || term.starts_with("tmux");
-                let is_kitty = !var("KITTY_WINDOW_ID").is_empty()
-                    || ["kitty", "ghostty"].iter().any(|name| term.contains(name) || program.contains(name));
-                let is_sixel = ["foot", "mlterm", "contour", "yaft"].iter().any(|name| term.starts_with(name));
-                let is_iterm2 = ["iTerm.app", "WezTerm", "mintty", "rio"].contains(&program.as_str())
-                    || var("LC_TERMINAL") == "iTerm2";
-                match () {
-                    // a multiplexer keeps images to itself
-                    () if is_within => Protocol::HalfBlocks,
-                    () if is_kitty => Protocol::Kitty,
-                    () if is_sixel => Protocol::Sixel,
-                    () if is_iterm2 => Protocol::Iterm2,
-                    () => Protocol::HalfBlocks,
-                }
-            }
+            Self::Kitty => Way::Image(ImageProtocol::Kitty),
+            Self::Sixel => Way::Image(ImageProtocol::Sixel),
+            Self::Iterm2 => Way::Image(ImageProtocol::Iterm2),
+            Self::None => Way::None,
+            _ if colours == Depth::Mono => Way::None,
+            Self::HalfBlocks => Way::HalfBlocks,
+            Self::Auto => known.map_or(Way::HalfBlocks, Way::Image),
         }
     }
 }
 
 /// What draws the figure of `shown` in a terminal of `width` columns; empty when there is none to draw.
-pub fn draw(shown: &Shown, protocol: Protocol, colours: Colours, width: usize) -> Result<String, PlotError> {
+pub fn draw(shown: &Shown, way: Way, colours: Depth, width: usize) -> Result<String, PlotError> {
     let Some(figure) = &shown.figure else { return Ok(String::new()) };
     let columns = width.clamp(1, MAX_COLUMNS);
     let png = || match &shown.png {
         Some(png) => Ok(png.clone()),
         None => Canvas::default().to_png_bytes(figure.as_ref()),
     };
-    match protocol {
-        Protocol::None => Ok("(with a figure, which `save(value, \"figure.png\")` writes to a file)\n".into()),
-        Protocol::HalfBlocks => blocks::draw(figure.as_ref(), columns, MAX_ROWS, colours),
-        Protocol::Kitty => Ok(kitty(&png()?, columns)),
-        Protocol::Sixel => sixel(figure.as_ref(), columns),
-        Protocol::Iterm2 => Ok(iterm2(&png()?, columns)),
+    match way {
+        Way::None => Ok("(with a figure, which `save(value, \"figure.png\")` writes to a file)\n".into()),
+        Way::HalfBlocks => half_blocks(figure.as_ref(), columns, colours),
+        Way::Image(ImageProtocol::Kitty) => Ok(kitty(&png()?, columns)),
+        Way::Image(ImageProtocol::Sixel) => sixel(figure.as_ref(), columns),
+        Way::Image(ImageProtocol::Iterm2) => Ok(iterm2(&png()?, columns)),
     }
+}
+
+/// The figure in at most `columns` cells a row, every row with its line end.
+fn half_blocks(figure: &dyn Figure, columns: usize, colours: Depth) -> Result<String, PlotError> {
+    let (columns, rows) = Screen::fitting(figure, columns, MAX_ROWS);
+    let screen = Screen::of_figure(figure, columns, rows)?;
+    let mut text = String::new();
+    for row in screen.cells.chunks(columns) {
+        let mut last = (String::new(), String::new());
+        for cell in row {
+            let (ink, ground) = (colours.code(cell.ink, true), colours.code(cell.ground, true));
+            // in the colours that there are, both halves may be one
+            let symbol = if cell.symbol == "▀" && ink == ground { " " } else { &cell.symbol };
+            // a blank shows no ink
+            let ink = if symbol == " " { last.0.clone() } else { colours.code(cell.ink, false) };
+            let codes = (ink, ground);
+            if codes != last && !symbol.is_empty() {
+                let changed = [(&codes.0, &last.0), (&codes.1, &last.1)].map(|(new, old)| (new != old).then_some(new));
+                let parts: Vec<&str> = changed.into_iter().flatten().map(String::as_str).collect();
+                text.extend(["\x1b[", &parts.join(";"), "m"]);
+                last = codes;
+            }
+            text += symbol;
+        }
+        text += "\x1b[0m\n";
+    }
+    Ok(text)
 }
 
 /// Bytes of one command of kitty's protocol.
@@ -136,28 +148,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_names_the_protocol() {
-        let of = |images: Images, colours: Colours, vars: &[(&str, &str)]| {
-            let var = |name: &str| {
-                vars.iter().find(|(known, _)| *known == name).map_or(String::new(), |(_, to)| (*to).into())
-            };
-            images.of(colours, var)
-        };
-        for (vars, expected) in [
-            (&[("TERM", "xterm-kitty")][..], Protocol::Kitty),
-            (&[("TERM", "xterm-256color"), ("KITTY_WINDOW_ID", "1")], Protocol::Kitty),
-            (&[("TERM", "tmux-256color"), ("KITTY_WINDOW_ID", "1")], Protocol::HalfBlocks),
-            (&[("TERM_PROGRAM", "iTerm.app")], Protocol::Iterm2),
-            (&[("LC_TERMINAL", "iTerm2"), ("TERM", "xterm-256color")], Protocol::Iterm2),
-            (&[("TERM", "foot")], Protocol::Sixel),
-            (&[("TERM", "xterm-256color")], Protocol::HalfBlocks),
+    fn a_choice_wins_over_what_is_known_of_the_terminal() {
+        let kitty = Some(ImageProtocol::Kitty);
+        for (images, colours, known, expected) in [
+            (Images::Auto, Depth::True, kitty, Way::Image(ImageProtocol::Kitty)),
+            (Images::Auto, Depth::True, None, Way::HalfBlocks),
+            (Images::Auto, Depth::Mono, kitty, Way::None),
+            (Images::Kitty, Depth::Mono, None, Way::Image(ImageProtocol::Kitty)),
+            (Images::HalfBlocks, Depth::True, kitty, Way::HalfBlocks),
         ] {
-            assert_eq!(of(Images::Auto, Colours::True, vars), expected, "{vars:?}");
+            assert_eq!(images.of(colours, known), expected, "{images:?} in {colours:?}, {known:?}");
         }
-        let kitty = &[("TERM", "xterm-kitty")][..];
-        assert_eq!(of(Images::Auto, Colours::None, kitty), Protocol::None);
-        assert_eq!(of(Images::Kitty, Colours::None, &[]), Protocol::Kitty, "a choice wins");
-        assert_eq!(of(Images::HalfBlocks, Colours::True, kitty), Protocol::HalfBlocks);
+    }
+
+    #[test]
+    fn half_blocks_fit_any_terminal() {
+        use unicode_width::UnicodeWidthStr;
+        let figure = longlens_plot::plots::HeatMap {
+            title: "title 漢".into(),
+            x_labels: vec!["a".into()],
+            y_labels: vec!["b".into()],
+            values: vec![vec![1.0]],
+            ..longlens_plot::plots::HeatMap::default()
+        };
+        // without its codes
+        let plain =
+            |line: &str| line.split('\x1b').map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect();
+        for columns in [1, 7, 40, 100] {
+            for colours in [Depth::True, Depth::Ansi256, Depth::Ansi16] {
+                let drawn = half_blocks(&figure, columns, colours).unwrap();
+                let lines: Vec<String> = drawn.lines().map(plain).collect();
+                assert!(lines.len() <= MAX_ROWS && lines.iter().all(|line| line.width() <= columns), "{lines:?}");
+            }
+        }
     }
 
     #[test]

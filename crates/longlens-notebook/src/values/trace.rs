@@ -56,14 +56,8 @@ impl Trace {
         let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
         let mut tokens = built.tokens.clone();
         tokens.extend(built.needle.iter().flat_map(|needle| &needle.answer).take(Self::n_beyond(&prompt)));
-        let query = query.unwrap_or(tokens.len() - 1);
-        if query >= tokens.len() {
-            return refuse(
-                format!("token {query} is not in the prompt of {} tokens", tokens.len()),
-                format!("queries go from 0 to {}", tokens.len() - 1),
-            );
-        }
         let subject = Subject::new(&model.info, &setup, tokens.len(), None);
+        let query = subject.fed(query.unwrap_or(subject.query)).map_err(raise)?;
         let own_len = subject.own_chunk_len();
         if let (Some(own), Some(given)) = (own_len, chunk_len)
             && own != given

@@ -222,7 +222,7 @@ fn values_that_do_not_fit() {
     attention_on(trace("one two", full()), 3, 1)
         Error: tokens 3 to 1 are no range [1: attention_on] (give the first token before the last)
     trace("one two", full(), #{ query: 50 })
-        Error: token 50 is not in the prompt of 8 tokens [1: trace] (queries go from 0 to 7)
+        Error: query 50 does not exist: 8 tokens were fed [1: trace] (queries go from 0 to 7)
     positions(full(), -5)
         Error: the length -5 is not a whole number of at least 1 [1: positions] (give a larger one)
     run("a", full(), #{ max_tokens: 9000000000 })

@@ -155,6 +155,7 @@ impl App {
         self.prompt.cancel();
         self.heads.cancel();
         self.map.cancel();
+        self.plots.cancel();
         self.difference.cancel();
     }
 

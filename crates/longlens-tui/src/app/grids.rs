@@ -4,8 +4,7 @@ use longlens_app::session::KeptGrid;
 use longlens_app::settings::{Settings, Swap};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::RunRecord;
-use longlens_eval::passkey::{Cell, Grid};
-use longlens_plot::plots::NeedleCell;
+use longlens_eval::passkey::{Cell, Grid, Template};
 
 /// Grids that are kept.
 const KEPT: usize = 8;
@@ -31,7 +30,7 @@ pub struct GridRun {
     /// Depths, ascending.
     pub depths: Vec<f64>,
     /// Row-major `[n_depths, n_lengths]`.
-    pub cells: Vec<Option<NeedleCell>>,
+    pub cells: Vec<Option<Cell>>,
     /// What was run, from the first cell.
     pub record: RunRecord,
     /// Prompts of a cell.
@@ -94,8 +93,7 @@ impl Grids {
         let column = grid.lengths.iter().position(|length| *length == cell.length);
         let row = grid.depths.iter().position(|depth| (depth - cell.depth).abs() < 1e-9);
         if let (Some(row), Some(column)) = (row, column) {
-            let n_trials = cell.n_trials;
-            grid.cells[row * grid.lengths.len() + column] = Some(NeedleCell { accuracy: cell.accuracy(), n_trials });
+            grid.cells[row * grid.lengths.len() + column] = Some(cell.clone());
         }
         if grid.record.method.is_empty() {
             grid.record = cell.run.clone();
@@ -121,13 +119,19 @@ impl GridRun {
         }
     }
 
+    /// The grid that was asked for.
+    pub fn grid(&self) -> Grid {
+        let (lengths, depths, seed) = (self.lengths.clone(), self.depths.clone(), self.settings.sampling.seed);
+        Grid { template: Template::Longlens, lengths, depths, trials: self.trials, seed }
+    }
+
     /// What survives of it.
     pub fn keep(&self) -> KeptGrid {
         KeptGrid {
             settings: self.settings.clone(),
             lengths: self.lengths.clone(),
             depths: self.depths.clone(),
-            cells: self.cells.iter().map(|cell| cell.map(|cell| (cell.accuracy, cell.n_trials))).collect(),
+            cells: self.cells.clone(),
             record: self.record.clone(),
             trials: self.trials,
         }
@@ -136,14 +140,13 @@ impl GridRun {
     /// A kept grid again; nothing where its cells do not fit its lengths and depths.
     pub fn back(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
         let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
-        let cell = |cell: Option<(f64, usize)>| cell.map(|(accuracy, n_trials)| NeedleCell { accuracy, n_trials });
         (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
             id,
             text: full(&settings, model),
             settings,
             lengths,
             depths,
-            cells: cells.into_iter().map(cell).collect(),
+            cells,
             record,
             trials,
             running: false,

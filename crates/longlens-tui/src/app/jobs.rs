@@ -115,6 +115,7 @@ impl App {
                 let was_asked = match kind {
                     LookKind::Heads => self.heads.failed(id, problem.clone()).is_some(),
                     LookKind::Map => self.map.failed(id, problem.clone()).is_some(),
+                    LookKind::View(at) => self.plots.failed(at, id, problem.clone()),
                 };
                 if was_asked {
                     self.fail(&problem);
@@ -227,6 +228,7 @@ impl App {
                         (self.current, self.shown) = (None, None);
                         self.heads.clear(None);
                         self.map.clear(None);
+                        self.plots.clear();
                         self.fail(&problem);
                     }
                 }
@@ -251,8 +253,14 @@ impl App {
 
     fn looked(&mut self, id: u64, kind: LookKind, trace: longlens_core::trace::Trace) {
         match kind {
-            LookKind::Heads => self.heads.answered(id, |key| Heads::new(trace, key.query)),
-            LookKind::Map => self.map.answered(id, |key| trace.maps.into_iter().find(|map| map.pick == key.pick())),
-        };
+            LookKind::Heads => drop(self.heads.answered(id, |key| Heads::new(trace, key.query))),
+            LookKind::Map => {
+                self.map.answered(id, |key| trace.maps.into_iter().find(|map| map.pick == key.pick()));
+            }
+            LookKind::View(at) => {
+                self.plots.recorded(at, id, trace);
+                self.draw_plot(at);
+            }
+        }
     }
 }

@@ -49,6 +49,7 @@ impl App {
             let (run, generated) = (current.clone(), generated.clone());
             self.work.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
         }
+        self.look_at_plots();
         if !self.layout.needs(Need::Map) {
             return;
         }

@@ -12,6 +12,7 @@ use longlens_app::worker::{Ask, Event};
 use longlens_core::trace::{MapPick, MapWindow};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
+use super::plots::{DrawAsk, Drawn};
 use crate::export::Export;
 use crate::pen::Seen;
 use crate::theme::{Depth, ThemeName};
@@ -32,6 +33,8 @@ pub enum Action {
     Job(Event),
     /// A frame was drawn.
     Drawn(Seen),
+    /// The figure of the view at this place was drawn, or not, under the number of its question.
+    Figure(usize, u64, Result<Drawn, Problem>),
     /// Files were written, or not.
     Wrote(Result<String, Problem>),
     /// Time has passed.
@@ -49,6 +52,8 @@ pub enum Effect {
     Cancel,
     /// Stops the grid.
     CancelGrid,
+    /// Draws the figure of a view.
+    Draw(Box<DrawAsk>),
     /// Writes the files of a view.
     Export(Box<Export>),
     /// Writes a file.

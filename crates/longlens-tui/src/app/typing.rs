@@ -196,8 +196,8 @@ impl App {
         match export::of_view(self, self.layout.active(), PathBuf::from(stem)) {
             Ok(export) => {
                 let source = self.prompt.key().cloned();
-                let path = export.path("png");
-                self.record.export(Step::Picture(export.picture.clone(), export.settings.clone(), source, path));
+                let (content, path) = (&export.content, export.path("png"));
+                self.record.export(Step::Picture(content.picture.clone(), content.settings.clone(), source, path));
                 self.work.add(Effect::Export(Box::new(export)));
             }
             Err(problem) => self.fail(&problem),

@@ -50,7 +50,7 @@ impl View for CompareView {
     }
 
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::compare::runs(app)
+        export::contents::compare(app)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

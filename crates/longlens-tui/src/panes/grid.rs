@@ -1,7 +1,7 @@
 //! Pass keys found, by length and depth, while the cells come in.
 
 use longlens_app::Problem;
-use longlens_plot::plots::NeedleCell;
+use longlens_eval::passkey::Cell;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -43,7 +43,7 @@ impl View for GridView {
     }
 
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::tables::grid(app)
+        export::contents::grid(app)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
@@ -131,13 +131,13 @@ fn cells(grid: &GridRun, layout: &Layout, pen: &mut Pen) {
     for row in 0..layout.rows {
         for column in 0..layout.columns {
             let place = layout.cell(row, column).intersection(pen.buffer.area);
-            let cell = grid.cells.get(row * grid.lengths.len() + column).copied().flatten();
+            let cell = grid.cells.get(row * grid.lengths.len() + column).and_then(Option::as_ref);
             one(cell, place, pen);
         }
     }
 }
 
-fn one(cell: Option<NeedleCell>, area: Rect, pen: &mut Pen) {
+fn one(cell: Option<&Cell>, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let middle = area.y + area.height.saturating_sub(1) / 2;
     let centered = |width: u16| area.x + area.width.saturating_sub(width) / 2;
@@ -145,7 +145,7 @@ fn one(cell: Option<NeedleCell>, area: Rect, pen: &mut Pen) {
         pen.text(centered(1), middle, "·", 1, theme.faint());
         return;
     };
-    let pixel = Pixel::Amount(cell.accuracy);
+    let pixel = Pixel::Amount(cell.accuracy());
     // a gap between cells that are large enough for one
     let filled = Rect { width: area.width - u16::from(area.width > 4), ..area };
     let style = theme.ink_on(pixel);
@@ -162,7 +162,7 @@ fn one(cell: Option<NeedleCell>, area: Rect, pen: &mut Pen) {
             }
         }
     }
-    let text = format!("{:>3}", percent(cell.accuracy));
+    let text = format!("{:>3}", percent(cell.accuracy()));
     let text = if theme.depth == Depth::Mono && area.width > 5 { format!(" {} ", text.trim()) } else { text };
     let width = text.chars().count() as u16;
     let x = filled.x + filled.width.saturating_sub(width) / 2;
@@ -235,7 +235,7 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
     let mean = |is_in: &dyn Fn(usize) -> bool| {
         let columns = grid.lengths.len();
         let cells = grid.cells.iter().enumerate().filter(|(at, _)| is_in(grid.lengths[at % columns]));
-        mean(cells.filter_map(|(_, cell)| *cell))
+        mean(cells.filter_map(|(_, cell)| cell.as_ref()))
     };
     let mut facts = vec![format!("{done} of {} cells", grid.cells.len())];
     // short prompts come first, so a mean of some cells flatters
@@ -253,11 +253,10 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
 }
 
 /// Mean accuracy over all prompts.
-fn mean(cells: impl Iterator<Item = NeedleCell>) -> Option<f64> {
-    let add =
-        |(found, n): (f64, usize), cell: NeedleCell| (found + cell.accuracy * cell.n_trials as f64, n + cell.n_trials);
-    let (found, n) = cells.fold((0.0, 0), add);
-    (n > 0).then(|| found / n as f64)
+fn mean<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<f64> {
+    let add = |(found, n): (usize, usize), cell: &Cell| (found + cell.hits_tokens, n + cell.n_trials);
+    let (found, n) = cells.fold((0, 0), add);
+    (n > 0).then(|| found as f64 / n as f64)
 }
 
 /// Before the first grid: what would run.
@@ -314,14 +313,25 @@ mod tests {
 
     fn grid(lengths: Vec<usize>, n_depths: usize, done: usize) -> GridRun {
         let n = lengths.len() * n_depths;
-        let cell = |at| (at < done).then_some(NeedleCell { accuracy: if at == 1 { 0.5 } else { 1.0 }, n_trials: 2 });
+        let one = |at: usize| Cell {
+            length: lengths[at % lengths.len()],
+            depth: 0.0,
+            n_trials: 2,
+            hits_tokens: if at == 1 { 1 } else { 2 },
+            hits_text: 2,
+            wilson95: (0.0, 1.0),
+            mean_prompt_tokens: 0.0,
+            run: longlens_core::trace::RunRecord::default(),
+            trials: Vec::new(),
+        };
+        let cells = (0..n).map(|at| (at < done).then(|| one(at))).collect();
         GridRun {
             id: 1,
             settings: longlens_app::settings::Settings::default(),
             text: "full".into(),
             lengths,
             depths: (0..n_depths).map(|at| at as f64 / (n_depths - 1) as f64).collect(),
-            cells: (0..n).map(cell).collect(),
+            cells,
             record: longlens_core::trace::RunRecord::default(),
             trials: 2,
             running: true,

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use longlens_app::Problem;
 use longlens_app::runs::RunId;
+use longlens_app::views::TraceView;
+use longlens_app::views::chunks::Chunks;
 use longlens_plot::color::ColorScale;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
@@ -70,8 +72,12 @@ impl View for HeadsView {
         Some(&MapView)
     }
 
+    fn trace_view(&self) -> Option<&'static dyn TraceView> {
+        Some(&Chunks)
+    }
+
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::looks::heads(app)
+        export::contents::of_heads(app, &Chunks)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

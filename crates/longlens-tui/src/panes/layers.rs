@@ -5,6 +5,8 @@ use std::ops::Range;
 use longlens_app::Problem;
 use longlens_app::heads::{NEAR, SINK};
 use longlens_app::runs::RunId;
+use longlens_app::views::TraceView;
+use longlens_app::views::layers::Layers;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -64,8 +66,12 @@ impl View for LayersView {
         Some(&MapView)
     }
 
+    fn trace_view(&self) -> Option<&'static dyn TraceView> {
+        Some(&Layers)
+    }
+
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::looks::layers(app)
+        export::contents::of_heads(app, &Layers)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

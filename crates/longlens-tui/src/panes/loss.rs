@@ -55,7 +55,7 @@ impl View for LossView {
     }
 
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::tables::loss(app)
+        export::contents::loss(app)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

@@ -6,6 +6,8 @@ use longlens_app::Problem;
 use longlens_app::heads::Heads;
 use longlens_app::runs::RunId;
 use longlens_app::settings::Swap;
+use longlens_app::views::TraceView;
+use longlens_app::views::attention::Attention;
 use longlens_core::trace::{MapWindow, PooledMap};
 use longlens_plot::color::ColorScale;
 use ratatui::layout::Rect;
@@ -67,8 +69,12 @@ impl View for MapView {
         Step::Pan(down * by, right * by)
     }
 
+    fn trace_view(&self) -> Option<&'static dyn TraceView> {
+        Some(&Attention)
+    }
+
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::looks::map(app)
+        export::contents::map(app)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

@@ -54,7 +54,7 @@ impl View for PositionsView {
     }
 
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::tables::positions(app)
+        export::contents::positions(app)
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {

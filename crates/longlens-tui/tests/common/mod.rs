@@ -105,6 +105,16 @@ impl Rig {
         self.act(Action::Key(longlens_tui::keys::parse(method_key(name).unwrap_or(name)).unwrap()));
     }
 
+    /// Shows the view at this place of the list, and waits.
+    pub fn show(&mut self, at: usize) {
+        match ENTRIES.iter().find(|entry| entry.command == Command::View(at)).and_then(|entry| entry.keys.first()) {
+            Some(key) => self.keys(key),
+            // views beyond the ninth have none
+            None => self.act(Action::Do(Command::View(at))),
+        }
+        self.settle();
+    }
+
     /// Types text.
     pub fn type_text(&mut self, text: &str) {
         for c in text.chars() {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use longlens_app::settings::Settings;
-use longlens_app::steps::{self, Step};
+use longlens_app::steps::{self, Picture, Step};
 use longlens_core::methods::Method;
 use longlens_tui::app::{App, Options};
 use longlens_tui::export::{self, Export};
@@ -44,7 +44,7 @@ pub fn exported(rig: &Rig, view: &dyn View) -> Files {
         static N: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let n = N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         std::fs::write(
-            PathBuf::from(to).join(format!("{view:?}-{n}-{}.png", export.settings.method.name())),
+            PathBuf::from(to).join(format!("{view:?}-{n}-{}.png", export.content.settings.method.name())),
             read("png"),
         )
         .unwrap();
@@ -52,7 +52,7 @@ pub fn exported(rig: &Rig, view: &dyn View) -> Files {
     let files = Files { npz: read("npz"), folder, export, rows };
     assert_eq!(std::fs::read_dir(files.folder.path()).unwrap().count(), 4);
     let about = files.about();
-    assert!(about["view"].is_string() && !files.export.about.contains('\n'), "{about}");
+    assert!(about["view"].is_string(), "{about}");
     files
 }
 
@@ -89,6 +89,16 @@ impl Files {
         serde_json::from_slice(&npz.by_name("about").unwrap().unwrap().into_vec::<u8>().unwrap()).unwrap()
     }
 
+    /// What the picture shows, for the record.
+    pub fn picture(&self) -> &Picture {
+        &self.export.content.picture
+    }
+
+    /// The bytes of the file of an ending.
+    pub fn bytes(&self, ending: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(format!("a.b.{ending}"))).unwrap()
+    }
+
     pub fn svg(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("a.b.svg")).unwrap()
     }
@@ -96,8 +106,8 @@ impl Files {
     /// The recorded command.
     pub fn command(&self, app: &App) -> String {
         let source = app.prompt.key().cloned();
-        let step =
-            Step::Picture(self.export.picture.clone(), self.export.settings.clone(), source, PathBuf::from("p.png"));
+        let content = &self.export.content;
+        let step = Step::Picture(content.picture.clone(), content.settings.clone(), source, PathBuf::from("p.png"));
         steps::command(&app.start, &step, &app.model.spec)
     }
 }

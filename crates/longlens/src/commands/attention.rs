@@ -1,7 +1,7 @@
 //! `longlens attention`: the attention map of one head, at any length.
 
-use longlens_app::views::TraceView;
 use longlens_app::views::attention::{Attention as Map, MAX_SIDE};
+use longlens_app::views::{ENDINGS, TraceView};
 use longlens_core::lens::Lens;
 use longlens_core::setting::{Setting, Value};
 use longlens_core::trace::RowPick;
@@ -20,7 +20,7 @@ const SHOWN_KEYS: usize = 8;
 pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let picture = super::picture(config.out.as_deref(), "attention.png")?;
+    let picture = super::file(config.out.as_deref(), "attention.png", &ENDINGS)?;
     crate::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     if let Some(side) = args.side.filter(|side| !(1..=MAX_SIDE).contains(side)) {
         return Err(Failure::usage(format!("--side {side} is out of range"), format!("give 1 to {MAX_SIDE}")));
@@ -51,7 +51,9 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
     match &picture {
         Some(path) => super::save_view(&terminal, &view, path),
         None if config.json => Ok(()),
-        None => terminal.note("give --out FILE.png or FILE.svg to draw it, or --json for the numbers"),
+        None => {
+            terminal.note("give --out FILE.png or FILE.svg to draw it, FILE.csv, FILE.npz or --json for the numbers")
+        }
     }
 }
 

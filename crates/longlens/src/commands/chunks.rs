@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use longlens_app::heads::Heads;
-use longlens_app::views::TraceView;
 use longlens_app::views::chunks::{Chunks as Map, Shown};
+use longlens_app::views::{ENDINGS, TraceView};
 use longlens_core::setting::{Setting, Value};
 use serde_json::json;
 
@@ -21,30 +21,29 @@ const SHOWN_CHUNKS: usize = 6;
 pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let picture = super::picture(config.out.as_deref(), "chunks.png")?;
+    let picture = super::file(config.out.as_deref(), "chunks.png", &ENDINGS)?;
     crate::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let mut options = Setting::new(Map.info());
     let numbers = [("query", args.query), ("layer", args.layer), ("chunk_len", args.chunk_len)];
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
         options.set(name, &Value::Number(number as f64))?;
     }
-    let asks_for_mass = args.mass || args.chunk_len.is_some();
-    if asks_for_mass {
+    let asks_for_attention = args.attention || args.chunk_len.is_some();
+    if asks_for_attention {
         options.set("show", &Value::Word("attention".into()))?;
     }
     let viewed = viewed(&terminal, &config, &args.prompt, &Map, &options, |_| ())?;
-    let shown = Map::shown(&viewed.subject(), &options)?;
+    let shown = Shown::of(&viewed.subject(), &options)?;
     let Shown { query, chunk_len, is_choice } = shown;
-    if !asks_for_mass && !is_choice && viewed.subject().own_chunk_len().is_some() {
-        terminal
-            .note(format_args!("query {query} sees every key: showing attention mass, as nothing is chosen yet"))?;
+    if !asks_for_attention && !is_choice && viewed.subject().own_chunk_len().is_some() {
+        terminal.note(format_args!("query {query} sees every key: showing attention, as nothing is chosen yet"))?;
     }
     let heads = Heads::of(&viewed.trace, query)?;
     let needle = viewed.prompt.needle.as_ref();
     let rows = rows(&heads, is_choice, args.layer, needle.map(|needle| heads.chunks_of(needle)).as_ref());
     terminal.result(&json!({
         "run": heads.run, "query": query, "chunk_len": chunk_len, "needle_tokens": needle,
-        "kind": if is_choice { "choice" } else { "mass" }, "heads": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "kind": if is_choice { "choice" } else { "attention" }, "heads": rows.iter().map(Row::json).collect::<Vec<_>>(),
     }))?;
     if !config.json {
         describe(&terminal, &heads, shown, &rows, needle)?;
@@ -56,9 +55,9 @@ pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
 struct Row {
     layer: usize,
     head: usize,
-    /// Chunk and score (of a choice) or mass.
+    /// Chunk and score (of a choice) or attention; of a choice none where the head attends to every key.
     chunks: Vec<(usize, f32)>,
-    /// Share of the needle's chunks that were chosen, or the mass on them.
+    /// Share of the needle's chunks that were chosen, or the attention on them; nothing where there was no choice.
     needle: Option<f32>,
     margin: Option<f32>,
 }
@@ -87,7 +86,8 @@ fn rows(heads: &Heads, is_choice: bool, layer: Option<usize>, needle: Option<&Ra
             if is_choice { on.count() as f32 / needle.len().max(1) as f32 } else { on.map(|(_, mass)| mass).sum() }
         };
         let margin = heads.margin(layer, head).filter(|_| is_choice);
-        Row { layer, head, needle: needle.map(on_needle), margin, chunks }
+        let needle = needle.filter(|_| !chunks.is_empty()).map(on_needle);
+        Row { layer, head, chunks, needle, margin }
     };
     heads.all().filter(|(of, _)| layer.is_none_or(|layer| layer == *of)).map(row).collect()
 }
@@ -120,6 +120,10 @@ fn describe(
         "chunks with most attention of every head, and their share; attention on the needle's chunks"
     })?;
     for row in rows {
+        if row.chunks.is_empty() {
+            terminal.say(format_args!("L{} H{}  attends to every key, chooses nothing", row.layer, row.head))?;
+            continue;
+        }
         let needle = row.needle.map_or(String::new(), |share| format!("  needle {:>3.0}%", 100.0 * share.max(0.0)));
         let mut chunks = row.chunks.clone();
         if !is_choice {

@@ -269,8 +269,8 @@ fn write(
     views.extend(chosen.map(|chosen| ("chunks", chosen.clone())));
     let mut written = Vec::new();
     for (name, view) in &views {
-        for extension in ["png", "svg"] {
-            longlens_plot::save(view.figure.as_ref(), folder.join(format!("{name}.{extension}")))?;
+        for ending in ["png", "svg"] {
+            super::save_bytes(view, ending, &folder.join(format!("{name}.{ending}")))?;
         }
         written.push(format!("{name}.png and .svg"));
     }

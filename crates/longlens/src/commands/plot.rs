@@ -27,15 +27,18 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
     crate::inputs::spare(&config, file.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, |_| ())?;
-    let table = view.table().unwrap_or_else(|| Table::new(&[]));
+    // larger than what it is made of: it is made only where somebody reads it
+    let table = (config.json || file.is_none()).then(|| view.table()).flatten();
     if config.json {
         let mut about = view.about.clone();
         about.insert("text".into(), json!(view.text));
-        about.insert("table".into(), table.to_json());
+        about.insert("table".into(), json!(table.as_ref().map(Table::to_json)));
         terminal.result(&about)?;
     }
     terminal.say(&view.text)?;
-    terminal.say(printed(&table).trim_end())?;
+    if let Some(table) = table.filter(|_| !config.json) {
+        terminal.say(printed(&table).trim_end())?;
+    }
     match &file {
         Some(path) => super::save_view(&terminal, &view, path),
         None if config.json => Ok(()),

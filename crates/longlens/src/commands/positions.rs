@@ -1,6 +1,6 @@
 //! `longlens positions`: where a method puts every (query, key), how far it carries, and what to know before running it.
 
-use longlens_app::views::positions;
+use longlens_app::views::{ENDINGS, positions};
 use longlens_core::picture;
 use longlens_core::plan::{Prompt, Relation};
 use serde_json::json;
@@ -16,7 +16,7 @@ const PRINTED: usize = 24;
 pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let picture = super::picture(config.out.as_deref(), "positions.png")?;
+    let picture = super::file(config.out.as_deref(), "positions.png", &ENDINGS)?;
     crate::inputs::spare(&config, picture.as_slice(), &[])?;
     let model = &super::describe(&terminal, &config)?;
     let plan = config.settings.method.plan(&model.spec)?;
@@ -45,7 +45,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     }
 
     if let Some(path) = &picture {
-        super::save_view(&terminal, &positions(model, &plan, (layer, head), &rope, n_tokens, "")?, path)?;
+        super::save_view(&terminal, &positions(model, &plan, (layer, head), &rope, n_tokens, None)?, path)?;
     }
     let capacity = trained.map(|trained| plan.capacity(trained));
     let warnings: Vec<String> = trained

@@ -8,7 +8,7 @@ use longlens_app::session::state_folder;
 use longlens_eval::text;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
-use longlens_notebook::repl::{self, Colours, Images, Interrupts, ReplError, ReplOptions};
+use longlens_notebook::repl::{self, Depth, Images, Interrupts, ReplError, ReplOptions};
 
 use super::language::session;
 use crate::args::Colors;
@@ -31,11 +31,11 @@ pub fn run(args: &ReplArgs) -> Result<(), Failure> {
         model: args.session.model.clone().unwrap_or_else(|| EMBEDDED.to_owned()),
         history: if args.no_history { None } else { history() },
         colours: match args.colors {
-            Colors::Auto => Colours::of_terminal(),
-            Colors::True => Colours::True,
-            Colors::Ansi256 => Colours::Ansi256,
-            Colors::Ansi16 => Colours::Ansi16,
-            Colors::None => Colours::None,
+            Colors::Auto => Depth::of_terminal(),
+            Colors::True => Depth::True,
+            Colors::Ansi256 => Depth::Ansi256,
+            Colors::Ansi16 => Depth::Ansi16,
+            Colors::None => Depth::Mono,
         },
         images: match args.images {
             Inline::Auto => Images::Auto,

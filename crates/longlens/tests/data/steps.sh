@@ -14,19 +14,19 @@ END1
 
 longlens generate --model embedded --method full --prefill-chunk 2048 --max-tokens 2 --file story.txt
 
-longlens chunks --model embedded --method full --prefill-chunk 2048 --query 100 --mass --chunk-len 16 --out heads.png --needle 120:0.5 --needle-seed 0
+longlens plot chunks:query=100,chunk_len=16 --model embedded --method full --prefill-chunk 2048 --out heads.png --needle 120:0.5 --needle-seed 0
 
-longlens chunks --model embedded --method long_heads:chunk_len=8,attention_len=32,begin_len=32,variant=consistent --prefill-chunk 2048 --query 100 --out chosen.png --needle 120:0.5 --needle-seed 0
+longlens plot chunks:query=100 --model embedded --method long_heads:chunk_len=8,attention_len=32,begin_len=32,variant=consistent --prefill-chunk 2048 --out chosen.png --needle 120:0.5 --needle-seed 0
 
-longlens chunks --model embedded --method full --prefill-chunk 2048 --query 3 --mass --chunk-len 2 --out story.svg --file story.txt
+longlens plot chunks:query=3,chunk_len=2 --model embedded --method full --prefill-chunk 2048 --out story.svg --file story.txt
 
-longlens attention --model embedded --method full --prefill-chunk 2048 --layer 3 --head 1 --out map.png --needle 120:0.5 --needle-seed 0
+longlens plot attention:layer=3,head=1 --model embedded --method full --prefill-chunk 2048 --out map.png --needle 120:0.5 --needle-seed 0
 
-longlens attention --model embedded --method full --prefill-chunk 2048 --layer 0 --head 0 --max --linear --out 'my map.svg' --file - <<'END0'
+longlens plot attention:layer=0,head=0,pooling=max,scale=linear --model embedded --method full --prefill-chunk 2048 --out 'my map.svg' --file - <<'END0'
 Once there was a cat.
 END0
 
-longlens positions --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --tokens 506 --out positions.svg
+longlens positions --tokens 506 --layer 0 --head 0 --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --out positions.svg
 
 # compare.png shows the view compare, which no command draws
 

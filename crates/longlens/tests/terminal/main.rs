@@ -60,7 +60,7 @@ const COMMANDS: [(&str, bool); 9] = [
     ("generate --needle 4k --max-tokens 60 --prefill-chunk 16", true),
     ("passkey --lengths 128,256,2k --depths 0,0.25,0.5,0.75,1 --trials 4", true),
     ("perplexity --lengths 64,128,4k --methods full;self_extend;dual_chunk", true),
-    ("chunks --needle 4k --prefill-chunk 16 --mass", true),
+    ("chunks --needle 4k --prefill-chunk 16 --attention", true),
     ("attention --needle 4k --prefill-chunk 16 --query 4000", true),
     ("logits --tokens tokens.json --output logits.safetensors --prefill-chunk 16", true),
     ("bench --methods full;long_heads --lengths 2k,4k --repeat 2 --new-tokens 4", false),

@@ -50,11 +50,14 @@ fn steps_are_a_notebook_that_runs() {
     pty.wait("the run under another method", |screen| {
         screen.contains("longlens-tiny  long_heads") && !screen.contains("the run before") && is_over(screen)
     });
-    let views = ["heads", "map", "positions", "grid", "loss", "layers", "compare"];
-    for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7"]) {
+    let views = ["heads", "map", "positions", "grid", "loss", "layers", "compare", "distance"];
+    let picture = |view: &str| folder.path().join(format!("longlens-{view}-1.png"));
+    let mut exported = Vec::new();
+    for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7", "9"]) {
         pty.press(key);
         export(&mut pty, &format!("longlens-{view}-1.png"));
-        std::fs::remove_file(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
+        exported.push(std::fs::read(picture(view)).unwrap());
+        std::fs::remove_file(picture(view)).unwrap();
     }
     // a prompt with everything that a literal must escape
     let typed = "It's \"quoted\" \\ ${not} `so`\n// %%\né 鍵";
@@ -84,10 +87,14 @@ fn steps_are_a_notebook_that_runs() {
     let ran = done(longlens(folder.path()).args(["notebook", "run", &name]));
     let n_cells = cells.matches("\n// %%\n").count();
     let note = String::from_utf8_lossy(&ran.stderr);
-    assert!(note.contains(&format!("{n_cells} of {n_cells} cells run")) && n_cells == 12, "{note}");
-    for view in views {
-        let bytes = std::fs::read(folder.path().join(format!("longlens-{view}-1.png"))).unwrap();
+    assert!(note.contains(&format!("{n_cells} of {n_cells} cells run")) && n_cells == 13, "{note}");
+    for (view, exported) in views.iter().zip(exported) {
+        let bytes = std::fs::read(picture(view)).unwrap();
         assert!(bytes.starts_with(b"\x89PNG"), "{view} is drawn again");
+        // a map also holds the text that was generated, and the others are named by what was done in the workbench
+        if ["heads", "positions", "grid", "layers", "distance"].contains(view) {
+            assert!(bytes == exported, "{view} is another picture");
+        }
     }
     let notebook = std::fs::read_to_string(path.with_extension("ipynb")).unwrap();
     assert!(notebook.contains("\"true\\n\""), "the typed prompt is the same: {cells}");

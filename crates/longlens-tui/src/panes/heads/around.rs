@@ -140,7 +140,6 @@ pub fn foot(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) 
 
 /// What all heads do with the needle.
 pub fn summary(looked: &Looked) -> Vec<String> {
-    let n_heads = looked.heads.shape.0 * looked.heads.shape.1;
     let (Some(needle), Some(name)) = (&looked.needle, looked.needle_name()) else {
         let len = looked.heads.chunk_len;
         return vec![format!("{} chunks of {len} tokens", looked.heads.n_chunks()), "no needle in this prompt".into()];
@@ -150,7 +149,7 @@ pub fn summary(looked: &Looked) -> Vec<String> {
     }
     let mut parts = vec![format!("needle: {name}")];
     if looked.chooses {
-        let n = looked.all().filter(|(layer, head)| looked.chose_needle(*layer, *head)).count();
+        let (n, n_heads) = looked.choosing();
         parts.push(format!("chosen by {n} of {n_heads} heads"));
     }
     let share = |at: &(usize, usize)| looked.on_needle(at.0, at.1).unwrap_or(0.0);
@@ -166,8 +165,8 @@ fn brief(looked: &Looked) -> Option<String> {
     if !looked.chooses || needle.start > looked.heads.query {
         return None;
     }
-    let n = looked.all().filter(|(layer, head)| looked.chose_needle(*layer, *head)).count();
-    Some(format!("▼ {name} chosen by {n} of {}", looked.all().count()))
+    let (n, n_heads) = looked.choosing();
+    Some(format!("▼ {name} chosen by {n} of {n_heads}"))
 }
 
 /// What the selected head does.

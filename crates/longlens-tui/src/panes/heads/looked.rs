@@ -20,6 +20,8 @@ pub struct Looked<'a> {
     pub needle: Option<Range<usize>>,
     /// Its chunks.
     pub chunks: Option<Range<usize>>,
+    /// The queries that give the answer, whose choices count for hit rates.
+    pub answering: Range<usize>,
     /// Whether the method chooses, and its chunks are those that are shown.
     pub chooses: bool,
     /// The selected layer and head.
@@ -44,6 +46,7 @@ impl<'a> Looked<'a> {
             heads,
             chunks: needle.as_ref().map(|needle| heads.chunks_of(needle)),
             needle,
+            answering: key.answering.0..key.answering.1,
             chooses: heads.chooses() && own == Some(heads.chunk_len),
             selected: (app.controls.layer.min(n_layers - 1), app.controls.head.min(n_heads - 1)),
         })
@@ -51,23 +54,23 @@ impl<'a> Looked<'a> {
 
     /// Layers and heads, all of them.
     pub fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (n_layers, n_heads) = self.heads.shape;
-        (0..n_layers).flat_map(move |layer| (0..n_heads).map(move |head| (layer, head)))
+        self.heads.all()
     }
 
-    /// Chosen chunks of a head and whether each was forced; none where the method does not choose.
-    pub fn picks(&self, layer: usize, head: usize) -> impl Iterator<Item = (usize, bool)> + '_ {
-        let choices = self.heads.trace().layers.get(layer).and_then(|layer| layer.choices.as_ref());
-        let row = choices.filter(|_| self.chooses).and_then(|choices| {
-            let row = choices.queries.iter().position(|query| *query == self.heads.query)?;
-            Some(choices.row(row, head))
-        });
-        row.into_iter().flatten().map(|(chunk, score)| (chunk, score.is_nan()))
+    /// Chosen chunks of a head and whether each was forced; none where it chooses none.
+    pub fn picks(&self, layer: usize, head: usize) -> impl Iterator<Item = (usize, bool)> + use<> {
+        let picks = if self.chooses { self.heads.picks(layer, head) } else { Vec::new() };
+        picks.into_iter().map(|pick| (pick.chunk, pick.is_forced()))
     }
 
-    /// Whether a head chose a chunk of the needle.
-    pub fn chose_needle(&self, layer: usize, head: usize) -> bool {
-        self.chunks.as_ref().is_some_and(|chunks| self.picks(layer, head).any(|(chunk, _)| chunks.contains(&chunk)))
+    /// How many heads chose a chunk of the needle, of how many that choose: others attend to every key.
+    pub fn choosing(&self) -> (usize, usize) {
+        let on_needle = |chunk: usize| self.chunks.as_ref().is_some_and(|chunks| chunks.contains(&chunk));
+        self.all().fold((0, 0), |(n, n_heads), (layer, head)| {
+            let mut picks = self.picks(layer, head).peekable();
+            let chooses = picks.peek().is_some();
+            (n + usize::from(picks.any(|(chunk, _)| on_needle(chunk))), n_heads + usize::from(chooses))
+        })
     }
 
     /// Attention on the needle.
@@ -77,7 +80,7 @@ impl<'a> Looked<'a> {
 
     /// How often a head's choices held the needle, of how many.
     pub fn hits(&self, layer: usize, head: usize) -> Option<(usize, usize)> {
-        let hits = self.heads.hits(layer, head, self.needle.as_ref().filter(|_| self.chooses)?);
+        let hits = self.heads.hits(layer, head, self.needle.as_ref().filter(|_| self.chooses)?, &self.answering);
         Some(hits).filter(|(_, n)| *n > 0)
     }
 

@@ -25,7 +25,7 @@ fn heads(method: &str, chunk_len: usize) -> Heads {
 
 fn looked(heads: &Heads, selected: (usize, usize)) -> Looked<'_> {
     let chunks = Some(heads.chunks_of(&NEEDLE));
-    Looked { heads, needle: Some(NEEDLE), chunks, chooses: heads.chooses(), selected }
+    Looked { heads, needle: Some(NEEDLE), chunks, answering: 0..0, chooses: heads.chooses(), selected }
 }
 
 /// The pane's rows as text, and what a click would hit.

@@ -1,39 +1,44 @@
-//! A figure in half blocks: each cell is two pixels, and texts are real letters in the cells where they stand.
+//! A figure as cells of a terminal: each is two pixels, and texts are real letters in the cells where they stand.
 
-use longlens_plot::canvas::{Canvas, Figure, Pixels, PlotError};
-use longlens_plot::color::{Rgb, mix};
-use longlens_plot::scene::{Anchor, Scene, Shape, Text};
 use unicode_width::UnicodeWidthChar;
 
-use crate::repl::colours::Colours;
-use crate::repl::menu::cut;
+use super::{Screen, ScreenCell};
+use crate::canvas::{Canvas, Figure, MIN_SIZE, Pixels, PlotError};
+use crate::color::{Rgb, WHITE, mix};
+use crate::scene::{Anchor, Scene, Shape, Text};
+use crate::terminal::cut;
 
 /// Logical pixels of a cell where the page is not too small for that; cells are twice as high.
 const CELL: f64 = 8.0;
-/// The smallest page that figures draw on.
-const MIN_PAGE: (f64, f64) = (320.0, 240.0);
 /// Lines of data are drawn this wide, or they would vanish between pixels.
 const STROKE: f64 = 5.0;
 
-/// The figure in at most `columns` by `rows` cells, every row with its line end.
-pub fn draw(figure: &dyn Figure, columns: usize, rows: usize, colours: Colours) -> Result<String, PlotError> {
-    let (own_width, own_height) = figure.size();
-    let ratio = f64::from(own_height) / f64::from(own_width);
-    // whole rows, and a page that is large enough for the figure
-    let most = (rows as f64 * 2.0 / ratio).floor().max(1.0) as usize;
-    let columns = columns.min(most);
-    let rows = ((columns as f64 * ratio / 2.0).round() as usize).clamp(1, rows);
-    let cell = CELL.max(MIN_PAGE.0 / columns as f64).max(MIN_PAGE.1 / (2.0 * rows as f64)).ceil();
-    let size = ((columns as f64 * cell) as u32, (rows as f64 * 2.0 * cell) as u32);
-
-    let mut scene = figure.scene(size)?;
-    let texts = take_texts(&mut scene);
-    let pixels = Canvas { size: Some(size), scale: 1.0 }.to_rgb(&Drawn(scene))?;
-    let mut grid = Grid::of(&pixels, columns, rows, cell as u32);
-    for text in &texts {
-        grid.write(text, cell);
+impl Screen {
+    /// Columns and rows of a figure in its own proportions, at most so many of each.
+    pub fn fitting(figure: &dyn Figure, columns: usize, rows: usize) -> (usize, usize) {
+        let (own_width, own_height) = figure.size();
+        let ratio = f64::from(own_height) / f64::from(own_width);
+        let most = (rows as f64 * 2.0 / ratio).floor().max(1.0) as usize;
+        let columns = columns.min(most);
+        (columns, ((columns as f64 * ratio / 2.0).round() as usize).clamp(1, rows))
     }
-    Ok(grid.text(colours))
+
+    /// A figure on a page of `columns` by `rows` cells, at least one of each: half blocks (`▀`, the ink above, the ground
+    /// below), and letters where its texts stand.
+    pub fn of_figure(figure: &dyn Figure, columns: usize, rows: usize) -> Result<Self, PlotError> {
+        // a page that is large enough for the figure
+        let (min_width, min_height) = (f64::from(MIN_SIZE.0), f64::from(MIN_SIZE.1));
+        let cell = CELL.max(min_width / columns as f64).max(min_height / (2.0 * rows as f64)).ceil();
+        let size = ((columns as f64 * cell) as u32, (rows as f64 * 2.0 * cell) as u32);
+        let mut scene = figure.scene(size)?;
+        let texts = take_texts(&mut scene);
+        let pixels = Canvas { size: Some(size), scale: 1.0 }.to_rgb(&Drawn(scene))?;
+        let mut grid = Grid::of(&pixels, columns, rows, cell as u32);
+        for text in &texts {
+            grid.write(text, cell);
+        }
+        Ok(grid.screen())
+    }
 }
 
 /// Takes the texts out of a scene, and makes thin lines of data wide enough to be seen.
@@ -141,41 +146,24 @@ impl Grid {
         left.into_iter().chain(right).collect()
     }
 
-    fn text(&self, colours: Colours) -> String {
-        let mut text = String::new();
-        for row in 0..self.rows() {
-            let mut last = (String::new(), String::new());
-            for at in row * self.columns..(row + 1) * self.columns {
-                let [upper, lower] = self.halves[at];
-                let (sign, ink, ground) = match self.letters[at] {
-                    None if colours.code(upper, true) == colours.code(lower, true) => (' ', upper, lower),
-                    None => ('▀', upper, lower),
-                    Some((None, _)) => continue,
-                    Some((Some(letter), ink)) => (letter, ink, mix(upper, lower, 0.5)),
-                };
-                // a blank shows no ink
-                let ink = if sign == ' ' { last.0.clone() } else { colours.code(ink, false) };
-                let codes = (ink, colours.code(ground, true));
-                if codes != last {
-                    let changed =
-                        [(&codes.0, &last.0), (&codes.1, &last.1)].map(|(new, old)| (new != old).then_some(new));
-                    let parts: Vec<&str> = changed.into_iter().flatten().map(String::as_str).collect();
-                    text.extend(["\x1b[", &parts.join(";"), "m"]);
-                    last = codes;
-                }
-                text.push(sign);
-            }
-            text.push_str("\x1b[0m\n");
-        }
-        text
+    fn screen(&self) -> Screen {
+        let cell = |(halves, letter): (&[Rgb; 2], &Option<(Option<char>, Rgb)>)| {
+            let [upper, lower] = *halves;
+            let (symbol, ink, ground) = match letter {
+                None => ("▀".to_owned(), upper, lower),
+                Some((letter, ink)) => (letter.iter().collect(), *ink, mix(upper, lower, 0.5)),
+            };
+            ScreenCell { symbol, ink, ground, bold: false, italic: false, underlined: false, dim: false }
+        };
+        let cells = self.halves.iter().zip(&self.letters).map(cell).collect();
+        Screen { columns: self.columns, rows: self.rows(), cells, background: WHITE, title: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longlens_plot::color::Rgb;
-    use longlens_plot::scene::Rect;
+    use crate::scene::Rect;
 
     const BLUE: Rgb = Rgb(0, 0, 255);
 
@@ -206,34 +194,24 @@ mod tests {
         }
     }
 
-    /// The drawing without its codes.
-    fn signs(drawn: &str) -> Vec<String> {
-        let plain =
-            |line: &str| line.split('\x1b').map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect();
-        drawn.lines().map(plain).collect()
-    }
-
     #[test]
     fn texts_are_letters_and_the_rest_half_blocks() {
-        let drawn = draw(&Half, 40, 30, Colours::True).unwrap();
-        let signs = signs(&drawn);
-        assert_eq!(signs.len(), 20);
-        assert!(signs[0].starts_with("title 漢") && !drawn.contains("over"), "{signs:?}");
-        assert!(signs[19].ends_with("end") && signs[11..13].iter().all(|line| line.contains(['u', 'p'])), "{signs:?}");
-        assert!(signs[16].contains('▀'), "the curve is there: {signs:?}");
-        let first = drawn.lines().nth(1).unwrap();
-        assert_eq!(first, format!("\x1b[48;2;0;0;255m{}\x1b[0m", " ".repeat(40)));
+        let screen = Screen::of_figure(&Half, 40, 20).unwrap();
+        assert_eq!(Screen::fitting(&Half, 40, 30), (40, 20));
+        let lines: Vec<String> =
+            screen.cells.chunks(40).map(|row| row.iter().map(|cell| cell.symbol.as_str()).collect()).collect();
+        assert!(lines[0].starts_with("title 漢") && !lines.concat().contains("over"), "{lines:?}");
+        assert!(lines[19].ends_with("end") && lines[11..13].iter().all(|line| line.contains(['u', 'p'])), "{lines:?}");
+        assert_eq!((&lines[1], screen.cells[40].ink, screen.cells[40].ground), (&"▀".repeat(40), BLUE, BLUE));
+        let curve = &screen.cells[16 * 40 + 20];
+        assert!(curve.ink != curve.ground, "the curve is there: {curve:?}");
     }
 
     #[test]
-    fn the_drawing_fits_any_terminal() {
-        use unicode_width::UnicodeWidthStr;
+    fn any_size_has_a_page() {
         for (columns, rows) in [(1, 1), (7, 30), (40, 5), (100, 30)] {
-            for colours in [Colours::True, Colours::Ansi256, Colours::Ansi16] {
-                let signs = signs(&draw(&Half, columns, rows, colours).unwrap());
-                let widest = signs.iter().map(|line| line.width()).max().unwrap();
-                assert!(signs.len() <= rows && widest <= columns, "{columns} × {rows}: {signs:?}");
-            }
+            let screen = Screen::of_figure(&Half, columns, rows).unwrap();
+            assert_eq!((screen.columns, screen.rows, screen.cells.len()), (columns, rows, columns * rows));
         }
     }
 }
