@@ -1,4 +1,4 @@
-//! What the user did, as files that do it again: cells of a notebook, or commands of the shell.
+//! What the user did, so that it can be done again.
 
 use std::path::{Path, PathBuf};
 
@@ -11,23 +11,9 @@ use crate::problem::Problem;
 use crate::prompt::PromptSource;
 use crate::settings::Settings;
 
-mod cells;
-mod commands;
-
-pub use cells::cells;
-pub use commands::{command, script};
-
-/// The steps as a file's ending asks for them: `.rhai` for [`cells`], `.sh` for a [`script`]. Other endings are refused.
-pub fn written(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> Result<String, Problem> {
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("rhai") => Ok(cells(path, start, steps, model)),
-        Some("sh") => Ok(script(start, steps, model)),
-        _ => Err(Problem::new(
-            format!("{} does not say what to write the steps as", path.display()),
-            "end the name in .rhai for notebook cells, or in .sh for commands".to_owned(),
-        )),
-    }
-}
+/// Writes steps as a file that does them again, in the form that the file's name asks for; an error where it asks for none.
+/// Which forms there are is a matter of the program.
+pub type WriteSteps = fn(&Path, &Start, &[Step], &ModelSpec) -> Result<String, Problem>;
 
 /// One thing the user did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +78,7 @@ pub struct Start {
 
 impl Picture {
     /// The view, in words.
-    fn view(&self) -> &str {
+    pub fn view(&self) -> &str {
         match self {
             Self::View(text) | Self::Other(text) => text,
             Self::Positions { .. } => "positions",
@@ -104,9 +90,16 @@ impl Picture {
 }
 
 /// Text that stays in its line of a comment.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
 }
 
-#[cfg(test)]
-mod tests;
+/// A word for the shell.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:,./@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

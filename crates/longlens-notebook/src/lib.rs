@@ -21,6 +21,7 @@ pub mod runner;
 mod running;
 pub mod session;
 pub mod shown;
+pub mod steps;
 pub mod table;
 pub mod types;
 pub mod values;

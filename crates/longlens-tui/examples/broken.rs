@@ -16,6 +16,7 @@ fn main() {
     let model = lens.model().clone();
     let options = Options {
         start: Start::default(),
+        write_steps: |_, _, steps, _| Ok(format!("{steps:?}")),
         settings: Settings::default(),
         prompt: Some(PromptSource::Text("a prompt".into())),
         theme: ThemeName::Dark,

@@ -11,7 +11,7 @@ use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::{RunAsk, RunId, Runs};
 use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
-use longlens_app::steps::{Start, Step};
+use longlens_app::steps::{Start, Step, WriteSteps};
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
@@ -58,6 +58,7 @@ use undo::Undo;
 pub struct App {
     /// How the program was started.
     pub start: Start,
+    write_steps: WriteSteps,
     /// The model, from its config until it is open.
     pub model: ModelInfo,
     /// Whether it is open.
@@ -140,9 +141,10 @@ pub struct App {
 impl App {
     /// A workbench for a model that is being opened.
     pub fn new(model: ModelInfo, options: Options) -> Self {
-        let Options { start, settings, prompt, theme, depth, resume, hint, notes } = options;
+        let Options { start, write_steps, settings, prompt, theme, depth, resume, hint, notes } = options;
         let mut app = Self {
             start,
+            write_steps,
             opening: Opening::Waiting,
             verdict: settings.check(&model, 0),
             controls: Controls::new(settings),

@@ -52,10 +52,8 @@ fn heads_are_exported_as_choices_where_the_method_chooses() {
     let about = files.about();
     assert_eq!((&about["query"], &about["run"]["mode"]), (&heads.query.into(), &"re-prefill".into()));
     assert_eq!(about["base"], Value::Null);
-    let command = files.command(&rig.app);
-    let plot = format!("longlens plot chunks:query={} --model scripted --method {CHOOSING}", heads.query);
-    assert!(command.starts_with(&plot), "{command}");
-    assert!(command.ends_with("--out p.png --needle 512:0.5 --needle-seed 0\n"), "{command}");
+    assert_eq!(*files.picture(), Picture::View(format!("chunks:query={}", heads.query)));
+    assert_eq!(files.export.content.settings.method.to_string(), CHOOSING);
 }
 
 #[test]
@@ -63,7 +61,7 @@ fn heads_are_exported_as_attention_where_nothing_is_chosen() {
     let mut rig = under("full");
     let files = exported(&rig, &HeadsView);
     assert!(!files.has("chunks") && files.svg().contains("Attention on each chunk"));
-    assert!(files.command(&rig.app).contains(&format!("plot chunks:query={},chunk_len=16 ", rig.app.query())));
+    assert_eq!(*files.picture(), Picture::View(format!("chunks:query={},chunk_len=16", rig.app.query())));
     // tokens of the answer behind its first are in no command's prompt
     rig.keys("]");
     let files = exported(&rig, &HeadsView);
@@ -89,11 +87,7 @@ fn a_map_is_exported_whole_and_zoomed() {
             assert!(shape == [side as u64; 2] && same(&array, data), "{name}");
         }
         assert!(same(&files.array("key").1[..2], &[0.0, map.stride as f32]));
-        let command = files.command(&rig.app);
-        assert!(
-            command.starts_with(&format!("longlens plot attention:layer=1,head=2,side={side} --model")),
-            "{command}"
-        );
+        assert_eq!(*files.picture(), Picture::View(format!("attention:layer=1,head=2,side={side}")));
 
         rig.keys("m i + + +");
         let files = exported(&rig, &MapView);
@@ -206,7 +200,6 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     );
     let query = rig.app.query();
     assert_eq!(*files.picture(), Picture::View(format!("layers:query={query},chunk_len=16")));
-    assert!(exported(&rig, &HeadsView).command(&rig.app).contains("--file - <<'END0'\na text that hides"));
 }
 
 #[test]
@@ -247,7 +240,6 @@ fn reused_keys_are_named_in_every_file() {
         assert!(files.svg().contains("reuse-kv"), "{view:?}");
         assert!(files.about().to_string().contains("reuse-kv"), "{view:?}: {}", files.about());
         if view != &PositionsView as &dyn View {
-            assert!(files.command(&rig.app).starts_with("# p.png shows the view "), "{view:?}");
             assert!(files.about().to_string().contains("\"base\":\"full\""), "{view:?}");
             assert!(matches!(*files.picture(), Picture::Other(_)), "{view:?}: no function reuses keys");
         }

@@ -470,7 +470,7 @@ fn the_readme_lists_every_key() {
 }
 
 #[test]
-fn steps_are_written_as_the_ending_says() {
+fn steps_are_written_as_the_program_has_it() {
     let mut rig = Rig::ready();
     rig.keys("P w long_heads");
     assert!(rig.app.shown_run().unwrap().base.is_some());
@@ -482,23 +482,16 @@ fn steps_are_written_as_the_ending_says() {
     };
     save_as(&mut rig, "steps.txt");
     let (_, said) = rig.app.log.lines().last().unwrap();
-    assert!(said.ends_with("(end the name in .rhai for notebook cells, or in .sh for commands)"), "{said}");
+    assert!(said.ends_with("no such form (end the name in .steps)"), "{said}");
     assert!(matches!(rig.app.dialog, Some(Dialog::Ask(Question::Record, _))), "the name can be mended");
     rig.keys("esc");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
-    save_as(&mut rig, "steps.sh");
-    save_as(&mut rig, "steps.rhai");
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    let (script, cells) = (read("steps.sh"), read("steps.rhai"));
-    // the change to reuse-kv ran the prompt too; what is the same is computed once in a notebook
-    for (text, begin, run, n_runs) in
-        [(&script, "#!/bin/sh", "\nlonglens generate", 3), (&cells, "// %% [markdown]", "= run(p1, ", 2)]
-    {
-        assert!(text.starts_with(begin), "{text}");
-        assert_eq!((text.matches(run).count(), text.matches("(reuse-kv)").count()), (n_runs, 2), "{text}");
-    }
-    assert!(cells.contains("// %%\nopen(\"scripted\");"), "{cells}");
+    save_as(&mut rig, "a.steps");
+    let text = std::fs::read_to_string(folder.path().join("a.steps")).unwrap();
+    assert_eq!(text, format!("{:#?}", rig.app.record.steps()));
+    // the change to reuse-kv ran the prompt too
+    assert_eq!((text.matches("Run(").count(), text.matches("ReuseKv").count()), (3, 2), "{text}");
 }
 
 #[test]

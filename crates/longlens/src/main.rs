@@ -15,6 +15,7 @@ mod journal;
 mod memory;
 mod misuse;
 mod needle;
+mod steps;
 mod terminal;
 mod tty;
 

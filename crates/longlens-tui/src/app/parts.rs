@@ -7,7 +7,7 @@ use longlens_app::prompt::PromptSource;
 use longlens_app::runs::RunId;
 use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
-use longlens_app::steps::Start;
+use longlens_app::steps::{Start, WriteSteps};
 use longlens_app::worker::{Ask, Event};
 use longlens_core::trace::{MapPick, MapWindow};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
@@ -152,6 +152,8 @@ pub enum TokenColor {
 pub struct Options {
     /// How the program was started.
     pub start: Start,
+    /// How steps are written to a file.
+    pub write_steps: WriteSteps,
     /// First settings.
     pub settings: Settings,
     /// First prompt; a needle prompt when absent.

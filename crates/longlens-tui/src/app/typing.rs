@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_app::prompt::PromptSource;
-use longlens_app::steps::{Step, written};
+use longlens_app::steps::Step;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
@@ -181,7 +181,7 @@ impl App {
                 let text = export::config(self);
                 self.work.add(Effect::Save(path, text.into_bytes()));
             }
-            Done::Record(path) => match written(&path, &self.start, self.record.steps(), &self.model.spec) {
+            Done::Record(path) => match (self.write_steps)(&path, &self.start, self.record.steps(), &self.model.spec) {
                 Ok(text) => self.work.add(Effect::Save(path, text.into_bytes())),
                 Err(problem) => {
                     self.fail(&problem);

@@ -3,13 +3,16 @@
 #![allow(dead_code, reason = "every test uses some of it")]
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 
+use longlens_app::Problem;
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::Settings;
-use longlens_app::steps::Start;
+use longlens_app::steps::{Start, Step};
 use longlens_core::lens::Lens;
 use longlens_core::methods::METHODS;
 use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_core::spec::ModelSpec;
 use longlens_tui::app::{Action, Options};
 use longlens_tui::command::{Command, ENTRIES, key};
 use longlens_tui::headless::Headless;
@@ -44,9 +47,18 @@ pub fn lens() -> ScriptedLens {
     })
 }
 
+/// Steps as they are, under one ending.
+fn write_steps(path: &Path, _: &Start, steps: &[Step], _: &ModelSpec) -> Result<String, Problem> {
+    let is_known = path.extension().is_some_and(|ending| ending == "steps");
+    is_known
+        .then(|| format!("{steps:#?}"))
+        .ok_or_else(|| Problem::new("no such form", "end the name in .steps".to_owned()))
+}
+
 pub fn options() -> Options {
     Options {
         start: Start { model: "scripted".into(), ..Start::default() },
+        write_steps,
         settings: Settings { max_tokens: 6, ..Settings::default() },
         prompt: Some(PromptSource::Needle(NeedleAsk { length: 512, ..NeedleAsk::default() })),
         theme: ThemeName::Dark,

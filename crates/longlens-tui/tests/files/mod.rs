@@ -4,9 +4,9 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use longlens_app::settings::Settings;
-use longlens_app::steps::{self, Picture, Step};
+use longlens_app::steps::Picture;
 use longlens_core::methods::Method;
-use longlens_tui::app::{App, Options};
+use longlens_tui::app::Options;
 use longlens_tui::export::{self, Export};
 use longlens_tui::view::View;
 use serde_json::Value;
@@ -101,14 +101,6 @@ impl Files {
 
     pub fn svg(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("a.b.svg")).unwrap()
-    }
-
-    /// The recorded command.
-    pub fn command(&self, app: &App) -> String {
-        let source = app.prompt.key().cloned();
-        let content = &self.export.content;
-        let step = Step::Picture(content.picture.clone(), content.settings.clone(), source, PathBuf::from("p.png"));
-        steps::command(&app.start, &step, &app.model.spec)
     }
 }
 

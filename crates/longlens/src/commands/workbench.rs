@@ -120,6 +120,7 @@ pub fn begin(
     };
     let options = Options {
         start,
+        write_steps: crate::steps::write,
         settings,
         prompt,
         theme: match args.theme {

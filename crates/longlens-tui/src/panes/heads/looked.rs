@@ -202,6 +202,7 @@ mod tests {
             lens.model().clone(),
             Options {
                 start,
+                write_steps: |_, _, steps, _| Ok(format!("{steps:?}")),
                 settings: Settings::default(),
                 prompt: None,
                 theme: ThemeName::Dark,

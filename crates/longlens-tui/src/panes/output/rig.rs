@@ -24,6 +24,7 @@ pub fn app() -> App {
     let prompt = Arc::new(source.build(lens.text().unwrap()).unwrap());
     let options = Options {
         start: Start { model: "scripted".into(), ..Start::default() },
+        write_steps: |_, _, steps, _| Ok(format!("{steps:?}")),
         settings: Settings::default(),
         prompt: Some(source),
         theme: ThemeName::Dark,

@@ -5,17 +5,19 @@ use std::path::Path;
 use longlens_app::prompt::PromptSource;
 use longlens_app::settings::Settings;
 use longlens_app::settings::params::{self, Given, TOP_LEVEL};
-use longlens_app::steps::{Start, Step, cells, command};
+use longlens_app::steps::{Start, Step};
 use longlens_core::lens::ModelInfo;
 use longlens_core::setting::{Kind, Param, Value};
 use longlens_notebook::interpreter::Nobody;
 use longlens_notebook::session::Session;
+use longlens_notebook::steps::cells;
 use longlens_tui::fields::{Around, Controls, FieldId};
 
 use super::super::File;
 use crate::args::{Cli, Command, GenerateArgs, language};
 use crate::backend;
 use crate::misuse;
+use crate::steps::command;
 
 /// Texts that a setting takes and texts that it refuses.
 fn texts(kind: &Kind) -> (Vec<String>, Vec<String>) {

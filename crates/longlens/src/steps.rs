@@ -1,17 +1,32 @@
-//! Steps as commands of the shell.
+//! What was done in the terminal workbench, as files that do it again: commands of the shell here, and cells of a notebook.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use longlens_app::Problem;
+use longlens_app::prompt::PromptSource;
+use longlens_app::settings::{Settings, Swap};
+use longlens_app::steps::{Picture, Start, Step, one_line, quoted};
 use longlens_core::setting::{Param, Value};
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::Template;
 
-use super::{Picture, Start, Step, one_line};
-use crate::prompt::PromptSource;
-use crate::settings::{Settings, Swap};
+use longlens_notebook::steps::cells;
+
+/// The steps as a file's ending asks for them: `.rhai` for [`cells`], `.sh` for a [`script`]. Other endings are refused.
+pub fn write(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> Result<String, Problem> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("rhai") => Ok(cells(path, start, steps, model)),
+        Some("sh") => Ok(script(start, steps, model)),
+        _ => Err(Problem::new(
+            format!("{} does not say what to write the steps as", path.display()),
+            "end the name in .rhai for notebook cells, or in .sh for commands".to_owned(),
+        )),
+    }
+}
 
 /// A shell script that takes the steps again, one command each.
-pub fn script(start: &Start, steps: &[Step], model: &ModelSpec) -> String {
+fn script(start: &Start, steps: &[Step], model: &ModelSpec) -> String {
     let mut text = String::from("#!/bin/sh\n# steps taken in the longlens workbench, as commands\nset -e\n");
     for step in steps {
         text.push('\n');
@@ -108,56 +123,5 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
     }
 }
 
-/// A word for the shell.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:,./@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use longlens_core::methods::Method;
-    use longlens_eval::sampling::Sampling;
-
-    use super::*;
-    use crate::prompt::NeedleAsk;
-
-    #[test]
-    fn steps_read_as_commands() {
-        let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), ..Start::default() };
-        let settings = Settings { method: Method::parse("long_heads:chunk_len=16").unwrap(), ..Settings::default() };
-        let needle = PromptSource::Needle(NeedleAsk { key: Some("12345".into()), seed: 3, ..NeedleAsk::default() });
-        let steps = [
-            Step::Run(settings.clone(), needle.clone()),
-            Step::Run(
-                Settings {
-                    sampling: Sampling { temperature: 0.5, seed: 2, ..Sampling::default() },
-                    ..Settings::default()
-                },
-                PromptSource::Text("It's\nEND0".into()),
-            ),
-            Step::Picture(Picture::View("chunks:query=1000".into()), settings.clone(), Some(needle), "a b.png".into()),
-            Step::Picture(Picture::Positions { n_tokens: 512, layer: 1, head: 0 }, settings, None, "p.svg".into()),
-        ];
-        insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
-        #!/bin/sh
-        # steps taken in the longlens workbench, as commands
-        set -e
-
-        longlens generate --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --max-tokens 16 --needle 1024:0.5:12345 --needle-seed 3
-
-        longlens generate --model 'my models/llama' --device cuda --method full --prefill-chunk 2048 --max-tokens 16 --temperature 0.5 --seed 2 --file - <<'END1'
-        It's
-        END0
-        END1
-
-        longlens plot chunks:query=1000 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
-
-        longlens positions --tokens 512 --layer 1 --head 0 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out p.svg
-        ");
-    }
-}
+mod tests;

@@ -1,20 +1,19 @@
 //! Steps as cells of a notebook, in its text form: `// %%` begins a cell of code, `// %% [markdown]` prose.
 //!
-//! The notebook's language is known here by its text alone: it is written, never run.
+//! The language is known here by its text alone: it is written, never run.
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::path::{Component, Path};
 
+use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::settings::{Settings, Swap, params};
+use longlens_app::steps::{Picture, Ran, Start, Step, one_line, quoted};
 use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Grid, Template};
 
-use super::commands::quoted;
-use super::{Picture, Ran, Start, Step, one_line};
-use crate::prompt::{NeedleAsk, PromptSource};
-use crate::settings::{Settings, Swap, params};
-use crate::views;
+use longlens_app::views;
 
 /// The steps as a notebook for the file `path`, a cell each. Prompts, runs and traces have names, so that a later cell uses
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.

@@ -1,11 +1,10 @@
+use longlens_app::prompt::NeedleAsk;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
-use longlens_eval::passkey::Template;
+use longlens_eval::passkey::{Grid, Template};
 use longlens_eval::sampling::Sampling;
 
 use super::*;
-use crate::prompt::NeedleAsk;
-use crate::settings::Swap;
 
 const LONG_HEADS: &str = "long_heads:chunk_len=16";
 
@@ -284,7 +283,7 @@ fn files_outside_the_folder_ask_for_a_flag() {
 #[test]
 fn the_ending_decides() {
     let start = Start { model: "embedded".into(), ..Start::default() };
-    let of = |name: &str| written(Path::new(name), &start, &[], &ModelSpec::tiny(256));
+    let of = |name: &str| write(Path::new(name), &start, &[], &ModelSpec::tiny(256));
     assert!(of("a.rhai").unwrap().starts_with("// %% [markdown]\n"));
     assert!(of("a.sh").unwrap().starts_with("#!/bin/sh\n"));
     for name in ["steps", "steps.ipynb", "rhai", ".sh"] {
@@ -307,4 +306,36 @@ fn pictures_are_kept_with_the_session() {
         let kept = serde_json::to_string(&picture).unwrap();
         assert_eq!(serde_json::from_str::<Picture>(&kept).unwrap(), picture);
     }
+}
+
+#[test]
+fn steps_read_as_commands() {
+    let start = Start { model: "my models/llama".into(), device: Some("cuda".into()), ..Start::default() };
+    let settings = Settings { method: Method::parse("long_heads:chunk_len=16").unwrap(), ..Settings::default() };
+    let needle = PromptSource::Needle(NeedleAsk { key: Some("12345".into()), seed: 3, ..NeedleAsk::default() });
+    let steps = [
+        Step::Run(settings.clone(), needle.clone()),
+        Step::Run(
+            Settings { sampling: Sampling { temperature: 0.5, seed: 2, ..Sampling::default() }, ..Settings::default() },
+            PromptSource::Text("It's\nEND0".into()),
+        ),
+        Step::Picture(Picture::View("chunks:query=1000".into()), settings.clone(), Some(needle), "a b.png".into()),
+        Step::Picture(Picture::Positions { n_tokens: 512, layer: 1, head: 0 }, settings, None, "p.svg".into()),
+    ];
+    insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
+    #!/bin/sh
+    # steps taken in the longlens workbench, as commands
+    set -e
+
+    longlens generate --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --max-tokens 16 --needle 1024:0.5:12345 --needle-seed 3
+
+    longlens generate --model 'my models/llama' --device cuda --method full --prefill-chunk 2048 --max-tokens 16 --temperature 0.5 --seed 2 --file - <<'END1'
+    It's
+    END0
+    END1
+
+    longlens plot chunks:query=1000 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
+
+    longlens positions --tokens 512 --layer 1 --head 0 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out p.svg
+    ");
 }
