@@ -45,7 +45,7 @@ impl<B: Kernels> ChunkScores<B> {
 }
 
 /// Scores held at once, in numbers.
-const BLOCK: usize = 1 << 22;
+const BLOCK: usize = 1 << 20;
 
 /// Returns the chunk of every slot, `[n_heads, seq_q, n_slots]`: chosen chunks in ascending order, then the tail's. No score
 /// leaves the device: every pick is a pass over the scores that are left.

@@ -125,7 +125,7 @@ impl HeadPlan {
         }
         let distance = *w;
         // where groups begin decides the jump, so one query of each place in a group is looked at, of huge groups some
-        let queries = (distance..n_tokens).rev().take(far.query_pos.divide.min(LOOKED_AT));
+        let queries = (distance..n_tokens).rev().take(far.query_pos.divide.min(INSPECTED));
         let steps = queries.map(|i| (near.relative(i, i + 1 - distance), far.relative(i, i - distance)));
         let off = |(inside, outside): &(f64, f64)| (outside - inside - 1.0).abs();
         let (inside, outside) = steps.max_by(|a, b| off(a).total_cmp(&off(b)))?;
@@ -141,7 +141,7 @@ impl HeadPlan {
 }
 
 /// Queries that the search for an uneven seam looks at, at most: a warning must not take longer than the run.
-const LOOKED_AT: usize = 1 << 14;
+const INSPECTED: usize = 1 << 14;
 
 impl QueryScale {
     /// Factor on the scores of query `i`.
