@@ -5,7 +5,7 @@ use std::fmt;
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::memory::CacheSize;
 use longlens_core::methods::Method;
-use longlens_core::plan::{Capacity, Plan, Prompt, Warning};
+use longlens_core::plan::{Capacity, Plan, Prefill, Warning};
 use longlens_core::rope::RopeScaling;
 use longlens_core::setting::SettingError;
 use longlens_core::spec::ModelSpec;
@@ -100,7 +100,7 @@ impl Settings {
         let (n_tokens, Setup { plan, rope, .. }) = (self.n_tokens(n_prompt), self.setup(spec, n_prompt)?);
         let trained = rope.resolve(spec)?.reach();
         let numbers = trained.unwrap_or(usize::MAX >> 8);
-        let cache = CacheSize::of(spec, &plan, Prompt { n_tokens: n_prompt }, n_tokens);
+        let cache = CacheSize::of(spec, &plan, Prefill { n_tokens: n_prompt }, n_tokens);
         let forecast = Forecast {
             n_tokens,
             capacity: plan.capacity(numbers),

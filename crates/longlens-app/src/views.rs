@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use longlens_core::lens::{ModelInfo, Setup};
-use longlens_core::plan::Prompt;
+use longlens_core::plan::Prefill;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_plot::{Canvas, Figure, Heading};
@@ -132,7 +132,7 @@ impl<'a> Subject<'a> {
 
     /// Whether the method chooses chunks for a query; the first queries of a sequence see every key.
     pub fn chooses(&self, query: usize) -> bool {
-        query >= self.setup.plan.first_choice(Prompt { n_tokens: self.setup.n_prompt })
+        query >= self.setup.plan.first_choice(Prefill { n_tokens: self.setup.n_prompt })
     }
 
     /// The queries that give the answer, or the one query where no key is hidden.

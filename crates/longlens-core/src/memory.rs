@@ -1,6 +1,6 @@
 //! Memory that a sequence takes, counted from the model's numbers and the plan alone.
 
-use crate::plan::{ChunkScore, Plan, Prompt};
+use crate::plan::{ChunkScore, Plan, Prefill};
 use crate::spec::ModelSpec;
 
 /// Numbers that a sequence keeps from step to step, in all layers.
@@ -18,7 +18,7 @@ pub struct CacheSize {
 
 impl CacheSize {
     /// Of the first `n_tokens` tokens of a sequence.
-    pub fn of(model: &ModelSpec, plan: &Plan, prompt: Prompt, n_tokens: usize) -> Self {
+    pub fn of(model: &ModelSpec, plan: &Plan, prompt: Prefill, n_tokens: usize) -> Self {
         let per_head = model.head_dim * n_tokens;
         let mut size = Self {
             keys_and_values: model.cache_bytes(n_tokens, 1),
@@ -56,7 +56,7 @@ mod tests {
         let model = ModelSpec { n_layers: 3, n_kv_heads: 2, ..ModelSpec::tiny(64) };
         let size = |method: &str, n_prompt: usize, n_tokens: usize| {
             let plan = Method::parse(method).unwrap().plan(&model).unwrap();
-            CacheSize::of(&model, &plan, Prompt { n_tokens: n_prompt }, n_tokens)
+            CacheSize::of(&model, &plan, Prefill { n_tokens: n_prompt }, n_tokens)
         };
         let plain =
             CacheSize { keys_and_values: 3 * 2 * 2 * 16 * 50, queries: 3 * 4 * 16 * 50, ..CacheSize::default() };

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::plan::{HeadPlan, Prompt, Relation};
+use crate::plan::{HeadPlan, Prefill, Relation};
 
 /// The relative positions of a prompt of `n_tokens`.
 pub fn draw(plan: &HeadPlan, n_tokens: usize) -> String {
-    let prompt = Prompt { n_tokens };
+    let prompt = Prefill { n_tokens };
     let mut rows = String::new();
     for i in 0..n_tokens {
         for j in 0..=i {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-pub use crate::positions::{PosMap, PosTable, Prompt};
+pub use crate::positions::{PosMap, PosTable, Prefill};
 use crate::setting::SettingError;
 use crate::spec::ModelSpec;
 
@@ -161,7 +161,7 @@ impl Plan {
     }
 
     /// First query whose keys are chosen by the data in some head; `usize::MAX` when there is none.
-    pub fn first_choice(&self, prompt: Prompt) -> usize {
+    pub fn first_choice(&self, prompt: Prefill) -> usize {
         self.rules().iter().map(|rule| rule.first_choice(prompt)).min().unwrap_or(usize::MAX)
     }
 

@@ -23,7 +23,7 @@ pub struct PosTable(pub(crate) Arc<[f64]>);
 
 /// The prompt of a sequence: tokens that are known together; every later one arrives alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prompt {
+pub struct Prefill {
     /// Tokens of the prompt.
     pub n_tokens: usize,
 }
@@ -97,7 +97,7 @@ impl PartialEq for PosTable {
     }
 }
 
-impl Prompt {
+impl Prefill {
     /// The sequence length that the model knows when it processes `token`.
     pub fn seen(self, token: usize) -> usize {
         if token < self.n_tokens { self.n_tokens } else { token + 1 }

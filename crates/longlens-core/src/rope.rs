@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::positions::{PosMap, Prompt};
+use crate::positions::{PosMap, Prefill};
 use crate::ropes;
 pub use crate::ropes::SCALINGS;
 use crate::setting::{Setting, SettingError, Value};
@@ -159,7 +159,7 @@ impl Rope {
         &self,
         map: &PosMap,
         tokens: Range<usize>,
-        prompt: Prompt,
+        prompt: Prefill,
         now: usize,
         amplitude: impl Fn(usize) -> f64,
     ) -> RotaryTable {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
-use crate::plan::Prompt;
+use crate::plan::Prefill;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
 
@@ -258,7 +258,7 @@ impl Lens for ScriptedLens {
         let attended = Attended {
             rule: &*self.attention,
             plan: &setup.plan,
-            prompt: Prompt { n_tokens: setup.n_prompt },
+            prompt: Prefill { n_tokens: setup.n_prompt },
             model: &self.model.spec,
             queries: self.n_reused..self.tokens.len(),
         };

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, Prompt};
+use crate::plan::{Plan, Prefill};
 use crate::spec::ModelSpec;
 
 /// What to record during a run. Everything is off by default; nothing query × key is kept unless asked for.
@@ -307,7 +307,7 @@ impl Watch {
     }
 
     /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
-    pub fn bytes(&self, model: &ModelSpec, plan: &Plan, prompt: Prompt, n_tokens: usize) -> usize {
+    pub fn bytes(&self, model: &ModelSpec, plan: &Plan, prompt: Prefill, n_tokens: usize) -> usize {
         let product = |factors: &[usize]| factors.iter().fold(1, |product: usize, n| product.saturating_mul(*n));
         // a layer keeps a row of all its heads for every query that chooses in some of them
         let choices = (0..model.n_layers).map(|layer| {
@@ -358,7 +358,7 @@ mod tests {
         let model = ModelSpec { n_layers: 3, ..ModelSpec::tiny(64) };
         let bytes = |method: &str, choices: Queries| {
             let plan = Method::parse(method).unwrap().plan(&model).unwrap();
-            Watch { choices, ..Watch::default() }.bytes(&model, &plan, Prompt { n_tokens: 100 }, 100) - 400
+            Watch { choices, ..Watch::default() }.bytes(&model, &plan, Prefill { n_tokens: 100 }, 100) - 400
         };
         let chosen = "long_heads:chunk_len=4,attention_len=32";
         assert_eq!(bytes(chosen, Queries::All), 3 * 68 * 4 * (8 * 8 + 4));
@@ -369,6 +369,6 @@ mod tests {
         assert_eq!(bytes("quest", Queries::All), 0);
         let all = Watch { maps: vec![MapPick::whole(0, 0, usize::MAX)], attn_out: vec![0], ..Watch::default() };
         let plan = Method::full().plan(&model).unwrap();
-        assert_eq!(all.bytes(&model, &plan, Prompt { n_tokens: 9 }, usize::MAX), usize::MAX);
+        assert_eq!(all.bytes(&model, &plan, Prefill { n_tokens: 9 }, usize::MAX), usize::MAX);
     }
 }

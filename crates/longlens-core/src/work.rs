@@ -15,7 +15,7 @@
 
 use std::ops::{Add, Range};
 
-use crate::plan::{ChunkChoice, ChunkScore, HeadGroup, HeadPlan, Plan, Prompt};
+use crate::plan::{ChunkChoice, ChunkScore, HeadGroup, HeadPlan, Plan, Prefill};
 use crate::spec::ModelSpec;
 
 /// What a run has to do.
@@ -31,7 +31,7 @@ pub struct Work {
 
 impl Work {
     /// One step of a sequence: `tokens` are computed together, and `n_rows` rows of logits are asked for.
-    pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Self {
+    pub fn of_step(model: &ModelSpec, plan: &Plan, prompt: Prefill, tokens: Range<usize>, n_rows: usize) -> Self {
         let (layers, output) = (model.layer_weights as u128, model.output_weights as u128);
         let products = 2 * layers * tokens.len() as u128;
         let attention = Self::of_attention(model, plan, prompt, &tokens);
@@ -43,7 +43,7 @@ impl Work {
     }
 
     /// Attention alone, of all layers.
-    fn of_attention(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: &Range<usize>) -> Self {
+    fn of_attention(model: &ModelSpec, plan: &Plan, prompt: Prefill, tokens: &Range<usize>) -> Self {
         let seen: Vec<Seen> = plan.rules().iter().map(|rule| Seen::of(rule, prompt, tokens.clone())).collect();
         let groups = (0..model.n_layers).flat_map(|layer| {
             let groups = plan.groups(layer, model.n_heads);
@@ -59,7 +59,7 @@ impl Work {
     pub fn of_prompt(model: &ModelSpec, plan: &Plan, n_tokens: usize, step: usize) -> Self {
         let work = |start: usize| {
             let end = (start + step).min(n_tokens);
-            Self::of_step(model, plan, Prompt { n_tokens }, start..end, usize::from(end == n_tokens))
+            Self::of_step(model, plan, Prefill { n_tokens }, start..end, usize::from(end == n_tokens))
         };
         (0..n_tokens).step_by(step).map(work).fold(Self::default(), Self::add)
     }
@@ -96,7 +96,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(rule: &HeadPlan, prompt: Prompt, tokens: Range<usize>) -> Self {
+    fn of(rule: &HeadPlan, prompt: Prefill, tokens: Range<usize>) -> Self {
         let mut seen = Self { choice: rule.choice, ..Self::default() };
         for query in tokens.clone() {
             if let Some(slots) = rule.choice.and_then(|choice| choice.query(query, prompt)) {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// Counted pair by pair from what the plan says of each head, one loop per sum.
-    fn counted(model: &ModelSpec, plan: &Plan, prompt: Prompt, tokens: Range<usize>, n_rows: usize) -> Work {
+    fn counted(model: &ModelSpec, plan: &Plan, prompt: Prefill, tokens: Range<usize>, n_rows: usize) -> Work {
         let (d, mut flops, mut cached) = (model.head_dim, 0, 0);
         for layer in 0..model.n_layers {
             for kv_head in 0..model.n_kv_heads {
@@ -269,7 +269,7 @@ mod tests {
         fn steps_agree_with_counting_every_pair(
             text in any_method(), n_prompt in 1..50usize, start in 0..50usize, len in 1..50usize, n_rows in 0..9usize,
         ) {
-            let (model, prompt) = (model(), Prompt { n_tokens: n_prompt });
+            let (model, prompt) = (model(), Prefill { n_tokens: n_prompt });
             let plan = Method::parse(&text).unwrap().plan(&model).unwrap();
             // a step ends with the prompt
             let end = if start < n_prompt { (start + len).min(n_prompt) } else { start + 1 };
@@ -298,7 +298,7 @@ mod tests {
         };
         let plan = crate::written::from_relation("mine", "mine", 50, relation).unwrap();
         for (tokens, n_rows) in [(0..40, 1), (7..30, 0), (38..40, 40), (49..50, 1)] {
-            let prompt = Prompt { n_tokens: 40 };
+            let prompt = Prefill { n_tokens: 40 };
             let work = Work::of_step(&model, &plan, prompt, tokens.clone(), n_rows);
             assert_eq!(work, counted(&model, &plan, prompt, tokens.clone(), n_rows), "{tokens:?}");
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
 use longlens_core::memory::CacheSize;
-use longlens_core::plan::Prompt;
+use longlens_core::plan::Prefill;
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -358,7 +358,7 @@ impl Series {
         let (before, total) = (self.n_done, self.n_tokens);
         let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
         let is_last = before + prompt.length >= total;
-        let size = CacheSize::of(&with.lens.model().spec, &setup.plan, Prompt { n_tokens: tokens.len() }, until);
+        let size = CacheSize::of(&with.lens.model().spec, &setup.plan, Prefill { n_tokens: tokens.len() }, until);
         if until <= n_shared || is_last || size.forked(setup.keep_queries) * size_of::<f32>() > MOST_SHARED {
             return Ok(n_shared);
         }

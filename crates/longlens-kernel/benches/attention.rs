@@ -11,7 +11,7 @@ use burn::tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use longlens_core::methods::Method;
-use longlens_core::plan::{HeadPlan, Prompt};
+use longlens_core::plan::{HeadPlan, Prefill};
 use longlens_core::rope::RopeScaling;
 use longlens_core::spec::ModelSpec;
 use longlens_core::written;
@@ -53,7 +53,7 @@ impl Layer {
         let rule = plan.of(0, 0).clone();
         let rope = RopeScaling::none().resolve(&spec).unwrap();
         let table = |map| {
-            let table = rope.table(map, 0..n_tokens, Prompt { n_tokens }, n_tokens, |_| 1.0);
+            let table = rope.table(map, 0..n_tokens, Prefill { n_tokens }, n_tokens, |_| 1.0);
             Rotary::new(table, head_dim, &FlexDevice)
         };
         let rotary =

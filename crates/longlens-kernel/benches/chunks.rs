@@ -9,7 +9,7 @@ use burn::tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use longlens_core::methods::Method;
-use longlens_core::plan::{ChunkChoice, PosMap, Prompt, QueryScale};
+use longlens_core::plan::{ChunkChoice, PosMap, Prefill, QueryScale};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
@@ -67,7 +67,7 @@ impl Layer {
             query: self.query.clone(),
             chunks: self.summaries.clone(),
             choice: self.choice,
-            prompt: Prompt { n_tokens: self.n_tokens },
+            prompt: Prefill { n_tokens: self.n_tokens },
             first_query: self.n_tokens - STEP,
             n_chunks: self.n_tokens.div_ceil(self.choice.chunk_len),
         }
@@ -75,7 +75,7 @@ impl Layer {
 }
 
 fn table(rope: &Rope, map: &PosMap, n: usize) -> Rotary<Flex> {
-    Rotary::new(rope.table(map, 0..n, Prompt { n_tokens: n }, n, |_| 1.0), HEAD_DIM, &FlexDevice)
+    Rotary::new(rope.table(map, 0..n, Prefill { n_tokens: n }, n, |_| 1.0), HEAD_DIM, &FlexDevice)
 }
 
 #[divan::bench(args = CHUNK_LENS, sample_count = 10, sample_size = 1)]
@@ -109,7 +109,7 @@ fn attention<const N: usize>(bencher: Bencher<'_, '_>, chunk_len: usize) {
         key: layer.key.clone(),
         value: layer.value.clone(),
         choice: layer.choice,
-        prompt: Prompt { n_tokens: N },
+        prompt: Prefill { n_tokens: N },
         first_query: N - STEP,
         chunks,
         key_rotary: &layer.offsets,

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
-use longlens_core::plan::{ChunkChoice, PosMap, Prompt, SlotPositions, Slots};
+use longlens_core::plan::{ChunkChoice, PosMap, Prefill, SlotPositions, Slots};
 
 use crate::rotary::Rotary;
 use crate::score::Score;
@@ -35,7 +35,7 @@ pub struct ChunkAttention<'a, B: Kernels> {
     /// The rule that the queries chose by.
     pub choice: ChunkChoice,
     /// The prompt of the sequence.
-    pub prompt: Prompt,
+    pub prompt: Prefill,
     /// Token of the first query row, which chooses, as all later ones do.
     pub first_query: usize,
     /// `[n_heads, seq_q, n_slots]`: chunk of each slot; the last slot holds the tail's chunk.

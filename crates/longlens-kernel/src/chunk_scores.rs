@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use longlens_core::plan::{ChunkChoice, Prompt, Slots};
+use longlens_core::plan::{ChunkChoice, Prefill, Slots};
 
 use crate::Kernels;
 
@@ -24,7 +24,7 @@ pub struct ChunkScores<B: Kernels> {
     /// The rule that the queries choose by.
     pub choice: ChunkChoice,
     /// The prompt of the sequence.
-    pub prompt: Prompt,
+    pub prompt: Prefill,
     /// Token of the first query row, which chooses, as all later ones do.
     pub first_query: usize,
     /// Chunks of the sequence, the last of which may be partial.

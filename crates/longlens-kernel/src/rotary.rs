@@ -63,7 +63,7 @@ pub fn reference<B: Backend>(rotary: &Rotary<B>, x: &Tensor<B, 3>) -> Tensor<B, 
 mod tests {
     use burn::backend::Flex;
     use burn::tensor::Distribution;
-    use longlens_core::plan::{PosMap, Prompt};
+    use longlens_core::plan::{PosMap, Prefill};
     use longlens_core::rope::RopeScaling;
     use longlens_core::spec::ModelSpec;
 
@@ -76,7 +76,7 @@ mod tests {
         let rope = RopeScaling::none().resolve(&ModelSpec::tiny(64)).unwrap();
         let device = burn::backend::flex::FlexDevice;
         for (n_heads, n_rows, head_dim, start) in [(1, 1, 16, 0), (4, 37, 16, 5), (3, 700, 24, 1), (2, 5, 40, 0)] {
-            let table = rope.table(&PosMap::identity(), 0..n_rows, Prompt { n_tokens: n_rows }, n_rows, |_| 1.0);
+            let table = rope.table(&PosMap::identity(), 0..n_rows, Prefill { n_tokens: n_rows }, n_rows, |_| 1.0);
             let rotary = Rotary::<Flex>::new(table, 16, &device);
             let whole = Tensor::random([n_rows + start, n_heads, head_dim], Distribution::Default, &device);
             // heads interleaved, as a projection leaves them, and a slice of a longer cache

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::{Int, Tensor};
 use longlens_core::lens::LensError;
-use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prompt};
+use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::ChunkScores;
@@ -33,7 +33,7 @@ pub struct Attention<B: Kernels> {
 pub struct Problems<B: Kernels> {
     pub spec: ModelSpec,
     pub plan: Arc<Plan>,
-    pub prompt: Prompt,
+    pub prompt: Prefill,
     pub positions: Positions<B>,
 }
 

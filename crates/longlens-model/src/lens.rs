@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use longlens_core::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
-use longlens_core::plan::Prompt;
+use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
@@ -63,7 +63,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     }
 
     /// A plan ready for the first token.
-    fn attention(&self, setup: &Setup, prompt: Prompt) -> Result<Attention<B>, LensError> {
+    fn attention(&self, setup: &Setup, prompt: Prefill) -> Result<Attention<B>, LensError> {
         setup.plan.check_length(prompt.n_tokens)?;
         let (spec, plan) = (self.info.spec.clone(), Arc::new(setup.plan.clone()));
         let recorder = Recorder::new(setup.watch.clone(), &spec, &plan, prompt, prompt.n_tokens)?;
@@ -88,7 +88,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
         // the old sequence's memory is given back before the new one takes its own
         self.sequence = None;
         B::release();
-        let attention = self.attention(setup, Prompt { n_tokens: setup.n_prompt })?;
+        let attention = self.attention(setup, Prefill { n_tokens: setup.n_prompt })?;
         let caches = (0..self.decoder.n_layers()).map(|layer| cache(layer, self.n_groups(setup, layer)));
         self.sequence = Some(Running {
             caches: caches.collect(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prompt, SlotPositions, Temperature};
+use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prefill, SlotPositions, Temperature};
 use longlens_core::rope::{Frequencies, Rope, RopeScaling, RotaryTable};
 use longlens_core::setting::SettingError;
 use longlens_core::spec::{ModelSpec, Rotation};
@@ -13,7 +13,7 @@ use longlens_kernel::span_attention::SpanRotary;
 
 /// Tables of every position rule of a plan.
 pub struct Positions<B: Kernels> {
-    prompt: Prompt,
+    prompt: Prefill,
     plan: Arc<Plan>,
     device: B::Device,
     /// Different frequencies, each once.
@@ -60,7 +60,7 @@ impl<B: Kernels> Positions<B> {
         plan: Arc<Plan>,
         scaling: &RopeScaling,
         spec: &ModelSpec,
-        prompt: Prompt,
+        prompt: Prefill,
         device: B::Device,
     ) -> Result<Self, SettingError> {
         let (mut ropes, mut rope_of) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use longlens_core::lens::LensError;
-use longlens_core::plan::{Plan, Prompt};
+use longlens_core::plan::{Plan, Prefill};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Queries, RowPick, Trace, Watch};
 use longlens_kernel::pooled::{Cells, Pooled};
@@ -47,7 +47,7 @@ impl Recorder {
         watch: Watch,
         model: &ModelSpec,
         plan: &Plan,
-        prompt: Prompt,
+        prompt: Prefill,
         n_tokens: usize,
     ) -> Result<Self, LensError> {
         let n_tokens = n_tokens.saturating_add(watch.beyond);

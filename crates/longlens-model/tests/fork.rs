@@ -2,7 +2,7 @@
 
 use longlens_core::lens::{Lens, LensError, Rows, Setup};
 use longlens_core::memory::CacheSize;
-use longlens_core::plan::Prompt;
+use longlens_core::plan::Prefill;
 use longlens_core::scripted::ScriptedLens;
 use longlens_core::trace::Watch;
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ proptest! {
             fork => fork.unwrap(),
         };
         prop_assert!(fork.serves(&setup));
-        let forecast = CacheSize::of(&lens.model().spec, &setup.plan, Prompt { n_tokens: n_prompt }, fork.n_tokens);
+        let forecast = CacheSize::of(&lens.model().spec, &setup.plan, Prefill { n_tokens: n_prompt }, fork.n_tokens);
         let forecast = forecast.forked(keeps) * size_of::<f32>();
         // bounds of keys that rotate anew are not kept
         prop_assert!(fork.bytes == forecast || fork.bytes < forecast && way.rope.ends_with("rerotate=true"));

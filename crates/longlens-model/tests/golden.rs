@@ -9,7 +9,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
-use longlens_core::plan::{Prompt, Relation};
+use longlens_core::plan::{Prefill, Relation};
 use longlens_core::trace::{Choices, Queries};
 use longlens_kernel::linear::Storage;
 use longlens_model::config::Config;
@@ -180,7 +180,7 @@ fn check_positions(case: &Case) -> bool {
     let Some((shape, bytes)) = case.array("relpos") else { return false };
     let spec = case.open().model().spec.clone();
     let plan = case.method().plan(&spec).unwrap();
-    let prompt = Prompt { n_tokens: case.count("prefill_len") };
+    let prompt = Prefill { n_tokens: case.count("prefill_len") };
     let n = shape[0];
     let whole = case.meta["tensors"]["relpos"]["dtype"] == "int32";
     for (at, bytes) in bytes.chunks(4).enumerate() {

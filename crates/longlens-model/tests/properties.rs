@@ -7,7 +7,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
-use longlens_core::plan::{Prompt, Relation};
+use longlens_core::plan::{Prefill, Relation};
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::{Queries, Watch, WatchMass};
 use longlens_kernel::linear::Storage;
@@ -106,7 +106,7 @@ proptest! {
             let mut of_rules = pairs.flat_map(|pair| plan.rules().iter().map(move |rule| (rule, pair)));
             of_rules.all(|(rule, (i, j))| {
                 let at_distance = |position: f64| (position - (i - j) as f64).abs() < 1e-9;
-                let relation = rule.relation(i, j, Prompt { n_tokens });
+                let relation = rule.relation(i, j, Prefill { n_tokens });
                 let is_one = |factor: f64| (factor - 1.0).abs() < 1e-12;
                 matches!(relation, Relation::At(position, _) if at_distance(position)) && is_one(rule.query_scale.at(i) * rule.amplitude(n_tokens))
             })

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use longlens_core::lens::{LensError, Rows, Setup};
-use longlens_core::plan::{HeadPlan, Heads, Plan, Prompt, Relation};
+use longlens_core::plan::{HeadPlan, Heads, Plan, Prefill, Relation};
 use longlens_core::setting::SettingError;
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
@@ -22,7 +22,7 @@ const TOLERANCE: f32 = 1e-5;
 fn written_out(plan: &Plan, model: &ModelSpec, n_tokens: usize) -> Plan {
     let compile = |rule: &HeadPlan| {
         let relation = |query, key| {
-            Ok::<_, Infallible>(match rule.relation(query, key, Prompt { n_tokens }) {
+            Ok::<_, Infallible>(match rule.relation(query, key, Prefill { n_tokens }) {
                 Relation::At(position, _) => Some(position),
                 _ => None,
             })

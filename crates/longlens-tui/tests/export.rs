@@ -112,7 +112,7 @@ fn positions_are_exported_pair_by_pair() {
     assert_eq!(files.rows.len(), 1 + side * (side + 1) / 2);
     let relation = |row: usize, column: usize| {
         let plan = &rig.app.verdict.as_ref().unwrap().plan;
-        let prompt = longlens_core::plan::Prompt { n_tokens: n };
+        let prompt = longlens_core::plan::Prefill { n_tokens: n };
         match plan.of(0, 0).relation(tokens[row] as usize, tokens[column] as usize, prompt) {
             longlens_core::plan::Relation::At(position, _) => position as f32,
             other => panic!("{other:?}"),

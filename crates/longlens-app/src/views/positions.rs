@@ -1,7 +1,7 @@
 //! The relative position at which every query of a plan sees every key.
 
 use longlens_core::lens::ModelInfo;
-use longlens_core::plan::{Plan, Prompt, Relation};
+use longlens_core::plan::{Plan, Prefill, Relation};
 use longlens_core::rope::RopeScaling;
 use longlens_plot::plots::{PositionMap, Seen};
 use serde_json::json;
@@ -33,7 +33,7 @@ pub fn positions(
     let side = n_tokens.min(MAX_SIDE);
     // the middle of each block stands for it, as in the picture
     let token = move |at: usize| usize::midpoint(at * n_tokens / side, (at + 1) * n_tokens / side - 1);
-    let (seen, prompt) = (figure.cells(side), Prompt { n_tokens });
+    let (seen, prompt) = (figure.cells(side), Prefill { n_tokens });
     let position = |at: usize| {
         let (query, key) = (token(at / side), token(at % side));
         match figure.rule.relation(query, key.min(query), prompt) {

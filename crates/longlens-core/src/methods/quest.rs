@@ -89,7 +89,7 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
 #[cfg(test)]
 mod tests {
     use crate::methods::{Method, draw};
-    use crate::plan::{Capacity, Prompt};
+    use crate::plan::{Capacity, Prefill};
     use crate::spec::ModelSpec;
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
     fn the_prompt_and_the_first_layers_see_every_key() {
         let model = ModelSpec { n_layers: 3, ..ModelSpec::tiny(64) };
         let plan = Method::parse("quest:page_size=4,token_budget=16").unwrap().plan(&model).unwrap();
-        let first = |layer: usize, n_tokens: usize| plan.of(layer, 0).first_choice(Prompt { n_tokens });
+        let first = |layer: usize, n_tokens: usize| plan.of(layer, 0).first_choice(Prefill { n_tokens });
         assert_eq!([first(0, 40), first(1, 40), first(2, 40), first(2, 5)], [usize::MAX, usize::MAX, 40, 12]);
         assert_eq!(plan.capacity(64), Capacity::Tokens(64), "pages keep their positions");
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Capacity, Prompt, Relation};
+use crate::plan::{Capacity, Prefill, Relation};
 use crate::setting::Kind;
 
 #[path = "../../tests/common/any_setting.rs"]
@@ -21,7 +21,7 @@ pub fn any_method() -> impl Strategy<Value = String> {
 /// Text forms of methods whose plans are spans alone.
 pub fn any_spans() -> impl Strategy<Value = String> {
     let is_spans = |text: &String| {
-        Method::parse(text).unwrap().plan(&ModelSpec::tiny(64)).unwrap().first_choice(Prompt { n_tokens: 1 })
+        Method::parse(text).unwrap().plan(&ModelSpec::tiny(64)).unwrap().first_choice(Prefill { n_tokens: 1 })
             == usize::MAX
     };
     any_method().prop_filter("a choice is no relation of positions", is_spans)
@@ -60,7 +60,7 @@ proptest! {
     ) {
         let plan = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
         let highest = |n_tokens: usize| {
-            let prompt = Prompt { n_tokens };
+            let prompt = Prefill { n_tokens };
             let pairs = (0..n_tokens).flat_map(|i| (0..=i).map(move |j| (i, j)));
             let relations = pairs.flat_map(|(i, j)| plan.rules().iter().map(move |rule| rule.relation(i, j, prompt)));
             relations.map(|relation| match relation {
@@ -90,10 +90,10 @@ proptest! {
             crate::plan::Reach::Nearer(w) => w,
             crate::plan::Reach::SameChunk(c) => c,
             _ => usize::MAX,
-        }).min().unwrap().min(plan.first_choice(Prompt { n_tokens: 1000 })).min(60);
+        }).min().unwrap().min(plan.first_choice(Prefill { n_tokens: 1000 })).min(60);
         for (rule, i) in plan.rules().iter().flat_map(|rule| (0..short).map(move |i| (rule, i))) {
             for j in 0..=i {
-                let relation = rule.relation(i, j, Prompt { n_tokens: 1000 });
+                let relation = rule.relation(i, j, Prefill { n_tokens: 1000 });
                 let Relation::At(position, _) = relation else { panic!("{text}: ({i}, {j}) is {relation:?}") };
                 prop_assert!((position - (i - j) as f64).abs() < 1e-9);
             }

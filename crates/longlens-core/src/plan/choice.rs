@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Prompt, Relation};
+use super::{Prefill, Relation};
 
 /// A rule of choosing, made of what choosing methods differ in.
 ///
@@ -112,12 +112,12 @@ impl ChunkChoice {
     }
 
     /// The rule of a query.
-    pub fn rule(&self, t: usize, prompt: Prompt) -> QueryRule {
+    pub fn rule(&self, t: usize, prompt: Prefill) -> QueryRule {
         if t < prompt.n_tokens { self.in_prompt } else { self.generated }
     }
 
     /// The slots of query `t`, or nothing while it sees what the spans show.
-    pub fn query(&self, t: usize, prompt: Prompt) -> Option<Slots> {
+    pub fn query(&self, t: usize, prompt: Prefill) -> Option<Slots> {
         if t < self.first(prompt) {
             return None;
         }
@@ -138,7 +138,7 @@ impl ChunkChoice {
     }
 
     /// The first query that chooses; all later ones do.
-    pub fn first(&self, prompt: Prompt) -> usize {
+    pub fn first(&self, prompt: Prefill) -> usize {
         match self.in_prompt.first() {
             first if first < prompt.n_tokens => first,
             _ => prompt.n_tokens.max(self.generated.first()),
@@ -147,7 +147,7 @@ impl ChunkChoice {
 
     /// The highest relative position among queries of a prompt of `n_tokens`: packed, that of the largest offset in a chunk.
     pub fn highest(&self, n_tokens: usize) -> f64 {
-        let first = self.first(Prompt { n_tokens });
+        let first = self.first(Prefill { n_tokens });
         if n_tokens <= first {
             return 0.0;
         }
@@ -234,31 +234,31 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_chunk() {
-        let slots = CHOICE.query(40, Prompt { n_tokens: 64 }).unwrap();
+        let slots = CHOICE.query(40, Prefill { n_tokens: 64 }).unwrap();
         assert_eq!((slots.candidates.clone(), slots.newest.clone(), slots.tail.clone()), (1..9, 9..10, 40..40));
         assert_eq!(slots.choose(&[1.0, 3.0, 2.0, 3.0, 3.0, 0.0, 0.0, 0.0]), [0, 2, 4, 9]);
     }
 
     #[test]
     fn a_generated_token_that_completes_its_chunk_has_no_tail() {
-        let slots = CHOICE.query(43, Prompt { n_tokens: 30 }).unwrap();
+        let slots = CHOICE.query(43, Prefill { n_tokens: 30 }).unwrap();
         let found = (slots.candidates.clone(), slots.newest.clone(), slots.tail.clone(), slots.query_pos);
         assert_eq!(found, (1..10, 10..11, 44..44, 15));
-        let before = CHOICE.query(42, Prompt { n_tokens: 30 }).unwrap();
+        let before = CHOICE.query(42, Prefill { n_tokens: 30 }).unwrap();
         assert_eq!((before.newest.clone(), before.tail.clone(), before.query_pos), (9..10, 40..43, 18));
     }
 
     #[test]
     fn a_generated_token_chooses_one_token_earlier() {
-        assert_eq!(CHOICE.first(Prompt { n_tokens: 64 }), 20);
-        assert_eq!(CHOICE.first(Prompt { n_tokens: 20 }), 20);
-        assert_eq!(CHOICE.first(Prompt { n_tokens: 8 }), 19);
+        assert_eq!(CHOICE.first(Prefill { n_tokens: 64 }), 20);
+        assert_eq!(CHOICE.first(Prefill { n_tokens: 20 }), 20);
+        assert_eq!(CHOICE.first(Prefill { n_tokens: 8 }), 19);
     }
 
     #[test]
     fn a_prompt_that_never_chooses_begins_with_its_first_generated_token() {
         let choice = ChunkChoice { in_prompt: QueryRule::plain(QueryRule::NEVER), ..CHOICE };
-        let first = |n_tokens| choice.first(Prompt { n_tokens });
+        let first = |n_tokens| choice.first(Prefill { n_tokens });
         assert_eq!([first(64), first(8)], [64, 19]);
     }
 
@@ -273,7 +273,7 @@ mod tests {
             generated: plain,
             ..CHOICE
         };
-        let slots = choice.query(30, Prompt { n_tokens: 64 }).unwrap();
+        let slots = choice.query(30, Prefill { n_tokens: 64 }).unwrap();
         assert_eq!((slots.candidates.clone(), slots.newest.clone(), slots.n_picks), (0..5, 5..7, 2));
         let at = |j| match slots.relation(j) {
             Relation::Chosen { between: (low, high), forced } => (low, high, forced),

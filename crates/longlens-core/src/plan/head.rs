@@ -1,6 +1,6 @@
 //! What one attention head does to any (query, key).
 
-use super::{ChunkChoice, PosMap, Prompt, Reach, Span, Warning, Written};
+use super::{ChunkChoice, PosMap, Prefill, Reach, Span, Warning, Written};
 use crate::spec::Rotation;
 
 /// The rule of one head: spans that a formula gives, or chunks that the data chooses.
@@ -70,7 +70,7 @@ impl HeadPlan {
     }
 
     /// How query `i` sees key `j`.
-    pub fn relation(&self, i: usize, j: usize, prompt: Prompt) -> Relation {
+    pub fn relation(&self, i: usize, j: usize, prompt: Prefill) -> Relation {
         if let Some(slots) = self.choice.as_ref().and_then(|choice| choice.query(i, prompt)) {
             return slots.relation(j);
         }
@@ -79,7 +79,7 @@ impl HeadPlan {
     }
 
     /// First query whose keys are chosen by the data; later ones all are. `usize::MAX` when there is no choice.
-    pub fn first_choice(&self, prompt: Prompt) -> usize {
+    pub fn first_choice(&self, prompt: Prefill) -> usize {
         self.choice.as_ref().map_or(usize::MAX, |choice| choice.first(prompt))
     }
 
@@ -91,7 +91,7 @@ impl HeadPlan {
         if let Some(written) = &self.written {
             return written.highest_position(n_tokens);
         }
-        let dense = n_tokens.min(self.first_choice(Prompt { n_tokens }));
+        let dense = n_tokens.min(self.first_choice(Prefill { n_tokens }));
         let spans = self.spans.iter().map(|span| span.highest(dense)).fold(0.0, f64::max);
         self.choice.as_ref().map_or(spans, |choice| spans.max(choice.highest(n_tokens)))
     }

@@ -1,6 +1,6 @@
 //! What a scripted model attends to: a rule gives raw weights, the plan decides which of them count.
 
-use crate::plan::{Plan, Prompt, Relation};
+use crate::plan::{Plan, Prefill, Relation};
 use crate::spec::ModelSpec;
 use crate::trace::{Choices, ChunkMass, LayerTrace, MapPick, MapWindow, PooledMap, Queries, Watch};
 
@@ -11,7 +11,7 @@ pub type Attention = dyn Fn(usize, usize, usize, usize) -> f32 + Send;
 pub struct Attended<'a> {
     pub rule: &'a Attention,
     pub plan: &'a Plan,
-    pub prompt: Prompt,
+    pub prompt: Prefill,
     pub model: &'a ModelSpec,
     /// First query that this sequence computed, and one past the last.
     pub queries: std::ops::Range<usize>,

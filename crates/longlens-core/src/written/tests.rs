@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::methods::Method;
-use crate::plan::{Capacity, Prompt, Relation};
+use crate::plan::{Capacity, Prefill, Relation};
 use crate::spec::ModelSpec;
 
 type Answer = Result<Option<f64>, String>;
@@ -15,7 +15,7 @@ fn compiled(n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) -> 
 
 /// The plan says what the relation says, of every pair and of what follows from all pairs.
 fn agrees(plan: &Plan, n_tokens: usize, relation: impl Fn(usize, usize) -> Option<f64>) {
-    let prompt = Prompt { n_tokens };
+    let prompt = Prefill { n_tokens };
     let mut highest = 0.0_f64;
     for i in 0..n_tokens {
         for j in 0..=i {
@@ -100,7 +100,7 @@ proptest! {
     ) {
         let listed = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).unwrap();
         let listed = Plan::new(text.clone(), listed.of(0, 0).clone());
-        let plan = compiled(n, |i, j| match listed.of(0, 0).relation(i, j, Prompt { n_tokens: n }) {
+        let plan = compiled(n, |i, j| match listed.of(0, 0).relation(i, j, Prefill { n_tokens: n }) {
             Relation::At(position, _) => Some(position),
             _ => None,
         }).unwrap();
@@ -172,7 +172,7 @@ fn sequences_longer_than_the_table_are_refused() {
     let error = plan.check_length(11).unwrap_err();
     insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"`mine` was written out for 10 tokens, the sequence needs 11 | write it out for at least 11 tokens, or feed fewer");
     assert!(
-        (0..=10).all(|j| plan.of(0, 0).relation(10, j, Prompt { n_tokens: 20 }) == Relation::Hidden),
+        (0..=10).all(|j| plan.of(0, 0).relation(10, j, Prefill { n_tokens: 20 }) == Relation::Hidden),
         "past its end it shows nothing"
     );
 }

@@ -177,7 +177,7 @@ fn row(length: usize, last: usize, per_length: bool, done: &[(DocumentLoss, RunR
 mod tests {
     use longlens_core::lens::{CancelToken, Setup};
     use longlens_core::methods::Method;
-    use longlens_core::plan::Prompt;
+    use longlens_core::plan::Prefill;
     use longlens_core::rope::RopeScaling;
     use longlens_core::scripted::ScriptedLens;
     use longlens_core::spec::ModelSpec;
@@ -254,7 +254,7 @@ mod tests {
             let depends = depends_on_length(&plan, &rope);
             assert_eq!(depends, expected, "{method}, {rope:?}");
             if !depends {
-                let relation = |i: usize, j: usize, n_tokens: usize| plan.of(1, 0).relation(i, j, Prompt { n_tokens });
+                let relation = |i: usize, j: usize, n_tokens: usize| plan.of(1, 0).relation(i, j, Prefill { n_tokens });
                 let mut pairs = (0..n_short).flat_map(|i| (0..=i).map(move |j| (i, j)));
                 let differs = pairs.find(|(i, j)| relation(*i, *j, n_short) != relation(*i, *j, n_long));
                 assert_eq!(differs, None, "{method}: this pair differs in the longer prompt");

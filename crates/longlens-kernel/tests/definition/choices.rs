@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Int, Tensor, TensorData};
 use longlens_core::methods::Method;
-use longlens_core::plan::{ChunkChoice, PosMap, Prompt};
+use longlens_core::plan::{ChunkChoice, PosMap, Prefill};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::ChunkAttention;
@@ -62,7 +62,7 @@ fn every_query_picks_its_best_chunks() {
             (format!("long_heads:chunk_len={w},attention_len={}", w * n), 4),
             (format!("quest:page_size={w},token_budget={},prefill=chosen,dense_layers=0", w * n), 2),
         ] {
-            let (choice, prompt) = (choice_of(&method), Prompt { n_tokens });
+            let (choice, prompt) = (choice_of(&method), Prefill { n_tokens });
             // a few queries take another path
             for first_query in [choice.first(prompt), n_tokens - 2] {
                 let query = tensor(noise(5, 4 * (n_tokens - first_query) * d), [4, d]);
@@ -78,7 +78,7 @@ fn every_query_picks_its_best_chunks() {
 fn equal_scores_pick_the_lower_chunks() {
     let choice = choice_of("long_heads:chunk_len=1,attention_len=8");
     let ones = |n: usize| Tensor::<B, 3>::ones([1, n, 4], &FlexDevice);
-    let (query, chunks, prompt) = (ones(100), ones(200), Prompt { n_tokens: 200 });
+    let (query, chunks, prompt) = (ones(100), ones(200), Prefill { n_tokens: 200 });
     let operation = ChunkScores { query, chunks, choice, prompt, first_query: 100, n_chunks: 200 };
     for arch in simd::arches() {
         let (got, expected) = (chunk_scores::cpu::choose(arch, &operation), chunk_scores::reference(&operation));

@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Tensor, TensorData};
 use longlens_core::methods::Method;
-use longlens_core::plan::{HeadPlan, PosMap, Prompt};
+use longlens_core::plan::{HeadPlan, PosMap, Prefill};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::cpu::simd;
@@ -60,8 +60,8 @@ impl Problem {
         Self { spec, rule, rope, query, key, value, n_tokens, first }
     }
 
-    fn prompt(&self) -> Prompt {
-        Prompt { n_tokens: self.n_tokens }
+    fn prompt(&self) -> Prefill {
+        Prefill { n_tokens: self.n_tokens }
     }
 
     fn row<'a>(&self, numbers: &'a [f32], head: usize, row: usize) -> &'a [f32] {

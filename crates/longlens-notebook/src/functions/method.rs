@@ -16,7 +16,7 @@ pub mod functions {
     use longlens_app::settings::Settings;
     use longlens_app::views;
     use longlens_core::methods;
-    use longlens_core::plan::{Capacity, Prompt, Relation};
+    use longlens_core::plan::{Capacity, Prefill, Relation};
     use longlens_core::rope::{RopeScaling, SCALINGS};
     use rhai::{Dynamic, FnPtr, Map};
 
@@ -190,7 +190,7 @@ pub mod functions {
         let spec = &model.info.spec;
         let (layer, head) = place(&mut Options::new("position", options, &["layer", "head"])?, spec)?;
         let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
-        Ok(match plan.of(layer, head).relation(query, key, Prompt { n_tokens }) {
+        Ok(match plan.of(layer, head).relation(query, key, Prefill { n_tokens }) {
             Relation::Hidden => Dynamic::UNIT,
             Relation::At(position, _) => position.into(),
             Relation::Chosen { between: (low, high), .. } => format!("{low} to {high}, if its chunk is chosen").into(),

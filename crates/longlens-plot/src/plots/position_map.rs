@@ -1,6 +1,6 @@
 //! Position map: the relative position at which each query sees each key, as a plan has it.
 
-use longlens_core::plan::{HeadPlan, Plan, Prompt, Relation};
+use longlens_core::plan::{HeadPlan, Plan, Prefill, Relation};
 
 use super::attention_map::{draw_axes, square};
 use crate::canvas::{Figure, PlotError};
@@ -149,7 +149,7 @@ impl PositionMap {
     }
 
     fn pair(&self, i: usize, j: usize) -> Seen {
-        let relation = self.rule.relation(i, j, Prompt { n_tokens: self.n_tokens });
+        let relation = self.rule.relation(i, j, Prefill { n_tokens: self.n_tokens });
         Seen::of(relation, self.trained_context)
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use longlens_app::Problem;
 use longlens_app::settings::Checked;
-use longlens_core::plan::{Capacity, HeadPlan, Prompt, Relation};
+use longlens_core::plan::{Capacity, HeadPlan, Prefill, Relation};
 use longlens_core::trace::MapWindow;
 use longlens_plot::Heading;
 use longlens_plot::plots::{PositionMap, Seen};
@@ -151,7 +151,7 @@ impl Planned {
     }
 
     fn relation(&self, query: usize, key: usize) -> Relation {
-        self.rule.relation(query, key, Prompt { n_tokens: self.n_tokens })
+        self.rule.relation(query, key, Prefill { n_tokens: self.n_tokens })
     }
 
     /// What a query sees at a key.
@@ -261,7 +261,7 @@ fn spans(planned: &Planned, notes: &mut Notes, pen: &mut Pen) {
         }
     }
     if let Some(choice) = planned.rule.choice {
-        let from = planned.rule.first_choice(Prompt { n_tokens: planned.n_tokens });
+        let from = planned.rule.first_choice(Prefill { n_tokens: planned.n_tokens });
         let text = format!("{} chunks of {} from query {from}", choice.n_slots, choice.chunk_len);
         notes.line(
             pen,

@@ -6,7 +6,7 @@ use longlens_app::bytes::text as bytes;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::nearest::nearest;
-use longlens_core::plan::Prompt;
+use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
 use longlens_kernel::linear::Storage;
@@ -270,7 +270,7 @@ fn measure(
         lens.feed(&tokens[at..=at], Rows::Last, &mut Quiet(progress))?;
         if at >= n_warm {
             seconds.push(started.elapsed().as_secs_f64());
-            let prompt = Prompt { n_tokens: n };
+            let prompt = Prefill { n_tokens: n };
             work = work + Work::of_step(&spec, &setup.plan, prompt, at..at + 1, 1);
         }
         progress.progress(at + 1 - n, n_all - n);

@@ -3,7 +3,7 @@
 pub use longlens_app::bytes::text as bytes;
 use longlens_core::lens::ModelInfo;
 use longlens_core::memory::CacheSize;
-use longlens_core::plan::{Plan, Prompt};
+use longlens_core::plan::{Plan, Prefill};
 use longlens_core::printable::printable_line;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ impl Memory {
     fn of(info: &ModelInfo, plan: &Plan, config: &RunConfig, n_tokens: usize) -> Self {
         let spec = &info.spec;
         let step = config.settings.prefill_chunk.min(n_tokens);
-        let cache = CacheSize::of(spec, plan, Prompt { n_tokens }, n_tokens);
+        let cache = CacheSize::of(spec, plan, Prefill { n_tokens }, n_tokens);
         // only the processor's kernels keep them
         let packed_keys = if config.device == Device::Cpu { cache.packed_keys } else { 0 };
         // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules

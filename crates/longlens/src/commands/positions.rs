@@ -2,7 +2,7 @@
 
 use longlens_app::views::{ENDINGS, positions};
 use longlens_core::picture;
-use longlens_core::plan::{Prompt, Relation};
+use longlens_core::plan::{Prefill, Relation};
 use serde_json::json;
 
 use crate::args::PositionsArgs;
@@ -39,7 +39,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
                 "a query meets keys up to itself".to_owned(),
             ));
         }
-        let relation = plan.of(layer, head).relation(query, key, Prompt { n_tokens: n_tokens.max(query + 1) });
+        let relation = plan.of(layer, head).relation(query, key, Prefill { n_tokens: n_tokens.max(query + 1) });
         terminal.result(&json!({ "query": query, "key": key, "relation": relation_text(relation) }))?;
         return terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)));
     }

@@ -70,7 +70,7 @@ pub fn parts_of(planned: &Planned, query: usize) -> Vec<(Range<usize>, String)> 
         .rule
         .choice
         .as_ref()
-        .and_then(|choice| choice.query(query, longlens_core::plan::Prompt { n_tokens: planned.n_tokens }));
+        .and_then(|choice| choice.query(query, longlens_core::plan::Prefill { n_tokens: planned.n_tokens }));
     if let Some(slots) = choosing {
         let chunk = |chunks: Range<usize>| chunks.start * slots.chunk_len..chunks.end * slots.chunk_len;
         let forced = [slots.tail.clone(), chunk(slots.newest.clone())];
