@@ -1,7 +1,7 @@
 //! The thread that owns the open model: one thing at a time, the most urgent first, and never in anybody's way.
 //!
-//! Urgency: prompts, runs, looks into the newest run, the next token of its text, differences of two runs, cells of a
-//! passkey grid. A new run cancels whatever is computed and the run before it; a look cancels an older look of its kind.
+//! Urgency: prompts, runs, inspections of the newest run, the next token of its text, differences of two runs, cells of a
+//! passkey grid. A new run cancels whatever is computed and the run before it; an inspection cancels an older one of its kind.
 //! Grid cells and differences that give way are done again later, so nothing is lost.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,17 +28,17 @@ pub enum Ask {
     Prompt(u64, PromptSource),
     /// A run; the newest cancels those before.
     Run(Arc<RunAsk>),
-    /// A look into a run.
-    Look(LookAsk),
+    /// An inspection of a run.
+    Inspect(InspectAsk),
     /// The maps of two runs.
     Difference(DifferenceAsk),
     /// A passkey grid under these settings.
     Grid(GridAsk),
 }
 
-/// Which view wants to look; a newer look of a kind takes the place of an older one.
+/// Which view wants an inspection; a newer one of a kind takes the place of an older one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LookKind {
+pub enum InspectKind {
     /// All heads from one query.
     Heads,
     /// One head's map.
@@ -47,17 +47,17 @@ pub enum LookKind {
     View(usize),
 }
 
-/// A look into a run.
+/// An inspection of a run.
 #[derive(Debug, Clone)]
-pub struct LookAsk {
+pub struct InspectAsk {
     /// A number of the asker's, which the answer repeats.
     pub id: u64,
     /// The run; computed again when another one is loaded.
     pub run: Arc<RunAsk>,
-    /// Its generated tokens that the look may be about.
+    /// Its generated tokens that the inspection may be about.
     pub generated: Vec<u32>,
-    /// Who looks.
-    pub kind: LookKind,
+    /// Which view asks.
+    pub kind: InspectKind,
     /// At what.
     pub watch: Watch,
 }
@@ -117,18 +117,18 @@ pub enum Event {
     },
     /// A run is over.
     Finished(RunId, Box<Generated>),
-    /// A look is done.
-    Looked {
+    /// An inspection is done.
+    Inspected {
         /// The asker's number.
         id: u64,
         run: RunId,
         /// Who looked.
-        kind: LookKind,
+        kind: InspectKind,
         /// What was seen.
         trace: Box<Trace>,
     },
-    /// A look failed, by the asker's number.
-    LookFailed(u64, LookKind, Problem),
+    /// An inspection failed, by the asker's number.
+    InspectFailed(u64, InspectKind, Problem),
     /// The maps of two runs.
     Difference(u64, Result<Box<[PooledMap; 2]>, Problem>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
@@ -167,7 +167,7 @@ struct Mailbox {
 struct Mail {
     prompt: Option<(u64, PromptSource)>,
     run: Option<Arc<RunAsk>>,
-    looks: Vec<LookAsk>,
+    inspections: Vec<InspectAsk>,
     /// Whether the loaded run's text goes on.
     generating: bool,
     /// Whether it is to end with its next step.
@@ -186,7 +186,7 @@ struct Mail {
 enum Kind {
     Prompt,
     Run,
-    Look(LookKind),
+    Inspect(InspectKind),
     Token,
     Difference,
     Grid,
@@ -196,7 +196,7 @@ enum Kind {
 enum Task {
     Prompt(u64, PromptSource),
     Run(Arc<RunAsk>),
-    Look(LookAsk),
+    Inspect(InspectAsk),
     Token,
     Difference(DifferenceAsk),
     Cell(GridAsk, usize),
@@ -233,16 +233,16 @@ impl Worker {
             }
             Ask::Run(run) => {
                 mail.run = Some(run);
-                // looks belong to an older run now
-                mail.looks.clear();
+                // inspections belong to an older run now
+                mail.inspections.clear();
                 (mail.generating, mail.end_text) = (false, false);
                 mail.give_way(|kind| kind != Kind::Prompt);
             }
-            Ask::Look(look) => {
-                let kind = look.kind;
-                mail.looks.retain(|waiting| waiting.kind != kind);
-                mail.looks.push(look);
-                mail.give_way(|now| now == Kind::Look(kind) || matches!(now, Kind::Difference | Kind::Grid));
+            Ask::Inspect(inspection) => {
+                let kind = inspection.kind;
+                mail.inspections.retain(|waiting| waiting.kind != kind);
+                mail.inspections.push(inspection);
+                mail.give_way(|now| now == Kind::Inspect(kind) || matches!(now, Kind::Difference | Kind::Grid));
             }
             Ask::Difference(difference) => {
                 mail.difference = Some(difference);
@@ -331,9 +331,9 @@ impl Mail {
         if let Some(run) = self.run.take() {
             return Some((Kind::Run, Task::Run(run)));
         }
-        if !self.looks.is_empty() {
-            let look = self.looks.remove(0);
-            return Some((Kind::Look(look.kind), Task::Look(look)));
+        if !self.inspections.is_empty() {
+            let inspection = self.inspections.remove(0);
+            return Some((Kind::Inspect(inspection.kind), Task::Inspect(inspection)));
         }
         if self.generating {
             return Some((Kind::Token, Task::Token));
@@ -355,7 +355,7 @@ impl Mail {
 
     fn forget(&mut self) {
         (self.prompt, self.run, self.difference, self.grid) = (None, None, None, None);
-        self.looks.clear();
+        self.inspections.clear();
         // a text that was begun still says how it ended
         self.end_text = self.generating;
     }

@@ -8,7 +8,7 @@ use longlens_app::heads::Heads;
 use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::RunAsk;
 use longlens_app::settings::{Settings, Swap};
-use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, LookAsk, LookKind, Worker};
+use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, InspectAsk, InspectKind, Worker};
 use longlens_core::lens::Lens;
 use longlens_core::methods::Method;
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
@@ -100,16 +100,17 @@ fn a_look_comes_between_tokens_and_of_a_kind_only_the_newest() {
     let model = ScriptedLens::new(induction).model().clone();
     for query in [10, 20, 30] {
         let watch = Heads::watch(&model, query, 0..0, 16);
-        let look = LookAsk { id: query as u64, run: run.clone(), generated: Vec::new(), kind: LookKind::Heads, watch };
-        rig.worker.ask(Ask::Look(look));
+        let inspection =
+            InspectAsk { id: query as u64, run: run.clone(), generated: Vec::new(), kind: InspectKind::Heads, watch };
+        rig.worker.ask(Ask::Inspect(inspection));
     }
     let is_third = |event: &Event| match event {
-        Event::Looked { trace, .. } => Heads::new(trace.as_ref().clone(), 30).is_some(),
+        Event::Inspected { trace, .. } => Heads::new(trace.as_ref().clone(), 30).is_some(),
         _ => false,
     };
     let events = rig.until(is_third);
     assert!(!events.iter().any(finished(1)), "the look did not wait for the text");
-    assert!(events.iter().filter(|event| matches!(event, Event::Looked { .. })).count() <= 3);
+    assert!(events.iter().filter(|event| matches!(event, Event::Inspected { .. })).count() <= 3);
 }
 
 #[test]
@@ -120,10 +121,10 @@ fn a_look_into_an_older_run_computes_it_again() {
     rig.run(2, settings("sliding_window:window=32", 4));
     rig.until(finished(2));
     let watch = Watch { maps: vec![MapPick::whole(0, 0, 16)], ..Watch::default() };
-    let look = LookAsk { id: 1, run: first, generated: vec![9; 4], kind: LookKind::Map, watch };
-    rig.worker.ask(Ask::Look(look));
-    let events = rig.until(|event| matches!(event, Event::Looked { .. }));
-    let Some(Event::Looked { run, trace, .. }) = events.last() else { panic!("it looked") };
+    let inspection = InspectAsk { id: 1, run: first, generated: vec![9; 4], kind: InspectKind::Map, watch };
+    rig.worker.ask(Ask::Inspect(inspection));
+    let events = rig.until(|event| matches!(event, Event::Inspected { .. }));
+    let Some(Event::Inspected { run, trace, .. }) = events.last() else { panic!("it looked") };
     assert_eq!((*run, trace.run.method.as_str()), (1, "full"));
 }
 
@@ -191,9 +192,15 @@ fn a_text_that_is_cut_leaves_a_sequence_that_can_be_looked_into_and_swapped() {
     rig.worker.cancel();
     rig.until(finished(1));
     let watch = Watch { maps: vec![MapPick::whole(0, 0, 8)], ..Watch::default() };
-    rig.worker.ask(Ask::Look(LookAsk { id: 3, run: run.clone(), generated: Vec::new(), kind: LookKind::Map, watch }));
-    let events = rig.until(|event| matches!(event, Event::Looked { id: 3, .. } | Event::LookFailed(..)));
-    assert!(matches!(events.last(), Some(Event::Looked { .. })), "{:?}", events.last());
+    rig.worker.ask(Ask::Inspect(InspectAsk {
+        id: 3,
+        run: run.clone(),
+        generated: Vec::new(),
+        kind: InspectKind::Map,
+        watch,
+    }));
+    let events = rig.until(|event| matches!(event, Event::Inspected { id: 3, .. } | Event::InspectFailed(..)));
+    assert!(matches!(events.last(), Some(Event::Inspected { .. })), "{:?}", events.last());
     // swapped three times while text is generated
     for id in 2..5 {
         let swapped = Settings { swap: Swap::ReuseKv, ..settings("sliding_window:window=32", 100_000) };

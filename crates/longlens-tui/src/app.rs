@@ -25,10 +25,10 @@ use crate::theme::Theme;
 
 mod commands;
 mod grids;
+mod inspections;
 mod jobs;
 mod layout;
 mod log;
-mod looks;
 mod mouse;
 mod parts;
 mod plots;
@@ -234,7 +234,7 @@ impl App {
                 self.seen = Seen { map_side, ..seen };
                 self.scroll = self.scroll.min(self.seen.scroll_max);
                 if resized {
-                    self.look();
+                    self.inspect();
                 }
             }
             Action::Figure(at, id, drawn) => self.plots.drawn(at, id, drawn),
@@ -310,7 +310,7 @@ impl App {
         if rerun && self.verdict.is_ok() {
             self.start_run();
         } else {
-            self.look();
+            self.inspect();
         }
     }
 

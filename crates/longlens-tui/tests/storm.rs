@@ -48,16 +48,16 @@ impl Careless {
                 self.runs.push(run.clone());
                 Self::answer(&run, random)
             }
-            Ask::Look(look) => {
-                let (id, run) = (look.id, look.run.id);
-                match self.look(&look.run, &look.generated, &look.watch) {
-                    Ok(trace) => Event::Looked { id, run, kind: look.kind, trace: Box::new(trace) },
-                    Err(problem) => Event::LookFailed(id, look.kind, problem),
+            Ask::Inspect(inspection) => {
+                let (id, run) = (inspection.id, inspection.run.id);
+                match self.inspect(&inspection.run, &inspection.generated, &inspection.watch) {
+                    Ok(trace) => Event::Inspected { id, run, kind: inspection.kind, trace: Box::new(trace) },
+                    Err(problem) => Event::InspectFailed(id, inspection.kind, problem),
                 }
             }
             Ask::Difference(ask) => {
                 let watch = longlens_core::trace::Watch { maps: vec![ask.pick], ..Default::default() };
-                let maps = ask.runs.iter().map(|run| Ok(self.look(run, &[], &watch)?.maps.swap_remove(0)));
+                let maps = ask.runs.iter().map(|run| Ok(self.inspect(run, &[], &watch)?.maps.swap_remove(0)));
                 let both: Result<Vec<_>, Problem> = maps.collect();
                 let maps = both.map(|both| Box::new(<[_; 2]>::try_from(both).unwrap()));
                 Event::Difference(ask.id, maps)
@@ -127,7 +127,7 @@ impl Careless {
         }
     }
 
-    fn look(
+    fn inspect(
         &mut self,
         run: &RunAsk,
         generated: &[u32],
@@ -210,13 +210,16 @@ fn check(app: &App, effects: &[Effect]) {
             Effect::Ask(Ask::Run(run)) => {
                 run.settings.check(&app.model, run.prompt.tokens.len()).expect("what is impossible is never sent");
             }
-            Effect::Ask(Ask::Look(look)) => {
-                let n = look.run.prompt.tokens.len() + look.generated.len().saturating_sub(1);
-                assert!(look.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
+            Effect::Ask(Ask::Inspect(inspection)) => {
+                let n = inspection.run.prompt.tokens.len() + inspection.generated.len().saturating_sub(1);
+                assert!(inspection.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
                 let newest = app.current.as_ref().map(|run| run.id);
-                assert_eq!(newest, Some(look.run.id), "looks are about the newest run");
+                assert_eq!(newest, Some(inspection.run.id), "looks are about the newest run");
                 let prompt = app.prompt.answer().expect("a run has a prompt");
-                assert!(Arc::ptr_eq(prompt, &look.run.prompt), "the newest run is about the prompt that is shown");
+                assert!(
+                    Arc::ptr_eq(prompt, &inspection.run.prompt),
+                    "the newest run is about the prompt that is shown"
+                );
             }
             _ => (),
         }

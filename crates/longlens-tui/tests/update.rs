@@ -233,9 +233,9 @@ fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
-    let kind = longlens_app::worker::LookKind::Heads;
+    let kind = longlens_app::worker::InspectKind::Heads;
     let job = |event| Action::Job(event);
-    rig.act(job(longlens_app::worker::Event::Looked { id: 1, run: old, kind, trace: Box::new(trace) }));
+    rig.act(job(longlens_app::worker::Event::Inspected { id: 1, run: old, kind, trace: Box::new(trace) }));
     rig.act(job(longlens_app::worker::Event::Prefilled {
         run: old,
         record,

@@ -10,7 +10,7 @@ use longlens_eval::passkey::{Cells, Outcome};
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
-use super::{DifferenceAsk, Event, Fault, GridAsk, LookAsk, Mailbox, Task, Watcher, caught};
+use super::{DifferenceAsk, Event, Fault, GridAsk, InspectAsk, Mailbox, Task, Watcher, caught};
 use crate::problem::Problem;
 use crate::prompt::Prompt;
 use crate::runs::{RunAsk, RunId};
@@ -62,7 +62,7 @@ impl<R: Fn(Event)> Executor<R> {
                     (self.report)(Event::Prompt(id, built.map_err(Problem::from)));
                 }
                 Task::Run(ask) => self.run(&ask, &token),
-                Task::Look(ask) => self.look(ask, &token),
+                Task::Inspect(ask) => self.inspect(ask, &token),
                 Task::Token => self.token(&token),
                 Task::Difference(ask) => self.difference(&ask, &token),
                 Task::Cell(ask, done) => self.cell(&ask, done, &token),
@@ -159,7 +159,7 @@ impl<R: Fn(Event)> Executor<R> {
         let lens = self.lens.as_mut();
         let stepped = caught(|| {
             let Some(generation) = &mut loaded.generation else { return Ok(None) };
-            // a token that was begun is finished: cutting it would end the sequence, and looks and swaps with it
+            // a token that was begun is finished: cutting it would end the sequence, and inspections and swaps with it
             let next = if token.is_cancelled() {
                 generation.step(lens, &mut token.clone())
             } else {
@@ -196,21 +196,21 @@ impl<R: Fn(Event)> Executor<R> {
         }
     }
 
-    fn look(&mut self, ask: LookAsk, token: &CancelToken) {
-        let LookAsk { id, run, generated, kind, watch } = ask;
-        match caught(|| self.look_into(&run, &generated, &watch, token)) {
-            Ok(Some(trace)) => (self.report)(Event::Looked { id, run: run.id, kind, trace: Box::new(trace) }),
-            Ok(None) => (), // a newer look or run is on its way
+    fn inspect(&mut self, ask: InspectAsk, token: &CancelToken) {
+        let InspectAsk { id, run, generated, kind, watch } = ask;
+        match caught(|| self.inspect_run(&run, &generated, &watch, token)) {
+            Ok(Some(trace)) => (self.report)(Event::Inspected { id, run: run.id, kind, trace: Box::new(trace) }),
+            Ok(None) => (), // a newer inspection or run is on its way
             Err(fault) => {
                 if let Fault::Broken(problem) = &fault {
                     self.lose(problem.clone());
                 }
-                (self.report)(Event::LookFailed(id, kind, fault.into()));
+                (self.report)(Event::InspectFailed(id, kind, fault.into()));
             }
         }
     }
 
-    fn look_into(
+    fn inspect_run(
         &mut self,
         run: &RunAsk,
         generated: &[u32],
@@ -222,7 +222,7 @@ impl<R: Fn(Event)> Executor<R> {
         if !is_loaded && !self.replay(run, generated, token)? {
             return Ok(None);
         }
-        let mut watcher = Watcher::new("look", token, &self.report);
+        let mut watcher = Watcher::new("inspecting", token, &self.report);
         stopped(self.lens.inspect(watch, &mut watcher))
     }
 
@@ -246,7 +246,7 @@ impl<R: Fn(Event)> Executor<R> {
     fn difference(&mut self, ask: &DifferenceAsk, token: &CancelToken) {
         let watch = Watch { maps: vec![ask.pick], ..Watch::default() };
         let map = |bench: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Problem> {
-            Ok(bench.look_into(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
+            Ok(bench.inspect_run(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
         };
         let both = caught(|| {
             let Some(a) = map(self, &ask.runs[0])? else { return Ok(None) };

@@ -75,9 +75,9 @@ impl Trace {
             None => query..query + 1,
         };
         let watch = Heads::watch(&model.info, query, answering, chunk_len);
-        let looked = model.lens(Some(sequence))?.inspect(&watch, &mut host.work("look")).map_err(raise)?;
-        let looked = trace::Trace { run: record.clone(), ..looked };
-        let heads = Heads::new(looked, query).expect("what was watched was recorded");
+        let inspected = model.lens(Some(sequence))?.inspect(&watch, &mut host.work("look")).map_err(raise)?;
+        let inspected = trace::Trace { run: record.clone(), ..inspected };
+        let heads = Heads::new(inspected, query).expect("what was watched was recorded");
         host.ran(&record);
         let model = model.clone();
         Ok(Self(Rc::new(TraceValue { heads, nll, prompt, model, tokens, setup, sequence, watch })))
@@ -107,7 +107,7 @@ fn feed(
 
 impl TraceValue {
     /// What another watch records of the same tokens; they are run again where the model has run others since.
-    pub fn look(&self, host: &Host, watch: &Watch) -> Returned<trace::Trace> {
+    pub fn inspect(&self, host: &Host, watch: &Watch) -> Returned<trace::Trace> {
         if !self.model.holds(self.sequence) {
             let n_prompt = self.setup.n_prompt;
             feed(host, &self.model, &self.setup, &self.tokens, n_prompt, self.sequence)?;
@@ -135,7 +135,7 @@ impl TraceValue {
         let trace = if watch.is_part_of(&self.watch) {
             self.heads.trace().clone()
         } else {
-            Arc::new(trace::Trace { run: self.heads.run.clone(), ..self.look(host, &watch)? })
+            Arc::new(trace::Trace { run: self.heads.run.clone(), ..self.inspect(host, &watch)? })
         };
         view.view(&subject, options, &trace).map_err(raise)
     }

@@ -54,7 +54,7 @@ impl App {
             Command::ZoomOut => self.zoom(2.0, None),
             Command::ZoomReset => {
                 self.zoom.reset();
-                self.look();
+                self.inspect();
             }
             Command::LogScale => self.zoom.log = !self.zoom.log,
             Command::MaxPooling => self.zoom.max = !self.zoom.max,
@@ -198,12 +198,12 @@ impl App {
     /// Shows a view in the focused pane.
     pub(super) fn show(&mut self, view: &'static dyn View) {
         self.layout.show(view);
-        self.look();
+        self.inspect();
     }
 
     fn toggle_split(&mut self) {
         self.layout.toggle_split();
-        self.look();
+        self.inspect();
     }
 
     fn step_focus(&mut self, by: i64) {
@@ -312,7 +312,7 @@ impl App {
             self.log.say(Level::Note, text);
         }
         self.dirty = true;
-        self.look();
+        self.inspect();
     }
 
     /// The run that commands are about: the selected one.
@@ -337,7 +337,7 @@ impl App {
             self.show(&CompareView);
             self.layout.focus_on(focus);
         }
-        self.look();
+        self.inspect();
     }
 
     fn forget(&mut self) {

@@ -8,7 +8,7 @@ use longlens_app::prompt::PromptSource;
 use longlens_app::runs::{Run, RunAsk, RunId, RunState};
 use longlens_app::settings::{Settings, Swap};
 use longlens_app::steps::Step;
-use longlens_app::worker::{Ask, Event, GridAsk, LookKind, Progress};
+use longlens_app::worker::{Ask, Event, GridAsk, InspectKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
 
@@ -110,12 +110,12 @@ impl App {
             Event::Prompt(id, built) => self.built(id, built),
             Event::Progress(progress) => self.work.advance(progress),
             event @ (Event::Prefilled { .. } | Event::Token { .. } | Event::Finished(..)) => self.advance(event),
-            Event::Looked { id, kind, trace, .. } => self.looked(id, kind, *trace),
-            Event::LookFailed(id, kind, problem) => {
+            Event::Inspected { id, kind, trace, .. } => self.inspected(id, kind, *trace),
+            Event::InspectFailed(id, kind, problem) => {
                 let was_asked = match kind {
-                    LookKind::Heads => self.heads.failed(id, problem.clone()).is_some(),
-                    LookKind::Map => self.map.failed(id, problem.clone()).is_some(),
-                    LookKind::View(at) => self.plots.failed(at, id, problem.clone()),
+                    InspectKind::Heads => self.heads.failed(id, problem.clone()).is_some(),
+                    InspectKind::Map => self.map.failed(id, problem.clone()).is_some(),
+                    InspectKind::View(at) => self.plots.failed(at, id, problem.clone()),
                 };
                 if was_asked {
                     self.fail(&problem);
@@ -154,7 +154,7 @@ impl App {
                 if self.is_newest(run) {
                     self.shown = Some(run);
                     self.base = computed.or(self.base.take());
-                    self.look();
+                    self.inspect();
                 }
             }
             Event::Token { run, token, piece, text, speed } => {
@@ -169,7 +169,7 @@ impl App {
                 self.work.advance(Progress { what: "text", done, total });
                 if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
                     // the token that fetches a hidden key has been fed
-                    self.look();
+                    self.inspect();
                 }
             }
             Event::Finished(run, generated) => {
@@ -182,7 +182,7 @@ impl App {
                 let step = Step::Run(Settings { swap, ..kept.settings.clone() }, kept.source.clone());
                 self.record(step);
                 if self.is_newest(run) {
-                    self.look();
+                    self.inspect();
                 }
             }
             _ => (),
@@ -251,13 +251,13 @@ impl App {
         }
     }
 
-    fn looked(&mut self, id: u64, kind: LookKind, trace: longlens_core::trace::Trace) {
+    fn inspected(&mut self, id: u64, kind: InspectKind, trace: longlens_core::trace::Trace) {
         match kind {
-            LookKind::Heads => drop(self.heads.answered(id, |key| Heads::new(trace, key.query))),
-            LookKind::Map => {
+            InspectKind::Heads => drop(self.heads.answered(id, |key| Heads::new(trace, key.query))),
+            InspectKind::Map => {
                 self.map.answered(id, |key| trace.maps.into_iter().find(|map| map.pick == key.pick()));
             }
-            LookKind::View(at) => {
+            InspectKind::View(at) => {
                 self.plots.recorded(at, id, trace);
                 self.draw_plot(at);
             }

@@ -101,7 +101,7 @@ impl MapKey {
     }
 }
 
-/// What a look at all heads was asked for.
+/// What an inspection at all heads was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadsKey {
     /// Which run.

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use longlens_app::Problem;
 use longlens_app::runs::{Run, RunId};
 use longlens_app::views::{Subject, TraceView, VIEWS};
-use longlens_app::worker::{Ask, LookAsk, LookKind};
+use longlens_app::worker::{Ask, InspectAsk, InspectKind};
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::setting::{Setting, SettingError, Value};
 use longlens_core::trace::Trace;
@@ -220,8 +220,8 @@ impl App {
             Ok((key, watch)) if question.is_new(&key) => {
                 let id = self.work.number();
                 question.ask(id, key);
-                let kind = LookKind::View(at);
-                self.work.ask(Ask::Look(LookAsk { id, run: ask, generated, kind, watch }));
+                let kind = InspectKind::View(at);
+                self.work.ask(Ask::Inspect(InspectAsk { id, run: ask, generated, kind, watch }));
             }
             Ok(_) => (),
             Err(problem) => question.clear(Some(problem)),

@@ -16,7 +16,7 @@ use longlens_plot::color::Palette;
 use super::{Content, nothing};
 use crate::app::{App, PlotKey, Sequence};
 
-/// A view of the newest look at all heads.
+/// A view of the newest inspection at all heads.
 pub fn of_heads(app: &App, view: &'static dyn TraceView) -> Result<Content, Problem> {
     let (key, heads) = app.heads.keyed().ok_or_else(|| nothing(app, "no attention"))?;
     let run = run_of(app, key.run)?;

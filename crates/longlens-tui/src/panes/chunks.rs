@@ -9,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 use super::heads::columns::{Columns, bar};
-use super::heads::looked::{Looked, percent, placeholder};
+use super::heads::inspected::{Inspected, percent, placeholder};
 use super::map::notes::{Notes, clean};
 use crate::app::App;
 use crate::export::{self, Content};
@@ -53,17 +53,17 @@ impl View for ChunksView {
     }
 
     fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
-        let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
-        let shares = Shares::of(looked.heads, looked.chooses);
+        let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
+        let shares = Shares::of(inspected.heads, inspected.chooses);
         let mut notes = Notes::new(area);
-        notes.line(pen, vec![Span::styled(shares.caption(looked.chunks.as_ref()), pen.theme.text())]);
+        notes.line(pen, vec![Span::styled(shares.caption(inspected.chunks.as_ref()), pen.theme.text())]);
         // bars and their axis; the chunks used most below them, where a taller pane has room
         let n_listed = (notes.left.height / 3).min(6);
         let plot = notes.rows(notes.left.height.saturating_sub(n_listed));
-        bars(&looked, &shares, plot, pen);
+        bars(&inspected, &shares, plot, pen);
         for chunk in order(&shares).take(usize::from(n_listed)) {
-            let style = ink(&shares, chunk, &looked, pen);
-            let tokens = chunk * looked.heads.chunk_len..((chunk + 1) * looked.heads.chunk_len).min(app.n_fed());
+            let style = ink(&shares, chunk, &inspected, pen);
+            let tokens = chunk * inspected.heads.chunk_len..((chunk + 1) * inspected.heads.chunk_len).min(app.n_fed());
             let text: String = tokens.map(|token| app.piece(token)).collect();
             let share = Span::styled(format!("chunk {chunk:>4} {:>4} ", percent(shares.of_chunk[chunk])), style);
             notes.line(pen, vec![share, Span::styled(clean(&text), pen.theme.faint())]);
@@ -88,16 +88,16 @@ fn order(shares: &Shares) -> impl Iterator<Item = usize> + use<> {
     order.into_iter()
 }
 
-fn ink(shares: &Shares, chunk: usize, looked: &Looked, pen: &Pen) -> Style {
+fn ink(shares: &Shares, chunk: usize, inspected: &Inspected, pen: &Pen) -> Style {
     match () {
-        () if looked.chunks.as_ref().is_some_and(|needle| needle.contains(&chunk)) => pen.theme.alarm(),
+        () if inspected.chunks.as_ref().is_some_and(|needle| needle.contains(&chunk)) => pen.theme.alarm(),
         () if shares.always[chunk] => pen.theme.faint(),
         () => pen.theme.accent(),
     }
 }
 
 /// A bar for every chunk, or the tallest of those that share a column, above the numbers of the chunks.
-fn bars(looked: &Looked, shares: &Shares, area: Rect, pen: &mut Pen) {
+fn bars(inspected: &Inspected, shares: &Shares, area: Rect, pen: &mut Pen) {
     let columns = Columns::fit(shares.of_chunk.len(), usize::from(area.width.saturating_sub(LABELS)));
     let height = area.height.saturating_sub(1);
     if height == 0 || columns.n == 0 {
@@ -110,10 +110,11 @@ fn bars(looked: &Looked, shares: &Shares, area: Rect, pen: &mut Pen) {
         let chunks = column * columns.per..((column + 1) * columns.per).min(shares.of_chunk.len());
         // the needle's chunk stands for its column: it is what one looks for
         let tallest = |a: &usize, b: &usize| shares.of_chunk[*a].total_cmp(&shares.of_chunk[*b]);
-        let needle = chunks.clone().find(|chunk| looked.chunks.as_ref().is_some_and(|needle| needle.contains(chunk)));
+        let needle =
+            chunks.clone().find(|chunk| inspected.chunks.as_ref().is_some_and(|needle| needle.contains(chunk)));
         let Some(chunk) = needle.or_else(|| chunks.max_by(tallest)) else { continue };
         let eighths = (shares.of_chunk[chunk] / top * 8.0 * f32::from(height)).round() as usize;
-        let style = ink(shares, chunk, looked, pen);
+        let style = ink(shares, chunk, inspected, pen);
         // a cell between bars that are wide enough for one
         let wide = columns.cells - usize::from(columns.cells > 2);
         for row in 0..usize::from(height) {

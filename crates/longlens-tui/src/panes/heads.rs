@@ -19,11 +19,11 @@ use crate::view::{Arrows, Step, View};
 
 mod around;
 pub mod columns;
-pub mod looked;
+pub mod inspected;
 
 pub use around::ramp;
 use columns::Columns;
-use looked::{Looked, percent, placeholder};
+use inspected::{Inspected, percent, placeholder};
 
 /// Shares of attention below this look alike.
 pub const FLOOR: f64 = 1e-4;
@@ -86,17 +86,17 @@ impl View for HeadsView {
 }
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
-    let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
-    show(&looked, area, app.zoom.log, pen);
+    let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
+    show(&inspected, area, app.zoom.log, pen);
 }
 
-fn show(looked: &Looked, area: Rect, log: bool, pen: &mut Pen) {
-    let layout = Layout::new(looked, area);
+fn show(inspected: &Inspected, area: Rect, log: bool, pen: &mut Pen) {
+    let layout = Layout::new(inspected, area);
     let scale = if log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
-    around::header(looked, &layout, pen);
-    rows(looked, &layout, scale, pen);
-    around::profile(looked, &layout, pen);
-    around::foot(looked, &layout, scale, pen);
+    around::header(inspected, &layout, pen);
+    rows(inspected, &layout, scale, pen);
+    around::profile(inspected, &layout, pen);
+    around::foot(inspected, &layout, scale, pen);
 }
 
 /// What stands where.
@@ -139,33 +139,33 @@ struct Foot {
 }
 
 impl Layout {
-    fn new(looked: &Looked, area: Rect) -> Self {
-        let ((n_layers, n_heads), height) = (looked.heads.shape, area.height);
+    fn new(inspected: &Inspected, area: Rect) -> Self {
+        let ((n_layers, n_heads), height) = (inspected.heads.shape, area.height);
         let above =
-            Above { tokens: height >= 20, chunks: height >= 3, needle: height >= 12 && looked.needle.is_some() };
+            Above { tokens: height >= 20, chunks: height >= 3, needle: height >= 12 && inspected.needle.is_some() };
         let foot = Foot { summary: height >= 4, detail: height >= 11, legend: height >= 6 };
         let n_above = [above.tokens, above.chunks, above.needle].map(u16::from).iter().sum::<u16>();
         let n_foot = [foot.summary, foot.detail, foot.legend].map(u16::from).iter().sum::<u16>();
         let room = height.saturating_sub(n_above + n_foot);
 
         let n = n_layers * n_heads;
-        let first = columns::scrolled(n, usize::from(room), looked.selected.0 * n_heads + looked.selected.1);
+        let first = columns::scrolled(n, usize::from(room), inspected.selected.0 * n_heads + inspected.selected.1);
         let heads = first..n.min(first + usize::from(room));
         let gap = u16::from(n + n_layers - 1 <= usize::from(room));
         let taken = heads.len() as u16 + gap * (n_layers as u16).saturating_sub(1);
 
         // the label, its bracket, the cells, the numbers
         let label = (label((n_layers - 1, n_heads - 1)).len() as u16 + 3).min(area.width);
-        let has_bars = area.width >= 90 && looked.needle.is_some();
-        let first_number = match looked.needle {
+        let has_bars = area.width >= 90 && inspected.needle.is_some();
+        let first_number = match inspected.needle {
             Some(_) => 7 + if has_bars { BAR as u16 + 1 } else { 0 },
-            None => looked.heads.n_chunks().to_string().len() as u16 + 6,
+            None => inspected.heads.n_chunks().to_string().len() as u16 + 6,
         };
-        let second_number = looked.hits(0, 0).map_or(0, |(_, n)| (2 * n.to_string().len() as u16 + 2).max(4));
+        let second_number = inspected.hits(0, 0).map_or(0, |(_, n)| (2 * n.to_string().len() as u16 + 2).max(4));
         let numbers =
             if area.width >= label + first_number + second_number + 8 { first_number + second_number } else { 0 };
         let width = area.width - label - numbers;
-        let columns = Columns::fit(looked.heads.n_chunks(), usize::from(width));
+        let columns = Columns::fit(inspected.heads.n_chunks(), usize::from(width));
         let (x, y) = (area.x + label, area.y + n_above);
         Self {
             area,
@@ -207,24 +207,24 @@ struct Outline {
     right: bool,
 }
 
-fn rows(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
-    let n_heads = looked.heads.shape.1;
-    let needle = looked.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
+fn rows(inspected: &Inspected, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
+    let n_heads = inspected.heads.shape.1;
+    let needle = inspected.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
     let mut marks = vec![Mark::None; layout.columns.n];
     for (row, at) in layout.heads.clone().enumerate() {
         let (layer, head) = (at / n_heads, at % n_heads);
         let y = layout.cells.y + row as u16 + layout.gap * layer as u16;
         let line = Rect { y, height: 1, ..layout.area };
         pen.hit(line, Hit::Head(layer, head));
-        name(looked, layout, (layer, head), row == 0, y, pen);
+        name(inspected, layout, (layer, head), row == 0, y, pen);
         marks.fill(Mark::None);
-        for (chunk, is_forced) in looked.picks(layer, head) {
+        for (chunk, is_forced) in inspected.picks(layer, head) {
             // where chunks share a column, a choice counts for more than a chunk that is always there
             if let Some(mark) = marks.get_mut(chunk / layout.columns.per) {
                 *mark = if is_forced && *mark != Mark::Chosen { Mark::Forced } else { Mark::Chosen };
             }
         }
-        let masses = layout.columns.pool(looked.heads.mass(layer, head));
+        let masses = layout.columns.pool(inspected.heads.mass(layer, head));
         for (column, mass) in masses.enumerate() {
             let pixel = pixel(mass, scale);
             let outline = Outline {
@@ -234,7 +234,7 @@ fn rows(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
             };
             cell(layout, column, y, pixel, marks[column], outline, pen);
         }
-        numbers(looked, layout, (layer, head), y, pen);
+        numbers(inspected, layout, (layer, head), y, pen);
     }
 }
 
@@ -244,11 +244,11 @@ pub fn pixel(mass: f32, scale: ColorScale) -> Pixel {
 }
 
 /// A head's name and the bracket around its layer.
-fn name(looked: &Looked, layout: &Layout, at: (usize, usize), is_top: bool, y: u16, pen: &mut Pen) {
-    let ((layer, head), n_heads) = (at, looked.heads.shape.1);
+fn name(inspected: &Inspected, layout: &Layout, at: (usize, usize), is_top: bool, y: u16, pen: &mut Pen) {
+    let ((layer, head), n_heads) = (at, inspected.heads.shape.1);
     let (area, theme) = (layout.area, pen.theme);
     let width = layout.cells.x - area.x;
-    let is_selected = at == looked.selected;
+    let is_selected = at == inspected.selected;
     let text = format!(" {:<1$}", label(at), usize::from(width.saturating_sub(2)));
     let style = if is_selected { theme.selected().add_modifier(Modifier::BOLD) } else { theme.text() };
     pen.text(area.x, y, &text, width.saturating_sub(1), style);
@@ -262,7 +262,7 @@ fn name(looked: &Looked, layout: &Layout, at: (usize, usize), is_top: bool, y: u
         _ if head + 1 == n_heads => "╰",
         _ => "│",
     };
-    let style = if layer == looked.selected.0 { theme.accent() } else { theme.faint() };
+    let style = if layer == inspected.selected.0 { theme.accent() } else { theme.faint() };
     pen.text(layout.cells.x.saturating_sub(1).max(area.x), y, bracket, width.min(1), style);
 }
 
@@ -312,15 +312,15 @@ pub fn alarm_on(theme: Theme, pixel: Pixel) -> Style {
 }
 
 /// The share on the needle and how often it was chosen; without a needle the chunk with most.
-fn numbers(looked: &Looked, layout: &Layout, (layer, head): (usize, usize), y: u16, pen: &mut Pen) {
+fn numbers(inspected: &Inspected, layout: &Layout, (layer, head): (usize, usize), y: u16, pen: &mut Pen) {
     let (x, width) = layout.numbers;
     if width == 0 {
         return;
     }
     let (theme, end) = (pen.theme, layout.area.right());
-    let plain = if (layer, head) == looked.selected { theme.selected() } else { theme.text() };
-    let Some(share) = looked.on_needle(layer, head) else {
-        if let Some((chunk, mass)) = most(looked.heads.mass(layer, head)) {
+    let plain = if (layer, head) == inspected.selected { theme.selected() } else { theme.text() };
+    let Some(share) = inspected.on_needle(layer, head) else {
+        if let Some((chunk, mass)) = most(inspected.heads.mass(layer, head)) {
             let text = format!(" {chunk:>0$} {1:>4}", usize::from(width) - 6, percent(mass));
             pen.text(x, y, &text, end.saturating_sub(x), plain);
         }
@@ -336,7 +336,7 @@ fn numbers(looked: &Looked, layout: &Layout, (layer, head): (usize, usize), y: u
     }
     let text = format!("{:>7}", percent(share));
     pen.text(text_x, y, &text, end.saturating_sub(text_x), style);
-    if let Some((hit, n)) = looked.hits(layer, head) {
+    if let Some((hit, n)) = inspected.hits(layer, head) {
         let style = if hit == 0 { theme.faint() } else { plain };
         let text = format!(" {:>1$}", format!("{hit}/{n}"), (2 * n.to_string().len() + 1).max(3));
         pen.text(x + width, y, &text, end.saturating_sub(x + width), style);

@@ -12,7 +12,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::heads::columns::{bar, behind, largest, scrolled};
-use super::heads::looked::{Looked, joined, placeholder};
+use super::heads::inspected::{Inspected, joined, placeholder};
 use super::heads::ramp;
 use super::map::MapView;
 use crate::app::App;
@@ -80,26 +80,26 @@ impl View for LayersView {
 }
 
 pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen) {
-    let Some(looked) = Looked::of(app) else { return placeholder(app, area, pen) };
-    let scores: Vec<f32> = looked.all().map(|(layer, head)| score(&looked, layer, head)).collect();
+    let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
+    let scores: Vec<f32> = inspected.all().map(|(layer, head)| score(&inspected, layer, head)).collect();
     let top = largest(&scores).max(1e-6);
-    let grid = Grid::new(looked.heads.shape, looked.selected, area);
-    names(&looked, &grid, pen);
+    let grid = Grid::new(inspected.heads.shape, inspected.selected, area);
+    names(&inspected, &grid, pen);
     for layer in grid.layers.clone() {
         for head in grid.heads.clone() {
             let place = grid.panel(layer, head);
-            let score = scores[layer * looked.heads.shape.1 + head];
-            panel(&looked, &grid, (layer, head), score, top, pen);
+            let score = scores[layer * inspected.heads.shape.1 + head];
+            panel(&inspected, &grid, (layer, head), score, top, pen);
             pen.hit(Rect { width: grid.pitch.0, height: grid.pitch.1, ..place }, Hit::Head(layer, head));
         }
     }
-    overview(&looked, &grid, &scores, top, pen);
-    words(&looked, &grid, &scores, top, pen);
+    overview(&inspected, &grid, &scores, top, pen);
+    words(&inspected, &grid, &scores, top, pen);
 }
 
 /// Attention on the needle, or how much looks farther than its neighbors and the first tokens.
-fn score(looked: &Looked, layer: usize, head: usize) -> f32 {
-    looked.on_needle(layer, head).unwrap_or_else(|| looked.heads.far(layer, head))
+fn score(inspected: &Inspected, layer: usize, head: usize) -> f32 {
+    inspected.on_needle(layer, head).unwrap_or_else(|| inspected.heads.far(layer, head))
 }
 
 /// What stands where.
@@ -163,20 +163,26 @@ impl Grid {
 }
 
 /// Heads above, layers at the left.
-fn names(looked: &Looked, grid: &Grid, pen: &mut Pen) {
+fn names(inspected: &Inspected, grid: &Grid, pen: &mut Pen) {
     let theme = pen.theme;
     let style = |is_selected| if is_selected { theme.accent() } else { theme.faint() };
     for layer in grid.layers.clone() {
         let y = grid.panels.y + (layer - grid.layers.start) as u16 * grid.pitch.1;
         let width = grid.panels.x - grid.area.x;
-        pen.text(grid.area.x + 1, y, &format!("L{layer}"), width.saturating_sub(1), style(layer == looked.selected.0));
+        pen.text(
+            grid.area.x + 1,
+            y,
+            &format!("L{layer}"),
+            width.saturating_sub(1),
+            style(layer == inspected.selected.0),
+        );
     }
     if !grid.has_names {
         return;
     }
     let digits = grid.heads.end.to_string().len();
     let step = (digits + 2).div_ceil(usize::from(grid.pitch.0)).next_power_of_two();
-    let selected = looked.selected.1;
+    let selected = inspected.selected.1;
     for head in grid.heads.clone() {
         let is_near = head != selected && head.abs_diff(selected) < step;
         if head == selected || (head % step == 0 && !is_near) {
@@ -189,11 +195,11 @@ fn names(looked: &Looked, grid: &Grid, pen: &mut Pen) {
 }
 
 /// One head: its score on its color, below it where in the text it looks.
-fn panel(looked: &Looked, grid: &Grid, at: (usize, usize), score: f32, top: f32, pen: &mut Pen) {
+fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), score: f32, top: f32, pen: &mut Pen) {
     let (theme, place) = (pen.theme, grid.panel(at.0, at.1));
     let pixel = Pixel::Amount(f64::from(score / top));
-    let (style, is_selected) = (theme.ink_on(pixel), at == looked.selected);
-    let has_profile = grid.has_profiles(looked.heads.n_chunks());
+    let (style, is_selected) = (theme.ink_on(pixel), at == inspected.selected);
+    let has_profile = grid.has_profiles(inspected.heads.n_chunks());
     // without a profile below it the whole panel has its color
     let n_rows = if has_profile { 1 } else { place.height };
     let ground = if theme.depth == Depth::Mono { Theme::shade(pixel) } else { ' ' };
@@ -227,7 +233,7 @@ fn panel(looked: &Looked, grid: &Grid, at: (usize, usize), score: f32, top: f32,
         }
     }
     if has_profile {
-        profile(looked, at, Rect { y: place.y + 1, height: place.height - 1, ..place }, pen);
+        profile(inspected, at, Rect { y: place.y + 1, height: place.height - 1, ..place }, pen);
     }
 }
 
@@ -247,8 +253,8 @@ fn value(score: f32, width: usize) -> String {
 }
 
 /// Bars over the text, as high as the head's largest; those on the needle stand out.
-fn profile(looked: &Looked, (layer, head): (usize, usize), area: Rect, pen: &mut Pen) {
-    let (mass, theme) = (looked.heads.mass(layer, head), pen.theme);
+fn profile(inspected: &Inspected, (layer, head): (usize, usize), area: Rect, pen: &mut Pen) {
+    let (mass, theme) = (inspected.heads.mass(layer, head), pen.theme);
     let (n, top) = (usize::from(area.width), largest(mass));
     if top <= 0.0 {
         return;
@@ -259,7 +265,7 @@ fn profile(looked: &Looked, (layer, head): (usize, usize), area: Rect, pen: &mut
         let share = largest(&mass[chunks.clone()]) / top;
         let eighths = (share * 8.0 * f32::from(area.height)).round() as usize;
         let on_needle =
-            looked.chunks.as_ref().is_some_and(|needle| needle.start < chunks.end && chunks.start < needle.end);
+            inspected.chunks.as_ref().is_some_and(|needle| needle.start < chunks.end && chunks.start < needle.end);
         let style = if on_needle { theme.text().patch(theme.alarm()) } else { plain };
         for row in 0..area.height.min(eighths.div_ceil(8) as u16) {
             let place = Position::new(area.x + at as u16, area.bottom() - 1 - row);
@@ -271,8 +277,8 @@ fn profile(looked: &Looked, (layer, head): (usize, usize), area: Rect, pen: &mut
 }
 
 /// Where not all layers fit: the best score of all of them in one column, from first to last.
-fn overview(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
-    let (n_layers, n_heads) = looked.heads.shape;
+fn overview(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+    let (n_layers, n_heads) = inspected.heads.shape;
     let used = grid.heads.len() as u16 * grid.pitch.0;
     if grid.layers.len() == n_layers || grid.panels.width < used + 2 {
         return;
@@ -296,24 +302,24 @@ fn overview(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pe
 }
 
 /// The best heads in words, and the legend.
-fn words(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+fn words(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
     let (area, theme) = (grid.area, pen.theme);
-    let (n_layers, n_heads) = looked.heads.shape;
+    let (n_layers, n_heads) = inspected.heads.shape;
     let mut y = area.bottom();
     let (x, width) = (area.x + 1, area.width.saturating_sub(1));
     if grid.has_legend {
         y -= 1;
         let is_long = width >= 83;
-        let name = if looked.needle.is_some() { "on the needle" } else { "on far tokens" };
+        let name = if inspected.needle.is_some() { "on the needle" } else { "on far tokens" };
         let what = if is_long { "colour and number: attention " } else { "" };
         let mut spans = vec![Span::styled(format!("{what}{name} 0 "), theme.faint())];
         spans.extend(ramp(theme, if is_long { 6 } else { 4 }));
         spans.push(Span::styled(format!(" {top:.2}"), theme.faint()));
-        if grid.has_profiles(looked.heads.n_chunks()) {
+        if grid.has_profiles(inspected.heads.n_chunks()) {
             spans.push(Span::styled(" ▃▆", bars(theme)));
             spans.push(Span::styled(" chunks", theme.faint()));
             // without colors its bars look like the others
-            if looked.needle.is_some() && theme.depth != Depth::Mono {
+            if inspected.needle.is_some() && theme.depth != Depth::Mono {
                 spans.push(Span::styled(" ▆", theme.alarm()));
                 spans.push(Span::styled(" needle", theme.faint()));
             }
@@ -329,7 +335,7 @@ fn words(looked: &Looked, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) 
         if grid.heads.len() < n_heads {
             parts.push(format!("heads {}–{} of {n_heads}", grid.heads.start, grid.heads.end - 1));
         }
-        match looked.needle_name() {
+        match inspected.needle_name() {
             Some(name) => parts.push(format!("needle: {name}")),
             None => parts.push(format!("far: not the nearest {NEAR} tokens, not the first {SINK}")),
         }

@@ -5,7 +5,7 @@ use longlens_app::runs::RunId;
 use longlens_app::views::{TraceView, VIEWS};
 use ratatui::layout::Rect;
 
-use super::heads::looked::placeholder;
+use super::heads::inspected::placeholder;
 use super::map::notes::{Notes, explain};
 use crate::app::{App, FigureSize};
 use crate::export::{self, Content};

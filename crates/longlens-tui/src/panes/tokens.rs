@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 
-use super::heads::looked::placeholder;
+use super::heads::inspected::placeholder;
 use super::heads::{FLOOR, alarm_on, ramp};
 use super::map::notes::cut;
 use crate::app::{App, TokenColor};

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 
 use super::super::output::words::shortened;
 use super::columns::{self, bar};
-use super::looked::{Looked, joined, percent};
+use super::inspected::{Inspected, joined, percent};
 use super::{ALWAYS, CHOSEN, Layout, label, most};
 use crate::panes::map::notes::cut;
 use crate::pen::Pen;
@@ -18,11 +18,11 @@ const PROFILE: u16 = 12;
 const RAMP: usize = 6;
 
 /// Tokens, chunks and the needle's place.
-pub fn header(looked: &Looked, layout: &Layout, pen: &mut Pen) {
+pub fn header(inspected: &Inspected, layout: &Layout, pen: &mut Pen) {
     let mut y = layout.area.y;
     let theme = pen.theme;
     if layout.above.tokens {
-        ticks(layout, y, "token", looked.heads.chunk_len, pen);
+        ticks(layout, y, "token", inspected.heads.chunk_len, pen);
         y += 1;
     }
     let chunks_y = y;
@@ -32,7 +32,7 @@ pub fn header(looked: &Looked, layout: &Layout, pen: &mut Pen) {
     }
     // where rows are few, the mark lies over the numbers
     let needle_y = if layout.above.needle { y } else { chunks_y };
-    if let Some(chunks) = looked.chunks.as_ref().filter(|_| layout.above.chunks) {
+    if let Some(chunks) = inspected.chunks.as_ref().filter(|_| layout.above.chunks) {
         let columns = layout.columns.of(chunks);
         let width = columns.len() * layout.columns.cells;
         pen.text(layout.x(columns.start), needle_y, &"▼".repeat(width), width as u16, theme.alarm());
@@ -42,10 +42,10 @@ pub fn header(looked: &Looked, layout: &Layout, pen: &mut Pen) {
     }
     let (x, width) = layout.numbers;
     if width > 0 && layout.above.chunks {
-        let first = if looked.needle.is_some() { "needle" } else { "most on" };
+        let first = if inspected.needle.is_some() { "needle" } else { "most on" };
         let text = format!(" {first:>0$}", usize::from(width) - 1);
         pen.text(x, chunks_y, &text, layout.area.right().saturating_sub(x), theme.faint());
-        if looked.hits(0, 0).is_some() {
+        if inspected.hits(0, 0).is_some() {
             let rest = layout.area.right().saturating_sub(x + width);
             pen.text(x + width, chunks_y, " hit", rest, theme.faint());
         }
@@ -69,21 +69,21 @@ fn ticks(layout: &Layout, y: u16, what: &str, factor: usize, pen: &mut Pen) {
 }
 
 /// The selected head's attention on every chunk as bars below its columns, where rows are left.
-pub fn profile(looked: &Looked, layout: &Layout, pen: &mut Pen) {
+pub fn profile(inspected: &Inspected, layout: &Layout, pen: &mut Pen) {
     let rest = layout.rest;
     if rest.height < 4 || rest.width == 0 {
         return;
     }
     let (theme, height) = (pen.theme, (rest.height - 2).min(PROFILE));
-    let (layer, head) = looked.selected;
-    let mass = looked.heads.mass(layer, head);
+    let (layer, head) = inspected.selected;
+    let mass = inspected.heads.mass(layer, head);
     let top = columns::largest(mass);
     let y = rest.y + 1;
     let gutter = layout.cells.x - layout.area.x;
-    pen.text(layout.area.x + 1, y, &label(looked.selected), gutter.saturating_sub(1), theme.accent());
+    pen.text(layout.area.x + 1, y, &label(inspected.selected), gutter.saturating_sub(1), theme.accent());
     let text = format!("‾ {} linear", percent(top));
     pen.text(rest.right(), y, &text, layout.area.right() - rest.right(), theme.faint());
-    let needle = looked.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
+    let needle = inspected.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
     for (column, mass) in layout.columns.pool(mass).enumerate() {
         let share = if top > 0.0 { mass / top } else { 0.0 };
         let eighths = (share * 8.0 * f32::from(height)).round() as usize;
@@ -102,34 +102,34 @@ pub fn profile(looked: &Looked, layout: &Layout, pen: &mut Pen) {
 }
 
 /// The needle in words, the selected head in words, the legend.
-pub fn foot(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
+pub fn foot(inspected: &Inspected, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
     let (area, theme) = (layout.area, pen.theme);
     let mut y = area.bottom();
     let line = |y: u16| Rect { x: area.x + 1, y, width: area.width.saturating_sub(1), height: 1 };
     if layout.foot.legend {
         y -= 1;
-        legend(looked, layout, line(y), scale, pen);
+        legend(inspected, layout, line(y), scale, pen);
     }
     if layout.foot.detail {
         y -= 1;
         let row = line(y);
-        let name = format!("{} ", label(looked.selected));
+        let name = format!("{} ", label(inspected.selected));
         let taken = pen.text(row.x, y, &name, row.width, theme.accent());
-        let text = detail(looked, usize::from(row.width - taken));
+        let text = detail(inspected, usize::from(row.width - taken));
         pen.text(row.x + taken, y, &text, row.width - taken, theme.text());
     }
     if layout.foot.summary {
         y -= 1;
         let row = line(y);
-        let style = if looked.needle.is_some() { theme.text().patch(theme.alarm()) } else { theme.text() };
-        let (shown, n) = (&layout.heads, looked.heads.shape.0 * looked.heads.shape.1);
+        let style = if inspected.needle.is_some() { theme.text().patch(theme.alarm()) } else { theme.text() };
+        let (shown, n) = (&layout.heads, inspected.heads.shape.0 * inspected.heads.shape.1);
         let rows =
             if shown.len() < n { format!("rows {}–{} of {n}", shown.start + 1, shown.end) } else { String::new() };
         // which rows are shown comes first, then the needle's chunk and who chose it, in few words where there is no room
-        let (parts, width) = (summary(looked), rows.chars().count() as u16);
+        let (parts, width) = (summary(inspected), rows.chars().count() as u16);
         let rest = if width > 0 && width < row.width { row.width - width - 1 } else { row.width };
         let least = joined(&parts[..parts.len().min(2)], usize::MAX).chars().count();
-        let text = match brief(looked) {
+        let text = match brief(inspected) {
             Some(brief) if least > usize::from(rest) && brief.chars().count() <= usize::from(rest) => brief,
             _ => joined(&parts, usize::from(rest)),
         };
@@ -139,50 +139,53 @@ pub fn foot(looked: &Looked, layout: &Layout, scale: ColorScale, pen: &mut Pen) 
 }
 
 /// What all heads do with the needle.
-pub fn summary(looked: &Looked) -> Vec<String> {
-    let (Some(needle), Some(name)) = (&looked.needle, looked.needle_name()) else {
-        let len = looked.heads.chunk_len;
-        return vec![format!("{} chunks of {len} tokens", looked.heads.n_chunks()), "no needle in this prompt".into()];
+pub fn summary(inspected: &Inspected) -> Vec<String> {
+    let (Some(needle), Some(name)) = (&inspected.needle, inspected.needle_name()) else {
+        let len = inspected.heads.chunk_len;
+        return vec![
+            format!("{} chunks of {len} tokens", inspected.heads.n_chunks()),
+            "no needle in this prompt".into(),
+        ];
     };
-    if needle.start > looked.heads.query {
+    if needle.start > inspected.heads.query {
         return vec![format!("needle: {name}"), "behind this query".into()];
     }
     let mut parts = vec![format!("needle: {name}")];
-    if looked.chooses {
-        let (n, n_heads) = looked.choosing();
+    if inspected.chooses {
+        let (n, n_heads) = inspected.choosing();
         parts.push(format!("chosen by {n} of {n_heads} heads"));
     }
-    let share = |at: &(usize, usize)| looked.on_needle(at.0, at.1).unwrap_or(0.0);
-    let best = looked.all().map(|at| (at, share(&at))).reduce(|best, at| if at.1 > best.1 { at } else { best });
+    let share = |at: &(usize, usize)| inspected.on_needle(at.0, at.1).unwrap_or(0.0);
+    let best = inspected.all().map(|at| (at, share(&at))).reduce(|best, at| if at.1 > best.1 { at } else { best });
     parts.extend(best.map(|(at, share)| format!("most from {} {}", label(at), percent(share))));
     parts.push(format!("tokens {}–{}", needle.start, needle.end - 1));
     parts
 }
 
 /// The needle's chunks and how many heads chose them, in few words.
-fn brief(looked: &Looked) -> Option<String> {
-    let (needle, name) = (looked.needle.as_ref()?, looked.needle_name()?);
-    if !looked.chooses || needle.start > looked.heads.query {
+fn brief(inspected: &Inspected) -> Option<String> {
+    let (needle, name) = (inspected.needle.as_ref()?, inspected.needle_name()?);
+    if !inspected.chooses || needle.start > inspected.heads.query {
         return None;
     }
-    let (n, n_heads) = looked.choosing();
+    let (n, n_heads) = inspected.choosing();
     Some(format!("▼ {name} chosen by {n} of {n_heads}"))
 }
 
 /// What the selected head does.
-fn detail(looked: &Looked, width: usize) -> String {
-    let (layer, head) = looked.selected;
-    let on_needle = looked.on_needle(layer, head).map(|share| format!("needle {}", percent(share)));
+fn detail(inspected: &Inspected, width: usize) -> String {
+    let (layer, head) = inspected.selected;
+    let on_needle = inspected.on_needle(layer, head).map(|share| format!("needle {}", percent(share)));
     let mut parts: Vec<String> = on_needle.into_iter().collect();
-    parts.extend(looked.hits(layer, head).map(|(hit, n)| format!("hit {hit}/{n}")));
-    let mass = looked.heads.mass(layer, head);
-    if !looked.chooses {
+    parts.extend(inspected.hits(layer, head).map(|(hit, n)| format!("hit {hit}/{n}")));
+    let mass = inspected.heads.mass(layer, head);
+    if !inspected.chooses {
         parts.extend(most(mass).map(|(chunk, mass)| format!("most on chunk {chunk} {}", percent(mass))));
         parts.extend(mass.first().map(|mass| format!("first chunk {}", percent(*mass))));
         parts.extend(mass.last().map(|mass| format!("its own chunk {}", percent(*mass))));
         return joined(&parts, width);
     }
-    let mut picks = looked.heads.picks(layer, head);
+    let mut picks = inspected.heads.picks(layer, head);
     let forced = picks.iter().filter(|pick| pick.is_forced()).take(6);
     let always: Vec<String> = forced.map(|pick| pick.chunk.to_string()).collect();
     if !always.is_empty() {
@@ -210,11 +213,11 @@ fn detail(looked: &Looked, width: usize) -> String {
     text
 }
 
-fn legend(looked: &Looked, layout: &Layout, row: Rect, scale: ColorScale, pen: &mut Pen) {
+fn legend(inspected: &Inspected, layout: &Layout, row: Rect, scale: ColorScale, pen: &mut Pen) {
     // in many words, in few, then without the signs that are told elsewhere
     let ways = [(true, true), (false, true), (false, false)];
     let width = usize::from(row.width);
-    let ways = ways.map(|(is_long, has_needle)| words(looked, layout, (is_long, has_needle), scale, pen.theme));
+    let ways = ways.map(|(is_long, has_needle)| words(inspected, layout, (is_long, has_needle), scale, pen.theme));
     let fits = |spans: &Vec<Span>| spans.iter().map(Span::width).sum::<usize>() <= width;
     let [long, short, least] = ways;
     let spans = [long, short].into_iter().find(fits).unwrap_or(least);
@@ -223,7 +226,7 @@ fn legend(looked: &Looked, layout: &Layout, row: Rect, scale: ColorScale, pen: &
 
 /// What the signs and the colors of the cells mean.
 fn words(
-    looked: &Looked,
+    inspected: &Inspected,
     layout: &Layout,
     (is_long, has_needle): (bool, bool),
     scale: ColorScale,
@@ -234,14 +237,14 @@ fn words(
         spans.push(Span::styled(sign, style));
         spans.push(Span::styled(if is_long { format!(" {long}  ") } else { format!(" {short} ") }, theme.faint()));
     };
-    if looked.chooses && theme.depth == Depth::Mono {
+    if inspected.chooses && theme.depth == Depth::Mono {
         sign(CHOSEN, theme.text(), "chosen: little–much", if has_needle { "chosen: little–much" } else { "chosen" });
         sign(ALWAYS, theme.text(), "always chosen", "always");
-    } else if looked.chooses {
+    } else if inspected.chooses {
         sign("●", theme.text(), "chosen", "chosen");
         sign("○", theme.text(), "always chosen", "always");
     }
-    if has_needle && looked.needle.is_some() {
+    if has_needle && inspected.needle.is_some() {
         sign("▼", theme.alarm(), "needle's chunk", "needle");
     }
     let (low, name) = match scale {

@@ -11,10 +11,10 @@ use crate::theme::ThemeName;
 /// Where the needle of [`heads`] stands.
 const NEEDLE: Range<usize> = 20..24;
 
-/// A look from token 63; head 2 of layer 1 looks at the needle.
+/// An inspection from token 63; head 2 of layer 1 looks at the needle.
 fn heads(method: &str, chunk_len: usize) -> Heads {
-    let look = |layer, head, _, key| if (layer, head) == (1, 2) && NEEDLE.contains(&key) { 50.0 } else { 1.0 };
-    let mut lens = ScriptedLens::saying("ok").attending(look);
+    let inspect = |layer, head, _, key| if (layer, head) == (1, 2) && NEEDLE.contains(&key) { 50.0 } else { 1.0 };
+    let mut lens = ScriptedLens::saying("ok").attending(inspect);
     let method = Method::parse(method).unwrap();
     let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, 64).unwrap() };
     lens.begin(&setup).unwrap();
@@ -23,18 +23,18 @@ fn heads(method: &str, chunk_len: usize) -> Heads {
     Heads::new(lens.inspect(&watch, &mut ()).unwrap(), 63).unwrap()
 }
 
-fn looked(heads: &Heads, selected: (usize, usize)) -> Looked<'_> {
+fn inspected(heads: &Heads, selected: (usize, usize)) -> Inspected<'_> {
     let chunks = Some(heads.chunks_of(&NEEDLE));
-    Looked { heads, needle: Some(NEEDLE), chunks, answering: 0..0, chooses: heads.chooses(), selected }
+    Inspected { heads, needle: Some(NEEDLE), chunks, answering: 0..0, chooses: heads.chooses(), selected }
 }
 
 /// The pane's rows as text, and what a click would hit.
-fn drawn(looked: &Looked, depth: Depth, width: u16, height: u16) -> (Vec<String>, Seen) {
+fn drawn(inspected: &Inspected, depth: Depth, width: u16, height: u16) -> (Vec<String>, Seen) {
     let area = Rect::new(0, 0, width, height);
     let (mut buffer, mut seen) = (Buffer::empty(area), Seen::default());
     let theme = Theme { name: ThemeName::Dark, depth };
     let mut pen = Pen { buffer: &mut buffer, theme, seen: &mut seen, cell_pixels: None };
-    show(looked, area, true, &mut pen);
+    show(inspected, area, true, &mut pen);
     let row = |row: &[ratatui::buffer::Cell]| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>();
     (buffer.content.chunks(usize::from(width)).map(row).collect(), seen)
 }
@@ -42,8 +42,8 @@ fn drawn(looked: &Looked, depth: Depth, width: u16, height: u16) -> (Vec<String>
 #[test]
 fn choices_and_the_needle_are_told_in_signs_and_words() {
     let heads = heads("long_heads:chunk_len=4,attention_len=16", 4);
-    let looked = looked(&heads, (1, 2));
-    let (rows, seen) = drawn(&looked, Depth::True, 84, 14);
+    let inspected = inspected(&heads, (1, 2));
+    let (rows, seen) = drawn(&inspected, Depth::True, 84, 14);
     let text = rows.join("\n");
     for part in ["needle: chunk 5", "chosen by 1 of 8 heads", "hit 4/4", "▼", "always 0 14 15 · chunk:score 5:"] {
         assert!(text.contains(part), "{part} in\n{text}");
@@ -63,7 +63,7 @@ fn without_colors_the_signs_of_choices_tell_how_much() {
     assert_eq!((signs(Mark::Chosen), signs(Mark::Forced)), (['o', 'O', '@'], ['-', '=', '#']));
     assert_eq!(chosen(theme, Mark::Chosen, Pixel::Empty), 'o');
     let heads = heads("long_heads:chunk_len=4,attention_len=16", 4);
-    let text = drawn(&looked(&heads, (1, 2)), Depth::Mono, 50, 14).0.join("\n");
+    let text = drawn(&inspected(&heads, (1, 2)), Depth::Mono, 50, 14).0.join("\n");
     assert!(text.contains('@') && text.contains("oO@ chosen -=# always") && text.contains("≤ 1e-4"), "{text}");
     assert!(!text.contains('●'), "{text}");
 }
@@ -71,16 +71,16 @@ fn without_colors_the_signs_of_choices_tell_how_much() {
 #[test]
 fn rows_that_are_out_of_sight_are_told() {
     let heads = heads("long_heads:chunk_len=4,attention_len=16", 4);
-    let text = drawn(&looked(&heads, (1, 2)), Depth::True, 44, 11).0.join("\n");
+    let text = drawn(&inspected(&heads, (1, 2)), Depth::True, 44, 11).0.join("\n");
     assert!(text.contains("rows 2–8 of 8") && text.contains("chunk 5 chosen by 1 of 8"), "{text}");
-    let text = drawn(&looked(&heads, (1, 2)), Depth::True, 30, 11).0.join("\n");
+    let text = drawn(&inspected(&heads, (1, 2)), Depth::True, 30, 11).0.join("\n");
     assert!(text.contains("needle: chunk 5 rows 2–8 of 8"), "{text}");
 }
 
 #[test]
 fn without_choices_there_are_no_signs_of_them() {
     let heads = heads("full", 4);
-    let text = drawn(&looked(&heads, (0, 0)), Depth::Mono, 84, 14).0.join("\n");
+    let text = drawn(&inspected(&heads, (0, 0)), Depth::Mono, 84, 14).0.join("\n");
     assert!(text.contains("needle: chunk 5 · most from L1 H2") && !text.contains("chosen by"), "{text}");
     assert!(!text.contains('●') && !text.contains("hit"), "{text}");
     assert!(text.contains('[') && text.contains(']'), "without colors the needle stands in brackets\n{text}");
@@ -92,7 +92,7 @@ fn the_selected_head_is_shown_at_every_size() {
         let heads = heads(method, chunk_len);
         for (width, height) in (1..100).step_by(3).flat_map(|width| (1..32).map(move |height| (width, height))) {
             for selected in [(0, 0), (1, 3)] {
-                let (_, seen) = drawn(&looked(&heads, selected), Depth::Ansi16, width, height);
+                let (_, seen) = drawn(&inspected(&heads, selected), Depth::Ansi16, width, height);
                 let hit = Hit::Head(selected.0, selected.1);
                 assert!(seen.hits.iter().any(|(_, seen)| *seen == hit), "{selected:?} in {width} x {height}");
                 let inside = Rect::new(0, 0, width, height);
@@ -105,9 +105,9 @@ fn the_selected_head_is_shown_at_every_size() {
 #[test]
 fn layers_are_apart_where_there_is_room() {
     let heads = heads("full", 4);
-    let looked = looked(&heads, (0, 0));
-    let gap = |height| Layout::new(&looked, Rect::new(0, 0, 80, height)).gap;
+    let inspected = inspected(&heads, (0, 0));
+    let gap = |height| Layout::new(&inspected, Rect::new(0, 0, 80, height)).gap;
     assert_eq!([gap(10), gap(30)], [0, 1]);
-    let layout = Layout::new(&looked, Rect::new(0, 0, 80, 7));
+    let layout = Layout::new(&inspected, Rect::new(0, 0, 80, 7));
     assert_eq!(layout.heads.len(), 4, "{layout:?}");
 }

@@ -6,7 +6,7 @@ use longlens_app::Problem;
 use longlens_app::heads::Heads;
 use longlens_app::runs::RunState;
 use longlens_app::settings::Swap;
-use longlens_app::worker::{Ask, DifferenceAsk, LookAsk, LookKind};
+use longlens_app::worker::{Ask, DifferenceAsk, InspectAsk, InspectKind};
 use longlens_core::trace::{MapPick, MapWindow, Watch};
 
 use super::{App, DifferenceKey, HeadsKey, MapKey};
@@ -19,8 +19,8 @@ const MAX_SIDE: usize = 1024;
 
 impl App {
     /// Asks for what the views need and do not have.
-    pub(super) fn look(&mut self) {
-        self.look_at_difference();
+    pub(super) fn inspect(&mut self) {
+        self.inspect_difference();
         let Some(current) = self.current.clone() else { return };
         let Some(run) = self.runs.get(current.id) else { return };
         if matches!(run.state, RunState::Running | RunState::Failed(_)) || run.prefill_seconds.is_none() {
@@ -47,7 +47,7 @@ impl App {
             self.heads.ask(id, key);
             let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
             let (run, generated) = (current.clone(), generated.clone());
-            self.work.ask(Ask::Look(LookAsk { id, run, generated, kind: LookKind::Heads, watch }));
+            self.work.ask(Ask::Inspect(InspectAsk { id, run, generated, kind: InspectKind::Heads, watch }));
         }
         self.look_at_plots();
         if !self.layout.needs(Need::Map) {
@@ -62,12 +62,12 @@ impl App {
             let id = self.work.number();
             self.map.ask(id, key);
             let watch = Watch { maps: vec![key.pick()], ..Watch::default() };
-            self.work.ask(Ask::Look(LookAsk { id, run: current, generated, kind: LookKind::Map, watch }));
+            self.work.ask(Ask::Inspect(InspectAsk { id, run: current, generated, kind: InspectKind::Map, watch }));
         }
     }
 
     /// Asks for the maps of two runs, where they are compared.
-    fn look_at_difference(&mut self) {
+    fn inspect_difference(&mut self) {
         if !self.layout.needs(Need::Difference) {
             return;
         }
@@ -112,13 +112,13 @@ impl App {
         let query = self.query().min(n.saturating_sub(1));
         let key = needle.map_or(query, |needle| usize::midpoint(needle.tokens.start, needle.tokens.end));
         self.zoom.by(factor, around, (query, key), n);
-        self.look();
+        self.inspect();
     }
 
     /// Moves the zoomed map by eighths of its side.
     pub(super) fn pan(&mut self, down: i64, right: i64) {
         self.zoom.pan(down, right, self.map_span());
-        self.look();
+        self.inspect();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the views of heads, layers and tokens ask of a look at all heads, and what they say while there is none.
+//! What the views of heads, layers and tokens ask of an inspection at all heads, and what they say while there is none.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::app::{App, Opening};
 use crate::command::{Command, key};
 use crate::pen::Pen;
 
-/// The newest look and the needle of its own prompt.
-pub struct Looked<'a> {
+/// The newest inspection and the needle of its own prompt.
+pub struct Inspected<'a> {
     /// Where every head looks.
     pub heads: &'a Heads,
     /// Tokens of the needle.
@@ -28,7 +28,7 @@ pub struct Looked<'a> {
     pub selected: (usize, usize),
 }
 
-impl<'a> Looked<'a> {
+impl<'a> Inspected<'a> {
     /// What there is to show; nothing before the first look.
     pub fn of(app: &'a App) -> Option<Self> {
         let (key, heads) = app.heads.keyed()?;
