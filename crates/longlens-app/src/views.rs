@@ -21,6 +21,7 @@ use crate::problem::Problem;
 pub mod attention;
 pub mod chunks;
 pub mod distance;
+pub mod entropy;
 pub mod layers;
 pub mod passkey;
 pub mod perplexity;
@@ -35,7 +36,7 @@ pub use table::{Cell, Column, Table};
 
 /// The views of one sequence. A new one is a file and a line here; command line, notebook and terminal show it under its name.
 pub static VIEWS: &[&dyn TraceView] =
-    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance, &usage::Usage];
+    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance, &usage::Usage, &entropy::Entropy];
 
 /// A view that is made from the trace of one sequence.
 pub trait TraceView: Sync {

@@ -74,7 +74,7 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
         app.theme.depth = *depth;
         let (mut buffer, seen) = drawn(app, width, height);
         hide_lists(&mut buffer, &seen, app.theme);
-        let text = text(&buffer);
+        let text = uncounted(&text(&buffer));
         if first.is_empty() {
             writeln!(description, "{text}").unwrap();
             first = text;
@@ -93,6 +93,19 @@ fn described(app: &mut App, (width, height): (u16, u16), depths: &[Depth], sketc
     }
     app.theme = before;
     description
+}
+
+/// A frame whose lists do not say how many entries there are.
+fn uncounted(text: &str) -> String {
+    // at the end of the lower frame
+    let count =
+        |line: &str| line.strip_suffix('╯')?.trim_end_matches(['─', ' ', '↓']).rsplit_once(" of ")?.1.parse().ok();
+    let is_count = |line: &str| count(line).is_some_and(|n: usize| n > 0);
+    let hidden = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "#");
+    text.split('\n')
+        .map(|line| if is_count(line) { hidden(line) } else { line.to_owned() })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Empties what lists all methods and all views in a frame, their keys and the tabs, so that a new one changes no snapshot
@@ -284,7 +297,7 @@ fn dialogs() {
     // behind the methods, and of what no new view is among: either would change the whole frame
     after("dialog_help", &format!("?{}", " down".repeat(METHODS.len())), (80, 24), &all);
     after("dialog_help_end", "? end", (80, 24), &[Depth::True]);
-    after("dialog_palette", ": text:query down", (80, 24), &all);
+    after("dialog_palette", ": text:zoom down", (80, 24), &all);
     after("dialog_palette_nothing", ": text:zzzz", (80, 24), &[Depth::True]);
     after("dialog_needle", "n tab text:5", (80, 24), &all);
     after("dialog_text", "p text:a enter text:second", (80, 24), &all);
