@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
+use burn_flex::Flex;
+use burn_flex::FlexDevice;
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
