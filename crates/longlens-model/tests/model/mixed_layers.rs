@@ -17,9 +17,7 @@ use longlens_model::lens::DecoderLens;
 use longlens_model::shapes::Shape;
 use longlens_model::weights;
 
-use common::tokens;
-
-mod common;
+use crate::common::tokens;
 
 /// Logits go up to about 1.
 const TOLERANCE: f64 = 2e-5;

@@ -1,6 +1,6 @@
 //! The model against arrays made with the authors' own code (`fixtures/golden`, described in its README).
 //!
-//! `LONGLENS_GOLDEN=FOLDER cargo test --release -p longlens-model --test golden` runs every case of another folder whose model
+//! `LONGLENS_GOLDEN=FOLDER cargo test --release -p longlens-model --test model golden` runs every case of another folder whose model
 //! opens.
 
 use std::path::{Path, PathBuf};

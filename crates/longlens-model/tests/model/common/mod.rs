@@ -1,6 +1,4 @@
-//! Models, methods and comparisons that several test files share.
-
-#![allow(dead_code)] // every test file takes what it needs
+//! Models, methods and comparisons that several files of tests share.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
