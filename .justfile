@@ -22,7 +22,7 @@ demo:
 
 # every Llama case of a folder of golden arrays
 golden folder="fixtures/golden":
-    LONGLENS_GOLDEN={{folder}} cargo test --release -p longlens-model --test golden
+    LONGLENS_GOLDEN={{folder}} cargo test --release -p longlens-model --test model golden
 
 # the tables of fixtures/tiny-model/README.md, measured with this program
 tiny-model:

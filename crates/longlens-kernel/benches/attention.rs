@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Distribution, Tensor};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use longlens_core::methods::Method;

@@ -3,9 +3,8 @@
 //! `cargo bench -p longlens-kernel --bench chunks`; items are queries, so that a flat rate is a cost that grows with length
 //! alone. The embedded model's layer: 4 heads of 32 dimensions, 256 tokens attended to.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Distribution, Tensor};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use longlens_core::methods::Method;

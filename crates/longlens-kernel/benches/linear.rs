@@ -3,9 +3,8 @@
 //! `cargo bench -p longlens-kernel --bench linear -- prefill`; items are floating-point operations, `2 rows d_in d_out`, and
 //! bytes are those of the weights as they are stored. `LONGLENS_SIMD=avx2` measures another instruction set.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Distribution, Tensor};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Distribution, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use longlens_kernel::gated::{self, Activation};

@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::activation::softmax;
+use burn_tensor::{Int, Tensor, TensorData};
 use longlens_core::plan::{ChunkChoice, PosMap, Prefill, SlotPositions, Slots};
 
 use crate::rotary::Rotary;

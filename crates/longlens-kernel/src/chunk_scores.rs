@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::{Int, Tensor, TensorData};
 use longlens_core::plan::{ChunkChoice, Prefill, Slots};
 
 use crate::Kernels;

@@ -4,8 +4,8 @@
 //! `O_r = sum_s softmax_s(a_r · b_s / sqrt(d)) v_s` without a causal mask, `m = mean_r O_r`, and
 //! `summary = sum_s softmax_s(m · b_s / sqrt(d)) b_s`. One summary per query head, from its key head's keys.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
+use burn_tensor::Tensor;
+use burn_tensor::activation::softmax;
 
 use crate::Kernels;
 use crate::rotary::Rotary;

@@ -5,10 +5,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::backend::Flex;
-use burn::backend::flex::{FlexTensor, Layout};
-use burn::tensor::ops::IntTensorOps;
-use burn::tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor, Layout};
+use burn_tensor::ops::IntTensorOps;
+use burn_tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
 pub(crate) mod panels;
 pub(crate) mod rotate;

@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::backend::Backend;
+use burn_tensor::{Int, Tensor, TensorData};
 
 use crate::linear::Matrix;
 
@@ -73,14 +73,13 @@ pub fn sum<B: Backend>(y: Tensor<B, 2>, routes: &Routes, residual: Tensor<B, 2>)
     let device = y.device();
     let weights = TensorData::new(routes.weights.clone(), [routes.weights.len(), 1]);
     let weighted = y * Tensor::from_data(weights, &device);
-    residual.select_assign(0, routes.indices(&device), weighted, burn::tensor::IndexingUpdateOp::Add)
+    residual.select_assign(0, routes.indices(&device), weighted, burn_tensor::IndexingUpdateOp::Add)
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexDevice;
-    use burn::tensor::Distribution;
+    use burn_flex::{Flex, FlexDevice};
+    use burn_tensor::Distribution;
 
     use super::*;
     use crate::cpu::simd::{arches, name};

@@ -8,9 +8,9 @@
 //!
 //! The kernel agrees with f64 to 1e-6 of `|x * up|`.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, sigmoid, silu};
-use burn::tensor::backend::Backend;
+use burn_tensor::Tensor;
+use burn_tensor::activation::{gelu, sigmoid, silu};
+use burn_tensor::backend::Backend;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -54,9 +54,8 @@ const TANH_CUBIC: f32 = 0.044_715;
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexDevice;
-    use burn::tensor::TensorData;
+    use burn_flex::{Flex, FlexDevice};
+    use burn_tensor::TensorData;
 
     use super::*;
     use crate::cpu::simd::{arches, name};

@@ -4,7 +4,7 @@
 //! `sum_d max(q_d min_d, q_d max_d) = max(q, 0) · max + min(q, 0) · min`: one product of twice the width, so that the same
 //! kernel chooses by bounds and by summaries.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 
 use crate::Kernels;
 use crate::rotary::Rotary;

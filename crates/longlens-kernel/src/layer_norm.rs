@@ -3,8 +3,8 @@
 //!
 //! The kernel agrees with f64 to 2e-6 of the largest magnitude of the row, or of the result where that is larger.
 
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn_tensor::Tensor;
+use burn_tensor::backend::Backend;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -27,9 +27,8 @@ pub fn reference<B: Backend>(
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexDevice;
-    use burn::tensor::Distribution;
+    use burn_flex::{Flex, FlexDevice};
+    use burn_tensor::Distribution;
 
     use super::*;
     use crate::cpu::simd::{arches, name};

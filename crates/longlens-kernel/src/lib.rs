@@ -11,8 +11,8 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn_tensor::backend::Backend;
+use burn_tensor::{Int, Tensor};
 
 pub mod body;
 pub mod chunk_attention;
@@ -166,7 +166,7 @@ pub struct Attended<B: Backend> {
 }
 
 #[cfg(feature = "flex")]
-impl Kernels for burn::backend::Flex {
+impl Kernels for burn_flex::Flex {
     type Matrix = linear::cpu::Packed;
     type ChunkKeys = chunk_attention::cpu::PackedKeys;
 
@@ -251,13 +251,13 @@ impl Kernels for burn::backend::Flex {
 }
 
 #[cfg(feature = "wgpu")]
-impl Kernels for burn::backend::Wgpu {
+impl Kernels for burn_wgpu::Wgpu {
     type Matrix = linear::Dense<Self>;
     type ChunkKeys = ();
 }
 
 #[cfg(feature = "cuda")]
-impl Kernels for burn::backend::Cuda {
+impl Kernels for burn_cuda::Cuda {
     type Matrix = linear::Dense<Self>;
     type ChunkKeys = ();
 }

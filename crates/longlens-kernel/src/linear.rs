@@ -8,8 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::backend::Backend;
+use burn_tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 #[cfg(feature = "flex")]

@@ -2,8 +2,8 @@
 //!
 //! The kernel agrees with the sum in f64 to 1e-6 relative.
 
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn_tensor::Tensor;
+use burn_tensor::backend::Backend;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -16,9 +16,8 @@ pub fn reference<B: Backend>(x: Tensor<B, 2>, gamma: &Tensor<B, 1>, eps: f64) ->
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexDevice;
-    use burn::tensor::{Distribution, TensorData};
+    use burn_flex::{Flex, FlexDevice};
+    use burn_tensor::{Distribution, TensorData};
 
     use super::*;
     use crate::cpu::simd::{arches, name};

@@ -3,8 +3,8 @@
 //! `x'[m] = x[m] cos - x[m + d/2] sin`, `x'[m + d/2] = x[m + d/2] cos + x[m] sin`: the half-split layout of Hugging Face
 //! checkpoints (Su et al., 2021, arXiv:2104.09864, equation 34). Dimensions past `d` pass through.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_tensor::backend::Backend;
+use burn_tensor::{Int, Tensor, TensorData};
 use longlens_core::rope::RotaryTable;
 
 #[cfg(feature = "flex")]
@@ -61,8 +61,8 @@ pub fn reference<B: Backend>(rotary: &Rotary<B>, x: &Tensor<B, 3>) -> Tensor<B, 
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::backend::Flex;
-    use burn::tensor::Distribution;
+    use burn_flex::Flex;
+    use burn_tensor::Distribution;
     use longlens_core::plan::{PosMap, Prefill};
     use longlens_core::rope::RopeScaling;
     use longlens_core::spec::ModelSpec;
@@ -74,7 +74,7 @@ mod tests {
     fn the_kernel_matches_the_reference_on_any_strides() {
         // 16 dimensions rotate; the others pass through
         let rope = RopeScaling::none().resolve(&ModelSpec::tiny(64)).unwrap();
-        let device = burn::backend::flex::FlexDevice;
+        let device = burn_flex::FlexDevice;
         for (n_heads, n_rows, head_dim, start) in [(1, 1, 16, 0), (4, 37, 16, 5), (3, 700, 24, 1), (2, 5, 40, 0)] {
             let table = rope.table(&PosMap::identity(), 0..n_rows, Prefill { n_tokens: n_rows }, n_rows, |_| 1.0);
             let rotary = Rotary::<Flex>::new(table, 16, &device);
@@ -87,7 +87,7 @@ mod tests {
                 let expected = reference(&rotary, &x).into_data();
                 for arch in simd::arches() {
                     let got = cpu::rotate(arch, &rotary, x.clone()).into_data();
-                    got.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::absolute(1e-6));
+                    got.assert_approx_eq::<f32>(&expected, burn_tensor::Tolerance::absolute(1e-6));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::plan::QueryScale;
 use longlens_core::spec::ModelSpec;
 

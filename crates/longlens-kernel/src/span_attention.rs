@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::plan::{Reach, Span};
 
 use crate::rotary::Rotary;
@@ -110,7 +110,7 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         let merged = scores.clone().slice(target.clone()).max_pair(part);
         scores = scores.slice_assign(target, merged);
     }
-    burn::tensor::activation::softmax(scores, 2)
+    burn_tensor::activation::softmax(scores, 2)
 }
 
 /// Keys at a span's positions.

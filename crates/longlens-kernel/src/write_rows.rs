@@ -1,7 +1,7 @@
 //! New keys or values go into the room that a cache keeps for them.
 
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn_tensor::Tensor;
+use burn_tensor::backend::Backend;
 
 /// Writes `rows`, `[n_heads, seq, head_dim]`, into `store`, `[n_heads, capacity, head_dim]`, from row `at` on.
 pub fn reference<B: Backend>(store: Tensor<B, 3>, at: usize, rows: Tensor<B, 3>) -> Tensor<B, 3> {
@@ -13,8 +13,8 @@ pub fn reference<B: Backend>(store: Tensor<B, 3>, at: usize, rows: Tensor<B, 3>)
 pub mod cpu {
     //! In place: burn-flex 0.21 copies the whole store even for its only owner.
 
-    use burn::backend::Flex;
-    use burn::tensor::{Tensor, TensorPrimitive};
+    use burn_flex::Flex;
+    use burn_tensor::{Tensor, TensorPrimitive};
 
     use crate::cpu::RowTensor;
 
@@ -41,8 +41,8 @@ pub mod cpu {
 
     #[cfg(test)]
     mod tests {
-        use burn::backend::flex::FlexDevice;
-        use burn::tensor::Distribution;
+        use burn_flex::FlexDevice;
+        use burn_tensor::Distribution;
 
         use super::*;
 

@@ -4,8 +4,7 @@
 
 #![allow(clippy::print_stderr)] // a benchmark prints
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use divan::{Bencher, black_box};
 use longlens_core::lens::{CancelToken, Lens, Rows, Setup};
 use longlens_core::methods::Method;

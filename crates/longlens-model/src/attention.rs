@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::{Int, Tensor};
+use burn_tensor::{Int, Tensor};
 use longlens_core::lens::LensError;
 use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill};
 use longlens_core::spec::ModelSpec;

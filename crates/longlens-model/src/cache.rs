@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_kernel::Kernels;
 
 pub mod fork;

@@ -1,6 +1,6 @@
 //! What a model family offers: everything but attention, which is the method's.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_kernel::{Kernels, Operation};
 

@@ -3,7 +3,7 @@
 //! A family is one file: what it reads of the config, which tensors it is made of, and what a layer computes. The list below
 //! is all that knows it; everything else opens a [`Config`] and runs a [`Model`].
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::nearest::nearest_within;
 use longlens_kernel::{Kernels, Operation};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
+use burn_tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use longlens_core::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, Trace, Watch};

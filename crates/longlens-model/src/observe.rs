@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Int, Tensor};
+use burn_tensor::{Int, Tensor};
 use longlens_core::plan::Slots;
 use longlens_core::trace::Choices;
 use longlens_kernel::chunk_attention::ChunkAttention;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::plan::{Plan, Prefill};
 use longlens_core::spec::ModelSpec;

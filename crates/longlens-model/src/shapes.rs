@@ -62,8 +62,7 @@ pub fn random<B: Kernels>(
 
 #[cfg(test)]
 mod tests {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexDevice;
+    use burn_flex::{Flex, FlexDevice};
     use longlens_core::lens::{Rows, Setup};
     use longlens_core::methods::Method;
 

@@ -18,7 +18,7 @@ mod tests;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
-use burn::tensor::{DType, Tensor, TensorData, get_device_settings};
+use burn_tensor::{DType, Tensor, TensorData, get_device_settings};
 use longlens_kernel::Kernels;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
 

@@ -122,7 +122,7 @@ fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
                 ));
             }
             let path = format!("cpu, {}", simd::name(simd::arch()));
-            task.run::<burn::backend::Flex>(burn::backend::flex::FlexDevice, &path)
+            task.run::<burn_flex::Flex>(burn_flex::FlexDevice, &path)
         }
         Device::Wgpu => wgpu::run(task),
         Device::Cuda => cuda::run(task),
@@ -197,7 +197,7 @@ mod wgpu {
 
     pub fn run<T: Task>(task: T) -> Result<T::Output, Failure> {
         super::on_device("wgpu", "install a Vulkan driver (on Debian: mesa-vulkan-drivers)", || {
-            task.run::<burn::backend::Wgpu>(Default::default(), "wgpu")
+            task.run::<burn_wgpu::Wgpu>(Default::default(), "wgpu")
         })
     }
 }
@@ -210,7 +210,7 @@ mod cuda {
         super::on_device(
             "cuda",
             "check the NVIDIA driver with nvidia-smi, and that CUDA_PATH names the toolkit",
-            || task.run::<burn::backend::Cuda>(Default::default(), "cuda"),
+            || task.run::<burn_cuda::Cuda>(Default::default(), "cuda"),
         )
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use burn::backend::Flex;
+use burn_flex::Flex;
 
 use super::{ChunkAttention, QueryRows};
 use crate::Attended;

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::tensor::{Int, Tensor};
+use burn_flex::Flex;
+use burn_tensor::{Int, Tensor};
 use longlens_core::plan::Slots;
 
 use super::ChunkScores;

@@ -1,7 +1,7 @@
 //! Chunk summaries on the processor: both softmaxes of a chunk in one visit.
 
-use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn_flex::Flex;
+use burn_tensor::Tensor;
 
 use super::ChunkSummary;
 use crate::cpu::panels::{Panels, WholeRows};

@@ -1,7 +1,7 @@
 //! Experts on the processor: a group's rows lie together, so its expert's panels are read once for all of them, where they lie.
 
-use burn::backend::Flex;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn_flex::Flex;
+use burn_tensor::{Tensor, TensorPrimitive};
 
 use super::Routes;
 use crate::cpu::simd::{Arch, Simd, WithSimd};

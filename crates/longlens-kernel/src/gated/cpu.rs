@@ -3,8 +3,8 @@
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 use std::marker::PhantomData;
 
-use burn::backend::Flex;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn_flex::Flex;
+use burn_tensor::{Tensor, TensorPrimitive};
 use rayon::prelude::*;
 
 use super::{Activation, TANH_CUBIC, TANH_SCALE};

@@ -1,7 +1,7 @@
 //! Bounds of keys on the processor: each key is rotated once, and stays in the cache while it is compared.
 
-use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn_flex::Flex;
+use burn_tensor::Tensor;
 
 use super::KeyBounds;
 use crate::cpu::rotate::rotate_row;

@@ -1,7 +1,7 @@
 //! Layer norm on the processor: each row is read three times while it is near, and written once.
 
-use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn_flex::Flex;
+use burn_tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::cpu::simd::{Arch, Simd, WithSimd};

@@ -6,9 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc as Shared;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Tensor, TensorPrimitive};
 use rayon::prelude::*;
 
 use super::{Matrix, Storage, Weights};

@@ -1,6 +1,5 @@
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Tensor, TensorData};
 use proptest::prelude::*;
 
 use super::cpu::Packed;
@@ -256,7 +255,7 @@ fn a_plain_tensor_gives_the_same() {
         (Dense::<Flex>::pack(&weights, Storage::F32, &FlexDevice), Packed::pack(&weights, Storage::F32, &FlexDevice));
     assert_eq!((Matrix::<Flex>::shape(&plain), packed.shape()), ([30, 20], [30, 20]));
     let (x, residual) = (tensor(random(18, 7 * 20), [7, 20]), tensor(random(19, 7 * 30), [7, 30]));
-    let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-5);
+    let tolerance = burn_tensor::Tolerance::<f32>::absolute(1e-5);
     let close =
         |a: Tensor<Flex, 2>, b: Tensor<Flex, 2>| a.into_data().assert_approx_eq::<f32>(&b.into_data(), tolerance);
     close(plain.product(x.clone()), packed.product(x.clone()));

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn_flex::Flex;
+use burn_tensor::Tensor;
 
 use super::{Cells, Pooled};
 use crate::chunk_attention::cpu::PackedKeys;

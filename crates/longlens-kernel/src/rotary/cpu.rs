@@ -2,8 +2,8 @@
 //!
 //! The reference slices halves out of every row, and burn-flex walks such slices one element at a time.
 
-use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn_flex::Flex;
+use burn_tensor::Tensor;
 use rayon::prelude::*;
 
 use super::Rotary;

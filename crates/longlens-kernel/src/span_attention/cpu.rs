@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
+use burn_flex::Flex;
 use longlens_core::plan::Reach;
 
 use super::SpanAttention;

@@ -1,8 +1,7 @@
 //! Which chunks a query picks.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Int, Tensor, TensorData};
 use longlens_core::methods::Method;
 use longlens_core::plan::{ChunkChoice, PosMap, Prefill};
 use longlens_core::spec::ModelSpec;

@@ -1,7 +1,7 @@
 //! Chunk attention, what is pooled from it, and chunk summaries.
 
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexDevice;
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::plan::{PosMap, SlotPositions, Slots};
 use longlens_core::rope::RotaryTable;
 use longlens_kernel::chunk_attention::cpu::PackedKeys;

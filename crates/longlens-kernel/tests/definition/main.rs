@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::methods::Method;
 use longlens_core::plan::{HeadPlan, PosMap, Prefill};
 use longlens_core::rope::{Rope, RopeScaling};

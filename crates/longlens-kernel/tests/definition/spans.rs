@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::plan::{HeadPlan, PosMap, QueryScale, Relation};
 use longlens_core::written;
 use longlens_kernel::cpu::simd;

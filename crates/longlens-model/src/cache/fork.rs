@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 

@@ -5,7 +5,7 @@
 
 #![allow(clippy::struct_field_names)] // the checkpoint's names
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_kernel::{Kernels, Operation};
 use longlens_kernel::gated::Activation;

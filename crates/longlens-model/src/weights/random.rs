@@ -1,6 +1,6 @@
 //! Random weights: how fast a shape runs does not depend on what its weights say.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use longlens_kernel::Kernels;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
 use rand_chacha::ChaCha8Rng;

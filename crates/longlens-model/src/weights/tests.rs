@@ -1,7 +1,6 @@
 //! Every kind of request, against tensors whose numbers say where they stand.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_kernel::linear::cpu::Packed;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;

@@ -9,8 +9,10 @@ use longlens_core::methods::Method;
 use longlens_tui::app::Options;
 use longlens_tui::export::{self, Export};
 use longlens_tui::view::View;
+use npyz::NpyFile;
 use serde_json::Value;
 use tempfile::TempDir;
+use zip::ZipArchive;
 
 use crate::common::{Rig, lens, options};
 
@@ -72,21 +74,27 @@ fn is_well_formed(svg: &str) {
 }
 
 impl Files {
+    fn npz(&self) -> ZipArchive<Cursor<&[u8]>> {
+        ZipArchive::new(Cursor::new(self.npz.as_slice())).unwrap()
+    }
+
     /// Shape and numbers of an array.
     pub fn array(&self, name: &str) -> (Vec<u64>, Vec<f32>) {
-        let mut npz = npyz::npz::NpzArchive::new(Cursor::new(&self.npz)).unwrap();
-        let array = npz.by_name(name).unwrap().unwrap_or_else(|| panic!("there is no array {name}"));
+        let mut npz = self.npz();
+        let file = npz.by_name(&format!("{name}.npy")).unwrap_or_else(|_| panic!("there is no array {name}"));
+        let array = NpyFile::new(file).unwrap();
         (array.shape().to_vec(), array.into_vec().unwrap())
     }
 
     pub fn has(&self, name: &str) -> bool {
-        npyz::npz::NpzArchive::new(Cursor::new(&self.npz)).unwrap().by_name(name).unwrap().is_some()
+        self.npz().index_for_name(&format!("{name}.npy")).is_some()
     }
 
     /// What the arrays' file says of the run.
     pub fn about(&self) -> Value {
-        let mut npz = npyz::npz::NpzArchive::new(Cursor::new(&self.npz)).unwrap();
-        serde_json::from_slice(&npz.by_name("about").unwrap().unwrap().into_vec::<u8>().unwrap()).unwrap()
+        let mut npz = self.npz();
+        let about = NpyFile::new(npz.by_name("about.npy").unwrap()).unwrap();
+        serde_json::from_slice(&about.into_vec::<u8>().unwrap()).unwrap()
     }
 
     /// What the picture shows, for the record.

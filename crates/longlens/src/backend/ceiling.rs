@@ -6,8 +6,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor};
+use burn_tensor::backend::Backend;
+use burn_tensor::{Distribution, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 

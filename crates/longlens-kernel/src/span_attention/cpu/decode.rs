@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
+use burn_flex::Flex;
 
 use super::{Shape, SpanAttention};
 use crate::cpu::rotate::rotate_row;

@@ -10,10 +10,8 @@ use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMas
 use longlens_core::written;
 use proptest::prelude::*;
 
-use common::strategies::{any_spans, fixed_rope};
-use common::{Way, agree, embedded, feed, same_attention, tokens, two_layers};
-
-mod common;
+use crate::common::strategies::{any_spans, fixed_rope};
+use crate::common::{Way, agree, embedded, feed, same_attention, tokens, two_layers};
 
 /// Two ways to the same plan differ by the rounding of angles alone.
 const TOLERANCE: f32 = 1e-5;
@@ -95,7 +93,7 @@ fn holes_count_in_every_phase_and_leave_the_rest_alone() {
     }
     // one token at a time from the first on takes the other body
     lens.begin(&Setup { prefill_chunk: 1, watch: Watch::default(), ..setup }).unwrap();
-    agree(&feed(lens, 0, n), &whole, common::TOLERANCE, "logits").unwrap();
+    agree(&feed(lens, 0, n), &whole, crate::common::TOLERANCE, "logits").unwrap();
 }
 
 #[test]
@@ -117,5 +115,5 @@ fn sequences_longer_than_the_plan_are_refused_and_nothing_is_lost() {
     assert!(too_long(lens.reuse(&short, 22)));
     lens.reuse(&full, 22).unwrap();
     let vocab_size = lens.model().spec.vocab_size;
-    agree(&feed(lens, 22, 24), &expected[22 * vocab_size..], common::TOLERANCE, "logits").unwrap();
+    agree(&feed(lens, 22, 24), &expected[22 * vocab_size..], crate::common::TOLERANCE, "logits").unwrap();
 }

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
-use burn::tensor::{Tensor, TensorData};
+use burn_flex::Flex;
+use burn_flex::FlexDevice;
+use burn_tensor::{Tensor, TensorData};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -17,9 +17,7 @@ use longlens_model::lens::DecoderLens;
 use longlens_model::shapes::Shape;
 use longlens_model::weights;
 
-use common::tokens;
-
-mod common;
+use crate::common::tokens;
 
 /// Logits go up to about 1.
 const TOLERANCE: f64 = 2e-5;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use any_setting::any_setting;
 
-#[path = "../../../longlens-core/tests/common/any_setting.rs"]
+#[path = "../../../../longlens-core/tests/common/any_setting.rs"]
 mod any_setting;
 
 /// Every method.

@@ -1,12 +1,11 @@
 //! The model against arrays made with the authors' own code (`fixtures/golden`, described in its README).
 //!
-//! `LONGLENS_GOLDEN=FOLDER cargo test --release -p longlens-model --test golden` runs every case of another folder whose model
+//! `LONGLENS_GOLDEN=FOLDER cargo test --release -p longlens-model --test model golden` runs every case of another folder whose model
 //! opens.
 
 use std::path::{Path, PathBuf};
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Prefill, Relation};

@@ -1,8 +1,7 @@
 //! The model inside the program gives the values that were recorded when it was trained
 //! (`fixtures/tiny-model/golden.json`; float16 weights, float32 arithmetic; about 1e-3 on logits).
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;

@@ -7,9 +7,9 @@ use longlens_core::scripted::ScriptedLens;
 use longlens_core::trace::Watch;
 use proptest::prelude::*;
 
-use common::{TOLERANCE, Way, agree, all_choices, close_call, feed, grouped, same_attention, tokens, two_layers, way};
-
-mod common;
+use crate::common::{
+    TOLERANCE, Way, agree, all_choices, close_call, feed, grouped, same_attention, tokens, two_layers, way,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Prefill, Relation};
@@ -14,9 +13,7 @@ use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use proptest::prelude::*;
 
-use common::strategies::{any_method, any_rope, fixed_rope, one_rule};
-
-mod common;
+use crate::common::strategies::{any_method, any_rope, fixed_rope, one_rule};
 
 /// Two ways to the same numbers differ by rounding alone; logits go up to about 10.
 const TOLERANCE: f32 = 1e-4;

@@ -1,7 +1,6 @@
 //! The model inside the program with its matrices kept in fewer bits: how far its logits move.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_kernel::linear::Storage;

@@ -6,10 +6,10 @@ use longlens_core::lens::{Control, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{MapPick, Watch};
 use proptest::prelude::*;
 
-use common::{TOLERANCE, Way, agree, all_choices, close_call, embedded, feed, grouped, one_layer, same_attention};
-use common::{tokens, two_layers, way};
-
-mod common;
+use crate::common::{
+    TOLERANCE, Way, agree, all_choices, close_call, embedded, feed, grouped, one_layer, same_attention,
+};
+use crate::common::{tokens, two_layers, way};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]

@@ -4,9 +4,9 @@ use longlens_core::lens::{Lens, LensError};
 use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
 use proptest::prelude::*;
 
-use common::{TOLERANCE, WEIGHT_TOLERANCE, Way, agree, all_choices, close_call, feed, same_attention, two_layers, way};
-
-mod common;
+use crate::common::{
+    TOLERANCE, WEIGHT_TOLERANCE, Way, agree, all_choices, close_call, feed, same_attention, two_layers, way,
+};
 
 /// Places as shares of what there is.
 type Share = f64;

@@ -1,11 +1,8 @@
-//! Models, methods and comparisons that several test files share.
-
-#![allow(dead_code)] // every test file takes what it needs
+//! Models, methods and comparisons that several files of tests share.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexDevice;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;

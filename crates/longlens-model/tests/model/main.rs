@@ -1,0 +1,17 @@
+//! The model from its files to its logits. One program: each one more would compile the model again for its backend.
+
+mod bad_checkpoints;
+mod common;
+mod embedded_behaviour;
+mod embedded_model;
+mod fork;
+mod golden;
+mod inspect;
+mod mixed_layers;
+mod other_checkpoints;
+mod properties;
+mod released_configs;
+mod reuse;
+mod storage;
+mod strangers_files;
+mod written;
