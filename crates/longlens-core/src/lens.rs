@@ -85,7 +85,7 @@ pub trait TextCodec: Send + Sync {
 pub struct Setup {
     /// The method's plan.
     pub plan: Plan,
-    /// RoPE scaling.
+    /// Changes the rotary frequencies, of every method alike; a layer that has frequencies of its own keeps them.
     pub rope: RopeScaling,
     /// Tokens of the prompt; tokens after them are fed one by one.
     pub n_prompt: usize,
@@ -100,7 +100,7 @@ pub struct Setup {
 /// Which rows of logits a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// None.
+    /// None: the call only fills the cache.
     None,
     /// The last fed token's.
     Last,
@@ -156,6 +156,7 @@ impl Control for () {}
 pub struct CancelToken(Arc<AtomicBool>);
 
 /// What can go wrong while a model runs.
+#[allow(missing_docs, reason = "what a field holds is said by the message that it stands in")]
 #[derive(Debug, thiserror::Error)]
 pub enum LensError {
     /// The method or the scaling does not fit the model.
@@ -185,7 +186,6 @@ pub enum LensError {
     /// A token outside the vocabulary.
     #[error("token {token} at position {position} is outside the vocabulary of {vocab_size}")]
     TokenOutOfRange {
-        /// The token.
         token: u32,
         /// Its place among the tokens of this call.
         position: usize,
@@ -195,7 +195,6 @@ pub enum LensError {
     /// A token of the tokenizer that the model has no embedding for.
     #[error("the text has the token `{text}` (id {token}), which the model has no embedding for: its ids end at {}", vocab_size - 1)]
     NoEmbedding {
-        /// The token.
         token: u32,
         /// How the tokenizer writes it.
         text: String,

@@ -46,7 +46,7 @@ pub struct Frequencies {
 pub struct RotaryTable {
     /// Cosines.
     pub cos: Vec<f32>,
-    /// Sines.
+    /// Sines of the same angles, as long as `cos`.
     pub sin: Vec<f32>,
 }
 

@@ -82,7 +82,7 @@ pub enum Fallback {
 pub enum Value {
     /// A number; counts are whole.
     Number(f64),
-    /// A word.
+    /// One of the words that the parameter's kind allows, or a text where it allows any.
     Word(String),
 }
 
@@ -94,6 +94,7 @@ pub struct Setting {
 }
 
 /// What can be wrong with a setting.
+#[allow(missing_docs, reason = "what a field holds is said by the message that it stands in")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingError {
     /// No entry of that name.
@@ -133,7 +134,6 @@ pub enum SettingError {
     BadValue {
         /// Method or scaling.
         owner: &'static str,
-        /// The parameter.
         parameter: &'static str,
         /// What was given.
         given: String,

@@ -34,6 +34,7 @@ const TOLERANCE: f64 = 2.5e-10;
 const RELATIVE: f64 = 2.5e-15;
 
 /// Why a relation is no plan. `E` is what the function itself can fail with.
+#[allow(missing_docs, reason = "what a field holds is said by the message that it stands in")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WriteError<E> {
     /// The function failed.
@@ -55,9 +56,7 @@ pub enum WriteError<E> {
     /// NaN, infinity, or a number beyond [`MAX_POSITION`].
     #[error("query {query} sees key {key} at {}, which is not a position", short(.position))]
     NoPosition {
-        /// The query.
         query: usize,
-        /// The key.
         key: usize,
         /// What the function returned.
         position: f64,
@@ -65,7 +64,6 @@ pub enum WriteError<E> {
     /// A query without keys: its attention would have nothing to add up.
     #[error("query {query} sees no key")]
     SeesNothing {
-        /// The query.
         query: usize,
     },
     /// More spans than [`MAX_SPANS`].

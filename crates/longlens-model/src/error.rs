@@ -6,6 +6,7 @@ use longlens_core::setting::SettingError;
 use longlens_kernel::linear::Unsupported;
 
 /// Why a checkpoint could not be opened.
+#[allow(missing_docs, reason = "what a field holds is said by the message that it stands in")]
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Neither a folder nor a model in the Hugging Face cache.
@@ -33,13 +34,11 @@ pub enum OpenError {
     /// A file where a folder is needed.
     #[error("{path} is a file; a model is a folder")]
     NotAFolder {
-        /// The path.
         path: String,
     },
     /// A folder without a file that every checkpoint has.
     #[error("{folder} has no {file}")]
     MissingFile {
-        /// The file.
         file: String,
         /// Where it should be.
         folder: String,
@@ -49,7 +48,6 @@ pub enum OpenError {
     /// The system refused to read a file.
     #[error("cannot read {file}: {source}")]
     Io {
-        /// The file.
         file: String,
         /// What the system said.
         source: std::io::Error,
@@ -57,13 +55,11 @@ pub enum OpenError {
     /// What Git LFS leaves where a file was not fetched.
     #[error("{file} is a Git LFS pointer, not the file itself")]
     LfsPointer {
-        /// The file.
         file: String,
     },
     /// A file that is not what its name says.
     #[error("{file} cannot be read: {}", cut(problem))]
     Unreadable {
-        /// The file.
         file: String,
         /// What is wrong with it.
         problem: String,
@@ -71,7 +67,6 @@ pub enum OpenError {
     /// A field that is missing, of the wrong type or outside its range.
     #[error("{file}: `{}` must be {expected}, but is {found}", cut(field))]
     Field {
-        /// The file.
         file: String,
         /// The field, with dots between levels.
         field: String,
@@ -83,7 +78,6 @@ pub enum OpenError {
     /// A family that is not in [`crate::families::FAMILIES`].
     #[error("{file}: unknown `model_type` `{}`", cut(model_type))]
     UnknownFamily {
-        /// The file.
         file: String,
         /// What is there.
         model_type: String,
@@ -95,7 +89,6 @@ pub enum OpenError {
     /// A field that asks for something longlens does not compute.
     #[error("{file}: `{}` = {value} is not supported", cut(field))]
     Unsupported {
-        /// The file.
         file: String,
         /// The field, with dots between levels.
         field: String,
@@ -107,7 +100,6 @@ pub enum OpenError {
     /// RoPE parameters that are fine alone and impossible together.
     #[error("{file}: {error}")]
     Rope {
-        /// The file.
         file: String,
         /// What is wrong with them.
         error: SettingError,
@@ -126,6 +118,7 @@ pub enum OpenError {
 }
 
 /// One thing that is wrong with weights.
+#[allow(missing_docs, reason = "what a field holds is said by the message that it stands in")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WeightProblem {
     /// A part that the index names.
@@ -137,7 +130,6 @@ pub enum WeightProblem {
     /// A file that is cut short, or is no safetensors file.
     #[error("{} {}", cut(file), cut(problem))]
     Damaged {
-        /// The file.
         file: String,
         /// What is wrong with it, as the end of a sentence.
         problem: String,

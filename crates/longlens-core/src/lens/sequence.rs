@@ -12,7 +12,7 @@ use crate::plan::{ChunkChoice, ChunkScore};
 pub struct Sequence {
     /// How its tokens were run; queries are among what is kept where [`Setup::keep_queries`] says so.
     pub setup: Setup,
-    /// Tokens.
+    /// Tokens that it begins with, from the sequence's first on.
     pub n_tokens: usize,
     /// Whether all of them were computed under `setup`, none taken over from another plan.
     pub is_exact: bool,
