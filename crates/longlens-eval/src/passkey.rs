@@ -98,7 +98,7 @@ pub struct Cell {
 pub struct Trial {
     /// What was to be found.
     pub key: String,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt; the template may miss the target length by some.
     pub prompt_tokens: usize,
     /// First token of the needle, where it was found.
     pub needle_start: Option<usize>,

@@ -8,7 +8,7 @@ use longlens_kernel::Kernels;
 
 pub mod fork;
 
-/// Cache of one layer.
+/// What one layer keeps of the tokens so far, without the rotation of any method.
 #[derive(Debug)]
 pub struct LayerCache<B: Kernels> {
     /// `n_heads`, when queries are kept.

@@ -48,7 +48,7 @@ pub struct Config {
     pub original_max_position_embeddings: usize,
     /// RoPE base.
     pub rope_theta: f64,
-    /// RoPE scaling.
+    /// What the checkpoint itself does to its rotary frequencies.
     pub rope_scaling: RopeScaling,
     /// Whether the output matrix is the embedding.
     pub tie_word_embeddings: bool,

@@ -6,7 +6,7 @@ use longlens_kernel::{Kernels, Operation};
 
 /// A decoder whose attention is given from outside.
 pub trait Decoder<B: Kernels>: Send {
-    /// Layers.
+    /// Layers that [`Self::layer`] can be asked for.
     fn n_layers(&self) -> usize;
 
     /// What a step runs outside attention, each operation once: results name those that no kernel of the device computes.

@@ -111,7 +111,7 @@ pub(crate) trait FamilyFile: Sized {
 /// A model family.
 #[derive(Debug)]
 pub struct Family {
-    /// Its `model_type`.
+    /// What `model_type` is in its configs, and its file here.
     pub model_type: &'static str,
     /// The name in its papers.
     pub title: &'static str,

@@ -43,7 +43,7 @@ struct TableRule {
     map: PosMap,
 }
 
-/// Tables of one rule.
+/// Cosines and sines of the positions that one rule gives, for as many tokens as were needed so far.
 struct RuleTables<B: Kernels> {
     /// One per span.
     spans: Vec<SpanRotary<B>>,

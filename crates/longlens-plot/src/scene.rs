@@ -158,7 +158,7 @@ impl Rect {
         self.y1 - self.y0
     }
 
-    /// The center.
+    /// The point in the middle of both sides.
     pub fn center(&self) -> Point {
         (f64::midpoint(self.x0, self.x1), f64::midpoint(self.y0, self.y1))
     }

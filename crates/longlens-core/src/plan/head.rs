@@ -23,7 +23,7 @@ pub struct HeadPlan {
 /// Factor on the scores of query `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum QueryScale {
-    /// 1.
+    /// Scores stay as they are.
     #[default]
     Off,
     /// `max(1, ln(i + 1) / ln(base))`.

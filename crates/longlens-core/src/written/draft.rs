@@ -26,7 +26,7 @@ struct DraftSpan {
 /// Keys of one query that one span serves.
 #[derive(Debug)]
 pub struct Class {
-    /// The span.
+    /// Which span it belongs to, by its place among those of the draft.
     pub span: usize,
     /// Where the query stands.
     pub query_pos: f64,

@@ -13,7 +13,7 @@ mod linear;
 pub(super) struct RopeFields {
     /// RoPE base.
     pub theta: f64,
-    /// RoPE scaling.
+    /// What stands in `rope_scaling` or `rope_parameters`.
     pub scaling: RopeScaling,
     /// Trained context before scaling.
     pub original: usize,

@@ -49,7 +49,7 @@ pub(super) struct Input<'a> {
     pub numbers: &'a [f32],
     /// Numbers from a row to the next.
     pub stride: usize,
-    /// Rows.
+    /// Rows, each a token.
     pub n_rows: usize,
     /// Numbers of a row.
     pub width: usize,
