@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::inputs::{read, shown};
 
 /// A prompt, ready to feed.
-pub struct Prompt {
+pub struct PromptTokens {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
     pub needle: Option<Range<usize>>,
@@ -37,7 +37,7 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
 }
 
 /// Reads or makes the prompt that flags or config ask for.
-pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<Prompt, Failure> {
+pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
@@ -62,7 +62,7 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     if tokens.is_empty() {
         Err(LensError::EmptyPrompt.into())
     } else {
-        Ok(Prompt { tokens, needle: None, answer_start: None })
+        Ok(PromptTokens { tokens, needle: None, answer_start: None })
     }
 }
 
@@ -80,15 +80,15 @@ pub fn ask(args: &PromptArgs, seed: u64) -> Result<Option<NeedleAsk>, Failure> {
 }
 
 /// A prompt of `length` tokens with a pass key at `depth`.
-pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<Prompt, Failure> {
+pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<PromptTokens, Failure> {
     hide(&NeedleAsk { length, depth, seed, ..NeedleAsk::default() }, lens)
 }
 
-fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<Prompt, Failure> {
+fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
     let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
     let made = hiding(lens.text()?, ask.template, &place, ask.key.as_deref())?;
     let needle = made.needle.map(|needle| needle.start..needle.end);
-    Ok(Prompt {
+    Ok(PromptTokens {
         tokens: made.tokens,
         needle,
         answer_start: made.answer.first().copied().filter(|_| made.answer.len() > 1),

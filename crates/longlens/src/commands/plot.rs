@@ -13,7 +13,7 @@ use crate::args::{PlotArgs, PromptArgs};
 use crate::commands::methods;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle::{self, Prompt};
+use crate::needle::{self, PromptTokens};
 use crate::terminal::Terminal;
 
 /// Rows of a table that are printed.
@@ -51,7 +51,7 @@ pub struct Viewed {
     /// What it ran on.
     pub lens: Box<dyn Lens>,
     /// Its tokens; of a needle prompt also the first of the right answer, which fetches those after it.
-    pub prompt: Prompt,
+    pub prompt: PromptTokens,
     /// How it ran.
     pub setup: Setup,
     /// What was recorded.
@@ -92,7 +92,7 @@ pub fn viewed(
 /// The same on a lens that is open; tokens beyond the prompt of `setup` are fed one by one.
 pub fn record(
     lens: &mut dyn Lens,
-    prompt: &Prompt,
+    prompt: &PromptTokens,
     setup: &mut Setup,
     view: &dyn TraceView,
     options: &Setting,
@@ -114,7 +114,7 @@ pub fn record(
     Ok((trace, view))
 }
 
-fn subject<'a>(lens: &'a dyn Lens, prompt: &Prompt, setup: &'a Setup) -> Subject<'a> {
+fn subject<'a>(lens: &'a dyn Lens, prompt: &PromptTokens, setup: &'a Setup) -> Subject<'a> {
     Subject::new(lens.model(), setup, prompt.tokens.len(), prompt.needle.clone())
 }
 
