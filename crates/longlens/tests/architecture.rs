@@ -208,6 +208,15 @@ fn the_readme_lists_every_method_and_scaling_with_its_parameters() {
 }
 
 #[test]
+fn the_readme_names_every_view() {
+    let text = read("README.md");
+    for view in longlens_app::views::VIEWS {
+        let name = view.info().name;
+        assert!(text.contains(&format!("`{name}`")), "the README does not name the view `{name}`");
+    }
+}
+
+#[test]
 fn files_that_architecture_names_are_there() {
     let text = read("ARCHITECTURE.md");
     for name in text.split('`').skip(1).step_by(2) {
