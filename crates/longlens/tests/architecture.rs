@@ -162,20 +162,24 @@ fn imports(krate: &str) -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
+/// Modules that are written in terms of each other: a registry and what it lists, and what both are made of.
+const TOGETHER: [(&str, &[&str]); 3] = [
+    ("longlens-core", &["rope", "ropes", "setting", "spec"]),
+    ("longlens-kernel", &["cpu", "rotary"]),
+    ("longlens-model", &["config", "families"]),
+];
+
 #[test]
 fn modules_of_a_crate_import_in_one_direction() {
     // state, panes and files of the terminal workbench are written in terms of each other
-    for krate in ["longlens-eval", "longlens-plot", "longlens-app", "longlens-notebook", "longlens"] {
+    for krate in BELOW.into_iter().chain(["longlens-app", "longlens-notebook", "longlens"]) {
         let edges = imports(krate);
         assert!(krate == "longlens-eval" || edges.len() > 3, "{krate}: {edges:?}");
-        // modules that lead nowhere, then those that lead to these alone, and so on; a circle is what is left
-        let mut left = edges.clone();
+        // modules that lead nowhere go, then those that led to these alone, and so on; a circle, and what leads to it, stays
+        let mut left = edges;
         loop {
-            let ends: Vec<String> = left
-                .iter()
-                .filter(|(_, to)| to.iter().all(|to| !left.contains_key(to)))
-                .map(|(from, _)| from.clone())
-                .collect();
+            let is_end = |to: &BTreeSet<String>| to.iter().all(|to| !left.contains_key(to));
+            let ends: Vec<String> = left.iter().filter(|(_, to)| is_end(to)).map(|(from, _)| from.clone()).collect();
             if ends.is_empty() {
                 break;
             }
@@ -183,7 +187,13 @@ fn modules_of_a_crate_import_in_one_direction() {
                 left.remove(end);
             }
         }
-        assert!(left.is_empty(), "{krate} has modules that use each other: {left:?}");
+        // and so from the other side: what nobody in the circle leads to only leads there
+        while let Some(start) = left.keys().find(|from| !left.values().any(|to| to.contains(*from))).cloned() {
+            left.remove(&start);
+        }
+        let known = TOGETHER.iter().find(|(known, _)| *known == krate).map_or(&[][..], |(_, modules)| modules);
+        let found: Vec<&str> = left.keys().map(String::as_str).collect();
+        assert_eq!(found, known, "{krate} has modules that use each other");
     }
 }
 
