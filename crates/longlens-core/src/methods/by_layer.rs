@@ -23,7 +23,7 @@ pub static METHOD: MethodInfo = MethodInfo {
             alias: "",
             kind: Kind::Parts,
             default: Fallback::Word("0-=full"),
-            help: "parts LAYERS=METHOD or LAYERShHEADS=METHOD between /, as in 0-1=full/2-=streaming; later ones win",
+            help: "the method of every layer or head, as in 0-1=full/2-=streaming; later parts win",
         }],
     },
     plan,
@@ -100,6 +100,9 @@ fn part(text: &str) -> Result<Part, SettingError> {
         given: format!("`{text}`"),
         expected: expected.into(),
     };
+    if text.contains(';') {
+        return Err(bad("one part; `/` stands between parts, as in `0-1=full/2-=streaming`"));
+    }
     let (place, method) =
         text.split_once('=').ok_or_else(|| bad("a part LAYERS=METHOD, as in `2-=streaming:window=252`"))?;
     let (layers, heads) = place.trim().split_once('h').unwrap_or((place.trim(), "0-"));
@@ -194,6 +197,7 @@ mod tests {
         insta::assert_snapshot!(say("by_layer:0-=full/7=streaming"), @"`by_layer` is impossible with these values: layer < 4 (7 < 4) does not hold | the model has 4 layers; `3-` goes on to the last one");
         insta::assert_snapshot!(say("by_layer:0-=full/1h9=streaming"), @"`by_layer` is impossible with these values: head < 4 (9 < 4) does not hold | the model has 4 heads; `3-` goes on to the last one");
         insta::assert_snapshot!(say("by_layer:0-=full/x=streaming"), @"`by_layer`: layers = `x=streaming` is not a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7` |");
+        insta::assert_snapshot!(say("by_layer:0-1=full;2-=streaming"), @"`by_layer`: layers = `0-1=full;2-=streaming` is not one part; `/` stands between parts, as in `0-1=full/2-=streaming` |");
         insta::assert_snapshot!(say("by_layer:0-=full/3-1=streaming"), @"`by_layer`: layers = `3-1=streaming` is not a part whose numbers ascend, as in `1-3` |");
         insta::assert_snapshot!(say("by_layer:0-=full/3"), @"`by_layer`: layers = `3` is not a part LAYERS=METHOD, as in `2-=streaming:window=252` |");
         insta::assert_snapshot!(say("by_layer:0-=fall"), @"unknown method `fall` | did you mean `full`?");
