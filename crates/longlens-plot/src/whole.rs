@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,17 +110,19 @@ pub fn part_name(name: &OsStr) -> String {
 
 /// A file that grows beside the one it is for, locked for as long as it is open. It goes away unless it takes that one's place.
 fn part(path: &Path, private: bool) -> io::Result<NamedTempFile> {
-    let name = part_name(path.file_name().unwrap_or_default());
-    let mut part = tempfile::Builder::new();
-    part.prefix(name.strip_suffix(ENDING).unwrap_or(&name)).suffix(ENDING);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    if !private {
-        // what the user's mask leaves of it, as of any new file
-        part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     }
     #[cfg(not(unix))]
     let _ = private; // folders of a user are private there
-    let part = part.tempfile_in(folder(path))?;
+    let name = part_name(path.file_name().unwrap_or_default());
+    let mut part = tempfile::Builder::new();
+    part.prefix(name.strip_suffix(ENDING).unwrap_or(&name)).suffix(ENDING);
+    // opened here: an error of `tempfile` itself would name the part, which nobody knows
+    let part = part.make_in(folder(path), |path| options.open(path))?;
     // where files cannot be locked, the number of the process alone tells others that it is still written
     let _ = part.as_file().try_lock();
     Ok(part)
