@@ -53,7 +53,7 @@ fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
         // before the first byte: nobody else may read what was not theirs to read
         part.as_file().set_permissions(there.permissions())?;
     }
-    part.write_all(bytes)?;
+    part.as_file_mut().write_all(bytes)?;
     part.as_file().sync_all()?;
     // locked until the file has its name, or another program could clear it away
     part.persist(&path).map(drop).map_err(|failed| failed.error)
