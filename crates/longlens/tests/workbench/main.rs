@@ -343,7 +343,8 @@ fn quitting_waits_for_files() {
     pty.wait("an idle program", |screen| screen.contains("16 tok"));
     pty.press("e");
     pty.wait_for("export the view as");
-    pty.press("\rq");
+    // it asks where the worker has not said yet that it is done
+    pty.press("\rqy");
     assert_eq!(pty.end(), 0);
     for extension in ["png", "svg", "csv", "npz"] {
         assert!(folder.path().join(format!("longlens-heads-1.{extension}")).exists(), "{extension}");

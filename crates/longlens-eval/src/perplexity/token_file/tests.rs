@@ -92,7 +92,7 @@ fn ids_and_sizes_are_checked() {
 fn what_is_no_token_file_is_named() {
     let say = |bytes: &[u8]| read(bytes, 128_256, None).unwrap_err();
     insta::assert_snapshot!(say(b"It was the best of times."), @"FILE: it holds text, not token ids | give text as `file`, or say with `token_format` how these are ids");
-    insta::assert_snapshot!(say(b"PK\x03\x04 and so on"), @"FILE: it is a zip archive (.npz, .pt), not a token file | give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text goes with --file");
+    insta::assert_snapshot!(say(b"PK\x03\x04 and so on"), @"FILE: it is a zip archive (.npz, .pt), not a token file | give a file of ids as numbers of 16, 32 or 64 bits, .npy or JSON; text is given as `file`");
     let mut random = 1u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
