@@ -324,7 +324,7 @@ fn files_that_cannot_be_used() {
     save(table(#{ n: [1] }), "x.png")
         Error: this table has no picture [1: save] (draw it first, as in plot(table, #{ x: "length", y: "loss" }))
     save(table(#{ n: [1] }), "x.xlsx")
-        Error: cannot write a table as `.xlsx` [1: save] (end the name in .csv, .json, .jsonl, .parquet, .png or .svg)
+        Error: cannot write a table as `.xlsx` [1: save] (end the name in .csv, .json, .jsonl, .parquet, .txt, .png, .svg)
     save(1, "bad.csv/x.json")
         Error: cannot use `bad.csv/x.json`: Not a directory (os error 20) [1: save] (choose a folder you may use)
     files("nope")

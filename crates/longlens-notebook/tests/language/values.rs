@@ -277,7 +277,7 @@ fn lines_for_the_session() {
         "%who",
         "let a = [1, 2]; let m = full(); fn f(x) { x }",
         "%who",
-        "%functions needle",
+        "%functions filler",
         "%functions qqq",
         "%history 2",
         "%history x",
@@ -316,17 +316,12 @@ fn lines_for_the_session() {
     a                array      [1, 2]
     m                Method     full
     f                function   (x)
-    > %functions needle
-    chunks           Chunks of every head
-    distance         Attention distance
-    layers           Attention of every head
+    > %functions filler
     needle           A pass key hidden in filler
-    retrieval_heads  The heads that fetch the hidden key, best first
-    trace            Runs a prompt under a method and looks where every head attends to from one token
     > %functions qqq
     nothing about `qqq`
     > %history 2
-       4  %functions needle
+       4  %functions filler
        5  %functions qqq
     > %history x
     TypeError: `x` is not a number of cells
