@@ -2,8 +2,8 @@
 //! that says what it shows. Command line, notebook and terminal only show or write what comes out of here.
 //!
 //! A view of one sequence is a [`TraceView`] in `views/<view>.rs` and a line of [`VIEWS`]: it says what has to be recorded, and
-//! makes a [`Plot`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function beside
-//! them that makes one.
+//! makes a [`Plot`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function here that returns a
+//! [`Plot`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ pub trait TraceView: Sync {
         0
     }
 
-    /// What has to be recorded; an error says which option does not fit the sequence.
+    /// What has to be recorded; an error says which option does not fit the sequence. A view with one number for every head
+    /// records what `layers::watch` says, and `layers::measured` draws it.
     fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem>;
 
     /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
@@ -89,7 +90,7 @@ pub struct Plot {
     pub about: Map<String, Value>,
     /// What ran for it.
     pub records: Vec<RunRecord>,
-    /// Rows of the table, and what makes it: it is larger than what it is made of.
+    /// Rows of the table, and what makes it on demand: the table is larger than the data.
     table: Option<(usize, Arc<dyn MakeTable>)>,
 }
 
@@ -184,8 +185,8 @@ impl<'a> Subject<'a> {
         heading
     }
 
-    /// A view of the sequence: its picture with the sentence that stands for it, and the record of its run with what is the
-    /// view's `own`.
+    /// A view of the sequence: its picture with the sentence that stands for it. `own` is added to the record of the run, as what
+    /// the view is about.
     fn plot(
         &self,
         options: &Setting,

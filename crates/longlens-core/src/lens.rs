@@ -31,8 +31,8 @@ pub trait Lens: Send {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
     /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
-    /// After an error, a cancellation too, the sequence is over: [`Lens::begin`] comes next, or [`Lens::reuse`] if it went on
-    /// from another.
+    /// After an error, a cancellation too, the sequence is over: call [`Lens::begin`]; a sequence that [`Lens::reuse`] had begun
+    /// may be begun by it again.
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError>;
 
     /// What was recorded since [`Lens::begin`] or [`Lens::reuse`].
@@ -43,7 +43,7 @@ pub trait Lens: Send {
     /// have the mode `reuse-kv`.
     ///
     /// The begun sequence decides how long the prompt is and whether queries are kept; [`Setup::n_prompt`] and
-    /// [`Setup::keep_queries`] are not looked at. Rows that a swapped sequence feeds anew are its own: the next call keeps
+    /// [`Setup::keep_queries`] are ignored. Rows that a swapped sequence feeds anew are its own: the next `reuse` keeps
     /// keys and values as [`Lens::begin`]'s sequence computed them, also after an error in a swapped one.
     ///
     /// Errors, after which everything is as before: [`LensError::NotBegun`], also when the begun sequence ended in an error;

@@ -42,7 +42,7 @@ pub struct Heads {
 /// Consecutive query heads of a layer that follow one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadGroup {
-    /// The query heads: whole groups of those that share a key head, or a part of one.
+    /// Either all query heads of one or more key heads, or some query heads of a single key head.
     pub heads: Range<usize>,
     /// The rule, by its place in [`Plan::rules`].
     pub rule: usize,
@@ -165,13 +165,14 @@ impl Plan {
         self.rules().iter().map(|rule| rule.first_choice(prompt)).min().unwrap_or(usize::MAX)
     }
 
-    /// Tokens of a chunk where heads choose chunks; those of the first rule that does.
+    /// Tokens of a chunk under the first rule that chooses chunks; other rules may have chunks of another length
+    /// ([`Plan::chunks_of`]).
     pub fn chunk_len(&self) -> Option<usize> {
         self.rules().iter().find_map(|rule| rule.choice.as_ref()).map(|choice| choice.chunk_len)
     }
 
-    /// Tokens of a chunk of the first heads of a layer that choose, of which there are `n_heads` in all, and the most slots of heads
-    /// with such chunks; 0 where none chooses.
+    /// `(chunk_len, n_slots)` of a layer of `n_heads` query heads: the chunk length of its first group that chooses, and the most
+    /// slots among its groups with that chunk length. `(0, 0)` where none chooses.
     pub fn chunks_of(&self, layer: usize, n_heads: usize) -> (usize, usize) {
         let choices: Vec<ChunkChoice> =
             self.groups(layer, n_heads).iter().filter_map(|group| self.rules()[group.rule].choice).collect();
@@ -185,16 +186,16 @@ impl Plan {
         self.rules().iter().filter_map(|rule| rule.choice.as_ref()).map(|choice| choice.n_slots).max().unwrap_or(0)
     }
 
-    /// Whether chunks are represented with the help of their queries, so that a sequence which kept none cannot go on under
-    /// this plan.
+    /// Whether summaries of chunks are computed from cached queries, so that a sequence which kept none cannot go on under this
+    /// plan.
     pub fn needs_queries(&self) -> bool {
         self.rules().iter().filter_map(|rule| rule.choice).any(|choice| choice.score == ChunkScore::Summary)
     }
 
     /// Whether scores of prompt tokens depend on how long the whole prompt is.
     ///
-    /// A choice of chunks is no reason. A rule that counts generated tokens differently moves its first choice with the prompt's
-    /// end, but every query inside a short prompt meets the same keys inside a longer one.
+    /// A choice of chunks does not make them: where a rule counts generated tokens differently, its first choice moves with the
+    /// prompt's end, but a query inside the prompt meets the same keys however long the prompt is.
     pub fn depends_on_length(&self) -> bool {
         self.rules().iter().any(|rule| rule.temperature.is_some())
     }

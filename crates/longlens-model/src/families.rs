@@ -1,7 +1,7 @@
 //! Model families, each named like the `model_type` of its `config.json`.
 //!
 //! A family is one file: what it reads of the config, which tensors it is made of, and what a layer computes. The list below
-//! is all that knows it; everything else opens a [`Config`] and runs a [`Model`].
+//! is all that has to name it; everything else opens a [`Config`] and runs a [`Model`].
 
 use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
@@ -92,16 +92,17 @@ families! {
 pub(crate) trait FamilyFile: Sized {
     /// Its name in its papers.
     const TITLE: &'static str;
-    /// Fields of `config.json` that it computes with, and that would be refused or told in a family without them.
+    /// Fields of `config.json` that it computes with, and that are refused or warned about in a family that does not list them
+    /// (`config/elsewhere`).
     const FIELDS: &'static [&'static str];
-    /// `max_position_embeddings` where transformers finds none.
+    /// `max_position_embeddings` where the config has none, as transformers sets it.
     const DEFAULT_CONTEXT: usize;
     /// Shapes of its models for random weights.
     const SHAPES: &'static [Shape] = &[];
     /// What is built of matrices `M` and vectors `V`.
     type Model<M, V>;
 
-    /// Reads the fields of its own; those that all families have are read and checked by then.
+    /// Reads the fields of its own. Sizes that all families have, but for those of the vocabulary and the MLP, are checked by then.
     fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
 
     /// Asks for every parameter once, in the same order each time.

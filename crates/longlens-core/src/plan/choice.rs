@@ -37,7 +37,7 @@ pub struct ChunkChoice {
 
 /// Which queries choose, and what they see of their own chunk.
 ///
-/// In chunks of 4 from token 8 on, query 11 under `{ begin: 8, ahead: 0, sees: 1 }` ([`QueryRule::plain`]) is in chunk 2 and sees
+/// With chunks of 4 tokens and a choice from token 8 on, query 11 under `{ begin: 8, ahead: 0, sees: 1 }` ([`QueryRule::plain`]) is in chunk 2 and sees
 /// keys 8 to 11 of it. With `sees: 0` it sees 8 to 10. With `ahead: 1` it counts as token 12: its own chunk is chunk 3, of which
 /// it sees nothing yet, chunk 2 is the newest complete one, and choosing begins with query 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct QueryRule {
     pub begin: usize,
     /// Query `t` counts chunks as if it were token `t + ahead`: its own is `(t + ahead) / chunk_len`.
     pub ahead: usize,
-    /// The keys of the own chunk up to `t + sees` are seen: 0 leaves the query's own key out.
+    /// Of the own chunk the keys below `t + sees` are seen: 0 leaves the query's own key out, 1 includes it.
     pub sees: usize,
 }
 
@@ -71,12 +71,12 @@ pub enum SlotPositions {
     True,
 }
 
-/// The slots of one query before the data has its say.
+/// The slots of one query before any score is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slots {
     /// Chunks to pick from by score.
     pub candidates: Range<usize>,
-    /// The newest complete chunks, always chosen beside those before the candidates.
+    /// The newest complete chunks, always chosen; so are chunks `0 .. candidates.start`.
     pub newest: Range<usize>,
     /// Picks by score.
     pub n_picks: usize,
@@ -145,7 +145,8 @@ impl ChunkChoice {
         }
     }
 
-    /// The highest relative position among queries of a prompt of `n_tokens`: packed, that of the largest offset in a chunk.
+    /// The highest relative position among queries of a prompt of `n_tokens`. In packed slots the query with the largest offset
+    /// in its chunk reaches it.
     pub fn highest(&self, n_tokens: usize) -> f64 {
         let first = self.first(Prefill { n_tokens });
         if n_tokens <= first {
