@@ -150,7 +150,7 @@ impl Config {
     /// The numbers that decide positions, shapes and memory.
     pub fn spec(&self) -> ModelSpec {
         let counts = Counts::of(self);
-        ModelSpec {
+        let mut spec = ModelSpec {
             layer_weights: counts.layers,
             output_weights: counts.output,
             trained_context: self.trained_context,
@@ -168,7 +168,9 @@ impl Config {
             layers: Vec::new(),
             score_scale: None,
             soft_cap: None,
-        }
+        };
+        self.architecture.specify(&mut spec);
+        spec
     }
 
     /// What the config tells of a model whose matrices are kept as `storage`; names, number formats and kernels are for the

@@ -6,6 +6,7 @@
 use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::nearest::nearest_within;
+use longlens_core::spec::ModelSpec;
 use longlens_kernel::{Kernels, Operation};
 
 use crate::config::Config;
@@ -34,6 +35,13 @@ macro_rules! families {
         #[derive(Debug, Clone, PartialEq)]
         pub enum Architecture {
             $(#[doc = concat!("`", stringify!($family), "`.")] $family($family::Architecture),)*
+        }
+
+        impl Architecture {
+            /// Puts what this family's layers do otherwise than a Llama's into the spec.
+            pub(crate) fn specify(&self, spec: &mut ModelSpec) {
+                match self { $(Self::$family(own) => own.specify(spec),)* }
+            }
         }
 
         /// A model of any family, of matrices `M` and vectors `V`.
@@ -104,6 +112,10 @@ pub(crate) trait FamilyFile: Sized {
 
     /// Reads the fields of its own. Sizes that all families have, but for those of the vocabulary and the MLP, are checked by then.
     fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
+
+    /// Says in the spec, which holds everything else by then, what attention does otherwise than a Llama's: windows and
+    /// rotation of its layers, a rotation of a part of a head, another factor on scores, a cap on them.
+    fn specify(&self, _spec: &mut ModelSpec) {}
 
     /// Asks for every parameter once, in the same order each time.
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;

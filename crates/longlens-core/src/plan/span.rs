@@ -57,21 +57,21 @@ impl Span {
 
     /// The highest relative position among queries below `n_tokens`.
     ///
-    /// A span's keys stand lowest at its first key, and the query's distance to that key never falls as the query
-    /// advances, inside its chunk where positions restart; so one query holds the maximum.
+    /// A span's keys stand lowest at its first key, and the query's distance to that key never falls as the query advances,
+    /// inside its chunk where positions restart. So the last query holds the maximum, or the last one of the fullest chunk.
     pub(super) fn highest(&self, n_tokens: usize) -> f64 {
         let last_of_fullest_chunk =
             |first: usize, c: usize| Some(first + n_tokens.checked_sub(first)?.min(c).checked_sub(1)?);
-        let query = match self.reach {
+        let in_chunk = match self.reach {
             Reach::SameChunk(c) => last_of_fullest_chunk(0, c),
             Reach::PreviousChunk(c) => last_of_fullest_chunk(c, c),
             Reach::EarlierChunks(c) => last_of_fullest_chunk(2 * c, c),
-            Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => n_tokens.checked_sub(1),
+            Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => None,
             // the plan knows the highest position of its tables
-            Reach::Table(_) => None,
+            Reach::Table(_) => return 0.0,
         };
-        let keys = |i: &usize| !self.reach.keys(*i).is_empty();
-        query.filter(keys).map_or(0.0, |i| self.relative(i, self.reach.keys(i).start))
+        let queries = in_chunk.into_iter().chain(n_tokens.checked_sub(1)).filter(|i| !self.reach.keys(*i).is_empty());
+        queries.map(|i| self.relative(i, self.reach.keys(i).start)).fold(0.0, f64::max)
     }
 }
 
@@ -157,6 +157,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_highest_position_over_earlier_chunks_is_found_whether_positions_restart_or_not(
+            c in 1..20usize, group in 1..9usize, n_tokens in 1..120usize,
+        ) {
+            let plain = PosMap::identity();
+            for query_pos in [plain, plain.divide(group), plain.modulo(c).shift(c as f64)] {
+                let span = Span::new("far", Reach::EarlierChunks(c), query_pos, plain.modulo(c));
+                let of = |i: usize| span.reach.keys(i).map(|j| span.relative(i, j)).fold(0.0, f64::max);
+                prop_assert_eq!(span.highest(n_tokens), (0..n_tokens).map(of).fold(0.0, f64::max));
+            }
+        }
+
         #[test]
         fn key_ranges_of_a_block_bound_those_of_its_queries(reach in reach(), start in 0..80usize, len in 1..40usize) {
             let (any, all) = (reach.keys_of_any(start..start + len), reach.keys_of_all(start..start + len));
