@@ -63,9 +63,7 @@ pub enum WriteError<E> {
     },
     /// A query without keys: its attention would have nothing to add up.
     #[error("query {query} sees no key")]
-    SeesNothing {
-        query: usize,
-    },
+    SeesNothing { query: usize },
     /// More spans than [`MAX_SPANS`].
     #[error("query {query} needs more than {MAX_SPANS} rules of position")]
     TooManySpans {

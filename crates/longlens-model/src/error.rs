@@ -33,9 +33,7 @@ pub enum OpenError {
     },
     /// A file where a folder is needed.
     #[error("{path} is a file; a model is a folder")]
-    NotAFolder {
-        path: String,
-    },
+    NotAFolder { path: String },
     /// A folder without a file that every checkpoint has.
     #[error("{folder} has no {file}")]
     MissingFile {
@@ -54,9 +52,7 @@ pub enum OpenError {
     },
     /// What Git LFS leaves where a file was not fetched.
     #[error("{file} is a Git LFS pointer, not the file itself")]
-    LfsPointer {
-        file: String,
-    },
+    LfsPointer { file: String },
     /// A file that is not what its name says.
     #[error("{file} cannot be read: {}", cut(problem))]
     Unreadable {
