@@ -11,7 +11,7 @@ pub fn hash64<const N: usize>(parts: [&[u8]; N]) -> u64 {
     hash
 }
 
-/// FNV-1a over 128 bits: short, and the same in every session.
+/// FNV-1a of 128 bits over a text, as 32 hexadecimal digits.
 pub fn hash128(text: &str) -> String {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;

@@ -153,14 +153,3 @@ fn words(body: &str) -> impl Iterator<Item = &str> {
     body.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
         .filter(|word| word.starts_with(|c: char| !c.is_ascii_digit()))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_are_those_of_fnv() {
-        assert_eq!(hash128(""), "6c62272e07bb014262b821756295c58d");
-        assert_eq!(hash128("a"), "d228cb696f1a8caf78912b704e4a8964");
-    }
-}
