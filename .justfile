@@ -46,8 +46,8 @@ gpu binary="target/release/longlens":
 # the README's pictures of the workbench
 screenshots:
     cargo build --release
-    target/release/longlens screenshot --out docs/pictures/workbench-heads.png --keys "L ) ) ) > >"
-    target/release/longlens screenshot --out docs/pictures/workbench-map.png --size 130x40 --keys "D ) ) ) > > 2 + + +"
+    target/release/longlens screenshot --out docs/pictures/workbench-chunks.png --keys "L ) ) ) > >"
+    target/release/longlens screenshot --out docs/pictures/workbench-attention.png --size 130x40 --keys "D ) ) ) > > 2 + + +"
     target/release/longlens screenshot --out docs/pictures/workbench-compare.png --size 150x40 --keys "D P L ) ) ) > > 7"
 
 # run every shipped notebook again and keep what it shows

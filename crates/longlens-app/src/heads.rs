@@ -1,4 +1,4 @@
-//! Where every head looks from one query: what the views of heads, layers and tokens share.
+//! Where every head looks from one query: what the views of chunks, layers, usage and tokens share.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,6 +123,11 @@ impl Heads {
         found.ok().map(|at| &self.trace.rows[self.rows[at]].1[..])
     }
 
+    /// Tokens whose attention was recorded as one number: 1, or a chunk's where the text is too long for rows of all heads.
+    pub fn tokens_per_weight(&self) -> usize {
+        if self.rows.is_empty() { self.chunk_len } else { 1 }
+    }
+
     /// Mean over all heads of the attention on every key; empty where rows were not recorded.
     pub fn mean_row(&self) -> Vec<f32> {
         let n = self.rows.len() as f32;
@@ -151,6 +156,11 @@ impl Heads {
             return 0.0;
         }
         (1.0 - self.on(layer, head, &(0..SINK)) - self.on(layer, head, &near)).clamp(0.0, 1.0)
+    }
+
+    /// What ranks a head: its attention on the needle, or far away where there is none.
+    pub fn score(&self, layer: usize, head: usize, needle: Option<&Range<usize>>) -> f32 {
+        needle.map_or_else(|| self.far(layer, head), |needle| self.on(layer, head, needle))
     }
 
     /// The chunks that these tokens touch.
@@ -201,6 +211,14 @@ impl Heads {
             let chose = chosen.peek().is_some();
             (hits + usize::from(chosen.any(|chunk| chunks.contains(&chunk))), n + usize::from(chose))
         })
+    }
+}
+
+/// `chunk 17`, or `chunks 17–19`.
+pub fn chunks_text(chunks: &Range<usize>) -> String {
+    match chunks.len() {
+        0 | 1 => format!("chunk {}", chunks.start),
+        _ => format!("chunks {}–{}", chunks.start, chunks.end - 1),
     }
 }
 

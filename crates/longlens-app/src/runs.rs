@@ -117,6 +117,14 @@ pub struct Runs {
 const KEPT: usize = 100;
 
 impl Run {
+    /// Whether another run is of the same prompt: of the same tokens, as far as both are known, whatever they were read from.
+    pub fn same_prompt(&self, other: &Self) -> bool {
+        match (&self.prompt, &other.prompt) {
+            (Some(own), Some(others)) => own.tokens == others.tokens,
+            _ => self.source == other.source && self.record.n_prompt == other.record.n_prompt,
+        }
+    }
+
     /// A run that was just asked for.
     pub fn new(ask: &RunAsk, model: &str, spec: &ModelSpec) -> Self {
         // the first run after a prompt is computed whole whatever the mode

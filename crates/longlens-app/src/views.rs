@@ -1,7 +1,7 @@
 //! Every way to look at a result, made once for all faces: the figure, the table and the arrays behind it, and the sentence
 //! that says what it shows. Command line, notebook and terminal only show or write what comes out of here.
 //!
-//! A view of one sequence is a [`TraceView`] in `views/<view>.rs` and a line of [`VIEWS`]: it says what has to be recorded, and
+//! A view of one sequence is a [`TraceView`] in `views/<view>.rs` and a line of [`TRACE_VIEWS`]: it says what has to be recorded, and
 //! makes a [`Plot`] of what was. Results that are no trace (a plan, a grid, losses of several runs) have a function here that returns a
 //! [`Plot`].
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::plan::Prefill;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_plot::{Canvas, Figure, Heading};
 use serde_json::{Map, Value, json};
@@ -22,6 +23,7 @@ pub mod attention;
 pub mod chunks;
 pub mod distance;
 pub mod entropy;
+mod grid;
 pub mod layers;
 pub mod passkey;
 pub mod perplexity;
@@ -35,21 +37,20 @@ pub use runs::{compare, losses};
 pub use table::{Cell, Column, Table};
 
 /// The views of one sequence. A new one is a file and a line here; command line, notebook and terminal show it under its name.
-pub static VIEWS: &[&dyn TraceView] =
-    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::Distance, &usage::Usage, &entropy::Entropy];
+pub static TRACE_VIEWS: &[&dyn TraceView] =
+    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::DISTANCE, &usage::Usage, &entropy::ENTROPY];
 
 /// A view that is made from the trace of one sequence.
 pub trait TraceView: Sync {
     /// Name, summary and options; text forms, functions of the notebook and help are made of it.
     fn info(&self) -> &'static Info;
 
-    /// How many of its options can be given without their names, in their order: `attention(trace, 3, 1)`.
+    /// How many of its options, two at most, can be given without their names, in their order: `attention(trace, 3, 1)`.
     fn n_positional(&self) -> usize {
         0
     }
 
-    /// What has to be recorded; an error says which option does not fit the sequence. A view with one number for every head
-    /// records what `layers::watch` says, and `layers::measured` draws it.
+    /// What has to be recorded; an error says which option does not fit the sequence.
     fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem>;
 
     /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
@@ -113,18 +114,28 @@ impl std::fmt::Debug for dyn MakeTable {
 
 /// A view and its options from their text form, as `attention:layer=3,head=1`.
 pub fn parse(text: &str) -> Result<(&'static dyn TraceView, Setting), SettingError> {
-    let infos: Vec<&'static Info> = VIEWS.iter().map(|view| view.info()).collect();
+    let infos: Vec<&'static Info> = TRACE_VIEWS.iter().map(|view| view.info()).collect();
     let options = Setting::parse(text, "view", &infos)?;
-    let view = VIEWS.iter().find(|view| view.info().name == options.info().name);
+    let view = TRACE_VIEWS.iter().find(|view| view.info().name == options.info().name);
     Ok((*view.expect("the catalog is made of the views"), options))
 }
 
 impl<'a> Subject<'a> {
-    /// A sequence of `n_tokens`, at least one, that is looked at from its last token.
+    /// A sequence of `n_tokens`, at least one, that is looked at from the first token behind the prompt if there is one, which
+    /// fetches a hidden key, else from the prompt's last.
     pub fn new(model: &'a ModelInfo, setup: &'a Setup, n_tokens: usize, needle: Option<Range<usize>>) -> Self {
-        let chunk_len = (model.spec.trained_context / PARTS).max(1);
+        let chunk_len = default_chunk_len(&model.spec, setup.n_prompt);
         let answer = needle.is_some().then(|| setup.n_prompt.saturating_sub(1)..n_tokens);
-        Self { model, setup, n_tokens, needle, query: n_tokens.saturating_sub(1), chunk_len, answer, base: None }
+        Self {
+            model,
+            setup,
+            n_tokens,
+            needle,
+            query: setup.n_prompt.min(n_tokens.saturating_sub(1)),
+            chunk_len,
+            answer,
+            base: None,
+        }
     }
 
     /// Tokens of the chunks that the method chooses, if it chooses any.
@@ -205,6 +216,13 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Tokens of a chunk where neither the user nor the method says: a part of the trained context, or of a shorter prompt, whose
+/// profile would else have one step.
+pub fn default_chunk_len(spec: &ModelSpec, n_prompt: usize) -> usize {
+    let shorter = Some(n_prompt).filter(|n_tokens| (1..spec.trained_context).contains(n_tokens));
+    shorter.unwrap_or(spec.trained_context).div_ceil(PARTS).max(1)
+}
+
 impl Plot {
     /// A picture with the sentence that stands for it, and no numbers behind it yet.
     pub fn new(text: impl Into<String>, figure: impl Figure + 'static) -> Self {
@@ -266,7 +284,7 @@ fn needle_array(subject: &Subject) -> Option<Array> {
 pub const ENDINGS: [&str; 4] = ["png", "svg", "csv", "npz"];
 /// Pixels of a picture's file per logical pixel.
 const SCALE: f64 = 2.0;
-/// Chunks of the trained context where nobody says how long chunks are.
+/// Chunks of the trained context, or of a shorter prompt, where nobody says how long chunks are.
 const PARTS: usize = 16;
 /// The option `query` of views that look from one token.
 const QUERY: Param = Param {
@@ -281,7 +299,7 @@ const CHUNK_LEN: Param = Param {
     name: "chunk_len",
     alias: "",
     kind: Kind::Count(1),
-    default: Fallback::Word("the method's, else 1/16 of the trained context"),
+    default: Fallback::Word("the method's, else 1/16 of the trained context or of a shorter prompt"),
     help: "tokens of a chunk",
 };
 /// The option `show` of views of chunks that a method may choose.

@@ -43,7 +43,7 @@ pub enum InspectKind {
     Heads,
     /// One head's map.
     Map,
-    /// The view at this place of [`crate::views::VIEWS`].
+    /// The view at this place of [`crate::views::TRACE_VIEWS`].
     View(usize),
 }
 
@@ -122,7 +122,7 @@ pub enum Event {
         /// The asker's number.
         id: u64,
         run: RunId,
-        /// Who looked.
+        /// Which view asked.
         kind: InspectKind,
         /// What was seen.
         trace: Box<Trace>,

@@ -31,11 +31,11 @@ pub trait Lens: Send {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
     /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
-    /// After an error, a cancellation too, the sequence is over: call [`Lens::begin`]; a sequence that [`Lens::reuse`] had begun
-    /// may be begun by it again.
+    /// After an error, cancellation included, the sequence is over: call [`Lens::begin`]. One that [`Lens::reuse`] started can also
+    /// be started by `reuse` again.
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError>;
 
-    /// What was recorded since [`Lens::begin`] or [`Lens::reuse`].
+    /// What was recorded since [`Lens::begin`], [`Lens::begin_from`] or [`Lens::reuse`].
     fn trace(&mut self) -> Trace;
 
     /// Goes on from what is cached, under another setup: the first `keep` tokens keep their keys and values, whatever method
@@ -227,6 +227,14 @@ pub enum LensError {
         index: usize,
         /// How many there are.
         count: usize,
+    },
+    /// A prompt that would have to begin with more tokens than it has.
+    #[error("a prompt of {n_tokens} tokens cannot begin with {n_prefix} others")]
+    ShortPrompt {
+        /// Tokens of the prompt.
+        n_tokens: usize,
+        /// Tokens of the sequence that was to go on.
+        n_prefix: usize,
     },
     /// The model produced numbers that are not finite.
     #[error("the logits of token {position} are not finite")]

@@ -8,11 +8,13 @@ use crate::spec::ModelSpec;
 pub struct CacheSize {
     /// Keys and values of every token.
     pub keys_and_values: usize,
-    /// Queries of every token, where they are kept ([`Setup::keep_queries`](crate::lens::Setup::keep_queries)).
+    /// Queries of every token; a sequence holds them only where they are kept
+    /// ([`Setup::keep_queries`](crate::lens::Setup::keep_queries)).
     pub queries: usize,
-    /// What represents complete chunks, in heads that choose, and where it is made with queries those of the partial chunk.
+    /// Summaries or bounds of complete chunks in heads that choose, and for summaries the queries of the partial chunk.
     pub chunks: usize,
-    /// Keys of heads that choose, once some query does: the processor's kernels keep them packed once more.
+    /// Keys of heads that choose, where prompt tokens do: the processor's kernels keep them packed once more, and read them as
+    /// they lie for a few queries at a time. Counted without the padding of chunks that fill no whole vectors.
     pub packed_keys: usize,
 }
 
@@ -21,7 +23,7 @@ impl CacheSize {
     pub fn of(model: &ModelSpec, plan: &Plan, prompt: Prefill, n_tokens: usize) -> Self {
         let per_head = model.head_dim * n_tokens;
         let mut size = Self {
-            keys_and_values: model.cache_bytes(n_tokens, 1),
+            keys_and_values: model.cache_numbers(n_tokens),
             queries: model.n_layers * model.n_heads * per_head,
             ..Self::default()
         };
@@ -33,7 +35,7 @@ impl CacheSize {
                 ChunkScore::Summary => group.heads.len() * model.head_dim * (n_chunks + n_tokens % choice.chunk_len),
                 ChunkScore::Bounds => n_kv_heads * 2 * model.head_dim * n_chunks,
             };
-            if rule.first_choice(prompt) < n_tokens {
+            if rule.first_choice(prompt) < prompt.n_tokens.min(n_tokens) {
                 size.packed_keys += n_kv_heads * per_head;
             }
         }
@@ -72,6 +74,8 @@ mod tests {
         // two dense layers, and generated tokens alone choose
         let pages = CacheSize { chunks: 2 * 2 * 16 * 3, ..plain };
         assert_eq!(size("quest", 50, 50), pages);
-        assert_eq!(size("quest", 49, 50), CacheSize { packed_keys: 2 * 16 * 50, ..pages });
+        assert_eq!(size("quest", 49, 50), pages);
+        let packed = CacheSize { packed_keys: 2 * 16 * 50, ..pages };
+        assert_eq!(size("quest:prefill=chosen", 50, 50), packed);
     }
 }

@@ -28,21 +28,21 @@ pub struct MethodInfo {
     pub info: Info,
     /// Checks the parameters against a model and gives its heads their rules.
     pub plan: fn(&Setting, &ModelSpec) -> Result<Heads, SettingError>,
-    /// What its text form needs beside the kinds of its parameters.
+    /// What its text form does beyond reading parameters by their kinds.
     pub text: TextForm,
 }
 
-/// Rules of a text form that the kinds of its parameters do not hold.
+/// What a text form does beyond reading parameters by their kinds.
 #[derive(Debug)]
 pub struct TextForm {
     /// Refuses values that are impossible on any model.
     pub check: fn(&Setting) -> Result<(), SettingError>,
-    /// The same method with what it makes of its values on a model written out; defaults are by then.
+    /// Writes out what the values come to on a model, such as a budget in whole pages; defaults are written out before.
     pub resolved: fn(Setting, &ModelSpec) -> Setting,
 }
 
 impl TextForm {
-    /// Parameters that mean what they say.
+    /// Nothing beyond the kinds of its parameters.
     const PLAIN: Self = Self { check: |_| Ok(()), resolved: |setting, _| setting };
 }
 

@@ -140,7 +140,7 @@ impl Plan {
         if self.heads.layers.is_empty() { Vec::new() } else { (0..self.rules().len()).map(place).collect() }
     }
 
-    /// Numbers of the layers whose groups of heads are such.
+    /// Layers whose groups of heads satisfy `such`.
     fn layers_where(&self, such: impl Fn(&Vec<HeadGroup>) -> bool) -> impl Iterator<Item = usize> {
         self.heads.layers.iter().enumerate().filter(move |(_, groups)| such(groups)).map(|(layer, _)| layer)
     }
@@ -179,11 +179,6 @@ impl Plan {
         let chunk_len = choices.first().map_or(0, |choice| choice.chunk_len);
         let alike = choices.iter().filter(|choice| choice.chunk_len == chunk_len);
         (chunk_len, alike.map(|choice| choice.n_slots).max().unwrap_or(0))
-    }
-
-    /// Slots of the choices, the most that any head has; 0 where none chooses.
-    pub fn n_slots(&self) -> usize {
-        self.rules().iter().filter_map(|rule| rule.choice.as_ref()).map(|choice| choice.n_slots).max().unwrap_or(0)
     }
 
     /// Whether summaries of chunks are computed from cached queries, so that a sequence which kept none cannot go on under this

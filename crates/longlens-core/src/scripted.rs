@@ -139,7 +139,7 @@ impl ScriptedLens {
         self
     }
 
-    /// The tokens fed since [`Lens::begin`].
+    /// The tokens of the sequence so far.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
@@ -200,6 +200,7 @@ impl Lens for ScriptedLens {
             ..self.recorded.clone()
         }
     }
+
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
         let begun = self.setup.as_ref().filter(|_| !self.broken.0).ok_or(LensError::NotBegun)?;
         let (n_prompt, keep_queries) = (begun.n_prompt, begun.keep_queries);
@@ -235,8 +236,10 @@ impl Lens for ScriptedLens {
         self.begin(&Setup { keep_queries: prefix.needs_queries(setup), ..setup.clone() })?;
         self.tokens.clone_from(tokens);
         self.base.clone_from(tokens);
-        self.logits.clone_from(newest);
-        self.n_reused = if prefix.serves(setup) { 0 } else { tokens.len() };
+        let is_exact = prefix.serves(setup);
+        // logits of another plan say nothing of the loss under this one
+        self.logits = if is_exact { newest.clone() } else { Vec::new() };
+        self.n_reused = if is_exact { 0 } else { tokens.len() };
         Ok(())
     }
 

@@ -83,9 +83,9 @@ impl ModelSpec {
         heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep())
     }
 
-    /// Bytes of a key and value cache of `n_tokens`, for all layers.
-    pub fn cache_bytes(&self, n_tokens: usize, bytes_per_number: usize) -> usize {
-        2 * self.n_layers * self.n_kv_heads * self.head_dim * n_tokens * bytes_per_number
+    /// Numbers in a key and value cache of `n_tokens`, for all layers.
+    pub fn cache_numbers(&self, n_tokens: usize) -> usize {
+        2 * self.n_layers * self.n_kv_heads * self.head_dim * n_tokens
     }
 
     /// A small model for tests and pictures: 2 layers of 4 heads, trained on `trained_context` tokens.

@@ -24,7 +24,7 @@ pub struct Watch {
     pub maps: Vec<MapPick>,
     /// Layers whose attention output (before the output projection) is kept.
     pub attn_out: Vec<usize>,
-    /// Tokens behind the prompt that may be named, too.
+    /// How many tokens after the prompt may be named as queries, too.
     pub beyond: usize,
 }
 
@@ -96,7 +96,8 @@ impl MapPick {
 pub struct Trace {
     /// What was run.
     pub run: RunRecord,
-    /// Negative log-likelihood (nats) of token `t + 1` given tokens `..= t`; one less than the tokens fed.
+    /// Negative log-likelihood (nats) of token `t + 1` given tokens `..= t`. The first token that is fed has one only where a
+    /// fork kept the logits before it.
     pub nll: Vec<f32>,
     /// One per layer.
     pub layers: Vec<LayerTrace>,
@@ -273,7 +274,7 @@ impl Choices {
         self.margins[row * self.n_heads + head] = margin;
     }
 
-    /// The chunks that `head` chose for the recorded query at `row`, ascending.
+    /// Chunk and score of every filled slot of `head` for the recorded query at `row`, in the order of slots.
     pub fn row(&self, row: usize, head: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let start = (row * self.n_heads + head) * self.n_slots;
         let chunks = self.chunks[start..start + self.n_slots].iter().zip(&self.scores[start..]);

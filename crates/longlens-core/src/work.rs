@@ -25,7 +25,8 @@ pub struct Work {
     pub flops: u128,
     /// Numbers read from the matrices at least: all of them once per step, and the output matrix where logits are asked for.
     pub weights: u128,
-    /// Numbers read from the cache at least: per step once every key, value and summary that any of its queries may see.
+    /// Numbers read from the cache: per step once every key and value that its spans show, and every summary or bound that it
+    /// scores; chosen keys as if no two queries or heads chose the same, at most all.
     pub cached: u128,
 }
 
@@ -143,7 +144,8 @@ impl Seen {
     }
 }
 
-/// Keys of a key head that are read at most, each counted once whatever rules its query heads follow; heads choose on their own.
+/// Keys of a key head that are read: those in spans once, whatever rules its query heads follow; chosen ones for every head and
+/// query, at most all.
 fn keys_read(model: &ModelSpec, groups: &[HeadGroup], seen: &[Seen], kv_head: usize, n_tokens: usize) -> u128 {
     let heads = kv_head * model.n_rep()..(kv_head + 1) * model.n_rep();
     let sharing = groups.iter().map(|HeadGroup { heads: of_group, rule }| {

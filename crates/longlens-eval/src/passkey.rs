@@ -3,11 +3,7 @@
 //! Scored twice: on tokens, as the authors' scripts do, and on text, for tokenizers that spell a number in several
 //! ways.
 
-use std::time::Instant;
-
-use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
-use longlens_core::memory::CacheSize;
-use longlens_core::plan::Prefill;
+use longlens_core::lens::{Control, Lens, TextCodec};
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +11,11 @@ pub use self::depth::{depth, depth_of};
 pub use self::fixtures::{Fixture, Fixtures, read_fixtures, run_fixtures};
 pub use self::lines::fixtures;
 pub use self::prompt::{Needle, PasskeyPrompt, Place, hiding, prompt};
+use self::series::{Series, With};
 pub use self::templates::Template;
 use crate::error::{EvalError, expect};
-use crate::generate::{Stop, StopReason, go_on};
 use crate::ledger::Ledger;
-use crate::progress::Part;
-use crate::sampling::Sampling;
-use crate::setup::{PromptSize, SetupFor};
+use crate::setup::SetupFor;
 use crate::stats::wilson95;
 
 mod depth;
@@ -29,6 +23,7 @@ mod filler;
 mod fixtures;
 mod lines;
 mod prompt;
+mod series;
 mod templates;
 mod words;
 
@@ -245,136 +240,8 @@ fn same_depth(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
-/// Bytes of a cache that are kept a second time at most.
-const MOST_SHARED: usize = 2 << 30;
-
 /// How answers are had and scored.
 const SCORING: &str = "greedy, as many tokens as the answer has, hits on exact tokens";
-
-/// What cells are run with.
-struct With<'a, 'b> {
-    lens: &'a mut dyn Lens,
-    setup_for: &'a mut SetupFor<'b>,
-    control: &'a mut dyn Control,
-    ledger: &'a mut CellLedger<'b>,
-}
-
-/// Cells one after the other, with one progress for all, and what an earlier prompt begins with.
-#[derive(Debug)]
-struct Series {
-    /// Target tokens so far.
-    n_done: usize,
-    /// Target tokens in all.
-    n_tokens: usize,
-    /// The cache of what an earlier prompt begins with, and its tokens.
-    prefix: Option<(Sequence, Vec<u32>)>,
-}
-
-impl Series {
-    fn new(n_tokens: usize) -> Self {
-        Self { n_done: 0, n_tokens, prefix: None }
-    }
-
-    /// Runs the prompts of one length and depth, unless that was done before.
-    fn cell(
-        &mut self,
-        with: &mut With<'_, '_>,
-        (length, depth): (usize, f64),
-        n_trials: usize,
-        make: &dyn Fn(&dyn TextCodec, usize) -> Result<PasskeyPrompt, EvalError>,
-    ) -> Result<Outcome, EvalError> {
-        if let Some(cell) = with.ledger.find(&(length, depth)).filter(|cell| cell.trials.len() == n_trials) {
-            // what a file says of its trials together is counted anew
-            self.n_done += length * n_trials;
-            return Ok(Outcome::Whole(Cell::new(length, depth, cell.run, cell.trials)));
-        }
-        let (mut trials, mut run, n_before) = (Vec::new(), None, self.n_done);
-        for trial in 0..n_trials {
-            let prompt = make(with.lens.text()?, trial)?;
-            let Some((trial, record)) = self.ask(with, &prompt)? else {
-                self.n_done = n_before;
-                return Ok(Outcome::Cancelled(run.map(|run| Cell::new(length, depth, run, trials))));
-            };
-            trials.push(trial);
-            run.get_or_insert(record);
-            self.n_done += prompt.length;
-        }
-        let cell = Cell::new(length, depth, run.unwrap_or_default(), trials);
-        with.ledger.finished(&(length, depth), &cell);
-        Ok(Outcome::Whole(cell))
-    }
-
-    /// One prompt's outcome; `None` when cancelled.
-    fn ask(
-        &mut self,
-        with: &mut With<'_, '_>,
-        prompt: &PasskeyPrompt,
-    ) -> Result<Option<(Trial, RunRecord)>, EvalError> {
-        let size = PromptSize { target: prompt.length, n_tokens: prompt.tokens.len() };
-        let setup = (with.setup_for)(size)?;
-        let stop = Stop { max_tokens: prompt.answer.len(), strings: Vec::new(), eos: false };
-        let (before, total) = (self.n_done, self.n_tokens);
-        let started = Instant::now();
-        let n_fed = match self.begin(with, &setup, prompt) {
-            Err(EvalError::Lens(LensError::Cancelled)) => return Ok(None),
-            n_fed => n_fed?,
-        };
-        let done = prompt.length * n_fed / prompt.tokens.len();
-        let mut control =
-            Part { control: &mut *with.control, before: before + done, size: prompt.length - done, total };
-        let (tokens, greedy) = ((&prompt.tokens[..], n_fed), Sampling::default());
-        let said = go_on(with.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
-        if said.stop == StopReason::Cancelled {
-            return Ok(None);
-        }
-        let trial = Trial {
-            key: prompt.key.clone(),
-            prompt_tokens: prompt.tokens.len(),
-            needle_start: prompt.needle.as_ref().map(|needle| needle.start),
-            needle_end: prompt.needle.as_ref().map(|needle| needle.end),
-            ok_tokens: said.tokens == prompt.answer,
-            ok_text: reads_as(&said.text, &prompt.key),
-            output_text: said.text,
-            seconds: said.seconds,
-        };
-        Ok(Some((trial, said.run)))
-    }
-
-    /// Begins a prompt's sequence; returns how many of its tokens it has. Those before the needle are kept for the next one.
-    fn begin(&mut self, with: &mut With<'_, '_>, setup: &Setup, prompt: &PasskeyPrompt) -> Result<usize, EvalError> {
-        let tokens = &prompt.tokens;
-        let setup = Setup { n_prompt: tokens.len(), ..setup.clone() };
-        let is_shared = |(sequence, of): &&(Sequence, Vec<u32>)| {
-            sequence.serves(&setup) && of.len() < tokens.len() && tokens.starts_with(of)
-        };
-        let n_shared = if let Some((sequence, of)) = self.prefix.as_ref().filter(is_shared) {
-            with.lens.begin_from(&setup, sequence)?;
-            of.len()
-        } else {
-            self.prefix = None; // its memory is given back before the new sequence takes its own
-            with.lens.begin(&setup)?;
-            0
-        };
-        let (before, total) = (self.n_done, self.n_tokens);
-        let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
-        let is_last = before + prompt.length >= total;
-        let size = CacheSize::of(&with.lens.model().spec, &setup.plan, Prefill { n_tokens: tokens.len() }, until);
-        if until <= n_shared || is_last || size.forked(setup.keep_queries) * size_of::<f32>() > MOST_SHARED {
-            return Ok(n_shared);
-        }
-        let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
-        let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
-        let mut control = Part { control: &mut *with.control, before: first, size, total };
-        with.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
-        self.prefix = None; // its memory is given back before the next one takes its own
-        self.prefix = match with.lens.fork(until) {
-            Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
-            Err(LensError::NothingKept { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(until)
-    }
-}
 
 impl Default for PasskeyReport {
     /// A report of no cells, none of which was cancelled.
@@ -399,12 +266,6 @@ impl PasskeyReport {
             self.cells.push(cell);
         }
     }
-}
-
-/// Whether `text` begins with `key`, and with no longer number.
-fn reads_as(text: &str, key: &str) -> bool {
-    let rest = text.trim_start().strip_prefix(key);
-    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
 impl Cell {
@@ -432,261 +293,4 @@ impl Cell {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use longlens_core::lens::{CancelToken, LensId, ModelInfo};
-    use longlens_core::methods::Method;
-    use longlens_core::rope::RopeScaling;
-    use longlens_core::scripted::{ScriptedLens, induction};
-    use longlens_core::trace::{Trace, Watch};
-
-    use super::*;
-    use crate::setup::fixed;
-
-    /// Remembers the last `n_tokens` only.
-    fn forgetful(n_tokens: usize) -> ScriptedLens {
-        ScriptedLens::new(move |seen, logits| induction(&seen[seen.len().saturating_sub(n_tokens)..], logits))
-    }
-
-    fn grid(template: Template) -> Grid {
-        Grid { template, lengths: vec![450, 900], depths: vec![0.0, 1.0], trials: 3, seed: 5 }
-    }
-
-    fn run_on(
-        mut lens: ScriptedLens,
-        grid: &Grid,
-        control: &mut dyn Control,
-        on_cell: &mut dyn FnMut(&Cell),
-    ) -> PasskeyReport {
-        struct Seen<'a>(&'a mut dyn FnMut(&Cell));
-        impl Ledger<(usize, f64), Cell> for Seen<'_> {
-            fn finished(&mut self, _: &(usize, f64), cell: &Cell) {
-                (self.0)(cell);
-            }
-        }
-        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        run(&mut lens, &mut setup_for, grid, control, &mut Seen(on_cell)).unwrap()
-    }
-
-    #[test]
-    fn a_model_that_remembers_finds_every_key() {
-        for template in Template::ALL {
-            let mut lengths = Vec::new();
-            let report =
-                run_on(ScriptedLens::new(induction), &grid(template), &mut (), &mut |c| lengths.push(c.length));
-            assert_eq!(lengths, [450, 450, 900, 900]);
-            assert!(report.complete && report.run.method == "full");
-            for cell in &report.cells {
-                assert_eq!((cell.n_trials, cell.hits_tokens, cell.hits_text), (3, 3, 3), "{template}: {cell:?}");
-                assert!(cell.wilson95.0 > 0.4 && cell.accuracy() > 0.99);
-            }
-            insta::allow_duplicates! {
-                let protocol = report.protocol.replace(template.name(), "T");
-                insta::assert_snapshot!(protocol, @"passkey grid: template T, 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens");
-            }
-        }
-    }
-
-    /// Counts the tokens fed and the forks that are kept while another is made, and may refuse forks.
-    struct Counting {
-        id: LensId,
-        lens: ScriptedLens,
-        n_fed: usize,
-        forks: bool,
-        kept: Arc<()>,
-        most_kept: usize,
-    }
-
-    impl Lens for Counting {
-        fn model(&self) -> &ModelInfo {
-            self.lens.model()
-        }
-        fn text(&self) -> Result<&dyn TextCodec, LensError> {
-            self.lens.text()
-        }
-        fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-            self.lens.begin(setup)
-        }
-        fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
-            self.n_fed += tokens.len();
-            self.lens.feed(tokens, want, control)
-        }
-        fn trace(&mut self) -> Trace {
-            self.lens.trace()
-        }
-        fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
-            self.lens.reuse(setup, keep)
-        }
-        fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
-            if !self.forks {
-                return Err(LensError::NothingKept { what: "a fork" });
-            }
-            self.most_kept = self.most_kept.max(Arc::strong_count(&self.kept) - 1);
-            let fork = self.lens.fork(n_tokens)?;
-            let (setup, kept) = (fork.setup.clone(), Arc::clone(&self.kept));
-            Ok(Sequence::new(self.id, setup, n_tokens, fork.is_exact, fork.bytes, (fork, kept)))
-        }
-        fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-            let (fork, _): &(Sequence, Arc<()>) = prefix.state(self.id)?;
-            self.lens.begin_from(setup, fork)
-        }
-        fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-            self.lens.inspect(watch, control)
-        }
-    }
-
-    #[test]
-    fn what_prompts_begin_with_is_computed_once() {
-        // filler of one haystack, whose needle goes deeper from cell to cell
-        let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 2, ..grid(Template::LongLm) };
-        let mut reports = Vec::new();
-        for (rope, forks) in [("none", false), ("none", true), ("dynamic", true)] {
-            let (id, kept) = (LensId::unique(), Arc::default());
-            let mut lens = Counting { id, lens: forgetful(300), n_fed: 0, forks, kept, most_kept: 0 };
-            let rope = RopeScaling::parse(rope).unwrap();
-            let mut setup_for = fixed(Method::full(), rope, &lens.lens.model().spec);
-            let report = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
-            let trials = report.cells.into_iter().flat_map(|cell| cell.trials);
-            let outcomes: Vec<_> = trials.map(|trial| Trial { seconds: 0.0, ..trial }).collect();
-            assert_eq!(report.run.mode, "re-prefill");
-            assert_eq!(lens.most_kept, 0, "two prefixes are in memory at once");
-            reports.push((outcomes, lens.n_fed));
-        }
-        let [(whole, n_whole), (shared, n_shared), (dynamic, _)] = &reports[..] else { panic!("three reports") };
-        assert_eq!(shared, whole);
-        assert_eq!(dynamic, whole, "prompts of a base that follows the length share only where they are as long");
-        assert!(n_shared * 3 < n_whole * 2, "{n_shared} of {n_whole} tokens");
-    }
-
-    #[test]
-    fn cells_one_at_a_time_are_those_of_the_grid() {
-        let grid = Grid { depths: vec![0.0, 0.5, 1.0], trials: 1, ..grid(Template::LongLm) };
-        let counting = || Counting {
-            id: LensId::unique(),
-            lens: forgetful(300),
-            n_fed: 0,
-            forks: true,
-            kept: Arc::default(),
-            most_kept: 0,
-        };
-        let mut whole = counting();
-        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &whole.lens.model().spec);
-        let report = run(&mut whole, &mut setup_for, &grid, &mut (), &mut ()).unwrap();
-        let mut lens = counting();
-        let (mut cells, mut places) = (Cells::new(&lens, &grid).unwrap(), Vec::new());
-        while cells.n_left() > 0 {
-            let outcome = cells.next(&mut lens, &mut setup_for, &mut (), &mut ()).unwrap();
-            let Outcome::Whole(cell) = outcome else { panic!("nobody cancels") };
-            places.push((cell.length, cell.depth, cell.hits_tokens));
-            // somebody else's sequence between two cells
-            lens.begin(&setup_for(PromptSize { target: 2, n_tokens: 2 }).unwrap()).unwrap();
-            lens.feed(&[1, 2], Rows::Last, &mut ()).unwrap();
-        }
-        let of_grid: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.depth, cell.hits_tokens)).collect();
-        assert_eq!(places, of_grid);
-        assert_eq!(lens.n_fed, whole.n_fed + 2 * places.len(), "what prompts begin with is shared all the same");
-        let mut rest = Cells::new(&lens, &grid).unwrap();
-        rest.skip(4);
-        let next = rest.next(&mut lens, &mut setup_for, &mut (), &mut ()).unwrap();
-        assert!(matches!(next, Outcome::Whole(cell) if (cell.length, cell.depth) == (900, 0.5)));
-        assert_eq!((rest.n_done(), rest.n_left()), (5, 1));
-    }
-
-    #[test]
-    fn a_cell_that_is_named_twice_is_one() {
-        let once = Grid { lengths: vec![450], depths: vec![0.0, 0.333], ..grid(Template::Longlens) };
-        let twice = Grid { lengths: vec![450, 450], depths: vec![0.0, -0.0, 0.333, 33.3 / 100.0], ..once.clone() };
-        let cells = |grid: &Grid| {
-            let report = run_on(forgetful(200), grid, &mut (), &mut |_| {});
-            report.cells.iter().map(|cell| (cell.length, cell.depth.to_bits())).collect::<Vec<_>>()
-        };
-        assert_eq!(cells(&twice), cells(&once));
-    }
-
-    #[test]
-    fn a_model_that_forgets_finds_near_keys_only() {
-        let report = run_on(forgetful(200), &grid(Template::Longlens), &mut (), &mut |_| {});
-        let found: Vec<_> = report.cells.iter().map(|cell| (cell.length, cell.depth, cell.hits_tokens)).collect();
-        assert_eq!(found, [(450, 0.0, 0), (450, 1.0, 3), (900, 0.0, 0), (900, 1.0, 3)]);
-    }
-
-    #[test]
-    fn prompts_do_not_depend_on_the_rest_of_the_grid() {
-        let whole = grid(Template::Longlens);
-        let part = Grid { lengths: vec![900], depths: vec![1.0], trials: 1, ..whole.clone() };
-        let keys = |grid| run_on(forgetful(200), grid, &mut (), &mut |_| {}).cells.pop().unwrap().trials[0].key.clone();
-        assert_eq!(keys(&whole), keys(&part));
-    }
-
-    #[test]
-    fn cancelling_keeps_finished_cells() {
-        let token = CancelToken::default();
-        let mut control = token.clone();
-        let grid = grid(Template::LongLm);
-        let report = run_on(forgetful(50), &grid, &mut control, &mut |cell| {
-            if (cell.length, cell.depth) == (450, 1.0) {
-                token.cancel();
-            }
-        });
-        assert_eq!((report.cells.len(), report.complete), (2, false));
-    }
-
-    #[test]
-    fn progress_counts_the_whole_grid() {
-        struct Seen(Vec<(usize, usize)>);
-        impl Control for Seen {
-            fn progress(&mut self, done: usize, total: usize) {
-                self.0.push((done, total));
-            }
-        }
-        let mut seen = Seen(Vec::new());
-        run_on(forgetful(50), &grid(Template::LongHeads), &mut seen, &mut |_| {});
-        assert!(seen.0.is_sorted() && seen.0.last() == Some(&(8100, 8100)));
-    }
-
-    #[test]
-    fn an_answer_is_not_the_start_of_a_longer_number() {
-        assert!(reads_as(" 123.", "123") && reads_as("123", "123"));
-        assert!(!reads_as(" 1234", "123") && !reads_as("the 123", "123"));
-    }
-
-    #[test]
-    fn cells_that_are_known_are_not_run_again() {
-        struct Earlier(Vec<Cell>, Vec<(usize, f64)>);
-        impl Ledger<(usize, f64), Cell> for Earlier {
-            fn find(&mut self, key: &(usize, f64)) -> Option<Cell> {
-                self.0.iter().find(|cell| (cell.length, cell.depth) == *key).cloned()
-            }
-            fn finished(&mut self, key: &(usize, f64), _: &Cell) {
-                self.1.push(*key);
-            }
-        }
-        let grid = grid(Template::Longlens);
-        let whole = run_on(forgetful(200), &grid, &mut (), &mut |_| {});
-        // a model that would find every key, were it asked
-        let mut lens = ScriptedLens::new(induction);
-        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        let mut earlier = Earlier(whole.cells[..3].to_vec(), Vec::new());
-        let resumed = run(&mut lens, &mut setup_for, &grid, &mut (), &mut earlier).unwrap();
-        assert_eq!(resumed.cells[..3], whole.cells[..3]);
-        let mut changed = whole.cells.clone();
-        (changed[0].hits_tokens, changed[0].n_trials) = (9, 4);
-        changed[1].trials.pop();
-        let mut earlier_changed = Earlier(changed, Vec::new());
-        let again = run(&mut lens, &mut setup_for, &grid, &mut (), &mut earlier_changed).unwrap();
-        assert_eq!(again.cells[0], whole.cells[0], "counts are those of the trials");
-        assert_eq!(earlier_changed.1, [(again.cells[1].length, again.cells[1].depth)], "a cell lacks a trial");
-        assert_eq!((resumed.cells[2].hits_tokens, resumed.cells.len(), resumed.complete), (0, 4, true));
-        assert_eq!(earlier.1, [(900, 1.0)], "what is found is not kept again");
-    }
-
-    #[test]
-    fn empty_grids_are_refused() {
-        let mut lens = forgetful(9);
-        let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
-        let grid = Grid { depths: Vec::new(), ..grid(Template::LongLm) };
-        let error = run(&mut lens, &mut setup_for, &grid, &mut (), &mut ()).unwrap_err();
-        insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"there are no depths | give at least one of the depths");
-    }
-}
+mod tests;

@@ -20,12 +20,12 @@ pub enum Body {
     Reference(&'static str),
 }
 
-/// An operation, and of its problem what may decide the body.
+/// An operation, with the part of its problem that may decide which body computes it.
 #[derive(Debug)]
 pub enum Operation<'a, B: Kernels> {
     /// [`Matrix::rows`](crate::linear::Matrix::rows) of an embedding.
     Embedding(&'a B::Matrix),
-    /// [`Matrix::product`](crate::linear::Matrix::product) and those like it.
+    /// Every product of a [`Matrix`](crate::linear::Matrix).
     Linear(&'a B::Matrix),
     /// [`Kernels::expert_products`] and [`Kernels::expert_sum`].
     Experts(&'a [B::Matrix]),
@@ -51,6 +51,10 @@ pub enum Operation<'a, B: Kernels> {
     ChunkScores(&'a ChunkScores<B>),
     /// [`Kernels::chunk_attention`].
     ChunkAttention(&'a ChunkAttention<'a, B>),
+    /// [`Kernels::pool_spans`].
+    PoolSpans(&'a SpanAttention<'a, B>),
+    /// [`Kernels::pool_chunks`].
+    PoolChunks(&'a ChunkAttention<'a, B>),
 }
 
 impl<B: Kernels> Operation<'_, B> {
@@ -71,6 +75,7 @@ impl<B: Kernels> Operation<'_, B> {
             Self::KeyBounds(_) => "key bounds",
             Self::ChunkScores(_) => "choice of chunks",
             Self::ChunkAttention(_) => "chunk attention",
+            Self::PoolSpans(_) | Self::PoolChunks(_) => "pooled maps",
         }
     }
 }

@@ -67,7 +67,7 @@ fn chosen<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B,
             .expand(shape)
     };
     let numbers = Tensor::<B, 1, Int>::arange(0..n as i64, &device).float();
-    let chunk = numbers.clone().reshape([1, 1, n]).expand(shape);
+    let chunk = numbers.reshape([1, 1, n]).expand(shape);
 
     let scores = scores(problem, rows.clone());
     let mut is_chosen = table(Slots::forces);
@@ -82,9 +82,7 @@ fn chosen<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B,
         is_left = is_left.bool_and(pick.bool_not());
     }
     // before the chunk of slot s lie those up to which no more than s are chosen
-    let up_to =
-        numbers.clone().reshape([1, n, 1]).expand([1, n, n]).lower_equal(numbers.reshape([1, 1, n]).expand([1, n, n]));
-    let n_chosen = is_chosen.matmul(up_to.float().expand([shape[0], n, n])); // [n_heads, rows, n]
+    let n_chosen = is_chosen.cumsum(2); // [n_heads, rows, n]
     let mut parts: Vec<Tensor<B, 3, Int>> = (0..problem.choice.n_slots - 1)
         .map(|slot| n_chosen.clone().lower_equal_elem(slot as f32).float().sum_dim(2).clamp_max((n - 1) as f32).int())
         .collect();

@@ -3,7 +3,8 @@
 //! In: raw queries, keys and values of one layer and a [`longlens_core::plan::Plan`]'s spans or chosen chunks. Out: the
 //! attention output and its log-sum-exp. Read [`Kernels`] first, then [`span_attention`].
 //!
-//! Queries and keys arrive before rotation; every operation rotates them to the positions of its own spans or slots.
+//! Attention, summaries and bounds take queries and keys before rotation, and rotate them to their own positions; the choice of
+//! chunks takes what its scores multiply.
 
 #![warn(missing_docs)]
 #![allow(clippy::needless_range_loop)] // registers of a tile are indexed by row and vector, all loops alike
@@ -47,7 +48,7 @@ use span_attention::SpanAttention;
 pub trait Kernels: Backend {
     /// Weights of linear layers, and their products.
     type Matrix: linear::Matrix<Self>;
-    /// What chunk attention keeps of a layer's keys from call to call.
+    /// What chunk attention keeps, from call to call, of the keys of a group of heads.
     type ChunkKeys: Default + Debug + Send;
 
     /// Rows divided by their root mean square.
@@ -124,7 +125,8 @@ pub trait Kernels: Backend {
         chunk_scores::reference(problem)
     }
 
-    /// Attention over the chunks that each query chose. `keys` belongs to the layer: it may hold what earlier calls made of
+    /// Attention over the chunks that each query chose. `keys` belongs to the group of heads: it may
+    /// hold what earlier calls made of
     /// the same keys and offsets.
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, keys: &mut Self::ChunkKeys) -> Attended<Self> {
         let _ = keys;

@@ -131,7 +131,7 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Rotated<B>> {
             rotated.push(Rotated { key: problem.key.clone(), tokens: 0..0 }); // never read
             continue;
         }
-        let range = keys_turned_for(problem.spans, at, &queries);
+        let range = keys_rotated_for(problem.spans, at, &queries);
         let same = |(earlier, rotated): &(usize, &Rotated<B>)| {
             problem.spans[*earlier].key_pos == span.key_pos && rotated.tokens == range
         };
@@ -147,7 +147,7 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Rotated<B>> {
 
 /// The tokens whose keys are rotated together for a span: what any of `queries` sees of it, joined with what they see of
 /// other spans that share its rule and overlap it.
-fn keys_turned_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<usize> {
+fn keys_rotated_for(spans: &[Span], at: usize, queries: &Range<usize>) -> Range<usize> {
     let mut range = spans[at].reach.keys_of_any(queries.clone());
     for other in spans.iter().filter(|other| other.key_pos == spans[at].key_pos) {
         let seen = other.reach.keys_of_any(queries.clone());

@@ -8,7 +8,8 @@ use longlens_kernel::Kernels;
 
 pub mod fork;
 
-/// What one layer keeps of the tokens so far, without the rotation of any method.
+/// What one layer keeps of the tokens so far: keys and values before rotation, queries where they are kept, and what its choices
+/// of chunks made of them.
 #[derive(Debug)]
 pub struct LayerCache<B: Kernels> {
     /// `n_heads`, when queries are kept.
@@ -40,7 +41,7 @@ struct Store<B: Kernels> {
     saved: Vec<(usize, Tensor<B, 3>)>,
 }
 
-/// What represents the complete chunks, and where queries have a part in it, those of the chunk that is not complete yet.
+/// Summaries or bounds of the complete chunks, and for summaries the queries of the chunk that is not complete yet.
 #[derive(Debug)]
 pub struct Representatives<B: Kernels> {
     complete: Store<B>, // [heads or key heads, n_chunks, width]

@@ -110,11 +110,13 @@ pub(crate) trait FamilyFile: Sized {
     /// What is built of matrices `M` and vectors `V`.
     type Model<M, V>;
 
-    /// Reads the fields of its own. Sizes that all families have, but for those of the vocabulary and the MLP, are checked by then.
+    /// Reads the fields of its own. The sizes of heads and the fields of RoPE are checked by then; the numbers of layers and of
+    /// tokens and the size of the MLP are not.
     fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
 
     /// Says in the spec, which holds everything else by then, what attention does otherwise than a Llama's: windows and
-    /// rotation of its layers, a rotation of a part of a head, another factor on scores, a cap on them.
+    /// rotation of its layers, a rotation of a part of a head, another factor on scores, a cap on them. A
+    /// Llama's needs nothing said.
     fn specify(&self, _spec: &mut ModelSpec) {}
 
     /// Asks for every parameter once, in the same order each time.

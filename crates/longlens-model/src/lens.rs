@@ -162,7 +162,8 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         if let Some(sequence) = &mut self.sequence {
             sequence.n_tokens = n_tokens;
             (sequence.n_reused, sequence.behind) = if is_exact { (0, false) } else { (n_tokens, true) };
-            sequence.newest.clone_from(newest);
+            // logits of another plan say nothing of the loss under this one
+            sequence.newest = newest.clone().filter(|_| is_exact);
         }
         Ok(())
     }

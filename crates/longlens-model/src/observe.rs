@@ -8,7 +8,7 @@ use longlens_core::trace::Choices;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::{self, ChunkScores};
 use longlens_kernel::span_attention::SpanAttention;
-use longlens_kernel::{Kernels, chunk_attention, span_attention};
+use longlens_kernel::{Kernels, Operation, chunk_attention, span_attention};
 
 use crate::record::Recorder;
 use crate::tensors::numbers;
@@ -36,11 +36,12 @@ pub fn record_choices<B: Kernels>(
     let [n_heads, seq, n] = chosen.dims();
     let (first, n_complete) = (problem.first_query, problem.chunks.dims()[1]);
     for tokens in blocks(&recorder.watched_choices(first..first + seq), SCORE_BLOCK / (n_heads * n_complete)) {
+        // of chunks of two lengths only those of the first are recorded
+        let Some(choices) = recorder.choices(layer, problem.choice.chunk_len) else { return };
         let rows = tokens.start - first..tokens.end - first;
         let scores = numbers(chunk_scores::scores(problem, rows.clone()));
         let chosen = chosen.clone().slice([0..n_heads, rows.clone(), 0..n]).into_data().convert::<i32>();
         let chosen = chosen.as_slice::<i32>().expect("converted to i32");
-        let Some(choices) = recorder.choices(layer, problem.choice.chunk_len) else { return };
         choices.make_rows(tokens.clone());
         for (at, (chunks, scores)) in chosen.chunks(n).zip(scores.chunks(n_complete)).enumerate() {
             let (head, row) = (at / tokens.len(), rows.start + at % tokens.len());
@@ -77,6 +78,7 @@ pub fn record_spans<B: Kernels>(
     for head in 0..n_heads {
         for (pool, cells) in recorder.pools(layer, first_head + head, &tokens) {
             let lse = lse.expect(COMPUTED);
+            recorder.ran::<B>(&Operation::PoolSpans(problem));
             recorder.pooled(pool, &B::pool_spans(problem, head, lse, &cells));
         }
     }
@@ -107,6 +109,7 @@ pub fn record_chunks<B: Kernels>(
     let tokens = first..first + seq;
     for head in 0..n_heads {
         for (pool, cells) in recorder.pools(layer, first_head + head, &tokens) {
+            recorder.ran::<B>(&Operation::PoolChunks(problem));
             let pooled = B::pool_chunks(problem, keys, head, lse.expect(COMPUTED), &cells);
             recorder.pooled(pool, &pooled);
         }

@@ -1,6 +1,6 @@
 //! Files that are written whole or not at all.
 //!
-//! Everything longlens writes for a user goes through here. Bytes grow in a file beside the one they are for, go down to the
+//! Everything longlens writes for a user, but for what cells save, goes through here. Bytes grow in a file beside the one they are for, go down to the
 //! disk and take its place in one step, so a reader never sees half a file and a crash leaves the old or the new one.
 
 use std::collections::HashSet;

@@ -73,7 +73,7 @@ fn frame_of_64_heads(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// Where the terminal shows real images, of 8 x 16 pixels a cell.
-#[divan::bench(args = ["Map", "Positions", "Compare"])]
+#[divan::bench(args = ["Attention", "Positions", "Compare"])]
 fn frame_with_images(bencher: Bencher<'_, '_>, name: &str) {
     draw(bencher, large(), name, Some((8, 16)));
 }

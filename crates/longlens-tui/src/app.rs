@@ -201,7 +201,7 @@ impl App {
             app.record = Record::of(session.steps);
             app.controls.chunk_len = session.chunk_len;
             let spec = &app.model.spec;
-            let grids = session.grids.into_iter().filter_map(|kept| GridRun::back(app.work.number(), kept, spec));
+            let grids = session.grids.into_iter().filter_map(|kept| GridRun::restored(app.work.number(), kept, spec));
             app.grids = Grids::new(grids.collect());
             app.dirty = true;
             app.log.say(Level::Note, "the session is back: prompt, settings and pinned runs");
@@ -238,14 +238,14 @@ impl App {
                 }
             }
             Action::Figure(at, id, drawn) => self.plots.drawn(at, id, drawn),
-            Action::Wrote(Ok(what)) => {
+            Action::Wrote(Ok(what), step) => {
                 self.log.say(Level::Note, what);
-                self.dirty |= self.record.written(true);
+                if let Some(step) = step {
+                    self.record.add(*step);
+                    self.dirty = true;
+                }
             }
-            Action::Wrote(Err(problem)) => {
-                self.record.written(false);
-                self.fail(&problem);
-            }
+            Action::Wrote(Err(problem), _) => self.fail(&problem),
             Action::Tick => {
                 if std::mem::take(&mut self.dirty) {
                     let session = Box::new(self.session(false));
@@ -301,7 +301,7 @@ impl App {
         self.settled(rerun);
     }
 
-    /// Judges changed controls, and runs or looks.
+    /// Judges changed controls, and runs or inspects.
     fn settled(&mut self, rerun: bool) {
         self.dirty = true;
         let method = &self.controls.settings.method;
@@ -330,7 +330,7 @@ impl App {
         self.dirty = true;
     }
 
-    /// Keeps selections inside the model and the text.
+    /// Keeps the selected layer and head inside the model.
     fn clamp(&mut self) {
         let spec = &self.model.spec;
         self.controls.layer = self.controls.layer.min(spec.n_layers.saturating_sub(1));

@@ -43,7 +43,7 @@ impl Export {
         self.stem.with_file_name(name)
     }
 
-    /// Writes the files of all [`ENDINGS`], or none of them; says where.
+    /// Writes the files of all [`ENDINGS`] and says where; where one fails, those that are new are removed.
     pub fn write(&self) -> Result<String, Problem> {
         let files: Result<Vec<_>, Problem> = ENDINGS.iter().map(|ending| self.content.plot.bytes(ending)).collect();
         let mut created = Vec::new();

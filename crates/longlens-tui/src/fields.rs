@@ -55,7 +55,7 @@ pub enum FieldId {
     Head,
     /// Token whose attention is shown, from 0.
     Query,
-    /// Tokens of a chunk in the heads view.
+    /// Tokens of a chunk in the views.
     ChunkLen,
     /// Longest prompt of the grid, in multiples of the trained context.
     GridUpTo,
@@ -139,7 +139,7 @@ impl Controls {
     pub fn fields(&self, around: &Around) -> Vec<Field> {
         let mut list = List(Vec::new());
         self.add_method(&mut list, around);
-        self.add_looks(&mut list, around);
+        self.add_selection(&mut list, around);
         params::text().for_each(|param| self.add_setting(&mut list, "text", param));
         let count = |min, max| Shape::Count { min, max };
         let help = "longest prompt of the grid, in multiples of the trained context";
@@ -181,7 +181,7 @@ impl Controls {
     }
 
     /// What is looked at.
-    fn add_looks(&self, list: &mut List, around: &Around) {
+    fn add_selection(&self, list: &mut List, around: &Around) {
         let spec = &around.model.spec;
         let last = around.n_fed.saturating_sub(1);
         let count = |min, max| Shape::Count { min, max };
@@ -191,7 +191,7 @@ impl Controls {
         let query = self.query.unwrap_or(around.default_query).min(last);
         let field = list.add("look", FieldId::Query, "query", &query, count(0, last), "token whose attention is shown");
         field.is_given = self.query.is_some();
-        let help = "tokens of a chunk in the heads view; methods that choose chunks have their own";
+        let help = "tokens of a chunk in the views; methods that choose chunks have their own";
         let field = list.add("look", FieldId::ChunkLen, "chunk", &around.chunk_len, count(1, MAX_COUNT), help);
         field.is_given = self.chunk_len.is_some();
     }

@@ -56,13 +56,13 @@ impl Headless {
                 Effect::Cancel => self.worker.cancel(),
                 Effect::CancelGrid => self.worker.cancel_grid(),
                 Effect::Draw(ask) => self.act(Action::Figure(ask.at, ask.id, ask.draw())),
-                Effect::Export(files) => {
+                Effect::Export(files, step) => {
                     let wrote = files.write();
-                    self.act(Action::Wrote(wrote));
+                    self.act(Action::Wrote(wrote, Some(step)));
                 }
                 Effect::Save(path, bytes) => {
                     let saved = export::save(&path, &bytes);
-                    self.act(Action::Wrote(saved.map(|()| format!("wrote {}", path.display()))));
+                    self.act(Action::Wrote(saved.map(|()| format!("wrote {}", path.display())), None));
                 }
                 Effect::Keep(session) => self.kept = Some(*session),
                 Effect::Mouse(_) => (),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use longlens_app::Problem;
 use longlens_app::session::{SavedSession, Store};
+use longlens_app::steps::Step;
 use longlens_app::worker::{self, Event, Worker};
 use longlens_core::lens::{Lens, ModelInfo};
 use ratatui::Terminal;
@@ -45,7 +46,7 @@ enum Arrived {
     Terminal(Input),
     Lost(io::Error),
     Job(Event),
-    Wrote(Result<String, Problem>),
+    Wrote(Result<String, Problem>, Option<Box<Step>>),
     Image(Encoded),
     Figure(usize, u64, Result<Drawn, Problem>),
     Signal(i32),
@@ -119,7 +120,7 @@ impl Screen {
                 before(info);
             } else if thread.name() != Some(worker::THREAD) {
                 // the worker catches its own and tells what they spoiled
-                let _ = sender.send(Arrived::Wrote(Err(panicked(info))));
+                let _ = sender.send(Arrived::Wrote(Err(panicked(info)), None));
             }
         }));
         execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)?;
@@ -196,7 +197,7 @@ fn work(
                 Ok(Arrived::Terminal(input)) => from_input(input),
                 Ok(Arrived::Lost(error)) => return Err(error),
                 Ok(Arrived::Job(event)) => Some(Action::Job(event)),
-                Ok(Arrived::Wrote(result)) => Some(Action::Wrote(result)),
+                Ok(Arrived::Wrote(result, step)) => Some(Action::Wrote(result, step)),
                 Ok(Arrived::Image(encoded)) => {
                     if let Some(images) = images {
                         images.take(encoded);
@@ -268,8 +269,8 @@ impl Outside {
                 Effect::CancelGrid => self.worker.cancel_grid(),
                 // a thread that is gone draws no more
                 Effect::Draw(ask) => drop(self.figures.send(*ask)),
-                Effect::Export(files) => self.write(move || files.write()),
-                Effect::Save(path, bytes) => self.write(move || {
+                Effect::Export(files, step) => self.write(Some(step), move || files.write()),
+                Effect::Save(path, bytes) => self.write(None, move || {
                     export::save(&path, &bytes)?;
                     Ok(format!("wrote {}", path.display()))
                 }),
@@ -287,21 +288,21 @@ impl Outside {
         }
     }
 
-    /// Writes files on a thread of their own.
-    fn write(&mut self, write: impl FnOnce() -> Result<String, Problem> + Send + 'static) {
+    /// Writes files on a thread of their own; `step` is what that makes.
+    fn write(&mut self, step: Option<Box<Step>>, write: impl FnOnce() -> Result<String, Problem> + Send + 'static) {
         let sender = self.sender.clone();
         let work = move || {
             // the panic hook has told why
             let wrote = catch_unwind(AssertUnwindSafe(write))
                 .unwrap_or_else(|_| Err(Problem::new("nothing was written", "the line before says why".to_owned())));
-            let _ = sender.send(Arrived::Wrote(wrote));
+            let _ = sender.send(Arrived::Wrote(wrote, step));
         };
         self.writers.retain(|writer| !writer.is_finished());
         match thread::Builder::new().name("longlens-files".into()).spawn(work) {
             Ok(writer) => self.writers.push(writer),
             Err(error) => {
                 let problem = Problem::new(format!("cannot start writing: {error}"), None);
-                let _ = self.sender.send(Arrived::Wrote(Err(problem)));
+                let _ = self.sender.send(Arrived::Wrote(Err(problem), None));
             }
         }
     }
@@ -353,7 +354,7 @@ fn keeper(
             match &kept {
                 Ok(()) if !std::mem::replace(&mut tidied, true) => store.tidy(resumed.as_ref()),
                 Err(problem) if !std::mem::replace(&mut told, true) => {
-                    let _ = sender.send(Arrived::Wrote(Err(problem.clone())));
+                    let _ = sender.send(Arrived::Wrote(Err(problem.clone()), None));
                 }
                 _ => (),
             }

@@ -77,7 +77,7 @@ pub enum Need {
     Map,
     /// The selected head's maps under the two runs that are compared.
     Difference,
-    /// What the view at this place of [`longlens_app::views::VIEWS`] records, and its figure.
+    /// What the view at this place of [`longlens_app::views::TRACE_VIEWS`] records, and its figure.
     Plot(usize),
 }
 

@@ -8,12 +8,14 @@ use longlens_app::steps::{Picture, Step};
 use longlens_app::views::{ENDINGS, Plot, Subject, TraceView};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
+use longlens_core::scripted::ScriptedLens;
 use longlens_core::setting::Setting;
 use longlens_tui::app::{Grids, Options};
 use longlens_tui::export;
 use longlens_tui::panes::{VIEWS, positions::PositionsView};
 use longlens_tui::panes::{
-    compare::CompareView, grid::GridView, heads::HeadsView, layers::LayersView, loss::LossView, map::MapView,
+    attention::AttentionView, chunks::ChunksView, compare::CompareView, grid::GridView, layers::LayersView,
+    loss::LossView,
 };
 use longlens_tui::view::View;
 use serde_json::Value;
@@ -29,7 +31,7 @@ const CHOOSING: &str = "long_heads:chunk_len=16,attention_len=64";
 #[test]
 fn heads_are_exported_as_choices_where_the_method_chooses() {
     let rig = under(CHOOSING);
-    let files = exported(&rig, &HeadsView);
+    let files = exported(&rig, &ChunksView);
     let (_, heads) = rig.app.heads.keyed().unwrap();
     let ((n_layers, n_heads), n_chunks) = (heads.shape, heads.n_chunks());
     assert_eq!(files.rows.len(), 1 + n_layers * n_heads * n_chunks);
@@ -59,17 +61,31 @@ fn heads_are_exported_as_choices_where_the_method_chooses() {
 #[test]
 fn heads_are_exported_as_attention_where_nothing_is_chosen() {
     let mut rig = under("full");
-    let files = exported(&rig, &HeadsView);
+    let files = exported(&rig, &ChunksView);
     assert!(!files.has("chunks") && files.svg().contains("Attention on each chunk"));
     assert_eq!(*files.picture(), Picture::View(format!("chunks:query={},chunk_len=16", rig.app.query())));
-    // tokens of the answer behind its first are in no command's prompt
-    rig.keys("]");
-    let files = exported(&rig, &HeadsView);
-    assert_eq!(files.about()["query"], rig.app.query());
-    assert_eq!(*files.picture(), Picture::Other("chunks from a token of the answer".into()));
-    rig.keys("[ [");
-    let expected = Picture::View(format!("chunks:query={},chunk_len=16", rig.app.query()));
-    assert_eq!(*exported(&rig, &HeadsView).picture(), expected);
+    for keys in ["]", "}", "{ {"] {
+        rig.keys(keys);
+        let files = exported(&rig, &ChunksView);
+        assert_eq!(files.about()["query"], rig.app.query());
+        assert_eq!(*files.picture(), Picture::View(format!("chunks:query={},chunk_len=16", rig.app.query())));
+    }
+}
+
+#[test]
+fn what_a_wrong_answer_attends_to_is_in_no_command() {
+    for (method, keys, expected) in [
+        ("full", "", Picture::Other("layers from a token of the answer".into())),
+        ("full", "{", Picture::View("layers:query=490,chunk_len=16".into())),
+        (CHOOSING, "{", Picture::Other("layers whose hits are of another answer".into())),
+    ] {
+        let settings = Settings { method: Method::parse(method).unwrap(), max_tokens: 6, ..Settings::default() };
+        let wrong = ScriptedLens::saying("no number");
+        let mut rig = Rig::with(Options { settings, ..options() }, wrong);
+        rig.settle();
+        rig.keys(keys);
+        assert_eq!(*exported(&rig, &LayersView).picture(), expected, "{method} {keys}");
+    }
 }
 
 #[test]
@@ -77,7 +93,7 @@ fn a_map_is_exported_whole_and_zoomed() {
     for method in ["full", CHOOSING] {
         let mut rig = under(method);
         rig.keys("2 ) > >");
-        let files = exported(&rig, &MapView);
+        let files = exported(&rig, &AttentionView);
         let (_, map) = rig.app.map.keyed().unwrap();
         let side = map.side;
         assert_eq!((map.pick.layer, map.pick.head), (1, 2));
@@ -90,7 +106,7 @@ fn a_map_is_exported_whole_and_zoomed() {
         assert_eq!(*files.picture(), Picture::View(format!("attention:layer=1,head=2,side={side}")));
 
         rig.keys("m i + + +");
-        let files = exported(&rig, &MapView);
+        let files = exported(&rig, &AttentionView);
         let window = rig.app.zoom.window().unwrap();
         assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
@@ -179,8 +195,8 @@ fn layers_are_exported_with_their_attention_to_the_needle() {
     let needle = needle(&rig);
     let at = |layer: usize, head: usize| scores[layer * n_heads + head];
     assert!(at(1, 2).to_bits() == heads.on(1, 2, &needle).to_bits() && at(1, 2) > at(0, 0));
-    let answering = rig.app.heads.key().unwrap().answering;
-    let (hits, n) = heads.hits(1, 2, &needle, &(answering.0..answering.1));
+    let answer = rig.app.heads.key().unwrap().answer.clone();
+    let (hits, n) = heads.hits(1, 2, &needle, &answer);
     assert_eq!(n, rig.app.prompt.answer().unwrap().needle.as_ref().unwrap().answer.len());
     assert!((files.array("hit_rate").1[n_heads + 2] - hits as f32 / n as f32).abs() < 1e-6);
     assert!(files.svg().contains("Attention on the needle of every head"));
@@ -261,7 +277,7 @@ fn before_anything_is_there_it_says_what_to_do() {
         let problem = export::of_view(&rig.app, view, "x".into()).unwrap_err();
         assert!(problem.help.is_some(), "{view:?}: {problem}");
     }
-    let problem = export::of_view(&rig.app, &HeadsView, "x".into()).unwrap_err();
+    let problem = export::of_view(&rig.app, &ChunksView, "x".into()).unwrap_err();
     assert_eq!(problem.to_string(), "there is no attention to export yet (wait until the model is open)");
 }
 
@@ -269,13 +285,13 @@ fn before_anything_is_there_it_says_what_to_do() {
 fn a_missing_folder_is_named_and_nothing_is_left() {
     let rig = under("full");
     let folder = tempfile::tempdir().unwrap();
-    let problem = export::of_view(&rig.app, &HeadsView, folder.path().join("absent/x")).unwrap_err();
+    let problem = export::of_view(&rig.app, &ChunksView, folder.path().join("absent/x")).unwrap_err();
     assert!(problem.message.contains("there is no folder"), "{problem}");
     assert_eq!(problem.help.as_deref(), Some("create the folder first"));
-    assert!(export::of_view(&rig.app, &HeadsView, "".into()).is_err());
+    assert!(export::of_view(&rig.app, &ChunksView, "".into()).is_err());
 
     // the folder goes, or a file is in the way, between asking and writing
-    let export = export::of_view(&rig.app, &HeadsView, folder.path().join("x.png")).unwrap();
+    let export = export::of_view(&rig.app, &ChunksView, folder.path().join("x.png")).unwrap();
     assert_eq!(export.path("csv"), folder.path().join("x.csv"));
     std::fs::create_dir(folder.path().join("x.npz")).unwrap();
     let problem = export.write().unwrap_err();
@@ -355,10 +371,11 @@ fn every_view_of_a_trace_is_on_a_pane_and_has_the_bytes_of_all_faces() {
         let prompt = Some(PromptSource::Text(text.clone()));
         let mut rig = Rig::with(Options { settings, prompt, ..options() }, lens());
         rig.settle();
-        for view in longlens_app::views::VIEWS {
+        for view in longlens_app::views::TRACE_VIEWS {
             let name = view.info().name;
             let shows = |pane: &&dyn View| pane.trace_view().is_some_and(|shown| shown.info().name == name);
             let pane = VIEWS.iter().copied().find(shows).unwrap_or_else(|| panic!("no pane shows {name}"));
+            assert_eq!(pane.name().to_lowercase(), name, "one name in all faces");
             rig.show(VIEWS.iter().position(|known| *known == pane).unwrap());
             rig.frame(100, 30);
             let files = exported(&rig, pane);

@@ -5,20 +5,21 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Rig, lens, options};
+use longlens_app::Problem;
 use longlens_app::runs::RunState;
 use longlens_app::settings::Swap;
 use longlens_app::steps::Step;
-use longlens_app::worker::Ask;
+use longlens_app::worker::{Ask, Event};
 use longlens_core::methods::METHODS;
-use longlens_tui::app::{Action, App, Focus, GridRun, Layout, Level, TokenColor};
+use longlens_tui::app::{Action, App, Effect, Focus, GridRun, Layout, Level, TokenColor};
 use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
-use longlens_tui::panes::{VIEWS, compare::CompareView, grid::GridView, map::MapView};
+use longlens_tui::panes::{VIEWS, attention::AttentionView, compare::CompareView, grid::GridView};
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
 use longlens_tui::view::Need;
-use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 /// Keys that come first, the command, and what must hold then.
 type Try = (&'static str, Command, fn(&Rig) -> bool);
@@ -229,7 +230,7 @@ fn a_change_dims_the_old_result_until_the_new_one_is_there() {
 fn late_results_of_older_runs_change_nothing_that_is_shown() {
     let mut rig = Rig::ready();
     rig.keys("long_heads");
-    let shown = |rig: &Rig| rig.app.heads.keyed().map(|(key, heads)| (*key, heads.run.clone()));
+    let shown = |rig: &Rig| rig.app.heads.keyed().map(|(key, heads)| (key.clone(), heads.run.clone()));
     let heads = shown(&rig);
     let old = rig.app.runs.list[0].id;
     let (trace, record) = (longlens_core::trace::Trace::default(), longlens_core::trace::RunRecord::default());
@@ -389,7 +390,7 @@ fn the_mouse_selects_drags_and_zooms() {
     assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
     let tab = at(&rig, &|hit| *hit == Hit::Tab(0, 1));
     mouse(&mut rig, down, tab);
-    assert!(rig.app.layout.shows(&MapView));
+    assert!(rig.app.layout.shows(&AttentionView));
     rig.frame(140, 44);
     let map = at(&rig, &|hit| *hit == Hit::Map);
     mouse(&mut rig, MouseEventKind::ScrollUp, map);
@@ -451,7 +452,7 @@ fn reuse_kv_keeps_the_base_and_says_so() {
 fn cancelling_keeps_what_there_was() {
     let mut rig = Rig::ready();
     rig.frame(120, 40);
-    let before = rig.app.heads.key().copied();
+    let before = rig.app.heads.key().cloned();
     rig.key("long_heads");
     rig.key("ctrl-c");
     rig.settle();
@@ -459,7 +460,7 @@ fn cancelling_keeps_what_there_was() {
     // the same can be asked again
     rig.keys("r");
     assert_eq!(rig.app.run().unwrap().state, RunState::Done);
-    assert_ne!(rig.app.heads.key().copied(), before);
+    assert_ne!(rig.app.heads.key().cloned(), before);
 }
 
 #[test]
@@ -507,4 +508,24 @@ fn a_run_without_a_cache_to_reuse_is_recorded_as_what_it_is() {
     assert_eq!(swaps(&rig), [Swap::RePrefill]);
     rig.keys("long_heads");
     assert_eq!(swaps(&rig), [Swap::RePrefill, Swap::ReuseKv]);
+}
+
+#[test]
+fn what_gave_way_to_a_prompt_that_cannot_be_built_is_asked_for_again() {
+    let mut rig = Rig::ready();
+    let inspections =
+        |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Ask(Ask::Inspect(_)))).count();
+    let key = |code| Action::Key(KeyEvent::from(code));
+    // nothing answers here: the inspection is on its way when a file is named that is not there
+    let moved = rig.app.update(Action::Do(Command::PreviousQuery));
+    assert!(inspections(&moved) > 0 && rig.app.heads.is_stale());
+    rig.app.update(Action::Do(Command::OpenFile));
+    rig.app.update(Action::Paste("nowhere.txt".into()));
+    let effects = rig.app.update(key(KeyCode::Enter));
+    let prompt = effects.iter().find_map(|effect| match effect {
+        Effect::Ask(Ask::Prompt(id, _)) => Some(*id),
+        _ => None,
+    });
+    let failed = Event::Prompt(prompt.expect("a prompt is built"), Err(Problem::new("no such file", None)));
+    assert_eq!(inspections(&rig.app.update(Action::Job(failed))), inspections(&moved));
 }

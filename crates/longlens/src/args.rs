@@ -425,7 +425,7 @@ pub struct ChunksArgs {
     /// Attention on every chunk instead of the choice; the default for methods that choose nothing
     #[arg(long)]
     pub attention: bool,
-    /// Tokens of a chunk (default: the method's, else 1/16 of the trained context)
+    /// Tokens of a chunk (default: the method's, else 1/16 of the trained context or of a shorter prompt)
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub chunk_len: Option<usize>,
 }

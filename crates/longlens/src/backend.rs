@@ -36,7 +36,7 @@ fn check_room(model: &ModelInfo, storage: Storage, weight_bytes: impl Fn(Storage
     let spec = &model.spec;
     // prompts may be shorter than the longest, which is not held against a model
     let n_cached = spec.trained_context.min(LEAST_CONTEXT);
-    let cache = spec.cache_bytes(n_cached, size_of::<f32>());
+    let cache = spec.cache_numbers(n_cached) * size_of::<f32>();
     let bytes = |storage: Storage| weight_bytes(storage).saturating_add(cache);
     if bytes(storage) as u64 <= room.bytes {
         return Ok(());

@@ -17,8 +17,8 @@ pub struct PromptTokens {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
     pub needle: Option<Range<usize>>,
-    /// The first token of the right answer, where a key was hidden and more tokens follow.
-    pub answer_start: Option<u32>,
+    /// The right answer without its last token, where a key was hidden: each of these fetches the token after it.
+    pub answer: Vec<u32>,
 }
 
 /// The prompt of the flags, else the one of the config file.
@@ -62,7 +62,7 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     if tokens.is_empty() {
         Err(LensError::EmptyPrompt.into())
     } else {
-        Ok(PromptTokens { tokens, needle: None, answer_start: None })
+        Ok(PromptTokens { tokens, needle: None, answer: Vec::new() })
     }
 }
 
@@ -88,9 +88,7 @@ fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
     let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
     let made = hiding(lens.text()?, ask.template, &place, ask.key.as_deref())?;
     let needle = made.needle.map(|needle| needle.start..needle.end);
-    Ok(PromptTokens {
-        tokens: made.tokens,
-        needle,
-        answer_start: made.answer.first().copied().filter(|_| made.answer.len() > 1),
-    })
+    let mut answer = made.answer;
+    answer.pop();
+    Ok(PromptTokens { tokens: made.tokens, needle, answer })
 }

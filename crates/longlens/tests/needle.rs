@@ -53,7 +53,7 @@ fn a_needle_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn the_token_behind_a_needle_prompt_can_be_asked_for() {
+fn the_tokens_that_fetch_a_hidden_key_can_be_asked_for() {
     let sandbox = Sandbox::new();
     let default = json(&sandbox, "chunks --needle 300:0.5 --needle-seed 2 --json");
     let query = default["query"].as_u64().unwrap();
@@ -63,8 +63,21 @@ fn the_token_behind_a_needle_prompt_can_be_asked_for() {
     let before = query - 1;
     let last = json(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {before} --json"));
     assert_eq!(last["run"]["n_prompt"], query);
-    let beyond = query + 1;
+    // the right answer is a blank and five digits; the last fetches nothing
+    let last = json(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {} --json", query + 4));
+    assert_eq!(last["query"], query + 4);
+    let beyond = query + 5;
     refused(&sandbox, &format!("chunks --needle 300:0.5 --needle-seed 2 --query {beyond}"), "does not exist");
+}
+
+#[test]
+fn every_token_of_the_answer_counts_for_hit_rates() {
+    let method = "long_heads:chunk_len=16,attention_len=64";
+    let plotted = json(&Sandbox::new(), &format!("plot layers --needle 300:0.5 --method {method} --json"));
+    let columns = plotted["table"]["columns"].as_array().unwrap();
+    let queries = columns.iter().position(|column| column["name"] == "queries").expect("hits are counted");
+    let rows = plotted["table"]["rows"].as_array().unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row[queries] == 6), "a blank and five digits: {plotted}");
 }
 
 /// Steps as the workbench records them.

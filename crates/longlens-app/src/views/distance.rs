@@ -1,46 +1,25 @@
 //! How far back every head looks: the mean distance from a query to its keys, weighted by attention.
 
-use std::sync::Arc;
+use longlens_core::setting::Info;
 
-use longlens_core::setting::{Info, Setting};
-use longlens_core::trace::{Trace, Watch};
-
-use super::layers::{self, Measure};
-use super::{Plot, Subject, TraceView};
+use super::grid::HeadMeasure;
 use crate::heads::Heads;
-use crate::problem::Problem;
 
 /// Layers by heads, coloured by distance.
-pub struct Distance;
-
-static INFO: Info = Info {
-    name: "distance",
-    title: "Attention distance",
-    source: "Mean attention distance: Vig and Belinkov, 2019, arXiv:1906.04284",
-    summary: "how many tokens back every head looks from one query: distances to keys, weighted by attention",
-    params: &[super::QUERY, super::CHUNK_LEN],
+pub static DISTANCE: HeadMeasure = HeadMeasure {
+    info: &Info {
+        name: "distance",
+        title: "Attention distance",
+        source: "Mean attention distance: Vig and Belinkov, 2019, arXiv:1906.04284",
+        summary: "how many tokens back every head looks from one query: distances to keys, weighted by attention",
+        params: &[super::QUERY, super::CHUNK_LEN],
+    },
+    unit: "tokens",
+    title: "mean distance in tokens",
+    number: distance,
+    lowest_first: false,
+    remark: |head, tokens| format!("farthest on average: {head}, {tokens:.1} tokens back"),
 };
-
-impl TraceView for Distance {
-    fn info(&self) -> &'static Info {
-        &INFO
-    }
-
-    fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
-        layers::watch(subject, options)
-    }
-
-    fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
-        let heads = Heads::of(trace, subject.query(options)?)?;
-        let distances: Vec<f32> = heads.all().map(|head| distance(&heads, head)).collect();
-        let farthest = heads.all().zip(&distances).max_by(|a, b| a.1.total_cmp(b.1));
-        let text = farthest.map_or(String::new(), |((layer, head), distance)| {
-            format!("farthest on average: layer {layer}, head {head}, {distance:.1} tokens back")
-        });
-        let measure = Measure { name: "distance", unit: "tokens", title: "mean distance in tokens" };
-        Ok(layers::measured(subject, options, heads, &measure, distances, &text))
-    }
-}
 
 /// Tokens from the query back to its keys on average; a chunk's attention counts at its middle where keys were not recorded.
 fn distance(heads: &Heads, (layer, head): (usize, usize)) -> f32 {
@@ -63,8 +42,11 @@ mod tests {
     use longlens_core::lens::{Lens, Rows, Setup};
     use longlens_core::methods::Method;
     use longlens_core::scripted::ScriptedLens;
+    use longlens_core::setting::Setting;
+    use longlens_core::trace::Watch;
 
     use super::*;
+    use crate::views::{Subject, TraceView};
 
     #[test]
     fn even_attention_is_half_the_text_away_by_key_and_by_chunk() {
@@ -72,7 +54,7 @@ mod tests {
         let setup = Setup::new(&Method::full(), &lens.model().spec, 61).unwrap();
         let model = lens.model().clone();
         let subject = Subject { chunk_len: 16, ..Subject::new(&model, &setup, 61, None) };
-        let watch = Distance.watch(&subject, &Setting::new(&INFO)).unwrap();
+        let watch = DISTANCE.watch(&subject, &Setting::new(DISTANCE.info)).unwrap();
         lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
         lens.feed(&[9; 61], Rows::None, &mut ()).unwrap();
         for watch in [Watch { rows: Vec::new(), ..watch.clone() }, watch] {

@@ -59,7 +59,7 @@ pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot 
 /// `generated_a` and `generated_b`, and `map_a`, `map_b`, `map_difference`.
 pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 2]>, spec: &ModelSpec) -> Plot {
     // tokens, and with them losses and maps, can only be compared in one prompt; behind it each goes its own way
-    let is_same_prompt = a.source == b.source;
+    let is_same_prompt = a.same_prompt(b);
     let [first, second] = [a, b].map(by_token);
     let n_compared = if is_same_prompt { a.record.n_prompt.saturating_sub(1) } else { 0 };
     let delta: Vec<f32> = first.iter().zip(&second).take(n_compared).map(|(a, b)| a - b).collect();

@@ -30,7 +30,7 @@ const CHOOSING: &str = "long_heads:chunk_len=4,attention_len=16";
 
 #[test]
 fn every_view_has_a_picture_a_table_and_arrays() {
-    for view in VIEWS {
+    for view in TRACE_VIEWS {
         let name = view.info().name;
         for (method, needle) in [("full", false), ("full", true), (CHOOSING, true), (CHOOSING, false)] {
             let made = made(name, method, needle).unwrap_or_else(|problem| panic!("{name} under {method}: {problem}"));
@@ -112,4 +112,16 @@ fn a_part_of_a_map_begins_where_it_was_asked_to() {
     assert_eq!((list("query")[0], list("key")[7], list("mean").len()), (32.0, 23.0, 64));
     let table = view.table().unwrap();
     assert_eq!((table.rows.len(), table.rows[0][0].clone()), (64, Cell::Count(32)), "all keys come before all queries");
+}
+
+#[test]
+fn a_short_prompt_is_cut_into_as_many_chunks_as_a_long_one() {
+    let spec = &ScriptedLens::saying("ok").model().spec.clone();
+    let n_chunks = |n_prompt: usize| n_prompt.div_ceil(default_chunk_len(spec, n_prompt));
+    for n_prompt in [16, 61, 200, spec.trained_context] {
+        assert!((12..=16).contains(&n_chunks(n_prompt)), "{} chunks of {n_prompt} tokens", n_chunks(n_prompt));
+    }
+    let of_trained = default_chunk_len(spec, spec.trained_context);
+    assert_eq!((default_chunk_len(spec, 4096), default_chunk_len(spec, 0)), (of_trained, of_trained));
+    assert_eq!(default_chunk_len(spec, 1), 1);
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::chunks::Shown;
 use super::{Plot, Subject, Table, TraceView};
-use crate::heads::Heads;
+use crate::heads::{Heads, chunks_text};
 use crate::npz::Array;
 use crate::problem::Problem;
 
@@ -124,15 +124,13 @@ impl Shares {
         if self.is_choice { "Share of the heads that chose each" } else { "Mean attention of all heads on each" }
     }
 
-    /// One line: what is shown, and how much of it falls on these chunks of a needle.
+    /// One line: what is shown, and of a needle's chunks the attention on all of them, or the share of heads that chose the one
+    /// chosen most.
     pub fn caption(&self, needle: Option<&Range<usize>>) -> String {
         let on_needle = needle.map_or(String::new(), |chunks| {
-            let name = match chunks.len() {
-                0 | 1 => format!("chunk {}", chunks.start),
-                _ => format!("chunks {}–{}", chunks.start, chunks.end - 1),
-            };
-            let shares = self.of_chunk.iter().take(chunks.end).skip(chunks.start);
-            format!(" · needle in {name}: {:.0}%", 100.0 * shares.copied().fold(0.0, f32::max))
+            let shares = self.of_chunk.iter().take(chunks.end).skip(chunks.start).copied();
+            let on = if self.is_choice { shares.fold(0.0, f32::max) } else { shares.sum() };
+            format!(" · needle in {}: {:.0}%", chunks_text(chunks), 100.0 * on)
         });
         if self.is_choice {
             let used = self.of_chunk.iter().filter(|share| **share > 0.0).count();

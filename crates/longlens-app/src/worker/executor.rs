@@ -200,7 +200,7 @@ impl<R: Fn(Event)> Executor<R> {
         let InspectAsk { id, run, generated, kind, watch } = ask;
         match caught(|| self.inspect_run(&run, &generated, &watch, token)) {
             Ok(Some(trace)) => (self.report)(Event::Inspected { id, run: run.id, kind, trace: Box::new(trace) }),
-            Ok(None) => (), // a newer inspection or run is on its way
+            Ok(None) => (), // it gave way: who asked for it asks again
             Err(fault) => {
                 if let Fault::Broken(problem) = &fault {
                     self.lose(problem.clone());
@@ -245,8 +245,8 @@ impl<R: Fn(Event)> Executor<R> {
 
     fn difference(&mut self, ask: &DifferenceAsk, token: &CancelToken) {
         let watch = Watch { maps: vec![ask.pick], ..Watch::default() };
-        let map = |bench: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Problem> {
-            Ok(bench.inspect_run(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
+        let map = |executor: &mut Self, run: &RunAsk| -> Result<Option<PooledMap>, Problem> {
+            Ok(executor.inspect_run(run, &[], &watch, token)?.map(|mut trace| trace.maps.swap_remove(0)))
         };
         let both = caught(|| {
             let Some(a) = map(self, &ask.runs[0])? else { return Ok(None) };

@@ -12,7 +12,7 @@ use crate::plan::{ChunkChoice, ChunkScore};
 pub struct Sequence {
     /// How its tokens were run; queries are among what is kept where [`Setup::keep_queries`] says so.
     pub setup: Setup,
-    /// Tokens that it begins with, from the sequence's first on.
+    /// How many tokens it holds, from the first of the sequence on.
     pub n_tokens: usize,
     /// Whether all of them were computed under `setup`, none taken over from another plan.
     pub is_exact: bool,
@@ -71,10 +71,10 @@ impl Sequence {
     }
 
     /// Refuses what cannot go on from these tokens: a prompt that ends among them, unless theirs ended there
-    /// ([`LensError::OutOfRange`]); queries that were not kept ([`LensError::NothingKept`]); a plan for fewer tokens.
+    /// ([`LensError::ShortPrompt`]); queries that were not kept ([`LensError::NothingKept`]); a plan for fewer tokens.
     pub fn check(&self, setup: &Setup) -> Result<(), LensError> {
         if self.n_tokens > setup.n_prompt && setup.n_prompt != self.setup.n_prompt {
-            return Err(LensError::OutOfRange { what: "token", index: self.n_tokens - 1, count: setup.n_prompt });
+            return Err(LensError::ShortPrompt { n_tokens: setup.n_prompt, n_prefix: self.n_tokens });
         }
         if self.needs_queries(setup) && !self.setup.keep_queries {
             return Err(LensError::NothingKept { what: "a sequence that goes on from a fork" });

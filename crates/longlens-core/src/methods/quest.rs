@@ -48,7 +48,7 @@ pub static METHOD: MethodInfo = MethodInfo {
         ],
     },
     plan,
-    text: TextForm { check: |_| Ok(()), resolved },
+    text: TextForm { resolved, ..TextForm::PLAIN },
 };
 
 /// Pages of a choice: whole ones of the budget, and at least three.

@@ -70,9 +70,9 @@ fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
 
 /// Section 3.2: a ramp over pairs between interpolation and no change. Its bounds are pairs that make so
 /// many rotations over the trained context; the authors round them outwards.
-fn blended(plain: &[f64], base: f64, factor: f64, original: f64, turns: [f64; 2], rounded: bool) -> Vec<f64> {
+fn blended(plain: &[f64], base: f64, factor: f64, original: f64, rotations: [f64; 2], rounded: bool) -> Vec<f64> {
     let dim = 2.0 * plain.len() as f64;
-    let [fast, slow] = turns.map(|turns| dim * (original / (2.0 * PI * turns)).ln() / (2.0 * base.ln()));
+    let [fast, slow] = rotations.map(|rotations| dim * (original / (2.0 * PI * rotations)).ln() / (2.0 * base.ln()));
     let (low, high) = if rounded { (fast.floor(), slow.ceil()) } else { (fast, slow) };
     let (low, mut high) = (low.max(0.0), high.min(dim - 1.0));
     if (high - low).abs() < f64::EPSILON {

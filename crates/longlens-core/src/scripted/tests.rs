@@ -86,7 +86,7 @@ fn a_fork_is_what_a_real_model_makes_of_it() {
     lens.begin_from(&full, &fork).unwrap();
     assert_eq!(losses(&mut lens), ("re-prefill".into(), 1, vec![5, 5, 6, 7]));
     let two = Setup { n_prompt: 2, ..full.clone() };
-    assert!(matches!(lens.begin_from(&two, &fork), Err(LensError::OutOfRange { index: 2, count: 2, .. })));
+    assert!(matches!(lens.begin_from(&two, &fork), Err(LensError::ShortPrompt { n_tokens: 2, n_prefix: 3 })));
     assert!(matches!(lens.begin_from(&chosen, &fork), Err(LensError::NothingKept { .. })));
     let other = ScriptedLens::saying("").begin_from(&full, &fork);
     assert!(matches!(other, Err(LensError::OtherModel)));

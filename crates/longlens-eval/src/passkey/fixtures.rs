@@ -6,8 +6,9 @@ use longlens_core::lens::{Control, Lens, TextCodec};
 use serde::{Deserialize, Serialize};
 
 use super::lines::QUESTION;
+use super::series::{Series, With};
 use super::templates::needle;
-use super::{CellLedger, PasskeyPrompt, PasskeyReport, SCORING, Series, With, lines};
+use super::{CellLedger, PasskeyPrompt, PasskeyReport, SCORING, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
 use crate::text::read_text;

@@ -170,12 +170,12 @@ pub fn texts(path: &Path, bytes: Vec<u8>, split: bool) -> Result<Vec<String>, Ev
 fn is_json_lines(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|json| json.is_object());
-    let mut looked = lines.by_ref().take(INSPECTED).peekable();
-    looked.peek().is_some() && looked.all(is_json) && lines.all(|line| line.trim_start().starts_with('{'))
+    let mut parsed = lines.by_ref().take(N_PARSED).peekable();
+    parsed.peek().is_some() && parsed.all(is_json) && lines.all(|line| line.trim_start().starts_with('{'))
 }
 
 /// Lines that must be JSON before a text is taken for JSON lines.
-const INSPECTED: usize = 4;
+const N_PARSED: usize = 4;
 
 fn json_lines(path: &Path, text: &str) -> Result<Vec<String>, EvalError> {
     let line = |(at, line): (usize, &str)| {

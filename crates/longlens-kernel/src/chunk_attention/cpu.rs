@@ -28,7 +28,8 @@ const FEWER: usize = 16;
 /// Keys that are worth a thread.
 const SHARE: usize = 1024;
 
-/// Returns what [`reference`](super::reference) returns. `kept` belongs to the layer, and to nothing else.
+/// Returns what [`reference`](super::reference) returns. `packed` belongs to one group of
+/// heads of one layer, and to nothing else.
 pub fn attend(arch: Arch, problem: &ChunkAttention<'_, Flex>, packed: &mut PackedKeys) -> Attended<Flex> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     // a row per token, as the output projection reads it
@@ -94,7 +95,7 @@ impl WithSimd for Attend<'_> {
     }
 }
 
-/// A problem's tensors held.
+/// A problem's tensors, read where they lie.
 pub(crate) struct Inputs<'a> {
     problem: &'a ChunkAttention<'a, Flex>,
     query: RowTensor,
@@ -170,7 +171,7 @@ impl Work<'_> {
 
     /// Writes a query rotated for a slot, times `log2 e`.
     #[inline(always)]
-    fn turn_query<S: Simd>(&self, simd: S, head: usize, row: usize, slot: usize, out: &mut [f32]) {
+    fn rotate_query<S: Simd>(&self, simd: S, head: usize, row: usize, slot: usize, out: &mut [f32]) {
         let angles = self.queries.row(self.rows[row].0.slot(slot));
         let scale = self.problem.score.factor(self.problem.first_query + row) * std::f32::consts::LOG2_E;
         rotate_row(simd, self.query.of(head, row, self.shape[3]), angles, scale, out);
@@ -225,7 +226,7 @@ impl WithSimd for Few<'_> {
         for (slot, chunk) in work.chunks(head, row).iter().enumerate() {
             let start = *chunk as usize * w;
             let len = if slot == n - 1 { work.tail_len(row) } else { w };
-            work.turn_query(simd, head, row, slot, &mut query);
+            work.rotate_query(simd, head, row, slot, &mut query);
             run::attend(simd, &keys, start..start + len, &query, &mut part, scores);
         }
         // SAFETY: every task has a query and head of its own
@@ -350,7 +351,7 @@ impl Block<'_> {
                     let (row, slot) = (*row as usize, *slot as usize);
                     states[r] = row;
                     lens[r] = if slot == n - 1 { work.tail_len(rows.start + row) } else { w };
-                    work.turn_query(simd, *head, rows.start + row, slot, &mut queries[r * head_dim..][..head_dim]);
+                    work.rotate_query(simd, *head, rows.start + row, slot, &mut queries[r * head_dim..][..head_dim]);
                 }
                 let mut longest = 0;
                 for len in &mut lens[..pairs.len()] {

@@ -83,7 +83,7 @@ pub(crate) fn attend<S: Simd>(
             }
             let (key, angles) = (key.of(kv_head, token, head_dim), angles.row(token));
             for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(KEYS)) {
-                scores[at] = turned_dot(simd, query, key, angles);
+                scores[at] = rotated_dot(simd, query, key, angles);
             }
         }
         for (part, scores) in parts.iter_mut().zip(scores.chunks_exact_mut(KEYS)) {
@@ -115,7 +115,7 @@ pub(crate) fn attend<S: Simd>(
 
 /// `q · R k`: a key rotated in registers.
 #[inline(always)]
-fn turned_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32], &[f32])) -> f32 {
+fn rotated_dot<S: Simd>(simd: S, query: &[f32], key: &[f32], (cos, sin): (&[f32], &[f32])) -> f32 {
     let half = cos.len();
     let (q, q_beyond) = query.split_at(2 * half);
     let (k, k_beyond) = key.split_at(2 * half);

@@ -21,13 +21,13 @@ pub fn rotate(arch: Arch, rotary: &Rotary<Flex>, x: Tensor<Flex, 3>) -> Tensor<F
     let (x, angles) = (RowTensor::new(x), AngleTensors::new(rotary));
     let mut out = output(n_heads * n_rows * head_dim);
     out.par_chunks_mut((TASK * head_dim).max(1)).enumerate().for_each(|(task, out)| {
-        arch.dispatch(Turn { x: x.rows(), angles: angles.rows(), first: task * TASK, n_rows, head_dim, out });
+        arch.dispatch(Rotate { x: x.rows(), angles: angles.rows(), first: task * TASK, n_rows, head_dim, out });
     });
     tensor(out, [n_heads, n_rows, head_dim])
 }
 
 /// Consecutive rows of all heads' rows.
-struct Turn<'a> {
+struct Rotate<'a> {
     x: Rows<'a>,
     angles: Angles<'a>,
     first: usize,
@@ -36,7 +36,7 @@ struct Turn<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Turn<'_> {
+impl WithSimd for Rotate<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -30,7 +30,7 @@ pub fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>) -> Attended<Flex> {
     if seq_q < decode::FEWER {
         decode::attend(arch, problem, &outs, &lses);
     } else {
-        arch.dispatch(Prefill { problem, outs: &outs, lses: &lses });
+        arch.dispatch(Whole { problem, outs: &outs, lses: &lses });
     }
     Attended { out: tensor(out, [seq_q, n_heads, head_dim]).swap_dims(0, 1), lse: tensor(lse, [n_heads, seq_q]) }
 }
@@ -53,7 +53,7 @@ impl Shape {
     }
 }
 
-struct Prefill<'a> {
+struct Whole<'a> {
     problem: &'a SpanAttention<'a, Flex>,
     outs: &'a Parts<f32>,
     lses: &'a Parts<f32>,
@@ -64,7 +64,7 @@ const KEY_NUMBERS: usize = 1 << 14;
 /// Queries of a block, all heads of a key head together, roughly.
 const BLOCK: usize = 96;
 
-impl WithSimd for Prefill<'_> {
+impl WithSimd for Whole<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -88,7 +88,7 @@ impl WithSimd for Prefill<'_> {
     }
 }
 
-/// A problem's tensors held.
+/// A problem's tensors, read where they lie.
 pub(crate) struct Inputs<'a> {
     problem: &'a SpanAttention<'a, Flex>,
     query: RowTensor,
@@ -156,7 +156,7 @@ impl Rotated {
                 rotated.of.push(None);
                 continue;
             }
-            let tokens = super::keys_turned_for(problem.spans, at, &queries);
+            let tokens = super::keys_rotated_for(problem.spans, at, &queries);
             let rule = (&span.key_pos, tokens.clone());
             let known = rules.iter().position(|known| *known == rule);
             rotated.of.push(Some(known.unwrap_or_else(|| {

@@ -129,7 +129,7 @@ fn what_cannot_be_forked_is_refused_and_nothing_is_lost() {
     let fork = lens.fork(30).unwrap();
     assert!(matches!(lens.begin_from(&choosing, &fork), Err(LensError::NothingKept { .. })));
     let short = Setup { n_prompt: 29, ..full.clone() };
-    assert!(matches!(lens.begin_from(&short, &fork), Err(LensError::OutOfRange { .. })));
+    assert!(matches!(lens.begin_from(&short, &fork), Err(LensError::ShortPrompt { n_tokens: 29, n_prefix: 30 })));
     assert!(
         matches!(grouped(2).begin_from(&full, &fork), Err(LensError::OtherModel)),
         "a model of the same shape is another"

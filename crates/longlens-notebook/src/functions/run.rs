@@ -81,7 +81,7 @@ pub mod functions {
     pub fn compare(a: &mut Run, b: Run) -> Returned<Table> {
         let (a, b) = (&*a, &b);
         let (left, right) = (&a.0.kept, &b.0.kept);
-        if left.prompt != right.prompt {
+        if !left.same_prompt(right) {
             return refuse("these runs have different prompts", "compare runs of one prompt on one model");
         }
         let [left_name, right_name] = &names(&[a, b])[..] else { unreachable!("a name for each run") };

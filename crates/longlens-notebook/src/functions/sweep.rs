@@ -72,10 +72,10 @@ fn sweep(context: &NativeCallContext, grid: Dynamic, each: &FnPtr, options: Map)
     let n_bytes = points.iter().flat_map(Map::values).map(size::in_words).sum::<u64>();
     host.room_for(6 * n_bytes)?;
     let keys = keys(context, &host, each, &points);
-    let mut kept = Journal::open(&host, file.as_deref(), &keys, fresh)?;
+    let mut journal = Journal::open(&host, file.as_deref(), &keys, fresh)?;
     let earlier = host.take_records();
     let mut records = Vec::new();
-    let parts = go_through(context, each, &label, points.iter().zip(&keys).collect(), &mut kept, &mut records);
+    let parts = go_through(context, each, &label, points.iter().zip(&keys).collect(), &mut journal, &mut records);
     // also after an error: what ran before and what ran here is not forgotten
     for record in earlier.iter().chain(&records) {
         host.ran(record);
@@ -102,7 +102,7 @@ fn go_through(
     each: &FnPtr,
     label: &str,
     points: Vec<(&Map, &String)>,
-    kept: &mut Journal,
+    journal: &mut Journal,
     records: &mut Vec<RunRecord>,
 ) -> Returned<Vec<Rc<Part>>> {
     let host = host(context);
@@ -117,7 +117,7 @@ fn go_through(
             return Err(raise(LensError::Cancelled));
         }
         work.progress(at, n_points);
-        if let Some(part) = kept.find(key)? {
+        if let Some(part) = journal.find(key)? {
             add_new(records, &part.records);
             parts.push(part);
             continue;
@@ -135,7 +135,7 @@ fn go_through(
             with_names(error, "a setting", &names)
         })?;
         let part = Rc::new(Part { rows: table_of(point, &value)?, records: ran });
-        kept.keep(key, &part)?;
+        journal.keep(key, &part)?;
         parts.push(part);
     }
     work.progress(n_points, n_points);

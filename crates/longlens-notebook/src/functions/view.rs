@@ -1,6 +1,6 @@
 //! A function for every view of a trace, made of its definition: a new view needs no line here.
 
-use longlens_app::views::{TraceView, VIEWS};
+use longlens_app::views::{TRACE_VIEWS, TraceView};
 use longlens_core::setting::{Info, Setting};
 use rhai::plugin::*;
 use rhai::{FuncRegistration, Map};
@@ -28,7 +28,7 @@ pub mod functions {
 
 /// Registers every view, as in `chunks(trace)`, `chunks(trace, 1)` and `chunks(trace, 1, #{ query: 20 })`.
 pub fn register(module: &mut Module) {
-    for view in VIEWS {
+    for view in TRACE_VIEWS {
         let info = view.info();
         let arguments = [", 1", ", 2"][..view.n_positional()].concat();
         let call = format!("{}(trace(needle(300, 0.5), full()){arguments})", info.name);

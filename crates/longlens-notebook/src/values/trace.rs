@@ -38,9 +38,9 @@ pub struct TraceValue {
 }
 
 impl Trace {
-    /// Tokens that a trace feeds behind the prompt: the first of a hidden key's answer, which fetches those that follow it.
+    /// Tokens that a trace feeds behind the prompt: those of a hidden key's answer but for the last, each of which fetches the next.
     pub fn n_beyond(prompt: &Prompt) -> usize {
-        prompt.built.needle.as_ref().map_or(0, |needle| usize::from(needle.answer.len() > 1))
+        prompt.built.needle.as_ref().map_or(0, |needle| needle.answer.len().saturating_sub(1))
     }
 
     /// Runs a prompt in tokens of `model` and looks from `query`; from the token that fetches a hidden key, else from the last one, when absent.
@@ -75,7 +75,7 @@ impl Trace {
             None => query..query + 1,
         };
         let watch = Heads::watch(&model.info, query, answering, chunk_len);
-        let inspected = model.lens(Some(sequence))?.inspect(&watch, &mut host.work("look")).map_err(raise)?;
+        let inspected = model.lens(Some(sequence))?.inspect(&watch, &mut host.work("inspecting")).map_err(raise)?;
         let inspected = trace::Trace { run: record.clone(), ..inspected };
         let heads = Heads::new(inspected, query).expect("what was watched was recorded");
         host.ran(&record);
@@ -113,7 +113,7 @@ impl TraceValue {
             feed(host, &self.model, &self.setup, &self.tokens, n_prompt, self.sequence)?;
         }
         let mut lens = self.model.lens(Some(self.sequence))?;
-        lens.inspect(watch, &mut host.work("look")).map_err(raise)
+        lens.inspect(watch, &mut host.work("inspecting")).map_err(raise)
     }
 
     /// Layers and query heads.

@@ -1,7 +1,7 @@
 //! What every command does.
 
 use longlens_app::prompt::{NeedleAsk, PromptSource};
-use longlens_app::runs::RunId;
+use longlens_app::runs::{RunId, RunState};
 use longlens_app::settings::Swap;
 use longlens_core::methods::{METHODS, Method};
 
@@ -143,6 +143,10 @@ impl App {
         } else if self.work.is_busy() {
             self.work.add(Effect::Cancel);
             self.grids.stop();
+            // of a run that still waits the worker has nothing to tell
+            if let Some(run) = self.run().filter(|run| run.state == RunState::Running).map(|run| run.id) {
+                self.end_run(run, RunState::Cancelled);
+            }
             self.drop_waiting();
             self.log.say(Level::Note, "cancelled");
         } else {
@@ -165,11 +169,12 @@ impl App {
             let text = if back { "nothing to undo" } else { "nothing to redo" };
             return self.log.say(Level::Note, text);
         };
-        // layer, head and query are where the user looks now, not what changed
+        // what is looked at is no change of parameters
         let controls = crate::fields::Controls {
             layer: self.controls.layer,
             head: self.controls.head,
             query: self.controls.query,
+            chunk_len: self.controls.chunk_len,
             ..controls
         };
         let before = std::mem::replace(&mut self.controls, controls);

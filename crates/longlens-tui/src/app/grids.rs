@@ -13,7 +13,8 @@ const KEPT: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Grids {
     list: Vec<GridRun>,
-    back: usize,
+    /// How many grids are newer than the one that is shown.
+    from_newest: usize,
 }
 
 /// A passkey grid, as far as it is done.
@@ -42,7 +43,7 @@ pub struct GridRun {
 impl Grids {
     /// Grids, the newest last, which is shown.
     pub fn new(list: Vec<GridRun>) -> Self {
-        Self { list, back: 0 }
+        Self { list, from_newest: 0 }
     }
 
     /// All grids, the oldest first.
@@ -57,13 +58,13 @@ impl Grids {
 
     /// The place of the grid that is shown.
     pub fn place(&self) -> Option<usize> {
-        self.list.len().checked_sub(1 + self.back)
+        self.list.len().checked_sub(1 + self.from_newest)
     }
 
     /// Shows another grid, so many after this one.
     pub(crate) fn step(&mut self, by: i64) {
         let last = self.list.len().saturating_sub(1) as i64;
-        self.back = (self.back as i64 - by).clamp(0, last) as usize;
+        self.from_newest = (self.from_newest as i64 - by).clamp(0, last) as usize;
     }
 
     /// Adds a grid that begins to run, and shows it; the oldest goes where there are too many.
@@ -72,7 +73,7 @@ impl Grids {
         if self.list.len() > KEPT {
             self.list.remove(0);
         }
-        self.back = 0;
+        self.from_newest = 0;
     }
 
     /// Marks the grid that runs as stopped, its cells stay; false where none runs.
@@ -104,11 +105,11 @@ impl Grids {
 }
 
 impl GridRun {
-    /// A grid without cells, which is being computed. Its cells are always computed in full.
+    /// A grid that begins to run. Its prompts are always computed whole, so its text leaves out `reuse-kv`.
     pub(super) fn new(id: u64, settings: Settings, grid: &Grid, model: &ModelSpec) -> Self {
         Self {
             id,
-            text: full(&settings, model),
+            text: text_of(&settings, model),
             settings,
             cells: vec![None; grid.lengths.len() * grid.depths.len()],
             lengths: grid.lengths.clone(),
@@ -138,11 +139,11 @@ impl GridRun {
     }
 
     /// A kept grid again; nothing where its cells do not fit its lengths and depths.
-    pub fn back(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
+    pub fn restored(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
         let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
         (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
             id,
-            text: full(&settings, model),
+            text: text_of(&settings, model),
             settings,
             lengths,
             depths,
@@ -155,6 +156,6 @@ impl GridRun {
 }
 
 /// The text of settings whose prompts are computed in full.
-fn full(settings: &Settings, model: &ModelSpec) -> String {
+fn text_of(settings: &Settings, model: &ModelSpec) -> String {
     Settings { swap: Swap::RePrefill, ..settings.clone() }.text(model)
 }

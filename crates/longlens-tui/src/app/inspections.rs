@@ -1,4 +1,4 @@
-//! Looks: what the views need of the newest run, asked for when it changes.
+//! Inspections: what views need of the newest run, asked for when that changes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use longlens_app::settings::Swap;
 use longlens_app::worker::{Ask, DifferenceAsk, InspectAsk, InspectKind};
 use longlens_core::trace::{MapPick, MapWindow, Watch};
 
-use super::{App, DifferenceKey, HeadsKey, MapKey};
+use super::{App, DifferenceKey, HeadsKey, MapKey, Sequence};
 use crate::view::Need;
 
 /// Cells of a map's side before a frame has told how many fit.
@@ -36,20 +36,17 @@ impl App {
         }
         let generated = run.generated.clone();
         let n_prompt = current.prompt.tokens.len();
-        let needle = current.prompt.needle.as_ref();
-        let answering = needle.map_or((query, query), |needle| {
-            let first = n_prompt - 1;
-            (first, (first + needle.answer.len()).min(self.n_fed()).max(first))
-        });
-        let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answering };
+        let sequence = Sequence::of(self, run, query);
+        let answer = sequence.ok().and_then(|sequence| sequence.answer).unwrap_or(query..query);
+        let key = HeadsKey { run: current.id, query, chunk_len: self.chunk_len(), answer };
         if self.heads.is_new(&key) {
             let id = self.work.number();
+            let watch = Heads::watch(&self.model, query, key.answer.clone(), key.chunk_len);
             self.heads.ask(id, key);
-            let watch = Heads::watch(&self.model, query, answering.0..answering.1, key.chunk_len);
             let (run, generated) = (current.clone(), generated.clone());
             self.work.ask(Ask::Inspect(InspectAsk { id, run, generated, kind: InspectKind::Heads, watch }));
         }
-        self.look_at_plots();
+        self.inspect_plots();
         if !self.layout.needs(Need::Map) {
             return;
         }

@@ -200,7 +200,7 @@ impl App {
         self.current.as_ref().is_some_and(|current| current.id == run)
     }
 
-    fn end_run(&mut self, run: RunId, state: RunState) {
+    pub(super) fn end_run(&mut self, run: RunId, state: RunState) {
         if let Some(kept) = self.runs.get_mut(run)
             && matches!(kept.state, RunState::Running | RunState::Generating)
         {
@@ -243,9 +243,15 @@ impl App {
                     Some(_) => (),
                 }
                 self.fail(&problem);
-                // the run that gave way to it goes on
+                // what gave way to it goes on: the run, or what was inspected of it
                 if self.run().is_some_and(|run| run.prefill_seconds.is_none()) {
                     self.start_run();
+                } else {
+                    self.heads.cancel();
+                    self.map.cancel();
+                    self.plots.cancel();
+                    self.difference.cancel();
+                    self.inspect();
                 }
             }
         }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::{App, Focus};
 use crate::panes::VIEWS;
-use crate::panes::map::MapView;
+use crate::panes::attention::AttentionView;
 use crate::pen::Hit;
 
 /// Entries that the wheel scrolls at once.
@@ -85,7 +85,7 @@ impl App {
             Hit::Map => {
                 let (query, _) = self.map_point(area, event);
                 let last = self.n_fed().saturating_sub(1);
-                self.layout.focus_on(Focus::View(self.layout.pane_of(&MapView).unwrap_or(0)));
+                self.layout.focus_on(Focus::View(self.layout.pane_of(&AttentionView).unwrap_or(0)));
                 self.select(|controls| controls.query = Some(query.min(last)));
             }
             Hit::Entry(_) => (),

@@ -1,5 +1,6 @@
 //! What the state is made of: what can happen, what has to happen outside, and the small records of views.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use longlens_app::Problem;
@@ -7,7 +8,7 @@ use longlens_app::prompt::PromptSource;
 use longlens_app::runs::RunId;
 use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
-use longlens_app::steps::{Start, WriteSteps};
+use longlens_app::steps::{Start, Step, WriteSteps};
 use longlens_app::worker::{Ask, Event};
 use longlens_core::trace::{MapPick, MapWindow};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
@@ -35,8 +36,8 @@ pub enum Action {
     Drawn(Seen),
     /// The figure of the view at this place was drawn, or not, under the number of its question.
     Figure(usize, u64, Result<Drawn, Problem>),
-    /// Files were written, or not.
-    Wrote(Result<String, Problem>),
+    /// Files were written, or not; the step that this makes.
+    Wrote(Result<String, Problem>, Option<Box<Step>>),
     /// Time has passed.
     Tick,
     /// The system asks the program to end.
@@ -54,8 +55,8 @@ pub enum Effect {
     CancelGrid,
     /// Draws the figure of a view.
     Draw(Box<DrawAsk>),
-    /// Writes the files of a view.
-    Export(Box<Export>),
+    /// Writes the files of a view, which makes a step.
+    Export(Box<Export>, Box<Step>),
     /// Writes a file.
     Save(PathBuf, Vec<u8>),
     /// Keeps the session.
@@ -102,7 +103,7 @@ impl MapKey {
 }
 
 /// What an inspection at all heads was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadsKey {
     /// Which run.
     pub run: RunId,
@@ -111,7 +112,7 @@ pub struct HeadsKey {
     /// Tokens of a chunk.
     pub chunk_len: usize,
     /// Queries whose choices count for hit rates.
-    pub answering: (usize, usize),
+    pub answer: Range<usize>,
 }
 
 /// What the maps of two runs were asked for.

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use longlens_app::Problem;
 use longlens_app::runs::{Run, RunId};
-use longlens_app::views::{Subject, TraceView, VIEWS};
+use longlens_app::views::{Subject, TRACE_VIEWS, TraceView};
 use longlens_app::worker::{Ask, InspectAsk, InspectKind};
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::setting::{Setting, SettingError, Value};
@@ -18,7 +18,7 @@ use longlens_plot::{Canvas, Pixels, Screen};
 use super::{App, Effect, Question};
 use crate::view::Need;
 
-/// What is known of every view, by its place in [`VIEWS`].
+/// What is known of every view, by its place in [`TRACE_VIEWS`].
 #[derive(Debug, Default)]
 pub struct Plots(BTreeMap<usize, Plotted>);
 
@@ -71,7 +71,7 @@ pub struct Drawn {
 pub struct DrawAsk {
     /// Its number.
     pub id: u64,
-    /// The place of its view in [`VIEWS`].
+    /// The place of its view in [`TRACE_VIEWS`].
     pub at: usize,
     key: PlotKey,
     sequence: Sequence,
@@ -86,7 +86,8 @@ pub struct Sequence {
     setup: Setup,
     n_tokens: usize,
     needle: Option<Range<usize>>,
-    answer: Option<Range<usize>>,
+    /// The queries that give the answer.
+    pub(super) answer: Option<Range<usize>>,
     /// The token that is looked from.
     pub query: usize,
     chunk_len: usize,
@@ -156,6 +157,11 @@ impl Sequence {
         })
     }
 
+    /// Whether choices are counted that held the needle.
+    pub fn counts_hits(&self) -> bool {
+        self.answer.is_some() && self.setup.plan.chunk_len().is_some()
+    }
+
     /// The same as views take it.
     pub fn subject(&self) -> Subject<'_> {
         Subject {
@@ -195,7 +201,7 @@ impl App {
     }
 
     /// Asks for what the views on the screen that have no pane of their own need of the newest run, and has it drawn.
-    pub(super) fn look_at_plots(&mut self) {
+    pub(super) fn inspect_plots(&mut self) {
         let shown: Vec<usize> =
             self.layout.shown().iter().filter_map(|view| view.need()).filter_map(Need::plot).collect();
         for at in shown {
@@ -207,7 +213,7 @@ impl App {
     fn record_plot(&mut self, at: usize) {
         let Some(ask) = self.current.clone() else { return };
         let Some(run) = self.runs.get(ask.id) else { return };
-        let view = VIEWS[at];
+        let view = TRACE_VIEWS[at];
         let watched = Sequence::of(self, run, self.query()).and_then(|sequence| {
             let (query, answer) = (sequence.query, sequence.answer.clone());
             let options = self.options(view, run, query, self.chunk_len())?;
@@ -245,7 +251,7 @@ impl App {
 impl DrawAsk {
     /// Makes the view and draws it.
     pub fn draw(&self) -> Result<Drawn, Problem> {
-        let plot = VIEWS[self.at].view(&self.sequence.subject(), &self.key.options, &self.trace)?;
+        let plot = TRACE_VIEWS[self.at].view(&self.sequence.subject(), &self.key.options, &self.trace)?;
         let problem = |error: longlens_plot::PlotError| Problem::new(error.to_string(), error.help());
         let (columns, rows) = (usize::from(self.size.columns), usize::from(self.size.rows));
         let cells = Screen::of_figure(plot.figure.as_ref(), columns, rows).map_err(problem)?;

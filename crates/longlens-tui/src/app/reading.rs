@@ -1,6 +1,7 @@
 //! What the state says when it is asked: nothing here changes it.
 
 use longlens_app::runs::{Run, RunState};
+use longlens_app::views::default_chunk_len;
 
 use super::App;
 use crate::fields::{Around, Field, FieldId};
@@ -46,7 +47,8 @@ impl App {
 
     /// Tokens of a chunk in the views: the method's own, else what the user chose.
     pub fn chunk_len(&self) -> usize {
-        self.own_chunk.or(self.controls.chunk_len).unwrap_or((self.model.spec.trained_context / 16).max(1))
+        let given = self.own_chunk.or(self.controls.chunk_len);
+        given.unwrap_or_else(|| default_chunk_len(&self.model.spec, self.n_prompt()))
     }
 
     /// Layer and head after so many layers and heads, counted on through all of them.

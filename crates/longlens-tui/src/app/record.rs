@@ -5,11 +5,10 @@ use longlens_app::steps::Step;
 /// Steps that are kept.
 const KEPT: usize = 1000;
 
-/// Steps, and the one that counts once its files are written.
+/// Steps, and how many files were named for views.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     steps: Vec<Step>,
-    unwritten: Option<Step>,
     n_exported: usize,
 }
 
@@ -38,15 +37,7 @@ impl Record {
     }
 
     /// Notes an export whose files are being written.
-    pub(super) fn export(&mut self, step: Step) {
+    pub(super) fn export(&mut self) {
         self.n_exported += 1;
-        self.unwritten = Some(step);
-    }
-
-    /// Files were written, or not; returns whether a step was added.
-    pub(super) fn written(&mut self, is_written: bool) -> bool {
-        let Some(step) = self.unwritten.take().filter(|_| is_written) else { return false };
-        self.add(step);
-        true
     }
 }

@@ -197,8 +197,9 @@ impl App {
             Ok(export) => {
                 let source = self.prompt.key().cloned();
                 let (content, path) = (&export.content, export.path("png"));
-                self.record.export(Step::Picture(content.picture.clone(), content.settings.clone(), source, path));
-                self.work.add(Effect::Export(Box::new(export)));
+                let step = Step::Picture(content.picture.clone(), content.settings.clone(), source, path);
+                self.record.export();
+                self.work.add(Effect::Export(Box::new(export), Box::new(step)));
             }
             Err(problem) => self.fail(&problem),
         }

@@ -7,7 +7,7 @@ use ratatui::widgets::{Clear, Widget};
 use super::{Dialog, Line, NEEDLE_LABELS, Question, found};
 use crate::app::App;
 use crate::command::ENTRIES;
-use crate::panes::map::notes::wrapped;
+use crate::panes::attention::notes::wrapped;
 use crate::panes::output::words::shortened;
 use crate::pen::{Hit, Pen};
 

@@ -1,6 +1,5 @@
 //! What every view of the workbench writes: the app crate's views of what the state holds, and the steps that repeat them.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use longlens_app::Problem;
@@ -63,7 +62,7 @@ pub fn of_plot(app: &App, at: usize) -> Result<Content, Problem> {
         app.plots.of(at).trace.keyed().ok_or_else(|| nothing(app, "nothing"))?;
     let run = run_of(app, *run)?;
     let sequence = Sequence::of(app, run, *query)?;
-    of_trace(app, (views::VIEWS[at], options.clone()), run, &sequence, trace)
+    of_trace(app, (views::TRACE_VIEWS[at], options.clone()), run, &sequence, trace)
 }
 
 /// A view of a trace, looked at from the sequence's query at the latest.
@@ -75,7 +74,7 @@ fn of_trace(
     trace: &Arc<Trace>,
 ) -> Result<Content, Problem> {
     let plot = view.view(&sequence.subject(), &options, trace)?;
-    let picture = match from_command(app, run, sequence.query) {
+    let picture = match from_command(app, run, sequence) {
         Ok(()) => Picture::View(options.to_string()),
         Err(why) => Picture::Other(format!("{} {why}", view.info().name)),
     };
@@ -139,12 +138,12 @@ pub fn compare(app: &App) -> Result<Content, Problem> {
     let Some([a, b]) = app.compared() else {
         return Err(Problem::new("there are no two runs to compare yet", "mark two (c), or pin one (P)".to_owned()));
     };
-    let maps = app.difference.keyed().filter(|(key, _)| a.source == b.source && key.runs == [a.id, b.id]);
+    let maps = app.difference.keyed().filter(|(key, _)| a.same_prompt(b) && key.runs == [a.id, b.id]);
     let head = maps.map(|(key, _)| (key.layer, key.head));
     let plot = views::compare([a, b], names(app, [a, b]), maps.map(|(_, maps)| &**maps), &app.model.spec);
     let picture = if [a, b].iter().any(|run| run.base.is_some()) {
         Picture::Other("compare under reuse-kv".into())
-    } else if a.source == b.source {
+    } else if a.same_prompt(b) {
         Picture::Compare { runs: Box::new([ran(a), ran(b)]), head }
     } else {
         Picture::Other("compare of two prompts".into())
@@ -159,20 +158,23 @@ fn run_of(app: &App, id: RunId) -> Result<&Run, Problem> {
         .ok_or_else(|| Problem::new("the run behind this view was forgotten", "run the prompt (r)".to_owned()))
 }
 
-/// Whether a command or a cell computes what this query saw, of the prompt that is open: queries of the prompt, and behind it the
-/// first token of the right answer. Else why not.
-fn from_command(app: &App, run: &Run, query: usize) -> Result<(), &'static str> {
+/// Whether a command or a cell computes what is shown, of the prompt that is open: queries of the prompt, and behind it those of
+/// the right answer, whose choices count for hit rates. Else why not.
+fn from_command(app: &App, run: &Run, sequence: &Sequence) -> Result<(), &'static str> {
     if run.base.is_some() {
         return Err("under reuse-kv");
     }
     let open = app.prompt.answer().filter(|prompt| prompt.source == run.source);
     let Some(prompt) = run.prompt.as_ref().filter(|_| open.is_some()) else { return Err("of another prompt") };
-    let answer = prompt.needle.as_ref().map(|needle| &needle.answer).filter(|answer| answer.len() > 1);
-    let is_right = answer.is_some_and(|answer| run.generated.first() == answer.first());
-    match query.cmp(&prompt.tokens.len()) {
-        Ordering::Less => Ok(()),
-        Ordering::Equal if is_right => Ok(()),
-        _ => Err("from a token of the answer"),
+    // all but the last are fed
+    let fetching =
+        prompt.needle.as_ref().map_or(&[][..], |needle| &needle.answer[..needle.answer.len().saturating_sub(1)]);
+    let behind = |query: usize| (query + 1).saturating_sub(prompt.tokens.len());
+    let is_right = |n: usize| n <= fetching.len() && run.generated.starts_with(&fetching[..n]);
+    match () {
+        () if !is_right(behind(sequence.query)) => Err("from a token of the answer"),
+        () if sequence.counts_hits() && !is_right(fetching.len()) => Err("whose hits are of another answer"),
+        () => Ok(()),
     }
 }
 

@@ -1,26 +1,37 @@
-//! Chunks of the text, all heads together: how many heads chose each of them, or how much attention they pay it.
+//! Heads × chunks of the selected query: where every head looks, and which chunks it chose.
+
+use std::ops::Range;
 
 use longlens_app::Problem;
 use longlens_app::runs::RunId;
 use longlens_app::views::TraceView;
-use longlens_app::views::usage::{Shares, Usage};
-use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::text::Span;
+use longlens_app::views::chunks::Chunks;
+use longlens_plot::color::ColorScale;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
 
-use super::heads::columns::{Columns, bar};
-use super::heads::inspected::{Inspected, percent, placeholder};
-use super::map::notes::{Notes, clean};
+use super::attention::AttentionView;
 use crate::app::App;
 use crate::export::{self, Content};
-use crate::pen::Pen;
+use crate::pen::{Hit, Pen};
+use crate::theme::{Depth, Pixel, Theme};
 use crate::view::{Arrows, Step, View};
 
-/// Chunks of the text, all heads together.
-pub struct ChunksView;
+mod around;
+pub mod columns;
+pub mod inspected;
 
-/// Cells of the shares at the left.
-const LABELS: u16 = 6;
+pub use around::ramp;
+use columns::Columns;
+use inspected::{Inspected, percent, placeholder};
+
+/// Shares of attention below this look alike.
+pub const FLOOR: f64 = 1e-4;
+/// Cells of the bar before the needle's share.
+const BAR: usize = 5;
+
+/// Heads × chunks of the selected query.
+pub struct ChunksView;
 
 impl View for ChunksView {
     fn name(&self) -> &'static str {
@@ -28,16 +39,17 @@ impl View for ChunksView {
     }
 
     fn help(&self) -> &'static str {
-        "how many heads chose each chunk of the text"
+        "heads × chunks of the selected query"
     }
 
     fn hints(&self) -> &'static str {
-        "←→ query"
+        "↑↓ head · ←→ query · enter shows its map"
     }
 
     fn title(&self, app: &App) -> String {
-        let query = app.heads.key().map_or(app.query(), |key| key.query);
-        format!("{} · query {query} · all heads", self.name())
+        let shown = app.heads.key().map(|key| (key.query, key.chunk_len));
+        let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
+        format!("{} · query {query} · chunks of {chunk_len}", self.name())
     }
 
     fn run(&self, app: &App) -> Option<RunId> {
@@ -48,87 +60,301 @@ impl View for ChunksView {
         app.heads.is_stale()
     }
 
-    fn step(&self, _app: &App, Arrows { down, right, far }: Arrows) -> Step {
-        if down != 0 { Step::Run(down) } else { Step::Query(right * if far { 16 } else { 1 }) }
+    fn step(&self, app: &App, Arrows { down, right, far }: Arrows) -> Step {
+        if down != 0 {
+            let (layer, head) = app.head_after(0, down);
+            return Step::Head(layer, head);
+        }
+        Step::Query(right * app.chunk_len() as i64 * if far { 4 } else { 1 })
     }
 
-    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
-        let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
-        let shares = Shares::of(inspected.heads, inspected.chooses);
-        let mut notes = Notes::new(area);
-        notes.line(pen, vec![Span::styled(shares.caption(inspected.chunks.as_ref()), pen.theme.text())]);
-        // bars and their axis; the chunks used most below them, where a taller pane has room
-        let n_listed = (notes.left.height / 3).min(6);
-        let plot = notes.rows(notes.left.height.saturating_sub(n_listed));
-        bars(&inspected, &shares, plot, pen);
-        for chunk in order(&shares).take(usize::from(n_listed)) {
-            let style = ink(&shares, chunk, &inspected, pen);
-            let tokens = chunk * inspected.heads.chunk_len..((chunk + 1) * inspected.heads.chunk_len).min(app.n_fed());
-            let text: String = tokens.map(|token| app.piece(token)).collect();
-            let share = Span::styled(format!("chunk {chunk:>4} {:>4} ", percent(shares.of_chunk[chunk])), style);
-            notes.line(pen, vec![share, Span::styled(clean(&text), pen.theme.faint())]);
-        }
+    fn enter(&self) -> Option<&'static dyn View> {
+        Some(&AttentionView)
     }
 
     fn trace_view(&self) -> Option<&'static dyn TraceView> {
-        Some(&Usage)
+        Some(&Chunks)
     }
 
     fn export(&self, app: &App) -> Result<Content, Problem> {
-        export::contents::of_heads(app, &Usage)
+        export::contents::of_heads(app, &Chunks)
+    }
+
+    fn draw(&self, app: &App, area: Rect, pen: &mut Pen) {
+        draw(app, area, pen);
     }
 }
 
-/// Chunks by their share, the largest first; those that every choice holds come last, since they say least.
-fn order(shares: &Shares) -> impl Iterator<Item = usize> + use<> {
-    let mut order: Vec<usize> = (0..shares.of_chunk.len()).filter(|chunk| shares.of_chunk[*chunk] > 0.0).collect();
-    order.sort_by(|a, b| {
-        shares.always[*a].cmp(&shares.always[*b]).then(shares.of_chunk[*b].total_cmp(&shares.of_chunk[*a]))
-    });
-    order.into_iter()
+fn draw(app: &App, area: Rect, pen: &mut Pen) {
+    let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
+    show(&inspected, area, app.zoom.log, pen);
 }
 
-fn ink(shares: &Shares, chunk: usize, inspected: &Inspected, pen: &Pen) -> Style {
-    match () {
-        () if inspected.chunks.as_ref().is_some_and(|needle| needle.contains(&chunk)) => pen.theme.alarm(),
-        () if shares.always[chunk] => pen.theme.faint(),
-        () => pen.theme.accent(),
+fn show(inspected: &Inspected, area: Rect, log: bool, pen: &mut Pen) {
+    let layout = Layout::new(inspected, area);
+    let scale = if log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
+    around::header(inspected, &layout, pen);
+    rows(inspected, &layout, scale, pen);
+    around::profile(inspected, &layout, pen);
+    around::foot(inspected, &layout, scale, pen);
+}
+
+/// What stands where.
+#[derive(Debug, Clone, PartialEq)]
+struct Layout {
+    area: Rect,
+    /// Where the cells are.
+    cells: Rect,
+    columns: Columns,
+    /// Rows above the cells: tokens, chunks, needle.
+    above: Above,
+    /// Where the numbers at the right begin, and how wide the first of them is.
+    numbers: (u16, u16),
+    /// Whether the first number has a bar.
+    has_bars: bool,
+    /// Heads that are shown, by their place among all.
+    heads: Range<usize>,
+    /// Empty rows between layers.
+    gap: u16,
+    /// Rows below the heads and above the foot.
+    rest: Rect,
+    /// Lines of the foot.
+    foot: Foot,
+}
+
+/// Lines above the cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Above {
+    tokens: bool,
+    chunks: bool,
+    needle: bool,
+}
+
+/// Lines below the cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Foot {
+    summary: bool,
+    detail: bool,
+    legend: bool,
+}
+
+impl Layout {
+    fn new(inspected: &Inspected, area: Rect) -> Self {
+        let ((n_layers, n_heads), height) = (inspected.heads.shape, area.height);
+        let above =
+            Above { tokens: height >= 20, chunks: height >= 3, needle: height >= 12 && inspected.needle.is_some() };
+        let foot = Foot { summary: height >= 4, detail: height >= 11, legend: height >= 6 };
+        let n_above = [above.tokens, above.chunks, above.needle].map(u16::from).iter().sum::<u16>();
+        let n_foot = [foot.summary, foot.detail, foot.legend].map(u16::from).iter().sum::<u16>();
+        let room = height.saturating_sub(n_above + n_foot);
+
+        let n = n_layers * n_heads;
+        let first = columns::scrolled(n, usize::from(room), inspected.selected.0 * n_heads + inspected.selected.1);
+        let heads = first..n.min(first + usize::from(room));
+        let gap = u16::from(n + n_layers - 1 <= usize::from(room));
+        let taken = heads.len() as u16 + gap * (n_layers as u16).saturating_sub(1);
+
+        // the label, its bracket, the cells, the numbers
+        let label = (label((n_layers - 1, n_heads - 1)).len() as u16 + 3).min(area.width);
+        let has_bars = area.width >= 90 && inspected.needle.is_some();
+        let first_number = match inspected.needle {
+            Some(_) => 7 + if has_bars { BAR as u16 + 1 } else { 0 },
+            None => inspected.heads.n_chunks().to_string().len() as u16 + 6,
+        };
+        let second_number = inspected.hits(0, 0).map_or(0, |(_, n)| (2 * n.to_string().len() as u16 + 2).max(4));
+        let numbers =
+            if area.width >= label + first_number + second_number + 8 { first_number + second_number } else { 0 };
+        let width = area.width - label - numbers;
+        let columns = Columns::fit(inspected.heads.n_chunks(), usize::from(width));
+        let (x, y) = (area.x + label, area.y + n_above);
+        Self {
+            area,
+            cells: Rect { x, y, width: columns.width() as u16, height: taken },
+            columns,
+            above,
+            numbers: (x + columns.width() as u16, if numbers == 0 { 0 } else { first_number }),
+            has_bars,
+            heads,
+            gap,
+            rest: Rect { x, y: y + taken, width: columns.width() as u16, height: room - taken },
+            foot,
+        }
+    }
+
+    /// The first cell of a column.
+    fn x(&self, column: usize) -> u16 {
+        self.cells.x + (column * self.columns.cells) as u16
     }
 }
 
-/// A bar for every chunk, or the tallest of those that share a column, above the numbers of the chunks.
-fn bars(inspected: &Inspected, shares: &Shares, area: Rect, pen: &mut Pen) {
-    let columns = Columns::fit(shares.of_chunk.len(), usize::from(area.width.saturating_sub(LABELS)));
-    let height = area.height.saturating_sub(1);
-    if height == 0 || columns.n == 0 {
+fn label((layer, head): (usize, usize)) -> String {
+    format!("L{layer} H{head}")
+}
+
+/// What a column of a head's row shows beside its color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    Forced,
+    Chosen,
+}
+
+/// What of the needle lies in a column.
+#[derive(Debug, Clone, Copy)]
+struct Outline {
+    inside: bool,
+    left: bool,
+    right: bool,
+}
+
+fn rows(inspected: &Inspected, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
+    let n_heads = inspected.heads.shape.1;
+    let needle = inspected.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
+    let mut marks = vec![Mark::None; layout.columns.n];
+    for (row, at) in layout.heads.clone().enumerate() {
+        let (layer, head) = (at / n_heads, at % n_heads);
+        let y = layout.cells.y + row as u16 + layout.gap * layer as u16;
+        let line = Rect { y, height: 1, ..layout.area };
+        pen.hit(line, Hit::Head(layer, head));
+        name(inspected, layout, (layer, head), row == 0, y, pen);
+        marks.fill(Mark::None);
+        for (chunk, is_forced) in inspected.picks(layer, head) {
+            // where chunks share a column, a choice counts for more than a chunk that is always there
+            if let Some(mark) = marks.get_mut(chunk / layout.columns.per) {
+                *mark = if is_forced && *mark != Mark::Chosen { Mark::Forced } else { Mark::Chosen };
+            }
+        }
+        let masses = layout.columns.pool(inspected.heads.mass(layer, head));
+        for (column, mass) in masses.enumerate() {
+            let pixel = pixel(mass, scale);
+            let outline = Outline {
+                inside: needle.contains(&column),
+                left: needle.start == column,
+                right: needle.end == column + 1,
+            };
+            cell(layout, column, y, pixel, marks[column], outline, pen);
+        }
+        numbers(inspected, layout, (layer, head), y, pen);
+    }
+}
+
+/// A share of attention; none at all is not seen, which is less than little.
+pub fn pixel(mass: f32, scale: ColorScale) -> Pixel {
+    if mass > 0.0 { Pixel::Amount(scale.fraction(f64::from(mass), 1.0)) } else { Pixel::Empty }
+}
+
+/// A head's name and the bracket around its layer.
+fn name(inspected: &Inspected, layout: &Layout, at: (usize, usize), is_top: bool, y: u16, pen: &mut Pen) {
+    let ((layer, head), n_heads) = (at, inspected.heads.shape.1);
+    let (area, theme) = (layout.area, pen.theme);
+    let width = layout.cells.x - area.x;
+    let is_selected = at == inspected.selected;
+    let text = format!(" {:<1$}", label(at), usize::from(width.saturating_sub(2)));
+    let style = if is_selected { theme.selected().add_modifier(Modifier::BOLD) } else { theme.text() };
+    pen.text(area.x, y, &text, width.saturating_sub(1), style);
+    if head > 0 && !is_top && !is_selected {
+        let layer = format!("L{layer}");
+        pen.text(area.x + 1, y, &layer, width.saturating_sub(1), theme.faint());
+    }
+    let bracket = match head {
+        _ if n_heads == 1 => "╶",
+        0 => "╭",
+        _ if head + 1 == n_heads => "╰",
+        _ => "│",
+    };
+    let style = if layer == inspected.selected.0 { theme.accent() } else { theme.faint() };
+    pen.text(layout.cells.x.saturating_sub(1).max(area.x), y, bracket, width.min(1), style);
+}
+
+fn cell(layout: &Layout, column: usize, y: u16, pixel: Pixel, mark: Mark, outline: Outline, pen: &mut Pen) {
+    let theme = pen.theme;
+    let (base, is_mono) = (theme.ink_on(pixel), theme.depth == Depth::Mono);
+    let ground = if is_mono { Theme::shade(pixel) } else { ' ' };
+    let n = layout.columns.cells;
+    let place = (n - 1) / 2;
+    for at in 0..n {
+        let (sign, style) = match mark {
+            Mark::Chosen | Mark::Forced if at == place => {
+                (chosen(theme, mark, pixel), if outline.inside { alarm_on(theme, pixel) } else { base })
+            }
+            _ if outline.left && at == 0 => (if is_mono { '[' } else { '▏' }, base.patch(theme.alarm())),
+            _ if outline.right && at + 1 == n && n > 1 => (if is_mono { ']' } else { '▕' }, base.patch(theme.alarm())),
+            _ => (ground, base),
+        };
+        if let Some(cell) = pen.buffer.cell_mut(Position::new(layout.x(column) + at as u16, y)) {
+            cell.set_char(sign).set_style(style);
+        }
+    }
+}
+
+/// Signs of chosen chunks where there are no colors, and of those that always are: little, more, much.
+const CHOSEN: &str = "oO@";
+const ALWAYS: &str = "-=#";
+
+/// The sign of a chosen chunk; it stands where the shade of the amount would, so without colors it tells the amount.
+fn chosen(theme: Theme, mark: Mark, pixel: Pixel) -> char {
+    let is_forced = mark == Mark::Forced;
+    if theme.depth != Depth::Mono {
+        return if is_forced { '○' } else { '●' };
+    }
+    let third = if let Pixel::Amount(amount) = pixel { (amount.clamp(0.0, 1.0) * 3.0) as usize } else { 0 };
+    let signs = if is_forced { ALWAYS } else { CHOSEN };
+    char::from(signs.as_bytes()[third.min(2)])
+}
+
+/// The needle's color where it reads on the ground, else plain bold ink.
+pub fn alarm_on(theme: Theme, pixel: Pixel) -> Style {
+    let base = theme.ink_on(pixel);
+    match pixel {
+        Pixel::Amount(amount) if amount > 0.55 => base.add_modifier(Modifier::BOLD),
+        _ => base.patch(theme.alarm()),
+    }
+}
+
+/// The share on the needle and how often it was chosen; without a needle the chunk with most.
+fn numbers(inspected: &Inspected, layout: &Layout, (layer, head): (usize, usize), y: u16, pen: &mut Pen) {
+    let (x, width) = layout.numbers;
+    if width == 0 {
         return;
     }
-    let top = if shares.is_choice { 1.0 } else { shares.of_chunk.iter().copied().fold(1e-6, f32::max) };
-    pen.text(area.x, area.y, &format!("{:>5}", percent(top)), LABELS, pen.theme.faint());
-    let x = |column: usize| area.x + LABELS + (column * columns.cells) as u16;
-    for column in 0..columns.n {
-        let chunks = column * columns.per..((column + 1) * columns.per).min(shares.of_chunk.len());
-        // the needle's chunk stands for its column: it is what one looks for
-        let tallest = |a: &usize, b: &usize| shares.of_chunk[*a].total_cmp(&shares.of_chunk[*b]);
-        let needle =
-            chunks.clone().find(|chunk| inspected.chunks.as_ref().is_some_and(|needle| needle.contains(chunk)));
-        let Some(chunk) = needle.or_else(|| chunks.max_by(tallest)) else { continue };
-        let eighths = (shares.of_chunk[chunk] / top * 8.0 * f32::from(height)).round() as usize;
-        let style = ink(shares, chunk, inspected, pen);
-        // a cell between bars that are wide enough for one
-        let wide = columns.cells - usize::from(columns.cells > 2);
-        for row in 0..usize::from(height) {
-            let sign = bar(eighths, row).to_string().repeat(wide);
-            pen.text(x(column), area.y + height - 1 - row as u16, &sign, wide as u16, style);
+    let (theme, end) = (pen.theme, layout.area.right());
+    let plain = if (layer, head) == inspected.selected { theme.selected() } else { theme.text() };
+    let Some(share) = inspected.on_needle(layer, head) else {
+        if let Some((chunk, mass)) = most(inspected.heads.mass(layer, head)) {
+            let text = format!(" {chunk:>0$} {1:>4}", usize::from(width) - 6, percent(mass));
+            pen.text(x, y, &text, end.saturating_sub(x), plain);
         }
+        return;
+    };
+    let style = if share >= 0.1 { plain.patch(theme.alarm()) } else { plain };
+    let mut text_x = x;
+    if layout.has_bars {
+        let eighths = (share.clamp(0.0, 1.0) * 8.0 * BAR as f32).round() as usize;
+        let bar: String = (0..BAR).map(|at| part(eighths.saturating_sub(8 * at).min(8))).collect();
+        pen.text(x + 1, y, &bar, BAR as u16, theme.text().patch(theme.alarm()));
+        text_x += BAR as u16 + 1;
     }
-    let (y, digits) = (area.y + height, shares.of_chunk.len().to_string().len());
-    pen.text(area.x, y, "chunk", LABELS, pen.theme.faint());
-    for column in (0..columns.n).step_by(columns.tick_step(digits)) {
-        let text = (column * columns.per).to_string();
-        let room = area.right().saturating_sub(x(column));
-        if usize::from(room) >= text.len() {
-            pen.text(x(column), y, &text, room, pen.theme.faint());
-        }
+    let text = format!("{:>7}", percent(share));
+    pen.text(text_x, y, &text, end.saturating_sub(text_x), style);
+    if let Some((hit, n)) = inspected.hits(layer, head) {
+        let style = if hit == 0 { theme.faint() } else { plain };
+        let text = format!(" {:>1$}", format!("{hit}/{n}"), (2 * n.to_string().len() + 1).max(3));
+        pen.text(x + width, y, &text, end.saturating_sub(x + width), style);
     }
 }
+
+/// A part of a lying bar, in eighths.
+fn part(eighths: usize) -> char {
+    const PARTS: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+    PARTS[eighths.min(8)]
+}
+
+/// The chunk with most attention.
+fn most(mass: &[f32]) -> Option<(usize, f32)> {
+    let top = columns::largest(mass);
+    let chunk = mass.iter().position(|value| *value >= top)?;
+    Some((chunk, top))
+}
+
+#[cfg(test)]
+mod tests;

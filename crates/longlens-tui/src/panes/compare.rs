@@ -8,8 +8,8 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 use self::delta::Delta;
-use super::map::notes::{Notes, explain, number, swatch, wide};
-use super::map::square::Square;
+use super::attention::notes::{Notes, explain, number, swatch, wide};
+use super::attention::square::Square;
 use super::output::words::shortened;
 use crate::app::{App, DifferenceKey};
 use crate::export::{self, Content};
@@ -60,7 +60,8 @@ impl View for CompareView {
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(runs) = app.compared() else { return too_few(app, area, pen) };
-    let same = same_prompt(runs);
+    let [a, b] = runs;
+    let same = a.same_prompt(b);
     let mut notes = Notes::new(area);
     titles(app, runs, &mut notes, pen);
     if !same {
@@ -118,14 +119,6 @@ fn too_few(app: &App, area: Rect, pen: &mut Pen) {
             ("c marks a run in the history: two marked ones are compared", theme.faint()),
         ],
     );
-}
-
-/// Whether both ran the same prompt.
-fn same_prompt([a, b]: [&Run; 2]) -> bool {
-    match (&a.prompt, &b.prompt) {
-        (Some(a), Some(b)) => a.tokens == b.tokens,
-        _ => a.source == b.source && a.record.n_prompt == b.record.n_prompt,
-    }
 }
 
 /// Names and settings of both.

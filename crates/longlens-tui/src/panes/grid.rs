@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::heads::inspected::joined;
+use super::chunks::inspected::joined;
 use super::output::words::{shortened, tokens, wrap};
 use crate::app::{App, GridRun};
 use crate::command::{self, Command};

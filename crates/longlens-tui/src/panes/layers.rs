@@ -11,10 +11,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::heads::columns::{bar, behind, largest, scrolled};
-use super::heads::inspected::{Inspected, joined, placeholder};
-use super::heads::ramp;
-use super::map::MapView;
+use super::attention::AttentionView;
+use super::chunks::columns::{bar, behind, largest, scrolled};
+use super::chunks::inspected::{Inspected, joined, placeholder};
+use super::chunks::ramp;
 use crate::app::App;
 use crate::export::{self, Content};
 use crate::pen::{Hit, Pen};
@@ -63,7 +63,7 @@ impl View for LayersView {
     }
 
     fn enter(&self) -> Option<&'static dyn View> {
-        Some(&MapView)
+        Some(&AttentionView)
     }
 
     fn trace_view(&self) -> Option<&'static dyn TraceView> {
@@ -99,7 +99,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen) {
 
 /// Attention on the needle, or how much looks farther than its neighbors and the first tokens.
 fn score(inspected: &Inspected, layer: usize, head: usize) -> f32 {
-    inspected.on_needle(layer, head).unwrap_or_else(|| inspected.heads.far(layer, head))
+    inspected.heads.score(layer, head, inspected.needle.as_ref())
 }
 
 /// What stands where.

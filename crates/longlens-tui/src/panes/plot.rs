@@ -2,11 +2,11 @@
 
 use longlens_app::Problem;
 use longlens_app::runs::RunId;
-use longlens_app::views::{TraceView, VIEWS};
+use longlens_app::views::{TRACE_VIEWS, TraceView};
 use ratatui::layout::Rect;
 
-use super::heads::inspected::placeholder;
-use super::map::notes::{Notes, explain};
+use super::attention::notes::{Notes, explain};
+use super::chunks::inspected::placeholder;
 use crate::app::{App, FigureSize};
 use crate::export::{self, Content};
 use crate::pen::Pen;
@@ -14,7 +14,7 @@ use crate::view::{Arrows, Need, Step, View};
 
 /// A view of a trace.
 pub struct PlotView {
-    /// Its place in [`VIEWS`].
+    /// Its place in [`TRACE_VIEWS`].
     at: usize,
     /// Its name with a capital.
     name: String,
@@ -26,16 +26,16 @@ const CAPTION: usize = 2;
 const MIN_ROWS: u16 = 3;
 
 impl PlotView {
-    /// The view at a place of [`VIEWS`].
+    /// The view at a place of [`TRACE_VIEWS`].
     pub fn new(at: usize) -> Self {
-        let mut name = VIEWS[at].info().name.to_owned();
+        let mut name = TRACE_VIEWS[at].info().name.to_owned();
         name[..1].make_ascii_uppercase();
         Self { at, name }
     }
 
     /// Whether it shows the selected head.
     fn is_of_head(&self) -> bool {
-        let has = |name: &str| VIEWS[self.at].info().params.iter().any(|param| param.name == name);
+        let has = |name: &str| TRACE_VIEWS[self.at].info().params.iter().any(|param| param.name == name);
         has("layer") && has("head")
     }
 }
@@ -46,7 +46,7 @@ impl View for PlotView {
     }
 
     fn help(&self) -> &'static str {
-        VIEWS[self.at].info().summary
+        TRACE_VIEWS[self.at].info().summary
     }
 
     fn hints(&self) -> &'static str {
@@ -66,7 +66,11 @@ impl View for PlotView {
 
     fn is_stale(&self, app: &App) -> bool {
         let plotted = app.plots.of(self.at);
-        plotted.trace.is_stale() || plotted.figure.is_stale()
+        // a figure may be of an answer before the one that is there
+        let drawn = plotted.figure.keyed().map(|((key, _), _)| key);
+        plotted.trace.is_stale()
+            || plotted.figure.is_stale()
+            || drawn.is_some_and(|key| plotted.trace.key() != Some(key))
     }
 
     fn need(&self) -> Option<Need> {
@@ -74,7 +78,7 @@ impl View for PlotView {
     }
 
     fn trace_view(&self) -> Option<&'static dyn TraceView> {
-        Some(VIEWS[self.at])
+        Some(TRACE_VIEWS[self.at])
     }
 
     fn step(&self, app: &App, Arrows { down, right, far }: Arrows) -> Step {

@@ -13,8 +13,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use self::words::{parts_of, position, reach_of, rule_of};
-use super::map::notes::{Notes, explain, number, swatch};
-use super::map::square::Square;
+use super::attention::notes::{Notes, explain, number, swatch};
+use super::attention::square::Square;
 use crate::app::App;
 use crate::export::{self, Content};
 use crate::pen::{Pen, Raster};

@@ -10,9 +10,9 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 
-use super::heads::inspected::placeholder;
-use super::heads::{FLOOR, alarm_on, ramp};
-use super::map::notes::cut;
+use super::attention::notes::cut;
+use super::chunks::inspected::placeholder;
+use super::chunks::{FLOOR, alarm_on, ramp};
 use crate::app::{App, TokenColor};
 use crate::pen::{Hit, Pen};
 use crate::theme::{Depth, Pixel, Theme};
@@ -166,7 +166,7 @@ impl<'a> Amounts<'a> {
     /// The color of a token; nothing where nothing is known of it.
     fn pixel(&self, token: usize) -> Option<Pixel> {
         let scale = ColorScale::Log { floor: FLOOR };
-        let attention = |weight: f32| super::heads::pixel(weight, scale);
+        let attention = |weight: f32| super::chunks::pixel(weight, scale);
         match self {
             Self::Nothing(_) => None,
             Self::Loss(run, end) => {

@@ -182,7 +182,7 @@ fn made_model(args: &BenchArgs, config: &RunConfig, n_tokens: usize) -> Result<O
         ));
     }
     let info = backend::describe_random(shape, args.layers, config.weights);
-    let (weights, cache) = (info.weight_bytes, info.spec.cache_bytes(n_tokens, NUMBER));
+    let (weights, cache) = (info.weight_bytes, info.spec.cache_numbers(n_tokens) * NUMBER);
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
             format!(

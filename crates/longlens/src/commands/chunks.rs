@@ -107,7 +107,8 @@ fn describe(
         heads.run.n_prompt.max(query + 1)
     ))?;
     if let Some(needle) = needle {
-        let (first, last) = (needle.start / chunk_len, needle.end.div_ceil(chunk_len) - 1);
+        let chunks = heads.chunks_of(needle);
+        let (first, last) = (chunks.start, chunks.end - 1);
         terminal.say(format_args!(
             "needle: tokens {} to {}, chunks {first} to {last}",
             needle.start,

@@ -240,7 +240,7 @@ fn choose(
     };
     let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, prompt.tokens.len())?;
     // the last prompt token predicts the blank before the key; the blank predicts its first digit
-    prompt.tokens.extend(prompt.answer_start);
+    prompt.tokens.extend(&prompt.answer);
     let options = Setting::new(Chunks.info());
     let (_, view) = record(lens, &prompt, &mut setup, &Chunks, &options, |_| (), progress)?;
     // a short prompt has nothing to choose among

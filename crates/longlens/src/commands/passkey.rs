@@ -70,11 +70,11 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
         None => json!({ "template": template, "trials": trials, "seed": config.settings.sampling.seed }),
     };
     let decides = journal::decides(&model, &first, &measured);
-    let mut kept = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
+    let mut journal = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
     let mut progress = terminal.progress("passkey");
     let report = match &prompts {
-        Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut kept)?,
-        None => passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut kept)?,
+        Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut journal)?,
+        None => passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut journal)?,
     };
     drop(progress);
 
@@ -102,7 +102,7 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
             super::save_view(&terminal, &view, &folder.join(name))?;
         }
     }
-    kept.end(&terminal, report.complete)?;
+    journal.end(&terminal, report.complete)?;
     if report.complete { Ok(()) } else { Err(Failure::interrupted()) }
 }
 

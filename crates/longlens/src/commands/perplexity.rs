@@ -55,18 +55,18 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let stride = stride(args, &config, &terminal, &lengths)?;
     let stride_of = |window: usize| stride.unwrap_or(STRIDE.min(window));
     let text = format!("{:016x}", hash(&documents));
-    let store = |(at, setup): (usize, &Setup)| {
+    let journal = |(at, setup): (usize, &Setup)| {
         // a method may be named twice, and keeps what it measures apart
         let n_before = setups[..at].iter().filter(|earlier| earlier.plan.method == setup.plan.method).count();
         let measured = json!({ "text": text, "sliding": args.sliding, "stride": stride, "again": n_before });
         let decides = journal::decides(&model, setup, &measured);
         Journal::open(&terminal, config.out.as_deref(), "perplexity", &decides)
     };
-    let mut stores = setups.iter().enumerate().map(store).collect::<Result<Vec<_>, _>>()?;
+    let mut journals = setups.iter().enumerate().map(journal).collect::<Result<Vec<_>, _>>()?;
 
     let mut curves = Vec::new();
     let mut progress = terminal.progress("perplexity");
-    for (setup, kept) in setups.iter().zip(&mut stores) {
+    for (setup, journal) in setups.iter().zip(&mut journals) {
         let name = setup.plan.method.clone();
         progress.doing(&format!("perplexity {name}"));
         let mut setup_for = |_: PromptSize| -> Result<Setup, LensError> { Ok(setup.clone()) };
@@ -75,7 +75,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
             let mut reports = Vec::new();
             for window in &lengths {
                 let ask = Sliding { stride: stride_of(*window), ..Sliding::new(*window) };
-                match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, kept) {
+                match sliding(lens.as_mut(), &mut setup_for, &documents[0], &ask, &mut progress, journal) {
                     Ok(report) => reports.push(report),
                     Err(error) if terminal.is_cancelled() && !reports.is_empty() => {
                         drop(error); // the user stopped it; earlier windows are kept
@@ -87,7 +87,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
             Curve::of_windows(name, lengths.len(), reports, stride.unwrap_or(STRIDE), stride.is_none())
         } else {
             let ask = ByLength { lengths: lengths.clone(), last: None, prefill_per_length };
-            let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, kept)?;
+            let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, journal)?;
             Curve::of_documents(name, report)
         };
         curves.push(curve.noting(said.as_deref()));
@@ -113,7 +113,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
         }
     }
     let complete = !terminal.is_cancelled() && curves.iter().all(|curve| curve.complete);
-    stores.into_iter().try_for_each(|kept| kept.end(&terminal, complete))?;
+    journals.into_iter().try_for_each(|journal| journal.end(&terminal, complete))?;
     if terminal.is_cancelled() || curves.iter().any(|curve| !curve.complete) {
         return Err(Failure::interrupted());
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use longlens_app::views::{self, ENDINGS, Plot, Subject, Table, TraceView, VIEWS};
+use longlens_app::views::{self, ENDINGS, Plot, Subject, TRACE_VIEWS, Table, TraceView};
 use longlens_core::lens::{Control, Lens, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
@@ -50,7 +50,7 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
 pub struct Viewed {
     /// What it ran on.
     pub lens: Box<dyn Lens>,
-    /// Its tokens; of a needle prompt also the first of the right answer, which fetches those after it.
+    /// Its tokens; of a needle prompt also those of the right answer but for the last, which fetch it.
     pub prompt: PromptTokens,
     /// How it ran.
     pub setup: Setup,
@@ -79,8 +79,8 @@ pub fn viewed(
     let mut lens = super::open(terminal, config)?;
     let mut prompt = needle::prompt(prompt, config, lens.as_ref())?;
     let n_prompt = prompt.tokens.len();
-    // of a hidden key, the token that fetches its first digit can be looked at; it follows the prompt
-    prompt.tokens.extend(prompt.answer_start);
+    // of a hidden key, the tokens that fetch it can be looked at; they follow the prompt
+    prompt.tokens.extend(&prompt.answer);
     let mut setup = config.setup(lens.model(), n_prompt)?;
     super::warn(terminal, config, lens.model(), &setup.plan, n_prompt)?;
     let mut progress = terminal.progress("prefill");
@@ -121,7 +121,7 @@ fn subject<'a>(lens: &'a dyn Lens, prompt: &PromptTokens, setup: &'a Setup) -> S
 /// Every view with its options.
 fn list(json: bool) -> Result<(), Failure> {
     let terminal = Terminal::new(json);
-    let infos: Vec<&Info> = VIEWS.iter().map(|view| view.info()).collect();
+    let infos: Vec<&Info> = TRACE_VIEWS.iter().map(|view| view.info()).collect();
     terminal.result(&infos.iter().map(|info| methods::describe_json(info)).collect::<Vec<Value>>())?;
     let mut text = String::from("Views of a prompt\n\n");
     for info in infos {

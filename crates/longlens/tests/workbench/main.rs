@@ -83,9 +83,9 @@ fn a_needle_is_found_by_swapping_the_method() {
     pty.press("e");
     pty.wait_for("export the view as");
     pty.press("\r");
-    pty.wait_for("wrote longlens-heads-1.png");
+    pty.wait_for("wrote longlens-chunks-1.png");
     for (extension, begin) in [("png", &b"\x89PNG"[..]), ("svg", b"<svg"), ("csv", b""), ("npz", b"PK")] {
-        let bytes = std::fs::read(folder.path().join(format!("longlens-heads-1.{extension}"))).unwrap();
+        let bytes = std::fs::read(folder.path().join(format!("longlens-chunks-1.{extension}"))).unwrap();
         assert!(bytes.len() > 200 && bytes.starts_with(begin), "{extension}: {} bytes", bytes.len());
     }
 
@@ -347,7 +347,7 @@ fn quitting_waits_for_files() {
     pty.press("\rqy");
     assert_eq!(pty.end(), 0);
     for extension in ["png", "svg", "csv", "npz"] {
-        assert!(folder.path().join(format!("longlens-heads-1.{extension}")).exists(), "{extension}");
+        assert!(folder.path().join(format!("longlens-chunks-1.{extension}")).exists(), "{extension}");
     }
     pty.is_given_back();
 }

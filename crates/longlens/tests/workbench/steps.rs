@@ -50,7 +50,7 @@ fn steps_are_a_notebook_that_runs() {
     pty.wait("the run under another method", |screen| {
         screen.contains("longlens-tiny  long_heads") && !screen.contains("the run before") && is_over(screen)
     });
-    let views = ["heads", "map", "positions", "grid", "loss", "layers", "compare", "distance"];
+    let views = ["chunks", "attention", "positions", "grid", "loss", "layers", "compare", "distance"];
     let picture = |view: &str| folder.path().join(format!("longlens-{view}-1.png"));
     let mut exported = Vec::new();
     for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7", "9"]) {
@@ -92,7 +92,7 @@ fn steps_are_a_notebook_that_runs() {
         let bytes = std::fs::read(picture(view)).unwrap();
         assert!(bytes.starts_with(b"\x89PNG"), "{view} is drawn again");
         // a map also holds the text that was generated, and the others are named by what was done in the workbench
-        if ["heads", "positions", "grid", "layers", "distance"].contains(view) {
+        if ["chunks", "positions", "grid", "layers", "distance"].contains(view) {
             assert!(bytes == exported, "{view} is another picture");
         }
     }

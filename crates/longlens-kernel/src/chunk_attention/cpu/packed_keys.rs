@@ -4,7 +4,8 @@ use crate::cpu::panels::{Groups, pack};
 use crate::cpu::simd::{Aligned, Simd};
 use crate::cpu::{Angles, Rows};
 
-/// Packed keys of the tokens so far, every chunk on panels of its own: as many numbers as the keys.
+/// Packed keys of the tokens so far, every chunk on whole panels of its own: as many numbers as the keys where a chunk
+/// fills whole vectors, more where it does not.
 #[derive(Debug, Default)]
 pub struct PackedKeys {
     heads: Vec<Aligned>, // one per key head: [n_panels, head_dim, lanes]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -54,8 +55,10 @@ impl Place {
     /// this one does not replace, the error is [`io::ErrorKind::AlreadyExists`], whenever that file came to be.
     pub fn put(&self, bytes: &[u8], replaces: bool) -> io::Result<()> {
         let beside = longlens_app::part_name(&self.name);
-        let fill = || -> io::Result<()> {
-            let mut file = self.folder.open_with(&beside, OpenOptions::new().write(true).create_new(true))?;
+        let fill = || -> io::Result<File> {
+            let mut file = self.folder.open_with(&beside, OpenOptions::new().write(true).create_new(true))?.into_std();
+            // a part that nobody holds is cleared away by the next program that writes here
+            let _ = file.try_lock();
             if let Ok(there) = self.folder.symlink_metadata(&self.name)
                 && there.is_file()
             {
@@ -63,12 +66,12 @@ impl Place {
                     return Err(io::ErrorKind::PermissionDenied.into());
                 }
                 // before the first byte: nobody else may read what was not theirs to read
-                file.set_permissions(there.permissions())?;
+                file.set_permissions(there.permissions().into_std(&file)?)?;
             }
             file.write_all(bytes)?;
-            file.sync_all()
+            file.sync_all().map(|()| file)
         };
-        let written = fill().and_then(|()| {
+        let written = fill().and_then(|_held| {
             if replaces {
                 self.folder.rename(&beside, &self.folder, &self.name)
             } else {

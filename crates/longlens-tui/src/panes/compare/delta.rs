@@ -7,7 +7,7 @@ use ratatui::text::Span;
 
 use super::side;
 use crate::app::App;
-use crate::panes::map::notes::{Notes, number};
+use crate::panes::attention::notes::{Notes, number};
 use crate::panes::output::words::perplexity;
 use crate::pen::Pen;
 use crate::theme::Depth;

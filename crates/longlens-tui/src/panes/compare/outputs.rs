@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::side;
-use crate::panes::map::notes::{Notes, clean, fitting, wide};
+use crate::panes::attention::notes::{Notes, clean, fitting, wide};
 use crate::pen::Pen;
 
 /// Narrower than this the texts stand below each other.

@@ -8,7 +8,7 @@ use super::super::output::words::shortened;
 use super::columns::{self, bar};
 use super::inspected::{Inspected, joined, percent};
 use super::{ALWAYS, CHOSEN, Layout, label, most};
-use crate::panes::map::notes::cut;
+use crate::panes::attention::notes::cut;
 use crate::pen::Pen;
 use crate::theme::{Depth, Pixel, Theme};
 

@@ -31,11 +31,11 @@ const FLOOR: f64 = 1e-5;
 const PANEL: u16 = 20;
 
 /// Attention map of the selected head.
-pub struct MapView;
+pub struct AttentionView;
 
-impl View for MapView {
+impl View for AttentionView {
     fn name(&self) -> &'static str {
-        "Map"
+        "Attention"
     }
 
     fn help(&self) -> &'static str {
@@ -99,12 +99,9 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let map = app.map.keyed().filter(|(_, map)| is_whole(map));
     let scale = if app.zoom.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
-    if let Some((key, map)) = map {
+    if let Some((_, map)) = map {
         let raster = picture(&square, map, cells(app, map), |weight| scale.fraction(f64::from(weight), top));
         pen.raster(square.area, &raster);
-        if is_other(app, key) {
-            pen.dim(square.area);
-        }
     }
     pen.hit(square.area, Hit::Map);
     square.mark_query(pen, app.query(), pen.theme.accent());
@@ -138,13 +135,6 @@ fn largest(cells: &[f32]) -> f64 {
     cells.iter().copied().filter(|weight| weight.is_finite()).fold(0.0, f32::max).into()
 }
 
-/// Whether the map that is there is not yet the one that is asked for; that of an older run is said elsewhere.
-fn is_other(app: &App, key: &MapKey) -> bool {
-    let newest = app.current.as_ref().is_some_and(|run| run.id == key.run);
-    let asked = (app.controls.layer, app.controls.head, app.zoom.window().map(|_| app.window()));
-    newest && (key.layer, key.head, key.window) != asked
-}
-
 /// A map over the tokens of a square, the largest weight of a pixel's cells; empty where it holds nothing, or no weight.
 fn picture(square: &Square, map: &PooledMap, cells: &[f32], amount: impl Fn(f32) -> f64) -> Raster {
     let held = map.pick.window.unwrap_or(MapWindow { query: 0, key: 0, len: map.n_tokens });
@@ -175,7 +165,7 @@ fn panel(app: &App, area: Rect, map: Option<(&MapKey, &PooledMap)>, colors: (Col
     let title = format!("layer {layer} · head {head}");
     let states: &[&str] = match map {
         None => &[" · being computed …", " …"],
-        Some((key, _)) if is_other(app, key) => &[" · coming …", " …"],
+        Some(_) if app.map.is_stale() => &[" · coming …", " …"],
         Some(_) => &[""],
     };
     let state = notes.fitting(notes::wide(&title), states);

@@ -1,8 +1,8 @@
-//! What the views of heads, layers and tokens ask of an inspection at all heads, and what they say while there is none.
+//! What the views of chunks, layers, usage and tokens ask of an inspection at all heads, and what they say while there is none.
 
 use std::ops::Range;
 
-use longlens_app::heads::Heads;
+use longlens_app::heads::{Heads, chunks_text};
 use longlens_app::runs::RunState;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
@@ -21,15 +21,15 @@ pub struct Inspected<'a> {
     /// Its chunks.
     pub chunks: Option<Range<usize>>,
     /// The queries that give the answer, whose choices count for hit rates.
-    pub answering: Range<usize>,
-    /// Whether the method chooses, and its chunks are those that are shown.
+    pub answer: Range<usize>,
+    /// Whether some head chose such chunks as are shown.
     pub chooses: bool,
     /// The selected layer and head.
     pub selected: (usize, usize),
 }
 
 impl<'a> Inspected<'a> {
-    /// What there is to show; nothing before the first look.
+    /// What there is to show; nothing before the first inspection.
     pub fn of(app: &'a App) -> Option<Self> {
         let (key, heads) = app.heads.keyed()?;
         let (n_layers, n_heads) = heads.shape;
@@ -40,14 +40,12 @@ impl<'a> Inspected<'a> {
         let prompt = run.and_then(|run| run.prompt.as_ref());
         let needle = prompt.and_then(|prompt| prompt.needle.as_ref()).map(|needle| needle.tokens.clone());
         let needle = needle.filter(|tokens| !tokens.is_empty());
-        let plan = run.and_then(|run| run.settings.method.plan(&app.model.spec).ok());
-        let own = plan.and_then(|plan| plan.chunk_len());
         Some(Self {
             heads,
             chunks: needle.as_ref().map(|needle| heads.chunks_of(needle)),
             needle,
-            answering: key.answering.0..key.answering.1,
-            chooses: heads.chooses() && own == Some(heads.chunk_len),
+            answer: key.answer.clone(),
+            chooses: heads.chooses(),
             selected: (app.controls.layer.min(n_layers - 1), app.controls.head.min(n_heads - 1)),
         })
     }
@@ -80,19 +78,13 @@ impl<'a> Inspected<'a> {
 
     /// How often a head's choices held the needle, of how many.
     pub fn hits(&self, layer: usize, head: usize) -> Option<(usize, usize)> {
-        let hits = self.heads.hits(layer, head, self.needle.as_ref().filter(|_| self.chooses)?, &self.answering);
+        let hits = self.heads.hits(layer, head, self.needle.as_ref().filter(|_| self.chooses)?, &self.answer);
         Some(hits).filter(|(_, n)| *n > 0)
     }
 
-    /// `chunk 17`, or `chunks 17–19`.
+    /// The needle's chunks in words.
     pub fn needle_name(&self) -> Option<String> {
-        let chunks = self.chunks.as_ref()?;
-        let last = chunks.end.saturating_sub(1);
-        Some(if last <= chunks.start {
-            format!("chunk {}", chunks.start)
-        } else {
-            format!("chunks {}–{last}", chunks.start)
-        })
+        self.chunks.as_ref().map(chunks_text)
     }
 }
 
@@ -215,7 +207,7 @@ mod tests {
         let text = |app: &App, width, height| {
             let area = Rect::new(0, 0, width, height);
             let mut text = String::new();
-            for draw in [panes::heads::draw, panes::layers::draw, panes::tokens::draw] {
+            for draw in [panes::chunks::draw, panes::layers::draw, panes::tokens::draw] {
                 let (mut buffer, mut seen) = (Buffer::empty(area), Seen::default());
                 draw(app, area, &mut Pen { buffer: &mut buffer, theme: app.theme, seen: &mut seen, cell_pixels: None });
                 text.extend(buffer.content.iter().map(ratatui::buffer::Cell::symbol));
