@@ -208,21 +208,29 @@ fn draw_views(app: &App, tabs: Rect, area: Rect, pen: &mut Pen) {
     }
 }
 
+/// Letters of a tab's name that still tell it from others.
+const FEWEST_LETTERS: usize = 3;
+/// A name that is cut has fewer letters than this.
+const MOST_LETTERS: usize = 16;
+
 fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
     let mut x = area.x + 1;
-    // names with room around them, closer together, or numbers alone but for the view that is shown
-    let named = |at: usize, view: &dyn View, end: &str| format!(" {} {}{end}", at + 1, view.name());
-    let fits = |end: &&str| {
-        let width: usize = VIEWS.iter().enumerate().map(|(at, view)| named(at, *view, end).chars().count()).sum();
+    // names with room around them, closer together, cut short, or numbers alone; but for the view that is shown
+    let named = |at: usize, view: &dyn View, (letters, end): (usize, &str)| {
+        let is_shown = *view == *app.layout.shown()[place];
+        let name: String = view.name().chars().take(if is_shown { usize::MAX } else { letters }).collect();
+        if name.is_empty() { format!(" {}{end}", at + 1) } else { format!(" {} {name}{end}", at + 1) }
+    };
+    let fits = |form: &(usize, &str)| {
+        let width: usize = VIEWS.iter().enumerate().map(|(at, view)| named(at, *view, *form).chars().count()).sum();
         width < usize::from(area.width)
     };
-    let end = [" ", ""].into_iter().find(fits);
+    let cut = (FEWEST_LETTERS..MOST_LETTERS).rev().map(|letters| (letters, ""));
+    let mut forms = [(usize::MAX, " "), (usize::MAX, "")].into_iter().chain(cut);
+    let form = forms.find(fits).unwrap_or((0, " "));
     for (at, view) in VIEWS.iter().enumerate() {
         let is_shown = *view == app.layout.shown()[place];
-        let text = match end {
-            None if !is_shown => format!(" {} ", at + 1),
-            _ => named(at, *view, end.unwrap_or(" ")),
-        };
+        let text = named(at, *view, form);
         let width = text.chars().count() as u16;
         if x + width > area.right() {
             break;
