@@ -26,7 +26,8 @@ mod string;
 pub struct MethodInfo {
     /// Name, paper, parameters.
     pub info: Info,
-    /// Checks the parameters against a model and gives its heads their rules.
+    /// Refuses what is impossible together, as each value is in its range by then, and returns a plan for all heads (`.into()`) or
+    /// one by layer or head ([`Heads`]).
     pub plan: fn(&Setting, &ModelSpec) -> Result<Heads, SettingError>,
     /// What its text form does beyond reading parameters by their kinds.
     pub text: TextForm,
@@ -37,7 +38,7 @@ pub struct MethodInfo {
 pub struct TextForm {
     /// Refuses values that are impossible on any model.
     pub check: fn(&Setting) -> Result<(), SettingError>,
-    /// Writes out what the values come to on a model, such as a budget in whole pages; defaults are written out before.
+    /// Writes out what the values come to on a model, such as a budget in whole pages; of a setting whose defaults are filled in.
     pub resolved: fn(Setting, &ModelSpec) -> Setting,
 }
 
@@ -46,7 +47,8 @@ impl TextForm {
     const PLAIN: Self = Self { check: |_| Ok(()), resolved: |setting, _| setting };
 }
 
-/// Every method. A new one is a file in `methods/` and a line here.
+/// Every method. A new one is a file in `methods/`, its module above, and a line at the end here: those before it keep their keys in
+/// the workbench.
 pub static METHODS: &[&MethodInfo] = &[
     &full::METHOD,
     &sliding_window::METHOD,

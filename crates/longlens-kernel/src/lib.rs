@@ -56,7 +56,8 @@ pub trait Kernels: Backend {
         rms_norm::reference(x, gamma, eps)
     }
 
-    /// Rows shifted to mean 0 and divided by their standard deviation.
+    /// Rows shifted to mean 0 and divided by their standard deviation. Burn's backends have a function of that name too: call
+    /// `<B as Kernels>::layer_norm`.
     fn layer_norm(
         x: Tensor<Self, 2>,
         gamma: &Tensor<Self, 1>,

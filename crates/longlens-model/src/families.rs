@@ -100,26 +100,27 @@ families! {
 pub(crate) trait FamilyFile: Sized {
     /// Its name in its papers.
     const TITLE: &'static str;
-    /// Fields of `config.json` that it computes with, and that are refused or warned about in a family that does not list them
-    /// (`config/elsewhere`).
+    /// Fields that this family reads. A listed one is left out of the checks in `config/elsewhere`, which refuse or report fields of
+    /// other families and values that a Llama does not have; `read` checks it instead.
     const FIELDS: &'static [&'static str];
     /// `max_position_embeddings` where the config has none, as transformers sets it.
     const DEFAULT_CONTEXT: usize;
     /// Shapes of its models for random weights.
     const SHAPES: &'static [Shape] = &[];
-    /// What is built of matrices `M` and vectors `V`.
+    /// What is built of matrices `M` and vectors `V`: the file's `Model<M, V>`, which is a decoder. The file names its type for this
+    /// trait `Architecture`.
     type Model<M, V>;
 
-    /// Reads the fields of its own. The sizes of heads and the fields of RoPE are checked by then; the numbers of layers and of
-    /// tokens and the size of the MLP are not.
+    /// Reads the fields of its own: called after the sizes of heads and the fields of RoPE were checked, and before the numbers of
+    /// layers and tokens and the size of the MLP are.
     fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
 
-    /// Says in the spec, which holds everything else by then, what attention does otherwise than a Llama's: windows and
-    /// rotation of its layers, a rotation of a part of a head, another factor on scores, a cap on them. A
-    /// Llama's needs nothing said.
+    /// Changes the spec, already filled in from the shared fields, where attention is not a Llama's: `layers`, `rotary_dim`,
+    /// `score_scale`, `soft_cap`.
     fn specify(&self, _spec: &mut ModelSpec) {}
 
-    /// Asks for every parameter once, in the same order each time.
+    /// Asks for every parameter once, in the same order each time: the embedding first, what gives logits last (the last matrix
+    /// outside the layers counts as such). Names of layers begin `model.layers.<n>.`.
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;
 }
 

@@ -17,17 +17,17 @@ use crate::problem::Problem;
 
 /// A view of one number of every head.
 pub struct HeadMeasure {
-    /// Name, summary and options; the name is also that of the table's column and of the array.
+    /// Name, summary and options, which are `QUERY` and `CHUNK_LEN`; the name is also that of the table's column and of the array.
     pub info: &'static Info,
-    /// The number's unit.
+    /// The number's unit, such as `share`, `tokens` or `nats`.
     pub unit: &'static str,
-    /// What the figure calls the number.
+    /// What the figure calls the number, before ` of every head, from token 7`.
     pub title: &'static str,
     /// The number of a layer's head.
     pub number: fn(&Heads, (usize, usize)) -> f32,
-    /// Whether the head with the lowest number stands out, and not the highest.
+    /// Whether the remark is about the lowest number, not the highest.
     pub lowest_first: bool,
-    /// What is said of the head that stands out, and of its number.
+    /// What is said of a head, such as `layer 3, head 1`, and of its number.
     pub remark: fn(head: &str, number: f32) -> String,
 }
 

@@ -6,7 +6,8 @@ use crate::spec::Rotation;
 /// The rule of one head: spans that a formula gives, or chunks that the data chooses.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeadPlan {
-    /// Key intervals with one position rule each; the spans of one query are disjoint.
+    /// Key intervals with one position rule each; those of one query are disjoint, hold no key after it, and one holds the query
+    /// itself.
     pub spans: Vec<Span>,
     /// Which queries meet chunks of keys that the data chooses instead of the spans.
     pub choice: Option<ChunkChoice>,

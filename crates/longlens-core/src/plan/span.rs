@@ -27,7 +27,7 @@ pub enum Reach {
     Nearer(usize),
     /// `i - j >= window`.
     AtLeast(usize),
-    /// `j < n_sink` and `i - j >= window`.
+    /// `j < n_sink` and `i - j >= window`: the first keys without those that a span `Nearer(window)` meets.
     Sinks {
         /// Keys kept at the start.
         n_sink: usize,

@@ -7,9 +7,9 @@
 
 use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
-use longlens_kernel::{Kernels, Operation};
 use longlens_kernel::gated::Activation;
 use longlens_kernel::linear::Matrix;
+use longlens_kernel::{Kernels, Operation};
 
 use super::{FamilyFile, Shape};
 use crate::config::{self, Config};

@@ -10,7 +10,8 @@ pub trait Parameters {
     /// A matrix, or rows of a larger one, with its bias where it has one.
     fn matrix(&mut self, ask: Linear<'_>) -> Self::Matrix;
 
-    /// `<name>.weight`, `[len]`, with `offset` added to every number: 1 where a norm multiplies by `1 + weight`.
+    /// `<name>.weight`, `[len]`, with `offset` added to every stored number: 0, or 1 where a norm multiplies by `1 + weight`;
+    /// random weights have none added.
     fn norm_weight(&mut self, name: &str, len: usize, offset: f32) -> Self::Vector;
 
     /// `<name>.bias`, `[len]`.
