@@ -212,9 +212,12 @@ fn check(app: &App, effects: &[Effect]) {
             }
             Effect::Ask(Ask::Inspect(inspection)) => {
                 let n = inspection.run.prompt.tokens.len() + inspection.generated.len().saturating_sub(1);
-                assert!(inspection.watch.rows.iter().all(|row| row.query < n), "a look at a token that was not fed");
+                assert!(
+                    inspection.watch.rows.iter().all(|row| row.query < n),
+                    "an inspection of a token that was not fed"
+                );
                 let newest = app.current.as_ref().map(|run| run.id);
-                assert_eq!(newest, Some(inspection.run.id), "looks are about the newest run");
+                assert_eq!(newest, Some(inspection.run.id), "inspections are of the newest run");
                 let prompt = app.prompt.answer().expect("a run has a prompt");
                 assert!(
                     Arc::ptr_eq(prompt, &inspection.run.prompt),

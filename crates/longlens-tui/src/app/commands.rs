@@ -155,7 +155,7 @@ impl App {
     }
 
     /// What was asked and will not be answered can be asked again.
-    fn drop_waiting(&mut self) {
+    pub(super) fn drop_waiting(&mut self) {
         self.prompt.cancel();
         self.heads.cancel();
         self.map.cancel();

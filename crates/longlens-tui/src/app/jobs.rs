@@ -247,10 +247,7 @@ impl App {
                 if self.run().is_some_and(|run| run.prefill_seconds.is_none()) {
                     self.start_run();
                 } else {
-                    self.heads.cancel();
-                    self.map.cancel();
-                    self.plots.cancel();
-                    self.difference.cancel();
+                    self.drop_waiting();
                     self.inspect();
                 }
             }
