@@ -19,6 +19,7 @@ pub mod weights;
 
 mod attention;
 mod inspect;
+mod layers;
 mod observe;
 mod open;
 mod positions;

@@ -18,11 +18,11 @@ type Tensors = BTreeMap<String, Stored>;
 /// Parts of names that say how the model was run, not what the tensor is.
 const WRAPPERS: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"];
 
-/// A tensor that every checkpoint of the family has; what stands before it is the prefix.
-const ANCHOR: &str = "layers.0.self_attn.q_proj.weight";
+/// Every checkpoint has one of these tensors; what stands before it is the prefix.
+const ANCHORS: &[&str] = &["layers.0.self_attn.q_proj.weight", "layers.0.self_attn.qkv_proj.weight"];
 
 /// Modules of the base model.
-const MODULES: &[&str] = &["layers", "embed_tokens", "norm", "rotary_emb"];
+const MODULES: &[&str] = &["layers", "embed_tokens", "norm", "final_layernorm", "rotary_emb"];
 
 /// The tensors under the family's names, and a sentence on what was left out of names.
 pub(super) fn canonical(tensors: Tensors) -> Result<(Tensors, Option<String>), WeightProblem> {
@@ -61,7 +61,8 @@ pub(super) fn canonical(tensors: Tensors) -> Result<(Tensors, Option<String>), W
 
 /// What stands before the first layer of a model.
 fn prefix(name: &str) -> Option<&str> {
-    name.strip_suffix(ANCHOR).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    let prefix = ANCHORS.iter().find_map(|anchor| name.strip_suffix(anchor));
+    prefix.filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
 fn unwrapped(name: &str, dropped: &mut BTreeSet<String>) -> String {
