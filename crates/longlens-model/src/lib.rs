@@ -11,6 +11,7 @@ pub mod decoder;
 pub mod error;
 pub mod families;
 mod fields;
+pub mod gguf;
 pub mod lens;
 pub mod shapes;
 pub mod source;

@@ -4,12 +4,15 @@
 //! somebody who only takes down names and shapes, so that everything that can be known from the headers is checked before
 //! anything is read; then each tensor is read, checked and packed in one pass, a few rows at a time.
 
+mod containers;
 mod files;
+mod gguf;
 mod leftover;
 mod names;
 mod numbers;
 mod random;
 mod request;
+mod stored;
 mod wanted;
 
 #[cfg(test)]
@@ -23,11 +26,11 @@ use longlens_kernel::Kernels;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
 
 use crate::error::{OpenError, WeightProblem};
-use files::Stored;
 pub use files::WeightFiles;
-use numbers::{Table, Unusable};
+use numbers::Unusable;
 pub use random::random;
 pub use request::{LayerNorm, Linear, Parameters};
+use stored::Stored;
 pub use wanted::Counts;
 use wanted::{Wanted, WantedTensor};
 
@@ -81,11 +84,11 @@ pub fn load<B: Kernels, D: Blueprint>(
 
     let stored: Vec<&Stored> = tensors.iter().filter_map(|tensor| files.get(&tensor.name)).collect();
     let used: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.dtype().to_string().to_lowercase()).collect();
+    let dtypes: BTreeSet<String> = stored.iter().map(|tensor| tensor.format().name().to_lowercase()).collect();
     let report = LoadReport {
         n_tensors: tensors.len(),
         n_parameters: counts.n_parameters,
-        n_bytes: stored.iter().map(|tensor| tensor.bytes().len()).sum(),
+        n_bytes: stored.iter().map(|tensor| tensor.n_bytes()).sum(),
         dtypes: dtypes.into_iter().collect(),
         loaded_as: if storage == Storage::F32 { format.name() } else { storage.name() }.into(),
         unused: files.names().filter(|name| !used.contains(name)).map(Into::into).collect(),
@@ -164,10 +167,9 @@ impl<B: Kernels> Reader<'_, B> {
     /// Calls `read` with the numbers of a tensor; unusable ones go to the problems.
     fn tensor<T>(&mut self, name: String, read: impl FnOnce(&(dyn Fn(usize, &mut [f32]) + Sync)) -> T) -> T {
         let stored = self.files.get(&name).unwrap_or_else(|| panic!("`{name}` was asked for before"));
-        let table = Table::new(stored.bytes(), stored.dtype());
         let found: Mutex<Option<Unusable>> = Mutex::default();
         let done = read(&|first, out| {
-            if let Some(unusable) = table.read(first, out, self.limit) {
+            if let Some(unusable) = stored.read(first, out, self.limit) {
                 let mut found = found.lock().expect("no holder panics");
                 *found = Unusable::merge(*found, Some(unusable));
             }
@@ -182,9 +184,13 @@ impl<B: Kernels> Reader<'_, B> {
 
     fn vector(&mut self, name: String, len: usize, offset: f32) -> Tensor<B, 1> {
         let mut numbers = vec![0.0; len];
+        // one shift may undo the other, which no number should notice
+        let offset = offset + self.files.get(&name).map_or(0.0, Stored::offset);
         self.tensor(name, |read| read(0, &mut numbers));
-        for number in &mut numbers {
-            *number += offset;
+        if offset != 0.0 {
+            for number in &mut numbers {
+                *number += offset;
+            }
         }
         Tensor::from_data(TensorData::new(numbers, [len]), self.device)
     }

@@ -8,12 +8,10 @@
 //! | data parallel | `module.model.layers.0.…` |
 //! | a model of several parts | `language_model.model.layers.0.…`, `model.language_model.layers.0.…` |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::files::Stored;
+use super::stored::Tensors;
 use crate::error::{WeightProblem, cut};
-
-type Tensors = BTreeMap<String, Stored>;
 
 /// Parts of names that say how the model was run, not what the tensor is.
 const WRAPPERS: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"];

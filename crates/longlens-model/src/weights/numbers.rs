@@ -2,15 +2,20 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use safetensors::Dtype;
 
-/// A stored format that can be read.
-#[derive(Debug, Clone, Copy)]
+/// A number format of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     F64,
     F32,
     F16,
     Bf16,
+    /// 4 bits of exponent and 3 of fraction, without infinities.
+    F8E4m3,
+    /// 5 bits of exponent and 2 of fraction: the upper half of an `F16`.
+    F8E5m2,
+    /// One that is not read, of so many bits a number.
+    Other(&'static str, usize),
 }
 
 /// Numbers that cannot be used: NaN, infinity, or too large for the target.
@@ -33,24 +38,9 @@ pub(super) struct Table<'a> {
 const PIECE: usize = 256;
 
 impl<'a> Table<'a> {
-    pub fn new(bytes: &'a [u8], dtype: Dtype) -> Self {
-        Self::of(bytes, dtype).unwrap_or_else(|| panic!("{dtype} was to be refused before"))
-    }
-
-    /// The same, where the format can be read.
-    pub fn of(bytes: &'a [u8], dtype: Dtype) -> Option<Self> {
-        Format::of(dtype).map(|format| Self { bytes, format })
-    }
-
-    /// Whether both hold the same `n_numbers`, as f32.
-    pub fn is_equal(&self, other: &Self, n_numbers: usize) -> bool {
-        let (mut ours, mut theirs) = ([0.0; PIECE], [0.0; PIECE]);
-        (0..n_numbers).step_by(PIECE).all(|first| {
-            let n = PIECE.min(n_numbers - first);
-            self.read(first, &mut ours[..n], f32::MAX);
-            other.read(first, &mut theirs[..n], f32::MAX);
-            ours[..n].iter().zip(&theirs[..n]).all(|(a, b)| a.to_bits() == b.to_bits())
-        })
+    pub fn new(bytes: &'a [u8], format: Format) -> Self {
+        assert!(format.is_readable(), "{} was to be refused before", format.name());
+        Self { bytes, format }
     }
 
     /// Writes the numbers from `first` on to `out`; returns those whose magnitude is not up to `limit`.
@@ -66,14 +56,57 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Names and bits of the formats of safetensors that hold no weights, or are not read.
+const OTHERS: &[(&str, usize)] = &[
+    ("BOOL", 8),
+    ("U8", 8),
+    ("I8", 8),
+    ("U16", 16),
+    ("I16", 16),
+    ("U32", 32),
+    ("I32", 32),
+    ("U64", 64),
+    ("I64", 64),
+    ("F4", 4),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+    ("F8_E8M0", 8),
+    ("F8_E4M3FNUZ", 8),
+    ("F8_E5M2FNUZ", 8),
+    ("C64", 64),
+];
+
 impl Format {
-    pub fn of(dtype: Dtype) -> Option<Self> {
-        match dtype {
-            Dtype::F64 => Some(Self::F64),
-            Dtype::F32 => Some(Self::F32),
-            Dtype::F16 => Some(Self::F16),
-            Dtype::BF16 => Some(Self::Bf16),
-            _ => None,
+    /// The format that safetensors files call `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = [Self::F64, Self::F32, Self::F16, Self::Bf16, Self::F8E4m3, Self::F8E5m2];
+        let other = || OTHERS.iter().find(|(other, _)| *other == name).map(|(name, bits)| Self::Other(name, *bits));
+        known.into_iter().find(|format| format.name() == name).or_else(other)
+    }
+
+    /// As safetensors and GGUF call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "F64",
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F8E4m3 => "F8_E4M3",
+            Self::F8E5m2 => "F8_E5M2",
+            Self::Other(name, _) => name,
+        }
+    }
+
+    /// Whether numbers can be made of it.
+    pub fn is_readable(self) -> bool {
+        !matches!(self, Self::Other(..))
+    }
+
+    /// Bytes of `n` numbers; `None` where they are no whole bytes, or too many.
+    pub fn n_bytes(self, n: usize) -> Option<usize> {
+        match self {
+            Self::Other(_, bits) => n.checked_mul(bits).filter(|bits| bits.is_multiple_of(8)).map(|bits| bits / 8),
+            _ => n.checked_mul(self.size()),
         }
     }
 
@@ -82,6 +115,8 @@ impl Format {
             Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
+            Self::F8E4m3 | Self::F8E5m2 => 1,
+            Self::Other(name, _) => panic!("{name} was to be refused before"),
         }
     }
 
@@ -112,8 +147,30 @@ impl Format {
                     halves[..numbers.len()].convert_to_f32_slice(numbers);
                 }
             }
+            Self::F8E4m3 => {
+                for (number, byte) in numbers.iter_mut().zip(bytes) {
+                    *number = f8_e4m3(*byte);
+                }
+            }
+            Self::F8E5m2 => {
+                for (number, byte) in numbers.iter_mut().zip(bytes) {
+                    *number = f16::from_bits(u16::from(*byte) << 8).to_f32();
+                }
+            }
+            Self::Other(name, _) => panic!("{name} was to be refused before"),
         }
     }
+}
+
+/// Micikevicius et al., 2022, arXiv:2209.05433: exponents are biased by 7, and all ones are NaN.
+fn f8_e4m3(byte: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let size = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => fraction / 512.0,
+        _ => (1.0 + fraction / 8.0) * 2.0f32.powi(exponent - 7),
+    };
+    if byte & 0x80 == 0 { size } else { -size }
 }
 
 /// Looks at all numbers without a branch; only a tile with a bad one is looked at again.
@@ -146,11 +203,11 @@ mod tests {
 
     use super::*;
 
-    fn bytes_of(numbers: &[f32], dtype: Dtype) -> Vec<u8> {
-        match dtype {
-            Dtype::F64 => numbers.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
-            Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Dtype::F16 => numbers.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+    fn bytes_of(numbers: &[f32], format: Format) -> Vec<u8> {
+        match format {
+            Format::F64 => numbers.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
+            Format::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Format::F16 => numbers.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
             _ => numbers.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
         }
     }
@@ -159,13 +216,30 @@ mod tests {
     fn every_format_keeps_its_numbers_from_any_place() {
         // small whole numbers are exact in every format
         let numbers: Vec<f32> = (0..3000).map(|n| (n % 251) as f32 - 125.0).collect();
-        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
-            let bytes = bytes_of(&numbers, dtype);
+        for format in [Format::F64, Format::F32, Format::F16, Format::Bf16] {
+            let bytes = bytes_of(&numbers, format);
             for (first, len) in [(0, 3000), (0, 0), (3000, 0), (1, 255), (7, 256), (500, 257), (2999, 1)] {
                 let mut out = vec![f32::NAN; len];
-                assert_eq!(Table::new(&bytes, dtype).read(first, &mut out, f32::MAX), None);
-                assert_eq!(out, numbers[first..first + len], "{dtype}, {len} from {first}");
+                assert_eq!(Table::new(&bytes, format).read(first, &mut out, f32::MAX), None);
+                assert_eq!(out, numbers[first..first + len], "{format:?}, {len} from {first}");
             }
+        }
+    }
+
+    #[test]
+    fn numbers_of_eight_bits() {
+        let read = |format, bytes: &[u8]| {
+            let mut out = vec![0.0; bytes.len()];
+            Table::new(bytes, format).read(0, &mut out, f32::MAX);
+            out
+        };
+        let e4m3 = read(Format::F8E4m3, &[0x00, 0x01, 0x07, 0x08, 0x38, 0xB8, 0x3C, 0x7E, 0x80]);
+        assert_eq!(e4m3, [0.0, 1.0 / 512.0, 7.0 / 512.0, 1.0 / 64.0, 1.0, -1.0, 1.5, 448.0, -0.0]);
+        let e5m2 = read(Format::F8E5m2, &[0x00, 0x01, 0x04, 0x3C, 0xBE, 0x7B]);
+        assert_eq!(e5m2, [0.0, 2.0f32.powi(-16), 2.0f32.powi(-14), 1.0, -1.5, 57_344.0]);
+        for (format, bytes) in [(Format::F8E4m3, [0x7F, 0xFF]), (Format::F8E5m2, [0x7C, 0xFF])] {
+            let found = Table::new(&bytes, format).read(0, &mut [0.0; 2], f32::MAX).unwrap();
+            assert_eq!((found.first, found.count), (0, 2), "{format:?}");
         }
     }
 
@@ -176,11 +250,11 @@ mod tests {
             for at in [700, 1999] {
                 numbers[at] = bad;
             }
-            let bytes = bytes_of(&numbers, Dtype::F32);
+            let bytes = bytes_of(&numbers, Format::F32);
             let mut out = vec![0.0; 1900];
-            let found = Table::new(&bytes, Dtype::F32).read(100, &mut out, limit).unwrap();
+            let found = Table::new(&bytes, Format::F32).read(100, &mut out, limit).unwrap();
             assert_eq!((found.first, found.count, found.value.to_bits()), (700, 2, bad.to_bits()));
-            assert_eq!(Table::new(&bytes, Dtype::F32).read(0, &mut out[..700], limit), None);
+            assert_eq!(Table::new(&bytes, Format::F32).read(0, &mut out[..700], limit), None);
         }
     }
 }

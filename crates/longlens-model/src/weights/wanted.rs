@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use longlens_kernel::linear::Storage;
 
 use super::files::WeightFiles;
-use super::numbers::Format;
 use super::request;
 use super::{Blueprint, Linear, Parameters};
 use crate::error::WeightProblem;
@@ -116,8 +115,8 @@ impl WantedTensor {
             let (expected, found) = (self.shape.clone(), stored.shape().to_vec());
             return Some(WeightProblem::WrongShape { name, expected, found });
         }
-        let dtype = stored.dtype();
-        Format::of(dtype).is_none().then(|| WeightProblem::UnsupportedDtype { name, dtype: dtype.to_string() })
+        let format = stored.format();
+        (!format.is_readable()).then(|| WeightProblem::UnsupportedDtype { name, dtype: format.name().into() })
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 mod embedded_behaviour;
 mod embedded_model;
 mod fork;
+mod formats;
 mod golden;
 mod inspect;
 mod mixed_layers;
