@@ -6,6 +6,7 @@
 //! `f16` by which all of these are multiplied.
 
 mod decode;
+pub(crate) mod packed;
 
 #[cfg(test)]
 mod tests;
@@ -122,6 +123,31 @@ impl BlockType {
     /// Bytes of a row of `width` weights, if that is whole blocks and can be counted.
     pub fn row_bytes(self, width: usize) -> Option<usize> {
         width.is_multiple_of(self.weights()).then(|| (width / self.weights()).checked_mul(self.bytes())).flatten()
+    }
+
+    /// Whether all weights of whole blocks are finite numbers: those of 16 and 32 bits, and the scales of others.
+    pub fn is_finite(self, blocks: &[u8]) -> bool {
+        match self {
+            Self::F32 => blocks.chunks_exact(4).all(|x| u16::from_le_bytes([x[2], x[3]]) & 0x7F80 != 0x7F80),
+            Self::Bf16 => blocks.chunks_exact(2).all(|x| u16::from_le_bytes([x[0], x[1]]) & 0x7F80 != 0x7F80),
+            _ => {
+                let is_finite =
+                    |block: &[u8], at: usize| u16::from_le_bytes([block[at], block[at + 1]]) & 0x7C00 != 0x7C00;
+                blocks.chunks_exact(self.bytes()).all(|block| self.halves().iter().all(|at| is_finite(block, *at)))
+            }
+        }
+    }
+
+    /// Where the numbers of half precision stand in a block.
+    pub(crate) fn halves(self) -> &'static [usize] {
+        match self {
+            Self::F32 | Self::Bf16 => &[],
+            Self::F16 | Self::Q4_0 | Self::Q5_0 | Self::Q8_0 | Self::Iq4Nl | Self::Iq4Xs => &[0],
+            Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => &[0, 2],
+            Self::Q2K => &[80, 82],
+            Self::Q3K => &[108],
+            Self::Q6K => &[208],
+        }
     }
 
     /// Writes the weights of whole blocks, `weights()` numbers for every `bytes()` bytes, as ggml computes them: the product of scales

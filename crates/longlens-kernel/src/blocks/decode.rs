@@ -1,5 +1,6 @@
 //! Numbers of one block.
 
+use super::packed::{iq4_scale, q3_scale, q6, q45_low, scale_and_minimum, two_bits};
 use super::{BlockType, IQ4_VALUES, half};
 
 /// Writes the weights of one block.
@@ -64,43 +65,15 @@ fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
     move |at| (bits >> at & 1) as u8 * 16
 }
 
-/// Scale and minimum of a group of [`BlockType::Q4K`] and [`BlockType::Q5K`], 6 bits each: eight of both in 12 bytes.
-pub(super) fn scale_and_minimum(packed: &[u8], group: usize) -> (u8, u8) {
-    if group < 4 {
-        return (packed[group] & 63, packed[group + 4] & 63);
-    }
-    let low = packed[group + 4];
-    (low & 15 | packed[group - 4] >> 6 << 4, low >> 4 | packed[group] >> 6 << 4)
-}
-
-/// The scale of a group of [`BlockType::Q3K`]: sixteen of 6 bits in 12 bytes.
-pub(super) fn q3_scale(packed: &[u8], group: usize) -> i8 {
-    let low = packed[group % 8] >> (group / 8 * 4) & 15;
-    let high = packed[8 + group % 4] >> (group / 4 * 2) & 3;
-    (low | high << 4) as i8 - 32
-}
-
-/// The scale of a group of [`BlockType::Iq4Xs`], 6 bits around 32.
-pub(super) fn iq4_scale(bytes: &[u8], group: usize) -> i8 {
-    let low = bytes[4 + group / 2] >> (group % 2 * 4) & 15;
-    let high = (word(bytes, 2) >> (2 * group) & 3) as u8;
-    (low | high << 4) as i8 - 32
-}
-
 /// 16 bytes of scales and minima, 64 of `q`, scale of scales, scale of minima.
 fn q2_k(bytes: &[u8], out: &mut [f32]) {
     let (scale, minimum) = (half_at(bytes, 80), half_at(bytes, 82));
     for (group, out) in out.chunks_exact_mut(16).enumerate() {
         let (scale, minimum) = (scale * f32::from(bytes[group] & 15), minimum * f32::from(bytes[group] >> 4));
         for (at, out) in out.iter_mut().enumerate() {
-            *out = scale * f32::from(two_bits(&bytes[16..80], group, at)) - minimum;
+            *out = scale * f32::from(two_bits(&bytes[16..80], 16 * group + at)) - minimum;
         }
     }
-}
-
-/// `q` of 2 bits: weight `at` of a group of 16. Each 32 bytes hold 128 weights, those of one pair of bits are neighbours.
-fn two_bits(bytes: &[u8], group: usize, at: usize) -> u8 {
-    bytes[group / 8 * 32 + group % 2 * 16 + at] >> (group % 8 / 2 * 2) & 3
 }
 
 /// 32 bytes of third bits, 64 of `q`, 12 of scales, scale of scales. Where the third bit is 0, `q` is 4 less.
@@ -110,7 +83,7 @@ fn q3_k(bytes: &[u8], out: &mut [f32]) {
         let scale = scale * f32::from(q3_scale(&bytes[96..108], group));
         for (at, out) in out.iter_mut().enumerate() {
             let third = bytes[group % 2 * 16 + at] >> (group / 2) & 1;
-            *out = scale * (f32::from(two_bits(&bytes[32..96], group, at) | third << 2) - 4.0);
+            *out = scale * (f32::from(two_bits(&bytes[32..96], 16 * group + at) | third << 2) - 4.0);
         }
     }
 }
@@ -121,7 +94,7 @@ fn q45_k(bytes: &[u8], low: &[u8], fifth: impl Fn(usize, usize) -> u8, out: &mut
         let (scale, minimum) = scale_and_minimum(&bytes[4..16], group);
         let (scale, minimum) = (half_at(bytes, 0) * f32::from(scale), half_at(bytes, 2) * f32::from(minimum));
         for (at, out) in out.iter_mut().enumerate() {
-            let q = low[group / 2 * 32 + at] >> (group % 2 * 4) & 15 | fifth(group, at);
+            let q = q45_low(low, 32 * group + at) | fifth(group, at);
             *out = scale * f32::from(q) - minimum;
         }
     }
@@ -129,14 +102,10 @@ fn q45_k(bytes: &[u8], low: &[u8], fifth: impl Fn(usize, usize) -> u8, out: &mut
 
 /// 128 bytes of the lower four bits, 64 of the upper two, 16 scales, scale of scales.
 fn q6_k(bytes: &[u8], out: &mut [f32]) {
-    let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
     for (group, out) in out.chunks_exact_mut(16).enumerate() {
-        let scale = half_at(bytes, 208) * f32::from(scales[group] as i8);
-        let (half, quarter, at_16) = (group / 8, group % 8 / 2, group % 2 * 16);
+        let scale = half_at(bytes, 208) * f32::from(bytes[192 + group] as i8);
         for (at, out) in out.iter_mut().enumerate() {
-            let low = low[half * 64 + quarter % 2 * 32 + at_16 + at] >> (quarter / 2 * 4) & 15;
-            let high = high[half * 32 + at_16 + at] >> (quarter * 2) & 3;
-            *out = scale * (f32::from(low | high << 4) - 32.0);
+            *out = scale * (f32::from(q6(bytes, 16 * group + at)) - 32.0);
         }
     }
 }

@@ -63,3 +63,20 @@ fn rows_are_whole_blocks() {
     assert_eq!(BlockType::Q4K.row_bytes(96), None);
     assert_eq!(BlockType::F32.row_bytes(usize::MAX), None);
 }
+
+#[test]
+fn blocks_with_numbers_that_are_not_finite_are_known() {
+    for kind in BlockType::ALL {
+        let good = vec![0u8; 3 * kind.bytes()];
+        assert!(kind.is_finite(&good), "{kind}");
+        let mut decoded = vec![0.0; 3 * kind.weights()];
+        // the bytes that make any weight infinite are those it looks at
+        for at in kind.bytes()..2 * kind.bytes() {
+            let mut bad = good.iter().map(|_| 0x11).collect::<Vec<u8>>();
+            bad[at] = 0x7F;
+            bad[at - 1] |= 0x80;
+            kind.decode(&bad, &mut decoded);
+            assert_eq!(kind.is_finite(&bad), decoded.iter().all(|x| x.is_finite()), "{kind}, byte {at}");
+        }
+    }
+}

@@ -311,7 +311,7 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         seconds_max: middle(usize::MAX),
         tokens_per_s: n_computed as f64 / median,
         flops: work.flops,
-        bytes: work.weights * ask.weights.bits() as u128 / 8 + work.cached * NUMBER as u128,
+        bytes: ask.weights.bytes(work.weights as usize) as u128 + work.cached * NUMBER as u128,
         peak_memory_bytes: trace.peak_memory,
         kernel_path,
         version,
