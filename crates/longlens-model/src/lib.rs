@@ -19,6 +19,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod attention;
+mod convert;
 mod inspect;
 mod observe;
 mod open;
@@ -26,4 +27,5 @@ mod positions;
 mod record;
 mod tensors;
 
+pub use convert::{Converted, convert};
 pub use open::{Options, describe, open, outline};

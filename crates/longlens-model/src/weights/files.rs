@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::adapter::{self, Delta};
 use super::containers::{self, CONTAINERS};
 use super::gguf;
 use super::names;
@@ -59,7 +61,7 @@ impl WeightFiles {
     }
 
     /// What a user should know of the names in the files.
-    pub(super) fn renamed(&self) -> Option<&str> {
+    pub(crate) fn renamed(&self) -> Option<&str> {
         self.renamed.as_deref()
     }
 
@@ -83,6 +85,18 @@ impl WeightFiles {
         }
     }
 
+    /// Adds what an adapter adds to a tensor, which is there.
+    pub(super) fn change(&mut self, name: &str, delta: Arc<Delta>) {
+        if let Some(stored) = self.tensors.remove(name) {
+            self.tensors.insert(name.into(), stored.changed(delta));
+        }
+    }
+
+    /// Adds the low-rank matrices of the adapter in `source` to the weights that it was trained on.
+    pub fn adapt(&mut self, source: &Source) -> Result<(), OpenError> {
+        adapter::apply(self, source)
+    }
+
     /// Forgets a tensor that says nothing of its own.
     pub fn remove(&mut self, name: &str) {
         self.tensors.remove(name);
@@ -102,6 +116,11 @@ impl WeightFiles {
     pub fn dtypes(&self) -> Vec<String> {
         let dtypes: BTreeSet<_> = self.tensors.values().map(|tensor| tensor.format().name().to_lowercase()).collect();
         dtypes.into_iter().collect()
+    }
+
+    /// All tensors by name, sorted.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Stored> {

@@ -9,21 +9,6 @@ use crate::gguf::families::{Family, Is, Meant};
 use crate::gguf::{Gguf, damaged, n_parts, part_of};
 use crate::source::{Mapped, Source};
 
-/// Formats by the numbers that stand for them, and what is not read with its bits a number.
-fn format(kind: u32) -> Option<Format> {
-    Some(match kind {
-        0 => Format::F32,
-        1 => Format::F16,
-        28 => Format::F64,
-        30 => Format::Bf16,
-        24 => Format::Other("I8", 8),
-        25 => Format::Other("I16", 16),
-        26 => Format::Other("I32", 32),
-        27 => Format::Other("I64", 64),
-        _ => return None,
-    })
-}
-
 /// The tensors of a GGUF file and of its other parts, and what the file is called in errors.
 pub(super) fn open(source: &Source, file: &str) -> Result<(String, Tensors), OpenError> {
     let shown = source.shown(file);
@@ -64,7 +49,7 @@ fn add(
 ) -> Result<(), OpenError> {
     for info in &of.tensors {
         let refuse = |problem: String| damaged(shown, format!("{problem}: `{}`", cut(&info.name)));
-        let Some(format) = format(info.kind) else {
+        let Some(format) = Format::of_gguf(info.kind) else {
             return Err(refuse(format!("has a tensor of type {}, which is unknown", info.kind)));
         };
         let Some(stored) = Stored::new(part, format, info.shape.clone(), info.start) else {

@@ -2,6 +2,7 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use longlens_kernel::blocks::BlockType;
 
 /// A number format of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) enum Format {
     F8E4m3,
     /// 5 bits of exponent and 2 of fraction: the upper half of an `F16`.
     F8E5m2,
+    /// Blocks of GGUF files; of single numbers the formats above are meant.
+    Block(BlockType),
     /// One that is not read, of so many bits a number.
     Other(&'static str, usize),
 }
@@ -45,16 +48,50 @@ impl<'a> Table<'a> {
 
     /// Writes the numbers from `first` on to `out`; returns those whose magnitude is not up to `limit`.
     pub fn read(&self, first: usize, out: &mut [f32], limit: f32) -> Option<Unusable> {
+        let mut unusable = None;
+        if let Format::Block(block) = self.format {
+            self.blocks(block, first, out);
+            for (piece, out) in out.chunks(PIECE).enumerate() {
+                unusable = Unusable::merge(unusable, check(out, limit, first + piece * PIECE));
+            }
+            return unusable;
+        }
         let size = self.format.size();
         let bytes = self.bytes[first * size..(first + out.len()) * size].chunks(PIECE * size);
-        let mut unusable = None;
         for (piece, (out, bytes)) in out.chunks_mut(PIECE).zip(bytes).enumerate() {
             self.format.decode(bytes, out);
             unusable = Unusable::merge(unusable, check(out, limit, first + piece * PIECE));
         }
         unusable
     }
+
+    /// Decodes whole blocks where they belong, and those at the ends of what is asked for beside it.
+    fn blocks(&self, block: BlockType, first: usize, out: &mut [f32]) {
+        let (n, size) = (block.weights(), block.bytes());
+        let of = |at: usize, n_blocks: usize| &self.bytes[at * size..(at + n_blocks) * size];
+        let (mut at, mut rest) = (first, out);
+        while !rest.is_empty() {
+            let inside = at % n;
+            let n_whole = rest.len() / n;
+            let (piece, after) = if inside == 0 && n_whole > 0 {
+                let (piece, after) = rest.split_at_mut(n_whole * n);
+                block.decode(of(at / n, n_whole), piece);
+                (piece, after)
+            } else {
+                let mut numbers = [0.0; MAX_BLOCK];
+                block.decode(of(at / n, 1), &mut numbers[..n]);
+                let (piece, after) = rest.split_at_mut((n - inside).min(rest.len()));
+                piece.copy_from_slice(&numbers[inside..][..piece.len()]);
+                (piece, after)
+            };
+            at += piece.len();
+            rest = after;
+        }
+    }
 }
+
+/// Numbers of the largest block.
+const MAX_BLOCK: usize = 256;
 
 /// Names and bits of the formats of safetensors that hold no weights, or are not read.
 const OTHERS: &[(&str, usize)] = &[
@@ -76,12 +113,47 @@ const OTHERS: &[(&str, usize)] = &[
     ("C64", 64),
 ];
 
+/// Types of GGUF files that are not read: number, name, and as many bits as a weight takes at least.
+const UNREAD: &[(u32, &str, usize)] = &[
+    (9, "Q8_1", 9),
+    (15, "Q8_K", 9),
+    (16, "IQ2_XXS", 2),
+    (17, "IQ2_XS", 2),
+    (18, "IQ3_XXS", 3),
+    (19, "IQ1_S", 1),
+    (21, "IQ3_S", 3),
+    (22, "IQ2_S", 2),
+    (24, "I8", 8),
+    (25, "I16", 16),
+    (26, "I32", 32),
+    (27, "I64", 64),
+    (29, "IQ1_M", 1),
+    (34, "TQ1_0", 1),
+    (35, "TQ2_0", 2),
+    (39, "MXFP4", 4),
+    (40, "NVFP4", 4),
+];
+
 impl Format {
     /// The format that safetensors files call `name`.
     pub fn named(name: &str) -> Option<Self> {
         let known = [Self::F64, Self::F32, Self::F16, Self::Bf16, Self::F8E4m3, Self::F8E5m2];
         let other = || OTHERS.iter().find(|(other, _)| *other == name).map(|(name, bits)| Self::Other(name, *bits));
         known.into_iter().find(|format| format.name() == name).or_else(other)
+    }
+
+    /// The format with this number in the tensor table of a GGUF file.
+    pub fn of_gguf(kind: u32) -> Option<Self> {
+        Some(match (BlockType::of_gguf(kind), kind) {
+            (Some(BlockType::F32), _) => Self::F32,
+            (Some(BlockType::F16), _) => Self::F16,
+            (Some(BlockType::Bf16), _) => Self::Bf16,
+            (Some(block), _) => Self::Block(block),
+            (None, 28) => Self::F64,
+            (None, kind) => {
+                UNREAD.iter().find(|(known, ..)| *known == kind).map(|(_, name, bits)| Self::Other(name, *bits))?
+            }
+        })
     }
 
     /// As safetensors and GGUF call it.
@@ -93,6 +165,7 @@ impl Format {
             Self::Bf16 => "BF16",
             Self::F8E4m3 => "F8_E4M3",
             Self::F8E5m2 => "F8_E5M2",
+            Self::Block(block) => block.name(),
             Self::Other(name, _) => name,
         }
     }
@@ -105,6 +178,7 @@ impl Format {
     /// Bytes of `n` numbers; `None` where they are no whole bytes, or too many.
     pub fn n_bytes(self, n: usize) -> Option<usize> {
         match self {
+            Self::Block(block) => block.row_bytes(n),
             Self::Other(_, bits) => n.checked_mul(bits).filter(|bits| bits.is_multiple_of(8)).map(|bits| bits / 8),
             _ => n.checked_mul(self.size()),
         }
@@ -116,7 +190,7 @@ impl Format {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
             Self::F8E4m3 | Self::F8E5m2 => 1,
-            Self::Other(name, _) => panic!("{name} was to be refused before"),
+            Self::Block(_) | Self::Other(..) => panic!("{} has no numbers of whole bytes", self.name()),
         }
     }
 
@@ -157,7 +231,7 @@ impl Format {
                     *number = f16::from_bits(u16::from(*byte) << 8).to_f32();
                 }
             }
-            Self::Other(name, _) => panic!("{name} was to be refused before"),
+            Self::Block(_) | Self::Other(..) => panic!("{} has no single numbers", self.name()),
         }
     }
 }
@@ -174,7 +248,7 @@ fn f8_e4m3(byte: u8) -> f32 {
 }
 
 /// Looks at all numbers without a branch; only a tile with a bad one is looked at again.
-fn check(numbers: &[f32], limit: f32, at: usize) -> Option<Unusable> {
+pub(super) fn check(numbers: &[f32], limit: f32, at: usize) -> Option<Unusable> {
     let usable = |x: f32| x.abs() <= limit; // false for NaN
     if numbers.iter().fold(true, |all, x| all & usable(*x)) {
         return None;
@@ -223,6 +297,19 @@ mod tests {
                 assert_eq!(Table::new(&bytes, format).read(first, &mut out, f32::MAX), None);
                 assert_eq!(out, numbers[first..first + len], "{format:?}, {len} from {first}");
             }
+        }
+    }
+
+    #[test]
+    fn blocks_are_read_from_any_place() {
+        let (block, n) = (BlockType::Q4_1, 32);
+        let bytes: Vec<u8> = (0..block.bytes() * 9).map(|at| (at * 37 % 59) as u8).collect();
+        let mut all = vec![0.0; 9 * n];
+        block.decode(&bytes, &mut all);
+        for (first, len) in [(0, 288), (0, 0), (32, 64), (1, 286), (31, 2), (40, 8), (250, 38)] {
+            let mut out = vec![f32::NAN; len];
+            assert_eq!(Table::new(&bytes, Format::Block(block)).read(first, &mut out, f32::MAX), None);
+            assert_eq!(out, all[first..first + len], "{len} from {first}");
         }
     }
 

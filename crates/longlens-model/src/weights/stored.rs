@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::numbers::{Format, Table, Unusable};
+use longlens_kernel::blocks::BlockType;
+
+use super::adapter::Delta;
+use super::numbers::{self, Format, Table, Unusable};
 use crate::source::Mapped;
 
 /// Tensors by name.
@@ -21,6 +24,8 @@ pub(super) struct Stored {
     order: Order,
     /// What is added to every number, where a format keeps it shifted.
     offset: f32,
+    /// What an adapter adds.
+    delta: Option<Arc<Delta>>,
 }
 
 /// How the numbers lie.
@@ -47,6 +52,7 @@ impl Stored {
             range: start..end,
             order: Order::Rows,
             offset: 0.0,
+            delta: None,
         })
     }
 
@@ -81,6 +87,7 @@ impl Stored {
             range,
             order: Order::Strided(strides),
             offset: 0.0,
+            delta: None,
         })
     }
 
@@ -92,6 +99,11 @@ impl Stored {
     /// The same tensor with `offset` added to every number.
     pub fn shifted(self, offset: f32) -> Self {
         Self { offset, ..self }
+    }
+
+    /// The same tensor with what an adapter adds to it.
+    pub fn changed(self, delta: Arc<Delta>) -> Self {
+        Self { delta: Some(delta), ..self }
     }
 
     /// The same numbers in another shape.
@@ -120,6 +132,34 @@ impl Stored {
             .filter(|_| self.order == Order::Rows)
     }
 
+    /// Whether an adapter adds to its numbers.
+    pub fn is_changed(&self) -> bool {
+        self.delta.is_some()
+    }
+
+    /// Whether its rows have `width` numbers, in whole blocks.
+    pub fn has_rows_of(&self, block: BlockType, width: usize) -> bool {
+        self.width() == width && width.is_multiple_of(block.weights())
+    }
+
+    /// Copies the bytes of a row, which are whole blocks.
+    pub fn copy_row(&self, row: usize, out: &mut [u8]) {
+        let bytes = &self.part[self.range.clone()];
+        let n = out.len();
+        match &self.order {
+            Order::Rows => out.copy_from_slice(&bytes[row * n..][..n]),
+            Order::Interleaved { head_dim } => out.copy_from_slice(&bytes[interleaved(row, *head_dim) * n..][..n]),
+            Order::Strided(strides) => {
+                // numbers of whole bytes, each where it lies
+                let width = self.width().max(1);
+                let size = n / width;
+                for (column, out) in out.chunks_exact_mut(size).enumerate() {
+                    out.copy_from_slice(&bytes[self.place(row * width + column, strides) * size..][..size]);
+                }
+            }
+        }
+    }
+
     pub fn format(&self) -> Format {
         self.format
     }
@@ -139,7 +179,8 @@ impl Stored {
 
     /// The bytes of its numbers, row-major and little endian, at any alignment, where they lie so.
     pub fn plain(&self) -> Option<&[u8]> {
-        (self.order == Order::Rows && self.offset == 0.0).then(|| &self.part[self.range.clone()])
+        (self.order == Order::Rows && self.offset == 0.0 && self.delta.is_none())
+            .then(|| &self.part[self.range.clone()])
     }
 
     /// Whether both hold the same numbers, in whatever formats.
@@ -172,6 +213,13 @@ impl Stored {
     /// Writes the numbers from `first` on to `out`, row-major; returns those whose magnitude is not up to `limit`. The format can
     /// be read.
     pub fn read(&self, first: usize, out: &mut [f32], limit: f32) -> Option<Unusable> {
+        let found = self.read_stored(first, out, limit);
+        let Some(delta) = &self.delta else { return found };
+        delta.add(first, out);
+        found.or_else(|| numbers::check(out, limit, first))
+    }
+
+    fn read_stored(&self, first: usize, out: &mut [f32], limit: f32) -> Option<Unusable> {
         let table = Table::new(&self.part[self.range.clone()], self.format);
         match &self.order {
             Order::Rows => table.read(first, out, limit),

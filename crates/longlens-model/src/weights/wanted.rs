@@ -40,7 +40,16 @@ pub(super) struct Wanted {
     /// Each stored tensor once, in the order in which they were asked for.
     pub tensors: Vec<WantedTensor>,
     pub counts: Counts,
+    /// Every matrix, in the same order.
+    pub matrices: Vec<WantedMatrix>,
     names: HashSet<String>,
+}
+
+/// A matrix: the tensor that holds it, and what it takes of it.
+pub(super) struct WantedMatrix {
+    pub name: String,
+    pub d_in: usize,
+    pub n_numbers: usize,
 }
 
 pub(super) struct WantedTensor {
@@ -79,6 +88,7 @@ impl Parameters for Wanted {
             // the last one outside the layers: a head of its own, else the embedding
             counts.output = n_numbers;
         }
+        self.matrices.push(WantedMatrix { name: ask.weight_name(), d_in, n_numbers });
         self.push(ask.weight_name(), &[ask.n_stored, d_in], n_numbers);
         if ask.bias {
             self.push(ask.bias_name(), &[ask.n_stored], d_out);

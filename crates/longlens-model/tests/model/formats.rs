@@ -11,8 +11,9 @@ use longlens_core::methods::Method;
 use longlens_kernel::linear::Storage;
 use longlens_model::config::Config;
 use longlens_model::error::OpenError;
-use longlens_model::open;
 use longlens_model::source::{CacheDirs, Source};
+use longlens_model::weights::Keep;
+use longlens_model::{Options, describe, open};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -39,9 +40,10 @@ fn source(name: &str) -> Source {
     Source::resolve_in(folder().join(name).to_str().unwrap(), &CacheDirs::default()).unwrap()
 }
 
-fn off(name: &str, case: &Value, storage: Storage) -> f32 {
+fn off(name: &str, case: &Value, weights: Keep) -> f32 {
+    let options = Options { weights, ..Options::default() };
     let mut lens =
-        open::<Flex>(&source(name), storage, FlexDevice, "test").unwrap_or_else(|error| panic!("{name}: {error}"));
+        open::<Flex>(&source(name), options, FlexDevice, "test").unwrap_or_else(|error| panic!("{name}: {error}"));
     let tokens: Vec<u32> = case["tokens"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
     let n_prompt = case["prefill_len"].as_u64().unwrap() as usize;
     lens.begin(&Setup::new(&Method::full(), &lens.model().spec, n_prompt).unwrap()).unwrap();
@@ -64,8 +66,10 @@ fn logits_are_those_of_the_stored_numbers() {
     assert!(cases.len() >= 7, "only {} cases", cases.len());
     for (name, case) in cases {
         let limit = case["tolerance"]["logits_max_abs"].as_f64().unwrap() as f32;
-        let off = off(&name, &case, Storage::F32);
-        assert!(off <= limit, "{name}: off by {off:e}");
+        for weights in [Keep::As(Storage::F32), Keep::File] {
+            let off = off(&name, &case, weights);
+            assert!(off <= limit, "{name} kept as {weights}: off by {off:e}");
+        }
     }
 }
 
@@ -84,4 +88,23 @@ fn metadata_say_what_the_config_would() {
         n_checked += 1;
     }
     assert!(n_checked >= 4, "only {n_checked} configs");
+}
+
+#[test]
+fn results_say_what_matrices_are_kept_as() {
+    for (name, weights, expected) in [
+        ("llama-gguf-q4_1", Keep::File, "q4_1, q8_0"),
+        ("llama-gguf-q4_1", Keep::As(Storage::F32), "f32 (stored as q4_1, q8_0)"),
+        ("llama-gguf-kmix", Keep::File, "q4_k, q5_k, q6_k"),
+        ("llama-pt", Keep::File, "f32"),
+        ("llama-pt-legacy", Keep::File, "bf16"),
+        ("llama-pt-sharded", Keep::As(Storage::Q8), "q8 (stored as f16)"),
+        ("llama31-gguf-f16", Keep::File, "f16"),
+    ] {
+        let options = Options { weights, ..Options::default() };
+        let described = describe(&source(name), options.clone()).unwrap();
+        let lens = open::<Flex>(&source(name), options, FlexDevice, "test").unwrap();
+        assert_eq!((described.dtype.as_str(), described.weight_bytes), (expected, lens.model().weight_bytes), "{name}");
+        assert_eq!(lens.model().dtype, expected, "{name}");
+    }
 }
