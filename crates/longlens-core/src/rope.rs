@@ -68,10 +68,17 @@ impl RopeScaling {
         &self.0
     }
 
-    /// The same scaling with every default written out.
+    /// The same scaling with every default written out, the context before scaling as well.
     #[must_use]
     pub fn resolved(&self, model: &ModelSpec) -> Self {
-        Self(self.0.resolved(model))
+        let mut setting = self.0.resolved(model);
+        if setting.info().params.iter().any(|param| param.name == "original")
+            && setting.number("original", model).is_none()
+        {
+            let original = Value::Number(model.original_context as f64);
+            setting.set("original", &original).expect("a context is a count");
+        }
+        Self(setting)
     }
 
     /// The same scaling with one parameter given.
@@ -87,7 +94,7 @@ impl RopeScaling {
 
     /// The frequencies of `model` under this scaling.
     pub fn resolve(&self, model: &ModelSpec) -> Result<Rope, SettingError> {
-        ropes::rope(&self.0, model, *self == model.rope)
+        ropes::rope(&self.0, model, self.resolved(model) == model.rope.resolved(model))
     }
 }
 

@@ -69,9 +69,9 @@ impl Given<'_> {
         self.setting.number(name, self.model).unwrap_or(default)
     }
 
-    /// The trained context before scaling.
-    fn original(&self, default: usize) -> usize {
-        self.setting.number("original", self.model).map_or(default, |n| n as usize)
+    /// The trained context before scaling: as given, else the checkpoint's.
+    fn original(&self) -> usize {
+        self.setting.number("original", self.model).map_or(self.model.original_context, |n| n as usize)
     }
 
     /// The frequencies without scaling.

@@ -126,12 +126,20 @@ pub(crate) struct Defaults {
     pub partial_rotary_factor: Option<f64>,
     /// `tie_word_embeddings`.
     pub is_tied: bool,
+    /// Whether `max_position_embeddings` beside a linear scaling is the context after it.
+    pub context_is_scaled: bool,
 }
 
 impl Defaults {
     /// Those of a Llama.
-    pub const LLAMA: Self =
-        Self { context: 2048, head_dim: None, rope_theta: 10_000.0, partial_rotary_factor: None, is_tied: false };
+    pub const LLAMA: Self = Self {
+        context: 2048,
+        head_dim: None,
+        rope_theta: 10_000.0,
+        partial_rotary_factor: None,
+        is_tied: false,
+        context_is_scaled: false,
+    };
 }
 
 /// A model family.

@@ -31,7 +31,6 @@ pub static SCALING: ScalingInfo = ScalingInfo {
 #[expect(clippy::unnecessary_wraps, reason = "the catalog's signature; any values are possible here")]
 fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
     let model = given.model;
-    let trained = given.original(if given.native { model.trained_context } else { model.original_context });
     let rerotate = given.setting.is("rerotate", "true", model);
-    Ok(Rope::dynamic(model, given.number("factor", 1.0), trained as f64, rerotate))
+    Ok(Rope::dynamic(model, given.number("factor", 1.0), given.original() as f64, rerotate))
 }

@@ -38,7 +38,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
 };
 
 fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
-    let (factor, original) = (given.number("factor", 1.0), given.original(given.model.original_context));
+    let (factor, original) = (given.number("factor", 1.0), given.original());
     let (low, high) = (given.number("low_freq_factor", 1.0), given.number("high_freq_factor", 4.0));
     if low >= high {
         return Err(SettingError::Impossible {

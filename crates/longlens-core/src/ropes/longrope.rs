@@ -46,7 +46,7 @@ fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
             nearest: "take yarn, which needs none".into(),
         });
     };
-    let (factor, original) = (given.number("factor", 1.0), given.original(model.original_context));
+    let (factor, original) = (given.number("factor", 1.0), given.original());
     let paper = if factor > 1.0 { (1.0 + factor.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
     let amplitude = given.number("attention_factor", paper);
     let rerotate = given.setting.is("rerotate", "true", model);

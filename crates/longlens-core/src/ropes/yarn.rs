@@ -52,7 +52,7 @@ pub static SCALING: ScalingInfo = ScalingInfo {
 };
 
 fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
-    let (factor, original) = (given.number("factor", 1.0), given.original(given.model.original_context));
+    let (factor, original) = (given.number("factor", 1.0), given.original());
     let (fast, slow) = (given.number("beta_fast", 32.0), given.number("beta_slow", 1.0));
     if slow >= fast {
         return Err(SettingError::Impossible {

@@ -83,6 +83,10 @@ pub(super) fn read(
         ));
     }
     match rope.scaling.setting().info().name {
+        "linear" if family.defaults.context_is_scaled && given.is_none() => {
+            let factor = section.positive("factor")?.unwrap_or(1.0);
+            rope.original = ((longest as f64 / factor) as usize).max(1);
+        }
         "linear" => linear::lengths(config, section, longest, given, &mut rope)?,
         "longrope" => rope.factors = Some(factors(section, rotary_dim / 2)?),
         _ => {}

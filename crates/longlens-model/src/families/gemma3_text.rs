@@ -49,8 +49,14 @@ impl FamilyFile for Architecture {
         "layer_types",
         config::LOCAL_ROPE,
     ];
-    const DEFAULTS: Defaults =
-        Defaults { context: 131_072, head_dim: Some(256), is_tied: true, rope_theta: 1e6, ..Defaults::LLAMA };
+    const DEFAULTS: Defaults = Defaults {
+        context: 131_072,
+        head_dim: Some(256),
+        rope_theta: 1e6,
+        is_tied: true,
+        context_is_scaled: true,
+        ..Defaults::LLAMA
+    };
     const SHAPES: &'static [Shape] = SHAPES;
 
     fn read(fields: Fields<'_>) -> Result<Self, OpenError> {

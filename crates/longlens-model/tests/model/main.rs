@@ -15,6 +15,7 @@ mod inspect;
 mod mixed_layers;
 mod other_checkpoints;
 mod properties;
+mod real_model;
 mod released_configs;
 mod released_families;
 mod reuse;

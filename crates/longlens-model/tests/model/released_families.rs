@@ -160,6 +160,15 @@ const RELEASED: &[Released] = &[
         own_attention: &["layers 0-4, 6-10, 12-16, 18-22, 24-25: a window of 512 tokens, RoPE base 10000, unscaled"],
     },
     Released {
+        name: "the text part of gemma-3-4b-pt, of six layers",
+        config: r#"{"architectures": ["Gemma3ForCausalLM"], "head_dim": 256, "hidden_size": 2560, "intermediate_size": 10240,
+            "max_position_embeddings": 131072, "model_type": "gemma3_text", "num_attention_heads": 8, "num_hidden_layers": 6,
+            "num_key_value_heads": 4, "query_pre_attn_scalar": 256, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "sliding_window": 1024, "vocab_size": 262208}"#,
+        trained_context: 131_072,
+        own_attention: &["layers 0-4: a window of 1024 tokens, RoPE base 10000, unscaled"],
+    },
+    Released {
         name: "OLMo-2-1124-7B",
         config: r#"{"architectures": ["Olmo2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
             "eos_token_id": 100257, "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,
