@@ -9,6 +9,7 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use burn_tensor::ops::IntTensorOps;
 use burn_tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
+mod crew;
 pub(crate) mod panels;
 pub(crate) mod rotate;
 pub(crate) mod run;
@@ -147,6 +148,10 @@ pub(crate) fn in_turn<T>(n_tasks: usize, scratch: impl Fn() -> T + Sync, body: i
     if n_threads <= 1 {
         return work();
     }
+    if rayon::current_thread_index().is_none() && crew::run(n_threads - 1, &work) {
+        return;
+    }
+    // on a thread of rayon's, or while another job runs, tasks are shared out among rayon's threads
     rayon::scope(|scope| {
         for _ in 1..n_threads {
             scope.spawn(|_| work());

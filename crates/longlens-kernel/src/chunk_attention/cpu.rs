@@ -60,9 +60,9 @@ impl WithSimd for Attend<'_> {
             let one =
                 |at: usize, scores: &mut Aligned| simd.vectorize(Few { work: &work, results: &results, at, scores });
             if n_heads * seq_q * problem.choice.n_slots * problem.choice.chunk_len >= SHARE {
-                in_turn(n_heads * seq_q, || run::scores(1), one);
+                in_turn(n_heads * seq_q, || run::scores(1, head_dim), one);
             } else {
-                let mut scores = run::scores(1);
+                let mut scores = run::scores(1, head_dim);
                 (0..n_heads * seq_q).for_each(|at| one(at, &mut scores));
             }
             return;

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use longlens_core::plan::Holes;
 
-use super::simd::{Aligned, Simd, exp2, load, soft_cap, store};
-use super::tile::{LOWEST, lse};
+use super::rotate::rotate_row;
+use super::simd::{Aligned, Simd, dot, exp2, load, soft_cap, store};
+use super::tile::{LOWEST, Values, lse};
 use super::{Angles, Rows};
 
 /// Keys whose scores are held at once.
@@ -57,9 +58,9 @@ impl Part {
     }
 }
 
-/// Room for the scores of `n` queries.
-pub(crate) fn scores(n: usize) -> Aligned {
-    Aligned::zeros(n * KEYS)
+/// Room for the scores of `n` queries and for one rotated key.
+pub(crate) fn scores(n: usize, head_dim: usize) -> Aligned {
+    Aligned::zeros(n * KEYS + head_dim)
 }
 
 /// Adds a run of keys to the parts of some queries, `[parts, head_dim]`, rotated and times `log2 e`. `scores` is room of
@@ -74,6 +75,7 @@ pub(crate) fn attend<S: Simd>(
     scores: &mut [f32],
 ) {
     let Keys { key, value, angles, kv_head, head_dim, holes, cap } = *keys;
+    let (scores, rotated) = scores.split_at_mut(parts.len() * KEYS);
     for start in tokens.clone().step_by(KEYS) {
         let run = start..(start + KEYS).min(tokens.end);
         for (at, token) in run.clone().enumerate() {
@@ -82,8 +84,13 @@ pub(crate) fn attend<S: Simd>(
                 continue;
             }
             let (key, angles) = (key.of(kv_head, token, head_dim), angles.row(token));
+            if parts.len() == 1 {
+                scores[at] = rotated_dot(simd, queries, key, angles);
+                continue;
+            }
+            rotate_row(simd, key, angles, 1.0, &mut rotated[..head_dim]);
             for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(KEYS)) {
-                scores[at] = rotated_dot(simd, query, key, angles);
+                scores[at] = dot(simd, query, &rotated[..head_dim]);
             }
         }
         for (part, scores) in parts.iter_mut().zip(scores.chunks_exact_mut(KEYS)) {
@@ -101,8 +108,13 @@ pub(crate) fn attend<S: Simd>(
                 }
             }
         }
+        let Some(holes) = holes else {
+            add_all(simd, parts, scores, value.from(kv_head, run.start), run.len());
+            continue;
+        };
         for (at, token) in run.enumerate() {
-            if holes.is_some_and(|holes| !holes.sees(token)) {
+            // no weight of zero either: hidden values may be anything
+            if !holes.sees(token) {
                 continue;
             }
             let value = value.of(kv_head, token, head_dim);
@@ -177,6 +189,100 @@ fn weigh<S: Simd>(simd: S, scores: &mut [f32], max: f32) -> f32 {
         simd.partial_store_f32s(rest, weight);
     }
     simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()
+}
+
+/// Adds `n` values, row by row of `values`, times their weights to the parts.
+#[inline(always)]
+fn add_all<S: Simd>(simd: S, parts: &mut [Part], weights: &[f32], values: Values<'_>, n: usize) {
+    let mut first = 0;
+    while first < parts.len() {
+        let (parts, weights) = (&mut parts[first..], &weights[first * KEYS..]);
+        first += match parts.len() {
+            1 => add_each::<S, 1>(simd, parts, weights, values, n),
+            2 => add_each::<S, 2>(simd, parts, weights, values, n),
+            _ => add_each::<S, 3>(simd, parts, weights, values, n),
+        };
+    }
+}
+
+/// The same for the first `R` parts, whose sums stay in registers for a few vectors of dimensions at a time; returns `R`.
+#[inline(always)]
+fn add_each<S: Simd, const R: usize>(
+    simd: S,
+    parts: &mut [Part],
+    weights: &[f32],
+    values: Values<'_>,
+    n: usize,
+) -> usize {
+    let (lanes, head_dim) = (S::F32_LANES, parts[0].out.len());
+    assert!(n > 0 && n <= KEYS && weights.len() >= R * KEYS && parts.len() >= R, "{n} weights of {R}");
+    assert!(values.numbers.len() >= (n - 1) * values.stride + head_dim, "values of {n} keys");
+    let whole = head_dim / lanes * lanes;
+    let mut d = 0;
+    while d < whole {
+        // SAFETY: `d` and as many vectors end before the row does, and there are `n` rows and weights
+        unsafe {
+            d += lanes
+                * match (whole - d) / lanes {
+                    4.. => add_vectors::<S, R, 4>(simd, parts, weights, values, n, d),
+                    2.. => add_vectors::<S, R, 2>(simd, parts, weights, values, n, d),
+                    _ => add_vectors::<S, R, 1>(simd, parts, weights, values, n, d),
+                };
+        }
+    }
+    if whole < head_dim {
+        for at in 0..n {
+            let value = &values.numbers[at * values.stride..][whole..head_dim];
+            for (part, weights) in parts[..R].iter_mut().zip(weights.chunks_exact(KEYS)) {
+                add(simd, &mut part.out[whole..], weights[at], value);
+            }
+        }
+    }
+    R
+}
+
+/// The same for `DV` vectors from dimension `d` on; returns `DV`.
+///
+/// # Safety
+/// The vectors are inside a row and a part, and there are `n` rows and weights.
+#[inline(always)]
+unsafe fn add_vectors<S: Simd, const R: usize, const DV: usize>(
+    simd: S,
+    parts: &mut [Part],
+    weights: &[f32],
+    values: Values<'_>,
+    n: usize,
+    d: usize,
+) -> usize {
+    let lanes = S::F32_LANES;
+    let mut sums = [[simd.splat_f32s(0.0); DV]; R];
+    // SAFETY: as the caller promises
+    unsafe {
+        for r in 0..R {
+            for v in 0..DV {
+                sums[r][v] = load(simd, parts[r].out.as_ptr().add(d + v * lanes));
+            }
+        }
+        for at in 0..n {
+            let row = values.numbers.as_ptr().add(at * values.stride + d);
+            let mut value = [simd.splat_f32s(0.0); DV];
+            for v in 0..DV {
+                value[v] = load(simd, row.add(v * lanes));
+            }
+            for r in 0..R {
+                let weight = simd.splat_f32s(*weights.as_ptr().add(r * KEYS + at));
+                for v in 0..DV {
+                    sums[r][v] = simd.mul_add_e_f32s(weight, value[v], sums[r][v]);
+                }
+            }
+        }
+        for r in 0..R {
+            for v in 0..DV {
+                store(simd, parts[r].out.as_mut_ptr().add(d + v * lanes), sums[r][v]);
+            }
+        }
+    }
+    DV
 }
 
 /// `out += weight * value`.

@@ -111,7 +111,7 @@ pub(crate) fn soft_cap<S: Simd>(simd: S, x: &mut [f32], cap: f32) {
 }
 
 /// Up to 1 the hyperbolic tangent is the seventh convergent of Lambert's continued fraction, exact to 2e-12 there; beyond it is
-/// `1 - 2 / (e^2x + 1)`, where nothing cancels.
+/// `(e^2x - 1) / (e^2x + 1)`, where nothing cancels.
 #[inline(always)]
 fn capped<S: Simd>(simd: S, x: S::f32s, cap: f32) -> S::f32s {
     let share = simd.mul_f32s(x, simd.splat_f32s(cap.recip()));
@@ -119,11 +119,12 @@ fn capped<S: Simd>(simd: S, x: S::f32s, cap: f32) -> S::f32s {
     let square = simd.mul_f32s(size, size);
     let over = cubic(simd, square, [135_135.0, 17_325.0, 378.0, 1.0]);
     let under = cubic(simd, square, [135_135.0, 62_370.0, 3_150.0, 28.0]);
-    let near = simd.div_f32s(simd.mul_f32s(size, over), under);
     let power = exp2(simd, simd.mul_f32s(size, simd.splat_f32s(2.0 * std::f32::consts::LOG2_E)));
     let one = simd.splat_f32s(1.0);
-    let far = simd.sub_f32s(one, simd.div_f32s(simd.splat_f32s(2.0), simd.add_f32s(power, one)));
-    let tangent = simd.select_f32s(simd.less_than_f32s(size, one), near, far);
+    let is_near = simd.less_than_f32s(size, one);
+    // one division for both
+    let over = simd.select_f32s(is_near, simd.mul_f32s(size, over), simd.sub_f32s(power, one));
+    let tangent = simd.div_f32s(over, simd.select_f32s(is_near, under, simd.add_f32s(power, one)));
     let is_negative = simd.less_than_f32s(x, simd.splat_f32s(0.0));
     let bound = simd.select_f32s(is_negative, simd.splat_f32s(-cap), simd.splat_f32s(cap));
     simd.select_f32s(simd.less_than_f32s(simd.splat_f32s(f32::MIN), x), simd.mul_f32s(tangent, bound), x)

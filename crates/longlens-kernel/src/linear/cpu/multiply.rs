@@ -54,10 +54,10 @@ pub(super) struct Input<'a> {
     pub width: usize,
 }
 
-/// Fewer words than these are read by one thread: waking others would take longer.
-const PARALLEL_WORDS: usize = 1 << 18;
-/// Words of one task of [`Few`].
-const TASK_WORDS: usize = 1 << 15;
+/// Fewer weights than these are one thread's in [`Few`]: telling others would take longer.
+const PARALLEL_WEIGHTS: usize = 1 << 17;
+/// Weights of one task of [`Few`].
+const TASK_WEIGHTS: usize = 1 << 15;
 /// Fewer multiplications than these are done by one thread.
 const PARALLEL_PRODUCTS: usize = 1 << 22;
 /// Rows of one task of [`Many`] at most: their numbers and a tile's weights stay in the second cache.
@@ -96,11 +96,13 @@ impl WithSimd for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     fn few<S: Simd>(self, simd: S) {
-        let parallel = self.jobs.iter().map(|job| job.panels.n_words()).sum::<usize>() >= PARALLEL_WORDS;
+        let n_weights: usize = self.jobs.iter().map(|job| job.panels.d_out * job.panels.d_in).sum();
+        let parallel = n_weights >= PARALLEL_WEIGHTS;
         let mut tasks = Vec::new();
         for job in self.jobs {
             let n_panels = job.panels.n_panels();
-            let step = if parallel { (TASK_WORDS / job.panels.panel_len).max(1) } else { n_panels };
+            let of_panel = job.panels.lanes * job.panels.width();
+            let step = if parallel { (TASK_WEIGHTS / of_panel.max(1)).max(1) } else { n_panels };
             tasks.extend((0..n_panels).step_by(step).map(|start| (job, start..(start + step).min(n_panels))));
         }
         let body = |(job, panels): &(&Job<'_>, Range<usize>)| {

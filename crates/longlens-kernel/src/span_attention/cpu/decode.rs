@@ -42,7 +42,7 @@ pub(super) fn attend(arch: Arch, problem: &SpanAttention<'_, Flex>, outs: &Parts
             let slot = unsafe { slots.slice(task, 1) };
             slot[0] = arch.dispatch(Piece { query, angles, scale, row, token, n_rep, keys, tokens, scores });
         };
-        let scratch = || run::scores(n_rep);
+        let scratch = || run::scores(n_rep, head_dim);
         if n_kv_heads * pieces.iter().map(|(_, keys)| keys.len()).sum::<usize>() >= SHARE {
             in_turn(n_tasks, scratch, one);
         } else {
