@@ -108,7 +108,7 @@ impl Settings {
             trained,
             cache_bytes: (cache.forked(true) + cache.packed_keys) * NUMBER,
             weight_bytes: model.weight_bytes,
-            warnings: trained.map_or(Vec::new(), |trained| plan.warnings(n_tokens, trained)),
+            warnings: plan.warnings(n_tokens, trained),
         };
         Ok(Checked { plan, rope, forecast })
     }

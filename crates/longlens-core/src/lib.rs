@@ -14,6 +14,7 @@ pub mod picture;
 pub mod plan;
 mod positions;
 pub mod printable;
+mod ranges;
 pub mod rope;
 mod ropes;
 pub mod scripted;

@@ -145,13 +145,13 @@ impl Method {
     }
 
     /// What this method does to any (query, key) of `model`; errors say which parameters are impossible. Layers that have a
-    /// window of their own keep it.
+    /// window of their own keep it, unless all have one and this is not plain attention.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
         let plan = match &self.0 {
             Form::Listed(setting) => Plan::new(self.resolved(model).to_string(), (info(setting).plan)(setting, model)?),
             Form::Written(written) => written.1.clone(),
         };
-        Ok(plan.on(model))
+        Ok(plan.on(model, *self == Self::full()))
     }
 }
 

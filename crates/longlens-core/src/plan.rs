@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 pub use crate::positions::{PosMap, PosTable, Prefill};
+use crate::ranges::numbers;
 use crate::setting::SettingError;
 use crate::spec::ModelSpec;
 
@@ -28,6 +29,8 @@ pub struct Plan {
     /// The method's text form with every parameter written out.
     pub method: String,
     heads: Heads,
+    /// What became of windows that layers of the model have of their own.
+    windows: Option<Warning>,
 }
 
 /// Which rule every head follows.
@@ -102,7 +105,7 @@ fn groups(rules: &[usize], n_rep: usize) -> Vec<HeadGroup> {
 impl Plan {
     /// A plan with this text form.
     pub fn new(method: impl Into<String>, heads: impl Into<Heads>) -> Self {
-        Self { method: method.into(), heads: heads.into() }
+        Self { method: method.into(), heads: heads.into(), windows: None }
     }
 
     /// The different rules, each once. Most methods have one.
@@ -145,19 +148,40 @@ impl Plan {
         self.heads.layers.iter().enumerate().filter(move |(_, groups)| such(groups)).map(|(layer, _)| layer)
     }
 
-    /// The same plan on a model some of whose layers have a window or frequencies of their own: such layers keep their
-    /// window, whatever the method does elsewhere, and rotate by their own frequencies.
+    /// The same plan on a model some of whose layers have a window or frequencies of their own: such layers keep their window and
+    /// rotate by their own frequencies, and the method acts on those that see everything. Where no layer does, a method puts its
+    /// rules in the place of all windows; `is_plain` is attention without a method, which keeps them.
     #[must_use]
-    pub(crate) fn on(self, model: &ModelSpec) -> Self {
+    pub(crate) fn on(self, model: &ModelSpec, is_plain: bool) -> Self {
         if model.layers.is_empty() {
             return self;
         }
+        let (windowed, whole): (Vec<_>, Vec<_>) =
+            (0..model.n_layers).partition(|layer| model.layers.get(*layer).is_some_and(|own| own.window.is_some()));
+        let longest = model.layers.iter().filter_map(|own| own.window).max();
+        let windows =
+            longest.filter(|_| !is_plain && !windowed.is_empty()).map(|window| match numbers("layer", &whole) {
+                Some(whole) => Warning::WindowsKept {
+                    window,
+                    windowed: numbers("layer", &windowed).unwrap_or_default(),
+                    whole,
+                    is_one: windowed.len() == 1,
+                },
+                None => Warning::WindowsReplaced { window },
+            });
+        let keeps = !matches!(windows, Some(Warning::WindowsReplaced { .. }));
         let rule = |layer: usize, head: usize| {
             let own = model.layers.get(layer).cloned().unwrap_or_default();
-            let rule = own.window.map_or_else(|| self.of(layer, head).clone(), HeadPlan::window);
+            let window = own.window.filter(|_| keeps);
+            let rule = window.map_or_else(|| self.of(layer, head).clone(), HeadPlan::window);
             HeadPlan { rotation: own.rotation, ..rule }
         };
-        Self { heads: Heads::by_head(model, rule), method: self.method }
+        Self { heads: Heads::by_head(model, rule), method: self.method, windows }
+    }
+
+    /// What became of windows that layers of the model have of their own, under a method that is not plain attention.
+    pub fn windows(&self) -> Option<&Warning> {
+        self.windows.as_ref()
     }
 
     /// First query whose keys are chosen by the data in some head; `usize::MAX` when there is none.
@@ -239,9 +263,11 @@ impl Plan {
         Capacity::Tokens(fitting)
     }
 
-    /// What a user should know before running `n_tokens` on a model with `trained` positions.
-    pub fn warnings(&self, n_tokens: usize, trained: usize) -> Vec<Warning> {
-        let mut warnings = Vec::new();
+    /// What a user should know before running `n_tokens` on a model with `trained` positions; nothing of positions where it is
+    /// not known which are trained.
+    pub fn warnings(&self, n_tokens: usize, trained: Option<usize>) -> Vec<Warning> {
+        let mut warnings: Vec<Warning> = self.windows.iter().cloned().collect();
+        let Some(trained) = trained else { return warnings };
         let highest = self.highest_position(n_tokens);
         if let Capacity::Tokens(capacity) = self.capacity(trained)
             && n_tokens > capacity
@@ -259,18 +285,6 @@ impl Plan {
 
 /// Longer than any prompt, short enough to add to.
 const FAR: usize = 1 << 48;
-
-/// Ascending numbers in words, as `layers 0-3, 7`; nothing where there are none.
-fn numbers(what: &str, numbers: &[usize]) -> Option<String> {
-    let runs = numbers.chunk_by(|a, b| a + 1 == *b);
-    let run = |run: &[usize]| match run {
-        [one] => one.to_string(),
-        [first, .., last] => format!("{first}-{last}"),
-        [] => String::new(),
-    };
-    let text = runs.map(run).collect::<Vec<_>>().join(", ");
-    (!numbers.is_empty()).then(|| format!("{what}{} {text}", if numbers.len() > 1 { "s" } else { "" }))
-}
 
 #[cfg(test)]
 mod tests;

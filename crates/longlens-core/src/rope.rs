@@ -30,6 +30,7 @@ pub struct Rope {
 enum Rule {
     Fixed { inv_freq: Vec<f64>, amplitude: f64 },
     Dynamic { base: f64, factor: f64, trained: f64, rerotate: bool },
+    Switched { short: Vec<f64>, long: Vec<f64>, original: usize, amplitude: f64, rerotate: bool },
 }
 
 /// How positions become angles at one moment.
@@ -112,6 +113,12 @@ impl Rope {
         Self { dim: model.rotary_dim, rule: Rule::Dynamic { base, factor, trained, rerotate }, reach: None }
     }
 
+    /// The first frequencies up to `original` tokens, the second past them.
+    pub(crate) fn switched([short, long]: [Vec<f64>; 2], original: usize, amplitude: f64, rerotate: bool) -> Self {
+        let dim = 2 * short.len();
+        Self { dim, rule: Rule::Switched { short, long, original, amplitude, rerotate }, reach: None }
+    }
+
     /// Angles per position when the sequence known to the model has `seen` tokens.
     pub fn frequencies(&self, seen: usize) -> Frequencies {
         match &self.rule {
@@ -120,6 +127,10 @@ impl Rope {
                 let length = (seen as f64).max(*trained);
                 let growth = (factor * length / trained - (factor - 1.0)).powf(ntk_exponent(self.dim));
                 Frequencies { inv_freq: inverse_frequencies(base * growth, self.dim), amplitude: 1.0 }
+            }
+            Rule::Switched { short, long, original, amplitude, .. } => {
+                let inv_freq = if seen > *original { long } else { short };
+                Frequencies { inv_freq: inv_freq.clone(), amplitude: *amplitude }
             }
         }
     }
@@ -134,23 +145,23 @@ impl Rope {
         self.reach
     }
 
-    /// Whether keys rotate again when the base changes (`dynamic:rerotate=true`).
+    /// Whether keys rotate again when the frequencies change (`dynamic:rerotate=true`).
     pub fn rerotates(&self) -> bool {
-        matches!(self.rule, Rule::Dynamic { rerotate: true, .. })
+        matches!(self.rule, Rule::Dynamic { rerotate: true, .. } | Rule::Switched { rerotate: true, .. })
     }
 
-    /// The same with all keys rotated by the newest base, where the base follows the length.
+    /// The same with all keys rotated by the newest frequencies, where these follow the length.
     #[must_use]
     pub fn rerotating(mut self) -> Self {
-        if let Rule::Dynamic { rerotate, .. } = &mut self.rule {
+        if let Rule::Dynamic { rerotate, .. } | Rule::Switched { rerotate, .. } = &mut self.rule {
             *rerotate = true;
         }
         self
     }
 
-    /// Whether the base depends on the length seen.
+    /// Whether the frequencies depend on the length seen.
     pub fn is_dynamic(&self) -> bool {
-        matches!(self.rule, Rule::Dynamic { .. })
+        matches!(self.rule, Rule::Dynamic { .. } | Rule::Switched { .. })
     }
 
     /// Cosines and sines of `tokens` placed by `map`, each times the scaling's amplitude and `amplitude(token)`.

@@ -9,6 +9,7 @@ use crate::spec::ModelSpec;
 mod dynamic;
 mod linear;
 mod llama3;
+mod longrope;
 mod none;
 mod ntk;
 mod yarn;
@@ -25,8 +26,15 @@ pub(crate) struct ScalingInfo {
 }
 
 /// Every scaling, that of no scaling first. A new one is a file in `ropes/` and a line here.
-static ALL: &[&ScalingInfo] =
-    &[&none::SCALING, &linear::SCALING, &ntk::SCALING, &dynamic::SCALING, &yarn::SCALING, &llama3::SCALING];
+static ALL: &[&ScalingInfo] = &[
+    &none::SCALING,
+    &linear::SCALING,
+    &ntk::SCALING,
+    &dynamic::SCALING,
+    &yarn::SCALING,
+    &llama3::SCALING,
+    &longrope::SCALING,
+];
 
 /// Every RoPE scaling, as a plain description.
 pub static SCALINGS: LazyLock<Vec<&Info>> = LazyLock::new(|| ALL.iter().map(|scaling| &scaling.info).collect());

@@ -336,7 +336,13 @@ impl ScriptedLens {
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
             trained_context: self.model.spec.trained_context,
-            warnings: self.model.warnings.clone(),
+            warnings: self
+                .model
+                .warnings
+                .iter()
+                .cloned()
+                .chain(setup.plan.windows().map(ToString::to_string))
+                .collect(),
         };
         self.setup.as_ref().map(record).unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::numbers;
 use crate::rope::RopeScaling;
 
 /// The numbers of a checkpoint that decide positions, shapes and memory.
@@ -35,6 +36,9 @@ pub struct ModelSpec {
     pub rope_theta: f64,
     /// The RoPE scaling of the checkpoint itself.
     pub rope: RopeScaling,
+    /// Factors of each frequency that belong to the checkpoint, for the scaling `longrope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_factors: Option<RopeFactors>,
     /// Trained context before the checkpoint's own scaling (`original_max_position_embeddings`), else the same.
     pub original_context: usize,
     /// What layers have of their own, one by one; empty where all are alike.
@@ -46,6 +50,15 @@ pub struct ModelSpec {
     /// Scores become `cap * tanh(score / cap)` (Gemma 2, arXiv:2408.00118, section 2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft_cap: Option<f64>,
+}
+
+/// What each frequency is divided by, pair by pair (Ding et al., 2024, arXiv:2402.13753).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RopeFactors {
+    /// Up to the trained context before scaling.
+    pub short: Vec<f64>,
+    /// Past it.
+    pub long: Vec<f64>,
 }
 
 /// What a layer has of its own.
@@ -88,6 +101,38 @@ impl ModelSpec {
         2 * self.n_layers * self.n_kv_heads * self.head_dim * n_tokens
     }
 
+    /// What attention of this model does otherwise than a Llama's, a sentence each: layers with a window or a rotation of their own,
+    /// heads of which a part rotates, scores with a factor or bound of their own.
+    pub fn own_attention(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        if self.rotary_dim < self.head_dim {
+            said.push(format!("{} of {} dimensions of a head rotate", self.rotary_dim, self.head_dim));
+        }
+        let mut kinds: Vec<(&LayerSpec, Vec<usize>)> = Vec::new();
+        for (at, layer) in self.layers.iter().enumerate().filter(|(_, layer)| **layer != LayerSpec::default()) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == layer) {
+                Some((_, places)) => places.push(at),
+                None => kinds.push((layer, vec![at])),
+            }
+        }
+        for (kind, places) in kinds {
+            let window = kind.window.map(|window| format!("a window of {window} tokens"));
+            let rotation = match kind.rotation {
+                Rotation::Model => None,
+                Rotation::Base(base) => Some(format!("RoPE base {base}, unscaled")),
+                Rotation::Off => Some("no rotation".into()),
+            };
+            let both = window.into_iter().chain(rotation).collect::<Vec<_>>().join(", ");
+            said.push(format!("{}: {both}", numbers("layer", &places).unwrap_or_default()));
+        }
+        let usual = (self.head_dim as f64).sqrt().recip();
+        if let Some(scale) = self.score_scale.filter(|scale| (scale / usual - 1.0).abs() > 1e-9) {
+            said.push(format!("scores times {scale}"));
+        }
+        said.extend(self.soft_cap.map(|cap| format!("scores bounded by {cap}")));
+        said
+    }
+
     /// A small model for tests and pictures: 2 layers of 4 heads, trained on `trained_context` tokens.
     pub fn tiny(trained_context: usize) -> Self {
         Self {
@@ -104,10 +149,46 @@ impl ModelSpec {
             output_weights: 256 * 64,
             rope_theta: 10_000.0,
             rope: RopeScaling::none(),
+            rope_factors: None,
             original_context: trained_context,
             layers: Vec::new(),
             score_scale: None,
             soft_cap: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_llama_does_not_do_is_said_layers_alike_together() {
+        assert_eq!(ModelSpec::tiny(64).own_attention(), Vec::<String>::new());
+        let own = |layer: usize| match layer % 3 {
+            0 => LayerSpec { window: Some(9), rotation: Rotation::Base(1e4) },
+            1 => LayerSpec { window: None, rotation: Rotation::Off },
+            _ => LayerSpec::default(),
+        };
+        let model = ModelSpec {
+            n_layers: 6,
+            layers: (0..6).map(own).collect(),
+            rotary_dim: 8,
+            score_scale: Some(0.5),
+            soft_cap: Some(50.0),
+            ..ModelSpec::tiny(64)
+        };
+        assert_eq!(
+            model.own_attention(),
+            [
+                "8 of 16 dimensions of a head rotate",
+                "layers 0, 3: a window of 9 tokens, RoPE base 10000, unscaled",
+                "layers 1, 4: no rotation",
+                "scores times 0.5",
+                "scores bounded by 50",
+            ]
+        );
+        // the usual factor is none of its own
+        assert_eq!(ModelSpec { score_scale: Some(0.25), ..ModelSpec::tiny(64) }.own_attention(), Vec::<String>::new());
     }
 }

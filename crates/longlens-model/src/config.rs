@@ -6,16 +6,21 @@
 //! | `dtype` | `torch_dtype` |
 
 mod elsewhere;
+pub(crate) mod moe;
 mod rope;
+pub(crate) mod windows;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::rope::RopeScaling;
-use longlens_core::spec::ModelSpec;
+use longlens_core::spec::{ModelSpec, RopeFactors};
+use longlens_kernel::gated::Activation;
 use longlens_kernel::linear::Storage;
+use serde_json::{Map, Value};
 
 use crate::error::OpenError;
 use crate::families::{self, Architecture, Family};
 use crate::fields::{self, Fields};
+use crate::layers::Sizes;
 use crate::source::Source;
 use crate::weights::{Counts, WeightFiles};
 
@@ -38,8 +43,10 @@ pub struct Config {
     pub num_attention_heads: usize,
     /// Key and value heads; where the field is missing, as many as query heads.
     pub num_key_value_heads: usize,
-    /// Dimensions of one head; where the field is missing, `hidden_size / num_attention_heads`.
+    /// Dimensions of one head; where the field is missing, the family's default or `hidden_size / num_attention_heads`.
     pub head_dim: usize,
+    /// Dimensions of a head that rotate.
+    pub rotary_dim: usize,
     /// Longest context the model is meant for, as the config has it; where the field is missing, the family's default.
     pub max_position_embeddings: usize,
     /// Context the model was trained on, as far as the config tells: under a linear scaling longer than the field above.
@@ -50,6 +57,8 @@ pub struct Config {
     pub rope_theta: f64,
     /// What the checkpoint itself does to its rotary frequencies.
     pub rope_scaling: RopeScaling,
+    /// Factors of each frequency, in checkpoints that were searched for them (`longrope`).
+    pub rope_factors: Option<RopeFactors>,
     /// Whether the output matrix is the embedding.
     pub tie_word_embeddings: bool,
     /// First token of every text.
@@ -72,7 +81,7 @@ impl Config {
         if let Some(limit) = tokenizer_limit(source)? {
             map.insert(rope::TOKENIZER_LIMIT.into(), limit);
         }
-        let mut config = Self::of(Fields::new(&file, &map))?;
+        let mut config = Self::of(&file, map)?;
         if let Some(bytes) = source.read("generation_config.json")? {
             config.take_tokens(&source.shown("generation_config.json"), &bytes)?;
         }
@@ -82,12 +91,12 @@ impl Config {
 
     /// Reads the text of a `config.json`; errors call it `file`.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, OpenError> {
-        let map = fields::parse(file, bytes)?;
-        Self::of(Fields::new(file, &map))
+        Self::of(file, fields::parse(file, bytes)?)
     }
 
-    fn of(fields: Fields<'_>) -> Result<Self, OpenError> {
-        let file = fields.file;
+    fn of(file: &str, mut map: Map<String, Value>) -> Result<Self, OpenError> {
+        rope::condense(file, &mut map)?;
+        let fields = Fields::new(file, &map);
         let model_type = fields.require("model_type", fields.text("model_type"), "the name of a model family")?;
         let family = families::find(file, model_type)?;
 
@@ -98,7 +107,7 @@ impl Config {
         if !num_attention_heads.is_multiple_of(num_key_value_heads) {
             return Err(fields.error("num_key_value_heads", &format!("a divisor of {num_attention_heads} query heads")));
         }
-        let head_dim = match fields.count_up_to("head_dim", MAX_HEAD_DIM)? {
+        let head_dim = match fields.count_up_to("head_dim", MAX_HEAD_DIM)?.or(family.defaults.head_dim) {
             Some(head_dim) => head_dim,
             None if hidden_size.is_multiple_of(num_attention_heads) => hidden_size / num_attention_heads,
             None => return Err(fields.error("hidden_size", &format!("a multiple of {num_attention_heads} heads"))),
@@ -112,11 +121,11 @@ impl Config {
         let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or_else(|| {
             context_warnings.push(format!(
                 "{file} has no `max_position_embeddings`: {}, transformers' default, is taken; `trained_context` says otherwise",
-                family.default_context
+                family.defaults.context
             ));
-            family.default_context
+            family.defaults.context
         });
-        let rope = rope::read(fields, max_position_embeddings)?;
+        let rope = rope::read(fields, family, head_dim, max_position_embeddings)?;
         warnings.extend(rope.warnings);
         context_warnings.extend(rope.context_warnings);
 
@@ -135,7 +144,9 @@ impl Config {
             original_max_position_embeddings: rope.original,
             rope_theta: rope.theta,
             rope_scaling: rope.scaling,
-            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+            rope_factors: rope.factors,
+            rotary_dim: rope.rotary_dim,
+            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(family.defaults.is_tied),
             bos_token: fields.tokens("bos_token_id")?.first().copied(),
             eos_tokens: fields.tokens("eos_token_id")?,
             dtype: fields.text("dtype")?.or(fields.text("torch_dtype")?).map(Into::into),
@@ -158,12 +169,13 @@ impl Config {
             n_heads: self.num_attention_heads,
             n_kv_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
-            rotary_dim: self.head_dim,
+            rotary_dim: self.rotary_dim,
             d_model: self.hidden_size,
             d_mlp: self.intermediate_size,
             vocab_size: self.vocab_size,
             rope_theta: self.rope_theta,
             rope: self.rope_scaling.clone(),
+            rope_factors: self.rope_factors.clone(),
             original_context: self.original_max_position_embeddings,
             layers: Vec::new(),
             score_scale: None,
@@ -171,6 +183,23 @@ impl Config {
         };
         self.architecture.specify(&mut spec);
         spec
+    }
+
+    /// Numbers of all query heads of a token, and of all its key heads.
+    pub fn head_widths(&self) -> [usize; 2] {
+        [self.num_attention_heads, self.num_key_value_heads].map(|n_heads| n_heads * self.head_dim)
+    }
+
+    /// The numbers that decide shapes of parameters.
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            head_widths: self.head_widths(),
+            tie_word_embeddings: self.tie_word_embeddings,
+        }
     }
 
     /// What the config tells of a model whose matrices are kept as `storage`; names, number formats and kernels are for the
@@ -236,7 +265,7 @@ impl Config {
         if self.rope_scaling != RopeScaling::none() {
             return None;
         }
-        let n_pairs = self.head_dim / 2;
+        let n_pairs = self.rotary_dim / 2;
         let name = files.names().find(|name| name.ends_with("rotary_emb.inv_freq"))?;
         let stored = files.numbers(name, n_pairs).filter(|stored| stored.len() == n_pairs)?;
         let by_base = |pair: usize| self.rope_theta.powf(-(pair as f64) / n_pairs as f64);
@@ -277,14 +306,45 @@ impl Config {
 /// Heads wider and models deeper than this are a damaged config, not a model.
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_LAYERS: usize = 1 << 12;
+const MAX_EXPERTS: usize = 1 << 12;
 
-/// What an RMSNorm adds under the root; 1e-6 where the field is missing.
-pub(crate) fn rms_norm_eps(fields: Fields<'_>) -> Result<f64, OpenError> {
-    Ok(fields.positive("rms_norm_eps")?.unwrap_or(1e-6))
+/// What an RMSNorm adds under the root, or the family's default.
+pub(crate) fn rms_norm_eps(fields: Fields<'_>, default: f64) -> Result<f64, OpenError> {
+    Ok(fields.positive("rms_norm_eps")?.unwrap_or(default))
 }
 
+/// The activation that a field names, or the family's default.
+pub(crate) fn activation(fields: Fields<'_>, name: &str, default: Activation) -> Result<Activation, OpenError> {
+    match fields.text(name)? {
+        None => Ok(default),
+        Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu") => Ok(Activation::Gelu),
+        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate") => Ok(Activation::GeluTanh),
+        Some(_) => Err(fields.unsupported(name, "known activations: silu, gelu, gelu_new, gelu_pytorch_tanh")),
+    }
+}
+
+/// How many experts a layer has, under the first of these names that the config uses, and how many a token uses.
+pub(crate) fn experts(fields: Fields<'_>, names: &[&str], defaults: [usize; 2]) -> Result<(usize, usize), OpenError> {
+    let name = names.iter().find(|name| fields.get(name).is_some());
+    let n = name.map_or(Ok(None), |name| fields.count_up_to(name, MAX_EXPERTS))?.unwrap_or(defaults[0]);
+    let n_used = fields.count("num_experts_per_tok")?.unwrap_or(defaults[1]);
+    if n_used > n {
+        return Err(fields.error("num_experts_per_tok", &format!("at most the number of experts, {n}")));
+    }
+    Ok((n, n_used))
+}
+
+/// RoPE base of layers that have a window, `rope_local_base_freq` or that of `sliding_attention` in `rope_parameters`.
+pub(crate) fn local_rope_theta(fields: Fields<'_>) -> Result<Option<f64>, OpenError> {
+    rope::local_theta(fields)
+}
+
+/// The field that a family lists if its layers with a window have a RoPE base of their own.
+pub(crate) const LOCAL_ROPE: &str = "rope_local_base_freq";
+
 /// The longest text that the tokenizer is meant for, which tells what some models were trained on.
-fn tokenizer_limit(source: &Source) -> Result<Option<serde_json::Value>, OpenError> {
+fn tokenizer_limit(source: &Source) -> Result<Option<Value>, OpenError> {
     const FILE: &str = "tokenizer_config.json";
     let Some(bytes) = source.read(FILE)? else { return Ok(None) };
     Ok(fields::parse(&source.shown(FILE), &bytes)?.remove("model_max_length"))
@@ -311,7 +371,8 @@ mod tests {
     fn fields_that_old_configs_leave_out_have_the_defaults_of_transformers() {
         let config = with("head_dim", "null").unwrap();
         assert_eq!((config.num_key_value_heads, config.head_dim), (4, 16));
-        let plain = llama::Architecture { rms_norm_eps: 1e-6, attention_bias: false, mlp_bias: false };
+        let hidden_act = Activation::Silu;
+        let plain = llama::Architecture { rms_norm_eps: 1e-6, attention_bias: false, mlp_bias: false, hidden_act };
         assert_eq!((config.rope_theta, config.architecture), (10_000.0, Architecture::llama(plain)));
         assert!(!config.tie_word_embeddings);
         assert_eq!((config.bos_token, config.eos_tokens), (None, vec![]));
@@ -398,9 +459,9 @@ mod tests {
                 "[1, -1]",
                 "config.json: `eos_token_id` must be a token id or a list of token ids, but is [1,-1]",
             ),
-            ("hidden_act", "\"gelu\"", "config.json: `hidden_act` = \"gelu\" is not supported"),
+            ("hidden_act", "\"relu2\"", "config.json: `hidden_act` = \"relu2\" is not supported"),
             ("quantization_config", "{}", "config.json: `quantization_config` = {} is not supported"),
-            ("rope_condense_ratio", "8", "config.json: `rope_condense_ratio` = 8 is not supported"),
+            ("rope_condense_ratio", "0", "config.json: `rope_condense_ratio` must be a number above 0, but is 0"),
             ("model_type", "\"lama\"", "config.json: unknown `model_type` `lama`"),
         ] {
             assert_eq!(with(field, value).unwrap_err().to_string(), expected);

@@ -1,31 +1,44 @@
 //! Model families, each named like the `model_type` of its `config.json`.
 //!
-//! A family is one file: what it reads of the config, which tensors it is made of, and what a layer computes. The list below
-//! is all that has to name it; everything else opens a [`Config`] and runs a [`Model`].
+//! A family is one file: what it reads of the config, which tensors it is made of, and what its layers are made of. The list below
+//! is all that has to name it; everything else opens a [`Config`] and runs a [`Stack`].
 
-use burn_tensor::Tensor;
-use longlens_core::lens::LensError;
 use longlens_core::nearest::nearest_within;
 use longlens_core::spec::ModelSpec;
-use longlens_kernel::{Kernels, Operation};
 
 use crate::config::Config;
-use crate::decoder::{Attend, Decoder};
 use crate::error::OpenError;
 use crate::fields::Fields;
+use crate::layers::Stack;
 use crate::weights::{Blueprint, Parameters};
 
-/// Makes modules, list, and the types that hold one of any family.
+pub mod gemma;
+pub mod gemma2;
+pub mod gemma3_text;
+pub mod granite;
+pub mod llama;
+pub mod mistral;
+pub mod mixtral;
+pub mod olmo2;
+pub mod phi;
+pub mod phi3;
+pub mod qwen2;
+pub mod qwen2_moe;
+pub mod qwen3;
+pub mod qwen3_moe;
+pub mod smollm3;
+pub mod stablelm;
+pub mod starcoder2;
+
+/// The list, and the type that holds what any family reads.
 macro_rules! families {
     ($($family:ident,)*) => {
-        $(pub mod $family;)*
-
         /// Every family.
         pub static FAMILIES: &[Family] = &[$(Family {
             model_type: stringify!($family),
             title: $family::Architecture::TITLE,
             fields: $family::Architecture::FIELDS,
-            default_context: $family::Architecture::DEFAULT_CONTEXT,
+            defaults: $family::Architecture::DEFAULTS,
             shapes: $family::Architecture::SHAPES,
             read: |fields| Ok(Architecture::$family($family::Architecture::read(fields)?)),
         }),*];
@@ -44,84 +57,81 @@ macro_rules! families {
             }
         }
 
-        /// A model of any family, of matrices `M` and vectors `V`.
-        #[allow(non_camel_case_types)]
-        #[derive(Debug, Clone)]
-        pub enum Model<M, V> {
-            $(#[doc = concat!("`", stringify!($family), "`.")] $family($family::Model<M, V>),)*
-        }
-
         impl Blueprint for Config {
-            type Model<M, V> = Model<M, V>;
+            type Model<M, V> = Stack<M, V>;
 
-            fn build<P: Parameters>(&self, from: &mut P) -> Model<P::Matrix, P::Vector> {
-                match &self.architecture {
-                    $(Architecture::$family(own) => Model::$family(own.build(self, from)),)*
-                }
-            }
-        }
-
-        impl<B: Kernels> Decoder<B> for Model<B::Matrix, Tensor<B, 1>> {
-            fn n_layers(&self) -> usize {
-                match self { $(Self::$family(model) => model.n_layers(),)* }
-            }
-
-            fn operations(&self) -> Vec<Operation<'_, B>> {
-                match self { $(Self::$family(model) => model.operations(),)* }
-            }
-
-            fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
-                match self { $(Self::$family(model) => model.embed(tokens),)* }
-            }
-
-            fn layer(
-                &self,
-                layer: usize,
-                hidden: Tensor<B, 2>,
-                attend: &mut Attend<'_, B>,
-            ) -> Result<Tensor<B, 2>, LensError> {
-                match self { $(Self::$family(model) => model.layer(layer, hidden, attend),)* }
-            }
-
-            fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-                match self { $(Self::$family(model) => model.logits(hidden),)* }
+            fn build<P: Parameters>(&self, from: &mut P) -> Stack<P::Matrix, P::Vector> {
+                match &self.architecture { $(Architecture::$family(own) => own.build(self, from),)* }
             }
         }
     };
 }
 
-// a new family adds its line here, and its file to `families/`
+// a new family adds its line here and its module above; those that people know best come first
 families! {
     llama,
+    mistral,
+    mixtral,
     qwen2,
+    qwen2_moe,
+    qwen3,
+    qwen3_moe,
+    phi,
+    phi3,
+    gemma,
+    gemma2,
+    gemma3_text,
+    olmo2,
+    smollm3,
+    granite,
+    stablelm,
+    starcoder2,
 }
 
-/// What the file of a family gives: the fields of its own, and how a model is built of them.
+/// What the file of a family gives: the fields of its own, and what its layers are made of.
 pub(crate) trait FamilyFile: Sized {
     /// Its name in its papers.
     const TITLE: &'static str;
     /// Fields that this family reads. A listed one is left out of the checks in `config/elsewhere`, which refuse or report fields of
     /// other families and values that a Llama does not have; `read` checks it instead.
     const FIELDS: &'static [&'static str];
-    /// `max_position_embeddings` where the config has none, as transformers sets it.
-    const DEFAULT_CONTEXT: usize;
+    /// Values of shared fields that a config leaves out.
+    const DEFAULTS: Defaults;
     /// Shapes of its models for random weights.
     const SHAPES: &'static [Shape] = &[];
-    /// What is built of matrices `M` and vectors `V`: the file's `Model<M, V>`, which is a decoder. The file names its type for this
-    /// trait `Architecture`.
-    type Model<M, V>;
 
     /// Reads the fields of its own: called after the sizes of heads and the fields of RoPE were checked, and before the numbers of
     /// layers and tokens and the size of the MLP are.
     fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
 
-    /// Changes the spec, already filled in from the shared fields, where attention is not a Llama's: `layers`, `rotary_dim`,
-    /// `score_scale`, `soft_cap`.
+    /// Changes the spec, already filled in from the shared fields, where attention is not a Llama's: `layers`, `score_scale`,
+    /// `soft_cap`, and `d_mlp` where a token meets several MLPs.
     fn specify(&self, _spec: &mut ModelSpec) {}
 
     /// Asks for every parameter once, in the same order each time: the embedding first, what gives logits last (the last matrix
     /// outside the layers counts as such). Names of layers begin `model.layers.<n>.`.
-    fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Self::Model<P::Matrix, P::Vector>;
+    fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector>;
+}
+
+/// What transformers takes where a config leaves a shared field out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Defaults {
+    /// `max_position_embeddings`.
+    pub context: usize,
+    /// `head_dim`; where this is absent, too, the width of the stream divided by the heads.
+    pub head_dim: Option<usize>,
+    /// RoPE base.
+    pub rope_theta: f64,
+    /// Part of each head that rotates; absent in families that rotate whole heads whatever the config says.
+    pub partial_rotary_factor: Option<f64>,
+    /// `tie_word_embeddings`.
+    pub is_tied: bool,
+}
+
+impl Defaults {
+    /// Those of a Llama.
+    pub const LLAMA: Self =
+        Self { context: 2048, head_dim: None, rope_theta: 10_000.0, partial_rotary_factor: None, is_tied: false };
 }
 
 /// A model family.
@@ -133,8 +143,8 @@ pub struct Family {
     pub title: &'static str,
     /// Fields of `config.json` that are its own.
     pub(crate) fields: &'static [&'static str],
-    /// `max_position_embeddings` where the config has none.
-    pub(crate) default_context: usize,
+    /// Values of shared fields that a config leaves out.
+    pub(crate) defaults: Defaults,
     /// Shapes of its models for random weights.
     pub(crate) shapes: &'static [Shape],
     /// Reads the fields of its own.
@@ -148,6 +158,13 @@ pub struct Shape {
     pub name: &'static str,
     /// The text of a `config.json`.
     pub config: &'static str,
+}
+
+impl Family {
+    /// What class names of its models begin with, in small letters: `qwen3moe` of `Qwen3MoeForCausalLM`.
+    pub(crate) fn class(&self) -> String {
+        self.model_type.trim_end_matches("_text").replace('_', "")
+    }
 }
 
 impl PartialEq for Family {
@@ -178,7 +195,7 @@ fn slip(model_type: &str, known: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Names of other families that are one letter away from a known one.
-const REAL: &[&str] = &["mllama", "llava", "flava", "llama_moe"];
+const REAL: &[&str] = &["mllama", "llava", "flava", "llama_moe", "phimoe", "olmo", "qwen2_vl"];
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +213,8 @@ mod tests {
             }
         }
         let known: Vec<_> = FAMILIES.iter().map(|family| family.model_type).collect();
-        let strangers = ["mixtral", "llama4", "llama4_text", "mllama", "llava", "llama2", "gemma", "mamba", "opt", ""];
+        let strangers =
+            ["llama4", "llama4_text", "mllama", "llava", "llama2", "olmo", "phi4", "gemma3n", "mamba", "opt", ""];
         for stranger in strangers {
             let error = find("config.json", stranger).unwrap_err();
             assert_eq!(error.help().unwrap(), format!("known families: {}", known.join(", ")), "{stranger}");

@@ -46,6 +46,11 @@ impl<'a> Fields<'a> {
         self.map.keys().map(String::as_str)
     }
 
+    /// Whether a field is there, null or not.
+    pub fn has(self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
     /// A field that is there and not null.
     pub fn get(self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())

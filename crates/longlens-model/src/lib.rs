@@ -21,6 +21,7 @@ pub mod weights;
 mod attention;
 mod convert;
 mod inspect;
+mod layers;
 mod observe;
 mod open;
 mod positions;

@@ -80,14 +80,46 @@ mod tests {
 
     #[test]
     fn parameters_are_those_of_the_published_models() {
-        for (name, n) in [("tiny", 787_584), ("llama2-7b", 6_738_415_616), ("llama3-8b", 8_030_261_248)] {
+        for (name, n) in [
+            ("tiny", 787_584),
+            ("llama2-7b", 6_738_415_616),
+            ("llama3-8b", 8_030_261_248),
+            ("mistral-7b", 7_241_732_096),
+            ("mixtral-8x7b", 46_702_792_704),
+            ("qwen2.5-7b", 7_615_616_512),
+            ("qwen1.5-moe-a2.7b", 14_315_784_192),
+            ("qwen3-0.6b", 596_049_920),
+            ("qwen3-8b", 8_190_735_360),
+            ("qwen3-30b-a3b", 30_532_122_624),
+            ("phi-2", 2_779_683_840),
+            ("phi-3-mini", 3_821_079_552),
+            ("phi-4-mini", 3_836_021_760),
+            ("gemma-2b", 2_506_172_416),
+            ("gemma2-2b", 2_614_341_888),
+            ("gemma3-1b", 999_885_952),
+            ("olmo2-7b", 7_298_617_344),
+            ("smollm3-3b", 3_075_098_624),
+            ("granite-3.1-2b", 2_533_531_648),
+            ("stablelm-2-1.6b", 1_644_515_328),
+            ("starcoder2-3b", 3_030_371_328),
+        ] {
             assert_eq!(Shape::find(name).unwrap().info(None, Storage::F32, "").n_parameters, n, "{name}");
         }
     }
 
     #[test]
+    fn every_family_has_a_shape_and_no_name_stands_for_two() {
+        assert!(FAMILIES.iter().all(|family| !family.shapes.is_empty()));
+        let mut names: Vec<_> = all().map(|shape| shape.name).collect();
+        let n_shapes = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), n_shapes);
+    }
+
+    #[test]
     fn bytes_are_those_of_every_storage_with_norms_in_32_bits() {
-        for shape in all() {
+        for shape in crate::families::find("", "llama").unwrap().shapes {
             let config = shape.config(None);
             let n_norms = (2 * config.num_hidden_layers + 1) * config.hidden_size;
             for (storage, bits) in [(Storage::F32, 32), (Storage::Bf16, 16), (Storage::Q8, 9), (Storage::Q4, 5)] {

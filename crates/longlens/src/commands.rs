@@ -63,7 +63,7 @@ pub fn warn(
     plan: &Plan,
     n_tokens: usize,
 ) -> Result<(), Failure> {
-    let Some(trained) = config.rope(model).resolve(&model.spec)?.reach() else { return Ok(()) };
+    let trained = config.rope(model).resolve(&model.spec)?.reach();
     let name = plan.method.split(':').next().unwrap_or_default();
     let warnings = plan.warnings(n_tokens, trained);
     warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {name}: {warning}")))

@@ -109,7 +109,7 @@ mod tests {
     fn warnings_tell_what_is_unwise() {
         let say = |text: &str, n_tokens: usize| {
             let plan = Method::parse(text).unwrap().plan(&ModelSpec::tiny(256)).unwrap();
-            plan.warnings(n_tokens, 256).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            plan.warnings(n_tokens, Some(256)).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         assert_eq!(say("self_extend:group_size=4,neighbor_window=64", 832), "");
         insta::assert_snapshot!(say("self_extend:group_size=4,neighbor_window=64", 833), @"833 tokens are beyond the capacity of 832: relative positions reach 256, the model was trained below 256");

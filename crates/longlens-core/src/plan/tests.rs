@@ -56,6 +56,51 @@ fn a_model_that_turns_nothing_has_no_positions_to_leave_or_to_squeeze() {
         (Method::written("mine", written), Capacity::Tokens(300)),
     ] {
         let plan = method.plan(&model).unwrap();
-        assert_eq!((plan.capacity(64), plan.warnings(300, 64)), (capacity, Vec::new()), "{method}");
+        assert_eq!((plan.capacity(64), plan.warnings(300, Some(64))), (capacity, Vec::new()), "{method}");
+    }
+}
+
+/// Layers of which these have a window of nine tokens.
+fn windowed(layers: &[usize]) -> ModelSpec {
+    let own = |layer: usize| LayerSpec { window: layers.contains(&layer).then_some(9), ..LayerSpec::default() };
+    ModelSpec { layers: (0..4).map(own).collect(), n_layers: 4, ..ModelSpec::tiny(64) }
+}
+
+#[test]
+fn a_method_acts_on_layers_that_see_everything_or_on_all_where_none_does() {
+    let plan = |text: &str, layers: &[usize]| Method::parse(text).unwrap().plan(&windowed(layers)).unwrap();
+    let sees =
+        |plan: &Plan, layer: usize| plan.of(layer, 0).relation(40, 2, Prefill { n_tokens: 41 }) != Relation::Hidden;
+    for (text, layers, reach, said) in [
+        ("full", &[0, 1, 2, 3][..], [false; 4], None),
+        ("full", &[0, 2][..], [false, true, false, true], None),
+        ("self_extend", &[][..], [true; 4], None),
+        (
+            "self_extend",
+            &[0, 2][..],
+            [false, true, false, true],
+            Some("layers 0, 2 keep their own window of 9 tokens; the method acts on layers 1, 3"),
+        ),
+        (
+            "self_extend",
+            &[1][..],
+            [true, false, true, true],
+            Some("layer 1 keeps its own window of 9 tokens; the method acts on layers 0, 2-3"),
+        ),
+        (
+            "self_extend",
+            &[0, 1, 2, 3][..],
+            [true; 4],
+            Some(
+                "every layer of this model has a window of 9 tokens, which the method takes the place of: it was trained to \
+                 see no further",
+            ),
+        ),
+    ] {
+        let plan = plan(text, layers);
+        assert_eq!([0, 1, 2, 3].map(|layer| sees(&plan, layer)), reach, "{text} {layers:?}");
+        assert_eq!(plan.windows().map(ToString::to_string).as_deref(), said);
+        let told = plan.warnings(20, None).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(told, said.into_iter().map(String::from).collect::<Vec<_>>());
     }
 }

@@ -32,6 +32,22 @@ pub enum Warning {
         /// Trained positions.
         trained: usize,
     },
+    /// Some layers of the model have a window of their own, which the method leaves alone.
+    WindowsKept {
+        /// Newest keys that these layers see; the longest of their windows.
+        window: usize,
+        /// Those layers, as `layers 0-4`.
+        windowed: String,
+        /// The others, on which the method acts.
+        whole: String,
+        /// Whether only one layer has a window.
+        is_one: bool,
+    },
+    /// All layers of the model have a window of their own, and none of them under the method.
+    WindowsReplaced {
+        /// Newest keys that a query saw in training.
+        window: usize,
+    },
     /// Positions jump where two spans meet.
     UnevenSeam {
         /// Distance of the seam.
@@ -64,6 +80,15 @@ impl fmt::Display for Warning {
                 f,
                 "sparse positions: the whole prompt is squeezed into positions up to {highest} of {trained} trained ones; \
                  smaller groups would tell tokens apart better"
+            ),
+            Self::WindowsKept { window, windowed, whole, is_one } => {
+                let keep = if *is_one { "keeps its" } else { "keep their" };
+                write!(f, "{windowed} {keep} own window of {window} tokens; the method acts on {whole}")
+            }
+            Self::WindowsReplaced { window } => write!(
+                f,
+                "every layer of this model has a window of {window} tokens, which the method takes the place of: it was trained \
+                 to see no further"
             ),
             Self::UnevenSeam { distance, inside, outside } => write!(
                 f,

@@ -101,7 +101,10 @@ fn tensors() -> Vec<Tensor> {
         let stored = (0..rows.len()).flat_map(|row| rows[if is_turned { from(row) } else { row }].to_vec());
         (rename(&name), dims, stored.collect())
     };
-    file.tensors().into_iter().map(tensor).collect()
+    let mut tensors: Vec<Tensor> = file.tensors().into_iter().map(tensor).collect();
+    // programs that split a file put the embedding, whose rows are the vocabulary, into the first part
+    tensors.sort_by_key(|(name, ..)| (!name.starts_with("token_embd"), name.clone()));
+    tensors
 }
 
 fn logits(path: &Path) -> Result<Vec<f32>, OpenError> {

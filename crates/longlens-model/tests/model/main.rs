@@ -16,6 +16,7 @@ mod mixed_layers;
 mod other_checkpoints;
 mod properties;
 mod released_configs;
+mod released_families;
 mod reuse;
 mod storage;
 mod strangers_files;

@@ -65,8 +65,9 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     let chunk_keys =
         format!("{keys} of that: keys once more, packed for {}; what represents chunks {chunks}", plan.method);
     let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
+    let own = spec.own_attention().into_iter().map(|own| ("attention", own));
     let warnings = info.warnings.iter().map(|warning| ("warning", warning.clone()));
-    for (name, value) in lines.into_iter().chain(chunk_keys).chain(warnings) {
+    for (name, value) in lines.into_iter().chain(own).chain(chunk_keys).chain(warnings) {
         terminal.say(format_args!("{name:<16} {}", printable_line(&value)))?;
     }
     Ok(())

@@ -48,9 +48,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
         super::save_view(&terminal, &positions(model, &plan, (layer, head), &rope, n_tokens, None)?, path)?;
     }
     let capacity = trained.map(|trained| plan.capacity(trained));
-    let warnings: Vec<String> = trained
-        .map(|trained| plan.warnings(n_tokens, trained).iter().map(ToString::to_string).collect())
-        .unwrap_or_default();
+    let warnings: Vec<String> = plan.warnings(n_tokens, trained).iter().map(ToString::to_string).collect();
     let capacity_text = capacity.map_or("follows the length (dynamic base)".into(), |capacity| capacity.to_string());
     terminal.result(&json!({
         "model": model.name, "method": plan.method, "rope": rope.to_string(), "n_tokens": n_tokens,

@@ -76,7 +76,8 @@ pub(super) fn check(fields: Fields<'_>, family: &Family, warnings: &mut Vec<Stri
         let help = format!("its `model_type` says `{}`; make the two agree if it is one", family.model_type);
         return Err(fields.unsupported("architectures", &help));
     }
-    let strangers = names.iter().filter(|name| !name.to_ascii_lowercase().contains(family.model_type));
+    let class = family.class();
+    let strangers = names.iter().filter(|name| !name.to_ascii_lowercase().contains(&class));
     warnings.extend(strangers.take(1).map(|name| {
         let (file, name) = (fields.file, cut(name));
         format!("{file} names the architecture `{name}`; it is computed as `model_type` says, `{}`", family.model_type)
@@ -89,11 +90,11 @@ fn is_other(name: &str, family: &Family) -> bool {
     let rest = |start: &str| {
         name.get(..start.len()).filter(|begin| begin.eq_ignore_ascii_case(start)).map(|_| &name[start.len()..])
     };
-    if rest(family.model_type).is_some_and(|rest| rest.starts_with("For")) {
+    if rest(&family.class()).is_some_and(|rest| rest.starts_with("For")) {
         return false;
     }
-    let others = FAMILIES.iter().filter(|other| *other != family).map(|other| other.model_type);
-    let mut rests = OTHER_FAMILIES.iter().copied().chain(others).filter_map(rest);
+    let others: Vec<_> = FAMILIES.iter().filter(|other| *other != family).map(Family::class).collect();
+    let mut rests = OTHER_FAMILIES.iter().copied().chain(others.iter().map(String::as_str)).filter_map(rest);
     rests.any(|rest| !rest.starts_with(|next: char| next.is_ascii_lowercase()))
 }
 

@@ -35,9 +35,9 @@ impl Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        names: &["hidden_act", "hidden_activation", "activation", "activation_function", "act_fn", "mlp_activation"],
+        names: &["hidden_activation", "activation", "activation_function", "act_fn", "mlp_activation"],
         idle: |value| matches!(value.as_str(), Some("silu" | "swish" | "swiglu")),
-        help: "{} models use `silu`",
+        help: "{} configs call it `hidden_act`",
     },
     Rule {
         names: &["*softcapping", "*softcap", "*soft_cap", "*logit_cap", "clip_qkv", "qkv_clip"],
@@ -209,11 +209,6 @@ const RULES: &[Rule] = &[
         names: &["quantization_config", "compression_config", "quantization", "quant_config"],
         idle: |_| false,
         help: "use the checkpoint this one was quantized from",
-    },
-    Rule {
-        names: &["rope_condense_ratio"],
-        idle: is_one,
-        help: "write it as `rope_scaling` with type `linear`, and give the length it was trained at as `trained_context`",
     },
 ];
 
