@@ -82,6 +82,11 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
     }
     let n_tensors = cursor.count("tensors", MIN_TENSOR)?;
     let n_entries = cursor.count("metadata entries", metadata::MIN_ENTRY)?;
+    for (n, most, things) in [(n_tensors, MAX_TENSORS, "tensors"), (n_entries, MAX_ENTRIES, "metadata entries")] {
+        if n > most {
+            return Err(format!("says that it has {n} {things}, and no model has more than {most}"));
+        }
+    }
     let entries = metadata::read(&mut cursor, n_entries)?;
     let alignment = match entries.get("general.alignment") {
         None => DEFAULT_ALIGNMENT,
@@ -122,6 +127,9 @@ fn read_tensor(cursor: &mut Cursor<'_>, number: usize) -> Result<TensorInfo, Str
     Ok(TensorInfo { name, shape, kind, start })
 }
 
+/// Hundreds of layers have thousands of tensors; metadata have some dozens of entries.
+const MAX_TENSORS: usize = 1 << 20;
+const MAX_ENTRIES: usize = 1 << 16;
 const MAX_VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: usize = 32;
 /// The limit of the format's own library.
