@@ -1,15 +1,18 @@
 //! Text to tokens and back, by a checkpoint's `tokenizer.json`.
 
 mod added;
+mod chat;
 mod checks;
 mod first_last;
+mod special;
 
-use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::lens::{Conversation, LensError, TextCodec};
 use longlens_core::panics::caught;
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use crate::error::{OpenError, cut};
 use crate::source::Source;
+pub use chat::ChatTemplate;
 use checks::Sketch;
 
 /// A Hugging Face tokenizer.
@@ -21,6 +24,7 @@ pub struct HfTokenizer {
     vocab_size: usize,
     /// Tokens that the model has embeddings for.
     n_rows: usize,
+    template: Option<ChatTemplate>,
     warnings: Vec<String>,
 }
 
@@ -34,6 +38,7 @@ impl HfTokenizer {
         tokenizer.warnings.extend(applied.map_err(|panic| unreadable(&file, &panic))??);
         tokenizer.warnings.extend(added::differing(source, &tokenizer.inner)?);
         tokenizer.n_rows = vocab_size;
+        tokenizer.template = chat::find(source)?;
         if let Some(beyond) = tokenizer.beyond(vocab_size) {
             tokenizer.warnings.push(beyond);
         }
@@ -50,7 +55,7 @@ impl HfTokenizer {
         let (inner, warnings) =
             read.map_err(|panic| unreadable(file, &panic))?.map_err(|error| unreadable(file, &error))?;
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |highest| *highest as usize + 1);
-        Ok(Self { inner, file: file.into(), vocab_size, n_rows: usize::MAX, warnings })
+        Ok(Self { inner, file: file.into(), vocab_size, n_rows: usize::MAX, template: None, warnings })
     }
 
     fn read(bytes: &[u8], drops_merges: bool) -> Result<(Tokenizer, Vec<String>), String> {
@@ -114,6 +119,10 @@ impl TextCodec for HfTokenizer {
 
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         self.told(caught(|| self.inner.decode(tokens, true)))
+    }
+
+    fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
+        self.template.as_ref().ok_or(LensError::NoChatTemplate)?.render(conversation)
     }
 }
 
