@@ -35,6 +35,9 @@ pub struct SavedSession {
     /// What `--trained-context` was.
     #[serde(default)]
     pub trained_context: Option<usize>,
+    /// What `--adapter` was.
+    #[serde(default)]
+    pub adapter: Option<String>,
     /// Method, scaling, sampling.
     pub settings: Settings,
     /// The prompt, if there was one.

@@ -70,10 +70,12 @@ pub struct Start {
     pub model: String,
     /// `--device`, where it is not the processor.
     pub device: Option<String>,
-    /// `--weights`, where it is not f32.
+    /// `--weights`, where it was given.
     pub weights: Option<String>,
     /// `--trained-context`, where it was given.
     pub trained_context: Option<usize>,
+    /// `--adapter`, where it was given.
+    pub adapter: Option<String>,
 }
 
 impl Picture {

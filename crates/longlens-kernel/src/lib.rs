@@ -15,6 +15,7 @@ use std::ops::Range;
 use burn_tensor::backend::Backend;
 use burn_tensor::{Int, Tensor};
 
+pub mod blocks;
 pub mod body;
 pub mod chunk_attention;
 pub mod chunk_scores;

@@ -12,6 +12,8 @@ use burn_tensor::backend::Backend;
 use burn_tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::blocks::BlockType;
+
 #[cfg(feature = "flex")]
 pub mod cpu;
 
@@ -27,10 +29,12 @@ pub enum Storage {
     Q8,
     /// 4 bits and a scale and minimum for every 32 weights of an output.
     Q4,
+    /// The blocks of a file, which [`Matrix::pack_stored`] takes: every weight is exactly the file's.
+    Blocks(BlockType),
 }
 
 impl Storage {
-    /// Every way.
+    /// Every way in which numbers can be kept.
     pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Q8, Self::Q4];
 
     /// The text form.
@@ -40,28 +44,30 @@ impl Storage {
             Self::Bf16 => "bf16",
             Self::Q8 => "q8",
             Self::Q4 => "q4",
+            Self::Blocks(kind) => kind.name(),
         }
     }
 
     /// Bytes that `n` weights take, scales included.
     pub fn bytes(self, n: usize) -> usize {
-        n.saturating_mul(self.bits()) / 8
+        match self {
+            Self::F32 => n.saturating_mul(4),
+            Self::Bf16 => n.saturating_mul(2),
+            Self::Q8 => n.saturating_mul(9) / 8,
+            Self::Q4 => n.saturating_mul(5) / 8,
+            Self::Blocks(kind) => n.div_ceil(kind.weights()).saturating_mul(kind.bytes()),
+        }
     }
 
     /// Bits of a weight, scales included.
-    pub fn bits(self) -> usize {
-        match self {
-            Self::F32 => 32,
-            Self::Bf16 => 16,
-            Self::Q8 => 9,
-            Self::Q4 => 5,
-        }
+    pub fn bits(self) -> f64 {
+        (8 * self.bytes(256)) as f64 / 256.0
     }
 
     /// The largest weight it takes.
     pub fn limit(self) -> f32 {
         match self {
-            Self::F32 => f32::MAX,
+            Self::F32 | Self::Blocks(_) => f32::MAX,
             Self::Bf16 => f32::from_bits(0x7F7F_0000),
             Self::Q8 | Self::Q4 => 1e35,
         }
@@ -114,6 +120,47 @@ impl fmt::Debug for Weights<'_> {
     }
 }
 
+/// Weights on their way into a matrix, in the blocks of a file.
+pub struct StoredWeights<'a> {
+    /// How a row is stored.
+    pub kind: BlockType,
+    /// Outputs.
+    pub d_out: usize,
+    /// Inputs: whole blocks.
+    pub d_in: usize,
+    /// `rows(first, bytes)` fills `bytes` with consecutive rows, [`BlockType::row_bytes`] each, from row `first` on. It is called from
+    /// several threads, once for every row.
+    pub rows: &'a (dyn Fn(usize, &mut [u8]) + Sync),
+    /// `[d_out]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl fmt::Debug for StoredWeights<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, d_out, d_in, bias, .. } = self;
+        write!(f, "StoredWeights {{ {kind}, {d_out} x {d_in}, bias: {} }}", bias.is_some())
+    }
+}
+
+impl StoredWeights<'_> {
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        let bytes = self.kind.row_bytes(self.d_in);
+        bytes.unwrap_or_else(|| panic!("a row of {} is whole blocks of {}", self.d_in, self.kind))
+    }
+
+    /// Calls `pack` with the numbers that the blocks stand for.
+    pub fn as_numbers<T>(&self, pack: impl FnOnce(&Weights<'_>) -> T) -> T {
+        let row_bytes = self.row_bytes();
+        let rows = |first: usize, numbers: &mut [f32]| {
+            let mut bytes = vec![0; numbers.len() / self.d_in.max(1) * row_bytes];
+            (self.rows)(first, &mut bytes);
+            self.kind.decode(&bytes, numbers);
+        };
+        pack(&Weights { d_out: self.d_out, d_in: self.d_in, rows: &rows, bias: self.bias.clone() })
+    }
+}
+
 /// Weights in the form that a backend multiplies.
 pub trait Matrix<B: Backend>: Clone + fmt::Debug + Send + Sync + 'static {
     /// Whether weights can be kept this way.
@@ -121,8 +168,14 @@ pub trait Matrix<B: Backend>: Clone + fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Keeps `weights` as `storage`, which [`Self::check`] allows; no weight is larger than [`Storage::limit`].
+    /// Keeps `weights` as `storage`, which [`Self::check`] allows and which is no file's blocks; no weight is larger than
+    /// [`Storage::limit`].
     fn pack(weights: &Weights<'_>, storage: Storage, device: &B::Device) -> Self;
+
+    /// Keeps `weights` in their blocks where the backend decodes these in its products, else as 32 bits each.
+    fn pack_stored(weights: &StoredWeights<'_>, device: &B::Device) -> Self {
+        weights.as_numbers(|weights| Self::pack(weights, Storage::F32, device))
+    }
 
     /// `[d_out, d_in]`.
     fn shape(&self) -> [usize; 2];

@@ -32,7 +32,7 @@ pub enum OpenError {
         known: Vec<String>,
     },
     /// A file where a folder is needed.
-    #[error("{path} is a file; a model is a folder")]
+    #[error("{path} is no model: a model is a folder, or a file of weights (.gguf, .safetensors, .bin)")]
     NotAFolder { path: String },
     /// A folder without a file that every checkpoint has.
     #[error("{folder} has no {file}")]
@@ -46,6 +46,13 @@ pub enum OpenError {
     /// The system refused to read a file.
     #[error("cannot read {file}: {source}")]
     Io {
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system refused to write a file.
+    #[error("cannot write {file}: {source}")]
+    Unwritable {
         file: String,
         /// What the system said.
         source: std::io::Error,
@@ -155,10 +162,12 @@ pub enum WeightProblem {
         last: usize,
     },
     /// Weights of GPTQ, AWQ and the like, in whole numbers with scales beside them.
-    #[error("`{}` holds quantized weights, as GPTQ and AWQ write them, which are not read", cut(name))]
+    #[error("`{}` holds quantized weights in the format of {format}, which are not read", cut(name))]
     Quantized {
         /// One of their tensors.
         name: String,
+        /// Whose format it is.
+        format: &'static str,
     },
     /// None of the names is one of this family.
     #[error("none of its tensors has a name of the model that config.json describes; it holds {held}")]
@@ -189,7 +198,7 @@ pub enum WeightProblem {
         found: Vec<usize>,
     },
     /// A number format that cannot be read.
-    #[error("`{}` is stored as {dtype}, which is not one of F64, F32, F16, BF16", cut(name))]
+    #[error("`{}` is stored as {dtype}, which is not read", cut(name))]
     UnsupportedDtype {
         /// The tensor.
         name: String,
@@ -233,7 +242,10 @@ impl OpenError {
             Self::Unreadable { file, .. } if file.ends_with("tokenizer.json") => Some(
                 "fetch the file again from where the model is, or write it with transformers' `save_pretrained`".into(),
             ),
-            Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
+            Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                Some("no file is replaced: name another folder".into())
+            }
+            Self::Unwritable { .. } | Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }
     }
 }
@@ -248,7 +260,9 @@ impl WeightProblem {
             Self::MissingTensor { name } if name == "lm_head.weight" => {
                 Some("if the model shares its embedding, set `tie_word_embeddings` to true in config.json".into())
             }
-            Self::Quantized { .. } => Some("use the checkpoint that this one was quantized from".into()),
+            Self::Quantized { .. } => {
+                Some("use the checkpoint that this one was quantized from, or a GGUF file of the model".into())
+            }
             Self::OtherNames { help, .. } => Some(help.clone()),
             Self::Unused { help, .. } => Some((*help).into()),
             Self::MissingTensor { .. } | Self::MissingLayers { .. } | Self::WrongShape { .. } => {
@@ -257,7 +271,11 @@ impl WeightProblem {
             Self::UnsupportedDtype { dtype, .. } if dtype.starts_with(['I', 'U']) => {
                 Some("whole numbers are quantized weights; use the checkpoint that they were made from".into())
             }
-            Self::UnsupportedDtype { .. } => Some("use weights that are not quantized".into()),
+            Self::UnsupportedDtype { .. } => Some(
+                "read are F64, F32, F16, BF16, F8_E4M3 and F8_E5M2, and of GGUF files Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL \
+                 and IQ4_XS"
+                    .into(),
+            ),
             Self::NotFinite { .. } => None,
         }
     }
@@ -280,21 +298,19 @@ fn list(names: &[String]) -> String {
 
 /// What to do with the files that are there where weights are missing.
 fn instead_of_weights(instead: &[String]) -> Option<String> {
-    let has = |name: &str| instead.iter().any(|file| file == name);
-    Some(match instead {
-        [] => return None,
-        _ if has("adapter_model.safetensors") => {
-            "it holds a PEFT adapter alone: merge it into its base model (`merge_and_unload`) and save that".into()
+    let is_adapter = |file: &String| file.starts_with("adapter_model.");
+    let own: Vec<String> = instead.iter().filter(|file| !is_adapter(file)).cloned().collect();
+    Some(match own.as_slice() {
+        [] if instead.is_empty() => return None,
+        [] => {
+            "it holds an adapter alone: open the model that it was trained on, and give this folder as `adapter`".into()
         }
         [file, ..] if file.starts_with("consolidated") => {
             format!("{file} is in the layout of its authors' own code; use the checkpoint in Hugging Face's layout")
         }
-        [file] if file.ends_with(".safetensors") => format!("if {file} holds the model, call it model.safetensors"),
-        [file, ..] if file.ends_with(".safetensors") => {
-            format!("several files may be meant: {}; name the model's own model.safetensors", list(instead))
-        }
-        _ => {
-            format!("only safetensors weights are read; convert {} with transformers' `save_pretrained`", list(instead))
+        [file] => format!("if {file} holds the model, give that file as the model"),
+        [file, ..] => {
+            format!("several files may be meant: {}; give the one that is meant as the model, as in {file}", list(&own))
         }
     })
 }

@@ -11,6 +11,7 @@ pub mod decoder;
 pub mod error;
 pub mod families;
 mod fields;
+pub mod gguf;
 pub mod lens;
 pub mod shapes;
 pub mod source;
@@ -18,6 +19,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod attention;
+mod convert;
 mod inspect;
 mod observe;
 mod open;
@@ -25,4 +27,5 @@ mod positions;
 mod record;
 mod tensors;
 
+pub use convert::{Converted, convert};
 pub use open::{Options, describe, open, outline};

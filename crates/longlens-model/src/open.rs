@@ -9,20 +9,22 @@ use crate::error::OpenError;
 use crate::lens::DecoderLens;
 use crate::source::Source;
 use crate::tokenizer::HfTokenizer;
-use crate::weights::{self, WeightFiles};
+use crate::weights::{self, Keep, Kept, WeightFiles};
 
 /// How a checkpoint is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// How matrices are kept.
-    pub storage: Storage,
+    pub weights: Keep,
     /// The context that the model was trained on, where its config does not say so.
     pub trained_context: Option<usize>,
+    /// A LoRA adapter to add to the weights: its folder, or its name in the Hugging Face cache.
+    pub adapter: Option<String>,
 }
 
 impl From<Storage> for Options {
     fn from(storage: Storage) -> Self {
-        Self { storage, trained_context: None }
+        Self { weights: storage.into(), ..Self::default() }
     }
 }
 
@@ -36,11 +38,10 @@ pub fn open<B: Kernels>(
     kernel_path: &str,
 ) -> Result<Box<dyn Lens>, OpenError> {
     let options = options.into();
-    let Parts { mut config, text, files } = Parts::open(source, options)?;
-    let (model, report) = weights::load::<B, _>(&config, &files, options.storage, &device)?;
+    let Parts { mut config, text, files } = Parts::open(source, &options)?;
+    let (model, report) = weights::load::<B, _>(&config, &files, options.weights, &device)?;
     config.warnings.extend(report.warnings);
-    let dtype = stored_as(&report.loaded_as, &report.dtypes);
-    let info = info(source, &config, options.storage, dtype, kernel_path);
+    let info = info(source, &config, &options, report.kept, kernel_path);
     let text = text.map(|text| Box::new(text) as Box<dyn TextCodec>);
     Ok(Box::new(DecoderLens::new(model, info, text, device)))
 }
@@ -48,26 +49,27 @@ pub fn open<B: Kernels>(
 /// What a checkpoint would be when it is opened so, from its small files and the headers of its weights; no weight is read.
 pub fn describe(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
     let options = options.into();
-    let Parts { config, files, .. } = Parts::open(source, options)?;
-    described(source, options, config, &files)
+    let Parts { config, files, .. } = Parts::open(source, &options)?;
+    described(source, &options, config, &files)
 }
 
 /// The same without a look at the tokenizer, which takes most of the time.
 pub fn outline(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
     let options = options.into();
-    let config = configured(source, options)?;
-    let (config, files) = weighed(source, config)?;
-    described(source, options, config, &files)
+    let config = configured(source, &options)?;
+    let (config, files) = weighed(source, &options, config)?;
+    described(source, &options, config, &files)
 }
 
 fn described(
     source: &Source,
-    options: Options,
+    options: &Options,
     mut config: Config,
     files: &WeightFiles,
 ) -> Result<ModelInfo, OpenError> {
     config.warnings.extend(weights::check(&config, files)?);
-    Ok(info(source, &config, options.storage, stored_as(options.storage.name(), &files.dtypes()), "not loaded"))
+    let kept = Kept::of(&config, files, options.weights, |_| true);
+    Ok(info(source, &config, options, kept, "not loaded"))
 }
 
 /// The files of a checkpoint, in agreement with each other.
@@ -78,54 +80,57 @@ struct Parts {
 }
 
 impl Parts {
-    fn open(source: &Source, options: Options) -> Result<Self, OpenError> {
+    fn open(source: &Source, options: &Options) -> Result<Self, OpenError> {
         let mut config = configured(source, options)?;
         let text = HfTokenizer::open(source, config.vocab_size)?;
         config.warnings.extend(text.iter().flat_map(HfTokenizer::warnings).cloned());
-        let (config, files) = weighed(source, config)?;
+        let (config, files) = weighed(source, options, config)?;
         Ok(Self { config, text, files })
     }
 }
 
-fn configured(source: &Source, options: Options) -> Result<Config, OpenError> {
+fn configured(source: &Source, options: &Options) -> Result<Config, OpenError> {
     let mut config = Config::open(source)?;
     options.trained_context.into_iter().for_each(|n_tokens| config.train_on(n_tokens));
     Ok(config)
 }
 
 /// The weights, and the config as they have it.
-fn weighed(source: &Source, mut config: Config) -> Result<(Config, WeightFiles), OpenError> {
+fn weighed(source: &Source, options: &Options, mut config: Config) -> Result<(Config, WeightFiles), OpenError> {
     let mut files = WeightFiles::open(source)?;
     config.follow(&mut files);
-    config.warnings.extend(adapter(source));
+    match &options.adapter {
+        Some(adapter) => files.adapt(&Source::resolve(adapter)?)?,
+        None => config.warnings.extend(adapter_beside(source)),
+    }
     Ok((config, files))
 }
 
 /// transformers adds an adapter that lies beside the weights, where PEFT is installed.
-fn adapter(source: &Source) -> Option<String> {
+fn adapter_beside(source: &Source) -> Option<String> {
     const ADAPTER: &str = "adapter_config.json";
     source.files().iter().any(|file| file == ADAPTER).then(|| {
         format!(
-            "{} says that an adapter belongs to these weights, and it is not added: merge it (PEFT's `merge_and_unload`) and \
-             save the whole model for numbers with it",
+            "{} says that an adapter belongs to these weights, and it is not added: give its folder as `adapter` for numbers with it",
             source.shown(ADAPTER)
         )
     })
 }
 
-fn info(source: &Source, config: &Config, storage: Storage, dtype: String, kernel_path: &str) -> ModelInfo {
+fn info(source: &Source, config: &Config, options: &Options, kept: Kept, kernel_path: &str) -> ModelInfo {
+    let with = |model: String, adapter: &dyn Fn(&Source) -> String| match &options.adapter {
+        // it was found before
+        Some(text) => {
+            format!("{model} + {}", Source::resolve(text).map_or_else(|_| text.clone(), |found| adapter(&found)))
+        }
+        None => model,
+    };
     ModelInfo {
-        name: source.name().into(),
-        source: source.place(),
-        dtype,
+        name: with(source.name().into(), &|adapter| adapter.name().into()),
+        source: with(source.place(), &Source::place),
+        dtype: kept.dtype,
+        weight_bytes: kept.n_bytes,
         kernel_path: kernel_path.into(),
-        ..config.info(storage)
-    }
-}
-
-fn stored_as(loaded: &str, dtypes: &[String]) -> String {
-    match dtypes {
-        [stored] if stored == loaded => loaded.into(),
-        stored => format!("{loaded} (stored as {})", stored.join(", ")),
+        ..config.info(options.weights.without_file())
     }
 }

@@ -1,6 +1,7 @@
 //! Where the files of a checkpoint are: inside the program, in a folder, or in the Hugging Face cache. Nothing is downloaded.
 
 mod hub;
+mod mapped;
 pub mod small;
 
 use std::borrow::Cow;
@@ -10,13 +11,17 @@ use std::path::{Path, PathBuf};
 use longlens_core::nearest::nearest;
 
 use crate::error::OpenError;
+use crate::gguf::{self, Gguf};
 pub use hub::CacheDirs;
+pub(crate) use mapped::Mapped;
 
 /// The files of one checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     name: String,
     place: Place,
+    /// The file of its folder that holds the weights, where that was chosen.
+    weights: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +45,10 @@ static EMBEDDED_FILES: &[(&str, &[u8])] = &[
 impl Source {
     /// The model inside the program.
     pub fn embedded() -> Self {
-        Self { name: "longlens-tiny".into(), place: Place::Embedded }
+        Self { name: "longlens-tiny".into(), place: Place::Embedded, weights: None }
     }
 
-    /// `embedded`, a folder, or `org/name[@revision]` in the Hugging Face cache.
+    /// `embedded`, a folder, a file of weights, or `org/name[@revision]` in the Hugging Face cache.
     pub fn resolve(text: &str) -> Result<Self, OpenError> {
         Self::resolve_in(text, &CacheDirs::from_env())
     }
@@ -56,18 +61,18 @@ impl Source {
         let path = dirs.expand(text);
         if path.is_dir() {
             return hub::inside(&path).map(|found| match found {
-                Some((name, folder)) => Self { name, place: Place::Folder(folder) },
+                Some((name, folder)) => Self::cached(name, folder),
                 None => Self::folder(&path),
             });
         }
         if path.is_file() {
-            return Err(OpenError::NotAFolder { path: path.display().to_string() });
+            return Self::file(&path).ok_or_else(|| OpenError::NotAFolder { path: path.display().to_string() });
         }
         let hub = dirs.hub();
         if let Some(hub) = &hub
             && let Some((name, folder)) = hub::find(hub, text)?
         {
-            return Ok(Self { name, place: Place::Folder(folder) });
+            return Ok(Self::cached(name, folder));
         }
         let cache = hub.as_ref().map_or_else(
             || "no cache (neither HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME nor HOME is set)".into(),
@@ -88,7 +93,50 @@ impl Source {
         let whole = fs::canonicalize(path);
         let name = whole.as_deref().unwrap_or(path).file_name();
         let name = name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-        Self { name, place: Place::Folder(path.into()) }
+        Self::cached(name, path.into())
+    }
+
+    /// The checkpoint whose weights are in this file, with the files beside it; `None` for a file of another kind.
+    pub fn file(path: &Path) -> Option<Self> {
+        let file = path.file_name()?.to_str()?;
+        let (stem, end) = file.rsplit_once('.')?;
+        if end != GGUF && !WEIGHTS.contains(&end) {
+            return None;
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // a file with a usual name is called after its folder
+        let is_usual =
+            end != GGUF && ["model", "pytorch_model", "consolidated"].iter().any(|name| stem.starts_with(name));
+        let name = if is_usual { Self::folder(folder).name } else { stem.into() };
+        Some(Self { name, place: Place::Folder(folder.into()), weights: Some(file.into()) })
+    }
+
+    /// A folder under a name; the only GGUF file in it is the checkpoint if nothing else is.
+    fn cached(name: String, folder: PathBuf) -> Self {
+        let weights = only_gguf(&hub::entries(&folder));
+        Self { name, place: Place::Folder(folder), weights }
+    }
+
+    /// The GGUF file that holds everything, or its first part, if the checkpoint is one.
+    pub(crate) fn gguf_file(&self) -> Option<&str> {
+        self.weights().filter(|file| end_of(file) == Some(GGUF))
+    }
+
+    /// The header of that file: its metadata hold config, tokenizer and chat template.
+    pub fn gguf(&self) -> Result<Option<Gguf>, OpenError> {
+        let Some(file) = self.gguf_file() else { return Ok(None) };
+        Gguf::parse(&self.shown(file), &self.map(file)?).map(Some)
+    }
+
+    /// Maps a large file that must be there.
+    pub(crate) fn map(&self, file: &str) -> Result<Mapped, OpenError> {
+        let located = self.locate(file)?.ok_or_else(|| self.missing(file, Vec::new()))?;
+        Mapped::new(&self.shown(file), located)
+    }
+
+    /// The file of its folder that holds the weights, where that was chosen.
+    pub(crate) fn weights(&self) -> Option<&str> {
+        self.weights.as_deref()
     }
 
     /// Name shown in titles: of the folder, or `org/name`.
@@ -96,24 +144,30 @@ impl Source {
         &self.name
     }
 
-    /// `embedded`, or the folder.
+    /// `embedded`, the folder, or the file that was chosen in it.
     pub fn place(&self) -> String {
-        match &self.place {
-            Place::Embedded => EMBEDDED.into(),
-            Place::Folder(folder) => folder.display().to_string(),
+        match (&self.place, self.weights()) {
+            (Place::Embedded, _) => EMBEDDED.into(),
+            (Place::Folder(folder), None) => folder.display().to_string(),
+            (Place::Folder(folder), Some(file)) => folder.join(file).display().to_string(),
         }
     }
 
     /// How a file is called in errors.
     pub fn shown(&self, file: &str) -> String {
-        match &self.place {
-            Place::Embedded => format!("{EMBEDDED} {file}"),
-            Place::Folder(folder) => folder.join(file).display().to_string(),
+        match (&self.place, self.gguf_file()) {
+            (Place::Embedded, _) => format!("{EMBEDDED} {file}"),
+            (Place::Folder(folder), Some(all)) if file == CONFIG => folder.join(all).display().to_string(),
+            (Place::Folder(folder), _) => folder.join(file).display().to_string(),
         }
     }
 
-    /// The bytes of a small file, if it is there; refused by its kind, its size, or as a pointer of Git LFS.
+    /// The bytes of a small file, if it is there; refused by its kind, its size, or as a pointer of Git LFS. Of a GGUF file there is
+    /// `config.json` alone, made from its metadata.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, OpenError> {
+        if let Some(all) = self.gguf_file() {
+            return if file == CONFIG { gguf::config(&self.shown(all), &self.map(all)?).map(Some) } else { Ok(None) };
+        }
         match &self.place {
             Place::Embedded => Ok(embedded_file(file).map(Cow::Borrowed)),
             Place::Folder(folder) => {
@@ -129,7 +183,8 @@ impl Source {
 
     /// The bytes of a small file that must be there.
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, OpenError> {
-        self.read(file)?.ok_or_else(|| self.missing(file, Vec::new()))
+        let is_gguf = |name: &String| file == CONFIG && end_of(name) == Some(GGUF);
+        self.read(file)?.ok_or_else(|| self.missing(file, self.files().into_iter().filter(is_gguf).collect()))
     }
 
     /// A large file, opened, or its bytes when it is inside the program; `None` when it is not there.
@@ -156,6 +211,26 @@ impl Source {
             Place::Folder(folder) => hub::entries(folder),
         }
     }
+}
+
+const CONFIG: &str = "config.json";
+/// The end of the name of a file that holds config, tokenizer and weights.
+const GGUF: &str = "gguf";
+/// Ends of names of files that hold weights alone.
+const WEIGHTS: &[&str] = &["safetensors", "bin", "pt", "pth"];
+
+fn end_of(file: &str) -> Option<&str> {
+    file.rsplit_once('.').map(|(_, end)| end)
+}
+
+/// The GGUF file of a folder that holds no other weights, or the first part of it.
+fn only_gguf(files: &[String]) -> Option<String> {
+    if files.iter().any(|file| end_of(file).is_some_and(|end| WEIGHTS.contains(&end))) {
+        return None;
+    }
+    let is_first = |file: &&String| gguf::part_of(file).is_none_or(|(number, _)| number == 1);
+    let mut found = files.iter().filter(|file| end_of(file) == Some(GGUF)).filter(is_first);
+    found.next().filter(|_| found.next().is_none()).cloned()
 }
 
 /// Bytes at most of a file that is read whole.

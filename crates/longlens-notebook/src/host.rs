@@ -28,15 +28,24 @@ pub trait Models {
     /// Opens a model: `embedded`, a folder, or a name in the Hugging Face cache.
     fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem>;
 
-    /// The same, trained on another context than its config says.
-    fn open_trained(&self, model: &str, _trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
-        Err(Problem::new(format!("the trained context of `{model}` cannot be set here"), None))
+    /// The same, otherwise than its files say.
+    fn open_with(&self, model: &str, _opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
+        Err(Problem::new(format!("how `{model}` is opened cannot be set here"), None))
     }
 
     /// Texts that the model was not trained on, if some come with it.
     fn held_out(&self, _model: &ModelInfo) -> Option<String> {
         None
     }
+}
+
+/// What is said of a model when it is opened, beside its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Tokens that it was trained on.
+    pub trained_context: Option<usize>,
+    /// A LoRA adapter to add to its weights.
+    pub adapter: Option<String>,
 }
 
 /// What the functions of the language share.
@@ -155,12 +164,12 @@ impl Host {
         Ok(model)
     }
 
-    /// Opens a model that was trained on another context than its config says.
-    pub fn open_trained(&self, name: &str, trained_context: usize) -> Returned<Rc<OpenModel>> {
+    /// Opens a model otherwise than its files say; from now on it is the one that runs.
+    pub fn open_with(&self, name: &str, opening: &Opening) -> Returned<Rc<OpenModel>> {
         self.unopened.replace(Some(name.to_owned()));
         // two checkpoints in memory are enough
         self.beside.take();
-        let model = self.welcome(|| self.models.open_trained(name, trained_context))?;
+        let model = self.welcome(|| self.models.open_with(name, opening))?;
         self.select(&model);
         Ok(model)
     }

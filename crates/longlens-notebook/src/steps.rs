@@ -19,9 +19,12 @@ use longlens_app::views;
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
 pub fn cells(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> String {
     let mut text = header(path, start, steps);
-    if start.model != EMBEDDED || start.trained_context.is_some() {
-        let context = start.trained_context.map_or(String::new(), |n| format!(", #{{ trained_context: {n} }}"));
-        let _ = write!(text, "\n// %%\nopen({}{context});\n", literal(&start.model));
+    let context = start.trained_context.map(|n| format!("trained_context: {n}"));
+    let adapter = start.adapter.as_ref().map(|adapter| format!("adapter: {}", literal(adapter)));
+    let options: Vec<String> = context.into_iter().chain(adapter).collect();
+    if start.model != EMBEDDED || !options.is_empty() {
+        let options = if options.is_empty() { String::new() } else { format!(", #{{ {} }}", options.join(", ")) };
+        let _ = write!(text, "\n// %%\nopen({}{options});\n", literal(&start.model));
     }
     let mut writer = Writer { model, lines: Vec::new(), names: HashMap::new(), counts: HashMap::new() };
     for step in steps {

@@ -274,6 +274,7 @@ impl App {
             pid: 0,
             model: self.start.model.clone(),
             trained_context: self.start.trained_context,
+            adapter: self.start.adapter.clone(),
             settings: self.controls.settings.clone(),
             source: self.prompt.waiting().or(self.prompt.key()).cloned(),
             runs,

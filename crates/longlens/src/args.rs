@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use longlens_app::settings::params::{Given, param};
 use longlens_core::setting::{SettingError, Value};
 use longlens_kernel::linear::Storage;
+use longlens_model::weights::{Keep, Written};
 use serde::Deserialize;
 
 pub mod language;
@@ -68,6 +69,11 @@ pub enum Command {
     Methods(MethodsArgs),
     /// Describe a model: config, parameters, memory at a length
     Model(ModelArgs),
+    /// Save a checkpoint of any format as a folder in Hugging Face's layout, with an adapter merged into it where one is given
+    ///
+    /// Weights are written as one safetensors file, bit for bit where nothing is converted. The blocks of GGUF files become the
+    /// numbers that they stand for.
+    Convert(ConvertArgs),
     /// Open a prompt for experiments: a small language with every method, prompt, measure and picture
     Repl(language::ReplArgs),
     /// Run, convert and check notebooks
@@ -86,7 +92,8 @@ pub enum Command {
 /// Flags of every command that opens a model.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CommonArgs {
-    /// `embedded`, a checkpoint folder, or `org/name[@revision]` in the Hugging Face cache
+    /// `embedded`, a checkpoint folder, a file of weights (.gguf, .safetensors, .bin), or `org/name[@revision]` in the Hugging
+    /// Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Attention method, as `self_extend:group_size=4,neighbor_window=64` (see `longlens methods`)
@@ -118,14 +125,24 @@ pub struct OpeningArgs {
     /// Where to compute
     #[arg(long, value_enum)]
     pub device: Option<Device>,
-    /// How matrices are kept in memory: 32, 16, 9 or 5 bits a weight (default: f32); fewer need --device cpu
-    #[arg(long, value_name = "FORMAT", value_parser = storage())]
-    pub weights: Option<Storage>,
+    /// How matrices are kept in memory: as in the file (default on the processor), or in 32, 16, 9 or 5 bits a weight; on other
+    /// devices it is f32
+    #[arg(long, value_name = "FORMAT", value_parser = keep())]
+    pub weights: Option<Keep>,
     #[arg(long, value_name = "TOKENS", help = help("trained_context"), value_parser = setting("trained_context"))]
     pub trained_context: Option<Value>,
+    /// A LoRA adapter, as PEFT saves it, to add to the weights: its folder, or `org/name` in the Hugging Face cache
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<String>,
 }
 
 impl OpeningArgs {
+    /// How matrices are kept: what flag or config say, else as in the file where the device takes that.
+    pub fn keep(&self, config: Option<Keep>, device: Device) -> Keep {
+        let usual = if device == Device::Cpu { Keep::File } else { Keep::As(Storage::F32) };
+        self.weights.or(config).unwrap_or(usual)
+    }
+
     /// Tokens that the model counts as trained on, where that is given.
     pub fn trained_context(&self) -> Option<usize> {
         self.trained_context.as_ref().map(|n_tokens| n_tokens.number() as usize)
@@ -526,8 +543,34 @@ pub struct ModelArgs {
     pub tokens: Option<String>,
 }
 
-fn storage() -> impl TypedValueParser<Value = Storage> {
-    PossibleValuesParser::new(Storage::ALL.map(Storage::name)).try_map(|name| name.parse::<Storage>())
+/// A checkpoint in another form.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// `embedded`, a checkpoint folder, a file of weights (.gguf, .safetensors, .bin), or `org/name[@revision]` in the Hugging
+    /// Face cache
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// The folder to write; no file in it is replaced
+    #[arg(long, short, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// How numbers are written: as they are, or all in one form
+    #[arg(long, value_name = "FORMAT", default_value = "file", value_parser = written())]
+    pub weights: Written,
+    /// A LoRA adapter, as PEFT saves it, to merge into the weights: its folder, or `org/name` in the Hugging Face cache
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<String>,
+    /// Print JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn written() -> impl TypedValueParser<Value = Written> {
+    let of = |name: String| Written::ALL.into_iter().find(|written| written.name() == name).expect("a possible value");
+    PossibleValuesParser::new(Written::ALL.map(Written::name)).map(of)
+}
+
+fn keep() -> impl TypedValueParser<Value = Keep> {
+    PossibleValuesParser::new(Keep::ALL.map(Keep::name)).try_map(|name| name.parse::<Keep>())
 }
 
 /// Reads a setting's value as its description has it.

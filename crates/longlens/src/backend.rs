@@ -10,6 +10,7 @@ use longlens_kernel::linear::{Matrix, Storage};
 use longlens_model::Options;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
+use longlens_model::weights::Keep;
 use longlens_notebook::memory::Machine;
 
 use crate::args::Device;
@@ -22,26 +23,28 @@ use longlens_app::bytes::text as size;
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
     if matches!(device, Device::Cpu) {
-        let outline = |storage| longlens_model::outline(&source, Options { storage, ..options });
-        let weight_bytes = |storage| outline(storage).map_or(usize::MAX, |info| info.weight_bytes);
-        check_room(&outline(options.storage).map_err(refused)?, options.storage, weight_bytes)?;
+        let outline = |weights| longlens_model::outline(&source, Options { weights, ..options.clone() });
+        let weight_bytes = |weights| outline(weights).map_or(usize::MAX, |info| info.weight_bytes);
+        check_room(&outline(options.weights).map_err(refused)?, weight_bytes)?;
     }
     on(device, Open { source, options })
 }
 
 /// Refuses a model whose weights, with the cache of a short prompt, are more than the memory that is left: an allocation
 /// that fails ends the program.
-fn check_room(model: &ModelInfo, storage: Storage, weight_bytes: impl Fn(Storage) -> usize) -> Result<(), Failure> {
+fn check_room(model: &ModelInfo, weight_bytes: impl Fn(Keep) -> usize) -> Result<(), Failure> {
     let Some(room) = Machine::here().room() else { return Ok(()) };
     let spec = &model.spec;
     // prompts may be shorter than the longest, which is not held against a model
     let n_cached = spec.trained_context.min(LEAST_CONTEXT);
     let cache = spec.cache_numbers(n_cached) * size_of::<f32>();
-    let bytes = |storage: Storage| weight_bytes(storage).saturating_add(cache);
-    if bytes(storage) as u64 <= room.bytes {
+    let needed = model.weight_bytes.saturating_add(cache);
+    if needed as u64 <= room.bytes {
         return Ok(());
     }
-    let fitting = [Storage::Bf16, Storage::Q8, Storage::Q4].into_iter().find(|kept| bytes(*kept) as u64 <= room.bytes);
+    let bytes = |keep: Keep| weight_bytes(keep).saturating_add(cache);
+    let smaller = [Keep::File, Keep::As(Storage::Bf16), Keep::As(Storage::Q8), Keep::As(Storage::Q4)];
+    let fitting = smaller.into_iter().find(|keep| bytes(*keep) as u64 <= room.bytes);
     let help = match fitting {
         Some(kept) => format!(
             "keep them in fewer bits: start with `--weights {}`, which takes {}",
@@ -50,13 +53,11 @@ fn check_room(model: &ModelInfo, storage: Storage, weight_bytes: impl Fn(Storage
         ),
         None => "use a smaller model, or a machine with more memory".to_owned(),
     };
-    let (needed, left) = (size(bytes(storage)), size(room.bytes as usize));
+    let (needed, left) = (size(needed), size(room.bytes as usize));
     Err(Failure::failed(
         format!(
             "the weights of {} as {}, and a cache of {n_cached} tokens, take {needed}, and {} has {left} left",
-            model.name,
-            storage.name(),
-            room.bound
+            model.name, model.dtype, room.bound
         ),
         Some(help),
     ))
@@ -71,13 +72,13 @@ pub fn random(
     n_layers: Option<usize>,
     seed: u64,
     device: Device,
-    weights: Storage,
+    weights: Keep,
 ) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Random { shape, n_layers, seed, weights })
+    on(device, Random { shape, n_layers, seed, weights: weights.without_file() })
 }
 
 /// Whether the device is there and keeps matrices this way.
-pub fn check(device: Device, weights: Storage) -> Result<(), Failure> {
+pub fn check(device: Device, weights: Keep) -> Result<(), Failure> {
     on(device, Check { weights })
 }
 
@@ -87,8 +88,8 @@ pub fn ceilings(device: Device) -> Result<Ceilings, Failure> {
 }
 
 /// What a random model of a named shape is, without making its weights.
-pub fn describe_random(shape: &Shape, n_layers: Option<usize>, weights: Storage) -> ModelInfo {
-    shape.info(n_layers, weights, "not loaded")
+pub fn describe_random(shape: &Shape, n_layers: Option<usize>, weights: Keep) -> ModelInfo {
+    shape.info(n_layers, weights.without_file(), "not loaded")
 }
 
 /// What a model is, without loading its weights.
@@ -159,14 +160,16 @@ impl Task for Random {
 }
 
 struct Check {
-    weights: Storage,
+    weights: Keep,
 }
 
 impl Task for Check {
     type Output = ();
 
     fn run<B: Kernels>(self, _: B::Device, _: &str) -> Result<Self::Output, Failure> {
-        B::Matrix::check(self.weights).map_err(|unsupported| refused(unsupported.into()))
+        // what a device does not take of a file it keeps as numbers of 32 bits
+        let Keep::As(storage) = self.weights else { return Ok(()) };
+        B::Matrix::check(storage).map_err(|unsupported| refused(unsupported.into()))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::terminal::{Terminal, check_writable, make_folder, write_file};
 pub mod attention;
 pub mod bench;
 pub mod chunks;
+pub mod convert;
 pub mod demo;
 pub mod generate;
 pub mod kernel;

@@ -12,9 +12,9 @@ use longlens_core::rope::RopeScaling;
 use longlens_core::setting::{SettingError, Value, whole};
 use longlens_eval::generate::Stop;
 use longlens_eval::passkey;
-use longlens_kernel::linear::Storage;
 use longlens_model::Options;
 use longlens_model::source::small;
+use longlens_model::weights::Keep;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -37,10 +37,11 @@ pub struct File {
     pub method: Option<Method>,
     pub rope: Option<RopeScaling>,
     pub device: Option<Device>,
-    #[serde(default, deserialize_with = "storage")]
-    pub weights: Option<Storage>,
+    #[serde(default, deserialize_with = "keep")]
+    pub weights: Option<Keep>,
     #[serde(default, deserialize_with = "setting::trained_context")]
     pub trained_context: Option<Value>,
+    pub adapter: Option<String>,
     #[serde(default, deserialize_with = "setting::seed")]
     pub seed: Option<Value>,
     #[serde(default, deserialize_with = "setting::prefill_chunk")]
@@ -102,8 +103,10 @@ pub struct RunConfig {
     /// What config and flags say of the settings.
     pub given: Overrides,
     pub device: Device,
-    pub weights: Storage,
+    pub weights: Keep,
     pub trained_context: Option<usize>,
+    /// A LoRA adapter that is added to the model.
+    pub adapter: Option<String>,
     pub json: bool,
     pub out: Option<PathBuf>,
     /// Where the config file lies.
@@ -136,13 +139,15 @@ impl RunConfig {
             return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
         }
         let opening = &common.opening;
+        let device = opening.device.or(file.device).unwrap_or_default();
         Ok(Self {
             model: common.model.clone().or_else(|| file.model.clone()).unwrap_or_else(|| "embedded".into()),
             settings,
             given,
-            device: opening.device.or(file.device).unwrap_or_default(),
-            weights: opening.weights.or(file.weights).unwrap_or_default(),
+            device,
+            weights: opening.keep(file.weights, device),
             trained_context: opening.trained_context().or(file.trained_context.as_ref().map(|n| n.number() as usize)),
+            adapter: opening.adapter.clone().or_else(|| file.adapter.clone()),
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
             config: common.config.clone(),
@@ -152,7 +157,7 @@ impl RunConfig {
 
     /// How the model of this run is opened.
     pub fn opening(&self) -> Options {
-        Options { storage: self.weights, trained_context: self.trained_context }
+        Options { weights: self.weights, trained_context: self.trained_context, adapter: self.adapter.clone() }
     }
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.
@@ -198,7 +203,7 @@ impl File {
     }
 }
 
-fn storage<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Storage>, D::Error> {
+fn keep<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Keep>, D::Error> {
     let name = String::deserialize(from)?;
     name.parse()
         .map(Some)

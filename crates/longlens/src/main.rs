@@ -61,6 +61,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Methods(args) => commands::methods::run(&args),
         Command::Model(args) => commands::model::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         Command::Repl(args) => commands::language::deep(|| commands::repl::run(&args)),
         Command::Notebook(args) => commands::language::deep(|| commands::notebook::run(&args.command)),
         Command::Kernel(args) => commands::kernel::run(&args.command),

@@ -72,7 +72,11 @@ fn a_bad_command_line_says_what_is_wrong_and_what_to_do() {
         ("methods dualchunk", 2, "unknown method or RoPE scaling `dualchunk` help: did you mean `dual_chunk`?"),
         ("perplexity --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
         // weights
-        ("generate --prompt a --weights q5", 2, "invalid value 'q5' for '--weights <FORMAT>' [possible values: f32,"),
+        (
+            "generate --prompt a --weights q5",
+            2,
+            "invalid value 'q5' for '--weights <FORMAT>' [possible values: file, f32,",
+        ),
         // places
         ("positions --pair 1", 2, "`1` is not a pair help: write QUERY,KEY as in `300,12`"),
         ("positions --pair 1,5", 2, "key 5 comes after query 1"),
@@ -266,7 +270,8 @@ fn weights_of_fewer_bits_are_named_and_take_less() {
     let sandbox = Sandbox::new();
     sandbox.write("q8.toml", "weights = \"q8\"\n");
     for (flags, dtype, bits) in [
-        ("", "f32 (stored as f16)", 32),
+        ("", "f16", 16),
+        ("--weights f32", "f32 (stored as f16)", 32),
         ("--config q8.toml", "q8 (stored as f16)", 9),
         ("--config q8.toml --weights q4", "q4 (stored as f16)", 5),
     ] {

@@ -473,7 +473,7 @@ fn a_model_that_is_larger_than_the_memory_is_refused_before_it_is_loaded() {
     file.set_len(8 + header.len() as u64 + at).unwrap();
     assert!(at > 5_900_000_000, "{at} bytes are no large model");
     let program = env!("CARGO_BIN_EXE_longlens");
-    let line = format!("ulimit -v 10000000; {program} generate --model model --prompt hi --max-tokens 1");
+    let line = format!("ulimit -v 10000000; {program} generate --model model --weights f32 --prompt hi --max-tokens 1");
     let ran: common::Ran =
         std::process::Command::new("sh").args(["-c", &line]).current_dir(sandbox.path("")).output().unwrap().into();
     let said: String =

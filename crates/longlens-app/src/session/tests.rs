@@ -7,6 +7,7 @@ fn session(clean: bool, text: &str) -> SavedSession {
         pid: 0,
         model: "embedded".into(),
         trained_context: None,
+        adapter: None,
         settings: Settings::default(),
         source: Some(PromptSource::Text(text.into())),
         runs: Runs::default(),

@@ -10,10 +10,9 @@ use burn_flex::{Flex, FlexDevice};
 use burn_tensor::{Tensor, TensorPrimitive};
 use rayon::prelude::*;
 
-use super::{Matrix, Storage, Weights};
+use super::{Matrix, Storage, StoredWeights, Weights};
 use crate::cpu::simd::{self, Aligned, Arch};
 use crate::cpu::{RowTensor, tensor};
-use format::BLOCK;
 use multiply::{Input, Job, Out, multiply};
 use panels::Panels;
 
@@ -30,6 +29,10 @@ pub struct Packed(Shared<Panels>);
 impl Matrix<Flex> for Packed {
     fn pack(weights: &Weights<'_>, storage: Storage, _: &FlexDevice) -> Self {
         Self::new(simd::arch(), weights, storage)
+    }
+
+    fn pack_stored(weights: &StoredWeights<'_>, _: &FlexDevice) -> Self {
+        Self::stored(simd::arch(), weights)
     }
 
     fn shape(&self) -> [usize; 2] {
@@ -49,7 +52,8 @@ impl Matrix<Flex> for Packed {
             at += 1;
             Job { panels: &matrices[at - 1].0, out: Out::new(out), add: false }
         });
-        whole_blocks(x, |input| multiply(&jobs, input));
+        let width = matrices.iter().map(|matrix| matrix.0.width()).max().unwrap_or(0);
+        whole_blocks(x, width, |input| multiply(&jobs, input));
         let mut widths = matrices.iter().map(|matrix| matrix.0.d_out);
         outs.map(|out| tensor(out, [n_rows, widths.next().expect("one of each")]))
     }
@@ -63,7 +67,7 @@ impl Matrix<Flex> for Packed {
             residual = residual.to_contiguous();
         }
         let job = Job { panels: &self.0, out: Out::new(residual.storage_mut()), add: true };
-        whole_blocks(x, |input| multiply(&[job], input));
+        whole_blocks(x, self.0.width(), |input| multiply(&[job], input));
         Tensor::from_primitive(TensorPrimitive::Float(residual))
     }
 
@@ -82,9 +86,20 @@ impl Packed {
         Self(Shared::new(Panels::new(arch, weights, storage)))
     }
 
+    /// Keeps blocks of a file for an instruction set.
+    pub fn stored(arch: Arch, weights: &StoredWeights<'_>) -> Self {
+        Self(Shared::new(Panels::stored(arch, weights)))
+    }
+
+    /// Bytes of the weights, what blocks and panels are filled up with included.
+    pub fn bytes(&self) -> usize {
+        4 * self.0.n_words()
+    }
+
     /// Products of groups of rows of `x`, each with a matrix of its own, all of one shape; `out` is `[rows, d_out]`.
     pub(crate) fn grouped(matrices: &[Self], x: Tensor<Flex, 2>, groups: &[(usize, Range<usize>)], out: &mut [f32]) {
-        whole_blocks(x, |input| {
+        let width = groups.iter().map(|(matrix, _)| matrices[*matrix].0.width()).max().unwrap_or(0);
+        whole_blocks(x, width, |input| {
             for (matrix, rows) in groups {
                 let panels = &*matrices[*matrix].0;
                 let out = &mut out[rows.start * panels.d_out..rows.end * panels.d_out];
@@ -96,14 +111,15 @@ impl Packed {
     }
 }
 
-/// Calls `run` with the rows of `x`, if there are any, where they lie; filled up with zeros if they are not whole blocks.
-fn whole_blocks(x: Tensor<Flex, 2>, run: impl FnOnce(&Input<'_>)) {
+/// Calls `run` with the rows of `x`, if there are any, where they lie; filled up with zeros to `width` numbers, where blocks end, if they
+/// are shorter.
+fn whole_blocks(x: Tensor<Flex, 2>, width: usize, run: impl FnOnce(&Input<'_>)) {
     let [n_rows, d_in] = x.dims();
     if n_rows == 0 {
         return;
     }
     let row_tensor = RowTensor::new(x);
-    let (rows, width) = (row_tensor.rows(), d_in.next_multiple_of(BLOCK));
+    let rows = row_tensor.rows();
     if width == d_in {
         let all = rows.from(0, 0);
         return run(&Input { numbers: all.numbers, stride: all.stride, n_rows, width });

@@ -29,13 +29,64 @@ fn pack(arch: Arch, weights: &[f32], [d_out, d_in]: [usize; 2], bias: Option<Vec
     Packed::new(arch, &Weights { d_out, d_in, rows, bias }, storage)
 }
 
+/// Every way, blocks of files included.
+fn every() -> impl Iterator<Item = Storage> {
+    let kinds = BlockType::ALL.into_iter().filter(|kind| !matches!(kind, BlockType::F32 | BlockType::Bf16));
+    Storage::ALL.into_iter().chain(kinds.map(Storage::Blocks))
+}
+
+/// Blocks of random bits, with scales from 2^-9 to 1 of either sign.
+fn blocks(kind: BlockType, seed: usize, n_weights: usize) -> Vec<u8> {
+    let n = n_weights / kind.weights();
+    let mut bytes: Vec<u8> = random(seed, n * kind.bytes()).iter().map(|x| x.to_bits().to_le_bytes()[1]).collect();
+    for block in bytes.chunks_exact_mut(kind.bytes()) {
+        if matches!(kind, BlockType::F32 | BlockType::Bf16) {
+            block[kind.bytes() - 1] &= 0xBF; // below 2
+        }
+        for at in kind.halves() {
+            block[at + 1] = block[at + 1] & 0x83 | (6 + block[*at] % 9) << 2;
+        }
+    }
+    bytes
+}
+
+/// A matrix of random blocks, and the numbers that they stand for.
+fn stored(
+    arch: Arch,
+    kind: BlockType,
+    seed: usize,
+    [d_out, d_in]: [usize; 2],
+    bias: Option<Vec<f32>>,
+) -> (Packed, Vec<f32>) {
+    let bytes = blocks(kind, seed, d_out * d_in);
+    let mut numbers = vec![f32::NAN; d_out * d_in];
+    kind.decode(&bytes, &mut numbers);
+    let row_bytes = kind.row_bytes(d_in).unwrap();
+    let rows = &|first: usize, out: &mut [u8]| out.copy_from_slice(&bytes[first * row_bytes..][..out.len()]);
+    (Packed::stored(arch, &StoredWeights { kind, d_out, d_in, rows, bias }), numbers)
+}
+
+/// Random weights, kept in some way.
+fn any(arch: Arch, seed: usize, [d_out, d_in]: [usize; 2], bias: Option<Vec<f32>>, storage: Storage) -> Packed {
+    match storage {
+        Storage::Blocks(kind) => stored(arch, kind, seed, [d_out, d_in], bias).0,
+        _ => pack(arch, &random(seed, d_out * d_in), [d_out, d_in], bias, storage),
+    }
+}
+
+/// The next number of inputs that is whole blocks of a file.
+fn whole(d_in: usize, storage: Storage) -> usize {
+    if let Storage::Blocks(kind) = storage { d_in.next_multiple_of(kind.weights()) } else { d_in }
+}
+
 /// Products with and without a bias and a residual, against sums in f64 of the weights as they are stored.
 fn check(arch: Arch, [n_rows, d_out, d_in]: [usize; 3], storage: Storage, bias: bool) {
+    let d_in = whole(d_in, storage);
     let case = format!("{}, {n_rows} x {d_in} x {d_out}, {storage}, bias: {bias}", name(arch));
     let x = random(1, n_rows * d_in);
     let bias = bias.then(|| random(3, d_out));
     let residual = random(4, n_rows * d_out);
-    let matrix = pack(arch, &random(2, d_out * d_in), [d_out, d_in], bias.clone(), storage);
+    let matrix = any(arch, 2, [d_out, d_in], bias.clone(), storage);
     let stored = numbers(matrix.rows(&(0..d_out as u32).collect::<Vec<_>>()));
 
     let plain = numbers(matrix.product(tensor(x.clone(), [n_rows, d_in])));
@@ -69,7 +120,7 @@ fn products_are_the_sums_on_ragged_sizes() {
     let large = [[13, 129, 600], [50, 48, 300], [12, 16, 1], [400, 20, 40]];
     for arch in arches() {
         for sizes in sizes.into_iter().chain(large) {
-            for storage in Storage::ALL {
+            for storage in every() {
                 check(arch, sizes, storage, false);
                 check(arch, sizes, storage, true);
             }
@@ -80,7 +131,7 @@ fn products_are_the_sums_on_ragged_sizes() {
 #[test]
 fn products_of_many_threads_are_the_sums() {
     for arch in arches() {
-        for storage in Storage::ALL {
+        for storage in every() {
             check(arch, [1, 1100, 1024], storage, false);
             check(arch, [40, 520, 640], storage, true);
         }
@@ -92,10 +143,10 @@ proptest! {
 
     #[test]
     fn products_are_the_sums(
-        n_rows in 1..20usize, d_out in 1..100usize, d_in in 1..300usize, at in 0..4usize, bias: bool,
+        n_rows in 1..20usize, d_out in 1..100usize, d_in in 1..300usize, at in 0..17usize, bias: bool,
     ) {
         for arch in arches() {
-            check(arch, [n_rows, d_out, d_in], Storage::ALL[at], bias);
+            check(arch, [n_rows, d_out, d_in], every().nth(at).unwrap(), bias);
         }
     }
 
@@ -109,7 +160,7 @@ proptest! {
                     let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(min, max), x| (min.min(*x), max.max(*x)));
                     for (stored, weight) in stored.iter().zip(weights) {
                         let bound = match storage {
-                            Storage::F32 => 0.0,
+                            Storage::F32 | Storage::Blocks(_) => 0.0,
                             Storage::Bf16 => weight.abs() / 256.0,
                             Storage::Q8 => max.max(-min) / 254.0 * 1.0003,
                             // a minimum as bf16 widens the range
@@ -124,6 +175,65 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn blocks_of_files_keep_every_weight() {
+    for (arch, kind) in arches().into_iter().flat_map(|arch| BlockType::ALL.map(|kind| (arch, kind))) {
+        // one block, an odd number of them, and more rows than a panel
+        for (d_out, n_blocks) in [(1, 1), (19, 3), (40, 8)] {
+            let d_in = n_blocks * kind.weights();
+            let (matrix, numbers_of_file) = stored(arch, kind, 21 + d_out, [d_out, d_in], None);
+            let rows: Vec<u32> = (0..d_out as u32).collect();
+            assert_eq!(numbers(matrix.rows(&rows)), numbers_of_file, "{kind}, {}", name(arch));
+        }
+    }
+}
+
+#[test]
+fn scales_of_files_may_have_any_size() {
+    for (arch, kind) in arches().into_iter().flat_map(|arch| BlockType::ALL.map(|kind| (arch, kind))) {
+        for half in [0x0000u16, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF] {
+            let mut bytes = blocks(kind, 22, kind.weights());
+            for at in kind.halves() {
+                bytes[*at..*at + 2].copy_from_slice(&half.to_le_bytes());
+            }
+            let mut expected = vec![f32::NAN; kind.weights()];
+            kind.decode(&bytes, &mut expected);
+            let rows = &|_: usize, out: &mut [u8]| out.copy_from_slice(&bytes);
+            let weights = StoredWeights { kind, d_out: 1, d_in: kind.weights(), rows, bias: None };
+            let found = numbers(Packed::stored(arch, &weights).rows(&[0]));
+            assert_eq!(found, expected, "{kind}, scale {half:#x}, {}", name(arch));
+        }
+    }
+}
+
+#[test]
+fn blocks_take_little_more_memory_than_the_file() {
+    for kind in BlockType::ALL {
+        let (d_out, d_in) = (576, 1536);
+        let (matrix, _) = stored(crate::cpu::simd::arch(), kind, 23, [d_out, d_in], None);
+        let (kept, in_file) = (matrix.bytes(), kind.row_bytes(d_in).unwrap() * d_out);
+        assert!(kept >= in_file && kept * 50 <= in_file * 51, "{kind}: {kept} bytes for {in_file}");
+    }
+}
+
+#[test]
+fn blocks_become_numbers_elsewhere_and_other_forms() {
+    let kind = BlockType::Q5K;
+    let bytes = blocks(kind, 24, 6 * 256);
+    let rows = &|first: usize, out: &mut [u8]| out.copy_from_slice(&bytes[first * 176..][..out.len()]);
+    let weights = StoredWeights { kind, d_out: 6, d_in: 256, rows, bias: Some(random(25, 6)) };
+    let (plain, packed) =
+        (<Dense<Flex> as Matrix<Flex>>::pack_stored(&weights, &FlexDevice), Packed::pack_stored(&weights, &FlexDevice));
+    assert_eq!(numbers(plain.rows(&[5, 0])), numbers(packed.rows(&[5, 0])));
+    let x = tensor(random(26, 3 * 256), [3, 256]);
+    let tolerance = burn_tensor::Tolerance::<f32>::absolute(0.02);
+    plain.product(x.clone()).into_data().assert_approx_eq::<f32>(&packed.product(x).into_data(), tolerance);
+    let eight = weights.as_numbers(|weights| Packed::pack(weights, Storage::Q8, &FlexDevice));
+    let (exact, rounded) = (numbers(packed.rows(&[3])), numbers(eight.rows(&[3])));
+    let largest = exact.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+    assert!(exact.iter().zip(&rounded).all(|(a, b)| (a - b).abs() <= largest / 250.0));
 }
 
 #[test]
@@ -178,10 +288,10 @@ fn all_instruction_sets_store_the_same_weights() {
 #[test]
 fn what_is_not_a_number_stays_in_its_row() {
     for arch in arches() {
-        for (n_rows, storage) in [1, 3, 5, 9, 14].into_iter().flat_map(|n| Storage::ALL.map(|storage| (n, storage))) {
+        for (n_rows, storage) in [1, 3, 5, 9, 14].into_iter().flat_map(|n| every().map(move |storage| (n, storage))) {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let (d_out, d_in) = (37, 300);
-                let matrix = pack(arch, &random(6, d_out * d_in), [d_out, d_in], None, storage);
+                let (d_out, d_in) = (37, whole(300, storage));
+                let matrix = any(arch, 6, [d_out, d_in], None, storage);
                 let mut x = random(7, n_rows * d_in);
                 x[(n_rows - 1) * d_in + 271] = bad;
                 for (row, out) in numbers(matrix.product(tensor(x, [n_rows, d_in]))).chunks(d_out).enumerate() {
@@ -217,6 +327,11 @@ fn several_matrices_share_their_rows() {
             let x = tensor(random(10, n_rows * 40), [n_rows, 40]);
             let one = pack(arch, &random(11, 40 * 40), [40, 40], None, Storage::Q8);
             let other = pack(arch, &random(12, 9 * 40), [9, 40], Some(random(13, 9)), Storage::F32);
+            let both = Packed::products([&one, &other], x.clone()).map(numbers);
+            assert_eq!(both, [numbers(one.product(x.clone())), numbers(other.product(x))]);
+            // blocks of several lengths
+            let x = tensor(random(27, n_rows * 96), [n_rows, 96]);
+            let [one, other] = [BlockType::Q4_0, BlockType::Q4_1].map(|kind| stored(arch, kind, 28, [20, 96], None).0);
             let both = Packed::products([&one, &other], x.clone()).map(numbers);
             assert_eq!(both, [numbers(one.product(x.clone())), numbers(other.product(x))]);
         }
@@ -277,4 +392,10 @@ fn text_forms_are_read_back() {
     }
     assert_eq!("q5".parse::<Storage>(), Err("one of f32, bf16, q8, q4".into()));
     assert_eq!(Storage::ALL.map(|storage| storage.bytes(64)), [256, 128, 72, 40]);
+    assert_eq!(Storage::ALL.map(|storage| format!("{}", storage.bits())), ["32", "16", "9", "5"]);
+    let of_file = Storage::Blocks(BlockType::Q6K);
+    assert_eq!(
+        format!("{} bytes, {} bits, {of_file}", of_file.bytes(512), of_file.bits()),
+        "420 bytes, 6.5625 bits, Q6_K"
+    );
 }

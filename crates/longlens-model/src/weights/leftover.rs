@@ -1,8 +1,8 @@
 //! Tensors of the files that the model does not use. A tensor that somebody trained changes the numbers of the model it was
 //! trained in, so passing over it in silence would give other numbers than its author's.
 
-use super::files::{Stored, WeightFiles};
-use super::numbers::Table;
+use super::files::WeightFiles;
+use super::stored::Stored;
 use crate::error::{WeightProblem, cut};
 
 /// What a tensor that nobody asked for means.
@@ -93,7 +93,9 @@ fn bias(name: &str) -> Meaning {
 
 /// Whether a tensor adds nothing.
 fn is_zero(stored: &Stored) -> bool {
-    let Some(table) = Table::of(stored.bytes(), stored.dtype()) else { return false };
-    let mut numbers = vec![0.0; stored.shape().iter().product()];
-    table.read(0, &mut numbers, f32::MAX).is_none() && numbers.iter().all(|x| *x == 0.0)
+    if !stored.format().is_readable() {
+        return false;
+    }
+    let mut numbers = vec![0.0; stored.n_numbers()];
+    stored.read(0, &mut numbers, f32::MAX).is_none() && numbers.iter().all(|x| *x == 0.0)
 }

@@ -8,21 +8,19 @@
 //! | data parallel | `module.model.layers.0.…` |
 //! | a model of several parts | `language_model.model.layers.0.…`, `model.language_model.layers.0.…` |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::files::Stored;
+use super::stored::Tensors;
 use crate::error::{WeightProblem, cut};
-
-type Tensors = BTreeMap<String, Stored>;
 
 /// Parts of names that say how the model was run, not what the tensor is.
 const WRAPPERS: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"];
 
-/// A tensor that every checkpoint of the family has; what stands before it is the prefix.
-const ANCHOR: &str = "layers.0.self_attn.q_proj.weight";
+/// Tensors of which every checkpoint has one; what stands before it is the prefix.
+const ANCHORS: [&str; 2] = ["layers.0.self_attn.q_proj.weight", "layers.0.self_attn.qkv_proj.weight"];
 
 /// Modules of the base model.
-const MODULES: &[&str] = &["layers", "embed_tokens", "norm", "rotary_emb"];
+const MODULES: &[&str] = &["layers", "embed_tokens", "norm", "final_layernorm", "rotary_emb"];
 
 /// The tensors under the family's names, and a sentence on what was left out of names.
 pub(super) fn canonical(tensors: Tensors) -> Result<(Tensors, Option<String>), WeightProblem> {
@@ -59,9 +57,17 @@ pub(super) fn canonical(tensors: Tensors) -> Result<(Tensors, Option<String>), W
     Ok((tensors, said))
 }
 
+/// A module of a model that is called as its trainer had it.
+pub(super) fn of_module(name: &str) -> String {
+    let name = unwrapped(name, &mut BTreeSet::new());
+    let is_base = MODULES.iter().any(|module| name.split('.').next() == Some(module));
+    if is_base { format!("model.{name}") } else { name }
+}
+
 /// What stands before the first layer of a model.
 fn prefix(name: &str) -> Option<&str> {
-    name.strip_suffix(ANCHOR).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    let prefix = ANCHORS.iter().find_map(|anchor| name.strip_suffix(anchor));
+    prefix.filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
 fn unwrapped(name: &str, dropped: &mut BTreeSet<String>) -> String {
@@ -91,7 +97,7 @@ fn renamed(tensors: Tensors, mut rename: impl FnMut(&str) -> String) -> Result<T
 fn adapter() -> WeightProblem {
     WeightProblem::OtherNames {
         held: "a LoRA adapter alone".into(),
-        help: "merge it into its base model (PEFT's `merge_and_unload`) and save that".into(),
+        help: "open the model that it was trained on, and give this one as `adapter`".into(),
     }
 }
 

@@ -81,6 +81,11 @@ impl<'a> Linear<'a> {
         Self { order: Some(order), ..self }
     }
 
+    /// Where row `row` of the matrix stands in the stored tensor.
+    pub(super) fn stored_row(&self, row: usize) -> usize {
+        self.first + self.order.map_or(row, |order| order(row))
+    }
+
     pub(super) fn weight_name(&self) -> String {
         weight(self.name)
     }
@@ -92,9 +97,11 @@ impl<'a> Linear<'a> {
     /// Fills `out` with rows of the matrix, `width` numbers each, from row `first` on; `read(at, numbers)` reads the stored tensor
     /// from number `at` on.
     pub(super) fn read(&self, width: usize, read: &dyn Fn(usize, &mut [f32]), first: usize, out: &mut [f32]) {
-        let Some(order) = self.order else { return read((self.first + first) * width, out) };
+        if self.order.is_none() {
+            return read((self.first + first) * width, out);
+        }
         for (row, out) in (first..).zip(out.chunks_mut(width)) {
-            read((self.first + order(row)) * width, out);
+            read(self.stored_row(row) * width, out);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use longlens_kernel::linear::Storage;
 
 use super::files::WeightFiles;
-use super::numbers::Format;
 use super::request;
 use super::{Blueprint, Linear, Parameters};
 use crate::error::WeightProblem;
@@ -41,7 +40,16 @@ pub(super) struct Wanted {
     /// Each stored tensor once, in the order in which they were asked for.
     pub tensors: Vec<WantedTensor>,
     pub counts: Counts,
+    /// Every matrix, in the same order.
+    pub matrices: Vec<WantedMatrix>,
     names: HashSet<String>,
+}
+
+/// A matrix: the tensor that holds it, and what it takes of it.
+pub(super) struct WantedMatrix {
+    pub name: String,
+    pub d_in: usize,
+    pub n_numbers: usize,
 }
 
 pub(super) struct WantedTensor {
@@ -80,6 +88,7 @@ impl Parameters for Wanted {
             // the last one outside the layers: a head of its own, else the embedding
             counts.output = n_numbers;
         }
+        self.matrices.push(WantedMatrix { name: ask.weight_name(), d_in, n_numbers });
         self.push(ask.weight_name(), &[ask.n_stored, d_in], n_numbers);
         if ask.bias {
             self.push(ask.bias_name(), &[ask.n_stored], d_out);
@@ -116,8 +125,8 @@ impl WantedTensor {
             let (expected, found) = (self.shape.clone(), stored.shape().to_vec());
             return Some(WeightProblem::WrongShape { name, expected, found });
         }
-        let dtype = stored.dtype();
-        Format::of(dtype).is_none().then(|| WeightProblem::UnsupportedDtype { name, dtype: dtype.to_string() })
+        let format = stored.format();
+        (!format.is_readable()).then(|| WeightProblem::UnsupportedDtype { name, dtype: format.name().into() })
     }
 }
 

@@ -96,7 +96,8 @@ fn a_good_checkpoint_loads_in_one_file_and_in_parts() {
     tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), numbers(&[1]));
     let report = load(folder(&tensors).path()).unwrap();
     assert_eq!((report.n_tensors, report.n_parameters, report.n_bytes), (12, 196, 4 * 196));
-    assert_eq!((report.dtypes, report.loaded_as.as_str()), (vec!["f32".into()], "f32"));
+    assert_eq!((report.dtypes, report.kept.dtype.as_str()), (vec!["f32".into()], "f32"));
+    assert_eq!(report.kept.n_bytes, 4 * 196);
     assert_eq!(report.unused, ["model.layers.0.self_attn.rotary_emb.inv_freq"]);
 
     let parts = load(parted().path()).unwrap();
@@ -131,7 +132,7 @@ fn every_missing_misshapen_and_unreadable_tensor_is_named_at_once() {
     assert_eq!(
         problems(folder.path()),
         [
-            "`model.layers.0.self_attn.q_proj.weight` is stored as I32, which is not one of F64, F32, F16, BF16",
+            "`model.layers.0.self_attn.q_proj.weight` is stored as I32, which is not read",
             "`model.layers.0.self_attn.k_proj.weight` has shape [4, 4], but the config needs [2, 4]",
             "`model.layers.0.mlp.up_proj.weight` is missing",
             "`model.layers.0.mlp.down_proj.weight` has shape [6, 4], but the config needs [4, 6]",
@@ -229,10 +230,10 @@ fn a_tensor_in_two_parts_has_one_value() {
 fn a_folder_without_readable_weights_says_what_it_has() {
     let folder = folder(&good());
     fs::remove_file(folder.path().join("model.safetensors")).unwrap();
-    fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+    fs::write(folder.path().join("weights.bin"), "").unwrap();
     let error = load(folder.path()).unwrap_err();
     assert_eq!(error.to_string(), format!("{} has no model.safetensors", folder.path().display()));
-    assert!(error.help().unwrap().contains("convert pytorch_model.bin"));
+    assert!(error.help().unwrap().contains("if weights.bin holds the model, give that file"));
 
     fs::remove_file(folder.path().join("config.json")).unwrap();
     assert!(matches!(load(folder.path()), Err(OpenError::MissingFile { file, .. }) if file == "config.json"));

@@ -1,10 +1,15 @@
 //! The model from its files to its logits. One program: each one more would compile the model again for its backend.
 
+mod adapters;
 mod bad_checkpoints;
 mod common;
+mod conversion;
+mod damaged_files;
 mod embedded_behaviour;
 mod embedded_model;
 mod fork;
+mod formats;
+mod gguf_parts;
 mod golden;
 mod inspect;
 mod mixed_layers;

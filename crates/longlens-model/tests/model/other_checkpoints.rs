@@ -153,8 +153,19 @@ fn quantized_weights_are_called_so() {
         }
     }
     let (error, advice) = refused(folder(CONFIG, &tensors).path());
-    assert!(error.contains("`model.layers.0.self_attn.q_proj.qweight` holds quantized weights"), "{error}");
+    assert!(
+        error.contains("`model.layers.0.self_attn.q_proj.qweight` holds quantized weights in the format of AWQ"),
+        "{error}"
+    );
     assert!(error.lines().count() == 2 && advice.contains("quantized from"), "{error}\n{advice}");
+    for (beside, format) in
+        [("weight.absmax", "bitsandbytes"), ("SCB", "bitsandbytes"), ("weight_packed", "compressed-tensors")]
+    {
+        let mut tensors = good();
+        tensors.insert(format!("model.layers.1.mlp.up_proj.{beside}"), (vec![1], vec![1.0]));
+        let (error, _) = refused(folder(CONFIG, &tensors).path());
+        assert!(error.contains(&format!("holds quantized weights in the format of {format}")), "{error}");
+    }
 }
 
 #[test]
@@ -189,7 +200,7 @@ fn names_of_something_else_are_one_line() {
     for (tensors, said, help) in [
         (renamed("self_attn.q_proj", "attention.wq"), "`", "Meta's own code"),
         (renamed("model.layers", "transformer.h"), "`lm_head.weight`, `model.embed_tokens.weight`", "another family"),
-        (renamed("weight", "lora_A.weight"), "it holds a LoRA adapter alone", "merge_and_unload"),
+        (renamed("weight", "lora_A.weight"), "it holds a LoRA adapter alone", "give this one as `adapter`"),
     ] {
         let tensors = if help == "Meta's own code" {
             tensors.into_iter().map(|(name, tensor)| (name.replace("model.layers", "layers"), tensor)).collect()
@@ -313,18 +324,28 @@ fn weights_in_64_bits_are_the_same_numbers() {
 #[test]
 fn other_files_in_place_of_weights_are_named() {
     for (file, help) in [
-        ("consolidated.safetensors", "layout of its authors' own code"),
         ("consolidated.00.pth", "layout of its authors' own code"),
-        ("adapter_model.safetensors", "merge_and_unload"),
-        ("weights.safetensors", "call it model.safetensors"),
-        ("pytorch_model.bin", "convert pytorch_model.bin"),
-        ("model.gguf", "convert model.gguf"),
+        ("adapter_model.safetensors", "give this folder as `adapter`"),
+        ("weights.safetensors", "give that file as the model"),
+        ("weights.bin", "give that file as the model"),
     ] {
         let folder = folder(CONFIG, &good());
         fs::rename(folder.path().join("model.safetensors"), folder.path().join(file)).unwrap();
         let (error, advice) = refused(folder.path());
         assert!(error.ends_with(" has no model.safetensors") && advice.contains(help), "{error}\n{advice}");
     }
+    for (file, said) in
+        [("pytorch_model.bin", "pytorch_model.bin is no file of torch"), ("model.gguf", "model.gguf is no GGUF file")]
+    {
+        let folder = folder(CONFIG, &good());
+        fs::rename(folder.path().join("model.safetensors"), folder.path().join(file)).unwrap();
+        let (error, _) = refused(folder.path());
+        assert!(error.contains(said), "{error}");
+    }
+    // one that has the usual names, though not the usual name
+    let folder = folder(CONFIG, &good());
+    fs::rename(folder.path().join("model.safetensors"), folder.path().join("consolidated.safetensors")).unwrap();
+    assert_eq!(computed(folder.path()).0, truth());
 }
 
 #[test]

@@ -4,10 +4,13 @@ use burn_flex::{Flex, FlexDevice};
 use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_kernel::linear::Storage;
+use longlens_model::Options;
 use longlens_model::source::Source;
+use longlens_model::weights::Keep;
 
-fn open(storage: Storage) -> Box<dyn Lens> {
-    longlens_model::open::<Flex>(&Source::embedded(), storage, FlexDevice, "test").unwrap()
+fn open(weights: Keep) -> Box<dyn Lens> {
+    let options = Options { weights, ..Options::default() };
+    longlens_model::open::<Flex>(&Source::embedded(), options, FlexDevice, "test").unwrap()
 }
 
 /// A prompt with a hidden key, as far as the model was trained, and logits of all of it: the end one token at a time.
@@ -27,12 +30,18 @@ fn logits(lens: &mut dyn Lens) -> Vec<f32> {
 #[test]
 #[allow(clippy::print_stdout)] // with --nocapture it tells how far
 fn fewer_bits_move_the_logits_by_no_more_than_this() {
-    let exact = logits(&mut *open(Storage::F32));
+    let exact = logits(&mut *open(Keep::As(Storage::F32)));
     let spread = exact.iter().fold(0.0f32, |max, logit| max.max(logit.abs()));
-    for (storage, limit) in [(Storage::F32, 0.0), (Storage::Bf16, 0.1), (Storage::Q8, 0.25), (Storage::Q4, 3.0)] {
+    let forms = [
+        (Keep::As(Storage::F32), 0.0),
+        (Keep::File, 0.0),
+        (Keep::As(Storage::Bf16), 0.1),
+        (Keep::As(Storage::Q8), 0.25),
+        (Keep::As(Storage::Q4), 3.0),
+    ];
+    for (storage, limit) in forms {
         let mut lens = open(storage);
-        let expected =
-            if storage == Storage::F32 { "f32 (stored as f16)".into() } else { format!("{storage} (stored as f16)") };
+        let expected = if storage == Keep::File { "f16".into() } else { format!("{storage} (stored as f16)") };
         assert_eq!(lens.model().dtype, expected);
         let stored = logits(&mut *lens);
         let off = stored.iter().zip(&exact).map(|(a, b)| (a - b).abs());

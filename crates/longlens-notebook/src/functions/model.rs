@@ -8,7 +8,7 @@ pub mod functions {
     use longlens_app::settings::params::TRAINED_CONTEXT;
     use rhai::Map;
 
-    use crate::host::{Returned, host};
+    use crate::host::{Opening, Returned, host};
     use crate::options::Options;
     use crate::values::Model;
 
@@ -35,19 +35,22 @@ pub mod functions {
     }
 
     /// The same with named arguments: `trained_context`, the tokens that the model was trained on, where its config says
-    /// otherwise.
+    /// otherwise; `adapter`, a LoRA adapter to add to the weights, as PEFT saves it: its folder, or `org/name` in the Hugging
+    /// Face cache.
     ///
     /// ```rhai
     /// open("embedded", #{ trained_context: 1024 }).trained_context
     /// ```
     #[rhai_fn(name = "open", return_raw)]
     pub fn open_with(context: NativeCallContext, model: &str, options: Map) -> Returned<Model> {
-        let mut options = Options::new("open", options, &[TRAINED_CONTEXT.name])?;
-        let opened = match options.setting(&TRAINED_CONTEXT)? {
-            Some(n_tokens) => host(&context).open_trained(model, n_tokens.number() as usize)?,
-            None => host(&context).open(model)?,
+        let mut options = Options::new("open", options, &[TRAINED_CONTEXT.name, "adapter"])?;
+        let opening = Opening {
+            trained_context: options.setting(&TRAINED_CONTEXT)?.map(|n_tokens| n_tokens.number() as usize),
+            adapter: options.text("adapter")?,
         };
-        Ok(Model(opened))
+        let is_usual = opening == Opening::default();
+        let opened = if is_usual { host(&context).open(model) } else { host(&context).open_with(model, &opening) };
+        opened.map(Model)
     }
 
     /// Makes a model that is open the one that runs.

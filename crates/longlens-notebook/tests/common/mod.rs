@@ -7,7 +7,7 @@ use std::rc::Rc;
 use longlens_app::Problem;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::scripted::{ScriptedLens, induction};
-use longlens_notebook::host::{Files, Models};
+use longlens_notebook::host::{Files, Models, Opening};
 use longlens_notebook::interpreter::{CellError, Interpreter, Out, Output, Progress};
 use longlens_notebook::session::{Limits, Options, Session};
 use longlens_notebook::shown::Shown;
@@ -27,8 +27,9 @@ impl Models for Scripted {
         }
     }
 
-    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
+    fn open_with(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
         self.open(model)?;
+        let trained_context = opening.trained_context.unwrap_or(64);
         let warning = format!("taken as trained on {trained_context} tokens");
         Ok(Box::new(ScriptedLens::new(induction).with_model(|info| {
             info.spec.trained_context = trained_context;

@@ -40,7 +40,7 @@ impl SessionArgs {
     pub fn words(&self) -> Vec<String> {
         let Self {
             model,
-            opening: OpeningArgs { device, weights, trained_context },
+            opening: OpeningArgs { device, weights, trained_context, adapter },
             files,
             overwrite,
             allow_outside,
@@ -52,6 +52,7 @@ impl SessionArgs {
             ("--device", device.map(Device::name).map(str::to_owned)),
             ("--weights", weights.map(|weights| weights.to_string())),
             ("--trained-context", trained_context.as_ref().map(ToString::to_string)),
+            ("--adapter", adapter.clone()),
             ("--files", files.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
             ("--max-operations", max_operations.map(|n| n.to_string())),
             ("--memory-limit", memory_limit.map(|bytes| bytes.to_string())),

@@ -9,7 +9,6 @@ use longlens_core::nearest::nearest;
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
-use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{self, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
@@ -74,7 +73,8 @@ struct Ask {
     warmup: usize,
     new_tokens: usize,
     device: Device,
-    weights: Storage,
+    /// Bytes that a weight takes on the average.
+    weight_bytes: f64,
 }
 
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
@@ -116,7 +116,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         warmup: args.warmup,
         new_tokens: args.new_tokens,
         device: config.device,
-        weights: config.weights,
+        weight_bytes: model.weight_bytes as f64 / model.n_parameters.max(1) as f64,
     };
     let mut rows = Vec::new();
     let mut progress = terminal.progress("bench");
@@ -311,7 +311,7 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         seconds_max: middle(usize::MAX),
         tokens_per_s: n_computed as f64 / median,
         flops: work.flops,
-        bytes: work.weights * ask.weights.bits() as u128 / 8 + work.cached * NUMBER as u128,
+        bytes: (work.weights as f64 * ask.weight_bytes) as u128 + work.cached * NUMBER as u128,
         peak_memory_bytes: trace.peak_memory,
         kernel_path,
         version,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use longlens_app::Problem;
 use longlens_app::session::state_folder;
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_kernel::linear::Storage;
 use longlens_model::source::{EMBEDDED, Source};
-use longlens_notebook::host::{Files, Models};
+use longlens_model::weights::Keep;
+use longlens_notebook::host::{Files, Models, Opening};
 use longlens_notebook::interpreter::Out;
 use longlens_notebook::session::{Limits, Options, Session};
 
@@ -21,14 +21,15 @@ use crate::failure::Failure;
 #[derive(Debug, Clone)]
 struct Opener {
     device: Device,
-    weights: Storage,
-    /// The model of the session, and the context it was trained on, where that is given.
-    own: Option<(String, usize)>,
+    weights: Keep,
+    /// The model of the session, and what flags say of it.
+    own: (String, Opening),
 }
 
 impl Opener {
-    fn opened(&self, model: &str, trained_context: Option<usize>) -> Result<Box<dyn Lens>, Problem> {
-        let options = longlens_model::Options { storage: self.weights, trained_context };
+    fn opened(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
+        let Opening { trained_context, adapter } = opening.clone();
+        let options = longlens_model::Options { weights: self.weights, trained_context, adapter };
         backend::open(model, self.device, options).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
             Problem::new(failure.to_string(), help)
@@ -38,11 +39,12 @@ impl Opener {
 
 impl Models for Opener {
     fn open(&self, model: &str) -> Result<Box<dyn Lens>, Problem> {
-        self.opened(model, self.own.as_ref().filter(|(own, _)| own == model).map(|(_, n_tokens)| *n_tokens))
+        let (own, opening) = &self.own;
+        if own == model { self.opened(model, opening) } else { self.opened(model, &Opening::default()) }
     }
 
-    fn open_trained(&self, model: &str, trained_context: usize) -> Result<Box<dyn Lens>, Problem> {
-        self.opened(model, Some(trained_context))
+    fn open_with(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
+        self.opened(model, opening)
     }
 
     fn held_out(&self, model: &ModelInfo) -> Option<String> {
@@ -52,11 +54,13 @@ impl Models for Opener {
 
 /// A session, as flags ask for it; `draws` for places that keep pictures.
 pub fn session(args: &language::SessionArgs, draws: bool, out: &Out) -> Result<Session, Failure> {
-    let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
+    let device = args.opening.device.unwrap_or_default();
+    let weights = args.opening.keep(None, device);
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
-    let own = args.opening.trained_context().map(|n_tokens| (model.clone(), n_tokens));
+    let opening = Opening { trained_context: args.opening.trained_context(), adapter: args.opening.adapter.clone() };
+    let own = (model.clone(), opening);
     let options = Options { files: files(args)?, limits: limits(args), model, draws };
     Ok(Session::new(Box::new(Opener { device, weights, own }), options, out))
 }
@@ -73,13 +77,15 @@ pub fn check_model(args: &language::SessionArgs) -> Result<(), Failure> {
 
 /// What results depend on beside the code of the cells.
 pub fn context(args: &language::SessionArgs) -> String {
-    let (device, weights) = (args.opening.device.unwrap_or_default(), args.opening.weights.unwrap_or_default());
+    let device = args.opening.device.unwrap_or_default();
+    let weights = args.opening.keep(None, device);
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let place = if args.allow_outside { "anywhere" } else { "inside" };
     // results from before this line existed stay valid
     let trained =
         args.opening.trained_context().map_or(String::new(), |n_tokens| format!("\ntrained context {n_tokens}"));
-    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}", device.name())
+    let adapter = args.opening.adapter.as_ref().map_or(String::new(), |adapter| format!("\nadapter {adapter}"));
+    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}{adapter}", device.name())
 }
 
 /// Runs something on a thread whose stack is deep enough for values inside values: each level of a list of lists takes some of

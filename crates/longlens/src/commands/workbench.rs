@@ -9,7 +9,6 @@ use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_kernel::linear::Storage;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
@@ -102,6 +101,7 @@ pub fn begin(
     if let (Some(session), None) = (&resume, args.common.model.as_ref().or(config.file.model.as_ref())) {
         config.model.clone_from(&session.model);
         config.trained_context = config.trained_context.or(session.trained_context);
+        config.adapter = config.adapter.or_else(|| session.adapter.clone());
     }
     let prompt = needle::given(&args.prompt, &config);
     crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
@@ -115,8 +115,9 @@ pub fn begin(
     let start = Start {
         model: config.model.clone(),
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
-        weights: (config.weights != Storage::default()).then(|| config.weights.to_string()),
+        weights: args.common.opening.weights.or(config.file.weights).map(|weights| weights.to_string()),
         trained_context: config.trained_context,
+        adapter: config.adapter.clone(),
     };
     let options = Options {
         start,

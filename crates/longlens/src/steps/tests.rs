@@ -40,6 +40,7 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
         device: Some("cuda".into()),
         weights: Some("q8".into()),
         trained_context: Some(16_384),
+        adapter: Some("my adapter".into()),
     };
     let steps = [Step::Run(Settings::default(), PromptSource::File("/home/me/story.txt".into()))];
     let text = cells(Path::new("my steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
@@ -56,7 +57,7 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     // Some files lie outside that folder, or have absolute names: `--allow-outside` lets cells use them.
 
     // %%
-    open("my \"models\"/llama", #{ trained_context: 16384 });
+    open("my \"models\"/llama", #{ trained_context: 16384, adapter: "my adapter" });
 
     // %%
     let p1 = text("/home/me/story.txt");

@@ -1,16 +1,10 @@
 //! A few rows times a matrix: every weight is read once, in the order in which it lies, and used while it is in a register.
 
-use super::format::{BLOCK, Format};
+use super::format::Format;
 use crate::cpu::simd::{Simd, store};
-use crate::linear::Storage;
 
 /// Rows at most.
 pub(super) const ROWS: usize = 5;
-
-/// Up to how many rows this is faster than tiles, which decode weights into memory first.
-pub(super) fn best_up_to(storage: Storage) -> usize {
-    if storage == Storage::F32 { 2 } else { ROWS }
-}
 
 /// A panel that meets a few rows of `x`.
 pub(super) struct Panel {
@@ -33,6 +27,9 @@ impl Panel {
     pub unsafe fn multiply<S: Simd, F: Format>(&self, simd: S, out: *mut f32) {
         // SAFETY: by the contract
         unsafe {
+            if F::FEW_ROWS == 1 {
+                return self.rows::<S, F, 1, 8>(simd, out);
+            }
             match self.n_rows {
                 1 => self.rows::<S, F, 1, 8>(simd, out),
                 2 => self.rows::<S, F, 2, 4>(simd, out),
@@ -54,17 +51,15 @@ impl Panel {
         // SAFETY: all inside by the contract
         unsafe {
             for block in 0..self.n_blocks {
-                let words = self.words.add(block * F::WORDS * lanes);
-                for part in 0..BLOCK / 8 {
-                    let weights = F::eight(simd, words, lanes, part);
+                F::decode(simd, self.words.add(block * F::WORDS * lanes), lanes, |part, weights| {
                     for (sums, x) in sums.iter_mut().zip(self.x) {
-                        let x = x.add(block * BLOCK + part * 8);
+                        let x = x.add(block * F::WEIGHTS + part * 8);
                         for (at, weights) in weights.into_iter().enumerate() {
                             let x = simd.splat_f32s(*x.add(at));
                             sums[at % U] = simd.mul_add_e_f32s(x, weights, sums[at % U]);
                         }
                     }
-                }
+                });
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 let mut sum = sums[0];

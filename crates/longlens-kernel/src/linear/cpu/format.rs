@@ -1,4 +1,4 @@
-//! How weights are written down: blocks of 32 along `d_in`, one lane per output.
+//! How weights are written down: blocks along `d_in`, one lane per output.
 //!
 //! | format | bits a weight | a block of one output | error of a weight |
 //! |---|---|---|---|
@@ -7,185 +7,105 @@
 //! | `Q8` | 9 | a scale, 8 words of four | 1/254 of the block's largest magnitude |
 //! | `Q4` | 5 | scale and minimum, 4 words of eight | 1/29 of the block's range |
 //!
+//! These are made of numbers ([`numbers`]). Weights that a file stores in blocks ([`crate::blocks`]) keep their bits, in words of their
+//! own order ([`small`], [`large`]), and stand for exactly the numbers of the file's type:
+//!
+//! | formats | weights of a block | words |
+//! |---|---|---|
+//! | `F16`, `Q4_1`, `Q5_1` | 32 | as many as in the file |
+//! | `Q4_0`, `Q5_0`, `Q8_0`, `Iq4Nl` | 64: two of the file's, whose scales share a word | as many as in the file |
+//! | `Q2K`, `Q4K`, `Q5K`, `Iq4Xs` | 256 | as many as in the file |
+//! | `Q3K`, `Q6K` | 256 | half a word more: the scale has a word of its own |
+//!
 //! Words stand lane by lane, so one load serves all outputs of a panel. A field of a few bits becomes a number by moving it
-//! to the top of the fraction of 1.0; one multiplication and addition brings it to scale. Scales are cut to a few digits,
-//! always outward, so that this is exact: every instruction set multiplies the same weights. The minimum of a `Q4` block is
-//! cut to a bf16, like its scale, to share a word with it; where all of a block lies far from zero, that costs a range of
-//! 1/128 of the minimum more.
+//! to the top of the fraction of 1.0; one multiplication and addition brings it to scale. Scales that are made here are cut to a few
+//! digits, always outward, so that this is exact: every instruction set multiplies the same weights. Those of files have up to 19 digits, so
+//! the 1 is taken off first.
 
+use std::cmp::Ordering;
+
+use crate::blocks::BlockType;
 use crate::cpu::simd::{Simd, load};
+use crate::linear::Storage;
 
-/// Weights of a block.
-pub(crate) const BLOCK: usize = 32;
+mod large;
+mod numbers;
+mod small;
+
+pub(crate) use large::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
+pub(crate) use numbers::{Bf16, F32, Q4, Q8};
+pub(crate) use small::{F16, Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 
 /// A way to write weights down.
 pub(crate) trait Format: Copy + Send + Sync + 'static {
+    /// Weights of a block, a power of two from 32 to 256.
+    const WEIGHTS: usize = 32;
     /// Words of a block, per lane.
     const WORDS: usize;
+    /// Rows up to which a product decodes weights in registers, row by row of the matrix.
+    const FEW_ROWS: usize = 1;
 
-    /// Weights `8 part .. 8 part + 8` of a block, each a vector of outputs.
+    /// Calls `eight(part, weights)` for weights `8 part .. 8 part + 8` of a block, each a vector of outputs, in order.
     ///
     /// # Safety
     /// `block` holds [`Self::WORDS`] vectors of words, `stride` words apart.
-    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8];
+    unsafe fn decode<S: Simd>(simd: S, block: *const u32, stride: usize, eight: impl FnMut(usize, [S::f32s; 8]));
+}
 
+/// A format that numbers are rounded to.
+pub(crate) trait Encode: Format {
     /// Calls `put(at, word)` for every word of one output's block.
     fn encode(weights: &[f32], put: impl FnMut(usize, u32));
 }
 
-/// As they are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct F32;
-/// The upper halves, rounded to the nearest, ties to even.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bf16;
-/// `scale * q` with `q` in -127..=127.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Q8;
-/// `minimum + scale * q` with `q` in 0..=15.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Q4;
+/// A format that keeps the bits of a file's blocks.
+pub(crate) trait Repack: Format {
+    /// The file's type.
+    const TYPE: BlockType;
 
-impl Format for F32 {
-    const WORDS: usize = 32;
-
-    #[inline(always)]
-    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
-        let mut out = [simd.splat_f32s(0.0); 8];
-        for (at, out) in out.iter_mut().enumerate() {
-            // SAFETY: inside the block
-            *out = unsafe { load(simd, block.add((8 * part + at) * stride).cast()) };
-        }
-        out
-    }
-
-    #[inline(always)]
-    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
-        for (at, weight) in weights.iter().enumerate() {
-            put(at, weight.to_bits());
-        }
-    }
+    /// Calls `put(at, word)` for the words of one output's block, from the bytes of the file's blocks that it holds. The last block of a
+    /// row may have fewer; what they would be is not put.
+    fn repack(blocks: &[u8], put: impl FnMut(usize, u32));
 }
 
-impl Format for Bf16 {
-    const WORDS: usize = 16;
-
-    #[inline(always)]
-    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
-        let mut out = [simd.splat_f32s(0.0); 8];
-        for pair in 0..4 {
-            // SAFETY: inside the block
-            let word = unsafe { words(simd, block.add((4 * part + pair) * stride)) };
-            out[2 * pair] = lower(simd, word);
-            out[2 * pair + 1] = upper(simd, word);
+/// Evaluates an expression with the format of a storage.
+macro_rules! with_format {
+    ($storage:expr, $format:ident => $value:expr) => {{
+        use $crate::blocks::BlockType as Type;
+        use $crate::linear::Storage as Kept;
+        use $crate::linear::cpu::format as of;
+        macro_rules! with {
+            ($name:ident) => {{
+                type $format = of::$name;
+                $value
+            }};
         }
-        out
-    }
-
-    #[inline(always)]
-    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
-        let half = |x: f32| {
-            let bits = x.to_bits();
-            if x.is_nan() { bits >> 16 | 0x40 } else { (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 }
-        };
-        for (at, pair) in weights.chunks(2).enumerate() {
-            put(at, half(pair[0]) | pair.get(1).map_or(0, |x| half(*x)) << 16);
+        match $storage {
+            Kept::F32 | Kept::Blocks(Type::F32) => with!(F32),
+            Kept::Bf16 | Kept::Blocks(Type::Bf16) => with!(Bf16),
+            Kept::Q8 => with!(Q8),
+            Kept::Q4 => with!(Q4),
+            Kept::Blocks(Type::F16) => with!(F16),
+            Kept::Blocks(Type::Q4_0) => with!(Q4_0),
+            Kept::Blocks(Type::Q4_1) => with!(Q4_1),
+            Kept::Blocks(Type::Q5_0) => with!(Q5_0),
+            Kept::Blocks(Type::Q5_1) => with!(Q5_1),
+            Kept::Blocks(Type::Q8_0) => with!(Q8_0),
+            Kept::Blocks(Type::Q2K) => with!(Q2K),
+            Kept::Blocks(Type::Q3K) => with!(Q3K),
+            Kept::Blocks(Type::Q4K) => with!(Q4K),
+            Kept::Blocks(Type::Q5K) => with!(Q5K),
+            Kept::Blocks(Type::Q6K) => with!(Q6K),
+            Kept::Blocks(Type::Iq4Nl) => with!(Iq4Nl),
+            Kept::Blocks(Type::Iq4Xs) => with!(Iq4Xs),
         }
-    }
+    }};
 }
+pub(super) use with_format;
 
-impl Format for Q8 {
-    const WORDS: usize = 9;
-
-    #[inline(always)]
-    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
-        let mut out = [simd.splat_f32s(0.0); 8];
-        // SAFETY: inside the block
-        unsafe {
-            let scale = load(simd, block.cast());
-            let (scale, shift) =
-                (simd.mul_f32s(simd.splat_f32s(256.0), scale), simd.mul_f32s(simd.splat_f32s(-384.0), scale));
-            for four in 0..2 {
-                let word = words(simd, block.add((1 + 2 * part + four) * stride));
-                for byte in 0..4 {
-                    // 1 + (q + 128) / 256
-                    out[4 * four + byte] = simd.mul_add_e_f32s(field(simd, word, 8 * byte, 8), scale, shift);
-                }
-            }
-        }
-        out
-    }
-
-    #[inline(always)]
-    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
-        let scale = outward::<13>(weights.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0);
-        let inverse = inverse(scale);
-        put(0, scale.to_bits());
-        for (at, four) in weights.chunks(4).enumerate() {
-            let byte = |x: &f32| (nearest(x * inverse) + 128) as u32;
-            put(1 + at, four.iter().rev().fold(0, |word, x| word << 8 | byte(x)));
-        }
-    }
-}
-
-impl Format for Q4 {
-    const WORDS: usize = 5;
-
-    #[inline(always)]
-    unsafe fn eight<S: Simd>(simd: S, block: *const u32, stride: usize, part: usize) -> [S::f32s; 8] {
-        let mut out = [simd.splat_f32s(0.0); 8];
-        // SAFETY: inside the block
-        unsafe {
-            let both = words(simd, block);
-            let scale = simd.mul_f32s(simd.splat_f32s(16.0), upper(simd, both));
-            let shift = simd.sub_f32s(lower(simd, both), scale);
-            let word = words(simd, block.add((1 + part) * stride));
-            for (at, out) in out.iter_mut().enumerate() {
-                // 1 + q / 16
-                *out = simd.mul_add_e_f32s(field(simd, word, 4 * at, 4), scale, shift);
-            }
-        }
-        out
-    }
-
-    #[inline(always)]
-    fn encode(weights: &[f32], mut put: impl FnMut(usize, u32)) {
-        let (min, max) = weights.iter().fold((f32::MAX, f32::MIN), |(min, max), x| (min.min(*x), max.max(*x)));
-        // both are rounded so that the range still covers every weight
-        let min = if min < 0.0 { outward::<8>(min) } else { f32::from_bits(min.to_bits() & UPPER) };
-        let scale = outward::<8>((max - min) / 15.0);
-        let inverse = inverse(scale);
-        put(0, scale.to_bits() | min.to_bits() >> 16);
-        for (at, eight) in weights.chunks(8).enumerate() {
-            let nibble = |x: &f32| nearest((x - min) * inverse).clamp(0, 15) as u32;
-            put(1 + at, eight.iter().rev().fold(0, |word, x| word << 4 | nibble(x)));
-        }
-    }
-}
-
-/// The upper half of a word.
-const UPPER: u32 = 0xFFFF_0000;
-
-/// The nearest number of `DIGITS` binary digits that is not nearer to zero.
-#[inline(always)]
-fn outward<const DIGITS: usize>(x: f32) -> f32 {
-    let below = (1u32 << (24 - DIGITS)) - 1;
-    f32::from_bits((x.to_bits() + below) & !below)
-}
-
-/// `1 / scale`; 0 where that would not be finite, so that a block of zeros stays one.
-#[inline(always)]
-fn inverse(scale: f32) -> f32 {
-    let inverse = 1.0 / scale;
-    if inverse.is_finite() { inverse } else { 0.0 }
-}
-
-/// The nearest whole number, for numbers up to 2^21 (what is not a number gives any).
-#[inline(always)]
-fn nearest(x: f32) -> i32 {
-    // adding it leaves the whole part in the low bits
-    const ROUND: f32 = 12_582_912.0;
-    ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+/// Weights and words of a block, and rows up to which [`Format::FEW_ROWS`] says to decode in registers.
+pub(super) fn facts(storage: Storage) -> (usize, usize, usize) {
+    with_format!(storage, F => (F::WEIGHTS, F::WORDS, F::FEW_ROWS))
 }
 
 /// A vector of words.
@@ -197,6 +117,9 @@ unsafe fn words<S: Simd>(_: S, from: *const u32) -> S::u32s {
     // SAFETY: readable by the caller's promise; any bits are words
     unsafe { from.cast::<S::u32s>().read_unaligned() }
 }
+
+/// The upper half of a word.
+const UPPER: u32 = 0xFFFF_0000;
 
 /// The bf16 in the lower halves.
 #[inline(always)]
@@ -210,12 +133,89 @@ fn upper<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.and_u32s(word, simd.splat_u32s(UPPER)))
 }
 
+/// The number of half precision that starts at bit `low`, 0 or 16; what is not finite becomes a large number.
+#[inline(always)]
+fn half<S: Simd>(simd: S, word: S::u32s, low: usize) -> S::f32s {
+    // exponent and fraction in the places of `f32`, brought to size by a multiplication that also gets subnormal numbers right
+    let size = simd.transmute_f32s_u32s(moved(simd, word, low, 15, 13));
+    let sign = simd.transmute_f32s_u32s(moved(simd, word, low + 15, 1, 31));
+    simd.or_f32s(simd.mul_f32s(size, simd.splat_f32s(f32::from_bits((127 + 112) << 23))), sign)
+}
+
+/// The field of `n` bits that starts at bit `low`, moved to bit `to`; the other bits are 0.
+#[inline(always)]
+fn moved<S: Simd>(simd: S, word: S::u32s, low: usize, n: usize, to: usize) -> S::u32s {
+    let by = simd.splat_u32s(low.abs_diff(to) as u32);
+    let word = match low.cmp(&to) {
+        Ordering::Less => simd.wrapping_dyn_shl_u32s(word, by),
+        Ordering::Equal => word,
+        Ordering::Greater => simd.wrapping_dyn_shr_u32s(word, by),
+    };
+    simd.and_u32s(word, simd.splat_u32s((((1u64 << n) - 1) << to) as u32))
+}
+
 /// `1 + f / 2^n` for the field `f` of `n` bits that starts at bit `low`.
 #[inline(always)]
 fn field<S: Simd>(simd: S, word: S::u32s, low: usize, n: usize) -> S::f32s {
-    let top = 23 - n;
-    let by = simd.splat_u32s(low.abs_diff(top) as u32);
-    let moved = if low <= top { simd.wrapping_dyn_shl_u32s(word, by) } else { simd.wrapping_dyn_shr_u32s(word, by) };
-    let fraction = simd.and_u32s(moved, simd.splat_u32s(((1 << n) - 1) << top));
+    above_one(simd, moved(simd, word, low, n, 23 - n))
+}
+
+/// The number whose fraction these bits are, from 1 to 2.
+#[inline(always)]
+fn above_one<S: Simd>(simd: S, fraction: S::u32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.or_u32s(fraction, simd.splat_u32s(1.0f32.to_bits())))
+}
+
+/// What turns `1 + q / 2^n` into a weight, with one rounding whether or not the instruction set multiplies and adds at once.
+#[derive(Clone, Copy)]
+enum Scale<V> {
+    /// `scale (q - zero)`, with `1 + zero / 2^n` as `zero`.
+    Around { scale: V, zero: V },
+    /// `scale q + minimum`.
+    From { scale: V, minimum: V },
+}
+
+impl<V: Copy> Scale<V> {
+    #[inline(always)]
+    fn around<S: Simd<f32s = V>>(simd: S, scale: V, n: usize, zero: usize) -> Self {
+        let whole = (1 << n) as f32;
+        let scale = simd.mul_f32s(scale, simd.splat_f32s(whole));
+        Self::Around { scale, zero: simd.splat_f32s(1.0 + zero as f32 / whole) }
+    }
+
+    /// The product of `scale` and `q` needs no rounding.
+    #[inline(always)]
+    fn from<S: Simd<f32s = V>>(simd: S, scale: V, minimum: V, n: usize) -> Self {
+        Self::From { scale: simd.mul_f32s(scale, simd.splat_f32s((1 << n) as f32)), minimum }
+    }
+
+    /// The weight.
+    #[inline(always)]
+    fn weight<S: Simd<f32s = V>>(self, simd: S, field: V) -> V {
+        match self {
+            Self::Around { scale, zero } => simd.mul_f32s(simd.sub_f32s(field, zero), scale),
+            Self::From { scale, minimum } => {
+                simd.mul_add_e_f32s(simd.sub_f32s(field, simd.splat_f32s(1.0)), scale, minimum)
+            }
+        }
+    }
+}
+
+/// Eight weights of `q` given as fractions: `bits(at)` has those of weight `at` at the top of the fraction.
+#[inline(always)]
+fn eight<S: Simd>(simd: S, scale: Scale<S::f32s>, bits: impl Fn(usize) -> S::u32s) -> [S::f32s; 8] {
+    let mut out = [simd.splat_f32s(0.0); 8];
+    for (at, out) in out.iter_mut().enumerate() {
+        *out = scale.weight(simd, above_one(simd, bits(at)));
+    }
+    out
+}
+
+/// Puts words of fields of `bits` bits, the first in the lowest, for the `q(at)` of `n` weights, cut to so many bits.
+fn fields(bits: usize, n: usize, q: impl Fn(usize) -> u8, mut put: impl FnMut(usize, u32)) {
+    let of_word = 32 / bits;
+    for word in 0..n / of_word {
+        let field = |at: usize| u32::from(q(word * of_word + at)) & ((1 << bits) - 1);
+        put(word, (0..of_word).fold(0, |all, at| all | field(at) << (bits * at)));
+    }
 }

@@ -3,12 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::format::{BLOCK, Bf16, F32, Format, Q4, Q8};
+use super::format::{self, Format, with_format};
 use super::panels::Panels;
 use super::{few, tile};
 use crate::cpu::in_turn;
 use crate::cpu::simd::{Simd, WithSimd};
-use crate::linear::Storage;
 
 /// A matrix that rows are multiplied with.
 pub(super) struct Job<'a> {
@@ -72,7 +71,7 @@ pub(super) fn multiply(jobs: &[Job<'_>], x: &Input<'_>) {
     assert!(x.numbers.len() >= (x.n_rows - 1) * x.stride + x.width, "{} rows of {}", x.n_rows, x.width);
     for job in jobs {
         assert_eq!(job.panels.lanes, first.panels.lanes, "one instruction set");
-        assert_eq!(x.width, job.panels.n_blocks * BLOCK, "rows as wide as the matrix");
+        assert!(x.width >= job.panels.width(), "rows of {} for blocks of {}", x.width, job.panels.width());
         assert_eq!(job.out.len, x.n_rows * job.panels.d_out, "room for every output");
     }
     first.panels.arch.dispatch(Multiply { jobs, x });
@@ -89,7 +88,7 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let few = self.jobs.iter().all(|job| self.x.n_rows <= few::best_up_to(job.panels.storage));
+        let few = self.jobs.iter().all(|job| self.x.n_rows <= format::facts(job.panels.storage).2);
         if few { self.few(simd) } else { self.many(simd) }
     }
 }
@@ -106,12 +105,7 @@ impl Multiply<'_> {
         }
         let body = |(job, panels): &(&Job<'_>, Range<usize>)| {
             let few = Few { job, x: self.x, panels: panels.clone() };
-            match job.panels.storage {
-                Storage::F32 => simd.vectorize(As::<F32>(few, PhantomData)),
-                Storage::Bf16 => simd.vectorize(As::<Bf16>(few, PhantomData)),
-                Storage::Q8 => simd.vectorize(As::<Q8>(few, PhantomData)),
-                Storage::Q4 => simd.vectorize(As::<Q4>(few, PhantomData)),
-            }
+            with_format!(job.panels.storage, F => simd.vectorize(As::<F>(few, PhantomData)));
         };
         if parallel {
             in_turn(tasks.len(), || (), |task, ()| body(&tasks[task]));

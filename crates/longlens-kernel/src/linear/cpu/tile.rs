@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::format::{BLOCK, Bf16, F32, Format, Q4, Q8};
+use super::format::{self, F32, Format, with_format};
 use crate::cpu::simd::{Aligned, Simd, WithSimd, load, store};
 use crate::linear::Storage;
 
@@ -15,7 +15,7 @@ use crate::linear::Storage;
 pub(super) const ROWS: usize = 6;
 /// Vectors of the inner loop at most.
 const VECTORS: usize = 4;
-/// Dimensions of a tile, a multiple of [`BLOCK`].
+/// Dimensions of a tile: whole blocks of every format.
 const DEPTH: usize = 256;
 
 /// Panels of a full tile.
@@ -71,8 +71,9 @@ impl Task<'_> {
     #[inline(always)]
     pub unsafe fn run<S: Simd>(&self, simd: S, scratch: &mut Scratch) {
         let full = panels_of_tile::<S>();
-        for first in (0..self.n_blocks).step_by(DEPTH / BLOCK) {
-            let blocks = first..(first + DEPTH / BLOCK).min(self.n_blocks);
+        let of_tile = DEPTH / format::facts(self.storage).0;
+        for first in (0..self.n_blocks).step_by(of_tile) {
+            let blocks = first..(first + of_tile).min(self.n_blocks);
             let mut panel = 0;
             while panel < self.n_panels {
                 // SAFETY: as the caller promises
@@ -100,15 +101,13 @@ impl Task<'_> {
         scratch: &mut Scratch,
     ) -> usize {
         let lanes = S::F32_LANES;
-        let depth = blocks.len() * BLOCK;
+        let (block_len, ..) = format::facts(self.storage);
+        let depth = blocks.len() * block_len;
         let add = self.add || blocks.start > 0;
         let bias = self.bias.filter(|_| blocks.start == 0).map(|bias| bias[panel * lanes..].as_ptr());
         let decode = Decode { task: self, panels: panel..panel + NV, blocks: blocks.clone(), to: &mut scratch.weights };
-        match self.storage {
-            Storage::F32 => {}
-            Storage::Bf16 => simd.vectorize(As::<Bf16>(decode, PhantomData)),
-            Storage::Q8 => simd.vectorize(As::<Q8>(decode, PhantomData)),
-            Storage::Q4 => simd.vectorize(As::<Q4>(decode, PhantomData)),
+        if self.storage != Storage::F32 {
+            with_format!(self.storage, F => simd.vectorize(As::<F>(decode, PhantomData)));
         }
         // SAFETY: panels and blocks are inside, scratch is made for the largest tile
         unsafe {
@@ -124,7 +123,7 @@ impl Task<'_> {
                 let mut x = [self.x; ROWS];
                 for (r, x) in x.iter_mut().enumerate() {
                     // rows past the end repeat the last one and are dropped
-                    *x = self.x.add((row + r.min(n_rows - 1)) * self.x_stride + blocks.start * BLOCK);
+                    *x = self.x.add((row + r.min(n_rows - 1)) * self.x_stride + blocks.start * block_len);
                 }
                 let out = self.out.add(row * self.out_stride + panel * lanes);
                 let inner = Inner { x, depth, weights, stride, bias, add };
@@ -169,15 +168,14 @@ impl<F: Format> WithSimd for As<'_, F> {
         let block_len = F::WORDS * lanes;
         for (panel, to) in panels.zip(to.chunks_exact_mut(DEPTH * lanes)) {
             let words = &task.words[panel * task.panel_len..][blocks.start * block_len..blocks.end * block_len];
-            for (words, to) in words.chunks_exact(block_len).zip(to.chunks_exact_mut(BLOCK * lanes)) {
-                for (part, to) in to.chunks_exact_mut(8 * lanes).enumerate() {
-                    // SAFETY: a block has its words, a part takes eight vectors
-                    unsafe {
-                        let eight = F::eight(simd, words.as_ptr(), lanes, part);
-                        for (at, weights) in eight.into_iter().enumerate() {
-                            store(simd, to.as_mut_ptr().add(at * lanes), weights);
+            for (words, to) in words.chunks_exact(block_len).zip(to.chunks_exact_mut(F::WEIGHTS * lanes)) {
+                // SAFETY: a block has its words, and `to` takes a vector for every weight
+                unsafe {
+                    F::decode(simd, words.as_ptr(), lanes, |part, weights| {
+                        for (at, weights) in weights.into_iter().enumerate() {
+                            store(simd, to.as_mut_ptr().add((8 * part + at) * lanes), weights);
                         }
-                    }
+                    });
                 }
             }
         }

@@ -1,0 +1,86 @@
+//! A checkpoint in any format becomes a folder in Hugging Face's layout.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longlens_core::lens::Control;
+use serde_json::Value;
+
+use crate::error::OpenError;
+use crate::fields;
+use crate::source::Source;
+use crate::weights::{WeightFiles, Written};
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Files, in the order in which they were written.
+    pub files: Vec<PathBuf>,
+    /// Bytes of the weights with their header.
+    pub weight_bytes: u64,
+    /// What a user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Files that go along as they are.
+const BESIDE: &[&str] = &[
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+
+/// Writes config, weights and tokenizer of `source` to the folder `to`, which is made where it is missing, and in which no file is
+/// replaced. `adapter` is merged into the weights. `control` counts in KiB.
+pub fn convert(
+    source: &Source,
+    adapter: Option<&Source>,
+    written: Written,
+    to: &Path,
+    control: &mut dyn Control,
+) -> Result<Converted, OpenError> {
+    let mut config = fields::parse(&source.shown(CONFIG), &source.require(CONFIG)?)?;
+    let mut files = WeightFiles::open(source)?;
+    if let Some(adapter) = adapter {
+        files.adapt(adapter)?;
+    }
+    if let Some(dtype) = written.torch_dtype() {
+        let name = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        config.insert(name.into(), dtype.into());
+    }
+    let failed = |path: &Path, source| OpenError::Unwritable { file: path.display().to_string(), source };
+    fs::create_dir_all(to).map_err(|error| failed(to, error))?;
+    for file in [CONFIG, WEIGHTS].iter().chain(BESIDE) {
+        let path = to.join(file);
+        if path.exists() {
+            return Err(failed(&path, std::io::ErrorKind::AlreadyExists.into()));
+        }
+    }
+    let mut made = Vec::new();
+    let mut put = |file: &str, bytes: &[u8]| {
+        let path = to.join(file);
+        fs::write(&path, bytes).map_err(|error| failed(&path, error))?;
+        made.push(path);
+        Ok::<_, OpenError>(())
+    };
+    put(CONFIG, &serde_json::to_vec_pretty(&Value::Object(config)).expect("it was read as JSON"))?;
+    for file in BESIDE {
+        if let Some(bytes) = source.read(file)? {
+            put(file, &bytes)?;
+        }
+    }
+    // under another name until it is whole
+    let (path, part) = (to.join(WEIGHTS), to.join(format!("{WEIGHTS}.part")));
+    let weight_bytes = files.save(&part, written, control).inspect_err(|_| drop(fs::remove_file(&part)))?;
+    fs::rename(&part, &path).map_err(|error| failed(&path, error))?;
+    made.push(path);
+    Ok(Converted { files: made, weight_bytes, warnings: files.renamed().map(str::to_owned).into_iter().collect() })
+}

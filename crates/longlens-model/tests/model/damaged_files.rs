@@ -1,0 +1,185 @@
+//! Files of weights cut short, changed or made to do harm: the answer is a model or an error that names the file, in bounded time
+//! and memory, and never a panic.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use longlens_model::config::Config;
+use longlens_model::error::OpenError;
+use longlens_model::source::Source;
+use longlens_model::weights::{self, WeightFiles};
+use proptest::prelude::*;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+fn fixture(path: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)).unwrap()
+}
+
+/// Bytes as a file of this name, beside a config where the file has none of its own.
+struct Saved {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Saved {
+    fn new(file: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), fixture("formats/llama-pt/config.json")).unwrap();
+        let path = folder.path().join(file);
+        Self { folder, path }
+    }
+
+    /// Opens these bytes, and checks all that their headers say.
+    fn open(&self, bytes: &[u8]) -> Result<(), OpenError> {
+        fs::write(&self.path, bytes).unwrap();
+        let source = Source::file(&self.path).expect("a file of weights");
+        let files = WeightFiles::open(&source)?;
+        let mut config = Config::open(&source)?;
+        let mut files = files;
+        config.follow(&mut files);
+        weights::check(&config, &files).map(drop)
+    }
+
+    fn refused(&self, bytes: &[u8]) -> String {
+        assert!(self.folder.path().is_dir());
+        self.open(bytes).map_or_else(|error| error.to_string(), |()| panic!("accepted"))
+    }
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("model.gguf", "formats/llama-gguf-q4_1/llama-gguf-q4_1.gguf"),
+    ("model.safetensors", "golden/models/llama2-mha/model.safetensors"),
+    ("model.bin", "formats/llama-pt/pytorch_model.bin"),
+    ("old.bin", "formats/llama-pt-legacy/pytorch_model.bin"),
+];
+
+#[test]
+fn every_truncation_is_an_error_that_names_the_file() {
+    for (file, path) in FILES {
+        let (whole, saved) = (fixture(path), Saved::new(file));
+        // all places of a header, and some of what follows
+        let places = (0..whole.len()).filter(|at| *at < 4000 && at % 3 == 0 || at % 619 == 0).chain([whole.len() - 1]);
+        for at in places {
+            let said = saved.refused(&whole[..at]);
+            assert!(said.contains(file), "{file} of {at} bytes: {said}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn changed_bytes_are_survived(which in 0..FILES.len(), changes in prop::collection::vec((0..9000usize, any::<u8>()), 1..4), end in any::<bool>()) {
+        let (file, path) = FILES[which];
+        let mut bytes = fixture(path);
+        let n = bytes.len();
+        for (at, byte) in changes {
+            bytes[if end { n - 1 - at % n } else { at % n }] = byte;
+        }
+        // whatever it answers, it answers
+        let _ = Saved::new(file).open(&bytes);
+    }
+}
+
+/// A GGUF file of these words after `GGUF` and the version.
+fn gguf(words: &[u64], rest: &[u8]) -> Vec<u8> {
+    let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    [b"GGUF\x03\0\0\0", &words[..], rest].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+#[test]
+fn absurd_counts_of_gguf_files_are_refused_before_anything_is_reserved() {
+    let saved = Saved::new("model.gguf");
+    let list = |kind: u32, n: u64| {
+        [text("tokens"), 9u32.to_le_bytes().to_vec(), kind.to_le_bytes().to_vec(), n.to_le_bytes().to_vec()].concat()
+    };
+    let long = [u64::MAX.to_le_bytes().to_vec(), vec![0; 64]].concat();
+    let tensor = |dims: &[u64], kind: u32, offset: u64| {
+        let dims: Vec<u8> =
+            (dims.len() as u32).to_le_bytes().into_iter().chain(dims.iter().flat_map(|n| n.to_le_bytes())).collect();
+        [text("t"), dims, kind.to_le_bytes().to_vec(), offset.to_le_bytes().to_vec(), vec![0; 64]].concat()
+    };
+    let many = |n_dims: u32| [text("t"), n_dims.to_le_bytes().to_vec(), vec![0; 64]].concat();
+    for (bytes, expected) in [
+        (
+            gguf(&[u64::MAX, 0], &[0; 64]),
+            "says that it has 18446744073709551615 tensors, and what is left of it has room for",
+        ),
+        (gguf(&[0, 1 << 40], &[0; 64]), "says that it has 1099511627776 metadata entries"),
+        (gguf(&[0, 1], &long), "is cut short: the key of metadata entry 0 would take 18446744073709551615 bytes"),
+        (gguf(&[0, 1], &list(8, 1 << 60)), "entries of `tokens`, and what is left of it has room for 0"),
+        (gguf(&[0, 1], &list(9, 1)), "has lists of lists in `tokens`"),
+        (gguf(&[0, 1], &list(77, 1)), "gives `tokens` the type 77, which is unknown"),
+        (gguf(&[1, 0], &many(1 << 30)), "says that `t` has 1073741824 dimensions"),
+        (b"GGUF\x01\0\0\0\0\0\0\0\0\0\0\0".to_vec(), "is a GGUF file of version 1; versions 2 and 3 are read"),
+        (b"GGUF\0\0\0\x03\0\0\0\0\0\0\0\0".to_vec(), "is a big endian GGUF file"),
+        (b"GGML".to_vec(), "is no GGUF file"),
+    ] {
+        let said = saved.refused(&bytes);
+        assert!(said.contains(&format!("model.gguf {expected}")) || said.contains(expected), "{said}");
+    }
+    // sizes are judged once the architecture is known
+    let arch = [text("general.architecture"), 8u32.to_le_bytes().to_vec(), text("llama")].concat();
+    for (tensor, expected) in [
+        (tensor(&[u64::MAX, u64::MAX], 0, 0), "there are no F32 numbers of shape"),
+        (tensor(&[1 << 40], 2, 0), "there are no Q4_0 numbers of shape"),
+        (tensor(&[7], 2, 0), "there are no Q4_0 numbers of shape [7]"),
+        (tensor(&[1], 99, 0), "has a tensor of type 99, which is unknown: `t`"),
+        (tensor(&[1], 0, u64::MAX), "begins at byte"),
+    ] {
+        let said = saved.refused(&gguf(&[1, 1], &[arch.clone(), tensor].concat()));
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// A zip archive as torch writes it, with this program.
+fn torch(program: &[u8]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let plain = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    zip.start_file("model/data.pkl", plain).unwrap();
+    zip.write_all(program).unwrap();
+    zip.start_file("model/data/0", plain).unwrap();
+    zip.write_all(&[0; 64]).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn pickles_that_want_more_than_tensors_are_refused_by_name() {
+    let saved = Saved::new("model.bin");
+    for (program, expected) in [
+        (&b"cos\nsystem\n(X\x04\0\0\0true\x85R."[..], "asks Python to load `os.system`, which no tensor needs"),
+        (b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.", "asks Python to load `builtins.eval`"),
+        (b"ctorch.utils\ncollect_env\n.", "asks Python to load `torch.utils.collect_env`"),
+        (b"}}R.", "asks Python to call what is no function of torch"),
+        (b"i__main__\nC\n.", "asks for the pickle operation 0x69"),
+        (b"(((((((((", "is cut short: its pickle has no end"),
+        (b"h\x07.", "nothing was kept as 7"),
+        (b"R.", "takes a value that is not there"),
+        (b"}.", "holds no tensors by name"),
+    ] {
+        let said = saved.refused(&torch(program));
+        assert!(said.contains(&format!("model.bin {expected}")) || said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_pickle_that_multiplies_itself_is_stopped() {
+    // a list of a thousand values, then a dictionary of them over and over
+    let mut program = b"](".to_vec();
+    program.extend(std::iter::repeat_n(b"NN\x86", 1000).flatten());
+    program.extend(b"eq\x01ccollections\nOrderedDict\nq\x02");
+    program.extend(std::iter::repeat_n(b"h\x02h\x01\x85R0", 200_000).flatten());
+    program.push(b'.');
+    let said = Saved::new("model.bin").refused(&torch(&program));
+    assert!(said.contains("builds far more than a model is made of"), "{said}");
+    // values inside values, far deeper than a stack
+    let nested = [vec![b']'; 1 << 20], vec![b'a'; (1 << 20) - 1], vec![b'.']].concat();
+    assert!(Saved::new("model.bin").refused(&torch(&nested)).contains("holds no tensors by name"));
+}
