@@ -19,4 +19,5 @@ mod released_configs;
 mod reuse;
 mod storage;
 mod strangers_files;
+mod texts;
 mod written;
