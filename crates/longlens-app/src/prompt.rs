@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::lens::{Conversation, LensError, Message, TextCodec};
 use longlens_core::printable::is_command;
 use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Place, Template, hiding};
@@ -23,6 +23,8 @@ pub enum PromptSource {
     File(PathBuf),
     /// A pass key in filler.
     Needle(NeedleAsk),
+    /// Turns, written as the model's chat template has them.
+    Chat(Conversation),
 }
 
 /// A needle prompt to build.
@@ -74,10 +76,12 @@ impl Default for NeedleAsk {
 impl PromptSource {
     /// Reads or makes the prompt.
     pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
-        let text = match self {
-            Self::Text(text) => text.clone(),
-            Self::File(path) => read(path)?,
+        let (text, special) = match self {
+            Self::Text(text) => (text.clone(), true),
+            Self::File(path) => (read(path)?, true),
             Self::Needle(ask) => return self.hide(ask, codec),
+            // the template writes the model's first token where it wants one
+            Self::Chat(conversation) => (said(conversation, codec)?, false),
         };
         if text.is_empty() {
             return Err(LensError::EmptyPrompt.into());
@@ -85,7 +89,7 @@ impl PromptSource {
         if text.len() as u64 > MAX_BYTES {
             return Err(too_long("this text"));
         }
-        self.of(codec.encode(&text, true)?, None, codec)
+        self.of(codec.encode(&text, special)?, None, codec)
     }
 
     fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
@@ -119,6 +123,20 @@ impl PromptSource {
         let pieces: Result<_, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
         Ok(Prompt { source: self.clone(), tokens, pieces: pieces?, needle })
     }
+}
+
+/// The text of a conversation that is short enough to be a prompt.
+fn said(conversation: &Conversation, codec: &dyn TextCodec) -> Result<String, Problem> {
+    if conversation.messages.iter().map(|message| message.content.len() as u64).sum::<u64>() > MAX_BYTES {
+        return Err(too_long("this conversation"));
+    }
+    Ok(codec.chat(conversation)?)
+}
+
+/// What `text` is as the first thing that a user says, after what a system says if something is.
+pub fn question(system: Option<&str>, text: &str) -> Conversation {
+    let system = system.map(|system| Message::new("system", system));
+    Conversation::new(system.into_iter().chain([Message::user(text)]).collect::<Vec<_>>())
 }
 
 /// Prompts beyond this would fill the memory before the model runs.
@@ -167,6 +185,16 @@ impl fmt::Display for PromptSource {
             }
             Self::File(path) => write!(f, "file={}", path.display()),
             Self::Needle(ask) => write!(f, "needle={ask}"),
+            Self::Chat(conversation) => {
+                let last = conversation.messages.last().map_or("", |message| message.content.as_str());
+                write!(
+                    f,
+                    "chat({} turns, {}) {}",
+                    conversation.messages.len(),
+                    conversation.date,
+                    Self::Text(last.into())
+                )
+            }
         }
     }
 }

@@ -14,8 +14,10 @@ use crate::setting::SettingError;
 use crate::spec::ModelSpec;
 use crate::trace::{Trace, Watch};
 
+mod chat;
 mod sequence;
 
+pub use chat::{Conversation, DATE, Message};
 pub use sequence::{LensId, Sequence};
 
 /// An open model.
@@ -78,6 +80,14 @@ pub trait TextCodec: Send + Sync {
 
     /// Text of `tokens`; special tokens are left out.
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError>;
+
+    /// The text that the model's chat template makes of a conversation. It has the model's first token where the template writes
+    /// one, so it is encoded without special tokens, as transformers' `apply_chat_template` does.
+    ///
+    /// Errors: [`LensError::NoChatTemplate`], which is the default, and [`LensError::ChatTemplate`].
+    fn chat(&self, _conversation: &Conversation) -> Result<String, LensError> {
+        Err(LensError::NoChatTemplate)
+    }
 }
 
 /// How a sequence is to be run.
@@ -210,6 +220,17 @@ pub enum LensError {
     /// The tokenizer refused.
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
+    /// A model that was not trained on conversations, or came without the template that says how they are written.
+    #[error("the model has no chat template")]
+    NoChatTemplate,
+    /// The template cannot be read, or refuses the conversation.
+    #[error("{file}: {problem}")]
+    ChatTemplate {
+        /// What the template stands in.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Recording would take too much memory.
     #[error("recording this would take {needed} MiB, more than the {allowed} MiB allowed")]
     TraceTooLarge {
@@ -259,6 +280,9 @@ impl LensError {
             ),
             Self::Tokenizer(_) => Some(
                 "tokenizer.json asks for something that its library cannot do: fetch the file again, or use another text".into(),
+            ),
+            Self::NoChatTemplate => Some(
+                "give a plain prompt, or put its `chat_template` into tokenizer_config.json or a chat_template.jinja beside it".into(),
             ),
             Self::OtherModel => Some("run the prompt on this model".into()),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),

@@ -84,6 +84,9 @@ impl Parts {
         let mut config = configured(source, options)?;
         let text = HfTokenizer::open(source, config.vocab_size)?;
         config.warnings.extend(text.iter().flat_map(HfTokenizer::warnings).cloned());
+        if text.is_none() {
+            config.warnings.extend(HfTokenizer::unknown(source)?);
+        }
         let (config, files) = weighed(source, options, config)?;
         Ok(Self { config, text, files })
     }

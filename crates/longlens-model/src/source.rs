@@ -236,7 +236,7 @@ fn only_gguf(files: &[String]) -> Option<String> {
 /// Bytes at most of a file that is read whole.
 fn limit(file: &str) -> u64 {
     match file {
-        "tokenizer.json" => 256 << 20,
+        "tokenizer.json" | "tokenizer.model" => 256 << 20,
         file if file.ends_with(".index.json") => 64 << 20,
         _ => small::CONFIG_LIMIT,
     }

@@ -1,16 +1,22 @@
-//! Text to tokens and back, by a checkpoint's `tokenizer.json`.
+//! Text to tokens and back, by a checkpoint's `tokenizer.json`, or by what stands for one: the metadata of a GGUF file, or
+//! `SentencePiece`'s `tokenizer.model`.
 
 mod added;
+mod chat;
 mod checks;
 mod first_last;
+mod pieces;
+mod special;
 
-use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::lens::{Conversation, LensError, TextCodec};
 use longlens_core::panics::caught;
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use crate::error::{OpenError, cut};
 use crate::source::Source;
+pub use chat::ChatTemplate;
 use checks::Sketch;
+use pieces::{gguf as gguf_pieces, sentencepiece};
 
 /// A Hugging Face tokenizer.
 #[derive(Debug, Clone)]
@@ -21,23 +27,60 @@ pub struct HfTokenizer {
     vocab_size: usize,
     /// Tokens that the model has embeddings for.
     n_rows: usize,
+    template: Option<ChatTemplate>,
     warnings: Vec<String>,
 }
 
 impl HfTokenizer {
     /// The checkpoint's tokenizer, if it has one. A text with a token beyond the model's `vocab_size` is refused when it comes.
     pub fn open(source: &Source, vocab_size: usize) -> Result<Option<Self>, OpenError> {
-        let file = source.shown(FILE);
-        let Some(bytes) = source.read(FILE)? else { return Ok(None) };
-        let mut tokenizer = Self::parse(&file, &bytes)?;
-        let applied = caught(|| first_last::apply(source, &mut tokenizer.inner));
-        tokenizer.warnings.extend(applied.map_err(|panic| unreadable(&file, &panic))??);
-        tokenizer.warnings.extend(added::differing(source, &tokenizer.inner)?);
+        let Some(mut tokenizer) = Self::found(source)? else { return Ok(None) };
         tokenizer.n_rows = vocab_size;
         if let Some(beyond) = tokenizer.beyond(vocab_size) {
             tokenizer.warnings.push(beyond);
         }
         Ok(Some(tokenizer))
+    }
+
+    /// Why texts cannot be read, where a checkpoint has a tokenizer of a kind that is not known.
+    pub fn unknown(source: &Source) -> Result<Option<String>, OpenError> {
+        let Some(gguf) = source.gguf()? else { return Ok(None) };
+        Ok(gguf_pieces::json(gguf.metadata())?.and_then(Result::err))
+    }
+
+    fn found(source: &Source) -> Result<Option<Self>, OpenError> {
+        if let Some(gguf) = source.gguf()? {
+            let metadata = gguf.metadata();
+            let Some(Ok(json)) = gguf_pieces::json(metadata)? else { return Ok(None) };
+            let mut tokenizer = Self::parse(metadata.file(), json.to_string().as_bytes())?;
+            let template = gguf_pieces::template(metadata)?;
+            let special = gguf_pieces::special(metadata)?;
+            tokenizer.template = template.map(|text| ChatTemplate::new(metadata.file(), text, special));
+            return Ok(Some(tokenizer));
+        }
+        let file = source.shown(FILE);
+        let mut tokenizer = match source.read(FILE)? {
+            Some(bytes) => Self::parse(&file, &bytes)?,
+            None => match Self::of_pieces(source)? {
+                Some(tokenizer) => tokenizer,
+                None => return Ok(None),
+            },
+        };
+        let applied = caught(|| first_last::apply(source, &mut tokenizer.inner));
+        tokenizer.warnings.extend(applied.map_err(|panic| unreadable(&file, &panic))??);
+        tokenizer.warnings.extend(added::differing(source, &tokenizer.inner)?);
+        tokenizer.template = chat::find(source)?;
+        Ok(Some(tokenizer))
+    }
+
+    /// The tokenizer in `SentencePiece`'s own file.
+    fn of_pieces(source: &Source) -> Result<Option<Self>, OpenError> {
+        let Some(bytes) = source.read(PIECES)? else { return Ok(None) };
+        let file = source.shown(PIECES);
+        let model = sentencepiece::read(&bytes).map_err(|problem| unreadable(&file, &problem))?;
+        // transformers puts a first token before a text unless it is told otherwise, and no last one
+        let model = pieces::Scored { last: None, ..model };
+        Self::parse(&file, model.json().to_string().as_bytes()).map(Some)
     }
 
     /// Reads the text of a `tokenizer.json`; errors call it `file`.
@@ -50,7 +93,7 @@ impl HfTokenizer {
         let (inner, warnings) =
             read.map_err(|panic| unreadable(file, &panic))?.map_err(|error| unreadable(file, &error))?;
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |highest| *highest as usize + 1);
-        Ok(Self { inner, file: file.into(), vocab_size, n_rows: usize::MAX, warnings })
+        Ok(Self { inner, file: file.into(), vocab_size, n_rows: usize::MAX, template: None, warnings })
     }
 
     fn read(bytes: &[u8], drops_merges: bool) -> Result<(Tokenizer, Vec<String>), String> {
@@ -94,6 +137,7 @@ impl HfTokenizer {
 }
 
 const FILE: &str = "tokenizer.json";
+const PIECES: &str = "tokenizer.model";
 
 fn unreadable(file: &str, problem: &str) -> OpenError {
     OpenError::Unreadable { file: file.into(), problem: problem.into() }
@@ -114,6 +158,10 @@ impl TextCodec for HfTokenizer {
 
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         self.told(caught(|| self.inner.decode(tokens, true)))
+    }
+
+    fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
+        self.template.as_ref().ok_or(LensError::NoChatTemplate)?.render(conversation)
     }
 }
 

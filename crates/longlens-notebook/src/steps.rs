@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::{Settings, Swap, params};
 use longlens_app::steps::{Picture, Ran, Start, Step, one_line, quoted};
+use longlens_core::lens::Message;
 use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Grid, Template};
@@ -228,6 +229,13 @@ impl Writer<'_> {
                 options.extend(template(*wording));
                 options.extend(seed(*start)?);
                 format!("needle({})", map(&options))
+            }
+            PromptSource::Chat(conversation) => {
+                let turn = |message: &Message| {
+                    format!("#{{ role: {}, content: {} }}", literal(&message.role), literal(&message.content))
+                };
+                let turns: Vec<_> = conversation.messages.iter().map(turn).collect();
+                format!("chat([{}], #{{ date: {} }})", turns.join(", "), literal(&conversation.date))
             }
         };
         Ok(self.name("p", expression))

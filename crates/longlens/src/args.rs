@@ -39,6 +39,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Continue a prompt, greedily or sampled
     Generate(GenerateArgs),
+    /// Talk with a model in its chat template: a question a line, from a terminal or a pipe
+    Chat(ChatArgs),
     /// Write the logits of every position, prefill and decode
     Logits(LogitsArgs),
     /// Retrieve a pass key from any length and depth
@@ -185,11 +187,23 @@ impl Device {
 #[group(skip)]
 pub struct PromptArgs {
     /// The prompt itself
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "needle"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "needle", "messages"])]
     pub prompt: Option<String>,
     /// Read the prompt from a file, `-` for stdin; one newline at its end is left out
-    #[arg(long, value_name = "FILE", conflicts_with = "needle")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["needle", "messages"])]
     pub file: Option<PathBuf>,
+    /// The prompt is what a user says: it is put into the model's chat template
+    #[arg(long, conflicts_with = "needle")]
+    pub chat: bool,
+    /// What the system says first, with --chat
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    /// Several turns for the chat template: a JSON list of objects with `role` and `content`
+    #[arg(long, value_name = "JSON", conflicts_with = "needle")]
+    pub messages: Option<String>,
+    /// The date that a chat template is told, where it asks for one (default: 2024-07-26, so that results do not depend on the day)
+    #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "needle")]
+    pub date: Option<String>,
     /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1 or per cent; default: 0.5); the key is 1 to 32
     /// letters or digits, a number drawn from the seed without it
     #[arg(long, value_name = "TOKENS[:DEPTH[:KEY]]")]
@@ -299,6 +313,16 @@ pub struct GenerateArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Stop before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+/// How long an answer is, and how its tokens are drawn.
+#[derive(Debug, Default, Args)]
+pub struct SamplingArgs {
     #[arg(long, value_name = "N", help = help("max_tokens"), value_parser = setting("max_tokens"))]
     pub max_tokens: Option<Value>,
     #[arg(long, value_name = "T", help = help("temperature"), value_parser = setting("temperature"))]
@@ -311,12 +335,9 @@ pub struct GenerateArgs {
     pub min_p: Option<Value>,
     #[arg(long, value_name = "R", help = help("repetition_penalty"), value_parser = setting("repetition_penalty"))]
     pub repetition_penalty: Option<Value>,
-    /// Stop before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    pub stop: Vec<String>,
 }
 
-impl GenerateArgs {
+impl SamplingArgs {
     /// The settings of a run that these flags name, beside those of [`CommonArgs`].
     pub fn given(&self) -> Given {
         given([
@@ -328,6 +349,20 @@ impl GenerateArgs {
             ("repetition_penalty", &self.repetition_penalty),
         ])
     }
+}
+
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// What the system says first
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// The date that the template is told, where it asks for one (default: 2024-07-26, so that results do not depend on the day)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use crate::terminal::{Terminal, check_writable, make_folder, write_file};
 
 pub mod attention;
 pub mod bench;
+pub mod chat;
 pub mod chunks;
 pub mod convert;
 pub mod demo;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use longlens_app::prompt::MAX_TOKENS as MAX_PROMPT;
 use longlens_app::settings::Settings;
 use longlens_app::settings::params::{Given, param};
-use longlens_core::lens::{ModelInfo, Setup};
+use longlens_core::lens::{Message, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::setting::{SettingError, Value, whole};
@@ -64,6 +64,10 @@ pub struct PromptFile {
     pub text: Option<String>,
     pub file: Option<PathBuf>,
     pub needle: Option<String>,
+    /// Turns for the model's chat template, each with `role` and `content`.
+    pub messages: Option<Vec<Message>>,
+    /// The date that the template is told.
+    pub date: Option<String>,
     pub template: Option<String>,
     #[serde(default, deserialize_with = "setting::seed")]
     pub seed: Option<Value>,
@@ -134,9 +138,13 @@ impl RunConfig {
             prompt_length(&length.to_string())?;
         }
         let prompt = &file.prompt;
-        let n_prompts = [prompt.text.is_some(), prompt.file.is_some(), prompt.needle.is_some()];
+        let n_prompts =
+            [prompt.text.is_some(), prompt.file.is_some(), prompt.needle.is_some(), prompt.messages.is_some()];
         if n_prompts.into_iter().filter(|given| *given).count() > 1 {
-            return Err(Failure::usage("[prompt] has several prompts", "keep one of text, file and needle".to_owned()));
+            return Err(Failure::usage(
+                "[prompt] has several prompts",
+                "keep one of text, file, needle and messages".to_owned(),
+            ));
         }
         let opening = &common.opening;
         let device = opening.device.or(file.device).unwrap_or_default();

@@ -51,6 +51,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Screenshot(args) => commands::screenshot::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
         Command::Logits(args) => commands::logits::run(&args),
         Command::Passkey(args) => commands::passkey::run(&args),
         Command::Perplexity(args) => commands::perplexity::run(&args),

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use longlens_app::prompt::NeedleAsk;
-use longlens_core::lens::{Lens, LensError};
+use longlens_app::prompt::{NeedleAsk, question};
+use longlens_core::lens::{Conversation, DATE, Lens, LensError};
 use longlens_eval::passkey::{Place, Template, hiding};
 use longlens_eval::text::text_of;
 
@@ -25,12 +25,16 @@ pub struct PromptTokens {
 pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
     let file = config.file.prompt.clone();
     match args {
-        PromptArgs { prompt: None, file: None, needle: None, .. } => PromptArgs {
+        PromptArgs { prompt: None, file: None, needle: None, messages: None, .. } => PromptArgs {
             prompt: file.text,
             file: file.file,
             needle: file.needle,
             needle_template: file.template,
             needle_seed: file.seed.map(|seed| seed.number() as u64),
+            messages: file.messages.map(|turns| serde_json::to_string(&turns).expect("texts are JSON")),
+            date: args.date.clone().or(file.date),
+            chat: args.chat,
+            system: args.system.clone(),
         },
         given => given.clone(),
     }
@@ -41,6 +45,9 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
+    }
+    if let Some(conversation) = turns(args)? {
+        return said(&conversation, lens);
     }
     let text = match (&args.prompt, &args.file) {
         (Some(text), _) => text.clone(),
@@ -58,12 +65,39 @@ pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<
     if text.is_empty() {
         return Err(LensError::EmptyPrompt.into());
     }
+    if args.chat {
+        return said(&dated(question(args.system.as_deref(), &text), args), lens);
+    }
     let tokens = lens.text()?.encode(&text, true)?;
     if tokens.is_empty() {
         Err(LensError::EmptyPrompt.into())
     } else {
         Ok(PromptTokens { tokens, needle: None, answer: Vec::new() })
     }
+}
+
+/// The conversation that `--messages` writes out.
+pub fn turns(args: &PromptArgs) -> Result<Option<Conversation>, Failure> {
+    let Some(json) = &args.messages else { return Ok(None) };
+    let messages: Vec<longlens_core::lens::Message> = serde_json::from_str(json).map_err(|error| {
+        Failure::usage(
+            format!("--messages is no list of turns: {error}"),
+            r#"write it as [{"role": "user", "content": "Hello"}]"#.to_owned(),
+        )
+    })?;
+    Ok(Some(dated(Conversation::new(messages), args)))
+}
+
+/// A conversation at the date that the flags give.
+pub fn dated(conversation: Conversation, args: &PromptArgs) -> Conversation {
+    Conversation { date: args.date.clone().unwrap_or_else(|| DATE.into()), ..conversation }
+}
+
+/// A conversation in tokens; the template writes the model's first token where it wants one.
+fn said(conversation: &Conversation, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
+    let codec = lens.text()?;
+    let tokens = codec.encode(&codec.chat(conversation)?, false)?;
+    Ok(PromptTokens { tokens, needle: None, answer: Vec::new() })
 }
 
 /// The needle prompt that the flags ask for: `1024`, `1024:0.5`, `1024:50%` or `1024:0.5:48213`.

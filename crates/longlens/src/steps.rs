@@ -113,6 +113,10 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
             let end = words.into_iter().find(|end| !text.lines().any(|line| line == end)).unwrap_or_default();
             format!("{line} --file - <<'{end}'\n{text}\n{end}\n")
         }
+        Some(PromptSource::Chat(conversation)) => {
+            let turns = serde_json::to_string(&conversation.messages).expect("texts are JSON");
+            format!("{line} --messages {} --date {}\n", quoted(&turns), quoted(&conversation.date))
+        }
         Some(PromptSource::Needle(ask)) => {
             let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
             let template = match ask.template {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use super::first_last::CONFIG;
+use super::special::CONFIG;
 use crate::error::{OpenError, cut};
 use crate::fields;
 use crate::source::Source;

@@ -10,8 +10,7 @@ use crate::error::{OpenError, cut};
 use crate::fields::{self, Fields};
 use crate::source::Source;
 
-pub(super) const CONFIG: &str = "tokenizer_config.json";
-const SPECIAL: &str = "special_tokens_map.json";
+use super::special::{self, CONFIG};
 
 /// The template that the config asks for, and a sentence where it is another than `tokenizer.json` has.
 pub(super) fn apply(source: &Source, tokenizer: &mut Tokenizer) -> Result<Option<String>, OpenError> {
@@ -23,12 +22,12 @@ pub(super) fn apply(source: &Source, tokenizer: &mut Tokenizer) -> Result<Option
     if bos.is_none() && eos.is_none() {
         return Ok(None);
     }
-    let special = source.read(SPECIAL)?.map(|bytes| fields::parse(&source.shown(SPECIAL), &bytes)).transpose()?;
-    let wanted = |given: Option<bool>, name: &str, usual: &str| {
-        let token = given.unwrap_or(false).then(|| token(&map, special.as_ref(), name, usual)).flatten()?;
-        tokenizer.token_to_id(&token).map(|id| (token, id))
+    let names = special::names(source)?;
+    let wanted = |given: Option<bool>, name: &str| {
+        let token = given.unwrap_or(false).then(|| names.get(name)?.as_str()).flatten()?;
+        tokenizer.token_to_id(token).map(|id| (token.to_owned(), id))
     };
-    let (first, last) = (wanted(bos, "bos_token", "<s>"), wanted(eos, "eos_token", "</s>"));
+    let (first, last) = (wanted(bos, "bos_token"), wanted(eos, "eos_token"));
     let ends =
         |tokenizer: &Tokenizer| tokenizer.encode_fast("a", true).map(|encoding| encoding.get_ids().to_vec()).ok();
     let before = ends(tokenizer);
@@ -45,18 +44,6 @@ pub(super) fn apply(source: &Source, tokenizer: &mut Tokenizer) -> Result<Option
             shown(&last)
         )
     }))
-}
-
-/// How a special token is written; Llama's own class knows its usual form.
-fn token(config: &Map<String, Value>, special: Option<&Map<String, Value>>, name: &str, usual: &str) -> Option<String> {
-    let written = |map: &Map<String, Value>| match map.get(name)? {
-        Value::String(token) => Some(token.clone()),
-        Value::Object(token) => token.get("content")?.as_str().map(str::to_owned),
-        _ => None,
-    };
-    let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
-    let default = || class.starts_with("LlamaTokenizer").then(|| usual.to_owned());
-    written(config).or_else(|| special.and_then(written)).or_else(default)
 }
 
 fn template(

@@ -21,4 +21,5 @@ mod released_families;
 mod reuse;
 mod storage;
 mod strangers_files;
+mod texts;
 mod written;

@@ -1,9 +1,11 @@
 //! Prompts: text, a file, or a pass key hidden in filler.
 
 use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_core::lens::{Conversation, Message};
 use rhai::plugin::*;
 
 use crate::host::{Returned, host};
+use crate::options::Options;
 use crate::values::Prompt;
 
 #[export_module]
@@ -27,6 +29,28 @@ pub mod functions {
     #[rhai_fn(name = "prompt", return_raw)]
     pub fn prompt(context: NativeCallContext, text: &str) -> Returned<Prompt> {
         Prompt::build(&PromptSource::Text(text.into()), &host(&context).model()?)
+    }
+
+    /// A prompt of a conversation in the model's chat template, up to where its answer begins: turns with `role` (`user`, `assistant`,
+    /// `system`) and `content`, or one text that a user says. A model without a template says so.
+    ///
+    /// ```rhai
+    /// try { chat([#{ role: "system", content: "Be brief." }, #{ role: "user", content: "Hello!" }]).text } catch { "no chat template" }
+    /// ```
+    #[rhai_fn(name = "chat", return_raw)]
+    pub fn chat(context: NativeCallContext, turns: Dynamic) -> Returned<Prompt> {
+        super::said(&context, &turns, Map::new())
+    }
+
+    /// The same with options: `date` (what a template that asks for the date is told, as `"2024-07-26"`) and `answer` (whether the
+    /// prompt ends where an answer begins, as it does without).
+    ///
+    /// ```rhai
+    /// try { chat("Hello!", #{ date: "2025-01-31", answer: false }).n_tokens } catch { 0 }
+    /// ```
+    #[rhai_fn(name = "chat", return_raw)]
+    pub fn chat_with(context: NativeCallContext, turns: Dynamic, options: Map) -> Returned<Prompt> {
+        super::said(&context, &turns, options)
     }
 
     /// A prompt with the text of a file.
@@ -136,6 +160,29 @@ fn key_text(key: &rhai::Dynamic) -> Returned<String> {
     let number = key.as_int().ok().filter(|key| *key >= 0).map(|key| key.to_string());
     let text = number.or_else(|| key.clone().into_string().ok());
     text.ok_or_else(|| crate::options::wrong("the key", "digits, as text or as a whole number", key))
+}
+
+/// A conversation from a list of turns, or from one text.
+fn said(context: &rhai::NativeCallContext, turns: &rhai::Dynamic, options: rhai::Map) -> Returned<Prompt> {
+    let wrong =
+        || crate::options::wrong("a conversation", "a text, or a list of turns with `role` and `content`", turns);
+    let mut options = Options::new("chat", options, &["date", "answer"])?;
+    let turn = |turn: &rhai::Dynamic| {
+        let turn = turn.read_lock::<rhai::Map>()?;
+        let part = |name: &str| turn.get(name)?.clone().into_string().ok();
+        (turn.len() == 2).then(|| Some(Message::new(part("role")?, part("content")?)))?
+    };
+    let messages: Vec<Message> = match turns.read_lock::<rhai::Array>() {
+        Some(list) => list.iter().map(turn).collect::<Option<_>>().ok_or_else(wrong)?,
+        None => vec![Message::user(turns.clone().into_string().map_err(|_| wrong())?)],
+    };
+    let plain = Conversation::new(messages);
+    let conversation = Conversation {
+        add_generation_prompt: options.flag("answer")?.unwrap_or(true),
+        date: options.text("date")?.unwrap_or_else(|| plain.date.clone()),
+        ..plain
+    };
+    Prompt::build(&PromptSource::Chat(conversation), &host(context).model()?)
 }
 
 fn hide(context: &rhai::NativeCallContext, ask: NeedleAsk) -> Returned<Prompt> {

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 use std::time::UNIX_EPOCH;
 
-use longlens_core::lens::{CancelToken, Lens, LensError, ModelInfo, TextCodec};
+use longlens_core::lens::{CancelToken, Conversation, Lens, LensError, ModelInfo, TextCodec};
 
 use super::{Returned, raise, refuse};
 use crate::memory::Gauge;
@@ -131,6 +131,11 @@ impl TextCodec for Stoppable<'_> {
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         self.go_on()?;
         self.codec.decode(tokens)
+    }
+
+    fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
+        self.go_on()?;
+        self.codec.chat(conversation)
     }
 }
 

@@ -53,6 +53,13 @@ pub fn config(app: &App) -> String {
 /// Where the prompt comes from, as a table's lines.
 fn source(source: &PromptSource) -> String {
     match source {
+        PromptSource::Chat(conversation) => {
+            let turn = |message: &longlens_core::lens::Message| {
+                format!("{{ role = {}, content = {} }}", word(&message.role), word(&message.content))
+            };
+            let turns: Vec<_> = conversation.messages.iter().map(turn).collect();
+            format!("messages = [{}]\ndate = {}\n", turns.join(", "), word(&conversation.date))
+        }
         PromptSource::Text(text) => format!("text = {}\n", word(text)),
         PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
         PromptSource::Needle(ask) => {

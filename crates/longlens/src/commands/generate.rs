@@ -13,7 +13,7 @@ use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let mut config = RunConfig::new(&args.common)?;
-    config.settings.lay_over(&args.given())?;
+    config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
     crate::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;

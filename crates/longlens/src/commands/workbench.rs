@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use longlens_app::Problem;
 use longlens_app::prompt::PromptSource;
+use longlens_app::prompt::question;
 use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
@@ -151,6 +152,13 @@ pub fn begin(
 
 /// The prompt that the flags ask for.
 fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failure> {
+    if let Some(conversation) = needle::turns(prompt)? {
+        return Ok(Some(PromptSource::Chat(conversation)));
+    }
+    if let (true, Some(text)) = (prompt.chat, &prompt.prompt) {
+        let conversation = question(prompt.system.as_deref(), text);
+        return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
+    }
     if let Some(text) = &prompt.prompt {
         return Ok(Some(PromptSource::Text(text.clone())));
     }
@@ -160,6 +168,11 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
                 "the workbench reads keys from stdin, so the prompt cannot come from there",
                 "give --file the name of a file".to_owned(),
             ));
+        }
+        if prompt.chat {
+            let text = longlens_eval::text::read_text(path)?;
+            let conversation = question(prompt.system.as_deref(), text.strip_suffix('\n').unwrap_or(&text));
+            return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
         }
         return Ok(Some(PromptSource::File(path.clone())));
     }

@@ -1,0 +1,48 @@
+//! Where a checkpoint keeps its chat template.
+
+use serde_json::Value;
+
+use super::ChatTemplate;
+use crate::error::OpenError;
+use crate::fields;
+use crate::source::Source;
+use crate::tokenizer::special;
+
+const FILE: &str = "chat_template.jinja";
+const JSON: &str = "chat_template.json";
+
+/// The template of a folder: `chat_template.jinja` comes first, as in transformers, then `chat_template.json`, then `chat_template` in
+/// `tokenizer_config.json`.
+pub(crate) fn find(source: &Source) -> Result<Option<ChatTemplate>, OpenError> {
+    let special = special::names(source)?;
+    if let Some(bytes) = source.read(FILE)? {
+        let shown = source.shown(FILE);
+        let text = std::str::from_utf8(&bytes).map_err(|error| OpenError::Unreadable {
+            file: shown.clone(),
+            problem: format!("byte {} is not UTF-8", error.valid_up_to()),
+        })?;
+        return Ok(Some(ChatTemplate::new(&shown, text, special)));
+    }
+    for file in [JSON, special::CONFIG] {
+        let Some(bytes) = source.read(file)? else { continue };
+        let shown = source.shown(file);
+        let map = fields::parse(&shown, &bytes)?;
+        if let Some(text) = map.get("chat_template").and_then(of) {
+            return Ok(Some(ChatTemplate::new(&shown, text, special)));
+        }
+    }
+    Ok(None)
+}
+
+/// A text, or the one called `default` of several with names, else the first.
+fn of(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Array(list) => {
+            let named = |name: &str| list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name));
+            named("default").or(list.first())?.get("template")?.as_str()
+        }
+        Value::Object(named) => named.get("default").or_else(|| named.values().next())?.as_str(),
+        _ => None,
+    }
+}
