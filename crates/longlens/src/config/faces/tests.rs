@@ -49,7 +49,7 @@ fn generate<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<GenerateArgs
 
 /// The settings that flags name.
 fn by_flags(args: &GenerateArgs) -> Given {
-    [args.common.given(), args.given()].concat()
+    [args.common.given(), args.sampling.given()].concat()
 }
 
 /// Settings by name.
