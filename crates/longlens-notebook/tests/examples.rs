@@ -69,7 +69,7 @@ fn help_and_completion_come_from_the_comments() {
     insta::assert_snapshot!(found("let r = ret"), @"let r = |retrieval_heads retain return");
     insta::assert_snapshot!(found("self_extend(#{ "), @"self_extend(#{ |group_size:  neighbor_window:  log_scale:  shift:");
     insta::assert_snapshot!(found("passkey(#{ lengths: [1], me"), @"passkey(#{ lengths: [1], |methods:  method:");
-    insta::assert_snapshot!(found("run(p, \"long"), @r#"run(p, "|long_heads:"#);
+    insta::assert_snapshot!(found("run(p, \"long"), @r#"run(p, "|long_heads: longrope:"#);
     insta::assert_snapshot!(found("run(p, \"long_heads:chunk_len=4,at"), @r#"run(p, "long_heads:chunk_len=4,|attention_len="#);
     insta::assert_snapshot!(found("%ti"), @"|%time  %timeit");
     insta::assert_snapshot!(found("?pass"), @"?|passkey");

@@ -122,7 +122,7 @@ fn a_config_of_the_workbench_is_taken_by_every_command() {
         (&run["method"], &run["rope"]),
         (
             &"long_heads:chunk_len=16,attention_len=64,begin_len=64,variant=consistent".into(),
-            &"yarn:factor=2,beta_fast=32,beta_slow=1,truncate=true".into(),
+            &"yarn:factor=2,original=256,beta_fast=32,beta_slow=1,truncate=true".into(),
         )
     );
     let sampling = &said["sampling"];

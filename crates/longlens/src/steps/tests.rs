@@ -105,7 +105,7 @@ fn runs_share_their_prompts_and_say_what_is_not_as_usual() {
     // in the workbench this run reused the cache of the one before (reuse-kv), which no function does;
     // here the whole prompt runs under the method
     let r2 = run(p1, "self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", #{
-        rope: "yarn:factor=2,beta_fast=32,beta_slow=1,truncate=true",
+        rope: "yarn:factor=2,original=256,beta_fast=32,beta_slow=1,truncate=true",
         max_tokens: 4,
         temperature: 0.7,
         top_k: 40,
@@ -204,7 +204,10 @@ fn pictures_are_drawn_and_saved_again() {
     f5
 
     // %%
-    let f6 = positions("long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent", 512, #{ rope: "yarn:factor=2,beta_fast=32,beta_slow=1,truncate=true", layer: 1 });
+    let f6 = positions("long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent", 512, #{
+        rope: "yarn:factor=2,original=256,beta_fast=32,beta_slow=1,truncate=true",
+        layer: 1,
+    });
     save(f6, "positions.png");
     f6
 
