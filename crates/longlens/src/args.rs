@@ -57,8 +57,8 @@ pub enum Command {
     Plot(PlotArgs),
     /// Measure the speed of prefill and decode by method and length
     ///
-    /// --model also takes the name of a shape, for a model of that shape with random weights: `tiny`, `1b-like`, `llama2-7b`
-    /// or `llama3-8b`; a folder of that name comes first. The prompt is made of random tokens.
+    /// --model also takes the name of a shape, for a model of that shape with random weights, as `tiny`, `llama3-8b`,
+    /// `mixtral-8x7b` or `gemma2-2b` (the README lists them); a folder of that name comes first. The prompt is made of random tokens.
     ///
     /// Prefill is the time of a whole prompt with the logits of its last token; decode is the time of one token after such
     /// a prompt. Beside each stand the arithmetic that the method's definition needs and the bytes that it reads at least,
