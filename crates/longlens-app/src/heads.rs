@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use longlens_core::lens::ModelInfo;
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{Choices, Queries, RowPick, RunRecord, Trace, Watch, WatchMass};
+use longlens_core::trace::{Choices, Chunks, Queries, RowPick, RunRecord, Trace, Watch, WatchMass};
 
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -58,7 +58,7 @@ impl Heads {
         choosing.sort_unstable();
         choosing.dedup();
         let chunk_len = fitting_chunk_len(&model.spec, query, chunk_len);
-        let mass = WatchMass { chunk_len, queries: Queries::Of(vec![query]) };
+        let mass = WatchMass { chunks: Chunks::Every(chunk_len), queries: Queries::Of(vec![query]) };
         let mut watch = Watch { choices: Queries::Of(choosing), mass: Some(mass), ..Watch::default() };
         if n_layers * n_heads * (query + 1) <= MAX_ROWS {
             let heads = |layer| (0..n_heads).map(move |head| RowPick { layer, head, query });
@@ -72,7 +72,8 @@ impl Heads {
         let trace = trace.into();
         let mass = trace.layers.first()?.mass.as_ref()?;
         let mass_row = mass.queries.iter().position(|known| *known == query)?;
-        let (shape, chunk_len) = ((trace.layers.len(), mass.n_heads), mass.chunk_len);
+        let Chunks::Every(chunk_len) = mass.chunks else { return None };
+        let shape = (trace.layers.len(), mass.n_heads);
         let mut rows: Vec<usize> = (0..trace.rows.len()).filter(|at| trace.rows[*at].0.query == query).collect();
         rows.sort_by_key(|at| (trace.rows[*at].0.layer, trace.rows[*at].0.head));
         Some(Self { run: trace.run.clone(), query, chunk_len, shape, trace, mass_row, rows })

@@ -1,14 +1,15 @@
-//! Prompts: text, a file, or a pass key hidden in filler whose place every view knows.
+//! Prompts: text, a document, or a pass key hidden in filler whose place every view knows.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use longlens_core::lens::{Conversation, LensError, Message, TextCodec};
 use longlens_core::printable::is_command;
+use longlens_eval::document::{Document, Passage, locate};
 use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Place, Template, hiding};
-use longlens_eval::text::text_of;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
@@ -19,8 +20,10 @@ use crate::problem::Problem;
 pub enum PromptSource {
     /// Typed or pasted.
     Text(String),
-    /// Read from a file.
+    /// The text of a file in any format that [`Document`] reads.
     File(PathBuf),
+    /// A question about a file.
+    Document(DocumentAsk),
     /// A pass key in filler.
     Needle(NeedleAsk),
     /// Turns, written as the model's chat template has them.
@@ -43,6 +46,23 @@ pub struct NeedleAsk {
     pub seed: u64,
 }
 
+/// A question about a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentAsk {
+    /// The document, in any format that [`Document`] reads.
+    pub file: PathBuf,
+    /// What is asked, behind a blank line after the document.
+    pub question: String,
+    /// Whether both are what a user says in the model's chat template.
+    pub chat: bool,
+    /// What the system says first, in a chat.
+    #[serde(default)]
+    pub system: Option<String>,
+    /// What a template that asks for the date is told.
+    #[serde(default)]
+    pub date: Option<String>,
+}
+
 /// A prompt, ready to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
@@ -54,6 +74,10 @@ pub struct Prompt {
     pub pieces: Vec<String>,
     /// What is hidden in it, if something is.
     pub needle: Option<HiddenNeedle>,
+    /// The passages of its document, or of its whole text, with the tokens that tell each.
+    pub passages: Arc<[Passage]>,
+    /// What a user should know of how it was read, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// A key hidden in a prompt.
@@ -76,20 +100,41 @@ impl Default for NeedleAsk {
 impl PromptSource {
     /// Reads or makes the prompt.
     pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
-        let (text, special) = match self {
-            Self::Text(text) => (text.clone(), true),
-            Self::File(path) => (read(path)?, true),
-            Self::Needle(ask) => return self.hide(ask, codec),
+        match self {
+            Self::Text(text) => self.of_text(text, true, None, codec),
+            Self::File(path) => self.of_document(&read(path)?, codec),
+            Self::Document(ask) => self.of_document(&read(&ask.file)?, codec),
+            Self::Needle(ask) => self.hide(ask, codec),
             // the template writes the model's first token where it wants one
+            Self::Chat(conversation) => self.of_text(&said(conversation, codec)?, false, None, codec),
+        }
+    }
+
+    /// The prompt whose document is read already: a question about it, a conversation in which it is told, or the document alone.
+    pub fn of_document(&self, document: &Document, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
+        let (text, special) = match self {
+            Self::Document(ask) if ask.chat => (said(&ask.conversation(document), codec)?, false),
+            Self::Document(ask) => (about(document, &ask.question), true),
             Self::Chat(conversation) => (said(conversation, codec)?, false),
+            _ => (document.text.clone(), true),
         };
+        self.of_text(&text, special, Some(document), codec)
+    }
+
+    fn of_text(
+        &self,
+        text: &str,
+        special: bool,
+        document: Option<&Document>,
+        codec: &dyn TextCodec,
+    ) -> Result<Prompt, Problem> {
         if text.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
         if text.len() as u64 > MAX_BYTES {
             return Err(too_long("this text"));
         }
-        self.of(codec.encode(&text, special)?, None, codec)
+        self.of(codec.encode(text, special)?, None, document, codec)
     }
 
     fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
@@ -106,10 +151,16 @@ impl PromptSource {
             key: made.key,
             answer: made.answer,
         });
-        self.of(made.tokens, needle, codec)
+        self.of(made.tokens, needle, None, codec)
     }
 
-    fn of(&self, tokens: Vec<u32>, needle: Option<HiddenNeedle>, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
+    fn of(
+        &self,
+        tokens: Vec<u32>,
+        needle: Option<HiddenNeedle>,
+        document: Option<&Document>,
+        codec: &dyn TextCodec,
+    ) -> Result<Prompt, Problem> {
         if tokens.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
@@ -120,8 +171,21 @@ impl PromptSource {
             ));
         }
         let mut decoder = PieceDecoder::after(&[], codec)?;
-        let pieces: Result<_, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
-        Ok(Prompt { source: self.clone(), tokens, pieces: pieces?, needle })
+        let pieces: Result<Vec<String>, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
+        let pieces = pieces?;
+        let (passages, warnings) = match document {
+            Some(document) => (locate(document, &pieces), document.warnings.clone()),
+            None => (locate(&Document::plain(pieces.concat()), &pieces), Vec::new()),
+        };
+        Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), warnings })
+    }
+}
+
+impl DocumentAsk {
+    /// The same as what a user says.
+    fn conversation(&self, document: &Document) -> Conversation {
+        let plain = question(self.system.as_deref(), &about(document, &self.question));
+        Conversation { date: self.date.clone().unwrap_or_else(|| plain.date.clone()), ..plain }
     }
 }
 
@@ -133,6 +197,11 @@ fn said(conversation: &Conversation, codec: &dyn TextCodec) -> Result<String, Pr
     Ok(codec.chat(conversation)?)
 }
 
+/// A document with a question behind it.
+pub fn about(document: &Document, question: &str) -> String {
+    format!("{}\n\n{question}", document.text.trim_end())
+}
+
 /// What `text` is as the first thing that a user says, after what a system says if something is.
 pub fn question(system: Option<&str>, text: &str) -> Conversation {
     let system = system.map(|system| Message::new("system", system));
@@ -141,14 +210,16 @@ pub fn question(system: Option<&str>, text: &str) -> Conversation {
 
 /// Prompts beyond this would fill the memory before the model runs.
 pub const MAX_TOKENS: usize = 1 << 22;
-/// A file beyond this is no prompt.
+/// A text beyond this is no prompt.
 const MAX_BYTES: u64 = 16 << 20;
+/// A file beyond this is not read: pictures of a document take more room than its text.
+const MAX_FILE: u64 = 256 << 20;
 
 fn too_long(what: &str) -> Problem {
     Problem::new(format!("{what} is too long for a prompt"), format!("prompts go up to {} MiB", MAX_BYTES >> 20))
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
+fn read(path: &Path) -> Result<Document, Problem> {
     let failed = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the name; it counts from the folder that longlens was started in",
@@ -166,12 +237,19 @@ fn read(path: &Path) -> Result<String, Problem> {
         let help = "give the name of a text file".to_owned();
         return Err(Problem::new(format!("{} is no file", path.display()), help));
     }
-    if there.len() > MAX_BYTES {
+    if there.len() > MAX_FILE {
         return Err(too_long(&path.display().to_string()));
     }
-    let text = text_of(path, std::fs::read(path).map_err(failed)?)?;
-    // an editor's last newline is no part of the prompt
-    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+    document(path, std::fs::read(path).map_err(failed)?)
+}
+
+/// The document of a file that is to be a prompt: an editor's last newline is no part of it.
+pub fn document(path: &Path, bytes: Vec<u8>) -> Result<Document, Problem> {
+    let mut document = Document::of(path, bytes)?;
+    if document.text.ends_with('\n') {
+        document.text.pop();
+    }
+    Ok(document)
 }
 
 /// What run texts call it.
@@ -184,6 +262,10 @@ impl fmt::Display for PromptSource {
                 write!(f, "text=\"{short}{more}\"")
             }
             Self::File(path) => write!(f, "file={}", path.display()),
+            Self::Document(ask) => {
+                let how = if ask.chat { "chat, " } else { "" };
+                write!(f, "{how}file={} {}", ask.file.display(), Self::Text(ask.question.clone()))
+            }
             Self::Needle(ask) => write!(f, "needle={ask}"),
             Self::Chat(conversation) => {
                 let last = conversation.messages.last().map_or("", |message| message.content.as_str());

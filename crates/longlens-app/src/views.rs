@@ -13,6 +13,7 @@ use longlens_core::plan::Prefill;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{RunRecord, Trace, Watch};
+use longlens_eval::document::Passage;
 use longlens_plot::{Canvas, Figure, Heading};
 use serde_json::{Map, Value, json};
 
@@ -25,6 +26,7 @@ pub mod distance;
 pub mod entropy;
 mod grid;
 pub mod layers;
+pub mod passages;
 pub mod passkey;
 pub mod perplexity;
 mod positions;
@@ -37,8 +39,15 @@ pub use runs::{compare, losses};
 pub use table::{Cell, Column, Table};
 
 /// The views of one sequence. A new one is a file and a line here; command line, notebook and terminal show it under its name.
-pub static TRACE_VIEWS: &[&dyn TraceView] =
-    &[&attention::Attention, &chunks::Chunks, &layers::Layers, &distance::DISTANCE, &usage::Usage, &entropy::ENTROPY];
+pub static TRACE_VIEWS: &[&dyn TraceView] = &[
+    &attention::Attention,
+    &chunks::Chunks,
+    &layers::Layers,
+    &distance::DISTANCE,
+    &usage::Usage,
+    &entropy::ENTROPY,
+    &passages::Passages,
+];
 
 /// A view that is made from the trace of one sequence.
 pub trait TraceView: Sync {
@@ -76,6 +85,8 @@ pub struct Subject<'a> {
     pub answer: Option<Range<usize>>,
     /// The settings that computed older keys, in a text, where the run reused those of another.
     pub base: Option<String>,
+    /// The passages of the prompt's text; none where it is known as tokens alone.
+    pub passages: &'a [Passage],
 }
 
 /// What a face shows or writes.
@@ -135,6 +146,7 @@ impl<'a> Subject<'a> {
             chunk_len,
             answer,
             base: None,
+            passages: &[],
         }
     }
 

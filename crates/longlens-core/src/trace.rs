@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +44,19 @@ pub enum Queries {
 /// Attention mass per chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchMass {
-    /// Tokens of a chunk.
-    pub chunk_len: usize,
+    /// How keys are cut into chunks.
+    pub chunks: Chunks,
     /// Whose attention.
     pub queries: Queries,
+}
+
+/// How the keys of a sequence are cut into chunks whose attention is summed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunks {
+    /// Every so many tokens, at least one.
+    Every(usize),
+    /// Before these tokens, ascending from 0: chunks as long as the passages of a text are.
+    At(Arc<[usize]>),
 }
 
 /// One attention row.
@@ -184,10 +194,10 @@ pub struct Choices {
 }
 
 /// Attention mass per chunk of one layer.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChunkMass {
-    /// Tokens of a chunk.
-    pub chunk_len: usize,
+    /// How keys were cut.
+    pub chunks: Chunks,
     /// Token index of every recorded query.
     pub queries: Vec<usize>,
     /// Query heads.
@@ -211,6 +221,28 @@ pub struct PooledMap {
     pub mean: Vec<f32>,
     /// Row-major `[side, side]`: the largest single weight in the cell.
     pub max: Vec<f32>,
+}
+
+impl Chunks {
+    /// Chunks that hold some of the first `n_tokens`.
+    pub fn count(&self, n_tokens: usize) -> usize {
+        match self {
+            Self::Every(chunk_len) => n_tokens.div_ceil(*chunk_len),
+            Self::At(starts) => starts.partition_point(|start| *start < n_tokens),
+        }
+    }
+
+    /// The weight of every chunk, from the weights of the first keys.
+    pub fn sums<'a>(&'a self, weights: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+        let n_keys = weights.len();
+        (0..self.count(n_keys)).map(move |chunk| {
+            let keys = match self {
+                Self::Every(chunk_len) => chunk * chunk_len..(chunk + 1) * chunk_len,
+                Self::At(starts) => starts[chunk]..starts.get(chunk + 1).copied().unwrap_or(n_keys),
+            };
+            weights[keys.start..keys.end.min(n_keys)].iter().sum()
+        })
+    }
 }
 
 impl Queries {
@@ -296,9 +328,7 @@ impl Watch {
     pub fn is_part_of(&self, other: &Self) -> bool {
         let mass = match (&self.mass, &other.mass) {
             (None, _) => true,
-            (Some(mine), Some(theirs)) => {
-                mine.chunk_len == theirs.chunk_len && mine.queries.is_part_of(&theirs.queries)
-            }
+            (Some(mine), Some(theirs)) => mine.chunks == theirs.chunks && mine.queries.is_part_of(&theirs.queries),
             (Some(_), None) => false,
         };
         let lists = self.rows.iter().all(|row| other.rows.contains(row))
@@ -320,7 +350,7 @@ impl Watch {
             product(&[n_rows, model.n_heads, 8 * n_slots + 4])
         });
         let mass = self.mass.iter().map(|mass| {
-            let n_chunks = n_tokens.div_ceil(mass.chunk_len);
+            let n_chunks = mass.chunks.count(n_tokens);
             product(&[mass.queries.count(0..n_tokens), model.n_layers, model.n_heads, n_chunks, 4])
         });
         let rows = self.rows.iter().map(|row| product(&[(row.query + 1).min(n_tokens), 4]));

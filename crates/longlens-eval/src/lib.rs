@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod document;
 pub mod error;
 pub mod generate;
 pub mod ledger;

@@ -8,7 +8,7 @@ use burn_flex::{Flex, FlexDevice};
 use divan::{Bencher, black_box};
 use longlens_core::lens::{CancelToken, Lens, Rows, Setup};
 use longlens_core::methods::Method;
-use longlens_core::trace::{MapPick, Queries, Watch, WatchMass};
+use longlens_core::trace::{Chunks, MapPick, Queries, Watch, WatchMass};
 use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 
@@ -39,7 +39,7 @@ fn views(query: usize) -> Watch {
     Watch {
         nll: true,
         choices: Queries::Of(vec![query]),
-        mass: Some(WatchMass { chunk_len: 16, queries: Queries::Of(vec![query]) }),
+        mass: Some(WatchMass { chunks: Chunks::Every(16), queries: Queries::Of(vec![query]) }),
         ..Watch::default()
     }
 }

@@ -8,7 +8,9 @@ use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
 use longlens_core::plan::{Plan, Prefill};
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{Choices, ChunkMass, LayerTrace, MapPick, PooledMap, Queries, RowPick, Trace, Watch};
+use longlens_core::trace::{
+    Choices, ChunkMass, Chunks, LayerTrace, MapPick, PooledMap, Queries, RowPick, Trace, Watch, WatchMass,
+};
 use longlens_kernel::pooled::{Cells, Pooled};
 use longlens_kernel::{Body, Kernels, Operation};
 
@@ -67,7 +69,11 @@ impl Recorder {
                 list.iter().try_for_each(|query| within("query", *query, n_tokens))?;
             }
         }
-        assert!(watch.mass.as_ref().is_none_or(|mass| mass.chunk_len > 0), "a chunk holds at least one token");
+        let is_cut = |mass: &WatchMass| match &mass.chunks {
+            Chunks::Every(chunk_len) => *chunk_len > 0,
+            Chunks::At(starts) => starts.first() == Some(&0) && starts.is_sorted(),
+        };
+        assert!(watch.mass.as_ref().is_none_or(is_cut), "a chunk holds at least one token");
         let needed = watch.bytes(model, plan, prompt, n_tokens);
         if needed > ALLOWED {
             return Err(LensError::TraceTooLarge { needed: needed >> 20, allowed: ALLOWED >> 20 });
@@ -157,9 +163,9 @@ impl Recorder {
         let maps = self.trace.maps.iter().enumerate();
         let maps = maps.filter(|(_, map)| map.pick.layer == layer && map.pick.head == head);
         let mut pools: Vec<_> = maps.map(|(at, map)| (Pool::Map(at), cells(map))).collect();
-        if let Some(mass) = self.watch.mass.as_ref().filter(|mass| mass.queries == Queries::All) {
+        if let Some(WatchMass { chunks: Chunks::Every(chunk_len), queries: Queries::All }) = &self.watch.mass {
             let all = 0..tokens.end;
-            let cells = Cells { queries: all.clone(), keys: all, query_stride: 1, key_stride: mass.chunk_len };
+            let cells = Cells { queries: all.clone(), keys: all, query_stride: 1, key_stride: *chunk_len };
             pools.push((Pool::Mass { layer, head }, cells));
         }
         pools.retain(|(_, cells)| !cells.queries_of(tokens).is_empty());
@@ -192,10 +198,9 @@ impl Recorder {
 
     /// A query's mass on every chunk up to its own, to be written.
     fn mass_of(&mut self, layer: usize, head: usize, query: usize) -> Option<&mut [f32]> {
-        let chunk_len = self.watch.mass.as_ref()?.chunk_len;
-        let n_chunks = (query + 1).div_ceil(chunk_len);
-        let n_heads = self.n_heads;
-        let empty = || ChunkMass { chunk_len, n_heads, ..ChunkMass::default() };
+        let chunks = &self.watch.mass.as_ref()?.chunks;
+        let (n_chunks, n_heads) = (chunks.count(query + 1), self.n_heads);
+        let empty = || ChunkMass { chunks: chunks.clone(), n_heads, queries: Vec::new(), mass: Vec::new() };
         let store = self.trace.layers[layer].mass.get_or_insert_with(empty);
         let at = *self.mass_rows.entry((layer, query)).or_insert_with(|| {
             store.queries.push(query);
@@ -208,8 +213,11 @@ impl Recorder {
     /// Single queries of `tokens` whose attention weights in this head are wanted, as ascending ranges.
     pub fn watched(&self, layer: usize, head: usize, tokens: &Range<usize>) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
-        if let Some(Queries::Of(list)) = self.watch.mass.as_ref().map(|mass| &mass.queries) {
-            ranges.extend(list.iter().map(|query| *query..query + 1));
+        match &self.watch.mass {
+            Some(WatchMass { queries: Queries::Of(list), .. }) => ranges.extend(list.iter().map(|q| *q..q + 1)),
+            // kernels pool chunks of equal length alone
+            Some(WatchMass { chunks: Chunks::At(_), queries: Queries::All }) => ranges.push(tokens.clone()),
+            _ => {}
         }
         let rows = self.watch.rows.iter().filter(|row| row.layer == layer && row.head == head);
         ranges.extend(rows.map(|row| row.query..row.query + 1));
@@ -220,12 +228,13 @@ impl Recorder {
 
     /// Takes the weights of one query over the keys up to itself.
     pub fn row(&mut self, layer: usize, head: usize, query: usize, weights: &[f32]) {
-        if let Some(mass) = &self.watch.mass
-            && matches!(&mass.queries, Queries::Of(list) if list.contains(&query))
-        {
-            let chunk_len = mass.chunk_len;
+        let is_watched = |mass: &&WatchMass| match &mass.queries {
+            Queries::All => matches!(mass.chunks, Chunks::At(_)),
+            some => some.contains(query),
+        };
+        if let Some(chunks) = self.watch.mass.as_ref().filter(is_watched).map(|mass| mass.chunks.clone()) {
             let mass = self.mass_of(layer, head, query).into_iter().flatten();
-            mass.zip(weights.chunks(chunk_len)).for_each(|(sum, chunk)| *sum = chunk.iter().sum());
+            mass.zip(chunks.sums(weights)).for_each(|(mass, sum)| *mass = sum);
         }
         if let Some(pick) = self.watch.rows.iter().find(|pick| **pick == RowPick { layer, head, query }) {
             self.trace.rows.push((*pick, weights.to_vec()));

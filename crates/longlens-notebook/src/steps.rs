@@ -69,7 +69,11 @@ fn header(path: &Path, start: &Start, steps: &[Step]) -> String {
 /// Whether a step uses a file that may lie outside the working directory.
 fn leaves_folder(step: &Step) -> bool {
     let leaves = |path: &Path| path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
-    let reads = |source: &PromptSource| matches!(source, PromptSource::File(path) if leaves(path));
+    let reads = |source: &PromptSource| match source {
+        PromptSource::File(path) => leaves(path),
+        PromptSource::Document(ask) => leaves(&ask.file),
+        _ => false,
+    };
     match step {
         Step::Run(_, source) => reads(source),
         Step::Picture(Picture::Other(_), ..) | Step::Grid(..) => false,
@@ -223,6 +227,13 @@ impl Writer<'_> {
         let expression = match source {
             PromptSource::Text(text) => format!("prompt({})", literal(text)),
             PromptSource::File(path) => format!("text({})", literal(&path.display().to_string())),
+            PromptSource::Document(ask) => {
+                let mut options = vec![("chat", ask.chat.to_string())];
+                options.extend(ask.system.iter().map(|system| ("system", literal(system))));
+                options.extend(ask.date.iter().map(|date| ("date", literal(date))));
+                let file = literal(&ask.file.display().to_string());
+                format!("document({file}, {}, {})", literal(&ask.question), map(&options))
+            }
             PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start }) => {
                 let mut options = vec![("length", length.to_string()), ("depth", number(depth))];
                 options.extend(key.iter().map(|key| ("key", literal(key))));

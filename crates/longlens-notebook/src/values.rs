@@ -11,6 +11,7 @@ use longlens_app::views::Plot;
 use longlens_core::printable::excerpt;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
+use longlens_eval::document::Document;
 use longlens_plot::canvas;
 use rhai::{Dynamic, ImmutableString, Map};
 
@@ -44,6 +45,8 @@ pub struct Prompt {
     pub built: Arc<prompt::Prompt>,
     /// Whose tokens it is made of.
     model: Rc<OpenModel>,
+    /// The document that it tells, where it was read from a file.
+    document: Option<Arc<Document>>,
 }
 
 /// A table, with what ran to fill it, and a picture where it has one.
@@ -92,7 +95,18 @@ impl Prompt {
     /// A prompt made for a model.
     pub fn build(source: &prompt::PromptSource, model: &Rc<OpenModel>) -> Returned<Self> {
         let built = model.text(|codec| source.build(codec).map_err(raise))?;
-        Ok(Self { built: Arc::new(built), model: model.clone() })
+        Ok(Self { built: Arc::new(built), model: model.clone(), document: None })
+    }
+
+    /// A prompt with a document that was read already.
+    pub fn of_document(
+        source: &prompt::PromptSource,
+        document: impl Into<Arc<Document>>,
+        model: &Rc<OpenModel>,
+    ) -> Returned<Self> {
+        let document = document.into();
+        let built = model.text(|codec| source.of_document(&document, codec).map_err(raise))?;
+        Ok(Self { built: Arc::new(built), model: model.clone(), document: Some(document) })
     }
 
     /// The same prompt in tokens of `model`.
@@ -100,7 +114,11 @@ impl Prompt {
         if Rc::ptr_eq(model, &self.model) {
             return Ok(self.clone());
         }
-        Self::build(&self.built.source, model)
+        // the file may be another by now, or one that cells may not read
+        match &self.document {
+            Some(document) => Self::of_document(&self.built.source, document.clone(), model),
+            None => Self::build(&self.built.source, model),
+        }
     }
 }
 

@@ -84,6 +84,12 @@ pub enum Command {
     Kernel(language::KernelArgs),
     /// Save a frame of the workbench as PNG or SVG
     Screenshot(Box<ScreenshotArgs>),
+    /// Take the text out of a file on stdin: what the program starts for itself, so that a hostile file ends that process alone
+    #[command(hide = true)]
+    ExtractText {
+        /// `html` or `pdf`
+        format: String,
+    },
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -189,9 +195,13 @@ pub struct PromptArgs {
     /// The prompt itself
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "needle", "messages"])]
     pub prompt: Option<String>,
-    /// Read the prompt from a file, `-` for stdin; one newline at its end is left out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["needle", "messages"])]
+    /// Read the prompt from a file, `-` for stdin: text, Markdown, HTML, PDF, or JSON lines with a `text` each; one newline at its
+    /// end is left out
+    #[arg(long, visible_alias = "pdf", value_name = "FILE", conflicts_with_all = ["needle", "messages"])]
     pub file: Option<PathBuf>,
+    /// A question about the file, which follows it after a blank line
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt", "needle", "messages"])]
+    pub question: Option<String>,
     /// The prompt is what a user says: it is put into the model's chat template
     #[arg(long, conflicts_with = "needle")]
     pub chat: bool,
@@ -357,6 +367,16 @@ pub struct ChatArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// A document to talk about: text, Markdown, HTML, PDF, or JSON lines with a `text` each. It stands before the first question, and
+    /// the passages that an answer attended to are shown below it
+    #[arg(long, visible_aliases = ["pdf", "file"], value_name = "FILE")]
+    pub document: Option<PathBuf>,
+    /// Passages of the document that are shown for each answer
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
+    pub passages: usize,
+    /// Several methods that answer each question in turn, separated by `;`
+    #[arg(long, value_name = "LIST", conflicts_with = "method")]
+    pub methods: Option<String>,
     /// What the system says first
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,

@@ -22,6 +22,7 @@ pub mod chat;
 pub mod chunks;
 pub mod convert;
 pub mod demo;
+pub mod extract;
 pub mod generate;
 pub mod kernel;
 pub mod language;

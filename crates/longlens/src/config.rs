@@ -66,6 +66,12 @@ pub struct PromptFile {
     pub needle: Option<String>,
     /// Turns for the model's chat template, each with `role` and `content`.
     pub messages: Option<Vec<Message>>,
+    /// A question about the file.
+    pub question: Option<String>,
+    /// Whether text, or file with question, are what a user says in the model's chat template.
+    pub chat: Option<bool>,
+    /// What the system says first, in a chat.
+    pub system: Option<String>,
     /// The date that the template is told.
     pub date: Option<String>,
     pub template: Option<String>,

@@ -29,6 +29,9 @@ static ALLOCATOR: longlens_notebook::memory::Counted = longlens_notebook::memory
 fn main() -> ExitCode {
     memory::keep_freed_pages();
     terminal::limits_are_errors();
+    if let Ok(program) = std::env::current_exe() {
+        longlens_eval::document::extract_with(program);
+    }
     let cli = match misuse::parse(args::language::in_one_word(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return misuse::tell(&error),
@@ -66,6 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Repl(args) => commands::language::deep(|| commands::repl::run(&args)),
         Command::Notebook(args) => commands::language::deep(|| commands::notebook::run(&args.command)),
         Command::Kernel(args) => commands::kernel::run(&args.command),
+        Command::ExtractText { format } => commands::extract::run(&format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "longlens", &mut script);

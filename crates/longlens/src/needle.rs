@@ -1,16 +1,19 @@
-//! The prompt of a command: text, a file, or a pass key hidden in filler.
+//! The prompt of a command: text, a document, or a pass key hidden in filler.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use longlens_app::prompt::{NeedleAsk, question};
-use longlens_core::lens::{Conversation, DATE, Lens, LensError};
-use longlens_eval::passkey::{Place, Template, hiding};
-use longlens_eval::text::text_of;
+use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource, question};
+use longlens_core::lens::{Conversation, DATE, Lens};
+use longlens_core::printable::printable_line;
+use longlens_eval::document::{Document, Passage};
+use longlens_eval::passkey::Template;
 
 use crate::args::PromptArgs;
 use crate::config::{RunConfig, depth, prompt_length};
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
+use crate::terminal::Terminal;
 
 /// A prompt, ready to feed.
 pub struct PromptTokens {
@@ -19,6 +22,8 @@ pub struct PromptTokens {
     pub needle: Option<Range<usize>>,
     /// The right answer without its last token, where a key was hidden: each of these fetches the token after it.
     pub answer: Vec<u32>,
+    /// The passages of its text.
+    pub passages: Arc<[Passage]>,
 }
 
 /// The prompt of the flags, else the one of the config file.
@@ -33,46 +38,72 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
             needle_seed: file.seed.map(|seed| seed.number() as u64),
             messages: file.messages.map(|turns| serde_json::to_string(&turns).expect("texts are JSON")),
             date: args.date.clone().or(file.date),
-            chat: args.chat,
-            system: args.system.clone(),
+            chat: args.chat || file.chat.unwrap_or_default(),
+            system: args.system.clone().or(file.system),
+            question: args.question.clone().or(file.question),
         },
         given => given.clone(),
     }
 }
 
 /// Reads or makes the prompt that flags or config ask for.
-pub fn prompt(args: &PromptArgs, config: &RunConfig, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
+pub fn prompt(
+    terminal: &Terminal,
+    args: &PromptArgs,
+    config: &RunConfig,
+    lens: &dyn Lens,
+) -> Result<PromptTokens, Failure> {
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
     }
-    if let Some(conversation) = turns(args)? {
-        return said(&conversation, lens);
-    }
-    let text = match (&args.prompt, &args.file) {
-        (Some(text), _) => text.clone(),
-        (_, Some(path)) => text_of(shown(path), read(path)?)?,
-        _ => {
-            return Err(Failure::usage(
-                "there is no prompt",
-                "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH, or [prompt] in the config"
-                    .to_owned(),
-            ));
-        }
-    };
-    // an editor's or echo's last newline is no part of the prompt
-    let text = if args.prompt.is_none() { text.strip_suffix('\n').unwrap_or(&text).to_owned() } else { text };
-    if text.is_empty() {
-        return Err(LensError::EmptyPrompt.into());
-    }
-    if args.chat {
-        return said(&dated(question(args.system.as_deref(), &text), args), lens);
-    }
-    let tokens = lens.text()?.encode(&text, true)?;
-    if tokens.is_empty() {
-        Err(LensError::EmptyPrompt.into())
+    let codec = lens.text()?;
+    let built = if let Some(conversation) = turns(args)? {
+        PromptSource::Chat(conversation).build(codec)?
     } else {
-        Ok(PromptTokens { tokens, needle: None, answer: Vec::new() })
+        let document = document(args)?;
+        let source = source(args, &document);
+        source.of_document(&document, codec)?
+    };
+    for warning in &built.warnings {
+        terminal.note(format_args!("warning: {}", printable_line(warning)))?;
+    }
+    Ok(built.into())
+}
+
+/// The text of `--prompt`, or the document of `--file`.
+fn document(args: &PromptArgs) -> Result<Document, Failure> {
+    match (&args.prompt, &args.file) {
+        (Some(text), _) => Ok(Document::plain(text.clone())),
+        (_, Some(path)) => Ok(prompt::document(shown(path), read(path)?)?),
+        _ => Err(Failure::usage(
+            "there is no prompt",
+            "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH, or [prompt] in the config"
+                .to_owned(),
+        )),
+    }
+}
+
+/// What the flags make of a document: a question about it, something that a user says, or a text.
+fn source(args: &PromptArgs, document: &Document) -> PromptSource {
+    match (&args.question, args.chat) {
+        (Some(question), chat) => PromptSource::Document(DocumentAsk {
+            file: args.file.clone().unwrap_or_default(),
+            question: question.clone(),
+            chat,
+            system: args.system.clone(),
+            date: args.date.clone(),
+        }),
+        (None, true) => PromptSource::Chat(dated(question(args.system.as_deref(), &document.text), args)),
+        (None, false) => PromptSource::Text(document.text.clone()),
+    }
+}
+
+impl From<Prompt> for PromptTokens {
+    fn from(Prompt { tokens, needle, passages, .. }: Prompt) -> Self {
+        let mut answer = needle.as_ref().map(|needle| needle.answer.clone()).unwrap_or_default();
+        answer.pop();
+        Self { tokens, needle: needle.map(|needle| needle.tokens), answer, passages }
     }
 }
 
@@ -91,13 +122,6 @@ pub fn turns(args: &PromptArgs) -> Result<Option<Conversation>, Failure> {
 /// A conversation at the date that the flags give.
 pub fn dated(conversation: Conversation, args: &PromptArgs) -> Conversation {
     Conversation { date: args.date.clone().unwrap_or_else(|| DATE.into()), ..conversation }
-}
-
-/// A conversation in tokens; the template writes the model's first token where it wants one.
-fn said(conversation: &Conversation, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
-    let codec = lens.text()?;
-    let tokens = codec.encode(&codec.chat(conversation)?, false)?;
-    Ok(PromptTokens { tokens, needle: None, answer: Vec::new() })
 }
 
 /// The needle prompt that the flags ask for: `1024`, `1024:0.5`, `1024:50%` or `1024:0.5:48213`.
@@ -119,10 +143,5 @@ pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<P
 }
 
 fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
-    let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
-    let made = hiding(lens.text()?, ask.template, &place, ask.key.as_deref())?;
-    let needle = made.needle.map(|needle| needle.start..needle.end);
-    let mut answer = made.answer;
-    answer.pop();
-    Ok(PromptTokens { tokens: made.tokens, needle, answer })
+    Ok(PromptSource::Needle(ask.clone()).build(lens.text()?)?.into())
 }

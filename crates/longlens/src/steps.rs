@@ -106,6 +106,14 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
     match source {
         None => format!("{line}\n"),
         Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
+        Some(PromptSource::Document(ask)) => {
+            let file = quoted(&ask.file.display().to_string());
+            let more = [("system", &ask.system), ("date", &ask.date)];
+            let more =
+                more.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(value.as_ref()?))));
+            let chat = if ask.chat { " --chat" } else { "" };
+            format!("{line} --file {file} --question {}{chat}{}\n", quoted(&ask.question), more.collect::<String>())
+        }
         Some(PromptSource::Text(text)) => {
             // `--file` leaves out one newline at the end, which the here-document adds
             // one of as many words as the text has lines, and one more, is none of its lines

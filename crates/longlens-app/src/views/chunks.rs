@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
-use longlens_core::trace::{Queries, Trace, Watch, WatchMass};
+use longlens_core::trace::{self, Queries, Trace, Watch, WatchMass};
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{ChunkMap, ChunkRows};
 use serde_json::json;
@@ -64,7 +64,8 @@ impl Shown {
     pub(super) fn watch(self) -> Watch {
         let queries = Queries::Of(vec![self.query]);
         let choices = if self.is_choice { queries.clone() } else { Queries::None };
-        Watch { choices, mass: Some(WatchMass { chunk_len: self.chunk_len, queries }), ..Watch::default() }
+        let mass = WatchMass { chunks: trace::Chunks::Every(self.chunk_len), queries };
+        Watch { choices, mass: Some(mass), ..Watch::default() }
     }
 }
 

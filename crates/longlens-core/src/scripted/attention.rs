@@ -80,12 +80,11 @@ impl Attended<'_> {
         }
         recorded.choices = (!choices.queries.is_empty()).then_some(choices);
         if let Some(asked) = &watch.mass {
-            let mut mass = ChunkMass { chunk_len: asked.chunk_len, n_heads: heads.len(), ..ChunkMass::default() };
+            let chunks = asked.chunks.clone();
+            let mut mass = ChunkMass { chunks, n_heads: heads.len(), queries: Vec::new(), mass: Vec::new() };
             for query in self.asked(&asked.queries) {
                 mass.queries.push(query);
-                let of_head = |head| -> Vec<f32> {
-                    self.row(layer, head, query).chunks(asked.chunk_len).map(|chunk| chunk.iter().sum()).collect()
-                };
+                let of_head = |head| -> Vec<f32> { asked.chunks.sums(&self.row(layer, head, query)).collect() };
                 mass.mass.push(heads.clone().flat_map(of_head).collect());
             }
             recorded.mass = (!mass.queries.is_empty()).then_some(mass);

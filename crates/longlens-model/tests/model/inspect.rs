@@ -1,7 +1,7 @@
 //! Inspecting attention that nobody watched, and windows of it.
 
 use longlens_core::lens::{Lens, LensError};
-use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
+use longlens_core::trace::{Chunks, MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
 use proptest::prelude::*;
 
 use crate::common::{
@@ -73,7 +73,7 @@ impl Picks {
             mass: self
                 .mass
                 .as_ref()
-                .map(|(chunk_len, list)| WatchMass { chunk_len: *chunk_len, queries: queries(list) }),
+                .map(|(chunk_len, list)| WatchMass { chunks: Chunks::Every(*chunk_len), queries: queries(list) }),
             choices: queries(&self.choices),
             ..Watch::default()
         }
@@ -123,7 +123,7 @@ proptest! {
         let mut lens = two_layers();
         let (n, lens) = (n_prompt + more, lens.as_mut());
         // chunks of one token are weights
-        let mass = Some(WatchMass { chunk_len: 1, queries: Queries::All });
+        let mass = Some(WatchMass { chunks: Chunks::Every(1), queries: Queries::All });
         lens.begin(&way.setup(lens, n_prompt, Watch { mass, ..Watch::default() })).unwrap();
         feed(lens, 0, n);
         let expected = lens.trace();
@@ -132,6 +132,18 @@ proptest! {
         for (pick, weights) in lens.inspect(&rows, &mut ()).unwrap().rows {
             let mass = expected.layers[pick.layer].mass.as_ref().unwrap();
             agree(&weights, mass.row(pick.query, pick.head), WEIGHT_TOLERANCE, "row")?;
+        }
+        // passages of any length are sums of weights, of listed queries and of all
+        let chunks = Chunks::At([0, 1, 4, 9, 10, 25].into());
+        for queries in [Queries::Of((0..n).step_by(3).collect()), Queries::All] {
+            let mass = Some(WatchMass { chunks: chunks.clone(), queries });
+            for (layer, got) in lens.inspect(&Watch { mass, ..Watch::default() }, &mut ()).unwrap().layers.iter().enumerate() {
+                let (got, weights) = (got.mass.as_ref().unwrap(), expected.layers[layer].mass.as_ref().unwrap());
+                for (row, head) in (0..got.queries.len()).flat_map(|row| (0..6).map(move |head| (row, head))) {
+                    let sums: Vec<f32> = chunks.sums(weights.row(got.queries[row], head)).collect();
+                    agree(got.row(row, head), &sums, WEIGHT_TOLERANCE, "passages")?;
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::{Prefill, Relation};
 use longlens_core::rope::RopeScaling;
-use longlens_core::trace::{Queries, Watch, WatchMass};
+use longlens_core::trace::{Chunks, Queries, Watch, WatchMass};
 use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ proptest! {
         let mut lens = lens();
         let mut setup = Setup::new(&Method::parse(&method).unwrap(), &lens.model().spec, n).unwrap();
         setup.prefill_chunk = 50;
-        setup.watch = Watch { mass: Some(WatchMass { chunk_len, queries: Queries::All }), nll: true, ..Watch::default() };
+        setup.watch = Watch { mass: Some(WatchMass { chunks: Chunks::Every(chunk_len), queries: Queries::All }), nll: true, ..Watch::default() };
         lens.begin(&setup).unwrap();
         lens.feed(&tokens(n), Rows::None, &mut ()).unwrap();
         let trace = lens.trace();

@@ -6,7 +6,7 @@ use longlens_core::lens::{LensError, Rows, Setup};
 use longlens_core::plan::{HeadPlan, Heads, Plan, Prefill, Relation};
 use longlens_core::setting::SettingError;
 use longlens_core::spec::ModelSpec;
-use longlens_core::trace::{MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
+use longlens_core::trace::{Chunks, MapPick, MapWindow, Queries, RowPick, Watch, WatchMass};
 use longlens_core::written;
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn everything(n: usize) -> Watch {
     Watch {
         rows: vec![RowPick { layer: 0, head: 1, query: n - 1 }, RowPick { layer: 1, head: 3, query: n / 2 }],
         maps: vec![MapPick::whole(0, 0, 9), MapPick { window, ..MapPick::whole(1, 2, 7) }],
-        mass: Some(WatchMass { chunk_len: 5, queries: Queries::All }),
+        mass: Some(WatchMass { chunks: Chunks::Every(5), queries: Queries::All }),
         ..Watch::default()
     }
 }

@@ -1,17 +1,19 @@
-//! Prompts: text, a file, or a pass key hidden in filler.
+//! Prompts: text, a document, or a pass key hidden in filler.
 
-use longlens_app::prompt::{NeedleAsk, PromptSource};
+use std::path::Path;
+
+use longlens_app::prompt::{self, NeedleAsk, PromptSource};
 use longlens_core::lens::{Conversation, Message};
 use rhai::plugin::*;
 
-use crate::host::{Returned, host};
+use crate::host::{Returned, host, raise};
 use crate::options::Options;
 use crate::values::Prompt;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use longlens_app::prompt::{NeedleAsk, PromptSource};
+    use longlens_app::prompt::{DocumentAsk, NeedleAsk, PromptSource};
     use longlens_app::settings::params;
     use rhai::{Array, Dynamic, Map};
 
@@ -53,7 +55,7 @@ pub mod functions {
         super::said(&context, &turns, options)
     }
 
-    /// A prompt with the text of a file.
+    /// A prompt with the text of a file: text, Markdown, HTML, PDF, or JSON lines with a `text` each.
     ///
     /// ```rhai
     /// save("A long story.", "story.txt");
@@ -61,9 +63,34 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "text", return_raw)]
     pub fn text(context: NativeCallContext, path: &str) -> Returned<Prompt> {
-        let host = host(&context);
-        let text = crate::functions::files::read_text(&host, path)?;
-        Prompt::build(&PromptSource::Text(text), &host.model()?)
+        super::of_file(&context, path, |file| PromptSource::File(file.into()))
+    }
+
+    /// A question about a file, which stands before it. `passages(trace(run(p, method)))` shows what its answer attended to.
+    ///
+    /// ```rhai
+    /// save("A heron stands in the water. A boat waits.", "birds.txt");
+    /// document("birds.txt", "What stands in the water?").n_tokens
+    /// ```
+    #[rhai_fn(name = "document", return_raw)]
+    pub fn document(context: NativeCallContext, path: &str, question: &str) -> Returned<Prompt> {
+        document_with(context, path, question, Map::new())
+    }
+
+    /// The same with options: `chat` (whether it is what a user says in the model's chat template), `system` (what is said
+    /// before, in a chat), `date`.
+    ///
+    /// ```rhai
+    /// save("A heron stands in the water.", "birds.txt");
+    /// document("birds.txt", "What stands there?", #{ chat: false })
+    /// ```
+    #[rhai_fn(name = "document", return_raw)]
+    pub fn document_with(context: NativeCallContext, path: &str, question: &str, options: Map) -> Returned<Prompt> {
+        let mut options = Options::new("document", options, &["chat", "system", "date"])?;
+        let (chat, system) = (options.flag("chat")?.unwrap_or_default(), options.text("system")?);
+        let (question, date) = (question.to_owned(), options.text("date")?);
+        let ask = |file: &str| DocumentAsk { file: file.into(), question, chat, system, date };
+        super::of_file(&context, path, |file| PromptSource::Document(ask(file)))
     }
 
     /// A pass key hidden in filler: `length` tokens in all, the key at `depth` (0 the start, 1 the end; or per cent, as `"25%"`).
@@ -146,6 +173,17 @@ pub mod functions {
             Dynamic::from_array(ends.map(|at| (at as i64).into()).to_vec())
         })
     }
+}
+
+/// A prompt with the text of a file that cells may read.
+fn of_file(
+    context: &rhai::NativeCallContext,
+    name: &str,
+    source: impl FnOnce(&str) -> PromptSource,
+) -> Returned<Prompt> {
+    let host = host(context);
+    let document = prompt::document(Path::new(name), crate::functions::files::read(&host, name)?).map_err(raise)?;
+    Prompt::of_document(&source(name), document, &host.model()?)
 }
 
 /// A depth is a number, whole or not, or a text in per cent.

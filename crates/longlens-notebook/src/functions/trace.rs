@@ -43,10 +43,10 @@ pub mod functions {
         }
         let wanted = Wanted::new(&method, &mut options, Trace::n_beyond(&prompt))?;
         let settings = wanted.settings(&context, prompt.built.tokens.len())?;
-        Trace::perform(&host, &model, prompt, &settings, query, chunk_len)
+        Trace::perform(&host, &model, prompt, &[], &settings, query, chunk_len)
     }
 
-    /// The trace of a run's prompt under the run's method.
+    /// The trace of a run's prompt under the run's method, with what it answered: `passages` shows what the answer attended to.
     ///
     /// ```rhai
     /// let r = run(needle(300, 0.5), full());
@@ -55,8 +55,11 @@ pub mod functions {
     #[rhai_fn(name = "trace", return_raw)]
     pub fn trace_of_run(context: NativeCallContext, run: &mut Run) -> Returned<Trace> {
         let (value, prompt) = (&run.0, run.0.prompt.clone());
-        let settings = value.settings(&context, prompt.built.tokens.len() + Trace::n_beyond(&prompt))?;
-        Trace::perform(&host(&context), &value.model, prompt, &settings, None, None)
+        // of a hidden key the right answer is fed, of others the run's own
+        let answer = if prompt.built.needle.is_some() { &[] } else { &value.kept.generated[..] };
+        let n_beyond = Trace::n_beyond(&prompt).max(answer.len());
+        let settings = value.settings(&context, prompt.built.tokens.len() + n_beyond)?;
+        Trace::perform(&host(&context), &value.model, prompt, answer, &settings, None, None)
     }
 
     /// The heads that fetch the hidden key, best first: attention on the needle, and of methods that choose chunks how often

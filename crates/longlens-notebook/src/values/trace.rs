@@ -43,11 +43,13 @@ impl Trace {
         prompt.built.needle.as_ref().map_or(0, |needle| needle.answer.len().saturating_sub(1))
     }
 
-    /// Runs a prompt in tokens of `model` and looks from `query`; from the token that fetches a hidden key, else from the last one, when absent.
+    /// Runs a prompt in tokens of `model`, with the tokens of an answer behind it but for the last, and looks from `query`; from the token
+    /// that fetches a hidden key, else from the prompt's last one, when absent.
     pub fn perform(
         host: &Host,
         model: &Rc<OpenModel>,
         prompt: Prompt,
+        answer: &[u32],
         settings: &Settings,
         query: Option<usize>,
         chunk_len: Option<usize>,
@@ -56,8 +58,10 @@ impl Trace {
         let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
         let mut tokens = built.tokens.clone();
         tokens.extend(built.needle.iter().flat_map(|needle| &needle.answer).take(Self::n_beyond(&prompt)));
+        let usual = if built.needle.is_some() { built.tokens.len() } else { built.tokens.len().saturating_sub(1) };
+        tokens.extend(&answer[..answer.len().saturating_sub(1)]);
         let subject = Subject::new(&model.info, &setup, tokens.len(), None);
-        let query = subject.fed(query.unwrap_or(subject.query)).map_err(raise)?;
+        let query = subject.fed(query.unwrap_or(usual.min(tokens.len() - 1))).map_err(raise)?;
         let own_len = subject.own_chunk_len();
         if let (Some(own), Some(given)) = (own_len, chunk_len)
             && own != given
@@ -125,7 +129,8 @@ impl TraceValue {
     fn subject(&self) -> Subject<'_> {
         let needle = self.prompt.built.needle.as_ref().map(|needle| needle.tokens.clone());
         let subject = Subject::new(&self.model.info, &self.setup, self.tokens.len(), needle);
-        Subject { query: self.heads.query, chunk_len: self.heads.chunk_len, ..subject }
+        let passages = &self.prompt.built.passages;
+        Subject { query: self.heads.query, chunk_len: self.heads.chunk_len, passages, ..subject }
     }
 
     /// A view with its options; what was not recorded for it is looked at now.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use longlens_core::trace::Trace;
+use longlens_core::trace::{Chunks, Trace};
 
 use crate::canvas::{Figure, PlotError};
 use crate::color::{ALARM, ColorScale, GRAY, PALE, Palette, Rgb, WHITE};
@@ -163,7 +163,8 @@ impl ChunkMap {
         let (mut rows, mut query, mut chunk_len) = (Vec::new(), 0, 1);
         for (layer, mass) in trace.layers.iter().enumerate().filter_map(|(at, l)| Some((at, l.mass.as_ref()?))) {
             let Some(token) = mass.queries.get(row) else { continue };
-            (query, chunk_len) = (*token, mass.chunk_len);
+            let Chunks::Every(len) = mass.chunks else { continue };
+            (query, chunk_len) = (*token, len);
             rows.extend((0..mass.n_heads).map(|head| MassRow { layer, head, mass: mass.row(row, head).to_vec() }));
         }
         Self::new(trace, query, chunk_len, ChunkRows::Mass(rows, scale))
@@ -355,7 +356,12 @@ mod tests {
             scores: vec![f32::NAN, 1.0, 5.0, f32::NAN, f32::NAN, 2.0, f32::NAN, f32::NAN],
             margins: vec![1.0, 1.0],
         };
-        let mass = ChunkMass { chunk_len: 20, queries: vec![39], n_heads: 2, mass: vec![vec![0.25, 0.75, 1.0, 0.0]] };
+        let mass = ChunkMass {
+            chunks: Chunks::Every(20),
+            queries: vec![39],
+            n_heads: 2,
+            mass: vec![vec![0.25, 0.75, 1.0, 0.0]],
+        };
         let layer = LayerTrace { choices: Some(choices), mass: Some(mass), attn_out: Vec::new() };
         Trace { layers: vec![layer], ..Trace::default() }
     }

@@ -13,6 +13,7 @@ use longlens_app::worker::{Ask, InspectAsk, InspectKind};
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::setting::{Setting, SettingError, Value};
 use longlens_core::trace::Trace;
+use longlens_eval::document::Passage;
 use longlens_plot::{Canvas, Pixels, Screen};
 
 use super::{App, Effect, Question};
@@ -92,6 +93,7 @@ pub struct Sequence {
     pub query: usize,
     chunk_len: usize,
     base: Option<String>,
+    passages: Arc<[Passage]>,
 }
 
 impl Plots {
@@ -154,6 +156,7 @@ impl Sequence {
             query,
             chunk_len: app.chunk_len(),
             base: run.base.as_ref().map(|base| base.text(spec)),
+            passages: prompt.passages.clone(),
         })
     }
 
@@ -169,6 +172,7 @@ impl Sequence {
             chunk_len: self.chunk_len,
             answer: self.answer.clone(),
             base: self.base.clone(),
+            passages: &self.passages,
             ..Subject::new(&self.model, &self.setup, self.n_tokens, self.needle.clone())
         }
     }
@@ -192,6 +196,8 @@ impl App {
             ("layer", self.controls.layer, is_of_head),
             ("head", self.controls.head, is_of_head),
             ("query", query, has("query")),
+            // without a token of its own it is of the whole answer
+            ("token", query, has("token") && self.controls.query.is_some()),
             ("chunk_len", chunk_len, has("chunk_len") && own.is_none()),
         ];
         for (name, number, _) in selected.into_iter().filter(|(.., is_set)| *is_set) {

@@ -62,6 +62,15 @@ fn source(source: &PromptSource) -> String {
         }
         PromptSource::Text(text) => format!("text = {}\n", word(text)),
         PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
+        PromptSource::Document(ask) => {
+            let question = word(&ask.question);
+            let mut text =
+                format!("file = {}\nquestion = {question}\nchat = {}\n", word(&ask.file.to_string_lossy()), ask.chat);
+            for (name, value) in [("system", &ask.system), ("date", &ask.date)] {
+                text.extend(value.iter().map(|value| format!("{name} = {}\n", word(value))));
+            }
+            text
+        }
         PromptSource::Needle(ask) => {
             let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
             let needle = word(&format!("{}:{}{key}", ask.length, ask.depth));

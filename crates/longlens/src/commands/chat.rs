@@ -1,73 +1,83 @@
-//! `longlens chat`: a conversation, a question a line.
+//! `longlens chat`: a conversation, a question a line, about a document where one is given.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 
-use longlens_core::lens::{Conversation, DATE, LensError, Message};
-use longlens_eval::generate::{Stop, StopReason, generate};
+use longlens_app::prompt::{self, Prompt, PromptSource};
+use longlens_app::views::passages::{self, Attended, Evidence, MAX_QUERIES};
+use longlens_core::lens::{Conversation, DATE, Lens, LensError, Message};
+use longlens_core::methods::Method;
+use longlens_core::printable::printable_line;
+use longlens_eval::document::Document;
+use longlens_eval::generate::{Generated, Stop, StopReason, generate};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::args::ChatArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::inputs::{read, shown};
 use crate::terminal::{Terminal, check_writable, write_file};
 
 /// A longer question is no line that somebody typed.
 const MAX_LINE: u64 = 16 << 20;
+/// Characters of a passage that are shown.
+const SHOWN: usize = 160;
+
+/// What one method has said so far.
+struct Talk {
+    method: Method,
+    conversation: Conversation,
+    answers: Vec<Answer>,
+    is_warned: bool,
+}
+
+/// An answer with the passages that it attended to.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    generated: Generated,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passages: Vec<Evidence>,
+}
+
+/// What all talks share.
+struct Room<'a> {
+    config: &'a RunConfig,
+    terminal: &'a Terminal,
+    document: Option<&'a Document>,
+    n_passages: usize,
+    stop: Stop,
+}
 
 pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     let mut config = RunConfig::new(&args.common)?;
     config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "chat.json")?;
-    crate::inputs::spare(&config, out.as_slice(), &[])?;
+    crate::inputs::spare(&config, out.as_slice(), &[args.document.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
+    let document = args.document.as_deref().map(|path| opened(path, &terminal)).transpose()?;
+    let mut talks = talks(args, &config)?;
     let mut lens = super::open(&terminal, &config)?;
-    let system = args.system.as_ref().map(|system| Message::new("system", system));
-    let mut conversation = Conversation::new(system.into_iter().collect::<Vec<_>>());
-    conversation.date = args.date.clone().unwrap_or_else(|| DATE.into());
     // a model that cannot chat, or a template that does not know systems, says so before a question is asked
-    let try_out = [conversation.messages.clone(), vec![Message::user("?")]].concat();
-    lens.text()?.chat(&Conversation { messages: try_out, ..conversation.clone() })?;
+    let begun = &talks[0].conversation;
+    let try_out = [begun.messages.clone(), vec![Message::user("?")]].concat();
+    lens.text()?.chat(&Conversation { messages: try_out, ..begun.clone() })?;
     let stop =
         Stop { max_tokens: config.settings.max_tokens, strings: config.file.sampling.stop.clone(), ..Stop::default() };
-    let (mut turns, mut warned) = (Vec::new(), false);
+    let room =
+        Room { config: &config, terminal: &terminal, document: document.as_ref(), n_passages: args.passages, stop };
     let is_asked = std::io::stdin().is_terminal();
     while let Some(question) = ask(is_asked)? {
-        if question.trim().is_empty() {
-            continue;
-        }
-        conversation.messages.push(Message::user(question));
-        let codec = lens.text()?;
-        let tokens = codec.encode(&codec.chat(&conversation)?, false)?;
-        if tokens.is_empty() {
-            return Err(LensError::EmptyPrompt.into());
-        }
-        let setup = config.setup(lens.model(), tokens.len())?;
-        if !std::mem::replace(&mut warned, true) {
-            super::warn(&terminal, &config, lens.model(), &setup.plan, tokens.len() + stop.max_tokens)?;
-        }
-        let mut progress = terminal.progress("prefill");
-        let sampling = &config.settings.sampling;
-        let mut is_read = true;
-        let answer = generate(lens.as_mut(), &setup, &tokens, sampling, &stop, &mut progress, &mut |text| {
-            is_read &= terminal.stream(text).is_ok();
-            if !is_read {
-                terminal.cancel(); // nobody hears the rest
-            }
-        })?;
-        drop(progress);
-        terminal.end_stream();
-        conversation.messages.push(Message::new("assistant", answer.text.clone()));
-        let is_over = answer.stop == StopReason::Cancelled;
-        if answer.stop == StopReason::MaxTokens {
-            terminal.note(format_args!("(the answer was cut after {} tokens: --max-tokens)", answer.tokens.len()))?;
-        }
-        turns.push(answer);
-        if is_over || !is_read {
+        if !question.trim().is_empty() && !round(&mut talks, &question, &room, lens.as_mut())? {
             break;
         }
     }
-    let result = json!({ "conversation": conversation, "answers": turns });
+    let result = match &talks[..] {
+        [talk] => talk.result(),
+        talks => json!({ "methods": talks.iter().map(Talk::result).collect::<Vec<_>>() }),
+    };
     if let Some(path) = &out {
         let did = if path.exists() { "replaced" } else { "wrote" };
         write_file(path, result.to_string().as_bytes())?;
@@ -77,6 +87,123 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     if terminal.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
+/// The document that is talked about.
+fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
+    if path.as_os_str() == "-" {
+        return Err(Failure::usage(
+            "questions come from stdin, so the document cannot",
+            "give --document the name of a file".to_owned(),
+        ));
+    }
+    let document = prompt::document(shown(path), read(path)?)?;
+    for warning in &document.warnings {
+        terminal.note(format_args!("warning: {}", printable_line(warning)))?;
+    }
+    if document.text.trim().is_empty() {
+        return Err(Failure::usage(format!("{} has no text", path.display()), "name another document".to_owned()));
+    }
+    Ok(document)
+}
+
+/// A conversation for each method, begun by what the system says.
+fn talks(args: &ChatArgs, config: &RunConfig) -> Result<Vec<Talk>, Failure> {
+    let system = args.system.as_ref().map(|system| Message::new("system", system));
+    let mut conversation = Conversation::new(system.into_iter().collect::<Vec<_>>());
+    conversation.date = args.date.clone().unwrap_or_else(|| DATE.into());
+    let methods: Vec<Method> = match &args.methods {
+        Some(list) => list.split(';').map(Method::parse).collect::<Result<_, _>>()?,
+        None => vec![config.settings.method.clone()],
+    };
+    let talk = |method| Talk { method, conversation: conversation.clone(), answers: Vec::new(), is_warned: false };
+    Ok(methods.into_iter().map(talk).collect())
+}
+
+/// Has every method answer a question; false once somebody stopped it.
+fn round(talks: &mut [Talk], question: &str, room: &Room, lens: &mut dyn Lens) -> Result<bool, Failure> {
+    let several = talks.len() > 1;
+    for talk in talks {
+        if several {
+            room.terminal.say(format_args!("[{}]", talk.method))?;
+        }
+        if !talk.answer(question, room, lens)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Talk {
+    /// Answers a question, and shows what the answer attended to; false where somebody stopped it.
+    fn answer(&mut self, question: &str, room: &Room, lens: &mut dyn Lens) -> Result<bool, Failure> {
+        let Room { config, terminal, document, stop, .. } = room;
+        let is_first = self.answers.is_empty();
+        let said = match document.filter(|_| is_first) {
+            Some(document) => prompt::about(document, question),
+            None => question.to_owned(),
+        };
+        self.conversation.messages.push(Message::user(said));
+        let prompt = self.prompt(*document, lens)?;
+        let n_prompt = prompt.tokens.len();
+        let mut setup = config.setup_of(&self.method, lens.model(), n_prompt)?;
+        if !std::mem::replace(&mut self.is_warned, true) {
+            super::warn(terminal, config, lens.model(), &setup.plan, n_prompt + stop.max_tokens)?;
+        }
+        let is_watched = document.is_some() && room.n_passages > 0 && stop.max_tokens > 0;
+        if is_watched {
+            let queries = passages::answer(n_prompt, n_prompt + stop.max_tokens.min(MAX_QUERIES));
+            setup.watch = passages::watch(&prompt.passages, queries)?;
+            setup.watch.beyond = stop.max_tokens;
+        }
+        let mut progress = terminal.progress("prefill");
+        let (sampling, mut is_read) = (&config.settings.sampling, true);
+        let generated = generate(lens, &setup, &prompt.tokens, sampling, stop, &mut progress, &mut |text| {
+            is_read &= terminal.stream(text).is_ok();
+            if !is_read {
+                terminal.cancel(); // nobody hears the rest
+            }
+        })?;
+        drop(progress);
+        terminal.end_stream();
+        self.conversation.messages.push(Message::new("assistant", generated.text.clone()));
+        if generated.stop == StopReason::MaxTokens {
+            let n_tokens = generated.tokens.len();
+            terminal.note(format_args!("(the answer was cut after {n_tokens} tokens: --max-tokens)"))?;
+        }
+        let is_over = generated.stop == StopReason::Cancelled;
+        let mut evidence = Vec::new();
+        if is_watched && !generated.tokens.is_empty() {
+            let queries = passages::answer(n_prompt, n_prompt + generated.tokens.len() - 1);
+            let attended = Attended::of(&generated.trace, &prompt.passages, queries);
+            evidence = attended.evidence(&prompt.passages, room.n_passages);
+            evidence.iter().try_for_each(|evidence| terminal.say(line(evidence)))?;
+        }
+        self.answers.push(Answer { generated, passages: evidence });
+        Ok(!is_over && is_read)
+    }
+
+    /// The conversation so far in tokens.
+    fn prompt(&self, document: Option<&Document>, lens: &dyn Lens) -> Result<Prompt, Failure> {
+        let (source, codec) = (PromptSource::Chat(self.conversation.clone()), lens.text()?);
+        let prompt = match document {
+            Some(document) => source.of_document(document, codec)?,
+            None => source.build(codec)?,
+        };
+        if prompt.tokens.is_empty() { Err(LensError::EmptyPrompt.into()) } else { Ok(prompt) }
+    }
+
+    fn result(&self) -> serde_json::Value {
+        json!({ "method": self.method.to_string(), "conversation": self.conversation, "answers": self.answers })
+    }
+}
+
+/// One passage below an answer.
+fn line(Evidence { place, text, gain, .. }: &Evidence) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = text.chars().take(SHOWN).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("  {:>5.1} %  {place}: {}{more}", 100.0 * gain, printable_line(&short))
+}
+
 /// The next question, after a sign that one is waited for where somebody types; nothing at the end.
 fn ask(is_asked: bool) -> Result<Option<String>, Failure> {
     if is_asked {
@@ -84,7 +211,7 @@ fn ask(is_asked: bool) -> Result<Option<String>, Failure> {
         let _ = screen.write_all(b"> ").and_then(|()| screen.flush());
     }
     let mut bytes = Vec::new();
-    let failed = |error: std::io::Error| Failure::io("read", std::path::Path::new("stdin"), &error);
+    let failed = |error: std::io::Error| Failure::io("read", Path::new("stdin"), &error);
     let stdin = std::io::stdin().lock();
     std::io::Read::take(stdin, MAX_LINE).read_until(b'\n', &mut bytes).map_err(failed)?;
     if bytes.is_empty() {
@@ -93,6 +220,6 @@ fn ask(is_asked: bool) -> Result<Option<String>, Failure> {
     if bytes.len() as u64 == MAX_LINE {
         return Err(Failure::usage("a question has more than 16 MiB", "ask something shorter".to_owned()));
     }
-    let text = longlens_eval::text::text_of(std::path::Path::new("stdin"), bytes)?;
+    let text = longlens_eval::text::text_of(Path::new("stdin"), bytes)?;
     Ok(Some(text.strip_suffix('\n').map_or(text.clone(), |line| line.strip_suffix('\r').unwrap_or(line).to_owned())))
 }

@@ -19,7 +19,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     crate::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
-    let prompt = needle::prompt(&args.prompt, &config, lens.as_ref())?;
+    let prompt = needle::prompt(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
     let sampling = &config.settings.sampling;

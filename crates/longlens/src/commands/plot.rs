@@ -77,7 +77,7 @@ pub fn viewed(
     also: impl FnOnce(&mut Watch),
 ) -> Result<Viewed, Failure> {
     let mut lens = super::open(terminal, config)?;
-    let mut prompt = needle::prompt(prompt, config, lens.as_ref())?;
+    let mut prompt = needle::prompt(terminal, prompt, config, lens.as_ref())?;
     let n_prompt = prompt.tokens.len();
     // of a hidden key, the tokens that fetch it can be looked at; they follow the prompt
     prompt.tokens.extend(&prompt.answer);
@@ -114,8 +114,9 @@ pub fn record(
     Ok((trace, view))
 }
 
-fn subject<'a>(lens: &'a dyn Lens, prompt: &PromptTokens, setup: &'a Setup) -> Subject<'a> {
-    Subject::new(lens.model(), setup, prompt.tokens.len(), prompt.needle.clone())
+fn subject<'a>(lens: &'a dyn Lens, prompt: &'a PromptTokens, setup: &'a Setup) -> Subject<'a> {
+    let subject = Subject::new(lens.model(), setup, prompt.tokens.len(), prompt.needle.clone());
+    Subject { passages: &prompt.passages, ..subject }
 }
 
 /// Every view with its options.

@@ -4,8 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use longlens_app::Problem;
-use longlens_app::prompt::PromptSource;
-use longlens_app::prompt::question;
+use longlens_app::prompt::{DocumentAsk, PromptSource, question};
 use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
@@ -168,6 +167,15 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
                 "the workbench reads keys from stdin, so the prompt cannot come from there",
                 "give --file the name of a file".to_owned(),
             ));
+        }
+        if let Some(question) = &prompt.question {
+            return Ok(Some(PromptSource::Document(DocumentAsk {
+                file: path.clone(),
+                question: question.clone(),
+                chat: prompt.chat,
+                system: prompt.system.clone(),
+                date: prompt.date.clone(),
+            })));
         }
         if prompt.chat {
             let text = longlens_eval::text::read_text(path)?;

@@ -192,7 +192,14 @@ mod tests {
 
     fn run(nll: &[f32], nll_from: usize) -> Run {
         let source = PromptSource::Text("x".into());
-        let prompt = Prompt { source, tokens: vec![1; 6], pieces: vec!["x".into(); 6], needle: None };
+        let prompt = Prompt {
+            source,
+            tokens: vec![1; 6],
+            pieces: vec!["x".into(); 6],
+            needle: None,
+            passages: [].into(),
+            warnings: Vec::new(),
+        };
         let ask = RunAsk { id: 1, settings: Settings::default(), base: None, prompt: Arc::new(prompt), query: None };
         Run { nll: nll.to_vec(), nll_from, ..Run::new(&ask, "m", &ModelSpec::tiny(32)) }
     }

@@ -1,0 +1,110 @@
+//! A process of its own for formats of other people: what a hostile file does there ends with it.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::extract::{Extracted, Foreign, Refused};
+
+/// Seconds that a file may take: a manual of 1,200 pages takes 20.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Bytes of an answer.
+const MAX_ANSWER: u64 = 256 << 20;
+/// Bytes of the stack that reads: structures lie in each other as deep as a file wants.
+const STACK: usize = 256 << 20;
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has files read by `program extract-text html|pdf` from now on, which is to call [`serve`]. Without it they are read in this process,
+/// where a stack that overflows ends everything.
+pub fn extract_with(program: PathBuf) {
+    let _ = PROGRAM.set(program);
+}
+
+/// Reads a file on stdin and answers on stdout, as [`extract_with`]'s program has to.
+pub fn serve(foreign: Foreign) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    let answer = in_thread(foreign, bytes);
+    let mut out = io::stdout().lock();
+    // libraries may have said something on a line of theirs
+    out.write_all(b"\n")?;
+    serde_json::to_writer(&mut out, &answer)?;
+    out.flush()
+}
+
+/// The text of a file.
+pub(super) fn extract(foreign: Foreign, bytes: &[u8]) -> Result<Extracted, Refused> {
+    match PROGRAM.get() {
+        Some(program) => in_process(program, foreign, bytes),
+        None => in_thread(foreign, bytes.to_vec()),
+    }
+}
+
+fn in_thread(foreign: Foreign, bytes: Vec<u8>) -> Result<Extracted, Refused> {
+    let (send, answer) = channel();
+    let work = move || drop(send.send(foreign.read(&bytes)));
+    let started = thread::Builder::new().name("extract".into()).stack_size(STACK).spawn(work);
+    started.map_err(|error| no_start(&error))?;
+    // a thread that panics drops its end of the channel
+    awaited(&answer, foreign)?
+}
+
+fn in_process(program: &Path, foreign: Foreign, bytes: &[u8]) -> Result<Extracted, Refused> {
+    let mut command = Command::new(program);
+    command.args(["extract-text", foreign.name()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| no_start(&error))?;
+    let answer = thread::scope(|scope| {
+        let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
+        // a reader that has seen enough closes its end
+        scope.spawn(move || drop(stdin.write_all(bytes)));
+        let (send, answer) = channel();
+        scope.spawn(move || {
+            let mut said = Vec::new();
+            let read = stdout.take(MAX_ANSWER).read_to_end(&mut said);
+            drop(send.send(read.map(|_| said)));
+        });
+        let said = awaited(&answer, foreign);
+        stop(&mut child);
+        Some(said)
+    });
+    let said = answer.ok_or_else(|| crashed(foreign))??.map_err(|error| no_start(&error))?;
+    let line = said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice(line).unwrap_or_else(|_| Err(crashed(foreign)))
+}
+
+/// Ends a reader that has said all, or takes too long.
+fn stop(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn awaited<T>(answer: &Receiver<T>, foreign: Foreign) -> Result<T, Refused> {
+    answer.recv_timeout(LIMIT).map_err(|why| match why {
+        RecvTimeoutError::Timeout => {
+            (format!("its text was not found within {} seconds", LIMIT.as_secs()), other_program(foreign))
+        }
+        RecvTimeoutError::Disconnected => crashed(foreign),
+    })
+}
+
+fn crashed(foreign: Foreign) -> Refused {
+    let problem = "it makes the program that reads it crash, or take more than 2 GiB of memory".to_owned();
+    (problem, other_program(foreign))
+}
+
+fn no_start(error: &io::Error) -> Refused {
+    (format!("no process could be started to read it: {error}"), "close other programs, or give its text".to_owned())
+}
+
+fn other_program(foreign: Foreign) -> String {
+    let program = match foreign {
+        Foreign::Html => "`w3m -dump`",
+        Foreign::Pdf => "`pdftotext`",
+    };
+    format!("take its text out with another program, as {program}")
+}

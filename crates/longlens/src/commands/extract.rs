@@ -1,0 +1,15 @@
+//! `longlens extract-text`: the process in which PDF and HTML files are read.
+
+use longlens_eval::document::{Foreign, serve};
+
+use crate::failure::Failure;
+use crate::memory;
+
+/// Reads stdin, answers on stdout, and takes little memory whatever the file says.
+pub fn run(format: &str) -> Result<(), Failure> {
+    let Some(format) = Foreign::ALL.into_iter().find(|known| known.name() == format) else {
+        return Err(Failure::usage(format!("no text is taken out of `{format}` files"), "give html or pdf".to_owned()));
+    };
+    memory::limit(2 << 30);
+    serve(format).map_err(|error| Failure::io("write", std::path::Path::new("stdout"), &error))
+}
