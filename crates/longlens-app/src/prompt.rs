@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use longlens_core::lens::{Conversation, LensError, Message, TextCodec};
 use longlens_core::printable::is_command;
+use longlens_eval::EvalError;
 use longlens_eval::document::{Document, Passage, locate};
 use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Place, Template, hiding};
@@ -240,11 +241,11 @@ fn read(path: &Path) -> Result<Document, Problem> {
     if there.len() > MAX_FILE {
         return Err(too_long(&path.display().to_string()));
     }
-    document(path, std::fs::read(path).map_err(failed)?)
+    Ok(document(path, std::fs::read(path).map_err(failed)?)?)
 }
 
 /// The document of a file that is to be a prompt: an editor's last newline is no part of it.
-pub fn document(path: &Path, bytes: Vec<u8>) -> Result<Document, Problem> {
+pub fn document(path: &Path, bytes: Vec<u8>) -> Result<Document, EvalError> {
     let mut document = Document::of(path, bytes)?;
     if document.text.ends_with('\n') {
         document.text.pop();

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource, question};
-use longlens_core::lens::{Conversation, DATE, Lens};
+use longlens_core::lens::{Conversation, DATE, Lens, LensError};
 use longlens_core::printable::printable_line;
 use longlens_eval::document::{Document, Passage};
 use longlens_eval::passkey::Template;
@@ -59,12 +59,16 @@ pub fn prompt(
     }
     let codec = lens.text()?;
     let built = if let Some(conversation) = turns(args)? {
-        PromptSource::Chat(conversation).build(codec)?
+        PromptSource::Chat(conversation).build(codec)
     } else {
         let document = document(args)?;
-        let source = source(args, &document);
-        source.of_document(&document, codec)?
+        if document.text.is_empty() {
+            return Err(LensError::EmptyPrompt.into());
+        }
+        source(args, &document).of_document(&document, codec)
     };
+    // what a tokenizer or a template refuses is no wrong flag
+    let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
     for warning in &built.warnings {
         terminal.note(format_args!("warning: {}", printable_line(warning)))?;
     }

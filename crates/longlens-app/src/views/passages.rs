@@ -82,7 +82,7 @@ impl TraceView for Passages {
     }
 
     fn watch(&self, subject: &Subject, options: &Setting) -> Result<Watch, Problem> {
-        Ok(watch(subject.passages, queries(subject, options)?)?)
+        watch(subject.passages, queries(subject, options)?)
     }
 
     fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem> {
@@ -192,10 +192,11 @@ impl Attended {
         Self { queries, shares, gains, by_head: answer }
     }
 
-    /// Passages, those that gain most first.
+    /// Passages with any attention, those that gain most first.
     pub fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let mut order: Vec<usize> = (0..self.gains.len()).filter(|at| self.gains[*at] > 0.0).collect();
-        order.sort_by(|a, b| self.gains[*b].total_cmp(&self.gains[*a]));
+        let mut order: Vec<usize> = (0..self.gains.len()).filter(|at| self.shares[*at] > 0.0).collect();
+        let key = |at: usize| (self.gains[at], self.shares[at]);
+        order.sort_by(|a, b| key(*b).0.total_cmp(&key(*a).0).then(key(*b).1.total_cmp(&key(*a).1)));
         order.into_iter()
     }
 
@@ -265,7 +266,9 @@ mod tests {
         let watch = Passages.watch(&subject, &options).unwrap();
         lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
         lens.feed(&vec![9; n_prompt], Rows::None, &mut ()).unwrap();
-        [9, 9].iter().for_each(|token| drop(lens.feed(&[*token], Rows::None, &mut ()).unwrap()));
+        for _ in n_prompt..n_tokens {
+            lens.feed(&[9], Rows::None, &mut ()).unwrap();
+        }
         let trace = Arc::new(lens.inspect(&watch, &mut ()).unwrap());
         let attended = Attended::of(&trace, &passages, answer(n_prompt, n_tokens));
         assert_eq!((attended.queries.clone(), attended.order().next()), (n_prompt - 1..n_tokens, Some(1)));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use longlens_core::lens::{Lens, Rows};
 use longlens_core::methods::Method;
 use longlens_core::scripted::ScriptedLens;
+use longlens_eval::document::Place;
 
 use super::*;
 
@@ -19,7 +20,10 @@ fn made(text: &str, method: &str, needle: bool) -> Result<Plot, Problem> {
     let method = Method::parse(method).unwrap();
     let setup = Setup::new(&method, &lens.model().spec, N).unwrap();
     let model = lens.model().clone();
-    let subject = Subject { chunk_len: 4, ..Subject::new(&model, &setup, N, needle.then_some(20..24)) };
+    let place = Place { is_page: true, first: 1, last: 1 };
+    let passages = [2..30, 30..N].map(|tokens| Passage { text: "some words".into(), place, tokens });
+    let subject = Subject::new(&model, &setup, N, needle.then_some(20..24));
+    let subject = Subject { chunk_len: 4, passages: &passages, ..subject };
     let watch = view.watch(&subject, &options)?;
     lens.begin(&Setup { keep_queries: true, ..setup.clone() }).unwrap();
     lens.feed(&[9; N], Rows::None, &mut ()).unwrap();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::extract::{Extracted, Foreign, Refused};
 
-/// Seconds that a file may take: a manual of 1,200 pages takes 20.
-const LIMIT: Duration = Duration::from_secs(180);
+/// What a file may take: a manual of 1,200 pages takes 20 seconds.
+const LIMIT: Duration = Duration::from_mins(3);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 256 << 20;
 /// Bytes of the stack that reads: structures lie in each other as deep as a file wants.
@@ -103,7 +103,7 @@ fn no_start(error: &io::Error) -> Refused {
 
 fn other_program(foreign: Foreign) -> String {
     let program = match foreign {
-        Foreign::Html => "`w3m -dump`",
+        Foreign::Html => "`w3m`",
         Foreign::Pdf => "`pdftotext`",
     };
     format!("take its text out with another program, as {program}")

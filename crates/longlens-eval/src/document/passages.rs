@@ -46,7 +46,7 @@ fn passage_len(text: &str) -> usize {
     let byte_of = |n_chars: usize| text.char_indices().nth(n_chars).map_or(text.len(), |(at, _)| at);
     let (shortest, longest) = (byte_of(SHORTEST), byte_of(LONGEST));
     let tail = &text[shortest..longest];
-    let is_blank_line = |at: &usize| text[..longest].as_bytes()[at + 1..].first() == Some(&b'\n');
+    let is_blank_line = |at: &usize| text.as_bytes()[..longest].get(at + 1) == Some(&b'\n');
     if let Some((at, _)) = tail.match_indices('\n').find(|(at, _)| is_blank_line(&(shortest + at))) {
         return shortest + at;
     }

@@ -16,7 +16,7 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
     let document = loaded.map_err(|error| damaged(error.to_string()))?;
     if document.is_encrypted() {
         // one that opens without a password was decrypted while it was loaded
-        return Err(("it is encrypted".into(), "take the password away first, as `qpdf --decrypt` does".into()));
+        return Err(("it is encrypted".into(), "take the password away first, as `qpdf` does".into()));
     }
     let numbers: Vec<u32> = document.get_pages().into_keys().collect();
     if numbers.is_empty() {

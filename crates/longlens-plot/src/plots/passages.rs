@@ -49,7 +49,7 @@ impl Figure for Passages {
 
     fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
         if self.rows.is_empty() {
-            return Err(PlotError::NoData { missing: "no passage gains attention" });
+            return Err(PlotError::NoData { missing: "no passage has attention" });
         }
         let mut scene = Scene::new(size);
         let needle = self.rows.iter().any(|row| row.is_needle);
@@ -77,7 +77,7 @@ impl PassageRow {
         scene.rect(ground, PALE);
         let color = if self.is_needle { ALARM } else { BAR };
         scene.rect(Rect { x1: x0 + ground.width() * f64::from(part), ..ground }, color);
-        scene.text(&format!("{:.1} %", 100.0 * self.gain), (ground.x1 + 6.0, middle), Anchor::Start, SIZE, INK);
+        scene.text(format!("{:.1} %", 100.0 * self.gain), (ground.x1 + 6.0, middle), Anchor::Start, SIZE, INK);
         let x = x0 + bars;
         let n_lines = (((area.height() - GAP / 2.0) / LINE) as usize).clamp(1, LINES);
         let mut lines = text::wrap(&self.text.split_whitespace().collect::<Vec<_>>().join(" "), SIZE, area.x1 - x);

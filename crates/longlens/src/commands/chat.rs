@@ -5,7 +5,7 @@ use std::path::Path;
 
 use longlens_app::prompt::{self, Prompt, PromptSource};
 use longlens_app::views::passages::{self, Attended, Evidence, MAX_QUERIES};
-use longlens_core::lens::{Conversation, DATE, Lens, LensError, Message};
+use longlens_core::lens::{Conversation, DATE, Lens, Message};
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
 use longlens_eval::document::Document;
@@ -185,10 +185,10 @@ impl Talk {
     fn prompt(&self, document: Option<&Document>, lens: &dyn Lens) -> Result<Prompt, Failure> {
         let (source, codec) = (PromptSource::Chat(self.conversation.clone()), lens.text()?);
         let prompt = match document {
-            Some(document) => source.of_document(document, codec)?,
-            None => source.build(codec)?,
+            Some(document) => source.of_document(document, codec),
+            None => source.build(codec),
         };
-        if prompt.tokens.is_empty() { Err(LensError::EmptyPrompt.into()) } else { Ok(prompt) }
+        prompt.map_err(|problem| Failure::failed(problem.message, problem.help))
     }
 
     fn result(&self) -> serde_json::Value {
