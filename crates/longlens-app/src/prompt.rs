@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use longlens_core::lens::{Conversation, LensError, Message, TextCodec};
 use longlens_core::printable::is_command;
 use longlens_eval::generate::PieceDecoder;
-use longlens_eval::passkey::{Place, Template, hiding};
+use longlens_eval::passkey::{Chat, Place, Template, hiding};
 use longlens_eval::text::text_of;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub struct NeedleAsk {
     pub template: Template,
     /// Start of the random numbers.
     pub seed: u64,
+    /// The chat template's, where the prompt is put into one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
 }
 
 /// A prompt, ready to run.
@@ -69,7 +72,7 @@ pub struct HiddenNeedle {
 
 impl Default for NeedleAsk {
     fn default() -> Self {
-        Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0 }
+        Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0, chat: None }
     }
 }
 
@@ -100,7 +103,7 @@ impl PromptSource {
             ));
         }
         let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
-        let made = hiding(codec, ask.template, &place, ask.key.as_deref())?;
+        let made = hiding(codec, ask.template, ask.chat.as_ref(), &place, ask.key.as_deref())?;
         let needle = made.needle.map(|needle| HiddenNeedle {
             tokens: needle.start..needle.end,
             key: made.key,
@@ -207,6 +210,11 @@ impl fmt::Display for NeedleAsk {
         if self.template != Template::Longlens {
             write!(f, " template={}", self.template)?;
         }
-        if self.seed == 0 { Ok(()) } else { write!(f, " seed={}", self.seed) }
+        if self.seed != 0 {
+            write!(f, " seed={}", self.seed)?;
+        }
+        let Some(chat) = &self.chat else { return Ok(()) };
+        write!(f, " chat={}", chat.date)?;
+        chat.system.iter().try_for_each(|system| write!(f, " system={system:?}"))
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use longlens_core::lens::{Conversation, DATE, LensError, Message};
-use longlens_eval::generate::{Stop, StopReason, generate};
+use longlens_eval::dialogue::Dialogue;
+use longlens_eval::generate::{Stop, StopReason};
 use serde_json::json;
 
 use crate::args::ChatArgs;
@@ -30,6 +31,7 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     lens.text()?.chat(&Conversation { messages: try_out, ..conversation.clone() })?;
     let stop =
         Stop { max_tokens: config.settings.max_tokens, strings: config.file.sampling.stop.clone(), ..Stop::default() };
+    let mut dialogue = Dialogue::new(config.settings.sampling.clone(), stop.clone());
     let (mut turns, mut warned) = (Vec::new(), false);
     let is_asked = std::io::stdin().is_terminal();
     while let Some(question) = ask(is_asked)? {
@@ -47,9 +49,8 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
             super::warn(&terminal, &config, lens.model(), &setup.plan, tokens.len() + stop.max_tokens)?;
         }
         let mut progress = terminal.progress("prefill");
-        let sampling = &config.settings.sampling;
         let mut is_read = true;
-        let answer = generate(lens.as_mut(), &setup, &tokens, sampling, &stop, &mut progress, &mut |text| {
+        let answer = dialogue.answer(lens.as_mut(), &setup, &tokens, &mut progress, &mut |text| {
             is_read &= terminal.stream(text).is_ok();
             if !is_read {
                 terminal.cancel(); // nobody hears the rest

@@ -10,6 +10,7 @@ use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_eval::passkey::Chat;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
@@ -155,9 +156,11 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
     if let Some(conversation) = needle::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }
-    if let (true, Some(text)) = (prompt.chat, &prompt.prompt) {
-        let conversation = question(prompt.system.as_deref(), text);
-        return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
+    let chat = needle::of_prompt(prompt)?;
+    let said =
+        |text: &str, chat: &Chat| PromptSource::Chat(question(chat.system.as_deref(), text).dated(Some(&chat.date)));
+    if let (Some(chat), Some(text)) = (&chat, &prompt.prompt) {
+        return Ok(Some(said(text, chat)));
     }
     if let Some(text) = &prompt.prompt {
         return Ok(Some(PromptSource::Text(text.clone())));
@@ -169,10 +172,9 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
                 "give --file the name of a file".to_owned(),
             ));
         }
-        if prompt.chat {
+        if let Some(chat) = &chat {
             let text = longlens_eval::text::read_text(path)?;
-            let conversation = question(prompt.system.as_deref(), text.strip_suffix('\n').unwrap_or(&text));
-            return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
+            return Ok(Some(said(text.strip_suffix('\n').unwrap_or(&text), chat)));
         }
         return Ok(Some(PromptSource::File(path.clone())));
     }
