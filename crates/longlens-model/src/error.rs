@@ -31,6 +31,15 @@ pub enum OpenError {
         /// Revisions that are there.
         known: Vec<String>,
     },
+    /// Weights in a format of another program's.
+    #[error("{file}: the weights are quantized by {format} (`{field}`), which is not read")]
+    Quantized {
+        file: String,
+        /// The field of the config that says so.
+        field: String,
+        /// What the format is called.
+        format: String,
+    },
     /// A file where a folder is needed.
     #[error("{path} is no model: a model is a folder, or a file of weights (.gguf, .safetensors, .bin)")]
     NotAFolder { path: String },
@@ -236,6 +245,9 @@ impl OpenError {
             Self::UnknownFamily { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
             Self::UnknownFamily { known, .. } => Some(format!("known families: {}", known.join(", "))),
             Self::Unsupported { help, .. } => Some(help.clone()),
+            Self::Quantized { .. } => {
+                Some("use the checkpoint that they were quantized from, or a GGUF file of the model".into())
+            }
             Self::Rope { error, .. } => error.help(),
             Self::Weights { problems, .. } => problems.iter().find_map(WeightProblem::help),
             Self::Storage(_) => Some("leave it out, or compute on the processor".into()),
