@@ -254,6 +254,9 @@ impl OpenError {
             Self::Unreadable { file, .. } if file.ends_with("tokenizer.json") => Some(
                 "fetch the file again from where the model is, or write it with transformers' `save_pretrained`".into(),
             ),
+            Self::Unreadable { file, .. } if file.ends_with("tokenizer.model") => {
+                Some("fetch the file again from where the model is, or put its tokenizer.json beside it".into())
+            }
             Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
                 Some("no file is replaced: name another folder".into())
             }
@@ -266,6 +269,9 @@ impl WeightProblem {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
+            Self::Damaged { problem, .. } if problem.starts_with("asks Python") => {
+                Some("do not load this file elsewhere either; take the weights from where you trust them, as safetensors".into())
+            }
             Self::MissingPart { .. } | Self::AbsentPart { .. } | Self::Damaged { .. } => {
                 Some("download the weights again".into())
             }

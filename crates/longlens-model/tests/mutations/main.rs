@@ -17,7 +17,7 @@ use mutate::{Dice, mutated};
 use seeds::Seed;
 
 /// Cases of a target in a usual run of the tests.
-const CASES: u64 = 300;
+pub const CASES: u64 = 300;
 /// A case takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that a case may take beyond what the unchanged file takes.
@@ -30,14 +30,20 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Tries a target on its unchanged seeds, which `is_whole` says must open, and on changed ones.
+/// Tries a target on its unchanged seeds, which must open, and on changed ones: so many, or as many as somebody asks for.
 #[expect(clippy::print_stdout, reason = "a long run says how far it came")]
-pub fn fuzz(name: &str, seeds: &[Seed], words: &[&str], target: impl Fn(&Seed, &[u8]) -> Result<(), String>) {
+pub fn fuzz(
+    name: &str,
+    usual: u64,
+    seeds: &[Seed],
+    words: &[&str],
+    target: impl Fn(&Seed, &[u8]) -> Result<(), String>,
+) {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for seed in seeds {
         target(seed, &seed.bytes).unwrap_or_else(|error| panic!("{name}: {} unchanged: {error}", seed.file));
     }
-    let (n_cases, start) = (number("LONGLENS_FUZZ_CASES").unwrap_or(CASES), number("LONGLENS_FUZZ_SEED").unwrap_or(0));
+    let (n_cases, start) = (number("LONGLENS_FUZZ_CASES").unwrap_or(usual), number("LONGLENS_FUZZ_SEED").unwrap_or(0));
     let (began, mut n_refused, mut highest) = (Instant::now(), 0, 0);
     for case in 0..n_cases {
         let mut dice = Dice::new(start ^ (case << 8));

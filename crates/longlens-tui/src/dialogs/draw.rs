@@ -18,7 +18,7 @@ const NEEDLE_HELP: [&str; NEEDLE_LABELS.len()] = [
     "letters and digits; empty draws one from the seed",
     "start of the random numbers",
     "wording: whose passkey script (left, right)",
-    "whether a user says it, in the model's chat template (left, right)",
+    "whether a user says it, in the chat template (left, right)",
 ];
 
 /// Draws the open dialog over the screen.

@@ -227,7 +227,7 @@ mod tests {
             ("{{- a ~ b ~ '~' -}}", "{{- (a)§ ~ (b)§ ~ ('~')§ -}}"),
             ("{{ [s] * 9 ~ x.y|f(1 ~ 2) + c }}", "{{ ([s] * 9)§ ~ (x.y|f((1)§ ~ (2)§))§ + c }}"),
             ("{{ -a ~ -b * -2 - c }}", "{{ (-a)§ ~ (-b * -2)§ - c }}"),
-            ("{% set x = a ~ (b ~ c) if d else e %}", "{% set x = (a)§ ~ ((b)§ ~ (c)§)§ if d else e %}"),
+            ("{% set x = a ~ (b ~ c) if d else e %}", "{% set x = (a)§ ~ (((b)§ ~ (c)§))§ if d else e %}"),
             ("{% for x in y if x in z and w not in v %}", "{% for x in y if (x)§ in z and (w)§ not in v %}"),
             ("{{ f(k=a ~ b, c)[d ~ e:2] }}", "{{ f(k=(a)§ ~ (b)§, c)[(d)§ ~ (e)§:2] }}"),
             ("{{ x is defined * [s] ~ y }}", "{{ (x is defined * [s])§ ~ (y)§ }}"),
