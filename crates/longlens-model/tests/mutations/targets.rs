@@ -8,9 +8,9 @@ use longlens_model::tokenizer::{ChatTemplate, HfTokenizer};
 use longlens_model::weights::{self, WeightFiles};
 use serde_json::Map;
 
-use super::{CASES, fuzz};
 use super::mutate::Dice;
 use super::seeds::{Seed, fixture, fixtures, sentencepiece, tokenizer};
+use super::{CASES, fuzz};
 
 fn said(error: &OpenError) -> String {
     format!("{error} | {}", error.help().unwrap_or_default())

@@ -116,7 +116,6 @@ pub fn talking(folder: &Path) {
 const TEMPLATE: &str = "{{ bos_token }}{% for turn in messages %}
 {% if turn.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}
 {{ turn.role | capitalize }}: {{ turn.content }}
-{{ '' }}
 {% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
 
 /// Every tensor of a safetensors file.

@@ -63,13 +63,15 @@ pub(super) fn bound(environment: &mut Environment<'static>) {
     });
     environment.remove_filter("pprint");
     environment.remove_global("debug");
-    for name in TEXTUAL {
-        weigh_arguments(environment, name);
+    for (names, n_lists) in [(&TEXTUAL[..], 0), (&CHOOSING[..], 1)] {
+        for name in names {
+            weigh_arguments(environment, name, n_lists);
+        }
     }
 }
 
 /// Filters that make texts of what they are given.
-const TEXTUAL: [&str; 15] = [
+const TEXTUAL: [&str; 14] = [
     "safe",
     "escape",
     "e",
@@ -84,15 +86,17 @@ const TEXTUAL: [&str; 15] = [
     "format",
     "urlencode",
     "indent",
-    "default",
 ];
 
-/// Puts a filter in the place of the one that is there, which weighs what that is given.
-fn weigh_arguments(environment: &mut Environment<'static>, name: &'static str) {
+/// Filters that make texts of what stands behind the list they are given.
+const CHOOSING: [&str; 4] = ["select", "reject", "selectattr", "rejectattr"];
+
+/// Puts a filter in the place of the one that is there, which weighs what that is given, but for the first `n_lists` values.
+fn weigh_arguments(environment: &mut Environment<'static>, name: &'static str, n_lists: usize) {
     // a second engine keeps the filter as it was
     let plain = environment.clone();
     environment.add_filter(name, move |state: &mut State, values: Rest<Value>| -> Result<Value, Error> {
-        values.iter().try_for_each(weigh)?;
+        values.iter().skip(n_lists).try_for_each(weigh)?;
         if name == "format" && values.first().is_some_and(has_width) {
             return Err(too_much());
         }
@@ -101,7 +105,8 @@ fn weigh_arguments(environment: &mut Environment<'static>, name: &'static str) {
         }
         let made = plain.empty_state().apply_filter(name, &values)?;
         // its own budget begins anew with every call, and this one's does not
-        state.consume_fuel(made.as_str().map_or(1, |text| 1 + text.len() as u64 / 64))?;
+        let size = made.as_str().map_or_else(|| made.len().unwrap_or(0), |text| text.len() / 64);
+        state.consume_fuel(1 + size as u64)?;
         Ok(made)
     });
 }

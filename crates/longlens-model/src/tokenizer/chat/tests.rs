@@ -133,6 +133,8 @@ fn what_never_ends_or_grows_without_end_is_stopped() {
         "{% set l = ['x' * 1000000] * 100000 %}{{ 'x' | replace('x', l) }}",
         "{% set l = ['x' * 1000000] * 100000 %}{{ ['a', 'b'] | join(l) }}",
         "{% set l = ['x' * 1000000] * 100000 %}{{ raise_exception(l) }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ [1] | select(l) | list }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ [1] | rejectattr(l) | list }}",
         "{% set l = ['x' * 1000000] * 100000 %}{{ strftime_now(l) }}",
         "{% set ns = namespace(s=['x']) %}{% for a in range(40) %}{% set ns.s = (ns.s + ns.s) | list %}{% endfor %}",
         "{% set ns = namespace(s=['']) %}{% for a in range(40) %}{% set ns.s = (ns.s + ns.s) | sort %}{% endfor %}",
