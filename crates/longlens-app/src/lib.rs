@@ -13,6 +13,7 @@ pub mod runs;
 pub mod session;
 pub mod settings;
 pub mod steps;
+pub mod turns;
 pub mod views;
 pub mod worker;
 

@@ -10,7 +10,7 @@ use longlens_core::printable::is_command;
 use longlens_eval::EvalError;
 use longlens_eval::document::{Document, Passage, locate};
 use longlens_eval::generate::PieceDecoder;
-use longlens_eval::passkey::{Place, Template, hiding};
+use longlens_eval::passkey::{Chat, Place, Template, hiding};
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
@@ -45,6 +45,9 @@ pub struct NeedleAsk {
     pub template: Template,
     /// Start of the random numbers.
     pub seed: u64,
+    /// The chat template's, where the prompt is put into one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
 }
 
 /// A question about a document.
@@ -54,14 +57,9 @@ pub struct DocumentAsk {
     pub file: PathBuf,
     /// What is asked, behind a blank line after the document.
     pub question: String,
-    /// Whether both are what a user says in the model's chat template.
-    pub chat: bool,
-    /// What the system says first, in a chat.
-    #[serde(default)]
-    pub system: Option<String>,
-    /// What a template that asks for the date is told.
-    #[serde(default)]
-    pub date: Option<String>,
+    /// The chat template's, where both are what a user says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
 }
 
 /// A prompt, ready to run.
@@ -94,7 +92,7 @@ pub struct HiddenNeedle {
 
 impl Default for NeedleAsk {
     fn default() -> Self {
-        Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0 }
+        Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0, chat: None }
     }
 }
 
@@ -114,8 +112,13 @@ impl PromptSource {
     /// The prompt whose document is read already: a question about it, a conversation in which it is told, or the document alone.
     pub fn of_document(&self, document: &Document, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         let (text, special) = match self {
-            Self::Document(ask) if ask.chat => (said(&ask.conversation(document), codec)?, false),
-            Self::Document(ask) => (about(document, &ask.question), true),
+            Self::Document(ask) => match &ask.chat {
+                Some(chat) => {
+                    let conversation = question(chat.system.as_deref(), &about(document, &ask.question));
+                    (said(&conversation.dated(Some(&chat.date)), codec)?, false)
+                }
+                None => (about(document, &ask.question), true),
+            },
             Self::Chat(conversation) => (said(conversation, codec)?, false),
             _ => (document.text.clone(), true),
         };
@@ -146,7 +149,7 @@ impl PromptSource {
             ));
         }
         let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
-        let made = hiding(codec, ask.template, &place, ask.key.as_deref())?;
+        let made = hiding(codec, ask.template, ask.chat.as_ref(), &place, ask.key.as_deref())?;
         let needle = made.needle.map(|needle| HiddenNeedle {
             tokens: needle.start..needle.end,
             key: made.key,
@@ -179,14 +182,6 @@ impl PromptSource {
             None => (locate(&Document::plain(pieces.concat()), &pieces), Vec::new()),
         };
         Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), warnings })
-    }
-}
-
-impl DocumentAsk {
-    /// The same as what a user says.
-    fn conversation(&self, document: &Document) -> Conversation {
-        let plain = question(self.system.as_deref(), &about(document, &self.question));
-        Conversation { date: self.date.clone().unwrap_or_else(|| plain.date.clone()), ..plain }
     }
 }
 
@@ -264,7 +259,7 @@ impl fmt::Display for PromptSource {
             }
             Self::File(path) => write!(f, "file={}", path.display()),
             Self::Document(ask) => {
-                let how = if ask.chat { "chat, " } else { "" };
+                let how = if ask.chat.is_some() { "chat, " } else { "" };
                 write!(f, "{how}file={} {}", ask.file.display(), Self::Text(ask.question.clone()))
             }
             Self::Needle(ask) => write!(f, "needle={ask}"),
@@ -290,6 +285,11 @@ impl fmt::Display for NeedleAsk {
         if self.template != Template::Longlens {
             write!(f, " template={}", self.template)?;
         }
-        if self.seed == 0 { Ok(()) } else { write!(f, " seed={}", self.seed) }
+        if self.seed != 0 {
+            write!(f, " seed={}", self.seed)?;
+        }
+        let Some(chat) = &self.chat else { return Ok(()) };
+        write!(f, " chat={}", chat.date)?;
+        chat.system.iter().try_for_each(|system| write!(f, " system={system:?}"))
     }
 }

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 mod salvage;
 
 use longlens_core::trace::RunRecord;
-use longlens_eval::passkey::Cell;
+use longlens_eval::passkey::{Cell, Chat};
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptSource;
@@ -73,6 +73,9 @@ pub struct KeptGrid {
     pub record: RunRecord,
     /// Prompts of a cell.
     pub trials: usize,
+    /// The chat template's, where prompts were put into one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
 }
 
 /// A folder of sessions, one of them this program's.

@@ -131,8 +131,14 @@ fn a_look_into_an_older_run_computes_it_again() {
 #[test]
 fn a_grid_gives_way_and_loses_no_cell() {
     let rig = Rig::new(ScriptedLens::new(induction));
-    let grid =
-        Grid { template: Template::Longlens, lengths: vec![200, 300, 400], depths: vec![0.0, 1.0], trials: 1, seed: 0 };
+    let grid = Grid {
+        template: Template::Longlens,
+        chat: None,
+        lengths: vec![200, 300, 400],
+        depths: vec![0.0, 1.0],
+        trials: 1,
+        seed: 0,
+    };
     rig.worker.ask(Ask::Grid(GridAsk { id: 7, settings: settings("full", 1), grid }));
     let mut cells = Vec::new();
     for id in 1..=6 {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use crate::lens::{Control, Conversation, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use crate::plan::Prefill;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
@@ -363,6 +363,16 @@ impl TextCodec for ByteCodec {
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         let bytes: Vec<u8> = tokens.iter().filter_map(|token| u8::try_from(token.checked_sub(2)?).ok()).collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A line for each turn, as `user: Hello`; an answer begins with `assistant:`.
+    fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
+        let text = conversation.rendered(|said| {
+            let lines = said.messages.iter().map(|turn| format!("{}: {}\n", turn.role, turn.content));
+            let answer = said.add_generation_prompt.then(|| "assistant:".to_owned());
+            Ok::<_, LensError>(lines.chain(answer).collect::<String>())
+        })?;
+        text.ok_or(LensError::NoChatTemplate)
     }
 }
 

@@ -337,6 +337,20 @@ impl Watch {
         mass && lists && self.choices.is_part_of(&other.choices) && (!self.nll || other.nll)
     }
 
+    /// The first query of which anything is recorded: tokens before it need not be fed for that. `usize::MAX` where nothing is recorded.
+    pub fn first_query(&self) -> usize {
+        if self.nll || !self.maps.is_empty() || !self.attn_out.is_empty() {
+            return 0;
+        }
+        let of = |queries: &Queries| match queries {
+            Queries::None => usize::MAX,
+            Queries::All => 0,
+            Queries::Of(list) => list.iter().copied().min().unwrap_or(usize::MAX),
+        };
+        let mass = self.mass.as_ref().map_or(usize::MAX, |mass| of(&mass.queries));
+        self.rows.iter().map(|row| row.query).chain([of(&self.choices), mass]).min().unwrap_or(usize::MAX)
+    }
+
     /// Bytes that the recorded arrays take for `n_tokens`, at most; temporary blocks are not counted.
     pub fn bytes(&self, model: &ModelSpec, plan: &Plan, prompt: Prefill, n_tokens: usize) -> usize {
         let product = |factors: &[usize]| factors.iter().fold(1, |product: usize, n| product.saturating_mul(*n));

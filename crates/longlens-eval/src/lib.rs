@@ -6,12 +6,14 @@
 
 #![warn(missing_docs)]
 
+pub mod dialogue;
 pub mod document;
 pub mod error;
 pub mod generate;
 pub mod ledger;
 pub mod passkey;
 pub mod perplexity;
+mod prefix;
 pub mod progress;
 pub mod sampling;
 pub mod setup;

@@ -7,6 +7,7 @@ use longlens_core::lens::{Control, Lens, TextCodec};
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
+pub use self::chat::Chat;
 pub use self::depth::{depth, depth_of};
 pub use self::fixtures::{Fixture, Fixtures, read_fixtures, run_fixtures};
 pub use self::lines::fixtures;
@@ -18,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::setup::SetupFor;
 use crate::stats::wilson95;
 
+mod chat;
 mod depth;
 mod filler;
 mod fixtures;
@@ -33,6 +35,9 @@ mod words;
 pub struct Grid {
     /// Wording of prompts and questions.
     pub template: Template,
+    /// The chat template's, where prompts are put into one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
     /// Target lengths in tokens.
     pub lengths: Vec<usize>,
     /// Shares of the filler before the needle, 0 to 1.
@@ -47,8 +52,9 @@ impl Grid {
     /// How it is measured, in one line.
     pub fn protocol(&self) -> String {
         let Self { template, trials, seed, .. } = self;
+        let chat = self.chat.as_ref().map_or(String::new(), |chat| format!(" {chat}"));
         let prompts = if *trials == 1 { "1 prompt".to_owned() } else { format!("{trials} prompts") };
-        format!("passkey grid: template {template}, {prompts} per cell, seed {seed}; {SCORING}")
+        format!("passkey grid: template {template}{chat}, {prompts} per cell, seed {seed}; {SCORING}")
     }
 }
 
@@ -220,7 +226,7 @@ impl Grid {
         (length, depth): (usize, f64),
         trial: usize,
     ) -> Result<PasskeyPrompt, EvalError> {
-        prompt(codec, self.template, &Place { length, depth, trial, seed: self.seed })
+        prompt(codec, self.template, self.chat.as_ref(), &Place { length, depth, trial, seed: self.seed })
     }
 }
 

@@ -31,6 +31,15 @@ pub enum OpenError {
         /// Revisions that are there.
         known: Vec<String>,
     },
+    /// Weights in a format of another program's.
+    #[error("{file}: the weights are quantized by {format} (`{field}`), which is not read")]
+    Quantized {
+        file: String,
+        /// The field of the config that says so.
+        field: String,
+        /// What the format is called.
+        format: String,
+    },
     /// A file where a folder is needed.
     #[error("{path} is no model: a model is a folder, or a file of weights (.gguf, .safetensors, .bin)")]
     NotAFolder { path: String },
@@ -236,12 +245,18 @@ impl OpenError {
             Self::UnknownFamily { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
             Self::UnknownFamily { known, .. } => Some(format!("known families: {}", known.join(", "))),
             Self::Unsupported { help, .. } => Some(help.clone()),
+            Self::Quantized { .. } => {
+                Some("use the checkpoint that they were quantized from, or a GGUF file of the model".into())
+            }
             Self::Rope { error, .. } => error.help(),
             Self::Weights { problems, .. } => problems.iter().find_map(WeightProblem::help),
             Self::Storage(_) => Some("leave it out, or compute on the processor".into()),
             Self::Unreadable { file, .. } if file.ends_with("tokenizer.json") => Some(
                 "fetch the file again from where the model is, or write it with transformers' `save_pretrained`".into(),
             ),
+            Self::Unreadable { file, .. } if file.ends_with("tokenizer.model") => {
+                Some("fetch the file again from where the model is, or put its tokenizer.json beside it".into())
+            }
             Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
                 Some("no file is replaced: name another folder".into())
             }
@@ -254,6 +269,9 @@ impl WeightProblem {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
+            Self::Damaged { problem, .. } if problem.starts_with("asks Python") => {
+                Some("do not load this file elsewhere either; take the weights from where you trust them, as safetensors".into())
+            }
             Self::MissingPart { .. } | Self::AbsentPart { .. } | Self::Damaged { .. } => {
                 Some("download the weights again".into())
             }

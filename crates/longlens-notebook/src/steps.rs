@@ -9,10 +9,10 @@ use std::path::{Component, Path};
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::{Settings, Swap, params};
 use longlens_app::steps::{Picture, Ran, Start, Step, one_line, quoted};
-use longlens_core::lens::Message;
+use longlens_core::lens::{Conversation, Message};
 use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
-use longlens_eval::passkey::{Grid, Template};
+use longlens_eval::passkey::{Chat, Grid, Template};
 
 use longlens_app::views;
 
@@ -219,6 +219,7 @@ impl Writer<'_> {
         options.extend(self.rope(settings).map(|rope| ("rope", rope)));
         options.extend(template(grid.template));
         options.extend(seed(grid.seed)?);
+        options.extend(chat(grid.chat.as_ref()));
         Ok(self.name("g", format!("passkey({})", map(&options))))
     }
 
@@ -228,17 +229,16 @@ impl Writer<'_> {
             PromptSource::Text(text) => format!("prompt({})", literal(text)),
             PromptSource::File(path) => format!("text({})", literal(&path.display().to_string())),
             PromptSource::Document(ask) => {
-                let mut options = vec![("chat", ask.chat.to_string())];
-                options.extend(ask.system.iter().map(|system| ("system", literal(system))));
-                options.extend(ask.date.iter().map(|date| ("date", literal(date))));
+                let options = chat(ask.chat.as_ref());
                 let file = literal(&ask.file.display().to_string());
                 format!("document({file}, {}, {})", literal(&ask.question), map(&options))
             }
-            PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start }) => {
+            PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start, chat: said }) => {
                 let mut options = vec![("length", length.to_string()), ("depth", number(depth))];
                 options.extend(key.iter().map(|key| ("key", literal(key))));
                 options.extend(template(*wording));
                 options.extend(seed(*start)?);
+                options.extend(chat(said.as_ref()));
                 format!("needle({})", map(&options))
             }
             PromptSource::Chat(conversation) => {
@@ -246,7 +246,7 @@ impl Writer<'_> {
                     format!("#{{ role: {}, content: {} }}", literal(&message.role), literal(&message.content))
                 };
                 let turns: Vec<_> = conversation.messages.iter().map(turn).collect();
-                format!("chat([{}], #{{ date: {} }})", turns.join(", "), literal(&conversation.date))
+                format!("chat([{}], {})", turns.join(", "), map(&ending(conversation)))
             }
         };
         Ok(self.name("p", expression))
@@ -288,6 +288,44 @@ fn prefill_chunk(settings: &Settings) -> Option<(&'static str, String)> {
 
 fn template(template: Template) -> Option<(&'static str, String)> {
     (template != Template::Longlens).then(|| ("template", literal(template.name())))
+}
+
+/// What the chat template is told, where prompts are put into one.
+fn chat(chat: Option<&Chat>) -> Vec<(&'static str, String)> {
+    let Some(chat) = chat else { return Vec::new() };
+    let system = chat.system.as_ref().map(|system| ("system", literal(system)));
+    [("chat", "true".to_owned())].into_iter().chain(system).chain([("date", literal(&chat.date))]).collect()
+}
+
+/// The date of a conversation, what else its template is told, and how it ends where the turns do not say so themselves.
+fn ending(conversation: &Conversation) -> Vec<(&'static str, String)> {
+    let mut options = vec![("date", literal(&conversation.date))];
+    let usual = Conversation::asking(conversation.messages.clone());
+    let ends = |said: &Conversation| (said.add_generation_prompt, said.continue_final_message);
+    if ends(conversation) != ends(&usual) {
+        options.push(("add_generation_prompt", conversation.add_generation_prompt.to_string()));
+        options.push(("continue_final_message", conversation.continue_final_message.to_string()));
+    }
+    if !conversation.variables.is_empty() {
+        options.push(("variables", json(&conversation.variables.clone().into())));
+    }
+    options
+}
+
+/// A value that JSON has, as cells write it.
+fn json(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "()".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => literal(text),
+        Value::Array(list) => format!("[{}]", list.iter().map(json).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(name, value)| format!("{}: {}", literal(name), json(value)));
+            format!("#{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 /// The start of random numbers, where it is not 0.

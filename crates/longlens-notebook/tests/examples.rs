@@ -44,8 +44,12 @@ fn help_and_completion_come_from_the_comments() {
     needle(length: int, depth, key) -> Prompt
         The same with a key of your own.
 
+    needle(length: int, depth, options: map) -> Prompt
+        The same with options beside length and depth, those of the map below.
+
     needle(options: map) -> Prompt
-        The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`.
+        The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`, and
+        `chat` (true where a user says it, in the model's chat template) with `system` (what the system says first) and `date`.
 
     Prompt.needle
         First and last token that tell the hidden key; `()` where none is hidden.

@@ -17,7 +17,7 @@ use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
 use longlens_core::trace::PooledMap;
 
-use crate::dialogs::Dialog;
+use crate::dialogs::{Dialog, Editor};
 use crate::fields::Controls;
 use crate::panes::VIEWS;
 use crate::pen::Seen;
@@ -119,7 +119,7 @@ pub struct App {
     /// What lies over everything.
     pub dialog: Option<Dialog>,
     /// A typed prompt that was not run.
-    draft: Option<String>,
+    draft: Option<Editor>,
     /// Colors.
     pub theme: Theme,
     /// Whether real images are wanted.

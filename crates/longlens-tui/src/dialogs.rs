@@ -7,7 +7,7 @@ use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::runs::{Run, RunId};
 use longlens_app::settings::params;
 use longlens_core::printable::is_command;
-use longlens_eval::passkey::Template;
+use longlens_eval::passkey::{Chat, Template};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::TextArea;
 
@@ -15,8 +15,10 @@ use crate::command::{Command, ENTRIES, Entry};
 use crate::fields::read_count;
 
 mod draw;
+mod editor;
 
 pub use draw::draw;
+pub use editor::Editor;
 
 /// An open dialog.
 #[derive(Debug)]
@@ -39,11 +41,13 @@ pub enum Dialog {
         inputs: Box<[Line; 4]>,
         /// Wording.
         template: Template,
-        /// The line that keys go to; the last is the template.
+        /// Whether it is put into the chat template, and what that is told then.
+        chat: (bool, Chat),
+        /// The line that keys go to; the last two are template and chat.
         selected: usize,
     },
     /// A prompt to type.
-    Text(Box<TextArea<'static>>),
+    Text(Box<Editor>),
     /// One line, and what for.
     Ask(Question, Line),
     /// Whether to quit while something runs.
@@ -93,7 +97,7 @@ pub enum Done {
 pub struct Line(pub TextArea<'static>);
 
 /// Labels of the needle builder.
-pub const NEEDLE_LABELS: [&str; 5] = ["length", "depth", "key", "seed", "template"];
+pub const NEEDLE_LABELS: [&str; 6] = ["length", "depth", "key", "seed", "template", "chat"];
 
 impl Line {
     fn new(text: &str) -> Self {
@@ -133,15 +137,8 @@ impl Dialog {
     pub fn needle(ask: &NeedleAsk) -> Self {
         let key = ask.key.clone().unwrap_or_default();
         let texts = [ask.length.to_string(), ask.depth.to_string(), key, ask.seed.to_string()];
-        Self::Needle { inputs: Box::new(texts.map(|text| Line::new(&text))), template: ask.template, selected: 0 }
-    }
-
-    /// A prompt to type.
-    pub fn text(text: &str) -> Self {
-        let mut area = TextArea::from(text.split('\n'));
-        area.move_cursor(ratatui_textarea::CursorMove::Bottom);
-        area.move_cursor(ratatui_textarea::CursorMove::End);
-        Self::Text(Box::new(area))
+        let chat = (ask.chat.is_some(), ask.chat.clone().unwrap_or_default());
+        Self::Needle { inputs: Box::new(texts.map(|text| Line::new(&text))), template: ask.template, chat, selected: 0 }
     }
 
     /// A text file's name, so far.
@@ -203,8 +200,8 @@ impl Dialog {
                     *selected = 0;
                 }
             },
-            Self::Needle { inputs, template, selected } => match key.code {
-                KeyCode::Enter => return Some(needle_prompt(inputs, *template)),
+            Self::Needle { inputs, template, chat, selected } => match key.code {
+                KeyCode::Enter => return Some(needle_prompt(inputs, *template, chat)),
                 KeyCode::Up | KeyCode::BackTab => {
                     *selected = (*selected + NEEDLE_LABELS.len() - 1) % NEEDLE_LABELS.len();
                 }
@@ -212,25 +209,14 @@ impl Dialog {
                 KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if *selected == inputs.len() => {
                     *template = next_template(*template, key.code == KeyCode::Left);
                 }
+                KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if *selected > inputs.len() => chat.0 = !chat.0,
                 _ => {
                     if let Some(line) = inputs.get_mut(*selected) {
                         line.key(key);
                     }
                 }
             },
-            Self::Text(area) => {
-                // Enter makes a new line, so another key takes the text
-                let takes = key.modifiers.contains(KeyModifiers::CONTROL)
-                    && matches!(key.code, KeyCode::Char('s' | 'd') | KeyCode::Enter);
-                if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('l') {
-                    **area = TextArea::default();
-                    return None;
-                }
-                if takes || key.code == KeyCode::F(2) {
-                    return Some(Done::Prompt(PromptSource::Text(area.lines().join("\n"))));
-                }
-                area.input(key);
-            }
+            Self::Text(editor) => return editor.key(key).map(Done::Prompt),
             Self::Ask(question, line) => {
                 if key.code == KeyCode::Enter {
                     return Some(answered(*question, line.text().trim()));
@@ -254,8 +240,8 @@ impl Dialog {
                     line.paste(text);
                 }
             }
-            Self::Text(area) => {
-                area.insert_str(text);
+            Self::Text(editor) => {
+                editor.area.insert_str(text);
             }
             Self::Help { .. } | Self::ConfirmQuit => (),
         }
@@ -293,7 +279,7 @@ fn next_template(template: Template, back: bool) -> Template {
 }
 
 /// The prompt that the builder's lines ask for.
-fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
+fn needle_prompt(inputs: &[Line; 4], template: Template, (chats, chat): &(bool, Chat)) -> Done {
     let refuse = |what: &str, text: &str, help: &str| {
         Done::Refused(Problem::new(format!("`{text}` is not a {what}"), help.to_owned()))
     };
@@ -310,7 +296,8 @@ fn needle_prompt(inputs: &[Line; 4], template: Template) -> Done {
         Err(error) => return Done::Refused(error.into()),
     };
     let key = Some(key.to_owned()).filter(|key| !key.is_empty());
-    Done::Prompt(PromptSource::Needle(NeedleAsk { length: n_tokens, depth: share, key, template, seed }))
+    let chat = chats.then(|| chat.clone());
+    Done::Prompt(PromptSource::Needle(NeedleAsk { length: n_tokens, depth: share, key, template, seed, chat }))
 }
 
 fn answered(question: Question, text: &str) -> Done {

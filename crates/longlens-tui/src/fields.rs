@@ -34,6 +34,9 @@ pub struct GridForm {
     pub n_depths: usize,
     /// Prompts per cell.
     pub trials: usize,
+    /// Whether prompts are put into the model's chat template.
+    #[serde(default)]
+    pub chat: bool,
 }
 
 /// One control.
@@ -63,6 +66,8 @@ pub enum FieldId {
     GridDepths,
     /// Prompts in each cell of the grid.
     GridTrials,
+    /// Whether the grid's prompts are put into the chat template.
+    GridChat,
 }
 
 /// One control as it is shown.
@@ -125,7 +130,7 @@ pub struct Around<'a> {
 
 impl Default for GridForm {
     fn default() -> Self {
-        Self { up_to: 8, n_depths: 5, trials: 2 }
+        Self { up_to: 8, n_depths: 5, trials: 2, chat: false }
     }
 }
 
@@ -146,6 +151,9 @@ impl Controls {
         list.add("grid", FieldId::GridUpTo, "up_to", &self.grid.up_to, count(1, 4096), help);
         list.add("grid", FieldId::GridDepths, "depths", &self.grid.n_depths, count(1, 21), "depths of the key");
         list.add("grid", FieldId::GridTrials, "trials", &self.grid.trials, count(1, 1000), "prompts per cell");
+        let chats = Shape::Words(OFF_ON.map(str::to_owned).into());
+        let help = "whether prompts are put into the model's chat template";
+        list.add("grid", FieldId::GridChat, "chat", &OFF_ON[usize::from(self.grid.chat)], chats, help);
         list.0
     }
 
@@ -226,6 +234,9 @@ impl Controls {
                 let param = params::param(name);
                 new.settings.set(param, &param.read(text)?)?;
             }
+            FieldId::GridChat => {
+                new.grid.chat = OFF_ON.iter().position(|word| *word == text).ok_or_else(refused)? == 1;
+            }
             id => {
                 let Shape::Count { min, max } = field.shape else { return Err(refused()) };
                 let count = read_count(text).filter(|count| (min..=max).contains(count)).ok_or_else(refused)?;
@@ -282,6 +293,8 @@ impl List {
     }
 }
 
+/// Words of a field that is off or on.
+const OFF_ON: [&str; 2] = ["off", "on"];
 /// Steps that are looked through for a possible value.
 const TRIED: usize = 128;
 /// Counts beyond this are no counts.

@@ -6,10 +6,11 @@ use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::Settings;
 use longlens_app::steps::{Picture, Step};
 use longlens_app::views::{ENDINGS, Plot, Subject, TraceView};
-use longlens_core::lens::{Lens, Rows, Setup};
+use longlens_core::lens::{Conversation, Lens, Message, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::scripted::ScriptedLens;
 use longlens_core::setting::Setting;
+use longlens_eval::passkey::Chat;
 use longlens_tui::app::{Grids, Options};
 use longlens_tui::export;
 use longlens_tui::panes::{VIEWS, positions::PositionsView};
@@ -147,7 +148,7 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
     let mut rig = under("full");
     let none = export::of_view(&rig.app, &GridView, "x".into()).unwrap_err();
     assert_eq!(none.help.as_deref(), Some("run one (g)"));
-    rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1 };
+    rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1, chat: false };
     let expected = export::grid(&rig.app);
     rig.keys("g");
     assert!(matches!(rig.app.record.steps().last(), Some(Step::Grid(_, grid)) if *grid == expected));
@@ -347,6 +348,42 @@ fn a_config_says_everything_that_commands_take() {
     assert_eq!(passkey["template"].as_str(), Some("longlens"));
     let plain = export::config(&Rig::ready().app).parse::<toml::Table>().unwrap();
     assert!(["rope", "device", "weights"].iter().all(|key| !plain.contains_key(*key)));
+}
+
+#[test]
+fn a_conversation_is_saved_with_how_it_ends() {
+    let saved = |source: PromptSource| {
+        let mut rig = Rig::with(Options { prompt: Some(source), ..options() }, lens());
+        rig.settle();
+        rig.app.controls.grid.chat = true;
+        export::config(&rig.app).parse::<toml::Table>().unwrap()
+    };
+    let turns = [Message::user("Two \"lines\"\nhere"), Message::new("assistant", "It is")];
+    let prompt = saved(PromptSource::Chat(Conversation::asking(turns.clone())))["prompt"].clone();
+    assert_eq!(prompt["messages"][0]["content"].as_str(), Some("Two \"lines\"\nhere"));
+    assert_eq!(prompt["date"].as_str(), Some("2024-07-26"));
+    assert!(prompt.get("continue_final_message").is_none(), "a last turn of the assistant goes on by itself");
+    let variables = serde_json::json!({ "enable_thinking": false, "tools": ["a"] });
+    let closed = Conversation {
+        add_generation_prompt: false,
+        continue_final_message: false,
+        variables: variables.as_object().unwrap().clone(),
+        ..Conversation::asking(turns)
+    };
+    let prompt = saved(PromptSource::Chat(closed))["prompt"].clone();
+    assert_eq!(prompt["add_generation_prompt"].as_bool(), Some(false));
+    assert_eq!(prompt["continue_final_message"].as_bool(), Some(false));
+    assert_eq!(serde_json::to_value(&prompt["variables"]).unwrap(), variables);
+    let chat = Chat { system: Some("Be brief.".into()), ..Chat::default() };
+    let table = saved(PromptSource::Needle(NeedleAsk { length: 300, chat: Some(chat), ..NeedleAsk::default() }));
+    assert_eq!(
+        (table["prompt"]["chat"].as_bool(), table["prompt"]["system"].as_str()),
+        (Some(true), Some("Be brief."))
+    );
+    assert_eq!(
+        (table["passkey"]["chat"].as_bool(), table["passkey"]["date"].as_str()),
+        (Some(true), Some("2024-07-26"))
+    );
 }
 
 /// What `longlens plot` and cells make of a view of a prompt under a method: a run of their own, looked at from its last token.

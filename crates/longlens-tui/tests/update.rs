@@ -4,8 +4,9 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{Rig, lens, options};
+use common::{Rig, lens, options, text};
 use longlens_app::Problem;
+use longlens_app::prompt::PromptSource;
 use longlens_app::runs::RunState;
 use longlens_app::settings::Swap;
 use longlens_app::steps::Step;
@@ -300,6 +301,61 @@ fn a_typed_prompt_is_not_lost_and_a_long_paste_runs_at_once() {
     assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "one\ntwo", "it came back, in two lines");
     rig.act(Action::Paste("long ".repeat(30_000)));
     assert!(rig.app.dialog.is_none() && rig.app.prompt.waiting().is_some());
+}
+
+#[test]
+fn a_conversation_is_typed_and_comes_back_as_it_was() {
+    let typed = "system: Be brief.\nuser: What is it?\nassistant: It is";
+    let mut rig = Rig::ready();
+    rig.act(Action::Paste(typed.into()));
+    let shown = |rig: &mut Rig| text(&rig.frame(100, 30));
+    assert!(shown(&mut rig).contains("ctrl-t conversation"));
+    rig.keys("ctrl-t");
+    let screen = shown(&mut rig);
+    assert!(screen.contains("lines of system:, user:, assistant:") && screen.contains("3 turns"), "{screen}");
+    // closed and opened again, it is still a conversation
+    rig.keys("esc p ctrl-s");
+    let prompt = rig.app.prompt.answer().unwrap();
+    assert_eq!(prompt.pieces.concat(), typed, "the scripted model's template looks like what is typed");
+    let PromptSource::Chat(said) = &prompt.source else { panic!("{:?}", prompt.source) };
+    assert!(said.messages.len() == 3 && said.continue_final_message && !said.add_generation_prompt);
+    rig.keys("p");
+    rig.type_text(" so");
+    rig.keys("ctrl-s");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), format!("{typed} so"));
+    // no turns are no prompt, and the dialog stays
+    rig.keys("p ctrl-l ctrl-s");
+    assert!(matches!(&rig.app.dialog, Some(Dialog::Text(editor)) if editor.is_chat));
+    assert!(rig.app.log.lines().last().unwrap().1.contains("the prompt is empty"));
+    rig.act(Action::Paste("user: long\n".repeat(10_000)));
+    assert!(matches!(rig.app.prompt.waiting(), Some(PromptSource::Chat(_))), "a long paste is what its dialog was for");
+}
+
+#[test]
+fn needles_and_grids_are_put_into_the_chat_template() {
+    let mut rig = Rig::ready();
+    rig.keys("n up");
+    assert!(text(&rig.frame(100, 30)).contains("‹ off ›"));
+    rig.keys("right enter");
+    let prompt = rig.app.prompt.answer().unwrap();
+    assert_eq!(prompt.source.to_string(), "needle=512:0.5 chat=2024-07-26");
+    assert!(prompt.pieces.concat().ends_with("What is the pass key?\nassistant: The pass key is"));
+    assert_eq!(rig.app.run().unwrap().found, Some(true), "{}", rig.app.run().unwrap().output);
+    rig.keys("n up left enter");
+    assert_eq!(rig.app.prompt.answer().unwrap().source.to_string(), "needle=512:0.5");
+    let set = |rig: &Rig, value: &str| {
+        let fields = rig.app.fields();
+        let field = fields.iter().find(|field| field.id == FieldId::GridChat).unwrap();
+        rig.app.controls.with(field, value)
+    };
+    assert!(set(&rig, "maybe").is_err());
+    rig.app.controls = set(&rig, "on").unwrap();
+    rig.app.controls.grid =
+        longlens_tui::fields::GridForm { up_to: 1, n_depths: 1, trials: 1, ..rig.app.controls.grid.clone() };
+    rig.keys("g");
+    let grid = rig.app.grids.shown().unwrap();
+    assert!(grid.chat.is_some() && grid.cells[0].as_ref().unwrap().hits_tokens == 1, "{grid:?}");
+    assert_eq!(GridRun::restored(1, grid.keep(), &rig.app.model.spec).unwrap().chat, grid.chat);
 }
 
 #[test]

@@ -202,17 +202,19 @@ pub struct PromptArgs {
     /// A question about the file, which follows it after a blank line
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt", "needle", "messages"])]
     pub question: Option<String>,
-    /// The prompt is what a user says: it is put into the model's chat template
-    #[arg(long, conflicts_with = "needle")]
+    /// The prompt is what a user says: it is put into the model's chat template. Of a needle prompt the words behind its question begin
+    /// the answer
+    #[arg(long)]
     pub chat: bool,
     /// What the system says first, with --chat
-    #[arg(long, value_name = "TEXT", requires = "chat")]
+    #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
-    /// Several turns for the chat template: a JSON list of objects with `role` and `content`
-    #[arg(long, value_name = "JSON", conflicts_with = "needle")]
+    /// Several turns for the chat template: a JSON list of objects with `role` and `content`, where a last turn of the assistant is an
+    /// answer that goes on; or an object with `messages`, `add_generation_prompt`, `continue_final_message`, `date`, `variables`
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["needle", "chat"])]
     pub messages: Option<String>,
     /// The date that a chat template is told, where it asks for one (default: 2024-07-26, so that results do not depend on the day)
-    #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "needle")]
+    #[arg(long, value_name = "YYYY-MM-DD")]
     pub date: Option<String>,
     /// Build a pass key prompt of this many tokens with the needle at this depth (0 to 1 or per cent; default: 0.5); the key is 1 to 32
     /// letters or digits, a number drawn from the seed without it
@@ -423,6 +425,15 @@ pub struct PasskeyArgs {
     /// Self-Extend and the like; length and depth are counted where they are missing
     #[arg(long, value_name = "FILE", visible_alias = "file", conflicts_with_all = ["template", "depths", "trials"])]
     pub prompts: Option<PathBuf>,
+    /// Every prompt is what a user says: it is put into the model's chat template, and the words behind its question begin the answer
+    #[arg(long)]
+    pub chat: bool,
+    /// What the system says first, with --chat
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// The date that the template is told, where it asks for one (default: 2024-07-26, so that results do not depend on the day)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
     /// Red-yellow-green instead of the colour-blind-safe colours
     #[arg(long)]
     pub red_green: bool,

@@ -68,9 +68,16 @@ pub struct PromptFile {
     pub messages: Option<Vec<Message>>,
     /// A question about the file.
     pub question: Option<String>,
-    /// Whether text, or file with question, are what a user says in the model's chat template.
-    pub chat: Option<bool>,
-    /// What the system says first, in a chat.
+    /// How they end, where it is not as usual.
+    pub add_generation_prompt: Option<bool>,
+    pub continue_final_message: Option<bool>,
+    /// What else the template is told.
+    #[serde(default)]
+    pub variables: serde_json::Map<String, serde_json::Value>,
+    /// Whether text, file or needle are what a user says.
+    #[serde(default)]
+    pub chat: bool,
+    /// What the system says before that.
     pub system: Option<String>,
     /// The date that the template is told.
     pub date: Option<String>,
@@ -89,6 +96,13 @@ pub struct PasskeyFile {
     #[serde(default, deserialize_with = "depths_of")]
     pub depths: Option<Vec<f64>>,
     pub trials: Option<usize>,
+    /// Whether prompts are what a user says.
+    #[serde(default)]
+    pub chat: bool,
+    /// What the system says before that.
+    pub system: Option<String>,
+    /// The date that the template is told.
+    pub date: Option<String>,
 }
 
 /// `[perplexity]`.

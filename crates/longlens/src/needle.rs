@@ -4,18 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource, question};
-use longlens_core::lens::{Conversation, DATE, Lens, LensError};
+use longlens_core::lens::{Conversation, Lens, LensError, Message};
 use longlens_core::printable::printable_line;
 use longlens_eval::document::{Document, Passage};
-use longlens_eval::passkey::Template;
+use longlens_eval::passkey::{Chat, Template};
 
 use crate::args::PromptArgs;
-use crate::config::{RunConfig, depth, prompt_length};
+use crate::config::{PromptFile, RunConfig, depth, prompt_length};
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
 use crate::terminal::Terminal;
 
 /// A prompt, ready to feed.
+#[derive(Default)]
 pub struct PromptTokens {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
@@ -24,11 +25,14 @@ pub struct PromptTokens {
     pub answer: Vec<u32>,
     /// The passages of its text.
     pub passages: Arc<[Passage]>,
+    /// What it was made of, where that is more than a text: turns, or a needle.
+    pub asked: Option<PromptSource>,
 }
 
 /// The prompt of the flags, else the one of the config file.
 pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
     let file = config.file.prompt.clone();
+    let (chats, turns) = (args.chat || file.chat, written(&file));
     match args {
         PromptArgs { prompt: None, file: None, needle: None, messages: None, .. } => PromptArgs {
             prompt: file.text,
@@ -36,14 +40,26 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
             needle: file.needle,
             needle_template: file.template,
             needle_seed: file.seed.map(|seed| seed.number() as u64),
-            messages: file.messages.map(|turns| serde_json::to_string(&turns).expect("texts are JSON")),
+            messages: turns,
             date: args.date.clone().or(file.date),
-            chat: args.chat || file.chat.unwrap_or_default(),
+            chat: chats,
             system: args.system.clone().or(file.system),
             question: args.question.clone().or(file.question),
         },
         given => given.clone(),
     }
+}
+
+/// The turns of a config file as `--messages` has them.
+fn written(file: &PromptFile) -> Option<String> {
+    let usual = Conversation::asking(file.messages.clone()?);
+    let conversation = Conversation {
+        add_generation_prompt: file.add_generation_prompt.unwrap_or(usual.add_generation_prompt),
+        continue_final_message: file.continue_final_message.unwrap_or(usual.continue_final_message),
+        variables: file.variables.clone(),
+        ..usual
+    };
+    Some(serde_json::to_string(&conversation).expect("texts are JSON"))
 }
 
 /// Reads or makes the prompt that flags or config ask for.
@@ -54,6 +70,7 @@ pub fn prompt(
     lens: &dyn Lens,
 ) -> Result<PromptTokens, Failure> {
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
+    let chat = of_prompt(args)?;
     if let Some(ask) = ask(args, seed)? {
         return hide(&ask, lens);
     }
@@ -65,7 +82,7 @@ pub fn prompt(
         if document.text.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
-        source(args, &document).of_document(&document, codec)
+        source(args, chat, &document).of_document(&document, codec)
     };
     // what a tokenizer or a template refuses is no wrong flag
     let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
@@ -89,43 +106,64 @@ fn document(args: &PromptArgs) -> Result<Document, Failure> {
 }
 
 /// What the flags make of a document: a question about it, something that a user says, or a text.
-fn source(args: &PromptArgs, document: &Document) -> PromptSource {
-    match (&args.question, args.chat) {
-        (Some(question), chat) => PromptSource::Document(DocumentAsk {
-            file: args.file.clone().unwrap_or_default(),
-            question: question.clone(),
-            chat,
-            system: args.system.clone(),
-            date: args.date.clone(),
-        }),
-        (None, true) => PromptSource::Chat(dated(question(args.system.as_deref(), &document.text), args)),
-        (None, false) => PromptSource::Text(document.text.clone()),
+fn source(args: &PromptArgs, chat: Option<Chat>, document: &Document) -> PromptSource {
+    match (&args.question, chat) {
+        (Some(question), chat) => {
+            let file = args.file.clone().unwrap_or_default();
+            PromptSource::Document(DocumentAsk { file, question: question.clone(), chat })
+        }
+        (None, Some(chat)) => {
+            PromptSource::Chat(question(chat.system.as_deref(), &document.text).dated(Some(&chat.date)))
+        }
+        (None, None) => PromptSource::Text(document.text.clone()),
     }
 }
 
 impl From<Prompt> for PromptTokens {
-    fn from(Prompt { tokens, needle, passages, .. }: Prompt) -> Self {
+    fn from(Prompt { source, tokens, needle, passages, .. }: Prompt) -> Self {
         let mut answer = needle.as_ref().map(|needle| needle.answer.clone()).unwrap_or_default();
         answer.pop();
-        Self { tokens, needle: needle.map(|needle| needle.tokens), answer, passages }
+        let asked = Some(source).filter(|source| !matches!(source, PromptSource::Text(_)));
+        Self { tokens, needle: needle.map(|needle| needle.tokens), answer, passages, asked }
     }
 }
 
 /// The conversation that `--messages` writes out.
 pub fn turns(args: &PromptArgs) -> Result<Option<Conversation>, Failure> {
     let Some(json) = &args.messages else { return Ok(None) };
-    let messages: Vec<longlens_core::lens::Message> = serde_json::from_str(json).map_err(|error| {
-        Failure::usage(
-            format!("--messages is no list of turns: {error}"),
-            r#"write it as [{"role": "user", "content": "Hello"}]"#.to_owned(),
-        )
+    let is_list = json.trim_start().starts_with('[');
+    let read = if is_list {
+        serde_json::from_str::<Vec<Message>>(json).map(Conversation::asking)
+    } else {
+        serde_json::from_str::<Conversation>(json)
+    };
+    let conversation = read.map_err(|error| {
+        let what = if is_list { "no list of turns" } else { "no conversation" };
+        let help = r#"write it as [{"role": "user", "content": "Hello"}]"#.to_owned();
+        Failure::usage(format!("--messages is {what}: {error}"), help)
     })?;
-    Ok(Some(dated(Conversation::new(messages), args)))
+    Ok(Some(conversation.dated(args.date.as_deref())))
 }
 
-/// A conversation at the date that the flags give.
-pub fn dated(conversation: Conversation, args: &PromptArgs) -> Conversation {
-    Conversation { date: args.date.clone().unwrap_or_else(|| DATE.into()), ..conversation }
+/// What the chat template is told, where the prompt is put into one.
+pub fn of_prompt(args: &PromptArgs) -> Result<Option<Chat>, Failure> {
+    // turns are put into it all the same, and the date is theirs
+    let date = args.date.clone().filter(|_| args.messages.is_none());
+    chat(args.chat, args.system.clone(), date)
+}
+
+/// What the chat template is told, where prompts are put into one.
+pub fn chat(chats: bool, system: Option<String>, date: Option<String>) -> Result<Option<Chat>, Failure> {
+    let plain = Chat::default();
+    match (chats, &system, &date) {
+        (true, ..) => Ok(Some(Chat { system, date: date.unwrap_or(plain.date) })),
+        (false, None, None) => Ok(None),
+        (false, system, _) => {
+            let what = if system.is_some() { "--system" } else { "--date" };
+            let help = "add --chat, or `chat = true` where a config file has it".to_owned();
+            Err(Failure::usage(format!("{what} is for the model's chat template"), help))
+        }
+    }
 }
 
 /// The needle prompt that the flags ask for: `1024`, `1024:0.5`, `1024:50%` or `1024:0.5:48213`.
@@ -138,6 +176,7 @@ pub fn ask(args: &PromptArgs, seed: u64) -> Result<Option<NeedleAsk>, Failure> {
         key: parts.next().map(str::to_owned),
         template: args.needle_template.as_ref().map_or(Ok(Template::Longlens), |name| name.parse())?,
         seed: args.needle_seed.unwrap_or(seed),
+        chat: of_prompt(args)?,
     }))
 }
 

@@ -7,9 +7,10 @@ use longlens_app::Problem;
 use longlens_app::prompt::PromptSource;
 use longlens_app::settings::{Settings, Swap};
 use longlens_app::steps::{Picture, Start, Step, one_line, quoted};
+use longlens_core::lens::Conversation;
 use longlens_core::setting::{Param, Value};
 use longlens_core::spec::ModelSpec;
-use longlens_eval::passkey::Template;
+use longlens_eval::passkey::{Chat, Template};
 
 use longlens_notebook::steps::cells;
 
@@ -66,13 +67,14 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
         Step::Grid(settings, grid) => {
             let list = |items: Vec<String>| items.join(",");
             format!(
-                "longlens passkey{} --template {} --lengths {} --depths {} --trials {} --seed {}\n",
+                "longlens passkey{} --template {} --lengths {} --depths {} --trials {} --seed {}{}\n",
                 flags(start, settings, model),
                 grid.template,
                 list(grid.lengths.iter().map(ToString::to_string).collect()),
                 list(grid.depths.iter().map(ToString::to_string).collect()),
                 grid.trials,
                 grid.seed,
+                chat(grid.chat.as_ref()),
             )
         }
     }
@@ -102,17 +104,20 @@ fn sampling(settings: &Settings) -> String {
     settings.changed(&usual).map(flag).collect::<Vec<_>>().concat()
 }
 
+/// Flags that put prompts into the chat template, where they are.
+fn chat(chat: Option<&Chat>) -> String {
+    let Some(chat) = chat else { return String::new() };
+    let system = chat.system.as_ref().map_or(String::new(), |system| format!(" --system {}", quoted(system)));
+    format!(" --chat{system} --date {}", quoted(&chat.date))
+}
+
 fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
     match source {
         None => format!("{line}\n"),
         Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
         Some(PromptSource::Document(ask)) => {
             let file = quoted(&ask.file.display().to_string());
-            let more = [("system", &ask.system), ("date", &ask.date)];
-            let more =
-                more.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(value.as_ref()?))));
-            let chat = if ask.chat { " --chat" } else { "" };
-            format!("{line} --file {file} --question {}{chat}{}\n", quoted(&ask.question), more.collect::<String>())
+            format!("{line} --file {file} --question {}{}\n", quoted(&ask.question), chat(ask.chat.as_ref()))
         }
         Some(PromptSource::Text(text)) => {
             // `--file` leaves out one newline at the end, which the here-document adds
@@ -122,8 +127,12 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
             format!("{line} --file - <<'{end}'\n{text}\n{end}\n")
         }
         Some(PromptSource::Chat(conversation)) => {
+            // turns alone where they say the rest
+            let usual = Conversation::asking(conversation.messages.clone()).dated(Some(&conversation.date));
+            let says_all = *conversation == usual;
             let turns = serde_json::to_string(&conversation.messages).expect("texts are JSON");
-            format!("{line} --messages {} --date {}\n", quoted(&turns), quoted(&conversation.date))
+            let json = if says_all { turns } else { serde_json::to_string(conversation).expect("texts are JSON") };
+            format!("{line} --messages {} --date {}\n", quoted(&json), quoted(&conversation.date))
         }
         Some(PromptSource::Needle(ask)) => {
             let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
@@ -131,7 +140,8 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
                 Template::Longlens => String::new(),
                 other => format!(" --needle-template {other}"),
             };
-            format!("{line} --needle {}:{}{key}{template} --needle-seed {}\n", ask.length, ask.depth, ask.seed)
+            let chat = chat(ask.chat.as_ref());
+            format!("{line} --needle {}:{}{key}{template} --needle-seed {}{chat}\n", ask.length, ask.depth, ask.seed)
         }
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use longlens_core::lens::{Control, Lens, TextCodec};
 use serde::{Deserialize, Serialize};
 
+use super::chat::{Chat, Feeding};
 use super::lines::QUESTION;
 use super::series::{Series, With};
-use super::templates::needle;
+use super::templates::{Sketch, needle};
 use super::{CellLedger, PasskeyPrompt, PasskeyReport, SCORING, lines};
 use crate::error::EvalError;
 use crate::setup::SetupFor;
@@ -31,12 +32,12 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// The prompt as tokens, as long as it was to be or is.
-    pub fn tokenize(&self, codec: &dyn TextCodec) -> Result<PasskeyPrompt, EvalError> {
+    /// The prompt as tokens, as long as it was to be or is; in the model's chat template where `chat` says so.
+    pub fn tokenize(&self, codec: &dyn TextCodec, chat: Option<&Chat>) -> Result<PasskeyPrompt, EvalError> {
         let told = needle(&self.answer);
         let needle = self.prompt.find(&told).map(|start| start..start + told.len());
-        let (prompt, answer) = (self.prompt.clone(), self.answer.clone());
-        let mut made = PasskeyPrompt::new(codec, prompt, answer, needle, self.length.unwrap_or_default())?;
+        let sketch = Sketch { text: self.prompt.clone(), key: self.answer.clone(), needle };
+        let mut made = PasskeyPrompt::new(Feeding { codec, chat }, sketch, self.length.unwrap_or_default())?;
         if self.length.is_none() {
             made.length = made.tokens.len() + made.answer.len();
         }
@@ -65,24 +66,29 @@ impl Fixture {
 pub struct Fixtures {
     /// By length, then depth; the prompts of a cell as they came.
     cells: Vec<((usize, f64), Vec<Fixture>)>,
+    /// The chat template's, where the prompts are put into one.
+    chat: Option<Chat>,
     n_counted: usize,
 }
 
 impl Fixtures {
-    /// Sorts prompts into cells, and counts the lengths and depths that they do not say.
-    pub fn new(codec: &dyn TextCodec, fixtures: Vec<Fixture>) -> Result<Self, EvalError> {
+    /// Sorts prompts into cells, and counts the lengths and depths that they do not say. With `chat` each is what a user says in
+    /// the model's chat template.
+    pub fn new(codec: &dyn TextCodec, fixtures: Vec<Fixture>, chat: Option<Chat>) -> Result<Self, EvalError> {
         let mut placed = Vec::new();
         let mut n_counted = 0;
         for fixture in fixtures {
             n_counted += usize::from(fixture.length.is_none() || fixture.depth.is_none());
-            let length = fixture.length.map_or_else(|| Ok(fixture.tokenize(codec)?.length), Ok::<_, EvalError>)?;
+            let length = fixture
+                .length
+                .map_or_else(|| Ok(fixture.tokenize(codec, chat.as_ref())?.length), Ok::<_, EvalError>)?;
             let depth = fixture.depth.unwrap_or_else(|| fixture.counted_depth());
             placed.push(((length, depth), fixture));
         }
         placed.sort_by(|((a, at), _), ((b, bt), _)| a.cmp(b).then(at.total_cmp(bt)));
         let cells = placed.chunk_by(|(a, _), (b, _)| a == b);
         let cells = cells.map(|cell| (cell[0].0, cell.iter().map(|(_, fixture)| fixture.clone()).collect()));
-        Ok(Self { cells: cells.collect(), n_counted })
+        Ok(Self { cells: cells.collect(), chat, n_counted })
     }
 
     /// Keeps the prompts of these lengths.
@@ -127,7 +133,7 @@ pub fn run_fixtures(
     let (mut series, mut with) = (Series::new(n_tokens), With { lens, setup_for, control, ledger });
     let mut report = PasskeyReport::default();
     for (place, prompts) in &fixtures.cells {
-        let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec);
+        let make = |codec: &dyn TextCodec, trial: usize| prompts[trial].tokenize(codec, fixtures.chat.as_ref());
         report.add(series.cell(&mut with, *place, prompts.len(), &make)?);
         if !report.complete {
             break;
@@ -145,7 +151,8 @@ pub fn run_fixtures(
         0 => String::new(),
         n => format!("; {n} end in a question, where a sentence around the key is a miss"),
     };
-    report.protocol = format!("passkey fixtures: {n_prompts} stored {prompts}{counted}; {SCORING}{asked}");
+    let chat = fixtures.chat.as_ref().map_or(String::new(), |chat| format!(", {chat}"));
+    report.protocol = format!("passkey fixtures: {n_prompts} stored {prompts}{chat}{counted}; {SCORING}{asked}");
     Ok(report)
 }
 
@@ -173,8 +180,12 @@ mod tests {
     }
 
     fn measure(path: &Path) -> PasskeyReport {
+        measure_in(path, None)
+    }
+
+    fn measure_in(path: &Path, chat: Option<Chat>) -> PasskeyReport {
         let mut lens = ScriptedLens::new(induction);
-        let fixtures = Fixtures::new(&ByteCodec, read_fixtures(path).unwrap()).unwrap();
+        let fixtures = Fixtures::new(&ByteCodec, read_fixtures(path).unwrap(), chat).unwrap();
         let mut setup_for = fixed(Method::full(), RopeScaling::none(), &lens.model().spec);
         run_fixtures(&mut lens, &mut setup_for, &fixtures, &mut (), &mut ()).unwrap()
     }
@@ -189,6 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn stored_prompts_are_put_into_the_chat_template() {
+        let (_folder, path) = written(
+            r#"{"prompt": "The pass key is 77. Remember it. 77 is the pass key. What is the pass key? The pass key is", "answer": "77"}"#,
+        );
+        let made = read_fixtures(&path).unwrap()[0].tokenize(&ByteCodec, Some(&Chat::default())).unwrap();
+        assert!(
+            made.text.starts_with("user: The pass key is 77.")
+                && made.text.ends_with(" key?\nassistant: The pass key is")
+        );
+        let needle = made.needle.unwrap();
+        assert_eq!(ByteCodec.decode(&made.tokens[needle.start..needle.end]).unwrap(), needle.text);
+        assert_eq!(made.length, made.tokens.len() + 3);
+        let report = measure_in(&path, Some(Chat::default()));
+        assert_eq!(report.cells[0].hits_tokens, 1);
+        insta::assert_snapshot!(report.protocol, @"passkey fixtures: 1 stored prompt, in the model's chat template (date 2024-07-26), lengths and depths counted; greedy, as many tokens as the answer has, hits on exact tokens");
+    }
+
+    #[test]
     fn prompts_that_end_in_a_question_are_told() {
         let (_folder, path) = written(r#"{"prompt": "The key is 77. What is the key?\n", "answer": "77"}"#);
         assert!(measure(&path).protocol.ends_with("; 1 end in a question, where a sentence around the key is a miss"));
@@ -198,7 +227,7 @@ mod tests {
     fn the_needle_is_found_where_it_is_told_in_the_usual_words() {
         let (_folder, path) = written(LINES);
         let needles: Vec<_> =
-            read_fixtures(&path).unwrap().iter().map(|f| f.tokenize(&ByteCodec).unwrap().needle).collect();
+            read_fixtures(&path).unwrap().iter().map(|f| f.tokenize(&ByteCodec, None).unwrap().needle).collect();
         assert!(needles[0].is_none() && needles[2].is_none());
         assert_eq!(needles[1].as_ref().map(|needle| (needle.start, needle.end)), Some((1, 51)));
     }
@@ -233,7 +262,7 @@ mod tests {
         assert_eq!(cells[0], (whole + question.len() + 1 + 1 + 3, 0.0, 1), "first token, blank and key are counted");
         assert_eq!(cells.iter().map(|cell| cell.1).collect::<Vec<_>>(), [0.0, 0.45, 0.46, 0.5, 0.9]);
         assert!(cells.iter().all(|cell| cell.2 == 1), "{cells:?}");
-        let mut fixtures = Fixtures::new(&ByteCodec, read_fixtures(&path).unwrap()).unwrap();
+        let mut fixtures = Fixtures::new(&ByteCodec, read_fixtures(&path).unwrap(), None).unwrap();
         assert_eq!(fixtures.longest(), report.cells.last().map(|cell| cell.length));
         fixtures.retain_lengths(&[7]);
         assert_eq!(fixtures.longest(), None);
@@ -304,7 +333,7 @@ mod tests {
         fn any_prompt_has_a_place(prompt in "\\PC{1,30}", answer in "\\PC{1,6}", depth in 0.0..=1.0f64) {
             let json = serde_json::json!({"prompt": prompt, "answer": answer, "depth": depth}).to_string();
             if let Ok(read) = lines::fixtures(Path::new("FILE"), &json) {
-                prop_assert!(Fixtures::new(&ByteCodec, read).unwrap().longest().is_some_and(|length| length > 1));
+                prop_assert!(Fixtures::new(&ByteCodec, read, None).unwrap().longest().is_some_and(|length| length > 1));
             }
         }
     }

@@ -1,12 +1,11 @@
 //! One passkey prompt as tokens: as long as asked for, its needle located, its answer known.
 
-use std::ops::Range;
-
 use longlens_core::lens::{LensError, TextCodec};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::chat::{Chat, Feeding};
 use super::templates::{Filling, Frame, Piece, Sketch, Template};
 use crate::error::{EvalError, expect};
 
@@ -28,7 +27,7 @@ pub struct Place {
 pub struct PasskeyPrompt {
     /// Target length in tokens.
     pub length: usize,
-    /// What is fed, as text without the model's own first token.
+    /// What is fed, as text without the model's own first token, which a chat template alone writes out.
     pub text: String,
     /// Its tokens, with the model's own first token.
     pub tokens: Vec<u32>,
@@ -51,18 +50,24 @@ pub struct Needle {
     pub end: usize,
 }
 
-/// Makes the prompt of a template at a place.
+/// Makes the prompt of a template at a place, in the model's chat template where `chat` says so.
 ///
 /// `longlens` and `long_lm` prompts are as long as whole sentences allow, never longer than asked for; the others are
 /// cut by characters and have as many tokens as the tokenizer makes of them.
-pub fn prompt(codec: &dyn TextCodec, template: Template, place: &Place) -> Result<PasskeyPrompt, EvalError> {
-    hiding(codec, template, place, None)
+pub fn prompt(
+    codec: &dyn TextCodec,
+    template: Template,
+    chat: Option<&Chat>,
+    place: &Place,
+) -> Result<PasskeyPrompt, EvalError> {
+    hiding(codec, template, chat, place, None)
 }
 
 /// The prompt of a template at a place that hides a key of the caller's, or the one that the place draws.
 pub fn hiding(
     codec: &dyn TextCodec,
     template: Template,
+    chat: Option<&Chat>,
     place: &Place,
     key: Option<&str>,
 ) -> Result<PasskeyPrompt, EvalError> {
@@ -73,11 +78,12 @@ pub fn hiding(
         expect(is_word, "key", format!("`{key}`"), "1 to 32 letters or digits")?;
         key.clone_into(&mut frame.key);
     }
+    let feeding = Feeding { codec, chat };
     let sketch = match filling {
         Filling::Characters(n_chars) => frame.characters(n_chars, place.depth),
-        Filling::Pieces(source) => fit(codec, template, &frame, source, place)?,
+        Filling::Pieces(source) => fit(feeding, template, &frame, source, place)?,
     };
-    PasskeyPrompt::new(codec, sketch.text, sketch.key, Some(sketch.needle), place.length)
+    PasskeyPrompt::new(feeding, sketch, place.length)
 }
 
 impl Place {
@@ -92,24 +98,27 @@ impl Place {
 }
 
 impl PasskeyPrompt {
-    /// Tokenizes a prompt whose key is told in the bytes `needle`.
-    pub fn new(
-        codec: &dyn TextCodec,
-        text: String,
-        key: String,
-        needle: Option<Range<usize>>,
-        length: usize,
-    ) -> Result<Self, EvalError> {
-        let tokens = codec.encode(&text, true)?;
-        let answer = answer(codec, &text, &key, &tokens)?;
-        let locate = |bytes: Range<usize>| -> Result<Needle, LensError> {
-            // the blank before belongs to the first token of many tokenizers, and to the needle with it
-            let start = token_at(codec, &tokens, bytes.start + 1)?;
-            let end = token_at(codec, &tokens, bytes.end)? + 1;
-            Ok(Needle { text: text[bytes].to_owned(), start, end })
-        };
-        let needle = needle.map(locate).transpose()?;
-        Ok(Self { length, text, tokens, key, answer, needle })
+    /// Tokenizes a prompt.
+    pub(super) fn new(feeding: Feeding<'_>, sketch: Sketch, length: usize) -> Result<Self, EvalError> {
+        let text = feeding.text(&sketch.text)?;
+        let tokens = feeding.encode(&text)?;
+        let answer = feeding.answer(&sketch.text, &sketch.key, &tokens)?;
+        let told = sketch.needle.map(|needle| &sketch.text[needle]);
+        let needle = told.map(|told| Needle::find(feeding.codec, &text, &tokens, told)).transpose()?.flatten();
+        Ok(Self { length, text, tokens, key: sketch.key, answer, needle })
+    }
+}
+
+impl Needle {
+    /// The place of the sentences `told` among the tokens of `text`; nothing where a chat template wrote others in their place.
+    fn find(codec: &dyn TextCodec, text: &str, tokens: &[u32], told: &str) -> Result<Option<Self>, LensError> {
+        // special tokens of a chat template are text, and are left out of what tokens decode to
+        let decoded = codec.decode(tokens)?;
+        let Some(start) = decoded.find(told).or_else(|| text.find(told)) else { return Ok(None) };
+        // the blank before belongs to the first token of many tokenizers, and to the needle with it
+        let first = token_at(codec, tokens, start + 1)?;
+        let end = token_at(codec, tokens, start + told.len())? + 1;
+        Ok(Some(Self { text: told.to_owned(), start: first, end }))
     }
 }
 
@@ -117,24 +126,6 @@ impl PasskeyPrompt {
 const MOST_GUESSED: usize = 8;
 /// Longest key that can be hidden.
 const MAX_KEY: usize = 32;
-
-/// The whole text: prompt and right continuation.
-fn whole(text: &str, key: &str) -> String {
-    let blank = if text.ends_with(char::is_whitespace) { "" } else { " " };
-    format!("{text}{blank}{key}")
-}
-
-/// The tokens that follow `tokens` when the text goes on with the key.
-///
-/// A tokenizer that would merge the prompt's last token with the key has no such continuation; then the key is
-/// tokenized on its own, as the authors' scripts do.
-fn answer(codec: &dyn TextCodec, text: &str, key: &str, tokens: &[u32]) -> Result<Vec<u32>, LensError> {
-    let whole = whole(text, key);
-    match codec.encode(&whole, true)?.strip_prefix(tokens) {
-        Some(rest) if !rest.is_empty() => Ok(rest.to_vec()),
-        _ => codec.encode(&whole[text.len()..], false),
-    }
-}
 
 /// The token that holds the last of the first `n_bytes` of the text.
 fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usize, LensError> {
@@ -163,7 +154,7 @@ fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usi
 
 /// The sketch with the most pieces of `source` that stays within the length.
 fn fit(
-    codec: &dyn TextCodec,
+    feeding: Feeding<'_>,
     template: Template,
     frame: &Frame,
     mut source: Box<dyn Iterator<Item = Piece>>,
@@ -173,7 +164,7 @@ fn fit(
     let mut measure = |n_pieces: usize| -> Result<usize, EvalError> {
         pieces.extend(source.by_ref().take(n_pieces.saturating_sub(pieces.len())));
         let sketch = frame.pieces(&pieces[..n_pieces], place.depth);
-        Ok(codec.encode(&whole(&sketch.text, &sketch.key), true)?.len())
+        Ok(feeding.n_tokens(&sketch.text, &sketch.key)?)
     };
     let shortest = measure(0)?;
     if shortest > place.length {
@@ -219,7 +210,7 @@ mod tests {
     use super::*;
 
     fn at(template: Template, length: usize, depth: f64, seed: u64) -> PasskeyPrompt {
-        prompt(&ByteCodec, template, &Place { length, depth, trial: 0, seed }).unwrap()
+        prompt(&ByteCodec, template, None, &Place { length, depth, trial: 0, seed }).unwrap()
     }
 
     #[test]
@@ -276,7 +267,7 @@ mod tests {
     fn filler_that_makes_no_prompt_longer_is_refused() {
         let place = Place { length: 256, depth: 0.5, trial: 0, seed: 0 };
         for template in [Template::Longlens, Template::LongLm] {
-            let error = prompt(&OneToken, template, &place).unwrap_err();
+            let error = prompt(&OneToken, template, None, &place).unwrap_err();
             assert!(matches!(error, EvalError::NoFiller { length: 256, n_tokens: 1, .. }), "{error}");
         }
     }
@@ -284,10 +275,10 @@ mod tests {
     #[test]
     fn a_prompt_too_short_for_its_frame_is_refused() {
         let place = Place { length: 64, depth: 0.5, trial: 0, seed: 0 };
-        let error = prompt(&ByteCodec, Template::Longlens, &place).unwrap_err();
+        let error = prompt(&ByteCodec, Template::Longlens, None, &place).unwrap_err();
         insta::assert_snapshot!(error, @"a `longlens` prompt cannot be 64 tokens long: without filler it already has 172");
         insta::assert_snapshot!(error.help().unwrap(), @"ask for at least 172 tokens");
-        assert!(prompt(&ByteCodec, Template::Longlens, &Place { depth: 1.5, ..place }).is_err());
+        assert!(prompt(&ByteCodec, Template::Longlens, None, &Place { depth: 1.5, ..place }).is_err());
         let error = "long_lens".parse::<Template>().unwrap_err();
         insta::assert_snapshot!(format!("{error} | {}", error.help().unwrap()), @"unknown passkey template `long_lens` | one of: longlens, long_heads, chunk_llama, long_lm");
     }
@@ -295,25 +286,29 @@ mod tests {
     proptest! {
         #[test]
         fn whole_sentences_come_as_near_as_they_can(
-            length in 250..3000usize, depth in 0.0..=1.0f64, seed: u64, is_long_lm: bool,
+            length in 270..3000usize, depth in 0.0..=1.0f64, seed: u64, is_long_lm: bool, chats: bool,
         ) {
             let template = if is_long_lm { Template::LongLm } else { Template::Longlens };
             let length = length + 100 * usize::from(is_long_lm);
-            let prompt = at(template, length, depth, seed);
+            let chat = chats.then(Chat::default);
+            let prompt = prompt(&ByteCodec, template, chat.as_ref(), &Place { length, depth, trial: 0, seed }).unwrap();
             let n_tokens = prompt.tokens.len() + prompt.answer.len();
             // the longest sentence of any filler is shorter than the repeated line
             prop_assert!(n_tokens <= length && length - n_tokens < 90, "{} of {}", n_tokens, length);
         }
 
         #[test]
-        fn the_needle_is_where_it_says(depth in 0.0..=1.0f64, seed: u64, which in 0..4usize) {
-            let prompt = at(Template::ALL[which], 600, depth, seed);
+        fn the_needle_is_where_it_says(depth in 0.0..=1.0f64, seed: u64, which in 0..4usize, chats: bool) {
+            let (template, chat) = (Template::ALL[which], Chat { system: Some("Be brief.".into()), ..Chat::default() });
+            let place = Place { length: 600, depth, trial: 0, seed };
+            let prompt = prompt(&ByteCodec, template, chats.then_some(&chat), &place).unwrap();
             let needle = prompt.needle.unwrap();
             prop_assert_eq!(ByteCodec.decode(&prompt.tokens[needle.start..needle.end]).unwrap(), needle.text.clone());
             prop_assert!(needle.text.contains(&prompt.key));
             let answer = ByteCodec.decode(&prompt.answer).unwrap();
             prop_assert_eq!(answer.trim(), prompt.key.as_str());
-            prop_assert_eq!(answer.starts_with(' '), Template::ALL[which] != Template::LongLm);
+            prop_assert_eq!(answer.starts_with(' '), chats || template != Template::LongLm);
+            prop_assert_eq!(prompt.text.ends_with("?\nassistant: The pass key is"), chats);
         }
     }
 }

@@ -2,20 +2,16 @@
 
 use std::time::Instant;
 
-use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup, TextCodec};
-use longlens_core::memory::CacheSize;
-use longlens_core::plan::Prefill;
+use longlens_core::lens::{Control, Lens, LensError, Setup, TextCodec};
 use longlens_core::trace::RunRecord;
 
 use super::{Cell, CellLedger, Outcome, PasskeyPrompt, Trial};
 use crate::error::EvalError;
 use crate::generate::{Stop, StopReason, go_on};
+use crate::prefix::Prefix;
 use crate::progress::Part;
 use crate::sampling::Sampling;
 use crate::setup::{PromptSize, SetupFor};
-
-/// Bytes of a cache that are kept a second time at most.
-const MOST_SHARED: usize = 2 << 30;
 
 /// What cells are run with.
 pub(super) struct With<'a, 'b> {
@@ -32,13 +28,13 @@ pub(super) struct Series {
     pub n_done: usize,
     /// Target tokens in all.
     n_tokens: usize,
-    /// The cache of what an earlier prompt begins with, and its tokens.
-    prefix: Option<(Sequence, Vec<u32>)>,
+    /// What an earlier prompt begins with.
+    prefix: Prefix,
 }
 
 impl Series {
     pub fn new(n_tokens: usize) -> Self {
-        Self { n_done: 0, n_tokens, prefix: None }
+        Self { n_done: 0, n_tokens, prefix: Prefix::default() }
     }
 
     /// Runs the prompts of one length and depth, unless that was done before.
@@ -110,34 +106,17 @@ impl Series {
     fn begin(&mut self, with: &mut With<'_, '_>, setup: &Setup, prompt: &PasskeyPrompt) -> Result<usize, EvalError> {
         let tokens = &prompt.tokens;
         let setup = Setup { n_prompt: tokens.len(), ..setup.clone() };
-        let is_shared = |(sequence, of): &&(Sequence, Vec<u32>)| {
-            sequence.serves(&setup) && of.len() < tokens.len() && tokens.starts_with(of)
-        };
-        let n_shared = if let Some((sequence, of)) = self.prefix.as_ref().filter(is_shared) {
-            with.lens.begin_from(&setup, sequence)?;
-            of.len()
-        } else {
-            self.prefix = None; // its memory is given back before the new sequence takes its own
-            with.lens.begin(&setup)?;
-            0
-        };
+        let n_shared = self.prefix.begin(with.lens, &setup, tokens)?;
         let (before, total) = (self.n_done, self.n_tokens);
         let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
         let is_last = before + prompt.length >= total;
-        let size = CacheSize::of(&with.lens.model().spec, &setup.plan, Prefill { n_tokens: tokens.len() }, until);
-        if until <= n_shared || is_last || size.forked(setup.keep_queries) * size_of::<f32>() > MOST_SHARED {
+        if until <= n_shared || is_last || !Prefix::fits(with.lens, &setup, tokens.len(), until) {
             return Ok(n_shared);
         }
         let share = |n_tokens: usize| prompt.length * n_tokens / tokens.len();
         let (first, size) = (before + share(n_shared), share(until) - share(n_shared));
         let mut control = Part { control: &mut *with.control, before: first, size, total };
-        with.lens.feed(&tokens[n_shared..until], Rows::None, &mut control)?;
-        self.prefix = None; // its memory is given back before the next one takes its own
-        self.prefix = match with.lens.fork(until) {
-            Ok(sequence) => Some((sequence, tokens[..until].to_vec())),
-            Err(LensError::NothingKept { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
+        self.prefix.keep(with.lens, tokens, (n_shared, until), &mut control)?;
         Ok(until)
     }
 }

@@ -37,8 +37,8 @@ pub struct Sketch {
     pub text: String,
     /// What to find.
     pub key: String,
-    /// Bytes of the sentences that tell the key.
-    pub needle: Range<usize>,
+    /// Bytes of the sentences that tell the key; nothing where a foreign prompt does not tell it in the usual words.
+    pub needle: Option<Range<usize>>,
 }
 
 /// How much filler a prompt gets.
@@ -148,7 +148,7 @@ impl Frame {
         let mut text = format!("{intro}{before}{joiner}");
         let start = text.len();
         text += &needle(key);
-        let needle = start..text.len();
+        let needle = Some(start..text.len());
         text += after;
         text += question_joiner;
         text += question;

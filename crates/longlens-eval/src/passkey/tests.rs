@@ -17,7 +17,7 @@ fn forgetful(n_tokens: usize) -> ScriptedLens {
 }
 
 fn grid(template: Template) -> Grid {
-    Grid { template, lengths: vec![450, 900], depths: vec![0.0, 1.0], trials: 3, seed: 5 }
+    Grid { template, chat: None, lengths: vec![450, 900], depths: vec![0.0, 1.0], trials: 3, seed: 5 }
 }
 
 fn run_on(
@@ -52,6 +52,19 @@ fn a_model_that_remembers_finds_every_key() {
             insta::assert_snapshot!(protocol, @"passkey grid: template T, 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens");
         }
     }
+}
+
+#[test]
+fn a_grid_in_the_chat_template_is_another_grid_of_the_same_lengths() {
+    let chat = Chat { system: Some("Be brief.".into()), date: "2025-01-31".into() };
+    let asked = Grid { chat: Some(chat), ..grid(Template::Longlens) };
+    let report = run_on(ScriptedLens::new(induction), &asked, &mut (), &mut |_| {});
+    for cell in &report.cells {
+        assert_eq!(cell.hits_tokens, 3, "{cell:?}");
+        assert!((cell.length - 90..cell.length).contains(&(cell.mean_prompt_tokens as usize)), "{cell:?}");
+    }
+    insta::assert_snapshot!(report.protocol, @r#"passkey grid: template longlens in the model's chat template (date 2025-01-31, system "Be brief."), 3 prompts per cell, seed 5; greedy, as many tokens as the answer has, hits on exact tokens"#);
+    assert_eq!(serde_json::from_value::<Grid>(serde_json::to_value(&asked).unwrap()).unwrap(), asked);
 }
 
 /// Counts the tokens fed and the forks that are kept while another is made, and may refuse forks.

@@ -199,7 +199,6 @@ mod tests {
             r#""query_pre_attn_scalar": 64"#,
             r#""rope_interleaved": true"#,
             r#""use_qk_norm": true"#,
-            r#""quantization_config": {"bits": 4}"#,
             r#""num_local_experts": 8"#,
             r#""norm_type": "layernorm""#,
             r#""norm_eps": 1e-5"#,

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod dialect;
+mod guard;
 mod places;
 
 use longlens_core::lens::{Conversation, LensError};
@@ -27,11 +28,10 @@ pub struct ChatTemplate {
     special: Map<String, serde_json::Value>,
 }
 
-/// Steps that a template may take, each worth 64 bytes of what it makes: 64 MiB in all. A real one takes some thousand a turn and
-/// copies every message a few times.
-const FUEL: u64 = 1 << 20;
 /// Bytes of stack of the thread that renders; only those that are used take memory.
 const STACK: usize = 512 << 20;
+/// What is said where an answer that was begun is not in the text.
+const LEFT_OUT: &str = "the chat template leaves out the last turn, which the model was to go on with";
 /// A longer template is no template.
 pub(crate) const MAX_LEN: usize = 1 << 20;
 
@@ -47,10 +47,12 @@ impl ChatTemplate {
         // lists in lists, as deep as the budget allows, are taken apart on the stack
         let rendered = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("chat template".into()).stack_size(STACK);
-            let running = thread.spawn_scoped(scope, || caught(|| self.rendered(conversation)));
+            let render = || caught(|| conversation.rendered(|said| self.rendered(said)));
+            let running = thread.spawn_scoped(scope, render);
             running.map_err(|error| error.to_string())?.join().map_err(|_| "it failed".to_owned())?
         });
-        rendered.flatten().map_err(|problem| self.failed(&problem))
+        let text = rendered.flatten().and_then(|text| text.ok_or_else(|| LEFT_OUT.to_owned()));
+        text.map_err(|problem| self.failed(&problem))
     }
 
     /// An error that names the template's place.
@@ -84,8 +86,9 @@ fn compile(text: &str) -> Result<Environment<'static>, String> {
         return Err(format!("its chat template has {} KiB, and {} are the most", text.len() >> 10, MAX_LEN >> 10));
     }
     let mut environment = dialect::environment().map_err(|error| told(&error))?;
-    environment.set_fuel(Some(FUEL));
-    environment.add_template_owned(NAME, dialect::without_marks(text)).map_err(|error| told(&error))?;
+    environment
+        .add_template_owned(NAME, guard::guarded(&dialect::without_marks(text)))
+        .map_err(|error| told(&error))?;
     Ok(environment)
 }
 

@@ -205,6 +205,8 @@ impl Parts {
 
 /// No model has more.
 const MAX_PARTS: usize = 9999;
+/// Bytes of a name that no file system goes beyond.
+const MAX_NAME: usize = 255;
 
 /// Parts by name, each with its tensors.
 fn read_index(shown: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>, OpenError> {
@@ -215,7 +217,8 @@ fn read_index(shown: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>
     for name in weight_map.names() {
         let part = weight_map.require(name, weight_map.text(name), "the name of a file")?;
         // an index never leads out of its folder
-        if !Path::new(part).components().all(|component| matches!(component, Component::Normal(_))) {
+        let is_inside = Path::new(part).components().all(|component| matches!(component, Component::Normal(_)));
+        if !is_inside || part.is_empty() || part.len() > MAX_NAME || part.contains('\0') {
             return Err(weight_map.error(name, "the name of a file beside the index"));
         }
         parts.entry(part.into()).or_default().push(name.into());

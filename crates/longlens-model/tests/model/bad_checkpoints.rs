@@ -203,6 +203,8 @@ fn every_absent_part_of_an_index_is_named() {
         ("{}", "`weight_map` must be an object, but is missing"),
         (r#"{"weight_map": {"a": 3}}"#, "`weight_map.a` must be a text, but is 3"),
         (r#"{"weight_map": {"a": "../b"}}"#, "`weight_map.a` must be the name of a file beside the index"),
+        (r#"{"weight_map": {"a": ""}}"#, "`weight_map.a` must be the name of a file beside the index"),
+        (r#"{"weight_map": {"a": "b\u0000c"}}"#, "`weight_map.a` must be the name of a file beside the index"),
         ("[]", "must hold an object, but holds []"),
     ] {
         fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();

@@ -42,7 +42,7 @@ fn found(settings: Settings, length: usize) -> f64 {
     let prompts: Vec<Fixture> =
         read_fixtures(&corpus("passkey.jsonl")).unwrap().into_iter().filter(of_length).take(PROMPTS).collect();
     assert_eq!(prompts.len(), PROMPTS);
-    let prompts = Fixtures::new(reference.text().unwrap(), prompts).unwrap();
+    let prompts = Fixtures::new(reference.text().unwrap(), prompts, None).unwrap();
     let mut setup_for = |size| setup(reference.as_ref(), settings, size);
     let report = run_fixtures(lens.as_mut(), &mut setup_for, &prompts, &mut (), &mut ()).unwrap();
     report.cells.iter().map(|cell| cell.hits_tokens).sum::<usize>() as f64 / PROMPTS as f64

@@ -68,13 +68,28 @@ fn tokenizers_in_gguf_files_give_the_ids_of_their_tokenizer_json() {
     assert_eq!(tokens.iter().filter(|token| **token == 1).count(), 1, "one first token: {tokens:?}");
 }
 
+/// Released models that goldens are there for; those without strings of their own share the vocabulary of another.
+const FAMILIES: [&str; 11] = [
+    "llama2",
+    "llama3",
+    "llama3_1",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma3",
+    "phi3",
+    "mistral-v1",
+    "mistral-v3",
+    "smollm2",
+];
+
 /// Tokenizers of released models, where `scripts/fetch-tokenizers` put them: they are too large to lie in the repository.
 #[test]
 fn tokenizers_of_released_models_give_the_same_ids() {
     let Some(folder) = std::env::var_os("LONGLENS_TOKENIZERS").map(PathBuf::from) else { return };
     let goldens = PathBuf::from(std::env::var_os("LONGLENS_TOKENIZER_GOLDENS").expect("LONGLENS_TOKENIZER_GOLDENS"));
-    let mut n_families = 0;
-    for family in ["llama2", "llama3", "llama3_1", "qwen3", "gemma3", "phi3", "mistral-v1", "mistral-v3", "smollm2"] {
+    let (mut n_families, mut n_chats) = (0, 0);
+    for family in FAMILIES {
         let mut place = folder.join(family);
         if !place.is_dir() {
             continue;
@@ -84,7 +99,8 @@ fn tokenizers_of_released_models_give_the_same_ids() {
             place = place.join("SmolLM2-135M-Instruct.Q4_1.gguf");
         }
         let tokenizer = open(&place);
-        let mut all = lines(&goldens.join(format!("{family}.tokens.jsonl")));
+        let tokens = goldens.join(format!("{family}.tokens.jsonl"));
+        let mut all = if tokens.is_file() { lines(&tokens) } else { Vec::new() };
         if family.starts_with("mistral") {
             // SentencePiece itself knows no special tokens in a text
             let has_special = |line: &Value| {
@@ -104,14 +120,17 @@ fn tokenizers_of_released_models_give_the_same_ids() {
             let asks = chat["add_generation_prompt"].as_bool().unwrap();
             let conversation = Conversation { add_generation_prompt: asks, ..Conversation::new(messages) };
             match (tokenizer.chat(&conversation), chat.get("text").and_then(Value::as_str)) {
-                (Ok(text), Some(expected)) if chat.get("ids").is_some() => {
-                    assert_eq!(text, expected);
-                    assert_eq!(tokenizer.encode(&text, false).unwrap(), ids(&chat["ids"]), "{family} {text:?}");
+                (Ok(text), Some(expected)) => {
+                    assert_eq!(text, expected, "{family}");
+                    n_chats += 1;
+                    if chat.get("ids").is_some() {
+                        assert_eq!(tokenizer.encode(&text, false).unwrap(), ids(&chat["ids"]), "{family} {text:?}");
+                    }
                 }
-                (Ok(_), Some(_)) | (Err(_), None) => (),
+                (Err(_), None) => n_chats += 1,
                 (rendered, expected) => panic!("{family}: {rendered:?}, not {expected:?}"),
             }
         }
     }
-    assert!(n_families > 0, "{} has no tokenizers", folder.display());
+    assert!(n_families > 0 && n_chats > 0, "{} has no tokenizers", folder.display());
 }

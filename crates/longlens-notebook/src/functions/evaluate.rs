@@ -11,7 +11,8 @@ pub mod functions {
     use crate::values::Table;
 
     /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
-    /// `template`, `seed`, `rope`, `model` (a handle or a name, for this call alone).
+    /// `template`, `seed`, `rope`, `model` (a handle or a name, for this call alone), and `chat` (true where a user says the prompts,
+    /// in the model's chat template) with `system` (what the system says first) and `date`.
     ///
     /// ```rhai
     /// passkey(#{ lengths: [200, 400], depths: [0.0, 0.5], trials: 1, methods: [full(), "streaming:window=64"] })
@@ -121,13 +122,17 @@ const DOCUMENTS: usize = 4;
 
 fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let host = host(context);
-    let known = ["lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model"];
+    let known = [
+        "lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model", "chat", "system",
+        "date",
+    ];
     let mut options = Options::new("passkey", options, &known)?;
     let model = calls::model(&host, &mut options)?;
     let trained = model.info.spec.trained_context;
     let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
     let grid = Grid {
         template: template.unwrap_or(Template::Longlens),
+        chat: super::prompt::chat_of(&mut options)?,
         lengths: options.counts("lengths")?.unwrap_or_else(|| vec![trained, 2 * trained, 4 * trained]),
         depths: options.depths("depths")?.unwrap_or_else(|| vec![0.0, 0.25, 0.5, 0.75, 1.0]),
         trials: options.count("trials")?.unwrap_or(1),
@@ -141,7 +146,7 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
         let mut work = host.work(format!("passkey {} of {}: {method}", at + 1, methods.len()));
-        let measured = json!([fingerprint::model(&model), template, grid.trials, grid.seed]);
+        let measured = json!([fingerprint::model(&model), template, grid.chat, grid.trials, grid.seed]);
         let mut journal = Journal::new(context, method, &rope, &measured);
         let ran = with_setups(context, &model, method, &rope, ANSWER, |lens, setup_for| {
             longlens_eval::passkey::run(lens, setup_for, &grid, &mut work, &mut journal)

@@ -3,24 +3,25 @@
 use std::path::Path;
 
 use longlens_app::prompt::{self, NeedleAsk, PromptSource};
+use longlens_app::settings::params;
 use longlens_core::lens::{Conversation, Message};
+use longlens_eval::passkey::Chat;
 use rhai::plugin::*;
 
-use crate::host::{Returned, host, raise};
+use crate::host::{Returned, host, raise, refuse};
 use crate::options::Options;
 use crate::values::Prompt;
+use crate::values::data::to_json;
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
     use longlens_app::prompt::{DocumentAsk, NeedleAsk, PromptSource};
-    use longlens_app::settings::params;
     use rhai::{Array, Dynamic, Map};
 
     use super::{depth_of, key_text};
     use crate::functions::calls::count;
-    use crate::host::{Returned, host, raise};
-    use crate::options::Options;
+    use crate::host::{Returned, host};
     use crate::values::Prompt;
 
     /// A prompt of this text, in tokens of the open model.
@@ -34,7 +35,8 @@ pub mod functions {
     }
 
     /// A prompt of a conversation in the model's chat template, up to where its answer begins: turns with `role` (`user`, `assistant`,
-    /// `system`) and `content`, or one text that a user says. A model without a template says so.
+    /// `system`) and `content`, or one text that a user says. A last turn of the assistant is an answer that was begun: the model goes
+    /// on with it. A model without a template says so.
     ///
     /// ```rhai
     /// try { chat([#{ role: "system", content: "Be brief." }, #{ role: "user", content: "Hello!" }]).text } catch { "no chat template" }
@@ -44,11 +46,12 @@ pub mod functions {
         super::said(&context, &turns, Map::new())
     }
 
-    /// The same with options: `date` (what a template that asks for the date is told, as `"2024-07-26"`) and `answer` (whether the
-    /// prompt ends where an answer begins, as it does without).
+    /// The same with options: `date` (what a template that asks for the date is told, as `"2024-07-26"`), `variables` (a map of
+    /// what else a template asks for, as `enable_thinking`), and how the prompt ends where it is not as usual:
+    /// `add_generation_prompt` (whether an answer begins) and `continue_final_message` (whether the last turn goes on).
     ///
     /// ```rhai
-    /// try { chat("Hello!", #{ date: "2025-01-31", answer: false }).n_tokens } catch { 0 }
+    /// try { chat("Hello!", #{ date: "2025-01-31", add_generation_prompt: false }).n_tokens } catch { 0 }
     /// ```
     #[rhai_fn(name = "chat", return_raw)]
     pub fn chat_with(context: NativeCallContext, turns: Dynamic, options: Map) -> Returned<Prompt> {
@@ -87,9 +90,8 @@ pub mod functions {
     #[rhai_fn(name = "document", return_raw)]
     pub fn document_with(context: NativeCallContext, path: &str, question: &str, options: Map) -> Returned<Prompt> {
         let mut options = Options::new("document", options, &["chat", "system", "date"])?;
-        let (chat, system) = (options.flag("chat")?.unwrap_or_default(), options.text("system")?);
-        let (question, date) = (question.to_owned(), options.text("date")?);
-        let ask = |file: &str| DocumentAsk { file: file.into(), question, chat, system, date };
+        let (question, chat) = (question.to_owned(), super::chat_of(&mut options)?);
+        let ask = |file: &str| DocumentAsk { file: file.into(), question, chat };
         super::of_file(&context, path, |file| PromptSource::Document(ask(file)))
     }
 
@@ -104,6 +106,17 @@ pub mod functions {
         super::hide(&context, NeedleAsk { length, depth, ..NeedleAsk::default() })
     }
 
+    /// The same with options beside length and depth, those of the map below.
+    ///
+    /// ```rhai
+    /// try { needle(512, 0.25, #{ chat: true, system: "Be brief." }).text } catch { "no chat template" }
+    /// ```
+    #[rhai_fn(name = "needle", return_raw)]
+    pub fn needle_with(context: NativeCallContext, length: i64, depth: Dynamic, options: Map) -> Returned<Prompt> {
+        let (length, depth) = (count("length", length, 1)?, depth_of(&depth)?);
+        super::needle(&context, &NeedleAsk { length, depth, ..NeedleAsk::default() }, options)
+    }
+
     /// The same with a key of your own.
     ///
     /// ```rhai
@@ -115,24 +128,15 @@ pub mod functions {
         super::hide(&context, NeedleAsk { length, depth, key, ..NeedleAsk::default() })
     }
 
-    /// The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`.
+    /// The same from a map: `length`, `depth`, `key`, `template` (`longlens`, `long_heads`, `chunk_llama`, `long_lm`), `seed`, and
+    /// `chat` (true where a user says it, in the model's chat template) with `system` (what the system says first) and `date`.
     ///
     /// ```rhai
     /// needle(#{ length: 600, depth: 1.0, template: "long_lm", seed: 7 })
     /// ```
     #[rhai_fn(name = "needle", return_raw)]
     pub fn needle_of_map(context: NativeCallContext, options: Map) -> Returned<Prompt> {
-        let mut options = Options::new("needle", options, &["length", "depth", "key", "template", "seed"])?;
-        let plain = NeedleAsk::default();
-        let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
-        let ask = NeedleAsk {
-            length: options.count("length")?.unwrap_or(plain.length),
-            depth: options.depth("depth")?.unwrap_or(plain.depth),
-            key: options.take("key").map(|key| key_text(&key)).transpose()?,
-            template: template.unwrap_or(plain.template),
-            seed: options.setting(params::param("seed"))?.map_or(plain.seed, |seed| seed.number() as u64),
-        };
-        super::hide(&context, ask)
+        super::needle(&context, &NeedleAsk::default(), options)
     }
 
     /// Tokens of a prompt.
@@ -204,7 +208,8 @@ fn key_text(key: &rhai::Dynamic) -> Returned<String> {
 fn said(context: &rhai::NativeCallContext, turns: &rhai::Dynamic, options: rhai::Map) -> Returned<Prompt> {
     let wrong =
         || crate::options::wrong("a conversation", "a text, or a list of turns with `role` and `content`", turns);
-    let mut options = Options::new("chat", options, &["date", "answer"])?;
+    let mut options =
+        Options::new("chat", options, &["date", "variables", "add_generation_prompt", "continue_final_message"])?;
     let turn = |turn: &rhai::Dynamic| {
         let turn = turn.read_lock::<rhai::Map>()?;
         let part = |name: &str| turn.get(name)?.clone().into_string().ok();
@@ -214,13 +219,55 @@ fn said(context: &rhai::NativeCallContext, turns: &rhai::Dynamic, options: rhai:
         Some(list) => list.iter().map(turn).collect::<Option<_>>().ok_or_else(wrong)?,
         None => vec![Message::user(turns.clone().into_string().map_err(|_| wrong())?)],
     };
-    let plain = Conversation::new(messages);
+    let usual = Conversation::asking(messages);
+    // who asks for one ending does not want the usual one
+    let (answers, goes_on) = (options.flag("add_generation_prompt")?, options.flag("continue_final_message")?);
+    let is_usual = answers.is_none() && goes_on.is_none();
+    let variables = match options.take("variables").map(|value| to_json(&value)) {
+        None => serde_json::Map::new(),
+        Some(serde_json::Value::Object(variables)) => variables,
+        Some(_) => return refuse("option `variables` of `chat` must be a map", "as #{ enable_thinking: false }"),
+    };
     let conversation = Conversation {
-        add_generation_prompt: options.flag("answer")?.unwrap_or(true),
-        date: options.text("date")?.unwrap_or_else(|| plain.date.clone()),
-        ..plain
+        add_generation_prompt: if is_usual {
+            usual.add_generation_prompt
+        } else {
+            answers.unwrap_or(goes_on != Some(true))
+        },
+        continue_final_message: if is_usual { usual.continue_final_message } else { goes_on.unwrap_or(false) },
+        variables,
+        ..usual.dated(options.text("date")?.as_deref())
     };
     Prompt::build(&PromptSource::Chat(conversation), &host(context).model()?)
+}
+
+/// What the chat template is told, where the option `chat` puts prompts into one.
+pub(super) fn chat_of(options: &mut Options) -> Returned<Option<Chat>> {
+    let (chats, system, date) = (options.flag("chat")?, options.text("system")?, options.text("date")?);
+    if chats == Some(true) {
+        let plain = Chat::default();
+        return Ok(Some(Chat { system, date: date.unwrap_or(plain.date) }));
+    }
+    match (system, date) {
+        (None, None) => Ok(None),
+        _ => refuse("`system` and `date` are told to a chat template", "add `chat: true`"),
+    }
+}
+
+/// A needle prompt with what `options` say beside `plain`.
+fn needle(context: &rhai::NativeCallContext, plain: &NeedleAsk, options: rhai::Map) -> Returned<Prompt> {
+    let known = ["length", "depth", "key", "template", "seed", "chat", "system", "date"];
+    let mut options = Options::new("needle", options, &known)?;
+    let template = options.text("template")?.map(|name| name.parse().map_err(raise)).transpose()?;
+    let ask = NeedleAsk {
+        length: options.count("length")?.unwrap_or(plain.length),
+        depth: options.depth("depth")?.unwrap_or(plain.depth),
+        key: options.take("key").map(|key| key_text(&key)).transpose()?,
+        template: template.unwrap_or(plain.template),
+        seed: options.setting(params::param("seed"))?.map_or(plain.seed, |seed| seed.number() as u64),
+        chat: chat_of(&mut options)?,
+    };
+    hide(context, ask)
 }
 
 fn hide(context: &rhai::NativeCallContext, ask: NeedleAsk) -> Returned<Prompt> {

@@ -184,7 +184,7 @@ fn values_that_do_not_fit() {
     passkey(5)
         TypeError: `passkey` does not take int [1: passkey] (it takes: passkey(options: map) -> Table)
     needle("a", 2)
-        TypeError: `needle` does not take string, int [1: needle] (it takes: needle(length: int, depth) -> Prompt; needle(length: int, depth, key) -> Prompt; needle(options: map) -> Prompt)
+        TypeError: `needle` does not take string, int [1: needle] (it takes: needle(length: int, depth) -> Prompt; needle(length: int, depth, key) -> Prompt; needle(length: int, depth, options: map) -> Prompt; needle(options: map) -> Prompt)
     run()
         TypeError: `run` was given nothing [1: run] (it takes: run(prompt, method) -> Run; run(prompt, method, options: map) -> Run)
     run("abc")

@@ -5,9 +5,10 @@ use longlens_app::runs::{RunId, RunState};
 use longlens_app::settings::Swap;
 use longlens_core::methods::{METHODS, Method};
 
+use super::typing::MAX_TYPED;
 use super::{App, Effect, Focus, Level, TokenColor};
 use crate::command::Command;
-use crate::dialogs::Dialog;
+use crate::dialogs::{Dialog, Editor};
 use crate::fields::FieldId;
 use crate::panes::VIEWS;
 use crate::panes::compare::CompareView;
@@ -32,7 +33,7 @@ impl App {
             Command::Redo => self.travel(false),
             Command::Needle => self.dialog = Some(Dialog::needle(&self.needle_ask())),
             Command::OpenFile => self.dialog = Some(Dialog::open_file("")),
-            Command::TypeText => self.dialog = Some(Dialog::text(self.typed_text())),
+            Command::TypeText => self.dialog = Some(Dialog::Text(Box::new(self.editor()))),
             Command::NextQuery => self.step_query(1),
             Command::PreviousQuery => self.step_query(-1),
             Command::FarNextQuery => self.step_query(FAR as i64),
@@ -392,12 +393,9 @@ impl App {
     }
 
     /// What the prompt editor begins with: what was typed and not run, else the prompt, if it is not too long to type in.
-    fn typed_text(&self) -> &str {
-        let prompt = match self.prompt.key() {
-            Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => text,
-            _ => "",
-        };
-        self.draft.as_deref().unwrap_or(prompt)
+    fn editor(&self) -> Editor {
+        let prompt = || self.prompt.key().and_then(Editor::of).filter(|editor| editor.text().len() <= MAX_TYPED);
+        self.draft.clone().or_else(prompt).unwrap_or_else(|| Editor::new(""))
     }
 
     /// What exported files are called.

@@ -4,7 +4,7 @@ use longlens_app::session::KeptGrid;
 use longlens_app::settings::{Settings, Swap};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::RunRecord;
-use longlens_eval::passkey::{Cell, Grid, Template};
+use longlens_eval::passkey::{Cell, Chat, Grid, Template};
 
 /// Grids that are kept.
 const KEPT: usize = 8;
@@ -36,6 +36,8 @@ pub struct GridRun {
     pub record: RunRecord,
     /// Prompts of a cell.
     pub trials: usize,
+    /// The chat template's, where prompts are put into one.
+    pub chat: Option<Chat>,
     /// Whether cells are still to come.
     pub running: bool,
 }
@@ -116,6 +118,7 @@ impl GridRun {
             depths: grid.depths.clone(),
             record: RunRecord::default(),
             trials: grid.trials,
+            chat: grid.chat.clone(),
             running: true,
         }
     }
@@ -123,7 +126,7 @@ impl GridRun {
     /// The grid that was asked for.
     pub fn grid(&self) -> Grid {
         let (lengths, depths, seed) = (self.lengths.clone(), self.depths.clone(), self.settings.sampling.seed);
-        Grid { template: Template::Longlens, lengths, depths, trials: self.trials, seed }
+        Grid { template: Template::Longlens, chat: self.chat.clone(), lengths, depths, trials: self.trials, seed }
     }
 
     /// What survives of it.
@@ -135,12 +138,13 @@ impl GridRun {
             cells: self.cells.clone(),
             record: self.record.clone(),
             trials: self.trials,
+            chat: self.chat.clone(),
         }
     }
 
     /// A kept grid again; nothing where its cells do not fit its lengths and depths.
     pub fn restored(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
-        let KeptGrid { settings, lengths, depths, cells, record, trials } = kept;
+        let KeptGrid { settings, lengths, depths, cells, record, trials, chat } = kept;
         (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
             id,
             text: text_of(&settings, model),
@@ -150,6 +154,7 @@ impl GridRun {
             cells,
             record,
             trials,
+            chat,
             running: false,
         })
     }

@@ -12,7 +12,7 @@ use longlens_app::worker::{Ask, Event, GridAsk, InspectKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
 
-use crate::dialogs::Dialog;
+use crate::dialogs::{Dialog, Editor};
 
 use super::{App, Effect, GridRun, Level, Opening};
 
@@ -239,8 +239,10 @@ impl App {
                     None => return,
                     Some(PromptSource::Needle(ask)) => self.dialog = Some(Dialog::needle(&ask)),
                     Some(PromptSource::File(path)) => self.dialog = Some(Dialog::open_file(&path.to_string_lossy())),
-                    Some(PromptSource::Text(text)) if text.len() <= super::typing::MAX_TYPED => self.draft = Some(text),
-                    Some(_) => (),
+                    Some(source) => {
+                        self.draft =
+                            Editor::of(&source).filter(|editor| editor.text().len() <= super::typing::MAX_TYPED);
+                    }
                 }
                 self.fail(&problem);
                 // what gave way to it goes on: the run, or what was inspected of it

@@ -57,7 +57,8 @@ impl App {
                 {
                     self.nudge(at, true, false);
                 }
-                self.field = at;
+                // the click was at a frame of other settings if there are fewer fields now
+                self.field = at.min(self.fields().len().saturating_sub(1));
                 self.drag = Some((at, event.column));
             }
             Hit::Controls => self.layout.focus_on(Focus::Controls),

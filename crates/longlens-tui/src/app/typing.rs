@@ -8,7 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
 use crate::command;
-use crate::dialogs::{Dialog, Done};
+use crate::dialogs::{Dialog, Done, Editor};
 use crate::export;
 
 impl App {
@@ -116,9 +116,12 @@ impl App {
         match &mut self.dialog {
             // an editor would be slow with as much
             Some(Dialog::Text(_)) | None if text.len() > MAX_TYPED => {
-                self.dialog = None;
                 self.log.say(Level::Note, format!("{} characters pasted as the prompt", text.chars().count()));
-                self.build(PromptSource::Text(text));
+                let source = match self.dialog.take() {
+                    Some(Dialog::Text(editor)) => editor.source(text),
+                    _ => PromptSource::Text(text),
+                };
+                self.build(source);
             }
             Some(dialog) => dialog.paste(&text),
             None if self.edit.is_some() => {
@@ -128,14 +131,14 @@ impl App {
                 self.judge_edit();
             }
             // pasted text is a prompt in the making
-            None => self.dialog = Some(Dialog::text(&text)),
+            None => self.dialog = Some(Dialog::Text(Box::new(Editor::new(&text)))),
         }
     }
 
     /// Closes the dialog; a prompt that was typed is kept for the next time.
     pub(super) fn close_dialog(&mut self) {
-        if let Some(Dialog::Text(area)) = self.dialog.take() {
-            self.draft = Some(area.lines().join("\n")).filter(|text| !text.is_empty());
+        if let Some(Dialog::Text(editor)) = self.dialog.take() {
+            self.draft = Some(*editor).filter(|editor| !editor.text().is_empty());
         }
     }
 
@@ -156,9 +159,12 @@ impl App {
             Done::Closed => (),
             Done::Command(command) => self.command(command),
             Done::Prompt(source) => {
-                if let PromptSource::Text(text) = &source
-                    && text.is_empty()
-                {
+                let is_empty = match &source {
+                    PromptSource::Text(text) => text.is_empty(),
+                    PromptSource::Chat(conversation) => conversation.messages.is_empty(),
+                    _ => false,
+                };
+                if is_empty {
                     self.log.say(Level::Error, "the prompt is empty (give some text)");
                     self.dialog = open;
                     return;

@@ -12,12 +12,13 @@ use crate::panes::output::words::shortened;
 use crate::pen::{Hit, Pen};
 
 /// What the lines of the needle builder mean.
-const NEEDLE_HELP: [&str; 5] = [
+const NEEDLE_HELP: [&str; NEEDLE_LABELS.len()] = [
     "tokens of the whole prompt, as 1024 or 4k",
     "where the key stands: 0 is the start, 1 the end",
     "letters and digits; empty draws one from the seed",
     "start of the random numbers",
     "wording: whose passkey script (left, right)",
+    "whether a user says it, in the chat template (left, right)",
 ];
 
 /// Draws the open dialog over the screen.
@@ -25,8 +26,8 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
     match dialog {
         Dialog::Help { scroll } => help(*scroll, screen, pen),
         Dialog::Palette { input, selected } => palette(input, *selected, screen, pen),
-        Dialog::Needle { inputs, template, selected } => {
-            let inside = window(screen, 64, 11, "needle prompt", pen);
+        Dialog::Needle { inputs, template, chat, selected } => {
+            let inside = window(screen, 66, 12, "needle prompt", pen);
             for (at, label) in NEEDLE_LABELS.iter().enumerate() {
                 let line = Rect { y: inside.y + at as u16, height: 1, ..inside };
                 pen.hit(line, Hit::Entry(at));
@@ -36,26 +37,26 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
                 if let Some(input) = inputs.get(at) {
                     typed(input, at == *selected, room, pen);
                 } else {
-                    let text = format!("‹ {template} ›");
+                    let words = [template.name(), if chat.0 { "on" } else { "off" }];
+                    let text = format!("‹ {} ›", words[at - inputs.len()]);
                     pen.text(room.x, room.y, &text, room.width, style);
                 }
             }
             let y = inside.y + NEEDLE_LABELS.len() as u16 + 1;
-            pen.text(inside.x, y, NEEDLE_HELP[(*selected).min(4)], inside.width, pen.theme.faint());
+            pen.text(inside.x, y, NEEDLE_HELP[(*selected).min(NEEDLE_HELP.len() - 1)], inside.width, pen.theme.faint());
             pen.text(inside.x, y + 2, "enter builds · tab next · esc back", inside.width, pen.theme.faint());
         }
-        Dialog::Text(area) => {
+        Dialog::Text(editor) => {
             let height = screen.height.saturating_sub(4).min(24);
-            let inside = window(screen, screen.width.saturating_sub(6).min(110), height, "prompt", pen);
+            let title = if editor.is_chat { "conversation: lines of system:, user:, assistant:" } else { "prompt" };
+            let inside = window(screen, screen.width.saturating_sub(6).min(110), height, title, pen);
             let text = Rect { height: inside.height.saturating_sub(1), ..inside };
-            let mut area = area.as_ref().clone();
+            let mut area = editor.area.clone();
             area.set_style(pen.theme.text());
             area.set_cursor_line_style(pen.theme.text());
             area.set_wrap_mode(ratatui_textarea::WrapMode::Word);
             (&area).render(text, pen.buffer);
-            let n = area.lines().iter().map(|line| line.chars().count() + 1).sum::<usize>().saturating_sub(1);
-            let note = format!("{n} characters · ctrl-s or f2 runs it · ctrl-l clears · esc back");
-            pen.text(inside.x, inside.bottom().saturating_sub(1), &note, inside.width, pen.theme.faint());
+            pen.text(inside.x, inside.bottom().saturating_sub(1), &editor.note(), inside.width, pen.theme.faint());
         }
         Dialog::Ask(question, input) => {
             let (title, help) = match question {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use longlens_app::prompt::{self, PromptSource};
 use longlens_app::settings::{Swap, params};
-use longlens_eval::passkey::{Grid, Template};
+use longlens_core::lens::{Conversation, Message};
+use longlens_eval::passkey::{Chat, Grid, Template};
 
 use crate::app::App;
 
@@ -41,11 +42,12 @@ pub fn config(app: &App) -> String {
     let grid = grid(app);
     let _ = write!(
         text,
-        "\n[passkey]\ntemplate = {}\nlengths = {:?}\ndepths = {:?}\ntrials = {}\n",
+        "\n[passkey]\ntemplate = {}\nlengths = {:?}\ndepths = {:?}\ntrials = {}\n{}",
         word(&grid.template.to_string()),
         grid.lengths,
         grid.depths,
         grid.trials,
+        grid.chat.as_ref().map_or(String::new(), chat),
     );
     text
 }
@@ -54,29 +56,45 @@ pub fn config(app: &App) -> String {
 fn source(source: &PromptSource) -> String {
     match source {
         PromptSource::Chat(conversation) => {
-            let turn = |message: &longlens_core::lens::Message| {
+            let turn = |message: &Message| {
                 format!("{{ role = {}, content = {} }}", word(&message.role), word(&message.content))
             };
             let turns: Vec<_> = conversation.messages.iter().map(turn).collect();
-            format!("messages = [{}]\ndate = {}\n", turns.join(", "), word(&conversation.date))
+            let mut text = format!("messages = [{}]\ndate = {}\n", turns.join(", "), word(&conversation.date));
+            // how it ends is told where the turns do not say so themselves
+            let usual = Conversation::asking(conversation.messages.clone());
+            if (conversation.add_generation_prompt, conversation.continue_final_message)
+                != (usual.add_generation_prompt, usual.continue_final_message)
+            {
+                let (answers, goes_on) = (conversation.add_generation_prompt, conversation.continue_final_message);
+                let _ = write!(text, "add_generation_prompt = {answers}\ncontinue_final_message = {goes_on}\n");
+            }
+            if let Ok(variables) = toml::Value::try_from(&conversation.variables)
+                && !conversation.variables.is_empty()
+            {
+                let _ = writeln!(text, "variables = {variables}");
+            }
+            text
         }
         PromptSource::Text(text) => format!("text = {}\n", word(text)),
         PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
         PromptSource::Document(ask) => {
-            let question = word(&ask.question);
-            let mut text =
-                format!("file = {}\nquestion = {question}\nchat = {}\n", word(&ask.file.to_string_lossy()), ask.chat);
-            for (name, value) in [("system", &ask.system), ("date", &ask.date)] {
-                text.extend(value.iter().map(|value| format!("{name} = {}\n", word(value))));
-            }
-            text
+            let (file, chat) = (word(&ask.file.to_string_lossy()), ask.chat.as_ref().map_or(String::new(), chat));
+            format!("file = {file}\nquestion = {}\n{chat}", word(&ask.question))
         }
         PromptSource::Needle(ask) => {
             let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));
             let needle = word(&format!("{}:{}{key}", ask.length, ask.depth));
-            format!("needle = {needle}\ntemplate = {}\nseed = {}\n", word(ask.template.name()), ask.seed)
+            let chat = ask.chat.as_ref().map_or(String::new(), chat);
+            format!("needle = {needle}\ntemplate = {}\nseed = {}\n{chat}", word(ask.template.name()), ask.seed)
         }
     }
+}
+
+/// The chat template's, as a table's lines.
+fn chat(chat: &Chat) -> String {
+    let system = chat.system.as_ref().map_or(String::new(), |system| format!("system = {}\n", word(system)));
+    format!("chat = true\n{system}date = {}\n", word(&chat.date))
 }
 
 /// The passkey grid that the controls ask for.
@@ -90,7 +108,14 @@ pub fn grid(app: &App) -> Grid {
         n => (0..n).map(|at| (at as f64 / last * 1e4).round() / 1e4).collect(),
     };
     let seed = app.controls.settings.sampling.seed;
-    Grid { template: Template::Longlens, lengths, depths, trials: form.trials, seed }
+    Grid {
+        template: Template::Longlens,
+        chat: form.chat.then(Chat::default),
+        lengths,
+        depths,
+        trials: form.trials,
+        seed,
+    }
 }
 
 /// A word as TOML has it.

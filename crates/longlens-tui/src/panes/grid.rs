@@ -245,6 +245,7 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
         facts.push(format!("beyond {}%", percent(share)));
     }
     facts.push(format!("{} a cell", grid.trials));
+    facts.extend(grid.chat.iter().map(|_| "chat".to_owned()));
     let second = vec![
         Span::styled(state.0, state.1),
         Span::styled(joined(&facts, usize::from(width).saturating_sub(2)), theme.text()),
@@ -272,15 +273,16 @@ fn explain(app: &App, area: Rect, pen: &mut Pen) {
         (format!("with {}", app.controls.settings.text(&app.model.spec)), theme.text()),
         (
             format!(
-                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each",
+                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each{}",
                 lengths.join(" "),
                 1 << (n_lengths - 1),
                 form.n_depths,
                 form.trials,
+                if form.chat { ", in the chat template" } else { "" },
             ),
             theme.text(),
         ),
-        ("up_to, depths and trials are controls; cells fill in while you work on".to_owned(), theme.faint()),
+        ("up_to, depths, trials and chat are controls; cells fill in while you work on".to_owned(), theme.faint()),
     ];
     let mut y = area.y;
     for (text, style) in &parts {
@@ -334,6 +336,7 @@ mod tests {
             cells,
             record: longlens_core::trace::RunRecord::default(),
             trials: 2,
+            chat: None,
             running: true,
         }
     }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use longlens_app::prompt::{self, Prompt, PromptSource};
 use longlens_app::views::passages::{self, Attended, Evidence, MAX_QUERIES};
-use longlens_core::lens::{Conversation, DATE, Lens, Message};
+use longlens_core::lens::{Conversation, Lens, Message};
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
+use longlens_eval::dialogue::Dialogue;
 use longlens_eval::document::Document;
-use longlens_eval::generate::{Generated, Stop, StopReason, generate};
+use longlens_eval::generate::{Generated, Stop, StopReason};
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,6 +29,7 @@ const SHOWN: usize = 160;
 struct Talk {
     method: Method,
     conversation: Conversation,
+    dialogue: Dialogue,
     answers: Vec<Answer>,
     is_warned: bool,
 }
@@ -58,14 +60,14 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     crate::inputs::spare(&config, out.as_slice(), &[args.document.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let document = args.document.as_deref().map(|path| opened(path, &terminal)).transpose()?;
-    let mut talks = talks(args, &config)?;
+    let stop =
+        Stop { max_tokens: config.settings.max_tokens, strings: config.file.sampling.stop.clone(), ..Stop::default() };
+    let mut talks = talks(args, &config, &stop)?;
     let mut lens = super::open(&terminal, &config)?;
     // a model that cannot chat, or a template that does not know systems, says so before a question is asked
     let begun = &talks[0].conversation;
     let try_out = [begun.messages.clone(), vec![Message::user("?")]].concat();
     lens.text()?.chat(&Conversation { messages: try_out, ..begun.clone() })?;
-    let stop =
-        Stop { max_tokens: config.settings.max_tokens, strings: config.file.sampling.stop.clone(), ..Stop::default() };
     let room =
         Room { config: &config, terminal: &terminal, document: document.as_ref(), n_passages: args.passages, stop };
     let is_asked = std::io::stdin().is_terminal();
@@ -106,15 +108,20 @@ fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
 }
 
 /// A conversation for each method, begun by what the system says.
-fn talks(args: &ChatArgs, config: &RunConfig) -> Result<Vec<Talk>, Failure> {
+fn talks(args: &ChatArgs, config: &RunConfig, stop: &Stop) -> Result<Vec<Talk>, Failure> {
     let system = args.system.as_ref().map(|system| Message::new("system", system));
-    let mut conversation = Conversation::new(system.into_iter().collect::<Vec<_>>());
-    conversation.date = args.date.clone().unwrap_or_else(|| DATE.into());
+    let conversation = Conversation::new(system.into_iter().collect::<Vec<_>>()).dated(args.date.as_deref());
     let methods: Vec<Method> = match &args.methods {
         Some(list) => list.split(';').map(Method::parse).collect::<Result<_, _>>()?,
         None => vec![config.settings.method.clone()],
     };
-    let talk = |method| Talk { method, conversation: conversation.clone(), answers: Vec::new(), is_warned: false };
+    let talk = |method| Talk {
+        method,
+        conversation: conversation.clone(),
+        dialogue: Dialogue::new(config.settings.sampling.clone(), stop.clone()),
+        answers: Vec::new(),
+        is_warned: false,
+    };
     Ok(methods.into_iter().map(talk).collect())
 }
 
@@ -155,8 +162,8 @@ impl Talk {
             setup.watch.beyond = stop.max_tokens;
         }
         let mut progress = terminal.progress("prefill");
-        let (sampling, mut is_read) = (&config.settings.sampling, true);
-        let generated = generate(lens, &setup, &prompt.tokens, sampling, stop, &mut progress, &mut |text| {
+        let mut is_read = true;
+        let generated = self.dialogue.answer(lens, &setup, &prompt.tokens, &mut progress, &mut |text| {
             is_read &= terminal.stream(text).is_ok();
             if !is_read {
                 terminal.cancel(); // nobody hears the rest

@@ -127,6 +127,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     check_writable(&folder.join("summary.json"))?;
 
     let grid = Grid {
+        chat: None,
         template: Template::Longlens,
         lengths: lengths.clone(),
         depths: DEPTHS.to_vec(),

@@ -42,7 +42,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let result = json!({
         "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
-        "phase_seconds": generated.trace.seconds,
+        "phase_seconds": generated.trace.seconds, "prompt": prompt.asked,
     });
     let mut wrote = None;
     if let Some(path) = &out {

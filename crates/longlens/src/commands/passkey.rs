@@ -5,7 +5,7 @@ use std::path::Path;
 
 use longlens_app::views::passkey::passkey as view;
 use longlens_core::lens::{Lens, LensError, Setup};
-use longlens_eval::passkey::{self, Cell, Fixtures, Grid, Template};
+use longlens_eval::passkey::{self, Cell, Chat, Fixtures, Grid, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
 use longlens_eval::text::text_of;
@@ -17,6 +17,7 @@ use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
 use crate::journal::{self, Journal, hash};
+use crate::needle;
 use crate::terminal::Terminal;
 
 /// Depths when none are given.
@@ -38,13 +39,15 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
         Some(text) => depths(text)?,
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
+    let (system, date) = (args.system.clone().or(file.system.clone()), args.date.clone().or(file.date.clone()));
+    let chat = needle::chat(args.chat || file.chat, system, date)?;
     let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
         Some(text) => lengths(text)?,
         None => file.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
     };
-    let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref())).transpose()?;
+    let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref(), chat.clone())).transpose()?;
     let prompts = match prompts {
         Some(prompts) if args.lengths.is_some() => Some(of_lengths(prompts, &lengths)?),
         prompts => prompts,
@@ -64,10 +67,12 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     let mut setup_for =
         |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
     let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
-    let grid = Grid { template, lengths, depths, trials, seed: config.settings.sampling.seed };
+    let grid = Grid { template, chat, lengths, depths, trials, seed: config.settings.sampling.seed };
     let measured = match &prompts {
         Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
-        None => json!({ "template": template, "trials": trials, "seed": config.settings.sampling.seed }),
+        None => {
+            json!({ "template": template, "chat": grid.chat, "trials": trials, "seed": config.settings.sampling.seed })
+        }
     };
     let decides = journal::decides(&model, &first, &measured);
     let mut journal = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
@@ -107,8 +112,9 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
 }
 
 /// The stored prompts of a file, sorted into cells.
-fn read_prompts(path: &Path, lens: &dyn Lens) -> Result<Fixtures, Failure> {
-    Ok(Fixtures::new(lens.text()?, passkey::fixtures(shown(path), &text_of(shown(path), read(path)?)?)?)?)
+fn read_prompts(path: &Path, lens: &dyn Lens, chat: Option<Chat>) -> Result<Fixtures, Failure> {
+    let prompts = passkey::fixtures(shown(path), &text_of(shown(path), read(path)?)?)?;
+    Ok(Fixtures::new(lens.text()?, prompts, chat)?)
 }
 
 /// The prompts of these lengths, of which there must be one.

@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use longlens_app::Problem;
-use longlens_app::prompt::{DocumentAsk, PromptSource, question};
+use longlens_app::prompt::{DocumentAsk, PromptSource, document, question};
 use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_eval::passkey::Chat;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
@@ -154,9 +155,11 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
     if let Some(conversation) = needle::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }
-    if let (true, Some(text)) = (prompt.chat, &prompt.prompt) {
-        let conversation = question(prompt.system.as_deref(), text);
-        return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
+    let chat = needle::of_prompt(prompt)?;
+    let said =
+        |text: &str, chat: &Chat| PromptSource::Chat(question(chat.system.as_deref(), text).dated(Some(&chat.date)));
+    if let (Some(chat), Some(text)) = (&chat, &prompt.prompt) {
+        return Ok(Some(said(text, chat)));
     }
     if let Some(text) = &prompt.prompt {
         return Ok(Some(PromptSource::Text(text.clone())));
@@ -169,18 +172,12 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
             ));
         }
         if let Some(question) = &prompt.question {
-            return Ok(Some(PromptSource::Document(DocumentAsk {
-                file: path.clone(),
-                question: question.clone(),
-                chat: prompt.chat,
-                system: prompt.system.clone(),
-                date: prompt.date.clone(),
-            })));
+            let (file, question) = (path.clone(), question.clone());
+            return Ok(Some(PromptSource::Document(DocumentAsk { file, question, chat })));
         }
-        if prompt.chat {
-            let text = longlens_eval::text::read_text(path)?;
-            let conversation = question(prompt.system.as_deref(), text.strip_suffix('\n').unwrap_or(&text));
-            return Ok(Some(PromptSource::Chat(needle::dated(conversation, prompt))));
+        if let Some(chat) = &chat {
+            let document = document(path, longlens_eval::text::read_bytes(path)?)?;
+            return Ok(Some(said(&document.text, chat)));
         }
         return Ok(Some(PromptSource::File(path.clone())));
     }

@@ -1,7 +1,8 @@
 use longlens_app::prompt::NeedleAsk;
+use longlens_core::lens::Message;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
-use longlens_eval::passkey::{Grid, Template};
+use longlens_eval::passkey::Grid;
 use longlens_eval::sampling::Sampling;
 
 use super::*;
@@ -87,7 +88,14 @@ fn runs_share_their_prompts_and_say_what_is_not_as_usual() {
         swap: Swap::ReuseKv,
         ..under("self_extend:group_size=8,neighbor_window=64")
     };
-    let ask = NeedleAsk { length: 600, depth: 1.0, key: Some("12345".into()), template: Template::LongLm, seed: 7 };
+    let ask = NeedleAsk {
+        length: 600,
+        depth: 1.0,
+        key: Some("12345".into()),
+        template: Template::LongLm,
+        seed: 7,
+        chat: None,
+    };
     let steps = [
         plain.clone(),
         Step::Run(everything, needle()),
@@ -149,8 +157,14 @@ fn typed_prompts_are_literals_in_one_line() {
 fn pictures_are_drawn_and_saved_again() {
     let view = |text: &str| Picture::View(text.into());
     let rope = Some(RopeScaling::parse("yarn:factor=2").unwrap());
-    let grid =
-        Grid { template: Template::Longlens, lengths: vec![256, 512], depths: vec![0.0, 0.5], trials: 2, seed: 3 };
+    let grid = Grid {
+        template: Template::Longlens,
+        chat: None,
+        lengths: vec![256, 512],
+        depths: vec![0.0, 0.5],
+        trials: 2,
+        seed: 3,
+    };
     let (full, chosen) = (under("full"), under(LONG_HEADS));
     let ran = [(full.clone(), needle()), (chosen.clone(), needle())];
     let steps = [
@@ -244,7 +258,14 @@ fn what_no_function_does_is_a_comment_that_says_why() {
         Step::Run(seeded(u64::MAX), needle()),
         Step::Grid(
             Settings::default(),
-            Grid { template: Template::Longlens, lengths: vec![256], depths: vec![0.5], trials: 1, seed: u64::MAX },
+            Grid {
+                template: Template::Longlens,
+                chat: None,
+                lengths: vec![256],
+                depths: vec![0.5],
+                trials: 1,
+                seed: u64::MAX,
+            },
         ),
         Step::Picture(Picture::View("chunks:query=9".into()), under("full"), None, "heads.png".into()),
     ];
@@ -295,6 +316,83 @@ fn the_ending_decides() {
         assert_eq!(problem.message, format!("{name} does not say what to write the steps as"));
         assert_eq!(problem.help.as_deref(), Some("end the name in .rhai for notebook cells, or in .sh for commands"));
     }
+}
+
+#[test]
+fn conversations_end_again_as_they_did() {
+    let turns = [Message::user("It's\ntwo?"), Message::new("assistant", "It is")];
+    let begun = Conversation::asking(turns.clone()).dated(Some("2025-01-31"));
+    let closed = Conversation {
+        add_generation_prompt: false,
+        continue_final_message: false,
+        variables: serde_json::from_str(r#"{"enable_thinking": false, "n": [1, null, "x"]}"#).unwrap(),
+        ..Conversation::asking(turns)
+    };
+    let chat = Chat { system: Some("Be brief.".into()), ..Chat::default() };
+    let needle = NeedleAsk { chat: Some(chat.clone()), ..NeedleAsk::default() };
+    let grid = Grid {
+        template: Template::Longlens,
+        chat: Some(chat),
+        lengths: vec![256],
+        depths: vec![0.5],
+        trials: 1,
+        seed: 0,
+    };
+    let run = |source: PromptSource| Step::Run(Settings::default(), source);
+    let steps = [
+        run(PromptSource::Chat(begun)),
+        run(PromptSource::Chat(closed)),
+        run(PromptSource::Needle(needle)),
+        Step::Grid(Settings::default(), grid),
+    ];
+    insta::assert_snapshot!(code(&steps), @r#"
+    // %%
+    let p1 = chat([#{ role: "user", content: "It's\ntwo?" }, #{ role: "assistant", content: "It is" }], #{ date: "2025-01-31" });
+    let r1 = run(p1, "full", #{ max_tokens: 16 });
+    r1
+
+    // %%
+    let p2 = chat([#{ role: "user", content: "It's\ntwo?" }, #{ role: "assistant", content: "It is" }], #{
+        date: "2024-07-26",
+        add_generation_prompt: false,
+        continue_final_message: false,
+        variables: #{ "enable_thinking": false, "n": [1, (), "x"] },
+    });
+    let r2 = run(p2, "full", #{ max_tokens: 16 });
+    r2
+
+    // %%
+    let p3 = needle(#{ length: 1024, depth: 0.5, chat: true, system: "Be brief.", date: "2024-07-26" });
+    let r3 = run(p3, "full", #{ max_tokens: 16 });
+    r3
+
+    // %%
+    let g1 = passkey(#{
+        lengths: [256],
+        depths: [0.5],
+        trials: 1,
+        method: "full",
+        chat: true,
+        system: "Be brief.",
+        date: "2024-07-26",
+    });
+    g1
+    "#);
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    let script = script(&start, &steps, &ModelSpec::tiny(256));
+    insta::assert_snapshot!(script, @r#"
+    #!/bin/sh
+    # steps taken in the longlens workbench, as commands
+    set -e
+
+    longlens generate --model embedded --method full --prefill-chunk 2048 --max-tokens 16 --messages '[{"role":"user","content":"It'\''s\ntwo?"},{"role":"assistant","content":"It is"}]' --date 2025-01-31
+
+    longlens generate --model embedded --method full --prefill-chunk 2048 --max-tokens 16 --messages '{"messages":[{"role":"user","content":"It'\''s\ntwo?"},{"role":"assistant","content":"It is"}],"add_generation_prompt":false,"date":"2024-07-26","variables":{"enable_thinking":false,"n":[1,null,"x"]}}' --date 2024-07-26
+
+    longlens generate --model embedded --method full --prefill-chunk 2048 --max-tokens 16 --needle 1024:0.5 --needle-seed 0 --chat --system 'Be brief.' --date 2024-07-26
+
+    longlens passkey --model embedded --method full --prefill-chunk 2048 --template longlens --lengths 256 --depths 0.5 --trials 1 --seed 0 --chat --system 'Be brief.' --date 2024-07-26
+    "#);
 }
 
 #[test]

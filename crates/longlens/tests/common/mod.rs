@@ -101,6 +101,23 @@ pub fn checkpoint(sandbox: &Sandbox, folder: &str, change: impl FnOnce(&mut Tens
     sandbox.write(&format!("{folder}/model.safetensors"), safetensors::serialize(views, None).unwrap());
 }
 
+/// A copy of the embedded model in `folder`, with a chat template: each turn is a line that begins with its role.
+pub fn talking(folder: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-model");
+    fs::create_dir_all(folder).unwrap();
+    for name in
+        ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    {
+        fs::copy(from.join(name), folder.join(name)).unwrap();
+    }
+    fs::write(folder.join("chat_template.jinja"), TEMPLATE).unwrap();
+}
+
+const TEMPLATE: &str = "{{ bos_token }}{% for turn in messages %}
+{% if turn.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}
+{{ turn.role | capitalize }}: {{ turn.content }}
+{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
+
 /// Every tensor of a safetensors file.
 pub fn tensors(file: &[u8]) -> Tensors {
     let read = SafeTensors::deserialize(file).unwrap();

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+mod chat;
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;

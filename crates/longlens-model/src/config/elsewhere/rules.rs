@@ -205,11 +205,6 @@ const RULES: &[Rule] = &[
         },
         help: "the norms of {} models are RMSNorm",
     },
-    Rule {
-        names: &["quantization_config", "compression_config", "quantization", "quant_config"],
-        idle: |_| false,
-        help: "use the checkpoint this one was quantized from",
-    },
 ];
 
 /// Fields of `rope_scaling` that stand beside it have no effect, in transformers neither.

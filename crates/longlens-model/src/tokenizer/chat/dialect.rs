@@ -8,7 +8,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::bounds::{MAX_BYTES, MAX_DEPTH, bound, too_much};
+use super::bounds::{MAX_BYTES, MAX_DEPTH, bound, too_much, weigh};
 
 /// Builtins, Python's methods on texts, lists and dictionaries, blocks that leave no lines behind, `raise_exception` and `tojson`.
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
@@ -16,8 +16,9 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     bound(&mut environment);
-    environment.add_function("raise_exception", |said: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, said).with_source(Refusal))
+    environment.add_function("raise_exception", |said: &Value| -> Result<Value, Error> {
+        weigh(said)?;
+        Err(Error::new(ErrorKind::InvalidOperation, said.to_string()).with_source(Refusal))
     });
     environment.add_filter("tojson", tojson);
     Ok(environment)
@@ -59,7 +60,9 @@ pub(super) fn date(text: &str) -> Result<NaiveDate, String> {
 
 /// The function that templates ask for the date, of which transformers tells the moment and we a day's beginning.
 pub(super) fn strftime(date: NaiveDate) -> Value {
-    Value::from_function(move |format: String| -> Result<String, Error> {
+    Value::from_function(move |format: &Value| -> Result<String, Error> {
+        weigh(format)?;
+        let format = format.to_string();
         let items: Vec<Item<'_>> = StrftimeItems::new(&format).collect();
         let moment = date.and_time(chrono::NaiveTime::MIN).and_utc();
         if items.iter().any(|item| matches!(item, Item::Error)) {
@@ -90,6 +93,7 @@ fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
         indent: indent.map(|n| n.min(16)),
         sort_keys: sort_keys == Some(true),
     };
+    weigh(value)?;
     json.write(value, 0)?;
     Ok(if ascii == Some(true) { escaped(&json.out) } else { json.out })
 }

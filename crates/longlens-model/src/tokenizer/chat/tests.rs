@@ -124,6 +124,22 @@ fn what_never_ends_or_grows_without_end_is_stopped() {
         "{% set s = 'x' * 1000000 %}{% set l = [s] * 100000 %}{{ l | join }}",
         "{% set s = 'x' * 1000000 %}{% set l = [s] * 100000 %}{{ l | tojson }}",
         "{{ '{:>900000000}'.format(1) }}",
+        "{{ '%900000000d' | format(1) }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ l ~ '' }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ 1 ~ l }}",
+        "{{ ['x' * 1000000] * 100000 ~ '' }}",
+        "{{ (['x' * 1000000] * 100000) in 'x' }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ l | upper }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ 'x' | replace('x', l) }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ ['a', 'b'] | join(l) }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ raise_exception(l) }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ [1] | select(l) | list }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ [1] | rejectattr(l) | list }}",
+        "{% set l = ['x' * 1000000] * 100000 %}{{ strftime_now(l) }}",
+        "{% set ns = namespace(s=['x']) %}{% for a in range(40) %}{% set ns.s = (ns.s + ns.s) | list %}{% endfor %}",
+        "{% set ns = namespace(s=['']) %}{% for a in range(40) %}{% set ns.s = (ns.s + ns.s) | sort %}{% endfor %}",
+        "{% set s = ' ' * 60000000 %}{% for a in range(9) %}{% set t = s.split(' ') %}{% endfor %}",
+        "{% set s = ' ' * 16000000 %}{% for a in range(9) %}{% set t = s | split(' ') %}{% endfor %}",
     ] {
         let said = of(template).unwrap_err();
         assert_eq!(said, endless, "{template}");

@@ -129,7 +129,7 @@ pub fn same_attention(got: &Trace, expected: &Trace) -> Result<(), TestCaseError
         }
         match (&got.mass, &expected.mass) {
             (Some(got), Some(expected)) => {
-                prop_assert_eq!((got.chunk_len, got.n_heads), (expected.chunk_len, expected.n_heads));
+                prop_assert_eq!((&got.chunks, got.n_heads), (&expected.chunks, expected.n_heads));
                 prop_assert_eq!(&got.queries, &expected.queries);
                 prop_assert_eq!(got.mass.len(), expected.mass.len());
                 for (got, expected) in got.mass.iter().zip(&expected.mass) {

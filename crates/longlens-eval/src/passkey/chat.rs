@@ -1,0 +1,176 @@
+//! How a prompt is fed: as it stands, or as what a user says in the model's chat template.
+//!
+//! A model that talks would answer "What is the pass key? The pass key is" with a sentence of its own, so in a template the words
+//! behind the question are not the user's: they begin the answer, as in RULER (Hsieh et al., 2024, arXiv:2404.06654), and the key
+//! is what the model goes on with, as without a template.
+
+use std::fmt;
+
+use longlens_core::lens::{Conversation, DATE, LensError, Message, TextCodec};
+use serde::{Deserialize, Serialize};
+
+/// What the chat template is told beside the prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chat {
+    /// What the system says first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The date, as `YYYY-MM-DD`.
+    pub date: String,
+}
+
+/// Longest words, in bytes, that begin an answer.
+const MAX_BEGUN: usize = 128;
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self { system: None, date: DATE.into() }
+    }
+}
+
+impl Chat {
+    /// A conversation whose user says a prompt, up to where the answer goes on with what follows the prompt's question.
+    pub fn conversation(&self, prompt: &str) -> Conversation {
+        let (asked, begun) = begun(prompt);
+        self.said(asked, begun.to_owned())
+    }
+
+    fn said(&self, asked: &str, begun: String) -> Conversation {
+        let system = self.system.iter().map(|system| Message::new("system", system));
+        let answer = (!begun.is_empty()).then(|| Message::new("assistant", begun));
+        let turns: Vec<_> = system.chain([Message::user(asked)]).chain(answer).collect();
+        Conversation::asking(turns).dated(Some(&self.date))
+    }
+}
+
+/// As protocols name it.
+impl fmt::Display for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in the model's chat template (date {}", self.date)?;
+        self.system.iter().try_for_each(|system| write!(f, ", system {system:?}"))?;
+        f.write_str(")")
+    }
+}
+
+/// What is asked, and the words behind the last question that begin its answer; no words where the prompt ends with the question,
+/// or where what follows it is more than a few words.
+fn begun(prompt: &str) -> (&str, &str) {
+    let prompt = prompt.trim_end();
+    let end = prompt.rfind(['?', '？']).map(|at| at + prompt[at..].chars().next().map_or(0, char::len_utf8));
+    let (asked, rest) = prompt.split_at(end.unwrap_or(prompt.len()));
+    let rest = rest.trim_start();
+    if rest.len() <= MAX_BEGUN && !rest.contains('\n') { (asked, rest) } else { (prompt, "") }
+}
+
+/// Makes tokens of prompts.
+#[derive(Clone, Copy)]
+pub(super) struct Feeding<'a> {
+    pub codec: &'a dyn TextCodec,
+    /// The chat template's, where prompts are put into one.
+    pub chat: Option<&'a Chat>,
+}
+
+impl Feeding<'_> {
+    /// The text that is fed.
+    pub fn text(self, prompt: &str) -> Result<String, LensError> {
+        match self.chat {
+            Some(chat) => self.codec.chat(&chat.conversation(prompt)),
+            None => Ok(prompt.to_owned()),
+        }
+    }
+
+    /// The text that is fed and the right answer behind it.
+    fn answered(self, prompt: &str, key: &str) -> Result<String, LensError> {
+        match self.chat {
+            Some(chat) => {
+                let (asked, begun) = begun(prompt);
+                let answer = if begun.is_empty() { key.to_owned() } else { format!("{begun} {key}") };
+                self.codec.chat(&chat.said(asked, answer))
+            }
+            None => Ok(format!("{prompt}{}{key}", blank(prompt))),
+        }
+    }
+
+    /// Tokens of a text that is fed. A template writes the model's first token itself where it wants one.
+    pub fn encode(self, text: &str) -> Result<Vec<u32>, LensError> {
+        self.codec.encode(text, self.chat.is_none())
+    }
+
+    /// How many tokens the prompt has, with the right answer.
+    pub fn n_tokens(self, prompt: &str, key: &str) -> Result<usize, LensError> {
+        Ok(self.encode(&self.answered(prompt, key)?)?.len())
+    }
+
+    /// The tokens that follow `tokens`, those of the prompt, when the text goes on with the key.
+    ///
+    /// A tokenizer that would merge the prompt's last token with the key has no such continuation; then the key is
+    /// tokenized on its own, as the authors' scripts do.
+    pub fn answer(self, prompt: &str, key: &str, tokens: &[u32]) -> Result<Vec<u32>, LensError> {
+        match self.encode(&self.answered(prompt, key)?)?.strip_prefix(tokens) {
+            Some(rest) if !rest.is_empty() => Ok(rest.to_vec()),
+            _ => self.codec.encode(&format!("{}{key}", blank(&self.text(prompt)?)), false),
+        }
+    }
+}
+
+/// What separates a text from a word behind it.
+fn blank(text: &str) -> &'static str {
+    if text.ends_with(char::is_whitespace) { "" } else { " " }
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_core::scripted::ByteCodec;
+
+    use super::*;
+
+    #[test]
+    fn words_behind_the_question_begin_the_answer() {
+        assert_eq!(begun("a? b?\nThe key is "), ("a? b?", "The key is"));
+        assert_eq!(begun("What is it？答案是"), ("What is it？", "答案是"));
+        assert_eq!(begun("What is it?\n"), ("What is it?", ""));
+        assert_eq!(begun("The key is"), ("The key is", ""));
+        assert_eq!(begun("Who? Read on.\nThe key is 5."), ("Who? Read on.\nThe key is 5.", ""));
+        let long = format!("Who? {}", "x".repeat(MAX_BEGUN + 1));
+        assert_eq!(begun(&long), (&*long, ""));
+    }
+
+    #[test]
+    fn a_key_follows_the_words_or_the_place_of_the_answer() {
+        let chat = Chat { system: Some("Be brief.".into()), ..Chat::default() };
+        let feeding = Feeding { codec: &ByteCodec, chat: Some(&chat) };
+        let fed = |prompt: &str| {
+            let text = feeding.text(prompt).unwrap();
+            let tokens = feeding.encode(&text).unwrap();
+            assert_eq!(tokens.len(), text.len(), "the template writes no first token, so there is none");
+            let answer = feeding.answer(prompt, "77", &tokens).unwrap();
+            assert_eq!(feeding.n_tokens(prompt, "77").unwrap(), tokens.len() + answer.len());
+            (text, ByteCodec.decode(&answer).unwrap())
+        };
+        let said = "system: Be brief.\nuser: What is it?\nassistant:";
+        assert_eq!(fed("What is it? It is"), (format!("{said} It is"), " 77".into()));
+        assert_eq!(fed("What is it?"), (said.into(), " 77".into()), "the template separates it");
+        insta::assert_snapshot!(chat, @r#"in the model's chat template (date 2024-07-26, system "Be brief.")"#);
+    }
+
+    /// Merges what it is given into one token, so that no prompt's tokens begin those of a longer text.
+    struct Merging;
+
+    impl TextCodec for Merging {
+        fn encode(&self, text: &str, _: bool) -> Result<Vec<u32>, LensError> {
+            Ok(vec![text.len() as u32])
+        }
+
+        fn decode(&self, _: &[u32]) -> Result<String, LensError> {
+            Ok("?".into())
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_merge_with_the_prompt_is_tokenized_alone() {
+        let feeding = Feeding { codec: &Merging, chat: None };
+        assert_eq!(feeding.answer("It is", "77", &[5]).unwrap(), [3], "a blank and the key");
+        assert_eq!(feeding.answer("It is ", "77", &[6]).unwrap(), [2]);
+    }
+}
