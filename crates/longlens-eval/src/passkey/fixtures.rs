@@ -205,7 +205,10 @@ mod tests {
             r#"{"prompt": "The pass key is 77. Remember it. 77 is the pass key. What is the pass key? The pass key is", "answer": "77"}"#,
         );
         let made = read_fixtures(&path).unwrap()[0].tokenize(&ByteCodec, Some(&Chat::default())).unwrap();
-        assert!(made.text.starts_with("user: The pass key is 77.") && made.text.ends_with(" key?\nassistant: The pass key is"));
+        assert!(
+            made.text.starts_with("user: The pass key is 77.")
+                && made.text.ends_with(" key?\nassistant: The pass key is")
+        );
         let needle = made.needle.unwrap();
         assert_eq!(ByteCodec.decode(&made.tokens[needle.start..needle.end]).unwrap(), needle.text);
         assert_eq!(made.length, made.tokens.len() + 3);
