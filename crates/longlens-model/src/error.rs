@@ -32,12 +32,12 @@ pub enum OpenError {
         known: Vec<String>,
     },
     /// Weights in a format of another program's.
-    #[error("{file}: the weights are quantized by {format} (`{field}`), which is not read")]
+    #[error("{file}: the weights are quantized {format} (`{field}`), which is not read")]
     Quantized {
         file: String,
         /// The field of the config that says so.
         field: String,
-        /// What the format is called.
+        /// Its bits, where they are told, and what it is called.
         format: String,
     },
     /// A file where a folder is needed.

@@ -34,7 +34,7 @@ pub(super) fn refuse(file: &str, map: &Map<String, Value>) -> Result<(), OpenErr
     Err(OpenError::Quantized { file: file.into(), field: field.into(), format: format(field, value) })
 }
 
-/// The format's name, with its bits where they are told.
+/// The format's name, after its bits where they are told.
 fn format(field: &str, value: &Value) -> String {
     let flag = |name: &str| value.get(name).and_then(Value::as_bool) == Some(true);
     let method = value.get("quant_method").or(value.get("quant_type")).and_then(Value::as_str);
@@ -47,7 +47,7 @@ fn format(field: &str, value: &Value) -> String {
     };
     let bits = value.get("bits").or(value.get("w_bit")).and_then(Value::as_u64);
     let bits = bits.or(flag("load_in_4bit").then_some(4)).or(flag("load_in_8bit").then_some(8));
-    bits.map_or_else(|| name.clone(), |bits| format!("{name} to {bits} bits"))
+    bits.map_or_else(|| format!("by {name}"), |bits| format!("to {bits} bits by {name}"))
 }
 
 #[cfg(test)]
@@ -59,25 +59,28 @@ mod tests {
         for (inside, format) in [
             (
                 r#""quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}"#,
-                "GPTQ to 4 bits (`quantization_config`)",
+                "to 4 bits by GPTQ (`quantization_config`)",
             ),
-            (r#""quantization_config": {"quant_method": "awq", "bits": 4}"#, "AWQ to 4 bits (`quantization_config`)"),
+            (
+                r#""quantization_config": {"quant_method": "awq", "bits": 4}"#,
+                "to 4 bits by AWQ (`quantization_config`)",
+            ),
             (
                 r#""quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}"#,
-                "bitsandbytes to 4 bits (`quantization_config`)",
+                "to 4 bits by bitsandbytes (`quantization_config`)",
             ),
-            (r#""quantization_config": {"load_in_8bit": true}"#, "bitsandbytes to 8 bits (`quantization_config`)"),
-            (r#""quantization_config": {"quant_method": "fp8"}"#, "FP8 with scales (`quantization_config`)"),
-            (r#""quantization_config": {"quant_method": "new\u001b[2J"}"#, "`new\u{1b}[2J` (`quantization_config`)"),
-            (r#""quantization": {"group_size": 64, "bits": 4}"#, "MLX to 4 bits (`quantization`)"),
-            (r#""quantization_config": {}"#, "a method that is not named (`quantization_config`)"),
+            (r#""quantization_config": {"load_in_8bit": true}"#, "to 8 bits by bitsandbytes (`quantization_config`)"),
+            (r#""quantization_config": {"quant_method": "fp8"}"#, "by FP8 with scales (`quantization_config`)"),
+            (r#""quantization_config": {"quant_method": "new\u001b[2J"}"#, "by `new\u{1b}[2J` (`quantization_config`)"),
+            (r#""quantization": {"group_size": 64, "bits": 4}"#, "to 4 bits by MLX (`quantization`)"),
+            (r#""quantization_config": {}"#, "by a method that is not named (`quantization_config`)"),
         ] {
             // neither the family nor a missing field comes first
             let config = format!(r#"{{"model_type": "unheard_of", {inside}}}"#);
             let error = Config::parse("config.json", config.as_bytes()).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("config.json: the weights are quantized by {format}, which is not read")
+                format!("config.json: the weights are quantized {format}, which is not read")
             );
             assert!(error.help().unwrap().contains("quantized from"));
         }

@@ -263,7 +263,7 @@ fn what_a_family_does_not_compute_is_refused_with_its_field() {
         (
             "Mistral-7B",
             r#""quantization_config": {"bits": 4}"#,
-            "`quantization_config` = {\"bits\":4} is not supported",
+            "the weights are quantized to 4 bits by a method that is not named (`quantization_config`), which is not read",
         ),
         ("Mixtral", r#""num_experts_per_tok": 9"#, "`num_experts_per_tok` must be at most the number of experts, 8"),
         (

@@ -316,7 +316,7 @@ fn keys_and_changes_are_on_the_screen_in_time() {
     let at_4k = took(&mut pty, "E", &refreshed("self_extend"));
 
     // a grid that takes minutes runs while keys are pressed
-    pty.press("\x1b[F\x1b[A\x1b[A");
+    pty.press("\x1b[F\x1b[A\x1b[A\x1b[A");
     pty.press("256\rg");
     pty.wait("a running grid", |screen| screen.contains("cells") && screen.contains("grid"));
     let mut waits: Vec<Duration> = (0..40)

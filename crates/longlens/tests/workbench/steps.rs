@@ -41,8 +41,8 @@ fn steps_are_a_notebook_that_runs() {
     let mut pty = Pty::start(folder.path(), &["--needle", "300:0.5"]);
     let is_over = |screen: &str| screen.split("output").nth(1).is_some_and(|output| output.contains("max_tokens"));
     pty.wait("the first run", is_over);
-    // a grid of one cell: the last three fields are its longest prompt, its depths and its trials
-    pty.press("\x1b[F\x1b[A\x1b[A1\r\x1b[B1\r\x1b[B1\r");
+    // a grid of one cell: the three fields above the last are its longest prompt, its depths and its trials
+    pty.press("\x1b[F\x1b[A\x1b[A\x1b[A1\r\x1b[B1\r\x1b[B1\r");
     pty.press("g");
     pty.wait_for("the grid of full is done");
     // the run is kept, so that the next one is compared with it; digits are views again at the first field
