@@ -96,6 +96,18 @@ impl ModelSpec {
         heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep())
     }
 
+    /// The same model with layers that all see everything.
+    #[must_use]
+    pub fn without_windows(&self) -> Self {
+        let layers = self.layers.iter().map(|own| LayerSpec { window: None, ..own.clone() }).collect();
+        Self { layers, ..self.clone() }
+    }
+
+    /// Whether some layer has a window of its own.
+    pub fn has_windows(&self) -> bool {
+        self.layers.iter().any(|own| own.window.is_some())
+    }
+
     /// Numbers in a key and value cache of `n_tokens`, for all layers.
     pub fn cache_numbers(&self, n_tokens: usize) -> usize {
         2 * self.n_layers * self.n_kv_heads * self.head_dim * n_tokens

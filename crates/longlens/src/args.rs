@@ -113,6 +113,8 @@ pub struct CommonArgs {
     pub seed: Option<Value>,
     #[arg(long, value_name = "TOKENS", help = help("prefill_chunk"), value_parser = setting("prefill_chunk"))]
     pub prefill_chunk: Option<Value>,
+    #[arg(long, value_name = "auto|keep|off", help = help("layer_windows"), value_parser = setting("layer_windows"))]
+    pub layer_windows: Option<Value>,
     /// Print JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
@@ -154,7 +156,7 @@ impl OpeningArgs {
 impl CommonArgs {
     /// The settings of a run that these flags name.
     pub fn given(&self) -> Given {
-        given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)])
+        given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk), ("layer_windows", &self.layer_windows)])
     }
 }
 
@@ -454,9 +456,9 @@ pub struct PositionsArgs {
     /// Only the relative position of this pair, as `QUERY,KEY`
     #[arg(long, value_name = "QUERY,KEY", allow_hyphen_values = true)]
     pub pair: Option<String>,
-    /// Whose positions are shown where layers or heads follow different rules
-    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>, default_value_t = 0)]
-    pub layer: usize,
+    /// Whose positions are shown where layers or heads follow different rules (default: the first layer that the method acts on)
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
+    pub layer: Option<usize>,
     /// The query head of that layer
     #[arg(long, value_name = "HEAD", value_parser = whole::<usize>, default_value_t = 0)]
     pub head: usize,
@@ -488,9 +490,9 @@ pub struct AttentionArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Layer
-    #[arg(long, value_name = "LAYER", default_value_t = 0, value_parser = whole::<usize>)]
-    pub layer: usize,
+    /// Layer (default: the first that the method acts on)
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
+    pub layer: Option<usize>,
     /// Query head
     #[arg(long, value_name = "HEAD", default_value_t = 0, value_parser = whole::<usize>)]
     pub head: usize,

@@ -637,3 +637,35 @@ fn bench_keeps_the_rows_that_were_finished() {
     assert!(ran.stderr.contains("interrupted"), "{}", ran.stderr);
     assert_eq!(ran.stdout.matches(" prefill ").count(), 1, "{}", ran.stdout);
 }
+
+#[test]
+fn windows_of_layers_are_kept_or_left_out_and_views_begin_at_a_layer_without_one() {
+    let sandbox = Sandbox::new();
+    let positions = |model: &str, more: &str| {
+        let model = golden("models").join(model);
+        format!("positions --model {} --tokens 40 {more}", model.display())
+    };
+    for (more, layer, told) in [
+        ("", 1, None),
+        ("--layer 2", 2, None),
+        (
+            "--method streaming",
+            1,
+            Some("layers 0, 2 keep their own window of 24 tokens; the method acts on layers 1, 3"),
+        ),
+        (
+            "--layer-windows off",
+            0,
+            Some("layers 0, 2 have a window of 24 tokens, which layer_windows = off leaves out"),
+        ),
+    ] {
+        let said: Value =
+            serde_json::from_str(&sandbox.done(&positions("gemma2", &format!("--json {more}"))).stdout).unwrap();
+        let warnings = said["warnings"].to_string();
+        assert_eq!(said["layer"], layer, "{more}");
+        assert!(told.map_or(warnings == "[]", |told| warnings.contains(told)), "{more}: {warnings}");
+    }
+    let line = positions("mistral-swa", "--method streaming --layer-windows keep");
+    let expected = "so that `streaming` would act on no layer help: set layer_windows to auto";
+    check(&sandbox, &words(&line), 2, &[expected]);
+}

@@ -12,6 +12,7 @@ mod formats;
 mod gguf_parts;
 mod golden;
 mod inspect;
+mod layer_windows;
 mod mixed_layers;
 mod other_checkpoints;
 mod properties;

@@ -36,6 +36,8 @@ struct Row {
     model: String,
     method: String,
     rope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer_windows: Option<String>,
     device: &'static str,
     dtype: String,
     threads: usize,
@@ -292,7 +294,7 @@ impl Control for Quiet<'_> {
 
 fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut seconds: Vec<f64>, work: Work) -> Row {
     let trace = lens.trace();
-    let RunRecord { model, method, rope, dtype, kernel_path, version, .. } = trace.run;
+    let RunRecord { model, method, rope, layer_windows, dtype, kernel_path, version, .. } = trace.run;
     seconds.sort_by(f64::total_cmp);
     let middle = |at: usize| seconds[at.min(seconds.len() - 1)];
     let median = f64::midpoint(middle((seconds.len() - 1) / 2), middle(seconds.len() / 2));
@@ -301,6 +303,7 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         model,
         method,
         rope,
+        layer_windows,
         device: ask.device.name(),
         dtype,
         threads: rayon::current_num_threads(),

@@ -22,7 +22,7 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     super::no_out(&args.common, "`--json > FILE` keeps what it says")?;
     let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
-    let plan = config.settings.method.plan(&info.spec)?;
+    let plan = config.settings.plan(&info.spec)?;
     let memory = Memory::of(info, &plan, &config, n_tokens);
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
