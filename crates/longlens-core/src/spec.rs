@@ -32,6 +32,9 @@ pub struct ModelSpec {
     pub layer_weights: usize,
     /// Numbers in the matrix that gives logits.
     pub output_weights: usize,
+    /// Numbers that a layer holds at once for each token of a step, at most: the stream and what becomes of it, without the cache.
+    #[serde(default)]
+    pub step_numbers: usize,
     /// RoPE base.
     pub rope_theta: f64,
     /// The RoPE scaling of the checkpoint itself.
@@ -159,6 +162,7 @@ impl ModelSpec {
             vocab_size: 256,
             layer_weights: 2 * 64 * (4 * 64 + 3 * 128),
             output_weights: 256 * 64,
+            step_numbers: 2 * 64 + 2 * 128,
             rope_theta: 10_000.0,
             rope: RopeScaling::none(),
             rope_factors: None,
