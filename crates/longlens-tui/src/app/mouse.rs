@@ -57,7 +57,8 @@ impl App {
                 {
                     self.nudge(at, true, false);
                 }
-                self.field = at;
+                // what was typed or turned may have left fewer fields
+                self.field = at.min(self.fields().len().saturating_sub(1));
                 self.drag = Some((at, event.column));
             }
             Hit::Controls => self.layout.focus_on(Focus::Controls),
