@@ -243,7 +243,7 @@ impl OpenError {
                 "fetch the file again from where the model is, or write it with transformers' `save_pretrained`".into(),
             ),
             Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                Some("no file is replaced: name another folder".into())
+                Some("no file is replaced: name another folder or file".into())
             }
             Self::Unwritable { .. } | Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }

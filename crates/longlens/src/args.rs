@@ -71,10 +71,12 @@ pub enum Command {
     Methods(MethodsArgs),
     /// Describe a model: config, parameters, memory at a length
     Model(ModelArgs),
-    /// Save a checkpoint of any format as a folder in Hugging Face's layout, with an adapter merged into it where one is given
+    /// Save a checkpoint of any format as a folder in Hugging Face's layout or as a GGUF file, with an adapter merged into it where one
+    /// is given
     ///
-    /// Weights are written as one safetensors file, bit for bit where nothing is converted. The blocks of GGUF files become the
-    /// numbers that they stand for.
+    /// A folder holds the weights as one safetensors file, bit for bit where nothing is converted; the blocks of GGUF files become the
+    /// numbers that they stand for there. A GGUF file holds config, tokenizer and chat template as well, and blocks as they are or newly
+    /// rounded.
     Convert(ConvertArgs),
     /// Open a prompt for experiments: a small language with every method, prompt, measure and picture
     Repl(language::ReplArgs),
@@ -587,10 +589,11 @@ pub struct ConvertArgs {
     /// Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: String,
-    /// The folder to write; no file in it is replaced
-    #[arg(long, short, value_name = "FOLDER")]
+    /// The folder to write, or the file where the name ends in .gguf; no file is replaced
+    #[arg(long, short, value_name = "FOLDER|FILE.gguf")]
     pub out: PathBuf,
-    /// How numbers are written: as they are, or all in one form
+    /// How numbers are written: as they are, or all in one form; blocks (`q8_0` to `q4_0`) to GGUF files alone, whose norms and biases
+    /// stay in 32 bits
     #[arg(long, value_name = "FORMAT", default_value = "file", value_parser = written())]
     pub weights: Written,
     /// A LoRA adapter, as PEFT saves it, to merge into the weights: its folder, or `org/name` in the Hugging Face cache

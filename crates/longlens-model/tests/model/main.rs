@@ -10,6 +10,7 @@ mod embedded_model;
 mod fork;
 mod formats;
 mod gguf_parts;
+mod gguf_written;
 mod golden;
 mod inspect;
 mod layer_windows;
