@@ -5,7 +5,7 @@ use std::fmt;
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::memory::CacheSize;
 use longlens_core::methods::Method;
-use longlens_core::plan::{Capacity, Plan, Prefill, Warning};
+use longlens_core::plan::{Capacity, LayerWindows, Plan, Prefill, Warning};
 use longlens_core::rope::RopeScaling;
 use longlens_core::setting::SettingError;
 use longlens_core::spec::ModelSpec;
@@ -31,6 +31,9 @@ pub struct Settings {
     pub max_tokens: usize,
     /// Tokens of a prefill step at most.
     pub prefill_chunk: usize,
+    /// What becomes of windows that layers of the model have of their own.
+    #[serde(default)]
+    pub layer_windows: LayerWindows,
     /// What a change of method does with the tokens so far.
     pub swap: Swap,
 }
@@ -83,6 +86,7 @@ impl Default for Settings {
             sampling: Sampling::default(),
             max_tokens: 16,
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
+            layer_windows: LayerWindows::default(),
             swap: Swap::RePrefill,
         }
     }
@@ -92,6 +96,11 @@ impl Settings {
     /// The scaling on a model: the one given, else the checkpoint's own.
     pub fn rope(&self, model: &ModelSpec) -> RopeScaling {
         self.rope.clone().unwrap_or_else(|| model.rope.clone())
+    }
+
+    /// The method's plan on a model, or why it is impossible.
+    pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
+        self.method.plan_with(model, self.layer_windows)
     }
 
     /// What a prompt of `n_prompt` tokens would mean, or why these settings are impossible.
@@ -116,7 +125,7 @@ impl Settings {
     /// How a prompt of `n_prompt` tokens is to be run, recording nothing; or why these settings are impossible.
     pub fn setup(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
         params::text().chain([&params::SWAP]).try_for_each(|param| param.check(&self.get(param)))?;
-        let setup = Setup::new(&self.method, model, n_prompt)?;
+        let setup = Setup::of(self.plan(model)?, model, n_prompt);
         setup.plan.check_length(self.n_tokens(n_prompt))?;
         let rope = self.rope(model).resolved(model);
         rope.resolve(model)?;
@@ -140,6 +149,9 @@ impl Settings {
         let rope = self.rope(model);
         if rope.setting().info().name != "none" {
             parts.push(format!("rope={}", rope.resolved(model)));
+        }
+        if self.layer_windows != LayerWindows::Auto && model.has_windows() {
+            parts.push(format!("layer_windows={}", self.layer_windows.name()));
         }
         if !self.sampling.is_greedy() {
             let usual = Self::default();

@@ -296,14 +296,19 @@ impl LensError {
 impl Setup {
     /// A method under the model's own RoPE scaling, recording nothing.
     pub fn new(method: &Method, model: &ModelSpec, n_prompt: usize) -> Result<Self, SettingError> {
-        Ok(Self {
-            plan: method.plan(model)?,
+        Ok(Self::of(method.plan(model)?, model, n_prompt))
+    }
+
+    /// The same with a plan that is made.
+    pub fn of(plan: Plan, model: &ModelSpec, n_prompt: usize) -> Self {
+        Self {
+            plan,
             rope: model.rope.clone(),
             n_prompt,
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
             watch: Watch::default(),
             keep_queries: false,
-        })
+        }
     }
 }
 

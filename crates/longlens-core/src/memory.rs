@@ -1,7 +1,62 @@
-//! Memory that a sequence takes, counted from the model's numbers and the plan alone.
+//! Memory that a run takes, counted from the model's numbers and the plan alone.
 
+use serde::Serialize;
+
+use crate::lens::ModelInfo;
 use crate::plan::{ChunkScore, Plan, Prefill};
 use crate::spec::ModelSpec;
+
+/// Bytes that a run takes on the processor, beside what the program itself does, when most is in memory at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RunSize {
+    /// Weights as they are kept.
+    pub weights: usize,
+    /// Keys and values of every token, and the room for more.
+    pub cache: usize,
+    /// What represents chunks, in heads that choose them.
+    pub chunks: usize,
+    /// Keys of those heads packed once more, from the first query on that chooses.
+    pub chunk_keys: usize,
+    /// The widest moment of a prefill step: what a layer makes of its tokens, keys turned for the positions of spans, their angles,
+    /// one token's logits, and what lies idle between blocks of memory.
+    pub activations: usize,
+}
+
+/// Tokens beyond a prompt that a cache has room for before it is copied the first time.
+pub const SPARE_TOKENS: usize = 256;
+/// Larger blocks of memory are given back as soon as they are free; smaller ones share a heap. What lies idle between them was measured
+/// as a quarter of what a step takes, up to one such block.
+const BLOCK: usize = 32 << 20;
+/// Bytes of a number of the cache and of activations.
+const NUMBER: usize = size_of::<f32>();
+
+impl RunSize {
+    /// Of a prompt that is processed `prefill_chunk` tokens at a time, up to `n_tokens` with what is generated after it.
+    pub fn of(model: &ModelInfo, plan: &Plan, prompt: Prefill, n_tokens: usize, prefill_chunk: usize) -> Self {
+        let spec = &model.spec;
+        let cache = CacheSize::of(spec, plan, prompt, n_tokens);
+        let step = prefill_chunk.min(prompt.n_tokens).max(1);
+        // every span turns keys of its own, in one layer at a time
+        let n_spans = plan.rules().iter().map(|rule| rule.spans.len()).max().unwrap_or(0);
+        let turned = n_spans * spec.n_kv_heads * spec.head_dim * n_tokens;
+        let n_maps: usize = plan.rules().iter().map(|rule| 2 * rule.spans.len()).sum();
+        let angles = n_maps * spec.rotary_dim * n_tokens;
+        let activations = (spec.step_numbers * step + turned + angles + spec.vocab_size) * NUMBER;
+        let spare = spec.cache_numbers(SPARE_TOKENS);
+        Self {
+            weights: model.weight_bytes,
+            cache: (cache.keys_and_values + spare) * NUMBER,
+            chunks: cache.chunks * NUMBER,
+            chunk_keys: cache.packed_keys * NUMBER,
+            activations: activations + (activations / 4).min(BLOCK),
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.weights + self.cache + self.chunks + self.chunk_keys + self.activations
+    }
+}
 
 /// Numbers that a sequence keeps from step to step, in all layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +107,26 @@ impl CacheSize {
 mod tests {
     use super::*;
     use crate::methods::Method;
+
+    #[test]
+    fn a_run_takes_weights_cache_and_the_widest_moment_of_a_step() {
+        let lens = crate::scripted::ScriptedLens::new(crate::scripted::induction);
+        let model = crate::lens::Lens::model(&lens);
+        let size = |method: &str, n_prompt: usize, step: usize| {
+            let plan = Method::parse(method).unwrap().plan(&model.spec).unwrap();
+            RunSize::of(model, &plan, Prefill { n_tokens: n_prompt }, n_prompt, step)
+        };
+        let spec = &model.spec;
+        let full = size("full", 1000, 500);
+        assert_eq!(full.cache, 4 * spec.cache_numbers(1000 + SPARE_TOKENS));
+        assert_eq!((full.weights, full.chunks, full.chunk_keys), (model.weight_bytes, 0, 0));
+        assert_eq!(full.total(), full.weights + full.cache + full.activations);
+        // twice as many tokens a step, with a quarter that lies idle; keys for the positions of two spans
+        let of_tokens = 4 * 500 * spec.step_numbers;
+        assert_eq!(size("full", 1000, 1000).activations - full.activations, of_tokens + of_tokens / 4);
+        assert!(size("self_extend:group_size=8", 1000, 500).activations > full.activations);
+        assert!(size("long_heads:chunk_len=4,attention_len=32", 1000, 500).chunk_keys > 0);
+    }
 
     #[test]
     fn heads_count_that_choose_and_no_others() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{Heads, Plan};
+use crate::plan::{Heads, LayerWindows, Plan};
 use crate::setting::{self, Info, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
@@ -144,14 +144,24 @@ impl Method {
         }
     }
 
-    /// What this method does to any (query, key) of `model`; errors say which parameters are impossible. Layers that have a
-    /// window of their own keep it, unless all have one and this is not plain attention.
+    /// What this method does to any (query, key) of `model`; errors say which parameters are impossible. Windows that layers have
+    /// of their own are treated in the usual way.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
+        self.plan_with(model, LayerWindows::default())
+    }
+
+    /// The same with windows of layers treated as `windows` says.
+    pub fn plan_with(&self, model: &ModelSpec, windows: LayerWindows) -> Result<Plan, SettingError> {
         let plan = match &self.0 {
+            // methods in parts of the model would keep windows there
+            Form::Listed(setting) if windows == LayerWindows::Off => {
+                let heads = (info(setting).plan)(setting, &model.without_windows())?;
+                Plan::new(self.resolved(model).to_string(), heads)
+            }
             Form::Listed(setting) => Plan::new(self.resolved(model).to_string(), (info(setting).plan)(setting, model)?),
             Form::Written(written) => written.1.clone(),
         };
-        Ok(plan.on(model, *self == Self::full()))
+        plan.on(model, *self == Self::full(), windows)
     }
 }
 

@@ -16,12 +16,15 @@ mod head;
 mod span;
 mod table;
 mod warning;
+mod windows;
 
 pub use choice::{ChunkChoice, ChunkScore, QueryRule, SlotPositions, Slots};
 pub use head::{HeadPlan, QueryScale, Relation, Temperature};
 pub use span::{Reach, Span};
 pub use table::{Holes, ReachTable, Written};
 pub use warning::{Capacity, Warning};
+pub use windows::LayerWindows;
+use windows::Windows;
 
 /// What one attention method does to any (query, key) of any layer and head.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +33,7 @@ pub struct Plan {
     pub method: String,
     heads: Heads,
     /// What became of windows that layers of the model have of their own.
-    windows: Option<Warning>,
+    windows: Windows,
 }
 
 /// Which rule every head follows.
@@ -105,7 +108,7 @@ fn groups(rules: &[usize], n_rep: usize) -> Vec<HeadGroup> {
 impl Plan {
     /// A plan with this text form.
     pub fn new(method: impl Into<String>, heads: impl Into<Heads>) -> Self {
-        Self { method: method.into(), heads: heads.into(), windows: None }
+        Self { method: method.into(), heads: heads.into(), windows: Windows::default() }
     }
 
     /// The different rules, each once. Most methods have one.
@@ -146,42 +149,6 @@ impl Plan {
     /// Layers whose groups of heads satisfy `such`.
     fn layers_where(&self, such: impl Fn(&Vec<HeadGroup>) -> bool) -> impl Iterator<Item = usize> {
         self.heads.layers.iter().enumerate().filter(move |(_, groups)| such(groups)).map(|(layer, _)| layer)
-    }
-
-    /// The same plan on a model some of whose layers have a window or frequencies of their own: such layers keep their window and
-    /// rotate by their own frequencies, and the method acts on those that see everything. Where no layer does, a method puts its
-    /// rules in the place of all windows; `is_plain` is attention without a method, which keeps them.
-    #[must_use]
-    pub(crate) fn on(self, model: &ModelSpec, is_plain: bool) -> Self {
-        if model.layers.is_empty() {
-            return self;
-        }
-        let (windowed, whole): (Vec<_>, Vec<_>) =
-            (0..model.n_layers).partition(|layer| model.layers.get(*layer).is_some_and(|own| own.window.is_some()));
-        let longest = model.layers.iter().filter_map(|own| own.window).max();
-        let windows =
-            longest.filter(|_| !is_plain && !windowed.is_empty()).map(|window| match numbers("layer", &whole) {
-                Some(whole) => Warning::WindowsKept {
-                    window,
-                    windowed: numbers("layer", &windowed).unwrap_or_default(),
-                    whole,
-                    is_one: windowed.len() == 1,
-                },
-                None => Warning::WindowsReplaced { window },
-            });
-        let keeps = !matches!(windows, Some(Warning::WindowsReplaced { .. }));
-        let rule = |layer: usize, head: usize| {
-            let own = model.layers.get(layer).cloned().unwrap_or_default();
-            let window = own.window.filter(|_| keeps);
-            let rule = window.map_or_else(|| self.of(layer, head).clone(), HeadPlan::window);
-            HeadPlan { rotation: own.rotation, ..rule }
-        };
-        Self { heads: Heads::by_head(model, rule), method: self.method, windows }
-    }
-
-    /// What became of windows that layers of the model have of their own, under a method that is not plain attention.
-    pub fn windows(&self) -> Option<&Warning> {
-        self.windows.as_ref()
     }
 
     /// First query whose keys are chosen by the data in some head; `usize::MAX` when there is none.
@@ -266,7 +233,7 @@ impl Plan {
     /// What a user should know before running `n_tokens` on a model with `trained` positions; nothing of positions where it is
     /// not known which are trained.
     pub fn warnings(&self, n_tokens: usize, trained: Option<usize>) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = self.windows.iter().cloned().collect();
+        let mut warnings: Vec<Warning> = self.windows().into_iter().cloned().collect();
         let Some(trained) = trained else { return warnings };
         let highest = self.highest_position(n_tokens);
         if let Capacity::Tokens(capacity) = self.capacity(trained)

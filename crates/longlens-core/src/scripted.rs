@@ -336,6 +336,7 @@ impl ScriptedLens {
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
             trained_context: self.model.spec.trained_context,
+            layer_windows: setup.plan.layer_windows().map(str::to_owned),
             warnings: self
                 .model
                 .warnings

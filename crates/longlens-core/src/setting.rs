@@ -174,6 +174,14 @@ pub enum SettingError {
         /// Tokens of the sequence.
         n_tokens: usize,
     },
+    /// Every layer keeps a window of its own, and none is left for the method.
+    #[error(
+        "every layer of the model has a window of its own and layer_windows = keep keeps them all, so that `{method}` would act on no layer"
+    )]
+    NoLayerLeft {
+        /// The method.
+        method: String,
+    },
     /// Values that are fine alone and impossible together.
     #[error("`{owner}` is impossible with these values: {inequality} does not hold")]
     Impossible {
@@ -204,6 +212,9 @@ impl SettingError {
             Self::TooLong { n_tokens, .. } => {
                 Some(format!("write it out for at least {n_tokens} tokens, or feed fewer"))
             }
+            Self::NoLayerLeft { .. } => Some(
+                "set layer_windows to auto, and the method takes the windows' place; or take the method `full`".into(),
+            ),
             Self::BadValue { .. } | Self::NotAccepted { .. } => None,
             Self::Impossible { nearest, .. } => Some(nearest.clone()),
         }

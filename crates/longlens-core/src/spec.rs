@@ -32,6 +32,9 @@ pub struct ModelSpec {
     pub layer_weights: usize,
     /// Numbers in the matrix that gives logits.
     pub output_weights: usize,
+    /// Numbers that a layer holds at once for each token of a step, at most: the stream and what becomes of it, without the cache.
+    #[serde(default)]
+    pub step_numbers: usize,
     /// RoPE base.
     pub rope_theta: f64,
     /// The RoPE scaling of the checkpoint itself.
@@ -96,6 +99,18 @@ impl ModelSpec {
         heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep())
     }
 
+    /// The same model with layers that all see everything.
+    #[must_use]
+    pub fn without_windows(&self) -> Self {
+        let layers = self.layers.iter().map(|own| LayerSpec { window: None, ..own.clone() }).collect();
+        Self { layers, ..self.clone() }
+    }
+
+    /// Whether some layer has a window of its own.
+    pub fn has_windows(&self) -> bool {
+        self.layers.iter().any(|own| own.window.is_some())
+    }
+
     /// Numbers in a key and value cache of `n_tokens`, for all layers.
     pub fn cache_numbers(&self, n_tokens: usize) -> usize {
         2 * self.n_layers * self.n_kv_heads * self.head_dim * n_tokens
@@ -147,6 +162,7 @@ impl ModelSpec {
             vocab_size: 256,
             layer_weights: 2 * 64 * (4 * 64 + 3 * 128),
             output_weights: 256 * 64,
+            step_numbers: 2 * 64 + 2 * 128,
             rope_theta: 10_000.0,
             rope: RopeScaling::none(),
             rope_factors: None,

@@ -143,6 +143,9 @@ pub struct RunRecord {
     /// Tokens that the model was trained on; 0 in records of older versions.
     #[serde(default)]
     pub trained_context: usize,
+    /// `keep` or `off` where the model's layers have windows of their own that were not treated in the usual way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_windows: Option<String>,
     /// What a user should know of the model before trusting the numbers, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -6,6 +6,7 @@
 //! `f16` by which all of these are multiplied.
 
 mod decode;
+mod encode;
 pub(crate) mod packed;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use burn_tensor::Tensor;
+use longlens_core::memory::SPARE_TOKENS;
 use longlens_kernel::Kernels;
 
 pub mod fork;
@@ -50,8 +51,6 @@ pub struct Representatives<B: Kernels> {
     pending: Option<Tensor<B, 3>>,
 }
 
-/// Room for generated tokens beyond the prompt before the first copy.
-const SPARE: usize = 256;
 /// Room for chunks beyond those that are complete.
 const SPARE_CHUNKS: usize = 16;
 
@@ -63,7 +62,7 @@ impl<B: Kernels> LayerCache<B> {
             key: Store::new(),
             value: Store::new(),
             len: 0,
-            capacity: n_tokens + SPARE,
+            capacity: n_tokens + SPARE_TOKENS,
             n_base: 0,
             groups: (0..n_groups).map(|_| GroupCache::new()).collect(),
         }
@@ -90,7 +89,7 @@ impl<B: Kernels> LayerCache<B> {
     ) -> (Tensor<B, 3>, Tensor<B, 3>) {
         let (first, len) = (self.len, self.len + key.dims()[1]);
         if len > self.capacity {
-            self.capacity = len + (len / 8).max(SPARE);
+            self.capacity = len + (len / 8).max(SPARE_TOKENS);
         }
         let write = |store: &mut Store<B>, rows| store.write(first, rows, self.capacity, self.n_base);
         if let Some(store) = &mut self.query {

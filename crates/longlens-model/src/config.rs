@@ -162,10 +162,11 @@ impl Config {
 
     /// The numbers that decide positions, shapes and memory.
     pub fn spec(&self) -> ModelSpec {
-        let counts = Counts::of(self);
+        let (counts, stack) = Counts::with_model(self);
         let mut spec = ModelSpec {
             layer_weights: counts.layers,
             output_weights: counts.output,
+            step_numbers: 0,
             trained_context: self.trained_context,
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
@@ -184,6 +185,7 @@ impl Config {
             soft_cap: None,
         };
         self.architecture.specify(&mut spec);
+        spec.step_numbers = stack.step_numbers(self.sizes(), spec.d_mlp);
         spec
     }
 

@@ -1,4 +1,4 @@
-//! A checkpoint in any format becomes a folder in Hugging Face's layout.
+//! A checkpoint in any format becomes a folder in Hugging Face's layout, or a GGUF file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::error::OpenError;
 use crate::fields;
 use crate::source::Source;
+use crate::tokenizer;
 use crate::weights::{WeightFiles, Written};
 
 /// What was written.
@@ -38,8 +39,11 @@ const BESIDE: &[&str] = &[
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
+mod describe;
+mod gguf;
+
 /// Writes config, weights and tokenizer of `source` to the folder `to`, which is made where it is missing, and in which no file is
-/// replaced. `adapter` is merged into the weights. `control` counts in KiB.
+/// replaced; or to a GGUF file, where `to` ends in `.gguf`. `adapter` is merged into the weights. `control` counts in KiB.
 pub fn convert(
     source: &Source,
     adapter: Option<&Source>,
@@ -47,6 +51,9 @@ pub fn convert(
     to: &Path,
     control: &mut dyn Control,
 ) -> Result<Converted, OpenError> {
+    if to.extension().is_some_and(|end| end == "gguf") {
+        return gguf::write(source, adapter, written, to, control);
+    }
     let mut config = fields::parse(&source.shown(CONFIG), &source.require(CONFIG)?)?;
     let mut files = WeightFiles::open(source)?;
     if let Some(adapter) = adapter {
@@ -56,7 +63,6 @@ pub fn convert(
         let name = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
         config.insert(name.into(), dtype.into());
     }
-    let failed = |path: &Path, source| OpenError::Unwritable { file: path.display().to_string(), source };
     fs::create_dir_all(to).map_err(|error| failed(to, error))?;
     for file in [CONFIG, WEIGHTS].iter().chain(BESIDE) {
         let path = to.join(file);
@@ -77,10 +83,20 @@ pub fn convert(
             put(file, &bytes)?;
         }
     }
+    let mut warnings: Vec<String> = files.renamed().map(str::to_owned).into_iter().collect();
+    if let Some(gguf) = source.gguf()? {
+        let (of_tokenizer, problem) = tokenizer::files(gguf.metadata())?;
+        of_tokenizer.iter().try_for_each(|(file, bytes)| put(file, bytes))?;
+        warnings.extend(problem);
+    }
     // under another name until it is whole
     let (path, part) = (to.join(WEIGHTS), to.join(format!("{WEIGHTS}.part")));
     let weight_bytes = files.save(&part, written, control).inspect_err(|_| drop(fs::remove_file(&part)))?;
     fs::rename(&part, &path).map_err(|error| failed(&path, error))?;
     made.push(path);
-    Ok(Converted { files: made, weight_bytes, warnings: files.renamed().map(str::to_owned).into_iter().collect() })
+    Ok(Converted { files: made, weight_bytes, warnings })
+}
+
+fn failed(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Unwritable { file: path.display().to_string(), source }
 }

@@ -258,7 +258,7 @@ impl OpenError {
                 Some("fetch the file again from where the model is, or put its tokenizer.json beside it".into())
             }
             Self::Unwritable { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                Some("no file is replaced: name another folder".into())
+                Some("no file is replaced: name another folder or file".into())
             }
             Self::Unwritable { .. } | Self::Io { .. } | Self::Unreadable { .. } | Self::Field { .. } => None,
         }

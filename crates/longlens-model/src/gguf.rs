@@ -11,11 +11,18 @@ mod cursor;
 pub(crate) mod families;
 mod metadata;
 mod rope;
+pub(crate) mod write;
+
+use std::ops::Range;
+
+use longlens_kernel::blocks::BlockType;
 
 use crate::error::{OpenError, WeightProblem, cut};
 pub(crate) use config::{config, n_parts, part_of};
 use cursor::Cursor;
 pub use metadata::{Metadata, Texts, Value};
+pub(crate) use rope::{FREQS, LONG, SHORT};
+pub(crate) use write::Entries;
 
 /// The header of a GGUF file.
 #[derive(Debug, Clone)]
@@ -49,6 +56,17 @@ impl Gguf {
     /// What the file says of the model: config, tokenizer, chat template.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Every tensor: its name, the number of its type, and where its numbers lie in the file. Those of a type that is not read are
+    /// left out.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, u32, Range<usize>)> {
+        self.tensors.iter().filter_map(|tensor| {
+            let n_numbers: usize = tensor.shape.iter().product();
+            let kind = BlockType::of_gguf(tensor.kind)?;
+            let n_bytes = n_numbers / kind.weights() * kind.bytes();
+            Some((tensor.name.as_str(), tensor.kind, tensor.start..tensor.start + n_bytes))
+        })
     }
 
     /// The tensor of this name.

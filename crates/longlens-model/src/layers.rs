@@ -84,6 +84,23 @@ impl<M, V> Layer<M, V> {
     }
 }
 
+impl<M, V> Stack<M, V> {
+    /// Numbers that a layer holds at once for each token, at most; `d_mlp` is the width of all MLPs that a token meets.
+    pub(crate) fn step_numbers(&self, sizes: Sizes, d_mlp: usize) -> usize {
+        self.layers.iter().map(|layer| layer.step_numbers(sizes, d_mlp)).max().unwrap_or(0)
+    }
+}
+
+impl<M, V> Layer<M, V> {
+    fn step_numbers(&self, Sizes { hidden_size: width, head_widths: [query, key], .. }: Sizes, d_mlp: usize) -> usize {
+        let normed = if self.is_parallel { width } else { 0 };
+        // queries, keys and values with their norms; then queries, what they got, and the same token by token
+        let attention = (2 * width + 2 * query + 3 * key).max(width + 3 * query);
+        // the stream and the MLP's input
+        normed + attention.max(2 * width + self.mlp.step_numbers(width, d_mlp))
+    }
+}
+
 impl<B: Kernels> Layer<B::Matrix, Tensor<B, 1>> {
     /// `hidden`: `[seq, d_model]`; returns the same shape.
     fn run(&self, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError> {
@@ -92,10 +109,12 @@ impl<B: Kernels> Layer<B::Matrix, Tensor<B, 1>> {
             None => x.clone(),
         };
         let normed = before(self.before_attention.as_ref(), &hidden); // [seq, d_model]
-        let context = attend(self.attention.project(normed.clone()))?; // [seq, n_heads * head_dim]
+        // what nobody needs again is not held while attention runs
+        let (normed, kept) = if self.is_parallel { (normed.clone(), Some(normed)) } else { (normed, None) };
+        let context = attend(self.attention.project(normed))?; // [seq, n_heads * head_dim]
         let hidden =
             self.add(self.after_attention.as_ref(), hidden, |residual| self.attention.output(context, residual));
-        let normed = if self.is_parallel { normed } else { before(self.before_mlp.as_ref(), &hidden) };
+        let normed = kept.unwrap_or_else(|| before(self.before_mlp.as_ref(), &hidden));
         Ok(self.add(self.after_mlp.as_ref(), hidden, |residual| self.mlp.run::<B>(normed, residual)))
     }
 

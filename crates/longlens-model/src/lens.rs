@@ -117,6 +117,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt,
             trained_context: self.info.spec.trained_context,
+            layer_windows: setup.plan.layer_windows().map(str::to_owned),
             warnings: self.info.warnings.iter().cloned().chain(setup.plan.windows().map(ToString::to_string)).collect(),
         }
     }

@@ -30,3 +30,4 @@ mod tensors;
 
 pub use convert::{Converted, convert};
 pub use open::{Options, describe, open, outline};
+pub use record::peak_memory;

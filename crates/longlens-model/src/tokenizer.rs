@@ -10,12 +10,15 @@ mod special;
 
 use longlens_core::lens::{Conversation, LensError, TextCodec};
 use longlens_core::panics::caught;
+use serde_json::Value;
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use crate::error::{OpenError, cut};
+use crate::gguf::Metadata;
 use crate::source::Source;
 pub use chat::ChatTemplate;
 use checks::Sketch;
+pub(crate) use pieces::written::entries;
 use pieces::{gguf as gguf_pieces, sentencepiece};
 
 /// A Hugging Face tokenizer.
@@ -121,6 +124,31 @@ impl HfTokenizer {
         &self.warnings
     }
 
+    /// The id of a token by its text.
+    fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Ids of a text; nothing where it cannot be read.
+    fn ids(&self, text: &str, special: bool) -> Option<Vec<u32>> {
+        caught(|| self.inner.encode_fast(text, special).map(|encoding| encoding.get_ids().to_vec())).ok()?.ok()
+    }
+
+    /// Texts of added tokens, by their ids.
+    fn added(&self) -> Vec<String> {
+        let mut added: Vec<_> = self.inner.get_added_tokens_decoder().into_iter().collect();
+        added.sort_unstable_by_key(|(id, _)| *id);
+        added.into_iter().map(|(_, token)| token.content).collect()
+    }
+
+    /// The first and the last token that it puts around a text.
+    fn ends(&self) -> [Option<u32>; 2] {
+        let [plain, whole] = [false, true].map(|special| self.ids("a", special).unwrap_or_default());
+        let first = whole.first().filter(|first| plain.first() != Some(first));
+        let last = whole.last().filter(|last| plain.last() != Some(last));
+        [first.copied(), last.copied()]
+    }
+
     /// What is said where it has tokens that the model has not.
     fn beyond(&self, n_rows: usize) -> Option<String> {
         let vocab = (self.vocab_size > n_rows).then(|| self.inner.get_vocab(true))?;
@@ -134,6 +162,32 @@ impl HfTokenizer {
             cut(token)
         ))
     }
+}
+
+/// Contents of files by their names.
+type Named = Vec<(&'static str, Vec<u8>)>;
+
+/// The tokenizer and chat template of a GGUF file as files of a folder; beside them why there is no tokenizer, where its kind is not
+/// known.
+pub(crate) fn files(metadata: &Metadata) -> Result<(Named, Option<String>), OpenError> {
+    let pretty = |json: &Value| serde_json::to_vec_pretty(json).expect("a map of plain values");
+    let mut config = gguf_pieces::special(metadata)?;
+    config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
+    config.insert("clean_up_tokenization_spaces".into(), false.into());
+    if let Some(template) = gguf_pieces::template(metadata)? {
+        config.insert("chat_template".into(), template.into());
+    }
+    let mut files = Vec::new();
+    let problem = match gguf_pieces::json(metadata)? {
+        Some(Ok(json)) => {
+            files.push((FILE, pretty(&json)));
+            None
+        }
+        Some(Err(problem)) => Some(problem),
+        None => return Ok((files, None)),
+    };
+    files.push((special::CONFIG, pretty(&Value::Object(config))));
+    Ok((files, problem))
 }
 
 const FILE: &str = "tokenizer.json";

@@ -15,6 +15,7 @@ mod numbers;
 mod random;
 mod request;
 mod save;
+mod save_gguf;
 mod stored;
 mod wanted;
 
@@ -36,6 +37,7 @@ use numbers::Unusable;
 pub use random::random;
 pub use request::{LayerNorm, Linear, Parameters};
 pub use save::Written;
+pub(crate) use save_gguf::Sheet;
 use stored::Stored;
 pub use wanted::Counts;
 use wanted::{Wanted, WantedTensor};
@@ -109,6 +111,11 @@ pub fn load<B: Kernels, D: Blueprint>(
 /// Checks everything that the headers say, without reading a weight; returns what a user should know of the files.
 pub fn check(blueprint: &impl Blueprint, files: &WeightFiles) -> Result<Vec<String>, OpenError> {
     check_headers(files, &Wanted::of(blueprint).tensors)
+}
+
+/// Names of all stored tensors that a blueprint asks for, each once, in the order in which it does.
+pub(crate) fn names(blueprint: &impl Blueprint) -> Vec<String> {
+    Wanted::of(blueprint).tensors.into_iter().map(|tensor| tensor.name).collect()
 }
 
 fn check_headers(files: &WeightFiles, tensors: &[WantedTensor]) -> Result<Vec<String>, OpenError> {

@@ -10,6 +10,7 @@ use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::{Settings, Swap, params};
 use longlens_app::steps::{Picture, Ran, Start, Step, one_line, quoted};
 use longlens_core::lens::{Conversation, Message};
+use longlens_core::plan::LayerWindows;
 use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Chat, Grid, Template};
@@ -159,10 +160,11 @@ impl Writer<'_> {
                 return Err(format!("`positions` draws up to {MAX_POSITIONS} tokens, not {n_tokens}"));
             }
             Picture::Positions { n_tokens, layer, head } => {
-                let places = [("layer", layer), ("head", head)].into_iter().filter(|(_, at)| **at > 0);
-                let places = places.map(|(name, at)| (name, at.to_string()));
-                let options: Vec<_> =
-                    self.rope(settings).map(|rope| ("rope", rope)).into_iter().chain(places).collect();
+                let usual = settings.plan(self.model).map_or(0, |plan| plan.first_layer());
+                let places = [("layer", layer, usual), ("head", head, 0)];
+                let places = places.into_iter().filter(|(_, at, usual)| *at != usual);
+                let places = places.map(|(name, at, _)| (name, at.to_string()));
+                let options: Vec<_> = self.conditions(settings).chain(places).collect();
                 call("positions", &[self.method(settings), n_tokens.to_string()], &options)
             }
             Picture::Loss { runs, smooth } => {
@@ -189,10 +191,11 @@ impl Writer<'_> {
     /// The name of a run.
     fn run(&mut self, settings: &Settings, source: &PromptSource) -> Result<String, String> {
         let prompt = self.prompt(source)?;
-        let mut options: Vec<_> = self.rope(settings).map(|rope| ("rope", rope)).into_iter().collect();
+        let mut options: Vec<_> = self.conditions(settings).collect();
         options.push(("max_tokens", settings.max_tokens.to_string()));
         seed(settings.sampling.seed)?;
-        let usual = Settings { max_tokens: settings.max_tokens, ..Settings::default() };
+        let Settings { max_tokens, layer_windows, .. } = *settings;
+        let usual = Settings { max_tokens, layer_windows, ..Settings::default() };
         options.extend(settings.changed(&usual).map(|(param, value)| (param.name, param.literal(&value))));
         let expression = format!("run({prompt}, {}, {})", self.method(settings), map(&options));
         Ok(self.name("r", expression))
@@ -201,7 +204,7 @@ impl Writer<'_> {
     /// The name of a trace.
     fn trace(&mut self, settings: &Settings, source: Option<&PromptSource>) -> Result<String, String> {
         let prompt = self.prompt(source.ok_or("its prompt is not known")?)?;
-        let mut options: Vec<_> = self.rope(settings).map(|rope| ("rope", rope)).into_iter().collect();
+        let mut options: Vec<_> = self.conditions(settings).collect();
         options.extend(prefill_chunk(settings));
         Ok(self.name("t", call("trace", &[prompt, self.method(settings)], &options)))
     }
@@ -216,7 +219,7 @@ impl Writer<'_> {
             ("trials", grid.trials.to_string()),
             ("method", self.method(settings)),
         ];
-        options.extend(self.rope(settings).map(|rope| ("rope", rope)));
+        options.extend(self.conditions(settings));
         options.extend(template(grid.template));
         options.extend(seed(grid.seed)?);
         options.extend(chat(grid.chat.as_ref()));
@@ -256,9 +259,11 @@ impl Writer<'_> {
         literal(&settings.method.resolved(self.model).to_string())
     }
 
-    /// The scaling, where it is not the checkpoint's own.
-    fn rope(&self, settings: &Settings) -> Option<String> {
-        settings.rope.as_ref().map(|rope| literal(&rope.resolved(self.model).to_string()))
+    /// The scaling, where it is not the checkpoint's own, and windows of layers that are not treated in the usual way.
+    fn conditions(&self, settings: &Settings) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let rope = settings.rope.as_ref().map(|rope| ("rope", literal(&rope.resolved(self.model).to_string())));
+        let windows = Some(settings.layer_windows).filter(|windows| *windows != LayerWindows::Auto);
+        rope.into_iter().chain(windows.map(|windows| ("layer_windows", literal(windows.name()))))
     }
 
     /// The name of what an expression computes; a line that gives it one where it has none yet.

@@ -190,6 +190,7 @@ pub fn record_map(record: &RunRecord) -> Map {
     for (name, text) in texts {
         map.insert(name.into(), text.clone().into());
     }
+    map.extend(record.layer_windows.iter().map(|windows| ("layer_windows".into(), windows.clone().into())));
     map.insert("n_prompt".into(), (record.n_prompt as i64).into());
     map
 }

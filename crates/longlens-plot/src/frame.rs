@@ -23,7 +23,8 @@ impl Heading {
         let rope = if run.rope.is_empty() { String::new() } else { run.rope_text() };
         // the exact mode is the default and needs no mention
         let mode = if run.mode == "re-prefill" { "" } else { &run.mode };
-        let parts = [&run.model, &rope, &run.dtype, &run.kernel_path, mode, &prompt];
+        let windows = run.layer_windows.as_ref().map_or(String::new(), |windows| format!("layer windows {windows}"));
+        let parts = [&run.model, &rope, &windows, &run.dtype, &run.kernel_path, mode, &prompt];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Self { title: run.method.clone(), subtitle: parts.join(" · ") }
     }

@@ -191,6 +191,7 @@ impl App {
         for warning in app.model.warnings.clone() {
             app.log.say(Level::Warning, printable_line(&warning).into_owned());
         }
+        app.controls.layer = app.controls.settings.plan(&app.model.spec).map_or(0, |plan| plan.first_layer());
         let needle = NeedleAsk { length: (4 * app.model.spec.trained_context).min(4096), ..NeedleAsk::default() };
         let mut source = prompt;
         if let Some(session) = resume {

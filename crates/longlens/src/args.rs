@@ -71,10 +71,12 @@ pub enum Command {
     Methods(MethodsArgs),
     /// Describe a model: config, parameters, memory at a length
     Model(ModelArgs),
-    /// Save a checkpoint of any format as a folder in Hugging Face's layout, with an adapter merged into it where one is given
+    /// Save a checkpoint of any format as a folder in Hugging Face's layout or as a GGUF file, with an adapter merged into it where one
+    /// is given
     ///
-    /// Weights are written as one safetensors file, bit for bit where nothing is converted. The blocks of GGUF files become the
-    /// numbers that they stand for.
+    /// A folder holds the weights as one safetensors file, bit for bit where nothing is converted; the blocks of GGUF files become the
+    /// numbers that they stand for there. A GGUF file holds config, tokenizer and chat template as well, and blocks as they are or newly
+    /// rounded.
     Convert(ConvertArgs),
     /// Open a prompt for experiments: a small language with every method, prompt, measure and picture
     Repl(language::ReplArgs),
@@ -119,6 +121,8 @@ pub struct CommonArgs {
     pub seed: Option<Value>,
     #[arg(long, value_name = "TOKENS", help = help("prefill_chunk"), value_parser = setting("prefill_chunk"))]
     pub prefill_chunk: Option<Value>,
+    #[arg(long, value_name = "auto|keep|off", help = help("layer_windows"), value_parser = setting("layer_windows"))]
+    pub layer_windows: Option<Value>,
     /// Print JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
@@ -160,7 +164,7 @@ impl OpeningArgs {
 impl CommonArgs {
     /// The settings of a run that these flags name.
     pub fn given(&self) -> Given {
-        given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)])
+        given([("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk), ("layer_windows", &self.layer_windows)])
     }
 }
 
@@ -485,9 +489,9 @@ pub struct PositionsArgs {
     /// Only the relative position of this pair, as `QUERY,KEY`
     #[arg(long, value_name = "QUERY,KEY", allow_hyphen_values = true)]
     pub pair: Option<String>,
-    /// Whose positions are shown where layers or heads follow different rules
-    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>, default_value_t = 0)]
-    pub layer: usize,
+    /// Whose positions are shown where layers or heads follow different rules (default: the first layer that the method acts on)
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
+    pub layer: Option<usize>,
     /// The query head of that layer
     #[arg(long, value_name = "HEAD", value_parser = whole::<usize>, default_value_t = 0)]
     pub head: usize,
@@ -519,9 +523,9 @@ pub struct AttentionArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Layer
-    #[arg(long, value_name = "LAYER", default_value_t = 0, value_parser = whole::<usize>)]
-    pub layer: usize,
+    /// Layer (default: the first that the method acts on)
+    #[arg(long, value_name = "LAYER", value_parser = whole::<usize>)]
+    pub layer: Option<usize>,
     /// Query head
     #[arg(long, value_name = "HEAD", default_value_t = 0, value_parser = whole::<usize>)]
     pub head: usize,
@@ -616,10 +620,11 @@ pub struct ConvertArgs {
     /// Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: String,
-    /// The folder to write; no file in it is replaced
-    #[arg(long, short, value_name = "FOLDER")]
+    /// The folder to write, or the file where the name ends in .gguf; no file is replaced
+    #[arg(long, short, value_name = "FOLDER|FILE.gguf")]
     pub out: PathBuf,
-    /// How numbers are written: as they are, or all in one form
+    /// How numbers are written: as they are, or all in one form; blocks (`q8_0` to `q4_0`) to GGUF files alone, whose norms and biases
+    /// stay in 32 bits
     #[arg(long, value_name = "FORMAT", default_value = "file", value_parser = written())]
     pub weights: Written,
     /// A LoRA adapter, as PEFT saves it, to merge into the weights: its folder, or `org/name` in the Hugging Face cache

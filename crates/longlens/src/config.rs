@@ -46,6 +46,8 @@ pub struct File {
     pub seed: Option<Value>,
     #[serde(default, deserialize_with = "setting::prefill_chunk")]
     pub prefill_chunk: Option<Value>,
+    #[serde(default, deserialize_with = "setting::layer_windows")]
+    pub layer_windows: Option<Value>,
     pub out: Option<PathBuf>,
     #[serde(default)]
     pub prompt: PromptFile,
@@ -225,7 +227,8 @@ impl Overrides {
 impl File {
     /// The settings of a run that the file names, beside method and scaling.
     fn given(&self) -> Given {
-        let own = [("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk)];
+        let own =
+            [("seed", &self.seed), ("prefill_chunk", &self.prefill_chunk), ("layer_windows", &self.layer_windows)];
         let own = own.into_iter().filter_map(|(name, value)| Some((param(name), value.clone()?)));
         own.chain(self.sampling.given.iter().cloned()).collect()
     }

@@ -212,6 +212,7 @@ pub fn decides(model: &ModelInfo, setup: &Setup, measured: &Value) -> Value {
         "version": env!("CARGO_PKG_VERSION"), "program": program, "model": model.name, "source": model.source,
         "files": stamps(Path::new(&model.source)), "dtype": model.dtype, "kernel_path": model.kernel_path,
         "method": setup.plan.method, "rope": setup.rope.to_string(), "prefill_chunk": setup.prefill_chunk,
+        "layer_windows": setup.plan.layer_windows(),
         "measured": measured,
     })
 }

@@ -8,6 +8,7 @@ use longlens_app::prompt::PromptSource;
 use longlens_app::settings::{Settings, Swap};
 use longlens_app::steps::{Picture, Start, Step, one_line, quoted};
 use longlens_core::lens::Conversation;
+use longlens_core::plan::LayerWindows;
 use longlens_core::setting::{Param, Value};
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Chat, Template};
@@ -90,6 +91,9 @@ fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
     flags.push(("method", settings.method.resolved(model).to_string()));
     flags.extend(settings.rope.iter().map(|rope| ("rope", rope.resolved(model).to_string())));
     flags.push(("prefill-chunk", settings.prefill_chunk.to_string()));
+    if settings.layer_windows != LayerWindows::Auto {
+        flags.push(("layer-windows", settings.layer_windows.name().to_owned()));
+    }
     flags
         .iter()
         .flat_map(|(name, value)| [" --".to_owned(), (*name).to_owned(), " ".to_owned(), quoted(value)])
@@ -98,8 +102,8 @@ fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
 
 /// What of the sampling is not as usual.
 fn sampling(settings: &Settings) -> String {
-    let usual =
-        Settings { max_tokens: settings.max_tokens, prefill_chunk: settings.prefill_chunk, ..Settings::default() };
+    let Settings { max_tokens, prefill_chunk, layer_windows, .. } = *settings;
+    let usual = Settings { max_tokens, prefill_chunk, layer_windows, ..Settings::default() };
     let flag = |(param, value): (&Param, Value)| format!(" --{} {value}", param.name.replace('_', "-"));
     settings.changed(&usual).map(flag).collect::<Vec<_>>().concat()
 }

@@ -4,6 +4,7 @@
 //! Methods and RoPE scalings are not here: their catalogs in `longlens-core` describe them.
 
 use longlens_core::lens::DEFAULT_PREFILL_CHUNK;
+use longlens_core::plan::LayerWindows;
 use longlens_core::setting::{Fallback, Kind, Param, SettingError, Value};
 use longlens_eval::sampling;
 
@@ -28,6 +29,15 @@ pub static PREFILL_CHUNK: Param = Param {
     help: "prompt tokens processed at once",
 };
 
+/// What becomes of windows that layers of the model have of their own.
+pub static LAYER_WINDOWS: Param = Param {
+    name: "layer_windows",
+    alias: "",
+    kind: Kind::Word(LayerWindows::NAMES),
+    default: Fallback::Word(LayerWindows::NAMES[0]),
+    help: "windows of a model's layers: auto keeps them unless all have one; keep, always; off, no window",
+};
+
 /// Tokens that a model counts as trained on; decided when it is opened.
 pub static TRAINED_CONTEXT: Param = Param {
     name: "trained_context",
@@ -48,11 +58,11 @@ pub static SWAP: Param = Param {
 
 /// What decides the text of a run, in the order in which it is shown.
 pub fn text() -> impl Iterator<Item = &'static Param> + Clone {
-    std::iter::once(&MAX_TOKENS).chain(&sampling::PARAMS).chain([&PREFILL_CHUNK])
+    std::iter::once(&MAX_TOKENS).chain(&sampling::PARAMS).chain([&PREFILL_CHUNK, &LAYER_WINDOWS])
 }
 
 /// Those of [`text`] that stand at the top of a TOML config; the others belong to its table `[sampling]`.
-pub const TOP_LEVEL: [&str; 2] = ["seed", "prefill_chunk"];
+pub const TOP_LEVEL: [&str; 3] = ["seed", "prefill_chunk", "layer_windows"];
 
 /// The setting of this name. Panics where there is none: names come from programs, not from users.
 pub fn param(name: &str) -> &'static Param {
@@ -69,6 +79,7 @@ impl Settings {
         match param.name {
             "max_tokens" => self.max_tokens.into(),
             "prefill_chunk" => self.prefill_chunk.into(),
+            "layer_windows" => Value::Word(self.layer_windows.name().into()),
             "swap" => Value::Word(self.swap.name().into()),
             name => self.sampling.get(name),
         }
@@ -80,6 +91,7 @@ impl Settings {
         match param.name {
             "max_tokens" => self.max_tokens = value.number() as usize,
             "prefill_chunk" => self.prefill_chunk = value.number() as usize,
+            "layer_windows" => self.layer_windows = LayerWindows::named(&value.to_string()),
             "swap" if value == &Value::Word(Swap::ReuseKv.name().into()) => self.swap = Swap::ReuseKv,
             "swap" => self.swap = Swap::RePrefill,
             name => self.sampling.set(name, value),

@@ -28,7 +28,13 @@ static INFO: Info = Info {
     source: "Weights of one head, query by key",
     summary: "how much every query attends to every key, for one head",
     params: &[
-        Param { name: "layer", alias: "", kind: Kind::Count(0), default: Fallback::Number(0.0), help: "the layer" },
+        Param {
+            name: "layer",
+            alias: "",
+            kind: Kind::Count(0),
+            default: Fallback::Word("the first that the method acts on"),
+            help: "the layer",
+        },
         Param { name: "head", alias: "", kind: Kind::Count(0), default: Fallback::Number(0.0), help: "the query head" },
         Param {
             name: "side",
@@ -128,7 +134,7 @@ impl TraceView for Attention {
 
 fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Problem> {
     let spec = &subject.model.spec;
-    let layer = subject.index(options, "layer", spec.n_layers)?.unwrap_or(0);
+    let layer = subject.index(options, "layer", spec.n_layers)?.unwrap_or(subject.setup.plan.first_layer());
     let head = subject.index(options, "head", spec.n_heads)?.unwrap_or(0);
     let side = options.count("side", spec);
     let part = ["first_query", "first_key", "len"].map(|name| subject.count(options, name));

@@ -1,5 +1,6 @@
 use super::*;
 use crate::methods::Method;
+use crate::setting::SettingError;
 use crate::spec::{LayerSpec, Rotation};
 
 fn model() -> ModelSpec {
@@ -64,6 +65,35 @@ fn a_model_that_turns_nothing_has_no_positions_to_leave_or_to_squeeze() {
 fn windowed(layers: &[usize]) -> ModelSpec {
     let own = |layer: usize| LayerSpec { window: layers.contains(&layer).then_some(9), ..LayerSpec::default() };
     ModelSpec { layers: (0..4).map(own).collect(), n_layers: 4, ..ModelSpec::tiny(64) }
+}
+
+#[test]
+fn windows_are_kept_or_left_out_as_asked_and_views_begin_at_a_layer_that_the_method_acts_on() {
+    use LayerWindows::{Auto, Keep, Off};
+    for (text, layers, asked, first, recorded) in [
+        ("full", &[0, 1][..], Auto, 2, None),
+        ("full", &[0, 1][..], Off, 0, Some("off")),
+        ("streaming:window=20", &[0, 1][..], Keep, 2, Some("keep")),
+        ("streaming:window=20", &[1][..], Auto, 0, None),
+        ("streaming:window=20", &[0, 1, 2, 3][..], Auto, 0, None),
+        ("by_layer:0-=full/1=streaming:window=20", &[0, 1, 2, 3][..], Off, 0, Some("off")),
+        // nothing to keep or leave out
+        ("full", &[][..], Off, 0, None),
+    ] {
+        let plan = Method::parse(text).unwrap().plan_with(&windowed(layers), asked).unwrap();
+        assert_eq!((plan.first_layer(), plan.layer_windows()), (first, recorded), "{text} {layers:?} {asked:?}");
+        if asked == Off {
+            let alone = Method::parse(text).unwrap().plan(&windowed(&[])).unwrap();
+            assert!((0..4).all(|layer| plan.of(layer, 0) == alone.of(layer, 0)), "{text}");
+        }
+    }
+    let of_one = Method::full().plan_with(&windowed(&[1]), Off).unwrap();
+    assert_eq!(
+        of_one.windows().unwrap().to_string(),
+        "layer 1 has a window of 9 tokens, which layer_windows = off leaves out: it was trained to see no further"
+    );
+    let refused = Method::parse("streaming").unwrap().plan_with(&windowed(&[0, 1, 2, 3]), Keep).unwrap_err();
+    assert_eq!(refused, SettingError::NoLayerLeft { method: "streaming".into() });
 }
 
 #[test]

@@ -43,6 +43,15 @@ pub enum Warning {
         /// Whether only one layer has a window.
         is_one: bool,
     },
+    /// Some or all layers of the model have a window of their own, which the run does without.
+    WindowsIgnored {
+        /// Newest keys that these layers saw in training; the longest of their windows.
+        window: usize,
+        /// Those layers, as `layers 0-4`.
+        windowed: String,
+        /// Whether only one layer has a window.
+        is_one: bool,
+    },
     /// All layers of the model have a window of their own, and none of them under the method.
     WindowsReplaced {
         /// Newest keys that a query saw in training.
@@ -84,6 +93,14 @@ impl fmt::Display for Warning {
             Self::WindowsKept { window, windowed, whole, is_one } => {
                 let keep = if *is_one { "keeps its" } else { "keep their" };
                 write!(f, "{windowed} {keep} own window of {window} tokens; the method acts on {whole}")
+            }
+            Self::WindowsIgnored { window, windowed, is_one } => {
+                let (have, were) = if *is_one { ("has", "it was") } else { ("have", "they were") };
+                write!(
+                    f,
+                    "{windowed} {have} a window of {window} tokens, which layer_windows = off leaves out: {were} trained to see \
+                     no further"
+                )
             }
             Self::WindowsReplaced { window } => write!(
                 f,

@@ -29,6 +29,27 @@ fn blocks_stand_for_the_numbers_of_ggml() {
 }
 
 #[test]
+fn numbers_are_rounded_to_the_blocks_of_the_reference() {
+    let numbers: Vec<f32> =
+        golden("written.numbers").chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    for kind in BlockType::WRITTEN.into_iter().filter(|kind| *kind != BlockType::F32) {
+        let (expected, mut blocks) = (golden(&format!("{kind}.written")), Vec::new());
+        kind.encode(&numbers, &mut blocks);
+        assert_eq!(blocks.len(), expected.len(), "{kind}");
+        for (at, (ours, theirs)) in blocks.chunks(kind.bytes()).zip(expected.chunks(kind.bytes())).enumerate() {
+            assert_eq!(ours, theirs, "{kind}, block {at}");
+        }
+        // what blocks stand for rounds to the same blocks
+        let mut decoded = vec![0.0; numbers.len()];
+        kind.decode(&blocks, &mut decoded);
+        let mut again = Vec::new();
+        kind.encode(&decoded, &mut again);
+        let same = again.chunks(kind.bytes()).zip(blocks.chunks(kind.bytes())).filter(|(a, b)| a == b).count();
+        assert!(same * 10 >= 9 * (blocks.len() / kind.bytes()), "{kind}: {same} blocks come back");
+    }
+}
+
+#[test]
 fn every_half_is_the_number_it_stands_for() {
     for bits in 0..=u16::MAX {
         let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023) / 1024.0);

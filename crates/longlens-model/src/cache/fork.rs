@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use burn_tensor::Tensor;
+use longlens_core::memory::SPARE_TOKENS;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 
-use super::{GroupCache, LayerCache, SPARE, Store};
+use super::{GroupCache, LayerCache, Store};
 use crate::tensors::heads_of;
 
 /// The first tokens of a layer's cache, in memory of their own.
@@ -39,7 +40,7 @@ impl<B: Kernels> LayerFork<B> {
     pub fn cache(&self, n_prompt: usize, keep_queries: bool, n_groups: Option<usize>) -> LayerCache<B> {
         let mut cache = LayerCache::new(n_prompt, keep_queries, n_groups.unwrap_or(self.groups.len()));
         let n_tokens = self.key.dims()[1];
-        let capacity = cache.capacity.max(n_tokens + SPARE);
+        let capacity = cache.capacity.max(n_tokens + SPARE_TOKENS);
         let write = |store: &mut Store<B>, rows: &Tensor<B, 3>| store.write(0, rows.clone(), capacity, 0);
         if let (Some(store), Some(rows)) = (&mut cache.query, &self.query) {
             write(store, rows);

@@ -2,13 +2,17 @@
 //!
 //! Names, permutations and shifts are those that llama.cpp's `convert_hf_to_gguf.py` writes.
 
+mod arrange;
 mod dense;
 mod experts;
+mod fields;
 mod other;
 
 use super::config::Draft;
 use super::{Gguf, rope};
 use crate::error::OpenError;
+pub(crate) use arrange::{Arranged, Form};
+pub(crate) use fields::{FIELDS, REALS, stand_in};
 
 /// An architecture.
 #[derive(Clone, Copy)]
@@ -112,6 +116,16 @@ impl Family {
             known.dedup();
             metadata.unsupported(KEY, &format!("architectures read: {}", known.join(", ")))
         })
+    }
+
+    /// The family of this `model_type`.
+    pub(crate) fn named(model_type: &str) -> Option<Self> {
+        FAMILIES.iter().find(|family| family.model_type == model_type).copied()
+    }
+
+    /// The key of a field of its architecture.
+    pub(crate) fn key(&self, field: &str) -> String {
+        format!("{}.{field}", self.arch)
     }
 
     /// What a stored tensor is here; nothing where the config stands for it. Tensors nobody knows keep their name in their layer.

@@ -68,8 +68,19 @@ impl Texts {
     }
 }
 
+impl<'a> FromIterator<&'a str> for Texts {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut all = Self::default();
+        for text in texts {
+            all.joined.push_str(text);
+            all.ends.push(u32::try_from(all.joined.len()).expect("a vocabulary has less than 4 GiB"));
+        }
+        all
+    }
+}
+
 impl Metadata {
-    pub(super) fn new(file: String, entries: Entries) -> Self {
+    pub(crate) fn new(file: String, entries: Entries) -> Self {
         Self { file, entries }
     }
 
@@ -302,4 +313,63 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// The shortest decimal that names `x`, such as 1e-5 for the number of 32 bits nearest to it.
 fn decimal(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
+}
+
+/// Adds a value with its type, in the widths that llama.cpp asks for: whole numbers of 32 bits where they fit, numbers of 32 bits.
+pub(super) fn put(value: &Value, out: &mut Vec<u8>) {
+    const REAL: u32 = 6;
+    let kind = |kind: u32, out: &mut Vec<u8>| out.extend(kind.to_le_bytes());
+    let listed = |of: u32, n: usize, out: &mut Vec<u8>| {
+        out.extend([LIST.to_le_bytes(), of.to_le_bytes()].concat());
+        out.extend((n as u64).to_le_bytes());
+    };
+    match value {
+        Value::Whole(n) => match (u32::try_from(*n), i32::try_from(*n)) {
+            (Ok(n), _) => out.extend([4, n].map(u32::to_le_bytes).concat()),
+            (_, Ok(n)) => out.extend([5, n].map(i32::to_le_bytes).concat()),
+            _ => {
+                kind(if *n < 0 { 11 } else { 10 }, out);
+                out.extend((*n as u64).to_le_bytes()); // the same bits with a sign
+            }
+        },
+        Value::Real(x) => {
+            kind(REAL, out);
+            out.extend((*x as f32).to_le_bytes());
+        }
+        Value::Flag(flag) => {
+            kind(FLAG, out);
+            out.push(u8::from(*flag));
+        }
+        Value::Text(text) => {
+            kind(TEXT, out);
+            put_text(text, out);
+        }
+        Value::Wholes(list) => {
+            if let Ok(short) = list.iter().map(|n| i32::try_from(*n)).collect::<Result<Vec<_>, _>>() {
+                listed(5, list.len(), out);
+                out.extend(short.iter().flat_map(|n| n.to_le_bytes()));
+            } else {
+                listed(11, list.len(), out);
+                out.extend(list.iter().flat_map(|n| n.to_le_bytes()));
+            }
+        }
+        Value::Reals(list) => {
+            listed(REAL, list.len(), out);
+            out.extend(list.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        Value::Flags(list) => {
+            listed(FLAG, list.len(), out);
+            out.extend(list.iter().map(|flag| u8::from(*flag)));
+        }
+        Value::Texts(list) => {
+            listed(TEXT, list.len(), out);
+            list.iter().for_each(|text| put_text(text, out));
+        }
+    }
+}
+
+/// Adds a text with its length before it.
+pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
 }

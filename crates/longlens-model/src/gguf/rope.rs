@@ -10,9 +10,9 @@ use serde_json::{Map, Value as Json, json};
 use super::config::Draft;
 use crate::error::{OpenError, WeightProblem};
 
-const FREQS: &str = "rope_freqs.weight";
-const LONG: &str = "rope_factors_long.weight";
-const SHORT: &str = "rope_factors_short.weight";
+pub(crate) const FREQS: &str = "rope_freqs.weight";
+pub(crate) const LONG: &str = "rope_factors_long.weight";
+pub(crate) const SHORT: &str = "rope_factors_short.weight";
 /// Tensors that the config stands for.
 pub(super) const TENSORS: &[&str] = &[FREQS, LONG, SHORT];
 

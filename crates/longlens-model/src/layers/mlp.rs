@@ -20,6 +20,16 @@ pub(crate) enum Mlp<M> {
 }
 
 impl<M> Mlp<M> {
+    /// Numbers beside its input that it holds at once for each token, at most, `width` of them being its input.
+    pub fn step_numbers(&self, width: usize, d_mlp: usize) -> usize {
+        match self {
+            Self::Gated { .. } => 2 * d_mlp,
+            Self::Plain { .. } => d_mlp,
+            // its input once for every expert
+            Self::Experts(experts) => experts.n_used * width + 2 * d_mlp,
+        }
+    }
+
     /// `x`: `[seq, d_model]`; returns the same shape, plus the residual where one is given.
     pub fn run<B: Kernels<Matrix = M>>(&self, x: Tensor<B, 2>, residual: Option<Tensor<B, 2>>) -> Tensor<B, 2>
     where

@@ -14,7 +14,7 @@ use minijinja::value::{Serde, merge_maps};
 use minijinja::{Environment, Error, Value, context};
 use serde_json::Map;
 
-pub(crate) use places::find;
+pub(crate) use places::{find, text};
 
 use crate::error::cut;
 

@@ -7,6 +7,7 @@
 pub(super) mod gguf;
 mod rules;
 pub(super) mod sentencepiece;
+pub(super) mod written;
 
 use std::collections::HashMap;
 
@@ -33,6 +34,17 @@ impl Kind {
             5 => Self::Unused,
             6 => Self::Byte,
             _ => Self::Normal,
+        }
+    }
+
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Unused => 5,
+            Self::Byte => 6,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use longlens_core::lens::Control;
+use longlens_kernel::blocks::BlockType;
 use serde_json::{Map, json};
 
 use super::files::WeightFiles;
@@ -16,7 +17,7 @@ use crate::error::{OpenError, WeightProblem};
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Written {
-    /// As they are, bit for bit; the blocks of GGUF files as the numbers of 32 bits that they stand for.
+    /// As they are, bit for bit; in safetensors the blocks of GGUF files as the numbers of 32 bits that they stand for.
     #[default]
     File,
     /// All as numbers of 32 bits.
@@ -25,11 +26,23 @@ pub enum Written {
     F16,
     /// All rounded to the upper half of 32 bits.
     Bf16,
+    /// All in blocks of this type, which GGUF files hold; one of [`BlockType::WRITTEN`].
+    Blocks(BlockType),
 }
 
 impl Written {
     /// Every way.
-    pub const ALL: [Self; 4] = [Self::File, Self::F32, Self::F16, Self::Bf16];
+    pub const ALL: [Self; 9] = [
+        Self::File,
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Blocks(BlockType::Q8_0),
+        Self::Blocks(BlockType::Q5_1),
+        Self::Blocks(BlockType::Q5_0),
+        Self::Blocks(BlockType::Q4_1),
+        Self::Blocks(BlockType::Q4_0),
+    ];
 
     /// The text form.
     pub fn name(self) -> &'static str {
@@ -38,13 +51,30 @@ impl Written {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Blocks(BlockType::Q8_0) => "q8_0",
+            Self::Blocks(BlockType::Q5_1) => "q5_1",
+            Self::Blocks(BlockType::Q5_0) => "q5_0",
+            Self::Blocks(BlockType::Q4_1) => "q4_1",
+            Self::Blocks(BlockType::Q4_0) => "q4_0",
+            Self::Blocks(kind) => kind.name(),
+        }
+    }
+
+    /// The type of all numbers; nothing where each has its own.
+    pub fn kind(self) -> Option<BlockType> {
+        match self {
+            Self::File => None,
+            Self::F32 => Some(BlockType::F32),
+            Self::F16 => Some(BlockType::F16),
+            Self::Bf16 => Some(BlockType::Bf16),
+            Self::Blocks(kind) => Some(kind),
         }
     }
 
     /// What transformers calls the type of such weights; nothing where each has its own.
     pub(crate) fn torch_dtype(self) -> Option<&'static str> {
         match self {
-            Self::File => None,
+            Self::File | Self::Blocks(_) => None,
             Self::F32 => Some("float32"),
             Self::F16 => Some("float16"),
             Self::Bf16 => Some("bfloat16"),
@@ -55,7 +85,8 @@ impl Written {
         match (self, stored.format()) {
             // whole numbers are no weights
             (_, other @ Format::Other(..)) => other,
-            (Self::F32, _) | (Self::File, Format::Block(_)) => Format::F32,
+            // safetensors hold no blocks: who asks for some is refused before
+            (Self::F32 | Self::Blocks(_), _) | (Self::File, Format::Block(_)) => Format::F32,
             (Self::F16, _) => Format::F16,
             (Self::Bf16, _) => Format::Bf16,
             (Self::File, Format::F8E4m3 | Format::F8E5m2) if stored.plain().is_none() => Format::Bf16,

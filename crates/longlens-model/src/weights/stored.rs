@@ -142,6 +142,18 @@ impl Stored {
         self.width() == width && width.is_multiple_of(block.weights())
     }
 
+    /// Whether its rows lie in the file as blocks of `kind`, in whatever order.
+    pub fn is_stored_as(&self, kind: BlockType) -> bool {
+        let of_format = match self.format {
+            Format::F32 => Some(BlockType::F32),
+            Format::F16 => Some(BlockType::F16),
+            Format::Bf16 => Some(BlockType::Bf16),
+            Format::Block(block) => Some(block),
+            _ => None,
+        };
+        of_format == Some(kind) && self.delta.is_none() && self.width().is_multiple_of(kind.weights())
+    }
+
     /// Copies the bytes of a row, which are whole blocks.
     pub fn copy_row(&self, row: usize, out: &mut [u8]) {
         let bytes = &self.part[self.range.clone()];
@@ -278,4 +290,10 @@ const MAX_VIEW: usize = 1 << 40;
 fn interleaved(row: usize, head_dim: usize) -> usize {
     let (head, inside, half) = (row / head_dim, row % head_dim, head_dim / 2);
     head * head_dim + inside % half * 2 + inside / half
+}
+
+/// The row whose place is `stored` there: the other way round.
+pub(super) fn head_row(stored: usize, head_dim: usize) -> usize {
+    let (head, inside, half) = (stored / head_dim, stored % head_dim, head_dim / 2);
+    head * head_dim + inside % 2 * half + inside / 2
 }

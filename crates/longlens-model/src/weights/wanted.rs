@@ -28,6 +28,13 @@ impl Counts {
         Wanted::of(blueprint).counts
     }
 
+    /// The same with what the blueprint builds of nothing.
+    pub(crate) fn with_model<D: Blueprint>(blueprint: &D) -> (Self, D::Model<(), ()>) {
+        let mut wanted = Wanted::default();
+        let model = blueprint.build(&mut wanted);
+        (wanted.counts, model)
+    }
+
     /// Bytes of all parameters, the matrices kept as `storage`.
     pub fn bytes(&self, storage: Storage) -> usize {
         storage.bytes(self.in_matrices) + Storage::F32.bytes(self.n_parameters - self.in_matrices)

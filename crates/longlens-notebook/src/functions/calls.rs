@@ -44,8 +44,15 @@ impl Wanted {
     }
 }
 
+/// What options say of a run beside its method: `rope` and `layer_windows`. Nothing is generated.
+pub fn conditions(options: &mut Options) -> Returned<Settings> {
+    let mut settings = Settings { rope: rope(options)?, max_tokens: 0, ..Settings::default() };
+    settings.lay_over(&options.settings(std::iter::once(&params::LAYER_WINDOWS))?).map_err(raise)?;
+    Ok(settings)
+}
+
 /// The RoPE scaling that options name; the checkpoint's own when absent.
-pub fn rope(options: &mut Options) -> Returned<Option<RopeScaling>> {
+fn rope(options: &mut Options) -> Returned<Option<RopeScaling>> {
     options.take("rope").map(|value| to_rope(&value, "option `rope`")).transpose()
 }
 

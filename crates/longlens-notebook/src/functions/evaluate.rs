@@ -11,8 +11,8 @@ pub mod functions {
     use crate::values::Table;
 
     /// Finds hidden keys over a grid of lengths and depths. Options: `lengths`, `depths`, `methods` (or `method`), `trials`,
-    /// `template`, `seed`, `rope`, `model` (a handle or a name, for this call alone), and `chat` (true where a user says the prompts,
-    /// in the model's chat template) with `system` (what the system says first) and `date`.
+    /// `template`, `seed`, `rope`, `layer_windows`, `model` (a handle or a name, for this call alone), and `chat` (true where a user says
+    /// the prompts, in the model's chat template) with `system` (what the system says first) and `date`.
     ///
     /// ```rhai
     /// passkey(#{ lengths: [200, 400], depths: [0.0, 0.5], trials: 1, methods: [full(), "streaming:window=64"] })
@@ -40,8 +40,8 @@ pub mod functions {
     /// The same with options: `file` (or `text`; the held-out texts of the embedded model when absent), `split_documents` (true
     /// where blank lines separate documents), `tokens` (a file of token ids instead), `token_format` (`u16`, `u32` or `i64`
     /// where the file does not say enough), `lengths`, `methods` (or `method`), `documents` (at most), `last` (tokens that the
-    /// second score counts), `rope`, `model` (a handle or a name, for this call alone). Documents shorter than the longest
-    /// length are passed over.
+    /// second score counts), `rope`, `layer_windows`, `model` (a handle or a name, for this call alone). Documents shorter than
+    /// the longest length are passed over.
     ///
     /// ```rhai
     /// save(needle(600, 0.5).text, "book.txt");
@@ -89,7 +89,6 @@ use longlens_app::settings::{Settings, params};
 use longlens_app::views;
 use longlens_app::views::perplexity::Curve;
 use longlens_core::lens::{Lens, LensError, Setup};
-use longlens_core::rope::RopeScaling;
 use longlens_core::trace::RunRecord;
 use longlens_core::written;
 use longlens_eval::EvalError;
@@ -105,7 +104,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::calls::{self, rope, subtitle, within};
+use super::calls::{self, subtitle, within};
 use crate::hash::hash128;
 use crate::host::{Host, OpenModel, Returned, host, raise, refuse};
 use crate::options::Options;
@@ -123,7 +122,18 @@ const DOCUMENTS: usize = 4;
 fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let host = host(context);
     let known = [
-        "lengths", "depths", "methods", "method", "trials", "template", "seed", "rope", "model", "chat", "system",
+        "lengths",
+        "depths",
+        "methods",
+        "method",
+        "trials",
+        "template",
+        "seed",
+        "rope",
+        "layer_windows",
+        "model",
+        "chat",
+        "system",
         "date",
     ];
     let mut options = Options::new("passkey", options, &known)?;
@@ -141,14 +151,14 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let longest = grid.lengths.iter().copied().max().unwrap_or(0);
     within("length", longest, prompt::MAX_TOKENS)?;
     within("trials", grid.trials, MAX_TRIALS)?;
-    let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
+    let conditions = calls::conditions(&mut options)?;
     let methods = calls::methods(&mut options)?;
     let mut reports = Vec::new();
     for (at, method) in methods.iter().enumerate() {
         let mut work = host.work(format!("passkey {} of {}: {method}", at + 1, methods.len()));
         let measured = json!([fingerprint::model(&model), template, grid.chat, grid.trials, grid.seed]);
-        let mut journal = Journal::new(context, method, &rope, &measured);
-        let ran = with_setups(context, &model, method, &rope, ANSWER, |lens, setup_for| {
+        let mut journal = Journal::new(context, method, &conditions, &measured);
+        let ran = with_setups(context, &model, method, &conditions, ANSWER, |lens, setup_for| {
             longlens_eval::passkey::run(lens, setup_for, &grid, &mut work, &mut journal)
         });
         let report = journal.whole(ran?, |report| report.complete)?;
@@ -168,8 +178,10 @@ struct Journal {
 }
 
 impl Journal {
-    fn new(context: &NativeCallContext, method: &Method, rope: &RopeScaling, measured: &Value) -> Self {
-        let decides = json!([measured, method.to_string(), method.rules(context), rope.to_string()]);
+    fn new(context: &NativeCallContext, method: &Method, conditions: &Settings, measured: &Value) -> Self {
+        let rope = conditions.rope.as_ref().map(ToString::to_string);
+        let windows = conditions.layer_windows.name();
+        let decides = json!([measured, method.to_string(), method.rules(context), rope, windows]);
         Self { host: host(context), decides }
     }
 
@@ -204,12 +216,12 @@ fn with_setups<T>(
     context: &NativeCallContext,
     model: &OpenModel,
     method: &Method,
-    rope: &RopeScaling,
+    conditions: &Settings,
     beyond: usize,
     measure: impl FnOnce(&mut dyn Lens, &mut SetupFor) -> Result<T, EvalError>,
 ) -> Returned<T> {
     let mut failed = None;
-    let mut setup_for = setup_for(context, model, method, rope, beyond, &mut failed);
+    let mut setup_for = setup_for(context, model, method, conditions, beyond, &mut failed);
     let measured = measure(&mut *model.lens(None)?, &mut setup_for);
     drop(setup_for);
     measured.map_err(|error| failed.take().unwrap_or_else(|| raise(error)))
@@ -220,7 +232,7 @@ fn setup_for<'a>(
     context: &'a NativeCallContext,
     model: &'a OpenModel,
     method: &'a Method,
-    rope: &'a RopeScaling,
+    conditions: &'a Settings,
     beyond: usize,
     failed: &'a mut Option<Box<rhai::EvalAltResult>>,
 ) -> impl FnMut(PromptSize) -> Result<Setup, LensError> + 'a {
@@ -230,10 +242,7 @@ fn setup_for<'a>(
         Method::Written(_) => (n_tokens + beyond).min(written::MAX_TOKENS).max(n_tokens),
     };
     move |size| match method.of(context, covers(size.n_tokens.max(size.target))) {
-        Ok(method) => {
-            let settings = Settings { method, rope: Some(rope.clone()), max_tokens: 0, ..Settings::default() };
-            Ok(settings.setup(&model.info.spec, size.n_tokens)?)
-        }
+        Ok(method) => Ok(Settings { method, ..conditions.clone() }.setup(&model.info.spec, size.n_tokens)?),
         Err(error) => {
             *failed = Some(error);
             Err(LensError::Cancelled)
@@ -265,6 +274,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         "documents",
         "last",
         "rope",
+        "layer_windows",
         "model",
     ];
     let mut options = Options::new("perplexity", options, &known)?;
@@ -274,19 +284,21 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let longest = lengths.iter().copied().max().unwrap_or(1);
     let documents = documents(&host, &model, &mut options, longest)?;
     let last = options.count("last")?;
-    let rope = rope(&mut options)?.unwrap_or_else(|| model.info.spec.rope.clone());
+    let conditions = calls::conditions(&mut options)?;
     let methods = calls::methods(&mut options)?;
+    let rope = conditions.rope(&model.info.spec);
     let frequencies = rope.resolve(&model.info.spec).map_err(raise)?;
     let (mut curves, mut records) = (Vec::new(), Vec::new());
     for (at, method) in methods.iter().enumerate() {
-        let plan = method.of(context, longest)?.plan(&model.info.spec).map_err(raise)?;
+        let settings = Settings { method: method.of(context, longest)?, ..conditions.clone() };
+        let plan = settings.plan(&model.info.spec).map_err(raise)?;
         let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
         let mut work = host.work(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
         let measured =
             json!([fingerprint::model(&model), hash128(&format!("{:?}", documents.tokens)), last, prefill_per_length]);
-        let mut journal = Journal::new(context, method, &rope, &measured);
-        let ran = with_setups(context, &model, method, &rope, 0, |lens, setup_for| {
+        let mut journal = Journal::new(context, method, &conditions, &measured);
+        let ran = with_setups(context, &model, method, &conditions, 0, |lens, setup_for| {
             by_length(lens, setup_for, &documents.tokens, &ask, &mut work, &mut journal)
         });
         let report = journal.whole(ran?, |report| report.complete)?;

@@ -1,13 +1,15 @@
 //! Methods and RoPE scalings: making them, and what they mean before anything runs.
 
+use longlens_app::settings::Settings;
 use longlens_core::methods::METHODS;
+use longlens_core::plan::Plan;
 use longlens_core::setting::{Info, Value};
 use longlens_core::spec::ModelSpec;
 use rhai::plugin::*;
 use rhai::{Dynamic, FuncRegistration, Map};
 
 use crate::host::{Returned, raise};
-use crate::options::wrong;
+use crate::options::{Options, wrong};
 use crate::values::Method;
 
 #[export_module]
@@ -20,12 +22,12 @@ pub mod functions {
     use longlens_core::rope::{RopeScaling, SCALINGS};
     use rhai::{Dynamic, FnPtr, Map};
 
-    use super::{catalog, place, setting_value};
-    use crate::functions::calls::{count, index};
+    use super::{catalog, place, setting_value, under};
+    use crate::functions::calls::{self, count, index};
     use crate::host::{Returned, host, raise, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
-    use crate::values::{Figure, Method, Rope, Table, TableValue, to_rope};
+    use crate::values::{Figure, Method, Rope, Table, TableValue};
 
     /// A method by its text form.
     ///
@@ -135,7 +137,8 @@ pub mod functions {
         positions_with(context, method, n, Map::from([("rope".into(), rope)]))
     }
 
-    /// The same with options: `rope`, and `layer` and `head` of methods that differ between them (both 0 where they are not given).
+    /// The same with options: `rope`, `layer_windows`, and `layer` and `head` of methods that differ between them (the first layer
+    /// that the method acts on and head 0 where they are not given).
     ///
     /// ```rhai
     /// positions(method("by_layer", #{ layers: "0=full/1-=streaming:window=64" }), 512, #{ layer: 1 })
@@ -148,14 +151,12 @@ pub mod functions {
         }
         let model = host(&context).model()?;
         let spec = &model.info.spec;
-        let mut options = Options::new("positions", options, &["rope", "layer", "head"])?;
-        let rope = match options.take("rope") {
-            Some(rope) => to_rope(&rope, "the RoPE scaling")?,
-            None => spec.rope.clone(),
-        };
-        let place = place(&mut options, spec)?;
-        let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
-        let view = views::positions(&model.info, &plan, place, &rope.resolved(spec), n_tokens, None);
+        let mut options = Options::new("positions", options, &["rope", "layer_windows", "layer", "head"])?;
+        let settings = under(&context, &method, n_tokens, &mut options)?;
+        let plan = settings.plan(spec).map_err(raise)?;
+        let place = place(&mut options, &plan, spec)?;
+        let rope = settings.rope(spec).resolved(spec);
+        let view = views::positions(&model.info, &plan, place, &rope, n_tokens, None);
         view.map(|view| Figure(view.into())).map_err(raise)
     }
 
@@ -170,7 +171,8 @@ pub mod functions {
         position_with(context, method, n, query, key, Map::new())
     }
 
-    /// The same with options: `layer` and `head` of methods that differ between them (both 0 where they are not given).
+    /// The same with options: `layer_windows`, and `layer` and `head` of methods that differ between them (the first layer that the
+    /// method acts on and head 0 where they are not given).
     ///
     /// ```rhai
     /// position("by_layer:0=full/1-=streaming:window=64", 512, 400, 10, #{ layer: 1 })
@@ -188,8 +190,9 @@ pub mod functions {
         let (query, key) = (index("query", query, n_tokens)?, index("key", key, n_tokens)?);
         let model = host(&context).model()?;
         let spec = &model.info.spec;
-        let (layer, head) = place(&mut Options::new("position", options, &["layer", "head"])?, spec)?;
-        let plan = Method::read(&method, "the method")?.of(&context, n_tokens)?.plan(spec).map_err(raise)?;
+        let mut options = Options::new("position", options, &["layer_windows", "layer", "head"])?;
+        let plan = under(&context, &method, n_tokens, &mut options)?.plan(spec).map_err(raise)?;
+        let (layer, head) = place(&mut options, &plan, spec)?;
         Ok(match plan.of(layer, head).relation(query, key, Prefill { n_tokens }) {
             Relation::Hidden => Dynamic::UNIT,
             Relation::At(position, _) => position.into(),
@@ -204,10 +207,20 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "forecast", return_raw)]
     pub fn forecast(context: NativeCallContext, method: Dynamic, n: i64) -> Returned<Table> {
+        forecast_with(context, method, n, Map::new())
+    }
+
+    /// The same with options: `rope` and `layer_windows`.
+    ///
+    /// ```rhai
+    /// forecast(full(), 2048, #{ rope: "yarn:factor=8" })
+    /// ```
+    #[rhai_fn(name = "forecast", return_raw)]
+    pub fn forecast_with(context: NativeCallContext, method: Dynamic, n: i64, options: Map) -> Returned<Table> {
         let n_tokens = count("the length", n, 1)?;
         let model = host(&context).model()?;
-        let method = Method::read(&method, "the method")?.of(&context, n_tokens)?;
-        let settings = Settings { method, max_tokens: 0, ..Settings::default() };
+        let mut options = Options::new("forecast", options, &["rope", "layer_windows"])?;
+        let settings = under(&context, &method, n_tokens, &mut options)?;
         let said = settings.check(&model.info, n_tokens).map_err(raise)?;
         let forecast = said.forecast;
         let capacity = match forecast.capacity {
@@ -239,12 +252,24 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "capacity", return_raw)]
     pub fn capacity(context: NativeCallContext, method: Dynamic) -> Returned<Dynamic> {
+        capacity_with(context, method, Map::new())
+    }
+
+    /// The same with the option `layer_windows`.
+    ///
+    /// ```rhai
+    /// capacity(full(), #{ layer_windows: "off" })
+    /// ```
+    #[rhai_fn(name = "capacity", return_raw)]
+    pub fn capacity_with(context: NativeCallContext, method: Dynamic, options: Map) -> Returned<Dynamic> {
+        let mut options = Options::new("capacity", options, &["layer_windows"])?;
         let model = host(&context).model()?;
         let spec = &model.info.spec;
         let method = Method::read(&method, "the method")?;
         let (times, most) = if method.is_of_pairs() { PAIRS_ASKED } else { DISTANCES_ASKED };
         let written_for = spec.trained_context.saturating_mul(times).min(most);
-        let plan = method.of(&context, written_for)?.plan(spec).map_err(raise)?;
+        let settings = Settings { method: method.of(&context, written_for)?, ..calls::conditions(&mut options)? };
+        let plan = settings.plan(spec).map_err(raise)?;
         Ok(match plan.capacity(spec.trained_context) {
             // nothing but the table ends there
             Capacity::Tokens(tokens) if plan.covers() == Some(tokens) => Dynamic::UNIT,
@@ -283,11 +308,18 @@ pub mod functions {
     const MAX_TOKENS: usize = 1 << 20;
 }
 
-/// Layer and head among the options; the first of each where they are not given.
-fn place(options: &mut crate::options::Options, spec: &ModelSpec) -> Returned<(usize, usize)> {
-    let mut given =
-        |name: &'static str, n: usize| super::calls::index(name, options.count(name)?.unwrap_or(0) as i64, n);
-    Ok((given("layer", spec.n_layers)?, given("head", spec.n_heads)?))
+/// Layer and head among the options; the first layer that the method acts on and the first head where they are not given.
+fn place(options: &mut Options, plan: &Plan, spec: &ModelSpec) -> Returned<(usize, usize)> {
+    let mut given = |name: &'static str, usual: usize, n: usize| {
+        super::calls::index(name, options.count(name)?.unwrap_or(usual) as i64, n)
+    };
+    Ok((given("layer", plan.first_layer(), spec.n_layers)?, given("head", 0, spec.n_heads)?))
+}
+
+/// A method for `n_tokens` with what the options say beside it.
+fn under(context: &NativeCallContext, method: &Dynamic, n_tokens: usize, options: &mut Options) -> Returned<Settings> {
+    let method = Method::read(method, "the method")?.of(context, n_tokens)?;
+    Ok(Settings { method, ..super::calls::conditions(options)? })
 }
 
 /// Registers a constructor for every method of the catalog, as in `self_extend(#{ group_size: 4, neighbor_window: 64 })`.

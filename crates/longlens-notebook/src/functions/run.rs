@@ -28,7 +28,8 @@ pub mod functions {
     }
 
     /// The same with options: `rope`, `max_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty`, `seed`,
-    /// `stop`, `prefill_chunk`, `model` (a handle or a name, for this call alone).
+    /// `stop`, `prefill_chunk`, `layer_windows` (`"auto"`, `"keep"` or `"off"`: what becomes of windows of the model's layers), `model`
+    /// (a handle or a name, for this call alone).
     ///
     /// ```rhai
     /// run("Once upon a time", full(), #{ max_tokens: 8, temperature: 0.7, seed: 3 }).text

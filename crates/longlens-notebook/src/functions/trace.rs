@@ -25,7 +25,7 @@ pub mod functions {
     }
 
     /// The same with options: `query` (a token), `chunk_len` (where the method has no chunks of its own), `rope`,
-    /// `prefill_chunk`, `model` (a handle or a name, for this call alone).
+    /// `layer_windows`, `prefill_chunk`, `model` (a handle or a name, for this call alone).
     ///
     /// ```rhai
     /// trace("One two three four five six", full(), #{ query: 3, chunk_len: 2 })
@@ -33,7 +33,7 @@ pub mod functions {
     #[rhai_fn(name = "trace", return_raw)]
     pub fn trace_with(context: NativeCallContext, prompt: Dynamic, method: Dynamic, options: Map) -> Returned<Trace> {
         let host = host(&context);
-        let known = ["query", "chunk_len", "rope", "prefill_chunk", "model"];
+        let known = ["query", "chunk_len", "rope", "layer_windows", "prefill_chunk", "model"];
         let mut options = Options::new("trace", options, &known)?;
         let model = calls::model(&host, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;

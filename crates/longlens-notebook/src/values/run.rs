@@ -78,7 +78,7 @@ impl RunValue {
     /// again, if its functions are what they were.
     pub fn settings(&self, context: &NativeCallContext, n_tokens: usize) -> Returned<Settings> {
         let settings = self.kept.settings.clone();
-        let plan = settings.method.plan(&self.model.info.spec).map_err(raise)?;
+        let plan = settings.plan(&self.model.info.spec).map_err(raise)?;
         if plan.check_length(n_tokens).is_ok() {
             return Ok(settings);
         }

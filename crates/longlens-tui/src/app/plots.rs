@@ -188,7 +188,7 @@ impl App {
         chunk_len: usize,
     ) -> Result<Setting, SettingError> {
         let mut options = Setting::new(view.info());
-        let own = run.settings.method.plan(&self.model.spec).ok().and_then(|plan| plan.chunk_len());
+        let own = run.settings.plan(&self.model.spec).ok().and_then(|plan| plan.chunk_len());
         let has = |name: &str| view.info().params.iter().any(|param| param.name == name);
         // a view of one head, or of all of a layer where no head can be given
         let is_of_head = has("layer") && has("head");

@@ -26,7 +26,7 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--side {side} is out of range"), format!("give 1 to {MAX_SIDE}")));
     }
     let mut options = Setting::new(Map.info());
-    let numbers = [("layer", Some(args.layer)), ("head", Some(args.head)), ("side", args.side)];
+    let numbers = [("layer", args.layer), ("head", Some(args.head)), ("side", args.side)];
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
         options.set(name, &Value::Number(number as f64))?;
     }
@@ -35,12 +35,14 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
             options.set(name, &Value::Word(word.into()))?;
         }
     }
-    let row = args.query.map(|query| RowPick { layer: args.layer, head: args.head, query });
     let Viewed { lens, prompt, setup, trace, view } =
-        viewed(&terminal, &config, &args.prompt, &Map, &options, |watch| watch.rows.extend(row))?;
+        viewed(&terminal, &config, &args.prompt, &Map, &options, |watch| {
+            let row = |query| RowPick { layer: watch.maps[0].layer, head: args.head, query };
+            watch.rows.extend(args.query.map(row));
+        })?;
     let map = &trace.maps[0];
     terminal.result(&json!({
-        "run": trace.run, "layer": args.layer, "head": args.head, "n_tokens": setup.n_prompt, "stride": map.stride,
+        "run": trace.run, "layer": map.pick.layer, "head": args.head, "n_tokens": setup.n_prompt, "stride": map.stride,
         "side": map.side, "mean": map.mean, "max": map.max, "needle_tokens": prompt.needle,
         "query": args.query, "query_weights": trace.rows.first().map(|(_, weights)| weights),
     }))?;

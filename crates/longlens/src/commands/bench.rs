@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use longlens_app::bytes::text as bytes;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
+use longlens_core::memory::RunSize;
 use longlens_core::methods::Method;
 use longlens_core::nearest::nearest;
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
+use longlens_model::peak_memory;
 use longlens_model::shapes::{self, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
@@ -36,6 +38,8 @@ struct Row {
     model: String,
     method: String,
     rope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer_windows: Option<String>,
     device: &'static str,
     dtype: String,
     threads: usize,
@@ -51,6 +55,13 @@ struct Row {
     bytes: u128,
     /// Highest while the method ran at this length, where the system tells.
     peak_memory_bytes: Option<u64>,
+    /// What of it the run was expected to take; the rest is the program's own.
+    forecast_memory_bytes: usize,
+    /// Bytes of the weights as they are kept.
+    weight_bytes: usize,
+    /// What the process held before the model was made, and at most while it was.
+    before_memory_bytes: Option<u64>,
+    load_memory_bytes: Option<u64>,
     kernel_path: String,
     version: String,
     ceiling_flops_per_s: f64,
@@ -73,6 +84,8 @@ struct Ask {
     warmup: usize,
     new_tokens: usize,
     device: Device,
+    /// Highest memory before the model was made, and while it was.
+    memory: [Option<u64>; 2],
     /// Bytes that a weight takes on the average.
     weight_bytes: f64,
 }
@@ -102,6 +115,8 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     backend::check(config.device, config.weights)?;
     start_threads(args.threads)?;
 
+    forget_peak_memory();
+    let before = peak_memory();
     let mut lens = match made {
         Some(shape) => {
             backend::random(shape, args.layers, config.settings.sampling.seed, config.device, config.weights)?
@@ -110,6 +125,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     };
     let model = lens.model().clone();
     let ask = Ask {
+        memory: [before, peak_memory()],
         prefill: args.phase != Phases::Decode,
         decode: args.phase != Phases::Prefill,
         repeat: args.repeat,
@@ -257,7 +273,7 @@ fn measure(
     }
     if ask.prefill {
         let work = Work::of_prompt(&spec, &setup.plan, n, setup.prefill_chunk);
-        rows.push(row(lens, ask, Phase::Prefill, n, seconds, work));
+        rows.push(row(lens, ask, setup, (Phase::Prefill, n), seconds, work));
     }
 
     if n_all == n {
@@ -277,7 +293,7 @@ fn measure(
     }
     let n = seconds.len() as u128;
     let mean = Work { flops: work.flops / n, weights: work.weights / n, cached: work.cached / n };
-    rows.push(row(lens, ask, Phase::Decode, setup.n_prompt, seconds, mean));
+    rows.push(row(lens, ask, setup, (Phase::Decode, n_all), seconds, mean));
     Ok(())
 }
 
@@ -290,9 +306,17 @@ impl Control for Quiet<'_> {
     }
 }
 
-fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut seconds: Vec<f64>, work: Work) -> Row {
-    let trace = lens.trace();
-    let RunRecord { model, method, rope, dtype, kernel_path, version, .. } = trace.run;
+fn row(
+    lens: &mut dyn Lens,
+    ask: &Ask,
+    setup: &Setup,
+    (phase, n_all): (Phase, usize),
+    mut seconds: Vec<f64>,
+    work: Work,
+) -> Row {
+    let (trace, n_tokens) = (lens.trace(), setup.n_prompt);
+    let forecast = RunSize::of(lens.model(), &setup.plan, Prefill { n_tokens }, n_all, setup.prefill_chunk).total();
+    let RunRecord { model, method, rope, layer_windows, dtype, kernel_path, version, .. } = trace.run;
     seconds.sort_by(f64::total_cmp);
     let middle = |at: usize| seconds[at.min(seconds.len() - 1)];
     let median = f64::midpoint(middle((seconds.len() - 1) / 2), middle(seconds.len() / 2));
@@ -301,6 +325,7 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         model,
         method,
         rope,
+        layer_windows,
         device: ask.device.name(),
         dtype,
         threads: rayon::current_num_threads(),
@@ -313,6 +338,10 @@ fn row(lens: &mut dyn Lens, ask: &Ask, phase: Phase, n_tokens: usize, mut second
         flops: work.flops,
         bytes: (work.weights as f64 * ask.weight_bytes) as u128 + work.cached * NUMBER as u128,
         peak_memory_bytes: trace.peak_memory,
+        forecast_memory_bytes: forecast,
+        weight_bytes: lens.model().weight_bytes,
+        before_memory_bytes: ask.memory[0],
+        load_memory_bytes: ask.memory[1],
         kernel_path,
         version,
         ceiling_flops_per_s: f64::NAN, // measured after all rows

@@ -1,8 +1,9 @@
-//! `longlens convert`: a checkpoint in any format as a folder in Hugging Face's layout.
+//! `longlens convert`: a checkpoint in any format as a folder in Hugging Face's layout, or as a GGUF file.
 
 use longlens_app::bytes::text as size;
 use longlens_core::lens::Control;
 use longlens_model::source::Source;
+use longlens_model::weights::Written;
 use serde_json::json;
 
 use crate::args::ConvertArgs;
@@ -17,6 +18,14 @@ pub fn run(args: &ConvertArgs) -> Result<(), Failure> {
     };
     let source = Source::resolve(&args.model).map_err(refused)?;
     let adapter = args.adapter.as_deref().map(Source::resolve).transpose().map_err(refused)?;
+    if let Written::Blocks(kind) = args.weights
+        && args.out.extension().is_none_or(|end| end != "gguf")
+    {
+        return Err(Failure::usage(
+            format!("safetensors hold no blocks of {}", kind.name()),
+            "give --out a file that ends in .gguf, or --weights f32, f16 or bf16".to_owned(),
+        ));
+    }
     let mut progress = terminal.progress("convert");
     let converted = longlens_model::convert(&source, adapter.as_ref(), args.weights, &args.out, &mut progress);
     let stopped = progress.cancelled();

@@ -118,7 +118,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     for contender in CONTENDERS {
         let (method, rope) = (contender.at)(1, trained);
-        Method::parse(&method)?.plan(&info.spec)?;
+        config.setup_of(&Method::parse(&method)?, &info, 1)?;
         RopeScaling::parse(&rope)?.resolve(&info.spec)?;
     }
     let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
@@ -239,7 +239,7 @@ fn choose(
     let Some((method, _)) = choosing.map(|contender| (contender.at)(1, info.spec.trained_context)) else {
         return Ok(None);
     };
-    let mut setup = Setup::new(&Method::parse(&method)?, &info.spec, prompt.tokens.len())?;
+    let mut setup = config.setup_of(&Method::parse(&method)?, &info, prompt.tokens.len())?;
     // the last prompt token predicts the blank before the key; the blank predicts its first digit
     prompt.tokens.extend(&prompt.answer);
     let options = Setting::new(Chunks.info());

@@ -2,8 +2,8 @@
 
 pub use longlens_app::bytes::text as bytes;
 use longlens_core::lens::ModelInfo;
-use longlens_core::memory::CacheSize;
-use longlens_core::plan::{Plan, Prefill};
+use longlens_core::memory::RunSize;
+use longlens_core::plan::Prefill;
 use longlens_core::printable::printable_line;
 use serde_json::json;
 
@@ -13,26 +13,19 @@ use crate::config::{RunConfig, length};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
-/// Bytes of a number of the cache and of activations.
-const NUMBER: usize = 4;
-
 pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     super::no_out(&args.common, "`--json > FILE` keeps what it says")?;
     let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
-    let plan = config.settings.method.plan(&info.spec)?;
-    let memory = Memory::of(info, &plan, &config, n_tokens);
+    let plan = config.settings.plan(&info.spec)?;
+    let all = RunSize::of(info, &plan, Prefill { n_tokens }, n_tokens, config.settings.prefill_chunk);
+    // only the processor's kernels keep keys once more
+    let memory = if config.device == Device::Cpu { all } else { RunSize { chunk_keys: 0, ..all } };
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
-        "memory_bytes": {
-            "weights": memory.weights,
-            "cache": memory.cache,
-            "chunks": memory.chunks,
-            "chunk_keys": memory.chunk_keys,
-            "activations": memory.activations,
-        },
+        "memory_bytes": memory,
     }))?;
     if config.json {
         return Ok(());
@@ -54,7 +47,7 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
             "memory",
             format!(
                 "{} at {n_tokens} tokens: weights {}, cache {}, activations about {}",
-                bytes(memory.weights + memory.cache + memory.chunks + memory.chunk_keys + memory.activations),
+                bytes(memory.total()),
                 bytes(memory.weights),
                 bytes(memory.cache),
                 bytes(memory.activations),
@@ -83,38 +76,6 @@ fn trained(info: &ModelInfo, is_given: bool) -> String {
         format!("{used} tokens{scaled}")
     } else {
         format!("{used} tokens{scaled} ({source}`max_position_embeddings` is {stated})")
-    }
-}
-
-/// A forecast, in bytes.
-struct Memory {
-    weights: usize,
-    cache: usize,
-    /// What represents chunks, in heads that choose them.
-    chunks: usize,
-    /// Keys of those heads packed once more, from the first query on that chooses.
-    chunk_keys: usize,
-    /// The widest moments of one prefill step; an estimate.
-    activations: usize,
-}
-
-impl Memory {
-    fn of(info: &ModelInfo, plan: &Plan, config: &RunConfig, n_tokens: usize) -> Self {
-        let spec = &info.spec;
-        let step = config.settings.prefill_chunk.min(n_tokens);
-        let cache = CacheSize::of(spec, plan, Prefill { n_tokens }, n_tokens);
-        // only the processor's kernels keep them
-        let packed_keys = if config.device == Device::Cpu { cache.packed_keys } else { 0 };
-        // residual twice, gate and up, queries twice; and one layer's keys turned for up to two position rules
-        let widths = 2 * spec.d_model + 3 * spec.d_mlp + 3 * spec.n_heads * spec.head_dim;
-        let turned = 2 * spec.n_kv_heads * spec.head_dim * n_tokens;
-        Self {
-            weights: info.weight_bytes,
-            cache: cache.keys_and_values * NUMBER,
-            chunks: cache.chunks * NUMBER,
-            chunk_keys: packed_keys * NUMBER,
-            activations: (widths * step + turned) * NUMBER,
-        }
     }
 }
 

@@ -19,11 +19,11 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     let picture = super::file(config.out.as_deref(), "positions.png", &ENDINGS)?;
     crate::inputs::spare(&config, picture.as_slice(), &[])?;
     let model = &super::describe(&terminal, &config)?;
-    let plan = config.settings.method.plan(&model.spec)?;
+    let plan = config.settings.plan(&model.spec)?;
     let rope = config.rope(model);
     let trained = rope.resolve(&model.spec)?.reach();
     let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;
-    let (layer, head) = (args.layer, args.head);
+    let (layer, head) = (args.layer.unwrap_or(plan.first_layer()), args.head);
     for (what, index, count) in [("layer", layer, model.spec.n_layers), ("head", head, model.spec.n_heads)] {
         if index >= count {
             let help = format!("{what}s go from 0 to {}", count - 1);

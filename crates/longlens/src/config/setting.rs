@@ -24,6 +24,10 @@ pub fn prefill_chunk<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Value>, 
     ValueOf(&params::PREFILL_CHUNK).deserialize(from).map(Some)
 }
 
+pub fn layer_windows<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Value>, D::Error> {
+    ValueOf(&params::LAYER_WINDOWS).deserialize(from).map(Some)
+}
+
 pub fn trained_context<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Value>, D::Error> {
     ValueOf(&params::TRAINED_CONTEXT).deserialize(from).map(Some)
 }

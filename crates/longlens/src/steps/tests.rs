@@ -35,6 +35,22 @@ fn saved(picture: Picture, settings: Settings, path: &str) -> Step {
 }
 
 #[test]
+fn windows_of_layers_are_treated_as_in_the_workbench() {
+    let settings = Settings { layer_windows: LayerWindows::Off, ..Settings::default() };
+    let steps = [
+        Step::Run(settings.clone(), needle()),
+        saved(Picture::Positions { n_tokens: 64, layer: 0, head: 0 }, settings, "p.png"),
+    ];
+    let text = code(&steps);
+    assert_eq!(text.matches("layer_windows: \"off\"").count(), 2, "{text}");
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    for step in &steps {
+        let line = command(&start, step, &ModelSpec::tiny(256));
+        assert_eq!(line.matches("--layer-windows off").count(), 1, "{line}");
+    }
+}
+
+#[test]
 fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     let start = Start {
         model: "my \"models\"/llama".into(),

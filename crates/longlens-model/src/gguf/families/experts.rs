@@ -80,6 +80,19 @@ fn qwen(draft: &mut Draft<'_>) -> Outcome {
     Ok(())
 }
 
+/// The module of a file that holds an expert's matrix, and which expert's it is.
+pub(super) fn place(family: &Family, module: &str) -> Option<(String, usize)> {
+    let is_mixtral = family.model_type == "mixtral";
+    let stem = if is_mixtral { "block_sparse_moe.experts." } else { "mlp.experts." };
+    let (expert, matrix) = module.strip_prefix(stem)?.split_once('.')?;
+    let is_one = |(_, mixtral, qwen): &&(&str, &str, &str)| matrix == if is_mixtral { *mixtral } else { *qwen };
+    let (theirs, ..) = MATRICES.iter().find(is_one).filter(|_| ALL.contains(&family.model_type))?;
+    Some((format!("{theirs}_exps"), expert.parse().ok()?))
+}
+
+/// What scores the expert of all tokens, stored without a dimension for its only row.
+pub(super) const SHARED_SCORE: &str = "mlp.shared_expert_gate";
+
 /// The experts of a tensor, if it holds some.
 pub(super) fn meant(
     family: &Family,

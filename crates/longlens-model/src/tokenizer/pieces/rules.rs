@@ -21,6 +21,41 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 /// The names that are known, for errors.
 pub(super) const KNOWN: &str = "gpt-2, llama-bpe, qwen2, smollm, starcoder, refact, dbrx, tekken and their like";
 
+/// One name of every rule.
+const NAMES: &[&str] = &["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "stablelm2", "tekken"];
+
+/// The name of the rule that a `tokenizer.json` follows, if it has one.
+pub(super) fn named(json: &Value) -> Option<&'static str> {
+    let composes = match json["normalizer"]["type"].as_str() {
+        None => false,
+        Some("NFC") => true,
+        Some(_) => return None,
+    };
+    let ignore_merges = json["model"]["ignore_merges"] == true;
+    let cut = usual(&json["pre_tokenizer"]);
+    NAMES.iter().copied().find(|name| {
+        let is_alike = |rule: &Rule| usual(&rule.pre_tokenizer) == cut;
+        rule(name)
+            .is_some_and(|rule| is_alike(&rule) && (rule.composes, rule.ignore_merges) == (composes, ignore_merges))
+    })
+}
+
+/// A step before merging without what does not change ids, and with what files may leave out.
+fn usual(step: &Value) -> Value {
+    match step {
+        Value::Object(map) => {
+            let mut map: serde_json::Map<_, _> = map.iter().map(|(name, value)| (name.clone(), usual(value))).collect();
+            map.remove("trim_offsets");
+            if map.get("type").is_some_and(|kind| kind == "ByteLevel") {
+                map.entry("use_regex").or_insert(true.into());
+            }
+            map.into()
+        }
+        Value::Array(steps) => steps.iter().map(usual).collect(),
+        other => other.clone(),
+    }
+}
+
 /// The rule of a name, if it is known.
 pub(super) fn rule(name: &str) -> Option<Rule> {
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});

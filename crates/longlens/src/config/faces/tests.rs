@@ -28,7 +28,8 @@ fn texts(kind: &Kind) -> (Vec<String>, Vec<String>) {
         Kind::Real(min) => (vec![*min, 0.7], vec![min - 0.5, 2e9]),
         Kind::Between(min, max) => (vec![*min, 0.05, *max], vec![min - 0.5, max + 0.5]),
         Kind::Above(above, max) => (vec![above + 0.05, *max], vec![*above, max * 2.0]),
-        Kind::OffOr(_) | Kind::Word(_) | Kind::Parts => panic!("no setting of a text is {kind}"),
+        Kind::Word(words) => return (words.iter().map(|word| (*word).to_owned()).collect(), vec!["some".to_owned()]),
+        Kind::OffOr(_) | Kind::Parts => panic!("no setting of a text is {kind}"),
     };
     (texts(&taken), texts(&refused))
 }
@@ -57,10 +58,19 @@ fn named(given: &Given) -> Vec<(&str, &Value)> {
     given.iter().map(|(param, value)| (param.name, value)).collect()
 }
 
+/// A value as configs and cells have it: words in quotes.
+fn written(param: &Param, text: &str) -> String {
+    if is_word(param) { format!("\"{text}\"") } else { text.to_owned() }
+}
+
+fn is_word(param: &Param) -> bool {
+    matches!(param.kind, Kind::Word(_))
+}
+
 /// The settings that a config file with one line names.
 fn by_toml(param: &Param, text: &str) -> Result<Given, String> {
     let table = if TOP_LEVEL.contains(&param.name) { "" } else { "[sampling]\n" };
-    let file: Result<File, _> = toml::from_str(&format!("{table}{} = {text}\n", param.name));
+    let file: Result<File, _> = toml::from_str(&format!("{table}{} = {}\n", param.name, written(param, text)));
     file.map(|file| file.given()).map_err(|error| error.to_string())
 }
 
@@ -106,10 +116,14 @@ fn settings_are_accepted_refused_and_printed_alike() {
                 assert!(said.contains(&sentence), "{said}");
             }
             let said = option(&mut session, param, &text);
-            let expected = format!("option `{}` of `run` must be {}, not the number", param.name, param.kind);
+            let came = if is_word(param) { "text" } else { "number" };
+            let expected = format!("option `{}` of `run` must be {}, not the {came}", param.name, param.kind);
             assert!(said.contains(&expected), "{said}");
         }
-        for said in [flag(param, "many").unwrap_err(), by_toml(param, "\"many\"").unwrap_err()] {
+        for said in [
+            flag(param, "many").unwrap_err(),
+            by_toml(param, if is_word(param) { "many" } else { "\"many\"" }).unwrap_err(),
+        ] {
             assert!(said.contains(&format!("{} = many is not {}", param.name, param.kind)), "{said}");
         }
     }
@@ -122,7 +136,7 @@ fn session() -> Session {
 
 /// What a cell says of an option.
 fn option(session: &mut Session, param: &Param, text: &str) -> String {
-    let cell = format!("run(\"a\", \"no_method\", #{{ {}: {text} }})", param.name);
+    let cell = format!("run(\"a\", \"no_method\", #{{ {}: {} }})", param.name, written(param, text));
     session.evaluate(&cell).map_or_else(|error| error.to_string(), |value| value.to_string())
 }
 
