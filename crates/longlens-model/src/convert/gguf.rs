@@ -17,7 +17,7 @@ use crate::gguf::write::{Planned, header};
 use crate::gguf::{Entries, Metadata, Value};
 use crate::source::Source;
 use crate::tokenizer;
-use crate::weights::{self, Sheet, WeightFiles, Written};
+use crate::weights::{self, Counts, Sheet, WeightFiles, Written};
 
 /// Writes `source` with an adapter merged into it to the file `to`, which is not there yet. What a reader would not find in it as it is
 /// in the checkpoint is an error, and no file is left then.
@@ -152,9 +152,17 @@ fn read_again(source: &Source, family: &Family, path: &Path, ours: &Config) -> R
         config.rope_factors.as_ref().map(|factors| [short(&factors.short), short(&factors.long)])
     };
     let shown = |it: &dyn std::fmt::Debug| format!("{it:?}");
+    // a family may say the same in several ways: what counts is what is computed
+    let computed = |config: &Config| {
+        let (spec, (_, stack)) = (config.spec(), Counts::with_model(config));
+        shown(&(stack, spec.layers, spec.score_scale, spec.soft_cap, spec.d_mlp))
+    };
+    if computed(ours) != computed(&theirs) {
+        let (value, says) = (shown(&ours.architecture), format!("says {:?}", theirs.architecture));
+        return Err(unsupported(source, "model_type", &value, family, &says));
+    }
     let scaling = |config: &Config| config.rope_scaling.resolved(&config.spec()).to_string();
     for (field, ours, theirs) in [
-        ("model_type", shown(&ours.architecture), shown(&theirs.architecture)),
         ("num_hidden_layers", shown(&ours.sizes()), shown(&theirs.sizes())),
         ("head_dim", shown(&ours.head_widths()), shown(&theirs.head_widths())),
         ("partial_rotary_factor", shown(&ours.rotary_dim), shown(&theirs.rotary_dim)),
