@@ -23,7 +23,7 @@ pub enum PromptSource {
     Text(String),
     /// The text of a file in any format that [`Document`] reads.
     File(PathBuf),
-    /// A question about a file.
+    /// A file with a question about it, or in a chat.
     Document(DocumentAsk),
     /// A pass key in filler.
     Needle(NeedleAsk),
@@ -50,13 +50,14 @@ pub struct NeedleAsk {
     pub chat: Option<Chat>,
 }
 
-/// A question about a document.
+/// A document, and what is asked about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentAsk {
     /// The document, in any format that [`Document`] reads.
     pub file: PathBuf,
     /// What is asked, behind a blank line after the document.
-    pub question: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// The chat template's, where both are what a user says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<Chat>,
@@ -114,15 +115,27 @@ impl PromptSource {
         let (text, special) = match self {
             Self::Document(ask) => match &ask.chat {
                 Some(chat) => {
-                    let conversation = question(chat.system.as_deref(), &about(document, &ask.question));
+                    let conversation = question(chat.system.as_deref(), &ask.text(document));
                     (said(&conversation.dated(Some(&chat.date)), codec)?, false)
                 }
-                None => (about(document, &ask.question), true),
+                None => (ask.text(document), true),
             },
             Self::Chat(conversation) => (said(conversation, codec)?, false),
             _ => (document.text.clone(), true),
         };
         self.of_text(&text, special, Some(document), codec)
+    }
+
+    /// The text of the prompt that begins with its document: of a conversation the turn in which it is told.
+    fn told(&self, document: &Document) -> String {
+        match self {
+            Self::Document(ask) => ask.text(document),
+            Self::Chat(conversation) => {
+                let begins = |turn: &&Message| turn.content.starts_with(document.text.trim_end());
+                conversation.messages.iter().rfind(begins).map_or_else(String::new, |turn| turn.content.clone())
+            }
+            _ => document.text.clone(),
+        }
     }
 
     fn of_text(
@@ -177,11 +190,21 @@ impl PromptSource {
         let mut decoder = PieceDecoder::after(&[], codec)?;
         let pieces: Result<Vec<String>, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
         let pieces = pieces?;
-        let (passages, warnings) = match document {
-            Some(document) => (locate(document, &pieces), document.warnings.clone()),
-            None => (locate(&Document::plain(pieces.concat()), &pieces), Vec::new()),
+        let whole = || Document::plain(pieces.concat());
+        let told = document.map(|document| self.told(document));
+        let passages = match (document, told) {
+            (Some(document), Some(told)) => locate(document, &told, &pieces),
+            _ => locate(&whole(), "", &pieces),
         };
+        let warnings = document.map_or_else(Vec::new, |document| document.warnings.clone());
         Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), warnings })
+    }
+}
+
+impl DocumentAsk {
+    /// The document with the question behind it.
+    fn text(&self, document: &Document) -> String {
+        self.question.as_ref().map_or_else(|| document.text.clone(), |question| about(document, question))
     }
 }
 
@@ -260,7 +283,8 @@ impl fmt::Display for PromptSource {
             Self::File(path) => write!(f, "file={}", path.display()),
             Self::Document(ask) => {
                 let how = if ask.chat.is_some() { "chat, " } else { "" };
-                write!(f, "{how}file={} {}", ask.file.display(), Self::Text(ask.question.clone()))
+                write!(f, "{how}file={}", ask.file.display())?;
+                ask.question.as_ref().map_or(Ok(()), |question| write!(f, " {}", Self::Text(question.clone())))
             }
             Self::Needle(ask) => write!(f, "needle={ask}"),
             Self::Chat(conversation) => {

@@ -39,7 +39,7 @@ pub struct Document {
 pub enum Kind {
     /// Plain text, Markdown, and everything else that is text as it stands.
     Text,
-    /// An HTML page, of which the text that a reader sees is taken.
+    /// An HTML page, of which the text that a reader sees is taken; lines are counted in that text.
     Html,
     /// JSON lines, each with a `text`.
     JsonLines,
@@ -71,6 +71,7 @@ impl Document {
             Kind::Html => Foreign::Html,
             Kind::Pdf => Foreign::Pdf,
         };
+        let bytes = if kind == Kind::Html { text_of(path, bytes)?.into_bytes() } else { bytes };
         let read = isolated::extract(foreign, &bytes);
         let read = read.map_err(|(problem, help)| EvalError::File { path: path.to_owned(), problem, help })?;
         Ok(match foreign {
@@ -131,11 +132,13 @@ impl Document {
 
 impl Kind {
     fn of(path: &Path, bytes: &[u8]) -> Self {
-        // some programs write a line of their own before the header
-        if bytes[..bytes.len().min(1024)].windows(5).any(|mark| mark == b"%PDF-") {
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        // some programs write a line of their own before the header; a text may speak of it
+        let may_be_later = matches!(ending.as_deref(), None | Some("pdf"));
+        let start = &bytes[..bytes.len().min(if may_be_later { 1024 } else { 5 })];
+        if start.windows(5).any(|mark| mark == b"%PDF-") {
             return Self::Pdf;
         }
-        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         match ending.as_deref() {
             Some("html" | "htm" | "xhtml") => Self::Html,
             Some("jsonl" | "ndjson") => Self::JsonLines,
@@ -194,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_speaks_of_pdf_is_none() {
+        for name in ["notes.md", "notes.txt", "page.html"] {
+            assert_ne!(of(name, b"A file that begins with %PDF-1.7 is one.").unwrap().kind, Kind::Pdf, "{name}");
+        }
+        for name in ["a.pdf", "stdin", "really.txt"] {
+            let error = of(name, b"%PDF-1.7 and nothing more").unwrap_err().to_string();
+            assert!(error.contains("no PDF that can be read"), "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn html_is_what_a_reader_sees() {
         let page = b"<!DOCTYPE html><title>t</title><style>p{}</style><script>var a;</script><h1>Birds</h1>\n<p>One <b>bold</b>\nline &amp; more.</p><ul><li>a<li>b</ul>";
         for name in ["page.html", "stdin"] {
@@ -202,5 +216,8 @@ mod tests {
         }
         // the source of a page is a text under any other name
         assert_eq!(of("page.txt", page).unwrap().kind, Kind::Text);
+        assert_eq!(of("a.htm", b"<p>Some <del>gone</del> words").unwrap().text, "Some gone words");
+        let error = of("a.html", b"<meta charset=iso-8859-1><p>Caf\xe9").unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
     }
 }

@@ -46,6 +46,9 @@ impl Prefix {
         (n_fed, until): (usize, usize),
         control: &mut dyn Control,
     ) -> Result<(), LensError> {
+        if n_fed == until {
+            return Ok(()); // a prompt that was there before
+        }
         lens.feed(&tokens[n_fed..until], Rows::None, control)?;
         self.0 = None; // its memory is given back before the next one takes its own
         self.0 = match lens.fork(until) {

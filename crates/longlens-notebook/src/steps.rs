@@ -234,7 +234,8 @@ impl Writer<'_> {
             PromptSource::Document(ask) => {
                 let options = chat(ask.chat.as_ref());
                 let file = literal(&ask.file.display().to_string());
-                format!("document({file}, {}, {})", literal(&ask.question), map(&options))
+                let question = ask.question.as_ref().map_or_else(|| "()".to_owned(), |text| literal(text));
+                format!("document({file}, {question}, {})", map(&options))
             }
             PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start, chat: said }) => {
                 let mut options = vec![("length", length.to_string()), ("depth", number(depth))];

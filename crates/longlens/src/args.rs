@@ -377,7 +377,7 @@ pub struct ChatArgs {
     /// the passages that an answer attended to are shown below it
     #[arg(long, visible_aliases = ["pdf", "file"], value_name = "FILE")]
     pub document: Option<PathBuf>,
-    /// Passages of the document that are shown for each answer
+    /// Passages of the document that are shown for each answer: those that gain most attention from its first 64 tokens
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
     pub passages: usize,
     /// Several methods that answer each question in turn, separated by `;`

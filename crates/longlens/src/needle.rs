@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource, question};
+use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_core::lens::{Conversation, Lens, LensError, Message};
 use longlens_core::printable::printable_line;
 use longlens_eval::document::{Document, Passage};
@@ -78,11 +78,11 @@ pub fn prompt(
     let built = if let Some(conversation) = turns(args)? {
         PromptSource::Chat(conversation).build(codec)
     } else {
-        let document = document(args)?;
+        let (document, source) = document(args, chat)?;
         if document.text.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
-        source(args, chat, &document).of_document(&document, codec)
+        source.of_document(&document, codec)
     };
     // what a tokenizer or a template refuses is no wrong flag
     let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
@@ -92,30 +92,33 @@ pub fn prompt(
     Ok(built.into())
 }
 
-/// The text of `--prompt`, or the document of `--file`.
-fn document(args: &PromptArgs) -> Result<Document, Failure> {
-    match (&args.prompt, &args.file) {
-        (Some(text), _) => Ok(Document::plain(text.clone())),
-        (_, Some(path)) => Ok(prompt::document(shown(path), read(path)?)?),
-        _ => Err(Failure::usage(
+/// The text of `--prompt`, or the document of `--file`, and what the flags make of it.
+fn document(args: &PromptArgs, chat: Option<Chat>) -> Result<(Document, PromptSource), Failure> {
+    let source = source(args, chat).ok_or_else(|| {
+        Failure::usage(
             "there is no prompt",
             "give --prompt TEXT, --file FILE (`-` for stdin) or --needle TOKENS:DEPTH, or [prompt] in the config"
                 .to_owned(),
-        )),
-    }
+        )
+    })?;
+    let document = match (&args.prompt, &args.file) {
+        (None, Some(path)) => prompt::document(shown(path), read(path)?)?,
+        (text, _) => Document::plain(text.clone().unwrap_or_default()),
+    };
+    Ok((document, source))
 }
 
-/// What the flags make of a document: a question about it, something that a user says, or a text.
-fn source(args: &PromptArgs, chat: Option<Chat>, document: &Document) -> PromptSource {
-    match (&args.question, chat) {
-        (Some(question), chat) => {
-            let file = args.file.clone().unwrap_or_default();
-            PromptSource::Document(DocumentAsk { file, question: question.clone(), chat })
+/// What the flags make of a text or a file; nothing where they name neither.
+pub fn source(args: &PromptArgs, chat: Option<Chat>) -> Option<PromptSource> {
+    let (question, file) = (args.question.clone(), args.file.clone());
+    match (&args.prompt, file, chat) {
+        (Some(text), _, Some(chat)) => {
+            Some(PromptSource::Chat(prompt::question(chat.system.as_deref(), text).dated(Some(&chat.date))))
         }
-        (None, Some(chat)) => {
-            PromptSource::Chat(question(chat.system.as_deref(), &document.text).dated(Some(&chat.date)))
-        }
-        (None, None) => PromptSource::Text(document.text.clone()),
+        (Some(text), _, None) => Some(PromptSource::Text(text.clone())),
+        (None, Some(file), None) if question.is_none() => Some(PromptSource::File(file)),
+        (None, Some(file), chat) => Some(PromptSource::Document(DocumentAsk { file, question, chat })),
+        (None, None, _) => None,
     }
 }
 
@@ -123,7 +126,7 @@ impl From<Prompt> for PromptTokens {
     fn from(Prompt { source, tokens, needle, passages, .. }: Prompt) -> Self {
         let mut answer = needle.as_ref().map(|needle| needle.answer.clone()).unwrap_or_default();
         answer.pop();
-        let asked = Some(source).filter(|source| !matches!(source, PromptSource::Text(_)));
+        let asked = Some(source).filter(|source| !matches!(source, PromptSource::Text(_) | PromptSource::File(_)));
         Self { tokens, needle: needle.map(|needle| needle.tokens), answer, passages, asked }
     }
 }
@@ -147,6 +150,10 @@ pub fn turns(args: &PromptArgs) -> Result<Option<Conversation>, Failure> {
 
 /// What the chat template is told, where the prompt is put into one.
 pub fn of_prompt(args: &PromptArgs) -> Result<Option<Chat>, Failure> {
+    if args.question.is_some() && args.file.is_none() {
+        let help = "give --file, or `file` where a config file has the prompt".to_owned();
+        return Err(Failure::usage("a question is about a file, and there is none", help));
+    }
     // turns are put into it all the same, and the date is theirs
     let date = args.date.clone().filter(|_| args.messages.is_none());
     chat(args.chat, args.system.clone(), date)

@@ -121,7 +121,9 @@ fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
         Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
         Some(PromptSource::Document(ask)) => {
             let file = quoted(&ask.file.display().to_string());
-            format!("{line} --file {file} --question {}{}\n", quoted(&ask.question), chat(ask.chat.as_ref()))
+            let question =
+                ask.question.as_ref().map_or(String::new(), |question| format!(" --question {}", quoted(question)));
+            format!("{line} --file {file}{question}{}\n", chat(ask.chat.as_ref()))
         }
         Some(PromptSource::Text(text)) => {
             // `--file` leaves out one newline at the end, which the here-document adds

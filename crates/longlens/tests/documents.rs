@@ -72,7 +72,7 @@ fn pdfs_that_cannot_be_read_are_refused_with_what_to_do() {
     };
     let refused = [
         ("encrypted.pdf", &include_bytes!("../../../fixtures/documents/encrypted.pdf")[..], "it is encrypted"),
-        ("scanned.pdf", include_bytes!("../../../fixtures/documents/scanned.pdf"), "its 1 pages have no text"),
+        ("scanned.pdf", include_bytes!("../../../fixtures/documents/scanned.pdf"), "its one page has no text"),
         ("cut.pdf", &BIRDS[..BIRDS.len() / 2], "it is no PDF that can be read"),
         ("empty.pdf", b"%PDF-1.7\n", "it is no PDF that can be read"),
         // a form that draws itself, and 4 GB of commands in 18 KB: the process that reads them ends, and no other

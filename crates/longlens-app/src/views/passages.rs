@@ -1,8 +1,9 @@
 //! Which passages of the prompt's text an answer attends to, and on which page or line they stand.
 //!
 //! Attention alone ranks badly: whatever is asked, heads rest on the first passage and on the last. So passages are ranked by what heads
-//! gain: their attention while the answer is given, less that of the last tokens before it. Of eight questions to SmolLM2-135M about seven
-//! passages the right one came first eight times by gain, and twice by attention.
+//! gain: their attention while the answer is given, less that of the last tokens before it. In a small trial, eight questions to
+//! SmolLM2-135M about seven short passages with the right answers fed, the right passage came first eight times by gain and twice by
+//! attention.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub struct Passages;
 static INFO: Info = Info {
     name: "passages",
     title: "Passages",
-    source: "Attention summed over passages; a gain is what it has over that of the tokens just before the answer",
+    source: "gain: attention during the answer minus that of the four tokens before it, a mean over heads; those that lose count as 0",
     summary: "which passages of the prompt's text an answer attends to, with their page or line",
     params: &[
         Param {
@@ -213,6 +214,7 @@ impl Attended {
         match self.queries.len() {
             1 if self.queries.start + 1 == n_prompt => "the last token of the prompt".to_owned(),
             1 => format!("token {}", self.queries.start),
+            MAX_QUERIES => format!("the first {MAX_QUERIES} tokens of an answer"),
             n => format!("an answer of {n} tokens"),
         }
     }
@@ -245,7 +247,7 @@ mod tests {
     fn passages() -> (Vec<Passage>, usize) {
         let document = Document::plain(["a", "b"].map(|letter| letter.repeat(100)).join("\n\n"));
         let pieces: Vec<String> = document.text.chars().chain("? ".chars()).map(String::from).collect();
-        (locate(&document, &pieces), pieces.len())
+        (locate(&document, &document.text, &pieces), pieces.len())
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
     let text = rules.string_from_read(bytes, WIDTH);
     let text =
         text.map_err(|error| (format!("it cannot be read as HTML: {error}"), "save the page as text".to_owned()))?;
+    // the library strikes letters out by a mark behind each
+    let text = text.replace('\u{336}', "");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     Ok(Extracted { pages: vec![lines.join("\n").trim().to_owned()], warnings: Vec::new() })
 }

@@ -13,7 +13,7 @@ use super::extract::{Extracted, Foreign, Refused};
 /// What a file may take: a manual of 1,200 pages takes 20 seconds.
 const LIMIT: Duration = Duration::from_mins(3);
 /// Bytes of an answer.
-const MAX_ANSWER: u64 = 256 << 20;
+const MAX_ANSWER: u64 = 64 << 20;
 /// Bytes of the stack that reads: structures lie in each other as deep as a file wants.
 const STACK: usize = 256 << 20;
 
@@ -58,6 +58,7 @@ fn in_process(program: &Path, foreign: Foreign, bytes: &[u8]) -> Result<Extracte
     let mut command = Command::new(program);
     command.args(["extract-text", foreign.name()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| no_start(&error))?;
+    let mut is_interrupted = false;
     let answer = thread::scope(|scope| {
         let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
         // a reader that has seen enough closes its end
@@ -69,18 +70,27 @@ fn in_process(program: &Path, foreign: Foreign, bytes: &[u8]) -> Result<Extracte
             drop(send.send(read.map(|_| said)));
         });
         let said = awaited(&answer, foreign);
-        stop(&mut child);
+        is_interrupted = stop(&mut child);
         Some(said)
     });
+    if is_interrupted {
+        return Err(("reading it was interrupted".to_owned(), "try again".to_owned()));
+    }
     let said = answer.ok_or_else(|| crashed(foreign))??.map_err(|error| no_start(&error))?;
     let line = said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     serde_json::from_slice(line).unwrap_or_else(|_| Err(crashed(foreign)))
 }
 
-/// Ends a reader that has said all, or takes too long.
-fn stop(child: &mut Child) {
+/// Ends a reader that has said all, or takes too long; true where somebody's Ctrl-C, which reaches all processes of a terminal, did so before.
+fn stop(child: &mut Child) -> bool {
+    let ended = child.try_wait().ok().flatten();
     let _ = child.kill();
-    let _ = child.wait();
+    let ended = ended.or_else(|| child.wait().ok());
+    #[cfg(unix)]
+    let is_interrupted = ended.is_some_and(|status| std::os::unix::process::ExitStatusExt::signal(&status) == Some(2));
+    #[cfg(not(unix))]
+    let is_interrupted = ended.is_none();
+    is_interrupted
 }
 
 fn awaited<T>(answer: &Receiver<T>, foreign: Foreign) -> Result<T, Refused> {
@@ -98,13 +108,13 @@ fn crashed(foreign: Foreign) -> Refused {
 }
 
 fn no_start(error: &io::Error) -> Refused {
-    (format!("no process could be started to read it: {error}"), "close other programs, or give its text".to_owned())
+    (format!("no process could be started to read it: {error}"), "give a text file instead".to_owned())
 }
 
 fn other_program(foreign: Foreign) -> String {
     let program = match foreign {
-        Foreign::Html => "`w3m`",
-        Foreign::Pdf => "`pdftotext`",
+        Foreign::Html => "w3m",
+        Foreign::Pdf => "pdftotext",
     };
-    format!("take its text out with another program, as {program}")
+    format!("take its text out with another program, for example {program}")
 }

@@ -62,11 +62,12 @@ fn passage_len(text: &str) -> usize {
     shortest + after.filter(|at| *at > 0).unwrap_or(tail.len())
 }
 
-/// The passages of a document with the tokens of a prompt that holds it; `pieces` are the texts of the prompt's tokens.
+/// The passages of a document with the tokens of a prompt that holds it. `told` is the text that begins with the document as the prompt
+/// holds it, such as a message with a question behind it; `pieces` are the texts of the prompt's tokens.
 ///
 /// A tokenizer may give back other characters than it was given (a normalized accent, a lost blank), so every passage is looked for by
 /// itself, and one that is not found has the tokens between its neighbours, shared with others that are not.
-pub fn locate(document: &Document, pieces: &[String]) -> Vec<Passage> {
+pub fn locate(document: &Document, told: &str, pieces: &[String]) -> Vec<Passage> {
     let prompt = pieces.concat();
     let ends = pieces.iter().scan(0, |end, piece| {
         *end += piece.len();
@@ -74,7 +75,9 @@ pub fn locate(document: &Document, pieces: &[String]) -> Vec<Passage> {
     });
     let ends: Vec<usize> = ends.collect();
     let ranges = document.passages();
-    let found = find_all(document, &ranges, &prompt);
+    // what stands before may say the same as the document begins with
+    let start = prompt.find(told.trim()).or_else(|| prompt.find(document.text.trim())).unwrap_or(0);
+    let found = find_all(document, &ranges, &prompt, start);
     // a byte's token is the first that ends behind it
     let token_of = |byte: usize| ends.partition_point(|end| *end <= byte);
     let passage = |(bytes, found): (Range<usize>, Range<usize>)| Passage {
@@ -89,21 +92,21 @@ pub fn locate(document: &Document, pieces: &[String]) -> Vec<Passage> {
     ranges.into_iter().zip(found).map(passage).collect()
 }
 
-/// The bytes of `prompt` that tell each passage, in order.
-fn find_all(document: &Document, passages: &[Range<usize>], prompt: &str) -> Vec<Range<usize>> {
+/// The bytes of `prompt` that tell each passage, in order, from `start` on.
+fn find_all(document: &Document, passages: &[Range<usize>], prompt: &str, start: usize) -> Vec<Range<usize>> {
     let mut found: Vec<Option<Range<usize>>> = Vec::new();
-    let mut from = 0;
+    let (mut from, mut lost) = (start, 0);
     for (at, bytes) in passages.iter().enumerate() {
         let text = &document.text[bytes.clone()];
-        // what stands before the document in a prompt is short beside it; later ones follow each other
-        let reach = if at == 0 { prompt.len() } else { from + 4 * text.len() + 4096 };
+        // the first may stand anywhere, later ones follow each other
+        let reach = if at == 0 { prompt.len() } else { from + 4 * (text.len() + lost) + 4096 };
         let place = prompt.get(from..ceil_char(prompt, reach)).and_then(|ahead| ahead.find(text));
         found.push(place.map(|place| from + place..from + place + text.len()));
-        from = found[at].as_ref().map_or(from, |range| range.end);
+        (from, lost) = found[at].as_ref().map_or((from, lost + text.len()), |range| (range.end, 0));
     }
     let mut ranges: Vec<Range<usize>> = Vec::with_capacity(found.len());
     for (at, range) in found.iter().enumerate() {
-        let start = ranges.last().map_or(0, |last| last.end);
+        let start = ranges.last().map_or(start, |last| last.end);
         ranges.push(range.clone().unwrap_or_else(|| {
             let rest = &found[at..];
             let n_lost = rest.iter().take_while(|range| range.is_none()).count();
@@ -155,10 +158,32 @@ mod tests {
         let document = Document::plain(format!("{first}\n\n{second}"));
         let prompt = format!("user: {first}\n\n{second} Why?");
         let pieces: Vec<String> = prompt.split_inclusive(' ').map(str::to_owned).collect();
-        let passages = locate(&document, &pieces);
+        let passages = locate(&document, &format!("{} Why?", document.text), &pieces);
         let told = |passage: &Passage| pieces[passage.tokens.clone()].concat();
         assert_eq!(passages.iter().map(|passage| passage.place.to_string()).collect::<Vec<_>>(), ["line 1", "line 3"]);
         assert!(told(&passages[0]).starts_with("A heron") && told(&passages[1]).ends_with("there. "), "{passages:?}");
+    }
+
+    #[test]
+    fn what_a_system_says_before_is_not_taken_for_the_document() {
+        let document = Document::plain("Be brief and kind.".to_owned());
+        let prompt = "system: Be brief and kind. user: Be brief and kind. How?";
+        let pieces: Vec<String> = prompt.split_inclusive(' ').map(str::to_owned).collect();
+        let passages = locate(&document, "Be brief and kind. How?", &pieces);
+        assert_eq!(passages.iter().map(|passage| passage.tokens.clone()).collect::<Vec<_>>(), [6..10]);
+    }
+
+    #[test]
+    fn passages_behind_many_lost_ones_are_found() {
+        let paragraph =
+            |letter: &str, at: usize| format!("{letter} {at} {}", "words of a paragraph ".repeat(12).trim());
+        let lost: Vec<String> = (0..40).map(|at| paragraph("ä", at)).collect();
+        let kept: Vec<String> = (0..40).map(|at| paragraph("b", at)).collect();
+        let document = Document::plain([lost, kept].concat().join("\n\n"));
+        let prompt = document.text.replace('ä', "a\u{308}");
+        let pieces: Vec<String> = prompt.split_inclusive(' ').map(str::to_owned).collect();
+        let passages = locate(&document, &document.text, &pieces);
+        assert!(pieces[passages[79].tokens.clone()].concat().contains("b 39 words"), "{:?}", passages[79]);
     }
 
     #[test]
@@ -168,7 +193,7 @@ mod tests {
         // the accent comes back as a letter and a mark of its own
         let prompt = document.text.replace('ä', "a\u{308}");
         let pieces: Vec<String> = prompt.split_inclusive(' ').map(str::to_owned).collect();
-        let passages = locate(&document, &pieces);
+        let passages = locate(&document, &document.text, &pieces);
         assert_eq!(passages.len(), 3);
         assert!(passages.windows(2).all(|two| two[0].tokens.end <= two[1].tokens.start + 1), "{passages:?}");
         assert!(pieces[passages[1].tokens.clone()].concat().contains("a\u{308} many"), "{passages:?}");

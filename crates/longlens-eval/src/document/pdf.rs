@@ -16,7 +16,7 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
     let document = loaded.map_err(|error| damaged(error.to_string()))?;
     if document.is_encrypted() {
         // one that opens without a password was decrypted while it was loaded
-        return Err(("it is encrypted".into(), "take the password away first, as `qpdf` does".into()));
+        return Err(("it is encrypted".into(), "remove the password first, for example with qpdf".into()));
     }
     let numbers: Vec<u32> = document.get_pages().into_keys().collect();
     if numbers.is_empty() {
@@ -28,12 +28,13 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
     let texts: Vec<String> = pages.into_iter().map(|page| tidy(&page.unwrap_or_default())).collect();
     if texts.iter().all(String::is_empty) {
         let problem = match unread.len() {
-            0 => format!("its {} pages have no text", texts.len()),
+            0 if texts.len() == 1 => "its one page has no text".to_owned(),
+            0 => format!("none of its {} pages has text", texts.len()),
             _ => "none of its pages can be read".to_owned(),
         };
         return Err((
             problem,
-            "pages that are pictures need a program that recognizes text, as `ocrmypdf` does".into(),
+            "pages that are pictures need a program that recognizes text, for example ocrmypdf".into(),
         ));
     }
     let warning =

@@ -76,21 +76,21 @@ pub mod functions {
     /// document("birds.txt", "What stands in the water?").n_tokens
     /// ```
     #[rhai_fn(name = "document", return_raw)]
-    pub fn document(context: NativeCallContext, path: &str, question: &str) -> Returned<Prompt> {
+    pub fn document(context: NativeCallContext, path: &str, question: Dynamic) -> Returned<Prompt> {
         document_with(context, path, question, Map::new())
     }
 
     /// The same with options: `chat` (whether it is what a user says in the model's chat template), `system` (what is said
-    /// before, in a chat), `date`.
+    /// before, in a chat), `date`. Without a question, `()`, the document stands alone.
     ///
     /// ```rhai
     /// save("A heron stands in the water.", "birds.txt");
     /// document("birds.txt", "What stands there?", #{ chat: false })
     /// ```
     #[rhai_fn(name = "document", return_raw)]
-    pub fn document_with(context: NativeCallContext, path: &str, question: &str, options: Map) -> Returned<Prompt> {
+    pub fn document_with(context: NativeCallContext, path: &str, question: Dynamic, options: Map) -> Returned<Prompt> {
         let mut options = Options::new("document", options, &["chat", "system", "date"])?;
-        let (question, chat) = (question.to_owned(), super::chat_of(&mut options)?);
+        let (question, chat) = (super::question_of(&question)?, super::chat_of(&mut options)?);
         let ask = |file: &str| DocumentAsk { file: file.into(), question, chat };
         super::of_file(&context, path, |file| PromptSource::Document(ask(file)))
     }
@@ -179,6 +179,15 @@ pub mod functions {
     }
 }
 
+/// A question is a text, and `()` is none.
+fn question_of(question: &rhai::Dynamic) -> Returned<Option<String>> {
+    if question.is_unit() {
+        return Ok(None);
+    }
+    let text = question.clone().into_string();
+    text.map(Some).map_err(|_| crate::options::wrong("the question", "a text, or ()", question))
+}
+
 /// A prompt with the text of a file that cells may read.
 fn of_file(
     context: &rhai::NativeCallContext,
@@ -187,6 +196,7 @@ fn of_file(
 ) -> Returned<Prompt> {
     let host = host(context);
     let document = prompt::document(Path::new(name), crate::functions::files::read(&host, name)?).map_err(raise)?;
+    document.warnings.iter().for_each(|warning| host.note(warning));
     Prompt::of_document(&source(name), document, &host.model()?)
 }
 

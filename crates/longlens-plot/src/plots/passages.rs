@@ -39,7 +39,7 @@ const LINE: f64 = 18.0;
 const LINES: usize = 2;
 /// Room between two passages.
 const GAP: f64 = 12.0;
-/// Width of the places, and of the bars.
+/// Width of the places at least, and of the bars.
 const COLUMNS: [f64; 2] = [104.0, 190.0];
 
 impl Figure for Passages {
@@ -58,9 +58,10 @@ impl Figure for Passages {
         let room = frame::frame(&mut scene, &self.title, &self.heading, &legend);
         let largest = self.rows.iter().map(|row| row.gain).fold(0.0, f32::max).max(f32::MIN_POSITIVE);
         let height = room.height() / self.rows.len() as f64;
+        let places = self.rows.iter().map(|row| text::width(&row.place, SIZE) + GAP).fold(COLUMNS[0], f64::max);
         for (at, row) in self.rows.iter().enumerate() {
             let y0 = room.y0 + at as f64 * height;
-            row.draw(&mut scene, Rect { y0, y1: y0 + height, ..room }, row.gain / largest);
+            row.draw(&mut scene, Rect { y0, y1: y0 + height, ..room }, places, row.gain / largest);
         }
         Ok(scene)
     }
@@ -68,8 +69,8 @@ impl Figure for Passages {
 
 impl PassageRow {
     /// Place, bar with its gain, and words; the bar is `part` of its column.
-    fn draw(&self, scene: &mut Scene, area: Rect, part: f32) {
-        let [places, bars] = COLUMNS;
+    fn draw(&self, scene: &mut Scene, area: Rect, places: f64, part: f32) {
+        let bars = COLUMNS[1];
         let middle = area.y0 + LINE / 2.0;
         scene.text(&self.place, (area.x0, middle), Anchor::Start, SIZE, GRAY);
         let x0 = area.x0 + places;

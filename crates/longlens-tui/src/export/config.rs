@@ -80,7 +80,8 @@ fn source(source: &PromptSource) -> String {
         PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
         PromptSource::Document(ask) => {
             let (file, chat) = (word(&ask.file.to_string_lossy()), ask.chat.as_ref().map_or(String::new(), chat));
-            format!("file = {file}\nquestion = {}\n{chat}", word(&ask.question))
+            let question = ask.question.as_ref().map_or(String::new(), |text| format!("question = {}\n", word(text)));
+            format!("file = {file}\n{question}{chat}")
         }
         PromptSource::Needle(ask) => {
             let key = ask.key.as_ref().map_or(String::new(), |key| format!(":{key}"));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use longlens_app::views::{self, ENDINGS, Plot, Subject, TRACE_VIEWS, Table, TraceView};
+use longlens_app::views::{self, Cell, ENDINGS, Plot, Subject, TRACE_VIEWS, Table, TraceView};
 use longlens_core::lens::{Control, Lens, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::needle::{self, PromptTokens};
 use crate::terminal::Terminal;
 
+/// Letters of a cell that are printed.
+const SHOWN_LETTERS: usize = 80;
 /// Rows of a table that are printed.
 const SHOWN_ROWS: usize = 64;
 
@@ -134,20 +136,34 @@ fn list(json: bool) -> Result<(), Failure> {
     if json { Ok(()) } else { terminal.say(text) }
 }
 
-/// The first rows, columns aligned on the right.
+/// A cell on one line, shortened where it is long.
+fn cell(cell: &Cell) -> String {
+    let text = cell.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(SHOWN_LETTERS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// The first rows in aligned columns.
 fn printed(table: &Table) -> String {
     let names = table.columns.iter().map(|column| match column.unit {
         "" => column.name.to_owned(),
         unit => format!("{} ({unit})", column.name),
     });
     let mut lines = vec![names.collect::<Vec<_>>()];
-    lines.extend(table.rows.iter().take(SHOWN_ROWS).map(|row| row.iter().map(ToString::to_string).collect()));
+    lines.extend(table.rows.iter().take(SHOWN_ROWS).map(|row| row.iter().map(cell).collect()));
     let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();
+    // numbers stand under each other, words begin at the left
+    let is_text = |at: usize| table.rows.first().is_some_and(|row| matches!(row[at], Cell::Text(_)));
+    let is_words: Vec<bool> = (0..table.columns.len()).map(is_text).collect();
     let mut text = String::new();
     for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-        text += &(cells.collect::<Vec<_>>().join("  ") + "\n");
+        let cells = line.iter().zip(&widths).zip(&is_words).map(|((cell, width), is_words)| {
+            if *is_words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        text += &(cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n");
     }
     if let more @ 1.. = table.rows.len().saturating_sub(SHOWN_ROWS) {
         let _ = writeln!(text, "and {more} more rows: --out FILE.csv or --json has them");

@@ -4,12 +4,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use longlens_app::Problem;
-use longlens_app::prompt::{DocumentAsk, PromptSource, document, question};
+use longlens_app::prompt::PromptSource;
 use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_eval::passkey::Chat;
 use longlens_tui::app::Options;
 use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
@@ -155,31 +154,14 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
     if let Some(conversation) = needle::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }
-    let chat = needle::of_prompt(prompt)?;
-    let said =
-        |text: &str, chat: &Chat| PromptSource::Chat(question(chat.system.as_deref(), text).dated(Some(&chat.date)));
-    if let (Some(chat), Some(text)) = (&chat, &prompt.prompt) {
-        return Ok(Some(said(text, chat)));
+    if prompt.prompt.is_none() && prompt.file.as_deref() == Some(std::path::Path::new("-")) {
+        return Err(Failure::usage(
+            "the workbench reads keys from stdin, so the prompt cannot come from there",
+            "give --file the name of a file".to_owned(),
+        ));
     }
-    if let Some(text) = &prompt.prompt {
-        return Ok(Some(PromptSource::Text(text.clone())));
-    }
-    if let Some(path) = &prompt.file {
-        if path.as_os_str() == "-" {
-            return Err(Failure::usage(
-                "the workbench reads keys from stdin, so the prompt cannot come from there",
-                "give --file the name of a file".to_owned(),
-            ));
-        }
-        if let Some(question) = &prompt.question {
-            let (file, question) = (path.clone(), question.clone());
-            return Ok(Some(PromptSource::Document(DocumentAsk { file, question, chat })));
-        }
-        if let Some(chat) = &chat {
-            let document = document(path, longlens_eval::text::read_bytes(path)?)?;
-            return Ok(Some(said(&document.text, chat)));
-        }
-        return Ok(Some(PromptSource::File(path.clone())));
+    if let Some(source) = needle::source(prompt, needle::of_prompt(prompt)?) {
+        return Ok(Some(source));
     }
     needle::ask(prompt, seed).map(|ask| ask.map(PromptSource::Needle))
 }
