@@ -67,7 +67,6 @@ mod tests {
     use longlens_core::lens::{CancelToken, Conversation, Message, TextCodec};
     use longlens_core::methods::Method;
     use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
-    use longlens_core::trace::{Chunks, Queries, Watch, WatchMass};
 
     use super::*;
     use crate::generate::StopReason;
@@ -112,28 +111,6 @@ mod tests {
                 n_before = prompt.len() - 1;
                 turns.push(Message::new("assistant", said.text));
             }
-        }
-    }
-
-    #[test]
-    fn what_is_recorded_is_that_of_whole_prompts() {
-        let (mut lens, mut other) = (ScriptedLens::new(induction), ScriptedLens::new(induction));
-        let stop = Stop { max_tokens: 4, ..Stop::default() };
-        let mut dialogue = Dialogue::new(Sampling::default(), stop.clone());
-        let mut turns = Vec::new();
-        for question in ["The key is 48213. What is it?", "Again: the key is"] {
-            turns.push(Message::user(question));
-            let prompt = tokens(&turns);
-            let mut setup = setup(&lens, "full", prompt.len());
-            let queries = Queries::Of((prompt.len() - 3..prompt.len() + 2).collect());
-            setup.watch =
-                Watch { mass: Some(WatchMass { chunks: Chunks::Every(8), queries }), beyond: 4, ..Watch::default() };
-            let said = dialogue.answer(&mut lens, &setup, &prompt, &mut (), &mut |_| {}).unwrap();
-            let plain = Sampling::default();
-            let anew = generate(&mut other, &setup, &prompt, &plain, &stop, &mut (), &mut |_| {}).unwrap();
-            assert!(said.trace.layers.iter().any(|layer| layer.mass.is_some()));
-            assert_eq!((said.tokens, said.trace.layers), (anew.tokens, anew.trace.layers));
-            turns.push(Message::new("assistant", said.text));
         }
     }
 

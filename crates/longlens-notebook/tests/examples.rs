@@ -76,5 +76,5 @@ fn help_and_completion_come_from_the_comments() {
     insta::assert_snapshot!(found("run(p, \"long"), @r#"run(p, "|long_heads: longrope:"#);
     insta::assert_snapshot!(found("run(p, \"long_heads:chunk_len=4,at"), @r#"run(p, "long_heads:chunk_len=4,|attention_len="#);
     insta::assert_snapshot!(found("%ti"), @"|%time  %timeit");
-    insta::assert_snapshot!(found("?pass"), @"?|passkey");
+    insta::assert_snapshot!(found("?pass"), @"?|passages passkey");
 }

@@ -389,13 +389,14 @@ fn a_conversation_is_saved_with_how_it_ends() {
 /// What `longlens plot` and cells make of a view of a prompt under a method: a run of their own, looked at from its last token.
 fn made_elsewhere(view: &'static dyn TraceView, options: &Setting, text: &str, method: &str) -> Plot {
     let mut lens = lens();
-    let tokens = PromptSource::Text(text.into()).build(lens.text().unwrap()).unwrap().tokens;
+    let prompt = PromptSource::Text(text.into()).build(lens.text().unwrap()).unwrap();
+    let (tokens, passages) = (prompt.tokens, prompt.passages);
     let method = Method::parse(method).unwrap();
     let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, tokens.len()).unwrap() };
     let model = lens.model().clone();
     lens.begin(&setup).unwrap();
     lens.feed(&tokens, Rows::None, &mut ()).unwrap();
-    let subject = Subject::new(&model, &setup, tokens.len(), None);
+    let subject = Subject { passages: &passages, ..Subject::new(&model, &setup, tokens.len(), None) };
     let trace = lens.inspect(&view.watch(&subject, options).unwrap(), &mut ()).unwrap();
     view.view(&subject, options, &Arc::new(trace)).unwrap()
 }

@@ -98,7 +98,7 @@ fn pdfs_that_cannot_be_read_are_refused_with_what_to_do() {
         bytes[at] ^= 0x55;
         for bytes in [&BIRDS[..at], &bytes] {
             let (code, said) = with("changed.pdf", bytes);
-            assert!(matches!(code, Some(0 | 1)) && !said.contains("panicked"), "{at}: {said}");
+            assert!(matches!(code, Some(0..=2)) && !said.contains("panicked"), "{at}: {said}");
         }
     }
 }

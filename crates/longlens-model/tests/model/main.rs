@@ -5,6 +5,7 @@ mod bad_checkpoints;
 mod common;
 mod conversion;
 mod damaged_files;
+mod dialogue;
 mod embedded_behaviour;
 mod embedded_model;
 mod fork;

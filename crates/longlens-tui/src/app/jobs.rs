@@ -212,9 +212,11 @@ impl App {
         let is_first = self.prompt.answer().is_none();
         match built {
             Ok(prompt) => {
+                let warnings = prompt.warnings.clone();
                 if !self.prompt.answered(id, |_| Some(prompt)) {
                     return;
                 }
+                warnings.into_iter().for_each(|warning| self.log.say(Level::Warning, warning));
                 if !is_first {
                     self.controls.query = None;
                 }
