@@ -216,7 +216,9 @@ impl App {
                 if !self.prompt.answered(id, |_| Some(prompt)) {
                     return;
                 }
-                warnings.into_iter().for_each(|warning| self.log.say(Level::Warning, warning));
+                for warning in warnings {
+                    self.log.say(Level::Warning, warning);
+                }
                 if !is_first {
                     self.controls.query = None;
                 }
