@@ -37,6 +37,8 @@ const SIZE: f64 = 13.0;
 const LINE: f64 = 18.0;
 /// Lines of a passage's text.
 const LINES: usize = 2;
+/// Share of its room that a line of text fills at most: in cells of a terminal letters are wider than in a picture.
+const FILLED: f64 = 0.82;
 /// Room between two passages.
 const GAP: f64 = 12.0;
 /// Width of the places at least, and of the bars.
@@ -81,12 +83,13 @@ impl PassageRow {
         scene.text(format!("{:.1} %", 100.0 * self.gain), (ground.x1 + 6.0, middle), Anchor::Start, SIZE, INK);
         let x = x0 + bars;
         let n_lines = (((area.height() - GAP / 2.0) / LINE) as usize).clamp(1, LINES);
-        let mut lines = text::wrap(&self.text.split_whitespace().collect::<Vec<_>>().join(" "), SIZE, area.x1 - x);
+        let room = FILLED * (area.x1 - x);
+        let mut lines = text::wrap(&self.text.split_whitespace().collect::<Vec<_>>().join(" "), SIZE, room);
         if lines.len() > n_lines {
             lines.truncate(n_lines);
             let last = &mut lines[n_lines - 1];
             // room for the sign that more follows
-            while !last.is_empty() && text::width(&format!("{last} …"), SIZE) > area.x1 - x {
+            while !last.is_empty() && text::width(&format!("{last} …"), SIZE) > room {
                 last.pop();
             }
             last.push_str(" …");
