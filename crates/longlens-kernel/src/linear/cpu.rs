@@ -18,6 +18,7 @@ use panels::Panels;
 
 mod few;
 mod format;
+mod lines;
 mod multiply;
 mod panels;
 mod tile;

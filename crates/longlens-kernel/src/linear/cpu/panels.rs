@@ -5,10 +5,12 @@
 //! start on cache lines; `d_in` is filled up to whole blocks with zeros.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::format::{self, Bf16, Encode, F32, Format, Q4, Q8, Repack, with_format};
+use super::lines::{LINE, Line, Lines};
 use crate::blocks::BlockType;
 use crate::cpu::simd::{Aligned, Arch, Simd, WithSimd};
 use crate::linear::{Storage, StoredWeights, Weights};
@@ -30,15 +32,8 @@ pub(super) struct Panels {
     pub bias: Option<Aligned>,
     /// Outputs of a panel.
     pub lanes: usize,
-    lines: Vec<Line>, // [n_panels, n_blocks, words, lanes], each panel filled up to whole lines
+    lines: Lines, // [n_panels, n_blocks, words, lanes], each panel filled up to whole lines
 }
-
-/// A cache line of words.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; LINE]);
-
-const LINE: usize = 16;
 
 impl Panels {
     /// Weights given as numbers; `storage` is no file's blocks.
@@ -87,7 +82,7 @@ impl Panels {
         let (block_len, n_words, _) = format::facts(storage);
         let (lanes, n_blocks) = (arch.dispatch(Lanes), d_in.div_ceil(block_len));
         let panel_len = (n_blocks * n_words * lanes).next_multiple_of(LINE);
-        let lines = Vec::new();
+        let lines = Lines::default();
         let mut panels = Self { arch, storage, d_out, d_in, n_blocks, block_len, panel_len, bias: None, lanes, lines };
         panels.bias = bias.map(|bias| {
             assert_eq!(bias.len(), d_out, "a bias for every output");
@@ -109,14 +104,12 @@ impl Panels {
 
     /// Words of all panels.
     pub fn n_words(&self) -> usize {
-        self.lines.len() * LINE
+        self.lines.n_words()
     }
 
     /// The words from a panel on.
     pub fn words(&self, panel: usize) -> &[u32] {
-        let lines = &self.lines[panel * self.panel_len / LINE..];
-        // SAFETY: a line is an array of words without gaps
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) }
+        self.lines.words(panel * self.panel_len / LINE)
     }
 
     /// Writes the weights of output `row` to `out`.
@@ -140,44 +133,44 @@ impl Panels {
         }
     }
 
-    /// Reads the weights a panel at a time, in parallel, `row_len` items a row; `write` turns the rows of a panel into words.
+    /// Reads the weights a panel at a time, in parallel, `row_len` items a row; `to_words` turns the rows of a panel into words.
     fn pack<T: Copy + Default + Send + Sync>(
         &self,
         row_len: usize,
         read: &(dyn Fn(usize, &mut [T]) + Sync),
-        write: impl Fn(&[T], &mut [u32]) + Sync,
-    ) -> Vec<Line> {
+        to_words: impl Fn(&[T], &mut [u32]) + Sync,
+    ) -> Lines {
         let lanes = self.lanes;
         let n_lines = self.n_panels() * self.panel_len / LINE;
-        let mut lines = Vec::<Line>::with_capacity(n_lines);
-        let room = lines.spare_capacity_mut()[..n_lines].par_chunks_mut((self.panel_len / LINE).max(1));
-        room.enumerate().for_each_init(
-            || vec![T::default(); lanes * row_len],
-            |rows, (panel, out)| {
-                for line in &mut *out {
-                    line.write(Line([0; LINE]));
-                }
-                // SAFETY: a line is an array of words without gaps, and all were written above
-                let words = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len() * LINE) };
-                let first = panel * lanes;
-                let rows = &mut rows[..lanes.min(self.d_out - first) * row_len];
-                read(first, rows);
-                write(rows, words);
-            },
-        );
-        // SAFETY: every panel wrote all of its lines
-        unsafe { lines.set_len(n_lines) };
-        lines
+        let write = |room: &mut [MaybeUninit<Line>]| {
+            let room = room.par_chunks_mut((self.panel_len / LINE).max(1));
+            room.enumerate().for_each_init(
+                || vec![T::default(); lanes * row_len],
+                |rows, (panel, out)| {
+                    for line in &mut *out {
+                        line.write(Line([0; LINE]));
+                    }
+                    // SAFETY: a line is an array of words without gaps, and all were written above
+                    let words = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len() * LINE) };
+                    let first = panel * lanes;
+                    let rows = &mut rows[..lanes.min(self.d_out - first) * row_len];
+                    read(first, rows);
+                    to_words(rows, words);
+                },
+            );
+        };
+        // SAFETY: every panel writes all of its lines
+        unsafe { Lines::written(n_lines, write) }
     }
 
-    fn encode<F: Encode>(&self, weights: &Weights<'_>) -> Vec<Line> {
+    fn encode<F: Encode>(&self, weights: &Weights<'_>) -> Lines {
         let d_in = self.d_in;
         self.pack(d_in, weights.rows, |rows, words| {
             self.arch.dispatch(Written::<F> { rows, d_in, words, format: PhantomData });
         })
     }
 
-    fn repack<F: Repack>(&self, weights: &StoredWeights<'_>) -> Vec<Line> {
+    fn repack<F: Repack>(&self, weights: &StoredWeights<'_>) -> Lines {
         let (lanes, row_len) = (self.lanes, weights.row_bytes());
         let block_bytes = F::WEIGHTS / F::TYPE.weights() * F::TYPE.bytes();
         self.pack(row_len, weights.rows, |rows, words| {
