@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use longlens_core::lens::{Conversation, LensError, Message, TextCodec};
+use longlens_core::lens::{Control, Conversation, LensError, Message, TextCodec};
 use longlens_core::printable::is_command;
 use longlens_eval::EvalError;
 use longlens_eval::document::{Document, Passage, locate};
@@ -259,12 +259,12 @@ fn read(path: &Path) -> Result<Document, Problem> {
     if there.len() > MAX_FILE {
         return Err(too_long(&path.display().to_string()));
     }
-    Ok(document(path, std::fs::read(path).map_err(failed)?)?)
+    Ok(document(path, std::fs::read(path).map_err(failed)?, &())?)
 }
 
 /// The document of a file that is to be a prompt: an editor's last newline is no part of it.
-pub fn document(path: &Path, bytes: Vec<u8>) -> Result<Document, EvalError> {
-    let mut document = Document::of(path, bytes)?;
+pub fn document(path: &Path, bytes: Vec<u8>, control: &dyn Control) -> Result<Document, EvalError> {
+    let mut document = Document::of(path, bytes, control)?;
     if document.text.ends_with('\n') {
         document.text.pop();
     }

@@ -231,6 +231,9 @@ pub enum LensError {
         /// What is wrong.
         problem: String,
     },
+    /// The day that a conversation is to take place on cannot be read.
+    #[error("the date `{date}` is no day of the calendar")]
+    NoDate { date: String },
     /// Recording would take too much memory.
     #[error("recording this would take {needed} MiB, more than the {allowed} MiB allowed")]
     TraceTooLarge {
@@ -284,6 +287,7 @@ impl LensError {
             Self::NoChatTemplate => Some(
                 "give a plain prompt, or put its `chat_template` into tokenizer_config.json or a chat_template.jinja beside it".into(),
             ),
+            Self::NoDate { .. } => Some("write it as 2024-07-26".into()),
             Self::OtherModel => Some("run the prompt on this model".into()),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use longlens_core::lens::Control;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -62,8 +63,9 @@ impl Document {
     /// Reads the bytes of a file. A PDF is known by its first bytes, HTML and JSON lines by the ending of the name; what has no ending,
     /// such as stdin, is HTML where it begins as such. Of JSON lines the texts follow each other, blank lines between them.
     ///
-    /// Errors name the file: bytes that are no UTF-8, a line without a `text`, a PDF that is encrypted, damaged or has no text.
-    pub fn of(path: &Path, bytes: Vec<u8>) -> Result<Self, EvalError> {
+    /// Errors name the file: bytes that are no UTF-8, a line without a `text`, a PDF that is encrypted, damaged or has no text, and
+    /// reading that `control` stopped.
+    pub fn of(path: &Path, bytes: Vec<u8>, control: &dyn Control) -> Result<Self, EvalError> {
         let kind = Kind::of(path, &bytes);
         let foreign = match kind {
             Kind::Text => return Ok(Self::plain(text_of(path, bytes)?)),
@@ -72,7 +74,7 @@ impl Document {
             Kind::Pdf => Foreign::Pdf,
         };
         let bytes = if kind == Kind::Html { text_of(path, bytes)?.into_bytes() } else { bytes };
-        let read = isolated::extract(foreign, &bytes);
+        let read = isolated::extract(foreign, &bytes, control);
         let read = read.map_err(|(problem, help)| EvalError::File { path: path.to_owned(), problem, help })?;
         Ok(match foreign {
             Foreign::Html => Self { kind, warnings: read.warnings, ..Self::plain(read.pages.concat()) },
@@ -131,7 +133,8 @@ impl Document {
 }
 
 impl Kind {
-    fn of(path: &Path, bytes: &[u8]) -> Self {
+    /// What a file is, by its first bytes and the ending of its name.
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Self {
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         // some programs write a line of their own before the header; a text may speak of it
         let may_be_later = matches!(ending.as_deref(), None | Some("pdf"));
@@ -170,7 +173,7 @@ mod tests {
     use super::*;
 
     fn of(name: &str, bytes: &[u8]) -> Result<Document, EvalError> {
-        Document::of(Path::new(name), bytes.to_vec())
+        Document::of(Path::new(name), bytes.to_vec(), &())
     }
 
     #[test]

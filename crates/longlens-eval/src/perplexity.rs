@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::by_length::{ByLength, DocumentLoss, LengthReport, LengthRow, LossLedger, by_length, depends_on_length};
 pub use self::sliding::{Sliding, SlidingReport, WindowLedger, sliding};
-pub use self::source::{Documents, encode_documents, encode_joined, split_at_blank_lines, texts};
+pub use self::source::{Documents, Texts, encode_documents, encode_joined, split_at_blank_lines, texts};
 pub use self::token_file::{TokenFile, TokenFormat, token_file};
 use crate::error::EvalError;
 

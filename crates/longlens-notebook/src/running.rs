@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::memory::Gauge;
-use longlens_core::lens::CancelToken;
+use longlens_core::lens::{CancelToken, Control};
 
 /// What a cell may use up, so that it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,16 @@ pub fn room_for(bytes: u64) -> Result<(), Stopped> {
         session.exhausted.set(Some(what));
         Err(Stopped::Full { limit: gauge.limit() })
     })
+}
+
+/// The cell that runs on this thread, for steps of other crates that ask whether to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct OfCell;
+
+impl Control for OfCell {
+    fn cancelled(&self) -> bool {
+        room_for(0).is_err()
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use longlens_app::views::Plot;
 use longlens_core::lens::{Lens, ModelInfo};
-use longlens_core::plan::Plan;
+use longlens_core::plan::{Plan, Warning};
 use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
 use serde::Serialize;
@@ -41,20 +41,20 @@ pub mod workbench;
 /// Opens the model of a run, and says what a user should know of it.
 pub fn open(terminal: &Terminal, config: &RunConfig) -> Result<Box<dyn Lens>, Failure> {
     let lens = backend::open(&config.model, config.device, config.opening())?;
-    caution(terminal, lens.model())?;
+    caution(terminal, &lens.model().warnings)?;
     Ok(lens)
 }
 
 /// What the model of a run is, without loading its weights; says what a user should know of it.
 pub fn describe(terminal: &Terminal, config: &RunConfig) -> Result<ModelInfo, Failure> {
     let model = backend::outline(&config.model, config.opening())?;
-    caution(terminal, &model)?;
+    caution(terminal, &model.warnings)?;
     Ok(model)
 }
 
-/// The one place that says what a model's files gave reason to say.
-fn caution(terminal: &Terminal, model: &ModelInfo) -> Result<(), Failure> {
-    model.warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {}", printable_line(warning))))
+/// Says what the files of a model, or a document, gave reason to say.
+pub fn caution(terminal: &Terminal, warnings: &[String]) -> Result<(), Failure> {
+    warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {}", printable_line(warning))))
 }
 
 /// Says what a user should know before running this plan.
@@ -66,8 +66,12 @@ pub fn warn(
     n_tokens: usize,
 ) -> Result<(), Failure> {
     let trained = config.rope(model).resolve(&model.spec)?.reach();
+    tell(terminal, plan, &plan.warnings(n_tokens, trained))
+}
+
+/// Says what a plan gave reason to say.
+fn tell(terminal: &Terminal, plan: &Plan, warnings: &[Warning]) -> Result<(), Failure> {
     let name = plan.method.split(':').next().unwrap_or_default();
-    let warnings = plan.warnings(n_tokens, trained);
     warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {name}: {warning}")))
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_core::lens::{Conversation, Lens, LensError, Message};
-use longlens_core::printable::printable_line;
 use longlens_eval::document::{Document, Passage};
 use longlens_eval::passkey::{Chat, Template};
 
@@ -86,9 +85,7 @@ pub fn prompt(
     };
     // what a tokenizer or a template refuses is no wrong flag
     let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
-    for warning in &built.warnings {
-        terminal.note(format_args!("warning: {}", printable_line(warning)))?;
-    }
+    crate::commands::caution(terminal, &built.warnings)?;
     Ok(built.into())
 }
 
@@ -102,7 +99,7 @@ fn document(args: &PromptArgs, chat: Option<Chat>) -> Result<(Document, PromptSo
         )
     })?;
     let document = match (&args.prompt, &args.file) {
-        (None, Some(path)) => prompt::document(shown(path), read(path)?)?,
+        (None, Some(path)) => prompt::document(shown(path), read(path)?, &())?,
         (text, _) => Document::plain(text.clone().unwrap_or_default()),
     };
     Ok((document, source))

@@ -168,7 +168,10 @@ fn what_no_template_can_say_is_refused() {
         (&["chat"], "the model has no chat template"),
         (&["generate", "--prompt", "x", "--system", "y"], "--system is for the model's chat template help: add --chat"),
         (&["passkey", "--date", "2025-01-31"], "--date is for the model's chat template"),
-        (&["generate", "--model", "talking", "--prompt", "x", "--chat", "--date", "today"], "the date today is none"),
+        (
+            &["generate", "--model", "talking", "--prompt", "x", "--chat", "--date", "today"],
+            "the date `today` is no day of the calendar help: write it as 2024-07-26",
+        ),
         (
             &["generate", "--messages", "[{\"role\": \"user\"}]"],
             "--messages is no list of turns: missing field `content`",
@@ -185,4 +188,44 @@ fn what_no_template_can_say_is_refused() {
     ] {
         refused(&sandbox, args, expected);
     }
+}
+
+/// What a chat says on stdout and stderr after these lines on stdin.
+fn chatted(sandbox: &Sandbox, args: &str, lines: &[u8]) -> common::Ran {
+    let mut command = sandbox.command(&words(&format!("chat --model talking {args}")));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn answers_are_kept_when_a_later_question_cannot_be_read() {
+    let sandbox = sandbox();
+    let ran = chatted(&sandbox, "--max-tokens 3 --json --out chat.json", b"Say hi.\nAnd \xff\xfe?\nAnd bye.\n");
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 2 of stdin is no UTF-8 from its byte 5 on"), "{}", ran.stderr);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["answers"].as_array().unwrap().len(), 1);
+    assert_eq!(sandbox.json("chat.json"), printed);
+}
+
+#[test]
+fn a_conversation_that_outgrows_the_model_is_told_so_once() {
+    let sandbox = sandbox();
+    let long = "The heron stands in the water and waits for the boat. ".repeat(40);
+    let questions = format!("Say hi.\n{long}\nAnd bye.\nAnd again.\n");
+    let ran = chatted(&sandbox, "--max-tokens 2", questions.as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("are beyond the capacity of").count(), 1, "{}", ran.stderr);
+    let ran = chatted(&sandbox, "--max-tokens 2", b"Say hi.\n");
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_day_that_is_none_is_no_fault_of_the_model() {
+    let sandbox = sandbox();
+    let ran = sandbox.run(&words("generate --model talking --prompt Hi --chat --date 2024-13-01"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the date `2024-13-01` is no day of the calendar"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("write it as 2024-07-26") && !ran.stderr.contains("chat_template"), "{}", ran.stderr);
 }

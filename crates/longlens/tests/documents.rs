@@ -130,3 +130,24 @@ fn a_chat_shows_the_passages_of_each_answer_by_method() {
     let ran = piped(&sandbox, &["chat", "--model", "model", "--document", "-"], b"x");
     assert!(ran.code == Some(2) && ran.stderr.contains("questions come from stdin"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_text_of_a_pdf_or_a_page_is_measured_like_any_text() {
+    let sandbox = Sandbox::new();
+    sandbox.write("birds.pdf", BIRDS);
+    sandbox.write("a.html", "<html><body><p>A heron\nstands.</p><p>A boat waits.</p></body></html>");
+    sandbox.write("a.txt", "A heron stands.\n\nA boat waits.\n");
+    let ran = piped(&sandbox, &["extract-text", "pdf"], BIRDS);
+    let answer: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let pages = answer["Ok"]["pages"].as_array().unwrap().iter().map(|page| page.as_str().unwrap());
+    sandbox.write("birds.txt", pages.collect::<Vec<_>>().join("\n\n"));
+    let loss = |file: &str| {
+        let ran = sandbox.done(&format!("perplexity --file {file} --lengths 8 --json"));
+        let curves: Value = serde_json::from_str(&ran.stdout).unwrap();
+        curves[0]["points"].clone()
+    };
+    for (file, text) in [("birds.pdf", "birds.txt"), ("a.html", "a.txt")] {
+        assert!(loss(file).is_array());
+        assert_eq!(loss(file), loss(text), "{file}");
+    }
+}

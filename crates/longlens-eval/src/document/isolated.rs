@@ -6,12 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use longlens_core::lens::Control;
 
 use super::extract::{Extracted, Foreign, Refused};
 
 /// What a file may take: a manual of 1,200 pages takes 20 seconds.
 const LIMIT: Duration = Duration::from_mins(3);
+/// How often somebody who waits is asked whether to stop.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 << 20;
 /// Bytes of the stack that reads: structures lie in each other as deep as a file wants.
@@ -29,7 +33,7 @@ pub fn extract_with(program: PathBuf) {
 pub fn serve(foreign: Foreign) -> io::Result<()> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
-    let answer = in_thread(foreign, bytes);
+    let answer = in_thread(foreign, bytes, &());
     let mut out = io::stdout().lock();
     // libraries may have said something on a line of theirs
     out.write_all(b"\n")?;
@@ -38,23 +42,23 @@ pub fn serve(foreign: Foreign) -> io::Result<()> {
 }
 
 /// The text of a file.
-pub(super) fn extract(foreign: Foreign, bytes: &[u8]) -> Result<Extracted, Refused> {
+pub(super) fn extract(foreign: Foreign, bytes: &[u8], control: &dyn Control) -> Result<Extracted, Refused> {
     match PROGRAM.get() {
-        Some(program) => in_process(program, foreign, bytes),
-        None => in_thread(foreign, bytes.to_vec()),
+        Some(program) => in_process(program, foreign, bytes, control),
+        None => in_thread(foreign, bytes.to_vec(), control),
     }
 }
 
-fn in_thread(foreign: Foreign, bytes: Vec<u8>) -> Result<Extracted, Refused> {
+fn in_thread(foreign: Foreign, bytes: Vec<u8>, control: &dyn Control) -> Result<Extracted, Refused> {
     let (send, answer) = channel();
     let work = move || drop(send.send(foreign.read(&bytes)));
     let started = thread::Builder::new().name("extract".into()).stack_size(STACK).spawn(work);
     started.map_err(|error| no_start(&error))?;
     // a thread that panics drops its end of the channel
-    awaited(&answer, foreign)?
+    awaited(&answer, foreign, control)?
 }
 
-fn in_process(program: &Path, foreign: Foreign, bytes: &[u8]) -> Result<Extracted, Refused> {
+fn in_process(program: &Path, foreign: Foreign, bytes: &[u8], control: &dyn Control) -> Result<Extracted, Refused> {
     let mut command = Command::new(program);
     command.args(["extract-text", foreign.name()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| no_start(&error))?;
@@ -69,12 +73,12 @@ fn in_process(program: &Path, foreign: Foreign, bytes: &[u8]) -> Result<Extracte
             let read = stdout.take(MAX_ANSWER).read_to_end(&mut said);
             drop(send.send(read.map(|_| said)));
         });
-        let said = awaited(&answer, foreign);
+        let said = awaited(&answer, foreign, control);
         is_interrupted = stop(&mut child);
         Some(said)
     });
     if is_interrupted {
-        return Err(("reading it was interrupted".to_owned(), "try again".to_owned()));
+        return Err(interrupted());
     }
     let said = answer.ok_or_else(|| crashed(foreign))??.map_err(|error| no_start(&error))?;
     let line = said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -93,13 +97,24 @@ fn stop(child: &mut Child) -> bool {
     is_interrupted
 }
 
-fn awaited<T>(answer: &Receiver<T>, foreign: Foreign) -> Result<T, Refused> {
-    answer.recv_timeout(LIMIT).map_err(|why| match why {
-        RecvTimeoutError::Timeout => {
-            (format!("its text was not found within {} seconds", LIMIT.as_secs()), other_program(foreign))
+fn awaited<T>(answer: &Receiver<T>, foreign: Foreign, control: &dyn Control) -> Result<T, Refused> {
+    let started = Instant::now();
+    loop {
+        match answer.recv_timeout(ASK_EVERY) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => return Err(crashed(foreign)),
+            Err(RecvTimeoutError::Timeout) if control.cancelled() => return Err(interrupted()),
+            Err(RecvTimeoutError::Timeout) if started.elapsed() > LIMIT => {
+                let problem = format!("its text was not found within {} seconds", LIMIT.as_secs());
+                return Err((problem, other_program(foreign)));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
-        RecvTimeoutError::Disconnected => crashed(foreign),
-    })
+    }
+}
+
+fn interrupted() -> Refused {
+    ("reading it was interrupted".to_owned(), "try again".to_owned())
 }
 
 fn crashed(foreign: Foreign) -> Refused {
@@ -117,4 +132,33 @@ fn other_program(foreign: Foreign) -> String {
         Foreign::Pdf => "pdftotext",
     };
     format!("take its text out with another program, for example {program}")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Wants a reader to stop when asked for the third time.
+    struct Impatient(AtomicUsize);
+
+    impl Control for Impatient {
+        fn cancelled(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed) == 2
+        }
+    }
+
+    #[test]
+    fn a_reader_that_nobody_waits_for_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("reader");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let started = Instant::now();
+        let refused = in_process(&program, Foreign::Pdf, b"%PDF-", &Impatient(AtomicUsize::new(0))).unwrap_err();
+        assert_eq!(refused, interrupted());
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::lens::{Control, LensError, TextCodec};
 use serde_json::Value;
 
 use super::token_file::TokenFile;
+use crate::document::{Document, Kind};
 use crate::error::{EvalError, in_line};
 use crate::text::text_of;
 use crate::token_ids::keys;
@@ -136,10 +137,31 @@ pub fn encode_documents(codec: &dyn TextCodec, text: &str) -> Result<Vec<Vec<u32
     split_at_blank_lines(text).into_iter().map(|document| codec.encode(document, true)).collect()
 }
 
-/// The documents in the bytes of a file: all of its text as it is, its parts between blank lines where `split` says so, or
-/// each line's `text` where it is JSON lines, by its name or by what it holds.
-pub fn texts(path: &Path, bytes: Vec<u8>, split: bool) -> Result<Vec<String>, EvalError> {
-    let text = text_of(path, bytes)?;
+/// The documents in the bytes of a file: all of its text as it is (of a PDF or an HTML page the text that a reader sees), its parts
+/// between blank lines where `split` says so, or each line's `text` where it is JSON lines, by its name or by what it holds. Also what a
+/// user should know of the file.
+pub fn texts(path: &Path, bytes: Vec<u8>, split: bool, control: &dyn Control) -> Result<Texts, EvalError> {
+    let (text, warnings) = match Kind::of(path, &bytes) {
+        Kind::Pdf | Kind::Html => {
+            let document = Document::of(path, bytes, control)?;
+            (document.text, document.warnings)
+        }
+        Kind::Text | Kind::JsonLines => (text_of(path, bytes)?, Vec::new()),
+    };
+    let documents = documents(path, text, split)?;
+    Ok(Texts { documents, warnings })
+}
+
+/// The documents of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// Their texts.
+    pub documents: Vec<String>,
+    /// What a user should know of the file, as sentences.
+    pub warnings: Vec<String>,
+}
+
+fn documents(path: &Path, text: String, split: bool) -> Result<Vec<String>, EvalError> {
     let refuse = |problem: &str, help: &str| {
         Err(EvalError::File { path: path.to_owned(), problem: problem.into(), help: help.into() })
     };
@@ -206,7 +228,8 @@ mod tests {
     use super::*;
 
     fn read(name: &str, text: &str, split: bool) -> Result<Vec<String>, String> {
-        texts(Path::new(name), text.into(), split)
+        texts(Path::new(name), text.into(), split, &())
+            .map(|texts| texts.documents)
             .map_err(|error| format!("{error} | {}", error.help().unwrap_or_default()))
     }
 
@@ -276,7 +299,7 @@ mod tests {
         #[test]
         fn any_bytes_are_documents_or_refused(bytes: Vec<u8>, named: bool, split: bool) {
             let name = Path::new(if named { "a.jsonl" } else { "a" });
-            if let Ok(texts) = texts(name, bytes, split) {
+            if let Ok(Texts { documents: texts, .. }) = texts(name, bytes, split, &()) {
                 prop_assert!(!texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
             }
         }
@@ -284,7 +307,7 @@ mod tests {
         #[test]
         fn near_json_lines_do_not_panic(text in r#"(\{|\}|"text"|:|,|"a"|7|null|\[|\]|
     | ){0,24}"#, split: bool) {
-            let _ = texts(Path::new("a"), text.into_bytes(), split);
+            let _ = texts(Path::new("a"), text.into_bytes(), split, &());
         }
     }
 }

@@ -8,6 +8,7 @@ mod dialect;
 mod guard;
 mod places;
 
+use chrono::NaiveDate;
 use longlens_core::lens::{Conversation, LensError};
 use longlens_core::panics::caught;
 use minijinja::value::{Serde, merge_maps};
@@ -44,10 +45,11 @@ impl ChatTemplate {
 
     /// The text of a conversation.
     pub fn render(&self, conversation: &Conversation) -> Result<String, LensError> {
+        let date = dialect::date(&conversation.date)?;
         // lists in lists, as deep as the budget allows, are taken apart on the stack
         let rendered = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("chat template".into()).stack_size(STACK);
-            let render = || caught(|| conversation.rendered(|said| self.rendered(said)));
+            let render = || caught(|| conversation.rendered(|said| self.rendered(said, date)));
             let running = thread.spawn_scoped(scope, render);
             running.map_err(|error| error.to_string())?.join().map_err(|_| "it failed".to_owned())?
         });
@@ -60,9 +62,8 @@ impl ChatTemplate {
         LensError::ChatTemplate { file: self.place.clone(), problem: cut(problem).into_owned() }
     }
 
-    fn rendered(&self, conversation: &Conversation) -> Result<String, String> {
+    fn rendered(&self, conversation: &Conversation, date: NaiveDate) -> Result<String, String> {
         let environment = self.compiled.as_ref().map_err(Clone::clone)?;
-        let date = dialect::date(&conversation.date)?;
         let template = environment.get_template(NAME).map_err(|error| told(&error))?;
         // what comes later counts
         let given = merge_maps([

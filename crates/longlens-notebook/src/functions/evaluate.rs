@@ -108,6 +108,7 @@ use super::calls::{self, subtitle, within};
 use crate::hash::hash128;
 use crate::host::{Host, OpenModel, Returned, host, raise, refuse};
 use crate::options::Options;
+use crate::running::OfCell;
 use crate::table::Table as Rows;
 use crate::values::fingerprint;
 use crate::values::{Method, Table};
@@ -337,7 +338,9 @@ fn documents(host: &Host, model: &OpenModel, options: &mut Options, longest: usi
     let (texts, at_most) = match file.or(text) {
         Some(name) => {
             let bytes = super::files::read(host, &name)?;
-            (texts(Path::new(&name), bytes, split).map_err(raise)?, at_most.unwrap_or(usize::MAX))
+            let texts = texts(Path::new(&name), bytes, split, &OfCell).map_err(raise)?;
+            texts.warnings.iter().for_each(|warning| host.note(warning));
+            (texts.documents, at_most.unwrap_or(usize::MAX))
         }
         None => match host.held_out(model) {
             Some(text) => {

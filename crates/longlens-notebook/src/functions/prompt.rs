@@ -10,6 +10,7 @@ use rhai::plugin::*;
 
 use crate::host::{Returned, host, raise, refuse};
 use crate::options::Options;
+use crate::running::OfCell;
 use crate::values::Prompt;
 use crate::values::data::to_json;
 
@@ -195,7 +196,8 @@ fn of_file(
     source: impl FnOnce(&str) -> PromptSource,
 ) -> Returned<Prompt> {
     let host = host(context);
-    let document = prompt::document(Path::new(name), crate::functions::files::read(&host, name)?).map_err(raise)?;
+    let bytes = crate::functions::files::read(&host, name)?;
+    let document = prompt::document(Path::new(name), bytes, &OfCell).map_err(raise)?;
     document.warnings.iter().for_each(|warning| host.note(warning));
     Prompt::of_document(&source(name), document, &host.model()?)
 }

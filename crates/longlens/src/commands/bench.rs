@@ -112,6 +112,10 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         .iter()
         .flat_map(|method| lengths.iter().map(move |n| setup(method, n)))
         .collect::<Result<_, Failure>>()?;
+    for setup in &setups {
+        // of random tokens only what is computed matters
+        super::tell(&terminal, &setup.plan, &setup.plan.warnings(setup.n_prompt, None))?;
+    }
     backend::check(config.device, config.weights)?;
     start_threads(args.threads)?;
 

@@ -1,12 +1,14 @@
 //! `longlens chat`: a conversation, a question a line, about a document where one is given.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 
 use longlens_app::prompt::{self, Prompt, PromptSource};
 use longlens_app::views::passages::{self, Attended, Evidence, MAX_QUERIES};
-use longlens_core::lens::{Conversation, Lens, Message};
+use longlens_core::lens::{Conversation, Lens, Message, ModelInfo};
 use longlens_core::methods::Method;
+use longlens_core::plan::{Plan, Warning};
 use longlens_core::printable::printable_line;
 use longlens_eval::dialogue::Dialogue;
 use longlens_eval::document::Document;
@@ -31,7 +33,8 @@ struct Talk {
     conversation: Conversation,
     dialogue: Dialogue,
     answers: Vec<Answer>,
-    is_warned: bool,
+    /// Kinds of warnings that were told.
+    told: Vec<Discriminant<Warning>>,
 }
 
 /// An answer with the passages that it attended to.
@@ -71,11 +74,8 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     let room =
         Room { config: &config, terminal: &terminal, document: document.as_ref(), n_passages: args.passages, stop };
     let is_asked = std::io::stdin().is_terminal();
-    while let Some(question) = ask(is_asked)? {
-        if !question.trim().is_empty() && !round(&mut talks, &question, &room, lens.as_mut())? {
-            break;
-        }
-    }
+    // what was answered is written, whatever ended the rest
+    let ended = converse(&mut talks, &room, lens.as_mut(), is_asked);
     let result = match &talks[..] {
         [talk] => talk.result(),
         talks => json!({ "methods": talks.iter().map(Talk::result).collect::<Vec<_>>() }),
@@ -86,6 +86,7 @@ pub fn run(args: &ChatArgs) -> Result<(), Failure> {
         terminal.note(format_args!("{did} {}", path.display()))?;
     }
     terminal.result(&result)?;
+    ended?;
     if terminal.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
@@ -97,10 +98,8 @@ fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
             "give --document the name of a file".to_owned(),
         ));
     }
-    let document = prompt::document(shown(path), read(path)?)?;
-    for warning in &document.warnings {
-        terminal.note(format_args!("warning: {}", printable_line(warning)))?;
-    }
+    let document = prompt::document(shown(path), read(path)?, &())?;
+    super::caution(terminal, &document.warnings)?;
     if document.text.trim().is_empty() {
         return Err(Failure::usage(format!("{} has no text", path.display()), "name another document".to_owned()));
     }
@@ -120,9 +119,21 @@ fn talks(args: &ChatArgs, config: &RunConfig, stop: &Stop) -> Result<Vec<Talk>, 
         conversation: conversation.clone(),
         dialogue: Dialogue::new(config.settings.sampling.clone(), stop.clone()),
         answers: Vec::new(),
-        is_warned: false,
+        told: Vec::new(),
     };
     Ok(methods.into_iter().map(talk).collect())
+}
+
+/// Answers one question after another, until there are none or somebody stops it.
+fn converse(talks: &mut [Talk], room: &Room, lens: &mut dyn Lens, is_asked: bool) -> Result<(), Failure> {
+    let mut n_lines = 0;
+    while let Some(question) = ask(is_asked, n_lines)? {
+        n_lines += 1;
+        if !question.trim().is_empty() && !round(talks, &question, room, lens)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Has every method answer a question; false once somebody stopped it.
@@ -152,9 +163,7 @@ impl Talk {
         let prompt = self.prompt(*document, lens)?;
         let n_prompt = prompt.tokens.len();
         let mut setup = config.setup_of(&self.method, lens.model(), n_prompt)?;
-        if !std::mem::replace(&mut self.is_warned, true) {
-            super::warn(terminal, config, lens.model(), &setup.plan, n_prompt + stop.max_tokens)?;
-        }
+        self.warn(&setup.plan, n_prompt + stop.max_tokens, lens.model(), room)?;
         let is_watched = document.is_some() && room.n_passages > 0 && stop.max_tokens > 0;
         if is_watched {
             let queries = passages::answer(n_prompt, n_prompt + stop.max_tokens.min(MAX_QUERIES));
@@ -188,6 +197,15 @@ impl Talk {
         Ok(!is_over && is_read)
     }
 
+    /// Says what a user should know before the conversation grows to `n_tokens`, each kind of thing once.
+    fn warn(&mut self, plan: &Plan, n_tokens: usize, model: &ModelInfo, room: &Room) -> Result<(), Failure> {
+        let trained = room.config.rope(model).resolve(&model.spec)?.reach();
+        let mut warnings = plan.warnings(n_tokens, trained);
+        warnings.retain(|warning| !self.told.contains(&discriminant(warning)));
+        self.told.extend(warnings.iter().map(discriminant));
+        super::tell(room.terminal, plan, &warnings)
+    }
+
     /// The conversation so far in tokens.
     fn prompt(&self, document: Option<&Document>, lens: &dyn Lens) -> Result<Prompt, Failure> {
         let (source, codec) = (PromptSource::Chat(self.conversation.clone()), lens.text()?);
@@ -211,8 +229,8 @@ fn line(Evidence { place, text, gain, .. }: &Evidence) -> String {
     format!("  {:>5.1} %  {place}: {}{more}", 100.0 * gain, printable_line(&short))
 }
 
-/// The next question, after a sign that one is waited for where somebody types; nothing at the end.
-fn ask(is_asked: bool) -> Result<Option<String>, Failure> {
+/// The next question after `n_before` lines, after a sign that one is waited for where somebody types; nothing at the end.
+fn ask(is_asked: bool, n_before: usize) -> Result<Option<String>, Failure> {
     if is_asked {
         let mut screen = std::io::stderr();
         let _ = screen.write_all(b"> ").and_then(|()| screen.flush());
@@ -227,6 +245,10 @@ fn ask(is_asked: bool) -> Result<Option<String>, Failure> {
     if bytes.len() as u64 == MAX_LINE {
         return Err(Failure::usage("a question has more than 16 MiB", "ask something shorter".to_owned()));
     }
-    let text = longlens_eval::text::text_of(Path::new("stdin"), bytes)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let (line, byte) = (n_before + 1, error.utf8_error().valid_up_to() + 1);
+        let problem = format!("line {line} of stdin is no UTF-8 from its byte {byte} on");
+        Failure::usage(problem, "write questions as UTF-8".to_owned())
+    })?;
     Ok(Some(text.strip_suffix('\n').map_or(text.clone(), |line| line.strip_suffix('\r').unwrap_or(line).to_owned())))
 }

@@ -41,6 +41,7 @@ pub fn run(args: &LogitsArgs) -> Result<(), Failure> {
     let mut lens = super::open(&terminal, &config)?;
     check_room(tokens.len(), lens.model())?;
     let mut setup = config.setup(lens.model(), n_prompt)?;
+    super::warn(&terminal, &config, lens.model(), &setup.plan, tokens.len())?;
     if args.trace {
         let n_layers = lens.model().spec.n_layers;
         setup.watch.attn_out = if n_layers == 1 { vec![0] } else { vec![0, n_layers - 1] };

@@ -48,7 +48,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
     crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
     super::folder(config.out.as_deref())?;
-    let Measured { documents, said } = measured::measured(args, &config, lens.as_ref(), longest)?;
+    let Measured { documents, said } = measured::measured(args, &config, lens.as_ref(), longest, &terminal)?;
     if let Some(said) = &said {
         terminal.note(said)?;
     }

@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use chrono::NaiveDate;
 use chrono::format::{Item, StrftimeItems};
+use longlens_core::lens::LensError;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::bounds::{MAX_BYTES, MAX_DEPTH, bound, too_much, weigh};
+use crate::error::cut;
 
 /// Builtins, Python's methods on texts, lists and dictionaries, blocks that leave no lines behind, `raise_exception` and `tojson`.
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
@@ -54,8 +56,8 @@ pub(super) fn without_marks(text: &str) -> String {
 }
 
 /// A day as `YYYY-MM-DD`.
-pub(super) fn date(text: &str) -> Result<NaiveDate, String> {
-    text.parse().map_err(|_| format!("the date {text} is none: write it as 2024-07-26"))
+pub(super) fn date(text: &str) -> Result<NaiveDate, LensError> {
+    text.parse().map_err(|_| LensError::NoDate { date: cut(text).into_owned() })
 }
 
 /// The function that templates ask for the date, of which transformers tells the moment and we a day's beginning.

@@ -104,7 +104,7 @@ fn faults_name_the_place_and_the_line() {
     let mut conversation = Conversation::new([Message::user("x")]);
     conversation.date = "yesterday".into();
     let said = ChatTemplate::new("T", "x", Map::new()).render(&conversation).unwrap_err().to_string();
-    assert_eq!(said, "T: the date yesterday is none: write it as 2024-07-26");
+    assert_eq!(said, "the date `yesterday` is no day of the calendar");
 }
 
 #[test]

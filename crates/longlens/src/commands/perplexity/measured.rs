@@ -9,6 +9,7 @@ use crate::args::PerplexityArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
+use crate::terminal::Terminal;
 
 /// Held-out stories when nobody says how many.
 const DOCUMENTS: usize = 2;
@@ -27,6 +28,7 @@ pub fn measured(
     config: &RunConfig,
     lens: &dyn Lens,
     longest: usize,
+    terminal: &Terminal,
 ) -> Result<Measured, Failure> {
     let file = &config.file.perplexity;
     let at_most = args.documents.or(file.documents);
@@ -48,7 +50,11 @@ pub fn measured(
     }
     let split = args.split_documents || file.split_documents.unwrap_or(false);
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
-        Some(path) => (texts(shown(path), read(path)?, split)?, at_most.unwrap_or(usize::MAX)),
+        Some(path) => {
+            let texts = texts(shown(path), read(path)?, split, &())?;
+            super::super::caution(terminal, &texts.warnings)?;
+            (texts.documents, at_most.unwrap_or(usize::MAX))
+        }
         None if lens.model().source == EMBEDDED => {
             let texts = split_at_blank_lines(HELDOUT).into_iter().map(str::to_owned).collect();
             (texts, at_most.unwrap_or(DOCUMENTS))
