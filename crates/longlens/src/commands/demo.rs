@@ -27,7 +27,7 @@ use crate::commands::plot::record;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::journal::{self, Journal, hash};
-use crate::needle;
+use crate::prompt;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -234,7 +234,7 @@ fn choose(
 ) -> Result<Option<Plot>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
-    let mut prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
+    let mut prompt = prompt::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
     let choosing = CONTENDERS.iter().find(|contender| contender.name == "long_heads");
     let Some((method, _)) = choosing.map(|contender| (contender.at)(1, info.spec.trained_context)) else {
         return Ok(None);

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::args::GenerateArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
@@ -16,10 +16,10 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
-    crate::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, out.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
-    let prompt = needle::prompt(&terminal, &args.prompt, &config, lens.as_ref())?;
+    let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
     let sampling = &config.settings.sampling;

@@ -17,7 +17,7 @@ use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
 use crate::journal::{self, Journal, hash};
-use crate::needle;
+use crate::prompt;
 use crate::terminal::Terminal;
 
 /// Depths when none are given.
@@ -40,7 +40,7 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
     let (system, date) = (args.system.clone().or(file.system.clone()), args.date.clone().or(file.date.clone()));
-    let chat = needle::chat(args.chat || file.chat, system, date)?;
+    let chat = prompt::chat(args.chat || file.chat, system, date)?;
     let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {

@@ -18,7 +18,7 @@ use crate::args::{Colors, Device, Images, PromptArgs, Theme, WorkbenchArgs};
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::tty::is_dumb;
 
 pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
@@ -103,7 +103,7 @@ pub fn begin(
         config.trained_context = config.trained_context.or(session.trained_context);
         config.adapter = config.adapter.or_else(|| session.adapter.clone());
     }
-    let prompt = needle::given(&args.prompt, &config);
+    let prompt = prompt::given(&args.prompt, &config);
     crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
     let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&prompt, config.settings.sampling.seed)?;
@@ -151,7 +151,7 @@ pub fn begin(
 
 /// The prompt that the flags ask for.
 fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failure> {
-    if let Some(conversation) = needle::turns(prompt)? {
+    if let Some(conversation) = prompt::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }
     if prompt.prompt.is_none() && prompt.file.as_deref() == Some(std::path::Path::new("-")) {
@@ -160,8 +160,8 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
             "give --file the name of a file".to_owned(),
         ));
     }
-    if let Some(source) = needle::source(prompt, needle::of_prompt(prompt)?) {
+    if let Some(source) = prompt::source(prompt, prompt::of_prompt(prompt)?) {
         return Ok(Some(source));
     }
-    needle::ask(prompt, seed).map(|ask| ask.map(PromptSource::Needle))
+    prompt::ask(prompt, seed).map(|ask| ask.map(PromptSource::Needle))
 }

@@ -63,7 +63,7 @@ fn written(file: &PromptFile) -> Option<String> {
 }
 
 /// Reads or makes the prompt that flags or config ask for.
-pub fn prompt(
+pub fn build(
     terminal: &Terminal,
     args: &PromptArgs,
     config: &RunConfig,
