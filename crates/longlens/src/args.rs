@@ -17,7 +17,7 @@ pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, 
 pub use model::{ConvertArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
 pub use views::{AttentionArgs, ChunksArgs, PlotArgs, PositionsArgs};
-pub use workbench::{Colors, Images, ScreenshotArgs, Theme, WorkbenchArgs};
+pub use workbench::{Colors, ScreenshotArgs, WorkbenchArgs};
 
 /// A workbench for extending a language model's context without training.
 #[derive(Debug, Parser)]

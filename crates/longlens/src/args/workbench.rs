@@ -1,6 +1,8 @@
 //! Flags of the workbench and of a frame of it.
 
 use clap::{Args, ValueEnum};
+use longlens_tui::images::Wanted;
+use longlens_tui::theme::{Depth, ThemeName};
 
 use super::{CommonArgs, PromptArgs};
 
@@ -37,6 +39,16 @@ pub enum Theme {
     HighContrast,
 }
 
+impl From<Theme> for ThemeName {
+    fn from(theme: Theme) -> Self {
+        match theme {
+            Theme::Dark => Self::Dark,
+            Theme::Light => Self::Light,
+            Theme::HighContrast => Self::HighContrast,
+        }
+    }
+}
+
 /// How many colours a terminal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Colors {
@@ -55,6 +67,18 @@ pub enum Colors {
     None,
 }
 
+impl From<Colors> for Depth {
+    fn from(colors: Colors) -> Self {
+        match colors {
+            Colors::Auto => Self::of_terminal(),
+            Colors::True => Self::True,
+            Colors::Ansi256 => Self::Ansi256,
+            Colors::Ansi16 => Self::Ansi16,
+            Colors::None => Self::Mono,
+        }
+    }
+}
+
 /// Whether to draw real images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Images {
@@ -65,6 +89,16 @@ pub enum Images {
     On,
     /// Never
     Off,
+}
+
+impl From<Images> for Wanted {
+    fn from(images: Images) -> Self {
+        match images {
+            Images::Auto => Self::Auto,
+            Images::On => Self::Always,
+            Images::Off => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
