@@ -7,7 +7,7 @@ use longlens_core::lens::{Control, Lens, TextCodec};
 use longlens_core::trace::RunRecord;
 use serde::{Deserialize, Serialize};
 
-pub use self::chat::Chat;
+pub use self::chat::{Chat, NoTemplate};
 pub use self::depth::{depth, depth_of};
 pub use self::fixtures::{Fixture, Fixtures, read_fixtures, run_fixtures};
 pub use self::lines::fixtures;

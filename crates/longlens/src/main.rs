@@ -14,7 +14,7 @@ mod inputs;
 mod journal;
 mod memory;
 mod misuse;
-mod needle;
+mod prompt;
 mod steps;
 mod terminal;
 mod tty;

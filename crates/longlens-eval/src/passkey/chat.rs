@@ -29,7 +29,29 @@ impl Default for Chat {
     }
 }
 
+/// What only a chat template reads, where prompts are put into none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoTemplate {
+    /// What the system says first.
+    #[error("a system prompt is for the model's chat template")]
+    System,
+    /// The date.
+    #[error("a date is for the model's chat template")]
+    Date,
+}
+
 impl Chat {
+    /// What the chat template is told, where `chats` puts prompts into it. Where it does not, system and date have no use and are
+    /// refused.
+    pub fn given(chats: bool, system: Option<String>, date: Option<String>) -> Result<Option<Self>, NoTemplate> {
+        match (chats, &system, &date) {
+            (true, ..) => Ok(Some(Self { system, date: date.unwrap_or_else(|| DATE.into()) })),
+            (false, None, None) => Ok(None),
+            (false, Some(_), _) => Err(NoTemplate::System),
+            (false, None, Some(_)) => Err(NoTemplate::Date),
+        }
+    }
+
     /// A conversation whose user says a prompt, up to where the answer goes on with what follows the prompt's question.
     pub fn conversation(&self, prompt: &str) -> Conversation {
         let (asked, begun) = begun(prompt);
@@ -124,6 +146,19 @@ mod tests {
     use longlens_core::scripted::ByteCodec;
 
     use super::*;
+
+    #[test]
+    fn system_and_date_are_for_a_template() {
+        let given = |chats, system: Option<&str>, date: Option<&str>| {
+            Chat::given(chats, system.map(str::to_owned), date.map(str::to_owned))
+        };
+        assert_eq!(given(true, None, None), Ok(Some(Chat::default())));
+        let whole = Chat { system: Some("Be brief.".into()), date: "2025-01-31".into() };
+        assert_eq!(given(true, Some("Be brief."), Some("2025-01-31")), Ok(Some(whole)));
+        assert_eq!(given(false, None, None), Ok(None));
+        assert_eq!(given(false, Some("Be brief."), Some("2025-01-31")), Err(NoTemplate::System));
+        assert_eq!(given(false, None, Some("2025-01-31")), Err(NoTemplate::Date));
+    }
 
     #[test]
     fn words_behind_the_question_begin_the_answer() {

@@ -256,14 +256,8 @@ fn said(context: &rhai::NativeCallContext, turns: &rhai::Dynamic, options: rhai:
 /// What the chat template is told, where the option `chat` puts prompts into one.
 pub(super) fn chat_of(options: &mut Options) -> Returned<Option<Chat>> {
     let (chats, system, date) = (options.flag("chat")?, options.text("system")?, options.text("date")?);
-    if chats == Some(true) {
-        let plain = Chat::default();
-        return Ok(Some(Chat { system, date: date.unwrap_or(plain.date) }));
-    }
-    match (system, date) {
-        (None, None) => Ok(None),
-        _ => refuse("`system` and `date` are told to a chat template", "add `chat: true`"),
-    }
+    Chat::given(chats == Some(true), system, date)
+        .or_else(|_| refuse("`system` and `date` are told to a chat template", "add `chat: true`"))
 }
 
 /// A needle prompt with what `options` say beside `plain`.

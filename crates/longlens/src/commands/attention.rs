@@ -11,7 +11,7 @@ use super::plot::{Viewed, viewed};
 use crate::args::AttentionArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::terminal::Terminal;
 
 /// Keys of a query that are listed.
@@ -21,7 +21,7 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::file(config.out.as_deref(), "attention.png", &ENDINGS)?;
-    crate::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, picture.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
     if let Some(side) = args.side.filter(|side| !(1..=MAX_SIDE).contains(side)) {
         return Err(Failure::usage(format!("--side {side} is out of range"), format!("give 1 to {MAX_SIDE}")));
     }

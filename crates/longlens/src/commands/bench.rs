@@ -1,5 +1,6 @@
 //! `longlens bench`: how fast each method runs at each length, beside what the machine can do.
 
+use std::path::Path;
 use std::time::Instant;
 
 use longlens_app::bytes::text as bytes;
@@ -93,10 +94,7 @@ struct Ask {
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    let methods = match &args.methods {
-        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
-        None => vec![config.settings.method.clone()],
-    };
+    let methods = methods(args, &config)?;
     let lengths = args.lengths.as_deref().map_or_else(|| Ok(LENGTHS.to_vec()), lengths)?;
     let longest = longest(args, &lengths)?;
     let out = super::picture(config.out.as_deref(), "bench.png")?;
@@ -107,13 +105,9 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         Some(shape) => backend::describe_random(shape, args.layers, config.weights),
         None => backend::outline(&config.model, config.opening()).map_err(|error| or_shape(error, &config.model))?,
     };
-    let setup = |method: &Method, n: &usize| config.setup_of(method, &info, *n);
-    let setups: Vec<Setup> = methods
-        .iter()
-        .flat_map(|method| lengths.iter().map(move |n| setup(method, n)))
-        .collect::<Result<_, Failure>>()?;
-    for setup in &setups {
-        // of random tokens only what is computed matters
+    let setups = setups(&config, &info, &methods, &lengths)?;
+    for setup in setups.iter().step_by(lengths.len().max(1)) {
+        // of random tokens only what is computed matters, which is the same at every length
         super::tell(&terminal, &setup.plan, &setup.plan.warnings(setup.n_prompt, None))?;
     }
     backend::check(config.device, config.weights)?;
@@ -155,21 +149,38 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         }
         let heading = heading(&model, &config);
         // a picture that cannot be written takes no number along
-        let drawn = out.map_or(Ok(()), |path| {
-            if measured.is_err() && path.exists() {
-                return terminal.note(format_args!(
-                    "{} is there from an earlier run and stays as it is: this one was cut short",
-                    path.display()
-                ));
-            }
-            let interrupted = if measured.is_err() { ", interrupted" } else { "" };
-            super::save(&terminal, &figure(&rows, format!("{heading}{interrupted}")), &path)
-        });
+        let drawn = out.map_or(Ok(()), |path| draw(&terminal, &rows, &heading, measured.is_err(), &path));
         terminal.result(&rows)?;
         table(&terminal, &heading, ceilings, &rows)?;
         drawn?;
     }
     Ok(measured?)
+}
+
+/// The methods of `--methods`, else the one of the run.
+fn methods(args: &BenchArgs, config: &RunConfig) -> Result<Vec<Method>, Failure> {
+    match &args.methods {
+        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect(),
+        None => Ok(vec![config.settings.method.clone()]),
+    }
+}
+
+/// Every method at every length, in the order in which they are measured.
+fn setups(config: &RunConfig, info: &ModelInfo, methods: &[Method], lengths: &[usize]) -> Result<Vec<Setup>, Failure> {
+    let at_lengths = |method| lengths.iter().map(move |n_tokens| config.setup_of(method, info, *n_tokens));
+    methods.iter().flat_map(at_lengths).collect()
+}
+
+/// Draws the picture; one of an earlier run is not replaced by a part of this one.
+fn draw(terminal: &Terminal, rows: &[Row], heading: &str, was_interrupted: bool, path: &Path) -> Result<(), Failure> {
+    if was_interrupted && path.exists() {
+        return terminal.note(format_args!(
+            "{} is there from an earlier run and stays as it is: this one was cut short",
+            path.display()
+        ));
+    }
+    let interrupted = if was_interrupted { ", interrupted" } else { "" };
+    super::save(terminal, &figure(rows, format!("{heading}{interrupted}")), path)
 }
 
 /// Tokens of the longest sequence; all of them are made beforehand.
@@ -184,7 +195,7 @@ fn longest(args: &BenchArgs, lengths: &[usize]) -> Result<usize, Failure> {
 
 /// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
 fn made_model(args: &BenchArgs, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
-    let shape = Shape::find(&config.model).filter(|_| !std::path::Path::new(&config.model).is_dir());
+    let shape = Shape::find(&config.model).filter(|_| !Path::new(&config.model).is_dir());
     let Some(shape) = shape else {
         return match args.layers {
             None => Ok(None),
@@ -225,7 +236,7 @@ fn shape_names() -> String {
 /// A name that is no model may have been meant as a shape.
 fn or_shape(error: Failure, name: &str) -> Failure {
     match nearest(name, shapes::all().map(|shape| shape.name)) {
-        Some(shape) if !std::path::Path::new(name).exists() => Failure::failed(
+        Some(shape) if !Path::new(name).exists() => Failure::failed(
             error,
             Some(format!("did you mean the random model `{shape}`? The shapes are {}", shape_names())),
         ),

@@ -12,7 +12,7 @@ use super::plot::viewed;
 use crate::args::ChunksArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::terminal::Terminal;
 
 /// Chunks of a head that are listed where it attends to all of them.
@@ -22,7 +22,7 @@ pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let picture = super::file(config.out.as_deref(), "chunks.png", &ENDINGS)?;
-    crate::inputs::spare(&config, picture.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, picture.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
     let mut options = Setting::new(Map.info());
     let numbers = [("query", args.query), ("layer", args.layer), ("chunk_len", args.chunk_len)];
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {

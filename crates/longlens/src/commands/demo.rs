@@ -27,7 +27,7 @@ use crate::commands::plot::record;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::journal::{self, Journal, hash};
-use crate::needle;
+use crate::prompt;
 use crate::terminal::{Progress, Terminal, check_writable, write_file};
 
 const DEPTHS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -86,15 +86,7 @@ struct Outcome {
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
-    if !args.up_to.is_power_of_two() || args.trials == 0 {
-        return Err(Failure::usage("--up-to must be a power of two, and --trials at least 1", None));
-    }
-    if args.common.method.is_some() || args.common.rope.is_some() {
-        return Err(Failure::usage(
-            "demo compares methods and scalings of its own",
-            "`longlens passkey` and `longlens perplexity` take --method and --rope".to_owned(),
-        ));
-    }
+    check(args)?;
     let started = Instant::now();
     let mut lens = super::open(&terminal, &config)?;
     let info = lens.model().clone();
@@ -109,18 +101,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let texts = encode_documents(lens.text()?, HELDOUT)?;
     let texts = &texts[..DOCUMENTS.min(texts.len())];
     // what cannot work is said before anything runs
-    let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-    if trained.saturating_mul(args.up_to) > longest {
-        return Err(Failure::usage(
-            format!("{} times {trained} tokens are more than the held-out text has ({longest})", args.up_to),
-            "give a smaller --up-to; `longlens passkey` goes to any length".to_owned(),
-        ));
-    }
-    for contender in CONTENDERS {
-        let (method, rope) = (contender.at)(1, trained);
-        config.setup_of(&Method::parse(&method)?, &info, 1)?;
-        RopeScaling::parse(&rope)?.resolve(&info.spec)?;
-    }
+    check_lengths(args.up_to, trained, texts)?;
+    check_contenders(&config, &info)?;
     let folder = config.out.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
     crate::inputs::spare(&config, &OUTPUTS.map(|name| folder.join(name)), &[])?;
     super::folder(Some(&folder))?;
@@ -141,16 +123,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let decides = journal::decides(&info, &config.setup(&info, trained)?, &measured);
     let mut journal = Journal::open(&terminal, Some(&folder), "demo", &decides)?;
     let measured = Measured { settings: &config.settings, grid, texts };
-    let mut outcomes = Vec::new();
     let mut progress = terminal.progress("demo");
-    for contender in CONTENDERS {
-        progress.doing(&format!("{:<12}", contender.name));
-        let outcome = measure(contender, lens.as_mut(), &measured, &mut progress, &mut journal)?;
-        outcomes.push(outcome);
-        if terminal.is_cancelled() {
-            break;
-        }
-    }
+    let outcomes = compare(lens.as_mut(), &measured, &terminal, &mut progress, &mut journal)?;
     progress.doing("pictures");
     let chosen = if terminal.is_cancelled() { None } else { choose(lens.as_mut(), &config, &lengths, &mut progress)? };
     drop(progress);
@@ -177,11 +151,66 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     if complete { Ok(()) } else { Err(Failure::interrupted()) }
 }
 
+/// Refuses flags that a demo cannot follow.
+fn check(args: &DemoArgs) -> Result<(), Failure> {
+    if !args.up_to.is_power_of_two() || args.trials == 0 {
+        return Err(Failure::usage("--up-to must be a power of two, and --trials at least 1", None));
+    }
+    if args.common.method.is_some() || args.common.rope.is_some() {
+        return Err(Failure::usage(
+            "demo compares methods and scalings of its own",
+            "`longlens passkey` and `longlens perplexity` take --method and --rope".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses lengths that the held-out texts do not have.
+fn check_lengths(up_to: usize, trained: usize, texts: &[Vec<u32>]) -> Result<(), Failure> {
+    let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+    if trained.saturating_mul(up_to) <= longest {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("{up_to} times {trained} tokens are more than the held-out text has ({longest})"),
+        "give a smaller --up-to; `longlens passkey` goes to any length".to_owned(),
+    ))
+}
+
+/// Refuses a model that some method cannot run on.
+fn check_contenders(config: &RunConfig, info: &ModelInfo) -> Result<(), Failure> {
+    for contender in CONTENDERS {
+        let (method, rope) = (contender.at)(1, info.spec.trained_context);
+        config.setup_of(&Method::parse(&method)?, info, 1)?;
+        RopeScaling::parse(&rope)?.resolve(&info.spec)?;
+    }
+    Ok(())
+}
+
 /// What every method is measured on.
 struct Measured<'a> {
     settings: &'a Settings,
     grid: Grid,
     texts: &'a [Vec<u32>],
+}
+
+/// What every method gave, up to where the user interrupts.
+fn compare(
+    lens: &mut dyn Lens,
+    measured: &Measured<'_>,
+    terminal: &Terminal,
+    progress: &mut Progress,
+    journal: &mut Journal,
+) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::new();
+    for contender in CONTENDERS {
+        progress.doing(&format!("{:<12}", contender.name));
+        outcomes.push(measure(contender, lens, measured, progress, journal)?);
+        if terminal.is_cancelled() {
+            break;
+        }
+    }
+    Ok(outcomes)
 }
 
 /// Pass key grid and perplexity of one method.
@@ -234,7 +263,7 @@ fn choose(
 ) -> Result<Option<Plot>, Failure> {
     let Some(length) = lengths.get(2).or(lengths.last()).copied() else { return Ok(None) };
     let info = lens.model().clone();
-    let mut prompt = needle::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
+    let mut prompt = prompt::hidden(length, 0.5, lens, config.settings.sampling.seed)?;
     let choosing = CONTENDERS.iter().find(|contender| contender.name == "long_heads");
     let Some((method, _)) = choosing.map(|contender| (contender.at)(1, info.spec.trained_context)) else {
         return Ok(None);

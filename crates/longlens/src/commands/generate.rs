@@ -1,14 +1,16 @@
 //! `longlens generate`: a prompt continued.
 
+use std::path::Path;
+
 use longlens_app::bytes;
-use longlens_eval::generate::{Stop, StopReason, generate};
+use longlens_eval::generate::{Generated, Stop, StopReason, generate};
 use longlens_eval::sampling::Sampling;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::GenerateArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
@@ -16,10 +18,10 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
-    crate::inputs::spare(&config, out.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, out.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
-    let prompt = needle::prompt(&terminal, &args.prompt, &config, lens.as_ref())?;
+    let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
     let sampling = &config.settings.sampling;
@@ -44,12 +46,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds, "prompt": prompt.asked,
     });
-    let mut wrote = None;
-    if let Some(path) = &out {
-        let did = if path.exists() { "replaced" } else { "wrote" };
-        write_file(path, result.to_string().as_bytes())?;
-        wrote = Some(format!("{did} {}", path.display()));
-    }
+    let wrote = write(out.as_deref(), &result)?;
     terminal.end_stream();
     wrote.into_iter().try_for_each(|wrote| terminal.note(wrote))?;
     terminal.result(&result)?;
@@ -59,6 +56,19 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
         return Err(Failure::interrupted()); // no speed to tell
     }
+    say_speed(&terminal, &generated)?;
+    if generated.stop == StopReason::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
+/// Writes the result where `--out` asks for it; returns what was done.
+fn write(out: Option<&Path>, result: &Value) -> Result<Option<String>, Failure> {
+    let Some(path) = out else { return Ok(None) };
+    let did = if path.exists() { "replaced" } else { "wrote" };
+    write_file(path, result.to_string().as_bytes())?;
+    Ok(Some(format!("{did} {}", path.display())))
+}
+
+fn say_speed(terminal: &Terminal, generated: &Generated) -> Result<(), Failure> {
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
     let memory = generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", bytes::text(n as usize)));
     terminal.note(format_args!(
@@ -70,8 +80,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         generated.run.method,
         generated.run.rope_text(),
         generated.run.dtype,
-    ))?;
-    if generated.stop == StopReason::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
+    ))
 }
 
 /// `top_k`, `top_p` and `min_p` that leave every token in.

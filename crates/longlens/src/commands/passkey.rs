@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use longlens_app::views::passkey::passkey as view;
-use longlens_core::lens::{Lens, LensError, Setup};
-use longlens_eval::passkey::{self, Cell, Chat, Fixtures, Grid, Template};
+use longlens_core::lens::{Lens, LensError, ModelInfo, Setup};
+use longlens_eval::passkey::{self, Cell, Chat, Fixtures, Grid, PasskeyReport, Template};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::stats::wilson95;
 use longlens_eval::text::text_of;
 use longlens_plot::color::Palette;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::PasskeyArgs;
 use crate::config::{RunConfig, depths, doublings, lengths};
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
 use crate::journal::{self, Journal, hash};
-use crate::needle;
+use crate::prompt;
 use crate::terminal::Terminal;
 
 /// Depths when none are given.
@@ -30,6 +30,48 @@ const TRIALS: usize = 4;
 pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
+    let mut grid = grid(args, &config)?;
+    let mut lens = super::open(&terminal, &config)?;
+    let model = lens.model().clone();
+    grid.lengths = match &args.lengths {
+        Some(text) => lengths(text)?,
+        None => config.file.passkey.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
+    };
+    let prompts = stored(args, lens.as_ref(), &grid)?;
+    let longest = match &prompts {
+        Some(prompts) => prompts.longest(),
+        None => grid.lengths.iter().copied().max(),
+    };
+    let longest = longest.unwrap_or(1);
+    // what is impossible is said before anything runs
+    let first = config.setup(&model, longest)?;
+    super::warn(&terminal, &config, &model, &first.plan, longest)?;
+    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
+    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
+    super::folder(config.out.as_deref())?;
+
+    let decides = journal::decides(&model, &first, &measured(&grid, prompts.as_ref()));
+    let mut journal = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
+    let mut setup_for =
+        |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
+    let mut progress = terminal.progress("passkey");
+    let report = match &prompts {
+        Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut journal)?,
+        None => passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut journal)?,
+    };
+    drop(progress);
+
+    terminal.result(&report)?;
+    say(&terminal, &report)?;
+    if let Some(folder) = &config.out {
+        write(&terminal, &report, &model, args.red_green, folder)?;
+    }
+    journal.end(&terminal, report.complete)?;
+    if report.complete { Ok(()) } else { Err(Failure::interrupted()) }
+}
+
+/// What flags and config ask for; the lengths, which may depend on the model, are left out.
+fn grid(args: &PasskeyArgs, config: &RunConfig) -> Result<Grid, Failure> {
     let file = &config.file.passkey;
     let template = match args.template.as_ref().or(file.template.as_ref()) {
         Some(name) => name.parse::<Template>()?,
@@ -40,75 +82,26 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
         None => file.depths.clone().unwrap_or_else(|| DEPTHS.to_vec()),
     };
     let (system, date) = (args.system.clone().or(file.system.clone()), args.date.clone().or(file.date.clone()));
-    let chat = needle::chat(args.chat || file.chat, system, date)?;
-    let mut lens = super::open(&terminal, &config)?;
-    let model = lens.model().clone();
-    let lengths = match &args.lengths {
-        Some(text) => lengths(text)?,
-        None => file.lengths.clone().map_or_else(|| doublings(model.spec.trained_context), Ok)?,
-    };
-    let prompts = args.prompts.as_deref().map(|path| read_prompts(path, lens.as_ref(), chat.clone())).transpose()?;
-    let prompts = match prompts {
-        Some(prompts) if args.lengths.is_some() => Some(of_lengths(prompts, &lengths)?),
-        prompts => prompts,
-    };
-    let longest = match &prompts {
-        Some(prompts) => prompts.longest(),
-        None => lengths.iter().copied().max(),
-    };
-    let longest = longest.unwrap_or(1);
-    // what is impossible is said before anything runs
-    let first = config.setup(&model, longest)?;
-    super::warn(&terminal, &config, &model, &first.plan, longest)?;
-    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
-    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
-    super::folder(config.out.as_deref())?;
-
-    let mut setup_for =
-        |size: PromptSize| -> Result<Setup, LensError> { Ok(Setup { n_prompt: size.n_tokens, ..first.clone() }) };
+    let chat = prompt::chat(args.chat || file.chat, system, date)?;
     let trials = args.trials.or(file.trials).unwrap_or(TRIALS);
-    let grid = Grid { template, chat, lengths, depths, trials, seed: config.settings.sampling.seed };
-    let measured = match &prompts {
+    Ok(Grid { template, chat, lengths: Vec::new(), depths, trials, seed: config.settings.sampling.seed })
+}
+
+/// What decides the numbers beside model and setup.
+fn measured(grid: &Grid, prompts: Option<&Fixtures>) -> Value {
+    match prompts {
         Some(prompts) => json!({ "prompts": format!("{:016x}", hash(&format!("{prompts:?}"))) }),
         None => {
-            json!({ "template": template, "chat": grid.chat, "trials": trials, "seed": config.settings.sampling.seed })
+            json!({ "template": grid.template, "chat": grid.chat, "trials": grid.trials, "seed": grid.seed })
         }
-    };
-    let decides = journal::decides(&model, &first, &measured);
-    let mut journal = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;
-    let mut progress = terminal.progress("passkey");
-    let report = match &prompts {
-        Some(prompts) => passkey::run_fixtures(lens.as_mut(), &mut setup_for, prompts, &mut progress, &mut journal)?,
-        None => passkey::run(lens.as_mut(), &mut setup_for, &grid, &mut progress, &mut journal)?,
-    };
-    drop(progress);
+    }
+}
 
-    terminal.result(&report)?;
-    if !report.cells.is_empty() {
-        terminal.say(format_args!("{}, {}, {}", report.run.method, report.run.rope_text(), report.run.dtype))?;
-        terminal.say(&report.protocol)?;
-        terminal.say("length  depth  found        95% interval  tokens")?;
-        report.cells.iter().try_for_each(|cell| terminal.say(line(cell)))?;
-        totals(&report.cells).iter().try_for_each(|line| terminal.say(line))?;
-        if let Some(cell) = report.cells.iter().find(|cell| cell.mean_prompt_tokens > 1.1 * cell.length as f64) {
-            let (length, tokens) = (cell.length, cell.mean_prompt_tokens);
-            terminal.note(format_args!(
-                "note: this template is cut by characters, so prompts asked for at {length} tokens have {tokens:.0}"
-            ))?;
-        }
-    }
-    if let Some(folder) = &config.out
-        && super::save_json(&terminal, &report, &folder.join("passkey.json"))?
-        && !report.cells.is_empty()
-    {
-        let palette = if args.red_green { Palette::RedYellowGreen } else { Palette::default() };
-        let view = view(std::slice::from_ref(&report), &model.spec, palette);
-        for name in ["passkey.png", "passkey.svg"] {
-            super::save_view(&terminal, &view, &folder.join(name))?;
-        }
-    }
-    journal.end(&terminal, report.complete)?;
-    if report.complete { Ok(()) } else { Err(Failure::interrupted()) }
+/// The prompts of `--prompts`, of the lengths of `--lengths` alone where these are given.
+fn stored(args: &PasskeyArgs, lens: &dyn Lens, grid: &Grid) -> Result<Option<Fixtures>, Failure> {
+    let Some(path) = &args.prompts else { return Ok(None) };
+    let prompts = read_prompts(path, lens, grid.chat.clone())?;
+    if args.lengths.is_some() { of_lengths(prompts, &grid.lengths).map(Some) } else { Ok(Some(prompts)) }
 }
 
 /// The stored prompts of a file, sorted into cells.
@@ -131,6 +124,41 @@ fn of_lengths(mut prompts: Fixtures, lengths: &[usize]) -> Result<Fixtures, Fail
         "no stored prompt has a length of --lengths",
         format!("leave --lengths out, or give some of the lengths that they have: {}{more}", named.join(",")),
     ))
+}
+
+/// Says what was found, cell by cell.
+fn say(terminal: &Terminal, report: &PasskeyReport) -> Result<(), Failure> {
+    if report.cells.is_empty() {
+        return Ok(());
+    }
+    terminal.say(format_args!("{}, {}, {}", report.run.method, report.run.rope_text(), report.run.dtype))?;
+    terminal.say(&report.protocol)?;
+    terminal.say("length  depth  found        95% interval  tokens")?;
+    report.cells.iter().try_for_each(|cell| terminal.say(line(cell)))?;
+    totals(&report.cells).iter().try_for_each(|line| terminal.say(line))?;
+    if let Some(cell) = report.cells.iter().find(|cell| cell.mean_prompt_tokens > 1.1 * cell.length as f64) {
+        let (length, tokens) = (cell.length, cell.mean_prompt_tokens);
+        terminal.note(format_args!(
+            "note: this template is cut by characters, so prompts asked for at {length} tokens have {tokens:.0}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Writes the report and its pictures into a folder.
+fn write(
+    terminal: &Terminal,
+    report: &PasskeyReport,
+    model: &ModelInfo,
+    red_green: bool,
+    folder: &Path,
+) -> Result<(), Failure> {
+    if !super::save_json(terminal, report, &folder.join("passkey.json"))? || report.cells.is_empty() {
+        return Ok(());
+    }
+    let palette = if red_green { Palette::RedYellowGreen } else { Palette::default() };
+    let view = view(std::slice::from_ref(report), &model.spec, palette);
+    ["passkey.png", "passkey.svg"].iter().try_for_each(|name| super::save_view(terminal, &view, &folder.join(name)))
 }
 
 fn line(cell: &Cell) -> String {

@@ -13,7 +13,7 @@ use crate::args::{PlotArgs, PromptArgs};
 use crate::commands::methods;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle::{self, PromptTokens};
+use crate::prompt::{self, PromptTokens};
 use crate::terminal::Terminal;
 
 /// Letters of a cell that are printed.
@@ -27,7 +27,7 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
-    crate::inputs::spare(&config, file.as_slice(), &[needle::given(&args.prompt, &config).file.as_deref()])?;
+    crate::inputs::spare(&config, file.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
     let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, |_| ())?;
     // larger than what it is made of: it is made only where somebody reads it
     let table = (config.json || file.is_none()).then(|| view.table()).flatten();
@@ -79,7 +79,7 @@ pub fn viewed(
     also: impl FnOnce(&mut Watch),
 ) -> Result<Viewed, Failure> {
     let mut lens = super::open(terminal, config)?;
-    let mut prompt = needle::prompt(terminal, prompt, config, lens.as_ref())?;
+    let mut prompt = prompt::build(terminal, prompt, config, lens.as_ref())?;
     let n_prompt = prompt.tokens.len();
     // of a hidden key, the tokens that fetch it can be looked at; they follow the prompt
     prompt.tokens.extend(&prompt.answer);

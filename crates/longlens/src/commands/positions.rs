@@ -2,7 +2,8 @@
 
 use longlens_app::views::{ENDINGS, positions};
 use longlens_core::picture;
-use longlens_core::plan::{Prefill, Relation};
+use longlens_core::plan::{HeadPlan, Prefill, Relation};
+use longlens_core::spec::ModelSpec;
 use serde_json::json;
 
 use crate::args::PositionsArgs;
@@ -24,24 +25,10 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
     let trained = rope.resolve(&model.spec)?.reach();
     let n_tokens = args.tokens.as_deref().map_or(Ok(2 * model.spec.trained_context), length)?;
     let (layer, head) = (args.layer.unwrap_or(plan.first_layer()), args.head);
-    for (what, index, count) in [("layer", layer, model.spec.n_layers), ("head", head, model.spec.n_heads)] {
-        if index >= count {
-            let help = format!("{what}s go from 0 to {}", count - 1);
-            return Err(Failure::usage(format!("{what} {index} does not exist"), help));
-        }
-    }
+    check_place(&model.spec, layer, head)?;
 
     if let Some(pair) = &args.pair {
-        let (query, key) = read_pair(pair)?;
-        if key > query {
-            return Err(Failure::usage(
-                format!("key {key} comes after query {query}"),
-                "a query meets keys up to itself".to_owned(),
-            ));
-        }
-        let relation = plan.of(layer, head).relation(query, key, Prefill { n_tokens: n_tokens.max(query + 1) });
-        terminal.result(&json!({ "query": query, "key": key, "relation": relation_text(relation) }))?;
-        return terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)));
+        return say_pair(&terminal, plan.of(layer, head), pair, n_tokens);
     }
 
     if let Some(path) = &picture {
@@ -68,13 +55,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
         }
         terminal.say(format_args!("rope              {rope}"))?;
         terminal.say(format_args!("tokens            {n_tokens}"))?;
-        let trained_context = model.spec.trained_context;
-        let reach = match trained {
-            None => format!("follow the length; trained on {trained_context} tokens"),
-            Some(reach) if reach == trained_context => format!("0 .. {}", reach - 1),
-            Some(reach) => format!("0 .. {}, as the scaling claims; trained on {trained_context} tokens", reach - 1),
-        };
-        terminal.say(format_args!("positions         {reach}"))?;
+        terminal.say(format_args!("positions         {}", reach_text(trained, model.spec.trained_context)))?;
         terminal.say(format_args!("highest position  {}", plan.highest_position(n_tokens)))?;
         terminal.say(format_args!("capacity          {capacity_text}"))?;
     }
@@ -82,6 +63,40 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
         terminal.note(format_args!("warning: {warning}"))?;
     }
     Ok(())
+}
+
+/// Refuses a layer or a head that the model does not have.
+fn check_place(spec: &ModelSpec, layer: usize, head: usize) -> Result<(), Failure> {
+    for (what, index, count) in [("layer", layer, spec.n_layers), ("head", head, spec.n_heads)] {
+        if index >= count {
+            let help = format!("{what}s go from 0 to {}", count - 1);
+            return Err(Failure::usage(format!("{what} {index} does not exist"), help));
+        }
+    }
+    Ok(())
+}
+
+/// Says how one query and one key stand to each other.
+fn say_pair(terminal: &Terminal, rule: &HeadPlan, pair: &str, n_tokens: usize) -> Result<(), Failure> {
+    let (query, key) = read_pair(pair)?;
+    if key > query {
+        return Err(Failure::usage(
+            format!("key {key} comes after query {query}"),
+            "a query meets keys up to itself".to_owned(),
+        ));
+    }
+    let relation = rule.relation(query, key, Prefill { n_tokens: n_tokens.max(query + 1) });
+    terminal.result(&json!({ "query": query, "key": key, "relation": relation_text(relation) }))?;
+    terminal.say(format_args!("query {query}, key {key}: {}", relation_text(relation)))
+}
+
+/// The positions that the model was trained on, or that a scaling claims.
+fn reach_text(reach: Option<usize>, trained_context: usize) -> String {
+    match reach {
+        None => format!("follow the length; trained on {trained_context} tokens"),
+        Some(reach) if reach == trained_context => format!("0 .. {}", reach - 1),
+        Some(reach) => format!("0 .. {}, as the scaling claims; trained on {trained_context} tokens", reach - 1),
+    }
 }
 
 fn read_pair(text: &str) -> Result<(usize, usize), Failure> {

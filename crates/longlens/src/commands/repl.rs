@@ -8,10 +8,9 @@ use longlens_app::session::state_folder;
 use longlens_eval::text;
 use longlens_model::source::EMBEDDED;
 use longlens_notebook::interpreter::{Interpreter, Nobody};
-use longlens_notebook::repl::{self, Depth, Images, Interrupts, ReplError, ReplOptions};
+use longlens_notebook::repl::{self, Images, Interrupts, ReplError, ReplOptions};
 
 use super::language::session;
-use crate::args::Colors;
 use crate::args::language::{Inline, ReplArgs};
 use crate::failure::Failure;
 use crate::terminal::{Safe, Terminal};
@@ -30,13 +29,7 @@ pub fn run(args: &ReplArgs) -> Result<(), Failure> {
     let options = ReplOptions {
         model: args.session.model.clone().unwrap_or_else(|| EMBEDDED.to_owned()),
         history: if args.no_history { None } else { history() },
-        colours: match args.colors {
-            Colors::Auto => Depth::of_terminal(),
-            Colors::True => Depth::True,
-            Colors::Ansi256 => Depth::Ansi256,
-            Colors::Ansi16 => Depth::Ansi16,
-            Colors::None => Depth::Mono,
-        },
+        colours: args.colors.into(),
         images: match args.images {
             Inline::Auto => Images::Auto,
             Inline::Blocks => Images::HalfBlocks,

@@ -10,31 +10,17 @@ use longlens_app::settings::Settings;
 use longlens_app::steps::Start;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_tui::app::Options;
-use longlens_tui::images::Wanted;
 use longlens_tui::terminal::{self, Ended};
-use longlens_tui::theme::{Depth, ThemeName};
 
-use crate::args::{Colors, Device, Images, PromptArgs, Theme, WorkbenchArgs};
+use crate::args::{Device, PromptArgs, WorkbenchArgs};
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
-use crate::needle;
+use crate::prompt;
 use crate::tty::is_dumb;
 
 pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
-    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "the workbench needs a terminal",
-            "run a command instead, such as `longlens demo` or `longlens chunks` (see `longlens --help`)".to_owned(),
-        ));
-    }
-    if is_dumb() {
-        return Err(Failure::usage(
-            "the workbench needs a terminal that can move its cursor, and TERM=dumb says that this one cannot",
-            "set TERM to what the terminal is, or run a command instead, such as `longlens demo` or `longlens repl`"
-                .to_owned(),
-        ));
-    }
+    check_terminal()?;
     let store = Store::of_user();
     if store.is_none() && args.resume {
         return Err(Failure::failed(
@@ -51,20 +37,34 @@ pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
     });
     let hint = resume.is_none() && found.crashed();
     let Beginning { model, options, open } = begin(args, resume, &[])?;
-    let wanted = match args.images {
-        Images::Auto => Wanted::Auto,
-        Images::On => Wanted::Always,
-        Images::Off => Wanted::Never,
-    };
     // the workbench lays a panic hook of its own over this one
     backend::prepare();
-    let Ended { signal, unkept } = terminal::run(model, Options { hint, notes, ..options }, wanted, store, open)
-        .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
+    let Ended { signal, unkept } =
+        terminal::run(model, Options { hint, notes, ..options }, args.images.into(), store, open)
+            .map_err(|error| Failure::failed(format!("the terminal failed: {error}"), None))?;
     if let Some(problem) = unkept {
         Failure::failed(problem.message, problem.help).show();
     }
     // as shells count a program that a signal ended
     signal.map_or(Ok(()), |signal| Err(Failure::silent(128 + signal as u8)))
+}
+
+/// Refuses what the workbench cannot be drawn on.
+fn check_terminal() -> Result<(), Failure> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "the workbench needs a terminal",
+            "run a command instead, such as `longlens demo` or `longlens chunks` (see `longlens --help`)".to_owned(),
+        ));
+    }
+    if is_dumb() {
+        return Err(Failure::usage(
+            "the workbench needs a terminal that can move its cursor, and TERM=dumb says that this one cannot",
+            "set TERM to what the terminal is, or run a command instead, such as `longlens demo` or `longlens repl`"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// `notes` say what is there and cannot be read.
@@ -103,7 +103,7 @@ pub fn begin(
         config.trained_context = config.trained_context.or(session.trained_context);
         config.adapter = config.adapter.or_else(|| session.adapter.clone());
     }
-    let prompt = needle::given(&args.prompt, &config);
+    let prompt = prompt::given(&args.prompt, &config);
     crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
     let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&prompt, config.settings.sampling.seed)?;
@@ -124,18 +124,8 @@ pub fn begin(
         write_steps: crate::steps::write,
         settings,
         prompt,
-        theme: match args.theme {
-            Theme::Dark => ThemeName::Dark,
-            Theme::Light => ThemeName::Light,
-            Theme::HighContrast => ThemeName::HighContrast,
-        },
-        depth: match args.colors {
-            Colors::Auto => Depth::of_terminal(),
-            Colors::True => Depth::True,
-            Colors::Ansi256 => Depth::Ansi256,
-            Colors::Ansi16 => Depth::Ansi16,
-            Colors::None => Depth::Mono,
-        },
+        theme: args.theme.into(),
+        depth: args.colors.into(),
         resume,
         hint: false,
         notes: Vec::new(),
@@ -151,7 +141,7 @@ pub fn begin(
 
 /// The prompt that the flags ask for.
 fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failure> {
-    if let Some(conversation) = needle::turns(prompt)? {
+    if let Some(conversation) = prompt::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }
     if prompt.prompt.is_none() && prompt.file.as_deref() == Some(std::path::Path::new("-")) {
@@ -160,8 +150,8 @@ fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failur
             "give --file the name of a file".to_owned(),
         ));
     }
-    if let Some(source) = needle::source(prompt, needle::of_prompt(prompt)?) {
+    if let Some(source) = prompt::source(prompt, prompt::of_prompt(prompt)?) {
         return Ok(Some(source));
     }
-    needle::ask(prompt, seed).map(|ask| ask.map(PromptSource::Needle))
+    prompt::ask(prompt, seed).map(|ask| ask.map(PromptSource::Needle))
 }

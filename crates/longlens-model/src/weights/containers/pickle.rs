@@ -8,19 +8,24 @@
 //!
 //! A tensor is a view into a storage: offset, shape and strides. Numbers stay where they are in the file.
 
+mod build;
 mod globals;
 mod machine;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 
-use machine::{Loaded, Storage, View};
+use values::{Loaded, Storage, View};
 
 use crate::error::cut;
 use crate::source::{LFS_POINTER, Mapped};
 use crate::weights::stored::{Stored, Tensors};
+
+/// What a step of reading makes, or what is wrong with the file.
+type Outcome<T = ()> = Result<T, String>;
 
 /// The tensors of a file, or what is wrong with it.
 pub(super) fn read(part: &Arc<Mapped>) -> Result<Tensors, String> {

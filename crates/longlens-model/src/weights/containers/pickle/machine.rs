@@ -1,76 +1,17 @@
 //! A pickle machine (<https://docs.python.org/3/library/pickletools.html>) that knows the operations of data alone.
-//!
-//! Values live in one list and name each other by place: what they hold may be nested, shared or circular, and is still freed at
-//! once and never walked without an end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::globals::{self, Global};
+use super::Outcome;
+use super::build::Returned;
+use super::globals;
+use super::values::{EMPTY_TUPLE, FALSE, Id, Loaded, NONE, OTHER, TRUE, Value, Values};
 use crate::error::cut;
-use crate::weights::numbers::Format;
-
-/// What a program built.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    values: Vec<Value>,
-    root: Id,
-}
-
-/// Numbers that tensors are views into.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Storage {
-    pub key: String,
-    pub format: Format,
-    /// Where it starts in the storage of its key, in numbers.
-    pub first: usize,
-}
-
-/// A tensor: part of a storage.
-#[derive(Debug)]
-pub(super) struct View<'a> {
-    pub storage: &'a Storage,
-    pub format: Format,
-    /// In numbers.
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    /// In numbers.
-    pub strides: Vec<usize>,
-}
-
-/// The place of a value.
-type Id = u32;
-
-#[derive(Debug)]
-enum Value {
-    None,
-    Flag(bool),
-    Whole(i64),
-    /// A number that no tensor needs.
-    Other,
-    Text(Box<str>),
-    Tuple(Box<[Id]>),
-    List(Vec<Id>),
-    /// Keys and values in turn.
-    Dict(Vec<Id>),
-    Global(Global),
-    Storage(Box<Storage>),
-    Tensor(Box<Tensor>),
-}
-
-#[derive(Debug)]
-struct Tensor {
-    /// A `Storage`.
-    storage: Id,
-    format: Format,
-    offset: usize,
-    shape: Box<[usize]>,
-    strides: Box<[usize]>,
-}
 
 struct Machine<'a> {
     program: &'a [u8],
     at: usize,
-    values: Vec<Value>,
+    values: Values,
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
@@ -81,19 +22,9 @@ struct Machine<'a> {
 /// What values may take in memory for every byte of the program: tensors take a sixth of it.
 const BYTES_PER_BYTE: usize = 32;
 
-/// Values of which one is enough.
-const NONE: Id = 0;
-const FALSE: Id = 1;
-const TRUE: Id = 2;
-const NOTHING: Id = 3;
-const OTHER: Id = 4;
-
-type Outcome<T = ()> = Result<T, String>;
-
 /// Runs a program to its end; returns what it built, and how many bytes it has.
 pub(super) fn run(program: &[u8]) -> Outcome<(Loaded, usize)> {
-    let values = vec![Value::None, Value::Flag(false), Value::Flag(true), Value::Tuple(Box::default()), Value::Other];
-    let (stack, marks, memo) = (Vec::new(), Vec::new(), HashMap::new());
+    let (values, stack, marks, memo) = (Values::default(), Vec::new(), Vec::new(), HashMap::new());
     let room = program.len().saturating_mul(BYTES_PER_BYTE).min(Id::MAX as usize);
     let mut machine = Machine { program, at: 0, values, stack, marks, memo, room };
     loop {
@@ -109,23 +40,41 @@ pub(super) fn run(program: &[u8]) -> Outcome<(Loaded, usize)> {
     }
 }
 
-impl<'a> Machine<'a> {
-    #[allow(clippy::too_many_lines, reason = "one line for every operation")]
+/// The operations, by kind. Each function says whether the operation is one of its own.
+impl Machine<'_> {
     fn step(&mut self, code: u8) -> Outcome {
+        let is_known = self.header(code)?
+            || self.literal(code)?
+            || self.container(code)?
+            || self.stack(code)?
+            || self.memo(code)?
+            || self.object(code)?;
+        if is_known {
+            return Ok(());
+        }
+        Err(format!("asks for the pickle operation {code:#04x}, which no tensor needs: it is refused"))
+    }
+
+    /// What says how the program is written.
+    fn header(&mut self, code: u8) -> Outcome<bool> {
         match code {
             0x80 => _ = self.array::<1>()?, // PROTO
             0x95 => _ = self.array::<8>()?, // FRAME
-            b'(' => self.marks.push(self.stack.len()),
-            b'0' => _ = self.pop()?,
-            b'1' => _ = self.marked()?,
-            b'2' => {
-                let top = self.top()?;
-                self.stack.push(top);
-            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Values that the program spells out.
+    fn literal(&mut self, code: u8) -> Outcome<bool> {
+        match code {
             b'N' => self.stack.push(NONE),
             0x88 => self.stack.push(TRUE),
             0x89 => self.stack.push(FALSE),
-            b'K' => self.whole_of_1()?,
+            b'K' => {
+                let [n] = self.array()?;
+                self.push(Value::Whole(n.into()))?;
+            }
             b'M' => {
                 let n = u16::from_le_bytes(self.array()?);
                 self.push(Value::Whole(n.into()))?;
@@ -151,7 +100,15 @@ impl<'a> Machine<'a> {
                 let n = u64::from_le_bytes(self.array()?);
                 self.text(usize::try_from(n).unwrap_or(usize::MAX))?;
             }
-            b')' => self.stack.push(NOTHING),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Tuples, lists and dictionaries of what is on the stack.
+    fn container(&mut self, code: u8) -> Outcome<bool> {
+        match code {
+            b')' => self.stack.push(EMPTY_TUPLE),
             b']' => self.push(Value::List(Vec::new()))?,
             b'}' => self.push(Value::Dict(Vec::new()))?,
             b't' => {
@@ -184,6 +141,29 @@ impl<'a> Machine<'a> {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.extend(&[key, value])?;
             }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The stack itself and its marks.
+    fn stack(&mut self, code: u8) -> Outcome<bool> {
+        match code {
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => _ = self.pop()?,
+            b'1' => _ = self.marked()?,
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Values that are kept under a number and asked for again.
+    fn memo(&mut self, code: u8) -> Outcome<bool> {
+        match code {
             b'q' => {
                 let [at] = self.array()?;
                 self.remember(at.into())?;
@@ -201,13 +181,21 @@ impl<'a> Machine<'a> {
                 let at = u32::from_le_bytes(self.array()?);
                 self.recall(at)?;
             }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What Python would load, call or fill; here torch's names alone.
+    fn object(&mut self, code: u8) -> Outcome<bool> {
+        match code {
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.global(module, name)?;
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Text(module), Value::Text(name)) = (self.get(module), self.get(name)) else {
+                let (Value::Text(module), Value::Text(name)) = (self.values.get(module), self.values.get(name)) else {
                     return Err("has a damaged pickle: a name is no text".into());
                 };
                 let (module, name) = (module.to_string(), name.to_string());
@@ -216,32 +204,33 @@ impl<'a> Machine<'a> {
             b'Q' => {
                 let id = self.pop()?;
                 let storage =
-                    self.storage(id).ok_or("has a damaged pickle: a storage is not described as torch does")?;
+                    self.values.storage(id).ok_or("has a damaged pickle: a storage is not described as torch does")?;
                 self.push(Value::Storage(Box::new(storage)))?;
             }
             b'R' | 0x81 => {
                 let (args, callee) = (self.pop()?, self.pop()?);
-                self.call(callee, args)?;
+                match self.values.call(callee, args)? {
+                    Returned::New(value) => self.push(value)?,
+                    Returned::Known(id) => self.stack.push(id),
+                }
             }
             // attributes of a dictionary, such as the versions of modules
             b'b' => {
                 self.pop()?;
                 let top = self.top()?;
-                if !matches!(self.get(top), Value::Dict(_) | Value::Tensor(_)) {
+                if !matches!(self.values.get(top), Value::Dict(_) | Value::Tensor(_)) {
                     return Err(
                         "asks Python to set the state of an object, which no tensor needs: it is refused".into()
                     );
                 }
             }
-            other => {
-                return Err(format!(
-                    "asks for the pickle operation {other:#04x}, which no tensor needs: it is refused"
-                ));
-            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
+}
 
+impl<'a> Machine<'a> {
     fn global(&mut self, module: &str, name: &str) -> Outcome {
         let Some(global) = globals::find(module, name) else {
             return Err(format!(
@@ -253,98 +242,14 @@ impl<'a> Machine<'a> {
         self.push(Value::Global(global))
     }
 
-    fn call(&mut self, callee: Id, args: Id) -> Outcome {
-        let damaged = || "has a damaged pickle: a tensor is not described as torch does".to_owned();
-        let (Value::Global(global), Value::Tuple(args)) = (self.get(callee), self.get(args)) else {
-            return Err("asks Python to call what is no function of torch: it is refused".into());
-        };
-        let made = match (*global, &**args) {
-            (Global::Dict, []) => Value::Dict(Vec::new()),
-            (Global::Dict, [items, ..]) => self.dict_of(*items).ok_or_else(damaged)?,
-            (Global::Tuple, [items]) => match self.get(*items) {
-                Value::Tuple(items) => Value::Tuple(items.clone()),
-                Value::List(items) => Value::Tuple(items.clone().into()),
-                _ => return Err(damaged()),
-            },
-            (Global::Tensor, [storage, offset, shape, strides, ..]) => {
-                let Value::Storage(of) = self.get(*storage) else { return Err(damaged()) };
-                self.tensor(*storage, of.format, [*offset, *shape, *strides]).ok_or_else(damaged)?
-            }
-            (Global::TensorOfBytes, [storage, offset, shape, strides, _, _, format, ..]) => {
-                let Value::Global(Global::Format(format)) = self.get(*format) else { return Err(damaged()) };
-                self.tensor(*storage, *format, [*offset, *shape, *strides]).ok_or_else(damaged)?
-            }
-            (Global::Parameter, [tensor, ..]) if matches!(self.get(*tensor), Value::Tensor(_)) => {
-                self.stack.push(*tensor);
-                return Ok(());
-            }
-            _ => return Err(damaged()),
-        };
-        self.push(made)
-    }
-
-    /// A dictionary of a list of pairs.
-    fn dict_of(&self, items: Id) -> Option<Value> {
-        let Value::List(pairs) = self.get(items) else { return None };
-        let mut dict = Vec::with_capacity(2 * pairs.len());
-        for pair in pairs {
-            match self.get(*pair) {
-                Value::Tuple(pair) if pair.len() == 2 => dict.extend_from_slice(pair),
-                Value::List(pair) if pair.len() == 2 => dict.extend_from_slice(pair),
-                _ => return None,
-            }
-        }
-        Some(Value::Dict(dict))
-    }
-
-    fn tensor(&self, storage: Id, format: Format, [offset, shape, strides]: [Id; 3]) -> Option<Value> {
-        let Value::Storage(_) = self.get(storage) else { return None };
-        let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        let offset = self.size(offset)?;
-        (shape.len() == strides.len())
-            .then(|| Value::Tensor(Box::new(Tensor { storage, format, offset, shape, strides })))
-    }
-
-    fn size(&self, id: Id) -> Option<usize> {
-        if let Value::Whole(n) = self.get(id) { usize::try_from(*n).ok() } else { None }
-    }
-
-    fn sizes(&self, id: Id) -> Option<Box<[usize]>> {
-        let Value::Tuple(items) = self.get(id) else { return None };
-        (items.len() <= MAX_DIMS).then(|| items.iter().map(|item| self.size(*item)).collect()).flatten()
-    }
-
-    /// `('storage', kind, key, place, length)`, before torch 1.6 with what part of another storage it is: key, start, length.
-    fn storage(&self, id: Id) -> Option<Storage> {
-        let Value::Tuple(parts) = self.get(id) else { return None };
-        let [word, kind, key, _, _, view @ ..] = &**parts else { return None };
-        let (Value::Text(word), Value::Text(key)) = (self.get(*word), self.get(*key)) else { return None };
-        let format = match self.get(*kind) {
-            Value::Global(Global::Format(format)) => *format,
-            Value::Global(Global::Bytes) => Format::Other("U8", 8),
-            _ => return None,
-        };
-        let first = match view.first().map(|view| self.get(*view)) {
-            None | Some(Value::None) => 0,
-            Some(Value::Tuple(view)) => self.size(*view.get(1)?)?,
-            Some(_) => return None,
-        };
-        (**word == *"storage").then(|| Storage { key: key.to_string(), format, first })
-    }
-
     fn extend(&mut self, items: &[Id]) -> Outcome {
         let top = self.top()?;
-        match &mut self.values[top as usize] {
+        match self.values.get_mut(top) {
             Value::List(list) => list.extend_from_slice(items),
             Value::Dict(dict) => dict.extend_from_slice(items),
             _ => return Err("asks Python to fill an object, which no tensor needs: it is refused".into()),
         }
         Ok(())
-    }
-
-    fn whole_of_1(&mut self) -> Outcome {
-        let [n] = self.array()?;
-        self.push(Value::Whole(n.into()))
     }
 
     /// A whole number of any length; beyond 64 bits no count of a tensor.
@@ -383,24 +288,12 @@ impl<'a> Machine<'a> {
         Ok(self.take(N)?.try_into().expect("as many were taken"))
     }
 
-    fn get(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
     fn push(&mut self, value: Value) -> Outcome {
         // a few bytes of a program may copy what others built
-        let held = match &value {
-            Value::Tuple(items) => items.len() * size_of::<Id>(),
-            Value::List(items) | Value::Dict(items) => items.len() * size_of::<Id>(),
-            Value::Text(text) => text.len(),
-            Value::Storage(storage) => size_of::<Storage>() + storage.key.len(),
-            Value::Tensor(tensor) => size_of::<Tensor>() + 2 * size_of::<usize>() * tensor.shape.len(),
-            _ => 0,
-        };
-        let left = self.room.checked_sub(size_of::<Value>() + held);
+        let left = self.room.checked_sub(value.n_bytes());
         self.room = left.ok_or("has a pickle that builds far more than a model is made of")?;
-        self.stack.push(self.values.len() as Id);
-        self.values.push(value);
+        let id = self.values.push(value);
+        self.stack.push(id);
         Ok(())
     }
 
@@ -438,69 +331,10 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Weights have four at most.
-const MAX_DIMS: usize = 8;
-
 fn empty() -> String {
     "has a damaged pickle: it takes a value that is not there".into()
 }
 
 fn cut_short() -> String {
     "is cut short: its pickle has no end".into()
-}
-
-impl Loaded {
-    fn get(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
-    /// Every storage that was spoken of.
-    pub fn storages(&self) -> impl Iterator<Item = &Storage> {
-        self.values.iter().filter_map(|value| if let Value::Storage(storage) = value { Some(&**storage) } else { None })
-    }
-
-    /// A truth value of a dictionary.
-    pub fn flag(&self, key: &str) -> Option<bool> {
-        let value = self.entry(self.root, key)?;
-        if let Value::Flag(flag) = self.get(value) { Some(*flag) } else { None }
-    }
-
-    /// The texts of a list.
-    pub fn texts(&self) -> Vec<String> {
-        let Value::List(items) = self.get(self.root) else { return Vec::new() };
-        let text = |id: &Id| if let Value::Text(text) = self.get(*id) { Some(text.to_string()) } else { None };
-        items.iter().filter_map(text).collect()
-    }
-
-    fn entry(&self, dict: Id, key: &str) -> Option<Id> {
-        let Value::Dict(entries) = self.get(dict) else { return None };
-        let is_key = |pair: &&[Id]| matches!(self.get(pair[0]), Value::Text(text) if **text == *key);
-        entries.chunks_exact(2).rev().find(is_key).map(|pair| pair[1])
-    }
-
-    /// The tensors by name: of the dictionary, or of the one that trainers put into it under a name of theirs.
-    pub fn tensors(&self) -> Outcome<BTreeMap<String, View<'_>>> {
-        let found = self.tensors_of(self.root);
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let inner =
-            ["state_dict", "model_state_dict", "model", "module"].iter().filter_map(|key| self.entry(self.root, key));
-        let found = inner.map(|id| self.tensors_of(id)).find(|found| !found.is_empty());
-        found.ok_or_else(|| "holds no tensors by name, as a saved `state_dict` does".into())
-    }
-
-    fn tensors_of(&self, dict: Id) -> BTreeMap<String, View<'_>> {
-        let Value::Dict(entries) = self.get(dict) else { return BTreeMap::new() };
-        let view = |pair: &[Id]| {
-            let (Value::Text(name), Value::Tensor(tensor)) = (self.get(pair[0]), self.get(pair[1])) else {
-                return None;
-            };
-            let Value::Storage(storage) = self.get(tensor.storage) else { return None };
-            let Tensor { format, offset, shape, strides, .. } = &**tensor;
-            let (shape, strides) = (shape.to_vec(), strides.to_vec());
-            Some((name.to_string(), View { storage, format: *format, offset: *offset, shape, strides }))
-        };
-        entries.chunks_exact(2).filter_map(view).collect()
-    }
 }

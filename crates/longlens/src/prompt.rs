@@ -6,7 +6,7 @@ use std::sync::Arc;
 use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_core::lens::{Conversation, Lens, LensError, Message};
 use longlens_eval::document::{Document, Passage};
-use longlens_eval::passkey::{Chat, Template};
+use longlens_eval::passkey::{Chat, NoTemplate, Template};
 
 use crate::args::PromptArgs;
 use crate::config::{PromptFile, RunConfig, depth, prompt_length};
@@ -62,7 +62,7 @@ fn written(file: &PromptFile) -> Option<String> {
 }
 
 /// Reads or makes the prompt that flags or config ask for.
-pub fn prompt(
+pub fn build(
     terminal: &Terminal,
     args: &PromptArgs,
     config: &RunConfig,
@@ -158,16 +158,14 @@ pub fn of_prompt(args: &PromptArgs) -> Result<Option<Chat>, Failure> {
 
 /// What the chat template is told, where prompts are put into one.
 pub fn chat(chats: bool, system: Option<String>, date: Option<String>) -> Result<Option<Chat>, Failure> {
-    let plain = Chat::default();
-    match (chats, &system, &date) {
-        (true, ..) => Ok(Some(Chat { system, date: date.unwrap_or(plain.date) })),
-        (false, None, None) => Ok(None),
-        (false, system, _) => {
-            let what = if system.is_some() { "--system" } else { "--date" };
-            let help = "add --chat, or `chat = true` where a config file has it".to_owned();
-            Err(Failure::usage(format!("{what} is for the model's chat template"), help))
-        }
-    }
+    Chat::given(chats, system, date).map_err(|unused| {
+        let what = match unused {
+            NoTemplate::System => "--system",
+            NoTemplate::Date => "--date",
+        };
+        let help = "add --chat, or `chat = true` where a config file has it".to_owned();
+        Failure::usage(format!("{what} is for the model's chat template"), help)
+    })
 }
 
 /// The needle prompt that the flags ask for: `1024`, `1024:0.5`, `1024:50%` or `1024:0.5:48213`.
