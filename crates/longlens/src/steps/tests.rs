@@ -1,4 +1,4 @@
-use longlens_app::prompt::NeedleAsk;
+use longlens_app::prompt::{DocumentAsk, NeedleAsk};
 use longlens_core::lens::Message;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -56,10 +56,10 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
         model: "my \"models\"/llama".into(),
         device: Some("cuda".into()),
         weights: Some("q8".into()),
-        trained_context: Some(16_384),
         adapter: Some("my adapter".into()),
     };
-    let steps = [Step::Run(Settings::default(), PromptSource::File("/home/me/story.txt".into()))];
+    let settings = Settings { trained_context: Some(16_384), ..Settings::default() };
+    let steps = [Step::Run(settings, PromptSource::File("/home/me/story.txt".into()))];
     let text = cells(Path::new("my steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
     insta::assert_snapshot!(text, @r#"
     // %% [markdown]
@@ -91,6 +91,26 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     //
     // Nothing was done yet.
     ");
+}
+
+#[test]
+fn a_trained_context_that_changed_between_steps_changes_between_them_again() {
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    let trained = |n| Settings { trained_context: n, ..under("self_extend") };
+    let about = |question: &str| {
+        let chat = Some(Chat { system: Some("Be brief.".into()), ..Chat::default() });
+        PromptSource::Document(DocumentAsk { file: "a report.pdf".into(), question: Some(question.into()), chat })
+    };
+    let (a, b) = ((trained(Some(1024)), about("Who?")), (trained(None), about("Who?")));
+    let steps = [
+        Step::Run(a.0.clone(), a.1.clone()),
+        Step::Run(b.0.clone(), b.1.clone()),
+        saved(Picture::Positions { n_tokens: 64, layer: 0, head: 0 }, b.0.clone(), "p.png"),
+        saved(Picture::Compare { runs: Box::new([a, b.clone()]), head: None }, b.0, "c.png"),
+    ];
+    let text = cells(Path::new("steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
+    insta::assert_snapshot!(text.split_once("\n// %%\n").unwrap().1, @"");
+    insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @"");
 }
 
 #[test]
