@@ -38,8 +38,10 @@ impl App {
             PromptSource::File(path) => Some(Dialog::open_file(&path.to_string_lossy())),
             PromptSource::Document(ask) => {
                 self.unasked = Some(ask.clone());
+                let mut form = DocumentForm::new(ask.clone());
                 // the file is what was at fault, most of the time
-                Some(Dialog::Document(Box::new(DocumentForm { selected: 0, ..DocumentForm::new(ask.clone()) })))
+                form.selected = 0;
+                Some(Dialog::Document(Box::new(form)))
             }
             PromptSource::Text(_) | PromptSource::Chat(_) => {
                 self.draft = Editor::of(source).filter(|editor| editor.text().len() <= MAX_TYPED);

@@ -109,8 +109,42 @@ fn a_trained_context_that_changed_between_steps_changes_between_them_again() {
         saved(Picture::Compare { runs: Box::new([a, b.clone()]), head: None }, b.0, "c.png"),
     ];
     let text = cells(Path::new("steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
-    insta::assert_snapshot!(text.split_once("\n// %%\n").unwrap().1, @"");
-    insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @"");
+    insta::assert_snapshot!(text.split_once("\n// %%\n").unwrap().1, @r#"
+    open("embedded", #{ trained_context: 1024 });
+
+    // %%
+    let p1 = document("a report.pdf", "Who?", #{ chat: true, system: "Be brief.", date: "2024-07-26" });
+    let r1 = run(p1, "self_extend:group_size=8,neighbor_window=256,log_scale=off,shift=floor", #{ max_tokens: 16 });
+    r1
+
+    // %%
+    open("embedded");
+    let r2 = run(p1, "self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", #{ max_tokens: 16 });
+    r2
+
+    // %%
+    let f1 = positions("self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", 64);
+    save(f1, "p.png");
+    f1
+
+    // %%
+    let f2 = compare(r1, r2);
+    save(f2, "c.png");
+    f2
+    "#);
+    insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
+    #!/bin/sh
+    # steps taken in the longlens workbench, as commands
+    set -e
+
+    longlens generate --model embedded --trained-context 1024 --method self_extend:group_size=8,neighbor_window=256,log_scale=off,shift=floor --prefill-chunk 2048 --max-tokens 16 --file 'a report.pdf' --question 'Who?' --chat --system 'Be brief.' --date 2024-07-26
+
+    longlens generate --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --max-tokens 16 --file 'a report.pdf' --question 'Who?' --chat --system 'Be brief.' --date 2024-07-26
+
+    longlens positions --tokens 64 --layer 0 --head 0 --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --out p.png
+
+    # c.png shows the view compare, which no command draws
+    ");
 }
 
 #[test]
