@@ -202,6 +202,14 @@ impl PromptSource {
 }
 
 impl DocumentAsk {
+    /// The prompt that it is: the file alone where nothing is asked and nobody says it.
+    pub fn source(self) -> PromptSource {
+        if self.question.is_none() && self.chat.is_none() {
+            return PromptSource::File(self.file);
+        }
+        PromptSource::Document(self)
+    }
+
     /// The document with the question behind it.
     fn text(&self, document: &Document) -> String {
         self.question.as_ref().map_or_else(|| document.text.clone(), |question| about(document, question))

@@ -32,13 +32,10 @@ pub struct SavedSession {
     pub pid: u32,
     /// What `--model` was.
     pub model: String,
-    /// What `--trained-context` was.
-    #[serde(default)]
-    pub trained_context: Option<usize>,
     /// What `--adapter` was.
     #[serde(default)]
     pub adapter: Option<String>,
-    /// Method, scaling, sampling.
+    /// Method, scaling, sampling, trained context.
     pub settings: Settings,
     /// The prompt, if there was one.
     pub source: Option<PromptSource>,

@@ -34,6 +34,9 @@ pub struct Settings {
     /// What becomes of windows that layers of the model have of their own.
     #[serde(default)]
     pub layer_windows: LayerWindows,
+    /// Tokens that the model counts as trained on; what it was opened with when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_context: Option<usize>,
     /// What a change of method does with the tokens so far.
     pub swap: Swap,
 }
@@ -87,11 +90,13 @@ impl Default for Settings {
             max_tokens: 16,
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
             layer_windows: LayerWindows::default(),
+            trained_context: None,
             swap: Swap::RePrefill,
         }
     }
 }
 
+/// A model is taken as it was opened; the settings decide what it counts as trained on.
 impl Settings {
     /// The scaling on a model: the one given, else the checkpoint's own.
     pub fn rope(&self, model: &ModelSpec) -> RopeScaling {
@@ -100,12 +105,12 @@ impl Settings {
 
     /// The method's plan on a model, or why it is impossible.
     pub fn plan(&self, model: &ModelSpec) -> Result<Plan, SettingError> {
-        self.method.plan_with(model, self.layer_windows)
+        self.method.plan_with(&model.trained_on(self.trained_context), self.layer_windows)
     }
 
     /// What a prompt of `n_prompt` tokens would mean, or why these settings are impossible.
     pub fn check(&self, model: &ModelInfo, n_prompt: usize) -> Result<Checked, Problem> {
-        let spec = &model.spec;
+        let spec = &*model.spec.trained_on(self.trained_context);
         let (n_tokens, Setup { plan, rope, .. }) = (self.n_tokens(n_prompt), self.setup(spec, n_prompt)?);
         let trained = rope.resolve(spec)?.reach();
         let numbers = trained.unwrap_or(usize::MAX >> 8);
@@ -125,11 +130,12 @@ impl Settings {
     /// How a prompt of `n_prompt` tokens is to be run, recording nothing; or why these settings are impossible.
     pub fn setup(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
         params::text().chain([&params::SWAP]).try_for_each(|param| param.check(&self.get(param)))?;
+        let model = &*model.trained_on(self.trained_context);
         let setup = Setup::of(self.plan(model)?, model, n_prompt);
         setup.plan.check_length(self.n_tokens(n_prompt))?;
         let rope = self.rope(model).resolved(model);
         rope.resolve(model)?;
-        Ok(Setup { rope, prefill_chunk: self.prefill_chunk, ..setup })
+        Ok(Setup { rope, prefill_chunk: self.prefill_chunk, trained_context: self.trained_context, ..setup })
     }
 
     /// The same for a run that is looked at afterwards: losses are recorded, and queries stay in memory.
@@ -145,11 +151,13 @@ impl Settings {
 
     /// Method, scaling, sampling and mode in one line; what is as usual is left out.
     pub fn text(&self, model: &ModelSpec) -> String {
+        let model = &*model.trained_on(self.trained_context);
         let mut parts = vec![self.method.resolved(model).to_string()];
         let rope = self.rope(model);
         if rope.setting().info().name != "none" {
             parts.push(format!("rope={}", rope.resolved(model)));
         }
+        parts.extend(self.trained_context.map(|n| format!("{}={n}", params::TRAINED_CONTEXT.name)));
         if self.layer_windows != LayerWindows::Auto && model.has_windows() {
             parts.push(format!("layer_windows={}", self.layer_windows.name()));
         }

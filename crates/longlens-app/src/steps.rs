@@ -11,8 +11,8 @@ use crate::problem::Problem;
 use crate::prompt::PromptSource;
 use crate::settings::Settings;
 
-/// Writes steps as a file that does them again, in the form that the file's name asks for; an error where it asks for none.
-/// Which forms there are is a matter of the program.
+/// Writes steps as a file that does them again, in the form that the file's name asks for; an error where it asks for none. The
+/// model is given as it was opened. Which forms there are is a matter of the program.
 pub type WriteSteps = fn(&Path, &Start, &[Step], &ModelSpec) -> Result<String, Problem>;
 
 /// One thing the user did.
@@ -72,10 +72,17 @@ pub struct Start {
     pub device: Option<String>,
     /// `--weights`, where it was given.
     pub weights: Option<String>,
-    /// `--trained-context`, where it was given.
-    pub trained_context: Option<usize>,
     /// `--adapter`, where it was given.
     pub adapter: Option<String>,
+}
+
+impl Step {
+    /// What it ran under.
+    pub fn settings(&self) -> &Settings {
+        match self {
+            Self::Run(settings, _) | Self::Picture(_, settings, ..) | Self::Grid(settings, _) => settings,
+        }
+    }
 }
 
 impl Picture {

@@ -235,6 +235,31 @@ fn reuse_kv_goes_back_to_its_base() {
 }
 
 #[test]
+fn every_run_keeps_the_trained_context_that_it_had() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let rope = longlens_core::rope::RopeScaling::parse("yarn:factor=2").ok();
+    let trained = |n| Settings { trained_context: n, rope: rope.clone(), ..settings("full", 2) };
+    let (by_config, given) = (rig.run(1, trained(None)), trained(Some(64)));
+    rig.until(finished(1));
+    rig.run(2, given.clone());
+    let events = rig.until(finished(2));
+    let Some(Event::Finished(_, said)) = events.last() else { panic!("it finished") };
+    assert!(said.run.trained_context == 64 && said.run.rope.contains("original=64"), "{:?}", said.run);
+    // a look into the older run computes it again as it was
+    let watch = Watch { maps: vec![MapPick::whole(0, 0, 8)], ..Watch::default() };
+    let inspection = InspectAsk { id: 1, run: by_config, generated: Vec::new(), kind: InspectKind::Map, watch };
+    rig.worker.ask(Ask::Inspect(inspection));
+    let events = rig.until(|event| matches!(event, Event::Inspected { .. }));
+    let Some(Event::Inspected { trace, .. }) = events.last() else { panic!("it looked") };
+    assert!(trace.run.trained_context == 256 && trace.run.rope.contains("original=256"), "{:?}", trace.run);
+    let grid =
+        Grid { template: Template::Longlens, chat: None, lengths: vec![200], depths: vec![0.5], trials: 1, seed: 0 };
+    rig.worker.ask(Ask::Grid(GridAsk { id: 7, settings: given, grid }));
+    let events = rig.until(|event| matches!(event, Event::Cell(..)));
+    assert!(matches!(events.last(), Some(Event::Cell(_, cell, 0)) if cell.run.trained_context == 64), "{events:?}");
+}
+
+#[test]
 fn a_fault_of_the_model_is_told_and_survived() {
     let calls = Arc::new(Mutex::new(0));
     let lens = ScriptedLens::new(move |_, logits| {

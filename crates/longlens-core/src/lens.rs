@@ -2,6 +2,7 @@
 //!
 //! Left of [`Lens`] everything is generic over a tensor backend; right of it nothing knows tensors.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -105,6 +106,9 @@ pub struct Setup {
     pub watch: Watch,
     /// Whether queries stay in memory beside keys and values, for [`Lens::inspect`] and for any swap by [`Lens::reuse`].
     pub keep_queries: bool,
+    /// Tokens that the model counts as trained on, where that is not what it was opened with. Results name them, and a scaling that
+    /// does not say what context it begins from takes them.
+    pub trained_context: Option<usize>,
 }
 
 /// Which rows of logits a call returns.
@@ -145,6 +149,11 @@ pub struct ModelInfo {
     pub max_position_embeddings: usize,
     /// What a user should know before trusting its numbers, as sentences; shown wherever the model is opened.
     pub warnings: Vec<String>,
+    /// Those of them about the trained context, which mean nothing once somebody gives it.
+    #[serde(skip)]
+    pub context_warnings: Vec<String>,
+    /// Whether a chat template came with its tokenizer.
+    pub has_chat_template: bool,
 }
 
 /// Progress out, cancellation in.
@@ -297,6 +306,19 @@ impl LensError {
     }
 }
 
+impl ModelInfo {
+    /// The model as one that was trained on `n_tokens`; as it is where that is nothing.
+    pub fn trained_on(&self, n_tokens: Option<usize>) -> Cow<'_, Self> {
+        if n_tokens.is_none() {
+            return Cow::Borrowed(self);
+        }
+        let spec = self.spec.trained_on(n_tokens).into_owned();
+        let warnings =
+            self.warnings.iter().filter(|warning| !self.context_warnings.contains(warning)).cloned().collect();
+        Cow::Owned(Self { spec, warnings, context_warnings: Vec::new(), ..self.clone() })
+    }
+}
+
 impl Setup {
     /// A method under the model's own RoPE scaling, recording nothing.
     pub fn new(method: &Method, model: &ModelSpec, n_prompt: usize) -> Result<Self, SettingError> {
@@ -312,6 +334,7 @@ impl Setup {
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
             watch: Watch::default(),
             keep_queries: false,
+            trained_context: None,
         }
     }
 }

@@ -92,6 +92,8 @@ impl ScriptedLens {
             kernel_path: "scripted".into(),
             max_position_embeddings: 256,
             warnings: Vec::new(),
+            context_warnings: Vec::new(),
+            has_chat_template: true,
         };
         Self {
             id: LensId::unique(),
@@ -326,26 +328,21 @@ impl ScriptedLens {
     }
 
     fn record(&self) -> RunRecord {
-        let record = |setup: &Setup| RunRecord {
-            model: self.model.name.clone(),
+        let Some(setup) = &self.setup else { return RunRecord::default() };
+        let model = self.model.trained_on(setup.trained_context);
+        RunRecord {
+            model: model.name.clone(),
             method: setup.plan.method.clone(),
             rope: setup.rope.to_string(),
-            dtype: self.model.dtype.clone(),
-            kernel_path: self.model.kernel_path.clone(),
+            dtype: model.dtype.clone(),
+            kernel_path: model.kernel_path.clone(),
             mode: if self.is_swapped || self.n_reused > 0 { "reuse-kv" } else { "re-prefill" }.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt: setup.n_prompt,
-            trained_context: self.model.spec.trained_context,
+            trained_context: model.spec.trained_context,
             layer_windows: setup.plan.layer_windows().map(str::to_owned),
-            warnings: self
-                .model
-                .warnings
-                .iter()
-                .cloned()
-                .chain(setup.plan.windows().map(ToString::to_string))
-                .collect(),
-        };
-        self.setup.as_ref().map(record).unwrap_or_default()
+            warnings: model.warnings.iter().cloned().chain(setup.plan.windows().map(ToString::to_string)).collect(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What methods and views need to know of a model: counts and positions, no tensors.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,15 @@ impl ModelSpec {
         heads.start / self.n_rep()..heads.end.div_ceil(self.n_rep())
     }
 
+    /// The model as one that was trained on `n_tokens`; as it is where that is nothing. Without a scaling of its own these are its
+    /// context before scaling, too.
+    pub fn trained_on(&self, n_tokens: Option<usize>) -> Cow<'_, Self> {
+        let Some(trained_context) = n_tokens else { return Cow::Borrowed(self) };
+        let is_scaled = self.rope != RopeScaling::none();
+        let original_context = if is_scaled { self.original_context } else { trained_context };
+        Cow::Owned(Self { trained_context, original_context, ..self.clone() })
+    }
+
     /// The same model with layers that all see everything.
     #[must_use]
     pub fn without_windows(&self) -> Self {
@@ -177,6 +187,22 @@ impl ModelSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_user_knows_better_how_long_a_model_was_trained() {
+        let plain = ModelSpec::tiny(64);
+        assert_eq!(*plain.trained_on(None), plain);
+        let longer = plain.trained_on(Some(256));
+        assert_eq!((longer.trained_context, longer.original_context), (256, 256));
+        let rope = RopeScaling::parse("linear:factor=4").unwrap();
+        let scaled = ModelSpec { rope, trained_context: 64, original_context: 16, ..plain };
+        let shorter = scaled.trained_on(Some(32));
+        assert_eq!(
+            (shorter.trained_context, shorter.original_context),
+            (32, 16),
+            "its own scaling starts where it did"
+        );
+    }
 
     #[test]
     fn what_a_llama_does_not_do_is_said_layers_alike_together() {

@@ -223,17 +223,9 @@ impl Config {
             kernel_path: String::new(),
             max_position_embeddings: self.max_position_embeddings,
             warnings: self.all_warnings(),
+            context_warnings: self.context_warnings.clone(),
+            has_chat_template: false,
         }
-    }
-
-    /// Sets the context that the model was trained on, where the user knows better. Without a scaling it is the context before
-    /// scaling, too.
-    pub fn train_on(&mut self, n_tokens: usize) {
-        self.trained_context = n_tokens;
-        if self.rope_scaling == RopeScaling::none() {
-            self.original_max_position_embeddings = n_tokens;
-        }
-        self.context_warnings.clear();
     }
 
     /// Everything that a user should know before trusting numbers.
@@ -388,15 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn the_user_knows_better_how_long_the_model_was_trained() {
-        let mut plain = with("rope_theta", "10000.0").unwrap();
-        plain.train_on(2048);
-        assert_eq!((plain.spec().trained_context, plain.spec().original_context), (2048, 2048));
-        let mut scaled = with("rope_scaling", r#"{"type": "linear", "factor": 4}"#).unwrap();
-        assert_eq!((scaled.spec().trained_context, scaled.all_warnings().len()), (2048, 1));
-        scaled.train_on(1024);
-        assert_eq!((scaled.spec().trained_context, scaled.spec().original_context), (1024, 512));
-        assert_eq!(scaled.all_warnings(), Vec::<String>::new());
+    fn a_trained_context_that_is_given_takes_away_what_was_said_of_it() {
+        let scaled = with("rope_scaling", r#"{"type": "linear", "factor": 4, "beta_fast": 32}"#).unwrap();
+        let info = scaled.info(Storage::F32);
+        assert_eq!((info.spec.trained_context, info.warnings.len()), (2048, 2), "{:?}", info.warnings);
+        let given = info.trained_on(Some(1024));
+        assert_eq!((given.spec.trained_context, given.spec.original_context), (1024, 512));
+        assert!(given.warnings.len() == 1 && given.warnings[0].contains("beta_fast"), "{:?}", given.warnings);
     }
 
     #[test]

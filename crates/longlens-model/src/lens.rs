@@ -65,7 +65,8 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     /// A plan ready for the first token.
     fn attention(&self, setup: &Setup, prompt: Prefill) -> Result<Attention<B>, LensError> {
         setup.plan.check_length(prompt.n_tokens)?;
-        let (spec, plan) = (self.info.spec.clone(), Arc::new(setup.plan.clone()));
+        let spec = self.info.spec.trained_on(setup.trained_context).into_owned();
+        let plan = Arc::new(setup.plan.clone());
         let recorder = Recorder::new(setup.watch.clone(), &spec, &plan, prompt, prompt.n_tokens)?;
         let positions = Positions::new(Arc::clone(&plan), &setup.rope, &spec, prompt, self.device.clone())?;
         let mut attention = Attention { problems: Problems { spec, plan, prompt, positions }, recorder };
@@ -107,18 +108,19 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
 
     /// What every result of a sequence says.
     fn record(&self, setup: &Setup, n_prompt: usize, mode: &str) -> RunRecord {
+        let model = self.info.trained_on(setup.trained_context);
         RunRecord {
-            model: self.info.name.clone(),
+            model: model.name.clone(),
             method: setup.plan.method.clone(),
-            rope: setup.rope.resolved(&self.info.spec).to_string(),
-            dtype: self.info.dtype.clone(),
-            kernel_path: self.info.kernel_path.clone(),
+            rope: setup.rope.resolved(&model.spec).to_string(),
+            dtype: model.dtype.clone(),
+            kernel_path: model.kernel_path.clone(),
             mode: mode.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             n_prompt,
-            trained_context: self.info.spec.trained_context,
+            trained_context: model.spec.trained_context,
             layer_windows: setup.plan.layer_windows().map(str::to_owned),
-            warnings: self.info.warnings.iter().cloned().chain(setup.plan.windows().map(ToString::to_string)).collect(),
+            warnings: model.warnings.iter().cloned().chain(setup.plan.windows().map(ToString::to_string)).collect(),
         }
     }
 }

@@ -56,7 +56,7 @@ pub fn describe(source: &Source, options: impl Into<Options>) -> Result<ModelInf
 /// The same without a look at the tokenizer, which takes most of the time.
 pub fn outline(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
     let options = options.into();
-    let config = configured(source, &options)?;
+    let config = Config::open(source)?;
     let (config, files) = weighed(source, &options, config)?;
     described(source, &options, config, &files)
 }
@@ -81,7 +81,7 @@ struct Parts {
 
 impl Parts {
     fn open(source: &Source, options: &Options) -> Result<Self, OpenError> {
-        let mut config = configured(source, options)?;
+        let mut config = Config::open(source)?;
         let text = HfTokenizer::open(source, config.vocab_size)?;
         config.warnings.extend(text.iter().flat_map(HfTokenizer::warnings).cloned());
         if text.is_none() {
@@ -90,12 +90,6 @@ impl Parts {
         let (config, files) = weighed(source, options, config)?;
         Ok(Self { config, text, files })
     }
-}
-
-fn configured(source: &Source, options: &Options) -> Result<Config, OpenError> {
-    let mut config = Config::open(source)?;
-    options.trained_context.into_iter().for_each(|n_tokens| config.train_on(n_tokens));
-    Ok(config)
 }
 
 /// The weights, and the config as they have it.
@@ -128,12 +122,15 @@ fn info(source: &Source, config: &Config, options: &Options, kept: Kept, kernel_
         }
         None => model,
     };
-    ModelInfo {
+    let info = ModelInfo {
         name: with(source.name().into(), &|adapter| adapter.name().into()),
         source: with(source.place(), &Source::place),
         dtype: kept.dtype,
         weight_bytes: kept.n_bytes,
         kernel_path: kernel_path.into(),
+        // what is wrong with it is told where the tokenizer is read
+        has_chat_template: HfTokenizer::has_template(source).unwrap_or(false),
         ..config.info(options.weights.without_file())
-    }
+    };
+    info.trained_on(options.trained_context).into_owned()
 }

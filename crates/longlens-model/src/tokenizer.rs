@@ -51,6 +51,14 @@ impl HfTokenizer {
         Ok(gguf_pieces::json(gguf.metadata())?.and_then(Result::err))
     }
 
+    /// Whether a checkpoint has a chat template; its text is not looked at.
+    pub fn has_template(source: &Source) -> Result<bool, OpenError> {
+        match source.gguf()? {
+            Some(gguf) => Ok(gguf_pieces::template(gguf.metadata())?.is_some()),
+            None => Ok(chat::text(source)?.is_some()),
+        }
+    }
+
     fn found(source: &Source) -> Result<Option<Self>, OpenError> {
         if let Some(gguf) = source.gguf()? {
             let metadata = gguf.metadata();

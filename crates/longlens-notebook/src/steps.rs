@@ -21,14 +21,12 @@ use longlens_app::views;
 /// what an earlier one computed. What no function of the language does is left out, with a comment that says why.
 pub fn cells(path: &Path, start: &Start, steps: &[Step], model: &ModelSpec) -> String {
     let mut text = header(path, start, steps);
-    let context = start.trained_context.map(|n| format!("trained_context: {n}"));
-    let adapter = start.adapter.as_ref().map(|adapter| format!("adapter: {}", literal(adapter)));
-    let options: Vec<String> = context.into_iter().chain(adapter).collect();
-    if start.model != EMBEDDED || !options.is_empty() {
-        let options = if options.is_empty() { String::new() } else { format!(", #{{ {} }}", options.join(", ")) };
-        let _ = write!(text, "\n// %%\nopen({}{options});\n", literal(&start.model));
+    let trained = steps.first().and_then(|step| step.settings().trained_context);
+    if start.model != EMBEDDED || start.adapter.is_some() || trained.is_some() {
+        let _ = write!(text, "\n// %%\n{}\n", opening(start, trained));
     }
-    let mut writer = Writer { model, lines: Vec::new(), names: HashMap::new(), counts: HashMap::new() };
+    let (names, counts) = (HashMap::new(), HashMap::new());
+    let mut writer = Writer { start, model, trained, lines: Vec::new(), names, counts };
     for step in steps {
         let _ = write!(text, "\n// %%\n{}\n", writer.cell(step).join("\n"));
     }
@@ -67,6 +65,13 @@ fn header(path: &Path, start: &Start, steps: &[Step]) -> String {
     format!("// %% [markdown]\n// {}\n", paragraphs.join("\n//\n// "))
 }
 
+/// The line that opens the model, counted as trained on so many tokens.
+fn opening(start: &Start, trained: Option<usize>) -> String {
+    let trained = trained.map(|n| ("trained_context", n.to_string()));
+    let adapter = start.adapter.as_ref().map(|adapter| ("adapter", literal(adapter)));
+    call("open", &[literal(&start.model)], &trained.into_iter().chain(adapter).collect::<Vec<_>>()) + ";"
+}
+
 /// Whether a step uses a file that may lie outside the working directory.
 fn leaves_folder(step: &Step) -> bool {
     let leaves = |path: &Path| path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
@@ -91,11 +96,16 @@ fn leaves_folder(step: &Step) -> bool {
 
 /// Writes cells, and remembers the names of what they compute.
 struct Writer<'a> {
+    start: &'a Start,
+    /// The model as the workbench opened it.
     model: &'a ModelSpec,
+    /// What the model that is open counts as trained on.
+    trained: Option<usize>,
     /// Lines of the cell that is being written.
     lines: Vec<String>,
-    /// What has a name, by the expression that computes it: results are the same whenever the expressions are.
-    names: HashMap<String, String>,
+    /// What has a name, by the expression that computes it and what its model counts as trained on: results are the same whenever
+    /// these are.
+    names: HashMap<(Option<usize>, String), String>,
     /// Names given so far that begin with a letter.
     counts: HashMap<&'static str, usize>,
 }
@@ -165,7 +175,8 @@ impl Writer<'_> {
                 let places = places.into_iter().filter(|(_, at, usual)| *at != usual);
                 let places = places.map(|(name, at, _)| (name, at.to_string()));
                 let options: Vec<_> = self.conditions(settings).chain(places).collect();
-                call("positions", &[self.method(settings), n_tokens.to_string()], &options)
+                let figure = call("positions", &[self.method(settings), n_tokens.to_string()], &options);
+                return Ok(self.computed(settings, "f", figure));
             }
             Picture::Loss { runs, smooth } => {
                 let runs: Result<Vec<_>, _> =
@@ -198,7 +209,7 @@ impl Writer<'_> {
         let usual = Settings { max_tokens, layer_windows, ..Settings::default() };
         options.extend(settings.changed(&usual).map(|(param, value)| (param.name, param.literal(&value))));
         let expression = format!("run({prompt}, {}, {})", self.method(settings), map(&options));
-        Ok(self.name("r", expression))
+        Ok(self.computed(settings, "r", expression))
     }
 
     /// The name of a trace.
@@ -206,7 +217,7 @@ impl Writer<'_> {
         let prompt = self.prompt(source.ok_or("its prompt is not known")?)?;
         let mut options: Vec<_> = self.conditions(settings).collect();
         options.extend(prefill_chunk(settings));
-        Ok(self.name("t", call("trace", &[prompt, self.method(settings)], &options)))
+        Ok(self.computed(settings, "t", call("trace", &[prompt, self.method(settings)], &options)))
     }
 
     /// The name of a passkey grid.
@@ -223,7 +234,7 @@ impl Writer<'_> {
         options.extend(template(grid.template));
         options.extend(seed(grid.seed)?);
         options.extend(chat(grid.chat.as_ref()));
-        Ok(self.name("g", format!("passkey({})", map(&options))))
+        Ok(self.computed(settings, "g", format!("passkey({})", map(&options))))
     }
 
     /// The name of a prompt.
@@ -235,7 +246,7 @@ impl Writer<'_> {
                 let options = chat(ask.chat.as_ref());
                 let file = literal(&ask.file.display().to_string());
                 let question = ask.question.as_ref().map_or_else(|| "()".to_owned(), |text| literal(text));
-                format!("document({file}, {question}, {})", map(&options))
+                call("document", &[file, question], &options)
             }
             PromptSource::Needle(NeedleAsk { length, depth, key, template: wording, seed: start, chat: said }) => {
                 let mut options = vec![("length", length.to_string()), ("depth", number(depth))];
@@ -257,26 +268,45 @@ impl Writer<'_> {
     }
 
     fn method(&self, settings: &Settings) -> String {
-        literal(&settings.method.resolved(self.model).to_string())
+        literal(&settings.method.resolved(&self.model.trained_on(settings.trained_context)).to_string())
     }
 
     /// The scaling, where it is not the checkpoint's own, and windows of layers that are not treated in the usual way.
     fn conditions(&self, settings: &Settings) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        let rope = settings.rope.as_ref().map(|rope| ("rope", literal(&rope.resolved(self.model).to_string())));
+        let model = self.model.trained_on(settings.trained_context);
+        let rope = settings.rope.as_ref().map(|rope| ("rope", literal(&rope.resolved(&model).to_string())));
         let windows = Some(settings.layer_windows).filter(|windows| *windows != LayerWindows::Auto);
         rope.into_iter().chain(windows.map(|windows| ("layer_windows", literal(windows.name()))))
     }
 
-    /// The name of what an expression computes; a line that gives it one where it has none yet.
+    /// The name of what an expression computes on the open model. One that counts as trained on something else than the settings say
+    /// is opened again before.
+    fn computed(&mut self, settings: &Settings, letter: &'static str, expression: String) -> String {
+        let trained = settings.trained_context;
+        let known = (trained, expression);
+        if self.trained != trained && !self.names.contains_key(&known) {
+            self.lines.push(opening(self.start, trained));
+            self.trained = trained;
+        }
+        self.named(letter, known)
+    }
+
+    /// The name of what an expression makes on any model.
     fn name(&mut self, letter: &'static str, expression: String) -> String {
-        if let Some(name) = self.names.get(&expression) {
+        self.named(letter, (None, expression))
+    }
+
+    /// The name of an expression, by what its model counts as trained on; a line that gives it one where it has none yet.
+    fn named(&mut self, letter: &'static str, known: (Option<usize>, String)) -> String {
+        if let Some(name) = self.names.get(&known) {
             return name.clone();
         }
+        let expression = &known.1;
         let count = self.counts.entry(letter).or_default();
         *count += 1;
         let name = format!("{letter}{count}");
         self.lines.push(format!("let {name} = {expression};"));
-        self.names.insert(expression, name.clone());
+        self.names.insert(known, name.clone());
         name
     }
 }

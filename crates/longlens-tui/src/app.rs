@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use longlens_app::Problem;
 use longlens_app::heads::Heads;
-use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
+use longlens_app::prompt::{DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::{RunAsk, RunId, Runs};
 use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
@@ -23,6 +23,7 @@ use crate::panes::VIEWS;
 use crate::pen::Seen;
 use crate::theme::Theme;
 
+mod asking;
 mod commands;
 mod grids;
 mod inspections;
@@ -59,7 +60,9 @@ pub struct App {
     /// How the program was started.
     pub start: Start,
     write_steps: WriteSteps,
-    /// The model, from its config until it is open.
+    /// The model as its files say, from its config until it is open.
+    pub opened: ModelInfo,
+    /// The same, counted as trained on what the controls say.
     pub model: ModelInfo,
     /// Whether it is open.
     pub opening: Opening,
@@ -120,6 +123,8 @@ pub struct App {
     pub dialog: Option<Dialog>,
     /// A typed prompt that was not run.
     draft: Option<Editor>,
+    /// A question about a document that was not run.
+    unasked: Option<DocumentAsk>,
     /// Colors.
     pub theme: Theme,
     /// Whether real images are wanted.
@@ -140,13 +145,15 @@ pub struct App {
 
 impl App {
     /// A workbench for a model that is being opened.
-    pub fn new(model: ModelInfo, options: Options) -> Self {
+    pub fn new(opened: ModelInfo, options: Options) -> Self {
         let Options { start, write_steps, settings, prompt, theme, depth, resume, hint, notes } = options;
+        let settings = resume.as_ref().map_or(settings, |session| session.settings.clone());
         let mut app = Self {
             start,
             write_steps,
             opening: Opening::Waiting,
-            verdict: settings.check(&model, 0),
+            verdict: settings.check(&opened, 0),
+            model: opened.trained_on(settings.trained_context).into_owned(),
             controls: Controls::new(settings),
             own_chunk: None,
             undo: Undo::default(),
@@ -175,6 +182,7 @@ impl App {
             log: Log::default(),
             dialog: None,
             draft: None,
+            unasked: None,
             theme: Theme { name: theme, depth },
             images: true,
             mouse: true,
@@ -183,7 +191,7 @@ impl App {
             seen: Seen::default(),
             over: false,
             dirty: false,
-            model,
+            opened,
         };
         if hint {
             app.log.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
@@ -196,12 +204,11 @@ impl App {
         let mut source = prompt;
         if let Some(session) = resume {
             source = source.or(session.source);
-            app.controls.settings = session.settings;
             (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
             app.runs = session.runs;
             app.record = Record::of(session.steps);
             app.controls.chunk_len = session.chunk_len;
-            let spec = &app.model.spec;
+            let spec = &app.opened.spec;
             let grids = session.grids.into_iter().filter_map(|kept| GridRun::restored(app.work.number(), kept, spec));
             app.grids = Grids::new(grids.collect());
             app.dirty = true;
@@ -274,7 +281,6 @@ impl App {
             saved: 0,
             pid: 0,
             model: self.start.model.clone(),
-            trained_context: self.start.trained_context,
             adapter: self.start.adapter.clone(),
             settings: self.controls.settings.clone(),
             source: self.prompt.waiting().or(self.prompt.key()).cloned(),
@@ -318,7 +324,9 @@ impl App {
 
     /// Asks what the settings would mean.
     fn judge(&mut self) {
-        self.verdict = self.controls.settings.check(&self.model, self.n_prompt());
+        let settings = &self.controls.settings;
+        self.model = self.opened.trained_on(settings.trained_context).into_owned();
+        self.verdict = settings.check(&self.opened, self.n_prompt());
         if let Ok(checked) = &self.verdict {
             self.own_chunk = checked.plan.chunk_len();
         }

@@ -27,6 +27,8 @@ pub enum Command {
     Redo,
     /// The needle builder.
     Needle,
+    /// A document and a question about it.
+    AskDocument,
     /// A prompt from a file.
     OpenFile,
     /// A prompt to type.
@@ -213,7 +215,14 @@ const REST: &[Row] = &[
     (Command::Undo, "undo", "u ctrl-z", "takes back the last change of parameters", "methods"),
     (Command::Redo, "redo", "U ctrl-y", "takes back an undo", "methods"),
     (Command::Needle, "needle prompt", "n", "builds a prompt with a hidden pass key: length, depth, key", "prompt"),
-    (Command::OpenFile, "open file", "o", "takes a text file as the prompt", "prompt"),
+    (
+        Command::AskDocument,
+        "ask about a document",
+        "d",
+        "a document and a question about it; another question where one is open",
+        "prompt",
+    ),
+    (Command::OpenFile, "open file", "o", "takes a document without a question as the prompt", "prompt"),
     (
         Command::TypeText,
         "type prompt",

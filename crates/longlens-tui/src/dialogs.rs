@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_app::Problem;
-use longlens_app::prompt::{NeedleAsk, PromptSource};
+use longlens_app::prompt::{DocumentAsk, NeedleAsk, PromptSource};
 use longlens_app::runs::{Run, RunId};
 use longlens_app::settings::params;
 use longlens_core::printable::is_command;
@@ -14,9 +14,11 @@ use ratatui_textarea::TextArea;
 use crate::command::{Command, ENTRIES, Entry};
 use crate::fields::read_count;
 
+mod document;
 mod draw;
 mod editor;
 
+pub use document::DocumentForm;
 pub use draw::draw;
 pub use editor::Editor;
 
@@ -46,6 +48,8 @@ pub enum Dialog {
         /// The line that keys go to; the last two are template and chat.
         selected: usize,
     },
+    /// A document and a question about it.
+    Document(Box<DocumentForm>),
     /// A prompt to type.
     Text(Box<Editor>),
     /// One line, and what for.
@@ -57,7 +61,7 @@ pub enum Dialog {
 /// What a line is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// A text file.
+    /// A document.
     OpenFile,
     /// A run's name.
     Rename(RunId),
@@ -141,7 +145,12 @@ impl Dialog {
         Self::Needle { inputs: Box::new(texts.map(|text| Line::new(&text))), template: ask.template, chat, selected: 0 }
     }
 
-    /// A text file's name, so far.
+    /// A document and a question about it, filled in.
+    pub fn document(ask: DocumentAsk) -> Self {
+        Self::Document(Box::new(DocumentForm::new(ask)))
+    }
+
+    /// A document's name, so far.
     pub fn open_file(name: &str) -> Self {
         Self::Ask(Question::OpenFile, Line::new(name))
     }
@@ -202,20 +211,17 @@ impl Dialog {
             },
             Self::Needle { inputs, template, chat, selected } => match key.code {
                 KeyCode::Enter => return Some(needle_prompt(inputs, *template, chat)),
-                KeyCode::Up | KeyCode::BackTab => {
-                    *selected = (*selected + NEEDLE_LABELS.len() - 1) % NEEDLE_LABELS.len();
-                }
-                KeyCode::Down | KeyCode::Tab => *selected = (*selected + 1) % NEEDLE_LABELS.len(),
                 KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if *selected == inputs.len() => {
                     *template = next_template(*template, key.code == KeyCode::Left);
                 }
                 KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if *selected > inputs.len() => chat.0 = !chat.0,
-                _ => {
-                    if let Some(line) = inputs.get_mut(*selected) {
-                        line.key(key);
-                    }
-                }
+                code => match (moved(*selected, NEEDLE_LABELS.len(), code), inputs.get_mut(*selected)) {
+                    (Some(next), _) => *selected = next,
+                    (None, Some(line)) => line.key(key),
+                    (None, None) => (),
+                },
             },
+            Self::Document(form) => return form.key(key),
             Self::Text(editor) => return editor.key(key).map(Done::Prompt),
             Self::Ask(question, line) => {
                 if key.code == KeyCode::Enter {
@@ -240,6 +246,11 @@ impl Dialog {
                     line.paste(text);
                 }
             }
+            Self::Document(form) => {
+                if let Some(line) = form.inputs.get_mut(form.selected) {
+                    line.paste(text);
+                }
+            }
             Self::Text(editor) => {
                 editor.area.insert_str(text);
             }
@@ -253,6 +264,10 @@ impl Dialog {
             Self::Palette { input, .. } => found(input.text()).get(at).map(|entry| Done::Command(entry.command)),
             Self::Needle { selected, .. } => {
                 *selected = at.min(NEEDLE_LABELS.len() - 1);
+                None
+            }
+            Self::Document(form) => {
+                form.selected = at.min(document::LABELS.len() - 1);
                 None
             }
             _ => None,
@@ -269,6 +284,15 @@ impl Dialog {
             }
             _ => (),
         }
+    }
+}
+
+/// The line of a form, of `n`, that a key moves to.
+fn moved(selected: usize, n: usize, key: KeyCode) -> Option<usize> {
+    match key {
+        KeyCode::Up | KeyCode::BackTab => Some((selected + n - 1) % n),
+        KeyCode::Down | KeyCode::Tab => Some((selected + 1) % n),
+        _ => None,
     }
 }
 

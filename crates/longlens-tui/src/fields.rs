@@ -50,6 +50,8 @@ pub enum FieldId {
     Rope,
     /// A parameter of the scaling.
     RopeParam(&'static str),
+    /// Tokens that the model counts as trained on.
+    TrainedContext,
     /// One of the settings that [`params`] describes, by its name.
     Setting(&'static str),
     /// Layer whose map is shown, from 0.
@@ -116,7 +118,7 @@ enum Shape {
 /// What the range of some fields depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Around<'a> {
-    /// The model.
+    /// The model as it was opened.
     pub model: &'a ModelInfo,
     /// Tokens of the prompt.
     pub n_prompt: usize,
@@ -157,9 +159,9 @@ impl Controls {
         list.0
     }
 
-    /// Method, scaling, and what a change does with the cache.
+    /// Method, scaling, what a change does with the cache, and what the model counts as trained on.
     fn add_method(&self, list: &mut List, around: &Around) {
-        let spec = &around.model.spec;
+        let spec = &*around.model.spec.trained_on(self.settings.trained_context);
         let (settings, method) = (&self.settings, &self.settings.method);
         let names = METHODS.iter().map(|method| method.info.name.to_owned()).collect();
         let setting = method.setting();
@@ -186,6 +188,11 @@ impl Controls {
             field.owner = Some(rope.clone());
         }
         self.add_setting(list, "run", &params::SWAP);
+        let param = &params::TRAINED_CONTEXT;
+        let shape = Shape::of(&param.kind, spec.trained_context);
+        let field = list.add("run", FieldId::TrainedContext, param.name, &spec.trained_context, shape, param.help);
+        field.range = format!("{}, or empty for {}", field.range, param.default);
+        field.is_given = settings.trained_context.is_some();
     }
 
     /// What is looked at.
@@ -233,6 +240,10 @@ impl Controls {
             FieldId::Setting(name) => {
                 let param = params::param(name);
                 new.settings.set(param, &param.read(text)?)?;
+            }
+            FieldId::TrainedContext if text.is_empty() => new.settings.trained_context = None,
+            FieldId::TrainedContext => {
+                new.settings.trained_context = Some(params::TRAINED_CONTEXT.read(text)?.number() as usize);
             }
             FieldId::GridChat => {
                 new.grid.chat = OFF_ON.iter().position(|word| *word == text).ok_or_else(refused)? == 1;

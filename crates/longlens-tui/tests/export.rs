@@ -314,6 +314,7 @@ fn a_config_says_everything_that_commands_take() {
         rope: Some(longlens_core::rope::RopeScaling::parse("yarn:factor=4").unwrap()),
         max_tokens: 9,
         prefill_chunk: 128,
+        trained_context: Some(128),
         ..Settings::default()
     };
     options.settings.sampling.temperature = 0.7;
@@ -331,6 +332,8 @@ fn a_config_says_everything_that_commands_take() {
     assert_eq!(Method::parse(method).unwrap(), settings.method.resolved(&rig.app.model.spec));
     let rope = settings.rope.as_ref().unwrap().resolved(&rig.app.model.spec);
     assert_eq!(table["rope"].as_str(), Some(rope.to_string().as_str()));
+    assert!(rope.to_string().contains("original=128"), "{rope}");
+    assert_eq!(table["trained_context"].as_integer(), Some(128));
     assert_eq!((table["device"].as_str(), table["weights"].as_str()), (Some("cuda"), Some("q8")));
     assert_eq!((table["seed"].as_integer(), table["prefill_chunk"].as_integer()), (Some(5), Some(128)));
     let sampling = table["sampling"].as_table().unwrap();
@@ -347,7 +350,7 @@ fn a_config_says_everything_that_commands_take() {
     assert_eq!(passkey["trials"].as_integer(), Some(grid.trials as i64));
     assert_eq!(passkey["template"].as_str(), Some("longlens"));
     let plain = export::config(&Rig::ready().app).parse::<toml::Table>().unwrap();
-    assert!(["rope", "device", "weights"].iter().all(|key| !plain.contains_key(*key)));
+    assert!(["rope", "device", "weights", "trained_context"].iter().all(|key| !plain.contains_key(*key)));
 }
 
 #[test]

@@ -6,17 +6,21 @@ use std::collections::HashSet;
 
 use common::{Rig, lens, options, text};
 use longlens_app::Problem;
-use longlens_app::prompt::PromptSource;
+use longlens_app::prompt::{DocumentAsk, PromptSource};
 use longlens_app::runs::RunState;
 use longlens_app::settings::Swap;
 use longlens_app::steps::Step;
 use longlens_app::worker::{Ask, Event};
+use longlens_core::lens::ModelInfo;
 use longlens_core::methods::METHODS;
+use longlens_core::plan::Capacity;
+use longlens_core::rope::RopeScaling;
+use longlens_eval::passkey::Chat;
 use longlens_tui::app::{Action, App, Effect, Focus, GridRun, Layout, Level, TokenColor};
 use longlens_tui::command::{Command, ENTRIES, entry};
 use longlens_tui::dialogs::{Dialog, Question};
 use longlens_tui::fields::FieldId;
-use longlens_tui::panes::{VIEWS, attention::AttentionView, compare::CompareView, grid::GridView};
+use longlens_tui::panes::{VIEWS, attention::AttentionView, compare::CompareView, grid::GridView, loss::LossView};
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
 use longlens_tui::view::Need;
@@ -43,6 +47,7 @@ const TRIES: &[Try] = &[
     ("long_heads", Command::Undo, |rig| method(&rig.app) == "full"),
     ("long_heads dual_chunk u u", Command::Redo, |rig| method(&rig.app) == "long_heads"),
     ("", Command::Needle, |rig| matches!(rig.app.dialog, Some(Dialog::Needle { .. }))),
+    ("", Command::AskDocument, |rig| matches!(rig.app.dialog, Some(Dialog::Document(_)))),
     ("", Command::OpenFile, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::OpenFile, _)))),
     ("", Command::TypeText, |rig| matches!(rig.app.dialog, Some(Dialog::Text(_)))),
     ("tab home", Command::NextQuery, |rig| rig.app.query() == 1),
@@ -291,6 +296,182 @@ fn pasted_text_and_files_become_prompts() {
     let (level, text) = rig.app.log.lines().last().unwrap();
     assert!(*level == Level::Error && text.contains("/no/such/file") && text.contains("check the name"), "{text}");
     assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), "from a file", "the old prompt stays");
+}
+
+/// The document that is open and what is asked about it.
+fn asked(rig: &Rig) -> &DocumentAsk {
+    match rig.app.prompt.key() {
+        Some(PromptSource::Document(ask)) => ask,
+        other => panic!("{other:?}; log: {:?}", rig.app.log),
+    }
+}
+
+#[test]
+fn a_document_is_asked_about_and_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("birds.md");
+    std::fs::write(&path, "A heron stands.\n\nA boat waits.\n").unwrap();
+    let mut rig = Rig::ready();
+    rig.keys("d");
+    assert!(text(&rig.frame(100, 30)).contains("‹ on ›"), "the model has a chat template");
+    rig.act(Action::Paste(path.display().to_string()));
+    rig.keys("tab");
+    rig.type_text("What stands there?");
+    rig.keys("enter");
+    let told = "A heron stands.\n\nA boat waits.\n\n";
+    let prompt = rig.app.prompt.answer().unwrap();
+    assert_eq!(prompt.pieces.concat(), format!("user: {told}What stands there?\nassistant:"));
+    assert!(!prompt.passages.is_empty() && prompt.passages.iter().all(|passage| !passage.text.contains('?')));
+    assert_eq!((&asked(&rig).file, asked(&rig).question.as_deref()), (&path, Some("What stands there?")));
+    assert_eq!(rig.app.run().unwrap().state, RunState::Done);
+    assert!(
+        matches!(rig.app.record.steps().last(), Some(Step::Run(_, PromptSource::Document(ask))) if ask == asked(&rig))
+    );
+    let table: toml::Table = longlens_tui::export::config(&rig.app).parse().unwrap();
+    let saved = |key: &str| table["prompt"][key].as_str().unwrap_or_default();
+    assert_eq!((saved("file"), saved("question")), (path.to_str().unwrap(), "What stands there?"));
+    assert_eq!(table["prompt"]["chat"].as_bool(), Some(true));
+
+    // the same document, another question: the keys go there
+    rig.keys("d ctrl-u");
+    rig.type_text("And what waits?");
+    rig.keys("enter");
+    assert_eq!((&asked(&rig).file, asked(&rig).question.as_deref()), (&path, Some("And what waits?")));
+    rig.act(Action::Tick);
+    assert_eq!(rig.kept.as_ref().unwrap().source.as_ref(), rig.app.prompt.key());
+    // no chat, then no question
+    rig.keys("d tab right enter");
+    assert_eq!(rig.app.prompt.answer().unwrap().pieces.concat(), format!("{told}And what waits?"));
+    rig.keys("d ctrl-u enter");
+    assert_eq!(rig.app.prompt.key(), Some(&PromptSource::File(path)));
+}
+
+#[test]
+fn what_was_typed_of_a_question_is_there_to_be_mended() {
+    let mut rig = Rig::ready();
+    let form = |rig: &Rig| match &rig.app.dialog {
+        Some(Dialog::Document(form)) => form.ask(),
+        other => panic!("{other:?}"),
+    };
+    rig.keys("d tab");
+    rig.type_text("Who?");
+    rig.keys("enter");
+    let said = |rig: &Rig| rig.app.log.lines().last().unwrap().clone();
+    assert!(said(&rig) == (Level::Error, said(&rig).1) && said(&rig).1.starts_with("no document is named"));
+    rig.keys("shift-tab");
+    rig.act(Action::Paste("/no/such/report.pdf".into()));
+    rig.keys("enter");
+    let (level, text) = said(&rig);
+    assert!(level == Level::Error && text.contains("/no/such/report.pdf") && text.contains("check the name"), "{text}");
+    let typed = form(&rig);
+    assert_eq!((typed.file.to_str(), typed.question.as_deref()), (Some("/no/such/report.pdf"), Some("Who?")));
+    assert!(matches!(rig.app.prompt.key(), Some(PromptSource::Needle(_))), "the old prompt stays");
+    // closed and opened again, it is still there
+    rig.keys("esc d");
+    assert_eq!(form(&rig), typed);
+    // somebody types something else when the file turns out to be none: that stays, and so does the question
+    rig.key("enter");
+    rig.key("p");
+    rig.key("x");
+    rig.settle();
+    assert!(matches!(&rig.app.dialog, Some(Dialog::Text(editor)) if editor.text() == "x"), "{:?}", rig.app.dialog);
+    rig.keys("esc d");
+    assert_eq!(form(&rig), typed);
+}
+
+#[test]
+fn a_question_of_several_lines_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    std::fs::write(&path, "A boat waits.").unwrap();
+    let question = Some("Who waits?\nAnswer in one word.".to_owned());
+    let ask = DocumentAsk { file: path, question, chat: None };
+    let prompt = Some(PromptSource::Document(ask.clone()));
+    let mut rig = Rig::with(longlens_tui::app::Options { prompt, ..options() }, lens());
+    rig.settle();
+    rig.keys("d");
+    assert!(text(&rig.frame(100, 30)).contains("Who waits? Answer in one word."));
+    rig.keys("tab right enter");
+    assert_eq!(asked(&rig), &DocumentAsk { chat: Some(Chat::default()), ..ask });
+}
+
+#[test]
+fn what_reading_a_document_warns_of_is_in_the_log() {
+    let mut rig = Rig::ready();
+    rig.app.update(Action::Do(Command::OpenFile));
+    rig.app.update(Action::Paste("a.pdf".into()));
+    let effects = rig.app.update(Action::Key(KeyEvent::from(KeyCode::Enter)));
+    let Some(Effect::Ask(Ask::Prompt(id, source))) = effects.last() else { panic!("{effects:?}") };
+    let built = PromptSource::Text("some text".into()).build(&longlens_core::scripted::ByteCodec).unwrap();
+    let warnings = vec!["these pages have no text: 2\u{1b}[2J".to_owned()];
+    let prompt = longlens_app::prompt::Prompt { source: source.clone(), warnings, ..built };
+    rig.app.update(Action::Job(Event::Prompt(*id, Ok(std::sync::Arc::new(prompt)))));
+    let told = (Level::Warning, "these pages have no text: 2␛[2J".to_owned());
+    assert_eq!((rig.app.log.lines().last(), rig.app.log.notice()), (Some(&told), Some(&told)));
+}
+
+#[test]
+fn a_trained_context_is_given_while_the_model_is_open() {
+    let mut rig = Rig::ready();
+    let capacity = |rig: &Rig| rig.app.verdict.as_ref().unwrap().forecast.capacity;
+    assert_eq!(capacity(&rig), Capacity::Tokens(256));
+    rig.app.controls.settings.rope = RopeScaling::parse("yarn:factor=2").ok();
+    rig.keys("r P");
+    let field = |rig: &mut Rig, text: &str| {
+        select(rig, FieldId::TrainedContext);
+        rig.keys("enter ctrl-u");
+        rig.type_text(text);
+        rig.keys("enter");
+    };
+    field(&mut rig, "1k");
+    let run = rig.app.shown_run().unwrap();
+    assert!(run.state == RunState::Done && run.record.trained_context == 1024, "{:?}", run.record);
+    assert!(run.record.rope.contains("original=1024"), "{}", run.record.rope);
+    assert!(run.text.contains("trained_context=1024"), "{}", run.text);
+    assert_eq!((capacity(&rig), rig.app.model.spec.trained_context), (Capacity::Tokens(2048), 1024));
+    assert_eq!(longlens_tui::export::grid(&rig.app).lengths[0], 1024, "grids begin there");
+    // what was run before is told as it was
+    let told = longlens_tui::export::of_view(&rig.app, &LossView, "x".into()).unwrap();
+    let about = serde_json::to_string(&told.content.plot.about).unwrap();
+    assert!(about.contains("original=256") && about.contains("original=1024"), "{about}");
+    rig.act(Action::Tick);
+    let session = serde_json::to_string(rig.kept.as_ref().unwrap()).unwrap();
+    let resume = serde_json::from_str(&session).ok();
+    let mut again = Rig::with(longlens_tui::app::Options { resume, prompt: None, ..options() }, lens());
+    again.settle();
+    assert_eq!(again.app.run().unwrap().record.trained_context, 1024);
+
+    let n_runs = rig.app.runs.list.len();
+    for refused in ["0", "3e9", "1.5"] {
+        field(&mut rig, refused);
+        let (level, said) = rig.app.log.lines().last().unwrap();
+        let range = "is not a whole number from 1 to 2147483648";
+        assert!(*level == Level::Error && said.contains(range) && rig.app.edit.is_some(), "{said}");
+        rig.keys("esc");
+    }
+    assert_eq!((rig.app.runs.list.len(), rig.app.model.spec.trained_context), (n_runs, 1024));
+    rig.keys("u");
+    assert_eq!((rig.app.model.spec.trained_context, rig.app.run().unwrap().record.trained_context), (256, 256));
+    rig.keys("U");
+    field(&mut rig, "");
+    assert_eq!((rig.app.controls.settings.trained_context, rig.app.model.spec.trained_context), (None, 256));
+}
+
+#[test]
+fn what_a_config_leaves_open_is_no_warning_once_it_is_given() {
+    let warned = |model: &mut ModelInfo| {
+        model.warnings = vec!["the context is a guess".into(), "the weights are odd".into()];
+        model.context_warnings = vec!["the context is a guess".into()];
+    };
+    let mut options = options();
+    let told = |rig: &Rig| rig.app.log.lines().iter().filter(|(_, line)| line.contains("guess")).count();
+    let mut rig = Rig::with(options.clone(), lens().with_model(warned));
+    rig.settle();
+    assert_eq!((told(&rig), rig.app.run().unwrap().record.warnings.len()), (1, 2));
+    options.settings.trained_context = Some(512);
+    let mut rig = Rig::with(options, lens().with_model(warned));
+    rig.settle();
+    assert_eq!((told(&rig), &rig.app.run().unwrap().record.warnings), (0, &vec!["the weights are odd".to_owned()]));
 }
 
 #[test]

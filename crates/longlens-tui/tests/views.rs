@@ -300,6 +300,7 @@ fn dialogs() {
     after("dialog_palette", ": text:zoom down", (80, 24), &all);
     after("dialog_palette_nothing", ": text:zzzz", (80, 24), &[Depth::True]);
     after("dialog_needle", "n tab text:5", (80, 24), &all);
+    after("dialog_document", "d text:report.pdf tab text:Who?", (80, 24), &all);
     after("dialog_text", "p text:a enter text:second", (80, 24), &all);
     after("dialog_export", "e", (80, 24), &all);
 }

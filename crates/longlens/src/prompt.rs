@@ -113,8 +113,7 @@ pub fn source(args: &PromptArgs, chat: Option<Chat>) -> Option<PromptSource> {
             Some(PromptSource::Chat(prompt::question(chat.system.as_deref(), text).dated(Some(&chat.date))))
         }
         (Some(text), _, None) => Some(PromptSource::Text(text.clone())),
-        (None, Some(file), None) if question.is_none() => Some(PromptSource::File(file)),
-        (None, Some(file), chat) => Some(PromptSource::Document(DocumentAsk { file, question, chat })),
+        (None, Some(file), chat) => Some(DocumentAsk { file, question, chat }.source()),
         (None, None, _) => None,
     }
 }

@@ -83,10 +83,11 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
 
 /// Model, device, method and scaling.
 fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
+    let model = &model.trained_on(settings.trained_context);
     let mut flags = vec![("model", start.model.clone())];
     flags.extend(start.device.iter().map(|device| ("device", device.clone())));
     flags.extend(start.weights.iter().map(|weights| ("weights", weights.clone())));
-    flags.extend(start.trained_context.iter().map(|n_tokens| ("trained-context", n_tokens.to_string())));
+    flags.extend(settings.trained_context.iter().map(|n_tokens| ("trained-context", n_tokens.to_string())));
     flags.extend(start.adapter.iter().map(|adapter| ("adapter", adapter.clone())));
     flags.push(("method", settings.method.resolved(model).to_string()));
     flags.extend(settings.rope.iter().map(|rope| ("rope", rope.resolved(model).to_string())));

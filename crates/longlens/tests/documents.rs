@@ -45,6 +45,15 @@ fn passages_of_a_pdf_have_its_pages() {
 }
 
 #[test]
+fn pages_without_text_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write("birds.pdf", common::without_second_page(BIRDS));
+    let ran = sandbox.run(&["generate", "--file", "birds.pdf", "--max-tokens", "1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: these pages have no text: 2\n"), "{}", ran.stderr);
+}
+
+#[test]
 fn every_format_says_the_same_text() {
     let sandbox = Sandbox::new();
     sandbox.write("a.txt", "A heron stands.\n\nA boat waits.\n");

@@ -39,7 +39,6 @@ pub fn session(bytes: &[u8]) -> Option<(SavedSession, Vec<&'static str>)> {
             lost.push("the model's name");
             "embedded".into()
         }),
-        trained_context: part("trained_context").and_then(read).unwrap_or_default(),
         adapter: part("adapter").and_then(read).unwrap_or_default(),
         settings,
         source,

@@ -6,7 +6,6 @@ fn session(clean: bool, text: &str) -> SavedSession {
         saved: 0,
         pid: 0,
         model: "embedded".into(),
-        trained_context: None,
         adapter: None,
         settings: Settings::default(),
         source: Some(PromptSource::Text(text.into())),

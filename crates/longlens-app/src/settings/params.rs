@@ -38,7 +38,7 @@ pub static LAYER_WINDOWS: Param = Param {
     help: "windows of a model's layers: auto keeps them unless all have one; keep, always; off, no window",
 };
 
-/// Tokens that a model counts as trained on; decided when it is opened.
+/// Tokens that a model counts as trained on.
 pub static TRAINED_CONTEXT: Param = Param {
     name: "trained_context",
     alias: "max_position_embeddings",

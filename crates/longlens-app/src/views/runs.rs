@@ -12,7 +12,8 @@ use super::{Cell, Plot, Table};
 use crate::npz::Array;
 use crate::runs::{Run, divergence};
 
-/// Losses by token of runs, at least one, smoothed over `smooth` tokens. Every run has a name of its own. Arrays: `nll_<id>` of
+/// Losses by token of runs, at least one, smoothed over `smooth` tokens; the last one's settings say where the trained context ends on
+/// a model that was opened as `spec`. Every run has a name of its own. Arrays: `nll_<id>` of
 /// every run, whose entry `t` is the loss of token `t + 1` in nats, NaN before the first token that has one.
 pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot {
     let series: Vec<_> = runs.iter().map(|(run, name)| LossSeries { name: name.clone(), nll: by_token(run) }).collect();
@@ -48,7 +49,8 @@ pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot 
     about.insert("view".into(), json!("loss"));
     about.insert("nll".into(), json!("entry t is the loss of token t + 1, in nats"));
     about.insert("runs".into(), runs.iter().map(of).collect());
-    let figure = LossCurve { heading, trained_context: spec.trained_context, series, smooth };
+    let last = runs.last().and_then(|(run, _)| run.settings.trained_context);
+    let figure = LossCurve { heading, trained_context: spec.trained_on(last).trained_context, series, smooth };
     let records = runs.iter().map(|(run, _)| run.record.clone()).collect();
     let n_rows = runs.iter().map(|(run, _)| run.nll.len()).sum();
     Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }

@@ -61,6 +61,7 @@ impl Sequence {
         self.is_exact
             && self.setup.plan == setup.plan
             && self.setup.rope == setup.rope
+            && self.setup.trained_context == setup.trained_context
             && (any_length || self.setup.n_prompt == setup.n_prompt)
     }
 

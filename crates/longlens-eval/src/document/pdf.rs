@@ -6,7 +6,7 @@ use pdf_extract::{Document, PlainTextOutput, output_doc_page};
 
 use super::extract::{Extracted, Refused};
 
-/// The text of every page. A page that the library cannot read is empty and named in a warning.
+/// The text of every page. A page that the library cannot read, and one without text, is empty and named in a warning.
 ///
 /// Errors: a file that is no PDF or damaged, one that asks for a password, one without any text.
 pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
@@ -22,10 +22,14 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
     if numbers.is_empty() {
         return Err(damaged("it has no pages".into()));
     }
-    let pages: Vec<Option<String>> = numbers.iter().map(|number| page(&document, *number)).collect();
-    let unread: Vec<String> =
-        pages.iter().zip(&numbers).filter(|(page, _)| page.is_none()).map(|(_, number)| number.to_string()).collect();
-    let texts: Vec<String> = pages.into_iter().map(|page| tidy(&page.unwrap_or_default())).collect();
+    let pages = numbers.iter().map(|number| page(&document, *number).map(|text| tidy(&text)));
+    let pages: Vec<Option<String>> = pages.collect();
+    let named = |holds: fn(&Option<String>) -> bool| -> Vec<String> {
+        pages.iter().zip(&numbers).filter(|(page, _)| holds(page)).map(|(_, number)| number.to_string()).collect()
+    };
+    let unread = named(Option::is_none);
+    let empty = named(|page| page.as_ref().is_some_and(String::is_empty));
+    let texts: Vec<String> = pages.iter().map(|page| page.clone().unwrap_or_default()).collect();
     if texts.iter().all(String::is_empty) {
         let problem = match unread.len() {
             0 if texts.len() == 1 => "its one page has no text".to_owned(),
@@ -37,9 +41,10 @@ pub fn read(bytes: &[u8]) -> Result<Extracted, Refused> {
             "pages that are pictures need a program that recognizes text, for example ocrmypdf".into(),
         ));
     }
-    let warning =
-        (!unread.is_empty()).then(|| format!("these pages could not be read and are left out: {}", unread.join(", ")));
-    Ok(Extracted { pages: texts, warnings: warning.into_iter().collect() })
+    let told = [("could not be read and are left out", unread), ("have no text", empty)];
+    let told = told.into_iter().filter(|(_, pages)| !pages.is_empty());
+    let warnings = told.map(|(what, pages)| format!("these pages {what}: {}", pages.join(", "))).collect();
+    Ok(Extracted { pages: texts, warnings })
 }
 
 /// The text of one page; nothing where the library fails or panics, which is of this page alone.

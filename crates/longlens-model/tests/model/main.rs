@@ -25,4 +25,5 @@ mod reuse;
 mod storage;
 mod strangers_files;
 mod texts;
+mod trained_context;
 mod written;

@@ -12,8 +12,6 @@ use longlens_app::worker::{Ask, Event, GridAsk, InspectKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
 
-use crate::dialogs::{Dialog, Editor};
-
 use super::{App, Effect, GridRun, Level, Opening};
 
 impl App {
@@ -45,7 +43,7 @@ impl App {
             self.runs.list.retain(|run| run.id != old || run.pinned);
         }
         let ask = Arc::new(RunAsk { id: self.runs.next_id(), settings, base, prompt, query });
-        self.runs.push(Run::new(&ask, &self.model.name, &self.model.spec));
+        self.runs.push(Run::new(&ask, &self.model.name, &self.opened.spec));
         self.history = 0;
         self.current = Some(ask.clone());
         self.work.ask(Ask::Run(ask));
@@ -80,7 +78,7 @@ impl App {
             return self.log.say(Level::Error, "every length of this grid is too long to make");
         }
         let id = self.work.number();
-        self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.model.spec));
+        self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.opened.spec));
         self.record(Step::Grid(settings.clone(), grid.clone()));
         self.work.ask(Ask::Grid(GridAsk { id, settings, grid }));
     }
@@ -89,15 +87,16 @@ impl App {
     pub(super) fn job(&mut self, event: Event) {
         match event {
             Event::Opened(Ok(model)) => {
+                let told = std::mem::take(&mut self.model.warnings);
+                self.opened = model;
+                self.opening = Opening::Done;
+                self.judge();
+                self.clamp();
                 // what the outline of the model said is in the log already
-                let new = model.warnings.iter().filter(|warning| !self.model.warnings.contains(warning));
+                let new = self.model.warnings.iter().filter(|warning| !told.contains(warning));
                 for warning in new.map(|warning| printable_line(warning).into_owned()).collect::<Vec<_>>() {
                     self.log.say(Level::Warning, warning);
                 }
-                self.model = model;
-                self.opening = Opening::Done;
-                self.clamp();
-                self.judge();
                 if let Some(source) = self.prompt.waiting().cloned() {
                     self.build(source);
                 }
@@ -217,7 +216,7 @@ impl App {
                     return;
                 }
                 for warning in warnings {
-                    self.log.say(Level::Warning, warning);
+                    self.log.say(Level::Warning, printable_line(&warning));
                 }
                 if !is_first {
                     self.controls.query = None;
@@ -238,16 +237,8 @@ impl App {
                 }
             }
             Err(problem) => {
-                // what was typed is there to be mended
-                match self.prompt.failed(id, problem.clone()) {
-                    None => return,
-                    Some(PromptSource::Needle(ask)) => self.dialog = Some(Dialog::needle(&ask)),
-                    Some(PromptSource::File(path)) => self.dialog = Some(Dialog::open_file(&path.to_string_lossy())),
-                    Some(source) => {
-                        self.draft =
-                            Editor::of(&source).filter(|editor| editor.text().len() <= super::typing::MAX_TYPED);
-                    }
-                }
+                let Some(source) = self.prompt.failed(id, problem.clone()) else { return };
+                self.give_back(&source);
                 self.fail(&problem);
                 // what gave way to it goes on: the run, or what was inspected of it
                 if self.run().is_some_and(|run| run.prefill_seconds.is_none()) {

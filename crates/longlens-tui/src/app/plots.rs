@@ -143,12 +143,12 @@ impl Sequence {
         let prompt = run.prompt.as_ref().or(open);
         let prompt =
             prompt.ok_or_else(|| Problem::new("the prompt of this run is not built", "run it again (r)".to_owned()))?;
-        let (n_prompt, spec) = (prompt.tokens.len(), &app.model.spec);
+        let (n_prompt, spec) = (prompt.tokens.len(), &app.opened.spec);
         let n_tokens = n_prompt + run.generated.len().saturating_sub(1);
         let needle = prompt.needle.as_ref().filter(|needle| !needle.tokens.is_empty());
         let last = n_prompt.saturating_sub(1);
         Ok(Self {
-            model: app.model.clone(),
+            model: app.opened.trained_on(run.settings.trained_context).into_owned(),
             setup: run.settings.setup_to_inspect(spec, n_prompt)?,
             n_tokens,
             needle: needle.map(|needle| needle.tokens.clone()),
@@ -188,7 +188,7 @@ impl App {
         chunk_len: usize,
     ) -> Result<Setting, SettingError> {
         let mut options = Setting::new(view.info());
-        let own = run.settings.plan(&self.model.spec).ok().and_then(|plan| plan.chunk_len());
+        let own = run.settings.plan(&self.opened.spec).ok().and_then(|plan| plan.chunk_len());
         let has = |name: &str| view.info().params.iter().any(|param| param.name == name);
         // a view of one head, or of all of a layer where no head can be given
         let is_of_head = has("layer") && has("head");

@@ -62,7 +62,7 @@ impl App {
     /// What fields depend on.
     pub fn around(&self) -> Around<'_> {
         Around {
-            model: &self.model,
+            model: &self.opened,
             n_prompt: self.n_prompt(),
             n_fed: self.n_fed().max(1),
             default_query: self.default_query(),

@@ -55,7 +55,7 @@ impl App {
         let Some(edit) = &self.edit else { return };
         let Some(field) = fields.get(edit.field) else { return };
         let typed = self.controls.with(field, &edit.text);
-        let verdict = typed.and_then(|controls| controls.settings.check(&self.model, self.n_prompt()));
+        let verdict = typed.and_then(|controls| controls.settings.check(&self.opened, self.n_prompt()));
         if let Some(edit) = &mut self.edit {
             edit.verdict = verdict;
         }
@@ -137,8 +137,10 @@ impl App {
 
     /// Closes the dialog; a prompt that was typed is kept for the next time.
     pub(super) fn close_dialog(&mut self) {
-        if let Some(Dialog::Text(editor)) = self.dialog.take() {
-            self.draft = Some(*editor).filter(|editor| !editor.text().is_empty());
+        match self.dialog.take() {
+            Some(Dialog::Text(editor)) => self.draft = Some(*editor).filter(|editor| !editor.text().is_empty()),
+            Some(Dialog::Document(form)) => self.keep_unasked(form.ask()),
+            _ => (),
         }
     }
 
@@ -169,7 +171,11 @@ impl App {
                     self.dialog = open;
                     return;
                 }
-                self.draft = None;
+                match open {
+                    Some(Dialog::Text(_)) => self.draft = None,
+                    Some(Dialog::Document(_)) => self.unasked = None,
+                    _ => (),
+                }
                 self.build(source);
             }
             Done::Refused(problem) => {
@@ -187,13 +193,15 @@ impl App {
                 let text = export::config(self);
                 self.work.add(Effect::Save(path, text.into_bytes()));
             }
-            Done::Record(path) => match (self.write_steps)(&path, &self.start, self.record.steps(), &self.model.spec) {
-                Ok(text) => self.work.add(Effect::Save(path, text.into_bytes())),
-                Err(problem) => {
-                    self.fail(&problem);
-                    self.dialog = open;
+            Done::Record(path) => {
+                match (self.write_steps)(&path, &self.start, self.record.steps(), &self.opened.spec) {
+                    Ok(text) => self.work.add(Effect::Save(path, text.into_bytes())),
+                    Err(problem) => {
+                        self.fail(&problem);
+                        self.dialog = open;
+                    }
                 }
-            },
+            }
             Done::Quit => self.quit(),
         }
     }

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::widgets::{Clear, Widget};
 
-use super::{Dialog, Line, NEEDLE_LABELS, Question, found};
+use super::{Dialog, Line, NEEDLE_LABELS, Question, document, found};
 use crate::app::App;
 use crate::command::ENTRIES;
 use crate::panes::attention::notes::wrapped;
@@ -27,24 +27,15 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
         Dialog::Help { scroll } => help(*scroll, screen, pen),
         Dialog::Palette { input, selected } => palette(input, *selected, screen, pen),
         Dialog::Needle { inputs, template, chat, selected } => {
-            let inside = window(screen, 66, 12, "needle prompt", pen);
-            for (at, label) in NEEDLE_LABELS.iter().enumerate() {
-                let line = Rect { y: inside.y + at as u16, height: 1, ..inside };
-                pen.hit(line, Hit::Entry(at));
-                let style = if at == *selected { pen.theme.accent() } else { pen.theme.text() };
-                pen.text(line.x, line.y, label, 10, style);
-                let room = Rect { x: line.x + 11, width: line.width.saturating_sub(11), ..line };
-                if let Some(input) = inputs.get(at) {
-                    typed(input, at == *selected, room, pen);
-                } else {
-                    let words = [template.name(), if chat.0 { "on" } else { "off" }];
-                    let text = format!("‹ {} ›", words[at - inputs.len()]);
-                    pen.text(room.x, room.y, &text, room.width, style);
-                }
-            }
-            let y = inside.y + NEEDLE_LABELS.len() as u16 + 1;
-            pen.text(inside.x, y, NEEDLE_HELP[(*selected).min(NEEDLE_HELP.len() - 1)], inside.width, pen.theme.faint());
-            pen.text(inside.x, y + 2, "enter builds · tab next · esc back", inside.width, pen.theme.faint());
+            let words = [template.name(), off_on(chat.0)];
+            let values = inputs.iter().map(Value::Typed).chain(words.map(Value::Word));
+            let lines: Vec<_> = NEEDLE_LABELS.into_iter().zip(values).zip(NEEDLE_HELP).collect();
+            form(("needle prompt", "enter builds"), &lines, *selected, screen, pen);
+        }
+        Dialog::Document(open) => {
+            let values = open.inputs.iter().map(Value::Typed).chain([Value::Word(off_on(open.chats))]);
+            let lines: Vec<_> = document::LABELS.into_iter().zip(values).zip(document::HELP).collect();
+            form(("a document and a question about it", "enter runs it"), &lines, open.selected, screen, pen);
         }
         Dialog::Text(editor) => {
             let height = screen.height.saturating_sub(4).min(24);
@@ -60,7 +51,7 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
         }
         Dialog::Ask(question, input) => {
             let (title, help) = match question {
-                Question::OpenFile => ("open a text file", "enter opens · esc back"),
+                Question::OpenFile => ("open a document", "enter opens · esc back"),
                 Question::Rename(_) => ("name of the run", "enter names · empty for its text form · esc back"),
                 Question::Export => ("export the view as", "writes .png .svg .csv .npz · enter writes · esc back"),
                 Question::SaveConfig => {
@@ -85,6 +76,40 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
             pen.text(inside.x, inside.y + 2, "y quits · esc stays", inside.width, pen.theme.faint());
         }
     }
+}
+
+/// What a line of a form holds.
+enum Value<'a> {
+    Typed(&'a Line),
+    /// One of a few words, which arrows choose.
+    Word(&'a str),
+}
+
+fn off_on(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
+}
+
+/// A form: lines with their labels and help, of which the selected one's is shown. Title and what enter does come first.
+fn form((title, enter): (&str, &str), lines: &[((&str, Value), &str)], selected: usize, screen: Rect, pen: &mut Pen) {
+    let n = lines.len() as u16;
+    let inside = window(screen, 66, n + 6, title, pen);
+    for (at, ((label, value), _)) in lines.iter().enumerate() {
+        let line = Rect { y: inside.y + at as u16, height: 1, ..inside };
+        pen.hit(line, Hit::Entry(at));
+        let style = if at == selected { pen.theme.accent() } else { pen.theme.text() };
+        pen.text(line.x, line.y, label, 10, style);
+        let room = Rect { x: line.x + 11, width: line.width.saturating_sub(11), ..line };
+        match value {
+            Value::Typed(input) => typed(input, at == selected, room, pen),
+            Value::Word(word) => {
+                pen.text(room.x, room.y, &format!("‹ {word} ›"), room.width, style);
+            }
+        }
+    }
+    let help = lines.get(selected).map_or("", |(_, help)| help);
+    pen.text(inside.x, inside.y + n + 1, help, inside.width, pen.theme.faint());
+    let keys = format!("{enter} · tab next · esc back");
+    pen.text(inside.x, inside.y + n + 3, &keys, inside.width, pen.theme.faint());
 }
 
 /// A cleared, framed window in the middle of the screen; returns the room inside, a cell away from its edge.

@@ -26,7 +26,7 @@ pub fn config(app: &App) -> String {
     settings.rope.iter().for_each(|rope| line("rope", &word(&rope.resolved(model).to_string())));
     app.start.device.iter().for_each(|device| line("device", &word(device)));
     app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
-    app.start.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
+    settings.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
     app.start.adapter.iter().for_each(|adapter| line("adapter", &word(adapter)));
     let (own, sampling): (Vec<_>, Vec<_>) = params::text().partition(|param| params::TOP_LEVEL.contains(&param.name));
     for param in own {

@@ -111,7 +111,8 @@ pub fn grid(app: &App) -> Result<Content, Problem> {
         cells: places.filter_map(|at| run.cells[at].clone()).collect(),
         complete: run.cells.iter().all(Option::is_some),
     };
-    let plot = views::passkey::passkey(&[report], &app.model.spec, Palette::default());
+    let model = app.opened.spec.trained_on(run.settings.trained_context);
+    let plot = views::passkey::passkey(&[report], &model, Palette::default());
     Ok(Content { plot, picture: Picture::Grid(grid), settings: run.settings.clone() })
 }
 
@@ -130,7 +131,7 @@ pub fn loss(app: &App) -> Result<Content, Problem> {
         Picture::Loss { runs: runs.iter().map(|run| ran(run)).collect(), smooth }
     };
     let settings = shown.unwrap_or(newest).settings.clone();
-    Ok(Content { plot: views::losses(&named, &app.model.spec, smooth), picture, settings })
+    Ok(Content { plot: views::losses(&named, &app.opened.spec, smooth), picture, settings })
 }
 
 /// The two runs that are compared.
@@ -140,7 +141,7 @@ pub fn compare(app: &App) -> Result<Content, Problem> {
     };
     let maps = app.difference.keyed().filter(|(key, _)| a.same_prompt(b) && key.runs == [a.id, b.id]);
     let head = maps.map(|(key, _)| (key.layer, key.head));
-    let plot = views::compare([a, b], names(app, [a, b]), maps.map(|(_, maps)| &**maps), &app.model.spec);
+    let plot = views::compare([a, b], names(app, [a, b]), maps.map(|(_, maps)| &**maps), &app.opened.spec);
     let picture = if [a, b].iter().any(|run| run.base.is_some()) {
         Picture::Other("compare under reuse-kv".into())
     } else if a.same_prompt(b) {
@@ -185,8 +186,8 @@ fn ran(run: &Run) -> Ran {
 
 /// What was run, after the user's name for it where it has one.
 fn run_name(app: &App, run: &Run) -> String {
-    let base = run.base.as_ref().map_or(String::new(), |base| format!(" after {}", base.text(&app.model.spec)));
-    let text = format!("{}{base}", run.settings.text(&app.model.spec));
+    let base = run.base.as_ref().map_or(String::new(), |base| format!(" after {}", base.text(&app.opened.spec)));
+    let text = format!("{}{base}", run.settings.text(&app.opened.spec));
     run.name.as_ref().map_or(text.clone(), |name| format!("{name}: {text}"))
 }
 

@@ -140,7 +140,7 @@ fn titles(app: &App, runs: [&Run; 2], notes: &mut Notes, pen: &mut Pen) {
             vec![
                 Span::styled(format!("{name} "), side(theme, at).add_modifier(ratatui::style::Modifier::BOLD)),
                 Span::styled(title, theme.accent()),
-                Span::styled(shortened(&run.settings.text(&app.model.spec), room as u16), theme.text()),
+                Span::styled(shortened(&run.settings.text(&app.opened.spec), room as u16), theme.text()),
                 Span::styled(state, theme.warn()),
             ],
             vec![Span::styled(format!(" · {}", run.source), theme.faint())],

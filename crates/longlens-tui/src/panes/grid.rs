@@ -55,7 +55,7 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(grid) = app.grids.shown().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
         return explain(app, area, pen);
     };
-    let trained = app.model.spec.trained_context;
+    let trained = app.opened.spec.trained_on(grid.settings.trained_context).trained_context;
     let about = about(app, grid, area.width, pen.theme);
     // in a low pane the cells need the row of the name
     let about = if area.height < 7 { &about[1..] } else { &about[..] };
@@ -231,7 +231,7 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
         (false, true) => ("✓ ", theme.good()),
         (false, false) => ("◼ ", theme.faint()),
     };
-    let trained = app.model.spec.trained_context;
+    let trained = app.opened.spec.trained_on(grid.settings.trained_context).trained_context;
     let mean = |is_in: &dyn Fn(usize) -> bool| {
         let columns = grid.lengths.len();
         let cells = grid.cells.iter().enumerate().filter(|(at, _)| is_in(grid.lengths[at % columns]));

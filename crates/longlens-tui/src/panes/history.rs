@@ -119,6 +119,9 @@ pub(super) fn named(run: &Run) -> String {
     if let Some(rope) = &run.settings.rope {
         let _ = write!(text, " rope={rope}");
     }
+    if let Some(n_tokens) = run.settings.trained_context {
+        let _ = write!(text, " trained_context={n_tokens}");
+    }
     if run.settings.swap == Swap::ReuseKv && run.base.is_some() {
         text += " reuse-kv";
     }

@@ -110,7 +110,7 @@ fn draft(app: &App) -> (Option<Checked>, Option<&Problem>) {
         (Ok(checked), _) => (Some(checked.clone()), None),
         (Err(problem), Ok(checked)) => (Some(checked.clone()), Some(problem)),
         (Err(problem), Err(_)) => {
-            let newest = app.current.as_ref().and_then(|run| run.settings.check(&app.model, app.n_prompt()).ok());
+            let newest = app.current.as_ref().and_then(|run| run.settings.check(&app.opened, app.n_prompt()).ok());
             (newest, Some(problem))
         }
     }

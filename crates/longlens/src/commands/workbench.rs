@@ -100,15 +100,18 @@ pub fn begin(
     }
     if let (Some(session), None) = (&resume, args.common.model.as_ref().or(config.file.model.as_ref())) {
         config.model.clone_from(&session.model);
-        config.trained_context = config.trained_context.or(session.trained_context);
+        config.trained_context = config.trained_context.or(session.settings.trained_context);
         config.adapter = config.adapter.or_else(|| session.adapter.clone());
     }
     let prompt = prompt::given(&args.prompt, &config);
     crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
+    // the model is opened as its files say: what it counts as trained on is a setting, to be changed while it is open
+    let trained_context = config.trained_context.take();
     let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&prompt, config.settings.sampling.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
     config.given.apply(&mut settings)?;
+    settings.trained_context = trained_context;
     if let Some(session) = &mut resume {
         session.settings.clone_from(&settings);
     }
@@ -116,7 +119,6 @@ pub fn begin(
         model: config.model.clone(),
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
         weights: args.common.opening.weights.or(config.file.weights).map(|weights| weights.to_string()),
-        trained_context: config.trained_context,
         adapter: config.adapter.clone(),
     };
     let options = Options {

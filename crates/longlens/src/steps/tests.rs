@@ -1,4 +1,4 @@
-use longlens_app::prompt::NeedleAsk;
+use longlens_app::prompt::{DocumentAsk, NeedleAsk};
 use longlens_core::lens::Message;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -56,10 +56,10 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
         model: "my \"models\"/llama".into(),
         device: Some("cuda".into()),
         weights: Some("q8".into()),
-        trained_context: Some(16_384),
         adapter: Some("my adapter".into()),
     };
-    let steps = [Step::Run(Settings::default(), PromptSource::File("/home/me/story.txt".into()))];
+    let settings = Settings { trained_context: Some(16_384), ..Settings::default() };
+    let steps = [Step::Run(settings, PromptSource::File("/home/me/story.txt".into()))];
     let text = cells(Path::new("my steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
     insta::assert_snapshot!(text, @r#"
     // %% [markdown]
@@ -90,6 +90,60 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     //     longlens notebook run steps.rhai --overwrite
     //
     // Nothing was done yet.
+    ");
+}
+
+#[test]
+fn a_trained_context_that_changed_between_steps_changes_between_them_again() {
+    let start = Start { model: "embedded".into(), ..Start::default() };
+    let trained = |n| Settings { trained_context: n, ..under("self_extend") };
+    let about = |question: &str| {
+        let chat = Some(Chat { system: Some("Be brief.".into()), ..Chat::default() });
+        PromptSource::Document(DocumentAsk { file: "a report.pdf".into(), question: Some(question.into()), chat })
+    };
+    let (a, b) = ((trained(Some(1024)), about("Who?")), (trained(None), about("Who?")));
+    let steps = [
+        Step::Run(a.0.clone(), a.1.clone()),
+        Step::Run(b.0.clone(), b.1.clone()),
+        saved(Picture::Positions { n_tokens: 64, layer: 0, head: 0 }, b.0.clone(), "p.png"),
+        saved(Picture::Compare { runs: Box::new([a, b.clone()]), head: None }, b.0, "c.png"),
+    ];
+    let text = cells(Path::new("steps.rhai"), &start, &steps, &ModelSpec::tiny(256));
+    insta::assert_snapshot!(text.split_once("\n// %%\n").unwrap().1, @r#"
+    open("embedded", #{ trained_context: 1024 });
+
+    // %%
+    let p1 = document("a report.pdf", "Who?", #{ chat: true, system: "Be brief.", date: "2024-07-26" });
+    let r1 = run(p1, "self_extend:group_size=8,neighbor_window=256,log_scale=off,shift=floor", #{ max_tokens: 16 });
+    r1
+
+    // %%
+    open("embedded");
+    let r2 = run(p1, "self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", #{ max_tokens: 16 });
+    r2
+
+    // %%
+    let f1 = positions("self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor", 64);
+    save(f1, "p.png");
+    f1
+
+    // %%
+    let f2 = compare(r1, r2);
+    save(f2, "c.png");
+    f2
+    "#);
+    insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
+    #!/bin/sh
+    # steps taken in the longlens workbench, as commands
+    set -e
+
+    longlens generate --model embedded --trained-context 1024 --method self_extend:group_size=8,neighbor_window=256,log_scale=off,shift=floor --prefill-chunk 2048 --max-tokens 16 --file 'a report.pdf' --question 'Who?' --chat --system 'Be brief.' --date 2024-07-26
+
+    longlens generate --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --max-tokens 16 --file 'a report.pdf' --question 'Who?' --chat --system 'Be brief.' --date 2024-07-26
+
+    longlens positions --tokens 64 --layer 0 --head 0 --model embedded --method self_extend:group_size=8,neighbor_window=64,log_scale=off,shift=floor --prefill-chunk 2048 --out p.png
+
+    # c.png shows the view compare, which no command draws
     ");
 }
 

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod asking;
+#[path = "../common/mod.rs"]
+mod common;
 mod pty;
 mod steps;
 

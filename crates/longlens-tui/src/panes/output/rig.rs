@@ -43,7 +43,7 @@ pub fn run<'a>(app: &'a mut App, method: &str) -> &'a mut Run {
     let settings = Settings { method: Method::parse(method).unwrap(), ..Settings::default() };
     let prompt = app.prompt.answer().cloned().unwrap();
     let ask = RunAsk { id: app.runs.next_id(), settings, base: None, prompt, query: None };
-    app.runs.push(Run::new(&ask, "scripted", &app.model.spec));
+    app.runs.push(Run::new(&ask, "scripted", &app.opened.spec));
     (app.shown, app.current) = (Some(ask.id), Some(Arc::new(ask)));
     app.runs.list.last_mut().unwrap()
 }

@@ -76,13 +76,23 @@ fn by_toml(param: &Param, text: &str) -> Result<Given, String> {
 
 /// The controls of the workbench after a text was typed into a field.
 fn by_field(model: &ModelInfo, param: &Param, text: &str) -> Result<Settings, String> {
-    let controls = Controls::new(Settings::default());
-    let around = Around { model, n_prompt: 8, n_fed: 8, default_query: 7, chunk_len: 4 };
-    let fields = controls.fields(&around);
-    let field =
+    let fields = Controls::new(Settings::default()).fields(&around(model));
+    let shown =
         fields.iter().find(|field| field.id == FieldId::Setting(param.name)).expect("every setting has a field");
-    assert_eq!((field.label.as_str(), field.help, &field.range), (param.name, param.help, &param.kind.to_string()));
+    assert_eq!((shown.label.as_str(), shown.help, &shown.range), (param.name, param.help, &param.kind.to_string()));
+    field(model, shown.id, text)
+}
+
+/// The controls after a text was typed into one of their fields.
+fn field(model: &ModelInfo, id: FieldId, text: &str) -> Result<Settings, String> {
+    let controls = Controls::new(Settings::default());
+    let fields = controls.fields(&around(model));
+    let field = fields.iter().find(|field| field.id == id).expect("the field is there");
     controls.with(field, text).map(|controls| controls.settings).map_err(|problem| problem.message)
+}
+
+fn around(model: &ModelInfo) -> Around<'_> {
+    Around { model, n_prompt: 8, n_fed: 8, default_query: 7, chunk_len: 4 }
 }
 
 #[test]
@@ -155,12 +165,14 @@ fn printed(settings: &Settings, model: &ModelInfo, param: &'static Param, value:
 }
 
 #[test]
-fn a_trained_context_is_one_setting_for_flags_configs_and_cells() {
+fn a_trained_context_is_one_setting_for_flags_configs_cells_and_fields() {
     let (param, mut session) = (&params::TRAINED_CONTEXT, session());
+    let model = backend::outline("embedded", longlens_model::Options::default()).unwrap();
+    let by_field = |text: &str| field(&model, FieldId::TrainedContext, text).map(|settings| settings.trained_context);
     for text in ["0", "2147483649", "1.5"] {
         let sentence = format!("trained_context = {text} is not a whole number from 1 to 2147483648");
         let by_toml = toml::from_str::<File>(&format!("trained_context = {text}\n")).unwrap_err().to_string();
-        for said in [flag(param, text).unwrap_err(), by_toml] {
+        for said in [flag(param, text).unwrap_err(), by_toml, by_field(text).unwrap_err()] {
             assert!(said.contains(&sentence), "{said}");
         }
         let said = session.evaluate(&format!("open(\"embedded\", #{{ trained_context: {text} }})")).unwrap_err();
@@ -170,4 +182,5 @@ fn a_trained_context_is_one_setting_for_flags_configs_and_cells() {
     let by_toml: File = toml::from_str("trained_context = \"2k\"\n").unwrap();
     let by_flag = flag(param, "2k").unwrap().common.opening.trained_context;
     assert_eq!((&by_flag, &by_toml.trained_context), (&Some(Value::Number(2048.0)), &by_flag));
+    assert_eq!((by_field("2k"), by_field("")), (Ok(Some(2048)), Ok(None)));
 }
