@@ -15,6 +15,7 @@ use longlens_notebook::memory::Machine;
 
 use crate::args::Device;
 use crate::failure::Failure;
+use crate::memory;
 pub use ceiling::Ceilings;
 pub use hush::prepare;
 use longlens_app::bytes::text as size;
@@ -27,7 +28,7 @@ pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Len
         let weight_bytes = |weights| outline(weights).map_or(usize::MAX, |info| info.weight_bytes);
         check_room(&outline(options.weights).map_err(refused)?, weight_bytes)?;
     }
-    on(device, Open { source, options })
+    on(device, Open { source, options }).inspect(|_| memory::give_back_freed_pages())
 }
 
 /// Refuses a model whose weights, with the cache of a short prompt, are more than the memory that is left: an allocation

@@ -147,12 +147,6 @@ mod huge {
 
     impl Mapping {
         fn new(bytes: usize) -> Option<Self> {
-            // what the allocator keeps free would have been used for these weights, and now would stay beside them
-            #[cfg(target_env = "gnu")]
-            // SAFETY: gives pages of freed memory back
-            unsafe {
-                libc::malloc_trim(0)
-            };
             let len = bytes.checked_add(PAGE)?; // so that a huge page starts inside
             let (rights, kind) =
                 (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
