@@ -106,7 +106,7 @@ impl PromptSource {
             Self::Document(ask) => self.of_document(&read(&ask.file)?, codec),
             Self::Needle(ask) => self.hide(ask, codec),
             // the template writes the model's first token where it wants one
-            Self::Chat(conversation) => self.of_text(&said(conversation, codec)?, false, None, codec),
+            Self::Chat(conversation) => self.of_text(&rendered(conversation, codec)?, false, None, codec),
         }
     }
 
@@ -116,18 +116,18 @@ impl PromptSource {
             Self::Document(ask) => match &ask.chat {
                 Some(chat) => {
                     let conversation = question(chat.system.as_deref(), &ask.text(document));
-                    (said(&conversation.dated(Some(&chat.date)), codec)?, false)
+                    (rendered(&conversation.dated(Some(&chat.date)), codec)?, false)
                 }
                 None => (ask.text(document), true),
             },
-            Self::Chat(conversation) => (said(conversation, codec)?, false),
+            Self::Chat(conversation) => (rendered(conversation, codec)?, false),
             _ => (document.text.clone(), true),
         };
         self.of_text(&text, special, Some(document), codec)
     }
 
     /// The text of the prompt that begins with its document: of a conversation the turn in which it is told.
-    fn told(&self, document: &Document) -> String {
+    fn document_turn(&self, document: &Document) -> String {
         match self {
             Self::Document(ask) => ask.text(document),
             Self::Chat(conversation) => {
@@ -191,9 +191,9 @@ impl PromptSource {
         let pieces: Result<Vec<String>, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
         let pieces = pieces?;
         let whole = || Document::plain(pieces.concat());
-        let told = document.map(|document| self.told(document));
-        let passages = match (document, told) {
-            (Some(document), Some(told)) => locate(document, &told, &pieces),
+        let turn = document.map(|document| self.document_turn(document));
+        let passages = match (document, turn) {
+            (Some(document), Some(turn)) => locate(document, &turn, &pieces),
             _ => locate(&whole(), "", &pieces),
         };
         let warnings = document.map_or_else(Vec::new, |document| document.warnings.clone());
@@ -217,7 +217,7 @@ impl DocumentAsk {
 }
 
 /// The text of a conversation that is short enough to be a prompt.
-fn said(conversation: &Conversation, codec: &dyn TextCodec) -> Result<String, Problem> {
+fn rendered(conversation: &Conversation, codec: &dyn TextCodec) -> Result<String, Problem> {
     if conversation.messages.iter().map(|message| message.content.len() as u64).sum::<u64>() > MAX_BYTES {
         return Err(too_long("this conversation"));
     }

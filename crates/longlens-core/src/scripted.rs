@@ -365,9 +365,9 @@ impl TextCodec for ByteCodec {
 
     /// A line for each turn, as `user: Hello`; an answer begins with `assistant:`.
     fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
-        let text = conversation.rendered(|said| {
-            let lines = said.messages.iter().map(|turn| format!("{}: {}\n", turn.role, turn.content));
-            let answer = said.add_generation_prompt.then(|| "assistant:".to_owned());
+        let text = conversation.rendered(|conversation| {
+            let lines = conversation.messages.iter().map(|turn| format!("{}: {}\n", turn.role, turn.content));
+            let answer = conversation.add_generation_prompt.then(|| "assistant:".to_owned());
             Ok::<_, LensError>(lines.chain(answer).collect::<String>())
         })?;
         text.ok_or(LensError::NoChatTemplate)

@@ -2,7 +2,8 @@
 //!
 //! Layout (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>), little endian: `GGUF`, version, number of tensors, number
 //! of metadata entries; the entries (key, type, value); the tensors (name, dimensions, the fastest first, type, offset); then the
-//! numbers, each tensor at a multiple of `general.alignment`. Counts were 32 bits wide in version 1, and are 64 since.
+//! numbers, each tensor at a multiple of `general.alignment`. Counts have 64 bits; version 1, where they had
+//! 32, is not read.
 //!
 //! A count is only what the file says: nothing is reserved that the rest of the file could not hold.
 

@@ -37,7 +37,7 @@ use numbers::Unusable;
 pub use random::random;
 pub use request::{LayerNorm, Linear, Parameters};
 pub use save::Written;
-pub(crate) use save_gguf::Sheet;
+pub(crate) use save_gguf::GgufParts;
 use stored::Stored;
 pub use wanted::Counts;
 use wanted::{Wanted, WantedTensor};

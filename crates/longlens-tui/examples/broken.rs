@@ -7,7 +7,7 @@ use longlens_app::steps::Start;
 use longlens_core::lens::Lens;
 use longlens_core::scripted::ScriptedLens;
 use longlens_tui::app::Options;
-use longlens_tui::images::Wanted;
+use longlens_tui::images::ImageMode;
 use longlens_tui::terminal;
 use longlens_tui::theme::{Depth, ThemeName};
 
@@ -26,5 +26,5 @@ fn main() {
         notes: Vec::new(),
     };
     let open = move || Ok(Box::new(lens) as Box<dyn Lens>);
-    drop(terminal::run(model, options, Wanted::Never, None, open));
+    drop(terminal::run(model, options, ImageMode::Never, None, open));
 }

@@ -20,7 +20,7 @@ use crate::pen::Picture;
 
 /// Whether to ask the terminal for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wanted {
+pub enum ImageMode {
     /// Where the environment names a terminal that is known to have them.
     #[default]
     Auto,
@@ -62,8 +62,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 impl Images {
     /// Asks the terminal; nothing where it has no images. Reads its answer from standard input, so this comes before any
     /// other reading. `done` receives encoded images.
-    pub fn ask(wanted: Wanted, done: impl Fn(Encoded) + Send + 'static) -> Option<Self> {
-        if wanted == Wanted::Never || (wanted == Wanted::Auto && !ImageProtocol::may_be_there()) {
+    pub fn ask(mode: ImageMode, done: impl Fn(Encoded) + Send + 'static) -> Option<Self> {
+        if mode == ImageMode::Never || (mode == ImageMode::Auto && !ImageProtocol::may_be_there()) {
             return None;
         }
         let options = QueryStdioOptions { timeout: PATIENCE, ..QueryStdioOptions::default() };

@@ -27,7 +27,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, d
 
 use crate::app::{Action, App, DrawAsk, Drawn, Effect, Options};
 use crate::export;
-use crate::images::{Encoded, Images, Wanted};
+use crate::images::{Encoded, ImageMode, Images};
 use crate::pen::Seen;
 use crate::screen;
 
@@ -61,7 +61,7 @@ const GATHER: Duration = Duration::from_millis(6);
 pub fn run(
     model: ModelInfo,
     options: Options,
-    wanted: Wanted,
+    mode: ImageMode,
     store: Option<Store>,
     open: impl FnOnce() -> Result<Box<dyn Lens>, Problem> + Send + 'static,
 ) -> io::Result<Ended> {
@@ -75,7 +75,7 @@ pub fn run(
     // the first frame does not wait for anything
     draw(&mut terminal, &app, None)?;
     let images_done = sender.clone();
-    let mut images = Images::ask(wanted, move |encoded| drop(images_done.send(Arrived::Image(encoded))));
+    let mut images = Images::ask(mode, move |encoded| drop(images_done.send(Arrived::Image(encoded))));
     let jobs = sender.clone();
     let worker = Worker::start(open, move |event| drop(jobs.send(Arrived::Job(event))))?;
     watch_keys(sender.clone())?;

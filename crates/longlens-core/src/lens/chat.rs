@@ -109,13 +109,13 @@ mod tests {
 
     /// A template in small: `<role>content|` for each turn, whose words may be trimmed.
     fn written(conversation: &Conversation, trims: bool) -> Result<Option<String>, String> {
-        conversation.rendered(|said| {
-            let said_by = |turn: &Message| {
+        conversation.rendered(|conversation| {
+            let line = |turn: &Message| {
                 let content = if trims { turn.content.trim() } else { &turn.content };
                 format!("<{}>{content}|", turn.role)
             };
-            let answer = if said.add_generation_prompt { "<assistant>" } else { "" };
-            Ok(said.messages.iter().map(said_by).collect::<String>() + answer)
+            let answer = if conversation.add_generation_prompt { "<assistant>" } else { "" };
+            Ok(conversation.messages.iter().map(line).collect::<String>() + answer)
         })
     }
 

@@ -62,12 +62,12 @@ fn passage_len(text: &str) -> usize {
     shortest + after.filter(|at| *at > 0).unwrap_or(tail.len())
 }
 
-/// The passages of a document with the tokens of a prompt that holds it. `told` is the text that begins with the document as the prompt
+/// The passages of a document with the tokens of a prompt that holds it. `turn` is the text that begins with the document as the prompt
 /// holds it, such as a message with a question behind it; `pieces` are the texts of the prompt's tokens.
 ///
 /// A tokenizer may give back other characters than it was given (a normalized accent, a lost blank), so every passage is looked for by
 /// itself, and one that is not found has the tokens between its neighbours, shared with others that are not.
-pub fn locate(document: &Document, told: &str, pieces: &[String]) -> Vec<Passage> {
+pub fn locate(document: &Document, turn: &str, pieces: &[String]) -> Vec<Passage> {
     let prompt = pieces.concat();
     let ends = pieces.iter().scan(0, |end, piece| {
         *end += piece.len();
@@ -76,7 +76,7 @@ pub fn locate(document: &Document, told: &str, pieces: &[String]) -> Vec<Passage
     let ends: Vec<usize> = ends.collect();
     let ranges = document.passages();
     // what stands before may say the same as the document begins with
-    let start = prompt.find(told.trim()).or_else(|| prompt.find(document.text.trim())).unwrap_or(0);
+    let start = prompt.find(turn.trim()).or_else(|| prompt.find(document.text.trim())).unwrap_or(0);
     let found = find_all(document, &ranges, &prompt, start);
     // a byte's token is the first that ends behind it
     let token_of = |byte: usize| ends.partition_point(|end| *end <= byte);

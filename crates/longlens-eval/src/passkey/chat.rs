@@ -55,10 +55,10 @@ impl Chat {
     /// A conversation whose user says a prompt, up to where the answer goes on with what follows the prompt's question.
     pub fn conversation(&self, prompt: &str) -> Conversation {
         let (asked, begun) = begun(prompt);
-        self.said(asked, begun.to_owned())
+        self.asking(asked, begun.to_owned())
     }
 
-    fn said(&self, asked: &str, begun: String) -> Conversation {
+    fn asking(&self, asked: &str, begun: String) -> Conversation {
         let system = self.system.iter().map(|system| Message::new("system", system));
         let answer = (!begun.is_empty()).then(|| Message::new("assistant", begun));
         let turns: Vec<_> = system.chain([Message::user(asked)]).chain(answer).collect();
@@ -87,13 +87,13 @@ fn begun(prompt: &str) -> (&str, &str) {
 
 /// Makes tokens of prompts.
 #[derive(Clone, Copy)]
-pub(super) struct Feeding<'a> {
+pub(super) struct PromptEncoder<'a> {
     pub codec: &'a dyn TextCodec,
     /// The chat template's, where prompts are put into one.
     pub chat: Option<&'a Chat>,
 }
 
-impl Feeding<'_> {
+impl PromptEncoder<'_> {
     /// The text that is fed.
     pub fn text(self, prompt: &str) -> Result<String, LensError> {
         match self.chat {
@@ -108,7 +108,7 @@ impl Feeding<'_> {
             Some(chat) => {
                 let (asked, begun) = begun(prompt);
                 let answer = if begun.is_empty() { key.to_owned() } else { format!("{begun} {key}") };
-                self.codec.chat(&chat.said(asked, answer))
+                self.codec.chat(&chat.asking(asked, answer))
             }
             None => Ok(format!("{prompt}{}{key}", blank(prompt))),
         }
@@ -174,18 +174,18 @@ mod tests {
     #[test]
     fn a_key_follows_the_words_or_the_place_of_the_answer() {
         let chat = Chat { system: Some("Be brief.".into()), ..Chat::default() };
-        let feeding = Feeding { codec: &ByteCodec, chat: Some(&chat) };
+        let encoder = PromptEncoder { codec: &ByteCodec, chat: Some(&chat) };
         let fed = |prompt: &str| {
-            let text = feeding.text(prompt).unwrap();
-            let tokens = feeding.encode(&text).unwrap();
+            let text = encoder.text(prompt).unwrap();
+            let tokens = encoder.encode(&text).unwrap();
             assert_eq!(tokens.len(), text.len(), "the template writes no first token, so there is none");
-            let answer = feeding.answer(prompt, "77", &tokens).unwrap();
-            assert_eq!(feeding.n_tokens(prompt, "77").unwrap(), tokens.len() + answer.len());
+            let answer = encoder.answer(prompt, "77", &tokens).unwrap();
+            assert_eq!(encoder.n_tokens(prompt, "77").unwrap(), tokens.len() + answer.len());
             (text, ByteCodec.decode(&answer).unwrap())
         };
-        let said = "system: Be brief.\nuser: What is it?\nassistant:";
-        assert_eq!(fed("What is it? It is"), (format!("{said} It is"), " 77".into()));
-        assert_eq!(fed("What is it?"), (said.into(), " 77".into()), "the template separates it");
+        let turns = "system: Be brief.\nuser: What is it?\nassistant:";
+        assert_eq!(fed("What is it? It is"), (format!("{turns} It is"), " 77".into()));
+        assert_eq!(fed("What is it?"), (turns.into(), " 77".into()), "the template separates it");
         insta::assert_snapshot!(chat, @r#"in the model's chat template (date 2024-07-26, system "Be brief.")"#);
     }
 
@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_key_that_would_merge_with_the_prompt_is_tokenized_alone() {
-        let feeding = Feeding { codec: &Merging, chat: None };
-        assert_eq!(feeding.answer("It is", "77", &[5]).unwrap(), [3], "a blank and the key");
-        assert_eq!(feeding.answer("It is ", "77", &[6]).unwrap(), [2]);
+        let encoder = PromptEncoder { codec: &Merging, chat: None };
+        assert_eq!(encoder.answer("It is", "77", &[5]).unwrap(), [3], "a blank and the key");
+        assert_eq!(encoder.answer("It is ", "77", &[6]).unwrap(), [2]);
     }
 }

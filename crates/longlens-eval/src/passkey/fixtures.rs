@@ -5,7 +5,7 @@ use std::path::Path;
 use longlens_core::lens::{Control, Lens, TextCodec};
 use serde::{Deserialize, Serialize};
 
-use super::chat::{Chat, Feeding};
+use super::chat::{Chat, PromptEncoder};
 use super::lines::QUESTION;
 use super::series::{Series, With};
 use super::templates::{Sketch, needle};
@@ -37,7 +37,7 @@ impl Fixture {
         let told = needle(&self.answer);
         let needle = self.prompt.find(&told).map(|start| start..start + told.len());
         let sketch = Sketch { text: self.prompt.clone(), key: self.answer.clone(), needle };
-        let mut made = PasskeyPrompt::new(Feeding { codec, chat }, sketch, self.length.unwrap_or_default())?;
+        let mut made = PasskeyPrompt::new(PromptEncoder { codec, chat }, sketch, self.length.unwrap_or_default())?;
         if self.length.is_none() {
             made.length = made.tokens.len() + made.answer.len();
         }

@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::chat::{Chat, Feeding};
+use super::chat::{Chat, PromptEncoder};
 use super::templates::{Filling, Frame, Piece, Sketch, Template};
 use crate::error::{EvalError, expect};
 
@@ -78,12 +78,12 @@ pub fn hiding(
         expect(is_word, "key", format!("`{key}`"), "1 to 32 letters or digits")?;
         key.clone_into(&mut frame.key);
     }
-    let feeding = Feeding { codec, chat };
+    let encoder = PromptEncoder { codec, chat };
     let sketch = match filling {
         Filling::Characters(n_chars) => frame.characters(n_chars, place.depth),
-        Filling::Pieces(source) => fit(feeding, template, &frame, source, place)?,
+        Filling::Pieces(source) => fit(encoder, template, &frame, source, place)?,
     };
-    PasskeyPrompt::new(feeding, sketch, place.length)
+    PasskeyPrompt::new(encoder, sketch, place.length)
 }
 
 impl Place {
@@ -99,12 +99,12 @@ impl Place {
 
 impl PasskeyPrompt {
     /// Tokenizes a prompt.
-    pub(super) fn new(feeding: Feeding<'_>, sketch: Sketch, length: usize) -> Result<Self, EvalError> {
-        let text = feeding.text(&sketch.text)?;
-        let tokens = feeding.encode(&text)?;
-        let answer = feeding.answer(&sketch.text, &sketch.key, &tokens)?;
+    pub(super) fn new(encoder: PromptEncoder<'_>, sketch: Sketch, length: usize) -> Result<Self, EvalError> {
+        let text = encoder.text(&sketch.text)?;
+        let tokens = encoder.encode(&text)?;
+        let answer = encoder.answer(&sketch.text, &sketch.key, &tokens)?;
         let told = sketch.needle.map(|needle| &sketch.text[needle]);
-        let needle = told.map(|told| Needle::find(feeding.codec, &text, &tokens, told)).transpose()?.flatten();
+        let needle = told.map(|told| Needle::find(encoder.codec, &text, &tokens, told)).transpose()?.flatten();
         Ok(Self { length, text, tokens, key: sketch.key, answer, needle })
     }
 }
@@ -154,7 +154,7 @@ fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usi
 
 /// The sketch with the most pieces of `source` that stays within the length.
 fn fit(
-    feeding: Feeding<'_>,
+    encoder: PromptEncoder<'_>,
     template: Template,
     frame: &Frame,
     mut source: Box<dyn Iterator<Item = Piece>>,
@@ -164,7 +164,7 @@ fn fit(
     let mut measure = |n_pieces: usize| -> Result<usize, EvalError> {
         pieces.extend(source.by_ref().take(n_pieces.saturating_sub(pieces.len())));
         let sketch = frame.pieces(&pieces[..n_pieces], place.depth);
-        Ok(feeding.n_tokens(&sketch.text, &sketch.key)?)
+        Ok(encoder.n_tokens(&sketch.text, &sketch.key)?)
     };
     let shortest = measure(0)?;
     if shortest > place.length {

@@ -85,8 +85,8 @@ impl Series {
         let mut control =
             Part { control: &mut *with.control, before: before + done, size: prompt.length - done, total };
         let (tokens, greedy) = ((&prompt.tokens[..], n_fed), Sampling::default());
-        let said = go_on(with.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
-        if said.stop == StopReason::Cancelled {
+        let generated = go_on(with.lens, tokens, &greedy, &stop, started, &mut control, &mut |_| {})?;
+        if generated.stop == StopReason::Cancelled {
             return Ok(None);
         }
         let trial = Trial {
@@ -94,12 +94,12 @@ impl Series {
             prompt_tokens: prompt.tokens.len(),
             needle_start: prompt.needle.as_ref().map(|needle| needle.start),
             needle_end: prompt.needle.as_ref().map(|needle| needle.end),
-            ok_tokens: said.tokens == prompt.answer,
-            ok_text: reads_as(&said.text, &prompt.key),
-            output_text: said.text,
-            seconds: said.seconds,
+            ok_tokens: generated.tokens == prompt.answer,
+            ok_text: reads_as(&generated.text, &prompt.key),
+            output_text: generated.text,
+            seconds: generated.seconds,
         };
-        Ok(Some((trial, said.run)))
+        Ok(Some((trial, generated.run)))
     }
 
     /// Begins a prompt's sequence; returns how many of its tokens it has. Those before the needle are kept for the next one.

@@ -89,7 +89,7 @@ impl Documents {
     }
 
     /// What a result should say of them: how ids were read, and what was passed over. Nothing where texts were taken whole.
-    pub fn said(&self) -> Option<String> {
+    pub fn note(&self) -> Option<String> {
         let format = self.token_format.map(|format| format!("token ids read as {format}"));
         let (n_used, n_found) = (self.tokens.len(), self.n_found);
         let short = match self.n_short {
@@ -98,8 +98,8 @@ impl Documents {
         };
         let measured = (n_used < n_found).then(|| format!("{n_used} of {n_found} documents measured{short}"));
         let crlf = self.has_crlf.then(|| "lines end in CRLF and are measured so".to_owned());
-        let said: Vec<_> = format.into_iter().chain(measured).chain(crlf).collect();
-        (!said.is_empty()).then(|| said.join("; "))
+        let notes: Vec<_> = format.into_iter().chain(measured).chain(crlf).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 }
 
@@ -270,11 +270,11 @@ mod tests {
         let lengths = |documents: &Documents| documents.tokens.iter().map(Vec::len).collect::<Vec<_>>();
         let found = of(8, 2).unwrap();
         assert_eq!(lengths(&found), [9, 10]);
-        insta::assert_snapshot!(found.said().unwrap(), @"2 of 5 documents measured, 2 passed over with fewer than 8 tokens");
-        insta::assert_snapshot!(of(2, 2).unwrap().said().unwrap(), @"2 of 5 documents measured");
-        assert_eq!(of(2, 9).unwrap().said(), None);
+        insta::assert_snapshot!(found.note().unwrap(), @"2 of 5 documents measured, 2 passed over with fewer than 8 tokens");
+        insta::assert_snapshot!(of(2, 2).unwrap().note().unwrap(), @"2 of 5 documents measured");
+        assert_eq!(of(2, 9).unwrap().note(), None);
         let windows = Documents::encode(&ByteCodec, &["a\r\nb", "ab"], 2, 9).unwrap();
-        insta::assert_snapshot!(windows.said().unwrap(), @"lines end in CRLF and are measured so");
+        insta::assert_snapshot!(windows.note().unwrap(), @"lines end in CRLF and are measured so");
         insta::assert_snapshot!(of(12, 9).unwrap_err(), @"no document has 12 tokens: the longest has 11");
         insta::assert_snapshot!(of(12, 0).unwrap_err(), @"there are no documents");
         assert!(Documents::of_tokens(vec![1; 4], 5).is_err() && Documents::of_tokens(vec![1; 5], 5).is_ok());

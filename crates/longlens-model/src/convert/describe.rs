@@ -1,11 +1,11 @@
-//! What a config says, as metadata of a GGUF file: the way back from `gguf/config.rs`. Whether all of it can be said there is for the
+//! What a config says, as metadata of a GGUF file: the way back from `gguf/config.rs`. Whether all of it can be description there is for the
 //! caller to see, who reads back what was written.
 
 use longlens_core::rope::Rope;
 use serde_json::{Map, Value as Json};
 
 use crate::config::Config;
-use crate::gguf::families::{FIELDS, Family, REALS};
+use crate::gguf::families::{Architecture, FIELDS, REALS};
 use crate::gguf::{Entries, FREQS, LONG, SHORT, Value};
 
 /// Metadata of a model, and the small tensors that say how its frequencies are scaled.
@@ -16,10 +16,10 @@ pub(crate) struct Description {
 
 impl Description {
     /// Of a model called `name`, whose config has the fields `map`.
-    pub fn new(family: &Family, config: &Config, map: &Map<String, Json>, name: &str) -> Self {
-        let mut said = Self { entries: Vec::new(), factors: Vec::new() };
-        said.add("general.architecture", Value::Text(family.arch.into()));
-        said.add("general.name", Value::Text(name.into()));
+    pub fn new(architecture: &Architecture, config: &Config, map: &Map<String, Json>, name: &str) -> Self {
+        let mut description = Self { entries: Vec::new(), factors: Vec::new() };
+        description.add("general.architecture", Value::Text(architecture.arch.into()));
+        description.add("general.name", Value::Text(name.into()));
         for (field, n) in [
             ("context_length", config.max_position_embeddings),
             ("embedding_length", config.hidden_size),
@@ -32,9 +32,9 @@ impl Description {
             ("rope.dimension_count", config.rotary_dim),
             ("vocab_size", config.vocab_size),
         ] {
-            said.add(&family.key(field), whole(n));
+            description.add(&architecture.key(field), whole(n));
         }
-        said.add(&family.key("rope.freq_base"), Value::Real(config.rope_theta));
+        description.add(&architecture.key("rope.freq_base"), Value::Real(config.rope_theta));
         for (name, field) in FIELDS {
             let value = map.get(*name).and_then(|value| match value {
                 Json::Bool(flag) => Some(Value::Flag(*flag)),
@@ -45,30 +45,30 @@ impl Description {
                 _ => None,
             });
             if let Some(value) = value {
-                said.add(&family.key(field), value);
+                description.add(&architecture.key(field), value);
             }
         }
-        said.scaling(family, config);
-        said.tokens(config);
-        said
+        description.scaling(architecture, config);
+        description.tokens(config);
+        description
     }
 
     fn add(&mut self, key: &str, value: Value) {
         self.entries.push((key.into(), value));
     }
 
-    fn scaling(&mut self, family: &Family, config: &Config) {
+    fn scaling(&mut self, architecture: &Architecture, config: &Config) {
         let (spec, setting) = (config.spec(), config.rope_scaling.setting());
         let kind = setting.info().name;
         let Some(rope) = config.rope_scaling.resolve(&spec).ok().filter(|_| kind != "none") else { return };
         let original = config.original_max_position_embeddings;
-        self.add(&family.key("rope.scaling.original_context_length"), whole(original));
+        self.add(&architecture.key("rope.scaling.original_context_length"), whole(original));
         match kind {
             "linear" | "yarn" => {
-                self.add(&family.key("rope.scaling.type"), Value::Text(kind.into()));
+                self.add(&architecture.key("rope.scaling.type"), Value::Text(kind.into()));
                 let names = [("factor", "factor"), ("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")];
                 for (name, field) in names.into_iter().filter(|(name, _)| *name == "factor" || setting.is_given(name)) {
-                    let key = family.key(&format!("rope.scaling.{field}"));
+                    let key = architecture.key(&format!("rope.scaling.{field}"));
                     if let Some(number) = setting.number(name, &spec) {
                         self.add(&key, Value::Real(number));
                     }
@@ -82,7 +82,7 @@ impl Description {
             }
             _ => {
                 let Some(factors) = &config.rope_factors else { return };
-                self.add(&family.key("rope.scaling.attn_factor"), Value::Real(rope.frequencies(0).amplitude));
+                self.add(&architecture.key("rope.scaling.attn_factor"), Value::Real(rope.frequencies(0).amplitude));
                 for (name, factors) in [(LONG, &factors.long), (SHORT, &factors.short)] {
                     self.factors.push((name, factors.iter().map(|factor| *factor as f32).collect()));
                 }

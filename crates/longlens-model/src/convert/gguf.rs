@@ -12,12 +12,12 @@ use super::{CONFIG, Converted, failed};
 use crate::config::Config;
 use crate::error::OpenError;
 use crate::fields;
-use crate::gguf::families::{Arranged, Family, stand_in};
-use crate::gguf::write::{Planned, header};
+use crate::gguf::families::{Architecture, GgufTensor, stand_in};
+use crate::gguf::write::{TensorHeader, header};
 use crate::gguf::{Entries, Metadata, Value};
 use crate::source::Source;
 use crate::tokenizer;
-use crate::weights::{self, Counts, Sheet, WeightFiles, Written};
+use crate::weights::{self, Counts, GgufParts, WeightFiles, Written};
 
 /// Writes `source` with an adapter merged into it to the file `to`, which is not there yet. What a reader would not find in it as it is
 /// in the checkpoint is an error, and no file is left then.
@@ -39,13 +39,13 @@ pub(super) fn write(
     }
     let mut warnings = weights::check(&config, &files)?;
     warnings.extend(files.renamed().map(str::to_owned));
-    let family = Family::named(config.family.model_type).expect("every family has a place in GGUF files");
-    let no_place = |name: String| unsupported(source, &name, "a tensor", &family, "has no tensor of that name");
-    let arranged = family.arranged(&weights::names(&config)).map_err(no_place)?;
-    let tensors: Vec<(Planned, Arranged)> =
-        arranged.into_iter().map(|arranged| (files.planned(&arranged, written), arranged)).collect();
+    let architecture = Architecture::named(config.family.model_type).expect("every family has a place in GGUF files");
+    let no_place = |name: String| unsupported(source, &name, "a tensor", &architecture, "has no tensor of that name");
+    let tensors = architecture.tensors(&weights::names(&config)).map_err(no_place)?;
+    let tensors: Vec<(TensorHeader, GgufTensor)> =
+        tensors.into_iter().map(|tensor| (files.tensor_header(&tensor, written), tensor)).collect();
 
-    let Description { entries, factors } = Description::new(&family, &config, &map, source.name());
+    let Description { entries, factors } = Description::new(&architecture, &config, &map, source.name());
     let mut entries = if let Some(gguf) = source.gguf()? {
         copied(gguf.metadata())
     } else {
@@ -56,19 +56,19 @@ pub(super) fn write(
         [entries, of_tokenizer].concat()
     };
     entries.extend(of_types(&tensors));
-    let of_factors = factors.iter().map(|(name, numbers)| Planned {
+    let of_factors = factors.iter().map(|(name, numbers)| TensorHeader {
         name: (*name).into(),
         shape: vec![numbers.len()],
         kind: BlockType::F32,
     });
-    let planned: Vec<Planned> = of_factors.chain(tensors.iter().map(|(planned, _)| planned.clone())).collect();
-    let header = header(&entries, &planned);
+    let headers: Vec<TensorHeader> = of_factors.chain(tensors.iter().map(|(header, _)| header.clone())).collect();
+    let header = header(&entries, &headers);
 
     // under another name until it is whole and was read again
     let part = to.with_extension("part.gguf");
-    let sheet = Sheet { header: &header, factors: &factors, tensors: &tensors, head_dim: config.head_dim };
-    let saved = files.save_gguf(&part, &sheet, control).and_then(|n_bytes| {
-        read_again(source, &family, &part, &config)?;
+    let parts = GgufParts { header: &header, factors: &factors, tensors: &tensors, head_dim: config.head_dim };
+    let saved = files.save_gguf(&part, &parts, control).and_then(|n_bytes| {
+        read_again(source, &architecture, &part, &config)?;
         fs::rename(&part, to).map_err(|error| failed(to, error))?;
         Ok(n_bytes)
     });
@@ -109,7 +109,7 @@ fn copied(metadata: &Metadata) -> Entries {
 }
 
 /// What llama.cpp calls the type of most numbers, and the version of blocks.
-fn of_types(tensors: &[(Planned, Arranged)]) -> Entries {
+fn of_types(tensors: &[(TensorHeader, GgufTensor)]) -> Entries {
     const FILE_TYPES: &[(BlockType, i128)] = &[
         (BlockType::F32, 0),
         (BlockType::F16, 1),
@@ -128,20 +128,20 @@ fn of_types(tensors: &[(Planned, Arranged)]) -> Entries {
         (BlockType::Bf16, 32),
     ];
     let n_numbers = |kind: BlockType| {
-        let of_kind = tensors.iter().filter(|(planned, _)| planned.kind == kind);
-        of_kind.map(|(planned, _)| planned.shape.iter().product::<usize>()).sum::<usize>()
+        let of_kind = tensors.iter().filter(|(header, _)| header.kind == kind);
+        of_kind.map(|(header, _)| header.shape.iter().product::<usize>()).sum::<usize>()
     };
     let most = FILE_TYPES.iter().max_by_key(|(kind, _)| n_numbers(*kind));
     let mut entries: Entries =
         most.map(|(_, number)| ("general.file_type".into(), Value::Whole(*number))).into_iter().collect();
-    if tensors.iter().any(|(planned, _)| planned.kind.weights() > 1) {
+    if tensors.iter().any(|(header, _)| header.kind.weights() > 1) {
         entries.push(("general.quantization_version".into(), Value::Whole(2)));
     }
     entries
 }
 
 /// Refuses a file that says something else than the checkpoint.
-fn read_again(source: &Source, family: &Family, path: &Path, ours: &Config) -> Result<(), OpenError> {
+fn read_again(source: &Source, architecture: &Architecture, path: &Path, ours: &Config) -> Result<(), OpenError> {
     let written = Source::file(path).expect("its name ends in .gguf");
     let mut files = WeightFiles::open(&written)?;
     let mut theirs = Config::open(&written)?;
@@ -159,7 +159,7 @@ fn read_again(source: &Source, family: &Family, path: &Path, ours: &Config) -> R
     };
     if computed(ours) != computed(&theirs) {
         let (value, says) = (shown(&ours.architecture), format!("says {:?}", theirs.architecture));
-        return Err(unsupported(source, "model_type", &value, family, &says));
+        return Err(unsupported(source, "model_type", &value, architecture, &says));
     }
     let scaling = |config: &Config| config.rope_scaling.resolved(&config.spec()).to_string();
     for (field, ours, theirs) in [
@@ -174,18 +174,18 @@ fn read_again(source: &Source, family: &Family, path: &Path, ours: &Config) -> R
         ("eos_token_id", shown(&ours.eos_tokens), shown(&theirs.eos_tokens)),
     ] {
         if ours != theirs {
-            return Err(unsupported(source, field, &ours, family, &format!("says {theirs}")));
+            return Err(unsupported(source, field, &ours, architecture, &format!("says {theirs}")));
         }
     }
     Ok(())
 }
 
 /// Something that a GGUF file cannot say.
-fn unsupported(source: &Source, field: &str, value: &str, family: &Family, says: &str) -> OpenError {
+fn unsupported(source: &Source, field: &str, value: &str, architecture: &Architecture, says: &str) -> OpenError {
     OpenError::Unsupported {
         file: source.shown(CONFIG),
         field: field.into(),
         value: value.into(),
-        help: format!("a GGUF file of the architecture `{}` {says}: write a folder instead", family.arch),
+        help: format!("a GGUF file of the architecture `{}` {says}: write a folder instead", architecture.arch),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::families::{self, Family};
+use super::families::{self, Architecture};
 use super::{Gguf, Metadata, Value, rope};
 use crate::error::OpenError;
 
@@ -109,16 +109,16 @@ impl Draft<'_> {
 
 fn of(gguf: &Gguf, bytes: &[u8]) -> Result<Map<String, Json>, OpenError> {
     let metadata = gguf.metadata();
-    let family = Family::of(gguf)?;
-    let mut draft = Draft { gguf, metadata, arch: family.arch, map: Map::new() };
-    draft.set("model_type", family.model_type);
+    let architecture = Architecture::of(gguf)?;
+    let mut draft = Draft { gguf, metadata, arch: architecture.arch, map: Map::new() };
+    draft.set("model_type", architecture.model_type);
     shapes(&mut draft)?;
     tokens(&mut draft)?;
     let tied = !draft.has("output.weight");
     draft.set("tie_word_embeddings", tied);
     draft.set("max_position_embeddings", draft.needed("context_length")?);
     rope::fields(&mut draft, bytes)?;
-    (family.fields)(&mut draft)?;
+    (architecture.fields)(&mut draft)?;
     Ok(draft.map)
 }
 

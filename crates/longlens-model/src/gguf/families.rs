@@ -6,22 +6,22 @@ mod arrange;
 mod dense;
 mod experts;
 mod fields;
-mod other;
+mod plain_mlp;
 
 use super::config::Draft;
 use super::{Gguf, rope};
 use crate::error::OpenError;
-pub(crate) use arrange::{Arranged, Form};
+pub(crate) use arrange::{Form, GgufTensor};
 pub(crate) use fields::{FIELDS, REALS, stand_in};
 
-/// An architecture.
+/// An architecture of GGUF files.
 #[derive(Clone, Copy)]
-pub(crate) struct Family {
+pub(crate) struct Architecture {
     /// `general.architecture`, which all keys of it begin with.
     pub arch: &'static str,
     /// The family that computes it.
     pub model_type: &'static str,
-    /// Sets the fields of the config that other families have not, or call otherwise.
+    /// Sets the fields of the config that this architecture alone has, or names in its own way.
     pub(super) fields: fn(&mut Draft<'_>) -> Result<(), OpenError>,
     /// Names that differ from [`USUAL`]: of a module in GGUF, and here.
     names: &'static [(&'static str, &'static str)],
@@ -57,17 +57,17 @@ pub(super) const EMBEDDING: &str = "token_embd.weight";
 
 /// A tensor in Hugging Face's layout, as part of a stored one.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Meant {
+pub(crate) struct TensorMapping {
     /// Its name there.
     pub name: String,
-    pub is: Is,
+    pub layout: Layout,
     /// What is to be added to its numbers.
     pub shift: f32,
 }
 
-/// How it is stored.
+/// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Is {
+pub(crate) enum Layout {
     /// As it is.
     Whole,
     /// With the halves of every head of so many rows interleaved.
@@ -80,47 +80,47 @@ pub(crate) enum Is {
     Row,
 }
 
-const FAMILIES: &[Family] = &[
+const ARCHITECTURES: &[Architecture] = &[
     dense::LLAMA,
     experts::MIXTRAL,
     dense::QWEN2,
     experts::QWEN2_MOE,
     dense::QWEN3,
     experts::QWEN3_MOE,
-    other::PHI2,
-    other::PHI3,
+    plain_mlp::PHI2,
+    dense::PHI3,
     dense::GEMMA,
     dense::GEMMA2,
     dense::GEMMA3,
     dense::OLMO2,
     dense::SMOLLM3,
     dense::GRANITE,
-    other::STARCODER2,
-    other::STABLELM,
+    plain_mlp::STARCODER2,
+    dense::STABLELM,
 ];
 
-impl Family {
-    /// The family of a file.
+impl Architecture {
+    /// The architecture of a file.
     pub(crate) fn of(gguf: &Gguf) -> Result<Self, OpenError> {
         const KEY: &str = "general.architecture";
         let metadata = gguf.metadata();
         let Some(arch) = metadata.text(KEY)? else { return Err(metadata.error(KEY, "the name of an architecture")) };
         let has_experts = metadata.whole(&format!("{arch}.expert_count"))?.is_some_and(|n| n > 0);
-        let mut found: Vec<&Self> = FAMILIES.iter().filter(|family| family.arch == arch).collect();
+        let mut found: Vec<&Self> = ARCHITECTURES.iter().filter(|architecture| architecture.arch == arch).collect();
         // one name stands for both, with and without experts
         if found.len() > 1 {
-            found.retain(|family| has_experts == experts::ALL.contains(&family.model_type));
+            found.retain(|architecture| has_experts == experts::ALL.contains(&architecture.model_type));
         }
-        found.first().map(|family| **family).ok_or_else(|| {
-            let mut known: Vec<_> = FAMILIES.iter().map(|family| family.arch).collect();
+        found.first().map(|architecture| **architecture).ok_or_else(|| {
+            let mut known: Vec<_> = ARCHITECTURES.iter().map(|architecture| architecture.arch).collect();
             known.dedup();
             metadata.unsupported(KEY, &format!("architectures read: {}", known.join(", ")))
         })
     }
 
-    /// The family of this `model_type`.
+    /// The architecture of the family with this `model_type`.
     pub(crate) fn named(model_type: &str) -> Option<Self> {
-        FAMILIES.iter().find(|family| family.model_type == model_type).copied()
+        ARCHITECTURES.iter().find(|architecture| architecture.model_type == model_type).copied()
     }
 
     /// The key of a field of its architecture.
@@ -128,20 +128,20 @@ impl Family {
         format!("{}.{field}", self.arch)
     }
 
-    /// What a stored tensor is here; nothing where the config stands for it. Tensors nobody knows keep their name in their layer.
-    pub(crate) fn meant(&self, gguf: &Gguf, name: &str) -> Result<Vec<Meant>, OpenError> {
+    /// The tensors here that a stored one holds; none where the config stands for it. Tensors nobody knows keep their name in their layer.
+    pub(crate) fn mappings(&self, gguf: &Gguf, name: &str) -> Result<Vec<TensorMapping>, OpenError> {
         if rope::TENSORS.contains(&name) || name.ends_with("attn_rot_embd.weight") {
             return Ok(Vec::new());
         }
-        let whole = |name: String| vec![Meant { name, is: Is::Whole, shift: 0.0 }];
+        let whole = |name: String| vec![TensorMapping { name, layout: Layout::Whole, shift: 0.0 }];
         let Some((module, end)) = name.rsplit_once('.') else { return Ok(whole(name.into())) };
         let (layer, module) = match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
             Some((layer, module)) => (Some(layer), module),
             None => (None, module),
         };
         let prefix = layer.map_or_else(String::new, |layer| format!("model.layers.{layer}."));
-        if let Some(meant) = experts::meant(self, gguf, &prefix, module, end)? {
-            return Ok(meant);
+        if let Some(mappings) = experts::mappings(self, gguf, &prefix, module, end)? {
+            return Ok(mappings);
         }
         let known = self.names.iter().chain(USUAL).find(|(theirs, _)| *theirs == module);
         let Some((_, ours)) = known else {
@@ -149,18 +149,18 @@ impl Family {
             return Ok(whole(format!("{prefix}{module}.{end}")));
         };
         let name = format!("{prefix}{ours}.{end}");
-        if module == "attn_qkv" && *ours == other::SPLIT {
-            return other::split_qkv(self.arch, gguf, &prefix, end);
+        if module == "attn_qkv" && *ours == plain_mlp::SPLIT {
+            return plain_mlp::split_qkv(self.arch, gguf, &prefix, end);
         }
-        let is = match module {
+        let layout = match module {
             "attn_q" | "attn_k" if self.interleaved => {
                 let head_dim = head_dim(self.arch, gguf)?;
-                if head_dim == 0 { Is::Whole } else { Is::Interleaved { head_dim } }
+                if head_dim == 0 { Layout::Whole } else { Layout::Interleaved { head_dim } }
             }
-            _ => Is::Whole,
+            _ => Layout::Whole,
         };
         let shift = if self.shifted && module.ends_with("norm") { -1.0 } else { 0.0 };
-        Ok(vec![Meant { name, is, shift }])
+        Ok(vec![TensorMapping { name, layout, shift }])
     }
 }
 
@@ -192,12 +192,12 @@ mod tests {
         Gguf::parse("test.gguf", &bytes).unwrap()
     }
 
-    fn meant(gguf: &Gguf, name: &str) -> Vec<Meant> {
-        Family::of(gguf).unwrap().meant(gguf, name).unwrap()
+    fn mappings(gguf: &Gguf, name: &str) -> Vec<TensorMapping> {
+        Architecture::of(gguf).unwrap().mappings(gguf, name).unwrap()
     }
 
-    fn whole(name: &str, shift: f32) -> Vec<Meant> {
-        vec![Meant { name: name.into(), is: Is::Whole, shift }]
+    fn whole(name: &str, shift: f32) -> Vec<TensorMapping> {
+        vec![TensorMapping { name: name.into(), layout: Layout::Whole, shift }]
     }
 
     const SHAPE: &[(&str, u32)] =
@@ -206,59 +206,66 @@ mod tests {
     #[test]
     fn experts_of_one_tensor_are_parts_of_it() {
         let gguf = header("llama", &[SHAPE, &[("expert_count", 3)]].concat(), &[]);
-        assert_eq!(Family::of(&gguf).unwrap().model_type, "mixtral");
+        assert_eq!(Architecture::of(&gguf).unwrap().model_type, "mixtral");
         let names: Vec<_> =
-            meant(&gguf, "blk.7.ffn_down_exps.weight").into_iter().map(|one| (one.name, one.is)).collect();
+            mappings(&gguf, "blk.7.ffn_down_exps.weight").into_iter().map(|one| (one.name, one.layout)).collect();
         let name = |expert: usize| format!("model.layers.7.block_sparse_moe.experts.{expert}.w2.weight");
-        assert_eq!(names, [0, 1, 2].map(|index| (name(index), Is::Part { index, n: 3 })));
+        assert_eq!(names, [0, 1, 2].map(|index| (name(index), Layout::Part { index, n: 3 })));
         assert_eq!(
-            meant(&gguf, "blk.0.ffn_up.2.weight"),
+            mappings(&gguf, "blk.0.ffn_up.2.weight"),
             whole("model.layers.0.block_sparse_moe.experts.2.w3.weight", 0.0)
         );
         assert_eq!(
-            meant(&gguf, "blk.0.ffn_gate_inp.weight"),
+            mappings(&gguf, "blk.0.ffn_gate_inp.weight"),
             whole("model.layers.0.block_sparse_moe.gate.weight", 0.0)
         );
 
         let gguf = header("qwen2moe", &[SHAPE, &[("expert_count", 2)]].concat(), &[]);
-        assert_eq!(meant(&gguf, "blk.0.ffn_gate_exps.weight")[1].name, "model.layers.0.mlp.experts.1.gate_proj.weight");
-        let shared = meant(&gguf, "blk.0.ffn_gate_inp_shexp.weight");
-        assert_eq!((shared[0].name.as_str(), shared[0].is), ("model.layers.0.mlp.shared_expert_gate.weight", Is::Row));
+        assert_eq!(
+            mappings(&gguf, "blk.0.ffn_gate_exps.weight")[1].name,
+            "model.layers.0.mlp.experts.1.gate_proj.weight"
+        );
+        let shared = mappings(&gguf, "blk.0.ffn_gate_inp_shexp.weight");
+        assert_eq!(
+            (shared[0].name.as_str(), shared[0].layout),
+            ("model.layers.0.mlp.shared_expert_gate.weight", Layout::Row)
+        );
         // one that says nothing of experts, and holds some
         let gguf = header("qwen3moe", SHAPE, &[]);
-        let error = Family::of(&gguf).unwrap().meant(&gguf, "blk.0.ffn_up_exps.weight").unwrap_err();
+        let error = Architecture::of(&gguf).unwrap().mappings(&gguf, "blk.0.ffn_up_exps.weight").unwrap_err();
         assert!(error.to_string().starts_with("test.gguf: `qwen3moe.expert_count` must be a whole number"), "{error}");
     }
 
     #[test]
     fn heads_norms_and_fused_products_are_undone() {
         let llama = header("llama", SHAPE, &[]);
-        assert_eq!(Family::of(&llama).unwrap().model_type, "llama");
-        assert_eq!(meant(&llama, "blk.1.attn_k.bias")[0].is, Is::Interleaved { head_dim: 8 });
-        assert_eq!(meant(&llama, "blk.1.attn_v.weight"), whole("model.layers.1.self_attn.v_proj.weight", 0.0));
-        assert!(meant(&llama, "rope_freqs.weight").is_empty());
+        assert_eq!(Architecture::of(&llama).unwrap().model_type, "llama");
+        assert_eq!(mappings(&llama, "blk.1.attn_k.bias")[0].layout, Layout::Interleaved { head_dim: 8 });
+        assert_eq!(mappings(&llama, "blk.1.attn_v.weight"), whole("model.layers.1.self_attn.v_proj.weight", 0.0));
+        assert!(mappings(&llama, "rope_freqs.weight").is_empty());
         // judged as what the model has not
-        assert_eq!(meant(&llama, "blk.1.attn_sub_norm.weight"), whole("model.layers.1.attn_sub_norm.weight", 0.0));
-        assert_eq!(meant(&header("qwen2", SHAPE, &[]), "blk.1.attn_k.weight")[0].is, Is::Whole);
+        assert_eq!(mappings(&llama, "blk.1.attn_sub_norm.weight"), whole("model.layers.1.attn_sub_norm.weight", 0.0));
+        assert_eq!(mappings(&header("qwen2", SHAPE, &[]), "blk.1.attn_k.weight")[0].layout, Layout::Whole);
 
         let gemma = header("gemma2", SHAPE, &[]);
-        assert_eq!(meant(&gemma, "output_norm.weight"), whole("model.norm.weight", -1.0));
+        assert_eq!(mappings(&gemma, "output_norm.weight"), whole("model.norm.weight", -1.0));
         let between = "model.layers.0.pre_feedforward_layernorm.weight";
-        assert_eq!(meant(&gemma, "blk.0.ffn_norm.weight"), whole(between, -1.0));
+        assert_eq!(mappings(&gemma, "blk.0.ffn_norm.weight"), whole(between, -1.0));
 
         let phi = header("phi2", SHAPE, &[]);
-        let parts: Vec<_> = meant(&phi, "blk.0.attn_qkv.bias").into_iter().map(|one| (one.name, one.is)).collect();
-        let part = |name: &str, first, n| (format!("model.layers.0.self_attn.{name}.bias"), Is::Rows { first, n });
+        let parts: Vec<_> =
+            mappings(&phi, "blk.0.attn_qkv.bias").into_iter().map(|one| (one.name, one.layout)).collect();
+        let part = |name: &str, first, n| (format!("model.layers.0.self_attn.{name}.bias"), Layout::Rows { first, n });
         assert_eq!(parts, [part("q_proj", 0, 32), part("k_proj", 32, 16), part("v_proj", 48, 16)]);
-        assert_eq!(meant(&phi, "output.bias"), whole("lm_head.bias", 0.0));
+        assert_eq!(mappings(&phi, "output.bias"), whole("lm_head.bias", 0.0));
         let phi3 = header("phi3", SHAPE, &[]);
-        assert_eq!(meant(&phi3, "blk.0.attn_qkv.weight"), whole("model.layers.0.self_attn.qkv_proj.weight", 0.0));
-        assert_eq!(meant(&phi3, "blk.0.ffn_up.weight"), whole("model.layers.0.mlp.gate_up_proj.weight", 0.0));
+        assert_eq!(mappings(&phi3, "blk.0.attn_qkv.weight"), whole("model.layers.0.self_attn.qkv_proj.weight", 0.0));
+        assert_eq!(mappings(&phi3, "blk.0.ffn_up.weight"), whole("model.layers.0.mlp.gate_up_proj.weight", 0.0));
     }
 
     #[test]
     fn an_unknown_architecture_names_the_known_ones() {
-        let error = Family::of(&header("mamba", &[], &[])).map(drop).unwrap_err();
+        let error = Architecture::of(&header("mamba", &[], &[])).map(drop).unwrap_err();
         assert_eq!(error.to_string(), "test.gguf: `general.architecture` = \"mamba\" is not supported");
         assert!(error.help().unwrap().starts_with("architectures read: llama, qwen2, qwen2moe"), "{:?}", error.help());
     }

@@ -10,14 +10,14 @@ pub(crate) type Entries = Vec<(String, Value)>;
 
 /// A tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Planned {
+pub(crate) struct TensorHeader {
     pub name: String,
     /// Row-major, the fastest dimension last.
     pub shape: Vec<usize>,
     pub kind: BlockType,
 }
 
-impl Planned {
+impl TensorHeader {
     /// Bytes of its numbers, and of what lies between them and the next tensor's.
     pub fn n_bytes(&self) -> (usize, usize) {
         let n_numbers: usize = self.shape.iter().product();
@@ -27,7 +27,7 @@ impl Planned {
 }
 
 /// The header; the numbers of the tensors follow it, each filled up to a multiple of the alignment.
-pub(crate) fn header(entries: &[(String, Value)], tensors: &[Planned]) -> Vec<u8> {
+pub(crate) fn header(entries: &[(String, Value)], tensors: &[TensorHeader]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.extend(MAX_VERSION.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());

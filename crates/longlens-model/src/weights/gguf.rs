@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::numbers::Format;
 use super::stored::{Stored, Tensors};
 use crate::error::{OpenError, WeightProblem, cut};
-use crate::gguf::families::{Family, Is, Meant};
+use crate::gguf::families::{Architecture, Layout, TensorMapping};
 use crate::gguf::{Gguf, damaged, n_parts, part_of};
 use crate::source::{Mapped, Source};
 
@@ -14,9 +14,9 @@ pub(super) fn open(source: &Source, file: &str) -> Result<(String, Tensors), Ope
     let shown = source.shown(file);
     let part = Arc::new(source.map(file)?);
     let gguf = Gguf::parse(&shown, &part)?;
-    let family = Family::of(&gguf)?;
+    let architecture = Architecture::of(&gguf)?;
     let mut tensors = Tensors::new();
-    add(&mut tensors, &shown, (&gguf, &gguf), family, &part)?;
+    add(&mut tensors, &shown, (&gguf, &gguf), architecture, &part)?;
     let n_parts = n_parts(gguf.metadata())?;
     let stem =
         file.strip_suffix(".gguf").and_then(|name| name.rsplit_once("-of-")?.0.rsplit_once('-')).map(|(stem, _)| stem);
@@ -34,7 +34,7 @@ pub(super) fn open(source: &Source, file: &str) -> Result<(String, Tensors), Ope
         }
         let (shown, mapped) = (source.shown(&part), Arc::new(source.map(&part)?));
         let other = Gguf::parse(&shown, &mapped)?;
-        add(&mut tensors, &shown, (&gguf, &other), family, &mapped)?;
+        add(&mut tensors, &shown, (&gguf, &other), architecture, &mapped)?;
     }
     if problems.is_empty() { Ok((shown, tensors)) } else { Err(OpenError::Weights { file: shown, problems }) }
 }
@@ -44,7 +44,7 @@ fn add(
     tensors: &mut Tensors,
     shown: &str,
     (first, of): (&Gguf, &Gguf),
-    family: Family,
+    architecture: Architecture,
     part: &Arc<Mapped>,
 ) -> Result<(), OpenError> {
     for info in &of.tensors {
@@ -60,16 +60,16 @@ fn add(
                 format.name()
             )));
         };
-        for Meant { name, is, shift } in family.meant(first, &info.name)? {
-            let stored = match is {
-                Is::Whole => Some(stored.clone()),
-                Is::Interleaved { head_dim } => {
+        for TensorMapping { name, layout, shift } in architecture.mappings(first, &info.name)? {
+            let stored = match layout {
+                Layout::Whole => Some(stored.clone()),
+                Layout::Interleaved { head_dim } => {
                     let fits = head_dim % 2 == 0 && stored.shape().first().is_some_and(|rows| rows % head_dim == 0);
                     fits.then(|| stored.clone().interleaved(head_dim))
                 }
-                Is::Part { index, n } => stored.part(index, n),
-                Is::Rows { first, n } => stored.rows_of(first, n),
-                Is::Row => Some(stored.clone().reshaped([&[1], stored.shape()].concat())),
+                Layout::Part { index, n } => stored.part(index, n),
+                Layout::Rows { first, n } => stored.rows_of(first, n),
+                Layout::Row => Some(stored.clone().reshaped([&[1], stored.shape()].concat())),
             };
             let Some(stored) = stored else {
                 return Err(refuse(format!("has a tensor whose shape {:?} is not that of its metadata", info.shape)));

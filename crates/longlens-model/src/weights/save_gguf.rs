@@ -13,31 +13,31 @@ use super::numbers::Format;
 use super::save::Written;
 use super::stored::{Stored, head_row};
 use crate::error::OpenError;
-use crate::gguf::families::{Arranged, Form};
-use crate::gguf::write::Planned;
+use crate::gguf::families::{Form, GgufTensor};
+use crate::gguf::write::TensorHeader;
 
 /// Numbers that a thread turns at once, and such pieces that wait to be written.
 const PIECE: usize = 1 << 16;
 const PIECES: usize = 64;
 
 /// What a GGUF file is made of.
-pub(crate) struct Sheet<'a> {
+pub(crate) struct GgufParts<'a> {
     /// Everything before the numbers.
     pub header: &'a [u8],
     /// The first tensors, which hold these numbers.
     pub factors: &'a [(&'static str, Vec<f32>)],
     /// The other tensors, and what they hold.
-    pub tensors: &'a [(Planned, Arranged)],
+    pub tensors: &'a [(TensorHeader, GgufTensor)],
     /// Rows of a head, where the halves of heads are interleaved.
     pub head_dim: usize,
 }
 
 impl WeightFiles {
     /// How a tensor is written whose parts are there.
-    pub(crate) fn planned(&self, arranged: &Arranged, written: Written) -> Planned {
-        let parts: Vec<&Stored> = arranged.of.iter().filter_map(|name| self.get(name)).collect();
+    pub(crate) fn tensor_header(&self, tensor: &GgufTensor, written: Written) -> TensorHeader {
+        let parts: Vec<&Stored> = tensor.of.iter().filter_map(|name| self.get(name)).collect();
         let first = parts.first().map_or(&[][..], |part| part.shape());
-        let shape = match arranged.form {
+        let shape = match tensor.form {
             Form::Stacked => [&[parts.len()], first].concat(),
             Form::Flat => first.iter().skip(1).copied().collect(),
             Form::Rows | Form::Interleaved => {
@@ -45,38 +45,37 @@ impl WeightFiles {
                 [&[n_rows], first.get(1..).unwrap_or_default()].concat()
             }
         };
-        let kind = kind(written, &arranged.name, &shape, &parts);
-        Planned { name: arranged.name.clone(), shape, kind }
+        let kind = kind(written, &tensor.name, &shape, &parts);
+        TensorHeader { name: tensor.name.clone(), shape, kind }
     }
 
     /// Writes a GGUF file; returns how many bytes it has. `control` counts in KiB.
     pub(crate) fn save_gguf(
         &self,
         path: &Path,
-        sheet: &Sheet<'_>,
+        parts: &GgufParts<'_>,
         control: &mut dyn Control,
     ) -> Result<u64, OpenError> {
-        let plain = sheet.factors.iter().map(|(_, numbers)| (4 * numbers.len()).next_multiple_of(32));
-        let sizes =
-            sheet.tensors.iter().map(|(planned, _)| planned.n_bytes()).map(|(n_bytes, filled)| n_bytes + filled);
-        let all = sheet.header.len() + plain.chain(sizes).sum::<usize>();
+        let plain = parts.factors.iter().map(|(_, numbers)| (4 * numbers.len()).next_multiple_of(32));
+        let sizes = parts.tensors.iter().map(|(header, _)| header.n_bytes()).map(|(n_bytes, filled)| n_bytes + filled);
+        let all = parts.header.len() + plain.chain(sizes).sum::<usize>();
         let mut write = || -> io::Result<()> {
             let mut file = BufWriter::new(File::create_new(path)?);
-            file.write_all(sheet.header)?;
-            for (_, numbers) in sheet.factors {
+            file.write_all(parts.header)?;
+            for (_, numbers) in parts.factors {
                 let mut bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
                 bytes.resize(bytes.len().next_multiple_of(32), 0);
                 file.write_all(&bytes)?;
             }
-            let mut done = sheet.header.len();
-            for (planned, arranged) in sheet.tensors {
-                let rows = Rows::new(self, planned, arranged, sheet.head_dim);
+            let mut done = parts.header.len();
+            for (header, tensor) in parts.tensors {
+                let rows = Rows::new(self, header, tensor, parts.head_dim);
                 rows.write(&mut file, &mut |n_bytes| {
                     done += n_bytes;
                     control.progress(done >> 10, all >> 10);
                     if control.cancelled() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
                 })?;
-                file.write_all(&vec![0; planned.n_bytes().1])?;
+                file.write_all(&vec![0; header.n_bytes().1])?;
                 rows.parts.iter().for_each(|part| part.forget());
             }
             file.flush()
@@ -109,7 +108,7 @@ fn kind(written: Written, name: &str, shape: &[usize], parts: &[&Stored]) -> Blo
 /// The rows of a tensor, each in one of its parts.
 struct Rows<'a> {
     parts: Vec<&'a Stored>,
-    planned: &'a Planned,
+    header: &'a TensorHeader,
     /// Numbers of a row.
     width: usize,
     /// Rows of a head whose halves are interleaved.
@@ -118,11 +117,11 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(files: &'a WeightFiles, planned: &'a Planned, arranged: &Arranged, head_dim: usize) -> Self {
-        let parts: Vec<&Stored> = arranged.of.iter().filter_map(|name| files.get(name)).collect();
+    fn new(files: &'a WeightFiles, header: &'a TensorHeader, tensor: &GgufTensor, head_dim: usize) -> Self {
+        let parts: Vec<&Stored> = tensor.of.iter().filter_map(|name| files.get(name)).collect();
         let width = parts.first().map_or(1, |part| part.width().max(1));
-        let head_dim = Some(head_dim).filter(|_| arranged.form == Form::Interleaved);
-        Self { parts, planned, width, head_dim, shift: arranged.shift }
+        let head_dim = Some(head_dim).filter(|_| tensor.form == Form::Interleaved);
+        Self { parts, header, width, head_dim, shift: tensor.shift }
     }
 
     /// The part that holds a row, and which row of it that is.
@@ -156,7 +155,7 @@ impl<'a> Rows<'a> {
 
     /// The blocks of some rows: those that are stored where nothing is to be changed.
     fn encoded(&self, rows: std::ops::Range<usize>) -> io::Result<Vec<u8>> {
-        let kind = self.planned.kind;
+        let kind = self.header.kind;
         let row_bytes = self.width / kind.weights() * kind.bytes();
         let mut out = Vec::with_capacity(rows.len() * row_bytes);
         let mut numbers = vec![0.0; self.width];
@@ -177,7 +176,7 @@ impl<'a> Rows<'a> {
         if kind.is_finite(&out) {
             return Ok(out);
         }
-        let problem = format!("`{}` has numbers that {} cannot hold", self.planned.name, kind.name());
+        let problem = format!("`{}` has numbers that {} cannot hold", self.header.name, kind.name());
         Err(io::Error::new(io::ErrorKind::InvalidData, problem))
     }
 }

@@ -19,7 +19,7 @@ pub fn run_options() -> Vec<&'static str> {
 }
 
 /// Settings that can be made once the length of the prompt is known.
-pub struct Wanted {
+pub struct RunRequest {
     /// How tokens attend.
     pub method: Method,
     settings: Settings,
@@ -27,7 +27,7 @@ pub struct Wanted {
     pub stop: Stop,
 }
 
-impl Wanted {
+impl RunRequest {
     /// Reads method and options; `max_tokens` is what they say when they do not say it.
     pub fn new(method: &Dynamic, options: &mut Options, max_tokens: usize) -> Returned<Self> {
         let mut settings = Settings { rope: rope(options)?, max_tokens, ..Settings::default() };

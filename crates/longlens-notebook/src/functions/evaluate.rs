@@ -305,7 +305,7 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
         let report = journal.whole(ran?, |report| report.complete)?;
         host.ran(&report.run);
         records.push(report.run.clone());
-        curves.push(Curve::of_documents(report.run.method.clone(), report).noting(documents.said().as_deref()));
+        curves.push(Curve::of_documents(report.run.method.clone(), report).noting(documents.note().as_deref()));
     }
     host.cells.borrow_mut().clear();
     let subtitle = subtitle(&model.info, &rope);

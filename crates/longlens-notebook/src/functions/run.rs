@@ -10,7 +10,7 @@ pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
     use super::{hidden, names, series};
-    use crate::functions::calls::{self, Wanted, count};
+    use crate::functions::calls::{self, RunRequest, count};
     use crate::host::{Returned, host, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
@@ -40,9 +40,9 @@ pub mod functions {
         let mut options = Options::new("run", options, &[calls::run_options(), vec!["model"]].concat())?;
         let model = calls::model(&host, &mut options)?;
         let prompt = to_prompt(&prompt, &model, "the prompt")?;
-        let wanted = Wanted::new(&method, &mut options, Settings::default().max_tokens.max(hidden(&prompt)))?;
-        let settings = wanted.settings(&context, prompt.built.tokens.len())?;
-        Run::perform(&context, &model, prompt, &wanted.method, settings, &wanted.stop)
+        let request = RunRequest::new(&method, &mut options, Settings::default().max_tokens.max(hidden(&prompt)))?;
+        let settings = request.settings(&context, prompt.built.tokens.len())?;
+        Run::perform(&context, &model, prompt, &request.method, settings, &request.stop)
     }
 
     /// Text of `max_tokens` tokens after a prompt.

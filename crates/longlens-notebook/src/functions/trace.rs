@@ -7,7 +7,7 @@ use rhai::plugin::*;
 pub mod functions {
     use rhai::{Array, Dynamic, Map};
 
-    use crate::functions::calls::{self, Wanted, index};
+    use crate::functions::calls::{self, RunRequest, index};
     use crate::host::{Returned, host, raise, refuse};
     use crate::options::Options;
     use crate::table::{Datum, Table as Rows};
@@ -41,8 +41,8 @@ pub mod functions {
         if chunk_len == Some(0) {
             return refuse("chunks of 0 tokens are none", "give `chunk_len` 1 or more");
         }
-        let wanted = Wanted::new(&method, &mut options, Trace::n_beyond(&prompt))?;
-        let settings = wanted.settings(&context, prompt.built.tokens.len())?;
+        let request = RunRequest::new(&method, &mut options, Trace::n_beyond(&prompt))?;
+        let settings = request.settings(&context, prompt.built.tokens.len())?;
         Trace::perform(&host, &model, prompt, &[], &settings, query, chunk_len)
     }
 

@@ -1,7 +1,7 @@
 //! Flags of the workbench and of a frame of it.
 
 use clap::{Args, ValueEnum};
-use longlens_tui::images::Wanted;
+use longlens_tui::images::ImageMode;
 use longlens_tui::theme::{Depth, ThemeName};
 
 use super::{CommonArgs, PromptArgs};
@@ -91,7 +91,7 @@ pub enum Images {
     Off,
 }
 
-impl From<Images> for Wanted {
+impl From<Images> for ImageMode {
     fn from(images: Images) -> Self {
         match images {
             Images::Auto => Self::Auto,

@@ -48,9 +48,9 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
     crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
     super::folder(config.out.as_deref())?;
-    let Measured { documents, said } = measured::measured(args, &config, lens.as_ref(), longest, &terminal)?;
-    if let Some(said) = &said {
-        terminal.note(said)?;
+    let Measured { documents, note } = measured::measured(args, &config, lens.as_ref(), longest, &terminal)?;
+    if let Some(note) = &note {
+        terminal.note(note)?;
     }
     let stride = stride(args, &config, &terminal, &lengths)?;
     let stride_of = |window: usize| stride.unwrap_or(STRIDE.min(window));
@@ -90,7 +90,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
             let report = by_length(lens.as_mut(), &mut setup_for, &documents, &ask, &mut progress, journal)?;
             Curve::of_documents(name, report)
         };
-        curves.push(curve.noting(said.as_deref()));
+        curves.push(curve.noting(note.as_deref()));
         if terminal.is_cancelled() {
             break;
         }

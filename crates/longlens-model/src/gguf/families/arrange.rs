@@ -1,10 +1,10 @@
-//! Tensors in Hugging Face's layout as a GGUF file has them: the way back from [`Family::meant`].
+//! Tensors in Hugging Face's layout as a GGUF file has them: the way back from [`Architecture::mappings`].
 
-use super::{Family, USUAL, experts, other};
+use super::{Architecture, USUAL, experts, plain_mlp};
 
 /// A tensor of a GGUF file and what it is made of.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Arranged {
+pub(crate) struct GgufTensor {
     pub name: String,
     /// Tensors in Hugging Face's layout, in order.
     pub of: Vec<String>,
@@ -29,29 +29,29 @@ pub(crate) enum Form {
 /// Where a module's tensors go: the module there, which part they are of one that holds several, and how.
 type Place = (String, usize, Form);
 
-impl Family {
-    /// The tensors of a file of this family that hold those of these names. An error is a name that has no place there.
-    pub(crate) fn arranged(&self, names: &[String]) -> Result<Vec<Arranged>, String> {
+impl Architecture {
+    /// The tensors of a file of this architecture that hold those of these names. An error is a name that has no place there.
+    pub(crate) fn tensors(&self, names: &[String]) -> Result<Vec<GgufTensor>, String> {
         let is_sandwich = names.iter().any(|name| name.ends_with("post_feedforward_layernorm.weight"));
-        let mut arranged: Vec<(Arranged, Vec<(usize, &String)>)> = Vec::new();
+        let mut tensors: Vec<(GgufTensor, Vec<(usize, &String)>)> = Vec::new();
         for name in names {
             let (prefix, module, end) = split(name).ok_or_else(|| name.clone())?;
             let (place, part, form) = self.place(module, is_sandwich).ok_or_else(|| name.clone())?;
             let shift = if self.shifted && place.ends_with("norm") { 1.0 } else { 0.0 };
             let stored = format!("{prefix}{place}.{end}");
             // parts of one tensor are asked for near each other
-            match arranged.iter_mut().rev().take(MODULES).find(|(one, _)| one.name == stored) {
+            match tensors.iter_mut().rev().take(MODULES).find(|(one, _)| one.name == stored) {
                 Some((_, parts)) => parts.push((part, name)),
                 None => {
-                    arranged.push((Arranged { name: stored, of: Vec::new(), form, shift }, vec![(part, name)]));
+                    tensors.push((GgufTensor { name: stored, of: Vec::new(), form, shift }, vec![(part, name)]));
                 }
             }
         }
-        let in_order = |(one, mut parts): (Arranged, Vec<(usize, &String)>)| {
+        let in_order = |(one, mut parts): (GgufTensor, Vec<(usize, &String)>)| {
             parts.sort_unstable();
-            Arranged { of: parts.into_iter().map(|(_, name)| name.clone()).collect(), ..one }
+            GgufTensor { of: parts.into_iter().map(|(_, name)| name.clone()).collect(), ..one }
         };
-        Ok(arranged.into_iter().map(in_order).collect())
+        Ok(tensors.into_iter().map(in_order).collect())
     }
 
     /// `is_sandwich`: layers have norms behind their sublayers, so that the one behind attention is not that before the MLP.
@@ -62,7 +62,7 @@ impl Family {
         if module == experts::SHARED_SCORE {
             return Some(("ffn_gate_inp_shexp".into(), 0, Form::Flat));
         }
-        let is_split = self.names.iter().any(|(_, ours)| *ours == other::SPLIT);
+        let is_split = self.names.iter().any(|(_, ours)| *ours == plain_mlp::SPLIT);
         let of_three = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].iter().position(|of| *of == module);
         if let Some(part) = of_three.filter(|_| is_split) {
             return Some(("attn_qkv".into(), part, Form::Rows));

@@ -1,29 +1,40 @@
 //! Families whose layers are attention and a gated MLP.
 
-use super::Family;
+use super::Architecture;
 use crate::error::OpenError;
 use crate::gguf::config::Draft;
 
 type Outcome = Result<(), OpenError>;
 
-const BASE: Family =
-    Family { arch: "", model_type: "", fields: |_| Ok(()), names: &[], interleaved: false, shifted: false };
+const BASE: Architecture =
+    Architecture { arch: "", model_type: "", fields: |_| Ok(()), names: &[], interleaved: false, shifted: false };
 
 /// Mistral as well, which files call so.
-pub(super) const LLAMA: Family =
-    Family { arch: "llama", model_type: "llama", fields: llama, interleaved: true, ..BASE };
-pub(super) const QWEN2: Family = Family { arch: "qwen2", model_type: "qwen2", fields: silu, ..BASE };
-pub(super) const QWEN3: Family = Family { arch: "qwen3", model_type: "qwen3", fields: biased, ..BASE };
-pub(super) const OLMO2: Family = Family { arch: "olmo2", model_type: "olmo2", fields: biased, ..BASE };
-pub(super) const SMOLLM3: Family =
-    Family { arch: "smollm3", model_type: "smollm3", fields: llama, interleaved: true, ..BASE };
-pub(super) const GRANITE: Family =
-    Family { arch: "granite", model_type: "granite", fields: granite, interleaved: true, ..BASE };
-pub(super) const GEMMA: Family = Family { arch: "gemma", model_type: "gemma", fields: gelu, shifted: true, ..BASE };
-pub(super) const GEMMA2: Family =
-    Family { arch: "gemma2", model_type: "gemma2", fields: gemma2, names: BETWEEN, shifted: true, ..BASE };
-pub(super) const GEMMA3: Family =
-    Family { arch: "gemma3", model_type: "gemma3_text", fields: gemma3, names: BETWEEN, shifted: true, ..BASE };
+pub(super) const LLAMA: Architecture =
+    Architecture { arch: "llama", model_type: "llama", fields: llama, interleaved: true, ..BASE };
+pub(super) const QWEN2: Architecture = Architecture { arch: "qwen2", model_type: "qwen2", fields: silu, ..BASE };
+pub(super) const QWEN3: Architecture = Architecture { arch: "qwen3", model_type: "qwen3", fields: biased, ..BASE };
+pub(super) const OLMO2: Architecture = Architecture { arch: "olmo2", model_type: "olmo2", fields: biased, ..BASE };
+pub(super) const SMOLLM3: Architecture =
+    Architecture { arch: "smollm3", model_type: "smollm3", fields: llama, interleaved: true, ..BASE };
+pub(super) const GRANITE: Architecture =
+    Architecture { arch: "granite", model_type: "granite", fields: granite, interleaved: true, ..BASE };
+pub(super) const GEMMA: Architecture =
+    Architecture { arch: "gemma", model_type: "gemma", fields: gelu, shifted: true, ..BASE };
+pub(super) const GEMMA2: Architecture =
+    Architecture { arch: "gemma2", model_type: "gemma2", fields: gemma2, names: BETWEEN, shifted: true, ..BASE };
+pub(super) const GEMMA3: Architecture =
+    Architecture { arch: "gemma3", model_type: "gemma3_text", fields: gemma3, names: BETWEEN, shifted: true, ..BASE };
+pub(super) const PHI3: Architecture = Architecture {
+    arch: "phi3",
+    model_type: "phi3",
+    fields: phi3,
+    // the gate, then the other
+    names: &[("ffn_up", "mlp.gate_up_proj")],
+    ..BASE
+};
+pub(super) const STABLELM: Architecture =
+    Architecture { arch: "stablelm", model_type: "stablelm", fields: stablelm, ..BASE };
 
 /// Norms before and after the MLP.
 const BETWEEN: &[(&str, &str)] = &[("ffn_norm", "pre_feedforward_layernorm")];
@@ -88,4 +99,24 @@ fn gemma3(draft: &mut Draft<'_>) -> Outcome {
     }
     score_scale(draft, 62)?;
     gelu(draft)
+}
+
+fn phi3(draft: &mut Draft<'_>) -> Outcome {
+    draft.set("hidden_act", "silu");
+    if let Some(window) = draft.whole("attention.sliding_window")?.filter(|window| *window > 0) {
+        draft.set("sliding_window", window);
+    }
+    draft.copy_real("rms_norm_eps", "attention.layer_norm_rms_epsilon")
+}
+
+fn stablelm(draft: &mut Draft<'_>) -> Outcome {
+    draft.set("hidden_act", "silu");
+    let biased = draft.has("blk.0.attn_q.bias");
+    draft.set("use_qkv_bias", biased);
+    let qk_norm = draft.has("blk.0.attn_q_norm.weight");
+    draft.set("qk_layernorm", qk_norm);
+    let key = draft.key("use_parallel_residual");
+    let parallel = draft.metadata.flag(&key)?.unwrap_or(false);
+    draft.set("use_parallel_residual", parallel);
+    draft.copy_real("layer_norm_eps", "attention.layer_norm_epsilon")
 }

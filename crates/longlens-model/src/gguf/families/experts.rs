@@ -1,14 +1,14 @@
 //! Mixtures of experts: one tensor holds a matrix of all of them.
 
 use super::dense::{biased, silu};
-use super::{Family, Is, Meant};
+use super::{Architecture, Layout, TensorMapping};
 use crate::error::OpenError;
 use crate::gguf::Gguf;
 use crate::gguf::config::Draft;
 
 type Outcome = Result<(), OpenError>;
 
-pub(super) const MIXTRAL: Family = Family {
+pub(super) const MIXTRAL: Architecture = Architecture {
     arch: "llama",
     model_type: "mixtral",
     fields: mixtral,
@@ -16,7 +16,7 @@ pub(super) const MIXTRAL: Family = Family {
     interleaved: true,
     shifted: false,
 };
-pub(super) const QWEN2_MOE: Family = Family {
+pub(super) const QWEN2_MOE: Architecture = Architecture {
     arch: "qwen2moe",
     model_type: "qwen2_moe",
     fields: qwen2_moe,
@@ -24,7 +24,7 @@ pub(super) const QWEN2_MOE: Family = Family {
     interleaved: false,
     shifted: false,
 };
-pub(super) const QWEN3_MOE: Family = Family {
+pub(super) const QWEN3_MOE: Architecture = Architecture {
     arch: "qwen3moe",
     model_type: "qwen3_moe",
     fields: qwen3_moe,
@@ -81,12 +81,12 @@ fn qwen(draft: &mut Draft<'_>) -> Outcome {
 }
 
 /// The module of a file that holds an expert's matrix, and which expert's it is.
-pub(super) fn place(family: &Family, module: &str) -> Option<(String, usize)> {
-    let is_mixtral = family.model_type == "mixtral";
+pub(super) fn place(architecture: &Architecture, module: &str) -> Option<(String, usize)> {
+    let is_mixtral = architecture.model_type == "mixtral";
     let stem = if is_mixtral { "block_sparse_moe.experts." } else { "mlp.experts." };
     let (expert, matrix) = module.strip_prefix(stem)?.split_once('.')?;
     let is_one = |(_, mixtral, qwen): &&(&str, &str, &str)| matrix == if is_mixtral { *mixtral } else { *qwen };
-    let (theirs, ..) = MATRICES.iter().find(is_one).filter(|_| ALL.contains(&family.model_type))?;
+    let (theirs, ..) = MATRICES.iter().find(is_one).filter(|_| ALL.contains(&architecture.model_type))?;
     Some((format!("{theirs}_exps"), expert.parse().ok()?))
 }
 
@@ -94,37 +94,41 @@ pub(super) fn place(family: &Family, module: &str) -> Option<(String, usize)> {
 pub(super) const SHARED_SCORE: &str = "mlp.shared_expert_gate";
 
 /// The experts of a tensor, if it holds some.
-pub(super) fn meant(
-    family: &Family,
+pub(super) fn mappings(
+    architecture: &Architecture,
     gguf: &Gguf,
     prefix: &str,
     module: &str,
     end: &str,
-) -> Result<Option<Vec<Meant>>, OpenError> {
-    if !ALL.contains(&family.model_type) {
+) -> Result<Option<Vec<TensorMapping>>, OpenError> {
+    if !ALL.contains(&architecture.model_type) {
         return Ok(None);
     }
-    let name = |expert: &str, matrix: &(&str, &str, &str)| match family.model_type {
+    let name = |expert: &str, matrix: &(&str, &str, &str)| match architecture.model_type {
         "mixtral" => format!("{prefix}block_sparse_moe.experts.{expert}.{}.{end}", matrix.1),
         _ => format!("{prefix}mlp.experts.{expert}.{}.{end}", matrix.2),
     };
     if module == "ffn_gate_inp_shexp" {
         let name = format!("{prefix}mlp.shared_expert_gate.{end}");
-        return Ok(Some(vec![Meant { name, is: Is::Row, shift: 0.0 }]));
+        return Ok(Some(vec![TensorMapping { name, layout: Layout::Row, shift: 0.0 }]));
     }
     // before 2024 every expert had a tensor of its own, `ffn_gate.3`
     if let Some((module, expert)) = module.split_once('.')
         && let Some(matrix) = MATRICES.iter().find(|(theirs, ..)| *theirs == module)
     {
-        return Ok(Some(vec![Meant { name: name(expert, matrix), is: Is::Whole, shift: 0.0 }]));
+        return Ok(Some(vec![TensorMapping { name: name(expert, matrix), layout: Layout::Whole, shift: 0.0 }]));
     }
     let Some(stem) = module.strip_suffix("_exps") else { return Ok(None) };
     let Some(matrix) = MATRICES.iter().find(|(theirs, ..)| *theirs == stem) else { return Ok(None) };
-    let key = format!("{}.expert_count", family.arch);
+    let key = format!("{}.expert_count", architecture.arch);
     let n =
         gguf.metadata().whole(&key)?.and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=MAX_EXPERTS).contains(n));
     let n = n.ok_or_else(|| gguf.metadata().error(&key, &format!("a whole number from 1 to {MAX_EXPERTS}")))?;
-    let part = |index: usize| Meant { name: name(&index.to_string(), matrix), is: Is::Part { index, n }, shift: 0.0 };
+    let part = |index: usize| TensorMapping {
+        name: name(&index.to_string(), matrix),
+        layout: Layout::Part { index, n },
+        shift: 0.0,
+    };
     Ok(Some((0..n).map(part).collect()))
 }
 

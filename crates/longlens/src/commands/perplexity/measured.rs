@@ -19,7 +19,7 @@ pub struct Measured {
     /// Tokens of every document; for sliding windows one row of all.
     pub documents: Vec<Vec<u32>>,
     /// What was passed over or joined, in words.
-    pub said: Option<String>,
+    pub note: Option<String>,
 }
 
 /// Reads what flags or config ask for; `longest` is what a document needs.
@@ -45,8 +45,8 @@ pub fn measured(
             format!("{}; windows reach from one into the next", joined(n_used, n_found))
         });
         let documents = Documents::of_file(file, longest, at_most)?;
-        let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
-        return Ok(Measured { documents: documents.tokens, said: (!said.is_empty()).then(|| said.join("; ")) });
+        let notes: Vec<_> = joined.into_iter().chain(documents.note()).collect();
+        return Ok(Measured { documents: documents.tokens, note: (!notes.is_empty()).then(|| notes.join("; ")) });
     }
     let split = args.split_documents || file.split_documents.unwrap_or(false);
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
@@ -69,19 +69,19 @@ pub fn measured(
     let codec = lens.text()?;
     if !args.sliding {
         let documents = Documents::encode(codec, &texts, longest, at_most)?;
-        let said = documents.said();
-        return Ok(Measured { documents: documents.tokens, said });
+        let note = documents.note();
+        return Ok(Measured { documents: documents.tokens, note });
     }
     let (tokens, n_used) = encode_joined(codec, &texts, at_most)?;
-    let said = || {
+    let all_joined = || {
         let joined = joined(n_used, texts.len());
         format!("{joined}, a first token before the first alone; windows reach from one into the next")
     };
-    let joined = (texts.len() > 1).then(said);
+    let joined = (texts.len() > 1).then(all_joined);
     let has_crlf = texts.iter().take(n_used).any(|text| text.contains("\r\n"));
     let documents = Documents { has_crlf, ..Documents::of_tokens(tokens, longest)? };
-    let said: Vec<_> = joined.into_iter().chain(documents.said()).collect();
-    Ok(Measured { documents: documents.tokens, said: (!said.is_empty()).then(|| said.join("; ")) })
+    let notes: Vec<_> = joined.into_iter().chain(documents.note()).collect();
+    Ok(Measured { documents: documents.tokens, note: (!notes.is_empty()).then(|| notes.join("; ")) })
 }
 
 fn joined(n_used: usize, n_found: usize) -> String {

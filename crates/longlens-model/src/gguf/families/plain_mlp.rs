@@ -1,13 +1,13 @@
-//! Families with fused products, layer norms, or an MLP without a gate.
+//! Families whose MLP has no gate.
 
-use super::{Family, Is, Meant, head_dim};
+use super::{Architecture, Layout, TensorMapping, head_dim};
 use crate::error::OpenError;
 use crate::gguf::Gguf;
 use crate::gguf::config::Draft;
 
 type Outcome = Result<(), OpenError>;
 
-pub(super) const PHI2: Family = Family {
+pub(super) const PHI2: Architecture = Architecture {
     arch: "phi2",
     model_type: "phi",
     fields: phi2,
@@ -21,16 +21,7 @@ pub(super) const PHI2: Family = Family {
     interleaved: false,
     shifted: false,
 };
-pub(super) const PHI3: Family = Family {
-    arch: "phi3",
-    model_type: "phi3",
-    fields: phi3,
-    // the gate, then the other
-    names: &[("ffn_up", "mlp.gate_up_proj")],
-    interleaved: false,
-    shifted: false,
-};
-pub(super) const STARCODER2: Family = Family {
+pub(super) const STARCODER2: Architecture = Architecture {
     arch: "starcoder2",
     model_type: "starcoder2",
     fields: starcoder2,
@@ -38,29 +29,12 @@ pub(super) const STARCODER2: Family = Family {
     interleaved: false,
     shifted: false,
 };
-pub(super) const STABLELM: Family = Family {
-    arch: "stablelm",
-    model_type: "stablelm",
-    fields: stablelm,
-    names: &[],
-    interleaved: false,
-    shifted: false,
-};
-
 /// A fused tensor that is three here.
 pub(super) const SPLIT: &str = "self_attn";
 
 fn phi2(draft: &mut Draft<'_>) -> Outcome {
     draft.set("hidden_act", "gelu_new");
     draft.copy_real("layer_norm_eps", "attention.layer_norm_epsilon")
-}
-
-fn phi3(draft: &mut Draft<'_>) -> Outcome {
-    draft.set("hidden_act", "silu");
-    if let Some(window) = draft.whole("attention.sliding_window")?.filter(|window| *window > 0) {
-        draft.set("sliding_window", window);
-    }
-    draft.copy_real("rms_norm_eps", "attention.layer_norm_rms_epsilon")
 }
 
 fn starcoder2(draft: &mut Draft<'_>) -> Outcome {
@@ -73,20 +47,8 @@ fn starcoder2(draft: &mut Draft<'_>) -> Outcome {
     draft.copy_real("norm_epsilon", "attention.layer_norm_epsilon")
 }
 
-fn stablelm(draft: &mut Draft<'_>) -> Outcome {
-    draft.set("hidden_act", "silu");
-    let biased = draft.has("blk.0.attn_q.bias");
-    draft.set("use_qkv_bias", biased);
-    let qk_norm = draft.has("blk.0.attn_q_norm.weight");
-    draft.set("qk_layernorm", qk_norm);
-    let key = draft.key("use_parallel_residual");
-    let parallel = draft.metadata.flag(&key)?.unwrap_or(false);
-    draft.set("use_parallel_residual", parallel);
-    draft.copy_real("layer_norm_eps", "attention.layer_norm_epsilon")
-}
-
 /// Queries, keys and values of one tensor, one behind the other.
-pub(super) fn split_qkv(arch: &str, gguf: &Gguf, prefix: &str, end: &str) -> Result<Vec<Meant>, OpenError> {
+pub(super) fn split_qkv(arch: &str, gguf: &Gguf, prefix: &str, end: &str) -> Result<Vec<TensorMapping>, OpenError> {
     let count = |field: &str| gguf.metadata().whole(&format!("{arch}.attention.{field}"));
     let n_heads = count("head_count")?.unwrap_or(0);
     let n_kv_heads = count("head_count_kv")?.unwrap_or(n_heads);
@@ -94,9 +56,9 @@ pub(super) fn split_qkv(arch: &str, gguf: &Gguf, prefix: &str, end: &str) -> Res
     let (query, key) = (rows(n_heads), rows(n_kv_heads));
     let mut first = 0usize;
     let mut part = |name: &str, n: usize| {
-        let is = Is::Rows { first, n };
+        let layout = Layout::Rows { first, n };
         first = first.saturating_add(n);
-        Meant { name: format!("{prefix}self_attn.{name}.{end}"), is, shift: 0.0 }
+        TensorMapping { name: format!("{prefix}self_attn.{name}.{end}"), layout, shift: 0.0 }
     };
     Ok(vec![part("q_proj", query), part("k_proj", key), part("v_proj", key)])
 }
