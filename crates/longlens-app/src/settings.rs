@@ -130,6 +130,7 @@ impl Settings {
     /// How a prompt of `n_prompt` tokens is to be run, recording nothing; or why these settings are impossible.
     pub fn setup(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
         params::text().chain([&params::SWAP]).try_for_each(|param| param.check(&self.get(param)))?;
+        self.trained_context.iter().try_for_each(|n| params::TRAINED_CONTEXT.check(&(*n).into()))?;
         let model = &*model.trained_on(self.trained_context);
         let setup = Setup::of(self.plan(model)?, model, n_prompt);
         setup.plan.check_length(self.n_tokens(n_prompt))?;

@@ -46,6 +46,7 @@ pub enum Action {
 
 /// Something to be done outside.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few wait at a time")]
 pub enum Effect {
     /// Work for the model.
     Ask(Ask),

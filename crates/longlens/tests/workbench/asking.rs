@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::common::without_second_page;
 use crate::folder;
@@ -64,17 +65,20 @@ fn a_pdf_is_asked_about_and_its_settings_are_those_of_a_command() {
 fn a_trained_context_is_given_in_the_controls() {
     let folder = folder();
     let mut pty =
-        Pty::start(folder.path(), &["--needle", "300", "--trained-context", "512", "--rope", "yarn:factor=2"]);
-    pty.wait_for("original=512");
+        Pty::start(folder.path(), &["--needle", "300", "--trained-context", "512", "--rope", "linear:factor=2"]);
+    pty.wait_for("capacity 1,024 tokens");
     pty.wait_for("tok/s");
-    // the seventh field from the first: method, rope and its four parameters, swap
-    pty.press(&"\x1b[B".repeat(8));
-    pty.wait_for("▸trained_context");
+    // below the method, the scaling with its parameters, and the swap mode
+    while !pty.screen().contains("▸trained_context") {
+        assert!(!pty.screen().contains("▸chat"), "the last field is reached");
+        pty.press("\x1b[B");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     pty.press("1k");
     pty.wait_for("capacity 2,048 tokens");
     pty.press("\r");
     pty.wait("a run under it", |screen| {
-        screen.contains("original=1024") && screen.contains("trained_context=1024") && screen.contains("tok/s")
+        screen.contains("linear:factor=2 trained_context=1024") && screen.contains("max_tokens · re-prefill")
     });
     pty.press("s");
     pty.wait_for("save the settings as");

@@ -179,6 +179,10 @@ fn a_trained_context_is_one_setting_for_flags_configs_cells_and_fields() {
         let expected = "option `trained_context` of `open` must be a whole number from 1 to 2147483648, not the number";
         assert!(said.to_string().contains(expected), "{said}");
     }
+    // as a session's file may have it
+    let kept = Settings { trained_context: Some(0), ..Settings::default() };
+    let sentence = "trained_context = 0 is not a whole number from 1 to 2147483648";
+    assert_eq!(kept.setup(&model.spec, 8).unwrap_err().to_string(), sentence);
     let by_toml: File = toml::from_str("trained_context = \"2k\"\n").unwrap();
     let by_flag = flag(param, "2k").unwrap().common.opening.trained_context;
     assert_eq!((&by_flag, &by_toml.trained_context), (&Some(Value::Number(2048.0)), &by_flag));
