@@ -11,7 +11,7 @@ use crate::rope::RopeScaling;
 /// The numbers of a checkpoint that decide positions, shapes and memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
-    /// Longest context the model was trained for (`max_position_embeddings`).
+    /// Longest context that the model was trained on: what its config says of it, or the user.
     pub trained_context: usize,
     /// Decoder layers.
     pub n_layers: usize,

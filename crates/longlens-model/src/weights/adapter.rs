@@ -72,14 +72,7 @@ pub(super) fn apply(files: &mut WeightFiles, source: &Source) -> Result<(), Open
         let missing = |which: &str| WeightProblem::MissingTensor { name: format!("{module}.lora_{which}.weight") };
         match (a, b) {
             (Some(a), Some(b)) => {
-                let rank = a.shape().first().copied().unwrap_or(1);
-                let scale = scales.of(&module, rank).map_err(|(field, named)| WeightProblem::WrongRank {
-                    name: format!("{module}.lora_A.weight"),
-                    field,
-                    named,
-                    rank,
-                });
-                problems.extend(scale.and_then(|scale| add(files, &module, &a, &b, scale)).err());
+                problems.extend(add(files, &module, &a, &b, &scales).err());
             }
             (None, _) => problems.push(missing("A")),
             (_, None) => problems.push(missing("B")),
@@ -117,7 +110,7 @@ fn role(name: &str) -> Result<(String, usize), (&'static str, &'static str)> {
 }
 
 /// Adds `scale * B A` to a matrix.
-fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scale: f64) -> Result<(), WeightProblem> {
+fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scales: &Scales) -> Result<(), WeightProblem> {
     let name = format!("{module}.weight");
     let Some(base) = files.get(&name) else {
         let (reason, help) = ("the model has no such matrix", "the adapter belongs to another model");
@@ -146,7 +139,13 @@ fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scale: f64
         }
     };
     let a = read("A", a, [rank, d_in])?;
-    let b = read("B", b, [d_out, rank])?.into_iter().map(|x| (f64::from(x) * scale) as f32).collect();
+    let b = read("B", b, [d_out, rank])?;
+    let wrong = |(field, named)| {
+        let name = format!("{module}.lora_A.weight");
+        WeightProblem::WrongRank { name, field, named, rank }
+    };
+    let scale = scales.of(module, rank).map_err(wrong)?;
+    let b = b.into_iter().map(|x| (f64::from(x) * scale) as f32).collect();
     files.change(&name, Arc::new(Delta { a, b, d_in }));
     Ok(())
 }
