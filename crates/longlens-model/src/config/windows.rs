@@ -99,6 +99,19 @@ impl Windows {
         Ok(Self { len: None, kinds: Kinds::All, rope_theta: None })
     }
 
+    /// The same of families whose `layer_types`, where the config has it, counts whatever the switch says.
+    pub(crate) fn listed_or_switched(
+        fields: Fields<'_>,
+        kinds: Kinds,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, OpenError> {
+        match listed(fields)? {
+            Some(listed) if listed.contains(&true) => Self::read(fields, kinds),
+            Some(_) => Ok(Self { len: None, kinds: Kinds::All, rope_theta: None }),
+            None => Self::switched(fields, None, kinds, warnings),
+        }
+    }
+
     /// Switched windows of the layers from `max_window_layers` on, as Qwen2 and Qwen3 have them.
     pub(crate) fn of_upper_layers(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Self::switched(fields, Some(4096), Kinds::From(max_window_layers(fields)?), warnings)
@@ -106,8 +119,8 @@ impl Windows {
 
     /// Switched windows of the even layers below `max_window_layers`, as `qwen2_moe` has them.
     ///
-    /// transformers 5 derives `layer_types` so; transformers 4 gave all layers the window while a prompt was read, and while tokens
-    /// were generated one by one those from `max_window_layers` on. Released checkpoints have no windows.
+    /// transformers 5 derives `layer_types` so; 4.57 has no such list in this family, and gives other numbers with a cache than
+    /// without one. Released checkpoints have no windows.
     pub(crate) fn of_lower_even_layers(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Self::switched(fields, Some(4096), Kinds::EvenBelow(max_window_layers(fields)?), warnings)
     }

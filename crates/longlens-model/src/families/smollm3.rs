@@ -30,7 +30,8 @@ pub struct Architecture {
     pub no_rope_layers: Vec<u32>,
     /// Every so many layers, one does not rotate.
     pub no_rope_layer_interval: usize,
-    /// The window of the layers that do not rotate, where the config switches it on.
+    /// The window of the layers that `layer_types` names; of those that do not rotate, where the config has no list and switches
+    /// windows on.
     pub windows: Windows,
 }
 
@@ -61,7 +62,7 @@ impl FamilyFile for Architecture {
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
             no_rope_layers,
             no_rope_layer_interval,
-            windows: Windows::switched(fields, None, unrotated, warnings)?,
+            windows: Windows::listed_or_switched(fields, unrotated, warnings)?,
         })
     }
 

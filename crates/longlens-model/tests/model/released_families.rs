@@ -248,6 +248,31 @@ fn released_configs_of_every_family_are_read_without_a_false_alarm() {
 }
 
 #[test]
+fn smollm3_has_the_windows_that_its_config_lists_whatever_the_switch_says() {
+    let text = |fields: &str| {
+        format!(
+            r#"{{"model_type": "smollm3", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "max_position_embeddings": 64, "sliding_window": 8{fields}}}"#
+        )
+    };
+    let windows = |fields: &str| {
+        let config = Config::parse("config.json", text(fields).as_bytes()).unwrap();
+        assert_eq!(config.all_warnings(), Vec::<String>::new());
+        config.spec().layers.iter().map(|layer| layer.window.is_some()).collect::<Vec<_>>()
+    };
+    let listed = r#""layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]"#;
+    for (fields, expected) in [
+        (String::new(), [false; 4]),
+        (r#", "use_sliding_window": true"#.into(), [false, false, false, true]),
+        (r#", "use_sliding_window": true, "no_rope_layers": [0, 1, 1, 0]"#.into(), [true, false, false, true]),
+        (format!(r#", "use_sliding_window": false, {listed}"#), [false, true, false, true]),
+        (format!(r#", "use_sliding_window": true, {}"#, listed.replace("sliding", "full")), [false; 4]),
+    ] {
+        assert_eq!(windows(&fields), expected, "{fields}");
+    }
+}
+
+#[test]
 fn what_a_family_does_not_compute_is_refused_with_its_field() {
     let with = |name: &str, field: &str| {
         let released = RELEASED.iter().find(|released| released.name.starts_with(name)).unwrap();
