@@ -233,7 +233,12 @@ impl Plan {
     /// What a user should know before running `n_tokens` on a model with `trained` positions; nothing of positions where it is
     /// not known which are trained.
     pub fn warnings(&self, n_tokens: usize, trained: Option<usize>) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = self.windows().into_iter().cloned().collect();
+        // a window that the run does without is no news where it would hide nothing
+        let is_news = |warning: &&Warning| match warning {
+            Warning::WindowsReplaced { window } | Warning::WindowsIgnored { window, .. } => n_tokens > *window,
+            _ => true,
+        };
+        let mut warnings: Vec<Warning> = self.windows().into_iter().filter(is_news).cloned().collect();
         let Some(trained) = trained else { return warnings };
         let highest = self.highest_position(n_tokens);
         if let Capacity::Tokens(capacity) = self.capacity(trained)

@@ -130,10 +130,11 @@ impl Config {
         let rope = rope::read(fields, family, head_dim, max_position_embeddings)?;
         warnings.extend(rope.warnings);
         context_warnings.extend(rope.context_warnings);
+        let architecture = (family.read)(fields, &mut warnings)?;
 
         let config = Self {
             family,
-            architecture: (family.read)(fields)?,
+            architecture,
             vocab_size: count("vocab_size")?,
             hidden_size,
             intermediate_size: count("intermediate_size")?,

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use longlens_core::lens::Control;
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::error::OpenError;
 use crate::fields;
 use crate::source::Source;
 use crate::tokenizer;
-use crate::weights::{WeightFiles, Written};
+use crate::weights::{self, WeightFiles, Written};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub fn convert(
         let name = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
         config.insert(name.into(), dtype.into());
     }
+    let mut warnings = judged(source, &files);
     fs::create_dir_all(to).map_err(|error| failed(to, error))?;
     for file in [CONFIG, WEIGHTS].iter().chain(BESIDE) {
         let path = to.join(file);
@@ -83,7 +85,6 @@ pub fn convert(
             put(file, &bytes)?;
         }
     }
-    let mut warnings: Vec<String> = files.renamed().map(str::to_owned).into_iter().collect();
     if let Some(gguf) = source.gguf()? {
         let (of_tokenizer, problem) = tokenizer::files(gguf.metadata())?;
         of_tokenizer.iter().try_for_each(|(file, bytes)| put(file, bytes))?;
@@ -91,10 +92,31 @@ pub fn convert(
     }
     // under another name until it is whole
     let (path, part) = (to.join(WEIGHTS), to.join(format!("{WEIGHTS}.part")));
-    let weight_bytes = files.save(&part, written, control).inspect_err(|_| drop(fs::remove_file(&part)))?;
-    fs::rename(&part, &path).map_err(|error| failed(&path, error))?;
+    let saved = files.save(&part, written, control).and_then(|n_bytes| {
+        fs::rename(&part, &path).map_err(|error| failed(&path, error))?;
+        Ok(n_bytes)
+    });
+    // a folder without weights is no checkpoint
+    let weight_bytes =
+        saved.inspect_err(|_| made.iter().chain([&part]).for_each(|file| drop(fs::remove_file(file))))?;
     made.push(path);
     Ok(Converted { files: made, weight_bytes, warnings })
+}
+
+/// What a user should know of a checkpoint before another one is made of it; that it cannot be opened, among others.
+fn judged(source: &Source, files: &WeightFiles) -> Vec<String> {
+    let opened = Config::open(source).and_then(|mut config| {
+        let mut files = files.clone();
+        config.follow(&mut files);
+        weights::check(&config, &files)
+    });
+    opened.unwrap_or_else(|error| {
+        let renamed = files.renamed().map(str::to_owned);
+        renamed
+            .into_iter()
+            .chain([format!("what is written cannot be opened, as little as what it is made of: {error}")])
+            .collect()
+    })
 }
 
 fn failed(path: &Path, source: std::io::Error) -> OpenError {

@@ -214,7 +214,19 @@ pub enum WeightProblem {
         /// Its format.
         dtype: String,
     },
-    /// NaN, infinity, or a number too large for the backend's format.
+    /// A matrix of an adapter whose config says another rank.
+    #[error("`{}` has rank {rank}, but `{field}` in adapter_config.json says {named}", cut(name))]
+    WrongRank {
+        /// The tensor.
+        name: String,
+        /// The field of the config.
+        field: &'static str,
+        /// The rank that it names.
+        named: usize,
+        /// The rank of the matrix.
+        rank: usize,
+    },
+    /// NaN, infinity, or a number too large for the format that it is read or written in.
     #[error("`{}` holds {value} at {index:?}; unusable numbers in it: {count}", cut(name))]
     NotFinite {
         /// The tensor.
@@ -294,6 +306,7 @@ impl WeightProblem {
                  and IQ4_XS"
                     .into(),
             ),
+            Self::WrongRank { .. } => Some("config and matrices of the adapter belong to different trainings".into()),
             Self::NotFinite { .. } => None,
         }
     }

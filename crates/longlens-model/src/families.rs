@@ -40,7 +40,7 @@ macro_rules! families {
             fields: $family::Architecture::FIELDS,
             defaults: $family::Architecture::DEFAULTS,
             shapes: $family::Architecture::SHAPES,
-            read: |fields| Ok(Architecture::$family($family::Architecture::read(fields)?)),
+            read: |fields, warnings| Ok(Architecture::$family($family::Architecture::read(fields, warnings)?)),
         }),*];
 
         /// What a family reads of a config beside the fields that all have.
@@ -92,17 +92,16 @@ families! {
 pub(crate) trait FamilyFile: Sized {
     /// Its name in its papers.
     const TITLE: &'static str;
-    /// Fields that this family reads. A listed one is left out of the checks in `config/elsewhere`, which refuse or report fields of
-    /// other families and values that a Llama does not have; `read` checks it instead.
-    const FIELDS: &'static [&'static str];
+    /// Fields that `read` handles, in groups; `config/elsewhere` refuses or reports all other fields that foreign families have.
+    const FIELDS: &'static [&'static [&'static str]];
     /// Values of shared fields that a config leaves out.
     const DEFAULTS: Defaults;
     /// Shapes of its models for random weights.
     const SHAPES: &'static [Shape] = &[];
 
     /// Reads the fields of its own: called after the sizes of heads and the fields of RoPE were checked, and before the numbers of
-    /// layers and tokens and the size of the MLP are.
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError>;
+    /// layers and tokens and the size of the MLP are. What a user should know goes to `warnings`.
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError>;
 
     /// Changes the spec, already filled in from the shared fields, where attention is not a Llama's: `layers`, `score_scale`,
     /// `soft_cap`, and `d_mlp` where a token meets several MLPs.
@@ -149,14 +148,14 @@ pub struct Family {
     pub model_type: &'static str,
     /// The name in its papers.
     pub title: &'static str,
-    /// Fields of `config.json` that are its own.
-    pub(crate) fields: &'static [&'static str],
+    /// Fields of `config.json` that are its own, in groups.
+    pub(crate) fields: &'static [&'static [&'static str]],
     /// Values of shared fields that a config leaves out.
     pub(crate) defaults: Defaults,
     /// Shapes of its models for random weights.
     pub(crate) shapes: &'static [Shape],
     /// Reads the fields of its own.
-    pub(crate) read: fn(Fields<'_>) -> Result<Architecture, OpenError>,
+    pub(crate) read: fn(Fields<'_>, &mut Vec<String>) -> Result<Architecture, OpenError>,
 }
 
 /// A published config, or the part of it that decides speed, under a name.
@@ -169,6 +168,11 @@ pub struct Shape {
 }
 
 impl Family {
+    /// Whether a field of `config.json` is one of its own.
+    pub(crate) fn reads(&self, field: &str) -> bool {
+        self.fields.iter().any(|group| group.contains(&field))
+    }
+
     /// What class names of its models begin with, in small letters: `qwen3moe` of `Qwen3MoeForCausalLM`.
     pub(crate) fn class(&self) -> String {
         self.model_type.trim_end_matches("_text").replace('_', "")

@@ -98,6 +98,13 @@ impl<'a> Fields<'a> {
         Ok(self.read(name, "a token id or a list of token ids", tokens)?.unwrap_or_default())
     }
 
+    /// A list of whole numbers; empty when the field is not there.
+    pub fn wholes(self, name: &str) -> Result<Vec<u32>, OpenError> {
+        let whole = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        let wholes = |value: &Value| value.as_array()?.iter().map(whole).collect();
+        Ok(self.read(name, "a list of whole numbers", wholes)?.unwrap_or_default())
+    }
+
     /// Turns a missing field into an error.
     pub fn require<T>(self, name: &str, value: Result<Option<T>, OpenError>, expected: &str) -> Result<T, OpenError> {
         value?.ok_or_else(|| self.error(name, expected))

@@ -46,6 +46,17 @@ fn layers_with_a_window_of_their_own_keep_it_under_any_method() {
 }
 
 #[test]
+fn a_window_that_the_prompt_does_not_fill_is_not_missed() {
+    let own = LayerSpec { window: Some(40), rotation: Rotation::Model };
+    let model = ModelSpec { layers: vec![own; 3], ..model() };
+    let method = Method::parse("self_extend:group_size=4,neighbor_window=16").unwrap();
+    for windows in [LayerWindows::Auto, LayerWindows::Off] {
+        let plan = method.plan_with(&model, windows).unwrap();
+        assert_eq!([40, 41].map(|n_tokens| plan.warnings(n_tokens, None).len()), [0, 1], "{windows:?}");
+    }
+}
+
+#[test]
 fn a_model_that_turns_nothing_has_no_positions_to_leave_or_to_squeeze() {
     let own = LayerSpec { window: None, rotation: Rotation::Off };
     let model = ModelSpec { layers: vec![own; 3], ..model() };

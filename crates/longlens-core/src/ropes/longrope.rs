@@ -47,6 +47,16 @@ fn rope(given: &Given<'_>) -> Result<Rope, SettingError> {
         });
     };
     let (factor, original) = (given.number("factor", 1.0), given.original());
+    if original < 2 {
+        return Err(SettingError::Impossible {
+            owner: "longrope",
+            inequality: format!(
+                "original >= 2, by whose logarithm the factor on scores is divided (original is {original}),"
+            ),
+            nearest: "set `original` (`original_max_position_embeddings` in a config) to the length before scaling"
+                .into(),
+        });
+    }
     let paper = if factor > 1.0 { (1.0 + factor.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
     let amplitude = given.number("attention_factor", paper);
     let rerotate = given.setting.is("rerotate", "true", model);

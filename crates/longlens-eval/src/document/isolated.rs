@@ -12,8 +12,6 @@ use longlens_core::lens::Control;
 
 use super::extract::{Extracted, Foreign, Refused};
 
-/// What a file may take: a manual of 1,200 pages takes 20 seconds.
-const LIMIT: Duration = Duration::from_mins(3);
 /// How often somebody who waits is asked whether to stop.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of an answer.
@@ -104,12 +102,20 @@ fn awaited<T>(answer: &Receiver<T>, foreign: Foreign, control: &dyn Control) -> 
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => return Err(crashed(foreign)),
             Err(RecvTimeoutError::Timeout) if control.cancelled() => return Err(interrupted()),
-            Err(RecvTimeoutError::Timeout) if started.elapsed() > LIMIT => {
-                let problem = format!("its text was not found within {} seconds", LIMIT.as_secs());
+            Err(RecvTimeoutError::Timeout) if started.elapsed() > limit(foreign) => {
+                let problem = format!("its text was not found within {} seconds", limit(foreign).as_secs());
                 return Err((problem, other_program(foreign)));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
+    }
+}
+
+/// What a file may take: a manual of 1,200 pages in PDF takes 20 seconds, a page of 10 MB in HTML one.
+const fn limit(foreign: Foreign) -> Duration {
+    match foreign {
+        Foreign::Html => Duration::from_secs(20),
+        Foreign::Pdf => Duration::from_mins(3),
     }
 }
 

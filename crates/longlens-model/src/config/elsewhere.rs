@@ -37,12 +37,12 @@ pub(super) fn check(fields: Fields<'_>, family: &Family, head_dim: usize) -> Res
         );
     }
     other_spelling(fields, family, "rope_theta", ROPE_BASES)?;
-    if let Some(ours) = NORM_EPS.iter().find(|name| family.fields.contains(name)) {
+    if let Some(ours) = NORM_EPS.iter().find(|name| family.reads(name)) {
         other_spelling(fields, family, ours, NORM_EPS)?;
     }
     warnings.extend(other_base(fields));
     architectures::check(fields, family, &mut warnings)?;
-    if !family.fields.contains(&"sliding_window") {
+    if !family.reads("sliding_window") {
         window(fields, &mut warnings);
     }
     Ok(warnings)
@@ -58,7 +58,7 @@ const NORM_EPS: &[&str] = &["rms_norm_eps", "norm_eps", "norm_epsilon", "layer_n
 
 /// Refuses fields of one object whose values ask for something.
 fn refuse(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<(), OpenError> {
-    for name in fields.names().filter(|name| fields.get(name).is_some() && !family.fields.contains(name)) {
+    for name in fields.names().filter(|name| fields.get(name).is_some() && !family.reads(name)) {
         let value = fields.get(name).unwrap_or(&Value::Null);
         if let Some(rule) = Rule::of(name).filter(|rule| rule.asks(value))
             && !is_usual_scale(name, value, head_dim)

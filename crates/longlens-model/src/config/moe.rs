@@ -27,6 +27,17 @@ pub struct SparseLayers {
 }
 
 impl SparseLayers {
+    /// Fields that are read.
+    pub(crate) const FIELDS: &[&str] = &[
+        "num_experts",
+        "num_local_experts",
+        "num_experts_per_tok",
+        "norm_topk_prob",
+        "moe_intermediate_size",
+        "mlp_only_layers",
+        "decoder_sparse_step",
+    ];
+
     /// `counts`: experts, and those that a token uses, where the config does not say; `width` likewise of one expert.
     pub(crate) fn read(fields: Fields<'_>, counts: [usize; 2], width: usize) -> Result<Self, OpenError> {
         let (num_experts, num_experts_per_tok) =
@@ -36,7 +47,7 @@ impl SparseLayers {
             num_experts_per_tok,
             norm_topk_prob: fields.flag("norm_topk_prob")?.unwrap_or(false),
             moe_intermediate_size: fields.count("moe_intermediate_size")?.unwrap_or(width),
-            mlp_only_layers: fields.tokens("mlp_only_layers")?,
+            mlp_only_layers: fields.wholes("mlp_only_layers")?,
             decoder_sparse_step: fields.count("decoder_sparse_step")?.unwrap_or(1),
         })
     }
@@ -66,23 +77,13 @@ impl SparseLayers {
         if !self.has(layer) {
             return asker.gated("mlp", asker.sizes.intermediate_size, false, activation);
         }
-        let router = asker.linear("mlp.gate", [self.num_experts, d_model], false);
         let counts = [self.num_experts, self.num_experts_per_tok];
-        let [gate, up, down] = asker.experts("mlp.experts", NAMES, self.moe_intermediate_size, counts);
+        let experts = asker.mixture("mlp", NAMES, self.moe_intermediate_size, counts, activation);
         let shared = shared.map(|width| {
             let score = asker.linear("mlp.shared_expert_gate", [1, d_model], false);
             let [gate, up, down] = asker.gate_up_down("mlp.shared_expert", NAMES, width, false);
             SharedExpert { score, gate, up, down }
         });
-        Mlp::Experts(Experts {
-            router,
-            gate,
-            up,
-            down,
-            activation,
-            n_used: self.num_experts_per_tok,
-            is_normalized: self.norm_topk_prob,
-            shared,
-        })
+        Mlp::Experts(Experts { is_normalized: self.norm_topk_prob, shared, ..experts })
     }
 }

@@ -1,17 +1,17 @@
 //! The RoPE part of `config.json`: base, scaling, and how long the model was trained before and under it.
 
 use longlens_core::rope::RopeScaling;
-use longlens_core::setting::{Param, SettingError, Value};
 use longlens_core::spec::RopeFactors;
-use serde_json::{Map, json};
 
-use crate::config::LOCAL_ROPE;
 use crate::error::OpenError;
 use crate::families::Family;
 use crate::fields::Fields;
-pub(super) use linear::TOKENIZER_LIMIT;
+pub(super) use by_layer::local_theta;
+pub(super) use linear::{TOKENIZER_LIMIT, condense};
 
+mod by_layer;
 mod linear;
+mod scaling;
 
 /// What a config says about rotary embeddings.
 pub(super) struct RopeFields {
@@ -49,7 +49,7 @@ pub(super) fn read(
     {
         warnings.push(format!("{} has `rope_scaling` and another `rope_parameters`: the first counts", config.file));
     }
-    let section = old.or(new).map(|section| of_whole_layers(section, family)).transpose()?;
+    let section = old.or(new).map(|section| by_layer::of_whole_layers(section, family, &mut warnings)).transpose()?;
     let outer_theta = config.positive("rope_theta")?;
     let inner_theta = section.map(|section| section.positive("rope_theta")).transpose()?.flatten();
     if let (Some(outer), Some(inner)) = (outer_theta, inner_theta)
@@ -73,7 +73,7 @@ pub(super) fn read(
     let Some(section) = section else { return Ok(rope) };
     // transformers prefers the one at the top
     let given = config.count(ORIGINAL)?.or(section.count(ORIGINAL)?);
-    rope.scaling = scaling(section, longest, given, &mut rope.warnings)?;
+    rope.scaling = scaling::read(section, longest, given, &mut rope.warnings)?;
     rope.original = given.unwrap_or(longest);
     if let Some(original) = given.filter(|original| *original > longest) {
         rope.context_warnings.push(format!(
@@ -92,55 +92,6 @@ pub(super) fn read(
         _ => {}
     }
     Ok(rope)
-}
-
-/// `rope_condense_ratio` of the first long Llamas is a linear scaling under another name.
-pub(super) fn condense(file: &str, config: &mut Map<String, serde_json::Value>) -> Result<(), OpenError> {
-    const RATIO: &str = "rope_condense_ratio";
-    let fields = Fields::new(file, config);
-    let Some(ratio) = fields.positive(RATIO)?.filter(|ratio| ratio.to_bits() != 1f64.to_bits()) else { return Ok(()) };
-    let sections =
-        [fields.object("rope_scaling", "rope_scaling.")?, fields.object("rope_parameters", "rope_parameters.")?];
-    let scaled: Vec<_> = sections.into_iter().flatten().filter(|section| section.get("factor").is_some()).collect();
-    match scaled.first() {
-        Some(section) if section.positive("factor")? == Some(ratio) => {}
-        Some(_) => {
-            let help = "beside it, another scaling has a `factor`: remove one of the two";
-            return Err(fields.unsupported(RATIO, help));
-        }
-        None => {
-            config.insert("rope_scaling".into(), json!({"rope_type": "linear", "factor": ratio}));
-        }
-    }
-    Ok(())
-}
-
-/// The part of a section that holds for layers which see everything, where it has one for each kind of layer.
-fn of_whole_layers<'a>(section: Fields<'a>, family: &Family) -> Result<Fields<'a>, OpenError> {
-    let Some(whole) = section.object(WHOLE, "rope_parameters.full_attention.")? else { return Ok(section) };
-    let local = section.object(LOCAL, "rope_parameters.sliding_attention.")?;
-    let differs = |local: Fields<'_>| local.names().chain(whole.names()).any(|name| local.get(name) != whole.get(name));
-    if local.is_some_and(differs) && !family.fields.contains(&LOCAL_ROPE) {
-        let help = format!("{} models have one RoPE for all layers", family.title);
-        return Err(section.unsupported(LOCAL, &help));
-    }
-    Ok(whole)
-}
-
-/// RoPE base of layers that have a window.
-pub(super) fn local_theta(config: Fields<'_>) -> Result<Option<f64>, OpenError> {
-    let section = config.object("rope_parameters", "rope_parameters.")?;
-    let local = match section {
-        Some(section) => section.object(LOCAL, "rope_parameters.sliding_attention.")?,
-        None => None,
-    };
-    if let Some(local) = local
-        && local.text("rope_type")?.is_some_and(|kind| kind != "default")
-    {
-        return Err(local.unsupported("rope_type", "layers with a window rotate by a base alone"));
-    }
-    let inner = local.map(|local| local.positive("rope_theta")).transpose()?.flatten();
-    Ok(inner.or(config.positive(LOCAL_ROPE)?))
 }
 
 /// Dimensions of a head that rotate.
@@ -183,167 +134,12 @@ fn factors(section: Fields<'_>, n: usize) -> Result<RopeFactors, OpenError> {
     Ok(RopeFactors { short: list("short_factor")?, long: list("long_factor")? })
 }
 
-const WHOLE: &str = "full_attention";
-const LOCAL: &str = "sliding_attention";
 const ORIGINAL: &str = "original_max_position_embeddings";
-
-/// Fields that are no parameter of a scaling, or are read on their own.
-const OTHER_FIELDS: &[&str] = &["rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned", ORIGINAL];
-
-/// Fields of `yarn` that become its attention factor, or are no numbers.
-const YARN_FIELDS: &[&str] = &["mscale", "mscale_all_dim", "truncate"];
-
-/// Fields of `longrope` that are lists.
-const LONGROPE_FIELDS: &[&str] = &["short_factor", "long_factor"];
-
-/// Fields of other programs that transformers passes over, harmless at 1.
-const PASSED_OVER: &[&str] = &["attn_factor", "extrapolation_factor"];
-
-fn scaling(
-    section: Fields<'_>,
-    longest: usize,
-    original: Option<usize>,
-    warnings: &mut Vec<String>,
-) -> Result<RopeScaling, OpenError> {
-    if let Some(nested) = section.names().find(|name| section.get(name).is_some_and(serde_json::Value::is_object)) {
-        return Err(section
-            .unsupported(nested, "one RoPE for all layers is computed: write its fields without a level between"));
-    }
-    if let (Some(new), Some(old)) = (section.text("rope_type")?, section.text("type")?)
-        && new != old
-    {
-        return Err(section.unsupported("type", &format!("`rope_type` is \"{new}\": make the two agree")));
-    }
-    let key = if section.get("rope_type").is_some() { "rope_type" } else { "type" };
-    let (name, needed): (&str, &[&str]) = match section.text(key)?.unwrap_or("default") {
-        "default" => return unscaled(section).map(|()| RopeScaling::none()),
-        "linear" => ("linear", &["factor"]),
-        "dynamic" => ("dynamic", &["factor"]),
-        "yarn" => ("yarn", &[]),
-        "llama3" => ("llama3", &["factor", "low_freq_factor", "high_freq_factor"]),
-        "longrope" | "su" => ("longrope", &[]),
-        _ => return Err(section.unsupported(key, "supported types: default, linear, dynamic, yarn, longrope, llama3")),
-    };
-    for field in needed {
-        section.require(field, section.positive(field), "a number")?;
-    }
-    let mut scaling = RopeScaling::parse(name).map_err(|error| OpenError::Rope { file: section.file.into(), error })?;
-    let params = scaling.setting().info().params;
-    for field in section.names().filter(|name| !OTHER_FIELDS.contains(name)) {
-        let known = params.iter().any(|param| param.alias == field)
-            || (name == "yarn" && YARN_FIELDS.contains(&field))
-            || (name == "longrope" && LONGROPE_FIELDS.contains(&field));
-        match section.get(field) {
-            None => {}
-            Some(_) if known => {}
-            Some(value) if PASSED_OVER.contains(&field) && value.as_f64() == Some(1.0) => {}
-            Some(_) if PASSED_OVER.contains(&field) => warnings.push(format!(
-                "{}: `{}` = {} is not used, as in transformers; other programs scale attention by it",
-                section.file,
-                section.path(field),
-                section.shown(field)
-            )),
-            // what belongs to another type: transformers says so and goes on
-            Some(_) if is_of_another_type(field) => warnings.push(format!(
-                "{}: `{}` is no field of `{name}` and not used, as in transformers",
-                section.file,
-                section.path(field)
-            )),
-            Some(_) => {
-                let aliases: Vec<_> =
-                    params.iter().map(|param| param.alias).filter(|alias| !alias.is_empty()).collect();
-                warnings.push(format!(
-                    "{}: `{}` = {} is unknown and not used; `{name}` takes: {}",
-                    section.file,
-                    crate::error::cut(&section.path(field)),
-                    section.shown(field),
-                    aliases.join(", ")
-                ));
-            }
-        }
-    }
-    for param in params.iter().filter(|param| !param.alias.is_empty()) {
-        if let Some(value) = value_of(param, section, name, longest, original)? {
-            scaling = scaling.with(param.name, &Value::Number(value)).map_err(|error| match error {
-                SettingError::BadValue { expected, .. } => section.error(param.alias, &expected),
-                error => OpenError::Rope { file: section.file.into(), error },
-            })?;
-        }
-    }
-    if name == "yarn" && section.flag("truncate")? == Some(false) {
-        let set = scaling.with("truncate", &Value::Word("false".into()));
-        scaling = set.map_err(|error| OpenError::Rope { file: section.file.into(), error })?;
-    }
-    Ok(scaling)
-}
-
-fn is_of_another_type(field: &str) -> bool {
-    let params = || longlens_core::rope::SCALINGS.iter().flat_map(|info| info.params);
-    params().any(|param| param.alias == field) || YARN_FIELDS.contains(&field)
-}
-
-/// A section that names no scaling must not describe one.
-fn unscaled(section: Fields<'_>) -> Result<(), OpenError> {
-    for field in section.names().filter(|name| !OTHER_FIELDS.contains(name)) {
-        let idle = section.get(field).is_none_or(|value| value.as_f64() == Some(1.0));
-        if !idle {
-            let has_type = section.get("rope_type").or(section.get("type")).is_some();
-            let without =
-                if has_type { "the type `default` has no such field" } else { "without a type it has no effect" };
-            let help = format!("{without}: set `rope_type` to linear, dynamic, yarn, longrope or llama3, or remove it");
-            return Err(section.unsupported(field, &help));
-        }
-    }
-    Ok(())
-}
-
-/// The config's value of a parameter, if it has one.
-fn value_of(
-    param: &Param,
-    section: Fields<'_>,
-    scaling: &str,
-    longest: usize,
-    original: Option<usize>,
-) -> Result<Option<f64>, OpenError> {
-    match (scaling, param.alias) {
-        // transformers takes the longest context here, whatever the section says
-        ("dynamic", ORIGINAL) => Ok(Some(longest as f64)),
-        (_, ORIGINAL) => Ok(original.map(|original| original as f64)),
-        ("yarn", "factor") => yarn_factor(section, longest, original).map(Some),
-        // with a context before scaling, transformers takes their quotient, whatever the section says
-        ("longrope", "factor") => match original {
-            Some(original) => Ok(Some((longest as f64 / original as f64).max(1.0))),
-            None => section.positive("factor").map(|factor| factor.or(Some(1.0))),
-        },
-        ("longrope", "attention_factor") => section.positive("attention_factor"),
-        ("yarn", "attention_factor") => yarn_attention_factor(section, yarn_factor(section, longest, original)?),
-        (_, field) => section.positive(field),
-    }
-}
-
-/// The factor, or how much longer the longest context is than the one before scaling.
-fn yarn_factor(section: Fields<'_>, longest: usize, original: Option<usize>) -> Result<f64, OpenError> {
-    match (section.positive("factor")?, original) {
-        (Some(factor), _) => Ok(factor),
-        (None, Some(original)) => Ok(longest as f64 / original as f64),
-        (None, None) => Err(section.error("factor", &format!("a number, or `{ORIGINAL}` beside it"))),
-    }
-}
-
-/// The factor itself, or the quotient of two others that stands for it; otherwise the paper's.
-fn yarn_attention_factor(section: Fields<'_>, factor: f64) -> Result<Option<f64>, OpenError> {
-    let scale = |mscale: f64| 0.1 * mscale * factor.ln() + 1.0;
-    // zero counts as not given
-    let (above, below) = (section.not_negative("mscale")?, section.not_negative("mscale_all_dim")?);
-    Ok(match (section.positive("attention_factor")?, above, below) {
-        (Some(given), ..) => Some(given),
-        (None, Some(above), Some(below)) if above > 0.0 && below > 0.0 => Some(scale(above) / scale(below)),
-        _ => None,
-    })
-}
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
     use crate::{families, fields};
 

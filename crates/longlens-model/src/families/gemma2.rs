@@ -9,11 +9,12 @@ use super::{Defaults, FamilyFile, Shape};
 use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
+use crate::families::gemma::activation;
 use crate::fields::Fields;
 use crate::layers::{Asker, Ends, Layer, Projections, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Gemma 2 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -22,59 +23,75 @@ pub struct Architecture {
     pub attention_bias: bool,
     /// Activation of the MLP's gate.
     pub hidden_activation: Activation,
+    /// Factor and bounds of scores and logits.
+    pub scores: GemmaScores,
+    /// The window of every other layer, from the first on.
+    pub windows: Windows,
+}
+
+/// What Gemma 2 and 3 do to scores and logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GemmaScores {
     /// Scores are divided by the root of this.
     pub query_pre_attn_scalar: f64,
     /// Bound of scores.
     pub attn_logit_softcapping: Option<f64>,
     /// Bound of logits.
     pub final_logit_softcapping: Option<f64>,
-    /// The window of every other layer, from the first on.
-    pub windows: Windows,
+}
+
+impl GemmaScores {
+    /// Fields that are read.
+    pub(super) const FIELDS: &[&str] = &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"];
+
+    /// `bounds`: of scores and of logits, where the config does not name them; null is none.
+    pub(super) fn read(fields: Fields<'_>, bounds: [Option<f64>; 2]) -> Result<Self, OpenError> {
+        let bound = |name: &str, default| if fields.has(name) { fields.positive(name) } else { Ok(default) };
+        Ok(Self {
+            query_pre_attn_scalar: fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0),
+            attn_logit_softcapping: bound("attn_logit_softcapping", bounds[0])?,
+            final_logit_softcapping: bound("final_logit_softcapping", bounds[1])?,
+        })
+    }
+
+    /// Puts what is done to scores into the spec.
+    pub(super) fn specify(&self, spec: &mut ModelSpec) {
+        spec.score_scale = Some(self.query_pre_attn_scalar.sqrt().recip());
+        spec.soft_cap = self.attn_logit_softcapping;
+    }
 }
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Gemma 2";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "attention_bias",
-        "hidden_activation",
-        "query_pre_attn_scalar",
-        "attn_logit_softcapping",
-        "final_logit_softcapping",
-        "sliding_window_size", // an older name, beside the newer one
-        "sliding_window",
-        "layer_types",
+    const FIELDS: &'static [&'static [&'static str]] = &[
+        &["rms_norm_eps", "attention_bias", "hidden_activation"],
+        GemmaScores::FIELDS,
+        Windows::FIELDS,
+        &["sliding_window_size"], // an older name, beside the newer one
     ];
     const DEFAULTS: Defaults = Defaults { context: 8192, head_dim: Some(256), is_tied: true, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
-        // a missing bound is transformers' default, null is none
-        let bound = |name: &str, default| {
-            if fields.has(name) { fields.positive(name) } else { Ok(Some(default)) }
-        };
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
-            hidden_activation: config::activation(fields, "hidden_activation", Activation::GeluTanh)?,
-            query_pre_attn_scalar: fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0),
-            attn_logit_softcapping: bound("attn_logit_softcapping", 50.0)?,
-            final_logit_softcapping: bound("final_logit_softcapping", 30.0)?,
+            hidden_activation: activation(fields, "hidden_activation", "hidden_act")?,
+            scores: GemmaScores::read(fields, [Some(50.0), Some(30.0)])?,
             windows: Windows::read_or(fields, Some(4096), Kinds::AllButEvery(2))?,
         })
     }
 
     fn specify(&self, spec: &mut ModelSpec) {
         self.windows.specify(spec);
-        spec.score_scale = Some(self.query_pre_attn_scalar.sqrt().recip());
-        spec.soft_cap = self.attn_logit_softcapping;
+        self.scores.specify(spec);
     }
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let (eps, width) = (self.rms_norm_eps, config.hidden_size);
         let ends = Ends {
             embedding: Some((width as f64).sqrt()),
-            logits_cap: self.final_logit_softcapping,
+            logits_cap: self.scores.final_logit_softcapping,
             ..Ends::default()
         };
         Stack::ask(

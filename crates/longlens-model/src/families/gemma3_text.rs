@@ -10,12 +10,13 @@ use super::{Defaults, FamilyFile, Shape};
 use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
-use crate::families::gemma2::sandwich;
+use crate::families::gemma::activation;
+use crate::families::gemma2::{GemmaScores, sandwich};
 use crate::fields::Fields;
 use crate::layers::{Asker, Ends, Projections, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Gemma 3 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -24,30 +25,19 @@ pub struct Architecture {
     pub attention_bias: bool,
     /// Activation of the MLP's gate.
     pub hidden_activation: Activation,
-    /// Scores are divided by the root of this.
-    pub query_pre_attn_scalar: f64,
-    /// Bound of scores; released models have none.
-    pub attn_logit_softcapping: Option<f64>,
-    /// Bound of logits; released models have none.
-    pub final_logit_softcapping: Option<f64>,
+    /// Factor and bounds of scores and logits.
+    pub scores: GemmaScores,
     /// The window of all layers but every sixth, with the base that rotates them.
     pub windows: Windows,
 }
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Gemma 3";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "attention_bias",
-        "hidden_activation",
-        "query_pre_attn_scalar",
-        "attn_logit_softcapping",
-        "final_logit_softcapping",
-        "sliding_window",
-        "sliding_window_pattern",
-        "_sliding_window_pattern",
-        "layer_types",
-        config::LOCAL_ROPE,
+    const FIELDS: &'static [&'static [&'static str]] = &[
+        &["rms_norm_eps", "attention_bias", "hidden_activation", config::LOCAL_ROPE],
+        GemmaScores::FIELDS,
+        Windows::FIELDS,
+        &["sliding_window_pattern", "_sliding_window_pattern"],
     ];
     const DEFAULTS: Defaults = Defaults {
         context: 131_072,
@@ -59,31 +49,28 @@ impl FamilyFile for Architecture {
     };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         let pattern = fields.count("sliding_window_pattern")?.or(fields.count("_sliding_window_pattern")?).unwrap_or(6);
         let local_theta = config::local_rope_theta(fields)?.unwrap_or(10_000.0);
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
-            hidden_activation: config::activation(fields, "hidden_activation", Activation::GeluTanh)?,
-            query_pre_attn_scalar: fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0),
-            attn_logit_softcapping: fields.positive("attn_logit_softcapping")?,
-            final_logit_softcapping: fields.positive("final_logit_softcapping")?,
+            hidden_activation: activation(fields, "hidden_activation", "hidden_act")?,
+            scores: GemmaScores::read(fields, [None; 2])?,
             windows: Windows::read_or(fields, Some(4096), Kinds::AllButEvery(pattern))?.rotated_by(local_theta),
         })
     }
 
     fn specify(&self, spec: &mut ModelSpec) {
         self.windows.specify(spec);
-        spec.score_scale = Some(self.query_pre_attn_scalar.sqrt().recip());
-        spec.soft_cap = self.attn_logit_softcapping;
+        self.scores.specify(spec);
     }
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let (eps, width) = (self.rms_norm_eps, config.hidden_size);
         let ends = Ends {
             embedding: Some((width as f64).sqrt()),
-            logits_cap: self.final_logit_softcapping,
+            logits_cap: self.scores.final_logit_softcapping,
             ..Ends::default()
         };
         Stack::ask(

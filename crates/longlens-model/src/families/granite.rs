@@ -12,7 +12,7 @@ use crate::fields::Fields;
 use crate::layers::{Ends, Layer, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Granite reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -35,7 +35,7 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Granite";
-    const FIELDS: &'static [&'static str] = &[
+    const FIELDS: &'static [&'static [&'static str]] = &[&[
         "rms_norm_eps",
         "attention_bias",
         "mlp_bias",
@@ -43,11 +43,11 @@ impl FamilyFile for Architecture {
         "attention_multiplier",
         "residual_multiplier",
         "logits_scaling",
-    ];
+    ]];
     const DEFAULTS: Defaults = Defaults::LLAMA;
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         let factor = |name: &str| fields.positive(name).map(|factor| factor.unwrap_or(1.0));
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,

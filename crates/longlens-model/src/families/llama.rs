@@ -8,10 +8,10 @@ use super::{Defaults, FamilyFile, Shape};
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Stack};
+use crate::layers::Stack;
 use crate::weights::Parameters;
 
-/// Fields that other families have not, or call otherwise.
+/// What Llama reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -26,11 +26,11 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Llama";
-    const FIELDS: &'static [&'static str] = &["rms_norm_eps", "attention_bias", "mlp_bias"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["rms_norm_eps", "attention_bias", "mlp_bias"]];
     const DEFAULTS: Defaults = Defaults::LLAMA;
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
@@ -41,18 +41,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| asker.projections("o_proj", [self.attention_bias; 2]),
-                    |asker| asker.gated("mlp", config.intermediate_size, self.mlp_bias, self.hidden_act),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| asker.projections("o_proj", [self.attention_bias; 2]),
+            |asker, _| asker.gated("mlp", config.intermediate_size, self.mlp_bias, self.hidden_act),
         )
     }
 }

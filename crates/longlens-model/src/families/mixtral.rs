@@ -10,10 +10,10 @@ use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Experts, Mlp, Stack};
+use crate::layers::{Mlp, Stack};
 use crate::weights::Parameters;
 
-/// Fields that other families have not, or call otherwise.
+/// What Mixtral reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -30,19 +30,15 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Mixtral";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "sliding_window",
-        "layer_types",
-        "num_local_experts",
-        "num_experts",
-        "num_experts_per_tok",
-        "router_jitter_noise", // of training
+    const FIELDS: &'static [&'static [&'static str]] = &[
+        &["rms_norm_eps", "num_local_experts", "num_experts", "num_experts_per_tok"],
+        Windows::FIELDS,
+        &["router_jitter_noise"], // of training
     ];
     const DEFAULTS: Defaults = Defaults { context: 131_072, rope_theta: 1e6, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         let (num_local_experts, num_experts_per_tok) =
             config::experts(fields, &["num_local_experts", "num_experts"], [8, 2])?;
         Ok(Self {
@@ -62,33 +58,15 @@ impl FamilyFile for Architecture {
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
         let counts = [self.num_local_experts, self.num_experts_per_tok];
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
+            eps,
+            |asker| asker.projections("o_proj", [false; 2]),
             |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| asker.projections("o_proj", [false; 2]),
-                    |asker| {
-                        let router = [self.num_local_experts, config.hidden_size];
-                        let router = asker.linear("block_sparse_moe.gate", router, false);
-                        let (module, names) = ("block_sparse_moe.experts", ["w1", "w3", "w2"]);
-                        let [gate, up, down] = asker.experts(module, names, config.intermediate_size, counts);
-                        Mlp::Experts(Experts {
-                            router,
-                            gate,
-                            up,
-                            down,
-                            activation: self.hidden_act,
-                            n_used: self.num_experts_per_tok,
-                            is_normalized: true,
-                            shared: None,
-                        })
-                    },
-                )
+                let (names, d_mlp) = (["w1", "w3", "w2"], config.intermediate_size);
+                Mlp::Experts(asker.mixture("block_sparse_moe", names, d_mlp, counts, self.hidden_act))
             },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
         )
     }
 }

@@ -11,7 +11,7 @@ use crate::fields::Fields;
 use crate::layers::{Ends, Layer, Projections, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `OLMo` 2 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -24,11 +24,11 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "OLMo 2";
-    const FIELDS: &'static [&'static str] = &["rms_norm_eps", "attention_bias"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["rms_norm_eps", "attention_bias"]];
     const DEFAULTS: Defaults = Defaults::LLAMA;
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-5)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),

@@ -12,7 +12,7 @@ use crate::fields::Fields;
 use crate::layers::{Ends, Layer, Mlp, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Phi reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -23,11 +23,11 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Phi";
-    const FIELDS: &'static [&'static str] = &["layer_norm_eps", "partial_rotary_factor"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["layer_norm_eps", "partial_rotary_factor"]];
     const DEFAULTS: Defaults = Defaults { partial_rotary_factor: Some(0.5), ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             layer_norm_eps: fields.positive("layer_norm_eps")?.unwrap_or(1e-5),
             hidden_act: config::activation(fields, "hidden_act", Activation::GeluTanh)?,

@@ -11,10 +11,10 @@ use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Mlp, Projections, Stack};
+use crate::layers::{Mlp, Projections, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Phi-3 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -27,11 +27,11 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Phi-3";
-    const FIELDS: &'static [&'static str] = &["rms_norm_eps", "sliding_window", "layer_types", "partial_rotary_factor"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["rms_norm_eps", "partial_rotary_factor"], Windows::FIELDS];
     const DEFAULTS: Defaults = Defaults { context: 4096, partial_rotary_factor: Some(1.0), ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-5)?,
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
@@ -46,28 +46,21 @@ impl FamilyFile for Architecture {
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let (eps, width, d_mlp) = (self.rms_norm_eps, config.hidden_size, config.intermediate_size);
         let [query, key] = config.head_widths();
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| {
-                        let mut qkv =
-                            |rows, first| asker.part("self_attn.qkv_proj", [rows, width], query + 2 * key, first);
-                        let qkv = [qkv(query, 0), qkv(key, query), qkv(key, query + key)];
-                        Projections { qkv, out: asker.linear("self_attn.o_proj", [width, query], false), qk_norm: None }
-                    },
-                    |asker| {
-                        let mut half = |first| asker.part("mlp.gate_up_proj", [d_mlp, width], 2 * d_mlp, first);
-                        let [gate, up] = [half(0), half(d_mlp)];
-                        let down = asker.linear("mlp.down_proj", [width, d_mlp], false);
-                        Mlp::Gated { gate, up, down, activation: self.hidden_act }
-                    },
-                )
+            eps,
+            |asker| {
+                let mut qkv = |rows, first| asker.part("self_attn.qkv_proj", [rows, width], query + 2 * key, first);
+                let qkv = [qkv(query, 0), qkv(key, query), qkv(key, query + key)];
+                Projections { qkv, out: asker.linear("self_attn.o_proj", [width, query], false), qk_norm: None }
             },
-            |asker| asker.rms_norm("model.norm", width, eps, 0.0),
+            |asker, _| {
+                let mut half = |first| asker.part("mlp.gate_up_proj", [d_mlp, width], 2 * d_mlp, first);
+                let [gate, up] = [half(0), half(d_mlp)];
+                let down = asker.linear("mlp.down_proj", [width, d_mlp], false);
+                Mlp::Gated { gate, up, down, activation: self.hidden_act }
+            },
         )
     }
 }

@@ -10,10 +10,10 @@ use crate::config::windows::Windows;
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Stack};
+use crate::layers::Stack;
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Qwen2 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -26,16 +26,15 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Qwen2";
-    const FIELDS: &'static [&'static str] =
-        &["rms_norm_eps", "sliding_window", "use_sliding_window", "max_window_layers", "layer_types"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["rms_norm_eps"], Windows::SWITCHED];
     const DEFAULTS: Defaults = Defaults { context: 32_768, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
-            windows: Windows::of_upper_layers(fields)?,
+            windows: Windows::of_upper_layers(fields, warnings)?,
         })
     }
 
@@ -45,18 +44,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| asker.projections("o_proj", [true, false]),
-                    |asker| asker.gated("mlp", config.intermediate_size, false, self.hidden_act),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| asker.projections("o_proj", [true, false]),
+            |asker, _| asker.gated("mlp", config.intermediate_size, false, self.hidden_act),
         )
     }
 }
@@ -92,7 +85,7 @@ mod tests {
             ),
             (r#", "sliding_window": null, "layer_types": ["full_attention", "full_attention"]"#, vec![]),
             (r#", "use_sliding_window": true, "sliding_window": 64, "max_window_layers": 2"#, vec![]),
-            (r#", "use_sliding_window": true, "sliding_window": 512, "max_window_layers": 0"#, vec![]),
+            (r#", "use_sliding_window": true, "sliding_window": 512, "max_window_layers": 0"#, vec![Some(512); 2]),
             (r#", "use_sliding_window": true, "sliding_window": 64, "max_window_layers": 1"#, vec![None, Some(64)]),
             (
                 r#", "use_sliding_window": true, "sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]"#,
@@ -103,6 +96,15 @@ mod tests {
         }
         let refused = read(r#", "layer_types": ["full_attention", "chunked_attention"]"#).unwrap_err();
         assert_eq!(refused, r#"config.json: `layer_types` = ["full_attention","chunked_attention"] is not supported"#);
+    }
+
+    #[test]
+    fn windows_that_the_config_both_lists_and_switches_off_are_told() {
+        let inside = r#", "use_sliding_window": false, "layer_types": ["full_attention", "sliding_attention"]"#;
+        let (windows, warnings) = read(inside).unwrap();
+        assert_eq!(windows, []);
+        let expected = "config.json names sliding_attention in `layer_types`, but `use_sliding_window` is false: no layer has a window";
+        assert_eq!(warnings, [expected]);
     }
 
     #[test]

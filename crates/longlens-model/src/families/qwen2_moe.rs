@@ -12,10 +12,10 @@ use crate::config::windows::Windows;
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Stack};
+use crate::layers::Stack;
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `qwen2_moe` reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -24,7 +24,7 @@ pub struct Architecture {
     pub qkv_bias: bool,
     /// Activation of all gates.
     pub hidden_act: Activation,
-    /// Windows of the upper layers, where the config switches them on.
+    /// Windows of the lower even layers, where the config switches them on.
     pub windows: Windows,
     /// Which layers have experts, and of what size.
     pub sparse: SparseLayers,
@@ -34,31 +34,17 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Qwen2 MoE";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "qkv_bias",
-        "sliding_window",
-        "use_sliding_window",
-        "max_window_layers",
-        "layer_types",
-        "num_experts",
-        "num_local_experts",
-        "num_experts_per_tok",
-        "norm_topk_prob",
-        "moe_intermediate_size",
-        "shared_expert_intermediate_size",
-        "mlp_only_layers",
-        "decoder_sparse_step",
-    ];
+    const FIELDS: &'static [&'static [&'static str]] =
+        &[&["rms_norm_eps", "qkv_bias", "shared_expert_intermediate_size"], Windows::SWITCHED, SparseLayers::FIELDS];
     const DEFAULTS: Defaults = Defaults { context: 32_768, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             qkv_bias: fields.flag("qkv_bias")?.unwrap_or(true),
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
-            windows: Windows::of_upper_layers(fields)?,
+            windows: Windows::of_lower_even_layers(fields, warnings)?,
             sparse: SparseLayers::read(fields, [60, 4], 1408)?,
             shared_expert_intermediate_size: fields.count("shared_expert_intermediate_size")?.unwrap_or(5632),
         })
@@ -72,18 +58,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let (eps, shared) = (self.rms_norm_eps, Some(self.shared_expert_intermediate_size));
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, layer| {
-                asker.pre_norm(
-                    eps,
-                    |asker| asker.projections("o_proj", [self.qkv_bias, false]),
-                    |asker| self.sparse.ask(asker, layer, self.hidden_act, shared),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| asker.projections("o_proj", [self.qkv_bias, false]),
+            |asker, layer| self.sparse.ask(asker, layer, self.hidden_act, shared),
         )
     }
 }

@@ -10,10 +10,10 @@ use crate::config::windows::Windows;
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Asker, Ends, Projections, Stack};
+use crate::layers::{Asker, Projections, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What Qwen3 reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -28,17 +28,16 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Qwen3";
-    const FIELDS: &'static [&'static str] =
-        &["rms_norm_eps", "attention_bias", "sliding_window", "use_sliding_window", "max_window_layers", "layer_types"];
+    const FIELDS: &'static [&'static [&'static str]] = &[&["rms_norm_eps", "attention_bias"], Windows::SWITCHED];
     const DEFAULTS: Defaults = Defaults { context: 32_768, head_dim: Some(128), ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
-            windows: Windows::of_upper_layers(fields)?,
+            windows: Windows::of_upper_layers(fields, warnings)?,
         })
     }
 
@@ -48,18 +47,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| normed_projections(asker, self.attention_bias, config.head_dim, eps),
-                    |asker| asker.gated("mlp", config.intermediate_size, false, self.hidden_act),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| normed_projections(asker, self.attention_bias, config.head_dim, eps),
+            |asker, _| asker.gated("mlp", config.intermediate_size, false, self.hidden_act),
         )
     }
 }

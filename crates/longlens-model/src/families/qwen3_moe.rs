@@ -7,15 +7,15 @@ use longlens_kernel::gated::Activation;
 
 use super::{Defaults, FamilyFile, Shape};
 use crate::config::moe::SparseLayers;
-use crate::config::windows::Windows;
+use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::families::qwen3::normed_projections;
 use crate::fields::Fields;
-use crate::layers::{Ends, Stack};
+use crate::layers::Stack;
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `qwen3_moe` reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -24,7 +24,8 @@ pub struct Architecture {
     pub attention_bias: bool,
     /// Activation of all gates.
     pub hidden_act: Activation,
-    /// Windows of the upper layers, where the config switches them on.
+    /// The window of all layers, where the config switches it on. Released configs have a `max_window_layers` as well, which
+    /// transformers does not look at in this family.
     pub windows: Windows,
     /// Which layers have experts, and of what size.
     pub sparse: SparseLayers,
@@ -32,30 +33,17 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "Qwen3 MoE";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "attention_bias",
-        "sliding_window",
-        "use_sliding_window",
-        "max_window_layers",
-        "layer_types",
-        "num_experts",
-        "num_local_experts",
-        "num_experts_per_tok",
-        "norm_topk_prob",
-        "moe_intermediate_size",
-        "mlp_only_layers",
-        "decoder_sparse_step",
-    ];
+    const FIELDS: &'static [&'static [&'static str]] =
+        &[&["rms_norm_eps", "attention_bias"], Windows::SWITCHED, SparseLayers::FIELDS];
     const DEFAULTS: Defaults = Defaults { context: 32_768, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
-            windows: Windows::of_upper_layers(fields)?,
+            windows: Windows::switched(fields, Some(4096), Kinds::All, warnings)?,
             sparse: SparseLayers::read(fields, [128, 8], 768)?,
         })
     }
@@ -67,18 +55,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, layer| {
-                asker.pre_norm(
-                    eps,
-                    |asker| normed_projections(asker, self.attention_bias, config.head_dim, eps),
-                    |asker| self.sparse.ask(asker, layer, self.hidden_act, None),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| normed_projections(asker, self.attention_bias, config.head_dim, eps),
+            |asker, layer| self.sparse.ask(asker, layer, self.hidden_act, None),
         )
     }
 }

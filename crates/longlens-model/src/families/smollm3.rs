@@ -7,14 +7,14 @@ use longlens_core::spec::{ModelSpec, Rotation};
 use longlens_kernel::gated::Activation;
 
 use super::{Defaults, FamilyFile, Shape};
-use crate::config::windows::Windows;
+use crate::config::windows::{Kinds, Windows};
 use crate::config::{self, Config};
 use crate::error::OpenError;
 use crate::fields::Fields;
-use crate::layers::{Ends, Stack};
+use crate::layers::Stack;
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `SmolLM3` reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -30,40 +30,39 @@ pub struct Architecture {
     pub no_rope_layers: Vec<u32>,
     /// Every so many layers, one does not rotate.
     pub no_rope_layer_interval: usize,
-    /// Windows, where the config switches them on.
+    /// The window of the layers that `layer_types` names; of those that do not rotate, where the config has no list and switches
+    /// windows on.
     pub windows: Windows,
 }
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "SmolLM3";
-    const FIELDS: &'static [&'static str] = &[
-        "rms_norm_eps",
-        "attention_bias",
-        "mlp_bias",
-        "no_rope_layers",
-        "no_rope_layer_interval",
-        "sliding_window",
-        "use_sliding_window",
-        "max_window_layers",
-        "layer_types",
+    const FIELDS: &'static [&'static [&'static str]] = &[
+        &["rms_norm_eps", "attention_bias", "mlp_bias", "no_rope_layers", "no_rope_layer_interval"],
+        Windows::SWITCHED,
     ];
     const DEFAULTS: Defaults = Defaults { context: 32_768, rope_theta: 2e6, is_tied: true, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
-        let (no_rope_layers, n_layers) = (fields.tokens("no_rope_layers")?, fields.count("num_hidden_layers")?);
+    fn read(fields: Fields<'_>, warnings: &mut Vec<String>) -> Result<Self, OpenError> {
+        let (no_rope_layers, n_layers) = (fields.wholes("no_rope_layers")?, fields.count("num_hidden_layers")?);
         let fits = n_layers.is_none_or(|n| n == no_rope_layers.len()) && no_rope_layers.iter().all(|flag| *flag < 2);
         if !no_rope_layers.is_empty() && !fits {
             return Err(fields.error("no_rope_layers", "a 0 or 1 for each layer"));
         }
+        let no_rope_layer_interval = fields.count("no_rope_layer_interval")?.unwrap_or(4);
+        let unrotated = match no_rope_layers.as_slice() {
+            [] => Kinds::Every(no_rope_layer_interval),
+            flags => Kinds::Listed(flags.iter().map(|rotates| *rotates == 0).collect()),
+        };
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             attention_bias: fields.flag("attention_bias")?.unwrap_or(false),
             mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
             no_rope_layers,
-            no_rope_layer_interval: fields.count("no_rope_layer_interval")?.unwrap_or(4),
-            windows: Windows::of_upper_layers(fields)?,
+            no_rope_layer_interval,
+            windows: Windows::listed_or_switched(fields, unrotated, warnings)?,
         })
     }
 
@@ -81,18 +80,12 @@ impl FamilyFile for Architecture {
 
     fn build<P: Parameters>(&self, config: &Config, from: &mut P) -> Stack<P::Matrix, P::Vector> {
         let eps = self.rms_norm_eps;
-        Stack::ask(
+        Stack::pre_norm(
             from,
             config.sizes(),
-            Ends::default(),
-            |asker, _| {
-                asker.pre_norm(
-                    eps,
-                    |asker| asker.projections("o_proj", [self.attention_bias; 2]),
-                    |asker| asker.gated("mlp", config.intermediate_size, self.mlp_bias, self.hidden_act),
-                )
-            },
-            |asker| asker.rms_norm("model.norm", config.hidden_size, eps, 0.0),
+            eps,
+            |asker| asker.projections("o_proj", [self.attention_bias; 2]),
+            |asker, _| asker.gated("mlp", config.intermediate_size, self.mlp_bias, self.hidden_act),
         )
     }
 }

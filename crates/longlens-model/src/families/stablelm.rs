@@ -11,7 +11,7 @@ use crate::fields::Fields;
 use crate::layers::{Ends, Layer, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `StableLM` reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -26,12 +26,12 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "StableLM";
-    const FIELDS: &'static [&'static str] =
-        &["layer_norm_eps", "partial_rotary_factor", "use_qkv_bias", "use_parallel_residual"];
+    const FIELDS: &'static [&'static [&'static str]] =
+        &[&["layer_norm_eps", "partial_rotary_factor", "use_qkv_bias", "use_parallel_residual"]];
     const DEFAULTS: Defaults = Defaults { context: 4096, partial_rotary_factor: Some(0.25), ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         Ok(Self {
             layer_norm_eps: fields.positive("layer_norm_eps")?.unwrap_or(1e-5),
             use_qkv_bias: fields.flag("use_qkv_bias")?.unwrap_or(false),

@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::layers::{Ends, Layer, Mlp, Stack};
 use crate::weights::Parameters;
 
-/// Fields of `config.json` that other families have not, or call otherwise.
+/// What `StarCoder2` reads beside the fields that all families share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// What the norms add under the root.
@@ -28,12 +28,12 @@ pub struct Architecture {
 
 impl FamilyFile for Architecture {
     const TITLE: &'static str = "StarCoder2";
-    const FIELDS: &'static [&'static str] =
-        &["norm_epsilon", "use_bias", "sliding_window", "layer_types", "norm_type", "mlp_type", "activation_function"];
+    const FIELDS: &'static [&'static [&'static str]] =
+        &[&["norm_epsilon", "use_bias", "norm_type", "mlp_type", "activation_function"], Windows::FIELDS];
     const DEFAULTS: Defaults = Defaults { context: 4096, is_tied: true, ..Defaults::LLAMA };
     const SHAPES: &'static [Shape] = SHAPES;
 
-    fn read(fields: Fields<'_>) -> Result<Self, OpenError> {
+    fn read(fields: Fields<'_>, _: &mut Vec<String>) -> Result<Self, OpenError> {
         for (name, only) in [("norm_type", "layer_norm"), ("mlp_type", "default")] {
             if fields.text(name)?.is_some_and(|text| text != only) {
                 return Err(fields.unsupported(name, &format!("StarCoder2 models have \"{only}\"")));

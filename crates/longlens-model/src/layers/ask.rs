@@ -2,7 +2,7 @@
 
 use longlens_kernel::gated::Activation;
 
-use super::{Ends, Layer, Mlp, Norm, Projections, Stack};
+use super::{Ends, Experts, Layer, Mlp, Norm, Projections, Stack};
 use crate::weights::{Linear, Parameters};
 
 /// The numbers of a config that decide shapes, under its names.
@@ -46,6 +46,26 @@ impl<M, V> Stack<M, V> {
         let norm = norm(&mut outside);
         let lm_head = (!sizes.tie_word_embeddings).then(|| outside.linear("lm_head", vocabulary, ends.head_bias));
         Self { embed_tokens, layers, norm, lm_head, ends }
+    }
+}
+
+impl<M, V> Stack<M, V> {
+    /// A stack whose layers have an RMS norm before each sublayer and nothing else around them, as a Llama's: `attention` asks for
+    /// the projections of a layer, `mlp` for the rest of the layer of this number.
+    pub(crate) fn pre_norm<P: Parameters<Matrix = M, Vector = V>>(
+        from: &mut P,
+        sizes: Sizes,
+        eps: f64,
+        attention: impl Fn(&mut Asker<'_, P>) -> Projections<M, V>,
+        mlp: impl Fn(&mut Asker<'_, P>, usize) -> Mlp<M>,
+    ) -> Self {
+        Self::ask(
+            from,
+            sizes,
+            Ends::default(),
+            |asker, layer| asker.pre_norm(eps, &attention, |asker| mlp(asker, layer)),
+            |asker| asker.rms_norm("model.norm", sizes.hidden_size, eps, 0.0),
+        )
     }
 }
 
@@ -117,8 +137,22 @@ impl<P: Parameters> Asker<'_, P> {
         [ask(gate, [d_mlp, d_model]), ask(up, [d_mlp, d_model]), ask(down, [d_model, d_mlp])]
     }
 
+    /// A router `<module>.gate` and the gated MLPs in `<module>.experts` that it chooses among, without one that all tokens use.
+    pub fn mixture(
+        &mut self,
+        module: &str,
+        names: [&str; 3],
+        d_mlp: usize,
+        [n, n_used]: [usize; 2],
+        activation: Activation,
+    ) -> Experts<P::Matrix> {
+        let router = self.linear(&format!("{module}.gate"), [n, self.sizes.hidden_size], false);
+        let [gate, up, down] = self.experts(&format!("{module}.experts"), names, d_mlp, [n, n_used]);
+        Experts { router, gate, up, down, activation, n_used, is_normalized: true, shared: None }
+    }
+
     /// The matrices of `n` gated MLPs in the modules `<module>.0`, `<module>.1` and so on; of all first the gates, then the others.
-    pub fn experts(
+    fn experts(
         &mut self,
         module: &str,
         names: [&str; 3],

@@ -32,7 +32,10 @@ pub(super) fn apply(source: &Source, tokenizer: &mut Tokenizer) -> Result<Option
         |tokenizer: &Tokenizer| tokenizer.encode_fast("a", true).map(|encoding| encoding.get_ids().to_vec()).ok();
     let before = ends(tokenizer);
     let unreadable = |problem: String| OpenError::Unreadable { file: file.clone(), problem };
-    let template = template(first.as_ref(), last.as_ref()).map_err(|error| unreadable(error.to_string()))?;
+    let [start, end] = [&first, &last].map(|end| end.as_ref().map(|(token, id)| (token.as_str(), *id)));
+    let template = template(start, end);
+    let template: PostProcessorWrapper =
+        serde_json::from_value(template).map_err(|error| unreadable(error.to_string()))?;
     tokenizer.with_post_processor(Some(template));
     let shown = |end: &Option<(String, u32)>| {
         end.as_ref().map_or_else(|| "none".into(), |(token, _)| format!("`{}`", cut(token)))
@@ -46,18 +49,13 @@ pub(super) fn apply(source: &Source, tokenizer: &mut Tokenizer) -> Result<Option
     }))
 }
 
-fn template(
-    first: Option<&(String, u32)>,
-    last: Option<&(String, u32)>,
-) -> Result<PostProcessorWrapper, serde_json::Error> {
-    let piece =
-        |end: Option<&(String, u32)>| end.map(|(token, _)| json!({"SpecialToken": {"id": token, "type_id": 0}}));
+/// The template of a text between a first and a last token, as `tokenizer.json` has it.
+pub(super) fn template(first: Option<(&str, u32)>, last: Option<(&str, u32)>) -> Value {
+    let piece = |end: Option<(&str, u32)>| end.map(|(token, _)| json!({"SpecialToken": {"id": token, "type_id": 0}}));
     let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
     let special: Map<String, Value> = (first.into_iter().chain(last))
-        .map(|(token, id)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]})))
+        .map(|(token, id)| (token.to_owned(), json!({"id": token, "ids": [id], "tokens": [token]})))
         .collect();
     let single: Vec<Value> = piece(first).into_iter().chain([text("A")]).chain(piece(last)).collect();
-    serde_json::from_value(json!({
-        "type": "TemplateProcessing", "single": single, "pair": [text("A"), text("B")], "special_tokens": special,
-    }))
+    json!({"type": "TemplateProcessing", "single": single, "pair": [text("A"), text("B")], "special_tokens": special})
 }

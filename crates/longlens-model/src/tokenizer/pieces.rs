@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::first_last;
+
 /// What kind of piece an id stands for, as `SentencePiece` and GGUF number them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Kind {
@@ -198,14 +200,6 @@ fn added(id: usize, piece: &str, special: bool, strip_after: bool) -> Value {
 
 /// The template of a text with a first and a last token.
 fn ends(pieces: &[String], first: Option<u32>, last: Option<u32>) -> Value {
-    let named = |id: Option<u32>| id.and_then(|id| Some((id, pieces.get(id as usize)?)));
-    let (first, last) = (named(first), named(last));
-    let piece =
-        |end: Option<(u32, &String)>| end.map(|(_, token)| json!({"SpecialToken": {"id": token, "type_id": 0}}));
-    let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-    let special: Map<String, Value> = (first.into_iter().chain(last))
-        .map(|(id, token)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]})))
-        .collect();
-    let single: Vec<Value> = piece(first).into_iter().chain([text("A")]).chain(piece(last)).collect();
-    json!({"type": "TemplateProcessing", "single": single, "pair": [text("A"), text("B")], "special_tokens": special})
+    let named = |id: Option<u32>| id.and_then(|id| Some((pieces.get(id as usize)?.as_str(), id)));
+    first_last::template(named(first), named(last))
 }

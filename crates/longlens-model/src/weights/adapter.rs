@@ -72,8 +72,7 @@ pub(super) fn apply(files: &mut WeightFiles, source: &Source) -> Result<(), Open
         let missing = |which: &str| WeightProblem::MissingTensor { name: format!("{module}.lora_{which}.weight") };
         match (a, b) {
             (Some(a), Some(b)) => {
-                let scale = scales.of(&module, a.shape().first().copied().unwrap_or(1));
-                problems.extend(add(files, &module, &a, &b, scale).err());
+                problems.extend(add(files, &module, &a, &b, &scales).err());
             }
             (None, _) => problems.push(missing("A")),
             (_, None) => problems.push(missing("B")),
@@ -111,7 +110,7 @@ fn role(name: &str) -> Result<(String, usize), (&'static str, &'static str)> {
 }
 
 /// Adds `scale * B A` to a matrix.
-fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scale: f64) -> Result<(), WeightProblem> {
+fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scales: &Scales) -> Result<(), WeightProblem> {
     let name = format!("{module}.weight");
     let Some(base) = files.get(&name) else {
         let (reason, help) = ("the model has no such matrix", "the adapter belongs to another model");
@@ -140,7 +139,13 @@ fn add(files: &mut WeightFiles, module: &str, a: &Stored, b: &Stored, scale: f64
         }
     };
     let a = read("A", a, [rank, d_in])?;
-    let b = read("B", b, [d_out, rank])?.into_iter().map(|x| (f64::from(x) * scale) as f32).collect();
+    let b = read("B", b, [d_out, rank])?;
+    let wrong = |(field, named)| {
+        let name = format!("{module}.lora_A.weight");
+        WeightProblem::WrongRank { name, field, named, rank }
+    };
+    let scale = scales.of(module, rank).map_err(wrong)?;
+    let b = b.into_iter().map(|x| (f64::from(x) * scale) as f32).collect();
     files.change(&name, Arc::new(Delta { a, b, d_in }));
     Ok(())
 }
@@ -150,6 +155,10 @@ struct Scales {
     alpha: f64,
     /// Other values of some modules, by the end of their names.
     alphas: Vec<(String, f64)>,
+    /// The rank of all matrices, where the config names it.
+    rank: Option<usize>,
+    /// That of some modules, by the end of their names.
+    ranks: Vec<(String, usize)>,
     rslora: bool,
 }
 
@@ -158,7 +167,7 @@ impl Scales {
         if let Some(kind) = fields.text("peft_type")?.filter(|kind| *kind != "LORA") {
             return Err(fields.unsupported("peft_type", &format!("of adapters, LoRA is added (this one is {kind})")));
         }
-        for field in ["use_dora", "fan_in_fan_out"] {
+        for field in ["use_dora", "use_qalora", "lora_bias", "fan_in_fan_out"] {
             if fields.flag(field)? == Some(true) {
                 return Err(fields.unsupported(field, MERGE));
             }
@@ -166,27 +175,52 @@ impl Scales {
         if fields.text("bias")?.is_some_and(|bias| bias != "none") {
             return Err(fields.unsupported("bias", MERGE));
         }
-        let alpha = fields.require("lora_alpha", fields.positive("lora_alpha"), "a number above 0")?;
-        let mut alphas = Vec::new();
-        if let Some(pattern) = fields.object("alpha_pattern", "alpha_pattern.")? {
-            for name in pattern.names() {
-                let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-                if !name.trim_start_matches('^').chars().all(is_plain) {
-                    return Err(pattern.unsupported(name, "names of modules are compared, not patterns"));
-                }
-                alphas.push((name.to_owned(), pattern.require(name, pattern.positive(name), "a number above 0")?));
-            }
+        if fields.get("layer_replication").is_some() {
+            return Err(fields.unsupported("layer_replication", MERGE));
         }
-        Ok(Self { alpha, alphas, rslora: fields.flag("use_rslora")?.unwrap_or(false) })
+        let alpha = fields.require("lora_alpha", fields.positive("lora_alpha"), "a number above 0")?;
+        let alphas =
+            by_module(fields.object("alpha_pattern", "alpha_pattern.")?, Fields::positive, "a number above 0")?;
+        let ranks = by_module(fields.object("rank_pattern", "rank_pattern.")?, Fields::count, "a whole number")?;
+        let rslora = fields.flag("use_rslora")?.unwrap_or(false);
+        Ok(Self { alpha, alphas, rank: fields.count("r")?, ranks, rslora })
     }
 
-    fn of(&self, module: &str, rank: usize) -> f64 {
-        let is_of = |(end, _): &&(String, f64)| match end.strip_prefix('^') {
-            Some(whole) => module == whole,
-            None => module.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
-        };
-        let alpha = self.alphas.iter().find(is_of).map_or(self.alpha, |(_, alpha)| *alpha);
+    /// The scale of a module with matrices of this rank; an error is the field that names another rank, and that rank.
+    fn of(&self, module: &str, rank: usize) -> Result<f64, (&'static str, usize)> {
+        let own = of_module(&self.ranks, module).map(|own| ("rank_pattern", own));
+        match own.or(self.rank.map(|usual| ("r", usual))) {
+            Some((field, named)) if named != rank => return Err((field, named)),
+            _ => {}
+        }
+        let alpha = of_module(&self.alphas, module).unwrap_or(self.alpha);
         let rank = rank.max(1) as f64;
-        alpha / if self.rslora { rank.sqrt() } else { rank }
+        Ok(alpha / if self.rslora { rank.sqrt() } else { rank })
     }
+}
+
+/// The values of a pattern: ends of names of modules, each with what `read` finds.
+fn by_module<'a, T>(
+    pattern: Option<Fields<'a>>,
+    read: impl Fn(Fields<'a>, &str) -> Result<Option<T>, OpenError>,
+    expected: &str,
+) -> Result<Vec<(String, T)>, OpenError> {
+    let Some(pattern) = pattern else { return Ok(Vec::new()) };
+    let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let value = |name: &str| {
+        if !name.trim_start_matches('^').chars().all(is_plain) {
+            return Err(pattern.unsupported(name, "names of modules are compared, not patterns"));
+        }
+        Ok((name.to_owned(), pattern.require(name, read(pattern, name), expected)?))
+    };
+    pattern.names().map(value).collect()
+}
+
+/// The value that a pattern has for a module.
+fn of_module<T: Copy>(pattern: &[(String, T)], module: &str) -> Option<T> {
+    let is_of = |(end, _): &&(String, T)| match end.strip_prefix('^') {
+        Some(whole) => module == whole,
+        None => module.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+    };
+    pattern.iter().find(is_of).map(|(_, value)| *value)
 }

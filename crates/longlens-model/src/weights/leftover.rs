@@ -96,6 +96,12 @@ fn is_zero(stored: &Stored) -> bool {
     if !stored.format().is_readable() {
         return false;
     }
-    let mut numbers = vec![0.0; stored.n_numbers()];
-    stored.read(0, &mut numbers, f32::MAX).is_none() && numbers.iter().all(|x| *x == 0.0)
+    let mut piece = vec![0.0; PIECE.min(stored.n_numbers())];
+    (0..stored.n_numbers()).step_by(PIECE).all(|first| {
+        let piece = &mut piece[..PIECE.min(stored.n_numbers() - first)];
+        stored.read(first, piece, f32::MAX).is_none() && piece.iter().all(|x| *x == 0.0)
+    })
 }
+
+/// Numbers that are looked at together.
+const PIECE: usize = 1 << 16;

@@ -10,7 +10,8 @@ use longlens_kernel::blocks::BlockType;
 use serde_json::{Map, json};
 
 use super::files::WeightFiles;
-use super::numbers::Format;
+use super::numbers::{self, Format, Unusable};
+use super::place;
 use super::stored::Stored;
 use crate::error::{OpenError, WeightProblem};
 
@@ -127,23 +128,28 @@ impl WeightFiles {
         let mut text = serde_json::to_vec(&header).expect("a map of plain values");
         text.resize(text.len().next_multiple_of(8), b' ');
         let all = (8 + text.len() + end) as u64;
+        let unusable = |name: &str, stored: &Stored, Unusable { first, value, count }| {
+            let index = place(first, stored.shape());
+            WeightProblem::NotFinite { name: name.to_owned(), index, value, count }
+        };
         let mut write = || -> io::Result<()> {
             let mut file = BufWriter::new(File::create_new(path)?);
             file.write_all(&(text.len() as u64).to_le_bytes())?;
             file.write_all(&text)?;
             let mut done = (8 + text.len()) as u64;
-            for (_, stored, format) in &tensors {
-                stored.write(*format, &mut file, &mut |n_bytes| {
+            for (name, stored, format) in &tensors {
+                let found = stored.write(*format, &mut file, &mut |n_bytes| {
                     done += n_bytes as u64;
                     control.progress((done >> 10) as usize, (all >> 10) as usize);
                     if control.cancelled() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
                 })?;
+                problems.extend(found.map(|found| unusable(name, stored, found)));
                 stored.forget();
             }
             file.flush()
         };
         write().map_err(|source| OpenError::Unwritable { file: path.display().to_string(), source })?;
-        Ok(all)
+        if problems.is_empty() { Ok(all) } else { Err(OpenError::Weights { file: self.shown().into(), problems }) }
     }
 }
 
@@ -153,27 +159,38 @@ impl Stored {
         self.format().is_readable() || (self.plain().is_some() && self.format() == format)
     }
 
+    /// Writes its numbers in a format; returns those that it cannot hold.
     fn write(
         &self,
         format: Format,
         file: &mut impl Write,
         wrote: &mut dyn FnMut(usize) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Unusable>> {
         if let Some(bytes) = self.plain().filter(|_| self.format() == format) {
             for piece in bytes.chunks(4 * PIECE) {
                 file.write_all(piece)?;
                 wrote(piece.len())?;
             }
-            return Ok(());
+            return Ok(None);
         }
+        let limit = match format {
+            Format::F16 => f16::MAX.to_f32(),
+            Format::Bf16 => bf16::MAX.to_f32(),
+            _ => f32::MAX,
+        };
+        let mut found = None;
         let mut numbers = vec![0.0; PIECE.min(self.n_numbers())];
         let mut bytes = Vec::with_capacity(8 * numbers.len());
         let mut at = 0;
         while at < self.n_numbers() {
             let numbers = &mut numbers[..PIECE.min(self.n_numbers() - at)];
             self.read(at, numbers, f32::MAX);
+            for x in numbers.iter_mut() {
+                *x += self.offset();
+            }
+            found = Unusable::merge(found, numbers::check(numbers, limit, at));
             bytes.clear();
-            for x in numbers.iter().map(|x| x + self.offset()) {
+            for x in numbers.iter().copied() {
                 match format {
                     Format::F64 => bytes.extend(f64::from(x).to_le_bytes()),
                     Format::F16 => bytes.extend(f16::from_f32(x).to_le_bytes()),
@@ -185,6 +202,6 @@ impl Stored {
             wrote(bytes.len())?;
             at += numbers.len();
         }
-        Ok(())
+        Ok(found)
     }
 }

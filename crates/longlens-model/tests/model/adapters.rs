@@ -103,11 +103,14 @@ fn weights_with_an_adapter_are_those_that_were_merged() {
     scaled["alpha_pattern"] = json!({ "k_proj": 12, "q_proj": 1 });
     let mut rslora = config();
     rslora["use_rslora"] = json!(true);
+    let mut ranked = config();
+    (ranked["r"], ranked["rank_pattern"]) = (json!(64), json!({ "self_attn.k_proj": RANK }));
     for (config, end, scale) in [
         (config(), "weight", 6.0 / 3.0),
         (config(), "default.weight", 6.0 / 3.0),
         (scaled, "weight", 12.0 / 3.0),
         (rslora, "weight", 6.0 / 3.0f32.sqrt()),
+        (ranked, "weight", 6.0 / 3.0),
     ] {
         let names = names(end);
         let adapter = adapter(&config, [&names[0], &names[1]]);
@@ -143,6 +146,12 @@ fn what_cannot_be_added_is_said() {
         ("peft_type", json!("IA3"), "`peft_type` = \"IA3\" is not supported"),
         ("lora_alpha", json!(null), "`lora_alpha` must be a number above 0"),
         ("alpha_pattern", json!({ "layers.[01]": 3 }), "is not supported"),
+        ("rank_pattern", json!({ "layers.[01]": 3 }), "is not supported"),
+        ("layer_replication", json!([[0, 1], [0, 2]]), "`layer_replication` = [[0,1],[0,2]] is not supported"),
+        ("lora_bias", json!(true), "`lora_bias` = true is not supported"),
+        ("use_qalora", json!(true), "`use_qalora` = true is not supported"),
+        ("r", json!(8), "lora_A.weight` has rank 3, but `r` in adapter_config.json says 8"),
+        ("rank_pattern", json!({ "k_proj": 5 }), "has rank 3, but `rank_pattern` in adapter_config.json says 5"),
     ] {
         let mut config = config();
         config[field] = value;

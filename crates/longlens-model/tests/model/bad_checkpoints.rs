@@ -277,7 +277,7 @@ fn both_spellings_of_every_golden_config_mean_the_same() {
         assert!(load(&folder).unwrap().unused.is_empty());
         n_models += 1;
     }
-    assert_eq!(n_models, 26);
+    assert_eq!(n_models, 27);
 }
 
 #[test]

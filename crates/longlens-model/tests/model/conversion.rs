@@ -76,6 +76,49 @@ fn numbers_are_rounded_as_asked_and_the_config_says_so() {
     }
 }
 
+/// A copy of a model of the fixtures, its config changed.
+fn copied(config: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
+    let (model, folder) = (fixture("golden/models/llama3-gqa"), tempfile::tempdir().unwrap());
+    fs::copy(model.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let mut map = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
+    config(&mut map);
+    fs::write(folder.path().join("config.json"), map.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn numbers_that_a_format_cannot_hold_are_refused_and_nothing_is_left() {
+    let model = copied(|_| ());
+    let path = model.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    // the last number of the file
+    bytes[end - 4..].copy_from_slice(&1e5f32.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let new = model.path().join("new");
+    let error = convert(&resolve(model.path()), None, Written::F16, &new, &mut ()).unwrap_err().to_string();
+    assert!(error.contains("holds 100000 at [") && error.contains("unusable numbers in it: 1"), "{error}");
+    assert_eq!(fs::read_dir(&new).unwrap().count(), 0);
+    convert(&resolve(model.path()), None, Written::Bf16, &new, &mut ()).unwrap();
+}
+
+#[test]
+fn what_cannot_be_opened_is_written_with_a_warning() {
+    let warnings = |config: fn(&mut serde_json::Value)| {
+        let model = copied(config);
+        convert(&resolve(model.path()), None, Written::File, &model.path().join("new"), &mut ()).unwrap().warnings
+    };
+    assert_eq!(warnings(|_| ()), Vec::<String>::new());
+    for (config, expected) in [
+        ((|map| map["num_hidden_layers"] = 7.into()) as fn(&mut serde_json::Value), "layers 2 to 6"),
+        (|map| map["intermediate_size"] = 99.into(), "but the config needs [99, "),
+        (|map| map["model_type"] = "nonsense".into(), "unknown `model_type` `nonsense`"),
+    ] {
+        let [warning] = warnings(config).try_into().unwrap();
+        assert!(warning.starts_with("what is written cannot be opened") && warning.contains(expected), "{warning}");
+    }
+}
+
 #[test]
 fn no_file_is_replaced() {
     let model = fixture("golden/models/llama3-gqa");

@@ -169,6 +169,52 @@ fn pickles_that_want_more_than_tensors_are_refused_by_name() {
     }
 }
 
+/// What a pickle says of a tensor of this shape whose numbers all are the first one of a storage of 16.
+fn expanded(name: &str, shape: [u64; 2]) -> Vec<u8> {
+    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let sizes = shape.map(|size| [b"\x8a\x08", &size.to_le_bytes()[..]].concat()).concat();
+    let storage =
+        [&b"(("[..], &text("storage"), b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), b"K\x10tQ"].concat();
+    let rebuilt = [&b"ctorch._utils\n_rebuild_tensor_v2\n"[..], &storage, b"K\0(", &sizes, b"tK\0K\0\x86"].concat();
+    [&text(name), &rebuilt[..], b"\x89ccollections\nOrderedDict\n)RtR"].concat()
+}
+
+#[test]
+fn a_view_that_makes_many_numbers_of_few_is_refused_before_anything_is_made_of_it() {
+    let saved = Saved::new("model.bin");
+    let with = |tensors: &[(&str, [u64; 2])]| {
+        let tensors: Vec<u8> = tensors.iter().flat_map(|(name, shape)| expanded(name, *shape)).collect();
+        torch(&[&b"}("[..], &tensors, b"u."].concat())
+    };
+    let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
+    for tensors in [
+        &[(embedding, [1, 1 << 36]), (head, [1, 1 << 36])][..],
+        &[(embedding, [1 << 39, 1]), (head, [1 << 39, 1])],
+        &[("model.layers.0.mlp.up_proj.bias", [1 << 36, 1])],
+        &[("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [1 << 31, 64])],
+        &[(embedding, [1 << 40, 1 << 40])],
+    ] {
+        let said = saved.refused(&with(tensors));
+        // of several, one is said
+        let is_said = |(name, shape): &(&str, [u64; 2])| {
+            said.contains(&format!("model.bin makes `{name}` of shape {shape:?} out of 16 stored numbers"))
+        };
+        assert!(tensors.iter().any(is_said), "{said}");
+    }
+    // a few repeated numbers are numbers like others: the model is refused for what it has not
+    let said = saved.refused(&with(&[(embedding, [256, 64])]));
+    assert!(!said.contains("stored numbers"), "{said}");
+}
+
+#[test]
+fn a_tensor_that_a_header_names_twice_is_refused() {
+    let entry = |from: usize| format!(r#""a":{{"dtype":"F32","shape":[1],"data_offsets":[{from},{}]}}"#, from + 4);
+    let header = format!("{{{},{}}}", entry(0), entry(4));
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 8]].concat();
+    let said = Saved::new("model.safetensors").refused(&bytes);
+    assert!(said.contains("model.safetensors holds `a` twice"), "{said}");
+}
+
 #[test]
 fn a_pickle_that_multiplies_itself_is_stopped() {
     // a list of a thousand values, then a dictionary of them over and over

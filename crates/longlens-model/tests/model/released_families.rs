@@ -117,7 +117,7 @@ const RELEASED: &[Released] = &[
             "type": "longrope"}, "rope_theta": 10000.0, "sliding_window": 262144, "tie_word_embeddings": true,
             "torch_dtype": "bfloat16", "use_cache": true, "vocab_size": 200064}"#,
         trained_context: 131_072,
-        own_attention: &["12 of 16 dimensions of a head rotate"],
+        own_attention: &["12 of 16 dimensions of a head rotate", "layers 0-31: a window of 262144 tokens"],
     },
     Released {
         name: "gemma-2b, as it was first",
@@ -248,6 +248,31 @@ fn released_configs_of_every_family_are_read_without_a_false_alarm() {
 }
 
 #[test]
+fn smollm3_has_the_windows_that_its_config_lists_whatever_the_switch_says() {
+    let text = |fields: &str| {
+        format!(
+            r#"{{"model_type": "smollm3", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "max_position_embeddings": 64, "sliding_window": 8{fields}}}"#
+        )
+    };
+    let windows = |fields: &str| {
+        let config = Config::parse("config.json", text(fields).as_bytes()).unwrap();
+        assert_eq!(config.all_warnings(), Vec::<String>::new());
+        config.spec().layers.iter().map(|layer| layer.window.is_some()).collect::<Vec<_>>()
+    };
+    let listed = r#""layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]"#;
+    for (fields, expected) in [
+        (String::new(), [false; 4]),
+        (r#", "use_sliding_window": true"#.into(), [false, false, false, true]),
+        (r#", "use_sliding_window": true, "no_rope_layers": [0, 1, 1, 0]"#.into(), [true, false, false, true]),
+        (format!(r#", "use_sliding_window": false, {listed}"#), [false, true, false, true]),
+        (format!(r#", "use_sliding_window": true, {}"#, listed.replace("sliding", "full")), [false; 4]),
+    ] {
+        assert_eq!(windows(&fields), expected, "{fields}");
+    }
+}
+
+#[test]
 fn what_a_family_does_not_compute_is_refused_with_its_field() {
     let with = |name: &str, field: &str| {
         let released = RELEASED.iter().find(|released| released.name.starts_with(name)).unwrap();
@@ -283,6 +308,34 @@ fn what_a_family_does_not_compute_is_refused_with_its_field() {
             r#""use_bidirectional_attention": true"#,
             "`use_bidirectional_attention` = true is not supported",
         ),
+        ("gemma-2b", r#""hidden_act": "relu""#, "`hidden_act` = \"relu\" is not supported"),
+        ("gemma-2b", r#""hidden_act": "banana""#, "`hidden_act` = \"banana\" is not supported"),
+        ("gemma-2b", r#""hidden_activation": "silu""#, "`hidden_activation` = \"silu\" is not supported"),
+        ("gemma-3-1b", r#""hidden_act": "relu""#, "`hidden_act` = \"relu\" is not supported"),
+        (
+            "gemma-3-1b",
+            r#""rope_parameters": {"full_attention": {"rope_type": "default"}, "sliding_attention": {"type": "linear", "factor": 4}}"#,
+            "`rope_parameters.sliding_attention.type` = \"linear\" is not supported",
+        ),
+        (
+            "gemma-3-1b",
+            r#""rope_parameters": {"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "default", "speed": 3}}"#,
+            "`rope_parameters.sliding_attention.speed` = 3 is not supported",
+        ),
+        (
+            "gemma-3-1b",
+            r#""rope_scaling": {"full_attention": {"rope_type": "default"}, "sliding_attention": {"partial_rotary_factor": 0.5}}"#,
+            "`rope_scaling.sliding_attention.partial_rotary_factor` = 0.5 is not supported",
+        ),
+        ("Qwen3-30B", r#""mlp_only_layers": "x""#, "`mlp_only_layers` must be a list of whole numbers, but is \"x\""),
+        ("Qwen3-30B", r#""mlp_only_layers": -1"#, "`mlp_only_layers` must be a list of whole numbers, but is -1"),
+        (
+            "Phi-4-mini",
+            r#""original_max_position_embeddings": 1"#,
+            "`longrope` is impossible with these values: original >= 2, by whose logarithm the factor on scores is divided \
+             (original is 1), does not hold",
+        ),
+        ("SmolLM3", r#""no_rope_layers": 4"#, "`no_rope_layers` must be a list of whole numbers, but is 4"),
         ("SmolLM3", r#""no_rope_layers": [1, 0]"#, "`no_rope_layers` must be a 0 or 1 for each layer, but is [1,0]"),
         ("granite", r#""num_local_experts": 4"#, "`num_local_experts` = 4 is not supported"),
         ("granite", r#""logits_scaling": 0"#, "`logits_scaling` must be a number above 0, but is 0"),

@@ -57,7 +57,7 @@ pub fn fuzz(
             Err(_) => Some("it panics".to_owned()),
             _ if took > PATIENCE => Some(format!("it takes {took:?}")),
             _ if peak > MOST => Some(format!("it takes {} MiB", peak >> 20)),
-            Ok(Err(error)) if !error.contains(seed.file) => Some(format!("the error names no file: {error}")),
+            Ok(Err(error)) if !seed.is_named(error) => Some(format!("the error names no file: {error}")),
             Ok(Err(error)) if error.len() > 4000 => Some(format!("the error has {} bytes", error.len())),
             Ok(_) => None,
         };

@@ -11,13 +11,25 @@ pub struct Seed {
     /// What it is called.
     pub file: &'static str,
     pub bytes: Vec<u8>,
+    /// Other names that an error may blame in its place.
+    pub others: &'static [&'static str],
     /// The other files of its folder.
     pub beside: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Seed {
     pub fn new(file: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { file, bytes: bytes.into(), beside: Vec::new() }
+        Self { file, bytes: bytes.into(), others: &[], beside: Vec::new() }
+    }
+
+    /// The same where an error may name one of these in its place.
+    pub fn or_named(self, others: &'static [&'static str]) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Whether an error says which file it is about.
+    pub fn is_named(&self, error: &str) -> bool {
+        error.contains(self.file) || self.others.iter().any(|other| error.contains(other))
     }
 
     pub fn with(mut self, file: &'static str, bytes: impl Into<Vec<u8>>) -> Self {

@@ -95,7 +95,7 @@ pub(super) fn told(fields: Fields<'_>, family: &Family) -> Vec<String> {
         has(WORDS)
             && !has(HARMLESS_WORDS)
             && !KNOWN.contains(name)
-            && !family.fields.contains(name)
+            && !family.reads(name)
             && !NORM_EPS.contains(name)
             && !ROPE_FIELDS.contains(name)
             && Rule::of(name).is_none()

@@ -1,6 +1,6 @@
-//! How long a model with a linear scaling was trained, which its config says in one of several ways.
+//! Linear scaling: an older name of it, and how long such a model was trained, which its config says in one of several ways.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{ORIGINAL, RopeFields};
 use crate::error::OpenError;
@@ -73,5 +73,26 @@ pub(super) fn lengths(
     rope.context_warnings.extend(
         why.map(|why| format!("trained context taken as {}, {why}; `trained_context` says otherwise", rope.trained)),
     );
+    Ok(())
+}
+
+/// `rope_condense_ratio` of the first long Llamas is a linear scaling under another name.
+pub(in crate::config) fn condense(file: &str, config: &mut Map<String, Value>) -> Result<(), OpenError> {
+    const RATIO: &str = "rope_condense_ratio";
+    let fields = Fields::new(file, config);
+    let Some(ratio) = fields.positive(RATIO)?.filter(|ratio| ratio.to_bits() != 1f64.to_bits()) else { return Ok(()) };
+    let sections =
+        [fields.object("rope_scaling", "rope_scaling.")?, fields.object("rope_parameters", "rope_parameters.")?];
+    let scaled: Vec<_> = sections.into_iter().flatten().filter(|section| section.get("factor").is_some()).collect();
+    match scaled.first() {
+        Some(section) if section.positive("factor")? == Some(ratio) => {}
+        Some(_) => {
+            let help = "beside it, another scaling has a `factor`: remove one of the two";
+            return Err(fields.unsupported(RATIO, help));
+        }
+        None => {
+            config.insert("rope_scaling".into(), json!({"rope_type": "linear", "factor": ratio}));
+        }
+    }
     Ok(())
 }

@@ -130,6 +130,13 @@ fn tensors(part: &Arc<Mapped>, loaded: &Loaded, storages: &Storages) -> Result<T
         let first = storage.first.checked_add(offset).ok_or_else(said)?;
         let skipped = format.n_bytes(first).ok_or_else(said)?;
         let start = range.start.checked_add(skipped).filter(|start| *start <= range.end).ok_or_else(said)?;
+        let n_stored = range.len() / format.n_bytes(1).unwrap_or(1).max(1);
+        if !is_of_stored(&shape, n_stored) {
+            return Err(format!(
+                "makes `{}` of shape {shape:?} out of {n_stored} stored numbers; save a copy of it (`tensor.contiguous()`)",
+                cut(&name)
+            ));
+        }
         let stored = Stored::strided(part, format, shape, strides, start..range.end);
         let Some(stored) = stored else {
             return Err(format!("is cut short: `{}` leaves its storage, which has {} bytes", cut(&name), range.len()));
@@ -138,3 +145,13 @@ fn tensors(part: &Arc<Mapped>, loaded: &Loaded, storages: &Storages) -> Result<T
     }
     Ok(tensors)
 }
+
+/// Whether a view of this shape is one of stored numbers, and does not make many out of few by repeating them: nobody saves such
+/// weights, and a small file of them would take all memory.
+fn is_of_stored(shape: &[usize], n_stored: usize) -> bool {
+    let n_numbers = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
+    n_numbers.is_some_and(|n| n <= n_stored.saturating_mul(2).max(MAX_REPEATED))
+}
+
+/// A view of so few numbers may repeat them as often as it likes.
+const MAX_REPEATED: usize = 1 << 16;

@@ -24,7 +24,9 @@ pub(super) fn read(part: &Arc<Mapped>) -> Result<Tensors, String> {
         let Some(stored) = stored else {
             return Err(format!("has a damaged header: the bytes of `{}` are not those of its shape", cut(&name)));
         };
-        tensors.insert(name, stored);
+        if tensors.insert(name.clone(), stored).is_some() {
+            return Err(format!("holds `{}` twice", cut(&name)));
+        }
     }
     Ok(tensors)
 }
