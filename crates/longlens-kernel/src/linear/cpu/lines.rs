@@ -21,7 +21,7 @@ pub(super) struct Line(pub [u32; LINE]);
 #[derive(Debug)]
 pub(super) struct Lines {
     start: NonNull<Line>,
-    n_lines: usize,
+    len: usize,
     /// What frees them; none where there are no lines.
     _block: Option<Shared<Block>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Lines {
 impl Default for Lines {
     /// No lines.
     fn default() -> Self {
-        Self { start: NonNull::dangling(), n_lines: 0, _block: None }
+        Self { start: NonNull::dangling(), len: 0, _block: None }
     }
 }
 
@@ -50,18 +50,18 @@ impl Lines {
         let (block, start) = room(n_lines);
         // SAFETY: these lines are nobody else's, and may hold anything
         write(unsafe { std::slice::from_raw_parts_mut(start.as_ptr().cast(), n_lines) });
-        Self { start, n_lines, _block: Some(block) }
+        Self { start, len: n_lines, _block: Some(block) }
     }
 
     /// Their words from a line on.
     pub fn words(&self, first: usize) -> &[u32] {
-        let n_lines = self.n_lines.checked_sub(first).expect("a line of the matrix");
+        let n_lines = self.len.checked_sub(first).expect("a line of the matrix");
         // SAFETY: inside, written, and a line is an array of words without gaps
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(first).cast(), n_lines * LINE) }
     }
 
     pub fn n_words(&self) -> usize {
-        self.n_lines * LINE
+        self.len * LINE
     }
 }
 
