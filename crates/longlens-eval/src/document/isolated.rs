@@ -111,10 +111,10 @@ fn awaited<T>(answer: &Receiver<T>, foreign: Foreign, control: &dyn Control) -> 
     }
 }
 
-/// What a file may take: a manual of 1,200 pages in PDF takes 20 seconds, a page of 10 MB in HTML one.
+/// What a file may take: a manual of 1,200 pages in PDF takes 20 seconds, a page of 10 MB in HTML nine.
 const fn limit(foreign: Foreign) -> Duration {
     match foreign {
-        Foreign::Html => Duration::from_secs(20),
+        Foreign::Html => Duration::from_mins(1),
         Foreign::Pdf => Duration::from_mins(3),
     }
 }
