@@ -699,12 +699,13 @@ fn a_model_becomes_a_gguf_file_that_every_command_takes() {
 #[test]
 fn every_command_says_that_a_method_replaces_the_windows_of_a_model() {
     let sandbox = Sandbox::new();
-    sandbox.write("tokens.json", "[1, 5, 9, 7, 3]");
+    // more than the window: below, nothing would be missed
+    sandbox.write("tokens.json", &format!("{:?}", [1, 5, 9, 7, 3].repeat(6)));
     let model = golden("models/mistral-swa");
     let method = "self_extend:group_size=2,neighbor_window=4";
     for args in [
         "logits --tokens tokens.json --output out.safetensors",
-        "bench --lengths 16 --repeat 1 --warmup 0 --phase prefill",
+        "bench --lengths 32 --repeat 1 --warmup 0 --phase prefill",
     ] {
         let args = [&words(args)[..], &["--method", method, "--model", model.to_str().unwrap()]].concat();
         let ran = sandbox.run(&args);
