@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use longlens_app::views::Plot;
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::{Plan, Warning};
-use longlens_core::printable::printable_line;
 use longlens_plot::{Figure, PlotError};
 use serde::Serialize;
 use serde_json::Value;
@@ -41,20 +40,15 @@ pub mod workbench;
 /// Opens the model of a run, and says what a user should know of it.
 pub fn open(terminal: &Terminal, config: &RunConfig) -> Result<Box<dyn Lens>, Failure> {
     let lens = backend::open(&config.model, config.device, config.opening())?;
-    caution(terminal, &lens.model().warnings)?;
+    terminal.caution(&lens.model().warnings)?;
     Ok(lens)
 }
 
 /// What the model of a run is, without loading its weights; says what a user should know of it.
 pub fn describe(terminal: &Terminal, config: &RunConfig) -> Result<ModelInfo, Failure> {
     let model = backend::outline(&config.model, config.opening())?;
-    caution(terminal, &model.warnings)?;
+    terminal.caution(&model.warnings)?;
     Ok(model)
-}
-
-/// Says what the files of a model, or a document, gave reason to say.
-pub fn caution(terminal: &Terminal, warnings: &[String]) -> Result<(), Failure> {
-    warnings.iter().try_for_each(|warning| terminal.note(format_args!("warning: {}", printable_line(warning))))
 }
 
 /// Says what a user should know before running this plan.

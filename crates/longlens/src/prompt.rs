@@ -85,7 +85,7 @@ pub fn build(
     };
     // what a tokenizer or a template refuses is no wrong flag
     let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
-    crate::commands::caution(terminal, &built.warnings)?;
+    terminal.caution(&built.warnings)?;
     Ok(built.into())
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use longlens_core::lens::CancelToken;
-use longlens_core::printable::{printable, printable_json};
+use longlens_core::printable::{printable, printable_json, printable_line};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -148,6 +148,11 @@ impl Terminal {
             .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}"), None))?;
         self.above(|| output::write(&format!("{}\n", printable_json(&text))));
         Ok(())
+    }
+
+    /// Says what the files of a model, or a document, gave reason to say.
+    pub fn caution(&self, warnings: &[String]) -> Result<(), Failure> {
+        warnings.iter().try_for_each(|warning| self.note(format_args!("warning: {}", printable_line(warning))))
     }
 
     /// A bar for `what`, shown once it takes longer than a moment. Silent when stderr is no terminal, or one that cannot move

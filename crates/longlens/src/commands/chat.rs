@@ -99,7 +99,7 @@ fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
         ));
     }
     let document = prompt::document(shown(path), read(path)?, &())?;
-    super::caution(terminal, &document.warnings)?;
+    terminal.caution(&document.warnings)?;
     if document.text.trim().is_empty() {
         return Err(Failure::usage(format!("{} has no text", path.display()), "name another document".to_owned()));
     }

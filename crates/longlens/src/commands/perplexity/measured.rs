@@ -52,7 +52,7 @@ pub fn measured(
     let (texts, at_most) = match args.file.as_ref().or(file.file.as_ref()) {
         Some(path) => {
             let texts = texts(shown(path), read(path)?, split, &())?;
-            super::super::caution(terminal, &texts.warnings)?;
+            terminal.caution(&texts.warnings)?;
             (texts.documents, at_most.unwrap_or(usize::MAX))
         }
         None if lens.model().source == EMBEDDED => {
