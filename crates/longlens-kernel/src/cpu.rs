@@ -10,6 +10,7 @@ use burn_tensor::ops::IntTensorOps;
 use burn_tensor::{Bytes, DType, Int, IntDType, Shape, Tensor, TensorPrimitive};
 
 mod crew;
+pub(crate) mod pages;
 pub(crate) mod panels;
 pub(crate) mod rotate;
 pub(crate) mod run;

@@ -102,6 +102,11 @@ pub trait Kernels: Backend {
         rotary::reference(rotary, &x)
     }
 
+    /// Room for a cache's store, `[n_heads, capacity, head_dim]`, all zeros.
+    fn store([n_heads, capacity, head_dim]: [usize; 3], device: &Self::Device) -> Tensor<Self, 3> {
+        Tensor::zeros([n_heads, capacity, head_dim], device)
+    }
+
     /// A cache's store, `[n_heads, capacity, head_dim]`, with these rows, `[n_heads, seq, head_dim]`, from `at` on.
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
         write_rows::reference(store, at, rows)
@@ -173,6 +178,10 @@ pub struct Attended<B: Backend> {
 impl Kernels for burn_flex::Flex {
     type Matrix = linear::cpu::Packed;
     type ChunkKeys = chunk_attention::cpu::PackedKeys;
+
+    fn store(shape: [usize; 3], _: &Self::Device) -> Tensor<Self, 3> {
+        cpu::tensor(cpu::pages::zeros(shape.iter().product()), shape)
+    }
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
         rms_norm::cpu::rms_norm(cpu::simd::arch(), x, gamma, eps)

@@ -144,7 +144,7 @@ impl<B: Kernels> Store<B> {
         let rows = match self.rows.take() {
             Some(rows) if at + seq <= rows.dims()[1] => rows,
             old => {
-                let room = Tensor::zeros([heads, capacity, head_dim], &new.device());
+                let room = B::store([heads, capacity, head_dim], &new.device());
                 match old {
                     Some(old) if at > 0 => B::write_rows(room, 0, old.slice([0..heads, 0..at, 0..head_dim])),
                     _ => room,

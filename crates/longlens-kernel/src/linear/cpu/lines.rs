@@ -107,9 +107,8 @@ mod huge {
     use std::sync::{Arc as Shared, Mutex, PoisonError, Weak};
 
     use super::{Block, Line};
+    use crate::cpu::pages::HUGE as PAGE;
 
-    /// Bytes of a huge page.
-    const PAGE: usize = 2 << 20;
     /// Bytes of a block that matrices share. What no matrix has touched takes no memory.
     const BLOCK: usize = 64 << 20;
     /// Smaller matrices are left to the allocator: a page would hold little else.
