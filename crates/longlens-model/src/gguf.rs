@@ -44,6 +44,15 @@ pub(crate) struct TensorInfo {
     pub start: usize,
 }
 
+impl TensorInfo {
+    /// Bytes of its numbers; nothing for a format that is not read, or sizes that no memory holds.
+    fn bytes(&self) -> Option<usize> {
+        let kind = BlockType::of_gguf(self.kind)?;
+        let n_numbers = self.shape.iter().try_fold(1_usize, |n, size| n.checked_mul(*size))?;
+        (n_numbers / kind.weights()).checked_mul(kind.bytes())
+    }
+}
+
 /// How such a file begins.
 const MAGIC: &[u8; 4] = b"GGUF";
 
@@ -63,10 +72,7 @@ impl Gguf {
     /// left out.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, u32, Range<usize>)> {
         self.tensors.iter().filter_map(|tensor| {
-            let n_numbers: usize = tensor.shape.iter().product();
-            let kind = BlockType::of_gguf(tensor.kind)?;
-            let n_bytes = n_numbers / kind.weights() * kind.bytes();
-            Some((tensor.name.as_str(), tensor.kind, tensor.start..tensor.start + n_bytes))
+            Some((tensor.name.as_str(), tensor.kind, tensor.start..tensor.start + tensor.bytes()?))
         })
     }
 
@@ -118,13 +124,31 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
     }
     let base = cursor.at().next_multiple_of(alignment);
     for tensor in &mut tensors {
+        if !tensor.start.is_multiple_of(alignment) {
+            let (name, start) = (cut(&tensor.name), tensor.start);
+            return Err(format!(
+                "says that `{name}` begins at byte {base} + {start}, which is no multiple of {alignment}"
+            ));
+        }
         let start = base.checked_add(tensor.start).filter(|start| *start <= bytes.len());
         tensor.start = start.ok_or_else(|| {
             let (name, start, has) = (cut(&tensor.name), tensor.start, bytes.len());
             format!("is cut short: `{name}` begins at byte {base} + {start}, and the file has {has}")
         })?;
     }
+    apart(&tensors)?;
     Ok((entries, tensors))
+}
+
+/// Refuses tensors that lie in each other: one of them would have the numbers of the other.
+fn apart(tensors: &[TensorInfo]) -> Result<(), String> {
+    let mut placed: Vec<&TensorInfo> = tensors.iter().collect();
+    placed.sort_by_key(|tensor| tensor.start);
+    let inside = placed.windows(2).find(|pair| pair[0].bytes().is_some_and(|n| n > pair[1].start - pair[0].start));
+    inside.map_or(Ok(()), |pair| {
+        let [first, second] = [pair[0], pair[1]].map(|tensor| cut(&tensor.name));
+        Err(format!("says that `{second}` begins inside `{first}`"))
+    })
 }
 
 fn read_tensor(cursor: &mut Cursor<'_>, number: usize) -> Result<TensorInfo, String> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longlens_app::Problem;
-use longlens_app::prompt::{DocumentAsk, NeedleAsk, PromptSource};
+use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::runs::{Run, RunId};
 use longlens_app::settings::params;
 use longlens_core::printable::is_command;
@@ -143,11 +143,6 @@ impl Dialog {
         let texts = [ask.length.to_string(), ask.depth.to_string(), key, ask.seed.to_string()];
         let chat = (ask.chat.is_some(), ask.chat.clone().unwrap_or_default());
         Self::Needle { inputs: Box::new(texts.map(|text| Line::new(&text))), template: ask.template, chat, selected: 0 }
-    }
-
-    /// A document and a question about it, filled in.
-    pub fn document(ask: DocumentAsk) -> Self {
-        Self::Document(Box::new(DocumentForm::new(ask)))
     }
 
     /// A document's name, so far.

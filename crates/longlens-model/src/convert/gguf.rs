@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use longlens_core::lens::Control;
+use longlens_core::spec::ModelSpec;
 use longlens_kernel::blocks::BlockType;
 use serde_json::{Map, Value as Json};
 
@@ -153,13 +154,24 @@ fn read_again(source: &Source, architecture: &Architecture, path: &Path, ours: &
     };
     let shown = |it: &dyn std::fmt::Debug| format!("{it:?}");
     // a family may say the same in several ways: what counts is what is computed
-    let computed = |config: &Config| {
-        let (spec, (_, stack)) = (config.spec(), Counts::with_model(config));
-        shown(&(stack, spec.layers, spec.score_scale, spec.soft_cap, spec.d_mlp))
+    let (spec, their_spec) = (ours.spec(), theirs.spec());
+    if spec.layers != their_spec.layers {
+        let window = spec.layers.iter().find_map(|layer| layer.window);
+        let value = window.map_or("null".to_owned(), |window| window.to_string());
+        return Err(unsupported(source, "sliding_window", &value, architecture, "cannot say which layers have it"));
+    }
+    let factor = |spec: &ModelSpec| spec.score_scale.map_or(spec.head_dim as f64, |scale| scale.powi(-2)).round();
+    if spec.score_scale != their_spec.score_scale {
+        let says = format!("says {}", factor(&their_spec));
+        return Err(unsupported(source, "query_pre_attn_scalar", &factor(&spec).to_string(), architecture, &says));
+    }
+    let computed = |config: &Config, spec: &ModelSpec| {
+        let (_, stack) = Counts::with_model(config);
+        shown(&(stack, spec.soft_cap, spec.d_mlp))
     };
-    if computed(ours) != computed(&theirs) {
-        let (value, says) = (shown(&ours.architecture), format!("says {:?}", theirs.architecture));
-        return Err(unsupported(source, "model_type", &value, architecture, &says));
+    if computed(ours, &spec) != computed(&theirs, &their_spec) {
+        let says = "cannot say all that this config asks for";
+        return Err(unsupported(source, "model_type", ours.family.model_type, architecture, says));
     }
     let scaling = |config: &Config| config.rope_scaling.resolved(&config.spec()).to_string();
     for (field, ours, theirs) in [

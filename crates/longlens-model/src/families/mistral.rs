@@ -35,7 +35,8 @@ impl FamilyFile for Architecture {
         Ok(Self {
             rms_norm_eps: config::rms_norm_eps(fields, 1e-6)?,
             hidden_act: config::activation(fields, "hidden_act", Activation::Silu)?,
-            windows: Windows::read(fields, Kinds::All)?,
+            // transformers gives one to a config that does not name the field
+            windows: Windows::read_or(fields, Some(4096), Kinds::All)?,
         })
     }
 

@@ -229,3 +229,25 @@ fn a_pickle_that_multiplies_itself_is_stopped() {
     let nested = [vec![b']'; 1 << 20], vec![b'a'; (1 << 20) - 1], vec![b'.']].concat();
     assert!(Saved::new("model.bin").refused(&torch(&nested)).contains("holds no tensors by name"));
 }
+
+/// A GGUF file whose tensor of this name begins so many bytes further.
+fn moved(name: &str, by: i64) -> Vec<u8> {
+    let mut bytes = fixture("formats/llama-gguf-q4_1/llama-gguf-q4_1.gguf");
+    let at = bytes.windows(name.len()).position(|part| part == name.as_bytes()).expect("a tensor of the file");
+    let n_dims = u32::from_le_bytes(bytes[at + name.len()..][..4].try_into().unwrap()) as usize;
+    let place = &mut bytes[at + name.len() + 4 + 8 * n_dims + 4..][..8];
+    let offset = i64::from_le_bytes((&*place).try_into().unwrap()) + by;
+    place.copy_from_slice(&offset.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn tensors_of_a_gguf_file_that_lie_in_each_other_or_between_places_are_refused() {
+    let saved = Saved::new("model.gguf");
+    let name = "blk.1.ffn_up.weight";
+    saved.open(&moved(name, 0)).unwrap();
+    for (by, expected) in [(3, "which is no multiple of 32"), (-32, "begins inside"), (32, "begins inside")] {
+        let said = saved.refused(&moved(name, by));
+        assert!(said.contains("model.gguf") && said.contains(expected) && said.contains("blk."), "{by}: {said}");
+    }
+}

@@ -95,9 +95,12 @@ fn what_a_gguf_file_cannot_say_is_refused_and_leaves_no_file() {
             "mistral-swa",
             "config.json: `sliding_window` = 24 is not supported | programs read a Mistral in a GGUF file without its window",
         ),
-        ("qwen2-swa", "`model_type` = qwen2("),
-        ("gemma2", "`model_type` = gemma2("),
-        ("gemma3", "`model_type` = gemma3_text("),
+        ("qwen2-swa", "config.json: `sliding_window` = "),
+        ("gemma2", "config.json: `query_pre_attn_scalar` = "),
+        (
+            "gemma3",
+            "config.json: `query_pre_attn_scalar` = 20 is not supported | a GGUF file of the architecture `gemma3` says 16: write a folder",
+        ),
         ("llama-dynamic", "config.json: `rope_scaling` = dynamic:factor="),
     ] {
         let said = written(&model(name), Written::F32).map(drop).unwrap_err();

@@ -344,3 +344,17 @@ fn what_a_family_does_not_compute_is_refused_with_its_field() {
         assert!(error.starts_with(&format!("config.json: {expected}")), "{name} {field}: {error}");
     }
 }
+
+#[test]
+fn a_mistral_that_names_no_window_has_that_of_transformers() {
+    let windows = |field: &str| {
+        let config = format!(
+            r#"{{"model_type": "mistral", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "max_position_embeddings": 32768{field}}}"#
+        );
+        Config::parse("config.json", config.as_bytes()).unwrap().spec().own_attention()
+    };
+    assert_eq!(windows(""), ["layers 0-1: a window of 4096 tokens"]);
+    assert_eq!(windows(r#", "sliding_window": 512"#), ["layers 0-1: a window of 512 tokens"]);
+    assert_eq!(windows(r#", "sliding_window": null"#), Vec::<String>::new());
+}

@@ -10,9 +10,13 @@ use super::typing::MAX_TYPED;
 use crate::dialogs::{Dialog, DocumentForm, Editor};
 
 impl App {
-    /// What the form for a document begins with: what was typed and not run, else the document that is open.
-    pub(super) fn document_ask(&self) -> DocumentAsk {
-        self.unasked.clone().unwrap_or_else(|| self.open_document())
+    /// The form for a document, filled in with what was typed and not run, else with the document that is open.
+    pub(super) fn document_dialog(&self) -> Dialog {
+        let form = match &self.unasked {
+            Some(ask) => DocumentForm::new(ask.clone()),
+            None => DocumentForm::again(self.open_document()),
+        };
+        Dialog::Document(Box::new(form))
     }
 
     /// The document that is open and what is asked about it; no file where none is open. Where nobody said so, it is a chat if the

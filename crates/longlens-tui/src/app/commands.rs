@@ -32,7 +32,7 @@ impl App {
             Command::Undo => self.travel(true),
             Command::Redo => self.travel(false),
             Command::Needle => self.dialog = Some(Dialog::needle(&self.needle_ask())),
-            Command::AskDocument => self.dialog = Some(Dialog::document(self.document_ask())),
+            Command::AskDocument => self.dialog = Some(self.document_dialog()),
             Command::OpenFile => self.dialog = Some(Dialog::open_file("")),
             Command::TypeText => self.dialog = Some(Dialog::Text(Box::new(self.editor()))),
             Command::NextQuery => self.step_query(1),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use longlens_app::Problem;
-use longlens_app::runs::{Run, RunId};
+use longlens_app::runs::{Run, RunId, RunState};
 use longlens_app::views::{Subject, TRACE_VIEWS, TraceView};
 use longlens_app::worker::{Ask, InspectAsk, InspectKind};
 use longlens_core::lens::{ModelInfo, Setup};
@@ -43,6 +43,8 @@ pub struct PlotKey {
     pub options: Setting,
     /// Queries whose choices count for hit rates.
     pub answer: Option<Range<usize>>,
+    /// Whether the answer is all there, for views that look from it.
+    pub is_answered: bool,
 }
 
 /// The cells that a figure fills.
@@ -224,7 +226,9 @@ impl App {
             let (query, answer) = (sequence.query, sequence.answer.clone());
             let options = self.options(view, run, query, self.chunk_len())?;
             let watch = view.watch(&sequence.subject(), &options)?;
-            Ok((PlotKey { run: ask.id, query, options, answer }, watch))
+            let is_answered =
+                !sequence.passages.is_empty() && matches!(run.state, RunState::Done | RunState::Cancelled);
+            Ok((PlotKey { run: ask.id, query, options, answer, is_answered }, watch))
         });
         let generated = run.generated.clone();
         let question = &mut self.plots.of_mut(at).trace;

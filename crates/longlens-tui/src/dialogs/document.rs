@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use longlens_app::Problem;
 use longlens_app::prompt::DocumentAsk;
 use longlens_app::steps::one_line;
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Done, Line, home, moved};
 
@@ -20,10 +20,15 @@ pub struct DocumentForm {
     pub chats: bool,
     /// The line that keys go to.
     pub selected: usize,
+    /// Whether a letter takes the place of the whole question, since that was answered.
+    replaces: bool,
 }
 
 /// Labels of the lines.
 pub const LABELS: [&str; 3] = ["document", "question", "chat"];
+
+/// The question among these.
+const QUESTION: usize = 1;
 
 /// What the lines mean.
 pub const HELP: [&str; LABELS.len()] = [
@@ -37,7 +42,19 @@ impl DocumentForm {
     pub fn new(begun: DocumentAsk) -> Self {
         let texts = typed(&begun);
         let selected = usize::from(!texts[0].is_empty());
-        Self { inputs: texts.map(|text| Line::new(&text)), chats: begun.chat.is_some(), selected, begun }
+        Self {
+            inputs: texts.map(|text| Line::new(&text)),
+            chats: begun.chat.is_some(),
+            selected,
+            replaces: false,
+            begun,
+        }
+    }
+
+    /// The same for a document whose question was asked: the first letter begins another one.
+    pub fn again(begun: DocumentAsk) -> Self {
+        let replaces = begun.question.is_some();
+        Self { replaces, ..Self::new(begun) }
     }
 
     /// What was typed so far. What is as it was stays what it was: a line shows no line ends.
@@ -60,6 +77,10 @@ impl DocumentForm {
         if let Some(selected) = moved(self.selected, LABELS.len(), key.code) {
             self.selected = selected;
             return None;
+        }
+        let replaces = std::mem::take(&mut self.replaces) && self.selected == QUESTION;
+        if replaces && matches!(key.code, KeyCode::Char(_)) && !key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.inputs[QUESTION] = Line::new("");
         }
         match self.inputs.get_mut(self.selected) {
             Some(line) => line.key(key),

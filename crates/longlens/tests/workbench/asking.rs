@@ -41,9 +41,12 @@ fn a_pdf_is_asked_about_and_its_settings_are_those_of_a_command() {
     // another question about the same document
     pty.press("d");
     pty.wait_for("question   Who lives there?");
-    pty.press("\x15Where does the heron stand?\r");
+    pty.press("Where does the heron stand?\r");
+    // the view that is open looks from the new answer as soon as that is there
     pty.wait("the other answer", |screen| {
-        screen.contains("Where does the heron stand?") && screen.contains("max_tokens · re-prefill")
+        screen.contains("Where does the heron stand?")
+            && screen.contains("max_tokens · re-prefill")
+            && screen.contains("from an answer of")
     });
     pty.press("s");
     pty.wait_for("save the settings as");
