@@ -49,8 +49,10 @@ impl Kinds {
 }
 
 impl Windows {
+    /// The field with the length of a window.
+    pub(crate) const FIELD: &str = "sliding_window";
     /// Fields of configs whose family may have windows.
-    pub(crate) const FIELDS: &[&str] = &["sliding_window", "layer_types"];
+    pub(crate) const FIELDS: &[&str] = &[Self::FIELD, "layer_types"];
     /// The same of families that have a switch for them.
     pub(crate) const SWITCHED: &[&str] = &["sliding_window", "layer_types", "use_sliding_window", "max_window_layers"];
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::describe::Description;
 use super::{CONFIG, Converted, failed};
 use crate::config::Config;
+use crate::config::windows::Windows;
 use crate::error::OpenError;
 use crate::fields;
 use crate::gguf::families::{Architecture, GgufTensor, stand_in};
@@ -158,7 +159,7 @@ fn read_again(source: &Source, architecture: &Architecture, path: &Path, ours: &
     if spec.layers != their_spec.layers {
         let window = spec.layers.iter().find_map(|layer| layer.window);
         let value = window.map_or("null".to_owned(), |window| window.to_string());
-        return Err(unsupported(source, "sliding_window", &value, architecture, "cannot say which layers have it"));
+        return Err(unsupported(source, Windows::FIELD, &value, architecture, "cannot say which layers have it"));
     }
     let factor = |spec: &ModelSpec| spec.score_scale.map_or(spec.head_dim as f64, |scale| scale.powi(-2)).round();
     if spec.score_scale != their_spec.score_scale {
