@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Document, Place};
+use super::{Document, Kind, Place};
 
-/// A piece of a document: paragraphs as they are, long ones cut behind a sentence, short ones with what follows.
+/// A piece of a document: paragraphs as they are, long ones cut behind a sentence, short ones with what follows on the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// Its text.
@@ -28,12 +28,21 @@ impl Document {
         let mut passages = Vec::new();
         let mut start = skip_blanks(&self.text, 0);
         while start < self.text.len() {
-            let len = passage_len(&self.text[start..]);
+            let len = passage_len(&self.text[start..self.end_of_part(start)]);
             let text = self.text[start..start + len].trim_end();
             passages.push(start..start + text.len());
             start = skip_blanks(&self.text, start + len);
         }
         passages
+    }
+
+    /// Where the page, or the line of JSON, ends in which a byte stands: what stands in two of them is no passage. Text goes on to its end.
+    fn end_of_part(&self, byte: usize) -> usize {
+        if !matches!(self.kind, Kind::Pdf | Kind::JsonLines) {
+            return self.text.len();
+        }
+        let next = self.places.partition_point(|(start, _)| *start <= byte);
+        self.places.get(next).map_or(self.text.len(), |(start, _)| *start)
     }
 }
 
@@ -137,6 +146,16 @@ mod tests {
         assert_eq!(texts(&format!("Herons\n\n{long}\n\n\n{long}\n")), [format!("Herons\n\n{long}"), long.to_owned()]);
         assert_eq!(texts(" \n "), [""; 0]);
         assert_eq!(texts("short"), ["short"]);
+    }
+
+    #[test]
+    fn no_passage_stands_on_two_pages_or_lines_of_json() {
+        let json = b"{\"text\": \"The boat is blue.\"}\n\n{\"text\": \"The car is red.\\n\\nIt waits.\"}\n";
+        let document = Document::of(std::path::Path::new("a.jsonl"), json.to_vec(), &()).unwrap();
+        let placed = |bytes: Range<usize>| (document.place(&bytes).to_string(), document.text[bytes].to_owned());
+        let expected = [("line 1", "The boat is blue."), ("line 3", "The car is red.\n\nIt waits.")];
+        let expected = expected.map(|(place, text)| (place.to_owned(), text.to_owned()));
+        assert_eq!(document.passages().into_iter().map(placed).collect::<Vec<_>>(), expected);
     }
 
     #[test]
