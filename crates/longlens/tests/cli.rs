@@ -700,7 +700,7 @@ fn a_model_becomes_a_gguf_file_that_every_command_takes() {
 fn every_command_says_that_a_method_replaces_the_windows_of_a_model() {
     let sandbox = Sandbox::new();
     // more than the window: below, nothing would be missed
-    sandbox.write("tokens.json", &format!("{:?}", [1, 5, 9, 7, 3].repeat(6)));
+    sandbox.write("tokens.json", format!("{:?}", [1, 5, 9, 7, 3].repeat(6)));
     let model = golden("models/mistral-swa");
     let method = "self_extend:group_size=2,neighbor_window=4";
     for args in [
