@@ -9,6 +9,8 @@ use longlens_core::rope::RotaryTable;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]

@@ -18,6 +18,10 @@ use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
+#[cfg(feature = "cube")]
+mod intervals;
 
 /// One layer's attention problem.
 #[derive(Debug, Clone)]

@@ -120,7 +120,12 @@ impl ReachTable {
     }
 }
 
-impl Holes<'_> {
+impl<'a> Holes<'a> {
+    /// Bits from the query's first key on, lowest first: 1 is met.
+    pub fn words(self) -> &'a [u64] {
+        self.words
+    }
+
     /// Whether the query meets `key`, which is one of [`ReachTable::keys`].
     #[inline]
     pub fn sees(&self, key: usize) -> bool {

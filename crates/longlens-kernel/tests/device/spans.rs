@@ -1,0 +1,116 @@
+//! Span attention.
+
+use std::convert::Infallible;
+
+use burn_flex::{Flex, FlexDevice};
+use longlens_core::plan::HeadPlan;
+use longlens_core::rope::Rope;
+use longlens_core::written;
+use longlens_kernel::score::Score;
+use longlens_kernel::span_attention::{SpanAttention, SpanRotary};
+use longlens_kernel::{Attended, Body, Kernels, Operation};
+
+use crate::{Gpu, both, close, gpu, numbers, rotary, rule};
+
+/// Numbers of heads, tokens and dimensions.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    heads: (usize, usize),
+    dims: (usize, usize),
+    n_tokens: usize,
+    first: usize,
+    soft_cap: Option<f64>,
+}
+
+fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) {
+    let Sizes { heads: (n_heads, n_kv_heads), dims: (head_dim, _), n_tokens, first, soft_cap } = sizes;
+    let query = both([n_heads, n_tokens - first, head_dim]);
+    // a cache has room for more tokens
+    let (key, value) = (both([n_kv_heads, n_tokens + 3, head_dim]), both([n_kv_heads, n_tokens + 3, head_dim]));
+    let score = Score { scale: (head_dim as f64).sqrt().recip(), query_scale: rule.query_scale, soft_cap };
+    let expected = attended::<Flex>(rule, rope, score, first, n_tokens, [query.0, key.0, value.0], &FlexDevice);
+    let got = attended::<Gpu>(rule, rope, score, first, n_tokens, [query.1, key.1, value.1], &gpu());
+    let what = format!("{name}, {sizes:?}");
+    close(&numbers(got.out), &numbers(expected.out), 1e-5, &what);
+    close(&numbers(got.lse), &numbers(expected.lse), 1e-5, &format!("{what}, log-sum-exp"));
+}
+
+fn attended<B: Kernels>(
+    rule: &HeadPlan,
+    rope: &Rope,
+    score: Score,
+    first: usize,
+    n_tokens: usize,
+    [query, key, value]: [burn_tensor::Tensor<B, 3>; 3],
+    device: &B::Device,
+) -> Attended<B> {
+    let [n_kv_heads, _, head_dim] = key.dims();
+    let table = |map| rotary::<B>(rope, map, 0..n_tokens, device);
+    let tables: Vec<_> =
+        rule.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) }).collect();
+    let problem = SpanAttention {
+        query,
+        score,
+        key: key.slice([0..n_kv_heads, 0..n_tokens, 0..head_dim]),
+        value: value.slice([0..n_kv_heads, 0..n_tokens, 0..head_dim]),
+        first_query: first,
+        spans: &rule.spans,
+        rotary: &tables,
+    };
+    assert_eq!(B::body(&Operation::SpanAttention(&problem)), Body::Kernel);
+    B::span_attention(&problem)
+}
+
+#[test]
+fn plans_of_methods_match_at_every_length() {
+    let methods = [
+        "full",
+        "sliding_window:window=9",
+        "streaming:n_sink=3,window=20",
+        "self_extend:group_size=4,neighbor_window=16",
+        "dual_chunk:chunk_size=24,local_window=5",
+    ];
+    for method in methods {
+        let (rule, rope) = rule(method, 32, 32);
+        for (n_tokens, first) in [(1, 0), (37, 0), (130, 0), (100, 99), (150, 146), (200, 150)] {
+            let sizes = Sizes { heads: (4, 2), dims: (32, 32), n_tokens, first, soft_cap: None };
+            check(method, &rule, &rope, sizes);
+        }
+    }
+}
+
+#[test]
+fn every_shape_of_heads_matches() {
+    let method = "dual_chunk:chunk_size=24,local_window=5";
+    for heads in [(1, 1), (8, 2), (3, 1), (7, 1), (6, 3)] {
+        for (head_dim, rotary_dim) in [(64, 64), (80, 32), (96, 96), (128, 128), (256, 256), (20, 12), (4, 2)] {
+            let (rule, rope) = rule(method, head_dim, rotary_dim);
+            for first in [0, 58] {
+                let soft_cap = (first > 0).then_some(3.0);
+                check(
+                    method,
+                    &rule,
+                    &rope,
+                    Sizes { heads, dims: (head_dim, rotary_dim), n_tokens: 60, first, soft_cap },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn written_plans_with_holes_match() {
+    let (_, rope) = rule("full", 16, 16);
+    for n_tokens in [1, 40, 140] {
+        let relation = |i: usize, j: usize| {
+            let far = i - j >= 30;
+            ((i + j) % 3 != 1 || i == j)
+                .then(|| if far { (i / 4) as f64 - (j / 4) as f64 + 22.5 } else { (i - j) as f64 })
+        };
+        let relation = |i, j| Ok::<_, Infallible>(relation(i, j));
+        let rule = written::from_relation("test", "test", n_tokens, relation).unwrap().of(0, 0).clone();
+        for first in [0, n_tokens - 1] {
+            check("written", &rule, &rope, Sizes { heads: (4, 2), dims: (16, 16), n_tokens, first, soft_cap: None });
+        }
+    }
+}
