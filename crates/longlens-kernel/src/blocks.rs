@@ -140,7 +140,7 @@ impl BlockType {
     }
 
     /// Where the numbers of half precision stand in a block.
-    pub(crate) fn halves(self) -> &'static [usize] {
+    pub fn halves(self) -> &'static [usize] {
         match self {
             Self::F32 | Self::Bf16 => &[],
             Self::F16 | Self::Q4_0 | Self::Q5_0 | Self::Q8_0 | Self::Iq4Nl | Self::Iq4Xs => &[0],

@@ -137,3 +137,24 @@ pub(crate) fn dot(a: Four<f32>, b: Four<f32>) -> f32 {
     let product = a * b;
     (product[0] + product[1]) + (product[2] + product[3])
 }
+
+/// Units of a cube that share one row of numbers.
+pub(crate) const ROW_UNITS: u32 = 128;
+
+/// The sum of a number over the [`ROW_UNITS`] units of a cube; every one of them gets it.
+#[cube]
+pub(crate) fn row_sum(x: f32) -> f32 {
+    let mut sums = SharedMemory::<f32>::new(comptime!((ROW_UNITS / LANES) as usize));
+    let sum = lanes_sum(x);
+    sync_cube(); // an earlier sum of the same kernel may still be read
+    if UNIT_POS % LANES == 0 {
+        sums[(UNIT_POS / LANES) as usize] = sum;
+    }
+    sync_cube();
+    let mut total = f32::new(0.0);
+    #[unroll]
+    for at in 0..comptime!((ROW_UNITS / LANES) as usize) {
+        total += sums[at];
+    }
+    total
+}

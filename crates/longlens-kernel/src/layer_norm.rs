@@ -8,6 +8,8 @@ use burn_tensor::backend::Backend;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// `x`: `[seq, width]`, `gamma` and `beta`: `[width]`; returns `[seq, width]`.
 pub fn reference<B: Backend>(

@@ -266,31 +266,4 @@ impl Kernels for burn_flex::Flex {
 }
 
 #[cfg(feature = "cube")]
-impl<R: burn_cubecl::CubeRuntime, BT: burn_cubecl::BoolElement> Kernels for cube::Gpu<R, BT>
-where
-    R::Server: cubecl::server::ComputeServer,
-    R::Device: burn_tensor::backend::DeviceOps,
-{
-    type Matrix = linear::Dense<Self>;
-    type ChunkKeys = ();
-
-    fn body(operation: &Operation<'_, Self>) -> Body {
-        let refused = match operation {
-            Operation::Rotate(_) => None,
-            Operation::SpanAttention(problem) => span_attention::cube::refused(problem),
-            _ => Some("the device has no kernel of its own for this"),
-        };
-        refused.map_or(Body::Kernel, Body::Reference)
-    }
-
-    fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
-        rotary::cube::rotate(rotary, x)
-    }
-
-    fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
-        match span_attention::cube::refused(problem) {
-            None => span_attention::cube::attend(problem),
-            Some(_) => span_attention::reference(problem),
-        }
-    }
-}
+mod gpu;

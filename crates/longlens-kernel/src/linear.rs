@@ -16,6 +16,8 @@ use crate::blocks::BlockType;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// How weights are kept in memory. Arithmetic is f32 with all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

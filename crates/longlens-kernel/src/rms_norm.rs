@@ -7,6 +7,8 @@ use burn_tensor::backend::Backend;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// `x`: `[seq, width]`, `gamma`: `[width]`; returns `[seq, width]`.
 pub fn reference<B: Backend>(x: Tensor<B, 2>, gamma: &Tensor<B, 1>, eps: f64) -> Tensor<B, 2> {

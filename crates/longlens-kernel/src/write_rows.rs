@@ -9,6 +9,9 @@ pub fn reference<B: Backend>(store: Tensor<B, 3>, at: usize, rows: Tensor<B, 3>)
     store.slice_assign([0..n_heads, at..at + seq, 0..head_dim], rows)
 }
 
+#[cfg(feature = "cube")]
+pub mod cube;
+
 #[cfg(feature = "flex")]
 pub mod cpu {
     //! In place: burn-flex 0.21 copies the whole store even for its only owner.

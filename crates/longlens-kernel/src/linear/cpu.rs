@@ -17,7 +17,7 @@ use multiply::{Input, Job, Out, multiply};
 use panels::Panels;
 
 mod few;
-mod format;
+pub(in crate::linear) mod format;
 mod lines;
 mod multiply;
 mod panels;

@@ -14,6 +14,7 @@ use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::rotary::Rotary;
 
+mod products;
 mod rows;
 mod spans;
 

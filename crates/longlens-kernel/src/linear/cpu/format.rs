@@ -108,6 +108,48 @@ pub(super) fn facts(storage: Storage) -> (usize, usize, usize) {
     with_format!(storage, F => (F::WEIGHTS, F::WORDS, F::FEW_ROWS))
 }
 
+/// Words of a row of weights, block after block, where one lane is all there is.
+#[cfg(feature = "cube")]
+pub(in crate::linear) fn row_words(storage: Storage, d_in: usize) -> usize {
+    let (weights, words, _) = facts(storage);
+    d_in.div_ceil(weights) * words
+}
+
+/// Writes the words of a row of numbers, all zeros before; `storage` is no file's blocks that have scales.
+#[cfg(feature = "cube")]
+pub(in crate::linear) fn encode_row(storage: Storage, row: &[f32], words: &mut [u32]) {
+    fn encode<F: Encode>(row: &[f32], words: &mut [u32]) {
+        for (block, words) in row.chunks(F::WEIGHTS).zip(words.chunks_exact_mut(F::WORDS)) {
+            F::encode(block, |at, word| words[at] = word);
+        }
+    }
+    match storage {
+        Storage::F32 | Storage::Blocks(BlockType::F32) => encode::<F32>(row, words),
+        Storage::Bf16 | Storage::Blocks(BlockType::Bf16) => encode::<Bf16>(row, words),
+        Storage::Q8 => encode::<Q8>(row, words),
+        Storage::Q4 => encode::<Q4>(row, words),
+        Storage::Blocks(kind) => unreachable!("{kind} comes in blocks"),
+    }
+}
+
+/// Writes the words of a row of a file's blocks, all zeros before.
+#[cfg(feature = "cube")]
+pub(in crate::linear) fn repack_row(kind: BlockType, bytes: &[u8], words: &mut [u32]) {
+    fn repack<F: Repack>(bytes: &[u8], words: &mut [u32]) {
+        let block_bytes = F::WEIGHTS / F::TYPE.weights() * F::TYPE.bytes();
+        for (block, words) in bytes.chunks(block_bytes).zip(words.chunks_exact_mut(F::WORDS)) {
+            F::repack(block, |at, word| words[at] = word);
+        }
+    }
+    match kind {
+        BlockType::F16 => repack::<F16>(bytes, words),
+        BlockType::Q4_0 => repack::<Q4_0>(bytes, words),
+        BlockType::Q4_1 => repack::<Q4_1>(bytes, words),
+        BlockType::Q8_0 => repack::<Q8_0>(bytes, words),
+        _ => unreachable!("{kind} is kept as numbers"),
+    }
+}
+
 /// A vector of words.
 ///
 /// # Safety

@@ -1,0 +1,76 @@
+//! The operations of every GPU that CubeCL reaches; what no kernel covers takes the reference.
+
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::element::BoolElement;
+use burn_tensor::Tensor;
+use burn_tensor::backend::DeviceOps;
+use cubecl::server::ComputeServer;
+
+use crate::cube::{Gpu, without_planes};
+use crate::gated::{self, Activation};
+use crate::linear::cube::OnDevice;
+use crate::rotary::{self, Rotary};
+use crate::span_attention::{self, SpanAttention};
+use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
+
+impl<R: CubeRuntime, BT: BoolElement> Kernels for Gpu<R, BT>
+where
+    R::Server: ComputeServer,
+    R::Device: DeviceOps,
+{
+    type Matrix = OnDevice<R, BT>;
+    type ChunkKeys = ();
+
+    fn body(operation: &Operation<'_, Self>) -> Body {
+        let refused = match operation {
+            Operation::Embedding(matrix) | Operation::Linear(matrix) => matrix.refused(),
+            Operation::Rotate(_) | Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) => None,
+            Operation::RmsNorm | Operation::LayerNorm => without_planes::<R>(&R::client(&R::Device::default())),
+            Operation::SpanAttention(problem) => span_attention::cube::refused(problem),
+            _ => Some("the device has no kernel of its own for this"),
+        };
+        refused.map_or(Body::Kernel, Body::Reference)
+    }
+
+    fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
+        match without_planes::<R>(&R::client(&x.device())) {
+            None => rms_norm::cube::rms_norm(x, gamma, eps),
+            Some(_) => rms_norm::reference(x, gamma, eps),
+        }
+    }
+
+    fn layer_norm(
+        x: Tensor<Self, 2>,
+        gamma: &Tensor<Self, 1>,
+        beta: Option<&Tensor<Self, 1>>,
+        eps: f64,
+    ) -> Tensor<Self, 2> {
+        match without_planes::<R>(&R::client(&x.device())) {
+            None => layer_norm::cube::layer_norm(x, gamma, beta, eps),
+            Some(_) => layer_norm::reference(x, gamma, beta, eps),
+        }
+    }
+
+    fn activated(activation: Activation, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::cube::gated(activation, x, None)
+    }
+
+    fn gated(activation: Activation, gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        gated::cube::gated(activation, gate, Some(up))
+    }
+
+    fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        rotary::cube::rotate(rotary, x)
+    }
+
+    fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        write_rows::cube::write(store, at, rows)
+    }
+
+    fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
+        match span_attention::cube::refused(problem) {
+            None => span_attention::cube::attend(problem),
+            Some(_) => span_attention::reference(problem),
+        }
+    }
+}

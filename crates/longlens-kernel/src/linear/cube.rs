@@ -1,0 +1,413 @@
+//! Weights on a GPU, in the words of [`format`](super::cpu::format): row after row, blocks along `d_in`, decoded where they are
+//! multiplied.
+//!
+//! Launch: for a few rows, [`LANES`] units per output, eight neighbouring weights each at a time, so that a product costs what reading
+//! the words costs; for many, one cube of 256 units per 64 rows and 64 outputs, a block of weights at a time in shared memory.
+//! Arithmetic is f32. Agreement as in [`linear`](super), with weights as they are stored.
+
+use std::fmt;
+
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::element::BoolElement;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use burn_tensor::{DType, Tensor};
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+use rayon::prelude::*;
+
+use super::cpu::format;
+use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
+use crate::blocks::BlockType;
+use crate::cube::{
+    Four, Gpu, LANES, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, tensor, upload, without_planes,
+};
+
+mod decode;
+
+use decode::{Kept, eight_weights};
+
+/// A matrix on the device.
+pub enum OnDevice<R: CubeRuntime, BT: BoolElement> {
+    /// Words that kernels decode.
+    Words(Words<R>),
+    /// Numbers, where rows are no whole parts of eight weights or the device has no shuffles.
+    Dense(Dense<Gpu<R, BT>>),
+}
+
+/// A matrix in words.
+pub struct Words<R: CubeRuntime> {
+    words: Handle,
+    kept: Kept,
+    d_out: usize,
+    d_in: usize,
+    /// `[d_out]`.
+    bias: Option<Handle>,
+    device: R::Device,
+}
+
+impl<R: CubeRuntime, BT: BoolElement> Clone for OnDevice<R, BT> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Dense(dense) => Self::Dense(dense.clone()),
+            Self::Words(of) => {
+                Self::Words(Words { words: of.words.clone(), bias: of.bias.clone(), device: of.device.clone(), ..*of })
+            }
+        }
+    }
+}
+
+impl<R: CubeRuntime, BT: BoolElement> fmt::Debug for OnDevice<R, BT> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dense(dense) => dense.fmt(f),
+            Self::Words(Words { kept, d_out, d_in, .. }) => write!(f, "OnDevice({kept:?}, {d_out} x {d_in})"),
+        }
+    }
+}
+
+impl<R: CubeRuntime, BT: BoolElement> OnDevice<R, BT> {
+    /// Why no kernel here multiplies it, if none does.
+    pub fn refused(&self) -> Option<&'static str> {
+        matches!(self, Self::Dense(_))
+            .then_some("rows are no multiple of 8 weights, or the device's planes are too small")
+    }
+}
+
+impl<R: CubeRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
+    fn check(storage: Storage) -> Result<(), Unsupported> {
+        Kept::of(storage).map(|_| ()).ok_or(Unsupported(storage))
+    }
+
+    fn pack(weights: &Weights<'_>, storage: Storage, device: &R::Device) -> Self {
+        let Weights { d_out, d_in, .. } = *weights;
+        let kept = Kept::of(storage).filter(|_| takes::<R>(d_in, device));
+        let Some(kept) = kept else { return Self::Dense(Dense::pack(weights, Storage::F32, device)) };
+        let fill = |first: usize, n_words: usize, out: &mut [u32]| {
+            let mut numbers = vec![0.0; out.len() / n_words * d_in];
+            (weights.rows)(first, &mut numbers);
+            for (row, out) in numbers.chunks_exact(d_in).zip(out.chunks_exact_mut(n_words)) {
+                format::encode_row(storage, row, out);
+            }
+        };
+        Self::Words(Words::upload(kept, storage, [d_out, d_in], weights.bias.as_deref(), device, fill))
+    }
+
+    fn pack_stored(weights: &StoredWeights<'_>, device: &R::Device) -> Self {
+        let StoredWeights { kind, d_out, d_in, .. } = *weights;
+        let storage = Storage::Blocks(kind);
+        let kept = Kept::of(storage).filter(|_| takes::<R>(d_in, device));
+        let kept = kept.filter(|kept| !matches!(kept, Kept::F32 | Kept::Bf16));
+        let Some(kept) = kept else {
+            let storage = if kind == BlockType::Bf16 { Storage::Bf16 } else { Storage::F32 };
+            return weights.as_numbers(|weights| Self::pack(weights, storage, device));
+        };
+        let row_bytes = weights.row_bytes();
+        let fill = |first: usize, n_words: usize, out: &mut [u32]| {
+            let mut bytes = vec![0; out.len() / n_words * row_bytes];
+            (weights.rows)(first, &mut bytes);
+            for (row, out) in bytes.chunks_exact(row_bytes).zip(out.chunks_exact_mut(n_words)) {
+                format::repack_row(kind, row, out);
+            }
+        };
+        Self::Words(Words::upload(kept, storage, [d_out, d_in], weights.bias.as_deref(), device, fill))
+    }
+
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::Words(words) => [words.d_out, words.d_in],
+            Self::Dense(dense) => dense.shape(),
+        }
+    }
+
+    fn product(&self, x: Tensor<Gpu<R, BT>, 2>) -> Tensor<Gpu<R, BT>, 2> {
+        match self {
+            Self::Words(words) => tensor(words.product(buffer(x), None)),
+            Self::Dense(dense) => dense.product(x),
+        }
+    }
+
+    fn product_add(&self, x: Tensor<Gpu<R, BT>, 2>, residual: Tensor<Gpu<R, BT>, 2>) -> Tensor<Gpu<R, BT>, 2> {
+        match self {
+            Self::Words(words) => tensor(words.product(buffer(x), Some(buffer(residual)))),
+            Self::Dense(dense) => dense.product_add(x, residual),
+        }
+    }
+
+    fn rows(&self, rows: &[u32]) -> Tensor<Gpu<R, BT>, 2> {
+        match self {
+            Self::Words(words) => tensor(words.rows(rows)),
+            Self::Dense(dense) => dense.rows(rows),
+        }
+    }
+}
+
+/// Whether rows of so many weights are kept in words.
+fn takes<R: CubeRuntime>(d_in: usize, device: &R::Device) -> bool {
+    d_in.is_multiple_of(8) && without_planes(&R::client(device)).is_none()
+}
+
+/// Rows that units meet with every weight that they decode.
+const FEW_ROWS: usize = 8;
+/// Units of a cube for a few rows.
+const FEW_UNITS: u32 = 64;
+/// Rows, and outputs, of a cube for many rows.
+const SIDE: usize = 64;
+/// Weights of an output that are in shared memory at once.
+const DEPTH: usize = 32;
+/// Rows, and outputs, of a unit for many rows.
+const OWN: usize = 4;
+/// Words that are made at once on their way to the device.
+const STAGE: usize = 1 << 22;
+
+impl<R: CubeRuntime> Words<R> {
+    /// `fill(first, n_words, words)` makes the words of consecutive rows, `n_words` each, from row `first` on.
+    fn upload(
+        kept: Kept,
+        storage: Storage,
+        [d_out, d_in]: [usize; 2],
+        bias: Option<&[f32]>,
+        device: &R::Device,
+        fill: impl Fn(usize, usize, &mut [u32]) + Sync,
+    ) -> Self {
+        let client = R::client(device);
+        let n_words = format::row_words(storage, d_in);
+        let mut words = vec![0u32; d_out * n_words];
+        let step = (STAGE / n_words.max(1)).clamp(1, ROWS_AT_ONCE);
+        words.par_chunks_mut((step * n_words).max(1)).enumerate().for_each(|(at, out)| fill(at * step, n_words, out));
+        let bias = bias.map(|bias| client.create_from_slice(f32::as_bytes(bias)));
+        Self { words: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
+    }
+
+    /// `x`: `[seq, d_in]`; returns `[seq, d_out]`, with `residual` added.
+    fn product(&self, x: CubeTensor<R>, residual: Option<CubeTensor<R>>) -> CubeTensor<R> {
+        let x = into_contiguous(x);
+        let residual = residual.map(into_contiguous);
+        let seq = x.meta.shape()[0];
+        let out = empty(&x, [seq, self.d_out], DType::F32);
+        let options = Options { kept: self.kept, has_bias: self.bias.is_some(), has_residual: residual.is_some() };
+        let unused = || array(&x);
+        let arguments = (
+            handle_array(&self.words, size_of::<u32>()),
+            self.bias.as_ref().map_or_else(unused, |bias| handle_array(bias, size_of::<f32>())),
+            residual.as_ref().map_or_else(unused, array),
+        );
+        let client = x.client.clone();
+        // SAFETY: every index is below the lengths that the shapes give
+        unsafe {
+            if seq <= FEW_ROWS {
+                few_rows::launch_unchecked::<R>(
+                    &client,
+                    cubes_for(self.d_out, (FEW_UNITS / LANES) as usize),
+                    CubeDim::new_1d(FEW_UNITS),
+                    array(&x),
+                    arguments.0,
+                    arguments.1,
+                    arguments.2,
+                    array(&out),
+                    self.d_out as u32,
+                    self.d_in as u32,
+                    seq,
+                    options,
+                    x.dtype.into(),
+                );
+            } else {
+                let count = CubeCount::Static(seq.div_ceil(SIDE) as u32, self.d_out.div_ceil(SIDE) as u32, 1);
+                many_rows::launch_unchecked::<R>(
+                    &client,
+                    count,
+                    CubeDim::new_1d((SIDE / OWN * SIDE / OWN) as u32),
+                    array(&x),
+                    arguments.0,
+                    arguments.1,
+                    arguments.2,
+                    array(&out),
+                    seq as u32,
+                    self.d_out as u32,
+                    self.d_in as u32,
+                    options,
+                    x.dtype.into(),
+                );
+            }
+        }
+        out
+    }
+
+    fn rows(&self, rows: &[u32]) -> CubeTensor<R> {
+        let client = R::client(&self.device);
+        let indices = upload(&client, rows);
+        let handle = client.empty(rows.len() * self.d_in * size_of::<f32>());
+        let shape = burn_tensor::Shape::from([rows.len(), self.d_in]);
+        let out = CubeTensor::new_contiguous(client.clone(), self.device.clone(), shape, handle, DType::F32);
+        let n = rows.len() * self.d_in / 8;
+        // SAFETY: tokens are below the vocabulary's size, which callers check
+        unsafe {
+            embed::launch_unchecked::<R>(
+                &client,
+                cubes_for(n, FEW_UNITS as usize),
+                CubeDim::new_1d(FEW_UNITS),
+                handle_array(&indices, size_of::<u32>()),
+                handle_array(&self.words, size_of::<u32>()),
+                array(&out),
+                n as u32,
+                self.d_in as u32,
+                self.kept,
+            );
+        }
+        out
+    }
+}
+
+/// Rows of the matrix whose words one thread makes.
+const ROWS_AT_ONCE: usize = 64;
+
+/// What a product's kernel is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Options {
+    kept: Kept,
+    has_bias: bool,
+    has_residual: bool,
+}
+
+/// `seq` rows, up to [`FEW_ROWS`].
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn few_rows<X: Float>(
+    x: &Array<Four<X>>,
+    words: &Array<u32>,
+    bias: &Array<f32>,
+    residual: &Array<f32>,
+    out: &mut Array<f32>,
+    d_out: u32,
+    d_in: u32,
+    #[comptime] seq: usize,
+    #[comptime] options: Options,
+    #[define(X)] _x: StorageType,
+) {
+    let at = ABSOLUTE_POS;
+    let (lane, output) = (at % LANES as usize, min(at / LANES as usize, d_out as usize - 1));
+    let n_parts = d_in as usize / 8;
+    let row_words = decode::row_words(d_in as usize, comptime!(options.kept));
+    let mut sums = Array::<f32>::new(seq);
+    #[unroll]
+    for row in 0..seq {
+        sums[row] = f32::new(0.0);
+    }
+    let mut part = lane;
+    while part < n_parts {
+        let (a, b) = eight_weights(words, output * row_words, part, comptime!(options.kept));
+        #[unroll]
+        for row in 0..seq {
+            let from = (row * n_parts + part) * 2;
+            sums[row] += dot(a, Four::<f32>::cast_from(x[from])) + dot(b, Four::<f32>::cast_from(x[from + 1]));
+        }
+        part += LANES as usize;
+    }
+    #[unroll]
+    for row in 0..seq {
+        let mut sum = lanes_sum(sums[row]);
+        if lane == 0 && at / (LANES as usize) < d_out as usize {
+            let to = row * d_out as usize + output;
+            if comptime!(options.has_bias) {
+                sum += bias[output];
+            }
+            if comptime!(options.has_residual) {
+                sum += residual[to];
+            }
+            out[to] = sum;
+        }
+    }
+}
+
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn many_rows<X: Float>(
+    x: &Array<Four<X>>,
+    words: &Array<u32>,
+    bias: &Array<f32>,
+    residual: &Array<f32>,
+    out: &mut Array<f32>,
+    seq: u32,
+    d_out: u32,
+    d_in: u32,
+    #[comptime] options: Options,
+    #[define(X)] _x: StorageType,
+) {
+    let pitch = comptime!(DEPTH / 4 + 1); // rows of a tile begin in different banks
+    let mut x_tile = SharedMemory::<Four<f32>>::new(comptime!(SIDE * (DEPTH / 4 + 1)));
+    let mut w_tile = SharedMemory::<Four<f32>>::new(comptime!(SIDE * (DEPTH / 4 + 1)));
+    let unit = UNIT_POS as usize;
+    let (own_output, own_row) = (unit % (SIDE / OWN), unit / (SIDE / OWN));
+    let (first_row, first_output) = (CUBE_POS_X as usize * SIDE, CUBE_POS_Y as usize * SIDE);
+    let (seq, d_out, n_parts) = (seq as usize, d_out as usize, d_in as usize / 8);
+    let row_words = decode::row_words(d_in as usize, comptime!(options.kept));
+    let mut sums = Array::<f32>::new(comptime!(OWN * OWN));
+    #[unroll]
+    for i in 0..comptime!(OWN * OWN) {
+        sums[i] = f32::new(0.0);
+    }
+    // four parts of eight weights in each of 64 outputs: one for every unit; likewise of 64 rows
+    let (tile_row, tile_part) = (unit / 4, unit % 4);
+    let x_row = min(first_row + tile_row, seq - 1);
+    let w_row = min(first_output + tile_row, d_out - 1);
+    let mut part = 0usize.runtime();
+    while part < n_parts {
+        sync_cube();
+        let own = part + tile_part;
+        let zero = Four::<f32>::new(0.0f32);
+        let mut ends = (zero, zero);
+        let mut weights = (zero, zero);
+        if own < n_parts {
+            let from = (x_row * n_parts + own) * 2;
+            ends = (Four::<f32>::cast_from(x[from]), Four::<f32>::cast_from(x[from + 1]));
+            weights = eight_weights(words, w_row * row_words, own, comptime!(options.kept));
+        }
+        let to = tile_row * pitch + tile_part * 2;
+        x_tile[to] = ends.0;
+        x_tile[to + 1] = ends.1;
+        w_tile[to] = weights.0;
+        w_tile[to + 1] = weights.1;
+        sync_cube();
+        for c in 0..comptime!(DEPTH / 4) {
+            #[unroll]
+            for i in 0..OWN {
+                let a = x_tile[(own_row + i * (SIDE / OWN)) * pitch + c];
+                #[unroll]
+                for j in 0..OWN {
+                    sums[i * OWN + j] += dot(a, w_tile[(own_output + j * (SIDE / OWN)) * pitch + c]);
+                }
+            }
+        }
+        part += 4;
+    }
+    #[unroll]
+    for i in 0..OWN {
+        #[unroll]
+        for j in 0..OWN {
+            let (row, output) = (first_row + own_row + i * (SIDE / OWN), first_output + own_output + j * (SIDE / OWN));
+            if row < seq && output < d_out {
+                let mut sum = sums[i * OWN + j];
+                if comptime!(options.has_bias) {
+                    sum += bias[output];
+                }
+                if comptime!(options.has_residual) {
+                    sum += residual[row * d_out + output];
+                }
+                out[row * d_out + output] = sum;
+            }
+        }
+    }
+}
+
+/// Rows of the matrix, eight weights for every unit.
+#[cube(launch_unchecked)]
+fn embed(rows: &Array<u32>, words: &Array<u32>, out: &mut Array<Four<f32>>, n: u32, d_in: u32, #[comptime] kept: Kept) {
+    let at = ABSOLUTE_POS;
+    if at < n as usize {
+        let n_parts = d_in as usize / 8;
+        let row = rows[at / n_parts] as usize * decode::row_words(d_in as usize, kept);
+        let (a, b) = eight_weights(words, row, at % n_parts, kept);
+        out[at * 2] = a;
+        out[at * 2 + 1] = b;
+    }
+}

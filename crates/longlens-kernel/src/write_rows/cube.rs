@@ -1,0 +1,73 @@
+//! In place on a GPU, one unit for every number: rows may lie anyhow and have another type than the store.
+
+use burn_cubecl::CubeRuntime;
+use burn_cubecl::element::BoolElement;
+use burn_tensor::Tensor;
+use cubecl::prelude::*;
+
+use crate::cube::{Gpu, Rows, array, buffer, cubes_for, tensor};
+
+const UNITS: u32 = 128;
+
+/// Returns what [`reference`](super::reference) returns. A store with another owner is copied.
+pub fn write<R: CubeRuntime, BT: BoolElement>(
+    store: Tensor<Gpu<R, BT>, 3>,
+    at: usize,
+    rows: Tensor<Gpu<R, BT>, 3>,
+) -> Tensor<Gpu<R, BT>, 3> {
+    let [n_heads, capacity, head_dim] = store.dims();
+    let rows = Rows::of(rows, 1);
+    assert!(rows.heads == n_heads && rows.width == head_dim && at + rows.rows <= capacity, "rows that fit the store");
+    let mut store = buffer(store);
+    if !store.can_mut() || !store.is_contiguous_buffer() {
+        store = store.copy();
+    }
+    let n = n_heads * rows.rows * head_dim;
+    // SAFETY: every index is below the lengths that the shapes give
+    unsafe {
+        write_numbers::launch_unchecked::<R>(
+            &store.client,
+            cubes_for(n, UNITS as usize),
+            CubeDim::new_1d(UNITS),
+            rows.arg(),
+            array(&store),
+            n as u32,
+            rows.rows as u32,
+            rows.head_stride as u32,
+            rows.row_stride as u32,
+            store.meta.strides()[0] as u32,
+            store.meta.strides()[1] as u32,
+            at as u32,
+            head_dim,
+            rows.storage(),
+            store.dtype.into(),
+        );
+    }
+    tensor(store)
+}
+
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn write_numbers<E: Float, S: Float>(
+    rows: &Array<E>,
+    store: &mut Array<S>,
+    n: u32,
+    n_rows: u32,
+    head_stride: u32,
+    row_stride: u32,
+    store_head_stride: u32,
+    store_row_stride: u32,
+    first: u32,
+    #[comptime] head_dim: usize,
+    #[define(E)] _in: StorageType,
+    #[define(S)] _out: StorageType,
+) {
+    let at = ABSOLUTE_POS;
+    if at < n as usize {
+        let (dim, rest) = (at % head_dim, at / head_dim);
+        let (row, head) = (rest % n_rows as usize, rest / n_rows as usize);
+        let from = head * head_stride as usize + row * row_stride as usize + dim;
+        let to = head * store_head_stride as usize + (first as usize + row) * store_row_stride as usize + dim;
+        store[to] = S::cast_from(f32::cast_from(rows[from]));
+    }
+}
