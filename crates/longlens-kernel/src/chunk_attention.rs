@@ -20,6 +20,8 @@ use crate::{Attended, Kernels, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// One layer's attention problem once chunks are chosen.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ use crate::Kernels;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// Queries that choose, and what they choose from.
 #[derive(Debug, Clone)]

@@ -12,6 +12,8 @@ use crate::rotary::Rotary;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// Complete chunks to summarise.
 #[derive(Debug, Clone)]

@@ -158,3 +158,21 @@ pub(crate) fn row_sum(x: f32) -> f32 {
     }
     total
 }
+
+/// The largest of a number over the [`ROW_UNITS`] units of a cube; every one of them gets it.
+#[cube]
+pub(crate) fn row_max(x: f32) -> f32 {
+    let mut all = SharedMemory::<f32>::new(comptime!((ROW_UNITS / LANES) as usize));
+    let own = lanes_max(x);
+    sync_cube(); // an earlier maximum of the same kernel may still be read
+    if UNIT_POS % LANES == 0 {
+        all[(UNIT_POS / LANES) as usize] = own;
+    }
+    sync_cube();
+    let mut most = all[0];
+    #[unroll]
+    for at in 1..comptime!((ROW_UNITS / LANES) as usize) {
+        most = max(most, all[at]);
+    }
+    most
+}

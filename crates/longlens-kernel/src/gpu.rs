@@ -2,13 +2,18 @@
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
-use burn_tensor::Tensor;
 use burn_tensor::backend::DeviceOps;
+use burn_tensor::{Int, Tensor};
 use cubecl::server::ComputeServer;
 
+use crate::chunk_attention::{self, ChunkAttention};
+use crate::chunk_scores::{self, ChunkScores};
+use crate::chunk_summary::{self, ChunkSummary};
 use crate::cube::{Gpu, without_planes};
 use crate::gated::{self, Activation};
+use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
+use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
 use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
@@ -27,7 +32,13 @@ where
             Operation::Rotate(_) | Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) => None,
             Operation::RmsNorm | Operation::LayerNorm => without_planes::<R>(&R::client(&R::Device::default())),
             Operation::SpanAttention(problem) => span_attention::cube::refused(problem),
-            _ => Some("the device has no kernel of its own for this"),
+            Operation::ChunkSummary(problem) => chunk_summary::cube::refused(problem),
+            Operation::KeyBounds(_) => None,
+            Operation::ChunkScores(problem) => chunk_scores::cube::refused(problem),
+            Operation::ChunkAttention(problem) => chunk_attention::cube::refused(problem),
+            Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
+            Operation::PoolChunks(problem) => pooled::cube::refused_chunks(problem),
+            Operation::Experts(_) => Some("experts are multiplied one after another"),
         };
         refused.map_or(Body::Kernel, Body::Reference)
     }
@@ -71,6 +82,51 @@ where
         match span_attention::cube::refused(problem) {
             None => span_attention::cube::attend(problem),
             Some(_) => span_attention::reference(problem),
+        }
+    }
+
+    fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
+        match chunk_summary::cube::refused(problem) {
+            None => chunk_summary::cube::summarise(problem),
+            Some(_) => chunk_summary::reference(problem),
+        }
+    }
+
+    fn key_bounds(problem: &KeyBounds<Self>) -> Tensor<Self, 3> {
+        key_bounds::cube::bounds(problem)
+    }
+
+    fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
+        match chunk_scores::cube::refused(problem) {
+            None => chunk_scores::cube::choose(problem),
+            Some(_) => chunk_scores::reference(problem),
+        }
+    }
+
+    fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
+        match chunk_attention::cube::refused(problem) {
+            None => chunk_attention::cube::attend(problem),
+            Some(_) => chunk_attention::reference(problem),
+        }
+    }
+
+    fn pool_spans(problem: &SpanAttention<'_, Self>, head: usize, lse: &Tensor<Self, 2>, cells: &Cells) -> Pooled {
+        match span_attention::cube::refused(problem) {
+            None => pooled::cube::of_spans(problem, head, lse, cells),
+            Some(_) => pooled::of_spans(problem, head, cells),
+        }
+    }
+
+    fn pool_chunks(
+        problem: &ChunkAttention<'_, Self>,
+        (): &mut (),
+        head: usize,
+        lse: &Tensor<Self, 2>,
+        cells: &Cells,
+    ) -> Pooled {
+        match pooled::cube::refused_chunks(problem) {
+            None => pooled::cube::of_chunks(problem, head, lse, cells),
+            Some(_) => pooled::of_chunks(problem, head, cells),
         }
     }
 }

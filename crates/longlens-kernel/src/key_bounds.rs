@@ -11,6 +11,8 @@ use crate::rotary::Rotary;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// Keys of complete chunks.
 #[derive(Debug, Clone)]

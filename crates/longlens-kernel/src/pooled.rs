@@ -11,6 +11,8 @@ use crate::span_attention::{self, SpanAttention};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// How queries and keys fall into cells, from the first of both on.
 #[derive(Debug, Clone, PartialEq, Eq)]

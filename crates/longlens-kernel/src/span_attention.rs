@@ -21,7 +21,7 @@ pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
 #[cfg(feature = "cube")]
-mod intervals;
+pub(crate) mod intervals;
 
 /// One layer's attention problem.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ const QUERY_TILE: usize = 128;
 /// Keys of a tile.
 const KEY_TILE: usize = 512;
 /// Where the running maximum starts: below every score, yet finite, so that a fully masked row gives 0 and not NaN.
-const LOWEST: f32 = -1e30;
+pub(crate) const LOWEST: f32 = -1e30;
 
 /// Returns `out` and `lse` of every query. A query without any key gets zeros and a very low `lse`.
 pub fn reference<B: Kernels>(problem: &SpanAttention<'_, B>) -> Attended<B> {

@@ -20,7 +20,8 @@ use super::cpu::format;
 use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
 use crate::blocks::BlockType;
 use crate::cube::{
-    Four, Gpu, LANES, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, tensor, upload, without_planes,
+    Four, Gpu, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, tensor, upload,
+    without_planes,
 };
 
 mod decode;
@@ -222,9 +223,16 @@ impl<R: CubeRuntime> Words<R> {
                     arguments.1,
                     arguments.2,
                     array(&out),
-                    seq as u32,
-                    self.d_out as u32,
-                    self.d_in as u32,
+                    ShapeLaunch::new(
+                        seq as u32,
+                        self.d_out as u32,
+                        (self.d_in / 8) as u32,
+                        (self.d_in / 4) as u32,
+                        (self.words.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1)) as u32,
+                        0,
+                        0,
+                        1,
+                    ),
                     options,
                     x.dtype.into(),
                 );
@@ -319,6 +327,59 @@ fn few_rows<X: Float>(
     }
 }
 
+/// Products of every head's rows with the rows of its group, `[heads, seq, n]`: `x` is `[heads, seq, width]`, `rows`
+/// `[groups, n, width]`, both f32 with a width that is a multiple of 8.
+pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> CubeTensor<R> {
+    let out = empty(&x.tensor, [x.heads, x.rows, rows.rows], DType::F32);
+    let options = Options { kept: Kept::F32, has_bias: false, has_residual: false };
+    let count = CubeCount::Static(x.rows.div_ceil(SIDE) as u32, rows.rows.div_ceil(SIDE) as u32, x.heads as u32);
+    // SAFETY: every index is below the lengths that the shapes give
+    unsafe {
+        many_rows::launch_unchecked::<R>(
+            &out.client,
+            count,
+            CubeDim::new_1d((SIDE / OWN * SIDE / OWN) as u32),
+            x.arg(),
+            rows.arg(),
+            x.arg(),
+            x.arg(),
+            array(&out),
+            ShapeLaunch::new(
+                x.rows as u32,
+                rows.rows as u32,
+                (x.width / 8) as u32,
+                (x.row_stride / 4) as u32,
+                rows.row_stride as u32,
+                (x.head_stride / 4) as u32,
+                rows.head_stride as u32,
+                (x.heads / rows.heads) as u32,
+            ),
+            options,
+            x.storage(),
+        );
+    }
+    out
+}
+
+/// Sizes of a product of many rows.
+#[derive(CubeType, CubeLaunch, Clone)]
+struct Shape {
+    seq: u32,
+    d_out: u32,
+    /// Parts of eight weights in a row.
+    n_parts: u32,
+    /// Vectors from one row of `x` to the next.
+    x_stride: u32,
+    /// Words of a row of the matrix.
+    row_words: u32,
+    /// Vectors from one head of `x` to the next.
+    x_head_stride: u32,
+    /// Words from one matrix to the next.
+    matrix_stride: u32,
+    /// Heads that share a matrix.
+    n_rep: u32,
+}
+
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn many_rows<X: Float>(
@@ -327,9 +388,7 @@ fn many_rows<X: Float>(
     bias: &Array<f32>,
     residual: &Array<f32>,
     out: &mut Array<f32>,
-    seq: u32,
-    d_out: u32,
-    d_in: u32,
+    shape: &Shape,
     #[comptime] options: Options,
     #[define(X)] _x: StorageType,
 ) {
@@ -339,8 +398,9 @@ fn many_rows<X: Float>(
     let unit = UNIT_POS as usize;
     let (own_output, own_row) = (unit % (SIDE / OWN), unit / (SIDE / OWN));
     let (first_row, first_output) = (CUBE_POS_X as usize * SIDE, CUBE_POS_Y as usize * SIDE);
-    let (seq, d_out, n_parts) = (seq as usize, d_out as usize, d_in as usize / 8);
-    let row_words = decode::row_words(d_in as usize, comptime!(options.kept));
+    let (seq, d_out, n_parts) = (shape.seq as usize, shape.d_out as usize, shape.n_parts as usize);
+    let x_first = CUBE_POS_Z * shape.x_head_stride;
+    let matrix = CUBE_POS_Z / shape.n_rep * shape.matrix_stride;
     let mut sums = Array::<f32>::new(comptime!(OWN * OWN));
     #[unroll]
     for i in 0..comptime!(OWN * OWN) {
@@ -348,8 +408,8 @@ fn many_rows<X: Float>(
     }
     // four parts of eight weights in each of 64 outputs: one for every unit; likewise of 64 rows
     let (tile_row, tile_part) = (unit / 4, unit % 4);
-    let x_row = min(first_row + tile_row, seq - 1);
-    let w_row = min(first_output + tile_row, d_out - 1);
+    let x_row = x_first + min(first_row + tile_row, seq - 1) as u32 * shape.x_stride;
+    let w_row = matrix + min(first_output + tile_row, d_out - 1) as u32 * shape.row_words;
     let mut part = 0usize.runtime();
     while part < n_parts {
         sync_cube();
@@ -358,9 +418,9 @@ fn many_rows<X: Float>(
         let mut ends = (zero, zero);
         let mut weights = (zero, zero);
         if own < n_parts {
-            let from = (x_row * n_parts + own) * 2;
+            let from = x_row as usize + own * 2;
             ends = (Four::<f32>::cast_from(x[from]), Four::<f32>::cast_from(x[from + 1]));
-            weights = eight_weights(words, w_row * row_words, own, comptime!(options.kept));
+            weights = eight_weights(words, w_row as usize, own, comptime!(options.kept));
         }
         let to = tile_row * pitch + tile_part * 2;
         x_tile[to] = ends.0;
@@ -390,10 +450,11 @@ fn many_rows<X: Float>(
                 if comptime!(options.has_bias) {
                     sum += bias[output];
                 }
+                let to = (CUBE_POS_Z as usize * seq + row) * d_out + output;
                 if comptime!(options.has_residual) {
-                    sum += residual[row * d_out + output];
+                    sum += residual[to];
                 }
-                out[row * d_out + output] = sum;
+                out[to] = sum;
             }
         }
     }

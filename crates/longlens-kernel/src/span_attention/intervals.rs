@@ -53,6 +53,17 @@ impl Intervals {
         Self { numbers, has_holes }
     }
 
+    /// Of the tokens of whole chunks, each of which sees its own chunk.
+    pub fn of_chunks(n_tokens: usize, chunk_len: usize, factor: f32) -> Self {
+        let mut numbers = vec![0; HEADER];
+        for token in 0..n_tokens {
+            let first = token / chunk_len * chunk_len;
+            numbers.extend([first as u32, (first + chunk_len) as u32]);
+        }
+        numbers.extend(std::iter::repeat_n(factor.to_bits(), n_tokens));
+        Self { numbers, has_holes: false }
+    }
+
     /// Says where the keys of a span lie.
     pub fn place(&mut self, span: usize, header: [u32; HEADER]) {
         self.numbers[span * HEADER..][..HEADER].copy_from_slice(&header);

@@ -12,8 +12,10 @@ use longlens_core::plan::{HeadPlan, PosMap, Prefill};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
+use longlens_kernel::pooled::{Cells, Pooled};
 use longlens_kernel::rotary::Rotary;
 
+mod chunks;
 mod products;
 mod rows;
 mod spans;
@@ -60,4 +62,26 @@ fn rule(method: &str, head_dim: usize, rotary_dim: usize) -> (HeadPlan, Rope) {
 fn rotary<B: Kernels>(rope: &Rope, map: &PosMap, tokens: Range<usize>, device: &B::Device) -> Rotary<B> {
     let prompt = Prefill { n_tokens: tokens.end };
     Rotary::new(rope.table(map, tokens, prompt, prompt.n_tokens, |_| 1.0), rope.dim(), device)
+}
+
+/// Cells of all tokens, and of windows inside, across the diagonal and past the last token.
+fn cells_of(n: usize) -> Vec<Cells> {
+    let cells = |queries, keys, query_stride, key_stride| Cells { queries, keys, query_stride, key_stride };
+    vec![
+        cells(0..n, 0..n, 1, 3),
+        cells(0..n, 0..n, 64, 64),
+        cells(n / 3..n - n / 4, n / 5..n / 2, 7, 7),
+        cells(n / 2..n + 9, n / 2..n + 9, 1, 1),
+        cells(n / 4..n, 16..n.max(16), 32, 16),
+        cells(n - 1..n + 4, 0..n, 2, 48),
+    ]
+}
+
+fn same_cells(got: &Pooled, expected: &Pooled, what: &str) {
+    let shape = |pooled: &Pooled| (pooled.queries.clone(), pooled.rows.clone(), pooled.n_columns, pooled.sum.len());
+    assert_eq!(shape(got), shape(expected), "{what}");
+    if !got.sum.is_empty() {
+        close(&got.sum, &expected.sum, 1e-5, &format!("{what}, sums"));
+        close(&got.max, &expected.max, 1e-5, &format!("{what}, maxima"));
+    }
 }

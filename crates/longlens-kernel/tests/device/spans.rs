@@ -6,11 +6,12 @@ use burn_flex::{Flex, FlexDevice};
 use longlens_core::plan::HeadPlan;
 use longlens_core::rope::Rope;
 use longlens_core::written;
+use longlens_kernel::pooled::Pooled;
 use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::{SpanAttention, SpanRotary};
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
-use crate::{Gpu, both, close, gpu, numbers, rotary, rule};
+use crate::{Gpu, both, cells_of, close, gpu, numbers, rotary, rule, same_cells};
 
 /// Numbers of heads, tokens and dimensions.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,11 @@ fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) {
     let score = Score { scale: (head_dim as f64).sqrt().recip(), query_scale: rule.query_scale, soft_cap };
     let expected = attended::<Flex>(rule, rope, score, first, n_tokens, [query.0, key.0, value.0], &FlexDevice);
     let got = attended::<Gpu>(rule, rope, score, first, n_tokens, [query.1, key.1, value.1], &gpu());
+    let ((expected, expected_pools), (got, pools)) = (expected, got);
     let what = format!("{name}, {sizes:?}");
+    for (got, expected) in pools.iter().zip(&expected_pools) {
+        same_cells(got, expected, &what);
+    }
     close(&numbers(got.out), &numbers(expected.out), 1e-5, &what);
     close(&numbers(got.lse), &numbers(expected.lse), 1e-5, &format!("{what}, log-sum-exp"));
 }
@@ -43,7 +48,7 @@ fn attended<B: Kernels>(
     n_tokens: usize,
     [query, key, value]: [burn_tensor::Tensor<B, 3>; 3],
     device: &B::Device,
-) -> Attended<B> {
+) -> (Attended<B>, Vec<Pooled>) {
     let [n_kv_heads, _, head_dim] = key.dims();
     let table = |map| rotary::<B>(rope, map, 0..n_tokens, device);
     let tables: Vec<_> =
@@ -58,7 +63,12 @@ fn attended<B: Kernels>(
         rotary: &tables,
     };
     assert_eq!(B::body(&Operation::SpanAttention(&problem)), Body::Kernel);
-    B::span_attention(&problem)
+    let attended = B::span_attention(&problem);
+    // maps of the last head of small problems
+    let cells = if head_dim <= 32 { cells_of(n_tokens) } else { Vec::new() };
+    let last = problem.query.dims()[0] - 1;
+    let pools = cells.iter().map(|cells| B::pool_spans(&problem, last, &attended.lse, cells)).collect();
+    (attended, pools)
 }
 
 #[test]
