@@ -6,10 +6,10 @@
 //! only when it waits for that work. A second half of each clock holds what a `fence.proxy.async` has covered.
 
 pub(crate) mod clock;
-
-use std::collections::HashMap;
+mod shadow;
 
 use clock::{Agent, Clock};
+pub(crate) use shadow::Shadow;
 
 /// What an access does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,73 +146,5 @@ impl Cell {
         // what comes before this read need not be remembered beside it
         self.reads.retain(|read| read.strong != entry.strong || !read.is_before(stamp, false));
         self.reads.push(entry);
-    }
-}
-
-/// The accesses to a piece of memory.
-#[derive(Debug, Default)]
-pub(crate) struct Shadow {
-    cells: HashMap<u32, Box<[Cell; PAGE]>, clock::FastHash>,
-    /// Words whose bytes were accessed apart, byte by byte.
-    bytes: HashMap<u32, [Cell; 4], clock::FastHash>,
-}
-
-/// Words of a page, which is made when it is first touched.
-const PAGE: usize = 64;
-
-impl Shadow {
-    pub(crate) fn clear(&mut self) {
-        self.cells.clear();
-        self.bytes.clear();
-    }
-
-    /// An access to the bytes of one word (`mask`: which of the four).
-    pub(crate) fn access(
-        &mut self,
-        word: u32,
-        mask: u8,
-        stamp: &Stamp,
-        access: Access,
-        same_value: bool,
-    ) -> Option<Conflict> {
-        let page = self.cells.entry(word / PAGE as u32).or_insert_with(|| Box::new(std::array::from_fn(|_| Cell::default())));
-        let cell = &mut page[word as usize % PAGE];
-        if self.bytes.is_empty() && mask == 0xf {
-            return cell.access(stamp, access, same_value);
-        }
-        if mask == 0xf && !self.bytes.contains_key(&word) {
-            return cell.access(stamp, access, same_value);
-        }
-        let split = self.bytes.entry(word).or_insert_with(|| std::array::from_fn(|_| cell.clone()));
-        let mut conflict = None;
-        for (_, byte) in split.iter_mut().enumerate().filter(|(index, _)| mask >> index & 1 == 1) {
-            conflict = conflict.or(byte.access(stamp, access, same_value));
-        }
-        if mask == 0xf && access.writes() {
-            *cell = split[0].clone();
-            self.bytes.remove(&word);
-        }
-        conflict
-    }
-
-    /// An access to a range of bytes, word by word; the first conflict.
-    pub(crate) fn access_range(
-        &mut self,
-        start: u32,
-        bytes: u32,
-        stamp: &Stamp,
-        access: Access,
-        same_value: bool,
-    ) -> Option<Conflict> {
-        let mut conflict = None;
-        let mut at = start;
-        while at < start + bytes {
-            let word = at / 4;
-            let end = (start + bytes).min(4 * word + 4);
-            let mask = (at..end).fold(0u8, |mask, byte| mask | 1 << (byte % 4));
-            conflict = conflict.or(self.access(word, mask, stamp, access, same_value));
-            at = end;
-        }
-        conflict
     }
 }

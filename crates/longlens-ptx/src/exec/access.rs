@@ -94,7 +94,6 @@ impl Block<'_, '_> {
             Place::Global { allocation, offset } => {
                 let allocation = &mut self.device.memory.allocations[allocation];
                 out.copy_from_slice(&allocation.data[offset..offset + n]);
-                allocation.loaded += n as u64;
                 all_written(&allocation.written[offset..offset + n])
             }
             Place::Shared(at) => {
@@ -138,7 +137,6 @@ impl Block<'_, '_> {
                 }
                 allocation.data[offset..offset + n].copy_from_slice(bytes);
                 allocation.written[offset..offset + n].fill(1);
-                allocation.stored += n as u64;
             }
             Place::Shared(at) => self.write_shared(at, bytes),
             Place::Local(at) => {
@@ -240,12 +238,22 @@ impl Block<'_, '_> {
         count.extra_passes += extra;
     }
 
+    /// Counts what a warp's instruction moves: lanes that share an address move it once.
+    pub(crate) fn count_traffic(&mut self, places: &mut Vec<(usize, usize)>, bytes: usize, stores: bool) {
+        places.sort_unstable();
+        places.dedup();
+        for (allocation, _) in places {
+            let allocation = &mut self.device.memory.allocations[*allocation];
+            *(if stores { &mut allocation.stored } else { &mut allocation.loaded }) += bytes as u64;
+        }
+    }
+
     pub(crate) fn load(&mut self, warp: &mut Warp, pc: u32, load: &Load, mask: u32) -> Result<(), Error> {
         let addresses = warp.addresses(load.addr, mask);
         let total = load.bytes * load.d.len();
         let mut values = [[0u64; WARP]; 8];
         let access = if load.order == Order::Weak { Access::Read } else { Access::StrongRead };
-        let mut shared = Vec::new();
+        let (mut shared, mut global) = (Vec::new(), Vec::new());
         for lane in lanes_of(mask) {
             let place = self.place(warp, pc, lane, load.addr.space, addresses[lane], total)?;
             let mut bytes = [0; WIDEST];
@@ -253,14 +261,17 @@ impl Block<'_, '_> {
                 self.note_uninitialized(warp.thread(lane), pc, place);
             }
             self.check_race(warp, pc, lane, place, total, access, true);
-            if let Place::Shared(at) = place {
-                shared.push(at);
+            match place {
+                Place::Shared(at) => shared.push(at),
+                Place::Global { allocation, offset } => global.push((allocation, offset)),
+                _ => {}
             }
             for (value, chunk) in values.iter_mut().zip(bytes.chunks(load.bytes)).take(load.d.len()) {
                 value[lane] = number(chunk, load.signed);
             }
         }
         self.count_conflicts(pc, &shared, total);
+        self.count_traffic(&mut global, total, false);
         warp.clock.touch();
         self.pass_order(warp, load.order, mask, &addresses);
         for (slot, values) in load.d.iter().zip(&values) {
@@ -275,7 +286,7 @@ impl Block<'_, '_> {
         let values: Vec<Lanes> = store.values.iter().map(|value| warp.registers.read(*value, mask)).collect();
         let access = if store.order == Order::Weak { Access::Write } else { Access::StrongWrite };
         self.pass_order(warp, store.order, mask, &addresses);
-        let mut shared = Vec::new();
+        let (mut shared, mut global) = (Vec::new(), Vec::new());
         for lane in lanes_of(mask) {
             let place = self.place(warp, pc, lane, store.addr.space, addresses[lane], total)?;
             let mut bytes = [0; WIDEST];
@@ -287,12 +298,15 @@ impl Block<'_, '_> {
                 self.peek(place, &mut old[..total]);
                 self.check_race(warp, pc, lane, place, total, access, old == bytes);
             }
-            if let Place::Shared(at) = place {
-                shared.push(at);
+            match place {
+                Place::Shared(at) => shared.push(at),
+                Place::Global { allocation, offset } => global.push((allocation, offset)),
+                _ => {}
             }
             self.write_bytes(warp, pc, lane, place, &bytes[..total])?;
         }
         self.count_conflicts(pc, &shared, total);
+        self.count_traffic(&mut global, total, true);
         warp.clock.touch();
         Ok(())
     }
@@ -324,6 +338,9 @@ impl Block<'_, '_> {
             let old = u64::from_le_bytes(old);
             let new = (atomic.run)(&[old; WARP], &[b[lane]; WARP], &[c[lane]; WARP])[0];
             values[lane] = old;
+            if let Place::Global { allocation, offset } = place {
+                self.count_traffic(&mut vec![(allocation, offset)], atomic.bytes, true);
+            }
             self.write_bytes(warp, pc, lane, place, &new.to_le_bytes()[..atomic.bytes])?;
         }
         warp.clock.touch();

@@ -20,7 +20,7 @@ impl Block<'_, '_> {
         let (to, from) = (warp.addresses(copy.to, mask), warp.addresses(copy.from, mask));
         let lengths = copy.source_bytes.map(|bytes| warp.registers.read(bytes, mask));
         let ignored = copy.ignore.map_or(0, |pred| warp.registers.predicate(pred, mask));
-        let mut shared = Vec::new();
+        let (mut shared, mut global) = (Vec::new(), Vec::new());
         for lane in lanes_of(mask) {
             let wanted = lengths.map_or(copy.bytes, |lengths| lengths[lane] as u32 as usize);
             let length = if ignored >> lane & 1 == 1 { 0 } else { wanted };
@@ -38,10 +38,14 @@ impl Block<'_, '_> {
                     self.note_uninitialized(warp.thread(lane), pc, source);
                 }
                 self.check_race(warp, pc, lane, source, length, Access::Read, true);
+                if let Place::Global { allocation, offset } = source {
+                    global.push((allocation, offset));
+                }
             }
             self.start_copy(warp, pc, lane, PendingCopy { to: at, bytes, length: copy.bytes, group: 0 });
         }
         self.count_conflicts(pc, &shared, copy.bytes);
+        self.count_traffic(&mut global, copy.bytes, false);
         warp.clock.touch();
         Ok(())
     }

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use super::Lower;
 use crate::Error;
 use crate::lanes::float::{Rounding, round_even, to_f32};
-use crate::lanes::{AluFn, lanes};
+use crate::lanes::{AluFn, Pair, lanes};
 use crate::op::{Op, Src};
 use crate::syntax::{Operand, Type};
 
@@ -74,7 +74,8 @@ fn rounding(part: &str) -> Option<Rounding> {
 
 /// Conversions between integers, and the frequent ones of floats, without the way through f64.
 fn fast(to: Type, from: Type, parts: &[&str]) -> Option<AluFn> {
-    use Type::{B32, Bf16, F16, F32, S8, S16, S32, S64, U8, U16, U32, U64};
+    use Type::{B32, Bf16, Bf16x2, F16, F16x2, F32, S8, S16, S32, S64, U8, U16, U32, U64};
+    let plain = parts.len() == 4 && parts[1] == "rn";
     Some(match (to, from) {
         (U8, from) if !from.is_float() => lanes!(u64: a, _b, _c => a as u8),
         (U64 | S64, U8) | (U32 | S32 | U16 | S16, U8) => lanes!(u64: a, _b, _c => a as u8),
@@ -88,9 +89,13 @@ fn fast(to: Type, from: Type, parts: &[&str]) -> Option<AluFn> {
         (U32 | S32, S16) => lanes!(i16: a, _b, _c => i32::from(a)),
         (U32 | S32, S8) => lanes!(i8: a, _b, _c => i32::from(a)),
         (U16 | S16, S8) => lanes!(i8: a, _b, _c => i16::from(a)),
-        (S8, S8) => lanes!(i8: a, _b, _c => i64::from(a)),
         (S8, from) if !from.is_float() => lanes!(u64: a, _b, _c => i64::from(a as i8)),
         (U16 | S16, U16 | S16 | U32 | S32 | U64 | S64) => lanes!(u64: a, _b, _c => a as u16),
+        (Bf16, F32) if plain => lanes!(f32: a, _b, _c => bf16::from_f32(a)),
+        (F16, F32) if plain => lanes!(f32: a, _b, _c => f16::from_f32(a)),
+        // the first operand becomes the upper half
+        (Bf16x2, F32) if plain => lanes!(f32: a, b, _c => Pair(bf16::from_f32(b), bf16::from_f32(a))),
+        (F16x2, F32) if plain => lanes!(f32: a, b, _c => Pair(f16::from_f32(b), f16::from_f32(a))),
         (F32, Bf16) => lanes!(u64: a, _b, _c => (a as u32) << 16),
         (F32, F16) => lanes!(f16: a, _b, _c => a.to_f32()),
         (F32, S32) if parts.contains(&"rn") => lanes!(i32: a, _b, _c => a as f32),
