@@ -1,0 +1,261 @@
+//! Launches: a kernel, its grid and its arguments.
+
+use crate::block::{Block, Count, Device};
+use crate::lower::{Program, SHARED_START};
+use crate::memory::{Buffer, Memory, Plain, bytes_of};
+use crate::report::{Conflicts, Report, Traffic};
+use crate::{Error, Module};
+
+/// The most dynamic shared memory of a block.
+const MAX_SHARED: u32 = 227 * 1024;
+
+/// How the copy engine mixes up addresses in shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swizzle {
+    None,
+    Bytes32,
+    Bytes64,
+    Bytes128,
+}
+
+/// A tensor in global memory, for loads and stores of boxes (a `CUtensorMap`). The first dimension is contiguous.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorMap {
+    /// The device address of the first element.
+    pub address: u64,
+    pub element_bytes: u32,
+    /// Elements of each dimension.
+    pub dims: Vec<u64>,
+    /// Bytes from one index to the next, for all dimensions but the first.
+    pub strides: Vec<u64>,
+    /// Elements of a box in each dimension.
+    pub box_dims: Vec<u32>,
+    pub swizzle: Swizzle,
+}
+
+impl TensorMap {
+    pub(crate) fn box_bytes(&self) -> u32 {
+        self.box_dims.iter().product::<u32>() * self.element_bytes
+    }
+
+    /// Why the driver would refuse the map.
+    fn check(&self) -> Result<(), String> {
+        let rank = self.dims.len();
+        let row = self.box_dims.first().map_or(0, |first| first * self.element_bytes);
+        let wrong = if !(1..=5).contains(&rank) || self.box_dims.len() != rank || self.strides.len() + 1 != rank {
+            "1 to 5 dimensions, a box of as many, and one stride less"
+        } else if self.address % 16 != 0 || self.strides.iter().any(|stride| stride % 16 != 0) {
+            "address and strides that are multiples of 16 bytes"
+        } else if self.box_dims.iter().any(|extent| !(1..=256).contains(extent)) || row % 16 != 0 {
+            "boxes of 1 to 256 elements a dimension, with rows of a multiple of 16 bytes"
+        } else if self.swizzle != Swizzle::None && row > self.swizzle.span() {
+            "rows of a box that fit the swizzle"
+        } else {
+            return Ok(());
+        };
+        Err(format!("a tensor map has {wrong}: {self:?}"))
+    }
+}
+
+/// A kernel's argument.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Arg {
+    /// A number or a struct by value.
+    Bytes(Vec<u8>),
+    Map(TensorMap),
+}
+
+impl Arg {
+    /// A struct whose fields all have one type, or any bytes.
+    pub fn values<T: Plain>(values: &[T]) -> Self {
+        Self::Bytes(bytes_of(values))
+    }
+}
+
+impl From<Buffer> for Arg {
+    fn from(buffer: Buffer) -> Self {
+        Self::values(&[buffer.0])
+    }
+}
+
+impl From<TensorMap> for Arg {
+    fn from(map: TensorMap) -> Self {
+        Self::Map(map)
+    }
+}
+
+macro_rules! number_arg {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Arg {
+            fn from(value: $number) -> Self { Self::values(&[value]) }
+        }
+    )*};
+}
+
+number_arg!(u32, i32, u64, i64, f32, f64);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub backward: bool,
+    pub permit_uninitialized: bool,
+    pub max_instructions: u64,
+}
+
+/// A launch to be made.
+#[derive(Debug, Clone)]
+pub struct Launch<'m> {
+    module: &'m Module,
+    kernel: String,
+    grid: [u32; 3],
+    block: [u32; 3],
+    dynamic_shared: u32,
+    args: Vec<Arg>,
+    options: Options,
+}
+
+impl<'m> Launch<'m> {
+    /// A launch of one block of one thread, until it is told otherwise.
+    pub fn new(module: &'m Module, kernel: &str) -> Self {
+        let options = Options { backward: false, permit_uninitialized: false, max_instructions: 50_000_000 };
+        Self {
+            module,
+            kernel: kernel.to_string(),
+            grid: [1; 3],
+            block: [1; 3],
+            dynamic_shared: 0,
+            args: Vec::new(),
+            options,
+        }
+    }
+
+    pub fn grid(mut self, x: u32, y: u32, z: u32) -> Self {
+        self.grid = [x, y, z];
+        self
+    }
+
+    pub fn block(mut self, x: u32, y: u32, z: u32) -> Self {
+        self.block = [x, y, z];
+        self
+    }
+
+    /// Bytes of dynamic shared memory.
+    pub fn shared(mut self, bytes: u32) -> Self {
+        self.dynamic_shared = bytes;
+        self
+    }
+
+    pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Blocks, and the warps of a block, in the opposite order.
+    pub fn backward(mut self) -> Self {
+        self.options.backward = true;
+        self
+    }
+
+    /// Reads of what was never written are not reported.
+    pub fn permit_uninitialized(mut self) -> Self {
+        self.options.permit_uninitialized = true;
+        self
+    }
+
+    /// How many instructions the warps of a block may execute before it counts as a loop without end.
+    pub fn max_instructions(mut self, count: u64) -> Self {
+        self.options.max_instructions = count;
+        self
+    }
+
+    /// Runs all blocks, one after the other. Mistakes after which nothing makes sense are errors, others are in the report.
+    pub fn run(&self, memory: &mut Memory) -> Result<Report, Error> {
+        let program = self.module.program(&self.kernel)?;
+        let (parameters, maps) = self.parameters(program)?;
+        self.check(program)?;
+        self.module.place_variables(memory);
+        memory.reset_traffic();
+        let mut device = Device {
+            program,
+            memory,
+            options: self.options,
+            grid: self.grid,
+            threads: self.block,
+            dynamic_shared: self.dynamic_shared,
+            parameters,
+            maps,
+            counts: vec![Count::default(); program.code.len()],
+            report: Report::default(),
+        };
+        let [x, y, z] = self.grid;
+        let n_blocks = u64::from(x) * u64::from(y) * u64::from(z);
+        let mut block = Block::new(&mut device);
+        for turn in 0..n_blocks {
+            let index = if self.options.backward { n_blocks - 1 - turn } else { turn };
+            let (x, y) = (u64::from(x), u64::from(y));
+            block.run([(index % x) as u32, (index / x % y) as u32, (index / (x * y)) as u32])?;
+        }
+        Ok(report(device))
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        Error::Launch { kernel: self.kernel.clone(), reason }
+    }
+
+    fn check(&self, program: &Program) -> Result<(), Error> {
+        let threads: u32 = self.block.iter().product();
+        let most = program.max_threads.unwrap_or(1024).min(1024);
+        if threads == 0 || threads > most || self.grid.contains(&0) {
+            return Err(self.refuse(format!("{threads} threads a block, of at most {most}")));
+        }
+        let shared = program.dynamic_start - SHARED_START + self.dynamic_shared;
+        if shared > MAX_SHARED {
+            return Err(self.refuse(format!("{shared} bytes of shared memory, of at most {MAX_SHARED}")));
+        }
+        Ok(())
+    }
+
+    fn parameters(&self, program: &Program) -> Result<(Vec<u8>, Vec<(usize, TensorMap)>), Error> {
+        if self.args.len() != program.parameters.len() {
+            let (given, wanted) = (self.args.len(), program.parameters.len());
+            return Err(self.refuse(format!("{given} arguments for {wanted} parameters")));
+        }
+        let mut bytes = vec![0; program.parameter_bytes];
+        let mut maps = Vec::new();
+        for (index, (arg, (offset, size))) in self.args.iter().zip(&program.parameters).enumerate() {
+            match arg {
+                Arg::Bytes(value) if value.len() == *size => bytes[*offset..offset + size].copy_from_slice(value),
+                Arg::Bytes(value) => {
+                    return Err(self.refuse(format!("argument {index} has {} bytes instead of {size}", value.len())));
+                }
+                Arg::Map(map) => {
+                    map.check().map_err(|reason| self.refuse(reason))?;
+                    maps.push((*offset, map.clone()));
+                }
+            }
+        }
+        Ok((bytes, maps))
+    }
+}
+
+/// Counters of instructions become those of a report.
+fn report(device: Device) -> Report {
+    let mut report = device.report;
+    let program = device.program;
+    for (site, count) in program.sites.iter().zip(&device.counts).filter(|(_, count)| count.warps > 0) {
+        report.warp_instructions += count.warps;
+        report.lane_instructions += count.lanes;
+        *report.opcodes.entry(site.opcode.clone()).or_default() += count.warps;
+        if count.extra_passes > 0 {
+            let (accesses, extra) = (count.shared_accesses, count.extra_passes);
+            report.conflicts.push(Conflicts { site: site.clone(), accesses, extra });
+        }
+    }
+    report.shared_bytes = program.dynamic_start - SHARED_START + device.dynamic_shared;
+    report.traffic = device
+        .memory
+        .allocations
+        .iter()
+        .map(|buffer| Traffic { buffer: buffer.name.clone(), loaded: buffer.loaded, stored: buffer.stored })
+        .collect();
+    report
+}

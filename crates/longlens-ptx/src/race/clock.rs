@@ -1,0 +1,187 @@
+//! Clocks: what a thread knows of the others.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+
+use crate::lanes::{WARP, lanes_of};
+
+/// Something with a time of its own: a thread, or asynchronous work. Threads come first, by number.
+pub(crate) type Agent = u32;
+
+/// Agents of asynchronous work beside the threads.
+pub(crate) const ASYNC_AGENTS: u32 = 192;
+
+/// How far a thread knows each agent to be: first in order, then what a proxy fence covered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Clock {
+    threads: u32,
+    times: Vec<u32>,
+}
+
+impl Clock {
+    pub(crate) fn new(threads: u32) -> Self {
+        Self { threads, times: vec![0; 2 * (threads + ASYNC_AGENTS) as usize] }
+    }
+
+    pub(crate) fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    fn half(&self) -> usize {
+        self.times.len() / 2
+    }
+
+    /// Whether the agent's work up to a time is known to be done.
+    pub(crate) fn knows(&self, agent: Agent, time: u32, fenced: bool) -> bool {
+        self.times[agent as usize + if fenced { self.half() } else { 0 }] >= time
+    }
+
+    pub(crate) fn learn(&mut self, agent: Agent, time: u32) {
+        let known = &mut self.times[agent as usize];
+        *known = (*known).max(time);
+    }
+
+    /// Learns everything that another clock knows.
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (own, other) in self.times.iter_mut().zip(&other.times) {
+            *own = (*own).max(*other);
+        }
+    }
+
+    /// What is known now is covered by a fence between the proxies.
+    fn fence(&mut self) {
+        let half = self.half();
+        let (known, fenced) = self.times.split_at_mut(half);
+        fenced.copy_from_slice(known);
+    }
+}
+
+/// The clocks of a warp's threads. Threads that know the same share one clock; a thread's own time is the warp's.
+#[derive(Debug)]
+pub(crate) struct WarpClock {
+    first_thread: u32,
+    lanes: [Rc<Clock>; WARP],
+    /// The time of accesses that happen now.
+    time: u32,
+    /// Whether an access happened at this time.
+    touched: bool,
+}
+
+impl WarpClock {
+    pub(crate) fn new(warp: u32, threads: u32) -> Self {
+        let start = Rc::new(Clock::new(threads));
+        let lanes = std::array::from_fn(|_| Rc::clone(&start));
+        Self { first_thread: warp * WARP as u32, lanes, time: 1, touched: false }
+    }
+
+    pub(crate) fn time(&self) -> u32 {
+        self.time
+    }
+
+    pub(crate) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    pub(crate) fn lane(&self, lane: usize) -> &Clock {
+        &self.lanes[lane]
+    }
+
+    /// A handle on a lane's clock that later changes of the warp leave alone.
+    pub(crate) fn lane_handle(&self, lane: usize) -> Rc<Clock> {
+        Rc::clone(&self.lanes[lane])
+    }
+
+    /// Passes on what these lanes know and did so far.
+    pub(crate) fn release(&mut self, mask: u32, into: &mut Clock) {
+        let mut last: Option<*const Clock> = None;
+        for lane in lanes_of(mask) {
+            let clock = Rc::as_ptr(&self.lanes[lane]);
+            if last != Some(clock) {
+                into.join(&self.lanes[lane]);
+                last = Some(clock);
+            }
+            into.learn(self.first_thread + lane as u32, self.time);
+        }
+        self.time += 1;
+        self.touched = false;
+    }
+
+    /// These lanes learn what a clock knows.
+    pub(crate) fn acquire(&mut self, mask: u32, from: &Clock) {
+        self.update(mask, |clock| clock.join(from));
+    }
+
+    /// These lanes learn that asynchronous work is done.
+    pub(crate) fn learn(&mut self, mask: u32, agent: Agent, time: u32) {
+        self.update(mask, |clock| clock.learn(agent, time));
+    }
+
+    /// Changes the clocks of lanes; those that shared one go on sharing.
+    fn update(&mut self, mask: u32, change: impl Fn(&mut Clock)) {
+        let mut done: Vec<(*const Clock, Rc<Clock>)> = Vec::new();
+        // the old clocks stay alive until the end, so that a new one cannot get the address of an old one
+        let mut old = Vec::new();
+        for lane in lanes_of(mask) {
+            let key = Rc::as_ptr(&self.lanes[lane]);
+            let known = done.iter().find(|(old, _)| *old == key).map(|(_, new)| Rc::clone(new));
+            let new = known.unwrap_or_else(|| {
+                let mut clock = Clock::clone(&self.lanes[lane]);
+                change(&mut clock);
+                let new = Rc::new(clock);
+                done.push((key, Rc::clone(&new)));
+                new
+            });
+            old.push(std::mem::replace(&mut self.lanes[lane], new));
+        }
+    }
+
+    /// Orders what these lanes did before what they all do next.
+    pub(crate) fn synchronize(&mut self, mask: u32) {
+        let first = Rc::as_ptr(&self.lanes[crate::lanes::first_lane(mask)]);
+        if !self.touched && lanes_of(mask).all(|lane| Rc::as_ptr(&self.lanes[lane]) == first) {
+            return;
+        }
+        let mut joined = Clock::clone(&self.lanes[crate::lanes::first_lane(mask)]);
+        self.release(mask, &mut joined);
+        let joined = Rc::new(joined);
+        lanes_of(mask).for_each(|lane| self.lanes[lane] = Rc::clone(&joined));
+    }
+
+    /// A fence between the proxies by these lanes: it covers what each knows and did.
+    pub(crate) fn fence_proxy(&mut self, mask: u32) {
+        for lane in lanes_of(mask) {
+            let mut clock = Clock::clone(&self.lanes[lane]);
+            clock.learn(self.first_thread + lane as u32, self.time);
+            clock.fence();
+            self.lanes[lane] = Rc::new(clock);
+        }
+        self.time += 1;
+        self.touched = false;
+    }
+}
+
+/// A quick hash for small integers.
+pub(crate) type FastHash = BuildHasherDefault<Multiply>;
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Multiply(u64);
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

@@ -1,0 +1,114 @@
+//! The accesses to a piece of memory, kept for 16 bytes at once where threads use them at once.
+
+use std::collections::HashMap;
+
+use super::clock::FastHash;
+use super::{Access, Cell, Conflict, Stamp};
+
+/// Pieces of a page, which is made when it is first touched.
+const PAGE: usize = 64;
+
+/// The accesses to 16 bytes.
+#[derive(Debug, Clone, Default)]
+struct Piece {
+    /// While every access takes all 16 bytes.
+    whole: Cell,
+    /// Word by word, from the first smaller access on.
+    words: Option<Box<[Cell; 4]>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shadow {
+    pages: Vec<Option<Box<[Piece; PAGE]>>>,
+    /// Words whose bytes were accessed apart.
+    bytes: HashMap<u32, [Cell; 4], FastHash>,
+}
+
+impl Shadow {
+    pub(crate) fn clear(&mut self) {
+        for page in self.pages.iter_mut().flatten() {
+            page.fill(Piece::default());
+        }
+        self.bytes.clear();
+    }
+
+    /// An access to a range of bytes; the first conflict.
+    pub(crate) fn access_range(
+        &mut self,
+        start: u32,
+        bytes: u32,
+        stamp: &Stamp,
+        access: Access,
+        same_value: bool,
+    ) -> Option<Conflict> {
+        let mut conflict = None;
+        let mut at = start;
+        while at < start + bytes {
+            let end = (start + bytes).min((at | 15) + 1);
+            let found = if end - at == 16 {
+                self.access_piece(at / 16, stamp, access, same_value)
+            } else {
+                self.access_words(at, end, stamp, access, same_value)
+            };
+            conflict = conflict.or(found);
+            at = end;
+        }
+        conflict
+    }
+
+    fn piece(&mut self, piece: u32) -> &mut Piece {
+        let page = piece as usize / PAGE;
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let pieces = self.pages[page].get_or_insert_with(|| Box::new(std::array::from_fn(|_| Piece::default())));
+        &mut pieces[piece as usize % PAGE]
+    }
+
+    fn access_piece(&mut self, index: u32, stamp: &Stamp, access: Access, same_value: bool) -> Option<Conflict> {
+        let piece = self.piece(index);
+        if piece.words.is_none() {
+            return piece.whole.access(stamp, access, same_value);
+        }
+        let conflict = self.access_words(16 * index, 16 * index + 16, stamp, access, same_value);
+        if access.writes() {
+            // the words are one again: all that matters now is this write
+            for word in 4 * index..4 * index + 4 {
+                self.bytes.remove(&word);
+            }
+            let piece = self.piece(index);
+            piece.whole = piece.words.take().map_or_else(Cell::default, |words| words[0].clone());
+        }
+        conflict
+    }
+
+    /// An access inside 16 bytes.
+    fn access_words(
+        &mut self,
+        start: u32,
+        end: u32,
+        stamp: &Stamp,
+        access: Access,
+        same_value: bool,
+    ) -> Option<Conflict> {
+        let mut conflict = None;
+        for word in start / 4..end.div_ceil(4) {
+            let (from, to) = (start.max(4 * word), end.min(4 * word + 4));
+            let has_bytes = !self.bytes.is_empty() && self.bytes.contains_key(&word);
+            let piece = self.piece(word / 4);
+            let whole = &piece.whole;
+            let words = piece.words.get_or_insert_with(|| Box::new(std::array::from_fn(|_| whole.clone())));
+            let cell = &mut words[word as usize % 4];
+            if to - from == 4 && !has_bytes {
+                conflict = conflict.or(cell.access(stamp, access, same_value));
+                continue;
+            }
+            let cell = cell.clone();
+            let split = self.bytes.entry(word).or_insert_with(|| std::array::from_fn(|_| cell.clone()));
+            for byte in from..to {
+                conflict = conflict.or(split[byte as usize % 4].access(stamp, access, same_value));
+            }
+        }
+        conflict
+    }
+}
