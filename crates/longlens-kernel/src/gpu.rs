@@ -18,6 +18,18 @@ use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
 use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
 
+/// A runtime of GPUs.
+pub trait GpuRuntime: CubeRuntime {
+    /// Compute capability for which the device compiles CUDA text, ten times the major number plus the minor one; nothing where it
+    /// does not.
+    fn cuda_capability(_device: &Self::Device) -> Option<u32> {
+        None
+    }
+}
+
+#[cfg(feature = "wgpu")]
+impl GpuRuntime for burn_wgpu::WgpuRuntime {}
+
 impl<R: CubeRuntime, BT: BoolElement> Kernels for Gpu<R, BT>
 where
     R::Server: ComputeServer,
@@ -76,6 +88,10 @@ where
 
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
         write_rows::cube::write(store, at, rows)
+    }
+
+    fn first_rows(store: &Tensor<Self, 3>, n_rows: usize) -> Tensor<Self, 3> {
+        write_rows::cube::first(store, n_rows)
     }
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {

@@ -24,6 +24,8 @@ pub mod chunk_summary;
 pub mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cuda-text")]
+pub mod cuda;
 pub mod experts;
 pub mod gated;
 pub mod key_bounds;
@@ -104,14 +106,20 @@ pub trait Kernels: Backend {
         rotary::reference(rotary, &x)
     }
 
-    /// Room for a cache's store, `[n_heads, capacity, head_dim]`, all zeros.
-    fn store([n_heads, capacity, head_dim]: [usize; 3], device: &Self::Device) -> Tensor<Self, 3> {
-        Tensor::zeros([n_heads, capacity, head_dim], device)
+    /// Room for a cache's store, `[n_heads, capacity, head_dim]`, for numbers such as those of `like`, all zeros.
+    fn store(shape: [usize; 3], like: &Tensor<Self, 3>) -> Tensor<Self, 3> {
+        Tensor::zeros(shape, &like.device())
     }
 
     /// A cache's store, `[n_heads, capacity, head_dim]`, with these rows, `[n_heads, seq, head_dim]`, from `at` on.
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
         write_rows::reference(store, at, rows)
+    }
+
+    /// The first `n_rows` rows of a cache's store, where they lie.
+    fn first_rows(store: &Tensor<Self, 3>, n_rows: usize) -> Tensor<Self, 3> {
+        let [n_heads, _, head_dim] = store.dims();
+        store.clone().slice([0..n_heads, 0..n_rows, 0..head_dim])
     }
 
     /// Attention over the spans of a plan.
@@ -181,7 +189,7 @@ impl Kernels for burn_flex::Flex {
     type Matrix = linear::cpu::Packed;
     type ChunkKeys = chunk_attention::cpu::PackedKeys;
 
-    fn store(shape: [usize; 3], _: &Self::Device) -> Tensor<Self, 3> {
+    fn store(shape: [usize; 3], _: &Tensor<Self, 3>) -> Tensor<Self, 3> {
         cpu::tensor(cpu::pages::zeros(shape.iter().product()), shape)
     }
 
@@ -266,4 +274,6 @@ impl Kernels for burn_flex::Flex {
 }
 
 #[cfg(feature = "cube")]
-mod gpu;
+pub mod gpu;
+#[cfg(feature = "simulated")]
+pub mod simulated;

@@ -144,7 +144,7 @@ impl<B: Kernels> Store<B> {
         let rows = match self.rows.take() {
             Some(rows) if at + seq <= rows.dims()[1] => rows,
             old => {
-                let room = B::store([heads, capacity, head_dim], &new.device());
+                let room = B::store([heads, capacity, head_dim], &new);
                 match old {
                     Some(old) if at > 0 => B::write_rows(room, 0, old.slice([0..heads, 0..at, 0..head_dim])),
                     _ => room,
@@ -162,9 +162,7 @@ impl<B: Kernels> Store<B> {
     }
 
     fn first(&self, n_tokens: usize) -> Tensor<B, 3> {
-        let rows = self.rows.as_ref().expect("tokens were written before they are read");
-        let [heads, _, head_dim] = rows.dims();
-        rows.clone().slice([0..heads, 0..n_tokens, 0..head_dim])
+        B::first_rows(self.rows.as_ref().expect("tokens were written before they are read"), n_tokens)
     }
 }
 

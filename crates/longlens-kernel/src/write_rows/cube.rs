@@ -2,8 +2,9 @@
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
-use burn_tensor::Tensor;
+use burn_tensor::{Shape, Tensor};
 use cubecl::prelude::*;
+use cubecl::zspace::metadata::Metadata;
 
 use crate::cube::{Gpu, Rows, array, buffer, cubes_for, tensor};
 
@@ -44,6 +45,15 @@ pub fn write<R: CubeRuntime, BT: BoolElement>(
         );
     }
     tensor(store)
+}
+
+/// The first `n_rows` rows of a store, where they lie: a slice is copied on devices where rows do not end at whole lines.
+pub fn first<R: CubeRuntime, BT: BoolElement>(store: &Tensor<Gpu<R, BT>, 3>, n_rows: usize) -> Tensor<Gpu<R, BT>, 3> {
+    let [n_heads, capacity, head_dim] = store.dims();
+    assert!(n_rows <= capacity, "rows of the store");
+    let mut view = buffer(store.clone());
+    *view.meta = Metadata::new(Shape::from([n_heads, n_rows, head_dim]), view.meta.strides().clone());
+    tensor(view)
 }
 
 #[cube(launch_unchecked)]

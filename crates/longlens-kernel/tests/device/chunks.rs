@@ -12,7 +12,8 @@ use longlens_kernel::rotary::Rotary;
 use longlens_kernel::score::Score;
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
-use crate::{Gpu, both, cells_of, close, gpu, numbers, rotary, rule, same_cells};
+use crate::common::{both, cells_of, close, numbers, rotary, rule, same_cells};
+use crate::{Gpu, STEP, gpu, is_absent};
 
 fn whole<B: Kernels>(chunks: &Tensor<B, 3, Int>) -> Vec<i32> {
     chunks.to_data().convert::<i32>().into_vec().unwrap()
@@ -148,7 +149,11 @@ fn same(got: Attended<Gpu>, expected: Attended<Flex>, what: &str) {
 
 #[test]
 fn chosen_chunks_are_attended_to_and_pooled_alike() {
-    for (w, n, n_tokens) in [(8, 4, 90), (1, 6, 40), (5, 7, 133), (16, 4, 81), (60, 4, 300)] {
+    if is_absent() {
+        return;
+    }
+    let sizes = [(8, 4, 90), (1, 6, 40), (5, 7, 133), (16, 4, 81), (60, 4, 300)];
+    for (w, n, n_tokens) in sizes.into_iter().step_by(STEP) {
         let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
         for first in [w * n, n_tokens - 1] {
             Problem::new(&method, (4, 2), (16, 16), n_tokens, first).check(true, &format!("{method} from {first}"));
@@ -160,6 +165,9 @@ fn chosen_chunks_are_attended_to_and_pooled_alike() {
 
 #[test]
 fn every_shape_of_heads_attends_to_its_chunks() {
+    if is_absent() {
+        return;
+    }
     let method = "long_heads:chunk_len=8,attention_len=32";
     for (heads, dims) in
         [((1, 1), (64, 64)), ((8, 2), (80, 32)), ((3, 1), (96, 96)), ((2, 2), (128, 128)), ((2, 1), (256, 256))]
@@ -174,6 +182,9 @@ fn every_shape_of_heads_attends_to_its_chunks() {
 
 #[test]
 fn every_query_picks_its_best_chunks() {
+    if is_absent() {
+        return;
+    }
     for (w, n, n_tokens, width) in [(2, 4, 60, 8), (1, 9, 700, 16), (4, 4, 100, 24), (1, 40, 700, 8), (16, 5, 200, 40)]
     {
         for (method, n_representing) in [
@@ -214,6 +225,9 @@ fn every_query_picks_its_best_chunks() {
 
 #[test]
 fn equal_scores_pick_the_lower_chunks() {
+    if is_absent() {
+        return;
+    }
     let (rule, _) = rule("long_heads:chunk_len=1,attention_len=8", 16, 16);
     let (choice, prompt) = (rule.choice.unwrap(), Prefill { n_tokens: 200 });
     let ones = |n: usize| Tensor::<Gpu, 3>::ones([1, n, 8], &gpu());
@@ -228,6 +242,9 @@ fn equal_scores_pick_the_lower_chunks() {
 
 #[test]
 fn chunks_are_represented_alike() {
+    if is_absent() {
+        return;
+    }
     for (heads, dims, w, n_chunks) in
         [((4, 2), (16, 16), 8, 5), ((2, 2), (64, 32), 5, 3), ((3, 1), (20, 20), 1, 9), ((1, 1), (128, 128), 70, 2)]
     {

@@ -5,7 +5,8 @@ use longlens_kernel::blocks::BlockType;
 use longlens_kernel::linear::{Matrix, Storage, StoredWeights, Weights};
 use longlens_kernel::{Body, Kernels, Operation};
 
-use crate::{Gpu, both, close, gpu, numbers};
+use crate::common::{both, close, numbers};
+use crate::{Gpu, gpu, is_absent};
 
 type OnCpu = <Flex as Kernels>::Matrix;
 type OnGpu = <Gpu as Kernels>::Matrix;
@@ -26,6 +27,9 @@ fn check(cpu: &OnCpu, on_gpu: &OnGpu, seq: usize, what: &str) {
 
 #[test]
 fn products_match_in_every_storage() {
+    if is_absent() {
+        return;
+    }
     for storage in Storage::ALL {
         for [seq, d_in, d_out] in SHAPES {
             for has_bias in [false, true] {
@@ -44,6 +48,9 @@ fn products_match_in_every_storage() {
 
 #[test]
 fn rows_that_are_no_whole_vectors_are_kept_as_numbers() {
+    if is_absent() {
+        return;
+    }
     let weights = numbers(both([30, 33]).0);
     let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&weights[first * 33..][..out.len()]);
     let weights = Weights { d_out: 30, d_in: 33, rows, bias: None };
@@ -54,6 +61,9 @@ fn rows_that_are_no_whole_vectors_are_kept_as_numbers() {
 
 #[test]
 fn products_match_in_the_blocks_of_a_file() {
+    if is_absent() {
+        return;
+    }
     for kind in BlockType::ALL {
         let [d_out, d_in] = [37, 256];
         let row_bytes = kind.row_bytes(d_in).unwrap();

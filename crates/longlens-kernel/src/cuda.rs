@@ -1,0 +1,171 @@
+//! CUDA C++ text as kernels on the client, stream and memory of a CubeCL runtime: what tensor cores need and CubeCL cannot say.
+//!
+//! A kernel's text is `#define` lines, the shared functions in `cuda/prelude.cu`, and the `.cu` file beside its operation. The runtime
+//! compiles it where it is launched (NVRTC), for the device's architecture.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use cubecl::client::ComputeClient;
+use cubecl::prelude::*;
+use cubecl::server::{Handle, KernelArguments, MetadataBindingInfo};
+use cubecl::{CompilationError, Compiler, CubeTask};
+
+use cubecl_cpp::cuda::CudaDialect;
+use cubecl_cpp::cuda::mma::CudaWmmaCompiler;
+use cubecl_cpp::shared::{Body, ComputeKernel, CppCompiler, Elem, Flags, Item, SharedMemory};
+use cubecl_runtime::id::KernelId;
+use cubecl_runtime::kernel::{CompiledKernel, KernelMetadata};
+
+/// The compiler of the runtimes that take CUDA text.
+pub type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
+
+/// Functions that all texts share.
+const PRELUDE: &str = include_str!("cuda/prelude.cu");
+
+/// A kernel of CUDA text.
+#[derive(Debug, Clone)]
+pub struct Text {
+    source: Arc<str>,
+    entry: &'static str,
+    threads: u32,
+    shared: usize,
+}
+
+impl Text {
+    /// The text in `files`, in order, with these definitions; `threads` in a block and `shared` bytes of dynamic shared memory.
+    pub fn new(entry: &'static str, files: &[&str], defines: &[(&str, String)], threads: usize, shared: usize) -> Self {
+        let mut source = String::new();
+        for (name, value) in defines {
+            writeln!(source, "#define {name} {value}").expect("strings take all text");
+        }
+        source.push_str(PRELUDE);
+        files.iter().for_each(|file| source.push_str(file));
+        Self { source: source.into(), entry, threads: threads as u32, shared }
+    }
+
+    /// The whole text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Launches it on a client's stream. It gets a pointer for every buffer, then `info` by value.
+    pub fn launch<R: Runtime<Compiler = CudaCompiler>>(
+        self,
+        client: &ComputeClient<R>,
+        grid: [usize; 3],
+        buffers: &[&Handle],
+        info: &Info,
+    ) where
+        R::Server: cubecl::server::ComputeServer<Kernel = Box<dyn CubeTask<CudaCompiler>>>,
+    {
+        let bindings = buffers.iter().map(|buffer| (*buffer).clone().binding()).collect();
+        let words = info.words();
+        let n_words = words.len();
+        let arguments =
+            KernelArguments::new().with_buffers(bindings).with_info(MetadataBindingInfo::new(words, n_words));
+        let [x, y, z] = grid.map(|extent| extent as u32);
+        // SAFETY: buffers and sizes are those that the text's own description asks for
+        unsafe { client.launch_unchecked(Box::new(self), CubeCount::Static(x, y, z), arguments) }
+    }
+}
+
+/// The bytes of a kernel's last parameter, a struct whose fields are aligned to their size.
+#[derive(Debug, Clone, Default)]
+pub struct Info(Vec<u8>);
+
+impl Info {
+    /// Adds a field of 64 bits.
+    #[must_use]
+    pub fn wide(mut self, value: usize) -> Self {
+        assert!(self.0.len().is_multiple_of(8), "64-bit fields come first");
+        self.0.extend((value as u64).to_le_bytes());
+        self
+    }
+
+    /// Adds a field of 32 bits.
+    #[must_use]
+    pub fn word(mut self, value: usize) -> Self {
+        self.0.extend((value as u32).to_le_bytes());
+        self
+    }
+
+    /// Adds a field of 32 bits that is a float.
+    #[must_use]
+    pub fn float(mut self, value: f32) -> Self {
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    fn words(&self) -> Vec<u64> {
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
+        self.0.chunks(8).map(word).collect()
+    }
+}
+
+impl KernelMetadata for Text {
+    fn id(&self) -> KernelId {
+        // compiled kernels may be kept under this name alone, so it holds the whole text
+        KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.threads)).info((
+            self.entry,
+            Arc::clone(&self.source),
+            self.shared,
+        ))
+    }
+
+    fn address_type(&self) -> StorageType {
+        u32::as_type_native_unchecked().storage_type()
+    }
+}
+
+impl CubeTask<CudaCompiler> for Text {
+    fn compile(
+        &self,
+        _: &mut CudaCompiler,
+        _: &<CudaCompiler as Compiler>::CompilationOptions,
+        _: ExecutionMode,
+        _: StorageType,
+    ) -> Result<CompiledKernel<CudaCompiler>, CompilationError> {
+        let byte = Item::scalar(Elem::U8, true);
+        let cube_dim = CubeDim::new_1d(self.threads);
+        // all that the runtime reads of it is how much shared memory a launch asks for
+        let shared = SharedMemory::Array { index: 0, item: byte, length: self.shared, align: 128, offset: 0 };
+        let body = Body {
+            instructions: Vec::new(),
+            shared_memories: vec![shared],
+            pipelines: Vec::new(),
+            barriers: Vec::new(),
+            const_arrays: Vec::new(),
+            local_arrays: Vec::new(),
+            info_by_ptr: false,
+            has_dynamic_meta: false,
+            address_type: byte,
+        };
+        let repr = ComputeKernel {
+            tensor_maps: Vec::new(),
+            buffers: Vec::new(),
+            scalars: Vec::new(),
+            info: Default::default(),
+            meta_static_len: 0,
+            body,
+            cube_dim,
+            cluster_dim: None,
+            extensions: Vec::new(),
+            flags: Flags::default(),
+            items: Default::default(),
+            kernel_name: self.entry.into(),
+        };
+        Ok(CompiledKernel {
+            entrypoint_name: self.entry.into(),
+            debug_name: Some(self.entry),
+            source: self.source.to_string(),
+            repr: Some(repr),
+            cube_dim,
+            debug_info: None,
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! The tests of `device` with every kernel compiled for an NVIDIA card and interpreted on the processor. Passed over without NVRTC
+//! (`scripts/fetch-nvrtc`).
+
+use longlens_kernel::simulated::{self, Simulated, SimulatedDevice};
+
+#[path = "../device/chunks.rs"]
+mod chunks;
+#[path = "../device/common.rs"]
+mod common;
+#[path = "../device/products.rs"]
+mod products;
+#[path = "../device/rows.rs"]
+mod rows;
+#[path = "../device/spans.rs"]
+mod spans;
+
+/// The backend of simulated cards.
+type Gpu = Simulated;
+
+fn gpu() -> SimulatedDevice {
+    SimulatedDevice
+}
+
+/// Whether nothing can be compiled here.
+fn is_absent() -> bool {
+    let is_absent = !simulated::is_available();
+    if is_absent {
+        println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+    }
+    is_absent
+}
+
+/// Every one of how many cases is tried: interpreting takes longer.
+const STEP: usize = 3;
