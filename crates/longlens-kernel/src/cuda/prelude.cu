@@ -58,9 +58,6 @@ DEVICE float reciprocal_fast(float x) {
   return y;
 }
 
-// cap * tanh(y) where x = 2 y * log2(e); tanh.approx would be off by 5e-4 of the cap.
-DEVICE float soft_cap(float x, float cap) { return cap - 2.f * cap * reciprocal_fast(1.f + exp2_fast(x)); }
-
 // The largest number of the four lanes that hold a row of an accumulator.
 DEVICE float row_max(float x) {
   x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
@@ -72,9 +69,6 @@ DEVICE float row_sum(float x) {
   x += __shfl_xor_sync(ALL_LANES, x, 1);
   return x + __shfl_xor_sync(ALL_LANES, x, 2);
 }
-
-// Natural logarithm of a sum of powers of two that is relative to 2^max; LOWEST for an empty sum.
-DEVICE float log_sum(float max, float sum) { return sum > 0.f ? (max + __log2f(sum)) * LN_2 : LOWEST; }
 
 // ---- Turning --------------------------------------------------------------------------------------------------------
 
@@ -164,3 +158,96 @@ DEVICE void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+
+// ---- Online softmax -------------------------------------------------------------------------------------------------
+
+// The running maximum is raised only when scores pass it by so much: weights stay below 2^8 and nothing is lost, because
+// sum and output are relative to the same maximum.
+#define SLACK 8.f
+
+// Maximum (in units of log2) and this lane's part of the sum, of the two rows that the lane has of an accumulator.
+struct Softmax {
+  float max[2], sum[2];
+};
+
+// The softmax of nothing.
+DEVICE Softmax empty_softmax() { return {{LOWEST, LOWEST}, {0.f, 0.f}}; }
+
+// Fills an accumulator with zeros.
+template <int N>
+DEVICE void clear(float (&c)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0.f;
+}
+
+// Turns products into cap * tanh(score / cap). `units` leads from products to units of log2 before, and from the result after.
+template <int N>
+DEVICE void cap_scores(float (&s)[N][4], float (&units)[2], float cap) {
+#pragma unroll
+  for (int n = 0; n < N; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      // tanh(y) = 1 - 2 / (1 + exp(2 y)): tanh.approx would be off by 5e-4 of the cap
+      const float power = exp2_fast(s[n][i] * (units[i / 2] * (2.f / cap)));
+      s[n][i] = cap * LOG2_E - 2.f * cap * LOG2_E * reciprocal_fast(1.f + power);
+    }
+  units[0] = units[1] = 1.f;
+}
+
+// Hides keys from row `i` of the lane's two: all outside from .. to, and those whose bit in `words` is 0, if that is not
+// null; words[0] stands for the 32 keys around `from`. Column 0 is `key`: a multiple of 32, or of 16 if N is 2.
+template <int N>
+DEVICE void hide(float (&s)[N][4], int i, u32 key, u32 from, u32 to, const u32* words) {
+  const u32 column = threadIdx.x % 4 * 2;
+  u32 seen = ALL_LANES;
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    const u32 first = key + n * 8;
+    if (n % 4 == 0 && words) seen = first / 32 >= from / 32 && first < to ? words[first / 32 - from / 32] >> (first % 32) : 0;
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+      const u32 at = first + column + j;
+      if (at < from || at >= to || !(seen >> (n % 4 * 8 + column + j) & 1)) s[n][2 * i + j] = -INFINITY;
+    }
+  }
+}
+
+// Raises the maximum where scores have passed it, and lowers sum and output accordingly.
+template <int N, int M>
+DEVICE void raise_max(Softmax& state, float (&out)[M][4], const float (&s)[N][4], const float (&units)[2]) {
+  float top[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+  for (int n = 0; n < N; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) top[i / 2] = fmaxf(top[i / 2], s[n][i]);
+  const bool passed = top[0] * units[0] > state.max[0] + SLACK || top[1] * units[1] > state.max[1] + SLACK;
+  if (!__any_sync(ALL_LANES, passed)) return;
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const float max = fmaxf(state.max[i], row_max(top[i]) * units[i]), kept = exp2_fast(state.max[i] - max);
+    state.max[i] = max;
+    state.sum[i] *= kept;
+#pragma unroll
+    for (int n = 0; n < M; n++) out[n][2 * i] *= kept, out[n][2 * i + 1] *= kept;
+  }
+}
+
+// Turns scores into weights, as the left operand of the product with the values, and adds them to the sums.
+template <int N>
+DEVICE void weigh(u32 (&p)[N / 2][4], Softmax& state, const float (&s)[N][4], const float (&units)[2]) {
+#pragma unroll
+  for (int n = 0; n < N; n++)
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const float a = exp2_fast(fmaf(s[n][2 * i], units[i], -state.max[i]));
+      const float b = exp2_fast(fmaf(s[n][2 * i + 1], units[i], -state.max[i]));
+      state.sum[i] += a + b;
+      p[n / 2][n % 2 * 2 + i] = pack(a, b);
+    }
+}
+
+// Natural logarithm of a whole sum; LOWEST for an empty one.
+DEVICE float log_sum(float max, float sum) { return sum > 0.f ? (max + __log2f(sum)) * LN_2 : LOWEST; }
+
+// What to multiply an output with to make it an average; 0 for an empty sum.
+DEVICE float share_of(float sum) { return sum > 0.f ? 1.f / sum : 0.f; }

@@ -9,7 +9,7 @@
 // share its keys; divides n_rep), SOFT_CAP (a float, 0 for none), HOLES (0 or 1).
 // Launch: grid (ceil(seq_q * PACK / ROWS) * n_heads / PACK), block 32 * WARPS, dynamic shared memory
 // (ROWS + SLOTS * KEYS) * HEAD_DIM * 2 bytes, where ROWS = 16 * ROW_TILES * WARPS. Later queries see more keys and go first.
-// Tiles that fit the registers: 4 warps, ROW_TILES 2, KEYS 64, SLOTS 3 up to HEAD_DIM 128 (KEYS 32 there with HOLES): two
+// Tiles that fit the registers: 4 warps, ROW_TILES 2, KEYS 64, SLOTS 3 up to HEAD_DIM 128: two
 // blocks on an SM of 164 KiB; 8 warps, ROW_TILES 1, KEYS 64, SLOTS 2 for 256: one block.
 // Memory: reads q once per span, k and v once per block whose rows see them; writes out and lse once. No workspace.
 // Parameters: q, k, v, lo, hi, factor, hole_start, hole_words (any address without HOLES), out, lse, info.
@@ -17,10 +17,6 @@
 #define ROWS (16 * ROW_TILES * WARPS)
 #define THREADS (32 * WARPS)
 #define TILE_BYTES (KEYS * HEAD_DIM * 2)
-#define MAX_SPANS 8
-// the running maximum is raised only when scores pass it by so much: weights stay below 2^8 and nothing is lost,
-// because sum and output are relative to the same maximum
-#define SLACK 8.f
 
 struct Info {
   u64 q_span, q_head, q_token, k_rule, k_head, v_head, out_head, out_token; // strides in elements
@@ -38,19 +34,10 @@ struct Work {
   u32 head, first_row;
 };
 
-// A key tile of a span.
-struct Tile {
-  u32 span, key;
-};
-
-// Keys [any_lo, any_hi) are seen by at least one row, [all_lo, all_hi) by every row.
-struct Bounds {
-  u32 any_lo, any_hi, all_lo, all_hi;
-};
-
-// Maximum (in units of log2) and sum of the softmax of the two rows of this lane in a 16-row tile, and its output.
+// What a lane knows of a 16-row tile so far.
 struct State {
-  float max[2], sum[2], out[HEAD_DIM / 8][4];
+  Softmax softmax;
+  float out[HEAD_DIM / 8][4];
 };
 
 // Blocks walk a group of heads together, from the last queries to the first.
@@ -61,40 +48,6 @@ DEVICE Work block_work(const E* k, const E* v, const Info& info) {
   const u32 at = blockIdx.x - first_pack * n_groups_of_rows;
   const u32 head = (first_pack + at % in_group) * PACK, key_head = head / info.n_rep;
   return {k + key_head * info.k_head, v + key_head * info.v_head, head, (n_groups_of_rows - 1 - at / in_group) * ROWS};
-}
-
-// What the rows of this warp see of a span: lane r looks at row r.
-DEVICE Bounds warp_bounds(u32 first_row, u32 span, const u32* lo, const u32* hi, const Info& info) {
-  const u32 lane = threadIdx.x % 32, row = first_row + lane;
-  Bounds b = {ALL_LANES, 0, 0, ALL_LANES};
-  if (lane < 16 * ROW_TILES && row < info.seq_q * PACK) {
-    const u32 from = lo[span * info.seq_q + row / PACK], to = hi[span * info.seq_q + row / PACK];
-    b = from < to ? Bounds{from, to, from, to} : Bounds{ALL_LANES, 0, 0, 0};
-  }
-  return {__reduce_min_sync(ALL_LANES, b.any_lo), __reduce_max_sync(ALL_LANES, b.any_hi),
-          __reduce_max_sync(ALL_LANES, b.all_lo), __reduce_min_sync(ALL_LANES, b.all_hi)};
-}
-
-// Finds what each warp and what the whole block sees of every span.
-DEVICE void find_bounds(Bounds (*seen)[WARPS], u32 (*range)[2], u32 first_row, const u32* lo, const u32* hi, const Info& info) {
-  if (threadIdx.x < MAX_SPANS) range[threadIdx.x][0] = ALL_LANES, range[threadIdx.x][1] = 0;
-  __syncthreads();
-  for (u32 span = 0; span < info.n_spans; span++) {
-    const Bounds bounds = warp_bounds(first_row, span, lo, hi, info);
-    if (threadIdx.x % 32 != 0) continue;
-    seen[span][threadIdx.x / 32] = bounds;
-    if (bounds.any_lo < bounds.any_hi) atomicMin(&range[span][0], bounds.any_lo), atomicMax(&range[span][1], bounds.any_hi);
-  }
-  __syncthreads();
-}
-
-// The first tile at or after `tile` that the block has to compute; span n_spans when there is none.
-DEVICE Tile settle(Tile tile, const u32 (*range)[2], u32 n_spans) {
-  while (tile.span < n_spans && tile.key >= range[tile.span][1]) {
-    tile.span++;
-    tile.key = tile.span < n_spans ? range[tile.span][0] / KEYS * KEYS : 0;
-  }
-  return tile;
 }
 
 // Starts copying rows first .. first + KEYS of a matrix to a slot; rows that are not below `n_rows` become zeros.
@@ -139,9 +92,7 @@ DEVICE void copy_queries(u32 to, const E* q, const Work& work, u32 span, const I
 DEVICE void products(float (&s)[ROW_TILES][KEYS / 8][4], u32 queries, u32 keys, u32 warp_row) {
   const u32 lane = threadIdx.x % 32;
 #pragma unroll
-  for (int t = 0; t < ROW_TILES; t++)
-#pragma unroll
-    for (int n = 0; n < KEYS / 8; n++) s[t][n][0] = s[t][n][1] = s[t][n][2] = s[t][n][3] = 0.f;
+  for (int t = 0; t < ROW_TILES; t++) clear(s[t]);
 #pragma unroll
   for (int step = 0; step < HEAD_DIM / 16; step++) {
     u32 a[ROW_TILES][4];
@@ -159,73 +110,6 @@ DEVICE void products(float (&s)[ROW_TILES][KEYS / 8][4], u32 queries, u32 keys, 
       }
     }
   }
-}
-
-// Caps the scores of products; what is left are units of log2.
-DEVICE void cap_scores(float (&s)[KEYS / 8][4], float (&units)[2]) {
-  const float cap = (float)SOFT_CAP;
-#pragma unroll
-  for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-    for (int i = 0; i < 4; i++) s[n][i] = soft_cap(s[n][i] * (units[i / 2] * (2.f / cap)), cap * LOG2_E);
-  units[0] = units[1] = 1.f;
-}
-
-// Hides the keys of a tile that a row does not see; `s` are its scores, `at` their place in a pair of rows.
-DEVICE void hide(float (&s)[KEYS / 8][4], int at, Tile tile, u32 row, const u32* lo, const u32* hi,
-                 const u32* hole_start, const u32* hole_words, const Info& info) {
-  const u32 of = tile.span * info.seq_q + min(row / PACK, info.seq_q - 1), column = threadIdx.x % 4 * 2;
-  const u32 from = lo[of], to = row < info.seq_q * PACK ? hi[of] : 0;
-#if HOLES
-  const u32 holes = info.holes_of >> tile.span & 1 ? hole_start[of] : ALL_LANES;
-#endif
-#pragma unroll
-  for (int word = 0; word < KEYS / 32; word++) {
-    u32 seen = ALL_LANES;
-#if HOLES
-    const u32 key = tile.key + word * 32;
-    if (holes != ALL_LANES && key + 32 > from && key < to) seen = hole_words[holes + key / 32 - from / 32];
-#endif
-#pragma unroll
-    for (int n = word * 4; n < word * 4 + 4; n++)
-#pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const u32 bit = n % 4 * 8 + column + i, key = tile.key + word * 32 + bit;
-        if (key < from || key >= to || !(seen >> bit & 1)) s[n][at + i] = -INFINITY;
-      }
-  }
-}
-
-// Raises the maximum of the lane's two rows where scores have passed it.
-DEVICE void raise_max(State& state, const float (&s)[KEYS / 8][4], const float (&scale)[2]) {
-  float top[2] = {-INFINITY, -INFINITY};
-#pragma unroll
-  for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-    for (int i = 0; i < 4; i++) top[i / 2] = fmaxf(top[i / 2], s[n][i]);
-  const bool passed = top[0] * scale[0] > state.max[0] + SLACK || top[1] * scale[1] > state.max[1] + SLACK;
-  if (!__any_sync(ALL_LANES, passed)) return;
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const float max = fmaxf(state.max[i], row_max(top[i]) * scale[i]), kept = exp2_fast(state.max[i] - max);
-    state.max[i] = max;
-    state.sum[i] *= kept;
-#pragma unroll
-    for (int n = 0; n < HEAD_DIM / 8; n++) state.out[n][2 * i] *= kept, state.out[n][2 * i + 1] *= kept;
-  }
-}
-
-// Turns scores into weights, as the left operand of the product with the values, and adds them to the sums.
-DEVICE void weigh(u32 (&p)[KEYS / 16][4], State& state, const float (&s)[KEYS / 8][4], const float (&scale)[2]) {
-#pragma unroll
-  for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const float a = exp2_fast(fmaf(s[n][2 * i], scale[i], -state.max[i]));
-      const float b = exp2_fast(fmaf(s[n][2 * i + 1], scale[i], -state.max[i]));
-      state.sum[i] += a + b;
-      p[n / 2][n % 2 * 2 + i] = pack(a, b);
-    }
 }
 
 // Adds the weighted values of a tile to the output.
@@ -254,13 +138,13 @@ DEVICE void store(const State (&state)[ROW_TILES], unsigned char* rows, u32 warp
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const u32 row = warp_row + t * 16 + lane / 4 + 8 * i, token = (first + row) / PACK;
-      const float sum = row_sum(state[t].sum[i]), share = sum > 0.f ? 1.f / sum : 0.f;
+      const float sum = row_sum(state[t].softmax.sum[i]), share = share_of(sum);
 #pragma unroll
       for (int n = 0; n < HEAD_DIM / 8; n++)
         *reinterpret_cast<u32*>(rows + piece_offset(row, n) + lane % 4 * 4) =
             pack(state[t].out[n][2 * i] * share, state[t].out[n][2 * i + 1] * share);
       if (lane % 4 == 0 && first + row < info.seq_q * PACK)
-        lse[(u64)(work.head + (first + row) % PACK) * info.seq_q + token] = log_sum(state[t].max[i], sum);
+        lse[(u64)(work.head + (first + row) % PACK) * info.seq_q + token] = log_sum(state[t].softmax.max[i], sum);
     }
   __syncwarp();
   for (u32 n = lane; n < 16 * ROW_TILES * PIECES; n += 32) {
@@ -273,32 +157,20 @@ DEVICE void store(const State (&state)[ROW_TILES], unsigned char* rows, u32 warp
 
 // Scores of a tile from its products, their part in the running softmax, and weights `p`.
 DEVICE void weigh_tile(u32 (&p)[ROW_TILES][KEYS / 16][4], State (&state)[ROW_TILES], float (&s)[ROW_TILES][KEYS / 8][4],
-                       const float* scale, Tile tile, const Bounds& seen, u32 warp_row, const Work& work, const u32* lo,
-                       const u32* hi, const u32* hole_start, const u32* hole_words, const Info& info) {
+                       const float* scale, Tile tile, const Bounds& seen, u32 warp_row, const Work& work, const Masks& masks) {
   const bool whole = tile.key >= seen.all_lo && tile.key + KEYS <= seen.all_hi;
-  const bool inner = whole && !(HOLES && info.holes_of >> tile.span & 1);
+  const bool inner = whole && !masks.has_holes(tile.span);
 #pragma unroll
   for (int t = 0; t < ROW_TILES; t++) {
     const u32 row = warp_row + t * 16 + threadIdx.x % 32 / 4; // and row + 8
-    float units[2] = {scale[row], scale[row + 8]};            // of the scores: from there to units of log2
-    if (SOFT_CAP > 0) cap_scores(s[t], units);
+    float units[2] = {scale[row], scale[row + 8]};
+    if (SOFT_CAP > 0) cap_scores(s[t], units, SOFT_CAP);
     if (!inner) {
-      hide(s[t], 0, tile, work.first_row + row, lo, hi, hole_start, hole_words, info);
-      hide(s[t], 2, tile, work.first_row + row + 8, lo, hi, hole_start, hole_words, info);
+      hide_unseen(s[t], 0, tile, work.first_row + row, masks);
+      hide_unseen(s[t], 1, tile, work.first_row + row + 8, masks);
     }
-    raise_max(state[t], s[t], units);
-    weigh(p[t], state[t], s[t], units);
-  }
-}
-
-// Starts the rows of the lane.
-DEVICE void start(State (&state)[ROW_TILES]) {
-#pragma unroll
-  for (int t = 0; t < ROW_TILES; t++) {
-    state[t].max[0] = state[t].max[1] = LOWEST, state[t].sum[0] = state[t].sum[1] = 0.f;
-#pragma unroll
-    for (int n = 0; n < HEAD_DIM / 8; n++)
-      state[t].out[n][0] = state[t].out[n][1] = state[t].out[n][2] = state[t].out[n][3] = 0.f;
+    raise_max(state[t].softmax, state[t].out, s[t], units);
+    weigh(p[t], state[t].softmax, s[t], units);
   }
 }
 
@@ -316,21 +188,23 @@ span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __
   const Work work = block_work(k, v, info);
   for (u32 row = threadIdx.x; row < ROWS; row += THREADS)
     scale[row] = factor[min((work.first_row + row) / PACK, info.seq_q - 1)] * LOG2_E;
-  find_bounds(seen, range, work.first_row + warp_row, lo, hi, info);
+  const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
+  find_bounds<16 * ROW_TILES>(seen, range, info.n_spans, work.first_row + warp_row, masks);
   State state[ROW_TILES];
-  start(state);
+#pragma unroll
+  for (int t = 0; t < ROW_TILES; t++) state[t].softmax = empty_softmax(), clear(state[t].out);
 
   // keys and values pass through a ring of slots, K0 V0 K1 V1 ..; copies run SLOTS - 1 of them ahead of the products
   u32 used = 0; // slot of the next products
   auto slot = [&](u32 later) { return slots + (used + later < SLOTS ? used + later : used + later - SLOTS) * TILE_BYTES; };
-  Tile tile = settle({0, range[0][0] / KEYS * KEYS}, range, info.n_spans);
+  Tile tile = settle<KEYS>({0, range[0][0] / KEYS * KEYS}, range, info.n_spans);
   u32 copied_span = tile.span; // whose queries are in shared memory
   if (tile.span < info.n_spans) copy_queries(queries, q, work, tile.span, info);
   copy_keys(slots, work, tile, info);
   if (SLOTS == 3) copy_values(slots + TILE_BYTES, work, tile, info);
 
   while (tile.span < info.n_spans) {
-    const Tile next = settle({tile.span, tile.key + KEYS}, range, info.n_spans);
+    const Tile next = settle<KEYS>({tile.span, tile.key + KEYS}, range, info.n_spans);
     const Bounds& bounds = seen[tile.span][warp];
     const bool meets = tile.key < bounds.any_hi && tile.key + KEYS > bounds.any_lo;
     u32 p[ROW_TILES][KEYS / 16][4];
@@ -344,7 +218,7 @@ span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __
     if (meets) {
       float s[ROW_TILES][KEYS / 8][4];
       products(s, queries, slot(0), warp_row);
-      weigh_tile(p, state, s, scale, tile, bounds, warp_row, work, lo, hi, hole_start, hole_words, info);
+      weigh_tile(p, state, s, scale, tile, bounds, warp_row, work, masks);
     }
 
     used = used + 1 == SLOTS ? 0 : used + 1;

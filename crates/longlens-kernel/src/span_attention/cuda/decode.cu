@@ -1,0 +1,399 @@
+// Span attention of few queries: seq_q * PACK <= 16 rows a key head. Bound by memory, so keys are read as they lie in the
+// cache and turned on the way, straight from 16-byte loads into the operands of mma.sync, and no key passes shared memory.
+//
+// The keys of all spans are cut into tiles of 64, the tiles into splits, one block each; a warp has every fourth tile of its
+// block. Warps meet in shared memory, splits in a workspace: the last block of a pack of heads to finish combines them.
+// Score, mask and empty queries are as in span_attention_mma.
+//
+// Turning: where the rows of a tile's keys lie less than 64 after that of its first key, the keys are turned by their offset
+// from it (a table in shared memory) and the queries, once per tile, by row(query) * conj(row(first key)). Elsewhere keys are
+// turned by table rows that come through the caches. Both round a turned key to E once.
+//
+// Defines: HEAD_DIM, F16, ROTARY_DIM (a multiple of 16), PACK (query heads of a block; divides n_rep), SOFT_CAP, HOLES.
+// Launch: grid (n_heads / PACK, n_splits), block 128, dynamic shared memory SHARED = max(4 * LOCAL * 1024 + 512 * PITCH,
+// 4 * 16 * HEAD_DIM * 4) bytes, where PITCH = ROTARY_DIM / 2 + 4 and LOCAL = 2 * ceil(ROTARY_DIM / 64) +
+// ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits * tiles_a_split >= n_tiles, and every split has a tile.
+// Memory: reads k and v once per pack, 2 % more for rows and tables. Workspace: partial f32
+// [n_heads / PACK][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK], zeros before and after.
+// Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
+// partial, arrived, out, lse, info.
+// Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: 44 % of the issue slots of
+// an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 160 bytes.
+// Agrees with f64 to 7.2e-3 (bf16) and 6.7e-4 (f16) of the norm of out, and lse to 1e-2 and 1e-3: queries and keys are rounded
+// once more when they are turned.
+#define TILE 64
+#define WARPS 4
+#define HALF_ROTARY (ROTARY_DIM / 2)
+#define PITCH (HALF_ROTARY + 4)                       // floats of an offset row: eight keys lie in different banks
+#define PAIRS (ROTARY_DIM / 16)                       // pieces of the first half that is turned
+#define PAIR_ROUNDS ((PAIRS + 3) / 4)                 // of four lanes
+#define REST_ROUNDS ((PIECES - 2 * PAIRS + 3) / 4)    // of four lanes, through the pieces that are not turned
+#define LOCAL (2 * PAIR_ROUNDS + REST_ROUNDS)         // pieces of a row that one of four lanes has
+#define CHUNKS ((PIECES + 7) / 8)                     // of 64 dimensions of the values
+#define CHUNKS_AT_ONCE (CHUNKS > 2 ? 1 : CHUNKS)       // that are in registers together
+#define EARLY (CHUNKS == CHUNKS_AT_ONCE)              // registers suffice to load keys and values before they are needed
+#define KEY_GROUPS (EARLY ? 2 : 1)                    // groups of 8 keys that are in registers together
+#define PARTIAL_ROW (HEAD_DIM + 2)                    // output, maximum, sum
+
+struct Info {
+  u64 q_head, q_token, k_head, v_head, out_head, out_token; // strides in elements
+  u32 k_row, v_row, seq_q, seq_k, n_heads, n_rep;
+  u32 n_tiles, tiles_a_split, n_splits;
+  u32 table_row, offset_row; // strides of cos and sin, and of offset_cos and offset_sin
+  u32 key_rows_rule;         // stride of key_rows from rule to rule
+  u32 composes, holes_of;    // whether rows compose: R(a) = R(a - b) R(b); bit s: span s has holes
+  u32 span_rule[MAX_SPANS];
+};
+
+// Positions: rows of queries and keys, the tables, and the offsets in shared memory.
+struct Positions {
+  const u32 *query_rows, *key_rows;
+  const float *cos, *sin, *offset_cos, *offset_sin;
+};
+
+// The tile that a warp works on; `base` is the table row of its first key.
+struct TurnedTile {
+  u32 span, key, base;
+  bool by_offset;
+};
+
+// The pieces that a lane has of a row, zeros where it has none.
+struct Row {
+  uint4 at[LOCAL];
+};
+
+// The piece with index `n` among those of this lane: pairs of pieces first, then what is not turned. PIECES if there is none.
+DEVICE u32 local_piece(int n) {
+  const u32 lane = threadIdx.x % 4, pair = n / 2 * 4 + lane, rest = 2 * PAIRS + (n - 2 * PAIR_ROUNDS) * 4 + lane;
+  if (n >= 2 * PAIR_ROUNDS) return rest < PIECES ? rest : PIECES;
+  return pair < PAIRS ? pair + n % 2 * PAIRS : PIECES;
+}
+
+// 16 bytes that are read once.
+DEVICE uint4 load_once(const E* at) {
+  uint4 x;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(at));
+  return x;
+}
+
+// Turns the pieces of a row; `angles(piece)` gives the angles of a piece of the first half.
+template <class Of>
+DEVICE void turn_row(Row& row, Of angles) {
+#pragma unroll
+  for (int n = 0; n < 2 * PAIR_ROUNDS; n += 2) {
+    const u32 piece = local_piece(n);
+    if (piece < PIECES) turn_piece(row.at[n], row.at[n + 1], angles(piece));
+  }
+}
+
+// Loads the pieces of key `key` + lane / 4, or of the last key.
+DEVICE void load_key(Row& row, const E* k, u32 key, const Info& info) {
+  const E* from = k + (u64)min(key + threadIdx.x % 32 / 4, info.seq_k - 1) * info.k_row;
+#pragma unroll
+  for (int n = 0; n < LOCAL; n++) {
+    const u32 piece = local_piece(n);
+    row.at[n] = piece < PIECES ? load_once(from + piece * 8) : make_uint4(0, 0, 0, 0);
+  }
+}
+
+// Turns that key to where it stands.
+DEVICE void turn_key(Row& row, u32 key, const TurnedTile& tile, const Positions& at, const Info& info) {
+  const u32* key_rows = at.key_rows + info.span_rule[tile.span] * info.key_rows_rule;
+  const u32 place = key_rows[min(key + threadIdx.x % 32 / 4, info.seq_k - 1)];
+  if (tile.by_offset) {
+    const u32 from = (place - tile.base) * PITCH;
+    turn_row(row, [&](u32 piece) { return load_angles(at.offset_cos + from + piece * 8, at.offset_sin + from + piece * 8); });
+  } else {
+    const u64 from = (u64)place * info.table_row;
+    turn_row(row, [&](u32 piece) { return load_angles(at.cos + from + piece * 8, at.sin + from + piece * 8); });
+  }
+}
+
+// The angles of a query: its own, less those of the tile's first key if keys turn by offset.
+DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Positions& at, const Info& info) {
+  const u64 from = (u64)row * info.table_row + piece * 8, base = (u64)tile.base * info.table_row + piece * 8;
+  Angles query = load_angles(at.cos + from, at.sin + from);
+  if (!tile.by_offset) return query;
+  const Angles key = load_angles(at.cos + base, at.sin + base);
+#pragma unroll
+  for (int n = 0; n < 8; n++) {
+    const float cos = query.cos[n] * key.cos[n] + query.sin[n] * key.sin[n];
+    query.sin[n] = query.sin[n] * key.cos[n] - query.cos[n] * key.sin[n];
+    query.cos[n] = cos;
+  }
+  return query;
+}
+
+// Turns the queries for a tile, and leaves this lane's pieces in its own places of shared memory.
+DEVICE void turn_queries(uint4* turned, const E* q, const TurnedTile& tile, const Positions& at, const Info& info) {
+  const u32 lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (u32 i = 0; i < 2; i++) {
+    const u32 row = lane / 4 + 8 * i, token = row / PACK;
+    const uint4* from = reinterpret_cast<const uint4*>(q + row % PACK * info.q_head + token * info.q_token);
+    const u32 position = token < info.seq_q ? at.query_rows[tile.span * info.seq_q + token] : 0;
+    auto load = [&](u32 piece) { return token < info.seq_q && piece < PIECES ? from[piece] : make_uint4(0, 0, 0, 0); };
+#pragma unroll
+    for (int n = 0; n < LOCAL; n += n < 2 * PAIR_ROUNDS ? 2 : 1) {
+      const u32 piece = local_piece(n);
+      uint4 x = load(piece);
+      if (n < 2 * PAIR_ROUNDS) {
+        uint4 partner = load(piece + PAIRS);
+        if (token < info.seq_q && piece < PIECES) turn_piece(x, partner, query_angles(position, piece, tile, at, info));
+        turned[((n + 1) * 2 + i) * 32 + lane] = partner;
+      }
+      turned[(n * 2 + i) * 32 + lane] = x;
+    }
+  }
+}
+
+// The products of all rows with N groups of 8 keys. Dimensions are in another order than in memory, alike for both.
+template <int N>
+DEVICE void products(float (*s)[4], const uint4* turned, const Row* keys) {
+  const u32 lane = threadIdx.x % 32;
+#pragma unroll
+  for (int n = 0; n < LOCAL; n++) {
+    const uint4 low = turned[n * 64 + lane], high = turned[n * 64 + 32 + lane]; // rows lane / 4 and 8 later
+    const u32 first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      multiply_add(s[i], first, keys[i].at[n].x, keys[i].at[n].y);
+      multiply_add(s[i], second, keys[i].at[n].z, keys[i].at[n].w);
+    }
+  }
+}
+
+// Loads 64 dimensions of four keys each; a lane has piece lane / 4 of keys 2 (lane % 4), the next, and both 8 later.
+DEVICE void load_values(u32 (&values)[4][4], const E* v, u32 key, int chunk, const Info& info) {
+  const u32 lane = threadIdx.x % 32, piece = chunk * 8 + lane / 4;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const u32 row = min(key + lane % 4 * 2 + i % 2 + i / 2 * 8, info.seq_k - 1);
+    const uint4 x = piece < PIECES ? load_once(v + (u64)row * info.v_row + piece * 8) : make_uint4(0, 0, 0, 0);
+    values[i][0] = x.x, values[i][1] = x.y, values[i][2] = x.z, values[i][3] = x.w;
+  }
+}
+
+// Adds 64 dimensions of weighted values to out[8 chunk ..]. Column n of product j is dimension j of piece n.
+template <int M>
+DEVICE void add_values(float (&out)[M][4], int chunk, const u32 (&p)[4], const u32 (&values)[4][4]) {
+#pragma unroll
+  for (int j = 0; j < 8; j++) { // dimension j of two keys becomes a pair
+    const u32 halves = j % 2 ? 0x7632 : 0x5410;
+    const u32 b0 = __byte_perm(values[0][j / 2], values[1][j / 2], halves);
+    const u32 b1 = __byte_perm(values[2][j / 2], values[3][j / 2], halves);
+    multiply_add(out[chunk * 8 + j], p, b0, b1);
+  }
+}
+
+// Tile `n` of the table.
+DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Info& info) {
+  const u32 span = tiles[2 * n], key = tiles[2 * n + 1], lane = threadIdx.x % 32;
+  const u32* rows = key_rows + info.span_rule[span] * info.key_rows_rule;
+  const u32 base = rows[key];
+  const u32 near = rows[min(key + lane, info.seq_k - 1)] - base, far = rows[min(key + 32 + lane, info.seq_k - 1)] - base;
+  return {span, key, base, __all_sync(ALL_LANES, info.composes && near < TILE && far < TILE) != 0};
+}
+
+// Weights of 16 keys from their products.
+DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, float (&out)[8 * CHUNKS][4], float (&s)[2][4], const float (&scale)[2],
+                       u32 key, u32 span, const Masks& masks) {
+  float units[2] = {scale[0], scale[1]};
+  if (SOFT_CAP > 0) cap_scores(s, units, SOFT_CAP);
+  hide_unseen(s, 0, {span, key}, threadIdx.x % 32 / 4, masks);
+  hide_unseen(s, 1, {span, key}, threadIdx.x % 32 / 4 + 8, masks);
+  raise_max(state, out, s, units);
+  weigh(p, state, s, units);
+}
+
+// Copies the offset tables to shared memory.
+DEVICE void copy_offsets(float* cos, float* sin, const float* from_cos, const float* from_sin, const Info& info) {
+  for (u32 n = threadIdx.x; n < TILE * HALF_ROTARY; n += 32 * WARPS) {
+    const u32 row = n / HALF_ROTARY, at = n % HALF_ROTARY;
+    cos[row * PITCH + at] = from_cos[row * info.offset_row + at];
+    sin[row * PITCH + at] = from_sin[row * info.offset_row + at];
+  }
+}
+
+// Leaves the warp's output, relative to its own maximum, in shared memory [16][HEAD_DIM], and its softmax in `stats` [16][2].
+DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const float (&out)[8 * CHUNKS][4]) {
+  const u32 lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const u32 row = lane / 4 + 8 * i;
+    const float sum = row_sum(state.sum[i]);
+    if (lane % 4 == 0) stats[row][0] = state.max[i], stats[row][1] = sum;
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+#pragma unroll
+      for (int column = 0; column < 2; column++) {
+        const u32 piece = chunk * 8 + lane % 4 * 2 + column;
+        if (piece >= PIECES) continue;
+        float4* to = reinterpret_cast<float4*>(merged + row * HEAD_DIM + piece * 8);
+        const int c = 2 * i + column, o = chunk * 8;
+        to[0] = make_float4(out[o][c], out[o + 1][c], out[o + 2][c], out[o + 3][c]);
+        to[1] = make_float4(out[o + 4][c], out[o + 5][c], out[o + 6][c], out[o + 7][c]);
+      }
+  }
+}
+
+// Maximum and sum of a row over parts, whose own are `stats(part)`; all lanes of a warp call and get it.
+template <class Stats>
+DEVICE float2 whole_row(u32 n_parts, Stats stats) {
+  float max = LOWEST, sum = 0.f;
+  for (u32 part = threadIdx.x % 32; part < n_parts; part += 32) {
+    const float2 own = stats(part);
+    const float top = fmaxf(max, own.x);
+    sum = sum * exp2_fast(max - top) + own.y * exp2_fast(own.x - top);
+    max = top;
+  }
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) {
+    const float other_max = __shfl_xor_sync(ALL_LANES, max, step), other_sum = __shfl_xor_sync(ALL_LANES, sum, step);
+    const float top = fmaxf(max, other_max);
+    sum = sum * exp2_fast(max - top) + other_sum * exp2_fast(other_max - top);
+    max = top;
+  }
+  return make_float2(max, sum);
+}
+
+// Merges parts of every row, a warp per row: `stats(part, row)` and `pair(part, row, n)` read dimensions 2 n and 2 n + 1
+// of a part, `write(row, n, whole, average)` takes them.
+template <class Stats, class Pair, class Write>
+DEVICE void merge(u32 n_parts, u32 n_rows, Stats stats, Pair pair, Write write) {
+  for (u32 row = threadIdx.x / 32; row < n_rows; row += WARPS) {
+    const float2 whole = whole_row(n_parts, [&](u32 part) { return stats(part, row); });
+    for (u32 n = threadIdx.x % 32; n < HEAD_DIM / 2; n += 32) {
+      float2 total = make_float2(0.f, 0.f);
+#pragma unroll 4
+      for (u32 part = 0; part < n_parts; part++) {
+        const float kept = exp2_fast(stats(part, row).x - whole.x);
+        const float2 x = pair(part, row, n);
+        total.x += x.x * kept, total.y += x.y * kept;
+      }
+      write(row, n, whole, total);
+    }
+  }
+}
+
+// Whether this block is the last of its pack; what the others wrote is then visible.
+DEVICE bool is_last(u32* arrived, u32 n_splits) {
+  __shared__ u32 last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(arrived, 1) == n_splits - 1;
+    if (last) *arrived = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return last != 0;
+}
+
+// Adds the 16 keys from `key` on, whose weights are `p`, to the output. `values` are loaded already if EARLY.
+DEVICE void add_keys(float (&out)[8 * CHUNKS][4], const u32 (&p)[4], u32 (&values)[CHUNKS_AT_ONCE][4][4], const E* v, u32 key,
+                     const Info& info) {
+#pragma unroll
+  for (int chunk = 0; chunk < CHUNKS; chunk += CHUNKS_AT_ONCE) {
+#pragma unroll
+    for (int c = 0; !EARLY && c < CHUNKS_AT_ONCE; c++) load_values(values[c], v, key, chunk + c, info);
+#pragma unroll
+    for (int c = 0; c < CHUNKS_AT_ONCE; c++) add_values(out, chunk + c, p, values[c]);
+  }
+}
+
+// Goes through this warp's tiles from `n` to `end`.
+DEVICE void attend(Softmax& state, float (&out)[8 * CHUNKS][4], uint4* turned, const E* q, const E* k, const E* v,
+                   const float (&scale)[2], const u32* tiles, u32 n, u32 end, const Positions& at, const Masks& masks,
+                   const Info& info) {
+  Row keys[KEY_GROUPS];
+#pragma unroll
+  for (int i = 0; EARLY && i < KEY_GROUPS; i++)
+    if (n < end) load_key(keys[i], k, tiles[2 * n + 1] + 8 * i, info);
+  for (; n < end; n += WARPS) {
+    const TurnedTile tile = open_tile(tiles, n, at.key_rows, info);
+    turn_queries(turned, q, tile, at, info);
+#pragma unroll 1
+    for (u32 key = tile.key; key < tile.key + TILE; key += 16) {
+      u32 values[CHUNKS_AT_ONCE][4][4], p[1][4];
+      float s[2][4];
+      clear(s);
+#pragma unroll
+      for (int chunk = 0; EARLY && chunk < CHUNKS; chunk++) load_values(values[chunk], v, key, chunk, info);
+#pragma unroll
+      for (int i = 0; i < 2; i += KEY_GROUPS) {
+#pragma unroll
+        for (int j = 0; j < KEY_GROUPS; j++) {
+          if (!EARLY) load_key(keys[j], k, key + 8 * i, info);
+          turn_key(keys[j], key + 8 * (i + j), tile, at, info);
+        }
+        products<KEY_GROUPS>(s + i, turned, keys);
+      }
+      const bool more = key + 16 < tile.key + TILE || n + WARPS < end;
+      const u32 next = key + 16 < tile.key + TILE ? key + 16 : more ? tiles[2 * (n + WARPS) + 1] : 0;
+#pragma unroll
+      for (int i = 0; EARLY && i < KEY_GROUPS; i++)
+        if (more) load_key(keys[i], k, next + 8 * i, info);
+      weigh_keys(p, state, out, s, scale, key, tile.span, masks);
+      add_keys(out, p[0], values, v, key, info);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS)
+span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E* __restrict__ v, const u32* __restrict__ lo,
+                      const u32* __restrict__ hi, const u32* __restrict__ query_rows, const u32* __restrict__ key_rows,
+                      const float* __restrict__ factor, const u32* __restrict__ hole_start,
+                      const u32* __restrict__ hole_words, const float* __restrict__ cos, const float* __restrict__ sin,
+                      const float* __restrict__ offset_cos, const float* __restrict__ offset_sin,
+                      const u32* __restrict__ tiles, float* __restrict__ partial, u32* __restrict__ arrived,
+                      E* __restrict__ out, float* __restrict__ lse, const __grid_constant__ Info info) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  __shared__ float stats[WARPS][16][2];
+  float* offsets = reinterpret_cast<float*>(shared + WARPS * LOCAL * 1024); // cosines, then sines
+  const u32 warp = threadIdx.x / 32, head = blockIdx.x * PACK, key_head = head / info.n_rep;
+  const u32 n_rows = info.seq_q * PACK, split = blockIdx.y, first = split * info.tiles_a_split;
+  if (info.composes) copy_offsets(offsets, offsets + TILE * PITCH, offset_cos, offset_sin, info);
+  __syncthreads();
+
+  float scale[2]; // from products to units of log2
+#pragma unroll
+  for (int i = 0; i < 2; i++) scale[i] = factor[min((threadIdx.x % 32 / 4 + 8 * i) / PACK, info.seq_q - 1)] * LOG2_E;
+  Softmax state = empty_softmax();
+  float sums[8 * CHUNKS][4];
+  clear(sums);
+  attend(state, sums, reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64, q + head * info.q_head, k + key_head * info.k_head,
+         v + key_head * info.v_head, scale, tiles, first + warp, min(first + info.tiles_a_split, info.n_tiles),
+         {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH}, {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of}, info);
+  __syncthreads(); // queries and offsets give their place to the outputs of the warps
+
+  float* merged = reinterpret_cast<float*>(shared);
+  leave(merged + warp * 16 * HEAD_DIM, stats[warp], state, sums);
+  __syncthreads();
+  auto finish = [&](u32 row, u32 n, float2 whole, float2 total) {
+    const float share = share_of(whole.y);
+    E* to = out + (head + row % PACK) * info.out_head + row / PACK * info.out_token;
+    reinterpret_cast<u32*>(to)[n] = pack(total.x * share, total.y * share);
+    if (n == 0) lse[(u64)(head + row % PACK) * info.seq_q + row / PACK] = log_sum(whole.x, whole.y);
+  };
+  float* own = partial + ((u64)blockIdx.x * info.n_splits + split) * 16 * PARTIAL_ROW;
+  auto keep = [&](u32 row, u32 n, float2 whole, float2 total) {
+    reinterpret_cast<float2*>(own + row * PARTIAL_ROW)[n] = total;
+    if (n == 0) reinterpret_cast<float2*>(own + row * PARTIAL_ROW)[HEAD_DIM / 2] = whole;
+  };
+  auto warp_stats = [&](u32 part, u32 row) { return make_float2(stats[part][row][0], stats[part][row][1]); };
+  auto warp_pair = [&](u32 part, u32 row, u32 n) {
+    return reinterpret_cast<const float2*>(merged + (part * 16 + row) * HEAD_DIM)[n];
+  };
+  if (info.n_splits == 1) return merge(WARPS, n_rows, warp_stats, warp_pair, finish);
+  merge(WARPS, n_rows, warp_stats, warp_pair, keep);
+  if (!is_last(arrived + blockIdx.x, info.n_splits)) return;
+  auto split_pair = [&](u32 part, u32 row, u32 n) { // not through the L1 cache, which other blocks do not write to
+    const float* from = partial + (((u64)blockIdx.x * info.n_splits + part) * 16 + row) * PARTIAL_ROW;
+    return __ldcg(reinterpret_cast<const float2*>(from) + n);
+  };
+  auto split_stats = [&](u32 part, u32 row) { return split_pair(part, row, HEAD_DIM / 2); };
+  merge(info.n_splits, n_rows, split_stats, split_pair, finish);
+}
