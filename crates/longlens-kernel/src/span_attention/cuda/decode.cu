@@ -25,14 +25,6 @@
 #define WARPS 4
 #define HALF_ROTARY (ROTARY_DIM / 2)
 #define PITCH (HALF_ROTARY + 4)                       // floats of an offset row: eight keys lie in different banks
-#define PAIRS (ROTARY_DIM / 16)                       // pieces of the first half that is turned
-#define PAIR_ROUNDS ((PAIRS + 3) / 4)                 // of four lanes
-#define REST_ROUNDS ((PIECES - 2 * PAIRS + 3) / 4)    // of four lanes, through the pieces that are not turned
-#define LOCAL (2 * PAIR_ROUNDS + REST_ROUNDS)         // pieces of a row that one of four lanes has
-#define CHUNKS ((PIECES + 7) / 8)                     // of 64 dimensions of the values
-#define CHUNKS_AT_ONCE (CHUNKS > 2 ? 1 : CHUNKS)       // that are in registers together
-#define EARLY (CHUNKS == CHUNKS_AT_ONCE)              // registers suffice to load keys and values before they are needed
-#define KEY_GROUPS (EARLY ? 2 : 1)                    // groups of 8 keys that are in registers together
 #define PARTIAL_ROW (HEAD_DIM + 2)                    // output, maximum, sum
 
 struct Info {
@@ -56,47 +48,6 @@ struct TurnedTile {
   u32 span, key, base;
   bool by_offset;
 };
-
-// The pieces that a lane has of a row, zeros where it has none.
-struct Row {
-  uint4 at[LOCAL];
-};
-
-// The piece with index `n` among those of this lane: pairs of pieces first, then what is not turned. PIECES if there is none.
-DEVICE u32 local_piece(int n) {
-  const u32 lane = threadIdx.x % 4, pair = n / 2 * 4 + lane, rest = 2 * PAIRS + (n - 2 * PAIR_ROUNDS) * 4 + lane;
-  if (n >= 2 * PAIR_ROUNDS) return rest < PIECES ? rest : PIECES;
-  return pair < PAIRS ? pair + n % 2 * PAIRS : PIECES;
-}
-
-// 16 bytes that are read once.
-DEVICE uint4 load_once(const E* at) {
-  uint4 x;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-               : "l"(at));
-  return x;
-}
-
-// Turns the pieces of a row; `angles(piece)` gives the angles of a piece of the first half.
-template <class Of>
-DEVICE void turn_row(Row& row, Of angles) {
-#pragma unroll
-  for (int n = 0; n < 2 * PAIR_ROUNDS; n += 2) {
-    const u32 piece = local_piece(n);
-    if (piece < PIECES) turn_piece(row.at[n], row.at[n + 1], angles(piece));
-  }
-}
-
-// Loads the pieces of key `key` + lane / 4, or of the last key.
-DEVICE void load_key(Row& row, const E* k, u32 key, const Info& info) {
-  const E* from = k + (u64)min(key + threadIdx.x % 32 / 4, info.seq_k - 1) * info.k_row;
-#pragma unroll
-  for (int n = 0; n < LOCAL; n++) {
-    const u32 piece = local_piece(n);
-    row.at[n] = piece < PIECES ? load_once(from + piece * 8) : make_uint4(0, 0, 0, 0);
-  }
-}
 
 // Turns that key to where it stands.
 DEVICE void turn_key(Row& row, u32 key, const TurnedTile& tile, const Positions& at, const Info& info) {
@@ -126,68 +77,6 @@ DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Pos
   return query;
 }
 
-// Turns the queries for a tile, and leaves this lane's pieces in its own places of shared memory.
-DEVICE void turn_queries(uint4* turned, const E* q, const TurnedTile& tile, const Positions& at, const Info& info) {
-  const u32 lane = threadIdx.x % 32;
-#pragma unroll 1
-  for (u32 i = 0; i < 2; i++) {
-    const u32 row = lane / 4 + 8 * i, token = row / PACK;
-    const uint4* from = reinterpret_cast<const uint4*>(q + row % PACK * info.q_head + token * info.q_token);
-    const u32 position = token < info.seq_q ? at.query_rows[tile.span * info.seq_q + token] : 0;
-    auto load = [&](u32 piece) { return token < info.seq_q && piece < PIECES ? from[piece] : make_uint4(0, 0, 0, 0); };
-#pragma unroll
-    for (int n = 0; n < LOCAL; n += n < 2 * PAIR_ROUNDS ? 2 : 1) {
-      const u32 piece = local_piece(n);
-      uint4 x = load(piece);
-      if (n < 2 * PAIR_ROUNDS) {
-        uint4 partner = load(piece + PAIRS);
-        if (token < info.seq_q && piece < PIECES) turn_piece(x, partner, query_angles(position, piece, tile, at, info));
-        turned[((n + 1) * 2 + i) * 32 + lane] = partner;
-      }
-      turned[(n * 2 + i) * 32 + lane] = x;
-    }
-  }
-}
-
-// The products of all rows with N groups of 8 keys. Dimensions are in another order than in memory, alike for both.
-template <int N>
-DEVICE void products(float (*s)[4], const uint4* turned, const Row* keys) {
-  const u32 lane = threadIdx.x % 32;
-#pragma unroll
-  for (int n = 0; n < LOCAL; n++) {
-    const uint4 low = turned[n * 64 + lane], high = turned[n * 64 + 32 + lane]; // rows lane / 4 and 8 later
-    const u32 first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-      multiply_add(s[i], first, keys[i].at[n].x, keys[i].at[n].y);
-      multiply_add(s[i], second, keys[i].at[n].z, keys[i].at[n].w);
-    }
-  }
-}
-
-// Loads 64 dimensions of four keys each; a lane has piece lane / 4 of keys 2 (lane % 4), the next, and both 8 later.
-DEVICE void load_values(u32 (&values)[4][4], const E* v, u32 key, int chunk, const Info& info) {
-  const u32 lane = threadIdx.x % 32, piece = chunk * 8 + lane / 4;
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const u32 row = min(key + lane % 4 * 2 + i % 2 + i / 2 * 8, info.seq_k - 1);
-    const uint4 x = piece < PIECES ? load_once(v + (u64)row * info.v_row + piece * 8) : make_uint4(0, 0, 0, 0);
-    values[i][0] = x.x, values[i][1] = x.y, values[i][2] = x.z, values[i][3] = x.w;
-  }
-}
-
-// Adds 64 dimensions of weighted values to out[8 chunk ..]. Column n of product j is dimension j of piece n.
-template <int M>
-DEVICE void add_values(float (&out)[M][4], int chunk, const u32 (&p)[4], const u32 (&values)[4][4]) {
-#pragma unroll
-  for (int j = 0; j < 8; j++) { // dimension j of two keys becomes a pair
-    const u32 halves = j % 2 ? 0x7632 : 0x5410;
-    const u32 b0 = __byte_perm(values[0][j / 2], values[1][j / 2], halves);
-    const u32 b1 = __byte_perm(values[2][j / 2], values[3][j / 2], halves);
-    multiply_add(out[chunk * 8 + j], p, b0, b1);
-  }
-}
-
 // Tile `n` of the table.
 DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Info& info) {
   const u32 span = tiles[2 * n], key = tiles[2 * n + 1], lane = threadIdx.x % 32;
@@ -198,14 +87,26 @@ DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const 
 }
 
 // Weights of 16 keys from their products.
-DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, float (&out)[8 * CHUNKS][4], float (&s)[2][4], const float (&scale)[2],
-                       u32 key, u32 span, const Masks& masks) {
+DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, Output& out, float (&s)[2][4], const float (&scale)[2], u32 key,
+                       u32 span, const Masks& masks) {
   float units[2] = {scale[0], scale[1]};
   if (SOFT_CAP > 0) cap_scores(s, units, SOFT_CAP);
   hide_unseen(s, 0, {span, key}, threadIdx.x % 32 / 4, masks);
   hide_unseen(s, 1, {span, key}, threadIdx.x % 32 / 4 + 8, masks);
   raise_max(state, out, s, units);
   weigh(p, state, s, units);
+}
+
+// Turns the pack's queries for a tile.
+DEVICE void turn_queries(uint4* turned, const E* q, const TurnedTile& tile, const Positions& at, const Info& info) {
+#pragma unroll 1
+  for (u32 i = 0; i < 2; i++) {
+    const u32 row = threadIdx.x % 32 / 4 + 8 * i, token = row / PACK;
+    const bool real = token < info.seq_q;
+    const u32 position = real ? at.query_rows[tile.span * info.seq_q + token] : 0;
+    const E* from = q + row % PACK * info.q_head + token * info.q_token;
+    turn_query(turned, i, real ? from : nullptr, [&](u32 piece) { return query_angles(position, piece, tile, at, info); });
+  }
 }
 
 // Copies the offset tables to shared memory.
@@ -218,7 +119,7 @@ DEVICE void copy_offsets(float* cos, float* sin, const float* from_cos, const fl
 }
 
 // Leaves the warp's output, relative to its own maximum, in shared memory [16][HEAD_DIM], and its softmax in `stats` [16][2].
-DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const float (&out)[8 * CHUNKS][4]) {
+DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const Output& out) {
   const u32 lane = threadIdx.x % 32;
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -292,52 +193,21 @@ DEVICE bool is_last(u32* arrived, u32 n_splits) {
   return last != 0;
 }
 
-// Adds the 16 keys from `key` on, whose weights are `p`, to the output. `values` are loaded already if EARLY.
-DEVICE void add_keys(float (&out)[8 * CHUNKS][4], const u32 (&p)[4], u32 (&values)[CHUNKS_AT_ONCE][4][4], const E* v, u32 key,
-                     const Info& info) {
-#pragma unroll
-  for (int chunk = 0; chunk < CHUNKS; chunk += CHUNKS_AT_ONCE) {
-#pragma unroll
-    for (int c = 0; !EARLY && c < CHUNKS_AT_ONCE; c++) load_values(values[c], v, key, chunk + c, info);
-#pragma unroll
-    for (int c = 0; c < CHUNKS_AT_ONCE; c++) add_values(out, chunk + c, p, values[c]);
-  }
-}
-
 // Goes through this warp's tiles from `n` to `end`.
-DEVICE void attend(Softmax& state, float (&out)[8 * CHUNKS][4], uint4* turned, const E* q, const E* k, const E* v,
-                   const float (&scale)[2], const u32* tiles, u32 n, u32 end, const Positions& at, const Masks& masks,
-                   const Info& info) {
+DEVICE void attend(Softmax& state, Output& out, uint4* turned, const E* q, const Cache& cache, const float (&scale)[2],
+                   const u32* tiles, u32 n, u32 end, const Positions& at, const Masks& masks, const Info& info) {
   Row keys[KEY_GROUPS];
-#pragma unroll
-  for (int i = 0; EARLY && i < KEY_GROUPS; i++)
-    if (n < end) load_key(keys[i], k, tiles[2 * n + 1] + 8 * i, info);
+  if (n < end) load_first_keys<true>(keys, cache, tiles[2 * n + 1]);
   for (; n < end; n += WARPS) {
     const TurnedTile tile = open_tile(tiles, n, at.key_rows, info);
     turn_queries(turned, q, tile, at, info);
 #pragma unroll 1
     for (u32 key = tile.key; key < tile.key + TILE; key += 16) {
-      u32 values[CHUNKS_AT_ONCE][4][4], p[1][4];
-      float s[2][4];
-      clear(s);
-#pragma unroll
-      for (int chunk = 0; EARLY && chunk < CHUNKS; chunk++) load_values(values[chunk], v, key, chunk, info);
-#pragma unroll
-      for (int i = 0; i < 2; i += KEY_GROUPS) {
-#pragma unroll
-        for (int j = 0; j < KEY_GROUPS; j++) {
-          if (!EARLY) load_key(keys[j], k, key + 8 * i, info);
-          turn_key(keys[j], key + 8 * (i + j), tile, at, info);
-        }
-        products<KEY_GROUPS>(s + i, turned, keys);
-      }
-      const bool more = key + 16 < tile.key + TILE || n + WARPS < end;
-      const u32 next = key + 16 < tile.key + TILE ? key + 16 : more ? tiles[2 * (n + WARPS) + 1] : 0;
-#pragma unroll
-      for (int i = 0; EARLY && i < KEY_GROUPS; i++)
-        if (more) load_key(keys[i], k, next + 8 * i, info);
-      weigh_keys(p, state, out, s, scale, key, tile.span, masks);
-      add_keys(out, p[0], values, v, key, info);
+      const bool same = key + 16 < tile.key + TILE;
+      const u32 next = same ? key + 16 : n + WARPS < end ? tiles[2 * (n + WARPS) + 1] : NO_KEY;
+      attend_keys<true>(
+          out, keys, turned, cache, key, next, [&](Row& row, u32 first) { turn_key(row, first, tile, at, info); },
+          [&](u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out, s, scale, key, tile.span, masks); });
     }
   }
 }
@@ -362,10 +232,10 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
 #pragma unroll
   for (int i = 0; i < 2; i++) scale[i] = factor[min((threadIdx.x % 32 / 4 + 8 * i) / PACK, info.seq_q - 1)] * LOG2_E;
   Softmax state = empty_softmax();
-  float sums[8 * CHUNKS][4];
+  Output sums;
   clear(sums);
-  attend(state, sums, reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64, q + head * info.q_head, k + key_head * info.k_head,
-         v + key_head * info.v_head, scale, tiles, first + warp, min(first + info.tiles_a_split, info.n_tiles),
+  attend(state, sums, reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64, q + head * info.q_head,
+         {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1}, scale, tiles, first + warp, min(first + info.tiles_a_split, info.n_tiles),
          {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH}, {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of}, info);
   __syncthreads(); // queries and offsets give their place to the outputs of the warps
 
