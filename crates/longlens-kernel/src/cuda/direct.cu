@@ -31,7 +31,7 @@ typedef float Output[8 * CHUNKS][4];
 DEVICE u32 local_piece(int n) {
   const u32 lane = threadIdx.x % 4, pair = n / 2 * 4 + lane, rest = 2 * PAIRS + (n - 2 * PAIR_ROUNDS) * 4 + lane;
   if (n >= 2 * PAIR_ROUNDS) return rest < PIECES ? rest : PIECES;
-  return pair < PAIRS ? pair + n % 2 * PAIRS : PIECES;
+  return pair + 1 <= PAIRS ? pair + n % 2 * PAIRS : PIECES;
 }
 
 // Loads a piece; past the L1 cache if it is read ONCE.
