@@ -11,7 +11,7 @@
 //
 // Defines: HEAD_DIM, F16, ROTARY_DIM (a multiple of 16), PACK (query heads of a block; divides n_rep), SOFT_CAP, HOLES.
 // Launch: grid (n_heads / PACK, n_splits), block 128, dynamic shared memory SHARED = max(4 * LOCAL * 1024 + 512 * PITCH,
-// 4 * 16 * HEAD_DIM * 4) bytes, where PITCH = ROTARY_DIM / 2 + 4 and LOCAL = 2 * ceil(ROTARY_DIM / 64) +
+// 256 * (HEAD_DIM + 8)) bytes, where PITCH = ROTARY_DIM / 2 + 4 and LOCAL = 2 * ceil(ROTARY_DIM / 64) +
 // ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits * tiles_a_split >= n_tiles, and every split has a tile.
 // Memory: reads k and v once per pack, 2 % more for rows and tables. Workspace: partial f32
 // [n_heads / PACK][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK], zeros before and after.
@@ -25,6 +25,7 @@
 #define WARPS 4
 #define HALF_ROTARY (ROTARY_DIM / 2)
 #define PITCH (HALF_ROTARY + 4)                       // floats of an offset row: eight keys lie in different banks
+#define MERGED_ROW (HEAD_DIM + 8)                     // floats of a row of a warp's output in shared memory
 #define PARTIAL_ROW (HEAD_DIM + 2)                    // output, maximum, sum
 
 struct Info {
@@ -118,7 +119,10 @@ DEVICE void copy_offsets(float* cos, float* sin, const float* from_cos, const fl
   }
 }
 
-// Leaves the warp's output, relative to its own maximum, in shared memory [16][HEAD_DIM], and its softmax in `stats` [16][2].
+// Where four dimensions of a row of a warp's output lie in shared memory, so that the lanes of a warp meet different banks.
+DEVICE u32 merged_at(u32 row, u32 four) { return row * MERGED_ROW + (four ^ four / 8 % 2) * 4; }
+
+// Leaves the warp's output, relative to its own maximum, in shared memory, and its softmax in `stats` [16][2].
 DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const Output& out) {
   const u32 lane = threadIdx.x % 32;
 #pragma unroll
@@ -132,10 +136,11 @@ DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const 
       for (int column = 0; column < 2; column++) {
         const u32 piece = chunk * 8 + lane % 4 * 2 + column;
         if (piece >= PIECES) continue;
-        float4* to = reinterpret_cast<float4*>(merged + row * HEAD_DIM + piece * 8);
         const int c = 2 * i + column, o = chunk * 8;
-        to[0] = make_float4(out[o][c], out[o + 1][c], out[o + 2][c], out[o + 3][c]);
-        to[1] = make_float4(out[o + 4][c], out[o + 5][c], out[o + 6][c], out[o + 7][c]);
+#pragma unroll
+        for (int half = 0; half < 8; half += 4)
+          *reinterpret_cast<float4*>(merged + merged_at(row, piece * 2 + half / 4)) =
+              make_float4(out[o + half][c], out[o + half + 1][c], out[o + half + 2][c], out[o + half + 3][c]);
       }
   }
 }
@@ -240,7 +245,7 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   __syncthreads(); // queries and offsets give their place to the outputs of the warps
 
   float* merged = reinterpret_cast<float*>(shared);
-  leave(merged + warp * 16 * HEAD_DIM, stats[warp], state, sums);
+  leave(merged + warp * 16 * MERGED_ROW, stats[warp], state, sums);
   __syncthreads();
   auto finish = [&](u32 row, u32 n, float2 whole, float2 total) {
     const float share = share_of(whole.y);
@@ -255,7 +260,7 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   };
   auto warp_stats = [&](u32 part, u32 row) { return make_float2(stats[part][row][0], stats[part][row][1]); };
   auto warp_pair = [&](u32 part, u32 row, u32 n) {
-    return reinterpret_cast<const float2*>(merged + (part * 16 + row) * HEAD_DIM)[n];
+    return *reinterpret_cast<const float2*>(merged + merged_at(part * 16 + row, n / 2) + n % 2 * 2);
   };
   if (info.n_splits == 1) return merge(WARPS, n_rows, warp_stats, warp_pair, finish);
   merge(WARPS, n_rows, warp_stats, warp_pair, keep);
