@@ -212,38 +212,64 @@ DEVICE void hide(float (&s)[N][4], int i, u32 key, u32 from, u32 to, const u32* 
   }
 }
 
-// Raises the maximum where scores have passed it, and lowers sum and output accordingly.
-template <int N, int M>
-DEVICE void raise_max(Softmax& state, float (&out)[M][4], const float (&s)[N][4], const float (&units)[2]) {
+// Raises the maximum where scores have passed it. Whether any lane of the warp did; then `kept` is what the output so far is
+// worth, the sum being adjusted already.
+template <int N>
+DEVICE bool raise_max(Softmax& state, float (&kept)[2], const float (&s)[N][4], const float (&units)[2]) {
   float top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
   for (int n = 0; n < N; n++)
 #pragma unroll
     for (int i = 0; i < 4; i++) top[i / 2] = fmaxf(top[i / 2], s[n][i]);
   const bool passed = top[0] * units[0] > state.max[0] + SLACK || top[1] * units[1] > state.max[1] + SLACK;
-  if (!__any_sync(ALL_LANES, passed)) return;
+  if (!__any_sync(ALL_LANES, passed)) return false;
 #pragma unroll
   for (int i = 0; i < 2; i++) {
-    const float max = fmaxf(state.max[i], row_max(top[i]) * units[i]), kept = exp2_fast(state.max[i] - max);
+    const float max = fmaxf(state.max[i], row_max(top[i]) * units[i]);
+    kept[i] = exp2_fast(state.max[i] - max);
     state.max[i] = max;
-    state.sum[i] *= kept;
-#pragma unroll
-    for (int n = 0; n < M; n++) out[n][2 * i] *= kept, out[n][2 * i + 1] *= kept;
+    state.sum[i] *= kept[i];
   }
+  return true;
 }
 
-// Turns scores into weights, as the left operand of the product with the values, and adds them to the sums.
+// Multiplies the two rows of an accumulator.
 template <int N>
-DEVICE void weigh(u32 (&p)[N / 2][4], Softmax& state, const float (&s)[N][4], const float (&units)[2]) {
+DEVICE void scale_rows(float (&c)[N][4], const float (&by)[2]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) c[n][0] *= by[0], c[n][1] *= by[0], c[n][2] *= by[1], c[n][3] *= by[1];
+}
+
+// Turns scores into weights and adds them to the sums.
+template <int N>
+DEVICE void weigh(Softmax& state, float (&s)[N][4], const float (&units)[2]) {
 #pragma unroll
   for (int n = 0; n < N; n++)
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const float a = exp2_fast(fmaf(s[n][2 * i], units[i], -state.max[i]));
-      const float b = exp2_fast(fmaf(s[n][2 * i + 1], units[i], -state.max[i]));
-      state.sum[i] += a + b;
-      p[n / 2][n % 2 * 2 + i] = pack(a, b);
+      s[n][2 * i] = exp2_fast(fmaf(s[n][2 * i], units[i], -state.max[i]));
+      s[n][2 * i + 1] = exp2_fast(fmaf(s[n][2 * i + 1], units[i], -state.max[i]));
+      state.sum[i] += s[n][2 * i] + s[n][2 * i + 1];
     }
+}
+
+// Weights as the left operand of the product with the values.
+template <int N>
+DEVICE void pack_weights(u32 (&p)[N / 2][4], const float (&s)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    p[n / 2][n % 2 * 2] = pack(s[n][0], s[n][1]);
+    p[n / 2][n % 2 * 2 + 1] = pack(s[n][2], s[n][3]);
+  }
+}
+
+// One step of the running softmax: scores become weights `p`, and the output so far is relative to the new maximum.
+template <int N, int M>
+DEVICE void step_softmax(u32 (&p)[N / 2][4], Softmax& state, float (&out)[M][4], float (&s)[N][4], const float (&units)[2]) {
+  float kept[2];
+  if (raise_max(state, kept, s, units)) scale_rows(out, kept);
+  weigh(state, s, units);
+  pack_weights(p, s);
 }
 
 // Natural logarithm of a whole sum; LOWEST for an empty one.

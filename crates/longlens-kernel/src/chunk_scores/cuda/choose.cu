@@ -4,8 +4,8 @@
 //
 // Slots of a query, in ascending order: chunks 0 .. n_first, its picks, n_newest chunks from candidates_end[i] on, tail[i].
 //
-// A block has ROWS rows: row r is query r / PACK, head r % PACK. In passes over CAPACITY candidates its warps score 16 chunks at
-// a time, straight from 16-byte loads, and leave the scores in shared memory as numbers that sort like them; then a warp picks
+// A block has ROWS rows: row r is query r / PACK, head r % PACK. In passes over CAPACITY candidates its warps score 16 chunks
+// at a time, straight from 16-byte loads, and leave the scores in shared memory as numbers that sort like them; then a warp picks
 // row by row from those and from what is left of earlier passes: it finds the last pick's number bit by bit, from the highest
 // bit in which they differ, until as many reach it as there are picks.
 //

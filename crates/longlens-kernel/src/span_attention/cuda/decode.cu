@@ -17,8 +17,8 @@
 // [n_heads / PACK][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK], zeros before and after.
 // Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
 // partial, arrived, out, lse, info.
-// Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: 44 % of the issue slots of
-// an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 160 bytes.
+// Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: by arithmetic, 44 % of the
+// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 160 bytes.
 // Agrees with f64 to 7.2e-3 (bf16) and 6.7e-4 (f16) of the norm of out, and lse to 1e-2 and 1e-3: queries and keys are rounded
 // once more when they are turned.
 #define TILE 64
@@ -94,8 +94,7 @@ DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, Output& out, float (&s)[2
   if (SOFT_CAP > 0) cap_scores(s, units, SOFT_CAP);
   hide_unseen(s, 0, {span, key}, threadIdx.x % 32 / 4, masks);
   hide_unseen(s, 1, {span, key}, threadIdx.x % 32 / 4 + 8, masks);
-  raise_max(state, out, s, units);
-  weigh(p, state, s, units);
+  step_softmax(p, state, out, s, units);
 }
 
 // Turns the pack's queries for a tile.
@@ -239,9 +238,12 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   Softmax state = empty_softmax();
   Output sums;
   clear(sums);
-  attend(state, sums, reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64, q + head * info.q_head,
-         {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1}, scale, tiles, first + warp, min(first + info.tiles_a_split, info.n_tiles),
-         {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH}, {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of}, info);
+  const Cache cache = {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1};
+  const Positions positions = {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH};
+  const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
+  uint4* turned = reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64;
+  attend(state, sums, turned, q + head * info.q_head, cache, scale, tiles, first + warp,
+         min(first + info.tiles_a_split, info.n_tiles), positions, masks, info);
   __syncthreads(); // queries and offsets give their place to the outputs of the warps
 
   float* merged = reinterpret_cast<float*>(shared);

@@ -28,7 +28,7 @@ struct Info {
   u32 span_rule[MAX_SPANS]; // the k that a span reads
 };
 
-// What a block works on.
+// The part of a block.
 struct Work {
   const E *k, *v; // of its key head
   u32 head, first_row;
@@ -40,14 +40,12 @@ struct State {
   float out[HEAD_DIM / 8][4];
 };
 
-// Blocks walk a group of heads together, from the last queries to the first.
+// What this block works on.
 DEVICE Work block_work(const E* k, const E* v, const Info& info) {
-  const u32 n_groups_of_rows = (info.seq_q * PACK + ROWS - 1) / ROWS, n_packs = info.n_heads / PACK;
-  const u32 group = info.head_group * (info.n_rep / PACK); // packs
-  const u32 first_pack = blockIdx.x / (group * n_groups_of_rows) * group, in_group = min(group, n_packs - first_pack);
-  const u32 at = blockIdx.x - first_pack * n_groups_of_rows;
-  const u32 head = (first_pack + at % in_group) * PACK, key_head = head / info.n_rep;
-  return {k + key_head * info.k_head, v + key_head * info.v_head, head, (n_groups_of_rows - 1 - at / in_group) * ROWS};
+  const u32 group = info.head_group * (info.n_rep / PACK);
+  const Place place = place_of_block<ROWS>(info.seq_q * PACK, info.n_heads / PACK, group);
+  const u32 head = place.pack * PACK, key_head = head / info.n_rep;
+  return {k + key_head * info.k_head, v + key_head * info.v_head, head, place.first_row};
 }
 
 // Starts copying rows first .. first + KEYS of a matrix to a slot; rows that are not below `n_rows` become zeros.
@@ -169,8 +167,7 @@ DEVICE void weigh_tile(u32 (&p)[ROW_TILES][KEYS / 16][4], State (&state)[ROW_TIL
       hide_unseen(s[t], 0, tile, work.first_row + row, masks);
       hide_unseen(s[t], 1, tile, work.first_row + row + 8, masks);
     }
-    raise_max(state[t].softmax, state[t].out, s[t], units);
-    weigh(p[t], state[t].softmax, s[t], units);
+    step_softmax(p[t], state[t].softmax, state[t].out, s[t], units);
   }
 }
 

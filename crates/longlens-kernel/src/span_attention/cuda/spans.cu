@@ -31,6 +31,20 @@ DEVICE void hide_unseen(float (&s)[N][4], int i, Tile tile, u32 row, const Masks
   hide(s, i, tile.key, from, to, words);
 }
 
+// The place of a block of rows: a pack of heads, and its row 0 among all rows of the pack.
+struct Place {
+  u32 pack, first_row;
+};
+
+// Blocks walk `group` packs together, whose keys and values fit the L2 cache, from the last rows, which see most, to the first.
+template <u32 ROWS_OF_BLOCK>
+DEVICE Place place_of_block(u32 n_rows, u32 n_packs, u32 group) {
+  const u32 n_blocks = (n_rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; // of a pack
+  const u32 first_pack = blockIdx.x / (group * n_blocks) * group, in_group = min(group, n_packs - first_pack);
+  const u32 at = blockIdx.x - first_pack * n_blocks;
+  return {first_pack + at % in_group, (n_blocks - 1 - at / in_group) * ROWS_OF_BLOCK};
+}
+
 // What the rows of this warp see of a span: lane r looks at row r.
 template <int ROWS_OF_WARP>
 DEVICE Bounds warp_bounds(u32 first_row, u32 span, const Masks& masks) {
