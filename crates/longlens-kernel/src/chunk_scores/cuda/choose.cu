@@ -5,9 +5,9 @@
 // Slots of a query, in ascending order: chunks 0 .. n_first, its picks, n_newest chunks from candidates_end[i] on, tail[i].
 //
 // A block has ROWS rows: row r is query r / PACK, head r % PACK. In passes over CAPACITY candidates its warps score 16 chunks
-// at a time, straight from 16-byte loads, and leave the scores in shared memory as numbers that sort like them; then a warp picks
-// row by row from those and from what is left of earlier passes: it finds the last pick's number bit by bit, from the highest
-// bit in which they differ, until as many reach it as there are picks.
+// at a time, straight from 16-byte loads, and leave the scores in shared memory as numbers that sort like them. Then a warp
+// picks row by row from those and from what is left of earlier passes: it finds the last pick's number bit by bit, from the
+// highest bit in which they differ, until as many reach it as there are picks.
 //
 // Defines: HEAD_DIM (numbers of q_i and r_c, a multiple of 8), F16, ROTARY_DIM 0 (nothing turns), PACK (divides the heads that
 // share representatives), ROWS (a multiple of 16), CAPACITY and PICKS (multiples of 32; n_picks <= PICKS).

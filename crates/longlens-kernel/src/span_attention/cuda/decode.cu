@@ -13,7 +13,7 @@
 // Launch: grid (n_heads / PACK, n_splits), block 128, dynamic shared memory SHARED = max(4 * LOCAL * 1024 + 512 * PITCH,
 // 256 * (HEAD_DIM + 8)) bytes, where PITCH = ROTARY_DIM / 2 + 4 and LOCAL = 2 * ceil(ROTARY_DIM / 64) +
 // ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits * tiles_a_split >= n_tiles, and every split has a tile.
-// Memory: reads k and v once per pack, 2 % more for rows and tables. Workspace: partial f32
+// Memory: reads k and v once per pack, and 4 bytes a key for its row. Workspace: partial f32
 // [n_heads / PACK][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK], zeros before and after.
 // Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
 // partial, arrived, out, lse, info.

@@ -9,10 +9,11 @@
 // share its keys; divides n_rep), SOFT_CAP (a float, 0 for none), HOLES (0 or 1).
 // Launch: grid (ceil(seq_q * PACK / ROWS) * n_heads / PACK), block 32 * WARPS, dynamic shared memory
 // (ROWS + SLOTS * KEYS) * HEAD_DIM * 2 bytes, where ROWS = 16 * ROW_TILES * WARPS. Later queries see more keys and go first.
-// Tiles that fit the registers: 4 warps, ROW_TILES 2, KEYS 64, SLOTS 3 up to HEAD_DIM 128: two
-// blocks on an SM of 164 KiB; 8 warps, ROW_TILES 1, KEYS 64, SLOTS 2 for 256: one block.
+// Tiles that fit the registers: WARPS 4, ROW_TILES 2, KEYS 64, SLOTS 3 up to HEAD_DIM 128, two blocks on an SM of 164 KiB;
+// WARPS 8 (4 where a block has less than 132 KiB), ROW_TILES 1, KEYS 64, SLOTS 2 for 256.
 // Memory: reads q once per span, k and v once per block whose rows see them; writes out and lse once. No workspace.
 // Parameters: q, k, v, lo, hi, factor, hole_start, hole_words (any address without HOLES), out, lse, info.
+// Cost: 981 instructions a lane (sm_80), 256 of them mma, for the 32 rows of a warp and 64 keys of 128 dimensions.
 // Agrees with f64 over random spans to 2.3e-3 (bf16) and 2.6e-4 (f16) of the norm of out, and lse to 6e-6.
 #define ROWS (16 * ROW_TILES * WARPS)
 #define THREADS (32 * WARPS)
