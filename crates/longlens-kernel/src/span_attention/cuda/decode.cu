@@ -144,12 +144,12 @@ DEVICE void leave(float* merged, float (*stats)[2], const Softmax& state, const 
   }
 }
 
-// Maximum and sum of a row over parts, whose own are `stats(part)`; all lanes of a warp call and get it.
-template <class Stats>
-DEVICE float2 whole_row(u32 n_parts, Stats stats) {
+// Maximum and sum of a row over all parts; all lanes of a warp call and get it.
+template <class Parts>
+DEVICE float2 whole_row(u32 n_parts, u32 row, const Parts& parts) {
   float max = LOWEST, sum = 0.f;
   for (u32 part = threadIdx.x % 32; part < n_parts; part += 32) {
-    const float2 own = stats(part);
+    const float2 own = parts.stats(part, row);
     const float top = fmaxf(max, own.x);
     sum = sum * exp2_fast(max - top) + own.y * exp2_fast(own.x - top);
     max = top;
@@ -164,18 +164,18 @@ DEVICE float2 whole_row(u32 n_parts, Stats stats) {
   return make_float2(max, sum);
 }
 
-// Merges parts of every row, a warp per row: `stats(part, row)` and `pair(part, row, n)` read dimensions 2 n and 2 n + 1
-// of a part, `write(row, n, whole, average)` takes them.
-template <class Stats, class Pair, class Write>
-DEVICE void merge(u32 n_parts, u32 n_rows, Stats stats, Pair pair, Write write) {
+// Merges parts of every row, a warp per row: `parts` gives the maximum and sum of a row of a part, and its dimensions 2 n and
+// 2 n + 1; `write(row, n, whole, total)` takes them merged.
+template <class Parts, class Write>
+DEVICE void merge(u32 n_parts, u32 n_rows, const Parts& parts, Write write) {
   for (u32 row = threadIdx.x / 32; row < n_rows; row += WARPS) {
-    const float2 whole = whole_row(n_parts, [&](u32 part) { return stats(part, row); });
+    const float2 whole = whole_row(n_parts, row, parts);
     for (u32 n = threadIdx.x % 32; n < HEAD_DIM / 2; n += 32) {
       float2 total = make_float2(0.f, 0.f);
 #pragma unroll 4
       for (u32 part = 0; part < n_parts; part++) {
-        const float kept = exp2_fast(stats(part, row).x - whole.x);
-        const float2 x = pair(part, row, n);
+        const float kept = exp2_fast(parts.stats(part, row).x - whole.x);
+        const float2 x = parts.pair(part, row, n);
         total.x += x.x * kept, total.y += x.y * kept;
       }
       write(row, n, whole, total);
@@ -216,6 +216,46 @@ DEVICE void attend(Softmax& state, Output& out, uint4* turned, const E* q, const
   }
 }
 
+// What the warps of a block leave to each other in shared memory.
+struct Warps {
+  const float* merged;           // outputs, see merged_at
+  const float (*softmax)[16][2]; // maximum and sum of each row
+
+  DEVICE float2 stats(u32 warp, u32 row) const { return make_float2(softmax[warp][row][0], softmax[warp][row][1]); }
+  DEVICE float2 pair(u32 warp, u32 row, u32 n) const {
+    return *reinterpret_cast<const float2*>(merged + merged_at(warp * 16 + row, n / 2) + n % 2 * 2);
+  }
+};
+
+// What the splits of a pack leave to each other in the workspace: [split][16][PARTIAL_ROW].
+struct Splits {
+  float* partial;
+
+  DEVICE float* at(u32 split, u32 row) const { return partial + ((u64)split * 16 + row) * PARTIAL_ROW; }
+  // not through the L1 cache, which does not see what other blocks write
+  DEVICE float2 pair(u32 split, u32 row, u32 n) const { return __ldcg(reinterpret_cast<const float2*>(at(split, row)) + n); }
+  DEVICE float2 stats(u32 split, u32 row) const { return pair(split, row, HEAD_DIM / 2); }
+  DEVICE void keep(u32 split, u32 row, u32 n, float2 whole, float2 total) const {
+    reinterpret_cast<float2*>(at(split, row))[n] = total;
+    if (n == 0) reinterpret_cast<float2*>(at(split, row))[HEAD_DIM / 2] = whole;
+  }
+};
+
+// Merges the warps of this block, and the splits if this is the last of them.
+DEVICE void finish(const Warps& warps, const Splits& splits, u32* arrived, E* out, float* lse, const Info& info) {
+  const u32 head = blockIdx.x * PACK, n_rows = info.seq_q * PACK;
+  auto write = [&](u32 row, u32 n, float2 whole, float2 total) {
+    const float share = share_of(whole.y);
+    E* to = out + (head + row % PACK) * info.out_head + row / PACK * info.out_token;
+    reinterpret_cast<u32*>(to)[n] = pack(total.x * share, total.y * share);
+    if (n == 0) lse[(u64)(head + row % PACK) * info.seq_q + row / PACK] = log_sum(whole.x, whole.y);
+  };
+  auto keep = [&](u32 row, u32 n, float2 whole, float2 total) { splits.keep(blockIdx.y, row, n, whole, total); };
+  if (info.n_splits == 1) return merge(WARPS, n_rows, warps, write);
+  merge(WARPS, n_rows, warps, keep);
+  if (is_last(arrived + blockIdx.x, info.n_splits)) merge(info.n_splits, n_rows, splits, write);
+}
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
 span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E* __restrict__ v, const u32* __restrict__ lo,
                       const u32* __restrict__ hi, const u32* __restrict__ query_rows, const u32* __restrict__ key_rows,
@@ -228,7 +268,6 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   __shared__ float stats[WARPS][16][2];
   float* offsets = reinterpret_cast<float*>(shared + WARPS * LOCAL * 1024); // cosines, then sines
   const u32 warp = threadIdx.x / 32, head = blockIdx.x * PACK, key_head = head / info.n_rep;
-  const u32 n_rows = info.seq_q * PACK, split = blockIdx.y, first = split * info.tiles_a_split;
   if (info.composes) copy_offsets(offsets, offsets + TILE * PITCH, offset_cos, offset_sin, info);
   __syncthreads();
 
@@ -241,36 +280,14 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   const Cache cache = {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1};
   const Positions positions = {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH};
   const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
+  const u32 first = blockIdx.y * info.tiles_a_split, end = min(first + info.tiles_a_split, info.n_tiles);
   uint4* turned = reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64;
-  attend(state, sums, turned, q + head * info.q_head, cache, scale, tiles, first + warp,
-         min(first + info.tiles_a_split, info.n_tiles), positions, masks, info);
+  attend(state, sums, turned, q + head * info.q_head, cache, scale, tiles, first + warp, end, positions, masks, info);
   __syncthreads(); // queries and offsets give their place to the outputs of the warps
 
   float* merged = reinterpret_cast<float*>(shared);
   leave(merged + warp * 16 * MERGED_ROW, stats[warp], state, sums);
   __syncthreads();
-  auto finish = [&](u32 row, u32 n, float2 whole, float2 total) {
-    const float share = share_of(whole.y);
-    E* to = out + (head + row % PACK) * info.out_head + row / PACK * info.out_token;
-    reinterpret_cast<u32*>(to)[n] = pack(total.x * share, total.y * share);
-    if (n == 0) lse[(u64)(head + row % PACK) * info.seq_q + row / PACK] = log_sum(whole.x, whole.y);
-  };
-  float* own = partial + ((u64)blockIdx.x * info.n_splits + split) * 16 * PARTIAL_ROW;
-  auto keep = [&](u32 row, u32 n, float2 whole, float2 total) {
-    reinterpret_cast<float2*>(own + row * PARTIAL_ROW)[n] = total;
-    if (n == 0) reinterpret_cast<float2*>(own + row * PARTIAL_ROW)[HEAD_DIM / 2] = whole;
-  };
-  auto warp_stats = [&](u32 part, u32 row) { return make_float2(stats[part][row][0], stats[part][row][1]); };
-  auto warp_pair = [&](u32 part, u32 row, u32 n) {
-    return *reinterpret_cast<const float2*>(merged + merged_at(part * 16 + row, n / 2) + n % 2 * 2);
-  };
-  if (info.n_splits == 1) return merge(WARPS, n_rows, warp_stats, warp_pair, finish);
-  merge(WARPS, n_rows, warp_stats, warp_pair, keep);
-  if (!is_last(arrived + blockIdx.x, info.n_splits)) return;
-  auto split_pair = [&](u32 part, u32 row, u32 n) { // not through the L1 cache, which other blocks do not write to
-    const float* from = partial + (((u64)blockIdx.x * info.n_splits + part) * 16 + row) * PARTIAL_ROW;
-    return __ldcg(reinterpret_cast<const float2*>(from) + n);
-  };
-  auto split_stats = [&](u32 part, u32 row) { return split_pair(part, row, HEAD_DIM / 2); };
-  merge(info.n_splits, n_rows, split_stats, split_pair, finish);
+  const Splits splits = {partial + (u64)blockIdx.x * info.n_splits * 16 * PARTIAL_ROW};
+  finish({merged, stats}, splits, arrived, out, lse, info);
 }

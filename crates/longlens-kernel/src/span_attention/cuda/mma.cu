@@ -172,38 +172,31 @@ DEVICE void weigh_tile(u32 (&p)[ROW_TILES][KEYS / 16][4], State (&state)[ROW_TIL
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __restrict__ v, const u32* __restrict__ lo,
-                   const u32* __restrict__ hi, const float* __restrict__ factor, const u32* __restrict__ hole_start,
-                   const u32* __restrict__ hole_words, E* __restrict__ out, float* __restrict__ lse,
-                   const __grid_constant__ Info info) {
-  extern __shared__ __align__(128) unsigned char shared[];
-  __shared__ Bounds seen[MAX_SPANS][WARPS]; // by the rows of each warp
-  __shared__ u32 range[MAX_SPANS][2];       // keys of each span that any row of the block sees
-  __shared__ float scale[ROWS];             // from products to units of log2
-  const u32 warp = threadIdx.x / 32, warp_row = warp * 16 * ROW_TILES;
-  const u32 queries = shared_address(shared), slots = queries + ROWS * HEAD_DIM * 2;
-  const Work work = block_work(k, v, info);
-  for (u32 row = threadIdx.x; row < ROWS; row += THREADS)
-    scale[row] = factor[min((work.first_row + row) / PACK, info.seq_q - 1)] * LOG2_E;
-  const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
-  find_bounds<16 * ROW_TILES>(seen, range, info.n_spans, work.first_row + warp_row, masks);
-  State state[ROW_TILES];
-#pragma unroll
-  for (int t = 0; t < ROW_TILES; t++) state[t].softmax = empty_softmax(), clear(state[t].out);
+// What the block keeps in shared memory.
+struct Shared {
+  u32 queries, slots;          // addresses of its rows of q, and of the ring of tiles
+  const Bounds (*seen)[WARPS]; // of each span, by the rows of each warp
+  const u32 (*range)[2];       // keys of each span that any row of the block sees
+  const float* scale;          // of each row, from products to units of log2
+};
 
-  // keys and values pass through a ring of slots, K0 V0 K1 V1 ..; copies run SLOTS - 1 of them ahead of the products
+// Goes through the tiles of the block. Keys and values pass through a ring of slots, K0 V0 K1 V1 ..; copies run SLOTS - 1 of
+// them ahead of the products.
+DEVICE void attend(State (&state)[ROW_TILES], const E* q, const Shared& shared, u32 warp_row, const Work& work,
+                   const Masks& masks, const Info& info) {
   u32 used = 0; // slot of the next products
-  auto slot = [&](u32 later) { return slots + (used + later < SLOTS ? used + later : used + later - SLOTS) * TILE_BYTES; };
-  Tile tile = settle<KEYS>({0, range[0][0] / KEYS * KEYS}, range, info.n_spans);
+  auto slot = [&](u32 later) {
+    return shared.slots + (used + later < SLOTS ? used + later : used + later - SLOTS) * TILE_BYTES;
+  };
+  Tile tile = settle<KEYS>({0, shared.range[0][0] / KEYS * KEYS}, shared.range, info.n_spans);
   u32 copied_span = tile.span; // whose queries are in shared memory
-  if (tile.span < info.n_spans) copy_queries(queries, q, work, tile.span, info);
-  copy_keys(slots, work, tile, info);
-  if (SLOTS == 3) copy_values(slots + TILE_BYTES, work, tile, info);
+  if (tile.span < info.n_spans) copy_queries(shared.queries, q, work, tile.span, info);
+  copy_keys(slot(0), work, tile, info);
+  if (SLOTS == 3) copy_values(slot(1), work, tile, info);
 
   while (tile.span < info.n_spans) {
-    const Tile next = settle<KEYS>({tile.span, tile.key + KEYS}, range, info.n_spans);
-    const Bounds& bounds = seen[tile.span][warp];
+    const Tile next = settle<KEYS>({tile.span, tile.key + KEYS}, shared.range, info.n_spans);
+    const Bounds& bounds = shared.seen[tile.span][threadIdx.x / 32];
     const bool meets = tile.key < bounds.any_hi && tile.key + KEYS > bounds.any_lo;
     u32 p[ROW_TILES][KEYS / 16][4];
 
@@ -215,15 +208,15 @@ span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __
     else copy_keys(slot(2), work, next, info);
     if (meets) {
       float s[ROW_TILES][KEYS / 8][4];
-      products(s, queries, slot(0), warp_row);
-      weigh_tile(p, state, s, scale, tile, bounds, warp_row, work, masks);
+      products(s, shared.queries, slot(0), warp_row);
+      weigh_tile(p, state, s, shared.scale, tile, bounds, warp_row, work, masks);
     }
 
     used = used + 1 == SLOTS ? 0 : used + 1;
     wait_copies<SLOTS - 2>();
     __syncthreads();
     // all warps are done with the queries of this span
-    if (next.span != tile.span && next.span < info.n_spans) copy_queries(queries, q, work, next.span, info);
+    if (next.span != tile.span && next.span < info.n_spans) copy_queries(shared.queries, q, work, next.span, info);
     if (SLOTS == 2) copy_keys(slot(1), work, next, info);
     else copy_values(slot(2), work, next, info);
     if (meets) add_values(state, p, slot(0));
@@ -231,5 +224,27 @@ span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __
     tile = next;
   }
   wait_copies<0>();
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+span_attention_mma(const E* __restrict__ q, const E* __restrict__ k, const E* __restrict__ v, const u32* __restrict__ lo,
+                   const u32* __restrict__ hi, const float* __restrict__ factor, const u32* __restrict__ hole_start,
+                   const u32* __restrict__ hole_words, E* __restrict__ out, float* __restrict__ lse,
+                   const __grid_constant__ Info info) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  __shared__ Bounds seen[MAX_SPANS][WARPS];
+  __shared__ u32 range[MAX_SPANS][2];
+  __shared__ float scale[ROWS];
+  const u32 warp_row = threadIdx.x / 32 * 16 * ROW_TILES, queries = shared_address(shared);
+  const Work work = block_work(k, v, info);
+  for (u32 row = threadIdx.x; row < ROWS; row += THREADS)
+    scale[row] = factor[min((work.first_row + row) / PACK, info.seq_q - 1)] * LOG2_E;
+  const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
+  find_bounds<16 * ROW_TILES>(seen, range, info.n_spans, work.first_row + warp_row, masks);
+
+  State state[ROW_TILES];
+#pragma unroll
+  for (int t = 0; t < ROW_TILES; t++) state[t].softmax = empty_softmax(), clear(state[t].out);
+  attend(state, q, {queries, queries + ROWS * HEAD_DIM * 2, seen, range, scale}, warp_row, work, masks, info);
   store(state, shared, warp_row, work, out, lse, info);
 }

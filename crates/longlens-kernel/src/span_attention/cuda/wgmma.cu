@@ -252,51 +252,60 @@ DEVICE bool weigh_tile(Scores& s, Softmax& softmax, float (&kept)[2], const floa
   return raised;
 }
 
+// What a computing warpgroup shares with the block.
+struct Consumer {
+  Barriers& barriers;
+  const Bounds (*seen)[WARPS];
+  const float* scale; // of this lane's row and, 8 further, of its other row
+  u32 queries, row;   // shared memory of the warpgroup's queries; the lane's row among all
+};
+
+// Weights of the block's first tile; there are no products yet that they could run under.
+DEVICE void start_weights(Weights& p, Scores& s, Softmax& softmax, Tile tile, const Consumer& self, const Work& work,
+                          const Masks& masks) {
+  float kept[2]; // of an output that is still empty
+  wait_barrier(self.barriers.full_q, 0);
+  wait_barrier(self.barriers.full_k[0], 0);
+  fence_products();
+  start_scores(s, self.queries, work.keys);
+  wait_products<0>();
+  pin(s);
+  release(self.barriers.empty_k[0]);
+  weigh_tile(s, softmax, kept, self.scale, tile, self.seen[tile.span][threadIdx.x / 32], self.row, masks);
+  pack_weights(p, s);
+}
+
 // Computes the rows of a warpgroup.
-DEVICE void consume(Barriers& barriers, Softmax& softmax, Output& out, const Bounds (*seen)[WARPS], const float* scale,
-                    u32 row, const Work& work, const Masks& masks, const Info& info) {
-  const u32 group = threadIdx.x / 128, warp = threadIdx.x / 32, queries = work.queries + group * 64 * 128;
+DEVICE void consume(Softmax& softmax, Output& out, const Consumer& self, const Work& work, const Masks& masks,
+                    const Info& info) {
+  Barriers& barriers = self.barriers;
+  const u32 group = threadIdx.x / 128, warp = threadIdx.x / 32;
   Tile tile = first_tile(work, info);
   if (tile.span >= info.n_spans) return;
   Scores s;
   Weights p;
-  float kept[2];
-  u32 spans = 0;
-
   if (group == GROUPS - 1) pass_turn(group); // the first warpgroup begins
-  wait_barrier(barriers.full_q, spans);
-  wait_barrier(barriers.full_k[0], 0);
-  fence_products();
-  start_scores(s, queries, work.keys);
-  wait_products<0>();
-  pin(s);
-  release(barriers.empty_k[0]);
-  weigh_tile(s, softmax, kept, scale, tile, seen[tile.span][warp], row, masks); // there is no output yet to scale
-  pack_weights(p, s);
+  start_weights(p, s, softmax, tile, self, work, masks);
 
-  for (u32 n = 0;; n++) {
+  u32 last = 0; // stage of the values that are still to be added
+  for (u32 n = 0, spans = 0;; n++) {
     const u32 stage = n % STAGES, next_stage = (n + 1) % STAGES;
     const Tile next = next_tile(tile, work, info);
     if (next.span != tile.span) release(barriers.empty_q);
     wait_barrier(barriers.full_v[stage], n / STAGES);
-    if (next.span >= info.n_spans) {
-      fence_products();
-      start_values(out, p, work.values + stage * TILE_BYTES);
-      wait_products<0>();
-      pin(out);
-      return;
-    }
+    if (next.span >= info.n_spans) break;
     if (next.span != tile.span) wait_barrier(barriers.full_q, ++spans);
     wait_barrier(barriers.full_k[next_stage], (n + 1) / STAGES);
     take_turn(group);
     fence_products();
-    start_scores(s, queries, work.keys + next_stage * TILE_BYTES);
+    start_scores(s, self.queries, work.keys + next_stage * TILE_BYTES);
     start_values(out, p, work.values + stage * TILE_BYTES);
     pass_turn(group);
     wait_products<1>();
     pin(s);
     release(barriers.empty_k[next_stage]);
-    const bool raised = weigh_tile(s, softmax, kept, scale, next, seen[next.span][warp], row, masks);
+    float kept[2];
+    const bool raised = weigh_tile(s, softmax, kept, self.scale, next, self.seen[next.span][warp], self.row, masks);
     pin(s);
     if (softmax.sum[0] + softmax.sum[1] < 0.f) __trap(); // never; without it ptxas waits before the exponentials
     wait_products<0>();
@@ -306,7 +315,12 @@ DEVICE void consume(Barriers& barriers, Softmax& softmax, Output& out, const Bou
     pin(s);
     pack_weights(p, s);
     tile = next;
+    last = next_stage;
   }
+  fence_products();
+  start_values(out, p, work.values + last * TILE_BYTES);
+  wait_products<0>();
+  pin(out);
 }
 
 // Byte offset of a piece of a row of q in shared memory.
@@ -378,7 +392,8 @@ span_attention_wgmma(const __grid_constant__ TensorMap q_map, const __grid_const
     Softmax softmax = empty_softmax();
     Output sums;
     clear(sums);
-    consume(barriers, softmax, sums, seen, scale + row, place.first_row + row, work, masks, info);
+    const Consumer self = {barriers, seen, scale + row, queries + group * 64 * 128, place.first_row + row};
+    consume(softmax, sums, self, work, masks, info);
     asm volatile("bar.sync %0, 128;" ::"r"(1 + GROUPS + group) : "memory"); // its four warps share the rows of q
     store(softmax, sums, shared, work, out, lse, info);
   }
