@@ -42,14 +42,16 @@ impl Block<'_, '_> {
         warp.held &= !here;
         if op.aligned && mask != warp.live && warp.ready() & !active != 0 {
             warp.held |= mask;
+            warp.awaited |= warp.live;
             warp.set_pc(mask, pc);
             warp.set_pc(active & !mask, pc + 1);
             return Ok(Flow::Set);
         }
         let first = lanes::first_lane(mask);
         let thread = warp.thread(first);
-        if op.aligned && mask != warp.live {
-            let detail = format!("lanes {mask:#010x} of {:#010x} reached it", warp.live);
+        let wanted = warp.live | std::mem::take(&mut warp.awaited);
+        if op.aligned && mask != wanted {
+            let detail = format!("lanes {mask:#010x} of {wanted:#010x} reached it");
             self.note(thread, pc, Mistake::DivergentBarrier, detail);
         }
         let id = warp.registers.lane(op.id, first) as usize;

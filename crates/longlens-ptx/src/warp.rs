@@ -87,6 +87,8 @@ pub(crate) struct Warp {
     pub stalled: u32,
     /// Lanes that wait for others of the warp at a collective instruction.
     pub held: u32,
+    /// Lanes that had not ended when others began to wait for them at a barrier.
+    pub awaited: u32,
     pub pc: [u32; WARP],
     pub registers: Registers,
     pub clock: WarpClock,
@@ -123,6 +125,7 @@ impl Warp {
             parked: 0,
             stalled: 0,
             held: 0,
+            awaited: 0,
             pc: [program.entry; WARP],
             registers,
             clock: WarpClock::new(index, threads.next_multiple_of(WARP as u32)),
