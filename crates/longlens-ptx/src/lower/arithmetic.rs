@@ -2,7 +2,7 @@
 
 use super::{Lower, bits};
 use crate::Error;
-use crate::lanes::float::{Float, Rounding, to_f32};
+use crate::lanes::float::{Float, Rounding, sum_to_odd, to_f32};
 use crate::lanes::{AluFn, by_float, by_integer, lanes};
 use crate::op::{Alu, Carry, CarryKind, FourFn, Op, Src};
 use crate::syntax::{Operand, Type};
@@ -199,10 +199,10 @@ fn directed_function(name: &str, rounding: Rounding) -> Option<AluFn> {
         };
     }
     Some(match name {
-        "add" => directed!(a, b, _c => f64::from(a) + f64::from(b)),
-        "sub" => directed!(a, b, _c => f64::from(a) - f64::from(b)),
+        "add" => directed!(a, b, _c => sum_to_odd(f64::from(a), f64::from(b))),
+        "sub" => directed!(a, b, _c => sum_to_odd(f64::from(a), -f64::from(b))),
         "mul" => directed!(a, b, _c => f64::from(a) * f64::from(b)),
-        "fma" | "mad" => directed!(a, b, c => f64::from(a) * f64::from(b) + f64::from(c)),
+        "fma" | "mad" => directed!(a, b, c => sum_to_odd(f64::from(a) * f64::from(b), f64::from(c))),
         "div" => directed!(a, b, _c => f64::from(a) / f64::from(b)),
         "rcp" => directed!(a, _b, _c => f64::from(a).recip()),
         "sqrt" => directed!(a, _b, _c => f64::from(a).sqrt()),
