@@ -35,7 +35,14 @@ impl NamedBarrier {
 }
 
 impl Block<'_, '_> {
-    pub(crate) fn barrier(&mut self, warp: &mut Warp, pc: u32, op: &Barrier, mask: u32, active: u32) -> Result<Flow, Error> {
+    pub(crate) fn barrier(
+        &mut self,
+        warp: &mut Warp,
+        pc: u32,
+        op: &Barrier,
+        mask: u32,
+        active: u32,
+    ) -> Result<Flow, Error> {
         // lanes that stand elsewhere only because of the order of execution may still come
         let here = warp.held_at(pc);
         let (mask, active) = (mask | here, active | here);

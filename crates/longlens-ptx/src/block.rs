@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use crate::Error;
 use crate::barrier::NamedBarrier;
+use crate::lanes::lanes_of;
 use crate::launch::{Options, TensorMap};
 use crate::lower::{Program, SHARED_START};
 use crate::mbarrier::MBarrierState;
 use crate::memory::Memory;
-use crate::lanes::lanes_of;
 use crate::op::{CLUSTER_BARRIER, Op};
 use crate::race::Shadow;
 use crate::race::clock::Clock;
@@ -162,9 +162,7 @@ impl<'d, 'a> Block<'d, 'a> {
 
     /// Lanes that waited at a barrier for lanes of their warp which will not come.
     fn held_at_barrier(&self, warp: &Warp) -> u32 {
-        let at_barrier = |lane: &usize| {
-            matches!(self.program.code[warp.pc[*lane] as usize].op, Op::Barrier(_))
-        };
+        let at_barrier = |lane: &usize| matches!(self.program.code[warp.pc[*lane] as usize].op, Op::Barrier(_));
         let held = lanes_of(warp.held).filter(at_barrier).fold(0, |held, lane| held | 1 << lane);
         if warp.stalled == 0 { held } else { 0 }
     }
@@ -281,7 +279,8 @@ impl<'d, 'a> Block<'d, 'a> {
             let (pc, at, _) = warp.lowest(warp.live);
             (warp.thread(crate::lanes::first_lane(at)), pc)
         });
-        let detail = format!("{} instructions of warps: a loop without end, or a wait for another block", self.executed);
+        let detail =
+            format!("{} instructions of warps: a loop without end, or a wait for another block", self.executed);
         self.fault(thread, pc, Mistake::TooLong, detail)
     }
 
@@ -293,5 +292,4 @@ impl<'d, 'a> Block<'d, 'a> {
     pub(crate) fn is_shared(&self, address: u32, bytes: u32) -> bool {
         address >= SHARED_START && address.checked_add(bytes).is_some_and(|end| end <= self.shared_end())
     }
-
 }

@@ -30,14 +30,7 @@ fn is_in(window: u64, address: u64) -> bool {
 
 impl Block<'_, '_> {
     /// `mask`: the lanes that execute; `active`: those and the ones whose guard forbids it.
-    pub(crate) fn execute(
-        &mut self,
-        warp: &mut Warp,
-        pc: u32,
-        op: &Op,
-        mask: u32,
-        active: u32,
-    ) -> Result<Flow, Error> {
+    pub(crate) fn execute(&mut self, warp: &mut Warp, pc: u32, op: &Op, mask: u32, active: u32) -> Result<Flow, Error> {
         match op {
             Op::Alu(_) | Op::Four { .. } | Op::Carry(_) | Op::Convert { .. } | Op::SetP(_) => {
                 arithmetic::run(warp, op, mask);
@@ -47,7 +40,8 @@ impl Block<'_, '_> {
                 warp.registers.set_predicate(*d, mask, combine(*logic, a, b));
             }
             Op::Select { d, a, b, p } => {
-                let (p, a, b) = (warp.registers.predicate(*p, mask), warp.registers.read(*a, mask), warp.registers.read(*b, mask));
+                let (p, a, b) =
+                    (warp.registers.predicate(*p, mask), warp.registers.read(*a, mask), warp.registers.read(*b, mask));
                 let values = std::array::from_fn(|lane| if p >> lane & 1 == 1 { a[lane] } else { b[lane] });
                 warp.registers.write(*d, mask, &values);
             }

@@ -288,9 +288,7 @@ impl<'t> Lower<'t> {
     fn is_pred(&mut self, operand: &'t Operand) -> bool {
         match operand {
             Operand::Not(_) => true,
-            _ => operand
-                .name()
-                .is_some_and(|name| matches!(self.register(name), Some(Register::Predicate(_)))),
+            _ => operand.name().is_some_and(|name| matches!(self.register(name), Some(Register::Predicate(_)))),
         }
     }
 

@@ -109,7 +109,14 @@ impl Block<'_, '_> {
     }
 
     /// One lane's instruction; false if the phase it waits for is not complete.
-    fn one_mbarrier(&mut self, warp: &mut Warp, pc: u32, lane: usize, at: u32, kind: &MBarrierKind) -> Result<bool, Error> {
+    fn one_mbarrier(
+        &mut self,
+        warp: &mut Warp,
+        pc: u32,
+        lane: usize,
+        at: u32,
+        kind: &MBarrierKind,
+    ) -> Result<bool, Error> {
         if let MBarrierKind::Init { count } = kind {
             let count = warp.registers.lane(*count, lane) as u32;
             return self.init(warp, pc, lane, at, count).map(|()| true);
@@ -227,7 +234,13 @@ impl Block<'_, '_> {
     }
 
     /// A load of the copy engine that a barrier counts. `barrier`: its shared address.
-    pub(crate) fn start_load(&mut self, warp: &mut Warp, lane: usize, barrier: u32, load: PendingLoad) -> Result<(), Error> {
+    pub(crate) fn start_load(
+        &mut self,
+        warp: &mut Warp,
+        lane: usize,
+        barrier: u32,
+        load: PendingLoad,
+    ) -> Result<(), Error> {
         if !self.mbarriers.contains_key(&barrier) {
             return Err(self.misuse(warp, load.pc, lane, "no barrier was initialized at this address"));
         }
@@ -246,4 +259,3 @@ impl Block<'_, '_> {
         Ok(())
     }
 }
-

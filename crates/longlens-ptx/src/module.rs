@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::Error;
 use crate::lower::{self, Program};
 use crate::memory::Memory;
 use crate::syntax::{self, Space, Tree};
-use crate::Error;
 
 /// Addresses of the first module's variables; each module has a range of its own.
 const VARIABLES: u64 = 0x1_0000_0000_0000 >> 8;

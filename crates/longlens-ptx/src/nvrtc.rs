@@ -113,8 +113,14 @@ mod library {
     static COMPILING: Mutex<()> = Mutex::new(());
 
     type Program = *mut c_void;
-    type Create =
-        unsafe extern "C" fn(*mut Program, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char) -> c_int;
+    type Create = unsafe extern "C" fn(
+        *mut Program,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> c_int;
     type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
     type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
     type Text = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
@@ -159,7 +165,8 @@ mod library {
         pub(super) fn compile(&self, text: &str, options: &[String]) -> Result<Output, String> {
             let _guard = COMPILING.lock();
             let text = CString::new(text).map_err(|_| "the text holds a zero byte".to_string())?;
-            let options: Vec<CString> = options.iter().filter_map(|option| CString::new(option.as_str()).ok()).collect();
+            let options: Vec<CString> =
+                options.iter().filter_map(|option| CString::new(option.as_str()).ok()).collect();
             let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
             let mut program: Program = std::ptr::null_mut();
             // SAFETY: all pointers live through the calls, and the program is destroyed once

@@ -182,20 +182,56 @@ pub(crate) struct Collective {
 #[derive(Debug, Clone)]
 pub(crate) enum CollectiveKind {
     WarpSync,
-    Shuffle { mode: Shuffle, d: Slot, p: Slot, a: Src, b: Src, c: Src },
-    Vote { mode: Vote, d: Slot, p: Pred },
+    Shuffle {
+        mode: Shuffle,
+        d: Slot,
+        p: Slot,
+        a: Src,
+        b: Src,
+        c: Src,
+    },
+    Vote {
+        mode: Vote,
+        d: Slot,
+        p: Pred,
+    },
     /// `all`: `match.all`, whose predicate is `p`.
-    Match { all: bool, d: Slot, p: Slot, a: Src },
-    Redux { run: AluFn, d: Slot, a: Src },
-    Elect { d: Slot, p: Slot },
-    LoadMatrix { d: Vec<Slot>, addr: Addr, transposed: bool },
-    StoreMatrix { values: Vec<Src>, addr: Addr, transposed: bool },
-    MoveMatrix { d: Slot, a: Src },
+    Match {
+        all: bool,
+        d: Slot,
+        p: Slot,
+        a: Src,
+    },
+    Redux {
+        run: AluFn,
+        d: Slot,
+        a: Src,
+    },
+    Elect {
+        d: Slot,
+        p: Slot,
+    },
+    LoadMatrix {
+        d: Vec<Slot>,
+        addr: Addr,
+        transposed: bool,
+    },
+    StoreMatrix {
+        values: Vec<Src>,
+        addr: Addr,
+        transposed: bool,
+    },
+    MoveMatrix {
+        d: Slot,
+        a: Src,
+    },
     Mma(Box<Mma>),
     Wgmma(Box<Wgmma>),
     WgmmaFence,
     WgmmaCommit,
-    WgmmaWait { pending: u32 },
+    WgmmaWait {
+        pending: u32,
+    },
     SetMaxRegisters,
 }
 
@@ -289,16 +325,35 @@ pub(crate) struct MBarrier {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MBarrierKind {
-    Init { count: Src },
+    Init {
+        count: Src,
+    },
     Invalidate,
     /// `state`: where the phase goes; `bytes`: transaction bytes expected first.
-    Arrive { state: Slot, count: Src, bytes: Option<Src>, drop: bool },
-    ExpectTx { bytes: Src },
+    Arrive {
+        state: Slot,
+        count: Src,
+        bytes: Option<Src>,
+        drop: bool,
+    },
+    ExpectTx {
+        bytes: Src,
+    },
     /// `parity`: whether `phase` is a parity or a state. `blocks`: `try_wait`, otherwise `test_wait`.
-    Wait { p: Slot, phase: Src, parity: bool, blocks: bool },
+    Wait {
+        p: Slot,
+        phase: Src,
+        parity: bool,
+        blocks: bool,
+    },
     /// The thread's copies so far arrive when they are done.
-    CopiesArrive { increment: bool },
-    PendingCount { d: Slot, state: Src },
+    CopiesArrive {
+        increment: bool,
+    },
+    PendingCount {
+        d: Slot,
+        state: Src,
+    },
 }
 
 /// `cp.async` of one thread.
@@ -315,13 +370,34 @@ pub(crate) struct CopyAsync {
 /// Copies of whole boxes by the copy engine.
 #[derive(Debug, Clone)]
 pub(crate) enum Bulk {
-    Load { to: Addr, from: Addr, bytes: Src, barrier: Addr },
-    TensorLoad { to: Addr, map: Addr, coordinates: Vec<Src>, barrier: Addr },
-    Store { to: Addr, from: Addr, bytes: Src },
-    TensorStore { map: Addr, coordinates: Vec<Src>, from: Addr },
+    Load {
+        to: Addr,
+        from: Addr,
+        bytes: Src,
+        barrier: Addr,
+    },
+    TensorLoad {
+        to: Addr,
+        map: Addr,
+        coordinates: Vec<Src>,
+        barrier: Addr,
+    },
+    Store {
+        to: Addr,
+        from: Addr,
+        bytes: Src,
+    },
+    TensorStore {
+        map: Addr,
+        coordinates: Vec<Src>,
+        from: Addr,
+    },
     Commit,
     /// `read`: only the sources have to be read.
-    Wait { pending: u32, read: bool },
+    Wait {
+        pending: u32,
+        read: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -337,39 +413,87 @@ pub(crate) struct Call {
 pub(crate) enum Op {
     Alu(Alu),
     /// `bfi` and `lop3`, which read four operands.
-    Four { run: FourFn, d: Slot, operands: [Src; 4] },
-    Convert { conversion: Conversion, d: Slot, a: Src, b: Src },
+    Four {
+        run: FourFn,
+        d: Slot,
+        operands: [Src; 4],
+    },
+    Convert {
+        conversion: Conversion,
+        d: Slot,
+        a: Src,
+        b: Src,
+    },
     /// `add.cc`, `subc`, `mad.lo.cc` …: arithmetic through the carry flag.
     Carry(Carry),
     SetP(SetP),
-    Logic { logic: Logic, d: Slot, a: Pred, b: Pred },
-    Select { d: Slot, a: Src, b: Src, p: Pred },
-    Move { d: Slot, a: Src },
-    Special { d: Slot, which: Special },
+    Logic {
+        logic: Logic,
+        d: Slot,
+        a: Pred,
+        b: Pred,
+    },
+    Select {
+        d: Slot,
+        a: Src,
+        b: Src,
+        p: Pred,
+    },
+    Move {
+        d: Slot,
+        a: Src,
+    },
+    Special {
+        d: Slot,
+        which: Special,
+    },
     /// Parts of `bits` bits into one register, lowest first.
-    Pack { d: Slot, parts: Vec<Src>, bits: u32 },
-    Unpack { d: Vec<Slot>, a: Src, bits: u32 },
+    Pack {
+        d: Slot,
+        parts: Vec<Src>,
+        bits: u32,
+    },
+    Unpack {
+        d: Vec<Slot>,
+        a: Src,
+        bits: u32,
+    },
     Load(Load),
     Store(Store),
     Atomic(Atomic),
     Prefetch,
     /// Whether a generic address lies in a space.
-    IsSpace { d: Slot, a: Src, space: Space },
-    Branch { target: u32 },
-    BranchIndex { index: Src, targets: Vec<u32> },
+    IsSpace {
+        d: Slot,
+        a: Src,
+        space: Space,
+    },
+    Branch {
+        target: u32,
+    },
+    BranchIndex {
+        index: Src,
+        targets: Vec<u32>,
+    },
     Call(Box<Call>),
     Return,
     Exit,
     Trap,
     Barrier(Barrier),
     /// `membar` and `fence`; `proxy`: between ordinary accesses and the copy engine.
-    Fence { proxy: bool },
-    ActiveMask { d: Slot },
+    Fence {
+        proxy: bool,
+    },
+    ActiveMask {
+        d: Slot,
+    },
     Collective(Collective),
     CopyAsync(CopyAsync),
     CopyCommit,
     /// Groups that may stay open.
-    CopyWait { pending: u32 },
+    CopyWait {
+        pending: u32,
+    },
     MBarrier(MBarrier),
     Bulk(Bulk),
     Nop,

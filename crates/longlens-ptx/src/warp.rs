@@ -49,9 +49,20 @@ pub(crate) struct Stores {
 /// What a warp has issued to the tensor cores and not waited for.
 #[derive(Debug, Clone)]
 pub(crate) enum Deferred {
-    Product { pc: u32, wgmma: Box<Wgmma>, a: u64, b: u64, add: bool, group: u32 },
+    Product {
+        pc: u32,
+        wgmma: Box<Wgmma>,
+        a: u64,
+        b: u64,
+        add: bool,
+        group: u32,
+    },
     /// A move of an accumulator that is not finished.
-    Move { d: Slot, a: Src, group: u32 },
+    Move {
+        d: Slot,
+        a: Src,
+        group: u32,
+    },
 }
 
 impl Deferred {

@@ -36,14 +36,19 @@ fn check(instructions: &str, threads: u32, expected: impl Fn(u32) -> u32) {
 }
 
 /// The number of the neighbor's piece, after everyone has waited.
-const READ_NEIGHBOR: &str = "bar.sync 0; xor.b32 %r6, %r1, 1; mad.lo.u32 %r6, %r6, 16, %r2; ld.shared.u32 %r0, [%r6+12];";
+const READ_NEIGHBOR: &str =
+    "bar.sync 0; xor.b32 %r6, %r1, 1; mad.lo.u32 %r6, %r6, 16, %r2; ld.shared.u32 %r0, [%r6+12];";
 
 #[test]
 fn copies_of_threads() {
     let wait = "cp.async.commit_group; cp.async.wait_group 0;";
     let last = |thread: u32| (thread ^ 1) * 4 + 3;
     check(&format!("cp.async.cg.shared.global [%r5], [%rd4], 16; {wait} {READ_NEIGHBOR}"), 64, last);
-    check(&format!("cp.async.ca.shared.global.L2::128B [%r5+12], [%rd4+12], 4; cp.async.wait_all; {READ_NEIGHBOR}"), 64, last);
+    check(
+        &format!("cp.async.ca.shared.global.L2::128B [%r5+12], [%rd4+12], 4; cp.async.wait_all; {READ_NEIGHBOR}"),
+        64,
+        last,
+    );
     check(&format!("cp.async.ca.shared.global [%r5+8], [%rd4+8], 8; {wait} {READ_NEIGHBOR}"), 64, last);
     // the rest of a piece that is read in part is zero
     let part = "setp.lt.u32 %p2, %r1, 8; selp.b32 %r7, 16, 12, %p2; cp.async.cg.shared.global [%r5], [%rd4], 16, %r7;";
@@ -130,7 +135,9 @@ fn wrong_uses_of_barriers() {
         assert_eq!(finding.mistake, Mistake::Misuse, "{finding}");
     };
     misuse("mbarrier.arrive.shared.b64 _, [%r3];");
-    misuse("@%p1 mbarrier.init.shared.b64 [%r3], 1; bar.sync 0; mbarrier.arrive.shared.b64 _, [%r3]; mbarrier.arrive.shared.b64 _, [%r3+8];");
+    misuse(
+        "@%p1 mbarrier.init.shared.b64 [%r3], 1; bar.sync 0; mbarrier.arrive.shared.b64 _, [%r3]; mbarrier.arrive.shared.b64 _, [%r3+8];",
+    );
     misuse("@%p1 mbarrier.init.shared.b64 [%r3], 1; @%p1 mbarrier.init.shared.b64 [%r3], 1;");
     // a barrier that is used without waiting for its initialization by another thread
     let text = "@%p1 mbarrier.init.shared.b64 [%r3], 32; mbarrier.arrive.shared.b64 _, [%r3]; mov.u32 %r0, 1;";

@@ -106,9 +106,8 @@ fn product(module: &Module, kernel: &str) -> (Report, f64) {
     let launch = Launch::new(module, kernel).block(128, 1, 1).arg(left).arg(right).arg(out);
     let report = launch.run(&mut memory).expect("it runs");
     let out = memory.read::<f32>(out);
-    let expected = |at: usize| -> f64 {
-        (0..64).map(|k| a[at / 8 * 64 + k].to_f64() * b[at % 8 * 64 + k].to_f64()).sum()
-    };
+    let expected =
+        |at: usize| -> f64 { (0..64).map(|k| a[at / 8 * 64 + k].to_f64() * b[at % 8 * 64 + k].to_f64()).sum() };
     let errors = out.iter().enumerate().map(|(at, out)| (f64::from(*out) - expected(at)).abs());
     (report, errors.fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst }))
 }

@@ -26,10 +26,18 @@ const BF16: Element = Element {
     encode: |x| u32::from(bf16::from_f32(x).to_bits()),
     decode: |bits| bf16::from_bits(bits as u16).to_f64(),
 };
-const TF32: Element =
-    Element { name: "tf32", bytes: 4, encode: |x| x.to_bits() & 0xffff_e000, decode: |bits| f64::from(f32::from_bits(bits)) };
-const S8: Element =
-    Element { name: "s8", bytes: 1, encode: |x| u32::from((x * 127.0) as i8 as u8), decode: |bits| f64::from(bits as u8 as i8) };
+const TF32: Element = Element {
+    name: "tf32",
+    bytes: 4,
+    encode: |x| x.to_bits() & 0xffff_e000,
+    decode: |bits| f64::from(f32::from_bits(bits)),
+};
+const S8: Element = Element {
+    name: "s8",
+    bytes: 1,
+    encode: |x| u32::from((x * 127.0) as i8 as u8),
+    decode: |bits| f64::from(bits as u8 as i8),
+};
 const U8: Element =
     Element { name: "u8", bytes: 1, encode: |x| (x.abs() * 255.0) as u32, decode: |bits| f64::from(bits as u8) };
 
@@ -80,7 +88,13 @@ fn multiply(element: &Element, k: usize, accumulator: &str) {
     let per = 4 / element.bytes;
     let (n_a, n_b) = (16 * k / per / 32, k * 8 / per / 32);
     // the places of the manual: g = lane / 4, t = lane % 4
-    let left = pack(element, |r, c| a[r * k + c], n_a, |lane, i| (lane / 4 + 8 * (i % 2), lane % 4 * per + i / 2 * 4 * per), true);
+    let left = pack(
+        element,
+        |r, c| a[r * k + c],
+        n_a,
+        |lane, i| (lane / 4 + 8 * (i % 2), lane % 4 * per + i / 2 * 4 * per),
+        true,
+    );
     let right = pack(element, |r, c| b[r * 8 + c], n_b, |lane, i| (lane % 4 * per + i * 4 * per, lane / 4), false);
     let n_d = if accumulator == "f16" { 2 } else { 4 };
     let one = match accumulator {
@@ -113,7 +127,8 @@ fn multiply(element: &Element, k: usize, accumulator: &str) {
     assert_eq!(report.mma, 1);
     let out = memory.read::<u32>(out);
     for (row, column) in (0..16).flat_map(|row| (0..8).map(move |column| (row, column))) {
-        let exact = 1.0 + (0..k).map(|i| (element.decode)(a[row * k + i]) * (element.decode)(b[i * 8 + column])).sum::<f64>();
+        let exact =
+            1.0 + (0..k).map(|i| (element.decode)(a[row * k + i]) * (element.decode)(b[i * 8 + column])).sum::<f64>();
         let lane = row % 8 * 4 + column / 2;
         let found = match accumulator {
             "f16" => f16::from_bits((out[lane * 2 + row / 8] >> (16 * (column % 2))) as u16).to_f64(),
@@ -168,7 +183,11 @@ fn matrices_are_loaded_stored_and_transposed() {
     let check = |instructions: &str, n: usize, expected: &dyn Fn(usize, usize) -> u32| {
         let out = shared_matrix(instructions);
         for (lane, register) in (0..32).flat_map(|lane| (0..n).map(move |register| (lane, register))) {
-            assert_eq!(out[lane * 4 + register], expected(lane, register), "{instructions}: lane {lane}, register {register}");
+            assert_eq!(
+                out[lane * 4 + register],
+                expected(lane, register),
+                "{instructions}: lane {lane}, register {register}"
+            );
         }
     };
     let plain = |lane: usize, matrix: usize| {
@@ -293,7 +312,10 @@ fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout,
     let out = memory.read::<u32>(out);
     for (row, column) in (0..64).flat_map(|row| (0..n).map(move |column| (row, column))) {
         // the second product adds the first once more, as both signs are turned
-        let exact = 2.0 * (0..16).map(|k| (element.decode)(left[row * 16 + k]) * (element.decode)(right[column * 16 + k])).sum::<f64>();
+        let exact = 2.0
+            * (0..16)
+                .map(|k| (element.decode)(left[row * 16 + k]) * (element.decode)(right[column * 16 + k]))
+                .sum::<f64>();
         let thread = row / 16 * 32 + row % 8 * 4 + column % 8 / 2;
         let high_rows = row % 16 / 8;
         let found = if accumulator == "f16" {
@@ -303,13 +325,17 @@ fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout,
             f64::from(f32::from_bits(out[thread * n_d + column / 8 * 4 + high_rows * 2 + column % 2]))
         };
         let bound = if accumulator == "f16" { 8e-3 } else { 1e-5 };
-        assert!((found - exact).abs() <= bound, "{name} n {n} {a:?} {b:?}, row {row}, column {column}: {found}, not {exact}");
+        assert!(
+            (found - exact).abs() <= bound,
+            "{name} n {n} {a:?} {b:?}, row {row}, column {column}: {found}, not {exact}"
+        );
     }
 }
 
 #[test]
 fn products_of_a_warpgroup() {
-    let layouts = [16, 32, 64, 128].into_iter().flat_map(|span| [false, true].map(|transposed| Layout { span, transposed }));
+    let layouts =
+        [16, 32, 64, 128].into_iter().flat_map(|span| [false, true].map(|transposed| Layout { span, transposed }));
     for b in layouts.clone() {
         multiply_warpgroup(&BF16, 64, None, b, "f32");
     }

@@ -112,9 +112,8 @@ fn accesses_outside() {
         let null = longlens_ptx::Buffer(0);
         assert!(fault(write(null, 0, &mut memory)).detail.contains("null pointer"));
 
-        let shared = |at: u32, memory: &mut Memory| {
-            Launch::new(module, "shared_at").shared(256).arg(out).arg(at).run(memory)
-        };
+        let shared =
+            |at: u32, memory: &mut Memory| Launch::new(module, "shared_at").shared(256).arg(out).arg(at).run(memory);
         shared(63, &mut memory).expect("the last word").assert_clean();
         assert_eq!(fault(shared(64, &mut memory)).mistake, Mistake::OutOfBounds);
     });
@@ -125,7 +124,8 @@ fn addresses_that_do_not_fit_the_access() {
     everywhere(|module| {
         let mut memory = Memory::new();
         let (input, out) = (memory.input("in", &[7u8; 64]), memory.output::<u64>("out", 1));
-        let read = |at: u32, memory: &mut Memory| Launch::new(module, "wide_read_at").arg(input).arg(out).arg(at).run(memory);
+        let read =
+            |at: u32, memory: &mut Memory| Launch::new(module, "wide_read_at").arg(input).arg(out).arg(at).run(memory);
         read(8, &mut memory).expect("a multiple of 8").assert_clean();
         assert_eq!(fault(read(4, &mut memory)).mistake, Mistake::Misaligned);
     });

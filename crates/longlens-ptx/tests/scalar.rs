@@ -108,9 +108,7 @@ fn sums_through_the_carry_flag() {
     let difference = "sub.cc.u32 %r8, %r4, %r6; subc.u32 %r9, %r5, %r7; mov.b64 %rd0, {%r8, %r9};";
     check64(&format!("{split}{difference}"), |a, b, _| a.wrapping_sub(b));
     let product = "mad.lo.cc.u32 %r8, %r4, %r6, %r3; madc.hi.u32 %r9, %r4, %r6, 0; mov.b64 %rd0, {%r8, %r9};";
-    check64(&format!("{split}{product}"), |a, b, c| {
-        u64::from(a as u32) * u64::from(b as u32) + u64::from(c as u32)
-    });
+    check64(&format!("{split}{product}"), |a, b, c| u64::from(a as u32) * u64::from(b as u32) + u64::from(c as u32));
 }
 
 #[test]
@@ -170,13 +168,17 @@ fn bits() {
 fn choices() {
     check32("selp.b32 %r0, %r1, %r2, %p3;", |a, b, c| if c != 0 { a } else { b });
     check32("slct.u32.s32 %r0, %r1, %r2, %r3;", |a, b, c| if c as i32 >= 0 { a } else { b });
-    check32("setp.lt.s32 %p4|%p5, %r1, %r2; selp.b32 %r4, 1, 0, %p4; selp.b32 %r5, 2, 0, %p5; or.b32 %r0, %r4, %r5;", |a, b, _| {
-        if (a as i32) < b as i32 { 1 } else { 2 }
-    });
+    check32(
+        "setp.lt.s32 %p4|%p5, %r1, %r2; selp.b32 %r4, 1, 0, %p4; selp.b32 %r5, 2, 0, %p5; or.b32 %r0, %r4, %r5;",
+        |a, b, _| {
+            if (a as i32) < b as i32 { 1 } else { 2 }
+        },
+    );
     check32("setp.hs.and.u32 %p4, %r1, %r2, !%p3; selp.b32 %r0, 1, 0, %p4;", |a, b, c| u32::from(a >= b && c == 0));
-    check32("and.pred %p4, %p1, %p2; xor.pred %p5, %p4, %p3; not.pred %p6, %p5; selp.b32 %r0, 1, 0, %p6;", |a, b, c| {
-        u32::from((a != 0 && b != 0) == (c != 0))
-    });
+    check32(
+        "and.pred %p4, %p1, %p2; xor.pred %p5, %p4, %p3; not.pred %p6, %p5; selp.b32 %r0, 1, 0, %p6;",
+        |a, b, c| u32::from((a != 0 && b != 0) == (c != 0)),
+    );
     check32("mov.u32 %r0, 5; @%p1 mov.u32 %r0, 6; @!%p2 add.u32 %r0, %r0, 10;", |a, b, _| {
         5 + u32::from(a != 0) + 10 * u32::from(b == 0)
     });
@@ -185,10 +187,12 @@ fn choices() {
 
 /// Pairs of f32, as bits: ordinary, huge, tiny, infinite, NaN.
 fn floats() -> Vec<[u64; 3]> {
-    let edges = [0.0, -0.0, 1.0, -1.5, 3.0e38, 1.0e-38, 1.0e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.1, 1.0e10];
+    let edges =
+        [0.0, -0.0, 1.0, -1.5, 3.0e38, 1.0e-38, 1.0e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.1, 1.0e10];
     let mut numbers = Numbers::new(2);
     let bits = |value: f32| u64::from(value.to_bits());
-    let mut inputs: Vec<[u64; 3]> = edges.iter().flat_map(|a| edges.map(|b| [bits(*a), bits(b), bits(a - b)])).collect();
+    let mut inputs: Vec<[u64; 3]> =
+        edges.iter().flat_map(|a| edges.map(|b| [bits(*a), bits(b), bits(a - b)])).collect();
     inputs.extend((0..60).map(|_| [0; 3].map(|_| bits(numbers.unit() * 8.0))));
     inputs
 }
@@ -198,7 +202,9 @@ fn check_f32(instructions: &str, expected: impl Fn(f32, f32, f32) -> f32) {
     let value = |bits: u64| f32::from_bits(bits as u32);
     for (found, [a, b, c]) in execute(instructions, "f", &inputs).iter().zip(&inputs) {
         let (found, expected) = (value(*found), expected(value(*a), value(*b), value(*c)));
-        let equal = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan() || found == 0.0 && expected == 0.0;
+        let equal = found.to_bits() == expected.to_bits()
+            || found.is_nan() && expected.is_nan()
+            || found == 0.0 && expected == 0.0;
         assert!(equal, "{instructions} of {}, {}, {}: {found}, not {expected}", value(*a), value(*b), value(*c));
     }
 }
@@ -251,7 +257,10 @@ fn approximate_functions() {
         for (found, [a, ..]) in execute(text, "f", &inputs).iter().zip(&inputs) {
             let expected = expected(f64::from(f32::from_bits(*a as u32)));
             let found = f64::from(f32::from_bits(*found as u32));
-            assert!((found - expected).abs() <= 1e-6 * expected.abs() || found.is_nan() && expected.is_nan(), "{text}: {found}");
+            assert!(
+                (found - expected).abs() <= 1e-6 * expected.abs() || found.is_nan() && expected.is_nan(),
+                "{text}: {found}"
+            );
         }
     }
 }
@@ -369,7 +378,9 @@ fn conversions_between_integers_and_floats() {
     check("cvt.rn.f32.s32 %f0, %r1;", "f", &integers(), |a, _, _| u64::from((a as i32 as f32).to_bits()));
     check("cvt.rn.f32.u64 %f0, %rd1;", "f", &integers(), |a, _, _| u64::from((a as f32).to_bits()));
     check("cvt.rz.f32.u32 %f0, %r1;", "f", &[[0xffff_ffff, 0, 0]], |_, _, _| u64::from(4_294_967_040f32.to_bits()));
-    check("cvt.f64.f32 %fd0, %f1;", "fd", &[[u64::from(0.1f32.to_bits()), 0, 0]], |_, _, _| f64::from(0.1f32).to_bits());
+    check("cvt.f64.f32 %fd0, %f1;", "fd", &[[u64::from(0.1f32.to_bits()), 0, 0]], |_, _, _| {
+        f64::from(0.1f32).to_bits()
+    });
     check("cvt.rn.f32.f64 %f0, %fd1;", "f", &[[0.1f64.to_bits(), 0, 0]], |_, _, _| u64::from(0.1f32.to_bits()));
 }
 
@@ -377,7 +388,9 @@ fn conversions_between_integers_and_floats() {
 fn registers_are_packed_and_cut() {
     check64("mov.b64 {%r4, %r5}, %rd1; mov.b64 %rd0, {%r5, %r4};", |a, _, _| a.rotate_left(32));
     check32("mov.b32 {%rs4, %rs5}, %r1; mov.b32 %r0, {%rs5, %rs4};", |a, _, _| a.rotate_left(16));
-    check32("{ .reg .b16 low, high; mov.b32 {low, high}, %r1; mov.b32 %r0, {high, low}; }", |a, _, _| a.rotate_left(16));
+    check32("{ .reg .b16 low, high; mov.b32 {low, high}, %r1; mov.b32 %r0, {high, low}; }", |a, _, _| {
+        a.rotate_left(16)
+    });
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn votes_and_sums_of_a_warp() {
     check("and.b32 %r3, %r1, 1; match.any.sync.b32 %r0, %r3, -1;", |lane| 0x5555_5555 << (lane & 1));
     check("elect.sync %r0|%p1, -1; selp.b32 %r0, 100, %r0, %p1;", |lane| if lane == 0 { 100 } else { 0 });
     check("activemask.b32 %r0;", |_| u32::MAX);
-    check("mov.u32 %r0, 0; setp.lt.u32 %p1, %r1, 8; @%p1 redux.sync.add.u32 %r0, %r1, 0xff;", |lane| if lane < 8 { 28 } else { 0 });
+    check("mov.u32 %r0, 0; setp.lt.u32 %p1, %r1, 8; @%p1 redux.sync.add.u32 %r0, %r1, 0xff;", |lane| {
+        if lane < 8 { 28 } else { 0 }
+    });
     check("mov.u32 %r0, %lanemask_lt;", |lane| (1 << lane) - 1);
 }
 
@@ -135,7 +137,8 @@ fn memory_of_every_kind() {
         ld.global.u32 %r4, [%rd3]; ld.const.u32 %r5, [factor]; mul.lo.u32 %r0, %r4, %r5;";
     check_with(declarations, table, 32, |lane| (lane % 4 + 1) * 7);
 
-    let local = ".local .align 16 .b8 depot[32]; .reg .b64 %SP; .reg .b64 %SPL; mov.u64 %SPL, depot; cvta.local.u64 %SP, %SPL;
+    let local =
+        ".local .align 16 .b8 depot[32]; .reg .b64 %SP; .reg .b64 %SPL; mov.u64 %SPL, depot; cvta.local.u64 %SP, %SPL;
         st.local.v2.u32 [%SPL+8], {%r1, %r2}; ld.u32 %r0, [%SP+12];";
     check(local, |lane| lane * lane);
 
@@ -159,19 +162,25 @@ fn functions_that_are_called() {
     let call = "{ .param .b32 param0; st.param.b32 [param0], %r1; .param .b32 param1; st.param.b32 [param1], %r2; .param .b32 retval0;
         call.uni (retval0), weigh, (param0, param1); ld.param.b32 %r0, [retval0]; }";
     check_with(function, call, 32, |lane| if lane > 15 { lane * lane - lane } else { lane * lane + lane });
-    check_with(function, &format!("mov.u32 %r0, 3; setp.lt.u32 %p1, %r1, 20; @!%p1 bra end; {call} end: add.u32 %r0, %r0, 0;"), 32, |lane| {
-        match lane {
+    check_with(
+        function,
+        &format!("mov.u32 %r0, 3; setp.lt.u32 %p1, %r1, 20; @!%p1 bra end; {call} end: add.u32 %r0, %r0, 0;"),
+        32,
+        |lane| match lane {
             20.. => 3,
             16.. => lane * lane - lane,
             _ => lane * lane + lane,
-        }
-    });
+        },
+    );
 }
 
 #[test]
 fn bank_conflicts_are_counted() {
     let stride = |words: u32| {
-        let text = format!("mov.u32 %r3, dynamic; mad.lo.u32 %r4, %r1, {}, %r3; st.shared.u32 [%r4], %r1; ld.shared.u32 %r0, [%r4];", 4 * words);
+        let text = format!(
+            "mov.u32 %r3, dynamic; mad.lo.u32 %r4, %r1, {}, %r3; st.shared.u32 [%r4], %r1; ld.shared.u32 %r0, [%r4];",
+            4 * words
+        );
         execute("", &text, 32).1.extra_passes()
     };
     assert_eq!(stride(1), 0);
@@ -182,7 +191,11 @@ fn bank_conflicts_are_counted() {
 
 #[test]
 fn what_was_executed_is_counted() {
-    let (_, report) = execute("", "setp.lt.u32 %p1, %r1, 8; mov.u32 %r0, 0; @%p1 bra end; add.u32 %r0, %r0, 1; end: add.u32 %r0, %r0, 1;", 64);
+    let (_, report) = execute(
+        "",
+        "setp.lt.u32 %p1, %r1, 8; mov.u32 %r0, 0; @%p1 bra end; add.u32 %r0, %r0, 1; end: add.u32 %r0, %r0, 1;",
+        64,
+    );
     assert_eq!(report.opcodes["bra"], 2);
     assert_eq!(report.opcodes["add.u32"], 4);
     assert_eq!(report.opcodes["st.global.u32"], 2);
@@ -193,7 +206,8 @@ fn what_was_executed_is_counted() {
 
 #[test]
 fn launches_that_do_not_fit() {
-    let text = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u32 n)\n.maxntid 64, 1, 1\n{ ret; }";
+    let text =
+        ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u32 n)\n.maxntid 64, 1, 1\n{ ret; }";
     let module = Module::parse(text).expect("a kernel");
     let mut memory = Memory::new();
     let mut refused = |launch: Launch| launch.run(&mut memory).expect_err("it does not fit").to_string();

@@ -22,7 +22,8 @@ impl Block<'_, '_> {
         let (mut left, mut done) = (present, 0);
         while left != 0 {
             let named = members[first_lane(left)] as u32;
-            let group = lanes_of(left).filter(|lane| members[*lane] as u32 == named).fold(0, |g, lane| g | 1u32 << lane);
+            let group =
+                lanes_of(left).filter(|lane| members[*lane] as u32 == named).fold(0, |g, lane| g | 1u32 << lane);
             left &= !group;
             if group & !named != 0 {
                 let thread = warp.thread(first_lane(group));

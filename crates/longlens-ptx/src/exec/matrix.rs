@@ -143,7 +143,12 @@ impl Block<'_, '_> {
                 Place::Shared(at) => rows.push(at),
                 _ => {
                     let thread = warp.thread(lane);
-                    return Err(self.fault(thread, pc, crate::report::Mistake::Misuse, "a matrix outside shared memory"));
+                    return Err(self.fault(
+                        thread,
+                        pc,
+                        crate::report::Mistake::Misuse,
+                        "a matrix outside shared memory",
+                    ));
                 }
             }
         }

@@ -229,8 +229,7 @@ impl Block<'_, '_> {
             accumulate(&left, &columns, K, &mut sum);
             for (index, slot) in slots.iter().enumerate() {
                 let old = if add { *warp.registers.peek(*slot) } else { [0; WARP] };
-                let new: Lanes =
-                    std::array::from_fn(|lane| add_accumulator(&sum, old[lane], index, lane, wgmma.wide));
+                let new: Lanes = std::array::from_fn(|lane| add_accumulator(&sum, old[lane], index, lane, wgmma.wide));
                 warp.registers.poke(*slot, &new);
             }
         }

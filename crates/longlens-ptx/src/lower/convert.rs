@@ -29,7 +29,8 @@ impl<'t> Lower<'t> {
     pub(super) fn conversion(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Option<Op>, Error> {
         let types: Vec<Type> = parts.iter().filter_map(|part| Type::parse(part)).collect();
         let [to, from] = types[..] else { return self.unknown() };
-        if !parts.contains(&"sat") && !parts.contains(&"pack")
+        if !parts.contains(&"sat")
+            && !parts.contains(&"pack")
             && let Some(run) = fast(to, from, parts)
         {
             return self.alu(&["cvt", "b64"], run, operands).map(Some);

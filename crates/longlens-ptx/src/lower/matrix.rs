@@ -33,7 +33,11 @@ impl<'t> Lower<'t> {
         };
         let [first, second] = operands else { return self.unknown() };
         if parts[0] == "ldmatrix" {
-            return Ok(CollectiveKind::LoadMatrix { d: self.dsts(first)?, addr: self.addr(second, space)?, transposed });
+            return Ok(CollectiveKind::LoadMatrix {
+                d: self.dsts(first)?,
+                addr: self.addr(second, space)?,
+                transposed,
+            });
         }
         Ok(CollectiveKind::StoreMatrix { values: self.srcs(second)?, addr: self.addr(first, space)?, transposed })
     }
@@ -49,16 +53,8 @@ impl<'t> Lower<'t> {
         if d_type != c_type || parts.contains(&"satfinite") {
             return self.unknown();
         }
-        let mma = Mma {
-            k,
-            a_type,
-            b_type,
-            wide,
-            d: self.dsts(d)?,
-            a: self.srcs(a)?,
-            b: self.srcs(b)?,
-            c: self.srcs(c)?,
-        };
+        let mma =
+            Mma { k, a_type, b_type, wide, d: self.dsts(d)?, a: self.srcs(a)?, b: self.srcs(b)?, c: self.srcs(c)? };
         let per_register = 4 / bytes_of(a_type);
         if mma.a.len() * per_register * 32 != 16 * k || mma.b.len() * per_register * 32 != 8 * k {
             return Err(self.bad("the number of registers does not fit the shape"));
@@ -111,7 +107,8 @@ impl<'t> Lower<'t> {
         match &wgmma.a {
             WgmmaA::Registers(_) => wgmma.transpose_b = transposes.first() == Some(&1),
             WgmmaA::Shared(_) => {
-                (wgmma.transpose_a, wgmma.transpose_b) = (transposes.first() == Some(&1), transposes.get(1) == Some(&1));
+                (wgmma.transpose_a, wgmma.transpose_b) =
+                    (transposes.first() == Some(&1), transposes.get(1) == Some(&1));
             }
         }
         if wgmma.d.len() != n / if wide { 2 } else { 4 } {

@@ -35,9 +35,8 @@ impl Places {
     pub(super) fn new(tree: &Tree, order: &[usize]) -> Self {
         let mut places = Self { shared_end: SHARED_START as usize, ..Self::default() };
         let used = used_names(tree, order);
-        let shared = |variable: &&Variable| {
-            variable.space == syntax::Space::Shared && used.contains(variable.name.as_str())
-        };
+        let shared =
+            |variable: &&Variable| variable.space == syntax::Space::Shared && used.contains(variable.name.as_str());
         for variable in tree.variables.iter().filter(shared).filter(|variable| !variable.is_unsized) {
             let at = place(&mut places.shared_end, variable);
             places.module_shared.insert(variable.name.clone(), at);
@@ -84,7 +83,8 @@ impl Places {
 
     /// Space and address of a name, as seen from a scope.
     pub(super) fn find(&self, body: &Body, function: usize, scope: usize, name: &str) -> Option<(Space, u64)> {
-        let declares = |scope: &syntax::Scope| scope.variables.iter().any(|variable| variable.name == name).then_some(());
+        let declares =
+            |scope: &syntax::Scope| scope.variables.iter().any(|variable| variable.name == name).then_some(());
         let scope = body.find(scope, declares).map(|(scope, ())| scope);
         let scoped = self.scoped.get(&(function, scope, name.to_string())).copied();
         scoped.or_else(|| self.module_shared.get(name).map(|at| (Space::Shared, *at)))

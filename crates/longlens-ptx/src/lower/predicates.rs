@@ -91,7 +91,13 @@ impl<'t> Lower<'t> {
         let ([to, from], [d, a, b]) = (&types[..], operands) else { return self.unknown() };
         let (d, a, b) = (self.dst(d)?, self.src(a)?, self.src(b)?);
         if matches!(from, Type::F16x2 | Type::Bf16x2) {
-            let one = if *to == Type::F16x2 { 0x3c00 } else if *to == Type::Bf16x2 { 0x3f80 } else { 0xffff };
+            let one = if *to == Type::F16x2 {
+                0x3c00
+            } else if *to == Type::Bf16x2 {
+                0x3f80
+            } else {
+                0xffff
+            };
             return self.set_halves(parts[1], *from, one, (d, a, b));
         }
         let Some(run) = comparison(parts[1], *from) else { return self.unknown() };

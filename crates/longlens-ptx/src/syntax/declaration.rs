@@ -68,10 +68,7 @@ impl Type {
     }
 
     pub(crate) fn is_float(self) -> bool {
-        matches!(
-            self,
-            Self::F16 | Self::F16x2 | Self::Bf16 | Self::Bf16x2 | Self::F32 | Self::F64 | Self::Tf32
-        )
+        matches!(self, Self::F16 | Self::F16x2 | Self::Bf16 | Self::Bf16x2 | Self::F32 | Self::F64 | Self::Tf32)
     }
 }
 

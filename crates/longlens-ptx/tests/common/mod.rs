@@ -37,7 +37,8 @@ pub fn fault(result: Result<Report, Error>) -> Finding {
 /// Panics unless a report has findings of one kind, and no others.
 pub fn assert_only(report: &Report, mistake: Mistake) {
     assert!(report.of(mistake).next().is_some(), "{mistake:?} was not noticed: {:?}", report.findings);
-    let others: Vec<String> = report.findings.iter().filter(|f| f.mistake != mistake).map(ToString::to_string).collect();
+    let others: Vec<String> =
+        report.findings.iter().filter(|f| f.mistake != mistake).map(ToString::to_string).collect();
     assert!(others.is_empty(), "other findings: {}", others.join("\n"));
 }
 
