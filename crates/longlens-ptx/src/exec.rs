@@ -45,7 +45,7 @@ impl Block<'_, '_> {
                 let values = std::array::from_fn(|lane| if p >> lane & 1 == 1 { a[lane] } else { b[lane] });
                 warp.registers.write(*d, mask, &values);
             }
-            Op::Move { d, a } => self.move_register(warp, *d, *a, mask),
+            Op::Move { d, a } => Self::move_register(warp, *d, *a, mask),
             Op::Special { d, which } => {
                 let values = self.special(warp, *which);
                 warp.registers.write(*d, mask, &values);

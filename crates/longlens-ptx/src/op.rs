@@ -275,10 +275,10 @@ pub(crate) struct Wgmma {
     pub b: Src,
     /// Whether the accumulators are added to.
     pub scale_d: Pred,
-    pub negate_a: bool,
-    pub negate_b: bool,
-    pub transpose_a: bool,
-    pub transpose_b: bool,
+    /// One of the operands counts with the other sign.
+    pub negate: bool,
+    /// A and B lie in shared memory with their rows contiguous.
+    pub transpose: [bool; 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,10 +393,9 @@ pub(crate) enum Bulk {
         from: Addr,
     },
     Commit,
-    /// `read`: only the sources have to be read.
+    /// Groups that may stay open. That only the sources be read (`.read`) is taken as the whole store.
     Wait {
         pending: u32,
-        read: bool,
     },
 }
 

@@ -96,7 +96,7 @@ fn phases_of_a_barrier() {
         round(0, 33),
         round(1, 2)
     );
-    check(&text, 64, |thread| (thread ^ 33) + (thread ^ 2) + 100);
+    check(&text, 64, |thread| (thread ^ 0x21) + (thread ^ 2) + 100);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn boxes_are_swizzled_and_filled_with_zeros() {
             assert_eq!(report.traffic[0].loaded, 5 * 56 * 2);
             let out = memory.read::<u16>(out);
             for (row, column) in (0..8).flat_map(|row| (0..64).map(move |column| (row, column))) {
-                let piece = column / 8 ^ (row & mask);
+                let piece = (column / 8) ^ (row & mask);
                 let found = out[row * 64 + piece * 8 + column % 8];
                 let (y, x) = (row + 15, column.wrapping_sub(8));
                 let expected = if y < 20 && x < 64 { values[y * 64 + x] } else { 0 };

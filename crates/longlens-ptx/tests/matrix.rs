@@ -47,13 +47,15 @@ fn random(element: &Element, n: usize, seed: u64) -> Vec<u32> {
     (0..n).map(|_| (element.encode)(numbers.unit())).collect()
 }
 
+/// One instruction for each of `n` registers.
+fn repeat(n: usize, instruction: impl Fn(usize) -> String) -> String {
+    (0..n).map(instruction).collect::<Vec<String>>().concat()
+}
+
 /// `n` registers of all lanes, `%r{first}` and following, from a buffer with the registers of a lane side by side.
 fn loads(buffer: &str, first: usize, n: usize) -> String {
-    let mut text = format!("ld.param.u64 %rd1, [{buffer}]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n", 4 * n);
-    for index in 0..n {
-        text += &format!("ld.global.u32 %r{}, [%rd1+{}];\n", first + index, 4 * index);
-    }
-    text
+    let start = format!("ld.param.u64 %rd1, [{buffer}]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n", 4 * n);
+    start + &repeat(n, |index| format!("ld.global.u32 %r{}, [%rd1+{}];\n", first + index, 4 * index))
 }
 
 fn list(first: usize, n: usize) -> String {
@@ -110,11 +112,11 @@ fn multiply(element: &Element, k: usize, accumulator: &str) {
         ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n{} ret; }}",
         loads("a", 10, n_a),
         loads("b", 20, n_b),
-        (0..n_d).map(|i| format!("mov.u32 %r{}, {one};\n", 30 + i)).collect::<String>(),
+        repeat(n_d, |i| format!("mov.u32 %r{}, {one};\n", 30 + i)),
         list(10, n_a),
         list(20, n_b),
         4 * n_d,
-        (0..n_d).map(|i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)).collect::<String>(),
+        repeat(n_d, |i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)),
         d = list(30, n_d),
     );
     let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
@@ -240,7 +242,7 @@ impl Layout {
             (true, 16) => (rows * 16, 128, 0),
             (true, span) => (span * 16, 8 * span, swizzle_code(span)),
         };
-        (start / 16 | (leading / 16) << 16 | (stride / 16) << 32) as u64 | kind << 62
+        (start / 16) as u64 | (leading as u64 / 16) << 16 | (stride as u64 / 16) << 32 | kind << 62
     }
 }
 
@@ -297,7 +299,7 @@ fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout,
         ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n{} ret; }}",
         loads("a", 10, 4),
         4 * n_d,
-        (0..n_d).map(|i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)).collect::<String>(),
+        repeat(n_d, |i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)),
         bytes = image.len(),
         words = image.len() / 4,
         d = list(30, n_d),

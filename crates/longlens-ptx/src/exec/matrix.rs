@@ -11,7 +11,7 @@ use crate::lanes::{FULL, Lanes, WARP};
 use crate::lower::bytes_of;
 use crate::op::{Addr, Element, Mma, Slot, Src};
 use crate::race::Access;
-use crate::report::Report;
+use crate::report::{Mistake, Report};
 use crate::warp::Warp;
 
 /// The value of an element.
@@ -39,10 +39,10 @@ pub(super) fn rows_of_a(registers: &[Lanes], element: Element, k: usize) -> Vec<
     let mut a = vec![0.0; 16 * k];
     let per = 4 / bytes_of(element);
     for (index, register) in registers.iter().enumerate() {
-        for lane in 0..WARP {
+        for (lane, bits) in register.iter().enumerate() {
             let row = lane / 4 + 8 * (index % 2);
             let column = lane % 4 * per + 4 * per * (index / 2);
-            for (next, value) in elements(element, register[lane]).enumerate() {
+            for (next, value) in elements(element, *bits).enumerate() {
                 a[row * k + column + next] = value;
             }
         }
@@ -55,9 +55,9 @@ fn rows_of_b(registers: &[Lanes], element: Element, k: usize) -> Vec<f32> {
     let mut b = vec![0.0; k * 8];
     let per = 4 / bytes_of(element);
     for (index, register) in registers.iter().enumerate() {
-        for lane in 0..WARP {
+        for (lane, bits) in register.iter().enumerate() {
             let row = lane % 4 * per + 4 * per * index;
-            for (next, value) in elements(element, register[lane]).enumerate() {
+            for (next, value) in elements(element, *bits).enumerate() {
                 b[(row + next) * 8 + lane / 4] = value;
             }
         }
@@ -139,18 +139,10 @@ impl Block<'_, '_> {
         let addresses = warp.addresses(addr, used);
         let mut rows = Vec::with_capacity(8 * n);
         for (lane, address) in addresses.iter().enumerate().take(8 * n) {
-            match self.place(warp, pc, lane, addr.space, *address, 16)? {
-                Place::Shared(at) => rows.push(at),
-                _ => {
-                    let thread = warp.thread(lane);
-                    return Err(self.fault(
-                        thread,
-                        pc,
-                        crate::report::Mistake::Misuse,
-                        "a matrix outside shared memory",
-                    ));
-                }
-            }
+            let Place::Shared(at) = self.place(warp, pc, lane, addr.space, *address, 16)? else {
+                return Err(self.fault(warp.thread(lane), pc, Mistake::Misuse, "a matrix outside shared memory"));
+            };
+            rows.push(at);
         }
         self.count_conflicts(pc, &rows, 16);
         warp.clock.touch();
@@ -189,7 +181,7 @@ impl Block<'_, '_> {
         if !self.read_bytes(warp, 0, place, &mut bytes) {
             self.note_uninitialized(named_thread(warp, FULL), pc, place);
         }
-        self.check_race(warp, pc, 0, place, 16, Access::Read, true);
+        self.check_race(warp, pc, 0, (place, 16), Access::Read, true);
         for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
             *value = u16::from_le_bytes([pair[0], pair[1]]);
         }
@@ -210,7 +202,7 @@ impl Block<'_, '_> {
             for (row, at) in rows[8 * index..8 * index + 8].iter().enumerate() {
                 let pick = |column: usize| if transposed { element(column, row) } else { element(row, column) };
                 let bytes: Vec<u8> = (0..8).flat_map(|column| pick(column).to_le_bytes()).collect();
-                self.check_race(warp, pc, 0, Place::Shared(*at), 16, Access::Write, false);
+                self.check_race(warp, pc, 0, (Place::Shared(*at), 16), Access::Write, false);
                 self.write_shared(*at, &bytes);
             }
         }

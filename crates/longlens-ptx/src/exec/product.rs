@@ -7,8 +7,8 @@ use crate::block::Block;
 use crate::lanes::{FULL, Lanes, WARP};
 use crate::launch::Swizzle;
 use crate::op::{Element, Slot, Src, Wgmma, WgmmaA};
-use crate::race::clock::Agent;
-use crate::race::{Access, Stamp};
+use crate::race::Access;
+use crate::race::clock::Work;
 use crate::report::Mistake;
 use crate::warp::{Deferred, Warp};
 
@@ -70,11 +70,6 @@ impl Descriptor {
 }
 
 impl Block<'_, '_> {
-    /// Who computes for a warpgroup.
-    fn multiplier(&self, warp: &Warp) -> Agent {
-        self.n_threads.next_multiple_of(32) + 64 + warp.index / 4
-    }
-
     pub(super) fn issue_product(&mut self, warp: &mut Warp, pc: u32, wgmma: &Wgmma) -> Result<(), Error> {
         let thread = warp.thread(0);
         let add = warp.registers.predicate(wgmma.scale_d, FULL) & 1 == 1;
@@ -84,12 +79,12 @@ impl Block<'_, '_> {
         };
         let group = warp.products.committed + 1;
         let first = 16 * (warp.index % 4);
-        let mut pieces = Descriptor::new(b, wgmma.transpose_b).pieces(0, wgmma.n as u32);
+        let mut pieces = Descriptor::new(b, wgmma.transpose[1]).pieces(0, wgmma.n as u32);
         if let WgmmaA::Shared(_) = wgmma.a {
-            pieces.extend(Descriptor::new(a, wgmma.transpose_a).pieces(first, 16));
+            pieces.extend(Descriptor::new(a, wgmma.transpose[0]).pieces(first, 16));
         }
         self.check_operands(warp, pc, &pieces, group)?;
-        if warp.index % 4 == 0 {
+        if warp.index.is_multiple_of(4) {
             self.device.report.wgmma += 1;
         }
         self.occupy_registers(warp, pc, thread, wgmma, add);
@@ -100,9 +95,8 @@ impl Block<'_, '_> {
     /// Looks for races and missing fences of what a product reads from shared memory.
     fn check_operands(&mut self, warp: &Warp, pc: u32, pieces: &[u32], group: u32) -> Result<(), Error> {
         let thread = warp.thread(0);
-        let instance = warp.instance.wrapping_mul(64).wrapping_add(warp.index);
-        let stamp =
-            Stamp { agent: self.multiplier(warp), thread, time: group, pc, instance, clock: warp.clock.lane(0) };
+        let work = Work::Products { warpgroup: warp.index / 4 };
+        let stamp = warp.stamp(pc, 0, self.agent(work), group);
         for at in pieces {
             if !self.is_shared(*at, 16) {
                 let detail = format!("the operand reaches shared address {at}, of 1024 to {}", self.shared_end());
@@ -139,7 +133,7 @@ impl Block<'_, '_> {
     }
 
     /// A plain move; one of an unfinished accumulator moves what will be there.
-    pub(super) fn move_register(&mut self, warp: &mut Warp, d: Slot, a: Src, mask: u32) {
+    pub(super) fn move_register(warp: &mut Warp, d: Slot, a: Src, mask: u32) {
         let writer = |deferred: &Deferred| match (deferred, a) {
             (Deferred::Product { wgmma, .. }, Src::Reg(a)) => wgmma.d.contains(&a),
             (Deferred::Move { d, .. }, Src::Reg(a)) => *d == a,
@@ -161,7 +155,7 @@ impl Block<'_, '_> {
     }
 
     /// Waits until at most `pending` groups are open; false if other warps of the warpgroup have not issued theirs.
-    pub(super) fn wait_products(&mut self, warp: &mut Warp, pending: u32) -> Result<bool, Error> {
+    pub(super) fn wait_products(&mut self, warp: &mut Warp, pending: u32) -> bool {
         let done = warp.products.committed.saturating_sub(pending);
         let first = warp.index / 4 * 4;
         let others: Vec<usize> = (first..first + 4).filter(|index| *index != warp.index).map(|i| i as usize).collect();
@@ -169,7 +163,7 @@ impl Block<'_, '_> {
             block.warps.get(index).and_then(Option::as_ref).is_none_or(|warp| warp.products.committed >= done)
         };
         if !others.iter().all(|index| issued(self, *index)) {
-            return Ok(false);
+            return false;
         }
         self.compute(warp, done);
         for index in others {
@@ -179,9 +173,9 @@ impl Block<'_, '_> {
             }
         }
         deliver(warp, done);
-        let agent = self.multiplier(warp);
+        let agent = self.agent(Work::Products { warpgroup: warp.index / 4 });
         warp.clock.learn(FULL, agent, done);
-        Ok(true)
+        true
     }
 
     /// Computes the products of a warp's groups up to `done`; the results cannot be read yet.
@@ -211,14 +205,16 @@ impl Block<'_, '_> {
                 rows_of_a(&registers, wgmma.element, K)
             }
             WgmmaA::Shared(_) => {
-                let descriptor = Descriptor::new(a, wgmma.transpose_a);
+                let descriptor = Descriptor::new(a, wgmma.transpose[0]);
                 self.read_matrix(warp, pc, &descriptor, (16 * (warp.index % 4), 16), wgmma.element)
             }
         };
-        if wgmma.negate_a != wgmma.negate_b {
-            left.iter_mut().for_each(|value| *value = -*value);
+        if wgmma.negate {
+            for value in &mut left {
+                *value = -*value;
+            }
         }
-        let descriptor = Descriptor::new(b, wgmma.transpose_b);
+        let descriptor = Descriptor::new(b, wgmma.transpose[1]);
         let right = self.read_matrix(warp, pc, &descriptor, (0, wgmma.n as u32), wgmma.element);
         let per_block = if wgmma.wide { 4 } else { 2 };
         for (block, slots) in wgmma.d.chunks(per_block).enumerate() {
@@ -314,5 +310,7 @@ fn deliver(warp: &mut Warp, done: u32) {
     if open.is_empty() {
         warp.registers.all_delivered();
     }
-    open.into_iter().for_each(|slot| warp.registers.occupy(slot));
+    for slot in open {
+        warp.registers.occupy(slot);
+    }
 }

@@ -132,9 +132,9 @@ fn high(kind: Type) -> Option<AluFn> {
 /// A product of twice the width; the sum of `mad.wide` has that width too.
 fn wide(kind: Type) -> Option<AluFn> {
     Some(match kind {
-        Type::U16 => lanes!(u64: a, b, c => (a as u16 as u32 * b as u16 as u32).wrapping_add(c as u32)),
+        Type::U16 => lanes!(u64: a, b, c => (u32::from(a as u16) * u32::from(b as u16)).wrapping_add(c as u32)),
         Type::S16 => lanes!(u64: a, b, c => (i32::from(a as i16) * i32::from(b as i16)).wrapping_add(c as i32)),
-        Type::U32 => lanes!(u64: a, b, c => (a as u32 as u64 * b as u32 as u64).wrapping_add(c)),
+        Type::U32 => lanes!(u64: a, b, c => (u64::from(a as u32) * u64::from(b as u32)).wrapping_add(c)),
         Type::S32 => lanes!(u64: a, b, c => (i64::from(a as i32) * i64::from(b as i32)).wrapping_add(c as i64)),
         _ => return None,
     })

@@ -56,13 +56,12 @@ impl<'t> Lower<'t> {
         match parts.get(3).copied() {
             Some("commit_group") => return Ok(Op::Bulk(Bulk::Commit)),
             Some("wait_group") => {
-                let (pending, read) = (self.count(operands)?, parts.contains(&"read"));
-                return Ok(Op::Bulk(Bulk::Wait { pending, read }));
+                return Ok(Op::Bulk(Bulk::Wait { pending: self.count(operands)? }));
             }
             Some("prefetch") => return Ok(Op::Prefetch),
             _ => {}
         }
-        let from_shared = parts.iter().any(|part| *part == "bulk_group");
+        let from_shared = parts.contains(&"bulk_group");
         let tensor = parts.get(3) == Some(&"tensor");
         if parts.iter().any(|part| part.starts_with("im2col") || *part == "multicast::cluster") {
             return self.unknown();
