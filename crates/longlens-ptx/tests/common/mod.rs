@@ -1,6 +1,8 @@
 //! What several tests share.
 #![allow(dead_code)] // every test file uses a part of it
 
+pub mod lanes;
+
 use longlens_ptx::{Error, Finding, Mistake, Module, Nvrtc, Report};
 
 /// The committed text of a file of kernels and, where NVRTC can be used, the freshly compiled ones for these architectures.
