@@ -56,6 +56,9 @@ fn copies_of_threads() {
     // nothing is read where the length is zero, even if the address is wrong
     let none = "mov.u64 %rd4, 0; cp.async.cg.shared.global [%r5], [%rd4], 16, 0;";
     check(&format!("{none} {wait} {READ_NEIGHBOR}"), 32, |_| 0);
+    let hinted = "createpolicy.fractional.L2::evict_last.b64 %rd5, 0f3f800000;
+        cp.async.cg.shared.global.L2::cache_hint [%r5], [%rd4], 16, %rd5;";
+    check(&format!("{hinted} {wait} {READ_NEIGHBOR}"), 64, last);
     let ignored = "setp.ge.u32 %p2, %r1, 8; cp.async.cg.shared.global [%r5], [%rd4], 16, %p2;";
     check(&format!("{ignored} {wait} {READ_NEIGHBOR}"), 32, |thread| if thread < 8 { last(thread) } else { 0 });
 }

@@ -43,6 +43,7 @@ fn arithmetic_of_f32() {
     check_f32("min.f32 %f0, %f1, %f2;", |a, b, _| a.min(b));
     check_f32("max.f32 %f0, %f1, %f2;", |a, b, _| a.max(b));
     check_f32("max.NaN.f32 %f0, %f1, %f2;", |a, b, _| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) });
+    check_f32("max.f32 %f0, %f1, %f2, %f3;", |a, b, c| a.max(b).max(c));
     check_f32("abs.f32 %f4, %f1; neg.f32 %f0, %f4;", |a, _, _| -a.abs());
     check_f32("copysign.f32 %f0, %f1, %f2;", |a, b, _| b.copysign(a));
     check_f32("rcp.rn.f32 %f0, %f1;", |a, _, _| 1.0 / a);

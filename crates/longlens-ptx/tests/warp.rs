@@ -2,7 +2,7 @@
 
 mod common;
 
-use longlens_ptx::{Launch, Memory, Module, Report};
+use longlens_ptx::{Launch, Memory, Mistake, Module, Report};
 
 /// Runs instructions with `%r1` the thread's number and `%r2` its square; the result is in `%r0`. `declarations` stand before the kernel.
 fn execute(declarations: &str, instructions: &str, threads: u32) -> (Vec<u32>, Report) {
@@ -187,6 +187,25 @@ fn bank_conflicts_are_counted() {
     assert_eq!(stride(2), 2);
     assert_eq!(stride(32), 2 * 31);
     assert_eq!(stride(17), 0);
+}
+
+#[test]
+fn registers_that_nobody_wrote() {
+    let report = |instructions: &str| {
+        let text = format!(
+            ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k() {{ .reg .b32 %r<9>; .reg .pred %p<3>;
+            mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 8; @%p1 mov.u32 %r2, 1; {instructions} ret; }}"
+        );
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        Launch::new(&module, "k").block(32, 1, 1).run(&mut Memory::new()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    report("@%p1 add.u32 %r3, %r2, 1;").assert_clean();
+    // a move alone uses nothing, but carries on what was not written
+    report("mov.u32 %r4, %r2; @%p1 add.u32 %r3, %r4, 1;").assert_clean();
+    common::assert_only(&report("mov.u32 %r4, %r2; add.u32 %r3, %r4, 1;"), Mistake::UninitializedRegister);
+    common::assert_only(&report("@%p2 add.u32 %r3, %r1, 1;"), Mistake::UninitializedRegister);
+    // a lane that does not take part in a shuffle gives nothing
+    common::assert_only(&report("shfl.sync.idx.b32 %r3, %r2, 9, 31, -1;"), Mistake::UninitializedRegister);
 }
 
 #[test]

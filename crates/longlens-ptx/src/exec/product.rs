@@ -146,11 +146,7 @@ impl Block<'_, '_> {
                 warp.registers.occupy(d);
                 warp.products.queue.push_back(Deferred::Move { d, a, group });
             }
-            _ => {
-                let values = warp.registers.read(a, mask);
-                warp.registers.write(d, mask, &values);
-                warp.registers.inherit_fence(d, a);
-            }
+            _ => warp.registers.copy(d, a, mask),
         }
     }
 

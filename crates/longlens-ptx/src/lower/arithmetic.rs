@@ -21,7 +21,9 @@ impl<'t> Lower<'t> {
         if matches!(parts[0], "bfi" | "lop3") {
             return self.four(parts[0], kind, operands).map(Some);
         }
-        let run = if kind.is_float() {
+        let run = if operands.len() == 4 && matches!(parts[0], "min" | "max") {
+            best_of_three(parts, kind)
+        } else if kind.is_float() {
             float_function(parts, kind)
         } else {
             integer_function(parts, kind).or_else(|| bits::function(parts, kind))
@@ -165,6 +167,16 @@ fn float_function(parts: &[&str], kind: Type) -> Option<AluFn> {
         "abs" => by_float!(kind, lanes, a, _b, _c => Float::abs(a)),
         "neg" => by_float!(kind, lanes, a, _b, _c => Float::neg(a)),
         name => function_of_one(name, kind),
+    }
+}
+
+/// `min` and `max` of three floats.
+fn best_of_three(parts: &[&str], kind: Type) -> Option<AluFn> {
+    match (parts[0], parts.contains(&"NaN")) {
+        ("min", false) => by_float!(kind, lanes, a, b, c => Float::min(Float::min(a, b), c)),
+        ("max", false) => by_float!(kind, lanes, a, b, c => Float::max(Float::max(a, b), c)),
+        ("min", true) => by_float!(kind, lanes, a, b, c => a.min_nan(b).min_nan(c)),
+        _ => by_float!(kind, lanes, a, b, c => a.max_nan(b).max_nan(c)),
     }
 }
 

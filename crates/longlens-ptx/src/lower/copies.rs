@@ -25,7 +25,11 @@ impl<'t> Lower<'t> {
                 Ok(Some(Op::MBarrier(MBarrier { addr, kind })))
             }
             Some("bulk") => self.bulk(parts, operands).map(Some),
-            Some("ca" | "cg") => self.copy_async(operands).map(Some),
+            Some("ca" | "cg") => {
+                // a cache policy at the end only hints
+                let hints = usize::from(parts.contains(&"L2::cache_hint"));
+                self.copy_async(&operands[..operands.len() - hints]).map(Some)
+            }
             _ => self.unknown(),
         }
     }
@@ -41,7 +45,6 @@ impl<'t> Lower<'t> {
         let [to, from, Operand::Number(bytes), rest @ ..] = operands else { return self.unknown() };
         let (to, from) = (self.addr(to, Space::Shared)?, self.addr(from, Space::Global)?);
         let (mut source_bytes, mut ignore) = (None, None);
-        // a cache policy may follow: a 64-bit register, which only hints
         if let Some(operand) = rest.first() {
             if self.is_pred(operand) {
                 ignore = Some(self.pred(operand)?);

@@ -6,6 +6,7 @@ pub mod lanes;
 use longlens_ptx::{Error, Finding, Mistake, Module, Nvrtc, Report};
 
 /// The committed text of a file of kernels and, where NVRTC can be used, the freshly compiled ones for these architectures.
+/// With LONGLENS_WRITE_PTX set, the committed text is written anew from what was compiled for sm_90a.
 pub fn modules(name: &str, architectures: &[&str]) -> Vec<Module> {
     let folder = format!("{}/tests/kernels", env!("CARGO_MANIFEST_DIR"));
     let read = |ending: &str| std::fs::read_to_string(format!("{folder}/{name}.{ending}")).expect("a committed file");
@@ -13,6 +14,11 @@ pub fn modules(name: &str, architectures: &[&str]) -> Vec<Module> {
     if let Some(nvrtc) = nvrtc() {
         for architecture in architectures {
             let compiled = nvrtc.compile(&read("cu"), architecture, &[]).expect("the text compiles");
+            if *architecture == "sm_90a" && std::env::var_os("LONGLENS_WRITE_PTX").is_some() {
+                // names of files and the strings of the debugger are left out
+                let text = compiled.ptx.split("\t.file").next().unwrap_or_default();
+                std::fs::write(format!("{folder}/{name}.ptx"), text).expect("the file can be written");
+            }
             modules.push(Module::parse(&compiled.ptx).expect("the compiled text can be read"));
         }
     }
