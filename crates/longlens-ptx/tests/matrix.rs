@@ -84,53 +84,62 @@ fn pack(
     registers
 }
 
-/// Runs `mma` of 16 × `k` and `k` × 8 on accumulators of ones.
-fn multiply(element: &Element, k: usize, accumulator: &str) {
-    let (a, b) = (random(element, 16 * k, 1), random(element, k * 8, 2));
-    let per = 4 / element.bytes;
-    let (n_a, n_b) = (16 * k / per / 32, k * 8 / per / 32);
-    // the places of the manual: g = lane / 4, t = lane % 4
-    let left = pack(
-        element,
-        |r, c| a[r * k + c],
-        n_a,
-        |lane, i| (lane / 4 + 8 * (i % 2), lane % 4 * per + i / 2 * 4 * per),
-        true,
-    );
-    let right = pack(element, |r, c| b[r * 8 + c], n_b, |lane, i| (lane % 4 * per + i * 4 * per, lane / 4), false);
-    let n_d = if accumulator == "f16" { 2 } else { 4 };
-    let one = match accumulator {
-        "f32" => 1f32.to_bits(),
-        "f16" => 0x3c00_3c00,
-        _ => 1,
+/// Runs a text with input buffers and one output of 32-bit numbers for one block.
+fn run(text: &str, inputs: &[Vec<u32>], n_out: usize, threads: u32) -> Vec<u32> {
+    let module = Module::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let mut memory = Memory::new();
+    let mut launch = Launch::new(&module, "k").block(threads, 1, 1);
+    for input in inputs {
+        launch = launch.arg(memory.input("in", input));
+    }
+    let out = memory.output::<u32>("out", n_out);
+    launch.arg(out).run(&mut memory).unwrap_or_else(|error| panic!("{error}")).assert_clean();
+    memory.read(out)
+}
+
+/// Stores `n` registers of all lanes, `%r30` and following.
+fn stores(n: usize) -> String {
+    let start = format!("ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n", 4 * n);
+    start + &repeat(n, |i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i))
+}
+
+/// The text of an `mma` of 16 × `k` and `k` × 8 with `n_a` and `n_b` registers, on accumulators of ones.
+fn mma_text(name: &str, k: usize, accumulator: &str, n_a: usize, n_b: usize) -> String {
+    let (n_d, one) = match accumulator {
+        "f32" => (4, 1f32.to_bits()),
+        "f16" => (2, 0x3c00_3c00),
+        _ => (4, 1),
     };
-    let name = element.name;
-    let text = format!(
+    format!(
         ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 a, .param .u64 b, .param .u64 out) {{
         .reg .b32 %r<60>; .reg .b64 %rd<4>; mov.u32 %r1, %tid.x;\n{}{}{}
         mma.sync.aligned.m16n8k{k}.row.col.{accumulator}.{name}.{name}.{accumulator} {d}, {}, {}, {d};
-        ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n{} ret; }}",
+        {} ret; }}",
         loads("a", 10, n_a),
         loads("b", 20, n_b),
         repeat(n_d, |i| format!("mov.u32 %r{}, {one};\n", 30 + i)),
         list(10, n_a),
         list(20, n_b),
-        4 * n_d,
-        repeat(n_d, |i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)),
+        stores(n_d),
         d = list(30, n_d),
-    );
-    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    let mut memory = Memory::new();
-    let (left, right) = (memory.input("a", &left), memory.input("b", &right));
-    let out = memory.output::<u32>("out", 32 * n_d);
-    let launch = Launch::new(&module, "k").block(32, 1, 1).arg(left).arg(right).arg(out);
-    let report = launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}"));
-    report.assert_clean();
-    assert_eq!(report.mma, 1);
-    let out = memory.read::<u32>(out);
+    )
+}
+
+/// Runs `mma` of 16 × `k` and `k` × 8.
+fn multiply(element: &Element, k: usize, accumulator: &str) {
+    let (a, b) = (random(element, 16 * k, 1), random(element, k * 8, 2));
+    let per = 4 / element.bytes;
+    let (n_a, n_b) = (16 * k / per / 32, k * 8 / per / 32);
+    // the places of the manual: g = lane / 4, t = lane % 4
+    let place_a = |lane: usize, i: usize| (lane / 4 + 8 * (i % 2), lane % 4 * per + i / 2 * 4 * per);
+    let place_b = |lane: usize, i: usize| (lane % 4 * per + i * 4 * per, lane / 4);
+    let left = pack(element, |r, c| a[r * k + c], n_a, place_a, true);
+    let right = pack(element, |r, c| b[r * 8 + c], n_b, place_b, false);
+    let n_d = if accumulator == "f16" { 2 } else { 4 };
+    let out = run(&mma_text(element.name, k, accumulator, n_a, n_b), &[left, right], 32 * n_d, 32);
     for (row, column) in (0..16).flat_map(|row| (0..8).map(move |column| (row, column))) {
-        let exact =
-            1.0 + (0..k).map(|i| (element.decode)(a[row * k + i]) * (element.decode)(b[i * 8 + column])).sum::<f64>();
+        let product = |i: usize| (element.decode)(a[row * k + i]) * (element.decode)(b[i * 8 + column]);
+        let exact = 1.0 + (0..k).map(product).sum::<f64>();
         let lane = row % 8 * 4 + column / 2;
         let found = match accumulator {
             "f16" => f16::from_bits((out[lane * 2 + row / 8] >> (16 * (column % 2))) as u16).to_f64(),
@@ -138,6 +147,7 @@ fn multiply(element: &Element, k: usize, accumulator: &str) {
             _ => f64::from(out[lane * 4 + row / 8 * 2 + column % 2] as i32),
         };
         let bound = if accumulator == "f16" { 4e-3 } else { 1e-5 };
+        let name = element.name;
         assert!((found - exact).abs() <= bound, "{name} k {k}, row {row}, column {column}: {found}, not {exact}");
     }
 }
@@ -171,12 +181,7 @@ fn shared_matrix(instructions: &str) -> Vec<u32> {
         ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, 16, %rd1; st.global.v4.u32 [%rd1], {}; ret; }}",
         list(10, 4)
     );
-    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    let mut memory = Memory::new();
-    let out = memory.output::<u32>("out", 32 * 4);
-    let report = Launch::new(&module, "k").block(32, 1, 1).arg(out).run(&mut memory);
-    report.unwrap_or_else(|error| panic!("{error}")).assert_clean();
-    memory.read(out)
+    run(&text, &[], 32 * 4, 32)
 }
 
 #[test]
@@ -254,70 +259,69 @@ fn swizzle_code(span: usize) -> u64 {
     }
 }
 
-/// Runs `wgmma` m64n`n`k16 with A in shared memory or in registers. Shared memory is filled from a buffer by all threads.
-fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout, accumulator: &str) {
-    let (left, right) = (random(element, 64 * 16, 3), random(element, n * 16, 4));
-    let (a_bytes, b_bytes) = (8192, (n * 16 * 2).max(64 * 16 * 2).next_multiple_of(1024) * 4);
-    let mut image = vec![0u8; a_bytes + b_bytes];
+/// Bytes of shared memory for A, where it starts, and for B.
+const A_BYTES: usize = 8192;
+const START: usize = 1024;
+
+/// What shared memory holds: A and B in their layouts, as words.
+fn shared_image(left: &[u32], right: &[u32], a: Option<Layout>, b: Layout) -> Vec<u32> {
+    let n = right.len() / 16;
+    let mut image = vec![0u8; A_BYTES + (n * 32).max(2048).next_multiple_of(1024) * 4];
     let mut put = |at: usize, bits: u32| image[at..at + 2].copy_from_slice(&(bits as u16).to_le_bytes());
-    for (row, k) in (0..64).flat_map(|row| (0..16).map(move |k| (row, k))) {
+    for (at, bits) in left.iter().enumerate() {
         if let Some(layout) = a {
-            put(layout.place(row, k, 64), left[row * 16 + k]);
+            put(layout.place(at / 16, at % 16, 64), *bits);
         }
     }
-    for (row, k) in (0..n).flat_map(|row| (0..16).map(move |k| (row, k))) {
-        put(a_bytes + b.place(row, k, n), right[row * 16 + k]);
+    for (at, bits) in right.iter().enumerate() {
+        put(A_BYTES + b.place(at / 16, at % 16, n), *bits);
     }
-    let mut registers = Vec::new();
-    for warp in 0..4 {
-        let rows = |r: usize, c: usize| left[(16 * warp + r) * 16 + c];
-        registers.extend(pack(element, rows, 4, |lane, i| (lane / 4 + 8 * (i % 2), lane % 4 * 2 + i / 2 * 8), true));
-    }
-    let n_d = n / if accumulator == "f16" { 4 } else { 2 };
-    // the first shared address is 1024, where `tile` lies
-    let start = 1024;
-    let left_operand = a.map_or_else(|| list(10, 4), |layout| layout.descriptor(start, 64).to_string());
-    let transpose = |layout: Layout| u8::from(layout.transposed);
-    let flags = match a {
-        Some(a) => format!("{}, {}", transpose(a), transpose(b)),
-        None => transpose(b).to_string(),
-    };
-    let name = element.name;
-    let text = format!(
+    image.chunks(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+}
+
+/// The text of two `wgmma`: the first overwrites the accumulators, the second adds the same with both signs turned.
+fn wgmma_text(shape: &str, n_d: usize, words: usize, a: &str, b: u64, flags: &str) -> String {
+    let instruction = format!("wgmma.mma_async.sync.aligned.{shape} {d}, {a}, {b}", d = list(30, n_d));
+    format!(
         ".version 9.0\n.target sm_90a\n.address_size 64
         .visible .entry k(.param .u64 image, .param .u64 a, .param .u64 out) {{
-        .shared .align 1024 .b8 tile[{bytes}];
+        .shared .align 1024 .b8 tile[{}];
         .reg .pred %p<3>; .reg .b32 %r<300>; .reg .b64 %rd<4>; mov.u32 %r1, %tid.x; mov.u32 %r2, tile; ld.param.u64 %rd2, [image];
         mov.u32 %r3, %r1;
         fill: mad.wide.u32 %rd3, %r3, 4, %rd2; ld.global.u32 %r4, [%rd3]; mad.lo.u32 %r5, %r3, 4, %r2; st.shared.u32 [%r5], %r4;
         add.u32 %r3, %r3, 128; setp.lt.u32 %p1, %r3, {words}; @%p1 bra fill;
         {}
         fence.proxy.async; bar.sync 0; wgmma.fence.sync.aligned; setp.ne.u32 %p2, %r2, %r2;
-        wgmma.mma_async.sync.aligned.m64n{n}k16.{accumulator}.{name}.{name} {d}, {left_operand}, {right_operand}, %p2, 1, 1, {flags};
-        wgmma.mma_async.sync.aligned.m64n{n}k16.{accumulator}.{name}.{name} {d}, {left_operand}, {right_operand}, 1, -1, -1, {flags};
+        {instruction}, %p2, 1, 1, {flags};
+        {instruction}, 1, -1, -1, {flags};
         wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;
-        ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, {}, %rd1;\n{} ret; }}",
+        {} ret; }}",
+        4 * words,
         loads("a", 10, 4),
-        4 * n_d,
-        repeat(n_d, |i| format!("st.global.u32 [%rd1+{}], %r{};\n", 4 * i, 30 + i)),
-        bytes = image.len(),
-        words = image.len() / 4,
-        d = list(30, n_d),
-        right_operand = b.descriptor(start + a_bytes, n),
-    );
-    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    let mut memory = Memory::new();
-    let (image, registers) = (memory.input("image", &image), memory.input("a", &registers));
-    let out = memory.output::<u32>("out", 128 * n_d);
-    let launch = Launch::new(&module, "k").block(128, 1, 1).arg(image).arg(registers).arg(out);
-    launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}")).assert_clean();
-    let out = memory.read::<u32>(out);
+        stores(n_d),
+    )
+}
+
+/// Runs `wgmma` m64n`n`k16 with A in shared memory or in registers.
+fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout, accumulator: &str) {
+    let (left, right) = (random(element, 64 * 16, 3), random(element, n * 16, 4));
+    let image = shared_image(&left, &right, a, b);
+    let mut registers = Vec::new();
+    for warp in 0..4 {
+        let rows = |r: usize, c: usize| left[(16 * warp + r) * 16 + c];
+        registers.extend(pack(element, rows, 4, |lane, i| (lane / 4 + 8 * (i % 2), lane % 4 * 2 + i / 2 * 8), true));
+    }
+    let n_d = n / if accumulator == "f16" { 4 } else { 2 };
+    let operand = a.map_or_else(|| list(10, 4), |layout| layout.descriptor(START, 64).to_string());
+    let transpose = |layout: Layout| u8::from(layout.transposed).to_string();
+    let flags: Vec<String> = a.into_iter().chain([b]).map(transpose).collect();
+    let shape = format!("m64n{n}k16.{accumulator}.{name}.{name}", name = element.name);
+    let right_operand = b.descriptor(START + A_BYTES, n);
+    let text = wgmma_text(&shape, n_d, image.len(), &operand, right_operand, &flags.join(", "));
+    let out = run(&text, &[image, registers], 128 * n_d, 128);
     for (row, column) in (0..64).flat_map(|row| (0..n).map(move |column| (row, column))) {
-        // the second product adds the first once more, as both signs are turned
-        let exact = 2.0
-            * (0..16)
-                .map(|k| (element.decode)(left[row * 16 + k]) * (element.decode)(right[column * 16 + k]))
-                .sum::<f64>();
+        let product = |k: usize| (element.decode)(left[row * 16 + k]) * (element.decode)(right[column * 16 + k]);
+        let exact = 2.0 * (0..16).map(product).sum::<f64>();
         let thread = row / 16 * 32 + row % 8 * 4 + column % 8 / 2;
         let high_rows = row % 16 / 8;
         let found = if accumulator == "f16" {
@@ -329,7 +333,7 @@ fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout,
         let bound = if accumulator == "f16" { 8e-3 } else { 1e-5 };
         assert!(
             (found - exact).abs() <= bound,
-            "{name} n {n} {a:?} {b:?}, row {row}, column {column}: {found}, not {exact}"
+            "{shape} {a:?} {b:?}, row {row}, column {column}: {found}, not {exact}"
         );
     }
 }

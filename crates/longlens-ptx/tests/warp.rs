@@ -110,6 +110,22 @@ fn one_warp_gives_and_another_takes() {
 }
 
 #[test]
+fn a_barrier_turns_when_the_last_arrives() {
+    // the first warp gives three times, each time only after the second has taken
+    let text =
+        "mov.u32 %r3, dynamic; and.b32 %r4, %r1, 31; mad.lo.u32 %r4, %r4, 4, %r3; mov.u32 %r0, 0; mov.u32 %r5, 0;
+        setp.lt.u32 %p1, %r1, 32; @!%p1 bra take;
+        give: add.u32 %r6, %r2, %r5; st.shared.u32 [%r4], %r6; bar.arrive 3, 64; bar.sync 4, 64;
+        add.u32 %r5, %r5, 1; setp.lt.u32 %p2, %r5, 3; @%p2 bra give; bra.uni end;
+        take: bar.sync 3, 64; ld.shared.u32 %r6, [%r4]; add.u32 %r0, %r0, %r6; bar.arrive 4, 64;
+        add.u32 %r5, %r5, 1; setp.lt.u32 %p2, %r5, 3; @%p2 bra take;
+        end:";
+    check_with("", &format!("{text} add.u32 %r0, %r0, 1;"), 64, |thread| {
+        if thread < 32 { 1 } else { 3 * (thread - 32) * (thread - 32) + 4 }
+    });
+}
+
+#[test]
 fn atomic_operations() {
     let setup = "mov.u32 %r3, dynamic; setp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [%r3], 10; bar.sync 0;";
     let read = "bar.sync 0; ld.shared.u32 %r0, [%r3];";

@@ -6,7 +6,7 @@ pub mod lanes;
 use longlens_ptx::{Error, Finding, Mistake, Module, Nvrtc, Report};
 
 /// The committed text of a file of kernels and, where NVRTC can be used, the freshly compiled ones for these architectures.
-/// With LONGLENS_WRITE_PTX set, the committed text is written anew from what was compiled for sm_90a.
+/// With `LONGLENS_WRITE_PTX` set, the committed text is written anew from what was compiled for `sm_90a`.
 pub fn modules(name: &str, architectures: &[&str]) -> Vec<Module> {
     let folder = format!("{}/tests/kernels", env!("CARGO_MANIFEST_DIR"));
     let read = |ending: &str| std::fs::read_to_string(format!("{folder}/{name}.{ending}")).expect("a committed file");
