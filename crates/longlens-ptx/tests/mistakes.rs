@@ -43,6 +43,8 @@ fn barriers_that_are_missing() {
     check("reverse_without_sync", 64, &[Mistake::Race, Mistake::UninitializedMemory]);
     check("rounds", 64, &[]);
     check("rounds_without_second_sync", 64, &[Mistake::Race]);
+    check("count", 64, &[]);
+    check("count_without_sync", 64, &[Mistake::Race]);
     check("neighbors", 32, &[]);
     check("neighbors_without_sync", 32, &[Mistake::Race]);
 }

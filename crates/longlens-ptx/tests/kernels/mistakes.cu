@@ -42,6 +42,19 @@ ROUNDS(rounds_without_second_sync, )
 NEIGHBORS(neighbors, __syncwarp())
 NEIGHBORS(neighbors_without_sync, asm volatile("" ::: "memory"))
 
+// a counter in shared memory that one thread clears and all count up
+#define COUNT(NAME, SYNC)                                                            \
+  extern "C" __global__ void NAME(const u32* in, u32* out) {                         \
+    __shared__ u32 count;                                                            \
+    if (threadIdx.x == 0) count = 0;                                                 \
+    SYNC;                                                                            \
+    atomicAdd(&count, in[threadIdx.x]);                                              \
+    __syncthreads();                                                                 \
+    out[threadIdx.x] = count;                                                        \
+  }
+COUNT(count, __syncthreads())
+COUNT(count_without_sync, )
+
 // 16 bytes a thread by cp.async, read by another warp
 #define COPY(NAME, WAIT)                                                             \
   extern "C" __global__ void NAME(const uint4* in, u32* out) {                       \
