@@ -4,7 +4,7 @@ mod common;
 
 use common::{Numbers, nvrtc};
 use half::{bf16, f16};
-use longlens_ptx::{Error, Launch, Memory, Module};
+use longlens_ptx::{Error, Launch, Memory, Mistake, Module};
 
 /// The kernels of `language.cu` for every architecture.
 fn everywhere(check: impl Fn(&Module)) {
@@ -37,6 +37,24 @@ fn what_a_kernel_needs_is_told() {
     let refused = nvrtc.compile("extern \"C\" __global__ void k() { frobnicate(); }", "sm_80", &[]);
     let Err(Error::Compile { log, .. }) = refused else { panic!("the text is wrong") };
     assert!(log.contains("frobnicate"), "{log}");
+}
+
+#[test]
+fn what_a_kernel_prints_or_asserts() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let text = "extern \"C\" __device__ void __assertfail(const char*, const char*, unsigned, const char*, size_t);
+        extern \"C\" __global__ void k(int* x) {
+          printf(\"%d\", *x);
+          if (*x != 1) __assertfail(\"x == 1\", \"kernel.cu\", 3, \"k\", 1);
+          *x = 2;
+        }";
+    let module = Module::parse(&nvrtc.compile(text, "sm_80", &[]).expect("it compiles").ptx).expect("it can be read");
+    let mut memory = Memory::new();
+    let x = memory.in_out("x", &[1i32]);
+    let launch = Launch::new(&module, "k").arg(x);
+    run(&launch, &mut memory);
+    assert_eq!(memory.read::<i32>(x), [2]);
+    assert_eq!(common::fault(launch.run(&mut memory)).mistake, Mistake::Trap);
 }
 
 #[test]

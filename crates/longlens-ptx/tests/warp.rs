@@ -84,6 +84,12 @@ fn lanes_of_both_sides_of_a_branch_vote_together() {
 }
 
 #[test]
+fn lanes_that_have_ended_are_not_waited_for() {
+    let text = "mov.u32 %r0, 7; setp.lt.u32 %p1, %r1, 16; @!%p1 bra end; shfl.sync.bfly.b32 %r0, %r2, 1, 31, -1; end:";
+    check(&format!("{text} add.u32 %r0, %r0, 0;"), |lane| if lane < 16 { (lane ^ 1) * (lane ^ 1) } else { 7 });
+}
+
+#[test]
 fn barriers_of_a_block() {
     let reverse = "mov.u32 %r3, dynamic; shl.b32 %r4, %r1, 2; add.u32 %r5, %r3, %r4; st.shared.u32 [%r5], %r2;
         bar.sync 0;

@@ -66,7 +66,10 @@ impl<'t> Lower<'t> {
         }
         let from_shared = parts.contains(&"bulk_group");
         let tensor = parts.get(3) == Some(&"tensor");
-        if parts.iter().any(|part| part.starts_with("im2col") || *part == "multicast::cluster") {
+        if parts
+            .iter()
+            .any(|part| part.starts_with("im2col") || part.starts_with("tile::") || *part == "multicast::cluster")
+        {
             return self.unknown();
         }
         Ok(Op::Bulk(match (tensor, from_shared, operands) {
