@@ -20,17 +20,12 @@ pub(crate) struct NamedBarrier {
     clock: Clock,
     votes: u32,
     voters: u32,
-    threads: u32,
 }
 
 impl NamedBarrier {
     pub(crate) fn new(threads: u32) -> Self {
         let clock = Clock::new(threads);
-        Self { arrived: 0, expected: None, waiting: Vec::new(), clock, votes: 0, voters: 0, threads }
-    }
-
-    fn reset(&mut self) {
-        *self = Self::new(self.threads);
+        Self { arrived: 0, expected: None, waiting: Vec::new(), clock, votes: 0, voters: 0 }
     }
 }
 
@@ -49,16 +44,25 @@ impl Block<'_, '_> {
         warp.held &= !here;
         if op.aligned && mask != warp.live && warp.ready() & !active != 0 {
             warp.held |= mask;
+            warp.awaited |= warp.live;
             warp.set_pc(mask, pc);
             warp.set_pc(active & !mask, pc + 1);
             return Ok(Flow::Set);
         }
+        let wanted = warp.live | std::mem::take(&mut warp.awaited);
+        if op.aligned && mask != wanted {
+            let detail = format!("lanes {mask:#010x} of {wanted:#010x} reached it");
+            self.note(warp.thread(lanes::first_lane(mask)), pc, Mistake::DivergentBarrier, detail);
+        }
+        warp.set_pc(active, pc + 1);
+        self.arrive_at(warp, pc, op, mask)?;
+        Ok(Flow::Set)
+    }
+
+    /// Counts lanes at a barrier and, if it waits for no more, wakes those who wait.
+    fn arrive_at(&mut self, warp: &mut Warp, pc: u32, op: &Barrier, mask: u32) -> Result<(), Error> {
         let first = lanes::first_lane(mask);
         let thread = warp.thread(first);
-        if op.aligned && mask != warp.live {
-            let detail = format!("lanes {mask:#010x} of {:#010x} reached it", warp.live);
-            self.note(thread, pc, Mistake::DivergentBarrier, detail);
-        }
         let id = warp.registers.lane(op.id, first) as usize;
         let expected = op.threads.map(|threads| warp.registers.lane(threads, first) as u32);
         let ballot = op.reduce.map_or(0, |reduce| warp.registers.predicate(reduce.p, mask) & mask);
@@ -70,38 +74,47 @@ impl Block<'_, '_> {
         warp.clock.release(mask, &mut barrier.clock);
         barrier.votes += ballot.count_ones();
         barrier.voters += mask.count_ones();
-        let known = barrier.expected;
         if op.kind == BarrierKind::Sync {
             barrier.waiting.push((warp.index, mask, op.reduce));
             warp.parked |= mask;
         }
-        if expected != known || known.is_some_and(|known| self.barriers[id].arrived > known) {
+        let (known, arrived) = (barrier.expected, barrier.arrived);
+        if expected != known || known.is_some_and(|known| arrived > known) {
             let detail = format!("barrier {id} with different numbers of threads, or more threads than it has");
             return Err(self.fault(thread, pc, Mistake::Misuse, detail));
         }
-        warp.set_pc(active, pc + 1);
-        Ok(Flow::Set)
+        if known == Some(arrived) {
+            self.wake(id, Some(warp));
+        }
+        Ok(())
     }
 
-    /// Wakes those who wait at barriers that all have reached.
+    /// Wakes those who wait at barriers that all have reached who have not ended.
     pub(crate) fn complete_barriers(&mut self) {
         let live: u32 = self.warps.iter().flatten().map(|warp| warp.live.count_ones()).sum();
         for id in 0..self.barriers.len() {
-            let barrier = &mut self.barriers[id];
-            if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
-                continue;
+            let barrier = &self.barriers[id];
+            if barrier.arrived > 0 && barrier.arrived >= barrier.expected.unwrap_or(live) {
+                self.wake(id, None);
             }
-            let waiting = std::mem::take(&mut barrier.waiting);
-            for (index, mask, reduce) in waiting {
-                let barrier = &self.barriers[id];
-                let Some(warp) = self.warps[index as usize].as_mut() else { continue };
-                warp.parked &= !mask;
-                warp.clock.acquire(mask, &barrier.clock);
-                if let Some(reduce) = reduce {
-                    finish_reduction(warp, mask, reduce, barrier.votes, barrier.voters);
-                }
+        }
+    }
+
+    /// Wakes all who wait at a barrier. `current`: the warp that runs, which is not among the others.
+    fn wake(&mut self, id: usize, mut current: Option<&mut Warp>) {
+        let next = NamedBarrier::new(self.clock_threads());
+        let barrier = std::mem::replace(&mut self.barriers[id], next);
+        for (index, mask, reduce) in barrier.waiting {
+            let warp = match &mut current {
+                Some(warp) if warp.index == index => Some(&mut **warp),
+                _ => self.warps[index as usize].as_deref_mut(),
+            };
+            let Some(warp) = warp else { continue };
+            warp.parked &= !mask;
+            warp.clock.acquire(mask, &barrier.clock);
+            if let Some(reduce) = reduce {
+                finish_reduction(warp, mask, reduce, barrier.votes, barrier.voters);
             }
-            self.barriers[id].reset();
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::mbarrier::MBarrierState;
 use crate::memory::Memory;
 use crate::op::{CLUSTER_BARRIER, Op};
 use crate::race::Shadow;
-use crate::race::clock::Clock;
+use crate::race::clock::{Agent, Clock, Work};
 use crate::report::{Finding, Mistake, Report};
 use crate::warp::Warp;
 
@@ -105,7 +105,7 @@ impl<'d, 'a> Block<'d, 'a> {
         self.shared_written.fill(0);
         self.shared_shadow.clear();
         self.global_shadows.iter_mut().for_each(Shadow::clear);
-        let threads = self.n_threads.next_multiple_of(32);
+        let threads = self.clock_threads();
         self.barriers = (0..=CLUSTER_BARRIER).map(|_| NamedBarrier::new(threads)).collect();
         self.mbarriers.clear();
         self.signals.clear();
@@ -282,6 +282,16 @@ impl<'d, 'a> Block<'d, 'a> {
         let detail =
             format!("{} instructions of warps: a loop without end, or a wait for another block", self.executed);
         self.fault(thread, pc, Mistake::TooLong, detail)
+    }
+
+    /// Threads that a clock keeps apart: those of whole warps.
+    pub(crate) fn clock_threads(&self) -> u32 {
+        self.n_threads.next_multiple_of(32)
+    }
+
+    /// The agent of asynchronous work.
+    pub(crate) fn agent(&self, work: Work) -> Agent {
+        work.agent(self.clock_threads())
     }
 
     /// The first shared address that is not the block's.

@@ -35,17 +35,8 @@ impl Block<'_, '_> {
             Op::Alu(_) | Op::Four { .. } | Op::Carry(_) | Op::Convert { .. } | Op::SetP(_) => {
                 arithmetic::run(warp, op, mask);
             }
-            Op::Logic { logic, d, a, b } => {
-                let (a, b) = (warp.registers.predicate(*a, mask), warp.registers.predicate(*b, mask));
-                warp.registers.set_predicate(*d, mask, combine(*logic, a, b));
-            }
-            Op::Select { d, a, b, p } => {
-                let (p, a, b) =
-                    (warp.registers.predicate(*p, mask), warp.registers.read(*a, mask), warp.registers.read(*b, mask));
-                let values = std::array::from_fn(|lane| if p >> lane & 1 == 1 { a[lane] } else { b[lane] });
-                warp.registers.write(*d, mask, &values);
-            }
-            Op::Move { d, a } => self.move_register(warp, *d, *a, mask),
+            Op::Logic { .. } | Op::Select { .. } | Op::IsSpace { .. } => choose(warp, op, mask),
+            Op::Move { d, a } => Self::move_register(warp, *d, *a, mask),
             Op::Special { d, which } => {
                 let values = self.special(warp, *which);
                 warp.registers.write(*d, mask, &values);
@@ -54,12 +45,6 @@ impl Block<'_, '_> {
             Op::Load(load) => self.load(warp, pc, load, mask)?,
             Op::Store(store) => self.store(warp, pc, store, mask)?,
             Op::Atomic(atomic) => self.atomic(warp, pc, atomic, mask)?,
-            Op::IsSpace { d, a, space } => {
-                let addresses = warp.registers.read(*a, mask);
-                let answers = lanes_of(mask).filter(|lane| lies_in(addresses[*lane], *space));
-                let answers = answers.fold(0, |answers, lane| answers | 1 << lane);
-                warp.registers.set_predicate(*d, mask, answers);
-            }
             Op::Fence { proxy: true } => warp.clock.fence_proxy(mask),
             Op::Fence { proxy: false } => warp.fenced = true,
             Op::ActiveMask { d } => warp.registers.write(*d, mask, &[u64::from(mask); WARP]),
@@ -100,6 +85,28 @@ impl Block<'_, '_> {
             Special::LaneMask(mask) => by_lane(&|lane| lane_mask(mask, lane)),
             Special::Constant(value) => uniform(value),
         }
+    }
+}
+
+/// Instructions on predicates and the choice between two values.
+fn choose(warp: &mut Warp, op: &Op, mask: u32) {
+    let registers = &mut warp.registers;
+    match op {
+        Op::Logic { logic, d, a, b } => {
+            let (a, b) = (registers.predicate(*a, mask), registers.predicate(*b, mask));
+            registers.set_predicate(*d, mask, combine(*logic, a, b));
+        }
+        Op::Select { d, a, b, p } => {
+            let (p, a, b) = (registers.predicate(*p, mask), registers.read(*a, mask), registers.read(*b, mask));
+            let values = std::array::from_fn(|lane| if p >> lane & 1 == 1 { a[lane] } else { b[lane] });
+            registers.write(*d, mask, &values);
+        }
+        Op::IsSpace { d, a, space } => {
+            let addresses = registers.read(*a, mask);
+            let answers = lanes_of(mask).filter(|lane| lies_in(addresses[*lane], *space));
+            registers.set_predicate(*d, mask, answers.fold(0, |answers, lane| answers | 1 << lane));
+        }
+        _ => unreachable!("the caller sends choices only"),
     }
 }
 

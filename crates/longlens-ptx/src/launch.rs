@@ -44,9 +44,9 @@ impl TensorMap {
         let row = self.box_dims.first().map_or(0, |first| first * self.element_bytes);
         let wrong = if !(1..=5).contains(&rank) || self.box_dims.len() != rank || self.strides.len() + 1 != rank {
             "1 to 5 dimensions, a box of as many, and one stride less"
-        } else if self.address % 16 != 0 || self.strides.iter().any(|stride| stride % 16 != 0) {
+        } else if !self.address.is_multiple_of(16) || !self.strides.iter().all(|stride| stride.is_multiple_of(16)) {
             "address and strides that are multiples of 16 bytes"
-        } else if self.box_dims.iter().any(|extent| !(1..=256).contains(extent)) || row % 16 != 0 {
+        } else if self.box_dims.iter().any(|extent| !(1..=256).contains(extent)) || !row.is_multiple_of(16) {
             "boxes of 1 to 256 elements a dimension, with rows of a multiple of 16 bytes"
         } else if self.swizzle != Swizzle::None && row > self.swizzle.span() {
             "rows of a box that fit the swizzle"
@@ -128,40 +128,47 @@ impl<'m> Launch<'m> {
         }
     }
 
+    #[must_use]
     pub fn grid(mut self, x: u32, y: u32, z: u32) -> Self {
         self.grid = [x, y, z];
         self
     }
 
+    #[must_use]
     pub fn block(mut self, x: u32, y: u32, z: u32) -> Self {
         self.block = [x, y, z];
         self
     }
 
     /// Bytes of dynamic shared memory.
+    #[must_use]
     pub fn shared(mut self, bytes: u32) -> Self {
         self.dynamic_shared = bytes;
         self
     }
 
+    #[must_use]
     pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
         self.args.push(arg.into());
         self
     }
 
     /// Blocks, and the warps of a block, in the opposite order.
+    #[must_use]
     pub fn backward(mut self) -> Self {
         self.options.backward = true;
         self
     }
 
     /// Reads of what was never written are not reported.
+    #[must_use]
     pub fn permit_uninitialized(mut self) -> Self {
         self.options.permit_uninitialized = true;
         self
     }
 
     /// How many instructions the warps of a block may execute before it counts as a loop without end.
+    #[must_use]
     pub fn max_instructions(mut self, count: u64) -> Self {
         self.options.max_instructions = count;
         self
@@ -214,7 +221,7 @@ impl<'m> Launch<'m> {
         Ok(())
     }
 
-    fn parameters(&self, program: &Program) -> Result<(Vec<u8>, Vec<(usize, TensorMap)>), Error> {
+    fn parameters(&self, program: &Program) -> Result<Parameters, Error> {
         if self.args.len() != program.parameters.len() {
             let (given, wanted) = (self.args.len(), program.parameters.len());
             return Err(self.refuse(format!("{given} arguments for {wanted} parameters")));
@@ -236,6 +243,9 @@ impl<'m> Launch<'m> {
         Ok((bytes, maps))
     }
 }
+
+/// The bytes of all parameters, and the tensor maps among them by offset.
+type Parameters = (Vec<u8>, Vec<(usize, TensorMap)>);
 
 /// Counters of instructions become those of a report.
 fn report(device: Device) -> Report {

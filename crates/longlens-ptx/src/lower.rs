@@ -14,7 +14,7 @@ mod warp;
 use std::collections::HashMap;
 
 use crate::Error;
-use crate::op::{Addr, Instruction, Op, Pred, SINK, Slot, Space, Special, Src};
+use crate::op::{Addr, Instruction, LaneMask, Op, Pred, SINK, Slot, Space, Special, Src};
 use crate::report::Site;
 use crate::syntax::{Body, Function, Operand, Statement, Tree, Type};
 
@@ -318,7 +318,6 @@ impl<'t> Lower<'t> {
 fn special(name: &str) -> Option<Special> {
     let (stem, axis) = name.split_once('.').unwrap_or((name, ""));
     let axis = ["x", "y", "z"].iter().position(|known| *known == axis).unwrap_or(0) as u8;
-    use crate::op::LaneMask::{Eq, Ge, Gt, Le, Lt};
     Some(match stem {
         "%tid" => Special::Tid(axis),
         "%ntid" => Special::Ntid(axis),
@@ -330,15 +329,14 @@ fn special(name: &str) -> Option<Special> {
         "%clock" | "%clock64" | "%clock_hi" | "%globaltimer" | "%globaltimer_lo" | "%globaltimer_hi" => Special::Clock,
         "%dynamic_smem_size" => Special::DynamicShared,
         "%total_smem_size" | "%aggr_smem_size" => Special::TotalShared,
-        "%lanemask_eq" => Special::LaneMask(Eq),
-        "%lanemask_lt" => Special::LaneMask(Lt),
-        "%lanemask_le" => Special::LaneMask(Le),
-        "%lanemask_gt" => Special::LaneMask(Gt),
-        "%lanemask_ge" => Special::LaneMask(Ge),
+        "%lanemask_eq" => Special::LaneMask(LaneMask::Eq),
+        "%lanemask_lt" => Special::LaneMask(LaneMask::Lt),
+        "%lanemask_le" => Special::LaneMask(LaneMask::Le),
+        "%lanemask_gt" => Special::LaneMask(LaneMask::Gt),
+        "%lanemask_ge" => Special::LaneMask(LaneMask::Ge),
         // one block makes a cluster
-        "%cluster_ctaid" | "%cluster_ctarank" | "%smid" | "%gridid" => Special::Constant(0),
+        "%cluster_ctaid" | "%cluster_ctarank" | "%smid" | "%gridid" | "%is_explicit_cluster" => Special::Constant(0),
         "%cluster_nctaid" | "%cluster_nctarank" | "%nsmid" => Special::Constant(1),
-        "%is_explicit_cluster" => Special::Constant(0),
         _ => return None,
     })
 }

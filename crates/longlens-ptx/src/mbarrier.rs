@@ -5,13 +5,10 @@ use crate::block::{Block, Flow};
 use crate::exec::Place;
 use crate::lanes::{WARP, lanes_of};
 use crate::op::{MBarrier, MBarrierKind, Src};
-use crate::race::clock::{ASYNC_AGENTS, Agent, Clock};
-use crate::race::{Access, Stamp};
+use crate::race::Access;
+use crate::race::clock::{Agent, Clock, MOST_BARRIERS, Work};
 use crate::report::Mistake;
 use crate::warp::Warp;
-
-/// Asynchronous agents before those of the barriers: per warp one for `cp.async` and one for stores, per warpgroup one.
-pub(crate) const BARRIER_AGENTS: u32 = 32 + 32 + 8;
 
 /// A load of the copy engine that has not landed.
 #[derive(Debug, Clone)]
@@ -74,13 +71,12 @@ impl Block<'_, '_> {
         let addresses = warp.addresses(op.addr, mask);
         let mut waits = 0;
         for lane in lanes_of(mask) {
-            let at = match self.place(warp, pc, lane, op.addr.space, addresses[lane], 8)? {
-                Place::Shared(at) => at,
-                _ => return Err(self.misuse(warp, pc, lane, "the barrier is not in shared memory")),
+            let Place::Shared(at) = self.place(warp, pc, lane, op.addr.space, addresses[lane], 8)? else {
+                return Err(self.misuse(warp, pc, lane, "the barrier is not in shared memory"));
             };
             let creates = matches!(op.kind, MBarrierKind::Init { .. } | MBarrierKind::Invalidate);
             let access = if creates { Access::Write } else { Access::StrongRead };
-            self.check_race(warp, pc, lane, Place::Shared(at), 8, access, false);
+            self.check_race(warp, pc, lane, (Place::Shared(at), 8), access, false);
             warp.clock.touch();
             if !self.one_mbarrier(warp, pc, lane, at, &op.kind)? {
                 waits |= 1 << lane;
@@ -89,11 +85,11 @@ impl Block<'_, '_> {
         if waits == 0 {
             return Ok(Flow::Next);
         }
-        self.wait_again(warp, pc, op, waits, active)
+        Ok(self.wait_again(warp, pc, op, waits, active))
     }
 
     /// Lanes whose phase is not complete try again, or, with `test_wait`, go on after the others had a turn.
-    fn wait_again(&mut self, warp: &mut Warp, pc: u32, op: &MBarrier, waits: u32, active: u32) -> Result<Flow, Error> {
+    fn wait_again(&mut self, warp: &mut Warp, pc: u32, op: &MBarrier, waits: u32, active: u32) -> Flow {
         let blocks = matches!(op.kind, MBarrierKind::Wait { blocks: true, .. });
         warp.stalled |= waits;
         warp.set_pc(active & !waits, pc + 1);
@@ -101,7 +97,7 @@ impl Block<'_, '_> {
         if blocks && waits == active {
             self.uncount(pc, active);
         }
-        Ok(Flow::Set)
+        Flow::Set
     }
 
     fn misuse(&self, warp: &Warp, pc: u32, lane: usize, detail: &str) -> Error {
@@ -139,7 +135,7 @@ impl Block<'_, '_> {
             }
             MBarrierKind::CopiesArrive { increment } => {
                 let (index, group) = (warp.index, warp.copies[lane].committed + 1);
-                let copier = self.n_threads.next_multiple_of(32) + index;
+                let copier = self.agent(Work::Copies { warp: index });
                 let state = self.state(at);
                 state.pending += u32::from(*increment);
                 state.copies.push(PendingArrival { warp: index, lane, group });
@@ -160,14 +156,13 @@ impl Block<'_, '_> {
         if self.mbarriers.contains_key(&at) {
             return Err(self.misuse(warp, pc, lane, "a barrier is there already, and was not invalidated"));
         }
-        let threads = self.n_threads.next_multiple_of(32);
-        let index = BARRIER_AGENTS + self.n_mbarriers;
+        let work = Work::Barrier { number: self.n_mbarriers };
         self.n_mbarriers += 1;
-        if index >= ASYNC_AGENTS {
+        if self.n_mbarriers > MOST_BARRIERS {
             return Err(self.misuse(warp, pc, lane, "more barriers than the interpreter keeps apart"));
         }
+        let (agent, threads) = (self.agent(work), self.clock_threads());
         let (arriving, done) = (Clock::new(threads), Clock::new(threads));
-        let agent = threads + index;
         let (loads, copies) = (Vec::new(), Vec::new());
         let state = MBarrierState { agent, count, pending: count, bytes: 0, phase: 0, arriving, done, loads, copies };
         self.mbarriers.insert(at, state);
@@ -224,7 +219,7 @@ impl Block<'_, '_> {
                 self.land_for_barrier(copy.warp, copy.lane, copy.group);
             }
         }
-        let threads = self.n_threads.next_multiple_of(32);
+        let threads = self.clock_threads();
         let state = self.state(at);
         state.phase += 1;
         state.pending = state.count;
@@ -251,8 +246,7 @@ impl Block<'_, '_> {
         state.bytes -= i64::from(bytes);
         let (agent, time) = (state.agent, state.phase + 1);
         state.loads.push(load);
-        let instance = warp.instance.wrapping_mul(64).wrapping_add(warp.index);
-        let stamp = Stamp { agent, thread, time, pc, instance, clock: warp.clock.lane(lane) };
+        let stamp = warp.stamp(pc, lane, agent, time);
         if let Some(conflict) = self.shared_shadow.access_range(to, bytes, &stamp, Access::ProxyWrite, false) {
             self.note_conflict(thread, pc, Place::Shared(to), conflict);
         }

@@ -15,6 +15,7 @@ pub struct Buffer(pub u64);
 
 impl Buffer {
     /// The address that many bytes further.
+    #[must_use]
     pub fn offset(self, bytes: u64) -> Self {
         Self(self.0 + bytes)
     }
@@ -42,7 +43,9 @@ plain!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, f16, bf16);
 /// The bytes of a slice of numbers.
 pub fn bytes_of<T: Plain>(values: &[T]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * T::BYTES);
-    values.iter().for_each(|value| value.put(&mut bytes));
+    for value in values {
+        value.put(&mut bytes);
+    }
     bytes
 }
 
@@ -94,7 +97,8 @@ impl Memory {
 
     /// How many bytes of a buffer were never written.
     pub fn unwritten(&self, buffer: Buffer) -> usize {
-        self.allocation(buffer).written.iter().filter(|written| **written == 0).count()
+        let written = &self.allocation(buffer).written;
+        written.len() - written.iter().map(|byte| usize::from(*byte)).sum::<usize>()
     }
 
     /// Replaces what a buffer holds.

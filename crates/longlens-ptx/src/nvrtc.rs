@@ -175,11 +175,11 @@ mod library {
                     return Err("no program could be created".to_string());
                 }
                 let failed = (self.compile)(program, pointers.len() as c_int, pointers.as_ptr()) != 0;
-                let log = text_of(bytes(program, self.log));
+                let log = text_of(&bytes(program, self.log));
                 let result = if failed {
                     Err(log)
                 } else {
-                    Ok(Output { ptx: text_of(bytes(program, self.ptx)), cubin: bytes(program, self.cubin), log })
+                    Ok(Output { ptx: text_of(&bytes(program, self.ptx)), cubin: bytes(program, self.cubin), log })
                 };
                 (self.destroy)(&raw mut program);
                 result
@@ -250,8 +250,8 @@ mod library {
         }
     }
 
-    fn text_of(bytes: Vec<u8>) -> String {
-        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_string()
+    fn text_of(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_string()
     }
 }
 

@@ -1,5 +1,11 @@
 //! Decoded instructions.
 
+mod asynchronous;
+mod matrix;
+
+pub(crate) use asynchronous::{Bulk, CopyAsync, MBarrier, MBarrierKind};
+pub(crate) use matrix::{Element, Mma, Wgmma, WgmmaA};
+
 use crate::lanes::{AluFn, CompareFn};
 use crate::lower::Conversion;
 
@@ -235,52 +241,6 @@ pub(crate) enum CollectiveKind {
     SetMaxRegisters,
 }
 
-/// Element types of matrix products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Element {
-    F16,
-    Bf16,
-    Tf32,
-    S8,
-    U8,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Mma {
-    /// Columns of A: 8, 16 or 32. A has 16 rows, B has 8 columns.
-    pub k: usize,
-    pub a_type: Element,
-    pub b_type: Element,
-    /// Accumulators of f32 or s32; otherwise pairs of f16.
-    pub wide: bool,
-    pub d: Vec<Slot>,
-    pub a: Vec<Src>,
-    pub b: Vec<Src>,
-    pub c: Vec<Src>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum WgmmaA {
-    Registers(Vec<Src>),
-    Shared(Src),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Wgmma {
-    pub n: usize,
-    pub element: Element,
-    pub wide: bool,
-    pub d: Vec<Slot>,
-    pub a: WgmmaA,
-    pub b: Src,
-    /// Whether the accumulators are added to.
-    pub scale_d: Pred,
-    pub negate_a: bool,
-    pub negate_b: bool,
-    pub transpose_a: bool,
-    pub transpose_b: bool,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BarrierKind {
     Sync,
@@ -314,90 +274,6 @@ pub(crate) enum ReduceKind {
     Popc,
     And,
     Or,
-}
-
-/// Instructions on an `mbarrier` in shared memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MBarrier {
-    pub addr: Addr,
-    pub kind: MBarrierKind,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum MBarrierKind {
-    Init {
-        count: Src,
-    },
-    Invalidate,
-    /// `state`: where the phase goes; `bytes`: transaction bytes expected first.
-    Arrive {
-        state: Slot,
-        count: Src,
-        bytes: Option<Src>,
-        drop: bool,
-    },
-    ExpectTx {
-        bytes: Src,
-    },
-    /// `parity`: whether `phase` is a parity or a state. `blocks`: `try_wait`, otherwise `test_wait`.
-    Wait {
-        p: Slot,
-        phase: Src,
-        parity: bool,
-        blocks: bool,
-    },
-    /// The thread's copies so far arrive when they are done.
-    CopiesArrive {
-        increment: bool,
-    },
-    PendingCount {
-        d: Slot,
-        state: Src,
-    },
-}
-
-/// `cp.async` of one thread.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CopyAsync {
-    pub to: Addr,
-    pub from: Addr,
-    pub bytes: usize,
-    /// Bytes that are read; the rest becomes zero.
-    pub source_bytes: Option<Src>,
-    pub ignore: Option<Pred>,
-}
-
-/// Copies of whole boxes by the copy engine.
-#[derive(Debug, Clone)]
-pub(crate) enum Bulk {
-    Load {
-        to: Addr,
-        from: Addr,
-        bytes: Src,
-        barrier: Addr,
-    },
-    TensorLoad {
-        to: Addr,
-        map: Addr,
-        coordinates: Vec<Src>,
-        barrier: Addr,
-    },
-    Store {
-        to: Addr,
-        from: Addr,
-        bytes: Src,
-    },
-    TensorStore {
-        map: Addr,
-        coordinates: Vec<Src>,
-        from: Addr,
-    },
-    Commit,
-    /// `read`: only the sources have to be read.
-    Wait {
-        pending: u32,
-        read: bool,
-    },
 }
 
 #[derive(Debug, Clone)]

@@ -59,11 +59,31 @@ struct Entry {
     time: u32,
     pc: u32,
     instance: u32,
+    writes: bool,
     strong: bool,
     proxy: bool,
 }
 
 impl Entry {
+    fn new(stamp: &Stamp, access: Access) -> Self {
+        let Stamp { agent, time, pc, instance, .. } = *stamp;
+        let proxy = matches!(access, Access::ProxyRead | Access::ProxyWrite);
+        Self { agent, lanes: 1, time, pc, instance, writes: access.writes(), strong: access.is_strong(), proxy }
+    }
+
+    /// How an access collides with this ordinary write.
+    fn conflict(&self, stamp: &Stamp, access: Access, same_value: bool) -> Option<Conflict> {
+        let together = self.instance == stamp.instance && same_value && access.writes();
+        if together {
+            return None;
+        }
+        if !self.is_before(stamp, false) {
+            return Some(Conflict { pc: self.pc, proxy: false });
+        }
+        let unfenced = access == Access::ProxyRead && !self.proxy && !self.is_before(stamp, true);
+        unfenced.then_some(Conflict { pc: self.pc, proxy: true })
+    }
+
     /// Whether a thread that knows this clock comes after the access.
     fn is_before(&self, stamp: &Stamp, fenced: bool) -> bool {
         let own = |agent: Agent| agent == stamp.thread && !fenced;
@@ -80,8 +100,10 @@ impl Entry {
 /// The accesses to a word that later ones have to come after.
 #[derive(Debug, Clone, Default)]
 struct Cell {
+    /// The last ordinary write.
     write: Option<Entry>,
-    reads: Vec<Entry>,
+    /// Reads since then, and accesses meant to be shared.
+    others: Vec<Entry>,
 }
 
 /// A conflict: with which instruction, and whether only the proxy fence is missing.
@@ -93,58 +115,44 @@ pub(crate) struct Conflict {
 
 impl Cell {
     fn access(&mut self, stamp: &Stamp, access: Access, same_value: bool) -> Option<Conflict> {
-        let mut conflict = None;
-        let race = |pc| Some(Conflict { pc, proxy: false });
-        if let Some(write) = &self.write {
-            let together = write.instance == stamp.instance && (same_value || !access.writes());
-            let both_strong = write.strong && access.is_strong();
-            if !together && !both_strong {
-                if !write.is_before(stamp, false) {
-                    conflict = race(write.pc);
-                } else if access == Access::ProxyRead && !write.proxy && !write.is_before(stamp, true) {
-                    conflict = Some(Conflict { pc: write.pc, proxy: true });
-                }
+        let mut conflict = self.write.as_ref().and_then(|write| write.conflict(stamp, access, same_value));
+        for other in &self.others {
+            let collides = match (access.is_strong(), other.strong) {
+                (true, true) => false,
+                (false, true) => access.writes() || other.writes,
+                (_, false) => access.writes(),
+            };
+            if conflict.is_none() && collides && !other.is_before(stamp, false) {
+                conflict = Some(Conflict { pc: other.pc, proxy: false });
             }
         }
-        if access.writes() {
-            for read in &self.reads {
-                let both_strong = read.strong && access.is_strong();
-                if conflict.is_none() && !both_strong && !read.is_before(stamp, false) {
-                    conflict = race(read.pc);
-                }
-            }
-            self.reads.clear();
-            self.write = Some(Self::entry(stamp, access));
+        if access.writes() && !access.is_strong() {
+            self.others.clear();
+            self.write = Some(Entry::new(stamp, access));
         } else {
-            self.add_read(stamp, access);
+            self.add(Entry::new(stamp, access), stamp);
         }
         conflict
     }
 
-    fn entry(stamp: &Stamp, access: Access) -> Entry {
-        let proxy = matches!(access, Access::ProxyRead | Access::ProxyWrite);
-        let Stamp { agent, time, pc, instance, .. } = *stamp;
-        Entry { agent, lanes: 1, time, pc, instance, strong: access.is_strong(), proxy }
-    }
-
-    fn add_read(&mut self, stamp: &Stamp, access: Access) {
-        let entry = Self::entry(stamp, access);
+    fn add(&mut self, entry: Entry, stamp: &Stamp) {
+        let same_kind = |other: &Entry| other.strong == entry.strong && other.writes == entry.writes;
         if stamp.agent == stamp.thread {
             // lanes of a warp at one time share an entry
             let (first, lane) = (stamp.thread & !31, stamp.thread & 31);
-            for read in &mut self.reads {
-                let is_warp = read.agent & !31 == first && read.agent < stamp.clock.threads();
-                if is_warp && read.time == entry.time && read.strong == entry.strong {
-                    read.lanes = read.lanes << (read.agent - first) | 1 << lane;
-                    read.agent = first;
+            for other in &mut self.others {
+                let is_warp = other.agent & !31 == first && other.agent < stamp.clock.threads();
+                if is_warp && other.time == entry.time && same_kind(other) {
+                    other.lanes = other.lanes << (other.agent - first) | 1 << lane;
+                    other.agent = first;
                     return;
                 }
             }
-        } else if self.reads.iter().any(|read| read.agent == entry.agent && read.time == entry.time) {
+        } else if self.others.iter().any(|other| other.agent == entry.agent && other.time == entry.time) {
             return;
         }
-        // what comes before this read need not be remembered beside it
-        self.reads.retain(|read| read.strong != entry.strong || !read.is_before(stamp, false));
-        self.reads.push(entry);
+        // what comes after this access comes after those of its kind before it
+        self.others.retain(|other| !same_kind(other) || !other.is_before(stamp, false));
+        self.others.push(entry);
     }
 }

@@ -93,6 +93,25 @@ impl Registers {
         self.fence_of[slot] = self.fence;
     }
 
+    /// Copies a register, unwritten lanes included: a move alone uses nothing.
+    pub(crate) fn copy(&mut self, slot: Slot, from: Src, mask: u32) {
+        let Src::Reg(source) = from else {
+            let values = self.read(from, mask);
+            self.write(slot, mask, &values);
+            self.inherit_fence(slot, from);
+            return;
+        };
+        let (values, written) = (self.data[source as usize], self.written[source as usize]);
+        if self.busy[source as usize] {
+            self.note(source as usize, Mistake::UnfinishedWgmma);
+        }
+        self.write(slot, mask, &values);
+        if slot != SINK {
+            self.written[slot as usize] &= written | !mask;
+        }
+        self.inherit_fence(slot, from);
+    }
+
     pub(crate) fn predicate(&mut self, pred: Pred, mask: u32) -> u32 {
         match pred {
             Pred::Const(value) => u32::from(value).wrapping_neg(),
@@ -137,7 +156,7 @@ impl Registers {
     }
 
     /// Marks a copy as written when its source was: a move alone needs no new fence.
-    pub(crate) fn inherit_fence(&mut self, slot: Slot, from: Src) {
+    fn inherit_fence(&mut self, slot: Slot, from: Src) {
         if slot != SINK {
             self.fence_of[slot as usize] = match from {
                 Src::Reg(source) => self.fence_of[source as usize],

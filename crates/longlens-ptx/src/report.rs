@@ -156,20 +156,6 @@ impl Report {
         assert!(all.is_empty(), "bank conflicts:\n{}", all.join("\n"));
     }
 
-    /// Adds the counts and findings of another part of the launch.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.warp_instructions += other.warp_instructions;
-        self.lane_instructions += other.lane_instructions;
-        self.mma += other.mma;
-        self.wgmma += other.wgmma;
-        for (opcode, count) in other.opcodes {
-            *self.opcodes.entry(opcode).or_default() += count;
-        }
-        for finding in other.findings {
-            self.add(finding);
-        }
-    }
-
     /// Adds a finding, or counts it with those of the same instructions.
     pub(crate) fn add(&mut self, finding: Finding) {
         let same = |known: &&mut Finding| {

@@ -46,7 +46,6 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Error> {
             ".section" => cursor.skip_braces()?,
             ".pragma" | ".alias" => cursor.skip_past(";")?,
             ".extern" => external = cursor.next_is_taken(),
-            ".visible" | ".weak" | ".common" | ".internal" => drop(cursor.take()?),
             ".entry" | ".func" => {
                 tree.functions.push(function(&mut cursor)?);
                 external = false;
@@ -55,7 +54,7 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Error> {
                 tree.variables.extend(declaration::variables(&mut cursor, external)?);
                 external = false;
             }
-            ";" => drop(cursor.take()?),
+            ";" | ".visible" | ".weak" | ".common" | ".internal" => drop(cursor.take()?),
             other => return Err(cursor.error(format!("`{other}` is not expected between functions"))),
         }
     }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use crate::lanes::{Lanes, WARP, lanes_of};
 use crate::lower::Program;
 use crate::op::{Bulk, Slot, Src, Wgmma};
-use crate::race::clock::WarpClock;
+use crate::race::Stamp;
+use crate::race::clock::{Agent, WarpClock};
 use crate::registers::Registers;
 
 /// A `cp.async` whose bytes have not landed.
@@ -88,8 +89,6 @@ pub(crate) struct Products {
 #[derive(Debug)]
 pub(crate) struct Warp {
     pub index: u32,
-    /// Lanes that are threads of the block.
-    pub lanes: u32,
     /// Lanes that have not ended.
     pub live: u32,
     /// Lanes that wait at a barrier of the block.
@@ -98,6 +97,8 @@ pub(crate) struct Warp {
     pub stalled: u32,
     /// Lanes that wait for others of the warp at a collective instruction.
     pub held: u32,
+    /// Lanes that had not ended when others began to wait for them at a barrier.
+    pub awaited: u32,
     pub pc: [u32; WARP],
     pub registers: Registers,
     pub clock: WarpClock,
@@ -129,11 +130,11 @@ impl Warp {
         let lanes = u32::MAX >> (WARP as u32 - count);
         Self {
             index,
-            lanes,
             live: lanes,
             parked: 0,
             stalled: 0,
             held: 0,
+            awaited: 0,
             pc: [program.entry; WARP],
             registers,
             clock: WarpClock::new(index, threads.next_multiple_of(WARP as u32)),
@@ -156,6 +157,12 @@ impl Warp {
         let mut registers = std::mem::replace(&mut self.registers, Registers::new(&[], 0));
         registers.clear();
         *self = Self::with(program, self.index, threads, registers);
+    }
+
+    /// An access of a lane now, by the lane itself or by work that it started.
+    pub(crate) fn stamp(&self, pc: u32, lane: usize, agent: Agent, time: u32) -> Stamp<'_> {
+        let instance = self.instance.wrapping_mul(64).wrapping_add(self.index);
+        Stamp { agent, thread: self.thread(lane), time, pc, instance, clock: self.clock.lane(lane) }
     }
 
     pub(crate) fn thread(&self, lane: usize) -> u32 {

@@ -8,7 +8,7 @@ use crate::lanes::{Lanes, WARP, first_lane, lanes_of};
 use crate::lower::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 use crate::op::{Atomic, Load, Order, Space, Store};
 use crate::race::clock::Clock;
-use crate::race::{Access, Shadow, Stamp};
+use crate::race::{Access, Shadow};
 use crate::report::Mistake;
 use crate::warp::Warp;
 
@@ -36,7 +36,7 @@ impl Block<'_, '_> {
         address: u64,
         bytes: usize,
     ) -> Result<Place, Error> {
-        if address % bytes.next_power_of_two() as u64 != 0 {
+        if !address.is_multiple_of(bytes.next_power_of_two() as u64) {
             let detail = format!("address {address:#x} is no multiple of {bytes}");
             return Err(self.fault(warp.thread(lane), pc, Mistake::Misaligned, detail));
         }
@@ -167,20 +167,12 @@ impl Block<'_, '_> {
         warp: &Warp,
         pc: u32,
         lane: usize,
-        place: Place,
-        bytes: usize,
+        (place, bytes): (Place, usize),
         access: Access,
         same_value: bool,
     ) {
         let thread = warp.thread(lane);
-        let stamp = Stamp {
-            agent: thread,
-            thread,
-            time: warp.clock.time(),
-            pc,
-            instance: instance(warp),
-            clock: warp.clock.lane(lane),
-        };
+        let stamp = warp.stamp(pc, lane, thread, warp.clock.time());
         let conflict = match place {
             Place::Shared(at) => self.shared_shadow.access_range(at, bytes as u32, &stamp, access, same_value),
             Place::Global { allocation, offset } if self.device.memory.allocations[allocation].writable => {
@@ -260,7 +252,7 @@ impl Block<'_, '_> {
             if !self.read_bytes(warp, lane, place, &mut bytes[..total]) {
                 self.note_uninitialized(warp.thread(lane), pc, place);
             }
-            self.check_race(warp, pc, lane, place, total, access, true);
+            self.check_race(warp, pc, lane, (place, total), access, true);
             match place {
                 Place::Shared(at) => shared.push(at),
                 Place::Global { allocation, offset } => global.push((allocation, offset)),
@@ -296,7 +288,7 @@ impl Block<'_, '_> {
             let mut old = [0; WIDEST];
             if matches!(place, Place::Shared(_) | Place::Global { .. }) {
                 self.peek(place, &mut old[..total]);
-                self.check_race(warp, pc, lane, place, total, access, old == bytes);
+                self.check_race(warp, pc, lane, (place, total), access, old == bytes);
             }
             match place {
                 Place::Shared(at) => shared.push(at),
@@ -334,7 +326,7 @@ impl Block<'_, '_> {
             if !self.read_bytes(warp, lane, place, &mut old[..atomic.bytes]) {
                 self.note_uninitialized(warp.thread(lane), pc, place);
             }
-            self.check_race(warp, pc, lane, place, atomic.bytes, Access::StrongWrite, true);
+            self.check_race(warp, pc, lane, (place, atomic.bytes), Access::StrongWrite, true);
             let old = u64::from_le_bytes(old);
             let new = (atomic.run)(&[old; WARP], &[b[lane]; WARP], &[c[lane]; WARP])[0];
             values[lane] = old;
@@ -354,17 +346,12 @@ impl Block<'_, '_> {
             return;
         }
         for lane in lanes_of(mask) {
-            let threads = self.n_threads.next_multiple_of(32);
+            let threads = self.clock_threads();
             let clock = self.signals.entry(addresses[lane]).or_insert_with(|| Clock::new(threads));
             warp.clock.acquire(1 << lane, clock);
             warp.clock.release(1 << lane, clock);
         }
     }
-}
-
-/// A number that differs between instructions of a block's warps.
-fn instance(warp: &Warp) -> u32 {
-    warp.instance.wrapping_mul(64).wrapping_add(warp.index)
 }
 
 fn all_written(flags: &[u8]) -> bool {

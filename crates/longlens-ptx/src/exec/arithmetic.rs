@@ -76,8 +76,8 @@ fn with_carry(warp: &mut Warp, op: &Carry, mask: u32) {
             CarryKind::Add => a + b + carry,
             // the flag of a subtraction is a borrow
             CarryKind::Sub => a.wrapping_sub(b).wrapping_sub(carry),
-            CarryKind::MadLo => (a * b & ones) + c + carry,
-            CarryKind::MadHi => (a * b >> bits) + c + carry,
+            CarryKind::MadLo => ((a * b) & ones) + c + carry,
+            CarryKind::MadHi => ((a * b) >> bits) + c + carry,
         };
         values[lane] = (sum & ones) as u64;
         if op.writes {

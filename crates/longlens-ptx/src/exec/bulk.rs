@@ -9,8 +9,8 @@ use crate::launch::TensorMap;
 use crate::lower::PARAM_WINDOW;
 use crate::mbarrier::PendingLoad;
 use crate::op::{Addr, Bulk, Space, Src};
-use crate::race::clock::Agent;
-use crate::race::{Access, Stamp};
+use crate::race::Access;
+use crate::race::clock::Work;
 use crate::report::Mistake;
 use crate::warp::{PendingStore, Warp};
 
@@ -22,11 +22,6 @@ struct Piece {
 }
 
 impl Block<'_, '_> {
-    /// Who stores for a warp's threads.
-    fn storer(&self, warp: &Warp) -> Agent {
-        self.n_threads.next_multiple_of(32) + 32 + warp.index
-    }
-
     pub(super) fn bulk(&mut self, warp: &mut Warp, pc: u32, bulk: &Bulk, mask: u32) -> Result<(), Error> {
         for lane in lanes_of(mask) {
             match bulk {
@@ -44,7 +39,7 @@ impl Block<'_, '_> {
                 }
                 Bulk::Store { .. } | Bulk::TensorStore { .. } => self.start_store(warp, pc, lane, bulk)?,
                 Bulk::Commit => warp.stores[lane].committed += 1,
-                Bulk::Wait { pending, .. } => self.wait_stores(warp, lane, *pending)?,
+                Bulk::Wait { pending } => self.wait_stores(warp, lane, *pending)?,
             }
         }
         warp.clock.touch();
@@ -78,7 +73,7 @@ impl Block<'_, '_> {
     ) -> Result<u32, Error> {
         let at = address as u32;
         let thread = warp.thread(lane);
-        if at % align != 0 || bytes % 16 != 0 {
+        if !at.is_multiple_of(align) || !bytes.is_multiple_of(16) {
             let detail = format!("shared address {at} and {bytes} bytes have to be multiples of {align} and 16");
             return Err(self.fault(thread, pc, Mistake::Misaligned, detail));
         }
@@ -154,8 +149,7 @@ impl Block<'_, '_> {
         let from = self.shared_range(warp, pc, lane, from, bytes, align)?;
         warp.store_time += 1;
         let (time, thread) = (warp.store_time, warp.thread(lane));
-        let instance = warp.instance.wrapping_mul(64).wrapping_add(warp.index);
-        let stamp = Stamp { agent: self.storer(warp), thread, time, pc, instance, clock: warp.clock.lane(lane) };
+        let stamp = warp.stamp(pc, lane, self.agent(Work::Stores { warp: warp.index }), time);
         if let Some(conflict) = self.shared_shadow.access_range(from, bytes, &stamp, Access::ProxyRead, true) {
             self.note_conflict(thread, pc, Place::Shared(from), conflict);
         }
@@ -170,7 +164,7 @@ impl Block<'_, '_> {
         let done = warp.stores[lane].committed.saturating_sub(pending);
         while warp.stores[lane].pending.front().is_some_and(|store| store.group <= done) {
             if let Some(store) = warp.stores[lane].pending.pop_front() {
-                let agent = self.storer(warp);
+                let agent = self.agent(Work::Stores { warp: warp.index });
                 warp.clock.learn(1 << lane, agent, store.time);
                 self.finish_store(warp.thread(lane), &store)?;
             }

@@ -31,7 +31,7 @@ impl Block<'_, '_> {
             }
             if named & warp.live & !group == 0 {
                 if !self.together(warp, pc, &op.kind, group)? {
-                    return self.try_again(warp, pc, active);
+                    return Ok(self.try_again(warp, pc, active));
                 }
                 done |= group;
             }
@@ -48,11 +48,11 @@ impl Block<'_, '_> {
     }
 
     /// The lanes stay at their instruction until the warp's next turn.
-    pub(crate) fn try_again(&mut self, warp: &mut Warp, pc: u32, active: u32) -> Result<Flow, Error> {
+    pub(crate) fn try_again(&mut self, warp: &mut Warp, pc: u32, active: u32) -> Flow {
         self.uncount(pc, active);
         warp.stalled |= active;
         warp.set_pc(active, pc);
-        Ok(Flow::Set)
+        Flow::Set
     }
 
     /// Executes for a group of lanes that is complete; false if the warp has to wait for others.
@@ -67,7 +67,7 @@ impl Block<'_, '_> {
             CollectiveKind::Wgmma(wgmma) => self.issue_product(warp, pc, wgmma)?,
             CollectiveKind::WgmmaFence => warp.registers.pass_fence(),
             CollectiveKind::WgmmaCommit => warp.products.committed += 1,
-            CollectiveKind::WgmmaWait { pending } => return self.wait_products(warp, *pending),
+            CollectiveKind::WgmmaWait { pending } => return Ok(self.wait_products(warp, *pending)),
             CollectiveKind::SetMaxRegisters | CollectiveKind::WarpSync => {}
             CollectiveKind::Shuffle { mode, d, p, a, b, c } => shuffle(warp, (*mode, *d, *p), [*a, *b, *c], mask),
             CollectiveKind::Vote { mode, d, p } => vote(warp, *mode, *d, *p, mask),

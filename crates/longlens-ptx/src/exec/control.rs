@@ -31,6 +31,8 @@ impl Block<'_, '_> {
             Op::Return => self.go_back(warp, mask),
             _ => {
                 warp.live &= !mask;
+                // lanes that waited for these look again at whom they wait for
+                warp.held = 0;
                 self.check_open_stores(warp, pc, mask);
             }
         }

@@ -5,17 +5,12 @@ use crate::Error;
 use crate::block::Block;
 use crate::lanes::lanes_of;
 use crate::op::{CopyAsync, Space};
-use crate::race::clock::Agent;
-use crate::race::{Access, Stamp};
+use crate::race::Access;
+use crate::race::clock::Work;
 use crate::report::Mistake;
 use crate::warp::{PendingCopy, Warp};
 
 impl Block<'_, '_> {
-    /// Who copies for a warp's threads: the first of the asynchronous agents.
-    fn copier(&self, warp: &Warp) -> Agent {
-        self.n_threads.next_multiple_of(32) + warp.index
-    }
-
     pub(super) fn copy_async(&mut self, warp: &mut Warp, pc: u32, copy: &CopyAsync, mask: u32) -> Result<(), Error> {
         let (to, from) = (warp.addresses(copy.to, mask), warp.addresses(copy.from, mask));
         let lengths = copy.source_bytes.map(|bytes| warp.registers.read(bytes, mask));
@@ -37,12 +32,12 @@ impl Block<'_, '_> {
                 if !self.read_bytes(warp, lane, source, &mut bytes[..length]) {
                     self.note_uninitialized(warp.thread(lane), pc, source);
                 }
-                self.check_race(warp, pc, lane, source, length, Access::Read, true);
+                self.check_race(warp, pc, lane, (source, length), Access::Read, true);
                 if let Place::Global { allocation, offset } = source {
                     global.push((allocation, offset));
                 }
             }
-            self.start_copy(warp, pc, lane, PendingCopy { to: at, bytes, length: copy.bytes, group: 0 });
+            self.start_copy(warp, pc, lane, &PendingCopy { to: at, bytes, length: copy.bytes, group: 0 });
         }
         self.count_conflicts(pc, &shared, copy.bytes);
         self.count_traffic(&mut global, copy.bytes, false);
@@ -51,27 +46,20 @@ impl Block<'_, '_> {
     }
 
     /// The write begins now and ends when the thread has waited: until then it is in order with nothing.
-    fn start_copy(&mut self, warp: &mut Warp, pc: u32, lane: usize, copy: PendingCopy) {
+    fn start_copy(&mut self, warp: &mut Warp, pc: u32, lane: usize, copy: &PendingCopy) {
         let thread = warp.thread(lane);
         let group = warp.copies[lane].committed + 1;
-        let stamp = Stamp {
-            agent: self.copier(warp),
-            thread,
-            time: group,
-            pc,
-            instance: warp.instance.wrapping_mul(64).wrapping_add(warp.index),
-            clock: warp.clock.lane(lane),
-        };
+        let stamp = warp.stamp(pc, lane, self.agent(Work::Copies { warp: warp.index }), group);
         let conflict = self.shared_shadow.access_range(copy.to, copy.length as u32, &stamp, Access::Write, false);
         if let Some(conflict) = conflict {
             self.note_conflict(thread, pc, Place::Shared(copy.to), conflict);
         }
-        warp.copies[lane].pending.push_back(PendingCopy { group, ..copy });
+        warp.copies[lane].pending.push_back(PendingCopy { group, ..copy.clone() });
     }
 
     /// The bytes of all but the last `pending` groups land.
     pub(super) fn copy_wait(&mut self, warp: &mut Warp, mask: u32, pending: u32) {
-        let agent = self.copier(warp);
+        let agent = self.agent(Work::Copies { warp: warp.index });
         for lane in lanes_of(mask) {
             let done = warp.copies[lane].committed.saturating_sub(pending);
             self.land(warp, lane, done);

@@ -2,7 +2,7 @@
 //!
 //! Letters as in the manual: a lane has a group `g = lane / 4` and a place in it `t = lane % 4`.
 
-use half::{bf16, f16};
+use half::f16;
 
 use super::access::{Place, named_thread};
 use crate::Error;
@@ -11,14 +11,15 @@ use crate::lanes::{FULL, Lanes, WARP};
 use crate::lower::bytes_of;
 use crate::op::{Addr, Element, Mma, Slot, Src};
 use crate::race::Access;
-use crate::report::Report;
+use crate::report::{Mistake, Report};
 use crate::warp::Warp;
 
 /// The value of an element.
+#[inline]
 pub(super) fn decode(element: Element, bits: u32) -> f32 {
     match element {
         Element::F16 => f16::from_bits(bits as u16).to_f32(),
-        Element::Bf16 => bf16::from_bits(bits as u16).to_f32(),
+        Element::Bf16 => f32::from_bits(bits << 16),
         // the lower bits of a register are not read
         Element::Tf32 => f32::from_bits(bits & 0xffff_e000),
         Element::S8 => f32::from(bits as i8),
@@ -26,43 +27,48 @@ pub(super) fn decode(element: Element, bits: u32) -> f32 {
     }
 }
 
-/// Elements of a register, lowest first.
-fn elements(element: Element, register: u64) -> impl Iterator<Item = f32> {
-    let bytes = bytes_of(element);
-    (0..4 / bytes).map(move |index| decode(element, (register >> (8 * bytes * index)) as u32))
-}
-
 /// A of a warp's product, 16 rows of `k`.
 ///
 /// A register holds neighboring columns; registers go through rows `g`, `g + 8` first, then to the right half.
 pub(super) fn rows_of_a(registers: &[Lanes], element: Element, k: usize) -> Vec<f32> {
-    let mut a = vec![0.0; 16 * k];
     let per = 4 / bytes_of(element);
-    for (index, register) in registers.iter().enumerate() {
-        for lane in 0..WARP {
-            let row = lane / 4 + 8 * (index % 2);
-            let column = lane % 4 * per + 4 * per * (index / 2);
-            for (next, value) in elements(element, register[lane]).enumerate() {
-                a[row * k + column + next] = value;
-            }
-        }
-    }
-    a
+    unpack(registers, element, 16 * k, |index, lane, next| {
+        let row = lane / 4 + 8 * (index % 2);
+        row * k + lane % 4 * per + 4 * per * (index / 2) + next
+    })
 }
 
 /// B of a warp's product, `k` rows of 8.
 fn rows_of_b(registers: &[Lanes], element: Element, k: usize) -> Vec<f32> {
-    let mut b = vec![0.0; k * 8];
     let per = 4 / bytes_of(element);
-    for (index, register) in registers.iter().enumerate() {
-        for lane in 0..WARP {
-            let row = lane % 4 * per + 4 * per * index;
-            for (next, value) in elements(element, register[lane]).enumerate() {
-                b[(row + next) * 8 + lane / 4] = value;
+    unpack(registers, element, 8 * k, |index, lane, next| (lane % 4 * per + 4 * per * index + next) * 8 + lane / 4)
+}
+
+/// The elements of registers, lowest first, each at the place that `place` gives for register, lane and element.
+fn unpack(registers: &[Lanes], element: Element, n: usize, place: impl Fn(usize, usize, usize) -> usize) -> Vec<f32> {
+    fn fill<const PER: usize>(
+        registers: &[Lanes],
+        n: usize,
+        place: impl Fn(usize, usize, usize) -> usize,
+        value: impl Fn(u32) -> f32,
+    ) -> Vec<f32> {
+        let mut values = vec![0.0; n];
+        for (index, register) in registers.iter().enumerate() {
+            for (lane, bits) in register.iter().enumerate() {
+                for next in 0..PER {
+                    values[place(index, lane, next)] = value(*bits as u32 >> (32 / PER * next));
+                }
             }
         }
+        values
     }
-    b
+    match element {
+        Element::Bf16 => fill::<2>(registers, n, place, |bits| decode(Element::Bf16, bits)),
+        Element::F16 => fill::<2>(registers, n, place, |bits| decode(Element::F16, bits)),
+        Element::Tf32 => fill::<1>(registers, n, place, |bits| decode(Element::Tf32, bits)),
+        Element::S8 => fill::<4>(registers, n, place, |bits| decode(Element::S8, bits)),
+        Element::U8 => fill::<4>(registers, n, place, |bits| decode(Element::U8, bits)),
+    }
 }
 
 /// `sum += a · b` for 16 rows, `k`, and 8 columns.
@@ -139,18 +145,10 @@ impl Block<'_, '_> {
         let addresses = warp.addresses(addr, used);
         let mut rows = Vec::with_capacity(8 * n);
         for (lane, address) in addresses.iter().enumerate().take(8 * n) {
-            match self.place(warp, pc, lane, addr.space, *address, 16)? {
-                Place::Shared(at) => rows.push(at),
-                _ => {
-                    let thread = warp.thread(lane);
-                    return Err(self.fault(
-                        thread,
-                        pc,
-                        crate::report::Mistake::Misuse,
-                        "a matrix outside shared memory",
-                    ));
-                }
-            }
+            let Place::Shared(at) = self.place(warp, pc, lane, addr.space, *address, 16)? else {
+                return Err(self.fault(warp.thread(lane), pc, Mistake::Misuse, "a matrix outside shared memory"));
+            };
+            rows.push(at);
         }
         self.count_conflicts(pc, &rows, 16);
         warp.clock.touch();
@@ -189,7 +187,7 @@ impl Block<'_, '_> {
         if !self.read_bytes(warp, 0, place, &mut bytes) {
             self.note_uninitialized(named_thread(warp, FULL), pc, place);
         }
-        self.check_race(warp, pc, 0, place, 16, Access::Read, true);
+        self.check_race(warp, pc, 0, (place, 16), Access::Read, true);
         for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
             *value = u16::from_le_bytes([pair[0], pair[1]]);
         }
@@ -210,7 +208,7 @@ impl Block<'_, '_> {
             for (row, at) in rows[8 * index..8 * index + 8].iter().enumerate() {
                 let pick = |column: usize| if transposed { element(column, row) } else { element(row, column) };
                 let bytes: Vec<u8> = (0..8).flat_map(|column| pick(column).to_le_bytes()).collect();
-                self.check_race(warp, pc, 0, Place::Shared(*at), 16, Access::Write, false);
+                self.check_race(warp, pc, 0, (Place::Shared(*at), 16), Access::Write, false);
                 self.write_shared(*at, &bytes);
             }
         }

@@ -1,5 +1,7 @@
 //! `wgmma`: products of a warpgroup, computed when a warp waits for them.
 
+use std::collections::HashMap;
+
 use super::access::Place;
 use super::matrix::{accumulate, add_accumulator, decode, rows_of_a};
 use crate::Error;
@@ -7,13 +9,16 @@ use crate::block::Block;
 use crate::lanes::{FULL, Lanes, WARP};
 use crate::launch::Swizzle;
 use crate::op::{Element, Slot, Src, Wgmma, WgmmaA};
-use crate::race::clock::Agent;
-use crate::race::{Access, Stamp};
+use crate::race::Access;
+use crate::race::clock::Work;
 use crate::report::Mistake;
 use crate::warp::{Deferred, Warp};
 
 /// Columns of A and rows of B of one product.
 const K: usize = 16;
+
+/// B of the products that a warpgroup waits for, by descriptor, transposition, columns and type: all its warps read the same.
+type Operands = HashMap<(u64, bool, usize, Element), Vec<f32>>;
 
 /// A matrix in shared memory, as a descriptor of 64 bits gives it.
 #[derive(Debug, Clone, Copy)]
@@ -70,11 +75,6 @@ impl Descriptor {
 }
 
 impl Block<'_, '_> {
-    /// Who computes for a warpgroup.
-    fn multiplier(&self, warp: &Warp) -> Agent {
-        self.n_threads.next_multiple_of(32) + 64 + warp.index / 4
-    }
-
     pub(super) fn issue_product(&mut self, warp: &mut Warp, pc: u32, wgmma: &Wgmma) -> Result<(), Error> {
         let thread = warp.thread(0);
         let add = warp.registers.predicate(wgmma.scale_d, FULL) & 1 == 1;
@@ -84,12 +84,12 @@ impl Block<'_, '_> {
         };
         let group = warp.products.committed + 1;
         let first = 16 * (warp.index % 4);
-        let mut pieces = Descriptor::new(b, wgmma.transpose_b).pieces(0, wgmma.n as u32);
+        let mut pieces = Descriptor::new(b, wgmma.transpose[1]).pieces(0, wgmma.n as u32);
         if let WgmmaA::Shared(_) = wgmma.a {
-            pieces.extend(Descriptor::new(a, wgmma.transpose_a).pieces(first, 16));
+            pieces.extend(Descriptor::new(a, wgmma.transpose[0]).pieces(first, 16));
         }
         self.check_operands(warp, pc, &pieces, group)?;
-        if warp.index % 4 == 0 {
+        if warp.index.is_multiple_of(4) {
             self.device.report.wgmma += 1;
         }
         self.occupy_registers(warp, pc, thread, wgmma, add);
@@ -100,9 +100,8 @@ impl Block<'_, '_> {
     /// Looks for races and missing fences of what a product reads from shared memory.
     fn check_operands(&mut self, warp: &Warp, pc: u32, pieces: &[u32], group: u32) -> Result<(), Error> {
         let thread = warp.thread(0);
-        let instance = warp.instance.wrapping_mul(64).wrapping_add(warp.index);
-        let stamp =
-            Stamp { agent: self.multiplier(warp), thread, time: group, pc, instance, clock: warp.clock.lane(0) };
+        let work = Work::Products { warpgroup: warp.index / 4 };
+        let stamp = warp.stamp(pc, 0, self.agent(work), group);
         for at in pieces {
             if !self.is_shared(*at, 16) {
                 let detail = format!("the operand reaches shared address {at}, of 1024 to {}", self.shared_end());
@@ -139,7 +138,7 @@ impl Block<'_, '_> {
     }
 
     /// A plain move; one of an unfinished accumulator moves what will be there.
-    pub(super) fn move_register(&mut self, warp: &mut Warp, d: Slot, a: Src, mask: u32) {
+    pub(super) fn move_register(warp: &mut Warp, d: Slot, a: Src, mask: u32) {
         let writer = |deferred: &Deferred| match (deferred, a) {
             (Deferred::Product { wgmma, .. }, Src::Reg(a)) => wgmma.d.contains(&a),
             (Deferred::Move { d, .. }, Src::Reg(a)) => *d == a,
@@ -152,16 +151,12 @@ impl Block<'_, '_> {
                 warp.registers.occupy(d);
                 warp.products.queue.push_back(Deferred::Move { d, a, group });
             }
-            _ => {
-                let values = warp.registers.read(a, mask);
-                warp.registers.write(d, mask, &values);
-                warp.registers.inherit_fence(d, a);
-            }
+            _ => warp.registers.copy(d, a, mask),
         }
     }
 
     /// Waits until at most `pending` groups are open; false if other warps of the warpgroup have not issued theirs.
-    pub(super) fn wait_products(&mut self, warp: &mut Warp, pending: u32) -> Result<bool, Error> {
+    pub(super) fn wait_products(&mut self, warp: &mut Warp, pending: u32) -> bool {
         let done = warp.products.committed.saturating_sub(pending);
         let first = warp.index / 4 * 4;
         let others: Vec<usize> = (first..first + 4).filter(|index| *index != warp.index).map(|i| i as usize).collect();
@@ -169,30 +164,31 @@ impl Block<'_, '_> {
             block.warps.get(index).and_then(Option::as_ref).is_none_or(|warp| warp.products.committed >= done)
         };
         if !others.iter().all(|index| issued(self, *index)) {
-            return Ok(false);
+            return false;
         }
-        self.compute(warp, done);
+        let mut read = Operands::new();
+        self.compute(warp, done, &mut read);
         for index in others {
             if let Some(mut other) = self.warps.get_mut(index).and_then(Option::take) {
-                self.compute(&mut other, done);
+                self.compute(&mut other, done, &mut read);
                 self.warps[index] = Some(other);
             }
         }
         deliver(warp, done);
-        let agent = self.multiplier(warp);
+        let agent = self.agent(Work::Products { warpgroup: warp.index / 4 });
         warp.clock.learn(FULL, agent, done);
-        Ok(true)
+        true
     }
 
     /// Computes the products of a warp's groups up to `done`; the results cannot be read yet.
-    fn compute(&mut self, warp: &mut Warp, done: u32) {
+    fn compute(&mut self, warp: &mut Warp, done: u32, read: &mut Operands) {
         let queue = std::mem::take(&mut warp.products.queue);
         let (ready, later) = queue.into_iter().partition(|deferred| deferred.group() <= done);
         warp.products.queue = later;
         let ready: std::collections::VecDeque<Deferred> = ready;
         for deferred in &ready {
             match deferred {
-                Deferred::Product { pc, wgmma, a, b, add, .. } => self.product(warp, *pc, wgmma, (*a, *b), *add),
+                Deferred::Product { pc, wgmma, a, b, add, .. } => self.product(warp, *pc, wgmma, (*a, *b), *add, read),
                 Deferred::Move { d, a: Src::Reg(a), .. } => {
                     let values = *warp.registers.peek(*a);
                     warp.registers.poke(*d, &values);
@@ -204,29 +200,30 @@ impl Block<'_, '_> {
     }
 
     /// The 16 rows of a product that are this warp's.
-    fn product(&mut self, warp: &mut Warp, pc: u32, wgmma: &Wgmma, (a, b): (u64, u64), add: bool) {
+    fn product(&mut self, warp: &mut Warp, pc: u32, wgmma: &Wgmma, (a, b): (u64, u64), add: bool, read: &mut Operands) {
         let mut left = match &wgmma.a {
             WgmmaA::Registers(sources) => {
                 let registers: Vec<Lanes> = slots(sources).map(|slot| *warp.registers.peek(slot)).collect();
                 rows_of_a(&registers, wgmma.element, K)
             }
             WgmmaA::Shared(_) => {
-                let descriptor = Descriptor::new(a, wgmma.transpose_a);
+                let descriptor = Descriptor::new(a, wgmma.transpose[0]);
                 self.read_matrix(warp, pc, &descriptor, (16 * (warp.index % 4), 16), wgmma.element)
             }
         };
-        if wgmma.negate_a != wgmma.negate_b {
-            left.iter_mut().for_each(|value| *value = -*value);
+        if wgmma.negate {
+            for value in &mut left {
+                *value = -*value;
+            }
         }
-        let descriptor = Descriptor::new(b, wgmma.transpose_b);
-        let right = self.read_matrix(warp, pc, &descriptor, (0, wgmma.n as u32), wgmma.element);
+        let right = read.entry((b, wgmma.transpose[1], wgmma.n, wgmma.element)).or_insert_with(|| {
+            let descriptor = Descriptor::new(b, wgmma.transpose[1]);
+            blocks_of_columns(&self.read_matrix(warp, pc, &descriptor, (0, wgmma.n as u32), wgmma.element))
+        });
         let per_block = if wgmma.wide { 4 } else { 2 };
-        for (block, slots) in wgmma.d.chunks(per_block).enumerate() {
-            // columns of B are rows of what was read
-            let columns: Vec<f32> =
-                (0..K).flat_map(|k| (0..8).map(move |n| (block * 8 + n) * K + k)).map(|at| right[at]).collect();
+        for (columns, slots) in right.chunks(8 * K).zip(wgmma.d.chunks(per_block)) {
             let mut sum = [[0.0; 8]; 16];
-            accumulate(&left, &columns, K, &mut sum);
+            accumulate(&left, columns, K, &mut sum);
             for (index, slot) in slots.iter().enumerate() {
                 let old = if add { *warp.registers.peek(*slot) } else { [0; WARP] };
                 let new: Lanes = std::array::from_fn(|lane| add_accumulator(&sum, old[lane], index, lane, wgmma.wide));
@@ -269,6 +266,12 @@ impl Block<'_, '_> {
             self.note(thread, pc, Mistake::UnfinishedWgmma, "the warp ended without waiting for it");
         }
     }
+}
+
+/// From columns of B as they were read, `K` elements each, to `K` rows of 8 columns, block after block.
+fn blocks_of_columns(columns: &[f32]) -> Vec<f32> {
+    let block = |block: &[f32]| (0..8 * K).map(|at| block[at % 8 * K + at / 8]).collect::<Vec<f32>>();
+    columns.chunks(8 * K).flat_map(block).collect()
 }
 
 fn slots(sources: &[Src]) -> impl Iterator<Item = Slot> + '_ {
@@ -314,5 +317,7 @@ fn deliver(warp: &mut Warp, done: u32) {
     if open.is_empty() {
         warp.registers.all_delivered();
     }
-    open.into_iter().for_each(|slot| warp.registers.occupy(slot));
+    for slot in open {
+        warp.registers.occupy(slot);
+    }
 }

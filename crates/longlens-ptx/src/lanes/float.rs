@@ -159,6 +159,18 @@ pub(crate) fn to_f32(value: f64, rounding: Rounding) -> f32 {
     }
 }
 
+/// A sum whose last bit is set where it is not exact, so that rounding it once more, in any direction, gives what
+/// rounding the exact sum would.
+pub(crate) fn sum_to_odd(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    let rounded = sum - a;
+    let error = (a - (sum - rounded)) + (b - rounded);
+    if error == 0.0 || !error.is_finite() || sum.to_bits() & 1 == 1 {
+        return sum;
+    }
+    if error > 0.0 { sum.next_up() } else { sum.next_down() }
+}
+
 /// Round half to even, as `cvt.rni` does.
 pub(crate) fn round_even(value: f64) -> f64 {
     value.round_ties_even()

@@ -2,7 +2,7 @@
 
 use super::{Lower, bits};
 use crate::Error;
-use crate::lanes::float::{Float, Rounding, to_f32};
+use crate::lanes::float::{Float, Rounding, sum_to_odd, to_f32};
 use crate::lanes::{AluFn, by_float, by_integer, lanes};
 use crate::op::{Alu, Carry, CarryKind, FourFn, Op, Src};
 use crate::syntax::{Operand, Type};
@@ -21,7 +21,9 @@ impl<'t> Lower<'t> {
         if matches!(parts[0], "bfi" | "lop3") {
             return self.four(parts[0], kind, operands).map(Some);
         }
-        let run = if kind.is_float() {
+        let run = if operands.len() == 4 && matches!(parts[0], "min" | "max") {
+            best_of_three(parts, kind)
+        } else if kind.is_float() {
             float_function(parts, kind)
         } else {
             integer_function(parts, kind).or_else(|| bits::function(parts, kind))
@@ -132,9 +134,9 @@ fn high(kind: Type) -> Option<AluFn> {
 /// A product of twice the width; the sum of `mad.wide` has that width too.
 fn wide(kind: Type) -> Option<AluFn> {
     Some(match kind {
-        Type::U16 => lanes!(u64: a, b, c => (a as u16 as u32 * b as u16 as u32).wrapping_add(c as u32)),
+        Type::U16 => lanes!(u64: a, b, c => (u32::from(a as u16) * u32::from(b as u16)).wrapping_add(c as u32)),
         Type::S16 => lanes!(u64: a, b, c => (i32::from(a as i16) * i32::from(b as i16)).wrapping_add(c as i32)),
-        Type::U32 => lanes!(u64: a, b, c => (a as u32 as u64 * b as u32 as u64).wrapping_add(c)),
+        Type::U32 => lanes!(u64: a, b, c => (u64::from(a as u32) * u64::from(b as u32)).wrapping_add(c)),
         Type::S32 => lanes!(u64: a, b, c => (i64::from(a as i32) * i64::from(b as i32)).wrapping_add(c as i64)),
         _ => return None,
     })
@@ -165,6 +167,16 @@ fn float_function(parts: &[&str], kind: Type) -> Option<AluFn> {
         "abs" => by_float!(kind, lanes, a, _b, _c => Float::abs(a)),
         "neg" => by_float!(kind, lanes, a, _b, _c => Float::neg(a)),
         name => function_of_one(name, kind),
+    }
+}
+
+/// `min` and `max` of three floats.
+fn best_of_three(parts: &[&str], kind: Type) -> Option<AluFn> {
+    match (parts[0], parts.contains(&"NaN")) {
+        ("min", false) => by_float!(kind, lanes, a, b, c => Float::min(Float::min(a, b), c)),
+        ("max", false) => by_float!(kind, lanes, a, b, c => Float::max(Float::max(a, b), c)),
+        ("min", true) => by_float!(kind, lanes, a, b, c => a.min_nan(b).min_nan(c)),
+        _ => by_float!(kind, lanes, a, b, c => a.max_nan(b).max_nan(c)),
     }
 }
 
@@ -199,10 +211,10 @@ fn directed_function(name: &str, rounding: Rounding) -> Option<AluFn> {
         };
     }
     Some(match name {
-        "add" => directed!(a, b, _c => f64::from(a) + f64::from(b)),
-        "sub" => directed!(a, b, _c => f64::from(a) - f64::from(b)),
+        "add" => directed!(a, b, _c => sum_to_odd(f64::from(a), f64::from(b))),
+        "sub" => directed!(a, b, _c => sum_to_odd(f64::from(a), -f64::from(b))),
         "mul" => directed!(a, b, _c => f64::from(a) * f64::from(b)),
-        "fma" | "mad" => directed!(a, b, c => f64::from(a) * f64::from(b) + f64::from(c)),
+        "fma" | "mad" => directed!(a, b, c => sum_to_odd(f64::from(a) * f64::from(b), f64::from(c))),
         "div" => directed!(a, b, _c => f64::from(a) / f64::from(b)),
         "rcp" => directed!(a, _b, _c => f64::from(a).recip()),
         "sqrt" => directed!(a, _b, _c => f64::from(a).sqrt()),

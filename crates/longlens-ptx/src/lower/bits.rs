@@ -22,6 +22,9 @@ pub(super) fn function(parts: &[&str], kind: Type) -> Option<AluFn> {
         "prmt" => permute(parts),
         "shf" => funnel(parts),
         "dp4a" => dot_product(parts),
+        // a cluster is one block, and cache policies only hint
+        "mapa" => Some(lanes!(u64: a, _b, _c => a)),
+        "getctarank" | "createpolicy" => Some(lanes!(u64: _a, _b, _c => 0u32)),
         _ => None,
     }
 }

@@ -21,8 +21,6 @@ pub(crate) struct Conversion {
     saturate: bool,
     relu: bool,
     flush: bool,
-    /// Two floats become one packed register, the first operand in the upper half.
-    packed: bool,
 }
 
 impl<'t> Lower<'t> {
@@ -43,7 +41,6 @@ impl<'t> Lower<'t> {
             saturate: parts.contains(&"sat") && to.is_float(),
             relu: parts.contains(&"relu"),
             flush: parts.contains(&"ftz") && (from == Type::F32 || to == Type::F32),
-            packed: matches!(to, Type::F16x2 | Type::Bf16x2),
         };
         let d = self.at(operands, 0)?;
         let d = self.dst(d)?;
@@ -79,7 +76,7 @@ fn fast(to: Type, from: Type, parts: &[&str]) -> Option<AluFn> {
     let plain = parts.len() == 4 && parts[1] == "rn";
     Some(match (to, from) {
         (U8, from) if !from.is_float() => lanes!(u64: a, _b, _c => a as u8),
-        (U64 | S64, U8) | (U32 | S32 | U16 | S16, U8) => lanes!(u64: a, _b, _c => a as u8),
+        (U64 | S64 | U32 | S32 | U16 | S16, U8) => lanes!(u64: a, _b, _c => a as u8),
         (U64 | S64 | U32 | S32 | U16 | S16, U16) => lanes!(u64: a, _b, _c => a as u16),
         (U64 | S64 | U32 | S32, U32 | B32) => lanes!(u64: a, _b, _c => a as u32),
         (U32 | S32, S32 | U64 | S64) => lanes!(u64: a, _b, _c => a as u32),
@@ -91,7 +88,7 @@ fn fast(to: Type, from: Type, parts: &[&str]) -> Option<AluFn> {
         (U32 | S32, S8) => lanes!(i8: a, _b, _c => i32::from(a)),
         (U16 | S16, S8) => lanes!(i8: a, _b, _c => i16::from(a)),
         (S8, from) if !from.is_float() => lanes!(u64: a, _b, _c => i64::from(a as i8)),
-        (U16 | S16, U16 | S16 | U32 | S32 | U64 | S64) => lanes!(u64: a, _b, _c => a as u16),
+        (U16 | S16, S16 | U32 | S32 | U64 | S64) => lanes!(u64: a, _b, _c => a as u16),
         (Bf16, F32) if plain => lanes!(f32: a, _b, _c => bf16::from_f32(a)),
         (F16, F32) if plain => lanes!(f32: a, _b, _c => f16::from_f32(a)),
         // the first operand becomes the upper half
@@ -110,14 +107,12 @@ fn fast(to: Type, from: Type, parts: &[&str]) -> Option<AluFn> {
 impl Conversion {
     /// The result of one lane.
     pub(crate) fn run(&self, a: u64, b: u64) -> u64 {
-        if self.packed {
-            return self.one(self.half_type(), b) | self.one(self.half_type(), a) << 16;
+        match self.to {
+            // the first operand becomes the upper half
+            Type::F16x2 => self.one(Type::F16, b) | self.one(Type::F16, a) << 16,
+            Type::Bf16x2 => self.one(Type::Bf16, b) | self.one(Type::Bf16, a) << 16,
+            to => self.one(to, a),
         }
-        self.one(self.to, a)
-    }
-
-    fn half_type(&self) -> Type {
-        if self.to == Type::F16x2 { Type::F16 } else { Type::Bf16 }
     }
 
     fn one(&self, to: Type, bits: u64) -> u64 {
@@ -132,8 +127,9 @@ impl Conversion {
         if self.saturate {
             value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
         }
-        if self.relu && !(value > 0.0) {
-            value = 0.0;
+        if self.relu {
+            // NaN becomes zero as well
+            value = value.max(0.0);
         }
         if !to.is_float() {
             return clamp_integer(value as i128, to);

@@ -25,7 +25,11 @@ impl<'t> Lower<'t> {
                 Ok(Some(Op::MBarrier(MBarrier { addr, kind })))
             }
             Some("bulk") => self.bulk(parts, operands).map(Some),
-            Some("ca" | "cg") => self.copy_async(operands).map(Some),
+            Some("ca" | "cg") => {
+                // a cache policy at the end only hints
+                let hints = usize::from(parts.contains(&"L2::cache_hint"));
+                self.copy_async(&operands[..operands.len() - hints]).map(Some)
+            }
             _ => self.unknown(),
         }
     }
@@ -41,7 +45,6 @@ impl<'t> Lower<'t> {
         let [to, from, Operand::Number(bytes), rest @ ..] = operands else { return self.unknown() };
         let (to, from) = (self.addr(to, Space::Shared)?, self.addr(from, Space::Global)?);
         let (mut source_bytes, mut ignore) = (None, None);
-        // a cache policy may follow: a 64-bit register, which only hints
         if let Some(operand) = rest.first() {
             if self.is_pred(operand) {
                 ignore = Some(self.pred(operand)?);
@@ -56,15 +59,17 @@ impl<'t> Lower<'t> {
         match parts.get(3).copied() {
             Some("commit_group") => return Ok(Op::Bulk(Bulk::Commit)),
             Some("wait_group") => {
-                let (pending, read) = (self.count(operands)?, parts.contains(&"read"));
-                return Ok(Op::Bulk(Bulk::Wait { pending, read }));
+                return Ok(Op::Bulk(Bulk::Wait { pending: self.count(operands)? }));
             }
             Some("prefetch") => return Ok(Op::Prefetch),
             _ => {}
         }
-        let from_shared = parts.iter().any(|part| *part == "bulk_group");
+        let from_shared = parts.contains(&"bulk_group");
         let tensor = parts.get(3) == Some(&"tensor");
-        if parts.iter().any(|part| part.starts_with("im2col") || *part == "multicast::cluster") {
+        if parts
+            .iter()
+            .any(|part| part.starts_with("im2col") || part.starts_with("tile::") || *part == "multicast::cluster")
+        {
             return self.unknown();
         }
         Ok(Op::Bulk(match (tensor, from_shared, operands) {

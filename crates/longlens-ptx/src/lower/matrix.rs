@@ -96,21 +96,17 @@ impl<'t> Lower<'t> {
             },
             b: self.src(b)?,
             scale_d: rest.first().map_or(Ok(Pred::Const(true)), |operand| self.pred(operand))?,
-            negate_a: false,
-            negate_b: false,
-            transpose_a: false,
-            transpose_b: false,
+            negate: false,
+            transpose: [false; 2],
         };
-        let flags: Vec<u64> = rest.iter().skip(1).map(|operand| flag(operand)).collect();
-        (wgmma.negate_a, wgmma.negate_b) = (is_negative(flags.first()), is_negative(flags.get(1)));
+        let flags: Vec<u64> = rest.iter().skip(1).map(flag).collect();
+        wgmma.negate = is_negative(flags.first()) != is_negative(flags.get(1));
         let transposes = flags.get(2..).unwrap_or(&[]);
-        match &wgmma.a {
-            WgmmaA::Registers(_) => wgmma.transpose_b = transposes.first() == Some(&1),
-            WgmmaA::Shared(_) => {
-                (wgmma.transpose_a, wgmma.transpose_b) =
-                    (transposes.first() == Some(&1), transposes.get(1) == Some(&1));
-            }
-        }
+        let is_one = |at: usize| transposes.get(at) == Some(&1);
+        wgmma.transpose = match &wgmma.a {
+            WgmmaA::Registers(_) => [false, is_one(0)],
+            WgmmaA::Shared(_) => [is_one(0), is_one(1)],
+        };
         if wgmma.d.len() != n / if wide { 2 } else { 4 } {
             return Err(self.bad("the number of accumulators does not fit the shape"));
         }

@@ -1,7 +1,7 @@
 //! Moves, loads, stores and atomic operations.
 
 use super::arithmetic::type_of;
-use super::{LOCAL_WINDOW, Lower, SHARED_WINDOW};
+use super::{LOCAL_WINDOW, Lower, SHARED_WINDOW, special};
 use crate::Error;
 use crate::lanes::float::Float as _;
 use crate::lanes::{AluFn, by_float, by_integer, lanes};
@@ -39,6 +39,10 @@ impl<'t> Lower<'t> {
             (_, Operand::Vector(from)) => {
                 let (d, parts) = (self.dst(d)?, self.srcs(a)?);
                 Ok(Some(Op::Pack { d, parts, bits: (8 * bytes / from.len()) as u32 }))
+            }
+            (_, Operand::Name(name)) if special(name).is_some() => {
+                let d = self.dst(d)?;
+                Ok(special(name).map(|which| Op::Special { d, which }))
             }
             _ => {
                 let (d, a) = (self.dst(d)?, self.src(a)?);

@@ -1,5 +1,7 @@
 //! Comparisons, selection, and logic of predicates.
 
+use std::cmp::Ordering;
+
 use super::Lower;
 use super::arithmetic::type_of;
 use crate::Error;
@@ -131,7 +133,7 @@ impl<'t> Lower<'t> {
     fn select_by_sign(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Op, Error> {
         let run = match parts.last() {
             Some(&"f32") => lanes!(u64: a, b, c => if f32::from_bits(c as u32) >= 0.0 { a } else { b }),
-            Some(&"s32") => lanes!(u64: a, b, c => if c as i32 >= 0 { a } else { b }),
+            Some(&"s32") => lanes!(u64: a, b, c => if (c as u32).cast_signed() >= 0 { a } else { b }),
             _ => return self.unknown(),
         };
         self.alu(&["slct", "b64"], run, operands)
@@ -165,20 +167,20 @@ fn integer_comparison(name: &str, kind: Type) -> Option<CompareFn> {
 macro_rules! float_comparison {
     ($float:ty, $name:expr) => {
         Some(match $name {
-            "eq" => compare!($float: a, b => a == b),
-            "ne" => compare!($float: a, b => a < b || a > b),
-            "lt" => compare!($float: a, b => a < b),
-            "le" => compare!($float: a, b => a <= b),
-            "gt" => compare!($float: a, b => a > b),
-            "ge" => compare!($float: a, b => a >= b),
-            "equ" => compare!($float: a, b => !(a < b || a > b)),
-            "neu" => compare!($float: a, b => a != b),
-            "ltu" => compare!($float: a, b => !(a >= b)),
-            "leu" => compare!($float: a, b => !(a > b)),
-            "gtu" => compare!($float: a, b => !(a <= b)),
-            "geu" => compare!($float: a, b => !(a < b)),
-            "num" => compare!($float: a, b => !a.is_nan() && !b.is_nan()),
-            "nan" => compare!($float: a, b => a.is_nan() || b.is_nan()),
+            "eq" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_eq)),
+            "ne" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_ne)),
+            "lt" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_lt)),
+            "le" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_le)),
+            "gt" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_gt)),
+            "ge" => compare!($float: a, b => a.partial_cmp(&b).is_some_and(Ordering::is_ge)),
+            "equ" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_eq)),
+            "neu" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_ne)),
+            "ltu" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_lt)),
+            "leu" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_le)),
+            "gtu" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_gt)),
+            "geu" => compare!($float: a, b => a.partial_cmp(&b).is_none_or(Ordering::is_ge)),
+            "num" => compare!($float: a, b => a.partial_cmp(&b).is_some()),
+            "nan" => compare!($float: a, b => a.partial_cmp(&b).is_none()),
             _ => return None,
         })
     };

@@ -8,8 +8,36 @@ use crate::lanes::{WARP, lanes_of};
 /// Something with a time of its own: a thread, or asynchronous work. Threads come first, by number.
 pub(crate) type Agent = u32;
 
+/// Barriers in shared memory that are kept apart.
+pub(crate) const MOST_BARRIERS: u32 = 120;
 /// Agents of asynchronous work beside the threads.
-pub(crate) const ASYNC_AGENTS: u32 = 192;
+const ASYNC_AGENTS: u32 = 32 + 32 + 8 + MOST_BARRIERS;
+
+/// Asynchronous work that keeps a time of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// `cp.async` of a warp's threads; its times are their groups.
+    Copies { warp: u32 },
+    /// Stores of the copy engine for a warp's threads.
+    Stores { warp: u32 },
+    /// `wgmma`; its times are groups.
+    Products { warpgroup: u32 },
+    /// Loads of the copy engine that a barrier counts; their times are its phases.
+    Barrier { number: u32 },
+}
+
+impl Work {
+    /// The agent's number in a block of that many threads.
+    pub(crate) fn agent(self, threads: u32) -> Agent {
+        threads
+            + match self {
+                Self::Copies { warp } => warp,
+                Self::Stores { warp } => 32 + warp,
+                Self::Products { warpgroup } => 64 + warpgroup,
+                Self::Barrier { number } => 72 + number,
+            }
+    }
+}
 
 /// How far a thread knows each agent to be: first in order, then what a proxy fence covered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,11 +112,6 @@ impl WarpClock {
 
     pub(crate) fn lane(&self, lane: usize) -> &Clock {
         &self.lanes[lane]
-    }
-
-    /// A handle on a lane's clock that later changes of the warp leave alone.
-    pub(crate) fn lane_handle(&self, lane: usize) -> Rc<Clock> {
-        Rc::clone(&self.lanes[lane])
     }
 
     /// Passes on what these lanes know and did so far.
