@@ -107,6 +107,20 @@ impl Info {
     }
 }
 
+/// Compute capability of a card, ten times the major number plus the minor one, as far as texts differ by it: 80, 90, or 100 for all
+/// that came after; nothing for older ones.
+#[cfg(feature = "cuda")]
+pub fn capability<R: Runtime>(client: &ComputeClient<R>) -> Option<u32> {
+    use cubecl::features::Tma;
+    let features = client.features();
+    match (features.tma.contains(Tma::Im2colWide), features.tma.contains(Tma::Base), features.copy_async) {
+        (true, ..) => Some(100),
+        (false, true, _) => Some(90),
+        (false, false, true) => Some(80),
+        _ => None,
+    }
+}
+
 impl KernelMetadata for Text {
     fn id(&self) -> KernelId {
         // compiled kernels may be kept under this name alone, so it holds the whole text

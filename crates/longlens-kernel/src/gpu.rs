@@ -25,12 +25,53 @@ pub trait GpuRuntime: CubeRuntime {
     fn cuda_capability(_device: &Self::Device) -> Option<u32> {
         None
     }
+
+    /// Launches CUDA text; only devices with a capability are asked.
+    #[cfg(feature = "cuda-text")]
+    fn launch_text(
+        _client: &cubecl::client::ComputeClient<Self>,
+        _text: crate::cuda::Text,
+        _grid: [usize; 3],
+        _buffers: &[&cubecl::server::Handle],
+        _info: &crate::cuda::Info,
+    ) {
+        unreachable!("devices without a capability take no CUDA text");
+    }
 }
+
+/// A runtime that compiles CUDA text.
+#[cfg(feature = "cuda-text")]
+macro_rules! takes_text {
+    ($runtime:ty, $capability:expr) => {
+        impl GpuRuntime for $runtime {
+            fn cuda_capability(device: &Self::Device) -> Option<u32> {
+                $capability(device)
+            }
+
+            fn launch_text(
+                client: &cubecl::client::ComputeClient<Self>,
+                text: crate::cuda::Text,
+                grid: [usize; 3],
+                buffers: &[&cubecl::server::Handle],
+                info: &crate::cuda::Info,
+            ) {
+                text.launch(client, grid, buffers, info);
+            }
+        }
+    };
+}
+
+#[cfg(feature = "cuda")]
+takes_text!(cubecl::cuda::CudaRuntime, |device| crate::cuda::capability(
+    &<cubecl::cuda::CudaRuntime as cubecl::Runtime>::client(device)
+));
+#[cfg(feature = "simulated")]
+takes_text!(crate::simulated::SimulatedRuntime, |_| Some(90));
 
 #[cfg(feature = "wgpu")]
 impl GpuRuntime for burn_wgpu::WgpuRuntime {}
 
-impl<R: CubeRuntime, BT: BoolElement> Kernels for Gpu<R, BT>
+impl<R: GpuRuntime, BT: BoolElement> Kernels for Gpu<R, BT>
 where
     R::Server: ComputeServer,
     R::Device: DeviceOps,
@@ -95,6 +136,10 @@ where
     }
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
+        #[cfg(feature = "cuda-text")]
+        if span_attention::cuda::takes(problem) {
+            return span_attention::cuda::attend(problem);
+        }
         match span_attention::cube::refused(problem) {
             None => span_attention::cube::attend(problem),
             Some(_) => span_attention::reference(problem),

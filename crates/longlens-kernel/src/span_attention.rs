@@ -20,6 +20,8 @@ use crate::{Attended, Kernels, kv_heads_of};
 pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
+#[cfg(feature = "cuda-text")]
+pub mod cuda;
 #[cfg(feature = "cube")]
 pub(crate) mod intervals;
 

@@ -16,6 +16,7 @@ use crate::Attended;
 use crate::cube::{
     Four, Gpu, LANES, Rows, array, cubes_for, dot, empty, handle_array, lanes_max, lanes_sum, tensor, upload,
 };
+use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 use crate::span_attention::LOWEST;
 use crate::span_attention::cube::refused_head;
@@ -33,7 +34,7 @@ const MANY: usize = 8;
 pub(crate) const OF_QUERY: usize = 3;
 
 /// Why no kernel here computes a problem, if none does.
-pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Option<&'static str> {
+pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Option<&'static str> {
     if !problem.query_rotary.cos.dims()[1].is_multiple_of(4) {
         return Some("pairs of dimensions that rotate are no multiple of 4");
     }
@@ -94,7 +95,7 @@ pub(crate) struct Sizes {
     pub cap: f32,
 }
 
-impl<R: CubeRuntime> Inputs<R> {
+impl<R: GpuRuntime> Inputs<R> {
     pub fn of<BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Self {
         let (query, mut key) = (Rows::of(problem.query.clone(), 4), Rows::of(problem.key.clone(), 4));
         let (query_table, key_table) = (Table::of(problem.query_rotary), Table::of(problem.key_rotary));
@@ -137,7 +138,7 @@ impl<R: CubeRuntime> Inputs<R> {
 }
 
 /// Of every query: its row of the table in slot 0, the keys that it sees in its last slot, and the bits of the factor on its products.
-fn of_queries<R: CubeRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Vec<u32> {
+fn of_queries<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Vec<u32> {
     let of_row = |row: usize| {
         let slots = problem.slots(row);
         let first = QueryRows::of(&slots).first as u32;
@@ -147,7 +148,7 @@ fn of_queries<R: CubeRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<
 }
 
 /// Returns what [`reference`](super::reference) returns.
-pub fn attend<R: CubeRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
+pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let inputs = Inputs::of(problem);
     let value = Rows::of(problem.value.clone(), 4);
     let (n_heads, seq_q) = (inputs.query.heads, inputs.query.rows);

@@ -3,7 +3,6 @@
 //!
 //! Memory: scores of a block of queries. Agrees with the reference wherever scores are no closer than their rounding.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::{DType, Int, Tensor};
@@ -12,6 +11,7 @@ use cubecl::server::Handle;
 
 use super::ChunkScores;
 use crate::cube::{Gpu, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, upload, without_planes};
+use crate::gpu::GpuRuntime;
 use crate::linear::cube::products_of_heads;
 
 /// Scores held at once, in numbers.
@@ -22,7 +22,7 @@ const UNITS: u32 = 64;
 const SLOTS: usize = 5;
 
 /// Why no kernel here computes a problem, if none does.
-pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Option<&'static str> {
+pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Option<&'static str> {
     if !problem.query.dims()[2].is_multiple_of(8) {
         return Some("what chunks are scored by is no multiple of 8 numbers");
     }
@@ -30,7 +30,7 @@ pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>
 }
 
 /// Returns what [`reference`](super::reference) returns.
-pub fn choose<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3, Int> {
+pub fn choose<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3, Int> {
     let [n_heads, seq, width] = problem.query.dims();
     let n_chunks = problem.chunks.dims()[1];
     let step = (BLOCK / (n_heads * n_chunks).max(1)).clamp(1, seq.max(1));
@@ -46,7 +46,7 @@ pub fn choose<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>
 }
 
 /// Of every query: its candidates, its newest chunks, and the tail's chunk.
-fn slots<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>, rows: std::ops::Range<usize>) -> Vec<u32> {
+fn slots<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>, rows: std::ops::Range<usize>) -> Vec<u32> {
     let of_row = |row: usize| {
         let slots = problem.slots(row);
         let ends = [slots.candidates.start, slots.candidates.end, slots.newest.start, slots.newest.end];
@@ -55,7 +55,7 @@ fn slots<R: CubeRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>, row
     rows.flat_map(of_row).collect()
 }
 
-fn pick<R: CubeRuntime, BT: BoolElement>(
+fn pick<R: GpuRuntime, BT: BoolElement>(
     problem: &ChunkScores<Gpu<R, BT>>,
     scores: &CubeTensor<R>,
     slots: &Handle,

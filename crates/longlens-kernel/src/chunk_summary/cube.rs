@@ -3,13 +3,13 @@
 //!
 //! Memory: queries and keys once more, rotated, and what the queries got. Agrees with the reference to 1e-5 in f32.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
 
 use super::ChunkSummary;
 use crate::cube::{Gpu, ROW_UNITS, Rows, array, buffer, empty, row_max, row_sum, tensor};
+use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 use crate::span_attention::cube::{Launch, refused_head};
 use crate::span_attention::intervals::Intervals;
@@ -18,7 +18,7 @@ use crate::span_attention::intervals::Intervals;
 const MOST_TOKENS: usize = 4096;
 
 /// Why no kernel here computes a problem, if none does.
-pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>>) -> Option<&'static str> {
+pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>>) -> Option<&'static str> {
     if problem.chunk_len > MOST_TOKENS {
         return Some("a chunk has more than 4096 tokens");
     }
@@ -26,7 +26,7 @@ pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT
 }
 
 /// Returns what [`reference`](super::reference) returns.
-pub fn summarise<R: CubeRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
+pub fn summarise<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
     let (query, key) = (Rows::of(problem.query.clone(), 1), Rows::of(problem.key.clone(), 1));
     let (w, head_dim, table) = (problem.chunk_len, query.width, Table::of(&problem.rotary));
     let n_chunks = query.rows / w;

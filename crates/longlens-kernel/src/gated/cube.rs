@@ -1,6 +1,5 @@
 //! Activations on a GPU, one unit for every number.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::kernel::into_contiguous;
 use burn_tensor::Tensor;
@@ -8,11 +7,12 @@ use cubecl::prelude::*;
 
 use super::{Activation, TANH_CUBIC, TANH_SCALE};
 use crate::cube::{Gpu, array, buffer, cubes_for, empty, tensor};
+use crate::gpu::GpuRuntime;
 
 const UNITS: u32 = 128;
 
 /// Returns what [`reference`](super::reference) returns, or where there is no `up` what [`activated`](super::activated) does.
-pub fn gated<R: CubeRuntime, BT: BoolElement>(
+pub fn gated<R: GpuRuntime, BT: BoolElement>(
     activation: Activation,
     gate: Tensor<Gpu<R, BT>, 2>,
     up: Option<Tensor<Gpu<R, BT>, 2>>,

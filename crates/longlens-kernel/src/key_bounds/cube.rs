@@ -1,18 +1,18 @@
 //! Bounds of keys on a GPU: one unit for every dimension pair of a chunk, which rotates its keys one after another.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
 
 use super::KeyBounds;
 use crate::cube::{Gpu, Rows, array, cubes_for, empty, tensor};
+use crate::gpu::GpuRuntime;
 use crate::rotary::cube::Table;
 
 const UNITS: u32 = 64;
 
 /// Returns what [`reference`](super::reference) returns.
-pub fn bounds<R: CubeRuntime, BT: BoolElement>(problem: &KeyBounds<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
+pub fn bounds<R: GpuRuntime, BT: BoolElement>(problem: &KeyBounds<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
     let (key, table, w) = (Rows::of(problem.key.clone(), 1), Table::of(&problem.rotary), problem.chunk_len);
     let n_chunks = key.rows / w;
     assert_eq!(key.rows, n_chunks * w, "only complete chunks have bounds");

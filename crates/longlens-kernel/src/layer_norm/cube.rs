@@ -1,15 +1,15 @@
 //! Layer norm on a GPU: one cube per row, which is read three times: for the mean, the variance about it, and the result.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::kernel::into_contiguous;
 use burn_tensor::Tensor;
 use cubecl::prelude::*;
 
 use crate::cube::{Gpu, ROW_UNITS, array, buffer, cubes_for, empty, row_sum, tensor};
+use crate::gpu::GpuRuntime;
 
 /// Returns what [`reference`](super::reference) returns.
-pub fn layer_norm<R: CubeRuntime, BT: BoolElement>(
+pub fn layer_norm<R: GpuRuntime, BT: BoolElement>(
     x: Tensor<Gpu<R, BT>, 2>,
     gamma: &Tensor<Gpu<R, BT>, 1>,
     beta: Option<&Tensor<Gpu<R, BT>, 1>>,

@@ -23,13 +23,14 @@ use crate::cube::{
     Four, Gpu, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, tensor, upload,
     without_planes,
 };
+use crate::gpu::GpuRuntime;
 
 mod decode;
 
 use decode::{Kept, eight_weights};
 
 /// A matrix on the device.
-pub enum OnDevice<R: CubeRuntime, BT: BoolElement> {
+pub enum OnDevice<R: GpuRuntime, BT: BoolElement> {
     /// Words that kernels decode.
     Words(Words<R>),
     /// Numbers, where rows are no whole parts of eight weights or the device has no shuffles.
@@ -47,7 +48,7 @@ pub struct Words<R: CubeRuntime> {
     device: R::Device,
 }
 
-impl<R: CubeRuntime, BT: BoolElement> Clone for OnDevice<R, BT> {
+impl<R: GpuRuntime, BT: BoolElement> Clone for OnDevice<R, BT> {
     fn clone(&self) -> Self {
         match self {
             Self::Dense(dense) => Self::Dense(dense.clone()),
@@ -58,7 +59,7 @@ impl<R: CubeRuntime, BT: BoolElement> Clone for OnDevice<R, BT> {
     }
 }
 
-impl<R: CubeRuntime, BT: BoolElement> fmt::Debug for OnDevice<R, BT> {
+impl<R: GpuRuntime, BT: BoolElement> fmt::Debug for OnDevice<R, BT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dense(dense) => dense.fmt(f),
@@ -67,7 +68,7 @@ impl<R: CubeRuntime, BT: BoolElement> fmt::Debug for OnDevice<R, BT> {
     }
 }
 
-impl<R: CubeRuntime, BT: BoolElement> OnDevice<R, BT> {
+impl<R: GpuRuntime, BT: BoolElement> OnDevice<R, BT> {
     /// Why no kernel here multiplies it, if none does.
     pub fn refused(&self) -> Option<&'static str> {
         matches!(self, Self::Dense(_))
@@ -75,7 +76,7 @@ impl<R: CubeRuntime, BT: BoolElement> OnDevice<R, BT> {
     }
 }
 
-impl<R: CubeRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
+impl<R: GpuRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
     fn check(storage: Storage) -> Result<(), Unsupported> {
         Kept::of(storage).map(|_| ()).ok_or(Unsupported(storage))
     }

@@ -13,6 +13,7 @@ use super::{Cells, Pooled};
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_attention::cube as chunks;
 use crate::cube::{Four, Gpu, LANES, Rows, array, buffer, empty, handle_array, upload};
+use crate::gpu::GpuRuntime;
 use crate::span_attention::SpanAttention;
 use crate::span_attention::cube::tile::{
     HIDDEN, ROWS, Sizes, Tile, keys_of_rows, load_keys, load_queries, new_own, own_row, score_tile,
@@ -26,7 +27,7 @@ const UNITS: u32 = 64;
 const MOST_TOKENS: usize = 4096;
 
 /// Why no kernel here pools chosen chunks, if none does.
-pub fn refused_chunks<R: CubeRuntime, BT: BoolElement>(
+pub fn refused_chunks<R: GpuRuntime, BT: BoolElement>(
     problem: &ChunkAttention<'_, Gpu<R, BT>>,
 ) -> Option<&'static str> {
     if problem.choice.chunk_len > MOST_TOKENS {
@@ -70,7 +71,7 @@ impl Grid {
 }
 
 /// Returns what [`super::of_spans`] returns; `lse` is what attention gave for the problem.
-pub fn of_spans<R: CubeRuntime, BT: BoolElement>(
+pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
     problem: &SpanAttention<'_, Gpu<R, BT>>,
     head: usize,
     lse: &Tensor<Gpu<R, BT>, 2>,
@@ -269,7 +270,7 @@ fn add_to_cells(
 }
 
 /// Returns what [`super::of_chunks`] returns; `lse` is what attention gave for the problem.
-pub fn of_chunks<R: CubeRuntime, BT: BoolElement>(
+pub fn of_chunks<R: GpuRuntime, BT: BoolElement>(
     problem: &ChunkAttention<'_, Gpu<R, BT>>,
     head: usize,
     lse: &Tensor<Gpu<R, BT>, 2>,

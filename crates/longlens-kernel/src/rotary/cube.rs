@@ -10,9 +10,10 @@ use cubecl::prelude::*;
 
 use super::Rotary;
 use crate::cube::{Gpu, Rows, array, buffer, cubes_for, empty, tensor};
+use crate::gpu::GpuRuntime;
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape and type, rows one after the other.
-pub fn rotate<R: CubeRuntime, BT: BoolElement>(
+pub fn rotate<R: GpuRuntime, BT: BoolElement>(
     rotary: &Rotary<Gpu<R, BT>>,
     x: Tensor<Gpu<R, BT>, 3>,
 ) -> Tensor<Gpu<R, BT>, 3> {

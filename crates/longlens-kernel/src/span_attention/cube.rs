@@ -18,6 +18,7 @@ use super::intervals::Intervals;
 use super::{SpanAttention, keys_rotated_for};
 use crate::Attended;
 use crate::cube::{Gpu, Rows, array, cubes_for, empty, handle_array, tensor, upload, without_planes};
+use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 
 mod kernel;
@@ -33,7 +34,7 @@ const BUSY: usize = 256;
 pub(crate) const MOST_DIMS: usize = 256;
 
 /// Why no kernel here computes a problem, if none does.
-pub fn refused<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Option<&'static str> {
+pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Option<&'static str> {
     refused_head::<R>(problem.query.dims()[2], &problem.query.device())
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn refused_head<R: CubeRuntime>(head_dim: usize, device: &R::Device) 
 }
 
 /// `out` and `lse` of every query.
-pub fn attend<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
+pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, _] = problem.query.dims();
     // pairs of vectors are rotated as they are read
     let in_vectors = problem.rotary.iter().all(|rotary| rotary.key.cos.dims()[1].is_multiple_of(4));
@@ -54,7 +55,7 @@ pub fn attend<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R
 }
 
 /// Prefill: queries and keys are rotated to the positions of every span, then one launch attends over all spans.
-fn many<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
+fn many<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let mut intervals = Intervals::of(problem.spans, problem.first_query, seq_q, problem.score);
     let query = rotated_queries(problem, 0..problem.spans.len());
@@ -75,7 +76,7 @@ fn many<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>
 }
 
 /// Rotated queries of some spans, `[spans, n_heads, seq_q, head_dim]`.
-pub(crate) fn rotated_queries<R: CubeRuntime, BT: BoolElement>(
+pub(crate) fn rotated_queries<R: GpuRuntime, BT: BoolElement>(
     problem: &SpanAttention<'_, Gpu<R, BT>>,
     spans: Range<usize>,
 ) -> CubeTensor<R> {
@@ -90,7 +91,7 @@ pub(crate) fn rotated_queries<R: CubeRuntime, BT: BoolElement>(
 }
 
 /// The keys of every rule, for the tokens that the queries see, `[n_kv_heads, tokens, head_dim]` after one another.
-pub(crate) fn rotated_keys<R: CubeRuntime, BT: BoolElement>(
+pub(crate) fn rotated_keys<R: GpuRuntime, BT: BoolElement>(
     problem: &SpanAttention<'_, Gpu<R, BT>>,
     intervals: &mut Intervals,
 ) -> CubeTensor<R> {
@@ -119,7 +120,7 @@ pub(crate) fn rotated_keys<R: CubeRuntime, BT: BoolElement>(
 }
 
 /// A few queries: cubes share out the keys of every span, which they rotate as they read them.
-fn few<R: CubeRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
+fn few<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let (key, value) = (Rows::of(problem.key.clone(), 4), Rows::of(problem.value.clone(), 4));
     let queries = problem.first_query..problem.first_query + seq_q;
@@ -251,7 +252,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
 }
 
 /// Parts `[n_parts, n_heads, seq_q, head_dim]` of the same queries as one softmax.
-fn merge<R: CubeRuntime, BT: BoolElement>(
+fn merge<R: GpuRuntime, BT: BoolElement>(
     n_parts: usize,
     part: &CubeTensor<R>,
     sums: &CubeTensor<R>,

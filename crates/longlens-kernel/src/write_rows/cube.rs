@@ -1,17 +1,17 @@
 //! In place on a GPU, one unit for every number: rows may lie anyhow and have another type than the store.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_tensor::{Shape, Tensor};
 use cubecl::prelude::*;
 use cubecl::zspace::metadata::Metadata;
 
 use crate::cube::{Gpu, Rows, array, buffer, cubes_for, tensor};
+use crate::gpu::GpuRuntime;
 
 const UNITS: u32 = 128;
 
 /// Returns what [`reference`](super::reference) returns. A store with another owner is copied.
-pub fn write<R: CubeRuntime, BT: BoolElement>(
+pub fn write<R: GpuRuntime, BT: BoolElement>(
     store: Tensor<Gpu<R, BT>, 3>,
     at: usize,
     rows: Tensor<Gpu<R, BT>, 3>,
@@ -48,7 +48,7 @@ pub fn write<R: CubeRuntime, BT: BoolElement>(
 }
 
 /// The first `n_rows` rows of a store, where they lie: a slice is copied on devices where rows do not end at whole lines.
-pub fn first<R: CubeRuntime, BT: BoolElement>(store: &Tensor<Gpu<R, BT>, 3>, n_rows: usize) -> Tensor<Gpu<R, BT>, 3> {
+pub fn first<R: GpuRuntime, BT: BoolElement>(store: &Tensor<Gpu<R, BT>, 3>, n_rows: usize) -> Tensor<Gpu<R, BT>, 3> {
     let [n_heads, capacity, head_dim] = store.dims();
     assert!(n_rows <= capacity, "rows of the store");
     let mut view = buffer(store.clone());

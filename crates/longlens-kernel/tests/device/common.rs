@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn_flex::{Flex, FlexDevice};
 use burn_tensor::backend::Backend;
-use burn_tensor::{Distribution, Tensor};
+use burn_tensor::{DType, Distribution, Tensor};
 use longlens_core::methods::Method;
 use longlens_core::plan::{HeadPlan, PosMap, Prefill};
 use longlens_core::rope::{Rope, RopeScaling};
@@ -20,6 +20,17 @@ pub fn both<const D: usize>(shape: [usize; D]) -> (Tensor<Flex, D>, Tensor<Gpu, 
     let cpu = Tensor::<Flex, D>::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice);
     let gpu = Tensor::from_data(cpu.to_data(), &gpu());
     (cpu, gpu)
+}
+
+/// Random numbers of a type, the same on both backends; the processor's are f32.
+pub fn both_as<const D: usize>(shape: [usize; D], dtype: DType) -> (Tensor<Flex, D>, Tensor<Gpu, D>) {
+    let (cpu, on_gpu) = both(shape);
+    if dtype == DType::F32 {
+        return (cpu, on_gpu);
+    }
+    let data = cpu.into_data().convert_dtype(dtype);
+    let cpu = Tensor::from_data(data.clone().convert::<f32>(), &FlexDevice);
+    (cpu, Tensor::from_data(data, (&gpu(), dtype)))
 }
 
 pub fn numbers<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
