@@ -48,16 +48,16 @@ DEVICE void score(u32* numbers, const uint4* queries, const Cache& cache, u32 pa
   for (int i = 0; i < 2; i++) load_key<false>(keys[i], cache, pass + at + 8 * i);
 #pragma unroll
   for (int tile = 0; tile < TILES; tile++) {
-    float s[2][4];
-    clear(s);
-    multiply_keys<2>(s, queries + tile * LOCAL * 64, keys);
+    float s[1][2][4];
+    clear(s[0]);
+    multiply_keys<2>(s, 0, queries + tile * LOCAL * 64, keys);
 #pragma unroll
     for (int i = 0; i < 2; i++)
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const u32 row = tile * 16 + lane / 4 + 8 * half, column = at + 8 * i + lane % 4 * 2, chunk = pass + column;
-        const u32 first = chunk < end[row] ? sortable(s[i][2 * half]) : 0;
-        const u32 second = chunk + 1 < end[row] ? sortable(s[i][2 * half + 1]) : 0;
+        const u32 first = chunk < end[row] ? sortable(s[0][i][2 * half]) : 0;
+        const u32 second = chunk + 1 < end[row] ? sortable(s[0][i][2 * half + 1]) : 0;
         *reinterpret_cast<uint2*>(numbers + row * PITCH + column) = make_uint2(first, second);
       }
   }
