@@ -3,9 +3,10 @@
 // row first_row[i] - s * step. Of the last slot's chunk only its first tail_len[i] keys are seen, of all others every key.
 //
 // A block has 64 rows: row r is token r / PACK, head r % PACK. It sorts their (chunk, row, slot) and cuts the list into units:
-// up to 32 rows (16 for HEAD_DIM 256) that chose the same chunk, in one or two tiles of 16. Its warps take units in turn: gather and turn the queries, attend to the chunk's
-// keys straight from 16-byte loads, which warps on the same chunk share in the L1 cache, and fold the result into maximum,
-// sum and output of each row in shared memory. Warps fold in the order of units, so results do not vary from run to run.
+// up to 32 rows (16 for HEAD_DIM 256) that chose the same chunk, in TILES tiles of 16 rows or one. Its warps take units in
+// turn: gather and turn the queries, attend to the chunk's keys straight from 16-byte loads, which warps on the same chunk
+// share in the L1 cache, and fold the result into maximum, sum and output of each row in shared memory. Warps fold in the order
+// of units, so results do not vary from run to run.
 //
 // Score and cap are as in span_attention_mma. Chosen chunks are whole and differ from one another and from the last slot's.
 // One list for several tokens (tokens_a_list > 1) is the variant per block of queries.
