@@ -102,30 +102,35 @@ DEVICE void turn_query(uint4* turned, u32 i, const E* query, Of angles) {
   }
 }
 
-// Adds the products of the 16 rows with N groups of 8 keys.
-template <int N>
-DEVICE void multiply_keys(float (*s)[4], const uint4* turned, const Row* keys) {
+// Adds the products of T tiles of 16 rows with N groups of 8 keys, from group `first` on.
+template <int N, int T>
+DEVICE void multiply_keys(float (&s)[T][2][4], int first, const uint4* turned, const Row* keys) {
   const u32 lane = threadIdx.x % 32;
 #pragma unroll
-  for (int n = 0; n < LOCAL; n++) {
-    const uint4 low = turned[n * 64 + lane], high = turned[n * 64 + 32 + lane]; // rows lane / 4 and 8 later
-    const u32 first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
+  for (int n = 0; n < LOCAL; n++)
 #pragma unroll
-    for (int i = 0; i < N; i++) {
-      multiply_add(s[i], first, keys[i].at[n].x, keys[i].at[n].y);
-      multiply_add(s[i], second, keys[i].at[n].z, keys[i].at[n].w);
+    for (int t = 0; t < T; t++) {
+      const uint4* at = turned + (t * LOCAL + n) * 64 + lane;
+      const uint4 low = at[0], high = at[32]; // rows lane / 4 and 8 later
+      const u32 a[4] = {low.x, high.x, low.y, high.y}, b[4] = {low.z, high.z, low.w, high.w};
+#pragma unroll
+      for (int i = 0; i < N; i++) {
+        multiply_add(s[t][first + i], a, keys[i].at[n].x, keys[i].at[n].y);
+        multiply_add(s[t][first + i], b, keys[i].at[n].z, keys[i].at[n].w);
+      }
     }
-  }
 }
 
-// Adds 64 dimensions of the weighted values of 16 keys.
-DEVICE void add_values(Output& out, int chunk, const u32 (&p)[4], const u32 (&values)[4][4]) {
+// Adds 64 dimensions of the weighted values of 16 keys to T tiles.
+template <int T>
+DEVICE void add_values(Output (&out)[T], int chunk, const u32 (&p)[T][1][4], const u32 (&values)[4][4]) {
 #pragma unroll
   for (int j = 0; j < 8; j++) { // dimension j of two keys becomes a pair
     const u32 halves = j % 2 ? 0x7632 : 0x5410;
     const u32 b0 = __byte_perm(values[0][j / 2], values[1][j / 2], halves);
     const u32 b1 = __byte_perm(values[2][j / 2], values[3][j / 2], halves);
-    multiply_add(out[chunk * 8 + j], p, b0, b1);
+#pragma unroll
+    for (int t = 0; t < T; t++) multiply_add(out[t][chunk * 8 + j], p[t][0], b0, b1);
   }
 }
 
@@ -136,16 +141,19 @@ DEVICE void load_first_keys(Row (&keys)[KEY_GROUPS], const Cache& cache, u32 key
   for (int i = 0; EARLY && i < KEY_GROUPS; i++) load_key<ONCE>(keys[i], cache, key + 8 * i);
 }
 
-// Lets the 16 rows attend to the 16 keys from `key` on. `turn(row, first)` turns the keys from `first` on, `weigh(p, s)` makes
-// weights of products. Loads keep ahead of the products, those of the keys from `next` on included, unless it is NO_KEY.
-template <bool ONCE, class Turn, class Weigh>
-DEVICE void attend_keys(Output& out, Row (&keys)[KEY_GROUPS], const uint4* turned, const Cache& cache, u32 key, u32 next,
+// Lets T tiles of 16 rows attend to the 16 keys from `key` on. `turn(row, first)` turns the keys from `first` on,
+// `weigh(t, p, s)` makes weights of the products of tile t. Loads keep ahead of the products, those of the keys from `next` on
+// included, unless it is NO_KEY.
+template <bool ONCE, int T, class Turn, class Weigh>
+DEVICE void attend_keys(Output (&out)[T], Row (&keys)[KEY_GROUPS], const uint4* turned, const Cache& cache, u32 key, u32 next,
                         Turn turn, Weigh weigh) {
-  u32 values[CHUNKS_AT_ONCE][4][4], p[1][4];
-  float s[2][4];
-  clear(s);
+  constexpr int ahead = !EARLY ? 0 : T == 1 ? CHUNKS : 1; // chunks of values that registers suffice to load before the products
+  u32 values[CHUNKS_AT_ONCE][4][4], p[T][1][4];
+  float s[T][2][4];
 #pragma unroll
-  for (int chunk = 0; EARLY && chunk < CHUNKS; chunk++) load_values<ONCE>(values[chunk], cache, key, chunk);
+  for (int t = 0; t < T; t++) clear(s[t]);
+#pragma unroll
+  for (int chunk = 0; chunk < ahead; chunk++) load_values<ONCE>(values[chunk], cache, key, chunk);
 #pragma unroll
   for (int i = 0; i < 2; i += KEY_GROUPS) {
 #pragma unroll
@@ -153,16 +161,16 @@ DEVICE void attend_keys(Output& out, Row (&keys)[KEY_GROUPS], const uint4* turne
       if (!EARLY) load_key<ONCE>(keys[j], cache, key + 8 * i);
       turn(keys[j], key + 8 * (i + j));
     }
-    multiply_keys<KEY_GROUPS>(s + i, turned, keys);
+    multiply_keys<KEY_GROUPS>(s, i, turned, keys);
   }
   if (next != NO_KEY) load_first_keys<ONCE>(keys, cache, next);
-  weigh(p, s);
 #pragma unroll
-  for (int chunk = 0; chunk < CHUNKS; chunk += CHUNKS_AT_ONCE) {
+  for (int t = 0; t < T; t++) weigh(t, p[t], s[t]);
 #pragma unroll
-    for (int c = 0; c < CHUNKS_AT_ONCE; c++) {
-      if (!EARLY) load_values<ONCE>(values[c], cache, key, chunk + c);
-      add_values(out, chunk + c, p[0], values[c]);
-    }
+  for (int chunk = ahead; EARLY && chunk < CHUNKS; chunk++) load_values<ONCE>(values[chunk], cache, key, chunk);
+#pragma unroll
+  for (int chunk = 0; chunk < CHUNKS; chunk++) {
+    if (!EARLY) load_values<ONCE>(values[0], cache, key, chunk);
+    add_values(out, chunk, p, values[EARLY ? chunk : 0]);
   }
 }

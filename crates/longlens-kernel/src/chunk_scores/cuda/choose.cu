@@ -10,18 +10,18 @@
 // highest bit in which they differ, until as many reach it as there are picks.
 //
 // Defines: HEAD_DIM (numbers of q_i and r_c, a multiple of 8), F16, ROTARY_DIM 0 (nothing turns), PACK (divides the heads that
-// share representatives), ROWS (a multiple of 16), CAPACITY and PICKS (multiples of 32; n_picks <= PICKS).
+// share representatives), ROWS (a multiple of 16), CAPACITY (a multiple of 128), PICKS (a multiple of 32, at least n_picks).
 // Launch: grid (ceil(seq_q * PACK / ROWS), n_heads / PACK), block 128, dynamic shared memory
 // ROWS * (LOCAL * 64 + (CAPACITY + 8) * 4 + PICKS * 8) bytes, where LOCAL = ceil(HEAD_DIM / 32). n_first + n_picks <=
 // candidates_end[i].
 // Memory: reads q once and r once per block; writes chunks once. No workspace.
 // Parameters: q, r, candidates_end, tail, chunks, info.
-// Cost, 32 rows, 128 numbers, 512 candidates, 13 picks: 12,000 instructions of a warp to score, 40,000 to pick.
+// Cost of 32 rows of 128 numbers, 13 picks: 61,000 instructions of a warp for 512 candidates, 37,000 for 256, four fifths of
+// them to pick.
 // Agrees with a choice by f64 scores but where two differ by less than f32 rounding; none did in 4,000 rows.
 #define WARPS 4
 #define PITCH (CAPACITY + 8) // numbers of a row: what a warp writes at once lies in different banks
 #define TILES (ROWS / 16)
-#define HELD ((PICKS + CAPACITY) / 32) // numbers that a lane looks at
 
 struct Info {
   u64 q_head, q_row, r_head; // strides in elements
@@ -48,34 +48,36 @@ DEVICE void score(u32* numbers, const uint4* queries, const Cache& cache, u32 pa
   for (int i = 0; i < 2; i++) load_key<false>(keys[i], cache, pass + at + 8 * i);
 #pragma unroll
   for (int tile = 0; tile < TILES; tile++) {
-    float s[2][4];
-    clear(s);
-    multiply_keys<2>(s, queries + tile * LOCAL * 64, keys);
+    float s[1][2][4];
+    clear(s[0]);
+    multiply_keys<2>(s, 0, queries + tile * LOCAL * 64, keys);
 #pragma unroll
     for (int i = 0; i < 2; i++)
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const u32 row = tile * 16 + lane / 4 + 8 * half, column = at + 8 * i + lane % 4 * 2, chunk = pass + column;
-        const u32 first = chunk < end[row] ? sortable(s[i][2 * half]) : 0;
-        const u32 second = chunk + 1 < end[row] ? sortable(s[i][2 * half + 1]) : 0;
+        const u32 first = chunk < end[row] ? sortable(s[0][i][2 * half]) : 0;
+        const u32 second = chunk + 1 < end[row] ? sortable(s[0][i][2 * half + 1]) : 0;
         *reinterpret_cast<uint2*>(numbers + row * PITCH + column) = make_uint2(first, second);
       }
   }
 }
 
 // How many of the warp's numbers reach a bound.
-DEVICE u32 count(const u32 (&held)[HELD], u32 bound) {
+template <int N>
+DEVICE u32 count(const u32 (&held)[N], u32 bound) {
   u32 n = 0;
 #pragma unroll
-  for (int i = 0; i < HELD; i++) n += held[i] >= bound;
+  for (int i = 0; i < N; i++) n += held[i] >= bound;
   return __reduce_add_sync(ALL_LANES, n);
 }
 
 // The greatest bound that at least `n` of more than `n` numbers reach, or a lower one that exactly `n` reach.
-DEVICE u32 find_bound(const u32 (&held)[HELD], u32 n) {
+template <int N>
+DEVICE u32 find_bound(const u32 (&held)[N], u32 n) {
   u32 most = 0, least = ALL_LANES;
 #pragma unroll
-  for (int i = 0; i < HELD; i++) most = max(most, held[i]), least = held[i] ? min(least, held[i]) : least;
+  for (int i = 0; i < N; i++) most = max(most, held[i]), least = held[i] ? min(least, held[i]) : least;
   most = __reduce_max_sync(ALL_LANES, most), least = __reduce_min_sync(ALL_LANES, least);
   const u32 differ = most ^ least;
   int bit = differ ? 31 - __clz(differ) : -1;
@@ -88,12 +90,14 @@ DEVICE u32 find_bound(const u32 (&held)[HELD], u32 n) {
   return max(bound, 1u);
 }
 
-// Picks a row's best among `n_left` that are left and the numbers of a pass; they are what is left then.
+// Picks a row's best among `n_left` that are left and `n_new` numbers of a pass, NEW at most; they are what is left then.
+template <int NEW>
 DEVICE void pick(Left& left, u32 n_left, const u32* numbers, u32 pass, u32 n_new, u32 n_picks) {
   const u32 lane = threadIdx.x % 32, before = (1u << lane) - 1;
-  u32 held[HELD], chunk[HELD];
+  constexpr int n_held = (PICKS + NEW) / 32;
+  u32 held[n_held], chunk[n_held];
 #pragma unroll
-  for (int i = 0; i < HELD; i++) {
+  for (int i = 0; i < n_held; i++) {
     const u32 at = i * 32 + lane - (i < PICKS / 32 ? 0 : PICKS);
     const bool is_left = i < PICKS / 32, in = at < (is_left ? n_left : n_new);
     held[i] = !in ? 0 : is_left ? left.number[at] : numbers[at];
@@ -105,7 +109,7 @@ DEVICE void pick(Left& left, u32 n_left, const u32* numbers, u32 pass, u32 n_new
   if (reach <= n_picks) n_equal = reach;
   __syncwarp();
 #pragma unroll
-  for (int i = 0; i < HELD; i++) {
+  for (int i = 0; i < n_held; i++) {
     const bool equal = held[i] == bound;
     const u32 equals = __ballot_sync(ALL_LANES, equal);
     const bool picked = held[i] > bound || equal && __popc(equals & before) < n_equal;
@@ -114,6 +118,13 @@ DEVICE void pick(Left& left, u32 n_left, const u32* numbers, u32 pass, u32 n_new
     n += __popc(all), n_equal -= min(n_equal, (u32)__popc(equals));
   }
   __syncwarp();
+}
+
+// The same, looking at no more numbers than a row has.
+DEVICE void pick_some(Left& left, u32 n_left, const u32* numbers, u32 pass, u32 n_new, const Info& info) {
+  if (n_new <= CAPACITY / 4) pick<CAPACITY / 4>(left, n_left, numbers, pass, n_new, info.n_picks);
+  else if (n_new <= CAPACITY / 2) pick<CAPACITY / 2>(left, n_left, numbers, pass, n_new, info.n_picks);
+  else pick<CAPACITY>(left, n_left, numbers, pass, n_new, info.n_picks);
 }
 
 // Writes the slots of a row.
@@ -159,7 +170,7 @@ choose_chunks(const E* __restrict__ q, const E* __restrict__ r, const u32* __res
     __syncthreads();
     const u32 n_left = min(pass - info.n_first, info.n_picks); // of rows whose candidates do not end before
     for (u32 row = warp; row < ROWS; row += WARPS)
-      if (pass < end[row]) pick(left[row], n_left, numbers + row * PITCH, pass, min(CAPACITY, end[row] - pass), info.n_picks);
+      if (pass < end[row]) pick_some(left[row], n_left, numbers + row * PITCH, pass, min(CAPACITY, end[row] - pass), info);
     __syncthreads();
   }
   for (u32 row = warp; row < ROWS && first + row < n_rows; row += WARPS) {

@@ -198,7 +198,7 @@ DEVICE bool is_last(u32* arrived, u32 n_splits) {
 }
 
 // Goes through this warp's tiles from `n` to `end`.
-DEVICE void attend(Softmax& state, Output& out, uint4* turned, const E* q, const Cache& cache, const float (&scale)[2],
+DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, const Cache& cache, const float (&scale)[2],
                    const u32* tiles, u32 n, u32 end, const Positions& at, const Masks& masks, const Info& info) {
   Row keys[KEY_GROUPS];
   if (n < end) load_first_keys<true>(keys, cache, tiles[2 * n + 1]);
@@ -211,7 +211,7 @@ DEVICE void attend(Softmax& state, Output& out, uint4* turned, const E* q, const
       const u32 next = same ? key + 16 : n + WARPS < end ? tiles[2 * (n + WARPS) + 1] : NO_KEY;
       attend_keys<true>(
           out, keys, turned, cache, key, next, [&](Row& row, u32 first) { turn_key(row, first, tile, at, info); },
-          [&](u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out, s, scale, key, tile.span, masks); });
+          [&](int, u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out[0], s, scale, key, tile.span, masks); });
     }
   }
 }
@@ -275,8 +275,8 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
 #pragma unroll
   for (int i = 0; i < 2; i++) scale[i] = factor[min((threadIdx.x % 32 / 4 + 8 * i) / PACK, info.seq_q - 1)] * LOG2_E;
   Softmax state = empty_softmax();
-  Output sums;
-  clear(sums);
+  Output sums[1];
+  clear(sums[0]);
   const Cache cache = {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1};
   const Positions positions = {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH};
   const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
@@ -286,7 +286,7 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   __syncthreads(); // queries and offsets give their place to the outputs of the warps
 
   float* merged = reinterpret_cast<float*>(shared);
-  leave(merged + warp * 16 * MERGED_ROW, stats[warp], state, sums);
+  leave(merged + warp * 16 * MERGED_ROW, stats[warp], state, sums[0]);
   __syncthreads();
   const Splits splits = {partial + (u64)blockIdx.x * info.n_splits * 16 * PARTIAL_ROW};
   finish({merged, stats}, splits, arrived, out, lse, info);
