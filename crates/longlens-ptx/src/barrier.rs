@@ -69,7 +69,9 @@ impl Block<'_, '_> {
         let Some(barrier) = self.barriers.get_mut(id) else {
             return Err(self.fault(thread, pc, Mistake::Misuse, format!("there is no barrier {id}")));
         };
-        barrier.arrived += mask.count_ones();
+        // with a number of threads, a warp counts whole even if lanes of it have ended
+        let whole = expected.is_some() && mask == warp.live;
+        barrier.arrived += if whole { 32 } else { mask.count_ones() };
         barrier.expected = barrier.expected.or(expected);
         warp.clock.release(mask, &mut barrier.clock);
         barrier.votes += ballot.count_ones();

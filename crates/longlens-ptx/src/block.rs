@@ -39,6 +39,15 @@ pub(crate) struct Count {
     pub extra_passes: u64,
 }
 
+impl Count {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.warps += other.warps;
+        self.lanes += other.lanes;
+        self.shared_accesses += other.shared_accesses;
+        self.extra_passes += other.extra_passes;
+    }
+}
+
 /// What all blocks of a launch share.
 pub(crate) struct Device<'a> {
     pub program: &'a Program,

@@ -1,5 +1,7 @@
 //! Launches: a kernel, its grid and its arguments.
 
+use std::ops::Range;
+
 use crate::block::{Block, Count, Device};
 use crate::lower::{Program, SHARED_START};
 use crate::memory::{Buffer, Memory, Plain, bytes_of};
@@ -111,6 +113,7 @@ pub struct Launch<'m> {
     dynamic_shared: u32,
     args: Vec<Arg>,
     options: Options,
+    n_threads: usize,
 }
 
 impl<'m> Launch<'m> {
@@ -125,6 +128,7 @@ impl<'m> Launch<'m> {
             dynamic_shared: 0,
             args: Vec::new(),
             options,
+            n_threads: 1,
         }
     }
 
@@ -174,13 +178,39 @@ impl<'m> Launch<'m> {
         self
     }
 
-    /// Runs all blocks, one after the other. Mistakes after which nothing makes sense are errors, others are in the report.
+    /// Runs the blocks on that many threads, each on a copy of the memory: only for blocks that do not depend on each other.
+    /// Two that write different values to one byte make the launch an error.
+    #[must_use]
+    pub fn threads(mut self, count: usize) -> Self {
+        self.n_threads = count.max(1);
+        self
+    }
+
+    /// Runs all blocks, each to its end. Mistakes after which nothing makes sense are errors, others are in the report.
     pub fn run(&self, memory: &mut Memory) -> Result<Report, Error> {
         let program = self.module.program(&self.kernel)?;
-        let (parameters, maps) = self.parameters(program)?;
+        let parameters = self.parameters(program)?;
         self.check(program)?;
         self.module.place_variables(memory);
         memory.reset_traffic();
+        let [x, y, z] = self.grid.map(u64::from);
+        let n_blocks = x * y * z;
+        if self.n_threads == 1 {
+            let share = self.run_share(program, &parameters, memory, 0..n_blocks)?;
+            return Ok(self.report(program, memory, vec![share]));
+        }
+        let shares = self.run_apart(program, &parameters, memory, n_blocks)?;
+        Ok(self.report(program, memory, shares))
+    }
+
+    /// Runs some of the blocks in order.
+    fn run_share(
+        &self,
+        program: &Program,
+        (parameters, maps): &Parameters,
+        memory: &mut Memory,
+        turns: Range<u64>,
+    ) -> Result<Share, Error> {
         let mut device = Device {
             program,
             memory,
@@ -188,20 +218,75 @@ impl<'m> Launch<'m> {
             grid: self.grid,
             threads: self.block,
             dynamic_shared: self.dynamic_shared,
-            parameters,
-            maps,
+            parameters: parameters.clone(),
+            maps: maps.clone(),
             counts: vec![Count::default(); program.code.len()],
             report: Report::default(),
         };
-        let [x, y, z] = self.grid;
-        let n_blocks = u64::from(x) * u64::from(y) * u64::from(z);
+        let [x, y, z] = self.grid.map(u64::from);
         let mut block = Block::new(&mut device);
-        for turn in 0..n_blocks {
-            let index = if self.options.backward { n_blocks - 1 - turn } else { turn };
-            let (x, y) = (u64::from(x), u64::from(y));
+        for turn in turns {
+            let index = if self.options.backward { x * y * z - 1 - turn } else { turn };
             block.run([(index % x) as u32, (index / x % y) as u32, (index / (x * y)) as u32])?;
         }
-        Ok(report(device))
+        Ok((device.counts, device.report))
+    }
+
+    /// Runs shares of the blocks at the same time and puts together what they wrote.
+    fn run_apart(
+        &self,
+        program: &Program,
+        parameters: &Parameters,
+        memory: &mut Memory,
+        n_blocks: u64,
+    ) -> Result<Vec<Share>, Error> {
+        let each = n_blocks.div_ceil(self.n_threads as u64);
+        let before = memory.clone();
+        let run = |first: u64| {
+            let mut copy = before.clone();
+            let turns = first..(first + each).min(n_blocks);
+            self.run_share(program, parameters, &mut copy, turns).map(|share| (share, copy))
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let firsts = (0..n_blocks).step_by(each as usize);
+            let threads: Vec<_> = firsts.map(|first| scope.spawn(move || run(first))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("the interpreter does not panic")).collect()
+        });
+        let mut shares = Vec::new();
+        for result in results {
+            let (share, after) = result?;
+            memory.take_over(&before, &after).map_err(|buffer| {
+                self.refuse(format!("blocks of different threads write different values to one byte of `{buffer}`"))
+            })?;
+            shares.push(share);
+        }
+        Ok(shares)
+    }
+
+    /// Counters of instructions become those of a report.
+    fn report(&self, program: &Program, memory: &Memory, shares: Vec<Share>) -> Report {
+        let mut report = Report::default();
+        let mut counts = vec![Count::default(); program.code.len()];
+        for (share, part) in shares {
+            counts.iter_mut().zip(&share).for_each(|(count, other)| count.add(other));
+            report.merge(part);
+        }
+        for (site, count) in program.sites.iter().zip(&counts).filter(|(_, count)| count.warps > 0) {
+            report.warp_instructions += count.warps;
+            report.lane_instructions += count.lanes;
+            *report.opcodes.entry(site.opcode.clone()).or_default() += count.warps;
+            if count.extra_passes > 0 {
+                let (accesses, extra) = (count.shared_accesses, count.extra_passes);
+                report.conflicts.push(Conflicts { site: site.clone(), accesses, extra });
+            }
+        }
+        report.shared_bytes = program.dynamic_start - SHARED_START + self.dynamic_shared;
+        report.traffic = memory
+            .allocations
+            .iter()
+            .map(|buffer| Traffic { buffer: buffer.name.clone(), loaded: buffer.loaded, stored: buffer.stored })
+            .collect();
+        report
     }
 
     fn refuse(&self, reason: String) -> Error {
@@ -247,25 +332,5 @@ impl<'m> Launch<'m> {
 /// The bytes of all parameters, and the tensor maps among them by offset.
 type Parameters = (Vec<u8>, Vec<(usize, TensorMap)>);
 
-/// Counters of instructions become those of a report.
-fn report(device: Device) -> Report {
-    let mut report = device.report;
-    let program = device.program;
-    for (site, count) in program.sites.iter().zip(&device.counts).filter(|(_, count)| count.warps > 0) {
-        report.warp_instructions += count.warps;
-        report.lane_instructions += count.lanes;
-        *report.opcodes.entry(site.opcode.clone()).or_default() += count.warps;
-        if count.extra_passes > 0 {
-            let (accesses, extra) = (count.shared_accesses, count.extra_passes);
-            report.conflicts.push(Conflicts { site: site.clone(), accesses, extra });
-        }
-    }
-    report.shared_bytes = program.dynamic_start - SHARED_START + device.dynamic_shared;
-    report.traffic = device
-        .memory
-        .allocations
-        .iter()
-        .map(|buffer| Traffic { buffer: buffer.name.clone(), loaded: buffer.loaded, stored: buffer.stored })
-        .collect();
-    report
-}
+/// Counters of the instructions, and findings, of some of the blocks.
+type Share = (Vec<Count>, Report);

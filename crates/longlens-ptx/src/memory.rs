@@ -172,6 +172,29 @@ impl Memory {
         format!("{bytes} bytes at offset {} of `{name}`, which has {size}", address - near.base)
     }
 
+    /// Takes over what a copy changed since `before`; the name of a buffer in which another change differs is an error.
+    pub(crate) fn take_over(&mut self, before: &Self, after: &Self) -> Result<(), String> {
+        let others = before.allocations.iter().zip(&after.allocations);
+        for (own, (before, after)) in self.allocations.iter_mut().zip(others) {
+            own.loaded += after.loaded;
+            own.stored += after.stored;
+            if !own.writable {
+                continue;
+            }
+            for at in 0..own.data.len() {
+                let value = |memory: &Allocation| (memory.data[at], memory.written[at]);
+                if value(after) == value(before) {
+                    continue;
+                }
+                if value(own) != value(before) && value(own) != value(after) {
+                    return Err(own.name.clone());
+                }
+                (own.data[at], own.written[at]) = value(after);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn reset_traffic(&mut self) {
         for allocation in &mut self.allocations {
             (allocation.loaded, allocation.stored) = (0, 0);

@@ -101,6 +101,8 @@ pub(crate) struct Load {
     pub bytes: usize,
     /// Sign-extended to the register.
     pub signed: bool,
+    /// Through the read-only cache (`.nc`), which does not see what the kernel writes.
+    pub read_only: bool,
     pub order: Order,
 }
 

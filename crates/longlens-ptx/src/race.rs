@@ -80,7 +80,8 @@ impl Entry {
         if !self.is_before(stamp, false) {
             return Some(Conflict { pc: self.pc, proxy: false });
         }
-        let unfenced = access == Access::ProxyRead && !self.proxy && !self.is_before(stamp, true);
+        let by_proxy = matches!(access, Access::ProxyRead | Access::ProxyWrite);
+        let unfenced = by_proxy && !self.proxy && !self.is_before(stamp, true);
         unfenced.then_some(Conflict { pc: self.pc, proxy: true })
     }
 
@@ -133,6 +134,10 @@ impl Cell {
             self.add(Entry::new(stamp, access), stamp);
         }
         conflict
+    }
+
+    fn was_written(&self) -> bool {
+        self.write.is_some() || self.others.iter().any(|other| other.writes)
     }
 
     fn add(&mut self, entry: Entry, stamp: &Stamp) {

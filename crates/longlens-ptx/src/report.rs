@@ -48,7 +48,7 @@ pub enum Mistake {
     UninitializedRegister,
     /// Two accesses to a word without an order between them, at least one of which writes.
     Race,
-    /// Shared memory written by ordinary stores and read by the copy engine or `wgmma` without `fence.proxy.async`.
+    /// Shared memory written by ordinary stores, then used by the copy engine or `wgmma` without `fence.proxy.async`.
     MissingProxyFence,
     /// A register of an unfinished `wgmma` was read or written.
     UnfinishedWgmma,
@@ -154,6 +154,13 @@ impl Report {
         let all: Vec<String> =
             lines.map(|c| format!("{} extra passes in {} accesses at {}", c.extra, c.accesses, c.site)).collect();
         assert!(all.is_empty(), "bank conflicts:\n{}", all.join("\n"));
+    }
+
+    /// Adds the products and findings of other blocks.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.mma += other.mma;
+        self.wgmma += other.wgmma;
+        other.findings.into_iter().for_each(|finding| self.add(finding));
     }
 
     /// Adds a finding, or counts it with those of the same instructions.

@@ -74,7 +74,10 @@ fn function(cursor: &mut Cursor) -> Result<Function, Error> {
                 cursor.take()?;
                 return Ok(Function { name, is_entry, parameters, results, body: None, max_threads });
             }
-            Some(".maxntid") => max_threads = Some(extent(&cursor.rest_of_line())),
+            Some(".maxntid" | ".reqntid") => {
+                cursor.take()?;
+                max_threads = Some(extent(cursor)?);
+            }
             Some(_) => drop(cursor.take()?),
             None => return Err(cursor.error(format!("`{name}` has no body"))),
         }
@@ -83,9 +86,15 @@ fn function(cursor: &mut Cursor) -> Result<Function, Error> {
     Ok(Function { name, is_entry, parameters, results, body: Some(body), max_threads })
 }
 
-/// The product of the numbers of a directive such as `.maxntid 128, 1, 1`.
-fn extent(words: &[&str]) -> u32 {
-    words.iter().filter_map(|word| word.parse::<u32>().ok()).product()
+/// The product of the numbers behind a directive such as `.maxntid 128, 1, 1`.
+fn extent(cursor: &mut Cursor) -> Result<u32, Error> {
+    let mut product = 1;
+    loop {
+        product *= operand::number(cursor)? as u32;
+        if !cursor.accept(",") {
+            return Ok(product);
+        }
+    }
 }
 
 /// A place in the tokens.

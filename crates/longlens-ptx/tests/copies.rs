@@ -123,6 +123,34 @@ fn ranges_by_the_copy_engine() {
 }
 
 #[test]
+fn barriers_that_lose_threads_and_end() {
+    // one arrival of two is dropped for good, so the next phase waits for one alone; then another barrier takes the place
+    let text = "@!%p1 bra end; mbarrier.init.shared.b64 [%r3], 2;
+        mbarrier.arrive_drop.shared.b64 %rd5, [%r3]; mbarrier.pending_count.b64 %r7, %rd5; mbarrier.arrive.shared.b64 _, [%r3];
+        first: mbarrier.try_wait.parity.shared.b64 %p2, [%r3], 0; @!%p2 bra first;
+        mbarrier.arrive.shared.b64 _, [%r3];
+        second: mbarrier.try_wait.parity.shared.b64 %p2, [%r3], 1; @!%p2 bra second;
+        mbarrier.inval.shared.b64 [%r3]; mbarrier.init.shared.b64 [%r3], 1;
+        mbarrier.test_wait.parity.shared.b64 %p2, [%r3], 0; selp.b32 %r8, 100, 200, %p2; add.u32 %r0, %r7, %r8; bra.uni store;
+        end: mov.u32 %r0, 0;
+        store:";
+    check(&format!("{text} add.u32 %r0, %r0, 0;"), 32, |thread| if thread == 0 { 201 } else { 0 });
+}
+
+#[test]
+fn bank_conflicts_of_copies() {
+    let extra = |stride: u32| {
+        let text = format!(
+            "mad.lo.u32 %r5, %r1, {stride}, %r2; cp.async.cg.shared.global [%r5], [%rd4], 16; cp.async.wait_all; mov.u32 %r0, 0;"
+        );
+        execute(&text, 32).unwrap_or_else(|error| panic!("{error}")).1.extra_passes()
+    };
+    assert_eq!(extra(16), 0);
+    assert_eq!(extra(128), 4 * 7);
+    assert_eq!(extra(112), 0);
+}
+
+#[test]
 fn bytes_that_never_come() {
     let text = "@%p1 mbarrier.init.shared.b64 [%r3], 1; bar.sync 0;
         @%p1 mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 512;

@@ -63,6 +63,8 @@ fn loads_that_are_not_waited_for() {
         let report = load(module, "box_without_wait").expect("it runs");
         assert!(report.of(Mistake::Race).next().is_some(), "{:?}", report.findings);
         assert!(report.of(Mistake::UninitializedMemory).next().is_some(), "{:?}", report.findings);
+        load(module, "box_over_stores").expect("it runs").assert_clean();
+        assert_only(&load(module, "box_over_stores_without_fence").expect("it runs"), Mistake::MissingProxyFence);
         assert_only(&load(module, "ring_given_back_early").expect("it runs"), Mistake::Race);
         // the producer runs through phases that the consumer never sees
         assert_eq!(fault(load(module, "ring_without_empty")).mistake, Mistake::Deadlock);

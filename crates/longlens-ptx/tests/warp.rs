@@ -67,6 +67,9 @@ fn votes_and_sums_of_a_warp() {
     check("redux.sync.max.s32 %r0, %r1, -1;", |_| 31);
     check("and.b32 %r3, %r1, 1; match.any.sync.b32 %r0, %r3, -1;", |lane| 0x5555_5555 << (lane & 1));
     check("elect.sync %r0|%p1, -1; selp.b32 %r0, 100, %r0, %p1;", |lane| if lane == 0 { 100 } else { 0 });
+    check("match.all.sync.b32 %r0|%p1, 5, -1; @!%p1 mov.u32 %r0, 9;", |_| u32::MAX);
+    check("match.all.sync.b32 %r0|%p1, %r1, -1; @!%p1 add.u32 %r0, %r0, 9;", |_| 9);
+    check("setp.gt.u32 %p1, %r1, 40; vote.sync.uni.pred %p2, %p1, -1; selp.b32 %r0, 1, 0, %p2;", |_| 1);
     check("activemask.b32 %r0;", |_| u32::MAX);
     check("mov.u32 %r0, 0; setp.lt.u32 %p1, %r1, 8; @%p1 redux.sync.add.u32 %r0, %r1, 0xff;", |lane| {
         if lane < 8 { 28 } else { 0 }
@@ -113,6 +116,11 @@ fn one_warp_gives_and_another_takes() {
     check_with("", &format!("{text} add.u32 %r0, %r0, 1;"), 64, |thread| {
         if thread < 32 { 2 } else { (thread - 32) * (thread - 32) + 1 }
     });
+}
+
+#[test]
+fn a_warp_that_is_not_full_counts_whole() {
+    check_with("", "bar.sync 1, 64; add.u32 %r0, %r1, 1;", 48, |thread| thread + 1);
 }
 
 #[test]
@@ -171,6 +179,59 @@ fn memory_of_every_kind() {
     let generic = "mov.u64 %rd1, dynamic; cvta.shared.u64 %rd2, %rd1; mad.wide.u32 %rd3, %r1, 4, %rd2; st.u32 [%rd3], %r2;
         ld.u32 %r0, [%rd3]; isspacep.shared %p1, %rd3; selp.b32 %r0, %r0, 0, %p1; isspacep.global %p1, %rd3; @%p1 mov.u32 %r0, 0;";
     check(generic, |lane| lane * lane);
+}
+
+#[test]
+fn accesses_of_32_bytes() {
+    let text = "mad.wide.u32 %rd1, %r1, 32, %rd11; st.global.v8.b32 [%rd1], {%r1, %r2, %r1, %r2, %r1, %r2, %r1, %r2}; bar.warp.sync -1;
+        xor.b32 %r3, %r1, 1; mad.wide.u32 %rd1, %r3, 32, %rd11; ld.global.v4.b64 {%rd2, %rd3, %rd4, %rd5}, [%rd1];
+        cvt.u32.u64 %r0, %rd4; bar.warp.sync -1;";
+    let kernel = format!(
+        ".version 9.0\n.target sm_120\n.address_size 64\n.visible .entry k(.param .u64 out) {{
+        .reg .b32 %r<9>; .reg .b64 %rd<20>; ld.param.u64 %rd11, [out]; mov.u32 %r1, %tid.x; mul.lo.u32 %r2, %r1, %r1;
+        {text} mad.wide.u32 %rd1, %r1, 4, %rd11; st.global.u32 [%rd1], %r0; griddepcontrol.launch_dependents; ret; }}"
+    );
+    let module = Module::parse(&kernel).unwrap_or_else(|error| panic!("{error}"));
+    let mut memory = Memory::new();
+    let out = memory.output::<u32>("out", 256);
+    let report = Launch::new(&module, "k").block(32, 1, 1).arg(out).run(&mut memory);
+    report.unwrap_or_else(|error| panic!("{error}")).assert_clean();
+    assert_eq!(memory.read::<u32>(out)[..32], (0..32).map(|lane| lane ^ 1).collect::<Vec<u32>>());
+}
+
+#[test]
+fn the_read_only_cache_does_not_see_stores() {
+    let report = |load: &str| {
+        let text = format!(
+            ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 out) .maxntid 32 {{ .reg .b32 %r<9>;
+            .reg .b64 %rd<9>; ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; mad.wide.u32 %rd2, %r1, 4, %rd1;
+            ld.global.nc.u32 %r2, [%rd2+128]; st.global.u32 [%rd2], %r2; {load} %r3, [%rd2]; ret; }}"
+        );
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let mut memory = Memory::new();
+        let out = memory.in_out("out", &[5u32; 64]);
+        let launch = Launch::new(&module, "k").block(32, 1, 1).arg(out);
+        launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}"))
+    };
+    report("ld.global.u32").assert_clean();
+    common::assert_only(&report("ld.global.nc.u32"), Mistake::Misuse);
+}
+
+#[test]
+fn lanes_that_store_to_one_word() {
+    let report = |value: &str| {
+        let text = format!(
+            ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k() {{ .shared .align 4 .b8 word[4]; .reg .b32 %r<9>;
+            mov.u32 %r1, %tid.x; mov.u32 %r2, word; st.shared.u{value}; ret; }}"
+        );
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        Launch::new(&module, "k").block(32, 1, 1).run(&mut Memory::new()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    report("32 [%r2], 7").assert_clean();
+    common::assert_only(&report("32 [%r2], %r1"), Mistake::Race);
+    // bytes of one word are apart from each other
+    report("8 [%r2], 1; bar.warp.sync -1; and.b32 %r3, %r1, 3; add.u32 %r2, %r2, %r3; st.shared.u8 [%r2], %r3")
+        .assert_clean();
 }
 
 #[test]
@@ -243,6 +304,28 @@ fn what_was_executed_is_counted() {
     assert_eq!(report.lane_instructions, 64 * 11 - 8);
     assert_eq!(report.traffic[0].stored, 64 * 4);
     assert_eq!(report.shared_bytes, 4096);
+}
+
+#[test]
+fn blocks_on_several_threads() {
+    let run = |place: &str, threads: usize| {
+        let text = format!(
+            ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 out) {{
+            .reg .b32 %r<9>; .reg .b64 %rd<9>; ld.param.u64 %rd1, [out]; mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ctaid.y;
+            mad.lo.u32 %r3, %r2, 5, %r1; mad.wide.u32 %rd2, {place}, 4, %rd1; st.global.u32 [%rd2], %r3; ret; }}"
+        );
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let mut memory = Memory::new();
+        let out = memory.output::<u32>("out", 15);
+        let report = Launch::new(&module, "k").grid(5, 3, 1).arg(out).threads(threads).run(&mut memory);
+        report.map(|report| (memory.read::<u32>(out), report))
+    };
+    let (out, report) = run("%r3", 4).expect("blocks of their own");
+    assert_eq!(out, (0..15).collect::<Vec<u32>>());
+    let (_, alone) = run("%r3", 1).expect("one thread");
+    assert_eq!(report, alone);
+    let error = run("%r1", 4).expect_err("blocks that write to one place").to_string();
+    assert!(error.contains("different values to one byte of `out`"), "{error}");
 }
 
 #[test]

@@ -188,6 +188,17 @@ impl Block<'_, '_> {
         }
     }
 
+    /// The read-only cache may hold what was there before the kernel's own stores.
+    fn check_read_only(&mut self, thread: u32, pc: u32, (allocation, offset): (usize, usize), bytes: usize) {
+        let Some(shadow) = self.global_shadows.get_mut(allocation) else { return };
+        if self.device.memory.allocations[allocation].writable && shadow.was_written(offset as u32, bytes as u32) {
+            let name = self.device.memory.allocations[allocation].name.clone();
+            let detail =
+                format!("offset {offset} of `{name}` was written by this block, and is read as if it never changed");
+            self.note(thread, pc, Mistake::Misuse, detail);
+        }
+    }
+
     pub(crate) fn note_conflict(&mut self, thread: u32, pc: u32, place: Place, conflict: crate::race::Conflict) {
         let word = match place {
             Place::Shared(at) => format!("shared address {at}"),
@@ -255,7 +266,12 @@ impl Block<'_, '_> {
             self.check_race(warp, pc, lane, (place, total), access, true);
             match place {
                 Place::Shared(at) => shared.push(at),
-                Place::Global { allocation, offset } => global.push((allocation, offset)),
+                Place::Global { allocation, offset } => {
+                    global.push((allocation, offset));
+                    if load.read_only {
+                        self.check_read_only(warp.thread(lane), pc, (allocation, offset), total);
+                    }
+                }
                 _ => {}
             }
             for (value, chunk) in values.iter_mut().zip(bytes.chunks(load.bytes)).take(load.d.len()) {

@@ -76,7 +76,8 @@ impl<'t> Lower<'t> {
         let (Some(kind), [d, from, ..]) = (type_of(parts), operands) else { return self.unknown() };
         let addr = self.place(parts, from)?;
         let d = self.dsts(d)?;
-        Ok(Op::Load(Load { addr, d, bytes: kind.bytes(), signed: kind.is_signed(), order: order(parts) }))
+        let (bytes, signed, read_only) = (kind.bytes(), kind.is_signed(), parts.contains(&"nc"));
+        Ok(Op::Load(Load { addr, d, bytes, signed, read_only, order: order(parts) }))
     }
 
     fn store(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Op, Error> {

@@ -56,6 +56,16 @@ impl Shadow {
         conflict
     }
 
+    /// Whether one of these bytes was written, in order or not.
+    pub(crate) fn was_written(&mut self, start: u32, bytes: u32) -> bool {
+        (start..start + bytes).any(|byte| {
+            let piece = self.piece(byte / 16);
+            let cell = piece.words.as_ref().map_or(&piece.whole, |words| &words[byte as usize / 4 % 4]);
+            let word_written = cell.was_written();
+            self.bytes.get(&(byte / 4)).map_or(word_written, |split| split[byte as usize % 4].was_written())
+        })
+    }
+
     fn piece(&mut self, piece: u32) -> &mut Piece {
         let page = piece as usize / PAGE;
         if self.pages.len() <= page {

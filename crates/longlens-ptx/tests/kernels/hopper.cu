@@ -17,19 +17,23 @@ __device__ __forceinline__ void load(u32 to, const Map* map, u32 b, int x, int y
 __device__ __forceinline__ u64 descriptor(u32 a) { return (u64)((a & 0x3ffff) >> 4) | (1ull << 16) | (64ull << 32) | (1ull << 62); }
 
 // a box of 8 rows of 64 elements, loaded and written out as it lies in shared memory
-#define LOAD(NAME, WAIT)                                                             \
+#define LOAD(NAME, FILL, WAIT)                                                       \
   extern "C" __global__ void NAME(const __grid_constant__ Map map, u32* out, int x, int y) { \
     __shared__ __align__(1024) u32 tile[8 * 32];                                     \
     __shared__ u64 bar;                                                              \
     u32 b = shared_address(&bar);                                                    \
     if (threadIdx.x == 0) barrier_init(b, 1);                                        \
+    FILL;                                                                            \
     __syncthreads();                                                                 \
     if (threadIdx.x == 0) { barrier_expect(b, sizeof(tile)); load(shared_address(tile), &map, b, x, y); } \
     WAIT;                                                                            \
     for (u32 n = threadIdx.x; n < 8 * 32; n += blockDim.x) out[n] = tile[n];         \
   }
-LOAD(box, barrier_wait(b, 0))
-LOAD(box_without_wait, __syncthreads())
+#define PROXY_FENCE asm volatile("fence.proxy.async.shared::cta;" ::: "memory")
+LOAD(box, , barrier_wait(b, 0))
+LOAD(box_without_wait, , __syncthreads())
+LOAD(box_over_stores, tile[threadIdx.x] = 1; PROXY_FENCE, barrier_wait(b, 0))
+LOAD(box_over_stores_without_fence, tile[threadIdx.x] = 1, barrier_wait(b, 0))
 
 // a ring of one stage: the consumer gives the stage back before the producer loads into it again
 #define RING(NAME, TAKE, EARLY, LATE)                                                       \
@@ -73,7 +77,6 @@ RING(ring_without_empty, no_wait, , barrier_arrive(empty))
       WAIT;                                                                          \
     }                                                                                \
   }
-#define PROXY_FENCE asm volatile("fence.proxy.async.shared::cta;" ::: "memory")
 #define STORE_WAIT asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory")
 STORE(store, PROXY_FENCE, STORE_WAIT)
 STORE(store_without_fence, , STORE_WAIT)
