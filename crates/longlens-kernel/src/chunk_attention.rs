@@ -16,12 +16,14 @@ use longlens_core::plan::{ChunkChoice, PosMap, Prefill, SlotPositions, Slots};
 
 use crate::rotary::Rotary;
 use crate::score::Score;
-use crate::{Attended, Kernels, kv_heads_of};
+use crate::{Attended, Kernels, in_f32, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
+#[cfg(feature = "cuda-text")]
+pub mod cuda;
 
 /// One layer's attention problem once chunks are chosen.
 #[derive(Debug, Clone)]
@@ -107,7 +109,8 @@ const BLOCK: usize = 1 << 22;
 /// Returns `out` and `lse` of every query.
 pub fn reference<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Attended<B> {
     let (mut outs, mut lses) = (Vec::new(), Vec::new());
-    let (key, value) = (chunk_rows(problem, &rotated_keys(problem)), chunk_rows(problem, &problem.value));
+    let (key, value) =
+        (chunk_rows(problem, &rotated_keys(problem)), chunk_rows(problem, &in_f32(problem.value.clone())));
     for rows in blocks(problem) {
         let chosen = chosen(problem, &rows);
         let scores = scores(problem, &key, &chosen, rows); // [n_heads * rows, n_slots * chunk_len]
@@ -172,7 +175,7 @@ fn scores<B: Kernels>(
 
 /// Keys rotated to where they stand.
 fn rotated_keys<B: Kernels>(problem: &ChunkAttention<'_, B>) -> Tensor<B, 3> {
-    B::rotate(&problem.key_rotary.rows(0, problem.key.dims()[1]), problem.key.clone())
+    B::rotate(&problem.key_rotary.rows(0, problem.key.dims()[1]), in_f32(problem.key.clone()))
 }
 
 /// Queries in every slot: row `i * n_slots + s`.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use burn_tensor::{Int, Tensor, TensorData};
 use longlens_core::plan::{ChunkChoice, Prefill, Slots};
 
-use crate::Kernels;
+use crate::{Kernels, in_f32};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -98,7 +98,7 @@ fn chosen<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B,
 pub fn scores<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B, 3> {
     let [n_heads, _, width] = problem.query.dims();
     let [n_representing, n_complete, _] = problem.chunks.dims();
-    let (n_rows, query) = (rows.len(), problem.query.clone().slice([0..n_heads, rows, 0..width]));
+    let (n_rows, query) = (rows.len(), in_f32(problem.query.clone().slice([0..n_heads, rows, 0..width])));
     // heads that share representatives are one matrix
     let query = query.reshape([n_representing, n_heads / n_representing * n_rows, width]);
     query.matmul(problem.chunks.clone().swap_dims(1, 2)).reshape([n_heads, n_rows, n_complete])

@@ -7,8 +7,8 @@
 use burn_tensor::Tensor;
 use burn_tensor::activation::softmax;
 
-use crate::Kernels;
 use crate::rotary::Rotary;
+use crate::{Kernels, in_f32};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -51,7 +51,7 @@ fn summarise<B: Kernels>(problem: &ChunkSummary<B>, from: usize, to: usize) -> T
     let rotary = problem.rotary.rows(from * w, to * w);
     let tokens = |t: &Tensor<B, 3>| {
         let heads = t.dims()[0];
-        t.clone().slice([0..heads, from * w..to * w, 0..head_dim])
+        in_f32(t.clone().slice([0..heads, from * w..to * w, 0..head_dim]))
     };
     // every query head gets its key head's chunks: [n_heads * n_chunks, w, head_dim]
     let chunks = |t: Tensor<B, 3>| {

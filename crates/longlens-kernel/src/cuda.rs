@@ -6,9 +6,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use burn_tensor::DType;
 use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
-use cubecl::server::{Handle, KernelArguments, MetadataBindingInfo};
+use cubecl::server::{Handle, KernelArguments, MetadataBindingInfo, TensorMapBinding, TensorMapMeta};
+use cubecl::zspace::metadata::Metadata;
+use cubecl::zspace::{Shape, Strides};
 use cubecl::{CompilationError, Compiler, CubeTask};
 
 use cubecl_cpp::cuda::CudaDialect;
@@ -16,6 +19,9 @@ use cubecl_cpp::cuda::mma::CudaWmmaCompiler;
 use cubecl_cpp::shared::{Body, ComputeKernel, CppCompiler, Elem, Flags, Item, SharedMemory};
 use cubecl_runtime::id::KernelId;
 use cubecl_runtime::kernel::{CompiledKernel, KernelMetadata};
+use cubecl_runtime::tma::{
+    OobFill, TensorMapFormat, TensorMapInterleave, TensorMapPrefetch, TensorMapSwizzle, TiledArgs,
+};
 
 /// The compiler of the runtimes that take CUDA text.
 pub type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
@@ -49,11 +55,13 @@ impl Text {
         &self.source
     }
 
-    /// Launches it on a client's stream. It gets a pointer for every buffer, then `info` by value.
+    /// Launches it on a client's stream. It gets the maps, a pointer to what each lies on, a pointer for every buffer, then `info` by
+    /// value.
     pub fn launch<R: Runtime<Compiler = CudaCompiler>>(
         self,
         client: &ComputeClient<R>,
         grid: [usize; 3],
+        maps: &[TensorMap],
         buffers: &[&Handle],
         info: &Info,
     ) where
@@ -62,12 +70,56 @@ impl Text {
         let bindings = buffers.iter().map(|buffer| (*buffer).clone().binding()).collect();
         let words = info.words();
         let n_words = words.len();
-        let arguments =
-            KernelArguments::new().with_buffers(bindings).with_info(MetadataBindingInfo::new(words, n_words));
+        let arguments = KernelArguments::new()
+            .with_tensor_maps(maps.iter().map(TensorMap::binding).collect())
+            .with_buffers(bindings)
+            .with_info(MetadataBindingInfo::new(words, n_words));
         let [x, y, z] = grid.map(|extent| extent as u32);
         // SAFETY: buffers and sizes are those that the text's own description asks for
         unsafe { client.launch_unchecked(Box::new(self), CubeCount::Static(x, y, z), arguments) }
     }
+}
+
+/// A tensor of 16-bit numbers from which the copy engine takes boxes, with zeros outside; rows of a box are 128 bytes, swizzled.
+#[derive(Debug, Clone)]
+pub struct TensorMap {
+    /// Where it lies.
+    pub handle: Handle,
+    /// Its type.
+    pub dtype: DType,
+    /// Matrices, rows and columns.
+    pub shape: [usize; 3],
+    /// Numbers from one matrix to the next, and from one row to the next.
+    pub strides: [usize; 2],
+    /// Rows of a box.
+    pub rows: usize,
+}
+
+impl TensorMap {
+    fn binding(&self) -> TensorMapBinding {
+        let strides = [self.strides[0], self.strides[1], 1];
+        let map = TensorMapMeta {
+            format: TensorMapFormat::Tiled(TiledArgs { tile_size: Shape::from([1, self.rows, 64]) }),
+            metadata: Metadata::new(Shape::from(self.shape), Strides::new(&strides)),
+            elem_stride: Strides::new(&[1, 1, 1]),
+            interleave: TensorMapInterleave::None,
+            swizzle: TensorMapSwizzle::B128,
+            prefetch: TensorMapPrefetch::B256,
+            oob_fill: OobFill::Zero,
+            storage_ty: self.dtype.into(),
+        };
+        TensorMapBinding { binding: self.handle.clone().binding(), map }
+    }
+}
+
+/// The definitions of a type and size of heads that the prelude asks for.
+pub(crate) fn element_defines(head_dim: usize, dtype: DType) -> [(&'static str, String); 2] {
+    [("HEAD_DIM", head_dim.to_string()), ("F16", u8::from(dtype == DType::F16).to_string())]
+}
+
+/// A number as CUDA text has it.
+pub(crate) fn float(x: f64) -> String {
+    format!("{x:e}f")
 }
 
 /// The bytes of a kernel's last parameter, a struct whose fields are aligned to their size.

@@ -32,6 +32,7 @@ pub trait GpuRuntime: CubeRuntime {
         _client: &cubecl::client::ComputeClient<Self>,
         _text: crate::cuda::Text,
         _grid: [usize; 3],
+        _maps: &[crate::cuda::TensorMap],
         _buffers: &[&cubecl::server::Handle],
         _info: &crate::cuda::Info,
     ) {
@@ -52,10 +53,11 @@ macro_rules! takes_text {
                 client: &cubecl::client::ComputeClient<Self>,
                 text: crate::cuda::Text,
                 grid: [usize; 3],
+                maps: &[crate::cuda::TensorMap],
                 buffers: &[&cubecl::server::Handle],
                 info: &crate::cuda::Info,
             ) {
-                text.launch(client, grid, buffers, info);
+                text.launch(client, grid, maps, buffers, info);
             }
         }
     };
@@ -127,6 +129,10 @@ where
         rotary::cube::rotate(rotary, x)
     }
 
+    fn store(shape: [usize; 3], like: &Tensor<Self, 3>) -> Tensor<Self, 3> {
+        Tensor::zeros(shape, (&like.device(), like.dtype()))
+    }
+
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
         write_rows::cube::write(store, at, rows)
     }
@@ -165,6 +171,10 @@ where
     }
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
+        #[cfg(feature = "cuda-text")]
+        if chunk_attention::cuda::takes(problem) {
+            return chunk_attention::cuda::attend(problem);
+        }
         match chunk_attention::cube::refused(problem) {
             None => chunk_attention::cube::attend(problem),
             Some(_) => chunk_attention::reference(problem),

@@ -6,8 +6,8 @@
 
 use burn_tensor::Tensor;
 
-use crate::Kernels;
 use crate::rotary::Rotary;
+use crate::{Kernels, in_f32};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -30,7 +30,7 @@ pub fn reference<B: Kernels>(problem: &KeyBounds<B>) -> Tensor<B, 3> {
     let [n_kv_heads, n_tokens, head_dim] = problem.key.dims();
     let (w, n_chunks) = (problem.chunk_len, n_tokens / problem.chunk_len);
     assert_eq!(n_tokens, n_chunks * w, "only complete chunks have bounds");
-    let key = B::rotate(&problem.rotary, problem.key.clone()).reshape([n_kv_heads * n_chunks, w, head_dim]);
+    let key = B::rotate(&problem.rotary, in_f32(problem.key.clone())).reshape([n_kv_heads * n_chunks, w, head_dim]);
     let bounds = Tensor::cat(vec![key.clone().max_dim(1), key.min_dim(1)], 2); // [n_kv_heads * n_chunks, 1, 2 * head_dim]
     bounds.reshape([n_kv_heads, n_chunks, 2 * head_dim])
 }

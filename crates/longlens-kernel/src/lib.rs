@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use burn_tensor::backend::Backend;
-use burn_tensor::{Int, Tensor};
+use burn_tensor::{FloatDType, Int, Tensor};
 
 pub mod blocks;
 pub mod body;
@@ -173,6 +173,11 @@ pub trait Kernels: Backend {
 fn kv_heads_of(heads: &Range<usize>, n_heads: usize, n_kv_heads: usize) -> Range<usize> {
     let n_rep = n_heads / n_kv_heads;
     heads.start / n_rep..heads.end.div_ceil(n_rep)
+}
+
+/// The same numbers with 32 bits each: what references compute with.
+fn in_f32<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
+    tensor.cast(FloatDType::F32)
 }
 
 /// Result of an attention operation.

@@ -190,6 +190,11 @@ pub trait Matrix<B: Backend>: Clone + fmt::Debug + Send + Sync + 'static {
         matrices.map(|matrix| matrix.product(x.clone()))
     }
 
+    /// Products of the same rows with the matrices of queries, keys and values, of the type in which the device attends.
+    fn attention_inputs<const N: usize>(matrices: [&Self; N], x: Tensor<B, 2>) -> [Tensor<B, 2>; N] {
+        Self::products(matrices, x)
+    }
+
     /// The product plus `residual`, `[seq, d_out]`; written in its place where nobody else holds it.
     fn product_add(&self, x: Tensor<B, 2>, residual: Tensor<B, 2>) -> Tensor<B, 2> {
         residual + self.product(x)

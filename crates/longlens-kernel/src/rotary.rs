@@ -11,6 +11,10 @@ use longlens_core::rope::RotaryTable;
 pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
+#[cfg(feature = "cuda-text")]
+mod cuda;
+#[cfg(feature = "cuda-text")]
+pub(crate) use cuda::{Strides, turn_rows};
 
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]

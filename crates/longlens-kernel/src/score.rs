@@ -6,7 +6,7 @@ use burn_tensor::{Tensor, TensorData};
 use longlens_core::plan::QueryScale;
 use longlens_core::spec::ModelSpec;
 
-use crate::Kernels;
+use crate::{Kernels, in_f32};
 
 /// `score(i, j) = cap(scale * query_scale(i) * q_i · k_j)` with `cap(s) = soft_cap * tanh(s / soft_cap)`, both rotated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +42,7 @@ impl Score {
         let [n_heads, _, head_dim] = query.dims();
         let factors: Vec<f32> = rows.clone().map(|row| self.factor(first + row)).collect();
         let factors = TensorData::new(factors, [1, rows.len(), 1]);
-        query.clone().slice([0..n_heads, rows, 0..head_dim]) * Tensor::from_data(factors, &query.device())
+        in_f32(query.clone().slice([0..n_heads, rows, 0..head_dim])) * Tensor::from_data(factors, &query.device())
     }
 
     /// Scores of products that carry their factors.

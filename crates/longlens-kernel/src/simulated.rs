@@ -22,7 +22,7 @@ use cubecl::prelude::*;
 use cubecl::profile::{ProfileDuration, TimingMethod};
 use cubecl::server::{
     Binding, ComputeServer, CopyDescriptor, KernelArguments, ProfileError, ProfilingToken, ServerCommunication,
-    ServerError, ServerUtilities,
+    ServerError, ServerUtilities, TensorMapMeta,
 };
 use cubecl::stream_id::StreamId;
 use cubecl::zspace::{Shape, Strides};
@@ -35,7 +35,8 @@ use cubecl_runtime::logging::ServerLogger;
 use cubecl_runtime::memory_management::{ManagedMemoryHandle, MemoryManagement, MemoryManagementOptions};
 use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
 use cubecl_runtime::timestamp_profiler::TimestampProfiler;
-use longlens_ptx::{Arg, Launch, Memory, Module, Nvrtc};
+use cubecl_runtime::tma::{TensorMapFormat, TensorMapSwizzle, TiledArgs};
+use longlens_ptx::{Arg, Launch, Memory, Module, Nvrtc, Swizzle, TensorMap};
 
 use crate::cuda::CudaCompiler;
 
@@ -228,7 +229,11 @@ impl ComputeServer for SimulatedServer {
             .expect("kernels become CUDA text");
         let shared = compiled.repr.as_ref().map_or(0, |repr| repr.shared_memory_size());
         let CubeCount::Static(x, y, z) = count else { panic!("grids are known when a kernel is launched") };
-        let mut resources: Vec<_> = arguments.buffers.into_iter().map(|binding| self.resource(binding)).collect();
+        // a map comes with a pointer to what it lies on, before all buffers
+        let (maps, lie_on): (Vec<_>, Vec<_>) =
+            arguments.tensor_maps.into_iter().map(|map| (map.map, map.binding)).unzip();
+        let bindings = lie_on.into_iter().chain(arguments.buffers);
+        let mut resources: Vec<_> = bindings.map(|binding| self.resource(binding)).collect();
         let is_ours = kernel.name().contains(env!("CARGO_CRATE_NAME"));
         let module = module(&compiled.source);
         let dim = compiled.cube_dim;
@@ -246,8 +251,10 @@ impl ComputeServer for SimulatedServer {
             content.resize(bytes.len() + if is_ours { 0 } else { SLACK }, 0);
             let buffer = known.map_or_else(|| memory.in_out("buffer", &content), |(.., buffer, _)| *buffer);
             buffers.push((bytes.as_ptr(), bytes.len(), buffer, content));
-            launch = launch.arg(buffer);
         }
+        let addresses = || buffers.iter().map(|(.., buffer, _)| *buffer);
+        launch = maps.iter().zip(addresses()).fold(launch, |launch, (map, buffer)| launch.arg(tensor_map(map, buffer)));
+        launch = addresses().fold(launch, Launch::arg);
         // numbers whose count is known when a kernel is compiled go by value, the others lie in a buffer
         let info = &arguments.info;
         let (fixed, rest) = info.data.split_at(info.dynamic_metadata_offset.min(info.data.len()));
@@ -302,6 +309,27 @@ fn strides_are_contiguous(shape: &Shape, strides: &Strides) -> bool {
         expected *= extent;
         is_expected
     })
+}
+
+/// A map as the interpreter takes it: the innermost dimension comes first.
+fn tensor_map(map: &TensorMapMeta, buffer: longlens_ptx::Buffer) -> TensorMap {
+    let TensorMapFormat::Tiled(TiledArgs { tile_size }) = &map.format else { panic!("maps of tiles") };
+    let bytes = map.storage_ty.size();
+    let swizzle = match map.swizzle {
+        TensorMapSwizzle::None => Swizzle::None,
+        TensorMapSwizzle::B32 => Swizzle::Bytes32,
+        TensorMapSwizzle::B64 => Swizzle::Bytes64,
+        TensorMapSwizzle::B128 => Swizzle::Bytes128,
+        other => panic!("the interpreter has no swizzle {other:?}"),
+    };
+    TensorMap {
+        address: buffer.0,
+        element_bytes: bytes as u32,
+        dims: map.metadata.shape().iter().rev().map(|extent| *extent as u64).collect(),
+        strides: map.metadata.strides().iter().rev().skip(1).map(|stride| (stride * bytes) as u64).collect(),
+        box_dims: tile_size.iter().rev().map(|extent| *extent as u32).collect(),
+        swizzle,
+    }
 }
 
 /// Bytes past the end of a buffer that kernels of the library may read: on a card these belong to the same allocation.

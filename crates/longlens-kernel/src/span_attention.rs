@@ -14,7 +14,7 @@ use longlens_core::plan::{Reach, Span};
 
 use crate::rotary::Rotary;
 use crate::score::Score;
-use crate::{Attended, Kernels, kv_heads_of};
+use crate::{Attended, Kernels, in_f32, kv_heads_of};
 
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -105,7 +105,7 @@ pub fn weights<B: Kernels>(problem: &SpanAttention<'_, B>, rows: Range<usize>) -
         let query = problem.score.scaled(&problem.query, problem.first_query, rows.clone());
         let query = B::rotate(&problem.rotary[at].query.rows(queries.start, queries.end), query);
         let query = query.reshape([n_kv_heads, n_heads / n_kv_heads * rows.len(), head_dim]);
-        let key = problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]);
+        let key = in_f32(problem.key.clone().slice([0..n_kv_heads, any.clone(), 0..head_dim]));
         let key = B::rotate(&problem.rotary[at].key.rows(any.start, any.end), key);
         let part = problem.score.capped(query.matmul(key.swap_dims(1, 2)));
         let part = part.reshape([n_heads, rows.len(), any.len()]);
@@ -143,7 +143,7 @@ fn rotate_keys<B: Kernels>(problem: &SpanAttention<'_, B>) -> Vec<Rotated<B>> {
         };
         let shared = rotated.iter().enumerate().find(same).map(|(_, rotated)| rotated.clone());
         rotated.push(shared.unwrap_or_else(|| {
-            let key = problem.key.clone().slice([0..n_kv_heads, range.clone(), 0..head_dim]);
+            let key = in_f32(problem.key.clone().slice([0..n_kv_heads, range.clone(), 0..head_dim]));
             let table = problem.rotary[at].key.rows(range.start, range.end);
             Rotated { key: B::rotate(&table, key), tokens: range }
         }));
@@ -200,7 +200,7 @@ fn query_tile<B: Kernels>(
                 let hidden = mask::<B>(&span.reach, &queries, &tile, &device).unsqueeze::<3>().repeat_dim(0, n_heads);
                 scores = scores + hidden.reshape([n_kv_heads, n_rep * n_rows, tile.len()]);
             }
-            running.add(scores, part(&problem.value, 0));
+            running.add(scores, in_f32(part(&problem.value, 0)));
         }
     }
     let (out, lse) = running.finish();

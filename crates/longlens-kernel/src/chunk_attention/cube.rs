@@ -112,12 +112,21 @@ impl<R: GpuRuntime> Inputs<R> {
             rotates_keys,
         };
         let of_queries = upload(&query.tensor.client, &of_queries(problem));
-        let chunks = into_contiguous(problem.chunks.clone().into_primitive());
+        let chunks = Self::chunks(problem);
         Self { query, key, chunks, of_queries, query_table, key_table, options }
     }
 
+    /// The chunks of every slot, one row after the other.
+    pub fn chunks<BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> CubeTensor<R> {
+        into_contiguous(problem.chunks.clone().into_primitive())
+    }
+
+    /// Rows of the queries' table from one slot to the one before.
+    pub fn step<BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> usize {
+        QueryRows::of(&problem.slots(0)).step
+    }
+
     pub fn sizes<BT: BoolElement>(&self, problem: &ChunkAttention<'_, Gpu<R, BT>>) -> SizesLaunch<R> {
-        let step = QueryRows::of(&problem.slots(0)).step;
         SizesLaunch::new(
             self.query.heads as u32,
             self.query.rows as u32,
@@ -125,7 +134,7 @@ impl<R: GpuRuntime> Inputs<R> {
             (self.query.heads / self.key.heads) as u32,
             problem.choice.n_slots as u32,
             problem.choice.chunk_len as u32,
-            step as u32,
+            Self::step(problem) as u32,
             (self.query.head_stride / 4) as u32,
             (self.query.row_stride / 4) as u32,
             (self.key.head_stride / 4) as u32,
@@ -138,7 +147,7 @@ impl<R: GpuRuntime> Inputs<R> {
 }
 
 /// Of every query: its row of the table in slot 0, the keys that it sees in its last slot, and the bits of the factor on its products.
-fn of_queries<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Vec<u32> {
+pub(crate) fn of_queries<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Vec<u32> {
     let of_row = |row: usize| {
         let slots = problem.slots(row);
         let first = QueryRows::of(&slots).first as u32;
@@ -152,7 +161,7 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
     let inputs = Inputs::of(problem);
     let value = Rows::of(problem.value.clone(), 4);
     let (n_heads, seq_q) = (inputs.query.heads, inputs.query.rows);
-    let out = empty(&inputs.query.tensor, [seq_q, n_heads, inputs.query.width], DType::F32);
+    let out = empty(&inputs.query.tensor, [seq_q, n_heads, inputs.query.width], inputs.query.tensor.dtype);
     let lse = empty(&inputs.query.tensor, [n_heads, seq_q], DType::F32);
     let ((query_cos, query_sin), (key_cos, key_sin)) = (inputs.query_table.args(), inputs.key_table.args());
     // SAFETY: chosen chunks are chunks of the sequence; keys past its end are read as its last
@@ -196,7 +205,7 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
     query_sin: &Array<f32>,
     key_cos: &Array<f32>,
     key_sin: &Array<f32>,
-    out: &mut Array<Four<f32>>,
+    out: &mut Array<Four<Q>>,
     lse: &mut Array<f32>,
     sizes: &Sizes,
     value_head_stride: u32,
@@ -284,7 +293,7 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
         for c in 0..own_fours {
             let column = lane as usize + c * LANES as usize;
             if column < fours {
-                out[to + column] = acc[c] / Four::<f32>::new(total);
+                out[to + column] = Four::<Q>::cast_from(acc[c] / Four::<f32>::new(total));
             }
         }
         if lane == 0 {

@@ -52,7 +52,7 @@ pub fn summarise<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, B
         cap: None,
         table: None,
     };
-    let got = buffer(launch.attend::<BT>().out.swap_dims(0, 1)); // [tokens, n_heads, head_dim]
+    let got = buffer(launch.attend::<BT>(DType::F32).out.swap_dims(0, 1)); // [tokens, n_heads, head_dim]
     let out = empty(&got, [query.heads, n_chunks, head_dim], DType::F32);
     // SAFETY: every index is below the lengths that the shapes give
     unsafe {

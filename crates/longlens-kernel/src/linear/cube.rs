@@ -14,6 +14,8 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
 use cubecl::server::Handle;
+use cubecl::zspace::Strides;
+use cubecl::zspace::metadata::Metadata;
 use rayon::prelude::*;
 
 use super::cpu::format;
@@ -24,6 +26,7 @@ use crate::cube::{
     without_planes,
 };
 use crate::gpu::GpuRuntime;
+use crate::in_f32;
 
 mod decode;
 
@@ -124,16 +127,27 @@ impl<R: GpuRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
 
     fn product(&self, x: Tensor<Gpu<R, BT>, 2>) -> Tensor<Gpu<R, BT>, 2> {
         match self {
-            Self::Words(words) => tensor(words.product(buffer(x), None)),
-            Self::Dense(dense) => dense.product(x),
+            Self::Words(words) => words.product(x, None, DType::F32),
+            Self::Dense(dense) => dense.product(in_f32(x)),
         }
     }
 
     fn product_add(&self, x: Tensor<Gpu<R, BT>, 2>, residual: Tensor<Gpu<R, BT>, 2>) -> Tensor<Gpu<R, BT>, 2> {
         match self {
-            Self::Words(words) => tensor(words.product(buffer(x), Some(buffer(residual)))),
-            Self::Dense(dense) => dense.product_add(x, residual),
+            Self::Words(words) => words.product(x, Some(residual), DType::F32),
+            Self::Dense(dense) => dense.product_add(in_f32(x), residual),
         }
+    }
+
+    fn attention_inputs<const N: usize>(matrices: [&Self; N], x: Tensor<Gpu<R, BT>, 2>) -> [Tensor<Gpu<R, BT>, 2>; N] {
+        // all of one type, or none is turned into another
+        let dtype = |matrix: &Self| if let Self::Words(words) = matrix { words.attention_type() } else { DType::F32 };
+        let first = matrices.first().map_or(DType::F32, |matrix| dtype(matrix));
+        let common = if matrices.iter().all(|matrix| dtype(matrix) == first) { first } else { DType::F32 };
+        matrices.map(|matrix| match matrix {
+            Self::Words(words) => words.product(x.clone(), None, common),
+            Self::Dense(dense) => dense.product(in_f32(x.clone())),
+        })
     }
 
     fn rows(&self, rows: &[u32]) -> Tensor<Gpu<R, BT>, 2> {
@@ -162,7 +176,7 @@ const OWN: usize = 4;
 /// Words that are made at once on their way to the device.
 const STAGE: usize = 1 << 22;
 
-impl<R: CubeRuntime> Words<R> {
+impl<R: GpuRuntime> Words<R> {
     /// `fill(first, n_words, words)` makes the words of consecutive rows, `n_words` each, from row `first` on.
     fn upload(
         kept: Kept,
@@ -181,12 +195,74 @@ impl<R: CubeRuntime> Words<R> {
         Self { words: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
     }
 
-    /// `x`: `[seq, d_in]`; returns `[seq, d_out]`, with `residual` added.
-    fn product(&self, x: CubeTensor<R>, residual: Option<CubeTensor<R>>) -> CubeTensor<R> {
+    /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless weights are kept in 32.
+    fn attention_type(&self) -> DType {
+        let has_tensor_cores = R::cuda_capability(&self.device).is_some_and(|capability| capability >= 80);
+        match self.kept {
+            _ if !has_tensor_cores => DType::F32,
+            Kept::F32 => DType::F32,
+            Kept::F16 => DType::F16,
+            _ => DType::BF16,
+        }
+    }
+
+    /// `x`: `[seq, d_in]`; returns `[seq, d_out]` of a type, with `residual` added, which is f32 and makes the result f32.
+    fn product<BT: BoolElement>(
+        &self,
+        x: Tensor<Gpu<R, BT>, 2>,
+        residual: Option<Tensor<Gpu<R, BT>, 2>>,
+        dtype: DType,
+    ) -> Tensor<Gpu<R, BT>, 2> {
+        let dense = self.sixteen_bits().filter(|_| x.dims()[0] > FEW_ROWS && self.attention_type() != DType::F32);
+        let Some(weight) = dense else {
+            return tensor(self.decoded_product(buffer(x), residual.map(buffer), dtype));
+        };
+        let weight: Tensor<Gpu<R, BT>, 2> = tensor(weight);
+        let product = x.cast(weight.dtype()).matmul(weight.swap_dims(0, 1)).cast(dtype);
+        let product = match &self.bias {
+            Some(bias) => {
+                let bias = CubeTensor::new_contiguous(
+                    R::client(&self.device),
+                    self.device.clone(),
+                    burn_tensor::Shape::from([1, self.d_out]),
+                    bias.clone(),
+                    DType::F32,
+                );
+                product + tensor::<R, BT, 2>(bias).cast(dtype)
+            }
+            None => product,
+        };
+        match residual {
+            Some(residual) => residual + product.cast(DType::F32),
+            None => product,
+        }
+    }
+
+    /// The words as a matrix of 16-bit numbers, where that is what they are.
+    fn sixteen_bits(&self) -> Option<CubeTensor<R>> {
+        let dtype = match self.kept {
+            Kept::Bf16 => DType::BF16,
+            Kept::F16 => DType::F16,
+            _ => return None,
+        };
+        let stride = 2 * self.words.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
+        let mut weight = CubeTensor::new_contiguous(
+            R::client(&self.device),
+            self.device.clone(),
+            burn_tensor::Shape::from([self.d_out, self.d_in]),
+            self.words.clone(),
+            dtype,
+        );
+        *weight.meta = Metadata::new(weight.meta.shape().clone(), Strides::new(&[stride, 1]));
+        Some(weight)
+    }
+
+    /// The same, by kernels that decode words.
+    fn decoded_product(&self, x: CubeTensor<R>, residual: Option<CubeTensor<R>>, dtype: DType) -> CubeTensor<R> {
         let x = into_contiguous(x);
         let residual = residual.map(into_contiguous);
         let seq = x.meta.shape()[0];
-        let out = empty(&x, [seq, self.d_out], DType::F32);
+        let out = empty(&x, [seq, self.d_out], dtype);
         let options = Options { kept: self.kept, has_bias: self.bias.is_some(), has_residual: residual.is_some() };
         let unused = || array(&x);
         let arguments = (
@@ -212,6 +288,7 @@ impl<R: CubeRuntime> Words<R> {
                     seq,
                     options,
                     x.dtype.into(),
+                    dtype.into(),
                 );
             } else {
                 let count = CubeCount::Static(seq.div_ceil(SIDE) as u32, self.d_out.div_ceil(SIDE) as u32, 1);
@@ -236,6 +313,7 @@ impl<R: CubeRuntime> Words<R> {
                     ),
                     options,
                     x.dtype.into(),
+                    dtype.into(),
                 );
             }
         }
@@ -281,17 +359,18 @@ struct Options {
 /// `seq` rows, up to [`FEW_ROWS`].
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn few_rows<X: Float>(
+fn few_rows<X: Float, O: Float>(
     x: &Array<Four<X>>,
     words: &Array<u32>,
     bias: &Array<f32>,
     residual: &Array<f32>,
-    out: &mut Array<f32>,
+    out: &mut Array<O>,
     d_out: u32,
     d_in: u32,
     #[comptime] seq: usize,
     #[comptime] options: Options,
     #[define(X)] _x: StorageType,
+    #[define(O)] _out: StorageType,
 ) {
     let at = ABSOLUTE_POS;
     let (lane, output) = (at % LANES as usize, min(at / LANES as usize, d_out as usize - 1));
@@ -323,7 +402,7 @@ fn few_rows<X: Float>(
             if comptime!(options.has_residual) {
                 sum += residual[to];
             }
-            out[to] = sum;
+            out[to] = O::cast_from(sum);
         }
     }
 }
@@ -357,6 +436,7 @@ pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> 
             ),
             options,
             x.storage(),
+            out.dtype.into(),
         );
     }
     out
@@ -383,15 +463,16 @@ struct Shape {
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn many_rows<X: Float>(
+fn many_rows<X: Float, O: Float>(
     x: &Array<Four<X>>,
     words: &Array<u32>,
     bias: &Array<f32>,
     residual: &Array<f32>,
-    out: &mut Array<f32>,
+    out: &mut Array<O>,
     shape: &Shape,
     #[comptime] options: Options,
     #[define(X)] _x: StorageType,
+    #[define(O)] _out: StorageType,
 ) {
     let pitch = comptime!(DEPTH / 4 + 1); // rows of a tile begin in different banks
     let mut x_tile = SharedMemory::<Four<f32>>::new(comptime!(SIDE * (DEPTH / 4 + 1)));
@@ -455,7 +536,7 @@ fn many_rows<X: Float>(
                 if comptime!(options.has_residual) {
                     sum += residual[to];
                 }
-                out[to] = sum;
+                out[to] = O::cast_from(sum);
             }
         }
     }

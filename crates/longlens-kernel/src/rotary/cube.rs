@@ -7,6 +7,8 @@ use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::Tensor;
 use cubecl::prelude::*;
+#[cfg(feature = "cuda-text")]
+use cubecl::server::Handle;
 
 use super::Rotary;
 use crate::cube::{Gpu, Rows, array, buffer, cubes_for, empty, tensor};
@@ -38,6 +40,12 @@ impl<R: CubeRuntime> Table<R> {
         let stride = cos.meta.strides()[0];
         assert_eq!(cos.meta.strides(), sin.meta.strides(), "both tables are uploaded alike");
         Self { cos, sin, half, stride }
+    }
+
+    /// Cosines and sines.
+    #[cfg(feature = "cuda-text")]
+    pub fn handles(&self) -> (&Handle, &Handle) {
+        (&self.cos.handle, &self.sin.handle)
     }
 
     /// What launches take.

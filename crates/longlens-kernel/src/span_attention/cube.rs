@@ -72,7 +72,7 @@ fn many<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>)
         cap: problem.score.soft_cap,
         table: None,
     };
-    launch.attend()
+    launch.attend(problem.query.dtype())
 }
 
 /// Rotated queries of some spans, `[spans, n_heads, seq_q, head_dim]`.
@@ -153,7 +153,7 @@ fn few<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) 
         launch.run(Parts { n_splits: splits(at), first, out: &part, lse: &sums });
         first += splits(at);
     }
-    merge(n_parts, &part, &sums)
+    merge(n_parts, &part, &sums, problem.query.dtype())
 }
 
 /// One launch of attention over intervals of keys.
@@ -212,9 +212,9 @@ impl<R: CubeRuntime> Launch<'_, R> {
         )
     }
 
-    /// `out` and `lse`, by one cube per block of queries and key head.
-    pub fn attend<BT: BoolElement>(&self) -> Attended<Gpu<R, BT>> {
-        let out = empty(self.query, [self.seq_q, self.n_heads, self.value.width], DType::F32);
+    /// `out`, of a type, and `lse`, by one cube per block of queries and key head.
+    pub fn attend<BT: BoolElement>(&self, dtype: DType) -> Attended<Gpu<R, BT>> {
+        let out = empty(self.query, [self.seq_q, self.n_heads, self.value.width], dtype);
         let lse = empty(self.query, [self.n_heads, self.seq_q], DType::F32);
         self.run(Parts { n_splits: 1, first: 0, out: &out, lse: &lse });
         Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }
@@ -246,6 +246,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
                 tile,
                 self.key.dtype.into(),
                 self.value.storage(),
+                parts.out.dtype.into(),
             );
         }
     }
@@ -256,9 +257,10 @@ fn merge<R: GpuRuntime, BT: BoolElement>(
     n_parts: usize,
     part: &CubeTensor<R>,
     sums: &CubeTensor<R>,
+    dtype: DType,
 ) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = [1, 2, 3].map(|at| part.meta.shape()[at]);
-    let out = empty(part, [seq_q, n_heads, head_dim], DType::F32);
+    let out = empty(part, [seq_q, n_heads, head_dim], dtype);
     let lse = empty(part, [n_heads, seq_q], DType::F32);
     let n = n_heads * seq_q * head_dim;
     // SAFETY: every index is below the lengths that the shapes give
@@ -276,6 +278,7 @@ fn merge<R: GpuRuntime, BT: BoolElement>(
             n_heads as u32,
             seq_q as u32,
             head_dim,
+            dtype.into(),
         );
     }
     Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }

@@ -1,4 +1,5 @@
-//! Span attention on NVIDIA's tensor cores, for keys and values of 16 bits: `cuda/mma.cu` for many queries.
+//! Span attention on NVIDIA's tensor cores, for queries, keys and values of 16 bits: `cuda/wgmma.cu` on sm_90a, `cuda/mma.cu` on all
+//! cards from sm_80 on.
 //!
 //! Launch, memory and agreement stand at the top of each text. Queries and keys are rotated before, once per span and once per key
 //! position rule, and rounded to their type once.
@@ -15,9 +16,10 @@ use longlens_core::plan::Span;
 use super::SpanAttention;
 use crate::Attended;
 use crate::cube::{Gpu, Rows, empty, tensor, upload};
-use crate::cuda::{Info, Text};
+use crate::cuda::{Info, TensorMap, Text, element_defines, float};
 use crate::gpu::GpuRuntime;
-use crate::rotary::cube::{Table, rotate_into};
+use crate::rotary::cube::Table;
+use crate::rotary::{Strides, turn_rows};
 
 /// Sizes of heads that texts are made for.
 const HEAD_DIMS: [usize; 5] = [64, 80, 96, 128, 256];
@@ -34,104 +36,162 @@ pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, 
     R::cuda_capability(&problem.key.device()).is_some_and(|capability| capability >= 80)
         && matches!(dtype, DType::BF16 | DType::F16)
         && problem.value.dtype() == dtype
+        && problem.query.dtype() == dtype
+        && problem.rotary.iter().all(|rotary| rotary.key.cos.dims()[1].is_multiple_of(8))
         && HEAD_DIMS.contains(&problem.query.dims()[2])
         && (1..=MOST_SPANS).contains(&problem.spans.len())
-}
-
-/// How the text for a size of heads is cut.
-struct Tile {
-    warps: usize,
-    row_tiles: usize,
-    keys: usize,
-    slots: usize,
-}
-
-impl Tile {
-    fn of(head_dim: usize, shared_limit: usize) -> Self {
-        match head_dim {
-            256 if shared_limit < 132 << 10 => Self { warps: 4, row_tiles: 1, keys: 64, slots: 2 },
-            256 => Self { warps: 8, row_tiles: 1, keys: 64, slots: 2 },
-            _ => Self { warps: 4, row_tiles: 2, keys: 64, slots: 3 },
-        }
-    }
-
-    fn rows(&self) -> usize {
-        16 * self.row_tiles * self.warps
-    }
 }
 
 /// `out`, of the type of keys, and `lse` of every query; [`takes`] says where.
 pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
-    let (value, n_spans) = (Rows::of(problem.value.clone(), 8), problem.spans.len());
-    let n_rep = n_heads / value.heads;
-    let client = value.tensor.client.clone();
+    let value = Rows::of(problem.value.clone(), 8);
     let queries = problem.first_query..problem.first_query + seq_q;
-    let masks = Masks::of(problem.spans, &queries);
-    let factors: Vec<u32> = queries.clone().map(|query| problem.score.factor(query).to_bits()).collect();
-    let query = rotated_queries(problem);
-    let Keys { key, tokens, rule_of } = rotated_keys(problem, &queries);
     let out = empty(&value.tensor, [seq_q, n_heads, head_dim], value.tensor.dtype);
     let lse = empty(&value.tensor, [n_heads, seq_q], DType::F32);
-
-    let pack = (1..=n_rep.min(MOST_PACKED)).rev().find(|pack| n_rep.is_multiple_of(*pack)).unwrap_or(1);
-    let tile = Tile::of(head_dim, client.properties().hardware.max_shared_memory_size);
-    let (rows, n_keys) = (tile.rows(), tokens.len());
-    let together = (L2_BYTES / (4 * n_keys * head_dim).max(1)).clamp(1, value.heads);
-    let info = Info::default()
-        .wide(n_heads * seq_q * head_dim)
-        .wide(seq_q * head_dim)
-        .wide(head_dim)
-        .wide(value.heads * n_keys * head_dim)
-        .wide(n_keys * head_dim)
-        .wide(value.head_stride)
-        .wide(head_dim)
-        .wide(n_heads * head_dim)
-        .word(head_dim)
-        .word(value.row_stride);
-    let info = [seq_q, value.rows, n_heads, n_rep, n_spans, tokens.start, n_keys, together, masks.holes_of as usize]
-        .into_iter()
-        .chain((0..MOST_SPANS).map(|span| rule_of.get(span).copied().unwrap_or(0)))
-        .fold(info, Info::word);
-    let defines = [
-        ("HEAD_DIM", head_dim.to_string()),
-        ("F16", u8::from(value.tensor.dtype == DType::F16).to_string()),
-        ("WARPS", tile.warps.to_string()),
-        ("ROW_TILES", tile.row_tiles.to_string()),
-        ("KEYS", tile.keys.to_string()),
-        ("SLOTS", tile.slots.to_string()),
-        ("PACK", pack.to_string()),
-        ("SOFT_CAP", float(problem.score.soft_cap.unwrap_or(0.0))),
-        ("HOLES", u8::from(masks.holes_of > 0).to_string()),
-    ];
-    let shared = (rows + tile.slots * tile.keys) * head_dim * 2;
-    let files = [SPANS, include_str!("cuda/mma.cu")];
-    let text = Text::new("span_attention_mma", &files, &defines, 32 * tile.warps, shared);
-    let grid = [(seq_q * pack).div_ceil(rows) * (n_heads / pack), 1, 1];
-    let [lo, hi, hole_start, words] = masks.upload::<R>(&client);
-    let buffers = [
-        &query.handle,
-        &key.handle,
-        &value.tensor.handle,
-        &lo,
-        &hi,
-        &upload(&client, &factors),
-        &hole_start,
-        &words,
-        &out.handle,
-        &lse.handle,
-    ];
-    R::launch_text(&client, text, grid, &buffers, &info);
+    let keys = rotated_keys(problem, &queries);
+    let together = (L2_BYTES / (4 * keys.tokens.len() * head_dim).max(1)).clamp(1, value.heads);
+    let launch = Launch {
+        problem,
+        masks: Masks::of(problem.spans, &queries),
+        factors: queries.map(|query| problem.score.factor(query).to_bits()).collect(),
+        n_rep: n_heads / value.heads,
+        value,
+        keys,
+        together,
+        out: &out,
+        lse: &lse,
+    };
+    // the whole group of a key head is packed there, and a block of 128 rows is not filled by less
+    if R::cuda_capability(&problem.key.device()) == Some(90) && seq_q * launch.n_rep >= 64 {
+        launch.on_warpgroups();
+    } else {
+        launch.on_warps();
+    }
     Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }
+}
+
+/// What both texts for many queries take.
+struct Launch<'a, R: GpuRuntime, BT: BoolElement> {
+    problem: &'a SpanAttention<'a, Gpu<R, BT>>,
+    masks: Masks,
+    factors: Vec<u32>,
+    /// Query heads of a key head.
+    n_rep: usize,
+    value: Rows<R>,
+    keys: Keys<R>,
+    /// Key heads whose keys and values stay in the L2 cache together.
+    together: usize,
+    out: &'a CubeTensor<R>,
+    lse: &'a CubeTensor<R>,
+}
+
+impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
+    /// Numbers of the problem.
+    fn sizes(&self) -> [usize; 4] {
+        let [n_heads, seq_q, head_dim] = self.problem.query.dims();
+        [n_heads, seq_q, head_dim, self.problem.spans.len()]
+    }
+
+    fn rules(&self) -> impl Iterator<Item = usize> {
+        (0..MOST_SPANS).map(|span| self.keys.rule_of.get(span).copied().unwrap_or(0))
+    }
+
+    fn defines(&self, pack: usize, tile: &[(&'static str, usize)]) -> Vec<(&'static str, String)> {
+        let element = element_defines(self.value.width, self.value.tensor.dtype);
+        let tile = tile.iter().map(|(name, value)| (*name, value.to_string()));
+        let of_problem = [
+            ("PACK", pack.to_string()),
+            ("SOFT_CAP", float(self.problem.score.soft_cap.unwrap_or(0.0))),
+            ("HOLES", u8::from(self.masks.holes_of > 0).to_string()),
+        ];
+        element.into_iter().chain(tile).chain(of_problem).collect()
+    }
+
+    /// `cuda/mma.cu`: for every card from sm_80 on.
+    fn on_warps(&self) {
+        let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
+        let client = &self.out.client;
+        let shared_limit = client.properties().hardware.max_shared_memory_size;
+        let [warps, row_tiles, keys, slots] = match head_dim {
+            256 if shared_limit < 132 << 10 => [4, 1, 64, 2],
+            256 => [8, 1, 64, 2],
+            _ => [4, 2, 64, 3],
+        };
+        let rows = 16 * row_tiles * warps;
+        let pack = (1..=self.n_rep.min(MOST_PACKED)).rev().find(|pack| self.n_rep.is_multiple_of(*pack)).unwrap_or(1);
+        let (n_keys, n) = (self.keys.tokens.len(), seq_q * head_dim);
+        let query = rotated_queries(self.problem, |span| {
+            (span * n_heads * n, Strides { n_rep: 1, group: n, head: 0, row: head_dim })
+        });
+        let info = [
+            n_heads * n,
+            n,
+            head_dim,
+            self.value.heads * n_keys * head_dim,
+            n_keys * head_dim,
+            self.value.head_stride,
+            head_dim,
+            n_heads * head_dim,
+        ];
+        let info = info.into_iter().fold(Info::default(), Info::wide);
+        let words = [head_dim, self.value.row_stride, seq_q, self.value.rows, n_heads, self.n_rep, n_spans];
+        let words =
+            words.into_iter().chain([self.keys.tokens.start, n_keys, self.together, self.masks.holes_of as usize]);
+        let info = words.chain(self.rules()).fold(info, Info::word);
+        let tile = [("WARPS", warps), ("ROW_TILES", row_tiles), ("KEYS", keys), ("SLOTS", slots)];
+        let shared = (rows + slots * keys) * head_dim * 2;
+        let files = [SPANS, include_str!("cuda/mma.cu")];
+        let text = Text::new("span_attention_mma", &files, &self.defines(pack, &tile), 32 * warps, shared);
+        let grid = [(seq_q * pack).div_ceil(rows) * (n_heads / pack), 1, 1];
+        let [lo, hi, hole_start, hole_words] = self.masks.upload::<R>(client);
+        let factors = upload(client, &self.factors);
+        let inputs = [&query.handle, &self.keys.key.handle, &self.value.tensor.handle, &lo, &hi, &factors];
+        let buffers = [&inputs[..], &[&hole_start, &hole_words, &self.out.handle, &self.lse.handle]].concat();
+        R::launch_text(client, text, grid, &[], &buffers, &info);
+    }
+
+    /// `cuda/wgmma.cu`: for sm_90a.
+    fn on_warpgroups(&self) {
+        let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
+        let (client, n_kv_heads) = (&self.out.client, self.value.heads);
+        let (groups, keys) = (2, if head_dim == 256 { 64 } else { 128 });
+        let (rows, dims) = (64 * groups, head_dim.next_multiple_of(64));
+        let (n_rows, n_keys) = (seq_q * self.n_rep, self.keys.tokens.len());
+        // the heads of a group lie together, token by token
+        let strides =
+            Strides { n_rep: self.n_rep, group: n_rows * head_dim, head: head_dim, row: self.n_rep * head_dim };
+        let query = rotated_queries(self.problem, |span| (span * n_heads * seq_q * head_dim, strides));
+        let map = |tensor: &CubeTensor<R>, n: usize, n_rows: usize, strides: [usize; 2], rows: usize| TensorMap {
+            handle: tensor.handle.clone(),
+            dtype: tensor.dtype,
+            shape: [n, n_rows, head_dim],
+            strides,
+            rows,
+        };
+        let n_rules = self.keys.key.meta.shape()[0];
+        let maps = [
+            map(&query, n_spans * n_kv_heads, n_rows, [n_rows * head_dim, head_dim], rows),
+            map(&self.keys.key, n_rules * n_kv_heads, n_keys, [n_keys * head_dim, head_dim], keys),
+            map(&self.value.tensor, n_kv_heads, self.value.rows, [self.value.head_stride, self.value.row_stride], keys),
+        ];
+        let info = Info::default().wide(head_dim).wide(n_heads * head_dim);
+        let words = [seq_q, n_kv_heads, n_spans, self.keys.tokens.start, self.together, self.masks.holes_of as usize];
+        let info = words.into_iter().chain(self.rules()).fold(info, Info::word);
+        let defines = self.defines(self.n_rep, &[("GROUPS", groups), ("KEYS", keys)]);
+        let files = [SPANS, include_str!("cuda/wgmma.cu")];
+        let shared = (rows + 4 * keys) * dims * 2;
+        let text = Text::new("span_attention_wgmma", &files, &defines, 128 * (groups + 1), shared);
+        let grid = [n_rows.div_ceil(rows) * n_kv_heads, 1, 1];
+        let [lo, hi, hole_start, hole_words] = self.masks.upload::<R>(client);
+        let factors = upload(client, &self.factors);
+        let buffers = [&lo, &hi, &factors, &hole_start, &hole_words, &self.out.handle, &self.lse.handle];
+        R::launch_text(client, text, grid, &maps, &buffers, &info);
+    }
 }
 
 /// Functions that the texts of span attention share.
 const SPANS: &str = include_str!("cuda/spans.cu");
-
-/// A number as CUDA text has it.
-fn float(x: f64) -> String {
-    format!("{x:e}f")
-}
 
 /// What every query sees of every span, as the texts read it.
 struct Masks {
@@ -181,14 +241,16 @@ impl Masks {
     }
 }
 
-/// Queries at the positions of every span, `[spans, n_heads, seq_q, head_dim]`, of the type of keys.
-fn rotated_queries<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> CubeTensor<R> {
-    let query = Rows::of(problem.query.clone(), 1);
-    let n = query.heads * query.rows * query.width;
-    let shape = [problem.spans.len(), query.heads, query.rows, query.width];
-    let out = empty(&query.tensor, shape, problem.key.dtype());
+/// Queries at the positions of every span, of the type of keys; `place` says where those of a span begin and how they lie.
+fn rotated_queries<R: GpuRuntime, BT: BoolElement>(
+    problem: &SpanAttention<'_, Gpu<R, BT>>,
+    place: impl Fn(usize) -> (usize, Strides),
+) -> CubeTensor<R> {
+    let query = Rows::of(problem.query.clone(), 8);
+    let out = empty(&query.tensor, [problem.spans.len(), query.heads, query.rows, query.width], query.tensor.dtype);
     for (at, rotary) in problem.rotary.iter().enumerate() {
-        rotate_into(&Table::of(&rotary.query), problem.first_query, &query, 0..query.rows, &out, at * n);
+        let (begin, strides) = place(at);
+        turn_rows(&Table::of(&rotary.query), problem.first_query, &query, (0, query.rows), &out, begin, strides);
     }
     out
 }
@@ -206,7 +268,7 @@ fn rotated_keys<R: GpuRuntime, BT: BoolElement>(
     problem: &SpanAttention<'_, Gpu<R, BT>>,
     queries: &Range<usize>,
 ) -> Keys<R> {
-    let key = Rows::of(problem.key.clone(), 1);
+    let key = Rows::of(problem.key.clone(), 8);
     let seen = problem.spans.iter().map(|span| span.reach.keys_of_any(queries.clone())).filter(|keys| !keys.is_empty());
     let tokens = seen.reduce(|all, keys| all.start.min(keys.start)..all.end.max(keys.end)).unwrap_or(0..1);
     let mut first_of_rule: Vec<usize> = Vec::new(); // the first span of each
@@ -222,11 +284,12 @@ fn rotated_keys<R: GpuRuntime, BT: BoolElement>(
             })
         })
         .collect();
-    let n = key.heads * tokens.len() * key.width;
+    let n = tokens.len() * key.width; // of a head
+    let strides = Strides { n_rep: 1, group: n, head: 0, row: key.width };
     let out = empty(&key.tensor, [first_of_rule.len(), key.heads, tokens.len(), key.width], key.tensor.dtype);
     for (rule, span) in first_of_rule.iter().enumerate() {
         let table = Table::of(&problem.rotary[*span].key);
-        rotate_into(&table, tokens.start, &key, tokens.clone(), &out, rule * n);
+        turn_rows(&table, tokens.start, &key, (tokens.start, tokens.len()), &out, rule * key.heads * n, strides);
     }
     Keys { key: out, tokens, rule_of }
 }

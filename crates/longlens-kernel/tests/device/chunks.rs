@@ -1,7 +1,7 @@
 //! Chunks: what represents them, which are chosen, attention over them, and what is pooled from it and from span attention.
 
 use burn_flex::{Flex, FlexDevice};
-use burn_tensor::{Int, Tensor, TensorData};
+use burn_tensor::{DType, Int, Tensor, TensorData};
 use longlens_core::plan::{HeadPlan, PosMap, Prefill, SlotPositions};
 use longlens_core::rope::{Rope, RotaryTable};
 use longlens_kernel::chunk_attention::{ChunkAttention, key_pos};
@@ -12,7 +12,7 @@ use longlens_kernel::rotary::Rotary;
 use longlens_kernel::score::Score;
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
-use crate::common::{both, cells_of, close, numbers, rotary, rule, same_cells};
+use crate::common::{both, both_as, cells_of, close, numbers, rotary, rule, same_cells, tolerance};
 use crate::{Gpu, STEP, gpu, is_absent};
 
 fn whole<B: Kernels>(chunks: &Tensor<B, 3, Int>) -> Vec<i32> {
@@ -20,12 +20,13 @@ fn whole<B: Kernels>(chunks: &Tensor<B, 3, Int>) -> Vec<i32> {
 }
 
 /// A layer's queries that choose, on both backends.
-struct Problem {
+pub struct Problem {
     rule: HeadPlan,
     rope: Rope,
     n_tokens: usize,
     first: usize,
-    soft_cap: Option<f64>,
+    pub soft_cap: Option<f64>,
+    dtype: DType,
     query: (Tensor<Flex, 3>, Tensor<Gpu, 3>),
     key: (Tensor<Flex, 3>, Tensor<Gpu, 3>),
     value: (Tensor<Flex, 3>, Tensor<Gpu, 3>),
@@ -33,8 +34,19 @@ struct Problem {
 }
 
 impl Problem {
-    /// Chunks are chosen by random scores.
     fn new(method: &str, heads: (usize, usize), dims: (usize, usize), n_tokens: usize, first: usize) -> Self {
+        Self::of(DType::F32, method, heads, dims, n_tokens, first)
+    }
+
+    /// Chunks are chosen by random scores.
+    pub fn of(
+        dtype: DType,
+        method: &str,
+        heads: (usize, usize),
+        dims: (usize, usize),
+        n_tokens: usize,
+        first: usize,
+    ) -> Self {
         let (rule, rope) = rule(method, dims.0, dims.1);
         let (choice, prompt) = (rule.choice.unwrap(), Prefill { n_tokens });
         let n_queries = n_tokens - first;
@@ -48,10 +60,11 @@ impl Problem {
             }
         }
         Self {
-            query: both([heads.0, n_queries, dims.0]),
-            key: both([heads.1, n_tokens, dims.0]),
-            value: both([heads.1, n_tokens, dims.0]),
+            query: both_as([heads.0, n_queries, dims.0], dtype),
+            key: both_as([heads.1, n_tokens, dims.0], dtype),
+            value: both_as([heads.1, n_tokens, dims.0], dtype),
             soft_cap: None,
+            dtype,
             rule,
             rope,
             n_tokens,
@@ -108,7 +121,7 @@ impl Problem {
     }
 
     /// Attention, and with `pools` the cells of every head.
-    fn check(&self, pools: bool, what: &str) {
+    pub fn check(&self, pools: bool, what: &str) {
         let cells = if pools { cells_of(self.n_tokens) } else { Vec::new() };
         let expected = self.with([&self.query.0, &self.key.0, &self.value.0], &FlexDevice, |problem| {
             let mut keys = Default::default();
@@ -135,16 +148,16 @@ impl Problem {
             let pooled: Vec<_> = cells.iter().map(pool).collect();
             (attended, pooled)
         });
-        same(got.0, expected.0, what);
+        same(got.0, expected.0, tolerance(self.dtype), what);
         for (got, expected) in got.1.iter().flatten().zip(expected.1.iter().flatten()) {
             same_cells(got, expected, what);
         }
     }
 }
 
-fn same(got: Attended<Gpu>, expected: Attended<Flex>, what: &str) {
-    close(&numbers(got.out), &numbers(expected.out), 1e-5, what);
-    close(&numbers(got.lse), &numbers(expected.lse), 1e-5, what);
+fn same(got: Attended<Gpu>, expected: Attended<Flex>, tolerance: f32, what: &str) {
+    close(&numbers(got.out), &numbers(expected.out), tolerance, what);
+    close(&numbers(got.lse), &numbers(expected.lse), tolerance, what);
 }
 
 #[test]

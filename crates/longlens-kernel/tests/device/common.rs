@@ -44,6 +44,16 @@ pub fn difference(got: &[f32], expected: &[f32]) -> f32 {
     got.iter().zip(expected).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs())) / largest
 }
 
+/// How far numbers may be off, as a part of the largest: tensors of 16 bits are rounded once more when they are rotated, and weights
+/// too.
+pub fn tolerance(dtype: DType) -> f32 {
+    match dtype {
+        DType::BF16 => 2e-2,
+        DType::F16 => 3e-3,
+        _ => 1e-5,
+    }
+}
+
 pub fn close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert!(got.iter().all(|x| x.is_finite()), "{what}: not finite");
     let off = difference(got, expected);

@@ -12,7 +12,7 @@ use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::{SpanAttention, SpanRotary};
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
-use crate::common::{both_as, cells_of, close, numbers, rotary, rule, same_cells};
+use crate::common::{both_as, cells_of, close, numbers, rotary, rule, same_cells, tolerance};
 use crate::{Gpu, STEP, gpu, is_absent};
 
 /// Numbers of heads, tokens and dimensions.
@@ -31,15 +31,6 @@ impl Sizes {
     pub fn plain(heads: (usize, usize), dims: (usize, usize), n_tokens: usize, first: usize) -> Self {
         Self { heads, dims, n_tokens, first, soft_cap: None, dtype: DType::F32 }
     }
-
-    /// How far numbers of order 1 may be off: tensors of 16 bits are rounded once more when they are rotated, and weights too.
-    fn tolerance(self) -> f32 {
-        match self.dtype {
-            DType::BF16 => 2e-2,
-            DType::F16 => 3e-3,
-            _ => 1e-5,
-        }
-    }
 }
 
 pub fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) {
@@ -56,8 +47,8 @@ pub fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) {
     for (got, expected) in pools.iter().zip(&expected_pools).filter(|_| dtype == DType::F32) {
         same_cells(got, expected, &what);
     }
-    close(&numbers(got.out), &numbers(expected.out), sizes.tolerance(), &what);
-    close(&numbers(got.lse), &numbers(expected.lse), sizes.tolerance(), &format!("{what}, log-sum-exp"));
+    close(&numbers(got.out), &numbers(expected.out), tolerance(dtype), &what);
+    close(&numbers(got.lse), &numbers(expected.lse), tolerance(dtype), &format!("{what}, log-sum-exp"));
 }
 
 fn attended<B: Kernels>(

@@ -2,12 +2,16 @@
 
 use std::convert::Infallible;
 
+use burn_flex::{Flex, FlexDevice};
 use burn_tensor::DType;
 use longlens_core::written;
+use longlens_kernel::Kernels;
+use longlens_kernel::linear::{Matrix, Storage, Weights};
 
-use crate::common::rule;
-use crate::is_absent;
+use crate::chunks::Problem;
+use crate::common::{both, close, numbers, rule, tolerance};
 use crate::spans::{Sizes, check};
+use crate::{Gpu, gpu, is_absent};
 
 const BOTH: [DType; 2] = [DType::BF16, DType::F16];
 
@@ -25,6 +29,51 @@ fn spans_match_for_every_size_of_heads() {
             let soft_cap = (at % 2 == 1).then_some(3.0);
             let sizes = Sizes { soft_cap, dtype: BOTH[(at + first) % 2], ..Sizes::plain(heads, dims, n_tokens, first) };
             check(method, &rule, &rope, sizes);
+        }
+    }
+}
+
+#[test]
+fn chosen_chunks_match_for_every_size_of_heads() {
+    if is_absent() {
+        return;
+    }
+    let heads = [(2, 1), (1, 1), (3, 1), (8, 2), (7, 1)];
+    let dims = [(64, 64), (80, 32), (96, 96), (128, 128), (256, 256)];
+    for (at, (heads, dims)) in heads.into_iter().zip(dims).enumerate() {
+        for (method, first) in [
+            ("long_heads:chunk_len=16,attention_len=64", 64),
+            ("quest:page_size=8,token_budget=40,prefill=chosen,dense_layers=0", 110),
+            ("long_heads:chunk_len=16,attention_len=64", 119),
+        ] {
+            let mut problem = Problem::of(BOTH[at % 2], method, heads, dims, 120, first);
+            problem.soft_cap = (at % 2 == 1).then_some(3.0);
+            problem.check(false, &format!("{method} from {first}, {heads:?} {dims:?}"));
+        }
+    }
+}
+
+#[test]
+fn weights_of_sixteen_bits_are_multiplied_as_they_are() {
+    if is_absent() {
+        return;
+    }
+    for (storage, expected) in [(Storage::Bf16, DType::BF16), (Storage::F32, DType::F32), (Storage::Q8, DType::BF16)] {
+        for [seq, d_in, d_out] in [[1, 64, 40], [8, 96, 33], [30, 64, 72], [9, 72, 40]] {
+            let weights = numbers(both([d_out, d_in]).0);
+            let bias = Some(numbers(both([d_out]).0));
+            let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&weights[first * d_in..][..out.len()]);
+            let weights = Weights { d_out, d_in, rows, bias };
+            let cpu = <Flex as Kernels>::Matrix::pack(&weights, storage, &FlexDevice);
+            let matrix = <Gpu as Kernels>::Matrix::pack(&weights, storage, &gpu());
+            let ((x, x_gpu), (residual, residual_gpu)) = (both([seq, d_in]), both([seq, d_out]));
+            let what = format!("{storage}, {seq} x {d_in} x {d_out}");
+            let [got] = Matrix::attention_inputs([&matrix], x_gpu.clone());
+            assert_eq!(got.dtype(), expected, "{what}");
+            close(&numbers(got), &numbers(cpu.product(x.clone())), tolerance(expected), &what);
+            let sum = matrix.product_add(x_gpu, residual_gpu);
+            assert_eq!(sum.dtype(), DType::F32, "{what}");
+            close(&numbers(sum), &numbers(cpu.product_add(x, residual)), tolerance(expected), &what);
         }
     }
 }

@@ -22,7 +22,7 @@ impl<B: Kernels> Projections<B::Matrix, Tensor<B, 1>> {
     /// `x`: `[seq, d_model]`.
     pub fn project(&self, x: Tensor<B, 2>) -> Projected<B> {
         let [q, k, v] = &self.qkv;
-        let [mut query, mut key, value] = Matrix::products([q, k, v], x);
+        let [mut query, mut key, value] = Matrix::attention_inputs([q, k, v], x);
         if let Some([of_query, of_key]) = &self.qk_norm {
             (query, key) = (of_query.apply(query), of_key.apply(key));
         }

@@ -10,19 +10,20 @@ use crate::span_attention::LOWEST;
 /// `[n_heads, seq_q, head_dim]`, not divided by the sum, and `[n_heads, seq_q, 2]`, the largest score and the sum.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn attend_spans<K: Float, V: Float>(
+pub(super) fn attend_spans<K: Float, V: Float, O: Float>(
     query: &Array<Four<f32>>,
     key: &Array<Four<K>>,
     value: &Array<Four<V>>,
     plan: &Array<u32>,
     cos: &Array<f32>,
     sin: &Array<f32>,
-    out: &mut Array<Four<f32>>,
+    out: &mut Array<Four<O>>,
     lse: &mut Array<f32>,
     sizes: &Sizes,
     #[comptime] tile: Tile,
     #[define(K)] _key: StorageType,
     #[define(V)] _value: StorageType,
+    #[define(O)] _out: StorageType,
 ) {
     let (keys, fours, pitch) = (comptime!(tile.keys), comptime!(tile.fours()), comptime!(tile.pitch()));
     let (own_keys, own_fours) = (comptime!(tile.own_keys()), comptime!(tile.own_fours()));
@@ -147,7 +148,8 @@ pub(super) fn attend_spans<K: Float, V: Float>(
             for c in 0..own_fours {
                 let column = lane + c * LANES as usize;
                 if column < fours {
-                    out[to as usize * fours + column] = acc[r * own_fours + c] * Four::<f32>::new(share);
+                    out[to as usize * fours + column] =
+                        Four::<O>::cast_from(acc[r * own_fours + c] * Four::<f32>::new(share));
                 }
             }
         }
@@ -162,16 +164,17 @@ fn from_last(n: u32, at: u32) -> u32 {
 /// Parts of the same queries as one softmax: one unit for every number of the result.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn merge_parts(
+pub(super) fn merge_parts<O: Float>(
     part: &Array<f32>,
     sums: &Array<f32>,
-    out: &mut Array<f32>,
+    out: &mut Array<O>,
     lse: &mut Array<f32>,
     n: u32,
     n_parts: u32,
     n_heads: u32,
     seq_q: u32,
     #[comptime] head_dim: usize,
+    #[define(O)] _out: StorageType,
 ) {
     let at = ABSOLUTE_POS;
     if at < n as usize {
@@ -190,7 +193,7 @@ pub(super) fn merge_parts(
         }
         total = max(total, f32::new(f32::MIN_POSITIVE));
         let (head, token) = (row / seq_q as usize, row % seq_q as usize);
-        out[(token * n_heads as usize + head) * head_dim + dim] = x / total;
+        out[(token * n_heads as usize + head) * head_dim + dim] = O::cast_from(x / total);
         if dim == 0 {
             lse[row] = most + total.ln();
         }

@@ -1,0 +1,59 @@
+//! Rotation of rows of 16 bits by CUDA text (`cuda/turn_rows.cu`), 16 bytes at a time.
+
+use burn_cubecl::tensor::CubeTensor;
+
+use super::cube::Table;
+use crate::cube::{Rows, upload};
+use crate::cuda::{Info, Text, element_defines};
+use crate::gpu::GpuRuntime;
+
+/// Threads of a block.
+const THREADS: usize = 256;
+/// Parts that the heads of a row are shared out to, at most.
+const PARTS: usize = 4;
+
+/// Numbers from one place of the output to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strides {
+    /// Heads come in groups of so many.
+    pub n_rep: usize,
+    /// From one group of heads to the next.
+    pub group: usize,
+    /// From one head of a group to the next.
+    pub head: usize,
+    pub row: usize,
+}
+
+/// Rotates rows `from .. from + n_rows` of `x` by the table's rows from `first` on, into `out` from number `at` on.
+pub(crate) fn turn_rows<R: GpuRuntime>(
+    table: &Table<R>,
+    first: usize,
+    x: &Rows<R>,
+    (from, n_rows): (usize, usize),
+    out: &CubeTensor<R>,
+    at: usize,
+    strides: Strides,
+) {
+    let client = &out.client;
+    let rows: Vec<u32> = (first..first + n_rows).map(|row| row as u32).collect();
+    let rotary_dim = 2 * table.half;
+    let defines =
+        [element_defines(x.width, x.tensor.dtype).as_slice(), &[("ROTARY_DIM", rotary_dim.to_string())]].concat();
+    let text = Text::new("turn_rows", &[include_str!("cuda/turn_rows.cu")], &defines, THREADS, 0);
+    let items = rotary_dim / 16 + (x.width - rotary_dim) / 8;
+    let info = Info::default()
+        .wide(x.head_stride)
+        .wide(x.row_stride)
+        .wide(0)
+        .wide(strides.group)
+        .wide(strides.head)
+        .wide(strides.row);
+    let info = [x.heads, strides.n_rep, n_rows, table.stride].into_iter().fold(info, Info::word);
+    let bytes = x.tensor.dtype.size();
+    // places inside a buffer are pointers here, which need no more than the alignment of 16 bytes
+    let input = x.tensor.handle.clone().offset_start((from * x.row_stride * bytes) as u64);
+    let output = out.handle.clone().offset_start((at * bytes) as u64);
+    let (cos, sin) = table.handles();
+    let grid = [(n_rows * items).div_ceil(THREADS), x.heads.min(PARTS), 1];
+    R::launch_text(client, text, grid, &[], &[&input, cos, sin, &upload(client, &rows), &output], &info);
+}
