@@ -55,6 +55,21 @@ impl Text {
         &self.source
     }
 
+    /// The kernel's name in it.
+    pub fn entry(&self) -> &'static str {
+        self.entry
+    }
+
+    /// Threads of a block.
+    pub fn threads(&self) -> usize {
+        self.threads as usize
+    }
+
+    /// Bytes of shared memory that a launch adds to what the text declares.
+    pub fn shared(&self) -> usize {
+        self.shared
+    }
+
     /// Launches it on a client's stream. It gets the maps, a pointer to what each lies on, a pointer for every buffer, then `info` by
     /// value.
     pub fn launch<R: Runtime<Compiler = CudaCompiler>>(
@@ -112,15 +127,74 @@ impl TensorMap {
     }
 }
 
-/// The definitions of a type and size of heads that the prelude asks for.
-pub(crate) fn element_defines(head_dim: usize, dtype: DType) -> [(&'static str, String); 2] {
-    [("HEAD_DIM", head_dim.to_string()), ("F16", u8::from(dtype == DType::F16).to_string())]
+/// What a text of attention is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Variant {
+    /// Dimensions of a head.
+    pub head_dim: usize,
+    /// Of those, the ones that rotate.
+    pub rotary_dim: usize,
+    /// Type of queries, keys and values.
+    pub dtype: DType,
+    /// Query heads of a key head that a block computes together.
+    pub pack: usize,
+    /// Bound of scores.
+    pub soft_cap: Option<f64>,
+    /// Whether some query does not see all keys between its first and last.
+    pub has_holes: bool,
 }
 
-/// A number as CUDA text has it.
-pub(crate) fn float(x: f64) -> String {
-    format!("{x:e}f")
+impl Variant {
+    /// Its definitions, with those of a tile; all texts may have them all.
+    pub(crate) fn defines(&self, tile: &[(&'static str, usize)]) -> Vec<(&'static str, String)> {
+        let tile = tile.iter().map(|(name, value)| (*name, value.to_string()));
+        let own = [
+            ("HEAD_DIM", self.head_dim.to_string()),
+            ("ROTARY_DIM", self.rotary_dim.to_string()),
+            ("F16", u8::from(self.dtype == DType::F16).to_string()),
+            ("PACK", self.pack.to_string()),
+            ("SOFT_CAP", format!("{:e}f", self.soft_cap.unwrap_or(0.0))),
+            ("HOLES", u8::from(self.has_holes).to_string()),
+        ];
+        own.into_iter().chain(tile).collect()
+    }
 }
+
+/// Query heads of a key head that a block computes together: the most that divide them, up to 16.
+pub(crate) fn pack_of(n_rep: usize) -> usize {
+    (1..=n_rep.min(MOST_PACKED)).rev().find(|pack| n_rep.is_multiple_of(*pack)).unwrap_or(1)
+}
+
+/// Query heads that a block computes together, at most.
+const MOST_PACKED: usize = 16;
+
+/// Texts as they are launched for heads of some sizes, with what they are called: what their use of registers is written down of.
+pub fn texts() -> Vec<(String, Text)> {
+    use crate::{chunk_attention, rotary, span_attention};
+    let mut texts = Vec::new();
+    for head_dim in [64, 80, 96, 128, 256] {
+        let plain = Variant {
+            head_dim,
+            rotary_dim: head_dim,
+            dtype: DType::BF16,
+            pack: 4,
+            soft_cap: None,
+            has_holes: false,
+        };
+        let full = Variant { dtype: DType::F16, pack: 7, soft_cap: Some(50.0), has_holes: true, ..plain };
+        texts.push((format!("{head_dim}: rotation"), rotary::turn_rows_text(&plain)));
+        for (name, variant) in [("bf16", &plain), ("f16, capped, with holes", &full)] {
+            texts.push((format!("{head_dim}: span attention, {name}"), span_attention::cuda::warps_text(variant, H100_SHARED)));
+            let chunks = chunk_attention::cuda::text(variant, 16);
+            texts.push((format!("{head_dim}: chunk attention, {name}"), chunks));
+            texts.push((format!("{head_dim}: span attention by warpgroups, {name}"), span_attention::cuda::groups_text(variant)));
+        }
+    }
+    texts
+}
+
+/// Shared memory of a block on an H100.
+const H100_SHARED: usize = 227 << 10;
 
 /// The bytes of a kernel's last parameter, a struct whose fields are aligned to their size.
 #[derive(Debug, Clone, Default)]

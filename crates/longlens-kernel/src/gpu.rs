@@ -71,6 +71,9 @@ takes_text!(cubecl::cuda::CudaRuntime, |device| crate::cuda::capability(
 takes_text!(crate::simulated::SimulatedRuntime, |_| Some(90));
 
 #[cfg(feature = "wgpu")]
+pub use burn_wgpu::{Wgpu, WgpuDevice};
+
+#[cfg(feature = "wgpu")]
 impl GpuRuntime for burn_wgpu::WgpuRuntime {}
 
 impl<R: GpuRuntime, BT: BoolElement> Kernels for Gpu<R, BT>
@@ -80,6 +83,26 @@ where
 {
     type Matrix = OnDevice<R, BT>;
     type ChunkKeys = ();
+
+    fn facts(device: &R::Device) -> Vec<(&'static str, String)> {
+        let client = R::client(device);
+        let hardware = &client.properties().hardware;
+        let (least, most) = (hardware.plane_size_min, hardware.plane_size_max);
+        let planes = if least == most { format!("{least} units") } else { format!("{least} to {most} units") };
+        let mut facts = vec![
+            ("runtime", R::name(&client).to_owned()),
+            ("planes", planes),
+            ("shared memory of a cube", format!("{} KiB", hardware.max_shared_memory_size >> 10)),
+            ("largest buffer", format!("{} MiB", client.properties().memory.max_page_size >> 20)),
+        ];
+        if let Some(count) = hardware.num_streaming_multiprocessors {
+            facts.push(("multiprocessors", count.to_string()));
+        }
+        if let Some(capability) = R::cuda_capability(device) {
+            facts.push(("CUDA text", format!("compiled for compute capability {}.{} and later", capability / 10, capability % 10)));
+        }
+        facts
+    }
 
     fn body(operation: &Operation<'_, Self>) -> Body {
         let refused = match operation {

@@ -35,6 +35,8 @@ pub mod pooled;
 pub mod rms_norm;
 pub mod rotary;
 pub mod score;
+#[cfg(feature = "flex")]
+pub mod selfcheck;
 pub mod span_attention;
 pub mod write_rows;
 
@@ -94,6 +96,11 @@ pub trait Kernels: Backend {
 
     /// Gives back memory that kernels keep from call to call; a new sequence begins.
     fn release() {}
+
+    /// What a device is and allows, as names and values.
+    fn facts(_device: &Self::Device) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Which body computes this problem.
     fn body(operation: &Operation<'_, Self>) -> Body {

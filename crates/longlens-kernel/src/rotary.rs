@@ -14,7 +14,7 @@ pub mod cube;
 #[cfg(feature = "cuda-text")]
 mod cuda;
 #[cfg(feature = "cuda-text")]
-pub(crate) use cuda::{Strides, turn_rows};
+pub(crate) use cuda::{Strides, text as turn_rows_text, turn_rows};
 
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ mod workbench;
 
 pub use common::{CommonArgs, Device, OpeningArgs};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases};
-pub use model::{ConvertArgs, MethodsArgs, ModelArgs};
+pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
 pub use views::{AttentionArgs, ChunksArgs, PlotArgs, PositionsArgs};
 pub use workbench::{Colors, ScreenshotArgs, WorkbenchArgs};
@@ -71,6 +71,8 @@ pub enum Command {
     /// 256 MiB. Caches are faster than memory, so small models can read more than it offers. Peak memory is the highest
     /// while a method ran at a length, with what the process still held before.
     Bench(BenchArgs),
+    /// Check the processor and GPUs: what is there, what is missing and how to mend it, and a small problem of every kernel
+    Doctor(DoctorArgs),
     /// List methods and RoPE scalings with their parameters
     Methods(MethodsArgs),
     /// Describe a model: config, parameters, memory at a length

@@ -7,6 +7,7 @@ use longlens_core::lens::{Lens, ModelInfo};
 use longlens_kernel::Kernels;
 use longlens_kernel::cpu::simd;
 use longlens_kernel::linear::{Matrix, Storage};
+use longlens_kernel::selfcheck::{self, Checked};
 use longlens_model::Options;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
@@ -171,6 +172,30 @@ impl Task for Check {
         // what a device does not take of a file it keeps as numbers of 32 bits
         let Keep::As(storage) = self.weights else { return Ok(()) };
         B::Matrix::check(storage).map_err(|unsupported| refused(unsupported.into()))
+    }
+}
+
+/// What a device is, and how far each of its operations is from the processor's.
+pub fn examine(device: Device) -> Result<Examined, Failure> {
+    on(device, Examine)
+}
+
+/// What [`examine`] found.
+pub struct Examined {
+    /// Names and values.
+    pub facts: Vec<(&'static str, String)>,
+    /// Every operation.
+    pub checked: Vec<Checked>,
+}
+
+struct Examine;
+
+impl Task for Examine {
+    type Output = Examined;
+
+    fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
+        let facts = [vec![("kernels", kernel_path.to_owned())], B::facts(&device)].concat();
+        Ok(Examined { facts, checked: selfcheck::check::<B>(&device) })
     }
 }
 

@@ -21,6 +21,7 @@ pub mod chat;
 pub mod chunks;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod extract;
 pub mod generate;
 pub mod kernel;

@@ -8,7 +8,7 @@ use super::ChunkAttention;
 use super::cube::{Inputs, OF_QUERY, of_queries};
 use crate::Attended;
 use crate::cube::{Gpu, Rows, empty, tensor, upload};
-use crate::cuda::{Info, Text, element_defines, float};
+use crate::cuda::{Info, Text, Variant, pack_of};
 use crate::gpu::GpuRuntime;
 use crate::rotary::cube::Table;
 use crate::rotary::{Strides, turn_rows};
@@ -25,8 +25,6 @@ const ROWS: usize = 64;
 const THREADS: usize = 128;
 /// Queries of a call from which the text pays: it rotates all keys first.
 const MANY: usize = 8;
-/// Query heads that a block computes together, at most.
-const MOST_PACKED: usize = 16;
 
 /// Whether the text computes the problem on this device.
 pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> bool {
@@ -59,6 +57,13 @@ fn shared_bytes(head_dim: usize, rotary_dim: usize, n_slots: usize) -> usize {
     4 * tiles * local * 1024 + ROWS * (head_dim / 8).next_multiple_of(8) * 32 + 4 * n_sorted(n_slots)
 }
 
+/// The text for heads of a size and type, launched for so many slots.
+pub(crate) fn text(variant: &Variant, n_slots: usize) -> Text {
+    let files = [include_str!("../cuda/direct.cu"), include_str!("cuda/mma.cu")];
+    let shared = shared_bytes(variant.head_dim, variant.rotary_dim, n_slots);
+    Text::new("chunk_attention_mma", &files, &variant.defines(&[]), THREADS, shared)
+}
+
 /// `out`, of the type of keys, and `lse` of every query; [`takes`] says where.
 pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
@@ -72,13 +77,16 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
     let lse = empty(&value.tensor, [n_heads, seq_q], DType::F32);
 
     let table = Table::of(problem.query_rotary);
-    let pack = (1..=n_rep.min(MOST_PACKED)).rev().find(|pack| n_rep.is_multiple_of(*pack)).unwrap_or(1);
-    let shape = [("ROTARY_DIM", (2 * table.half).to_string()), ("PACK", pack.to_string())];
-    let cap = [("SOFT_CAP", float(problem.score.soft_cap.unwrap_or(0.0)))];
-    let defines = [&element_defines(head_dim, key.tensor.dtype)[..], &shape, &cap].concat();
-    let files = [include_str!("../cuda/direct.cu"), include_str!("cuda/mma.cu")];
-    let shared = shared_bytes(head_dim, 2 * table.half, n_slots);
-    let text = Text::new("chunk_attention_mma", &files, &defines, THREADS, shared);
+    let pack = pack_of(n_rep);
+    let variant = Variant {
+        head_dim,
+        rotary_dim: 2 * table.half,
+        dtype: key.tensor.dtype,
+        pack,
+        soft_cap: problem.score.soft_cap,
+        has_holes: false,
+    };
+    let text = text(&variant, n_slots);
     let wide =
         [query.head_stride, query.row_stride, n_keys * head_dim, value.head_stride, head_dim, n_heads * head_dim];
     let info = wide.into_iter().fold(Info::default(), Info::wide);

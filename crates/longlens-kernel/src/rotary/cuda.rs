@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::cube::Table;
 use crate::cube::{Rows, upload};
-use crate::cuda::{Info, Text, element_defines};
+use crate::cuda::{Info, Text, Variant};
 use crate::gpu::GpuRuntime;
 
 /// Threads of a block.
@@ -56,4 +56,9 @@ pub(crate) fn turn_rows<R: GpuRuntime>(
     let (cos, sin) = table.handles();
     let grid = [(n_rows * items).div_ceil(THREADS), x.heads.min(PARTS), 1];
     R::launch_text(client, text, grid, &[], &[&input, cos, sin, &upload(client, &rows), &output], &info);
+}
+
+/// The text for heads of a size and type.
+pub(crate) fn text(variant: &Variant) -> Text {
+    Text::new("turn_rows", &[include_str!("cuda/turn_rows.cu")], &variant.defines(&[]), THREADS, 0)
 }

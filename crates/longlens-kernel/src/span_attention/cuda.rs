@@ -16,7 +16,7 @@ use longlens_core::plan::Span;
 use super::SpanAttention;
 use crate::Attended;
 use crate::cube::{Gpu, Rows, empty, tensor, upload};
-use crate::cuda::{Info, TensorMap, Text, element_defines, float};
+use crate::cuda::{Info, TensorMap, Text, Variant, pack_of};
 use crate::gpu::GpuRuntime;
 use crate::rotary::cube::Table;
 use crate::rotary::{Strides, turn_rows};
@@ -25,8 +25,6 @@ use crate::rotary::{Strides, turn_rows};
 const HEAD_DIMS: [usize; 5] = [64, 80, 96, 128, 256];
 /// Spans of a launch, at most.
 const MOST_SPANS: usize = 8;
-/// Query heads that a block computes together, at most.
-const MOST_PACKED: usize = 16;
 /// Bytes of keys and values that stay in the L2 cache of every card.
 const L2_BYTES: usize = 24 << 20;
 
@@ -97,15 +95,15 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         (0..MOST_SPANS).map(|span| self.keys.rule_of.get(span).copied().unwrap_or(0))
     }
 
-    fn defines(&self, pack: usize, tile: &[(&'static str, usize)]) -> Vec<(&'static str, String)> {
-        let element = element_defines(self.value.width, self.value.tensor.dtype);
-        let tile = tile.iter().map(|(name, value)| (*name, value.to_string()));
-        let of_problem = [
-            ("PACK", pack.to_string()),
-            ("SOFT_CAP", float(self.problem.score.soft_cap.unwrap_or(0.0))),
-            ("HOLES", u8::from(self.masks.holes_of > 0).to_string()),
-        ];
-        element.into_iter().chain(tile).chain(of_problem).collect()
+    fn variant(&self, pack: usize) -> Variant {
+        Variant {
+            head_dim: self.value.width,
+            rotary_dim: self.value.width, // these texts take what is rotated
+            dtype: self.value.tensor.dtype,
+            pack,
+            soft_cap: self.problem.score.soft_cap,
+            has_holes: self.masks.holes_of > 0,
+        }
     }
 
     /// `cuda/mma.cu`: for every card from sm_80 on.
@@ -113,13 +111,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
         let client = &self.out.client;
         let shared_limit = client.properties().hardware.max_shared_memory_size;
-        let [warps, row_tiles, keys, slots] = match head_dim {
-            256 if shared_limit < 132 << 10 => [4, 1, 64, 2],
-            256 => [8, 1, 64, 2],
-            _ => [4, 2, 64, 3],
-        };
-        let rows = 16 * row_tiles * warps;
-        let pack = (1..=self.n_rep.min(MOST_PACKED)).rev().find(|pack| self.n_rep.is_multiple_of(*pack)).unwrap_or(1);
+        let pack = pack_of(self.n_rep);
         let (n_keys, n) = (self.keys.tokens.len(), seq_q * head_dim);
         let query = rotated_queries(self.problem, |span| {
             (span * n_heads * n, Strides { n_rep: 1, group: n, head: 0, row: head_dim })
@@ -139,10 +131,8 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         let words =
             words.into_iter().chain([self.keys.tokens.start, n_keys, self.together, self.masks.holes_of as usize]);
         let info = words.chain(self.rules()).fold(info, Info::word);
-        let tile = [("WARPS", warps), ("ROW_TILES", row_tiles), ("KEYS", keys), ("SLOTS", slots)];
-        let shared = (rows + slots * keys) * head_dim * 2;
-        let files = [SPANS, include_str!("cuda/mma.cu")];
-        let text = Text::new("span_attention_mma", &files, &self.defines(pack, &tile), 32 * warps, shared);
+        let text = warps_text(&self.variant(pack), shared_limit);
+        let rows = WarpTile::of(head_dim, shared_limit).rows();
         let grid = [(seq_q * pack).div_ceil(rows) * (n_heads / pack), 1, 1];
         let [lo, hi, hole_start, hole_words] = self.masks.upload::<R>(client);
         let factors = upload(client, &self.factors);
@@ -155,8 +145,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
     fn on_warpgroups(&self) {
         let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
         let (client, n_kv_heads) = (&self.out.client, self.value.heads);
-        let (groups, keys) = (2, if head_dim == 256 { 64 } else { 128 });
-        let (rows, dims) = (64 * groups, head_dim.next_multiple_of(64));
+        let (rows, keys) = (64 * GROUPS, group_keys(head_dim));
         let (n_rows, n_keys) = (seq_q * self.n_rep, self.keys.tokens.len());
         // the heads of a group lie together, token by token
         let strides =
@@ -178,16 +167,63 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         let info = Info::default().wide(head_dim).wide(n_heads * head_dim);
         let words = [seq_q, n_kv_heads, n_spans, self.keys.tokens.start, self.together, self.masks.holes_of as usize];
         let info = words.into_iter().chain(self.rules()).fold(info, Info::word);
-        let defines = self.defines(self.n_rep, &[("GROUPS", groups), ("KEYS", keys)]);
-        let files = [SPANS, include_str!("cuda/wgmma.cu")];
-        let shared = (rows + 4 * keys) * dims * 2;
-        let text = Text::new("span_attention_wgmma", &files, &defines, 128 * (groups + 1), shared);
+        let text = groups_text(&self.variant(self.n_rep));
         let grid = [n_rows.div_ceil(rows) * n_kv_heads, 1, 1];
         let [lo, hi, hole_start, hole_words] = self.masks.upload::<R>(client);
         let factors = upload(client, &self.factors);
         let buffers = [&lo, &hi, &factors, &hole_start, &hole_words, &self.out.handle, &self.lse.handle];
         R::launch_text(client, text, grid, &maps, &buffers, &info);
     }
+}
+
+/// How `cuda/mma.cu` is cut for a size of heads.
+struct WarpTile {
+    warps: usize,
+    /// 16 rows each, of a warp.
+    row_tiles: usize,
+    keys: usize,
+    /// Tiles of keys or values in shared memory.
+    slots: usize,
+}
+
+impl WarpTile {
+    fn of(head_dim: usize, shared_limit: usize) -> Self {
+        match head_dim {
+            256 if shared_limit < 132 << 10 => Self { warps: 4, row_tiles: 1, keys: 64, slots: 2 },
+            256 => Self { warps: 8, row_tiles: 1, keys: 64, slots: 2 },
+            _ => Self { warps: 4, row_tiles: 2, keys: 64, slots: 3 },
+        }
+    }
+
+    fn rows(&self) -> usize {
+        16 * self.row_tiles * self.warps
+    }
+}
+
+/// `cuda/mma.cu` for a device whose blocks have so many bytes of shared memory.
+pub(crate) fn warps_text(variant: &Variant, shared_limit: usize) -> Text {
+    let tile = WarpTile::of(variant.head_dim, shared_limit);
+    let WarpTile { warps, row_tiles, keys, slots } = tile;
+    let defines = variant.defines(&[("WARPS", warps), ("ROW_TILES", row_tiles), ("KEYS", keys), ("SLOTS", slots)]);
+    let shared = (tile.rows() + slots * keys) * variant.head_dim * 2;
+    Text::new("span_attention_mma", &[SPANS, include_str!("cuda/mma.cu")], &defines, 32 * warps, shared)
+}
+
+/// Warpgroups that compute, of a block of `cuda/wgmma.cu`.
+const GROUPS: usize = 2;
+
+/// Keys of its tiles.
+fn group_keys(head_dim: usize) -> usize {
+    if head_dim == 256 { 64 } else { 128 }
+}
+
+/// `cuda/wgmma.cu`.
+pub(crate) fn groups_text(variant: &Variant) -> Text {
+    let (rows, keys) = (64 * GROUPS, group_keys(variant.head_dim));
+    let shared = (rows + 4 * keys) * variant.head_dim.next_multiple_of(64) * 2;
+    let defines = variant.defines(&[("GROUPS", GROUPS), ("KEYS", keys)]);
+    let files = [SPANS, include_str!("cuda/wgmma.cu")];
+    Text::new("span_attention_wgmma", &files, &defines, 128 * (GROUPS + 1), shared)
 }
 
 /// Functions that the texts of span attention share.

@@ -11,6 +11,7 @@ mod common;
 mod products;
 #[path = "../device/rows.rs"]
 mod rows;
+mod resources;
 mod sixteen_bits;
 #[path = "../device/spans.rs"]
 mod spans;

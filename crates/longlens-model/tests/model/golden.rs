@@ -10,6 +10,7 @@ use longlens_core::methods::Method;
 use longlens_core::plan::{Prefill, Relation};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{Choices, Queries};
+use longlens_kernel::Kernels;
 use longlens_kernel::linear::Storage;
 use longlens_model::source::Source;
 use safetensors::SafeTensors;
@@ -145,15 +146,28 @@ impl Case {
     }
 
     fn open(&self) -> Box<dyn Lens> {
+        self.open_on::<Flex>(FlexDevice)
+    }
+
+    fn open_on<B: Kernels>(&self, device: B::Device) -> Box<dyn Lens> {
         let folder = self.folder();
         let source = Source::folder(folder.path());
-        longlens_model::open::<Flex>(&source, Storage::F32, FlexDevice, "test")
+        longlens_model::open::<B>(&source, Storage::F32, device, "test")
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 }
 
-fn check(case: &Case) {
-    let mut lens = case.open();
+/// Checks every case whose name starts with one of these on a device; returns how many there are.
+#[cfg(any(feature = "wgpu", feature = "simulated"))]
+pub fn check_on<B: Kernels>(prefixes: &[&str], device: &B::Device) -> usize {
+    let cases: Vec<_> = prefixes.iter().flat_map(|prefix| cases(prefix)).collect();
+    for case in &cases {
+        check(case, case.open_on::<B>(device.clone()).as_mut());
+    }
+    cases.len()
+}
+
+fn check(case: &Case, lens: &mut dyn Lens) {
     let mut spec = lens.model().spec.clone();
     if case.is("mscale", "on") {
         // the golden names the length from which the temperature grows; the model's own length only sizes its tables
@@ -257,7 +271,7 @@ fn check_all(prefix: &str, n_cases: usize) {
     if std::env::var_os("LONGLENS_GOLDEN").is_none() {
         assert_eq!(cases.len(), n_cases, "cases named {prefix}*");
     }
-    cases.iter().for_each(check);
+    cases.iter().for_each(|case| check(case, case.open().as_mut()));
 }
 
 #[test]

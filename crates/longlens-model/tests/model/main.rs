@@ -5,6 +5,8 @@ mod bad_checkpoints;
 mod common;
 mod conversion;
 mod damaged_files;
+#[cfg(any(feature = "wgpu", feature = "simulated"))]
+mod devices;
 mod dialogue;
 mod embedded_behaviour;
 mod embedded_model;

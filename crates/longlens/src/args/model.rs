@@ -1,4 +1,4 @@
-//! Flags of the commands about a model or a method itself: `methods`, `model`, `convert`.
+//! Flags of the commands about a model, a method or a machine itself: `methods`, `model`, `convert`, `doctor`.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,13 @@ use super::common::MODEL;
 pub struct MethodsArgs {
     /// One method or scaling
     pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,0 +1,82 @@
+//! The model on GPUs: the goldens on a Vulkan device, of which a software one will do, and on a simulated NVIDIA card.
+
+#[cfg(feature = "wgpu")]
+mod wgpu {
+    use longlens_kernel::gpu::{Wgpu, WgpuDevice};
+
+    use crate::golden::check_on;
+
+    #[test]
+    fn goldens_match_on_a_vulkan_device() {
+        let n_cases = check_on::<Wgpu>(&["full-", "se-", "dca-", "lh-"], &WgpuDevice::default());
+        assert!(n_cases > 0);
+    }
+}
+
+#[cfg(feature = "simulated")]
+mod simulated {
+    use burn_flex::{Flex, FlexDevice};
+    use longlens_core::lens::{Rows, Setup};
+    use longlens_core::methods::Method;
+    use longlens_kernel::Kernels;
+    use longlens_kernel::linear::Storage;
+    use longlens_kernel::simulated::{Simulated, SimulatedDevice, is_available};
+    use longlens_model::shapes::{self, Shape};
+
+    use crate::golden::check_on;
+
+    /// One case of every method.
+    const CASES: [&str; 4] = ["full-llama3-gqa", "se-llama3-gqa-g5w16-floor", "dca-llama2-mha-from1", "lh-a64w8-from1"];
+
+    #[test]
+    fn goldens_match_on_a_simulated_card() {
+        if !is_available() {
+            println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+            return;
+        }
+        assert!(check_on::<Simulated>(&CASES, &SimulatedDevice) >= CASES.len());
+    }
+
+    /// A layer with heads of a size that tensor cores take.
+    const SHAPE: Shape = Shape {
+        name: "one layer",
+        config: r#"{"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 128, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 64, "intermediate_size": 160, "vocab_size": 96,
+            "max_position_embeddings": 64, "rope_theta": 3000.0, "rms_norm_eps": 1e-5}"#,
+    };
+
+    /// Logits of every token, some of which are fed one by one.
+    fn logits<B: Kernels>(device: B::Device, method: &str) -> Vec<f32> {
+        let mut lens = shapes::random::<B>(&SHAPE, None, 5, Storage::Bf16, device, "test").unwrap();
+        let tokens: Vec<u32> = (0..84).map(|at| at * 37 % 96).collect();
+        let spec = lens.model().spec.clone();
+        let setup = Setup::new(&Method::parse(method).unwrap(), &spec, 80).unwrap();
+        lens.begin(&setup).unwrap();
+        let mut logits = lens.feed(&tokens[..80], Rows::All, &mut ()).unwrap();
+        for token in &tokens[80..] {
+            logits.extend(lens.feed(&[*token], Rows::All, &mut ()).unwrap());
+        }
+        logits
+    }
+
+    #[test]
+    fn a_layer_on_tensor_cores_gives_what_the_processor_gives() {
+        if !is_available() {
+            println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+            return;
+        }
+        for method in [
+            "full",
+            "self_extend:group_size=4,neighbor_window=16",
+            "dual_chunk:chunk_size=24,local_window=8",
+            "long_heads:chunk_len=8,attention_len=32",
+        ] {
+            let (expected, got) = (logits::<Flex>(FlexDevice, method), logits::<Simulated>(SimulatedDevice, method));
+            let largest = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let off = got.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+            assert!(got.iter().all(|x| x.is_finite()), "{method}");
+            // queries, keys, values and what they get have 8 bits of precision
+            assert!(off <= 0.03 * largest, "{method}: off by {off} of {largest}");
+        }
+    }
+}
