@@ -22,6 +22,7 @@
 #define WARPS 4
 #define PITCH (CAPACITY + 8) // numbers of a row: what a warp writes at once lies in different banks
 #define TILES (ROWS / 16)
+static_assert(ROWS % 16 == 0 && CAPACITY % 128 == 0 && PICKS % 32 == 0, "the numbers of a row fill lanes");
 
 struct Info {
   u64 q_head, q_row, r_head; // strides in elements

@@ -18,6 +18,8 @@
 #define ROWS (16 * ROW_TILES * WARPS)
 #define THREADS (32 * WARPS)
 #define TILE_BYTES (KEYS * HEAD_DIM * 2)
+static_assert(HEAD_DIM % 16 == 0 && KEYS % 32 == 0, "tiles of mma.sync, and words of holes");
+static_assert(SLOTS == 2 || SLOTS == 3, "one or two copies ahead");
 
 struct Info {
   u64 q_span, q_head, q_token, k_rule, k_head, v_head, out_head, out_token; // strides in elements

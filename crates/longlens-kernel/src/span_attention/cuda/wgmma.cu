@@ -27,6 +27,7 @@
 #define COLUMNS (DIMS / 64)
 #define TILE_BYTES (KEYS * DIMS * 2)
 #define WARPS (4 * (GROUPS + 1))
+static_assert((KEYS == 64 || KEYS == 128) && (GROUPS == 2 || GROUPS == 3), "what the products and registers are written for");
 
 struct alignas(64) TensorMap {
   u64 opaque[16];
