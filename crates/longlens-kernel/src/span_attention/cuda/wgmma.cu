@@ -8,7 +8,9 @@
 // softmax of the former while the latter run. Warpgroups take turns in starting products, so that one's softmax runs under
 // the other's products.
 //
-// Defines: HEAD_DIM (64, 80, 96, 128 or 256), F16, GROUPS (2 or 3), KEYS (64 or 128), PACK (n_rep), SOFT_CAP, HOLES.
+// Defines: HEAD_DIM (64, 80, 96, 128 or 256), F16, GROUPS (2 or 3), KEYS (64 or 128), PACK (n_rep), SOFT_CAP, HOLES, PAD_VALUES
+// (1: the product with the values fills whole columns of 64 dimensions, zeros past HEAD_DIM; 0: PTX describes the layout of
+// operands for whole columns alone, so 80 and 96 want a try on a card first).
 // Launch: grid (ceil(seq_q * PACK / ROWS) * n_kv_heads), block 128 * (GROUPS + 1), dynamic shared memory
 // (ROWS + 2 * STAGES * KEYS) * DIMS * 2 bytes, where ROWS = 64 * GROUPS, STAGES = 2, and DIMS is HEAD_DIM rounded up to 64.
 // One block on an SM. GROUPS 2, KEYS 128 up to HEAD_DIM 128 and 64 for 256 need no more registers than there are; GROUPS 3,
@@ -163,13 +165,18 @@ DEVICE void wait_products() {
 #else
 #define MULTIPLY_KEYS(c, a, b, add) MULTIPLY_SHARED(128, c, a, b, add, 64, 65, 66)
 #endif
-#if HEAD_DIM == 64
+#if PAD_VALUES
+#define OUT_DIMS DIMS
+#else
+#define OUT_DIMS HEAD_DIM
+#endif
+#if OUT_DIMS == 64
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(64, c, a, b, 32, 33, 34, 35, 36)
-#elif HEAD_DIM == 80
+#elif OUT_DIMS == 80
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(80, c, a, b, 40, 41, 42, 43, 44)
-#elif HEAD_DIM == 96
+#elif OUT_DIMS == 96
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(96, c, a, b, 48, 49, 50, 51, 52)
-#elif HEAD_DIM == 128
+#elif OUT_DIMS == 128
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(128, c, a, b, 64, 65, 66, 67, 68)
 #else
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(256, c, a, b, 128, 129, 130, 131, 132)
@@ -177,7 +184,7 @@ DEVICE void wait_products() {
 
 typedef float Scores[KEYS / 8][4];
 typedef u32 Weights[KEYS / 16][4];
-typedef float Output[HEAD_DIM / 8][4];
+typedef float Output[OUT_DIMS / 8][4]; // of 64 rows; each lane has two
 
 // Starts the products of the warpgroup's queries with the keys of a tile, as a group.
 DEVICE void start_scores(Scores& s, u32 queries, u32 keys) {
