@@ -51,12 +51,12 @@ struct Barriers {
   u64 full_k[STAGES], full_v[STAGES], empty_k[STAGES], empty_v[STAGES], full_q, empty_q;
 };
 
-// Makes a barrier that turns when `count` threads have arrived.
+// Makes a barrier whose phases complete when `count` threads have arrived.
 DEVICE void init_barrier(u64& barrier, u32 count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)), "r"(count) : "memory");
 }
 
-// Arrives, and lets the barrier wait for so many bytes of copies.
+// Arrives, and keeps the phase from completing before so many bytes of copies.
 DEVICE void expect_bytes(u64& barrier, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(&barrier)), "r"(bytes) : "memory");
 }
@@ -67,13 +67,13 @@ DEVICE void release(u64& barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&barrier)) : "memory");
 }
 
-// Waits for turn `turn` of a barrier, counted from 0.
-DEVICE void wait_barrier(u64& barrier, u32 turn) {
+// Waits until a phase is complete, counted from 0; of a new barrier the one before phase 0 is.
+DEVICE void wait_barrier(u64& barrier, u32 phase) {
   u32 done;
   do {
     asm volatile("{\n.reg .pred done;\nmbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\nselp.u32 %0, 1, 0, done;\n}"
                  : "=r"(done)
-                 : "r"(shared_address(&barrier)), "r"(turn & 1)
+                 : "r"(shared_address(&barrier)), "r"(phase & 1)
                  : "memory");
   } while (!done);
 }
@@ -229,10 +229,9 @@ DEVICE void produce(Barriers& barriers, const TensorMap& q, const TensorMap& k, 
                     const Info& info) {
   u32 n = 0, spans = 0, span = info.n_spans;
   for (Tile tile = first_tile(work, info); tile.span < info.n_spans; tile = next_tile(tile, work, info), n++) {
-    const u32 stage = n % STAGES, turn = n / STAGES;
+    const u32 stage = n % STAGES, before = n / STAGES + 1; // parity of the phase in which the stage was emptied
     const u32 rule = info.span_rule[tile.span];
-    // a fresh barrier counts as having turned before
-    wait_barrier(barriers.empty_k[stage], turn + 1);
+    wait_barrier(barriers.empty_k[stage], before);
     copy_columns<KEYS>(work.keys + stage * TILE_BYTES, k, barriers.full_k[stage], (int)(tile.key - info.k_first),
                        rule * info.n_kv_heads + work.key_head);
     if (tile.span != span) {
@@ -240,7 +239,7 @@ DEVICE void produce(Barriers& barriers, const TensorMap& q, const TensorMap& k, 
       wait_barrier(barriers.empty_q, spans++ + 1);
       copy_columns<ROWS>(work.queries, q, barriers.full_q, work.first_row, span * info.n_kv_heads + work.key_head);
     }
-    wait_barrier(barriers.empty_v[stage], turn + 1);
+    wait_barrier(barriers.empty_v[stage], before);
     copy_columns<KEYS>(work.values + stage * TILE_BYTES, v, barriers.full_v[stage], tile.key, work.key_head);
   }
 }
