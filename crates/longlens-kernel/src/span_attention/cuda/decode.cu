@@ -19,7 +19,7 @@
 // Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
 // partial, arrived, out, lse, info.
 // Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: by arithmetic, 44 % of the
-// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 200 bytes.
+// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 220 bytes.
 // Agrees with f64 to 7.2e-3 (bf16) and 6.7e-4 (f16) of the norm of out, and lse to 1e-2 and 1e-3: queries and keys are rounded
 // once more when they are turned.
 #define TILE 64
@@ -51,7 +51,7 @@ struct Positions {
 // The tile that a warp works on; `base` is the table row of its first key.
 struct TurnedTile {
   u32 span, key, base;
-  bool by_offset;
+  bool by_offset, inner; // inner: every row sees all its keys
 };
 
 // Turns that key to where it stands.
@@ -83,22 +83,28 @@ DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Pos
 }
 
 // Tile `n` of the table.
-DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Info& info) {
+DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Masks& masks, const Info& info) {
   const u32 span = tiles[2 * n], key = tiles[2 * n + 1], lane = threadIdx.x % 32;
   const u32* rows = key_rows + info.span_rule[span] * info.key_rows_rule;
   const u32 base = rows[key];
   const u32 near = rows[min(key + lane, info.seq_k - 1)] - base, far = rows[min(key + 32 + lane, info.seq_k - 1)] - base;
-  return {span, key, base, __all_sync(ALL_LANES, info.composes && near < TILE && far < TILE) != 0};
+  bool inner = !masks.has_holes(span);
+#pragma unroll
+  for (u32 row = first_row() + lane / 4; row < first_row() + 16; row += 8) {
+    const u32 of = span * info.seq_q + row / PACK;
+    if (row < info.seq_q * PACK) inner = inner && masks.lo[of] <= key && key + TILE <= masks.hi[of];
+  }
+  const bool by_offset = info.composes && near < TILE && far < TILE;
+  return {span, key, base, __all_sync(ALL_LANES, by_offset) != 0, __all_sync(ALL_LANES, inner) != 0};
 }
 
 // Weights of 16 keys from their products.
 DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, Output& out, float (&s)[2][4], const float (&scale)[2], u32 key,
-                       u32 span, const Masks& masks) {
+                       const TurnedTile& tile, const Masks& masks) {
   float units[2] = {scale[0], scale[1]};
   if (SOFT_CAP > 0) cap_scores(s, units, SOFT_CAP);
   const u32 row = first_row() + threadIdx.x % 32 / 4;
-  hide_unseen(s, 0, {span, key}, row, masks);
-  hide_unseen(s, 1, {span, key}, row + 8, masks);
+  if (!tile.inner) hide_unseen(s, 0, {tile.span, key}, row, masks), hide_unseen(s, 1, {tile.span, key}, row + 8, masks);
   step_softmax(p, state, out, s, units);
 }
 
@@ -208,7 +214,7 @@ DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, 
   Row keys[KEY_GROUPS];
   if (n < end) load_first_keys<true>(keys, cache, tiles[2 * n + 1]);
   for (; n < end; n += WARPS) {
-    const TurnedTile tile = open_tile(tiles, n, at.key_rows, info);
+    const TurnedTile tile = open_tile(tiles, n, at.key_rows, masks, info);
     turn_queries(turned, q, tile, at, info);
 #pragma unroll 1
     for (u32 key = tile.key; key < tile.key + TILE; key += 16) {
@@ -216,7 +222,7 @@ DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, 
       const u32 next = same ? key + 16 : n + WARPS < end ? tiles[2 * (n + WARPS) + 1] : NO_KEY;
       attend_keys<true>(
           out, keys, turned, cache, key, next, [&](Row& row, u32 first) { turn_key(row, first, tile, at, info); },
-          [&](int, u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out[0], s, scale, key, tile.span, masks); });
+          [&](int, u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out[0], s, scale, key, tile, masks); });
     }
   }
 }
