@@ -12,6 +12,7 @@
 #define EARLY (CHUNKS == CHUNKS_AT_ONCE)           // registers suffice to load keys and values before they are needed
 #define KEY_GROUPS (EARLY ? 2 : 1)                 // groups of 8 keys that are in registers together
 #define NO_KEY ALL_LANES
+static_assert(ROTARY_DIM % 16 == 0 && ROTARY_DIM <= HEAD_DIM, "partners that turn together are whole pieces");
 
 // The pieces that a lane has of a row, zeros where it has none.
 struct Row {

@@ -12,6 +12,7 @@
 // Agrees with f64 to half a unit in the last place of E: 3.9e-3 (bf16) and 4.9e-4 (f16), relative.
 #define ROTARY_PIECES (ROTARY_DIM / 16)
 #define ITEMS (ROTARY_PIECES + (HEAD_DIM - ROTARY_DIM) / 8) // turned pairs of pieces and copied pieces of a row
+static_assert(ROTARY_DIM % 16 == 0 && ROTARY_DIM <= HEAD_DIM, "partners that turn together are whole pieces");
 
 struct Info {
   u64 x_head, x_row, out_rule, out_group, out_head, out_row; // strides in elements

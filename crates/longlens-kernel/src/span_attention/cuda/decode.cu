@@ -1,8 +1,9 @@
-// Span attention of few queries: seq_q * PACK <= 16 rows a key head. Bound by memory, so keys are read as they lie in the
-// cache and turned on the way, straight from 16-byte loads into the operands of mma.sync, and no key passes shared memory.
+// Span attention of few queries, 16 rows a block: row r is query r / PACK, head r % PACK. Bound by memory, so keys are read as
+// they lie in the cache and turned on the way, straight from 16-byte loads into the operands of mma.sync, and no key passes
+// shared memory.
 //
 // The keys of all spans are cut into tiles of 64, the tiles into splits, one block each; a warp has every fourth tile of its
-// block. Warps meet in shared memory, splits in a workspace: the last block of a pack of heads to finish combines them.
+// block. Warps meet in shared memory, splits in a workspace: the last block of its rows to finish combines them.
 // Score, mask and empty queries are as in span_attention_mma.
 //
 // Turning: where the rows of a tile's keys lie less than 64 after that of its first key, the keys are turned by their offset
@@ -10,17 +11,17 @@
 // turned by table rows that come through the caches. Both round a turned key to E once.
 //
 // Defines: HEAD_DIM, F16, ROTARY_DIM (a multiple of 16), PACK (query heads of a block; divides n_rep), SOFT_CAP, HOLES.
-// Launch: grid (n_heads / PACK, n_splits), block 128, dynamic shared memory SHARED = max(4 * LOCAL * 1024 + 512 * PITCH,
-// 256 * (HEAD_DIM + 8)) bytes, where PITCH = ROTARY_DIM / 2 + 4 and LOCAL = 2 * ceil(ROTARY_DIM / 64) +
-// ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits * tiles_a_split >= n_tiles, and every split has a tile.
-// Memory: reads k and v once per pack, and 4 bytes a key for its row. Workspace: partial f32
-// [n_heads / PACK][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK], zeros before and after.
+// Launch: grid (n_heads / PACK, n_splits, ceil(seq_q * PACK / 16)), block 128, dynamic shared memory
+// max(4 * LOCAL * 1024 + 512 * PITCH, 256 * (HEAD_DIM + 8)) bytes, where PITCH = ROTARY_DIM / 2 + 4 and
+// LOCAL = 2 * ceil(ROTARY_DIM / 64) + ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits = ceil(n_tiles / tiles_a_split).
+// Memory: reads k and v once per pack and 16 rows, and 4 bytes a key for its row. Workspace: partial f32
+// [n_heads / PACK][gridDim.z][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK][gridDim.z], zeros before and after.
 // Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
 // partial, arrived, out, lse, info.
 // Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: by arithmetic, 44 % of the
-// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 160 bytes.
-// Agrees with f64 to 7.2e-3 (bf16) and 6.7e-4 (f16) of the norm of out, and lse to 1e-2 and 1e-3: queries and keys are rounded
-// once more when they are turned.
+// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 220 bytes.
+// Agrees with f64 to 7.2e-3 (bf16) and 9.3e-4 (f16) of the norm of out, and lse to 2.3e-2 and 3.2e-3: queries and keys are
+// rounded once more when they are turned.
 #define TILE 64
 #define WARPS 4
 #define HALF_ROTARY (ROTARY_DIM / 2)
@@ -38,6 +39,9 @@ struct Info {
   u32 span_rule[MAX_SPANS];
 };
 
+// The first row of this block among those of its pack.
+DEVICE u32 first_row() { return blockIdx.z * 16; }
+
 // Positions: rows of queries and keys, the tables, and the offsets in shared memory.
 struct Positions {
   const u32 *query_rows, *key_rows;
@@ -47,7 +51,7 @@ struct Positions {
 // The tile that a warp works on; `base` is the table row of its first key.
 struct TurnedTile {
   u32 span, key, base;
-  bool by_offset;
+  bool by_offset, inner; // inner: every row sees all its keys
 };
 
 // Turns that key to where it stands.
@@ -79,29 +83,36 @@ DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Pos
 }
 
 // Tile `n` of the table.
-DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Info& info) {
+DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Masks& masks, const Info& info) {
   const u32 span = tiles[2 * n], key = tiles[2 * n + 1], lane = threadIdx.x % 32;
   const u32* rows = key_rows + info.span_rule[span] * info.key_rows_rule;
   const u32 base = rows[key];
   const u32 near = rows[min(key + lane, info.seq_k - 1)] - base, far = rows[min(key + 32 + lane, info.seq_k - 1)] - base;
-  return {span, key, base, __all_sync(ALL_LANES, info.composes && near < TILE && far < TILE) != 0};
+  bool inner = !masks.has_holes(span);
+#pragma unroll
+  for (u32 row = first_row() + lane / 4; row < first_row() + 16; row += 8) {
+    const u32 of = span * info.seq_q + row / PACK;
+    if (row < info.seq_q * PACK) inner = inner && masks.lo[of] <= key && key + TILE <= masks.hi[of];
+  }
+  const bool by_offset = info.composes && near < TILE && far < TILE;
+  return {span, key, base, __all_sync(ALL_LANES, by_offset) != 0, __all_sync(ALL_LANES, inner) != 0};
 }
 
 // Weights of 16 keys from their products.
 DEVICE void weigh_keys(u32 (&p)[1][4], Softmax& state, Output& out, float (&s)[2][4], const float (&scale)[2], u32 key,
-                       u32 span, const Masks& masks) {
+                       const TurnedTile& tile, const Masks& masks) {
   float units[2] = {scale[0], scale[1]};
   if (SOFT_CAP > 0) cap_scores(s, units, SOFT_CAP);
-  hide_unseen(s, 0, {span, key}, threadIdx.x % 32 / 4, masks);
-  hide_unseen(s, 1, {span, key}, threadIdx.x % 32 / 4 + 8, masks);
+  const u32 row = first_row() + threadIdx.x % 32 / 4;
+  if (!tile.inner) hide_unseen(s, 0, {tile.span, key}, row, masks), hide_unseen(s, 1, {tile.span, key}, row + 8, masks);
   step_softmax(p, state, out, s, units);
 }
 
-// Turns the pack's queries for a tile.
+// Turns the block's queries for a tile.
 DEVICE void turn_queries(uint4* turned, const E* q, const TurnedTile& tile, const Positions& at, const Info& info) {
 #pragma unroll 1
   for (u32 i = 0; i < 2; i++) {
-    const u32 row = threadIdx.x % 32 / 4 + 8 * i, token = row / PACK;
+    const u32 row = first_row() + threadIdx.x % 32 / 4 + 8 * i, token = row / PACK;
     const bool real = token < info.seq_q;
     const u32 position = real ? at.query_rows[tile.span * info.seq_q + token] : 0;
     const E* from = q + row % PACK * info.q_head + token * info.q_token;
@@ -183,7 +194,7 @@ DEVICE void merge(u32 n_parts, u32 n_rows, const Parts& parts, Write write) {
   }
 }
 
-// Whether this block is the last of its pack; what the others wrote is then visible.
+// Whether this block is the last of its splits; what the others wrote is then visible.
 DEVICE bool is_last(u32* arrived, u32 n_splits) {
   __shared__ u32 last;
   __threadfence();
@@ -203,7 +214,7 @@ DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, 
   Row keys[KEY_GROUPS];
   if (n < end) load_first_keys<true>(keys, cache, tiles[2 * n + 1]);
   for (; n < end; n += WARPS) {
-    const TurnedTile tile = open_tile(tiles, n, at.key_rows, info);
+    const TurnedTile tile = open_tile(tiles, n, at.key_rows, masks, info);
     turn_queries(turned, q, tile, at, info);
 #pragma unroll 1
     for (u32 key = tile.key; key < tile.key + TILE; key += 16) {
@@ -211,7 +222,7 @@ DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, 
       const u32 next = same ? key + 16 : n + WARPS < end ? tiles[2 * (n + WARPS) + 1] : NO_KEY;
       attend_keys<true>(
           out, keys, turned, cache, key, next, [&](Row& row, u32 first) { turn_key(row, first, tile, at, info); },
-          [&](int, u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out[0], s, scale, key, tile.span, masks); });
+          [&](int, u32(&p)[1][4], float(&s)[2][4]) { weigh_keys(p, state, out[0], s, scale, key, tile, masks); });
     }
   }
 }
@@ -227,7 +238,7 @@ struct Warps {
   }
 };
 
-// What the splits of a pack leave to each other in the workspace: [split][16][PARTIAL_ROW].
+// What the splits of a group of rows leave to each other in the workspace: [split][16][PARTIAL_ROW].
 struct Splits {
   float* partial;
 
@@ -243,17 +254,17 @@ struct Splits {
 
 // Merges the warps of this block, and the splits if this is the last of them.
 DEVICE void finish(const Warps& warps, const Splits& splits, u32* arrived, E* out, float* lse, const Info& info) {
-  const u32 head = blockIdx.x * PACK, n_rows = info.seq_q * PACK;
+  const u32 n_rows = min(info.seq_q * PACK - first_row(), 16u);
   auto write = [&](u32 row, u32 n, float2 whole, float2 total) {
+    const u32 at = first_row() + row, head = blockIdx.x * PACK + at % PACK, token = at / PACK;
     const float share = share_of(whole.y);
-    E* to = out + (head + row % PACK) * info.out_head + row / PACK * info.out_token;
-    reinterpret_cast<u32*>(to)[n] = pack(total.x * share, total.y * share);
-    if (n == 0) lse[(u64)(head + row % PACK) * info.seq_q + row / PACK] = log_sum(whole.x, whole.y);
+    reinterpret_cast<u32*>(out + head * info.out_head + token * info.out_token)[n] = pack(total.x * share, total.y * share);
+    if (n == 0) lse[(u64)head * info.seq_q + token] = log_sum(whole.x, whole.y);
   };
   auto keep = [&](u32 row, u32 n, float2 whole, float2 total) { splits.keep(blockIdx.y, row, n, whole, total); };
   if (info.n_splits == 1) return merge(WARPS, n_rows, warps, write);
   merge(WARPS, n_rows, warps, keep);
-  if (is_last(arrived + blockIdx.x, info.n_splits)) merge(info.n_splits, n_rows, splits, write);
+  if (is_last(arrived, info.n_splits)) merge(info.n_splits, n_rows, splits, write);
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
@@ -273,7 +284,8 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
 
   float scale[2]; // from products to units of log2
 #pragma unroll
-  for (int i = 0; i < 2; i++) scale[i] = factor[min((threadIdx.x % 32 / 4 + 8 * i) / PACK, info.seq_q - 1)] * LOG2_E;
+  for (int i = 0; i < 2; i++)
+    scale[i] = factor[min((first_row() + threadIdx.x % 32 / 4 + 8 * i) / PACK, info.seq_q - 1)] * LOG2_E;
   Softmax state = empty_softmax();
   Output sums[1];
   clear(sums[0]);
@@ -288,6 +300,7 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   float* merged = reinterpret_cast<float*>(shared);
   leave(merged + warp * 16 * MERGED_ROW, stats[warp], state, sums[0]);
   __syncthreads();
-  const Splits splits = {partial + (u64)blockIdx.x * info.n_splits * 16 * PARTIAL_ROW};
-  finish({merged, stats}, splits, arrived, out, lse, info);
+  const u32 rows = blockIdx.x * gridDim.z + blockIdx.z; // this block's among all groups of 16
+  const Splits splits = {partial + (u64)rows * info.n_splits * 16 * PARTIAL_ROW};
+  finish({merged, stats}, splits, arrived + rows, out, lse, info);
 }

@@ -8,7 +8,9 @@
 // softmax of the former while the latter run. Warpgroups take turns in starting products, so that one's softmax runs under
 // the other's products.
 //
-// Defines: HEAD_DIM (64, 80, 96, 128 or 256), F16, GROUPS (2 or 3), KEYS (64 or 128), PACK (n_rep), SOFT_CAP, HOLES.
+// Defines: HEAD_DIM (64, 80, 96, 128 or 256), F16, GROUPS (2 or 3), KEYS (64 or 128), PACK (n_rep), SOFT_CAP, HOLES, PAD_VALUES
+// (1: the product with the values fills whole columns of 64 dimensions, zeros past HEAD_DIM; 0: PTX describes the layout of
+// operands for whole columns alone, so 80 and 96 want a try on a card first).
 // Launch: grid (ceil(seq_q * PACK / ROWS) * n_kv_heads), block 128 * (GROUPS + 1), dynamic shared memory
 // (ROWS + 2 * STAGES * KEYS) * DIMS * 2 bytes, where ROWS = 64 * GROUPS, STAGES = 2, and DIMS is HEAD_DIM rounded up to 64.
 // One block on an SM. GROUPS 2, KEYS 128 up to HEAD_DIM 128 and 64 for 256 need no more registers than there are; GROUPS 3,
@@ -27,6 +29,7 @@
 #define COLUMNS (DIMS / 64)
 #define TILE_BYTES (KEYS * DIMS * 2)
 #define WARPS (4 * (GROUPS + 1))
+static_assert((KEYS == 64 || KEYS == 128) && (GROUPS == 2 || GROUPS == 3), "what the products and registers are written for");
 
 struct alignas(64) TensorMap {
   u64 opaque[16];
@@ -48,12 +51,12 @@ struct Barriers {
   u64 full_k[STAGES], full_v[STAGES], empty_k[STAGES], empty_v[STAGES], full_q, empty_q;
 };
 
-// Makes a barrier that turns when `count` threads have arrived.
+// Makes a barrier whose phases complete when `count` threads have arrived.
 DEVICE void init_barrier(u64& barrier, u32 count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)), "r"(count) : "memory");
 }
 
-// Arrives, and lets the barrier wait for so many bytes of copies.
+// Arrives, and keeps the phase from completing before so many bytes of copies.
 DEVICE void expect_bytes(u64& barrier, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(&barrier)), "r"(bytes) : "memory");
 }
@@ -64,13 +67,13 @@ DEVICE void release(u64& barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&barrier)) : "memory");
 }
 
-// Waits for turn `turn` of a barrier, counted from 0.
-DEVICE void wait_barrier(u64& barrier, u32 turn) {
+// Waits until a phase is complete, counted from 0; of a new barrier the one before phase 0 is.
+DEVICE void wait_barrier(u64& barrier, u32 phase) {
   u32 done;
   do {
     asm volatile("{\n.reg .pred done;\nmbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\nselp.u32 %0, 1, 0, done;\n}"
                  : "=r"(done)
-                 : "r"(shared_address(&barrier)), "r"(turn & 1)
+                 : "r"(shared_address(&barrier)), "r"(phase & 1)
                  : "memory");
   } while (!done);
 }
@@ -162,13 +165,18 @@ DEVICE void wait_products() {
 #else
 #define MULTIPLY_KEYS(c, a, b, add) MULTIPLY_SHARED(128, c, a, b, add, 64, 65, 66)
 #endif
-#if HEAD_DIM == 64
+#if PAD_VALUES
+#define OUT_DIMS DIMS
+#else
+#define OUT_DIMS HEAD_DIM
+#endif
+#if OUT_DIMS == 64
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(64, c, a, b, 32, 33, 34, 35, 36)
-#elif HEAD_DIM == 80
+#elif OUT_DIMS == 80
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(80, c, a, b, 40, 41, 42, 43, 44)
-#elif HEAD_DIM == 96
+#elif OUT_DIMS == 96
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(96, c, a, b, 48, 49, 50, 51, 52)
-#elif HEAD_DIM == 128
+#elif OUT_DIMS == 128
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(128, c, a, b, 64, 65, 66, 67, 68)
 #else
 #define MULTIPLY_VALUES(c, a, b) MULTIPLY_REGISTERS(256, c, a, b, 128, 129, 130, 131, 132)
@@ -176,7 +184,7 @@ DEVICE void wait_products() {
 
 typedef float Scores[KEYS / 8][4];
 typedef u32 Weights[KEYS / 16][4];
-typedef float Output[HEAD_DIM / 8][4];
+typedef float Output[OUT_DIMS / 8][4]; // of 64 rows; each lane has two
 
 // Starts the products of the warpgroup's queries with the keys of a tile, as a group.
 DEVICE void start_scores(Scores& s, u32 queries, u32 keys) {
@@ -221,10 +229,9 @@ DEVICE void produce(Barriers& barriers, const TensorMap& q, const TensorMap& k, 
                     const Info& info) {
   u32 n = 0, spans = 0, span = info.n_spans;
   for (Tile tile = first_tile(work, info); tile.span < info.n_spans; tile = next_tile(tile, work, info), n++) {
-    const u32 stage = n % STAGES, turn = n / STAGES;
+    const u32 stage = n % STAGES, before = n / STAGES + 1; // parity of the phase in which the stage was emptied
     const u32 rule = info.span_rule[tile.span];
-    // a fresh barrier counts as having turned before
-    wait_barrier(barriers.empty_k[stage], turn + 1);
+    wait_barrier(barriers.empty_k[stage], before);
     copy_columns<KEYS>(work.keys + stage * TILE_BYTES, k, barriers.full_k[stage], (int)(tile.key - info.k_first),
                        rule * info.n_kv_heads + work.key_head);
     if (tile.span != span) {
@@ -232,7 +239,7 @@ DEVICE void produce(Barriers& barriers, const TensorMap& q, const TensorMap& k, 
       wait_barrier(barriers.empty_q, spans++ + 1);
       copy_columns<ROWS>(work.queries, q, barriers.full_q, work.first_row, span * info.n_kv_heads + work.key_head);
     }
-    wait_barrier(barriers.empty_v[stage], turn + 1);
+    wait_barrier(barriers.empty_v[stage], before);
     copy_columns<KEYS>(work.values + stage * TILE_BYTES, v, barriers.full_v[stage], tile.key, work.key_head);
   }
 }
