@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use crate::Error;
 use crate::barrier::NamedBarrier;
 use crate::lanes::lanes_of;
-use crate::launch::{Options, TensorMap};
+use crate::launch::Options;
 use crate::lower::{Program, SHARED_START};
 use crate::mbarrier::MBarrierState;
 use crate::memory::Memory;
 use crate::op::{CLUSTER_BARRIER, Op};
 use crate::race::Shadow;
+use crate::race::blocks::Blocks;
 use crate::race::clock::{Agent, Clock, Work};
 use crate::report::{Finding, Mistake, Report};
+use crate::tensor_map::TensorMap;
 use crate::warp::Warp;
 
 /// Instructions that a warp executes before others get their turn.
@@ -61,12 +63,17 @@ pub(crate) struct Device<'a> {
     pub maps: Vec<(usize, TensorMap)>,
     pub counts: Vec<Count>,
     pub report: Report,
+    /// What blocks that have ended wrote, where there are several.
+    pub blocks: Blocks,
 }
 
+/// A block that runs: its shared memory, barriers and warps.
 pub(crate) struct Block<'d, 'a> {
     pub device: &'d mut Device<'a>,
     pub program: &'a Program,
     pub index: [u32; 3],
+    /// The number of the block in the grid.
+    pub number: u64,
     pub n_threads: u32,
     pub shared: Vec<u8>,
     pub shared_written: Vec<u8>,
@@ -93,6 +100,7 @@ impl<'d, 'a> Block<'d, 'a> {
         Self {
             program,
             index: [0; 3],
+            number: 0,
             n_threads,
             shared: vec![0xff; shared],
             shared_written: vec![0; shared],
@@ -110,6 +118,8 @@ impl<'d, 'a> Block<'d, 'a> {
 
     fn restart(&mut self, index: [u32; 3]) {
         self.index = index;
+        let [x, y, z] = index.map(u64::from);
+        self.number = x + u64::from(self.device.grid[0]) * (y + u64::from(self.device.grid[1]) * z);
         self.shared.fill(0xff);
         self.shared_written.fill(0);
         self.shared_shadow.clear();
@@ -221,6 +231,11 @@ impl<'d, 'a> Block<'d, 'a> {
     }
 
     fn finish(&mut self) {
+        if self.device.grid != [1; 3] {
+            for (buffer, shadow) in self.global_shadows.iter().enumerate() {
+                self.device.blocks.keep(self.number, buffer, shadow);
+            }
+        }
         for at in 0..self.warps.len() {
             if let Some(mut warp) = self.warps[at].take() {
                 self.end_warp(&mut warp);

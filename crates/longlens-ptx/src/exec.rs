@@ -3,12 +3,12 @@
 mod access;
 mod arithmetic;
 mod bulk;
+mod checks;
 mod collective;
 mod control;
 mod copy;
 mod matrix;
 mod product;
-mod swizzle;
 
 pub(crate) use access::Place;
 
@@ -16,7 +16,8 @@ use crate::Error;
 use crate::block::{Block, Flow};
 use crate::lanes::{Lanes, WARP, first_lane, lanes_of};
 use crate::lower::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
-use crate::op::{LaneMask, Logic, Op, Space, Special};
+use crate::op::{Fence, LaneMask, Logic, Op, Space, Special};
+use crate::race::clock::Cover;
 use crate::report::Mistake;
 use crate::warp::Warp;
 
@@ -45,8 +46,7 @@ impl Block<'_, '_> {
             Op::Load(load) => self.load(warp, pc, load, mask)?,
             Op::Store(store) => self.store(warp, pc, store, mask)?,
             Op::Atomic(atomic) => self.atomic(warp, pc, atomic, mask)?,
-            Op::Fence { proxy: true } => warp.clock.fence_proxy(mask),
-            Op::Fence { proxy: false } => warp.fenced = true,
+            Op::Fence(fence) => pass_fence(warp, *fence, mask),
             Op::ActiveMask { d } => warp.registers.write(*d, mask, &[u64::from(mask); WARP]),
             Op::Collective(collective) => return self.collective(warp, pc, collective, mask, active),
             Op::Barrier(barrier) => return self.barrier(warp, pc, barrier, mask, active),
@@ -108,6 +108,15 @@ fn choose(warp: &mut Warp, op: &Op, mask: u32) {
         }
         _ => unreachable!("the caller sends choices only"),
     }
+}
+
+fn pass_fence(warp: &mut Warp, fence: Fence, mask: u32) {
+    match fence {
+        Fence::Proxy => warp.clock.fence(mask, Cover::Proxy),
+        Fence::Device => warp.clock.fence(mask, Cover::Device),
+        Fence::Block => {}
+    }
+    warp.fenced |= fence != Fence::Proxy;
 }
 
 fn lane_mask(mask: LaneMask, lane: u32) -> u32 {

@@ -18,6 +18,9 @@ pub(crate) type CompareFn = fn(&Lanes, &Lanes) -> u32;
 
 /// A type that a register's bits are read as.
 pub(crate) trait Lane: Copy {
+    /// The bits it takes.
+    const BITS: u32;
+
     fn from_bits64(bits: u64) -> Self;
     fn bits64(self) -> u64;
 }
@@ -25,6 +28,8 @@ pub(crate) trait Lane: Copy {
 macro_rules! integer_lane {
     ($($integer:ty as $unsigned:ty),*) => {$(
         impl Lane for $integer {
+            const BITS: u32 = <$integer>::BITS;
+
             fn from_bits64(bits: u64) -> Self { bits as $integer }
             fn bits64(self) -> u64 { u64::from(self as $unsigned) }
         }
@@ -36,6 +41,8 @@ integer_lane!(u8 as u8, u16 as u16, u32 as u32, u64 as u64, i8 as u8, i16 as u16
 macro_rules! float_lane {
     ($($float:ty as $bits:ty),*) => {$(
         impl Lane for $float {
+            const BITS: u32 = <$bits>::BITS;
+
             fn from_bits64(bits: u64) -> Self { <$float>::from_bits(bits as $bits) }
             fn bits64(self) -> u64 { u64::from(self.to_bits()) }
         }
@@ -44,17 +51,19 @@ macro_rules! float_lane {
 
 float_lane!(f32 as u32, f64 as u64, f16 as u16, bf16 as u16);
 
-/// Two 16-bit floats in one register, the lower half first.
+/// Two floats in one register, the lower half first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<T>(pub T, pub T);
 
 impl<T: Lane> Lane for Pair<T> {
+    const BITS: u32 = 2 * T::BITS;
+
     fn from_bits64(bits: u64) -> Self {
-        Self(T::from_bits64(bits & 0xffff), T::from_bits64(bits >> 16 & 0xffff))
+        Self(T::from_bits64(bits), T::from_bits64(bits >> T::BITS))
     }
 
     fn bits64(self) -> u64 {
-        self.0.bits64() | self.1.bits64() << 16
+        self.0.bits64() | self.1.bits64() << T::BITS
     }
 }
 
@@ -116,6 +125,7 @@ macro_rules! by_float {
             Type::Bf16 => Some($macro!(half::bf16: $($rest)*)),
             Type::F16x2 => Some($macro!($crate::lanes::Pair<half::f16>: $($rest)*)),
             Type::Bf16x2 => Some($macro!($crate::lanes::Pair<half::bf16>: $($rest)*)),
+            Type::F32x2 => Some($macro!($crate::lanes::Pair<f32>: $($rest)*)),
             Type::F32 => Some($macro!(f32: $($rest)*)),
             Type::F64 => Some($macro!(f64: $($rest)*)),
             _ => None,

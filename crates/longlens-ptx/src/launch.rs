@@ -5,59 +5,13 @@ use std::ops::Range;
 use crate::block::{Block, Count, Device};
 use crate::lower::{Program, SHARED_START};
 use crate::memory::{Buffer, Memory, Plain, bytes_of};
+use crate::race::blocks::Blocks;
 use crate::report::{Conflicts, Report, Traffic};
+use crate::tensor_map::TensorMap;
 use crate::{Error, Module};
 
 /// The most dynamic shared memory of a block.
 const MAX_SHARED: u32 = 227 * 1024;
-
-/// How the copy engine mixes up addresses in shared memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swizzle {
-    None,
-    Bytes32,
-    Bytes64,
-    Bytes128,
-}
-
-/// A tensor in global memory, for loads and stores of boxes (a `CUtensorMap`). The first dimension is contiguous.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorMap {
-    /// The device address of the first element.
-    pub address: u64,
-    pub element_bytes: u32,
-    /// Elements of each dimension.
-    pub dims: Vec<u64>,
-    /// Bytes from one index to the next, for all dimensions but the first.
-    pub strides: Vec<u64>,
-    /// Elements of a box in each dimension.
-    pub box_dims: Vec<u32>,
-    pub swizzle: Swizzle,
-}
-
-impl TensorMap {
-    pub(crate) fn box_bytes(&self) -> u32 {
-        self.box_dims.iter().product::<u32>() * self.element_bytes
-    }
-
-    /// Why the driver would refuse the map.
-    fn check(&self) -> Result<(), String> {
-        let rank = self.dims.len();
-        let row = self.box_dims.first().map_or(0, |first| first * self.element_bytes);
-        let wrong = if !(1..=5).contains(&rank) || self.box_dims.len() != rank || self.strides.len() + 1 != rank {
-            "1 to 5 dimensions, a box of as many, and one stride less"
-        } else if !self.address.is_multiple_of(16) || !self.strides.iter().all(|stride| stride.is_multiple_of(16)) {
-            "address and strides that are multiples of 16 bytes"
-        } else if self.box_dims.iter().any(|extent| !(1..=256).contains(extent)) || !row.is_multiple_of(16) {
-            "boxes of 1 to 256 elements a dimension, with rows of a multiple of 16 bytes"
-        } else if self.swizzle != Swizzle::None && row > self.swizzle.span() {
-            "rows of a box that fit the swizzle"
-        } else {
-            return Ok(());
-        };
-        Err(format!("a tensor map has {wrong}: {self:?}"))
-    }
-}
 
 /// A kernel's argument.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +50,7 @@ macro_rules! number_arg {
 
 number_arg!(u32, i32, u64, i64, f32, f64);
 
+/// How a launch is to be made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     pub backward: bool,
@@ -222,6 +177,7 @@ impl<'m> Launch<'m> {
             maps: maps.clone(),
             counts: vec![Count::default(); program.code.len()],
             report: Report::default(),
+            blocks: Blocks::default(),
         };
         let [x, y, z] = self.grid.map(u64::from);
         let mut block = Block::new(&mut device);

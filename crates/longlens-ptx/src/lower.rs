@@ -138,7 +138,7 @@ impl<'t> Lower<'t> {
                 self.control(&parts, operands)?
             }
             "bar" | "barrier" | "membar" | "fence" | "griddepcontrol" => self.synchronization(&parts, operands)?,
-            "setp" | "selp" | "set" | "slct" => self.predicates(&parts, operands)?,
+            "setp" | "selp" | "set" | "slct" | "testp" => self.predicates(&parts, operands)?,
             "mov" | "cvta" | "isspacep" => self.moves(&parts, operands)?,
             "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "discard" | "applypriority" => {
                 self.memory(&parts, operands)?

@@ -1,9 +1,11 @@
 //! Decoded instructions.
 
 mod asynchronous;
+mod barrier;
 mod matrix;
 
 pub(crate) use asynchronous::{Bulk, CopyAsync, MBarrier, MBarrierKind};
+pub(crate) use barrier::{Barrier, BarrierKind, CLUSTER_BARRIER, Fence, Reduce, ReduceKind};
 pub(crate) use matrix::{Element, Mma, Wgmma, WgmmaA};
 
 use crate::lanes::{AluFn, CompareFn};
@@ -31,12 +33,14 @@ pub(crate) enum Pred {
     Const(bool),
 }
 
+/// An instruction and the predicate that it waits for.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruction {
     pub guard: Option<Pred>,
     pub op: Op,
 }
 
+/// Logic of predicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logic {
     And,
@@ -47,6 +51,7 @@ pub(crate) enum Logic {
     Not,
 }
 
+/// A state space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
     Generic,
@@ -93,6 +98,7 @@ pub(crate) struct SetP {
     pub combine: Option<(Logic, Pred)>,
 }
 
+/// `ld`: one address, one or more registers.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub addr: Addr,
@@ -106,6 +112,7 @@ pub(crate) struct Load {
     pub order: Order,
 }
 
+/// `st`.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub addr: Addr,
@@ -125,6 +132,7 @@ pub(crate) enum Order {
     Ordered,
 }
 
+/// `atom` and `red`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Atomic {
     pub addr: Addr,
@@ -138,6 +146,7 @@ pub(crate) struct Atomic {
     pub order: Order,
 }
 
+/// Special registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
     Tid(u8),
@@ -155,6 +164,7 @@ pub(crate) enum Special {
     Constant(u32),
 }
 
+/// The lanes that `%lanemask_…` names, as seen from the lane itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LaneMask {
     Eq,
@@ -164,6 +174,7 @@ pub(crate) enum LaneMask {
     Ge,
 }
 
+/// Modes of `vote`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vote {
     Ballot,
@@ -172,6 +183,7 @@ pub(crate) enum Vote {
     Uniform,
 }
 
+/// Modes of `shfl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shuffle {
     Up,
@@ -187,6 +199,7 @@ pub(crate) struct Collective {
     pub kind: CollectiveKind,
 }
 
+/// What lanes do together.
 #[derive(Debug, Clone)]
 pub(crate) enum CollectiveKind {
     WarpSync,
@@ -243,41 +256,7 @@ pub(crate) enum CollectiveKind {
     SetMaxRegisters,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BarrierKind {
-    Sync,
-    Arrive,
-}
-
-/// The number of the barrier that a cluster of one block has.
-pub(crate) const CLUSTER_BARRIER: u64 = 16;
-
-/// `bar.sync`, `bar.arrive` and `bar.red`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Barrier {
-    pub kind: BarrierKind,
-    pub id: Src,
-    /// Threads that take part; all of the block where absent.
-    pub threads: Option<Src>,
-    pub reduce: Option<Reduce>,
-    pub aligned: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reduce {
-    pub kind: ReduceKind,
-    /// A predicate register, or a data register for `popc`.
-    pub d: Slot,
-    pub p: Pred,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReduceKind {
-    Popc,
-    And,
-    Or,
-}
-
+/// A call of a device function.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// The first instruction of the function.
@@ -287,6 +266,7 @@ pub(crate) struct Call {
     pub results: Vec<(u32, u32, u32)>,
 }
 
+/// What an instruction does.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Alu(Alu),
@@ -358,10 +338,8 @@ pub(crate) enum Op {
     Exit,
     Trap,
     Barrier(Barrier),
-    /// `membar` and `fence`; `proxy`: between ordinary accesses and the copy engine.
-    Fence {
-        proxy: bool,
-    },
+    /// `membar` and `fence`.
+    Fence(Fence),
     ActiveMask {
         d: Slot,
     },
@@ -377,6 +355,7 @@ pub(crate) enum Op {
     Nop,
 }
 
+/// An arithmetic instruction with the carry flag.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Carry {
     pub kind: CarryKind,
@@ -389,6 +368,7 @@ pub(crate) struct Carry {
     pub bytes: usize,
 }
 
+/// Arithmetic with the carry flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CarryKind {
     Add,

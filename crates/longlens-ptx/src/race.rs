@@ -3,12 +3,13 @@
 //! Every thread has a clock: how far it knows that other threads have come. Barriers, warp-wide instructions and `mbarrier`
 //! phases pass this knowledge on. An access is in order after another one if its thread's clock has reached the time
 //! of the other. Asynchronous work (`cp.async`, the copy engine, `wgmma`) keeps time of its own, which a thread learns
-//! only when it waits for that work. A second half of each clock holds what a `fence.proxy.async` has covered.
+//! only when it waits for that work. Further parts of each clock hold what fences have covered.
 
+pub(crate) mod blocks;
 pub(crate) mod clock;
 mod shadow;
 
-use clock::{Agent, Clock};
+use clock::{Agent, Clock, Cover};
 pub(crate) use shadow::Shadow;
 
 /// What an access does.
@@ -77,23 +78,23 @@ impl Entry {
         if together {
             return None;
         }
-        if !self.is_before(stamp, false) {
+        if !self.is_before(stamp, Cover::Order) {
             return Some(Conflict { pc: self.pc, proxy: false });
         }
         let by_proxy = matches!(access, Access::ProxyRead | Access::ProxyWrite);
-        let unfenced = by_proxy && !self.proxy && !self.is_before(stamp, true);
+        let unfenced = by_proxy && !self.proxy && !self.is_before(stamp, Cover::Proxy);
         unfenced.then_some(Conflict { pc: self.pc, proxy: true })
     }
 
     /// Whether a thread that knows this clock comes after the access.
-    fn is_before(&self, stamp: &Stamp, fenced: bool) -> bool {
-        let own = |agent: Agent| agent == stamp.thread && !fenced;
+    fn is_before(&self, stamp: &Stamp, cover: Cover) -> bool {
+        let own = |agent: Agent| agent == stamp.thread && cover == Cover::Order;
         if self.lanes == 1 {
-            return own(self.agent) || stamp.clock.knows(self.agent, self.time, fenced);
+            return own(self.agent) || stamp.clock.knows(self.agent, self.time, cover);
         }
         crate::lanes::lanes_of(self.lanes).all(|lane| {
             let agent = self.agent + lane as Agent;
-            own(agent) || stamp.clock.knows(agent, self.time, fenced)
+            own(agent) || stamp.clock.knows(agent, self.time, cover)
         })
     }
 }
@@ -123,7 +124,7 @@ impl Cell {
                 (false, true) => access.writes() || other.writes,
                 (_, false) => access.writes(),
             };
-            if conflict.is_none() && collides && !other.is_before(stamp, false) {
+            if conflict.is_none() && collides && !other.is_before(stamp, Cover::Order) {
                 conflict = Some(Conflict { pc: other.pc, proxy: false });
             }
         }
@@ -134,6 +135,11 @@ impl Cell {
             self.add(Entry::new(stamp, access), stamp);
         }
         conflict
+    }
+
+    /// The last ordinary write of a thread: thread, time and instruction.
+    fn writer(&self) -> Option<(u32, u32, u32)> {
+        self.write.as_ref().map(|write| (write.agent, write.time, write.pc))
     }
 
     fn was_written(&self) -> bool {
@@ -157,7 +163,7 @@ impl Cell {
             return;
         }
         // what comes after this access comes after those of its kind before it
-        self.others.retain(|other| !same_kind(other) || !other.is_before(stamp, false));
+        self.others.retain(|other| !same_kind(other) || !other.is_before(stamp, Cover::Order));
         self.others.push(entry);
     }
 }

@@ -150,9 +150,9 @@ impl Registers {
         self.fence += 1;
     }
 
-    /// Whether a register was written after the last `wgmma.fence`.
+    /// Whether a register was written after the last `wgmma.fence`, or there was none.
     pub(crate) fn needs_fence(&self, slot: Slot) -> bool {
-        self.fence_of[slot as usize] == self.fence
+        self.fence == 1 || self.fence_of[slot as usize] == self.fence
     }
 
     /// Marks a copy as written when its source was: a move alone needs no new fence.

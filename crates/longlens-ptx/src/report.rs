@@ -52,7 +52,7 @@ pub enum Mistake {
     MissingProxyFence,
     /// A register of an unfinished `wgmma` was read or written.
     UnfinishedWgmma,
-    /// A register of a `wgmma` was written after the last `wgmma.fence`.
+    /// A register of a `wgmma` was written after the last `wgmma.fence`, or there was none before the first `wgmma`.
     MissingWgmmaFence,
     /// A barrier for whole warps that only some lanes of a warp reached.
     DivergentBarrier,

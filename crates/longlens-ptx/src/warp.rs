@@ -41,6 +41,7 @@ pub(crate) struct PendingStore {
     pub time: u32,
 }
 
+/// The stores of the copy engine for one thread.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stores {
     pub pending: VecDeque<PendingStore>,
@@ -85,7 +86,7 @@ pub(crate) struct Products {
     pub committed: u32,
 }
 
-/// What only some threads of a warp wait for.
+/// A warp: its lanes' states and registers, and what it has started and not waited for.
 #[derive(Debug)]
 pub(crate) struct Warp {
     pub index: u32,

@@ -128,6 +128,34 @@ fn comparisons_of_floats() {
 }
 
 #[test]
+fn pairs_of_f32() {
+    let pair = |low: f32, high: f32| u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32;
+    let inputs = [[pair(1.5, -2.0), pair(0.25, 3.0), pair(10.0, 0.1)]];
+    let check = |text: &str, low: f32, high: f32| assert_eq!(execute(text, "rd", &inputs), [pair(low, high)], "{text}");
+    check("add.rn.f32x2 %rd0, %rd1, %rd2;", 1.75, 1.0);
+    check("mul.rn.f32x2 %rd0, %rd1, %rd2;", 0.375, -6.0);
+    check("fma.rn.f32x2 %rd0, %rd1, %rd2, %rd3;", 10.375, (-2.0f32).mul_add(3.0, 0.1));
+}
+
+#[test]
+fn properties_of_floats() {
+    type Answer = fn(f32) -> bool;
+    let cases: [(&str, Answer); 6] = [
+        ("finite", f32::is_finite),
+        ("infinite", f32::is_infinite),
+        ("number", |a| !a.is_nan()),
+        ("notanumber", f32::is_nan),
+        ("normal", f32::is_normal),
+        ("subnormal", f32::is_subnormal),
+    ];
+    for (name, answer) in cases {
+        check(&format!("testp.{name}.f32 %p0, %f1;"), "p", &floats(), |a, _, _| {
+            u64::from(answer(f32::from_bits(a as u32)))
+        });
+    }
+}
+
+#[test]
 fn halves() {
     type Pair<T> = (T, T);
     let inputs: Vec<[u64; 3]> = floats()

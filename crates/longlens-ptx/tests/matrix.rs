@@ -4,7 +4,7 @@ mod common;
 
 use common::Numbers;
 use half::{bf16, f16};
-use longlens_ptx::{Launch, Memory, Module};
+use longlens_ptx::{Launch, Memory, Mistake, Module};
 
 /// An element type: its name, its bytes, the bits of a number, and the number that bits stand for.
 struct Element {
@@ -336,6 +336,23 @@ fn multiply_warpgroup(element: &Element, n: usize, a: Option<Layout>, b: Layout,
             "{shape} {a:?} {b:?}, row {row}, column {column}: {found}, not {exact}"
         );
     }
+}
+
+#[test]
+fn the_first_product_wants_a_fence() {
+    let layout = Layout { span: 128, transposed: false };
+    let image = shared_image(&random(&BF16, 64 * 16, 3), &random(&BF16, 8 * 16, 4), Some(layout), layout);
+    let (a, b) = (layout.descriptor(START, 64).to_string(), layout.descriptor(START + A_BYTES, 8));
+    let text = wgmma_text("m64n8k16.f32.bf16.bf16", 4, image.len(), &a, b, "0, 0");
+    // the accumulators were never written
+    let module =
+        Module::parse(&text.replace("wgmma.fence.sync.aligned;", "")).unwrap_or_else(|error| panic!("{error}"));
+    let mut memory = Memory::new();
+    let (image, registers) = (memory.input("image", &image), memory.input("a", &[0u32; 512]));
+    let out = memory.output::<u32>("out", 512);
+    let launch = Launch::new(&module, "k").block(128, 1, 1).arg(image).arg(registers).arg(out);
+    let report = launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}"));
+    common::assert_only(&report, Mistake::MissingWgmmaFence);
 }
 
 #[test]

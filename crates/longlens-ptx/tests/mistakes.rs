@@ -163,19 +163,32 @@ fn a_barrier_that_half_a_warp_reaches() {
     });
 }
 
+/// Four blocks of 32 threads, the last of which adds up what all have written.
+fn last_block(module: &Module, kernel: &str, backward: bool) -> (Report, u32) {
+    let mut memory = Memory::new();
+    let input = memory.input("in", &(0..128).collect::<Vec<u32>>());
+    let (parts, count) = (memory.output::<u32>("parts", 128), memory.in_out("count", &[0u32]));
+    let out = memory.output::<u32>("out", 1);
+    let launch = Launch::new(module, kernel).grid(4, 1, 1).block(32, 1, 1);
+    let launch = launch.arg(input).arg(parts).arg(count).arg(out);
+    let launch = if backward { launch.backward() } else { launch };
+    let report = launch.run(&mut memory).expect("it runs");
+    (report, memory.read::<u32>(out)[0])
+}
+
 #[test]
 fn the_last_block_adds_in_either_order() {
     everywhere(|module| {
         for backward in [false, true] {
-            let mut memory = Memory::new();
-            let input = memory.input("in", &(0..128).collect::<Vec<u32>>());
-            let (parts, count) = (memory.output::<u32>("parts", 4), memory.in_out("count", &[0u32]));
-            let out = memory.output::<u32>("out", 1);
-            let launch = Launch::new(module, "last_block_adds").grid(4, 1, 1);
-            let launch = launch.arg(input).arg(parts).arg(count).arg(out);
-            let launch = if backward { launch.backward() } else { launch };
-            launch.run(&mut memory).expect("it runs").assert_clean();
-            assert_eq!(memory.read::<u32>(out), [127 * 64]);
+            let (report, sum) = last_block(module, "last_block_adds", backward);
+            report.assert_clean();
+            assert_eq!(sum, 127 * 64);
+        }
+        // one after the other, blocks give the right sum without any order between them: only the report tells
+        for kernel in ["without_fence", "without_sync", "without_count"] {
+            let (report, sum) = last_block(module, &format!("last_block_adds_{kernel}"), false);
+            assert_only(&report, Mistake::Race);
+            assert_eq!(sum, 127 * 64);
         }
     });
 }

@@ -2,13 +2,12 @@
 
 use super::is_in;
 use crate::Error;
-use crate::banks;
 use crate::block::Block;
 use crate::lanes::{Lanes, WARP, first_lane, lanes_of};
 use crate::lower::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 use crate::op::{Atomic, Load, Order, Space, Store};
-use crate::race::clock::Clock;
-use crate::race::{Access, Shadow};
+use crate::race::Access;
+use crate::race::clock::{Clock, Cover};
 use crate::report::Mistake;
 use crate::warp::Warp;
 
@@ -161,96 +160,6 @@ impl Block<'_, '_> {
         self.shared_written[at..at + bytes.len()].fill(1);
     }
 
-    /// Looks for a race of one lane's access.
-    pub(crate) fn check_race(
-        &mut self,
-        warp: &Warp,
-        pc: u32,
-        lane: usize,
-        (place, bytes): (Place, usize),
-        access: Access,
-        same_value: bool,
-    ) {
-        let thread = warp.thread(lane);
-        let stamp = warp.stamp(pc, lane, thread, warp.clock.time());
-        let conflict = match place {
-            Place::Shared(at) => self.shared_shadow.access_range(at, bytes as u32, &stamp, access, same_value),
-            Place::Global { allocation, offset } if self.device.memory.allocations[allocation].writable => {
-                if self.global_shadows.len() <= allocation {
-                    self.global_shadows.resize_with(allocation + 1, Shadow::default);
-                }
-                self.global_shadows[allocation].access_range(offset as u32, bytes as u32, &stamp, access, same_value)
-            }
-            _ => None,
-        };
-        if let Some(conflict) = conflict {
-            self.note_conflict(thread, pc, place, conflict);
-        }
-    }
-
-    /// The read-only cache may hold what was there before the kernel's own stores.
-    fn check_read_only(&mut self, thread: u32, pc: u32, (allocation, offset): (usize, usize), bytes: usize) {
-        let Some(shadow) = self.global_shadows.get_mut(allocation) else { return };
-        if self.device.memory.allocations[allocation].writable && shadow.was_written(offset as u32, bytes as u32) {
-            let name = self.device.memory.allocations[allocation].name.clone();
-            let detail =
-                format!("offset {offset} of `{name}` was written by this block, and is read as if it never changed");
-            self.note(thread, pc, Mistake::Misuse, detail);
-        }
-    }
-
-    pub(crate) fn note_conflict(&mut self, thread: u32, pc: u32, place: Place, conflict: crate::race::Conflict) {
-        let word = match place {
-            Place::Shared(at) => format!("shared address {at}"),
-            Place::Global { allocation, offset } => {
-                format!("offset {offset} of `{}`", self.device.memory.allocations[allocation].name)
-            }
-            _ => String::new(),
-        };
-        let (mistake, detail) = if conflict.proxy {
-            (Mistake::MissingProxyFence, format!("{word} was written by an ordinary store"))
-        } else {
-            (Mistake::Race, format!("{word}, with no order between the two"))
-        };
-        self.note_pair(thread, pc, conflict.pc, mistake, detail);
-    }
-
-    pub(crate) fn note_uninitialized(&mut self, thread: u32, pc: u32, place: Place) {
-        if self.device.options.permit_uninitialized {
-            return;
-        }
-        let detail = match place {
-            Place::Global { allocation, offset } => {
-                format!("offset {offset} of `{}`", self.device.memory.allocations[allocation].name)
-            }
-            Place::Shared(at) => format!("shared address {at}"),
-            Place::Local(at) => format!("local address {at}"),
-            _ => String::new(),
-        };
-        self.note(thread, pc, Mistake::UninitializedMemory, detail);
-    }
-
-    /// Counts bank conflicts of the lanes' shared addresses.
-    pub(crate) fn count_conflicts(&mut self, pc: u32, addresses: &[u32], bytes: usize) {
-        if addresses.is_empty() {
-            return;
-        }
-        let extra = banks::extra_passes(addresses, bytes);
-        let count = &mut self.device.counts[pc as usize];
-        count.shared_accesses += 1;
-        count.extra_passes += extra;
-    }
-
-    /// Counts what a warp's instruction moves: lanes that share an address move it once.
-    pub(crate) fn count_traffic(&mut self, places: &mut Vec<(usize, usize)>, bytes: usize, stores: bool) {
-        places.sort_unstable();
-        places.dedup();
-        for (allocation, _) in places {
-            let allocation = &mut self.device.memory.allocations[*allocation];
-            *(if stores { &mut allocation.stored } else { &mut allocation.loaded }) += bytes as u64;
-        }
-    }
-
     pub(crate) fn load(&mut self, warp: &mut Warp, pc: u32, load: &Load, mask: u32) -> Result<(), Error> {
         let addresses = warp.addresses(load.addr, mask);
         let total = load.bytes * load.d.len();
@@ -356,16 +265,33 @@ impl Block<'_, '_> {
         Ok(())
     }
 
-    /// After a memory fence, strong accesses of a warp hand on what it knows through the address they use.
+    /// Accesses meant to be shared take up what others handed on through their address and, after a fence, hand on what
+    /// the thread knows: inside the block, and between blocks.
     fn pass_order(&mut self, warp: &mut Warp, order: Order, mask: u32, addresses: &Lanes) {
-        if order == Order::Weak || order == Order::Strong && !warp.fenced {
+        if order == Order::Weak {
             return;
         }
+        if order == Order::Ordered {
+            warp.clock.fence(mask, Cover::Device);
+        }
+        let hands_on = order == Order::Ordered || warp.fenced;
+        let many_blocks = self.device.grid != [1; 3];
         for lane in lanes_of(mask) {
-            let threads = self.clock_threads();
-            let clock = self.signals.entry(addresses[lane]).or_insert_with(|| Clock::new(threads));
-            warp.clock.acquire(1 << lane, clock);
-            warp.clock.release(1 << lane, clock);
+            let address = addresses[lane];
+            if many_blocks && self.device.blocks.has_releases(address) {
+                let mut known = Clock::new(self.clock_threads());
+                self.device.blocks.take_up(address, &mut known);
+                warp.clock.acquire(1 << lane, &known);
+            }
+            if hands_on {
+                let threads = self.clock_threads();
+                let clock = self.signals.entry(address).or_insert_with(|| Clock::new(threads));
+                warp.clock.acquire(1 << lane, clock);
+                if many_blocks {
+                    self.device.blocks.hand_on(address, self.number, warp.clock.snapshot(lane));
+                }
+                warp.clock.release(1 << lane, clock);
+            }
         }
     }
 }

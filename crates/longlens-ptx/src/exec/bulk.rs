@@ -5,13 +5,13 @@ use super::is_in;
 use crate::Error;
 use crate::block::Block;
 use crate::lanes::lanes_of;
-use crate::launch::TensorMap;
 use crate::lower::PARAM_WINDOW;
 use crate::mbarrier::PendingLoad;
 use crate::op::{Addr, Bulk, Space, Src};
 use crate::race::Access;
 use crate::race::clock::Work;
 use crate::report::Mistake;
+use crate::tensor_map::TensorMap;
 use crate::warp::{PendingStore, Warp};
 
 /// A piece of a box that lies in one row of the tensor: global address, shared address, bytes. No address: outside.

@@ -7,11 +7,11 @@ use super::matrix::{accumulate, add_accumulator, decode, rows_of_a};
 use crate::Error;
 use crate::block::Block;
 use crate::lanes::{FULL, Lanes, WARP};
-use crate::launch::Swizzle;
 use crate::op::{Element, Slot, Src, Wgmma, WgmmaA};
 use crate::race::Access;
 use crate::race::clock::Work;
 use crate::report::Mistake;
+use crate::tensor_map::Swizzle;
 use crate::warp::{Deferred, Warp};
 
 /// Columns of A and rows of B of one product.
@@ -133,7 +133,12 @@ impl Block<'_, '_> {
             warp.registers.occupy(*slot);
         }
         if fence_missing {
-            self.note(thread, pc, Mistake::MissingWgmmaFence, "a register was written after the last `wgmma.fence`");
+            self.note(
+                thread,
+                pc,
+                Mistake::MissingWgmmaFence,
+                "a register was written after the last `wgmma.fence`, or there was none",
+            );
         }
     }
 

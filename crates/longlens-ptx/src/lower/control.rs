@@ -2,7 +2,7 @@
 
 use super::Lower;
 use crate::Error;
-use crate::op::{Barrier, BarrierKind, CLUSTER_BARRIER, Call, Op, Reduce, ReduceKind, Space, Src};
+use crate::op::{Barrier, BarrierKind, CLUSTER_BARRIER, Call, Fence, Op, Reduce, ReduceKind, Space, Src};
 use crate::syntax::{Function, Operand, Tree};
 
 /// A kernel and the functions it reaches: those that are called first come first.
@@ -134,10 +134,7 @@ impl<'t> Lower<'t> {
 
     pub(super) fn synchronization(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Option<Op>, Error> {
         match parts[0] {
-            "membar" | "fence" => {
-                let proxy = parts.contains(&"proxy") && parts.iter().any(|part| part.starts_with("async"));
-                Ok(Some(Op::Fence { proxy }))
-            }
+            "membar" | "fence" => Ok(Some(Op::Fence(fence(parts)))),
             // one kernel runs at a time
             "griddepcontrol" => Ok(Some(Op::Nop)),
             "bar" if parts.get(1) == Some(&"warp") => self.warp_barrier(operands).map(Some),
@@ -167,6 +164,16 @@ impl<'t> Lower<'t> {
         let id = self.src(id)?;
         let threads = rest.get(1).map(|operand| self.src(operand)).transpose()?;
         Ok(Op::Barrier(Barrier { kind, id, threads, reduce, aligned }))
+    }
+}
+
+fn fence(parts: &[&str]) -> Fence {
+    if parts.contains(&"proxy") && parts.iter().any(|part| part.starts_with("async")) {
+        Fence::Proxy
+    } else if parts.iter().any(|part| ["gl", "sys", "gpu"].contains(part)) {
+        Fence::Device
+    } else {
+        Fence::Block
     }
 }
 

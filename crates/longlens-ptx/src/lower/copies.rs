@@ -58,9 +58,7 @@ impl<'t> Lower<'t> {
     fn bulk(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Op, Error> {
         match parts.get(3).copied() {
             Some("commit_group") => return Ok(Op::Bulk(Bulk::Commit)),
-            Some("wait_group") => {
-                return Ok(Op::Bulk(Bulk::Wait { pending: self.count(operands)? }));
-            }
+            Some("wait_group") => return Ok(Op::Bulk(Bulk::Wait { pending: self.count(operands)? })),
             Some("prefetch") => return Ok(Op::Prefetch),
             _ => {}
         }

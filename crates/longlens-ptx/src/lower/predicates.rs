@@ -14,6 +14,7 @@ impl<'t> Lower<'t> {
         match parts[0] {
             "setp" => self.set_predicate(parts, operands).map(Some),
             "set" => self.set_value(parts, operands).map(Some),
+            "testp" => self.test(parts, operands).map(Some),
             "slct" => self.select_by_sign(parts, operands).map(Some),
             "selp" => {
                 let [d, a, b, p] = operands else { return self.unknown() };
@@ -130,6 +131,14 @@ impl<'t> Lower<'t> {
         Ok(Op::Pack { d, parts, bits: 16 })
     }
 
+    /// `testp.op.type p, a`
+    fn test(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Op, Error> {
+        let ([d, a], Some(kind)) = (operands, type_of(parts)) else { return self.unknown() };
+        let Some(run) = property(parts[1], kind) else { return self.unknown() };
+        let (d, a) = (self.pred_dst(d)?, self.src(a)?);
+        Ok(Op::SetP(SetP { run, d, complement: SINK, a, b: Src::Imm(0), flush: false, combine: None }))
+    }
+
     fn select_by_sign(&mut self, parts: &[&str], operands: &'t [Operand]) -> Result<Op, Error> {
         let run = match parts.last() {
             Some(&"f32") => lanes!(u64: a, b, c => if f32::from_bits(c as u32) >= 0.0 { a } else { b }),
@@ -137,6 +146,28 @@ impl<'t> Lower<'t> {
             _ => return self.unknown(),
         };
         self.alu(&["slct", "b64"], run, operands)
+    }
+}
+
+/// The function of a property's name.
+fn property(name: &str, kind: Type) -> Option<CompareFn> {
+    macro_rules! of {
+        ($float:ty) => {
+            Some(match name {
+                "finite" => compare!($float: a, _b => a.is_finite()),
+                "infinite" => compare!($float: a, _b => a.is_infinite()),
+                "number" => compare!($float: a, _b => !a.is_nan()),
+                "notanumber" => compare!($float: a, _b => a.is_nan()),
+                "normal" => compare!($float: a, _b => a.is_normal()),
+                "subnormal" => compare!($float: a, _b => a.is_subnormal()),
+                _ => return None,
+            })
+        };
+    }
+    match kind {
+        Type::F32 => of!(f32),
+        Type::F64 => of!(f64),
+        _ => None,
     }
 }
 

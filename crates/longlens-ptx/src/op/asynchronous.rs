@@ -9,6 +9,7 @@ pub(crate) struct MBarrier {
     pub kind: MBarrierKind,
 }
 
+/// What is done with an `mbarrier`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MBarrierKind {
     Init {

@@ -39,29 +39,45 @@ impl Work {
     }
 }
 
-/// How far a thread knows each agent to be: first in order, then what a proxy fence covered.
+/// What knowledge is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// The order of ordinary accesses of a block.
+    Order,
+    /// What a fence between the proxies has covered.
+    Proxy,
+    /// What a fence for the whole device has covered, so that other blocks can learn of it.
+    Device,
+}
+
+const COVERS: usize = 3;
+
+/// How far a thread knows each agent to be, for each cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Clock {
     threads: u32,
     times: Vec<u32>,
+    /// What is known of other blocks: for addresses of atomic operations, how many that handed something on.
+    handed_on: Vec<(u64, usize)>,
 }
 
 impl Clock {
     pub(crate) fn new(threads: u32) -> Self {
-        Self { threads, times: vec![0; 2 * (threads + ASYNC_AGENTS) as usize] }
+        let times = vec![0; COVERS * (threads + ASYNC_AGENTS) as usize];
+        Self { threads, times, handed_on: Vec::new() }
     }
 
     pub(crate) fn threads(&self) -> u32 {
         self.threads
     }
 
-    fn half(&self) -> usize {
-        self.times.len() / 2
+    fn agents(&self) -> usize {
+        self.times.len() / COVERS
     }
 
     /// Whether the agent's work up to a time is known to be done.
-    pub(crate) fn knows(&self, agent: Agent, time: u32, fenced: bool) -> bool {
-        self.times[agent as usize + if fenced { self.half() } else { 0 }] >= time
+    pub(crate) fn knows(&self, agent: Agent, time: u32, cover: Cover) -> bool {
+        self.times[agent as usize + cover as usize * self.agents()] >= time
     }
 
     pub(crate) fn learn(&mut self, agent: Agent, time: u32) {
@@ -74,13 +90,27 @@ impl Clock {
         for (own, other) in self.times.iter_mut().zip(&other.times) {
             *own = (*own).max(*other);
         }
+        for (address, count) in &other.handed_on {
+            self.learn_handed_on(*address, *count);
+        }
     }
 
-    /// What is known now is covered by a fence between the proxies.
-    fn fence(&mut self) {
-        let half = self.half();
-        let (known, fenced) = self.times.split_at_mut(half);
-        fenced.copy_from_slice(known);
+    /// Learns what the first `count` atomic operations on an address handed on.
+    pub(crate) fn learn_handed_on(&mut self, address: u64, count: usize) {
+        match self.handed_on.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, known)) => *known = (*known).max(count),
+            None => self.handed_on.push((address, count)),
+        }
+    }
+
+    pub(crate) fn handed_on(&self) -> &[(u64, usize)] {
+        &self.handed_on
+    }
+
+    /// What is known now is covered.
+    fn fence(&mut self, cover: Cover) {
+        let agents = self.agents();
+        self.times.copy_within(0..agents, cover as usize * agents);
     }
 }
 
@@ -170,16 +200,22 @@ impl WarpClock {
         lanes_of(mask).for_each(|lane| self.lanes[lane] = Rc::clone(&joined));
     }
 
-    /// A fence between the proxies by these lanes: it covers what each knows and did.
-    pub(crate) fn fence_proxy(&mut self, mask: u32) {
+    /// A fence by these lanes: it covers what each knows and did.
+    pub(crate) fn fence(&mut self, mask: u32, cover: Cover) {
         for lane in lanes_of(mask) {
-            let mut clock = Clock::clone(&self.lanes[lane]);
-            clock.learn(self.first_thread + lane as u32, self.time);
-            clock.fence();
+            let mut clock = self.snapshot(lane);
+            clock.fence(cover);
             self.lanes[lane] = Rc::new(clock);
         }
         self.time += 1;
         self.touched = false;
+    }
+
+    /// What a lane knows and did.
+    pub(crate) fn snapshot(&self, lane: usize) -> Clock {
+        let mut clock = Clock::clone(&self.lanes[lane]);
+        clock.learn(self.first_thread + lane as u32, self.time);
+        clock
     }
 }
 

@@ -66,6 +66,21 @@ impl Shadow {
         })
     }
 
+    /// Every word that a thread wrote, with thread, time and instruction.
+    pub(super) fn writers(&self) -> impl Iterator<Item = (u32, (u32, u32, u32))> + '_ {
+        let pages = self.pages.iter().enumerate().filter_map(|(index, page)| Some((index, page.as_ref()?)));
+        let pieces =
+            pages.flat_map(|(index, page)| page.iter().enumerate().map(move |(at, piece)| (index * PAGE + at, piece)));
+        pieces.flat_map(move |(index, piece)| {
+            let cell = move |word: usize| piece.words.as_ref().map_or(&piece.whole, |words| &words[word]);
+            (0..4).filter_map(move |word| {
+                let index = (4 * index + word) as u32;
+                let bytes = self.bytes.get(&index).and_then(|bytes| bytes.iter().find_map(Cell::writer));
+                Some((index, bytes.or_else(|| cell(word).writer())?))
+            })
+        })
+    }
+
     fn piece(&mut self, piece: u32) -> &mut Piece {
         let page = piece as usize / PAGE;
         if self.pages.len() <= page {

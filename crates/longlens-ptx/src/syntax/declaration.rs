@@ -25,11 +25,12 @@ pub(crate) enum Type {
     Bf16,
     Bf16x2,
     F32,
+    F32x2,
     F64,
     Tf32,
 }
 
-const TYPES: [(&str, Type, usize); 21] = [
+const TYPES: [(&str, Type, usize); 22] = [
     ("pred", Type::Pred, 1),
     ("b8", Type::B8, 1),
     ("b16", Type::B16, 2),
@@ -49,6 +50,7 @@ const TYPES: [(&str, Type, usize); 21] = [
     ("bf16", Type::Bf16, 2),
     ("bf16x2", Type::Bf16x2, 4),
     ("f32", Type::F32, 4),
+    ("f32x2", Type::F32x2, 8),
     ("f64", Type::F64, 8),
     ("tf32", Type::Tf32, 4),
 ];
@@ -68,7 +70,10 @@ impl Type {
     }
 
     pub(crate) fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::F16x2 | Self::Bf16 | Self::Bf16x2 | Self::F32 | Self::F64 | Self::Tf32)
+        matches!(
+            self,
+            Self::F16 | Self::F16x2 | Self::Bf16 | Self::Bf16x2 | Self::F32 | Self::F32x2 | Self::F64 | Self::Tf32
+        )
     }
 }
 

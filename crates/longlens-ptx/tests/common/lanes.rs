@@ -7,6 +7,18 @@ use super::Numbers;
 /// Runs instructions on three inputs per thread. They find the inputs in registers 1, 2 and 3 of every kind (`%rd`, `%r`, `%rs`, `%f`,
 /// `%fd`), may use the numbers 4 to 9, and leave the result in number 0 of the kind that `result` names.
 pub fn execute(instructions: &str, result: &str, inputs: &[[u64; 3]]) -> Vec<u64> {
+    let text = kernel(instructions, result);
+    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{instructions}: {error}"));
+    let mut memory = Memory::new();
+    let flat: Vec<u64> = inputs.iter().flatten().copied().collect();
+    let (input, output) = (memory.input("in", &flat), memory.output::<u64>("out", inputs.len()));
+    let launch = Launch::new(&module, "k").block(inputs.len() as u32, 1, 1).arg(input).arg(output);
+    launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}")).assert_clean();
+    memory.read(output)
+}
+
+/// The text of a kernel of these instructions.
+fn kernel(instructions: &str, result: &str) -> String {
     let to_wide = match result {
         "rd" => "",
         "r" => "cvt.u64.u32 %rd0, %r0;",
@@ -23,7 +35,7 @@ pub fn execute(instructions: &str, result: &str, inputs: &[[u64; 3]]) -> Vec<u64
             8 * (n - 1)
         )
     };
-    let text = format!(
+    format!(
         ".version 9.0
         .target sm_90a
         .address_size 64
@@ -42,14 +54,7 @@ pub fn execute(instructions: &str, result: &str, inputs: &[[u64; 3]]) -> Vec<u64
         narrow(1),
         narrow(2),
         narrow(3)
-    );
-    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{instructions}: {error}"));
-    let mut memory = Memory::new();
-    let flat: Vec<u64> = inputs.iter().flatten().copied().collect();
-    let (input, output) = (memory.input("in", &flat), memory.output::<u64>("out", inputs.len()));
-    let launch = Launch::new(&module, "k").block(inputs.len() as u32, 1, 1).arg(input).arg(output);
-    launch.run(&mut memory).unwrap_or_else(|error| panic!("{error}")).assert_clean();
-    memory.read(output)
+    )
 }
 
 /// Numbers at the edges of their types, and others.

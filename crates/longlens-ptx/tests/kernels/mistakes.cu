@@ -128,24 +128,25 @@ extern "C" __global__ void stops_itself(u32* out) {
   out[threadIdx.x] = 1;
 }
 
-// the last block to arrive adds what all have written
-extern "C" __global__ void last_block_adds(const u32* in, u32* parts, u32* count, u32* out) {
-  __shared__ u32 last;
-  parts[blockIdx.x] = 0;
-  if (threadIdx.x == 0) {
-    u32 sum = 0;
-    for (u32 i = 0; i < 32; i++) sum += in[blockIdx.x * 32 + i];
-    parts[blockIdx.x] = sum;
-    __threadfence();
-    last = atomicAdd(count, 1) == gridDim.x - 1;
+// every thread writes a number; the last block to arrive adds what all have written
+#define LAST_BLOCK(NAME, FENCE, SYNC, COUNT)                                         \
+  extern "C" __global__ void NAME(const u32* in, u32* parts, u32* count, u32* out) { \
+    __shared__ bool last;                                                            \
+    parts[blockIdx.x * 32 + threadIdx.x] = in[blockIdx.x * 32 + threadIdx.x];        \
+    FENCE;                                                                           \
+    SYNC;                                                                            \
+    if (threadIdx.x == 0) last = COUNT == gridDim.x - 1;                             \
+    __syncthreads();                                                                 \
+    if (last && threadIdx.x == 31) {                                                 \
+      u32 sum = 0;                                                                   \
+      for (u32 i = 0; i < gridDim.x * 32; i++) sum += ((volatile u32*)parts)[i];     \
+      *out = sum;                                                                    \
+    }                                                                                \
   }
-  __syncthreads();
-  if (last && threadIdx.x == 0) {
-    u32 sum = 0;
-    for (u32 i = 0; i < gridDim.x; i++) sum += ((volatile u32*)parts)[i];
-    *out = sum;
-  }
-}
+LAST_BLOCK(last_block_adds, __threadfence(), __syncthreads(), atomicAdd(count, 1))
+LAST_BLOCK(last_block_adds_without_fence, , __syncthreads(), atomicAdd(count, 1))
+LAST_BLOCK(last_block_adds_without_sync, __threadfence(), , atomicAdd(count, 1))
+LAST_BLOCK(last_block_adds_without_count, __threadfence(), __syncthreads(), blockIdx.x)
 
 // rows of 64 elements: without the swizzle all eight rows of a matrix start at one bank
 #define MATRIX(NAME, PIECE)                                                          \
