@@ -99,7 +99,10 @@ where
             facts.push(("multiprocessors", count.to_string()));
         }
         if let Some(capability) = R::cuda_capability(device) {
-            facts.push(("CUDA text", format!("compiled for compute capability {}.{} and later", capability / 10, capability % 10)));
+            facts.push((
+                "CUDA text",
+                format!("compiled for compute capability {}.{} and later", capability / 10, capability % 10),
+            ));
         }
         facts
     }

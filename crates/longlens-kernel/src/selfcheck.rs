@@ -132,12 +132,12 @@ fn rows<B: Kernels>(device: &B::Device) -> Vec<Result> {
     let heads = || tensor::<B, 3>(4, [TOKENS, HEADS, HEAD_DIM], device).swap_dims(0, 1);
     let store = B::store([HEADS, TOKENS + 4, HEAD_DIM], &heads());
     vec![
-        result(&Operation::RmsNorm, 1e-6, numbers(<B as Kernels>::rms_norm(x(), &gamma, 1e-5))),
-        result(&Operation::LayerNorm, 3e-6, numbers(<B as Kernels>::layer_norm(x(), &gamma, Some(&beta), 1e-5))),
-        result(&Operation::Activated(Activation::Gelu), 1e-6, numbers(B::activated(Activation::Gelu, x()))),
-        result(&Operation::Gated(Activation::Silu), 1e-6, numbers(B::gated(Activation::Silu, x(), x()))),
+        result::<B>(&Operation::RmsNorm, 1e-6, numbers(<B as Kernels>::rms_norm(x(), &gamma, 1e-5))),
+        result::<B>(&Operation::LayerNorm, 3e-6, numbers(<B as Kernels>::layer_norm(x(), &gamma, Some(&beta), 1e-5))),
+        result::<B>(&Operation::Activated(Activation::Gelu), 1e-6, numbers(B::activated(Activation::Gelu, x()))),
+        result::<B>(&Operation::Gated(Activation::Silu), 1e-6, numbers(B::gated(Activation::Silu, x(), x()))),
         result(&Operation::Rotate(&rotary), 1e-6, numbers(B::rotate(&rotary, heads()))),
-        result(&Operation::WriteRows, 0.0, numbers(B::write_rows(store, 3, heads()))),
+        result::<B>(&Operation::WriteRows, 0.0, numbers(B::write_rows(store, 3, heads()))),
     ]
 }
 
@@ -154,7 +154,7 @@ fn products<B: Kernels>(device: &B::Device) -> Vec<Result> {
         got.extend(numbers(matrix.rows(&[5, 71, 0])));
         // rows are multiplied by tensor cores where there are any, which round them to 16 bits
         let limit = if storage == Storage::Bf16 { 1e-2 } else { 1e-5 };
-        let operation = Operation::Linear(&matrix);
+        let operation = Operation::<B>::Linear(&matrix);
         results.push(Result { operation: format!("products, {storage}"), ..result(&operation, limit, got) });
     }
     results

@@ -36,10 +36,8 @@ pub(crate) fn turn_rows<R: GpuRuntime>(
 ) {
     let client = &out.client;
     let rows: Vec<u32> = (first..first + n_rows).map(|row| row as u32).collect();
-    let rotary_dim = 2 * table.half;
-    let defines =
-        [element_defines(x.width, x.tensor.dtype).as_slice(), &[("ROTARY_DIM", rotary_dim.to_string())]].concat();
-    let text = Text::new("turn_rows", &[include_str!("cuda/turn_rows.cu")], &defines, THREADS, 0);
+    let (head_dim, rotary_dim, dtype) = (x.width, 2 * table.half, x.tensor.dtype);
+    let text = text(&Variant { head_dim, rotary_dim, dtype, pack: 1, soft_cap: None, has_holes: false });
     let items = rotary_dim / 16 + (x.width - rotary_dim) / 8;
     let info = Info::default()
         .wide(x.head_stride)

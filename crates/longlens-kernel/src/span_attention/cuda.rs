@@ -221,7 +221,7 @@ fn group_keys(head_dim: usize) -> usize {
 pub(crate) fn groups_text(variant: &Variant) -> Text {
     let (rows, keys) = (64 * GROUPS, group_keys(variant.head_dim));
     let shared = (rows + 4 * keys) * variant.head_dim.next_multiple_of(64) * 2;
-    let defines = variant.defines(&[("GROUPS", GROUPS), ("KEYS", keys)]);
+    let defines = variant.defines(&[("GROUPS", GROUPS), ("KEYS", keys), ("PAD_VALUES", 1)]);
     let files = [SPANS, include_str!("cuda/wgmma.cu")];
     Text::new("span_attention_wgmma", &files, &defines, 128 * (GROUPS + 1), shared)
 }

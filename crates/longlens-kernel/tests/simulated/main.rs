@@ -9,9 +9,9 @@ mod chunks;
 mod common;
 #[path = "../device/products.rs"]
 mod products;
+mod resources;
 #[path = "../device/rows.rs"]
 mod rows;
-mod resources;
 mod sixteen_bits;
 #[path = "../device/spans.rs"]
 mod spans;

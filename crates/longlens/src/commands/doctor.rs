@@ -21,7 +21,10 @@ enum State {
     /// The program was built without it: how to build it.
     NotBuilt(String),
     /// It does not work here: why, and what mends it.
-    Absent { why: String, mend: Vec<String> },
+    Absent {
+        why: String,
+        mend: Vec<String>,
+    },
     Here(Examined),
 }
 
@@ -149,7 +152,9 @@ fn as_json(found: &Found) -> Value {
     let name = found.device.name();
     match &found.state {
         State::NotBuilt(how) => json!({ "device": name, "is_built": false, "mend": [how] }),
-        State::Absent { why, mend } => json!({ "device": name, "is_built": true, "is_here": false, "why": why, "mend": mend }),
+        State::Absent { why, mend } => {
+            json!({ "device": name, "is_built": true, "is_here": false, "why": why, "mend": mend })
+        }
         State::Here(Examined { facts, checked }) => {
             let facts = facts.iter().cloned().chain(memory(found.device));
             let facts: serde_json::Map<String, Value> =
