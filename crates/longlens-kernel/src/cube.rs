@@ -44,7 +44,8 @@ pub(crate) fn int_tensor<R: CubeRuntime, BT: BoolElement, const D: usize>(
 pub(crate) struct Rows<R: CubeRuntime> {
     pub tensor: CubeTensor<R>,
     pub heads: usize,
-    pub rows: usize,
+    /// Rows of a head.
+    pub seq: usize,
     pub width: usize,
     /// Numbers from one head to the next.
     pub head_stride: usize,
@@ -55,7 +56,7 @@ pub(crate) struct Rows<R: CubeRuntime> {
 impl<R: CubeRuntime> Rows<R> {
     /// Of a tensor; one whose rows or distances are not whole vectors of `vector` numbers is copied.
     pub fn of<BT: BoolElement>(tensor: Tensor<Gpu<R, BT>, 3>, vector: usize) -> Self {
-        let [heads, rows, width] = tensor.dims();
+        let [heads, seq, width] = tensor.dims();
         let mut tensor = buffer(tensor);
         let strides = |tensor: &CubeTensor<R>| [0, 1, 2].map(|at| tensor.meta.strides()[at]);
         let [head_stride, row_stride, step] = strides(&tensor);
@@ -63,7 +64,7 @@ impl<R: CubeRuntime> Rows<R> {
             tensor = into_contiguous(tensor);
         }
         let [head_stride, row_stride, _] = strides(&tensor);
-        Self { tensor, heads, rows, width, head_stride, row_stride }
+        Self { tensor, heads, seq, width, head_stride, row_stride }
     }
 
     /// What launches take.

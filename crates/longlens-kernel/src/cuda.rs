@@ -46,7 +46,7 @@ impl Text {
             writeln!(source, "#define {name} {value}").expect("strings take all text");
         }
         source.push_str(PRELUDE);
-        files.iter().for_each(|file| source.push_str(file));
+        source.push_str(&files.concat());
         Self { source: source.into(), entry, threads: threads as u32, shared }
     }
 
@@ -262,6 +262,7 @@ impl KernelMetadata for Text {
     }
 }
 
+#[allow(clippy::default_trait_access)] // types that the crate does not name in public
 impl CubeTask<CudaCompiler> for Text {
     fn compile(
         &self,

@@ -110,14 +110,16 @@ where
     fn body(operation: &Operation<'_, Self>) -> Body {
         let refused = match operation {
             Operation::Embedding(matrix) | Operation::Linear(matrix) => matrix.refused(),
-            Operation::Rotate(_) | Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) => None,
+            Operation::Rotate(_)
+            | Operation::WriteRows
+            | Operation::Activated(_)
+            | Operation::Gated(_)
+            | Operation::KeyBounds(_) => None,
             Operation::RmsNorm | Operation::LayerNorm => without_planes::<R>(&R::client(&R::Device::default())),
-            Operation::SpanAttention(problem) => span_attention::cube::refused(problem),
+            Operation::SpanAttention(problem) | Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
             Operation::ChunkSummary(problem) => chunk_summary::cube::refused(problem),
-            Operation::KeyBounds(_) => None,
             Operation::ChunkScores(problem) => chunk_scores::cube::refused(problem),
             Operation::ChunkAttention(problem) => chunk_attention::cube::refused(problem),
-            Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
             Operation::PoolChunks(problem) => pooled::cube::refused_chunks(problem),
             Operation::Experts(_) => Some("experts are multiplied one after another"),
         };

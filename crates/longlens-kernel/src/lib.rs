@@ -7,6 +7,20 @@
 //! chunks takes what its scores multiply.
 
 #![warn(missing_docs)]
+// functions of GPU kernels: arguments that name types begin with an underscore and are used by what CubeCL makes of them, sizes are
+// given by reference, and a kernel is one function
+#![cfg_attr(
+    feature = "cube",
+    allow(
+        clippy::duplicate_underscore_argument,
+        clippy::used_underscore_binding,
+        clippy::trivially_copy_pass_by_ref,
+        clippy::too_many_lines,
+        clippy::too_many_arguments,
+        clippy::manual_is_multiple_of,
+        clippy::collapsible_if
+    )
+)]
 #![allow(clippy::needless_range_loop)] // registers of a tile are indexed by row and vector, all loops alike
 
 use std::fmt::Debug;

@@ -12,7 +12,7 @@ use burn_tensor::backend::DeviceOps;
 use cubecl::bytes::Bytes;
 use cubecl::client::ComputeClient;
 use cubecl::device::{Device, DeviceId, DeviceService};
-use cubecl::features::Plane;
+use cubecl::features::{Features, Plane};
 use cubecl::future::DynFut;
 use cubecl::ir::{
     ContiguousElements, DeviceProperties, HardwareProperties, MatrixLayout, MemoryDeviceProperties, MmaProperties,
@@ -29,7 +29,7 @@ use cubecl::zspace::{Shape, Strides};
 use cubecl::{CubeTask, MemoryAllocationMode, MemoryConfiguration, MemoryUsage, Runtime};
 use cubecl_cpp::cuda::mma::contiguous_elements_cuda;
 use cubecl_cpp::register_supported_types;
-use cubecl_cpp::shared::{CompilationOptions, CppSupportedFeatures};
+use cubecl_cpp::shared::{CompilationOptions, ComputeKernel, CppSupportedFeatures};
 use cubecl_runtime::allocator::ContiguousMemoryLayoutPolicy;
 use cubecl_runtime::logging::ServerLogger;
 use cubecl_runtime::memory_management::{ManagedMemoryHandle, MemoryManagement, MemoryManagementOptions};
@@ -140,7 +140,7 @@ fn properties() -> DeviceProperties {
         num_cpu_cores: None,
         max_vector_size: VectorSize::MAX,
     };
-    let mut properties = DeviceProperties::new(Default::default(), memory, hardware, TimingMethod::System);
+    let mut properties = DeviceProperties::new(Features::default(), memory, hardware, TimingMethod::System);
     register_supported_types(&mut properties);
     for plane in [Plane::Sync, Plane::Ops, Plane::NonUniformControlFlow] {
         properties.features.plane.insert(plane);
@@ -225,9 +225,9 @@ impl ComputeServer for SimulatedServer {
         _: StreamId,
     ) {
         let compiled = kernel
-            .compile(&mut Default::default(), &options(), mode, kernel.address_type())
+            .compile(&mut CudaCompiler::default(), &options(), mode, kernel.address_type())
             .expect("kernels become CUDA text");
-        let shared = compiled.repr.as_ref().map_or(0, |repr| repr.shared_memory_size());
+        let shared = compiled.repr.as_ref().map_or(0, ComputeKernel::shared_memory_size);
         let CubeCount::Static(x, y, z) = count else { panic!("grids are known when a kernel is launched") };
         // a map comes with a pointer to what it lies on, before all buffers
         let (maps, lie_on): (Vec<_>, Vec<_>) =

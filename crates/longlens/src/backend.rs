@@ -226,7 +226,7 @@ mod wgpu {
 
     pub fn run<T: Task>(task: T) -> Result<T::Output, Failure> {
         super::on_device("wgpu", "install a Vulkan driver (on Debian: mesa-vulkan-drivers)", || {
-            task.run::<burn_wgpu::Wgpu>(Default::default(), "wgpu")
+            task.run::<burn_wgpu::Wgpu>(burn_wgpu::WgpuDevice::default(), "wgpu")
         })
     }
 }
@@ -239,7 +239,7 @@ mod cuda {
         super::on_device(
             "cuda",
             "check the NVIDIA driver with nvidia-smi, and that CUDA_PATH names the toolkit",
-            || task.run::<burn_cuda::Cuda>(Default::default(), "cuda"),
+            || task.run::<burn_cuda::Cuda>(burn_cuda::CudaDevice::default(), "cuda"),
         )
     }
 }

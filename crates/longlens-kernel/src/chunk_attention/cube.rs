@@ -99,11 +99,11 @@ impl<R: GpuRuntime> Inputs<R> {
     pub fn of<BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Self {
         let (query, mut key) = (Rows::of(problem.query.clone(), 4), Rows::of(problem.key.clone(), 4));
         let (query_table, key_table) = (Table::of(problem.query_rotary), Table::of(problem.key_rotary));
-        let rotates_keys = query.rows < MANY;
+        let rotates_keys = query.seq < MANY;
         if !rotates_keys {
-            let out = empty(&key.tensor, [key.heads, key.rows, key.width], key.tensor.dtype);
-            rotate_into(&key_table, 0, &key, 0..key.rows, &out, 0);
-            key = Rows { tensor: out, head_stride: key.rows * key.width, row_stride: key.width, ..key };
+            let out = empty(&key.tensor, [key.heads, key.seq, key.width], key.tensor.dtype);
+            rotate_into(&key_table, 0, &key, 0..key.seq, &out, 0);
+            key = Rows { tensor: out, head_stride: key.seq * key.width, row_stride: key.width, ..key };
         }
         let options = Options {
             head_dim: query.width,
@@ -129,8 +129,8 @@ impl<R: GpuRuntime> Inputs<R> {
     pub fn sizes<BT: BoolElement>(&self, problem: &ChunkAttention<'_, Gpu<R, BT>>) -> SizesLaunch<R> {
         SizesLaunch::new(
             self.query.heads as u32,
-            self.query.rows as u32,
-            self.key.rows as u32,
+            self.query.seq as u32,
+            self.key.seq as u32,
             (self.query.heads / self.key.heads) as u32,
             problem.choice.n_slots as u32,
             problem.choice.chunk_len as u32,
@@ -160,7 +160,7 @@ pub(crate) fn of_queries<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttentio
 pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let inputs = Inputs::of(problem);
     let value = Rows::of(problem.value.clone(), 4);
-    let (n_heads, seq_q) = (inputs.query.heads, inputs.query.rows);
+    let (n_heads, seq_q) = (inputs.query.heads, inputs.query.seq);
     let out = empty(&inputs.query.tensor, [seq_q, n_heads, inputs.query.width], inputs.query.tensor.dtype);
     let lse = empty(&inputs.query.tensor, [n_heads, seq_q], DType::F32);
     let ((query_cos, query_sin), (key_cos, key_sin)) = (inputs.query_table.args(), inputs.key_table.args());

@@ -69,7 +69,7 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let (key, value) = (Rows::of(problem.key.clone(), 8), Rows::of(problem.value.clone(), 8));
     let (query, client) = (Rows::of(problem.query.clone(), 8), value.tensor.client.clone());
-    let (n_rep, n_slots, n_keys) = (n_heads / key.heads, problem.choice.n_slots, key.rows);
+    let (n_rep, n_slots, n_keys) = (n_heads / key.heads, problem.choice.n_slots, key.seq);
     let rotated = empty(&key.tensor, [key.heads, n_keys, head_dim], key.tensor.dtype);
     let strides = Strides { n_rep: 1, group: n_keys * head_dim, head: 0, row: head_dim };
     turn_rows(&Table::of(problem.key_rotary), 0, &key, (0, n_keys), &rotated, 0, strides);

@@ -29,21 +29,21 @@ pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>
 pub fn summarise<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
     let (query, key) = (Rows::of(problem.query.clone(), 1), Rows::of(problem.key.clone(), 1));
     let (w, head_dim, table) = (problem.chunk_len, query.width, Table::of(&problem.rotary));
-    let n_chunks = query.rows / w;
-    assert_eq!(query.rows, n_chunks * w, "only complete chunks have a summary");
+    let n_chunks = query.seq / w;
+    assert_eq!(query.seq, n_chunks * w, "only complete chunks have a summary");
     let rotated = |x: &Rows<R>| {
-        let out = empty(&x.tensor, [x.heads, x.rows, x.width], DType::F32);
-        rotate_into(&table, 0, x, 0..x.rows, &out, 0);
+        let out = empty(&x.tensor, [x.heads, x.seq, x.width], DType::F32);
+        rotate_into(&table, 0, x, 0..x.seq, &out, 0);
         out
     };
     let (rotated_query, rotated_key) = (rotated(&query), rotated(&key));
     let scale = (head_dim as f32).sqrt().recip();
-    let mut intervals = Intervals::of_chunks(query.rows, w, scale);
-    intervals.place(0, [0, (key.rows * head_dim / 4) as u32]);
+    let mut intervals = Intervals::of_chunks(query.seq, w, scale);
+    intervals.place(0, [0, (key.seq * head_dim / 4) as u32]);
     let launch = Launch {
         query: &rotated_query,
         n_heads: query.heads,
-        seq_q: query.rows,
+        seq_q: query.seq,
         key: &rotated_key,
         key_stride: head_dim,
         value: &Rows::of(problem.value.clone(), 4),
@@ -65,7 +65,7 @@ pub fn summarise<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, B
             array(&out),
             query.heads as u32,
             (query.heads / key.heads) as u32,
-            key.rows as u32,
+            key.seq as u32,
             scale,
             w,
             head_dim,

@@ -14,8 +14,8 @@ const UNITS: u32 = 64;
 /// Returns what [`reference`](super::reference) returns.
 pub fn bounds<R: GpuRuntime, BT: BoolElement>(problem: &KeyBounds<Gpu<R, BT>>) -> Tensor<Gpu<R, BT>, 3> {
     let (key, table, w) = (Rows::of(problem.key.clone(), 1), Table::of(&problem.rotary), problem.chunk_len);
-    let n_chunks = key.rows / w;
-    assert_eq!(key.rows, n_chunks * w, "only complete chunks have bounds");
+    let n_chunks = key.seq / w;
+    assert_eq!(key.seq, n_chunks * w, "only complete chunks have bounds");
     let out = empty(&key.tensor, [key.heads, n_chunks, 2 * key.width], DType::F32);
     let n = key.heads * n_chunks * (key.width - table.half);
     let (cos, sin) = table.args();

@@ -42,7 +42,7 @@ pub enum OnDevice<R: GpuRuntime, BT: BoolElement> {
 
 /// A matrix in words.
 pub struct Words<R: CubeRuntime> {
-    words: Handle,
+    buffer: Handle,
     kept: Kept,
     d_out: usize,
     d_in: usize,
@@ -55,9 +55,12 @@ impl<R: GpuRuntime, BT: BoolElement> Clone for OnDevice<R, BT> {
     fn clone(&self) -> Self {
         match self {
             Self::Dense(dense) => Self::Dense(dense.clone()),
-            Self::Words(of) => {
-                Self::Words(Words { words: of.words.clone(), bias: of.bias.clone(), device: of.device.clone(), ..*of })
-            }
+            Self::Words(of) => Self::Words(Words {
+                buffer: of.buffer.clone(),
+                bias: of.bias.clone(),
+                device: of.device.clone(),
+                ..*of
+            }),
         }
     }
 }
@@ -192,7 +195,7 @@ impl<R: GpuRuntime> Words<R> {
         let step = (STAGE / n_words.max(1)).clamp(1, ROWS_AT_ONCE);
         words.par_chunks_mut((step * n_words).max(1)).enumerate().for_each(|(at, out)| fill(at * step, n_words, out));
         let bias = bias.map(|bias| client.create_from_slice(f32::as_bytes(bias)));
-        Self { words: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
+        Self { buffer: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
     }
 
     /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless weights are kept in 32.
@@ -245,12 +248,12 @@ impl<R: GpuRuntime> Words<R> {
             Kept::F16 => DType::F16,
             _ => return None,
         };
-        let stride = 2 * self.words.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
+        let stride = 2 * self.buffer.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
         let mut weight = CubeTensor::new_contiguous(
             R::client(&self.device),
             self.device.clone(),
             burn_tensor::Shape::from([self.d_out, self.d_in]),
-            self.words.clone(),
+            self.buffer.clone(),
             dtype,
         );
         *weight.meta = Metadata::new(weight.meta.shape().clone(), Strides::new(&[stride, 1]));
@@ -266,7 +269,7 @@ impl<R: GpuRuntime> Words<R> {
         let options = Options { kept: self.kept, has_bias: self.bias.is_some(), has_residual: residual.is_some() };
         let unused = || array(&x);
         let arguments = (
-            handle_array(&self.words, size_of::<u32>()),
+            handle_array(&self.buffer, size_of::<u32>()),
             self.bias.as_ref().map_or_else(unused, |bias| handle_array(bias, size_of::<f32>())),
             residual.as_ref().map_or_else(unused, array),
         );
@@ -306,7 +309,7 @@ impl<R: GpuRuntime> Words<R> {
                         self.d_out as u32,
                         (self.d_in / 8) as u32,
                         (self.d_in / 4) as u32,
-                        (self.words.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1)) as u32,
+                        (self.buffer.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1)) as u32,
                         0,
                         0,
                         1,
@@ -334,7 +337,7 @@ impl<R: GpuRuntime> Words<R> {
                 cubes_for(n, FEW_UNITS as usize),
                 CubeDim::new_1d(FEW_UNITS),
                 handle_array(&indices, size_of::<u32>()),
-                handle_array(&self.words, size_of::<u32>()),
+                handle_array(&self.buffer, size_of::<u32>()),
                 array(&out),
                 n as u32,
                 self.d_in as u32,
@@ -410,9 +413,9 @@ fn few_rows<X: Float, O: Float>(
 /// Products of every head's rows with the rows of its group, `[heads, seq, n]`: `x` is `[heads, seq, width]`, `rows`
 /// `[groups, n, width]`, both f32 with a width that is a multiple of 8.
 pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> CubeTensor<R> {
-    let out = empty(&x.tensor, [x.heads, x.rows, rows.rows], DType::F32);
+    let out = empty(&x.tensor, [x.heads, x.seq, rows.seq], DType::F32);
     let options = Options { kept: Kept::F32, has_bias: false, has_residual: false };
-    let count = CubeCount::Static(x.rows.div_ceil(SIDE) as u32, rows.rows.div_ceil(SIDE) as u32, x.heads as u32);
+    let count = CubeCount::Static(x.seq.div_ceil(SIDE) as u32, rows.seq.div_ceil(SIDE) as u32, x.heads as u32);
     // SAFETY: every index is below the lengths that the shapes give
     unsafe {
         many_rows::launch_unchecked::<R>(
@@ -425,8 +428,8 @@ pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> 
             x.arg(),
             array(&out),
             ShapeLaunch::new(
-                x.rows as u32,
-                rows.rows as u32,
+                x.seq as u32,
+                rows.seq as u32,
                 (x.width / 8) as u32,
                 (x.row_stride / 4) as u32,
                 rows.row_stride as u32,

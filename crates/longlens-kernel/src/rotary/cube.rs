@@ -20,8 +20,8 @@ pub fn rotate<R: GpuRuntime, BT: BoolElement>(
     x: Tensor<Gpu<R, BT>, 3>,
 ) -> Tensor<Gpu<R, BT>, 3> {
     let x = Rows::of(x, 1);
-    let out = empty(&x.tensor, [x.heads, x.rows, x.width], x.tensor.dtype);
-    rotate_into(&Table::of(rotary), 0, &x, 0..x.rows, &out, 0);
+    let out = empty(&x.tensor, [x.heads, x.seq, x.width], x.tensor.dtype);
+    rotate_into(&Table::of(rotary), 0, &x, 0..x.seq, &out, 0);
     tensor(out)
 }
 

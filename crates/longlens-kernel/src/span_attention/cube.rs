@@ -81,11 +81,11 @@ pub(crate) fn rotated_queries<R: GpuRuntime, BT: BoolElement>(
     spans: Range<usize>,
 ) -> CubeTensor<R> {
     let query = Rows::of(problem.query.clone(), 1);
-    let n = query.heads * query.rows * query.width;
-    let out = empty(&query.tensor, [spans.len(), query.heads, query.rows, query.width], DType::F32);
+    let n = query.heads * query.seq * query.width;
+    let out = empty(&query.tensor, [spans.len(), query.heads, query.seq, query.width], DType::F32);
     for (at, span) in spans.enumerate() {
         let table = Table::of(&problem.rotary[span].query);
-        rotate_into(&table, problem.first_query, &query, 0..query.rows, &out, at * n);
+        rotate_into(&table, problem.first_query, &query, 0..query.seq, &out, at * n);
     }
     out
 }
@@ -150,7 +150,7 @@ fn few<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) 
             cap: problem.score.soft_cap,
             table: Some(&Table::of(&problem.rotary[at].key)),
         };
-        launch.run(Parts { n_splits: splits(at), first, out: &part, lse: &sums });
+        launch.run(&Parts { n_splits: splits(at), first, out: &part, lse: &sums });
         first += splits(at);
     }
     merge(n_parts, &part, &sums, problem.query.dtype())
@@ -216,11 +216,11 @@ impl<R: CubeRuntime> Launch<'_, R> {
     pub fn attend<BT: BoolElement>(&self, dtype: DType) -> Attended<Gpu<R, BT>> {
         let out = empty(self.query, [self.seq_q, self.n_heads, self.value.width], dtype);
         let lse = empty(self.query, [self.n_heads, self.seq_q], DType::F32);
-        self.run(Parts { n_splits: 1, first: 0, out: &out, lse: &lse });
+        self.run(&Parts { n_splits: 1, first: 0, out: &out, lse: &lse });
         Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }
     }
 
-    fn run(&self, parts: Parts<'_, R>) {
+    fn run(&self, parts: &Parts<'_, R>) {
         let tile = Tile { is_split: parts.out.meta.num_dims() == 4, ..self.tile() };
         let client = &self.query.client;
         let plan = upload(client, &self.intervals.numbers);

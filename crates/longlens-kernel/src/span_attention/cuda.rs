@@ -1,5 +1,5 @@
-//! Span attention on NVIDIA's tensor cores, for queries, keys and values of 16 bits: `cuda/wgmma.cu` on sm_90a, `cuda/mma.cu` on all
-//! cards from sm_80 on.
+//! Span attention on NVIDIA's tensor cores, for queries, keys and values of 16 bits: `cuda/wgmma.cu` on `sm_90a`, `cuda/mma.cu` on all
+//! cards from `sm_80` on.
 //!
 //! Launch, memory and agreement stand at the top of each text. Queries and keys are rotated before, once per span and once per key
 //! position rule, and rounded to their type once.
@@ -11,7 +11,7 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::DType;
 use cubecl::client::ComputeClient;
 use cubecl::server::Handle;
-use longlens_core::plan::Span;
+use longlens_core::plan::{ReachTable, Span};
 
 use super::SpanAttention;
 use crate::Attended;
@@ -106,7 +106,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         }
     }
 
-    /// `cuda/mma.cu`: for every card from sm_80 on.
+    /// `cuda/mma.cu`: for every card from `sm_80` on.
     fn on_warps(&self) {
         let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
         let client = &self.out.client;
@@ -127,7 +127,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
             n_heads * head_dim,
         ];
         let info = info.into_iter().fold(Info::default(), Info::wide);
-        let words = [head_dim, self.value.row_stride, seq_q, self.value.rows, n_heads, self.n_rep, n_spans];
+        let words = [head_dim, self.value.row_stride, seq_q, self.value.seq, n_heads, self.n_rep, n_spans];
         let words =
             words.into_iter().chain([self.keys.tokens.start, n_keys, self.together, self.masks.holes_of as usize]);
         let info = words.chain(self.rules()).fold(info, Info::word);
@@ -141,7 +141,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         R::launch_text(client, text, grid, &[], &buffers, &info);
     }
 
-    /// `cuda/wgmma.cu`: for sm_90a.
+    /// `cuda/wgmma.cu`: for `sm_90a`.
     fn on_warpgroups(&self) {
         let [n_heads, seq_q, head_dim, n_spans] = self.sizes();
         let (client, n_kv_heads) = (&self.out.client, self.value.heads);
@@ -162,7 +162,7 @@ impl<R: GpuRuntime, BT: BoolElement> Launch<'_, R, BT> {
         let maps = [
             map(&query, n_spans * n_kv_heads, n_rows, [n_rows * head_dim, head_dim], rows),
             map(&self.keys.key, n_rules * n_kv_heads, n_keys, [n_keys * head_dim, head_dim], keys),
-            map(&self.value.tensor, n_kv_heads, self.value.rows, [self.value.head_stride, self.value.row_stride], keys),
+            map(&self.value.tensor, n_kv_heads, self.value.seq, [self.value.head_stride, self.value.row_stride], keys),
         ];
         let info = Info::default().wide(head_dim).wide(n_heads * head_dim);
         let words = [seq_q, n_kv_heads, n_spans, self.keys.tokens.start, self.together, self.masks.holes_of as usize];
@@ -247,7 +247,7 @@ impl Masks {
         let (mut lo, mut hi, mut hole_start) = (Vec::new(), Vec::new(), Vec::new());
         let (mut words, mut holes_of) = (Vec::new(), 0);
         for (at, span) in spans.iter().enumerate() {
-            if span.reach.table().is_some_and(|table| table.has_holes()) {
+            if span.reach.table().is_some_and(ReachTable::has_holes) {
                 holes_of |= 1 << at;
             }
             for query in queries.clone() {
@@ -283,10 +283,10 @@ fn rotated_queries<R: GpuRuntime, BT: BoolElement>(
     place: impl Fn(usize) -> (usize, Strides),
 ) -> CubeTensor<R> {
     let query = Rows::of(problem.query.clone(), 8);
-    let out = empty(&query.tensor, [problem.spans.len(), query.heads, query.rows, query.width], query.tensor.dtype);
+    let out = empty(&query.tensor, [problem.spans.len(), query.heads, query.seq, query.width], query.tensor.dtype);
     for (at, rotary) in problem.rotary.iter().enumerate() {
         let (begin, strides) = place(at);
-        turn_rows(&Table::of(&rotary.query), problem.first_query, &query, (0, query.rows), &out, begin, strides);
+        turn_rows(&Table::of(&rotary.query), problem.first_query, &query, (0, query.seq), &out, begin, strides);
     }
     out
 }

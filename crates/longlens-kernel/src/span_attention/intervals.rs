@@ -1,7 +1,7 @@
 //! What a plan's spans show to some queries, written out as the numbers that GPU kernels read: no kernel knows a method, or a
 //! formula of a reach.
 
-use longlens_core::plan::Span;
+use longlens_core::plan::{Holes, ReachTable, Span};
 
 use crate::score::Score;
 
@@ -37,14 +37,14 @@ impl Intervals {
             }
         }
         numbers.extend(queries.clone().map(|query| score.factor(query).to_bits()));
-        let has_holes = spans.iter().any(|span| span.reach.table().is_some_and(|table| table.has_holes()));
+        let has_holes = spans.iter().any(|span| span.reach.table().is_some_and(ReachTable::has_holes));
         if has_holes {
             let mut words: Vec<u32> = Vec::new();
             for span in spans {
                 for query in queries.clone() {
                     let holes = span.reach.holes(query);
                     numbers.push(holes.map_or(NO_HOLES, |_| words.len() as u32));
-                    let of_query = holes.into_iter().flat_map(|holes| holes.words());
+                    let of_query = holes.into_iter().flat_map(Holes::words);
                     words.extend(of_query.flat_map(|word| [*word as u32, (*word >> 32) as u32]));
                 }
             }

@@ -18,12 +18,12 @@ pub fn write<R: GpuRuntime, BT: BoolElement>(
 ) -> Tensor<Gpu<R, BT>, 3> {
     let [n_heads, capacity, head_dim] = store.dims();
     let rows = Rows::of(rows, 1);
-    assert!(rows.heads == n_heads && rows.width == head_dim && at + rows.rows <= capacity, "rows that fit the store");
+    assert!(rows.heads == n_heads && rows.width == head_dim && at + rows.seq <= capacity, "rows that fit the store");
     let mut store = buffer(store);
     if !store.can_mut() || !store.is_contiguous_buffer() {
         store = store.copy();
     }
-    let n = n_heads * rows.rows * head_dim;
+    let n = n_heads * rows.seq * head_dim;
     // SAFETY: every index is below the lengths that the shapes give
     unsafe {
         write_numbers::launch_unchecked::<R>(
@@ -33,7 +33,7 @@ pub fn write<R: GpuRuntime, BT: BoolElement>(
             rows.arg(),
             array(&store),
             n as u32,
-            rows.rows as u32,
+            rows.seq as u32,
             rows.head_stride as u32,
             rows.row_stride as u32,
             store.meta.strides()[0] as u32,

@@ -124,7 +124,7 @@ impl Problem {
     pub fn check(&self, pools: bool, what: &str) {
         let cells = if pools { cells_of(self.n_tokens) } else { Vec::new() };
         let expected = self.with([&self.query.0, &self.key.0, &self.value.0], &FlexDevice, |problem| {
-            let mut keys = Default::default();
+            let mut keys = <Flex as Kernels>::ChunkKeys::default();
             let attended = Flex::chunk_attention(problem, &mut keys);
             let n_heads = problem.query.dims()[0];
             let pool = |cells| {

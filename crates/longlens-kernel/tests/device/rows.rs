@@ -1,6 +1,6 @@
 //! Operations row by row: rotation.
 
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexDevice};
 use longlens_core::plan::PosMap;
 use longlens_kernel::Kernels;
 use longlens_kernel::gated::Activation;
@@ -19,7 +19,7 @@ fn rotation_matches_on_any_strides() {
         let (_, rope) = rule("full", head_dim, rotary_dim);
         let (cpu, on_gpu) = both([rows + start, heads, head_dim]);
         let expected = Kernels::rotate(
-            &rotary(&rope, &PosMap::identity(), 0..rows, &Default::default()),
+            &rotary(&rope, &PosMap::identity(), 0..rows, &FlexDevice),
             cpu.slice([start..start + rows]).swap_dims(0, 1),
         );
         let table = rotary::<Gpu>(&rope, &PosMap::identity(), 0..rows, &gpu());

@@ -1,6 +1,8 @@
 //! The tests of `device` with every kernel compiled for an NVIDIA card and interpreted on the processor. Passed over without NVRTC
 //! (`scripts/fetch-nvrtc`).
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 use longlens_kernel::simulated::{self, Simulated, SimulatedDevice};
 
 #[path = "../device/chunks.rs"]

@@ -25,13 +25,22 @@ mod simulated {
 
     use crate::golden::check_on;
 
+    /// Whether nothing can be compiled here.
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+    fn is_absent() -> bool {
+        let is_absent = !is_available();
+        if is_absent {
+            println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+        }
+        is_absent
+    }
+
     /// A short one: interpreting takes a while.
     const CASES: [&str; 1] = ["dca-llama2-mha-from1"];
 
     #[test]
     fn goldens_match_on_a_simulated_card() {
-        if !is_available() {
-            println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+        if is_absent() {
             return;
         }
         assert!(check_on::<Simulated>(&CASES, &SimulatedDevice) >= CASES.len());
@@ -61,8 +70,7 @@ mod simulated {
 
     #[test]
     fn a_layer_on_tensor_cores_gives_what_the_processor_gives() {
-        if !is_available() {
-            println!("NOT RUN: LONGLENS_NVRTC does not name NVRTC's folder");
+        if is_absent() {
             return;
         }
         for method in [

@@ -271,7 +271,9 @@ fn check_all(prefix: &str, n_cases: usize) {
     if std::env::var_os("LONGLENS_GOLDEN").is_none() {
         assert_eq!(cases.len(), n_cases, "cases named {prefix}*");
     }
-    cases.iter().for_each(|case| check(case, case.open().as_mut()));
+    for case in &cases {
+        check(case, case.open().as_mut());
+    }
 }
 
 #[test]

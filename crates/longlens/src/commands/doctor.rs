@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use longlens_kernel::selfcheck::Checked;
 use longlens_notebook::memory::Machine;
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ impl Found {
         match &self.state {
             State::NotBuilt(_) => true,
             State::Absent { .. } => false,
-            State::Here(examined) => examined.checked.iter().all(|checked| checked.is_right()),
+            State::Here(examined) => examined.checked.iter().all(Checked::is_right),
         }
     }
 }

@@ -173,4 +173,4 @@ fn half(bits: u32) -> f32 {
 }
 
 /// 2^-24.
-const LEAST_HALF: f32 = 5.960_464_477_539_063e-8;
+const LEAST_HALF: f32 = 5.960_464_5e-8;

@@ -117,7 +117,8 @@ pub(crate) fn keys_of_rows(
     let bounds = sizes.n_spans * HEADER as u32 + span * sizes.seq_q * 2;
     let mut from = u32::MAX.runtime();
     let mut to = 0u32.runtime();
-    for token in first_row / n_rep as u32..last_row / n_rep as u32 + 1 {
+    let end = last_row / n_rep as u32 + 1;
+    for token in first_row / n_rep as u32..end {
         let (a, b) = (plan[(bounds + token * 2) as usize], plan[(bounds + token * 2 + 1) as usize]);
         if a < b {
             from = min(from, a);
