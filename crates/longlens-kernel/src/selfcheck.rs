@@ -257,14 +257,14 @@ mod tests {
     #[test]
     fn the_processor_is_no_way_off_itself() {
         for checked in check::<Flex>(&FlexDevice) {
-            assert!(checked.is_right() && checked.off == 0.0, "{checked:?}");
+            assert!(checked.is_right() && checked.off <= 0.0, "{checked:?}");
         }
     }
 
     #[test]
     fn a_wrong_number_is_seen() {
-        assert_eq!(difference(&[1.0, 2.0], &[1.0, 4.0]), 0.5);
-        assert_eq!(difference(&[1.0, f32::NAN], &[1.0, 4.0]), f32::INFINITY);
-        assert_eq!(difference(&[1.0], &[1.0, 4.0]), f32::INFINITY);
+        assert!((difference(&[1.0, 2.0], &[1.0, 4.0]) - 0.5).abs() < 1e-6);
+        assert!(difference(&[1.0, f32::NAN], &[1.0, 4.0]).is_infinite());
+        assert!(difference(&[1.0], &[1.0, 4.0]).is_infinite());
     }
 }

@@ -13,7 +13,7 @@ use longlens_kernel::score::Score;
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
 use crate::common::{both, both_as, cells_of, close, numbers, rotary, rule, same_cells, tolerance};
-use crate::{Gpu, STEP, gpu, is_absent};
+use crate::{Gpu, gpu, is_absent, step};
 
 fn whole<B: Kernels>(chunks: &Tensor<B, 3, Int>) -> Vec<i32> {
     chunks.to_data().convert::<i32>().into_vec().unwrap()
@@ -166,7 +166,7 @@ fn chosen_chunks_are_attended_to_and_pooled_alike() {
         return;
     }
     let sizes = [(8, 4, 90), (1, 6, 40), (5, 7, 133), (16, 4, 81), (60, 4, 300)];
-    for (w, n, n_tokens) in sizes.into_iter().step_by(STEP) {
+    for (w, n, n_tokens) in sizes.into_iter().step_by(step()) {
         let method = format!("long_heads:chunk_len={w},attention_len={}", w * n);
         for first in [w * n, n_tokens - 1] {
             Problem::new(&method, (4, 2), (16, 16), n_tokens, first).check(true, &format!("{method} from {first}"));

@@ -13,7 +13,7 @@ use longlens_kernel::span_attention::{SpanAttention, SpanRotary};
 use longlens_kernel::{Attended, Body, Kernels, Operation};
 
 use crate::common::{both_as, cells_of, close, numbers, rotary, rule, same_cells, tolerance};
-use crate::{Gpu, STEP, gpu, is_absent};
+use crate::{Gpu, gpu, is_absent, step};
 
 /// Numbers of heads, tokens and dimensions.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +97,7 @@ fn plans_of_methods_match_at_every_length() {
     for (at, method) in methods.into_iter().enumerate() {
         let (rule, rope) = rule(method, 32, 32);
         let lengths = [(1, 0), (37, 0), (130, 0), (100, 99), (150, 146), (200, 150)];
-        for (n_tokens, first) in lengths.into_iter().skip(at % STEP).step_by(STEP) {
+        for (n_tokens, first) in lengths.into_iter().skip(at % step()).step_by(step()) {
             let sizes = Sizes::plain((4, 2), (32, 32), n_tokens, first);
             check(method, &rule, &rope, sizes);
         }
@@ -112,7 +112,7 @@ fn every_shape_of_heads_matches() {
     let method = "dual_chunk:chunk_size=24,local_window=5";
     for (at, heads) in [(1, 1), (8, 2), (3, 1), (7, 1), (6, 3)].into_iter().enumerate() {
         let dims = [(64, 64), (80, 32), (96, 96), (128, 128), (256, 256), (20, 12), (4, 2)];
-        for (head_dim, rotary_dim) in dims.into_iter().skip(at % STEP).step_by(STEP) {
+        for (head_dim, rotary_dim) in dims.into_iter().skip(at % step()).step_by(step()) {
             let (rule, rope) = rule(method, head_dim, rotary_dim);
             for first in [0, 58] {
                 let soft_cap = (first > 0).then_some(3.0);
