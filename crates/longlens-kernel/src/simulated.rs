@@ -234,7 +234,7 @@ impl ComputeServer for SimulatedServer {
             arguments.tensor_maps.into_iter().map(|map| (map.map, map.binding)).unzip();
         let bindings = lie_on.into_iter().chain(arguments.buffers);
         let mut resources: Vec<_> = bindings.map(|binding| self.resource(binding)).collect();
-        let is_ours = kernel.name().contains(env!("CARGO_CRATE_NAME"));
+        let is_ours = kernel.name().starts_with(env!("CARGO_CRATE_NAME"));
         let module = module(&compiled.source);
         let dim = compiled.cube_dim;
         let mut launch = Launch::new(&module, &compiled.entrypoint_name)

@@ -342,3 +342,22 @@ fn launches_that_do_not_fit() {
     assert!(refused(launch().arg(1u32).shared(300_000)).contains("300000 bytes of shared memory"));
     assert_eq!(refused(Launch::new(&module, "other")), "no kernel `other`; the module has: k");
 }
+
+#[test]
+fn blocks_may_write_the_two_halves_of_a_word() {
+    let report = |distance: u32| {
+        let text = format!(
+            ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 out) .maxntid 32 {{ .reg .b32 %r<9>;
+            .reg .b16 %rs<3>; .reg .b64 %rd<9>; .reg .pred %p; ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x;
+            setp.ne.u32 %p, %r1, 0; @%p ret; mov.u32 %r2, %ctaid.x; cvt.u16.u32 %rs1, %r2;
+            mad.wide.u32 %rd2, %r2, {distance}, %rd1; st.global.u16 [%rd2], %rs1; ret; }}"
+        );
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let mut memory = Memory::new();
+        let out = memory.in_out("out", &[9u16; 4]);
+        let report = Launch::new(&module, "k").grid(2, 1, 1).block(32, 1, 1).arg(out).run(&mut memory);
+        report.unwrap_or_else(|error| panic!("{error}"))
+    };
+    report(2).assert_clean();
+    common::assert_only(&report(0), Mistake::Race);
+}

@@ -21,6 +21,11 @@ fn is_absent() -> bool {
     false
 }
 
+/// Whether products of many rows round their rows to 16 bits, where weights have 16.
+fn rounds_rows() -> bool {
+    false
+}
+
 /// Every one of how many cases is tried.
 fn step() -> usize {
     1

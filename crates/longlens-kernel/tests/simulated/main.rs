@@ -34,6 +34,11 @@ fn is_absent() -> bool {
     is_absent
 }
 
+/// Whether products of many rows round their rows to 16 bits, where weights have 16.
+fn rounds_rows() -> bool {
+    true
+}
+
 /// Every one of how many cases is tried: interpreting takes longer.
 fn step() -> usize {
     3

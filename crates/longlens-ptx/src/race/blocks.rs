@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use super::clock::{Clock, Cover, FastHash};
+use super::shadow::Part;
 use super::{Access, Conflict, Shadow, Stamp};
 
-/// A word's last ordinary write by a block that has ended.
+/// The last ordinary write of a word or byte by a block that has ended.
 #[derive(Debug, Clone, Copy)]
 struct Writer {
     block: u64,
@@ -27,8 +28,8 @@ struct Release {
 /// What blocks that have ended leave behind.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
-    /// By buffer and word.
-    writers: Vec<HashMap<u32, Writer, FastHash>>,
+    /// By buffer, and word or byte.
+    writers: Vec<HashMap<Part, Writer, FastHash>>,
     releases: HashMap<u64, Vec<Release>>,
 }
 
@@ -58,8 +59,8 @@ impl Blocks {
         if self.writers.len() <= buffer {
             self.writers.resize_with(buffer + 1, HashMap::default);
         }
-        for (word, (thread, time, pc)) in shadow.writers() {
-            self.writers[buffer].insert(word, Writer { block, thread, time, pc });
+        for (part, (thread, time, pc)) in shadow.writers() {
+            self.writers[buffer].insert(part, Writer { block, thread, time, pc });
         }
     }
 
@@ -76,8 +77,9 @@ impl Blocks {
         if access.writes() && same_value {
             return None;
         }
-        let words = start / 4..(start + bytes).div_ceil(4);
-        let unknown = words.filter_map(|word| writers.get(&word)).find(|writer| !self.is_known(writer, stamp.clock))?;
+        let words = (start / 4..(start + bytes).div_ceil(4)).map(Part::Word);
+        let parts = words.chain((start..start + bytes).map(Part::Byte));
+        let unknown = parts.filter_map(|part| writers.get(&part)).find(|writer| !self.is_known(writer, stamp.clock))?;
         Some(Conflict { pc: unknown.pc, proxy: false })
     }
 

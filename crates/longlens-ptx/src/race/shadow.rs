@@ -17,6 +17,15 @@ struct Piece {
     words: Option<Box<[Cell; 4]>>,
 }
 
+/// What is written at once: a word, or a byte of a word whose bytes were accessed apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// By its address divided by 4.
+    Word(u32),
+    /// By its address.
+    Byte(u32),
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Shadow {
     pages: Vec<Option<Box<[Piece; PAGE]>>>,
@@ -66,17 +75,19 @@ impl Shadow {
         })
     }
 
-    /// Every word that a thread wrote, with thread, time and instruction.
-    pub(super) fn writers(&self) -> impl Iterator<Item = (u32, (u32, u32, u32))> + '_ {
+    /// Every [`Part`] that a thread wrote, with thread, time and instruction.
+    pub(super) fn writers(&self) -> impl Iterator<Item = (Part, (u32, u32, u32))> + '_ {
         let pages = self.pages.iter().enumerate().filter_map(|(index, page)| Some((index, page.as_ref()?)));
         let pieces =
             pages.flat_map(|(index, page)| page.iter().enumerate().map(move |(at, piece)| (index * PAGE + at, piece)));
         pieces.flat_map(move |(index, piece)| {
             let cell = move |word: usize| piece.words.as_ref().map_or(&piece.whole, |words| &words[word]);
-            (0..4).filter_map(move |word| {
+            (0..4).flat_map(move |word| {
                 let index = (4 * index + word) as u32;
-                let bytes = self.bytes.get(&index).and_then(|bytes| bytes.iter().find_map(Cell::writer));
-                Some((index, bytes.or_else(|| cell(word).writer())?))
+                let apart = self.bytes.get(&index);
+                let whole = cell(word).writer().filter(|_| apart.is_none()).map(|writer| (Part::Word(index), writer));
+                let bytes = apart.into_iter().flat_map(move |bytes| bytes.iter().zip(4 * index..));
+                whole.into_iter().chain(bytes.filter_map(|(cell, byte)| Some((Part::Byte(byte), cell.writer()?))))
             })
         })
     }
