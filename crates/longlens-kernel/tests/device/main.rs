@@ -5,6 +5,7 @@ use burn_wgpu::{Wgpu, WgpuDevice};
 
 mod chunks;
 mod common;
+mod dense;
 mod products;
 mod rows;
 mod spans;

@@ -9,13 +9,13 @@ use longlens_kernel::{Body, Kernels, Operation};
 use crate::common::{both, close, numbers, tolerance};
 use crate::{Gpu, gpu, is_absent, rounds_rows};
 
-type OnCpu = <Flex as Kernels>::Matrix;
-type OnGpu = <Gpu as Kernels>::Matrix;
+pub type OnCpu = <Flex as Kernels>::Matrix;
+pub type OnGpu = <Gpu as Kernels>::Matrix;
 
 /// Rows that take the kernel for few and the one for many, and ragged numbers of outputs.
 const SHAPES: [[usize; 3]; 6] = [[1, 64, 40], [3, 96, 7], [8, 32, 130], [9, 64, 65], [70, 160, 33], [130, 8, 64]];
 
-fn check(cpu: &OnCpu, on_gpu: &OnGpu, has_sixteen_bits: bool, seq: usize, what: &str) {
+pub fn check(cpu: &OnCpu, on_gpu: &OnGpu, has_sixteen_bits: bool, seq: usize, what: &str) {
     let tolerance = if has_sixteen_bits && rounds_rows() { tolerance(DType::BF16) } else { 2e-6 };
     let [d_out, d_in] = on_gpu.shape();
     let ((x, x_gpu), (residual, residual_gpu)) = (both([seq, d_in]), both([seq, d_out]));
@@ -47,19 +47,6 @@ fn products_match_in_every_storage() {
             }
         }
     }
-}
-
-#[test]
-fn rows_that_are_no_whole_vectors_are_kept_as_numbers() {
-    if is_absent() {
-        return;
-    }
-    let weights = numbers(both([30, 33]).0);
-    let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&weights[first * 33..][..out.len()]);
-    let weights = Weights { d_out: 30, d_in: 33, rows, bias: None };
-    let on_gpu = OnGpu::pack(&weights, Storage::Q8, &gpu());
-    assert!(matches!(Gpu::body(&Operation::Linear(&on_gpu)), Body::Reference(_)));
-    check(&OnCpu::pack(&weights, Storage::F32, &FlexDevice), &on_gpu, false, 3, "33 inputs");
 }
 
 #[test]
