@@ -2,8 +2,8 @@
 //! buffers, and what the device allows.
 //!
 //! They are CubeCL functions: WGSL on wgpu, CUDA C++ on NVIDIA. Units of one row of work exchange numbers by shuffles among
-//! [`LANES`] neighbours, which needs planes of at least as many units and no more: planes of 8 (software Vulkan), 32 (NVIDIA,
-//! Apple) or 64 (AMD) all do.
+//! [`LANES`] neighbours. That asks for planes of at least as many units, whose numbers follow those of the cube's units, as on all known
+//! drivers: planes of 8 (software Vulkan), 32 (NVIDIA, Apple) or 64 (AMD) all do.
 
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::kernel::into_contiguous;
@@ -104,16 +104,34 @@ pub(crate) fn upload<R: CubeRuntime>(client: &ComputeClient<R>, numbers: &[u32])
 /// Cubes of `units` that cover `n` units of work, in a grid that every device takes.
 pub(crate) fn cubes_for(n: usize, units: usize) -> CubeCount {
     let n_cubes = n.div_ceil(units).max(1);
-    let x = n_cubes.min(MOST_CUBES);
-    CubeCount::Static(x as u32, n_cubes.div_ceil(x) as u32, 1)
+    let y = n_cubes.div_ceil(MOST_CUBES);
+    CubeCount::Static(n_cubes.div_ceil(y) as u32, y as u32, 1)
 }
 
 /// Cubes in one direction of a grid, at most.
 pub(crate) const MOST_CUBES: usize = 65_535;
 
-/// Why a device cannot exchange numbers between units, if it cannot.
-pub(crate) fn without_planes<R: CubeRuntime>(client: &ComputeClient<R>) -> Option<&'static str> {
-    (client.properties().hardware.plane_size_min < LANES).then_some("the device's planes have fewer than 8 units")
+/// Why a device cannot run these kernels, if it cannot: units exchange numbers, tiles lie in shared memory, and a kernel reads
+/// several buffers.
+pub(crate) fn refused_device<R: CubeRuntime>(client: &ComputeClient<R>) -> Option<&'static str> {
+    let hardware = &client.properties().hardware;
+    if hardware.plane_size_min < LANES {
+        return Some("the device's planes have fewer than 8 units");
+    }
+    if hardware.max_shared_memory_size < SHARED_BYTES {
+        return Some("the device has less than 32 KiB of shared memory");
+    }
+    (hardware.max_bindings < BINDINGS).then_some("the device gives a kernel fewer than 12 buffers")
+}
+
+/// Shared memory that tiles may take.
+const SHARED_BYTES: usize = 32 << 10;
+/// Buffers of a kernel, at most, sizes included.
+const BINDINGS: u32 = 12;
+
+/// Why a tensor of so many numbers is too large, if it is: kernels count them with 32 bits.
+pub(crate) fn refused_numbers(n: usize) -> Option<&'static str> {
+    (n > u32::MAX as usize).then_some("more than 2^32 numbers in one buffer")
 }
 
 /// The sum of a number over the [`LANES`] units of a row; every one of them gets it.

@@ -3,8 +3,10 @@
 //! A kernel's text is `#define` lines, the shared functions in `cuda/prelude.cu`, and the `.cu` file beside its operation. The runtime
 //! compiles it where it is launched (NVRTC), for the device's architecture.
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn_tensor::DType;
 use cubecl::client::ComputeClient;
@@ -32,27 +34,54 @@ const PRELUDE: &str = include_str!("cuda/prelude.cu");
 /// A kernel of CUDA text.
 #[derive(Debug, Clone)]
 pub struct Text {
-    source: Arc<str>,
+    source: Arc<Source>,
     entry: &'static str,
     threads: u32,
     shared: usize,
 }
 
+/// A whole text, made once for each kernel and its definitions: one is launched thousands of times a second.
+#[derive(Debug)]
+struct Source {
+    text: String,
+    digest: [u64; 2],
+}
+
+impl Source {
+    fn of(entry: &'static str, lines: String, files: &[&str]) -> Arc<Self> {
+        type Known = HashMap<(&'static str, String), Arc<Source>>;
+        static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        let name = (entry, lines);
+        if let Some(source) = known.get(&name) {
+            return Arc::clone(source);
+        }
+        let text = format!("{}{PRELUDE}{}", name.1, files.concat());
+        let digest = [0u8, 1].map(|half| {
+            let mut hasher = DefaultHasher::new();
+            (half, &text).hash(&mut hasher);
+            hasher.finish()
+        });
+        let source = Arc::new(Self { text, digest });
+        known.insert(name, Arc::clone(&source));
+        source
+    }
+}
+
 impl Text {
     /// The text in `files`, in order, with these definitions; `threads` in a block and `shared` bytes of dynamic shared memory.
     pub fn new(entry: &'static str, files: &[&str], defines: &[(&str, String)], threads: usize, shared: usize) -> Self {
-        let mut source = String::new();
+        let mut lines = String::new();
         for (name, value) in defines {
-            writeln!(source, "#define {name} {value}").expect("strings take all text");
+            writeln!(lines, "#define {name} {value}").expect("strings take all text");
         }
-        source.push_str(PRELUDE);
-        source.push_str(&files.concat());
-        Self { source: source.into(), entry, threads: threads as u32, shared }
+        Self { source: Source::of(entry, lines, files), entry, threads: threads as u32, shared }
     }
 
     /// The whole text.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.source.text
     }
 
     /// The kernel's name in it.
@@ -249,10 +278,10 @@ pub fn capability<R: Runtime>(client: &ComputeClient<R>) -> Option<u32> {
 
 impl KernelMetadata for Text {
     fn id(&self) -> KernelId {
-        // compiled kernels may be kept under this name alone, so it holds the whole text
+        // compiled kernels may be kept under this name alone, so it says what the whole text is
         KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.threads)).info((
             self.entry,
-            Arc::clone(&self.source),
+            self.source.digest,
             self.shared,
         ))
     }
@@ -303,7 +332,7 @@ impl CubeTask<CudaCompiler> for Text {
         Ok(CompiledKernel {
             entrypoint_name: self.entry.into(),
             debug_name: Some(self.entry),
-            source: self.source.to_string(),
+            source: self.source.text.clone(),
             repr: Some(repr),
             cube_dim,
             debug_info: None,

@@ -9,7 +9,7 @@ use cubecl::server::ComputeServer;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
-use crate::cube::{Gpu, without_planes};
+use crate::cube::{Gpu, refused_device};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
@@ -17,6 +17,14 @@ use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
 use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
+
+/// What a reference gave, of the type of the queries, as kernels give it.
+fn as_query<R: GpuRuntime, BT: BoolElement>(
+    attended: Attended<Gpu<R, BT>>,
+    query: &Tensor<Gpu<R, BT>, 3>,
+) -> Attended<Gpu<R, BT>> {
+    Attended { out: attended.out.cast(query.dtype()), lse: attended.lse }
+}
 
 /// A runtime of GPUs.
 pub trait GpuRuntime: CubeRuntime {
@@ -68,7 +76,9 @@ takes_text!(cubecl::cuda::CudaRuntime, |device| crate::cuda::capability(
     &<cubecl::cuda::CudaRuntime as cubecl::Runtime>::client(device)
 ));
 #[cfg(feature = "simulated")]
-takes_text!(crate::simulated::SimulatedRuntime, |_| Some(90));
+takes_text!(crate::simulated::SimulatedRuntime, |device: &crate::simulated::SimulatedDevice| {
+    Some(u32::from(device.capability))
+});
 
 #[cfg(feature = "wgpu")]
 pub use burn_wgpu::{Wgpu, WgpuDevice};
@@ -115,7 +125,7 @@ where
             | Operation::Activated(_)
             | Operation::Gated(_)
             | Operation::KeyBounds(_) => None,
-            Operation::RmsNorm | Operation::LayerNorm => without_planes::<R>(&R::client(&R::Device::default())),
+            Operation::RmsNorm | Operation::LayerNorm => refused_device::<R>(&R::client(&R::Device::default())),
             Operation::SpanAttention(problem) | Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
             Operation::ChunkSummary(problem) => chunk_summary::cube::refused(problem),
             Operation::ChunkScores(problem) => chunk_scores::cube::refused(problem),
@@ -127,7 +137,7 @@ where
     }
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
-        match without_planes::<R>(&R::client(&x.device())) {
+        match refused_device::<R>(&R::client(&x.device())) {
             None => rms_norm::cube::rms_norm(x, gamma, eps),
             Some(_) => rms_norm::reference(x, gamma, eps),
         }
@@ -139,7 +149,7 @@ where
         beta: Option<&Tensor<Self, 1>>,
         eps: f64,
     ) -> Tensor<Self, 2> {
-        match without_planes::<R>(&R::client(&x.device())) {
+        match refused_device::<R>(&R::client(&x.device())) {
             None => layer_norm::cube::layer_norm(x, gamma, beta, eps),
             Some(_) => layer_norm::reference(x, gamma, beta, eps),
         }
@@ -158,7 +168,7 @@ where
     }
 
     fn store(shape: [usize; 3], like: &Tensor<Self, 3>) -> Tensor<Self, 3> {
-        Tensor::zeros(shape, (&like.device(), like.dtype()))
+        write_rows::cube::store(shape, like)
     }
 
     fn write_rows(store: Tensor<Self, 3>, at: usize, rows: Tensor<Self, 3>) -> Tensor<Self, 3> {
@@ -176,7 +186,7 @@ where
         }
         match span_attention::cube::refused(problem) {
             None => span_attention::cube::attend(problem),
-            Some(_) => span_attention::reference(problem),
+            Some(_) => as_query(span_attention::reference(problem), &problem.query),
         }
     }
 
@@ -205,7 +215,7 @@ where
         }
         match chunk_attention::cube::refused(problem) {
             None => chunk_attention::cube::attend(problem),
-            Some(_) => chunk_attention::reference(problem),
+            Some(_) => as_query(chunk_attention::reference(problem), &problem.query),
         }
     }
 

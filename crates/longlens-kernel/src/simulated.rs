@@ -2,8 +2,8 @@
 //! ([`longlens_ptx`]).
 //!
 //! Kernels written once for every GPU and kernels of CUDA text both come here, with the parameters, buffers and sizes that a card would
-//! get. What the interpreter finds wrong (a race, a read of what nobody wrote, an access out of bounds) ends the program with
-//! where it happened.
+//! get. What the interpreter finds wrong (a race, a read of shared memory or a register that nobody wrote, an access out of bounds) ends
+//! the program with where it happened. Tensors lie without gaps between rows, where a card may leave some.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -40,9 +40,6 @@ use longlens_ptx::{Arg, Launch, Memory, Module, Nvrtc, Swizzle, TensorMap};
 
 use crate::cuda::CudaCompiler;
 
-/// The architecture that kernels are compiled for.
-pub const ARCHITECTURE: &str = "sm_90a";
-
 /// The backend of simulated devices.
 pub type Simulated = burn_cubecl::CubeBackend<SimulatedRuntime, f32, i32, u8>;
 
@@ -50,9 +47,25 @@ pub type Simulated = burn_cubecl::CubeBackend<SimulatedRuntime, f32, i32, u8>;
 #[derive(Debug, Clone)]
 pub struct SimulatedRuntime;
 
-/// Its only device.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct SimulatedDevice;
+/// A card of some compute capability.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SimulatedDevice {
+    /// Ten times the major number plus the minor one: 80 or 90.
+    pub capability: u16,
+}
+
+impl SimulatedDevice {
+    /// The architecture that kernels are compiled for.
+    fn architecture(&self) -> &'static str {
+        if self.capability == 90 { "sm_90a" } else { "sm_80" }
+    }
+}
+
+impl Default for SimulatedDevice {
+    fn default() -> Self {
+        Self { capability: 90 }
+    }
+}
 
 /// What holds buffers and runs kernels.
 #[derive(Debug)]
@@ -60,6 +73,7 @@ pub struct SimulatedServer {
     memory: MemoryManagement<BytesStorage>,
     timestamps: TimestampProfiler,
     utilities: Arc<ServerUtilities<Self>>,
+    architecture: &'static str,
 }
 
 /// Whether kernels can be compiled here: NVRTC is where `LONGLENS_NVRTC` says.
@@ -73,33 +87,36 @@ fn nvrtc() -> Option<&'static Nvrtc> {
 }
 
 /// The kernels of every text that was launched so far.
-fn module(source: &str) -> Arc<Module> {
-    static MODULES: Mutex<Option<HashMap<String, Arc<Module>>>> = Mutex::new(None);
-    let known = MODULES.lock().expect("no panic while it is held").get_or_insert_default().get(source).cloned();
+fn module(architecture: &'static str, source: &str) -> Arc<Module> {
+    type Known = HashMap<(&'static str, String), Arc<Module>>;
+    static MODULES: Mutex<Option<Known>> = Mutex::new(None);
+    let name = (architecture, source.to_owned());
+    let known = MODULES.lock().expect("no panic while it is held").get_or_insert_default().get(&name).cloned();
     known.unwrap_or_else(|| {
         let nvrtc = nvrtc().expect("LONGLENS_NVRTC names the folder of NVRTC");
-        let compiled = nvrtc.compile(source, ARCHITECTURE, &[]).expect("kernels compile");
+        let compiled = nvrtc.compile(source, architecture, &[]).expect("kernels compile");
         let module = Arc::new(Module::parse(&compiled.ptx).expect("the interpreter knows what compilers write"));
         let mut modules = MODULES.lock().expect("no panic while it is held");
-        modules.get_or_insert_default().insert(source.to_owned(), Arc::clone(&module));
+        modules.get_or_insert_default().insert(name, Arc::clone(&module));
         module
     })
 }
 
 impl Device for SimulatedDevice {
-    fn from_id(_: DeviceId) -> Self {
-        Self
+    fn from_id(id: DeviceId) -> Self {
+        Self { capability: id.index_id }
     }
 
     fn to_id(&self) -> DeviceId {
-        DeviceId { type_id: 0, index_id: 0 }
+        DeviceId { type_id: 0, index_id: self.capability }
     }
 }
 
 impl DeviceOps for SimulatedDevice {}
 
 impl DeviceService for SimulatedServer {
-    fn init(_: DeviceId) -> Self {
+    fn init(id: DeviceId) -> Self {
+        let architecture = SimulatedDevice::from_id(id).architecture();
         let properties = properties();
         let logger = Arc::new(ServerLogger::default());
         let memory = MemoryManagement::from_configuration(
@@ -111,7 +128,7 @@ impl DeviceService for SimulatedServer {
         );
         let policy = ContiguousMemoryLayoutPolicy::new(ALIGNMENT);
         let utilities = Arc::new(ServerUtilities::new(properties, logger, (), policy));
-        Self { memory, timestamps: TimestampProfiler::default(), utilities }
+        Self { memory, timestamps: TimestampProfiler::default(), utilities, architecture }
     }
 
     fn utilities(&self) -> Arc<dyn std::any::Any + Send + Sync> {
@@ -122,7 +139,7 @@ impl DeviceService for SimulatedServer {
 /// Bytes that buffers are aligned to, as on a card.
 const ALIGNMENT: usize = 512;
 
-/// A card of the Hopper generation, but without the matrix instructions that CubeCL would use by itself.
+/// What a Hopper card allows, but without the matrix instructions that CubeCL would use by itself.
 fn properties() -> DeviceProperties {
     let memory = MemoryDeviceProperties { max_page_size: 1 << 29, alignment: ALIGNMENT as u64 };
     let hardware = HardwareProperties {
@@ -235,7 +252,7 @@ impl ComputeServer for SimulatedServer {
         let bindings = lie_on.into_iter().chain(arguments.buffers);
         let mut resources: Vec<_> = bindings.map(|binding| self.resource(binding)).collect();
         let is_ours = kernel.name().starts_with(env!("CARGO_CRATE_NAME"));
-        let module = module(&compiled.source);
+        let module = module(self.architecture, &compiled.source);
         let dim = compiled.cube_dim;
         let mut launch = Launch::new(&module, &compiled.entrypoint_name)
             .grid(x, y, z)
@@ -264,7 +281,8 @@ impl ComputeServer for SimulatedServer {
         if !fixed.is_empty() {
             launch = launch.arg(Arg::values(fixed));
         }
-        let launch = launch.permit_uninitialized();
+        // kernels of the library may read what they do not use
+        let launch = if is_ours { launch } else { launch.permit_uninitialized() };
         let report = launch.run(&mut memory).unwrap_or_else(|error| panic!("{}: {error}", compiled.entrypoint_name));
         if is_ours {
             report.assert_clean();
@@ -377,6 +395,6 @@ impl Runtime for SimulatedRuntime {
     }
 
     fn enumerate_devices(_: u16, (): &()) -> Vec<DeviceId> {
-        vec![SimulatedDevice.to_id()]
+        vec![SimulatedDevice::default().to_id()]
     }
 }

@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 use cubecl::server::Handle;
 
 use super::ChunkScores;
-use crate::cube::{Gpu, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, upload, without_planes};
+use crate::cube::{Gpu, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, refused_device, upload};
 use crate::gpu::GpuRuntime;
 use crate::linear::cube::products_of_heads;
 
@@ -26,7 +26,7 @@ pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>
     if !problem.query.dims()[2].is_multiple_of(8) {
         return Some("what chunks are scored by is no multiple of 8 numbers");
     }
-    without_planes(&R::client(&problem.query.device()))
+    refused_device(&R::client(&problem.query.device()))
 }
 
 /// Returns what [`reference`](super::reference) returns.

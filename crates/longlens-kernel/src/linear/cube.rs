@@ -10,6 +10,7 @@ use std::fmt;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
@@ -22,8 +23,8 @@ use super::cpu::format;
 use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
 use crate::blocks::BlockType;
 use crate::cube::{
-    Four, Gpu, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, tensor, upload,
-    without_planes,
+    Four, Gpu, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, refused_device, tensor,
+    upload,
 };
 use crate::gpu::GpuRuntime;
 use crate::in_f32;
@@ -163,7 +164,7 @@ impl<R: GpuRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
 
 /// Whether rows of so many weights are kept in words.
 fn takes<R: CubeRuntime>(d_in: usize, device: &R::Device) -> bool {
-    d_in.is_multiple_of(8) && without_planes(&R::client(device)).is_none()
+    d_in.is_multiple_of(8) && refused_device(&R::client(device)).is_none()
 }
 
 /// Rows that units meet with every weight that they decode.
@@ -198,63 +199,58 @@ impl<R: GpuRuntime> Words<R> {
         Self { buffer: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
     }
 
-    /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless weights are kept in 32.
+    /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless
+    /// weights are kept in 32.
     fn attention_type(&self) -> DType {
         let has_tensor_cores = R::cuda_capability(&self.device).is_some_and(|capability| capability >= 80);
-        match self.kept {
-            _ if !has_tensor_cores => DType::F32,
-            Kept::F32 => DType::F32,
-            Kept::F16 => DType::F16,
-            _ => DType::BF16,
-        }
+        // numbers beyond the range of f16 are usual between layers
+        if has_tensor_cores && self.kept != Kept::F32 { DType::BF16 } else { DType::F32 }
     }
 
-    /// `x`: `[seq, d_in]`; returns `[seq, d_out]` of a type, with `residual` added, which is f32 and makes the result f32.
+    /// `x`: `[seq, d_in]`; returns `[seq, d_out]` of a type, with `residual` added, which is f32 and makes the result f32. Many rows meet
+    /// bf16 weights on tensor cores, which take rows rounded to bf16.
     fn product<BT: BoolElement>(
         &self,
         x: Tensor<Gpu<R, BT>, 2>,
         residual: Option<Tensor<Gpu<R, BT>, 2>>,
         dtype: DType,
     ) -> Tensor<Gpu<R, BT>, 2> {
-        let dense = self.sixteen_bits().filter(|_| x.dims()[0] > FEW_ROWS && self.attention_type() != DType::F32);
-        let Some(weight) = dense else {
+        let weight = self.bf16_numbers().filter(|_| x.dims()[0] > FEW_ROWS && self.attention_type() == DType::BF16);
+        let product = weight.and_then(|weight| {
+            let (x, weight) = (x.clone().cast(DType::BF16), tensor::<R, BT, 2>(weight).swap_dims(0, 1));
+            // sums are f32, and stay so
+            matmul(buffer(x), buffer(weight), None, MatmulStrategy::Cube, DType::F32).ok()
+        });
+        let Some(product) = product else {
             return tensor(self.decoded_product(buffer(x), residual.map(buffer), dtype));
         };
-        let weight: Tensor<Gpu<R, BT>, 2> = tensor(weight);
-        let product = x.cast(weight.dtype()).matmul(weight.swap_dims(0, 1)).cast(dtype);
+        let product: Tensor<Gpu<R, BT>, 2> = tensor(product);
         let product = match &self.bias {
             Some(bias) => {
-                let bias = CubeTensor::new_contiguous(
-                    R::client(&self.device),
-                    self.device.clone(),
-                    burn_tensor::Shape::from([1, self.d_out]),
-                    bias.clone(),
-                    DType::F32,
-                );
-                product + tensor::<R, BT, 2>(bias).cast(dtype)
+                let (client, shape) = (R::client(&self.device), burn_tensor::Shape::from([1, self.d_out]));
+                let bias = CubeTensor::new_contiguous(client, self.device.clone(), shape, bias.clone(), DType::F32);
+                product + tensor::<R, BT, 2>(bias)
             }
             None => product,
         };
         match residual {
-            Some(residual) => residual + product.cast(DType::F32),
-            None => product,
+            Some(residual) => residual + product,
+            None => product.cast(dtype),
         }
     }
 
-    /// The words as a matrix of 16-bit numbers, where that is what they are.
-    fn sixteen_bits(&self) -> Option<CubeTensor<R>> {
-        let dtype = match self.kept {
-            Kept::Bf16 => DType::BF16,
-            Kept::F16 => DType::F16,
-            _ => return None,
-        };
+    /// The words as a matrix of bf16 numbers, where that is what they are.
+    fn bf16_numbers(&self) -> Option<CubeTensor<R>> {
+        if self.kept != Kept::Bf16 {
+            return None;
+        }
         let stride = 2 * self.buffer.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
         let mut weight = CubeTensor::new_contiguous(
             R::client(&self.device),
             self.device.clone(),
             burn_tensor::Shape::from([self.d_out, self.d_in]),
             self.buffer.clone(),
-            dtype,
+            DType::BF16,
         );
         *weight.meta = Metadata::new(weight.meta.shape().clone(), Strides::new(&[stride, 1]));
         Some(weight)
@@ -413,6 +409,7 @@ fn few_rows<X: Float, O: Float>(
 /// Products of every head's rows with the rows of its group, `[heads, seq, n]`: `x` is `[heads, seq, width]`, `rows`
 /// `[groups, n, width]`, both f32 with a width that is a multiple of 8.
 pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> CubeTensor<R> {
+    assert_eq!(rows.tensor.dtype, DType::F32, "what represents chunks has 32 bits");
     let out = empty(&x.tensor, [x.heads, x.seq, rows.seq], DType::F32);
     let options = Options { kept: Kept::F32, has_bias: false, has_residual: false };
     let count = CubeCount::Static(x.seq.div_ceil(SIDE) as u32, rows.seq.div_ceil(SIDE) as u32, x.heads as u32);

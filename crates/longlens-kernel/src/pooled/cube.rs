@@ -84,7 +84,10 @@ pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
         return pooled;
     }
     let mut intervals = Intervals::of(problem.spans, first_query, seq_q, problem.score);
-    let (query, key) = (rotated_queries(problem, 0..problem.spans.len()), rotated_keys(problem, &mut intervals));
+    // rounded as attention rounded them, whose log-sum-exp is taken
+    let dtype = attention_type(problem);
+    let query = rotated_queries(problem, 0..problem.spans.len(), dtype);
+    let key = rotated_keys(problem, &mut intervals);
     let launch = Launch {
         query: &query,
         n_heads: 1,
@@ -117,11 +120,22 @@ pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
             launch.sizes(0),
             Grid::launch(&pooled, cells, first_query),
             tile,
+            query.dtype.into(),
             key.dtype.into(),
         );
     }
     (pooled.sum, pooled.max) = (read(sum), read(max));
     pooled
+}
+
+/// The type that attention rounds rotated queries to.
+fn attention_type<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> DType {
+    #[cfg(feature = "cuda-text")]
+    if crate::span_attention::cuda::takes(problem) {
+        return problem.key.dtype();
+    }
+    let _ = problem;
+    DType::F32
 }
 
 fn zeros<R: CubeRuntime>(like: &CubeTensor<R>, pooled: &Pooled) -> CubeTensor<R> {
@@ -136,8 +150,8 @@ fn read<R: CubeRuntime>(cells: CubeTensor<R>) -> Vec<f32> {
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn pool_spans<K: Float>(
-    query: &Array<Four<f32>>,
+fn pool_spans<Q: Float, K: Float>(
+    query: &Array<Four<Q>>,
     key: &Array<Four<K>>,
     plan: &Array<u32>,
     lse: &Array<f32>,
@@ -146,6 +160,7 @@ fn pool_spans<K: Float>(
     sizes: &Sizes,
     grid: &Grid,
     #[comptime] tile: Tile,
+    #[define(Q)] _query: StorageType,
     #[define(K)] _key: StorageType,
 ) {
     let (keys, own_keys) = (comptime!(tile.keys), comptime!(tile.own_keys()));
@@ -174,7 +189,7 @@ fn pool_spans<K: Float>(
             let (from, to) = keys_of_rows(plan, sizes, span, first_row, last_row, 1usize);
             let (from, to) = (max(from, grid.key_start), min(to, grid.key_end));
             if from < to {
-                load_queries(query, plan, &mut q_tile, &mut own, sizes, span, first_row, last_row, tile);
+                load_queries::<Q>(query, plan, &mut q_tile, &mut own, sizes, span, first_row, last_row, tile);
                 let mut first_key = from - from % keys as u32;
                 while first_key < to {
                     sync_cube();

@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::cube::Table;
-use crate::cube::{Rows, upload};
+use crate::cube::Rows;
 use crate::cuda::{Info, Text, Variant};
 use crate::gpu::GpuRuntime;
 
@@ -35,25 +35,19 @@ pub(crate) fn turn_rows<R: GpuRuntime>(
     strides: Strides,
 ) {
     let client = &out.client;
-    let rows: Vec<u32> = (first..first + n_rows).map(|row| row as u32).collect();
     let (head_dim, rotary_dim, dtype) = (x.width, 2 * table.half, x.tensor.dtype);
     let text = text(&Variant { head_dim, rotary_dim, dtype, pack: 1, soft_cap: None, has_holes: false });
     let items = rotary_dim / 16 + (x.width - rotary_dim) / 8;
-    let info = Info::default()
-        .wide(x.head_stride)
-        .wide(x.row_stride)
-        .wide(0)
-        .wide(strides.group)
-        .wide(strides.head)
-        .wide(strides.row);
-    let info = [x.heads, strides.n_rep, n_rows, table.stride].into_iter().fold(info, Info::word);
+    let info =
+        Info::default().wide(x.head_stride).wide(x.row_stride).wide(strides.group).wide(strides.head).wide(strides.row);
+    let info = [x.heads, strides.n_rep, n_rows, first, table.stride].into_iter().fold(info, Info::word);
     let bytes = x.tensor.dtype.size();
     // places inside a buffer are pointers here, which need no more than the alignment of 16 bytes
     let input = x.tensor.handle.clone().offset_start((from * x.row_stride * bytes) as u64);
     let output = out.handle.clone().offset_start((at * bytes) as u64);
     let (cos, sin) = table.handles();
     let grid = [(n_rows * items).div_ceil(THREADS), x.heads.min(PARTS), 1];
-    R::launch_text(client, text, grid, &[], &[&input, cos, sin, &upload(client, &rows), &output], &info);
+    R::launch_text(client, text, grid, &[], &[&input, cos, sin, &output], &info);
 }
 
 /// The text for heads of a size and type.

@@ -17,7 +17,9 @@ use cubecl::prelude::*;
 use super::intervals::Intervals;
 use super::{SpanAttention, keys_rotated_for};
 use crate::Attended;
-use crate::cube::{Gpu, Rows, array, cubes_for, empty, handle_array, tensor, upload, without_planes};
+use crate::cube::{
+    Gpu, MOST_CUBES, Rows, array, cubes_for, empty, handle_array, refused_device, refused_numbers, tensor, upload,
+};
 use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 
@@ -27,7 +29,7 @@ pub(crate) mod tile;
 use tile::{SizesLaunch, Tile};
 
 /// Queries of a key head, grouped heads included, up to which a problem counts as a generated token's.
-const FEW: usize = 16;
+pub(crate) const FEW: usize = 16;
 /// Cubes that keep a device busy.
 const BUSY: usize = 256;
 /// Dimensions of a head, at most.
@@ -35,7 +37,12 @@ pub(crate) const MOST_DIMS: usize = 256;
 
 /// Why no kernel here computes a problem, if none does.
 pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Option<&'static str> {
-    refused_head::<R>(problem.query.dims()[2], &problem.query.device())
+    let ([n_heads, seq_q, head_dim], [n_kv_heads, seq_k, _]) = (problem.query.dims(), problem.key.dims());
+    let rotated = problem.spans.len() * head_dim * (n_heads * seq_q).max(n_kv_heads * seq_k);
+    let n_blocks = (seq_q * (n_heads / n_kv_heads)).div_ceil(8);
+    refused_head::<R>(head_dim, &problem.query.device())
+        .or_else(|| refused_numbers(rotated))
+        .or_else(|| (n_blocks > MOST_CUBES).then_some("more queries at once than a launch has blocks"))
 }
 
 /// Why no kernel takes heads of this size, if none does.
@@ -43,7 +50,7 @@ pub(crate) fn refused_head<R: CubeRuntime>(head_dim: usize, device: &R::Device) 
     if !head_dim.is_multiple_of(4) || head_dim > MOST_DIMS {
         return Some("the size of a head is no multiple of 4 up to 256");
     }
-    without_planes(&R::client(device))
+    refused_device(&R::client(device))
 }
 
 /// `out` and `lse` of every query.
@@ -58,7 +65,7 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R,
 fn many<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let mut intervals = Intervals::of(problem.spans, problem.first_query, seq_q, problem.score);
-    let query = rotated_queries(problem, 0..problem.spans.len());
+    let query = rotated_queries(problem, 0..problem.spans.len(), DType::F32);
     let key = rotated_keys(problem, &mut intervals);
     let launch = Launch {
         query: &query,
@@ -75,14 +82,15 @@ fn many<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>)
     launch.attend(problem.query.dtype())
 }
 
-/// Rotated queries of some spans, `[spans, n_heads, seq_q, head_dim]`.
+/// Rotated queries of some spans, of a type, `[spans, n_heads, seq_q, head_dim]`.
 pub(crate) fn rotated_queries<R: GpuRuntime, BT: BoolElement>(
     problem: &SpanAttention<'_, Gpu<R, BT>>,
     spans: Range<usize>,
+    dtype: DType,
 ) -> CubeTensor<R> {
     let query = Rows::of(problem.query.clone(), 1);
     let n = query.heads * query.seq * query.width;
-    let out = empty(&query.tensor, [spans.len(), query.heads, query.seq, query.width], DType::F32);
+    let out = empty(&query.tensor, [spans.len(), query.heads, query.seq, query.width], dtype);
     for (at, span) in spans.enumerate() {
         let table = Table::of(&problem.rotary[span].query);
         rotate_into(&table, problem.first_query, &query, 0..query.seq, &out, at * n);
@@ -139,7 +147,7 @@ fn few<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) 
         let mut intervals = Intervals::of(&problem.spans[at..=at], problem.first_query, seq_q, problem.score);
         intervals.place(0, [0, (key.head_stride / 4) as u32]);
         let launch = Launch {
-            query: &rotated_queries(problem, at..at + 1),
+            query: &rotated_queries(problem, at..at + 1, DType::F32),
             n_heads,
             seq_q,
             key: &key.tensor,

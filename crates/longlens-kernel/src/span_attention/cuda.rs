@@ -14,6 +14,7 @@ use cubecl::server::Handle;
 use longlens_core::plan::{ReachTable, Span};
 
 use super::SpanAttention;
+use super::cube::FEW;
 use crate::Attended;
 use crate::cube::{Gpu, Rows, empty, tensor, upload};
 use crate::cuda::{Info, TensorMap, Text, Variant, pack_of};
@@ -30,13 +31,15 @@ const L2_BYTES: usize = 24 << 20;
 
 /// Whether a text computes the problem on this device.
 pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> bool {
-    let dtype = problem.key.dtype();
-    R::cuda_capability(&problem.key.device()).is_some_and(|capability| capability >= 80)
+    let (dtype, [n_heads, seq_q, head_dim]) = (problem.key.dtype(), problem.query.dims());
+    // a few queries share out the keys of each span to more blocks elsewhere
+    seq_q * (n_heads / problem.key.dims()[0]) > FEW
+        && R::cuda_capability(&problem.key.device()).is_some_and(|capability| capability >= 80)
         && matches!(dtype, DType::BF16 | DType::F16)
         && problem.value.dtype() == dtype
         && problem.query.dtype() == dtype
         && problem.rotary.iter().all(|rotary| rotary.key.cos.dims()[1].is_multiple_of(8))
-        && HEAD_DIMS.contains(&problem.query.dims()[2])
+        && HEAD_DIMS.contains(&head_dim)
         && (1..=MOST_SPANS).contains(&problem.spans.len())
 }
 

@@ -5,7 +5,7 @@ use burn_tensor::{Shape, Tensor};
 use cubecl::prelude::*;
 use cubecl::zspace::metadata::Metadata;
 
-use crate::cube::{Gpu, Rows, array, buffer, cubes_for, tensor};
+use crate::cube::{Gpu, Rows, array, buffer, cubes_for, empty, tensor};
 use crate::gpu::GpuRuntime;
 
 const UNITS: u32 = 128;
@@ -20,7 +20,7 @@ pub fn write<R: GpuRuntime, BT: BoolElement>(
     let rows = Rows::of(rows, 1);
     assert!(rows.heads == n_heads && rows.width == head_dim && at + rows.seq <= capacity, "rows that fit the store");
     let mut store = buffer(store);
-    if !store.can_mut() || !store.is_contiguous_buffer() {
+    if !store.can_mut() || store.meta.strides()[2] != 1 {
         store = store.copy();
     }
     let n = n_heads * rows.seq * head_dim;
@@ -45,6 +45,32 @@ pub fn write<R: GpuRuntime, BT: BoolElement>(
         );
     }
     tensor(store)
+}
+
+/// Room for a store of the type of `like`, all zeros; its rows follow one another, whatever a device prefers.
+pub fn store<R: GpuRuntime, BT: BoolElement>(shape: [usize; 3], like: &Tensor<Gpu<R, BT>, 3>) -> Tensor<Gpu<R, BT>, 3> {
+    let like = buffer(like.clone());
+    let (store, n) = (empty(&like, shape, like.dtype), shape.iter().product::<usize>());
+    // SAFETY: numbers beyond the store's are left alone
+    unsafe {
+        fill_with_zeros::launch_unchecked::<R>(
+            &store.client,
+            cubes_for(n, UNITS as usize),
+            CubeDim::new_1d(UNITS),
+            array(&store),
+            n as u32,
+            store.dtype.into(),
+        );
+    }
+    tensor(store)
+}
+
+#[cube(launch_unchecked)]
+fn fill_with_zeros<S: Float>(store: &mut Array<S>, n: u32, #[define(S)] _dtype: StorageType) {
+    let at = ABSOLUTE_POS;
+    if at < n as usize {
+        store[at] = S::cast_from(0.0f32);
+    }
 }
 
 /// The first `n_rows` rows of a store, where they lie: a slice is copied on devices where rows do not end at whole lines.

@@ -3,6 +3,8 @@
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+use std::cell::Cell;
+
 use longlens_kernel::simulated::{self, Simulated, SimulatedDevice};
 
 #[path = "../device/chunks.rs"]
@@ -21,8 +23,22 @@ mod spans;
 /// The backend of simulated cards.
 type Gpu = Simulated;
 
+thread_local! {
+    static CAPABILITY: Cell<u16> = const { Cell::new(90) };
+}
+
+/// The card of this thread's tests.
 fn gpu() -> SimulatedDevice {
-    SimulatedDevice
+    SimulatedDevice { capability: CAPABILITY.get() }
+}
+
+/// Runs tests on a card of each generation that texts differ by.
+fn on_every_card(test: impl Fn()) {
+    for capability in [80, 90] {
+        CAPABILITY.set(capability);
+        test();
+    }
+    CAPABILITY.set(90);
 }
 
 /// Whether nothing can be compiled here.

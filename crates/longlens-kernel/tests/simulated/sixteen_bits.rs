@@ -11,7 +11,7 @@ use longlens_kernel::linear::{Matrix, Storage, Weights};
 use crate::chunks::Problem;
 use crate::common::{both, close, numbers, rule, tolerance};
 use crate::spans::{Sizes, check};
-use crate::{Gpu, gpu, is_absent};
+use crate::{Gpu, gpu, is_absent, on_every_card};
 
 const BOTH: [DType; 2] = [DType::BF16, DType::F16];
 
@@ -25,10 +25,11 @@ fn spans_match_for_every_size_of_heads() {
     let dims = [(64, 64), (80, 32), (96, 96), (128, 128), (256, 256)];
     for (at, ((method, heads), dims)) in methods.into_iter().cycle().zip(heads).zip(dims).enumerate() {
         let (rule, rope) = rule(method, dims.0, dims.1);
-        for (n_tokens, first) in [(100, 0), (70, 69), (150, 61)] {
+        // several blocks of queries, a token, and a few queries
+        for (n_tokens, first) in [(230, 0), (70, 69), (150, 121)] {
             let soft_cap = (at % 2 == 1).then_some(3.0);
             let sizes = Sizes { soft_cap, dtype: BOTH[(at + first) % 2], ..Sizes::plain(heads, dims, n_tokens, first) };
-            check(method, &rule, &rope, sizes);
+            on_every_card(|| check(method, &rule, &rope, sizes));
         }
     }
 }
@@ -93,7 +94,7 @@ fn written_plans_with_holes_match() {
         let rule = written::from_relation("test", "test", n_tokens, relation).unwrap().of(0, 0).clone();
         for first in [0, n_tokens - 1] {
             let sizes = Sizes { dtype: DType::BF16, ..Sizes::plain((4, 2), (64, 64), n_tokens, first) };
-            check("written", &rule, &rope, sizes);
+            on_every_card(|| check("written", &rule, &rope, sizes));
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn attend_spans<K: Float, V: Float, O: Float>(
     for span in 0..sizes.n_spans {
         let (from, to) = keys_of_rows(plan, sizes, span, first_row, last_row, comptime!(tile.n_rep));
         if from < to {
-            load_queries(query, plan, &mut q_tile, &mut own, sizes, span, first_row, last_row, tile);
+            load_queries::<f32>(query, plan, &mut q_tile, &mut own, sizes, span, first_row, last_row, tile);
             let start = from - from % keys as u32;
             let n_tiles = (to - start).div_ceil(keys as u32);
             let mut tile_at = 0u32.runtime();

@@ -131,8 +131,8 @@ pub(crate) fn keys_of_rows(
 /// Queries at their positions in a span into their tile; what a unit has to know of its own.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn load_queries(
-    query: &Array<Four<f32>>,
+pub(crate) fn load_queries<Q: Float>(
+    query: &Array<Four<Q>>,
     plan: &Array<u32>,
     q_tile: &mut SharedMemory<Four<f32>>,
     own: &mut Own,
@@ -150,7 +150,7 @@ pub(crate) fn load_queries(
         let row = min(first_row + r as u32, last_row);
         let head = CUBE_POS_Y * n_rep + row % n_rep;
         let from = (span * sizes.n_heads + head) * sizes.seq_q + row / n_rep;
-        q_tile[r * pitch + c] = query[from as usize * fours + c];
+        q_tile[r * pitch + c] = Four::<f32>::cast_from(query[from as usize * fours + c]);
         n += comptime!(tile.units());
     }
     let bounds = sizes.n_spans * HEADER as u32;
