@@ -14,6 +14,28 @@ use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
+/// A runtime of GPUs.
+pub trait GpuRuntime: CubeRuntime {
+    /// Compute capability for which the device compiles CUDA text, ten times the major number plus the minor one; nothing where it
+    /// does not.
+    fn cuda_capability(_device: &Self::Device) -> Option<u32> {
+        None
+    }
+
+    /// Launches CUDA text; only devices with a capability are asked.
+    #[cfg(feature = "cuda-text")]
+    fn launch_text(
+        _client: &cubecl::client::ComputeClient<Self>,
+        _text: crate::cuda::Text,
+        _grid: [usize; 3],
+        _maps: &[crate::cuda::TensorMap],
+        _buffers: &[&cubecl::server::Handle],
+        _info: &crate::cuda::Info,
+    ) {
+        unreachable!("devices without a capability take no CUDA text");
+    }
+}
+
 /// The backend of a runtime: numbers are f32 unless a tensor says otherwise.
 pub type Gpu<R, BT> = CubeBackend<R, f32, i32, BT>;
 

@@ -197,34 +197,6 @@ pub(crate) fn pack_of(n_rep: usize) -> usize {
 /// Query heads that a block computes together, at most.
 const MOST_PACKED: usize = 16;
 
-/// Texts as they are launched for heads of some sizes, with what they are called: what their use of registers is written down of.
-pub fn texts() -> Vec<(String, Text)> {
-    use crate::{chunk_attention, rotary, span_attention};
-    let mut texts = Vec::new();
-    for head_dim in [64, 80, 96, 128, 256] {
-        let plain =
-            Variant { head_dim, rotary_dim: head_dim, dtype: DType::BF16, pack: 4, soft_cap: None, has_holes: false };
-        let full = Variant { dtype: DType::F16, pack: 7, soft_cap: Some(50.0), has_holes: true, ..plain };
-        texts.push((format!("{head_dim}: rotation"), rotary::turn_rows_text(&plain)));
-        for (name, variant) in [("bf16", &plain), ("f16, capped, with holes", &full)] {
-            texts.push((
-                format!("{head_dim}: span attention, {name}"),
-                span_attention::cuda::warps_text(variant, H100_SHARED),
-            ));
-            let chunks = chunk_attention::cuda::text(variant, 16);
-            texts.push((format!("{head_dim}: chunk attention, {name}"), chunks));
-            texts.push((
-                format!("{head_dim}: span attention by warpgroups, {name}"),
-                span_attention::cuda::groups_text(variant),
-            ));
-        }
-    }
-    texts
-}
-
-/// Shared memory of a block on an H100.
-const H100_SHARED: usize = 227 << 10;
-
 /// The bytes of a kernel's last parameter, a struct whose fields are aligned to their size.
 #[derive(Debug, Clone, Default)]
 pub struct Info(Vec<u8>);

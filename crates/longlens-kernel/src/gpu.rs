@@ -1,6 +1,5 @@
 //! The operations of every GPU that CubeCL reaches; what no kernel covers takes the reference.
 
-use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
 use burn_tensor::backend::DeviceOps;
 use burn_tensor::{Int, Tensor};
@@ -9,7 +8,7 @@ use cubecl::server::ComputeServer;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
-use crate::cube::{Gpu, refused_device};
+use crate::cube::{Gpu, GpuRuntime, refused_device};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
@@ -24,28 +23,6 @@ fn as_query<R: GpuRuntime, BT: BoolElement>(
     query: &Tensor<Gpu<R, BT>, 3>,
 ) -> Attended<Gpu<R, BT>> {
     Attended { out: attended.out.cast(query.dtype()), lse: attended.lse }
-}
-
-/// A runtime of GPUs.
-pub trait GpuRuntime: CubeRuntime {
-    /// Compute capability for which the device compiles CUDA text, ten times the major number plus the minor one; nothing where it
-    /// does not.
-    fn cuda_capability(_device: &Self::Device) -> Option<u32> {
-        None
-    }
-
-    /// Launches CUDA text; only devices with a capability are asked.
-    #[cfg(feature = "cuda-text")]
-    fn launch_text(
-        _client: &cubecl::client::ComputeClient<Self>,
-        _text: crate::cuda::Text,
-        _grid: [usize; 3],
-        _maps: &[crate::cuda::TensorMap],
-        _buffers: &[&cubecl::server::Handle],
-        _info: &crate::cuda::Info,
-    ) {
-        unreachable!("devices without a capability take no CUDA text");
-    }
 }
 
 /// A runtime that compiles CUDA text.
@@ -239,3 +216,39 @@ where
         }
     }
 }
+
+/// Texts as they are launched for heads of some sizes, with what they are called: what their use of registers is written down of.
+#[cfg(feature = "cuda-text")]
+pub fn texts() -> Vec<(String, crate::cuda::Text)> {
+    use crate::cuda::Variant;
+    let mut texts = Vec::new();
+    for head_dim in [64, 80, 96, 128, 256] {
+        let plain = Variant {
+            head_dim,
+            rotary_dim: head_dim,
+            dtype: burn_tensor::DType::BF16,
+            pack: 4,
+            soft_cap: None,
+            has_holes: false,
+        };
+        let full = Variant { dtype: burn_tensor::DType::F16, pack: 7, soft_cap: Some(50.0), has_holes: true, ..plain };
+        texts.push((format!("{head_dim}: rotation"), rotary::turn_rows_text(&plain)));
+        for (name, variant) in [("bf16", &plain), ("f16, capped, with holes", &full)] {
+            texts.push((
+                format!("{head_dim}: span attention, {name}"),
+                span_attention::cuda::warps_text(variant, H100_SHARED),
+            ));
+            let chunks = chunk_attention::cuda::text(variant, 16);
+            texts.push((format!("{head_dim}: chunk attention, {name}"), chunks));
+            texts.push((
+                format!("{head_dim}: span attention by warpgroups, {name}"),
+                span_attention::cuda::groups_text(variant),
+            ));
+        }
+    }
+    texts
+}
+
+/// Shared memory of a block on an H100.
+#[cfg(feature = "cuda-text")]
+const H100_SHARED: usize = 227 << 10;

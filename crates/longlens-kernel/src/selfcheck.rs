@@ -3,8 +3,9 @@
 use burn_flex::{Flex, FlexDevice};
 use burn_tensor::backend::Backend;
 use burn_tensor::{Tensor, TensorData};
-use longlens_core::methods::Method;
-use longlens_core::plan::{HeadPlan, PosMap, Prefill};
+use longlens_core::plan::{
+    ChunkChoice, ChunkScore, PosMap, Prefill, QueryRule, QueryScale, Reach, SlotPositions, Span,
+};
 use longlens_core::rope::{Rope, RopeScaling};
 use longlens_core::spec::ModelSpec;
 
@@ -98,13 +99,35 @@ fn tensor<B: Backend, const D: usize>(seed: u64, shape: [usize; D], device: &B::
     Tensor::from_data(TensorData::new(noise(seed, shape.iter().product()), shape), device)
 }
 
-/// A rule of a method, and plain frequencies.
-fn rule(method: &str) -> (HeadPlan, Rope) {
+/// Plain frequencies.
+fn rope() -> Rope {
     let mut spec = ModelSpec::tiny(64);
     (spec.head_dim, spec.rotary_dim) = (HEAD_DIM, HEAD_DIM);
-    let plan = Method::parse(method).expect("a method").plan(&spec).expect("a plan");
-    let rope = RopeScaling::none().resolve(&spec).expect("plain frequencies");
-    (plan.of(spec.n_layers - 1, 0).clone(), rope)
+    RopeScaling::none().resolve(&spec).expect("plain frequencies")
+}
+
+/// The own chunk of 24 tokens, the one before and all earlier ones, each with positions of its own.
+fn three_spans() -> [Span; 3] {
+    let (in_chunk, far) = (PosMap::identity().modulo(24), PosMap::identity().modulo(24).shift(24.0));
+    [
+        Span::new("own", Reach::SameChunk(24), in_chunk.clone(), in_chunk.clone()),
+        Span::new("before", Reach::PreviousChunk(24), far, in_chunk.clone()),
+        Span::new("earlier", Reach::EarlierChunks(24), PosMap::constant(47.0), in_chunk),
+    ]
+}
+
+/// Four slots: the first chunk, the newest and the own one, and one picked by its score.
+fn choice() -> ChunkChoice {
+    ChunkChoice {
+        chunk_len: CHUNK,
+        n_slots: 4,
+        n_first: 1,
+        n_newest: 1,
+        score: ChunkScore::Summary,
+        slots: SlotPositions::Packed,
+        in_prompt: QueryRule::plain(4 * CHUNK),
+        generated: QueryRule::plain(4 * CHUNK),
+    }
 }
 
 fn rotary<B: Kernels>(rope: &Rope, map: &PosMap, device: &B::Device) -> Rotary<B> {
@@ -127,7 +150,7 @@ fn result<B: Kernels>(operation: &Operation<'_, B>, limit: f32, numbers: Vec<f32
 fn rows<B: Kernels>(device: &B::Device) -> Vec<Result> {
     let x = || tensor::<B, 2>(1, [37, 200], device);
     let (gamma, beta) = (tensor::<B, 1>(2, [200], device), tensor::<B, 1>(3, [200], device));
-    let (_, rope) = rule("full");
+    let rope = rope();
     let rotary = rotary::<B>(&rope, &PosMap::identity(), device);
     let heads = || tensor::<B, 3>(4, [TOKENS, HEADS, HEAD_DIM], device).swap_dims(0, 1);
     let store = B::store([HEADS, TOKENS + 4, HEAD_DIM], &heads());
@@ -162,19 +185,19 @@ fn products<B: Kernels>(device: &B::Device) -> Vec<Result> {
 
 /// Span attention of a prompt and of a token, and a map.
 fn spans<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let (rule, rope) = rule("dual_chunk:chunk_size=24,local_window=5");
+    let (spans, rope) = (three_spans(), rope());
     let table = |map: &PosMap| rotary::<B>(&rope, map, device);
-    let tables = rule.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
+    let tables = spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
     let tables: Vec<_> = tables.collect();
     let mut results = Vec::new();
     for first in [0, TOKENS - 1] {
         let problem = SpanAttention {
             query: tensor(10, [HEADS, TOKENS - first, HEAD_DIM], device),
-            score: Score { scale: 0.4, query_scale: rule.query_scale, soft_cap: None },
+            score: Score { scale: 0.4, query_scale: QueryScale::Off, soft_cap: None },
             key: tensor(11, [KEY_HEADS, TOKENS, HEAD_DIM], device),
             value: tensor(12, [KEY_HEADS, TOKENS, HEAD_DIM], device),
             first_query: first,
-            spans: &rule.spans,
+            spans: &spans,
             rotary: &tables,
         };
         let Attended { out, lse } = B::span_attention(&problem);
@@ -192,8 +215,7 @@ fn spans<B: Kernels>(device: &B::Device) -> Vec<Result> {
 
 /// What represents chunks, a choice of them, and attention over it.
 fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let (rule, rope) = rule(&format!("long_heads:chunk_len={CHUNK},attention_len={}", 4 * CHUNK));
-    let choice = rule.choice.expect("a method that chooses");
+    let (choice, rope) = (choice(), rope());
     let (prompt, first) = (Prefill { n_tokens: TOKENS }, 4 * CHUNK);
     let offsets = rotary::<B>(&rope, &PosMap::identity().modulo(CHUNK), device);
     let whole = |seed: u64, heads: usize| tensor::<B, 3>(seed, [heads, TOKENS, HEAD_DIM], device);
@@ -223,7 +245,7 @@ fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
     let positions = PosMap::identity().shift(-1.0);
     let problem = ChunkAttention {
         query: query.slice([0..HEADS, first..TOKENS, 0..HEAD_DIM]),
-        score: Score { scale: 0.4, query_scale: rule.query_scale, soft_cap: None },
+        score: Score { scale: 0.4, query_scale: QueryScale::Off, soft_cap: None },
         key,
         value,
         choice,

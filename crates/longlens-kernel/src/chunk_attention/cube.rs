@@ -1,6 +1,6 @@
 //! Attention over chosen chunks on a GPU: eight units for every query and head, which read the keys of its chunks where they lie.
 //!
-//! Launch: one cube per eight queries of a head. Memory: for many queries all keys once more, rotated to where they stand; for a few,
+//! Launch: one cube per eight queries of a head; those of a few queries share out their slots to several, as in span attention. Memory: for many queries all keys once more, rotated to where they stand; for a few,
 //! keys are rotated as they are read. Agrees with the definition to 1e-5 in f32.
 
 use burn_cubecl::CubeRuntime;
@@ -14,13 +14,13 @@ use cubecl::server::Handle;
 use super::{ChunkAttention, QueryRows};
 use crate::Attended;
 use crate::cube::{
-    Four, Gpu, LANES, Rows, array, cubes_for, dot, empty, handle_array, lanes_max, lanes_sum, tensor, upload,
+    Four, Gpu, GpuRuntime, LANES, Rows, array, cubes_for, dot, empty, handle_array, lanes_max, lanes_sum, tensor,
+    upload,
 };
-use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 use crate::span_attention::LOWEST;
-use crate::span_attention::cube::refused_head;
 use crate::span_attention::cube::tile::{HIDDEN, rotated};
+use crate::span_attention::cube::{BUSY, merge, refused_head};
 
 /// Units of a cube.
 const UNITS: usize = 64;
@@ -63,6 +63,8 @@ pub(crate) struct Options {
     pub has_cap: bool,
     /// Whether keys are rotated as they are read.
     pub rotates_keys: bool,
+    /// Whether the slots of a query are shared out to several cubes.
+    pub is_split: bool,
 }
 
 impl Options {
@@ -110,6 +112,7 @@ impl<R: GpuRuntime> Inputs<R> {
             half: query_table.half,
             has_cap: problem.score.soft_cap.is_some(),
             rotates_keys,
+            is_split: false,
         };
         let of_queries = upload(&query.tensor.client, &of_queries(problem));
         let chunks = Self::chunks(problem);
@@ -161,14 +164,40 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
     let inputs = Inputs::of(problem);
     let value = Rows::of(problem.value.clone(), 4);
     let (n_heads, seq_q) = (inputs.query.heads, inputs.query.seq);
-    let out = empty(&inputs.query.tensor, [seq_q, n_heads, inputs.query.width], inputs.query.tensor.dtype);
-    let lse = empty(&inputs.query.tensor, [n_heads, seq_q], DType::F32);
+    let (width, dtype, n_cubes) = (value.width, inputs.query.tensor.dtype, (n_heads * seq_q).div_ceil(QUERIES));
+    let n_parts = (BUSY / n_cubes).clamp(1, problem.choice.n_slots);
+    let part = |shape: &[usize], dtype| empty(&inputs.query.tensor, shape.to_vec(), dtype);
+    if n_parts > 1 {
+        let out = part(&[n_parts, n_heads, seq_q, width], DType::F32);
+        let sums = part(&[n_parts, n_heads, seq_q, 2], DType::F32);
+        launch(problem, &inputs, &value, (n_cubes, n_parts), &out, &sums);
+        return merge(n_parts, &out, &sums, dtype);
+    }
+    let (out, lse) = (part(&[seq_q, n_heads, width], dtype), part(&[n_heads, seq_q], DType::F32));
+    launch(problem, &inputs, &value, (n_cubes, 1), &out, &lse);
+    Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }
+}
+
+/// Launches so many cubes of queries, for each of so many parts of the slots. `out` and `lse` are as
+/// [`attend_spans`](crate::span_attention::cube) has them.
+fn launch<R: GpuRuntime, BT: BoolElement>(
+    problem: &ChunkAttention<'_, Gpu<R, BT>>,
+    inputs: &Inputs<R>,
+    value: &Rows<R>,
+    (n_cubes, n_parts): (usize, usize),
+    out: &CubeTensor<R>,
+    lse: &CubeTensor<R>,
+) {
+    let count = match cubes_for(n_cubes, 1) {
+        CubeCount::Static(x, y, _) => CubeCount::Static(x, y, n_parts as u32),
+        dynamic @ CubeCount::Dynamic(_) => dynamic,
+    };
     let ((query_cos, query_sin), (key_cos, key_sin)) = (inputs.query_table.args(), inputs.key_table.args());
     // SAFETY: chosen chunks are chunks of the sequence; keys past its end are read as its last
     unsafe {
         attend_chunks::launch_unchecked::<R>(
             &out.client,
-            cubes_for(n_heads * seq_q, QUERIES),
+            count,
             CubeDim::new_1d(UNITS as u32),
             inputs.query.arg(),
             inputs.key.arg(),
@@ -179,23 +208,23 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
             query_sin,
             key_cos,
             key_sin,
-            array(&out),
-            array(&lse),
+            array(out),
+            array(lse),
             inputs.sizes(problem),
             (value.head_stride / 4) as u32,
             (value.row_stride / 4) as u32,
-            inputs.options,
+            Options { is_split: n_parts > 1, ..inputs.options },
             inputs.query.storage(),
             inputs.key.storage(),
             value.storage(),
+            out.dtype.into(),
         );
     }
-    Attended { out: tensor::<R, BT, 3>(out).swap_dims(0, 1), lse: tensor(lse) }
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn attend_chunks<Q: Float, K: Float, V: Float>(
+fn attend_chunks<Q: Float, K: Float, V: Float, O: Float>(
     query: &Array<Four<Q>>,
     key: &Array<Four<K>>,
     value: &Array<Four<V>>,
@@ -205,7 +234,7 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
     query_sin: &Array<f32>,
     key_cos: &Array<f32>,
     key_sin: &Array<f32>,
-    out: &mut Array<Four<Q>>,
+    out: &mut Array<Four<O>>,
     lse: &mut Array<f32>,
     sizes: &Sizes,
     value_head_stride: u32,
@@ -214,13 +243,15 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
     #[define(Q)] _query: StorageType,
     #[define(K)] _key: StorageType,
     #[define(V)] _value: StorageType,
+    #[define(O)] _out: StorageType,
 ) {
     let fours = comptime!(options.fours());
     let own_fours = comptime!(options.fours().div_ceil(LANES as usize));
     let mut q_tile = SharedMemory::<Four<f32>>::new(comptime!(QUERIES * options.fours()));
     let lane = UNIT_POS % LANES;
     let first_lane = UNIT_POS_PLANE - lane;
-    let place = ABSOLUTE_POS as u32 / LANES; // head * seq_q + query
+    let cube = CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X;
+    let place = cube * comptime!(QUERIES as u32) + UNIT_POS / LANES; // head * seq_q + query
     let row = min(place, sizes.n_heads * sizes.seq_q - 1);
     let (head, token) = (row / sizes.seq_q, row % sizes.seq_q);
     let first_row = of_queries[(token * OF_QUERY as u32) as usize];
@@ -238,7 +269,9 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
     for c in 0..own_fours {
         acc[c] = Four::<f32>::new(0.0f32);
     }
-    for slot in 0..sizes.n_slots {
+    let share = sizes.n_slots.div_ceil(CUBE_COUNT_Z);
+    let end = min((CUBE_POS_Z + 1) * share, sizes.n_slots);
+    for slot in CUBE_POS_Z * share..end {
         sync_cube();
         let angle = ((first_row - slot * sizes.step) * sizes.query_table_stride) as usize;
         rotate_query::<Q>(query, query_cos, query_sin, &mut q_tile, q_from, q_first, angle, lane, LANES, options);
@@ -286,18 +319,28 @@ fn attend_chunks<Q: Float, K: Float, V: Float>(
             at += comptime!(OWN_KEYS as u32 * LANES);
         }
     }
-    let total = max(lanes_sum(sum), f32::new(f32::MIN_POSITIVE));
+    let mut total = lanes_sum(sum);
     if place < sizes.n_heads * sizes.seq_q {
-        let to = (token * sizes.n_heads + head) as usize * fours;
+        let mut to = token * sizes.n_heads + head;
+        if comptime!(options.is_split) {
+            to = (CUBE_POS_Z * sizes.n_heads + head) * sizes.seq_q + token;
+            if lane == 0 {
+                lse[(to * 2) as usize] = most;
+                lse[(to * 2 + 1) as usize] = total;
+            }
+            total = f32::new(1.0);
+        } else {
+            total = max(total, f32::new(f32::MIN_POSITIVE));
+            if lane == 0 {
+                lse[row as usize] = most + total.ln();
+            }
+        }
         #[unroll]
         for c in 0..own_fours {
             let column = lane as usize + c * LANES as usize;
             if column < fours {
-                out[to + column] = Four::<Q>::cast_from(acc[c] / Four::<f32>::new(total));
+                out[to as usize * fours + column] = Four::<O>::cast_from(acc[c] / Four::<f32>::new(total));
             }
-        }
-        if lane == 0 {
-            lse[row as usize] = most + total.ln();
         }
     }
 }

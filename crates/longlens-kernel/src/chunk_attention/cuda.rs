@@ -7,9 +7,8 @@ use burn_tensor::DType;
 use super::ChunkAttention;
 use super::cube::{Inputs, OF_QUERY, of_queries};
 use crate::Attended;
-use crate::cube::{Gpu, Rows, empty, tensor, upload};
+use crate::cube::{Gpu, GpuRuntime, Rows, empty, tensor, upload};
 use crate::cuda::{Info, Text, Variant, pack_of};
-use crate::gpu::GpuRuntime;
 use crate::rotary::cube::Table;
 use crate::rotary::{Strides, turn_rows};
 

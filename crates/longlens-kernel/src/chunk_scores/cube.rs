@@ -10,8 +10,9 @@ use cubecl::prelude::*;
 use cubecl::server::Handle;
 
 use super::ChunkScores;
-use crate::cube::{Gpu, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, refused_device, upload};
-use crate::gpu::GpuRuntime;
+use crate::cube::{
+    Gpu, GpuRuntime, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, refused_device, upload,
+};
 use crate::linear::cube::products_of_heads;
 
 /// Scores held at once, in numbers.

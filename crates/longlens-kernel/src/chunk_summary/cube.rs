@@ -8,8 +8,7 @@ use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
 
 use super::ChunkSummary;
-use crate::cube::{Gpu, ROW_UNITS, Rows, array, buffer, empty, row_max, row_sum, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, ROW_UNITS, Rows, array, buffer, empty, row_max, row_sum, tensor};
 use crate::rotary::cube::{Table, rotate_into};
 use crate::span_attention::cube::{Launch, refused_head};
 use crate::span_attention::intervals::Intervals;

@@ -6,8 +6,7 @@ use burn_tensor::Tensor;
 use cubecl::prelude::*;
 
 use super::{Activation, TANH_CUBIC, TANH_SCALE};
-use crate::cube::{Gpu, array, buffer, cubes_for, empty, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, array, buffer, cubes_for, empty, tensor};
 
 const UNITS: u32 = 128;
 

@@ -5,8 +5,7 @@ use burn_tensor::{DType, Tensor};
 use cubecl::prelude::*;
 
 use super::KeyBounds;
-use crate::cube::{Gpu, Rows, array, cubes_for, empty, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, Rows, array, cubes_for, empty, tensor};
 use crate::rotary::cube::Table;
 
 const UNITS: u32 = 64;

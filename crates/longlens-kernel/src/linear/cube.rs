@@ -23,10 +23,9 @@ use super::cpu::format;
 use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
 use crate::blocks::BlockType;
 use crate::cube::{
-    Four, Gpu, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, refused_device, tensor,
-    upload,
+    Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, refused_device,
+    tensor, upload,
 };
-use crate::gpu::GpuRuntime;
 use crate::in_f32;
 
 mod decode;

@@ -12,8 +12,7 @@ use cubecl::prelude::*;
 use super::{Cells, Pooled};
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_attention::cube as chunks;
-use crate::cube::{Four, Gpu, LANES, Rows, array, buffer, empty, handle_array, upload};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, empty, handle_array, upload};
 use crate::span_attention::SpanAttention;
 use crate::span_attention::cube::tile::{
     HIDDEN, ROWS, Sizes, Tile, keys_of_rows, load_keys, load_queries, new_own, own_row, score_tile,

@@ -5,8 +5,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_tensor::Tensor;
 use cubecl::prelude::*;
 
-use crate::cube::{Gpu, ROW_UNITS, array, buffer, cubes_for, empty, row_sum, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, ROW_UNITS, array, buffer, cubes_for, empty, row_sum, tensor};
 
 /// Returns what [`reference`](super::reference) returns.
 pub fn rms_norm<R: GpuRuntime, BT: BoolElement>(

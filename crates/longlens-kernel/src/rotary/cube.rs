@@ -11,8 +11,7 @@ use cubecl::prelude::*;
 use cubecl::server::Handle;
 
 use super::Rotary;
-use crate::cube::{Gpu, Rows, array, buffer, cubes_for, empty, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, Rows, array, buffer, cubes_for, empty, tensor};
 
 /// `x`: `[n_heads, n_rows, head_dim]`; returns the same shape and type, rows one after the other.
 pub fn rotate<R: GpuRuntime, BT: BoolElement>(

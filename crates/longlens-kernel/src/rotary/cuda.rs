@@ -3,9 +3,8 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::cube::Table;
-use crate::cube::Rows;
+use crate::cube::{GpuRuntime, Rows};
 use crate::cuda::{Info, Text, Variant};
-use crate::gpu::GpuRuntime;
 
 /// Threads of a block.
 const THREADS: usize = 256;

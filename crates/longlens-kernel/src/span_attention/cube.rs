@@ -18,9 +18,9 @@ use super::intervals::Intervals;
 use super::{SpanAttention, keys_rotated_for};
 use crate::Attended;
 use crate::cube::{
-    Gpu, MOST_CUBES, Rows, array, cubes_for, empty, handle_array, refused_device, refused_numbers, tensor, upload,
+    Gpu, GpuRuntime, MOST_CUBES, Rows, array, cubes_for, empty, handle_array, refused_device, refused_numbers, tensor,
+    upload,
 };
-use crate::gpu::GpuRuntime;
 use crate::rotary::cube::{Table, rotate_into};
 
 mod kernel;
@@ -31,7 +31,7 @@ use tile::{SizesLaunch, Tile};
 /// Queries of a key head, grouped heads included, up to which a problem counts as a generated token's.
 pub(crate) const FEW: usize = 16;
 /// Cubes that keep a device busy.
-const BUSY: usize = 256;
+pub(crate) const BUSY: usize = 256;
 /// Dimensions of a head, at most.
 pub(crate) const MOST_DIMS: usize = 256;
 
@@ -261,7 +261,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
 }
 
 /// Parts `[n_parts, n_heads, seq_q, head_dim]` of the same queries as one softmax.
-fn merge<R: GpuRuntime, BT: BoolElement>(
+pub(crate) fn merge<R: GpuRuntime, BT: BoolElement>(
     n_parts: usize,
     part: &CubeTensor<R>,
     sums: &CubeTensor<R>,

@@ -16,9 +16,8 @@ use longlens_core::plan::{ReachTable, Span};
 use super::SpanAttention;
 use super::cube::FEW;
 use crate::Attended;
-use crate::cube::{Gpu, Rows, empty, tensor, upload};
+use crate::cube::{Gpu, GpuRuntime, Rows, empty, tensor, upload};
 use crate::cuda::{Info, TensorMap, Text, Variant, pack_of};
-use crate::gpu::GpuRuntime;
 use crate::rotary::cube::Table;
 use crate::rotary::{Strides, turn_rows};
 

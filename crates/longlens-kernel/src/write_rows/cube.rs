@@ -5,8 +5,7 @@ use burn_tensor::{Shape, Tensor};
 use cubecl::prelude::*;
 use cubecl::zspace::metadata::Metadata;
 
-use crate::cube::{Gpu, Rows, array, buffer, cubes_for, empty, tensor};
-use crate::gpu::GpuRuntime;
+use crate::cube::{Gpu, GpuRuntime, Rows, array, buffer, cubes_for, empty, tensor};
 
 const UNITS: u32 = 128;
 

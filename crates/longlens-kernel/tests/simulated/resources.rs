@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use longlens_kernel::cuda::texts;
+use longlens_kernel::gpu::texts;
 use longlens_ptx::Nvrtc;
 
 /// Architectures that texts are compiled for.
