@@ -291,12 +291,12 @@ pub enum LensError {
         n_prefix: usize,
     },
     /// More memory than the device has left.
-    #[error("this takes {:.1} GiB of the device's memory, and {:.1} GiB are free", gib(*needed), gib(*free))]
+    #[error("{}", no_room(*needed, *free))]
     DeviceMemory {
         /// Bytes that are needed in all, or of the block that could not be had.
         needed: u64,
-        /// Bytes that nobody holds, with those that the program holds and does not use.
-        free: u64,
+        /// Bytes that nobody holds, with those that the program holds and does not use, where the driver tells.
+        free: Option<u64>,
     },
     /// The device or its driver failed.
     #[error("the device failed: {0}")]
@@ -309,8 +309,14 @@ pub enum LensError {
     },
 }
 
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 30) as f64
+fn no_room(needed: u64, free: Option<u64>) -> String {
+    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    match free {
+        Some(free) => {
+            format!("this takes {:.1} GiB of the device's memory, and {:.1} GiB are free", gib(needed), gib(free))
+        }
+        None => format!("the device has no block of {:.1} GiB to give", gib(needed)),
+    }
 }
 
 impl LensError {

@@ -172,6 +172,24 @@ impl Plan {
         (chunk_len, alike.map(|choice| choice.n_slots).max().unwrap_or(0))
     }
 
+    /// Tokens of the prompt that a step ends at multiples of, so that queries which choose together are computed together.
+    pub fn query_block(&self) -> usize {
+        let blocks = self.rules().iter().filter_map(|rule| rule.choice).map(|choice| choice.query_block);
+        let common = |all: usize, one: usize| (all..).step_by(all).find(|n| n.is_multiple_of(one)).unwrap_or(all);
+        blocks.fold(1, common)
+    }
+
+    /// Where a step of the prompt from token `start` on ends that is to hold `most` tokens: at a block of queries before that, or with
+    /// the first one.
+    pub fn step_end(&self, start: usize, most: usize) -> usize {
+        self.whole_blocks(start.saturating_add(most)).max(self.whole_blocks(start) + self.query_block())
+    }
+
+    /// The most of the first `n_tokens` tokens of a prompt after which a sequence may be cut without cutting a block of queries.
+    pub fn whole_blocks(&self, n_tokens: usize) -> usize {
+        n_tokens / self.query_block() * self.query_block()
+    }
+
     /// Whether summaries of chunks are computed from cached queries, so that a sequence which kept none cannot go on under this
     /// plan.
     pub fn needs_queries(&self) -> bool {

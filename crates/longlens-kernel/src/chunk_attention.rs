@@ -83,6 +83,12 @@ impl QueryRows {
 }
 
 impl<B: Kernels> ChunkAttention<'_, B> {
+    /// Panics where a key has no row in its table, beyond which kernels of GPUs would read.
+    #[cfg(feature = "cube")]
+    pub(crate) fn check_tables(&self) {
+        assert!(self.key_rotary.n_rows() >= self.key.dims()[1], "a table with a row for every key");
+    }
+
     /// The slots of query row `row`.
     pub fn slots(&self, row: usize) -> Slots {
         let slots = self.choice.query(self.first_query + row, self.prompt);

@@ -3,7 +3,7 @@
 use burn_cubecl::element::BoolElement;
 use burn_tensor::backend::DeviceOps;
 use burn_tensor::{Int, Tensor};
-use cubecl::server::ComputeServer;
+use cubecl::server::{ComputeServer, ServerError};
 
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
@@ -23,6 +23,17 @@ fn as_query<R: GpuRuntime, BT: BoolElement>(
     query: &Tensor<Gpu<R, BT>, 3>,
 ) -> Attended<Gpu<R, BT>> {
     Attended { out: attended.out.cast(query.dtype()), lse: attended.lse }
+}
+
+/// What failed first: what came later met what it left.
+fn first_reason(error: &ServerError) -> String {
+    match error {
+        ServerError::ServerUnhealthy { errors, .. } => errors.first().map_or_else(|| error.to_string(), first_reason),
+        ServerError::Io(error) => error.to_string(),
+        ServerError::Launch(error) => error.to_string(),
+        ServerError::Generic { reason, .. } => reason.clone(),
+        ServerError::Profile(error) => error.to_string(),
+    }
 }
 
 /// A runtime that compiles CUDA text.
@@ -102,6 +113,14 @@ where
         facts
     }
 
+    fn check(device: &R::Device) -> Result<(), String> {
+        R::client(device).flush().map_err(|error| first_reason(&error))
+    }
+
+    fn wait(device: &R::Device) -> Result<(), String> {
+        cubecl::future::block_on(R::client(device).sync()).map_err(|error| first_reason(&error))
+    }
+
     fn memory(device: &R::Device) -> Option<DeviceMemory> {
         let usage = R::client(device).memory_usage().ok()?;
         let free = R::free_memory(device);
@@ -175,6 +194,7 @@ where
     }
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
+        problem.check_tables();
         #[cfg(feature = "cuda-text")]
         if span_attention::cuda::takes(problem) {
             return span_attention::cuda::attend(problem);
@@ -204,6 +224,7 @@ where
     }
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
+        problem.check_tables();
         #[cfg(feature = "cuda-text")]
         if chunk_attention::cuda::takes(problem) {
             return chunk_attention::cuda::attend(problem);

@@ -111,6 +111,16 @@ pub trait Kernels: Backend {
     /// Gives back memory that kernels keep from call to call; a new sequence begins.
     fn release() {}
 
+    /// What failed on a device since it was asked last: some runtimes go on after a failure, with numbers that nobody wrote.
+    fn check(_device: &Self::Device) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Waits until the device has computed everything that it was given; otherwise as [`Kernels::check`].
+    fn wait(_device: &Self::Device) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What a device is and allows, as names and values.
     fn facts(_device: &Self::Device) -> Vec<(&'static str, String)> {
         Vec::new()

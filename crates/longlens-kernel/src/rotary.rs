@@ -34,6 +34,11 @@ impl<B: Backend> Rotary<B> {
         Self { cos: upload(table.cos), sin: upload(table.sin) }
     }
 
+    /// Rows of the tables.
+    pub fn n_rows(&self) -> usize {
+        self.cos.dims()[0]
+    }
+
     /// Rows `start .. end`.
     #[must_use]
     pub fn rows(&self, start: usize, end: usize) -> Self {

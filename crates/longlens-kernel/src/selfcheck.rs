@@ -123,6 +123,7 @@ fn choice() -> ChunkChoice {
         n_slots: 4,
         n_first: 1,
         n_newest: 1,
+        query_block: 1,
         score: ChunkScore::Summary,
         slots: SlotPositions::Packed,
         in_prompt: QueryRule::plain(4 * CHUNK),

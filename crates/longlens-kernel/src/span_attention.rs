@@ -45,6 +45,14 @@ pub struct SpanAttention<'a, B: Kernels> {
 }
 
 impl<B: Kernels> SpanAttention<'_, B> {
+    /// Panics where a query or a key has no row in its tables, beyond which kernels of GPUs would read.
+    #[cfg(feature = "cube")]
+    pub(crate) fn check_tables(&self) {
+        let (n_queries, n_keys) = (self.first_query + self.query.dims()[1], self.key.dims()[1]);
+        let covers = |rotary: &SpanRotary<B>| rotary.query.n_rows() >= n_queries && rotary.key.n_rows() >= n_keys;
+        assert!(self.rotary.iter().all(covers), "tables with a row for every query and key");
+    }
+
     /// The same problem for some query heads alone: a part of one key head's, or all of some key heads'.
     #[must_use]
     pub fn heads(&self, heads: Range<usize>) -> Self {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn_tensor::{Int, Tensor};
 use longlens_core::lens::LensError;
-use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill, SlotPositions};
+use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::ChunkScores;
@@ -20,6 +20,7 @@ use crate::cache::{Brought, GroupCache, Held, LayerCache};
 use crate::decoder::Projected;
 use crate::observe::{Place, record_choices, record_chunks, record_spans};
 use crate::positions::Positions;
+use crate::query_blocks::together;
 use crate::record::Recorder;
 use crate::tensors::{cat, heads_of, split_heads};
 
@@ -103,13 +104,14 @@ impl<B: Kernels> Problems<B> {
         KeyBounds { key, rotary, chunk_len: choice.chunk_len }
     }
 
-    /// What decides which chunks queries choose among those that `chunks` represents.
+    /// What decides which chunks the queries from token `from` on choose among those that `chunks` represents. `queries` begins with
+    /// those that choose together with the first of them.
     pub fn chunk_scores(
         &self,
         queries: &Queries<B>,
+        tokens: Range<usize>,
         choice: ChunkChoice,
         chunks: Tensor<B, 3>,
-        n_keys: usize,
     ) -> ChunkScores<B> {
         let Queries { rule, first, query, .. } = queries;
         let query = match choice.score {
@@ -120,12 +122,12 @@ impl<B: Kernels> Problems<B> {
             }
         };
         ChunkScores {
-            query,
+            query: together(query, *first, tokens.clone(), choice, self.prompt),
             chunks,
             choice,
             prompt: self.prompt,
-            first_query: *first,
-            n_chunks: n_keys.div_ceil(choice.chunk_len),
+            first_query: tokens.start,
+            n_chunks: tokens.end.div_ceil(choice.chunk_len),
         }
     }
 
@@ -202,27 +204,41 @@ impl<B: Kernels> Attention<B> {
         }
         if let Some(choice) = plan.rules()[rule].choice {
             let started = Instant::now();
+            // a block of queries may have begun in the step before
+            let block = choice.together(first + split, self.problems.prompt);
+            let earlier = first.checked_sub(block.start).and_then(|n| cache.chunks.newest_queries(n));
             self.represent(rule, choice, Some(&query), keys, cache);
             self.recorder.spend("choose", started);
             if split < seq {
                 let choosing = Queries { rule, place, first: first + split, query: rows(split..seq) };
-                parts.push(self.attend_chunks(&choosing, choice, keys, cache));
+                parts.push(self.attend_chunks(&choosing, earlier, choice, keys, cache));
             }
         }
         cat(parts, 1)
     }
 
-    /// Attention of queries over the chunks that they choose, `[heads, seq, head_dim]`.
+    /// Attention of queries over the chunks that they choose, `[heads, seq, head_dim]`; the first of them choose together with
+    /// `earlier`.
     fn attend_chunks(
         &mut self,
         queries: &Queries<B>,
+        earlier: Option<Tensor<B, 3>>,
         choice: ChunkChoice,
         keys: &GroupKeys<'_, B>,
         cache: &mut GroupCache<B>,
     ) -> Tensor<B, 3> {
         let started = Instant::now();
         let chunks = cache.chunks.complete().unwrap_or_else(|| self.bounds(queries.rule, choice, &keys.all(), 0));
-        let scores = self.problems.chunk_scores(queries, choice, chunks, keys.held.len);
+        let tokens = queries.first..queries.first + queries.query.dims()[1];
+        let scores = match earlier {
+            None => self.problems.chunk_scores(queries, tokens, choice, chunks),
+            Some(earlier) => {
+                let first = queries.first - earlier.dims()[1];
+                let query = Tensor::cat(vec![earlier, queries.query.clone()], 1);
+                let all = Queries { rule: queries.rule, place: queries.place, first, query };
+                self.problems.chunk_scores(&all, tokens, choice, chunks)
+            }
+        };
         if choice.score == ChunkScore::Bounds {
             self.recorder.ran::<B>(&Operation::Rotate(self.problems.positions.of_chunks(queries.rule)));
         }
@@ -237,13 +253,21 @@ impl<B: Kernels> Attention<B> {
             cache.chunk_keys = B::ChunkKeys::default(); // keys rotate by other angles now
         }
         // weights that are recorded carry the numbers of chunks, and places would be others
-        let is_movable = choice.slots == SlotPositions::Packed && !self.recorder.records_weights();
+        let is_movable = self.problems.positions.are_movable(queries.rule) && !self.recorder.records_weights();
         let brought = is_movable.then(|| keys.held.chosen(cache, keys.kv_heads.clone(), &chosen, choice.chunk_len));
-        let (keys, chosen) = match brought.flatten() {
+        let brought = brought.flatten();
+        let is_moved = brought.is_some();
+        let (keys, chosen) = match brought {
             Some(Brought { key, value, places }) => (Keys { key, value }, places),
             None => (keys.all(), chosen),
         };
-        let problem = self.problems.chunk_attention(queries, choice, chosen, &keys);
+        if is_moved {
+            self.problems.positions.cover_places(queries.rule, keys.key.dims()[1]);
+        }
+        let mut problem = self.problems.chunk_attention(queries, choice, chosen, &keys);
+        if let Some(rotary) = self.problems.positions.of_places(queries.rule).filter(|_| is_moved) {
+            problem.key_rotary = rotary;
+        }
         self.recorder.ran::<B>(&Operation::ChunkAttention(&problem));
         let attended = B::chunk_attention(&problem, &mut cache.chunk_keys);
         self.recorder.spend("attention", started);

@@ -312,6 +312,14 @@ impl<B: Kernels> Representatives<B> {
         (self.n_chunks > 0).then(|| B::first_rows(rows, self.n_chunks))
     }
 
+    /// The newest `n` queries of the chunk that is not complete yet, `[heads, n, head_dim]`, before rotation; nothing where they
+    /// are not there.
+    pub fn newest_queries(&self, n: usize) -> Option<Tensor<B, 3>> {
+        let pending = self.pending.as_ref()?;
+        let [heads, n_pending, head_dim] = pending.dims();
+        (1..=n_pending).contains(&n).then(|| pending.clone().slice([0..heads, n_pending - n..n_pending, 0..head_dim]))
+    }
+
     /// Adds raw queries; returns those of newly completed chunks, `[n_heads, n_new * chunk_len, head_dim]`, if any.
     pub fn queue(&mut self, query: Tensor<B, 3>, chunk_len: usize) -> Option<Tensor<B, 3>> {
         let waiting = match self.pending.take() {

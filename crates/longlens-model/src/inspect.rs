@@ -119,7 +119,7 @@ impl<'a, B: Kernels> Inspection<'a, B> {
         let mut start = queries.start;
         while start < queries.end {
             let until = match start {
-                _ if start < n_prompt => n_prompt.min(start.saturating_add(self.block)),
+                _ if start < n_prompt => n_prompt.min(self.attention.problems.plan.step_end(start, self.block)),
                 _ if self.attention.problems.positions.any_rerotates() => start + 1,
                 _ => start.saturating_add(self.block),
             };
@@ -152,7 +152,15 @@ impl<'a, B: Kernels> Inspection<'a, B> {
             }
             None => self.attention.bounds(part.rule, choice, &keys, 0),
         };
-        let scores = self.attention.problems.chunk_scores(&queries, choice, chunks, tokens.end);
+        let prompt = self.attention.problems.prompt;
+        let around = choice.together(tokens.start, prompt).start..choice.together(tokens.end - 1, prompt).end;
+        let around = around.start..around.end.min(self.tokens.end);
+        let scores = if around == tokens {
+            self.attention.problems.chunk_scores(&queries, tokens.clone(), choice, chunks)
+        } else {
+            let (choosing, _) = self.tensors(part, &around);
+            self.attention.problems.chunk_scores(&choosing, tokens.clone(), choice, chunks)
+        };
         let chosen = B::choose_chunks(&scores);
         if part.choices {
             return record_choices(&mut self.recorder, queries.place, &scores, &chosen);

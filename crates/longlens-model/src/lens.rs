@@ -266,7 +266,9 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         let n_tokens = sequence.n_tokens;
         let query = cache.queries(0..n_tokens).ok_or(LensError::NothingKept { what: "a look at the cache" })?;
         let (key, value) = cache.first(n_tokens);
-        Ok(Cached { n_tokens, query: numbers(query), key: numbers(key), value: numbers(value) })
+        let cached = Cached { n_tokens, query: numbers(query), key: numbers(key), value: numbers(value) };
+        B::check(&self.device).map_err(LensError::Device)?;
+        Ok(cached)
     }
 
     fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
@@ -285,6 +287,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             *n_tokens,
         )?;
         let trace = Inspection::new(attention, caches, recorder, *n_reused..*n_tokens, prefill_chunk).run(control)?;
+        B::check(&self.device).map_err(LensError::Device)?;
         Ok(Trace { run: sequence.record(), peak_memory: peak_memory(), ..trace })
     }
 }
@@ -317,7 +320,10 @@ impl<B: Kernels> Running<B> {
             // where keys rotate anew with every length, a generated token needs a call of its own
             0 if self.attention.problems.positions.any_rerotates() => 1,
             0 => left.min(self.prefill_chunk()),
-            _ => left.min(self.prefill_chunk()).min(prompt_left),
+            _ => {
+                let end = self.setup.plan.step_end(self.n_tokens, self.prefill_chunk());
+                left.min(end - self.n_tokens).min(prompt_left)
+            }
         }
     }
 
@@ -349,12 +355,13 @@ impl<B: Kernels> Running<B> {
             hidden = decoder.layer(layer, hidden, &mut |new| Ok(attention.attend(layer, first, new, cache)))?;
             if tokens.len() >= WAITED_FOR {
                 // devices take work in advance: who stops, or looks at how far it is, means what is done
-                let _ = B::sync(&hidden.device());
+                B::wait(&hidden.device()).map_err(LensError::Device)?;
             }
         }
         self.n_tokens += tokens.len();
         debug_assert!(self.caches.iter().all(|cache| cache.n_tokens() == self.n_tokens));
         let logits = self.read_out(decoder, &hidden, tokens, want);
+        B::check(&hidden.device()).map_err(LensError::Device)?;
         self.attention.recorder.spend(phase, started);
         on_layer(n_layers, n_layers)?;
         logits

@@ -26,6 +26,7 @@ mod layers;
 mod observe;
 mod open;
 mod positions;
+mod query_blocks;
 mod record;
 mod tensors;
 

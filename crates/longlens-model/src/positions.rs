@@ -24,6 +24,8 @@ pub struct Positions<B: Kernels> {
     rules: Vec<RuleTables<B>>,
     /// Of each rule with packed slots, angles of the whole positions `-1 .. attention_len`, and the length seen that they are for.
     slots: Vec<Option<(usize, Rotary<B>)>>,
+    /// Of each rule with packed slots, what rotates keys whose chunks lie anywhere, and how many rows.
+    places: Vec<Option<(usize, Rotary<B>)>>,
 }
 
 /// Angles of the first tokens.
@@ -71,9 +73,10 @@ impl<B: Kernels> Positions<B> {
                 ropes.len() - 1
             }));
         }
-        let slots = plan.rules().iter().map(|_| None).collect();
+        let none = || plan.rules().iter().map(|_| None).collect();
+        let (slots, places) = (none(), none());
         let (tables, rules) = (Vec::new(), Vec::new());
-        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, slots })
+        Ok(Self { prompt, plan, device, ropes, rope_of, tables, rules, slots, places })
     }
 
     /// Makes the tables cover the first `n_tokens` tokens, the newest of which belong to the current call.
@@ -142,6 +145,30 @@ impl<B: Kernels> Positions<B> {
         let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
         let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
         self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
+    }
+
+    /// Whether a key of a chosen chunk is rotated by its place in the chunk alone, so that the chunk may lie anywhere.
+    pub fn are_movable(&self, rule: usize) -> bool {
+        let of_rule = &self.plan.rules()[rule];
+        let is_packed = of_rule.choice.is_some_and(|choice| choice.slots == SlotPositions::Packed);
+        is_packed && of_rule.temperature.is_none() && !self.ropes[self.rope_of[rule]].is_dynamic()
+    }
+
+    /// Angles of the first `n_rows` keys of chunks that lie anywhere, of a rule that lets them ([`Positions::are_movable`]).
+    pub fn cover_places(&mut self, rule: usize, n_rows: usize) {
+        let choice = self.plan.rules()[rule].choice.filter(|_| self.are_movable(rule));
+        let Some(choice) = choice.filter(|_| self.places[rule].as_ref().is_none_or(|(known, _)| *known < n_rows))
+        else {
+            return;
+        };
+        let (rope, n_rows) = (&self.ropes[self.rope_of[rule]], n_rows.next_multiple_of(choice.chunk_len));
+        let table = rope.table(&key_pos(&choice), 0..n_rows, self.prompt, 0, |_| 1.0);
+        self.places[rule] = Some((n_rows, Rotary::new(table, rope.dim(), &self.device)));
+    }
+
+    /// What [`Positions::cover_places`] made.
+    pub fn of_places(&self, rule: usize) -> Option<&Rotary<B>> {
+        self.places[rule].as_ref().map(|(_, rotary)| rotary)
     }
 
     /// Whether every call rotates the earlier keys of a rule anew.

@@ -219,7 +219,7 @@ impl Task for Open {
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
         let kv_offload = self.options.kv_offload;
         let lens = longlens_model::open::<B>(&self.source, self.options, device.clone(), kernel_path);
-        Ok(guarded::<B>(lens.map_err(refused)?, device, kv_offload))
+        guarded::<B>(lens.map_err(refused)?, device, kv_offload)
     }
 }
 
@@ -235,14 +235,17 @@ impl Task for Made {
             shapes::random_on::<B>(shape, n_layers, seed, storage, kv_offload, device.clone(), kernel_path)
                 .map_err(refused)?
         };
-        Ok(guarded::<B>(lens, device, kv_offload))
+        guarded::<B>(lens, device, kv_offload)
     }
 }
 
 /// A model on a device that has memory of its own, watched; on the processor as it is.
-fn guarded<B: Kernels>(lens: Box<dyn Lens>, device: B::Device, offloads: bool) -> Box<dyn Lens> {
-    let Some(how) = how_on::<B>(&device, lens.model().dtype.contains("f32"), offloads) else { return lens };
-    Box::new(DeviceLens::new(lens, how, move || B::memory(&device)))
+fn guarded<B: Kernels>(lens: Box<dyn Lens>, device: B::Device, offloads: bool) -> Result<Box<dyn Lens>, Failure> {
+    let Some(how) = how_on::<B>(&device, lens.model().dtype.contains("f32"), offloads) else { return Ok(lens) };
+    let loaded = B::check(&device);
+    let lens = DeviceLens::new(lens, how, move || B::memory(&device));
+    loaded.map_err(|reason| device_lens::failure(&hush::said().unwrap_or(reason), lens.free()))?;
+    Ok(Box::new(lens))
 }
 
 struct Check {

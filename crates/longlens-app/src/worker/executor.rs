@@ -121,7 +121,7 @@ impl<R: Fn(Event)> Executor<R> {
                 return Ok(None);
             }
         }
-        let keep = ask.query.unwrap_or(last).min(last);
+        let keep = setup.plan.whole_blocks(ask.query.unwrap_or(last).min(last));
         let started = Instant::now();
         self.lens.reuse(&setup, keep)?;
         let mut watcher = Watcher::new("reuse-kv", token, &self.report);

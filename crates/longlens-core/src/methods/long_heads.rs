@@ -4,6 +4,10 @@
 //! `released` follows the authors' code, where a prompt token does not see its own key and a token that completes a chunk
 //! counts that chunk as past once it is generated. `consistent` is one rule for both: every token sees itself, its own chunk
 //! and the one before.
+//!
+//! The paper has every query choose for itself. `query_block` is a faster relative of it: blocks of the prompt's queries choose together,
+//! as blocks do in `InfLLM` (Xiao et al., 2024, arXiv:2402.04617), so that kernels meet the same keys with all of a block; generated
+//! tokens choose as ever. It stands in the method's name wherever results are told.
 
 use crate::methods::{MethodInfo, TextForm};
 use crate::plan::{ChunkChoice, ChunkScore, HeadPlan, Heads, PosMap, QueryRule, Reach, SlotPositions, Span};
@@ -45,6 +49,13 @@ pub static METHOD: MethodInfo = MethodInfo {
                 default: Fallback::Word("consistent"),
                 help: "one rule for all tokens, or the authors' code",
             },
+            Param {
+                name: "query_block",
+                alias: "",
+                kind: Kind::Count(2),
+                default: Fallback::Word("each for itself"),
+                help: "queries of the prompt that choose together, by the sum of their scores",
+            },
         ],
     },
     plan,
@@ -85,6 +96,14 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
             format!("set begin_len to at least {}", length - w),
         );
     }
+    let query_block = setting.number("query_block", model).map_or(1, |n| n as usize);
+    if !w.is_multiple_of(query_block) {
+        let nearest = (1..=query_block.min(w)).rev().find(|n| w.is_multiple_of(*n)).unwrap_or(1);
+        return impossible(
+            format!("chunk_len mod query_block = 0 ({w} mod {query_block} = {})", w % query_block),
+            if nearest == 1 { "leave query_block out".to_owned() } else { format!("set query_block to {nearest}") },
+        );
+    }
     if released && !begin_len.is_multiple_of(w) {
         let below = begin_len / w * w;
         return impossible(
@@ -108,6 +127,7 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
         n_newest: 1,
         score: ChunkScore::Summary,
         slots: SlotPositions::Packed,
+        query_block,
         in_prompt,
         generated,
     };

@@ -76,6 +76,7 @@ fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
         n_slots: n_pages,
         n_first: 0,
         n_newest: 0,
+        query_block: 1,
         score: ChunkScore::Bounds,
         slots: SlotPositions::True,
         in_prompt: if dense_prefill { QueryRule::plain(QueryRule::NEVER) } else { generated },

@@ -10,11 +10,9 @@ use super::{Prefill, Relation};
 
 /// A rule of choosing, made of what choosing methods differ in.
 ///
-/// Two ways to choose cannot be said yet. Keys that represent their chunk because later queries attended to them (`InfLLM`, Xiao et
-/// al., 2024, arXiv:2402.04617): what represents a chunk is made once, when it is complete, of its own queries, keys and values
-/// ([`ChunkScore`]). And blocks of queries that choose together, by the sum of their scores (the same paper): the kernels hold a
-/// choice per query, `[n_heads, seq_q, n_slots]`. The first method that needs one adds a field here, and its reference in
-/// `longlens-kernel`.
+/// One way to choose cannot be said yet: keys that represent their chunk because later queries attended to them (`InfLLM`, Xiao et
+/// al., 2024, arXiv:2402.04617). What represents a chunk is made once, when it is complete, of its own queries, keys and values
+/// ([`ChunkScore`]). The first method that needs it adds a field here, and its reference in `longlens-kernel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkChoice {
     /// `w`: consecutive keys of a chunk.
@@ -29,6 +27,9 @@ pub struct ChunkChoice {
     pub score: ChunkScore,
     /// Where chosen chunks stand.
     pub slots: SlotPositions,
+    /// Consecutive queries of the prompt that choose together, by the sum of their scores; 1: each for itself. It divides
+    /// `chunk_len`, so that all of them have the same candidates.
+    pub query_block: usize,
     /// Which queries of the prompt choose, and what they see of their own chunk.
     pub in_prompt: QueryRule,
     /// The same for generated tokens.
@@ -109,6 +110,15 @@ impl ChunkChoice {
     /// Picks by score of every choice.
     pub fn n_picks(&self) -> usize {
         self.n_slots - 1 - self.n_first - self.n_newest
+    }
+
+    /// The queries that query `t`, which chooses, chooses together with: all of its block of the prompt that choose.
+    pub fn together(&self, t: usize, prompt: Prefill) -> Range<usize> {
+        if self.query_block == 1 || t >= prompt.n_tokens {
+            return t..t + 1;
+        }
+        let start = t / self.query_block * self.query_block;
+        start.max(self.first(prompt))..(start + self.query_block).min(prompt.n_tokens)
     }
 
     /// The rule of a query.
@@ -229,6 +239,7 @@ mod tests {
         n_newest: 1,
         score: ChunkScore::Summary,
         slots: SlotPositions::Packed,
+        query_block: 1,
         in_prompt: QueryRule { begin: 20, ahead: 0, sees: 0 },
         generated: QueryRule { begin: 20, ahead: 1, sees: 1 },
     };
@@ -261,6 +272,22 @@ mod tests {
         let choice = ChunkChoice { in_prompt: QueryRule::plain(QueryRule::NEVER), ..CHOICE };
         let first = |n_tokens| choice.first(Prefill { n_tokens });
         assert_eq!([first(64), first(8)], [64, 19]);
+    }
+
+    #[test]
+    fn blocks_of_a_prompt_hold_the_queries_that_choose() {
+        let choice = ChunkChoice { query_block: 4, in_prompt: QueryRule::plain(21), ..CHOICE };
+        let prompt = Prefill { n_tokens: 31 };
+        let together = |t| choice.together(t, prompt);
+        assert_eq!(
+            [together(21), together(23), together(24), together(30), together(31)],
+            [21..24, 21..24, 24..28, 28..31, 31..32]
+        );
+        assert_eq!(CHOICE.together(23, prompt), 23..24);
+        for t in 21..31 {
+            let candidates = |t| choice.query(t, prompt).unwrap().candidates;
+            assert!(together(t).all(|other| candidates(other) == candidates(t)), "{t}");
+        }
     }
 
     #[test]

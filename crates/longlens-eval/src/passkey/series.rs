@@ -108,7 +108,7 @@ impl Series {
         let setup = Setup { n_prompt: tokens.len(), ..setup.clone() };
         let n_shared = self.prefix.begin(with.lens, &setup, tokens)?;
         let (before, total) = (self.n_done, self.n_tokens);
-        let until = prompt.needle.as_ref().map_or(0, |needle| needle.start);
+        let until = setup.plan.whole_blocks(prompt.needle.as_ref().map_or(0, |needle| needle.start));
         let is_last = before + prompt.length >= total;
         if until <= n_shared || is_last || !Prefix::fits(with.lens, &setup, tokens.len(), until) {
             return Ok(n_shared);

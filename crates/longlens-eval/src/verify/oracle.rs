@@ -133,8 +133,17 @@ impl Oracle<'_> {
         (taken, regret)
     }
 
-    /// What of a query is multiplied with what represents chunks.
+    /// What is multiplied with what represents chunks: of a query, or the mean of those that choose together.
     fn asks(&self, cached: &Cached, (head, query): (usize, usize), choice: ChunkChoice) -> Vec<f64> {
+        let together = choice.together(query, self.prompt);
+        let n = together.len() as f64;
+        let all = together.map(|query| self.asks_of(cached, (head, query), choice));
+        let sum = all.reduce(|sum, one| sum.iter().zip(one).map(|(a, b)| a + b).collect());
+        sum.unwrap_or_default().iter().map(|sum| sum / n).collect()
+    }
+
+    /// What of a query is multiplied with what represents chunks.
+    fn asks_of(&self, cached: &Cached, (head, query): (usize, usize), choice: ChunkChoice) -> Vec<f64> {
         let raw = self.row(&cached.query, cached.n_tokens, head, query);
         match choice.score {
             ChunkScore::Summary => raw,

@@ -31,3 +31,24 @@ fn rounds_rows() -> bool {
 fn step() -> usize {
     1
 }
+
+#[test]
+fn a_block_that_a_device_has_not_is_told() {
+    use burn_tensor::Tensor;
+    use longlens_kernel::Kernels;
+
+    let most = Gpu::facts(&gpu()).into_iter().find_map(|(name, value)| (name == "largest buffer").then_some(value));
+    let mib: usize = most.and_then(|text| text.split(' ').next()?.parse().ok()).unwrap();
+    if mib > 1 << 20 {
+        return; // no bound that could be passed here
+    }
+    assert_eq!(Gpu::check(&gpu()), Ok(()));
+    let numbers = Tensor::<Gpu, 2>::zeros([mib << 1, 1 << 18], &gpu()); // twice as many bytes
+    drop(numbers * 2.0);
+    assert!(Gpu::check(&gpu()).is_err());
+    assert_eq!(Gpu::check(&gpu()), Ok(()), "it is told once");
+    drop(Tensor::<Gpu, 2>::zeros([mib << 1, 1 << 18], &gpu()) * 2.0);
+    assert!(Gpu::wait(&gpu()).is_err());
+    let numbers = Tensor::<Gpu, 1>::ones([3], &gpu()) * 2.0;
+    assert_eq!((common::numbers(numbers.reshape([1, 3])), Gpu::wait(&gpu())), (vec![2.0; 3], Ok(())));
+}

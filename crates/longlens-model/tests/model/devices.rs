@@ -5,6 +5,12 @@ mod wgpu {
     use longlens_kernel::gpu::{Wgpu, WgpuDevice};
 
     use crate::golden::check_on;
+    use crate::offload;
+
+    #[test]
+    fn keys_in_the_hosts_memory_give_what_the_processor_gives() {
+        assert_eq!(offload::check_on::<Wgpu>(&WgpuDevice::default()), 6);
+    }
 
     #[test]
     fn goldens_match_on_a_vulkan_device() {

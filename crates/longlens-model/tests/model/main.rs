@@ -21,6 +21,7 @@ mod mixed_layers;
 mod offload;
 mod other_checkpoints;
 mod properties;
+mod query_blocks;
 mod real_model;
 mod released_configs;
 mod released_families;

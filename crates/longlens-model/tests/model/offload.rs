@@ -5,6 +5,7 @@ use longlens_core::lens::{Lens, Rows, Setup};
 use longlens_core::methods::{METHODS, Method};
 use longlens_core::trace::{Queries, RowPick, Watch};
 use longlens_eval::verify::{Ask, verify};
+use longlens_kernel::Kernels;
 use longlens_kernel::linear::Storage;
 use longlens_model::shapes::{self, Shape};
 
@@ -13,6 +14,8 @@ use crate::verify::settings;
 
 const N_PROMPT: usize = 100;
 const N_TOKENS: usize = 160;
+/// Places of chunks reach further than tokens do.
+const MANY_PLACES: &str = "long_heads:chunk_len=24,attention_len=96";
 const SHAPE: Shape = Shape {
     name: "grouped",
     config: r#"{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 6,
@@ -21,7 +24,30 @@ const SHAPE: Shape = Shape {
 };
 
 fn lens(offloads: bool) -> Box<dyn Lens> {
-    shapes::random_on::<Flex>(&SHAPE, None, 7, Storage::F32, offloads, FlexDevice, "test").unwrap()
+    lens_on::<Flex>(offloads, FlexDevice)
+}
+
+fn lens_on<B: Kernels>(offloads: bool, device: B::Device) -> Box<dyn Lens> {
+    shapes::random_on::<B>(&SHAPE, None, 7, Storage::F32, offloads, device, "test").unwrap()
+}
+
+/// Logits of a device whose keys are with the host beside those of the processor, and how many methods were tried.
+#[cfg(feature = "wgpu")]
+pub fn check_on<B: Kernels>(device: &B::Device) -> usize {
+    let (mut here, mut on_host) = (lens(false), lens_on::<B>(true, device.clone()));
+    let choosing = "long_heads:chunk_len=8,attention_len=40";
+    let methods =
+        [choosing, "long_heads:chunk_len=4,attention_len=32,variant=released", "quest:page_size=8,token_budget=32"];
+    let methods = methods.into_iter().chain([MANY_PLACES, "full", "self_extend:group_size=4,neighbor_window=16"]);
+    let mut n_tried = 0;
+    for method in methods {
+        let setup = setup(here.as_ref(), method, N_PROMPT);
+        let expected = run(here.as_mut(), &setup);
+        let got = run(on_host.as_mut(), &setup);
+        close(&got, &expected, method);
+        n_tried += 1;
+    }
+    n_tried
 }
 
 fn setup(lens: &dyn Lens, method: &str, prefill_chunk: usize) -> Setup {
@@ -58,7 +84,8 @@ fn close(got: &[f32], expected: &[f32], what: &str) {
 fn logits_are_those_of_a_cache_on_the_device() {
     let (mut here, mut on_host) = (lens(false), lens(true));
     assert!(on_host.model().kernel_path.ends_with("keys and values in the host's memory"));
-    for method in METHODS.iter().flat_map(|method| settings(method.info.name)) {
+    let methods = METHODS.iter().flat_map(|method| settings(method.info.name));
+    for method in methods.chain([MANY_PLACES.to_owned()]) {
         for prefill_chunk in [37, N_PROMPT] {
             let setup = setup(here.as_ref(), &method, prefill_chunk);
             let expected = run(here.as_mut(), &setup);

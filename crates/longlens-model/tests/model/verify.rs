@@ -30,6 +30,7 @@ pub fn settings(name: &str) -> Vec<String> {
             "chunk_len=8,attention_len=40",
             "chunk_len=8,attention_len=40,variant=released",
             "chunk_len=8,attention_len=40,begin_len=60",
+            "chunk_len=8,attention_len=40,begin_len=43,query_block=4",
         ],
         "quest" => vec![
             "page_size=8,token_budget=32,dense_layers=1",

@@ -83,23 +83,26 @@ pub fn memory() -> f64 {
 
 /// Bytes a second that the device reads from and writes to its own memory together.
 pub fn device_memory<B: Backend>(device: &B::Device) -> f64 {
-    let buffer = Tensor::<B, 1>::ones([BUFFER / size_of::<f32>()], device);
+    // several, which no cache holds together and every device has room for
+    let buffers: Vec<_> = (0..BUFFER / PART).map(|_| Tensor::<B, 1>::ones([PART / size_of::<f32>()], device)).collect();
     let seconds = |n_copies: usize| {
         best_of(|| {
-            let mut last = buffer.clone();
-            for _ in 0..n_copies {
-                last = buffer.clone().add_scalar(1.0); // the one before is given back
+            let mut last = buffers[0].clone();
+            for at in 0..n_copies {
+                last = buffers[at % buffers.len()].clone().add_scalar(1.0); // the one before is given back
             }
             black_box(last.slice([0..1]).into_data());
         })
     };
     // what starting and waiting take is in both
     let (few, many) = (seconds(1), seconds(1 + COPIES));
-    2.0 * (BUFFER * COPIES) as f64 / (many - few).max(1e-9)
+    2.0 * (PART * COPIES) as f64 / (many - few).max(1e-9)
 }
 
-/// Copies of the buffer, one after the other.
-const COPIES: usize = 8;
+/// Bytes of one of the buffers that a device copies.
+const PART: usize = 64 << 20;
+/// Copies that are measured, one after the other.
+const COPIES: usize = 32;
 
 /// Seconds of the fastest run; the first one, which may compile or touch memory, does not count.
 fn best_of(mut run: impl FnMut()) -> f64 {

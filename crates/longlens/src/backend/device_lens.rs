@@ -30,23 +30,20 @@ impl DeviceLens {
             return Err(LensError::NotBegun);
         }
         let lens = &mut *self.lens;
-        let done = hush::caught(std::panic::AssertUnwindSafe(move || work(lens)));
-        done.unwrap_or_else(|reason| {
-            self.is_broken = true;
-            Err(self.failure(&reason))
-        })
-    }
-
-    /// What a panic of the runtime means.
-    fn failure(&self, reason: &str) -> LensError {
-        match refused_bytes(reason) {
-            Some(needed) => LensError::DeviceMemory { needed, free: self.free().unwrap_or(0) },
-            None => LensError::Device(reason.lines().next().unwrap_or(reason).to_owned()),
+        match hush::caught(std::panic::AssertUnwindSafe(move || work(lens))) {
+            Ok(Err(LensError::Device(reason))) => Err(self.broken(&hush::said().unwrap_or(reason))),
+            Err(reason) => Err(self.broken(&reason)),
+            Ok(done) => done,
         }
     }
 
+    fn broken(&mut self, reason: &str) -> LensError {
+        self.is_broken = true;
+        failure(reason, self.free())
+    }
+
     /// Bytes that a run can take: what nobody holds, and what the program holds and does not use.
-    fn free(&self) -> Option<u64> {
+    pub fn free(&self) -> Option<u64> {
         let memory = (self.memory)()?;
         Some(memory.free?.0 + memory.held.saturating_sub(memory.used))
     }
@@ -62,7 +59,7 @@ impl DeviceLens {
         let Some(free) = self.free() else { return Ok(self.in_steps(setup, |_| true)) };
         let needed = size(setup.prefill_chunk);
         if needed > free {
-            return Err(LensError::DeviceMemory { needed, free });
+            return Err(LensError::DeviceMemory { needed, free: Some(free) });
         }
         Ok(self.in_steps(setup, |prefill_chunk| size(prefill_chunk) <= free))
     }
@@ -72,6 +69,14 @@ impl DeviceLens {
     fn in_steps(&self, setup: &Setup, fits: impl Fn(usize) -> bool) -> Setup {
         let is_whole = self.how.offloads && fits(setup.n_prompt);
         Setup { prefill_chunk: if is_whole { setup.n_prompt } else { setup.prefill_chunk }, ..setup.clone() }
+    }
+}
+
+/// What a runtime means by what it says; `free`: bytes that can be taken, where the driver tells.
+pub fn failure(reason: &str, free: Option<u64>) -> LensError {
+    match refused_bytes(reason) {
+        Some(needed) => LensError::DeviceMemory { needed, free },
+        None => LensError::Device(reason.lines().next().unwrap_or(reason).to_owned()),
     }
 }
 
@@ -228,11 +233,30 @@ mod tests {
     }
 
     #[test]
+    fn failures_that_the_runtime_goes_on_after_are_told_by_what_panicked_first() {
+        let _alone = alone();
+        let mut lens = lens("", GIB, false);
+        let setup = setup(&lens, 1);
+        lens.begin(&setup).unwrap();
+        let said = "called `Result::unwrap()` on an `Err` value: can't allocate buffer of size: 268435456\nbacktrace";
+        let gone = || LensError::Device("couldn't find resource for that handle".to_owned());
+        let error = lens.guarded::<()>(|_| {
+            assert!(std::thread::spawn(move || panic!("{said}")).join().is_err());
+            Err(gone())
+        });
+        assert_eq!(error.unwrap_err().to_string(), "this takes 0.2 GiB of the device's memory, and 2.0 GiB are free");
+        lens.begin(&setup).unwrap();
+        let error = lens.guarded::<()>(|_| Err(gone()));
+        assert_eq!(error.unwrap_err().to_string(), "the device failed: couldn't find resource for that handle");
+        assert_eq!(failure(said, None).to_string(), "the device has no block of 0.2 GiB to give");
+    }
+
+    #[test]
     fn a_prompt_without_room_is_refused_before_it_begins() {
         let mut lens = lens("", 0, false);
         let long = setup(&lens, 1 << 24);
         let Err(LensError::DeviceMemory { needed, free }) = lens.begin(&long) else { panic!("it has no room") };
-        assert!(needed > free && free == GIB, "what the program holds and does not use counts as free");
+        assert!(Some(needed) > free && free == Some(GIB), "what the program holds and does not use counts as free");
         let short = setup(&lens, 100);
         lens.begin(&short).unwrap();
         assert_eq!(lens.trace().device_peak, Some(3 * GIB));

@@ -57,6 +57,11 @@ pub fn caught<T>(run: impl FnOnce() -> T + panic::UnwindSafe) -> Result<T, Strin
     done.map_err(|payload| first().take().unwrap_or_else(|| message(payload.as_ref())))
 }
 
+/// What the first panic said since then, where something went on without it.
+pub fn said() -> Option<String> {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 #[cfg(test)]
 pub mod tests {
     use std::sync::MutexGuard;
