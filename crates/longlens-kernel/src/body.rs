@@ -14,10 +14,21 @@ use crate::span_attention::SpanAttention;
 /// What computes an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// A kernel made for the device.
-    Kernel,
+    /// A kernel of ours, and what it was made for: every GPU, or some vector instructions of the processor.
+    Kernel(&'static str),
+    /// A kernel of CUDA text, by its name.
+    Text(&'static str),
+    /// The kernel for every GPU, where the device takes CUDA text, and why no text computes this.
+    Portable(&'static str),
     /// The reference, and why.
     Reference(&'static str),
+}
+
+impl Body {
+    /// Whether no kernel computes it.
+    pub fn is_reference(self) -> bool {
+        matches!(self, Self::Reference(_))
+    }
 }
 
 /// An operation, with the part of its problem that may decide which body computes it.
@@ -83,7 +94,9 @@ impl<B: Kernels> Operation<'_, B> {
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel => f.write_str("kernel"),
+            Self::Kernel(of) => write!(f, "kernel for {of}"),
+            Self::Text(name) => write!(f, "CUDA text: {name}"),
+            Self::Portable(why) => write!(f, "kernel for every GPU: {why}"),
             Self::Reference(why) => write!(f, "reference: {why}"),
         }
     }

@@ -8,7 +8,7 @@ use cubecl::server::ComputeServer;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
-use crate::cube::{Gpu, GpuRuntime, refused_device};
+use crate::cube::{Choice, Gpu, GpuRuntime, known, refused_device};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
@@ -16,6 +16,38 @@ use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
 use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
+
+/// What computes an operation: a text, unless there is none or none takes it; then the kernel for every GPU, unless that refuses.
+fn of_kernels(text: Choice<&'static str>, refused: Option<&'static str>) -> Body {
+    match (text, refused) {
+        (Some(Ok(name)), _) => Body::Text(name),
+        (_, Some(why)) => Body::Reference(why),
+        (Some(Err(why)), None) => Body::Portable(why),
+        (None, None) => Body::Kernel("every GPU"),
+    }
+}
+
+/// The text that attends over spans.
+fn text_of_spans<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(span_attention::cuda::choose(problem)?.map(span_attention::cuda::Kernel::name));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// The text that attends over chosen chunks.
+fn text_of_chunks<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(chunk_attention::cuda::choose(problem)?.map(|()| "mma"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// Nothing: no text is built in.
+#[cfg(not(feature = "cuda-text"))]
+fn no_text<T>(_: &T) -> Choice<&'static str> {
+    None
+}
 
 /// What a reference gave, of the type of the queries, as kernels give it.
 fn as_query<R: GpuRuntime, BT: BoolElement>(
@@ -94,23 +126,33 @@ where
         facts
     }
 
+    fn release() {
+        known::forget::<R>();
+    }
+
     fn body(operation: &Operation<'_, Self>) -> Body {
-        let refused = match operation {
-            Operation::Embedding(matrix) | Operation::Linear(matrix) => matrix.refused(),
+        match operation {
+            Operation::Embedding(matrix) | Operation::Linear(matrix) => of_kernels(None, matrix.refused()),
             Operation::Rotate(_)
             | Operation::WriteRows
             | Operation::Activated(_)
             | Operation::Gated(_)
-            | Operation::KeyBounds(_) => None,
-            Operation::RmsNorm | Operation::LayerNorm => refused_device::<R>(&R::client(&R::Device::default())),
-            Operation::SpanAttention(problem) | Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
-            Operation::ChunkSummary(problem) => chunk_summary::cube::refused(problem),
-            Operation::ChunkScores(problem) => chunk_scores::cube::refused(problem),
-            Operation::ChunkAttention(problem) => chunk_attention::cube::refused(problem),
-            Operation::PoolChunks(problem) => pooled::cube::refused_chunks(problem),
-            Operation::Experts(_) => Some("experts are multiplied one after another"),
-        };
-        refused.map_or(Body::Kernel, Body::Reference)
+            | Operation::KeyBounds(_) => of_kernels(None, None),
+            Operation::RmsNorm | Operation::LayerNorm => {
+                of_kernels(None, refused_device::<R>(&R::client(&R::Device::default())))
+            }
+            Operation::SpanAttention(problem) => {
+                of_kernels(text_of_spans(problem), span_attention::cube::refused(problem))
+            }
+            Operation::PoolSpans(problem) => of_kernels(None, span_attention::cube::refused(problem)),
+            Operation::ChunkSummary(problem) => of_kernels(None, chunk_summary::cube::refused(problem)),
+            Operation::ChunkScores(problem) => of_kernels(None, chunk_scores::cube::refused(problem)),
+            Operation::ChunkAttention(problem) => {
+                of_kernels(text_of_chunks(problem), chunk_attention::cube::refused(problem))
+            }
+            Operation::PoolChunks(problem) => of_kernels(None, pooled::cube::refused_chunks(problem)),
+            Operation::Experts(_) => Body::Reference("experts are multiplied one after another"),
+        }
     }
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
@@ -158,8 +200,8 @@ where
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
         #[cfg(feature = "cuda-text")]
-        if span_attention::cuda::takes(problem) {
-            return span_attention::cuda::attend(problem);
+        if let Some(Ok(kernel)) = span_attention::cuda::choose(problem) {
+            return span_attention::cuda::attend(kernel, problem);
         }
         match span_attention::cube::refused(problem) {
             None => span_attention::cube::attend(problem),
@@ -187,7 +229,7 @@ where
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
         #[cfg(feature = "cuda-text")]
-        if chunk_attention::cuda::takes(problem) {
+        if let Some(Ok(())) = chunk_attention::cuda::choose(problem) {
             return chunk_attention::cuda::attend(problem);
         }
         match chunk_attention::cube::refused(problem) {
@@ -243,6 +285,11 @@ pub fn texts() -> Vec<(String, crate::cuda::Text)> {
             texts.push((
                 format!("{head_dim}: span attention by warpgroups, {name}"),
                 span_attention::cuda::groups_text(variant),
+            ));
+            let n_spans = if variant.has_holes { 3 } else { 1 };
+            texts.push((
+                format!("{head_dim}: span attention of a token, {name}"),
+                span_attention::cuda::decode_text(variant, n_spans, n_spans.div_ceil(2)),
             ));
         }
     }

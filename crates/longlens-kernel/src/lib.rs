@@ -253,7 +253,7 @@ impl Kernels for burn_flex::Flex {
     }
 
     fn body(_: &Operation<'_, Self>) -> Body {
-        Body::Kernel
+        Body::Kernel(cpu::simd::name(cpu::simd::arch()))
     }
 
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {

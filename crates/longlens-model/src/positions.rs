@@ -141,7 +141,7 @@ impl<B: Kernels> Positions<B> {
         let n_positions = choice.n_slots * choice.chunk_len;
         let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
         let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
-        self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
+        self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin, steps: None }, rope.dim(), &self.device)));
     }
 
     /// Whether every call rotates the earlier keys of a rule anew.

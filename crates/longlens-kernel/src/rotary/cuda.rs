@@ -1,6 +1,12 @@
-//! Rotation of rows of 16 bits by CUDA text (`cuda/turn_rows.cu`), 16 bytes at a time.
+//! Rotation of rows of 16 bits by CUDA text (`cuda/turn_rows.cu`), 16 bytes at a time, and what texts read of rows that compose.
+
+use std::sync::OnceLock;
 
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::ComputeClient;
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+use longlens_core::rope::Steps;
 
 use super::cube::Table;
 use crate::cube::{GpuRuntime, Rows};
@@ -21,6 +27,50 @@ pub(crate) struct Strides {
     /// From one head of a group to the next.
     pub head: usize,
     pub row: usize,
+}
+
+/// Steps that a text turns keys by, at most.
+pub(crate) const OFFSETS: usize = 64;
+
+/// What leads from row to row of a table. It is uploaded when a text first asks for it.
+#[derive(Debug)]
+pub(crate) struct RowSteps {
+    steps: Steps,
+    uploaded: OnceLock<Uploaded>,
+}
+
+/// The same on a device.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    /// `[n_rows]`: position of every row, as a number that may come round.
+    pub positions: Handle,
+    /// `[OFFSETS, half]`: cosines of so many steps.
+    pub cos: Handle,
+    /// Their sines.
+    pub sin: Handle,
+}
+
+impl RowSteps {
+    pub fn new(steps: Steps) -> Self {
+        Self { steps, uploaded: OnceLock::new() }
+    }
+
+    /// Whether steps of this table are steps of the other.
+    pub fn turns_like(&self, other: &Self) -> bool {
+        self.steps.inv_freq == other.steps.inv_freq
+    }
+
+    /// On the device where the table lies, which is the client's.
+    pub fn on_device<R: Runtime>(&self, client: &ComputeClient<R>) -> &Uploaded {
+        self.uploaded.get_or_init(|| {
+            let (cos, sin) = self.steps.table(OFFSETS);
+            Uploaded {
+                positions: client.create_from_slice(i32::as_bytes(&self.steps.positions)),
+                cos: client.create_from_slice(f32::as_bytes(&cos)),
+                sin: client.create_from_slice(f32::as_bytes(&sin)),
+            }
+        })
+    }
 }
 
 /// Rotates rows `from .. from + n_rows` of `x` by the table's rows from `first` on, into `out` from number `at` on.
