@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use burn_tensor::Tensor;
+
 use crate::Kernels;
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_scores::ChunkScores;
@@ -49,7 +51,7 @@ pub enum Operation<'a, B: Kernels> {
     /// [`Kernels::gated`].
     Gated(Activation),
     /// [`Kernels::rotate`].
-    Rotate(&'a Rotary<B>),
+    Rotate(&'a Rotary<B>, &'a Tensor<B, 3>),
     /// [`Kernels::write_rows`].
     WriteRows,
     /// [`Kernels::span_attention`].
@@ -79,7 +81,7 @@ impl<B: Kernels> Operation<'_, B> {
             Self::LayerNorm => "layer norm",
             Self::Activated(_) => "activation",
             Self::Gated(_) => "gated activation",
-            Self::Rotate(_) => "rotation",
+            Self::Rotate(..) => "rotation",
             Self::WriteRows => "cache",
             Self::SpanAttention(_) => "span attention",
             Self::ChunkSummary(_) => "chunk summaries",

@@ -30,7 +30,7 @@ fn of_kernels(text: Choice<&'static str>, refused: Option<&'static str>) -> Body
 /// The text that attends over spans.
 fn text_of_spans<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
     #[cfg(feature = "cuda-text")]
-    return Some(span_attention::cuda::choose(problem)?.map(span_attention::cuda::Kernel::name));
+    return Some(span_attention::cuda::takes(problem)?.map(span_attention::cuda::Kernel::name));
     #[cfg(not(feature = "cuda-text"))]
     return no_text(problem);
 }
@@ -38,9 +38,28 @@ fn text_of_spans<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu
 /// The text that attends over chosen chunks.
 fn text_of_chunks<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
     #[cfg(feature = "cuda-text")]
-    return Some(chunk_attention::cuda::choose(problem)?.map(|()| "mma"));
+    return Some(chunk_attention::cuda::takes(problem)?.map(|()| "mma"));
     #[cfg(not(feature = "cuda-text"))]
     return no_text(problem);
+}
+
+/// The text that chooses chunks.
+fn text_of_scores<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(chunk_scores::cuda::takes(problem)?.map(|()| "choose"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// The text that rotates.
+fn text_of_rotation<R: GpuRuntime, BT: BoolElement>(
+    rotary: &Rotary<Gpu<R, BT>>,
+    x: &Tensor<Gpu<R, BT>, 3>,
+) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(rotary::takes(rotary, x)?.map(|()| "turn_rows"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(&(rotary, x));
 }
 
 /// Nothing: no text is built in.
@@ -133,11 +152,10 @@ where
     fn body(operation: &Operation<'_, Self>) -> Body {
         match operation {
             Operation::Embedding(matrix) | Operation::Linear(matrix) => of_kernels(None, matrix.refused()),
-            Operation::Rotate(_)
-            | Operation::WriteRows
-            | Operation::Activated(_)
-            | Operation::Gated(_)
-            | Operation::KeyBounds(_) => of_kernels(None, None),
+            Operation::Rotate(rotary, x) => of_kernels(text_of_rotation(rotary, x), None),
+            Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) | Operation::KeyBounds(_) => {
+                of_kernels(None, None)
+            }
             Operation::RmsNorm | Operation::LayerNorm => {
                 of_kernels(None, refused_device::<R>(&R::client(&R::Device::default())))
             }
@@ -146,7 +164,9 @@ where
             }
             Operation::PoolSpans(problem) => of_kernels(None, span_attention::cube::refused(problem)),
             Operation::ChunkSummary(problem) => of_kernels(None, chunk_summary::cube::refused(problem)),
-            Operation::ChunkScores(problem) => of_kernels(None, chunk_scores::cube::refused(problem)),
+            Operation::ChunkScores(problem) => {
+                of_kernels(text_of_scores(problem), chunk_scores::cube::refused(problem))
+            }
             Operation::ChunkAttention(problem) => {
                 of_kernels(text_of_chunks(problem), chunk_attention::cube::refused(problem))
             }
@@ -183,6 +203,10 @@ where
     }
 
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        #[cfg(feature = "cuda-text")]
+        if let Some(Ok(())) = rotary::takes(rotary, &x) {
+            return rotary::rotate(rotary, x);
+        }
         rotary::cube::rotate(rotary, x)
     }
 
@@ -200,7 +224,7 @@ where
 
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
         #[cfg(feature = "cuda-text")]
-        if let Some(Ok(kernel)) = span_attention::cuda::choose(problem) {
+        if let Some(Ok(kernel)) = span_attention::cuda::takes(problem) {
             return span_attention::cuda::attend(kernel, problem);
         }
         match span_attention::cube::refused(problem) {
@@ -210,17 +234,22 @@ where
     }
 
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
-        match chunk_summary::cube::refused(problem) {
+        let summaries = match chunk_summary::cube::refused(problem) {
             None => chunk_summary::cube::summarise(problem),
             Some(_) => chunk_summary::reference(problem),
-        }
+        };
+        summaries.cast(problem.query.dtype()) // what queries are scored with has their type
     }
 
     fn key_bounds(problem: &KeyBounds<Self>) -> Tensor<Self, 3> {
-        key_bounds::cube::bounds(problem)
+        key_bounds::cube::bounds(problem).cast(problem.key.dtype()) // what queries are scored with has their type
     }
 
     fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
+        #[cfg(feature = "cuda-text")]
+        if let Some(Ok(())) = chunk_scores::cuda::takes(problem) {
+            return chunk_scores::cuda::choose(problem);
+        }
         match chunk_scores::cube::refused(problem) {
             None => chunk_scores::cube::choose(problem),
             Some(_) => chunk_scores::reference(problem),
@@ -229,7 +258,7 @@ where
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
         #[cfg(feature = "cuda-text")]
-        if let Some(Ok(())) = chunk_attention::cuda::choose(problem) {
+        if let Some(Ok(())) = chunk_attention::cuda::takes(problem) {
             return chunk_attention::cuda::attend(problem);
         }
         match chunk_attention::cube::refused(problem) {
@@ -282,6 +311,12 @@ pub fn texts() -> Vec<(String, crate::cuda::Text)> {
             ));
             let chunks = chunk_attention::cuda::text(variant, 16);
             texts.push((format!("{head_dim}: chunk attention, {name}"), chunks));
+            let n_picks = if variant.has_holes { 64 } else { 13 };
+            let numbers = Variant { head_dim: 2 * head_dim, rotary_dim: 0, ..*variant };
+            texts.push((
+                format!("{head_dim}: choice by bounds, {name}"),
+                chunk_scores::cuda::text(&numbers, 32, n_picks),
+            ));
             texts.push((
                 format!("{head_dim}: span attention by warpgroups, {name}"),
                 span_attention::cuda::groups_text(variant),

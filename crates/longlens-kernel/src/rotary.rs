@@ -14,7 +14,7 @@ pub mod cube;
 #[cfg(feature = "cuda-text")]
 mod cuda;
 #[cfg(feature = "cuda-text")]
-pub(crate) use cuda::{OFFSETS, Strides, text as turn_rows_text, turn_rows};
+pub(crate) use cuda::{OFFSETS, Strides, rotate, takes, text as turn_rows_text, turn_rows};
 
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]

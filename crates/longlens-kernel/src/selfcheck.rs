@@ -159,7 +159,7 @@ fn rows<B: Kernels>(device: &B::Device) -> Vec<Result> {
         result::<B>(&Operation::LayerNorm, 3e-6, numbers(<B as Kernels>::layer_norm(x(), &gamma, Some(&beta), 1e-5))),
         result::<B>(&Operation::Activated(Activation::Gelu), 1e-6, numbers(B::activated(Activation::Gelu, x()))),
         result::<B>(&Operation::Gated(Activation::Silu), 1e-6, numbers(B::gated(Activation::Silu, x(), x()))),
-        result(&Operation::Rotate(&rotary), 1e-6, numbers(B::rotate(&rotary, heads()))),
+        result(&Operation::Rotate(&rotary, &heads()), 1e-6, numbers(B::rotate(&rotary, heads()))),
         result::<B>(&Operation::WriteRows, 0.0, numbers(B::write_rows(store, 3, heads()))),
     ]
 }

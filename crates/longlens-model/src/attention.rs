@@ -204,7 +204,8 @@ impl<B: Kernels> Attention<B> {
         let chunks = cache.chunks.complete().unwrap_or_else(|| self.bounds(queries.rule, choice, keys, 0));
         let scores = self.problems.chunk_scores(queries, choice, chunks, keys.key.dims()[1]);
         if choice.score == ChunkScore::Bounds {
-            self.recorder.ran::<B>(&Operation::Rotate(self.problems.positions.of_chunks(queries.rule)));
+            let rotary = self.problems.positions.of_chunks(queries.rule);
+            self.recorder.ran::<B>(&Operation::Rotate(rotary, &queries.query));
         }
         self.recorder.ran::<B>(&Operation::ChunkScores(&scores));
         let chosen = B::choose_chunks(&scores);

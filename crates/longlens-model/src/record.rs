@@ -29,7 +29,7 @@ pub struct Recorder {
     chunks: Vec<(usize, usize)>,
     /// Operations that a reference computed, and why.
     references: BTreeMap<&'static str, Body>,
-    /// Operations that CUDA texts computed, and which.
+    /// Attention that CUDA texts computed, and which.
     texts: BTreeMap<&'static str, BTreeSet<&'static str>>,
 }
 
@@ -100,14 +100,14 @@ impl Recorder {
     pub fn ran<B: Kernels>(&mut self, operation: &Operation<'_, B>) {
         match B::body(operation) {
             body @ Body::Reference(_) => drop(self.references.entry(operation.name()).or_insert(body)),
-            Body::Text(text) => {
+            Body::Text(text) if matches!(operation, Operation::SpanAttention(_) | Operation::ChunkAttention(_)) => {
                 self.texts.entry(operation.name()).or_default().insert(text);
             }
-            Body::Kernel(_) | Body::Portable(_) => {}
+            Body::Kernel(_) | Body::Text(_) | Body::Portable(_) => {}
         }
     }
 
-    /// The device's name, with the texts that ran so far and what was not computed by its kernels, as
+    /// The device's name, with the texts that attended so far and what was not computed by its kernels, as
     /// `cuda, span attention by decode and wgmma; norm by reference: …`.
     pub fn kernel_path(&self, device: &str) -> String {
         let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();

@@ -25,7 +25,7 @@ const THREADS: usize = 128;
 const MANY: usize = 8;
 
 /// Whether the text computes the problem on its device, and why not.
-pub fn choose<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<()> {
+pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<()> {
     let device = problem.key.device();
     let capability = R::cuda_capability(&device)?;
     let [_, seq_q, head_dim] = problem.query.dims();
@@ -66,7 +66,7 @@ pub(crate) fn text(variant: &Variant, n_slots: usize) -> Text {
     Text::new("chunk_attention_mma", &files, &variant.defines(&[]), THREADS, shared)
 }
 
-/// `out`, of the type of keys, and `lse` of every query; [`choose`] says where.
+/// `out`, of the type of keys, and `lse` of every query; [`takes`] says where.
 pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Attended<Gpu<R, BT>> {
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let (key, value) = (Rows::of(problem.key.clone(), 8), Rows::of(problem.value.clone(), 8));

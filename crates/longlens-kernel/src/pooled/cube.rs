@@ -131,7 +131,7 @@ pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
 /// The type that attention rounds rotated queries to.
 fn attention_type<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> DType {
     #[cfg(feature = "cuda-text")]
-    if let Some(Ok(_)) = crate::span_attention::cuda::choose(problem) {
+    if let Some(Ok(_)) = crate::span_attention::cuda::takes(problem) {
         return problem.key.dtype();
     }
     let _ = problem;

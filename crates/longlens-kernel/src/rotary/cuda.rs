@@ -2,15 +2,42 @@
 
 use std::sync::OnceLock;
 
+use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
+use burn_tensor::Tensor;
 use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 use longlens_core::rope::Steps;
 
+use super::Rotary;
 use super::cube::Table;
-use crate::cube::{GpuRuntime, Rows};
-use crate::cuda::{Info, Text, Variant};
+use crate::cube::{Choice, Gpu, GpuRuntime, Rows, empty, tensor};
+use crate::cuda::{Info, Text, Variant, refused_types};
+
+/// Whether the text rotates these heads on their device, and why not.
+pub(crate) fn takes<R: GpuRuntime, BT: BoolElement>(
+    rotary: &Rotary<Gpu<R, BT>>,
+    x: &Tensor<Gpu<R, BT>, 3>,
+) -> Choice<()> {
+    let capability = R::cuda_capability(&x.device())?;
+    let refused = refused_types(capability, &[x.dtype()])
+        .or_else(|| (!x.dims()[2].is_multiple_of(8)).then_some("the size of a head is no multiple of 8"))
+        .or_else(|| (!rotary.cos.dims()[1].is_multiple_of(8)).then_some("rotated dimensions are no multiple of 16"));
+    Some(refused.map_or(Ok(()), Err))
+}
+
+/// Returns what [`reference`](super::reference) returns, of the type of `x`; [`takes`] says where.
+pub(crate) fn rotate<R: GpuRuntime, BT: BoolElement>(
+    rotary: &Rotary<Gpu<R, BT>>,
+    x: Tensor<Gpu<R, BT>, 3>,
+) -> Tensor<Gpu<R, BT>, 3> {
+    let x = Rows::of(x, 8);
+    let out = empty(&x.tensor, [x.heads, x.seq, x.width], x.tensor.dtype);
+    let strides = Strides { n_rep: 1, group: x.seq * x.width, head: 0, row: x.width };
+    turn_rows(&Table::of(rotary), 0, &x, (0, x.seq), &out, 0, strides);
+    tensor(out)
+}
 
 /// Threads of a block.
 const THREADS: usize = 256;

@@ -50,7 +50,7 @@ impl Kernel {
 }
 
 /// The text that computes the problem on its device.
-pub fn choose<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<Kernel> {
+pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<Kernel> {
     let capability = R::cuda_capability(&problem.key.device())?;
     let [n_heads, seq_q, head_dim] = problem.query.dims();
     let dtypes = [problem.query.dtype(), problem.key.dtype(), problem.value.dtype()];
@@ -73,7 +73,7 @@ pub fn choose<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R,
     }))
 }
 
-/// `out`, of the type of keys, and `lse` of every query; [`choose`] says by which text.
+/// `out`, of the type of keys, and `lse` of every query; [`takes`] says by which text.
 pub fn attend<R: GpuRuntime, BT: BoolElement>(
     kernel: Kernel,
     problem: &SpanAttention<'_, Gpu<R, BT>>,

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use burn_flex::{Flex, FlexDevice};
 use burn_tensor::DType;
+use longlens_core::plan::PosMap;
 use longlens_core::written;
 use longlens_kernel::linear::{Matrix, Storage, Weights};
-use longlens_kernel::{Body, Kernels};
+use longlens_kernel::{Body, Kernels, Operation};
 
-use crate::chunks::Problem;
-use crate::common::{both, close, numbers, rule, tolerance};
+use crate::chunks::{Problem, check_choice, check_equal_scores};
+use crate::common::{both, both_as, close, numbers, rotary, rule, tolerance};
 use crate::spans::{Sizes, check};
 use crate::{Gpu, gpu, is_absent, on_every_card};
 
@@ -60,6 +61,48 @@ fn a_few_queries_are_one_launch_that_shares_out_keys() {
                 assert_eq!(check(method, &rule, &rope, sizes), Body::Text("decode"));
             }
         }
+    }
+}
+
+#[test]
+fn chunks_are_chosen_by_scores_that_stay_on_the_chip() {
+    if is_absent() {
+        return;
+    }
+    // tokens of a chunk, chunks of a choice, tokens: one pass of candidates and two, few picks and more than a warp has lanes
+    let sizes = [(2, 4, 60), (1, 9, 700), (4, 4, 100), (1, 40, 640), (16, 5, 200), (1, 90, 300)];
+    let heads = [(4, 4), (4, 2), (8, 1), (7, 1), (3, 3), (6, 2)];
+    let widths = [8, 64, 80, 192, 256, 512];
+    for (at, (((w, n, n_tokens), heads), width)) in sizes.into_iter().zip(heads).zip(widths).enumerate() {
+        let dtype = BOTH[at % 2];
+        for method in [
+            format!("long_heads:chunk_len={w},attention_len={}", w * n),
+            format!("quest:page_size={w},token_budget={},prefill=chosen,dense_layers=0", w * n),
+        ] {
+            assert_eq!(check_choice(dtype, &method, heads, width, n_tokens), Body::Text("choose"), "{method}");
+        }
+    }
+    BOTH.into_iter().for_each(check_equal_scores);
+    let many = "quest:page_size=1,token_budget=300,prefill=chosen,dense_layers=0";
+    assert_eq!(check_choice(DType::BF16, many, (2, 1), 16, 320), Body::Portable("more than 256 picks"));
+}
+
+#[test]
+fn heads_rotate_sixteen_bytes_at_a_time() {
+    if is_absent() {
+        return;
+    }
+    for (at, (head_dim, rotary_dim)) in [(64, 64), (80, 32), (16, 16), (24, 16)].into_iter().enumerate() {
+        let (_, rope) = rule("full", head_dim, rotary_dim);
+        let dtype = BOTH[at % 2];
+        let (cpu, on_gpu) = both_as([37, 3, head_dim], dtype);
+        let table = |map| (rotary::<Flex>(&rope, map, 0..37, &FlexDevice), rotary::<Gpu>(&rope, map, 0..37, &gpu()));
+        let (of_cpu, of_gpu) = table(&PosMap::identity().shift(3.5));
+        let on_gpu = on_gpu.swap_dims(0, 1);
+        assert_eq!(Gpu::body(&Operation::Rotate(&of_gpu, &on_gpu)), Body::Text("turn_rows"));
+        let (got, expected) = (Gpu::rotate(&of_gpu, on_gpu), Flex::rotate(&of_cpu, cpu.swap_dims(0, 1)));
+        assert_eq!(got.dtype(), dtype);
+        close(&numbers(got), &numbers(expected), tolerance(dtype) / 4.0, &format!("{head_dim}, {rotary_dim}"));
     }
 }
 
