@@ -54,6 +54,14 @@ pub trait Lens: Send {
     /// [`LensError::OutOfRange`] when the begun sequence has fewer than `keep` tokens.
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError>;
 
+    /// Queries, keys and values of a layer as the cache holds them, which needs a sequence that keeps queries
+    /// ([`Setup::keep_queries`]): what attention is verified against.
+    ///
+    /// Errors: [`LensError::NotBegun`]; [`LensError::NothingKept`]; [`LensError::OutOfRange`] of a layer.
+    fn cached(&mut self, _layer: usize) -> Result<Cached, LensError> {
+        Err(LensError::NothingKept { what: "a look at keys and values" })
+    }
+
     /// A copy of the sequence so far, cut to its first `n_tokens` tokens: any number of sequences can go on from it
     /// ([`Lens::begin_from`]).
     ///
@@ -109,6 +117,19 @@ pub struct Setup {
     /// Tokens that the model counts as trained on, where that is not what it was opened with. Results name them, and a scaling that
     /// does not say what context it begins from takes them.
     pub trained_context: Option<usize>,
+}
+
+/// What the cache of a layer holds of a sequence, before rotation, head after head, token after token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cached {
+    /// Tokens of the sequence.
+    pub n_tokens: usize,
+    /// `[n_heads, n_tokens, head_dim]`.
+    pub query: Vec<f32>,
+    /// `[n_kv_heads, n_tokens, head_dim]`.
+    pub key: Vec<f32>,
+    /// `[n_kv_heads, n_tokens, head_dim]`.
+    pub value: Vec<f32>,
 }
 
 /// Which rows of logits a call returns.

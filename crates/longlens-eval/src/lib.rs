@@ -20,5 +20,6 @@ pub mod setup;
 pub mod stats;
 pub mod text;
 pub mod token_ids;
+pub mod verify;
 
 pub use error::EvalError;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn_tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use longlens_core::lens::{Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_core::lens::{Cached, Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
@@ -238,6 +238,17 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         });
         self.sequence = sequence;
         Ok(())
+    }
+
+    fn cached(&mut self, layer: usize) -> Result<Cached, LensError> {
+        let sequence = self.sequence.as_ref().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
+        let n_layers = sequence.caches.len();
+        let cache =
+            sequence.caches.get(layer).ok_or(LensError::OutOfRange { what: "layer", index: layer, count: n_layers })?;
+        let n_tokens = sequence.n_tokens;
+        let query = cache.queries(0..n_tokens).ok_or(LensError::NothingKept { what: "a look at the cache" })?;
+        let (key, value) = cache.first(n_tokens);
+        Ok(Cached { n_tokens, query: numbers(query), key: numbers(key), value: numbers(value) })
     }
 
     fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use longlens_core::plan::{ChunkScore, HeadPlan, Plan, PosMap, Prefill, SlotPositions, Temperature};
 use longlens_core::rope::{Frequencies, Rope, RopeScaling, RotaryTable};
 use longlens_core::setting::SettingError;
-use longlens_core::spec::{ModelSpec, Rotation};
+use longlens_core::spec::ModelSpec;
 use longlens_kernel::Kernels;
 use longlens_kernel::chunk_attention::key_pos;
 use longlens_kernel::rotary::Rotary;
@@ -65,7 +65,7 @@ impl<B: Kernels> Positions<B> {
     ) -> Result<Self, SettingError> {
         let (mut ropes, mut rope_of) = (Vec::new(), Vec::new());
         for rule in plan.rules() {
-            let rope = rope_of_rule(rule, scaling, spec)?;
+            let rope = rule.rope(scaling, spec)?;
             rope_of.push(ropes.iter().position(|known| *known == rope).unwrap_or_else(|| {
                 ropes.push(rope);
                 ropes.len() - 1
@@ -173,17 +173,4 @@ impl<B: Kernels> Positions<B> {
     fn choosing(&self, rule: usize) -> &(Rotary<B>, Rotary<B>) {
         self.rules[rule].chunks.as_ref().expect("a rule that chooses has tables for it")
     }
-}
-
-/// The frequencies that rotate queries and keys of a rule.
-fn rope_of_rule(rule: &HeadPlan, scaling: &RopeScaling, spec: &ModelSpec) -> Result<Rope, SettingError> {
-    let rope = match rule.rotation {
-        Rotation::Model => scaling.resolve(spec)?,
-        Rotation::Base(base) => Rope::plain(base, spec.rotary_dim),
-        Rotation::Off => Rope::still(spec.rotary_dim),
-    };
-    let Some(choice) = rule.choice else { return Ok(rope) };
-    assert!(rule.temperature.is_none(), "no method both chooses and scales by temperature");
-    // a chosen chunk that moves from slot to slot is rotated afresh for every query, so no key keeps an older base
-    Ok(if choice.slots == SlotPositions::Packed { rope.rerotating() } else { rope })
 }

@@ -13,7 +13,7 @@ mod views;
 mod workbench;
 
 pub use common::{CommonArgs, Device, OpeningArgs};
-pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases};
+pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
 pub use views::{AttentionArgs, ChunksArgs, PlotArgs, PositionsArgs};
@@ -71,6 +71,14 @@ pub enum Command {
     /// 256 MiB. Caches are faster than memory, so small models can read more than it offers. Peak memory is the highest
     /// while a method ran at a length, with what the process still held before.
     Bench(BenchArgs),
+    /// Compare attention with its definition in f64, on any device: an error for every head
+    ///
+    /// The prompt runs under the method, then some tokens one by one. The definition is computed from the queries, keys and values that the
+    /// run left in its cache: every key that the plan shows to a query, at its positions, in one softmax, with no kernel of ours. An
+    /// error is the largest difference of a head's output as a part of its largest number. Of heads that choose chunks the error of the
+    /// choice stands beside it: by how much a chunk that was left out scores above one that was taken. --model also takes the name of a
+    /// shape, as `bench` does.
+    Verify(VerifyArgs),
     /// Check the processor and GPUs: what is there, what is missing and how to mend it, and a small problem of every kernel
     Doctor(DoctorArgs),
     /// List methods and RoPE scalings with their parameters

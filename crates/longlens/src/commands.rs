@@ -27,6 +27,7 @@ pub mod generate;
 pub mod kernel;
 pub mod language;
 pub mod logits;
+mod made;
 pub mod methods;
 pub mod model;
 pub mod notebook;
@@ -36,6 +37,7 @@ pub mod plot;
 pub mod positions;
 pub mod repl;
 pub mod screenshot;
+pub mod verify;
 pub mod workbench;
 
 /// Opens the model of a run, and says what a user should know of it.

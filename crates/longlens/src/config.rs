@@ -175,7 +175,7 @@ impl RunConfig {
             settings,
             given,
             device,
-            weights: opening.keep(file.weights, device),
+            weights: opening.keep(file.weights),
             trained_context: opening.trained_context().or(file.trained_context.as_ref().map(|n| n.number() as usize)),
             adapter: opening.adapter.clone().or_else(|| file.adapter.clone()),
             json: common.json,

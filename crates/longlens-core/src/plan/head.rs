@@ -1,7 +1,9 @@
 //! What one attention head does to any (query, key).
 
-use super::{ChunkChoice, PosMap, Prefill, Reach, Span, Warning, Written};
-use crate::spec::Rotation;
+use super::{ChunkChoice, PosMap, Prefill, Reach, SlotPositions, Span, Warning, Written};
+use crate::rope::{Rope, RopeScaling};
+use crate::setting::SettingError;
+use crate::spec::{ModelSpec, Rotation};
 
 /// The rule of one head: spans that a formula gives, or chunks that the data chooses.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -133,6 +135,19 @@ impl HeadPlan {
         // a third of a position needs no 17 digits
         let outside_shown = (outside * 1000.0).round() / 1000.0;
         (off(&(inside, outside)) > 1e-9).then_some(Warning::UnevenSeam { distance, inside, outside: outside_shown })
+    }
+
+    /// The frequencies that rotate its queries and keys, of a model under a scaling.
+    pub fn rope(&self, scaling: &RopeScaling, model: &ModelSpec) -> Result<Rope, SettingError> {
+        let rope = match self.rotation {
+            Rotation::Model => scaling.resolve(model)?,
+            Rotation::Base(base) => Rope::plain(base, model.rotary_dim),
+            Rotation::Off => Rope::still(model.rotary_dim),
+        };
+        let Some(choice) = self.choice else { return Ok(rope) };
+        assert!(self.temperature.is_none(), "no method both chooses and scales by temperature");
+        // a chosen chunk that moves from slot to slot is rotated afresh for every query, so no key keeps an older base
+        Ok(if choice.slots == SlotPositions::Packed { rope.rerotating() } else { rope })
     }
 
     /// Factor on the rotated query and key of a token.

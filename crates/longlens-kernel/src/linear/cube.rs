@@ -6,6 +6,7 @@
 //! Arithmetic is f32. Agreement as in [`linear`](super), with weights as they are stored.
 
 use std::fmt;
+use std::ops::Range;
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::element::BoolElement;
@@ -13,6 +14,8 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
 use burn_tensor::{DType, Tensor};
+use cubecl::bytes::Bytes;
+use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 use cubecl::zspace::Strides;
@@ -155,7 +158,7 @@ impl<R: GpuRuntime, BT: BoolElement> Matrix<Gpu<R, BT>> for OnDevice<R, BT> {
 
     fn rows(&self, rows: &[u32]) -> Tensor<Gpu<R, BT>, 2> {
         match self {
-            Self::Words(words) => tensor(words.rows(rows)),
+            Self::Words(words) => tensor(words.rows(rows, DType::F32)),
             Self::Dense(dense) => dense.rows(rows),
         }
     }
@@ -176,8 +179,10 @@ const SIDE: usize = 64;
 const DEPTH: usize = 32;
 /// Rows, and outputs, of a unit for many rows.
 const OWN: usize = 4;
-/// Words that are made at once on their way to the device.
-const STAGE: usize = 1 << 22;
+/// Words that are on their way to the device at once: a matrix of gigabytes is never on this side whole.
+const STAGE: usize = 1 << 23;
+/// Rows from which a matrix that is kept in few bits is decoded whole, once for all of them, where tensor cores then multiply it.
+const MANY_ROWS: usize = 128;
 
 impl<R: GpuRuntime> Words<R> {
     /// `fill(first, n_words, words)` makes the words of consecutive rows, `n_words` each, from row `first` on.
@@ -191,11 +196,25 @@ impl<R: GpuRuntime> Words<R> {
     ) -> Self {
         let client = R::client(device);
         let n_words = format::row_words(storage, d_in);
-        let mut words = vec![0u32; d_out * n_words];
-        let step = (STAGE / n_words.max(1)).clamp(1, ROWS_AT_ONCE);
-        words.par_chunks_mut((step * n_words).max(1)).enumerate().for_each(|(at, out)| fill(at * step, n_words, out));
+        let n_rows = (STAGE / n_words.max(1)).clamp(1, d_out.max(1)); // of a stage
+        let made = |rows: Range<usize>| {
+            let mut words = vec![0u32; rows.len() * n_words];
+            let parts = words.par_chunks_mut((ROWS_AT_ONCE * n_words).max(1)).enumerate();
+            parts.for_each(|(at, out)| fill(rows.start + at * ROWS_AT_ONCE, n_words, out));
+            client.create(Bytes::from_elems(words))
+        };
+        let buffer = if n_rows >= d_out {
+            made(0..d_out)
+        } else {
+            let whole = client.empty(d_out * n_words * size_of::<u32>());
+            for start in (0..d_out).step_by(n_rows) {
+                let rows = start..(start + n_rows).min(d_out);
+                put_words::<R>(&client, &made(rows.clone()), &whole, start * n_words, rows.len() * n_words);
+            }
+            whole
+        };
         let bias = bias.map(|bias| client.create_from_slice(f32::as_bytes(bias)));
-        Self { buffer: upload(&client, &words), kept, d_out, d_in, bias, device: device.clone() }
+        Self { buffer, kept, d_out, d_in, bias, device: device.clone() }
     }
 
     /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless
@@ -207,14 +226,14 @@ impl<R: GpuRuntime> Words<R> {
     }
 
     /// `x`: `[seq, d_in]`; returns `[seq, d_out]` of a type, with `residual` added, which is f32 and makes the result f32. Many rows meet
-    /// bf16 weights on tensor cores, which take rows rounded to bf16.
+    /// weights of at most 16 bits on tensor cores, which take both rounded to bf16.
     fn product<BT: BoolElement>(
         &self,
         x: Tensor<Gpu<R, BT>, 2>,
         residual: Option<Tensor<Gpu<R, BT>, 2>>,
         dtype: DType,
     ) -> Tensor<Gpu<R, BT>, 2> {
-        let weight = self.bf16_numbers().filter(|_| x.dims()[0] > FEW_ROWS && self.attention_type() == DType::BF16);
+        let weight = self.bf16_numbers(x.dims()[0]).filter(|_| self.attention_type() == DType::BF16);
         let product = weight.and_then(|weight| {
             let (x, weight) = (x.clone().cast(DType::BF16), tensor::<R, BT, 2>(weight).swap_dims(0, 1));
             // sums are f32, and stay so
@@ -238,10 +257,18 @@ impl<R: GpuRuntime> Words<R> {
         }
     }
 
-    /// The words as a matrix of bf16 numbers, where that is what they are.
-    fn bf16_numbers(&self) -> Option<CubeTensor<R>> {
-        if self.kept != Kept::Bf16 {
-            return None;
+    /// The matrix as bf16 numbers for a product with so many rows: where they lie, where that is what the words are; else decoded into
+    /// a buffer of its own, where the rows are enough to pay for it.
+    fn bf16_numbers(&self, n_rows: usize) -> Option<CubeTensor<R>> {
+        match self.kept {
+            Kept::F32 => return None, // nothing of them is rounded
+            Kept::Bf16 if n_rows <= FEW_ROWS => return None,
+            Kept::Bf16 => {}
+            _ if n_rows < MANY_ROWS => return None,
+            _ => {
+                let all: Vec<u32> = (0..self.d_out as u32).collect();
+                return Some(self.rows(&all, DType::BF16));
+            }
         }
         let stride = 2 * self.buffer.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
         let mut weight = CubeTensor::new_contiguous(
@@ -318,12 +345,13 @@ impl<R: GpuRuntime> Words<R> {
         out
     }
 
-    fn rows(&self, rows: &[u32]) -> CubeTensor<R> {
+    /// Rows of the matrix as numbers of a type.
+    fn rows(&self, rows: &[u32], dtype: DType) -> CubeTensor<R> {
         let client = R::client(&self.device);
         let indices = upload(&client, rows);
-        let handle = client.empty(rows.len() * self.d_in * size_of::<f32>());
+        let handle = client.empty(rows.len() * self.d_in * dtype.size());
         let shape = burn_tensor::Shape::from([rows.len(), self.d_in]);
-        let out = CubeTensor::new_contiguous(client.clone(), self.device.clone(), shape, handle, DType::F32);
+        let out = CubeTensor::new_contiguous(client.clone(), self.device.clone(), shape, handle, dtype);
         let n = rows.len() * self.d_in / 8;
         // SAFETY: tokens are below the vocabulary's size, which callers check
         unsafe {
@@ -337,9 +365,34 @@ impl<R: GpuRuntime> Words<R> {
                 n as u32,
                 self.d_in as u32,
                 self.kept,
+                dtype.into(),
             );
         }
         out
+    }
+}
+
+/// Writes `n` words of `from` into `to` from word `at` on.
+fn put_words<R: GpuRuntime>(client: &ComputeClient<R>, from: &Handle, to: &Handle, at: usize, n: usize) {
+    // SAFETY: both buffers are at least so long
+    unsafe {
+        copy_words::launch_unchecked::<R>(
+            client,
+            cubes_for(n, FEW_UNITS as usize),
+            CubeDim::new_1d(FEW_UNITS),
+            handle_array(from, size_of::<u32>()),
+            handle_array(to, size_of::<u32>()),
+            at as u32,
+            n as u32,
+        );
+    }
+}
+
+#[cube(launch_unchecked)]
+fn copy_words(from: &Array<u32>, to: &mut Array<u32>, first: u32, n: u32) {
+    let at = ABSOLUTE_POS;
+    if at < n as usize {
+        to[first as usize + at] = from[at];
     }
 }
 
@@ -543,13 +596,21 @@ fn many_rows<X: Float, O: Float>(
 
 /// Rows of the matrix, eight weights for every unit.
 #[cube(launch_unchecked)]
-fn embed(rows: &Array<u32>, words: &Array<u32>, out: &mut Array<Four<f32>>, n: u32, d_in: u32, #[comptime] kept: Kept) {
+fn embed<O: Float>(
+    rows: &Array<u32>,
+    words: &Array<u32>,
+    out: &mut Array<Four<O>>,
+    n: u32,
+    d_in: u32,
+    #[comptime] kept: Kept,
+    #[define(O)] _out: StorageType,
+) {
     let at = ABSOLUTE_POS;
     if at < n as usize {
         let n_parts = d_in as usize / 8;
         let row = rows[at / n_parts] as usize * decode::row_words(d_in as usize, kept);
         let (a, b) = eight_weights(words, row, at % n_parts, kept);
-        out[at * 2] = a;
-        out[at * 2 + 1] = b;
+        out[at * 2] = Four::<O>::cast_from(a);
+        out[at * 2 + 1] = Four::<O>::cast_from(b);
     }
 }

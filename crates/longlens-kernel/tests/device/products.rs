@@ -43,7 +43,9 @@ fn products_match_in_every_storage() {
                 assert!(!Gpu::body(&Operation::Linear(&on_gpu)).is_reference());
                 let what = format!("{storage}, {seq} x {d_in} x {d_out}");
                 let cpu = OnCpu::pack(&weights, storage, &FlexDevice);
-                check(&cpu, &on_gpu, storage == Storage::Bf16, seq, &what);
+                // many rows meet weights of few bits as bf16 where there are tensor cores
+                let rounds = storage == Storage::Bf16 || storage != Storage::F32 && seq >= 128;
+                check(&cpu, &on_gpu, rounds, seq, &what);
             }
         }
     }

@@ -28,4 +28,5 @@ mod storage;
 mod strangers_files;
 mod texts;
 mod trained_context;
+mod verify;
 mod written;

@@ -6,7 +6,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use longlens_app::settings::params::Given;
 use longlens_core::setting::Value;
-use longlens_kernel::linear::Storage;
 use longlens_model::weights::Keep;
 use serde::Deserialize;
 
@@ -59,8 +58,8 @@ pub struct OpeningArgs {
     /// Where to compute
     #[arg(long, value_enum)]
     pub device: Option<Device>,
-    /// How matrices are kept in memory: as in the file (default on the processor), or in 32, 16, 9 or 5 bits a weight; on other
-    /// devices it is f32
+    /// How matrices are kept in memory: as in the file (the default; what a device does not decode becomes 32 bits), or in 32, 16, 9
+    /// or 5 bits a weight
     #[arg(long, value_name = "FORMAT", value_parser = keep())]
     pub weights: Option<Keep>,
     #[arg(long, value_name = "TOKENS", help = help("trained_context"), value_parser = setting("trained_context"))]
@@ -71,10 +70,9 @@ pub struct OpeningArgs {
 }
 
 impl OpeningArgs {
-    /// How matrices are kept: what flag or config say, else as in the file where the device takes that.
-    pub fn keep(&self, config: Option<Keep>, device: Device) -> Keep {
-        let usual = if device == Device::Cpu { Keep::File } else { Keep::As(Storage::F32) };
-        self.weights.or(config).unwrap_or(usual)
+    /// How matrices are kept: what flag or config say, else as in the file.
+    pub fn keep(&self, config: Option<Keep>) -> Keep {
+        self.weights.or(config).unwrap_or_default()
     }
 
     /// Tokens that the model counts as trained on, where that is given.

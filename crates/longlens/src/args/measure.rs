@@ -1,12 +1,12 @@
-//! Flags of the commands that measure: `demo`, `passkey`, `perplexity`, `bench`, `logits`.
+//! Flags of the commands that measure: `demo`, `passkey`, `perplexity`, `bench`, `verify`, `logits`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::CommonArgs;
 use super::prompt::{DATE, SYSTEM};
 use super::values::{at_least_one, whole};
+use super::{CommonArgs, PromptArgs};
 
 /// Compare the methods on the embedded model.
 #[derive(Debug, Args)]
@@ -128,6 +128,32 @@ pub enum Phases {
     Decode,
     /// First the one, then the other
     Both,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Tokens of a prompt that is random, where none is given
+    #[arg(long, value_name = "TOKENS", default_value = "512", conflicts_with_all = ["prompt", "file", "needle", "messages"])]
+    pub length: String,
+    /// Methods to verify, separated by `;` (overrides --method)
+    #[arg(long, value_name = "A;B")]
+    pub methods: Option<String>,
+    /// Layers to verify, as `0,5,31` (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = whole::<usize>)]
+    pub layer: Vec<usize>,
+    /// Layers of a random model, where it should have fewer than its shape
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub layers: Option<usize>,
+    /// Queries of the prompt that are compared, at most: the first, the last, and others evenly between
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    pub queries: usize,
+    /// Random tokens after the prompt, which are fed one by one and all compared
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
+    pub new_tokens: usize,
 }
 
 #[derive(Debug, Args)]

@@ -7,19 +7,15 @@ use longlens_app::bytes::text as bytes;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::memory::RunSize;
 use longlens_core::methods::Method;
-use longlens_core::nearest::nearest;
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_core::work::Work;
 use longlens_model::peak_memory;
-use longlens_model::shapes::{self, Shape};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Speed as Figure, SpeedPoint, SpeedSeries};
-use rand::SeedableRng;
-use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::made;
 use crate::args::{BenchArgs, Device, Phases};
 use crate::backend::{self, Ceilings};
 use crate::config::{RunConfig, lengths, prompt_length};
@@ -100,10 +96,12 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let out = super::picture(config.out.as_deref(), "bench.png")?;
     crate::inputs::spare(&config, out.as_slice(), &[])?;
     // what is impossible is said before anything runs
-    let made = made_model(args, &config, longest)?;
+    let made = made::shape(args.layers, &config, longest)?;
     let info = match made {
         Some(shape) => backend::describe_random(shape, args.layers, config.weights),
-        None => backend::outline(&config.model, config.opening()).map_err(|error| or_shape(error, &config.model))?,
+        None => {
+            backend::outline(&config.model, config.opening()).map_err(|error| made::or_shape(error, &config.model))?
+        }
     };
     let setups = setups(&config, &info, &methods, &lengths)?;
     for setup in setups.iter().step_by(lengths.len().max(1)) {
@@ -193,57 +191,6 @@ fn longest(args: &BenchArgs, lengths: &[usize]) -> Result<usize, Failure> {
     prompt_length(&longest.saturating_add(n_decoded).to_string())
 }
 
-/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
-fn made_model(args: &BenchArgs, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
-    let shape = Shape::find(&config.model).filter(|_| !Path::new(&config.model).is_dir());
-    let Some(shape) = shape else {
-        return match args.layers {
-            None => Ok(None),
-            Some(_) => Err(Failure::usage(
-                format!("--layers shortens a random model, and {} is a checkpoint", config.model),
-                format!("leave --layers out, or give --model one of {}", shape_names()),
-            )),
-        };
-    };
-    let n_own = shape.config(None).num_hidden_layers;
-    if let Some(n) = args.layers.filter(|n| *n > n_own) {
-        return Err(Failure::usage(
-            format!("--layers {n} is more than the {n_own} layers of {}", shape.name),
-            format!("give 1 to {n_own}"),
-        ));
-    }
-    let info = backend::describe_random(shape, args.layers, config.weights);
-    let (weights, cache) = (info.weight_bytes, info.spec.cache_numbers(n_tokens) * NUMBER);
-    match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
-        Some(available) => Err(Failure::failed(
-            format!(
-                "the weights of {} take {}, its cache of {n_tokens} tokens {}, and {} are free",
-                shape.name,
-                bytes(weights),
-                bytes(cache),
-                bytes(available)
-            ),
-            Some("give fewer --layers, shorter --lengths, a smaller shape, or --weights bf16, q8 or q4".to_owned()),
-        )),
-        None => Ok(Some(shape)),
-    }
-}
-
-fn shape_names() -> String {
-    shapes::all().map(|shape| shape.name).collect::<Vec<_>>().join(", ")
-}
-
-/// A name that is no model may have been meant as a shape.
-fn or_shape(error: Failure, name: &str) -> Failure {
-    match nearest(name, shapes::all().map(|shape| shape.name)) {
-        Some(shape) if !Path::new(name).exists() => Failure::failed(
-            error,
-            Some(format!("did you mean the random model `{shape}`? The shapes are {}", shape_names())),
-        ),
-        _ => error,
-    }
-}
-
 /// Makes the pool that every kernel computes in; it can be made once, before anything uses it.
 fn start_threads(n: Option<usize>) -> Result<(), Failure> {
     let Some(n) = n else { return Ok(()) };
@@ -271,7 +218,7 @@ fn measure(
     let (n, spec) = (setup.n_prompt, lens.model().spec.clone());
     let n_warm = n + ask.warmup;
     let n_all = if ask.decode { n_warm + ask.repeat * ask.new_tokens } else { n };
-    let tokens = random_tokens(lens.model(), n_all, seed);
+    let tokens = made::tokens(lens.model(), n_all, seed);
     let name = setup.plan.method.clone();
 
     let mut seconds = Vec::new();
@@ -364,14 +311,6 @@ fn row(
     }
 }
 
-/// Tokens of the vocabulary that begin and end nothing.
-fn random_tokens(model: &ModelInfo, n: usize, seed: u64) -> Vec<u32> {
-    let special = |token: &u32| model.bos_token == Some(*token) || model.eos_tokens.contains(token);
-    let plain: Vec<u32> = (0..model.spec.vocab_size as u32).filter(|token| !special(token)).collect();
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    (0..n).map(|_| plain.choose(&mut random).copied().unwrap_or_default()).collect()
-}
-
 /// What every row has in common.
 fn heading(model: &ModelInfo, config: &RunConfig) -> String {
     let rope = rope_text(&config.rope(model).to_string(), model.spec.trained_context);
@@ -435,32 +374,8 @@ fn figure(rows: &[Row], subtitle: String) -> Figure {
     Figure { heading: Heading { title: "median of the measured runs".into(), subtitle }, series }
 }
 
-/// Bytes that can be taken without swapping, where the system tells.
-fn available_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
-}
-
 /// Lets the highest memory start anew from what the process holds; where the system does not offer that, it is the highest so
 /// far.
 fn forget_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-#[cfg(test)]
-mod tests {
-    use longlens_model::Options;
-
-    use super::*;
-
-    #[test]
-    fn tokens_repeat_with_their_seed_and_are_never_special() {
-        let info = backend::describe("embedded", Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
-        let tokens = random_tokens(&info, 5000, 1);
-        assert_eq!(tokens, random_tokens(&info, 5000, 1));
-        assert_ne!(tokens, random_tokens(&info, 5000, 2));
-        assert!(tokens.iter().all(|token| *token != 1 && *token != 2 && (*token as usize) < info.spec.vocab_size));
-        assert!(tokens.contains(&0) && tokens.contains(&1023));
-    }
 }

@@ -55,7 +55,7 @@ impl Models for Opener {
 /// A session, as flags ask for it; `draws` for places that keep pictures.
 pub fn session(args: &language::SessionArgs, draws: bool, out: &Out) -> Result<Session, Failure> {
     let device = args.opening.device.unwrap_or_default();
-    let weights = args.opening.keep(None, device);
+    let weights = args.opening.keep(None);
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
@@ -78,7 +78,7 @@ pub fn check_model(args: &language::SessionArgs) -> Result<(), Failure> {
 /// What results depend on beside the code of the cells.
 pub fn context(args: &language::SessionArgs) -> String {
     let device = args.opening.device.unwrap_or_default();
-    let weights = args.opening.keep(None, device);
+    let weights = args.opening.keep(None);
     let model = args.model.as_deref().unwrap_or(EMBEDDED);
     let place = if args.allow_outside { "anywhere" } else { "inside" };
     // results from before this line existed stay valid

@@ -1,0 +1,102 @@
+//! Models of a named shape with random weights, and prompts of random tokens: what `bench` and `verify` run where no checkpoint is at
+//! hand.
+
+use std::path::Path;
+
+use longlens_app::bytes::text as bytes;
+use longlens_core::lens::ModelInfo;
+use longlens_core::nearest::nearest;
+use longlens_model::shapes::{self, Shape};
+use rand::SeedableRng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::args::Device;
+use crate::backend;
+use crate::config::RunConfig;
+use crate::failure::Failure;
+
+/// Bytes of a number in the cache.
+const NUMBER: usize = size_of::<f32>();
+
+/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
+pub fn shape(layers: Option<usize>, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
+    let shape = Shape::find(&config.model).filter(|_| !Path::new(&config.model).is_dir());
+    let Some(shape) = shape else {
+        return match layers {
+            None => Ok(None),
+            Some(_) => Err(Failure::usage(
+                format!("--layers shortens a random model, and {} is a checkpoint", config.model),
+                format!("leave --layers out, or give --model one of {}", names()),
+            )),
+        };
+    };
+    let n_own = shape.config(None).num_hidden_layers;
+    if let Some(n) = layers.filter(|n| *n > n_own) {
+        return Err(Failure::usage(
+            format!("--layers {n} is more than the {n_own} layers of {}", shape.name),
+            format!("give 1 to {n_own}"),
+        ));
+    }
+    let info = backend::describe_random(shape, layers, config.weights);
+    let (weights, cache) = (info.weight_bytes, info.spec.cache_numbers(n_tokens) * NUMBER);
+    match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
+        Some(available) => Err(Failure::failed(
+            format!(
+                "the weights of {} take {}, its cache of {n_tokens} tokens {}, and {} are free",
+                shape.name,
+                bytes(weights),
+                bytes(cache),
+                bytes(available)
+            ),
+            Some("give fewer --layers, shorter --lengths, a smaller shape, or --weights bf16, q8 or q4".to_owned()),
+        )),
+        None => Ok(Some(shape)),
+    }
+}
+
+fn names() -> String {
+    shapes::all().map(|shape| shape.name).collect::<Vec<_>>().join(", ")
+}
+
+/// A name that is no model may have been meant as a shape.
+pub fn or_shape(error: Failure, name: &str) -> Failure {
+    match nearest(name, shapes::all().map(|shape| shape.name)) {
+        Some(shape) if !Path::new(name).exists() => {
+            Failure::failed(error, Some(format!("did you mean the random model `{shape}`? The shapes are {}", names())))
+        }
+        _ => error,
+    }
+}
+
+/// Tokens of the vocabulary that begin and end nothing.
+pub fn tokens(model: &ModelInfo, n: usize, seed: u64) -> Vec<u32> {
+    let special = |token: &u32| model.bos_token == Some(*token) || model.eos_tokens.contains(token);
+    let plain: Vec<u32> = (0..model.spec.vocab_size as u32).filter(|token| !special(token)).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    (0..n).map(|_| plain.choose(&mut random).copied().unwrap_or_default()).collect()
+}
+
+/// Bytes that can be taken without swapping, where the system tells.
+fn available_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use longlens_model::Options;
+
+    use super::*;
+
+    #[test]
+    fn tokens_repeat_with_their_seed_and_are_never_special() {
+        let info = backend::describe("embedded", Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+        let random = tokens(&info, 5000, 1);
+        assert_eq!(random, tokens(&info, 5000, 1));
+        assert_ne!(random, tokens(&info, 5000, 2));
+        assert!(random.iter().all(|token| *token != 1 && *token != 2 && (*token as usize) < info.spec.vocab_size));
+        assert!(random.contains(&0) && random.contains(&1023));
+    }
+}
