@@ -290,12 +290,27 @@ pub enum LensError {
         /// Tokens of the sequence that was to go on.
         n_prefix: usize,
     },
+    /// More memory than the device has left.
+    #[error("this takes {:.1} GiB of the device's memory, and {:.1} GiB are free", gib(*needed), gib(*free))]
+    DeviceMemory {
+        /// Bytes that are needed in all, or of the block that could not be had.
+        needed: u64,
+        /// Bytes that nobody holds, with those that the program holds and does not use.
+        free: u64,
+    },
+    /// The device or its driver failed.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// The model produced numbers that are not finite.
     #[error("the logits of token {position} are not finite")]
     NotFinite {
         /// Token whose logits are not finite.
         position: usize,
     },
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }
 
 impl LensError {
@@ -321,6 +336,12 @@ impl LensError {
             Self::OtherModel => Some("run the prompt on this model".into()),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
+            Self::DeviceMemory { .. } => Some(
+                "take a shorter prompt, fewer tokens a step (`prefill_chunk`), fewer bits a weight (`weights`: bf16, q8, q4), or leave keys and \
+                 values in the host's memory (`kv_offload`)"
+                    .into(),
+            ),
+            Self::Device(_) => Some("begin again; where it fails again, check the device".into()),
             Self::NotFinite { .. } => Some("check the weights for NaN or infinite values".into()),
             _ => None,
         }

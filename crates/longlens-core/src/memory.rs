@@ -30,6 +30,18 @@ const BLOCK: usize = 32 << 20;
 /// Bytes of a number of the cache and of activations.
 const NUMBER: usize = size_of::<f32>();
 
+/// How a device keeps what a run makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnDevice {
+    /// Bytes of a number of the cache and of what attention meets.
+    pub number: usize,
+    /// Whether keys and values stay in the host's memory.
+    pub offloads: bool,
+}
+
+/// Rows of a step that an MLP meets at once: its numbers are the widest, and rows do not know of one another.
+pub const MLP_ROWS: usize = 4096;
+
 impl RunSize {
     /// Of a prompt that is processed `prefill_chunk` tokens at a time, up to `n_tokens` with what is generated after it.
     pub fn of(model: &ModelInfo, plan: &Plan, prompt: Prefill, n_tokens: usize, prefill_chunk: usize) -> Self {
@@ -49,6 +61,39 @@ impl RunSize {
             chunks: cache.chunks * NUMBER,
             chunk_keys: cache.packed_keys * NUMBER,
             activations: activations + (activations / 4).min(BLOCK),
+        }
+    }
+
+    /// The same of a device with memory of its own.
+    pub fn on_device(
+        model: &ModelInfo,
+        plan: &Plan,
+        prompt: Prefill,
+        n_tokens: usize,
+        prefill_chunk: usize,
+        device: OnDevice,
+    ) -> Self {
+        let spec = &model.spec;
+        let cache = CacheSize::of(spec, plan, prompt, n_tokens);
+        let step = prefill_chunk.min(prompt.n_tokens).max(1);
+        let all = (cache.keys_and_values + spec.cache_numbers(SPARE_TOKENS)) * device.number;
+        let n_spans = plan.rules().iter().map(|rule| rule.spans.len()).max().unwrap_or(0);
+        let (queries, keys) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+        // the stream, its normed copy, queries, keys and values, what they got, and the same token by token
+        let attention = step * (2 * spec.d_model * NUMBER + (3 * queries + 2 * keys) * device.number);
+        // the stream and its normed copy, and a block of rows in the MLP
+        let mlp = (2 * spec.d_model * step + 3 * spec.d_mlp * step.min(MLP_ROWS)) * NUMBER;
+        let turned = n_spans * (keys * n_tokens + queries * step) * device.number;
+        let n_maps: usize = plan.rules().iter().map(|rule| 2 * rule.spans.len()).sum();
+        let angles = (n_maps * spec.rotary_dim * n_tokens + spec.vocab_size) * NUMBER;
+        let activations = (attention + turned).max(mlp) + angles;
+        Self {
+            weights: model.weight_bytes,
+            // of keys and values in the host's memory one layer is on the device
+            cache: if device.offloads { all / spec.n_layers.max(1) } else { all },
+            chunks: cache.chunks * NUMBER,
+            chunk_keys: 0, // turned as they are read
+            activations: activations + activations / 8,
         }
     }
 

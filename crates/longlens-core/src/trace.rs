@@ -119,6 +119,8 @@ pub struct Trace {
     pub seconds: BTreeMap<&'static str, f64>,
     /// Highest resident memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+    /// The most of the device's memory that the program has held so far, in bytes, where it has memory of its own.
+    pub device_peak: Option<u64>,
 }
 
 /// What every result says of its run.

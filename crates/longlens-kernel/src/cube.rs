@@ -24,6 +24,11 @@ pub trait GpuRuntime: CubeRuntime {
         None
     }
 
+    /// Bytes of the device's memory that nobody holds, and all there are, where its driver tells.
+    fn free_memory(_device: &Self::Device) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Launches CUDA text; only devices with a capability are asked.
     #[cfg(feature = "cuda-text")]
     fn launch_text(
@@ -159,6 +164,11 @@ const BINDINGS: u32 = 12;
 /// Why a tensor of so many numbers is too large, if it is: kernels count them with 32 bits.
 pub(crate) fn refused_numbers(n: usize) -> Option<&'static str> {
     (n > u32::MAX as usize).then_some("more than 2^32 numbers in one buffer")
+}
+
+/// Whether the device multiplies numbers of 16 bits on tensor cores, from CUDA text of ours.
+pub(crate) fn has_tensor_cores<R: GpuRuntime>(device: &R::Device) -> bool {
+    R::cuda_capability(device).is_some_and(|capability| capability >= 80)
 }
 
 /// The sum of a number over the [`LANES`] units of a row; every one of them gets it.

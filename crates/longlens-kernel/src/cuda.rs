@@ -268,6 +268,14 @@ pub fn capability<R: Runtime>(client: &ComputeClient<R>) -> Option<u32> {
     }
 }
 
+/// Bytes of a card's memory that nobody holds, and all there are.
+#[cfg(feature = "cuda")]
+pub fn free_memory(device: &cubecl::cuda::CudaDevice) -> Option<(u64, u64)> {
+    let context = cudarc::driver::CudaContext::new(device.index).ok()?;
+    let (free, total) = context.mem_get_info().ok()?;
+    Some((free as u64, total as u64))
+}
+
 impl KernelMetadata for Text {
     fn id(&self) -> KernelId {
         // compiled kernels may be kept under this name alone, so it says what the whole text is

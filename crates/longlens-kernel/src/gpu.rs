@@ -8,14 +8,14 @@ use cubecl::server::ComputeServer;
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
-use crate::cube::{Choice, Gpu, GpuRuntime, known, refused_device};
+use crate::cube::{Choice, Gpu, GpuRuntime, has_tensor_cores, known, refused_device};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
 use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
-use crate::{Attended, Body, Kernels, Operation, layer_norm, rms_norm, write_rows};
+use crate::{Attended, Body, DeviceMemory, Kernels, Operation, layer_norm, rms_norm, write_rows};
 
 /// What computes an operation: a text, unless there is none or none takes it; then the kernel for every GPU, unless that refuses.
 fn of_kernels(text: Choice<&'static str>, refused: Option<&'static str>) -> Body {
@@ -79,10 +79,14 @@ fn as_query<R: GpuRuntime, BT: BoolElement>(
 /// A runtime that compiles CUDA text.
 #[cfg(feature = "cuda-text")]
 macro_rules! takes_text {
-    ($runtime:ty, $capability:expr) => {
+    ($runtime:ty, $capability:expr, $free:expr) => {
         impl GpuRuntime for $runtime {
             fn cuda_capability(device: &Self::Device) -> Option<u32> {
                 $capability(device)
+            }
+
+            fn free_memory(device: &Self::Device) -> Option<(u64, u64)> {
+                $free(device)
             }
 
             fn launch_text(
@@ -100,13 +104,17 @@ macro_rules! takes_text {
 }
 
 #[cfg(feature = "cuda")]
-takes_text!(cubecl::cuda::CudaRuntime, |device| crate::cuda::capability(
-    &<cubecl::cuda::CudaRuntime as cubecl::Runtime>::client(device)
-));
+takes_text!(
+    cubecl::cuda::CudaRuntime,
+    |device| crate::cuda::capability(&<cubecl::cuda::CudaRuntime as cubecl::Runtime>::client(device)),
+    crate::cuda::free_memory
+);
 #[cfg(feature = "simulated")]
-takes_text!(crate::simulated::SimulatedRuntime, |device: &crate::simulated::SimulatedDevice| {
-    Some(u32::from(device.capability))
-});
+takes_text!(
+    crate::simulated::SimulatedRuntime,
+    |device: &crate::simulated::SimulatedDevice| Some(u32::from(device.capability)),
+    |_| None
+);
 
 #[cfg(feature = "wgpu")]
 pub use burn_wgpu::{Wgpu, WgpuDevice};
@@ -147,6 +155,16 @@ where
 
     fn release() {
         known::forget::<R>();
+    }
+
+    fn memory(device: &R::Device) -> Option<DeviceMemory> {
+        let usage = R::client(device).memory_usage().ok()?;
+        let free = R::free_memory(device);
+        Some(DeviceMemory { free, held: usage.bytes_reserved, used: usage.bytes_in_use })
+    }
+
+    fn attention_bytes(device: &R::Device, weights_have_32_bits: bool) -> usize {
+        if has_tensor_cores::<R>(device) && !weights_have_32_bits { 2 } else { size_of::<f32>() }
     }
 
     fn body(operation: &Operation<'_, Self>) -> Body {

@@ -116,6 +116,16 @@ pub trait Kernels: Backend {
         Vec::new()
     }
 
+    /// The device's memory; nothing of the processor, whose memory the system tells of.
+    fn memory(_device: &Self::Device) -> Option<DeviceMemory> {
+        None
+    }
+
+    /// Bytes of a number of the cache, and of what attention meets, where weights have 32 bits or fewer.
+    fn attention_bytes(_device: &Self::Device, _weights_have_32_bits: bool) -> usize {
+        size_of::<f32>()
+    }
+
     /// Which body computes this problem.
     fn body(operation: &Operation<'_, Self>) -> Body {
         let _ = operation;
@@ -199,6 +209,17 @@ fn kv_heads_of(heads: &Range<usize>, n_heads: usize, n_kv_heads: usize) -> Range
 /// The same numbers with 32 bits each: what references compute with.
 fn in_f32<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
     tensor.cast(FloatDType::F32)
+}
+
+/// The memory of a device that has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Bytes that nobody holds, and all there are, where the driver tells.
+    pub free: Option<(u64, u64)>,
+    /// Bytes that this program holds, in use or for later: they only grow until the program ends, so this is also the most it held.
+    pub held: u64,
+    /// Those of them that are in use.
+    pub used: u64,
 }
 
 /// Result of an attention operation.

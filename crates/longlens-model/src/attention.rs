@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn_tensor::{Int, Tensor};
 use longlens_core::lens::LensError;
-use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill};
+use longlens_core::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill, SlotPositions};
 use longlens_core::spec::ModelSpec;
 use longlens_kernel::chunk_attention::ChunkAttention;
 use longlens_kernel::chunk_scores::ChunkScores;
@@ -16,7 +16,7 @@ use longlens_kernel::score::Score;
 use longlens_kernel::span_attention::SpanAttention;
 use longlens_kernel::{Kernels, Operation};
 
-use crate::cache::{GroupCache, LayerCache};
+use crate::cache::{Brought, GroupCache, Held, LayerCache};
 use crate::decoder::Projected;
 use crate::observe::{Place, record_choices, record_chunks, record_spans};
 use crate::positions::Positions;
@@ -55,6 +55,26 @@ pub struct Keys<B: Kernels> {
     pub value: Tensor<B, 3>,
 }
 
+/// The same where they are kept, fetched as far as somebody meets them.
+struct GroupKeys<'a, B: Kernels> {
+    held: &'a Held<'a, B>,
+    kv_heads: Range<usize>,
+}
+
+impl<B: Kernels> GroupKeys<'_, B> {
+    fn of(&self, (key, value): (Tensor<B, 3>, Tensor<B, 3>)) -> Keys<B> {
+        Keys { key: heads_of(&key, self.kv_heads.clone()), value: heads_of(&value, self.kv_heads.clone()) }
+    }
+
+    fn all(&self) -> Keys<B> {
+        self.of(self.held.all())
+    }
+
+    fn tokens(&self, tokens: Range<usize>) -> Keys<B> {
+        self.of(self.held.tokens(tokens))
+    }
+}
+
 impl<B: Kernels> Problems<B> {
     /// Attention of queries from token `first` on over the spans of a rule.
     pub fn span_attention<'a>(
@@ -76,15 +96,11 @@ impl<B: Kernels> Problems<B> {
         }
     }
 
-    /// Bounds of the keys of complete chunks, from chunk `first` on.
-    fn key_bounds(&self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, first: usize) -> KeyBounds<B> {
-        let ([n_kv_heads, seq_k, head_dim], w) = (keys.key.dims(), choice.chunk_len);
-        let (start, end) = (first * w, seq_k / w * w);
-        KeyBounds {
-            key: keys.key.clone().slice([0..n_kv_heads, start..end, 0..head_dim]),
-            rotary: self.positions.of_chunks(rule).rows(start, end),
-            chunk_len: w,
-        }
+    /// Bounds of the keys, `[n_kv_heads, n_chunks * chunk_len, head_dim]`, of complete chunks, from chunk `first` on.
+    fn key_bounds(&self, rule: usize, choice: ChunkChoice, key: Tensor<B, 3>, first: usize) -> KeyBounds<B> {
+        let start = first * choice.chunk_len;
+        let rotary = self.positions.of_chunks(rule).rows(start, start + key.dims()[1]);
+        KeyBounds { key, rotary, chunk_len: choice.chunk_len }
     }
 
     /// What decides which chunks queries choose among those that `chunks` represents.
@@ -148,13 +164,12 @@ impl<B: Kernels> Attention<B> {
         let query = split_heads(new.query, n_heads); // [n_heads, seq, head_dim]
         self.recorder.ran::<B>(&Operation::WriteRows);
         // keys are cached before rotation: each span of the plan rotates them to its own positions
-        let (key, value) = cache.append(&query, split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
+        let (held, caches) = cache.append(&query, split_heads(new.key, n_kv_heads), split_heads(new.value, n_kv_heads));
         self.recorder.spend("attention", started);
 
         let groups = self.problems.plan.groups(layer, n_heads);
-        let of_groups = groups.into_iter().zip(&mut cache.groups).map(|(HeadGroup { heads, rule }, cache)| {
-            let kv_heads = self.problems.spec.kv_heads_of(&heads);
-            let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
+        let of_groups = groups.into_iter().zip(caches).map(|(HeadGroup { heads, rule }, cache)| {
+            let keys = GroupKeys { held: &held, kv_heads: self.problems.spec.kv_heads_of(&heads) };
             let place = Place { layer, first_head: heads.start };
             self.attend_group(Queries { rule, place, first, query: heads_of(&query, heads) }, &keys, cache)
         });
@@ -165,7 +180,12 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Attention of the heads of one group, `[heads, seq, head_dim]`.
-    fn attend_group(&mut self, queries: Queries<B>, keys: &Keys<B>, cache: &mut GroupCache<B>) -> Tensor<B, 3> {
+    fn attend_group(
+        &mut self,
+        queries: Queries<B>,
+        keys: &GroupKeys<'_, B>,
+        cache: &mut GroupCache<B>,
+    ) -> Tensor<B, 3> {
         let (Queries { rule, place, first, query }, plan) = (queries, Arc::clone(&self.problems.plan));
         let [heads, seq, head_dim] = query.dims();
         let split = plan.rules()[rule].first_choice(self.problems.prompt).clamp(first, first + seq) - first;
@@ -173,7 +193,7 @@ impl<B: Kernels> Attention<B> {
         let mut parts = Vec::new();
         if split > 0 {
             let started = Instant::now();
-            let problem = self.problems.span_attention(rule, first, rows(0..split), keys);
+            let problem = self.problems.span_attention(rule, first, rows(0..split), &keys.all());
             self.recorder.ran::<B>(&Operation::SpanAttention(&problem));
             let attended = B::span_attention(&problem);
             self.recorder.spend("attention", started);
@@ -197,12 +217,12 @@ impl<B: Kernels> Attention<B> {
         &mut self,
         queries: &Queries<B>,
         choice: ChunkChoice,
-        keys: &Keys<B>,
+        keys: &GroupKeys<'_, B>,
         cache: &mut GroupCache<B>,
     ) -> Tensor<B, 3> {
         let started = Instant::now();
-        let chunks = cache.chunks.complete().unwrap_or_else(|| self.bounds(queries.rule, choice, keys, 0));
-        let scores = self.problems.chunk_scores(queries, choice, chunks, keys.key.dims()[1]);
+        let chunks = cache.chunks.complete().unwrap_or_else(|| self.bounds(queries.rule, choice, &keys.all(), 0));
+        let scores = self.problems.chunk_scores(queries, choice, chunks, keys.held.len);
         if choice.score == ChunkScore::Bounds {
             let rotary = self.problems.positions.of_chunks(queries.rule);
             self.recorder.ran::<B>(&Operation::Rotate(rotary, &queries.query));
@@ -217,7 +237,14 @@ impl<B: Kernels> Attention<B> {
         if self.problems.positions.rerotates(queries.rule) {
             cache.chunk_keys = B::ChunkKeys::default(); // keys rotate by other angles now
         }
-        let problem = self.problems.chunk_attention(queries, choice, chosen, keys);
+        // weights that are recorded carry the numbers of chunks, and places would be others
+        let is_movable = choice.slots == SlotPositions::Packed && !self.recorder.records_weights();
+        let brought = is_movable.then(|| keys.held.chosen(cache, keys.kv_heads.clone(), &chosen, choice.chunk_len));
+        let (keys, chosen) = match brought.flatten() {
+            Some(Brought { key, value, places }) => (Keys { key, value }, places),
+            None => (keys.all(), chosen),
+        };
+        let problem = self.problems.chunk_attention(queries, choice, chosen, &keys);
         self.recorder.ran::<B>(&Operation::ChunkAttention(&problem));
         let attended = B::chunk_attention(&problem, &mut cache.chunk_keys);
         self.recorder.spend("attention", started);
@@ -249,16 +276,14 @@ impl<B: Kernels> Attention<B> {
             self.problems.positions.cover(end);
             for (layer, cache) in caches.iter_mut().enumerate().filter(|_| start < end) {
                 go_on()?;
-                let (key, value) = cache.first(end);
                 let query = cache.queries(start..end);
-                for (at, HeadGroup { heads, rule }) in
-                    self.problems.plan.groups(layer, self.problems.spec.n_heads).into_iter().enumerate()
-                {
+                let (held, caches) = cache.held(end);
+                let groups = self.problems.plan.groups(layer, self.problems.spec.n_heads);
+                for (HeadGroup { heads, rule }, cache) in groups.into_iter().zip(caches) {
                     let Some(choice) = self.problems.plan.rules()[rule].choice else { continue };
-                    let kv_heads = self.problems.spec.kv_heads_of(&heads);
-                    let keys = Keys { key: heads_of(&key, kv_heads.clone()), value: heads_of(&value, kv_heads) };
+                    let keys = GroupKeys { held: &held, kv_heads: self.problems.spec.kv_heads_of(&heads) };
                     let query = query.as_ref().map(|query| heads_of(query, heads));
-                    self.represent(rule, choice, query.as_ref(), &keys, &mut cache.groups[at]);
+                    self.represent(rule, choice, query.as_ref(), &keys, cache);
                 }
             }
             start = end;
@@ -272,15 +297,17 @@ impl<B: Kernels> Attention<B> {
         rule: usize,
         choice: ChunkChoice,
         query: Option<&Tensor<B, 3>>,
-        keys: &Keys<B>,
+        keys: &GroupKeys<'_, B>,
         cache: &mut GroupCache<B>,
     ) {
-        let [n_kv_heads, seq_k, head_dim] = keys.key.dims();
+        let seq_k = keys.held.len;
         if choice.score == ChunkScore::Bounds {
             let n_chunks = cache.chunks.n_chunks();
             // where keys rotate anew with every length, their bounds are made when queries choose
             if !self.problems.positions.rerotates(rule) && n_chunks < seq_k / choice.chunk_len {
-                cache.chunks.push(self.bounds(rule, choice, keys, n_chunks));
+                let w = choice.chunk_len;
+                let new = keys.tokens(n_chunks * w..seq_k / w * w).key;
+                cache.chunks.push(self.bounds_of(rule, choice, new, n_chunks));
             }
             return;
         }
@@ -288,11 +315,11 @@ impl<B: Kernels> Attention<B> {
         let Some(ready) = cache.chunks.queue(query, choice.chunk_len) else { return };
         let start = cache.chunks.n_chunks() * choice.chunk_len;
         let end = start + ready.dims()[1];
-        let tokens = |t: &Tensor<B, 3>| t.clone().slice([0..n_kv_heads, start..end, 0..head_dim]);
+        let Keys { key, value } = keys.tokens(start..end);
         let problem = ChunkSummary {
             query: ready,
-            key: tokens(&keys.key),
-            value: tokens(&keys.value),
+            key,
+            value,
             rotary: self.problems.positions.of_chunks(rule).rows(start, end),
             chunk_len: choice.chunk_len,
         };
@@ -302,7 +329,14 @@ impl<B: Kernels> Attention<B> {
 
     /// Bounds of the keys of complete chunks, from chunk `first` on, `[n_kv_heads, n_chunks, 2 * head_dim]`.
     pub fn bounds(&mut self, rule: usize, choice: ChunkChoice, keys: &Keys<B>, first: usize) -> Tensor<B, 3> {
-        let problem = self.problems.key_bounds(rule, choice, keys, first);
+        let ([n_kv_heads, seq_k, head_dim], w) = (keys.key.dims(), choice.chunk_len);
+        let key = keys.key.clone().slice([0..n_kv_heads, first * w..seq_k / w * w, 0..head_dim]);
+        self.bounds_of(rule, choice, key, first)
+    }
+
+    /// The same of the keys of these chunks.
+    fn bounds_of(&mut self, rule: usize, choice: ChunkChoice, key: Tensor<B, 3>, first: usize) -> Tensor<B, 3> {
+        let problem = self.problems.key_bounds(rule, choice, key, first);
         self.recorder.ran::<B>(&Operation::KeyBounds(&problem));
         B::key_bounds(&problem)
     }

@@ -11,6 +11,7 @@
 
 use burn_tensor::Tensor;
 use longlens_core::lens::LensError;
+use longlens_core::memory::MLP_ROWS;
 use longlens_kernel::linear::Matrix;
 use longlens_kernel::{Kernels, Operation};
 
@@ -104,18 +105,34 @@ impl<M, V> Layer<M, V> {
 impl<B: Kernels> Layer<B::Matrix, Tensor<B, 1>> {
     /// `hidden`: `[seq, d_model]`; returns the same shape.
     fn run(&self, hidden: Tensor<B, 2>, attend: &mut Attend<'_, B>) -> Result<Tensor<B, 2>, LensError> {
-        let before = |norm: Option<&Norm<_>>, x: &Tensor<B, 2>| match norm {
-            Some(norm) => norm.apply(x.clone()),
-            None => x.clone(),
-        };
-        let normed = before(self.before_attention.as_ref(), &hidden); // [seq, d_model]
+        let normed = self.before_attention.as_ref().map_or_else(|| hidden.clone(), |norm| norm.apply(hidden.clone()));
         // what nobody needs again is not held while attention runs
         let (normed, kept) = if self.is_parallel { (normed.clone(), Some(normed)) } else { (normed, None) };
         let context = attend(self.attention.project(normed))?; // [seq, n_heads * head_dim]
         let hidden =
             self.add(self.after_attention.as_ref(), hidden, |residual| self.attention.output(context, residual));
-        let normed = kept.unwrap_or_else(|| before(self.before_mlp.as_ref(), &hidden));
-        Ok(self.add(self.after_mlp.as_ref(), hidden, |residual| self.mlp.run::<B>(normed, residual)))
+        let [seq, width] = hidden.dims();
+        if seq <= MLP_ROWS {
+            return Ok(self.after_attention(hidden, kept));
+        }
+        // a long prompt at once: the MLP's numbers are the widest
+        let mut hidden = hidden;
+        for start in (0..seq).step_by(MLP_ROWS) {
+            let rows = start..(start + MLP_ROWS).min(seq);
+            let part = |t: &Tensor<B, 2>| t.clone().slice([rows.clone(), 0..width]);
+            let done = self.after_attention(part(&hidden), kept.as_ref().map(part));
+            hidden = hidden.slice_assign([rows.clone(), 0..width], done);
+        }
+        Ok(hidden)
+    }
+
+    /// What the MLP makes of rows of the stream; `normed` is what it meets, where attention met the same.
+    fn after_attention(&self, hidden: Tensor<B, 2>, normed: Option<Tensor<B, 2>>) -> Tensor<B, 2> {
+        let normed = normed.unwrap_or_else(|| match &self.before_mlp {
+            Some(norm) => norm.apply(hidden.clone()),
+            None => hidden.clone(),
+        });
+        self.add(self.after_mlp.as_ref(), hidden, |residual| self.mlp.run::<B>(normed, residual))
     }
 
     /// What a sublayer gives, added to the stream; `sublayer` adds it itself where nothing comes between.

@@ -10,8 +10,8 @@ use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
 use crate::attention::{Attention, Problems};
-use crate::cache::LayerCache;
 use crate::cache::fork::LayerFork;
+use crate::cache::{LayerCache, Memory};
 use crate::decoder::Decoder;
 use crate::inspect::Inspection;
 use crate::positions::Positions;
@@ -25,6 +25,8 @@ pub struct DecoderLens<B: Kernels, D: Decoder<B>> {
     info: ModelInfo,
     text: Option<Box<dyn TextCodec>>,
     device: B::Device,
+    /// Where keys and values of sequences are.
+    memory: Memory,
     sequence: Option<Running<B>>,
 }
 
@@ -53,13 +55,25 @@ struct Fork<B: Kernels> {
     newest: Option<Tensor<B, 2>>,
 }
 
+/// Tokens of a step whose layers are waited for, one by one: they take far longer than waiting.
+const WAITED_FOR: usize = 256;
 /// Rows of logits held at once while losses are computed.
 const LOGIT_ROWS: usize = 256;
 
 impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
     /// A decoder with its weights loaded.
     pub fn new(decoder: D, info: ModelInfo, text: Option<Box<dyn TextCodec>>, device: B::Device) -> Self {
-        Self { id: LensId::unique(), decoder, info, text, device, sequence: None }
+        Self { id: LensId::unique(), decoder, info, text, device, memory: Memory::Device, sequence: None }
+    }
+
+    /// The same with keys and values of its sequences in the host's memory, if `offloads`; every result says so.
+    #[must_use]
+    pub fn offloading(mut self, offloads: bool) -> Self {
+        if offloads {
+            self.memory = Memory::Host;
+            self.info.kernel_path += ", keys and values in the host's memory";
+        }
+        self
     }
 
     /// A plan ready for the first token.
@@ -135,7 +149,10 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-        self.start(setup, "re-prefill", |_, n_groups| LayerCache::new(setup.n_prompt, setup.keep_queries, n_groups))
+        let (memory, device) = (self.memory, self.device.clone());
+        self.start(setup, "re-prefill", |_, n_groups| {
+            LayerCache::new(setup.n_prompt, setup.keep_queries, n_groups, memory, device.clone())
+        })
     }
 
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
@@ -159,8 +176,9 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         prefix.check(setup)?;
         let is_exact = prefix.serves(setup);
         let setup = Setup { keep_queries: prefix.needs_queries(setup), ..setup.clone() };
+        let memory = self.memory;
         self.start(&setup, if is_exact { "re-prefill" } else { "reuse-kv" }, |layer, n_groups| {
-            layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups))
+            layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups), memory)
         })?;
         if let Some(sequence) = &mut self.sequence {
             sequence.n_tokens = n_tokens;
@@ -329,6 +347,10 @@ impl<B: Kernels> Running<B> {
             on_layer(layer, n_layers)?;
             let (attention, cache) = (&mut self.attention, &mut self.caches[layer]);
             hidden = decoder.layer(layer, hidden, &mut |new| Ok(attention.attend(layer, first, new, cache)))?;
+            if tokens.len() >= WAITED_FOR {
+                // devices take work in advance: who stops, or looks at how far it is, means what is done
+                let _ = B::sync(&hidden.device());
+            }
         }
         self.n_tokens += tokens.len();
         debug_assert!(self.caches.iter().all(|cache| cache.n_tokens() == self.n_tokens));

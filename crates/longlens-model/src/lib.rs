@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod attention_only;
 pub mod cache;
 pub mod config;
 pub mod decoder;

@@ -20,6 +20,8 @@ pub struct Options {
     pub trained_context: Option<usize>,
     /// A LoRA adapter to add to the weights: its folder, or its name in the Hugging Face cache.
     pub adapter: Option<String>,
+    /// Whether keys and values stay in the host's memory, of which a device has often more than of its own.
+    pub kv_offload: bool,
 }
 
 impl From<Storage> for Options {
@@ -43,22 +45,26 @@ pub fn open<B: Kernels>(
     config.warnings.extend(report.warnings);
     let info = info(source, &config, &options, report.kept, kernel_path);
     let text = text.map(|text| Box::new(text) as Box<dyn TextCodec>);
-    Ok(Box::new(DecoderLens::new(model, info, text, device)))
+    Ok(Box::new(DecoderLens::new(model, info, text, device).offloading(options.kv_offload)))
 }
 
 /// What a checkpoint would be when it is opened so, from its small files and the headers of its weights; no weight is read.
 pub fn describe(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
     let options = options.into();
     let Parts { config, files, .. } = Parts::open(source, &options)?;
-    described(source, &options, config, &files)
+    described(source, &options, config, &files, |_| true)
 }
 
-/// The same without a look at the tokenizer, which takes most of the time.
-pub fn outline(source: &Source, options: impl Into<Options>) -> Result<ModelInfo, OpenError> {
+/// The same without a look at the tokenizer, which takes most of the time; `takes` says in which forms the device keeps matrices.
+pub fn outline(
+    source: &Source,
+    options: impl Into<Options>,
+    takes: impl Fn(Storage) -> bool,
+) -> Result<ModelInfo, OpenError> {
     let options = options.into();
     let config = Config::open(source)?;
     let (config, files) = weighed(source, &options, config)?;
-    described(source, &options, config, &files)
+    described(source, &options, config, &files, takes)
 }
 
 fn described(
@@ -66,9 +72,10 @@ fn described(
     options: &Options,
     mut config: Config,
     files: &WeightFiles,
+    takes: impl Fn(Storage) -> bool,
 ) -> Result<ModelInfo, OpenError> {
     config.warnings.extend(weights::check(&config, files)?);
-    let kept = Kept::of(&config, files, options.weights, |_| true);
+    let kept = Kept::of(&config, files, options.weights, takes);
     Ok(info(source, &config, options, kept, "not loaded"))
 }
 

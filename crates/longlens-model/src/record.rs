@@ -46,6 +46,12 @@ pub enum Pool {
 const ALLOWED: usize = 2 << 30;
 
 impl Recorder {
+    /// Whether weights of attention are recorded: rows, maps or masses.
+    pub fn records_weights(&self) -> bool {
+        let Watch { mass, rows, maps, .. } = &self.watch;
+        mass.is_some() || !rows.is_empty() || !maps.is_empty()
+    }
+
     /// Checks that what is asked for exists, `n_tokens` being the tokens that may be asked for, and fits in memory.
     pub fn new(
         watch: Watch,

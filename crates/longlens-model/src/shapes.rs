@@ -55,9 +55,22 @@ pub fn random<B: Kernels>(
     device: B::Device,
     kernel_path: &str,
 ) -> Result<Box<dyn Lens>, OpenError> {
+    random_on::<B>(shape, n_layers, seed, storage, false, device, kernel_path)
+}
+
+/// The same with keys and values in the host's memory, if `kv_offload`.
+pub fn random_on<B: Kernels>(
+    shape: &Shape,
+    n_layers: Option<usize>,
+    seed: u64,
+    storage: Storage,
+    kv_offload: bool,
+    device: B::Device,
+    kernel_path: &str,
+) -> Result<Box<dyn Lens>, OpenError> {
     let model = weights::random::<B, _>(&shape.config(n_layers), seed, storage, &device)?;
     let info = shape.info(n_layers, storage, kernel_path);
-    Ok(Box::new(DecoderLens::new(model, info, None, device)))
+    Ok(Box::new(DecoderLens::new(model, info, None, device).offloading(kv_offload)))
 }
 
 #[cfg(test)]

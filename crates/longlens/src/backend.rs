@@ -1,44 +1,78 @@
 //! The one place that names concrete backends.
 
 mod ceiling;
+mod device_lens;
 mod hush;
 
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_core::memory::OnDevice;
 use longlens_kernel::Kernels;
 use longlens_kernel::cpu::simd;
 use longlens_kernel::linear::{Matrix, Storage};
 use longlens_kernel::selfcheck::{self, Checked};
-use longlens_model::Options;
 use longlens_model::shapes::{self, Shape};
 use longlens_model::source::Source;
 use longlens_model::weights::Keep;
-use longlens_notebook::memory::Machine;
+use longlens_model::{Options, attention_only};
+use longlens_notebook::memory::{Machine, Room};
 
 use crate::args::Device;
 use crate::failure::Failure;
 use crate::memory;
 pub use ceiling::Ceilings;
+use device_lens::DeviceLens;
 pub use hush::prepare;
 use longlens_app::bytes::text as size;
 
 /// Opens a model on the device the user asked for.
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
+    check_offload(device, options.kv_offload)?;
     let source = Source::resolve(model).map_err(refused)?;
-    if matches!(device, Device::Cpu) {
-        let outline = |weights| longlens_model::outline(&source, Options { weights, ..options.clone() });
+    if let Some(Place { room, takes }) = place(device)? {
+        let outline = |weights| longlens_model::outline(&source, Options { weights, ..options.clone() }, takes);
         let weight_bytes = |weights| outline(weights).map_or(usize::MAX, |info| info.weight_bytes);
-        check_room(&outline(options.weights).map_err(refused)?, weight_bytes)?;
+        check_room(&outline(options.weights).map_err(refused)?, &room, options.kv_offload, weight_bytes)?;
     }
     on(device, Open { source, options }).inspect(|_| memory::give_back_freed_pages())
 }
 
+/// Refuses keys and values in the host's memory where there is no other.
+fn check_offload(device: Device, kv_offload: bool) -> Result<(), Failure> {
+    if device != Device::Cpu || !kv_offload {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "kv_offload is for devices with memory of their own: the processor's keys and values are in the host's memory",
+        "leave it out, or give --device cuda or wgpu".to_owned(),
+    ))
+}
+
+/// Memory that models are put into.
+struct Place {
+    room: Room,
+    /// Which forms of matrices stay what they are there; others become numbers of 32 bits.
+    takes: fn(Storage) -> bool,
+}
+
+/// The memory of a device, where the system or its driver tells.
+fn place(device: Device) -> Result<Option<Place>, Failure> {
+    if device == Device::Cpu {
+        return Ok(Machine::here().room().map(|room| Place { room, takes: |_| true }));
+    }
+    on(device, FindPlace)
+}
+
 /// Refuses a model whose weights, with the cache of a short prompt, are more than the memory that is left: an allocation
 /// that fails ends the program.
-fn check_room(model: &ModelInfo, weight_bytes: impl Fn(Keep) -> usize) -> Result<(), Failure> {
-    let Some(room) = Machine::here().room() else { return Ok(()) };
+fn check_room(
+    model: &ModelInfo,
+    room: &Room,
+    kv_offload: bool,
+    weight_bytes: impl Fn(Keep) -> usize,
+) -> Result<(), Failure> {
     let spec = &model.spec;
     // prompts may be shorter than the longest, which is not held against a model
-    let n_cached = spec.trained_context.min(LEAST_CONTEXT);
+    let n_cached = if kv_offload { 0 } else { spec.trained_context.min(LEAST_CONTEXT) };
     let cache = spec.cache_numbers(n_cached) * size_of::<f32>();
     let needed = model.weight_bytes.saturating_add(cache);
     if needed as u64 <= room.bytes {
@@ -68,15 +102,41 @@ fn check_room(model: &ModelInfo, weight_bytes: impl Fn(Keep) -> usize) -> Result
 /// Tokens that a model must have room for.
 const LEAST_CONTEXT: usize = 1024;
 
-/// A model of a named shape with random weights, on the device the user asked for.
-pub fn random(
-    shape: &'static Shape,
-    n_layers: Option<usize>,
-    seed: u64,
-    device: Device,
-    weights: Keep,
-) -> Result<Box<dyn Lens>, Failure> {
-    on(device, Random { shape, n_layers, seed, weights: weights.without_file() })
+/// A model of a named shape with random weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// The shape.
+    pub shape: &'static Shape,
+    /// Its first layers alone, where that is given.
+    pub n_layers: Option<usize>,
+    /// What its numbers are drawn from.
+    pub seed: u64,
+    /// How its matrices are kept.
+    pub weights: Keep,
+    /// Whether keys and values stay in the host's memory.
+    pub kv_offload: bool,
+    /// Whether its layers are nothing but attention, of random queries, keys and values.
+    pub attention_only: bool,
+}
+
+impl Made {
+    /// What it is, without making its weights.
+    pub fn describe(self) -> ModelInfo {
+        let Self { shape, n_layers, weights, .. } = self;
+        let info = shape.info(n_layers, weights.without_file(), "not loaded");
+        if self.attention_only { attention_only::describe(info) } else { info }
+    }
+
+    /// Makes it on the device the user asked for.
+    pub fn open(self, device: Device) -> Result<Box<dyn Lens>, Failure> {
+        check_offload(device, self.kv_offload)?;
+        // of the processor it was said before
+        if let Some(Place { room, .. }) = place(device)?.filter(|_| device != Device::Cpu) {
+            let weight_bytes = |weights| Self { weights, ..self }.describe().weight_bytes;
+            check_room(&self.describe(), &room, self.kv_offload, weight_bytes)?;
+        }
+        on(device, self)
+    }
 }
 
 /// Whether the device is there and keeps matrices this way.
@@ -85,13 +145,14 @@ pub fn check(device: Device, weights: Keep) -> Result<(), Failure> {
 }
 
 /// What the device can do at most.
-pub fn ceilings(device: Device) -> Result<Ceilings, Failure> {
-    on(device, Measure { device })
+pub fn ceilings(device: Device, how: Option<OnDevice>) -> Result<Ceilings, Failure> {
+    on(device, Measure { how })
 }
 
-/// What a random model of a named shape is, without making its weights.
-pub fn describe_random(shape: &Shape, n_layers: Option<usize>, weights: Keep) -> ModelInfo {
-    shape.info(n_layers, weights.without_file(), "not loaded")
+/// How a device with memory of its own keeps what a run of a model makes.
+pub fn on_device_of(device: Device, model: &ModelInfo, offloads: bool) -> Result<Option<OnDevice>, Failure> {
+    let has_32_bits = model.dtype.contains("f32");
+    on(device, FindOnDevice { has_32_bits, offloads })
 }
 
 /// What a model is, without loading its weights.
@@ -103,7 +164,7 @@ pub fn describe(model: &str, options: Options) -> Result<ModelInfo, Failure> {
 /// The same at once: without a look at the tokenizer.
 pub fn outline(model: &str, options: Options) -> Result<ModelInfo, Failure> {
     let source = Source::resolve(model).map_err(refused)?;
-    longlens_model::outline(&source, options).map_err(refused)
+    longlens_model::outline(&source, options, |_| true).map_err(refused)
 }
 
 /// Something to do on whichever backend serves a device.
@@ -132,6 +193,21 @@ fn on<T: Task>(device: Device, task: T) -> Result<T::Output, Failure> {
     }
 }
 
+struct FindPlace;
+
+impl Task for FindPlace {
+    type Output = Option<Place>;
+
+    fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
+        let free = B::memory(&device).and_then(|memory| memory.free);
+        Ok(free.map(|(bytes, _)| Place { room: Room { bytes, bound: "the device" }, takes: is_kept::<B> }))
+    }
+}
+
+fn is_kept<B: Kernels>(storage: Storage) -> bool {
+    B::Matrix::check(storage).is_ok()
+}
+
 struct Open {
     source: Source,
     options: Options,
@@ -141,24 +217,32 @@ impl Task for Open {
     type Output = Box<dyn Lens>;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        longlens_model::open::<B>(&self.source, self.options, device, kernel_path).map_err(refused)
+        let kv_offload = self.options.kv_offload;
+        let lens = longlens_model::open::<B>(&self.source, self.options, device.clone(), kernel_path);
+        Ok(guarded::<B>(lens.map_err(refused)?, device, kv_offload))
     }
 }
 
-struct Random {
-    shape: &'static Shape,
-    n_layers: Option<usize>,
-    seed: u64,
-    weights: Storage,
-}
-
-impl Task for Random {
+impl Task for Made {
     type Output = Box<dyn Lens>;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        let Self { shape, n_layers, seed, weights } = self;
-        shapes::random::<B>(shape, n_layers, seed, weights, device, kernel_path).map_err(refused)
+        let Self { shape, n_layers, seed, weights, kv_offload, attention_only } = self;
+        let lens = if attention_only {
+            attention_only::open::<B>(self.describe(), seed, kv_offload, device.clone(), kernel_path)
+        } else {
+            let storage = weights.without_file();
+            shapes::random_on::<B>(shape, n_layers, seed, storage, kv_offload, device.clone(), kernel_path)
+                .map_err(refused)?
+        };
+        Ok(guarded::<B>(lens, device, kv_offload))
     }
+}
+
+/// A model on a device that has memory of its own, watched; on the processor as it is.
+fn guarded<B: Kernels>(lens: Box<dyn Lens>, device: B::Device, offloads: bool) -> Box<dyn Lens> {
+    let Some(how) = how_on::<B>(&device, lens.model().dtype.contains("f32"), offloads) else { return lens };
+    Box::new(DeviceLens::new(lens, how, move || B::memory(&device)))
 }
 
 struct Check {
@@ -194,22 +278,45 @@ impl Task for Examine {
     type Output = Examined;
 
     fn run<B: Kernels>(self, device: B::Device, kernel_path: &str) -> Result<Self::Output, Failure> {
-        let facts = [vec![("kernels", kernel_path.to_owned())], B::facts(&device)].concat();
+        let memory = B::memory(&device).and_then(|memory| memory.free);
+        let memory =
+            memory.map(|(free, all)| ("memory left", format!("{} of {}", size(free as usize), size(all as usize))));
+        let facts =
+            [vec![("kernels", kernel_path.to_owned())], B::facts(&device), memory.into_iter().collect()].concat();
         Ok(Examined { facts, checked: selfcheck::check::<B>(&device) })
     }
 }
 
+struct FindOnDevice {
+    has_32_bits: bool,
+    offloads: bool,
+}
+
+impl Task for FindOnDevice {
+    type Output = Option<OnDevice>;
+
+    fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
+        Ok(how_on::<B>(&device, self.has_32_bits, self.offloads))
+    }
+}
+
+fn how_on<B: Kernels>(device: &B::Device, has_32_bits: bool, offloads: bool) -> Option<OnDevice> {
+    B::memory(device).map(|_| OnDevice { number: B::attention_bytes(device, has_32_bits), offloads })
+}
+
 struct Measure {
-    device: Device,
+    how: Option<OnDevice>,
 }
 
 impl Task for Measure {
     type Output = Ceilings;
 
     fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
-        let (flops_per_s, bytes_per_s) = match self.device {
-            Device::Cpu => (ceiling::flops::<B>(&device), ceiling::memory()),
-            Device::Wgpu | Device::Cuda => (ceiling::device_flops::<B>(&device), ceiling::device_memory::<B>(&device)),
+        let (flops_per_s, bytes_per_s) = match self.how {
+            None => (ceiling::flops::<B>(&device), ceiling::memory()),
+            Some(OnDevice { number, .. }) => {
+                (ceiling::device_flops::<B>(&device, number == 2), ceiling::device_memory::<B>(&device))
+            }
         };
         Ok(Ceilings { flops_per_s, bytes_per_s })
     }
@@ -249,9 +356,9 @@ mod cuda {
 fn on_device<T>(name: &str, advice: &str, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // whatever the task was building is dropped with it
     let done = hush::caught(std::panic::AssertUnwindSafe(run));
-    done.unwrap_or_else(|panic| {
-        let text = longlens_core::panics::message(panic.as_ref());
-        Err(Failure::failed(format!("--device {name} does not work here: {text}"), Some(advice.to_owned())))
+    done.unwrap_or_else(|reason| {
+        let reason = reason.lines().next().unwrap_or_default();
+        Err(Failure::failed(format!("--device {name} does not work here: {reason}"), Some(advice.to_owned())))
     })
 }
 

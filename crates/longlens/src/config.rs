@@ -42,6 +42,8 @@ pub struct File {
     #[serde(default, deserialize_with = "setting::trained_context")]
     pub trained_context: Option<Value>,
     pub adapter: Option<String>,
+    #[serde(default)]
+    pub kv_offload: bool,
     #[serde(default, deserialize_with = "setting::seed")]
     pub seed: Option<Value>,
     #[serde(default, deserialize_with = "setting::prefill_chunk")]
@@ -133,6 +135,8 @@ pub struct RunConfig {
     pub trained_context: Option<usize>,
     /// A LoRA adapter that is added to the model.
     pub adapter: Option<String>,
+    /// Whether keys and values stay in the host's memory.
+    pub kv_offload: bool,
     pub json: bool,
     pub out: Option<PathBuf>,
     /// Where the config file lies.
@@ -178,6 +182,7 @@ impl RunConfig {
             weights: opening.keep(file.weights),
             trained_context: opening.trained_context().or(file.trained_context.as_ref().map(|n| n.number() as usize)),
             adapter: opening.adapter.clone().or_else(|| file.adapter.clone()),
+            kv_offload: opening.kv_offload || file.kv_offload,
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
             config: common.config.clone(),
@@ -187,7 +192,12 @@ impl RunConfig {
 
     /// How the model of this run is opened.
     pub fn opening(&self) -> Options {
-        Options { weights: self.weights, trained_context: self.trained_context, adapter: self.adapter.clone() }
+        Options {
+            weights: self.weights,
+            trained_context: self.trained_context,
+            adapter: self.adapter.clone(),
+            kv_offload: self.kv_offload,
+        }
     }
 
     /// The scaling of this run on a model: the one given, else the checkpoint's own.

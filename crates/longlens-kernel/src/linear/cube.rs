@@ -26,8 +26,8 @@ use super::cpu::format;
 use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
 use crate::blocks::BlockType;
 use crate::cube::{
-    Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, lanes_sum, refused_device,
-    tensor, upload,
+    Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, has_tensor_cores,
+    lanes_sum, refused_device, tensor, upload,
 };
 use crate::in_f32;
 
@@ -220,9 +220,8 @@ impl<R: GpuRuntime> Words<R> {
     /// The type in which the device attends to what these weights give: 16 bits where it has tensor cores for them, unless
     /// weights are kept in 32.
     fn attention_type(&self) -> DType {
-        let has_tensor_cores = R::cuda_capability(&self.device).is_some_and(|capability| capability >= 80);
         // numbers beyond the range of f16 are usual between layers
-        if has_tensor_cores && self.kept != Kept::F32 { DType::BF16 } else { DType::F32 }
+        if has_tensor_cores::<R>(&self.device) && self.kept != Kept::F32 { DType::BF16 } else { DType::F32 }
     }
 
     /// `x`: `[seq, d_in]`; returns `[seq, d_out]` of a type, with `residual` added, which is f32 and makes the result f32. Many rows meet

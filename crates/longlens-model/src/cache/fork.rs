@@ -7,7 +7,7 @@ use longlens_core::memory::SPARE_TOKENS;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 
-use super::{GroupCache, LayerCache, Store};
+use super::{GroupCache, LayerCache, Memory, Store};
 use crate::tensors::heads_of;
 
 /// The first tokens of a layer's cache, in memory of their own.
@@ -37,8 +37,11 @@ impl<B: Kernels> LayerFork<B> {
 
     /// A cache that goes on from these tokens, with room for a prompt of `n_prompt`. `n_groups` is given where another plan goes
     /// on: then nothing represents the chunks yet.
-    pub fn cache(&self, n_prompt: usize, keep_queries: bool, n_groups: Option<usize>) -> LayerCache<B> {
-        let mut cache = LayerCache::new(n_prompt, keep_queries, n_groups.unwrap_or(self.groups.len()));
+    pub fn cache(&self, n_prompt: usize, keep_queries: bool, n_groups: Option<usize>, memory: Memory) -> LayerCache<B> {
+        let mut cache = {
+            let n_groups = n_groups.unwrap_or(self.groups.len());
+            LayerCache::new(n_prompt, keep_queries, n_groups, memory, self.key.device())
+        };
         let n_tokens = self.key.dims()[1];
         let capacity = cache.capacity.max(n_tokens + SPARE_TOKENS);
         let write = |store: &mut Store<B>, rows: &Tensor<B, 3>| store.write(0, rows.clone(), capacity, 0);
@@ -76,9 +79,9 @@ impl<B: Kernels> LayerCache<B> {
         };
         LayerFork {
             groups: self.groups.iter().zip(groups).map(chunks).collect(),
-            query: self.query.as_ref().map(|store| store.first(n_tokens) + 0.0),
-            key: self.key.first(n_tokens) + 0.0,
-            value: self.value.first(n_tokens) + 0.0,
+            query: self.query.as_ref().map(|store| store.first(n_tokens, &self.device) + 0.0),
+            key: self.key.first(n_tokens, &self.device) + 0.0,
+            value: self.value.first(n_tokens, &self.device) + 0.0,
         }
     }
 }

@@ -18,6 +18,7 @@ mod golden;
 mod inspect;
 mod layer_windows;
 mod mixed_layers;
+mod offload;
 mod other_checkpoints;
 mod properties;
 mod real_model;

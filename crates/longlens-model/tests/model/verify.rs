@@ -22,7 +22,7 @@ fn report(lens: &mut dyn Lens, setup: &Setup) -> Report {
 }
 
 /// Settings that reach beyond the first chunks of a prompt of 100 tokens.
-fn settings(name: &str) -> Vec<String> {
+pub fn settings(name: &str) -> Vec<String> {
     let given = match name {
         "self_extend" => vec!["group_size=4,neighbor_window=16", "group_size=3,neighbor_window=11,log_scale=20"],
         "dual_chunk" => vec!["chunk_size=24,local_window=8", "chunk_size=24,local_window=8,temperature=yarn"],
@@ -35,11 +35,12 @@ fn settings(name: &str) -> Vec<String> {
             "page_size=8,token_budget=32,dense_layers=1",
             "page_size=8,token_budget=32,prefill=chosen,dense_layers=0",
         ],
-        "sliding_window" => vec!["window=20"],
+        "sliding_window" | "rerope" => vec!["window=20"],
         "streaming" => vec!["n_sink=3,window=20"],
-        "rerope" => vec!["window=20"],
         "by_layer" => {
-            vec!["0=full/1h0-2=long_heads:chunk_len=8,attention_len=40/1h3=self_extend:group_size=4,neighbor_window=16"]
+            vec![
+                "0-=full/1h0-2=long_heads:chunk_len=8,attention_len=40/1h3=self_extend:group_size=4,neighbor_window=16",
+            ]
         }
         "string" => vec!["shift=40,local_window=16"],
         _ => vec![""],

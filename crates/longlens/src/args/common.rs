@@ -67,6 +67,9 @@ pub struct OpeningArgs {
     /// A LoRA adapter, as PEFT saves it, to add to the weights: its folder, or `org/name` in the Hugging Face cache
     #[arg(long, value_name = "ADAPTER")]
     pub adapter: Option<String>,
+    /// Keep keys and values in the host's memory and fetch them for every layer: for prompts that the device has no room for
+    #[arg(long)]
+    pub kv_offload: bool,
 }
 
 impl OpeningArgs {

@@ -40,7 +40,7 @@ impl SessionArgs {
     pub fn words(&self) -> Vec<String> {
         let Self {
             model,
-            opening: OpeningArgs { device, weights, trained_context, adapter },
+            opening: OpeningArgs { device, weights, trained_context, adapter, kv_offload },
             files,
             overwrite,
             allow_outside,
@@ -58,7 +58,7 @@ impl SessionArgs {
             ("--memory-limit", memory_limit.map(|bytes| bytes.to_string())),
         ];
         let values = values.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?)));
-        let flags = [("--overwrite", overwrite), ("--allow-outside", allow_outside)];
+        let flags = [("--kv-offload", kv_offload), ("--overwrite", overwrite), ("--allow-outside", allow_outside)];
         values.chain(flags.into_iter().filter(|(_, is_set)| **is_set).map(|(flag, _)| flag.to_owned())).collect()
     }
 }

@@ -96,6 +96,9 @@ pub struct BenchArgs {
     /// Layers of a random model, where it should have fewer than its shape
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub layers: Option<usize>,
+    /// A random model's attention alone, of random queries, keys and values: choices of chunks included, products with weights not
+    #[arg(long)]
+    pub attention_only: bool,
     /// Methods to measure, separated by `;` (overrides --method)
     #[arg(long, value_name = "A;B")]
     pub methods: Option<String>,

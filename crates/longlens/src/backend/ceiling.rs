@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use burn_tensor::backend::Backend;
-use burn_tensor::{Distribution, Tensor};
+use burn_tensor::{Distribution, FloatDType, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -35,10 +35,28 @@ pub fn flops<B: Backend>(device: &B::Device) -> f64 {
     rayon::current_num_threads() as f64 * PRODUCT / best
 }
 
-/// Operations a second of one such product on a device that divides it by itself.
-pub fn device_flops<B: Backend>(device: &B::Device) -> f64 {
-    PRODUCT / best_of(product::<B>(device))
+/// Operations a second of one product on a device that divides it by itself: of numbers of 16 bits, where it attends to such, and of
+/// matrices as large as take a device a while, or [`LARGEST`].
+pub fn device_flops<B: Backend>(device: &B::Device, in_sixteen_bits: bool) -> f64 {
+    let dtype = if in_sixteen_bits { FloatDType::BF16 } else { FloatDType::F32 };
+    let mut side = SIDE;
+    loop {
+        let matrix = || Tensor::<B, 2>::random([side, side], Distribution::Default, device).cast(dtype);
+        let (a, b) = (matrix(), matrix());
+        let seconds = best_of(|| {
+            black_box(a.clone().matmul(b.clone()).slice([0..1, 0..1]).into_data());
+        });
+        if seconds > A_WHILE || side == LARGEST {
+            return 2.0 * (side as f64).powi(3) / seconds;
+        }
+        side *= 2;
+    }
 }
+
+/// Rows of the largest product of a device.
+const LARGEST: usize = 8192;
+/// Seconds beside which starting something on a device and hearing of its end count for little.
+const A_WHILE: f64 = 5e-3;
 
 /// Operations of one product.
 const PRODUCT: f64 = 2.0 * (SIDE * SIDE * SIDE) as f64;
@@ -63,14 +81,25 @@ pub fn memory() -> f64 {
     BUFFER as f64 / best
 }
 
-/// Bytes a second that the device reads from its own memory.
+/// Bytes a second that the device reads from and writes to its own memory together.
 pub fn device_memory<B: Backend>(device: &B::Device) -> f64 {
     let buffer = Tensor::<B, 1>::ones([BUFFER / size_of::<f32>()], device);
-    let best = best_of(|| {
-        black_box(buffer.clone().sum().into_data());
-    });
-    BUFFER as f64 / best
+    let seconds = |n_copies: usize| {
+        best_of(|| {
+            let mut last = buffer.clone();
+            for _ in 0..n_copies {
+                last = buffer.clone().add_scalar(1.0); // the one before is given back
+            }
+            black_box(last.slice([0..1]).into_data());
+        })
+    };
+    // what starting and waiting take is in both
+    let (few, many) = (seconds(1), seconds(1 + COPIES));
+    2.0 * (BUFFER * COPIES) as f64 / (many - few).max(1e-9)
 }
+
+/// Copies of the buffer, one after the other.
+const COPIES: usize = 8;
 
 /// Seconds of the fastest run; the first one, which may compile or touch memory, does not count.
 fn best_of(mut run: impl FnMut()) -> f64 {

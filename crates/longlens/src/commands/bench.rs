@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use longlens_app::bytes::text as bytes;
 use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
-use longlens_core::memory::RunSize;
+use longlens_core::memory::{OnDevice, RunSize};
 use longlens_core::methods::Method;
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, rope_text};
@@ -52,6 +52,9 @@ struct Row {
     bytes: u128,
     /// Highest while the method ran at this length, where the system tells.
     peak_memory_bytes: Option<u64>,
+    /// The most of the device's memory that the program held so far, where it has memory of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_peak_bytes: Option<u64>,
     /// What of it the run was expected to take; the rest is the program's own.
     forecast_memory_bytes: usize,
     /// Bytes of the weights as they are kept.
@@ -81,6 +84,8 @@ struct Ask {
     warmup: usize,
     new_tokens: usize,
     device: Device,
+    /// How a device with memory of its own keeps what a run makes.
+    on_device: Option<OnDevice>,
     /// Highest memory before the model was made, and while it was.
     memory: [Option<u64>; 2],
     /// Bytes that a weight takes on the average.
@@ -96,9 +101,10 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let out = super::picture(config.out.as_deref(), "bench.png")?;
     crate::inputs::spare(&config, out.as_slice(), &[])?;
     // what is impossible is said before anything runs
-    let made = made::shape(args.layers, &config, longest)?;
+    let made = made::Ask { layers: args.layers, attention_only: args.attention_only };
+    let made = made::model(made, &config, longest)?;
     let info = match made {
-        Some(shape) => backend::describe_random(shape, args.layers, config.weights),
+        Some(made) => made.describe(),
         None => {
             backend::outline(&config.model, config.opening()).map_err(|error| made::or_shape(error, &config.model))?
         }
@@ -114,9 +120,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     forget_peak_memory();
     let before = peak_memory();
     let mut lens = match made {
-        Some(shape) => {
-            backend::random(shape, args.layers, config.settings.sampling.seed, config.device, config.weights)?
-        }
+        Some(made) => made.open(config.device)?,
         None => super::open(&terminal, &config)?,
     };
     let model = lens.model().clone();
@@ -128,6 +132,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         warmup: args.warmup,
         new_tokens: args.new_tokens,
         device: config.device,
+        on_device: backend::on_device_of(config.device, &model, config.kv_offload)?,
         weight_bytes: model.weight_bytes as f64 / model.n_parameters.max(1) as f64,
     };
     let mut rows = Vec::new();
@@ -141,7 +146,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     if rows.is_empty() {
         terminal.result(&rows)?;
     } else {
-        let ceilings = backend::ceilings(config.device)?;
+        let ceilings = backend::ceilings(config.device, ask.on_device)?;
         for row in &mut rows {
             (row.ceiling_flops_per_s, row.ceiling_bytes_per_s) = (ceilings.flops_per_s, ceilings.bytes_per_s);
         }
@@ -277,7 +282,12 @@ fn row(
     work: Work,
 ) -> Row {
     let (trace, n_tokens) = (lens.trace(), setup.n_prompt);
-    let forecast = RunSize::of(lens.model(), &setup.plan, Prefill { n_tokens }, n_all, setup.prefill_chunk).total();
+    let (model, prompt) = (lens.model(), Prefill { n_tokens });
+    let forecast = match ask.on_device {
+        Some(device) => RunSize::on_device(model, &setup.plan, prompt, n_all, setup.prefill_chunk, device),
+        None => RunSize::of(model, &setup.plan, prompt, n_all, setup.prefill_chunk),
+    };
+    let number = ask.on_device.map_or(NUMBER, |device| device.number);
     let RunRecord { model, method, rope, layer_windows, dtype, kernel_path, version, .. } = trace.run;
     seconds.sort_by(f64::total_cmp);
     let middle = |at: usize| seconds[at.min(seconds.len() - 1)];
@@ -298,9 +308,10 @@ fn row(
         seconds_max: middle(usize::MAX),
         tokens_per_s: n_computed as f64 / median,
         flops: work.flops,
-        bytes: (work.weights as f64 * ask.weight_bytes) as u128 + work.cached * NUMBER as u128,
+        bytes: (work.weights as f64 * ask.weight_bytes) as u128 + work.cached * number as u128,
         peak_memory_bytes: trace.peak_memory,
-        forecast_memory_bytes: forecast,
+        device_peak_bytes: trace.device_peak,
+        forecast_memory_bytes: forecast.total(),
         weight_bytes: lens.model().weight_bytes,
         before_memory_bytes: ask.memory[0],
         load_memory_bytes: ask.memory[1],
@@ -324,15 +335,17 @@ fn heading(model: &ModelInfo, config: &RunConfig) -> String {
 
 fn table(terminal: &Terminal, heading: &str, ceilings: Ceilings, rows: &[Row]) -> Result<(), Failure> {
     let Ceilings { flops_per_s, bytes_per_s } = ceilings;
+    // a GPU's numbers are a thousand times those of a processor
+    let (unit, flops) = if flops_per_s < 1e13 { ("GFLOP/s", 1e9) } else { ("TFLOP/s", 1e12) };
     terminal.say(heading)?;
     terminal.say(format_args!(
-        "measured here: matrix product {:.1} GFLOP/s, reading memory {:.1} GB/s; the shares are of these (caches are faster)",
-        flops_per_s / 1e9,
+        "measured here: matrix product {:.1} {unit}, reading memory {:.1} GB/s; the shares are of these (caches are faster)",
+        flops_per_s / flops,
         bytes_per_s / 1e9
     ))?;
-    terminal.say(
-        "length  phase      tokens/s         ms  (min to max)          GFLOP/s  share    GB/s  share         peak  method",
-    )?;
+    terminal.say(format_args!(
+        "length  phase      tokens/s         ms  (min to max)          {unit}  share    GB/s  share         peak  method",
+    ))?;
     for row in rows {
         let (arithmetic, traffic) = (row.flops as f64 / row.seconds, row.bytes as f64 / row.seconds);
         let between = format!("({} to {})", milliseconds(row.seconds_min), milliseconds(row.seconds_max));
@@ -342,11 +355,11 @@ fn table(terminal: &Terminal, heading: &str, ceilings: Ceilings, rows: &[Row]) -
             if row.phase == Phase::Prefill { "prefill" } else { "decode" },
             row.tokens_per_s,
             milliseconds(row.seconds),
-            arithmetic / 1e9,
+            arithmetic / flops,
             100.0 * arithmetic / flops_per_s,
             traffic / 1e9,
             100.0 * traffic / bytes_per_s,
-            row.peak_memory_bytes.map_or("-".into(), |peak| bytes(peak as usize)),
+            row.device_peak_bytes.or(row.peak_memory_bytes).map_or("-".into(), |peak| bytes(peak as usize)),
             row.method,
         ))?;
     }

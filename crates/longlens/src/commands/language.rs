@@ -22,6 +22,7 @@ use crate::failure::Failure;
 struct Opener {
     device: Device,
     weights: Keep,
+    kv_offload: bool,
     /// The model of the session, and what flags say of it.
     own: (String, Opening),
 }
@@ -29,7 +30,8 @@ struct Opener {
 impl Opener {
     fn opened(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
         let Opening { trained_context, adapter } = opening.clone();
-        let options = longlens_model::Options { weights: self.weights, trained_context, adapter };
+        let Self { weights, kv_offload, .. } = *self;
+        let options = longlens_model::Options { weights, trained_context, adapter, kv_offload };
         backend::open(model, self.device, options).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
             Problem::new(failure.to_string(), help)
@@ -62,7 +64,7 @@ pub fn session(args: &language::SessionArgs, draws: bool, out: &Out) -> Result<S
     let opening = Opening { trained_context: args.opening.trained_context(), adapter: args.opening.adapter.clone() };
     let own = (model.clone(), opening);
     let options = Options { files: files(args)?, limits: limits(args), model, draws };
-    Ok(Session::new(Box::new(Opener { device, weights, own }), options, out))
+    Ok(Session::new(Box::new(Opener { device, weights, kv_offload: args.opening.kv_offload, own }), options, out))
 }
 
 /// Refuses a model that is named and not there, before anything is done for it.

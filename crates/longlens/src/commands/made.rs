@@ -12,33 +12,55 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::args::Device;
-use crate::backend;
+use crate::backend::Made;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 
 /// Bytes of a number in the cache.
 const NUMBER: usize = size_of::<f32>();
 
-/// The named shape that `--model` asks for, if it is not a checkpoint; refuses what cannot be made, or run on `n_tokens`.
-pub fn shape(layers: Option<usize>, config: &RunConfig, n_tokens: usize) -> Result<Option<&'static Shape>, Failure> {
+/// What flags say of a random model.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// Its first layers alone.
+    pub layers: Option<usize>,
+    /// Whether its layers are nothing but attention.
+    pub attention_only: bool,
+}
+
+/// The random model that `--model` asks for, if it is the name of a shape and no checkpoint; refuses what cannot be made, or run on
+/// `n_tokens`.
+pub fn model(ask: Ask, config: &RunConfig, n_tokens: usize) -> Result<Option<Made>, Failure> {
     let shape = Shape::find(&config.model).filter(|_| !Path::new(&config.model).is_dir());
     let Some(shape) = shape else {
-        return match layers {
-            None => Ok(None),
-            Some(_) => Err(Failure::usage(
+        return match (ask.layers, ask.attention_only) {
+            (None, false) => Ok(None),
+            (Some(_), _) => Err(Failure::usage(
                 format!("--layers shortens a random model, and {} is a checkpoint", config.model),
                 format!("leave --layers out, or give --model one of {}", names()),
+            )),
+            (None, true) => Err(Failure::usage(
+                format!("--attention-only is of a random model, and {} is a checkpoint", config.model),
+                format!("give --model one of {}", names()),
             )),
         };
     };
     let n_own = shape.config(None).num_hidden_layers;
-    if let Some(n) = layers.filter(|n| *n > n_own) {
+    if let Some(n) = ask.layers.filter(|n| *n > n_own) {
         return Err(Failure::usage(
             format!("--layers {n} is more than the {n_own} layers of {}", shape.name),
             format!("give 1 to {n_own}"),
         ));
     }
-    let info = backend::describe_random(shape, layers, config.weights);
+    let made = Made {
+        shape,
+        n_layers: ask.layers,
+        seed: config.settings.sampling.seed,
+        weights: config.weights,
+        kv_offload: config.kv_offload,
+        attention_only: ask.attention_only,
+    };
+    let info = made.describe();
     let (weights, cache) = (info.weight_bytes, info.spec.cache_numbers(n_tokens) * NUMBER);
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
@@ -51,7 +73,7 @@ pub fn shape(layers: Option<usize>, config: &RunConfig, n_tokens: usize) -> Resu
             ),
             Some("give fewer --layers, shorter --lengths, a smaller shape, or --weights bf16, q8 or q4".to_owned()),
         )),
-        None => Ok(Some(shape)),
+        None => Ok(Some(made)),
     }
 }
 
@@ -89,6 +111,7 @@ mod tests {
     use longlens_model::Options;
 
     use super::*;
+    use crate::backend;
 
     #[test]
     fn tokens_repeat_with_their_seed_and_are_never_special() {

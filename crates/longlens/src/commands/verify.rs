@@ -21,10 +21,11 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         None => vec![config.settings.method.clone()],
     };
     let length = prompt_length(&args.length)?;
-    let mut lens = match made::shape(args.layers, &config, length)? {
-        Some(shape) => {
+    let made = made::model(made::Ask { layers: args.layers, attention_only: false }, &config, length)?;
+    let mut lens = match made {
+        Some(made) => {
             backend::check(config.device, config.weights)?;
-            backend::random(shape, args.layers, config.settings.sampling.seed, config.device, config.weights)?
+            made.open(config.device)?
         }
         None => super::open(&terminal, &config).map_err(|error| made::or_shape(error, &config.model))?,
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_core::lens::{Cached, Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::trace::{Trace, Watch};
 
 use crate::memory::live;
@@ -85,6 +85,10 @@ impl Lens for Weighed {
 
     fn trace(&mut self) -> Trace {
         self.lens.trace()
+    }
+
+    fn cached(&mut self, layer: usize) -> Result<Cached, LensError> {
+        self.lens.cached(layer)
     }
 
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
