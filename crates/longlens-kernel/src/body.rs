@@ -40,7 +40,9 @@ pub enum Operation<'a, B: Kernels> {
     Embedding(&'a B::Matrix),
     /// Every product of a [`Matrix`](crate::linear::Matrix).
     Linear(&'a B::Matrix),
-    /// [`Kernels::expert_products`] and [`Kernels::expert_sum`].
+    /// A product of a [`Matrix`](crate::linear::Matrix) with so many rows.
+    Product(&'a B::Matrix, usize),
+    /// [`Kernels::expert_rows`], [`Kernels::expert_products`] and [`Kernels::expert_sum`].
     Experts(&'a [B::Matrix]),
     /// [`Kernels::rms_norm`].
     RmsNorm,
@@ -75,7 +77,7 @@ impl<B: Kernels> Operation<'_, B> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embedding(_) => "embedding",
-            Self::Linear(_) => "linear layers",
+            Self::Linear(_) | Self::Product(..) => "linear layers",
             Self::Experts(_) => "experts",
             Self::RmsNorm => "RMS norm",
             Self::LayerNorm => "layer norm",

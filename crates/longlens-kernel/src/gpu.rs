@@ -9,9 +9,11 @@ use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
 use crate::cube::{Choice, Gpu, GpuRuntime, has_tensor_cores, known, refused_device};
+use crate::experts::{self, Routes};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
+use crate::linear::{self, Matrix};
 use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
@@ -33,6 +35,14 @@ fn text_of_spans<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu
     return Some(span_attention::cuda::takes(problem)?.map(span_attention::cuda::Kernel::name));
     #[cfg(not(feature = "cuda-text"))]
     return no_text(problem);
+}
+
+/// What the environment says about the choice of texts.
+fn told_of_texts(capability: u32) -> Option<String> {
+    #[cfg(feature = "cuda-text")]
+    return span_attention::cuda::told(capability);
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(&capability);
 }
 
 /// The text that attends over chosen chunks.
@@ -64,7 +74,7 @@ fn text_of_rotation<R: GpuRuntime, BT: BoolElement>(
 
 /// Nothing: no text is built in.
 #[cfg(not(feature = "cuda-text"))]
-fn no_text<T>(_: &T) -> Choice<&'static str> {
+fn no_text<T, U>(_: &T) -> Option<U> {
     None
 }
 
@@ -149,6 +159,7 @@ where
                 "CUDA text",
                 format!("compiled for compute capability {}.{} and later", capability / 10, capability % 10),
             ));
+            facts.extend(told_of_texts(capability).map(|told| ("choice of texts", told)));
         }
         facts
     }
@@ -169,7 +180,12 @@ where
 
     fn body(operation: &Operation<'_, Self>) -> Body {
         match operation {
-            Operation::Embedding(matrix) | Operation::Linear(matrix) => of_kernels(None, matrix.refused()),
+            Operation::Product(matrix, n_rows) if matrix.on_tensor_cores(*n_rows) => {
+                Body::Kernel(linear::ON_TENSOR_CORES)
+            }
+            Operation::Embedding(matrix) | Operation::Linear(matrix) | Operation::Product(matrix, _) => {
+                of_kernels(None, matrix.refused())
+            }
             Operation::Rotate(rotary, x) => of_kernels(text_of_rotation(rotary, x), None),
             Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) | Operation::KeyBounds(_) => {
                 of_kernels(None, None)
@@ -189,7 +205,7 @@ where
                 of_kernels(text_of_chunks(problem), chunk_attention::cube::refused(problem))
             }
             Operation::PoolChunks(problem) => of_kernels(None, pooled::cube::refused_chunks(problem)),
-            Operation::Experts(_) => Body::Reference("experts are multiplied one after another"),
+            Operation::Experts(experts) => of_kernels(None, experts::cube::refused(experts)),
         }
     }
 
@@ -218,6 +234,30 @@ where
 
     fn gated(activation: Activation, gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
         gated::cube::gated(activation, gate, Some(up))
+    }
+
+    fn expert_rows(x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        match experts::cube::refused_rows(routes.rows.len(), x.dims()[1]) {
+            None => experts::cube::rows(x, routes),
+            Some(_) => routes.gather(x),
+        }
+    }
+
+    fn expert_products(experts: &[OnDevice<R, BT>], x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        let [n_pairs, d_in] = x.dims();
+        let d = experts.iter().fold(d_in, |most, expert| most.max(expert.shape()[0]));
+        match experts::cube::refused(experts).or_else(|| experts::cube::refused_rows(n_pairs, d)) {
+            None => experts::cube::products(experts, x, routes),
+            Some(_) => experts::products(experts, &x, routes),
+        }
+    }
+
+    fn expert_sum(y: Tensor<Self, 2>, routes: &Routes, residual: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let [n_pairs, d] = y.dims();
+        match experts::cube::refused_rows(n_pairs, d) {
+            None => experts::cube::sum(y, routes, residual),
+            Some(_) => experts::sum(y, routes, residual),
+        }
     }
 
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {

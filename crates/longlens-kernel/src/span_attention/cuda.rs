@@ -1,8 +1,10 @@
 //! Span attention on NVIDIA's tensor cores, for queries, keys and values of 16 bits: `cuda/decode.cu` for a few queries, `cuda/wgmma.cu`
 //! for many on `sm_90a`, `cuda/mma.cu` for many on all other cards from `sm_80` on.
 //!
-//! Launch, memory and agreement stand at the top of each text. Where queries are many, queries and keys are rotated before, once per span
+//! [`VARIABLE`] keeps `wgmma` from being chosen. Launch, memory and agreement stand at the top of each text. Where queries are many, queries and keys are rotated before, once per span
 //! and once per key position rule, and rounded to their type once; a few rotate keys as they read them.
+
+use std::sync::OnceLock;
 
 use burn_cubecl::element::BoolElement;
 use burn_cubecl::tensor::CubeTensor;
@@ -49,6 +51,31 @@ impl Kernel {
     }
 }
 
+/// The variable that asks for a lesser text than the best, to compare: with `mma` no problem is computed by `wgmma`.
+pub const VARIABLE: &str = "LONGLENS_CUDA_TEXT";
+
+/// What [`VARIABLE`] says, read once.
+fn asked() -> Option<&'static str> {
+    static ASKED: OnceLock<Option<String>> = OnceLock::new();
+    ASKED.get_or_init(|| std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned())).as_deref()
+}
+
+/// Whether `wgmma` may be chosen on a card that has it.
+fn may_choose_wgmma(asked: Option<&str>) -> bool {
+    asked != Some(Kernel::Mma.name())
+}
+
+/// What [`VARIABLE`] changes on a device of this capability, in words; nothing where it is not set.
+pub(crate) fn told(capability: u32) -> Option<String> {
+    let asked = asked()?;
+    let what = match (may_choose_wgmma(Some(asked)), capability) {
+        (true, _) => "is not known, and changes nothing: mma is",
+        (false, 90) => "keeps wgmma from being chosen",
+        (false, _) => "changes nothing: wgmma is for sm_90a alone",
+    };
+    Some(format!("{VARIABLE}={asked} {what}"))
+}
+
 /// The text that computes the problem on its device.
 pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<Kernel> {
     let capability = R::cuda_capability(&problem.key.device())?;
@@ -65,7 +92,7 @@ pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, 
     let n_rep = n_heads / problem.key.dims()[0];
     Some(Ok(if seq_q * pack_of(n_rep) <= FEW {
         Kernel::Decode
-    } else if capability == 90 && seq_q * n_rep >= FULL_BLOCK {
+    } else if capability == 90 && seq_q * n_rep >= FULL_BLOCK && may_choose_wgmma(asked()) {
         // the whole group of a key head is packed there, and a block of 128 rows is not filled by less
         Kernel::Wgmma
     } else {
@@ -148,3 +175,14 @@ impl<'a, R: GpuRuntime, BT: BoolElement> Problem<'a, R, BT> {
 
 /// Functions that the texts of span attention share.
 const SPANS: &str = include_str!("cuda/spans.cu");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mma_alone_keeps_wgmma_out() {
+        assert!(!may_choose_wgmma(Some("mma")));
+        assert!([None, Some(""), Some("wgmma"), Some("MMA")].into_iter().all(may_choose_wgmma));
+    }
+}

@@ -1,13 +1,14 @@
 //! Kernels of CUDA text: keys, values and queries of 16 bits.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use burn_flex::{Flex, FlexDevice};
 use burn_tensor::DType;
 use longlens_core::plan::PosMap;
 use longlens_core::written;
-use longlens_kernel::linear::{Matrix, Storage, Weights};
-use longlens_kernel::{Body, Kernels, Operation};
+use longlens_kernel::linear::{self, Matrix, Storage, Weights};
+use longlens_kernel::{Body, Kernels, Operation, selfcheck};
 
 use crate::chunks::{Problem, check_choice, check_equal_scores};
 use crate::common::{both, both_as, close, numbers, rotary, rule, tolerance};
@@ -104,6 +105,29 @@ fn heads_rotate_sixteen_bytes_at_a_time() {
         assert_eq!(got.dtype(), dtype);
         close(&numbers(got), &numbers(expected), tolerance(dtype) / 4.0, &format!("{head_dim}, {rotary_dim}"));
     }
+}
+
+#[test]
+fn a_device_checks_the_texts_that_it_takes() {
+    if is_absent() {
+        return;
+    }
+    on_every_card(|| {
+        let checked = selfcheck::check::<Gpu>(&gpu());
+        let wrong: Vec<_> = checked.iter().filter(|checked| !checked.is_right()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let texts: BTreeSet<_> = checked
+            .iter()
+            .filter_map(|checked| if let Body::Text(text) = checked.body { Some(text) } else { None })
+            .collect();
+        let expected: &[&str] = match gpu().capability {
+            90 => &["choose", "decode", "mma", "turn_rows", "wgmma"],
+            _ => &["choose", "decode", "mma", "turn_rows"],
+        };
+        assert_eq!(texts.into_iter().collect::<Vec<_>>(), expected);
+        let on_tensor_cores = checked.iter().filter(|checked| checked.body == Body::Kernel(linear::ON_TENSOR_CORES));
+        assert!(on_tensor_cores.count() > 0);
+    });
 }
 
 #[test]
