@@ -91,7 +91,7 @@ impl RunSize {
             weights: model.weight_bytes,
             // of keys and values in the host's memory one layer is on the device
             cache: if device.offloads { all / spec.n_layers.max(1) } else { all },
-            chunks: cache.chunks * NUMBER,
+            chunks: cache.chunks * device.number,
             chunk_keys: 0, // turned as they are read
             activations: activations + activations / 8,
         }

@@ -49,6 +49,26 @@ pub struct RotaryTable {
     pub cos: Vec<f32>,
     /// Sines of the same angles, as long as `cos`.
     pub sin: Vec<f32>,
+    /// What leads from row to row, if rows compose.
+    pub steps: Option<Steps>,
+}
+
+/// Rows that compose: with `R(a)` for the row at position `a` and `S(n)` for `n` steps on, `R(a) = S(a - b) R(b)`. That takes one set
+/// of frequencies and one amplitude for all rows, and whole positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps {
+    /// The position of every row.
+    pub positions: Vec<i32>,
+    /// Angle of a step of each rotated pair.
+    pub inv_freq: Vec<f64>,
+}
+
+impl Steps {
+    /// Cosines and sines of `0 .. n` steps, without amplitude, each `[n, rotary_dim / 2]`.
+    pub fn table(&self, n: usize) -> (Vec<f32>, Vec<f32>) {
+        let angles = (0..n).flat_map(|steps| self.inv_freq.iter().map(move |frequency| steps as f64 * frequency));
+        angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip()
+    }
 }
 
 impl RopeScaling {
@@ -182,31 +202,42 @@ impl Rope {
         amplitude: impl Fn(usize) -> f64,
     ) -> RotaryTable {
         let half = self.dim / 2;
-        let mut table =
-            RotaryTable { cos: Vec::with_capacity(tokens.len() * half), sin: Vec::with_capacity(tokens.len() * half) };
+        let room = tokens.len() * half;
+        let (mut cos, mut sin) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let seen = |token: usize| if self.rerotates() { now } else { prompt.seen(token) };
         let mut frequencies = self.frequencies(seen(tokens.start));
+        let first = (frequencies.clone(), amplitude(tokens.start));
+        let mut positions = Some(Vec::with_capacity(tokens.len())); // as long as rows compose
         let mut last: Option<(usize, f64, f64)> = None; // token group, position and amplitude of the row before
         for token in tokens {
             let moment = if self.is_dynamic() { seen(token) } else { 0 };
             if self.is_dynamic() && last.is_some_and(|(before, ..)| before != moment) {
                 frequencies = self.frequencies(moment);
+                positions = positions.filter(|_| frequencies == first.0);
             }
-            let (pos, amplitude) = (map.at(token), frequencies.amplitude * amplitude(token));
+            let (pos, of_token) = (map.at(token), amplitude(token));
+            let amplitude = frequencies.amplitude * of_token;
+            let whole = pos as i32;
+            let is_whole = f64::from(whole).to_bits() == pos.to_bits();
+            positions = positions.filter(|_| is_whole && of_token.to_bits() == first.1.to_bits());
+            if let Some(positions) = &mut positions {
+                positions.push(whole);
+            }
             if last == Some((moment, pos, amplitude)) {
                 // grouped positions repeat: copy the row instead of computing it again
-                table.cos.extend_from_within(table.cos.len() - half..);
-                table.sin.extend_from_within(table.sin.len() - half..);
+                cos.extend_from_within(cos.len() - half..);
+                sin.extend_from_within(sin.len() - half..);
             } else {
                 for frequency in &frequencies.inv_freq {
-                    let (sin, cos) = (pos * frequency).sin_cos();
-                    table.cos.push((cos * amplitude) as f32);
-                    table.sin.push((sin * amplitude) as f32);
+                    let (y, x) = (pos * frequency).sin_cos();
+                    cos.push((x * amplitude) as f32);
+                    sin.push((y * amplitude) as f32);
                 }
             }
             last = Some((moment, pos, amplitude));
         }
-        table
+        let steps = positions.map(|positions| Steps { positions, inv_freq: first.0.inv_freq });
+        RotaryTable { cos, sin, steps }
     }
 }
 
@@ -235,5 +266,60 @@ impl Serialize for RopeScaling {
 impl<'de> Deserialize<'de> for RopeScaling {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Setting::deserialize_from(deserializer, "RoPE scaling", &SCALINGS).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROMPT: Prefill = Prefill { n_tokens: 300 };
+
+    /// Asserts that every row is every 17th row, turned on by the steps between their positions, where the table says so.
+    fn composes(table: &RotaryTable, half: usize) -> bool {
+        let Some(steps) = &table.steps else { return false };
+        assert_eq!(steps.positions.len() * half, table.cos.len());
+        for (a, position) in steps.positions.iter().enumerate() {
+            for (b, base) in steps.positions.iter().enumerate().step_by(17) {
+                for (m, frequency) in steps.inv_freq.iter().enumerate() {
+                    let (sin, cos) = (f64::from(position - base) * frequency).sin_cos();
+                    let (x, y) = (f64::from(table.cos[b * half + m]), f64::from(table.sin[b * half + m]));
+                    let (off_cos, off_sin) = (
+                        x * cos - y * sin - f64::from(table.cos[a * half + m]),
+                        y * cos + x * sin - f64::from(table.sin[a * half + m]),
+                    );
+                    assert!(off_cos.abs() < 1e-6 && off_sin.abs() < 1e-6, "rows {a} and {b}: {off_cos:e} {off_sin:e}");
+                }
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn rows_compose_wherever_a_table_says_so() {
+        let spec = ModelSpec::tiny(256);
+        let half = spec.rotary_dim / 2;
+        let whole = PosMap::identity().modulo(40).divide(3).shift(-5.0).cap(9.0);
+        for scaling in ["none", "linear:factor=4", "ntk:factor=4", "yarn:factor=8", "dynamic:factor=2"] {
+            let rope = RopeScaling::parse(scaling).unwrap().resolve(&spec).unwrap();
+            let of = |rope: &Rope, map: &PosMap| rope.table(map, 0..400, PROMPT, 400, |_| 1.25);
+            for map in [PosMap::identity(), whole.clone(), PosMap::written([7.0, -3.0, 1e6, 7.0])] {
+                let is_kept = scaling != "dynamic:factor=2";
+                assert_eq!(composes(&of(&rope, &map), half), is_kept, "{scaling}, {map:?}");
+                assert!(composes(&of(&rope.clone().rerotating(), &map), half), "{scaling}, {map:?}");
+            }
+            assert!(!composes(&of(&rope, &PosMap::identity().shift(0.5)), half), "a fractional position");
+            let amplitude = |token| if token < 350 { 1.0 } else { 1.1 };
+            assert!(!composes(&rope.table(&whole, 0..400, PROMPT, 400, amplitude), half), "an amplitude that changes");
+        }
+    }
+
+    #[test]
+    fn steps_turn_by_their_number() {
+        let steps = Steps { positions: vec![0], inv_freq: vec![1.0, 0.5] };
+        let (cos, sin) = steps.table(3);
+        let expected = [0.0f64, 0.0, 1.0, 0.5, 2.0, 1.0];
+        assert_eq!(cos, expected.map(|angle| angle.cos() as f32));
+        assert_eq!(sin, expected.map(|angle| angle.sin() as f32));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use burn_tensor::Tensor;
+
 use crate::Kernels;
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_scores::ChunkScores;
@@ -14,10 +16,21 @@ use crate::span_attention::SpanAttention;
 /// What computes an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// A kernel made for the device.
-    Kernel,
+    /// A kernel of ours, and what it was made for: every GPU, or some vector instructions of the processor.
+    Kernel(&'static str),
+    /// A kernel of CUDA text, by its name.
+    Text(&'static str),
+    /// The kernel for every GPU, where the device takes CUDA text, and why no text computes this.
+    Portable(&'static str),
     /// The reference, and why.
     Reference(&'static str),
+}
+
+impl Body {
+    /// Whether no kernel computes it.
+    pub fn is_reference(self) -> bool {
+        matches!(self, Self::Reference(_))
+    }
 }
 
 /// An operation, with the part of its problem that may decide which body computes it.
@@ -27,7 +40,9 @@ pub enum Operation<'a, B: Kernels> {
     Embedding(&'a B::Matrix),
     /// Every product of a [`Matrix`](crate::linear::Matrix).
     Linear(&'a B::Matrix),
-    /// [`Kernels::expert_products`] and [`Kernels::expert_sum`].
+    /// A product of a [`Matrix`](crate::linear::Matrix) with so many rows.
+    Product(&'a B::Matrix, usize),
+    /// [`Kernels::expert_rows`], [`Kernels::expert_products`] and [`Kernels::expert_sum`].
     Experts(&'a [B::Matrix]),
     /// [`Kernels::rms_norm`].
     RmsNorm,
@@ -38,7 +53,7 @@ pub enum Operation<'a, B: Kernels> {
     /// [`Kernels::gated`].
     Gated(Activation),
     /// [`Kernels::rotate`].
-    Rotate(&'a Rotary<B>),
+    Rotate(&'a Rotary<B>, &'a Tensor<B, 3>),
     /// [`Kernels::write_rows`].
     WriteRows,
     /// [`Kernels::span_attention`].
@@ -62,13 +77,13 @@ impl<B: Kernels> Operation<'_, B> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embedding(_) => "embedding",
-            Self::Linear(_) => "linear layers",
+            Self::Linear(_) | Self::Product(..) => "linear layers",
             Self::Experts(_) => "experts",
             Self::RmsNorm => "RMS norm",
             Self::LayerNorm => "layer norm",
             Self::Activated(_) => "activation",
             Self::Gated(_) => "gated activation",
-            Self::Rotate(_) => "rotation",
+            Self::Rotate(..) => "rotation",
             Self::WriteRows => "cache",
             Self::SpanAttention(_) => "span attention",
             Self::ChunkSummary(_) => "chunk summaries",
@@ -83,7 +98,9 @@ impl<B: Kernels> Operation<'_, B> {
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel => f.write_str("kernel"),
+            Self::Kernel(of) => write!(f, "kernel for {of}"),
+            Self::Text(name) => write!(f, "CUDA text: {name}"),
+            Self::Portable(why) => write!(f, "kernel for every GPU: {why}"),
             Self::Reference(why) => write!(f, "reference: {why}"),
         }
     }

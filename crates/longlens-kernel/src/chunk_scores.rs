@@ -15,13 +15,17 @@ use crate::{Kernels, in_f32};
 pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
+#[cfg(feature = "cuda-text")]
+pub mod cuda;
 
 /// Queries that choose, and what they choose from.
 #[derive(Debug, Clone)]
 pub struct ChunkScores<B: Kernels> {
     /// `[n_heads, seq_q, width]`: what stands for the queries.
     pub query: Tensor<B, 3>,
-    /// `[n_heads, n_complete, width]`, or as many heads as there are key heads: row `c` represents chunk `c`.
+    /// `[n_heads, n_complete, width]`, or as many heads as there are key heads: row `c` represents chunk `c`. A device that attends in 16
+    /// bits keeps it in 16 bits, rounded once when the chunk is complete; the choice is then by scores of the rounded numbers, so chunks
+    /// whose scores differ by less than that may change places, and a bound may lie below the best key by as much.
     pub chunks: Tensor<B, 3>,
     /// The rule that the queries choose by.
     pub choice: ChunkChoice,
@@ -101,5 +105,5 @@ pub fn scores<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tenso
     let (n_rows, query) = (rows.len(), in_f32(problem.query.clone().slice([0..n_heads, rows, 0..width])));
     // heads that share representatives are one matrix
     let query = query.reshape([n_representing, n_heads / n_representing * n_rows, width]);
-    query.matmul(problem.chunks.clone().swap_dims(1, 2)).reshape([n_heads, n_rows, n_complete])
+    query.matmul(in_f32(problem.chunks.clone()).swap_dims(1, 2)).reshape([n_heads, n_rows, n_complete])
 }

@@ -14,6 +14,8 @@ use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
+pub(crate) mod known;
+
 /// A runtime of GPUs.
 pub trait GpuRuntime: CubeRuntime {
     /// Compute capability for which the device compiles CUDA text, ten times the major number plus the minor one; nothing where it
@@ -40,6 +42,9 @@ pub trait GpuRuntime: CubeRuntime {
         unreachable!("devices without a capability take no CUDA text");
     }
 }
+
+/// What computes a problem on a device that takes texts: a text, or why none does. Nothing on other devices.
+pub(crate) type Choice<T> = Option<Result<T, &'static str>>;
 
 /// The backend of a runtime: numbers are f32 unless a tensor says otherwise.
 pub type Gpu<R, BT> = CubeBackend<R, f32, i32, BT>;

@@ -189,6 +189,26 @@ impl Variant {
     }
 }
 
+/// Sizes of heads that texts of attention are made for.
+const HEAD_DIMS: [usize; 5] = [64, 80, 96, 128, 256];
+
+/// Why no text attends with queries, keys and values of these types, and heads of this size, if none does.
+pub(crate) fn refused_heads(capability: u32, dtypes: [DType; 3], head_dim: usize) -> Option<&'static str> {
+    refused_types(capability, &dtypes)
+        .or_else(|| (!HEAD_DIMS.contains(&head_dim)).then_some("heads of another size than 64, 80, 96, 128 or 256"))
+}
+
+/// Why no text multiplies numbers of these types, if none does.
+pub(crate) fn refused_types(capability: u32, dtypes: &[DType]) -> Option<&'static str> {
+    if capability < 80 {
+        return Some("the card is older than sm_80");
+    }
+    if !matches!(dtypes[0], DType::BF16 | DType::F16) {
+        return Some("numbers of 32 bits");
+    }
+    dtypes.iter().any(|dtype| *dtype != dtypes[0]).then_some("numbers of different types")
+}
+
 /// Query heads of a key head that a block computes together: the most that divide them, up to 16.
 pub(crate) fn pack_of(n_rep: usize) -> usize {
     (1..=n_rep.min(MOST_PACKED)).rev().find(|pack| n_rep.is_multiple_of(*pack)).unwrap_or(1)

@@ -15,6 +15,8 @@ use crate::linear::Matrix;
 
 #[cfg(feature = "flex")]
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 
 /// The pairs of a row and an expert that was chosen for it, sorted by expert, then by row.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,14 +8,75 @@ use cubecl::server::{ComputeServer, ServerError};
 use crate::chunk_attention::{self, ChunkAttention};
 use crate::chunk_scores::{self, ChunkScores};
 use crate::chunk_summary::{self, ChunkSummary};
-use crate::cube::{Gpu, GpuRuntime, has_tensor_cores, refused_device};
+use crate::cube::{Choice, Gpu, GpuRuntime, has_tensor_cores, known, refused_device};
+use crate::experts::{self, Routes};
 use crate::gated::{self, Activation};
 use crate::key_bounds::{self, KeyBounds};
 use crate::linear::cube::OnDevice;
+use crate::linear::{self, Matrix};
 use crate::pooled::{self, Cells, Pooled};
 use crate::rotary::{self, Rotary};
 use crate::span_attention::{self, SpanAttention};
 use crate::{Attended, Body, DeviceMemory, Kernels, Operation, layer_norm, rms_norm, write_rows};
+
+/// What computes an operation: a text, unless there is none or none takes it; then the kernel for every GPU, unless that refuses.
+fn of_kernels(text: Choice<&'static str>, refused: Option<&'static str>) -> Body {
+    match (text, refused) {
+        (Some(Ok(name)), _) => Body::Text(name),
+        (_, Some(why)) => Body::Reference(why),
+        (Some(Err(why)), None) => Body::Portable(why),
+        (None, None) => Body::Kernel("every GPU"),
+    }
+}
+
+/// The text that attends over spans.
+fn text_of_spans<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(span_attention::cuda::takes(problem)?.map(span_attention::cuda::Kernel::name));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// What the environment says about the choice of texts.
+fn told_of_texts(capability: u32) -> Option<String> {
+    #[cfg(feature = "cuda-text")]
+    return span_attention::cuda::told(capability);
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(&capability);
+}
+
+/// The text that attends over chosen chunks.
+fn text_of_chunks<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(chunk_attention::cuda::takes(problem)?.map(|()| "mma"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// The text that chooses chunks.
+fn text_of_scores<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(chunk_scores::cuda::takes(problem)?.map(|()| "choose"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(problem);
+}
+
+/// The text that rotates.
+fn text_of_rotation<R: GpuRuntime, BT: BoolElement>(
+    rotary: &Rotary<Gpu<R, BT>>,
+    x: &Tensor<Gpu<R, BT>, 3>,
+) -> Choice<&'static str> {
+    #[cfg(feature = "cuda-text")]
+    return Some(rotary::takes(rotary, x)?.map(|()| "turn_rows"));
+    #[cfg(not(feature = "cuda-text"))]
+    return no_text(&(rotary, x));
+}
+
+/// Nothing: no text is built in.
+#[cfg(not(feature = "cuda-text"))]
+fn no_text<T, U>(_: &T) -> Option<U> {
+    None
+}
 
 /// What a reference gave, of the type of the queries, as kernels give it.
 fn as_query<R: GpuRuntime, BT: BoolElement>(
@@ -109,6 +170,7 @@ where
                 "CUDA text",
                 format!("compiled for compute capability {}.{} and later", capability / 10, capability % 10),
             ));
+            facts.extend(told_of_texts(capability).map(|told| ("choice of texts", told)));
         }
         facts
     }
@@ -119,6 +181,10 @@ where
 
     fn wait(device: &R::Device) -> Result<(), String> {
         cubecl::future::block_on(R::client(device).sync()).map_err(|error| first_reason(&error))
+    }
+
+    fn release() {
+        known::forget::<R>();
     }
 
     fn memory(device: &R::Device) -> Option<DeviceMemory> {
@@ -132,22 +198,34 @@ where
     }
 
     fn body(operation: &Operation<'_, Self>) -> Body {
-        let refused = match operation {
-            Operation::Embedding(matrix) | Operation::Linear(matrix) => matrix.refused(),
-            Operation::Rotate(_)
-            | Operation::WriteRows
-            | Operation::Activated(_)
-            | Operation::Gated(_)
-            | Operation::KeyBounds(_) => None,
-            Operation::RmsNorm | Operation::LayerNorm => refused_device::<R>(&R::client(&R::Device::default())),
-            Operation::SpanAttention(problem) | Operation::PoolSpans(problem) => span_attention::cube::refused(problem),
-            Operation::ChunkSummary(problem) => chunk_summary::cube::refused(problem),
-            Operation::ChunkScores(problem) => chunk_scores::cube::refused(problem),
-            Operation::ChunkAttention(problem) => chunk_attention::cube::refused(problem),
-            Operation::PoolChunks(problem) => pooled::cube::refused_chunks(problem),
-            Operation::Experts(_) => Some("experts are multiplied one after another"),
-        };
-        refused.map_or(Body::Kernel, Body::Reference)
+        match operation {
+            Operation::Product(matrix, n_rows) if matrix.on_tensor_cores(*n_rows) => {
+                Body::Kernel(linear::ON_TENSOR_CORES)
+            }
+            Operation::Embedding(matrix) | Operation::Linear(matrix) | Operation::Product(matrix, _) => {
+                of_kernels(None, matrix.refused())
+            }
+            Operation::Rotate(rotary, x) => of_kernels(text_of_rotation(rotary, x), None),
+            Operation::WriteRows | Operation::Activated(_) | Operation::Gated(_) | Operation::KeyBounds(_) => {
+                of_kernels(None, None)
+            }
+            Operation::RmsNorm | Operation::LayerNorm => {
+                of_kernels(None, refused_device::<R>(&R::client(&R::Device::default())))
+            }
+            Operation::SpanAttention(problem) => {
+                of_kernels(text_of_spans(problem), span_attention::cube::refused(problem))
+            }
+            Operation::PoolSpans(problem) => of_kernels(None, span_attention::cube::refused(problem)),
+            Operation::ChunkSummary(problem) => of_kernels(None, chunk_summary::cube::refused(problem)),
+            Operation::ChunkScores(problem) => {
+                of_kernels(text_of_scores(problem), chunk_scores::cube::refused(problem))
+            }
+            Operation::ChunkAttention(problem) => {
+                of_kernels(text_of_chunks(problem), chunk_attention::cube::refused(problem))
+            }
+            Operation::PoolChunks(problem) => of_kernels(None, pooled::cube::refused_chunks(problem)),
+            Operation::Experts(experts) => of_kernels(None, experts::cube::refused(experts)),
+        }
     }
 
     fn rms_norm(x: Tensor<Self, 2>, gamma: &Tensor<Self, 1>, eps: f64) -> Tensor<Self, 2> {
@@ -177,7 +255,35 @@ where
         gated::cube::gated(activation, gate, Some(up))
     }
 
+    fn expert_rows(x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        match experts::cube::refused_rows(routes.rows.len(), x.dims()[1]) {
+            None => experts::cube::rows(x, routes),
+            Some(_) => routes.gather(x),
+        }
+    }
+
+    fn expert_products(experts: &[OnDevice<R, BT>], x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        let [n_pairs, d_in] = x.dims();
+        let d = experts.iter().fold(d_in, |most, expert| most.max(expert.shape()[0]));
+        match experts::cube::refused(experts).or_else(|| experts::cube::refused_rows(n_pairs, d)) {
+            None => experts::cube::products(experts, x, routes),
+            Some(_) => experts::products(experts, &x, routes),
+        }
+    }
+
+    fn expert_sum(y: Tensor<Self, 2>, routes: &Routes, residual: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let [n_pairs, d] = y.dims();
+        match experts::cube::refused_rows(n_pairs, d) {
+            None => experts::cube::sum(y, routes, residual),
+            Some(_) => experts::sum(y, routes, residual),
+        }
+    }
+
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
+        #[cfg(feature = "cuda-text")]
+        if let Some(Ok(())) = rotary::takes(rotary, &x) {
+            return rotary::rotate(rotary, x);
+        }
         rotary::cube::rotate(rotary, x)
     }
 
@@ -196,8 +302,8 @@ where
     fn span_attention(problem: &SpanAttention<'_, Self>) -> Attended<Self> {
         problem.check_tables();
         #[cfg(feature = "cuda-text")]
-        if span_attention::cuda::takes(problem) {
-            return span_attention::cuda::attend(problem);
+        if let Some(Ok(kernel)) = span_attention::cuda::takes(problem) {
+            return span_attention::cuda::attend(kernel, problem);
         }
         match span_attention::cube::refused(problem) {
             None => span_attention::cube::attend(problem),
@@ -206,17 +312,22 @@ where
     }
 
     fn chunk_summary(problem: &ChunkSummary<Self>) -> Tensor<Self, 3> {
-        match chunk_summary::cube::refused(problem) {
+        let summaries = match chunk_summary::cube::refused(problem) {
             None => chunk_summary::cube::summarise(problem),
             Some(_) => chunk_summary::reference(problem),
-        }
+        };
+        summaries.cast(problem.query.dtype()) // what queries are scored with has their type
     }
 
     fn key_bounds(problem: &KeyBounds<Self>) -> Tensor<Self, 3> {
-        key_bounds::cube::bounds(problem)
+        key_bounds::cube::bounds(problem).cast(problem.key.dtype()) // what queries are scored with has their type
     }
 
     fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
+        #[cfg(feature = "cuda-text")]
+        if let Some(Ok(())) = chunk_scores::cuda::takes(problem) {
+            return chunk_scores::cuda::choose(problem);
+        }
         match chunk_scores::cube::refused(problem) {
             None => chunk_scores::cube::choose(problem),
             Some(_) => chunk_scores::reference(problem),
@@ -226,7 +337,7 @@ where
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, (): &mut ()) -> Attended<Self> {
         problem.check_tables();
         #[cfg(feature = "cuda-text")]
-        if chunk_attention::cuda::takes(problem) {
+        if let Some(Ok(())) = chunk_attention::cuda::takes(problem) {
             return chunk_attention::cuda::attend(problem);
         }
         match chunk_attention::cube::refused(problem) {
@@ -279,9 +390,20 @@ pub fn texts() -> Vec<(String, crate::cuda::Text)> {
             ));
             let chunks = chunk_attention::cuda::text(variant, 16);
             texts.push((format!("{head_dim}: chunk attention, {name}"), chunks));
+            let n_picks = if variant.has_holes { 64 } else { 13 };
+            let numbers = Variant { head_dim: 2 * head_dim, rotary_dim: 0, ..*variant };
+            texts.push((
+                format!("{head_dim}: choice by bounds, {name}"),
+                chunk_scores::cuda::text(&numbers, 32, n_picks),
+            ));
             texts.push((
                 format!("{head_dim}: span attention by warpgroups, {name}"),
                 span_attention::cuda::groups_text(variant),
+            ));
+            let n_spans = if variant.has_holes { 3 } else { 1 };
+            texts.push((
+                format!("{head_dim}: span attention of a token, {name}"),
+                span_attention::cuda::decode_text(variant, n_spans, n_spans.div_ceil(2)),
             ));
         }
     }

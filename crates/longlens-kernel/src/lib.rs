@@ -98,6 +98,11 @@ pub trait Kernels: Backend {
         gated::reference(activation, gate, up)
     }
 
+    /// Rows for the experts that were chosen for them, one per pair of the two: `[n_pairs, d_in]` from `x`, `[seq, d_in]`.
+    fn expert_rows(x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
+        routes.gather(x)
+    }
+
     /// Products of rows with the experts chosen for them, one row per pair of the two.
     fn expert_products(experts: &[Self::Matrix], x: Tensor<Self, 2>, routes: &Routes) -> Tensor<Self, 2> {
         experts::products(experts, &x, routes)
@@ -284,7 +289,7 @@ impl Kernels for burn_flex::Flex {
     }
 
     fn body(_: &Operation<'_, Self>) -> Body {
-        Body::Kernel
+        Body::Kernel(cpu::simd::name(cpu::simd::arch()))
     }
 
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {

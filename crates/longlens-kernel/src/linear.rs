@@ -19,6 +19,10 @@ pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
 
+/// What multiplies many rows with weights of at most 16 bits, where a device has tensor cores.
+#[cfg(feature = "cube")]
+pub const ON_TENSOR_CORES: &str = "tensor cores, of CubeCL";
+
 /// How weights are kept in memory. Arithmetic is f32 with all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Storage {

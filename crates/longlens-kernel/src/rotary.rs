@@ -14,13 +14,16 @@ pub mod cube;
 #[cfg(feature = "cuda-text")]
 mod cuda;
 #[cfg(feature = "cuda-text")]
-pub(crate) use cuda::{Strides, text as turn_rows_text, turn_rows};
+pub(crate) use cuda::{OFFSETS, Strides, rotate, takes, text as turn_rows_text, turn_rows};
 
 /// Cosines and sines of consecutive rows, each `[n_rows, rotary_dim / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rotary<B: Backend> {
     pub(crate) cos: Tensor<B, 2>,
     pub(crate) sin: Tensor<B, 2>,
+    /// What leads from row to row, if rows compose and are those of a whole table.
+    #[cfg(feature = "cuda-text")]
+    pub(crate) steps: Option<std::sync::Arc<cuda::RowSteps>>,
 }
 
 impl<B: Backend> Rotary<B> {
@@ -31,7 +34,12 @@ impl<B: Backend> Rotary<B> {
             let n_rows = numbers.len() / half;
             Tensor::from_data(TensorData::new(numbers, [n_rows, half]), device)
         };
-        Self { cos: upload(table.cos), sin: upload(table.sin) }
+        Self {
+            cos: upload(table.cos),
+            sin: upload(table.sin),
+            #[cfg(feature = "cuda-text")]
+            steps: table.steps.map(|steps| cuda::RowSteps::new(steps).into()),
+        }
     }
 
     /// Rows of the tables.
@@ -42,13 +50,23 @@ impl<B: Backend> Rotary<B> {
     /// Rows `start .. end`.
     #[must_use]
     pub fn rows(&self, start: usize, end: usize) -> Self {
-        Self { cos: self.cos.clone().slice([start..end]), sin: self.sin.clone().slice([start..end]) }
+        Self::alone(self.cos.clone().slice([start..end]), self.sin.clone().slice([start..end]))
     }
 
     /// These rows.
     #[must_use]
     pub fn select(&self, rows: Tensor<B, 1, Int>) -> Self {
-        Self { cos: self.cos.clone().select(0, rows.clone()), sin: self.sin.clone().select(0, rows) }
+        Self::alone(self.cos.clone().select(0, rows.clone()), self.sin.clone().select(0, rows))
+    }
+
+    /// Rows of which it is not said how they follow from one another.
+    fn alone(cos: Tensor<B, 2>, sin: Tensor<B, 2>) -> Self {
+        Self {
+            cos,
+            sin,
+            #[cfg(feature = "cuda-text")]
+            steps: None,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! A small problem of every operation on a device, beside the processor's kernels: what `longlens doctor` shows.
+//! A small problem of every operation on a device, beside the processor's kernels: what `longlens doctor` shows. Where the device attends
+//! in 16 bits, attention is checked in them too, with the sizes of heads that texts for tensor cores take.
 
 use burn_flex::{Flex, FlexDevice};
 use burn_tensor::backend::Backend;
-use burn_tensor::{Tensor, TensorData};
+use burn_tensor::{DType, Tensor, TensorData};
 use longlens_core::plan::{
     ChunkChoice, ChunkScore, PosMap, Prefill, QueryRule, QueryScale, Reach, SlotPositions, Span,
 };
@@ -12,6 +13,7 @@ use longlens_core::spec::ModelSpec;
 use crate::chunk_attention::{ChunkAttention, key_pos};
 use crate::chunk_scores::ChunkScores;
 use crate::chunk_summary::ChunkSummary;
+use crate::experts::Routes;
 use crate::gated::Activation;
 use crate::key_bounds::KeyBounds;
 use crate::linear::{Matrix, Storage, Weights};
@@ -43,15 +45,15 @@ impl Checked {
 
 const HEADS: usize = 4;
 const KEY_HEADS: usize = 2;
-const HEAD_DIM: usize = 32;
 const TOKENS: usize = 96;
 /// Tokens of a chunk.
 const CHUNK: usize = 8;
 
 /// Checks every operation of a device; a device that fails in one panics.
 pub fn check<B: Kernels>(device: &B::Device) -> Vec<Checked> {
-    let cpu = of_backend::<Flex>(&FlexDevice);
-    let got = of_backend::<B>(device);
+    let has_sixteen_bits = attends_in_sixteen_bits::<B>(device);
+    let cpu = of_backend::<Flex>(&FlexDevice, has_sixteen_bits);
+    let got = of_backend::<B>(device, has_sixteen_bits);
     let pairs = cpu.into_iter().zip(got);
     let checked = pairs.map(|(expected, got)| Checked {
         off: difference(&got.numbers, &expected.numbers),
@@ -60,6 +62,10 @@ pub fn check<B: Kernels>(device: &B::Device) -> Vec<Checked> {
         limit: got.limit,
     });
     checked.collect()
+}
+
+fn attends_in_sixteen_bits<B: Kernels>(device: &B::Device) -> bool {
+    B::attention_bytes(device, false) < size_of::<f32>()
 }
 
 fn difference(got: &[f32], expected: &[f32]) -> f32 {
@@ -95,16 +101,53 @@ fn noise(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-fn tensor<B: Backend, const D: usize>(seed: u64, shape: [usize; D], device: &B::Device) -> Tensor<B, D> {
-    Tensor::from_data(TensorData::new(noise(seed, shape.iter().product()), shape), device)
+/// Where problems are computed, and with what numbers.
+struct On<'a, B: Kernels> {
+    device: &'a B::Device,
+    /// Whether numbers of attention have 16 bits; the processor then gets the same ones.
+    in_sixteen_bits: bool,
 }
 
-/// Plain frequencies.
-fn rope() -> Rope {
-    let mut spec = ModelSpec::tiny(64);
-    (spec.head_dim, spec.rotary_dim) = (HEAD_DIM, HEAD_DIM);
-    RopeScaling::none().resolve(&spec).expect("plain frequencies")
+impl<B: Kernels> On<'_, B> {
+    fn head_dim(&self) -> usize {
+        if self.in_sixteen_bits { 128 } else { 32 }
+    }
+
+    fn tensor<const D: usize>(&self, seed: u64, shape: [usize; D]) -> Tensor<B, D> {
+        let data = TensorData::new(noise(seed, shape.iter().product()), shape);
+        if !self.in_sixteen_bits {
+            return Tensor::from_data(data, self.device);
+        }
+        let data = data.convert_dtype(DType::BF16);
+        if attends_in_sixteen_bits::<B>(self.device) {
+            Tensor::from_data(data, (self.device, DType::BF16))
+        } else {
+            Tensor::from_data(data.convert::<f32>(), self.device)
+        }
+    }
+
+    /// Plain frequencies.
+    fn rope(&self) -> Rope {
+        let mut spec = ModelSpec::tiny(64);
+        (spec.head_dim, spec.rotary_dim) = (self.head_dim(), self.head_dim());
+        RopeScaling::none().resolve(&spec).expect("plain frequencies")
+    }
+
+    fn rotary(&self, map: &PosMap) -> Rotary<B> {
+        let rope = self.rope();
+        let table = rope.table(map, 0..TOKENS, Prefill { n_tokens: TOKENS }, TOKENS, |_| 1.0);
+        Rotary::new(table, rope.dim(), self.device)
+    }
+
+    /// What an operation gave, which may be off by `limit` where its numbers have 32 bits.
+    fn result(&self, what: &str, operation: &Operation<'_, B>, limit: f32, numbers: Vec<f32>) -> Result {
+        let (bits, limit) = if self.in_sixteen_bits { (", bf16", limit.max(ROUNDED)) } else { ("", limit) };
+        Result { operation: format!("{}{what}{bits}", operation.name()), body: B::body(operation), numbers, limit }
+    }
 }
+
+/// How far numbers may be off that are rounded to bf16 on the way, as a part of the largest.
+const ROUNDED: f32 = 2e-2;
 
 /// The own chunk of 24 tokens, the one before and all earlier ones, each with positions of its own.
 fn three_spans() -> [Span; 3] {
@@ -131,72 +174,101 @@ fn choice() -> ChunkChoice {
     }
 }
 
-fn rotary<B: Kernels>(rope: &Rope, map: &PosMap, device: &B::Device) -> Rotary<B> {
-    Rotary::new(rope.table(map, 0..TOKENS, Prefill { n_tokens: TOKENS }, TOKENS, |_| 1.0), rope.dim(), device)
-}
-
-fn of_backend<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let mut results = rows::<B>(device);
-    results.extend(products::<B>(device));
-    results.extend(spans::<B>(device));
-    results.extend(chunks::<B>(device));
-    results
-}
-
-fn result<B: Kernels>(operation: &Operation<'_, B>, limit: f32, numbers: Vec<f32>) -> Result {
-    Result { operation: operation.name().into(), body: B::body(operation), numbers, limit }
-}
-
-/// Norms, activations, rotation, cache.
-fn rows<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let x = || tensor::<B, 2>(1, [37, 200], device);
-    let (gamma, beta) = (tensor::<B, 1>(2, [200], device), tensor::<B, 1>(3, [200], device));
-    let rope = rope();
-    let rotary = rotary::<B>(&rope, &PosMap::identity(), device);
-    let heads = || tensor::<B, 3>(4, [TOKENS, HEADS, HEAD_DIM], device).swap_dims(0, 1);
-    let store = B::store([HEADS, TOKENS + 4, HEAD_DIM], &heads());
-    vec![
-        result::<B>(&Operation::RmsNorm, 1e-6, numbers(<B as Kernels>::rms_norm(x(), &gamma, 1e-5))),
-        result::<B>(&Operation::LayerNorm, 3e-6, numbers(<B as Kernels>::layer_norm(x(), &gamma, Some(&beta), 1e-5))),
-        result::<B>(&Operation::Activated(Activation::Gelu), 1e-6, numbers(B::activated(Activation::Gelu, x()))),
-        result::<B>(&Operation::Gated(Activation::Silu), 1e-6, numbers(B::gated(Activation::Silu, x(), x()))),
-        result(&Operation::Rotate(&rotary), 1e-6, numbers(B::rotate(&rotary, heads()))),
-        result::<B>(&Operation::WriteRows, 0.0, numbers(B::write_rows(store, 3, heads()))),
-    ]
-}
-
-/// Products with weights in every storage that the device keeps, of few rows and of many.
-fn products<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let [d_out, d_in] = [72, 96];
-    let mut results = Vec::new();
-    for storage in Storage::ALL.into_iter().filter(|storage| B::Matrix::check(*storage).is_ok()) {
-        let all = noise(5, d_out * d_in);
-        let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&all[first * d_in..][..out.len()]);
-        let matrix = B::Matrix::pack(&Weights { d_out, d_in, rows, bias: Some(noise(6, d_out)) }, storage, device);
-        let mut got = numbers(matrix.product(tensor(7, [3, d_in], device)));
-        got.extend(numbers(matrix.product(tensor(8, [70, d_in], device))));
-        got.extend(numbers(matrix.rows(&[5, 71, 0])));
-        // rows are multiplied by tensor cores where there are any, which round them to 16 bits
-        let limit = if storage == Storage::Bf16 { 1e-2 } else { 1e-5 };
-        let operation = Operation::<B>::Linear(&matrix);
-        results.push(Result { operation: format!("products, {storage}"), ..result(&operation, limit, got) });
+fn of_backend<B: Kernels>(device: &B::Device, has_sixteen_bits: bool) -> Vec<Result> {
+    let on = On::<B> { device, in_sixteen_bits: false };
+    let mut results = rows(&on);
+    results.push(rotation(&on));
+    results.extend(products(&on, has_sixteen_bits));
+    results.push(experts(&on));
+    results.extend(spans(&on));
+    results.extend(chunks(&on));
+    if has_sixteen_bits {
+        let on = On::<B> { device, in_sixteen_bits: true };
+        results.push(rotation(&on));
+        results.extend(spans(&on));
+        results.extend(chunks(&on));
     }
     results
 }
 
-/// Span attention of a prompt and of a token, and a map.
-fn spans<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let (spans, rope) = (three_spans(), rope());
-    let table = |map: &PosMap| rotary::<B>(&rope, map, device);
-    let tables = spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) });
+/// Norms, activations, cache.
+fn rows<B: Kernels>(on: &On<'_, B>) -> Vec<Result> {
+    let x = || on.tensor::<2>(1, [37, 200]);
+    let (gamma, beta) = (on.tensor::<1>(2, [200]), on.tensor::<1>(3, [200]));
+    let heads = || on.tensor::<3>(4, [TOKENS, HEADS, on.head_dim()]).swap_dims(0, 1);
+    let store = B::store([HEADS, TOKENS + 4, on.head_dim()], &heads());
+    let norms = [
+        on.result("", &Operation::RmsNorm, 1e-6, numbers(<B as Kernels>::rms_norm(x(), &gamma, 1e-5))),
+        on.result("", &Operation::LayerNorm, 3e-6, numbers(<B as Kernels>::layer_norm(x(), &gamma, Some(&beta), 1e-5))),
+    ];
+    let others = [
+        on.result("", &Operation::Activated(Activation::Gelu), 1e-6, numbers(B::activated(Activation::Gelu, x()))),
+        on.result("", &Operation::Gated(Activation::Silu), 1e-6, numbers(B::gated(Activation::Silu, x(), x()))),
+        on.result("", &Operation::WriteRows, 0.0, numbers(B::write_rows(store, 3, heads()))),
+    ];
+    norms.into_iter().chain(others).collect()
+}
+
+fn rotation<B: Kernels>(on: &On<'_, B>) -> Result {
+    let rotary = on.rotary(&PosMap::identity());
+    let heads = on.tensor::<3>(4, [TOKENS, HEADS, on.head_dim()]).swap_dims(0, 1);
+    let operation = Operation::Rotate(&rotary, &heads);
+    on.result("", &operation, 1e-6, numbers(B::rotate(&rotary, heads.clone())))
+}
+
+const D_OUT: usize = 72;
+const D_IN: usize = 96;
+/// Rows of a long prompt, as far as products tell one from a short one.
+const MANY_ROWS: usize = 130;
+
+/// Products with weights in every storage that the device keeps, of few rows and of many.
+fn products<B: Kernels>(on: &On<'_, B>, has_tensor_cores: bool) -> Vec<Result> {
+    let mut results = Vec::new();
+    for storage in Storage::ALL.into_iter().filter(|storage| B::Matrix::check(*storage).is_ok()) {
+        let matrix = matrix::<B>(on, 5, storage);
+        let product = |n_rows: usize| numbers(matrix.product(on.tensor(7, [n_rows, D_IN])));
+        let few = [product(3), numbers(matrix.rows(&[5, 71, 0]))].concat();
+        let of = |what: &str, n_rows: usize, limit: f32, numbers: Vec<f32>| Result {
+            operation: format!("products{what}, {storage}"),
+            ..on.result("", &Operation::Product(&matrix, n_rows), limit, numbers)
+        };
+        results.push(of("", 3, 1e-5, few));
+        // both are rounded to bf16 where they meet on tensor cores
+        let limit = if has_tensor_cores && storage != Storage::F32 { ROUNDED } else { 1e-5 };
+        results.push(of(" of many rows", MANY_ROWS, limit, product(MANY_ROWS)));
+    }
+    results
+}
+
+fn matrix<B: Kernels>(on: &On<'_, B>, seed: u64, storage: Storage) -> B::Matrix {
+    let all = noise(seed, D_OUT * D_IN);
+    let rows = &|first: usize, out: &mut [f32]| out.copy_from_slice(&all[first * D_IN..][..out.len()]);
+    B::Matrix::pack(&Weights { d_out: D_OUT, d_in: D_IN, rows, bias: Some(noise(6, D_OUT)) }, storage, on.device)
+}
+
+/// Two of three experts for each row.
+fn experts<B: Kernels>(on: &On<'_, B>) -> Result {
+    let experts = [30, 31, 32].map(|seed| matrix::<B>(on, seed, Storage::F32));
+    let (chosen, weights) = ([2, 0, 1, 2, 0, 2, 1, 0], [0.6, 0.4, 0.9, 0.1, 0.5, 0.5, 0.7, 0.3]);
+    let routes = Routes::new(&chosen, &weights, 2);
+    let y = B::expert_products(&experts, B::expert_rows(on.tensor(33, [4, D_IN]), &routes), &routes);
+    let sum = B::expert_sum(y.clone(), &routes, on.tensor(34, [4, D_OUT]));
+    on.result("", &Operation::Experts(&experts), 1e-5, [numbers(y), numbers(sum)].concat())
+}
+
+/// Span attention of a prompt, of its last queries and of a token, and a map.
+fn spans<B: Kernels>(on: &On<'_, B>) -> Vec<Result> {
+    let spans = three_spans();
+    let tables =
+        spans.iter().map(|span| SpanRotary { query: on.rotary(&span.query_pos), key: on.rotary(&span.key_pos) });
     let tables: Vec<_> = tables.collect();
     let mut results = Vec::new();
-    for first in [0, TOKENS - 1] {
+    for (first, what) in [(0, ", a prompt"), (TOKENS - 20, ", some queries"), (TOKENS - 1, ", a token")] {
         let problem = SpanAttention {
-            query: tensor(10, [HEADS, TOKENS - first, HEAD_DIM], device),
+            query: on.tensor(10, [HEADS, TOKENS - first, on.head_dim()]),
             score: Score { scale: 0.4, query_scale: QueryScale::Off, soft_cap: None },
-            key: tensor(11, [KEY_HEADS, TOKENS, HEAD_DIM], device),
-            value: tensor(12, [KEY_HEADS, TOKENS, HEAD_DIM], device),
+            key: on.tensor(11, [KEY_HEADS, TOKENS, on.head_dim()]),
+            value: on.tensor(12, [KEY_HEADS, TOKENS, on.head_dim()]),
             first_query: first,
             spans: &spans,
             rotary: &tables,
@@ -205,21 +277,20 @@ fn spans<B: Kernels>(device: &B::Device) -> Vec<Result> {
         if first == 0 {
             let cells = Cells { queries: 0..TOKENS, keys: 0..TOKENS, query_stride: 7, key_stride: 5 };
             let pooled = B::pool_spans(&problem, 1, &lse, &cells);
-            results.push(result(&Operation::PoolSpans(&problem), 1e-5, [pooled.sum, pooled.max].concat()));
+            results.push(on.result("", &Operation::PoolSpans(&problem), 1e-5, [pooled.sum, pooled.max].concat()));
         }
-        let name = if first == 0 { "span attention, a prompt" } else { "span attention, a token" };
         let got = [numbers(out), numbers(lse)].concat();
-        results.push(Result { operation: name.into(), ..result(&Operation::SpanAttention(&problem), 1e-5, got) });
+        results.push(on.result(what, &Operation::SpanAttention(&problem), 1e-5, got));
     }
     results
 }
 
 /// What represents chunks, a choice of them, and attention over it.
-fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
-    let (choice, rope) = (choice(), rope());
+fn chunks<B: Kernels>(on: &On<'_, B>) -> Vec<Result> {
+    let choice = choice();
     let (prompt, first) = (Prefill { n_tokens: TOKENS }, 4 * CHUNK);
-    let offsets = rotary::<B>(&rope, &PosMap::identity().modulo(CHUNK), device);
-    let whole = |seed: u64, heads: usize| tensor::<B, 3>(seed, [heads, TOKENS, HEAD_DIM], device);
+    let offsets = on.rotary(&PosMap::identity().modulo(CHUNK));
+    let whole = |seed: u64, heads: usize| on.tensor::<3>(seed, [heads, TOKENS, on.head_dim()]);
     let (query, key, value) = (whole(20, HEADS), whole(21, KEY_HEADS), whole(22, KEY_HEADS));
     let summary = ChunkSummary {
         query: query.clone(),
@@ -232,8 +303,8 @@ fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
     let bounds = KeyBounds { key: key.clone(), rotary: offsets, chunk_len: CHUNK };
     // well apart, so that rounding changes no choice
     let scores = ChunkScores {
-        query: tensor(23, [HEADS, TOKENS - first, HEAD_DIM], device),
-        chunks: tensor(24, [HEADS, TOKENS / CHUNK, HEAD_DIM], device),
+        query: on.tensor(23, [HEADS, TOKENS - first, on.head_dim()]),
+        chunks: on.tensor(24, [HEADS, TOKENS / CHUNK, on.head_dim()]),
         choice,
         prompt,
         first_query: first,
@@ -245,7 +316,7 @@ fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
     // row 0 of the queries' table is position -1
     let positions = PosMap::identity().shift(-1.0);
     let problem = ChunkAttention {
-        query: query.slice([0..HEADS, first..TOKENS, 0..HEAD_DIM]),
+        query: query.slice([0..HEADS, first..TOKENS, 0..on.head_dim()]),
         score: Score { scale: 0.4, query_scale: QueryScale::Off, soft_cap: None },
         key,
         value,
@@ -253,8 +324,8 @@ fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
         prompt,
         first_query: first,
         chunks: chosen,
-        key_rotary: &rotary(&rope, &key_pos(&choice), device),
-        query_rotary: &rotary(&rope, &positions, device),
+        key_rotary: &on.rotary(&key_pos(&choice)),
+        query_rotary: &on.rotary(&positions),
     };
     let mut keys = B::ChunkKeys::default();
     let Attended { out, lse } = B::chunk_attention(&problem, &mut keys);
@@ -262,14 +333,14 @@ fn chunks<B: Kernels>(device: &B::Device) -> Vec<Result> {
     let pooled = B::pool_chunks(&problem, &mut keys, 1, &lse, &cells);
     let attended = [numbers(out), numbers(lse)].concat();
     vec![
-        result(&Operation::ChunkSummary(&summary), 1e-5, numbers(summaries)),
-        result(&Operation::KeyBounds(&bounds), 1e-6, numbers(B::key_bounds(&bounds))),
-        result(&Operation::ChunkScores(&scores), 0.0, numbers_of_chosen),
-        result(&Operation::ChunkAttention(&problem), 1e-5, attended),
+        on.result("", &Operation::ChunkSummary(&summary), 1e-5, numbers(summaries)),
+        on.result("", &Operation::KeyBounds(&bounds), 1e-6, numbers(B::key_bounds(&bounds))),
         Result {
-            operation: "pooled maps, chosen chunks".into(),
-            ..result(&Operation::PoolChunks(&problem), 1e-5, [pooled.sum, pooled.max].concat())
+            limit: 0.0, // chunks are whole numbers
+            ..on.result("", &Operation::ChunkScores(&scores), 0.0, numbers_of_chosen)
         },
+        on.result("", &Operation::ChunkAttention(&problem), 1e-5, attended),
+        on.result(", chosen chunks", &Operation::PoolChunks(&problem), 1e-5, [pooled.sum, pooled.max].concat()),
     ]
 }
 

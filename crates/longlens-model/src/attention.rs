@@ -240,7 +240,8 @@ impl<B: Kernels> Attention<B> {
             }
         };
         if choice.score == ChunkScore::Bounds {
-            self.recorder.ran::<B>(&Operation::Rotate(self.problems.positions.of_chunks(queries.rule)));
+            let rotary = self.problems.positions.of_chunks(queries.rule);
+            self.recorder.ran::<B>(&Operation::Rotate(rotary, &queries.query));
         }
         self.recorder.ran::<B>(&Operation::ChunkScores(&scores));
         let chosen = B::choose_chunks(&scores);

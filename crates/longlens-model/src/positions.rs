@@ -144,7 +144,7 @@ impl<B: Kernels> Positions<B> {
         let n_positions = choice.n_slots * choice.chunk_len;
         let angles = (0..=n_positions).flat_map(|row| inv_freq.iter().map(move |f| (row as f64 - 1.0) * f));
         let (sin, cos) = angles.map(|a| ((a.sin() * amplitude) as f32, (a.cos() * amplitude) as f32)).unzip();
-        self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin }, rope.dim(), &self.device)));
+        self.slots[rule] = Some((seen, Rotary::new(RotaryTable { cos, sin, steps: None }, rope.dim(), &self.device)));
     }
 
     /// Whether a key of a chosen chunk is rotated by its place in the chunk alone, so that the chunk may lie anywhere.

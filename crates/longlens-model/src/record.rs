@@ -1,6 +1,6 @@
 //! What a run writes down while it runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -29,6 +29,8 @@ pub struct Recorder {
     chunks: Vec<(usize, usize)>,
     /// Operations that a reference computed, and why.
     references: BTreeMap<&'static str, Body>,
+    /// Attention that CUDA texts computed, and which.
+    texts: BTreeMap<&'static str, BTreeSet<&'static str>>,
 }
 
 /// What pooled weights are for.
@@ -95,25 +97,33 @@ impl Recorder {
         trace.maps = watch.maps.iter().map(map).collect();
         let pooled = trace.maps.iter().map(|map| vec![0; map.side]).collect();
         let chunks = (0..model.n_layers).map(|layer| plan.chunks_of(layer, model.n_heads)).collect();
-        let (n_heads, mass_rows, references) = (model.n_heads, HashMap::new(), BTreeMap::new());
-        Ok(Self { watch, trace, n_heads, pooled, mass_rows, chunks, references })
+        let (n_heads, mass_rows) = (model.n_heads, HashMap::new());
+        let (references, texts) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { watch, trace, n_heads, pooled, mass_rows, chunks, references, texts })
     }
 
     /// Notes which body computes an operation.
     pub fn ran<B: Kernels>(&mut self, operation: &Operation<'_, B>) {
-        if let body @ Body::Reference(_) = B::body(operation) {
-            self.references.entry(operation.name()).or_insert(body);
+        match B::body(operation) {
+            body @ Body::Reference(_) => drop(self.references.entry(operation.name()).or_insert(body)),
+            Body::Text(text) if matches!(operation, Operation::SpanAttention(_) | Operation::ChunkAttention(_)) => {
+                self.texts.entry(operation.name()).or_default().insert(text);
+            }
+            Body::Kernel(_) | Body::Text(_) | Body::Portable(_) => {}
         }
     }
 
-    /// The device's name with what was not computed by its kernels so far, as `cuda; span attention by reference: …`.
+    /// The device's name, with the texts that attended so far and what was not computed by its kernels, as
+    /// `cuda, span attention by decode and wgmma; norm by reference: …`.
     pub fn kernel_path(&self, device: &str) -> String {
         let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (name, body) in &self.references {
             reasons.entry(body.to_string()).or_default().push(name);
         }
+        let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(" and ");
+        let texts = self.texts.iter().map(|(name, texts)| format!(", {name} by {}", list(texts)));
         let words = reasons.into_iter().map(|(body, names)| format!("; {} by {body}", names.join(", ")));
-        std::iter::once(device.to_owned()).chain(words).collect()
+        std::iter::once(device.to_owned()).chain(texts).chain(words).collect()
     }
 
     /// What was recorded; recording goes on.

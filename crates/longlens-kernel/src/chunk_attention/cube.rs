@@ -13,9 +13,9 @@ use cubecl::server::Handle;
 
 use super::{ChunkAttention, QueryRows};
 use crate::Attended;
+use crate::cube::known::upload_once;
 use crate::cube::{
     Four, Gpu, GpuRuntime, LANES, Rows, array, cubes_for, dot, empty, handle_array, lanes_max, lanes_sum, tensor,
-    upload,
 };
 use crate::rotary::cube::{Table, rotate_into};
 use crate::span_attention::LOWEST;
@@ -114,7 +114,7 @@ impl<R: GpuRuntime> Inputs<R> {
             rotates_keys,
             is_split: false,
         };
-        let of_queries = upload(&query.tensor.client, &of_queries(problem));
+        let of_queries = upload_once::<R>(&query.tensor.client, &query.tensor.device, &of_queries(problem));
         let chunks = Self::chunks(problem);
         Self { query, key, chunks, of_queries, query_table, key_table, options }
     }

@@ -7,13 +7,12 @@ use burn_tensor::DType;
 use super::ChunkAttention;
 use super::cube::{Inputs, OF_QUERY, of_queries};
 use crate::Attended;
-use crate::cube::{Gpu, GpuRuntime, Rows, empty, tensor, upload};
-use crate::cuda::{Info, Text, Variant, pack_of};
+use crate::cube::known::upload_once;
+use crate::cube::{Choice, Gpu, GpuRuntime, Rows, empty, tensor};
+use crate::cuda::{Info, Text, Variant, pack_of, refused_heads};
 use crate::rotary::cube::Table;
 use crate::rotary::{Strides, turn_rows};
 
-/// Sizes of heads that the text is made for.
-const HEAD_DIMS: [usize; 5] = [64, 80, 96, 128, 256];
 /// Slots of a query, at most.
 const MOST_SLOTS: usize = 128;
 /// Chunks, at most: a number with 16 bits stands for none.
@@ -25,21 +24,25 @@ const THREADS: usize = 128;
 /// Queries of a call from which the text pays: it rotates all keys first.
 const MANY: usize = 8;
 
-/// Whether the text computes the problem on this device.
-pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> bool {
-    let (dtype, [_, seq_q, head_dim]) = (problem.key.dtype(), problem.query.dims());
-    let half = problem.query_rotary.cos.dims()[1];
-    R::cuda_capability(&problem.key.device()).is_some_and(|capability| capability >= 80)
-        && matches!(dtype, DType::BF16 | DType::F16)
-        && problem.value.dtype() == dtype
-        && problem.query.dtype() == dtype
-        && HEAD_DIMS.contains(&head_dim)
-        && half.is_multiple_of(8)
-        && seq_q >= MANY
-        && problem.choice.n_slots <= MOST_SLOTS
-        && problem.key.dims()[1].div_ceil(problem.choice.chunk_len) < MOST_CHUNKS
-        && shared_bytes(head_dim, 2 * half, problem.choice.n_slots)
-            <= R::client(&problem.key.device()).properties().hardware.max_shared_memory_size - STATIC_BYTES
+/// Whether the text computes the problem on its device, and why not.
+pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R, BT>>) -> Choice<()> {
+    let device = problem.key.device();
+    let capability = R::cuda_capability(&device)?;
+    let [_, seq_q, head_dim] = problem.query.dims();
+    let (half, n_slots) = (problem.query_rotary.cos.dims()[1], problem.choice.n_slots);
+    let dtypes = [problem.query.dtype(), problem.key.dtype(), problem.value.dtype()];
+    let n_chunks = problem.key.dims()[1].div_ceil(problem.choice.chunk_len);
+    let shared = R::client(&device).properties().hardware.max_shared_memory_size;
+    let refused = refused_heads(capability, dtypes, head_dim)
+        .or_else(|| (!half.is_multiple_of(8)).then_some("rotated dimensions are no multiple of 16"))
+        .or_else(|| (seq_q < MANY).then_some("few queries rotate the keys of their chunks alone"))
+        .or_else(|| (n_slots > MOST_SLOTS).then_some("a query chooses more than 128 chunks"))
+        .or_else(|| (n_chunks >= MOST_CHUNKS).then_some("more than 65534 chunks"))
+        .or_else(|| {
+            let needed = shared_bytes(head_dim, 2 * half, n_slots) + STATIC_BYTES;
+            (needed > shared).then_some("what is chosen does not fit the shared memory of a block")
+        });
+    Some(refused.map_or(Ok(()), Err))
 }
 
 /// Shared memory that the text declares by itself.
@@ -95,7 +98,7 @@ pub fn attend<R: GpuRuntime, BT: BoolElement>(problem: &ChunkAttention<'_, Gpu<R
     let of_queries = of_queries(problem);
     let part = |at: usize| {
         let numbers: Vec<u32> = of_queries.chunks(OF_QUERY).map(|numbers| numbers[at]).collect();
-        upload(&client, &numbers)
+        upload_once::<R>(&client, &out.device, &numbers)
     };
     let (first_row, tail_len, factors) = (part(0), part(1), part(2));
     let chunks = Inputs::chunks(problem);

@@ -10,9 +10,9 @@ use cubecl::prelude::*;
 use cubecl::server::Handle;
 
 use super::ChunkScores;
-use crate::cube::{
-    Gpu, GpuRuntime, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, refused_device, upload,
-};
+use crate::cube::known::upload_once;
+use crate::cube::{Gpu, GpuRuntime, LANES, Rows, array, cubes_for, empty, handle_array, int_tensor, refused_device};
+use crate::in_f32;
 use crate::linear::cube::products_of_heads;
 
 /// Scores held at once, in numbers.
@@ -35,11 +35,11 @@ pub fn choose<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>)
     let [n_heads, seq, width] = problem.query.dims();
     let n_chunks = problem.chunks.dims()[1];
     let step = (BLOCK / (n_heads * n_chunks).max(1)).clamp(1, seq.max(1));
-    let chunks = Rows::of(problem.chunks.clone(), 4);
+    let chunks = Rows::of(in_f32(problem.chunks.clone()), 4);
     let parts = (0..seq).step_by(step).map(|start| {
         let rows = start..(start + step).min(seq);
         let query = Rows::of(problem.query.clone().slice([0..n_heads, rows.clone(), 0..width]), 4);
-        let slots = upload(&query.tensor.client, &slots(problem, rows));
+        let slots = upload_once::<R>(&query.tensor.client, &query.tensor.device, &slots(problem, rows));
         pick(problem, &products_of_heads(&query, &chunks), &slots)
     });
     let mut parts: Vec<_> = parts.collect();

@@ -26,14 +26,16 @@ use super::cpu::format;
 use super::{Dense, Matrix, Storage, StoredWeights, Unsupported, Weights};
 use crate::blocks::BlockType;
 use crate::cube::{
-    Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, cubes_for, dot, empty, handle_array, has_tensor_cores,
-    lanes_sum, refused_device, tensor, upload,
+    Gpu, GpuRuntime, LANES, Rows, array, buffer, cubes_for, empty, handle_array, has_tensor_cores, refused_device,
+    tensor, upload,
 };
 use crate::in_f32;
 
 mod decode;
+mod kernels;
 
-use decode::{Kept, eight_weights};
+use decode::Kept;
+use kernels::{OWN, Options, SIDE, ShapeLaunch, copy_words, embed, few_rows, many_rows};
 
 /// A matrix on the device.
 pub enum OnDevice<R: GpuRuntime, BT: BoolElement> {
@@ -82,6 +84,27 @@ impl<R: GpuRuntime, BT: BoolElement> OnDevice<R, BT> {
     pub fn refused(&self) -> Option<&'static str> {
         matches!(self, Self::Dense(_))
             .then_some("rows are no multiple of 8 weights, or the device's planes are too small")
+    }
+
+    /// Whether so many rows meet it on tensor cores.
+    pub fn on_tensor_cores(&self, n_rows: usize) -> bool {
+        matches!(self, Self::Words(words) if words.on_tensor_cores(n_rows))
+    }
+
+    /// Products of some rows of `x`, `[n, d_in]`, into the same rows of `out`, `[n, d_out]`, which is f32; both are contiguous.
+    ///
+    /// # Panics
+    ///
+    /// If no kernel here multiplies the matrix, which [`refused`](Self::refused) tells.
+    pub(crate) fn product_of_rows(&self, x: &CubeTensor<R>, rows: Range<usize>, out: &CubeTensor<R>) {
+        let Self::Words(words) = self else { panic!("only words are multiplied here") };
+        if !words.on_tensor_cores(rows.len()) {
+            return words.decoded_product(x, rows, None, out);
+        }
+        let of_rows = tensor::<R, BT, 2>(x.clone()).slice([rows.clone(), 0..words.d_in]);
+        let product = into_contiguous(buffer(words.product(of_rows, None, DType::F32)));
+        let n = rows.len() * words.d_out;
+        put_words::<R>(&out.client, &product.handle, &out.handle, rows.start * words.d_out, n);
     }
 }
 
@@ -173,12 +196,6 @@ fn takes<R: CubeRuntime>(d_in: usize, device: &R::Device) -> bool {
 const FEW_ROWS: usize = 8;
 /// Units of a cube for a few rows.
 const FEW_UNITS: u32 = 64;
-/// Rows, and outputs, of a cube for many rows.
-const SIDE: usize = 64;
-/// Weights of an output that are in shared memory at once.
-const DEPTH: usize = 32;
-/// Rows, and outputs, of a unit for many rows.
-const OWN: usize = 4;
 /// Words that are on their way to the device at once: a matrix of gigabytes is never on this side whole.
 const STAGE: usize = 1 << 23;
 /// Rows from which a matrix that is kept in few bits is decoded whole, once for all of them, where tensor cores then multiply it.
@@ -232,14 +249,19 @@ impl<R: GpuRuntime> Words<R> {
         residual: Option<Tensor<Gpu<R, BT>, 2>>,
         dtype: DType,
     ) -> Tensor<Gpu<R, BT>, 2> {
-        let weight = self.bf16_numbers(x.dims()[0]).filter(|_| self.attention_type() == DType::BF16);
+        let n_rows = x.dims()[0];
+        let weight = self.on_tensor_cores(n_rows).then(|| self.bf16_numbers());
         let product = weight.and_then(|weight| {
             let (x, weight) = (x.clone().cast(DType::BF16), tensor::<R, BT, 2>(weight).swap_dims(0, 1));
             // sums are f32, and stay so
             matmul(buffer(x), buffer(weight), None, MatmulStrategy::Cube, DType::F32).ok()
         });
         let Some(product) = product else {
-            return tensor(self.decoded_product(buffer(x), residual.map(buffer), dtype));
+            let (x, residual) =
+                (into_contiguous(buffer(x)), residual.map(|residual| into_contiguous(buffer(residual))));
+            let out = empty(&x, [n_rows, self.d_out], dtype);
+            self.decoded_product(&x, 0..n_rows, residual.as_ref(), &out);
+            return tensor(out);
         };
         let product: Tensor<Gpu<R, BT>, 2> = tensor(product);
         let product = match &self.bias {
@@ -256,18 +278,22 @@ impl<R: GpuRuntime> Words<R> {
         }
     }
 
-    /// The matrix as bf16 numbers for a product with so many rows: where they lie, where that is what the words are; else decoded into
-    /// a buffer of its own, where the rows are enough to pay for it.
-    fn bf16_numbers(&self, n_rows: usize) -> Option<CubeTensor<R>> {
-        match self.kept {
-            Kept::F32 => return None, // nothing of them is rounded
-            Kept::Bf16 if n_rows <= FEW_ROWS => return None,
-            Kept::Bf16 => {}
-            _ if n_rows < MANY_ROWS => return None,
-            _ => {
-                let all: Vec<u32> = (0..self.d_out as u32).collect();
-                return Some(self.rows(&all, DType::BF16));
-            }
+    /// Whether so many rows meet the matrix on tensor cores: numbers of 32 bits are not rounded, and numbers of few bits are decoded for
+    /// enough rows to pay for it.
+    fn on_tensor_cores(&self, n_rows: usize) -> bool {
+        let least = match self.kept {
+            Kept::F32 => return false,
+            Kept::Bf16 => FEW_ROWS + 1,
+            _ => MANY_ROWS,
+        };
+        n_rows >= least && self.attention_type() == DType::BF16
+    }
+
+    /// The matrix as bf16 numbers: where they lie, where that is what the words are, else decoded into a buffer of its own.
+    fn bf16_numbers(&self) -> CubeTensor<R> {
+        if self.kept != Kept::Bf16 {
+            let all: Vec<u32> = (0..self.d_out as u32).collect();
+            return self.rows(&all, DType::BF16);
         }
         let stride = 2 * self.buffer.size_in_used() as usize / size_of::<u32>() / self.d_out.max(1);
         let mut weight = CubeTensor::new_contiguous(
@@ -278,21 +304,24 @@ impl<R: GpuRuntime> Words<R> {
             DType::BF16,
         );
         *weight.meta = Metadata::new(weight.meta.shape().clone(), Strides::new(&[stride, 1]));
-        Some(weight)
+        weight
     }
 
-    /// The same, by kernels that decode words.
-    fn decoded_product(&self, x: CubeTensor<R>, residual: Option<CubeTensor<R>>, dtype: DType) -> CubeTensor<R> {
-        let x = into_contiguous(x);
-        let residual = residual.map(into_contiguous);
-        let seq = x.meta.shape()[0];
-        let out = empty(&x, [seq, self.d_out], dtype);
+    /// Products of some rows of `x` into the same rows of `out`, by kernels that decode words; both, and the residual, are contiguous.
+    fn decoded_product(
+        &self,
+        x: &CubeTensor<R>,
+        rows: Range<usize>,
+        residual: Option<&CubeTensor<R>>,
+        out: &CubeTensor<R>,
+    ) {
+        let (seq, first) = (rows.len(), rows.start as u32);
         let options = Options { kept: self.kept, has_bias: self.bias.is_some(), has_residual: residual.is_some() };
-        let unused = || array(&x);
+        let unused = || array(x);
         let arguments = (
             handle_array(&self.buffer, size_of::<u32>()),
             self.bias.as_ref().map_or_else(unused, |bias| handle_array(bias, size_of::<f32>())),
-            residual.as_ref().map_or_else(unused, array),
+            residual.map_or_else(unused, array),
         );
         let client = x.client.clone();
         // SAFETY: every index is below the lengths that the shapes give
@@ -302,17 +331,18 @@ impl<R: GpuRuntime> Words<R> {
                     &client,
                     cubes_for(self.d_out, (FEW_UNITS / LANES) as usize),
                     CubeDim::new_1d(FEW_UNITS),
-                    array(&x),
+                    array(x),
                     arguments.0,
                     arguments.1,
                     arguments.2,
-                    array(&out),
+                    array(out),
                     self.d_out as u32,
                     self.d_in as u32,
+                    first,
                     seq,
                     options,
                     x.dtype.into(),
-                    dtype.into(),
+                    out.dtype.into(),
                 );
             } else {
                 let count = CubeCount::Static(seq.div_ceil(SIDE) as u32, self.d_out.div_ceil(SIDE) as u32, 1);
@@ -320,11 +350,11 @@ impl<R: GpuRuntime> Words<R> {
                     &client,
                     count,
                     CubeDim::new_1d((SIDE / OWN * SIDE / OWN) as u32),
-                    array(&x),
+                    array(x),
                     arguments.0,
                     arguments.1,
                     arguments.2,
-                    array(&out),
+                    array(out),
                     ShapeLaunch::new(
                         seq as u32,
                         self.d_out as u32,
@@ -334,14 +364,14 @@ impl<R: GpuRuntime> Words<R> {
                         0,
                         0,
                         1,
+                        first,
                     ),
                     options,
                     x.dtype.into(),
-                    dtype.into(),
+                    out.dtype.into(),
                 );
             }
         }
-        out
     }
 
     /// Rows of the matrix as numbers of a type.
@@ -387,75 +417,8 @@ fn put_words<R: GpuRuntime>(client: &ComputeClient<R>, from: &Handle, to: &Handl
     }
 }
 
-#[cube(launch_unchecked)]
-fn copy_words(from: &Array<u32>, to: &mut Array<u32>, first: u32, n: u32) {
-    let at = ABSOLUTE_POS;
-    if at < n as usize {
-        to[first as usize + at] = from[at];
-    }
-}
-
 /// Rows of the matrix whose words one thread makes.
 const ROWS_AT_ONCE: usize = 64;
-
-/// What a product's kernel is compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Options {
-    kept: Kept,
-    has_bias: bool,
-    has_residual: bool,
-}
-
-/// `seq` rows, up to [`FEW_ROWS`].
-#[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
-fn few_rows<X: Float, O: Float>(
-    x: &Array<Four<X>>,
-    words: &Array<u32>,
-    bias: &Array<f32>,
-    residual: &Array<f32>,
-    out: &mut Array<O>,
-    d_out: u32,
-    d_in: u32,
-    #[comptime] seq: usize,
-    #[comptime] options: Options,
-    #[define(X)] _x: StorageType,
-    #[define(O)] _out: StorageType,
-) {
-    let at = ABSOLUTE_POS;
-    let (lane, output) = (at % LANES as usize, min(at / LANES as usize, d_out as usize - 1));
-    let n_parts = d_in as usize / 8;
-    let row_words = decode::row_words(d_in as usize, comptime!(options.kept));
-    let mut sums = Array::<f32>::new(seq);
-    #[unroll]
-    for row in 0..seq {
-        sums[row] = f32::new(0.0);
-    }
-    let mut part = lane;
-    while part < n_parts {
-        let (a, b) = eight_weights(words, output * row_words, part, comptime!(options.kept));
-        #[unroll]
-        for row in 0..seq {
-            let from = (row * n_parts + part) * 2;
-            sums[row] += dot(a, Four::<f32>::cast_from(x[from])) + dot(b, Four::<f32>::cast_from(x[from + 1]));
-        }
-        part += LANES as usize;
-    }
-    #[unroll]
-    for row in 0..seq {
-        let mut sum = lanes_sum(sums[row]);
-        if lane == 0 && at / (LANES as usize) < d_out as usize {
-            let to = row * d_out as usize + output;
-            if comptime!(options.has_bias) {
-                sum += bias[output];
-            }
-            if comptime!(options.has_residual) {
-                sum += residual[to];
-            }
-            out[to] = O::cast_from(sum);
-        }
-    }
-}
 
 /// Products of every head's rows with the rows of its group, `[heads, seq, n]`: `x` is `[heads, seq, width]`, `rows`
 /// `[groups, n, width]`, both f32 with a width that is a multiple of 8.
@@ -484,6 +447,7 @@ pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> 
                 (x.head_stride / 4) as u32,
                 rows.head_stride as u32,
                 (x.heads / rows.heads) as u32,
+                0,
             ),
             options,
             x.storage(),
@@ -491,125 +455,4 @@ pub(crate) fn products_of_heads<R: CubeRuntime>(x: &Rows<R>, rows: &Rows<R>) -> 
         );
     }
     out
-}
-
-/// Sizes of a product of many rows.
-#[derive(CubeType, CubeLaunch, Clone)]
-struct Shape {
-    seq: u32,
-    d_out: u32,
-    /// Parts of eight weights in a row.
-    n_parts: u32,
-    /// Vectors from one row of `x` to the next.
-    x_stride: u32,
-    /// Words of a row of the matrix.
-    row_words: u32,
-    /// Vectors from one head of `x` to the next.
-    x_head_stride: u32,
-    /// Words from one matrix to the next.
-    matrix_stride: u32,
-    /// Heads that share a matrix.
-    n_rep: u32,
-}
-
-#[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
-fn many_rows<X: Float, O: Float>(
-    x: &Array<Four<X>>,
-    words: &Array<u32>,
-    bias: &Array<f32>,
-    residual: &Array<f32>,
-    out: &mut Array<O>,
-    shape: &Shape,
-    #[comptime] options: Options,
-    #[define(X)] _x: StorageType,
-    #[define(O)] _out: StorageType,
-) {
-    let pitch = comptime!(DEPTH / 4 + 1); // rows of a tile begin in different banks
-    let mut x_tile = SharedMemory::<Four<f32>>::new(comptime!(SIDE * (DEPTH / 4 + 1)));
-    let mut w_tile = SharedMemory::<Four<f32>>::new(comptime!(SIDE * (DEPTH / 4 + 1)));
-    let unit = UNIT_POS as usize;
-    let (own_output, own_row) = (unit % (SIDE / OWN), unit / (SIDE / OWN));
-    let (first_row, first_output) = (CUBE_POS_X as usize * SIDE, CUBE_POS_Y as usize * SIDE);
-    let (seq, d_out, n_parts) = (shape.seq as usize, shape.d_out as usize, shape.n_parts as usize);
-    let x_first = CUBE_POS_Z * shape.x_head_stride;
-    let matrix = CUBE_POS_Z / shape.n_rep * shape.matrix_stride;
-    let mut sums = Array::<f32>::new(comptime!(OWN * OWN));
-    #[unroll]
-    for i in 0..comptime!(OWN * OWN) {
-        sums[i] = f32::new(0.0);
-    }
-    // four parts of eight weights in each of 64 outputs: one for every unit; likewise of 64 rows
-    let (tile_row, tile_part) = (unit / 4, unit % 4);
-    let x_row = x_first + min(first_row + tile_row, seq - 1) as u32 * shape.x_stride;
-    let w_row = matrix + min(first_output + tile_row, d_out - 1) as u32 * shape.row_words;
-    let mut part = 0usize.runtime();
-    while part < n_parts {
-        sync_cube();
-        let own = part + tile_part;
-        let zero = Four::<f32>::new(0.0f32);
-        let mut ends = (zero, zero);
-        let mut weights = (zero, zero);
-        if own < n_parts {
-            let from = x_row as usize + own * 2;
-            ends = (Four::<f32>::cast_from(x[from]), Four::<f32>::cast_from(x[from + 1]));
-            weights = eight_weights(words, w_row as usize, own, comptime!(options.kept));
-        }
-        let to = tile_row * pitch + tile_part * 2;
-        x_tile[to] = ends.0;
-        x_tile[to + 1] = ends.1;
-        w_tile[to] = weights.0;
-        w_tile[to + 1] = weights.1;
-        sync_cube();
-        for c in 0..comptime!(DEPTH / 4) {
-            #[unroll]
-            for i in 0..OWN {
-                let a = x_tile[(own_row + i * (SIDE / OWN)) * pitch + c];
-                #[unroll]
-                for j in 0..OWN {
-                    sums[i * OWN + j] += dot(a, w_tile[(own_output + j * (SIDE / OWN)) * pitch + c]);
-                }
-            }
-        }
-        part += 4;
-    }
-    #[unroll]
-    for i in 0..OWN {
-        #[unroll]
-        for j in 0..OWN {
-            let (row, output) = (first_row + own_row + i * (SIDE / OWN), first_output + own_output + j * (SIDE / OWN));
-            if row < seq && output < d_out {
-                let mut sum = sums[i * OWN + j];
-                if comptime!(options.has_bias) {
-                    sum += bias[output];
-                }
-                let to = (CUBE_POS_Z as usize * seq + row) * d_out + output;
-                if comptime!(options.has_residual) {
-                    sum += residual[to];
-                }
-                out[to] = O::cast_from(sum);
-            }
-        }
-    }
-}
-
-/// Rows of the matrix, eight weights for every unit.
-#[cube(launch_unchecked)]
-fn embed<O: Float>(
-    rows: &Array<u32>,
-    words: &Array<u32>,
-    out: &mut Array<Four<O>>,
-    n: u32,
-    d_in: u32,
-    #[comptime] kept: Kept,
-    #[define(O)] _out: StorageType,
-) {
-    let at = ABSOLUTE_POS;
-    if at < n as usize {
-        let n_parts = d_in as usize / 8;
-        let row = rows[at / n_parts] as usize * decode::row_words(d_in as usize, kept);
-        let (a, b) = eight_weights(words, row, at % n_parts, kept);
-        out[at * 2] = Four::<O>::cast_from(a);
-        out[at * 2 + 1] = Four::<O>::cast_from(b);
-    }
 }

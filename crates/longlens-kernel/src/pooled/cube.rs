@@ -12,7 +12,8 @@ use cubecl::prelude::*;
 use super::{Cells, Pooled};
 use crate::chunk_attention::ChunkAttention;
 use crate::chunk_attention::cube as chunks;
-use crate::cube::{Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, empty, handle_array, upload};
+use crate::cube::known::upload_once;
+use crate::cube::{Four, Gpu, GpuRuntime, LANES, Rows, array, buffer, empty, handle_array};
 use crate::span_attention::SpanAttention;
 use crate::span_attention::cube::tile::{
     HIDDEN, ROWS, Sizes, Tile, keys_of_rows, load_keys, load_queries, new_own, own_row, score_tile,
@@ -101,7 +102,7 @@ pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
     };
     let rows = cells.query_stride.next_multiple_of(ROWS).min(launch.tile().rows);
     let tile = Tile { rows, ..launch.tile() };
-    let plan = upload(&query.client, &intervals.numbers);
+    let plan = upload_once::<R>(&query.client, &query.device, &intervals.numbers);
     let (sum, max) = (zeros(&query, &pooled), zeros(&query, &pooled));
     let lse = buffer(lse.clone().slice([head..head + 1]));
     // SAFETY: every index is below the lengths that the shapes give
@@ -130,7 +131,7 @@ pub fn of_spans<R: GpuRuntime, BT: BoolElement>(
 /// The type that attention rounds rotated queries to.
 fn attention_type<R: GpuRuntime, BT: BoolElement>(problem: &SpanAttention<'_, Gpu<R, BT>>) -> DType {
     #[cfg(feature = "cuda-text")]
-    if crate::span_attention::cuda::takes(problem) {
+    if let Some(Ok(_)) = crate::span_attention::cuda::takes(problem) {
         return problem.key.dtype();
     }
     let _ = problem;

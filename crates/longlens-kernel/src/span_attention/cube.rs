@@ -17,9 +17,9 @@ use cubecl::prelude::*;
 use super::intervals::Intervals;
 use super::{SpanAttention, keys_rotated_for};
 use crate::Attended;
+use crate::cube::known::upload_once;
 use crate::cube::{
     Gpu, GpuRuntime, MOST_CUBES, Rows, array, cubes_for, empty, handle_array, refused_device, refused_numbers, tensor,
-    upload,
 };
 use crate::rotary::cube::{Table, rotate_into};
 
@@ -231,7 +231,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
     fn run(&self, parts: &Parts<'_, R>) {
         let tile = Tile { is_split: parts.out.meta.num_dims() == 4, ..self.tile() };
         let client = &self.query.client;
-        let plan = upload(client, &self.intervals.numbers);
+        let plan = upload_once::<R>(client, &self.query.device, &self.intervals.numbers);
         // where nothing is rotated any buffer stands for the tables, and nobody reads it
         let unused = || array(self.query);
         let (cos, sin) = self.table.map_or_else(|| (unused(), unused()), Table::args);

@@ -39,7 +39,7 @@ fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[S
         cos.extend(one.cos);
         sin.extend(one.sin);
     }
-    let positions = Rotary::new(RotaryTable { cos, sin }, problem.spec.rotary_dim, &FlexDevice);
+    let positions = Rotary::new(RotaryTable { cos, sin, steps: None }, problem.spec.rotary_dim, &FlexDevice);
     let shape = [problem.spec.n_heads, slots.len(), choice.n_slots];
     let operation = ChunkAttention {
         query,

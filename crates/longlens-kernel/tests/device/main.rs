@@ -6,8 +6,10 @@ use burn_wgpu::{Wgpu, WgpuDevice};
 mod chunks;
 mod common;
 mod dense;
+mod experts;
 mod products;
 mod rows;
+mod selfcheck;
 mod spans;
 
 /// The GPU's backend.

@@ -24,44 +24,50 @@ pub struct Sizes {
     pub first: usize,
     pub soft_cap: Option<f64>,
     pub dtype: DType,
+    /// Whether tables are parts of longer ones, which do not say how their rows follow from one another.
+    pub has_cut_tables: bool,
 }
 
 impl Sizes {
     /// Of f32, without a cap.
     pub fn plain(heads: (usize, usize), dims: (usize, usize), n_tokens: usize, first: usize) -> Self {
-        Self { heads, dims, n_tokens, first, soft_cap: None, dtype: DType::F32 }
+        Self { heads, dims, n_tokens, first, soft_cap: None, dtype: DType::F32, has_cut_tables: false }
     }
 }
 
-pub fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) {
-    let Sizes { heads: (n_heads, n_kv_heads), dims: (head_dim, _), n_tokens, first, soft_cap, dtype } = sizes;
+/// Compares attention over the spans of a rule, and says what computes it on the device.
+pub fn check(name: &str, rule: &HeadPlan, rope: &Rope, sizes: Sizes) -> Body {
+    let Sizes { heads: (n_heads, n_kv_heads), dims: (head_dim, _), n_tokens, first, soft_cap, dtype, .. } = sizes;
     let query = both_as([n_heads, n_tokens - first, head_dim], dtype);
     // a cache has room for more tokens
     let (key, value) =
         (both_as([n_kv_heads, n_tokens + 3, head_dim], dtype), both_as([n_kv_heads, n_tokens + 3, head_dim], dtype));
     let score = Score { scale: (head_dim as f64).sqrt().recip(), query_scale: rule.query_scale, soft_cap };
-    let expected = attended::<Flex>(rule, rope, score, first, n_tokens, [query.0, key.0, value.0], &FlexDevice);
-    let got = attended::<Gpu>(rule, rope, score, first, n_tokens, [query.1, key.1, value.1], &gpu());
-    let ((expected, expected_pools), (got, pools)) = (expected, got);
+    let (expected, expected_pools, _) =
+        attended::<Flex>(rule, rope, score, sizes, [query.0, key.0, value.0], &FlexDevice);
+    let (got, pools, body) = attended::<Gpu>(rule, rope, score, sizes, [query.1, key.1, value.1], &gpu());
     let what = format!("{name}, {sizes:?}");
     for (got, expected) in pools.iter().zip(&expected_pools).filter(|_| dtype == DType::F32) {
         same_cells(got, expected, &what);
     }
     close(&numbers(got.out), &numbers(expected.out), tolerance(dtype), &what);
     close(&numbers(got.lse), &numbers(expected.lse), tolerance(dtype), &format!("{what}, log-sum-exp"));
+    body
 }
 
 fn attended<B: Kernels>(
     rule: &HeadPlan,
     rope: &Rope,
     score: Score,
-    first: usize,
-    n_tokens: usize,
+    Sizes { n_tokens, first, has_cut_tables, .. }: Sizes,
     [query, key, value]: [burn_tensor::Tensor<B, 3>; 3],
     device: &B::Device,
-) -> (Attended<B>, Vec<Pooled>) {
+) -> (Attended<B>, Vec<Pooled>, Body) {
     let [n_kv_heads, _, head_dim] = key.dims();
-    let table = |map| rotary::<B>(rope, map, 0..n_tokens, device);
+    let table = |map| {
+        let table = rotary::<B>(rope, map, 0..n_tokens, device);
+        if has_cut_tables { table.rows(0, n_tokens) } else { table }
+    };
     let tables: Vec<_> =
         rule.spans.iter().map(|span| SpanRotary { query: table(&span.query_pos), key: table(&span.key_pos) }).collect();
     let problem = SpanAttention {
@@ -73,13 +79,14 @@ fn attended<B: Kernels>(
         spans: &rule.spans,
         rotary: &tables,
     };
-    assert_eq!(B::body(&Operation::SpanAttention(&problem)), Body::Kernel);
+    let body = B::body(&Operation::SpanAttention(&problem));
+    assert!(!body.is_reference());
     let attended = B::span_attention(&problem);
     // maps of the last head of small problems
     let cells = if head_dim <= 32 { cells_of(n_tokens) } else { Vec::new() };
     let last = problem.query.dims()[0] - 1;
     let pools = cells.iter().map(|cells| B::pool_spans(&problem, last, &attended.lse, cells)).collect();
-    (attended, pools)
+    (attended, pools, body)
 }
 
 #[test]

@@ -11,11 +11,17 @@ use longlens_kernel::simulated::{self, Simulated, SimulatedDevice};
 mod chunks;
 #[path = "../device/common.rs"]
 mod common;
+#[path = "../device/dense.rs"]
+mod dense;
+#[path = "../device/experts.rs"]
+mod experts;
 #[path = "../device/products.rs"]
 mod products;
 mod resources;
 #[path = "../device/rows.rs"]
 mod rows;
+#[path = "../device/selfcheck.rs"]
+mod selfcheck;
 mod sixteen_bits;
 #[path = "../device/spans.rs"]
 mod spans;

@@ -12,6 +12,8 @@ use longlens_ptx::Nvrtc;
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_120"];
 /// Bytes that a thread may spill: outside its loops.
 const MOST_SPILLED: u32 = 64;
+/// The same of a token's attention with heads of 256, whose keys and output do not fit the registers together.
+const MOST_SPILLED_BY_A_TOKEN: u32 = 288;
 
 #[test]
 fn registers_and_shared_memory_are_those_of_the_table() {
@@ -30,7 +32,9 @@ fn registers_and_shared_memory_are_those_of_the_table() {
             let used = compiled.entries.iter().find(|entry| entry.name == text.entry()).unwrap();
             let shared = used.shared_bytes as usize + text.shared();
             let spilled = used.spill_store_bytes.max(used.spill_load_bytes);
-            assert!(spilled <= MOST_SPILLED, "{name} on {architecture} spills {spilled} bytes");
+            let is_largest = name.starts_with("256: span attention of a token");
+            let most = if is_largest { MOST_SPILLED_BY_A_TOKEN } else { MOST_SPILLED };
+            assert!(spilled <= most, "{name} on {architecture} spills {spilled} bytes");
             let threads = text.threads();
             writeln!(table, "{name}\t{architecture}\t{}\t{spilled}\t{shared}\t{threads}", used.registers).unwrap();
         }

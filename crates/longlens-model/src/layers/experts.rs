@@ -45,7 +45,7 @@ impl<M> Experts<M> {
     {
         let residual = residual.unwrap_or_else(|| x.zeros_like());
         let routes = self.routes(self.router.product(x.clone())); // of [seq, n_experts]
-        let rows = routes.gather(x.clone()); // [n_pairs, d_model]
+        let rows = B::expert_rows(x.clone(), &routes); // [n_pairs, d_model]
         let gate = B::expert_products(&self.gate, rows.clone(), &routes); // [n_pairs, d_mlp]
         let up = B::expert_products(&self.up, rows, &routes);
         let down = B::expert_products(&self.down, B::gated(self.activation, gate, up), &routes); // [n_pairs, d_model]

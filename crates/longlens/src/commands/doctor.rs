@@ -136,7 +136,7 @@ fn as_text(found: &Found) -> String {
             for checked in checked.iter().filter(|_| found.device != Device::Cpu) {
                 let verdict = if checked.is_right() { "right" } else { "WRONG" };
                 let off = format!("off by {:.1e} of {:.0e}", checked.off, checked.limit);
-                let _ = writeln!(text, "  {:<28}{verdict:<7}{off:<24}{}", checked.operation, checked.body);
+                let _ = writeln!(text, "  {:<36}{verdict:<7}{off:<24}{}", checked.operation, checked.body);
             }
         }
     }

@@ -6,20 +6,24 @@
 // block. Warps meet in shared memory, splits in a workspace: the last block of its rows to finish combines them.
 // Score, mask and empty queries are as in span_attention_mma.
 //
-// Turning: where the rows of a tile's keys lie less than 64 after that of its first key, the keys are turned by their offset
-// from it (a table in shared memory) and the queries, once per tile, by row(query) * conj(row(first key)). Elsewhere keys are
-// turned by table rows that come through the caches. Both round a turned key to E once.
+// Turning: every span has a table of angles for queries and every rule one for keys, a row for each token: R(a) for the row at
+// position a. The rows of a rule may compose: R(a) = S(a - b) R(b), S(n) for n steps on. Where they do and the positions of a
+// tile's keys lie less than 64 after that of its first key, b, the keys are turned by S(a - b) (a table in shared memory) and
+// the queries, once per tile, by R(query) * conj(R(b)). Elsewhere keys are turned by rows that come through the caches. Both
+// round a turned key to E once.
 //
-// Defines: HEAD_DIM, F16, ROTARY_DIM (a multiple of 16), PACK (query heads of a block; divides n_rep), SOFT_CAP, HOLES.
+// Defines: HEAD_DIM, F16, ROTARY_DIM (a multiple of 16), PACK (query heads of a block; divides n_rep), SOFT_CAP, HOLES, N_SPANS
+// and N_RULES (1 to 8).
 // Launch: grid (n_heads / PACK, n_splits, ceil(seq_q * PACK / 16)), block 128, dynamic shared memory
 // max(4 * LOCAL * 1024 + 512 * PITCH, 256 * (HEAD_DIM + 8)) bytes, where PITCH = ROTARY_DIM / 2 + 4 and
 // LOCAL = 2 * ceil(ROTARY_DIM / 64) + ceil((HEAD_DIM - ROTARY_DIM) / 32). n_splits = ceil(n_tiles / tiles_a_split).
-// Memory: reads k and v once per pack and 16 rows, and 4 bytes a key for its row. Workspace: partial f32
+// Memory: reads k and v once per pack and 16 rows, and 4 bytes a key for its position. Workspace: partial f32
 // [n_heads / PACK][gridDim.z][n_splits][16][HEAD_DIM + 2]; arrived u32 [n_heads / PACK][gridDim.z], zeros before and after.
-// Parameters: q, k, v, lo, hi, query_rows, key_rows, factor, hole_start, hole_words, cos, sin, offset_cos, offset_sin, tiles,
-// partial, arrived, out, lse, info.
+// Parameters: q, k, v, lo, hi, factor, hole_start, hole_words, tiles (span and first key, a multiple of 64, of each), cosines
+// and sines of the queries of every span, cosines, sines and positions of the keys of every rule, offset_cos, offset_sin
+// (S(0) to S(63), rows one after the other), partial, arrived, out, lse, info.
 // Cost: 640 instructions a lane and 16 keys of 128 dimensions, 130 more for the queries of a tile: by arithmetic, 44 % of the
-// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills 220 bytes.
+// issue slots of an H200 while 4.3 TB/s arrive. Two blocks on an SM; HEAD_DIM 256 spills up to 280 bytes.
 // Agrees with f64 to 7.2e-3 (bf16) and 9.3e-4 (f16) of the norm of out, and lse to 2.3e-2 and 3.2e-3: queries and keys are
 // rounded once more when they are turned.
 #define TILE 64
@@ -29,26 +33,67 @@
 #define MERGED_ROW (HEAD_DIM + 8)                     // floats of a row of a warp's output in shared memory
 #define PARTIAL_ROW (HEAD_DIM + 2)                    // output, maximum, sum
 
+// `M(0), M(1), ... M(n - 1)`.
+#define JOIN(a, b) a##b
+#define LIST(n, M) JOIN(LIST_, n)(M)
+#define LIST_1(M) M(0)
+#define LIST_2(M) LIST_1(M), M(1)
+#define LIST_3(M) LIST_2(M), M(2)
+#define LIST_4(M) LIST_3(M), M(3)
+#define LIST_5(M) LIST_4(M), M(4)
+#define LIST_6(M) LIST_5(M), M(5)
+#define LIST_7(M) LIST_6(M), M(6)
+#define LIST_8(M) LIST_7(M), M(7)
+
 struct Info {
   u64 q_head, q_token, k_head, v_head, out_head, out_token; // strides in elements
   u32 k_row, v_row, seq_q, seq_k, n_heads, n_rep;
   u32 n_tiles, tiles_a_split, n_splits;
-  u32 table_row, offset_row; // strides of cos and sin, and of offset_cos and offset_sin
-  u32 key_rows_rule;         // stride of key_rows from rule to rule
-  u32 composes, holes_of;    // whether rows compose: R(a) = R(a - b) R(b); bit s: span s has holes
+  u32 first_query, table_row; // token of query 0; stride of all tables of angles
+  u32 composes, holes_of;     // bit r: the rows of rule r compose; bit s: span s has holes
   u32 span_rule[MAX_SPANS];
 };
 
 // The first row of this block among those of its pack.
 DEVICE u32 first_row() { return blockIdx.z * 16; }
 
-// Positions: rows of queries and keys, the tables, and the offsets in shared memory.
-struct Positions {
-  const u32 *query_rows, *key_rows;
-  const float *cos, *sin, *offset_cos, *offset_sin;
+// Angles of tokens, row by row.
+struct Table {
+  const float *cos, *sin;
+
+  DEVICE Angles angles(u32 token, u32 piece, const Info& info) const {
+    const u64 at = (u64)token * info.table_row + piece * 8;
+    return load_angles(cos + at, sin + at);
+  }
 };
 
-// The tile that a warp works on; `base` is the table row of its first key.
+// Where keys of a rule stand.
+struct KeyTable {
+  Table table;
+  const u32* position;
+};
+
+// One of a list, without a copy of the list in memory.
+template <class T, int N>
+DEVICE T one_of(const T (&list)[N], u32 at) {
+  T one = list[0];
+#pragma unroll
+  for (int n = 1; n < N; n++)
+    if (n == at) one = list[n];
+  return one;
+}
+
+// The tables of every span and rule, and the offsets in shared memory.
+struct Positions {
+  Table query_tables[N_SPANS];
+  KeyTable key_tables[N_RULES];
+  const float *offset_cos, *offset_sin;
+
+  DEVICE Table queries(u32 span) const { return one_of(query_tables, span); }
+  DEVICE KeyTable keys(u32 span, const Info& info) const { return one_of(key_tables, info.span_rule[span]); }
+};
+
+// The tile that a warp works on; `base` is the position of its first key.
 struct TurnedTile {
   u32 span, key, base;
   bool by_offset, inner; // inner: every row sees all its keys
@@ -56,23 +101,21 @@ struct TurnedTile {
 
 // Turns that key to where it stands.
 DEVICE void turn_key(Row& row, u32 key, const TurnedTile& tile, const Positions& at, const Info& info) {
-  const u32* key_rows = at.key_rows + info.span_rule[tile.span] * info.key_rows_rule;
-  const u32 place = key_rows[min(key + threadIdx.x % 32 / 4, info.seq_k - 1)];
+  const u32 token = min(key + threadIdx.x % 32 / 4, info.seq_k - 1);
+  const KeyTable keys = at.keys(tile.span, info); // not kept in registers
   if (tile.by_offset) {
-    const u32 from = (place - tile.base) * PITCH;
+    const u32 from = (keys.position[token] - tile.base) * PITCH;
     turn_row(row, [&](u32 piece) { return load_angles(at.offset_cos + from + piece * 8, at.offset_sin + from + piece * 8); });
   } else {
-    const u64 from = (u64)place * info.table_row;
-    turn_row(row, [&](u32 piece) { return load_angles(at.cos + from + piece * 8, at.sin + from + piece * 8); });
+    turn_row(row, [&](u32 piece) { return keys.table.angles(token, piece, info); });
   }
 }
 
 // The angles of a query: its own, less those of the tile's first key if keys turn by offset.
-DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Positions& at, const Info& info) {
-  const u64 from = (u64)row * info.table_row + piece * 8, base = (u64)tile.base * info.table_row + piece * 8;
-  Angles query = load_angles(at.cos + from, at.sin + from);
+DEVICE Angles query_angles(u32 token, u32 piece, const TurnedTile& tile, const Positions& at, const Info& info) {
+  Angles query = at.queries(tile.span).angles(info.first_query + token, piece, info);
   if (!tile.by_offset) return query;
-  const Angles key = load_angles(at.cos + base, at.sin + base);
+  const Angles key = at.keys(tile.span, info).table.angles(tile.key, piece, info);
 #pragma unroll
   for (int n = 0; n < 8; n++) {
     const float cos = query.cos[n] * key.cos[n] + query.sin[n] * key.sin[n];
@@ -82,20 +125,24 @@ DEVICE Angles query_angles(u32 row, u32 piece, const TurnedTile& tile, const Pos
   return query;
 }
 
-// Tile `n` of the table.
-DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const u32* key_rows, const Masks& masks, const Info& info) {
-  const u32 span = tiles[2 * n], key = tiles[2 * n + 1], lane = threadIdx.x % 32;
-  const u32* rows = key_rows + info.span_rule[span] * info.key_rows_rule;
-  const u32 base = rows[key];
-  const u32 near = rows[min(key + lane, info.seq_k - 1)] - base, far = rows[min(key + 32 + lane, info.seq_k - 1)] - base;
-  bool inner = !masks.has_holes(span);
+// Tile `n` of the list.
+DEVICE TurnedTile open_tile(const u32* tiles, u32 n, const Positions& at, const Masks& masks, const Info& info) {
+  const u32 span = tiles[2 * n], key = tiles[2 * n + 1], rule = info.span_rule[span], lane = threadIdx.x % 32;
+  TurnedTile tile = {span, key, 0, false, !masks.has_holes(span)};
 #pragma unroll
   for (u32 row = first_row() + lane / 4; row < first_row() + 16; row += 8) {
     const u32 of = span * info.seq_q + row / PACK;
-    if (row < info.seq_q * PACK) inner = inner && masks.lo[of] <= key && key + TILE <= masks.hi[of];
+    if (row < info.seq_q * PACK) tile.inner = tile.inner && masks.lo[of] <= key && key + TILE <= masks.hi[of];
   }
-  const bool by_offset = info.composes && near < TILE && far < TILE;
-  return {span, key, base, __all_sync(ALL_LANES, by_offset) != 0, __all_sync(ALL_LANES, inner) != 0};
+  tile.inner = __all_sync(ALL_LANES, tile.inner) != 0;
+  if (info.composes >> rule & 1) {
+    const u32* position = at.keys(span, info).position;
+    tile.base = position[key];
+    const u32 near = position[min(key + lane, info.seq_k - 1)] - tile.base;
+    const u32 far = position[min(key + 32 + lane, info.seq_k - 1)] - tile.base;
+    tile.by_offset = __all_sync(ALL_LANES, near < TILE && far < TILE) != 0;
+  }
+  return tile;
 }
 
 // Weights of 16 keys from their products.
@@ -114,18 +161,17 @@ DEVICE void turn_queries(uint4* turned, const E* q, const TurnedTile& tile, cons
   for (u32 i = 0; i < 2; i++) {
     const u32 row = first_row() + threadIdx.x % 32 / 4 + 8 * i, token = row / PACK;
     const bool real = token < info.seq_q;
-    const u32 position = real ? at.query_rows[tile.span * info.seq_q + token] : 0;
     const E* from = q + row % PACK * info.q_head + token * info.q_token;
-    turn_query(turned, i, real ? from : nullptr, [&](u32 piece) { return query_angles(position, piece, tile, at, info); });
+    turn_query(turned, i, real ? from : nullptr, [&](u32 piece) { return query_angles(token, piece, tile, at, info); });
   }
 }
 
 // Copies the offset tables to shared memory.
-DEVICE void copy_offsets(float* cos, float* sin, const float* from_cos, const float* from_sin, const Info& info) {
+DEVICE void copy_offsets(float* cos, float* sin, const float* from_cos, const float* from_sin) {
   for (u32 n = threadIdx.x; n < TILE * HALF_ROTARY; n += 32 * WARPS) {
     const u32 row = n / HALF_ROTARY, at = n % HALF_ROTARY;
-    cos[row * PITCH + at] = from_cos[row * info.offset_row + at];
-    sin[row * PITCH + at] = from_sin[row * info.offset_row + at];
+    cos[row * PITCH + at] = from_cos[n];
+    sin[row * PITCH + at] = from_sin[n];
   }
 }
 
@@ -214,7 +260,7 @@ DEVICE void attend(Softmax& state, Output (&out)[1], uint4* turned, const E* q, 
   Row keys[KEY_GROUPS];
   if (n < end) load_first_keys<true>(keys, cache, tiles[2 * n + 1]);
   for (; n < end; n += WARPS) {
-    const TurnedTile tile = open_tile(tiles, n, at.key_rows, masks, info);
+    const TurnedTile tile = open_tile(tiles, n, at, masks, info);
     turn_queries(turned, q, tile, at, info);
 #pragma unroll 1
     for (u32 key = tile.key; key < tile.key + TILE; key += 16) {
@@ -267,19 +313,23 @@ DEVICE void finish(const Warps& warps, const Splits& splits, u32* arrived, E* ou
   if (is_last(arrived, info.n_splits)) merge(info.n_splits, n_rows, splits, write);
 }
 
+#define QUERY_TABLE(n) const float *__restrict__ query_cos_##n, const float *__restrict__ query_sin_##n
+#define QUERY_TABLE_OF(n) {query_cos_##n, query_sin_##n}
+#define KEY_TABLE(n) const float *__restrict__ key_cos_##n, const float *__restrict__ key_sin_##n, const u32 *__restrict__ key_position_##n
+#define KEY_TABLE_OF(n) {{key_cos_##n, key_sin_##n}, key_position_##n}
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
 span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E* __restrict__ v, const u32* __restrict__ lo,
-                      const u32* __restrict__ hi, const u32* __restrict__ query_rows, const u32* __restrict__ key_rows,
-                      const float* __restrict__ factor, const u32* __restrict__ hole_start,
-                      const u32* __restrict__ hole_words, const float* __restrict__ cos, const float* __restrict__ sin,
-                      const float* __restrict__ offset_cos, const float* __restrict__ offset_sin,
-                      const u32* __restrict__ tiles, float* __restrict__ partial, u32* __restrict__ arrived,
-                      E* __restrict__ out, float* __restrict__ lse, const __grid_constant__ Info info) {
+                      const u32* __restrict__ hi, const float* __restrict__ factor, const u32* __restrict__ hole_start,
+                      const u32* __restrict__ hole_words, const u32* __restrict__ tiles, LIST(N_SPANS, QUERY_TABLE),
+                      LIST(N_RULES, KEY_TABLE), const float* __restrict__ offset_cos, const float* __restrict__ offset_sin,
+                      float* __restrict__ partial, u32* __restrict__ arrived, E* __restrict__ out, float* __restrict__ lse,
+                      const __grid_constant__ Info info) {
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ float stats[WARPS][16][2];
   float* offsets = reinterpret_cast<float*>(shared + WARPS * LOCAL * 1024); // cosines, then sines
   const u32 warp = threadIdx.x / 32, head = blockIdx.x * PACK, key_head = head / info.n_rep;
-  if (info.composes) copy_offsets(offsets, offsets + TILE * PITCH, offset_cos, offset_sin, info);
+  if (info.composes) copy_offsets(offsets, offsets + TILE * PITCH, offset_cos, offset_sin);
   __syncthreads();
 
   float scale[2]; // from products to units of log2
@@ -290,7 +340,8 @@ span_attention_decode(const E* __restrict__ q, const E* __restrict__ k, const E*
   Output sums[1];
   clear(sums[0]);
   const Cache cache = {k + key_head * info.k_head, v + key_head * info.v_head, info.k_row, info.v_row, info.seq_k - 1};
-  const Positions positions = {query_rows, key_rows, cos, sin, offsets, offsets + TILE * PITCH};
+  const Positions positions = {
+      {LIST(N_SPANS, QUERY_TABLE_OF)}, {LIST(N_RULES, KEY_TABLE_OF)}, offsets, offsets + TILE * PITCH};
   const Masks masks = {lo, hi, hole_start, hole_words, info.seq_q, info.holes_of};
   const u32 first = blockIdx.y * info.tiles_a_split, end = min(first + info.tiles_a_split, info.n_tiles);
   uint4* turned = reinterpret_cast<uint4*>(shared) + warp * LOCAL * 64;
