@@ -33,6 +33,9 @@ pub trait Lens: Send {
     /// fewer tokens than the prompt has; [`Lens::feed`] and [`Lens::reuse`] check their tokens too.
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError>;
 
+    /// Ends the sequence, if there is one, and gives its memory back: only a new one can follow.
+    fn forget(&mut self) {}
+
     /// Feeds the next tokens, in any pieces. Returns the logits that `want` names, row-major `[rows, vocab_size]`.
     /// After an error, cancellation included, the sequence is over: call [`Lens::begin`]. One that [`Lens::reuse`] started can also
     /// be started by `reuse` again.
@@ -291,12 +294,26 @@ pub enum LensError {
         n_prefix: usize,
     },
     /// More memory than the device has left.
-    #[error("{}", no_room(*needed, *free))]
+    #[error("this takes {:.1} GiB of the device's memory, and {:.1} GiB are free", gib(*needed), gib(*free))]
     DeviceMemory {
-        /// Bytes that are needed in all, or of the block that could not be had.
+        /// Bytes that are needed.
         needed: u64,
-        /// Bytes that nobody holds, with those that the program holds and does not use, where the driver tells.
-        free: Option<u64>,
+        /// Bytes that nobody holds, with those that the program holds and does not use.
+        free: u64,
+    },
+    /// A block of the device's memory that could not be had.
+    #[error("the device has no block of {:.1} GiB left", gib(*bytes))]
+    DeviceBlock {
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// Keys and values that the host's memory has no room for.
+    #[error("keys and values take {:.1} GiB of the host's memory, and {:.1} GiB are free", gib(*needed), gib(*free))]
+    HostMemory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// The device or its driver failed.
     #[error("the device failed: {0}")]
@@ -309,14 +326,8 @@ pub enum LensError {
     },
 }
 
-fn no_room(needed: u64, free: Option<u64>) -> String {
-    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    match free {
-        Some(free) => {
-            format!("this takes {:.1} GiB of the device's memory, and {:.1} GiB are free", gib(needed), gib(free))
-        }
-        None => format!("the device has no block of {:.1} GiB to give", gib(needed)),
-    }
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }
 
 impl LensError {
@@ -342,7 +353,8 @@ impl LensError {
             Self::OtherModel => Some("run the prompt on this model".into()),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
-            Self::DeviceMemory { .. } => Some(
+            Self::HostMemory { .. } => Some("take a shorter prompt, or keep no queries (`keep_queries`)".into()),
+            Self::DeviceMemory { .. } | Self::DeviceBlock { .. } => Some(
                 "take a shorter prompt, fewer tokens a step (`prefill_chunk`), fewer bits a weight (`weights`: bf16, q8, q4), or leave keys and \
                  values in the host's memory (`kv_offload`)"
                     .into(),
@@ -355,6 +367,11 @@ impl LensError {
 }
 
 impl ModelInfo {
+    /// Whether some of its matrices have 32 bits a number.
+    pub fn has_32_bits(&self) -> bool {
+        self.dtype.contains("f32")
+    }
+
     /// The model as one that was trained on `n_tokens`; as it is where that is nothing.
     pub fn trained_on(&self, n_tokens: Option<usize>) -> Cow<'_, Self> {
         if n_tokens.is_none() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::lens::ModelInfo;
-use crate::plan::{ChunkScore, Plan, Prefill};
+use crate::plan::{ChunkChoice, ChunkScore, HeadGroup, Plan, Prefill, SlotPositions};
 use crate::spec::ModelSpec;
 
 /// Bytes that a run takes on the processor, beside what the program itself does, when most is in memory at once.
@@ -37,7 +37,18 @@ pub struct OnDevice {
     pub number: usize,
     /// Whether keys and values stay in the host's memory.
     pub offloads: bool,
+    /// Whether queries are kept too.
+    pub keeps_queries: bool,
 }
+
+/// Chunks of a key head that lie on a device while the others are in the host's memory, where its queries may choose `n_chosen` of
+/// `n_chunks` for a token: twice as many, since tokens that follow one another choose alike, and no more than there are, with room for
+/// some that come.
+pub fn n_places(n_chosen: usize, n_chunks: usize) -> usize {
+    (2 * n_chosen).min(n_chunks + n_chunks / 8 + SPARE_PLACES)
+}
+
+const SPARE_PLACES: usize = 8;
 
 /// Rows of a step that an MLP meets at once: its numbers are the widest, and rows do not know of one another.
 pub const MLP_ROWS: usize = 4096;
@@ -76,7 +87,8 @@ impl RunSize {
         let spec = &model.spec;
         let cache = CacheSize::of(spec, plan, prompt, n_tokens);
         let step = prefill_chunk.min(prompt.n_tokens).max(1);
-        let all = (cache.keys_and_values + spec.cache_numbers(SPARE_TOKENS)) * device.number;
+        let queries_kept = if device.keeps_queries { cache.queries } else { 0 };
+        let all = (cache.keys_and_values + spec.cache_numbers(SPARE_TOKENS) + queries_kept) * device.number;
         let n_spans = plan.rules().iter().map(|rule| rule.spans.len()).max().unwrap_or(0);
         let (queries, keys) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
         // the stream, its normed copy, queries, keys and values, what they got, and the same token by token
@@ -89,8 +101,12 @@ impl RunSize {
         let activations = (attention + turned).max(mlp) + angles;
         Self {
             weights: model.weight_bytes,
-            // of keys and values in the host's memory one layer is on the device
-            cache: if device.offloads { all / spec.n_layers.max(1) } else { all },
+            // of keys and values in the host's memory one layer is on the device, and chunks that were chosen
+            cache: if device.offloads {
+                all / spec.n_layers.max(1) + places(spec, plan, n_tokens) * device.number
+            } else {
+                all
+            },
             chunks: cache.chunks * device.number,
             chunk_keys: 0, // turned as they are read
             activations: activations + activations / 8,
@@ -101,6 +117,19 @@ impl RunSize {
     pub fn total(&self) -> usize {
         self.weights + self.cache + self.chunks + self.chunk_keys + self.activations
     }
+}
+
+/// Numbers of the keys and values in the places of chosen chunks, in all layers.
+fn places(spec: &ModelSpec, plan: &Plan, n_tokens: usize) -> usize {
+    let of_group = |group: HeadGroup| {
+        let choice = plan.rules()[group.rule].choice.filter(|choice| choice.slots == SlotPositions::Packed);
+        choice.map_or(0, |ChunkChoice { chunk_len, n_slots, .. }| {
+            let n_kv_heads = spec.kv_heads_of(&group.heads).len();
+            let n_chosen = group.heads.len().div_ceil(n_kv_heads) * (n_slots - 1);
+            2 * n_kv_heads * (n_places(n_chosen, n_tokens / chunk_len) + 1) * chunk_len * spec.head_dim
+        })
+    };
+    (0..spec.n_layers).flat_map(|layer| plan.groups(layer, spec.n_heads)).map(of_group).sum()
 }
 
 /// Numbers that a sequence keeps from step to step, in all layers.
@@ -171,6 +200,31 @@ mod tests {
         assert_eq!(size("full", 1000, 1000).activations - full.activations, of_tokens + of_tokens / 4);
         assert!(size("self_extend:group_size=8", 1000, 500).activations > full.activations);
         assert!(size("long_heads:chunk_len=4,attention_len=32", 1000, 500).chunk_keys > 0);
+    }
+
+    #[test]
+    fn a_device_holds_what_stays_on_it() {
+        let lens = crate::scripted::ScriptedLens::new(crate::scripted::induction);
+        let model = crate::lens::Lens::model(&lens);
+        let spec = &model.spec;
+        let size = |method: &str, device: OnDevice| {
+            let plan = Method::parse(method).unwrap().plan(spec).unwrap();
+            RunSize::on_device(model, &plan, Prefill { n_tokens: 1000 }, 1000, 500, device)
+        };
+        let all = OnDevice { number: 2, offloads: false, keeps_queries: false };
+        let cache = 2 * spec.cache_numbers(1000 + SPARE_TOKENS);
+        assert_eq!(size("full", all).cache, cache);
+        let kept = 2 * spec.n_layers * spec.n_heads * spec.head_dim * 1000;
+        assert_eq!(size("full", OnDevice { keeps_queries: true, ..all }).cache, cache + kept);
+        let on_host = OnDevice { offloads: true, ..all };
+        assert_eq!(size("full", on_host).cache, cache / spec.n_layers);
+        // eight slots of 4 tokens, the newest chunk apart: places for twice as many of every query head, and for the newest
+        let n_rep = spec.n_heads / spec.n_kv_heads;
+        let places = 2 * (spec.cache_numbers(4) * (2 * 7 * n_rep + 1));
+        assert_eq!(size("long_heads:chunk_len=4,attention_len=32", on_host).cache, cache / spec.n_layers + places);
+        // no more than there are chunks: 15 of 64 tokens
+        let few = 2 * (spec.cache_numbers(64) * ((2 * 15 * n_rep).min(15 + 1 + SPARE_PLACES) + 1));
+        assert_eq!(size("long_heads:chunk_len=64,attention_len=1024", on_host).cache, cache / spec.n_layers + few);
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Trace {
     pub maps: Vec<PooledMap>,
     /// Seconds by phase. `prefill` and `decode` hold `choose`, `attention` and `logits`; recording is in none of these.
     pub seconds: BTreeMap<&'static str, f64>,
+    /// Tokens of a step of the prompt, at most; 0 where the lens does not tell.
+    pub prefill_chunk: usize,
     /// Highest resident memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
     /// The most of the device's memory that the program has held so far, in bytes, where it has memory of its own.

@@ -39,8 +39,8 @@ impl Dialogue {
     ) -> Result<Generated, EvalError> {
         let (sampling, stop) = (&self.sampling, &self.stop);
         let setup = Setup { n_prompt: prompt.len(), ..setup.clone() };
-        // the last token is fed for its logits, so all before it are kept
-        let last = prompt.len().saturating_sub(1);
+        // the last token is fed for its logits, so all before it are kept, but no block of queries is cut
+        let last = setup.plan.whole_blocks(prompt.len().saturating_sub(1));
         let is_longer_alike = !setup.plan.depends_on_length() && !setup.rope.follows_length();
         let can_go_on = is_longer_alike && setup.watch.first_query() >= self.prefix.n_tokens();
         if last == 0 || !can_go_on || !Prefix::fits(lens, &setup, prompt.len(), last) {
@@ -57,7 +57,7 @@ impl Dialogue {
             }
             kept => kept?,
         }
-        let mut part = Part { control, before: last, size: 1, total: prompt.len() };
+        let mut part = Part { control, before: last, size: prompt.len() - last, total: prompt.len() };
         go_on(lens, (prompt, last), sampling, stop, started, &mut part, on_text)
     }
 }

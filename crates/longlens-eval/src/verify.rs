@@ -76,8 +76,7 @@ impl HeadError {
 impl Report {
     /// Heads that are further from their definition than they may be.
     pub fn wrong(&self) -> impl Iterator<Item = &HeadError> {
-        // what is no number is no less than any limit
-        self.heads.iter().filter(|head| head.worst().is_nan() || head.worst() > self.limit)
+        self.heads.iter().filter(|head| head.worst() > self.limit)
     }
 }
 
@@ -168,14 +167,13 @@ fn compare(
         let found = oracle.attend(turned, cached, head, *query, recorded);
         if let Some(regret) = found.regret {
             chooses = true;
-            choice_off = choice_off.max(regret);
+            choice_off = choice_off.max(finite(regret));
             n_other += usize::from(regret > 0.0);
         }
         let out = &got.out[(query * n_heads + head) * d..][..d];
         for (got, expected) in out.iter().map(|x| f64::from(*x)).zip(&found.out) {
-            let difference = (got - expected).abs();
-            // what is no number stays the largest difference
-            if difference > off || difference.is_nan() {
+            let difference = finite((got - expected).abs());
+            if difference > off {
                 (off, query_off) = (difference, *query);
             }
             largest = largest.max(expected.abs());
@@ -186,12 +184,17 @@ fn compare(
     HeadError {
         layer,
         head,
-        off: off / largest.max(f64::MIN_POSITIVE),
+        off: off / largest.clamp(f64::MIN_POSITIVE, f64::MAX),
         off_rms: (squares_off / squares.max(f64::MIN_POSITIVE)).sqrt(),
         query: query_off,
         choice_off: chooses.then_some(choice_off),
         n_other_choices: chooses.then_some(n_other),
     }
+}
+
+/// The number, or more than any limit: what is no number is lost in a maximum.
+fn finite(number: f64) -> f64 {
+    if number.is_finite() { number } else { f64::INFINITY }
 }
 
 /// The complete chunks that a head chose for a query, where they were recorded.

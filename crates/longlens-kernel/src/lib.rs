@@ -136,7 +136,7 @@ pub trait Kernels: Backend {
         None
     }
 
-    /// Bytes of a number of the cache, and of what attention meets, where weights have 32 bits or fewer.
+    /// Bytes of a number of the cache and of what attention meets: 2 on devices with tensor cores where no weights have 32 bits, else 4.
     fn attention_bytes(_device: &Self::Device, _weights_have_32_bits: bool) -> usize {
         size_of::<f32>()
     }
@@ -235,6 +235,13 @@ pub struct DeviceMemory {
     pub held: u64,
     /// Those of them that are in use.
     pub used: u64,
+}
+
+impl DeviceMemory {
+    /// Bytes that can be taken: what nobody holds, and what the program holds and does not use.
+    pub fn available(&self) -> Option<u64> {
+        Some(self.free?.0 + self.held.saturating_sub(self.used))
+    }
 }
 
 /// Result of an attention operation.

@@ -1,7 +1,6 @@
 //! A model whose layers are nothing but attention, of random queries, keys and values: what a kernel's speed is measured on, without
 //! the products around it.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use burn_tensor::{DType, Distribution, Tensor};
@@ -12,12 +11,13 @@ use longlens_kernel::{Kernels, Operation};
 use crate::decoder::{Attend, Decoder, Projected};
 use crate::lens::DecoderLens;
 
-/// What attention meets in every layer, made once for every number of tokens: making it is not what is measured.
+/// What attention meets in every layer, made once for steps of as many tokens: making it is not what is measured.
 struct AttentionOnly<B: Kernels> {
     spec: ModelSpec,
     device: B::Device,
     dtype: DType,
-    made: Mutex<HashMap<usize, Projected<B>>>,
+    /// For the newest number of tokens alone: long steps take memory.
+    made: Mutex<Option<(usize, Projected<B>)>>,
 }
 
 /// Opens one with the heads and layers of `info`, which names it; numbers have 16 bits where the device attends to such.
@@ -29,9 +29,8 @@ pub fn open<B: Kernels>(
     kernel_path: &str,
 ) -> Box<dyn Lens> {
     B::seed(&device, seed);
-    let dtype = if B::attention_bytes(&device, info.dtype == "f32") == 2 { DType::BF16 } else { DType::F32 };
-    let decoder =
-        AttentionOnly { spec: info.spec.clone(), device: device.clone(), dtype, made: Mutex::new(HashMap::new()) };
+    let dtype = if B::attention_bytes(&device, info.has_32_bits()) == 2 { DType::BF16 } else { DType::F32 };
+    let decoder = AttentionOnly { spec: info.spec.clone(), device: device.clone(), dtype, made: Mutex::new(None) };
     let info = ModelInfo { kernel_path: kernel_path.into(), ..info };
     Box::new(DecoderLens::<B, _>::new(decoder, info, None, device).offloading(kv_offload))
 }
@@ -66,7 +65,10 @@ impl<B: Kernels> Decoder<B> for AttentionOnly<B> {
             };
             let (n_heads, n_kv_heads) = (self.spec.n_heads, self.spec.n_kv_heads);
             let make = || Projected { query: random(n_heads), key: random(n_kv_heads), value: random(n_kv_heads) };
-            made.entry(seq).or_insert_with(make).clone()
+            if made.as_ref().is_none_or(|(n, _)| *n != seq) {
+                *made = None; // its memory is given back before the new ones take theirs
+            }
+            made.get_or_insert_with(|| (seq, make())).1.clone()
         };
         let context = attend(new)?; // [seq, n_heads * head_dim]
         Ok(context.slice([0..seq, 0..1]).cast(DType::F32))

@@ -61,8 +61,8 @@ pub struct Held<'a, B: Kernels> {
 struct Store<B: Kernels> {
     memory: Memory,
     rows: Option<Rows<B>>, // [heads, capacity, head_dim]
-    /// Rows of the sequence that was begun where others were written since: the first one's token, `[heads, n, head_dim]`.
-    saved: Vec<(usize, Tensor<B, 3>)>,
+    /// Rows of the sequence that was begun where others were written since, and the first one's token.
+    saved: Vec<(usize, Rows<B>)>,
 }
 
 /// Where rows lie.
@@ -70,6 +70,15 @@ struct Store<B: Kernels> {
 enum Rows<B: Kernels> {
     Here(Tensor<B, 3>),
     OnHost(HostRows),
+}
+
+impl<B: Kernels> Rows<B> {
+    fn n_numbers(&self) -> usize {
+        match self {
+            Self::Here(rows) => rows.dims().iter().product(),
+            Self::OnHost(rows) => rows.n_numbers(),
+        }
+    }
 }
 
 /// Where the rows of a sequence are to lie.
@@ -211,11 +220,11 @@ impl<B: Kernels> Held<'_, B> {
             return None;
         }
         let n_rep = n_heads / kv_heads.len();
-        let n_chosen = n_rep * (n_slots - 1);
-        if !cache.resident.as_ref().is_some_and(|resident| resident.holds(n_chosen, chunk_len)) {
-            let like = key.rows(0..1, self.device);
-            cache.resident =
-                Some(Resident::new(n_chosen, chunk_len, &crate::tensors::heads_of(&like, kv_heads.clone())));
+        let (n_chosen, n_chunks) = (n_rep * (n_slots - 1), self.len / chunk_len);
+        if !cache.resident.as_ref().is_some_and(|resident| resident.holds(n_chosen, n_chunks, chunk_len)) {
+            let like = crate::tensors::heads_of(&key.rows(0..1, self.device), kv_heads.clone());
+            cache.resident = None; // its memory is given back before the new one takes its own
+            cache.resident = Some(Resident::new(n_chosen, n_chunks, chunk_len, &like));
         }
         let numbers = chosen.clone().into_data().convert::<i32>();
         let numbers = numbers.as_slice::<i32>().expect("converted to i32");
@@ -234,8 +243,7 @@ impl<B: Kernels> Store<B> {
     fn write(&mut self, at: usize, new: Tensor<B, 3>, capacity: usize, n_base: usize) {
         let [heads, seq, head_dim] = new.dims();
         if at < n_base && self.rows.is_some() {
-            // a copy of its own: a view would keep the store from being written in place
-            self.saved.push((at, self.rows(at..(at + seq).min(n_base), &new.device()) + 0.0));
+            self.saved.push((at, self.copied(at..(at + seq).min(n_base))));
         }
         // taken out: the only owner writes in place
         let rows = match (self.rows.take(), self.memory) {
@@ -263,8 +271,34 @@ impl<B: Kernels> Store<B> {
     /// Puts saved rows back.
     fn restore(&mut self) {
         for (at, rows) in std::mem::take(&mut self.saved) {
-            let capacity = at + rows.dims()[1]; // they were written there before
-            self.write(at, rows, capacity, 0);
+            match (&mut self.rows, rows) {
+                (_, Rows::Here(rows)) => {
+                    let capacity = at + rows.dims()[1]; // they were written there before
+                    self.write(at, rows, capacity, 0);
+                }
+                (Some(Rows::OnHost(store)), Rows::OnHost(rows)) => store.put(at, &rows),
+                (_, Rows::OnHost(_)) => unreachable!("rows are saved where they lie"),
+            }
+        }
+    }
+
+    /// A copy of some rows, where they lie.
+    fn copied(&self, tokens: Range<usize>) -> Rows<B> {
+        match self.rows.as_ref().expect("tokens were written before they are read") {
+            Rows::Here(rows) => {
+                let [heads, _, head_dim] = rows.dims();
+                // a copy of its own: a view would keep all of the store alive, and from being written in place
+                Rows::Here(B::first_rows(rows, tokens.end).slice([0..heads, tokens, 0..head_dim]) + 0.0)
+            }
+            Rows::OnHost(rows) => Rows::OnHost(rows.part(tokens)),
+        }
+    }
+
+    /// Begins with a copy of `rows`, which lie where these are to lie, and room for more.
+    fn begin_with(&mut self, rows: &Rows<B>, capacity: usize) {
+        match rows {
+            Rows::Here(rows) => self.write(0, rows.clone(), capacity, 0),
+            Rows::OnHost(rows) => self.rows = Some(Rows::OnHost(rows.part(0..rows.capacity()).grown(capacity))),
         }
     }
 

@@ -101,8 +101,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
         cache: impl Fn(usize, usize) -> LayerCache<B>,
     ) -> Result<(), LensError> {
         // the old sequence's memory is given back before the new one takes its own
-        self.sequence = None;
-        B::release();
+        self.forget();
         let attention = self.attention(setup, Prefill { n_tokens: setup.n_prompt })?;
         let caches = (0..self.decoder.n_layers()).map(|layer| cache(layer, self.n_groups(setup, layer)));
         self.sequence = Some(Running {
@@ -153,6 +152,11 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         self.start(setup, "re-prefill", |_, n_groups| {
             LayerCache::new(setup.n_prompt, setup.keep_queries, n_groups, memory, device.clone())
         })
+    }
+
+    fn forget(&mut self) {
+        self.sequence = None;
+        B::release();
     }
 
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
@@ -222,7 +226,13 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
 
     fn trace(&mut self) -> Trace {
         let Some(sequence) = &self.sequence else { return Trace::default() };
-        Trace { run: sequence.record(), peak_memory: peak_memory(), ..sequence.attention.recorder.trace() }
+        let prefill_chunk = sequence.prefill_chunk();
+        Trace {
+            run: sequence.record(),
+            prefill_chunk,
+            peak_memory: peak_memory(),
+            ..sequence.attention.recorder.trace()
+        }
     }
 
     fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
@@ -264,7 +274,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         let cache =
             sequence.caches.get(layer).ok_or(LensError::OutOfRange { what: "layer", index: layer, count: n_layers })?;
         let n_tokens = sequence.n_tokens;
-        let query = cache.queries(0..n_tokens).ok_or(LensError::NothingKept { what: "a look at the cache" })?;
+        let query = cache.queries(0..n_tokens).ok_or(LensError::NothingKept { what: "a look at keys and values" })?;
         let (key, value) = cache.first(n_tokens);
         let cached = Cached { n_tokens, query: numbers(query), key: numbers(key), value: numbers(value) };
         B::check(&self.device).map_err(LensError::Device)?;

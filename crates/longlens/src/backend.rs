@@ -20,7 +20,7 @@ use crate::args::Device;
 use crate::failure::Failure;
 use crate::memory;
 pub use ceiling::Ceilings;
-use device_lens::DeviceLens;
+use device_lens::{Asks, DeviceLens};
 pub use hush::prepare;
 use longlens_app::bytes::text as size;
 
@@ -28,10 +28,10 @@ use longlens_app::bytes::text as size;
 pub fn open(model: &str, device: Device, options: Options) -> Result<Box<dyn Lens>, Failure> {
     check_offload(device, options.kv_offload)?;
     let source = Source::resolve(model).map_err(refused)?;
-    if let Some(Place { room, takes }) = place(device)? {
-        let outline = |weights| longlens_model::outline(&source, Options { weights, ..options.clone() }, takes);
+    if let Some(place) = place(device)? {
+        let outline = |weights| longlens_model::outline(&source, Options { weights, ..options.clone() }, place.takes);
         let weight_bytes = |weights| outline(weights).map_or(usize::MAX, |info| info.weight_bytes);
-        check_room(&outline(options.weights).map_err(refused)?, &room, options.kv_offload, weight_bytes)?;
+        check_room(&outline(options.weights).map_err(refused)?, &place, options.kv_offload, weight_bytes)?;
     }
     on(device, Open { source, options }).inspect(|_| memory::give_back_freed_pages())
 }
@@ -52,12 +52,18 @@ struct Place {
     room: Room,
     /// Which forms of matrices stay what they are there; others become numbers of 32 bits.
     takes: fn(Storage) -> bool,
+    /// Bytes of a number of a model's cache there.
+    number: Box<dyn Fn(&ModelInfo) -> usize>,
 }
 
 /// The memory of a device, where the system or its driver tells.
 fn place(device: Device) -> Result<Option<Place>, Failure> {
     if device == Device::Cpu {
-        return Ok(Machine::here().room().map(|room| Place { room, takes: |_| true }));
+        return Ok(Machine::here().room().map(|room| Place {
+            room,
+            takes: |_| true,
+            number: Box::new(|_| size_of::<f32>()),
+        }));
     }
     on(device, FindPlace)
 }
@@ -66,18 +72,19 @@ fn place(device: Device) -> Result<Option<Place>, Failure> {
 /// that fails ends the program.
 fn check_room(
     model: &ModelInfo,
-    room: &Room,
+    Place { room, number, .. }: &Place,
     kv_offload: bool,
     weight_bytes: impl Fn(Keep) -> usize,
 ) -> Result<(), Failure> {
     let spec = &model.spec;
     // prompts may be shorter than the longest, which is not held against a model
     let n_cached = if kv_offload { 0 } else { spec.trained_context.min(LEAST_CONTEXT) };
-    let cache = spec.cache_numbers(n_cached) * size_of::<f32>();
+    let cache = spec.cache_numbers(n_cached) * number(model);
     let needed = model.weight_bytes.saturating_add(cache);
     if needed as u64 <= room.bytes {
         return Ok(());
     }
+    let is_device = room.bound == DEVICE;
     let bytes = |keep: Keep| weight_bytes(keep).saturating_add(cache);
     let smaller = [Keep::File, Keep::As(Storage::Bf16), Keep::As(Storage::Q8), Keep::As(Storage::Q4)];
     let fitting = smaller.into_iter().find(|keep| bytes(*keep) as u64 <= room.bytes);
@@ -87,18 +94,29 @@ fn check_room(
             kept.name(),
             size(bytes(kept))
         ),
+        None if is_device && !kv_offload && model.weight_bytes as u64 <= room.bytes => {
+            "leave keys and values in the host's memory with --kv-offload, or use a smaller model".to_owned()
+        }
+        None if is_device => "use a smaller model, or a device with more memory".to_owned(),
         None => "use a smaller model, or a machine with more memory".to_owned(),
     };
     let (needed, left) = (size(needed), size(room.bytes as usize));
+    let what = match n_cached {
+        0 => "take".to_owned(),
+        n_cached => format!("and a cache of {n_cached} tokens, take"),
+    };
+    let comma = if n_cached > 0 { "," } else { "" };
     Err(Failure::failed(
         format!(
-            "the weights of {} as {}, and a cache of {n_cached} tokens, take {needed}, and {} has {left} left",
+            "the weights of {} as {}{comma} {what} {needed}, and {} has {left} left",
             model.name, model.dtype, room.bound
         ),
         Some(help),
     ))
 }
 
+/// What a refusal calls a device with memory of its own.
+const DEVICE: &str = "the device";
 /// Tokens that a model must have room for.
 const LEAST_CONTEXT: usize = 1024;
 
@@ -131,9 +149,9 @@ impl Made {
     pub fn open(self, device: Device) -> Result<Box<dyn Lens>, Failure> {
         check_offload(device, self.kv_offload)?;
         // of the processor it was said before
-        if let Some(Place { room, .. }) = place(device)?.filter(|_| device != Device::Cpu) {
+        if let Some(place) = place(device)?.filter(|_| device != Device::Cpu) {
             let weight_bytes = |weights| Self { weights, ..self }.describe().weight_bytes;
-            check_room(&self.describe(), &room, self.kv_offload, weight_bytes)?;
+            check_room(&self.describe(), &place, self.kv_offload, weight_bytes)?;
         }
         on(device, self)
     }
@@ -151,8 +169,7 @@ pub fn ceilings(device: Device, how: Option<OnDevice>) -> Result<Ceilings, Failu
 
 /// How a device with memory of its own keeps what a run of a model makes.
 pub fn on_device_of(device: Device, model: &ModelInfo, offloads: bool) -> Result<Option<OnDevice>, Failure> {
-    let has_32_bits = model.dtype.contains("f32");
-    on(device, FindOnDevice { has_32_bits, offloads })
+    on(device, FindOnDevice { has_32_bits: model.has_32_bits(), offloads })
 }
 
 /// What a model is, without loading its weights.
@@ -199,8 +216,11 @@ impl Task for FindPlace {
     type Output = Option<Place>;
 
     fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
-        let free = B::memory(&device).and_then(|memory| memory.free);
-        Ok(free.map(|(bytes, _)| Place { room: Room { bytes, bound: "the device" }, takes: is_kept::<B> }))
+        let free = B::memory(&device).and_then(|memory| memory.available());
+        let number = move |model: &ModelInfo| B::attention_bytes(&device, model.has_32_bits());
+        let place =
+            |bytes| Place { room: Room { bytes, bound: DEVICE }, takes: is_kept::<B>, number: Box::new(number) };
+        Ok(free.map(place))
     }
 }
 
@@ -241,11 +261,12 @@ impl Task for Made {
 
 /// A model on a device that has memory of its own, watched; on the processor as it is.
 fn guarded<B: Kernels>(lens: Box<dyn Lens>, device: B::Device, offloads: bool) -> Result<Box<dyn Lens>, Failure> {
-    let Some(how) = how_on::<B>(&device, lens.model().dtype.contains("f32"), offloads) else { return Ok(lens) };
+    let Some(how) = how_on::<B>(&device, lens.model().has_32_bits(), offloads) else { return Ok(lens) };
     let loaded = B::check(&device);
-    let lens = DeviceLens::new(lens, how, move || B::memory(&device));
-    loaded.map_err(|reason| device_lens::failure(&hush::said().unwrap_or(reason), lens.free()))?;
-    Ok(Box::new(lens))
+    loaded.map_err(|reason| device_lens::failure(&hush::said().unwrap_or(reason)))?;
+    let host = || Machine::here().room().map(|room| room.bytes);
+    let asks = Asks { device: Box::new(move || B::memory(&device)), host };
+    Ok(Box::new(DeviceLens::new(lens, how, asks)))
 }
 
 struct Check {
@@ -304,7 +325,8 @@ impl Task for FindOnDevice {
 }
 
 fn how_on<B: Kernels>(device: &B::Device, has_32_bits: bool, offloads: bool) -> Option<OnDevice> {
-    B::memory(device).map(|_| OnDevice { number: B::attention_bytes(device, has_32_bits), offloads })
+    let number = B::attention_bytes(device, has_32_bits);
+    B::memory(device).map(|_| OnDevice { number, offloads, keeps_queries: false })
 }
 
 struct Measure {

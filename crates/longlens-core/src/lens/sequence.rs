@@ -57,8 +57,12 @@ impl Sequence {
     /// same length.
     pub fn serves(&self, setup: &Setup) -> bool {
         let in_both = self.n_tokens <= self.setup.n_prompt.min(setup.n_prompt);
+        // a block of queries that was cut chose without those behind the cut
+        let is_whole = setup.plan.whole_blocks(self.n_tokens) == self.n_tokens
+            || self.n_tokens >= setup.n_prompt && setup.n_prompt == self.setup.n_prompt;
         let any_length = in_both && !setup.plan.depends_on_length() && !setup.rope.follows_length();
         self.is_exact
+            && is_whole
             && self.setup.plan == setup.plan
             && self.setup.rope == setup.rope
             && self.setup.trained_context == setup.trained_context

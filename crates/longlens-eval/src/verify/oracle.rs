@@ -129,6 +129,7 @@ impl Oracle<'_> {
         let best = left.map(score).fold(f64::NEG_INFINITY, f64::max);
         let largest = scores.iter().fold(f64::MIN_POSITIVE, |most, score| most.max(score.abs()));
         let is_whole = taken.len() == slots.n_complete() && own().len() == taken.len();
+        let is_whole = is_whole && scores.iter().all(|score| score.is_finite());
         let regret = if is_whole { ((best - worst) / largest).max(0.0) } else { f64::INFINITY };
         (taken, regret)
     }

@@ -7,15 +7,17 @@ use longlens_core::memory::SPARE_TOKENS;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
 
-use super::{GroupCache, LayerCache, Memory, Store};
+use super::{GroupCache, LayerCache, Memory, Rows};
 use crate::tensors::heads_of;
 
-/// The first tokens of a layer's cache, in memory of their own.
+/// The first tokens of a layer's cache, in memory of their own: the device's, or the host's where the cache is there.
 #[derive(Debug)]
 pub struct LayerFork<B: Kernels> {
-    query: Option<Tensor<B, 3>>, // [n_heads, n_tokens, head_dim], when queries are kept
-    key: Tensor<B, 3>,           // [n_kv_heads, n_tokens, head_dim]
-    value: Tensor<B, 3>,         // [n_kv_heads, n_tokens, head_dim]
+    query: Option<Rows<B>>, // [n_heads, n_tokens, head_dim], when queries are kept
+    key: Rows<B>,           // [n_kv_heads, n_tokens, head_dim]
+    value: Rows<B>,         // [n_kv_heads, n_tokens, head_dim]
+    n_tokens: usize,
+    device: B::Device,
     /// Of each group of heads with a rule.
     groups: Vec<ChunksFork<B>>,
 }
@@ -31,8 +33,9 @@ impl<B: Kernels> LayerFork<B> {
     /// Numbers held.
     pub fn n_numbers(&self) -> usize {
         let chunks = self.groups.iter().flat_map(|chunks| [&chunks.complete, &chunks.pending]).flatten();
-        let tensors = chunks.chain(&self.query).chain([&self.key, &self.value]);
-        tensors.map(|t| t.dims().iter().product::<usize>()).sum()
+        let of_chunks: usize = chunks.map(|t| t.dims().iter().product::<usize>()).sum();
+        let rows = self.query.iter().chain([&self.key, &self.value]);
+        of_chunks + rows.map(Rows::n_numbers).sum::<usize>()
     }
 
     /// A cache that goes on from these tokens, with room for a prompt of `n_prompt`. `n_groups` is given where another plan goes
@@ -40,16 +43,15 @@ impl<B: Kernels> LayerFork<B> {
     pub fn cache(&self, n_prompt: usize, keep_queries: bool, n_groups: Option<usize>, memory: Memory) -> LayerCache<B> {
         let mut cache = {
             let n_groups = n_groups.unwrap_or(self.groups.len());
-            LayerCache::new(n_prompt, keep_queries, n_groups, memory, self.key.device())
+            LayerCache::new(n_prompt, keep_queries, n_groups, memory, self.device.clone())
         };
-        let n_tokens = self.key.dims()[1];
+        let n_tokens = self.n_tokens;
         let capacity = cache.capacity.max(n_tokens + SPARE_TOKENS);
-        let write = |store: &mut Store<B>, rows: &Tensor<B, 3>| store.write(0, rows.clone(), capacity, 0);
         if let (Some(store), Some(rows)) = (&mut cache.query, &self.query) {
-            write(store, rows);
+            store.begin_with(rows, capacity);
         }
-        write(&mut cache.key, &self.key);
-        write(&mut cache.value, &self.value);
+        cache.key.begin_with(&self.key, capacity);
+        cache.value.begin_with(&self.value, capacity);
         (cache.len, cache.capacity) = (n_tokens, capacity);
         if n_groups.is_none() {
             for (group, chunks) in cache.groups.iter_mut().zip(&self.groups) {
@@ -79,9 +81,11 @@ impl<B: Kernels> LayerCache<B> {
         };
         LayerFork {
             groups: self.groups.iter().zip(groups).map(chunks).collect(),
-            query: self.query.as_ref().map(|store| store.first(n_tokens, &self.device) + 0.0),
-            key: self.key.first(n_tokens, &self.device) + 0.0,
-            value: self.value.first(n_tokens, &self.device) + 0.0,
+            query: self.query.as_ref().map(|store| store.copied(0..n_tokens)),
+            key: self.key.copied(0..n_tokens),
+            value: self.value.copied(0..n_tokens),
+            n_tokens,
+            device: self.device.clone(),
         }
     }
 }

@@ -39,6 +39,29 @@ impl HostRows {
         Self { bytes, capacity, ..self }
     }
 
+    /// A copy of some rows.
+    #[must_use]
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        let (row, n) = (self.width * self.dtype.size(), rows.len());
+        let mut bytes = Vec::with_capacity(self.heads * n * row);
+        for of_head in self.bytes.chunks_exact((self.capacity * row).max(1)) {
+            bytes.extend_from_slice(&of_head[rows.start * row..rows.end * row]);
+        }
+        Self { bytes, capacity: n, ..*self }
+    }
+
+    /// Numbers of all rows there is room for.
+    pub fn n_numbers(&self) -> usize {
+        self.heads * self.capacity * self.width
+    }
+
+    /// Writes all rows of `part` from row `at` on.
+    pub fn put(&mut self, at: usize, part: &Self) {
+        let row = self.width * self.dtype.size();
+        let heads = self.bytes.chunks_exact_mut(self.capacity * row).zip(part.bytes.chunks_exact(part.capacity * row));
+        heads.for_each(|(to, from)| to[at * row..][..from.len()].copy_from_slice(from));
+    }
+
     /// Writes `new`, `[heads, seq, width]`, from row `at` on.
     pub fn write<B: Kernels>(&mut self, at: usize, new: Tensor<B, 3>) {
         let (seq, row) = (new.dims()[1], self.width * self.dtype.size());

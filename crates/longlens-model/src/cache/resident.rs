@@ -2,11 +2,12 @@
 //! and the chunk that is being written.
 //!
 //! Chunks of packed slots stand at no position of their own, so a chunk may lie anywhere: a choice names places instead of chunks. What
-//! is missing is uploaded in one piece, in the place of what was not chosen for longest.
+//! is missing is uploaded in one piece, to the places of what was not chosen for longest.
 
 use std::ops::Range;
 
 use burn_tensor::{Int, Tensor, TensorData};
+use longlens_core::memory::n_places;
 use longlens_kernel::Kernels;
 
 use super::host::HostRows;
@@ -43,22 +44,20 @@ struct Place {
     step: u64,
 }
 
-/// Places beyond those that a token needs, as a part of these: tokens that follow one another choose alike.
-const SPARE: usize = 2;
-
 impl<B: Kernels> Resident<B> {
-    /// Empty places for tokens that choose at most `n_chosen` chunks of a key head.
-    pub fn new(n_chosen: usize, chunk_len: usize, like: &Tensor<B, 3>) -> Self {
+    /// Empty places for tokens that choose at most `n_chosen` of `n_chunks` chunks of a key head.
+    pub fn new(n_chosen: usize, n_chunks: usize, chunk_len: usize, like: &Tensor<B, 3>) -> Self {
         let [n_kv_heads, _, head_dim] = like.dims();
-        let n_places = SPARE * n_chosen + 1;
+        let n_places = n_places(n_chosen, n_chunks) + 1;
         let room = || B::store([n_kv_heads, n_places * chunk_len, head_dim], like);
         let places = vec![vec![Place::default(); n_places - 1]; n_kv_heads];
         Self { chunk_len, key: room(), value: room(), places, newest: (0, 0), step: 0, n_fetched: 0 }
     }
 
-    /// Whether a token can choose so many chunks of a key head.
-    pub fn holds(&self, n_chosen: usize, chunk_len: usize) -> bool {
-        self.chunk_len == chunk_len && self.places.first().is_some_and(|places| n_chosen <= places.len())
+    /// Whether a token can choose so many of so many chunks of a key head.
+    pub fn holds(&self, n_chosen: usize, n_chunks: usize, chunk_len: usize) -> bool {
+        let most = n_chosen.min(n_chunks);
+        self.chunk_len == chunk_len && self.places.first().is_some_and(|places| most <= places.len())
     }
 
     /// Brings the chunks that one token chose, and the newest one of `n_tokens`. `chosen`: `[n_heads][n_slots]`, the last slot being the
@@ -97,8 +96,10 @@ impl<B: Kernels> Resident<B> {
         }
         self.n_fetched += missing.len();
         if !missing.is_empty() {
-            self.key = self.with(&self.key, &missing, kv_heads.start, keys, device);
-            self.value = self.with(&self.value, &missing, kv_heads.start, values, device);
+            missing.sort_unstable(); // neighbours are written together
+            let chunk_len = self.chunk_len;
+            fetch(&mut self.key, &missing, chunk_len, kv_heads.start, keys, device);
+            fetch(&mut self.value, &missing, chunk_len, kv_heads.start, values, device);
         }
         self.follow(n_tokens, &kv_heads, [keys, values], device);
         let n_rows = n_places * self.chunk_len + n_tokens - self.newest.0 * self.chunk_len;
@@ -116,29 +117,6 @@ impl<B: Kernels> Resident<B> {
     fn least_used(&self, kv_head: usize) -> usize {
         let places = self.places[kv_head].iter().enumerate();
         places.min_by_key(|(_, place)| place.step).expect("there are places").0
-    }
-
-    /// The store with missing chunks in their places: rows of the store, then what was uploaded, put in order by one selection.
-    fn with(
-        &self,
-        store: &Tensor<B, 3>,
-        missing: &[(usize, usize, usize)],
-        first_head: usize,
-        host: &HostRows,
-        device: &B::Device,
-    ) -> Tensor<B, 3> {
-        let [n_kv_heads, n_rows, head_dim] = store.dims();
-        let (w, n_places) = (self.chunk_len, n_rows / self.chunk_len);
-        let pieces = missing.iter().map(|(kv_head, _, chunk)| (first_head + kv_head, chunk * w..(chunk + 1) * w));
-        let uploaded = host.gathered::<B, 2>(pieces, [missing.len(), w * head_dim], device);
-        let mut order: Vec<i32> = (0..(n_kv_heads * n_places) as i32).collect();
-        for (at, (kv_head, place, _)) in missing.iter().enumerate() {
-            order[kv_head * n_places + place] = (n_kv_heads * n_places + at) as i32;
-        }
-        let n_chunks = order.len();
-        let rows = Tensor::cat(vec![store.clone().reshape([n_chunks, w * head_dim]), uploaded], 0);
-        let order = Tensor::from_data(TensorData::new(order, [n_chunks]), device);
-        rows.select(0, order).reshape([n_kv_heads, n_rows, head_dim])
     }
 
     /// Makes the last place hold the newest chunk, up to token `n_tokens`.
@@ -161,6 +139,31 @@ impl<B: Kernels> Resident<B> {
         }
         self.newest = (chunk, n_tokens - chunk * self.chunk_len);
     }
+}
+
+/// Brings missing chunks (key head, place, chunk; in order) to their places: one upload, and a write for places that are neighbours.
+fn fetch<B: Kernels>(
+    store: &mut Tensor<B, 3>,
+    missing: &[(usize, usize, usize)],
+    chunk_len: usize,
+    first_head: usize,
+    host: &HostRows,
+    device: &B::Device,
+) {
+    let ([n_kv_heads, n_rows, head_dim], w) = (store.dims(), chunk_len);
+    let pieces = missing.iter().map(|(kv_head, _, chunk)| (first_head + kv_head, chunk * w..(chunk + 1) * w));
+    let uploaded = host.gathered::<B, 3>(pieces, [1, missing.len() * w, head_dim], device);
+    // taken out: the only owner writes in place
+    let whole = std::mem::replace(store, Tensor::empty([0, 0, 0], device));
+    let mut rows = whole.reshape([1, n_kv_heads * n_rows, head_dim]);
+    let row = |(kv_head, place, _): (usize, usize, usize)| kv_head * n_rows + place * w;
+    let mut from = 0;
+    for run in missing.chunk_by(|a, b| row(*a) + w == row(*b)) {
+        let until = from + run.len() * w;
+        rows = B::write_rows(rows, row(run[0]), uploaded.clone().slice([0..1, from..until, 0..head_dim]));
+        from = until;
+    }
+    *store = rows.reshape([n_kv_heads, n_rows, head_dim]);
 }
 
 #[cfg(test)]
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn chunks_are_fetched_once_and_lie_where_the_choice_says() {
         let like = Tensor::<Flex, 3>::zeros([2, 1, WIDTH], &FlexDevice);
-        let mut resident = Resident::new(2, W, &like);
+        let mut resident = Resident::new(2, 9, W, &like);
         // chunks of both key heads, the slot of the newest one, and how many had to be fetched since the first token
         let steps = [
             (21, [[0, 2, 5], [1, 2, 5]], 4),

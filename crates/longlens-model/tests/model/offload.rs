@@ -76,7 +76,7 @@ fn go_on(lens: &mut dyn Lens, from: usize) -> Vec<f32> {
 
 fn close(got: &[f32], expected: &[f32], what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
-    let off = got.iter().zip(expected).fold(0.0f32, |off, (a, b)| off.max((a - b).abs()));
+    let off = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).max_by(f32::total_cmp).unwrap_or_default();
     assert!(off < 1e-5, "{what}: off by {off}");
 }
 

@@ -40,7 +40,7 @@ fn chosen(choices: &Choices, head: usize, query: usize) -> &[i32] {
 
 fn off(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).fold(0.0, |off, (a, b)| off.max((a - b).abs()))
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).max_by(f32::total_cmp).unwrap_or_default()
 }
 
 #[test]
@@ -104,12 +104,23 @@ fn a_look_afterwards_finds_what_was_chosen() {
     assert_eq!(looked.rows.len(), 4);
 }
 
+/// Whether what a fork at so many tokens goes on to counts as computed whole, of prompts of two lengths.
+fn fork_serves(lens: &mut dyn Lens, setup: &Setup, n_tokens: usize) -> bool {
+    lens.begin(setup).unwrap();
+    feed(lens, &[0, n_tokens]);
+    let fork = lens.fork(n_tokens).unwrap();
+    let longer = Setup { n_prompt: N_PROMPT + 7, ..setup.clone() };
+    assert_eq!(fork.serves(setup), fork.serves(&longer));
+    fork.serves(setup)
+}
+
 #[test]
 fn a_sequence_goes_on_inside_a_block() {
     let mut lens = two_layers();
     let whole = setup(lens.as_ref(), TOGETHER, 50);
     let (expected, _) = run(lens.as_mut(), &whole, &[0, N_PROMPT, N_TOKENS]);
     let vocab = lens.model().spec.vocab_size;
+    assert!(fork_serves(lens.as_mut(), &whole, 60) && !fork_serves(lens.as_mut(), &whole, 62));
     // cut where a block ends nothing changes, however the sequence goes on
     lens.begin(&whole).unwrap();
     feed(lens.as_mut(), &[0, 60]);

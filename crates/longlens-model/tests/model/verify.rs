@@ -111,6 +111,10 @@ fn scores_of_other_families_agree_with_their_definition() {
 struct Other<'a> {
     lens: &'a mut dyn Lens,
     setup: Setup,
+    /// An output that is no number.
+    has_nan: bool,
+    /// A key that is none: its chunk has no score.
+    has_nan_key: bool,
 }
 
 impl Lens for Other<'_> {
@@ -131,11 +135,19 @@ impl Lens for Other<'_> {
     }
 
     fn trace(&mut self) -> Trace {
-        self.lens.trace()
+        let mut trace = self.lens.trace();
+        if self.has_nan {
+            trace.layers[0].attn_out[99 * 6 * 16 + 2 * 16 + 5] = f32::NAN;
+        }
+        trace
     }
 
     fn cached(&mut self, layer: usize) -> Result<Cached, LensError> {
-        self.lens.cached(layer)
+        let mut cached = self.lens.cached(layer)?;
+        if self.has_nan_key {
+            cached.key[50 * 16] = f32::NAN;
+        }
+        Ok(cached)
     }
 
     fn reuse(&mut self, _: &Setup, _: usize) -> Result<(), LensError> {
@@ -166,9 +178,25 @@ fn a_run_under_another_rule_is_noticed() {
     ] {
         let other = setup(lens.as_ref(), computed, rope, 100);
         let asked_setup = setup(lens.as_ref(), asked, "none", 100);
-        let mut other = Other { lens: lens.as_mut(), setup: other };
+        let mut other = Other { lens: lens.as_mut(), setup: other, has_nan: false, has_nan_key: false };
         let report = report(&mut other, &asked_setup);
         assert!(report.wrong().count() > 0, "{computed} under {rope} passed for {asked}");
+    }
+}
+
+#[test]
+fn what_is_no_number_is_noticed() {
+    let mut lens = grouped(1);
+    for method in ["full", "long_heads:chunk_len=8,attention_len=40"] {
+        let asked = setup(lens.as_ref(), method, "none", 100);
+        for (has_nan, has_nan_key) in [(true, false), (false, true)] {
+            let mut other = Other { lens: lens.as_mut(), setup: asked.clone(), has_nan, has_nan_key };
+            let report = report(&mut other, &asked);
+            let wrong: Vec<usize> = report.wrong().map(|head| head.head).collect();
+            // one head's output, or all query heads of the key head
+            assert_eq!(wrong, if has_nan { vec![2] } else { vec![0, 1, 2] }, "{method}");
+            assert!(report.wrong().all(|head| head.worst() == f64::INFINITY));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! runtime panics over becomes an error.
 
 use longlens_core::lens::{Cached, Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
-use longlens_core::memory::{OnDevice, RunSize};
+use longlens_core::memory::{CacheSize, OnDevice, RunSize};
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{Trace, Watch};
 use longlens_kernel::DeviceMemory;
@@ -12,70 +12,93 @@ use super::hush;
 /// A model on a device.
 pub struct DeviceLens {
     lens: Box<dyn Lens>,
-    memory: Box<dyn Fn() -> Option<DeviceMemory> + Send>,
+    asks: Asks,
     how: OnDevice,
-    /// The device failed in the sequence that was begun: what it holds is not known.
+    /// There is no sequence that can be relied on: none has begun, or the device failed in it.
     is_broken: bool,
 }
 
+/// Who tells of memory.
+pub struct Asks {
+    /// Of the device's.
+    pub device: Box<dyn Fn() -> Option<DeviceMemory> + Send>,
+    /// How many bytes of the host's are free, where the system tells.
+    pub host: fn() -> Option<u64>,
+}
+
 impl DeviceLens {
-    /// A model that was opened on a device; `memory` asks this.
-    pub fn new(lens: Box<dyn Lens>, how: OnDevice, memory: impl Fn() -> Option<DeviceMemory> + Send + 'static) -> Self {
-        Self { lens, memory: Box::new(memory), how, is_broken: false }
+    /// A model that was opened on a device.
+    pub fn new(lens: Box<dyn Lens>, how: OnDevice, asks: Asks) -> Self {
+        Self { lens, asks, how, is_broken: false }
+    }
+
+    /// Goes on with a sequence on the device.
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut dyn Lens) -> Result<T, LensError>) -> Result<T, LensError> {
+        if self.is_broken { Err(LensError::NotBegun) } else { self.caught(work) }
     }
 
     /// Does something on the device.
-    fn guarded<T>(&mut self, work: impl FnOnce(&mut dyn Lens) -> Result<T, LensError>) -> Result<T, LensError> {
-        if self.is_broken {
-            return Err(LensError::NotBegun);
-        }
+    fn caught<T>(&mut self, work: impl FnOnce(&mut dyn Lens) -> Result<T, LensError>) -> Result<T, LensError> {
         let lens = &mut *self.lens;
-        match hush::caught(std::panic::AssertUnwindSafe(move || work(lens))) {
-            Ok(Err(LensError::Device(reason))) => Err(self.broken(&hush::said().unwrap_or(reason))),
-            Err(reason) => Err(self.broken(&reason)),
-            Ok(done) => done,
-        }
-    }
-
-    fn broken(&mut self, reason: &str) -> LensError {
+        let reason = match hush::caught(std::panic::AssertUnwindSafe(move || work(lens))) {
+            Ok(Err(LensError::Device(reason))) => hush::said().unwrap_or(reason),
+            Err(reason) => reason,
+            Ok(done) => return done,
+        };
         self.is_broken = true;
-        failure(reason, self.free())
+        Err(failure(&reason))
     }
 
-    /// Bytes that a run can take: what nobody holds, and what the program holds and does not use.
-    pub fn free(&self) -> Option<u64> {
-        let memory = (self.memory)()?;
-        Some(memory.free?.0 + memory.held.saturating_sub(memory.used))
+    /// Begins a sequence in the place of the one before, if there is room for it.
+    fn anew(
+        &mut self,
+        setup: &Setup,
+        begin: impl FnOnce(&mut dyn Lens, &Setup) -> Result<(), LensError>,
+    ) -> Result<(), LensError> {
+        self.is_broken = true; // until it has begun
+        // the old sequence's memory counts as free
+        self.caught(|lens| {
+            lens.forget();
+            Ok(())
+        })?;
+        let setup = self.placed(setup)?;
+        self.caught(|lens| begin(lens, &setup))?;
+        self.is_broken = false;
+        Ok(())
     }
 
     /// The setup with the steps in which the prompt is computed, or why there is no room for it.
     fn placed(&self, setup: &Setup) -> Result<Setup, LensError> {
-        let model = self.lens.model();
+        let (model, n_tokens) = (self.lens.model(), setup.n_prompt);
+        let how = OnDevice { keeps_queries: setup.keep_queries, ..self.how };
+        let prompt = Prefill { n_tokens };
+        if how.offloads {
+            let cache = CacheSize::of(&model.spec, &setup.plan, prompt, n_tokens);
+            let numbers = cache.keys_and_values + if how.keeps_queries { cache.queries } else { 0 };
+            let needed = (numbers * how.number) as u64;
+            if let Some(free) = (self.asks.host)().filter(|free| needed > *free) {
+                return Err(LensError::HostMemory { needed, free });
+            }
+        }
         let size = |prefill_chunk: usize| {
-            let prompt = Prefill { n_tokens: setup.n_prompt };
-            let size = RunSize::on_device(model, &setup.plan, prompt, setup.n_prompt, prefill_chunk, self.how);
+            let size = RunSize::on_device(model, &setup.plan, prompt, n_tokens, prefill_chunk, how);
             (size.total() - size.weights) as u64
         };
-        let Some(free) = self.free() else { return Ok(self.in_steps(setup, |_| true)) };
+        let Some(free) = (self.asks.device)().and_then(|memory| memory.available()) else { return Ok(setup.clone()) };
         let needed = size(setup.prefill_chunk);
         if needed > free {
-            return Err(LensError::DeviceMemory { needed, free: Some(free) });
+            return Err(LensError::DeviceMemory { needed, free });
         }
-        Ok(self.in_steps(setup, |prefill_chunk| size(prefill_chunk) <= free))
-    }
-
-    /// Layer by layer where keys and values are fetched from the host and all of the prompt fits: in steps, each would fetch the keys
-    /// of all before it.
-    fn in_steps(&self, setup: &Setup, fits: impl Fn(usize) -> bool) -> Setup {
-        let is_whole = self.how.offloads && fits(setup.n_prompt);
-        Setup { prefill_chunk: if is_whole { setup.n_prompt } else { setup.prefill_chunk }, ..setup.clone() }
+        // layer by layer where keys and values are fetched from the host: in steps, each would fetch the keys of all before it
+        let is_whole = how.offloads && size(n_tokens) <= free;
+        Ok(Setup { prefill_chunk: if is_whole { n_tokens } else { setup.prefill_chunk }, ..setup.clone() })
     }
 }
 
-/// What a runtime means by what it says; `free`: bytes that can be taken, where the driver tells.
-pub fn failure(reason: &str, free: Option<u64>) -> LensError {
+/// What a runtime means by what it says.
+pub fn failure(reason: &str) -> LensError {
     match refused_bytes(reason) {
-        Some(needed) => LensError::DeviceMemory { needed, free },
+        Some(bytes) => LensError::DeviceBlock { bytes },
         None => LensError::Device(reason.lines().next().unwrap_or(reason).to_owned()),
     }
 }
@@ -96,9 +119,11 @@ impl Lens for DeviceLens {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-        self.is_broken = false;
-        let setup = self.placed(setup)?;
-        self.guarded(|lens| lens.begin(&setup))
+        self.anew(setup, |lens, setup| lens.begin(setup))
+    }
+
+    fn forget(&mut self) {
+        self.lens.forget();
     }
 
     fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
@@ -106,7 +131,7 @@ impl Lens for DeviceLens {
     }
 
     fn trace(&mut self) -> Trace {
-        let device_peak = (self.memory)().map(|memory| memory.held);
+        let device_peak = (self.asks.device)().map(|memory| memory.held);
         let mut trace = Trace { device_peak, ..self.lens.trace() };
         // parts of a step end before the device has computed them
         trace.seconds.retain(|phase, _| ["prefill", "decode"].contains(phase));
@@ -126,13 +151,11 @@ impl Lens for DeviceLens {
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-        self.is_broken = false;
-        let setup = self.placed(setup)?;
-        self.guarded(|lens| lens.begin_from(&setup, prefix))
+        self.anew(setup, |lens, setup| lens.begin_from(setup, prefix))
     }
 
     fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-        let device_peak = (self.memory)().map(|memory| memory.held);
+        let device_peak = (self.asks.device)().map(|memory| memory.held);
         let trace = self.guarded(|lens| lens.inspect(watch, control))?;
         Ok(Trace { device_peak, ..trace })
     }
@@ -140,53 +163,76 @@ impl Lens for DeviceLens {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use longlens_core::scripted::{ScriptedLens, induction};
 
     use super::*;
     use crate::backend::hush::tests::alone;
 
+    /// Runs something on a thread such as runtimes have.
+    fn spawn(task: impl FnOnce() + Send + 'static) -> std::thread::Result<()> {
+        std::thread::Builder::new().name("DSD-0-0".to_owned()).spawn(task).unwrap().join()
+    }
+
     /// A lens whose device fails in every prompt.
-    struct Failing(ScriptedLens, &'static str);
+    struct Failing {
+        lens: ScriptedLens,
+        reason: &'static str,
+        has_sequence: Arc<AtomicBool>,
+    }
+
+    impl Failing {
+        fn new(reason: &'static str) -> Self {
+            Self { lens: ScriptedLens::new(induction), reason, has_sequence: Arc::default() }
+        }
+    }
 
     impl Lens for Failing {
         fn model(&self) -> &ModelInfo {
-            self.0.model()
+            self.lens.model()
         }
 
         fn text(&self) -> Result<&dyn TextCodec, LensError> {
-            self.0.text()
+            self.lens.text()
         }
 
         fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-            self.0.begin(setup)
+            self.has_sequence.store(true, Ordering::SeqCst);
+            self.lens.begin(setup)
+        }
+
+        fn forget(&mut self) {
+            self.has_sequence.store(false, Ordering::SeqCst);
         }
 
         fn feed(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
-            let reason = self.1;
+            let reason = self.reason;
             // on a thread of the runtime, as devices do it; what the caller sees is another panic
             let task = move || assert!(reason.is_empty(), "{reason}");
-            std::thread::spawn(task).join().expect("the device's thread answers");
-            self.0.feed(tokens, want, control)
+            spawn(task).expect("the device's thread answers");
+            self.lens.feed(tokens, want, control)
         }
 
         fn trace(&mut self) -> Trace {
-            self.0.trace()
+            self.lens.trace()
         }
 
         fn reuse(&mut self, setup: &Setup, keep: usize) -> Result<(), LensError> {
-            self.0.reuse(setup, keep)
+            self.lens.reuse(setup, keep)
         }
 
         fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
-            self.0.fork(n_tokens)
+            self.lens.fork(n_tokens)
         }
 
         fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-            self.0.begin_from(setup, prefix)
+            self.lens.begin_from(setup, prefix)
         }
 
         fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {
-            self.0.inspect(watch, control)
+            self.lens.inspect(watch, control)
         }
     }
 
@@ -194,11 +240,9 @@ mod tests {
 
     fn lens(reason: &'static str, free: u64, offloads: bool) -> DeviceLens {
         let memory = move || Some(DeviceMemory { free: Some((free, 80 * GIB)), held: 3 * GIB, used: 2 * GIB });
-        DeviceLens::new(
-            Box::new(Failing(ScriptedLens::new(induction), reason)),
-            OnDevice { number: 2, offloads },
-            memory,
-        )
+        let how = OnDevice { number: 2, offloads, keeps_queries: false };
+        let asks = Asks { device: Box::new(memory), host: || Some(100 * GIB) };
+        DeviceLens::new(Box::new(Failing::new(reason)), how, asks)
     }
 
     fn setup(lens: &dyn Lens, n_prompt: usize) -> Setup {
@@ -216,8 +260,11 @@ mod tests {
         let setup = setup(&lens, 3);
         lens.begin(&setup).unwrap();
         let error = lens.feed(&[5, 6, 7], Rows::Last, &mut ()).unwrap_err();
-        assert_eq!(error.to_string(), "this takes 8.0 GiB of the device's memory, and 2.0 GiB are free");
+        assert_eq!(error.to_string(), "the device has no block of 8.0 GiB left");
         assert!(error.help().unwrap().contains("kv_offload"));
+        assert!(matches!(lens.feed(&[5], Rows::Last, &mut ()), Err(LensError::NotBegun)));
+        // a prompt that is refused brings the broken sequence not back
+        assert!(lens.begin(&Setup { n_prompt: 1 << 28, ..setup.clone() }).is_err());
         assert!(matches!(lens.feed(&[5], Rows::Last, &mut ()), Err(LensError::NotBegun)));
         lens.begin(&setup).unwrap();
     }
@@ -241,14 +288,13 @@ mod tests {
         let said = "called `Result::unwrap()` on an `Err` value: can't allocate buffer of size: 268435456\nbacktrace";
         let gone = || LensError::Device("couldn't find resource for that handle".to_owned());
         let error = lens.guarded::<()>(|_| {
-            assert!(std::thread::spawn(move || panic!("{said}")).join().is_err());
+            assert!(spawn(move || panic!("{said}")).is_err());
             Err(gone())
         });
-        assert_eq!(error.unwrap_err().to_string(), "this takes 0.2 GiB of the device's memory, and 2.0 GiB are free");
+        assert_eq!(error.unwrap_err().to_string(), "the device has no block of 0.2 GiB left");
         lens.begin(&setup).unwrap();
         let error = lens.guarded::<()>(|_| Err(gone()));
         assert_eq!(error.unwrap_err().to_string(), "the device failed: couldn't find resource for that handle");
-        assert_eq!(failure(said, None).to_string(), "the device has no block of 0.2 GiB to give");
     }
 
     #[test]
@@ -256,10 +302,36 @@ mod tests {
         let mut lens = lens("", 0, false);
         let long = setup(&lens, 1 << 24);
         let Err(LensError::DeviceMemory { needed, free }) = lens.begin(&long) else { panic!("it has no room") };
-        assert!(Some(needed) > free && free == Some(GIB), "what the program holds and does not use counts as free");
+        assert!(needed > free && free == GIB, "what the program holds and does not use counts as free");
         let short = setup(&lens, 100);
         lens.begin(&short).unwrap();
         assert_eq!(lens.trace().device_peak, Some(3 * GIB));
+    }
+
+    #[test]
+    fn a_prompt_without_room_on_the_host_is_refused_too() {
+        let mut lens = lens("", 1 << 50, true);
+        let long = setup(&lens, 1 << 28);
+        let Err(LensError::HostMemory { needed, free }) = lens.begin(&long) else { panic!("the host has no room") };
+        assert!(needed > free && free == 100 * GIB);
+        assert!(lens.begin(&Setup { keep_queries: true, ..long }).is_err());
+    }
+
+    #[test]
+    fn the_sequence_before_does_not_count() {
+        let failing = Failing::new("");
+        let has_sequence = Arc::clone(&failing.has_sequence);
+        let memory = move || {
+            let used = if has_sequence.load(Ordering::SeqCst) { 3 * GIB } else { 0 };
+            Some(DeviceMemory { free: Some((0, 80 * GIB)), held: 3 * GIB, used })
+        };
+        let asks = Asks { device: Box::new(memory), host: || None };
+        let how = OnDevice { number: 2, offloads: false, keeps_queries: false };
+        let mut lens = DeviceLens::new(Box::new(failing), how, asks);
+        let setup = setup(&lens, 100);
+        for _ in 0..3 {
+            lens.begin(&setup).unwrap();
+        }
     }
 
     #[test]

@@ -33,14 +33,19 @@ type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 /// A hook that keeps what is said inside [`caught`], and leaves all else to another.
 fn hushing(loud: Hook) -> Hook {
     Box::new(move |info| {
-        // threads of the device panic too, but the main thread is heard unless it is the one that is inside
-        let is_hushed = IS_INSIDE.get() || thread::current().name() != Some("main");
+        // threads of the device panic too; all others are heard
+        let is_hushed = IS_INSIDE.get() || thread::current().name().is_some_and(is_of_runtime);
         if N_INSIDE.load(Ordering::SeqCst) == 0 || !is_hushed {
             return loud(info);
         }
         let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| message(info.payload()));
     })
+}
+
+/// Whether a thread of this name is a device's, as `CubeCL` names them.
+fn is_of_runtime(name: &str) -> bool {
+    ["DSU-", "DSD-"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// Runs something on a device; a panic becomes what the first one said, on whichever thread it was.
@@ -85,14 +90,17 @@ pub mod tests {
             _ => before(info),
         })));
         let absent = || panic!("no device");
+        let joined = |name: &str| thread::Builder::new().name(name.to_owned()).spawn(absent).unwrap().join();
         assert_eq!(caught(absent), Err::<(), _>("no device".to_owned()));
-        assert!(caught(|| thread::spawn(absent).join().is_err()).unwrap());
-        let later = || assert!(thread::spawn(absent).join().is_ok(), "its thread is gone");
+        assert!(caught(|| joined("DSD-4-0").is_err()).unwrap());
+        let later = || assert!(joined("DSU-4-0").is_ok(), "its thread is gone");
         assert_eq!(caught(later), Err("no device".to_owned()), "the first panic is the reason");
         assert_eq!(caught(|| caught(absent).unwrap_err()), Ok("no device".to_owned()));
         assert_eq!(N_TOLD.load(Ordering::SeqCst), 0);
+        assert!(caught(|| joined("figures").is_err()).unwrap());
+        assert_eq!((N_TOLD.load(Ordering::SeqCst), said()), (1, None), "threads of others are heard");
         assert!(panic::catch_unwind(absent).is_err());
-        assert_eq!(N_TOLD.load(Ordering::SeqCst), 1, "afterwards they are told again");
+        assert_eq!(N_TOLD.load(Ordering::SeqCst), 2, "afterwards they are told again");
         assert_eq!(caught(|| 7), Ok(7));
     }
 }

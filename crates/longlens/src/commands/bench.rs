@@ -8,7 +8,7 @@ use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::memory::{OnDevice, RunSize};
 use longlens_core::methods::Method;
 use longlens_core::plan::Prefill;
-use longlens_core::trace::{RunRecord, rope_text};
+use longlens_core::trace::{RunRecord, Trace, rope_text};
 use longlens_core::work::Work;
 use longlens_model::peak_memory;
 use longlens_plot::Heading;
@@ -26,8 +26,6 @@ use crate::terminal::{Progress, Terminal};
 const LENGTHS: [usize; 2] = [1024, 4096];
 /// Threads a core: more are a slip.
 const MOST_THREADS: usize = 8;
-/// Bytes of a number in the cache.
-const NUMBER: usize = size_of::<f32>();
 
 /// One method at one length in one phase.
 #[derive(Debug, Clone, Serialize)]
@@ -101,8 +99,14 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let out = super::picture(config.out.as_deref(), "bench.png")?;
     crate::inputs::spare(&config, out.as_slice(), &[])?;
     // what is impossible is said before anything runs
-    let made = made::Ask { layers: args.layers, attention_only: args.attention_only };
-    let made = made::model(made, &config, longest)?;
+    let made = made::Ask {
+        layers: args.layers,
+        attention_only: args.attention_only,
+        n_tokens: longest,
+        length_flag: "--lengths",
+        keeps_queries: false,
+    };
+    let made = made::model(made, &config)?;
     let info = match made {
         Some(made) => made.describe(),
         None => {
@@ -239,7 +243,7 @@ fn measure(
         }
     }
     if ask.prefill {
-        let work = Work::of_prompt(&spec, &setup.plan, n, setup.prefill_chunk);
+        let work = Work::of_prompt(&spec, &setup.plan, n, step_of(&lens.trace(), setup));
         rows.push(row(lens, ask, setup, (Phase::Prefill, n), seconds, work));
     }
 
@@ -282,12 +286,13 @@ fn row(
     work: Work,
 ) -> Row {
     let (trace, n_tokens) = (lens.trace(), setup.n_prompt);
+    let step = step_of(&trace, setup);
     let (model, prompt) = (lens.model(), Prefill { n_tokens });
     let forecast = match ask.on_device {
-        Some(device) => RunSize::on_device(model, &setup.plan, prompt, n_all, setup.prefill_chunk, device),
-        None => RunSize::of(model, &setup.plan, prompt, n_all, setup.prefill_chunk),
+        Some(device) => RunSize::on_device(model, &setup.plan, prompt, n_all, step, device),
+        None => RunSize::of(model, &setup.plan, prompt, n_all, step),
     };
-    let number = ask.on_device.map_or(NUMBER, |device| device.number);
+    let number = ask.on_device.map_or(made::NUMBER, |device| device.number);
     let RunRecord { model, method, rope, layer_windows, dtype, kernel_path, version, .. } = trace.run;
     seconds.sort_by(f64::total_cmp);
     let middle = |at: usize| seconds[at.min(seconds.len() - 1)];
@@ -322,13 +327,19 @@ fn row(
     }
 }
 
+/// Tokens of a step as it was: a device may take a prompt whole.
+fn step_of(trace: &Trace, setup: &Setup) -> usize {
+    if trace.prefill_chunk > 0 { trace.prefill_chunk } else { setup.prefill_chunk }
+}
+
 /// What every row has in common.
 fn heading(model: &ModelInfo, config: &RunConfig) -> String {
     let rope = rope_text(&config.rope(model).to_string(), model.spec.trained_context);
     let threads = rayon::current_num_threads();
     let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+    let or_whole = if config.kv_offload { ", or layer by layer where that fits" } else { "" };
     format!(
-        "{}, {rope}, {}, {}, {threads}, steps of {} tokens",
+        "{}, {rope}, {}, {}, {threads}, steps of {} tokens{or_whole}",
         model.name, model.dtype, model.kernel_path, config.settings.prefill_chunk
     )
 }

@@ -87,7 +87,8 @@ pub fn context(args: &language::SessionArgs) -> String {
     let trained =
         args.opening.trained_context().map_or(String::new(), |n_tokens| format!("\ntrained context {n_tokens}"));
     let adapter = args.opening.adapter.as_ref().map_or(String::new(), |adapter| format!("\nadapter {adapter}"));
-    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}{adapter}", device.name())
+    let offload = if args.opening.kv_offload { "\nkeys and values with the host" } else { "" };
+    format!("model {model}\ndevice {}\nweights {weights}\nfiles {place}{trained}{adapter}{offload}", device.name())
 }
 
 /// Runs something on a thread whose stack is deep enough for values inside values: each level of a list of lists takes some of

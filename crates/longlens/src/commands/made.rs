@@ -17,7 +17,7 @@ use crate::config::RunConfig;
 use crate::failure::Failure;
 
 /// Bytes of a number in the cache.
-const NUMBER: usize = size_of::<f32>();
+pub const NUMBER: usize = size_of::<f32>();
 
 /// What flags say of a random model.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,16 @@ pub struct Ask {
     pub layers: Option<usize>,
     /// Whether its layers are nothing but attention.
     pub attention_only: bool,
+    /// Numbers of tokens that it is to run on, at most, and the flag that says so.
+    pub n_tokens: usize,
+    pub length_flag: &'static str,
+    /// Whether queries are kept.
+    pub keeps_queries: bool,
 }
 
 /// The random model that `--model` asks for, if it is the name of a shape and no checkpoint; refuses what cannot be made, or run on
-/// `n_tokens`.
-pub fn model(ask: Ask, config: &RunConfig, n_tokens: usize) -> Result<Option<Made>, Failure> {
+/// so many tokens.
+pub fn model(ask: Ask, config: &RunConfig) -> Result<Option<Made>, Failure> {
     let shape = Shape::find(&config.model).filter(|_| !Path::new(&config.model).is_dir());
     let Some(shape) = shape else {
         return match (ask.layers, ask.attention_only) {
@@ -61,7 +66,9 @@ pub fn model(ask: Ask, config: &RunConfig, n_tokens: usize) -> Result<Option<Mad
         attention_only: ask.attention_only,
     };
     let info = made.describe();
-    let (weights, cache) = (info.weight_bytes, info.spec.cache_numbers(n_tokens) * NUMBER);
+    let (n_tokens, spec) = (ask.n_tokens, &info.spec);
+    let queries = if ask.keeps_queries { spec.n_layers * spec.n_heads * spec.head_dim * n_tokens } else { 0 };
+    let (weights, cache) = (info.weight_bytes, (spec.cache_numbers(n_tokens) + queries) * NUMBER);
     match available_memory().filter(|available| config.device == Device::Cpu && weights + cache > *available) {
         Some(available) => Err(Failure::failed(
             format!(
@@ -71,7 +78,10 @@ pub fn model(ask: Ask, config: &RunConfig, n_tokens: usize) -> Result<Option<Mad
                 bytes(cache),
                 bytes(available)
             ),
-            Some("give fewer --layers, shorter --lengths, a smaller shape, or --weights bf16, q8 or q4".to_owned()),
+            Some(format!(
+                "give fewer --layers, shorter {}, a smaller shape, or --weights bf16, q8 or q4",
+                ask.length_flag
+            )),
         )),
         None => Ok(Some(made)),
     }

@@ -21,7 +21,14 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         None => vec![config.settings.method.clone()],
     };
     let length = prompt_length(&args.length)?;
-    let made = made::model(made::Ask { layers: args.layers, attention_only: false }, &config, length)?;
+    let made = made::Ask {
+        layers: args.layers,
+        attention_only: false,
+        n_tokens: length + args.new_tokens,
+        length_flag: "--length",
+        keeps_queries: true,
+    };
+    let made = made::model(made, &config)?;
     let mut lens = match made {
         Some(made) => {
             backend::check(config.device, config.weights)?;

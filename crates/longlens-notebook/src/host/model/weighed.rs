@@ -71,6 +71,11 @@ impl Lens for Weighed {
         self.lens.text()
     }
 
+    fn forget(&mut self) {
+        let (lens, _step) = self.step();
+        lens.forget();
+    }
+
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         let (lens, _step) = self.step();
         lens.begin(setup)
