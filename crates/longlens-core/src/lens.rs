@@ -302,7 +302,7 @@ pub enum LensError {
         free: u64,
     },
     /// A block of the device's memory that could not be had.
-    #[error("the device has no block of {:.1} GiB left", gib(*bytes))]
+    #[error("the device gives no block of {:.1} GiB", gib(*bytes))]
     DeviceBlock {
         /// Its bytes.
         bytes: u64,

@@ -260,7 +260,7 @@ mod tests {
         let setup = setup(&lens, 3);
         lens.begin(&setup).unwrap();
         let error = lens.feed(&[5, 6, 7], Rows::Last, &mut ()).unwrap_err();
-        assert_eq!(error.to_string(), "the device has no block of 8.0 GiB left");
+        assert_eq!(error.to_string(), "the device gives no block of 8.0 GiB");
         assert!(error.help().unwrap().contains("kv_offload"));
         assert!(matches!(lens.feed(&[5], Rows::Last, &mut ()), Err(LensError::NotBegun)));
         // a prompt that is refused brings the broken sequence not back
@@ -291,7 +291,7 @@ mod tests {
             assert!(spawn(move || panic!("{said}")).is_err());
             Err(gone())
         });
-        assert_eq!(error.unwrap_err().to_string(), "the device has no block of 0.2 GiB left");
+        assert_eq!(error.unwrap_err().to_string(), "the device gives no block of 0.2 GiB");
         lens.begin(&setup).unwrap();
         let error = lens.guarded::<()>(|_| Err(gone()));
         assert_eq!(error.unwrap_err().to_string(), "the device failed: couldn't find resource for that handle");
