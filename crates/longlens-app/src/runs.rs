@@ -189,9 +189,10 @@ impl Run {
         self.generated.clone_from(&generated.tokens);
         self.nll.clone_from(&generated.trace.nll);
         self.record = generated.run.clone();
-        self.speed = Some(Speed {
-            to_first_token: generated.seconds_to_first_token,
-            prefill: generated.prefill_speed(),
+        let first = generated.seconds_to_first_token.zip(generated.prefill_speed());
+        self.speed = first.map(|(to_first_token, prefill)| Speed {
+            to_first_token,
+            prefill,
             decode: generated.decode_speed(),
             peak_memory: generated.trace.peak_memory,
             stop: generated.stop,

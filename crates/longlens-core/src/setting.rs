@@ -76,6 +76,11 @@ impl Setting {
         Ok(())
     }
 
+    /// Gives a parameter no value, so that it has its default.
+    pub fn unset(&mut self, name: &str) {
+        self.given.retain(|(given, _)| *given != name);
+    }
+
     /// The parameter that the authors call `name`.
     fn by_alias(&self, name: &str) -> Option<&'static str> {
         let called = |param: &&Param| param.alias.split([';', ',']).any(|alias| alias.trim() == name);

@@ -123,8 +123,9 @@ mod tests {
         token.cancel();
         let mut dialogue = Dialogue::new(Sampling::default(), Stop::default());
         let cut = dialogue.answer(&mut lens, &setup, &prompt, &mut token, &mut |_| {}).unwrap();
-        assert_eq!((cut.stop, cut.tokens.len()), (StopReason::Cancelled, 0));
+        assert_eq!((cut.stop, cut.tokens.len(), cut.prefill_speed()), (StopReason::Cancelled, 0, None));
         let whole = dialogue.answer(&mut lens, &setup, &prompt, &mut (), &mut |_| {}).unwrap();
         assert_ne!(whole.stop, StopReason::Cancelled);
+        assert!(whole.prefill_speed() > Some(0.0));
     }
 }

@@ -51,8 +51,8 @@ pub struct Generated {
     pub stop: StopReason,
     /// Tokens of the prompt.
     pub n_prompt: usize,
-    /// Seconds until the first token was chosen.
-    pub seconds_to_first_token: f64,
+    /// Seconds until the first token was chosen, or until none was asked for; nothing where it was cancelled before.
+    pub seconds_to_first_token: Option<f64>,
     /// Seconds in all.
     pub seconds: f64,
     /// What was run.
@@ -69,15 +69,15 @@ impl Default for Stop {
 }
 
 impl Generated {
-    /// Prompt tokens per second.
-    pub fn prefill_speed(&self) -> f64 {
-        self.n_prompt as f64 / self.seconds_to_first_token.max(f64::MIN_POSITIVE)
+    /// Prompt tokens per second; `None` when not all of them were computed.
+    pub fn prefill_speed(&self) -> Option<f64> {
+        Some(self.n_prompt as f64 / self.seconds_to_first_token?.max(f64::MIN_POSITIVE))
     }
 
     /// Tokens per second after the first; `None` when there was no second.
     pub fn decode_speed(&self) -> Option<f64> {
         let n_later = self.tokens.len().checked_sub(1).filter(|n_later| *n_later > 0)?;
-        Some(n_later as f64 / (self.seconds - self.seconds_to_first_token).max(f64::MIN_POSITIVE))
+        Some(n_later as f64 / (self.seconds - self.seconds_to_first_token?).max(f64::MIN_POSITIVE))
     }
 }
 
@@ -251,12 +251,14 @@ impl Generation {
     pub fn finish(mut self, lens: &mut dyn Lens) -> Generated {
         let seconds = self.started.elapsed().as_secs_f64();
         let trace = lens.trace();
+        let stop = self.reason.unwrap_or(StopReason::Cancelled);
+        let is_cut = stop == StopReason::Cancelled;
         Generated {
             tokens: self.tokens.split_off(self.n_prompt),
             text: self.text,
-            stop: self.reason.unwrap_or(StopReason::Cancelled),
+            stop,
             n_prompt: self.n_prompt,
-            seconds_to_first_token: self.seconds_to_first_token.unwrap_or(seconds),
+            seconds_to_first_token: self.seconds_to_first_token.or((!is_cut).then_some(seconds)),
             seconds,
             run: trace.run.clone(),
             trace,
@@ -302,7 +304,7 @@ mod tests {
             let (said, _) = say("one. two.", &stop, &mut ());
             assert_eq!((said.stop, said.text.as_str(), said.tokens.len()), (reason, text, n_tokens));
             assert_eq!((said.n_prompt, said.run.n_prompt, said.run.method.as_str()), (8, 8, "full"));
-            assert!(said.seconds_to_first_token <= said.seconds && said.prefill_speed() > 0.0);
+            assert!(said.seconds_to_first_token.unwrap() <= said.seconds && said.prefill_speed() > Some(0.0));
             assert_eq!(said.decode_speed().is_some(), n_tokens > 1);
         }
     }

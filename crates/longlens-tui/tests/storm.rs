@@ -109,7 +109,7 @@ impl Careless {
                     text: "done".into(),
                     stop: if random.random_bool(0.2) { StopReason::Cancelled } else { StopReason::MaxTokens },
                     n_prompt: n,
-                    seconds_to_first_token: 0.1,
+                    seconds_to_first_token: Some(0.1),
                     seconds: 0.2,
                     run: longlens_core::trace::RunRecord::default(),
                     trace: longlens_core::trace::Trace { nll: vec![1.0; n.saturating_sub(1)], ..Default::default() },

@@ -69,7 +69,8 @@ pub enum Command {
     /// and what share they are of what this machine does, measured at the end: the operations a second of products of two
     /// 1024 x 1024 f32 matrices, one on every thread, and the bytes a second that all threads together read from a buffer of
     /// 256 MiB. Caches are faster than memory, so small models can read more than it offers. Peak memory is the highest
-    /// while a method ran at a length, with what the process still held before.
+    /// while a method ran at a length, with what the process still held before. Of a GPU the product is one of larger matrices, of the
+    /// numbers that it attends to, the bytes are those of copies, and the peak is of its own memory, the most held so far.
     Bench(BenchArgs),
     /// Compare attention with its definition in f64, on any device: an error for every head
     ///

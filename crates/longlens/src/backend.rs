@@ -43,7 +43,7 @@ fn check_offload(device: Device, kv_offload: bool) -> Result<(), Failure> {
     }
     Err(Failure::usage(
         "kv_offload is for devices with memory of their own: the processor's keys and values are in the host's memory",
-        "leave it out, or give --device cuda or wgpu".to_owned(),
+        "leave it out, or give such a --device".to_owned(),
     ))
 }
 
@@ -263,7 +263,11 @@ impl Task for Made {
 fn guarded<B: Kernels>(lens: Box<dyn Lens>, device: B::Device, offloads: bool) -> Result<Box<dyn Lens>, Failure> {
     let Some(how) = how_on::<B>(&device, lens.model().has_32_bits(), offloads) else { return Ok(lens) };
     let loaded = B::check(&device);
-    loaded.map_err(|reason| device_lens::failure(&hush::said().unwrap_or(reason)))?;
+    loaded.map_err(|reason| {
+        let help = "keep it in fewer bits (--weights bf16, q8 or q4): one matrix may be more than the device gives in one block, \
+                    which `longlens doctor` names";
+        Failure::failed(device_lens::failure(&hush::said().unwrap_or(reason)), Some(help.to_owned()))
+    })?;
     let host = || Machine::here().room().map(|room| room.bytes);
     let asks = Asks { device: Box::new(move || B::memory(&device)), host };
     Ok(Box::new(DeviceLens::new(lens, how, asks)))

@@ -182,7 +182,8 @@ impl RunConfig {
             weights: opening.keep(file.weights),
             trained_context: opening.trained_context().or(file.trained_context.as_ref().map(|n| n.number() as usize)),
             adapter: opening.adapter.clone().or_else(|| file.adapter.clone()),
-            kv_offload: opening.kv_offload || file.kv_offload,
+            // a file is for every device; the flag is refused where it means nothing
+            kv_offload: opening.kv_offload || file.kv_offload && device != Device::Cpu,
             json: common.json,
             out: common.out.clone().or_else(|| file.out.clone()),
             config: common.config.clone(),

@@ -96,11 +96,12 @@ fn the_processors_keys_are_in_the_hosts_memory_already() {
     let sandbox = Sandbox::new();
     let expected = "kv_offload is for devices with memory of their own";
     checkpoint(&sandbox, "model", |_, _| {});
-    sandbox.write("run.toml", "model = \"model\"\nkv_offload = true\n");
+    // a file is for every device
+    sandbox.write("run.toml", "kv_offload = true\n");
+    sandbox.done("verify --config run.toml --length 20");
     for line in [
         "generate --model model --prompt x --kv-offload",
         "verify --kv-offload",
-        "verify --config run.toml",
         "bench --model tiny --lengths 64 --kv-offload",
     ] {
         refused(&sandbox, line, 2, expected);

@@ -52,15 +52,23 @@ pub static METHOD: MethodInfo = MethodInfo {
             Param {
                 name: "query_block",
                 alias: "",
-                kind: Kind::Count(2),
-                default: Fallback::Word("each for itself"),
-                help: "queries of the prompt that choose together, by the sum of their scores",
+                kind: Kind::Count(1),
+                // a word, so that the method's text form names blocks only where there are some
+                default: Fallback::Word("1"),
+                help: "queries of the prompt that choose together, by the sum of their scores (1: each for itself)",
             },
         ],
     },
     plan,
-    text: TextForm::PLAIN,
+    text: TextForm { resolved, ..TextForm::PLAIN },
 };
+
+fn resolved(mut setting: Setting, model: &ModelSpec) -> Setting {
+    if setting.number("query_block", model) == Some(1.0) {
+        setting.unset("query_block");
+    }
+    setting
+}
 
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
     let count = |name| setting.count(name, model);
@@ -156,6 +164,20 @@ mod tests {
         6 5 ? ? ? ? ? ? ? ? 2 1 0
         7 6 ? ? ? ? ? ? ? ? 3 2 1 0
         ");
+    }
+
+    #[test]
+    fn blocks_stand_in_the_text_where_there_are_some() {
+        let text = |text: &str| {
+            let method = crate::methods::Method::parse(text).unwrap();
+            method.plan(&crate::spec::ModelSpec::tiny(64)).map(|plan| plan.method).map_err(|error| error.to_string())
+        };
+        let plain = "long_heads:chunk_len=4,attention_len=16,begin_len=16,variant=consistent";
+        assert_eq!(text("long_heads:attention_len=16").as_deref(), Ok(plain));
+        assert_eq!(text("long_heads:attention_len=16,query_block=1").as_deref(), Ok(plain));
+        assert_eq!(text("long_heads:attention_len=16,query_block=2"), Ok(format!("{plain},query_block=2")));
+        let refused = text("long_heads:attention_len=16,query_block=3").unwrap_err();
+        assert!(refused.contains("chunk_len mod query_block = 0 (4 mod 3 = 1)"), "{refused}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Run {
         }
         let n_losses = built.tokens.len() - 1;
         let nll = said.trace.nll.get(..n_losses).unwrap_or_default().to_vec();
-        kept.prefilled(said.run.clone(), nll, 1, said.seconds_to_first_token);
+        kept.prefilled(said.run.clone(), nll, 1, said.seconds_to_first_token.unwrap_or(said.seconds));
         kept.finish(&said);
         model.set_loaded(sequence);
         host.ran(&kept.record);

@@ -70,16 +70,19 @@ fn write(out: Option<&Path>, result: &Value) -> Result<Option<String>, Failure> 
 
 fn say_speed(terminal: &Terminal, generated: &Generated) -> Result<(), Failure> {
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
+    let first = generated.seconds_to_first_token.zip(generated.prefill_speed());
+    let prefill = first.map_or(String::new(), |(seconds, speed)| {
+        format!(", prefill {speed:.0} tokens/s, first token after {seconds:.2} s")
+    });
     let memory = generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", bytes::text(n as usize)));
     terminal.note(format_args!(
-        "{} + {} tokens, prefill {:.0} tokens/s, first token after {:.2} s{decode}{memory}; {}, {}, {}",
+        "{} + {} tokens{prefill}{decode}{memory}; {}, {}, {}, {}",
         generated.n_prompt,
         generated.tokens.len(),
-        generated.prefill_speed(),
-        generated.seconds_to_first_token,
         generated.run.method,
         generated.run.rope_text(),
         generated.run.dtype,
+        generated.run.kernel_path,
     ))
 }
 

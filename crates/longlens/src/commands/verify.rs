@@ -100,7 +100,7 @@ fn describe(terminal: &Terminal, report: &Report) -> Result<(), Failure> {
     ))?;
     let bits = if report.has_sixteen_bits { 16 } else { 32 };
     terminal.say(format_args!(
-        "queries, keys and values of {bits} bits: a head may be off by {:.0e} of its largest number",
+        "its cache has {bits} bits a number: a head may be off by {:.0e} of its largest number",
         report.limit
     ))?;
     terminal.say("layer  off by   rms      head  at query  other choices  their scores")?;
