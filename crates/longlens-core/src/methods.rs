@@ -101,6 +101,25 @@ impl Method {
         Setting::parse(text.trim(), "method", &INFOS).and_then(Self::listed)
     }
 
+    /// Reads several methods, separated by `;`, or by a comma before the name of the next one: in a method's text form what follows a
+    /// comma is always `name=value`.
+    pub fn list(text: &str) -> Result<Vec<Self>, SettingError> {
+        let is_name = |piece: &str| {
+            let name = piece.split(':').next().unwrap_or_default().trim();
+            METHODS.iter().any(|method| method.info.name == name)
+        };
+        let mut texts: Vec<String> = Vec::new();
+        for part in text.split(';') {
+            for (at, piece) in part.split(',').enumerate() {
+                match texts.last_mut().filter(|_| at > 0 && !is_name(piece)) {
+                    Some(text) => text.extend([",", piece]),
+                    None => texts.push(piece.to_owned()),
+                }
+            }
+        }
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
     fn listed(setting: Setting) -> Result<Self, SettingError> {
         (info(&setting).text.check)(&setting)?;
         Ok(Self(Form::Listed(setting)))

@@ -21,13 +21,7 @@ pub use workbench::{Colors, ScreenshotArgs, WorkbenchArgs};
 
 /// A workbench for extending a language model's context without training.
 #[derive(Debug, Parser)]
-#[command(
-    name = "longlens",
-    version,
-    max_term_width = 120,
-    disable_help_subcommand = true,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "longlens", version, max_term_width = 120, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -610,6 +610,7 @@ fn bench_refuses_what_it_cannot_measure() {
         ("bench --repeat 99999999 --new-tokens 99999999", 2, "tokens are more than longlens counts"),
         ("bench --new-tokens 9999999", 2, "tokens is too long to make"),
         ("bench --methods full;ful", 2, "unknown method `ful` help: did you mean `full`?"),
+        ("bench --methods full,long_heads:chunk_len=7,attention_len=64,full", 2, "set attention_len to 63 or 70"),
         ("bench --methods full;long_heads:chunk_len=7,attention_len=64", 2, "set attention_len to 63 or 70"),
         (
             "bench --layers 2",

@@ -29,6 +29,14 @@ pub fn any_spans() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
+    fn a_list_is_parted_by_either_sign(first in any_method(), second in any_method(), third in any_method()) {
+        let methods: Vec<_> = [&first, &second, &third].map(|text| Method::parse(text).unwrap()).into();
+        for list in [format!("{first};{second};{third}"), format!("{first}, {second},{third}"), format!("{first};{second},{third}")] {
+            prop_assert_eq!(Method::list(&list).unwrap(), methods.clone());
+        }
+    }
+
+    #[test]
     fn the_text_form_prints_back(text in any_method()) {
         let method = Method::parse(&text).unwrap();
         prop_assert_eq!(Method::parse(&method.to_string()).unwrap(), method.clone());

@@ -84,7 +84,7 @@ pub struct PerplexityArgs {
     /// Tokens between windows, with --sliding
     #[arg(long, value_name = "TOKENS", requires = "sliding", value_parser = whole::<usize>)]
     pub stride: Option<usize>,
-    /// Methods to compare, separated by `;` (overrides --method)
+    /// Methods to compare, separated by `;` or commas (overrides --method)
     #[arg(long, value_name = "A;B")]
     pub methods: Option<String>,
 }
@@ -99,7 +99,7 @@ pub struct BenchArgs {
     /// A random model's attention alone, of random queries, keys and values: choices of chunks included, products with weights not
     #[arg(long)]
     pub attention_only: bool,
-    /// Methods to measure, separated by `;` (overrides --method)
+    /// Methods to measure, separated by `;` or commas (overrides --method)
     #[arg(long, value_name = "A;B")]
     pub methods: Option<String>,
     /// Lengths in tokens, as `1k,4k` (the default)
@@ -142,7 +142,7 @@ pub struct VerifyArgs {
     /// Tokens of a prompt that is random, where none is given
     #[arg(long, value_name = "TOKENS", default_value = "512", conflicts_with_all = ["prompt", "file", "needle", "messages"])]
     pub length: String,
-    /// Methods to verify, separated by `;` (overrides --method)
+    /// Methods to verify, separated by `;` or commas (overrides --method)
     #[arg(long, value_name = "A;B")]
     pub methods: Option<String>,
     /// Layers to verify, as `0,5,31` (default: all)

@@ -116,7 +116,7 @@ pub struct ChatArgs {
     /// Passages of the document that are shown for each answer: those that gain most attention from its first 64 tokens
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
     pub passages: usize,
-    /// Several methods that answer each question in turn, separated by `;`
+    /// Several methods that answer each question in turn, separated by `;` or commas
     #[arg(long, value_name = "LIST", conflicts_with = "method")]
     pub methods: Option<String>,
     /// What the system says first

@@ -167,7 +167,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
 /// The methods of `--methods`, else the one of the run.
 fn methods(args: &BenchArgs, config: &RunConfig) -> Result<Vec<Method>, Failure> {
     match &args.methods {
-        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect(),
+        Some(text) => Ok(Method::list(text)?),
         None => Ok(vec![config.settings.method.clone()]),
     }
 }

@@ -111,7 +111,7 @@ fn talks(args: &ChatArgs, config: &RunConfig, stop: &Stop) -> Result<Vec<Talk>, 
     let system = args.system.as_ref().map(|system| Message::new("system", system));
     let conversation = Conversation::new(system.into_iter().collect::<Vec<_>>()).dated(args.date.as_deref());
     let methods: Vec<Method> = match &args.methods {
-        Some(list) => list.split(';').map(Method::parse).collect::<Result<_, _>>()?,
+        Some(list) => Method::list(list)?,
         None => vec![config.settings.method.clone()],
     };
     let talk = |method| Talk {

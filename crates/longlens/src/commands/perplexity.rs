@@ -28,7 +28,7 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let file = &config.file.perplexity;
     let methods = match &args.methods {
-        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<_, Failure>>()?,
+        Some(text) => Method::list(text)?,
         None => vec![config.settings.method.clone()],
     };
     let mut lens = super::open(&terminal, &config)?;

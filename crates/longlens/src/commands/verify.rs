@@ -17,7 +17,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     super::no_out(&args.common, "give --json for the errors of all heads")?;
     let methods = match &args.methods {
-        Some(text) => text.split(';').map(|text| Ok(Method::parse(text)?)).collect::<Result<Vec<_>, Failure>>()?,
+        Some(text) => Method::list(text)?,
         None => vec![config.settings.method.clone()],
     };
     let length = prompt_length(&args.length)?;
