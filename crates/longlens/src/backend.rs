@@ -52,6 +52,8 @@ struct Place {
     room: Room,
     /// Which forms of matrices stay what they are there; others become numbers of 32 bits.
     takes: fn(Storage) -> bool,
+    /// Whether a device has it for itself.
+    is_device: bool,
     /// Bytes of a number of a model's cache there.
     number: Box<dyn Fn(&ModelInfo) -> usize>,
 }
@@ -62,6 +64,7 @@ fn place(device: Device) -> Result<Option<Place>, Failure> {
         return Ok(Machine::here().room().map(|room| Place {
             room,
             takes: |_| true,
+            is_device: false,
             number: Box::new(|_| size_of::<f32>()),
         }));
     }
@@ -72,7 +75,7 @@ fn place(device: Device) -> Result<Option<Place>, Failure> {
 /// that fails ends the program.
 fn check_room(
     model: &ModelInfo,
-    Place { room, number, .. }: &Place,
+    Place { room, number, is_device, .. }: &Place,
     kv_offload: bool,
     weight_bytes: impl Fn(Keep) -> usize,
 ) -> Result<(), Failure> {
@@ -84,7 +87,6 @@ fn check_room(
     if needed as u64 <= room.bytes {
         return Ok(());
     }
-    let is_device = room.bound == DEVICE;
     let bytes = |keep: Keep| weight_bytes(keep).saturating_add(cache);
     let smaller = [Keep::File, Keep::As(Storage::Bf16), Keep::As(Storage::Q8), Keep::As(Storage::Q4)];
     let fitting = smaller.into_iter().find(|keep| bytes(*keep) as u64 <= room.bytes);
@@ -94,29 +96,23 @@ fn check_room(
             kept.name(),
             size(bytes(kept))
         ),
-        None if is_device && !kv_offload && model.weight_bytes as u64 <= room.bytes => {
+        None if *is_device && !kv_offload && model.weight_bytes as u64 <= room.bytes => {
             "leave keys and values in the host's memory with --kv-offload, or use a smaller model".to_owned()
         }
-        None if is_device => "use a smaller model, or a device with more memory".to_owned(),
+        None if *is_device => "use a smaller model, or a device with more memory".to_owned(),
         None => "use a smaller model, or a machine with more memory".to_owned(),
     };
     let (needed, left) = (size(needed), size(room.bytes as usize));
-    let what = match n_cached {
-        0 => "take".to_owned(),
-        n_cached => format!("and a cache of {n_cached} tokens, take"),
-    };
-    let comma = if n_cached > 0 { "," } else { "" };
+    let with_cache = if n_cached > 0 { format!(", and a cache of {n_cached} tokens,") } else { String::new() };
     Err(Failure::failed(
         format!(
-            "the weights of {} as {}{comma} {what} {needed}, and {} has {left} left",
+            "the weights of {} as {}{with_cache} take {needed}, and {} has {left} left",
             model.name, model.dtype, room.bound
         ),
         Some(help),
     ))
 }
 
-/// What a refusal calls a device with memory of its own.
-const DEVICE: &str = "the device";
 /// Tokens that a model must have room for.
 const LEAST_CONTEXT: usize = 1024;
 
@@ -218,8 +214,12 @@ impl Task for FindPlace {
     fn run<B: Kernels>(self, device: B::Device, _: &str) -> Result<Self::Output, Failure> {
         let free = B::memory(&device).and_then(|memory| memory.available());
         let number = move |model: &ModelInfo| B::attention_bytes(&device, model.has_32_bits());
-        let place =
-            |bytes| Place { room: Room { bytes, bound: DEVICE }, takes: is_kept::<B>, number: Box::new(number) };
+        let place = |bytes| Place {
+            room: Room { bytes, bound: "the device" },
+            takes: is_kept::<B>,
+            is_device: true,
+            number: Box::new(number),
+        };
         Ok(free.map(place))
     }
 }

@@ -9,6 +9,7 @@ use longlens_core::plan::{ReachTable, Span};
 use crate::cube::GpuRuntime;
 use crate::cube::known::upload_lists_once;
 use crate::score::Score;
+use crate::span_attention::intervals::NO_HOLES;
 
 /// What every query sees of every span, and the factors of queries.
 pub(super) struct Masks {
@@ -17,9 +18,6 @@ pub(super) struct Masks {
     /// Bit `s`: span `s` has holes.
     pub holes_of: u32,
 }
-
-/// Mark of a query without holes.
-const NO_HOLES: u32 = u32::MAX;
 
 impl Masks {
     pub fn of(spans: &[Span], queries: &Range<usize>, score: Score) -> Self {
