@@ -50,6 +50,11 @@ screenshots:
     target/release/longlens screenshot --out docs/pictures/workbench-attention.png --size 130x40 --keys "D ) ) ) > > 2 + + +"
     target/release/longlens screenshot --out docs/pictures/workbench-compare.png --size 150x40 --keys "D P L ) ) ) > > 7"
 
+# docs/gallery.md: every view on a real model
+gallery model="SmolLM2-135M-Instruct.Q4_1.gguf":
+    cargo build --release
+    scripts/gallery --longlens target/release/longlens --model {{model}}
+
 # run every shipped notebook again and keep what it shows
 notebooks:
     cargo build --release

@@ -6,7 +6,9 @@
 
 pub mod bytes;
 pub mod heads;
+pub mod kept;
 pub mod npz;
+pub mod pace;
 pub mod problem;
 pub mod prompt;
 pub mod runs;

@@ -1,5 +1,7 @@
 //! Prompts: text, a document, or a pass key hidden in filler whose place every view knows.
 
+mod words;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,9 @@ use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Chat, Place, Template, hiding};
 use serde::{Deserialize, Serialize};
 
+use crate::kept::{KeptFile, KeptNeedle};
 use crate::problem::Problem;
+use crate::settings::params::MAX_PROMPT;
 
 /// Where a prompt comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,18 @@ pub enum PromptSource {
     Needle(NeedleAsk),
     /// Turns, written as the model's chat template has them.
     Chat(Conversation),
+    /// The prompt of a file that [`kept`](crate::kept) wrote, and what follows it.
+    Kept(KeptAsk),
+}
+
+/// A kept prompt, and what follows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptAsk {
+    /// The file.
+    pub file: PathBuf,
+    /// Text behind the kept prompt; the prompt as it is where this is empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
 }
 
 /// A needle prompt to build.
@@ -91,6 +107,13 @@ pub struct HiddenNeedle {
     pub answer: Vec<u32>,
 }
 
+impl From<&HiddenNeedle> for KeptNeedle {
+    fn from(needle: &HiddenNeedle) -> Self {
+        let tokens = (needle.tokens.start, needle.tokens.end);
+        Self { tokens, key: needle.key.clone(), answer: needle.answer.clone() }
+    }
+}
+
 impl Default for NeedleAsk {
     fn default() -> Self {
         Self { length: 1024, depth: 0.5, key: None, template: Template::Longlens, seed: 0, chat: None }
@@ -100,11 +123,17 @@ impl Default for NeedleAsk {
 impl PromptSource {
     /// Reads or makes the prompt.
     pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
+        self.build_under(codec, &())
+    }
+
+    /// The same; reading a document stops where `control` says so.
+    pub fn build_under(&self, codec: &dyn TextCodec, control: &dyn Control) -> Result<Prompt, Problem> {
         match self {
             Self::Text(text) => self.of_text(text, true, None, codec),
-            Self::File(path) => self.of_document(&read(path)?, codec),
-            Self::Document(ask) => self.of_document(&read(&ask.file)?, codec),
+            Self::File(path) => self.of_document(&read(path, control)?, codec),
+            Self::Document(ask) => self.of_document(&read(&ask.file, control)?, codec),
             Self::Needle(ask) => self.hide(ask, codec),
+            Self::Kept(ask) => self.of_kept(&KeptFile::open(&ask.file)?, codec),
             // the template writes the model's first token where it wants one
             Self::Chat(conversation) => self.of_text(&rendered(conversation, codec)?, false, None, codec),
         }
@@ -154,11 +183,28 @@ impl PromptSource {
         self.of(codec.encode(text, special)?, None, document, codec)
     }
 
+    /// The prompt whose kept beginning is open already.
+    pub fn of_kept(&self, file: &KeptFile, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
+        let text = if let Self::Kept(ask) = self { &ask.text[..] } else { "" };
+        let mut tokens = file.tokens.clone();
+        // what follows is cut into tokens by itself: those before it stay as they are kept
+        if !text.is_empty() {
+            tokens.extend(codec.encode(text, false)?);
+        }
+        // a text behind the question of a hidden key asks for something else
+        let needle = file.about.needle.as_ref().map(|needle| HiddenNeedle {
+            tokens: needle.tokens.0..needle.tokens.1,
+            key: needle.key.clone(),
+            answer: if text.is_empty() { needle.answer.clone() } else { Vec::new() },
+        });
+        self.of(tokens, needle, None, codec)
+    }
+
     fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
-        if ask.length > MAX_TOKENS {
+        if ask.length > MAX_PROMPT {
             return Err(Problem::new(
                 format!("a prompt of {} tokens is too long to make", ask.length),
-                format!("give at most {MAX_TOKENS}"),
+                format!("give at most {MAX_PROMPT}"),
             ));
         }
         let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
@@ -181,22 +227,24 @@ impl PromptSource {
         if tokens.is_empty() {
             return Err(LensError::EmptyPrompt.into());
         }
-        if tokens.len() > MAX_TOKENS {
+        if tokens.len() > MAX_PROMPT {
             return Err(Problem::new(
                 format!("a prompt of {} tokens is too long to run", tokens.len()),
-                format!("give at most {MAX_TOKENS}"),
+                format!("give at most {MAX_PROMPT}"),
             ));
         }
-        let mut decoder = PieceDecoder::after(&[], codec)?;
-        let pieces: Result<Vec<String>, LensError> = tokens.iter().map(|token| decoder.push(*token, codec)).collect();
-        let pieces = pieces?;
+        let pieces = pieces(&tokens, codec)?;
         let whole = || Document::plain(pieces.concat());
         let turn = document.map(|document| self.document_turn(document));
         let passages = match (document, turn) {
             (Some(document), Some(turn)) => locate(document, &turn, &pieces),
             _ => locate(&whole(), "", &pieces),
         };
-        let warnings = document.map_or_else(Vec::new, |document| document.warnings.clone());
+        let mut warnings = document.map_or_else(Vec::new, |document| document.warnings.clone());
+        if needle.is_none() {
+            // filler and question are of the model's own words, or of its paper's
+            warnings.extend(codec.vocabulary().and_then(|n_tokens| words::spelled_out(&pieces, n_tokens)));
+        }
         Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), warnings })
     }
 }
@@ -214,6 +262,12 @@ impl DocumentAsk {
     fn text(&self, document: &Document) -> String {
         self.question.as_ref().map_or_else(|| document.text.clone(), |question| about(document, question))
     }
+}
+
+/// The text of every token; nothing where a token's text is told by a later one, as those of a character in several are.
+pub fn pieces(tokens: &[u32], codec: &dyn TextCodec) -> Result<Vec<String>, LensError> {
+    let mut decoder = PieceDecoder::after(&[], codec)?;
+    tokens.iter().map(|token| decoder.push(*token, codec)).collect()
 }
 
 /// The text of a conversation that is short enough to be a prompt.
@@ -235,8 +289,6 @@ pub fn question(system: Option<&str>, text: &str) -> Conversation {
     Conversation::new(system.into_iter().chain([Message::user(text)]).collect::<Vec<_>>())
 }
 
-/// Prompts beyond this would fill the memory before the model runs.
-pub const MAX_TOKENS: usize = 1 << 22;
 /// A text beyond this is no prompt.
 const MAX_BYTES: u64 = 16 << 20;
 /// A file beyond this is not read: pictures of a document take more room than its text.
@@ -246,7 +298,7 @@ fn too_long(what: &str) -> Problem {
     Problem::new(format!("{what} is too long for a prompt"), format!("prompts go up to {} MiB", MAX_BYTES >> 20))
 }
 
-fn read(path: &Path) -> Result<Document, Problem> {
+fn read(path: &Path, control: &dyn Control) -> Result<Document, Problem> {
     let failed = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the name; it counts from the folder that longlens was started in",
@@ -267,7 +319,7 @@ fn read(path: &Path) -> Result<Document, Problem> {
     if there.len() > MAX_FILE {
         return Err(too_long(&path.display().to_string()));
     }
-    Ok(document(path, std::fs::read(path).map_err(failed)?, &())?)
+    Ok(document(path, std::fs::read(path).map_err(failed)?, control)?)
 }
 
 /// The document of a file that is to be a prompt: an editor's last newline is no part of it.
@@ -295,6 +347,10 @@ impl fmt::Display for PromptSource {
                 ask.question.as_ref().map_or(Ok(()), |question| write!(f, " {}", Self::Text(question.clone())))
             }
             Self::Needle(ask) => write!(f, "needle={ask}"),
+            Self::Kept(ask) => {
+                write!(f, "cache={}", ask.file.display())?;
+                if ask.text.is_empty() { Ok(()) } else { write!(f, " {}", Self::Text(ask.text.clone())) }
+            }
             Self::Chat(conversation) => {
                 let last = conversation.messages.last().map_or("", |message| message.content.as_str());
                 write!(

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+mod handed;
 mod salvage;
 
 use longlens_core::trace::RunRecord;
@@ -75,10 +76,12 @@ pub struct KeptGrid {
     pub chat: Option<Chat>,
 }
 
-/// A folder of sessions, one of them this program's.
+/// A folder of sessions, one of them this program's; or one file of the user's, which holds this program's.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// The file of the user's.
+    file: Option<PathBuf>,
     /// Nanoseconds since 1970.
     started: u64,
     pid: u32,
@@ -141,12 +144,20 @@ impl Store {
 
     /// A store in any folder; nothing is written before the first save.
     pub fn at(folder: PathBuf) -> Self {
-        Self { folder, started: now(), pid: std::process::id(), own: None }
+        Self { folder, file: None, started: now(), pid: std::process::id(), own: None }
+    }
+
+    /// One file for this program's session alone.
+    pub fn of_file(file: PathBuf) -> Self {
+        Self { file: Some(file), ..Self::at(PathBuf::new()) }
     }
 
     /// Saves this program's session, whole or not at all.
     pub fn save(&mut self, mut session: SavedSession) -> io::Result<()> {
         (session.pid, session.saved) = (self.pid, now());
+        if let Some(file) = &self.file {
+            return write_private(file, &session.to_bytes());
+        }
         make_private(&self.folder)?;
         if self.own.is_none() {
             self.files().for_each(|(path, _)| hide(&path));
@@ -163,6 +174,9 @@ impl Store {
     /// Sessions of programs that are over.
     pub fn found(&self) -> Found {
         let mut found = Found::default();
+        if self.file.is_some() {
+            return found;
+        }
         for (path, name) in self.files() {
             if !is_session(&path) || !self.is_over(&name) {
                 continue;
@@ -179,6 +193,9 @@ impl Store {
     /// Forgets the session that was resumed, the oldest of the others, and files that belong to none. What is damaged is set
     /// aside under another name and never forgotten.
     pub fn tidy(&self, resumed: Option<&SavedSession>) {
+        if self.file.is_some() {
+            return;
+        }
         let is_resumed =
             |header: &Header| resumed.is_some_and(|resumed| (resumed.pid, resumed.saved) == (header.pid, header.saved));
         let Found { list: mut found, unreadable } = self.found();

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use longlens_core::brief;
 use longlens_core::lens::{DEFAULT_PREFILL_CHUNK, ModelInfo, Setup};
 use longlens_core::memory::CacheSize;
 use longlens_core::methods::Method;
 use longlens_core::plan::{Capacity, LayerWindows, Plan, Prefill, Warning};
 use longlens_core::rope::RopeScaling;
-use longlens_core::setting::SettingError;
+use longlens_core::setting::{Fallback, Setting, SettingError};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::Watch;
 use longlens_eval::sampling::{self, Sampling};
@@ -127,6 +128,27 @@ impl Settings {
         Ok(Checked { plan, rope, forecast })
     }
 
+    /// Parameters under which the method chooses chunks of a prompt of `n_prompt` tokens, as `name=value`, where as it is set every
+    /// query sees every key: those that follow the trained context, as if half of the prompt were that. Nothing where the method
+    /// chooses already, or none.
+    pub fn choosing(&self, model: &ModelSpec, n_prompt: usize) -> Option<String> {
+        let chooses = |plan: &Plan| plan.first_choice(Prefill { n_tokens: n_prompt }) < self.n_tokens(n_prompt);
+        let plan = self.plan(model).ok()?;
+        if n_prompt == 0 || plan.chunk_len().is_none() || chooses(&plan) {
+            return None;
+        }
+        let trained_context = 1 << (n_prompt / 2).checked_ilog2()?;
+        let small = ModelSpec { trained_context, ..model.clone() };
+        let setting = self.method.setting()?;
+        let follows = setting.info().params.iter().filter(|param| matches!(param.default, Fallback::Trained(..)));
+        let values: Vec<_> =
+            follows.map(|param| (param.name, Setting::new(setting.info()).value(param.name, &small))).collect();
+        let method =
+            values.iter().try_fold(self.method.clone(), |method, (name, value)| method.with(name, value).ok())?;
+        let chosen = Self { method, ..self.clone() }.plan(model).ok().filter(chooses);
+        chosen.map(|_| values.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","))
+    }
+
     /// How a prompt of `n_prompt` tokens is to be run, recording nothing; or why these settings are impossible.
     pub fn setup(&self, model: &ModelSpec, n_prompt: usize) -> Result<Setup, SettingError> {
         params::text().chain([&params::SWAP]).try_for_each(|param| param.check(&self.get(param)))?;
@@ -152,8 +174,30 @@ impl Settings {
 
     /// Method, scaling, sampling and mode in one line; what is as usual is left out.
     pub fn text(&self, model: &ModelSpec) -> String {
+        self.told(self.method_text(model), model)
+    }
+
+    /// The same with of the method's parameters only those that are not as usual.
+    pub fn brief(&self, model: &ModelSpec) -> String {
+        let trained = self.trained_context.unwrap_or(model.trained_context);
+        self.told(brief::name(&self.method_text(model), trained), model)
+    }
+
+    /// The same of settings that stand beside one another, as [`brief::names`] has methods.
+    pub fn brief_names(all: &[&Self], model: &ModelSpec) -> Vec<String> {
+        let methods: Vec<_> = all.iter().map(|settings| settings.method_text(model)).collect();
+        let names = brief::names(&methods, model.trained_context);
+        all.iter().zip(names).map(|(settings, method)| settings.told(method, model)).collect()
+    }
+
+    /// The method's text form with every parameter.
+    fn method_text(&self, model: &ModelSpec) -> String {
+        self.method.resolved(&model.trained_on(self.trained_context)).to_string()
+    }
+
+    fn told(&self, method: String, model: &ModelSpec) -> String {
         let model = &*model.trained_on(self.trained_context);
-        let mut parts = vec![self.method.resolved(model).to_string()];
+        let mut parts = vec![method];
         let rope = self.rope(model);
         if rope.setting().info().name != "none" {
             parts.push(format!("rope={}", rope.resolved(model)));
@@ -194,5 +238,33 @@ impl Swap {
 impl fmt::Display for Swap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_chooses_nothing_of_a_short_prompt_is_told_what_would_choose() {
+        let spec = ModelSpec::tiny(8192);
+        let choosing = |method: &str, n_prompt| {
+            Settings { method: Method::parse(method).unwrap(), ..Settings::default() }.choosing(&spec, n_prompt)
+        };
+        assert_eq!(choosing("long_heads", 250).as_deref(), Some("chunk_len=4,attention_len=64"));
+        assert_eq!(choosing("long_heads:chunk_len=4,attention_len=64", 250), None, "it chooses already");
+        assert_eq!(choosing("long_heads", 20_000), None);
+        assert_eq!((choosing("full", 250), choosing("long_heads", 0)), (None, None));
+    }
+
+    #[test]
+    fn what_stands_beside_one_another_is_told_apart_in_few_words() {
+        let spec = ModelSpec::tiny(256);
+        let of = |text: &str| Settings { method: Method::parse(text).unwrap(), ..Settings::default() };
+        let all = ["self_extend:group_size=3", "self_extend:group_size=5", "full"].map(of);
+        let names = Settings::brief_names(&all.each_ref(), &spec);
+        assert_eq!(names, ["self_extend:group_size=3", "self_extend:group_size=5", "full"]);
+        assert_eq!(of("self_extend").brief(&spec), "self_extend");
+        assert!(of("self_extend").text(&spec).starts_with("self_extend:group_size="));
     }
 }

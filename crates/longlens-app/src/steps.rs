@@ -74,6 +74,8 @@ pub struct Start {
     pub weights: Option<String>,
     /// `--adapter`, where it was given.
     pub adapter: Option<String>,
+    /// `--kv-offload`.
+    pub kv_offload: bool,
 }
 
 impl Step {

@@ -14,7 +14,7 @@ use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError}
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_eval::document::Passage;
-use longlens_plot::{Canvas, Figure, Heading};
+use longlens_plot::{Canvas, Figure, Ground, Heading};
 use serde_json::{Map, Value, json};
 
 use crate::npz::{self, Array};
@@ -25,11 +25,13 @@ pub mod chunks;
 pub mod distance;
 pub mod entropy;
 mod grid;
+pub mod interactive;
 pub mod layers;
 pub mod passages;
 pub mod passkey;
 pub mod perplexity;
 mod positions;
+pub mod ranking;
 mod runs;
 mod table;
 pub mod usage;
@@ -64,6 +66,17 @@ pub trait TraceView: Sync {
 
     /// The view of a trace that recorded at least what [`TraceView::watch`] asks for.
     fn view(&self, subject: &Subject, options: &Setting, trace: &Arc<Trace>) -> Result<Plot, Problem>;
+
+    /// What a page that answers to mouse and keys is made of; `record` looks at more of the sequence. The default, nothing, makes a page
+    /// of picture and table.
+    fn page(
+        &self,
+        _subject: &Subject,
+        _options: &Setting,
+        _record: &mut interactive::Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        Ok(None)
+    }
 }
 
 /// The sequence that is looked at.
@@ -87,6 +100,8 @@ pub struct Subject<'a> {
     pub base: Option<String>,
     /// The passages of the prompt's text; none where it is known as tokens alone.
     pub passages: &'a [Passage],
+    /// The text of every token that was fed; none where the model came without a tokenizer.
+    pub pieces: &'a [String],
 }
 
 /// What a face shows or writes.
@@ -102,6 +117,8 @@ pub struct Plot {
     pub about: Map<String, Value>,
     /// What ran for it.
     pub records: Vec<RunRecord>,
+    /// What its page shows beside the table, where it has one of its own.
+    page: Option<Map<String, Value>>,
     /// Rows of the table, and what makes it on demand: the table is larger than the data.
     table: Option<(usize, Arc<dyn MakeTable>)>,
 }
@@ -147,6 +164,7 @@ impl<'a> Subject<'a> {
             answer,
             base: None,
             passages: &[],
+            pieces: &[],
         }
     }
 
@@ -239,7 +257,15 @@ impl Plot {
     /// A picture with the sentence that stands for it, and no numbers behind it yet.
     pub fn new(text: impl Into<String>, figure: impl Figure + 'static) -> Self {
         let figure = Arc::new(figure);
-        Self { text: text.into(), figure, arrays: Vec::new(), about: Map::new(), records: Vec::new(), table: None }
+        Self {
+            text: text.into(),
+            figure,
+            arrays: Vec::new(),
+            about: Map::new(),
+            records: Vec::new(),
+            page: None,
+            table: None,
+        }
     }
 
     /// The same with the numbers behind it, and a function that makes a table of so many rows of them.
@@ -250,6 +276,12 @@ impl Plot {
     /// Rows of the table, at most; 0 for a picture alone.
     pub fn n_rows(&self) -> usize {
         self.table.as_ref().map_or(0, |(n_rows, _)| *n_rows)
+    }
+
+    /// The same with its picture on a ground.
+    #[must_use]
+    pub fn on(self, ground: Ground) -> Self {
+        Self { figure: ground.under(self.figure), ..self }
     }
 
     /// The numbers behind it, one row per thing; nothing for a picture alone.
@@ -263,6 +295,7 @@ impl Plot {
             || Problem::new("there are no numbers behind this picture", "end the name in .png or .svg".to_owned());
         match ending {
             "csv" => self.table().map(|table| table.to_csv().into_bytes()).ok_or_else(no_numbers),
+            "html" => Ok(self.page()?.html().into_bytes()),
             "npz" if self.arrays.is_empty() => Err(no_numbers()),
             "npz" => {
                 let about = Value::Object(self.about.clone()).to_string();
@@ -293,7 +326,7 @@ fn needle_array(subject: &Subject) -> Option<Array> {
 }
 
 /// Endings of the files that a view can be written as.
-pub const ENDINGS: [&str; 4] = ["png", "svg", "csv", "npz"];
+pub const ENDINGS: [&str; 5] = ["png", "svg", "csv", "npz", "html"];
 /// Pixels of a picture's file per logical pixel.
 const SCALE: f64 = 2.0;
 /// Chunks of the trained context, or of a shorter prompt, where nobody says how long chunks are.

@@ -13,11 +13,14 @@ use longlens_core::panics::message;
 use longlens_core::trace::{MapPick, PooledMap, RunRecord, Trace, Watch};
 use longlens_eval::generate::Generated;
 use longlens_eval::passkey::{Cell, Grid};
+use serde_json::{Map, Value};
 
+use crate::pace;
 use crate::problem::Problem;
 use crate::prompt::{Prompt, PromptSource};
 use crate::runs::{RunAsk, RunId};
 use crate::settings::Settings;
+use crate::views::interactive::Record;
 
 mod executor;
 
@@ -34,6 +37,8 @@ pub enum Ask {
     Difference(DifferenceAsk),
     /// A passkey grid under these settings.
     Grid(GridAsk),
+    /// The page of a view.
+    Page(PageAsk),
 }
 
 /// Which view wants an inspection; a newer one of a kind takes the place of an older one.
@@ -72,6 +77,25 @@ pub struct DifferenceAsk {
     pub pick: MapPick,
 }
 
+/// What the page of a view of a run shows, for which the model is asked several times.
+#[derive(Debug, Clone)]
+pub struct PageAsk {
+    /// A number of the asker's.
+    pub id: u64,
+    /// The run; computed again when another one is loaded.
+    pub run: Arc<RunAsk>,
+    /// Its generated tokens that the page may be about.
+    pub generated: Vec<u32>,
+    /// What makes it.
+    pub of: Arc<dyn MakePage>,
+}
+
+/// What makes a page of what it has recorded.
+pub trait MakePage: std::fmt::Debug + Send + Sync {
+    /// As [`crate::views::Subject::page`].
+    fn page(&self, record: &mut Record) -> Result<Option<Map<String, Value>>, Problem>;
+}
+
 /// A passkey grid.
 #[derive(Debug, Clone)]
 pub struct GridAsk {
@@ -87,7 +111,7 @@ pub struct GridAsk {
 #[derive(Debug)]
 pub enum Event {
     /// The model is open, or cannot be opened.
-    Opened(Result<ModelInfo, Problem>),
+    Opened(Result<Box<ModelInfo>, Problem>),
     /// A prompt was built.
     Prompt(u64, Result<Arc<Prompt>, Problem>),
     /// How far the work is.
@@ -131,6 +155,8 @@ pub enum Event {
     InspectFailed(u64, InspectKind, Problem),
     /// The maps of two runs.
     Difference(u64, Result<Box<[PooledMap; 2]>, Problem>),
+    /// What a page shows, or why it shows the picture alone.
+    Page(u64, Result<Option<Map<String, Value>>, Problem>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
     Cell(u64, Box<Cell>, usize),
     GridFailed(u64, Problem),
@@ -150,6 +176,15 @@ pub struct Progress {
     pub done: usize,
     /// Steps in all.
     pub total: usize,
+    /// Seconds since it began.
+    pub seconds: f64,
+}
+
+impl Progress {
+    /// Seconds that are left at the speed so far; nothing while that is too early to tell.
+    pub fn left(&self) -> Option<f64> {
+        pace::left(self.seconds, self.done, self.total)
+    }
 }
 
 /// The thread's other end.
@@ -172,6 +207,7 @@ struct Mail {
     generating: bool,
     /// Whether it is to end with its next step.
     end_text: bool,
+    pages: Vec<PageAsk>,
     difference: Option<DifferenceAsk>,
     /// A grid and its finished cells.
     grid: Option<(GridAsk, usize)>,
@@ -188,6 +224,7 @@ enum Kind {
     Run,
     Inspect(InspectKind),
     Token,
+    Page,
     Difference,
     Grid,
 }
@@ -198,6 +235,7 @@ enum Task {
     Run(Arc<RunAsk>),
     Inspect(InspectAsk),
     Token,
+    Page(PageAsk),
     Difference(DifferenceAsk),
     Cell(GridAsk, usize),
 }
@@ -212,7 +250,7 @@ impl Worker {
         let inside = mailbox.clone();
         let work = move || match caught(open) {
             Ok(lens) => {
-                report(Event::Opened(Ok(lens.model().clone())));
+                report(Event::Opened(Ok(Box::new(lens.model().clone()))));
                 executor::Executor::new(lens, report, inside).work();
             }
             Err(fault) => report(Event::Opened(Err(fault.into()))),
@@ -246,6 +284,10 @@ impl Worker {
             }
             Ask::Difference(difference) => {
                 mail.difference = Some(difference);
+                mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
+            }
+            Ask::Page(page) => {
+                mail.pages.push(page);
                 mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
             }
             Ask::Grid(grid) => {
@@ -338,6 +380,9 @@ impl Mail {
         if self.generating {
             return Some((Kind::Token, Task::Token));
         }
+        if !self.pages.is_empty() {
+            return Some((Kind::Page, Task::Page(self.pages.remove(0))));
+        }
         if let Some(difference) = &self.difference {
             return Some((Kind::Difference, Task::Difference(difference.clone())));
         }
@@ -356,6 +401,7 @@ impl Mail {
     fn forget(&mut self) {
         (self.prompt, self.run, self.difference, self.grid) = (None, None, None, None);
         self.inspections.clear();
+        self.pages.clear();
         // a text that was begun still says how it ended
         self.end_text = self.generating;
     }
@@ -366,6 +412,7 @@ struct Watcher<'a> {
     what: &'static str,
     token: &'a CancelToken,
     report: &'a dyn Fn(Event),
+    started: Instant,
     /// When progress was reported last.
     reported: Option<Instant>,
 }
@@ -376,7 +423,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl<'a> Watcher<'a> {
     /// Watches one task, which has not reported yet.
     fn new(what: &'static str, token: &'a CancelToken, report: &'a dyn Fn(Event)) -> Self {
-        Self { what, token, report, reported: None }
+        Self { what, token, report, started: Instant::now(), reported: None }
     }
 }
 
@@ -384,7 +431,8 @@ impl Control for Watcher<'_> {
     fn progress(&mut self, done: usize, total: usize) {
         if self.reported.is_none_or(|reported| reported.elapsed() >= PAUSE) {
             self.reported = Some(Instant::now());
-            (self.report)(Event::Progress(Progress { what: self.what, done, total }));
+            let seconds = self.started.elapsed().as_secs_f64();
+            (self.report)(Event::Progress(Progress { what: self.what, done, total, seconds }));
         }
     }
 

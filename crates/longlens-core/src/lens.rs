@@ -16,9 +16,11 @@ use crate::spec::ModelSpec;
 use crate::trace::{Trace, Watch};
 
 mod chat;
+mod kept;
 mod sequence;
 
 pub use chat::{Conversation, DATE, Message};
+pub use kept::{KeptPart, KeptTensor};
 pub use sequence::{LensId, Sequence};
 
 /// An open model.
@@ -78,6 +80,33 @@ pub trait Lens: Send {
     /// Errors: those of [`Lens::begin`] and of [`Sequence::check`], and [`LensError::OtherModel`] when another lens made the prefix.
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError>;
 
+    /// The tensors that a file holds of a sequence of `n_tokens` under `setup`, in the order in which they are best written and read.
+    /// [`LensError::NoFile`] where a lens cannot give its sequences away, which is the default.
+    fn kept(&self, _setup: &Setup, _n_tokens: usize) -> Result<Vec<KeptTensor>, LensError> {
+        Err(LensError::NoFile)
+    }
+
+    /// The numbers of one of them, of the sequence so far, as a file has them ([`KeptTensor`]).
+    ///
+    /// Errors: [`LensError::NotBegun`]; [`LensError::NoFile`] of a sequence that went on from another plan's keys, and of tensors of
+    /// another setup or length.
+    fn kept_numbers(&mut self, _tensor: &KeptTensor) -> Result<Vec<u8>, LensError> {
+        Err(LensError::NoFile)
+    }
+
+    /// A sequence to go on from ([`Lens::begin_from`]) out of a file: `read` gives the numbers of every tensor of [`Lens::kept`] with
+    /// the same arguments, as many bytes as the tensor has.
+    ///
+    /// Errors: those of `read`; [`LensError::NoFile`].
+    fn restore(
+        &mut self,
+        _setup: &Setup,
+        _n_tokens: usize,
+        _read: &mut dyn FnMut(&KeptTensor) -> Result<Vec<u8>, LensError>,
+    ) -> Result<Sequence, LensError> {
+        Err(LensError::NoFile)
+    }
+
     /// What another watch would have recorded of the tokens so far, computed from cached queries and keys. Needs
     /// [`Setup::keep_queries`]. Any token so far may be named, generated ones too. Losses, times and attention outputs are
     /// not recorded again; of a swapped sequence only the tokens fed since count. After an error, a cancellation too, the
@@ -92,6 +121,11 @@ pub trait TextCodec: Send + Sync {
 
     /// Text of `tokens`; special tokens are left out.
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError>;
+
+    /// Tokens of the vocabulary; nothing where it is not known.
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
 
     /// The text that the model's chat template makes of a conversation. It has the model's first token where the template writes
     /// one, so it is encoded without special tokens, as transformers' `apply_chat_template` does.
@@ -178,6 +212,8 @@ pub struct ModelInfo {
     pub context_warnings: Vec<String>,
     /// Whether a chat template came with its tokenizer.
     pub has_chat_template: bool,
+    /// Tells models apart by what their weights hold, not by where they lie: 16 digits.
+    pub content: String,
 }
 
 /// Progress out, cancellation in.
@@ -214,6 +250,12 @@ pub enum LensError {
         /// What needs them.
         what: &'static str,
     },
+    /// A sequence that no file can hold.
+    #[error("this sequence cannot be kept in a file")]
+    NoFile,
+    /// A file of a sequence that cannot be read.
+    #[error("{0}")]
+    KeptFile(String),
     /// A fork of no tokens.
     #[error("a fork holds at least the first token of its sequence")]
     EmptyFork,
@@ -351,6 +393,7 @@ impl LensError {
             ),
             Self::NoDate { .. } => Some("write it as 2024-07-26".into()),
             Self::OtherModel => Some("run the prompt on this model".into()),
+            Self::NoFile => Some("begin it anew under one method, on a model that is opened from its files".into()),
             Self::NothingKept { .. } => Some("run the prompt again with `keep_queries`".into()),
             Self::TraceTooLarge { .. } => Some("record fewer queries, rows or maps".into()),
             Self::HostMemory { .. } => Some("take a shorter prompt, or keep no queries (`keep_queries`)".into()),

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod brief;
 pub mod lens;
 pub mod memory;
 pub mod methods;

@@ -13,6 +13,7 @@ use crate::spec::ModelSpec;
 
 mod choice;
 mod head;
+mod intervene;
 mod span;
 mod table;
 mod warning;
@@ -20,6 +21,7 @@ mod windows;
 
 pub use choice::{ChunkChoice, ChunkScore, QueryRule, SlotPositions, Slots};
 pub use head::{HeadPlan, QueryScale, Relation, Temperature};
+pub use intervene::Refusal;
 pub use span::{Reach, Span};
 pub use table::{Holes, ReachTable, Written};
 pub use warning::{Capacity, Warning};
@@ -109,6 +111,11 @@ impl Plan {
     /// A plan with this text form.
     pub fn new(method: impl Into<String>, heads: impl Into<Heads>) -> Self {
         Self { method: method.into(), heads: heads.into(), windows: Windows::default() }
+    }
+
+    /// The same with another rule for every head of `model`, under the text `method`.
+    pub(crate) fn with_heads(self, method: String, model: &ModelSpec, rule: impl Fn(usize, usize) -> HeadPlan) -> Self {
+        Self { method, heads: Heads::by_head(model, rule), ..self }
     }
 
     /// The different rules, each once. Most methods have one.

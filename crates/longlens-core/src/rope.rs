@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::positions::{PosMap, Prefill};
 use crate::ropes;
 pub use crate::ropes::SCALINGS;
-use crate::setting::{Setting, SettingError, Value};
+use crate::setting::{Forms, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
 
 /// A RoPE scaling with its parameters; text form `yarn:factor=8`.
@@ -259,13 +259,20 @@ impl fmt::Display for RopeScaling {
 
 impl Serialize for RopeScaling {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_table(serializer)
+        self.0.serialize_table(serializer, None)
     }
 }
 
 impl<'de> Deserialize<'de> for RopeScaling {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Setting::deserialize_from(deserializer, "RoPE scaling", &SCALINGS).map(Self)
+        let forms = Forms {
+            what: "RoPE scaling",
+            catalog: &SCALINGS,
+            text: Self::parse,
+            beside: None,
+            table: |setting, _| Ok(Self(setting)),
+        };
+        forms.deserialize(deserializer)
     }
 }
 

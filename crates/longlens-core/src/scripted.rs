@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::lens::{Control, Conversation, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use crate::lens::{
+    Control, Conversation, KeptPart, KeptTensor, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec,
+};
 use crate::plan::Prefill;
 use crate::spec::ModelSpec;
 use crate::trace::{Queries, RunRecord, Trace, Watch};
@@ -94,6 +96,7 @@ impl ScriptedLens {
             warnings: Vec::new(),
             context_warnings: Vec::new(),
             has_chat_template: true,
+            content: "scripted".into(),
         };
         Self {
             id: LensId::unique(),
@@ -243,6 +246,31 @@ impl Lens for ScriptedLens {
         self.logits = if is_exact { newest.clone() } else { Vec::new() };
         self.n_reused = if is_exact { 0 } else { tokens.len() };
         Ok(())
+    }
+
+    fn kept(&self, _: &Setup, n_tokens: usize) -> Result<Vec<KeptTensor>, LensError> {
+        // all that a scripted sequence is are its tokens
+        Ok(vec![KeptTensor { part: KeptPart::Key(0), format: "F32", shape: [1, n_tokens, 1] }])
+    }
+
+    fn kept_numbers(&mut self, tensor: &KeptTensor) -> Result<Vec<u8>, LensError> {
+        self.setup.as_ref().filter(|_| !self.broken.1).ok_or(LensError::NotBegun)?;
+        let is_whole = self.n_reused == 0 && tensor.shape[1] == self.tokens.len();
+        let numbers = self.tokens.iter().flat_map(|token| (*token as f32).to_le_bytes());
+        if is_whole { Ok(numbers.collect()) } else { Err(LensError::NoFile) }
+    }
+
+    fn restore(
+        &mut self,
+        setup: &Setup,
+        n_tokens: usize,
+        read: &mut dyn FnMut(&KeptTensor) -> Result<Vec<u8>, LensError>,
+    ) -> Result<Sequence, LensError> {
+        let bytes = read(&self.kept(setup, n_tokens)?[0])?;
+        let word = |word: &[u8]| f32::from_le_bytes([word[0], word[1], word[2], word[3]]) as u32;
+        let tokens = bytes.chunks_exact(4).map(word).collect();
+        let state = Fork { tokens, newest: Vec::new() };
+        Ok(Sequence::new(self.id, setup.clone(), n_tokens, true, bytes.len(), state))
     }
 
     fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {

@@ -14,7 +14,7 @@ mod form;
 mod param;
 
 pub use error::SettingError;
-pub(crate) use form::explain;
+pub(crate) use form::Forms;
 pub use param::{Fallback, Kind, MAX_REAL, Param, Value, whole};
 
 /// What a method or a RoPE scaling is, and what can be set on it.

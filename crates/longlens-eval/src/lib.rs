@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod batch;
 pub mod dialogue;
 pub mod document;
 pub mod error;

@@ -69,6 +69,7 @@ impl Layer {
             prompt: Prefill { n_tokens: self.n_tokens },
             first_query: self.n_tokens - STEP,
             n_chunks: self.n_tokens.div_ceil(self.choice.chunk_len),
+            forced: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use burn_tensor::{Int, Tensor, TensorData};
+use burn_tensor::{Bool, Int, Tensor, TensorData};
 use longlens_core::plan::{ChunkChoice, Prefill, Slots};
 
 use crate::{Kernels, in_f32};
@@ -35,6 +35,8 @@ pub struct ChunkScores<B: Kernels> {
     pub first_query: usize,
     /// Chunks of the sequence, the last of which may be partial.
     pub n_chunks: usize,
+    /// Chunks that are picked whatever they score, once they are there to pick from; at most as many as are picked.
+    pub forced: Vec<u32>,
 }
 
 impl<B: Kernels> ChunkScores<B> {
@@ -42,6 +44,11 @@ impl<B: Kernels> ChunkScores<B> {
     pub fn slots(&self, row: usize) -> Slots {
         let slots = self.choice.query(self.first_query + row, self.prompt);
         slots.expect("queries past the first choice all choose")
+    }
+
+    /// Why no kernel makes the choice: forced chunks are few, and the reference has them.
+    pub fn refused(&self) -> Option<&'static str> {
+        (!self.forced.is_empty()).then_some("chunks are forced")
     }
 
     /// Chunk in the last slot of a query: its own. An empty tail may start past the last chunk; nothing of it is seen.
@@ -75,7 +82,14 @@ fn chosen<B: Kernels>(problem: &ChunkScores<B>, rows: Range<usize>) -> Tensor<B,
     let numbers = Tensor::<B, 1, Int>::arange(0..n as i64, &device).float();
     let chunk = numbers.reshape([1, 1, n]).expand(shape);
 
-    let scores = scores(problem, rows.clone());
+    let scores = match &problem.forced[..] {
+        [] => scores(problem, rows.clone()),
+        forced => {
+            let is_forced = (0..n).map(|chunk| forced.contains(&(chunk as u32))).collect::<Vec<_>>();
+            let is_forced = Tensor::<B, 3, Bool>::from_data(TensorData::new(is_forced, [1, 1, n]), &device);
+            scores(problem, rows.clone()).mask_fill(is_forced.expand(shape), f32::INFINITY)
+        }
+    };
     let mut is_chosen = table(Slots::forces);
     let mut is_left = table(|slots, chunk| slots.candidates.contains(&chunk)).greater_elem(0.0);
     for _ in 0..problem.choice.n_picks() {

@@ -295,8 +295,11 @@ impl Kernels for burn_flex::Flex {
         cpu::simd::release();
     }
 
-    fn body(_: &Operation<'_, Self>) -> Body {
-        Body::Kernel(cpu::simd::name(cpu::simd::arch()))
+    fn body(operation: &Operation<'_, Self>) -> Body {
+        match operation {
+            Operation::ChunkScores(problem) if let Some(reason) = problem.refused() => Body::Reference(reason),
+            _ => Body::Kernel(cpu::simd::name(cpu::simd::arch())),
+        }
     }
 
     fn rotate(rotary: &Rotary<Self>, x: Tensor<Self, 3>) -> Tensor<Self, 3> {
@@ -334,7 +337,10 @@ impl Kernels for burn_flex::Flex {
     }
 
     fn choose_chunks(problem: &ChunkScores<Self>) -> Tensor<Self, 3, Int> {
-        chunk_scores::cpu::choose(cpu::simd::arch(), problem)
+        match problem.refused() {
+            None => chunk_scores::cpu::choose(cpu::simd::arch(), problem),
+            Some(_) => chunk_scores::reference(problem),
+        }
     }
 
     fn chunk_attention(problem: &ChunkAttention<'_, Self>, keys: &mut Self::ChunkKeys) -> Attended<Self> {

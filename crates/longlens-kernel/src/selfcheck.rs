@@ -309,6 +309,7 @@ fn chunks<B: Kernels>(on: &On<'_, B>) -> Vec<Result> {
         prompt,
         first_query: first,
         n_chunks: TOKENS / CHUNK,
+        forced: Vec::new(),
     };
     let chosen = B::choose_chunks(&scores);
     let numbers_of_chosen: Vec<f32> =

@@ -128,6 +128,7 @@ impl<B: Kernels> Problems<B> {
             prompt: self.prompt,
             first_query: tokens.start,
             n_chunks: tokens.end.div_ceil(choice.chunk_len),
+            forced: self.plan.rules()[*rule].forced.clone(),
         }
     }
 
@@ -173,7 +174,9 @@ impl<B: Kernels> Attention<B> {
         let of_groups = groups.into_iter().zip(caches).map(|(HeadGroup { heads, rule }, cache)| {
             let keys = GroupKeys { held: &held, kv_heads: self.problems.spec.kv_heads_of(&heads) };
             let place = Place { layer, first_head: heads.start };
-            self.attend_group(Queries { rule, place, first, query: heads_of(&query, heads) }, &keys, cache)
+            let out = self.attend_group(Queries { rule, place, first, query: heads_of(&query, heads) }, &keys, cache);
+            // it attends all the same: what it would have fetched is recorded, and chunks are represented
+            if self.problems.plan.rules()[rule].is_off { out.zeros_like() } else { out }
         });
         let context = cat(of_groups.collect(), 0); // [n_heads, seq, head_dim]
         let context = context.swap_dims(0, 1).reshape([seq, n_heads * head_dim]);

@@ -10,6 +10,7 @@ use longlens_kernel::Kernels;
 
 pub mod fork;
 mod host;
+pub mod kept;
 mod resident;
 
 use host::HostRows;
@@ -73,6 +74,18 @@ enum Rows<B: Kernels> {
 }
 
 impl<B: Kernels> Rows<B> {
+    /// Rows of a device where they are to lie.
+    fn lying(memory: Memory, rows: Tensor<B, 3>) -> Self {
+        match memory {
+            Memory::Device => Self::Here(rows),
+            Memory::Host => {
+                let mut on_host = HostRows::new(rows.dims()[1], &rows);
+                on_host.write(0, rows);
+                Self::OnHost(on_host)
+            }
+        }
+    }
+
     fn n_numbers(&self) -> usize {
         match self {
             Self::Here(rows) => rows.dims().iter().product(),

@@ -226,6 +226,7 @@ impl Config {
             warnings: self.all_warnings(),
             context_warnings: self.context_warnings.clone(),
             has_chat_template: false,
+            content: String::new(),
         }
     }
 

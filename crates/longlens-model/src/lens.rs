@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn_tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use longlens_core::lens::{Cached, Control, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_core::lens::{
+    Cached, Control, KeptTensor, Lens, LensError, LensId, ModelInfo, Rows, Sequence, Setup, TextCodec,
+};
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{RunRecord, Trace, Watch};
 use longlens_kernel::Kernels;
 
 use crate::attention::{Attention, Problems};
 use crate::cache::fork::LayerFork;
-use crate::cache::{LayerCache, Memory};
+use crate::cache::{LayerCache, Memory, kept};
 use crate::decoder::Decoder;
 use crate::inspect::Inspection;
 use crate::positions::Positions;
@@ -279,6 +281,39 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         let cached = Cached { n_tokens, query: numbers(query), key: numbers(key), value: numbers(value) };
         B::check(&self.device).map_err(LensError::Device)?;
         Ok(cached)
+    }
+
+    fn kept(&self, setup: &Setup, n_tokens: usize) -> Result<Vec<KeptTensor>, LensError> {
+        let spec = self.info.spec.trained_on(setup.trained_context);
+        kept::tensors::<B>(&spec, setup, n_tokens, &self.device)
+    }
+
+    fn kept_numbers(&mut self, tensor: &KeptTensor) -> Result<Vec<u8>, LensError> {
+        let sequence = self.sequence.as_ref().filter(|sequence| !sequence.broken).ok_or(LensError::NotBegun)?;
+        let is_exact = sequence.n_reused == 0;
+        let cache = sequence.caches.get(tensor.part.layer()).filter(|_| is_exact).ok_or(LensError::NoFile)?;
+        let numbers = cache.kept(tensor).ok_or(LensError::NoFile)?;
+        B::check(&self.device).map_err(LensError::Device)?;
+        Ok(numbers)
+    }
+
+    fn restore(
+        &mut self,
+        setup: &Setup,
+        n_tokens: usize,
+        read: &mut dyn FnMut(&KeptTensor) -> Result<Vec<u8>, LensError>,
+    ) -> Result<Sequence, LensError> {
+        setup.plan.check_length(n_tokens)?;
+        let tensors = self.kept(setup, n_tokens)?;
+        let n_bytes = tensors.iter().map(KeptTensor::n_bytes).sum();
+        let of_layers = tensors.chunk_by(|a, b| a.part.layer() == b.part.layer());
+        let layers = of_layers.enumerate().map(|(layer, tensors)| {
+            let sizes = (n_tokens, self.n_groups(setup, layer));
+            kept::layer(tensors, sizes, self.memory, &self.device, &mut *read)
+        });
+        let layers: Vec<LayerFork<B>> = layers.collect::<Result<_, _>>()?;
+        B::check(&self.device).map_err(LensError::Device)?;
+        Ok(Sequence::new(self.id, setup.clone(), n_tokens, true, n_bytes, Fork { layers, newest: None }))
     }
 
     fn inspect(&mut self, watch: &Watch, control: &mut dyn Control) -> Result<Trace, LensError> {

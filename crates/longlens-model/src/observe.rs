@@ -45,15 +45,24 @@ pub fn record_choices<B: Kernels>(
         choices.make_rows(tokens.clone());
         for (at, (chunks, scores)) in chosen.chunks(n).zip(scores.chunks(n_complete)).enumerate() {
             let (head, row) = (at / tokens.len(), rows.start + at % tokens.len());
-            record_choice(choices, (first + row, first_head + head), &problem.slots(row), chunks, scores);
+            let slots = problem.slots(row);
+            let is_forced = |chunk: i32| slots.forces(chunk as usize) || problem.forced.contains(&(chunk as u32));
+            record_choice(choices, (first + row, first_head + head), &slots, chunks, scores, is_forced);
         }
     }
 }
 
 /// Writes down one query's choice in a head, from the chunks in its slots and the scores of all complete chunks.
-fn record_choice(choices: &mut Choices, (query, head): (usize, usize), slots: &Slots, chunks: &[i32], scores: &[f32]) {
+fn record_choice(
+    choices: &mut Choices,
+    (query, head): (usize, usize),
+    slots: &Slots,
+    chunks: &[i32],
+    scores: &[f32],
+    is_forced: impl Fn(i32) -> bool,
+) {
     let (complete, own) = chunks.split_at(slots.n_complete());
-    let score = |chunk: &i32| if slots.forces(*chunk as usize) { f32::NAN } else { scores[*chunk as usize] };
+    let score = |chunk: &i32| if is_forced(*chunk) { f32::NAN } else { scores[*chunk as usize] };
     let picked: Vec<f32> = complete.iter().map(score).collect();
     let worst = picked.iter().copied().fold(f32::INFINITY, f32::min);
     let left_out = slots.candidates.clone().filter(|chunk| !complete.contains(&(*chunk as i32)));

@@ -43,7 +43,7 @@ pub fn open<B: Kernels>(
     let Parts { mut config, text, files } = Parts::open(source, &options)?;
     let (model, report) = weights::load::<B, _>(&config, &files, options.weights, &device)?;
     config.warnings.extend(report.warnings);
-    let info = info(source, &config, &options, report.kept, kernel_path);
+    let info = info(source, (&config, &files), &options, report.kept, kernel_path);
     let text = text.map(|text| Box::new(text) as Box<dyn TextCodec>);
     Ok(Box::new(DecoderLens::new(model, info, text, device).offloading(options.kv_offload)))
 }
@@ -76,7 +76,7 @@ fn described(
 ) -> Result<ModelInfo, OpenError> {
     config.warnings.extend(weights::check(&config, files)?);
     let kept = Kept::of(&config, files, options.weights, takes);
-    Ok(info(source, &config, options, kept, "not loaded"))
+    Ok(info(source, (&config, files), options, kept, "not loaded"))
 }
 
 /// The files of a checkpoint, in agreement with each other.
@@ -121,7 +121,13 @@ fn adapter_beside(source: &Source) -> Option<String> {
     })
 }
 
-fn info(source: &Source, config: &Config, options: &Options, kept: Kept, kernel_path: &str) -> ModelInfo {
+fn info(
+    source: &Source,
+    (config, files): (&Config, &WeightFiles),
+    options: &Options,
+    kept: Kept,
+    kernel_path: &str,
+) -> ModelInfo {
     let with = |model: String, adapter: &dyn Fn(&Source) -> String| match &options.adapter {
         // it was found before
         Some(text) => {
@@ -135,6 +141,7 @@ fn info(source: &Source, config: &Config, options: &Options, kept: Kept, kernel_
         dtype: kept.dtype,
         weight_bytes: kept.n_bytes,
         kernel_path: kernel_path.into(),
+        content: files.content(),
         // what is wrong with it is told where the tokenizer is read
         has_chat_template: HfTokenizer::has_template(source).unwrap_or(false),
         ..config.info(options.weights.without_file())

@@ -69,7 +69,7 @@ pub fn random_on<B: Kernels>(
     kernel_path: &str,
 ) -> Result<Box<dyn Lens>, OpenError> {
     let model = weights::random::<B, _>(&shape.config(n_layers), seed, storage, &device)?;
-    let info = shape.info(n_layers, storage, kernel_path);
+    let info = ModelInfo { content: format!("random {seed}"), ..shape.info(n_layers, storage, kernel_path) };
     Ok(Box::new(DecoderLens::new(model, info, None, device).offloading(kv_offload)))
 }
 

@@ -222,6 +222,10 @@ impl TextCodec for HfTokenizer {
         self.told(caught(|| self.inner.decode(tokens, true)))
     }
 
+    fn vocabulary(&self) -> Option<usize> {
+        Some(self.inner.get_vocab_size(true))
+    }
+
     fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
         self.template.as_ref().ok_or(LensError::NoChatTemplate)?.render(conversation)
     }

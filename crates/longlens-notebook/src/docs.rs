@@ -27,14 +27,16 @@ pub struct Doc {
     pub is_property: bool,
     /// Whether the language brings it along.
     pub is_standard: bool,
+    /// What it is about; empty where it belongs to no topic.
+    pub topic: &'static str,
 }
 
 /// Number types that no cell has.
 const ODD_NUMBERS: &[&str] = &["f32", "i8", "i16", "i32", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize"];
 
 impl Docs {
-    /// What an engine knows.
-    pub fn new(engine: &Engine) -> Self {
+    /// What an engine knows; `topics` are titles with the signatures of their functions.
+    pub fn new(engine: &Engine, topics: &[(&'static str, Vec<String>)]) -> Self {
         let own: Vec<Doc> = engine.collect_fn_metadata(None, |info| Doc::of(&info, false), false);
         let mut all: Vec<Doc> = engine.collect_fn_metadata(None, |info| Doc::of(&info, true), true);
         // what takes the place of a function of the language does the same within limits, and has that one's words
@@ -51,6 +53,12 @@ impl Docs {
             if !entries.iter().any(known) {
                 entries.push(doc);
             }
+        }
+        for doc in &mut entries {
+            // one of ours that no topic lists belongs to the last
+            let listed = topics.iter().find(|(_, signatures)| signatures.contains(&doc.signature));
+            let topic = listed.or(topics.last().filter(|_| !doc.is_standard && !doc.is_property));
+            doc.topic = topic.map_or("", |(title, _)| title);
         }
         entries.sort_by(|a, b| (&a.name, a.rank(), &a.signature).cmp(&(&b.name, b.rank(), &b.signature)));
         Self { entries }
@@ -78,6 +86,26 @@ impl Docs {
         names.filter(move |name| std::mem::replace(&mut last, name) != *name)
     }
 
+    /// What is known of a name: every form of it; `more` adds examples.
+    pub fn describe(&self, name: &str, more: bool) -> Option<String> {
+        let properties = self.all().iter().filter(|doc| doc.is_property && doc.name == name);
+        // constructors have a form without and one with parameters, documented alike: the second says it all
+        let mut forms: Vec<&Doc> = Vec::new();
+        for doc in self.find(name).chain(properties) {
+            forms.retain(|known| known.text != doc.text || doc.text.is_empty());
+            forms.push(doc);
+        }
+        let is_one = forms.len() == 1;
+        let part = |doc: &&Doc| {
+            let text = if doc.text.is_empty() { String::new() } else { format!("\n{}", indented(&doc.text)) };
+            let example = doc.example.as_ref().filter(|_| more || is_one);
+            let example = example.map_or(String::new(), |example| format!("\n\n{}", indented(example)));
+            format!("{}{text}{example}", doc.signature)
+        };
+        let parts: Vec<_> = forms.iter().map(part).collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
+    }
+
     /// Properties of values of a type.
     pub fn properties(&self, kind: &str) -> Vec<String> {
         let of_kind = |doc: &&Doc| doc.is_property && doc.params.first().is_some_and(|(_, of)| of == kind);
@@ -88,6 +116,11 @@ impl Docs {
     pub fn members<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Doc> {
         self.entries.iter().filter(move |doc| doc.params.first().is_some_and(|(_, of)| of == kind))
     }
+}
+
+/// A function's name, parameters and result; nothing for those that no cell calls by a name.
+pub fn signature(info: &rhai::FuncInfo) -> Option<String> {
+    Doc::of(info, false).map(|doc| doc.signature)
 }
 
 impl Doc {
@@ -133,8 +166,22 @@ impl Doc {
             None => format!("{name}({}){arrow}", shown.join(", ")),
         };
         let (text, example) = split(&metadata.comments);
-        Some(Self { name: name.into(), signature, params, text, example, is_property: property.is_some(), is_standard })
+        Some(Self {
+            name: name.into(),
+            signature,
+            params,
+            text,
+            example,
+            is_property: property.is_some(),
+            is_standard,
+            topic: "",
+        })
     }
+}
+
+fn indented(text: &str) -> String {
+    let line = |line: &str| if line.is_empty() { String::new() } else { format!("    {line}") };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A Rust type as users name it; nothing for a value of any kind.

@@ -4,37 +4,70 @@
 use rhai::Engine;
 use rhai::plugin::*;
 
+use crate::docs::signature;
+
 mod basics;
+mod batch;
 mod calls;
 mod evaluate;
 pub(crate) mod files;
+mod heads;
+mod kept;
 mod method;
 mod model;
 mod plot;
+mod predicted;
 mod prompt;
 mod run;
+mod session;
 pub(crate) mod sweep;
 mod table;
 mod trace;
 mod view;
 
+/// Every topic: its title, and its functions. Lists of functions show them in this order.
+fn topics() -> Vec<(&'static str, Module)> {
+    macro_rules! topic {
+        ($title:literal: $($topic:ident),+) => {{
+            let mut module = Module::new();
+            $(combine_with_exported_module!(&mut module, "topic", $topic::functions);)+
+            ($title, module)
+        }};
+    }
+    let mut topics = vec![
+        topic!("Models": model),
+        topic!("Prompts": prompt),
+        topic!("Methods and RoPE scalings": method, heads),
+        topic!("Running a prompt": run, batch, predicted, kept, session),
+        topic!("Looking inside": trace),
+        topic!("Pictures of a trace": view),
+        topic!("Measuring": evaluate, sweep),
+        topic!("Pictures of tables and methods": plot),
+        topic!("Tables": table),
+        topic!("Files": files),
+        topic!("Showing, help and time": basics),
+    ];
+    method::constructors(&mut topics[2].1);
+    view::register(&mut topics[5].1);
+    topics
+}
+
 /// Teaches an engine every function.
 pub fn register(engine: &mut Engine) {
     let mut all = Module::new();
-    combine_with_exported_module!(&mut all, "basics", basics::functions);
-    combine_with_exported_module!(&mut all, "evaluate", evaluate::functions);
-    combine_with_exported_module!(&mut all, "files", files::functions);
-    combine_with_exported_module!(&mut all, "method", method::functions);
-    combine_with_exported_module!(&mut all, "model", model::functions);
-    combine_with_exported_module!(&mut all, "plot", plot::functions);
-    combine_with_exported_module!(&mut all, "prompt", prompt::functions);
-    combine_with_exported_module!(&mut all, "run", run::functions);
-    combine_with_exported_module!(&mut all, "sweep", sweep::functions);
-    combine_with_exported_module!(&mut all, "table", table::functions);
-    combine_with_exported_module!(&mut all, "trace", trace::functions);
-    combine_with_exported_module!(&mut all, "view", view::functions);
-    method::constructors(&mut all);
-    view::register(&mut all);
+    for (_, functions) in topics() {
+        all.combine(functions);
+    }
     engine.register_global_module(all.into());
     table::iterate(engine);
+}
+
+/// Every topic's title with its functions, as their signatures.
+pub fn by_topic() -> Vec<(&'static str, Vec<String>)> {
+    let signatures = |functions: Module| {
+        let mut engine = Engine::new_raw();
+        engine.register_global_module(functions.into());
+        engine.collect_fn_metadata(None, |info| signature(&info), false)
+    };
+    topics().into_iter().map(|(title, functions)| (title, signatures(functions))).collect()
 }

@@ -4,7 +4,7 @@ pub mod files;
 mod model;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use longlens_app::Problem;
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::printable::printable_line;
 use longlens_core::trace::RunRecord;
+use longlens_plot::Ground;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 pub use files::Files;
@@ -20,7 +21,7 @@ pub use model::OpenModel;
 use crate::interpreter::{Out, Output, Progress};
 use crate::memory::{Gauge, live};
 use crate::running::{self, Exhausted};
-use crate::shown::Shown;
+use crate::shown::{Form, Shown};
 use crate::table::Table as Rows;
 
 /// Opens models for the language; the program decides how.
@@ -46,6 +47,12 @@ pub struct Opening {
     pub trained_context: Option<usize>,
     /// A LoRA adapter to add to its weights.
     pub adapter: Option<String>,
+    /// How its matrices are kept, by the name that `--weights` takes; as the session's where nothing is said.
+    pub weights: Option<String>,
+    /// Where it is computed, by the name that `--device` takes; as the session's where nothing is said.
+    pub device: Option<String>,
+    /// Whether keys and values stay with the host; as the session's where nothing is said.
+    pub kv_offload: Option<bool>,
 }
 
 /// What the functions of the language share.
@@ -64,12 +71,18 @@ pub struct Host {
     cancel: CancelToken,
     files: Files,
     draws: bool,
+    /// What pictures are drawn as.
+    form: Cell<Form>,
+    /// What pictures are shown on.
+    ground: Cell<Ground>,
     /// Rows of sweeps that were computed, with what ran to fill them, by what they are.
     pub(crate) rows: RefCell<HashMap<String, Rc<Part>>>,
     /// Finished cells of measurements that were stopped, as JSON by what they are.
     pub(crate) cells: RefCell<HashMap<String, String>>,
     /// What to do next, for the error of the cell that runs.
     advice: RefCell<Option<String>>,
+    /// What the running cell has said of its prompts.
+    cautioned: RefCell<HashSet<String>>,
     /// What ran since somebody asked last.
     records: RefCell<Vec<RunRecord>>,
     n_sequences: Cell<u64>,
@@ -120,9 +133,12 @@ impl Host {
             cancel: CancelToken::default(),
             files,
             draws,
+            form: Cell::default(),
+            ground: Cell::default(),
             rows: RefCell::default(),
             cells: RefCell::default(),
             advice: RefCell::default(),
+            cautioned: RefCell::default(),
             records: RefCell::default(),
             n_sequences: Cell::new(0),
             exhausted: Rc::default(),
@@ -239,18 +255,63 @@ impl Host {
         self.tell(|out| out.show(&shown));
     }
 
+    /// What pictures are shown on.
+    pub fn ground(&self) -> Ground {
+        self.ground.get()
+    }
+
+    /// Shows pictures on this ground from now on.
+    pub fn set_ground(&self, ground: Ground) {
+        self.ground.set(ground);
+    }
+
+    /// The same, its pictures in this form.
+    pub fn show_as(&self, shown: Shown, form: Form) {
+        let shown = self.drawn_as(shown, form);
+        self.tell(|out| out.show(&shown));
+    }
+
+    /// Whether this place keeps what cells say, with their pictures.
+    pub fn keeps(&self) -> bool {
+        self.draws
+    }
+
+    /// What pictures are drawn as from now on.
+    pub fn set_form(&self, form: Form) {
+        self.form.set(form);
+    }
+
+    /// What pictures are drawn as.
+    pub fn form(&self) -> Form {
+        self.form.get()
+    }
+
     /// The same with its pictures, where the place wants them at once.
     pub fn drawn(&self, shown: Shown) -> Shown {
+        self.drawn_as(shown, self.form())
+    }
+
+    fn drawn_as(&self, shown: Shown, form: Form) -> Shown {
+        let shown = Shown { figure: shown.figure.map(|figure| self.ground.get().under(figure)), ..shown };
         if !self.draws {
             return shown;
         }
         let plain = Shown { figure: None, ..shown.clone() };
-        shown.draw().unwrap_or_else(|error| Shown { text: format!("{}\n({error})", plain.text), ..plain })
+        shown.draw_as(form).unwrap_or_else(|error| Shown { text: format!("{}\n({error})", plain.text), ..plain })
     }
 
     /// Says something below the results: warnings, what was skipped.
     pub fn note(&self, text: &str) {
         self.tell(|out| out.print(&format!("note: {text}\n")));
+    }
+
+    /// Says what a user should know of a prompt, each sentence once in a cell.
+    pub fn caution(&self, warnings: &[String]) {
+        for warning in warnings {
+            if self.cautioned.borrow_mut().insert(warning.clone()) {
+                self.note(&printable_line(warning));
+            }
+        }
     }
 
     /// A long step: tells how far it is, and stops when asked to.
@@ -281,6 +342,7 @@ impl Host {
     /// A new cell has used up nothing.
     pub fn replenish(&self) {
         self.exhausted.set(None);
+        self.cautioned.borrow_mut().clear();
         self.gauge.begin();
         running::begin(&self.gauge, &self.cancel, &self.exhausted);
     }

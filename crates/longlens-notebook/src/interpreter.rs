@@ -100,7 +100,20 @@ pub struct CellError {
     /// What to do about it.
     pub help: Option<String>,
     /// Where, if that is known.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
+    /// The functions of cells that were running, the innermost first.
+    pub calls: Vec<Call>,
+}
+
+/// A call of a function that a cell wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its name; nothing for one without a name.
+    pub function: Option<String>,
+    /// Where it was called.
+    pub place: Place,
+    /// The cell in which that is, where it is another than the one that ran.
+    pub cell: Option<usize>,
 }
 
 /// Characters of a line that an error shows.
@@ -156,25 +169,67 @@ pub struct Candidate {
 impl CellError {
     /// An error without a place.
     pub fn new(name: &str, message: impl Into<String>, help: Option<String>) -> Self {
-        Self { name: name.into(), message: message.into(), help, place: None }
+        Self { name: name.into(), message: message.into(), help, place: None, calls: Vec::new() }
     }
 
-    /// Lines that say it all: message, the line with a caret, help.
+    /// Lines that say it all: message, the line with a caret, calls, help.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("{}: {}", self.name, self.message)];
+        let line = |parts: Vec<(Part, String)>| parts.into_iter().map(|(_, text)| text).collect();
+        self.parts().into_iter().map(line).collect()
+    }
+
+    /// The same lines in parts, for places that colour them.
+    pub fn parts(&self) -> Vec<Vec<(Part, String)>> {
+        let mut lines = vec![vec![(Part::Alarm, self.name.clone()), (Part::Plain, format!(": {}", self.message))]];
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
             let (text, at) = excerpt(&place.text, place.column.saturating_sub(1), SHOWN);
             let len = place.len.min(SHOWN.saturating_sub(at)).max(1);
             let caret = format!("{}{}", " ".repeat(at), "^".repeat(len));
-            lines.push(format!("{gutter} |"));
-            lines.push(format!("{number} | {text}"));
-            lines.push(format!("{gutter} | {caret}"));
+            lines.push(vec![(Part::Faint, format!("{gutter} |"))]);
+            lines.push(vec![(Part::Faint, format!("{number} |")), (Part::Plain, format!(" {text}"))]);
+            lines.push(vec![(Part::Faint, format!("{gutter} |")), (Part::Alarm, format!(" {caret}"))]);
         }
-        lines.extend(self.help.iter().map(|help| format!("help: {help}")));
+        lines.extend(self.calls().into_iter().map(|call| vec![(Part::Faint, call)]));
+        lines.extend(self.help.iter().map(|help| vec![(Part::Help, format!("help: {help}"))]));
         lines
     }
+
+    /// A line for every call; of many the innermost and the outermost.
+    fn calls(&self) -> Vec<String> {
+        let line = |call: &Call| {
+            let function =
+                call.function.as_ref().map_or("a function without a name".into(), |name| format!("`{name}`"));
+            let cell = call.cell.map_or(String::new(), |cell| format!(" of cell {cell}"));
+            let text: String = call.place.text.trim().chars().take(MOST_CALL).collect();
+            format!("in {function}, called in line {}{cell}: {text}", call.place.line)
+        };
+        let n_left_out = self.calls.len().saturating_sub(MOST_CALLS);
+        let mut lines: Vec<String> = self.calls.iter().map(line).collect();
+        if n_left_out > 0 {
+            let first = MOST_CALLS / 2;
+            lines.splice(first..first + n_left_out, [format!("… {n_left_out} more calls …")]);
+        }
+        lines
+    }
+}
+
+/// Calls of an error that are shown, and characters of a line that one stands in.
+const MOST_CALLS: usize = 8;
+const MOST_CALL: usize = 80;
+
+/// What a piece of an error's lines is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The error's name, and the caret.
+    Alarm,
+    /// What went wrong, and the code.
+    Plain,
+    /// Line numbers and calls.
+    Faint,
+    /// What to do next.
+    Help,
 }
 
 impl fmt::Display for CellError {
@@ -191,7 +246,7 @@ mod tests {
     fn a_long_line_is_shown_round_its_place() {
         let text = format!("{}here{}", "x".repeat(1 << 20), "y".repeat(1 << 20));
         let place = Place { line: 7, column: (1 << 20) + 1, len: 4, text };
-        let error = CellError { place: Some(place), ..CellError::new("Error", "no", None) };
+        let error = CellError { place: Some(place.into()), ..CellError::new("Error", "no", None) };
         let lines = error.lines();
         let at = lines[2].chars().position(|c| c == 'h').unwrap();
         assert!(lines.iter().all(|line| line.chars().count() <= SHOWN + 4), "{lines:?}");

@@ -7,13 +7,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use jupyter_protocol::{CodeMirrorMode, ConnectionInfo, KernelInfoReply, LanguageInfo, ReplyStatus};
+use jupyter_protocol::{ConnectionInfo, KernelInfoReply, ReplyStatus};
 use longlens_core::printable::printable_line;
 use tokio::runtime::Builder;
 
+use crate::document::language_info;
 use crate::interpreter::Interpreter;
 
-pub use install::{Place, install, uninstall};
+pub use install::{Place, command, install, uninstall};
 
 mod channels;
 mod complaints;
@@ -150,15 +151,8 @@ fn info() -> KernelInfoReply {
         protocol_version: "5.3".into(),
         implementation: "longlens".into(),
         implementation_version: version.into(),
-        language_info: LanguageInfo {
-            name: "rhai".into(),
-            version: "1".into(),
-            mimetype: Some("text/x-rhai".into()),
-            file_extension: Some(".rhai".into()),
-            pygments_lexer: Some("rust".into()),
-            codemirror_mode: Some(CodeMirrorMode::Simple("rust".into())),
-            nbconvert_exporter: None,
-        },
+        language_info: serde_json::from_value(language_info())
+            .expect("what a notebook says of the language is what a kernel says"),
         banner: format!("longlens {version}: long-context attention, in Rhai"),
         help_links: Vec::new(),
         debugger: false,

@@ -23,9 +23,11 @@ use std::rc::Rc;
 
 use rustyline::error::ReadlineError;
 
+pub(crate) use colours::painted;
 pub use interrupts::Interrupts;
 pub use longlens_plot::terminal::Depth;
 pub use picture::Images;
+pub(crate) use picture::half_blocks;
 pub use script::script;
 
 use crate::interpreter::{CellError, Completeness, Interpreter, Out};

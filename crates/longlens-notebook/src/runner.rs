@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::document::{self, Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED};
+use crate::document::{self, Cell, DocumentError, Form, Kind, Notebook, RAISES, SKIPPED, language_info};
 use crate::interpreter::{CellError, Interpreter, Progress};
 use crate::shown::Shown;
 use outputs::Collector;
@@ -155,6 +155,10 @@ pub fn run(
         return Err(DocumentError::NoResults { path: out.clone() });
     }
     let mut run = NotebookRun::new(notebook, options)?;
+    if !run.was_finished {
+        // as a kernel says it: an editor would write that in, and call the notebook modified when it is only opened
+        notebook.metadata.insert("language_info".into(), language_info());
+    }
     let begun = Instant::now();
     run.begin_file(notebook)?;
     if !run.was_finished {
@@ -358,6 +362,7 @@ impl<'a> NotebookRun<'a> {
             message: format!("the cell ran longer than {seconds} s"),
             help: Some("allow more time, or ask the cell for less".into()),
             place: error.place,
+            calls: error.calls,
         }
     }
 }

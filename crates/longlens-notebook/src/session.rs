@@ -5,7 +5,9 @@ mod engine;
 mod errors;
 pub mod magics;
 mod nesting;
+mod numbers;
 mod record;
+mod said;
 mod script;
 mod sizes;
 
@@ -15,9 +17,11 @@ use std::rc::Rc;
 
 use longlens_core::lens::CancelToken;
 use longlens_core::panics;
+use longlens_plot::Ground;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::docs::Docs;
+use crate::functions::by_topic;
 use crate::host::{Files, Host, Models};
 use crate::interpreter::{CellError, Completeness, Completions, Interpreter, Out};
 use crate::lexer::magic::Magic;
@@ -152,7 +156,7 @@ impl Session {
 
     /// What is known of every function.
     pub fn docs(&self) -> &Docs {
-        self.docs.get_or_init(|| Docs::new(&self.engine))
+        self.docs.get_or_init(|| Docs::new(&self.engine, &by_topic()))
     }
 
     /// Variables, in the order in which they were made.
@@ -196,6 +200,11 @@ impl Session {
     pub fn set_limits(&mut self, limits: Limits) {
         self.most = limits;
         self.lower(limits);
+    }
+
+    /// Shows pictures on this ground from now on.
+    pub fn set_ground(&mut self, ground: Ground) {
+        self.host.set_ground(ground);
     }
 
     /// Whoever types at the prompt may raise limits; files that are run there may not.
@@ -277,7 +286,9 @@ impl Session {
             Some(what) if ran.is_ok() => Err(errors::used_up(what, self.host.gauge())),
             _ => ran,
         };
-        let ran = ran.map_err(errors::with_an_end);
+        let mut ran = ran.map_err(errors::with_an_end);
+        let value = record.borrow_mut().finish(ran.as_mut().ok().and_then(Option::take));
+        let ran = ran.map(|_| value);
         let outputs = std::mem::take(&mut record.borrow_mut().outputs);
         (ran, outputs)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use longlens_plot::canvas::{Canvas, Figure, PlotError};
+use serde_json::{Map, Value, json};
 
 /// One thing to show. Text is always there; the other forms where the thing has them.
 #[derive(Debug, Clone, Default)]
@@ -11,9 +12,15 @@ pub struct Shown {
     pub text: String,
     /// An HTML fragment.
     pub html: Option<String>,
-    /// A PNG file. No SVG stands beside it: programs that make PDF pages take the SVG where there is one, and fail without
-    /// another program that converts it.
+    /// An HTML fragment that shows the picture as a page, in the same output as the picture.
+    pub frame: Option<String>,
+    /// A PNG file. No SVG stands beside it unless somebody asks for that: programs that make PDF pages take the SVG where there is
+    /// one, and fail without another program that converts it; and notebooks would hold every picture twice.
     pub png: Option<Vec<u8>>,
+    /// Width and height at which the PNG is to be shown, in pixels of a page, where it has more pixels than that.
+    pub size: Option<(u32, u32)>,
+    /// An SVG file, in place of the PNG.
+    pub svg: Option<String>,
     /// What the picture was drawn from, for places that draw it at a size of their own.
     pub figure: Option<Arc<dyn Figure>>,
     /// What the picture says, in words, where the text is of a table that it belongs to.
@@ -31,26 +38,75 @@ impl Shown {
         Self { figure: Some(figure), ..Self::text(text) }
     }
 
-    /// The same with a PNG made from the figure, if it has one and none is there.
-    pub fn draw(mut self) -> Result<Self, PlotError> {
-        if let Some(figure) = &self.figure
-            && self.png.is_none()
-        {
-            self.png = Some(Canvas::default().to_png_bytes(figure.as_ref())?);
+    /// The same with a PNG made from the figure, if it has one and no picture is there.
+    pub fn draw(self) -> Result<Self, PlotError> {
+        self.draw_as(Form::Png)
+    }
+
+    /// The same with a picture in this form.
+    pub fn draw_as(mut self, form: Form) -> Result<Self, PlotError> {
+        let Some(figure) = self.figure.clone().filter(|_| self.png.is_none() && self.svg.is_none()) else {
+            return Ok(self);
+        };
+        match form {
+            Form::Png => self.png = Some(Canvas::default().to_png_bytes(figure.as_ref())?),
+            Form::Png2x => {
+                self.png = Some(Canvas::scaled(2.0).to_png_bytes(figure.as_ref())?);
+                self.size = Some(figure.size());
+            }
+            Form::Svg => self.svg = Some(Canvas::default().to_svg_string(figure.as_ref())?),
         }
         Ok(self)
+    }
+
+    /// What goes with the forms of this thing in a notebook: the size at which its PNG is shown.
+    pub fn metadata(&self) -> Map<String, Value> {
+        let size =
+            self.size.map(|(width, height)| ("image/png".to_owned(), json!({ "width": width, "height": height })));
+        size.into_iter().collect()
     }
 
     /// The picture, where a table has one, and the rest. Of all forms of one thing, notebooks show the richest that they know, and
     /// that is HTML: a table would hide its picture. So the two are shown one after the other.
     pub fn parts(mut self) -> (Option<Self>, Self) {
-        let has_picture = self.png.is_some() || self.figure.is_some();
+        let has_picture = self.png.is_some() || self.svg.is_some() || self.figure.is_some();
         if self.html.is_none() || !has_picture {
             return (None, self);
         }
-        let (png, figure) = (self.png.take(), self.figure.take());
+        let (png, size, svg, figure) = (self.png.take(), self.size.take(), self.svg.take(), self.figure.take());
         let text = std::mem::take(&mut self.caption);
-        (Some(Self { text, png, figure, ..Self::default() }), self)
+        (Some(Self { text, png, size, svg, figure, ..Self::default() }), self)
+    }
+}
+
+/// What pictures are drawn as, for places that keep them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// A PNG, a pixel for a pixel of a page.
+    #[default]
+    Png,
+    /// A PNG with twice as many pixels each way, shown at the same size: sharp on dense screens, and larger in the file.
+    Png2x,
+    /// An SVG, at any size sharp.
+    Svg,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::Png, Self::Png2x, Self::Svg];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Png2x => "png2x",
+            Self::Svg => "svg",
+        }
+    }
+
+    /// The form of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.name() == name)
     }
 }
 

@@ -46,6 +46,9 @@ fn header(path: &Path, start: &Start, steps: &[Step]) -> String {
     for (flag, value) in [("device", &start.device), ("weights", &start.weights)] {
         flags.extend(value.iter().map(|value| format!(" --{flag} {}", quoted(value))));
     }
+    if start.kv_offload {
+        flags.push_str(" --kv-offload");
+    }
     let leaves = steps.iter().any(leaves_folder);
     let outside = if leaves { " --allow-outside" } else { "" };
     let file = quoted(&one_line(&path.display().to_string()));
@@ -241,6 +244,9 @@ impl Writer<'_> {
     fn prompt(&mut self, source: &PromptSource) -> Result<String, String> {
         let expression = match source {
             PromptSource::Text(text) => format!("prompt({})", literal(text)),
+            PromptSource::Kept(ask) => {
+                format!("kept({}, {})", literal(&ask.file.display().to_string()), literal(&ask.text))
+            }
             PromptSource::File(path) => format!("text({})", literal(&path.display().to_string())),
             PromptSource::Document(ask) => {
                 let options = chat(ask.chat.as_ref());

@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use longlens_app::kept::KeptFile;
 use longlens_app::prompt;
 use longlens_app::views::Plot;
 use longlens_core::printable::excerpt;
@@ -15,18 +16,21 @@ use longlens_eval::document::Document;
 use longlens_plot::canvas;
 use rhai::{Dynamic, ImmutableString, Map};
 
+pub use self::html::Html;
 pub use self::method::Method;
 pub use self::run::Run;
-pub use self::trace::{Trace, TraceValue};
+pub use self::trace::{Trace, TraceValue, ViewOfTrace};
 use crate::document::escaped;
-use crate::host::{OpenModel, Returned, raise, refuse};
+use crate::host::{Host, OpenModel, Returned, raise, refuse};
 use crate::options::wrong;
 use crate::shown::Shown;
 use crate::table::{self, TableError};
 
 pub mod data;
 pub mod fingerprint;
+mod html;
 mod method;
+pub mod predicted;
 mod run;
 pub mod size;
 mod trace;
@@ -66,9 +70,13 @@ pub struct TableValue {
     pub protocol: String,
 }
 
-/// A picture, with the numbers behind it.
+/// A picture, with the numbers behind it, and of a trace what it is a view of.
 #[derive(Clone)]
-pub struct Figure(pub Rc<Plot>);
+pub struct Figure(pub Rc<Plot>, pub Option<Rc<ViewOfTrace>>);
+
+/// A figure that is shown as a page, which answers to mouse and keys.
+#[derive(Clone)]
+pub struct Interactive(pub Rc<Plot>);
 
 impl Model {
     /// In words.
@@ -92,32 +100,68 @@ impl Model {
 }
 
 impl Prompt {
-    /// A prompt made for a model.
-    pub fn build(source: &prompt::PromptSource, model: &Rc<OpenModel>) -> Returned<Self> {
+    /// A prompt made for a model; what a user should know of it is said.
+    pub fn build(host: &Host, source: &prompt::PromptSource, model: &Rc<OpenModel>) -> Returned<Self> {
         let built = model.text(|codec| source.build(codec).map_err(raise))?;
+        host.caution(&built.warnings);
         Ok(Self { built: Arc::new(built), model: model.clone(), document: None })
     }
 
-    /// A prompt with a document that was read already.
+    /// A prompt with a document that was read already; what a user should know of it is said.
     pub fn of_document(
+        host: &Host,
         source: &prompt::PromptSource,
         document: impl Into<Arc<Document>>,
         model: &Rc<OpenModel>,
     ) -> Returned<Self> {
         let document = document.into();
         let built = model.text(|codec| source.of_document(&document, codec).map_err(raise))?;
+        host.caution(&built.warnings);
         Ok(Self { built: Arc::new(built), model: model.clone(), document: Some(document) })
     }
 
+    /// A prompt whose kept beginning is open already.
+    pub fn of_kept(source: &prompt::PromptSource, file: &KeptFile, model: &Rc<OpenModel>) -> Returned<Self> {
+        let built = model.text(|codec| source.of_kept(file, codec).map_err(raise))?;
+        Ok(Self { built: Arc::new(built), model: model.clone(), document: None })
+    }
+
     /// The same prompt in tokens of `model`.
-    fn of(&self, model: &Rc<OpenModel>) -> Returned<Self> {
+    fn of(&self, host: &Host, model: &Rc<OpenModel>) -> Returned<Self> {
         if Rc::ptr_eq(model, &self.model) {
             return Ok(self.clone());
         }
         // the file may be another by now, or one that cells may not read
         match &self.document {
-            Some(document) => Self::of_document(&self.built.source, document.clone(), model),
-            None => Self::build(&self.built.source, model),
+            Some(document) => Self::of_document(host, &self.built.source, document.clone(), model),
+            None => Self::build(host, &self.built.source, model),
+        }
+    }
+}
+
+impl Figure {
+    /// A picture that is of no trace.
+    pub fn new(plot: Plot) -> Self {
+        Self(plot.into(), None)
+    }
+
+    /// The same with what its page shows: of a trace the model is asked for more.
+    pub fn with_page(&self, host: &Host) -> Returned<Rc<Plot>> {
+        let Some(view) = &self.1 else { return Ok(self.0.clone()) };
+        Ok(Plot::clone(&self.0).with_page(view.page(host)?).into())
+    }
+}
+
+impl Interactive {
+    /// Pixels of the frame in a notebook.
+    const HEIGHT: u32 = 860;
+
+    /// The page in a frame, with the picture beside it for where scripts do not run.
+    fn shown(&self) -> Shown {
+        let shown = Shown::figure(self.0.text.clone(), self.0.figure.clone());
+        match self.0.page() {
+            Ok(page) => Shown { frame: Some(page.frame(Self::HEIGHT)), ..shown },
+            Err(_) => shown,
         }
     }
 }
@@ -152,13 +196,13 @@ impl Table {
 }
 
 /// Reads a prompt, in tokens of `model`: a handle, or a text.
-pub fn to_prompt(value: &Dynamic, model: &Rc<OpenModel>, what: &str) -> Returned<Prompt> {
+pub fn to_prompt(host: &Host, value: &Dynamic, model: &Rc<OpenModel>, what: &str) -> Returned<Prompt> {
     let value = value.flatten_clone();
     if let Some(prompt) = value.clone().try_cast::<Prompt>() {
-        return prompt.of(model);
+        return prompt.of(host, model);
     }
     match value.clone().into_immutable_string() {
-        Ok(text) => Prompt::build(&prompt::PromptSource::Text(text.to_string()), model),
+        Ok(text) => Prompt::build(host, &prompt::PromptSource::Text(text.to_string()), model),
         Err(_) => Err(wrong(what, "a prompt or a text", &value)),
     }
 }
@@ -207,8 +251,14 @@ pub fn show(value: &Dynamic) -> Option<Shown> {
     if let Some(figure) = value.clone().try_cast::<Figure>() {
         return Some(Shown::figure(figure.0.text.clone(), figure.0.figure.clone()));
     }
+    if let Some(interactive) = value.clone().try_cast::<Interactive>() {
+        return Some(interactive.shown());
+    }
     if let Some(trace) = value.clone().try_cast::<Trace>() {
         return Some(trace.shown());
+    }
+    if let Some(html) = value.clone().try_cast::<Html>() {
+        return Some(html.shown());
     }
     Some(Shown::text(text(&value)))
 }
@@ -340,8 +390,14 @@ fn plain(value: &Dynamic, extent: Extent) -> String {
     if let Some(figure) = value.clone().try_cast::<Figure>() {
         return figure.0.text.clone();
     }
+    if let Some(interactive) = value.clone().try_cast::<Interactive>() {
+        return format!("page of {}", interactive.0.text);
+    }
     if let Some(function) = value.clone().try_cast::<rhai::FnPtr>() {
         return if function.is_anonymous() { "a function".into() } else { format!("function {}", function.fn_name()) };
+    }
+    if let Some(html) = value.clone().try_cast::<Html>() {
+        return html.text();
     }
     if let Some(problem) = value.clone().try_cast::<longlens_app::Problem>() {
         return problem.message;

@@ -6,6 +6,8 @@ mod common;
 
 #[path = "language/errors.rs"]
 mod errors;
+#[path = "language/functions.rs"]
+mod functions;
 #[path = "language/harm.rs"]
 mod harm;
 #[path = "language/limits.rs"]

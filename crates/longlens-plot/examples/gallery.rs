@@ -1,5 +1,7 @@
 //! Draws every plot from made-up data, as PNG and SVG: `cargo run -p longlens-plot --example gallery -- FOLDER`.
 
+use std::sync::Arc;
+
 use longlens_core::methods::Method;
 use longlens_core::spec::ModelSpec;
 use longlens_plot::color::{self, ColorScale, Palette, Rgb};
@@ -14,7 +16,7 @@ use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySe
 use longlens_plot::plots::position_map::PositionMap;
 use longlens_plot::plots::run_comparison::{DifferenceMap, RunComparison};
 use longlens_plot::plots::speed::{Speed, SpeedPoint, SpeedSeries};
-use longlens_plot::{Canvas, Figure, Heading, PlotError, Screen, ScreenCell};
+use longlens_plot::{Canvas, Figure, Ground, Heading, PlotError, Screen, ScreenCell};
 
 const METHODS: [&str; 6] = [
     "full",
@@ -28,46 +30,53 @@ const METHODS: [&str; 6] = [
 fn main() -> Result<(), PlotError> {
     let folder = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));
     std::fs::create_dir_all(&folder).map_err(|source| PlotError::Unwritable { path: folder.clone(), source })?;
-    let mut figures: Vec<(String, Box<dyn Figure>)> = vec![
-        ("needle_grid".into(), Box::new(needle_grid(1, Palette::Viridis))),
-        ("needle_grid_2".into(), Box::new(needle_grid(2, Palette::RedYellowGreen))),
-        ("needle_grid_6".into(), Box::new(needle_grid(6, Palette::Cividis))),
-        ("perplexity_log".into(), Box::new(perplexity(6, 1.0))),
-        ("perplexity_linear".into(), Box::new(perplexity(3, 0.02))),
-        ("chunk_choices".into(), Box::new(chunk_choices(2, 4, 32, 3))),
-        ("chunk_choices_large".into(), Box::new(chunk_choices(32, 32, 512, 16))),
-        ("chunk_mass".into(), Box::new(chunk_mass(ColorScale::Linear))),
-        ("chunk_mass_log".into(), Box::new(chunk_mass(ColorScale::Log { floor: 1e-4 }))),
-        ("attention_linear".into(), Box::new(attention_map(64, 1, ColorScale::Linear))),
-        ("speed".into(), Box::new(speed())),
-        ("loss_curve".into(), Box::new(loss_curve(3, 4096, 64))),
-        ("loss_curve_long".into(), Box::new(loss_curve(6, 65_536, 512))),
-        ("loss_curve_short".into(), Box::new(loss_curve(2, 40, 1))),
-        ("head_grid".into(), Box::new(head_grid(4, 6, 32))),
-        ("head_grid_large".into(), Box::new(head_grid(32, 32, 64))),
-        ("head_grid_plain".into(), Box::new(HeadGrid { needle: None, ..head_grid(12, 12, 0) })),
-        ("run_comparison".into(), Box::new(run_comparison(300, true))),
-        ("run_comparison_long".into(), Box::new(run_comparison(16_384, false))),
-        ("heatmap".into(), Box::new(heatmap(5, 4, HeatScale::default()))),
-        ("heatmap_diverging".into(), Box::new(heatmap(16, 12, HeatScale::Diverging))),
-        ("lines".into(), Box::new(lines(4, Kind::Line))),
-        ("lines_many".into(), Box::new(lines(12, Kind::Line))),
-        ("scatter".into(), Box::new(lines(3, Kind::Scatter))),
-        ("bars".into(), Box::new(LinePlot { categories: METHODS.map(str::to_owned).to_vec(), ..lines(2, Kind::Bar) })),
-        ("screen".into(), Box::new(screen())),
-        ("attention_log".into(), Box::new(attention_map(256, 16, ColorScale::Log { floor: 1e-5 }))),
+    let mut figures: Vec<(String, Arc<dyn Figure>)> = vec![
+        ("needle_grid".into(), Arc::new(needle_grid(1, Palette::Viridis))),
+        ("needle_grid_2".into(), Arc::new(needle_grid(2, Palette::RedYellowGreen))),
+        ("needle_grid_6".into(), Arc::new(needle_grid(6, Palette::Cividis))),
+        ("perplexity_log".into(), Arc::new(perplexity(6, 1.0))),
+        ("perplexity_linear".into(), Arc::new(perplexity(3, 0.02))),
+        ("chunk_choices".into(), Arc::new(chunk_choices(2, 4, 32, 3))),
+        ("chunk_choices_large".into(), Arc::new(chunk_choices(32, 32, 512, 16))),
+        ("chunk_mass".into(), Arc::new(chunk_mass(ColorScale::Linear))),
+        ("chunk_mass_log".into(), Arc::new(chunk_mass(ColorScale::Log { floor: 1e-4 }))),
+        ("attention_linear".into(), Arc::new(attention_map(64, 1, ColorScale::Linear))),
+        ("speed".into(), Arc::new(speed())),
+        ("loss_curve".into(), Arc::new(loss_curve(3, 4096, 64))),
+        ("loss_curve_long".into(), Arc::new(loss_curve(6, 65_536, 512))),
+        ("loss_curve_short".into(), Arc::new(loss_curve(2, 40, 1))),
+        ("head_grid".into(), Arc::new(head_grid(4, 6, 32))),
+        ("head_grid_large".into(), Arc::new(head_grid(32, 32, 64))),
+        ("head_grid_plain".into(), Arc::new(HeadGrid { needle: None, ..head_grid(12, 12, 0) })),
+        ("run_comparison".into(), Arc::new(run_comparison(300, true))),
+        ("run_comparison_long".into(), Arc::new(run_comparison(16_384, false))),
+        ("heatmap".into(), Arc::new(heatmap(5, 4, HeatScale::default()))),
+        ("heatmap_diverging".into(), Arc::new(heatmap(16, 12, HeatScale::Diverging))),
+        ("lines".into(), Arc::new(lines(4, Kind::Line))),
+        ("lines_many".into(), Arc::new(lines(12, Kind::Line))),
+        ("scatter".into(), Arc::new(lines(3, Kind::Scatter))),
+        ("bars".into(), Arc::new(LinePlot { categories: METHODS.map(str::to_owned).to_vec(), ..lines(2, Kind::Bar) })),
+        ("screen".into(), Arc::new(screen())),
+        ("attention_words".into(), Arc::new(attention_map(24, 1, ColorScale::Log { floor: 1e-4 }))),
+        ("attention_log".into(), Arc::new(attention_map(256, 16, ColorScale::Log { floor: 1e-5 }))),
     ];
     for text in METHODS {
         let method = Method::parse(text).expect("a method");
         let plan = &method.plan(&ModelSpec::tiny(2048)).expect("a possible method");
         figures.push((
             format!("position_map_{}", method.name()),
-            Box::new(PositionMap::new(plan, (0, 0), 4096, 2048, "trained on 2048 tokens".into())),
+            Arc::new(PositionMap::new(plan, (0, 0), 4096, 2048, "trained on 2048 tokens".into())),
         ));
     }
     for (name, figure) in figures {
         Canvas::default().save(figure.as_ref(), folder.join(format!("{name}.png")))?;
         Canvas::default().save(figure.as_ref(), folder.join(format!("{name}.svg")))?;
+        let dark = Ground::Dark.under(figure.clone());
+        Canvas::default().save(dark.as_ref(), folder.join(format!("{name}_dark.png")))?;
+        for width in [400, 700] {
+            let canvas = Canvas { size: Some((width, figure.size().1)), scale: 1.0 };
+            canvas.save(figure.as_ref(), folder.join(format!("{name}_{width}.png")))?;
+        }
     }
     Canvas::scaled(2.0).save(&screen(), folder.join("screen_twice.png"))?;
     Canvas::scaled(2.0).save(&perplexity(4, 1.0), folder.join("perplexity_twice.png"))
@@ -178,7 +187,17 @@ fn attention_map(side: usize, stride: usize, scale: ColorScale) -> AttentionMap 
         cells,
         pooling: Pooling::Mean,
         scale,
+        needle: Some(side * stride / 2..side * stride / 2 + 9 * stride / 8),
+        query: Some(side * stride - stride),
+        words: words(side * usize::from(side <= 32)),
     }
+}
+
+/// Words of as many tokens, of several scripts.
+fn words(n: usize) -> [Vec<String>; 2] {
+    let some = ["The", "cat", "sat", "on", "the", "windowsill", ",", "长文本", "ภาษาไทย", "हिन्दी", "العربية", "·"];
+    let words: Vec<String> = (0..n).map(|at| some[at % some.len()].to_owned()).collect();
+    [words.clone(), words]
 }
 
 /// A number from 0 to 1 that looks random.

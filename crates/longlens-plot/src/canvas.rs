@@ -204,7 +204,7 @@ const MAX_SIDE: u32 = 20_000;
 fn paint(backend: &mut BitMapBackend<'_>, scene: &Scene, size: (u32, u32), scale: f64) {
     let pixel = |value: f64| (value * scale).round() as i32;
     let place = |point: &Point| (pixel(point.0), pixel(point.1));
-    let page = (size.0 as i32, size.1 as i32);
+    let (right, bottom) = (f64::from(size.0) / scale, f64::from(size.1) / scale);
     let mut draw = |shape: &Shape| match shape {
         Shape::Rect { area, fill } => {
             let (from, to) = (place(&(area.x0, area.y0)), place(&(area.x1, area.y1)));
@@ -224,11 +224,8 @@ fn paint(backend: &mut BitMapBackend<'_>, scene: &Scene, size: (u32, u32), scale
             Ok(())
         }
     };
-    let white = Shape::Rect {
-        area: crate::scene::Rect { x0: 0.0, y0: 0.0, x1: f64::from(page.0) / scale, y1: f64::from(page.1) / scale },
-        fill: crate::color::WHITE,
-    };
-    for shape in std::iter::once(&white).chain(&scene.shapes) {
+    let page = Shape::Rect { area: crate::scene::Rect { x0: 0.0, y0: 0.0, x1: right, y1: bottom }, fill: scene.page };
+    for shape in std::iter::once(&page).chain(&scene.shapes) {
         draw(shape).expect("memory takes any shape");
     }
 }

@@ -6,7 +6,7 @@
 use crate::ticks;
 
 /// Red, green and blue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rgb(pub u8, pub u8, pub u8);
 
 /// A color for every amount from 0 to 1.
@@ -41,6 +41,15 @@ pub(crate) const INK: Rgb = Rgb(34, 34, 34);
 pub(crate) const GRAY: Rgb = Rgb(96, 96, 96);
 pub(crate) const RULE: Rgb = Rgb(226, 226, 226);
 pub(crate) const PALE: Rgb = Rgb(240, 240, 240);
+/// Ink on cells, whose colors are the same on every page: so it is none of a page's.
+const ON_LIGHT: Rgb = Rgb(33, 33, 36);
+const ON_DARK: Rgb = Rgb(254, 254, 252);
+/// Grays of cells that stand for no amount.
+pub(crate) const FILLS: [Rgb; 3] = [Rgb(150, 150, 150), Rgb(176, 176, 176), Rgb(190, 190, 190)];
+/// Grays and blues of bars beside cells.
+pub(crate) const BARS: [Rgb; 2] = [Rgb(72, 84, 100), Rgb(52, 116, 180)];
+/// How much of a line's color its tints have: bands, their edges, and lines of methods beyond the eighth.
+pub(crate) const TINTS: [f64; 5] = [0.16, 0.25, 0.4, 0.45, 0.7];
 /// Marks what leaves the trained range, and the needle; in no palette.
 pub const ALARM: Rgb = Rgb(226, 24, 86);
 
@@ -140,7 +149,13 @@ pub fn diverging(difference: f64) -> Rgb {
 /// Black or white, whichever reads better on `fill`.
 pub fn ink_on(fill: Rgb) -> Rgb {
     let luma = 0.299 * f64::from(fill.0) + 0.587 * f64::from(fill.1) + 0.114 * f64::from(fill.2);
-    if luma > 140.0 { INK } else { WHITE }
+    if luma > 140.0 { ON_LIGHT } else { ON_DARK }
+}
+
+/// A color mixed into the page, of which it keeps one of [`TINTS`].
+pub(crate) fn tint(color: Rgb, share: f64) -> Rgb {
+    debug_assert!(TINTS.contains(&share), "{share}");
+    mix(WHITE, color, share)
 }
 
 /// A floor that has a logarithm.

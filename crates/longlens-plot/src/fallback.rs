@@ -2,7 +2,7 @@
 //!
 //! They are looked for once, when the first such character is drawn. Which font serves a character depends on the fonts
 //! that are installed and on nothing else, so the same figure on the same machine gives the same pixels. Characters are
-//! drawn one by one: scripts whose letters change beside each other (Devanagari, Arabic) show every letter, unjoined.
+//! drawn one by one, in the order and forms that `script.rs` gives them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -46,9 +46,12 @@ impl Fonts {
         if let Some(served) = self.served.get(&c) {
             return self.opened.get(served.as_ref()?).copied().flatten();
         }
-        for place in 0..self.faces.len() {
+        // a font names one character of those that share a sign, as U+957F does with U+2ED3: the others are asked for one by one
+        let listed = (0..self.faces.len()).map(|place| (place, false));
+        let asked = (0..self.faces.len()).map(|place| (place, true));
+        for (place, asks) in listed.chain(asked) {
             let id = self.faces[place].0;
-            if !self.covers(place, c) {
+            if !(if asks { self.maps(id, c) } else { self.covers(place, c) }) {
                 continue;
             }
             // fonts of bitmaps name characters and hold no outline to draw
@@ -59,6 +62,14 @@ impl Fonts {
         }
         self.served.insert(c, None);
         None
+    }
+
+    /// Whether a font has a sign for a character, whatever it lists.
+    fn maps(&self, id: ID, c: char) -> bool {
+        let has = |bytes: &[u8], index| {
+            FontRef::try_from_slice_and_index(bytes, index).is_ok_and(|font| font.glyph_id(c).0 != 0)
+        };
+        self.database.with_face_data(id, has).unwrap_or(false)
     }
 
     fn covers(&mut self, place: usize, c: char) -> bool {
@@ -121,5 +132,19 @@ mod tests {
             assert!(fonts.font_with(c).is_none(), "asked again: {c}");
         }
         assert!(Fonts::of(Database::new()).font_with('a').is_none());
+    }
+
+    #[test]
+    fn characters_that_share_a_sign_are_found_each() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fonts");
+        let mut database = Database::new();
+        database.load_fonts_dir(folder);
+        let mut fonts = Fonts::of(database);
+        let sans = FontVec::try_from_vec(std::fs::read(format!("{folder}/DejaVuSans.ttf")).unwrap()).unwrap();
+        let drawn = |c: &char| sans.glyph_id(*c).0 != 0 && sans.outline(sans.glyph_id(*c)).is_some();
+        let all: Vec<char> = ('!'..'\u{2600}').filter(drawn).collect();
+        assert!(all.len() > 500, "{}", all.len());
+        let missed: String = all.into_iter().filter(|c| fonts.font_with(*c).is_none()).collect();
+        assert_eq!(missed, "");
     }
 }

@@ -1,9 +1,10 @@
 //! What stands around the data of every plot: heading, axes, color bar.
 
+use longlens_core::brief;
 use longlens_core::trace::RunRecord;
 
 use crate::color::{GRAY, INK, Rgb, WHITE};
-use crate::legend::{self, Entry};
+use crate::legend::{Entry, Legend};
 use crate::scene::{Anchor, Panel, Rect, Scene};
 use crate::{text, ticks};
 
@@ -26,7 +27,7 @@ impl Heading {
         let windows = run.layer_windows.as_ref().map_or(String::new(), |windows| format!("layer windows {windows}"));
         let parts = [&run.model, &rope, &windows, &run.dtype, &run.kernel_path, mode, &prompt];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Self { title: run.method.clone(), subtitle: parts.join(" · ") }
+        Self { title: brief::name(&run.method, run.trained_context), subtitle: parts.join(" · ") }
     }
 }
 
@@ -53,12 +54,20 @@ pub const TITLE_ROOM: f64 = 21.0;
 /// Room left free at the edge of the page.
 pub const MARGIN: f64 = 16.0;
 
+/// Pages lower than this have a heading of one line.
+const LOW_PAGE: f64 = 256.0;
+/// The share of the page below the heading that a legend takes at most while it can be made smaller.
+const MOST_LEGEND: f64 = 0.4;
+
 /// Draws heading and legend; returns the room between them.
 pub fn frame(scene: &mut Scene, what: &str, heading: &Heading, entries: &[Entry]) -> Rect {
     let (width, height) = (f64::from(scene.size.0), f64::from(scene.size.1));
     let room = width - 2.0 * MARGIN;
     let mut y = MARGIN;
-    for (text, size, color) in [(what, 17.0, INK), (&heading.title, 14.0, INK), (&heading.subtitle, 12.0, GRAY)] {
+    let lines = [(what, 17.0, INK), (heading.title.as_str(), 14.0, INK), (heading.subtitle.as_str(), 12.0, GRAY)];
+    // a low page, as in a small pane, has room for what is shown and not for all that ran
+    let n_lines = if height < LOW_PAGE { 1 } else { lines.len() };
+    for (text, size, color) in lines.into_iter().take(n_lines) {
         for line in text::wrap(text, size, room) {
             y += size * 0.7;
             scene.text(line, (MARGIN, y), Anchor::Start, size, color);
@@ -66,9 +75,9 @@ pub fn frame(scene: &mut Scene, what: &str, heading: &Heading, entries: &[Entry]
         }
         y += if text.is_empty() { 0.0 } else { 2.0 };
     }
-    let legend_height = legend::height(entries, room);
-    let bottom = height - MARGIN - legend_height;
-    legend::draw(scene, (MARGIN, bottom), room, entries);
+    let legend = Legend::fit(entries, room, (height - y) * MOST_LEGEND);
+    let bottom = height - MARGIN - legend.height();
+    legend.draw(scene, (MARGIN, bottom));
     let gap = if entries.is_empty() { 0.0 } else { 10.0 };
     Rect { x0: MARGIN, y0: y + 10.0, x1: width - MARGIN, y1: bottom - gap }
 }
@@ -177,8 +186,11 @@ impl ColorBar<'_> {
 /// A dashed line at the trained context, with its name on a white ground at the top.
 pub fn trained_line(scene: &mut Scene, area: Rect, x: f64, trained_context: usize) {
     scene.dashes(x, area.y0, area.y1, crate::color::ALARM);
-    let label = format!("trained context {trained_context}");
     let size = 11.0;
+    // beside narrow panels there are others
+    let ways = [format!("trained context {trained_context}"), "trained".to_owned()];
+    let fits = |label: &String| text::width(label, size) <= area.width();
+    let Some(label) = ways.into_iter().find(fits) else { return };
     let half = text::width(&label, size) / 2.0 + 4.0;
     let middle = x.max(area.x0 + half).min(area.x1 - half);
     let ground = Rect { x0: middle - half, y0: area.y0 - 17.0, x1: middle + half, y1: area.y0 - 2.0 };

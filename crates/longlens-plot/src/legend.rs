@@ -62,64 +62,95 @@ const SIZE: f64 = 12.0;
 const ROW: f64 = 19.0;
 const GAP: f64 = 24.0;
 
-/// Height of the whole legend.
+/// Sizes that a legend may have: smaller ones where it would leave the plot no room.
+const ZOOMS: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.6];
+
+/// Height of a legend of the usual size.
 pub fn height(entries: &[Entry], width: f64) -> f64 {
-    layout(entries, width).last().map_or(0.0, |(_, (_, y), lines)| y + lines.len() as f64 * ROW)
+    Legend { entries, width, zoom: 1.0 }.height()
 }
 
-/// Draws the legend with its upper left corner at `at`.
-pub fn draw(scene: &mut Scene, at: Point, width: f64, entries: &[Entry]) {
-    for (entry, (x, y), lines) in layout(entries, width) {
-        let (x, y) = (at.0 + x, at.1 + y + ROW / 2.0);
-        let cell = Rect { x0: x, y0: y - 6.0, x1: x + 16.0, y1: y + 6.0 };
-        match entry.sample {
-            Sample::Cell(fill) => scene.rect(cell, fill),
-            Sample::Hatched(fill, lines) => {
-                scene.rect(cell, fill);
-                scene.hatch(cell, 5.0, lines);
-            }
-            Sample::Outline(color) => scene.outline(cell, 2.0, color),
-            Sample::Series(color, marker) => {
-                scene.line([(x, y), (x + 28.0, y)], 2.0, color);
-                marker.draw(scene, (x + 14.0, y), color, true);
-            }
-            Sample::Dashed(color, marker, pattern) => {
-                scene.dashed(&[(x, y), (x + 40.0, y)], 2.0, color, pattern);
-                marker.draw(scene, (x + 20.0, y), color, true);
-            }
-            Sample::Point(color, marker) => marker.draw(scene, (x + 8.0, y), color, true),
-            Sample::Note => {}
-        }
-        if matches!(entry.sample, Sample::Cell(_) | Sample::Hatched(..)) {
-            scene.outline(cell, 1.0, GRAY);
-        }
-        for (row, line) in lines.iter().enumerate() {
-            let color = if entry.sample == Sample::Note { GRAY } else { INK };
-            let place = (x + entry.sample.width(), y + row as f64 * ROW);
-            scene.text(line, place, Anchor::Start, SIZE, color);
-        }
-    }
+/// A legend of all its entries in as many rows as they take, at most as wide as it may be.
+pub struct Legend<'a> {
+    entries: &'a [Entry],
+    width: f64,
+    /// Letters and samples, as a share of their usual size.
+    zoom: f64,
 }
 
-/// Every entry with its place and its lines.
-fn layout(entries: &[Entry], width: f64) -> Vec<(&Entry, Point, Vec<String>)> {
-    let mut placed = Vec::new();
-    let (mut x, mut y, mut row_lines) = (0.0, 0.0, 1);
-    for entry in entries {
-        let before = entry.sample.width();
-        let lines = text::wrap(&entry.name, SIZE, width - before);
-        let needed = before + lines.iter().map(|line| text::width(line, SIZE)).fold(0.0, f64::max);
-        if x > 0.0 && x + needed > width {
-            (x, y, row_lines) = (0.0, y + row_lines as f64 * ROW, 1);
-        }
-        row_lines = row_lines.max(lines.len());
-        placed.push((entry, (x, y), lines));
-        x += needed + GAP;
+impl<'a> Legend<'a> {
+    /// As large as is usual where it is no higher than `most` then, else smaller.
+    pub fn fit(entries: &'a [Entry], width: f64, most: f64) -> Self {
+        let of = |zoom| Self { entries, width, zoom };
+        ZOOMS.into_iter().map(of).find(|legend| legend.height() <= most).unwrap_or(of(ZOOMS[ZOOMS.len() - 1]))
     }
-    placed
+
+    /// Height of the whole legend.
+    pub fn height(&self) -> f64 {
+        self.layout().last().map_or(0.0, |(_, (_, y), lines)| y + lines.len() as f64 * ROW * self.zoom)
+    }
+
+    /// Draws it with its upper left corner at `at`.
+    pub fn draw(&self, scene: &mut Scene, at: Point) {
+        let zoom = self.zoom;
+        for (entry, (x, y), lines) in self.layout() {
+            let (x, y) = (at.0 + x, at.1 + y + ROW * zoom / 2.0);
+            entry.sample.draw(scene, (x, y), zoom);
+            for (row, line) in lines.iter().enumerate() {
+                let color = if entry.sample == Sample::Note { GRAY } else { INK };
+                let place = (x + entry.sample.width() * zoom, y + row as f64 * ROW * zoom);
+                scene.text(line, place, Anchor::Start, SIZE * zoom, color);
+            }
+        }
+    }
+
+    /// Every entry with its place and its lines.
+    fn layout(&self) -> Vec<(&'a Entry, Point, Vec<String>)> {
+        let (size, row) = (SIZE * self.zoom, ROW * self.zoom);
+        let mut placed = Vec::new();
+        let (mut x, mut y, mut row_lines) = (0.0, 0.0, 1);
+        for entry in self.entries {
+            let before = entry.sample.width() * self.zoom;
+            let lines = text::wrap(&entry.name, size, self.width - before);
+            let needed = before + lines.iter().map(|line| text::width(line, size)).fold(0.0, f64::max);
+            if x > 0.0 && x + needed > self.width {
+                (x, y, row_lines) = (0.0, y + row_lines as f64 * row, 1);
+            }
+            row_lines = row_lines.max(lines.len());
+            placed.push((entry, (x, y), lines));
+            x += needed + GAP * self.zoom;
+        }
+        placed
+    }
 }
 
 impl Sample {
+    /// Draws it with the middle of its left end at a point.
+    fn draw(self, scene: &mut Scene, (x, y): Point, zoom: f64) {
+        let cell = Rect { x0: x, y0: y - 6.0 * zoom, x1: x + 16.0 * zoom, y1: y + 6.0 * zoom };
+        match self {
+            Self::Cell(fill) => scene.rect(cell, fill),
+            Self::Hatched(fill, lines) => {
+                scene.rect(cell, fill);
+                scene.hatch(cell, 5.0, lines);
+            }
+            Self::Outline(color) => scene.outline(cell, 2.0, color),
+            Self::Series(color, marker) => {
+                scene.line([(x, y), (x + 28.0 * zoom, y)], 2.0, color);
+                marker.draw(scene, (x + 14.0 * zoom, y), color, true);
+            }
+            Self::Dashed(color, marker, pattern) => {
+                scene.dashed(&[(x, y), (x + 40.0 * zoom, y)], 2.0, color, pattern);
+                marker.draw(scene, (x + 20.0 * zoom, y), color, true);
+            }
+            Self::Point(color, marker) => marker.draw(scene, (x + 8.0 * zoom, y), color, true),
+            Self::Note => {}
+        }
+        if matches!(self, Self::Cell(_) | Self::Hatched(..)) {
+            scene.outline(cell, 1.0, GRAY);
+        }
+    }
+
     /// Room before the name.
     fn width(self) -> f64 {
         match self {

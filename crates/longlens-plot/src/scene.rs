@@ -2,11 +2,13 @@
 
 use crate::color::Rgb;
 
-/// Shapes in drawing order on a white page.
+/// Shapes in drawing order on a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
     /// Width and height in logical pixels.
     pub size: (u32, u32),
+    /// Color of the page.
+    pub page: Rgb,
     /// Areas that hold data, so that a view can tell what a pixel stands for.
     pub panels: Vec<Panel>,
     /// Later shapes cover earlier ones.
@@ -173,7 +175,7 @@ impl Rect {
 impl Scene {
     /// An empty page.
     pub fn new(size: (u32, u32)) -> Self {
-        Self { size, panels: Vec::new(), shapes: Vec::new() }
+        Self { size, page: crate::color::WHITE, panels: Vec::new(), shapes: Vec::new() }
     }
 
     pub(crate) fn rect(&mut self, area: Rect, fill: Rgb) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use longlens_core::printable::is_command;
 
-use crate::color::{Rgb, WHITE};
+use crate::color::Rgb;
 use crate::scene::Face;
 use crate::scene::{Anchor, Point, Rect, Scene, Shape, Text};
 use crate::text;
@@ -21,7 +21,7 @@ pub fn write(scene: &Scene, size: (u32, u32), scale: f64) -> String {
         Face::Mono.family()
     );
     let page = Rect { x0: 0.0, y0: 0.0, x1: f64::from(width) / scale, y1: f64::from(height) / scale };
-    shape(&mut svg, &Shape::Rect { area: page, fill: WHITE }, scale);
+    shape(&mut svg, &Shape::Rect { area: page, fill: scene.page }, scale);
     for each in &scene.shapes {
         shape(&mut svg, each, scale);
     }
@@ -127,6 +127,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::color::WHITE;
 
     #[test]
     fn text_is_escaped_and_its_length_told() {

@@ -3,6 +3,7 @@
 //! Plotters' own text drawing with `ab_glyph` leaves out each glyph's left bearing and sets lines a fifth of their height too
 //! high (0.3.7, `style/font/ab_glyph.rs`), so pixels are drawn here from the same font.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, FontVec, OutlinedGlyph, PxScale, ScaleFont, point};
@@ -11,6 +12,7 @@ use unicode_width::UnicodeWidthChar;
 use crate::color::INK;
 use crate::fallback;
 use crate::scene::{Anchor, Face, Point, Text};
+use crate::script;
 
 type Embedded = LazyLock<FontRef<'static>>;
 static SANS: Embedded = LazyLock::new(|| embedded(include_bytes!("../fonts/DejaVuSans.ttf")));
@@ -120,7 +122,7 @@ pub fn width(text: &str, size: f64) -> f64 {
 }
 
 fn line_width(face: Face, text: &str, size: f64) -> f64 {
-    text.chars().map(|c| face.glyph(c).advance(size)).sum()
+    script::visual(text).chars().map(|c| face.glyph(c).advance(size)).sum()
 }
 
 /// Breaks a text into lines of at most `max_width`: after spaces, commas and colons, or anywhere when there is none.
@@ -163,7 +165,9 @@ pub fn rasterize(text: &Text, zoom: f64, mut pixel: impl FnMut(i32, i32, f64)) {
     let baseline = (size * HALF_CAPITAL).round();
     let strokes = if text.bold { (size / 20.0).round().max(1.0) as i32 } else { 0 };
     let mut pen = before.round();
-    for c in text.text.chars() {
+    // in cells of a terminal every letter has a place of its own
+    let drawn = if pitch.is_some() { Cow::Borrowed(text.text.as_str()) } else { script::visual(&text.text) };
+    for c in drawn.chars() {
         let glyph = text.face.glyph(c);
         let own = glyph.advance(size);
         let step = pitch.map_or(own, |pitch| pitch * cells(c) as f64);

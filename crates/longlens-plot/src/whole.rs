@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -20,12 +20,18 @@ use tempfile::NamedTempFile;
 /// - What is no file, such as a device or a pipe, is written where it stands.
 /// - What a killed program left half written in the folder is cleared away.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, false)
+    write(path, |out| out.write_all(bytes), false)
+}
+
+/// The same of a file whose bytes `make` writes piece by piece, as of one that memory has no room for; after an error of its there is
+/// no file, or the one that was there.
+pub fn write_whole_with(path: &Path, make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    write(path, make, false)
 }
 
 /// As [`write_whole`], and nobody but the user may read the file, whoever could before.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, true)
+    write(path, |out| out.write_all(bytes), true)
 }
 
 /// Whether [`write_whole`] could write here, found out without touching what is there.
@@ -38,9 +44,9 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     part(&path, false)?.close()
 }
 
-fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+fn write(path: &Path, make: impl FnOnce(&mut dyn Write) -> io::Result<()>, private: bool) -> io::Result<()> {
     if stands(path) {
-        return fs::write(path, bytes);
+        return make(&mut File::create(path)?);
     }
     let path = target(path)?;
     may_replace(&path)?;
@@ -53,7 +59,10 @@ fn write(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
         // before the first byte: nobody else may read what was not theirs to read
         part.as_file().set_permissions(there.permissions())?;
     }
-    part.as_file_mut().write_all(bytes)?;
+    let mut out = BufWriter::new(part.as_file_mut());
+    make(&mut out)?;
+    out.flush()?;
+    drop(out);
     part.as_file().sync_all()?;
     // locked until the file has its name, or another program could clear it away
     part.persist(&path).map(drop).map_err(|failed| failed.error)

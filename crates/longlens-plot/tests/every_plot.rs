@@ -56,8 +56,11 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
                 cells: vec![1.0, 0.0, 0.5, 0.5],
                 pooling: Pooling::Mean,
                 scale: ColorScale::Log { floor: 1e-3 },
+                needle: Some(0..1),
+                query: Some(1),
+                words: [vec!["the".into(), "cat".into()], vec!["the".into(), "cat".into()]],
             }),
-            ["key (token)", "query (token)", "10⁻²"],
+            ["key (tokens 0 to 1)", ">cat</text>", "needle, token 0"],
         ),
         (
             Box::new(PositionMap {

@@ -2,16 +2,20 @@
 //!
 //! What has to happen outside, computing and writing files, leaves as [`Effect`]s; what comes back is an [`Action`] again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use longlens_app::Problem;
 use longlens_app::heads::Heads;
+use longlens_app::pace::Pace;
 use longlens_app::prompt::{DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::{RunAsk, RunId, Runs};
 use longlens_app::session::SavedSession;
 use longlens_app::settings::{Checked, Settings};
 use longlens_app::steps::{Start, Step, WriteSteps};
+use longlens_app::views::Plot;
+use longlens_app::views::ranking::{HeadOrder, Ranking};
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
@@ -34,6 +38,7 @@ mod mouse;
 mod parts;
 mod plots;
 mod question;
+mod ranks;
 mod reading;
 mod record;
 mod typing;
@@ -70,6 +75,10 @@ pub struct App {
     pub controls: Controls,
     /// What the settings would mean, or why they are impossible.
     pub verdict: Result<Checked, Problem>,
+    /// How fast the newest whole prompt was; nothing before the first.
+    pace: Option<Pace>,
+    /// Seconds that the prompt would take under these settings at that pace.
+    pub seconds: Option<f64>,
     /// Tokens of the chunks that the newest possible method chooses.
     own_chunk: Option<usize>,
     undo: Undo<Controls>,
@@ -89,12 +98,22 @@ pub struct App {
     restored_base: Option<Settings>,
     /// Attention of every head from the selected query.
     pub heads: Question<HeadsKey, Heads>,
+    /// What lists of heads are put in order by.
+    pub order: HeadOrder,
+    /// The heads of the newest inspection in that order.
+    pub ranking: Option<Ranking>,
+    /// Whether the best head is selected as soon as it is known: until somebody selects one.
+    seeks_head: bool,
+    /// The head that the key of the best ones selected last.
+    walked: Option<(usize, usize)>,
     /// The selected head's map.
     pub map: Question<MapKey, PooledMap>,
     /// The selected head's maps under the two runs that are compared.
     pub difference: Question<DifferenceKey, Box<[PooledMap; 2]>>,
     /// Views of a trace that have no pane of their own.
     pub plots: Plots,
+    /// Pages that the worker makes, by number: where each goes, and its view.
+    pages: BTreeMap<u64, (PathBuf, Plot)>,
     /// How maps are shown.
     pub zoom: Zoom,
     /// Passkey grids.
@@ -143,6 +162,11 @@ pub struct App {
     dirty: bool,
 }
 
+/// Beyond so many heads lists begin with the best ones: not all of them are on a screen.
+const MANY_HEADS: usize = 64;
+/// Prompts beyond this take longer to count than a frame may.
+const MOST_FORESEEN: usize = 1 << 18;
+
 impl App {
     /// A workbench for a model that is being opened.
     pub fn new(opened: ModelInfo, options: Options) -> Self {
@@ -155,6 +179,8 @@ impl App {
             verdict: settings.check(&opened, 0),
             model: opened.trained_on(settings.trained_context).into_owned(),
             controls: Controls::new(settings),
+            pace: None,
+            seconds: None,
             own_chunk: None,
             undo: Undo::default(),
             methods: HashMap::new(),
@@ -165,9 +191,14 @@ impl App {
             base: None,
             restored_base: None,
             heads: Question::default(),
+            order: HeadOrder::default(),
+            ranking: None,
+            seeks_head: false,
+            walked: None,
             map: Question::default(),
             difference: Question::default(),
             plots: Plots::default(),
+            pages: BTreeMap::new(),
             zoom: Zoom::default(),
             grids: Grids::default(),
             marked: Vec::new(),
@@ -193,6 +224,12 @@ impl App {
             dirty: false,
             opened,
         };
+        let needle = app.first_needle();
+        let is_ours = prompt.is_none() && resume.as_ref().is_none_or(|session| session.source.is_none());
+        if is_ours && needle.length < 4 * app.model.spec.trained_context {
+            let text = format!("a first prompt of {} tokens, to begin at once: n makes a longer one", needle.length);
+            app.log.say(Level::Note, text);
+        }
         if hint {
             app.log.say(Level::Warning, "a session ended unexpectedly: `longlens --resume` brings it back");
         }
@@ -200,11 +237,14 @@ impl App {
             app.log.say(Level::Warning, printable_line(&warning).into_owned());
         }
         app.controls.layer = app.controls.settings.plan(&app.model.spec).map_or(0, |plan| plan.first_layer());
-        let needle = NeedleAsk { length: (4 * app.model.spec.trained_context).min(4096), ..NeedleAsk::default() };
+        if app.model.spec.n_layers * app.model.spec.n_heads > MANY_HEADS {
+            (app.order, app.seeks_head) = (HeadOrder::Score, true);
+        }
         let mut source = prompt;
         if let Some(session) = resume {
             source = source.or(session.source);
             (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
+            app.seeks_head = false;
             app.runs = session.runs;
             app.record = Record::of(session.steps);
             app.controls.chunk_len = session.chunk_len;
@@ -273,6 +313,18 @@ impl App {
         self.work.add(Effect::Quit);
     }
 
+    /// Heads whose output is zeros under the method of the controls.
+    pub fn switched_off(&self) -> Vec<(usize, usize)> {
+        let settings = &self.controls.settings;
+        if settings.method.interventions().is_empty() {
+            return Vec::new();
+        }
+        let spec = &self.model.spec;
+        let Ok(plan) = settings.plan(spec) else { return Vec::new() };
+        let all = (0..spec.n_layers).flat_map(|layer| (0..spec.n_heads).map(move |head| (layer, head)));
+        all.filter(|(layer, head)| plan.of(*layer, *head).is_off).collect()
+    }
+
     /// What survives a crash.
     pub fn session(&self, clean: bool) -> SavedSession {
         let runs = self.runs.only_pinned();
@@ -330,8 +382,33 @@ impl App {
         if let Ok(checked) = &self.verdict {
             self.own_chunk = checked.plan.chunk_len();
         }
+        self.foresee();
         // another method has other fields
         self.field = self.field.min(self.fields().len().saturating_sub(1));
+    }
+
+    /// Asks how long the prompt would take.
+    fn foresee(&mut self) {
+        let step = self.controls.settings.prefill_chunk;
+        let (n_tokens, spec) = (self.n_prompt(), &self.model.spec);
+        let checked = self.verdict.as_ref().ok().filter(|_| n_tokens > 0);
+        self.seconds = self.pace.zip(checked).map(|(pace, checked)| pace.seconds(spec, &checked.plan, n_tokens, step));
+    }
+
+    /// Seconds that a prompt of so many tokens would take; before a first one was measured, as guessed.
+    pub fn seconds_of(&self, n_tokens: usize) -> Option<f64> {
+        let checked = self.verdict.as_ref().ok().filter(|_| (1..=MOST_FORESEEN).contains(&n_tokens))?;
+        let step = self.controls.settings.prefill_chunk;
+        Some(self.pace_or_guess().seconds(&self.model.spec, &checked.plan, n_tokens, step))
+    }
+
+    fn pace_or_guess(&self) -> Pace {
+        self.pace.unwrap_or_else(|| Pace::guessed(self.start.device.is_some()))
+    }
+
+    /// A needle prompt that is there in a few seconds.
+    fn first_needle(&self) -> NeedleAsk {
+        NeedleAsk { length: self.pace_or_guess().first_length(&self.model.spec), ..NeedleAsk::default() }
     }
 
     /// Adds to the record.

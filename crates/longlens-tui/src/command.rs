@@ -43,6 +43,14 @@ pub enum Command {
     FarPreviousQuery,
     /// The query that matters most.
     DefaultQuery,
+    /// The best head, and then the next best.
+    BestHead,
+    /// Another order of heads.
+    HeadOrder,
+    /// The selected head's output is zeros, or not.
+    SwitchHead,
+    /// No head is changed.
+    WholeHeads,
     /// The next head.
     NextHead,
     /// The head before.
@@ -241,6 +249,28 @@ const REST: &[Row] = &[
         "selects the query that fetches the key, or the last token",
         "look",
     ),
+    (
+        Command::BestHead,
+        "best head",
+        "&",
+        "selects the head with most attention on the needle; again, the next",
+        "look",
+    ),
+    (
+        Command::HeadOrder,
+        "order of heads",
+        "t",
+        "lists heads by layer, needle attention (far attention without a needle), entropy, distance",
+        "look",
+    ),
+    (
+        Command::SwitchHead,
+        "switch head",
+        "x",
+        "switches the selected head off (its output is zeros), or on again; `heads` in the controls says which are changed",
+        "methods",
+    ),
+    (Command::WholeHeads, "all heads", "X", "takes back all changes of heads", "methods"),
     (Command::PreviousHead, "head back", "<", "selects the head before", "look"),
     (Command::NextHead, "head on", ">", "selects the next head", "look"),
     (Command::PreviousLayer, "layer back", "(", "selects the layer before", "look"),

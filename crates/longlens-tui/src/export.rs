@@ -1,11 +1,14 @@
 //! Files of a view: picture, table and arrays, as every face writes them; and the settings as a config that the commands take.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use longlens_app::Problem;
+use longlens_app::runs::RunAsk;
 use longlens_app::settings::Settings;
 use longlens_app::steps::Picture;
 use longlens_app::views::{ENDINGS, Plot};
+use longlens_app::worker::MakePage;
 
 use crate::app::{App, Opening};
 use crate::view::View;
@@ -24,6 +27,19 @@ pub struct Content {
     pub picture: Picture,
     /// The settings behind it.
     pub settings: Settings,
+    /// Of what its page is made, where the model is asked for more than is shown.
+    pub page: Option<PageOfRun>,
+}
+
+/// The page of a view of a run.
+#[derive(Debug)]
+pub struct PageOfRun {
+    /// The run.
+    pub run: Arc<RunAsk>,
+    /// Its generated tokens.
+    pub generated: Vec<u32>,
+    /// What makes it.
+    pub of: Arc<dyn MakePage>,
 }
 
 /// What is written for a view.
@@ -43,11 +59,14 @@ impl Export {
         self.stem.with_file_name(name)
     }
 
-    /// Writes the files of all [`ENDINGS`] and says where; where one fails, those that are new are removed.
+    /// Writes the files of all [`ENDINGS`] and says where; where one fails, those that are new are removed. A page that the model is
+    /// asked for is written once it is made.
     pub fn write(&self) -> Result<String, Problem> {
-        let files: Result<Vec<_>, Problem> = ENDINGS.iter().map(|ending| self.content.plot.bytes(ending)).collect();
+        let is_now = |ending: &&&str| **ending != PAGE || self.content.page.is_none();
+        let endings: Vec<&str> = ENDINGS.iter().filter(is_now).copied().collect();
+        let files: Result<Vec<_>, Problem> = endings.iter().map(|ending| self.content.plot.bytes(ending)).collect();
         let mut created = Vec::new();
-        for (ending, bytes) in ENDINGS.iter().zip(files?) {
+        for (ending, bytes) in endings.iter().zip(files?) {
             let path = self.path(ending);
             let is_new = !path.exists();
             if let Err(problem) = save(&path, &bytes) {
@@ -59,10 +78,13 @@ impl Export {
             }
             created.extend(is_new.then_some(path));
         }
-        let [first, rest @ ..] = &ENDINGS;
+        let (first, rest) = (endings[0], &endings[1..]);
         Ok(format!("wrote {} and .{}", self.path(first).display(), rest.join(", .")))
     }
 }
+
+/// The ending of pages that answer to mouse and keys.
+pub const PAGE: &str = "html";
 
 /// Writes a file whole or not at all.
 pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Problem> {

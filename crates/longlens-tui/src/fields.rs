@@ -3,7 +3,7 @@
 use longlens_app::Problem;
 use longlens_app::settings::{Settings, params};
 use longlens_core::lens::ModelInfo;
-use longlens_core::methods::{METHODS, Method};
+use longlens_core::methods::{HEADS, METHODS, Method};
 use longlens_core::rope::{RopeScaling, SCALINGS};
 use longlens_core::setting::{Kind, MAX_REAL, Param, Value, whole};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub enum FieldId {
     Method,
     /// A parameter of the method.
     Param(&'static str),
+    /// What is changed in some heads.
+    Heads,
     /// Which RoPE scaling.
     Rope,
     /// A parameter of the scaling.
@@ -175,15 +177,19 @@ impl Controls {
             let field = list.add("method", FieldId::Param(param.name), param.name, &value, shape, param.help);
             field.is_given = method.is_given(param.name);
         }
+        if !method.interventions().is_empty() {
+            let help = "changes in some heads, as 8h3=off/9=streaming; empty for none";
+            list.add("method", FieldId::Heads, HEADS, &method.interventions_text(), Shape::Text, help);
+        }
         let rope = settings.rope(spec);
         let info = rope.setting().info();
         let names = SCALINGS.iter().map(|info| info.name.to_owned()).collect();
-        let field = list.add("rope", FieldId::Rope, "rope", &info.name, Shape::Words(names), info.summary);
+        let field = list.add("run", FieldId::Rope, "rope", &info.name, Shape::Words(names), info.summary);
         field.is_given = settings.rope.is_some();
         for param in info.params {
             let shape = Shape::of(&param.kind, spec.original_context);
             let value = rope.setting().value(param.name, spec);
-            let field = list.add("rope", FieldId::RopeParam(param.name), param.name, &value, shape, param.help);
+            let field = list.add("run", FieldId::RopeParam(param.name), param.name, &value, shape, param.help);
             field.is_given = rope.setting().is_given(param.name);
             field.owner = Some(rope.clone());
         }
@@ -229,7 +235,14 @@ impl Controls {
         let mut new = self.clone();
         let value = Value::read(text);
         match field.id {
-            FieldId::Method => new.settings.method = Method::parse(text)?,
+            FieldId::Method => {
+                let method = Method::parse(text)?;
+                let changes = self.settings.method.interventions_text();
+                // a name alone is another method, under the same changes of heads
+                let keeps = method.interventions().is_empty();
+                new.settings.method = if keeps { method.with_interventions(&changes)? } else { method };
+            }
+            FieldId::Heads => new.settings.method = self.settings.method.clone().with_interventions(text)?,
             FieldId::Param(name) => new.settings.method = self.settings.method.clone().with(name, &value)?,
             FieldId::Rope => new.settings.rope = Some(RopeScaling::parse(text)?),
             FieldId::RopeParam(name) => {
@@ -275,12 +288,16 @@ impl Controls {
             let Some(next) = field.shape.step(&value, up, far) else { break };
             value = next;
             let Ok(new) = self.with(field, &value) else { continue };
-            if new.settings.check(around.model, around.n_prompt).is_ok() {
-                return Some(new);
+            match new.settings.check(around.model, around.n_prompt) {
+                Ok(_) => return Some(new),
+                Err(problem) => {
+                    first.get_or_insert((new, problem));
+                }
             }
-            first.get_or_insert(new);
         }
-        first
+        // where the nearest value that is possible is the one that it has, there is nothing to go to
+        let stays = format!("set {} to {}", field.label, field.value);
+        first.filter(|(_, problem)| problem.help.as_ref() != Some(&stays)).map(|(new, _)| new)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The whole frame: where each pane goes at which size.
 
+use longlens_app::pace;
+use longlens_app::runs::RunState;
 use longlens_core::printable::is_command;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -109,13 +111,20 @@ fn header(app: &App, area: Rect, pen: &mut Pen) {
     let settings = &app.controls.settings;
     let mode = app.run().map(|run| run.record.mode.as_str()).filter(|mode| !mode.is_empty());
     let right = format!(" {} · {} tokens ", mode.unwrap_or(settings.swap.name()), app.n_prompt());
+    let format = panes::controls::format_name(&app.model.dtype);
+    let device = app.start.device.as_deref().unwrap_or("cpu");
+    let offload = if app.start.kv_offload { " · keys and values in host memory" } else { "" };
+    let place = [format!(" {format} · {device}{offload} ·{right}"), format!(" {format} · {device} ·{right}")];
+    let left = app.model.name.chars().count() + settings.brief(&app.model.spec).chars().count() + 14;
+    let fits = |text: &&String| left + text.chars().count() <= usize::from(area.width);
+    let right = place.iter().find(fits).cloned().unwrap_or(right);
     let room = area.width.saturating_sub(right.chars().count() as u16);
     let line = Line::from(vec![
         Span::styled(" longlens ", theme.accent()),
         Span::styled(app.model.name.clone(), theme.text()),
         state,
         Span::styled("  ", theme.text()),
-        Span::styled(settings.text(&app.model.spec), theme.text()),
+        Span::styled(settings.brief(&app.model.spec), theme.text()),
     ]);
     pen.line(area.x, area.y, &line, room);
     if line.width() > usize::from(room) {
@@ -130,15 +139,22 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
     let mut x = area.x;
     if let Some(progress) = app.work.progress() {
         let percent = 100 * progress.done / progress.total.max(1);
-        let text = format!(" {} {percent:>3}% · ctrl-c stops ", progress.what);
+        let left = progress.left().filter(|_| progress.done < progress.total);
+        let left = left.map_or(String::new(), |left| format!(" · {} left", pace::text(left)));
+        let text = format!(" {} {percent:>3}%{left} · ctrl-c stops ", progress.what);
         x += pen.text(x, area.y, &text, area.width, theme.warn());
     } else if (app.prompt.waiting().is_some() || app.work.is_busy()) && !matches!(app.opening, Opening::Failed(_)) {
-        x += pen.text(x, area.y, " working … ", area.width, theme.warn());
+        let is_running = app.run().is_some_and(|run| run.state == RunState::Running);
+        let forecast = app.seconds.filter(|_| is_running && app.prompt.waiting().is_none());
+        let text = forecast.map_or(" working … ".to_owned(), |s| format!(" working … about {} ", pace::text(s)));
+        x += pen.text(x, area.y, &text, area.width, theme.warn());
     }
     let rest = area.right().saturating_sub(x);
     let newest = app.log.notice();
     // a problem needs the room more than the hints do
-    let short = area.width < 110 || newest.is_some_and(|(level, _)| *level == Level::Error);
+    let full = hints(app).chars().count();
+    let is_cut = newest.is_some_and(|(_, text)| text.chars().count() + full + 2 > usize::from(rest));
+    let short = area.width < 110 || is_cut || newest.is_some_and(|(level, _)| *level == Level::Error);
     let hints = if app.dialog.is_some() {
         "esc back ".to_owned()
     } else if short {

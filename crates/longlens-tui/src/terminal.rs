@@ -41,7 +41,6 @@ pub struct Ended {
 }
 
 /// What arrives.
-#[expect(clippy::large_enum_variant, reason = "few wait at a time")]
 enum Arrived {
     Terminal(Input),
     Lost(io::Error),

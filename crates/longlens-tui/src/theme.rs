@@ -2,6 +2,7 @@
 //!
 //! Everything that is drawn asks the theme, so a terminal with fewer colors, or none, needs no other code.
 
+use longlens_plot::Ground;
 use longlens_plot::color::{Palette, Rgb, distinct};
 pub use longlens_plot::terminal::Depth;
 use longlens_plot::terminal::{nearest_16, nearest_256};
@@ -85,6 +86,16 @@ impl Theme {
             (ThemeName::Dark, Depth::Ansi16) | (ThemeName::HighContrast, _) => Color::Black,
             (ThemeName::Light, Depth::Ansi16) => Color::White,
             _ => self.color(self.ground_rgb()),
+        }
+    }
+
+    /// What figures stand on.
+    pub fn figure_ground(self) -> Ground {
+        match self.name {
+            // without colors only shades are told apart, and ink is what is dark
+            _ if self.depth == Depth::Mono => Ground::Light,
+            ThemeName::Dark | ThemeName::HighContrast => Ground::Dark,
+            ThemeName::Light => Ground::Light,
         }
     }
 

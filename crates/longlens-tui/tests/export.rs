@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use longlens_app::Problem;
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::Settings;
 use longlens_app::steps::{Picture, Step};
 use longlens_app::views::{ENDINGS, Plot, Subject, TraceView};
+use longlens_app::worker::MakePage;
 use longlens_core::lens::{Conversation, Lens, Message, Rows, Setup};
 use longlens_core::methods::Method;
 use longlens_core::scripted::ScriptedLens;
 use longlens_core::setting::Setting;
+use longlens_core::trace::Watch;
 use longlens_eval::passkey::Chat;
 use longlens_tui::app::{Grids, Options};
-use longlens_tui::export;
+use longlens_tui::export::{self, PAGE};
 use longlens_tui::panes::{VIEWS, positions::PositionsView};
 use longlens_tui::panes::{
     attention::AttentionView, chunks::ChunksView, compare::CompareView, grid::GridView, layers::LayersView,
@@ -104,7 +107,7 @@ fn a_map_is_exported_whole_and_zoomed() {
             assert!(shape == [side as u64; 2] && same(&array, data), "{name}");
         }
         assert!(same(&files.array("key").1[..2], &[0.0, map.stride as f32]));
-        assert_eq!(*files.picture(), Picture::View(format!("attention:layer=1,head=2,side={side}")));
+        assert_eq!(*files.picture(), Picture::View(format!("attention:layer=1,head=2,side={side},query=505")));
 
         rig.keys("m i + + +");
         let files = exported(&rig, &AttentionView);
@@ -113,7 +116,7 @@ fn a_map_is_exported_whole_and_zoomed() {
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
         assert_eq!(files.about()["window"]["len"], window.len);
         let part = format!("first_query={},first_key={},len={}", window.query, window.key, window.len);
-        let expected = format!("attention:layer=1,head=2,side={side},pooling=max,scale=linear,{part}");
+        let expected = format!("attention:layer=1,head=2,side={side},pooling=max,scale=linear,{part},query=505");
         assert_eq!(*files.picture(), Picture::View(expected));
     }
 }
@@ -390,18 +393,31 @@ fn a_conversation_is_saved_with_how_it_ends() {
 }
 
 /// What `longlens plot` and cells make of a view of a prompt under a method: a run of their own, looked at from its last token.
-fn made_elsewhere(view: &'static dyn TraceView, options: &Setting, text: &str, method: &str) -> Plot {
+/// `page` makes what its page shows in place of the view, where it is given.
+fn made_elsewhere(
+    view: &'static dyn TraceView,
+    options: &Setting,
+    text: &str,
+    method: &str,
+    page: Option<&dyn MakePage>,
+) -> Plot {
     let mut lens = lens();
     let prompt = PromptSource::Text(text.into()).build(lens.text().unwrap()).unwrap();
-    let (tokens, passages) = (prompt.tokens, prompt.passages);
+    let (tokens, passages, pieces) = (prompt.tokens, prompt.passages, prompt.pieces);
     let method = Method::parse(method).unwrap();
     let setup = Setup { keep_queries: true, ..Setup::new(&method, &lens.model().spec, tokens.len()).unwrap() };
     let model = lens.model().clone();
     lens.begin(&setup).unwrap();
     lens.feed(&tokens, Rows::None, &mut ()).unwrap();
-    let subject = Subject { passages: &passages, ..Subject::new(&model, &setup, tokens.len(), None) };
+    let subject = Subject { passages: &passages, pieces: &pieces, ..Subject::new(&model, &setup, tokens.len(), None) };
     let trace = lens.inspect(&view.watch(&subject, options).unwrap(), &mut ()).unwrap();
-    view.view(&subject, options, &Arc::new(trace)).unwrap()
+    let plot = view.view(&subject, options, &Arc::new(trace)).unwrap();
+    let mut record = |watch: &Watch| lens.inspect(watch, &mut ()).map_err(Problem::from);
+    let made = match page {
+        Some(page) => page.page(&mut record),
+        None => subject.page(view, options, &mut record),
+    };
+    plot.with_page(made.unwrap())
 }
 
 #[test]
@@ -422,8 +438,11 @@ fn every_view_of_a_trace_is_on_a_pane_and_has_the_bytes_of_all_faces() {
             let files = exported(&rig, pane);
             let Picture::View(recorded) = files.picture() else { panic!("{name}: {:?}", files.picture()) };
             let (view, options) = longlens_app::views::parse(recorded).unwrap();
-            let elsewhere = made_elsewhere(view, &options, &text, method);
-            for ending in ENDINGS {
+            let elsewhere = made_elsewhere(view, &options, &text, method, None);
+            let page = files.export.content.page.as_ref().expect("every view of a run has a page");
+            let own = made_elsewhere(view, &options, &text, method, Some(page.of.as_ref()));
+            assert!(own.bytes(PAGE).unwrap() == elsewhere.bytes(PAGE).unwrap(), "{recorded} under {method} as a page");
+            for ending in ENDINGS.into_iter().filter(|ending| *ending != PAGE) {
                 assert!(
                     elsewhere.bytes(ending).unwrap() == files.bytes(ending),
                     "{recorded} under {method} as {ending}"

@@ -62,6 +62,10 @@ impl Careless {
                 let maps = both.map(|both| Box::new(<[_; 2]>::try_from(both).unwrap()));
                 Event::Difference(ask.id, maps)
             }
+            Ask::Page(ask) => {
+                let made = ask.of.page(&mut |watch| self.inspect(&ask.run, &ask.generated, watch));
+                Event::Page(ask.id, made)
+            }
             Ask::Grid(ask) => {
                 let left = ask.grid.lengths.len() * ask.grid.depths.len() - 1;
                 let cell = Cell {
@@ -86,7 +90,7 @@ impl Careless {
 
     /// Something about a run that may long be over.
     fn stray(&self, random: &mut ChaCha8Rng) -> Event {
-        let progress = || Event::Progress(Progress { what: "prefill", done: 3, total: 7 });
+        let progress = || Event::Progress(Progress { what: "prefill", done: 3, total: 7, seconds: 0.5 });
         if self.runs.is_empty() {
             return if random.random_bool(0.5) { progress() } else { Event::Idle(self.n_asked) };
         }
@@ -236,7 +240,7 @@ fn storm(seed: u64, n_events: usize) -> usize {
     let lens = ScriptedLens::new(|_, logits| logits[70] = 9.0);
     let mut app = App::new(lens.model().clone(), common::options());
     let mut worker = Careless { lens, waiting: VecDeque::new(), runs: Vec::new(), n_asked: 0 };
-    app.update(Action::Job(Event::Opened(Ok(worker.lens.model().clone()))));
+    app.update(Action::Job(Event::Opened(Ok(Box::new(worker.lens.model().clone())))));
     let mut area = Rect::new(0, 0, 100, 30);
     let mut n_runs = 0;
     for _ in 0..n_events {

@@ -10,6 +10,7 @@ use longlens_app::prompt::{DocumentAsk, PromptSource};
 use longlens_app::runs::RunState;
 use longlens_app::settings::Swap;
 use longlens_app::steps::Step;
+use longlens_app::views::ranking::HeadOrder;
 use longlens_app::worker::{Ask, Event};
 use longlens_core::lens::ModelInfo;
 use longlens_core::methods::METHODS;
@@ -55,6 +56,14 @@ const TRIES: &[Try] = &[
     ("tab home", Command::FarNextQuery, |rig| rig.app.query() == 16 && rig.app.heads.answer().unwrap().query == 16),
     ("tab home } }", Command::FarPreviousQuery, |rig| rig.app.query() == 16),
     ("[ [", Command::DefaultQuery, |rig| rig.app.controls.query.is_none() && rig.app.query() == rig.app.n_prompt()),
+    ("", Command::BestHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 2)),
+    ("", Command::HeadOrder, |rig| {
+        rig.app.order == HeadOrder::Score && rig.app.ranking.as_ref().unwrap().heads[0] == (1, 2)
+    }),
+    ("", Command::SwitchHead, |rig| {
+        rig.app.controls.settings.method.interventions_text() == "0h0=off" && rig.app.switched_off() == [(0, 0)]
+    }),
+    ("> x D", Command::WholeHeads, |rig| rig.app.controls.settings.method.to_string() == "dual_chunk"),
     ("", Command::NextHead, |rig| rig.app.controls.head == 1),
     (") > >", Command::PreviousHead, |rig| (rig.app.controls.layer, rig.app.controls.head) == (1, 1)),
     ("", Command::NextLayer, |rig| rig.app.controls.layer == 1),
@@ -765,4 +774,65 @@ fn what_gave_way_to_a_prompt_that_cannot_be_built_is_asked_for_again() {
     });
     let failed = Event::Prompt(prompt.expect("a prompt is built"), Err(Problem::new("no such file", None)));
     assert_eq!(inspections(&rig.app.update(Action::Job(failed))), inspections(&moved));
+}
+
+#[test]
+fn heads_are_listed_by_what_they_do_and_the_best_is_a_key_away() {
+    let mut rig = Rig::ready();
+    let rows = |rig: &mut Rig| {
+        let text = text(&rig.frame(120, 40));
+        let shown = |line: &str| line.find('L').map(|at| line[at..].chars().take(5).collect::<String>());
+        let rows = text.lines().filter(|line| line.contains("│ L")).filter_map(shown).take(8).collect::<Vec<_>>();
+        (text, rows)
+    };
+    let (before, by_layer) = rows(&mut rig);
+    assert_eq!((&by_layer[0][..5], before.contains("· by ")), ("L0 H0", false), "{before}");
+    rig.keys("t");
+    let (after, by_needle) = rows(&mut rig);
+    assert_eq!(&by_needle[0][..5], "L1 H2", "{after}");
+    assert!(after.contains("by needle attention (t)"), "{after}");
+    // from the first row down is the second best, and the key of the best goes through them
+    rig.keys("& tab down");
+    let selected = (rig.app.controls.layer, rig.app.controls.head);
+    assert_eq!(format!("L{} H{}", selected.0, selected.1), by_needle[1]);
+    rig.keys("<");
+    rig.act(Action::Do(Command::BestHead));
+    assert_eq!((rig.app.controls.layer, rig.app.controls.head), (1, 2));
+    rig.keys("t");
+    let (by_entropy, _) = rows(&mut rig);
+    assert!(by_entropy.contains("by entropy (t)") && by_entropy.contains("nats"), "{by_entropy}");
+    rig.keys("t t");
+    assert_eq!(rows(&mut rig).1, by_layer);
+}
+
+#[test]
+fn a_map_of_few_tokens_has_their_words_at_both_axes() {
+    let mut rig = Rig::ready();
+    rig.keys("2 + + + + +");
+    let shown = text(&rig.frame(120, 44));
+    let window = rig.app.window();
+    assert!(window.len <= 16, "{window:?}");
+    for query in window.query..window.query + window.len {
+        let word: String = rig.app.piece(query).trim().chars().take(4).collect();
+        assert!(shown.contains(&word), "{word} in\n{shown}");
+    }
+    // a smaller pane has numbers again
+    let small = text(&rig.frame(80, 24));
+    assert!(small.contains(&window.query.to_string()), "{small}");
+}
+
+#[test]
+fn how_long_a_prompt_takes_is_told_once_one_was_measured() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.app.seconds, None);
+    rig.settle();
+    assert!(rig.app.seconds.is_some_and(|seconds| seconds > 0.0));
+    let shown = text(&rig.frame(130, 40));
+    assert!(shown.contains("capacity") && shown.contains("· ~1 s"), "{shown}");
+    // and while one runs, how much of it is left
+    let progress = longlens_app::worker::Progress { what: "prefill", done: 25, total: 100, seconds: 20.0 };
+    rig.key("r");
+    rig.act(Action::Job(longlens_app::worker::Event::Progress(progress)));
+    let running = text(&rig.draw(130, 40));
+    assert!(running.contains("prefill  25% · 1 min left"), "{running}");
 }

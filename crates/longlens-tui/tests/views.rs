@@ -56,6 +56,7 @@ fn steady(rig: &mut Headless) {
             ..speed
         });
     }
+    rig.app.seconds = rig.app.seconds.map(|_| 0.25);
 }
 
 /// Draws the state as it is, and asks for nothing.

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+mod cache;
 mod common;
 pub mod language;
 mod measure;
@@ -12,6 +13,7 @@ mod values;
 mod views;
 mod workbench;
 
+pub use cache::{CacheArgs, CacheCommand, OpenArgs, SaveArgs};
 pub use common::{CommonArgs, Device, OpeningArgs};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
@@ -37,6 +39,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Continue a prompt, greedily or sampled
     Generate(GenerateArgs),
+    /// Keep a prompt's keys and values in a file, and go on from it in later runs
+    Cache(CacheArgs),
     /// Talk with a model in its chat template: a question a line, from a terminal or a pipe
     Chat(ChatArgs),
     /// Write the logits of every position, prefill and decode

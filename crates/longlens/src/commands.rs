@@ -16,7 +16,9 @@ use crate::failure::Failure;
 use crate::terminal::{Terminal, check_writable, make_folder, write_file};
 
 pub mod attention;
+pub mod batch;
 pub mod bench;
+pub mod cache;
 pub mod chat;
 pub mod chunks;
 pub mod convert;
@@ -97,6 +99,11 @@ fn file(out: Option<&Path>, name: &str, endings: &[&str]) -> Result<Option<PathB
 /// The ending of a file's name, in small letters.
 fn ending(path: &Path) -> String {
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// Whether a view's file is a page that answers to mouse and keys.
+fn is_page(file: Option<&Path>) -> bool {
+    file.is_some_and(|file| ending(file) == "html")
 }
 
 /// The file of data that `--out` asks for: the one named, or one called `name` in a folder. A config's `out` is a folder unless it

@@ -3,9 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use longlens_app::prompt::MAX_TOKENS as MAX_PROMPT;
 use longlens_app::settings::Settings;
-use longlens_app::settings::params::{Given, param};
+use longlens_app::settings::params::{Given, MAX_PROMPT, param};
 use longlens_core::lens::{Message, ModelInfo, Setup};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -67,6 +66,8 @@ pub struct File {
 pub struct PromptFile {
     pub text: Option<String>,
     pub file: Option<PathBuf>,
+    /// A prompt that was kept; `text` or `question` follow it.
+    pub cache: Option<PathBuf>,
     pub needle: Option<String>,
     /// Turns for the model's chat template, each with `role` and `content`.
     pub messages: Option<Vec<Message>>,
@@ -166,10 +167,11 @@ impl RunConfig {
         let prompt = &file.prompt;
         let n_prompts =
             [prompt.text.is_some(), prompt.file.is_some(), prompt.needle.is_some(), prompt.messages.is_some()];
-        if n_prompts.into_iter().filter(|given| *given).count() > 1 {
+        let n_prompts = n_prompts.into_iter().chain([prompt.cache.is_some() && prompt.text.is_none()]);
+        if n_prompts.filter(|given| *given).count() > 1 {
             return Err(Failure::usage(
                 "[prompt] has several prompts",
-                "keep one of text, file, needle and messages".to_owned(),
+                "keep one of text, file, cache, needle and messages".to_owned(),
             ));
         }
         let opening = &common.opening;

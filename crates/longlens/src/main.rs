@@ -12,6 +12,7 @@ mod config;
 mod failure;
 mod inputs;
 mod journal;
+mod kept;
 mod memory;
 mod misuse;
 mod prompt;
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Screenshot(args) => commands::screenshot::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
+        Command::Cache(args) => commands::cache::run(&args.command),
         Command::Chat(args) => commands::chat::run(&args),
         Command::Logits(args) => commands::logits::run(&args),
         Command::Passkey(args) => commands::passkey::run(&args),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use longlens_app::prompt::{self, DocumentAsk, NeedleAsk, Prompt, PromptSource};
+use longlens_app::prompt::{self, DocumentAsk, HiddenNeedle, KeptAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_core::lens::{Conversation, Lens, LensError, Message};
 use longlens_eval::document::{Document, Passage};
 use longlens_eval::passkey::{Chat, NoTemplate, Template};
@@ -20,6 +20,8 @@ pub struct PromptTokens {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
     pub needle: Option<Range<usize>>,
+    /// All of what was hidden.
+    pub hidden: Option<HiddenNeedle>,
     /// The right answer without its last token, where a key was hidden: each of these fetches the token after it.
     pub answer: Vec<u32>,
     /// The passages of its text.
@@ -33,7 +35,7 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
     let file = config.file.prompt.clone();
     let (chats, turns) = (args.chat || file.chat, written(&file));
     match args {
-        PromptArgs { prompt: None, file: None, needle: None, messages: None, .. } => PromptArgs {
+        PromptArgs { prompt: None, file: None, needle: None, messages: None, cache: None, .. } => PromptArgs {
             prompt: file.text,
             file: file.file,
             needle: file.needle,
@@ -44,6 +46,7 @@ pub fn given(args: &PromptArgs, config: &RunConfig) -> PromptArgs {
             chat: chats,
             system: args.system.clone().or(file.system),
             question: args.question.clone().or(file.question),
+            cache: file.cache,
         },
         given => given.clone(),
     }
@@ -74,7 +77,9 @@ pub fn build(
         return hide(&ask, lens);
     }
     let codec = lens.text()?;
-    let built = if let Some(conversation) = turns(args)? {
+    let built = if let Some(ask) = kept(args) {
+        PromptSource::Kept(ask).build(codec)
+    } else if let Some(conversation) = turns(args)? {
         PromptSource::Chat(conversation).build(codec)
     } else {
         let (document, source) = document(args, chat)?;
@@ -123,8 +128,16 @@ impl From<Prompt> for PromptTokens {
         let mut answer = needle.as_ref().map(|needle| needle.answer.clone()).unwrap_or_default();
         answer.pop();
         let asked = Some(source).filter(|source| !matches!(source, PromptSource::Text(_) | PromptSource::File(_)));
-        Self { tokens, needle: needle.map(|needle| needle.tokens), answer, passages, asked }
+        let range = needle.as_ref().map(|needle| needle.tokens.clone());
+        Self { tokens, needle: range, hidden: needle, answer, passages, asked }
     }
+}
+
+/// The kept prompt of `--cache`, and what follows it.
+pub fn kept(args: &PromptArgs) -> Option<KeptAsk> {
+    let file = args.cache.clone()?;
+    let question = args.question.as_ref().map(|question| format!("\n\n{question}"));
+    Some(KeptAsk { file, text: args.prompt.clone().or(question).unwrap_or_default() })
 }
 
 /// The conversation that `--messages` writes out.
@@ -146,7 +159,7 @@ pub fn turns(args: &PromptArgs) -> Result<Option<Conversation>, Failure> {
 
 /// What the chat template is told, where the prompt is put into one.
 pub fn of_prompt(args: &PromptArgs) -> Result<Option<Chat>, Failure> {
-    if args.question.is_some() && args.file.is_none() {
+    if args.question.is_some() && args.file.is_none() && args.cache.is_none() {
         let help = "give --file, or `file` where a config file has the prompt".to_owned();
         return Err(Failure::usage("a question is about a file, and there is none", help));
     }

@@ -95,9 +95,11 @@ fn flags(start: &Start, settings: &Settings, model: &ModelSpec) -> String {
     if settings.layer_windows != LayerWindows::Auto {
         flags.push(("layer-windows", settings.layer_windows.name().to_owned()));
     }
+    let offload = start.kv_offload.then(|| " --kv-offload".to_owned());
     flags
         .iter()
         .flat_map(|(name, value)| [" --".to_owned(), (*name).to_owned(), " ".to_owned(), quoted(value)])
+        .chain(offload)
         .collect()
 }
 
@@ -119,6 +121,10 @@ fn chat(chat: Option<&Chat>) -> String {
 fn with_prompt(line: &str, source: Option<&PromptSource>) -> String {
     match source {
         None => format!("{line}\n"),
+        Some(PromptSource::Kept(ask)) => {
+            let text = if ask.text.is_empty() { String::new() } else { format!(" --prompt {}", quoted(&ask.text)) };
+            format!("{line} --cache {}{text}\n", quoted(&ask.file.display().to_string()))
+        }
         Some(PromptSource::File(path)) => format!("{line} --file {}\n", quoted(&path.display().to_string())),
         Some(PromptSource::Document(ask)) => {
             let file = quoted(&ask.file.display().to_string());

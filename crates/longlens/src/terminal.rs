@@ -5,6 +5,7 @@
 
 mod bar;
 mod files;
+pub mod ground;
 mod output;
 
 use std::fmt;

@@ -90,6 +90,61 @@ fn a_script_on_stdin_prints_its_values() {
     );
 }
 
+#[test]
+fn a_cell_opens_a_model_as_flags_do() {
+    let sandbox = Sandbox::new();
+    let ran = script(&sandbox, "open(\"embedded\", #{ weights: \"q8\", trained_context: 512 }).info().dtype\n");
+    assert!(ran.stdout.starts_with("q8"), "{} {}", ran.stdout, ran.stderr);
+    for (options, said) in [
+        ("weights: \"q9\"", "there are: file, f32, bf16, q8, q4; did you mean \"q8\"?"),
+        ("device: \"gpu\"", "there are: cpu, wgpu, cuda"),
+        ("kv_offload: true", "kv_offload is for devices with memory of their own"),
+        ("weights: 8", "option `weights` of `open` must be a text, not the number 8"),
+        ("threads: 2", "`open` has no option `threads`"),
+    ] {
+        let ran = script(&sandbox, format!("open(\"embedded\", #{{ {options} }})\n"));
+        assert!(ran.code == Some(1) && ran.stderr.contains(said), "{options}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_text_of_words_that_the_model_spells_out_is_told_once() {
+    let sandbox = Sandbox::new();
+    let foreign = "Transformers attend globally; quantization compresses matrices efficiently.";
+    let warning = "this model knows few words";
+    let ran =
+        script(&sandbox, format!("let text = \"{foreign}\"; run(text, full()).text; run(text, full()).loss > 0.0\n"));
+    assert_eq!(ran.stdout.matches(warning).count(), 1, "{}", ran.stdout);
+    let ran = sandbox.run(&["generate", "--prompt", foreign, "--max-tokens", "1"]);
+    assert_eq!(ran.stderr.matches(warning).count(), 1, "{}", ran.stderr);
+    for known in ["--prompt=Once upon a time there was a little ship that sailed", "--needle=512"] {
+        let ran = sandbox.run(&["generate", known, "--max-tokens", "1"]);
+        assert!(ran.code == Some(0) && !ran.stderr.contains(warning), "{known}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_kernel_is_installed_with_its_model() {
+    let sandbox = Sandbox::new();
+    common::checkpoint(&sandbox, "model", |_, _| ());
+    let ran = sandbox.done("kernel install --prefix here --name small --model model --weights q8 --device cpu");
+    let argv = sandbox.json("here/share/jupyter/kernels/small/kernel.json")["argv"].clone();
+    let words: Vec<&str> = argv.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let model = words.iter().find_map(|word| word.strip_prefix("--model=")).unwrap();
+    assert!(Path::new(model).is_absolute() && model.ends_with("/model"), "{words:?}");
+    assert!(words.contains(&"--weights=q8") && words.contains(&"--device=cpu"), "{words:?}");
+    assert!(
+        ran.stdout.contains("jupyter console --kernel small")
+            && ran.stdout.contains("longlens kernel remove --name small"),
+        "{}",
+        ran.stdout
+    );
+    let refused = sandbox.run(&["kernel", "install", "--prefix", "here", "--model", "nowhere/at-all"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("nowhere/at-all"), "{}", refused.stderr);
+    sandbox.done("kernel remove --prefix here --name small");
+    assert!(!sandbox.path("here/share/jupyter/kernels/small").exists());
+}
+
 /// The examples of every function of longlens. No model is opened to read them.
 fn examples() -> Vec<String> {
     struct Unopened;
@@ -519,7 +574,7 @@ fn a_page_trusts_only_cells_that_were_just_run() {
 #[test]
 fn shipped_notebooks_teach_and_hold_their_results() {
     let shipped = shipped();
-    assert_eq!(shipped.len(), 8);
+    assert_eq!(shipped.len(), 9);
     for path in shipped {
         let notebook = Notebook::read(&path).unwrap();
         let count = |kind: Kind| notebook.cells.iter().filter(|cell| cell.kind == kind).count();

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A notebook with a parameter, and the tag by which papermill finds it.
@@ -23,7 +24,7 @@ const NOTEBOOK: &str = r##"{
  ],
  "metadata": {
   "kernelspec": {"display_name": "longlens", "language": "rhai", "name": "longlens"},
-  "language_info": {"name": "rhai"}
+  "language_info": {"file_extension": ".rhai", "name": "rhai"}
  },
  "nbformat": 4,
  "nbformat_minor": 5
@@ -37,7 +38,7 @@ fn jupyter_talks_to_the_kernel() {
     let said = jupyter.python([script.as_os_str(), "longlens".as_ref()]);
     assert!(said.contains("ok: shutdowns"), "{said}");
 
-    jupyter.longlens(&["kernel", "uninstall"]);
+    jupyter.longlens(&["kernel", "remove"]);
     assert!(!jupyter.folder.path().join("data/kernels/longlens").exists());
 }
 
@@ -49,6 +50,21 @@ fn nbconvert_runs_a_notebook() {
     let ran = jupyter.read("out.ipynb");
     assert!(ran.contains(r#""x is 1, words are []\n""#), "{ran}");
     assert!(ran.contains(r#""text/plain": ["#) && ran.contains("\"2\"\n"), "{ran}");
+}
+
+#[test]
+fn a_script_of_nbconvert_keeps_the_cells() {
+    let Some(jupyter) = Jupyter::new() else { return };
+    jupyter.python("-m nbconvert --to script --template longlens in.ipynb --output script".split(' '));
+    jupyter.longlens(&["notebook", "convert", "script.rhai", "back.ipynb"]);
+    let cells = |name: &str| -> Vec<Value> {
+        let notebook: Value = serde_json::from_str(&jupyter.read(name)).unwrap();
+        let text =
+            |source: &Value| source.as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect::<String>();
+        let cells = notebook["cells"].as_array().unwrap().iter();
+        cells.map(|cell| json!([cell["cell_type"], cell["id"], cell["metadata"], text(&cell["source"])])).collect()
+    };
+    assert_eq!(cells("back.ipynb"), cells("in.ipynb"), "{}", jupyter.read("script.rhai"));
 }
 
 #[test]
@@ -100,7 +116,8 @@ impl Jupyter {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.folder.path());
+        // errors and pictures have colours there
+        command.current_dir(self.folder.path()).env_remove("NO_COLOR").env("TERM", "xterm-256color");
         for (variable, folder) in [
             ("JUPYTER_DATA_DIR", "data"),
             ("JUPYTER_RUNTIME_DIR", "run"),

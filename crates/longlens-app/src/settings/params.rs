@@ -9,13 +9,15 @@ use longlens_core::setting::{Fallback, Kind, Param, SettingError, Value};
 use longlens_eval::sampling;
 
 use super::{Settings, Swap};
-use crate::prompt;
+
+/// Tokens of a prompt at most: more would fill the memory before the model runs.
+pub const MAX_PROMPT: usize = 1 << 22;
 
 /// Tokens that are generated at most.
 pub static MAX_TOKENS: Param = Param {
     name: "max_tokens",
     alias: "max_new_tokens",
-    kind: Kind::Whole(0, prompt::MAX_TOKENS as u64),
+    kind: Kind::Whole(0, MAX_PROMPT as u64),
     default: Fallback::Number(16.0),
     help: "tokens to generate at most",
 };

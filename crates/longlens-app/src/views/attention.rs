@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use longlens_core::printable::is_command;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
 use longlens_core::trace::{MapPick, MapWindow, PooledMap, Trace, Watch};
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{AttentionMap, Pooling};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use super::interactive::{Record, map as page};
 use super::{Plot, Subject, Table, TraceView};
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -17,6 +19,8 @@ pub struct Attention;
 
 /// Weights below this look alike on a logarithmic scale.
 const FLOOR: f64 = 1e-5;
+/// Tokens of a side that have words at the axes.
+const MAX_WORDS: usize = 64;
 /// Cells of a side: no picture shows more of them one by one.
 pub const SIDE: usize = 512;
 /// Most cells of a side that are recorded.
@@ -78,6 +82,13 @@ static INFO: Info = Info {
             default: Fallback::Word("up to the last token of the prompt"),
             help: "tokens of a side of a part",
         },
+        Param {
+            name: "query",
+            alias: "",
+            kind: Kind::Count(0),
+            default: Fallback::Word("the token that is looked from, at most the prompt's last"),
+            help: "the token whose row is outlined",
+        },
     ],
 };
 
@@ -103,7 +114,15 @@ impl TraceView for Attention {
         let scale =
             if options.is("scale", "linear", spec) { ColorScale::Linear } else { ColorScale::Log { floor: FLOOR } };
         let heading = subject.heading(&trace.run);
-        let figure = AttentionMap { heading, ..AttentionMap::pooled_map(&trace.run, map, pooling, scale) };
+        let last = subject.setup.n_prompt.saturating_sub(1);
+        let query = subject.fed(subject.count(options, "query").unwrap_or(subject.query.min(last)))?;
+        let figure = AttentionMap {
+            heading,
+            needle: subject.needle.clone(),
+            query: Some(query),
+            words: words(map, subject.pieces),
+            ..AttentionMap::pooled_map(&trace.run, map, pooling, scale)
+        };
         let (shape, [query, key]) = ([map.side, map.side], starts(map));
         let pooled = if map.stride == 1 { "exact".to_owned() } else { format!("{} tokens a cell", map.stride) };
         let text = format!(
@@ -130,6 +149,16 @@ impl TraceView for Attention {
         let table = move || trace.maps.iter().find(|map| map.pick == pick).map_or_else(|| Table::new(&[]), table);
         Ok(subject.plot(options, run, &own, text, figure).with(arrays, n_rows, table))
     }
+
+    fn page(
+        &self,
+        subject: &Subject,
+        options: &Setting,
+        record: &mut Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        let MapPick { layer, head, .. } = pick(subject, options)?;
+        page::page(subject, (layer, head), record).map(Some)
+    }
 }
 
 fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Problem> {
@@ -145,6 +174,33 @@ fn pick(subject: &Subject, options: &Setting) -> Result<MapPick, Problem> {
         MapWindow { query, key: key.unwrap_or(0), len: len.unwrap_or(rest) }
     });
     Ok(MapPick { layer, head, side, window })
+}
+
+/// Texts of queries and keys where every cell is a token and they are few enough to be read; of a token behind the prompt its number.
+fn words(map: &PooledMap, pieces: &[String]) -> [Vec<String>; 2] {
+    if map.stride > 1 || map.side > MAX_WORDS || pieces.is_empty() {
+        return [Vec::new(), Vec::new()];
+    }
+    let text = |token: usize| pieces.get(token).map_or_else(|| token.to_string(), |piece| word(piece));
+    starts(map).map(|tokens| tokens.map(text).collect())
+}
+
+/// A token's text on one line; a sign for one that has no ink.
+fn word(piece: &str) -> String {
+    let shown: String = piece
+        .chars()
+        .map(|c| {
+            if c == '\n' {
+                '⏎'
+            } else if is_command(c) {
+                '·'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let trimmed = shown.trim();
+    if trimmed.is_empty() { "·".to_owned() } else { trimmed.to_owned() }
 }
 
 /// First queries and first keys of the cells.

@@ -6,9 +6,10 @@ use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
 use longlens_core::trace::{self, Queries, Trace, Watch, WatchMass};
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::{ChunkMap, ChunkRows};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Cell, Plot, Subject, Table, TraceView};
+use super::interactive::{Record, heads as page};
+use super::{Cell, Plot, Subject, Table, TraceView, layers};
 use crate::heads::{self, Heads, Pick};
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -114,6 +115,18 @@ impl TraceView for Chunks {
         let needle = subject.needle.clone();
         let table = move || table(&heads, is_choice, layer, needle.as_ref());
         Ok(subject.plot(options, &trace.run, &own, text, figure).with(arrays, n_rows, table))
+    }
+
+    fn page(
+        &self,
+        subject: &Subject,
+        options: &Setting,
+        record: &mut Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        let Shown { query, chunk_len, is_choice } = Shown::of(subject, options)?;
+        let layer = subject.index(options, "layer", subject.model.spec.n_layers)?;
+        let shown = page::Shown { first: "chunks", query, chunk_len, layer, is_choice };
+        page::page(subject, &shown, &layers::number(subject, &layers::score(subject)), record).map(Some)
     }
 }
 

@@ -8,8 +8,9 @@ use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
 use longlens_plot::color::ColorScale;
 use longlens_plot::plots::HeadGrid;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use super::interactive::{Record, heads as page};
 use super::{Plot, Subject, Table, TraceView};
 use crate::heads::Heads;
 use crate::npz::Array;
@@ -60,6 +61,29 @@ impl TraceView for HeadMeasure {
             table
         }))
     }
+
+    fn page(
+        &self,
+        subject: &Subject,
+        options: &Setting,
+        record: &mut Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        let number =
+            page::Number { name: self.title, unit: self.unit, of: &self.number, lowest_first: self.lowest_first };
+        page(subject, options, &number, record).map(Some)
+    }
+}
+
+/// The page of layers by heads, each with a number.
+pub(super) fn page(
+    subject: &Subject,
+    options: &Setting,
+    number: &page::Number,
+    record: &mut Record,
+) -> Result<Map<String, Value>, Problem> {
+    let (query, chunk_len) = (subject.query(options)?, subject.chunk_len(options));
+    let shown = page::Shown { first: "grid", query, chunk_len, layer: None, is_choice: false };
+    page::page(subject, &shown, number, record)
 }
 
 /// Layer and head of the highest number, or the lowest, and that number; of equal ones the first.

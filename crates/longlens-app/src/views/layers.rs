@@ -5,8 +5,9 @@ use std::sync::Arc;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting};
 use longlens_core::trace::{Trace, Watch};
 use longlens_plot::color::ColorScale;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use super::interactive::{Record, heads::Number};
 use super::{Cell, Plot, Subject, Table, TraceView, grid};
 use crate::heads::Heads;
 use crate::npz::Array;
@@ -86,12 +87,35 @@ impl TraceView for Layers {
         };
         Ok(subject.plot(options, &trace.run, &own, text, figure).with(arrays, n_rows, table))
     }
+
+    fn page(
+        &self,
+        subject: &Subject,
+        options: &Setting,
+        record: &mut Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        grid::page(subject, options, &number(subject, &score(subject)), record).map(Some)
+    }
 }
+
+/// What ranks a head.
+pub(super) fn score<'a>(subject: &'a Subject) -> impl Fn(&Heads, (usize, usize)) -> f32 + use<'a> {
+    |heads, (layer, head)| heads.score(layer, head, subject.needle.as_ref())
+}
+
+/// The same as the number of a page.
+pub(super) fn number<'a>(subject: &Subject, score: &'a dyn Fn(&Heads, (usize, usize)) -> f32) -> Number<'a> {
+    let name = if subject.needle.is_some() { "attention on the needle" } else { FAR };
+    Number { name, unit: "share", of: score, lowest_first: false }
+}
+
+/// The score where no key is hidden.
+const FAR: &str = "attention far away and not on the first tokens";
 
 fn score_name(heads: &Heads, subject: &Subject) -> &'static str {
     match subject.needle {
         Some(_) if heads.tokens_per_weight() == 1 => "attention on the needle",
         Some(_) => "attention on the needle's chunks",
-        None => "attention far away and not on the first tokens",
+        None => FAR,
     }
 }

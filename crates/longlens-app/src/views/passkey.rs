@@ -1,5 +1,6 @@
 //! Pass key grids: how many of the hidden keys each method finds, by length and depth.
 
+use longlens_core::brief;
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::{Cell as Measured, PasskeyReport};
@@ -14,7 +15,7 @@ use crate::npz::Array;
 /// The grids of some methods, at least one cell in all. A grid that was interrupted says so.
 pub fn passkey(reports: &[PasskeyReport], spec: &ModelSpec, palette: Palette) -> Plot {
     let title = match reports {
-        [report] => report.run.method.clone(),
+        [report] => brief::name(&report.run.method, spec.trained_context),
         _ => format!("{} methods", reports.len()),
     };
     let Some(first) = reports.first() else { return grids(&[], Heading::default(), spec, palette) };
@@ -39,11 +40,13 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
         let found = cells.iter().find(|cell| cell.length == length && cell.depth.total_cmp(&depth).is_eq())?;
         Some(NeedleCell { accuracy: found.accuracy(), n_trials: found.n_trials })
     };
-    let panel = |(name, cells): &(String, &[Measured])| {
+    let names: Vec<_> = panels.iter().map(|(name, _)| name).collect();
+    let short = brief::names(&names, spec.trained_context);
+    let panel = |(name, (_, cells)): (String, &(String, &[Measured]))| {
         let places = depths.iter().flat_map(|depth| lengths.iter().map(|length| place(cells, *depth, *length)));
-        NeedlePanel { name: name.clone(), cells: places.collect() }
+        NeedlePanel { name, cells: places.collect() }
     };
-    let drawn: Vec<NeedlePanel> = panels.iter().map(panel).collect();
+    let drawn: Vec<NeedlePanel> = short.into_iter().zip(panels).map(panel).collect();
     let all = || drawn.iter().flat_map(|panel| &panel.cells);
     let shape = [drawn.len(), depths.len(), lengths.len()];
     let accuracy = all().map(|cell| cell.map_or(f32::NAN, |cell| cell.accuracy as f32)).collect();
@@ -53,7 +56,6 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
         Array::list("lengths", lengths.iter().map(|length| *length as f32).collect()),
         Array::list("depths", depths.iter().map(|depth| *depth as f32).collect()),
     ];
-    let names: Vec<_> = panels.iter().map(|(name, _)| name).collect();
     let about = json!({ "view": "passkey", "methods": names, "run": cells().next().map(|cell| &cell.run) });
     let rows: Vec<_> = panels.iter().map(|(name, cells)| (name.clone(), cells.to_vec())).collect();
     let mut records: Vec<RunRecord> = Vec::new();

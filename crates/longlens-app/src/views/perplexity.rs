@@ -1,12 +1,14 @@
 //! Perplexity against length, a line per method.
 
+use longlens_core::brief;
 use longlens_core::trace::RunRecord;
 use longlens_eval::perplexity::{LengthReport, SlidingReport};
 use longlens_plot::Heading;
 use longlens_plot::plots::{Perplexity, PerplexityPoint, PerplexitySeries};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use super::interactive::lines as page;
 use super::{Plot, Table};
 use crate::npz::Array;
 
@@ -129,10 +131,12 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
         perplexity: point.perplexity_of_last.unwrap_or(point.perplexity),
         n_scored: if point.perplexity_of_last.is_some() { point.n_scored_of_last } else { point.n_scored },
     };
-    let series: Vec<_> = curves
-        .iter()
-        .filter(|curve| !curve.points.is_empty())
-        .map(|curve| PerplexitySeries { name: curve.name.clone(), points: curve.points.iter().map(shown).collect() })
+    let names: Vec<_> = curves.iter().map(|curve| &curve.name).collect();
+    let series: Vec<_> = brief::names(&names, trained_context)
+        .into_iter()
+        .zip(curves)
+        .filter(|(_, curve)| !curve.points.is_empty())
+        .map(|(name, curve)| PerplexitySeries { name, points: curve.points.iter().map(shown).collect() })
         .collect();
     let points: Vec<_> =
         curves.iter().enumerate().flat_map(|(at, curve)| curve.points.iter().map(move |point| (at, point))).collect();
@@ -155,7 +159,6 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
         list("perplexity_last", &|point| point.perplexity_of_last.unwrap_or(f64::NAN)),
         Array::list("method", points.iter().map(|(at, _)| *at as f32).collect()),
     ];
-    let names: Vec<_> = curves.iter().map(|curve| &curve.name).collect();
     let about = json!({ "view": "perplexity", "methods": names, "run": first.run, "last": last, "protocol": protocol });
     let rows: Vec<_> = points.iter().map(|(at, point)| (curves[*at].name.clone(), (*point).clone())).collect();
     let (n_rows, records) = (rows.len(), points.iter().map(|(_, point)| point.run.clone()).collect());
@@ -180,7 +183,31 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
         }
         table
     };
+    let page = page_of(&series, trained_context);
     let figure = Perplexity { heading, trained_context, series, cap: None };
     let about = about.as_object().cloned().unwrap_or_default();
-    Some(Plot { about, records, ..Plot::new(protocol, figure).with(arrays, n_rows, table) })
+    Some(Plot { about, records, ..Plot::new(protocol, figure).with(arrays, n_rows, table) }.with_page(Some(page)))
+}
+
+/// A line a method, by length.
+fn page_of(series: &[PerplexitySeries], trained_context: usize) -> Map<String, Value> {
+    let lines: Vec<_> = series
+        .iter()
+        .map(|series| {
+            let x = series.points.iter().map(|point| point.n_tokens as f32).collect();
+            let y = series.points.iter().map(|point| point.perplexity as f32).collect();
+            page::Line { x, ..page::Line::new(series.name.clone(), y) }
+        })
+        .collect();
+    let marks = vec![(trained_context as f64, "trained context".to_owned())];
+    let shown = page::Lines {
+        mark: "line",
+        x: ["length", "tokens"],
+        y: ["perplexity", ""],
+        smooth: 1,
+        by_token: false,
+        chunk_len: None,
+        marks,
+    };
+    page::page(&shown, &lines, &[])
 }

@@ -1,5 +1,6 @@
 //! The relative position at which every query of a plan sees every key.
 
+use longlens_core::brief;
 use longlens_core::lens::ModelInfo;
 use longlens_core::plan::{Plan, Prefill, Relation};
 use longlens_core::rope::RopeScaling;
@@ -29,7 +30,7 @@ pub fn positions(
     let trained_context = model.spec.trained_context;
     let mut subtitle = format!("{} · rope {rope} · trained on {trained_context} tokens", model.name);
     subtitle.extend(note.iter().flat_map(|note| [" · ", note]));
-    let figure = PositionMap::new(plan, (layer, head), n_tokens, reach, subtitle);
+    let mut figure = PositionMap::new(plan, (layer, head), n_tokens, reach, subtitle);
     let side = n_tokens.min(MAX_SIDE);
     // the middle of each block stands for it, as in the picture
     let token = move |at: usize| usize::midpoint(at * n_tokens / side, (at + 1) * n_tokens / side - 1);
@@ -59,6 +60,8 @@ pub fn positions(
         }
         table
     };
+    let short = brief::name(&plan.method, trained_context);
+    figure.heading.title = figure.heading.title.replacen(&plan.method, &short, 1);
     let highest = plan.highest_position(n_tokens);
     let text = format!("positions of {} at {n_tokens} tokens: highest {highest}, {reach} trained", plan.method);
     let about = json!({

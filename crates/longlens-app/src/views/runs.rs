@@ -5,18 +5,23 @@ use std::fmt::Write;
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::PooledMap;
 use longlens_plot::Heading;
+use longlens_plot::page::packed;
 use longlens_plot::plots::{DifferenceMap, LossCurve, LossSeries, RunComparison};
 use serde_json::{Map, Value, json};
 
+use super::interactive::lines as page;
 use super::{Cell, Plot, Table};
 use crate::npz::Array;
 use crate::runs::{Run, divergence};
+use crate::settings::Settings;
 
 /// Losses by token of runs, at least one, smoothed over `smooth` tokens; the last one's settings say where the trained context ends on
 /// a model that was opened as `spec`. Every run has a name of its own. Arrays: `nll_<id>` of
 /// every run, whose entry `t` is the loss of token `t + 1` in nats, NaN before the first token that has one.
 pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot {
-    let series: Vec<_> = runs.iter().map(|(run, name)| LossSeries { name: name.clone(), nll: by_token(run) }).collect();
+    let (only, full): (Vec<&Run>, Vec<String>) = runs.iter().cloned().unzip();
+    let short = brief_names(&only, &full, spec);
+    let series = only.iter().zip(short).map(|(run, name)| LossSeries { name, nll: by_token(run) }).collect();
     let names: Vec<_> = runs.iter().map(|(_, name)| name.as_str()).collect();
     let text = format!("loss by token of {}", names.join(", "));
     let heading = match runs {
@@ -50,10 +55,12 @@ pub fn losses(runs: &[(&Run, String)], spec: &ModelSpec, smooth: usize) -> Plot 
     about.insert("nll".into(), json!("entry t is the loss of token t + 1, in nats"));
     about.insert("runs".into(), runs.iter().map(of).collect());
     let last = runs.last().and_then(|(run, _)| run.settings.trained_context);
-    let figure = LossCurve { heading, trained_context: spec.trained_on(last).trained_context, series, smooth };
+    let trained_context = spec.trained_on(last).trained_context;
+    let figure = LossCurve { heading, trained_context, series, smooth };
     let records = runs.iter().map(|(run, _)| run.record.clone()).collect();
     let n_rows = runs.iter().map(|(run, _)| run.nll.len()).sum();
-    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
+    let page = losses_page(runs, smooth, trained_context);
+    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }.with_page(Some(page))
 }
 
 /// The second of two runs compared with the first: losses where both have one prompt, outputs, and one head's maps where they
@@ -96,6 +103,8 @@ pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 
     if map.as_ref().is_some_and(|map| map.cells.iter().any(|cell| cell.is_nan())) {
         heading.subtitle += " · attention differs only where both runs computed the query";
     }
+    let page = compare_page([a, b], &names, &delta, map.as_ref(), spec.trained_context);
+    let names: [String; 2] = brief_names(&[a, b], &names, spec).try_into().unwrap_or(names);
     let text = format!("loss over the {n_compared} tokens after the first of {}", a.source);
     let figure = RunComparison {
         heading,
@@ -118,7 +127,74 @@ pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 
     };
     let about = about.as_object().cloned().unwrap_or_default();
     let records = vec![a.record.clone(), b.record.clone()];
-    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
+    Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }.with_page(Some(page))
+}
+
+/// Lines of losses with the texts of their tokens.
+fn losses_page(runs: &[(&Run, String)], smooth: usize, trained_context: usize) -> Map<String, Value> {
+    let lines: Vec<_> = runs.iter().map(|(run, name)| page::Line::new(name.clone(), by_token(run))).collect();
+    // of several prompts no token has one text
+    let one = runs.first().map(|(run, _)| *run).filter(|first| runs.iter().all(|(run, _)| run.same_prompt(first)));
+    by_tokens(smooth, trained_context, &lines, one)
+}
+
+/// Losses token by token along the text of a run, while its prompt is known.
+fn by_tokens(smooth: usize, trained_context: usize, lines: &[page::Line], of: Option<&Run>) -> Map<String, Value> {
+    let (x, y, marks) =
+        (["token", "token"], ["loss", "nats"], vec![(trained_context as f64, "trained context".into())]);
+    let shown = page::Lines { mark: "line", x, y, smooth, by_token: true, chunk_len: None, marks };
+    let prompt = of.and_then(|run| run.prompt.as_ref());
+    let mut page = page::page(&shown, lines, prompt.map_or(&[], |prompt| &prompt.pieces));
+    let needle = prompt.and_then(|prompt| prompt.needle.as_ref());
+    page.insert("needle".into(), json!(needle.map(|needle| [needle.tokens.start, needle.tokens.end])));
+    page
+}
+
+/// The difference of two runs by token, their losses, outputs and the difference of a head's maps.
+fn compare_page(
+    runs: [&Run; 2],
+    names: &[String; 2],
+    delta: &[f32],
+    map: Option<&DifferenceMap>,
+    trained_context: usize,
+) -> Map<String, Value> {
+    let mut lines: Vec<_> = runs
+        .iter()
+        .zip(names)
+        .map(|(run, name)| page::Line { panel: 1, ..page::Line::new(name.clone(), by_token(run)) })
+        .collect();
+    if delta.iter().any(|delta| delta.is_finite()) {
+        let name = "loss of the first minus loss of the second".to_owned();
+        lines.insert(0, page::Line { signed: true, ..page::Line::new(name, delta.to_vec()) });
+    }
+    let smooth = (delta.len() / 100).clamp(1, 32);
+    let mut page = by_tokens(smooth, trained_context, &lines, Some(runs[0]).filter(|run| run.same_prompt(runs[1])));
+    page.insert("outputs".into(), json!([[names[0], runs[0].output], [names[1], runs[1].output]]));
+    page.insert(
+        "difference".into(),
+        json!(map.map(|map| {
+            json!({
+                "layer": map.layer, "head": map.head, "side": map.side, "stride": map.stride,
+                "cells": packed::numbers(&[map.side, map.side], &map.cells),
+            })
+        })),
+    );
+    page
+}
+
+/// Names of runs that tell their settings, with short ones in their places.
+fn brief_names(runs: &[&Run], names: &[String], spec: &ModelSpec) -> Vec<String> {
+    let settings: Vec<&Settings> = runs.iter().map(|run| &run.settings).collect();
+    let short = Settings::brief_names(&settings, spec);
+    let shortened = names
+        .iter()
+        .zip(settings)
+        .zip(&short)
+        .map(|((name, settings), short)| name.replacen(&settings.text(spec), short, 1));
+    let shortened: Vec<String> = shortened.collect();
+    // names that tell of prompts or what computed the cache still tell runs apart
+    let n_distinct = |names: &[String]| names.iter().collect::<std::collections::HashSet<_>>().len();
+    if n_distinct(&shortened) == n_distinct(names) { shortened } else { names.to_vec() }
 }
 
 /// Loss of token `t + 1` at `t`, whatever token was the first that had one.

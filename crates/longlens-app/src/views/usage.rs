@@ -6,9 +6,10 @@ use std::sync::Arc;
 use longlens_core::setting::{Info, Setting};
 use longlens_core::trace::{Trace, Watch};
 use longlens_plot::plots::{Axis, Kind, LinePlot, LinePoint, LineSeries, Reference};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::chunks::Shown;
+use super::interactive::{Record, lines as page};
 use super::{Plot, Subject, Table, TraceView};
 use crate::heads::{Heads, chunks_text};
 use crate::npz::Array;
@@ -73,6 +74,30 @@ impl TraceView for Usage {
             table
         };
         Ok(subject.plot(options, &trace.run, &own, text, figure).with(arrays, n_rows, table))
+    }
+
+    fn page(
+        &self,
+        subject: &Subject,
+        options: &Setting,
+        record: &mut Record,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        let shown = Shown::of(subject, options)?;
+        let heads = Heads::of(&Arc::new(record(&shown.watch())?), shown.query)?;
+        let shares = Shares::of(&heads, shown.is_choice);
+        let on_needle = subject.needle.as_ref().map(|needle| heads.chunks_of(needle));
+        let lines = page::Lines {
+            mark: "bar",
+            x: ["chunk", ""],
+            y: [shares.what, "share"],
+            smooth: 1,
+            by_token: false,
+            chunk_len: Some(shown.chunk_len),
+            marks: on_needle.iter().map(|chunks| (needle(chunks).at, "needle".to_owned())).collect(),
+        };
+        let x = (0..shares.of_chunk.len()).map(|chunk| chunk as f32).collect();
+        let bars = page::Line { x, ..page::Line::new(shares.what, shares.of_chunk) };
+        Ok(Some(page::page(&lines, &[bars], subject.pieces)))
     }
 }
 

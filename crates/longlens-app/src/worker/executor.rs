@@ -10,7 +10,7 @@ use longlens_eval::passkey::{Cells, Outcome};
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
-use super::{DifferenceAsk, Event, Fault, GridAsk, InspectAsk, Mailbox, Task, Watcher, caught};
+use super::{DifferenceAsk, Event, Fault, GridAsk, InspectAsk, Mailbox, PageAsk, Task, Watcher, caught};
 use crate::problem::Problem;
 use crate::prompt::Prompt;
 use crate::runs::{RunAsk, RunId};
@@ -58,12 +58,13 @@ impl<R: Fn(Event)> Executor<R> {
         while let Some((task, token)) = mailbox.next(|n_asked| (self.report)(Event::Idle(n_asked))) {
             match task {
                 Task::Prompt(id, source) => {
-                    let built = caught(|| source.build(self.lens.text()?).map(Arc::new));
+                    let built = caught(|| source.build_under(self.lens.text()?, &token).map(Arc::new));
                     (self.report)(Event::Prompt(id, built.map_err(Problem::from)));
                 }
                 Task::Run(ask) => self.run(&ask, &token),
                 Task::Inspect(ask) => self.inspect(ask, &token),
                 Task::Token => self.token(&token),
+                Task::Page(ask) => self.page(&ask, &token),
                 Task::Difference(ask) => self.difference(&ask, &token),
                 Task::Cell(ask, done) => self.cell(&ask, done, &token),
             }
@@ -97,8 +98,10 @@ impl<R: Fn(Event)> Executor<R> {
         let Some(Fed { logits, from, started }) = self.load(ask, Rows::Last, token)? else { return Ok(None) };
         let seconds = started.elapsed().as_secs_f64();
         let trace = self.lens.trace();
-        (self.report)(Event::Prefilled { run: ask.id, record: trace.run, nll: trace.nll, nll_from: from + 1, seconds });
         let tokens = &ask.prompt.tokens;
+        // a prompt that goes on from a kept one has losses of its own tokens alone
+        let nll_from = if from > 0 { from + 1 } else { tokens.len() - trace.nll.len() };
+        (self.report)(Event::Prefilled { run: ask.id, record: trace.run, nll: trace.nll, nll_from, seconds });
         let mut generation = Generation::new(self.lens.as_ref(), tokens, sampler, &stop, started)?;
         generation.take(Ok(logits))?;
         let pieces = self.lens.text().and_then(|text| PieceDecoder::after(tokens, text)).ok();
@@ -241,6 +244,18 @@ impl<R: Fn(Event)> Executor<R> {
         let n_generated = generated.len();
         self.loaded = Some(Loaded { run: run.id, n_generated, generation: None, pieces: None });
         Ok(true)
+    }
+
+    /// What a page shows. One that is stopped is not made.
+    fn page(&mut self, ask: &PageAsk, token: &CancelToken) {
+        let stopped = || Problem::new("stopped before the page was made", "export the view again".to_owned());
+        let made = caught(|| {
+            ask.of.page(&mut |watch| self.inspect_run(&ask.run, &ask.generated, watch, token)?.ok_or_else(stopped))
+        });
+        if let Err(Fault::Broken(problem)) = &made {
+            self.lose(problem.clone());
+        }
+        (self.report)(Event::Page(ask.id, made.map_err(Problem::from)));
     }
 
     fn difference(&mut self, ask: &DifferenceAsk, token: &CancelToken) {

@@ -5,12 +5,17 @@
 //! `0-1=full/2-=streaming:window=252`, and a later part replaces an earlier one where both hold:
 //! `0-=streaming:window=252/3h5-7=full` gives three heads of layer 3 every key.
 
-use std::ops::RangeInclusive;
-
+use crate::methods::places::Places;
 use crate::methods::{Method, MethodInfo, TextForm};
 use crate::plan::{HeadPlan, Heads, Plan};
 use crate::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use crate::spec::ModelSpec;
+
+/// The one parameter: the parts.
+pub(super) const LAYERS: &str = "layers";
+
+/// Parts where none are given.
+pub(super) const PLAIN: &str = "0-=full";
 
 pub static METHOD: MethodInfo = MethodInfo {
     info: Info {
@@ -19,10 +24,10 @@ pub static METHOD: MethodInfo = MethodInfo {
         source: "parts in the form of Xiao et al., 2024, arXiv:2410.10819",
         summary: "other methods, each in some layers or heads",
         params: &[Param {
-            name: "layers",
+            name: LAYERS,
             alias: "",
             kind: Kind::Parts,
-            default: Fallback::Word("0-=full"),
+            default: Fallback::Word(PLAIN),
             help: "the method of every layer or head, as in 0-1=full/2-=streaming; later parts win",
         }],
     },
@@ -32,31 +37,16 @@ pub static METHOD: MethodInfo = MethodInfo {
 
 /// A method in some layers, and there in some heads.
 struct Part {
-    layers: RangeInclusive<usize>,
-    heads: RangeInclusive<usize>,
+    places: Places,
     method: Method,
 }
 
 fn plan(setting: &Setting, model: &ModelSpec) -> Result<Heads, SettingError> {
-    let parts = parts(&setting.value("layers", model).to_string())?;
-    for (what, count, numbers) in
-        parts.iter().flat_map(|part| [("layer", model.n_layers, &part.layers), ("head", model.n_heads, &part.heads)])
-    {
-        let named = if *numbers.end() == LAST { *numbers.start() } else { *numbers.end() };
-        if named >= count {
-            return impossible(
-                format!("{what} < {count} ({named} < {count})"),
-                format!(
-                    "the model has {count} {what}s; `{}-` goes on to the last one",
-                    numbers.start().min(&(count - 1))
-                ),
-            );
-        }
-    }
+    let parts = parts(&setting.value(LAYERS, model).to_string())?;
+    parts.iter().try_for_each(|part| part.places.check(METHOD.info.name, model))?;
     let plans = parts.iter().map(|part| part.method.plan(model)).collect::<Result<Vec<Plan>, _>>()?;
     let rule = |layer: usize, head: usize| -> Option<HeadPlan> {
-        let holds = |part: &Part| part.layers.contains(&layer) && part.heads.contains(&head);
-        parts.iter().rposition(holds).map(|at| plans[at].of(layer, head).clone())
+        parts.iter().rposition(|part| part.places.hold(layer, head)).map(|at| plans[at].of(layer, head).clone())
     };
     for (layer, head) in (0..model.n_layers).flat_map(|layer| (0..model.n_heads).map(move |head| (layer, head))) {
         if rule(layer, head).is_none() {
@@ -80,14 +70,11 @@ fn check(setting: &Setting) -> Result<(), SettingError> {
 
 /// The same with every default of `model` written out in the parts.
 fn resolved(mut setting: Setting, model: &ModelSpec) -> Setting {
-    let parts = parts(&setting.value("layers", model).to_string()).expect("parts are checked when they are given");
+    let parts = parts(&setting.value(LAYERS, model).to_string()).expect("parts are checked when they are given");
     let text = parts.iter().map(|part| part.resolved(model).to_string()).collect::<Vec<_>>().join("/");
-    setting.set("layers", &Value::Word(text)).expect("parts that were read are written back as parts");
+    setting.set(LAYERS, &Value::Word(text)).expect("parts that were read are written back as parts");
     setting
 }
-
-/// The highest layer or head there is.
-const LAST: usize = usize::MAX;
 
 fn parts(text: &str) -> Result<Vec<Part>, SettingError> {
     text.split('/').map(part).collect()
@@ -96,7 +83,7 @@ fn parts(text: &str) -> Result<Vec<Part>, SettingError> {
 fn part(text: &str) -> Result<Part, SettingError> {
     let bad = |expected: &str| SettingError::BadValue {
         owner: "by_layer",
-        parameter: "layers",
+        parameter: LAYERS,
         given: format!("`{text}`"),
         expected: expected.into(),
     };
@@ -105,49 +92,23 @@ fn part(text: &str) -> Result<Part, SettingError> {
     }
     let (place, method) =
         text.split_once('=').ok_or_else(|| bad("a part LAYERS=METHOD, as in `2-=streaming:window=252`"))?;
-    let (layers, heads) = place.trim().split_once('h').unwrap_or((place.trim(), "0-"));
-    let numbers = |numbers: &str| match range(numbers) {
-        Some(range) if range.is_empty() => {
-            Err(bad(&format!("a part whose numbers ascend, as in `{}-{}`", range.end(), range.start())))
-        }
-        Some(range) => Ok(range),
-        None => Err(bad("a part for layers as in `3`, `0-1`, `2-`, or heads of them as in `3h0-7`")),
-    };
+    let places = Places::parse(place).map_err(|expected| bad(&expected))?;
     let method = Method::parse(method)?;
     if method.name() == METHOD.info.name {
         return Err(bad("a method without parts of its own"));
     }
-    Ok(Part { layers: numbers(layers)?, heads: numbers(heads)?, method })
-}
-
-/// `3`, `0-1` or `2-`.
-fn range(text: &str) -> Option<RangeInclusive<usize>> {
-    let number = |text: &str| text.trim().parse::<usize>().ok();
-    Some(match text.split_once('-') {
-        None => number(text)?..=number(text)?,
-        Some((first, "")) => number(first)?..=LAST,
-        Some((first, last)) => number(first)?..=number(last)?,
-    })
+    Ok(Part { places, method })
 }
 
 impl Part {
     fn resolved(&self, model: &ModelSpec) -> Self {
-        Self { layers: self.layers.clone(), heads: self.heads.clone(), method: self.method.resolved(model) }
+        Self { places: self.places.clone(), method: self.method.resolved(model) }
     }
 }
 
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let numbers = |numbers: &RangeInclusive<usize>| match (numbers.start(), numbers.end()) {
-            (first, &LAST) => format!("{first}-"),
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first}-{last}"),
-        };
-        f.write_str(&numbers(&self.layers))?;
-        if self.heads != (0..=LAST) {
-            write!(f, "h{}", numbers(&self.heads))?;
-        }
-        write!(f, "={}", self.method)
+        write!(f, "{}={}", self.places, self.method)
     }
 }
 

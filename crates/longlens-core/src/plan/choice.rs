@@ -183,13 +183,17 @@ impl Slots {
         chunk < self.candidates.start || self.newest.contains(&chunk)
     }
 
-    /// The chunks of a choice in ascending order, from one score per candidate (`scores[0]` is the first candidate's).
-    /// Equal scores: the lower chunk wins.
-    pub fn choose(&self, scores: &[f32]) -> Vec<u32> {
+    /// The chunks of a choice in ascending order, from one score per candidate (`scores[0]` is the first candidate's) and the chunks
+    /// that a head picks whatever they score ([`HeadPlan::forced`](super::HeadPlan::forced)). Equal scores: the lower chunk wins.
+    pub fn choose(&self, scores: &[f32], forced: &[u32]) -> Vec<u32> {
         assert_eq!(scores.len(), self.candidates.len(), "one score per candidate chunk");
         assert!(scores.len() >= self.n_picks, "{} candidates for {} picks", scores.len(), self.n_picks);
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-        let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+        let score = |at: u32| {
+            let is_forced = forced.contains(&(at + self.candidates.start as u32));
+            if is_forced { f32::INFINITY } else { scores[at as usize] }
+        };
+        let better = |a: &u32, b: &u32| score(*b).total_cmp(&score(*a)).then(a.cmp(b));
         if self.n_picks < order.len() {
             order.select_nth_unstable_by(self.n_picks, better);
             order.truncate(self.n_picks);
@@ -248,7 +252,9 @@ mod tests {
     fn ties_go_to_the_lower_chunk() {
         let slots = CHOICE.query(40, Prefill { n_tokens: 64 }).unwrap();
         assert_eq!((slots.candidates.clone(), slots.newest.clone(), slots.tail.clone()), (1..9, 9..10, 40..40));
-        assert_eq!(slots.choose(&[1.0, 3.0, 2.0, 3.0, 3.0, 0.0, 0.0, 0.0]), [0, 2, 4, 9]);
+        let scores = [1.0, 3.0, 2.0, 3.0, 3.0, 0.0, 0.0, 0.0];
+        assert_eq!(slots.choose(&scores, &[]), [0, 2, 4, 9]);
+        assert_eq!(slots.choose(&scores, &[7, 30]), [0, 2, 7, 9], "a forced chunk is picked, one to come is not");
     }
 
     #[test]

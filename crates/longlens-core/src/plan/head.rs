@@ -21,6 +21,10 @@ pub struct HeadPlan {
     pub rotation: Rotation,
     /// How far the rule goes, if its spans are tables.
     pub written: Option<Written>,
+    /// Chunks that are picked whatever they score, ascending; at most as many as are picked.
+    pub forced: Vec<u32>,
+    /// Whether the head's output is zeros.
+    pub is_off: bool,
 }
 
 /// Factor on the scores of query `i`.

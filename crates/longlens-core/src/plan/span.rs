@@ -42,6 +42,15 @@ pub enum Reach {
     EarlierChunks(usize),
     /// Keys written out query by query, with holes where the method has them; none past the table.
     Table(Arc<ReachTable>),
+    /// Those of another reach that lie in a range, for the queries before a token.
+    Part {
+        /// The other reach; no table.
+        of: Box<Reach>,
+        /// The range of keys.
+        keys: Range<usize>,
+        /// Queries from this token on meet none; `usize::MAX` where all may.
+        until: usize,
+    },
 }
 
 impl Span {
@@ -69,6 +78,8 @@ impl Span {
             Reach::Causal | Reach::Nearer(_) | Reach::AtLeast(_) | Reach::Sinks { .. } => None,
             // the plan knows the highest position of its tables
             Reach::Table(_) => return 0.0,
+            // no key of a part stands further than those of the whole
+            Reach::Part { ref of, .. } => return Self { reach: (**of).clone(), ..self.clone() }.highest(n_tokens),
         };
         let queries = in_chunk.into_iter().chain(n_tokens.checked_sub(1)).filter(|i| !self.reach.keys(*i).is_empty());
         queries.map(|i| self.relative(i, self.reach.keys(i).start)).fold(0.0, f64::max)
@@ -87,6 +98,11 @@ impl Reach {
             Self::PreviousChunk(c) => (i / c).saturating_sub(1) * c..i / c * c,
             Self::EarlierChunks(c) => 0..(i / c).saturating_sub(1) * c,
             Self::Table(ref table) => table.keys(i),
+            Self::Part { ref of, ref keys, until } => {
+                let within = |key: usize| if i < until { key.clamp(keys.start, keys.end) } else { keys.end };
+                let of = of.keys(i);
+                within(of.start)..within(of.end)
+            }
         }
     }
 

@@ -20,13 +20,14 @@ pub struct Attended<'a> {
 impl Attended<'_> {
     /// Chosen chunks of a query in slot order with their scores, NaN for forced ones; nothing while it sees every key.
     fn choice(&self, layer: usize, head: usize, query: usize) -> Option<(Vec<i32>, Vec<f32>, f32)> {
-        let slots = self.plan.of(layer, head).choice.as_ref()?.query(query, self.prompt)?;
+        let rule = self.plan.of(layer, head);
+        let slots = rule.choice.as_ref()?.query(query, self.prompt)?;
         let w = slots.chunk_len;
         let score = |chunk: usize| (chunk * w..chunk * w + w).map(|key| (self.rule)(layer, head, query, key)).sum();
         let scores: Vec<f32> = slots.candidates.clone().map(score).collect();
-        let chosen = slots.choose(&scores);
+        let chosen = slots.choose(&scores, &rule.forced);
         let of = |chunk: u32| match chunk as usize {
-            chunk if slots.forces(chunk) => f32::NAN,
+            chunk if slots.forces(chunk) || rule.forced.contains(&(chunk as u32)) => f32::NAN,
             chunk => scores[chunk - slots.candidates.start],
         };
         let worst = chosen.iter().map(|chunk| of(*chunk)).fold(f32::INFINITY, f32::min);

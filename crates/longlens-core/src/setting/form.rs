@@ -37,18 +37,13 @@ impl Setting {
         Ok(setting)
     }
 
-    /// Reads a string (text form) or a table with `name` and the parameters.
-    pub fn deserialize_from<'de, D: Deserializer<'de>>(
-        deserializer: D,
-        what: &'static str,
-        catalog: &'static [&'static Info],
-    ) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SettingVisitor { what, catalog })
-    }
-
-    /// Writes a table with `name` and the given parameters.
-    pub fn serialize_table<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1 + self.given.len()))?;
+    /// Writes a table with `name`, the given parameters, and an entry `beside` them.
+    pub fn serialize_table<S: Serializer>(
+        &self,
+        serializer: S,
+        beside: Option<(&str, &str)>,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.given.len() + usize::from(beside.is_some())))?;
         map.serialize_entry("name", self.info.name)?;
         for (name, value) in &self.given {
             match value {
@@ -59,6 +54,7 @@ impl Setting {
                 Value::Word(word) => map.serialize_entry(name, word)?,
             }
         }
+        beside.map_or(Ok(()), |(name, text)| map.serialize_entry(name, text))?;
         map.end()
     }
 }
@@ -86,28 +82,45 @@ fn find(name: &str, what: &'static str, catalog: &[&'static Info]) -> Result<&'s
     })
 }
 
-struct SettingVisitor {
-    what: &'static str,
-    catalog: &'static [&'static Info],
+/// How a string, or a table with `name` and parameters, becomes something made of a setting.
+pub(crate) struct Forms<T> {
+    /// What the catalog holds, for errors.
+    pub what: &'static str,
+    pub catalog: &'static [&'static Info],
+    /// Reads the text form.
+    pub text: fn(&str) -> Result<T, SettingError>,
+    /// A table's entry that is no parameter of the setting.
+    pub beside: Option<&'static str>,
+    /// Makes it of a table's setting and that entry.
+    pub table: fn(Setting, Option<&str>) -> Result<T, SettingError>,
 }
 
-impl<'de> Visitor<'de> for SettingVisitor {
-    type Value = Setting;
+impl<T> Forms<T> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T> Visitor<'de> for Forms<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a {} as text, or a table with `name` and its parameters", self.what)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Setting, E> {
-        Setting::parse(text, self.what, self.catalog).map_err(explain)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.text)(text).map_err(explain)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Setting, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut name: Option<String> = None;
+        let mut beside: Option<String> = None;
         let mut values: Vec<(String, serde_json::Value)> = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == "name" {
                 name = Some(map.next_value()?);
+            } else if self.beside == Some(&key) {
+                beside = Some(map.next_value()?);
             } else {
                 values.push((key, map.next_value()?));
             }
@@ -125,7 +138,7 @@ impl<'de> Visitor<'de> for SettingVisitor {
             };
             setting.set(&key, &value).map_err(explain)?;
         }
-        Ok(setting)
+        (self.table)(setting, beside.as_deref()).map_err(explain)
     }
 }
 
@@ -137,7 +150,7 @@ fn script_only(name: &str, values: &[(String, serde_json::Value)], catalog: &[&'
 }
 
 /// An error of a setting as one of a file that is read.
-pub(crate) fn explain<E: de::Error>(error: SettingError) -> E {
+fn explain<E: de::Error>(error: SettingError) -> E {
     match error.help() {
         Some(help) => E::custom(format!("{error}; {help}")),
         None => E::custom(error),

@@ -95,7 +95,11 @@ impl Oracle<'_> {
                 Some(regret)
             }
         };
-        Found { out: self.of_values(&scores, cached, kv_head, 0), regret }
+        let mut out = self.of_values(&scores, cached, kv_head, 0);
+        if self.rule.is_off {
+            out.fill(0.0);
+        }
+        Found { out, regret }
     }
 
     /// The complete chunks of a choice in ascending order, and how much better those that were left out score.
@@ -117,12 +121,19 @@ impl Oracle<'_> {
                 asks.iter().zip(of_chunk).map(|(a, b)| a * b).sum()
             })
             .collect();
-        let own = || best_chunks(slots, &scores);
+        // forced ones come before all others
+        let ranks: Vec<f64> = slots
+            .candidates
+            .clone()
+            .zip(&scores)
+            .map(|(chunk, score)| if self.rule.forced.contains(&(chunk as u32)) { f64::INFINITY } else { *score })
+            .collect();
+        let own = || best_chunks(slots, &ranks);
         let taken: Vec<usize> = match recorded {
             Some(chunks) => chunks[..slots.n_complete()].iter().map(|chunk| (*chunk).max(0) as usize).collect(),
             None => own(),
         };
-        let score = |chunk: usize| scores[chunk - slots.candidates.start];
+        let score = |chunk: usize| ranks[chunk - slots.candidates.start];
         let picked = taken.iter().copied().filter(|chunk| slots.candidates.contains(chunk));
         let worst = picked.map(score).fold(f64::INFINITY, f64::min);
         let left = slots.candidates.clone().filter(|chunk| !taken.contains(chunk));

@@ -24,6 +24,9 @@ const SLOTS: usize = 5;
 
 /// Why no kernel here computes a problem, if none does.
 pub fn refused<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) -> Option<&'static str> {
+    if let Some(reason) = problem.refused() {
+        return Some(reason);
+    }
     if !problem.query.dims()[2].is_multiple_of(8) {
         return Some("what chunks are scored by is no multiple of 8 numbers");
     }

@@ -34,6 +34,7 @@ pub fn takes<R: GpuRuntime, BT: BoolElement>(problem: &ChunkScores<Gpu<R, BT>>) 
     // later queries have no fewer candidates
     let has_candidates = || seq_q == 0 || problem.slots(0).candidates.len() >= n_picks;
     let refused = refused_types(capability, &[problem.query.dtype(), problem.chunks.dtype()])
+        .or_else(|| problem.refused())
         .or_else(|| (!width.is_multiple_of(8)).then_some("what chunks are scored by is no multiple of 8 numbers"))
         .or_else(|| (width > MOST_NUMBERS).then_some("chunks are scored by more than 512 numbers"))
         .or_else(|| (n_picks == 0).then_some("no chunk is picked by its score"))

@@ -67,8 +67,31 @@ fn every_query_picks_its_best_chunks() {
                 let query = tensor(noise(5, 4 * (n_tokens - first_query) * d), [4, d]);
                 let chunks = tensor(noise(6, n_representing * (n_tokens / w) * d), [n_representing, d]);
                 let n_chunks = n_tokens.div_ceil(w);
-                check_choice(&ChunkScores { query, chunks, choice, prompt, first_query, n_chunks });
+                check_choice(&ChunkScores { query, chunks, choice, prompt, first_query, n_chunks, forced: Vec::new() });
             }
+        }
+    }
+}
+
+#[test]
+fn forced_chunks_are_picked_and_the_best_of_the_others() {
+    let (w, n_tokens, d) = (4, 100, 8);
+    let choice = choice_of("long_heads:chunk_len=4,attention_len=28");
+    let (prompt, first_query) = (Prefill { n_tokens }, choice.first(Prefill { n_tokens }));
+    let query = tensor(noise(5, 2 * (n_tokens - first_query) * d), [2, d]);
+    let chunks = tensor(noise(6, 2 * (n_tokens / w) * d), [2, d]);
+    for forced in [vec![], vec![2], vec![9], vec![3, 20], vec![1, 2, 90]] {
+        let (query, chunks) = (query.clone(), chunks.clone());
+        let operation =
+            ChunkScores { query, chunks, choice, prompt, first_query, n_chunks: n_tokens / w, forced: forced.clone() };
+        let scores = numbers(chunk_scores::scores(&operation, 0..n_tokens - first_query));
+        let got = whole(Flex::choose_chunks(&operation));
+        let by_query = got.chunks(choice.n_slots).zip(scores.chunks(n_tokens / w));
+        for (at, (got, scores)) in by_query.enumerate() {
+            let slots = operation.slots(at % (n_tokens - first_query));
+            let expected = slots.choose(&scores[slots.candidates.clone()], &forced);
+            let got: Vec<u32> = got[..choice.n_slots - 1].iter().map(|chunk| *chunk as u32).collect();
+            assert_eq!(got, expected, "{forced:?}, query {at}");
         }
     }
 }
@@ -78,7 +101,7 @@ fn equal_scores_pick_the_lower_chunks() {
     let choice = choice_of("long_heads:chunk_len=1,attention_len=8");
     let ones = |n: usize| Tensor::<B, 3>::ones([1, n, 4], &FlexDevice);
     let (query, chunks, prompt) = (ones(100), ones(200), Prefill { n_tokens: 200 });
-    let operation = ChunkScores { query, chunks, choice, prompt, first_query: 100, n_chunks: 200 };
+    let operation = ChunkScores { query, chunks, choice, prompt, first_query: 100, n_chunks: 200, forced: Vec::new() };
     for arch in simd::arches() {
         let (got, expected) = (chunk_scores::cpu::choose(arch, &operation), chunk_scores::reference(&operation));
         assert_eq!(whole(got), whole(expected), "{}", simd::name(arch));
@@ -121,6 +144,7 @@ fn pages_by_bounds_are_those_of_the_dense_definition() {
                 prompt: problem.prompt(),
                 first_query: first,
                 n_chunks: 120usize.div_ceil(w),
+                forced: Vec::new(),
             });
             let operation = ChunkAttention {
                 query,

@@ -24,7 +24,7 @@ fn with_chunks(problem: &Problem, check: impl FnOnce(&ChunkAttention<'_, B>, &[S
     let mut chunks = Vec::new();
     for head in 0..problem.spec.n_heads {
         for (row, slots) in slots.iter().enumerate() {
-            let chosen = slots.choose(&noise((head * 999 + row) as u64, slots.candidates.len()));
+            let chosen = slots.choose(&noise((head * 999 + row) as u64, slots.candidates.len()), &[]);
             chunks.extend(chosen.into_iter().map(|chunk| chunk as i32));
             chunks.push((slots.tail.start / choice.chunk_len) as i32);
         }

@@ -55,7 +55,8 @@ impl Problem {
             for query in first..n_tokens {
                 let slots = choice.query(query, prompt).unwrap();
                 let scores = numbers(both([slots.candidates.len().max(1)]).0);
-                chunks.extend(slots.choose(&scores[..slots.candidates.len()]).into_iter().map(|chunk| chunk as i32));
+                chunks
+                    .extend(slots.choose(&scores[..slots.candidates.len()], &[]).into_iter().map(|chunk| chunk as i32));
                 chunks.push((slots.tail.start / choice.chunk_len) as i32);
             }
         }
@@ -225,8 +226,10 @@ pub fn check_choice(
         let query = both_as([n_heads, n_tokens - first_query, width], dtype);
         let chunks = both_as([n_representing, n_complete, width], dtype);
         let n_chunks = n_tokens.div_ceil(w);
-        let on_cpu = ChunkScores { query: query.0, chunks: chunks.0, choice, prompt, first_query, n_chunks };
-        let on_gpu = ChunkScores { query: query.1, chunks: chunks.1, choice, prompt, first_query, n_chunks };
+        let on_cpu =
+            ChunkScores { query: query.0, chunks: chunks.0, choice, prompt, first_query, n_chunks, forced: Vec::new() };
+        let on_gpu =
+            ChunkScores { query: query.1, chunks: chunks.1, choice, prompt, first_query, n_chunks, forced: Vec::new() };
         let chooses = Gpu::body(&Operation::ChunkScores(&on_gpu));
         assert!(!chooses.is_reference());
         body = Some(chooses);
@@ -263,10 +266,18 @@ pub fn check_equal_scores(dtype: DType) {
     let (rule, _) = rule("long_heads:chunk_len=1,attention_len=8", 16, 16);
     let (choice, prompt) = (rule.choice.unwrap(), Prefill { n_tokens: 700 });
     let ones = |n: usize| Tensor::<Gpu, 3>::ones([1, n, 8], (&gpu(), dtype));
-    let problem = ChunkScores { query: ones(20), chunks: ones(700), choice, prompt, first_query: 680, n_chunks: 700 };
+    let problem = ChunkScores {
+        query: ones(20),
+        chunks: ones(700),
+        choice,
+        prompt,
+        first_query: 680,
+        n_chunks: 700,
+        forced: Vec::new(),
+    };
     for (row, got) in whole(&Gpu::choose_chunks(&problem)).chunks(choice.n_slots).enumerate() {
         let slots = problem.slots(row);
-        let expected = slots.choose(&vec![1.0; slots.candidates.len()]);
+        let expected = slots.choose(&vec![1.0; slots.candidates.len()], &[]);
         let got: Vec<u32> = got[..choice.n_slots - 1].iter().map(|chunk| *chunk as u32).collect();
         assert_eq!(got, expected);
     }

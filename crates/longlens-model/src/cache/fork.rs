@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn_tensor::Tensor;
+use longlens_core::lens::KeptPart;
 use longlens_core::memory::SPARE_TOKENS;
 use longlens_core::plan::{ChunkChoice, ChunkScore};
 use longlens_kernel::Kernels;
@@ -30,6 +31,28 @@ struct ChunksFork<B: Kernels> {
 }
 
 impl<B: Kernels> LayerFork<B> {
+    /// A copy of its tensors, of which keys and values are there.
+    pub(super) fn of(
+        parts: Vec<(KeptPart, Tensor<B, 3>)>,
+        (n_tokens, n_groups): (usize, usize),
+        memory: Memory,
+        device: B::Device,
+    ) -> Self {
+        let (mut query, mut key, mut value) = (None, None, None);
+        let mut groups: Vec<_> = (0..n_groups).map(|_| ChunksFork { complete: None, pending: None }).collect();
+        for (part, rows) in parts {
+            match part {
+                KeptPart::Key(_) => key = Some(Rows::lying(memory, rows)),
+                KeptPart::Value(_) => value = Some(Rows::lying(memory, rows)),
+                KeptPart::Query(_) => query = Some(Rows::lying(memory, rows)),
+                KeptPart::Chunks(_, at) => groups[at].complete = Some(rows),
+                KeptPart::Pending(_, at) => groups[at].pending = Some(rows),
+            }
+        }
+        let (key, value) = key.zip(value).expect("every layer has keys and values");
+        Self { query, key, value, n_tokens, device, groups }
+    }
+
     /// Numbers held.
     pub fn n_numbers(&self) -> usize {
         let chunks = self.groups.iter().flat_map(|chunks| [&chunks.complete, &chunks.pending]).flatten();

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::adapter::{self, Delta};
 use super::containers::{self, CONTAINERS};
 use super::gguf;
@@ -24,6 +26,9 @@ pub struct WeightFiles {
 
 /// Ends of file names that weights under other names or in other formats have.
 const FOREIGN: &[&str] = &["safetensors", "bin", "pth", "pt", "gguf"];
+
+/// Numbers of a row that stand for it where weights are told apart.
+const SAMPLED: usize = 64;
 
 /// What a checkpoint in its authors' own layout is called; a few hold the usual names all the same.
 const CONSOLIDATED: &str = "consolidated.safetensors";
@@ -116,6 +121,29 @@ impl WeightFiles {
     pub fn dtypes(&self) -> Vec<String> {
         let dtypes: BTreeSet<_> = self.tensors.values().map(|tensor| tensor.format().name().to_lowercase()).collect();
         dtypes.into_iter().collect()
+    }
+
+    /// Tells weights apart by what they hold, wherever and in whichever container they lie: 16 hexadecimal digits of names, shapes
+    /// and some numbers of every tensor, from its first, middle and last row.
+    pub fn content(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, tensor) in self.tensors() {
+            hash.update(name.as_bytes());
+            tensor.shape().iter().for_each(|n| hash.update((*n as u64).to_le_bytes()));
+            if !tensor.format().is_readable() || tensor.n_numbers() == 0 {
+                continue;
+            }
+            let (width, n) = (tensor.width().max(1), tensor.n_numbers());
+            let mut numbers = vec![0.0; width.min(SAMPLED).min(n)];
+            for row in [0, n / width / 2, n / width - 1] {
+                tensor.read(row * width, &mut numbers, f32::MAX);
+                for number in &numbers {
+                    hash.update(number.to_le_bytes());
+                }
+            }
+        }
+        let digest: [u8; 8] = hash.finalize()[..8].try_into().expect("a digest has 32 bytes");
+        format!("{:016x}", u64::from_be_bytes(digest))
     }
 
     /// All tensors by name, sorted.

@@ -16,6 +16,7 @@ mod gguf_parts;
 mod gguf_written;
 mod golden;
 mod inspect;
+mod kept;
 mod layer_windows;
 mod mixed_layers;
 mod offload;

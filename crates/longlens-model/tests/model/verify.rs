@@ -71,6 +71,59 @@ fn every_method_agrees_with_its_definition() {
 }
 
 #[test]
+fn interventions_on_heads_agree_with_their_definition() {
+    let mut lens = grouped(2);
+    for (method, n_rules) in [
+        ("full/0h1=off/1h0-2=hide:10-30,60", 3),
+        ("self_extend:group_size=4,neighbor_window=16/0=hide:0-5,90-120/1h5=off", 3),
+        ("dual_chunk:chunk_size=24,local_window=8/0h3-4=hide:20-50", 2),
+        ("streaming:n_sink=3,window=20/1h2=hide:0/1h3=full", 3),
+        ("long_heads:chunk_len=8,attention_len=40/0h0-3=force:3,4/1h1=force:12/1h4=off", 4),
+        (
+            "quest:page_size=8,token_budget=32,prefill=chosen,dense_layers=0/0h5=force:2,7/1h0-1=sliding_window:window=9",
+            3,
+        ),
+        ("by_layer:0-=full/1=long_heads:chunk_len=8,attention_len=40/1h2=force:5/0h2=off", 4),
+    ] {
+        let setup = setup(lens.as_ref(), method, "none", 100);
+        assert_eq!(setup.plan.rules().len(), n_rules, "{method}");
+        let report = report(lens.as_mut(), &setup);
+        let wrong: Vec<_> = report.wrong().collect();
+        assert!(wrong.is_empty(), "{method}: {wrong:#?}");
+        // other heads, or forced chunks that nobody forced, are found out
+        let plain = method.split('/').next().unwrap();
+        if !plain.starts_with("by_layer") {
+            let plain =
+                Setup { plan: Method::parse(plain).unwrap().plan(&lens.model().spec).unwrap(), ..setup.clone() };
+            let mut other = Other { lens: lens.as_mut(), setup: plain, has_nan: false, has_nan_key: false };
+            assert!(self::report(&mut other, &setup).wrong().count() > 0, "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_head_that_is_off_gives_zeros_and_leaves_its_layer_as_it_is() {
+    let mut lens = grouped(2);
+    let mut outputs = |method: &str| {
+        let watch = Watch { attn_out: vec![0, 1], ..Watch::default() };
+        let setup = Setup { watch, ..setup(lens.as_ref(), method, "none", 60) };
+        lens.begin(&setup).unwrap();
+        let logits = lens.feed(&tokens(60), Rows::Last, &mut ()).unwrap();
+        (lens.trace().layers.into_iter().map(|layer| layer.attn_out).collect::<Vec<_>>(), logits)
+    };
+    let ((before, logits), (after, other_logits)) = (outputs("full"), outputs("full/0h2=off"));
+    for (before, after) in before[0].chunks(6 * 16).zip(after[0].chunks(6 * 16)) {
+        assert!(after[2 * 16..3 * 16].iter().all(|x| *x == 0.0));
+        assert!(before[2 * 16..3 * 16].iter().any(|x| *x != 0.0));
+        let others = |row: &[f32]| [&row[..2 * 16], &row[3 * 16..]].concat();
+        let close = others(before).iter().zip(others(after)).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close, "heads beside it");
+    }
+    assert_ne!(before[1], after[1], "the next layer reads what is left");
+    assert_ne!(logits, other_logits);
+}
+
+#[test]
 fn every_scaling_agrees_with_its_definition() {
     let mut lens = grouped(1);
     let ropes = SCALINGS.iter().map(|rope| rope.name).filter(|name| *name != "longrope").map(|name| match name {

@@ -148,7 +148,7 @@ fn data_uri(media_type: &str, data: &str) -> Option<String> {
 fn shown(output: &Value, trust: Trust) -> String {
     let text_of = |key: &str| output[key].as_str().unwrap_or_default();
     match text_of("output_type") {
-        "stream" => format!("<pre class=\"{}\">{}</pre>\n", stream_class(text_of("name")), plain(text_of("text"))),
+        "stream" => words(stream_class(text_of("name")), text_of("text")),
         "error" => {
             let lines = output["traceback"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let lines = lines.collect::<Vec<_>>().join("\n");
@@ -160,6 +160,14 @@ fn shown(output: &Value, trust: Trust) -> String {
     }
 }
 
+/// Characters of the longest line of a table: a longer one is of a text, and is broken.
+const LONG: usize = 400;
+
+fn words(class: &str, text: &str) -> String {
+    let long = if text.lines().any(|line| line.chars().count() > LONG) { " long" } else { "" };
+    format!("<pre class=\"{class}{long}\">{}</pre>\n", plain(text))
+}
+
 fn stream_class(name: &str) -> &'static str {
     if name == "stderr" { "stderr" } else { "stdout" }
 }
@@ -168,14 +176,16 @@ fn stream_class(name: &str) -> &'static str {
 /// picture of it.
 fn richest(data: &Value, trust: Trust) -> String {
     let form = |media_type: &str| data.get(media_type).and_then(Value::as_str);
-    let text =
-        || form("text/plain").map_or_else(String::new, |text| format!("<pre class=\"value\">{}</pre>\n", plain(text)));
+    let text = || form("text/plain").map_or_else(String::new, |text| words("value", text));
     let alt = escaped(form("text/plain").unwrap_or_default());
     let image = |uri: String| {
         let below = form("text/html").map_or_else(String::new, |_| text());
         format!("<img src=\"{uri}\" alt=\"{alt}\">\n{below}")
     };
-    if let Some(html) = form("text/html").filter(|_| trust == Trust::JustRun) {
+    // no script runs here, so what a frame would draw is shown as its picture
+    let has_picture = form("image/png").is_some();
+    let is_shown = |html: &&str| trust == Trust::JustRun && !(has_picture && html.starts_with("<iframe"));
+    if let Some(html) = form("text/html").filter(is_shown) {
         return format!("<div class=\"shown\">{html}</div>\n");
     }
     if let Some(svg) = form("image/svg+xml") {
@@ -207,33 +217,7 @@ fn plain(text: &str) -> String {
     escaped(&bare)
 }
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --soft: #f4f5f7; --line: #d5d9df; --dim: #656d76;
-  --comment: #656d76; --string: #0a5c36; --number: #7a3e00; --keyword: #8a1f6a; --bad: #a40e26; --bad-soft: #fdecee; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e2e5e9; --paper: #14171b; --soft: #1d2126; --line: #353b43; --dim: #949ca6;
-    --comment: #949ca6; --string: #8fd3a8; --number: #f0b27a; --keyword: #e79ad0; --bad: #ff9aa5; --bad-soft: #3a1a1f; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
-h1, h2, h3 { line-height: 1.25; }
-a { color: inherit; }
-pre, code { font-family: ui-monospace, 'Cascadia Mono', Menlo, Consolas, monospace; font-size: .875rem; }
-pre { margin: .5rem 0; padding: .5rem .75rem; overflow-x: auto; line-height: 1.45; overflow-wrap: normal; }
-.code > pre:first-child, .prose pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; }
-.code { position: relative; margin: 1rem 0; }
-.code::before { content: attr(data-count); position: absolute; top: .3rem; right: .6rem; color: var(--dim); font-size: .75rem; }
-.stderr { color: var(--dim); }
-.error { color: var(--bad); background: var(--bad-soft); border-left: 3px solid var(--bad); white-space: pre-wrap; }
-.shown { overflow-x: auto; padding: .25rem .75rem; }
-img, svg { max-width: 100%; height: auto; }
-section > img { background: #fff; border-radius: 6px; }
-table { display: block; overflow-x: auto; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: left; }
-blockquote { margin: 0; padding-left: 1rem; border-left: 3px solid var(--line); color: var(--dim); }
-.c { color: var(--comment); } .s { color: var(--string); } .n { color: var(--number); } .k { color: var(--keyword); }
-";
+const STYLE: &str = include_str!("html/style.css");
 
 #[cfg(test)]
 mod tests {
@@ -313,6 +297,14 @@ mod tests {
         let [picture, text] = ["<img src=\"data:image/png;base64,iVBORw==\"", "<pre class=\"value\">1  2</pre>"];
         assert!(page.find(picture).unwrap() < page.find(text).unwrap(), "{page}");
         assert!(!page.contains("<table>"));
+    }
+
+    #[test]
+    fn a_frame_that_needs_a_script_leaves_its_picture() {
+        let output = json!({ "output_type": "execute_result",
+            "data": { "text/html": "<iframe srcdoc=\"\"></iframe>", "image/png": "iVBORw==", "text/plain": "heads" } });
+        let page = of_output(output, Trust::JustRun);
+        assert!(page.contains("<img src=\"data:image/png;base64,iVBORw==\"") && !page.contains("<iframe"), "{page}");
     }
 
     #[test]

@@ -10,8 +10,10 @@ pub mod functions {
     use longlens_core::lens::LensError;
     use rhai::{Dynamic, FnPtr};
 
+    use crate::functions::calls::within;
     use crate::host::{Returned, host, raise, refuse};
-    use crate::values;
+    use crate::shown::Form;
+    use crate::values::{self, Html};
 
     /// Shows a value at once, as if it stood at the end of the cell: a table, a picture, a trace.
     ///
@@ -23,6 +25,47 @@ pub mod functions {
         if let Some(shown) = values::show(&value) {
             host(&context).show(shown);
         }
+    }
+
+    /// The same, its picture as `"svg"`, `"png2x"` (twice as many pixels, shown at the same size) or `"png"`. Pictures are PNG where
+    /// nobody asks: nbconvert makes no PDF of SVG without another program. `%config figures svg` asks for all that follow.
+    ///
+    /// ```rhai
+    /// show(positions("streaming:window=32", 128), "svg")
+    /// ```
+    #[rhai_fn(name = "show", return_raw)]
+    pub fn show_as(context: NativeCallContext, value: Dynamic, form: &str) -> Returned<()> {
+        let names = Form::ALL.map(Form::name).join(", ");
+        let Some(form) = Form::named(form) else {
+            return refuse(format!("pictures are not shown as `{form}`"), format!("there are: {names}"));
+        };
+        if let Some(shown) = values::show(&value) {
+            host(&context).show_as(shown, form);
+        }
+        Ok(())
+    }
+
+    /// A piece of HTML that shows itself: coloured words, a table of your own, an SVG drawing. Scripts, forms, frames and what would
+    /// be loaded from elsewhere are taken out, since a page with notebooks can do all that its reader can; styles stay. Terminals
+    /// show its text.
+    ///
+    /// ```rhai
+    /// html("<b style='color: teal'>kept</b> and <i>dropped</i>")
+    /// ```
+    #[rhai_fn(name = "html", return_raw)]
+    pub fn html(text: &str) -> Returned<Html> {
+        within("an HTML text of so many bytes:", text.len(), Html::MOST)?;
+        Ok(Html::of(text))
+    }
+
+    /// Text that may stand in HTML: `<`, `>`, `&` and quotes are written out.
+    ///
+    /// ```rhai
+    /// html(`<code>${escaped("a < b")}</code>`)
+    /// ```
+    #[rhai_fn(name = "escaped")]
+    pub fn escaped(text: &str) -> String {
+        crate::document::escaped(text)
     }
 
     /// Seconds that a function takes.

@@ -84,7 +84,6 @@ pub mod functions {
 use std::path::Path;
 use std::rc::Rc;
 
-use longlens_app::prompt;
 use longlens_app::settings::{Settings, params};
 use longlens_app::views;
 use longlens_app::views::perplexity::Curve;
@@ -150,7 +149,7 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
         seed: options.setting(params::param("seed"))?.map_or(0, |seed| seed.number() as u64),
     };
     let longest = grid.lengths.iter().copied().max().unwrap_or(0);
-    within("length", longest, prompt::MAX_TOKENS)?;
+    within("length", longest, params::MAX_PROMPT)?;
     within("trials", grid.trials, MAX_TRIALS)?;
     let conditions = calls::conditions(&mut options)?;
     let methods = calls::methods(&mut options)?;

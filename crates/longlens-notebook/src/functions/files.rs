@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::table::{Table as Rows, parsed_bytes};
 use crate::values::data::{from_json, to_json};
 use crate::values::size;
-use crate::values::{Figure, Prompt, Table, Trace, text};
+use crate::values::{Figure, Interactive, Prompt, Table, Trace, text};
 use longlens_app::views;
 use longlens_app::{Problem, npz};
 
@@ -23,7 +23,7 @@ pub mod functions {
     use crate::host::{Returned, host};
 
     /// Saves a value; the file's ending says how: tables as `.csv`, `.json`, `.jsonl`, `.parquet`; pictures (also of tables)
-    /// as `.png`, `.svg`; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are, as `.txt`, `.md`, `.log`,
+    /// as `.png`, `.svg`, and as `.html`, a page that answers to mouse and keys; the numbers behind a picture or a trace as `.npz`; prompts and texts as they are, as `.txt`, `.md`, `.log`,
     /// `.tex`, `.csv`, `.tsv`, `.json`, `.jsonl` or `.rhai`; anything else as `.json`. Returns the path. A file that cells did not
     /// write, or that was changed since, is not replaced, and no file is written that other programs take for one of theirs.
     ///
@@ -111,7 +111,10 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     let bytes = if let Some(table) = value.clone().try_cast::<Table>() {
         table_bytes(&table, &ending)?
     } else if let Some(figure) = value.clone().try_cast::<Figure>() {
-        figure.0.bytes(&ending).map_err(raise)?
+        let plot = if ending == "html" { figure.with_page(host)? } else { figure.0.clone() };
+        plot.bytes(&ending).map_err(raise)?
+    } else if let Some(interactive) = value.clone().try_cast::<Interactive>() {
+        interactive.0.bytes(&ending).map_err(raise)?
     } else if let Some(trace) = value.clone().try_cast::<Trace>() {
         trace_bytes(&trace, &ending)?
     } else if let Some(prompt) = value.clone().try_cast::<Prompt>() {
@@ -134,7 +137,7 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
 /// Endings of the files that a table can be written as.
 const TABLE_ENDINGS: [&str; 7] = ["csv", "json", "jsonl", "parquet", "txt", "png", "svg"];
 
-fn ending(name: &str) -> String {
+pub fn ending(name: &str) -> String {
     Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 

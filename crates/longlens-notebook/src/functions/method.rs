@@ -157,7 +157,7 @@ pub mod functions {
         let place = place(&mut options, &plan, spec)?;
         let rope = settings.rope(spec).resolved(spec);
         let view = views::positions(&model.info, &plan, place, &rope, n_tokens, None);
-        view.map(|view| Figure(view.into())).map_err(raise)
+        view.map(Figure::new).map_err(raise)
     }
 
     /// The relative position at which a query sees a key in a prompt of `n` tokens: a number, `()` where it does not, a text

@@ -34,19 +34,25 @@ pub mod functions {
         host(&context).open(model).map(Model)
     }
 
-    /// The same with named arguments: `trained_context`, the tokens that the model was trained on, where its config says
-    /// otherwise; `adapter`, a LoRA adapter to add to the weights, as PEFT saves it: its folder, or `org/name` in the Hugging
-    /// Face cache.
+    /// The same with named arguments, those of the program's flags: `weights`, how matrices are kept (`"file"`, `"f32"`, `"bf16"`, `"q8"`,
+    /// `"q4"`); `device`, where it is computed (`"cpu"`, and `"wgpu"` or `"cuda"` where the program was built for them); `kv_offload`,
+    /// whether keys and values stay in the host's memory; `trained_context`, the tokens that the model was trained on, where its config
+    /// says otherwise; `adapter`, a LoRA adapter to add to the weights, as PEFT saves it: its folder, or `org/name` in the Hugging
+    /// Face cache. What is not said is as the session was started.
     ///
     /// ```rhai
-    /// open("embedded", #{ trained_context: 1024 }).trained_context
+    /// open("embedded", #{ weights: "q8", trained_context: 1024 }).trained_context
     /// ```
     #[rhai_fn(name = "open", return_raw)]
     pub fn open_with(context: NativeCallContext, model: &str, options: Map) -> Returned<Model> {
-        let mut options = Options::new("open", options, &[TRAINED_CONTEXT.name, "adapter"])?;
+        let known = ["weights", "device", "kv_offload", TRAINED_CONTEXT.name, "adapter"];
+        let mut options = Options::new("open", options, &known)?;
         let opening = Opening {
             trained_context: options.setting(&TRAINED_CONTEXT)?.map(|n_tokens| n_tokens.number() as usize),
             adapter: options.text("adapter")?,
+            weights: options.text("weights")?,
+            device: options.text("device")?,
+            kv_offload: options.flag("kv_offload")?,
         };
         let is_usual = opening == Opening::default();
         let opened = if is_usual { host(&context).open(model) } else { host(&context).open_with(model, &opening) };

@@ -277,7 +277,7 @@ fn drawn(figure: impl longlens_plot::Figure + 'static, text: String) -> Returned
         let help = error.help();
         return Err(crate::host::raise(longlens_app::Problem::new(error.to_string(), help)));
     }
-    Ok(Figure(Plot::new(text, figure).into()))
+    Ok(Figure::new(Plot::new(text, figure)))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub mod functions {
 
     use super::{depth_of, key_text};
     use crate::functions::calls::count;
-    use crate::host::{Returned, host};
+    use crate::host::Returned;
     use crate::values::Prompt;
 
     /// A prompt of this text, in tokens of the open model.
@@ -32,7 +32,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "prompt", return_raw)]
     pub fn prompt(context: NativeCallContext, text: &str) -> Returned<Prompt> {
-        Prompt::build(&PromptSource::Text(text.into()), &host(&context).model()?)
+        super::built(&context, &PromptSource::Text(text.into()))
     }
 
     /// A prompt of a conversation in the model's chat template, up to where its answer begins: turns with `role` (`user`, `assistant`,
@@ -190,7 +190,7 @@ fn question_of(question: &rhai::Dynamic) -> Returned<Option<String>> {
 }
 
 /// A prompt with the text of a file that cells may read.
-fn of_file(
+pub(super) fn of_file(
     context: &rhai::NativeCallContext,
     name: &str,
     source: impl FnOnce(&str) -> PromptSource,
@@ -198,8 +198,7 @@ fn of_file(
     let host = host(context);
     let bytes = crate::functions::files::read(&host, name)?;
     let document = prompt::document(Path::new(name), bytes, &OfCell).map_err(raise)?;
-    document.warnings.iter().for_each(|warning| host.note(warning));
-    Prompt::of_document(&source(name), document, &host.model()?)
+    Prompt::of_document(&host, &source(name), document, &host.model()?)
 }
 
 /// A depth is a number, whole or not, or a text in per cent.
@@ -250,7 +249,7 @@ fn said(context: &rhai::NativeCallContext, turns: &rhai::Dynamic, options: rhai:
         variables,
         ..usual.dated(options.text("date")?.as_deref())
     };
-    Prompt::build(&PromptSource::Chat(conversation), &host(context).model()?)
+    built(context, &PromptSource::Chat(conversation))
 }
 
 /// What the chat template is told, where the option `chat` puts prompts into one.
@@ -277,5 +276,11 @@ fn needle(context: &rhai::NativeCallContext, plain: &NeedleAsk, options: rhai::M
 }
 
 fn hide(context: &rhai::NativeCallContext, ask: NeedleAsk) -> Returned<Prompt> {
-    Prompt::build(&PromptSource::Needle(ask), &host(context).model()?)
+    built(context, &PromptSource::Needle(ask))
+}
+
+/// A prompt for the open model.
+fn built(context: &rhai::NativeCallContext, source: &PromptSource) -> Returned<Prompt> {
+    let host = host(context);
+    Prompt::build(&host, source, &host.model()?)
 }

@@ -39,7 +39,7 @@ pub mod functions {
         let host = host(&context);
         let mut options = Options::new("run", options, &[calls::run_options(), vec!["model"]].concat())?;
         let model = calls::model(&host, &mut options)?;
-        let prompt = to_prompt(&prompt, &model, "the prompt")?;
+        let prompt = to_prompt(&host, &prompt, &model, "the prompt")?;
         let request = RunRequest::new(&method, &mut options, Settings::default().max_tokens.max(hidden(&prompt)))?;
         let settings = request.settings(&context, prompt.built.tokens.len())?;
         Run::perform(&context, &model, prompt, &request.method, settings, &request.stop)
@@ -117,7 +117,7 @@ pub mod functions {
         let names = names(&runs.iter().collect::<Vec<_>>());
         let named: Vec<_> = runs.iter().zip(names).map(|(run, name)| (&run.0.kept, name)).collect();
         let spec = &runs[0].0.model.info.spec;
-        Ok(Figure(views::losses(&named, spec, count("smooth", smooth, 0)?).into()))
+        Ok(Figure::new(views::losses(&named, spec, count("smooth", smooth, 0)?)))
     }
 
     /// What a run said.
@@ -144,7 +144,7 @@ pub mod functions {
         run.perplexity().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// Loss of every token of the prompt but the first, in nats.
+    /// Loss of every token of the prompt but the first, in nats; of a prompt that goes on from a kept one those behind it.
     #[rhai_fn(get = "nll", pure)]
     pub fn nll(run: &mut Run) -> Array {
         run.0.kept.prompt_nll().iter().map(|loss| f64::from(*loss).into()).collect()

@@ -36,7 +36,7 @@ pub mod functions {
         let known = ["query", "chunk_len", "rope", "layer_windows", "prefill_chunk", "model"];
         let mut options = Options::new("trace", options, &known)?;
         let model = calls::model(&host, &mut options)?;
-        let prompt = to_prompt(&prompt, &model, "the prompt")?;
+        let prompt = to_prompt(&host, &prompt, &model, "the prompt")?;
         let (query, chunk_len) = (options.count("query")?, options.count("chunk_len")?);
         if chunk_len == Some(0) {
             return refuse("chunks of 0 tokens are none", "give `chunk_len` 1 or more");
@@ -128,7 +128,7 @@ pub mod functions {
         trace.0.heads.chunk_len as i64
     }
 
-    /// Loss of every token of the prompt but the first, in nats.
+    /// Loss of every token of the prompt but the first, in nats; NaN for tokens that a kept prompt has.
     #[rhai_fn(get = "nll", pure)]
     pub fn nll(trace: &mut Trace) -> Array {
         trace.0.nll.iter().map(|loss| f64::from(*loss).into()).collect()

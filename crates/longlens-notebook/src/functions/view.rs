@@ -7,13 +7,24 @@ use rhai::{FuncRegistration, Map};
 
 use super::method::{documentation, setting_value};
 use crate::host::{Returned, host, raise};
-use crate::values::{Figure, Trace};
+use crate::values::{Figure, Trace, ViewOfTrace};
 
 #[export_module]
 #[allow(clippy::needless_pass_by_value)] // the macro hands values over
 pub mod functions {
-    use crate::host::Returned;
-    use crate::values::{Figure, Table};
+    use crate::host::{Returned, host};
+    use crate::values::{Figure, Interactive, Table};
+
+    /// A picture as a page that answers to mouse and keys: tokens and numbers below the mouse, other heads and queries, a map that zooms from the
+    /// whole text to single words. Shown in a frame of the notebook; `save(figure, "name.html")` writes the same as a file.
+    ///
+    /// ```rhai
+    /// interactive(chunks(trace(needle(300, 0.5), full())))
+    /// ```
+    #[rhai_fn(name = "interactive", return_raw)]
+    pub fn interactive(context: NativeCallContext, figure: Figure) -> Returned<Interactive> {
+        figure.with_page(&host(&context)).map(Interactive)
+    }
 
     /// The numbers behind a picture of a trace, a method or runs, as a table.
     ///
@@ -96,5 +107,7 @@ fn drawn(
     for (name, value) in named.iter().filter(|(_, value)| !value.is_unit()) {
         options.set(name, &setting_value(name, value)?).map_err(raise)?;
     }
-    trace.0.view(&host(context), view, &options).map(|view| Figure(view.into()))
+    let plot = trace.0.view(&host(context), view, &options)?;
+    let of = ViewOfTrace { trace: trace.clone(), view, options };
+    Ok(Figure(plot.into(), Some(of.into())))
 }

@@ -11,6 +11,7 @@ mod place;
 mod written;
 
 use std::cell::OnceCell;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,10 @@ use longlens_app::Problem;
 pub(crate) use self::obeyed::is_obeyed;
 use self::place::Place;
 use self::written::Written;
+
+fn unreadable(name: &str, error: &io::Error) -> Problem {
+    Problem::new(format!("cannot read `{name}`: {error}"), "choose a file you may read".to_owned())
+}
 
 /// A file beyond this is no result of ours.
 pub const MAX_BYTES: u64 = 512 << 20;
@@ -105,7 +110,19 @@ impl Files {
 
     /// The same, or nothing where there is no file of that name.
     pub fn read_if_there(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Problem> {
-        let read = |place: &Place| -> io::Result<Result<Vec<u8>, Problem>> {
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
+        if bytes.len() as u64 > most {
+            let help = format!("files go up to {} MiB", most >> 20);
+            return Err(Problem::new(format!("`{name}` is too large"), help));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// A file that is open, or nothing where there is none of that name; an error for what is no file.
+    pub fn open(&self, name: &str) -> Result<Option<File>, Problem> {
+        let open = |place: &Place| -> io::Result<Result<File, Problem>> {
             let there = place.folder.symlink_metadata(&place.name)?;
             if !there.is_file() {
                 // a device or a pipe may never end
@@ -118,21 +135,13 @@ impl Files {
             if !file.metadata()?.is_file() {
                 return Ok(Err(Problem::new(format!("`{name}` is no file"), "give the name of a file".to_owned())));
             }
-            let mut bytes = Vec::new();
-            file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > most {
-                let help = format!("files go up to {} MiB", most >> 20);
-                return Ok(Err(Problem::new(format!("`{name}` is too large"), help)));
-            }
-            Ok(Ok(bytes))
+            Ok(Ok(file.into_std()))
         };
         let Some(place) = self.place(name, false)? else { return Ok(None) };
-        match read(&place) {
-            Ok(read) => read.map(Some),
+        match open(&place) {
+            Ok(open) => open.map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(Problem::new(format!("cannot read `{name}`: {error}"), "choose a file you may read".to_owned()))
-            }
+            Err(error) => Err(unreadable(name, &error)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 use std::time::UNIX_EPOCH;
 
+use longlens_app::kept::KeptFile;
 use longlens_core::lens::{CancelToken, Conversation, Lens, LensError, ModelInfo, TextCodec};
 
 use super::{Returned, raise, refuse};
@@ -33,6 +34,13 @@ pub struct OpenModel {
 pub struct Running<'a> {
     lens: RefMut<'a, Weighed>,
     model: &'a OpenModel,
+}
+
+impl Running<'_> {
+    /// Tokens of the sequence that were taken over from a kept prompt, and have no losses.
+    pub fn n_kept(&self) -> usize {
+        self.lens.n_kept()
+    }
 }
 
 impl Deref for Running<'_> {
@@ -92,6 +100,14 @@ impl OpenModel {
         Ok(Running { lens, model: self })
     }
 
+    /// Takes a kept prompt in the place of the one before: prompts that begin with it go on from it.
+    pub fn take(&self, file: &KeptFile) -> Returned<()> {
+        self.usable()?;
+        let Ok(mut lens) = self.lens.try_borrow_mut() else { return running() };
+        self.loaded.set(None);
+        lens.take(file).map_err(raise)
+    }
+
     /// Asks the tokenizer; the model keeps the sequence that it holds.
     pub fn text<T>(&self, ask: impl FnOnce(&dyn TextCodec) -> Returned<T>) -> Returned<T> {
         self.usable()?;
@@ -131,6 +147,10 @@ impl TextCodec for Stoppable<'_> {
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         self.go_on()?;
         self.codec.decode(tokens)
+    }
+
+    fn vocabulary(&self) -> Option<usize> {
+        self.codec.vocabulary()
     }
 
     fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {

@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jupyter_protocol::{DisplayData, JupyterMessage, Media, MediaType, StreamContent, Transient, UpdateDisplayData};
+use jupyter_protocol::{
+    ClearOutput, DisplayData, JupyterMessage, Media, MediaType, StreamContent, Transient, UpdateDisplayData,
+};
 use longlens_core::printable::printable;
+use longlens_plot::terminal::{Depth, cut};
 use uuid::Uuid;
 
 use super::outbox::Outbox;
 use crate::document::escaped;
 use crate::interpreter::{Output, Progress};
+use crate::repl::half_blocks;
 use crate::shown::Shown;
 
 /// Steps shorter than this show no progress.
@@ -21,33 +25,69 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// Characters of a bar in plain text.
 const BAR: usize = 24;
 
-/// Publishes what one cell says. All its steps share one picture of progress: a saved notebook keeps it.
+/// Columns of a picture of half blocks: a console does not say how wide it is.
+const COLUMNS: usize = 80;
+
+/// Where a client shows results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Front {
+    /// On a page, or in the file of a notebook.
+    Page,
+    /// Between the lines of a terminal, perhaps: pictures are there in half blocks of these colours too.
+    Console(Depth),
+}
+
+/// Publishes what one cell says. All its steps share one picture of progress, which goes when the cell is done.
 pub(super) struct Published {
     outbox: Outbox,
     request: Rc<JupyterMessage>,
-    /// The newest step, as far as it came.
-    step: Option<Progress>,
+    front: Front,
+    /// Whether the cell said anything else.
+    has_said: bool,
     /// The picture of progress, and when it was last replaced.
     picture: Option<(String, Instant)>,
 }
 
 impl Published {
     /// For the cell of this request.
-    pub(super) fn new(outbox: Outbox, request: Rc<JupyterMessage>) -> Self {
-        Self { outbox, request, step: None, picture: None }
+    pub(super) fn new(outbox: Outbox, request: Rc<JupyterMessage>, front: Front) -> Self {
+        Self { outbox, request, front, has_said: false, picture: None }
     }
 
-    /// Says how far the last step came, where progress was shown.
+    /// Takes the picture of progress away, if there is one. A cell's outputs can be taken back only all together; beside others it
+    /// becomes one without any form, which no client shows.
     pub(super) fn finish(&mut self) {
-        if let (Some(progress), Some((display_id, _))) = (self.step.take(), self.picture.take()) {
-            self.outbox.publish(UpdateDisplayData::new(finished(&progress), &display_id), &self.request);
+        if self.clear_line() {
+            return;
+        }
+        let Some((display_id, _)) = self.picture.take() else { return };
+        if self.has_said {
+            self.outbox.publish(UpdateDisplayData::new(Media::new(Vec::new()), &display_id), &self.request);
+        } else {
+            self.outbox.publish(ClearOutput { wait: false }, &self.request);
         }
     }
 }
 
+impl Published {
+    /// Takes back a console's line of progress, which other words would stand behind; whether this is a console.
+    fn clear_line(&mut self) -> bool {
+        let is_console = matches!(self.front, Front::Console(_));
+        if is_console && self.picture.take().is_some() {
+            self.outbox.publish(StreamContent::stdout(CLEARED), &self.request);
+        }
+        is_console
+    }
+}
+
+/// Goes back to the start of a terminal's line, and blanks it.
+const CLEARED: &str = "\r\u{1b}[K";
+
 impl Output for Published {
     fn print(&mut self, text: &str) {
         if !text.is_empty() {
+            self.clear_line();
+            self.has_said = true;
             // clients on a terminal hand on what they get
             self.outbox.publish(StreamContent::stdout(&printable(text)), &self.request);
         }
@@ -55,61 +95,88 @@ impl Output for Published {
 
     fn show(&mut self, shown: &Shown) {
         let (picture, shown) = shown.clone().parts();
+        self.clear_line();
+        self.has_said = true;
         for shown in picture.iter().chain([&shown]) {
-            self.outbox.publish(DisplayData::new(media(shown)), &self.request);
+            self.outbox.publish(display(shown, self.front), &self.request);
         }
     }
 
     fn progress(&mut self, progress: Option<&Progress>) {
         let Some(progress) = progress else { return };
-        self.step = Some(progress.clone());
         let now = Instant::now();
-        match &mut self.picture {
-            None if progress.seconds >= WORTH_SHOWING => {
-                let display_id = Uuid::new_v4().to_string();
-                let mut display = DisplayData::new(under_way(progress));
-                display.transient = Some(Transient { display_id: Some(display_id.clone()) });
-                self.picture = Some((display_id, now));
-                self.outbox.publish(display, &self.request);
-            }
-            Some((display_id, at)) if now.duration_since(*at) >= BETWEEN => {
-                *at = now;
-                self.outbox.publish(UpdateDisplayData::new(under_way(progress), display_id), &self.request);
-            }
-            _ => {}
+        let is_due = match &self.picture {
+            None => progress.seconds >= WORTH_SHOWING,
+            Some((_, at)) => now.duration_since(*at) >= BETWEEN,
+        };
+        if !is_due {
+            return;
         }
+        let known = self.picture.take().map(|(display_id, _)| display_id);
+        let display_id = known.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        if matches!(self.front, Front::Console(_)) {
+            let line = cut(&printable(&words(progress)), COLUMNS - 1);
+            self.outbox.publish(StreamContent::stdout(&format!("{CLEARED}{line}")), &self.request);
+        } else if known.is_some() {
+            self.outbox.publish(UpdateDisplayData::new(under_way(progress), &display_id), &self.request);
+        } else {
+            let mut display = DisplayData::new(under_way(progress));
+            display.transient = Some(Transient { display_id: Some(display_id.clone()) });
+            self.outbox.publish(display, &self.request);
+        }
+        self.picture = Some((display_id, now));
     }
 }
 
+/// A thing to look at.
+pub(super) fn display(shown: &Shown, front: Front) -> DisplayData {
+    DisplayData { metadata: shown.metadata(), ..DisplayData::new(media(shown, front)) }
+}
+
 /// Every form that a thing has, by media type.
-pub(super) fn media(shown: &Shown) -> Media {
+pub(super) fn media(shown: &Shown, front: Front) -> Media {
     let drawn = shown.clone().draw();
     // of a figure that cannot be drawn the text is left
     let shown = drawn.as_ref().unwrap_or(shown);
-    let mut forms = vec![MediaType::Plain(printable(&shown.text).into_owned())];
-    forms.extend(shown.html.clone().map(MediaType::Html));
+    let mut text = printable(&shown.text).into_owned();
+    if let (Front::Console(colours), Some(figure)) = (front, &shown.figure)
+        && let Ok(blocks) = half_blocks(figure.as_ref(), COLUMNS, colours)
+    {
+        text = format!("{text}\n{}", blocks.trim_end());
+    }
+    let mut forms = vec![MediaType::Plain(text)];
+    forms.extend(shown.html.clone().or_else(|| shown.frame.clone()).map(MediaType::Html));
     forms.extend(shown.png.as_ref().map(|png| MediaType::Png(STANDARD.encode(png))));
+    forms.extend(shown.svg.clone().map(MediaType::Svg));
     Media::new(forms)
 }
 
 fn under_way(progress: &Progress) -> Media {
-    let Progress { label, done, total, seconds } = progress;
+    let Progress { label, done, total, .. } = progress;
+    let html = (*total > 0).then(|| {
+        format!(r#"{} <progress value="{done}" max="{total}"></progress> {}"#, escaped(label), numbers(progress))
+    });
+    both(&words(progress), html.as_deref())
+}
+
+/// How far a step is, with a bar where its end is known.
+fn words(progress: &Progress) -> String {
+    let Progress { label, done, total, .. } = progress;
     if *total == 0 {
-        return both(&format!("{label}: {done} in {seconds:.1} s"), None);
+        return format!("{label}: {}", numbers(progress));
+    }
+    let n_full = ((*done as f64 / *total as f64).min(1.0) * BAR as f64) as usize;
+    format!("{label} {}{} {}", "━".repeat(n_full), "╌".repeat(BAR - n_full), numbers(progress))
+}
+
+fn numbers(progress: &Progress) -> String {
+    let Progress { done, total, seconds, .. } = progress;
+    if *total == 0 {
+        return format!("{done} in {seconds:.1} s");
     }
     let share = (*done as f64 / *total as f64).min(1.0);
     let left = if *done == 0 { String::new() } else { format!(", {:.1} s left", seconds / share - seconds) };
-    let numbers = format!("{done} of {total} in {seconds:.1} s{left}");
-    let n_full = (share * BAR as f64) as usize;
-    let bar = format!("{}{}", "━".repeat(n_full), "╌".repeat(BAR - n_full));
-    let html = format!(r#"{} <progress value="{done}" max="{total}"></progress> {numbers}"#, escaped(label));
-    both(&format!("{label} {bar} {numbers}"), Some(&html))
-}
-
-fn finished(progress: &Progress) -> Media {
-    let Progress { label, done, total, seconds } = progress;
-    let of = if *total == 0 { String::new() } else { format!(" of {total}") };
-    both(&format!("{label}: {done}{of} in {seconds:.1} s"), None)
+    format!("{done} of {total} in {seconds:.1} s{left}")
 }
 
 /// Text, and the HTML of a line: given, or the text itself.
@@ -131,9 +198,13 @@ mod tests {
     }
 
     fn published() -> (Published, Receiver<Outgoing>) {
+        published_on(Front::Page)
+    }
+
+    fn published_on(front: Front) -> (Published, Receiver<Outgoing>) {
         let (sender, receiver) = queue();
         let request: JupyterMessage = ExecuteRequest::new("1".into()).into();
-        (Published::new(Outbox::new(sender), Rc::new(request)), receiver)
+        (Published::new(Outbox::new(sender), Rc::new(request), front), receiver)
     }
 
     /// Kind and plain text of every message so far.
@@ -141,11 +212,17 @@ mod tests {
         let mut said = Vec::new();
         while let Ok(Outgoing::Message(_, message)) = receiver.try_recv() {
             let media = match &message.content {
-                JupyterMessageContent::DisplayData(display) => &display.data,
-                JupyterMessageContent::UpdateDisplayData(update) => &update.data,
+                JupyterMessageContent::DisplayData(display) => display.data.clone(),
+                JupyterMessageContent::UpdateDisplayData(update) => update.data.clone(),
+                JupyterMessageContent::ClearOutput(_) => Media::new(Vec::new()),
+                JupyterMessageContent::StreamContent(stream) => Media::new(vec![MediaType::Plain(stream.text.clone())]),
                 _ => panic!("{message:?}"),
             };
-            let Some(MediaType::Plain(text)) = media.content.first() else { panic!("{media:?}") };
+            let text = match media.content.first() {
+                Some(MediaType::Plain(text)) => text,
+                None => "",
+                Some(_) => panic!("{media:?}"),
+            };
             said.push(format!("{}: {text}", message.header.msg_type));
         }
         said
@@ -161,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn long_steps_show_seldom_and_end_with_the_last_word() {
+    fn long_steps_show_seldom_and_leave_nothing() {
         let (mut published, mut receiver) = published();
         for done in 1..=100 {
             published.progress(Some(&progress("prefill", done, 100, 0.4 + done as f64)));
@@ -171,17 +248,55 @@ mod tests {
         let said = said(&mut receiver);
         assert_eq!(said.len(), 2, "{said:?}");
         assert_eq!(said[0], "display_data: prefill ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 1 of 100 in 1.4 s, 138.6 s left");
-        assert_eq!(said[1], "update_display_data: prefill: 100 of 100 in 100.4 s");
+        assert_eq!(said[1], "clear_output: ");
     }
 
     #[test]
-    fn steps_share_one_picture() {
+    fn progress_goes_alone_where_the_cell_said_something_else() {
         let (mut published, mut receiver) = published();
         published.progress(Some(&progress("prefill", 1, 2, 0.5)));
         published.progress(None);
+        published.print("words\n");
         published.progress(Some(&progress("generate", 0, 0, 0.5)));
         published.finish();
-        assert_eq!(said(&mut receiver)[1..], ["update_display_data: generate: 0 in 0.5 s"]);
+        assert_eq!(said(&mut receiver)[1..], ["stream: words\n", "update_display_data: "]);
+    }
+
+    #[test]
+    fn a_console_shows_progress_in_a_line_that_it_takes_back() {
+        let (mut published, mut receiver) = published_on(Front::Console(Depth::True));
+        published.progress(Some(&progress("prefill", 1, 2, 0.5)));
+        published.print("words\n");
+        published.progress(Some(&progress("generate", 0, 0, 0.5)));
+        published.finish();
+        let clear = format!("stream: {CLEARED}");
+        let bar = "prefill ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌ 1 of 2 in 0.5 s, 0.5 s left";
+        let expected = [
+            format!("{clear}{bar}"),
+            clear.clone(),
+            "stream: words\n".into(),
+            format!("{clear}generate: 0 in 0.5 s"),
+            clear.clone(),
+        ];
+        assert_eq!(said(&mut receiver), expected);
+    }
+
+    #[test]
+    fn a_console_gets_pictures_in_half_blocks() {
+        let figure = longlens_plot::plots::HeatMap {
+            x_labels: vec!["a".into()],
+            y_labels: vec!["b".into()],
+            values: vec![vec![1.0]],
+            ..longlens_plot::plots::HeatMap::default()
+        };
+        let shown = Shown::figure("a picture", std::sync::Arc::new(figure));
+        let text = |front| match &media(&shown, front).content[0] {
+            MediaType::Plain(text) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(text(Front::Page), "a picture");
+        let blocks = text(Front::Console(Depth::True));
+        assert!(blocks.starts_with("a picture\n") && blocks.contains("\u{1b}["), "{blocks:?}");
     }
 
     #[test]
@@ -192,7 +307,7 @@ mod tests {
             png: Some(vec![137, 80, 78, 71]),
             ..Shown::default()
         };
-        let media = serde_json::to_value(media(&shown)).unwrap();
+        let media = serde_json::to_value(media(&shown, Front::Page)).unwrap();
         assert_eq!(
             media,
             serde_json::json!({

@@ -12,6 +12,11 @@ use super::KernelError;
 
 /// The mark that Jupyter's launcher shows.
 const LOGO: &str = include_str!("install/logo.svg");
+/// How nbconvert writes a notebook as a script with its cells: `nbconvert --to script --template longlens`.
+const SCRIPT: [(&str, &str); 2] = [
+    ("conf.json", "{\"base_template\": \"script\", \"mimetypes\": {\"text/plain\": true}}\n"),
+    ("script.j2", include_str!("install/script.j2")),
+];
 /// What every kernel of ours is started with, after the program.
 const ARGUMENTS: [&str; 3] = ["kernel", "run", "{connection_file}"];
 
@@ -27,12 +32,12 @@ pub enum Place {
 }
 
 /// Tells Jupyter of this kernel, under `name`, to be started as `program kernel run {connection_file}` and the words of `flags`;
-/// returns the folder.
+/// returns the folder. Beside it nbconvert gets a template for scripts.
 ///
 /// Takes the place of a kernel of ours with that name, and refuses to take the place of another.
 pub fn install(name: &str, place: &Place, program: &Path, flags: &[String]) -> Result<PathBuf, KernelError> {
     let folder = folder(name, place, &|variable| std::env::var_os(variable))?;
-    install_in(&folder, program, flags)?;
+    install_in(&folder, name, program, flags)?;
     Ok(folder)
 }
 
@@ -40,21 +45,54 @@ pub fn install(name: &str, place: &Place, program: &Path, flags: &[String]) -> R
 pub fn uninstall(name: &str, place: &Place) -> Result<PathBuf, KernelError> {
     let folder = folder(name, place, &|variable| std::env::var_os(variable))?;
     uninstall_from(&folder)?;
+    remove_template(&folder)?;
     Ok(folder)
 }
 
-fn install_in(folder: &Path, program: &Path, flags: &[String]) -> Result<(), KernelError> {
+/// The line of words that Jupyter starts the kernel of a folder with.
+pub fn command(folder: &Path) -> Option<String> {
+    let specification: Value = serde_json::from_str(&fs::read_to_string(folder.join("kernel.json")).ok()?).ok()?;
+    let words = specification["argv"].as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
+    Some(words.join(" "))
+}
+
+fn install_in(folder: &Path, name: &str, program: &Path, flags: &[String]) -> Result<(), KernelError> {
     if folder.join("kernel.json").exists() && !is_ours(folder) {
         return Err(KernelError::NotOurs { path: folder.into() });
     }
-    fs::create_dir_all(folder).map_err(|cause| KernelError::File { what: "make", path: folder.into(), cause })?;
-    let write = |name: &str, text: &str| {
+    let template = template_of(folder);
+    for folder in [folder, &template] {
+        fs::create_dir_all(folder).map_err(|cause| KernelError::File { what: "make", path: folder.into(), cause })?;
+    }
+    let write = |folder: &Path, name: &str, text: &str| {
         let path = folder.join(name);
         write_whole(&path, text.as_bytes()).map_err(|cause| KernelError::File { what: "write", path, cause })
     };
-    write("logo-svg.svg", LOGO)?;
+    SCRIPT.iter().try_for_each(|(name, text)| write(&template, name, text))?;
+    write(folder, "logo-svg.svg", LOGO)?;
     // last, for it is what makes the folder a kernel
-    write("kernel.json", &format!("{:#}\n", specification(program, flags)))
+    write(folder, "kernel.json", &format!("{:#}\n", specification(name, program, flags)))
+}
+
+/// The folder of nbconvert's template, beside the folder of kernels that a kernel lies in.
+fn template_of(kernel: &Path) -> PathBuf {
+    let data = kernel.ancestors().nth(2).unwrap_or(kernel);
+    data.join("nbconvert/templates/longlens")
+}
+
+/// Takes the template away with the last kernel of ours beside it.
+fn remove_template(kernel: &Path) -> Result<(), KernelError> {
+    let others = kernel.parent().and_then(|kernels| fs::read_dir(kernels).ok());
+    if others.into_iter().flatten().flatten().any(|other| is_ours(&other.path())) {
+        return Ok(());
+    }
+    let template = template_of(kernel);
+    match fs::remove_dir_all(&template) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(KernelError::File { what: "remove", path: template, cause })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn uninstall_from(folder: &Path) -> Result<(), KernelError> {
@@ -67,13 +105,15 @@ fn uninstall_from(folder: &Path) -> Result<(), KernelError> {
     fs::remove_dir_all(folder).map_err(|cause| KernelError::File { what: "remove", path: folder.into(), cause })
 }
 
-fn specification(program: &Path, flags: &[String]) -> Value {
+fn specification(name: &str, program: &Path, flags: &[String]) -> Value {
     let mut argv = vec![program.to_string_lossy().into_owned()];
     argv.extend(ARGUMENTS.map(str::to_owned));
     argv.extend_from_slice(flags);
+    // a launcher shows this name alone
+    let shown = if name == "longlens" { name.to_owned() } else { format!("longlens ({name})") };
     json!({
         "argv": argv,
-        "display_name": "longlens",
+        "display_name": shown,
         "language": "rhai",
         "interrupt_mode": "message",
         "metadata": { "debugger": false },
@@ -179,7 +219,7 @@ mod tests {
             "run",
             "{connection_file}"
           ],
-          "display_name": "longlens",
+          "display_name": "longlens (lens)",
           "language": "rhai",
           "interrupt_mode": "message",
           "metadata": {
@@ -188,13 +228,19 @@ mod tests {
         }
         "#);
         assert!(folder.join("logo-svg.svg").exists());
+        let template = prefix.path().join("share/jupyter/nbconvert/templates/longlens");
+        assert!(template.join("script.j2").exists());
         let flags = ["--files=/data".to_owned(), "--overwrite".to_owned()];
         install("lens", &place, Path::new("/elsewhere/longlens"), &flags).unwrap();
         let written: Value = serde_json::from_slice(&fs::read(folder.join("kernel.json")).unwrap()).unwrap();
         let argv = ["/elsewhere/longlens", "kernel", "run", "{connection_file}", "--files=/data", "--overwrite"];
         assert_eq!(written["argv"], json!(argv));
+        assert_eq!(command(&folder).unwrap(), argv.join(" "));
+        install("other", &place, Path::new("/opt/longlens"), &[]).unwrap();
         assert_eq!(uninstall("lens", &place).unwrap(), folder);
-        assert!(!folder.exists());
+        assert!(!folder.exists() && template.exists(), "another kernel is still there");
+        uninstall("other", &place).unwrap();
+        assert!(!template.exists());
         assert!(matches!(uninstall("lens", &place), Err(KernelError::NotInstalled { .. })));
     }
 

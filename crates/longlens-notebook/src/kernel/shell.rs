@@ -1,6 +1,6 @@
 //! The thread of the interpreter: one request after the other.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -9,9 +9,10 @@ use jupyter_protocol::{
     CommClose, CommInfoReply, CompleteReply, CompleteRequest, HistoryReply, InspectReply, InspectRequest,
     IsCompleteReply, JupyterMessage, JupyterMessageContent,
 };
+use longlens_plot::terminal::Depth;
 use serde_json::{Map, Value, json};
 
-use super::display::media;
+use super::display::{Front, media};
 use super::history::History;
 use super::interrupts::Interrupts;
 use super::outbox::{Outbox, busy, idle};
@@ -22,12 +23,18 @@ mod execute;
 #[cfg(test)]
 mod tests;
 
+/// Clients that are remembered as consoles.
+const MOST_CONSOLES: usize = 1024;
+
 /// An interpreter that answers Jupyter.
 pub(super) struct Shell {
     interpreter: Box<dyn Interpreter>,
     outbox: Outbox,
     interrupts: Arc<Interrupts>,
     history: History,
+    /// Clients, by their sessions, that asked whether a cell is whole: somebody types there line by line, as in a console, and no
+    /// file of a notebook keeps what is shown.
+    consoles: HashSet<String>,
     /// Requests that came while a cell ran into an error.
     waiting: VecDeque<Waiting>,
 }
@@ -42,7 +49,7 @@ impl Shell {
     /// Goes on counting where the interpreter is.
     pub(super) fn new(interpreter: Box<dyn Interpreter>, outbox: Outbox, interrupts: Arc<Interrupts>) -> Self {
         let history = History::new(interpreter.history());
-        Self { interpreter, outbox, interrupts, history, waiting: VecDeque::new() }
+        Self { interpreter, outbox, interrupts, history, consoles: HashSet::new(), waiting: VecDeque::new() }
     }
 
     /// Answers requests until no more can come, or the kernel ends.
@@ -73,6 +80,9 @@ impl Shell {
             JupyterMessageContent::CompleteRequest(ask) => self.outbox.reply(self.complete(ask), request),
             JupyterMessageContent::InspectRequest(ask) => self.outbox.reply(self.inspect(ask), request),
             JupyterMessageContent::IsCompleteRequest(ask) => {
+                if self.consoles.len() < MOST_CONSOLES {
+                    self.consoles.insert(request.header.session.clone());
+                }
                 let answer = match self.interpreter.completeness(&ask.code) {
                     Completeness::Whole => IsCompleteReply::complete(),
                     Completeness::Open { indent } => IsCompleteReply::incomplete(indent),
@@ -95,6 +105,16 @@ impl Shell {
                 Some(refusal) => self.outbox.reply(refusal, request),
                 None => log(&format!("ignored `{}` on the shell channel", other.message_type())),
             },
+        }
+    }
+
+    /// Where the client of a request shows results.
+    fn front(&self, request: &JupyterMessage) -> Front {
+        let colours = Depth::of_terminal();
+        if colours != Depth::Mono && self.consoles.contains(&request.header.session) {
+            Front::Console(colours)
+        } else {
+            Front::Page
         }
     }
 
@@ -122,7 +142,7 @@ impl Shell {
         let known = self.interpreter.inspect(code, cursor::byte(code, *cursor_pos), more);
         known.map_or_else(InspectReply::default, |shown| InspectReply {
             found: true,
-            data: media(&shown),
+            data: media(&shown, Front::Page),
             ..InspectReply::default()
         })
     }

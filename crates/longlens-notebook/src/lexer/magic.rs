@@ -24,7 +24,8 @@ pub const MAGICS: &[(&str, &str, &str)] = &[
     ("run", "FILE", "runs a .rhai file or the cells of a notebook here"),
     ("save", "FILE", "saves the cells so far as a notebook (.ipynb, with results) or as .rhai"),
     ("load", "FILE", "shows a file's cells, ready to be run with %run"),
-    ("config", "[NAME VALUE]", "shows limits, or lowers them: operations, memory"),
+    ("config", "[NAME VALUE]", "shows limits and the form of pictures, or sets them: operations, memory, figures"),
+    ("theme", "[dark|light]", "shows pictures on a dark or a light ground from now on"),
     ("reset", "", "forgets variables and functions"),
     ("magics", "", "lists these lines"),
 ];

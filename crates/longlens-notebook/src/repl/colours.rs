@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use longlens_core::printable::printable;
 use longlens_plot::color::Rgb;
 use longlens_plot::terminal::{Depth, nearest_16, nearest_256};
+
+use crate::interpreter::{CellError, Part};
 
 /// What a piece of text is for. Roles use the 16 colours alone: those fit whatever ground the user chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,20 @@ pub trait Paint {
 
     /// The codes of a colour for text (`is_ground` false) or behind it; empty without colours.
     fn code(self, rgb: Rgb, is_ground: bool) -> String;
+}
+
+/// The lines of an error, safe for a terminal: its name and caret red, advice green, line numbers and calls faint.
+pub fn painted(error: &CellError, colours: Depth) -> Vec<String> {
+    let part = |(part, text): (Part, String)| {
+        let text = printable(&text);
+        match part {
+            Part::Plain => text.into_owned(),
+            Part::Alarm => colours.paint(Role::Alarm, &text).into_owned(),
+            Part::Faint => colours.paint(Role::Faint, &text).into_owned(),
+            Part::Help => colours.paint(Role::Help, &text).into_owned(),
+        }
+    };
+    error.parts().into_iter().map(|line| line.into_iter().map(part).collect()).collect()
 }
 
 impl Paint for Depth {

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use longlens_app::pace;
 use longlens_core::printable::printable;
-
 use longlens_plot::terminal::Depth;
 
-use super::colours::{Paint, Role};
+use super::colours::{Paint, Role, painted};
 use super::picture::{self, Way};
 use crate::interpreter::{CellError, Output, Progress};
 use crate::shown::Shown;
@@ -45,6 +45,8 @@ const PATIENCE_SECONDS: f64 = 0.3;
 const REDRAWN: Duration = Duration::from_millis(100);
 /// Cells of the bar.
 const BAR: usize = 24;
+/// The same on a narrow terminal.
+const SHORT_BAR: usize = 4;
 
 impl Console {
     /// Cells' words go to `out`; progress and notes to `err`.
@@ -87,7 +89,7 @@ impl Console {
         // the terminal echoed the key that stopped the cell
         self.at_start &= error.name != "Interrupted";
         self.end_line();
-        let text = painted(error, self.look.colours);
+        let text = painted(error, self.look.colours).join("\n") + "\n";
         self.write(&text);
     }
 
@@ -162,44 +164,29 @@ impl Output for Console {
         if !self.look.progress || is_early || !self.at_start {
             return;
         }
-        let line = cut(&progress_line(progress), self.look.width.saturating_sub(1));
+        let width = self.look.width.saturating_sub(1);
+        let line = cut(&progress_line(progress, width), width);
         let line = self.look.colours.paint(Role::Faint, &line).into_owned();
         let _ = write!(self.err, "\r\x1b[2K{line}").and_then(|()| self.err.flush());
         self.drawn = Some(Instant::now());
     }
 }
 
-/// `label  ━━━━────  41%  3.2 s  Ctrl-C stops`.
-fn progress_line(progress: &Progress) -> String {
+/// `label  ━━━━────  41%  3.2 s (5 s left)  Ctrl-C stops`, its bar as long as a line of `width` leaves room for.
+fn progress_line(progress: &Progress, width: usize) -> String {
     let Progress { label, done, total, seconds } = progress;
-    let seconds = if *seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{:.0} min", seconds / 60.0) };
+    let left = pace::left(*seconds, *done, *total).filter(|_| done < total);
+    let left = left.map_or(String::new(), |left| format!(" ({} left)", pace::text(left)));
+    let seconds = if *seconds < 60.0 { format!("{seconds:.1} s") } else { pace::text(*seconds) };
     if *total == 0 {
         return format!("{label}  {seconds}  Ctrl-C stops");
     }
     let share = (*done as f64 / *total as f64).clamp(0.0, 1.0);
-    let filled = (share * BAR as f64) as usize;
-    let bar = format!("{}{}", "━".repeat(filled), "─".repeat(BAR - filled));
-    format!("{label}  {bar} {:>3.0}%  {seconds}  Ctrl-C stops", (share * 100.0).floor())
-}
-
-/// The lines of an error: its name and caret red, advice green, the rest plain.
-fn painted(error: &CellError, colours: Depth) -> String {
-    let help = error.help.as_ref().map(|help| format!("help: {help}"));
-    let mut text = String::new();
-    for (idx, line) in error.lines().iter().enumerate() {
-        let line = printable(line);
-        let painted = match line.split_once(if idx == 0 { ":" } else { " |" }) {
-            _ if help.as_deref() == Some(&*line) => colours.paint(Role::Help, &line).into_owned(),
-            Some((name, rest)) if idx == 0 => format!("{}:{rest}", colours.paint(Role::Alarm, name)),
-            Some((number, rest)) if idx == 3 => {
-                format!("{}{}", colours.paint(Role::Faint, &format!("{number} |")), colours.paint(Role::Alarm, rest))
-            }
-            Some((number, rest)) => format!("{}{rest}", colours.paint(Role::Faint, &format!("{number} |"))),
-            None => line.into_owned(),
-        };
-        text.extend([painted.as_str(), "\n"]);
-    }
-    text
+    let rest = format!(" {:>3.0}%  {seconds}{left}  Ctrl-C stops", (share * 100.0).floor());
+    let room = width.saturating_sub(label.chars().count() + 2 + rest.chars().count());
+    let bar = room.clamp(SHORT_BAR, BAR);
+    let filled = (share * bar as f64) as usize;
+    format!("{label}  {}{}{rest}", "━".repeat(filled), "─".repeat(bar - filled))
 }
 
 const HELP: &str = "\
@@ -262,8 +249,10 @@ mod tests {
     #[test]
     fn errors_have_colours_where_they_help() {
         let place = Place { line: 2, column: 3, len: 2, text: "  xy | 1".into() };
-        let error =
-            CellError { place: Some(place), ..CellError::new("NameError", "no xy", Some("did you mean x?".into())) };
+        let error = CellError {
+            place: Some(place.into()),
+            ..CellError::new("NameError", "no xy", Some("did you mean x?".into()))
+        };
         let (mut plain, out, _) = console(Depth::Mono);
         plain.error(&error);
         assert_eq!(out.text(), format!("{error}\n"));
@@ -286,14 +275,14 @@ mod tests {
         console.progress(Some(&progress));
         assert_eq!(
             err.text(),
-            "\r\x1b[2Kpasskey  ━━━━━━━━━───────────────  41%  3.2 s  Ctrl-C stops",
+            "\r\x1b[2Kpasskey  ━━━━━────────  41%  3.2 s (5 s left)  Ctrl-C stops",
             "not twice at once"
         );
         console.print("x\n");
         console.progress(None);
         assert_eq!((err.text().as_str(), out.text().as_str()), ("\r\x1b[2K", "x\n"));
         progress.total = 0;
-        assert_eq!(progress_line(&progress), "passkey  3.2 s  Ctrl-C stops");
+        assert_eq!(progress_line(&progress, 80), "passkey  3.2 s  Ctrl-C stops");
     }
 
     #[test]

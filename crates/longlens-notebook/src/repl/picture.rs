@@ -80,7 +80,7 @@ pub fn draw(shown: &Shown, way: Way, colours: Depth, width: usize) -> Result<Str
 }
 
 /// The figure in at most `columns` cells a row, every row with its line end.
-fn half_blocks(figure: &dyn Figure, columns: usize, colours: Depth) -> Result<String, PlotError> {
+pub fn half_blocks(figure: &dyn Figure, columns: usize, colours: Depth) -> Result<String, PlotError> {
     let (columns, rows) = Screen::fitting(figure, columns, MAX_ROWS);
     let screen = Screen::of_figure(figure, columns, rows)?;
     let mut text = String::new();

@@ -77,7 +77,7 @@ pub fn value(shown: &Shown, execution_count: i64) -> Vec<Value> {
     let result = json!({
         "output_type": "execute_result",
         "data": bundle(&shown),
-        "metadata": {},
+        "metadata": shown.metadata(),
         "execution_count": execution_count,
     });
     picture.as_ref().map(display).into_iter().chain([result]).collect()
@@ -90,7 +90,7 @@ pub fn displays(shown: &Shown) -> Vec<Value> {
 }
 
 fn display(shown: &Shown) -> Value {
-    json!({ "output_type": "display_data", "data": bundle(shown), "metadata": {} })
+    json!({ "output_type": "display_data", "data": bundle(shown), "metadata": shown.metadata() })
 }
 
 /// A thing in all its forms, by media type. A figure that nobody has drawn yet is drawn here.
@@ -101,11 +101,14 @@ fn bundle(shown: &Shown) -> Value {
     };
     let mut forms = Map::new();
     forms.insert("text/plain".into(), shown.text.as_str().into());
-    if let Some(html) = &shown.html {
+    if let Some(html) = shown.html.as_ref().or(shown.frame.as_ref()) {
         forms.insert("text/html".into(), html.as_str().into());
     }
     if let Some(png) = &shown.png {
         forms.insert("image/png".into(), STANDARD.encode(png).into());
+    }
+    if let Some(svg) = &shown.svg {
+        forms.insert("image/svg+xml".into(), svg.as_str().into());
     }
     Value::Object(forms)
 }

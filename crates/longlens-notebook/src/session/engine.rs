@@ -8,12 +8,12 @@ use longlens_core::lens::CancelToken;
 use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{Dynamic, Engine, LexError, Position, Token, TokenizeState};
 
-use super::{Limits, is_last, nesting, sizes};
+use super::{Limits, is_last, nesting, numbers, said, sizes};
 use crate::functions;
 use crate::host::Host;
 use crate::lexer;
 use crate::running::Exhausted;
-use crate::values::{self, Figure, Method, Model, Prompt, Rope, Run, Table, Trace};
+use crate::values::{self, Figure, Html, Interactive, Method, Model, Prompt, Rope, Run, Table, Trace};
 
 /// Calls inside calls: deeper ones would leave the stack.
 const MAX_CALLS: usize = 64;
@@ -41,6 +41,8 @@ pub fn new(host: &Rc<Host>, limits: Limits, parsing: &Rc<RefCell<Parsing>>) -> E
     watch(&mut engine, host);
     nesting::watch(&mut engine, host);
     sizes::register(&mut engine);
+    numbers::register(&mut engine);
+    said::register(&mut engine);
     let out = host.clone();
     engine.on_print(move |text| out.tell(|out| out.print(&format!("{text}\n"))));
     let out = host.clone();
@@ -153,7 +155,7 @@ fn name_types(engine: &mut Engine) {
             engine.register_fn("+", |value: $type, text: &str| format!("{}{text}", values::text(&Dynamic::from(value))));
         )*};
     }
-    name!(Model, Method, Rope, Prompt, Run, Trace, Table, Figure);
+    name!(Model, Method, Rope, Prompt, Run, Trace, Table, Figure, Html, Interactive);
     engine.register_type_with_name::<longlens_app::Problem>("Error");
     engine.register_fn("to_string", |problem: &mut longlens_app::Problem| problem.message.clone());
     engine.register_fn("to_debug", |problem: &mut longlens_app::Problem| problem.message.clone());

@@ -7,7 +7,7 @@ use longlens_core::nearest::nearest;
 use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
 use super::{Home, Session};
-use crate::interpreter::{CellError, Place};
+use crate::interpreter::{Call, CellError, Place};
 use crate::lexer::{self, KEYWORDS};
 use crate::memory::Gauge;
 use crate::running::Exhausted;
@@ -28,16 +28,85 @@ pub fn explain(error: &EvalAltResult, known: &Known) -> CellError {
     if let Some(advice) = known.session.host.take_advice() {
         told.help = Some(told.help.map_or(advice.clone(), |help| format!("{help}; {advice}")));
     }
-    let Some(function) = function else { return CellError { place: place(known.code, position), ..told } };
-    // positions in a function count in the text that defines it
-    let mut homes = known.session.homes.iter().filter(|((name, _), _)| name == function).map(|(_, home)| home);
-    let home = homes.next().filter(|home| homes.all(|other| Rc::ptr_eq(home, other)));
+    told.calls = calls(error, known);
+    let Some(function) = function else {
+        return CellError { place: place(known.code, position).map(Box::new), ..told };
+    };
+    // one without a name has taken along what there was where it was written
+    if let EvalAltResult::ErrorVariableNotFound(name, _) = inner
+        && !super::is_last(name)
+        && !function.starts_with(NAMELESS)
+    {
+        out_of_sight(&mut told, name, function, known);
+    }
+    let home = home(function, known);
     let place = home.and_then(|home| place(&home.code, position));
     let is_elsewhere = |home: &&Rc<Home>| home.number > 0 && home.number != known.session.number();
     if let Some(home) = home.filter(|home| place.is_some() && is_elsewhere(home)) {
         told.message = format!("{} (in cell {})", told.message, home.number);
     }
-    CellError { place, ..told }
+    CellError { place: place.map(Box::new), ..told }
+}
+
+/// The text that defines a function: positions in it count there. Nothing where several of its name are defined in different texts.
+fn home<'a>(function: &str, known: &Known<'a>) -> Option<&'a Rc<Home>> {
+    let mut homes = known.session.homes.iter().filter(|((name, _), _)| name == function).map(|(_, home)| home);
+    let home = homes.next()?;
+    homes.all(|other| Rc::ptr_eq(home, other)).then_some(home)
+}
+
+/// What the language calls functions without a name begins with this.
+const NAMELESS: &str = "anon$";
+
+/// The calls of functions of cells that led to an error, the innermost first.
+fn calls(error: &EvalAltResult, known: &Known) -> Vec<Call> {
+    let (mut error, mut caller, mut calls) = (error, None, Vec::new());
+    while let EvalAltResult::ErrorInFunctionCall(name, _, inner, position) = error {
+        if known.session.homes.keys().any(|(known, _)| known == name) {
+            let (code, number) = match caller {
+                None => (Some(known.code), known.session.number()),
+                Some(caller) => home(caller, known).map_or((None, 0), |home| (Some(home.code.as_str()), home.number)),
+            };
+            // one that a function of longlens called stands in no line
+            if let Some(place) = code.and_then(|code| place(code, *position)) {
+                let function = (!name.starts_with(NAMELESS)).then(|| name.clone());
+                let cell = (number > 0 && number != known.session.number()).then_some(number);
+                calls.push(Call { function, place, cell });
+            }
+            caller = Some(name.as_str());
+        }
+        error = inner;
+    }
+    calls.reverse();
+    calls
+}
+
+/// A name that a function does not know: what it sees, and where the name stands outside of it.
+fn out_of_sight(told: &mut CellError, name: &str, function: &str, known: &Known) {
+    let session = known.session;
+    if session.docs().find(name).next().is_some() || session.functions().iter().any(|(known, _)| known == name) {
+        return;
+    }
+    let parameters = session.library.iter_functions().find(|known| known.name == function);
+    let parameters: Vec<&str> = parameters.map(|known| known.params.clone()).unwrap_or_default();
+    if session.scope.contains(name) {
+        told.message = format!(
+            "`{function}` does not see the variable `{name}`: functions see their parameters and no variables of outside"
+        );
+        let with: Vec<&str> = parameters.iter().copied().chain([name]).collect();
+        told.help = Some(format!(
+            "hand it on, as in `fn {function}({})`; or write a function without a name, `|x| …`, which takes the variables of its place along",
+            with.join(", ")
+        ));
+        return;
+    }
+    if let Some(close) = close(name, parameters.iter().copied()) {
+        told.help = Some(format!("did you mean `{close}`?"));
+    } else if told.help.as_ref().is_some_and(|help| help.starts_with("make it first")) {
+        told.help = Some(format!(
+            "functions see their parameters, no variables of outside: hand it on, or make it inside as in `let {name} = …;`"
+        ));
+    }
 }
 
 /// The error that started it, the best known position, and the function of a cell that the position lies in.
@@ -252,7 +321,7 @@ fn unknown_variable(name: &str, known: &Known) -> CellError {
         );
     }
     if session.docs().find(name).next().is_some() || session.functions().iter().any(|(function, _)| function == name) {
-        let help = format!("to call it, write {name}(…); to hand it on, write Fn(\"{name}\")");
+        let help = format!("to call it, write {name}(…); to hand it on, write Fn(\"{name}\"); to read of it, ?{name}");
         return CellError::new("NameError", format!("`{name}` is a function, not a variable"), Some(help));
     }
     let variables: Vec<String> = session.variables().into_iter().map(|(name, _)| name).collect();

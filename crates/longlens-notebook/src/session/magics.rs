@@ -2,13 +2,16 @@
 
 use std::time::Instant;
 
+use longlens_plot::Ground;
+
 use super::complete::{files, fitting, names};
 use crate::docs::Doc;
+use crate::functions::by_topic;
 use crate::interpreter::{Candidate, CellError, Completions, Interpreter, Out};
 use crate::lexer::magic::{MAGICS, Magic};
 use crate::memory::{read_size, size};
 use crate::session::{Limits, Session, close};
-use crate::shown::Shown;
+use crate::shown::{Form, Shown};
 use crate::types::plain_type;
 use crate::values;
 
@@ -38,6 +41,7 @@ pub fn run(session: &mut Session, magic: &Magic, out: &Out) -> Result<Option<Sho
         "save" => super::script::save(session, magic.rest).map(|text| Some(Shown::text(text))),
         "load" => super::script::load(session, magic.rest).map(|text| Some(Shown::text(text))),
         "config" => config(session, magic.rest).map(|text| Some(Shown::text(text))),
+        "theme" => theme(session, magic.rest).map(|text| Some(Shown::text(text))),
         "reset" => {
             session.reset();
             Ok(None)
@@ -85,28 +89,27 @@ pub fn describe(session: &Session, name: &str, more: bool) -> Option<String> {
     if name != bare {
         return magic;
     }
-    let docs = session.docs();
-    let properties = docs.all().iter().filter(|doc| doc.is_property && doc.name == name);
-    // constructors have a form without and one with parameters, documented alike: the second says it all
-    let mut forms: Vec<&Doc> = Vec::new();
-    for doc in docs.find(name).chain(properties) {
-        forms.retain(|known| known.text != doc.text || doc.text.is_empty());
-        forms.push(doc);
-    }
-    let is_one = forms.len() == 1;
-    let part = |doc: &&Doc| {
-        let text = if doc.text.is_empty() { String::new() } else { format!("\n{}", indented(&doc.text)) };
-        let example = doc.example.as_ref().filter(|_| more || is_one);
-        let example = example.map_or(String::new(), |example| format!("\n\n{}", indented(example)));
-        format!("{}{text}{example}", doc.signature)
-    };
-    let parts: Vec<_> = forms.iter().map(part).chain(magic).collect();
+    let told = session.docs().describe(name, more);
+    let parts: Vec<_> = told.into_iter().chain(magic).collect();
     (!parts.is_empty()).then(|| parts.join("\n\n"))
 }
 
-fn indented(text: &str) -> String {
-    let line = |line: &str| if line.is_empty() { String::new() } else { format!("    {line}") };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+/// Says on which ground pictures are shown, or changes it.
+fn theme(session: &mut Session, rest: &str) -> Result<String, CellError> {
+    if !rest.is_empty() {
+        let names = Ground::ALL.map(Ground::name);
+        let ground = Ground::parse(rest).ok_or_else(|| {
+            let near = longlens_core::nearest::nearest(rest, names);
+            let help =
+                near.map_or(format!("there are: {}", names.join(", ")), |name| format!("did you mean `{name}`?"));
+            CellError::new("NameError", format!("there is no theme `{rest}`"), Some(help))
+        })?;
+        session.set_ground(ground);
+    }
+    Ok(format!(
+        "pictures are shown on a {} ground; files that `save` writes have a light one",
+        session.host().ground().name()
+    ))
 }
 
 fn time(session: &mut Session, code: &str, out: &Out) -> Result<Option<Shown>, CellError> {
@@ -175,22 +178,28 @@ fn who(session: &Session) -> String {
     if lines.is_empty() { "no variables yet".into() } else { lines.join("\n") }
 }
 
+/// Functions by topic, in the order of the topics; those alone that `word` stands in, in name, help or topic.
 fn functions(session: &Session, word: &str) -> String {
     let word = word.to_lowercase();
-    let fits = |doc: &&Doc| word.is_empty() || doc.name.contains(&word) || doc.text.to_lowercase().contains(&word);
-    let mut last = String::new();
-    let lines: Vec<_> = session
-        .docs()
-        .own()
-        .filter(|doc| !doc.is_property && doc.name.starts_with(char::is_alphabetic))
-        .filter(fits)
-        .filter(|doc| std::mem::replace(&mut last, doc.name.clone()) != doc.name)
-        .map(|doc| {
-            let first = doc.text.split(['.', ':']).next().unwrap_or_default().replace('\n', " ");
-            format!("{:<16} {first}", doc.name)
-        })
-        .collect();
-    if lines.is_empty() { format!("nothing about `{word}`") } else { lines.join("\n") }
+    let fits = |doc: &&Doc| {
+        word.is_empty() || [&doc.name, &doc.text, doc.topic].iter().any(|text| text.to_lowercase().contains(&word))
+    };
+    let line = |doc: &Doc| {
+        let first = doc.text.split(['.', ':']).next().unwrap_or_default().replace('\n', " ");
+        format!("  {:<16} {first}", doc.name)
+    };
+    let mut told = Vec::new();
+    for (topic, _) in by_topic() {
+        let mut last = "";
+        let of_topic =
+            session.docs().own().filter(|doc| !doc.is_property && doc.topic == topic && !doc.text.is_empty());
+        let named = of_topic.filter(|doc| doc.name.starts_with(char::is_alphabetic)).filter(fits);
+        let lines: Vec<_> = named.filter(|doc| std::mem::replace(&mut last, &doc.name) != doc.name).map(line).collect();
+        if !lines.is_empty() {
+            told.push(format!("{topic}\n{}", lines.join("\n")));
+        }
+    }
+    if told.is_empty() { format!("nothing about `{word}`") } else { told.join("\n\n") }
 }
 
 fn history(session: &Session, rest: &str) -> Result<String, CellError> {
@@ -206,57 +215,86 @@ fn history(session: &Session, rest: &str) -> Result<String, CellError> {
         .join("\n"))
 }
 
+/// What `%config` sets.
+const CONFIGURED: [&str; 3] = ["operations", "memory", "figures"];
+
 fn config(session: &mut Session, rest: &str) -> Result<String, CellError> {
-    let mut limits = session.limits();
     let mut words = rest.split_whitespace();
     if let Some(name) = words.next() {
         let word = words.collect::<Vec<_>>().join(" ");
-        let value = match name {
-            "operations" => word.replace('_', "").parse().ok().filter(|value| *value > 0),
-            "memory" => read_size(&word),
+        match name {
+            "operations" | "memory" => lower(session, name, &word)?,
+            "figures" => session.host().set_form(form(&word)?),
             other => {
-                let near = longlens_core::nearest::nearest(other, ["operations", "memory"]);
-                let help =
-                    near.map_or("there are: operations, memory".into(), |name| format!("did you mean `{name}`?"));
-                return Err(CellError::new("NameError", format!("there is no limit `{other}`"), Some(help)));
+                let near =
+                    longlens_core::nearest::nearest(other, CONFIGURED).map(|near| format!("did you mean `{near}`?"));
+                let help = near.unwrap_or_else(|| format!("there are: {}", CONFIGURED.join(", ")));
+                return Err(CellError::new(
+                    "NameError",
+                    format!("there is nothing called `{other}` to set"),
+                    Some(help),
+                ));
             }
-        };
-        let (what, example) = match name {
-            "operations" => ("a whole number of at least 1", "1000000"),
-            _ => ("a size", "512m"),
-        };
-        let Some(value) = value else {
-            let help = format!("write %config {name} {example}");
-            return Err(CellError::new("TypeError", format!("`{name}` needs {what}"), Some(help)));
-        };
-        let wanted = match name {
-            "operations" => Limits { operations: value, ..limits },
-            _ => Limits { memory: value, ..limits },
-        };
-        if let Some(most) =
-            session.most().filter(|most| wanted.operations > most.operations || wanted.memory > most.memory)
-        {
-            let (flag, most) = match name {
-                "operations" => ("--max-operations", most.operations.to_string()),
-                _ => ("--memory-limit", size(most.memory)),
-            };
-            return Err(CellError::new(
-                "SandboxError",
-                format!("`{name}` is {most} here, and cells can only lower it"),
-                Some(format!("start with {flag} to raise it")),
-            ));
         }
-        limits = wanted;
-        session.lower(limits);
     }
-    let files = session.host().files();
+    let (limits, host) = (session.limits(), session.host());
+    let files = host.files();
     let place = if files.is_anywhere() { "anywhere".into() } else { files.root().display().to_string() };
     Ok(format!(
-        "operations {} (steps of one cell)\nmemory {} (of all values; {} are held)\nfiles {place}",
+        "operations {} (steps of one cell)\nmemory {} (of all values; {} are held)\nfigures {} ({})\nfiles {place}",
         limits.operations,
         size(limits.memory),
-        size(session.host().gauge().held()),
+        size(host.gauge().held()),
+        host.form().name(),
+        Form::ALL.map(Form::name).join(", "),
     ))
+}
+
+/// What pictures are to be drawn as.
+fn form(word: &str) -> Result<Form, CellError> {
+    let known = Form::ALL.map(Form::name).join(", ");
+    let wrong = || {
+        CellError::new(
+            "TypeError",
+            format!("`figures` needs one of: {known}"),
+            Some("write %config figures svg".into()),
+        )
+    };
+    Form::named(word).ok_or_else(wrong)
+}
+
+/// Sets a limit, which cells can only lower.
+fn lower(session: &mut Session, name: &str, word: &str) -> Result<(), CellError> {
+    let limits = session.limits();
+    let (value, what, example) = match name {
+        "operations" => {
+            let value = word.replace('_', "").parse().ok().filter(|value| *value > 0);
+            (value, "a whole number of at least 1", "1000000")
+        }
+        _ => (read_size(word), "a size", "512m"),
+    };
+    let Some(value) = value else {
+        let help = format!("write %config {name} {example}");
+        return Err(CellError::new("TypeError", format!("`{name}` needs {what}"), Some(help)));
+    };
+    let wanted = match name {
+        "operations" => Limits { operations: value, ..limits },
+        _ => Limits { memory: value, ..limits },
+    };
+    if let Some(most) = session.most().filter(|most| wanted.operations > most.operations || wanted.memory > most.memory)
+    {
+        let (flag, most) = match name {
+            "operations" => ("--max-operations", most.operations.to_string()),
+            _ => ("--memory-limit", size(most.memory)),
+        };
+        return Err(CellError::new(
+            "SandboxError",
+            format!("`{name}` is {most} here, and cells can only lower it"),
+            Some(format!("start with {flag} to raise it")),
+        ));
+    }
+    session.lower(wanted);
+    Ok(())
 }
 
 fn all() -> String {

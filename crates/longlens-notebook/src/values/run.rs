@@ -54,13 +54,15 @@ impl Run {
         let sampling = &ask.settings.sampling;
         let said =
             generate(&mut *lens, &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
+        let n_kept = lens.n_kept();
         drop((lens, work));
         if said.stop == StopReason::Cancelled {
             return Err(raise(longlens_core::lens::LensError::Cancelled));
         }
-        let n_losses = built.tokens.len() - 1;
-        let nll = said.trace.nll.get(..n_losses).unwrap_or_default().to_vec();
-        kept.prefilled(said.run.clone(), nll, 1, said.seconds_to_first_token.unwrap_or(said.seconds));
+        // the first token that is computed has no loss: nobody said what came before it
+        let nll_from = n_kept + 1;
+        let nll = said.trace.nll.get(..built.tokens.len() - nll_from).unwrap_or_default().to_vec();
+        kept.prefilled(said.run.clone(), nll, nll_from, said.seconds_to_first_token.unwrap_or(said.seconds));
         kept.finish(&said);
         model.set_loaded(sequence);
         host.ran(&kept.record);

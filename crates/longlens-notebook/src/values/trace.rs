@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use longlens_app::Problem;
 use longlens_app::heads::Heads;
+use longlens_app::prompt;
 use longlens_app::settings::Settings;
 use longlens_app::views::layers::Layers;
 use longlens_app::views::{Plot, Subject, TraceView};
@@ -18,6 +20,16 @@ use crate::shown::Shown;
 /// Where every head looks from one token.
 #[derive(Clone)]
 pub struct Trace(pub Rc<TraceValue>);
+
+/// What a figure of a trace shows.
+pub struct ViewOfTrace {
+    /// Of what.
+    pub trace: Trace,
+    /// Which view.
+    pub view: &'static dyn TraceView,
+    /// Its options.
+    pub options: Setting,
+}
 
 /// What a [`Trace`] holds.
 pub struct TraceValue {
@@ -102,11 +114,14 @@ fn feed(
     lens.begin(setup).map_err(raise)?;
     lens.feed(&tokens[..n_prompt], Rows::None, &mut work).map_err(raise)?;
     let told = lens.trace();
+    // tokens that were taken over from a kept prompt have no losses, nor has the first that was computed
+    let unknown = std::iter::repeat_n(f32::NAN, lens.n_kept());
+    let nll = unknown.chain(told.nll).collect();
     for token in &tokens[n_prompt..] {
         lens.feed(&[*token], Rows::None, &mut work).map_err(raise)?;
     }
     model.set_loaded(sequence);
-    Ok((told.nll, told.run))
+    Ok((nll, told.run))
 }
 
 impl TraceValue {
@@ -120,6 +135,11 @@ impl TraceValue {
         lens.inspect(watch, &mut host.work("inspecting")).map_err(raise)
     }
 
+    /// What ran: how, its tokens, and the model's number for the sequence.
+    pub fn fed(&self) -> (&Setup, &[u32], u64) {
+        (&self.setup, &self.tokens, self.sequence)
+    }
+
     /// Layers and query heads.
     pub fn shape(&self) -> (usize, usize) {
         self.heads.shape
@@ -130,7 +150,8 @@ impl TraceValue {
         let needle = self.prompt.built.needle.as_ref().map(|needle| needle.tokens.clone());
         let subject = Subject::new(&self.model.info, &self.setup, self.tokens.len(), needle);
         let passages = &self.prompt.built.passages;
-        Subject { query: self.heads.query, chunk_len: self.heads.chunk_len, passages, ..subject }
+        let pieces = &self.prompt.built.pieces;
+        Subject { query: self.heads.query, chunk_len: self.heads.chunk_len, passages, pieces, ..subject }
     }
 
     /// A view with its options; what was not recorded for it is looked at now.
@@ -148,6 +169,28 @@ impl TraceValue {
     /// Every head as a small panel: what was recorded suffices for it.
     pub fn layers(&self) -> Returned<Plot> {
         Layers.view(&self.subject(), &Setting::new(Layers.info()), self.heads.trace()).map_err(raise)
+    }
+}
+
+impl ViewOfTrace {
+    /// What its page shows: the model looks at the sequence again.
+    pub fn page(&self, host: &Host) -> Returned<Option<serde_json::Map<String, serde_json::Value>>> {
+        let trace = &self.trace.0;
+        let pieces = trace.model.text(|codec| prompt::pieces(&trace.tokens, codec).map_err(raise)).unwrap_or_default();
+        let subject = Subject { pieces: &pieces, ..trace.subject() };
+        // what ended the recording is told as it was raised
+        let mut raised = None;
+        let page = subject.page(self.view, &self.options, &mut |watch| {
+            trace.inspect(host, watch).map_err(|error| {
+                let problem = Problem::new(error.to_string(), None);
+                raised = Some(error);
+                problem
+            })
+        });
+        match raised {
+            Some(error) => Err(error),
+            None => page.map_err(raise),
+        }
     }
 }
 

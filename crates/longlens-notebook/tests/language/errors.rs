@@ -94,7 +94,7 @@ fn names_that_are_not_there() {
     needel(200, 0.5)
         NameError: there is no function `needel` [1: needel] (did you mean `needle`?)
     full
-        NameError: `full` is a function, not a variable [1: full] (to call it, write full(…); to hand it on, write Fn("full"))
+        NameError: `full` is a function, not a variable [1: full] (to call it, write full(…); to hand it on, write Fn("full"); to read of it, ?full)
     _7
         NameError: there is no earlier result of that number [1: _7] (`_` is the last one)
     run(needle(200, 0.5), full()).lossy
@@ -186,9 +186,9 @@ fn values_that_do_not_fit() {
     needle("a", 2)
         TypeError: `needle` does not take string, int [1: needle] (it takes: needle(length: int, depth) -> Prompt; needle(length: int, depth, key) -> Prompt; needle(length: int, depth, options: map) -> Prompt; needle(options: map) -> Prompt)
     run()
-        TypeError: `run` was given nothing [1: run] (it takes: run(prompt, method) -> Run; run(prompt, method, options: map) -> Run)
+        TypeError: `run` was given nothing [1: run] (it takes: run(prompt, method) -> Run; run(prompts: array, method) -> Table; run(prompt, method, options: map) -> Run; run(prompts: array, method, options: map) -> Table)
     run("abc")
-        TypeError: `run` does not take string [1: run] (it takes: run(prompt, method) -> Run; run(prompt, method, options: map) -> Run)
+        TypeError: `run` does not take string [1: run] (it takes: run(prompt, method) -> Run; run(prompts: array, method) -> Table; run(prompt, method, options: map) -> Run; run(prompts: array, method, options: map) -> Table)
     run(1, 2)
         Error: the prompt must be a prompt or a text, not the number 1 [1: run]
     run("abc", 2)
@@ -390,7 +390,8 @@ fn errors_in_functions_point_into_the_cell_that_wrote_them() {
       |
     3 |     y + zzz
       |         ^^^
-    help: make it first, as in `let zzz = …;`
+    in `inner`, called in line 2: let z = inner(4);
+    help: functions see their parameters, no variables of outside: hand it on, or make it inside as in `let zzz = …;`
     > fn outer(x) { inner(x) }
     > // nothing of this is wrong
     . 
@@ -399,18 +400,23 @@ fn errors_in_functions_point_into_the_cell_that_wrote_them() {
       |
     3 |     y + zzz
       |         ^^^
-    help: make it first, as in `let zzz = …;`
+    in `inner`, called in line 1 of cell 3: fn outer(x) { inner(x) }
+    in `outer`, called in line 3: outer(2)
+    help: functions see their parameters, no variables of outside: hand it on, or make it inside as in `let zzz = …;`
     > let half = |x| x / 0;
     > [1].map(half)
     Error: division by zero: 1 / 0 (in cell 5)
       |
     1 | let half = |x| x / 0;
       |                  ^
+    in a function without a name, called in line 1: [1].map(half)
     > table(#{ n: [1] }).with_column("half", |row| half.call(row.n))
     Error: division by zero: 1 / 0 (in cell 5)
       |
     1 | let half = |x| x / 0;
       |                  ^
+    in a function without a name, called in line 1: table(#{ n: [1] }).with_column("half", |row| half.call(row.n))
+    in a function without a name, called in line 1: table(#{ n: [1] }).with_column("half", |row| half.call(row.n))
     > fn inner(x) { x }
     > outer(2)
     2
@@ -455,14 +461,16 @@ fn errors_in_files_point_into_the_file() {
       |
     2 |     x + zzz
       |         ^^^
-    help: make it first, as in `let zzz = …;`
+    in `broken`, called in line 2: broken(1)
+    help: functions see their parameters, no variables of outside: hand it on, or make it inside as in `let zzz = …;`
     > save("fn broken(x) { x + zzz }\n\n// %%\n\nbroken(3)", "c.rhai");
     > %run c.rhai
     NameError: there is no variable `zzz` (in c.rhai)
       |
     1 | fn broken(x) { x + zzz }
       |                    ^^^
-    help: make it first, as in `let zzz = …;`
+    in `broken`, called in line 2: broken(3)
+    help: functions see their parameters, no variables of outside: hand it on, or make it inside as in `let zzz = …;`
     > save("%run d.rhai", "d.rhai");
     > %run d.rhai
     LimitError: d.rhai runs itself, directly or through others (in d.rhai)

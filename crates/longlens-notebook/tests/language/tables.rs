@@ -260,11 +260,12 @@ fn pictures_and_arrays_are_what_their_ending_says() {
         .run("let p = needle(200, 0.5); let t = trace(p, \"long_heads:chunk_len=16,attention_len=64\"); let r = run(p, full());")
         .unwrap();
     for (value, endings) in [
-        ("chunks(t)", &["png", "svg", "npz"][..]),
+        ("chunks(t)", &["png", "svg", "npz", "html"][..]),
         ("chunks(t, 1)", &["png", "svg", "npz"]),
-        ("attention(t, 1, 2)", &["png", "svg", "npz"]),
+        ("attention(t, 1, 2)", &["png", "svg", "npz", "html"]),
+        ("interactive(layers(t))", &["png", "npz", "html"]),
         ("positions(full(), 64)", &["png", "svg", "npz"]),
-        ("losses([r], 4)", &["png", "svg", "npz"]),
+        ("losses([r], 4)", &["png", "svg", "npz", "html"]),
         ("t", &["png", "svg"]),
         ("retrieval_heads(t)", &["png", "svg"]),
         ("passkey(#{ lengths: [200], depths: [0.5] })", &["png", "svg"]),
@@ -282,6 +283,7 @@ fn pictures_and_arrays_are_what_their_ending_says() {
             let magic: &[u8] = match *ending {
                 "png" => b"\x89PNG\r\n",
                 "svg" => b"<svg",
+                "html" => b"<!doctype html>",
                 _ => b"PK\x03\x04",
             };
             assert!(bytes.starts_with(magic), "{value} as {ending}: {:?}", &bytes[..8]);

@@ -307,6 +307,9 @@ fn lines_for_the_session() {
         "%run all.ipynb",
         "%save all.rhai",
         "%time",
+        "%theme drak",
+        "%theme dark",
+        "%theme",
         "%magics",
     ]), @r#"
     > %who
@@ -317,7 +320,8 @@ fn lines_for_the_session() {
     m                Method     full
     f                function   (x)
     > %functions filler
-    needle           A pass key hidden in filler
+    Prompts
+      needle           A pass key hidden in filler
     > %functions qqq
     nothing about `qqq`
     > %history 2
@@ -328,13 +332,15 @@ fn lines_for_the_session() {
     > %config
     operations 5000000 (steps of one cell)
     memory SIZE
+    figures png (png, png2x, svg)
     files FOLDER
     > %config operations 1_000_000
     operations 1000000 (steps of one cell)
     memory SIZE
+    figures png (png, png2x, svg)
     files FOLDER
     > %config operatoins 5
-    NameError: there is no limit `operatoins`
+    NameError: there is nothing called `operatoins` to set
     help: did you mean `operations`?
     > %config operations many
     TypeError: `operations` needs a whole number of at least 1
@@ -422,6 +428,13 @@ fn lines_for_the_session() {
     > %time
     SyntaxError: there is no code to run
     help: write %time run("Once upon a time", full())
+    > %theme drak
+    NameError: there is no theme `drak`
+    help: did you mean `dark`?
+    > %theme dark
+    pictures are shown on a dark ground; files that `save` writes have a light one
+    > %theme
+    pictures are shown on a dark ground; files that `save` writes have a light one
     > %magics
     %time CODE              runs code and says how long it took
     %timeit CODE            runs code several times: fastest and median
@@ -431,7 +444,8 @@ fn lines_for_the_session() {
     %run FILE               runs a .rhai file or the cells of a notebook here
     %save FILE              saves the cells so far as a notebook (.ipynb, with results) or as .rhai
     %load FILE              shows a file's cells, ready to be run with %run
-    %config [NAME VALUE]    shows limits, or lowers them: operations, memory
+    %config [NAME VALUE]    shows limits and the form of pictures, or sets them: operations, memory, figures
+    %theme [dark|light]     shows pictures on a dark or a light ground from now on
     %reset                  forgets variables and functions
     %magics                 lists these lines
     ?NAME                   what is known of a name

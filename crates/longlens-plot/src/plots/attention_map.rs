@@ -1,13 +1,16 @@
 //! Attention map: how much each query attends to each key, for one head.
 
+use std::ops::Range;
+
 use longlens_core::trace::{PooledMap, RunRecord};
 
+use super::categories::cut;
 use crate::canvas::{Figure, PlotError};
-use crate::color::{ColorScale, GRAY, Palette};
+use crate::color::{self, ALARM, ColorScale, GRAY, INK, Palette, Rgb};
 use crate::frame::{self, ColorBar, Heading, Tick};
 use crate::legend::{Entry, Sample};
-use crate::scene::{Panel, Rect, Scene};
-use crate::ticks;
+use crate::scene::{Anchor, Panel, Rect, Scene};
+use crate::{text, ticks};
 
 /// Attention of one head, query by key.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,12 @@ pub struct AttentionMap {
     pub pooling: Pooling,
     /// Linear, or by powers of ten.
     pub scale: ColorScale,
+    /// Tokens of the prompt that tell the needle: their rows and columns are outlined.
+    pub needle: Option<Range<usize>>,
+    /// The token that is looked from: its row is outlined.
+    pub query: Option<usize>,
+    /// Texts of the queries and of the keys, a token a cell; empty where cells are too many or too large for words.
+    pub words: [Vec<String>; 2],
 }
 
 /// What a cell of several tokens holds.
@@ -64,8 +73,15 @@ impl Figure for AttentionMap {
         let max = self.largest();
         let color = |amount| Palette::Inferno.at(amount);
         let bar = ColorBar { color: &color, ticks: self.scale.ticks(max), title: "attention weight" };
-        let area = square(room, self.n_tokens + self.origin.0, bar.width());
-        draw_axes(&mut scene, area, self.n_tokens, self.origin, self.side as f64 * self.stride.max(1) as f64);
+        let marks = self.marks();
+        let room = Rect { y0: room.y0 + if marks.is_empty() { 0.0 } else { NAME_ROOM }, ..room };
+        let worded = self.with_words(room, bar.width());
+        let area = worded.map_or_else(|| square(room, self.n_tokens + self.origin.0, bar.width()), |(area, _)| area);
+        if let Some((_, size)) = worded {
+            self.draw_words(&mut scene, area, size);
+        } else {
+            draw_axes(&mut scene, area, self.n_tokens, self.origin, self.span());
+        }
 
         // cells thinner than a pixel would vanish: several share one
         let per_cell = self.side.div_ceil(area.width() as usize);
@@ -77,10 +93,31 @@ impl Figure for AttentionMap {
             (weight > 0.0).then(|| color(self.scale.fraction(weight, max))) // no weight at all: not seen
         });
         scene.outline(area.inset(-1.0), 1.0, GRAY);
+        for mark in &marks {
+            self.draw_mark(&mut scene, area, mark);
+        }
         bar.draw(&mut scene, area);
         Ok(scene)
     }
 }
+
+/// Tokens whose rows, or columns, are outlined.
+struct Mark {
+    tokens: Range<usize>,
+    is_query: bool,
+    name: String,
+    color: Rgb,
+}
+
+/// Room above a map for the names of outlined columns.
+const NAME_ROOM: f64 = 10.0;
+/// Letters of words at the axes, and of names of outlines.
+const WORD_SIZES: [f64; 4] = [12.0, 11.0, 10.0, 9.0];
+/// Most room that a word takes.
+const WORD_ROOM: f64 = 110.0;
+const NAME_SIZE: f64 = 11.0;
+/// The color of the query's outline, among those of methods.
+const QUERY_COLOR: usize = 5;
 
 impl AttentionMap {
     /// The map that a trace recorded.
@@ -100,7 +137,124 @@ impl AttentionMap {
             cells: cells.clone(),
             pooling,
             scale,
+            needle: None,
+            query: None,
+            words: [Vec::new(), Vec::new()],
         }
+    }
+
+    /// Tokens of a side with what fills up the last cell.
+    fn span(&self) -> f64 {
+        self.side as f64 * self.stride.max(1) as f64
+    }
+
+    /// The outlines that lie in the map.
+    fn marks(&self) -> Vec<Mark> {
+        let inside = |tokens: &Range<usize>, first: usize| {
+            let part = tokens.start.max(first)..tokens.end.min(first + self.n_tokens);
+            Some(part).filter(|part| !part.is_empty())
+        };
+        let mut marks = Vec::new();
+        if let Some(needle) = &self.needle {
+            let tokens = match needle.len() {
+                1 => format!("token {}", needle.start),
+                _ => format!("tokens {}–{}", needle.start, needle.end.max(1) - 1),
+            };
+            let mark = |is_query| {
+                let tokens_in = inside(needle, if is_query { self.origin.0 } else { self.origin.1 })?;
+                Some(Mark { tokens: tokens_in, is_query, name: format!("needle, {tokens}"), color: ALARM })
+            };
+            marks.extend([false, true].into_iter().filter_map(mark));
+        }
+        let query = self.query.and_then(|query| inside(&(query..query + 1), self.origin.0));
+        marks.extend(query.map(|tokens| {
+            let name = format!("query {}", tokens.start);
+            Mark { tokens, is_query: true, name, color: color::distinct(QUERY_COLOR) }
+        }));
+        marks
+    }
+
+    /// The outline of a mark, as far as its rows or columns have cells that are not in the future.
+    fn draw_mark(&self, scene: &mut Scene, area: Rect, mark: &Mark) {
+        let (first_query, first_key) = self.origin;
+        let place = |token: usize, first: usize| (token.saturating_sub(first) as f64 / self.span()).clamp(0.0, 1.0);
+        let x = |token: usize| area.x0 + area.width() * place(token, first_key);
+        let y = |token: usize| area.y0 + area.height() * place(token, first_query);
+        let Range { start, end } = mark.tokens;
+        let outline = if mark.is_query {
+            Rect { x0: area.x0, x1: x(end).max(area.x0 + 4.0), y0: y(start), y1: y(end) }
+        } else {
+            Rect { x0: x(start), x1: x(end), y0: y(start).min(area.y1 - 4.0), y1: area.y1 }
+        };
+        // a line where tokens are thinner than one
+        let (dx, dy) = ((3.0 - outline.width()).max(0.0) / 2.0, (3.0 - outline.height()).max(0.0) / 2.0);
+        let outline = Rect { x0: outline.x0 - dx, x1: outline.x1 + dx, y0: outline.y0 - dy, y1: outline.y1 + dy };
+        scene.outline(outline.inset(-1.5), 1.5, mark.color);
+        let word = if mark.is_query { "query" } else { "needle" };
+        if mark.is_query && mark.color == ALARM {
+            // its columns say what it is
+        } else if mark.is_query {
+            // behind the row's last cell, where the future is blank
+            let (x, width) = (outline.x1 + 5.0, text::width(word, NAME_SIZE));
+            if x + width < area.x1 {
+                scene.text(word, (x, outline.center().1), Anchor::Start, NAME_SIZE, mark.color);
+            }
+        } else {
+            let half = text::width(word, NAME_SIZE) / 2.0;
+            let at = outline.center().0.max(area.x0 + half).min(area.x1 - half);
+            // above the column's first cell
+            scene.text(word, (at, (outline.y0 - 8.0).max(area.y0 - 8.0)), Anchor::Middle, NAME_SIZE, mark.color);
+        }
+    }
+
+    /// The square that leaves room for words at both axes, and their size; nothing where there are none, or no room.
+    fn with_words(&self, room: Rect, right: f64) -> Option<(Rect, f64)> {
+        let [queries, keys] = &self.words;
+        if self.side == 0 || queries.len() != self.side || keys.len() != self.side {
+            return None;
+        }
+        let placed = |size: f64| {
+            let widest = |words: &[String]| {
+                let widths = words.iter().map(|word| text::width(&cut(word, size, WORD_ROOM), size));
+                widths.fold(0.0, f64::max).ceil()
+            };
+            let axis = |words: &[String]| widest(words) + 10.0 + frame::TITLE_ROOM;
+            let side = (room.width() - axis(queries) - right).min(room.height() - axis(keys) - 8.0).floor();
+            let (x0, y0) = ((room.x0 + axis(queries)).round(), (room.y0 + 8.0).round());
+            (Rect { x0, y0, x1: x0 + side, y1: y0 + side }, size)
+        };
+        WORD_SIZES.into_iter().map(placed).find(|(area, size)| area.height() >= (size + 1.0) * self.side as f64)
+    }
+
+    /// Words at both axes, those of outlined tokens in their color; titles name the tokens.
+    fn draw_words(&self, scene: &mut Scene, area: Rect, size: f64) {
+        let step = area.height() / self.side as f64;
+        let marks = self.marks();
+        let color = |token: usize, is_query: bool| {
+            let mark = marks.iter().rev().find(|mark| mark.is_query == is_query && mark.tokens.contains(&token));
+            mark.map_or(INK, |mark| mark.color)
+        };
+        let [queries, keys] = &self.words;
+        for (at, word) in queries.iter().enumerate() {
+            let y = area.y0 + step * (at as f64 + 0.5);
+            let ink = color(self.origin.0 + at, true);
+            scene.text(cut(word, size, WORD_ROOM), (area.x0 - 6.0, y), Anchor::End, size, ink);
+        }
+        for (at, word) in keys.iter().enumerate() {
+            let x = area.x0 + step * (at as f64 + 0.5);
+            let word = cut(word, size, WORD_ROOM);
+            // a turned text is centered on its point
+            let y = area.y1 + 6.0 + text::width(&word, size) / 2.0;
+            scene.turned_text(word, (x, y), size, color(self.origin.1 + at, false));
+        }
+        let range = |first: usize| format!("{first} to {}", first + self.n_tokens.max(1) - 1);
+        let widest = |words: &[String]| {
+            words.iter().map(|word| text::width(&cut(word, size, WORD_ROOM), size)).fold(0.0, f64::max).ceil()
+        };
+        let below = (area.center().0, area.y1 + widest(keys) + 10.0 + frame::TITLE_ROOM / 2.0);
+        scene.text(format!("key (tokens {})", range(self.origin.1)), below, Anchor::Middle, 13.0, INK);
+        let left = (area.x0 - widest(queries) - 10.0 - frame::TITLE_ROOM / 2.0, area.center().1);
+        scene.turned_text(format!("query (tokens {})", range(self.origin.0)), left, 13.0, INK);
     }
 
     /// The largest weight of a `per_cell` by `per_cell` block, as far as it is below the diagonal.
@@ -126,15 +280,19 @@ impl AttentionMap {
     }
 
     fn legend(&self) -> Vec<Entry> {
-        let unseen = Entry::new(Sample::Cell(crate::color::WHITE), "no weight: not seen");
+        let mut entries = vec![Entry::new(Sample::Cell(crate::color::WHITE), "no weight: not seen")];
+        let mut marks = self.marks();
+        marks.dedup_by(|a, b| a.name == b.name);
+        entries.extend(marks.into_iter().map(|mark| Entry::new(Sample::Outline(mark.color), mark.name)));
         if self.stride <= 1 {
-            return vec![unseen];
+            return entries;
         }
         let rule = match self.pooling {
             Pooling::Mean => "attention to the whole key block, averaged over the block's queries",
             Pooling::Max => "the largest single weight",
         };
-        vec![unseen, Entry::new(Sample::Note, format!("cell = {0} × {0} tokens: {rule}", self.stride))]
+        entries.push(Entry::new(Sample::Note, format!("cell = {0} × {0} tokens: {rule}", self.stride)));
+        entries
     }
 }
 
@@ -178,6 +336,9 @@ mod tests {
             cells,
             pooling: Pooling::Mean,
             scale,
+            needle: None,
+            query: None,
+            words: [Vec::new(), Vec::new()],
         }
     }
 

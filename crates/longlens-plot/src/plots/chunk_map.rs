@@ -5,7 +5,7 @@ use std::ops::Range;
 use longlens_core::trace::{Chunks, Trace};
 
 use crate::canvas::{Figure, PlotError};
-use crate::color::{ALARM, ColorScale, GRAY, PALE, Palette, Rgb, WHITE};
+use crate::color::{self, ALARM, ColorScale, GRAY, PALE, Palette, Rgb, WHITE};
 use crate::frame::{self, ColorBar, Heading, TICK_SIZE, Tick};
 use crate::legend::{Entry, Sample};
 use crate::scene::{Anchor, Panel, Rect, Scene};
@@ -81,7 +81,7 @@ pub struct MassRow {
 
 const FORCED: Rgb = Rgb(0xDD, 0xA0, 0xC4);
 const FORCED_LINES: Rgb = Rgb(0x8E, 0x3B, 0x6E);
-const NO_SCORE: Rgb = Rgb(150, 150, 150);
+const NO_SCORE: Rgb = color::FILLS[0];
 const PALETTE: Palette = Palette::Viridis;
 /// Rows are never thinner than this; many rows make the page higher.
 const ROW: f64 = 3.0;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::canvas::{Figure, PlotError};
-use crate::color::{self, ALARM, ColorScale, GRAY, PALE, Palette, Rgb, WHITE};
+use crate::color::{self, ALARM, ColorScale, GRAY, PALE, Palette, Rgb};
 use crate::frame::{self, ColorBar, Heading, Tick};
 use crate::legend::{Entry, Sample};
 use crate::scene::{Anchor, Panel, Rect, Scene};
@@ -33,7 +33,7 @@ pub struct HeadGrid {
 }
 
 const PALETTE: Palette = Palette::Viridis;
-const PROFILE: Rgb = Rgb(72, 84, 100);
+const PROFILE: Rgb = color::BARS[0];
 const SCORE_SIZE: f64 = 12.0;
 
 impl Figure for HeadGrid {
@@ -120,7 +120,7 @@ impl HeadGrid {
         // a low strip has no room for a ground
         if let Some(range) = self.needle.as_ref().filter(|_| area.height() >= 16.0) {
             let ground = Rect { x0: needle(range.start), x1: needle(range.end), ..area };
-            scene.rect(ground, color::mix(ALARM, WHITE, 0.75));
+            scene.rect(ground, color::tint(ALARM, 0.25));
         }
         // bars thinner than a pixel share one, which shows the largest
         let per_bar = profile.len().div_ceil((area.width() as usize).max(1));

@@ -177,7 +177,7 @@ impl HeatMap {
                 let (place, value) = (cells.cell(row, column), value(row, column));
                 if value.is_nan() {
                     if has_room {
-                        scene.hatch(place, 8.0, Rgb(190, 190, 190));
+                        scene.hatch(place, 8.0, color::FILLS[2]);
                     }
                 } else if let Some(size) = size {
                     let ink = color::ink_on(fill(row, column));

@@ -4,7 +4,7 @@ mod axes;
 mod marks;
 
 use crate::canvas::{Figure, PlotError};
-use crate::color::{self, Rgb, WHITE};
+use crate::color::{self, Rgb};
 use crate::frame::{self, Heading};
 use crate::legend::{self, Entry, Marker, Sample};
 use crate::scene::{Panel, Scene};
@@ -186,7 +186,12 @@ fn dashes(idx: usize) -> &'static [f64] {
 
 /// The color of a bar; paler for each further eight.
 fn fill(idx: usize) -> Rgb {
-    color::mix(color::distinct(idx), WHITE, 0.3 * (idx / 8 % 3) as f64)
+    let color = color::distinct(idx);
+    match idx / 8 % 3 {
+        0 => color,
+        1 => color::tint(color, 0.7),
+        _ => color::tint(color, 0.4),
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub const FEW_TRIALS: usize = 10;
 
 const MISSING: Rgb = PALE;
 const NAME_LINE: f64 = 16.0;
+/// A panel is not narrower, as long as it has others beside it.
+const LEAST_PANEL: f64 = 120.0;
 /// Room between panels.
 const GAP: f64 = 14.0;
 const X_TITLE: &str = "length (tokens)";
@@ -70,7 +72,7 @@ impl Figure for NeedleGrid {
 
         // axis titles stand outside the panels, so that all panels are equal
         let inner = Rect { x0: room.x0 + frame::TITLE_ROOM, y1: room.y1 - frame::TITLE_ROOM, ..room };
-        let across = self.n_across();
+        let across = self.n_across().min((inner.width() / LEAST_PANEL) as usize).max(1);
         let down = self.panels.len().div_ceil(across);
         let part = |room: f64, n: usize| (room - GAP * (n - 1) as f64) / n as f64;
         let (width, height) = (part(inner.width(), across), part(inner.height(), down));
@@ -193,7 +195,7 @@ impl NeedleGrid {
                 self.cell(scene, place, *result);
             } else {
                 scene.rect(place, MISSING);
-                scene.hatch(place, 8.0, Rgb(190, 190, 190));
+                scene.hatch(place, 8.0, color::FILLS[2]);
             }
         }
         scene.outline(area.inset(-1.0), 1.0, GRAY);

@@ -31,7 +31,7 @@ pub struct PassageRow {
     pub is_needle: bool,
 }
 
-const BAR: Rgb = Rgb(52, 116, 180);
+const BAR: Rgb = crate::color::BARS[1];
 const SIZE: f64 = 13.0;
 /// Height of a line of text.
 const LINE: f64 = 18.0;

@@ -36,7 +36,7 @@ pub enum Seen {
     Untrained,
 }
 
-const DEPENDS: Rgb = Rgb(176, 176, 176);
+const DEPENDS: Rgb = crate::color::FILLS[1];
 /// Cells of a side at most; longer prompts are sampled.
 const MAX_SIDE: usize = 256;
 

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::{Screen, ScreenCell};
 use crate::canvas::{Canvas, Figure, MIN_SIZE, Pixels, PlotError};
-use crate::color::{Rgb, WHITE, mix};
+use crate::color::{Rgb, mix};
 use crate::scene::{Anchor, Scene, Shape, Text};
 use crate::terminal::cut;
 
@@ -32,12 +32,13 @@ impl Screen {
         let size = ((columns as f64 * cell) as u32, (rows as f64 * 2.0 * cell) as u32);
         let mut scene = figure.scene(size)?;
         let texts = take_texts(&mut scene);
+        let page = scene.page;
         let pixels = Canvas { size: Some(size), scale: 1.0 }.to_rgb(&Drawn(scene))?;
         let mut grid = Grid::of(&pixels, columns, rows, cell as u32);
         for text in &texts {
             grid.write(text, cell);
         }
-        Ok(grid.screen())
+        Ok(grid.screen(page))
     }
 }
 
@@ -146,7 +147,7 @@ impl Grid {
         left.into_iter().chain(right).collect()
     }
 
-    fn screen(&self) -> Screen {
+    fn screen(&self, page: Rgb) -> Screen {
         let cell = |(halves, letter): (&[Rgb; 2], &Option<(Option<char>, Rgb)>)| {
             let [upper, lower] = *halves;
             let (symbol, ink, ground) = match letter {
@@ -156,7 +157,7 @@ impl Grid {
             ScreenCell { symbol, ink, ground, bold: false, italic: false, underlined: false, dim: false }
         };
         let cells = self.halves.iter().zip(&self.letters).map(cell).collect();
-        Screen { columns: self.columns, rows: self.rows(), cells, background: WHITE, title: None }
+        Screen { columns: self.columns, rows: self.rows(), cells, background: page, title: None }
     }
 }
 

@@ -47,6 +47,8 @@ impl App {
                 form.selected = 0;
                 Some(Dialog::Document(Box::new(form)))
             }
+            // its file is no text that could be mended
+            PromptSource::Kept(_) => None,
             PromptSource::Text(_) | PromptSource::Chat(_) => {
                 self.draft = Editor::of(source).filter(|editor| editor.text().len() <= MAX_TYPED);
                 None

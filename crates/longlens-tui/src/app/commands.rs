@@ -4,6 +4,7 @@ use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::runs::{RunId, RunState};
 use longlens_app::settings::Swap;
 use longlens_core::methods::{METHODS, Method};
+use longlens_core::setting::SettingError;
 
 use super::typing::MAX_TYPED;
 use super::{App, Effect, Focus, Level, TokenColor};
@@ -40,6 +41,13 @@ impl App {
             Command::FarNextQuery => self.step_query(FAR as i64),
             Command::FarPreviousQuery => self.step_query(-(FAR as i64)),
             Command::DefaultQuery => self.select(|controls| controls.query = None),
+            Command::BestHead => self.best_head(),
+            Command::HeadOrder => self.next_order(),
+            Command::SwitchHead => {
+                let (layer, head) = (self.controls.layer, self.controls.head);
+                self.change_heads(|method| method.toggled(layer, head));
+            }
+            Command::WholeHeads => self.change_heads(|method| method.with_interventions("")),
             Command::NextHead => self.step_head(0, 1),
             Command::PreviousHead => self.step_head(0, -1),
             Command::NextLayer => self.step_head(1, 0),
@@ -122,11 +130,26 @@ impl App {
         let Some(method) = METHODS.get(at) else { return };
         let name = method.info.name;
         let known = self.methods.get(name).cloned().or_else(|| Method::parse(name).ok());
-        if let Some(method) = known {
+        // heads that are changed stay so under another method
+        let changes = self.controls.settings.method.interventions_text();
+        if let Some(method) = known.and_then(|method| method.with_interventions(&changes).ok()) {
             let mut controls = self.controls.clone();
             controls.settings.method = method;
             self.apply(controls);
         }
+    }
+
+    /// Changes what the method does in some heads.
+    fn change_heads(&mut self, change: impl FnOnce(Method) -> Result<Method, SettingError>) {
+        let mut controls = self.controls.clone();
+        match change(controls.settings.method.clone()) {
+            Ok(method) => controls.settings.method = method,
+            Err(error) => return self.fail(&error.into()),
+        }
+        let changed = controls.settings.method.interventions_text();
+        let said = if changed.is_empty() { "no head is changed".to_owned() } else { format!("heads: {changed}") };
+        self.apply(controls);
+        self.log.say(Level::Note, said);
     }
 
     fn toggle_swap(&mut self) {
@@ -199,6 +222,7 @@ impl App {
 
     pub(super) fn step_head(&mut self, layers: i64, heads: i64) {
         let selected = self.head_after(layers, heads);
+        self.seeks_head = false;
         self.select(|controls| (controls.layer, controls.head) = selected);
     }
 
@@ -236,7 +260,10 @@ impl App {
     fn move_view(&mut self, pane: usize, arrows: Arrows) {
         match self.layout.shown()[pane].step(self, arrows) {
             Step::Query(by) => self.step_query(by),
-            Step::Head(layer, head) => self.select(|controls| (controls.layer, controls.head) = (layer, head)),
+            Step::Head(layer, head) => {
+                self.seeks_head = false;
+                self.select(|controls| (controls.layer, controls.head) = (layer, head));
+            }
             Step::Pan(down, right) => self.pan(down, right),
             Step::Grid(by) => self.grids.step(by),
             Step::Run(by) => self.step_history(by),
@@ -389,7 +416,7 @@ impl App {
     fn needle_ask(&self) -> NeedleAsk {
         match self.prompt.key() {
             Some(PromptSource::Needle(ask)) => ask.clone(),
-            _ => NeedleAsk { length: (4 * self.model.spec.trained_context).min(4096), ..NeedleAsk::default() },
+            _ => self.first_needle(),
         }
     }
 

@@ -162,5 +162,5 @@ impl GridRun {
 
 /// The text of settings whose prompts are computed in full.
 fn text_of(settings: &Settings, model: &ModelSpec) -> String {
-    Settings { swap: Swap::RePrefill, ..settings.clone() }.text(model)
+    Settings { swap: Swap::RePrefill, ..settings.clone() }.brief(model)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use longlens_app::Problem;
 use longlens_app::heads::Heads;
+use longlens_app::pace::Pace;
 use longlens_app::prompt::PromptSource;
 use longlens_app::runs::{Run, RunAsk, RunId, RunState};
 use longlens_app::settings::{Settings, Swap};
@@ -11,8 +12,10 @@ use longlens_app::steps::Step;
 use longlens_app::worker::{Ask, Event, GridAsk, InspectKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
+use serde_json::{Map, Value};
 
 use super::{App, Effect, GridRun, Level, Opening};
+use crate::export::PAGE;
 
 impl App {
     /// Asks for a prompt.
@@ -88,7 +91,7 @@ impl App {
         match event {
             Event::Opened(Ok(model)) => {
                 let told = std::mem::take(&mut self.model.warnings);
-                self.opened = model;
+                self.opened = *model;
                 self.opening = Opening::Done;
                 self.judge();
                 self.clamp();
@@ -120,6 +123,7 @@ impl App {
                     self.fail(&problem);
                 }
             }
+            Event::Page(id, made) => self.write_page(id, made),
             Event::Difference(id, Ok(maps)) => {
                 self.difference.answered(id, |_| Some(maps));
             }
@@ -143,6 +147,19 @@ impl App {
         }
     }
 
+    /// Has a page written, with picture and table alone where no more could be had.
+    fn write_page(&mut self, id: u64, made: Result<Option<Map<String, Value>>, Problem>) {
+        let Some((path, plot)) = self.pages.remove(&id) else { return };
+        let page = made.unwrap_or_else(|problem| {
+            self.fail(&problem);
+            None
+        });
+        match plot.with_page(page).bytes(PAGE) {
+            Ok(bytes) => self.work.add(Effect::Save(path, bytes)),
+            Err(problem) => self.fail(&problem),
+        }
+    }
+
     /// A run's losses, tokens and end.
     fn advance(&mut self, event: Event) {
         match event {
@@ -150,6 +167,7 @@ impl App {
                 let Some(kept) = self.runs.get_mut(run).filter(|kept| kept.state == RunState::Running) else { return };
                 kept.prefilled(record, nll, nll_from, seconds);
                 let computed = kept.base.is_none().then(|| kept.settings.clone());
+                self.measure(computed.as_ref(), nll_from, seconds);
                 if self.is_newest(run) {
                     self.shown = Some(run);
                     self.base = computed.or(self.base.take());
@@ -165,7 +183,8 @@ impl App {
                 kept.output += &text;
                 kept.live_speed = speed;
                 let (done, total) = (kept.generated.len(), kept.settings.max_tokens);
-                self.work.advance(Progress { what: "text", done, total });
+                let seconds = speed.map_or(0.0, |speed| done as f64 / speed);
+                self.work.advance(Progress { what: "text", done, total, seconds });
                 if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
                     // the token that fetches a hidden key has been fed
                     self.inspect();
@@ -186,6 +205,15 @@ impl App {
             }
             _ => (),
         }
+    }
+
+    /// Notes how fast a whole prompt was.
+    fn measure(&mut self, settings: Option<&Settings>, nll_from: usize, seconds: f64) {
+        let (Some(settings), true, Some(prompt)) = (settings, nll_from == 1, self.prompt.answer()) else { return };
+        let (spec, n_tokens) = (&self.model.spec, prompt.tokens.len());
+        let Ok(plan) = settings.plan(&self.opened.spec) else { return };
+        self.pace = Pace::measured(spec, &plan, n_tokens, settings.prefill_chunk, seconds).or(self.pace);
+        self.foresee();
     }
 
     fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) {
@@ -230,6 +258,7 @@ impl App {
                         // what is shown belongs to the prompt before
                         (self.current, self.shown) = (None, None);
                         self.heads.clear(None);
+                        self.ranking = None;
                         self.map.clear(None);
                         self.plots.clear();
                         self.fail(&problem);
@@ -253,7 +282,11 @@ impl App {
 
     fn inspected(&mut self, id: u64, kind: InspectKind, trace: longlens_core::trace::Trace) {
         match kind {
-            InspectKind::Heads => drop(self.heads.answered(id, |key| Heads::new(trace, key.query))),
+            InspectKind::Heads => {
+                if self.heads.answered(id, |key| Heads::new(trace, key.query)) {
+                    self.rank();
+                }
+            }
             InspectKind::Map => {
                 self.map.answered(id, |key| trace.maps.into_iter().find(|map| map.pick == key.pick()));
             }

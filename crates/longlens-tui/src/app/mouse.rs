@@ -73,7 +73,10 @@ impl App {
                 self.select(|controls| controls.query = Some(token.min(last)));
             }
             Hit::Tokens => self.layout.focus_on(Focus::Tokens),
-            Hit::Head(layer, head) => self.select(|controls| (controls.layer, controls.head) = (layer, head)),
+            Hit::Head(layer, head) => {
+                self.seeks_head = false;
+                self.select(|controls| (controls.layer, controls.head) = (layer, head));
+            }
             Hit::Run(at) => {
                 self.layout.focus_on(Focus::History);
                 if self.history == at {

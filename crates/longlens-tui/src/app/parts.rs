@@ -20,7 +20,6 @@ use crate::theme::{Depth, ThemeName};
 
 /// Something that happened.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
 pub enum Action {
     /// A command of the table.
     Do(crate::command::Command),

@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use longlens_app::Problem;
+use longlens_app::prompt::Prompt;
 use longlens_app::runs::{Run, RunId, RunState};
 use longlens_app::views::{Subject, TRACE_VIEWS, TraceView};
 use longlens_app::worker::{Ask, InspectAsk, InspectKind};
 use longlens_core::lens::{ModelInfo, Setup};
 use longlens_core::setting::{Setting, SettingError, Value};
 use longlens_core::trace::Trace;
-use longlens_eval::document::Passage;
-use longlens_plot::{Canvas, Pixels, Screen};
+use longlens_plot::{Canvas, Ground, Pixels, Screen};
 
 use super::{App, Effect, Question};
 use crate::view::Need;
@@ -56,6 +56,8 @@ pub struct FigureSize {
     pub rows: u16,
     /// Pixels of a cell, where the terminal shows real images.
     pub cell_pixels: Option<(u16, u16)>,
+    /// What it stands on.
+    pub ground: Ground,
 }
 
 /// A figure as it is shown.
@@ -95,7 +97,7 @@ pub struct Sequence {
     pub query: usize,
     chunk_len: usize,
     base: Option<String>,
-    passages: Arc<[Passage]>,
+    prompt: Arc<Prompt>,
 }
 
 impl Plots {
@@ -158,7 +160,7 @@ impl Sequence {
             query,
             chunk_len: app.chunk_len(),
             base: run.base.as_ref().map(|base| base.text(spec)),
-            passages: prompt.passages.clone(),
+            prompt: prompt.clone(),
         })
     }
 
@@ -174,7 +176,8 @@ impl Sequence {
             chunk_len: self.chunk_len,
             answer: self.answer.clone(),
             base: self.base.clone(),
-            passages: &self.passages,
+            passages: &self.prompt.passages,
+            pieces: &self.prompt.pieces,
             ..Subject::new(&self.model, &self.setup, self.n_tokens, self.needle.clone())
         }
     }
@@ -227,7 +230,7 @@ impl App {
             let options = self.options(view, run, query, self.chunk_len())?;
             let watch = view.watch(&sequence.subject(), &options)?;
             let is_answered =
-                !sequence.passages.is_empty() && matches!(run.state, RunState::Done | RunState::Cancelled);
+                !sequence.prompt.passages.is_empty() && matches!(run.state, RunState::Done | RunState::Cancelled);
             Ok((PlotKey { run: ask.id, query, options, answer, is_answered }, watch))
         });
         let generated = run.generated.clone();
@@ -262,6 +265,7 @@ impl DrawAsk {
     /// Makes the view and draws it.
     pub fn draw(&self) -> Result<Drawn, Problem> {
         let plot = TRACE_VIEWS[self.at].view(&self.sequence.subject(), &self.key.options, &self.trace)?;
+        let plot = plot.on(self.size.ground);
         let problem = |error: longlens_plot::PlotError| Problem::new(error.to_string(), error.help());
         let (columns, rows) = (usize::from(self.size.columns), usize::from(self.size.rows));
         let cells = Screen::of_figure(plot.figure.as_ref(), columns, rows).map_err(problem)?;

@@ -6,6 +6,9 @@ use longlens_app::views::default_chunk_len;
 use super::App;
 use crate::fields::{Around, Field, FieldId};
 
+/// A method's chunks are those of the views where a prompt has so many of them.
+const FEWEST_CHUNKS: usize = 3;
+
 impl App {
     /// The newest run.
     pub fn run(&self) -> Option<&Run> {
@@ -47,7 +50,9 @@ impl App {
 
     /// Tokens of a chunk in the views: the method's own, else what the user chose.
     pub fn chunk_len(&self) -> usize {
-        let given = self.own_chunk.or(self.controls.chunk_len);
+        // one or two chunks of a short prompt would show nothing, and nothing is chosen among them
+        let own = self.own_chunk.filter(|own| self.n_prompt() == 0 || FEWEST_CHUNKS * own <= self.n_prompt());
+        let given = own.or(self.controls.chunk_len);
         given.unwrap_or_else(|| default_chunk_len(&self.model.spec, self.n_prompt()))
     }
 

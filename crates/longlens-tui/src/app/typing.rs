@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use longlens_app::prompt::PromptSource;
 use longlens_app::steps::Step;
+use longlens_app::worker::{Ask, PageAsk};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{App, Edit, Effect, Focus, Level};
 use crate::command;
 use crate::dialogs::{Dialog, Done, Editor};
-use crate::export;
+use crate::export::{self, PAGE};
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) {
@@ -213,6 +214,12 @@ impl App {
                 let (content, path) = (&export.content, export.path("png"));
                 let step = Step::Picture(content.picture.clone(), content.settings.clone(), source, path);
                 self.record.export();
+                if let Some(page) = &content.page {
+                    let id = self.work.number();
+                    self.pages.insert(id, (export.path(PAGE), content.plot.clone()));
+                    let (run, generated, of) = (page.run.clone(), page.generated.clone(), page.of.clone());
+                    self.work.ask(Ask::Page(PageAsk { id, run, generated, of }));
+                }
                 self.work.add(Effect::Export(Box::new(export), Box::new(step)));
             }
             Err(problem) => self.fail(&problem),

@@ -1,5 +1,6 @@
 //! How dialogs look.
 
+use longlens_app::pace;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::widgets::{Clear, Widget};
@@ -7,6 +8,7 @@ use ratatui::widgets::{Clear, Widget};
 use super::{Dialog, Line, NEEDLE_LABELS, Question, document, found};
 use crate::app::App;
 use crate::command::ENTRIES;
+use crate::fields::read_count;
 use crate::panes::attention::notes::wrapped;
 use crate::panes::output::words::shortened;
 use crate::pen::{Hit, Pen};
@@ -29,7 +31,11 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
         Dialog::Needle { inputs, template, chat, selected } => {
             let words = [template.name(), off_on(chat.0)];
             let values = inputs.iter().map(Value::Typed).chain(words.map(Value::Word));
-            let lines: Vec<_> = NEEDLE_LABELS.into_iter().zip(values).zip(NEEDLE_HELP).collect();
+            let mut help = NEEDLE_HELP;
+            let seconds = read_count(inputs[0].text().trim()).and_then(|n_tokens| app.seconds_of(n_tokens));
+            let of_length = seconds.map(|seconds| format!("{}; takes about {}", NEEDLE_HELP[0], pace::text(seconds)));
+            help[0] = of_length.as_deref().unwrap_or(NEEDLE_HELP[0]);
+            let lines: Vec<_> = NEEDLE_LABELS.into_iter().zip(values).zip(help).collect();
             form(("needle prompt", "enter builds"), &lines, *selected, screen, pen);
         }
         Dialog::Document(open) => {
@@ -53,7 +59,9 @@ pub fn draw(app: &App, dialog: &Dialog, screen: Rect, pen: &mut Pen) {
             let (title, help) = match question {
                 Question::OpenFile => ("open a document", "enter opens · esc back"),
                 Question::Rename(_) => ("name of the run", "enter names · empty for its text form · esc back"),
-                Question::Export => ("export the view as", "writes .png .svg .csv .npz · enter writes · esc back"),
+                Question::Export => {
+                    ("export the view as", "writes .png .svg .csv .npz .html · enter writes · esc back")
+                }
                 Question::SaveConfig => {
                     ("save the settings as", "for `longlens … --config FILE` · enter writes · esc back")
                 }

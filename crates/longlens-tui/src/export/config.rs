@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use longlens_app::prompt::{self, PromptSource};
+use longlens_app::prompt::PromptSource;
 use longlens_app::settings::{Swap, params};
 use longlens_core::lens::{Conversation, Message};
 use longlens_eval::passkey::{Chat, Grid, Template};
@@ -26,6 +26,9 @@ pub fn config(app: &App) -> String {
     settings.rope.iter().for_each(|rope| line("rope", &word(&rope.resolved(model).to_string())));
     app.start.device.iter().for_each(|device| line("device", &word(device)));
     app.start.weights.iter().for_each(|weights| line("weights", &word(weights)));
+    if app.start.kv_offload {
+        line("kv_offload", "true");
+    }
     settings.trained_context.iter().for_each(|n_tokens| line("trained_context", &n_tokens.to_string()));
     app.start.adapter.iter().for_each(|adapter| line("adapter", &word(adapter)));
     let (own, sampling): (Vec<_>, Vec<_>) = params::text().partition(|param| params::TOP_LEVEL.contains(&param.name));
@@ -77,6 +80,10 @@ fn source(source: &PromptSource) -> String {
             text
         }
         PromptSource::Text(text) => format!("text = {}\n", word(text)),
+        PromptSource::Kept(ask) => {
+            let text = if ask.text.is_empty() { String::new() } else { format!("text = {}\n", word(&ask.text)) };
+            format!("cache = {}\n{text}", word(&ask.file.to_string_lossy()))
+        }
         PromptSource::File(path) => format!("file = {}\n", word(&path.to_string_lossy())),
         PromptSource::Document(ask) => {
             let (file, chat) = (word(&ask.file.to_string_lossy()), ask.chat.as_ref().map_or(String::new(), chat));
@@ -102,7 +109,7 @@ fn chat(chat: &Chat) -> String {
 pub fn grid(app: &App) -> Grid {
     let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
     let powers = (0..).map(|power| 1usize << power).take_while(|times| *times <= form.up_to);
-    let lengths = powers.map(|times| trained * times).filter(|length| *length <= prompt::MAX_TOKENS).collect();
+    let lengths = powers.map(|times| trained * times).filter(|length| *length <= params::MAX_PROMPT).collect();
     let last = form.n_depths.saturating_sub(1).max(1) as f64;
     let depths = match form.n_depths {
         1 => vec![0.5],

@@ -1,18 +1,22 @@
 //! What every view of the workbench writes: the app crate's views of what the state holds, and the steps that repeat them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use longlens_app::Problem;
 use longlens_app::runs::{Run, RunId};
 use longlens_app::settings::{Settings, Swap};
 use longlens_app::steps::{Picture, Ran};
-use longlens_app::views::{self, TraceView, attention::Attention};
+use longlens_app::views::interactive::Record;
+use longlens_app::views::{self, Subject, TraceView, attention::Attention};
+use longlens_app::worker::MakePage;
 use longlens_core::setting::{Setting, Value};
 use longlens_core::trace::Trace;
 use longlens_eval::passkey::PasskeyReport;
 use longlens_plot::color::Palette;
+use serde_json::{Map, Value as Json};
 
-use super::{Content, nothing};
+use super::{Content, PageOfRun, nothing};
 use crate::app::{App, PlotKey, Sequence};
 
 /// A view of the newest inspection at all heads.
@@ -33,6 +37,8 @@ pub fn map(app: &App) -> Result<Content, Problem> {
     for (name, number) in [("layer", key.layer), ("head", key.head), ("side", key.side)] {
         set(name, Value::Number(number as f64))?;
     }
+    let last = app.n_prompt().saturating_sub(1);
+    set("query", Value::Number(app.query().min(last) as f64))?;
     for (name, word, is_other) in [("pooling", "max", app.zoom.max), ("scale", "linear", !app.zoom.log)] {
         if is_other {
             set(name, Value::Word(word.into()))?;
@@ -48,12 +54,13 @@ pub fn map(app: &App) -> Result<Content, Problem> {
     }
     let sequence = Sequence::of(app, run, key.window.map_or(0, |part| part.query))?;
     let trace = Trace { run: run.record.clone(), maps: vec![map.clone()], ..Trace::default() };
-    let content = of_trace(app, (&Attention, options), run, &sequence, &Arc::new(trace))?;
+    let content = of_trace(app, (&Attention, options.clone()), run, &sequence, &Arc::new(trace))?;
     let picture = match content.picture {
         Picture::View(_) if key.window.is_none() => Picture::View(of_prompt.to_string()),
         other => other,
     };
-    Ok(Content { picture, ..content })
+    let page = page_of(run, &Attention, options, &Sequence::of(app, run, app.query())?);
+    Ok(Content { picture, page, ..content })
 }
 
 /// A view that has no pane of its own, as far as it was recorded.
@@ -78,7 +85,43 @@ fn of_trace(
         Ok(()) => Picture::View(options.to_string()),
         Err(why) => Picture::Other(format!("{} {why}", view.info().name)),
     };
-    Ok(Content { plot, picture, settings: run.settings.clone() })
+    let page = page_of(run, view, options, sequence);
+    Ok(Content { plot, picture, settings: run.settings.clone(), page })
+}
+
+/// What makes the page of a view; nothing of a run that reused older keys, of which the model has no more than is shown.
+fn page_of(run: &Run, view: &'static dyn TraceView, options: Setting, sequence: &Sequence) -> Option<PageOfRun> {
+    let ask = run.ask(run.id).filter(|ask| ask.base.is_none())?;
+    let pieces: Vec<String> = ask.prompt.pieces.iter().chain(&run.pieces).cloned().collect();
+    let of = PageOfView { view: ByName(view), options, sequence: sequence.clone(), pieces };
+    Some(PageOfRun { run: Arc::new(ask), generated: run.generated.clone(), of: Arc::new(of) })
+}
+
+/// What a view needs to make its page elsewhere.
+#[derive(Debug)]
+struct PageOfView {
+    view: ByName,
+    options: Setting,
+    sequence: Sequence,
+    /// The text of every token.
+    pieces: Vec<String>,
+}
+
+/// A view that is known by its name.
+struct ByName(&'static dyn TraceView);
+
+impl fmt::Debug for ByName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.info().name)
+    }
+}
+
+impl MakePage for PageOfView {
+    fn page(&self, record: &mut Record) -> Result<Option<Map<String, Json>>, Problem> {
+        let subject = self.sequence.subject();
+        let pieces = &self.pieces[..subject.n_tokens.min(self.pieces.len())];
+        Subject { pieces, ..subject }.page(self.view.0, &self.options, record)
+    }
 }
 
 /// Relative positions of the settings over the prompt.
@@ -91,7 +134,7 @@ pub fn positions(app: &App) -> Result<Content, Problem> {
     let (settings, layer, head) = (app.controls.settings.clone(), app.controls.layer, app.controls.head);
     let note = (settings.swap == Swap::ReuseKv).then_some(settings.swap.name());
     let plot = views::positions(&app.model, &checked.plan, (layer, head), &checked.rope, n_tokens, note)?;
-    Ok(Content { plot, picture: Picture::Positions { n_tokens, layer, head }, settings })
+    Ok(Content { plot, picture: Picture::Positions { n_tokens, layer, head }, settings, page: None })
 }
 
 /// The passkey grid that is shown, as far as it is done.
@@ -113,7 +156,7 @@ pub fn grid(app: &App) -> Result<Content, Problem> {
     };
     let model = app.opened.spec.trained_on(run.settings.trained_context);
     let plot = views::passkey::passkey(&[report], &model, Palette::default());
-    Ok(Content { plot, picture: Picture::Grid(grid), settings: run.settings.clone() })
+    Ok(Content { plot, picture: Picture::Grid(grid), settings: run.settings.clone(), page: None })
 }
 
 /// Losses of the pinned runs and of the one that is shown.
@@ -131,7 +174,7 @@ pub fn loss(app: &App) -> Result<Content, Problem> {
         Picture::Loss { runs: runs.iter().map(|run| ran(run)).collect(), smooth }
     };
     let settings = shown.unwrap_or(newest).settings.clone();
-    Ok(Content { plot: views::losses(&named, &app.opened.spec, smooth), picture, settings })
+    Ok(Content { plot: views::losses(&named, &app.opened.spec, smooth), picture, settings, page: None })
 }
 
 /// The two runs that are compared.
@@ -149,7 +192,7 @@ pub fn compare(app: &App) -> Result<Content, Problem> {
     } else {
         Picture::Other("compare of two prompts".into())
     };
-    Ok(Content { plot, picture, settings: b.settings.clone() })
+    Ok(Content { plot, picture, settings: b.settings.clone(), page: None })
 }
 
 /// The run behind a view.

@@ -14,7 +14,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use self::notes::{Notes, explain, number};
-use self::square::Square;
+use self::square::{Axis, Square};
 use super::output::words::shortened;
 use crate::app::{App, MapKey, Opening};
 use crate::export::{self, Content};
@@ -29,6 +29,11 @@ pub(super) mod square;
 const FLOOR: f64 = 1e-5;
 /// Columns that the panel beside the map needs.
 const PANEL: u16 = 20;
+/// Columns of a query's word at most.
+const WIDEST_WORD: u16 = 12;
+/// Letters of a key's word, from top to bottom.
+const FEWEST_LETTERS: usize = 3;
+const MOST_LETTERS: usize = 8;
 
 /// Attention map of the selected head.
 pub struct AttentionView;
@@ -95,7 +100,24 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let square = square.even(pen, window.len.div_ceil(stride), stride);
 
     let needle = needle(app);
-    square.axes(pen, &needle.clone().unwrap_or(0..0));
+    let worded = with_words(app, pen, area, window);
+    let square = worded.unwrap_or(square);
+    match worded {
+        Some(square) => {
+            let (theme, query) = (pen.theme, app.query());
+            let word = |token: usize, axis: Axis| {
+                let is_needle = needle.as_ref().is_some_and(|needle| needle.contains(&token));
+                let style = match axis {
+                    Axis::Query if token == query => theme.accent(),
+                    _ if is_needle => theme.alarm(),
+                    _ => theme.faint(),
+                };
+                (word(app, token), style)
+            };
+            square.words(pen, word);
+        }
+        None => square.axes(pen, &needle.clone().unwrap_or(0..0)),
+    }
     let map = app.map.keyed().filter(|(_, map)| is_whole(map));
     let scale = if app.zoom.log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
     let top = map.map_or(0.0, |(_, map)| largest(cells(app, map)));
@@ -104,6 +126,9 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
         pen.raster(square.area, &raster);
     }
     pen.hit(square.area, Hit::Map);
+    if let Some(needle) = &needle {
+        square.mark_queries(pen, needle, pen.theme.alarm());
+    }
     square.mark_query(pen, app.query(), pen.theme.accent());
     if let Some(needle) = needle {
         square.mark_keys(pen, &needle, pen.theme.alarm());
@@ -114,6 +139,28 @@ fn draw(app: &App, area: Rect, pen: &mut Pen) {
     if width >= PANEL {
         panel(app, Rect { x, width, ..area }, map, (scale, top), pen);
     }
+}
+
+/// The square with words at both axes, where it is zoomed to so few tokens that each has a row.
+fn with_words(app: &App, pen: &Pen, area: Rect, window: MapWindow) -> Option<Square> {
+    if window.len > usize::from(area.height) {
+        return None;
+    }
+    let tokens = |first: usize| first..(first + window.len).min(app.map_span());
+    let widest = tokens(window.query).map(|token| notes::wide(&word(app, token))).max().unwrap_or(0);
+    let longest = tokens(window.key).map(|token| word(app, token).chars().count()).max().unwrap_or(0);
+    // as much of the words as leaves the picture large enough
+    (FEWEST_LETTERS..=longest.clamp(FEWEST_LETTERS, MOST_LETTERS)).rev().find_map(|below| {
+        let left = widest.min(usize::from(WIDEST_WORD)) as u16;
+        Square::with_words(pen, area, window, (left, below as u16))
+    })
+}
+
+/// A token's text without blanks around it; a sign where it has no ink.
+fn word(app: &App, token: usize) -> String {
+    let text = notes::clean(app.piece(token));
+    let text = text.trim();
+    if text.is_empty() { "·".to_owned() } else { text.to_owned() }
 }
 
 /// The needle's tokens.

@@ -6,6 +6,7 @@ use longlens_app::Problem;
 use longlens_app::runs::RunId;
 use longlens_app::views::TraceView;
 use longlens_app::views::chunks::Chunks;
+use longlens_app::views::ranking::HeadOrder;
 use longlens_plot::color::ColorScale;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
@@ -43,13 +44,17 @@ impl View for ChunksView {
     }
 
     fn hints(&self) -> &'static str {
-        "↑↓ head · ←→ query · enter shows its map"
+        "↑↓ head · t order · ←→ query · enter shows its map"
     }
 
     fn title(&self, app: &App) -> String {
         let shown = app.heads.key().map(|key| (key.query, key.chunk_len));
         let (query, chunk_len) = shown.unwrap_or((app.query(), app.chunk_len()));
-        format!("{} · query {query} · chunks of {chunk_len}", self.name())
+        let order = match app.order {
+            HeadOrder::Layers => String::new(),
+            _ => format!(" · by {} (t)", app.order_name()),
+        };
+        format!("{} · query {query} · chunks of {chunk_len}{order}", self.name())
     }
 
     fn run(&self, app: &App) -> Option<RunId> {
@@ -62,7 +67,9 @@ impl View for ChunksView {
 
     fn step(&self, app: &App, Arrows { down, right, far }: Arrows) -> Step {
         if down != 0 {
-            let (layer, head) = app.head_after(0, down);
+            let selected = (app.controls.layer, app.controls.head);
+            let listed = app.ranking.as_ref().and_then(|ranking| ranking.after(selected, down));
+            let (layer, head) = listed.unwrap_or_else(|| app.head_after(0, down));
             return Step::Head(layer, head);
         }
         Step::Query(right * app.chunk_len() as i64 * if far { 4 } else { 1 })
@@ -149,9 +156,9 @@ impl Layout {
         let room = height.saturating_sub(n_above + n_foot);
 
         let n = n_layers * n_heads;
-        let first = columns::scrolled(n, usize::from(room), inspected.selected.0 * n_heads + inspected.selected.1);
+        let first = columns::scrolled(n, usize::from(room), inspected.place());
         let heads = first..n.min(first + usize::from(room));
-        let gap = u16::from(n + n_layers - 1 <= usize::from(room));
+        let gap = u16::from(n + n_layers - 1 <= usize::from(room) && !inspected.is_ranked());
         let taken = heads.len() as u16 + gap * (n_layers as u16).saturating_sub(1);
 
         // the label, its bracket, the cells, the numbers
@@ -208,11 +215,10 @@ struct Outline {
 }
 
 fn rows(inspected: &Inspected, layout: &Layout, scale: ColorScale, pen: &mut Pen) {
-    let n_heads = inspected.heads.shape.1;
     let needle = inspected.chunks.as_ref().map_or(0..0, |chunks| layout.columns.of(chunks));
     let mut marks = vec![Mark::None; layout.columns.n];
     for (row, at) in layout.heads.clone().enumerate() {
-        let (layer, head) = (at / n_heads, at % n_heads);
+        let (layer, head) = inspected.head_at(at);
         let y = layout.cells.y + row as u16 + layout.gap * layer as u16;
         let line = Rect { y, height: 1, ..layout.area };
         pen.hit(line, Hit::Head(layer, head));
@@ -249,15 +255,16 @@ fn name(inspected: &Inspected, layout: &Layout, at: (usize, usize), is_top: bool
     let (area, theme) = (layout.area, pen.theme);
     let width = layout.cells.x - area.x;
     let is_selected = at == inspected.selected;
-    let text = format!(" {:<1$}", label(at), usize::from(width.saturating_sub(2)));
+    let label = format!("{}{}", label(at), inspected.sign(at));
+    let text = format!(" {label:<0$}", usize::from(width.saturating_sub(2)));
     let style = if is_selected { theme.selected().add_modifier(Modifier::BOLD) } else { theme.text() };
     pen.text(area.x, y, &text, width.saturating_sub(1), style);
-    if head > 0 && !is_top && !is_selected {
+    if head > 0 && !is_top && !is_selected && !inspected.is_ranked() {
         let layer = format!("L{layer}");
         pen.text(area.x + 1, y, &layer, width.saturating_sub(1), theme.faint());
     }
     let bracket = match head {
-        _ if n_heads == 1 => "╶",
+        _ if n_heads == 1 || inspected.is_ranked() => "╶",
         0 => "╭",
         _ if head + 1 == n_heads => "╰",
         _ => "│",
@@ -319,6 +326,10 @@ fn numbers(inspected: &Inspected, layout: &Layout, (layer, head): (usize, usize)
     }
     let (theme, end) = (pen.theme, layout.area.right());
     let plain = if (layer, head) == inspected.selected { theme.selected() } else { theme.text() };
+    if let Some(text) = inspected.ranked_number((layer, head)) {
+        pen.text(x, y, &format!("{text:>0$}", usize::from(width)), end.saturating_sub(x), plain);
+        return;
+    }
     let Some(share) = inspected.on_needle(layer, head) else {
         if let Some((chunk, mass)) = most(inspected.heads.mass(layer, head)) {
             let text = format!(" {chunk:>0$} {1:>4}", usize::from(width) - 6, percent(mass));

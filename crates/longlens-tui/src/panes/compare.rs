@@ -2,6 +2,7 @@
 
 use longlens_app::Problem;
 use longlens_app::runs::{Run, RunState};
+use longlens_app::settings::Settings;
 use longlens_core::trace::{MapWindow, PooledMap};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -124,7 +125,8 @@ fn too_few(app: &App, area: Rect, pen: &mut Pen) {
 /// Names and settings of both.
 fn titles(app: &App, runs: [&Run; 2], notes: &mut Notes, pen: &mut Pen) {
     let theme = pen.theme;
-    for (at, run) in runs.into_iter().enumerate() {
+    let texts = Settings::brief_names(&runs.map(|run| &run.settings), &app.opened.spec);
+    for (at, (run, text)) in runs.into_iter().zip(texts).enumerate() {
         let name = ["A", "B"][at];
         let state = match &run.state {
             RunState::Running | RunState::Generating => " · running".to_owned(),
@@ -140,7 +142,7 @@ fn titles(app: &App, runs: [&Run; 2], notes: &mut Notes, pen: &mut Pen) {
             vec![
                 Span::styled(format!("{name} "), side(theme, at).add_modifier(ratatui::style::Modifier::BOLD)),
                 Span::styled(title, theme.accent()),
-                Span::styled(shortened(&run.settings.text(&app.opened.spec), room as u16), theme.text()),
+                Span::styled(shortened(&text, room as u16), theme.text()),
                 Span::styled(state, theme.warn()),
             ],
             vec![Span::styled(format!(" · {}", run.source), theme.faint())],

@@ -2,6 +2,7 @@
 
 use longlens_app::Problem;
 use longlens_app::bytes;
+use longlens_app::pace;
 use longlens_app::settings::{Checked, Forecast};
 use longlens_core::methods::METHODS;
 use longlens_core::plan::Capacity;
@@ -22,7 +23,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let kept = match area.height {
         0..6 => 0,
         6..13 => 3,
-        13..20 => 7,
+        13..20 => 6,
         20..32 => 9,
         _ => 11,
     };
@@ -44,7 +45,12 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         return;
     }
     let verdict = app.edit.as_ref().map_or(&app.verdict, |edit| &edit.verdict);
-    let said = verdict_lines(verdict, app.edit.is_some(), area.width, pen.theme);
+    // of a value that is typed it is not known yet
+    let seconds = app.seconds.filter(|_| app.edit.is_none());
+    let choosing = app.controls.settings.choosing(&app.opened.spec, app.n_prompt());
+    let format = format_name(&app.model.dtype);
+    let said =
+        verdict_lines(verdict, (app.edit.is_some(), seconds), (format, choosing.as_deref()), area.width, pen.theme);
     let help = fields.get(selected).map_or(Vec::new(), |field| help_lines(field, area.width, pen.theme));
     // what is said may spread over rows that this page leaves free
     let free = n_rows.saturating_sub(page.len() as u16);
@@ -218,10 +224,28 @@ fn push_wrapped(lines: &mut Lines, text: &str, indent: &str, width: u16, style: 
     lines.extend(places.into_iter().map(|place| (style, format!("{indent}{}", &text[place]))));
 }
 
-fn verdict_lines(verdict: &Result<Checked, Problem>, typing: bool, width: u16, theme: Theme) -> Lines {
+/// What is possible means: capacity, positions, memory, and the seconds that a run would take where they are known.
+fn verdict_lines(
+    verdict: &Result<Checked, Problem>,
+    (typing, seconds): (bool, Option<f64>),
+    (format, choosing): (&str, Option<&str>),
+    width: u16,
+    theme: Theme,
+) -> Lines {
     let mut lines = Vec::new();
     match verdict {
-        Ok(checked) => forecast_lines(&checked.forecast, width, theme, &mut lines),
+        Ok(checked) => {
+            forecast_lines(&checked.forecast, format, width, theme, &mut lines);
+            if let Some(values) = choosing {
+                let text = format!("nothing is chosen of so short a prompt; {values} would choose");
+                push_wrapped(&mut lines, &text, "  ", width, theme.warn());
+            }
+            if let (Some(seconds), Some((_, capacity))) = (seconds, lines.first_mut()) {
+                let ways = [" · about ", " · ~"].map(|about| format!("{about}{}", pace::text(seconds)));
+                let room = usize::from(width).saturating_sub(capacity.chars().count());
+                capacity.extend(ways.iter().find(|way| way.chars().count() <= room).map(String::as_str));
+            }
+        }
         Err(problem) => {
             let what = if typing { "✗ impossible: not sent" } else { "✗ impossible: nothing was run" };
             lines.push((theme.alarm(), what.to_owned()));
@@ -234,7 +258,12 @@ fn verdict_lines(verdict: &Result<Checked, Problem>, typing: bool, width: u16, t
     lines
 }
 
-fn forecast_lines(forecast: &Forecast, width: u16, theme: Theme, lines: &mut Lines) {
+/// The format of the weights, without what they are stored as.
+pub fn format_name(dtype: &str) -> &str {
+    dtype.split(" (").next().unwrap_or(dtype)
+}
+
+fn forecast_lines(forecast: &Forecast, format: &str, width: u16, theme: Theme, lines: &mut Lines) {
     let fits = |texts: [String; 2]| {
         let [long, short] = texts;
         if long.chars().count() <= usize::from(width) { long } else { short }
@@ -265,8 +294,9 @@ fn forecast_lines(forecast: &Forecast, width: u16, theme: Theme, lines: &mut Lin
     };
     lines.push((style, fits(texts)));
     let (weights, cache) = (bytes::text(forecast.weight_bytes), bytes::text(forecast.cache_bytes));
-    let texts = [format!("  memory {weights} + {cache} cache"), format!("  {weights} + {cache} cache")];
-    lines.push((theme.text(), fits(texts)));
+    let least = fits([format!("  {weights} {format} + {cache} kv"), format!("  {weights} + {cache} cache")]);
+    let short = fits([format!("  {weights} {format} + {cache} cache"), least]);
+    lines.push((theme.text(), fits([format!("  memory {weights} ({format}) + {cache} cache"), short])));
     if let Some(warning) = forecast.warnings.first() {
         push_wrapped(lines, &warning.to_string(), "  ", width, theme.warn());
     }

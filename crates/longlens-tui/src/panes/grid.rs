@@ -270,7 +270,7 @@ fn explain(app: &App, area: Rect, pen: &mut Pen) {
     let n_prompts = n_lengths as usize * form.n_depths * form.trials;
     let parts: [(String, Style); 4] = [
         (format!("{key} runs a passkey grid"), theme.accent()),
-        (format!("with {}", app.controls.settings.text(&app.model.spec)), theme.text()),
+        (format!("with {}", app.controls.settings.brief(&app.model.spec)), theme.text()),
         (
             format!(
                 "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each{}",

@@ -7,14 +7,18 @@ use longlens_app::heads::{NEAR, SINK};
 use longlens_app::runs::RunId;
 use longlens_app::views::TraceView;
 use longlens_app::views::layers::Layers;
+use longlens_app::views::ranking::{HeadOrder, Ranking};
+use longlens_plot::color::ColorScale;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::attention::AttentionView;
+use super::attention::notes::number;
 use super::chunks::columns::{bar, behind, largest, scrolled};
 use super::chunks::inspected::{Inspected, joined, placeholder};
 use super::chunks::ramp;
+use super::output::words::shortened;
 use crate::app::App;
 use crate::export::{self, Content};
 use crate::pen::{Hit, Pen};
@@ -25,6 +29,15 @@ use crate::view::{Arrows, Step, View};
 const LARGEST: (u16, u16) = (28, 6);
 /// Most numbers that the profiles of a frame may pool.
 const MOST_POOLED: usize = 4 << 20;
+/// Shares below this look alike on a logarithmic scale, as long as the largest is far above it.
+const FLOOR: f64 = 1e-3;
+/// A list of the best stands beside so many heads or more.
+const MANY: usize = 64;
+/// Columns from which on the legend has room for the needle's bars.
+const LEGEND: u16 = 52;
+/// Columns of that list, and those that the panels keep.
+const LIST: u16 = 18;
+const FEWEST_COLUMNS: u16 = 34;
 
 /// All layers × heads, and which of them fetch the needle.
 pub struct LayersView;
@@ -39,7 +52,7 @@ impl View for LayersView {
     }
 
     fn hints(&self) -> &'static str {
-        "↑↓←→ select · enter shows its map"
+        "↑↓←→ select · t order · i scale · enter shows its map"
     }
 
     fn title(&self, app: &App) -> String {
@@ -81,25 +94,104 @@ impl View for LayersView {
 
 pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let Some(inspected) = Inspected::of(app) else { return placeholder(app, area, pen) };
-    let scores: Vec<f32> = inspected.all().map(|(layer, head)| score(&inspected, layer, head)).collect();
-    let top = largest(&scores).max(1e-6);
+    let Some(ranking) = inspected.ranking else { return placeholder(app, area, pen) };
+    let scale = Scale::new(ranking, app.zoom.log);
+    let (area, list) = aside(area, inspected.heads.shape);
     let grid = Grid::new(inspected.heads.shape, inspected.selected, area);
     names(&inspected, &grid, pen);
     for layer in grid.layers.clone() {
         for head in grid.heads.clone() {
             let place = grid.panel(layer, head);
-            let score = scores[layer * inspected.heads.shape.1 + head];
-            panel(&inspected, &grid, (layer, head), score, top, pen);
+            panel(&inspected, &grid, (layer, head), (ranking.number((layer, head)), scale), pen);
             pen.hit(Rect { width: grid.pitch.0, height: grid.pitch.1, ..place }, Hit::Head(layer, head));
         }
     }
-    overview(&inspected, &grid, &scores, top, pen);
-    words(&inspected, &grid, &scores, top, pen);
+    overview(&inspected, &grid, (ranking.numbers(), scale), pen);
+    words(&inspected, &grid, ranking, scale, pen);
+    if let Some(list) = list {
+        best_heads(&inspected, ranking, list, pen);
+    }
 }
 
-/// Attention on the needle, or how much looks farther than its neighbors and the first tokens.
-fn score(inspected: &Inspected, layer: usize, head: usize) -> f32 {
-    inspected.heads.score(layer, head, inspected.needle.as_ref())
+/// How numbers become colors and words.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    order: HeadOrder,
+    top: f32,
+    colors: ColorScale,
+}
+
+impl Scale {
+    /// Up to the largest number of all heads. Most heads are near nothing, so that shares are told apart by powers of ten.
+    fn new(ranking: &Ranking, is_log: bool) -> Self {
+        let top = largest(ranking.numbers()).max(1e-6);
+        let is_share = matches!(ranking.order, HeadOrder::Layers | HeadOrder::Score);
+        let floor = FLOOR.min(f64::from(top) / 10.0);
+        let colors = if is_log && is_share { ColorScale::Log { floor } } else { ColorScale::Linear };
+        Self { order: ranking.order, top, colors }
+    }
+
+    fn pixel(self, number: f32) -> Pixel {
+        Pixel::Amount(self.colors.fraction(f64::from(number), f64::from(self.top)))
+    }
+
+    /// A number in as many cells as there are.
+    fn value(self, number: f32, width: usize) -> String {
+        match self.order {
+            HeadOrder::Layers | HeadOrder::Score => value(number, width),
+            HeadOrder::Entropy if width > 3 => format!("{number:.2}"),
+            HeadOrder::Entropy => fitting(format!("{number:.1}"), width),
+            HeadOrder::Distance => fitting(format!("{number:.0}"), width),
+        }
+    }
+
+    /// What the colors end at.
+    fn ends(self) -> (String, String) {
+        match self.colors {
+            ColorScale::Log { floor } => (format!("≤ {}", number(floor)), self.value(self.top, 4)),
+            ColorScale::Linear => ("0".to_owned(), self.value(self.top, 4)),
+        }
+    }
+}
+
+/// A text where it fits.
+fn fitting(text: String, width: usize) -> String {
+    if text.len() <= width { text } else { String::new() }
+}
+
+/// Where many heads are beside one another, room for a list of the best at the right.
+fn aside(area: Rect, shape: (usize, usize)) -> (Rect, Option<Rect>) {
+    if shape.0 * shape.1 < MANY || area.width < LIST + FEWEST_COLUMNS || area.height < 8 {
+        return (area, None);
+    }
+    let list = Rect { x: area.right() - LIST, width: LIST, height: area.height - 2, ..area };
+    (Rect { width: area.width - LIST, ..area }, Some(list))
+}
+
+/// The heads with the best numbers, best first; a click selects one.
+fn best_heads(inspected: &Inspected, ranking: &Ranking, area: Rect, pen: &mut Pen) {
+    let theme = pen.theme;
+    let title = format!(" by {}", name_of(ranking.order, inspected.needle.is_some()));
+    pen.text(area.x, area.y, &shortened(&title, area.width), area.width, theme.faint());
+    let n = usize::from(area.height - 1).min(ranking.best.len());
+    let place = ranking.best.iter().position(|head| *head == inspected.selected).unwrap_or(0);
+    let first = scrolled(ranking.best.len(), n, place);
+    for (row, (at, head)) in (first..first + n).map(|at| (at, ranking.best[at])).enumerate() {
+        let y = area.y + 1 + row as u16;
+        let style = if head == inspected.selected { theme.selected() } else { theme.text() };
+        let number = Scale::new(ranking, false).value(ranking.number(head), 5);
+        let text = format!("{:>4} {:<8}{number:>5}", at + 1, format!("L{}H{}{}", head.0, head.1, inspected.sign(head)));
+        pen.text(area.x, y, &text, area.width, style);
+        pen.hit(Rect { y, height: 1, ..area }, Hit::Head(head.0, head.1));
+    }
+}
+
+/// What heads are compared by; in the order of layers it is the score.
+fn name_of(order: HeadOrder, has_needle: bool) -> &'static str {
+    match order {
+        HeadOrder::Layers => HeadOrder::Score.name(has_needle),
+        order => order.name(has_needle),
+    }
 }
 
 /// What stands where.
@@ -195,9 +287,9 @@ fn names(inspected: &Inspected, grid: &Grid, pen: &mut Pen) {
 }
 
 /// One head: its score on its color, below it where in the text it looks.
-fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), score: f32, top: f32, pen: &mut Pen) {
+fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), (score, scale): (f32, Scale), pen: &mut Pen) {
     let (theme, place) = (pen.theme, grid.panel(at.0, at.1));
-    let pixel = Pixel::Amount(f64::from(score / top));
+    let pixel = scale.pixel(score);
     let (style, is_selected) = (theme.ink_on(pixel), at == inspected.selected);
     let has_profile = grid.has_profiles(inspected.heads.n_chunks());
     // without a profile below it the whole panel has its color
@@ -209,7 +301,7 @@ fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), score: f32, top
         }
     }
     let width = usize::from(place.width);
-    let value = value(score, width);
+    let value = scale.value(score, width);
     let y = place.y + (n_rows - 1) / 2;
     let x = place.x + (width.saturating_sub(value.len()) / 2) as u16;
     // the selected head: marks at both edges where they leave its color visible, else all of it
@@ -246,6 +338,8 @@ fn bars(theme: Theme) -> Style {
 fn value(score: f32, width: usize) -> String {
     match width {
         0..3 => String::new(),
+        // as most of many heads are
+        _ if score < 0.005 => "·".to_owned(),
         3 if score >= 0.995 => "1.0".to_owned(),
         3 => format!("{score:.2}").trim_start_matches('0').to_owned(),
         _ => format!("{score:.2}"),
@@ -277,7 +371,7 @@ fn profile(inspected: &Inspected, (layer, head): (usize, usize), area: Rect, pen
 }
 
 /// Where not all layers fit: the best score of all of them in one column, from first to last.
-fn overview(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+fn overview(inspected: &Inspected, grid: &Grid, (scores, scale): (&[f32], Scale), pen: &mut Pen) {
     let (n_layers, n_heads) = inspected.heads.shape;
     let used = grid.heads.len() as u16 * grid.pitch.0;
     if grid.layers.len() == n_layers || grid.panels.width < used + 2 {
@@ -287,7 +381,7 @@ fn overview(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &
     let n = usize::from(grid.panels.height);
     let best = |part: usize, n_parts: usize| {
         let layers = behind(part, n_parts, n_layers);
-        Pixel::Amount(f64::from(largest(&scores[layers.start * n_heads..layers.end * n_heads]) / top))
+        scale.pixel(largest(&scores[layers.start * n_heads..layers.end * n_heads]))
     };
     let x = grid.panels.x + used + 1;
     for row in 0..n {
@@ -302,7 +396,7 @@ fn overview(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &
 }
 
 /// The best heads in words, and the legend.
-fn words(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut Pen) {
+fn words(inspected: &Inspected, grid: &Grid, ranking: &Ranking, scale: Scale, pen: &mut Pen) {
     let (area, theme) = (grid.area, pen.theme);
     let (n_layers, n_heads) = inspected.heads.shape;
     let mut y = area.bottom();
@@ -310,16 +404,23 @@ fn words(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut
     if grid.has_legend {
         y -= 1;
         let is_long = width >= 83;
-        let name = if inspected.needle.is_some() { "on the needle" } else { "on far tokens" };
-        let what = if is_long { "colour and number: attention " } else { "" };
-        let mut spans = vec![Span::styled(format!("{what}{name} 0 "), theme.faint())];
+        let name = match scale.order {
+            HeadOrder::Entropy => "entropy in nats",
+            HeadOrder::Distance => "distance in tokens",
+            _ if inspected.needle.is_some() => "on the needle",
+            _ => "on far tokens",
+        };
+        let attention = if matches!(scale.order, HeadOrder::Layers | HeadOrder::Score) { "attention " } else { "" };
+        let what = if is_long { format!("colour and number: {attention}") } else { String::new() };
+        let (low, high) = scale.ends();
+        let mut spans = vec![Span::styled(format!("{what}{name} {low} "), theme.faint())];
         spans.extend(ramp(theme, if is_long { 6 } else { 4 }));
-        spans.push(Span::styled(format!(" {top:.2}"), theme.faint()));
+        spans.push(Span::styled(format!(" {high}"), theme.faint()));
         if grid.has_profiles(inspected.heads.n_chunks()) {
             spans.push(Span::styled(" ▃▆", bars(theme)));
             spans.push(Span::styled(" chunks", theme.faint()));
             // without colors its bars look like the others
-            if inspected.needle.is_some() && theme.depth != Depth::Mono {
+            if inspected.needle.is_some() && theme.depth != Depth::Mono && width >= LEGEND {
                 spans.push(Span::styled(" ▆", theme.alarm()));
                 spans.push(Span::styled(" needle", theme.faint()));
             }
@@ -328,7 +429,7 @@ fn words(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut
     }
     if grid.has_top {
         y -= 1;
-        let mut parts = vec![best(scores, n_heads, usize::from(width))];
+        let mut parts = vec![best(ranking, scale, usize::from(width))];
         if grid.layers.len() < n_layers {
             parts.push(format!("layers {}–{} of {n_layers}", grid.layers.start, grid.layers.end - 1));
         }
@@ -343,14 +444,12 @@ fn words(inspected: &Inspected, grid: &Grid, scores: &[f32], top: f32, pen: &mut
     }
 }
 
-/// The five heads with the highest scores, best first, or as many of them as fit.
-fn best(scores: &[f32], n_heads: usize, width: usize) -> String {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+/// The five best heads, best first, or as many of them as fit.
+fn best(ranking: &Ranking, scale: Scale, width: usize) -> String {
     let mut text = String::new();
-    for at in order.into_iter().take(5) {
+    for (layer, head) in ranking.best.iter().take(5) {
         let before = if text.is_empty() { "top: " } else { ", " };
-        let told = format!("{before}L{}H{} {:.2}", at / n_heads, at % n_heads, scores[at]);
+        let told = format!("{before}L{layer}H{head} {}", scale.value(ranking.number((*layer, *head)), 4));
         if !text.is_empty() && text.len() + told.len() > width {
             break;
         }
@@ -403,6 +502,5 @@ mod tests {
     fn scores_are_told_in_the_cells_there_are() {
         assert_eq!([3, 4, 2].map(|width| value(0.934, width)), [".93", "0.93", ""]);
         assert_eq!([3, 4].map(|width| value(0.999, width)), ["1.0", "1.00"]);
-        assert_eq!(best(&[0.1, 0.9, 0.3, 0.5], 2, 30), "top: L0H1 0.90, L1H1 0.50");
     }
 }

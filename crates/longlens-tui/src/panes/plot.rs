@@ -98,7 +98,8 @@ impl View for PlotView {
         let problem = plotted.trace.refusal().or(plotted.figure.refusal());
         let rows = area.height.saturating_sub(CAPTION as u16);
         let figure = Rect { height: if rows < MIN_ROWS { area.height } else { rows }, ..area };
-        let size = FigureSize { columns: figure.width, rows: figure.height, cell_pixels: pen.cell_pixels };
+        let (columns, rows) = (figure.width, figure.height);
+        let size = FigureSize { columns, rows, cell_pixels: pen.cell_pixels, ground: theme.figure_ground() };
         pen.seen.figures.push((self.at, size));
         match (plotted.figure.answer(), problem) {
             (_, Some(problem)) => explain(pen, area, &[(&problem.to_string(), theme.alarm())]),

@@ -34,7 +34,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
     let query = app.query().min(n - 1);
     let width = |token| {
         let mark = usize::from(token == n_prompt);
-        Span::raw(shown(app.piece(token))).width().max(1) + mark
+        Span::raw(shown(&text_of(app, token))).width().max(1) + mark
     };
     let parts = strip(n, query, (usize::from(text.width), usize::from(text.height)), width);
     let amounts = Amounts::of(app);
@@ -59,7 +59,7 @@ pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
         if part.token == n_prompt {
             x += pen.text(x, y, "▏", place.width, pen.theme.accent());
         }
-        pen.text(x, y, &shown(app.piece(part.token)), place.right() - x, style);
+        pen.text(x, y, &shown(&text_of(app, part.token)), place.right() - x, style);
         pen.hit(place, Hit::Token(part.token));
     }
     if has_legend {
@@ -109,7 +109,45 @@ fn strip(n: usize, query: usize, (width, rows): (usize, usize), token_width: imp
     parts
 }
 
-/// A token's text with a sign for everything that has none.
+/// Tokens that a sign may be made of.
+const MOST_PARTS: usize = 4;
+
+/// A token's text. Where several tokens make one sign, their texts are empty but for the last one's: the first of them shows the
+/// sign, and the others that they belong to it.
+fn text_of(app: &App, token: usize) -> Cow<'_, str> {
+    let is_empty = |token: usize| {
+        // special tokens have no text either, and are no part of anything
+        let id = app.prompt.answer().and_then(|prompt| prompt.tokens.get(token));
+        let is_special = id.is_some_and(|id| app.opened.bos_token == Some(*id) || app.opened.eos_tokens.contains(id));
+        app.piece(token).is_empty() && !is_special
+    };
+    let n = app.n_prompt() + app.run().map_or(0, |run| run.pieces.len());
+    let own = app.piece(token);
+    if is_empty(token) {
+        // the sign is told by the first token behind it that has a text
+        let last = (token + 1..n.min(token + MOST_PARTS)).find(|later| !is_empty(*later));
+        let sign = last.and_then(|last| app.piece(last).chars().next()).filter(|sign| !sign.is_ascii());
+        let is_first = token == 0 || !is_empty(token - 1);
+        return match sign {
+            Some(sign) if is_first => Cow::Owned(sign.to_string()),
+            Some(_) => Cow::Borrowed(PART),
+            None => Cow::Borrowed(own),
+        };
+    }
+    let first = own.chars().next();
+    if token > 0 && is_empty(token - 1) && first.is_some_and(|first| !first.is_ascii()) {
+        // its first sign stands at the first of the tokens that make it
+        return Cow::Owned(
+            PART.to_owned() + own.trim_start_matches(|c| Some(c) == first).trim_start_matches('\u{fe0f}'),
+        );
+    }
+    Cow::Borrowed(own)
+}
+
+/// What stands for a token that is part of the sign before it.
+const PART: &str = "‥";
+
+/// A token's text with a sign for everything that has none; a mark that joins what is before it stands on a circle.
 fn shown(piece: &str) -> Cow<'_, str> {
     let sign = |c: char| match c {
         '\n' => '⏎',
@@ -121,7 +159,11 @@ fn shown(piece: &str) -> Cow<'_, str> {
     if piece.chars().any(is_command) {
         return Cow::Owned(piece.chars().map(sign).collect());
     }
-    if Span::raw(piece).width() == 0 { Cow::Borrowed("·") } else { Cow::Borrowed(piece) }
+    match piece.chars().next() {
+        None => Cow::Borrowed("·"),
+        Some(c) if Span::raw(c.to_string()).width() == 0 => Cow::Owned(format!("◌{piece}")),
+        Some(_) => Cow::Borrowed(piece),
+    }
 }
 
 /// What lies behind the tokens.

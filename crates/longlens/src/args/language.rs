@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use longlens_plot::Ground;
 
 use super::{Colors, Device, OpeningArgs};
 
@@ -82,6 +83,32 @@ pub struct ReplArgs {
     /// How pictures are shown
     #[arg(long, value_enum, default_value_t)]
     pub images: Inline,
+    /// What pictures stand on: a dark ground in a dark terminal, where it says so; `%theme` changes it
+    #[arg(long, value_enum, default_value_t)]
+    pub theme: TerminalGround,
+}
+
+/// What pictures stand on in a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum TerminalGround {
+    /// As the terminal is: `COLORFGBG` says it, or the terminal when it is asked; light where neither does
+    #[default]
+    Auto,
+    /// Dark on a white ground
+    Light,
+    /// Light on a dark ground
+    Dark,
+}
+
+impl TerminalGround {
+    /// The ground that this means; the terminal may be asked.
+    pub fn ground(self) -> Ground {
+        match self {
+            Self::Auto => crate::terminal::ground::of_terminal().unwrap_or_default(),
+            Self::Light => Ground::Light,
+            Self::Dark => Ground::Dark,
+        }
+    }
 }
 
 /// How the prompt shows pictures.
@@ -203,7 +230,7 @@ pub struct KernelArgs {
 /// What can be done with the kernel.
 #[derive(Debug, Subcommand)]
 pub enum KernelCommand {
-    /// Tell Jupyter of the kernel
+    /// Tell Jupyter of the kernel, to be started with the model, the weights, the device and the other flags given here
     Install {
         #[command(flatten)]
         place: KernelPlaceArgs,
@@ -212,7 +239,8 @@ pub enum KernelCommand {
         session: Box<SessionArgs>,
     },
     /// Take it away again
-    Uninstall(KernelPlaceArgs),
+    #[command(visible_alias = "uninstall")]
+    Remove(KernelPlaceArgs),
     /// Serve a Jupyter client; Jupyter starts this
     Run {
         /// What Jupyter wrote for the connection

@@ -50,6 +50,10 @@ pub struct PromptArgs {
     /// Wording of that prompt: `longlens` (the default), `long_heads`, `chunk_llama` or `long_lm`
     #[arg(long, value_name = "NAME", requires = "needle", conflicts_with_all = ["prompt", "file"])]
     pub needle_template: Option<String>,
+    /// Go on from a prompt that `cache save` kept, without computing it again: what --prompt or --question says follows it. Method,
+    /// scaling and trained context are those of the file unless they are given
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "needle", "messages", "chat"])]
+    pub cache: Option<PathBuf>,
     /// Seed of that prompt alone (default: --seed)
     #[arg(long, value_name = "N", requires = "needle", conflicts_with_all = ["prompt", "file"], value_parser = seed)]
     pub needle_seed: Option<u64>,
@@ -67,13 +71,17 @@ pub struct GenerateArgs {
     pub prompt: PromptArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Continue many prompts, a JSON object a line: `prompt`, `messages`, or `file` and `question`, and an `id`. What they begin alike
+    /// with is computed once. --out takes the answers as .jsonl or .csv; the same command goes on where it was stopped
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "file", "question", "messages", "needle", "cache"])]
+    pub prompts: Option<PathBuf>,
     /// Stop before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
 }
 
 /// How long an answer is, and how its tokens are drawn.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct SamplingArgs {
     #[arg(long, value_name = "N", help = help("max_tokens"), value_parser = setting("max_tokens"))]
     pub max_tokens: Option<Value>,

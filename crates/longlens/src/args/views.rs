@@ -1,6 +1,7 @@
 //! Flags of the commands that show what a method does: `positions`, `chunks`, `attention`, `plot`.
 
 use clap::Args;
+use longlens_plot::Ground;
 
 use super::values::{at_least_one, whole};
 use super::{CommonArgs, PromptArgs};
@@ -75,7 +76,29 @@ pub struct PlotArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// View with its options, as `layers:scale=log`; --out takes .png, .svg, .csv and .npz
+    /// View with its options, as `layers:scale=log`; --out takes .png, .svg, .csv, .npz and .html
     #[arg(value_name = "VIEW")]
     pub view: Option<String>,
+    /// What the picture stands on
+    #[arg(long, value_enum, default_value_t)]
+    pub theme: PageGround,
+}
+
+/// What a picture in a file stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum PageGround {
+    /// Dark on a white ground
+    #[default]
+    Light,
+    /// Light on a dark ground
+    Dark,
+}
+
+impl From<PageGround> for Ground {
+    fn from(ground: PageGround) -> Self {
+        match ground {
+            PageGround::Light => Self::Light,
+            PageGround::Dark => Self::Dark,
+        }
+    }
 }

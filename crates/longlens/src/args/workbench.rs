@@ -1,5 +1,7 @@
 //! Flags of the workbench and of a frame of it.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use longlens_tui::images::ImageMode;
 use longlens_tui::theme::{Depth, ThemeName};
@@ -16,6 +18,9 @@ pub struct WorkbenchArgs {
     /// Bring back prompt, settings and pinned runs: of a session that ended unexpectedly, else of the last one
     #[arg(long)]
     pub resume: bool,
+    /// Begin with the session in this file, as a cell's `workbench` writes it, and keep this one there; it is made where it is not there
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub session: Option<PathBuf>,
     /// Colours of the workbench
     #[arg(long, value_enum, default_value_t)]
     pub theme: Theme,

@@ -1,7 +1,7 @@
 //! A model on a device that has memory of its own and may fail: what does not fit is refused before it begins, and what the device's
 //! runtime panics over becomes an error.
 
-use longlens_core::lens::{Cached, Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_core::lens::{Cached, Control, KeptTensor, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::memory::{CacheSize, OnDevice, RunSize};
 use longlens_core::plan::Prefill;
 use longlens_core::trace::{Trace, Watch};
@@ -148,6 +148,23 @@ impl Lens for DeviceLens {
 
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
         self.guarded(|lens| lens.fork(n_tokens))
+    }
+
+    fn kept(&self, setup: &Setup, n_tokens: usize) -> Result<Vec<KeptTensor>, LensError> {
+        self.lens.kept(setup, n_tokens)
+    }
+
+    fn kept_numbers(&mut self, tensor: &KeptTensor) -> Result<Vec<u8>, LensError> {
+        self.guarded(|lens| lens.kept_numbers(tensor))
+    }
+
+    fn restore(
+        &mut self,
+        setup: &Setup,
+        n_tokens: usize,
+        read: &mut dyn FnMut(&KeptTensor) -> Result<Vec<u8>, LensError>,
+    ) -> Result<Sequence, LensError> {
+        self.guarded(|lens| lens.restore(setup, n_tokens, read))
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {

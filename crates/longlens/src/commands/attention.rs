@@ -4,10 +4,9 @@ use longlens_app::views::attention::{Attention as Map, MAX_SIDE};
 use longlens_app::views::{ENDINGS, TraceView};
 use longlens_core::lens::Lens;
 use longlens_core::setting::{Setting, Value};
-use longlens_core::trace::RowPick;
 use serde_json::json;
 
-use super::plot::{Viewed, viewed};
+use super::plot::{Looks, Viewed, viewed};
 use crate::args::AttentionArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -35,11 +34,8 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
             options.set(name, &Value::Word(word.into()))?;
         }
     }
-    let Viewed { lens, prompt, setup, trace, view } =
-        viewed(&terminal, &config, &args.prompt, &Map, &options, |watch| {
-            let row = |query| RowPick { layer: watch.maps[0].layer, head: args.head, query };
-            watch.rows.extend(args.query.map(row));
-        })?;
+    let looks = Looks { row: args.query, is_page: super::is_page(picture.as_deref()) };
+    let Viewed { lens, prompt, setup, trace, view } = viewed(&terminal, &config, &args.prompt, &Map, &options, looks)?;
     let map = &trace.maps[0];
     terminal.result(&json!({
         "run": trace.run, "layer": map.pick.layer, "head": args.head, "n_tokens": setup.n_prompt, "stride": map.stride,
@@ -54,7 +50,7 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
         Some(path) => super::save_view(&terminal, &view, path),
         None if config.json => Ok(()),
         None => {
-            terminal.note("give --out FILE.png or FILE.svg to draw it, FILE.csv, FILE.npz or --json for the numbers")
+            terminal.note("give --out FILE.png or FILE.svg to draw it, FILE.html to look into it, FILE.csv, FILE.npz or --json for the numbers")
         }
     }
 }

@@ -98,7 +98,14 @@ fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
             "give --document the name of a file".to_owned(),
         ));
     }
-    let document = prompt::document(shown(path), read(path)?, &())?;
+    let bytes = read(path)?;
+    let progress = terminal.progress("reading the document");
+    let read = prompt::document(shown(path), bytes, &progress);
+    drop(progress);
+    if terminal.is_cancelled() {
+        return Err(Failure::interrupted());
+    }
+    let document = read?;
     terminal.caution(&document.warnings)?;
     if document.text.trim().is_empty() {
         return Err(Failure::usage(format!("{} has no text", path.display()), "name another document".to_owned()));

@@ -8,7 +8,7 @@ use longlens_app::views::{ENDINGS, TraceView};
 use longlens_core::setting::{Setting, Value};
 use serde_json::json;
 
-use super::plot::viewed;
+use super::plot::{Looks, viewed};
 use crate::args::ChunksArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -32,7 +32,8 @@ pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     if asks_for_attention {
         options.set("show", &Value::Word("attention".into()))?;
     }
-    let viewed = viewed(&terminal, &config, &args.prompt, &Map, &options, |_| ())?;
+    let looks = Looks { row: None, is_page: super::is_page(picture.as_deref()) };
+    let viewed = viewed(&terminal, &config, &args.prompt, &Map, &options, looks)?;
     let shown = Shown::of(&viewed.subject(), &options)?;
     let Shown { query, chunk_len, is_choice } = shown;
     if !asks_for_attention && !is_choice && viewed.subject().own_chunk_len().is_some() {

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::args::DemoArgs;
 use crate::commands::perplexity::HELDOUT;
-use crate::commands::plot::record;
+use crate::commands::plot::{Looks, record};
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::journal::{self, Journal, hash};
@@ -272,7 +272,7 @@ fn choose(
     // the last prompt token predicts the blank before the key; the blank predicts its first digit
     prompt.tokens.extend(&prompt.answer);
     let options = Setting::new(Chunks.info());
-    let (_, view) = record(lens, &prompt, &mut setup, &Chunks, &options, |_| (), progress)?;
+    let (_, view) = record(lens, &prompt, &mut setup, &Chunks, &options, Looks::default(), progress)?;
     // a short prompt has nothing to choose among
     Ok(Some(view).filter(|view| view.about["kind"] == "choice"))
 }

@@ -10,19 +10,27 @@ use serde_json::{Value, json};
 use crate::args::GenerateArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::kept;
 use crate::prompt;
 use crate::terminal::{Terminal, check_writable, write_file};
 
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
+    if let Some(prompts) = &args.prompts {
+        return super::batch::run(args, prompts);
+    }
     let mut config = RunConfig::new(&args.common)?;
+    let kept = kept::file(&mut config, &args.prompt)?;
     config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "generate.json")?;
-    crate::inputs::spare(&config, out.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
+    let given = prompt::given(&args.prompt, &config);
+    crate::inputs::spare(&config, out.as_slice(), &[given.file.as_deref(), given.cache.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
     let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
+    let n_kept = kept.as_ref().map_or(0, |file| file.about.n_kept);
+    lens = kept::go_on(lens, kept, &setup, &prompt.tokens)?;
     let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
     let sampling = &config.settings.sampling;
     let stop = Stop { max_tokens: config.settings.max_tokens, strings: strings.clone(), ..Stop::default() };
@@ -42,7 +50,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     })?;
     drop(progress);
     let result = json!({
-        "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
+        "generated": generated, "sampling": sampling, "prefill_tokens_per_s": prefill_speed(&generated, n_kept), "kept_tokens": n_kept,
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds, "prompt": prompt.asked,
     });
@@ -56,7 +64,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
         return Err(Failure::interrupted()); // no speed to tell
     }
-    say_speed(&terminal, &generated)?;
+    say_speed(&terminal, &generated, n_kept)?;
     if generated.stop == StopReason::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
@@ -68,16 +76,23 @@ fn write(out: Option<&Path>, result: &Value) -> Result<Option<String>, Failure> 
     Ok(Some(format!("{did} {}", path.display())))
 }
 
-fn say_speed(terminal: &Terminal, generated: &Generated) -> Result<(), Failure> {
+/// Tokens of the prompt per second, of those that were computed.
+fn prefill_speed(generated: &Generated, n_kept: usize) -> Option<f64> {
+    let share = (generated.n_prompt - n_kept) as f64 / generated.n_prompt as f64;
+    generated.prefill_speed().map(|speed| speed * share)
+}
+
+fn say_speed(terminal: &Terminal, generated: &Generated, n_kept: usize) -> Result<(), Failure> {
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
-    let first = generated.seconds_to_first_token.zip(generated.prefill_speed());
+    let first = generated.seconds_to_first_token.zip(prefill_speed(generated, n_kept));
     let prefill = first.map_or(String::new(), |(seconds, speed)| {
         format!(", prefill {speed:.0} tokens/s, first token after {seconds:.2} s")
     });
     let memory = generated.trace.peak_memory.map_or(String::new(), |n| format!(", peak {}", bytes::text(n as usize)));
     terminal.note(format_args!(
-        "{} + {} tokens{prefill}{decode}{memory}; {}, {}, {}, {}",
-        generated.n_prompt,
+        "{}{} + {} tokens{prefill}{decode}{memory}; {}, {}, {}, {}",
+        if n_kept > 0 { format!("{n_kept} kept + ") } else { String::new() },
+        generated.n_prompt - n_kept,
         generated.tokens.len(),
         generated.run.method,
         generated.run.rope_text(),

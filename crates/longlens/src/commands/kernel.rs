@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use longlens_notebook::interpreter::{Interpreter, Nobody};
 use longlens_notebook::kernel::{self, KernelError, Place};
 
-use super::language::session;
+use super::language::{check_model, session};
+use crate::args::OpeningArgs;
 use crate::args::language::{KernelCommand, KernelPlaceArgs, SessionArgs};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -16,15 +17,31 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
             // what is impossible is said here and not where a notebook is opened
             session(args, true, &Nobody::out())?;
             let files = args.files.as_deref().map(absolute).transpose()?.map(PathBuf::from);
-            let folder = |model: &String| Path::new(model).is_dir().then(|| absolute(Path::new(model)));
-            let model = args.model.as_ref().and_then(folder).transpose()?.or_else(|| args.model.clone());
-            let words = SessionArgs { model, files, ..(**args).clone() }.words();
+            check_model(args)?;
+            // Jupyter starts the kernel in the folder of a notebook
+            let there = |name: &Option<String>| match name {
+                Some(name) if Path::new(name).exists() => absolute(Path::new(name)).map(Some),
+                other => Ok(other.clone()),
+            };
+            let opening = OpeningArgs { adapter: there(&args.opening.adapter)?, ..args.opening.clone() };
+            let words = SessionArgs { model: there(&args.model)?, files, opening, ..(**args).clone() }.words();
             let program = std::env::current_exe()
                 .map_err(|error| Failure::failed(format!("cannot tell where this program lies: {error}"), None))?;
             let folder = kernel::install(&place.name, &place_of(place), &program, &words).map_err(refused)?;
-            Terminal::new(false).say(format_args!("installed {}", folder.display()))
+            let started = kernel::command(&folder).unwrap_or_default();
+            let name = &place.name;
+            Terminal::new(false).say(format_args!(
+                "installed {}\nJupyter starts it as: {started}\n\n\
+                 jupyter lab                               then choose the kernel in the launcher\n\
+                 jupyter console --kernel {name}\n\
+                 jupyter nbconvert --to notebook --execute IN.ipynb\n\
+                 jupyter nbconvert --to script --template longlens IN.ipynb\n\
+                 longlens kernel remove{}",
+                folder.display(),
+                if name == "longlens" { String::new() } else { format!(" --name {name}") },
+            ))
         }
-        KernelCommand::Uninstall(place) => {
+        KernelCommand::Remove(place) => {
             let folder = kernel::uninstall(&place.name, &place_of(place)).map_err(refused)?;
             Terminal::new(false).say(format_args!("removed {}", folder.display()))
         }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use longlens_app::Problem;
 use longlens_app::session::state_folder;
 use longlens_core::lens::{Lens, ModelInfo};
+use longlens_core::nearest::nearest;
+use longlens_core::printable::printable_line;
 use longlens_model::source::{EMBEDDED, Source};
 use longlens_model::weights::Keep;
 use longlens_notebook::host::{Files, Models, Opening};
@@ -29,14 +32,37 @@ struct Opener {
 
 impl Opener {
     fn opened(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
-        let Opening { trained_context, adapter } = opening.clone();
-        let Self { weights, kv_offload, .. } = *self;
+        let Opening { trained_context, adapter, weights, device, kv_offload } = opening.clone();
+        let weights = weights.map_or(Ok(self.weights), |name| weights_named(&name))?;
+        let device = device.map_or(Ok(self.device), |name| device_named(&name))?;
+        let kv_offload = kv_offload.unwrap_or(self.kv_offload);
         let options = longlens_model::Options { weights, trained_context, adapter, kv_offload };
-        backend::open(model, self.device, options).map_err(|failure| {
+        let opened = backend::check(device, weights).and_then(|()| backend::open(model, device, options));
+        opened.map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
             Problem::new(failure.to_string(), help)
         })
     }
+}
+
+/// The way to keep weights that cells name, one of those that `--weights` takes.
+fn weights_named(name: &str) -> Result<Keep, Problem> {
+    name.parse().map_err(|_| unknown("weights", name, Keep::ALL.iter().map(|keep| keep.name())))
+}
+
+/// The device that cells name, one of those that `--device` takes.
+fn device_named(name: &str) -> Result<Device, Problem> {
+    let found = Device::value_variants().iter().copied().find(|device| device.name() == name);
+    found.ok_or_else(|| unknown("device", name, Device::value_variants().iter().map(|device| device.name())))
+}
+
+fn unknown(option: &str, given: &str, known: impl Iterator<Item = &'static str>) -> Problem {
+    let known: Vec<_> = known.collect();
+    let near = nearest(given, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
+    Problem::new(
+        format!("option `{option}` of `open` cannot be \"{}\"", printable_line(given)),
+        Some(format!("there are: {}{}", known.join(", "), near.unwrap_or_default())),
+    )
 }
 
 impl Models for Opener {
@@ -61,7 +87,11 @@ pub fn session(args: &language::SessionArgs, draws: bool, out: &Out) -> Result<S
     // said now rather than at the first cell
     backend::check(device, weights)?;
     let model = args.model.clone().unwrap_or_else(|| EMBEDDED.to_owned());
-    let opening = Opening { trained_context: args.opening.trained_context(), adapter: args.opening.adapter.clone() };
+    let opening = Opening {
+        trained_context: args.opening.trained_context(),
+        adapter: args.opening.adapter.clone(),
+        ..Opening::default()
+    };
     let own = (model.clone(), opening);
     let options = Options { files: files(args)?, limits: limits(args), model, draws };
     Ok(Session::new(Box::new(Opener { device, weights, kv_offload: args.opening.kv_offload, own }), options, out))

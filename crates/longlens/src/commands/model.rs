@@ -2,7 +2,7 @@
 
 pub use longlens_app::bytes::text as bytes;
 use longlens_core::lens::ModelInfo;
-use longlens_core::memory::RunSize;
+use longlens_core::memory::{OnDevice, RunSize};
 use longlens_core::plan::Prefill;
 use longlens_core::printable::printable_line;
 use serde_json::json;
@@ -20,12 +20,19 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     let info = &backend::describe(&config.model, config.opening())?;
     let n_tokens = args.tokens.as_deref().map_or(Ok(info.spec.trained_context), length)?;
     let plan = config.settings.plan(&info.spec)?;
-    let all = RunSize::of(info, &plan, Prefill { n_tokens }, n_tokens, config.settings.prefill_chunk);
-    // only the processor's kernels keep keys once more
-    let memory = if config.device == Device::Cpu { all } else { RunSize { chunk_keys: 0, ..all } };
+    let (prompt, step) = (Prefill { n_tokens }, config.settings.prefill_chunk);
+    let on_device = |device| RunSize::on_device(info, &plan, prompt, n_tokens, step, device);
+    let (memory, host_bytes) = match config.device {
+        Device::Cpu => (RunSize::of(info, &plan, prompt, n_tokens, step), None),
+        device => {
+            let device = on_device_or_usual(device, info, config.kv_offload);
+            let whole = on_device(OnDevice { offloads: false, ..device });
+            (on_device(device), config.kv_offload.then_some(whole.cache))
+        }
+    };
     terminal.result(&json!({
         "model": info, "n_tokens": n_tokens,
-        "memory_bytes": memory,
+        "memory_bytes": memory, "host_memory_bytes": host_bytes,
     }))?;
     if config.json {
         return Ok(());
@@ -54,16 +61,27 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
             ),
         ),
     ];
+    let host = host_bytes.map(|n| {
+        let text =
+            format!("{} of keys and values at {n_tokens} tokens; a layer of them is on the device at a time", bytes(n));
+        ("host memory", text)
+    });
     let (chunks, keys) = (bytes(memory.chunks), bytes(memory.chunk_keys));
     let chunk_keys =
         format!("{keys} of that: keys once more, packed for {}; what represents chunks {chunks}", plan.method);
     let chunk_keys = Some(("chunk keys", chunk_keys)).filter(|_| memory.chunk_keys > 0);
     let own = spec.own_attention().into_iter().map(|own| ("attention", own));
     let warnings = info.warnings.iter().map(|warning| ("warning", warning.clone()));
-    for (name, value) in lines.into_iter().chain(own).chain(chunk_keys).chain(warnings) {
+    for (name, value) in lines.into_iter().chain(host).chain(own).chain(chunk_keys).chain(warnings) {
         terminal.say(format_args!("{name:<16} {}", printable_line(&value)))?;
     }
     Ok(())
+}
+
+/// How a device keeps what a run makes; where it is not here to be asked, as devices usually do.
+fn on_device_or_usual(device: Device, info: &ModelInfo, offloads: bool) -> OnDevice {
+    let asked = backend::on_device_of(device, info, offloads).ok().flatten();
+    asked.unwrap_or(OnDevice { number: if info.has_32_bits() { 4 } else { 2 }, offloads, keeps_queries: false })
 }
 
 /// The trained context as it is used, and what the config has where that is another number.

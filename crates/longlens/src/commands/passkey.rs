@@ -31,6 +31,9 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     let config = RunConfig::new(&args.common)?;
     let terminal = Terminal::new(config.json);
     let mut grid = grid(args, &config)?;
+    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
+    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
+    super::folder(config.out.as_deref())?;
     let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     grid.lengths = match &args.lengths {
@@ -46,9 +49,6 @@ pub fn run(args: &PasskeyArgs) -> Result<(), Failure> {
     // what is impossible is said before anything runs
     let first = config.setup(&model, longest)?;
     super::warn(&terminal, &config, &model, &first.plan, longest)?;
-    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
-    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &[args.prompts.as_deref()])?;
-    super::folder(config.out.as_deref())?;
 
     let decides = journal::decides(&model, &first, &measured(&grid, prompts.as_ref()));
     let mut journal = Journal::open(&terminal, config.out.as_deref(), "passkey", &decides)?;

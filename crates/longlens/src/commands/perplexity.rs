@@ -31,6 +31,10 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
         Some(text) => Method::list(text)?,
         None => vec![config.settings.method.clone()],
     };
+    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
+    let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
+    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
+    super::folder(config.out.as_deref())?;
     let mut lens = super::open(&terminal, &config)?;
     let model = lens.model().clone();
     let lengths = match &args.lengths {
@@ -44,10 +48,6 @@ pub fn run(args: &PerplexityArgs) -> Result<(), Failure> {
     for setup in &setups {
         super::warn(&terminal, &config, &model, &setup.plan, longest)?;
     }
-    let outputs = OUTPUTS.map(|name| config.out.as_ref().map(|folder| folder.join(name)));
-    let read = [args.tokens.as_deref(), args.file.as_deref(), file.file.as_deref()];
-    crate::inputs::spare(&config, &outputs.into_iter().flatten().collect::<Vec<_>>(), &read)?;
-    super::folder(config.out.as_deref())?;
     let Measured { documents, note } = measured::measured(args, &config, lens.as_ref(), longest, &terminal)?;
     if let Some(note) = &note {
         terminal.note(note)?;

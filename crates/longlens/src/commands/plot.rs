@@ -3,16 +3,19 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use longlens_app::Problem;
+use longlens_app::prompt::pieces;
 use longlens_app::views::{self, Cell, ENDINGS, Plot, Subject, TRACE_VIEWS, Table, TraceView};
-use longlens_core::lens::{Control, Lens, Rows, Setup};
+use longlens_core::lens::{Control, Lens, ModelInfo, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
-use longlens_core::trace::{Trace, Watch};
+use longlens_core::trace::{RowPick, Trace};
 use serde_json::{Value, json};
 
 use crate::args::{PlotArgs, PromptArgs};
 use crate::commands::methods;
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::kept;
 use crate::prompt::{self, PromptTokens};
 use crate::terminal::Terminal;
 
@@ -28,7 +31,8 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
     crate::inputs::spare(&config, file.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
-    let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, |_| ())?;
+    let looks = Looks { row: None, is_page: super::is_page(file.as_deref()) };
+    let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, looks)?;
     // larger than what it is made of: it is made only where somebody reads it
     let table = (config.json || file.is_none()).then(|| view.table()).flatten();
     if config.json {
@@ -42,7 +46,7 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
         terminal.say(printed(&table).trim_end())?;
     }
     match &file {
-        Some(path) => super::save_view(&terminal, &view, path),
+        Some(path) => super::save_view(&terminal, &view.on(args.theme.into()), path),
         None if config.json => Ok(()),
         None => terminal.note(format_args!("give --out FILE.{} to write it", ENDINGS.join(", ."))),
     }
@@ -65,19 +69,30 @@ pub struct Viewed {
 impl Viewed {
     /// The sequence that was looked at.
     pub fn subject(&self) -> Subject<'_> {
-        subject(self.lens.as_ref(), &self.prompt, &self.setup)
+        subject(self.lens.model(), &self.prompt, &self.setup)
     }
 }
 
-/// Runs the prompt of the flags, and records what a view needs and what `also` adds.
+/// What is looked at beside what the view records.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Looks {
+    /// Of a map, the attention of this query on every key.
+    pub row: Option<usize>,
+    /// Whether the view becomes a page, which looks at the sequence once more.
+    pub is_page: bool,
+}
+
+/// Runs the prompt of the flags, and records what a view needs and what is looked at beside.
 pub fn viewed(
     terminal: &Terminal,
     config: &RunConfig,
     prompt: &PromptArgs,
     view: &dyn TraceView,
     options: &Setting,
-    also: impl FnOnce(&mut Watch),
+    looks: Looks,
 ) -> Result<Viewed, Failure> {
+    let mut config = config.clone();
+    let (kept, config) = (kept::file(&mut config, prompt)?, &config);
     let mut lens = super::open(terminal, config)?;
     let mut prompt = prompt::build(terminal, prompt, config, lens.as_ref())?;
     let n_prompt = prompt.tokens.len();
@@ -85,8 +100,9 @@ pub fn viewed(
     prompt.tokens.extend(&prompt.answer);
     let mut setup = config.setup(lens.model(), n_prompt)?;
     super::warn(terminal, config, lens.model(), &setup.plan, n_prompt)?;
+    lens = kept::go_on(lens, kept, &setup, &prompt.tokens[..n_prompt])?;
     let mut progress = terminal.progress("prefill");
-    let (trace, view) = record(lens.as_mut(), &prompt, &mut setup, view, options, also, &mut progress)?;
+    let (trace, view) = record(lens.as_mut(), &prompt, &mut setup, view, options, looks, &mut progress)?;
     drop(progress);
     Ok(Viewed { lens, prompt, setup, trace, view })
 }
@@ -98,11 +114,15 @@ pub fn record(
     setup: &mut Setup,
     view: &dyn TraceView,
     options: &Setting,
-    also: impl FnOnce(&mut Watch),
+    looks: Looks,
     control: &mut dyn Control,
 ) -> Result<(Arc<Trace>, Plot), Failure> {
-    setup.watch = view.watch(&subject(lens, prompt, setup), options)?;
-    also(&mut setup.watch);
+    let model = &lens.model().clone();
+    setup.watch = view.watch(&subject(model, prompt, setup), options)?;
+    if let Some((query, map)) = looks.row.zip(setup.watch.maps.first()) {
+        setup.watch.rows.push(RowPick { layer: map.layer, head: map.head, query });
+    }
+    setup.keep_queries |= looks.is_page;
     setup.watch.beyond = prompt.tokens.len() - setup.n_prompt;
     lens.begin(setup)?;
     let (of_prompt, beyond) = prompt.tokens.split_at(setup.n_prompt);
@@ -112,12 +132,18 @@ pub fn record(
         lens.feed(&[*token], Rows::Last, control)?;
     }
     let trace = Arc::new(lens.trace());
-    let view = view.view(&subject(lens, prompt, setup), options, &trace)?;
-    Ok((trace, view))
+    let pieces = lens.text().and_then(|codec| pieces(&prompt.tokens, codec)).unwrap_or_default();
+    let subject = Subject { pieces: &pieces, ..subject(model, prompt, setup) };
+    let plot = view.view(&subject, options, &trace)?;
+    if !looks.is_page {
+        return Ok((trace, plot));
+    }
+    let page = subject.page(view, options, &mut |watch| lens.inspect(watch, control).map_err(Problem::from))?;
+    Ok((trace, plot.with_page(page)))
 }
 
-fn subject<'a>(lens: &'a dyn Lens, prompt: &'a PromptTokens, setup: &'a Setup) -> Subject<'a> {
-    let subject = Subject::new(lens.model(), setup, prompt.tokens.len(), prompt.needle.clone());
+fn subject<'a>(model: &'a ModelInfo, prompt: &'a PromptTokens, setup: &'a Setup) -> Subject<'a> {
+    let subject = Subject::new(model, setup, prompt.tokens.len(), prompt.needle.clone());
     Subject { passages: &prompt.passages, ..subject }
 }
 

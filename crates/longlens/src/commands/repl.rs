@@ -24,6 +24,7 @@ pub fn run(args: &ReplArgs) -> Result<(), Failure> {
         register(interrupts.clone());
         return interrupts.during(|| repl::script(session, &text, out())).or_else(failure);
     }
+    session.set_ground(args.theme.ground());
     // whoever sits here decides
     session.let_raise_limits();
     let options = ReplOptions {

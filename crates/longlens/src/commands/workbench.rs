@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use longlens_app::Problem;
+use longlens_app::kept::{KeptLens, Manner};
 use longlens_app::prompt::PromptSource;
 use longlens_app::session::{SavedSession, Store};
 use longlens_app::settings::Settings;
@@ -16,11 +17,18 @@ use crate::args::{Device, PromptArgs, WorkbenchArgs};
 use crate::backend;
 use crate::config::RunConfig;
 use crate::failure::Failure;
+use crate::kept;
 use crate::prompt;
+use crate::terminal::check_writable;
 use crate::tty::is_dumb;
 
 pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
     check_terminal()?;
+    if let Some(path) = &args.session {
+        check_writable(path)?;
+        let resume = if path.exists() { Some(SavedSession::read(path)?) } else { None };
+        return open(args, resume, Some(Store::of_file(path.clone())), Vec::new(), false);
+    }
     let store = Store::of_user();
     if store.is_none() && args.resume {
         return Err(Failure::failed(
@@ -36,6 +44,17 @@ pub fn run(args: &WorkbenchArgs) -> Result<(), Failure> {
         restored.session
     });
     let hint = resume.is_none() && found.crashed();
+    open(args, resume, store, notes, hint)
+}
+
+/// Opens the workbench, and keeps its session in `store`. `hint` says whether another one can be brought back.
+fn open(
+    args: &WorkbenchArgs,
+    resume: Option<SavedSession>,
+    store: Option<Store>,
+    notes: Vec<String>,
+    hint: bool,
+) -> Result<(), Failure> {
     let Beginning { model, options, open } = begin(args, resume, &[])?;
     // the workbench lays a panic hook of its own over this one
     backend::prepare();
@@ -92,6 +111,13 @@ pub fn begin(
     outputs: &[PathBuf],
 ) -> Result<Beginning, Failure> {
     let mut config = RunConfig::new(&args.common)?;
+    let kept = kept::file(&mut config, &args.prompt)?;
+    if kept.as_ref().is_some_and(|file| !file.about.queries) {
+        return Err(Failure::failed(
+            "the kept prompt holds no queries, and the workbench looks at earlier tokens",
+            Some("keep it again with --queries".to_owned()),
+        ));
+    }
     if config.json || args.common.out.is_some() {
         return Err(Failure::usage(
             "the workbench takes neither --json nor --out",
@@ -110,8 +136,12 @@ pub fn begin(
     let model = backend::outline(&config.model, config.opening())?;
     let prompt = source(&prompt, config.settings.sampling.seed)?;
     let mut settings = resume.as_ref().map_or_else(Settings::default, |session| session.settings.clone());
+    if kept.is_some() {
+        let Settings { method, rope, layer_windows, trained_context, .. } = config.settings.clone();
+        settings = Settings { method, rope, layer_windows, trained_context, ..settings };
+    }
     config.given.apply(&mut settings)?;
-    settings.trained_context = trained_context;
+    settings.trained_context = trained_context.or(settings.trained_context.filter(|_| kept.is_some()));
     if let Some(session) = &mut resume {
         session.settings.clone_from(&settings);
     }
@@ -120,6 +150,7 @@ pub fn begin(
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
         weights: args.common.opening.weights.or(config.file.weights).map(|weights| weights.to_string()),
         adapter: config.adapter.clone(),
+        kv_offload: config.kv_offload,
     };
     let options = Options {
         start,
@@ -133,16 +164,27 @@ pub fn begin(
         notes: Vec::new(),
     };
     let open = move || {
-        backend::open(&config.model, config.device, config.opening()).map_err(|failure| {
+        let lens = backend::open(&config.model, config.device, config.opening()).map_err(|failure| {
             let help = failure.advice().map(str::to_owned);
             Problem::new(failure.to_string(), help)
-        })
+        })?;
+        match kept {
+            None => Ok(lens),
+            Some(file) => {
+                let mut lens = KeptLens::new(lens, None, Manner::Lenient);
+                lens.take(&file)?;
+                Ok(Box::new(lens) as Box<dyn Lens>)
+            }
+        }
     };
     Ok(Beginning { model, options, open: Box::new(open) })
 }
 
 /// The prompt that the flags ask for.
 fn source(prompt: &PromptArgs, seed: u64) -> Result<Option<PromptSource>, Failure> {
+    if let Some(ask) = prompt::kept(prompt) {
+        return Ok(Some(PromptSource::Kept(ask)));
+    }
     if let Some(conversation) = prompt::turns(prompt)? {
         return Ok(Some(PromptSource::Chat(conversation)));
     }

@@ -57,6 +57,7 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
         device: Some("cuda".into()),
         weights: Some("q8".into()),
         adapter: Some("my adapter".into()),
+        kv_offload: true,
     };
     let settings = Settings { trained_context: Some(16_384), ..Settings::default() };
     let steps = [Step::Run(settings, PromptSource::File("/home/me/story.txt".into()))];
@@ -67,7 +68,7 @@ fn a_header_says_how_to_run_it_and_the_first_cell_opens_the_model() {
     //
     // Every step is a cell; pictures are written to their files again (`--overwrite` lets cells replace those of the workbench). In the folder that the workbench was started in:
     //
-    //     longlens notebook run 'my steps.rhai' --overwrite --device cuda --weights q8 --allow-outside
+    //     longlens notebook run 'my steps.rhai' --overwrite --device cuda --weights q8 --kv-offload --allow-outside
     //
     // Device and weights are given by these flags; a cell cannot choose them.
     //

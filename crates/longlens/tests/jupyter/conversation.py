@@ -136,10 +136,55 @@ def much_text(kernel):
     check(n_messages < 500, "text that is printed quickly goes out together", n_messages)
 
 
+def runaway(kernel):
+    reply, said = kernel.run("for i in 0..300000 { print(i); } 7")
+    text = "".join(content["text"] for kind, content in said if kind == "stream")
+    check(reply["status"] == "ok" and (1 << 19) < len(text) < (1 << 20) + 1000, "words end near 1 MiB", len(text))
+    last = text.splitlines()[-1]
+    check("KiB more are left out" in last or "MiB more are left out" in last, "and say how many are left out", last)
+    check("save(" in last, "and where they can go instead", last)
+
+
+def progress(kernel):
+    """Progress that was shown is gone when the cell is done, and what else the cell said is there."""
+    long = "run(needle(8000, 0.5), full(), #{ prefill_chunk: 64, max_tokens: 1 });"
+    _, said = kernel.run(long)
+    kinds = [kind for kind, _ in said]
+    check("display_data" in kinds and kinds[-1] == "clear_output", "alone it is taken back", kinds)
+    _, said = kernel.run(f'print("before"); {long}')
+    display_id = next(content["transient"]["display_id"] for kind, content in said if kind == "display_data")
+    kind, content = said[-1]
+    check(kind == "update_display_data" and content["data"] == {}, "beside others it becomes nothing", said[-1])
+    check(content["transient"]["display_id"] == display_id, "and it is the same one", said[-1])
+
+
+def consoles(kernel):
+    """Half blocks for whoever asked whether a cell is whole, and for no one else: files of notebooks would grow."""
+    cell = 'positions("streaming:window=32", 128)'
+    plain = dict(kernel.run(cell)[1])["execute_result"]["data"]
+    check("image/png" in plain and "\x1b" not in plain["text/plain"], "a page gets a picture", plain["text/plain"])
+    console = kernel.manager.client()
+    console.load_connection_info(kernel.manager.get_connection_info())
+    console.session.session = "a console"
+    console.start_channels()
+    console.wait_for_ready(timeout=TIMEOUT)
+    console.is_complete("1")
+    console.execute(cell)
+    end = time.time() + TIMEOUT
+    while time.time() < end:
+        message = console.get_iopub_msg(timeout=TIMEOUT)
+        if message["msg_type"] == "execute_result":
+            break
+    text = message["content"]["data"]["text/plain"]
+    check("\x1b[" in text and "▀" in text, "a console gets half blocks", text[:100])
+    console.stop_channels()
+
+
 def errors(kernel):
     reply, said = kernel.run("nope")
     check(reply["status"] == "error" and reply["ename"], "an unknown name is an error", reply)
     check("nope" in reply["evalue"] and any("nope" in line for line in reply["traceback"]), "it is named", reply)
+    check("\x1b[1;31mNameError\x1b[0m" in reply["traceback"][0], "in colours", reply)
     kind, content = said[-1]
     check(kind == "error" and content["ename"] == reply["ename"], "all clients hear of it", said)
 
@@ -342,7 +387,7 @@ def shutdowns(name, **options):
 
 
 TOPICS = [
-    kernel_info, cells, much_text, errors, aborted, silence, completion, inspection, completeness, history, comms,
+    kernel_info, cells, much_text, runaway, progress, consoles, errors, aborted, silence, completion, inspection, completeness, history, comms,
     interrupts, signals, signatures, repeated, large, pictures, parameters,
 ]  # fmt: skip
 

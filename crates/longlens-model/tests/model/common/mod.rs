@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 pub mod strategies;
 
-use strategies::{any_method, any_rope};
+use strategies::{any_intervened, any_rope};
 
 /// Two ways to the same logits differ by rounding alone.
 pub const TOLERANCE: f32 = 1e-4;
@@ -65,7 +65,7 @@ pub struct Way {
 
 /// Any way.
 pub fn way() -> impl Strategy<Value = Way> {
-    (any_method(), any_rope(), 1..60usize).prop_map(|(method, rope, prefill_chunk)| Way {
+    (any_intervened(), any_rope(), 1..60usize).prop_map(|(method, rope, prefill_chunk)| Way {
         method,
         rope: rope.into(),
         prefill_chunk,

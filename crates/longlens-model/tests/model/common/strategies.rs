@@ -16,6 +16,22 @@ pub fn any_method() -> impl Strategy<Value = String> {
     methods(|_| true)
 }
 
+/// Every method, some with interventions on heads.
+pub fn any_intervened() -> impl Strategy<Value = String> {
+    let any_change = prop_oneof![
+        3 => Just(String::new()),
+        1 => Just("/0h1=off".to_owned()),
+        1 => (0..60usize, 1..20usize).prop_map(|(at, len)| format!("/0h2-3=hide:{at}-{}", at + len)),
+        1 => (0..9u32).prop_map(|chunk| format!("/0h0=force:{chunk}")),
+        1 => Just("/0h2-3=streaming:n_sink=2,window=11/0h3=off".to_owned()),
+    ];
+    (any_method(), any_change).prop_map(|(method, change)| {
+        let text = format!("{method}{change}");
+        let is_possible = Method::parse(&text).unwrap().plan(&ModelSpec::tiny(64)).is_ok();
+        if is_possible { text } else { method }
+    })
+}
+
 /// Methods with one rule for prompt and generated tokens.
 pub fn one_rule() -> impl Strategy<Value = String> {
     methods(|rule| rule.temperature.is_none() && rule.choice.is_none_or(|choice| choice.in_prompt == choice.generated))

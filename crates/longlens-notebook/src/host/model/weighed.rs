@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use longlens_core::lens::{Cached, Control, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
+use longlens_app::Problem;
+use longlens_app::kept::{KeptFile, KeptLens, Manner};
+use longlens_core::lens::{Cached, Control, KeptTensor, Lens, LensError, ModelInfo, Rows, Sequence, Setup, TextCodec};
 use longlens_core::trace::{Trace, Watch};
 
 use crate::memory::live;
@@ -11,7 +13,7 @@ use crate::memory::live;
 /// A model that counts as its own what it keeps: its weights, and what its caches grow by while it computes. What it hands out
 /// (logits, traces) is its caller's, and so is everything that is allocated between two of its steps.
 pub struct Weighed {
-    lens: Box<dyn Lens>,
+    lens: KeptLens,
     /// Behind the model, since what is freed with it must be freed before it is no longer counted.
     share: Share,
 }
@@ -27,12 +29,23 @@ impl Weighed {
     pub fn new(lens: Box<dyn Lens>, bytes: i64, of: Arc<AtomicI64>) -> Self {
         let mut share = Share { bytes: 0, of };
         share.takes(bytes);
-        Self { lens, share }
+        Self { lens: KeptLens::new(lens, None, Manner::Lenient), share }
+    }
+
+    /// Takes what a file holds in the place of what was kept.
+    pub fn take(&mut self, file: &KeptFile) -> Result<(), Problem> {
+        let _step = Step { share: &mut self.share, before: live(), handed_out: 0 };
+        self.lens.take(file)
+    }
+
+    /// Tokens of the sequence that were taken over from a kept prompt.
+    pub fn n_kept(&self) -> usize {
+        self.lens.n_kept()
     }
 
     /// A step in which caches may grow or go.
     fn step(&mut self) -> (&mut dyn Lens, Step<'_>) {
-        (&mut *self.lens, Step { share: &mut self.share, before: live(), handed_out: 0 })
+        (&mut self.lens, Step { share: &mut self.share, before: live(), handed_out: 0 })
     }
 }
 
@@ -104,6 +117,24 @@ impl Lens for Weighed {
     fn fork(&mut self, n_tokens: usize) -> Result<Sequence, LensError> {
         let (lens, _step) = self.step();
         lens.fork(n_tokens)
+    }
+
+    fn kept(&self, setup: &Setup, n_tokens: usize) -> Result<Vec<KeptTensor>, LensError> {
+        self.lens.kept(setup, n_tokens)
+    }
+
+    fn kept_numbers(&mut self, tensor: &KeptTensor) -> Result<Vec<u8>, LensError> {
+        self.lens.kept_numbers(tensor)
+    }
+
+    fn restore(
+        &mut self,
+        setup: &Setup,
+        n_tokens: usize,
+        read: &mut dyn FnMut(&KeptTensor) -> Result<Vec<u8>, LensError>,
+    ) -> Result<Sequence, LensError> {
+        let (lens, _step) = self.step();
+        lens.restore(setup, n_tokens, read)
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {

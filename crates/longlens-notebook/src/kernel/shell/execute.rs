@@ -8,16 +8,18 @@ use std::thread;
 use std::time::Duration;
 
 use jupyter_protocol::{
-    DisplayData, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount,
-    ExpressionResult, JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
+    ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecuteResult, ExecutionCount, ExpressionResult,
+    JupyterMessage, JupyterMessageContent, ReplyError, ReplyStatus, Transient,
 };
 use longlens_core::printable::printable;
+use longlens_plot::terminal::Depth;
 use serde_json::Map;
 
 use super::{Shell, Waiting};
 use crate::interpreter::{CellError, Nobody, Out};
-use crate::kernel::display::{Published, media};
+use crate::kernel::display::{Front, Published, display, media};
 use crate::kernel::papermill;
+use crate::repl::painted;
 use crate::shown::Shown;
 
 /// After an error, how long to look for cells that the client had sent with the one that failed: they are under way.
@@ -37,6 +39,7 @@ impl Shell {
         let stored = ask.store_history && !ask.silent && !blank && code.is_ok();
         let number = if stored { self.history.push(&ask.code) } else { self.history.newest() };
         let execution_count = ExecutionCount::new(number);
+        let front = self.front(request);
         if !ask.silent {
             self.outbox.publish(ExecuteInput { code: ask.code.clone(), execution_count }, request);
         }
@@ -44,7 +47,7 @@ impl Shell {
         let ran = code.and_then(|code| match (blank, ask.silent) {
             (true, _) => Ok(None),
             (false, true) => self.interpreter.aside(&code, &Nobody::out()),
-            (false, false) => self.run_cell(&code, stored, request),
+            (false, false) => self.run_cell(&code, stored, request, front),
         });
         let mut reply =
             ExecuteReply { execution_count, user_expressions: Some(HashMap::new()), ..ExecuteReply::default() };
@@ -56,9 +59,10 @@ impl Shell {
                     }
                     let (picture, value) = value.parts();
                     if let Some(picture) = picture {
-                        self.outbox.publish(DisplayData::new(media(&picture)), request);
+                        self.outbox.publish(display(&picture, front), request);
                     }
-                    let mut result = ExecuteResult::new(execution_count, media(&value));
+                    let mut result = ExecuteResult::new(execution_count, media(&value, front));
+                    result.metadata = value.metadata();
                     // an object by the protocol, even when there is nothing in it
                     result.transient = Some(Transient::default());
                     self.outbox.publish(result, request);
@@ -93,8 +97,15 @@ impl Shell {
         self.outbox.reply(reply, request);
     }
 
-    fn run_cell(&mut self, code: &str, counts: bool, request: &Rc<JupyterMessage>) -> Result<Option<Shown>, CellError> {
-        let published = Rc::new(RefCell::new(Published::new(self.outbox.clone(), Rc::clone(request))));
+    fn run_cell(
+        &mut self,
+        code: &str,
+        counts: bool,
+        request: &Rc<JupyterMessage>,
+        front: Front,
+    ) -> Result<Option<Shown>, CellError> {
+        let published = Published::new(self.outbox.clone(), Rc::clone(request), front);
+        let published = Rc::new(RefCell::new(published));
         let out: Out = published.clone();
         let ran = if counts { self.interpreter.run(code, &out) } else { self.interpreter.aside(code, &out) };
         published.borrow_mut().finish();
@@ -109,7 +120,9 @@ impl Shell {
 
     fn evaluate_one(&mut self, expression: &str) -> ExpressionResult {
         match self.interpreter.aside(expression, &Nobody::out()) {
-            Ok(value) => ExpressionResult::Ok { data: media(&value.unwrap_or_default()), metadata: Map::new() },
+            Ok(value) => {
+                ExpressionResult::Ok { data: media(&value.unwrap_or_default(), Front::Page), metadata: Map::new() }
+            }
             Err(error) => {
                 let ReplyError { ename, evalue, traceback } = client_error(error);
                 ExpressionResult::Error { ename, evalue, traceback }
@@ -131,6 +144,8 @@ impl Shell {
 fn client_error(error: CellError) -> ReplyError {
     // clients on a terminal hand on what they get
     let shown = |text: String| printable(&text).into_owned();
-    let traceback = error.lines().into_iter().map(shown).collect();
+    // pages and terminals colour it alike; `NO_COLOR` says that nobody wants that
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let traceback = painted(&error, if plain { Depth::Mono } else { Depth::Ansi16 });
     ReplyError { traceback, ename: error.name, evalue: shown(error.message) }
 }

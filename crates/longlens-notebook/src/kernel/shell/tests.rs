@@ -135,7 +135,7 @@ fn an_error_stops_the_cells_that_wait_and_nothing_else() {
     else {
         panic!("{kinds:?}")
     };
-    insta::assert_snapshot!(serde_json::to_string(failed).unwrap(), @r#"{"status":"error","execution_count":1,"payload":[],"user_expressions":{},"ename":"NameError","evalue":"no","traceback":["NameError: no","help: say yes"]}"#);
+    insta::assert_snapshot!(serde_json::to_string(failed).unwrap(), @r#"{"status":"error","execution_count":1,"payload":[],"user_expressions":{},"ename":"NameError","evalue":"no","traceback":["\u001b[1;31mNameError\u001b[0m: no","\u001b[32mhelp: say yes\u001b[0m"]}"#);
     insta::assert_snapshot!(serde_json::to_string(aborted).unwrap(), @r#"{"status":"aborted","execution_count":1,"payload":[],"user_expressions":{}}"#);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::color::{self, INK, Rgb, WHITE};
+use crate::color::{self, INK, Rgb};
 use crate::legend::Marker;
 use crate::scene::{Anchor, Point, Rect, Scene};
 use crate::{text, ticks};
@@ -120,10 +120,10 @@ fn band(scene: &mut Scene, axes: &Axes, part: &[LinePoint], color: Rgb) {
         let high: Vec<Point> = run.iter().map(|(x, _, high)| (*x, *high)).collect();
         scene.polygon(
             low.iter().copied().chain(high.iter().rev().copied()).collect::<Vec<_>>(),
-            color::mix(WHITE, color, 0.16),
+            color::tint(color, 0.16),
         );
         for edge in [low, high] {
-            scene.line(thinned(&edge), 1.0, color::mix(WHITE, color, 0.45));
+            scene.line(thinned(&edge), 1.0, color::tint(color, 0.45));
         }
     }
 }

@@ -5,7 +5,9 @@ use std::ops::{Range, RangeInclusive};
 use longlens_core::trace::MapWindow;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
+use ratatui::text::Span;
 
+use super::super::output::words::shortened;
 use crate::pen::{Pen, Raster};
 use crate::theme::{Depth, Pixel};
 
@@ -26,23 +28,39 @@ pub struct Square {
     end: u16,
 }
 
+/// An axis of a square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    /// Rows.
+    Query,
+    /// Columns.
+    Key,
+}
+
+/// Cells of a side that a picture keeps beside words.
+const LEAST: u16 = 16;
 /// A picture's share of the room from which on it is better smaller and even than large and uneven.
 const EVEN_FROM: f64 = 0.8;
 
 impl Square {
     /// The largest one in the upper left of an area; nothing when there is no room.
     pub fn fit(pen: &Pen, area: Rect, window: MapWindow) -> Option<Self> {
-        let digits = digits((window.query.max(window.key) + window.len).saturating_sub(1));
-        let left = match area.width {
-            0..4 => 0,
-            width if width < digits + 9 => 1,
-            _ => digits + 1,
-        };
-        let bottom = match area.height {
-            0..4 => 0,
-            4..12 => 1,
-            _ => 2,
-        };
+        Self::beside(pen, area, window, margins(area, window))
+    }
+
+    /// The same with room for words of so many columns left of the picture, and of so many rows below it, where every token then
+    /// has a row of its own; else nothing.
+    pub fn with_words(pen: &Pen, area: Rect, window: MapWindow, (left, below): (u16, u16)) -> Option<Self> {
+        // a mark stands between words and picture
+        let margin = (left + 2, below + 1);
+        if area.width < margin.0 + LEAST || area.height < margin.1 + LEAST / 2 {
+            return None;
+        }
+        let square = Self::beside(pen, area, window, margin)?.even(pen, window.len, 1);
+        (usize::from(square.area.height) >= window.len && square.span == window.len).then_some(square)
+    }
+
+    fn beside(pen: &Pen, area: Rect, window: MapWindow, (left, bottom): (u16, u16)) -> Option<Self> {
         let end = area.right();
         let room = Rect { x: area.x + left, width: area.width - left, height: area.height - bottom, ..area };
         let (columns, rows) = if let Some((x, y)) = pen.cell_pixels {
@@ -157,10 +175,47 @@ impl Square {
         }
     }
 
+    /// Words in place of numbers: those of queries in their rows, those of keys downwards in their columns. `word` gives a token's
+    /// text and its style.
+    pub fn words(&self, pen: &mut Pen, word: impl Fn(usize, Axis) -> (String, Style)) {
+        let (left, bottom) = self.margin;
+        for at in 0..self.window.len {
+            if let Some(y) = self.row_of(self.window.query + at) {
+                let (text, style) = word(self.window.query + at, Axis::Query);
+                let room = left.saturating_sub(2);
+                let text = shortened(&text, room);
+                let width = Span::raw(&text).width() as u16;
+                pen.text(self.area.x - 2 - width.min(room), y, &text, room, style);
+            }
+            let Some(x) = self.column_of(self.window.key + at) else { continue };
+            let (text, style) = word(self.window.key + at, Axis::Key);
+            let room = usize::from(bottom.saturating_sub(1));
+            let all = text.chars().count();
+            for (row, c) in text.chars().take(room).enumerate() {
+                let c = if row + 1 == room && all > room { '…' } else { c };
+                pen.text(x, self.area.bottom() + 1 + row as u16, &c.to_string(), 2, style);
+            }
+        }
+    }
+
     /// Marks a query at the left edge.
     pub fn mark_query(&self, pen: &mut Pen, query: usize, style: Style) {
         if let Some(y) = self.row_of(query).filter(|_| self.margin.0 > 0) {
             pen.text(self.area.x - 1, y, "▶", 1, style);
+        }
+    }
+
+    /// Marks queries at the left edge that are no selected ones.
+    pub fn mark_queries(&self, pen: &mut Pen, queries: &Range<usize>, style: Style) {
+        let (first, end) = (self.window.query, self.window.query + self.window.len);
+        if self.margin.0 == 0 || queries.start >= end || queries.end <= first {
+            return;
+        }
+        let rows = queries.start.max(first)..queries.end.min(end);
+        let rows = (self.row_of(rows.start), self.row_of(rows.end - 1));
+        let (Some(top), Some(bottom)) = rows else { return };
+        for y in top..=bottom {
+            pen.text(self.area.x - 1, y, "▐", 1, style);
         }
     }
 
@@ -204,6 +259,22 @@ impl Square {
         let from = token.checked_sub(first).filter(|from| *from < self.window.len)?;
         Some((from * usize::from(length) / self.span) as u16)
     }
+}
+
+/// Columns left of a picture and rows below it for numbers of tokens.
+fn margins(area: Rect, window: MapWindow) -> (u16, u16) {
+    let digits = digits((window.query.max(window.key) + window.len).saturating_sub(1));
+    let left = match area.width {
+        0..4 => 0,
+        width if width < digits + 9 => 1,
+        _ => digits + 1,
+    };
+    let bottom = match area.height {
+        0..4 => 0,
+        4..12 => 1,
+        _ => 2,
+    };
+    (left, bottom)
 }
 
 /// The tokens of pixel `at` of `n`, one at least.

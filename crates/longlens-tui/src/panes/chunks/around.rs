@@ -1,5 +1,6 @@
 //! What stands around the cells of heads × chunks: numbers of chunks above, words and a legend below.
 
+use longlens_app::views::ranking::HeadOrder;
 use longlens_plot::color::ColorScale;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Span;
@@ -42,10 +43,17 @@ pub fn header(inspected: &Inspected, layout: &Layout, pen: &mut Pen) {
     }
     let (x, width) = layout.numbers;
     if width > 0 && layout.above.chunks {
-        let first = if inspected.needle.is_some() { "needle" } else { "most on" };
+        let order = inspected.ranking.map_or(HeadOrder::Layers, |ranking| ranking.order);
+        let first = match order {
+            HeadOrder::Entropy => "nats",
+            HeadOrder::Distance => "tokens",
+            _ if inspected.needle.is_some() => "needle",
+            _ => "most on",
+        };
+        let has_hits = inspected.ranked_number((0, 0)).is_none();
         let text = format!(" {first:>0$}", usize::from(width) - 1);
         pen.text(x, chunks_y, &text, layout.area.right().saturating_sub(x), theme.faint());
-        if inspected.hits(0, 0).is_some() {
+        if has_hits && inspected.hits(0, 0).is_some() {
             let rest = layout.area.right().saturating_sub(x + width);
             pen.text(x + width, chunks_y, " hit", rest, theme.faint());
         }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use longlens_app::heads::{Heads, chunks_text};
+use longlens_app::pace;
 use longlens_app::runs::RunState;
+use longlens_app::views::ranking::{HeadOrder, Ranking};
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
@@ -26,6 +28,10 @@ pub struct Inspected<'a> {
     pub chooses: bool,
     /// The selected layer and head.
     pub selected: (usize, usize),
+    /// Their order, where it is not that of layers.
+    pub ranking: Option<&'a Ranking>,
+    /// Heads whose output is zeros.
+    pub off: Vec<(usize, usize)>,
 }
 
 impl<'a> Inspected<'a> {
@@ -36,10 +42,7 @@ impl<'a> Inspected<'a> {
         if n_layers == 0 || n_heads == 0 {
             return None;
         }
-        let run = app.runs.get(key.run);
-        let prompt = run.and_then(|run| run.prompt.as_ref());
-        let needle = prompt.and_then(|prompt| prompt.needle.as_ref()).map(|needle| needle.tokens.clone());
-        let needle = needle.filter(|tokens| !tokens.is_empty());
+        let needle = app.inspected_needle();
         Some(Self {
             heads,
             chunks: needle.as_ref().map(|needle| heads.chunks_of(needle)),
@@ -47,7 +50,41 @@ impl<'a> Inspected<'a> {
             answer: key.answer.clone(),
             chooses: heads.chooses(),
             selected: (app.controls.layer.min(n_layers - 1), app.controls.head.min(n_heads - 1)),
+            ranking: app.ranking.as_ref().filter(|ranking| ranking.heads.len() == n_layers * n_heads),
+            off: app.switched_off(),
         })
+    }
+
+    /// A sign behind the name of a head whose output is zeros.
+    pub fn sign(&self, head: (usize, usize)) -> &'static str {
+        if self.off.contains(&head) { "×" } else { "" }
+    }
+
+    /// Whether heads stand in another order than that of layers.
+    pub fn is_ranked(&self) -> bool {
+        self.ranking.is_some_and(|ranking| ranking.order != HeadOrder::Layers)
+    }
+
+    /// The number that heads stand in the order of, where it is none that is shown anyway.
+    pub fn ranked_number(&self, head: (usize, usize)) -> Option<String> {
+        let ranking = self.ranking?;
+        match ranking.order {
+            HeadOrder::Entropy => Some(format!("{:.2}", ranking.number(head))),
+            HeadOrder::Distance => Some(format!("{:.0}", ranking.number(head))),
+            HeadOrder::Layers | HeadOrder::Score => None,
+        }
+    }
+
+    /// The head at a place of the list.
+    pub fn head_at(&self, place: usize) -> (usize, usize) {
+        let listed = self.ranking.and_then(|ranking| ranking.heads.get(place).copied());
+        listed.unwrap_or((place / self.heads.shape.1, place % self.heads.shape.1))
+    }
+
+    /// The selected head's place in the list.
+    pub fn place(&self) -> usize {
+        let (layer, head) = self.selected;
+        self.ranking.map_or(layer * self.heads.shape.1 + head, |ranking| ranking.place(self.selected))
     }
 
     /// Layers and heads, all of them.
@@ -106,7 +143,7 @@ pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
             let help = problem.help.clone().unwrap_or_else(|| format!("press {} to run again", key(Command::Rerun)));
             (problem.message.clone(), Some(help), theme.alarm())
         }
-        _ if app.work.is_busy() => ("computing…".to_owned(), None, theme.text()),
+        _ if app.work.is_busy() => (computing(app), None, theme.text()),
         (_, None) => {
             let help = format!("{} takes a file, {} types one", key(Command::OpenFile), key(Command::TypeText));
             (format!("press {} to build a needle prompt", key(Command::Needle)), Some(help), theme.text())
@@ -127,6 +164,21 @@ pub fn placeholder(app: &App, area: Rect, pen: &mut Pen) {
     for (row, (line, style)) in lines.iter().enumerate() {
         let x = area.x + area.width.saturating_sub(Span::raw(line.as_str()).width() as u16) / 2;
         pen.text(x, y + row as u16, &shortened(line, area.right() - x), area.right() - x, *style);
+    }
+}
+
+/// How far the work is, and how long it will take where that is known.
+fn computing(app: &App) -> String {
+    let progress = app.work.progress().filter(|progress| progress.done > 0);
+    match (progress.and_then(|progress| Some((progress, progress.left()?))), app.seconds) {
+        (Some((progress, left)), _) => {
+            let percent = 100 * progress.done / progress.total.max(1);
+            format!("computing… {} {percent}%, {} left", progress.what, pace::text(left))
+        }
+        (None, Some(seconds)) if app.run().is_some_and(|run| run.state == RunState::Running) => {
+            format!("computing… about {}", pace::text(seconds))
+        }
+        _ => "computing…".to_owned(),
     }
 }
 
@@ -216,7 +268,7 @@ mod tests {
         };
         assert_eq!(text(&app, 40, 3).matches("opening the model…").count(), 3);
         let job = |app: &mut App, event| drop(app.update(Action::Job(event)));
-        job(&mut app, Event::Opened(Ok(lens.model().clone())));
+        job(&mut app, Event::Opened(Ok(Box::new(lens.model().clone()))));
         assert_eq!(text(&app, 40, 3).matches("building the prompt…").count(), 3);
         job(&mut app, Event::Prompt(1, Err(Problem::new("no such file", None))));
         job(&mut app, Event::Idle(1));

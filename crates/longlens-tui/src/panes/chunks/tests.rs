@@ -25,7 +25,16 @@ fn heads(method: &str, chunk_len: usize) -> Heads {
 
 fn inspected(heads: &Heads, selected: (usize, usize)) -> Inspected<'_> {
     let chunks = Some(heads.chunks_of(&NEEDLE));
-    Inspected { heads, needle: Some(NEEDLE), chunks, answer: 60..63, chooses: heads.chooses(), selected }
+    Inspected {
+        heads,
+        needle: Some(NEEDLE),
+        chunks,
+        answer: 60..63,
+        chooses: heads.chooses(),
+        selected,
+        ranking: None,
+        off: Vec::new(),
+    }
 }
 
 /// The pane's rows as text, and what a click would hit.

@@ -1,0 +1,97 @@
+//! `longlens cache`: prompts whose keys and values are kept in files.
+
+use std::path::Path;
+use std::time::Instant;
+
+use longlens_app::bytes;
+use longlens_app::kept::{self, KeptFile};
+use serde_json::json;
+
+use crate::args::{CacheCommand, GenerateArgs, OpenArgs, SaveArgs};
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::kept::refused;
+use crate::prompt;
+use crate::terminal::{Terminal, check_writable};
+
+pub fn run(command: &CacheCommand) -> Result<(), Failure> {
+    match command {
+        CacheCommand::Save(args) => save(args),
+        CacheCommand::Open(args) => open(args),
+        CacheCommand::Show { file, json } => show(file, *json),
+    }
+}
+
+fn save(args: &SaveArgs) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let Some(out) = config.out.clone() else {
+        return Err(Failure::usage(
+            "there is no place to keep the prompt in",
+            "give --out FILE.safetensors".to_owned(),
+        ));
+    };
+    if args.prompt.cache.is_some() {
+        return Err(Failure::usage(
+            "a prompt that goes on from a kept one cannot be kept",
+            "keep the whole prompt: leave --cache out".to_owned(),
+        ));
+    }
+    let given = prompt::given(&args.prompt, &config);
+    crate::inputs::spare(&config, std::slice::from_ref(&out), &[given.file.as_deref()])?;
+    check_writable(&out)?;
+    let mut lens = super::open(&terminal, &config)?;
+    let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
+    let mut settings = config.settings.clone();
+    settings.trained_context = config.trained_context;
+    let setup = settings.setup(&lens.model().spec, prompt.tokens.len())?;
+    super::warn(&terminal, &config, lens.model(), &setup.plan, prompt.tokens.len())?;
+    let started = Instant::now();
+    let mut progress = terminal.progress("prefill");
+    let tokens = (&prompt.tokens[..], prompt.hidden.as_ref().map(Into::into));
+    let saved = kept::save(&out, lens.as_mut(), &settings, args.queries, tokens, &mut progress);
+    drop(progress);
+    let (about, n_bytes) = saved.map_err(refused)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let (n_kept, n_prompt) = (about.n_kept, about.n_prompt);
+    terminal.result(&json!({ "file": out, "bytes": n_bytes, "seconds": seconds, "cache": about }))?;
+    terminal.note(format_args!(
+        "wrote {}: {n_kept} of {n_prompt} tokens, {}, computed and written in {seconds:.1} s",
+        out.display(),
+        bytes::text(n_bytes as usize),
+    ))
+}
+
+fn open(args: &OpenArgs) -> Result<(), Failure> {
+    let GenerateArgs { common, prompt, sampling, stop, .. } = &args.generate;
+    let prompt = crate::args::PromptArgs { cache: Some(args.file.clone()), ..prompt.clone() };
+    super::generate::run(&GenerateArgs {
+        common: common.clone(),
+        prompt,
+        sampling: sampling.clone(),
+        prompts: None,
+        stop: stop.clone(),
+    })
+}
+
+fn show(path: &Path, json: bool) -> Result<(), Failure> {
+    let file = KeptFile::open(path).map_err(refused)?;
+    let (terminal, about) = (Terminal::new(json), &file.about);
+    terminal.result(&json!({ "file": path, "bytes": file.n_bytes(), "cache": about }))?;
+    if json {
+        return Ok(());
+    }
+    let rows = [
+        ("model", format!("{} (weights {})", about.model, about.content)),
+        ("method", about.method.clone()),
+        ("rope", about.rope.clone()),
+        ("numbers", about.dtype.clone()),
+        ("computed on", about.kernel_path.clone()),
+        ("prompt", format!("{} tokens, {} of them kept", about.n_prompt, about.n_kept)),
+        ("queries", if about.queries { "kept" } else { "not kept" }.to_owned()),
+        ("hidden key", about.needle.as_ref().map_or("none".to_owned(), |needle| needle.key.clone())),
+        ("size", bytes::text(file.n_bytes() as usize)),
+        ("version", about.version.clone()),
+    ];
+    rows.iter().try_for_each(|(name, value)| terminal.say(format_args!("{name:<12} {value}")))
+}

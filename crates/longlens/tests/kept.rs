@@ -1,0 +1,156 @@
+//! Prompts whose keys and values are kept in files, and heads that are changed.
+
+mod common;
+
+use std::fs;
+
+use common::{Sandbox, words};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Exit code, and what was said in one line.
+fn refused(sandbox: &Sandbox, line: &str) -> (Option<i32>, String) {
+    let ran = sandbox.run(&words(line));
+    let said: String = ran.stderr.replace(['│', '×', '╰', '─', '▶'], " ");
+    (ran.code, said.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn json(sandbox: &Sandbox, line: &str) -> Value {
+    serde_json::from_str(&sandbox.done(&format!("{line} --json")).stdout).unwrap()
+}
+
+#[test]
+fn a_kept_prompt_goes_on_as_if_it_had_been_computed() {
+    let sandbox = Sandbox::new();
+    for method in
+        ["full", "long_heads:chunk_len=16,attention_len=128", "quest:page_size=16,token_budget=64,prefill=chosen"]
+    {
+        let given = format!("--needle 400:0.5 --method {method}");
+        let whole = json(&sandbox, &format!("generate {given} --max-tokens 6"));
+        let saved = json(&sandbox, &format!("cache save {given} --out key.safetensors"));
+        let n_prompt = whole["generated"]["n_prompt"].as_u64().unwrap();
+        let counts = (saved["cache"]["n_prompt"].as_u64(), saved["cache"]["n_kept"].as_u64());
+        assert_eq!(counts, (Some(n_prompt), Some(n_prompt - 1)));
+        let bytes = fs::read(sandbox.path("key.safetensors")).unwrap();
+        assert_eq!(saved["bytes"].as_u64(), Some(bytes.len() as u64));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(tensors.tensor("tokens").unwrap().shape(), [n_prompt as usize]);
+        assert_eq!(tensors.tensor("layers.0.key").unwrap().shape()[1], n_prompt as usize - 1);
+
+        for line in ["cache open key.safetensors", "generate --cache key.safetensors"] {
+            let opened = json(&sandbox, &format!("{line} --max-tokens 6"));
+            assert_eq!(opened["generated"]["tokens"], whole["generated"]["tokens"], "{method}");
+            assert_eq!(opened["generated"]["run"], whole["generated"]["run"], "{method}");
+            assert_eq!(opened["kept_tokens"].as_u64(), Some(n_prompt - 1));
+        }
+        // what follows it, and a view of what is not kept
+        let more = json(&sandbox, "cache open key.safetensors --prompt=-_and --max-tokens 2");
+        assert!(more["generated"]["n_prompt"].as_u64() > Some(n_prompt));
+        sandbox.done("chunks --cache key.safetensors --out a.csv");
+        sandbox.done(&format!("chunks {given} --out b.csv"));
+        let table = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
+        assert_eq!(table("a.csv").lines().count(), table("b.csv").lines().count(), "{method}");
+        assert!(table("a.csv").contains("true"), "the needle is known");
+    }
+    let shown = sandbox.done("cache show key.safetensors").stdout;
+    assert!(shown.contains(" of them kept") && shown.contains("quest:"), "{shown}");
+}
+
+#[test]
+fn what_a_kept_prompt_does_not_serve_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .done("cache save --needle 300:0.5 --method self_extend:group_size=4,neighbor_window=64 --out key.safetensors");
+    let say = |line: &str| refused(&sandbox, &format!("generate --cache key.safetensors {line}"));
+    let (code, said) = say("--method full");
+    assert!(code == Some(1) && said.contains("was kept under self_extend:") && said.contains("not full"), "{said}");
+    let (_, said) = say("--rope yarn:factor=4");
+    assert!(said.contains("was kept under rope none, not yarn:"), "{said}");
+    let (_, said) = say("--weights q8");
+    assert!(said.contains("was kept with weights in f16, and they are in q8"), "{said}");
+    let (_, said) = refused(&sandbox, "attention --cache key.safetensors --out a.png");
+    assert!(said.contains(" tokens, and this run looks at what they attended to"), "{said}");
+    let (code, said) = say("--needle 300");
+    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+    let (_, said) = refused(&sandbox, "cache save --needle 300");
+    assert!(said.contains("there is no place to keep the prompt in"), "{said}");
+    // frequencies that follow the length serve prompts of one length
+    sandbox.done("cache save --needle 300 --rope dynamic:factor=4 --out length.safetensors");
+    sandbox.done("generate --cache length.safetensors --max-tokens 1");
+    let (_, said) = refused(&sandbox, "generate --cache length.safetensors --prompt more");
+    assert!(said.contains("was kept for a prompt of "), "{said}");
+}
+
+#[test]
+fn damaged_files_are_refused_with_what_is_wrong() {
+    let sandbox = Sandbox::new();
+    sandbox.done("cache save --needle 100 --method long_heads:chunk_len=4,attention_len=32 --out key.safetensors");
+    let bytes = fs::read(sandbox.path("key.safetensors")).unwrap();
+    let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let try_with = |bytes: &[u8]| {
+        sandbox.write("bad.safetensors", bytes);
+        let (code, said) = refused(&sandbox, "generate --cache bad.safetensors --max-tokens 1");
+        assert!(code == Some(1) && said.contains("bad.safetensors"), "{code:?}: {said}");
+        said
+    };
+    assert!(try_with(b"").contains("it has no header"));
+    assert!(try_with(b"{\"model\": 1}").contains("longer than the file"));
+    assert!(try_with(&[&2u64.to_le_bytes()[..], b"[]"].concat()).contains("its header is no JSON"));
+    assert!(try_with(&[&2u64.to_le_bytes()[..], b"{}"].concat()).contains("it does not say of what"));
+    assert!(try_with(&bytes[..bytes.len() - 1]).contains("does not lie in the file"));
+    assert!(try_with(&bytes[..n_header + 8 + 200]).contains("does not lie in the file"));
+    let header = String::from_utf8(bytes[8..8 + n_header].to_vec()).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(header.contains(from), "{header}");
+        let header = header.replacen(from, to, 1);
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + n_header..]].concat()
+    };
+    assert!(try_with(&changed("layers.0.key", "layers.0.kez")).contains("`layers.0.key` is missing"));
+    assert!(try_with(&changed("chunk_len=4", "chunk_len=8")).contains("is needed"));
+    assert!(try_with(&changed("\\\"layout\\\":1", "\\\"layout\\\":9")).contains("has layout 9"));
+    assert!(try_with(&changed("\\\"n_kept\\\":", "\\\"n_kept\\\":9")).contains("none or all"));
+    let content = header.split("content\\\":\\\"").nth(1).unwrap()[..16].to_owned();
+    assert!(try_with(&changed(&content, "0123456789abcdef")).contains("whose weights are not those of"));
+    // a token that the vocabulary does not have
+    let mut other = bytes.clone();
+    other[8 + n_header..8 + n_header + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(try_with(&other).contains("its token 0 is none of the model's"));
+}
+
+#[test]
+fn heads_that_fetch_the_key_are_found_and_switched_off() {
+    let sandbox = Sandbox::new();
+    let table = |method: &str| {
+        sandbox.done(&format!("plot layers --needle 200:0.5 --method {method} --out layers.csv"));
+        let text = fs::read_to_string(sandbox.path("layers.csv")).unwrap();
+        let names: Vec<String> = text.lines().next().unwrap().split(',').map(str::to_owned).collect();
+        let place = |name: &str| names.iter().position(|known| known == name).unwrap();
+        let (layer, head, attention) = (place("layer"), place("head"), place("attention"));
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split(',').collect();
+            (cells[attention].parse::<f64>().unwrap(), cells[layer].to_owned(), cells[head].to_owned())
+        };
+        let mut rows: Vec<_> = text.lines().skip(1).map(row).collect();
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows
+    };
+    let best = table("full");
+    let switched = |heads: &[(f64, String, String)]| {
+        let off: Vec<String> = heads.iter().map(|(_, layer, head)| format!("/{layer}h{head}=off")).collect();
+        off.concat()
+    };
+    let off = switched(&best[..6]);
+    let hits = |method: &str| {
+        let said = json(&sandbox, &format!("passkey --method {method} --lengths 200 --depths 0.5 --trials 4"));
+        said["cells"].as_array().unwrap().iter().map(|cell| cell["hits_tokens"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(hits("full"), 4);
+    assert_eq!(hits(&format!("full{off}")), 0, "{off}");
+    // two that do not look at it can go
+    let others = switched(&best[best.len() - 2..]);
+    assert_eq!(hits(&format!("full{others}")), 4, "{others}");
+    // both in one grid, each under its own name
+    let said = json(&sandbox, &format!("perplexity --methods full;full{off} --lengths 128"));
+    let names: Vec<_> = said.as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["full", &format!("full{off}")]);
+}
