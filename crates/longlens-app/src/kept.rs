@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use longlens_core::lens::{Control, KeptTensor, Lens, LensError, Rows, Sequence, Setup};
+use longlens_core::lens::{Control, KeptTensor, Lens, LensError, ModelInfo, Rows, Sequence, Setup};
 use longlens_core::methods::Method;
 use longlens_core::plan::LayerWindows;
 use longlens_core::rope::RopeScaling;
@@ -275,6 +275,10 @@ impl KeptFile {
         let entries = header.into_iter().map(|(name, entry)| Some((name, serde_json::from_value(entry).ok()?)));
         let tensors: BTreeMap<String, Entry> =
             entries.collect::<Option<_>>().ok_or_else(|| foreign("its header names no tensors"))?;
+        let end = tensors.values().map(|entry| entry.data_offsets.1).max().unwrap_or(0);
+        if (8 + n_header).checked_add(end) != Some(len) {
+            return Err(foreign("it is longer or shorter than its header says"));
+        }
         let name = path.display().to_string();
         let mut kept = Self { name, file, about, tokens: Vec::new(), tensors, start: 8 + n_header, len };
         let n_tokens = kept.about.n_prompt;
@@ -312,9 +316,8 @@ impl KeptFile {
         })
     }
 
-    /// The sequence on an open model, and its tokens; refused where the model is another than the one that computed it.
-    pub fn load(&self, lens: &mut dyn Lens) -> Result<Kept, Problem> {
-        let model = lens.model();
+    /// Refuses a model that is another than the one that computed it.
+    pub fn check_model(&self, model: &ModelInfo) -> Result<(), Problem> {
         let (about, name) = (&self.about, &self.name);
         if model.content != about.content {
             return Err(Problem::new(
@@ -328,6 +331,13 @@ impl KeptFile {
                 "give the same `weights`, or keep the prompt again".to_owned(),
             ));
         }
+        Ok(())
+    }
+
+    /// The sequence on an open model, and its tokens; errors are those of [`KeptFile::check_model`], and of a damaged file.
+    pub fn load(&self, lens: &mut dyn Lens) -> Result<Kept, Problem> {
+        self.check_model(lens.model())?;
+        let (about, name, model) = (&self.about, &self.name, lens.model());
         let vocab_size = model.spec.vocab_size;
         if let Some(at) = self.tokens.iter().position(|token| *token as usize >= vocab_size) {
             return Err(Problem::new(

@@ -78,6 +78,8 @@ pub fn number(value: f64) -> String {
     }
     if !(1e-3..1e6).contains(&size) {
         let exponent = size.log10().floor() as i32;
+        // 9.97 is written 10.0, which is the next power
+        let exponent = exponent + i32::from(size / 10f64.powi(exponent) >= 9.95);
         let digits = trim(format!("{:.1}", value / 10f64.powi(exponent)));
         return format!("{digits}×{}", power_of_ten(10f64.powi(exponent)));
     }
@@ -135,6 +137,7 @@ mod tests {
     fn numbers_are_short() {
         let all = [0.0, 0.2, 12.34, 123.4, 12345.6, 3.2e7, 0.00012, f64::INFINITY].map(number);
         assert_eq!(all, ["0", "0.2", "12.3", "123", "12346", "3.2×10⁷", "1.2×10⁻⁴", "∞"]);
+        assert_eq!([9.97e-4, 9.94e-4, -9.99e8].map(number), ["1×10⁻³", "9.9×10⁻⁴", "-1×10⁹"]);
     }
 
     #[test]

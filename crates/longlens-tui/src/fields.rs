@@ -178,7 +178,7 @@ impl Controls {
             field.is_given = method.is_given(param.name);
         }
         if !method.interventions().is_empty() {
-            let help = "changes in some heads, as 8h3=off/9=streaming; empty for none";
+            let help = "changes in some heads, as 8h3=off/9=hide:5-9/7h1=force:2/6=streaming; empty for none";
             list.add("method", FieldId::Heads, HEADS, &method.interventions_text(), Shape::Text, help);
         }
         let rope = settings.rope(spec);
@@ -334,6 +334,11 @@ pub(crate) fn read_count(text: &str) -> Option<usize> {
 }
 
 impl Field {
+    /// Whether any text may be typed.
+    pub fn is_text(&self) -> bool {
+        matches!(self.shape, Shape::Text)
+    }
+
     /// Whether it is one of a few words.
     pub fn is_word(&self) -> bool {
         matches!(self.shape, Shape::Words(_))

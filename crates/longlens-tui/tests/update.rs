@@ -777,6 +777,21 @@ fn what_gave_way_to_a_prompt_that_cannot_be_built_is_asked_for_again() {
 }
 
 #[test]
+fn changes_of_heads_are_typed_as_they_are_written() {
+    let mut rig = Rig::ready();
+    let typed: Vec<String> =
+        "0h1=off/1h0-2=streaming:n_sink=2,window=8/0h0=hide:3-9".chars().map(String::from).collect();
+    rig.keys("F x down enter ctrl-u");
+    rig.keys(&typed.join(" "));
+    rig.keys("enter");
+    let method = &rig.app.controls.settings.method;
+    assert_eq!(method.to_string(), "full/0h1=off/1h0-2=streaming:n_sink=2,window=8/0h0=hide:3-9");
+    assert_eq!(rig.app.switched_off(), [(0, 1)]);
+    rig.keys("X");
+    assert_eq!(rig.app.controls.settings.method.to_string(), "full");
+}
+
+#[test]
 fn heads_are_listed_by_what_they_do_and_the_best_is_a_key_away() {
     let mut rig = Rig::ready();
     let rows = |rig: &mut Rig| {

@@ -130,7 +130,11 @@ fn no_out(common: &CommonArgs, help: &str) -> Result<(), Failure> {
 /// Makes the folder that `--out` asks for, where a command writes several files.
 pub fn folder(out: Option<&Path>) -> Result<(), Failure> {
     match out {
-        Some(file) if file.extension().is_some_and(|e| ["png", "svg", "json"].iter().any(|known| e == *known)) => {
+        Some(file)
+            if file.extension().is_some_and(|e| {
+                ["png", "svg", "json", "html", "csv", "npz", "jsonl", "pdf"].iter().any(|known| e == *known)
+            }) =>
+        {
             Err(Failure::usage(
                 format!("{} is no folder", file.display()),
                 "this command writes several files: give --out the name of a folder".to_owned(),

@@ -12,7 +12,13 @@ use crate::prompt;
 
 /// The file that `--cache` names, whose settings stand in for those that neither flags nor config give.
 pub fn file(config: &mut RunConfig, prompt: &PromptArgs) -> Result<Option<KeptFile>, Failure> {
-    let Some(path) = prompt::given(prompt, config).cache else { return Ok(None) };
+    let given = prompt::given(prompt, config);
+    let Some(path) = given.cache else { return Ok(None) };
+    if given.chat || given.system.is_some() || given.messages.is_some() {
+        let help =
+            "keep the whole conversation in one prompt, or give what follows the kept text with --prompt or --question";
+        return Err(Failure::usage("what follows a kept prompt is no turn of a conversation", help.to_owned()));
+    }
     let file = KeptFile::open(&path).map_err(refused)?;
     let mut settings = Settings {
         max_tokens: config.settings.max_tokens,
@@ -29,6 +35,11 @@ pub fn file(config: &mut RunConfig, prompt: &PromptArgs) -> Result<Option<KeptFi
 /// What a file does not serve is no wrong flag.
 pub fn refused(problem: Problem) -> Failure {
     Failure::failed(problem.message, problem.help)
+}
+
+/// Refuses a model that is another than the file's, before anything is asked of it.
+pub fn check_model(file: Option<&KeptFile>, lens: &dyn Lens) -> Result<(), Failure> {
+    file.map_or(Ok(()), |file| file.check_model(lens.model()).map_err(refused))
 }
 
 /// `lens`, going on from the file where there is one. Refuses a prompt, and settings of its run, that cannot.

@@ -70,6 +70,10 @@ fn what_a_kept_prompt_does_not_serve_is_refused() {
     assert!(said.contains("was kept with weights in f16, and they are in q8"), "{said}");
     let (_, said) = refused(&sandbox, "attention --cache key.safetensors --out a.png");
     assert!(said.contains(" tokens, and this run looks at what they attended to"), "{said}");
+    let (_, said) = refused(&sandbox, "cache save --prompt A --chat --out chat.safetensors");
+    assert!(said.contains("what follows a conversation belongs into its template"), "{said}");
+    let (_, said) = refused(&sandbox, "cache open key.safetensors --chat --prompt A");
+    assert!(said.contains("no turn of a conversation"), "{said}");
     let (code, said) = say("--needle 300");
     assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
     let (_, said) = refused(&sandbox, "cache save --needle 300");
@@ -97,8 +101,9 @@ fn damaged_files_are_refused_with_what_is_wrong() {
     assert!(try_with(b"{\"model\": 1}").contains("longer than the file"));
     assert!(try_with(&[&2u64.to_le_bytes()[..], b"[]"].concat()).contains("its header is no JSON"));
     assert!(try_with(&[&2u64.to_le_bytes()[..], b"{}"].concat()).contains("it does not say of what"));
-    assert!(try_with(&bytes[..bytes.len() - 1]).contains("does not lie in the file"));
-    assert!(try_with(&bytes[..n_header + 8 + 200]).contains("does not lie in the file"));
+    assert!(try_with(&bytes[..bytes.len() - 1]).contains("longer or shorter than its header says"));
+    assert!(try_with(&bytes[..n_header + 8 + 200]).contains("longer or shorter than its header says"));
+    assert_eq!(refused(&sandbox, "cache show bad.safetensors").0, Some(1));
     let header = String::from_utf8(bytes[8..8 + n_header].to_vec()).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(header.contains(from), "{header}");

@@ -152,7 +152,12 @@ pub(super) fn apply(
 ) -> Result<Plan, SettingError> {
     let mut plans = Vec::new();
     for one in interventions {
-        one.places.check(owner, model)?;
+        one.places.check(owner, model).map_err(|error| match error {
+            SettingError::Impossible { owner, inequality, nearest } => {
+                SettingError::Impossible { owner, inequality: format!("{inequality} in `{one}`"), nearest }
+            }
+            other => other,
+        })?;
         plans.push(match &one.change {
             Change::Method(method) => Some(method.plan_with(model, windows)?),
             _ => None,
@@ -258,7 +263,7 @@ mod tests {
         assert_eq!(of(2, 3), (false, vec!["window", "sinks"]));
         let sees = |i: usize, j: usize| plan.of(3, 1).relation(i, j, Prefill { n_tokens: 20 }) != Relation::Hidden;
         let row = |i: usize| (0..=i).map(|j| if sees(i, j) { '*' } else { '.' }).collect::<String>();
-        assert_eq!([row(5), row(7), row(8), row(10)], ["******", "********", "****....*", "****....***"]);
+        assert_eq!([row(3), row(5), row(8), row(10)], ["****", "****.*", "****....*", "****....***"]);
         assert_eq!(
             plan.places(),
             [
@@ -307,8 +312,8 @@ mod tests {
             let error = planned(text).unwrap_err();
             format!("{error} | {}", error.help().unwrap_or_default())
         };
-        insta::assert_snapshot!(say("full/8h3=off"), @"`full` is impossible with these values: layer < 4 (8 < 4) does not hold | the model has 4 layers; `3-` goes on to the last one");
-        insta::assert_snapshot!(say("full/1h9=off"), @"`full` is impossible with these values: head < 4 (9 < 4) does not hold | the model has 4 heads; `3-` goes on to the last one");
+        insta::assert_snapshot!(say("full/8h3=off"), @"`full` is impossible with these values: layer < 4 (8 < 4) in `8h3=off` does not hold | the model has 4 layers; `3-` goes on to the last one");
+        insta::assert_snapshot!(say("full/1h9=off"), @"`full` is impossible with these values: head < 4 (9 < 4) in `1h9=off` does not hold | the model has 4 heads; `3-` goes on to the last one");
         insta::assert_snapshot!(say("full/1h2"), @"`full`: heads = `1h2` is not an intervention PLACE=CHANGE, as in `8h3=off` |");
         insta::assert_snapshot!(say("full/1h2=of"), @"`full`: heads = `1h2=of` is not one of `off`, `hide:FIRST-LAST`, `force:CHUNK,CHUNK` and a method with its parameters |");
         insta::assert_snapshot!(say("full/1h2=hide"), @"`full`: heads = `1h2=hide` is not `hide` with tokens, first and last of each range, as in `hide:512-540,600-610` |");

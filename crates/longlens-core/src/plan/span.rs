@@ -42,14 +42,14 @@ pub enum Reach {
     EarlierChunks(usize),
     /// Keys written out query by query, with holes where the method has them; none past the table.
     Table(Arc<ReachTable>),
-    /// Those of another reach that lie in a range, for the queries before a token.
+    /// Those of another reach that lie in a range.
     Part {
         /// The other reach; no table.
         of: Box<Reach>,
         /// The range of keys.
         keys: Range<usize>,
-        /// Queries from this token on meet none; `usize::MAX` where all may.
-        until: usize,
+        /// Whether a query meets its own key alone.
+        own: bool,
     },
 }
 
@@ -98,10 +98,11 @@ impl Reach {
             Self::PreviousChunk(c) => (i / c).saturating_sub(1) * c..i / c * c,
             Self::EarlierChunks(c) => 0..(i / c).saturating_sub(1) * c,
             Self::Table(ref table) => table.keys(i),
-            Self::Part { ref of, ref keys, until } => {
-                let within = |key: usize| if i < until { key.clamp(keys.start, keys.end) } else { keys.end };
+            Self::Part { ref of, ref keys, own } => {
+                let within = |key: usize| key.clamp(keys.start, keys.end);
                 let of = of.keys(i);
-                within(of.start)..within(of.end)
+                let start = within(if own { of.start.max(i) } else { of.start });
+                start..within(of.end).max(start)
             }
         }
     }

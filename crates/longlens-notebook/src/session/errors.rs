@@ -95,7 +95,7 @@ fn out_of_sight(told: &mut CellError, name: &str, function: &str, known: &Known)
         );
         let with: Vec<&str> = parameters.iter().copied().chain([name]).collect();
         told.help = Some(format!(
-            "hand it on, as in `fn {function}({})`; or write a function without a name, `|x| …`, which takes the variables of its place along",
+            "hand it on, as in `fn {function}({})`; or write a function without a name, `let f = |x| …`, which takes the variables of its place along and is called as `f.call(x)`",
             with.join(", ")
         ));
         return;

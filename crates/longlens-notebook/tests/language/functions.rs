@@ -143,7 +143,7 @@ fn a_function_says_what_it_does_not_see() {
     let told = error(&mut rig, "fn tokens(n) { p.n_tokens + n }\ntokens(1)");
     assert_eq!(
         told,
-        "NameError: `tokens` does not see the variable `p`: functions see their parameters and no variables of outside [1: p] (hand it on, as in `fn tokens(n, p)`; or write a function without a name, `|x| …`, which takes the variables of its place along)"
+        "NameError: `tokens` does not see the variable `p`: functions see their parameters and no variables of outside [1: p] (hand it on, as in `fn tokens(n, p)`; or write a function without a name, `let f = |x| …`, which takes the variables of its place along and is called as `f.call(x)`)"
     );
     // what the help says works
     assert_eq!(rig.say("fn tokens(n, p) { p.n_tokens + n }\ntokens(1, p) == p.n_tokens + 1"), "true");

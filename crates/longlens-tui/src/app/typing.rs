@@ -11,6 +11,7 @@ use super::{App, Edit, Effect, Focus, Level};
 use crate::command;
 use crate::dialogs::{Dialog, Done, Editor};
 use crate::export::{self, PAGE};
+use crate::fields::Field;
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) {
@@ -64,6 +65,9 @@ impl App {
 
     /// A key of the open edit; false when it is none of its.
     fn edit_key(&mut self, key: KeyEvent) -> bool {
+        let fields = self.fields();
+        let is_text = self.edit.as_ref().and_then(|edit| fields.get(edit.field)).is_some_and(Field::is_text);
+        let most = if is_text { MAX_PARTS } else { 24 };
         let Some(edit) = &mut self.edit else { return false };
         match key.code {
             KeyCode::Esc => self.edit = None,
@@ -82,11 +86,11 @@ impl App {
             }
             KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
                 // the letters of numbers and of `off`; other keys mean something else, and are not swallowed silently
-                if !(c.is_ascii_digit() || "+-.eEkKof".contains(c)) {
+                if !(is_text || c.is_ascii_digit() || "+-.eEkKof".contains(c)) {
                     self.log.say(Level::Warning, "a value is being typed: enter takes it, esc leaves it");
                     return true;
                 }
-                if edit.text.len() < 24 {
+                if edit.text.len() < most {
                     edit.text.push(c);
                 }
                 self.judge_edit();
@@ -229,6 +233,8 @@ impl App {
 
 /// Longest text that is typed or pasted into an editor, in bytes; longer ones become the prompt at once.
 pub(super) const MAX_TYPED: usize = 100_000;
+/// Longest text of a control that takes any, as parts of a method.
+const MAX_PARTS: usize = 1000;
 
 /// Whether a key begins a typed value.
 fn starts_value(key: KeyEvent) -> bool {

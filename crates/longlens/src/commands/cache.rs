@@ -38,6 +38,12 @@ fn save(args: &SaveArgs) -> Result<(), Failure> {
         ));
     }
     let given = prompt::given(&args.prompt, &config);
+    if given.chat || given.messages.is_some() {
+        return Err(Failure::usage(
+            "what follows a conversation belongs into its template, and behind a kept one it would not be",
+            "keep the text without --chat and --messages".to_owned(),
+        ));
+    }
     crate::inputs::spare(&config, std::slice::from_ref(&out), &[given.file.as_deref()])?;
     check_writable(&out)?;
     let mut lens = super::open(&terminal, &config)?;

@@ -27,6 +27,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     crate::inputs::spare(&config, out.as_slice(), &[given.file.as_deref(), given.cache.as_deref()])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
+    kept::check_model(kept.as_ref(), lens.as_ref())?;
     let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
     let n_kept = kept.as_ref().map_or(0, |file| file.about.n_kept);

@@ -94,6 +94,7 @@ pub fn viewed(
     let mut config = config.clone();
     let (kept, config) = (kept::file(&mut config, prompt)?, &config);
     let mut lens = super::open(terminal, config)?;
+    kept::check_model(kept.as_ref(), lens.as_ref())?;
     let mut prompt = prompt::build(terminal, prompt, config, lens.as_ref())?;
     let n_prompt = prompt.tokens.len();
     // of a hidden key, the tokens that fetch it can be looked at; they follow the prompt

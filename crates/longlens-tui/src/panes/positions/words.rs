@@ -18,14 +18,14 @@ pub fn reach_of(reach: &Reach) -> String {
         Reach::EarlierChunks(_) => "all earlier chunks".to_owned(),
         Reach::Table(ref table) if table.has_holes() => "as written, with holes".to_owned(),
         Reach::Table(_) => "as written".to_owned(),
-        Reach::Part { ref of, ref keys, until } => {
+        Reach::Part { own: true, ref keys, .. } => format!("itself, of tokens {}–{}", keys.start, keys.end - 1),
+        Reach::Part { ref of, ref keys, .. } => {
             let tokens = match (keys.start, keys.end) {
                 (0, end) => format!("of tokens before {end}"),
                 (start, usize::MAX) => format!("of tokens from {start} on"),
                 (start, end) => format!("of tokens {start}–{}", end - 1),
             };
-            let until = if until < usize::MAX { format!(", queries before {until}") } else { String::new() };
-            format!("{} {tokens}{until}", reach_of(of))
+            format!("{} {tokens}", reach_of(of))
         }
     }
 }
