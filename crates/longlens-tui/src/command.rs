@@ -253,7 +253,7 @@ const REST: &[Row] = &[
         Command::BestHead,
         "best head",
         "&",
-        "selects the head with most attention on the needle; again, the next",
+        "selects the first head in the order of `t`, at first that with most attention on the needle; again, the next",
         "look",
     ),
     (

@@ -56,7 +56,9 @@ impl TraceView for Layers {
         let figure = grid::figure(&heads, subject, name, scores.clone(), scale);
         let most = grid::first_of(&heads, &scores, false).map_or(String::new(), |((layer, head), score)| {
             let share = 100.0 * score;
-            format!("most {name}: layer {layer}, head {head}, {share:.0}%")
+            // what a head that is switched off attends to reaches nothing
+            let off = if subject.setup.plan.of(layer, head).is_off { ", switched off" } else { "" };
+            format!("most {name}: layer {layer}, head {head}, {share:.0}%{off}")
         });
         let text = grid::caption(&heads, &most);
         let shape = [heads.shape.0, heads.shape.1];

@@ -107,6 +107,8 @@ fn layers_count_attention_on_the_needle_and_how_often_it_was_chosen() {
     let cells: Vec<Vec<f32>> =
         rows(&view, (1, 2)).iter().map(|row| row.split(',').map(|cell| cell.parse().unwrap()).collect()).collect();
     assert!(cells[0][0] > 0.9 && cells[0][1..] == [1.0, 1.0], "{cells:?}");
+    let off = made("layers", "full/1h2=off", true).unwrap();
+    assert!(off.text.contains("layer 1, head 2") && off.text.contains("%, switched off"), "{}", off.text);
     let far = made("layers", "full", false).unwrap();
     assert!(far.text.contains("most attention far away and not on the first tokens"), "{}", far.text);
 }
