@@ -117,6 +117,8 @@ pub struct Plot {
     pub about: Map<String, Value>,
     /// What ran for it.
     pub records: Vec<RunRecord>,
+    /// What its picture and its page are drawn on.
+    ground: Ground,
     /// What its page shows beside the table, where it has one of its own.
     page: Option<Map<String, Value>>,
     /// Rows of the table, and what makes it on demand: the table is larger than the data.
@@ -176,6 +178,18 @@ impl<'a> Subject<'a> {
     /// Whether the method chooses chunks for a query; the first queries of a sequence see every key.
     pub fn chooses(&self, query: usize) -> bool {
         query >= self.setup.plan.first_choice(Prefill { n_tokens: self.setup.n_prompt })
+    }
+
+    /// Layer and head of those whose output is zeros.
+    pub fn switched_off(&self) -> Vec<(usize, usize)> {
+        self.setup.plan.switched_off(&self.model.spec)
+    }
+
+    /// A head in words: `layer 3, head 1`, and whether it is switched off.
+    fn head_name(&self, (layer, head): (usize, usize)) -> String {
+        // what a head that is switched off attends to reaches nothing
+        let off = if self.setup.plan.of(layer, head).is_off { " (switched off)" } else { "" };
+        format!("layer {layer}, head {head}{off}")
     }
 
     /// The queries that give the answer, or the one query where no key is hidden.
@@ -263,6 +277,7 @@ impl Plot {
             arrays: Vec::new(),
             about: Map::new(),
             records: Vec::new(),
+            ground: Ground::default(),
             page: None,
             table: None,
         }
@@ -278,10 +293,10 @@ impl Plot {
         self.table.as_ref().map_or(0, |(n_rows, _)| *n_rows)
     }
 
-    /// The same with its picture on a ground.
+    /// The same with its picture on a ground, on which its page begins as well.
     #[must_use]
     pub fn on(self, ground: Ground) -> Self {
-        Self { figure: ground.under(self.figure), ..self }
+        Self { figure: ground.under(self.figure), ground, ..self }
     }
 
     /// The numbers behind it, one row per thing; nothing for a picture alone.

@@ -128,6 +128,15 @@ impl Plan {
         self.heads.of(layer, head)
     }
 
+    /// Layer and head of those heads of `model` whose output is zeros, layer by layer.
+    pub fn switched_off(&self, model: &ModelSpec) -> Vec<(usize, usize)> {
+        if !self.rules().iter().any(|rule| rule.is_off) {
+            return Vec::new();
+        }
+        let all = (0..model.n_layers).flat_map(|layer| (0..model.n_heads).map(move |head| (layer, head)));
+        all.filter(|(layer, head)| self.of(*layer, *head).is_off).collect()
+    }
+
     /// The heads of a layer, of which there are `n_heads`, in groups of one rule each.
     pub fn groups(&self, layer: usize, n_heads: usize) -> Vec<HeadGroup> {
         match self.heads.layers.get(layer) {

@@ -145,6 +145,7 @@ fn chunk_choices(n_layers: usize, n_heads: usize, n_chunks: usize, n_picks: usiz
         chunk_len: 128,
         query: n_chunks * 128 - 5,
         needle: Some(n_chunks / 3..n_chunks / 3 + 2),
+        off: vec![(0, 1)],
         rows: ChunkRows::Choices(rows, ChoiceColor::Score),
     }
 }
@@ -165,6 +166,7 @@ fn chunk_mass(scale: ColorScale) -> ChunkMap {
         chunk_len: 128,
         query: 4095,
         needle: Some(10..11),
+        off: Vec::new(),
         rows: ChunkRows::Mass(rows, scale),
     }
 }
@@ -180,6 +182,7 @@ fn attention_map(side: usize, stride: usize, scale: ColorScale) -> AttentionMap 
         heading: heading(METHODS[0]),
         layer: 1,
         head: 3,
+        is_off: false,
         n_tokens: side * stride - stride / 2,
         origin: (0, 0),
         stride,
@@ -240,6 +243,7 @@ fn head_grid(n_layers: usize, n_heads: usize, n_bins: usize) -> HeadGrid {
         profiles: (0..n_panels).map(profile).collect(),
         needle: Some(0.4..0.45),
         scale: ColorScale::Linear,
+        off: vec![(0, 2), (1, 1)],
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Sample {
     Dashed(Rgb, Marker, &'static [f64]),
     /// A marker without a line, for points that are not joined.
     Point(Rgb, Marker),
+    /// A cross of two lines.
+    Cross(Rgb),
     /// Nothing: the entry is a remark.
     Note,
 }
@@ -56,6 +58,11 @@ impl Entry {
     pub fn new(sample: Sample, name: impl Into<String>) -> Self {
         Self { sample, name: name.into() }
     }
+}
+
+/// What a cross at a head means.
+pub fn switched_off() -> Entry {
+    Entry::new(Sample::Cross(INK), "switched off: the head's output is zeros, whatever it attends to")
 }
 
 const SIZE: f64 = 12.0;
@@ -144,6 +151,7 @@ impl Sample {
                 marker.draw(scene, (x + 20.0 * zoom, y), color, true);
             }
             Self::Point(color, marker) => marker.draw(scene, (x + 8.0 * zoom, y), color, true),
+            Self::Cross(color) => scene.cross((x + 8.0 * zoom, y), 5.0 * zoom, color),
             Self::Note => {}
         }
         if matches!(self, Self::Cell(_) | Self::Hatched(..)) {

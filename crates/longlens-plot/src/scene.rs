@@ -194,6 +194,13 @@ impl Scene {
         self.shapes.push(Shape::Circle { center, radius, fill });
     }
 
+    /// Two lines across each other, `radius` to each side of a point.
+    pub(crate) fn cross(&mut self, (x, y): Point, radius: f64, color: Rgb) {
+        for turn in [radius, -radius] {
+            self.line([(x - radius, y - turn), (x + radius, y + turn)], 1.8, color);
+        }
+    }
+
     pub(crate) fn text(&mut self, text: impl Into<String>, at: Point, anchor: Anchor, size: f64, color: Rgb) {
         self.shapes.push(Shape::Text(Text::new(text, at, anchor, size, color)));
     }

@@ -40,6 +40,7 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
                 chunk_len: 64,
                 query: 127,
                 needle: Some(0..1),
+                off: Vec::new(),
                 rows: ChunkRows::Mass(vec![mass], ColorScale::Linear),
             }),
             ["L1 H2", "chunk of 64 tokens", "needle"],
@@ -49,6 +50,7 @@ fn figures() -> Vec<(Box<dyn Figure>, [&'static str; 3])> {
                 heading: heading(),
                 layer: 0,
                 head: 0,
+                is_off: false,
                 n_tokens: 2,
                 origin: (0, 0),
                 stride: 1,
@@ -133,6 +135,7 @@ fn heads(heading: Heading) -> HeadGrid {
         profiles: vec![vec![0.5, 0.2, 0.3]; 4],
         needle: Some(0.4..0.6),
         scale: ColorScale::Linear,
+        off: vec![(1, 0)],
     }
 }
 

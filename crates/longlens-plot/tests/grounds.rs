@@ -74,6 +74,7 @@ fn a_dark_page_has_light_ink_and_the_same_amounts() {
         heading: Heading { title: "full".into(), subtitle: "tiny".into() },
         layer: 0,
         head: 0,
+        is_off: false,
         n_tokens: 3,
         origin: (0, 0),
         stride: 1,

@@ -120,15 +120,15 @@ impl TraceView for Attention {
             heading,
             needle: subject.needle.clone(),
             query: Some(query),
+            is_off: subject.setup.plan.of(pick.layer, pick.head).is_off,
             words: words(map, subject.pieces),
             ..AttentionMap::pooled_map(&trace.run, map, pooling, scale)
         };
         let (shape, [query, key]) = ([map.side, map.side], starts(map));
         let pooled = if map.stride == 1 { "exact".to_owned() } else { format!("{} tokens a cell", map.stride) };
         let text = format!(
-            "attention of layer {}, head {}, {}, {}: {} tokens, {} x {} cells, {pooled}",
-            pick.layer,
-            pick.head,
+            "attention of {}, {}, {}: {} tokens, {} x {} cells, {pooled}",
+            subject.head_name((pick.layer, pick.head)),
             trace.run.method,
             trace.run.rope_text(),
             map.n_tokens,

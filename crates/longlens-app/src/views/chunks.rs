@@ -95,6 +95,7 @@ impl TraceView for Chunks {
             ChunkMap::mass(trace, heads.mass_row(), ColorScale::Log { floor: FLOOR })
         };
         figure.heading = subject.heading(&trace.run);
+        figure.off = subject.switched_off();
         let is_shown = |of: usize| layer.is_none_or(|layer| layer == of);
         match &mut figure.rows {
             // heads that attend to every key have no choice to show
@@ -104,6 +105,8 @@ impl TraceView for Chunks {
         if let Some(needle) = &subject.needle {
             figure = figure.with_needle(needle.clone());
         }
+        // those of a layer that is not shown have no row to mark
+        figure.off.retain(|(layer, _)| is_shown(*layer));
         let kind = if is_choice { "chosen chunks" } else { "attention by chunk" };
         let whose = layer.map_or("every head".to_owned(), |layer| format!("the heads of layer {layer}"));
         let text = format!("{kind} of {whose} from token {query}, {}", trace.run.method);

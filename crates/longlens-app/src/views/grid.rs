@@ -11,7 +11,7 @@ use longlens_plot::plots::HeadGrid;
 use serde_json::{Map, Value, json};
 
 use super::interactive::{Record, heads as page};
-use super::{Plot, Subject, Table, TraceView};
+use super::{Cell, Plot, Subject, Table, TraceView};
 use crate::heads::Heads;
 use crate::npz::Array;
 use crate::problem::Problem;
@@ -45,18 +45,18 @@ impl TraceView for HeadMeasure {
         let heads = Heads::of(trace, subject.query(options)?)?;
         let numbers: Vec<f32> = heads.all().map(|head| (self.number)(&heads, head)).collect();
         let first = first_of(&heads, &numbers, self.lowest_first);
-        let remark = first.map_or(String::new(), |((layer, head), number)| {
-            (self.remark)(&format!("layer {layer}, head {head}"), number)
-        });
+        let remark = first.map_or(String::new(), |(head, number)| (self.remark)(&subject.head_name(head), number));
         let figure = figure(&heads, subject, self.title, numbers.clone(), ColorScale::Linear);
         let arrays = vec![Array::new(self.info.name, &[heads.shape.0, heads.shape.1], numbers.clone())];
         let own = json!({ "query": heads.query, "tokens_per_weight": heads.tokens_per_weight() });
         let plot = subject.plot(options, &heads.run, &own, caption(&heads, &remark), figure);
-        let (n_rows, columns) = (numbers.len(), [("layer", ""), ("head", ""), (self.info.name, self.unit)]);
+        let (n_rows, off) = (numbers.len(), subject.switched_off());
+        let columns = [("layer", ""), ("head", ""), (self.info.name, self.unit)];
         Ok(plot.with(arrays, n_rows, move || {
-            let mut table = Table::new(&columns);
+            let mut table = with_off(Table::new(&columns), &off);
             for ((layer, head), number) in heads.all().zip(&numbers) {
-                table.push(vec![layer.into(), head.into(), (*number).into()]);
+                let row: Vec<Cell> = vec![layer.into(), head.into(), (*number).into()];
+                table.push(row.into_iter().chain(off_cell((layer, head), &off)).collect());
             }
             table
         }))
@@ -72,6 +72,16 @@ impl TraceView for HeadMeasure {
             page::Number { name: self.title, unit: self.unit, of: &self.number, lowest_first: self.lowest_first };
         page(subject, options, &number, record).map(Some)
     }
+}
+
+/// A table of heads with a column that says which are switched off, where some are.
+pub(super) fn with_off(table: Table, off: &[(usize, usize)]) -> Table {
+    if off.is_empty() { table } else { table.and("switched_off", "") }
+}
+
+/// What that column says of a head.
+pub(super) fn off_cell(head: (usize, usize), off: &[(usize, usize)]) -> Option<Cell> {
+    (!off.is_empty()).then(|| off.contains(&head).into())
 }
 
 /// The page of layers by heads, each with a number.
@@ -116,6 +126,7 @@ pub(super) fn figure(heads: &Heads, subject: &Subject, name: &str, numbers: Vec<
         profiles: heads.all().map(|(layer, head)| heads.mass(layer, head).to_vec()).collect(),
         needle: subject.needle.as_ref().map(|needle| share(needle.start)..share(needle.end).min(1.0)),
         scale,
+        off: subject.switched_off(),
     }
 }
 

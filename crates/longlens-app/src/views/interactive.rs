@@ -4,6 +4,7 @@
 //! mail takes, and says what it left out for that.
 
 use longlens_core::trace::{Trace, Watch};
+use longlens_plot::Ground;
 use longlens_plot::page::{Page, packed};
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,7 @@ impl Subject<'_> {
             page.insert("needle".into(), json!(self.needle.as_ref().map(|needle| [needle.start, needle.end])));
             page.insert("n_tokens".into(), json!(self.n_tokens));
             page.insert("n_prompt".into(), json!(self.setup.n_prompt));
+            page.insert("off".into(), json!(self.switched_off()));
             page
         }))
     }
@@ -126,6 +128,8 @@ impl Plot {
         let view = self.about["view"].as_str().unwrap_or("view");
         data.insert("view".into(), json!(view));
         data.insert("text".into(), json!(self.text));
+        // a light page may turn dark where its reader's system is
+        data.extend((self.ground == Ground::Dark).then(|| ("theme".into(), json!(self.ground.name()))));
         if let Some(page) = &self.page {
             data.extend(page.clone());
         } else {

@@ -54,11 +54,8 @@ impl TraceView for Layers {
         let is_log = options.is("scale", "log", &subject.model.spec);
         let scale = if is_log { ColorScale::Log { floor: FLOOR } } else { ColorScale::Linear };
         let figure = grid::figure(&heads, subject, name, scores.clone(), scale);
-        let most = grid::first_of(&heads, &scores, false).map_or(String::new(), |((layer, head), score)| {
-            let share = 100.0 * score;
-            // what a head that is switched off attends to reaches nothing
-            let off = if subject.setup.plan.of(layer, head).is_off { ", switched off" } else { "" };
-            format!("most {name}: layer {layer}, head {head}, {share:.0}%{off}")
+        let most = grid::first_of(&heads, &scores, false).map_or(String::new(), |(head, score)| {
+            format!("most {name}: {}, {:.0}%", subject.head_name(head), 100.0 * score)
         });
         let text = grid::caption(&heads, &most);
         let shape = [heads.shape.0, heads.shape.1];
@@ -73,16 +70,18 @@ impl TraceView for Layers {
         }
         arrays.extend(super::needle_array(subject));
         let own = json!({ "query": heads.query, "chunk_len": heads.chunk_len, "score": name });
-        let n_rows = scores.len();
+        let (n_rows, off) = (scores.len(), subject.switched_off());
         let table = move || {
             let mut table = Table::new(&[("layer", ""), ("head", ""), ("attention", "share")]);
             if hits.is_some() {
                 table = table.and("hits", "").and("queries", "");
             }
+            table = grid::with_off(table, &off);
             for ((layer, head), score) in heads.all().zip(&scores) {
                 let mut row: Vec<Cell> = vec![layer.into(), head.into(), (*score).into()];
                 let counted = hits.as_ref().map(|(needle, answering)| heads.hits(layer, head, needle, answering));
                 row.extend(counted.into_iter().flat_map(|(hits, asked)| [hits.into(), asked.into()]));
+                row.extend(grid::off_cell((layer, head), &off));
                 table.push(row);
             }
             table

@@ -107,10 +107,30 @@ fn layers_count_attention_on_the_needle_and_how_often_it_was_chosen() {
     let cells: Vec<Vec<f32>> =
         rows(&view, (1, 2)).iter().map(|row| row.split(',').map(|cell| cell.parse().unwrap()).collect()).collect();
     assert!(cells[0][0] > 0.9 && cells[0][1..] == [1.0, 1.0], "{cells:?}");
-    let off = made("layers", "full/1h2=off", true).unwrap();
-    assert!(off.text.contains("layer 1, head 2") && off.text.contains("%, switched off"), "{}", off.text);
     let far = made("layers", "full", false).unwrap();
     assert!(far.text.contains("most attention far away and not on the first tokens"), "{}", far.text);
+}
+
+#[test]
+fn heads_that_are_switched_off_are_marked_in_text_picture_and_table() {
+    for name in ["layers", "entropy", "distance", "chunks", "attention:layer=1,head=2"] {
+        let [off, on] = ["full/1h2=off/0h1=off", "full"].map(|method| made(name, method, true).unwrap());
+        let svg = |plot: &Plot| String::from_utf8(plot.bytes("svg").unwrap()).unwrap();
+        assert!(svg(&off).contains("switched off") && !svg(&on).contains("switched off"), "{name}");
+    }
+    for name in ["layers", "entropy", "attention:layer=1,head=2"] {
+        let off = made(name, "full/1h2=off", true).unwrap();
+        assert!(off.text.contains("layer 1, head 2 (switched off)"), "{name}: {}", off.text);
+        let other = made(name, "full/0h0=off", true).unwrap();
+        assert!(!other.text.contains("switched off"), "{name}: {}", other.text);
+    }
+    for name in ["layers", "entropy", "distance"] {
+        let [off, on] = ["full/1h2=off", "full"].map(|method| made(name, method, true).unwrap());
+        assert!(names_of(&off.table().unwrap()).ends_with(",switched_off"), "{name}");
+        assert!(!names_of(&on.table().unwrap()).contains("switched_off"), "{name}");
+        let [of, other] = [(1, 2), (1, 1)].map(|head| rows(&off, head)[0].clone());
+        assert!(of.ends_with(",true") && other.ends_with(",false"), "{name}: {of} and {other}");
+    }
 }
 
 #[test]

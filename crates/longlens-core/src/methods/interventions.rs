@@ -281,6 +281,10 @@ mod tests {
     fn a_later_intervention_acts_on_what_earlier_ones_left() {
         let plan = planned("full/0-=off/0h1=full").unwrap();
         assert_eq!([plan.of(0, 0).is_off, plan.of(0, 1).is_off], [true, false]);
+        let off = plan.switched_off(&four_layers());
+        assert_eq!((off.len(), off[0], off[1]), (15, (0, 0), (0, 2)));
+        assert_eq!(planned("full").unwrap().switched_off(&four_layers()), []);
+        assert_eq!(planned("full/2h1=off").unwrap().switched_off(&four_layers()), [(2, 1)]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const headsView = () => {
   const chosen = head =>
     now().chosen && state.choice ? now().chosen.subarray(head * n_chunks(), (head + 1) * n_chunks()) : null;
   const picked = () => state.layer * n_heads + state.head;
-  const nameOf = head => `layer ${Math.floor(head / n_heads)} head ${head % n_heads}`;
+  const nameOf = head => headName(Math.floor(head / n_heads), head % n_heads);
   const exact = () => data.rows.find(row => row.layer === state.layer && row.head === state.head && row.query === now().query);
   const pick = (layer, head) => {
     [state.layer, state.head] = [layer, head];
@@ -117,10 +117,11 @@ const headsView = () => {
           context.textAlign = "right";
           context.fillText(
             h >= 9 ? `L${Math.floor(head / n_heads)} H${head % n_heads}` : `L${Math.floor(head / n_heads)}`,
-            LEFT - 6,
+            LEFT - 12,
             y + h / 2,
           );
         }
+        if (isOff(Math.floor(head / n_heads), head % n_heads)) crossAt(context, LEFT - 6, y + h / 2, Math.min(3.5, h / 2), css("--ink"));
       });
       context.lineWidth = 2;
       const place = rows.indexOf(picked());

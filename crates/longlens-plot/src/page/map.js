@@ -177,7 +177,7 @@ const mapView = () => {
       const finest = shown.filter(level => covers(level, state.y + state.len / 2, state.x + state.len / 2)).at(-1);
       note.textContent = `${short(Math.round(state.len))} of ${n} tokens a side · ${finest ? (finest.stride === 1 ? "single tokens" : `${finest.stride} tokens a cell`) : "nothing stored"} in the middle${!isStored() ? " · of this head only a small map is stored" : levels().some(level => level.len < n) ? " · dashed: windows of single tokens" : ""}`;
       map.say(
-        `attention map of layer ${state.layer} head ${state.head}, queries ${Math.round(state.y)} to ${Math.round(Math.min(n, state.y + state.len))}, keys ${Math.round(state.x)} to ${Math.round(Math.min(n, state.x + state.len))}`,
+        `attention map of ${headName(state.layer, state.head)}, queries ${Math.round(state.y)} to ${Math.round(Math.min(n, state.y + state.len))}, keys ${Math.round(state.x)} to ${Math.round(Math.min(n, state.x + state.len))}`,
       );
     },
   );
@@ -245,7 +245,7 @@ const mapView = () => {
     const { level, from, to, start, end, mean, max } = cell;
     if (level.stride === 1) {
       return [
-        make("b", {}, `layer ${state.layer} head ${state.head} · attention ${percent(mean)}`),
+        make("b", {}, `${headName(state.layer, state.head)} · attention ${percent(mean)}`),
         `query ${from}`,
         wordLine(from),
         `key ${start}, ${from - start} back${inNeedle(start) ? ", in the needle" : ""}`,
@@ -253,7 +253,7 @@ const mapView = () => {
       ];
     }
     return [
-      make("b", {}, `layer ${state.layer} head ${state.head} · attention ${percent(mean)}`),
+      make("b", {}, `${headName(state.layer, state.head)} · attention ${percent(mean)}`),
       `of queries ${from}–${to - 1} on keys ${start}–${end - 1}, a mean over the queries`,
       max === null ? null : `largest single weight ${percent(max)}`,
       data.needle && start < data.needle[1] && end > data.needle[0] ? "holds the needle" : null,
@@ -341,7 +341,7 @@ const mapView = () => {
   });
   const pick = (layer, head) => {
     [state.layer, state.head] = [layer, head];
-    live.textContent = `layer ${layer} head ${head}`;
+    live.textContent = headName(layer, head);
     redraw();
   };
   const drawSmall = (context, head, x, y, w, h) => {
@@ -420,7 +420,7 @@ const mapView = () => {
       "span",
       {},
       "stored heads: ",
-      ...data.heads.map(([layer, head]) => make("button", { onclick: () => pick(layer, head) }, `L${layer} H${head}`)),
+      ...data.heads.map(([layer, head]) => make("button", { onclick: () => pick(layer, head) }, `L${layer} H${head}${isOff(layer, head) ? " ×" : ""}`)),
     );
   const query_words = wordsBox("around the query"),
     key_words = wordsBox("around the key");
@@ -495,7 +495,7 @@ const mapView = () => {
         ),
       );
       const row = rowOf();
-      row_title.textContent = `layer ${state.layer} head ${state.head}, query ${state.query}: ${row.is_exact ? "attention on every key" : `attention by ${row.stride} keys, a mean over the queries of its cell`}`;
+      row_title.textContent = `${headName(state.layer, state.head)}, query ${state.query}: ${row.is_exact ? "attention on every key" : `attention by ${row.stride} keys, a mean over the queries of its cell`}`;
       [map, profile, grid].forEach(part => part.paint());
       const weight = row.is_exact ? at => row.values[at] ?? 0 : null,
         key = hover ? hover.start : (state.key ?? (data.needle ? data.needle[0] : 0));

@@ -38,11 +38,12 @@ const definitions = map =>
       ]),
   );
 
-const build = async () => {
+const build = () => {
   const prefers = matchMedia("(prefers-color-scheme: dark)");
-  document.documentElement.dataset.theme = prefers.matches ? "dark" : "light";
-  prefers.addEventListener("change", () => setTheme(prefers.matches ? "dark" : "light"));
-  await unpackAll(data);
+  // a theme that was asked for goes before what the reader's system prefers
+  document.documentElement.dataset.theme = data.theme || (prefers.matches ? "dark" : "light");
+  if (!data.theme) prefers.addEventListener("change", () => setTheme(prefers.matches ? "dark" : "light"));
+  unpackAll(data);
   view = { heads: headsView, map: mapView, lines: linesView, picture: pictureView }[data.kind]();
   if (difference) {
     const draw = view.draw;
@@ -132,11 +133,15 @@ const build = async () => {
     recall();
     redraw();
   });
-  redraw();
+  // at once, so that a picture of the loaded page is one of the view
+  view.draw();
+  remember();
   document.documentElement.dataset.ready = "yes";
 };
 
-build().catch(problem => {
+try {
+  build();
+} catch (problem) {
   page.replaceChildren(
     make(
       "p",
@@ -146,4 +151,4 @@ build().catch(problem => {
   );
   document.documentElement.dataset.ready = "failed";
   throw problem;
-});
+}

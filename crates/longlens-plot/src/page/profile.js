@@ -33,22 +33,29 @@ const headGrid = ({ n_layers, n_heads, value, unit, name, lowest, pick, draw_sma
       values.forEach((number, at) => {
         const [x, y] = [LEFT + (at % n_heads) * w, TOP + Math.floor(at / n_heads) * h];
         const gap = w > 8 && h > 8 ? 1 : 0;
-        if (draw_small && state.maps && w >= 12) return draw_small(context, at, x, y, w - gap, h - gap);
+        if (draw_small && state.maps && w >= 12) {
+          draw_small(context, at, x, y, w - gap, h - gap);
+          if (isOff(Math.floor(at / n_heads), at % n_heads)) crossAt(context, x + w * 0.7, y + h * 0.3, w * 0.16, css("--ink"));
+          return;
+        }
         context.fillStyle = rgb(
           ramp(lowest ? 1 - (number - low) / (top - low || 1) : scaled(number, top, state.log && unit === "share")),
         );
         context.fillRect(x, y, w - gap, h - gap);
-        if (w < 56 || h < 14) return;
         context.fillStyle = inkOn(context.fillStyle);
+        const is_off = isOff(Math.floor(at / n_heads), at % n_heads),
+          has_number = w >= 56 && h >= 14;
+        if (is_off) crossAt(context, has_number ? x + 8 : x + w / 2, y + h / 2, Math.min(w, h) * 0.28, context.fillStyle);
+        if (!has_number) return;
         context.textAlign = "center";
-        context.fillText(rounded(number, unit === "share" ? unit : ""), x + w / 2, y + h / 2);
+        context.fillText(rounded(number, unit === "share" ? unit : ""), x + w / 2 + (is_off ? 5 : 0), y + h / 2);
       });
       context.lineWidth = 2;
       context.strokeStyle = css("--query");
       context.strokeRect(LEFT + state.head * w - 1, TOP + state.layer * h - 1, w + 1, h + 1);
-      legend.draw(top, unit);
+      legend.draw(top, unit, lowest ? low : null);
       grid.say(
-        `${n_layers} layers by ${n_heads} heads; layer ${state.layer}, head ${state.head} is picked: ${name} ${withUnit(values[state.layer * n_heads + state.head], unit)}`,
+        `${n_layers} layers by ${n_heads} heads; layer ${state.layer}, head ${state.head}${isOff(state.layer, state.head) ? " (switched off)" : ""} is picked: ${name} ${withUnit(values[state.layer * n_heads + state.head], unit)}`,
       );
     },
   );
@@ -57,7 +64,7 @@ const headGrid = ({ n_layers, n_heads, value, unit, name, lowest, pick, draw_sma
       const found = at(place, grid.canvas.clientWidth);
       if (!found) return hideTip();
       showTip(event, [
-        make("b", {}, `layer ${found[0]} head ${found[1]}`),
+        make("b", {}, headName(...found)),
         `${name}: ${withUnit(value(found[0] * n_heads + found[1]), unit)}`,
       ]);
     },
@@ -73,7 +80,7 @@ const headGrid = ({ n_layers, n_heads, value, unit, name, lowest, pick, draw_sma
     event.stopPropagation();
     pick(clamp(state.layer + step[0], 0, n_layers - 1), clamp(state.head + step[1], 0, n_heads - 1));
   });
-  return { ...grid, legend: make("div", { class: "legend" }, lowest ? `${name}: dark is low, ` : legend.box) };
+  return { ...grid, legend: make("div", { class: "legend" }, legend.box, offLegend()) };
 };
 
 // ---- attention along the text ----

@@ -124,6 +124,11 @@ const canvasOf = (label, height, draw) => {
   const canvas = make("canvas", { tabindex: "0", role: "img", "aria-label": label });
   const context = canvas.getContext("2d");
   let width = 0;
+  // the first drawing does not wait until the browser tells the size
+  const measure = () => {
+    width ||= Math.floor(canvas.clientWidth);
+    return width > 0;
+  };
   const paint = () => {
     const scale = window.devicePixelRatio || 1,
       high = typeof height === "function" ? height(width) : height;
@@ -147,7 +152,7 @@ const canvasOf = (label, height, draw) => {
     canvas,
     context,
     paint: () => {
-      if (width > 0) paint();
+      if (measure()) paint();
     },
     say: text => canvas.setAttribute("aria-label", text),
   };
@@ -247,13 +252,15 @@ const scaleLegend = name => {
     high = make("span");
   return {
     box: make("span", {}, `${name}: `, low, " ", bar, " ", high),
-    draw: (top, unit) => {
+    // up to `top`; where the lowest number stands out, it has the strongest colour, and the scale begins with it
+    draw: (top, unit, lowest = null) => {
       const context = bar.getContext("2d");
       range(140).forEach(x => {
-        context.fillStyle = rgb(ramp(x / 139));
+        context.fillStyle = rgb(ramp(lowest === null ? x / 139 : 1 - x / 139));
         context.fillRect(x, 0, 1, 10);
       });
-      low.textContent = state.log && unit === "share" ? `≤ ${rounded(top / 10 ** DECADES, unit)}` : withUnit(0, unit);
+      const from = lowest === null ? withUnit(0, unit) : rounded(lowest, unit);
+      low.textContent = state.log && unit === "share" ? `≤ ${rounded(top / 10 ** DECADES, unit)}` : from;
       high.textContent = rounded(top, unit);
     },
   };
@@ -264,7 +271,26 @@ const markLegend = () =>
     {},
     data.needle ? make("span", {}, outline("--needle"), `needle (tokens ${data.needle[0]}–${data.needle[1] - 1})  `) : "",
     make("span", {}, outline("--query"), "query"),
+    offLegend() ? "  " : "",
+    offLegend() || "",
   );
+// heads whose output is zeros
+const isOff = (layer, head) => (data.off || []).some(([of, at]) => of === layer && at === head);
+const headName = (layer, head) => `layer ${layer} head ${head}${isOff(layer, head) ? " (switched off)" : ""}`;
+const crossAt = (context, x, y, radius, color) => {
+  context.strokeStyle = color;
+  context.lineWidth = 1.8;
+  context.beginPath();
+  for (const turn of [radius, -radius]) {
+    context.moveTo(x - radius, y - turn);
+    context.lineTo(x + radius, y + turn);
+  }
+  context.stroke();
+};
+const offLegend = () =>
+  data.off && data.off.length
+    ? make("span", { class: "off" }, "× switched off: the head's output is zeros, whatever it attends to")
+    : null;
 const outline = color => make("span", { class: "mark", style: `border-color: var(${color})` });
 
 // ---- the table ----

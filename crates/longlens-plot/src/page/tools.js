@@ -28,8 +28,8 @@ const short = value => {
   return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 };
 const percent = share => (share > 0 ? `${short(100 * share)} %` : "0 %");
-// the same in two digits, for scales
-const rounded = (value, unit) => withUnit(Number(value.toPrecision(2)), unit);
+// the same in three digits and all whole ones, for scales and cells
+const rounded = (value, unit) => withUnit(Math.abs(value) >= 1000 ? Math.round(value) : Number(value.toPrecision(3)), unit);
 const withUnit = (value, unit) => {
   if (Number.isNaN(value)) return "not known";
   return unit === "share" ? percent(value) : `${short(value)}${unit ? ` ${unit}` : ""}`;
@@ -44,14 +44,116 @@ const visible = text =>
 
 // ---- packed data ----
 
-const inflate = async base64 => {
-  const bytes = Uint8Array.from(atob(base64), sign => sign.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).arrayBuffer();
+// The decoder of zlib's format (RFC 1950 and 1951) at once: a browser's own would only come after the page counts as loaded, and what
+// takes a picture of a loaded page would find it empty.
+const EXTRA = {
+  length: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0],
+  back: [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13],
+};
+// the lowest number that each code stands for
+const leastOf = (extra, first) => extra.map((_, at) => first + extra.slice(0, at).reduce((sum, bits) => sum + 2 ** bits, 0));
+const LEAST = { length: [...leastOf(EXTRA.length, 3).slice(0, 28), 258], back: leastOf(EXTRA.back, 1) };
+const LENGTHS_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+// a canonical code from the bits of each sign's word
+const codeOf = lengths => {
+  const counts = new Uint16Array(16),
+    places = new Uint16Array(16),
+    signs = new Uint16Array(lengths.length);
+  lengths.forEach(bits => counts[bits]++);
+  counts[0] = 0;
+  for (let bits = 1; bits < 15; bits++) places[bits + 1] = places[bits] + counts[bits];
+  lengths.forEach((bits, sign) => {
+    if (bits) signs[places[bits]++] = sign;
+  });
+  return { counts, signs };
+};
+const FIXED = [codeOf(range(288).map(at => (at < 144 ? 8 : at < 256 ? 9 : at < 280 ? 7 : 8))), codeOf(range(30).map(() => 5))];
+const inflate = base64 => {
+  const input = Uint8Array.from(atob(base64), sign => sign.charCodeAt(0));
+  let out = new Uint8Array(4 * input.length + 64),
+    size = 0,
+    at = 2,
+    held = 0,
+    n_held = 0;
+  const bits = n => {
+    while (n_held < n) {
+      if (at >= input.length) throw new Error("its data end too early");
+      held |= input[at++] << n_held;
+      n_held += 8;
+    }
+    const value = held & ((1 << n) - 1);
+    held >>>= n;
+    n_held -= n;
+    return value;
+  };
+  const sign = ({ counts, signs }) => {
+    let code = 0,
+      first = 0,
+      place = 0;
+    for (let length = 1; length < 16; length++) {
+      code |= bits(1);
+      if (code - counts[length] < first) return signs[place + code - first];
+      place += counts[length];
+      first = (first + counts[length]) << 1;
+      code <<= 1;
+    }
+    throw new Error("its data are broken");
+  };
+  const room = n => {
+    if (size + n <= out.length) return;
+    const larger = new Uint8Array(2 * (size + n));
+    larger.set(out);
+    out = larger;
+  };
+  const codes = () => {
+    const [n_signs, n_backs, n_words] = [bits(5) + 257, bits(5) + 1, bits(4) + 4];
+    const words = new Array(19).fill(0);
+    range(n_words).forEach(word => {
+      words[LENGTHS_ORDER[word]] = bits(3);
+    });
+    const code = codeOf(words),
+      lengths = [];
+    while (lengths.length < n_signs + n_backs) {
+      const word = sign(code);
+      if (word < 16) lengths.push(word);
+      else {
+        const before = word === 16 ? lengths[lengths.length - 1] : 0;
+        const times = word === 16 ? 3 + bits(2) : word === 17 ? 3 + bits(3) : 11 + bits(7);
+        for (let time = 0; time < times; time++) lengths.push(before);
+      }
+    }
+    return [codeOf(lengths.slice(0, n_signs)), codeOf(lengths.slice(n_signs, n_signs + n_backs))];
+  };
+  for (let last = 0; !last; ) {
+    last = bits(1);
+    const kind = bits(2);
+    if (kind === 0) {
+      held = n_held = 0;
+      const n = input[at] | (input[at + 1] << 8);
+      room(n);
+      out.set(input.subarray(at + 4, at + 4 + n), size);
+      size += n;
+      at += 4 + n;
+      continue;
+    }
+    const [literals, backs] = kind === 1 ? FIXED : codes();
+    for (let word = sign(literals); word !== 256; word = sign(literals)) {
+      room(258);
+      if (word < 256) {
+        out[size++] = word;
+        continue;
+      }
+      const n = LEAST.length[word - 257] + bits(EXTRA.length[word - 257]);
+      const back = sign(backs),
+        from = size - (LEAST.back[back] + bits(EXTRA.back[back]));
+      for (let copied = 0; copied < n; copied++) out[size++] = out[from + copied];
+    }
+  }
+  return out.slice(0, size).buffer;
 };
 
-const unpack = async packed => {
-  const bytes = await inflate(packed.data);
+const unpack = packed => {
+  const bytes = inflate(packed.data);
   if (packed.type === "f32") return new Float32Array(bytes);
   if (packed.type === "u8") return new Uint8Array(bytes);
   if (packed.type === "share8") {
@@ -63,29 +165,19 @@ const unpack = async packed => {
     return Float32Array.from(new Uint16Array(bytes), code => (code === 65535 ? NaN : packed.low + packed.step * code));
   }
   const all = new Uint8Array(bytes),
-    sizes = new Uint32Array(await inflate(packed.sizes)),
+    sizes = new Uint32Array(inflate(packed.sizes)),
     decoder = new TextDecoder();
   let end = 0;
   return Array.from(sizes, size => decoder.decode(all.subarray(end, (end += size))));
 };
 
 // everything packed in `data`, in its place
-const unpackAll = async data => {
-  const parts = [];
-  const walk = owner => {
-    for (const [name, value] of Object.entries(owner)) {
-      if (value === null || typeof value !== "object") continue;
-      if (typeof value.type === "string" && typeof value.data === "string") {
-        parts.push(
-          unpack(value).then(values => {
-            owner[name] = values;
-          }),
-        );
-      } else if (name !== "table" && name !== "about") walk(value);
-    }
-  };
-  walk(data);
-  await Promise.all(parts);
+const unpackAll = owner => {
+  for (const [name, value] of Object.entries(owner)) {
+    if (value === null || typeof value !== "object") continue;
+    if (typeof value.type === "string" && typeof value.data === "string") owner[name] = unpack(value);
+    else if (name !== "table" && name !== "about") unpackAll(value);
+  }
 };
 
 // ---- colours ----

@@ -21,6 +21,8 @@ pub struct AttentionMap {
     pub layer: usize,
     /// Query head of the layer, from 0.
     pub head: usize,
+    /// Whether the head's output is zeros, whatever it attends to.
+    pub is_off: bool,
     /// Tokens of a side: of the prompt, or of a part of it.
     pub n_tokens: usize,
     /// First query and first key of a part; both 0 for the whole map.
@@ -68,7 +70,8 @@ impl Figure for AttentionMap {
             return Err(PlotError::Shape { what: "cells of an attention map", expected, found: self.cells.len() });
         }
         let mut scene = Scene::new(size);
-        let what = format!("Attention of layer {}, head {}", self.layer, self.head);
+        let off = if self.is_off { " (switched off: its output is zeros)" } else { "" };
+        let what = format!("Attention of layer {}, head {}{off}", self.layer, self.head);
         let room = frame::frame(&mut scene, &what, &self.heading, &self.legend());
         let max = self.largest();
         let color = |amount| Palette::Inferno.at(amount);
@@ -130,6 +133,7 @@ impl AttentionMap {
             heading: Heading::of_run(run),
             layer: map.pick.layer,
             head: map.pick.head,
+            is_off: false,
             n_tokens: map.n_tokens,
             origin: map.pick.window.map_or((0, 0), |window| (window.query, window.key)),
             stride: map.stride,
@@ -202,8 +206,11 @@ impl AttentionMap {
         } else {
             let half = text::width(word, NAME_SIZE) / 2.0;
             let at = outline.center().0.max(area.x0 + half).min(area.x1 - half);
-            // above the column's first cell
-            scene.text(word, (at, (outline.y0 - 8.0).max(area.y0 - 8.0)), Anchor::Middle, NAME_SIZE, mark.color);
+            // below the diagonal there are weights: the word stands where its first letter is above it
+            let later = (first_key as f64 - first_query as f64) * area.width() / self.span();
+            let diagonal = area.y0 + (at - half - area.x0) + later;
+            let y = (outline.y0.min(diagonal) - 8.0).max(area.y0 - 8.0);
+            scene.text(word, (at, y), Anchor::Middle, NAME_SIZE, mark.color);
         }
     }
 
@@ -329,6 +336,7 @@ mod tests {
             heading,
             layer: 3,
             head: 1,
+            is_off: false,
             n_tokens: side,
             origin: (0, 0),
             stride: 1,
@@ -389,6 +397,28 @@ mod tests {
         let mut inside =
             (area.y0 as u32..area.y1 as u32).flat_map(|y| (area.x0 as u32..area.x1 as u32).map(move |x| (x, y)));
         assert!(inside.any(|(x, y)| pixels.at(x, y) == Palette::Inferno.at(1.0)));
+    }
+
+    #[test]
+    fn the_word_of_the_needle_covers_no_weight() {
+        let side = 1017;
+        for needle in [1..3, 500..520, 512..513, 900..990] {
+            let map = AttentionMap {
+                needle: Some(needle.clone()),
+                query: Some(1000),
+                ..map(side, vec![1.0; side * side], ColorScale::Linear)
+            };
+            let scene = map.scene(map.size()).unwrap();
+            let area = scene.panels[0].area;
+            let word = scene.shapes.iter().find_map(|shape| match shape {
+                crate::scene::Shape::Text(text) if text.text == "needle" => Some(text.clone()),
+                _ => None,
+            });
+            let word = word.unwrap();
+            let left = word.at.0 - text::width("needle", word.size) / 2.0;
+            let diagonal = area.y0 + (left - area.x0);
+            assert!(word.at.1 + word.size / 2.0 <= diagonal, "{needle:?}: {:?} and {diagonal}", word.at);
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::ops::Range;
 use longlens_core::trace::{Chunks, Trace};
 
 use crate::canvas::{Figure, PlotError};
-use crate::color::{self, ALARM, ColorScale, GRAY, PALE, Palette, Rgb, WHITE};
+use crate::color::{self, ALARM, ColorScale, GRAY, INK, PALE, Palette, Rgb, WHITE};
 use crate::frame::{self, ColorBar, Heading, TICK_SIZE, Tick};
-use crate::legend::{Entry, Sample};
+use crate::legend::{self, Entry, Sample};
 use crate::scene::{Anchor, Panel, Rect, Scene};
 
 /// Heads (rows) by chunks (columns) for one query token.
@@ -23,6 +23,8 @@ pub struct ChunkMap {
     pub query: usize,
     /// Chunks that hold the needle.
     pub needle: Option<Range<usize>>,
+    /// Layer and head of those whose output is zeros: their rows are crossed.
+    pub off: Vec<(usize, usize)>,
     /// What each head did.
     pub rows: ChunkRows,
 }
@@ -129,6 +131,10 @@ impl Figure for ChunkMap {
             ChunkRows::Mass(rows, scale) => draw_mass(&mut scene, &panel, rows, *scale, max),
         }
         draw_layers(&mut scene, &panel, &labels);
+        for row in (0..labels.len()).filter(|row| self.off.contains(&labels[*row])) {
+            // behind the row, where it is seen however thin the row is
+            scene.cross((area.x1 + 8.0, panel.cell(row, 0).center().1), 4.0, INK);
+        }
         scene.outline(area.inset(-1.0), 1.0, GRAY);
         if let Some(needle) = &self.needle {
             draw_needle(&mut scene, &panel, needle.start..needle.end.min(self.n_chunks));
@@ -172,7 +178,7 @@ impl ChunkMap {
 
     fn new(trace: &Trace, query: usize, chunk_len: usize, rows: ChunkRows) -> Self {
         let n_chunks = query / chunk_len.max(1) + 1;
-        Self { heading: Heading::of_run(&trace.run), n_chunks, chunk_len, query, needle: None, rows }
+        Self { heading: Heading::of_run(&trace.run), n_chunks, chunk_len, query, needle: None, off: Vec::new(), rows }
     }
 
     /// The same map with the chunks that hold these needle tokens outlined.
@@ -240,6 +246,7 @@ impl ChunkMap {
         if self.needle.is_some() {
             entries.push(Entry::new(Sample::Outline(ALARM), "holds the needle"));
         }
+        entries.extend((!self.off.is_empty()).then(legend::switched_off));
         entries
     }
 }
@@ -393,6 +400,16 @@ mod tests {
         assert_eq!(pixels.at(x as u32, place.y0.round() as u32 - 1), ALARM);
         assert_eq!(pixels.at(place.x0.round() as u32 - 1, y as u32 + 20), ALARM);
         assert!(Canvas::default().to_svg_string(&map).unwrap().contains("holds the needle"));
+    }
+
+    #[test]
+    fn rows_of_heads_that_are_switched_off_are_crossed() {
+        let map = ChunkMap { off: vec![(0, 1)], ..ChunkMap::choices(&trace(), 39, 4) };
+        let panel = map.scene(map.size()).unwrap().panels[0];
+        let pixels = Canvas::default().to_rgb(&map).unwrap();
+        let behind = |row| pixels.at(panel.area.x1 as u32 + 8, panel.cell(row, 0).center().1 as u32);
+        assert_eq!([behind(0), behind(1)], [WHITE, INK]);
+        assert!(Canvas::default().to_svg_string(&map).unwrap().contains("switched off"));
     }
 
     #[test]

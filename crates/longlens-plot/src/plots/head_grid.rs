@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::canvas::{Figure, PlotError};
 use crate::color::{self, ALARM, ColorScale, GRAY, PALE, Palette, Rgb};
 use crate::frame::{self, ColorBar, Heading, Tick};
-use crate::legend::{Entry, Sample};
+use crate::legend::{self, Entry, Sample};
 use crate::scene::{Anchor, Panel, Rect, Scene};
 use crate::{text, ticks};
 
@@ -30,6 +30,8 @@ pub struct HeadGrid {
     pub needle: Option<Range<f64>>,
     /// How a score becomes a color.
     pub scale: ColorScale,
+    /// Layer and head of those whose output is zeros: they are crossed.
+    pub off: Vec<(usize, usize)>,
 }
 
 const PALETTE: Palette = Palette::Viridis;
@@ -78,9 +80,19 @@ impl Figure for HeadGrid {
         for (at, label) in labels.iter().enumerate() {
             let cell = panel.cell(at / self.n_heads, at % self.n_heads);
             let (above, fill) = self.draw_head(&mut scene, cell, at, max);
+            let is_off = self.off.contains(&(at / self.n_heads, at % self.n_heads));
+            let radius = (above.height() * 0.3).min(above.width() * 0.3).min(4.5);
+            // a cross stands before the number where both fit, else in its place
+            let cross = if is_off { 2.0 * radius + 6.0 } else { 0.0 };
             let size = SCORE_SIZE.min(above.height() * 0.8).min((above.width() - 4.0) / widest);
-            if size >= 8.0 {
+            let beside = text::width(label, size) + 2.0 * cross <= above.width() - 4.0;
+            if size >= 8.0 && (beside || !is_off) {
                 scene.text(label, above.center(), Anchor::Middle, size, color::ink_on(fill));
+            }
+            if is_off {
+                let (x, y) = above.center();
+                let x = if size >= 8.0 && beside { above.x0 + 4.0 + radius } else { x };
+                scene.cross((x, y), radius, color::ink_on(fill));
             }
         }
         scene.outline(area.inset(-1.0), 1.0, GRAY);
@@ -157,6 +169,7 @@ impl HeadGrid {
         if self.scores.iter().any(|score| score.is_nan()) {
             entries.push(Entry::new(Sample::Cell(PALE), "no score"));
         }
+        entries.extend((!self.off.is_empty()).then(legend::switched_off));
         entries
     }
 }
@@ -187,6 +200,7 @@ mod tests {
             profiles: vec![vec![0.1, 0.8, 0.0, 0.4]; n_panels],
             needle: Some(0.3..0.45),
             scale: ColorScale::Linear,
+            off: Vec::new(),
         }
     }
 
@@ -219,6 +233,24 @@ mod tests {
             pixels.at(cell.x0 as u32 + 2, cell.y0 as u32 + 2)
         };
         assert_eq!([color(5, 7), color(7, 5)], [PALETTE.at(1.0), PALETTE.at(0.0)]);
+    }
+
+    #[test]
+    fn heads_that_are_switched_off_are_crossed_at_every_size() {
+        for (n_layers, n_heads, has_number) in [(2, 3, true), (30, 9, true), (32, 32, false)] {
+            let figure = HeadGrid { off: vec![(1, 2)], ..figure(n_layers, n_heads) };
+            let (pixels, panel) = drawn(&figure);
+            let ink = |layer: usize, head: usize| {
+                let cell = panel.cell(layer, head);
+                let at = layer * n_heads + head;
+                let ink = color::ink_on(PALETTE.at(at as f64 / (n_layers * n_heads - 1) as f64));
+                let left = cell.x0 as u32 + 2..(cell.x0 + cell.width() * if has_number { 0.2 } else { 0.9 }) as u32;
+                let rows = cell.y0 as u32 + 2..(cell.y0 + cell.height() * 0.5) as u32;
+                rows.flat_map(|y| left.clone().map(move |x| (x, y))).filter(|(x, y)| pixels.at(*x, *y) == ink).count()
+            };
+            assert!(ink(1, 2) > 3 && ink(1, 1) == 0, "{n_layers} x {n_heads}: {} and {}", ink(1, 2), ink(1, 1));
+            assert!(Canvas::default().to_svg_string(&figure).unwrap().contains("switched off"));
+        }
     }
 
     #[test]

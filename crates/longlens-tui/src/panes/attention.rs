@@ -209,7 +209,8 @@ fn panel(app: &App, area: Rect, map: Option<(&MapKey, &PooledMap)>, colors: (Col
     let theme = pen.theme;
     let mut notes = Notes::new(area);
     let (layer, head) = (app.controls.layer, app.controls.head);
-    let title = format!("layer {layer} · head {head}");
+    let off = if app.switched_off().contains(&(layer, head)) { " × off" } else { "" };
+    let title = format!("layer {layer} · head {head}{off}");
     let states: &[&str] = match map {
         None => &[" · being computed …", " …"],
         Some(_) if app.map.is_stale() => &[" · coming …", " …"],

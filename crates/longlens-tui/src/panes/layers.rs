@@ -141,7 +141,11 @@ impl Scale {
             HeadOrder::Layers | HeadOrder::Score => value(number, width),
             HeadOrder::Entropy if width > 3 => format!("{number:.2}"),
             HeadOrder::Entropy => fitting(format!("{number:.1}"), width),
-            HeadOrder::Distance => fitting(format!("{number:.0}"), width),
+            HeadOrder::Distance if width > 0 => {
+                let whole = format!("{number:.0}");
+                fitting(if whole.len() > width { format!("{:.0}k", number / 1e3) } else { whole }, width)
+            }
+            HeadOrder::Distance => String::new(),
         }
     }
 
@@ -228,7 +232,7 @@ impl Grid {
             area,
             panels: Rect { x: area.x + label, y: area.y + u16::from(has_names), width, height },
             pitch,
-            gap: (u16::from(pitch.0 >= 5), u16::from(pitch.1 >= 4)),
+            gap: (u16::from(pitch.0 >= 4), u16::from(pitch.1 >= 4)),
             layers: shown(shape.0, height / pitch.1, selected.0),
             heads: shown(shape.1, width / pitch.0, selected.1),
             has_names,
@@ -301,31 +305,50 @@ fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), (score, scale):
         }
     }
     let width = usize::from(place.width);
-    let value = scale.value(score, width);
+    let value = marked(inspected.sign(at), |width| scale.value(score, width), width);
+    let has_gap = grid.gap.0 > 0;
     let y = place.y + (n_rows - 1) / 2;
-    let x = place.x + (width.saturating_sub(value.len()) / 2) as u16;
-    // the selected head: marks at both edges where they leave its color visible, else all of it
+    let x = place.x + (width.saturating_sub(value.chars().count()) / 2) as u16;
     let selected = theme.text().patch(theme.accent()).add_modifier(Modifier::REVERSED);
-    match (is_selected, width) {
-        (true, 6..) => {
-            pen.text(x, y, &value, place.right() - x, style.add_modifier(Modifier::BOLD));
-            for y in place.y..place.y + n_rows {
-                pen.text(place.x, y, "▸", 1, selected);
-                pen.text(place.right() - 1, y, "◂", 1, selected);
-            }
+    // the selected head: marks at both edges or beside them, where they leave its color visible, else all of it
+    let marks = match width {
+        6.. => Some((place.x, place.right() - 1)),
+        _ if has_gap => Some((place.x - 1, place.right())),
+        _ => None,
+    };
+    let style = if is_selected { style.add_modifier(Modifier::BOLD) } else { style };
+    match (is_selected, marks) {
+        (true, None) => {
+            let sign = if value.is_empty() { "◆".to_owned() } else { format!("{value:<width$}") };
+            pen.text(place.x, y, &sign, place.width, selected);
         }
-        (true, 3..) => {
-            pen.text(place.x, y, &format!("{value:<width$}"), place.width, selected);
+        _ => {
+            pen.text(x, y, &value, place.right().saturating_sub(x), style);
         }
-        (true, _) => {
-            pen.text(place.x, y, "◆", place.width, selected);
-        }
-        (false, _) => {
-            pen.text(x, y, &value, place.right() - x, style);
+    }
+    if let Some((left, right)) = marks.filter(|_| is_selected) {
+        for y in place.y..place.y + n_rows {
+            pen.text(left, y, "▸", 1, if has_gap && width < 6 { theme.accent() } else { selected });
+            pen.text(right, y, "◂", 1, if has_gap && width < 6 { theme.accent() } else { selected });
         }
     }
     if has_profile {
         profile(inspected, at, Rect { y: place.y + 1, height: place.height - 1, ..place }, pen);
+    }
+}
+
+/// A head's number behind the sign of one that is switched off, in so many cells: the sign takes the place of the point, where there is
+/// no room for both.
+fn marked(sign: &str, value: impl Fn(usize) -> String, width: usize) -> String {
+    match (sign, width) {
+        ("", _) => value(width),
+        (sign, 0..3) => sign.chars().take(width).collect(),
+        (sign, 3) => {
+            let rest: String = value(width).trim_start_matches('.').chars().take(width - 1).collect();
+            format!("{sign}{}", rest.trim_end_matches('.'))
+        }
+        (sign, 4..6) => format!("{sign}{}", value(width - 1)),
+        (sign, _) => format!("{sign} {}", value(width - 2)),
     }
 }
 
@@ -425,11 +448,17 @@ fn words(inspected: &Inspected, grid: &Grid, ranking: &Ranking, scale: Scale, pe
                 spans.push(Span::styled(" needle", theme.faint()));
             }
         }
+        if !inspected.off.is_empty() {
+            let taken = spans.iter().map(Span::width).sum::<usize>();
+            let ways = [" × switched off", " × off"];
+            let way = ways.iter().find(|way| taken + way.chars().count() <= usize::from(width));
+            spans.push(Span::styled(*way.unwrap_or(&""), theme.text()));
+        }
         pen.line(x, y, &Line::from(spans), width);
     }
     if grid.has_top {
         y -= 1;
-        let mut parts = vec![best(ranking, scale, usize::from(width))];
+        let mut parts = vec![best(inspected, ranking, scale, usize::from(width))];
         if grid.layers.len() < n_layers {
             parts.push(format!("layers {}–{} of {n_layers}", grid.layers.start, grid.layers.end - 1));
         }
@@ -445,12 +474,13 @@ fn words(inspected: &Inspected, grid: &Grid, ranking: &Ranking, scale: Scale, pe
 }
 
 /// The five best heads, best first, or as many of them as fit.
-fn best(ranking: &Ranking, scale: Scale, width: usize) -> String {
+fn best(inspected: &Inspected, ranking: &Ranking, scale: Scale, width: usize) -> String {
     let mut text = String::new();
-    for (layer, head) in ranking.best.iter().take(5) {
+    for (layer, head) in ranking.best.iter().take(5).copied() {
         let before = if text.is_empty() { "top: " } else { ", " };
-        let told = format!("{before}L{layer}H{head} {}", scale.value(ranking.number((*layer, *head)), 4));
-        if !text.is_empty() && text.len() + told.len() > width {
+        let (sign, number) = (inspected.sign((layer, head)), scale.value(ranking.number((layer, head)), 4));
+        let told = format!("{before}L{layer}H{head}{sign} {number}");
+        if !text.is_empty() && text.chars().count() + told.chars().count() > width {
             break;
         }
         text.push_str(&told);
@@ -496,6 +526,14 @@ mod tests {
                 assert!(grid.layers.contains(&(shape.0 - 1)) && grid.heads.contains(&(shape.1 - 1)));
             }
         }
+    }
+
+    #[test]
+    fn a_number_behind_a_sign_takes_no_more_cells() {
+        let of = |score: f32, width: usize| marked("×", |width| value(score, width), width);
+        assert_eq!([1, 2, 3, 4, 6].map(|width| of(0.934, width)), ["×", "×", "×93", "×.93", "× 0.93"]);
+        assert_eq!([of(0.999, 3), of(0.0, 3), of(0.999, 4)], ["×1", "×·", "×1.0"]);
+        assert_eq!(marked("", |width| value(0.934, width), 3), ".93");
     }
 
     #[test]

@@ -165,7 +165,7 @@ pub fn summary(inspected: &Inspected) -> Vec<String> {
     }
     let share = |at: &(usize, usize)| inspected.on_needle(at.0, at.1).unwrap_or(0.0);
     let best = inspected.all().map(|at| (at, share(&at))).reduce(|best, at| if at.1 > best.1 { at } else { best });
-    parts.extend(best.map(|(at, share)| format!("most from {} {}", label(at), percent(share))));
+    parts.extend(best.map(|(at, share)| format!("most from {}{} {}", label(at), inspected.sign(at), percent(share))));
     parts.push(format!("tokens {}–{}", needle.start, needle.end - 1));
     parts
 }
@@ -184,7 +184,8 @@ fn brief(inspected: &Inspected) -> Option<String> {
 fn detail(inspected: &Inspected, width: usize) -> String {
     let (layer, head) = inspected.selected;
     let on_needle = inspected.on_needle(layer, head).map(|share| format!("needle {}", percent(share)));
-    let mut parts: Vec<String> = on_needle.into_iter().collect();
+    let off = Some("switched off".to_owned()).filter(|_| !inspected.sign((layer, head)).is_empty());
+    let mut parts: Vec<String> = off.into_iter().chain(on_needle).collect();
     parts.extend(inspected.hits(layer, head).map(|(hit, n)| format!("hit {hit}/{n}")));
     let mass = inspected.heads.mass(layer, head);
     if !inspected.chooses {
@@ -254,6 +255,9 @@ fn words(
     }
     if has_needle && inspected.needle.is_some() {
         sign("▼", theme.alarm(), "needle's chunk", "needle");
+    }
+    if !inspected.off.is_empty() {
+        sign("×", theme.text(), "switched off", "off");
     }
     let (low, name) = match scale {
         ColorScale::Linear => ("0", "linear"),
