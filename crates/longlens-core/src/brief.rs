@@ -10,22 +10,17 @@ pub fn name(text: &str, trained_context: usize) -> String {
     names(&[text], trained_context).swap_remove(0)
 }
 
-/// Short names of methods that stand beside one another. Of one that stands alone the parameters that are not as usual; of several of
-/// one name those that differ among them. Equal texts have equal names, different texts different ones.
+/// Short names of methods that stand beside one another: the parameters that are not as usual, and of several of one name those that
+/// differ among them. Equal texts have equal names, different texts different ones, and each name alone is the same method.
 pub fn names<T: AsRef<str>>(texts: &[T], trained_context: usize) -> Vec<String> {
     let model = ModelSpec::tiny(trained_context.max(1));
     let methods: Vec<Option<Method>> = texts.iter().map(|text| listed(text.as_ref(), &model)).collect();
     let short = |(text, method): (&T, &Option<Method>)| {
         let Some(method) = method else { return text.as_ref().to_owned() };
         let alike: Vec<&Method> = methods.iter().flatten().filter(|other| other.name() == method.name()).collect();
-        let is_alone = alike.iter().all(|other| *other == method);
         let is_told = |key: &str| {
             let own = value(method, key, &model);
-            if is_alone {
-                usual(method, key, &model) != own
-            } else {
-                alike.iter().any(|other| value(other, key, &model) != own)
-            }
+            usual(method, key, &model) != own || alike.iter().any(|other| value(other, key, &model) != own)
         };
         of(method, is_told, &model)
     };
@@ -112,7 +107,11 @@ mod tests {
         let short = names(&texts, TRAINED);
         assert_eq!(short, ["self_extend:group_size=3", "self_extend:group_size=5", "full", "long_heads"]);
         let texts = ["long_heads:chunk_len=8,query_block=1", "long_heads:chunk_len=8,query_block=2"].map(full);
-        assert_eq!(names(&texts, TRAINED), ["long_heads:query_block=1", "long_heads:query_block=2"]);
+        assert_eq!(
+            names(&texts, TRAINED),
+            ["long_heads:chunk_len=8,query_block=1", "long_heads:chunk_len=8,query_block=2"],
+            "what they share is told as well where it is not as usual"
+        );
         let twice = ["self_extend:group_size=3", "self_extend:group_size=3"].map(full);
         assert_eq!(names(&twice, TRAINED), ["self_extend:group_size=3"; 2]);
     }
@@ -129,6 +128,9 @@ mod tests {
                 prop_assert_eq!(&again.resolved(&model).to_string(), text);
             }
             let short = names(&texts, TRAINED);
+            for (name, text) in short.iter().zip(&texts) {
+                prop_assert_eq!(&Method::parse(name).unwrap().resolved(&model).to_string(), text, "beside {:?}", &short);
+            }
             for (a, b) in (0..texts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
                 prop_assert_eq!(short[a] == short[b], texts[a] == texts[b], "{} {}", &texts[a], &texts[b]);
             }

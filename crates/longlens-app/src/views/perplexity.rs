@@ -146,8 +146,7 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
     protocols.sort_unstable();
     protocols.dedup();
     let protocol = protocols.join("; or, where parameters follow the length, ");
-    let of_last = points.iter().any(|(_, point)| point.perplexity_of_last.is_some());
-    let title = if of_last { format!("over the last {last} tokens") } else { "over whole windows".into() };
+    let title = scored(points.iter().map(|(_, point)| *point), last);
     let interrupted = if curves.iter().all(|curve| curve.complete) { "" } else { " · interrupted" };
     let heading = Heading { title, subtitle: format!("{subtitle}{interrupted}; {protocol}") };
     let list = |name: &str, of: &dyn Fn(&Point) -> f64| {
@@ -189,6 +188,19 @@ pub fn perplexity(curves: &[Curve], trained_context: usize, last: usize, subtitl
     Some(Plot { about, records, ..Plot::new(protocol, figure).with(arrays, n_rows, table) }.with_page(Some(page)))
 }
 
+/// Over which tokens of a text the numbers are; `last` is how many at most.
+fn scored<'a>(points: impl Iterator<Item = &'a Point>, last: usize) -> String {
+    let of_last = points.filter(|point| point.perplexity_of_last.is_some() && point.n_texts > 0);
+    let counts: Vec<usize> = of_last.map(|point| point.n_scored_of_last / point.n_texts).collect();
+    match (counts.iter().min(), counts.iter().max()) {
+        (Some(fewest), _) if *fewest >= last => format!("over the last {last} tokens"),
+        (Some(fewest), Some(most)) if fewest == most => format!("over all {most} tokens but the first"),
+        (Some(fewest), Some(most)) if *most < last => format!("over all tokens but the first ({fewest} to {most})"),
+        (Some(_), _) => format!("over the last {last} tokens, or all but the first where there are fewer"),
+        _ => "over whole windows".into(),
+    }
+}
+
 /// A line a method, by length.
 fn page_of(series: &[PerplexitySeries], trained_context: usize) -> Map<String, Value> {
     let lines: Vec<_> = series
@@ -210,4 +222,52 @@ fn page_of(series: &[PerplexitySeries], trained_context: usize) -> Map<String, V
         marks,
     };
     page::page(&shown, &lines, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A point of two documents whose last tokens were scored, at most `last` of them.
+    fn point(n_tokens: usize, last: usize) -> Point {
+        Point {
+            n_tokens,
+            perplexity: 9.0,
+            n_scored: 2 * (n_tokens - 1),
+            perplexity_of_last: Some(8.0),
+            n_scored_of_last: 2 * last.min(n_tokens - 1),
+            n_texts: 2,
+            run: RunRecord::default(),
+        }
+    }
+
+    #[test]
+    fn the_title_says_which_tokens_were_scored() {
+        let title = |lengths: &[usize], last: usize| {
+            let points: Vec<Point> = lengths.iter().map(|length| point(*length, last)).collect();
+            scored(points.iter(), last)
+        };
+        assert_eq!(title(&[64, 512], 8192), "over all tokens but the first (63 to 511)");
+        assert_eq!(title(&[512], 8192), "over all 511 tokens but the first");
+        assert_eq!(title(&[512, 1024], 256), "over the last 256 tokens");
+        assert_eq!(title(&[64, 1024], 256), "over the last 256 tokens, or all but the first where there are fewer");
+        let windows = Point { perplexity_of_last: None, n_scored_of_last: 0, ..point(64, 8) };
+        assert_eq!(scored([&windows].into_iter(), 256), "over whole windows");
+    }
+
+    #[test]
+    fn names_tell_what_is_not_as_usual_also_beside_others() {
+        let curve = |name: &str| Curve {
+            name: name.into(),
+            protocol: String::new(),
+            caption: String::new(),
+            points: vec![point(64, 32)],
+            complete: true,
+            reports: Vec::new(),
+        };
+        let texts = ["self_extend:group_size=4,neighbor_window=64", "self_extend:group_size=8,neighbor_window=64"];
+        let plot = perplexity(&texts.map(curve), 256, 32, "tiny").unwrap();
+        let svg = String::from_utf8(plot.bytes("svg").unwrap()).unwrap();
+        assert!(texts.iter().all(|text| svg.contains(text)), "{svg}");
+    }
 }

@@ -130,9 +130,10 @@ pub fn by_length(
         (Some(first), Some(last)) if first != last => format!("{first} to {last} tokens"),
         (_, last) => format!("{} tokens", last.unwrap_or_default()),
     };
+    let fewer = if shortest > last { "" } else { ", or all where there are fewer" };
     let protocol = format!(
         "perplexity by length: {n_documents}, {scored} scored, {prefill}; `all` over every token but the first, `last` over \
-         the last {last}"
+         the last {last}{fewer}"
     );
     Ok(LengthReport { protocol, run, rows, losses, complete })
 }
@@ -222,7 +223,7 @@ mod tests {
             assert!((row.last.perplexity - last.exp()).abs() < 1e-4);
         }
         assert!(report.complete && report.losses[0].nll.len() == 49);
-        insta::assert_snapshot!(report.protocol, @"perplexity by length: 2 documents, 8 to 49 tokens scored, one prefill for all lengths; `all` over every token but the first, `last` over the last 10");
+        insta::assert_snapshot!(report.protocol, @"perplexity by length: 2 documents, 8 to 49 tokens scored, one prefill for all lengths; `all` over every token but the first, `last` over the last 10, or all where there are fewer");
     }
 
     #[test]
