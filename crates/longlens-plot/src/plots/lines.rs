@@ -107,6 +107,9 @@ impl Figure for LinePlot {
             Kind::Bar => marks::bars(&mut scene, &axes, &plot),
         }
         axes.draw_references(&mut scene);
+        if self.kind == Kind::Bar {
+            marks::bar_values(&mut scene, &axes, &plot);
+        }
         Ok(scene)
     }
 }

@@ -154,6 +154,11 @@ impl Axes {
         frame::y_axis(scene, area, &y_ticks, &plot.y.title(plot.y.scale));
     }
 
+    /// Whether a vertical reference runs between two places.
+    pub fn has_vertical(&self, (x0, x1): (f64, f64)) -> bool {
+        self.verticals.iter().any(|(x, ..)| (x0 - 1.0..=x1 + 1.0).contains(x))
+    }
+
     /// References stand above the data, with their labels on a white ground.
     pub fn draw_references(&self, scene: &mut Scene) {
         let area = self.area;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::color::{self, INK, Rgb};
+use crate::color::{self, INK, Rgb, WHITE};
 use crate::legend::Marker;
 use crate::scene::{Anchor, Point, Rect, Scene};
 use crate::{text, ticks};
@@ -66,31 +66,59 @@ pub fn scatter(scene: &mut Scene, axes: &Axes, plot: &LinePlot) {
     }
 }
 
-/// Bars of one place side by side, with their values where there is room.
+/// Bars of one place side by side.
 pub fn bars(scene: &mut Scene, axes: &Axes, plot: &LinePlot) {
-    let n = plot.series.len() as f64;
-    let slot = axes.area.width() / plot.categories.len() as f64;
-    let width = (slot * 0.8 / n).min(90.0);
-    let base = axes.base();
-    // all bars have room for their value, or none says it
-    let fits = |point: &LinePoint| text::width(&ticks::number(point.y), 10.0) <= width;
-    let is_labelled = plot.points().filter(|point| plot.is_shown(point)).all(fits);
+    let (width, base) = (bar_width(axes, plot), axes.base());
     for (idx, series) in plot.series.iter().enumerate() {
         for point in series.points.iter().filter(|point| plot.is_shown(point)) {
-            let x0 = axes.x(point.x) + (idx as f64 - n / 2.0) * width;
+            let middle = bar_middle(axes, plot, idx, point);
             let y = axes.y(point.y);
-            let gap = if width > 6.0 { 1.0 } else { 0.0 };
-            let bar = Rect { x0: x0 + gap, y0: y.min(base), x1: x0 + width - gap, y1: y.max(base) };
+            let half = width / 2.0 - if width > 6.0 { 1.0 } else { 0.0 };
+            let bar = Rect { x0: middle - half, y0: y.min(base), x1: middle + half, y1: y.max(base) };
             scene.rect(bar, fill(idx));
-            whisker(scene, axes, x0 + width / 2.0, point.band, INK);
-            let end = if y > base { y + 8.0 } else { y - 8.0 };
-            let is_inside = axes.area.y0 + 6.0 <= end && end <= axes.area.y1 - 6.0;
-            if is_labelled && point.band.is_none() && is_inside {
-                scene.text(ticks::number(point.y), (x0 + width / 2.0, end), Anchor::Middle, 10.0, INK);
-            }
+            whisker(scene, axes, middle, point.band, INK);
         }
     }
     scene.rect(Rect { y0: base - 0.5, y1: base + 0.5, ..axes.area }, INK);
+}
+
+/// The values of bars at their ends, where there is room; no line runs through one.
+pub fn bar_values(scene: &mut Scene, axes: &Axes, plot: &LinePlot) {
+    let (width, base) = (bar_width(axes, plot), axes.base());
+    // all bars have room for their value, or none says it
+    let room = |point: &LinePoint| text::width(&ticks::number(point.y), VALUE_SIZE);
+    if !plot.points().filter(|point| plot.is_shown(point)).all(|point| room(point) <= width) {
+        return;
+    }
+    for (idx, series) in plot.series.iter().enumerate() {
+        for point in series.points.iter().filter(|point| plot.is_shown(point) && point.band.is_none()) {
+            let (middle, y) = (bar_middle(axes, plot, idx, point), axes.y(point.y));
+            let end = if y > base { y + 8.0 } else { y - 8.0 };
+            if end < axes.area.y0 + 6.0 || end > axes.area.y1 - 6.0 {
+                continue;
+            }
+            let half = room(point) / 2.0 + 1.0;
+            let ground = Rect { x0: middle - half, x1: middle + half, y0: end - 6.0, y1: end + 6.0 };
+            if axes.has_vertical((ground.x0, ground.x1)) {
+                scene.rect(ground, WHITE);
+            }
+            scene.text(ticks::number(point.y), (middle, end), Anchor::Middle, VALUE_SIZE, INK);
+        }
+    }
+}
+
+/// Letters of the values of bars.
+const VALUE_SIZE: f64 = 10.0;
+
+fn bar_width(axes: &Axes, plot: &LinePlot) -> f64 {
+    let slot = axes.area.width() / plot.categories.len() as f64;
+    (slot * 0.8 / plot.series.len() as f64).min(90.0)
+}
+
+/// Where the bar of a point of the series at `idx` has its middle.
+fn bar_middle(axes: &Axes, plot: &LinePlot, idx: usize, point: &LinePoint) -> f64 {
+    let n = plot.series.len() as f64;
+    axes.x(point.x) + (idx as f64 - n / 2.0 + 0.5) * bar_width(axes, plot)
 }
 
 /// Points by their `x`, cut where a value is missing.

@@ -71,6 +71,28 @@ fn names_stand_where_numbers_would() {
 }
 
 #[test]
+fn no_reference_runs_through_the_value_of_a_bar() {
+    let mut plot = LinePlot { kind: Kind::Bar, ..plot(&[(0.0, 2.0), (1.0, 4.25), (2.0, 1.0)]) };
+    plot.references = vec![Reference { is_vertical: true, at: 1.0, label: "needle".to_owned() }];
+    let shapes = scene(&plot).shapes;
+    let value = shapes.iter().position(|shape| matches!(shape, Shape::Text(text) if text.text == "4.25")).unwrap();
+    let Shape::Text(text) = &shapes[value] else { unreachable!() };
+    let covers = |shape: &Shape| match shape {
+        Shape::Rect { area, fill } => {
+            *fill == color::WHITE
+                && area.x0 < text.at.0
+                && text.at.0 < area.x1
+                && area.y0 < text.at.1
+                && text.at.1 < area.y1
+        }
+        _ => false,
+    };
+    assert!(covers(&shapes[value - 1]), "{:?}", shapes[value - 1]);
+    let later = &shapes[value..];
+    assert!(!later.iter().any(|shape| matches!(shape, Shape::Line { color, .. } if *color == color::ALARM)));
+}
+
+#[test]
 fn bars_stand_on_nothing_and_reach_their_value() {
     let plot = LinePlot { kind: Kind::Bar, ..plot(&[(128.0, 2.0), (4096.0, 4.0), (512.0, -1.0)]) };
     let bars: Vec<_> = (scene(&plot).shapes.into_iter())
