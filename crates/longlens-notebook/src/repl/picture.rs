@@ -42,6 +42,8 @@ pub enum Way {
 const MAX_COLUMNS: usize = 100;
 /// A figure of half blocks is not higher, in cells.
 const MAX_ROWS: usize = 30;
+/// The same of one that is higher than wide, as all heads of a model with many layers.
+const TALL_ROWS: usize = 60;
 
 impl Images {
     /// What this means in the terminal that the environment names.
@@ -79,9 +81,15 @@ pub fn draw(shown: &Shown, way: Way, colours: Depth, width: usize) -> Result<Str
     }
 }
 
+/// Cells that a figure may be high.
+fn most_rows(figure: &dyn Figure) -> usize {
+    let (width, height) = figure.size();
+    if height > width { TALL_ROWS } else { MAX_ROWS }
+}
+
 /// The figure in at most `columns` cells a row, every row with its line end.
 pub fn half_blocks(figure: &dyn Figure, columns: usize, colours: Depth) -> Result<String, PlotError> {
-    let (columns, rows) = Screen::fitting(figure, columns, MAX_ROWS);
+    let (columns, rows) = Screen::fitting(figure, columns, most_rows(figure));
     let screen = Screen::of_figure(figure, columns, rows)?;
     let mut text = String::new();
     for row in screen.cells.chunks(columns) {
@@ -126,7 +134,7 @@ const CELL: (u32, u32) = (8, 16);
 
 /// A figure about `columns` cells wide, in sixels.
 fn sixel(figure: &dyn Figure, columns: usize) -> Result<String, PlotError> {
-    let (width, height) = (columns as u32 * CELL.0, MAX_ROWS as u32 * CELL.1);
+    let (width, height) = (columns as u32 * CELL.0, most_rows(figure) as u32 * CELL.1);
     let pixels = Canvas::fitting(figure, width, height).to_rgb(figure)?;
     let rgba: Vec<u8> = pixels.rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], u8::MAX]).collect();
     let size = (pixels.width as usize, pixels.height as usize);

@@ -14,12 +14,13 @@ const CELL: f64 = 8.0;
 const STROKE: f64 = 5.0;
 
 impl Screen {
-    /// Columns and rows of a figure in its own proportions, at most so many of each.
+    /// Columns and rows of a figure in its own proportions, at most so many of each. One that is higher than wide has many rows of data:
+    /// it keeps all columns, in which they are told apart, and is as high as may be.
     pub fn fitting(figure: &dyn Figure, columns: usize, rows: usize) -> (usize, usize) {
         let (own_width, own_height) = figure.size();
         let ratio = f64::from(own_height) / f64::from(own_width);
         let most = (rows as f64 * 2.0 / ratio).floor().max(1.0) as usize;
-        let columns = columns.min(most);
+        let columns = if ratio > 1.0 { columns } else { columns.min(most) };
         (columns, ((columns as f64 * ratio / 2.0).round() as usize).clamp(1, rows))
     }
 
@@ -172,6 +173,20 @@ mod tests {
     #[derive(Debug)]
     struct Half;
 
+    /// Of the shape of a grid of 30 layers.
+    #[derive(Debug)]
+    struct High;
+
+    impl Figure for High {
+        fn size(&self) -> (u32, u32) {
+            (1000, 2050)
+        }
+
+        fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
+            Half.scene(size)
+        }
+    }
+
     impl Figure for Half {
         fn size(&self) -> (u32, u32) {
             (400, 400)
@@ -199,6 +214,8 @@ mod tests {
     fn texts_are_letters_and_the_rest_half_blocks() {
         let screen = Screen::of_figure(&Half, 40, 20).unwrap();
         assert_eq!(Screen::fitting(&Half, 40, 30), (40, 20));
+        assert_eq!((Screen::fitting(&Half, 100, 30), Screen::fitting(&High, 100, 60)), ((60, 30), (100, 60)));
+        assert_eq!(Screen::fitting(&High, 20, 60), (20, 21));
         let lines: Vec<String> =
             screen.cells.chunks(40).map(|row| row.iter().map(|cell| cell.symbol.as_str()).collect()).collect();
         assert!(lines[0].starts_with("title 漢") && !lines.concat().contains("over"), "{lines:?}");
