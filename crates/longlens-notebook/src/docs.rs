@@ -98,7 +98,8 @@ impl Docs {
         let is_one = forms.len() == 1;
         let part = |doc: &&Doc| {
             let text = if doc.text.is_empty() { String::new() } else { format!("\n{}", indented(&doc.text)) };
-            let example = doc.example.as_ref().filter(|_| more || is_one);
+            // what ends in a colon leads to its example
+            let example = doc.example.as_ref().filter(|_| more || is_one || doc.text.ends_with(':'));
             let example = example.map_or(String::new(), |example| format!("\n\n{}", indented(example)));
             format!("{}{text}{example}", doc.signature)
         };
