@@ -222,9 +222,11 @@ impl Attended {
     fn caption(&self, passages: &[Passage], looked: &str) -> String {
         let sum: f32 = self.shares.iter().sum();
         let most = self.order().next().map_or(String::new(), |at| {
-            format!("; {} gains most: {:.1} %", passages[at].place, 100.0 * self.gains[at])
+            format!("; the largest gain, {:.1} %, is that of {}", 100.0 * self.gains[at], passages[at].place)
         });
-        format!("{looked}: {:.1} % of attention on {} passages{most}", 100.0 * sum, passages.len())
+        let n = passages.len();
+        let passages = if n == 1 { "passage" } else { "passages" };
+        format!("{looked}: {:.1} % of attention on {n} {passages}{most}", 100.0 * sum)
     }
 }
 
@@ -277,7 +279,7 @@ mod tests {
         assert!((attended.shares[0] - 2.0 / 3.0).abs() < 1e-4 && attended.gains[0] == 0.0, "{attended:?}");
         assert!((attended.gains[1] - 1.0 / 3.0).abs() < 1e-4, "{attended:?}");
         let plot = Passages.view(&subject, &options, &trace).unwrap();
-        assert!(plot.text.contains("line 3 gains most: 33.3 %"), "{}", plot.text);
+        assert!(plot.text.contains("the largest gain, 33.3 %, is that of line 3"), "{}", plot.text);
         assert_eq!(plot.table().unwrap().rows.len(), 2);
         let nothing = Passages.watch(&Subject { passages: &[], ..subject }, &options).unwrap_err();
         assert!(nothing.to_string().contains("no text"), "{nothing}");
