@@ -108,15 +108,23 @@ fn a_map_is_exported_whole_and_zoomed() {
         }
         assert!(same(&files.array("key").1[..2], &[0.0, map.stride as f32]));
         assert_eq!(*files.picture(), Picture::View(format!("attention:layer=1,head=2,side={side},query=505")));
+        // the row that the screen outlines is that of the token which fetches the key, behind the prompt's last
+        let query = rig.app.query();
+        assert_eq!(query, rig.app.n_prompt());
+        assert!(files.svg().contains(&format!(">query {query}<")), "{method}");
+        for (keys, query) in [("[", query - 1), ("{", query - 17)] {
+            rig.keys(keys);
+            assert!(exported(&rig, &AttentionView).svg().contains(&format!(">query {query}<")), "{method} {keys}");
+        }
 
-        rig.keys("m i + + +");
+        rig.keys("* m i + + +");
         let files = exported(&rig, &AttentionView);
         let window = rig.app.zoom.window().unwrap();
         assert_eq!(rig.app.map.answer().unwrap().pick.window, Some(window));
         assert_eq!((files.array("query").1[0], files.array("key").1[0]), (window.query as f32, window.key as f32));
         assert_eq!(files.about()["window"]["len"], window.len);
         let part = format!("first_query={},first_key={},len={}", window.query, window.key, window.len);
-        let expected = format!("attention:layer=1,head=2,side={side},pooling=max,scale=linear,{part},query=505");
+        let expected = format!("attention:layer=1,head=2,side={side},pooling=max,scale=linear,{part},query={query}");
         assert_eq!(*files.picture(), Picture::View(expected));
     }
 }
