@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use longlens_app::Problem;
 use longlens_app::heads::Heads;
-use longlens_app::pace::Pace;
+use longlens_app::pace::{self, Pace};
 use longlens_app::prompt::{DocumentAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::{RunAsk, RunId, Runs};
 use longlens_app::session::SavedSession;
@@ -92,6 +92,8 @@ pub struct App {
     pub current: Option<Arc<RunAsk>>,
     /// The newest run whose losses have arrived.
     pub shown: Option<RunId>,
+    /// The newest run that was asked for again as it was.
+    again: Option<RunId>,
     /// What computed the cache that `reuse-kv` goes back to.
     base: Option<Settings>,
     /// The base of a run that is restored once its prompt is built.
@@ -188,6 +190,7 @@ impl App {
             runs: Runs::default(),
             current: None,
             shown: None,
+            again: None,
             base: None,
             restored_base: None,
             heads: Question::default(),
@@ -320,9 +323,7 @@ impl App {
             return Vec::new();
         }
         let spec = &self.model.spec;
-        let Ok(plan) = settings.plan(spec) else { return Vec::new() };
-        let all = (0..spec.n_layers).flat_map(|layer| (0..spec.n_heads).map(move |head| (layer, head)));
-        all.filter(|(layer, head)| plan.of(*layer, *head).is_off).collect()
+        settings.plan(spec).map_or(Vec::new(), |plan| plan.switched_off(spec))
     }
 
     /// What survives a crash.
@@ -400,6 +401,15 @@ impl App {
         let checked = self.verdict.as_ref().ok().filter(|_| (1..=MOST_FORESEEN).contains(&n_tokens))?;
         let step = self.controls.settings.prefill_chunk;
         Some(self.pace_or_guess().seconds(&self.model.spec, &checked.plan, n_tokens, step))
+    }
+
+    /// How long the prompts of the grid of the controls would take, as `about 3 min`; nothing where that cannot be told.
+    pub fn grid_time(&self) -> Option<String> {
+        let grid = crate::export::grid(self);
+        let known: Vec<f64> = grid.lengths.iter().filter_map(|length| self.seconds_of(*length)).collect();
+        let seconds = known.iter().sum::<f64>() * (grid.depths.len() * grid.trials) as f64;
+        let about = if known.len() == grid.lengths.len() { "about" } else { "more than" };
+        (!known.is_empty()).then(|| format!("{about} {}", pace::text(seconds)))
     }
 
     fn pace_or_guess(&self) -> Pace {

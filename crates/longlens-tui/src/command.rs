@@ -168,10 +168,11 @@ fn entries() -> Vec<Entry> {
         group: "methods",
     });
     let mut list: Vec<Entry> = methods.collect();
-    let views = VIEWS.iter().enumerate().map(|(at, view)| Entry {
+    let names: Vec<&str> = VIEWS.iter().map(|view| view.name()).collect();
+    let views = VIEWS.iter().zip(signs(&names)).enumerate().map(|(at, (view, key))| Entry {
         command: Command::View(at),
         name: format!("view {}", view.name().to_lowercase()),
-        keys: (at < 9).then(|| (at + 1).to_string()).into_iter().collect(),
+        keys: key.into_iter().map(String::from).collect(),
         help: view.help().to_owned(),
         group: "views",
     });
@@ -188,11 +189,30 @@ fn entries() -> Vec<Entry> {
     list
 }
 
-/// A key of its own for each method: the first letter of its name that no command and no method before it has, else the
+/// Keys of one sign that commands have.
+fn taken() -> impl Iterator<Item = char> {
+    REST.iter().flat_map(|(_, _, keys, ..)| keys.split(' ')).filter_map(|key| key.parse().ok())
+}
+
+/// A key of its own for each view: digits, then the first small letter of its name that no command and no view before it has, else
+/// the first free one of the alphabet. Views beyond the last free letter have no key; the palette finds them by name.
+fn signs(names: &[&str]) -> Vec<Option<char>> {
+    let mut taken: Vec<char> = taken().collect();
+    let free = |(at, name): (usize, &&str)| {
+        let digit = char::from_digit(at as u32 + 1, 10);
+        let own = name.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_lowercase());
+        let letter = digit.or_else(|| own.chain('a'..='z').find(|letter| !taken.contains(letter)));
+        taken.extend(letter);
+        letter
+    };
+    names.iter().enumerate().map(free).collect()
+}
+
+/// A key of its own for each method: the first letter of its name that no command, no view and no method before it has, else the
 /// first free letter of the alphabet. Methods beyond the last free letter have no key; the palette finds them by name.
 fn letters(names: &[&str]) -> Vec<Option<char>> {
-    let mut taken: Vec<char> =
-        REST.iter().flat_map(|(_, _, keys, ..)| keys.split(' ')).filter_map(|key| key.parse().ok()).collect();
+    let views: Vec<&str> = VIEWS.iter().map(|view| view.name()).collect();
+    let mut taken: Vec<char> = taken().chain(signs(&views).into_iter().flatten()).collect();
     let free = |name: &&str| {
         let own = name.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_uppercase());
         let letter = own.chain('A'..='Z').chain('a'..='z').find(|letter| !taken.contains(letter));
@@ -370,8 +390,8 @@ mod tests {
     fn every_key_does_one_thing_and_every_command_has_one() {
         let mut keys = HashSet::new();
         for entry in ENTRIES.iter() {
-            // views beyond the ninth and methods beyond the last letter are found by name
-            let is_listed = matches!(entry.command, Command::View(9..) | Command::Method(_));
+            // methods beyond the last letter are found by name
+            let is_listed = matches!(entry.command, Command::Method(_));
             assert!((is_listed || !entry.keys.is_empty()) && !entry.help.is_empty(), "{}", entry.name);
             for key in &entry.keys {
                 assert!(keys.insert(key.clone()), "{key} does two things");
@@ -394,6 +414,16 @@ mod tests {
         assert!(distinct.len() > 23 && given[98].is_none(), "{given:?}");
         let commands: Vec<_> = REST.iter().flat_map(|(_, _, keys, ..)| keys.split(' ')).collect();
         assert!(distinct.iter().all(|letter| !commands.contains(&letter.to_string().as_str())));
+    }
+
+    #[test]
+    fn views_get_digits_and_then_small_letters_that_nothing_else_has() {
+        let names = ["Chunks"; 9].into_iter().chain(["Entropy", "Passages", "Entropy"]).collect::<Vec<_>>();
+        let keys: String = signs(&names).into_iter().flatten().collect();
+        assert_eq!(keys, "123456789yfz");
+        let many: Vec<_> = signs(&["View"; 40]).into_iter().flatten().collect();
+        let distinct: HashSet<_> = many.iter().collect();
+        assert!(distinct.len() == many.len() && many.len() < 40, "{many:?}");
     }
 
     #[test]

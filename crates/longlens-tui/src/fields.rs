@@ -339,6 +339,15 @@ impl Field {
         matches!(self.shape, Shape::Text)
     }
 
+    /// The keys that change it, for the line at the bottom.
+    pub fn hints(&self) -> &'static str {
+        match self.shape {
+            Shape::Words(_) => "←→ change · enter the next",
+            Shape::Text => "enter edits the text · digits begin a new one",
+            _ => "←→ change · ⇧←→ powers of two · digits type",
+        }
+    }
+
     /// Whether it is one of a few words.
     pub fn is_word(&self) -> bool {
         matches!(self.shape, Shape::Words(_))

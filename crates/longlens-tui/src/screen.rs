@@ -8,6 +8,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
 use crate::app::{App, Focus, Level, Opening};
+use crate::command::{self, Command};
+use crate::fields::Field;
 use crate::panes::VIEWS;
 use crate::pen::{Hit, Pen, Seen};
 use crate::view::View;
@@ -181,7 +183,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen) {
 /// The keys that matter where the focus is.
 fn hints(app: &App) -> String {
     let own = match app.layout.focus() {
-        Focus::Controls => "←→ change · ⇧←→ powers of two · digits type",
+        Focus::Controls => app.fields().get(app.field).map_or("", Field::hints),
         Focus::View(pane) => app.layout.shown()[pane].hints(),
         Focus::Tokens => "←→ query · ↑↓ far",
         Focus::Output => "↑↓ scroll · v log",
@@ -235,7 +237,8 @@ fn draw_tabs(app: &App, place: usize, area: Rect, pen: &mut Pen) {
     let named = |at: usize, view: &dyn View, (letters, end): (usize, &str)| {
         let is_shown = *view == *app.layout.shown()[place];
         let name: String = view.name().chars().take(if is_shown { usize::MAX } else { letters }).collect();
-        if name.is_empty() { format!(" {}{end}", at + 1) } else { format!(" {} {name}{end}", at + 1) }
+        let key = command::key(Command::View(at));
+        [" ", key, if name.is_empty() || key.is_empty() { "" } else { " " }, &name, end].concat()
     };
     let fits = |form: &(usize, &str)| {
         let width: usize = VIEWS.iter().enumerate().map(|(at, view)| named(at, *view, *form).chars().count()).sum();

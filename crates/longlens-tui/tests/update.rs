@@ -88,7 +88,7 @@ const TRIES: &[Try] = &[
     ("", Command::Pin, |rig| rig.app.run().unwrap().pinned),
     ("", Command::Rename, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Rename(1), _)))),
     ("c long_heads", Command::Compare, |rig| rig.app.marked == [1, 2] && rig.app.layout.shows(&CompareView)),
-    ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.runs.list.len() == 3),
+    ("long_heads shift-tab down", Command::Restore, |rig| method(&rig.app) == "full" && rig.app.run().unwrap().id == 3),
     ("long_heads shift-tab down", Command::Forget, |rig| rig.app.runs.list.len() == 1),
     ("", Command::Export, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::Export, _)))),
     ("", Command::SaveConfig, |rig| matches!(rig.app.dialog, Some(Dialog::Ask(Question::SaveConfig, _)))),
@@ -789,6 +789,97 @@ fn changes_of_heads_are_typed_as_they_are_written() {
     assert_eq!(rig.app.switched_off(), [(0, 1)]);
     rig.keys("X");
     assert_eq!(rig.app.controls.settings.method.to_string(), "full");
+}
+
+#[test]
+fn a_change_that_is_taken_back_leaves_no_line_twice() {
+    let methods = |rig: &Rig| rig.app.runs.list.iter().map(|run| run.settings.method.to_string()).collect::<Vec<_>>();
+    let mut rig = Rig::ready();
+    rig.keys("x X");
+    assert_eq!(methods(&rig), ["full/0h0=off", "full"]);
+    rig.keys("u");
+    assert_eq!(methods(&rig), ["full", "full/0h0=off"]);
+    // what somebody runs again, keeps or compares stays
+    rig.keys("r");
+    assert_eq!(methods(&rig), ["full", "full/0h0=off", "full/0h0=off"]);
+    rig.keys("P X");
+    assert_eq!(methods(&rig), ["full/0h0=off", "full/0h0=off", "full"]);
+    rig.keys("x");
+    let pinned = rig.app.runs.list.iter().filter(|run| run.pinned).count();
+    assert_eq!((methods(&rig), pinned), (["full/0h0=off", "full", "full/0h0=off"].map(str::to_owned).to_vec(), 1));
+}
+
+/// A model of 30 layers of 9 heads, of which head 2 of layer 20 finds the needle.
+fn many_heads() -> Rig {
+    let lens = lens().with_model(|model| (model.spec.n_layers, model.spec.n_heads, model.spec.n_kv_heads) = (30, 9, 3));
+    let mut rig = Rig::with(
+        options(),
+        lens.attending(|layer, head, _, key| {
+            let fetches = (layer, head) == (20, 2) && common::NEEDLE.contains(&key);
+            if fetches { 3.0 } else { 0.01 + (layer * 9 + head) as f32 / 1000.0 * ((key % 7) as f32) }
+        }),
+    );
+    rig.settle();
+    rig
+}
+
+#[test]
+fn many_heads_stand_apart_in_a_small_terminal_and_the_picked_one_is_marked() {
+    let mut rig = many_heads();
+    rig.keys("6 tab tab tab tab");
+    let frame = |rig: &mut Rig| text(&rig.frame(80, 24));
+    let shown = frame(&mut rig);
+    let row = |text: &str, layer: &str| text.lines().find(|line| line.contains(layer)).unwrap().to_owned();
+    let of = row(&shown, "│ L20 ");
+    assert_eq!((rig.app.controls.layer, rig.app.controls.head), (20, 2), "the best is picked");
+    assert!(of.contains("▸.4") && of.contains('◂'), "{shown}");
+    // no two numbers touch
+    let apart = of.replace(['▸', '◂'], " ");
+    let cells: Vec<&str> = apart.rsplit("L20").next().unwrap().split_whitespace().take(9).collect();
+    assert!(cells.len() == 9 && cells.iter().all(|cell| cell.chars().count() == 3), "{of}");
+    assert!(!shown.contains("off"), "{shown}");
+
+    // what is switched off is told beside its number, in the line of the best, and in words
+    rig.keys("x");
+    let shown = frame(&mut rig);
+    let of = row(&shown, "│ L20 ");
+    assert!(of.contains("▸×4") && of.contains('◂'), "{shown}");
+    assert!(shown.contains("top: L20H2× ") && shown.contains("× "), "{shown}");
+    assert!(shown.lines().any(|line| line.contains("on the needle") && line.contains("× ")), "{shown}");
+    rig.keys(">");
+    assert!(row(&frame(&mut rig), "│ L20 ").contains("×4"), "{}", frame(&mut rig));
+    // with more room the list beside the panels and their numbers tell it too
+    let wide = text(&rig.frame(160, 48));
+    assert!(wide.contains("L20H2×") && wide.contains("× switched off") && wide.contains("× 0.4"), "{wide}");
+    rig.keys("1");
+    let chunks = text(&rig.frame(160, 48));
+    assert!(chunks.contains("L20 H2×") && chunks.contains("× switched off"), "{chunks}");
+    rig.keys("2 <");
+    assert!(text(&rig.frame(160, 48)).contains("layer 20 · head 2 × off"));
+}
+
+#[test]
+fn a_grid_says_how_long_it_will_take_before_it_begins() {
+    let mut rig = Rig::ready();
+    rig.keys("4");
+    let shown = text(&rig.frame(120, 40));
+    assert!(shown.contains("; about ") && shown.contains(" in all"), "{shown}");
+    rig.key("g");
+    let said = format!("{:?}", rig.app.log);
+    assert!(said.contains("a grid of 40 prompts, about ") && said.contains("; g stops it"), "{said}");
+}
+
+#[test]
+fn the_line_at_the_bottom_says_what_the_selected_field_takes() {
+    let mut rig = Rig::ready();
+    rig.keys("x");
+    let mut hints = |id: FieldId| {
+        select(&mut rig, id);
+        text(&rig.frame(160, 48)).lines().last().unwrap().to_owned()
+    };
+    assert!(hints(FieldId::Heads).contains("enter edits the text"));
+    assert!(hints(FieldId::Layer).contains("digits type"));
+    assert!(!hints(FieldId::Method).contains("digits"));
 }
 
 #[test]

@@ -28,7 +28,10 @@ impl App {
         match command {
             Command::Method(at) => self.choose_method(at),
             Command::SwapMode => self.toggle_swap(),
-            Command::Rerun => self.start_run(),
+            Command::Rerun => {
+                self.start_run();
+                self.again = self.current.as_ref().map(|run| run.id);
+            }
             Command::Cancel => self.cancel(),
             Command::Undo => self.travel(true),
             Command::Redo => self.travel(false),

@@ -15,6 +15,7 @@ use longlens_eval::passkey::Cell;
 use serde_json::{Map, Value};
 
 use super::{App, Effect, GridRun, Level, Opening};
+use crate::command::{Command, key};
 use crate::export::PAGE;
 
 impl App {
@@ -52,6 +53,24 @@ impl App {
         self.work.ask(Ask::Run(ask));
     }
 
+    /// An earlier run of the same settings and prompt gives its place to the newest, as after a change that was taken back: it would be
+    /// the same line twice. Those that were pinned, named or marked stay, and those that somebody ran again.
+    fn drop_repeated(&mut self, newest: RunId) {
+        let Some(new) = self.runs.get(newest).filter(|_| self.again != Some(newest)) else { return };
+        let same = |run: &Run| (&run.settings, &run.base, &run.source) == (&new.settings, &new.base, &new.source);
+        let is_kept = |run: &Run| run.pinned || run.name.is_some() || self.marked.contains(&run.id);
+        let gone: Vec<RunId> = self
+            .runs
+            .list
+            .iter()
+            .filter(|run| run.id != newest && same(run) && !is_kept(run))
+            .map(|run| run.id)
+            .collect();
+        self.runs.list.retain(|run| !gone.contains(&run.id));
+        let last = self.runs.list.len().saturating_sub(1);
+        self.history = self.history.min(last);
+    }
+
     /// Runs that gave nothing are forgotten, others end here.
     fn drop_running(&mut self) {
         self.runs.list.retain(|run| run.state != RunState::Running || run.pinned);
@@ -80,6 +99,9 @@ impl App {
         if grid.lengths.is_empty() {
             return self.log.say(Level::Error, "every length of this grid is too long to make");
         }
+        let n_prompts = grid.lengths.len() * grid.depths.len() * grid.trials;
+        let time = self.grid_time().map_or(String::new(), |time| format!(", {time}"));
+        self.log.say(Level::Note, format!("a grid of {n_prompts} prompts{time}; {} stops it", key(Command::Grid)));
         let id = self.work.number();
         self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.opened.spec));
         self.record(Step::Grid(settings.clone(), grid.clone()));
@@ -170,6 +192,7 @@ impl App {
                 self.measure(computed.as_ref(), nll_from, seconds);
                 if self.is_newest(run) {
                     self.shown = Some(run);
+                    self.drop_repeated(run);
                     self.base = computed.or(self.base.take());
                     self.inspect();
                 }

@@ -268,12 +268,13 @@ fn explain(app: &App, area: Rect, pen: &mut Pen) {
     let n_lengths = form.up_to.max(1).ilog2() + 1;
     let lengths: Vec<String> = (0..n_lengths).map(|power| tokens(trained << power)).collect();
     let n_prompts = n_lengths as usize * form.n_depths * form.trials;
+    let time = app.grid_time().map_or(String::new(), |time| format!("; {time} in all"));
     let parts: [(String, Style); 4] = [
         (format!("{key} runs a passkey grid"), theme.accent()),
         (format!("with {}", app.controls.settings.brief(&app.model.spec)), theme.text()),
         (
             format!(
-                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each{}",
+                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each{}{time}",
                 lengths.join(" "),
                 1 << (n_lengths - 1),
                 form.n_depths,
@@ -370,7 +371,13 @@ mod tests {
         everywhere(draw, &app);
         app.grids = Grids::default();
         assert!(shown(draw, &app, 60, 9).contains("g runs a passkey grid"));
-        assert!(shown(draw, &app, 60, 9).contains("40 prompts: lengths 256 512 1k 2k"));
+        let text = shown(draw, &app, 60, 9);
+        assert!(text.contains("40 prompts: lengths 256 512 1k 2k") && text.contains("; about "), "{text}");
+        assert!(text.contains(" in all"), "{text}");
+        // what takes too long to count is told as such
+        app.controls.grid.up_to = 4096;
+        assert!(shown(draw, &app, 60, 12).contains("; more than "));
+        app.controls.grid.up_to = 8;
         everywhere(draw, &app);
     }
 

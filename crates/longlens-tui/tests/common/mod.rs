@@ -121,7 +121,7 @@ impl Rig {
     pub fn show(&mut self, at: usize) {
         match ENTRIES.iter().find(|entry| entry.command == Command::View(at)).and_then(|entry| entry.keys.first()) {
             Some(key) => self.keys(key),
-            // views beyond the ninth have none
+            // a view beyond the last free letter would have none
             None => self.act(Action::Do(Command::View(at))),
         }
         self.settle();
