@@ -35,6 +35,22 @@ fn every_function_has_words_and_an_example() {
 }
 
 #[test]
+fn no_help_ends_before_what_it_leads_to() {
+    let mut rig = rig();
+    let names: Vec<String> = rig.session.docs().own().map(|doc| doc.name.clone()).collect();
+    for name in names.iter().filter(|name| name.starts_with(char::is_alphabetic)) {
+        let Some(told) = rig.session.docs().describe(name, false) else { continue };
+        let dangles = told.split("\n\n").zip(told.split("\n\n").skip(1).chain([""])).find(|(part, next)| {
+            // what follows a colon is its example, further in than the signature of another form
+            part.ends_with(':') && !next.starts_with("    ")
+        });
+        assert!(dangles.is_none(), "{name}: {dangles:?}");
+    }
+    let told = rig.say("?switch_off");
+    assert!(told.contains("run(p, switch_off(full(), fetching)).found"), "{told}");
+}
+
+#[test]
 fn help_and_completion_come_from_the_comments() {
     let mut rig = rig();
     insta::assert_snapshot!(rig.say("?needle"), @r#"

@@ -193,7 +193,8 @@ fn scored<'a>(points: impl Iterator<Item = &'a Point>, last: usize) -> String {
     let of_last = points.filter(|point| point.perplexity_of_last.is_some() && point.n_texts > 0);
     let counts: Vec<usize> = of_last.map(|point| point.n_scored_of_last / point.n_texts).collect();
     match (counts.iter().min(), counts.iter().max()) {
-        (Some(fewest), _) if *fewest >= last => format!("over the last {last} tokens"),
+        // nothing predicts a text's first token
+        (Some(fewest), _) if *fewest + 1 >= last => format!("over the last {last} tokens"),
         (Some(fewest), Some(most)) if fewest == most => format!("over all {most} tokens but the first"),
         (Some(fewest), Some(most)) if *most < last => format!("over all tokens but the first ({fewest} to {most})"),
         (Some(_), _) => format!("over the last {last} tokens, or all but the first where there are fewer"),
@@ -249,7 +250,7 @@ mod tests {
         };
         assert_eq!(title(&[64, 512], 8192), "over all tokens but the first (63 to 511)");
         assert_eq!(title(&[512], 8192), "over all 511 tokens but the first");
-        assert_eq!(title(&[512, 1024], 256), "over the last 256 tokens");
+        assert_eq!([title(&[512, 1024], 256), title(&[256, 512], 256)], ["over the last 256 tokens"; 2]);
         assert_eq!(title(&[64, 1024], 256), "over the last 256 tokens, or all but the first where there are fewer");
         let windows = Point { perplexity_of_last: None, n_scored_of_last: 0, ..point(64, 8) };
         assert_eq!(scored([&windows].into_iter(), 256), "over whole windows");
@@ -265,7 +266,7 @@ mod tests {
             complete: true,
             reports: Vec::new(),
         };
-        let texts = ["self_extend:group_size=4,neighbor_window=64", "self_extend:group_size=8,neighbor_window=64"];
+        let texts = ["self_extend:group_size=4,neighbor_window=32", "self_extend:group_size=8,neighbor_window=32"];
         let plot = perplexity(&texts.map(curve), 256, 32, "tiny").unwrap();
         let svg = String::from_utf8(plot.bytes("svg").unwrap()).unwrap();
         assert!(texts.iter().all(|text| svg.contains(text)), "{svg}");

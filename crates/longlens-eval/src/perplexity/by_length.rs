@@ -130,7 +130,7 @@ pub fn by_length(
         (Some(first), Some(last)) if first != last => format!("{first} to {last} tokens"),
         (_, last) => format!("{} tokens", last.unwrap_or_default()),
     };
-    let fewer = if shortest > last { "" } else { ", or all where there are fewer" };
+    let fewer = if shortest >= last { "" } else { ", or all where there are fewer" };
     let protocol = format!(
         "perplexity by length: {n_documents}, {scored} scored, {prefill}; `all` over every token but the first, `last` over \
          the last {last}{fewer}"
