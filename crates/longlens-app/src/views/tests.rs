@@ -134,6 +134,15 @@ fn heads_that_are_switched_off_are_marked_in_text_picture_and_table() {
 }
 
 #[test]
+fn a_page_begins_on_the_ground_that_was_asked_for() {
+    let plot = made("layers", "full", true).unwrap();
+    let html = |plot: &Plot| String::from_utf8(plot.bytes("html").unwrap()).unwrap();
+    let theme = "\"theme\":\"dark\"";
+    assert!(!html(&plot).contains(theme), "a light one may follow its reader's system");
+    assert!(html(&plot.on(Ground::Dark)).contains(theme));
+}
+
+#[test]
 fn a_part_of_a_map_begins_where_it_was_asked_to() {
     let view = made("attention:layer=1,head=2,first_query=32,first_key=16,len=8", "full", true).unwrap();
     let list = |name: &str| &view.arrays.iter().find(|array| array.name == name).unwrap().data;

@@ -54,22 +54,36 @@ const EXTRA = {
 const leastOf = (extra, first) => extra.map((_, at) => first + extra.slice(0, at).reduce((sum, bits) => sum + 2 ** bits, 0));
 const LEAST = { length: [...leastOf(EXTRA.length, 3).slice(0, 28), 258], back: leastOf(EXTRA.back, 1) };
 const LENGTHS_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-// a canonical code from the bits of each sign's word
+// words of so many bits are found at once, longer ones bit by bit
+const QUICK = 9;
+// a canonical code from the bits of each sign's word; in `quick` the bits and the sign that begin a row of bits
 const codeOf = lengths => {
   const counts = new Uint16Array(16),
     places = new Uint16Array(16),
-    signs = new Uint16Array(lengths.length);
+    words = new Uint16Array(16),
+    signs = new Uint16Array(lengths.length),
+    quick = new Uint16Array(1 << QUICK);
   lengths.forEach(bits => counts[bits]++);
   counts[0] = 0;
-  for (let bits = 1; bits < 15; bits++) places[bits + 1] = places[bits] + counts[bits];
+  for (let bits = 1; bits < 15; bits++) {
+    places[bits + 1] = places[bits] + counts[bits];
+    words[bits + 1] = (words[bits] + counts[bits]) << 1;
+  }
   lengths.forEach((bits, sign) => {
-    if (bits) signs[places[bits]++] = sign;
+    if (!bits) return;
+    signs[places[bits]++] = sign;
+    const word = words[bits]++;
+    if (bits > QUICK) return;
+    const turned = range(bits).reduce((sum, at) => sum | (((word >> at) & 1) << (bits - 1 - at)), 0);
+    for (let row = turned; row < 1 << QUICK; row += 1 << bits) quick[row] = (bits << QUICK) | sign;
   });
-  return { counts, signs };
+  return { counts, signs, quick };
 };
 const FIXED = [codeOf(range(288).map(at => (at < 144 ? 8 : at < 256 ? 9 : at < 280 ? 7 : 8))), codeOf(range(30).map(() => 5))];
 const inflate = base64 => {
-  const input = Uint8Array.from(atob(base64), sign => sign.charCodeAt(0));
+  const text = atob(base64),
+    input = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) input[place] = text.charCodeAt(place);
   let out = new Uint8Array(4 * input.length + 64),
     size = 0,
     at = 2,
@@ -86,7 +100,18 @@ const inflate = base64 => {
     n_held -= n;
     return value;
   };
-  const sign = ({ counts, signs }) => {
+  const sign = ({ counts, signs, quick }) => {
+    while (n_held < QUICK && at < input.length) {
+      held |= input[at++] << n_held;
+      n_held += 8;
+    }
+    const found = quick[held & ((1 << QUICK) - 1)],
+      n = found >> QUICK;
+    if (n && n <= n_held) {
+      held >>>= n;
+      n_held -= n;
+      return found & ((1 << QUICK) - 1);
+    }
     let code = 0,
       first = 0,
       place = 0;
@@ -128,6 +153,8 @@ const inflate = base64 => {
     last = bits(1);
     const kind = bits(2);
     if (kind === 0) {
+      // whole bytes that were read ahead belong to what follows
+      at -= n_held >> 3;
       held = n_held = 0;
       const n = input[at] | (input[at + 1] << 8);
       room(n);
