@@ -194,11 +194,10 @@ impl Scene {
         self.shapes.push(Shape::Circle { center, radius, fill });
     }
 
-    /// Two lines across each other, `radius` to each side of a point.
-    pub(crate) fn cross(&mut self, (x, y): Point, radius: f64, color: Rgb) {
-        for turn in [radius, -radius] {
-            self.line([(x - radius, y - turn), (x + radius, y + turn)], 1.8, color);
-        }
+    /// A cross that reaches `radius` to each side of a point: a letter, which cells of a terminal show as well.
+    pub(crate) fn cross(&mut self, at: Point, radius: f64, color: Rgb) {
+        let sign = Text { bold: true, ..Text::new("×", at, Anchor::Middle, 3.4 * radius, color) };
+        self.shapes.push(Shape::Text(sign));
     }
 
     pub(crate) fn text(&mut self, text: impl Into<String>, at: Point, anchor: Anchor, size: f64, color: Rgb) {
