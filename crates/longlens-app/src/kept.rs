@@ -1,7 +1,7 @@
 //! A prompt's keys and values in a file, so that a long text is computed once and asked about in any later run.
 //!
 //! The file is in safetensors' format: the tensors of [`Lens::kept`], the prompt's tokens, and in its metadata what they were
-//! computed with. It serves the same model (by what its weights hold), method and scaling, and prompts that begin with its tokens;
+//! computed with, and a checksum of each. It serves the same model (by what its weights hold), method and scaling, and prompts that begin with its tokens;
 //! everything else is refused with the difference.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use longlens_core::methods::Method;
 use longlens_core::plan::LayerWindows;
 use longlens_core::rope::RopeScaling;
 use longlens_core::trace::Watch;
+use longlens_eval::document::Document;
+use longlens_eval::passkey::Chat;
 use longlens_plot::whole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -71,16 +73,43 @@ pub struct KeptNeedle {
     pub answer: Vec<u32>,
 }
 
+/// The document of a prompt: what is asked about it later follows its text, in the same turn where it is one of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptDocument {
+    /// Its text and the places of its parts.
+    pub document: Document,
+    /// The chat template's, where it is told in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
+}
+
+/// A prompt that is to be kept.
+#[derive(Debug, Clone)]
+pub struct ToKeep {
+    /// Its tokens, ready to feed.
+    pub tokens: Vec<u32>,
+    /// Tokens that it begins with whatever follows its text.
+    pub n_alike: usize,
+    /// The key that is hidden in it, if one is.
+    pub needle: Option<KeptNeedle>,
+    /// The document that it is about, if there is one.
+    pub document: Option<KeptDocument>,
+}
+
 /// A file of a sequence, open.
 #[derive(Debug)]
 pub struct KeptFile {
     name: String,
     file: File,
+    /// The document of the prompt, if it has one.
+    pub document: Option<KeptDocument>,
     /// What it was computed with.
     pub about: About,
     /// The prompt.
     pub tokens: Vec<u32>,
     tensors: BTreeMap<String, Entry>,
+    /// CRC-32 of every tensor's bytes.
+    checksums: BTreeMap<String, u32>,
     /// Where the numbers begin.
     start: u64,
     len: u64,
@@ -95,12 +124,16 @@ struct Entry {
 }
 
 /// Layouts that are read.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Where metadata say what a file holds.
 const ABOUT: &str = "longlens.cache";
+/// Where they hold the document.
+const DOCUMENT: &str = "longlens.document";
 /// The tensor of the prompt.
 const TOKENS: &str = "tokens";
-/// Headers beyond this are no header: a sequence of a thousand layers stays far below.
+/// The last tensor: CRC-32 of the header and of every tensor before it, in their order.
+const CHECKSUMS: &str = "checksums";
+/// Headers beyond this are no header: a sequence of a thousand layers and a long document stay far below.
 const MAX_HEADER: u64 = 64 << 20;
 
 /// A prompt that was run, and is still with its lens.
@@ -119,7 +152,7 @@ pub fn save(
     lens: &mut dyn Lens,
     settings: &Settings,
     queries: bool,
-    prompt: (&[u32], Option<KeptNeedle>),
+    prompt: ToKeep,
     control: &mut dyn Control,
 ) -> Result<(About, u64), Problem> {
     whole::check_writable(path).map_err(|error| cannot("write", path, &error))?;
@@ -149,9 +182,10 @@ pub fn compute(
     lens: &mut dyn Lens,
     settings: &Settings,
     queries: bool,
-    (tokens, needle): (&[u32], Option<KeptNeedle>),
+    prompt: ToKeep,
     control: &mut dyn Control,
 ) -> Result<Computed, Problem> {
+    let ToKeep { tokens, n_alike, needle, document } = prompt;
     if Method::parse(&settings.method.to_string()).is_err() {
         return Err(Problem::new(
             format!("`{}` was written in a script, and a file could not say what it does", settings.method.name()),
@@ -162,7 +196,7 @@ pub fn compute(
     let setup = settings.setup(&model.spec, tokens.len())?;
     let setup = Setup { watch: Watch::default(), keep_queries: queries, ..setup };
     // the last token is run again where the sequence goes on: what follows it is not kept
-    let n_kept = setup.plan.whole_blocks(tokens.len().saturating_sub(1));
+    let n_kept = setup.plan.whole_blocks(n_alike.min(tokens.len().saturating_sub(1)));
     if n_kept == 0 {
         return Err(Problem::new("a prompt of so few tokens leaves nothing to keep", "keep a longer one".to_owned()));
     }
@@ -185,8 +219,8 @@ pub fn compute(
         needle,
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let header = header(&about, tokens, &tensors);
-    Ok(Computed { about, header, tokens: tokens.to_vec(), tensors })
+    let header = header(&about, document.as_ref(), tokens.len(), &tensors);
+    Ok(Computed { about, header, tokens, tensors })
 }
 
 /// Why a file could not be written.
@@ -202,33 +236,43 @@ impl Computed {
     /// Bytes of its file.
     pub fn n_bytes(&self) -> u64 {
         let numbers: usize = self.tensors.iter().map(KeptTensor::n_bytes).sum();
-        (8 + self.header.len() + 4 * self.tokens.len() + numbers) as u64
+        (8 + self.header.len() + 4 * self.tokens.len() + numbers + 4 * (2 + self.tensors.len())) as u64
     }
 
     /// Writes it, tensor by tensor, out of the lens that ran it and nothing since.
     pub fn write(&self, lens: &mut dyn Lens, out: &mut dyn Write) -> Result<(), WriteError> {
-        let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(WriteError::Io);
-        put(&(self.header.len() as u64).to_le_bytes())?;
-        put(self.header.as_bytes())?;
-        self.tokens.iter().try_for_each(|token| put(&token.to_le_bytes()))?;
-        self.tensors.iter().try_for_each(|tensor| put(&lens.kept_numbers(tensor).map_err(WriteError::Lens)?))
+        let mut checksums = Vec::with_capacity(2 + self.tensors.len());
+        let mut put = |bytes: &[u8]| {
+            checksums.push(crc32fast::hash(bytes));
+            out.write_all(bytes).map_err(WriteError::Io)
+        };
+        put(&[&(self.header.len() as u64).to_le_bytes(), self.header.as_bytes()].concat())?;
+        put(&self.tokens.iter().flat_map(|token| token.to_le_bytes()).collect::<Vec<_>>())?;
+        self.tensors.iter().try_for_each(|tensor| put(&lens.kept_numbers(tensor).map_err(WriteError::Lens)?))?;
+        checksums.iter().try_for_each(|checksum| out.write_all(&checksum.to_le_bytes()).map_err(WriteError::Io))
     }
 }
 
 /// The header, padded so that numbers begin at a multiple of 8.
-fn header(about: &About, tokens: &[u32], tensors: &[KeptTensor]) -> String {
+fn header(about: &About, document: Option<&KeptDocument>, n_tokens: usize, tensors: &[KeptTensor]) -> String {
     let about = serde_json::to_string(about).expect("numbers and texts are JSON");
+    let mut metadata = json!({ "format": "pt", ABOUT: about });
+    if let Some(document) = document {
+        metadata[DOCUMENT] = serde_json::to_string(document).expect("numbers and texts are JSON").into();
+    }
     let mut entries = serde_json::Map::new();
-    entries.insert("__metadata__".into(), json!({ "format": "pt", ABOUT: about }));
+    entries.insert("__metadata__".into(), metadata);
     let mut at = 0;
     let mut add = |name: String, dtype: &str, shape: &[usize], n_bytes: usize| {
         entries.insert(name, json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, at + n_bytes] }));
         at += n_bytes;
     };
-    add(TOKENS.into(), "U32", &[tokens.len()], 4 * tokens.len());
+    add(TOKENS.into(), "U32", &[n_tokens], 4 * n_tokens);
     for tensor in tensors {
         add(tensor.part.to_string(), tensor.format, &tensor.shape, tensor.n_bytes());
     }
+    let n_checked = 2 + tensors.len();
+    add(CHECKSUMS.into(), "U32", &[n_checked], 4 * n_checked);
     let mut text = Value::Object(entries).to_string();
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
     text
@@ -272,6 +316,11 @@ impl KeptFile {
                 "keep the prompt again".to_owned(),
             ));
         }
+        let document = metadata.get(DOCUMENT).and_then(Value::as_str).map(serde_json::from_str::<KeptDocument>);
+        let document = document.transpose().map_err(|error| foreign(&format!("its document: {error}")))?;
+        if document.as_ref().is_some_and(|kept| !kept.document.is_sound()) {
+            return Err(foreign("parts of its document lie outside"));
+        }
         let entries = header.into_iter().map(|(name, entry)| Some((name, serde_json::from_value(entry).ok()?)));
         let tensors: BTreeMap<String, Entry> =
             entries.collect::<Option<_>>().ok_or_else(|| foreign("its header names no tensors"))?;
@@ -280,7 +329,16 @@ impl KeptFile {
             return Err(foreign("it is longer or shorter than its header says"));
         }
         let name = path.display().to_string();
-        let mut kept = Self { name, file, about, tokens: Vec::new(), tensors, start: 8 + n_header, len };
+        let (tokens, checksums) = (Vec::new(), BTreeMap::new());
+        let mut kept = Self { name, file, document, about, tokens, tensors, checksums, start: 8 + n_header, len };
+        let mut names: Vec<String> = kept.tensors.keys().filter(|name| *name != CHECKSUMS).cloned().collect();
+        names.sort_by_key(|name| kept.tensors[name].data_offsets.0);
+        let range = kept.range(CHECKSUMS, "U32", &[1 + names.len()]).map_err(|what| foreign(&what))?;
+        let sums = words(&kept.bytes(range).map_err(|error| cannot("read", path, &error))?);
+        if crc32fast::hash(&[&n_header.to_le_bytes(), &text[..]].concat()) != sums[0] {
+            return Err(damaged(&kept.name, "its header"));
+        }
+        kept.checksums = names.into_iter().zip(sums.into_iter().skip(1)).collect();
         let n_tokens = kept.about.n_prompt;
         if kept.about.n_kept == 0 || kept.about.n_kept >= n_tokens {
             return Err(foreign("it keeps none or all of its tokens"));
@@ -295,8 +353,10 @@ impl KeptFile {
         }
         let range = kept.range(TOKENS, "U32", &[n_tokens]).map_err(|what| foreign(&what))?;
         let bytes = kept.bytes(range).map_err(|error| cannot("read", path, &error))?;
-        kept.tokens =
-            bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+        if !kept.is_intact(TOKENS, &bytes) {
+            return Err(damaged(&kept.name, "its tokens"));
+        }
+        kept.tokens = words(&bytes);
         Ok(kept)
     }
 
@@ -349,10 +409,15 @@ impl KeptFile {
         let setup = Setup { keep_queries: about.queries, ..setup };
         let failed = |error: io::Error| LensError::KeptFile(format!("{name} cannot be read: {error}"));
         let sequence = lens.restore(&setup, about.n_kept, &mut |tensor| {
-            let range = self.range(&tensor.part.to_string(), tensor.format, &tensor.shape);
+            let part = tensor.part.to_string();
+            let range = self.range(&part, tensor.format, &tensor.shape);
             let range =
                 range.map_err(|what| LensError::KeptFile(format!("{name} does not hold this sequence: {what}")))?;
-            self.bytes(range).map_err(failed)
+            let bytes = self.bytes(range).map_err(failed)?;
+            if !self.is_intact(&part, &bytes) {
+                return Err(LensError::KeptFile(damaged(name, &format!("`{part}`")).message));
+            }
+            Ok(bytes)
         })?;
         Ok(Kept { sequence, tokens: self.tokens[..about.n_kept].to_vec(), name: name.clone() })
     }
@@ -369,6 +434,11 @@ impl KeptFile {
             (Some(from), Some(to)) if from <= to && to - from == n_bytes && to <= self.len => Ok(from..to),
             _ => Err(format!("`{name}` does not lie in the file")),
         }
+    }
+
+    /// Whether a tensor's bytes are those that were written.
+    fn is_intact(&self, name: &str, bytes: &[u8]) -> bool {
+        self.checksums.get(name) == Some(&crc32fast::hash(bytes))
     }
 
     fn bytes(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
@@ -439,6 +509,16 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// A file that is no longer as it was written.
+fn damaged(name: &str, what: &str) -> Problem {
+    let message = format!("{name} is damaged: the checksum of {what} is another");
+    Problem::new(message, "keep the prompt again, and look whether the disk is full or failing".to_owned())
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Problem {

@@ -15,7 +15,7 @@ use longlens_eval::generate::PieceDecoder;
 use longlens_eval::passkey::{Chat, Place, Template, hiding};
 use serde::{Deserialize, Serialize};
 
-use crate::kept::{KeptFile, KeptNeedle};
+use crate::kept::{KeptDocument, KeptFile, KeptNeedle, ToKeep};
 use crate::problem::Problem;
 use crate::settings::params::MAX_PROMPT;
 
@@ -86,12 +86,14 @@ pub struct Prompt {
     pub source: PromptSource,
     /// Its tokens, with the model's own first token.
     pub tokens: Vec<u32>,
-    /// The text of every token.
+    /// The text of every token; special ones as they are written.
     pub pieces: Vec<String>,
     /// What is hidden in it, if something is.
     pub needle: Option<HiddenNeedle>,
     /// The passages of its document, or of its whole text, with the tokens that tell each.
     pub passages: Arc<[Passage]>,
+    /// The document that it is about, if there is one.
+    pub document: Option<Arc<Document>>,
     /// What a user should know of how it was read, as sentences.
     pub warnings: Vec<String>,
 }
@@ -121,6 +123,21 @@ impl Default for NeedleAsk {
 }
 
 impl PromptSource {
+    /// What tells prompts of one session apart where there is little room: the name of a file, without its folders, else the text form.
+    pub fn brief(&self) -> String {
+        let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        match self {
+            Self::File(path) => name(path),
+            Self::Document(ask) => match &ask.question {
+                Some(question) => format!("{} {question:?}", name(&ask.file)),
+                None => name(&ask.file),
+            },
+            Self::Kept(ask) if ask.text.is_empty() => name(&ask.file),
+            Self::Kept(ask) => format!("{} {:?}", name(&ask.file), ask.text.trim()),
+            other => other.to_string(),
+        }
+    }
+
     /// Reads or makes the prompt.
     pub fn build(&self, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         self.build_under(codec, &())
@@ -132,7 +149,7 @@ impl PromptSource {
             Self::Text(text) => self.of_text(text, true, None, codec),
             Self::File(path) => self.of_document(&read(path, control)?, codec),
             Self::Document(ask) => self.of_document(&read(&ask.file, control)?, codec),
-            Self::Needle(ask) => self.hide(ask, codec),
+            Self::Needle(ask) => self.hide(ask, codec, control),
             Self::Kept(ask) => self.of_kept(&KeptFile::open(&ask.file)?, codec),
             // the template writes the model's first token where it wants one
             Self::Chat(conversation) => self.of_text(&rendered(conversation, codec)?, false, None, codec),
@@ -141,7 +158,13 @@ impl PromptSource {
 
     /// The prompt whose document is read already: a question about it, a conversation in which it is told, or the document alone.
     pub fn of_document(&self, document: &Document, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
-        let (text, special) = match self {
+        let (text, special) = self.text_of(document, codec)?;
+        self.of_text(&text, special, Some(document), codec)
+    }
+
+    /// What is encoded of a prompt whose document is read, and whether special tokens are added.
+    fn text_of(&self, document: &Document, codec: &dyn TextCodec) -> Result<(String, bool), Problem> {
+        Ok(match self {
             Self::Document(ask) => match &ask.chat {
                 Some(chat) => {
                     let conversation = question(chat.system.as_deref(), &ask.text(document));
@@ -151,13 +174,14 @@ impl PromptSource {
             },
             Self::Chat(conversation) => (rendered(conversation, codec)?, false),
             _ => (document.text.clone(), true),
-        };
-        self.of_text(&text, special, Some(document), codec)
+        })
     }
 
     /// The text of the prompt that begins with its document: of a conversation the turn in which it is told.
     fn document_turn(&self, document: &Document) -> String {
         match self {
+            // whatever is asked follows it
+            Self::Kept(_) => document.text.trim_end().to_owned(),
             Self::Document(ask) => ask.text(document),
             Self::Chat(conversation) => {
                 let begins = |turn: &&Message| turn.content.starts_with(document.text.trim_end());
@@ -186,6 +210,23 @@ impl PromptSource {
     /// The prompt whose kept beginning is open already.
     pub fn of_kept(&self, file: &KeptFile, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
         let text = if let Self::Kept(ask) = self { &ask.text[..] } else { "" };
+        if let Some(kept) = &file.document {
+            let question = text.strip_prefix("\n\n").or(kept.chat.is_some().then_some(text));
+            let ask = |question: String| DocumentAsk {
+                file: PathBuf::new(),
+                question: Some(question),
+                chat: kept.chat.clone(),
+            };
+            let tokens = match question.filter(|question| !question.is_empty()) {
+                Some(question) => {
+                    let source = Self::Document(ask(question.to_owned()));
+                    let (text, special) = source.text_of(&kept.document, codec)?;
+                    codec.encode(&text, special)?
+                }
+                None => [file.tokens.clone(), codec.encode(text, false)?].concat(),
+            };
+            return self.of(tokens, None, Some(&kept.document), codec);
+        }
         let mut tokens = file.tokens.clone();
         // what follows is cut into tokens by itself: those before it stay as they are kept
         if !text.is_empty() {
@@ -197,10 +238,12 @@ impl PromptSource {
             key: needle.key.clone(),
             answer: if text.is_empty() { needle.answer.clone() } else { Vec::new() },
         });
-        self.of(tokens, needle, None, codec)
+        // what is asked behind it is no part of the text
+        let kept = Document::plain(pieces(&file.tokens, codec)?.concat());
+        self.of(tokens, needle, Some(&kept), codec)
     }
 
-    fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
+    fn hide(&self, ask: &NeedleAsk, codec: &dyn TextCodec, control: &dyn Control) -> Result<Prompt, Problem> {
         if ask.length > MAX_PROMPT {
             return Err(Problem::new(
                 format!("a prompt of {} tokens is too long to make", ask.length),
@@ -208,13 +251,22 @@ impl PromptSource {
             ));
         }
         let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
-        let made = hiding(codec, ask.template, ask.chat.as_ref(), &place, ask.key.as_deref())?;
+        let made = hiding(codec, ask.template, ask.chat.as_ref(), &place, ask.key.as_deref(), control)?;
+        let n_made = made.tokens.len();
         let needle = made.needle.map(|needle| HiddenNeedle {
             tokens: needle.start..needle.end,
             key: made.key,
             answer: made.answer,
         });
-        self.of(made.tokens, needle, None, codec)
+        let mut prompt = self.of(made.tokens, needle, None, codec)?;
+        if n_made > ask.length {
+            prompt.warnings.push(format!(
+                "prompts of `{}` are cut by characters: the one asked for at {} tokens has {n_made}",
+                ask.template.name(),
+                ask.length
+            ));
+        }
+        Ok(prompt)
     }
 
     fn of(
@@ -233,19 +285,57 @@ impl PromptSource {
                 format!("give at most {MAX_PROMPT}"),
             ));
         }
-        let pieces = pieces(&tokens, codec)?;
-        let whole = || Document::plain(pieces.concat());
+        let text = pieces(&tokens, codec)?;
+        let whole = || Document::plain(text.concat());
         let turn = document.map(|document| self.document_turn(document));
         let passages = match (document, turn) {
-            (Some(document), Some(turn)) => locate(document, &turn, &pieces),
-            _ => locate(&whole(), "", &pieces),
+            (Some(document), Some(turn)) => locate(document, &turn, &text),
+            _ => locate(&whole(), "", &text),
         };
         let mut warnings = document.map_or_else(Vec::new, |document| document.warnings.clone());
         if needle.is_none() {
             // filler and question are of the model's own words, or of its paper's
-            warnings.extend(codec.vocabulary().and_then(|n_tokens| words::spelled_out(&pieces, n_tokens)));
+            warnings.extend(codec.vocabulary().and_then(|n_tokens| words::spelled_out(&text, n_tokens)));
         }
-        Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), warnings })
+        let (document, pieces) = (document.map(|document| Arc::new(document.clone())), named(text, &tokens, codec));
+        Ok(Prompt { source: self.clone(), tokens, pieces, needle, passages: passages.into(), document, warnings })
+    }
+}
+
+impl Prompt {
+    /// Whether it goes on from a kept one, whose tokens may be taken over.
+    pub fn takes_kept(&self) -> bool {
+        matches!(self.source, PromptSource::Kept(_))
+    }
+
+    /// What is kept of it in a file. Where it is about a document, other questions about that can follow.
+    pub fn to_keep(&self, codec: &dyn TextCodec) -> Result<ToKeep, Problem> {
+        let (tokens, needle) = (self.tokens.clone(), self.needle.as_ref().map(Into::into));
+        let chat = match &self.source {
+            PromptSource::File(_) => None,
+            PromptSource::Document(ask) => ask.chat.clone(),
+            PromptSource::Text(_) | PromptSource::Needle(_) => {
+                return Ok(ToKeep { n_alike: tokens.len(), tokens, needle, document: None });
+            }
+            PromptSource::Chat(_) | PromptSource::Kept(_) => {
+                return Err(Problem::new(
+                    "a conversation and a prompt that goes on from a kept one cannot be kept",
+                    "keep the document alone: a question about it can follow later, in the chat template too"
+                        .to_owned(),
+                ));
+            }
+        };
+        let document = self.document.as_deref().cloned().expect("a prompt about a file holds its document");
+        // a tokenizer may join the document's end with what is asked
+        let mut n_alike = tokens.len();
+        for question in [None, Some("A"), Some("1"), Some("?")] {
+            let question = question.map(str::to_owned);
+            let source = PromptSource::Document(DocumentAsk { file: PathBuf::new(), question, chat: chat.clone() });
+            let (text, special) = source.text_of(&document, codec)?;
+            let other = codec.encode(&text, special)?;
+            n_alike = n_alike.min(tokens.iter().zip(&other).take_while(|(a, b)| a == b).count());
+        }
+        Ok(ToKeep { tokens, n_alike, needle, document: Some(KeptDocument { document, chat }) })
     }
 }
 
@@ -268,6 +358,20 @@ impl DocumentAsk {
 pub fn pieces(tokens: &[u32], codec: &dyn TextCodec) -> Result<Vec<String>, LensError> {
     let mut decoder = PieceDecoder::after(&[], codec)?;
     tokens.iter().map(|token| decoder.push(*token, codec)).collect()
+}
+
+/// The same with special tokens as they are written: what a reader is shown.
+pub fn shown_pieces(tokens: &[u32], codec: &dyn TextCodec) -> Result<Vec<String>, LensError> {
+    Ok(named(pieces(tokens, codec)?, tokens, codec))
+}
+
+/// Special tokens by their names, in the places of the texts that they do not have.
+fn named(pieces: Vec<String>, tokens: &[u32], codec: &dyn TextCodec) -> Vec<String> {
+    let named = |(piece, token): (String, &u32)| {
+        let name = piece.is_empty().then(|| codec.special(*token)).flatten();
+        name.unwrap_or(piece)
+    };
+    pieces.into_iter().zip(tokens).map(named).collect()
 }
 
 /// The text of a conversation that is short enough to be a prompt.

@@ -173,6 +173,13 @@ impl Run {
         &self.nll[..n.min(self.nll.len())]
     }
 
+    /// Mean loss of the prompt's tokens from `from` on, in nats, and how many have one.
+    pub fn mean_from(&self, from: usize) -> (Option<f64>, usize) {
+        let losses = &self.prompt_nll()[from.saturating_sub(self.nll_from).min(self.prompt_nll().len())..];
+        let sum: f64 = losses.iter().map(|loss| f64::from(*loss)).sum();
+        ((!losses.is_empty()).then(|| sum / losses.len() as f64), losses.len())
+    }
+
     /// Takes the losses of the prompt.
     pub fn prefilled(&mut self, record: RunRecord, nll: Vec<f32>, nll_from: usize, seconds: f64) {
         let n = nll.len();

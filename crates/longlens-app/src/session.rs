@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::prompt::PromptSource;
 use crate::runs::Runs;
 use crate::settings::Settings;
-use crate::steps::Step;
+use crate::steps::{Start, Step};
 use crate::write_private;
 
 /// What survives a crash.
@@ -31,11 +31,9 @@ pub struct SavedSession {
     pub saved: u64,
     /// The process that saved it.
     pub pid: u32,
-    /// What `--model` was.
-    pub model: String,
-    /// What `--adapter` was.
-    #[serde(default)]
-    pub adapter: Option<String>,
+    /// How its program was started.
+    #[serde(flatten)]
+    pub start: Start,
     /// Method, scaling, sampling, trained context.
     pub settings: Settings,
     /// The prompt, if there was one.
@@ -45,9 +43,9 @@ pub struct SavedSession {
     /// What was done so far.
     #[serde(default)]
     pub steps: Vec<Step>,
-    /// Selected layer, head and query.
+    /// Selected layer, head and query; nothing in a session that cells began.
     #[serde(default)]
-    pub selected: (usize, usize, Option<usize>),
+    pub selected: Option<(usize, usize, Option<usize>)>,
     /// Passkey grids, oldest first.
     #[serde(default)]
     pub grids: Vec<KeptGrid>,

@@ -75,6 +75,8 @@ pub struct Forecast {
     pub highest: f64,
     /// Positions that count as trained under the scaling; nothing where it follows the length.
     pub trained: Option<usize>,
+    /// Tokens that the model was trained on.
+    pub trained_context: usize,
     /// Bytes of keys, values, queries and what chunks are chosen by, for all layers.
     pub cache_bytes: usize,
     pub weight_bytes: usize,
@@ -121,6 +123,7 @@ impl Settings {
             capacity: plan.capacity(numbers),
             highest: plan.highest_position(n_tokens),
             trained,
+            trained_context: spec.trained_context,
             cache_bytes: (cache.forked(true) + cache.packed_keys) * NUMBER,
             weight_bytes: model.weight_bytes,
             warnings: plan.warnings(n_tokens, trained),

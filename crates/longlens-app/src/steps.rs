@@ -64,17 +64,21 @@ pub enum Picture {
 pub type Ran = (Settings, PromptSource);
 
 /// How the program was started: flags that every command repeats.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Start {
     /// `--model`.
     pub model: String,
     /// `--device`, where it is not the processor.
+    #[serde(default)]
     pub device: Option<String>,
     /// `--weights`, where it was given.
+    #[serde(default)]
     pub weights: Option<String>,
     /// `--adapter`, where it was given.
+    #[serde(default)]
     pub adapter: Option<String>,
     /// `--kv-offload`.
+    #[serde(default)]
     pub kv_offload: bool,
 }
 

@@ -176,14 +176,16 @@ pub struct Progress {
     pub done: usize,
     /// Steps in all.
     pub total: usize,
-    /// Seconds since it began.
+    /// Seconds of work on it.
     pub seconds: f64,
+    /// Steps of those done that these seconds do not count.
+    pub before: usize,
 }
 
 impl Progress {
     /// Seconds that are left at the speed so far; nothing while that is too early to tell.
     pub fn left(&self) -> Option<f64> {
-        pace::left(self.seconds, self.done, self.total)
+        pace::left(self.seconds, self.done.saturating_sub(self.before), self.total.saturating_sub(self.before))
     }
 }
 
@@ -415,6 +417,17 @@ struct Watcher<'a> {
     started: Instant,
     /// When progress was reported last.
     reported: Option<Instant>,
+    /// What was done of it earlier.
+    earlier: Earlier,
+}
+
+/// Work on one thing with pauses in between.
+#[derive(Debug, Clone, Copy, Default)]
+struct Earlier {
+    /// Seconds so far.
+    seconds: f64,
+    /// Steps that were done when they began; nothing before the first is known.
+    before: Option<usize>,
 }
 
 /// Time between two words of progress.
@@ -423,16 +436,31 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl<'a> Watcher<'a> {
     /// Watches one task, which has not reported yet.
     fn new(what: &'static str, token: &'a CancelToken, report: &'a dyn Fn(Event)) -> Self {
-        Self { what, token, report, started: Instant::now(), reported: None }
+        Self::after(Earlier { seconds: 0.0, before: Some(0) }, what, token, report)
+    }
+
+    /// Watches a task that goes on.
+    fn after(earlier: Earlier, what: &'static str, token: &'a CancelToken, report: &'a dyn Fn(Event)) -> Self {
+        Self { what, token, report, started: Instant::now(), reported: None, earlier }
+    }
+
+    /// What the task goes on after, where it makes a pause now.
+    fn pause(&self) -> Earlier {
+        Earlier { seconds: self.seconds(), ..self.earlier }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.earlier.seconds + self.started.elapsed().as_secs_f64()
     }
 }
 
 impl Control for Watcher<'_> {
     fn progress(&mut self, done: usize, total: usize) {
+        let before = *self.earlier.before.get_or_insert(done);
         if self.reported.is_none_or(|reported| reported.elapsed() >= PAUSE) {
             self.reported = Some(Instant::now());
-            let seconds = self.started.elapsed().as_secs_f64();
-            (self.report)(Event::Progress(Progress { what: self.what, done, total, seconds }));
+            let seconds = self.seconds();
+            (self.report)(Event::Progress(Progress { what: self.what, done, total, seconds, before }));
         }
     }
 

@@ -8,7 +8,7 @@ use longlens_app::heads::Heads;
 use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::RunAsk;
 use longlens_app::settings::{Settings, Swap};
-use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, InspectAsk, InspectKind, Worker};
+use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, InspectAsk, InspectKind, Progress, Worker};
 use longlens_core::lens::Lens;
 use longlens_core::methods::Method;
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
@@ -287,4 +287,22 @@ fn impossible_settings_and_prompts_are_told() {
     rig.worker.ask(Ask::Prompt(3, PromptSource::File("no such file".into())));
     let events = rig.until(|event| matches!(event, Event::Prompt(3, _)));
     assert!(matches!(events.last(), Some(Event::Prompt(_, Err(_)))));
+}
+
+#[test]
+fn the_time_left_of_a_grid_is_that_of_all_its_cells() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let (lengths, depths) = (vec![200, 400], vec![0.0, 0.5, 1.0]);
+    let grid = Grid { template: Template::Longlens, chat: None, lengths, depths, trials: 2, seed: 0 };
+    rig.worker.ask(Ask::Grid(GridAsk { id: 7, settings: settings("full", 1), grid }));
+    let events = rig.until(|event| matches!(event, Event::Cell(_, _, 0)));
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Event::Progress(progress) = event { Some(progress) } else { None })
+        .collect();
+    // a word for each cell at least, whose seconds and steps count from the first cell on
+    assert!(told.len() >= 6, "{told:?}");
+    assert!(told.is_sorted_by(|a, b| a.seconds <= b.seconds && a.done <= b.done && a.before == b.before), "{told:?}");
+    let half = Progress { what: "grid", done: 60, total: 100, seconds: 10.0, before: 40 };
+    assert_eq!(half.left(), Some(20.0));
 }

@@ -122,6 +122,11 @@ pub trait TextCodec: Send + Sync {
     /// Text of `tokens`; special tokens are left out.
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError>;
 
+    /// How a special token is written, such as `<|im_start|>`, which [`TextCodec::decode`] leaves out; nothing of others.
+    fn special(&self, _token: u32) -> Option<String> {
+        None
+    }
+
     /// Tokens of the vocabulary; nothing where it is not known.
     fn vocabulary(&self) -> Option<usize> {
         None
@@ -151,6 +156,8 @@ pub struct Setup {
     pub watch: Watch,
     /// Whether queries stay in memory beside keys and values, for [`Lens::inspect`] and for any swap by [`Lens::reuse`].
     pub keep_queries: bool,
+    /// Whether a lens that holds a kept prompt may take over its tokens, which then have no losses.
+    pub takes_kept: bool,
     /// Tokens that the model counts as trained on, where that is not what it was opened with. Results name them, and a scaling that
     /// does not say what context it begins from takes them.
     pub trained_context: Option<usize>,
@@ -442,6 +449,7 @@ impl Setup {
             prefill_chunk: DEFAULT_PREFILL_CHUNK,
             watch: Watch::default(),
             keep_queries: false,
+            takes_kept: false,
             trained_context: None,
         }
     }

@@ -273,6 +273,12 @@ impl Plan {
             _ => true,
         };
         let mut warnings: Vec<Warning> = self.windows().into_iter().filter(is_news).cloned().collect();
+        let not_there = self.rules().iter().filter_map(|rule| rule.not_there(n_tokens));
+        not_there.for_each(|warning| {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        });
         let Some(trained) = trained else { return warnings };
         let highest = self.highest_position(n_tokens);
         if let Capacity::Tokens(capacity) = self.capacity(trained)

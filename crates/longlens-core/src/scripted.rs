@@ -29,6 +29,7 @@ pub struct ScriptedLens {
     is_swapped: bool,
     /// Tokens at its start that were fed under another plan.
     n_reused: usize,
+    n_taken: usize,
     /// Whether an error ended the sequence that was begun, and the one that goes on from it.
     broken: (bool, bool),
     /// Tokens of the sequence that was begun.
@@ -108,6 +109,7 @@ impl ScriptedLens {
             setup: None,
             is_swapped: false,
             n_reused: 0,
+            n_taken: 0,
             broken: (false, false),
             base: Vec::new(),
             tokens: Vec::new(),
@@ -176,7 +178,7 @@ impl Lens for ScriptedLens {
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
         setup.plan.check_length(setup.n_prompt)?;
         self.setup = Some(setup.clone());
-        (self.n_reused, self.broken, self.is_swapped) = (0, (false, false), false);
+        (self.n_reused, self.n_taken, self.broken, self.is_swapped) = (0, 0, (false, false), false);
         self.base.clear();
         self.tokens.clear();
         self.logits.clear();
@@ -201,6 +203,7 @@ impl Lens for ScriptedLens {
         Trace {
             run: self.record(),
             nll: self.nll.clone(),
+            n_taken: self.n_taken,
             seconds: BTreeMap::from([("prefill", 0.0)]),
             ..self.recorded.clone()
         }
@@ -220,7 +223,7 @@ impl Lens for ScriptedLens {
         self.tokens.truncate(keep);
         self.logits.clear();
         self.nll.clear();
-        (self.n_reused, self.broken.1, self.is_swapped) = (keep, false, true);
+        (self.n_reused, self.n_taken, self.broken.1, self.is_swapped) = (keep, keep, false, true);
         self.setup = Some(Setup { n_prompt, keep_queries, ..setup.clone() });
         Ok(())
     }
@@ -244,7 +247,7 @@ impl Lens for ScriptedLens {
         let is_exact = prefix.serves(setup);
         // logits of another plan say nothing of the loss under this one
         self.logits = if is_exact { newest.clone() } else { Vec::new() };
-        self.n_reused = if is_exact { 0 } else { tokens.len() };
+        (self.n_reused, self.n_taken) = (if is_exact { 0 } else { tokens.len() }, tokens.len());
         Ok(())
     }
 

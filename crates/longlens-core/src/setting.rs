@@ -61,6 +61,11 @@ impl Setting {
                 known,
             });
         };
+        let thousands = match value {
+            Value::Word(word) if param.kind.is_whole() => whole(word).map(|n| Value::Number(n as f64)),
+            _ => None,
+        };
+        let value = thousands.as_ref().unwrap_or(value);
         if !param.kind.accepts(value) {
             return Err(SettingError::BadValue {
                 owner: self.info.name,

@@ -119,6 +119,8 @@ pub struct Trace {
     pub seconds: BTreeMap<&'static str, f64>,
     /// Tokens of a step of the prompt, at most; 0 where the lens does not tell.
     pub prefill_chunk: usize,
+    /// Tokens at the beginning that were taken over from another sequence instead of computed.
+    pub n_taken: usize,
     /// Highest resident memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
     /// The most of the device's memory that the program has held so far, in bytes, where it has memory of its own.

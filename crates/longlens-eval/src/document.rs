@@ -22,13 +22,14 @@ pub use isolated::{extract_with, serve};
 pub use passages::{Passage, locate};
 
 /// A text with the places of its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// The text.
     pub text: String,
     /// What kind of file said it.
     pub kind: Kind,
     /// What a user should know of it, as sentences.
+    #[serde(default)]
     pub warnings: Vec<String>,
     /// First byte of every page or line, with its number.
     places: Vec<(usize, usize)>,
@@ -119,6 +120,15 @@ impl Document {
             text.push_str(part);
         }
         Self { text, kind, warnings: Vec::new(), places }
+    }
+
+    /// Whether its parts lie in its text, which somebody else may have written.
+    pub fn is_sound(&self) -> bool {
+        let starts = || self.places.iter().map(|(start, _)| *start);
+        // a last line that was left out of the text has a beginning all the same
+        let may_be_beyond = matches!(self.kind, Kind::Text | Kind::Html);
+        let is_inside = |start| self.text.is_char_boundary(start) || may_be_beyond && start > self.text.len();
+        starts().all(is_inside) && starts().is_sorted()
     }
 
     /// The pages or lines of some bytes of the text.

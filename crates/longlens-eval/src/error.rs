@@ -153,7 +153,7 @@ impl From<SettingError> for EvalError {
 }
 
 /// What is wrong with a line that is no JSON, without the number of the line, which is always 1 to a parser of one line.
-pub(crate) fn in_line(error: &serde_json::Error) -> String {
+pub fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let (line, column) = (error.line(), error.column());
     match text.strip_suffix(&format!(" at line {line} column {column}")) {

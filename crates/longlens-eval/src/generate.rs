@@ -69,9 +69,10 @@ impl Default for Stop {
 }
 
 impl Generated {
-    /// Prompt tokens per second; `None` when not all of them were computed.
+    /// Prompt tokens per second, of those that were not taken over; `None` when not all of them were computed.
     pub fn prefill_speed(&self) -> Option<f64> {
-        Some(self.n_prompt as f64 / self.seconds_to_first_token?.max(f64::MIN_POSITIVE))
+        let n_computed = self.n_prompt.saturating_sub(self.trace.n_taken);
+        Some(n_computed as f64 / self.seconds_to_first_token?.max(f64::MIN_POSITIVE))
     }
 
     /// Tokens per second after the first; `None` when there was no second.

@@ -31,7 +31,9 @@ pub fn open<B: Kernels>(
     B::seed(&device, seed);
     let dtype = if B::attention_bytes(&device, info.has_32_bits()) == 2 { DType::BF16 } else { DType::F32 };
     let decoder = AttentionOnly { spec: info.spec.clone(), device: device.clone(), dtype, made: Mutex::new(None) };
-    let info = ModelInfo { kernel_path: kernel_path.into(), ..info };
+    // there are no weights, whose format would stand here
+    let numbers = if dtype == DType::BF16 { "bf16" } else { "f32" };
+    let info = ModelInfo { kernel_path: kernel_path.into(), dtype: numbers.into(), ..info };
     Box::new(DecoderLens::<B, _>::new(decoder, info, None, device).offloading(kv_offload))
 }
 

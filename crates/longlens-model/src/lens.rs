@@ -43,7 +43,9 @@ struct Running<B: Kernels> {
     broken: bool,
     /// Tokens of the begun sequence, once another goes on from them.
     n_base: Option<usize>,
-    /// Tokens that came from the begun sequence; their chunks have no summaries while `behind`.
+    /// Tokens that were not computed here.
+    n_taken: usize,
+    /// Those of them that another plan computed; their chunks have no summaries while `behind`.
     n_reused: usize,
     behind: bool,
     /// Logits of the newest token, `[1, vocab_size]`: they hold the loss of the next one.
@@ -114,6 +116,7 @@ impl<B: Kernels, D: Decoder<B>> DecoderLens<B, D> {
             n_tokens: 0,
             broken: false,
             n_base: None,
+            n_taken: 0,
             n_reused: 0,
             behind: false,
             newest: None,
@@ -187,7 +190,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
             layers[layer].cache(setup.n_prompt, setup.keep_queries, (!is_exact).then_some(n_groups), memory)
         })?;
         if let Some(sequence) = &mut self.sequence {
-            sequence.n_tokens = n_tokens;
+            (sequence.n_tokens, sequence.n_taken) = (n_tokens, n_tokens);
             (sequence.n_reused, sequence.behind) = if is_exact { (0, false) } else { (n_tokens, true) };
             // logits of another plan say nothing of the loss under this one
             sequence.newest = newest.clone().filter(|_| is_exact);
@@ -232,6 +235,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
         Trace {
             run: sequence.record(),
             prefill_chunk,
+            n_taken: sequence.n_taken,
             peak_memory: peak_memory(),
             ..sequence.attention.recorder.trace()
         }
@@ -260,6 +264,7 @@ impl<B: Kernels, D: Decoder<B>> Lens for DecoderLens<B, D> {
                 n_tokens: keep,
                 broken: false,
                 n_base: Some(n_base),
+                n_taken: keep,
                 n_reused: keep,
                 behind: true,
                 newest: None,

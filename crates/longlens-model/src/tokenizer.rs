@@ -222,6 +222,11 @@ impl TextCodec for HfTokenizer {
         self.told(caught(|| self.inner.decode(tokens, true)))
     }
 
+    fn special(&self, token: u32) -> Option<String> {
+        let written = self.inner.id_to_token(token)?;
+        self.inner.get_added_vocabulary().is_special_token(&written).then_some(written)
+    }
+
     fn vocabulary(&self) -> Option<usize> {
         Some(self.inner.get_vocab_size(true))
     }

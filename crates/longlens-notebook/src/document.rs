@@ -14,8 +14,10 @@ mod ipynb;
 mod json;
 mod merge;
 mod origin;
+pub(crate) mod papermill;
 mod text;
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -25,7 +27,7 @@ use cap_std::fs::{File, OpenOptions};
 use longlens_core::printable::excerpt;
 use serde_json::{Map, Value, json};
 
-use crate::interpreter::{Interpreter, SHOWN};
+use crate::interpreter::{CellError, Interpreter, SHOWN};
 use crate::lexer::is_magic;
 use crate::lexer::magic::MAGICS;
 
@@ -202,6 +204,13 @@ impl Default for Notebook {
 }
 
 impl Cell {
+    /// What runs of it: its source, with parameters that papermill wrote in Python as Rhai has them.
+    ///
+    /// Errors: parameters that Rhai cannot have.
+    pub fn code(&self) -> Result<Cow<'_, str>, CellError> {
+        papermill::translate(&self.source)
+    }
+
     /// A cell without tags or results; it has no id until it is in a notebook.
     fn new(kind: Kind, source: impl Into<String>) -> Self {
         Self {
@@ -320,5 +329,6 @@ fn not_ours(source: &str, interpreter: &dyn Interpreter) -> Option<String> {
         let known = line.starts_with('?') || MAGICS.iter().any(|(magic, ..)| *magic == name);
         return (!known).then(|| format!("there is no `{}`", excerpt(line, 0, SHOWN).0));
     }
-    interpreter.check(source).err().map(|error| error.message)
+    let checked = papermill::translate(source).and_then(|source| interpreter.check(&source));
+    checked.err().map(|error| error.message)
 }

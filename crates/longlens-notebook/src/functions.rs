@@ -13,6 +13,7 @@ mod evaluate;
 pub(crate) mod files;
 mod heads;
 mod kept;
+mod lists;
 mod method;
 mod model;
 mod plot;
@@ -43,7 +44,7 @@ fn topics() -> Vec<(&'static str, Module)> {
         topic!("Pictures of a trace": view),
         topic!("Measuring": evaluate, sweep),
         topic!("Pictures of tables and methods": plot),
-        topic!("Tables": table),
+        topic!("Tables and lists": table, lists),
         topic!("Files": files),
         topic!("Showing, help and time": basics),
     ];

@@ -34,6 +34,11 @@ pub trait Models {
         Err(Problem::new(format!("how `{model}` is opened cannot be set here"), None))
     }
 
+    /// What is said of a model when a cell says nothing of it.
+    fn usual(&self, _model: &str) -> Opening {
+        Opening::default()
+    }
+
     /// Texts that the model was not trained on, if some come with it.
     fn held_out(&self, _model: &ModelInfo) -> Option<String> {
         None
@@ -85,6 +90,8 @@ pub struct Host {
     cautioned: RefCell<HashSet<String>>,
     /// What ran since somebody asked last.
     records: RefCell<Vec<RunRecord>>,
+    /// What the long step that runs is a part of, the outermost first.
+    outer: RefCell<Vec<Outer>>,
     n_sequences: Cell<u64>,
     /// What the running cell has used up.
     exhausted: Rc<Cell<Option<Exhausted>>>,
@@ -140,6 +147,7 @@ impl Host {
             advice: RefCell::default(),
             cautioned: RefCell::default(),
             records: RefCell::default(),
+            outer: RefCell::default(),
             n_sequences: Cell::new(0),
             exhausted: Rc::default(),
             gauge: Rc::default(),
@@ -150,10 +158,14 @@ impl Host {
     /// place unasked, since results of one would be read as results of the other.
     pub fn model(&self) -> Returned<Rc<OpenModel>> {
         if let Some(name) = &*self.unopened.borrow() {
-            let help = "open that model, or say which other one is to run, as in open(\"embedded\")";
+            let current = self.current.borrow();
+            let other = match &*current {
+                Some(model) => format!("go on with {}: `select()` on its variable, as in m.select()", model.info.name),
+                None => "say which other one is to run, as in open(\"embedded\")".to_owned(),
+            };
             return refuse(
                 format!("the model `{}` could not be opened, and no other was since", printable_line(name)),
-                help,
+                format!("open that model, or {other}"),
             );
         }
         if let Some(model) = self.current.borrow().clone() {
@@ -185,7 +197,15 @@ impl Host {
         self.unopened.replace(Some(name.to_owned()));
         // two checkpoints in memory are enough
         self.beside.take();
-        let model = self.welcome(|| self.models.open_with(name, opening))?;
+        let usual = self.models.usual(name);
+        let opening = &Opening {
+            weights: opening.weights.clone().or(usual.weights),
+            device: opening.device.clone().or(usual.device),
+            kv_offload: opening.kv_offload.or(usual.kv_offload),
+            adapter: opening.adapter.clone().or(usual.adapter),
+            trained_context: opening.trained_context.or(usual.trained_context),
+        };
+        let model = self.welcome(opening.clone(), || self.models.open_with(name, opening))?;
         self.select(&model);
         Ok(model)
     }
@@ -205,17 +225,21 @@ impl Host {
     fn load(&self, name: &str) -> Returned<Rc<OpenModel>> {
         // two checkpoints in memory are enough
         self.beside.take();
-        let model = self.welcome(|| self.models.open(name))?;
+        let model = self.welcome(self.models.usual(name), || self.models.open(name))?;
         self.named.borrow_mut().insert(name.to_owned(), Rc::downgrade(&model));
         Ok(model)
     }
 
     /// Opens a model, counts what it takes, and says what its files gave reason to say.
-    fn welcome(&self, open: impl FnOnce() -> Result<Box<dyn Lens>, Problem>) -> Returned<Rc<OpenModel>> {
+    fn welcome(
+        &self,
+        opening: Opening,
+        open: impl FnOnce() -> Result<Box<dyn Lens>, Problem>,
+    ) -> Returned<Rc<OpenModel>> {
         let before = live();
         let lens = open().map_err(raise)?;
         let bytes = live() as i64 - before as i64;
-        let model = Rc::new(OpenModel::new(lens, self.cancel.clone(), &self.gauge, bytes));
+        let model = Rc::new(OpenModel::new(lens, opening, self.cancel.clone(), &self.gauge, bytes));
         for warning in &model.info.warnings {
             self.note(&printable_line(warning));
         }
@@ -318,9 +342,37 @@ impl Host {
     pub fn work(&self, label: impl Into<String>) -> Work<'_> {
         Work {
             host: self,
-            progress: Progress { label: label.into(), done: 0, total: 0, seconds: 0.0 },
+            progress: Progress { label: label.into(), done: 0, total: 0, seconds: 0.0, before: 0 },
             started: Instant::now(),
             told: false,
+        }
+    }
+
+    /// Long steps from now on are the part `at` of `n` of a call that began at `started` with `n_before` of them, until what is returned
+    /// goes.
+    pub fn part(
+        &self,
+        label: impl Into<String>,
+        (at, n, n_before): (usize, usize, usize),
+        started: Instant,
+    ) -> InPart<'_> {
+        self.outer.borrow_mut().push(Outer { label: label.into(), at, n: n.max(1), n_before, started });
+        InPart(self)
+    }
+
+    /// The progress of a step as that of the whole call: whoever waits for a sweep wants to know when all of it is there.
+    fn whole(&self, step: &Progress) -> Progress {
+        let parts = self.outer.borrow();
+        let Some(first) = parts.first() else { return step.clone() };
+        let share = if step.total == 0 { 0.0 } else { (step.done as f64 / step.total as f64).min(1.0) };
+        let share = parts.iter().rev().fold(share, |share, part| (part.at as f64 + share) / part.n as f64);
+        let labels = parts.iter().map(|part| format!("{} {} of {}", part.label, part.at + 1, part.n));
+        Progress {
+            label: labels.chain([step.label.clone()]).collect::<Vec<_>>().join(": "),
+            done: (share * SHARES) as usize,
+            total: SHARES as usize,
+            seconds: first.started.elapsed().as_secs_f64(),
+            before: (first.n_before as f64 / first.n as f64 * SHARES) as usize,
         }
     }
 
@@ -399,6 +451,31 @@ impl Host {
     }
 }
 
+/// One of several parts of what a call does.
+struct Outer {
+    /// What the call does.
+    label: String,
+    /// Parts before this one, and parts in all.
+    at: usize,
+    n: usize,
+    /// Parts that were there before the call began.
+    n_before: usize,
+    /// When the first began.
+    started: Instant,
+}
+
+/// Steps that are parts of a longer one, until this goes.
+pub struct InPart<'a>(&'a Host);
+
+impl Drop for InPart<'_> {
+    fn drop(&mut self) {
+        self.0.outer.borrow_mut().pop();
+    }
+}
+
+/// Steps that progress is told in, where parts of different lengths make one whole.
+const SHARES: f64 = 1000.0;
+
 /// A long step in progress.
 pub struct Work<'a> {
     host: &'a Host,
@@ -419,7 +496,8 @@ impl Control for Work<'_> {
         self.told = true;
         (self.progress.done, self.progress.total) = (done, total);
         self.progress.seconds = self.started.elapsed().as_secs_f64();
-        self.host.tell(|out| out.progress(Some(&self.progress)));
+        let whole = self.host.whole(&self.progress);
+        self.host.tell(|out| out.progress(Some(&whole)));
     }
 
     fn cancelled(&self) -> bool {

@@ -88,6 +88,8 @@ pub struct Progress {
     pub total: usize,
     /// Seconds since it began.
     pub seconds: f64,
+    /// Steps of those done that were there before it began.
+    pub before: usize,
 }
 
 /// Why a cell stopped.

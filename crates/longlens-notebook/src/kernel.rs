@@ -25,7 +25,6 @@ mod history;
 mod install;
 mod interrupts;
 mod outbox;
-mod papermill;
 mod shell;
 mod signatures;
 mod sockets;

@@ -290,7 +290,7 @@ impl<'a> NotebookRun<'a> {
         let collector = Rc::new(RefCell::new(Collector::new(watch.clone(), step.replays)));
         let (begun, begun_at) = (Instant::now(), stamp::now());
         let watchdog = self.options.timeout.map(|timeout| Watchdog::new(interpreter.cancel(), timeout));
-        let result = interpreter.run(&cell.source, &(collector.clone() as _));
+        let result = cell.code().and_then(|code| interpreter.run(&code, &(collector.clone() as _)));
         let flag_is_ours = watchdog.is_some_and(Watchdog::barked);
 
         let execution_count = interpreter.count() as i64;

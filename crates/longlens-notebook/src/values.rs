@@ -48,7 +48,7 @@ pub struct Prompt {
     /// What it is.
     pub built: Arc<prompt::Prompt>,
     /// Whose tokens it is made of.
-    model: Rc<OpenModel>,
+    pub model: Rc<OpenModel>,
     /// The document that it tells, where it was read from a file.
     document: Option<Arc<Document>>,
 }

@@ -10,6 +10,8 @@ mod errors;
 mod functions;
 #[path = "language/harm.rs"]
 mod harm;
+#[path = "language/kept.rs"]
+mod kept;
 #[path = "language/limits.rs"]
 mod limits;
 #[path = "language/methods.rs"]

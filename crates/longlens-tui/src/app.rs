@@ -2,7 +2,7 @@
 //!
 //! What has to happen outside, computing and writing files, leaves as [`Effect`]s; what comes back is an [`Action`] again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
 use longlens_core::trace::PooledMap;
+use longlens_eval::passkey::Grid;
 
 use crate::dialogs::{Dialog, Editor};
 use crate::fields::Controls;
@@ -92,8 +93,8 @@ pub struct App {
     pub current: Option<Arc<RunAsk>>,
     /// The newest run whose losses have arrived.
     pub shown: Option<RunId>,
-    /// The newest run that was asked for again as it was.
-    again: Option<RunId>,
+    /// Runs that were asked for again as they were.
+    again: HashSet<RunId>,
     /// What computed the cache that `reuse-kv` goes back to.
     base: Option<Settings>,
     /// The base of a run that is restored once its prompt is built.
@@ -120,6 +121,8 @@ pub struct App {
     pub zoom: Zoom,
     /// Passkey grids.
     pub grids: Grids,
+    /// The grid whose time was told and that waits for being asked for again.
+    warned_grid: Option<Grid>,
     /// Runs that are marked for the comparison, at most two, in the order of their marking.
     pub marked: Vec<RunId>,
     /// Views on the screen, and where keys go.
@@ -190,7 +193,7 @@ impl App {
             runs: Runs::default(),
             current: None,
             shown: None,
-            again: None,
+            again: HashSet::new(),
             base: None,
             restored_base: None,
             heads: Question::default(),
@@ -204,6 +207,7 @@ impl App {
             pages: BTreeMap::new(),
             zoom: Zoom::default(),
             grids: Grids::default(),
+            warned_grid: None,
             marked: Vec::new(),
             layout: Layout::new(VIEWS[0], None),
             field: 0,
@@ -246,8 +250,10 @@ impl App {
         let mut source = prompt;
         if let Some(session) = resume {
             source = source.or(session.source);
-            (app.controls.layer, app.controls.head, app.controls.query) = session.selected;
-            app.seeks_head = false;
+            if let Some(selected) = session.selected {
+                (app.controls.layer, app.controls.head, app.controls.query) = selected;
+                app.seeks_head = false;
+            }
             app.runs = session.runs;
             app.record = Record::of(session.steps);
             app.controls.chunk_len = session.chunk_len;
@@ -333,13 +339,12 @@ impl App {
             clean,
             saved: 0,
             pid: 0,
-            model: self.start.model.clone(),
-            adapter: self.start.adapter.clone(),
+            start: self.start.clone(),
             settings: self.controls.settings.clone(),
             source: self.prompt.waiting().or(self.prompt.key()).cloned(),
             runs,
             steps: self.record.steps().to_vec(),
-            selected: (self.controls.layer, self.controls.head, self.controls.query),
+            selected: Some((self.controls.layer, self.controls.head, self.controls.query)),
             grids: self.grids.list().iter().map(GridRun::keep).collect(),
             chunk_len: self.controls.chunk_len,
         }
@@ -405,11 +410,16 @@ impl App {
 
     /// How long the prompts of the grid of the controls would take, as `about 3 min`; nothing where that cannot be told.
     pub fn grid_time(&self) -> Option<String> {
-        let grid = crate::export::grid(self);
+        let (seconds, is_all) = self.grid_seconds(&crate::export::grid(self))?;
+        let about = if is_all { "about" } else { "more than" };
+        Some(format!("{about} {}", pace::text(seconds)))
+    }
+
+    /// Seconds that the prompts of a grid would take, as far as they are known, and whether all are.
+    fn grid_seconds(&self, grid: &Grid) -> Option<(f64, bool)> {
         let known: Vec<f64> = grid.lengths.iter().filter_map(|length| self.seconds_of(*length)).collect();
         let seconds = known.iter().sum::<f64>() * (grid.depths.len() * grid.trials) as f64;
-        let about = if known.len() == grid.lengths.len() { "about" } else { "more than" };
-        (!known.is_empty()).then(|| format!("{about} {}", pace::text(seconds)))
+        (!known.is_empty()).then_some((seconds, known.len() == grid.lengths.len()))
     }
 
     fn pace_or_guess(&self) -> Pace {

@@ -1,8 +1,9 @@
 //! The whole frame: where each pane goes at which size.
 
 use longlens_app::pace;
+use longlens_app::prompt::PromptSource;
 use longlens_app::runs::RunState;
-use longlens_core::printable::is_command;
+use longlens_core::printable::{excerpt, is_command, printable_line};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -79,6 +80,22 @@ fn pane(app: &App, focus: Focus, area: Rect, title: &str, hit: Hit, pen: &mut Pe
     }
 }
 
+/// Characters of a file's name in the header.
+const FILE_NAME: usize = 24;
+
+/// The file that the prompt is of, with what parts it from the tokens.
+fn file_name(app: &App) -> String {
+    let source = app.prompt.answer().map(|prompt| &prompt.source);
+    let file = match source {
+        Some(PromptSource::File(file)) => file,
+        Some(PromptSource::Document(ask)) => &ask.file,
+        Some(PromptSource::Kept(ask)) => &ask.file,
+        _ => return String::new(),
+    };
+    let name = PromptSource::File(file.clone()).brief();
+    format!("{}: ", printable_line(&excerpt(&name, 0, FILE_NAME).0))
+}
+
 fn tokens_title(app: &App) -> String {
     use crate::app::TokenColor;
     let behind = match app.token_color {
@@ -112,7 +129,7 @@ fn header(app: &App, area: Rect, pen: &mut Pen) {
     };
     let settings = &app.controls.settings;
     let mode = app.run().map(|run| run.record.mode.as_str()).filter(|mode| !mode.is_empty());
-    let right = format!(" {} · {} tokens ", mode.unwrap_or(settings.swap.name()), app.n_prompt());
+    let right = format!(" {} · {}{} tokens ", mode.unwrap_or(settings.swap.name()), file_name(app), app.n_prompt());
     let format = panes::controls::format_name(&app.model.dtype);
     let device = app.start.device.as_deref().unwrap_or("cpu");
     let offload = if app.start.kv_offload { " · keys and values in host memory" } else { "" };

@@ -90,7 +90,7 @@ impl Careless {
 
     /// Something about a run that may long be over.
     fn stray(&self, random: &mut ChaCha8Rng) -> Event {
-        let progress = || Event::Progress(Progress { what: "prefill", done: 3, total: 7, seconds: 0.5 });
+        let progress = || Event::Progress(Progress { what: "prefill", done: 3, total: 7, seconds: 0.5, before: 0 });
         if self.runs.is_empty() {
             return if random.random_bool(0.5) { progress() } else { Event::Idle(self.n_asked) };
         }

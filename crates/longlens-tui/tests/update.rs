@@ -870,6 +870,19 @@ fn a_grid_says_how_long_it_will_take_before_it_begins() {
 }
 
 #[test]
+fn a_grid_of_hours_is_not_started_by_one_key() {
+    let mut rig = Rig::ready();
+    rig.app.controls.grid.trials = 1 << 34;
+    rig.key("g");
+    let said = format!("{:?}", rig.app.log);
+    assert!(said.contains(" h: g again starts it; up_to, depths and trials make it smaller"), "{said}");
+    assert!(rig.app.grids.list().is_empty());
+    rig.app.controls.grid.trials = 1;
+    rig.key("g");
+    assert_eq!(rig.app.grids.list().len(), 1);
+}
+
+#[test]
 fn the_line_at_the_bottom_says_what_the_selected_field_takes() {
     let mut rig = Rig::ready();
     rig.keys("x");
@@ -936,7 +949,7 @@ fn how_long_a_prompt_takes_is_told_once_one_was_measured() {
     let shown = text(&rig.frame(130, 40));
     assert!(shown.contains("capacity") && shown.contains("· ~1 s"), "{shown}");
     // and while one runs, how much of it is left
-    let progress = longlens_app::worker::Progress { what: "prefill", done: 25, total: 100, seconds: 20.0 };
+    let progress = longlens_app::worker::Progress { what: "prefill", done: 25, total: 100, seconds: 20.0, before: 0 };
     rig.key("r");
     rig.act(Action::Job(longlens_app::worker::Event::Progress(progress)));
     let running = text(&rig.draw(130, 40));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longlens_app::views::Plot;
+use longlens_app::views::{ENDINGS, Plot};
 use longlens_core::lens::{Lens, ModelInfo};
 use longlens_core::plan::{Plan, Warning};
 use longlens_plot::{Figure, PlotError};
@@ -117,6 +117,17 @@ fn data(config: &RunConfig, common: &CommonArgs, name: &str) -> Result<Option<Pa
     }
     make_folder(out)?;
     Ok(Some(out.join(name)))
+}
+
+/// Refuses the name of a picture or a page for a file of data, as which nobody could open it.
+fn expect_data(out: Option<&Path>) -> Result<(), Failure> {
+    match out {
+        Some(out) if ENDINGS.contains(&&ending(out)[..]) => Err(Failure::usage(
+            format!("{} would hold JSON", out.display()),
+            "give --out a name that ends in .json, or a folder".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses `--out` where nothing is written to it. A config file may name one for other commands.

@@ -1,7 +1,9 @@
 //! Commands that go on from a kept prompt.
 
 use longlens_app::Problem;
-use longlens_app::kept::{KeptFile, KeptLens, Manner};
+use std::path::Path;
+
+use longlens_app::kept::{KeptDocument, KeptFile, KeptLens, Manner};
 use longlens_app::settings::Settings;
 use longlens_core::lens::{Lens, Setup};
 
@@ -14,12 +16,30 @@ use crate::prompt;
 pub fn file(config: &mut RunConfig, prompt: &PromptArgs) -> Result<Option<KeptFile>, Failure> {
     let given = prompt::given(prompt, config);
     let Some(path) = given.cache else { return Ok(None) };
-    if given.chat || given.system.is_some() || given.messages.is_some() {
-        let help =
-            "keep the whole conversation in one prompt, or give what follows the kept text with --prompt or --question";
-        return Err(Failure::usage("what follows a kept prompt is no turn of a conversation", help.to_owned()));
-    }
     let file = KeptFile::open(&path).map_err(refused)?;
+    let is_chat = file.document.as_ref().is_some_and(|kept| kept.chat.is_some());
+    if given.chat && !is_chat || given.system.is_some() || given.date.is_some() || given.messages.is_some() {
+        let help = "keep a document with `cache save --chat --file` (with --system where the system says something), and give what is asked \
+                    with --question";
+        return Err(Failure::usage("what follows this kept prompt is no turn of a conversation", help.to_owned()));
+    }
+    take_settings(config, &file)?;
+    Ok(Some(file))
+}
+
+/// The same file for a conversation, whose document it has to hold in the chat template.
+pub fn of_conversation(config: &mut RunConfig, path: &Path) -> Result<(KeptFile, KeptDocument), Failure> {
+    let mut file = KeptFile::open(path).map_err(refused)?;
+    let document = file.document.take().filter(|kept| kept.chat.is_some()).ok_or_else(|| {
+        let help = "keep the document again with `cache save --chat --file`".to_owned();
+        Failure::failed(format!("{} was not kept in the chat template", path.display()), Some(help))
+    })?;
+    take_settings(config, &file)?;
+    Ok((file, document))
+}
+
+/// What the file was computed with stands in for what neither flags nor config give.
+fn take_settings(config: &mut RunConfig, file: &KeptFile) -> Result<(), Failure> {
     let mut settings = Settings {
         max_tokens: config.settings.max_tokens,
         prefill_chunk: config.settings.prefill_chunk,
@@ -29,7 +49,7 @@ pub fn file(config: &mut RunConfig, prompt: &PromptArgs) -> Result<Option<KeptFi
     config.given.apply(&mut settings)?;
     settings.trained_context = config.trained_context.or(settings.trained_context);
     config.settings = settings;
-    Ok(Some(file))
+    Ok(())
 }
 
 /// What a file does not serve is no wrong flag.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use longlens_app::prompt::{self, DocumentAsk, HiddenNeedle, KeptAsk, NeedleAsk, Prompt, PromptSource};
+use longlens_app::prompt::{self, DocumentAsk, KeptAsk, NeedleAsk, Prompt, PromptSource};
 use longlens_core::lens::{Conversation, Lens, LensError, Message};
 use longlens_eval::document::{Document, Passage};
 use longlens_eval::passkey::{Chat, NoTemplate, Template};
@@ -20,8 +20,6 @@ pub struct PromptTokens {
     pub tokens: Vec<u32>,
     /// Tokens that tell the key, where one was hidden.
     pub needle: Option<Range<usize>>,
-    /// All of what was hidden.
-    pub hidden: Option<HiddenNeedle>,
     /// The right answer without its last token, where a key was hidden: each of these fetches the token after it.
     pub answer: Vec<u32>,
     /// The passages of its text.
@@ -64,13 +62,23 @@ fn written(file: &PromptFile) -> Option<String> {
     Some(serde_json::to_string(&conversation).expect("texts are JSON"))
 }
 
-/// Reads or makes the prompt that flags or config ask for.
+/// Reads or makes the prompt that flags or config ask for, ready to feed.
 pub fn build(
     terminal: &Terminal,
     args: &PromptArgs,
     config: &RunConfig,
     lens: &dyn Lens,
 ) -> Result<PromptTokens, Failure> {
+    Ok(read_or_made(terminal, args, config, lens)?.into())
+}
+
+/// The same with all that is known of it.
+pub fn read_or_made(
+    terminal: &Terminal,
+    args: &PromptArgs,
+    config: &RunConfig,
+    lens: &dyn Lens,
+) -> Result<Prompt, Failure> {
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     let chat = of_prompt(args)?;
     if let Some(ask) = ask(args, seed)? {
@@ -91,7 +99,7 @@ pub fn build(
     // what a tokenizer or a template refuses is no wrong flag
     let built = built.map_err(|problem| Failure::failed(problem.message, problem.help))?;
     terminal.caution(&built.warnings)?;
-    Ok(built.into())
+    Ok(built)
 }
 
 /// The text of `--prompt`, or the document of `--file`, and what the flags make of it.
@@ -129,7 +137,7 @@ impl From<Prompt> for PromptTokens {
         answer.pop();
         let asked = Some(source).filter(|source| !matches!(source, PromptSource::Text(_) | PromptSource::File(_)));
         let range = needle.as_ref().map(|needle| needle.tokens.clone());
-        Self { tokens, needle: range, hidden: needle, answer, passages, asked }
+        Self { tokens, needle: range, answer, passages, asked }
     }
 }
 
@@ -196,9 +204,9 @@ pub fn ask(args: &PromptArgs, seed: u64) -> Result<Option<NeedleAsk>, Failure> {
 
 /// A prompt of `length` tokens with a pass key at `depth`.
 pub fn hidden(length: usize, depth: f64, lens: &dyn Lens, seed: u64) -> Result<PromptTokens, Failure> {
-    hide(&NeedleAsk { length, depth, seed, ..NeedleAsk::default() }, lens)
+    Ok(hide(&NeedleAsk { length, depth, seed, ..NeedleAsk::default() }, lens)?.into())
 }
 
-fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<PromptTokens, Failure> {
-    Ok(PromptSource::Needle(ask.clone()).build(lens.text()?)?.into())
+fn hide(ask: &NeedleAsk, lens: &dyn Lens) -> Result<Prompt, Failure> {
+    Ok(PromptSource::Needle(ask.clone()).build(lens.text()?)?)
 }

@@ -135,7 +135,8 @@ fn a_kernel_is_installed_with_its_model() {
     assert!(words.contains(&"--weights=q8") && words.contains(&"--device=cpu"), "{words:?}");
     assert!(
         ran.stdout.contains("jupyter console --kernel small")
-            && ran.stdout.contains("longlens kernel remove --name small"),
+            && ran.stdout.contains("longlens kernel remove --name small --prefix /")
+            && ran.stdout.contains("here/share/jupyter in its environment"),
         "{}",
         ran.stdout
     );
@@ -143,6 +144,30 @@ fn a_kernel_is_installed_with_its_model() {
     assert!(refused.code == Some(1) && refused.stderr.contains("nowhere/at-all"), "{}", refused.stderr);
     sandbox.done("kernel remove --prefix here --name small");
     assert!(!sandbox.path("here/share/jupyter/kernels/small").exists());
+}
+
+#[test]
+fn a_notebook_that_papermill_wrote_runs_and_goes_through_a_script() {
+    let sandbox = Sandbox::new();
+    let cell = |source: &str, tags: &[&str]| {
+        serde_json::json!({ "cell_type": "code", "id": source.len().to_string(), "source": source, "outputs": [],
+            "execution_count": null, "metadata": { "tags": tags } })
+    };
+    let cells = [
+        cell("let length = 100;\nlet deep = false;", &["parameters"]),
+        cell("# Parameters\nlength = 250\ndeep = True\n", &["injected-parameters"]),
+        cell("print(length, deep)", &[]),
+    ];
+    let notebook = serde_json::json!({ "cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5 });
+    sandbox.write("milled.ipynb", notebook.to_string());
+    sandbox.done("notebook check milled.ipynb");
+    sandbox.done("notebook convert milled.ipynb milled.rhai");
+    sandbox.done("notebook check milled.rhai");
+    for name in ["milled.ipynb", "milled.rhai"] {
+        sandbox.done(&format!("notebook run {name} -o ran.ipynb"));
+        let ran = sandbox.json("ran.ipynb");
+        assert_eq!(ran["cells"][2]["outputs"][0]["text"][0], "250 true\n", "{name}: {ran}");
+    }
 }
 
 /// The examples of every function of longlens. No model is opened to read them.

@@ -229,3 +229,52 @@ fn a_day_that_is_none_is_no_fault_of_the_model() {
     assert!(ran.stderr.contains("the date `2024-13-01` is no day of the calendar"), "{}", ran.stderr);
     assert!(ran.stderr.contains("write it as 2024-07-26") && !ran.stderr.contains("chat_template"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_document_is_kept_in_the_template_and_asked_about_in_later_runs() {
+    let sandbox = sandbox();
+    let text = "Mira keeps the boat in the old harbour. ".repeat(12) + "\n\nThe pass key is 48213. Remember it.\n";
+    sandbox.write("text.txt", &text);
+    let settings = "--method streaming:window=96 --prefill-chunk 64";
+    let told = ["--chat", "--system", "Be brief.", "--date", "2025-01-31"];
+    let save = format!("cache save --model talking {settings} --file text.txt --out text.safetensors");
+    said(&sandbox, &[&words(&save)[..], &told, &["--json"]].concat());
+    for question in ["What is the pass key?", "1", "\u{e9}?"] {
+        let asks = ["--question", question, "--max-tokens", "12", "--json"];
+        let line = format!("generate --model talking {settings} --file text.txt");
+        let whole = said(&sandbox, &[&words(&line)[..], &told, &asks].concat());
+        let kept = said(&sandbox, &[&words("generate --model talking --cache text.safetensors")[..], &asks].concat());
+        for part in ["tokens", "n_prompt", "run"] {
+            assert_eq!(kept["generated"][part], whole["generated"][part], "{part} after {question}");
+        }
+        let n_kept = kept["kept_tokens"].as_u64().unwrap();
+        assert!(n_kept as usize > text.len() / 8 && n_kept < kept["generated"]["n_prompt"].as_u64().unwrap());
+    }
+    let questions = "What is the pass key?\nWhere is the boat?\n";
+    let flags = "--max-tokens 12 --passages 1";
+    // blocks of queries choose together, so that less is kept
+    let settings = "--method long_heads:chunk_len=16,attention_len=64,query_block=16 --prefill-chunk 64";
+    let save = format!("cache save --model talking {settings} --file text.txt --out text.safetensors");
+    let anew = format!("{flags} {settings} --document text.txt --system Brief. --date 2025-01-31");
+    let line = format!("{save} --chat --system Brief. --date 2025-01-31");
+    sandbox.done(&line.replace("text.safetensors", "talk.safetensors"));
+    let (anew, kept) =
+        (chat(&sandbox, &anew, questions), chat(&sandbox, &format!("{flags} --cache talk.safetensors"), questions));
+    assert_eq!(kept["conversation"], anew["conversation"]);
+    assert_eq!(kept["answers"][0]["passages"][0]["place"], anew["answers"][0]["passages"][0]["place"]);
+
+    // text outside the template is no turn, and what the system said is kept
+    sandbox.done("cache save --model talking --file text.txt --out plain.safetensors");
+    refused(&sandbox, &words("chat --model talking --cache plain.safetensors"), "was not kept in the chat template");
+    refused(
+        &sandbox,
+        &words("generate --model talking --system A --cache text.safetensors --question A"),
+        "no turn of a conversation",
+    );
+    refused(
+        &sandbox,
+        &words("cache save --model talking --chat --prompt A --out a.safetensors"),
+        "give the text with --file",
+    );
+    refused(&sandbox, &words("cache save --model talking --file text.txt --out a.txt"), "no name for a kept prompt");
+}

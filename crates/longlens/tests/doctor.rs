@@ -19,6 +19,13 @@ fn it_says_what_there_is_and_how_to_get_the_rest() {
 }
 
 #[test]
+fn one_device_is_examined_where_it_is_named() {
+    let sandbox = Sandbox::new();
+    let said: Value = serde_json::from_str(&sandbox.done("doctor --json --device cpu").stdout).unwrap();
+    assert_eq!(said.as_array().unwrap().iter().map(|entry| &entry["device"]).collect::<Vec<_>>(), ["cpu"]);
+}
+
+#[test]
 fn as_json_every_device_is_an_entry_and_every_kernel_of_the_processor_is_right() {
     let sandbox = Sandbox::new();
     let said: Value = serde_json::from_str(&sandbox.done("doctor --json").stdout).unwrap();

@@ -56,6 +56,46 @@ fn a_kept_prompt_goes_on_as_if_it_had_been_computed() {
     assert!(shown.contains(" of them kept") && shown.contains("quest:"), "{shown}");
 }
 
+/// The numbers of a table: all cells that are some.
+fn numbers(table: &str) -> Vec<f64> {
+    table.lines().skip(1).flat_map(|line| line.split(',')).filter_map(|cell| cell.parse().ok()).collect()
+}
+
+#[test]
+fn earlier_tokens_of_a_prompt_that_is_kept_with_its_queries_are_looked_at() {
+    let sandbox = Sandbox::new();
+    let given = "--needle 200:0.5 --method self_extend:group_size=4,neighbor_window=64";
+    sandbox.done(&format!("cache save {given} --queries --out all.safetensors"));
+    for view in ["entropy", "distance", "layers", "usage", "chunks:query=100"] {
+        let written = |prompt: &str| {
+            sandbox.done(&format!("plot {view} {prompt} --out view.csv"));
+            fs::read_to_string(sandbox.path("view.csv")).unwrap()
+        };
+        let (computed, kept) = (written(given), written("--cache all.safetensors"));
+        let (a, b) = (numbers(&computed), numbers(&kept));
+        let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-3 * (1.0 + a.abs());
+        assert!(a.len() == b.len() && a.len() > 10 && a.iter().zip(&b).all(is_near), "{view}: {computed}{kept}");
+    }
+    for ending in ["png", "html", "npz"] {
+        sandbox.done(&format!("attention --layer 1 --cache all.safetensors --out map.{ending}"));
+    }
+    // what is asked behind it is no passage of it
+    sandbox.write(
+        "text.txt",
+        "The heron stands in the water.\n\nThe boat waits for the evening, and nobody comes to see it leave.\n"
+            .repeat(4),
+    );
+    sandbox.done("cache save --file text.txt --queries --out text.safetensors");
+    let table = |prompt: &str| {
+        sandbox.done(&format!("plot passages {prompt} --out passages.csv"));
+        fs::read_to_string(sandbox.path("passages.csv")).unwrap()
+    };
+    let n_lines = |table: &str| table.lines().count();
+    let asked = table("--cache text.safetensors --question Where_does_the_heron_stand?");
+    assert_eq!(n_lines(&asked), n_lines(&table("--file text.txt")));
+    assert!(!asked.contains("does_the"), "{asked}");
+}
+
 #[test]
 fn what_a_kept_prompt_does_not_serve_is_refused() {
     let sandbox = Sandbox::new();
@@ -71,7 +111,7 @@ fn what_a_kept_prompt_does_not_serve_is_refused() {
     let (_, said) = refused(&sandbox, "attention --cache key.safetensors --out a.png");
     assert!(said.contains(" tokens, and this run looks at what they attended to"), "{said}");
     let (_, said) = refused(&sandbox, "cache save --prompt A --chat --out chat.safetensors");
-    assert!(said.contains("what follows a conversation belongs into its template"), "{said}");
+    assert!(said.contains("of a conversation, only a document that is asked about can be kept"), "{said}");
     let (_, said) = refused(&sandbox, "cache open key.safetensors --chat --prompt A");
     assert!(said.contains("no turn of a conversation"), "{said}");
     let (code, said) = say("--needle 300");
@@ -83,6 +123,25 @@ fn what_a_kept_prompt_does_not_serve_is_refused() {
     sandbox.done("generate --cache length.safetensors --max-tokens 1");
     let (_, said) = refused(&sandbox, "generate --cache length.safetensors --prompt more");
     assert!(said.contains("was kept for a prompt of "), "{said}");
+}
+
+/// A file of this header and these numbers, whose checksums are right.
+fn sealed(header: &str, body: &[u8]) -> Vec<u8> {
+    let head = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let entries: Value = serde_json::from_str(header).unwrap();
+    let offsets = |name: &str| entries[name]["data_offsets"].clone();
+    let mut ranges: Vec<(usize, usize)> = entries
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| *name != "__metadata__")
+        .map(|name| serde_json::from_value(offsets(name)).unwrap())
+        .collect();
+    ranges.sort_unstable();
+    let (at, _) = ranges.pop().unwrap(); // they are the last tensor
+    let checksums = ranges.iter().map(|(start, end)| crc32fast::hash(&body[*start..*end]));
+    let checksums = [crc32fast::hash(&head)].into_iter().chain(checksums).flat_map(u32::to_le_bytes);
+    [&head, &body[..at], &checksums.collect::<Vec<u8>>()].concat()
 }
 
 #[test]
@@ -107,19 +166,27 @@ fn damaged_files_are_refused_with_what_is_wrong() {
     let header = String::from_utf8(bytes[8..8 + n_header].to_vec()).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(header.contains(from), "{header}");
-        let header = header.replacen(from, to, 1);
-        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + n_header..]].concat()
+        sealed(&header.replacen(from, to, 1), &bytes[8 + n_header..])
     };
     assert!(try_with(&changed("layers.0.key", "layers.0.kez")).contains("`layers.0.key` is missing"));
     assert!(try_with(&changed("chunk_len=4", "chunk_len=8")).contains("is needed"));
-    assert!(try_with(&changed("\\\"layout\\\":1", "\\\"layout\\\":9")).contains("has layout 9"));
+    assert!(try_with(&changed("\\\"layout\\\":2", "\\\"layout\\\":9")).contains("has layout 9"));
     assert!(try_with(&changed("\\\"n_kept\\\":", "\\\"n_kept\\\":9")).contains("none or all"));
     let content = header.split("content\\\":\\\"").nth(1).unwrap()[..16].to_owned();
     assert!(try_with(&changed(&content, "0123456789abcdef")).contains("whose weights are not those of"));
+    // one bit of the header, of the tokens, of keys, and of the last values
+    let (name, last) = (8 + header.find("longlens-tiny").unwrap(), bytes.len() - 400);
+    let places =
+        [(name, "its header"), (8 + n_header, "its tokens"), (bytes.len() / 2, "`layers."), (last, "`layers.")];
+    for (at, what) in places {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        let said = try_with(&other);
+        assert!(said.contains("is damaged: the checksum of") && said.contains(what), "{said}");
+    }
     // a token that the vocabulary does not have
-    let mut other = bytes.clone();
-    other[8 + n_header..8 + n_header + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert!(try_with(&other).contains("its token 0 is none of the model's"));
+    let other = [&u32::MAX.to_le_bytes(), &bytes[8 + n_header + 4..]].concat();
+    assert!(try_with(&sealed(&header, &other)).contains("its token 0 is none of the model's"));
 }
 
 #[test]

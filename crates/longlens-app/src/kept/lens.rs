@@ -6,27 +6,20 @@ use longlens_core::trace::{MapPick, Queries, Trace, Watch};
 use super::{Kept, KeptFile};
 use crate::problem::Problem;
 
-/// A lens that does not compute the tokens of a kept prompt again: prompts that begin with them, under what they were computed with,
-/// go on from them. Everything else runs as without.
+/// A lens that does not compute the tokens of a kept prompt again: sequences that may take them over ([`Setup::takes_kept`]), begin with
+/// them, and run under what they were computed with go on from them. Everything else runs as without.
 pub struct KeptLens {
     lens: Box<dyn Lens>,
     kept: Option<Kept>,
     manner: Manner,
     /// The setup of a sequence that was begun and has no token yet.
     begun: Option<Setup>,
-    /// Tokens of the sequence that were taken over.
-    n_kept: usize,
 }
 
 impl KeptLens {
     /// `lens`, which made the sequence of `kept`, where one is there yet.
     pub fn new(lens: Box<dyn Lens>, kept: Option<Kept>, manner: Manner) -> Self {
-        Self { lens, kept, manner, begun: None, n_kept: 0 }
-    }
-
-    /// Tokens of the sequence that were taken over from what is kept; 0 where all were computed.
-    pub fn n_kept(&self) -> usize {
-        self.n_kept
+        Self { lens, kept, manner, begun: None }
     }
 
     /// Takes what a file holds in the place of what was kept; after an error nothing is kept.
@@ -39,11 +32,10 @@ impl KeptLens {
     /// Why a sequence that begins with `tokens` cannot go on from `kept`.
     fn refused(&self, kept: &Kept, setup: &Setup, tokens: &[u32], want: Rows) -> Result<(), LensError> {
         let (n_kept, name) = (kept.tokens.len(), &kept.name);
-        kept.check(setup, tokens).map_err(|problem| LensError::KeptFile(problem.to_string()))?;
-        let looks = looks_before(&setup.watch, n_kept) || want == Rows::All;
-        if looks || self.manner == Manner::Strict && setup.watch.nll {
+        self.refused_beginning(kept, setup, tokens)?;
+        if want == Rows::All {
             return Err(LensError::KeptFile(format!(
-                "{name} keeps the first {n_kept} tokens, and this run looks at what they attended to or at their losses"
+                "{name} keeps the first {n_kept} tokens, and their logits are asked for"
             )));
         }
         if tokens.len() <= n_kept {
@@ -53,12 +45,25 @@ impl KeptLens {
         }
         Ok(())
     }
+
+    /// The same of its beginning alone, which more may follow.
+    fn refused_beginning(&self, kept: &Kept, setup: &Setup, tokens: &[u32]) -> Result<(), LensError> {
+        let (n_kept, name) = (kept.tokens.len(), &kept.name);
+        kept.check(setup, tokens).map_err(|problem| LensError::KeptFile(problem.to_string()))?;
+        if looks_before(&setup.watch, n_kept) || self.manner == Manner::Strict && setup.watch.nll {
+            return Err(LensError::KeptFile(format!(
+                "{name} keeps the first {n_kept} tokens, and this run looks at what they attended to or at their losses"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// What becomes of sequences that cannot go on from what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// They are refused with the reason; so are those whose losses are asked for, since those of kept tokens are not there.
+    /// They are refused with the reason; so are those whose losses are asked for, since those of kept tokens are not there. Every
+    /// sequence is to take them over, whether it says so or not.
     Strict,
     /// They are computed whole. Losses, where they are asked for, begin behind the kept tokens.
     Lenient,
@@ -89,7 +94,8 @@ impl Lens for KeptLens {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), LensError> {
-        (self.begun, self.n_kept) = (Some(setup.clone()), 0);
+        let takes = setup.takes_kept || self.manner == Manner::Strict;
+        self.begun = takes.then(|| setup.clone());
         self.lens.begin(setup)
     }
 
@@ -102,10 +108,17 @@ impl Lens for KeptLens {
         let Some((setup, kept)) = self.begun.take().zip(self.kept.as_ref()) else {
             return self.lens.feed(tokens, want, control);
         };
+        if tokens.len() == kept.tokens.len()
+            && want == Rows::None
+            && self.refused_beginning(kept, &setup, tokens).is_ok()
+        {
+            // no more than what is kept: more of the sequence comes in the next call
+            self.lens.begin_from(&setup, &kept.sequence)?;
+            return Ok(Vec::new());
+        }
         match self.refused(kept, &setup, tokens, want) {
             Ok(()) => {
                 self.lens.begin_from(&setup, &kept.sequence)?;
-                self.n_kept = kept.tokens.len();
                 self.lens.feed(&tokens[kept.tokens.len()..], want, control)
             }
             Err(error) if self.manner == Manner::Strict => {
@@ -151,7 +164,7 @@ impl Lens for KeptLens {
     }
 
     fn begin_from(&mut self, setup: &Setup, prefix: &Sequence) -> Result<(), LensError> {
-        (self.begun, self.n_kept) = (None, 0);
+        self.begun = None;
         self.lens.begin_from(setup, prefix)
     }
 

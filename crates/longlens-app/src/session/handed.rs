@@ -8,24 +8,24 @@ use crate::problem::Problem;
 use crate::prompt::PromptSource;
 use crate::runs::Runs;
 use crate::settings::Settings;
+use crate::steps::Start;
 
 /// Sessions beyond this were not written here.
 const MAX_BYTES: u64 = 512 << 20;
 
 impl SavedSession {
     /// A session that begins with this prompt under these settings.
-    pub fn beginning(model: String, adapter: Option<String>, settings: Settings, source: PromptSource) -> Self {
+    pub fn beginning(start: Start, settings: Settings, source: PromptSource) -> Self {
         Self {
             clean: true,
             saved: 0,
             pid: 0,
-            model,
-            adapter,
+            start,
             settings,
             source: Some(source),
             runs: Runs::default(),
             steps: Vec::new(),
-            selected: (0, 0, None),
+            selected: None,
             grids: Vec::new(),
             chunk_len: None,
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::SavedSession;
 use crate::runs::Runs;
 use crate::settings::Settings;
+use crate::steps::Start;
 
 /// The session as far as it can be read, and what cannot be. Nothing where there is neither a prompt nor a setting.
 pub fn session(bytes: &[u8]) -> Option<(SavedSession, Vec<&'static str>)> {
@@ -35,11 +36,16 @@ pub fn session(bytes: &[u8]) -> Option<(SavedSession, Vec<&'static str>)> {
         clean: false,
         saved: part("saved").and_then(read).unwrap_or_default(),
         pid: part("pid").and_then(read).unwrap_or_default(),
-        model: part("model").and_then(read).unwrap_or_else(|| {
-            lost.push("the model's name");
-            "embedded".into()
-        }),
-        adapter: part("adapter").and_then(read).unwrap_or_default(),
+        start: Start {
+            model: part("model").and_then(read).unwrap_or_else(|| {
+                lost.push("the model's name");
+                "embedded".into()
+            }),
+            device: part("device").and_then(read).unwrap_or_default(),
+            weights: part("weights").and_then(read).unwrap_or_default(),
+            adapter: part("adapter").and_then(read).unwrap_or_default(),
+            kv_offload: part("kv_offload").and_then(read).unwrap_or_default(),
+        },
         settings,
         source,
         runs,

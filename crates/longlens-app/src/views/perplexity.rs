@@ -195,8 +195,10 @@ fn scored<'a>(points: impl Iterator<Item = &'a Point>, last: usize) -> String {
     match (counts.iter().min(), counts.iter().max()) {
         // nothing predicts a text's first token
         (Some(fewest), _) if *fewest + 1 >= last => format!("over the last {last} tokens"),
-        (Some(fewest), Some(most)) if fewest == most => format!("over all {most} tokens but the first"),
-        (Some(fewest), Some(most)) if *most < last => format!("over all tokens but the first ({fewest} to {most})"),
+        (Some(fewest), Some(most)) if fewest == most => format!("over all {} tokens but the first", most + 1),
+        (Some(fewest), Some(most)) if *most < last => {
+            format!("over all {} to {} tokens but the first", fewest + 1, most + 1)
+        }
         (Some(_), _) => format!("over the last {last} tokens, or all but the first where there are fewer"),
         _ => "over whole windows".into(),
     }

@@ -105,7 +105,16 @@ pub fn compare([a, b]: [&Run; 2], names: [String; 2], maps: Option<&[PooledMap; 
     }
     let page = compare_page([a, b], &names, &delta, map.as_ref(), spec.trained_context);
     let names: [String; 2] = brief_names(&[a, b], &names, spec).try_into().unwrap_or(names);
-    let text = format!("loss over the {n_compared} tokens after the first of {}", a.source);
+    let text = match a.nll_from.max(b.nll_from).saturating_sub(1) {
+        0 => format!("loss over the {n_compared} tokens after the first of {}", a.source),
+        // of tokens that were taken over there is none
+        n_taken => format!(
+            "loss over the last {} of {} tokens, those that both runs computed, of {}",
+            n_compared.saturating_sub(n_taken),
+            a.record.n_prompt,
+            a.source
+        ),
+    };
     let figure = RunComparison {
         heading,
         names,

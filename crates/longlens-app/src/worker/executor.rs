@@ -10,7 +10,7 @@ use longlens_eval::passkey::{Cells, Outcome};
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
 
-use super::{DifferenceAsk, Event, Fault, GridAsk, InspectAsk, Mailbox, PageAsk, Task, Watcher, caught};
+use super::{DifferenceAsk, Earlier, Event, Fault, GridAsk, InspectAsk, Mailbox, PageAsk, Task, Watcher, caught};
 use crate::problem::Problem;
 use crate::prompt::Prompt;
 use crate::runs::{RunAsk, RunId};
@@ -25,6 +25,8 @@ pub struct Executor<R: Fn(Event)> {
     loaded: Option<Loaded>,
     /// The grid of this number, between its cells.
     grid: Option<(u64, Cells)>,
+    /// The work on it so far, whatever came between.
+    on_grid: Option<(u64, Earlier)>,
     /// What computed the cache, which `reuse-kv` goes back to.
     base: Option<(Arc<Prompt>, Settings)>,
 }
@@ -49,7 +51,7 @@ struct Fed {
 
 impl<R: Fn(Event)> Executor<R> {
     pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
-        Self { lens, report, mailbox, loaded: None, grid: None, base: None }
+        Self { lens, report, mailbox, loaded: None, grid: None, on_grid: None, base: None }
     }
 
     /// Works until the mailbox is closed.
@@ -143,7 +145,7 @@ impl<R: Fn(Event)> Executor<R> {
     ) -> Result<Option<Fed>, Problem> {
         (self.loaded, self.base) = (None, None);
         let started = Instant::now();
-        self.lens.begin(setup)?;
+        self.lens.begin(&Setup { takes_kept: prompt.takes_kept(), ..setup.clone() })?;
         let mut watcher = Watcher::new("prefill", token, &self.report);
         let logits = stopped(self.lens.feed(&prompt.tokens, want, &mut watcher))?;
         if logits.is_some() {
@@ -284,6 +286,8 @@ impl<R: Fn(Event)> Executor<R> {
         let spec = self.lens.model().spec.clone();
         let mut setup_for =
             |size: PromptSize| -> Result<Setup, LensError> { Ok(settings.setup(&spec, size.n_tokens)?) };
+        let earlier =
+            self.on_grid.filter(|(known, _)| known == id).map_or_else(Earlier::default, |(_, earlier)| earlier);
         let known = self.grid.take().filter(|(known, cells)| known == id && cells.n_done() == n_done);
         let ran = caught(|| {
             let mut cells = match known {
@@ -291,8 +295,10 @@ impl<R: Fn(Event)> Executor<R> {
                 None => Cells::new(self.lens.as_ref(), grid)?,
             };
             cells.skip(n_done);
-            let mut watcher = Watcher::new("grid", token, &self.report);
-            let outcome = cells.next(self.lens.as_mut(), &mut setup_for, &mut watcher, &mut ())?;
+            let mut watcher = Watcher::after(earlier, "grid", token, &self.report);
+            let outcome = cells.next(self.lens.as_mut(), &mut setup_for, &mut watcher, &mut ());
+            self.on_grid = Some((*id, watcher.pause()));
+            let outcome = outcome?;
             let left = cells.n_left();
             self.grid = (left > 0).then_some((*id, cells));
             Ok((outcome, left))

@@ -214,6 +214,20 @@ mod tests {
         Method::parse(text).and_then(|method| method.plan(&four_layers()))
     }
 
+    #[test]
+    fn what_lies_beyond_the_end_is_told() {
+        let warned = |text: &str, n_tokens: usize| {
+            let warnings = planned(text).unwrap().warnings(n_tokens, None);
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(warned("full/1h2=hide:5-9", 10), [""; 0]);
+        let hidden = "hidden keys lie beyond these 10 tokens: tokens 10-12, counted from 0";
+        assert_eq!(warned("full/1h2=hide:5-9,9-12/2h0-1=hide:5-9", 10), [hidden]);
+        let forces = "long_heads:chunk_len=4,attention_len=24/1h2=force:2,3";
+        assert_eq!(warned(forces, 16), [""; 0]);
+        assert_eq!(warned(forces, 15), ["forced chunks lie beyond these 15 tokens: token 15, counted from 0"]);
+    }
+
     fn any_intervention() -> impl Strategy<Value = String> {
         let place = prop_oneof![
             (0..4usize).prop_map(|layer| layer.to_string()),

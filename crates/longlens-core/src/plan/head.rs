@@ -1,5 +1,7 @@
 //! What one attention head does to any (query, key).
 
+use std::ops::Range;
+
 use super::{ChunkChoice, PosMap, Prefill, Reach, SlotPositions, Span, Warning, Written};
 use crate::rope::{Rope, RopeScaling};
 use crate::setting::SettingError;
@@ -117,6 +119,24 @@ impl HeadPlan {
         }
         warnings.extend(self.seam(n_tokens));
         warnings
+    }
+
+    /// What an intervention names and a run of `n_tokens` does not have: hidden keys, forced chunks.
+    pub(super) fn not_there(&self, n_tokens: usize) -> Option<Warning> {
+        let hidden = self.spans.iter().filter_map(|span| match &span.reach {
+            Reach::Part { keys, own: true, .. } if keys.end > n_tokens => Some(keys.clone()),
+            _ => None,
+        });
+        let chunk_len = self.choice.as_ref().map_or(0, |choice| choice.chunk_len);
+        let forced = self.forced.iter().map(|chunk| *chunk as usize * chunk_len..(*chunk as usize + 1) * chunk_len);
+        // the run ends before a chunk is complete: it is never picked
+        let forced = forced.filter(|tokens| tokens.end > n_tokens);
+        let within = |what, tokens: Vec<Range<usize>>| {
+            let first = tokens.iter().map(|tokens| tokens.start.max(n_tokens)).min()?;
+            let last = tokens.iter().map(|tokens| tokens.end - 1).max()?;
+            Some(Warning::NotThere { what, tokens: (first, last), n_tokens })
+        };
+        within("hidden keys", hidden.collect()).or_else(|| within("forced chunks", forced.collect()))
     }
 
     /// The largest jump of the relative position between a nearest span and the groups behind it.

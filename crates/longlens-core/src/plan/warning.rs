@@ -57,6 +57,15 @@ pub enum Warning {
         /// Newest keys that a query saw in training.
         window: usize,
     },
+    /// Some heads have keys hidden, or chunks forced, that the run does not have.
+    NotThere {
+        /// What: `hidden keys` or `forced chunks`.
+        what: &'static str,
+        /// The first and the last token of them that is not there.
+        tokens: (usize, usize),
+        /// Tokens of the run.
+        n_tokens: usize,
+    },
     /// Positions jump where two spans meet.
     UnevenSeam {
         /// Distance of the seam.
@@ -107,6 +116,10 @@ impl fmt::Display for Warning {
                 "every layer of this model has a window of {window} tokens, which the method takes the place of: it was trained \
                  to see no further"
             ),
+            Self::NotThere { what, tokens: (first, last), n_tokens } => {
+                let tokens = if first == last { format!("token {first}") } else { format!("tokens {first}-{last}") };
+                write!(f, "{what} lie beyond these {n_tokens} tokens: {tokens}, counted from 0")
+            }
             Self::UnevenSeam { distance, inside, outside } => write!(
                 f,
                 "uneven seam: at distance {distance} the relative position jumps from {inside} to {outside} for some \

@@ -1,6 +1,6 @@
 //! One passkey prompt as tokens: as long as asked for, its needle located, its answer known.
 
-use longlens_core::lens::{LensError, TextCodec};
+use longlens_core::lens::{Control, LensError, TextCodec};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -60,16 +60,18 @@ pub fn prompt(
     chat: Option<&Chat>,
     place: &Place,
 ) -> Result<PasskeyPrompt, EvalError> {
-    hiding(codec, template, chat, place, None)
+    hiding(codec, template, chat, place, None, &())
 }
 
-/// The prompt of a template at a place that hides a key of the caller's, or the one that the place draws.
+/// The prompt of a template at a place that hides a key of the caller's, or the one that the place draws. Making it stops where
+/// `control` says so.
 pub fn hiding(
     codec: &dyn TextCodec,
     template: Template,
     chat: Option<&Chat>,
     place: &Place,
     key: Option<&str>,
+    control: &dyn Control,
 ) -> Result<PasskeyPrompt, EvalError> {
     expect((0.0..=1.0).contains(&place.depth), "depth", place.depth, "between 0 and 1")?;
     let (mut frame, filling) = template.draw(place.length, place.random());
@@ -81,7 +83,7 @@ pub fn hiding(
     let encoder = PromptEncoder { codec, chat };
     let sketch = match filling {
         Filling::Characters(n_chars) => frame.characters(n_chars, place.depth),
-        Filling::Pieces(source) => fit(encoder, template, &frame, source, place)?,
+        Filling::Pieces(source) => fit(encoder, template, &frame, source, place, control)?,
     };
     PasskeyPrompt::new(encoder, sketch, place.length)
 }
@@ -159,9 +161,13 @@ fn fit(
     frame: &Frame,
     mut source: Box<dyn Iterator<Item = Piece>>,
     place: &Place,
+    control: &dyn Control,
 ) -> Result<Sketch, EvalError> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut measure = |n_pieces: usize| -> Result<usize, EvalError> {
+        if control.cancelled() {
+            return Err(LensError::Cancelled.into());
+        }
         pieces.extend(source.by_ref().take(n_pieces.saturating_sub(pieces.len())));
         let sketch = frame.pieces(&pieces[..n_pieces], place.depth);
         Ok(encoder.n_tokens(&sketch.text, &sketch.key)?)

@@ -79,7 +79,9 @@ fn run(context: &NativeCallContext, prompts: &Array, method: &Dynamic, options: 
     );
     let mut lines = Lines::open(&host, file, decides)?;
     let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.built.tokens.clone()).collect();
-    let setup_of = |n_prompt: usize| Ok(settings.setup(&model.info.spec, n_prompt)?);
+    // an answer is the same either way, and nobody asks for losses
+    let takes_kept = prompts.iter().any(|prompt| prompt.built.takes_kept());
+    let setup_of = |n_prompt: usize| Ok(Setup { takes_kept, ..settings.setup(&model.info.spec, n_prompt)? });
     let batch = Batch { setup: &setup_of, sampling: &settings.sampling, stop: &request.stop };
     let mut lens = model.lens(None)?;
     let mut work = host.work(setup.plan.method.as_str());

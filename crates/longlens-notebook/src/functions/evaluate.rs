@@ -83,6 +83,7 @@ pub mod functions {
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 
 use longlens_app::settings::{Settings, params};
 use longlens_app::views;
@@ -153,9 +154,10 @@ fn passkey(context: &NativeCallContext, options: Map) -> Returned<Table> {
     within("trials", grid.trials, MAX_TRIALS)?;
     let conditions = calls::conditions(&mut options)?;
     let methods = calls::methods(&mut options)?;
-    let mut reports = Vec::new();
+    let (mut reports, started) = (Vec::new(), Instant::now());
     for (at, method) in methods.iter().enumerate() {
-        let mut work = host.work(format!("passkey {} of {}: {method}", at + 1, methods.len()));
+        let _part = host.part("passkey", (at, methods.len(), 0), started);
+        let mut work = host.work(method.to_string());
         let measured = json!([fingerprint::model(&model), template, grid.chat, grid.trials, grid.seed]);
         let mut journal = Journal::new(context, method, &conditions, &measured);
         let ran = with_setups(context, &model, method, &conditions, ANSWER, |lens, setup_for| {
@@ -288,13 +290,14 @@ fn perplexity(context: &NativeCallContext, options: Map) -> Returned<Table> {
     let methods = calls::methods(&mut options)?;
     let rope = conditions.rope(&model.info.spec);
     let frequencies = rope.resolve(&model.info.spec).map_err(raise)?;
-    let (mut curves, mut records) = (Vec::new(), Vec::new());
+    let (mut curves, mut records, started) = (Vec::new(), Vec::new(), Instant::now());
     for (at, method) in methods.iter().enumerate() {
         let settings = Settings { method: method.of(context, longest)?, ..conditions.clone() };
         let plan = settings.plan(&model.info.spec).map_err(raise)?;
         let prefill_per_length = depends_on_length(&plan, &frequencies);
         let ask = ByLength { lengths: lengths.clone(), last, prefill_per_length };
-        let mut work = host.work(format!("perplexity {} of {}: {method}", at + 1, methods.len()));
+        let _part = host.part("perplexity", (at, methods.len(), 0), started);
+        let mut work = host.work(method.to_string());
         let measured =
             json!([fingerprint::model(&model), hash128(&format!("{:?}", documents.tokens)), last, prefill_per_length]);
         let mut journal = Journal::new(context, method, &conditions, &measured);

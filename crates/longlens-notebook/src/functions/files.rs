@@ -118,7 +118,7 @@ fn save(host: &Host, value: &Dynamic, name: &str, options: Map) -> Returned<Stri
     } else if let Some(trace) = value.clone().try_cast::<Trace>() {
         trace_bytes(&trace, &ending)?
     } else if let Some(prompt) = value.clone().try_cast::<Prompt>() {
-        prompt.built.pieces.concat().into_bytes()
+        prompt.model.text(|codec| codec.decode(&prompt.built.tokens).map_err(raise))?.into_bytes()
     } else if let Ok(text) = value.clone().into_string() {
         text.into_bytes()
     } else if ending == "json" {

@@ -61,7 +61,7 @@ pub mod functions {
         super::kept(&host(&context), path, "")
     }
 
-    /// The same with a text behind it.
+    /// The same with a text behind it. Of a document that was kept in the model's chat template, the text is what is asked about it.
     ///
     /// ```rhai
     /// keep(prompt("The heron stands in the water and waits."), full(), "story.safetensors");
@@ -89,10 +89,10 @@ fn keep(
     if crate::functions::files::ending(path) != "safetensors" {
         return refuse(format!("`{path}` is no name for a kept prompt"), "let it end in .safetensors");
     }
-    let needle = prompt.built.needle.as_ref().map(Into::into);
+    let to_keep = model.text(|codec| prompt.built.to_keep(codec).map_err(raise))?;
     let mut lens = model.lens(None)?;
     let mut work = host.work("keep");
-    let computed = kept::compute(&mut *lens, &settings, true, (&prompt.built.tokens, needle), &mut work);
+    let computed = kept::compute(&mut *lens, &settings, true, to_keep, &mut work);
     let computed = computed.map_err(raise)?;
     drop(work);
     let n_bytes = computed.n_bytes();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use longlens_core::lens::TextCodec;
+use longlens_core::lens::{Setup, TextCodec};
 use longlens_eval::generate::PieceDecoder;
 use rhai::Dynamic;
 use rhai::plugin::*;
@@ -163,6 +163,7 @@ fn asked(context: &NativeCallContext, of: &Dynamic, options: &mut Options) -> Re
     let n_tokens = prompt.built.tokens.len();
     let settings = RunRequest::new(&method, options, 0)?.settings(context, n_tokens)?;
     let setup = settings.setup(&model.info.spec, n_tokens).map_err(raise)?;
+    let setup = Setup { takes_kept: prompt.built.takes_kept(), ..setup };
     Ok(Asked::of_prompt(model, &prompt, setup))
 }
 

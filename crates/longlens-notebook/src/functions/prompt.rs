@@ -22,7 +22,7 @@ pub mod functions {
 
     use super::{depth_of, key_text};
     use crate::functions::calls::count;
-    use crate::host::Returned;
+    use crate::host::{Returned, raise};
     use crate::values::Prompt;
 
     /// A prompt of this text, in tokens of the open model.
@@ -159,9 +159,9 @@ pub mod functions {
     }
 
     /// The whole text of a prompt.
-    #[rhai_fn(get = "text", pure)]
-    pub fn whole_text(prompt: &mut Prompt) -> String {
-        prompt.built.pieces.concat()
+    #[rhai_fn(get = "text", pure, return_raw)]
+    pub fn whole_text(prompt: &mut Prompt) -> Returned<String> {
+        prompt.model.text(|codec| codec.decode(&prompt.built.tokens).map_err(raise))
     }
 
     /// The key hidden in a prompt; `()` where none is.

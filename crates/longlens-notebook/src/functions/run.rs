@@ -86,14 +86,16 @@ pub mod functions {
             return refuse("these runs have different prompts", "compare runs of one prompt on one model");
         }
         let [left_name, right_name] = &names(&[a, b])[..] else { unreachable!("a name for each run") };
+        let from = left.nll_from.max(right.nll_from);
         let row = |run: &Run, name: &String| {
             let kept = &run.0.kept;
+            let (loss, _) = kept.mean_from(from);
             let number = |value: Option<f64>| value.map_or(Datum::Empty, Datum::Real);
             [
                 ("method", Datum::Text(name.clone())),
                 ("rope", Datum::Text(kept.record.rope.clone())),
-                ("loss", number(kept.mean_nll)),
-                ("perplexity", number(run.perplexity())),
+                ("loss", number(loss)),
+                ("perplexity", number(loss.map(f64::exp))),
                 ("found", kept.found.map_or(Datum::Empty, Datum::Bool)),
                 ("text", Datum::Text(kept.output.clone())),
             ]

@@ -2,13 +2,14 @@
 
 use longlens_app::prompt::PromptSource;
 use longlens_app::session::SavedSession;
-use longlens_app::settings::params;
+use longlens_app::settings::{Settings, params};
+use longlens_app::steps::{Start, quoted};
 use longlens_core::methods;
 use rhai::plugin::*;
 use rhai::{Dynamic, Map};
 
 use crate::functions::calls::RunRequest;
-use crate::host::{Host, Returned, host, raise, refuse};
+use crate::host::{Host, OpenModel, Opening, Returned, host, raise, refuse};
 use crate::options::Options;
 use crate::table::{Datum, Table as Rows};
 use crate::values::{Method, Prompt, Rope, Table, to_prompt};
@@ -47,7 +48,7 @@ pub mod functions {
     }
 
     /// What a session of the workbench holds: `prompt`, `method`, `rope` (`()` where it is the checkpoint's own), `options` (for `run`),
-    /// and `runs`, a table of those that were pinned.
+    /// `model` and `opening` (for `open(s.model, s.opening)`), and `runs`, a table of those that were pinned.
     ///
     /// ```rhai
     /// workbench(needle(300, 0.5), full());
@@ -70,7 +71,7 @@ fn hand_over(context: &NativeCallContext, prompt: &Dynamic, method: &Dynamic, op
     }
     let model = host.model()?;
     let prompt = to_prompt(&host, prompt, &model, "the prompt")?;
-    let usual = longlens_app::settings::Settings::default().max_tokens;
+    let usual = Settings::default().max_tokens;
     let settings = RunRequest::new(method, &mut options, usual)?.settings(context, prompt.built.tokens.len())?;
     if methods::Method::parse(&settings.method.to_string()).is_err() {
         return refuse(
@@ -78,8 +79,9 @@ fn hand_over(context: &NativeCallContext, prompt: &Dynamic, method: &Dynamic, op
             "hand over a method of the catalog",
         );
     }
-    let session =
-        SavedSession::beginning(model.info.source.clone(), None, settings, from_root(&host, &prompt.built.source));
+    let trained_context = settings.trained_context.or(model.opening.trained_context);
+    let settings = Settings { trained_context, ..settings };
+    let session = SavedSession::beginning(start(&model), settings, from_root(&host, &prompt.built.source));
     // the workbench may have written it since; what is no session stays as it is
     let there = host.files().read_if_there(&file, crate::host::files::MAX_BYTES).map_err(raise)?;
     if there.is_some_and(|bytes| SavedSession::of_bytes(&bytes, &file).is_ok()) {
@@ -90,6 +92,26 @@ fn hand_over(context: &NativeCallContext, prompt: &Dynamic, method: &Dynamic, op
     let path = host.files().root().join(&file);
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok(format!("longlens workbench --session {}", quoted(&path.display().to_string())))
+}
+
+/// What the model inside the program is called.
+const EMBEDDED: &str = "embedded";
+
+/// How another program opens the model.
+fn start(model: &OpenModel) -> Start {
+    let Opening { weights, device, adapter, kv_offload, .. } = model.opening.clone();
+    // folders, wherever that program is started
+    let whole = |name: &str| {
+        let path = std::path::absolute(name).ok().filter(|path| name != EMBEDDED && path.exists());
+        path.map_or_else(|| name.to_owned(), |path| path.display().to_string())
+    };
+    Start {
+        model: whole(&model.info.source),
+        device: device.filter(|device| device != "cpu"),
+        weights,
+        adapter: adapter.as_deref().map(whole),
+        kv_offload: kv_offload.unwrap_or_default(),
+    }
 }
 
 /// The prompt as another program finds it: files count from the folder of the cells here.
@@ -112,12 +134,6 @@ fn from_root(host: &Host, source: &PromptSource) -> PromptSource {
     }
 }
 
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
 /// The prompt of a session; files are read where cells may read.
 fn built(context: &NativeCallContext, source: &PromptSource) -> Returned<Prompt> {
     let name = |file: &std::path::Path| file.display().to_string();
@@ -130,6 +146,20 @@ fn built(context: &NativeCallContext, source: &PromptSource) -> Returned<Prompt>
             Prompt::build(&host, source, &host.model()?)
         }
     }
+}
+
+/// How the model of a session is opened, as `open` takes it.
+fn opening(session: &SavedSession) -> Map {
+    let Start { device, weights, adapter, kv_offload, .. } = session.start.clone();
+    let texts = [("device", device), ("weights", weights), ("adapter", adapter)];
+    let mut map: Map = texts.into_iter().filter_map(|(name, text)| Some((name.into(), text?.into()))).collect();
+    if kv_offload {
+        map.insert("kv_offload".into(), true.into());
+    }
+    if let Some(n_tokens) = session.settings.trained_context {
+        map.insert("trained_context".into(), (n_tokens as i64).into());
+    }
+    map
 }
 
 fn back(context: &NativeCallContext, name: &str) -> Returned<Map> {
@@ -155,6 +185,8 @@ fn back(context: &NativeCallContext, name: &str) -> Returned<Map> {
         options.insert(param.name.into(), value);
     }
     map.insert("options".into(), options.into());
+    map.insert("model".into(), session.start.model.clone().into());
+    map.insert("opening".into(), opening(&session).into());
     let runs = session.runs.list.iter().map(|run| {
         [
             ("run", Datum::Text(run.name.clone().unwrap_or_else(|| run.text.clone()))),

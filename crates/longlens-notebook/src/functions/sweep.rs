@@ -1,6 +1,7 @@
 //! Sweeps: a function over a grid or a list of settings, one row each, resumed where it was interrupted.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use longlens_core::lens::{Control, LensError};
 use longlens_core::trace::RunRecord;
@@ -108,8 +109,8 @@ fn go_through(
     let host = host(context);
     // every row starts on the model that was open, whichever one the row before it opened
     let model = host.model().ok();
-    let mut work = host.work(label);
-    let n_points = points.len();
+    let (mut work, started) = (host.work(label), Instant::now());
+    let (n_points, mut n_before) = (points.len(), 0);
     let mut parts = Vec::with_capacity(n_points);
     for (at, (point, key)) in points.into_iter().enumerate() {
         if work.cancelled() {
@@ -120,9 +121,12 @@ fn go_through(
         if let Some(part) = journal.find(key)? {
             add_new(records, &part.records);
             parts.push(part);
+            n_before += 1;
             continue;
         }
+        let part = host.part(label, (at, n_points, n_before), started);
         let value = each.call_within_context::<Dynamic>(context, (point.clone(),));
+        drop(part);
         if let Some(model) = &model {
             host.select(model);
         }
@@ -216,6 +220,10 @@ fn table_of(point: &Map, value: &Dynamic) -> Returned<Rows> {
             ("loss".to_owned(), real(kept.mean_nll)),
             ("perplexity".to_owned(), real(run.perplexity())),
         ];
+        if kept.nll_from > 1 {
+            // beside runs that computed every token, nobody takes it for a loss of the same
+            row.push(("loss_tokens".to_owned(), Datum::Int(kept.mean_from(0).1 as i64)));
+        }
         if let Some(found) = kept.found {
             row.push(("found".to_owned(), Datum::Bool(found)));
         }

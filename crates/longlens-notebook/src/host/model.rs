@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use longlens_app::kept::KeptFile;
 use longlens_core::lens::{CancelToken, Conversation, Lens, LensError, ModelInfo, TextCodec};
 
-use super::{Returned, raise, refuse};
+use super::{Opening, Returned, raise, refuse};
 use crate::memory::Gauge;
 
 use self::weighed::Weighed;
@@ -18,6 +18,8 @@ use self::weighed::Weighed;
 pub struct OpenModel {
     /// What is open.
     pub info: ModelInfo,
+    /// How it was opened.
+    pub opening: Opening,
     /// Its files when it was opened: a line each with name, bytes and nanoseconds of the last change; empty where it has no
     /// folder.
     pub files: String,
@@ -34,13 +36,6 @@ pub struct OpenModel {
 pub struct Running<'a> {
     lens: RefMut<'a, Weighed>,
     model: &'a OpenModel,
-}
-
-impl Running<'_> {
-    /// Tokens of the sequence that were taken over from a kept prompt, and have no losses.
-    pub fn n_kept(&self) -> usize {
-        self.lens.n_kept()
-    }
 }
 
 impl Deref for Running<'_> {
@@ -67,11 +62,11 @@ impl Drop for Running<'_> {
 
 impl OpenModel {
     /// A model that has just been opened and takes so many bytes; `cancel` stops what runs on it.
-    pub fn new(lens: Box<dyn Lens>, cancel: CancelToken, gauge: &Gauge, bytes: i64) -> Self {
+    pub fn new(lens: Box<dyn Lens>, opening: Opening, cancel: CancelToken, gauge: &Gauge, bytes: i64) -> Self {
         let info = lens.model().clone();
         let files = model_files(&info.source);
         let lens = RefCell::new(Weighed::new(lens, bytes, gauge.models()));
-        Self { info, files, lens, loaded: Cell::new(None), cancel, broken: Cell::new(false) }
+        Self { info, opening, files, lens, loaded: Cell::new(None), cancel, broken: Cell::new(false) }
     }
 
     /// Whether it failed inside, and is not used again.
@@ -147,6 +142,10 @@ impl TextCodec for Stoppable<'_> {
     fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
         self.go_on()?;
         self.codec.decode(tokens)
+    }
+
+    fn special(&self, token: u32) -> Option<String> {
+        self.codec.special(token)
     }
 
     fn vocabulary(&self) -> Option<usize> {

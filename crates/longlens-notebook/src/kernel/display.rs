@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jupyter_protocol::{
     ClearOutput, DisplayData, JupyterMessage, Media, MediaType, StreamContent, Transient, UpdateDisplayData,
 };
+use longlens_app::pace;
 use longlens_core::printable::printable;
 use longlens_plot::terminal::{Depth, cut};
 use uuid::Uuid;
@@ -170,13 +171,16 @@ fn words(progress: &Progress) -> String {
 }
 
 fn numbers(progress: &Progress) -> String {
-    let Progress { done, total, seconds, .. } = progress;
+    let Progress { done, total, seconds, before, .. } = progress;
     if *total == 0 {
         return format!("{done} in {seconds:.1} s");
     }
     let share = (*done as f64 / *total as f64).min(1.0);
-    let left = if *done == 0 { String::new() } else { format!(", {:.1} s left", seconds / share - seconds) };
-    format!("{done} of {total} in {seconds:.1} s{left}")
+    let (n_new, n_left) = (done.saturating_sub(*before), total.saturating_sub(*done));
+    let left = seconds * n_left as f64 / n_new.max(1) as f64;
+    let left = if n_new == 0 { String::new() } else { format!(", {} left", pace::text(left)) };
+    let seconds = if *seconds < 60.0 { format!("{seconds:.1} s") } else { pace::text(*seconds) };
+    format!("{:.0} % in {seconds}{left}", (share * 100.0).floor())
 }
 
 /// Text, and the HTML of a line: given, or the text itself.
@@ -194,7 +198,7 @@ mod tests {
     use crate::kernel::outbox::{Outgoing, queue};
 
     fn progress(label: &str, done: usize, total: usize, seconds: f64) -> Progress {
-        Progress { label: label.into(), done, total, seconds }
+        Progress { label: label.into(), done, total, seconds, before: 0 }
     }
 
     fn published() -> (Published, Receiver<Outgoing>) {
@@ -247,7 +251,7 @@ mod tests {
         published.finish();
         let said = said(&mut receiver);
         assert_eq!(said.len(), 2, "{said:?}");
-        assert_eq!(said[0], "display_data: prefill ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 1 of 100 in 1.4 s, 138.6 s left");
+        assert_eq!(said[0], "display_data: prefill ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 1 % in 1.4 s, 2 min 10 s left");
         assert_eq!(said[1], "clear_output: ");
     }
 
@@ -270,7 +274,7 @@ mod tests {
         published.progress(Some(&progress("generate", 0, 0, 0.5)));
         published.finish();
         let clear = format!("stream: {CLEARED}");
-        let bar = "prefill ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌ 1 of 2 in 0.5 s, 0.5 s left";
+        let bar = "prefill ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌ 50 % in 0.5 s, 1 s left";
         let expected = [
             format!("{clear}{bar}"),
             clear.clone(),

@@ -174,8 +174,9 @@ impl Output for Console {
 
 /// `label  ━━━━────  41%  3.2 s (5 s left)  Ctrl-C stops`, its bar as long as a line of `width` leaves room for.
 fn progress_line(progress: &Progress, width: usize) -> String {
-    let Progress { label, done, total, seconds } = progress;
-    let left = pace::left(*seconds, *done, *total).filter(|_| done < total);
+    let Progress { label, done, total, seconds, before } = progress;
+    let left = pace::left(*seconds, done.saturating_sub(*before), total.saturating_sub(*before));
+    let left = left.filter(|_| done < total);
     let left = left.map_or(String::new(), |left| format!(" ({} left)", pace::text(left)));
     let seconds = if *seconds < 60.0 { format!("{seconds:.1} s") } else { pace::text(*seconds) };
     if *total == 0 {
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn progress_is_one_line_that_goes_away() {
         let (mut console, out, err) = console(Depth::Mono);
-        let mut progress = Progress { label: "passkey".into(), done: 41, total: 100, seconds: 0.1 };
+        let mut progress = Progress { label: "passkey".into(), done: 41, total: 100, seconds: 0.1, before: 0 };
         console.progress(Some(&progress));
         assert_eq!(err.text(), "", "too early");
         progress.seconds = 3.21;

@@ -1,4 +1,5 @@
-//! Functions of numbers that the language has for floats alone, for whole numbers too: `sqrt(2)` is what it is anywhere.
+//! Functions of numbers that the language has for floats alone, for whole numbers too: `sqrt(2)` is what it is anywhere. And `log` of one
+//! number is the natural logarithm, as in Python and its libraries: Rhai's own has the base 10, and nobody would notice.
 
 use rhai::{Engine, FLOAT, INT};
 
@@ -7,11 +8,13 @@ type OfOne = fn(FLOAT) -> FLOAT;
 type OfTwo = fn(FLOAT, FLOAT) -> FLOAT;
 
 /// Functions of one number.
-const OF_ONE: [(&str, OfOne); 18] = [
+const OF_ONE: [(&str, OfOne); 20] = [
     ("sqrt", FLOAT::sqrt),
     ("exp", FLOAT::exp),
     ("ln", FLOAT::ln),
-    ("log", FLOAT::log10),
+    ("log", FLOAT::ln),
+    ("log10", FLOAT::log10),
+    ("log2", FLOAT::log2),
     ("sin", FLOAT::sin),
     ("cos", FLOAT::cos),
     ("tan", FLOAT::tan),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use longlens_app::runs::{self, RunAsk};
 use longlens_app::settings::Settings;
+use longlens_core::lens::Setup;
 use longlens_eval::generate::{Stop, StopReason, generate};
 
 use rhai::NativeCallContext;
@@ -46,6 +47,7 @@ impl Run {
         let (host, built) = (&*host(context), &prompt.built);
         let (method, rules) = (method.clone(), method.rules(context));
         let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
+        let setup = Setup { takes_kept: built.takes_kept(), ..setup };
         let (sequence, spec) = (host.next_sequence(), &model.info.spec);
         let ask = RunAsk { id: sequence, settings, base: None, prompt: built.clone(), query: None };
         let mut kept = runs::Run::new(&ask, &model.info.name, spec);
@@ -54,13 +56,12 @@ impl Run {
         let sampling = &ask.settings.sampling;
         let said =
             generate(&mut *lens, &setup, &built.tokens, sampling, stop, &mut work, &mut |_| ()).map_err(raise)?;
-        let n_kept = lens.n_kept();
         drop((lens, work));
         if said.stop == StopReason::Cancelled {
             return Err(raise(longlens_core::lens::LensError::Cancelled));
         }
         // the first token that is computed has no loss: nobody said what came before it
-        let nll_from = n_kept + 1;
+        let nll_from = said.trace.n_taken + 1;
         let nll = said.trace.nll.get(..built.tokens.len() - nll_from).unwrap_or_default().to_vec();
         kept.prefilled(said.run.clone(), nll, nll_from, said.seconds_to_first_token.unwrap_or(said.seconds));
         kept.finish(&said);
@@ -101,6 +102,10 @@ impl fmt::Display for Run {
         write!(f, "  prompt  {prompt}")?;
         if let (Some(loss), Some(perplexity)) = (kept.mean_nll, self.perplexity()) {
             write!(f, "\n  loss    {loss:.3} nats a token, perplexity {perplexity:.2}")?;
+            if kept.nll_from > 1 {
+                let (n_scored, n_prompt) = (kept.mean_from(0).1, kept.record.n_prompt);
+                write!(f, "; of the last {n_scored} of {n_prompt} tokens, as the others were taken over")?;
+            }
         }
         if !kept.output.is_empty() {
             write!(f, "\n  says    {:?}", kept.output)?;

@@ -68,6 +68,7 @@ impl Trace {
     ) -> Returned<Self> {
         let built = &prompt.built;
         let setup = settings.setup_to_inspect(&model.info.spec, built.tokens.len()).map_err(raise)?;
+        let setup = Setup { takes_kept: built.takes_kept(), ..setup };
         let mut tokens = built.tokens.clone();
         tokens.extend(built.needle.iter().flat_map(|needle| &needle.answer).take(Self::n_beyond(&prompt)));
         let usual = if built.needle.is_some() { built.tokens.len() } else { built.tokens.len().saturating_sub(1) };
@@ -115,7 +116,7 @@ fn feed(
     lens.feed(&tokens[..n_prompt], Rows::None, &mut work).map_err(raise)?;
     let told = lens.trace();
     // tokens that were taken over from a kept prompt have no losses, nor has the first that was computed
-    let unknown = std::iter::repeat_n(f32::NAN, lens.n_kept());
+    let unknown = std::iter::repeat_n(f32::NAN, told.n_taken);
     let nll = unknown.chain(told.nll).collect();
     for token in &tokens[n_prompt..] {
         lens.feed(&[*token], Rows::None, &mut work).map_err(raise)?;
@@ -176,7 +177,8 @@ impl ViewOfTrace {
     /// What its page shows: the model looks at the sequence again.
     pub fn page(&self, host: &Host) -> Returned<Option<serde_json::Map<String, serde_json::Value>>> {
         let trace = &self.trace.0;
-        let pieces = trace.model.text(|codec| prompt::pieces(&trace.tokens, codec).map_err(raise)).unwrap_or_default();
+        let pieces =
+            trace.model.text(|codec| prompt::shown_pieces(&trace.tokens, codec).map_err(raise)).unwrap_or_default();
         let subject = Subject { pieces: &pieces, ..trace.subject() };
         // what ended the recording is told as it was raised
         let mut raised = None;

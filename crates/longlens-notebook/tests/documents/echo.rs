@@ -34,7 +34,7 @@ impl Interpreter for Echo {
                 ("fail", words) => return Err(CellError::new("Error", words, Some("do not".into()))),
                 ("raise", _) => self.flag.cancel(),
                 ("wait", _) => {
-                    let progress = Progress { label: "wait".into(), done: 1, total: 2, seconds: 0.0 };
+                    let progress = Progress { label: "wait".into(), done: 1, total: 2, seconds: 0.0, before: 0 };
                     out.borrow_mut().progress(Some(&progress));
                     while !self.flag.is_cancelled() {
                         std::thread::sleep(Duration::from_millis(1));

@@ -27,6 +27,9 @@ fn functions_of_floats_take_whole_numbers_too() {
         ("exp(1)", "exp(1.0)"),
         ("ln(2)", "ln(2.0)"),
         ("log(100)", "log(100.0)"),
+        ("log(100)", "ln(100.0)"),
+        ("log10(100)", "2.0"),
+        ("log2(8)", "3.0"),
         ("log(8, 2)", "log(8.0, 2.0)"),
         ("log(8, 2.0)", "log(8.0, 2.0)"),
         ("atan(1, 2)", "atan(1.0, 2.0)"),
@@ -43,6 +46,23 @@ fn functions_of_floats_take_whole_numbers_too() {
         "[7, 7, 7, 7, false, true, 0.0]"
     );
     assert_eq!(rig.say("(9).sqrt()"), "3.0");
+}
+
+#[test]
+fn lists_of_numbers_have_a_sum_a_mean_and_extremes() {
+    let mut rig = rig();
+    for (cell, value) in [
+        ("[sum([1, 2, 3]), sum([1, 0.5]), sum([])]", "[6, 1.5, 0]"),
+        ("[mean([1, 2]), median([3, 1, 2]), median([1, 2, 3, 4.0])]", "[1.5, 2.0, 2.5]"),
+        ("[min([2, 1.5]), max([1, 7, 7.0]), argmax([1, 7, 7]), max(1, 2)]", "[1.5, 7, 1, 2]"),
+        ("[mean([]) == (), max([]) == (), argmax([]) == ()]", "[true, true, true]"),
+        ("let l = [1, 2]; [l.sum(), l.max(), l]", "[3, 2, [1, 2]]"),
+        ("max([0.0 / 0.0, 1.0])", "1.0"),
+    ] {
+        assert_eq!(rig.say(cell), value, "{cell}");
+    }
+    let said = error(&mut rig, "mean([1, \"a\"])");
+    assert!(said.contains("`mean` takes numbers, and item 1 of the list is of type string"), "{said}");
 }
 
 #[test]

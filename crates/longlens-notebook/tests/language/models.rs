@@ -139,11 +139,16 @@ fn reading_text_leaves_the_sequence_in_the_model() {
 #[test]
 fn no_other_model_runs_in_the_place_of_one_that_could_not_be_opened() {
     let mut rig = crate::common::rig();
-    rig.run("let p = prompt(\"abc\"); run(p, full());").unwrap();
+    rig.run("let m = open(); let p = prompt(\"abc\"); run(p, full());").unwrap();
     rig.run("open(\"nowhere\")").unwrap_err();
     for cell in ["run(p, full())", "prompt(\"abc\")", "needle(300, 0.5)"] {
         let error = rig.run(cell).unwrap_err();
         assert!(error.message.contains("the model `nowhere` could not be opened"), "{cell}: {}", error.message);
     }
+    let error = rig.run("run(p, full())").unwrap_err();
+    let help = error.help.unwrap();
+    assert!(help.contains("go on with ") && help.contains("as in m.select()"), "{help}");
+    rig.run("m.select(); run(p, full());").unwrap();
+    rig.run("open(\"nowhere\")").unwrap_err();
     rig.run("open(\"embedded\"); run(p, full());").unwrap();
 }

@@ -444,3 +444,18 @@ fn measurements_that_were_stopped_go_on_where_they_were() {
         assert_eq!(n_begun.load(Ordering::Relaxed), 2 * n_cells + 1, "{cell}");
     }
 }
+
+#[test]
+fn progress_of_a_sweep_is_that_of_all_its_points() {
+    let mut rig = rig();
+    rig.run("sweep(#{ depth: [0.0, 1.0] }, |p| run(needle(300, p.depth), full()))").unwrap();
+    rig.run("passkey(#{ lengths: [200], depths: [0.5], methods: [full(), streaming()] })").unwrap();
+    let heard = rig.heard.borrow();
+    for begin in ["sweep 2 of 2: full", "passkey 2 of 2: streaming"] {
+        let told: Vec<_> = heard.progress.iter().flatten().filter(|told| told.label.starts_with(begin)).collect();
+        assert!(
+            !told.is_empty() && told.iter().all(|told| told.total == 1000 && told.done >= 500),
+            "{begin}: {told:?}"
+        );
+    }
+}

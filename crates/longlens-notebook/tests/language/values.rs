@@ -394,6 +394,9 @@ fn lines_for_the_session() {
     %time CODE
         runs code and says how long it took
     > ?min
+    min(list: array)
+        The smallest number of a list; `()` of an empty one.
+
     min(char1: char, char2: char) -> char
         Return the character that is lexically smaller than the other character.
     > save("let one = 1;\none + 1\n\n// %%\none + 2", "a.rhai");

@@ -314,6 +314,7 @@ const mapView = () => {
     };
   };
   const row_title = make("h2"),
+    top_title = make("h2"),
     top_keys = make("ol", { class: "keys" });
   const profile = profileOf({
     label: "attention of the picked query along the text",
@@ -341,6 +342,7 @@ const mapView = () => {
   });
   const pick = (layer, head) => {
     [state.layer, state.head] = [layer, head];
+    hover = null;
     live.textContent = headName(layer, head);
     redraw();
   };
@@ -435,6 +437,7 @@ const mapView = () => {
   };
   const center = (query, key, len) => look(key - len / 2, query - len / 2, len);
   return {
+    pick_says: true,
     controls: [controls.layer.box, controls.head.box, controls.query.box, log.box, max.box, stored],
     parts: [
       make(
@@ -458,7 +461,7 @@ const mapView = () => {
           {},
           query_words.box,
           key_words.box,
-          make("section", { class: "box" }, make("h2", {}, "keys with most attention of the query"), top_keys),
+          make("section", { class: "box" }, top_title, top_keys),
           make(
             "section",
             { class: "box" },
@@ -526,6 +529,17 @@ const mapView = () => {
         .sort((a, b) => row.values[b] - row.values[a])
         .slice(0, 8)
         .filter(at => row.values[at] > 0);
+      // a cell's share is that of all its keys, and no token's
+      const cell = row.stride ? Math.floor(state.query / row.stride) * row.stride : 0;
+      top_title.textContent = row.is_exact
+        ? "keys with most attention of the query"
+        : `ranges of ${row.stride} keys with most attention, a mean over queries ${cell}–${Math.min(n, cell + row.stride) - 1}`;
+      const named = at => {
+        const start = row.starts[at];
+        if (row.is_exact) return `${String(start).padEnd(7)} ${textOf(Math.max(0, start - 3), start)}⟨${wordOf(start)}⟩${textOf(start + 1, start + 4)}`;
+        const end = Math.min(row.end, row.starts[at + 1] ?? row.end);
+        return `${`${start}–${end - 1}`.padEnd(11)} ${textOf(start, Math.min(end, start + 8))}…`;
+      };
       top_keys.replaceChildren(
         ...order.map(at =>
           make(
@@ -539,7 +553,7 @@ const mapView = () => {
                   center(state.query, state.key, Math.max(40, 8 * (row.stride || 1)));
                 },
               },
-              `${percent(row.values[at]).padStart(9)}  ${String(row.starts[at]).padEnd(7)} ${textOf(Math.max(0, row.starts[at] - 3), row.starts[at])}⟨${wordOf(row.starts[at])}⟩${textOf(row.starts[at] + 1, row.starts[at] + 4)}`,
+              `${percent(row.values[at]).padStart(9)}  ${named(at)}`,
             ),
           ),
         ),

@@ -77,7 +77,8 @@ const build = () => {
         "div",
         {},
         make("h1", {}, title),
-        make("p", { class: "says" }, visible(data.text)),
+        // what is picked since stands above the pictures
+        make("p", { class: "says" }, make("span", { class: "note" }, view.pick_says ? "as it was written: " : ""), visible(data.text)),
         make(
           "p",
           { class: "says note" },
@@ -127,6 +128,8 @@ const build = () => {
     // arrows scroll the page unless a picture has the focus
     if (!own || (event.key.startsWith("Arrow") && event.target.tagName !== "CANVAS")) return;
     event.preventDefault();
+    // what the mouse lay on may be something else now
+    hideTip();
     own();
   });
   addEventListener("hashchange", () => {

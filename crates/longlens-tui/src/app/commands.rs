@@ -30,7 +30,7 @@ impl App {
             Command::SwapMode => self.toggle_swap(),
             Command::Rerun => {
                 self.start_run();
-                self.again = self.current.as_ref().map(|run| run.id);
+                self.again.extend(self.current.as_ref().map(|run| run.id));
             }
             Command::Cancel => self.cancel(),
             Command::Undo => self.travel(true),
@@ -193,7 +193,17 @@ impl App {
 
     /// Undo, or redo.
     fn travel(&mut self, back: bool) {
-        let Some(controls) = self.undo.travel(back, &self.controls) else {
+        let (mut found, mut now) = (None, self.controls.clone());
+        // values that were impossible together ran nothing, and nobody wants them back
+        while let Some(controls) = self.undo.travel(back, &now) {
+            now = controls.clone();
+            let is_possible = controls.settings.check(&self.opened, self.n_prompt()).is_ok();
+            found = Some(controls);
+            if is_possible {
+                break;
+            }
+        }
+        let Some(controls) = found else {
             let text = if back { "nothing to undo" } else { "nothing to redo" };
             return self.log.say(Level::Note, text);
         };

@@ -79,9 +79,10 @@ impl Grids {
     }
 
     /// Marks the grid that runs as stopped, its cells stay; false where none runs.
-    pub(super) fn stop(&mut self) -> bool {
-        let running = self.list.iter_mut().find(|grid| grid.running);
-        running.map(|grid| grid.running = false).is_some()
+    pub(super) fn stop(&mut self) -> Option<&GridRun> {
+        let running = self.list.iter_mut().find(|grid| grid.running)?;
+        running.running = false;
+        Some(running)
     }
 
     /// The grid of this number failed; false where it is gone.

@@ -18,6 +18,9 @@ use super::{App, Effect, GridRun, Level, Opening};
 use crate::command::{Command, key};
 use crate::export::PAGE;
 
+/// Seconds of a grid that nobody starts without having heard of them.
+const LONG_GRID: f64 = 600.0;
+
 impl App {
     /// Asks for a prompt.
     pub(super) fn build(&mut self, source: PromptSource) {
@@ -56,9 +59,12 @@ impl App {
     /// An earlier run of the same settings and prompt gives its place to the newest, as after a change that was taken back: it would be
     /// the same line twice. Those that were pinned, named or marked stay, and those that somebody ran again.
     fn drop_repeated(&mut self, newest: RunId) {
-        let Some(new) = self.runs.get(newest).filter(|_| self.again != Some(newest)) else { return };
+        let is_whole = |run: &&Run| run.state == RunState::Done && !self.again.contains(&newest);
+        let Some(new) = self.runs.get(newest).filter(is_whole) else { return };
         let same = |run: &Run| (&run.settings, &run.base, &run.source) == (&new.settings, &new.base, &new.source);
-        let is_kept = |run: &Run| run.pinned || run.name.is_some() || self.marked.contains(&run.id);
+        let is_kept = |run: &Run| {
+            run.pinned || run.name.is_some() || self.marked.contains(&run.id) || self.again.contains(&run.id)
+        };
         let gone: Vec<RunId> = self
             .runs
             .list
@@ -81,9 +87,15 @@ impl App {
         }
     }
 
-    /// Starts a passkey grid, or stops the one that runs.
+    /// Starts a passkey grid, one that takes long once it is asked for again, or stops the one that runs.
     pub(super) fn toggle_grid(&mut self) {
-        if self.grids.stop() {
+        if let Some(stopped) = self.grids.stop() {
+            let has_cells = stopped.cells.iter().any(Option::is_some);
+            if !has_cells {
+                // a notebook of the session would measure for hours what nobody waited for
+                let grid = stopped.grid();
+                self.record.take_back(&|step| matches!(step, Step::Grid(_, asked) if *asked == grid));
+            }
             self.log.say(Level::Note, "the grid was stopped; its cells are kept");
             return self.work.add(Effect::CancelGrid);
         }
@@ -101,6 +113,15 @@ impl App {
         }
         let n_prompts = grid.lengths.len() * grid.depths.len() * grid.trials;
         let time = self.grid_time().map_or(String::new(), |time| format!(", {time}"));
+        let is_long = self.grid_seconds(&grid).is_some_and(|(seconds, _)| seconds > LONG_GRID);
+        if is_long && self.warned_grid.as_ref() != Some(&grid) {
+            let text = format!(
+                "a grid of {n_prompts} prompts{time}: {} again starts it; up_to, depths and trials make it smaller",
+                key(Command::Grid)
+            );
+            self.warned_grid = Some(grid);
+            return self.log.say(Level::Warning, text);
+        }
         self.log.say(Level::Note, format!("a grid of {n_prompts} prompts{time}; {} stops it", key(Command::Grid)));
         let id = self.work.number();
         self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.opened.spec));
@@ -182,6 +203,32 @@ impl App {
         }
     }
 
+    /// Says where the query is a written token, and another one than under the settings before: heads then look from other words, and
+    /// what they attend to is no effect of the settings alone.
+    fn compare_query(&mut self, newest: RunId) {
+        let n_prompt = self.n_prompt();
+        let query = self.controls.query.unwrap_or_else(|| self.default_query());
+        let Some(run) = self.runs.get(newest).filter(|_| self.is_newest(newest) && query >= n_prompt) else { return };
+        // as soon as it is fed, which is when the token behind it is known
+        if run.generated.len() != query - n_prompt + 2 {
+            return;
+        }
+        let mut before = self.runs.list.iter().rev().filter(|other| other.id != newest && other.same_prompt(run));
+        let Some(before) = before.find(|other| other.generated.len() > query - n_prompt) else { return };
+        let at = query - n_prompt;
+        if run.generated[..=at] != before.generated[..=at] {
+            let piece =
+                |run: &Run| run.pieces.get(at).map(|piece| printable_line(piece).into_owned()).unwrap_or_default();
+            let text = format!(
+                "query {query} is “{}” now and was “{}” under the settings before: heads look from other words (query {} is the prompt's last)",
+                piece(run),
+                piece(before),
+                n_prompt - 1
+            );
+            self.log.say(Level::Warning, text);
+        }
+    }
+
     /// A run's losses, tokens and end.
     fn advance(&mut self, event: Event) {
         match event {
@@ -192,7 +239,6 @@ impl App {
                 self.measure(computed.as_ref(), nll_from, seconds);
                 if self.is_newest(run) {
                     self.shown = Some(run);
-                    self.drop_repeated(run);
                     self.base = computed.or(self.base.take());
                     self.inspect();
                 }
@@ -207,11 +253,12 @@ impl App {
                 kept.live_speed = speed;
                 let (done, total) = (kept.generated.len(), kept.settings.max_tokens);
                 let seconds = speed.map_or(0.0, |speed| done as f64 / speed);
-                self.work.advance(Progress { what: "text", done, total, seconds });
+                self.work.advance(Progress { what: "text", done, total, seconds, before: 0 });
                 if self.is_newest(run) && self.runs.get(run).is_some_and(|kept| kept.generated.len() == 2) {
                     // the token that fetches a hidden key has been fed
                     self.inspect();
                 }
+                self.compare_query(run);
             }
             Event::Finished(run, generated) => {
                 let Some(kept) = self.runs.get_mut(run).filter(|kept| kept.state == RunState::Generating) else {
@@ -223,6 +270,7 @@ impl App {
                 let step = Step::Run(Settings { swap, ..kept.settings.clone() }, kept.source.clone());
                 self.record(step);
                 if self.is_newest(run) {
+                    self.drop_repeated(run);
                     self.inspect();
                 }
             }

@@ -36,6 +36,13 @@ impl Record {
         }
     }
 
+    /// Takes back the newest step that `is_it`.
+    pub(super) fn take_back(&mut self, is_it: &dyn Fn(&Step) -> bool) {
+        if let Some(at) = self.steps.iter().rposition(is_it) {
+            self.steps.remove(at);
+        }
+    }
+
     /// Notes an export whose files are being written.
     pub(super) fn export(&mut self) {
         self.n_exported += 1;

@@ -284,9 +284,11 @@ fn forecast_lines(forecast: &Forecast, format: &str, width: u16, theme: Theme, l
     let (style, texts) = match forecast.trained {
         Some(trained) => {
             let beyond = forecast.highest > trained.saturating_sub(1) as f64;
+            // what a scaling reaches is more than the model was trained on
+            let of = if trained == forecast.trained_context { "trained" } else { "by the scaling" };
             let texts = [
-                format!("  highest position {highest} of {trained} trained"),
-                format!("  highest {highest} of {trained} trained"),
+                format!("  highest position {highest} of {trained} {of}"),
+                format!("  highest {highest} of {trained} {of}"),
             ];
             (if beyond { theme.alarm() } else { theme.text() }, texts)
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use longlens_app::runs::{Run, RunState};
 use longlens_app::settings::Swap;
+use longlens_core::printable::printable_line;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
@@ -15,6 +16,8 @@ use crate::theme::Theme;
 
 /// Cells before a run's name: state, pin, mark, a gap.
 const SIGNS: u16 = 4;
+/// Cells of a prompt's name that still tell it from another.
+const LEAST_SOURCE: u16 = 10;
 
 /// Draws the pane's inside.
 pub fn draw(app: &App, area: Rect, pen: &mut Pen) {
@@ -63,11 +66,14 @@ fn line(app: &App, run: &Run, selected: bool, area: Rect, pen: &mut Pen) {
     let style = if is_shown || run.pinned { theme.text() } else { theme.faint() };
     let name = named(run);
     let style = if selected { Style::new() } else { style };
-    let taken = pen.text(area.x + SIGNS, area.y, &shortened(&name, room), room, style);
+    let is_mixed = app.runs.list.iter().any(|other| other.source != run.source);
+    let most = if is_mixed && room > 3 * LEAST_SOURCE { room - LEAST_SOURCE - 1 } else { room };
+    let taken = pen.text(area.x + SIGNS, area.y, &shortened(&name, most), most, style);
     let rest = room.saturating_sub(taken + 1);
-    let source = run.source.to_string();
-    if Span::raw(&source).width() <= usize::from(rest) {
-        pen.text(area.x + SIGNS + taken + 1, area.y, &source, rest, ink(theme.faint()));
+    let source = printable_line(&run.source.brief()).into_owned();
+    // where runs have several prompts, these are what tells them apart
+    if Span::raw(&source).width() <= usize::from(rest) || is_mixed && rest >= LEAST_SOURCE {
+        pen.text(area.x + SIGNS + taken + 1, area.y, &shortened(&source, rest), rest, ink(theme.faint()));
     }
 }
 
@@ -95,7 +101,8 @@ fn results(run: &Run, area: Rect, ink: &dyn Fn(Style) -> Style, pen: &mut Pen) -
 /// Mean loss, or the speed while there is none; and whether it is final.
 fn number(run: &Run) -> (String, bool) {
     match (run.mean_nll, run.speed.map_or(run.live_speed, |speed| speed.decode)) {
-        (Some(loss), _) => (format!("{loss:.2}"), true),
+        // beside losses of whole prompts, one of a few tokens is no result
+        (Some(loss), _) => (format!("{loss:.2}"), run.nll_from <= 1 || run.base.is_some()),
         (None, Some(speed)) => (format!("{}/s", rate(speed)), run.speed.is_some()),
         (None, None) => (String::new(), false),
     }

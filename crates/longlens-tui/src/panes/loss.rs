@@ -304,7 +304,10 @@ fn means(run: &Run, trained: usize, long: bool) -> String {
         (None, None) if run.base.is_some() => return "no losses under reuse-kv".to_owned(),
         (None, None) => return "no losses".to_owned(),
     };
-    let text = format!("{both:.2} nats · ppl {}", perplexity(both));
+    // a kept prompt's own tokens have none
+    let is_part = run.nll_from > 1 && run.base.is_none();
+    let of = if is_part { format!(" of the last {}", losses.len()) } else { String::new() };
+    let text = format!("{both:.2} nats · ppl {}{of}", perplexity(both));
     match means {
         (Some(inside), Some(beyond)) if long => format!("{text} · {inside:.2} inside, {beyond:.2} beyond"),
         _ => text,

@@ -115,7 +115,10 @@ fn facts(app: &App, run: &Run, theme: Theme) -> Vec<Fact> {
         }
         (_, Some(took)) => {
             let speed = run.speed.map_or(String::new(), |speed| format!(" ({} tok/s)", rate(speed.prefill)));
-            add(3, format!("prefill {} tok in {}{speed}", count(n_prompt), seconds(took)), theme.text());
+            let n_kept = run.nll_from.saturating_sub(1).min(n_prompt);
+            let kept = if n_kept > 0 { format!("{} kept + ", count(n_kept)) } else { String::new() };
+            let text = format!("prefill {kept}{} tok in {}{speed}", count(n_prompt - n_kept), seconds(took));
+            add(3, text, theme.text());
         }
         (_, None) => (),
     }

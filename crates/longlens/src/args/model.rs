@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use longlens_model::weights::Written;
 
 use super::CommonArgs;
+use super::Device;
 use super::common::MODEL;
 
 #[derive(Debug, Args)]
@@ -20,6 +21,9 @@ pub struct MethodsArgs {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Examine this device alone
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

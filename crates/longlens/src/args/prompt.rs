@@ -121,6 +121,9 @@ pub struct ChatArgs {
     /// the passages that an answer attended to are shown below it
     #[arg(long, visible_aliases = ["pdf", "file"], value_name = "FILE")]
     pub document: Option<PathBuf>,
+    /// A document that `cache save --chat --file` kept, with all that was computed of it: the first answer comes at once
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["document", "methods", "system", "date"])]
+    pub cache: Option<PathBuf>,
     /// Passages of the document that are shown for each answer: those that gain most attention from its first 64 tokens
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
     pub passages: usize,

@@ -34,7 +34,7 @@ pub fn run(args: &AttentionArgs) -> Result<(), Failure> {
             options.set(name, &Value::Word(word.into()))?;
         }
     }
-    let looks = Looks { row: args.query, is_page: super::is_page(picture.as_deref()) };
+    let looks = Looks { row: args.query, is_page: super::is_page(picture.as_deref()), ..Looks::default() };
     let Viewed { lens, prompt, setup, trace, view } = viewed(&terminal, &config, &args.prompt, &Map, &options, looks)?;
     let map = &trace.maps[0];
     terminal.result(&json!({

@@ -1,17 +1,19 @@
 //! `longlens generate --prompts FILE.jsonl`: many prompts, a line each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use longlens_app::Problem;
 use longlens_app::prompt::{self, DocumentAsk, PromptSource};
 use longlens_core::lens::{Conversation, Message, TextCodec};
+use longlens_core::printable::printable_line;
 use longlens_eval::batch::{Answer, Batch, Key};
+use longlens_eval::error::in_line as reason;
 use longlens_eval::generate::Stop;
 use longlens_eval::ledger::Ledger;
 use longlens_eval::passkey::Chat;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::args::GenerateArgs;
 use crate::config::RunConfig;
@@ -31,6 +33,9 @@ struct Line {
     messages: Option<Vec<Message>>,
     file: Option<PathBuf>,
     question: Option<String>,
+    /// Keys that mean nothing here, such as a data set's own.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// A prompt of the file, in tokens.
@@ -48,6 +53,11 @@ pub fn run(args: &GenerateArgs, path: &Path) -> Result<(), Failure> {
     crate::inputs::spare(&config, out.as_slice(), &[Some(path)])?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let lines = lines(path)?;
+    let unread: BTreeSet<&str> = lines.iter().flat_map(|(_, line)| line.others.keys().map(String::as_str)).collect();
+    if !unread.is_empty() {
+        let unread: Vec<String> = unread.into_iter().map(|key| format!("`{}`", printable_line(key))).collect();
+        terminal.note(format_args!("note: prompts are read without their {}", unread.join(", ")))?;
+    }
     let mut lens = super::open(&terminal, &config)?;
     let codec = lens.text()?;
     let prompts = lines
@@ -127,7 +137,7 @@ fn lines(path: &Path) -> Result<Vec<(usize, Line)>, Failure> {
     for (at, line) in numbered {
         let number = at + 1;
         let line: Line = serde_json::from_str(line).map_err(|error| {
-            in_line(path, number, Problem::new(format!("it is no prompt: {error}"), HELP.to_owned()))
+            in_line(path, number, Problem::new(format!("it is no prompt: {}", reason(&error)), HELP.to_owned()))
         })?;
         let id = line.id.as_ref().map_or_else(|| number.to_string(), name);
         if let Some(earlier) = ids.insert(id, number) {
@@ -147,8 +157,14 @@ const HELP: &str = r#"write an object a line: {"id": "a", "prompt": "…"}, or "
 
 /// The tokens of a line's prompt.
 fn tokens(number: usize, line: Line, chat: Option<&Chat>, codec: &dyn TextCodec) -> Result<Prompt, Problem> {
-    let Line { id, prompt, messages, file, question } = line;
-    let several = || Problem::new("it has several prompts or none", HELP.to_owned());
+    let Line { id, prompt, messages, file, question, others: _ } = line;
+    let n_prompts = [prompt.is_some(), messages.is_some(), file.is_some()].into_iter().filter(|given| *given).count();
+    let which =
+        if n_prompts == 0 { "it has none of `prompt`, `messages` and `file`" } else { "it has several prompts" };
+    let several = || Problem::new(which, HELP.to_owned());
+    if question.is_some() && file.is_none() {
+        return Err(Problem::new("a question is about a `file`, and it has none", HELP.to_owned()));
+    }
     let source = match (prompt, messages, file) {
         (Some(text), None, None) => match chat {
             Some(chat) => PromptSource::Chat(prompt::question(chat.system.as_deref(), &text).dated(Some(&chat.date))),

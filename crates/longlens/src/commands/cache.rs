@@ -37,25 +37,32 @@ fn save(args: &SaveArgs) -> Result<(), Failure> {
             "keep the whole prompt: leave --cache out".to_owned(),
         ));
     }
-    let given = prompt::given(&args.prompt, &config);
-    if given.chat || given.messages.is_some() {
+    if super::ending(&out) != "safetensors" {
         return Err(Failure::usage(
-            "what follows a conversation belongs into its template, and behind a kept one it would not be",
-            "keep the text without --chat and --messages".to_owned(),
+            format!("{} is no name for a kept prompt", out.display()),
+            "let it end in .safetensors".to_owned(),
+        ));
+    }
+    let given = prompt::given(&args.prompt, &config);
+    if given.messages.is_some() || given.chat && given.file.is_none() {
+        return Err(Failure::usage(
+            "of a conversation, only a document that is asked about can be kept",
+            "give the text with --file; --chat puts it into the template, and what is asked later follows it there"
+                .to_owned(),
         ));
     }
     crate::inputs::spare(&config, std::slice::from_ref(&out), &[given.file.as_deref()])?;
     check_writable(&out)?;
     let mut lens = super::open(&terminal, &config)?;
-    let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
+    let prompt = prompt::read_or_made(&terminal, &args.prompt, &config, lens.as_ref())?;
     let mut settings = config.settings.clone();
     settings.trained_context = config.trained_context;
     let setup = settings.setup(&lens.model().spec, prompt.tokens.len())?;
     super::warn(&terminal, &config, lens.model(), &setup.plan, prompt.tokens.len())?;
     let started = Instant::now();
     let mut progress = terminal.progress("prefill");
-    let tokens = (&prompt.tokens[..], prompt.hidden.as_ref().map(Into::into));
-    let saved = kept::save(&out, lens.as_mut(), &settings, args.queries, tokens, &mut progress);
+    let to_keep = prompt.to_keep(lens.text()?)?;
+    let saved = kept::save(&out, lens.as_mut(), &settings, args.queries, to_keep, &mut progress);
     drop(progress);
     let (about, n_bytes) = saved.map_err(refused)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -83,7 +90,10 @@ fn open(args: &OpenArgs) -> Result<(), Failure> {
 fn show(path: &Path, json: bool) -> Result<(), Failure> {
     let file = KeptFile::open(path).map_err(refused)?;
     let (terminal, about) = (Terminal::new(json), &file.about);
-    terminal.result(&json!({ "file": path, "bytes": file.n_bytes(), "cache": about }))?;
+    let document = file.document.as_ref().map(|kept| {
+        json!({ "characters": kept.document.text.chars().count(), "kind": kept.document.kind, "chat": kept.chat })
+    });
+    terminal.result(&json!({ "file": path, "bytes": file.n_bytes(), "cache": about, "document": document }))?;
     if json {
         return Ok(());
     }
@@ -95,6 +105,14 @@ fn show(path: &Path, json: bool) -> Result<(), Failure> {
         ("computed on", about.kernel_path.clone()),
         ("prompt", format!("{} tokens, {} of them kept", about.n_prompt, about.n_kept)),
         ("queries", if about.queries { "kept" } else { "not kept" }.to_owned()),
+        (
+            "document",
+            file.document.as_ref().map_or("none".to_owned(), |kept| {
+                let told =
+                    kept.chat.as_ref().map_or(", outside the chat template".to_owned(), |chat| format!(", {chat}"));
+                format!("{} characters{told}", kept.document.text.chars().count())
+            }),
+        ),
         ("hidden key", about.needle.as_ref().map_or("none".to_owned(), |needle| needle.key.clone())),
         ("size", bytes::text(file.n_bytes() as usize)),
         ("version", about.version.clone()),

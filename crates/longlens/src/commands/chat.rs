@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 
+use longlens_app::kept::{KeptLens, Manner};
 use longlens_app::prompt::{self, Prompt, PromptSource};
 use longlens_app::views::passages::{self, Attended, Evidence, MAX_QUERIES};
 use longlens_core::lens::{Conversation, Lens, Message, ModelInfo};
@@ -13,6 +14,7 @@ use longlens_core::printable::printable_line;
 use longlens_eval::dialogue::Dialogue;
 use longlens_eval::document::Document;
 use longlens_eval::generate::{Generated, Stop, StopReason};
+use longlens_eval::passkey::Chat;
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,6 +22,7 @@ use crate::args::ChatArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::inputs::{read, shown};
+use crate::kept;
 use crate::terminal::{Terminal, check_writable, write_file};
 
 /// A longer question is no line that somebody typed.
@@ -57,16 +60,31 @@ struct Room<'a> {
 
 pub fn run(args: &ChatArgs) -> Result<(), Failure> {
     let mut config = RunConfig::new(&args.common)?;
-    config.settings.lay_over(&args.sampling.given())?;
     let terminal = Terminal::new(config.json);
     let out = super::data(&config, &args.common, "chat.json")?;
-    crate::inputs::spare(&config, out.as_slice(), &[args.document.as_deref()])?;
+    crate::inputs::spare(&config, out.as_slice(), &[args.document.as_deref(), args.cache.as_deref()])?;
+    super::expect_data(out.as_deref())?;
     out.as_deref().map_or(Ok(()), check_writable)?;
-    let document = args.document.as_deref().map(|path| opened(path, &terminal)).transpose()?;
+    let kept = args.cache.as_deref().map(|path| kept::of_conversation(&mut config, path)).transpose()?;
+    let (file, kept) = kept.unzip();
+    // over what the file or a config says
+    config.settings.lay_over(&args.sampling.given())?;
+    let told = kept.as_ref().and_then(|kept| kept.chat.clone());
+    let document = match (kept, &args.document) {
+        (Some(kept), _) => Some(kept.document),
+        (None, Some(path)) => Some(opened(path, &terminal)?),
+        (None, None) => None,
+    };
     let stop =
         Stop { max_tokens: config.settings.max_tokens, strings: config.file.sampling.stop.clone(), ..Stop::default() };
-    let mut talks = talks(args, &config, &stop)?;
+    let mut talks = talks(args, told, &config, &stop)?;
     let mut lens = super::open(&terminal, &config)?;
+    kept::check_model(file.as_ref(), lens.as_ref())?;
+    if let Some(file) = file {
+        let mut going_on = KeptLens::new(lens, None, Manner::Strict);
+        going_on.take(&file).map_err(kept::refused)?;
+        lens = Box::new(going_on);
+    }
     // a model that cannot chat, or a template that does not know systems, says so before a question is asked
     let begun = &talks[0].conversation;
     let try_out = [begun.messages.clone(), vec![Message::user("?")]].concat();
@@ -114,9 +132,14 @@ fn opened(path: &Path, terminal: &Terminal) -> Result<Document, Failure> {
 }
 
 /// A conversation for each method, begun by what the system says.
-fn talks(args: &ChatArgs, config: &RunConfig, stop: &Stop) -> Result<Vec<Talk>, Failure> {
-    let system = args.system.as_ref().map(|system| Message::new("system", system));
-    let conversation = Conversation::new(system.into_iter().collect::<Vec<_>>()).dated(args.date.as_deref());
+fn talks(args: &ChatArgs, kept: Option<Chat>, config: &RunConfig, stop: &Stop) -> Result<Vec<Talk>, Failure> {
+    // a kept document was told on its own day, after what the system said then
+    let (system, date) = match kept {
+        Some(Chat { system, date }) => (system, Some(date)),
+        None => (args.system.clone(), args.date.clone()),
+    };
+    let system = system.map(|system| Message::new("system", system));
+    let conversation = Conversation::new(system.into_iter().collect::<Vec<_>>()).dated(date.as_deref());
     let methods: Vec<Method> = match &args.methods {
         Some(list) => Method::list(list)?,
         None => vec![config.settings.method.clone()],

@@ -8,7 +8,7 @@ use longlens_app::views::{ENDINGS, TraceView};
 use longlens_core::setting::{Setting, Value};
 use serde_json::json;
 
-use super::plot::{Looks, viewed};
+use super::plot::{Looks, SHOWN_HEADS, SHOWN_ROWS, viewed};
 use crate::args::ChunksArgs;
 use crate::config::RunConfig;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub fn run(args: &ChunksArgs) -> Result<(), Failure> {
     if asks_for_attention {
         options.set("show", &Value::Word("attention".into()))?;
     }
-    let looks = Looks { row: None, is_page: super::is_page(picture.as_deref()) };
+    let looks = Looks { is_page: super::is_page(picture.as_deref()), ..Looks::default() };
     let viewed = viewed(&terminal, &config, &args.prompt, &Map, &options, looks)?;
     let shown = Shown::of(&viewed.subject(), &options)?;
     let Shown { query, chunk_len, is_choice } = shown;
@@ -121,7 +121,14 @@ fn describe(
     } else {
         "chunks with most attention of every head, and their share; attention on the needle's chunks"
     })?;
-    for row in rows {
+    // of a large model those that fetch the needle come first
+    let mut first: Vec<&Row> = rows.iter().collect();
+    if rows.len() > SHOWN_ROWS {
+        let share = |row: &Row| row.needle.unwrap_or_default();
+        first.sort_by(|a, b| share(b).total_cmp(&share(a)));
+        first.truncate(if needle.is_some() { SHOWN_HEADS } else { SHOWN_ROWS });
+    }
+    for row in &first {
         if row.chunks.is_empty() {
             terminal.say(format_args!("L{} H{}  attends to every key, chooses nothing", row.layer, row.head))?;
             continue;
@@ -138,5 +145,8 @@ fn describe(
             .collect();
         terminal.say(format_args!("L{} H{}{needle}  {}", row.layer, row.head, shown.join(" ")))?;
     }
-    Ok(())
+    match rows.len() - first.len() {
+        0 => Ok(()),
+        more => terminal.say(format_args!("and {more} more heads: --layer LAYER, --out FILE.csv or --json has them")),
+    }
 }

@@ -31,7 +31,8 @@ enum State {
 
 pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(args.json);
-    let found = [Device::Cpu, Device::Wgpu, Device::Cuda].map(find);
+    let devices = args.device.map_or_else(|| vec![Device::Cpu, Device::Wgpu, Device::Cuda], |device| vec![device]);
+    let found: Vec<Found> = devices.into_iter().map(find).collect();
     terminal.result(&found.iter().map(as_json).collect::<Vec<_>>())?;
     if !args.json {
         terminal.say(found.iter().map(as_text).collect::<Vec<_>>().join("\n"))?;

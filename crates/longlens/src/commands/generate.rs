@@ -25,12 +25,12 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let out = super::data(&config, &args.common, "generate.json")?;
     let given = prompt::given(&args.prompt, &config);
     crate::inputs::spare(&config, out.as_slice(), &[given.file.as_deref(), given.cache.as_deref()])?;
+    super::expect_data(out.as_deref())?;
     out.as_deref().map_or(Ok(()), check_writable)?;
     let mut lens = super::open(&terminal, &config)?;
     kept::check_model(kept.as_ref(), lens.as_ref())?;
     let prompt = prompt::build(&terminal, &args.prompt, &config, lens.as_ref())?;
     let setup = config.setup(lens.model(), prompt.tokens.len())?;
-    let n_kept = kept.as_ref().map_or(0, |file| file.about.n_kept);
     lens = kept::go_on(lens, kept, &setup, &prompt.tokens)?;
     let strings = if args.stop.is_empty() { &config.file.sampling.stop } else { &args.stop };
     let sampling = &config.settings.sampling;
@@ -51,7 +51,8 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     })?;
     drop(progress);
     let result = json!({
-        "generated": generated, "sampling": sampling, "prefill_tokens_per_s": prefill_speed(&generated, n_kept), "kept_tokens": n_kept,
+        "generated": generated, "sampling": sampling, "prefill_tokens_per_s": generated.prefill_speed(),
+        "kept_tokens": generated.trace.n_taken,
         "decode_tokens_per_s": generated.decode_speed(), "peak_memory_bytes": generated.trace.peak_memory,
         "phase_seconds": generated.trace.seconds, "prompt": prompt.asked,
     });
@@ -65,7 +66,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     if generated.stop == StopReason::Cancelled && generated.tokens.is_empty() {
         return Err(Failure::interrupted()); // no speed to tell
     }
-    say_speed(&terminal, &generated, n_kept)?;
+    say_speed(&terminal, &generated)?;
     if generated.stop == StopReason::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
@@ -77,15 +78,10 @@ fn write(out: Option<&Path>, result: &Value) -> Result<Option<String>, Failure> 
     Ok(Some(format!("{did} {}", path.display())))
 }
 
-/// Tokens of the prompt per second, of those that were computed.
-fn prefill_speed(generated: &Generated, n_kept: usize) -> Option<f64> {
-    let share = (generated.n_prompt - n_kept) as f64 / generated.n_prompt as f64;
-    generated.prefill_speed().map(|speed| speed * share)
-}
-
-fn say_speed(terminal: &Terminal, generated: &Generated, n_kept: usize) -> Result<(), Failure> {
+fn say_speed(terminal: &Terminal, generated: &Generated) -> Result<(), Failure> {
+    let n_kept = generated.trace.n_taken;
     let decode = generated.decode_speed().map_or(String::new(), |speed| format!(", decode {speed:.0} tokens/s"));
-    let first = generated.seconds_to_first_token.zip(prefill_speed(generated, n_kept));
+    let first = generated.seconds_to_first_token.zip(generated.prefill_speed());
     let prefill = first.map_or(String::new(), |(seconds, speed)| {
         format!(", prefill {speed:.0} tokens/s, first token after {seconds:.2} s")
     });

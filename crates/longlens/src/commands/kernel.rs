@@ -10,6 +10,7 @@ use crate::args::OpeningArgs;
 use crate::args::language::{KernelCommand, KernelPlaceArgs, SessionArgs};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
+use longlens_app::steps::quoted;
 
 pub fn run(command: &KernelCommand) -> Result<(), Failure> {
     match command {
@@ -30,15 +31,24 @@ pub fn run(command: &KernelCommand) -> Result<(), Failure> {
             let folder = kernel::install(&place.name, &place_of(place), &program, &words).map_err(refused)?;
             let started = kernel::command(&folder).unwrap_or_default();
             let name = &place.name;
+            let named = (name != "longlens").then(|| format!(" --name {name}"));
+            // Jupyter looks below the prefix that its Python lives in, and nowhere below others
+            let prefix = place.prefix.as_deref().map(absolute).transpose()?;
+            let placed = prefix.as_ref().map(|prefix| format!(" --prefix {}", quoted(prefix)));
+            let placed = placed.or_else(|| place.sys_prefix.then(|| " --sys-prefix".to_owned()));
+            let elsewhere = prefix.map_or(String::new(), |prefix| {
+                let path = quoted(&format!("{prefix}/share/jupyter"));
+                format!("A Jupyter of another prefix finds it with JUPYTER_PATH={path} in its environment.\n\n")
+            });
             Terminal::new(false).say(format_args!(
-                "installed {}\nJupyter starts it as: {started}\n\n\
+                "installed {}\nJupyter starts it as: {started}\n\n{elsewhere}\
                  jupyter lab                               then choose the kernel in the launcher\n\
                  jupyter console --kernel {name}\n\
                  jupyter nbconvert --to notebook --execute IN.ipynb\n\
                  jupyter nbconvert --to script --template longlens IN.ipynb\n\
                  longlens kernel remove{}",
                 folder.display(),
-                if name == "longlens" { String::new() } else { format!(" --name {name}") },
+                [named, placed].into_iter().flatten().collect::<String>(),
             ))
         }
         KernelCommand::Remove(place) => {

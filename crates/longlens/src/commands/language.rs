@@ -46,12 +46,12 @@ impl Opener {
 }
 
 /// The way to keep weights that cells name, one of those that `--weights` takes.
-fn weights_named(name: &str) -> Result<Keep, Problem> {
+pub fn weights_named(name: &str) -> Result<Keep, Problem> {
     name.parse().map_err(|_| unknown("weights", name, Keep::ALL.iter().map(|keep| keep.name())))
 }
 
 /// The device that cells name, one of those that `--device` takes.
-fn device_named(name: &str) -> Result<Device, Problem> {
+pub fn device_named(name: &str) -> Result<Device, Problem> {
     let found = Device::value_variants().iter().copied().find(|device| device.name() == name);
     found.ok_or_else(|| unknown("device", name, Device::value_variants().iter().map(|device| device.name())))
 }
@@ -60,7 +60,7 @@ fn unknown(option: &str, given: &str, known: impl Iterator<Item = &'static str>)
     let known: Vec<_> = known.collect();
     let near = nearest(given, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
     Problem::new(
-        format!("option `{option}` of `open` cannot be \"{}\"", printable_line(given)),
+        format!("`{option}` cannot be \"{}\"", printable_line(given)),
         Some(format!("there are: {}{}", known.join(", "), near.unwrap_or_default())),
     )
 }
@@ -73,6 +73,17 @@ impl Models for Opener {
 
     fn open_with(&self, model: &str, opening: &Opening) -> Result<Box<dyn Lens>, Problem> {
         self.opened(model, opening)
+    }
+
+    fn usual(&self, model: &str) -> Opening {
+        let (own, opening) = &self.own;
+        let usual = if own == model { opening.clone() } else { Opening::default() };
+        Opening {
+            weights: (self.weights != Keep::default()).then(|| self.weights.to_string()),
+            device: Some(self.device.name().to_owned()),
+            kv_offload: Some(self.kv_offload),
+            ..usual
+        }
     }
 
     fn held_out(&self, model: &ModelInfo) -> Option<String> {

@@ -243,7 +243,7 @@ fn check(files: &[PathBuf]) -> Result<(), Failure> {
         let mut n_cells = 0;
         for cell in notebook.cells.iter().filter(|cell| cell.kind == Kind::Code) {
             n_cells += 1;
-            if let Err(error) = session.check(&cell.source) {
+            if let Err(error) = cell.code().and_then(|code| session.check(&code)) {
                 n_wrong += 1;
                 terminal.say(format_args!("{}, code cell {n_cells}", path.display()))?;
                 terminal.say(error)?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use longlens_app::Problem;
-use longlens_app::prompt::pieces;
+use longlens_app::prompt::shown_pieces;
 use longlens_app::views::{self, Cell, ENDINGS, Plot, Subject, TRACE_VIEWS, Table, TraceView};
 use longlens_core::lens::{Control, Lens, ModelInfo, Rows, Setup};
 use longlens_core::setting::{Info, Setting};
@@ -22,7 +22,9 @@ use crate::terminal::Terminal;
 /// Letters of a cell that are printed.
 const SHOWN_LETTERS: usize = 80;
 /// Rows of a table that are printed.
-const SHOWN_ROWS: usize = 64;
+pub const SHOWN_ROWS: usize = 64;
+/// Heads of them that are printed where there are more.
+pub const SHOWN_HEADS: usize = 20;
 
 pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let Some(text) = &args.view else { return list(args.common.json) };
@@ -31,7 +33,7 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(config.json);
     let file = super::file(config.out.as_deref(), &format!("{}.png", view.info().name), &ENDINGS)?;
     crate::inputs::spare(&config, file.as_slice(), &[prompt::given(&args.prompt, &config).file.as_deref()])?;
-    let looks = Looks { row: None, is_page: super::is_page(file.as_deref()) };
+    let looks = Looks { is_page: super::is_page(file.as_deref()), ..Looks::default() };
     let Viewed { view, .. } = viewed(&terminal, &config, &args.prompt, view, &options, looks)?;
     // larger than what it is made of: it is made only where somebody reads it
     let table = (config.json || file.is_none()).then(|| view.table()).flatten();
@@ -80,6 +82,8 @@ pub struct Looks {
     pub row: Option<usize>,
     /// Whether the view becomes a page, which looks at the sequence once more.
     pub is_page: bool,
+    /// Whether tokens were taken over with their queries, so that they are looked at once all are there.
+    pub later: bool,
 }
 
 /// Runs the prompt of the flags, and records what a view needs and what is looked at beside.
@@ -89,7 +93,7 @@ pub fn viewed(
     prompt: &PromptArgs,
     view: &dyn TraceView,
     options: &Setting,
-    looks: Looks,
+    mut looks: Looks,
 ) -> Result<Viewed, Failure> {
     let mut config = config.clone();
     let (kept, config) = (kept::file(&mut config, prompt)?, &config);
@@ -101,6 +105,8 @@ pub fn viewed(
     prompt.tokens.extend(&prompt.answer);
     let mut setup = config.setup(lens.model(), n_prompt)?;
     super::warn(terminal, config, lens.model(), &setup.plan, n_prompt)?;
+    looks.later = kept.as_ref().is_some_and(|file| file.about.queries);
+    setup.keep_queries |= looks.later || looks.is_page;
     lens = kept::go_on(lens, kept, &setup, &prompt.tokens[..n_prompt])?;
     let mut progress = terminal.progress("prefill");
     let (trace, view) = record(lens.as_mut(), &prompt, &mut setup, view, options, looks, &mut progress)?;
@@ -125,6 +131,7 @@ pub fn record(
     }
     setup.keep_queries |= looks.is_page;
     setup.watch.beyond = prompt.tokens.len() - setup.n_prompt;
+    let later = looks.later.then(|| std::mem::take(&mut setup.watch));
     lens.begin(setup)?;
     let (of_prompt, beyond) = prompt.tokens.split_at(setup.n_prompt);
     // logits are asked for as they are checked: weights that are not finite make no picture
@@ -132,8 +139,12 @@ pub fn record(
     for token in beyond {
         lens.feed(&[*token], Rows::Last, control)?;
     }
-    let trace = Arc::new(lens.trace());
-    let pieces = lens.text().and_then(|codec| pieces(&prompt.tokens, codec)).unwrap_or_default();
+    let mut trace = lens.trace();
+    if let Some(watch) = later {
+        trace = Trace { run: trace.run, ..lens.inspect(&watch, control)? };
+    }
+    let trace = Arc::new(trace);
+    let pieces = lens.text().and_then(|codec| shown_pieces(&prompt.tokens, codec)).unwrap_or_default();
     let subject = Subject { pieces: &pieces, ..subject(model, prompt, setup) };
     let plot = view.view(&subject, options, &trace)?;
     if !looks.is_page {
@@ -172,8 +183,34 @@ fn cell(cell: &Cell) -> String {
     }
 }
 
-/// The first rows in aligned columns.
+/// A long table of heads with the most telling ones first: those with the highest number, of an entropy the lowest.
+fn ranked(table: &Table) -> Option<(Table, String)> {
+    let [layer, head, by, ..] = &table.columns[..] else { return None };
+    let number = |row: &Vec<Cell>| match row[2] {
+        Cell::Single(number) => f64::from(number),
+        Cell::Double(number) => number,
+        _ => f64::NAN,
+    };
+    // a row a head, with a number each
+    let is_of_heads =
+        (layer.name, head.name) == ("layer", "head") && !table.rows.iter().all(|row| number(row).is_nan());
+    if !is_of_heads || table.rows.len() <= SHOWN_ROWS {
+        return None;
+    }
+    let is_low = by.name == "entropy";
+    let mut rows: Vec<_> = table.rows.iter().filter(|row| !number(row).is_nan()).cloned().collect();
+    rows.sort_by(|a, b| if is_low { number(a).total_cmp(&number(b)) } else { number(b).total_cmp(&number(a)) });
+    rows.truncate(SHOWN_HEADS);
+    let which = if is_low { "lowest" } else { "highest" };
+    let said = format!("the {} of {} heads with the {which} {}:\n", rows.len(), table.rows.len(), by.name);
+    Some((Table { columns: table.columns.clone(), rows }, said))
+}
+
+/// The first rows in aligned columns, of many heads the most telling.
 fn printed(table: &Table) -> String {
+    let (ranked, said) = ranked(table).unzip();
+    let n_left = ranked.as_ref().map_or(0, |ranked| table.rows.len() - ranked.rows.len());
+    let table = ranked.as_ref().unwrap_or(table);
     let names = table.columns.iter().map(|column| match column.unit {
         "" => column.name.to_owned(),
         unit => format!("{} ({unit})", column.name),
@@ -185,14 +222,14 @@ fn printed(table: &Table) -> String {
     // numbers stand under each other, words begin at the left
     let is_text = |at: usize| table.rows.first().is_some_and(|row| matches!(row[at], Cell::Text(_)));
     let is_words: Vec<bool> = (0..table.columns.len()).map(is_text).collect();
-    let mut text = String::new();
+    let mut text = said.unwrap_or_default();
     for line in &lines {
         let cells = line.iter().zip(&widths).zip(&is_words).map(|((cell, width), is_words)| {
             if *is_words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
         text += &(cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n");
     }
-    if let more @ 1.. = table.rows.len().saturating_sub(SHOWN_ROWS) {
+    if let more @ 1.. = n_left.max(table.rows.len().saturating_sub(SHOWN_ROWS)) {
         let _ = writeln!(text, "and {more} more rows: --out FILE.csv or --json has them");
     }
     text

@@ -55,7 +55,7 @@ pub fn run(args: &PositionsArgs) -> Result<(), Failure> {
         }
         terminal.say(format_args!("rope              {rope}"))?;
         terminal.say(format_args!("tokens            {n_tokens}"))?;
-        terminal.say(format_args!("positions         {}", reach_text(trained, model.spec.trained_context)))?;
+        terminal.say(format_args!("trained positions {}", reach_text(trained, model.spec.trained_context)))?;
         terminal.say(format_args!("highest position  {}", plan.highest_position(n_tokens)))?;
         terminal.say(format_args!("capacity          {capacity_text}"))?;
     }

@@ -124,10 +124,20 @@ pub fn begin(
             "run a command for those; in the workbench, `e` exports what is shown".to_owned(),
         ));
     }
+    let mut weights = args.common.opening.weights.or(config.file.weights);
     if let (Some(session), None) = (&resume, args.common.model.as_ref().or(config.file.model.as_ref())) {
-        config.model.clone_from(&session.model);
+        let start = &session.start;
+        config.model.clone_from(&start.model);
         config.trained_context = config.trained_context.or(session.settings.trained_context);
-        config.adapter = config.adapter.or_else(|| session.adapter.clone());
+        config.adapter = config.adapter.or_else(|| start.adapter.clone());
+        weights = weights.or(start.weights.as_deref().map(super::language::weights_named).transpose()?);
+        config.weights = weights.unwrap_or_default();
+        if args.common.opening.device.or(config.file.device).is_none() {
+            let device = start.device.as_deref().map(super::language::device_named).transpose()?;
+            config.device = device.unwrap_or_default();
+        }
+        config.kv_offload |= start.kv_offload && config.device != Device::Cpu;
+        backend::check(config.device, config.weights)?;
     }
     let prompt = prompt::given(&args.prompt, &config);
     crate::inputs::spare(&config, outputs, &[prompt.file.as_deref()])?;
@@ -148,7 +158,7 @@ pub fn begin(
     let start = Start {
         model: config.model.clone(),
         device: (config.device != Device::Cpu).then(|| config.device.name().to_owned()),
-        weights: args.common.opening.weights.or(config.file.weights).map(|weights| weights.to_string()),
+        weights: weights.map(|weights| weights.to_string()),
         adapter: config.adapter.clone(),
         kv_offload: config.kv_offload,
     };

@@ -12,7 +12,7 @@ use crate::pty::Pty;
 const BIRDS: &[u8] = include_bytes!("../../../../fixtures/documents/birds.pdf");
 
 /// What a command says that succeeds, and what it notes.
-fn said(folder: &Path, args: &[&str]) -> [String; 2] {
+pub fn said(folder: &Path, args: &[&str]) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longlens"));
     let output = command.args(args).current_dir(folder).output().unwrap();
     let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

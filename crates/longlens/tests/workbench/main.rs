@@ -10,6 +10,7 @@ use tempfile::TempDir;
 mod asking;
 #[path = "../common/mod.rs"]
 mod common;
+mod handed;
 mod pty;
 mod real;
 mod steps;

@@ -55,7 +55,7 @@ fn steps_are_a_notebook_that_runs() {
     let mut exported = Vec::new();
     for (view, key) in views.iter().zip(["1", "2", "3", "4", "5", "6", "7", "9"]) {
         pty.press(key);
-        export(&mut pty, &format!("longlens-{view}-1.png"));
+        export(&mut pty, folder.path(), &format!("longlens-{view}-1.png"));
         exported.push(std::fs::read(picture(view)).unwrap());
         std::fs::remove_file(picture(view)).unwrap();
     }
@@ -101,8 +101,9 @@ fn steps_are_a_notebook_that_runs() {
 }
 
 /// Writes the view to the file that is offered, once there is something to write.
-fn export(pty: &mut Pty, name: &str) {
-    let wrote = format!("wrote {name}");
+fn export(pty: &mut Pty, folder: &Path, name: &str) {
+    // the page of a view comes a moment after its picture, and is told in its place
+    let wrote = format!("wrote {}.", name.trim_end_matches(".png"));
     let since = Instant::now();
     loop {
         pty.press("e");
@@ -111,6 +112,10 @@ fn export(pty: &mut Pty, name: &str) {
         // what a view needs is computed when it is shown
         let screen = pty.wait(&wrote, |screen| screen.contains(&wrote) || screen.contains("to export yet"));
         if screen.contains(&wrote) {
+            let is_there = || folder.join(name).exists();
+            while !is_there() && since.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             return;
         }
         assert!(since.elapsed() < Duration::from_secs(30), "there is nothing to write:\n{screen}");

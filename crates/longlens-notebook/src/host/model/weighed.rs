@@ -38,11 +38,6 @@ impl Weighed {
         self.lens.take(file)
     }
 
-    /// Tokens of the sequence that were taken over from a kept prompt.
-    pub fn n_kept(&self) -> usize {
-        self.lens.n_kept()
-    }
-
     /// A step in which caches may grow or go.
     fn step(&mut self) -> (&mut dyn Lens, Step<'_>) {
         (&mut self.lens, Step { share: &mut self.share, before: live(), handed_out: 0 })

@@ -16,9 +16,9 @@ use longlens_plot::terminal::Depth;
 use serde_json::Map;
 
 use super::{Shell, Waiting};
+use crate::document::papermill;
 use crate::interpreter::{CellError, Nobody, Out};
 use crate::kernel::display::{Front, Published, display, media};
-use crate::kernel::papermill;
 use crate::repl::painted;
 use crate::shown::Shown;
 

@@ -198,6 +198,7 @@ mod tests {
             pieces: vec!["x".into(); 6],
             needle: None,
             passages: [].into(),
+            document: None,
             warnings: Vec::new(),
         };
         let ask = RunAsk { id: 1, settings: Settings::default(), base: None, prompt: Arc::new(prompt), query: None };

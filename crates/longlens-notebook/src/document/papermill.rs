@@ -1,4 +1,4 @@
-//! Parameters that papermill writes in Python, for a kernel that speaks Rhai.
+//! Parameters that papermill writes in Python, for cells that are Rhai.
 //!
 //! `papermill --language python` puts a cell of plain assignments into a notebook, under the line `# Parameters`. Such a cell,
 //! and nothing else, is turned into `let` statements before it runs.
@@ -15,7 +15,7 @@ const MOST_NESTED: usize = 32;
 /// The cell as Rhai code: translated when it holds papermill's parameters, otherwise as it is.
 ///
 /// Fails when it holds parameters that Rhai cannot have.
-pub(super) fn translate(cell: &str) -> Result<Cow<'_, str>, CellError> {
+pub(crate) fn translate(cell: &str) -> Result<Cow<'_, str>, CellError> {
     let first = cell.lines().next().unwrap_or_default();
     if !first.starts_with("# Parameters") && !first.starts_with("# papermill") {
         return Ok(cell.into());
