@@ -72,7 +72,7 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
     };
     row.insert("prediction".into(), prediction);
     row.insert("references".into(), references);
-    finish(file.path, task, scorer, row, mode)
+    finish(file.path, task, scorer, &row, mode)
 }
 
 fn scrolls(
@@ -93,17 +93,17 @@ fn scrolls(
     row.insert("task".into(), json!(task));
     row.insert("prediction".into(), by_id.into());
     row.insert("references".into(), references.into_iter().map(Value::from).collect());
-    finish(file.path, task, "scrolls_corpus", row, mode)
+    finish(file.path, task, "scrolls_corpus", &row, mode)
 }
 
 fn finish(
     path: &Path,
     task: &str,
     scorer: &'static str,
-    row: Map<String, Value>,
+    row: &Map<String, Value>,
     mode: Mode,
 ) -> Result<FileScore, EvalError> {
-    let score = Scorer::named(scorer).and_then(|scorer| scorer.score(&row, mode)).map_err(|error| EvalError::File {
+    let score = Scorer::named(scorer).and_then(|scorer| scorer.score(row, mode)).map_err(|error| EvalError::File {
         path: path.to_owned(),
         problem: error.to_string(),
         help: error.help(),

@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn halves_go_to_the_even_percent_and_nothing_is_unlike_all() {
-        assert!(
-            [(ratio("", ""), 100.0), (ratio("", "a"), 0.0), (edit_ratio("ab", "b"), 67.0)].iter().all(|(a, b)| a == b)
-        );
+        for (found, expected) in [(ratio("", ""), 100.0), (ratio("", "a"), 0.0), (edit_ratio("ab", "b"), 67.0)] {
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        }
         // 2 * 1 / 16 is 12.5 percent
         assert!((ratio("abbbbbbb", "a1234567") - 12.0).abs() < 1e-9);
     }

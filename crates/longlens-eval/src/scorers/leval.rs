@@ -8,7 +8,7 @@ mod extract;
 mod output;
 
 pub use choices::{Source, choice, choice_gold, choice_output};
-pub use extract::{code_gold, code_output, judge_gold, judge_output, math, number};
+pub use extract::{code_gold, code_output, has_output, judge_gold, judge_output, math, number};
 pub(super) use output::auto_eval_output;
 
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::error::Stop;
 use super::numbers::float;
 use super::overlap::without_articles;
 use super::row::Row;
-use super::words::{contains_words, is_punctuation, split};
+use super::words::{contains_words, is_blank, is_punctuation, split};
 use super::{Mode, best};
 
 /// Whether a task's name or file asks for letters: whatever contains one of these does.
@@ -59,7 +59,8 @@ pub(super) fn code(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
 }
 
 fn code_equals(prediction: &str, reference: &str, mode: Mode) -> f64 {
-    equals(&code_output(prediction, reference, mode), &code_gold(reference, mode), mode)
+    let (found, right) = (code_output(prediction, reference, mode), code_gold(reference, mode));
+    if mode.is_fixed() { f64::from(has_output(&found, &right) || found == right) } else { equals(&found, &right, mode) }
 }
 
 /// Two truth values: after the story, and in fact.
@@ -83,14 +84,16 @@ fn percent(references: &[&str], score: impl Fn(&str) -> Result<f64, Stop>) -> Re
 /// Where faults are mended, nothing is worth nothing, numbers may have commas, and the right answer has to stand there as words.
 pub(super) fn equals(prediction: &str, reference: &str, mode: Mode) -> f64 {
     let (given, right) = (bare(prediction), bare(reference));
-    if right.chars().all(|c| ('A'..='D').contains(&c)) {
+    let is_marks = mode.is_fixed() && right.is_empty() && !reference.chars().all(is_blank);
+    if right.chars().all(|c| ('A'..='D').contains(&c)) && !is_marks {
         let is_part = given.chars().all(|c| right.contains(c)) && !(mode.is_fixed() && given.is_empty());
         return if given == right { 1.0 } else { 0.25 * f64::from(is_part) };
     }
     let is_fixed = mode.is_fixed();
     let number = |text: &str| if is_fixed { float(&text.replace(',', "")) } else { float(text) };
     if let Some((given, right)) = number(prediction).zip(number(reference)) {
-        return f64::from(given == right || is_fixed && given.is_nan() && right.is_nan());
+        let is_same = given.partial_cmp(&right).is_some_and(std::cmp::Ordering::is_eq);
+        return f64::from(is_same || is_fixed && given.is_nan() && right.is_nan());
     }
     f64::from(if is_fixed {
         let spaced = |text: &str| split(&text.to_lowercase()).collect::<Vec<_>>().join(" ");

@@ -50,7 +50,7 @@ pub(super) fn string_match_part_corpus(row: Row<'_>, mode: Mode) -> Result<Value
 }
 
 /// Lists of predictions and references; in the fixed mode a question without a prediction has an empty one.
-fn data_set<'a>(row: Row<'a>, mode: Mode) -> Result<(Vec<&'a str>, Vec<Vec<&'a str>>), Stop> {
+fn data_set(row: Row<'_>, mode: Mode) -> Result<(Vec<&str>, Vec<Vec<&str>>), Stop> {
     let (mut predictions, references) = (row.texts("prediction")?, row.lists("references")?);
     if mode.is_fixed() && predictions.len() < references.len() {
         predictions.resize(references.len(), "");

@@ -75,7 +75,7 @@ fn measure(row: Row<'_>) -> Result<Measure, Stop> {
 ///
 /// Rows of one id are references of one question. Where predictions have ids, the script scores those alone that are there; the fixed mode
 /// takes a question without a prediction for an empty answer.
-fn data_set<'a>(row: Row<'a>, mode: Mode) -> Result<(Vec<&'a str>, Vec<Vec<&'a str>>), Stop> {
+fn data_set(row: Row<'_>, mode: Mode) -> Result<(Vec<&str>, Vec<Vec<&str>>), Stop> {
     let Some(by_id) = row.field("prediction")?.as_object() else {
         let (mut predictions, references) = (row.texts("prediction")?, row.lists("references")?);
         if mode.is_fixed() && predictions.len() < references.len() {

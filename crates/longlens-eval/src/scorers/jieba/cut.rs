@@ -74,7 +74,10 @@ fn name_unknown(singles: &str, words: &mut Vec<String>) {
         let end = rest.find(|c| is_han(c) != is_han(first)).unwrap_or(rest.len());
         let (run, behind) = rest.split_at(end);
         if is_han(first) {
-            words.extend(JIEBA.cut(run, true).into_iter().map(|token| token.word.to_owned()));
+            // the dash keeps a run that is a rare word of the dictionary from being cut into signs: the model decides
+            let run = format!("{run}-");
+            let tokens = JIEBA.cut(&run, true);
+            words.extend(tokens.iter().map(|token| token.word.to_owned()).take_while(|word| word != "-"));
         } else {
             cut_latin(run, words);
         }
@@ -99,5 +102,28 @@ fn cut_latin(run: &str, words: &mut Vec<String>) {
         };
         words.push(rest[..end].to_owned());
         rest = &rest[end..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_package() {
+        for (text, expected) in [
+            ("The-an-a cat, 5 p.m.", "The|-|an|-|a| |cat|,| |5| |p|.|m|."),
+            ("价格是3.5元，涨了12%。", "价格|是|3.5|元|，|涨|了|12%|。"),
+            ("a\r\n\nb", "a|\r\n|\n|b"),
+            ("IP卡和T恤", "IP卡|和|T恤"),
+            ("北京大学的学生在图书馆里看书", "北京大学|的|学生|在|图书馆|里|看书"),
+            // rare words beside Latin letters
+            ("3.5题下临时性", "3.5|题下|临时性"),
+            ("还调Python3空泡a&b吴与", "还调|Python3|空泡|a|&|b|吴|与"),
+            ("", ""),
+        ] {
+            assert_eq!(words(text).join("|"), expected, "{text}");
+            assert_eq!(words(text).concat(), text);
+        }
     }
 }

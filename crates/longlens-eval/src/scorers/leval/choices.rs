@@ -88,50 +88,85 @@ pub fn choice_output(prediction: &str, task: &str, source: Source, mode: Mode) -
     if run.is_empty() { nothing.to_owned() } else { run }
 }
 
-/// Letters that an answer chooses, sorted: those that stand alone (or as a run, `ABD`) behind the last cue as "answer is", else anywhere. Small
-/// letters count behind a cue, and where the answer is nothing else. Nothing is chosen where there are none.
+/// Letters that an answer chooses, sorted: those that stand alone (or as a run, `ABD`) behind the last cue as "answer is"; else those of the
+/// first line, with those that lines below begin with where they list options, too. Small letters count behind a cue, and where the answer is
+/// nothing else. Nothing is chosen where there are none.
 pub fn choice(prediction: &str) -> String {
-    let lower = prediction.to_ascii_lowercase();
-    let cue = ["answer", "answers", "option", "options", "choice", "choices"]
-        .iter()
-        .flat_map(|cue| lower.match_indices(cue).map(|(at, cue)| at + cue.len()))
-        .max();
-    // what follows the first line is another question
-    let line = |text: &str| text.trim_start().lines().next().unwrap_or_default().to_owned();
-    let behind = cue.map(|at| line(prediction[at..].trim_start_matches(|c: char| c == 's' || c == ':' || is_blank(c))));
-    let found = behind.map(|text| letters(&text, true)).filter(|letters| !letters.is_empty());
-    let found = found.unwrap_or_else(|| letters(&line(prediction), false));
+    // what follows is another question
+    let answer = prediction.split("\nQuestion").next().unwrap_or_default().trim_start();
+    let lower = answer.to_ascii_lowercase();
+    let ends = |cue: &str| lower.match_indices(cue).map(|(at, cue)| at + cue.len()).max();
+    let cue = ["answer", "answers", "option", "options", "choice", "choices"].into_iter().filter_map(ends).max();
+    let behind = cue
+        .map(|at| letters(first_line(answer[at..].trim_start_matches(|c| c == 's' || c == ':' || is_blank(c))), true));
+    let mut found = behind.unwrap_or_default();
+    if found.is_empty() {
+        found = letters(first_line(answer), false);
+        if label(answer).is_some() {
+            found.extend(answer.lines().skip(1).filter_map(label));
+        }
+    }
     found.into_iter().collect()
 }
 
-/// Letters that stand for themselves in a line: the first words that do, and those that follow with nothing but "and", "or" and marks between.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The letter that a line begins with as one of several options: "A. river", "(B) hill".
+fn label(line: &str) -> Option<char> {
+    let mut rest = line.trim_start().trim_start_matches(['(', '[', '*', '-', ' ']).chars();
+    let letter = rest.next().filter(|c| is_letter(*c))?;
+    matches!(rest.next(), Some('.' | ')' | ']' | ':')).then_some(letter)
+}
+
+/// Words that follow a letter which is none of English's articles.
+const AFTER_LETTER: [&str; 12] =
+    ["is", "are", "was", "and", "or", "because", "since", "as", "but", "seems", "would", "not"];
+
+/// Letters that stand for themselves in a line: the first words that do, those that follow with nothing but "and", "or" and marks between,
+/// and those behind an "and" or a comma that are marked as the first one is.
 fn letters(line: &str, takes_small: bool) -> BTreeSet<char> {
-    let words: Vec<&str> = line.split(|c| !is_word(c)).filter(|word| !word.is_empty()).collect();
+    let words: Vec<(usize, &str)> = words(line);
     let takes_small = takes_small || words.len() == 1;
-    let is_chosen = |word: &str| {
+    let behind = |at: usize| &line[words[at].0 + words[at].1.len()..];
+    let is_chosen = |at: usize| {
+        let word = words[at].1;
         let is_run = word.len() <= 4 && word.chars().all(|c| is_letter(c.to_ascii_uppercase()));
         let is_small = word.chars().any(|c| c.is_ascii_lowercase());
-        // "a" behind a cue is an article unless it ends the line, and runs of small letters are words
-        is_run && (!is_small || takes_small && word.len() == 1 && (word != "a" || words.last() == Some(&word)))
+        let next = words.get(at + 1).map_or("", |(_, next)| next);
+        let runs_on =
+            behind(at).starts_with(' ') && next.starts_with(char::is_lowercase) && !AFTER_LETTER.contains(&next);
+        let is_article = word.eq_ignore_ascii_case("a") && runs_on;
+        // runs of small letters are words
+        is_run && !is_article && (!is_small || takes_small && word.len() == 1)
     };
-    let is_article = |at: usize| {
-        words[at] == "A" && at == 0 && words.get(1).is_some_and(|next| next.chars().all(char::is_lowercase))
-    };
-    let mut letters = BTreeSet::new();
-    for (at, word) in words.iter().enumerate() {
-        let joins = matches!(word.to_ascii_lowercase().as_str(), "and" | "or" | "both" | "also");
-        if is_chosen(word) && (!is_article(at) || line.trim_start().starts_with(['(', '[']) || !follows_plainly(line)) {
-            letters.extend(word.chars().map(|c| c.to_ascii_uppercase()));
-        } else if !letters.is_empty() && !joins {
-            break;
+    let is_marked = |at: usize| behind(at).starts_with(['.', ')']);
+    let is_joint = |at: usize| matches!(words[at].1.to_ascii_lowercase().as_str(), "and" | "or" | "both" | "also");
+    let (mut letters, mut is_list, mut first_is_marked) = (BTreeSet::new(), true, false);
+    for at in 0..words.len() {
+        let is_next = is_list
+            || first_is_marked && is_marked(at) && (is_joint(at - 1) || line[..words[at].0].trim_end().ends_with(','));
+        if is_next && is_chosen(at) {
+            first_is_marked |= letters.is_empty() && is_marked(at);
+            letters.extend(words[at].1.chars().map(|c| c.to_ascii_uppercase()));
+        } else if !letters.is_empty() && !is_joint(at) {
+            is_list = false;
         }
     }
     letters
 }
 
-/// Whether a line begins with a letter and a plain space, as a sentence does: "A river", not "A. river".
-fn follows_plainly(line: &str) -> bool {
-    line.trim_start().get(1..).is_some_and(|rest| rest.starts_with(' '))
+/// Runs of letters, digits and underscores with their places.
+fn words(line: &str) -> Vec<(usize, &str)> {
+    let mut words = Vec::new();
+    let mut at = 0;
+    while let Some(start) = line[at..].find(is_word).map(|start| at + start) {
+        let end = line[start..].find(|c| !is_word(c)).map_or(line.len(), |end| start + end);
+        words.push((start, &line[start..end]));
+        at = end;
+    }
+    words
 }
 
 #[cfg(test)]
@@ -157,6 +192,14 @@ mod tests {
             ("A\nQuestion 2. B", "A"),
             ("C) the river", "C"),
             ("A river ran by", ""),
+            ("A is right", "A"),
+            ("(D) A boy and a bird", "D"),
+            ("(B) A sci-fi fan", "B"),
+            ("A. Bar graph\nB. Area chart", "AB"),
+            ("A. Asterisk (*) and B. Forward slash (/)", "AB"),
+            ("A. The choice of a day. Big data.\nC. Small data.\nQuestion 2\nD. none", "AC"),
+            ("Neither", ""),
+            ("D, B, C", "BCD"),
             ("None of these", ""),
             ("", ""),
             ("E", ""),

@@ -2,7 +2,7 @@
 
 use crate::scorers::Mode;
 use crate::scorers::numbers::float;
-use crate::scorers::words::{decimal, is_blank, is_digit, is_word, split};
+use crate::scorers::words::{contains_words, decimal, is_blank, is_digit, is_word, split};
 
 /// Digits of the answer to a word problem: of the word behind "The answer is", else of the last word with a digit before the first blank line,
 /// up to a full stop. Signs, commas and fractions are lost.
@@ -46,14 +46,12 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
 const PHRASES: [&str; 7] = ["will be", "of the code", "is", "would be", "the value of", "the result of", "printed"];
 
 /// The end of an answer about a program: as many words as `reference` has and three more. Phrases as "is" are taken out before, and what
-/// follows "the final output" comes first.
+/// follows "the final output" comes first. Where faults are mended, nothing is taken out.
 pub fn code_output(prediction: &str, reference: &str, mode: Mode) -> String {
     let n_words = split(reference).count() + 3;
     let text = code_gold(prediction, mode);
     if mode.is_fixed() {
-        let words: Vec<&str> = split(&text).collect();
-        let n_words = split(&code_gold(reference, mode)).count() + 3;
-        return words[words.len().saturating_sub(n_words)..].join(" ");
+        return end_of_output(&text, &code_gold(reference, mode));
     }
     let text = PHRASES.iter().fold(text, |text, phrase| text.replace(phrase, ""));
     let cue = "the final output";
@@ -62,6 +60,27 @@ pub fn code_output(prediction: &str, reference: &str, mode: Mode) -> String {
     let n_words = n_words.min(words.len());
     let kept = if behind.is_some() { &words[..n_words] } else { &words[words.len() - n_words..] };
     kept.join(" ")
+}
+
+/// Words behind the last "final output", enough for a clause before `right`; without it those at the end.
+fn end_of_output(text: &str, right: &str) -> String {
+    let cue = "final output";
+    let n_words = split(right).count();
+    if let Some(at) = text.to_ascii_lowercase().rfind(cue) {
+        return split(&text[at + cue.len()..]).take(n_words + 16).collect::<Vec<_>>().join(" ");
+    }
+    let words: Vec<&str> = split(text).collect();
+    words[words.len().saturating_sub(n_words + 3)..].join(" ")
+}
+
+/// Whether an output stands in an answer, both as [`code_gold`] makes them, and not inside a list that says more.
+pub fn has_output(answer: &str, right: &str) -> bool {
+    answer.match_indices(right).any(|(at, _)| {
+        let (before, from_here) = answer.split_at(at);
+        let n = |marks: [char; 2]| before.matches(marks).count();
+        n(['[', '{']) <= n([']', '}'])
+            && contains_words(&format!("{}{from_here}", before.chars().next_back().unwrap_or(' ')), right)
+    })
 }
 
 /// `re.split(r"\s+", text)`: an empty piece stands before leading and behind trailing blanks.
@@ -77,11 +96,12 @@ fn blank_runs(text: &str) -> Vec<&str> {
 }
 
 /// The output of a program as answers are compared with it: without commas, quotes, backslashes and ".0". Where faults are mended, commas
-/// stay, brackets and commas have no spaces beside them, and ".0" goes where it ends a number.
+/// are spaces, brackets and colons have none beside them, and ".0" goes where it ends a number.
 pub fn code_gold(text: &str, mode: Mode) -> String {
     let text = blank_runs(text).join(" ");
     if mode.is_fixed() {
-        return tidy(&text.replace(['\'', '"', '\\', '`'], ""));
+        let bare = text.replace(['\'', '"', '\\', '`'], "").replace(',', " ");
+        return tidy(&split(&bare).collect::<Vec<_>>().join(" "));
     }
     let text = [",", "'", "\\", ".0"].iter().fold(text, |text, mark| text.replace(mark, ""));
     text.replace("] [", "][").replace("[ [", "[[").replace("] ]", "]]")
@@ -92,16 +112,15 @@ fn tidy(text: &str) -> String {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let behind = &rest[c.len_utf8()..];
-        let after_mark = kept.ends_with(['[', '(', '{', ',']);
-        let before_mark = behind.trim_start_matches(' ').starts_with([',', ']', ')', '}']);
+        let is_inside = kept.ends_with(['[', '(', '{', ':']) || behind.starts_with([']', ')', '}']);
+        let is_between = kept.ends_with([']', ')', '}']) && behind.starts_with(['[', '(', '{']);
         let zeros = behind.trim_start_matches('0');
-        let ends_number =
-            !zeros.starts_with(is_word) && !zeros.strip_prefix('.').is_some_and(|rest| rest.starts_with(is_word));
-        if c == '.' && kept.ends_with(|c: char| c.is_ascii_digit()) && zeros.len() < behind.len() && ends_number {
+        let goes_on = zeros.strip_prefix('.').unwrap_or(zeros).starts_with(is_word);
+        if c == '.' && kept.ends_with(|c: char| c.is_ascii_digit()) && zeros.len() < behind.len() && !goes_on {
             rest = zeros;
             continue;
         }
-        if !(c == ' ' && (after_mark || before_mark)) {
+        if !(c == ' ' && (is_inside || is_between)) {
             kept.push(c);
         }
         rest = behind;
@@ -161,13 +180,31 @@ mod tests {
     #[test]
     fn outputs_are_compared_without_spaces_that_mean_nothing() {
         for (text, expected) in [
-            ("[[1, 2], [3]]", "[[1,2],[3]]"),
-            ("( 1 , 2.0 )", "(1,2)"),
+            ("[[1, 2],\n [3]]", "[[1 2][3]]"),
+            ("[[0 0] [0 0]]", "[[0 0][0 0]]"),
+            ("( 1 , 2.0 )", "(1 2)"),
             ("10.05 and 2.00", "10.05 and 2"),
             ("'abc'", "abc"),
+            ("{\"i\": 1}", "{i:1}"),
             ("version 1.0.3", "version 1.0.3"),
         ] {
             assert_eq!(code_gold(text, Mode::Fixed), expected, "{text}");
+        }
+    }
+    #[test]
+    fn an_output_is_found_as_a_whole() {
+        for (answer, right, expected) in [
+            ("So, the final output of the code is:\n\n```\narray([6, 15])\n```", "[6 15]", true),
+            ("The final output is [1, 2]. So the answer has two elements.", "[1 2]", true),
+            ("the final output will be:\n\n\\[\\[1 2 3\\]\\]", "2", false),
+            ("the final output is [[14],\n [6]]", "4", false),
+            ("This is it: 5", "5", true),
+            ("it prints \"-. .-..\".", "-. .-..", true),
+            ("it prints nLP", "NlP", false),
+            ("", "3", false),
+        ] {
+            let found = code_output(answer, right, Mode::Fixed);
+            assert_eq!(has_output(&found, &code_gold(right, Mode::Fixed)), expected, "{answer}");
         }
     }
 }

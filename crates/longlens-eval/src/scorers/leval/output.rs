@@ -36,20 +36,24 @@ pub(in crate::scorers) fn auto_eval_output(row: Row<'_>, mode: Mode) -> Result<V
     }
     let (source, mut answers) = (Source::of(row)?, Answers { predictions: Vec::new(), scores: Vec::new() });
     for (prediction, references) in pairs() {
-        let (answer, score): (String, Box<dyn Fn(&str) -> Result<f64, Stop>>) = if is_multiple_choice(task) {
+        let of = |score: &dyn Fn(&str) -> Result<f64, Stop>| -> Result<f64, Stop> {
+            let scores: Vec<f64> = references.iter().map(|right| score(right)).collect::<Result<_, _>>()?;
+            let mut scores = scores.into_iter();
+            best(references, |_| scores.next().unwrap_or_default())
+        };
+        let (answer, score) = if is_multiple_choice(task) {
             let chosen = choice_output(prediction, task, source, mode);
-            (chosen.clone(), Box::new(move |right| Ok(equals(&chosen, &choice_gold(right)?, mode))))
+            let score = of(&|right| Ok(equals(&chosen, &choice_gold(right)?, mode)))?;
+            (chosen, score)
         } else if task.contains("gsm") {
-            (math(prediction), Box::new(|right| Ok(math_equals(prediction, right, mode))))
+            (math(prediction), of(&|right| Ok(math_equals(prediction, right, mode)))?)
         } else if task.contains("codeU") {
             let gold = references.first().copied().unwrap_or_default();
-            (code_output(prediction, gold, mode), Box::new(|right| Ok(code_equals(prediction, right, mode))))
+            (code_output(prediction, gold, mode), of(&|right| Ok(code_equals(prediction, right, mode)))?)
         } else {
-            ((*prediction).to_owned(), Box::new(|right| Ok(equals(prediction, right, mode))))
+            ((*prediction).to_owned(), of(&|right| Ok(equals(prediction, right, mode)))?)
         };
-        let scores: Vec<f64> = references.iter().map(|right| score(right)).collect::<Result<_, _>>()?;
-        let mut scores = scores.into_iter();
-        answers.scores.push(best(references, |_| scores.next().unwrap_or_default())?);
+        answers.scores.push(score);
         answers.predictions.push(answer);
     }
     if task.contains("topic_retrieval") { topics(&answers) } else { Ok(json!([python(&report(&answers)?.into())])) }
