@@ -74,7 +74,10 @@ fn a_wrong_line_is_named_and_what_was_before_it_stands() {
             br#"{"id": 2, "scorer": "scrols_f1"}"#,
             &["there is no scorer `scrols_f1`", "did you mean `scrolls_f1`?", "ruler_string_match_all"],
         ),
-        (br#"{"id": 2, "scorer": "qwertz"}"#, &["there is no scorer `qwertz`", "one of: scrolls_f1,"]),
+        (
+            br#"{"id": 2, "scorer": "qwertz"}"#,
+            &["there is no scorer `qwertz`", "one of: scrolls_f1,", "longheads_key_line_straddles_256"],
+        ),
         (br#"{"scorer": "scrolls_f1"}"#, &["`id` is missing"]),
         (br#"{"id": 2, "prediction": ""}"#, &["`scorer` is missing"]),
         (br#"{"id": 2, "scorer": 3}"#, &["`scorer` is not a text"]),

@@ -66,9 +66,15 @@ impl ScoreError {
     pub fn help(&self) -> String {
         match self {
             Self::Unknown { nearest, .. } => {
-                let names: Vec<_> = SCORERS.iter().map(|scorer| scorer.name).collect();
-                let list = names.join(", ");
-                nearest.map_or_else(|| format!("one of: {list}"), |near| format!("did you mean `{near}`? All: {list}"))
+                // a line for every source
+                let family = |name: &'static str| name.split('_').next();
+                let mut list = String::new();
+                for (at, scorer) in SCORERS.iter().enumerate() {
+                    let is_first = at == 0 || family(SCORERS[at - 1].name) != family(scorer.name);
+                    list.push_str(if is_first { "\n" } else { ", " });
+                    list.push_str(scorer.name);
+                }
+                nearest.map_or_else(|| format!("one of:{list}"), |near| format!("did you mean `{near}`? All:{list}"))
             }
             Self::Missing { field, .. } => format!("give the row a field `{field}`"),
             Self::Type { field, expected, .. } => format!("make `{field}` {expected}"),

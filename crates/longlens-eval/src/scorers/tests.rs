@@ -196,7 +196,62 @@ const MEASURES: [&str; 8] = [
     "niah_rouge1_stemmed_x10",
 ];
 
+/// What a row may hold: texts, numbers, lists of them, and lists of lists.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        "\\PC{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "qasper",
+            "trec_e",
+            "coursera",
+            "sci_fi",
+            "exam",
+            "A",
+            "1_0",
+            "3/0",
+            "[fact:",
+            "final output",
+            ".0"
+        ])
+        .prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::from))
+}
+
+/// Every field that some scorer reads.
+const FIELDS: [&str; 13] = [
+    "prediction",
+    "references",
+    "task",
+    "labels",
+    "question",
+    "all_classes",
+    "lengths",
+    "bos",
+    "prompt_ids",
+    "evaluation",
+    "source",
+    "jieba_prediction",
+    "jieba_references",
+];
+
 proptest! {
+    #[test]
+    fn any_row_gets_a_score_or_an_error(values in prop::collection::vec(prop::option::of(anything()), FIELDS.len())) {
+        let given = FIELDS.into_iter().zip(values).filter_map(|(field, value)| Some((field.to_owned(), value?)));
+        let row: Map<String, Value> = given.collect();
+        for scorer in SCORERS {
+            for mode in Mode::ALL {
+                if let Err(error) = scorer.score(&row, mode) {
+                    prop_assert!(!error.to_string().is_empty() && !error.help().is_empty());
+                }
+            }
+        }
+    }
+
     #[test]
     fn scores_lie_on_their_scale(prediction in "\\PC{0,40}", reference in "\\PC{0,40}") {
         for scorer in SCORERS.iter().filter(|scorer| !scorer.is_aggregate) {
