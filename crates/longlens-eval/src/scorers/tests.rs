@@ -45,8 +45,8 @@ fn every_row_scores_as_the_original_did() {
         *counts.entry(name).or_default() += 1;
     }
     assert!(wrong.is_empty(), "{} of {} rows differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
-    assert_eq!(counts.len(), 42);
     if HAS_WORDS {
+        assert!(SCORERS.iter().all(|scorer| counts.contains_key(scorer.name)), "every scorer has rows");
         let counts: Vec<String> = counts.iter().map(|(name, n)| format!("{n:4} {name}")).collect();
         insta::assert_snapshot!(counts.join("\n"), @"
           30 babilong_compare_answers
@@ -93,7 +93,6 @@ fn every_row_scores_as_the_original_did() {
           60 scrolls_rouge
         ");
     }
-    assert!(SCORERS.iter().all(|scorer| counts.contains_key(scorer.name)), "every scorer has rows");
 }
 
 #[test]
