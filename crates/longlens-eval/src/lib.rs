@@ -1,8 +1,8 @@
 //! What can be produced and measured through a [`longlens_core::lens::Lens`]: generated text, passkey retrieval,
-//! perplexity.
+//! perplexity; and how answers are scored.
 //!
 //! In: an open model and a method. Out: text, and results that say how they were made. Read [`generate::generate`]
-//! first, then [`passkey::run`].
+//! first, then [`passkey::run`]; [`scorers`] and [`random`] know texts and numbers alone.
 
 #![warn(missing_docs)]
 
@@ -16,7 +16,9 @@ pub mod passkey;
 pub mod perplexity;
 mod prefix;
 pub mod progress;
+pub mod random;
 pub mod sampling;
+pub mod scorers;
 pub mod setup;
 pub mod stats;
 pub mod text;

@@ -9,6 +9,7 @@ pub mod language;
 mod measure;
 mod model;
 mod prompt;
+mod score;
 mod values;
 mod views;
 mod workbench;
@@ -18,6 +19,7 @@ pub use common::{CommonArgs, Device, OpeningArgs};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
+pub use score::ScoreArgs;
 pub use views::{AttentionArgs, ChunksArgs, PlotArgs, PositionsArgs};
 pub use workbench::{Colors, ScreenshotArgs, WorkbenchArgs};
 
@@ -49,6 +51,12 @@ pub enum Command {
     Passkey(PasskeyArgs),
     /// Measure perplexity against length
     Perplexity(PerplexityArgs),
+    /// Score predictions as the scripts of long-context benchmarks do: pairs of texts, or files that they wrote
+    ///
+    /// Scores are those of the original scripts, number for number, with their faults; `--mode fixed` gives the right ones. A line of
+    /// `--pairs` is an object with `id`, `scorer`, `prediction`, `references` and what else the scorer reads (`--list` names it), and gets a line
+    /// with `id` and `score`; where the original fails, the score is `{"error": NAME}`.
+    Score(ScoreArgs),
     /// Draw and describe the relative positions of a method
     Positions(PositionsArgs),
     /// Draw which chunks every head attends to

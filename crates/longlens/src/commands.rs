@@ -38,6 +38,7 @@ pub mod perplexity;
 pub mod plot;
 pub mod positions;
 pub mod repl;
+pub mod score;
 pub mod screenshot;
 pub mod verify;
 pub mod workbench;

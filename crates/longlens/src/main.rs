@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Logits(args) => commands::logits::run(&args),
         Command::Passkey(args) => commands::passkey::run(&args),
         Command::Perplexity(args) => commands::perplexity::run(&args),
+        Command::Score(args) => commands::score::run(&args),
         Command::Positions(args) => commands::positions::run(&args),
         Command::Chunks(args) => commands::chunks::run(&args),
         Command::Attention(args) => commands::attention::run(&args),

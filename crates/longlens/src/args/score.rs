@@ -1,0 +1,41 @@
+//! Flags of `score`.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args};
+use longlens_eval::scorers::Mode;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["pairs", "predictions", "list"]))]
+pub struct ScoreArgs {
+    /// Pairs to score, a JSON object a line, or `-` for stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub pairs: Option<PathBuf>,
+    /// Predictions of LongBench, RULER, L-Eval or SCROLLS, as these repositories write them: one score for the file
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
+    /// The task of the predictions (default: the name of the file up to its first dot); `_e` at the end asks for LongBench-E
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["pairs", "list"])]
+    pub task: Option<String>,
+    /// Right answers to predictions of SCROLLS: JSON lines with `id` and `output`
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["pairs", "list"])]
+    pub references: Option<PathBuf>,
+    /// Whose copy of L-Eval's script: `OpenLMLab/LEval` or `HKUNLP/ChunkLlama`
+    #[arg(long, value_name = "REPOSITORY", conflicts_with_all = ["pairs", "list"])]
+    pub source: Option<String>,
+    /// Scores as the original gives them, or right where it is wrong
+    #[arg(long, value_name = "MODE", default_value = Mode::Faithful.name(), value_parser = mode())]
+    pub mode: Mode,
+    /// List the scorers: source, scale, and what `fixed` changes
+    #[arg(long)]
+    pub list: bool,
+    /// Print JSON, which pairs get in any case
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    let of = |name: String| Mode::ALL.into_iter().find(|mode| mode.name() == name).expect("a possible value");
+    PossibleValuesParser::new(Mode::ALL.map(Mode::name)).map(of)
+}

@@ -1,0 +1,176 @@
+//! `longlens score`: pairs and files of predictions.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+mod common;
+
+use common::Sandbox;
+
+/// Lines of stdout as JSON.
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// The command fails with all of `expected`, and with what stands on stdout before.
+fn refused(sandbox: &Sandbox, line: &str, code: i32, expected: &[&str]) -> String {
+    let ran = sandbox.run(&common::words(line));
+    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+    assert_eq!(ran.code, Some(code), "longlens {line}\n{}", ran.stderr);
+    for part in expected {
+        assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
+    }
+    ran.stdout
+}
+
+const PAIRS: &str = r#"{"id": 1, "scorer": "scrolls_f1", "prediction": "the blue paint", "references": ["blue paint", "red"]}
+
+{"id": "b", "scorer": "longbench_retrieval", "prediction": "3", "references": ["paragraph 3"]}
+{"id": null, "scorer": "babilong_compare_answers", "prediction": "none", "references": ["none"], "question": "How many?", "labels": ["none", "one"]}
+"#;
+
+#[test]
+fn every_pair_gets_a_line() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pairs.jsonl", PAIRS);
+    let faithful = [
+        json!({ "id": 1, "score": 100.0 }),
+        json!({ "id": "b", "score": { "error": "IndexError" } }),
+        json!({ "id": null, "score": false }),
+    ];
+    assert_eq!(lines(&sandbox.done("score --pairs pairs.jsonl").stdout), faithful);
+    let fixed =
+        [json!({ "id": 1, "score": 100.0 }), json!({ "id": "b", "score": 1.0 }), json!({ "id": null, "score": true })];
+    assert_eq!(lines(&sandbox.done("score --pairs pairs.jsonl --mode fixed").stdout), fixed);
+    sandbox.write("nothing.jsonl", "\n\n");
+    assert_eq!(sandbox.done("score --pairs nothing.jsonl").stdout, "");
+}
+
+#[test]
+fn a_pair_is_answered_before_the_next_one_is_read() {
+    let sandbox = Sandbox::new();
+    let mut child =
+        sandbox.command(&["score", "--pairs", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut to = child.stdin.take().unwrap();
+    let mut from = BufReader::new(child.stdout.take().unwrap());
+    for id in 0..3 {
+        writeln!(to, r#"{{"id": {id}, "scorer": "scrolls_f1", "prediction": "a b", "references": ["b"]}}"#).unwrap();
+        let mut line = String::new();
+        from.read_line(&mut line).unwrap();
+        assert_eq!(lines(&line), [json!({ "id": id, "score": 100.0 })]);
+    }
+    drop(to);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_wrong_line_is_named_and_what_was_before_it_stands() {
+    let sandbox = Sandbox::new();
+    let good = r#"{"id": 1, "scorer": "scrolls_f1", "prediction": "b", "references": ["b"]}"#;
+    let cases: [(&[u8], &[&str]); 10] = [
+        (
+            br#"{"id": 2, "scorer": "scrols_f1"}"#,
+            &["there is no scorer `scrols_f1`", "did you mean `scrolls_f1`?", "ruler_string_match_all"],
+        ),
+        (
+            br#"{"id": 2, "scorer": "qwertz"}"#,
+            &["there is no scorer `qwertz`", "one of: scrolls_f1,", "longheads_key_line_straddles_256"],
+        ),
+        (br#"{"scorer": "scrolls_f1"}"#, &["`id` is missing"]),
+        (br#"{"id": 2, "prediction": ""}"#, &["`scorer` is missing"]),
+        (br#"{"id": 2, "scorer": 3}"#, &["`scorer` is not a text"]),
+        (
+            br#"{"id": 2, "scorer": "scrolls_f1", "references": ["b"]}"#,
+            &["`prediction` is missing, which `scrolls_f1` reads"],
+        ),
+        (
+            br#"{"id": 2, "scorer": "scrolls_f1", "prediction": ["b"], "references": ["b"]}"#,
+            &["`prediction` is a list of something else", "reads a text"],
+        ),
+        (
+            br#"{"id": 2, "scorer": "babilong_compare_answers", "prediction": "b", "references": ["b"], "labels": []}"#,
+            &["`question` is missing"],
+        ),
+        (b"[1, 2]", &["invalid type: sequence, expected a map"]),
+        (b"{\"id\": \"\xff\"}", &["byte 0xff at column 9 is not UTF-8", "UTF-8, uncompressed"]),
+    ];
+    for (line, expected) in cases {
+        sandbox.write("pairs.jsonl", [good.as_bytes(), b"\n\n", line].concat());
+        let said = refused(&sandbox, "score --pairs pairs.jsonl", 1, &[&["line 3 of pairs.jsonl"], expected].concat());
+        assert_eq!(lines(&said), [json!({ "id": 1, "score": 100.0 })]);
+    }
+    refused(&sandbox, "score --pairs missing.jsonl", 1, &["missing.jsonl"]);
+    refused(&sandbox, "score", 2, &["--pairs", "--list"]);
+    refused(&sandbox, "score --list --pairs pairs.jsonl", 2, &["cannot be used with"]);
+    refused(&sandbox, "score --pairs pairs.jsonl --mode right", 2, &["faithful, fixed"]);
+    refused(&sandbox, "score --pairs pairs.jsonl --task qasper", 2, &["cannot be used with"]);
+}
+
+#[test]
+fn scorers_are_listed_with_what_fixed_changes() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.done("score --list").stdout;
+    for part in [
+        "longbench_rouge_zh",
+        "THUDM/LongBench: LongBench/metrics.py",
+        "up to 100",
+        "fixed: letters count as whole words",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    let listed: Value = serde_json::from_str(&sandbox.done("score --list --json").stdout).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 42);
+    let is_told =
+        |scorer: &Value| ["name", "source", "summary"].iter().all(|field| !scorer[field].as_str().unwrap().is_empty());
+    assert!(listed.as_array().unwrap().iter().all(is_told));
+}
+
+#[test]
+fn files_of_repositories_are_scored_whole() {
+    let sandbox = Sandbox::new();
+    let rows = |rows: &[Value]| rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let longbench = |pred: &str, answer: &str, length: usize| json!({ "pred": pred, "answers": [answer], "all_classes": ["Date", "Number"], "length": length });
+    sandbox.write("trec.jsonl", rows(&[longbench("Date\nx", "Date", 100), longbench("Date", "Number", 9000)]));
+    assert_eq!(sandbox.done("score --predictions trec.jsonl").stdout, "50.0\n");
+    let by_length: Value =
+        serde_json::from_str(&sandbox.done("score --predictions trec.jsonl --task trec_e --json").stdout).unwrap();
+    assert_eq!(by_length["scored"]["score"], json!({ "0-4k": 100.0, "4-8k": null, "8k+": 0.0 }));
+    refused(
+        &sandbox,
+        "score --predictions trec.jsonl --task news",
+        1,
+        &["does not know the task `news`", "narrativeqa"],
+    );
+
+    let leval = |pred: &str, gt: &str| json!({ "query": "", "gt": gt, "m-7b_pred": pred, "evaluation": "exam" });
+    sandbox.write("quality.pred.jsonl", rows(&[leval("Answer: C", "C"), leval("", "(B) yes")]));
+    let exam = |flags: &str| sandbox.done(&format!("score --predictions quality.pred.jsonl {flags}")).stdout;
+    assert!(exam("").contains("{'exact_match': 0.0, 'num_predicted': 2,"));
+    assert!(exam("--source HKUNLP/ChunkLlama").contains("{'exact_match': 12.5, 'num_predicted': 2,"));
+    assert!(exam("--mode fixed").contains("{'exact_match': 50.0, 'num_predicted': 2,"));
+    refused(&sandbox, "score --predictions quality.pred.jsonl --source me", 1, &["reads `OpenLMLab/LEval` or"]);
+
+    sandbox.write("qa_1.jsonl", rows(&[json!({ "index": 0, "pred": "in Bergen", "outputs": ["Bergen", "Oslo"] })]));
+    assert_eq!(sandbox.done("score --predictions qa_1.jsonl").stdout, "100.0\n");
+    assert_eq!(sandbox.done("score --predictions qa_1.jsonl --task niah_single_1").stdout, "50.0\n");
+
+    sandbox.write("quality.json", r#"{"q1": "blue", "q1": "red"}"#);
+    sandbox.write("gold.jsonl", rows(&[json!({ "id": "q1", "output": "red" }), json!({ "id": "q2", "output": "x" })]));
+    let scrolls = |flags: &str| -> Value {
+        serde_json::from_str(
+            &sandbox.done(&format!("score --predictions quality.json --references gold.jsonl {flags}")).stdout,
+        )
+        .unwrap()
+    };
+    assert_eq!(scrolls("")["scrolls_score"], 100.0, "an id without a prediction is left out");
+    assert_eq!(scrolls("--mode fixed")["scrolls_score"], 50.0);
+    refused(&sandbox, "score --predictions quality.json", 1, &["no right answers", "references"]);
+    sandbox.write("other.jsonl", "{\"text\": \"a\", \"n\": 1}\n");
+    refused(&sandbox, "score --predictions other.jsonl", 1, &["of no repository's predictions", "LongBench writes"]);
+    sandbox.write("empty.jsonl", "");
+    refused(&sandbox, "score --predictions empty.jsonl", 1, &["it is empty"]);
+    sandbox.write("broken.jsonl", "{\"pred\": \"a\", \"answers\": []}\n{");
+    refused(&sandbox, "score --predictions broken.jsonl", 1, &["line 2 of broken.jsonl"]);
+}
