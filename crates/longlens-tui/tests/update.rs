@@ -875,7 +875,7 @@ fn a_grid_of_hours_is_not_started_by_one_key() {
     rig.app.controls.grid.trials = 1 << 34;
     rig.key("g");
     let said = format!("{:?}", rig.app.log);
-    assert!(said.contains(" h: g again starts it; up_to, depths and trials make it smaller"), "{said}");
+    assert!(said.contains(": g again starts it; up_to, depths and trials make it smaller"), "{said}");
     assert!(rig.app.grids.list().is_empty());
     rig.app.controls.grid.trials = 1;
     rig.key("g");

@@ -250,8 +250,8 @@ mod tests {
             let points: Vec<Point> = lengths.iter().map(|length| point(*length, last)).collect();
             scored(points.iter(), last)
         };
-        assert_eq!(title(&[64, 512], 8192), "over all tokens but the first (63 to 511)");
-        assert_eq!(title(&[512], 8192), "over all 511 tokens but the first");
+        assert_eq!(title(&[64, 512], 8192), "over all 64 to 512 tokens but the first");
+        assert_eq!(title(&[512], 8192), "over all 512 tokens but the first");
         assert_eq!([title(&[512, 1024], 256), title(&[256, 512], 256)], ["over the last 256 tokens"; 2]);
         assert_eq!(title(&[64, 1024], 256), "over the last 256 tokens, or all but the first where there are fewer");
         let windows = Point { perplexity_of_last: None, n_scored_of_last: 0, ..point(64, 8) };

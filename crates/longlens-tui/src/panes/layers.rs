@@ -305,7 +305,9 @@ fn panel(inspected: &Inspected, grid: &Grid, at: (usize, usize), (score, scale):
         }
     }
     let width = usize::from(place.width);
-    let value = marked(inspected.sign(at), |width| scale.value(score, width), width);
+    // the marks of the selected one stand at the edges
+    let room = if is_selected && width >= 6 { width - 2 } else { width };
+    let value = marked(inspected.sign(at), |width| scale.value(score, width), room);
     let has_gap = grid.gap.0 > 0;
     let y = place.y + (n_rows - 1) / 2;
     let x = place.x + (width.saturating_sub(value.chars().count()) / 2) as u16;

@@ -100,22 +100,17 @@ fn steps_are_a_notebook_that_runs() {
     assert!(notebook.contains("\"true\\n\""), "the typed prompt is the same: {cells}");
 }
 
-/// Writes the view to the file that is offered, once there is something to write.
+/// Writes the view to the file that is offered, once there is something to write. Whether it did is seen by the file: the page of a view
+/// before may be told of later than this one's picture.
 fn export(pty: &mut Pty, folder: &Path, name: &str) {
-    // the page of a view comes a moment after its picture, and is told in its place
-    let wrote = format!("wrote {}.", name.trim_end_matches(".png"));
-    let since = Instant::now();
+    let (since, file) = (Instant::now(), folder.join(name));
     loop {
         pty.press("e");
         pty.wait_for("export the view as");
         pty.press("\r");
         // what a view needs is computed when it is shown
-        let screen = pty.wait(&wrote, |screen| screen.contains(&wrote) || screen.contains("to export yet"));
-        if screen.contains(&wrote) {
-            let is_there = || folder.join(name).exists();
-            while !is_there() && since.elapsed() < Duration::from_secs(30) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+        let screen = pty.wait(name, |screen| file.exists() || screen.contains("to export yet"));
+        if file.exists() {
             return;
         }
         assert!(since.elapsed() < Duration::from_secs(30), "there is nothing to write:\n{screen}");
