@@ -21,6 +21,7 @@ pub mod sampling;
 pub mod scorers;
 pub mod setup;
 pub mod stats;
+pub mod tasks;
 pub mod text;
 pub mod token_ids;
 pub mod verify;
