@@ -81,12 +81,11 @@ impl Script {
             return None;
         }
         let mut random = NumPy::seed(self.seed(trial));
-        let (n_before, key) = match self {
-            Self::NeedleGrid { depth, .. } => ((depth * n_garbage as f64) as usize, random.randint(50_000, 500_000)),
-            _ => {
-                let n_before = random.randint(0, n_garbage as i64) as usize;
-                (n_before, random.randint(1, 50_000))
-            }
+        let (n_before, key) = if let Self::NeedleGrid { depth, .. } = self {
+            ((depth * n_garbage as f64) as usize, random.randint(50_000, 500_000))
+        } else {
+            let n_before = random.randint(0, n_garbage as i64) as usize;
+            (n_before, random.randint(1, 50_000))
         };
         let filler = |n_chars: usize| -> String {
             let text = FILLER.chars().chain([' ']);
