@@ -82,7 +82,9 @@ pub fn read_or_made(
     let (args, seed) = (&given(args, config), config.settings.sampling.seed);
     let chat = of_prompt(args)?;
     if let Some(ask) = ask(args, seed)? {
-        return hide(&ask, lens);
+        let prompt = hide(&ask, lens)?;
+        terminal.caution(&prompt.warnings)?;
+        return Ok(prompt);
     }
     let codec = lens.text()?;
     let built = if let Some(ask) = kept(args) {

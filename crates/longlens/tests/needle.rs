@@ -136,3 +136,12 @@ fn a_config_of_the_workbench_is_taken_by_every_command() {
         sandbox.done(&format!("{line} --config longlens.toml"));
     }
 }
+
+#[test]
+fn a_template_that_makes_prompts_longer_than_asked_says_so() {
+    let sandbox = Sandbox::new();
+    let said = |flags: &str| sandbox.done(&format!("generate --needle 512 --max-tokens 1 {flags}")).stderr;
+    let warned = said("--needle-template long_heads");
+    assert!(warned.contains("are cut by characters: the one asked for at 512 tokens has 7"), "{warned}");
+    assert!(!said("").contains("cut by characters"));
+}
