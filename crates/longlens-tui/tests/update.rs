@@ -211,6 +211,12 @@ fn a_typed_value_runs_and_an_impossible_one_does_not() {
     assert!(rig.app.edit.is_some() && rig.app.log.lines().last().unwrap().0 == Level::Error);
     rig.keys("esc");
     assert_eq!(rig.app.controls.settings.max_tokens, 6);
+    // what was impossible ran nothing, and is passed over on the way back
+    rig.keys("u");
+    assert!(rig.app.verdict.is_ok());
+    assert_ne!(param(&rig, "chunk_len"), "24");
+    rig.keys("U");
+    assert_eq!(param(&rig, "attention_len"), "240");
 }
 
 #[test]

@@ -110,6 +110,13 @@ proptest! {
 }
 
 #[test]
+fn whole_numbers_may_count_in_1024s() {
+    let read = |text: &str| Method::parse(text).map(|method| method.to_string());
+    assert_eq!(read("self_extend:neighbor_window=2k").unwrap(), read("self_extend:neighbor_window=2048").unwrap());
+    assert!(read("self_extend:neighbor_window=2kk").is_err());
+}
+
+#[test]
 fn errors_name_what_is_wrong_and_what_would_work() {
     let say = |text: &str| {
         let error = Method::parse(text).and_then(|method| method.plan(&ModelSpec::tiny(256))).unwrap_err();
