@@ -139,6 +139,11 @@ impl Setting {
         }
     }
 
+    /// A text's value; `None` where it was not given and has no default but "".
+    pub fn text(&self, name: &str, model: &ModelSpec) -> Option<String> {
+        Some(self.value(name, model).to_string()).filter(|text| !text.is_empty())
+    }
+
     /// Whether a word parameter has this value.
     pub fn is(&self, name: &str, word: &str, model: &ModelSpec) -> bool {
         self.value(name, model) == Value::Word(word.into())

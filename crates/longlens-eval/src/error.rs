@@ -35,6 +35,16 @@ pub enum EvalError {
         /// What was probably meant.
         help: String,
     },
+    /// A task's file that was not given.
+    #[error("`{task}` is made from a file, and `{parameter}` names none")]
+    NoFile {
+        /// The task.
+        task: &'static str,
+        /// The setting that names it.
+        parameter: &'static str,
+        /// What the file holds.
+        help: String,
+    },
     /// No template has this name.
     #[error("unknown passkey template `{name}`")]
     UnknownTemplate {
@@ -132,7 +142,7 @@ impl EvalError {
             Self::AmbiguousTokens { .. } => {
                 Some("say which with `token_format`: u16, u32 or i64".into())
             }
-            Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
+            Self::NoFile { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the name; it counts from the working directory".into())
             }

@@ -17,6 +17,7 @@ pub mod perplexity;
 mod prefix;
 pub mod progress;
 pub mod random;
+pub mod sample;
 pub mod sampling;
 pub mod scorers;
 pub mod setup;

@@ -1,7 +1,235 @@
-//! The prompts of evaluations, as the scripts make them from which published numbers come.
+//! The tasks of evaluations. A task yields [`Sample`]s, as the scripts make them from which published numbers come, or right where these
+//! are wrong ([`Mode`]).
+//!
+//! A task with its settings has one text form, such as `ruler_vt:length=4k,samples=20`: that text, the tokenizer and the contents of the
+//! files that it names decide its samples, and nothing else does.
 
+use longlens_core::lens::TextCodec;
+use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use longlens_core::spec::ModelSpec;
+
+use crate::error::EvalError;
+use crate::sample::{Sample, Wrapper};
+use crate::scorers::Mode;
+
+mod files;
 pub mod passkey;
 
+pub use files::{Disk, Files};
+
+/// A task of the list.
+pub struct Task {
+    /// Name, source and settings.
+    pub info: &'static Info,
+    /// Rises when the samples of the same settings change, so that older results are told apart.
+    pub version: u32,
+    /// Its family, which is also the name under which all its tasks are asked for at once.
+    pub family: &'static str,
+    /// How scores of samples become one number.
+    pub mean: Mean,
+    make: fn(&Ask<'_>) -> Result<Samples, EvalError>,
+}
+
+/// How scores of samples become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mean {
+    /// Their mean.
+    Plain,
+    /// The cube root of the product of the means of ROUGE-1, -2 and -L.
+    RougeGeometric,
+    /// `exp` of the mean loss.
+    Perplexity,
+}
+
+/// Every task, in the order of help and lists.
+pub static TASKS: &[&Task] = &[
+    &passkey::OWN,
+    &passkey::LONG_HEADS,
+    &passkey::CHUNK_LLAMA,
+    &passkey::LONG_LORA,
+    &passkey::GRID,
+    &passkey::STORED,
+];
+
+/// What samples are made from.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The task's name and settings.
+    pub setting: &'a Setting,
+    /// The model that they are for: of it, the trained context stands in for a length that is not given.
+    pub spec: &'a ModelSpec,
+    /// Its tokenizer.
+    pub codec: &'a dyn TextCodec,
+    /// Where files are read.
+    pub files: &'a dyn Files,
+}
+
+/// The samples of a task, made one after the other.
+pub struct Samples {
+    /// How many there are.
+    pub n: usize,
+    /// Makes the sample of this number, from 0, in order, each once.
+    pub make: Box<Make>,
+    /// What a user should know of them, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Makes the sample of a number.
+pub type Make = dyn FnMut(usize, &dyn TextCodec) -> Result<Sample, EvalError>;
+
+impl Task {
+    /// The task of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TASKS.iter().copied().find(|task| task.info.name == name)
+    }
+
+    /// A task with its settings, from the text form.
+    pub fn parse(text: &str) -> Result<Setting, SettingError> {
+        let infos: Vec<_> = TASKS.iter().map(|task| task.info).collect();
+        Setting::parse(text, "task", &infos)
+    }
+
+    /// Whether it has prompts of any length that is asked for.
+    pub fn has_lengths(&self) -> bool {
+        self.info.params.iter().any(|param| param.name == LENGTH.name)
+    }
+}
+
+impl Ask<'_> {
+    /// The samples of its task.
+    pub fn samples(&self) -> Result<Samples, EvalError> {
+        let task = Task::named(self.setting.info().name).expect("settings of tasks are made from the list");
+        (task.make)(self)
+    }
+
+    /// A whole number of the settings.
+    pub fn count(&self, name: &str) -> usize {
+        self.setting.count(name, self.spec)
+    }
+
+    /// A real number of the settings; `None` for `off`.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.setting.number(name, self.spec)
+    }
+
+    /// A word or text of the settings; `None` where a text is empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.setting.text(name, self.spec)
+    }
+
+    /// Whether a word of the settings is this one.
+    pub fn is(&self, name: &str, word: &str) -> bool {
+        self.setting.is(name, word, self.spec)
+    }
+
+    /// Tokens of prompt and answer together, of tasks that have lengths.
+    pub fn length(&self) -> usize {
+        self.count(LENGTH.name)
+    }
+
+    /// How many samples are asked for.
+    pub fn n_samples(&self) -> usize {
+        self.count("samples")
+    }
+
+    /// Where random numbers begin.
+    pub fn seed(&self) -> u64 {
+        self.count("seed") as u64
+    }
+
+    /// Whether faults of the scripts are kept.
+    pub fn mode(&self) -> Mode {
+        if self.is(MODE.name, Mode::Fixed.name()) { Mode::Fixed } else { Mode::Faithful }
+    }
+
+    /// What prompts are wrapped in.
+    pub fn wrapper(&self) -> Wrapper {
+        self.text("template").and_then(|name| Wrapper::named(&name)).unwrap_or_default()
+    }
+
+    /// A file that has to be given: its name.
+    pub fn file(&self, name: &'static str, help: &str) -> Result<String, EvalError> {
+        self.text(name).ok_or_else(|| EvalError::NoFile {
+            task: self.setting.info().name,
+            parameter: name,
+            help: help.to_owned(),
+        })
+    }
+}
+
+impl Samples {
+    /// Samples that are there already.
+    pub fn of(samples: Vec<Sample>) -> Self {
+        let n = samples.len();
+        let mut samples: Vec<_> = samples.into_iter().map(Some).collect();
+        let make = move |at: usize, _: &dyn TextCodec| Ok(samples[at].take().expect("each sample is made once"));
+        Self { n, make: Box::new(make), notes: Vec::new() }
+    }
+
+    /// `n` samples that are made when their turn comes.
+    pub fn making(n: usize, make: impl FnMut(usize, &dyn TextCodec) -> Result<Sample, EvalError> + 'static) -> Self {
+        Self { n, make: Box::new(make), notes: Vec::new() }
+    }
+}
+
+/// Tokens of prompt and answer.
+pub(crate) const LENGTH: Param = Param {
+    name: "length",
+    alias: "max_seq_length",
+    kind: Kind::Count(16),
+    default: Fallback::Trained(1, 1),
+    help: "tokens of prompt and answer",
+};
+
+/// Whether faults of the scripts are kept.
+pub(crate) const MODE: Param = Param {
+    name: "mode",
+    alias: "",
+    kind: Kind::Word(&["faithful", "fixed"]),
+    default: Fallback::Word("faithful"),
+    help: "prompts and scores as the scripts have them, or right where these are wrong",
+};
+
+/// How many samples, by default so many.
+pub(crate) const fn samples(default: usize) -> Param {
+    Param {
+        name: "samples",
+        alias: "num_samples",
+        kind: Kind::Count(1),
+        default: Fallback::Number(default as f64),
+        help: "samples at most",
+    }
+}
+
+/// Start of the random numbers, by default this one.
+pub(crate) const fn seed(default: u32) -> Param {
+    Param {
+        name: "seed",
+        alias: "random_seed",
+        kind: Kind::Whole(0, 0xFFFF_FFFF),
+        default: Fallback::Number(default as f64),
+        help: "start of the random numbers",
+    }
+}
+
+/// What prompts are wrapped in, by default this.
+pub(crate) const fn template(default: &'static str) -> Param {
+    Param {
+        name: "template",
+        alias: "model_template_type",
+        kind: Kind::Word(&Wrapper::NAMES),
+        default: Fallback::Word(default),
+        help: "what prompts are wrapped in: the model's chat template, or that of a script",
+    }
+}
+
+/// A file or folder of the user's.
+pub(crate) const fn file(name: &'static str, help: &'static str) -> Param {
+    Param { name, alias: "", kind: Kind::Text, default: Fallback::Word(""), help }
+}
+
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod golden {
     use std::fs::File;

@@ -365,7 +365,7 @@ impl Shape {
             Kind::Above(above, max) => Self::Real { min: above + 0.01, max: *max, step: 0.05 },
             Kind::OffOr(above) => Self::OffOr { above: *above, start: trained as f64 },
             Kind::Word(words) => Self::Words(words.iter().map(|word| (*word).to_owned()).collect()),
-            Kind::Parts => Self::Text,
+            Kind::Parts | Kind::Text => Self::Text,
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     OffOr(f64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Any text without a comma, such as the name of a file.
+    Text,
     /// Methods in parts of a model, as text; it takes the rest of a text form, commas and all.
     Parts,
 }
@@ -152,7 +154,7 @@ impl Kind {
             (Self::OffOr(above), Value::Number(n)) => n > above && *n <= MAX_REAL,
             (Self::OffOr(_), Value::Word(word)) => word == "off",
             (Self::Word(words), Value::Word(word)) => words.contains(&word.as_str()),
-            (Self::Parts, Value::Word(_)) => true,
+            (Self::Parts, Value::Word(_)) | (Self::Text, _) => true,
             _ => false,
         }
     }
@@ -174,6 +176,7 @@ impl fmt::Display for Kind {
             Self::Above(above, max) => write!(f, "a number above {above} and at most {max}"),
             Self::OffOr(above) => write!(f, "`off` or a number above {above} and at most 10^9"),
             Self::Word(words) => write!(f, "one of: {}", words.join(", ")),
+            Self::Text => f.write_str("a text"),
             Self::Parts => f.write_str("parts LAYERS=METHOD or LAYERShHEADS=METHOD between /"),
         }
     }

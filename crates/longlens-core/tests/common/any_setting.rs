@@ -38,6 +38,7 @@ fn any_value(kind: &Kind, infos: &[&'static Info]) -> BoxedStrategy<String> {
             prop_oneof![Just("off".to_owned()), numbers].boxed()
         }
         Kind::Word(words) => select(words).prop_map(str::to_owned).boxed(),
+        Kind::Text => "[a-z]{1,8}".boxed(),
         Kind::Parts => {
             let is_whole = |info: &&&Info| info.params.iter().all(|param| param.kind != Kind::Parts);
             let whole: Vec<_> = infos.iter().filter(is_whole).copied().collect();

@@ -11,6 +11,7 @@ use crate::generate::{Stop, StopReason, go_on};
 use crate::prefix::Prefix;
 use crate::progress::Part;
 use crate::sampling::Sampling;
+use crate::scorers::passkey::reads_as;
 use crate::setup::{PromptSize, SetupFor};
 
 /// What cells are run with.
@@ -118,22 +119,5 @@ impl Series {
         let mut control = Part { control: &mut *with.control, before: first, size, total };
         self.prefix.keep(with.lens, tokens, (n_shared, until), &mut control)?;
         Ok(until)
-    }
-}
-
-/// Whether `text` begins with `key`, and with no longer number.
-fn reads_as(text: &str, key: &str) -> bool {
-    let rest = text.trim_start().strip_prefix(key);
-    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_not_the_start_of_a_longer_number() {
-        assert!(reads_as(" 123.", "123") && reads_as("123", "123"));
-        assert!(!reads_as(" 1234", "123") && !reads_as("the 123", "123"));
     }
 }

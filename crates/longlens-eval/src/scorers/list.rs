@@ -415,6 +415,16 @@ pub const SCORERS: &[Scorer] = &[
         run: passkey::token_exact,
     },
     Scorer {
+        name: "passkey_text",
+        scale: 1.0,
+        summary: "whether the text begins with the key and goes on with no digit",
+        source: "longlens",
+        fixed: "",
+        extras: &[],
+        is_aggregate: false,
+        run: passkey::begins_with_key,
+    },
+    Scorer {
         name: "longheads_key_line_straddles_256",
         scale: 1.0,
         summary: "whether lines of tokens lie in more than one chunk of 256",

@@ -45,6 +45,19 @@ pub(super) fn token_exact(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
     }
 }
 
+/// Whether the text begins with the key, and with no longer number: what token ids cannot tell where a tokenizer spells a number in several
+/// ways.
+pub(super) fn begins_with_key(row: Row<'_>, _: Mode) -> Result<Value, Stop> {
+    let text = row.prediction()?;
+    Ok(json!(row.references()?.iter().any(|key| reads_as(text, key))))
+}
+
+/// Whether `text` begins with `key`, and with no longer number.
+pub fn reads_as(text: &str, key: &str) -> bool {
+    let rest = text.trim_start().strip_prefix(key);
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+}
+
 /// Whether the line with the key, from its first to its last token, lies in more than one chunk. The script also takes a line for split that
 /// begins with a chunk, and looks at no chunk behind token 51200.
 pub(super) fn straddles_chunks(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
@@ -63,4 +76,15 @@ pub(super) fn straddles_chunks(row: Row<'_>, mode: Mode) -> Result<Value, Stop> 
     };
     let flags: Vec<bool> = row.items("prediction", expected)?.iter().map(straddles).collect::<Result<_, Stop>>()?;
     Ok(json!(flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_not_the_start_of_a_longer_number() {
+        assert!(reads_as(" 123.", "123") && reads_as("123", "123"));
+        assert!(!reads_as(" 1234", "123") && !reads_as("the 123", "123"));
+    }
 }

@@ -29,7 +29,7 @@ fn texts(kind: &Kind) -> (Vec<String>, Vec<String>) {
         Kind::Between(min, max) => (vec![*min, 0.05, *max], vec![min - 0.5, max + 0.5]),
         Kind::Above(above, max) => (vec![above + 0.05, *max], vec![*above, max * 2.0]),
         Kind::Word(words) => return (words.iter().map(|word| (*word).to_owned()).collect(), vec!["some".to_owned()]),
-        Kind::OffOr(_) | Kind::Parts => panic!("no setting of a text is {kind}"),
+        Kind::OffOr(_) | Kind::Text | Kind::Parts => panic!("no setting of a text is {kind}"),
     };
     (texts(&taken), texts(&refused))
 }
