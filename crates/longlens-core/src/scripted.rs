@@ -200,7 +200,13 @@ impl Lens for ScriptedLens {
     }
 
     fn trace(&mut self) -> Trace {
+        let watched = self.setup.as_ref().filter(|setup| setup.watch.mass.is_some() && self.recorded.layers.is_empty());
+        let layers = watched.map(|setup| {
+            let attended = self.attended(setup);
+            (0..self.model.spec.n_layers).map(|layer| attended.layer(layer, &setup.watch)).collect()
+        });
         Trace {
+            layers: layers.unwrap_or_else(|| self.recorded.layers.clone()),
             run: self.record(),
             nll: self.nll.clone(),
             n_taken: self.n_taken,
@@ -291,13 +297,7 @@ impl Lens for ScriptedLens {
         {
             return Err(LensError::OutOfRange { what: "query", index, count });
         }
-        let attended = Attended {
-            rule: &*self.attention,
-            plan: &setup.plan,
-            prompt: Prefill { n_tokens: setup.n_prompt },
-            model: &self.model.spec,
-            queries: self.n_reused..self.tokens.len(),
-        };
+        let attended = self.attended(setup);
         let n_layers = self.model.spec.n_layers;
         let mut trace = Trace { run: self.record(), ..Trace::default() };
         for layer in 0..n_layers {
@@ -315,6 +315,16 @@ impl Lens for ScriptedLens {
 }
 
 impl ScriptedLens {
+    fn attended<'a>(&'a self, setup: &'a Setup) -> Attended<'a> {
+        Attended {
+            rule: &*self.attention,
+            plan: &setup.plan,
+            prompt: Prefill { n_tokens: setup.n_prompt },
+            model: &self.model.spec,
+            queries: self.n_reused..self.tokens.len(),
+        }
+    }
+
     fn step(&mut self, tokens: &[u32], want: Rows, control: &mut dyn Control) -> Result<Vec<f32>, LensError> {
         let setup = self.setup.as_ref().expect("checked before");
         let last = tokens.len().checked_sub(1).ok_or(LensError::EmptyPrompt)?;

@@ -35,6 +35,26 @@ pub enum EvalError {
         /// What was probably meant.
         help: String,
     },
+    /// An answer that its scorer cannot read.
+    #[error("{task} {id}: {problem}")]
+    Score {
+        /// The task.
+        task: String,
+        /// The sample.
+        id: String,
+        /// What the scorer says.
+        problem: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// A finished sample that could not be kept.
+    #[error("{problem}")]
+    Store {
+        /// What is wrong, and with which file.
+        problem: String,
+        /// What to do about it.
+        help: String,
+    },
     /// A task's file that was not given.
     #[error("`{task}` is made from a file, and `{parameter}` names none")]
     NoFile {
@@ -142,7 +162,7 @@ impl EvalError {
             Self::AmbiguousTokens { .. } => {
                 Some("say which with `token_format`: u16, u32 or i64".into())
             }
-            Self::NoFile { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
+            Self::Score { help, .. } | Self::Store { help, .. } | Self::NoFile { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the name; it counts from the working directory".into())
             }

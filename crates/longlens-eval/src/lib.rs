@@ -10,6 +10,7 @@ pub mod batch;
 pub mod dialogue;
 pub mod document;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod ledger;
 pub mod passkey;

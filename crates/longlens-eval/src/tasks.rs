@@ -5,7 +5,7 @@
 //! files that it names decide its samples, and nothing else does.
 
 use longlens_core::lens::TextCodec;
-use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError};
+use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use longlens_core::spec::ModelSpec;
 
 use crate::error::EvalError;
@@ -89,17 +89,38 @@ impl Task {
         Setting::parse(text, "task", &infos)
     }
 
+    /// Whether faults of the scripts are kept under these settings.
+    pub fn mode(&self, setting: &Setting) -> Mode {
+        let is_fixed = |value: &Value| *value == Value::Word(Mode::Fixed.name().into());
+        if given(setting, MODE.name).is_some_and(is_fixed) { Mode::Fixed } else { Mode::Faithful }
+    }
+
+    /// What prompts are wrapped in under these settings; `off` where the task wraps them in nothing.
+    pub fn template(&self, setting: &Setting) -> String {
+        let own =
+            || self.info.params.iter().find(|param| param.name == "template").map(|param| param.default.to_string());
+        given(setting, "template").map(ToString::to_string).or_else(own).unwrap_or_else(|| "off".to_owned())
+    }
+
     /// Whether it has prompts of any length that is asked for.
     pub fn has_lengths(&self) -> bool {
         self.info.params.iter().any(|param| param.name == LENGTH.name)
     }
 }
 
+fn given<'a>(setting: &'a Setting, name: &str) -> Option<&'a Value> {
+    setting.given().find(|(given, _)| *given == name).map(|(_, value)| value)
+}
+
 impl Ask<'_> {
     /// The samples of its task.
     pub fn samples(&self) -> Result<Samples, EvalError> {
-        let task = Task::named(self.setting.info().name).expect("settings of tasks are made from the list");
-        (task.make)(self)
+        (self.task().make)(self)
+    }
+
+    /// The task itself.
+    pub fn task(&self) -> &'static Task {
+        Task::named(self.setting.info().name).expect("settings of tasks are made from the list")
     }
 
     /// A whole number of the settings.
@@ -139,7 +160,7 @@ impl Ask<'_> {
 
     /// Whether faults of the scripts are kept.
     pub fn mode(&self) -> Mode {
-        if self.is(MODE.name, Mode::Fixed.name()) { Mode::Fixed } else { Mode::Faithful }
+        self.task().mode(self.setting)
     }
 
     /// What prompts are wrapped in.

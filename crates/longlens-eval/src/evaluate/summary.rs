@@ -1,0 +1,182 @@
+//! Records become a table: one row for each task, length, method and part.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::record::{Outcome, Record};
+use crate::generate::StopReason;
+use crate::stats::{bootstrap95, wilson95};
+use crate::tasks::{Mean, Task};
+
+/// A table of scores.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Summary {
+    /// By model, task, length, method.
+    pub rows: Vec<Row>,
+}
+
+/// Samples of one task, length and part under one subject.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Name of the model.
+    pub model: String,
+    /// The method's text form.
+    pub method: String,
+    /// The RoPE scaling's text form.
+    pub rope: String,
+    /// The task's name.
+    pub task: String,
+    /// The task with its settings but for the length.
+    pub setting: String,
+    /// Target tokens, where the task has lengths.
+    pub length: Option<usize>,
+    /// Part of the task.
+    pub part: Option<String>,
+    /// Samples that were scored.
+    pub n: usize,
+    /// Samples that were passed over, since they were too long.
+    pub n_skipped: usize,
+    /// Samples of which something was left out.
+    pub n_truncated: usize,
+    /// Samples whose script raises an exception on the answer.
+    pub n_errors: usize,
+    /// Empty answers.
+    pub n_empty: usize,
+    /// Answers that ended at the most tokens.
+    pub n_at_limit: usize,
+    /// Name of the scorer, or `perplexity`.
+    pub scorer: String,
+    /// The score: in per cent of a perfect answer, or perplexity.
+    pub score: f64,
+    /// Its 95 % interval: of hits by Wilson, else by the bootstrap over samples.
+    pub interval: (f64, f64),
+    /// Mean prompt tokens.
+    pub mean_prompt: f64,
+    /// Tokens whose loss counts, of perplexities.
+    pub n_scored: usize,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Every sample's share of the perfect score, or its loss and tokens; by id, for comparisons of methods sample by sample.
+    #[serde(skip)]
+    pub shares: BTreeMap<String, f64>,
+}
+
+/// Draws of a bootstrap.
+const DRAWS: usize = 1000;
+
+/// The rows of records, sorted by model, task, length, part and method. Of records with one key the last counts.
+pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
+    let mut groups: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        let place = (
+            (record.run.model.clone(), record.content.clone()),
+            (record.task.clone(), without_length(&record.setting)),
+            (record.length, record.part.clone()),
+            (record.run.method.clone(), record.run.rope.clone(), record.run.dtype.clone()),
+        );
+        groups.entry(place).or_default().push(record);
+    }
+    let rows = groups.into_iter().map(|(place, records)| {
+        let ((model, _), (task, setting), (length, part), (method, rope, _)) = place;
+        let mean = Task::named(&task).map_or(Mean::Plain, |task| task.mean);
+        let scores: Vec<&Record> =
+            records.iter().copied().filter(|record| !matches!(record.outcome, Outcome::Skipped)).collect();
+        let (score, interval, n_scored) = of_records(&scores, mean);
+        let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|record| is(record)).count();
+        Row {
+            model,
+            method,
+            rope,
+            task,
+            setting,
+            length,
+            part,
+            n: scores.len(),
+            n_skipped: count(&|record| record.outcome == Outcome::Skipped),
+            n_truncated: count(&|record| record.n_truncated > 0),
+            n_errors: count(&|record| record.answer().is_some() && record.score().is_none()),
+            n_empty: count(&|record| record.answer().is_some_and(|answer| answer.output.trim().is_empty())),
+            n_at_limit: count(&|record| record.answer().is_some_and(|answer| answer.stop == StopReason::MaxTokens)),
+            scorer: scores.first().map_or_else(String::new, |record| scorer(record)),
+            score,
+            interval,
+            mean_prompt: scores.iter().map(|record| record.n_prompt as f64).sum::<f64>() / scores.len().max(1) as f64,
+            n_scored,
+            seconds: scores.iter().map(|record| record.seconds).sum(),
+            shares: scores.iter().map(|record| (record.id.clone(), share(record))).collect(),
+        }
+    });
+    Summary { rows: rows.collect() }
+}
+
+fn scorer(record: &Record) -> String {
+    match &record.outcome {
+        Outcome::Answered(answer) => answer.scorer.clone(),
+        Outcome::Measured { .. } => "perplexity".to_owned(),
+        Outcome::Skipped => String::new(),
+    }
+}
+
+/// A sample's share of the perfect score; an exception of the script counts as 0, a loss as itself.
+fn share(record: &Record) -> f64 {
+    match &record.outcome {
+        Outcome::Measured { mean_nll, .. } => *mean_nll,
+        _ => record.share().unwrap_or(0.0),
+    }
+}
+
+/// Score, interval and tokens of perplexities.
+fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
+    let losses: Vec<(f64, f64)> = records
+        .iter()
+        .filter_map(|record| match &record.outcome {
+            Outcome::Measured { mean_nll, n_scored, .. } => Some((mean_nll * *n_scored as f64, *n_scored as f64)),
+            _ => None,
+        })
+        .collect();
+    if !losses.is_empty() {
+        let perplexity = |losses: &[(f64, f64)]| {
+            let (nll, n) = losses.iter().fold((0.0, 0.0), |(nll, n), (loss, tokens)| (nll + loss, n + tokens));
+            (nll / n).exp()
+        };
+        let n_scored: f64 = losses.iter().map(|(_, n)| n).sum();
+        return (perplexity(&losses), bootstrap95(&losses, DRAWS, perplexity), n_scored as usize);
+    }
+    if mean == Mean::RougeGeometric {
+        let measures: Vec<[f64; 3]> = records.iter().map(|record| measures(record)).collect();
+        let geometric = |all: &[[f64; 3]]| {
+            let product =
+                (0..3).map(|at| all.iter().map(|measures| measures[at]).sum::<f64>() / all.len().max(1) as f64);
+            product.product::<f64>().cbrt()
+        };
+        return (geometric(&measures), bootstrap95(&measures, DRAWS, geometric), 0);
+    }
+    let shares: Vec<f64> = records.iter().map(|record| share(record)).collect();
+    if shares.is_empty() {
+        return (f64::NAN, (f64::NAN, f64::NAN), 0);
+    }
+    let plain = |shares: &[f64]| 100.0 * shares.iter().sum::<f64>() / shares.len() as f64;
+    let are_hits = shares.iter().all(|share| *share == 0.0 || 1.0 - share == 0.0);
+    let interval = if are_hits {
+        let n_hits = shares.iter().filter(|share| **share > 0.0).count();
+        let (low, high) = wilson95(n_hits, shares.len());
+        (100.0 * low, 100.0 * high)
+    } else {
+        bootstrap95(&shares, DRAWS, plain)
+    };
+    (plain(&shares), interval, 0)
+}
+
+/// ROUGE-1, -2 and -L of a record, in per cent.
+fn measures(record: &Record) -> [f64; 3] {
+    let value = record.value();
+    ["rouge1", "rouge2", "rougeL"].map(|name| value.and_then(|value| value.get(name)?.as_f64()).unwrap_or(0.0))
+}
+
+/// A setting's text without its length, under which lengths of one task stand side by side.
+fn without_length(setting: &str) -> String {
+    let Some((name, pairs)) = setting.split_once(':') else { return setting.to_owned() };
+    let kept: Vec<_> = pairs.split(',').filter(|pair| !pair.starts_with("length=")).collect();
+    if kept.is_empty() { name.to_owned() } else { format!("{name}:{}", kept.join(",")) }
+}

@@ -1,0 +1,182 @@
+use std::collections::{HashMap, HashSet};
+
+use longlens_core::lens::CancelToken;
+use longlens_core::methods::Method;
+use longlens_core::rope::RopeScaling;
+use longlens_core::scripted::{ScriptedLens, induction};
+
+use super::*;
+use crate::setup::fixed;
+use crate::tasks::{Ask, Disk};
+
+/// Finished samples in memory.
+#[derive(Default)]
+struct Kept {
+    records: Vec<Record>,
+    keys: HashSet<String>,
+    /// Keys that another process has.
+    elsewhere: HashSet<String>,
+    /// Samples after which nothing can be kept.
+    room: Option<usize>,
+}
+
+impl Store for Kept {
+    fn has(&mut self, key: &str) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn claim(&mut self, key: &str) -> Result<bool, EvalError> {
+        Ok(!self.elsewhere.contains(key))
+    }
+
+    fn finished(&mut self, record: &Record) -> Result<(), EvalError> {
+        if self.room.is_some_and(|room| self.records.len() >= room) {
+            return Err(EvalError::Store { problem: "no room".into(), help: String::new() });
+        }
+        assert!(self.keys.insert(record.key.clone()), "a sample is run once");
+        // as lines of a file
+        let line = serde_json::to_string(record).unwrap();
+        let read: Record = serde_json::from_str(&line).unwrap();
+        assert_eq!(read, *record);
+        self.records.push(read);
+        Ok(())
+    }
+}
+
+/// Runs a task on a model that repeats what it read.
+fn run(
+    text: &str,
+    method: &str,
+    options: &Options,
+    store: &mut Kept,
+    control: &mut dyn Control,
+) -> Result<Tally, EvalError> {
+    let mut lens = ScriptedLens::new(induction).attending(|_, _, _, key| if key % 7 == 0 { 2.0 } else { 1.0 });
+    let spec = lens.model().spec.clone();
+    let setting = Task::parse(text).unwrap();
+    let method = Method::parse(method).unwrap();
+    let setup = Setup::new(&method, &spec, 0).unwrap();
+    let subject = Subject::of(lens.model(), "cpu", &setup);
+    let again = {
+        let (setting, spec) = (setting.clone(), spec.clone());
+        move || {
+            let codec = longlens_core::scripted::ByteCodec;
+            Ask { setting: &setting, spec: &spec, codec: &codec, files: &Disk }.samples()
+        }
+    };
+    let ask = Ask { setting: &setting, spec: &spec, codec: &longlens_core::scripted::ByteCodec, files: &Disk };
+    let mut counted = Counted::new(&ask, again, &mut ()).unwrap();
+    let run = Run { task: ask.task(), setting: &setting, subject: &subject, options };
+    let mut setup_for = fixed(method, RopeScaling::none(), &spec);
+    let mut with = With { lens: &mut lens, setup_for: &mut setup_for, store, control };
+    run.run(&mut with, &mut counted, &|_| true, &mut |_| {})
+}
+
+#[test]
+fn a_task_is_run_scored_and_kept() {
+    let mut store = Kept::default();
+    let options = Options { attention: true, ..Options::default() };
+    let tally = run("passkey:length=1024,samples=2,depths=3", "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_samples, tally.n_run, tally.n_before, tally.is_cancelled), (6, 6, 0, false));
+    for record in &store.records {
+        assert_eq!(record.share(), Some(1.0), "a model that repeats finds every key: {record:?}");
+        assert!(record.n_prompt <= 1024 && record.n_prompt > 800 && record.n_truncated == 0);
+        let attended = record.attended.as_ref().unwrap();
+        let key = &record.answers[0];
+        let [(start, end)] = attended.evidence[..] else { panic!("one needle: {attended:?}") };
+        let share = attended.heads[0][0];
+        // attention is nearly even
+        let even = (end - start) as f32 / record.n_prompt as f32;
+        assert!((share - even).abs() < 0.3 * even, "{share} instead of {even}");
+        assert!(attended.heads.iter().flatten().all(|head| (head - share).abs() < 1e-6));
+        assert!(attended.passages.windows(2).all(|pair| pair[0].mass >= pair[1].mass));
+        let told = attended.passages.iter().find(|passage| passage.tokens == (start, end)).unwrap();
+        assert!(told.text.contains(&**key), "the evidence is a passage by itself: {attended:?}");
+    }
+    let summary = summarize(&store.records);
+    let [row] = &summary.rows[..] else { panic!("one row: {summary:?}") };
+    assert_eq!((row.n, row.score, row.length, &*row.scorer), (6, 100.0, Some(1024), "passkey_text"));
+    assert!(row.interval.0 > 55.0 && row.interval.1 > 99.9);
+}
+
+/// Stops once so many quarters are done.
+struct After(usize, CancelToken);
+impl Control for After {
+    fn progress(&mut self, done: usize, total: usize) {
+        if done * 4 > self.0 * total {
+            self.1.cancel();
+        }
+    }
+    fn cancelled(&self) -> bool {
+        self.1.is_cancelled()
+    }
+}
+
+#[test]
+fn finished_samples_are_not_run_again() {
+    let mut store = Kept::default();
+    let text = "passkey:length=512,samples=1,depths=4";
+    let options = Options::default();
+    // stopped by whoever watches: the prompt under way is lost, what is finished stays
+    let tally = run(text, "full", &options, &mut store, &mut After(2, CancelToken::default())).unwrap();
+    assert!(tally.is_cancelled && tally.n_run >= 1 && tally.n_run < 4, "{tally:?}");
+    let n_first = tally.n_run;
+    let tally = run(text, "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_before, tally.n_run), (n_first, 4 - n_first));
+    let tally = run(text, "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_before, tally.n_run), (4, 0));
+    // another method is another result, and so is another limit that changes something
+    assert_eq!(run(text, "sliding_window:window=64", &options, &mut store, &mut ()).unwrap().n_run, 4);
+    let limited = |limit| Options { limit: Some(limit), ..Options::default() };
+    assert_eq!(run(text, "full", &limited(4096), &mut store, &mut ()).unwrap().n_run, 0);
+    assert_eq!(run(text, "full", &limited(100), &mut store, &mut ()).unwrap().n_run, 4);
+}
+
+#[test]
+fn what_is_too_long_is_passed_over_or_cut_and_counted() {
+    let text = "passkey:length=512,samples=1,depths=2";
+    let mut store = Kept::default();
+    run(text, "full", &Options { limit: Some(100), ..Options::default() }, &mut store, &mut ()).unwrap();
+    assert!(store.records.iter().all(|record| record.outcome == Outcome::Skipped && record.score().is_none()));
+    let row = &summarize(&store.records).rows[0];
+    assert_eq!((row.n, row.n_skipped), (0, 2));
+    let mut store = Kept::default();
+    let options = Options { limit: Some(100), too_long: TooLong::Cut, ..Options::default() };
+    run(text, "full", &options, &mut store, &mut ()).unwrap();
+    for record in &store.records {
+        let n_generated = record.answer().unwrap().n_generated;
+        assert!(record.n_prompt + n_generated <= 100 && record.n_prompt > 80 && record.n_truncated > 300);
+    }
+}
+
+#[test]
+fn samples_of_others_are_left_and_a_full_store_ends_it() {
+    let text = "passkey:length=512,samples=1,depths=4";
+    let mut all = Kept::default();
+    run(text, "full", &Options::default(), &mut all, &mut ()).unwrap();
+    let mut store =
+        Kept { elsewhere: all.records[1..3].iter().map(|record| record.key.clone()).collect(), ..Kept::default() };
+    let tally = run(text, "full", &Options::default(), &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_elsewhere), (2, 2));
+    let mut full = Kept { room: Some(1), ..Kept::default() };
+    let error = run(text, "full", &Options::default(), &mut full, &mut ()).unwrap_err();
+    assert_eq!((error.to_string().as_str(), full.records.len()), ("no room", 1));
+}
+
+#[test]
+fn shared_beginnings_change_no_answer() {
+    let text = "needle_chunkllama:length=1000,samples=1";
+    let alone = |method: &str| -> HashMap<String, String> {
+        let mut store = Kept::default();
+        let tally = run(text, method, &Options::default(), &mut store, &mut ()).unwrap();
+        assert_eq!(tally.n_run, 16);
+        if method == "full" {
+            // a prompt shares what stands before the needle of the one before it
+            assert!(tally.n_shared * 5 > tally.n_tokens * 2, "{tally:?}");
+        }
+        store.records.into_iter().map(|record| (record.id.clone(), record.answer().unwrap().output.clone())).collect()
+    };
+    // a scaling that follows the length shares nothing
+    let (shared, unshared) = (alone("full"), alone("dual_chunk:chunk_size=4096,local_window=512,temperature=yarn"));
+    assert_eq!(shared, unshared);
+}
