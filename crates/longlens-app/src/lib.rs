@@ -11,13 +11,15 @@ pub mod npz;
 pub mod pace;
 pub mod problem;
 pub mod prompt;
+pub mod results;
 pub mod runs;
 pub mod session;
 pub mod settings;
 pub mod steps;
+pub mod sweep;
 pub mod turns;
 pub mod views;
 pub mod worker;
 
-pub use longlens_plot::whole::{check_writable, part_name, write_private, write_whole};
+pub use longlens_plot::whole::{check_writable, part_name, write_private, write_whole, write_whole_with};
 pub use problem::Problem;

@@ -13,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub use self::attend::{Attended, PASSAGE, Passage};
-pub use self::count::{Counted, Entry, tokenizer_hash};
+pub use self::count::{Again, Counted, Entry, tokenizer_hash};
 pub use self::record::{Answer, Outcome, Record, TooLong};
 pub use self::summary::{Row, Summary, summarize};
 use crate::error::EvalError;

@@ -5,6 +5,7 @@ use clap_complete::Shell;
 
 mod cache;
 mod common;
+mod evaluate;
 pub mod language;
 mod measure;
 mod model;
@@ -16,6 +17,7 @@ mod workbench;
 
 pub use cache::{CacheArgs, CacheCommand, OpenArgs, SaveArgs};
 pub use common::{CommonArgs, Device, OpeningArgs};
+pub use evaluate::{EvaluateArgs, RunningArgs, SweepArgs, TasksArgs, TooLongArg};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
@@ -51,6 +53,12 @@ pub enum Command {
     Passkey(PasskeyArgs),
     /// Measure perplexity against length
     Perplexity(PerplexityArgs),
+    /// Run tasks of long-context evaluations under methods, lengths and RoPE scalings: every sample is kept as soon as it is finished
+    Evaluate(Box<EvaluateArgs>),
+    /// Run what a file asks for: combinations of models, methods, scalings, tasks and lengths
+    Sweep(SweepArgs),
+    /// List the tasks of evaluations with their settings, show a sample, write all samples of one
+    Tasks(TasksArgs),
     /// Score predictions as the scripts of long-context benchmarks do: pairs of texts, or files that they wrote
     ///
     /// Scores are those of the original scripts, number for number, with their faults; `--mode fixed` gives the right ones. A line of

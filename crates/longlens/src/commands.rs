@@ -24,6 +24,7 @@ pub mod chunks;
 pub mod convert;
 pub mod demo;
 pub mod doctor;
+pub mod evaluate;
 pub mod extract;
 pub mod generate;
 pub mod kernel;
@@ -40,6 +41,7 @@ pub mod positions;
 pub mod repl;
 pub mod score;
 pub mod screenshot;
+pub mod tasks;
 pub mod verify;
 pub mod workbench;
 

@@ -35,8 +35,11 @@ enum Made {
     /// They are small and all there.
     Kept(Vec<Sample>),
     /// They are made, in order; the number of the next one stands beside it.
-    Anew(Box<dyn Fn() -> Result<Samples, EvalError>>, Option<(Samples, usize)>),
+    Anew(Box<Again>, Option<(Samples, usize)>),
 }
+
+/// Makes the samples of a task once more.
+pub type Again = dyn Fn(&dyn TextCodec) -> Result<Samples, EvalError>;
 
 /// Bytes of prompts that are kept between counting and running, at most.
 const MOST_KEPT: usize = 64 << 20;
@@ -66,11 +69,7 @@ impl Entry {
 
 impl Counted {
     /// Makes and counts all samples of a task. Progress counts samples; a cancellation is an error.
-    pub fn new(
-        ask: &Ask<'_>,
-        again: impl Fn() -> Result<Samples, EvalError> + 'static,
-        control: &mut dyn Control,
-    ) -> Result<Self, EvalError> {
+    pub fn new(ask: &Ask<'_>, again: Box<Again>, control: &mut dyn Control) -> Result<Self, EvalError> {
         let task = ask.task();
         let mut samples = ask.samples()?;
         let (mut entries, mut kept, mut n_bytes) = (Vec::with_capacity(samples.n), Some(Vec::new()), 0);
@@ -90,17 +89,13 @@ impl Counted {
                 kept.push(sample);
             }
         }
-        let made = kept.map_or_else(|| Made::Anew(Box::new(again), None), Made::Kept);
+        let made = kept.map_or_else(|| Made::Anew(again, None), Made::Kept);
         Ok(Self { entries, notes: samples.notes, made })
     }
 
     /// Samples that were counted before: `again` makes them where one is missing.
-    pub fn known(
-        entries: Vec<Entry>,
-        notes: Vec<String>,
-        again: impl Fn() -> Result<Samples, EvalError> + 'static,
-    ) -> Self {
-        Self { entries, notes, made: Made::Anew(Box::new(again), None) }
+    pub fn known(entries: Vec<Entry>, notes: Vec<String>, again: Box<Again>) -> Self {
+        Self { entries, notes, made: Made::Anew(again, None) }
     }
 
     /// The sample of a number.
@@ -108,11 +103,11 @@ impl Counted {
         match &mut self.made {
             Made::Kept(samples) => Ok(samples[at].clone()),
             Made::Anew(again, begun) => {
+                let codec = codec?;
                 if begun.as_ref().is_none_or(|(_, next)| *next > at) {
-                    *begun = Some((again()?, 0));
+                    *begun = Some((again(codec)?, 0));
                 }
                 let (samples, next) = begun.as_mut().expect("it has just begun");
-                let codec = codec?;
                 loop {
                     let sample = (samples.make)(*next, codec)?;
                     *next += 1;

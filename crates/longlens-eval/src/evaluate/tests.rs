@@ -59,13 +59,10 @@ fn run(
     let subject = Subject::of(lens.model(), "cpu", &setup);
     let again = {
         let (setting, spec) = (setting.clone(), spec.clone());
-        move || {
-            let codec = longlens_core::scripted::ByteCodec;
-            Ask { setting: &setting, spec: &spec, codec: &codec, files: &Disk }.samples()
-        }
+        move |codec: &dyn TextCodec| Ask { setting: &setting, spec: &spec, codec, files: &Disk }.samples()
     };
     let ask = Ask { setting: &setting, spec: &spec, codec: &longlens_core::scripted::ByteCodec, files: &Disk };
-    let mut counted = Counted::new(&ask, again, &mut ()).unwrap();
+    let mut counted = Counted::new(&ask, Box::new(again), &mut ()).unwrap();
     let run = Run { task: ask.task(), setting: &setting, subject: &subject, options };
     let mut setup_for = fixed(method, RopeScaling::none(), &spec);
     let mut with = With { lens: &mut lens, setup_for: &mut setup_for, store, control };

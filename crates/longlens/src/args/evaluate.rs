@@ -1,0 +1,107 @@
+//! Flags of `evaluate`, `sweep`, `tasks` and `results`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::CommonArgs;
+use super::values::at_least_one;
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Tasks, as `niah_single_1` or `ruler_vt:samples=20`, or names of families, as `ruler` (`longlens tasks` lists them)
+    #[arg(value_name = "TASK")]
+    pub tasks: Vec<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// More tasks, one a line; `#` begins a comment
+    #[arg(long, value_name = "FILE")]
+    pub tasks_file: Option<PathBuf>,
+    /// Methods to compare, separated by `;` or commas (overrides --method)
+    #[arg(long, value_name = "A;B")]
+    pub methods: Option<String>,
+    /// RoPE scalings to compare, separated by `;` (overrides --rope)
+    #[arg(long, value_name = "A;B")]
+    pub ropes: Option<String>,
+    /// Lengths in tokens, prompt and answer together, as `4k,8k`, for tasks that have lengths (default: the trained context)
+    #[arg(long, value_name = "LIST")]
+    pub lengths: Option<String>,
+    /// Samples of every task and length, for tasks that can be asked for so many
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub samples: Option<usize>,
+    /// `faithful` repeats the scripts that published numbers came from, faults included; `fixed` is right where they are wrong
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// What prompts are wrapped in, where a task has a choice: `off`, `model` (its chat template), `llama2`, `llama3`
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// Tokens of prompt and answer at most
+    #[arg(long, value_name = "TOKENS")]
+    pub limit: Option<String>,
+    /// What becomes of samples beyond the limit
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub too_long: Option<TooLongArg>,
+    /// Record how much every head attends to the evidence before it answers, and which passages get most
+    #[arg(long)]
+    pub attention: bool,
+    #[command(flatten)]
+    pub running: RunningArgs,
+}
+
+/// What becomes of samples beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TooLongArg {
+    /// They are passed over and counted
+    Skip,
+    /// Their middle is cut out
+    Cut,
+}
+
+/// Flags of commands that run samples.
+#[derive(Debug, Args)]
+pub struct RunningArgs {
+    /// Run nothing: say how many samples there are, how many are finished, and what time and memory the rest would take
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Run one of several equal parts, as 2/8: parts depend on nothing but the sweep, and share a folder
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// What to run: a TOML file with [fixed], [grid], [[zip]] and [[list]]
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// One more axis, or other values of one, as `length=4k,8k` or `self_extend.group_size=2,4`; values with commas of their own are
+    /// separated by `;`
+    #[arg(long, value_name = "NAME=A,B")]
+    pub set: Vec<String>,
+    /// Where results are kept (default: `out` of the file, else a folder of the file's name)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub running: RunningArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TasksArgs {
+    /// One task with its settings: it is described
+    #[arg(value_name = "TASK")]
+    pub task: Option<String>,
+    /// Show the sample of this number, from 0, as it is fed
+    #[arg(long, value_name = "N", requires = "task")]
+    pub sample: Option<usize>,
+    /// Write all samples of the task, a JSON object a line
+    #[arg(long, value_name = "FILE.jsonl", requires = "task")]
+    pub export: Option<PathBuf>,
+    /// The model whose tokenizer and trained context samples are made for (default: the embedded one)
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

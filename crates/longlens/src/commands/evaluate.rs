@@ -1,0 +1,272 @@
+//! `longlens evaluate` and `longlens sweep`: tasks under methods on models, every sample kept as soon as it is finished.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use longlens_app::bytes;
+use longlens_app::pace;
+use longlens_app::results::{Results, claim_folder};
+use longlens_app::settings::params::param;
+use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
+use longlens_core::brief;
+use longlens_core::methods::Method;
+use longlens_eval::evaluate::{Summary, summarize};
+use longlens_eval::tasks::Disk;
+use serde_json::json;
+
+use self::watch::Watching;
+use crate::args::{EvaluateArgs, RunningArgs, SweepArgs, TooLongArg};
+use crate::config::{RunConfig, lengths};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+mod table;
+mod watch;
+
+/// What a command runs, and where results go.
+struct Asked<'a> {
+    units: Vec<Unit>,
+    out: Option<&'a Path>,
+    running: &'a RunningArgs,
+}
+
+pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
+    let config = RunConfig::new(&args.common)?;
+    let terminal = Terminal::new(config.json);
+    let mut tasks = args.tasks.clone();
+    if let Some(path) = &args.tasks_file {
+        let text = longlens_eval::text::read_text(path)?;
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
+        tasks.extend(lines.filter(|line| !line.is_empty()));
+    }
+    if tasks.is_empty() {
+        return Err(Failure::usage(
+            "there is no task to evaluate",
+            "name some, as `longlens evaluate passkey`; `longlens tasks` lists them".to_owned(),
+        ));
+    }
+    let axes = axes(args, &config, tasks)?;
+    let asked = Asked { units: axes.units()?, out: config.out.as_deref(), running: &args.running };
+    carry_out(&terminal, &asked)
+}
+
+/// The flags of a command as axes.
+fn axes(args: &EvaluateArgs, config: &RunConfig, tasks: Vec<String>) -> Result<Axes, Failure> {
+    let mut axes = Axes::default();
+    let mut fix = |name: &str, value: String| axes.fixed.push((name.to_owned(), value));
+    fix("model", config.model.clone());
+    fix("device", config.device.name().to_owned());
+    fix("weights", config.weights.name().to_owned());
+    if let Some(adapter) = &config.adapter {
+        fix("adapter", adapter.clone());
+    }
+    fix("kv_offload", config.kv_offload.to_string());
+    if let Some(trained_context) = config.trained_context {
+        fix("trained_context", trained_context.to_string());
+    }
+    fix("prefill_chunk", config.settings.prefill_chunk.to_string());
+    fix("layer_windows", config.settings.get(param("layer_windows")).to_string());
+    for (name, value) in [("mode", &args.mode), ("template", &args.template), ("limit", &args.limit)] {
+        if let Some(value) = value {
+            fix(name, value.clone());
+        }
+    }
+    if let Some(samples) = args.samples {
+        fix("samples", samples.to_string());
+    }
+    if let Some(seed) = &args.common.seed {
+        fix("seed", seed.to_string());
+    }
+    if let Some(too_long) = args.too_long {
+        fix("too_long", if too_long == TooLongArg::Cut { "cut" } else { "skip" }.to_owned());
+    }
+    fix("attention", args.attention.to_string());
+    axes.grid.push(("task".to_owned(), tasks));
+    if let Some(text) = &args.lengths {
+        axes.grid.push(("length".to_owned(), lengths(text)?.iter().map(ToString::to_string).collect()));
+    }
+    let methods = match &args.methods {
+        Some(text) => Method::list(text)?.iter().map(ToString::to_string).collect(),
+        None => vec![config.settings.method.to_string()],
+    };
+    axes.grid.push(("method".to_owned(), methods));
+    let ropes: Vec<String> = match (&args.ropes, &config.settings.rope) {
+        (Some(text), _) => text.split(';').map(|rope| rope.trim().to_owned()).collect(),
+        (None, Some(rope)) => vec![rope.to_string()],
+        (None, None) => Vec::new(),
+    };
+    if !ropes.is_empty() {
+        axes.grid.push(("rope".to_owned(), ropes));
+    }
+    Ok(axes)
+}
+
+pub fn sweep(args: &SweepArgs) -> Result<(), Failure> {
+    let terminal = Terminal::new(args.json);
+    let text = longlens_eval::text::read_text(&args.file)?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| {
+        let failure = Failure::usage(format!("{}: {}", args.file.display(), error.message()), None);
+        match error.span() {
+            Some(span) => failure.at(&args.file, &text, span),
+            None => failure,
+        }
+    })?;
+    let in_file = |problem: longlens_app::Problem| {
+        Failure::usage(format!("{}: {}", args.file.display(), problem.message), problem.help)
+    };
+    let mut axes = Axes::of(&table).map_err(in_file)?;
+    args.set.iter().try_for_each(|set| axes.set(set))?;
+    let units = axes.units().map_err(in_file)?;
+    let named = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    let stem = args.file.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = named("name").unwrap_or_else(|| stem.clone());
+    let beside = args.file.parent().unwrap_or(Path::new(""));
+    let out = args.out.clone().unwrap_or_else(|| beside.join(named("out").unwrap_or(stem)));
+    if !args.running.dry_run {
+        claim_folder(&out, &name)?;
+    }
+    carry_out(&terminal, &Asked { units, out: Some(&out), running: &args.running })
+}
+
+/// Runs the units, or says what they would take.
+fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
+    let shard: Option<Shard> = asked.running.shard.as_deref().map(str::parse).transpose()?;
+    let job = Job { units: &asked.units, files: Rc::new(Disk), shard };
+    let mut results = match asked.out {
+        Some(folder) if asked.running.dry_run => Results::read(folder)?,
+        Some(folder) => Results::write(folder)?,
+        None => Results::in_memory(),
+    };
+    let mut watching = Watching::new(terminal, &asked.units);
+    if asked.running.dry_run {
+        let forecast = forecast(&job, &mut results, &mut watching)?;
+        drop(watching);
+        return tell_forecast(terminal, asked, &forecast);
+    }
+    let n_before = results.len();
+    let done = run_sweep(&job, &mut results, &mut watching);
+    drop(watching);
+    let done = done?;
+    let records = results.records()?;
+    let mine = records.iter().filter(|record| asked.units.iter().any(|unit| unit.task.to_string() == record.setting));
+    let summary = summarize(mine);
+    terminal.result(&json!({ "rows": summary.rows, "done": tallies(&done) }))?;
+    tell(terminal, &summary)?;
+    tell_done(terminal, asked, &done, n_before)?;
+    if done.is_cancelled {
+        return Err(Failure::interrupted());
+    }
+    match done.impossible.first() {
+        Some((_, problem)) if done.tallies.is_empty() => Err(problem.clone().into()),
+        Some(_) => Err(Failure::silent(1)),
+        None => Ok(()),
+    }
+}
+
+fn tallies(done: &Done) -> serde_json::Value {
+    let tallies = done.tallies.iter().map(|(at, tally)| json!({ "unit": at, "tally": tally }));
+    let impossible = done.impossible.iter().map(|(at, problem)| json!({ "unit": at, "problem": problem }));
+    json!({ "units": tallies.collect::<Vec<_>>(), "impossible": impossible.collect::<Vec<_>>() })
+}
+
+fn tell(terminal: &Terminal, summary: &Summary) -> Result<(), Failure> {
+    for block in table::blocks(summary) {
+        terminal.say(block)?;
+    }
+    Ok(())
+}
+
+/// What was run, what was there before, what was shared, and what could not be run.
+fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize) -> Result<(), Failure> {
+    let sum = |of: fn(&longlens_eval::evaluate::Tally) -> usize| {
+        done.tallies.iter().map(|(_, tally)| of(tally)).sum::<usize>()
+    };
+    let (n_run, n_before, n_elsewhere) =
+        (sum(|tally| tally.n_run), sum(|tally| tally.n_before), sum(|tally| tally.n_elsewhere));
+    let mut parts = vec![format!("{n_run} samples run")];
+    if n_before > 0 {
+        parts.push(format!("{n_before} finished before"));
+    }
+    if n_elsewhere > 0 {
+        parts.push(format!("{n_elsewhere} left to other processes"));
+    }
+    let (n_tokens, n_shared) = (sum(|tally| tally.n_tokens), sum(|tally| tally.n_shared));
+    if n_shared > 0 {
+        let factor = n_tokens as f64 / (n_tokens - n_shared).max(1) as f64;
+        parts.push(format!("prompts of {n_tokens} tokens, {n_shared} of them shared (x{factor:.2})"));
+    }
+    terminal.note(parts.join(", "))?;
+    match asked.out {
+        Some(folder) => {
+            let n_more = if n_kept > n_before { " with results of other runs" } else { "" };
+            terminal
+                .note(format_args!("every sample is kept in {}{n_more}: the same command goes on", folder.display()))?;
+        }
+        None if n_run > 0 => {
+            terminal.note("nothing was kept: --out DIR keeps every sample, and goes on where a run was cut short")?;
+        }
+        None => (),
+    }
+    for (at, problem) in &done.impossible {
+        let unit = &asked.units[*at];
+        terminal.note(format_args!("not run: {} under {}: {problem}", unit.task, unit.settings.method))?;
+    }
+    Ok(())
+}
+
+fn tell_forecast(
+    terminal: &Terminal,
+    asked: &Asked<'_>,
+    forecast: &longlens_app::sweep::Forecast,
+) -> Result<(), Failure> {
+    let units = asked.units.iter().zip(&forecast.units).map(|(unit, forecast)| match forecast {
+        Ok(forecast) => json!({
+            "model": unit.opening.model, "method": unit.settings.method.to_string(), "task": unit.task.to_string(),
+            "samples": forecast.n_samples, "finished": forecast.n_before, "prompt_tokens": forecast.n_tokens,
+            "seconds": forecast.seconds, "bytes": forecast.bytes,
+        }),
+        Err(problem) => json!({
+            "model": unit.opening.model, "method": unit.settings.method.to_string(), "task": unit.task.to_string(), "problem": problem,
+        }),
+    });
+    terminal.result(&units.collect::<Vec<_>>())?;
+    let methods: Vec<_> = asked.units.iter().map(|unit| unit.settings.method.to_string()).collect();
+    let (mut n_samples, mut n_before, mut seconds, mut n_tokens, mut bytes_most) = (0, 0, 0.0, 0, 0);
+    for ((unit, method), forecast) in asked.units.iter().zip(&methods).zip(&forecast.units) {
+        let method = brief::name(method, usize::MAX);
+        match forecast {
+            Ok(of) => {
+                n_samples += of.n_samples;
+                n_before += of.n_before;
+                n_tokens += of.n_tokens;
+                seconds += of.seconds;
+                bytes_most = bytes_most.max(of.bytes);
+                let left = of.n_samples - of.n_before;
+                let time =
+                    if left == 0 { "nothing left".to_owned() } else { format!("about {}", pace::text(of.seconds)) };
+                terminal.say(format_args!(
+                    "{}  {method}  {}: {left} of {} samples, {} prompt tokens, {time}, {}",
+                    unit.opening.model,
+                    unit.task,
+                    of.n_samples,
+                    of.n_tokens,
+                    bytes::text(of.bytes)
+                ))?;
+            }
+            Err(problem) => {
+                terminal.say(format_args!("{}  {method}  {}: impossible: {problem}", unit.opening.model, unit.task))?;
+            }
+        }
+    }
+    let left = n_samples - n_before;
+    let time = if left == 0 {
+        "nothing left to do".to_owned()
+    } else {
+        format!("about {} at a guessed pace, nothing shared", pace::text(seconds))
+    };
+    terminal.say(format_args!(
+        "{} runs, {n_samples} samples, {n_before} finished: {n_tokens} prompt tokens, {time}, {} at most",
+        asked.units.len(),
+        bytes::text(bytes_most)
+    ))
+}
