@@ -14,6 +14,7 @@ use crate::scorers::Mode;
 
 mod files;
 pub mod haystack;
+pub mod needle;
 pub mod passkey;
 
 pub use files::{Disk, Files};
@@ -50,6 +51,8 @@ pub static TASKS: &[&Task] = &[
     &passkey::LONG_LORA,
     &passkey::GRID,
     &passkey::STORED,
+    &needle::GKAMRADT,
+    &needle::FU,
 ];
 
 /// What samples are made from.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use flate2::read::GzDecoder;
+use longlens_core::lens::TextCodec;
 use longlens_core::setting::{Fallback, Kind, Param};
 use serde_json::Value;
 
@@ -95,6 +96,59 @@ impl Haystack {
         Ok(haystack)
     }
 
+    /// The first byte of what a trial reads: the text's for the first trial, and for each of the others the first line's after its share of
+    /// the text, so that trials read different passages.
+    pub fn start(&self, trial: usize, n_trials: usize) -> usize {
+        let mut share = self.text.len() / n_trials.max(1) * trial;
+        if share == 0 {
+            return 0;
+        }
+        while !self.text.is_char_boundary(share) {
+            share += 1;
+        }
+        let rest = &self.text[share..];
+        let line = rest.find('\n').map_or(rest, |end| &rest[end..]);
+        let line = line.trim_start();
+        if line.is_empty() { share } else { self.text.len() - line.len() }
+    }
+
+    /// The first `n_tokens` tokens of the text from this byte on, which begins anew at its end as often as it takes; with the model's own
+    /// first token where `special` says so.
+    pub fn tokens(
+        &self,
+        codec: &dyn TextCodec,
+        start: usize,
+        n_tokens: usize,
+        special: bool,
+    ) -> Result<Vec<u32>, EvalError> {
+        let mut n_bytes = 8 * n_tokens + 256;
+        loop {
+            let mut text = self.text[start..].to_owned();
+            while text.len() < n_bytes {
+                text.push_str(&self.text);
+            }
+            while !text.is_char_boundary(n_bytes) {
+                n_bytes += 1;
+            }
+            text.truncate(n_bytes);
+            let mut tokens = codec.encode(&text, special)?;
+            // tokens near the cut may be others than those of the text that goes on
+            if tokens.len() >= n_tokens + 16 {
+                tokens.truncate(n_tokens);
+                return Ok(tokens);
+            }
+            if n_bytes > 1024 * n_tokens + 4096 {
+                return Err(EvalError::NoFiller {
+                    template: "haystack",
+                    length: n_tokens,
+                    n_pieces: n_bytes / self.text.len() + 1,
+                    n_tokens: tokens.len(),
+                });
+            }
+            n_bytes *= 2;
+        }
+    }
+
     fn push(&mut self, name: &str, files: &dyn Files) -> Result<(), EvalError> {
         let (path, bytes) = (Path::new(name), files.read(name)?);
         if ending(name).as_deref() == Some("json") {
@@ -139,6 +193,9 @@ fn text_of_json(path: &Path, bytes: Vec<u8>) -> Result<String, EvalError> {
 mod tests {
     use std::fs;
 
+    use longlens_core::lens::LensError;
+    use longlens_core::scripted::ByteCodec;
+
     use super::*;
     use crate::tasks::Disk;
 
@@ -173,6 +230,35 @@ mod tests {
         assert_eq!(read.notes, [format!("of {}, 6 files are read, and 1 hold no text by their names", at(""))]);
         let read = Haystack::read(&at("b.txt"), &Disk).unwrap();
         assert_eq!((read.text, read.name, read.notes.len()), ("Two.\n".into(), at("b.txt"), 0));
+    }
+
+    #[test]
+    fn a_text_begins_anew_at_its_end() {
+        let haystack = Haystack { text: "One.\nTwö.\n".into(), ..Haystack::default() };
+        let read = |start, n| ByteCodec.decode(&haystack.tokens(&ByteCodec, start, n, false).unwrap()).unwrap();
+        assert_eq!(read(0, 20), "One.\nTwö.\nOne.\nTwö"[..20]);
+        assert_eq!(read(5, 12), "Twö.\nOne.\n"[..11].to_owned() + "T");
+        assert_eq!(haystack.tokens(&ByteCodec, 0, 3, true).unwrap(), ByteCodec.encode("On", true).unwrap());
+        let starts = |n: usize| (0..n).map(|trial| haystack.start(trial, n)).collect::<Vec<_>>();
+        assert_eq!((starts(1), starts(3)), (vec![0], vec![0, 5, 6]), "no line begins after the last share");
+        let starts: Vec<_> = (0..10).map(|trial| Haystack::default().start(trial, 10)).collect();
+        assert!(starts.iter().all(|start| *start == 0 || built_in()[..*start].ends_with("\n\n")), "{starts:?}");
+        assert!(starts.windows(2).all(|pair| pair[0] < pair[1]), "{starts:?}");
+    }
+
+    #[test]
+    fn a_tokenizer_without_the_words_of_a_text_is_refused() {
+        struct Nothing;
+        impl TextCodec for Nothing {
+            fn encode(&self, _: &str, _: bool) -> Result<Vec<u32>, LensError> {
+                Ok(vec![7])
+            }
+            fn decode(&self, _: &[u32]) -> Result<String, LensError> {
+                Ok(String::new())
+            }
+        }
+        let error = Haystack::default().tokens(&Nothing, 0, 100, false).unwrap_err().to_string();
+        assert!(error.starts_with("a `haystack` prompt cannot be made 100 tokens long"), "{error}");
     }
 
     #[test]
