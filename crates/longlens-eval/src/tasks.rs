@@ -51,6 +51,7 @@ pub static TASKS: &[&Task] = &[
     &passkey::LONG_LORA,
     &passkey::GRID,
     &passkey::STORED,
+    &passkey::IN_HAYSTACK,
     &needle::GKAMRADT,
     &needle::FU,
 ];

@@ -14,8 +14,12 @@ use serde_json::Value;
 
 use super::{Ask, Files};
 use crate::document::Document;
-use crate::error::{EvalError, in_line};
+use crate::error::{EvalError, expect, in_line};
 use crate::text::text_of;
+
+mod prose;
+
+pub use prose::{Prose, Room};
 
 /// The text that samples hide things in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,9 @@ pub struct Haystack {
 
 /// Name of the text that comes with the program.
 pub const BUILT_IN: &str = "austen";
+
+/// More tokens than these are no prompt, but would be made all the same.
+const MAX_TOKENS: usize = 1 << 26;
 
 /// The text that comes with the program: prose of six novels, a paragraph a line, blank lines between paragraphs, all of it ASCII.
 pub fn built_in() -> &'static str {
@@ -72,8 +79,7 @@ impl Haystack {
         match files.folder(name)? {
             None => haystack.push(name, files)?,
             Some(held) => {
-                let (texts, others): (Vec<_>, Vec<_>) =
-                    held.iter().partition(|file| ending(file).is_some_and(|ending| ENDINGS.contains(&&*ending)));
+                let (texts, others): (Vec<_>, Vec<_>) = held.iter().partition(|file| is_text(file));
                 for file in &texts {
                     haystack.push(file, files)?;
                 }
@@ -121,6 +127,7 @@ impl Haystack {
         n_tokens: usize,
         special: bool,
     ) -> Result<Vec<u32>, EvalError> {
+        expect(n_tokens <= MAX_TOKENS, "length", n_tokens, "at most 67,108,864 tokens")?;
         let mut n_bytes = 8 * n_tokens + 256;
         loop {
             let mut text = self.text[start..].to_owned();
@@ -171,6 +178,11 @@ impl Default for Haystack {
     fn default() -> Self {
         Self { text: built_in().to_owned(), name: BUILT_IN.into(), notes: Vec::new() }
     }
+}
+
+/// Whether a file in a folder holds text, by its name.
+pub(crate) fn is_text(name: &str) -> bool {
+    ending(name).is_some_and(|ending| ENDINGS.contains(&&*ending))
 }
 
 fn ending(name: &str) -> Option<String> {

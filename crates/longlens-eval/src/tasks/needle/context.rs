@@ -6,12 +6,12 @@ use longlens_core::lens::{LensError, TextCodec};
 
 use super::Script;
 use super::frame::{Form, Turns};
-use super::insert::{by_sentences, by_tokens, full_stops, listed_full_stops, sentence_ends};
+use super::insert::{by_tokens, full_stops, listed_full_stops};
 use crate::error::EvalError;
 use crate::sample::{Prompt, Wrapper};
 use crate::scorers::Mode;
 use crate::tasks::Ask;
-use crate::tasks::haystack::Haystack;
+use crate::tasks::haystack::{Haystack, Prose, Room};
 
 /// Tokens that the scripts take off a length for system words, question and answer.
 const BUFFER: usize = 200;
@@ -103,8 +103,8 @@ pub struct Context {
 enum Hay {
     /// As the scripts have it: tokens, those of every needle, and those that end a sentence.
     Tokens { context: Vec<u32>, needles: Vec<Vec<u32>>, ends: Vec<u32> },
-    /// A text and the ends of its sentences.
-    Text { text: String, ends: Vec<usize> },
+    /// Sentences.
+    Prose(Prose),
 }
 
 impl Context {
@@ -133,7 +133,11 @@ impl Context {
             Some((_, hay)) => hay,
             None => match self.mode {
                 Mode::Faithful => self.as_tokens(codec, trial, length)?,
-                Mode::Fixed => self.as_text(codec, trial, length)?,
+                Mode::Fixed => {
+                    let from = (&self.haystack, self.haystack.start(trial.0, trial.1));
+                    let framed = |text: &str| self.framed(codec, text);
+                    Hay::Prose(Prose::new(codec, from, &self.hidden.needles, &framed, self.room(length))?)
+                }
             },
         };
         let prompt = match &hay {
@@ -141,7 +145,10 @@ impl Context {
                 let context = codec.decode(&by_tokens(context, needles, depth, ends))?;
                 self.framed(codec, &context)?
             }
-            Hay::Text { text, ends } => self.fitting(codec, text, ends, length, depth)?,
+            Hay::Prose(prose) => {
+                let framed = |text: &str| self.framed(codec, text);
+                prose.prompt(codec, &self.hidden.needles, depth, &framed, self.room(length))?
+            }
         };
         self.kept = Some((key, hay));
         let text = prompt.text().unwrap_or_default();
@@ -178,43 +185,7 @@ impl Context {
         Ok(Hay::Tokens { context, needles, ends })
     }
 
-    /// As much text as fits beside the needles, the words around it and the answer, up to the end of a sentence.
-    fn as_text(&self, codec: &dyn TextCodec, trial: (usize, usize), length: usize) -> Result<Hay, EvalError> {
-        let bare = self.framed(codec, &self.hidden.needles.concat())?.tokens(Ok(codec))?.len() + self.n_answer;
-        let Some(room) = length.checked_sub(bare).filter(|room| *room > 0) else {
-            return Err(EvalError::TooShort { template: "needle", length, shortest: bare + 1 });
-        };
-        let start = self.haystack.start(trial.0, trial.1);
-        let text = codec.decode(&self.haystack.tokens(codec, start, room, false)?)?;
-        Ok(ended(text.trim_end_matches('\u{fffd}')))
+    fn room(&self, length: usize) -> Room {
+        Room { what: "needle", length, n_answer: self.n_answer }
     }
-
-    /// The prompt at a depth; sentences at the end are left out where the tokenizer makes more of text and needles together than of each
-    /// alone.
-    fn fitting(
-        &self,
-        codec: &dyn TextCodec,
-        text: &str,
-        ends: &[usize],
-        length: usize,
-        depth: f64,
-    ) -> Result<Prompt, EvalError> {
-        let (mut text, mut ends) = (text, ends);
-        loop {
-            let prompt = self.framed(codec, &by_sentences(text, ends, &self.hidden.needles, depth))?;
-            let n_tokens = prompt.tokens(Ok(codec))?.len() + self.n_answer;
-            if n_tokens <= length || text.is_empty() {
-                return Ok(prompt);
-            }
-            ends = &ends[..ends.len().saturating_sub(1)];
-            text = &text[..ends.last().copied().unwrap_or_default()];
-        }
-    }
-}
-
-/// A text up to its last whole sentence; all of it where it has none.
-fn ended(text: &str) -> Hay {
-    let ends = sentence_ends(text);
-    let text = &text[..ends.last().copied().unwrap_or(text.len())];
-    Hay::Text { text: text.to_owned(), ends }
 }

@@ -1,8 +1,6 @@
-//! Where in a haystack a needle goes: by tokens, as gkamradt's script has it, or between the sentences of its text.
+//! Where in a haystack's tokens the scripts put a needle.
 
 use longlens_core::lens::{LensError, TextCodec};
-
-use crate::scorers::sentences;
 
 /// Hides needles in tokens, the first at this depth in per cent and the others evenly behind it, each in what the ones before made of
 /// the context; at 100 all of them are appended.
@@ -35,38 +33,6 @@ pub fn full_stops(codec: &dyn TextCodec) -> Result<Vec<u32>, LensError> {
 pub fn listed_full_stops(codec: &dyn TextCodec) -> Result<Vec<u32>, LensError> {
     let last = |text: &str| Ok::<_, LensError>(codec.encode(text, false)?.last().copied());
     Ok([last(".")?, last("word.")?].into_iter().flatten().collect())
-}
-
-/// Bytes before which a sentence of `text` ends, ascending: behind its last mark and the quotes that close it.
-pub fn sentence_ends(text: &str) -> Vec<usize> {
-    let end = |sentence: &str| sentence.as_ptr() as usize - text.as_ptr() as usize + sentence.trim_end().len();
-    let is_ended = |end: &usize| {
-        let goes_on = text[*end..].trim_start().starts_with(char::is_lowercase); // as behind a question that is quoted
-        !goes_on && text[..*end].trim_end_matches(['"', '\'', ')', ']', '”', '’']).ends_with(['.', '!', '?'])
-    };
-    sentences(text).into_iter().map(end).filter(is_ended).collect()
-}
-
-/// Hides needles in a text, the first at this depth in per cent and the others evenly behind it: each where the last sentence ends that
-/// is whole by then, and first where none is. All places count in the text as it came, and at 100 needles are appended.
-pub fn by_sentences(text: &str, ends: &[usize], needles: &[String], depth: f64) -> String {
-    let step = (100.0 - depth) / needles.len() as f64;
-    let mut out = String::with_capacity(text.len() + needles.iter().map(String::len).sum::<usize>());
-    let mut told = 0;
-    for (at, needle) in needles.iter().enumerate() {
-        let depth = depth + at as f64 * step;
-        let wanted = (text.len() as f64 * (depth / 100.0)) as usize;
-        let place = match ends.partition_point(|end| *end <= wanted) {
-            _ if depth >= 100.0 => text.len(),
-            0 => 0,
-            n => ends[n - 1],
-        };
-        out.push_str(&text[told..place.max(told)]);
-        out.push_str(needle);
-        told = place.max(told);
-    }
-    out.push_str(&text[told..]);
-    out
 }
 
 #[cfg(test)]
@@ -134,21 +100,5 @@ mod tests {
         let text = "a.b.c.d.e.f.";
         assert_eq!(placed(&ByteCodec, text, false, 0.0, &["1", "2", "3"]), "1a.2b.c.3d.e.f.");
         assert_eq!(placed(&ByteCodec, text, false, 100.0, &["1", "2", "3"]), "a.b.c.d.e.f.123");
-        let fixed = |depth| by_sentences(text, &[2, 4, 6, 8, 10, 12], &["1".into(), "2".into(), "3".into()], depth);
-        assert_eq!(fixed(0.0), "1a.b.2c.d.3e.f.");
-        assert_eq!(fixed(100.0), "a.b.c.d.e.f.123");
-    }
-
-    #[test]
-    fn sentences_end_in_the_text() {
-        let text = "Mr. Elton came. \"Why?\" he said.\nA heading\nIt rained!\n";
-        let ends = sentence_ends(text);
-        let shown: Vec<_> = ends.iter().map(|end| &text[end - 4..*end]).collect();
-        assert_eq!(shown, ["ame.", "aid.", "ned!"]);
-        let at = |depth| by_sentences(text, &ends, &["#".into()], depth);
-        assert_eq!(at(10.0), format!("#{text}"), "`Mr.` is no end");
-        assert_eq!(at(50.0), text.replace("came.", "came.#"));
-        assert_eq!(at(60.0), text.replace("said.", "said.#"));
-        assert_eq!(at(100.0), format!("{text}#"));
     }
 }
