@@ -38,6 +38,7 @@ pub use jieba::segment;
 pub use list::SCORERS;
 pub use pairs::score_lines;
 pub use row::Row;
+pub(crate) use sentences::sentences;
 
 use error::Stop;
 use serde::{Deserialize, Serialize};

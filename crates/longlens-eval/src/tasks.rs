@@ -13,7 +13,10 @@ use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
 mod files;
+pub mod haystack;
+pub mod needle;
 pub mod passkey;
+pub mod perplexity;
 
 pub use files::{Disk, Files};
 
@@ -39,7 +42,20 @@ pub enum Mean {
     RougeGeometric,
     /// `exp` of the mean loss.
     Perplexity,
+    /// The same, but as the script computes it where its faults are kept: 2.71828 to the mean loss.
+    SlidingPerplexity,
 }
+
+impl Mean {
+    /// The perplexity of a mean loss in nats.
+    pub fn perplexity(self, mean_nll: f64, mode: Mode) -> f64 {
+        let as_script = self == Self::SlidingPerplexity && mode == Mode::Faithful;
+        if as_script { SCRIPTS_E.powf(mean_nll) } else { mean_nll.exp() }
+    }
+}
+
+/// What `ChunkLlama`'s and `LongLoRA`'s scripts take for e: 2.71828, to its last bit.
+const SCRIPTS_E: f64 = 271_828.0 / 100_000.0;
 
 /// Every task, in the order of help and lists.
 pub static TASKS: &[&Task] = &[
@@ -49,6 +65,11 @@ pub static TASKS: &[&Task] = &[
     &passkey::LONG_LORA,
     &passkey::GRID,
     &passkey::STORED,
+    &passkey::IN_HAYSTACK,
+    &needle::GKAMRADT,
+    &needle::FU,
+    &perplexity::DOCUMENTS,
+    &perplexity::SLIDING,
 ];
 
 /// What samples are made from.

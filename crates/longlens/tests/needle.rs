@@ -37,9 +37,9 @@ fn a_needle_is_what_its_flags_say() {
 fn a_needle_that_cannot_be_is_refused() {
     let sandbox = Sandbox::new();
     for (line, expected) in [
-        ("generate --needle 200:0.5:4-1", "key = `4-1` is not 1 to 32 letters or digits"),
-        ("generate --needle 200:0.5:", "key = `` is not 1 to 32 letters or digits"),
-        ("generate --needle 200:0.5:1:2", "key = `1:2` is not 1 to 32 letters or digits"),
+        ("generate --needle 200:0.5:4-1", "key = `4-1` is not 1 to 64 letters or digits"),
+        ("generate --needle 200:0.5:", "key = `` is not 1 to 64 letters or digits"),
+        ("generate --needle 200:0.5:1:2", "key = `1:2` is not 1 to 64 letters or digits"),
         ("generate --needle 200::12", "`` is not a depth"),
         ("generate --needle 200 --needle-template short", "unknown passkey template `short` help: one of: longlens,"),
         ("generate --prompt a --needle-seed 3", "cannot be used with"),

@@ -136,9 +136,10 @@ fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
         })
         .collect();
     if !losses.is_empty() {
+        let mode = records.first().map(|record| record.mode).unwrap_or_default();
         let perplexity = |losses: &[(f64, f64)]| {
             let (nll, n) = losses.iter().fold((0.0, 0.0), |(nll, n), (loss, tokens)| (nll + loss, n + tokens));
-            (nll / n).exp()
+            mean.perplexity(nll / n, mode)
         };
         let n_scored: f64 = losses.iter().map(|(_, n)| n).sum();
         return (perplexity(&losses), bootstrap95(&losses, DRAWS, perplexity), n_scored as usize);

@@ -77,7 +77,7 @@ pub fn hiding(
     let (mut frame, filling) = template.draw(place.length, place.random());
     if let Some(key) = key {
         let is_word = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        expect(is_word, "key", format!("`{key}`"), "1 to 32 letters or digits")?;
+        expect(is_word, "key", format!("`{key}`"), "1 to 64 letters or digits")?;
         key.clone_into(&mut frame.key);
     }
     let encoder = PromptEncoder { codec, chat };
@@ -127,7 +127,7 @@ impl Needle {
 /// Counts of pieces that are guessed before the rest is searched by halves.
 const MOST_GUESSED: usize = 8;
 /// Longest key that can be hidden.
-const MAX_KEY: usize = 32;
+const MAX_KEY: usize = 64;
 
 /// The token that holds the last of the first `n_bytes` of the text.
 fn token_at(codec: &dyn TextCodec, tokens: &[u32], n_bytes: usize) -> Result<usize, LensError> {

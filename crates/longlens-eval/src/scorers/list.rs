@@ -405,6 +405,16 @@ pub const SCORERS: &[Scorer] = &[
         run: niah::rouge1_stemmed,
     },
     Scorer {
+        name: "needle_facts",
+        scale: 1.0,
+        summary: "the share of references in the answer, so that one which tells every fact scores 1 in any words",
+        source: "longlens",
+        fixed: "references have to be found as words",
+        extras: &[],
+        is_aggregate: false,
+        run: niah::facts,
+    },
+    Scorer {
         name: "passkey_token_exact",
         scale: 1.0,
         summary: "whether the last ids of the sequence are the answer's",

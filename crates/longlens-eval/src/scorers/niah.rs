@@ -1,4 +1,4 @@
-//! Offline scores for answers about a needle in a haystack, of Long-Context-Data-Engineering.
+//! Offline scores for answers about a needle in a haystack: those of Long-Context-Data-Engineering, and one by facts.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use super::Mode;
 use super::error::Stop;
 use super::rouge_score::{Words, rouge1};
 use super::row::Row;
+use super::ruler::share;
 use super::words::{is_punctuation, split};
 
 /// The share of the expected words that the answer has. The script divides by all words of the needle though it counts each once, and
@@ -29,4 +30,9 @@ pub(super) fn keyword_recall(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
 /// ROUGE-1 of the stems of needle and answer, times 10.
 pub(super) fn rouge1_stemmed(row: Row<'_>, _: Mode) -> Result<Value, Stop> {
     Ok(json!(rouge1(row.prediction()?, row.reference_text()?, Words::AsciiStems) * 10.0))
+}
+
+/// The share of facts that the answer tells, whatever their case.
+pub(super) fn facts(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
+    Ok(json!(share(row.prediction()?, &row.references()?, mode)?))
 }

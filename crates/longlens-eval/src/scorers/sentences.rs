@@ -12,7 +12,7 @@ const ABBREVIATIONS: [&str; 32] = [
 ];
 
 /// The sentences of `text`, and its lines: blanks around them are not theirs.
-pub(super) fn sentences(text: &str) -> Vec<&str> {
+pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     for line in text.split('\n') {
         let mut start = 0;

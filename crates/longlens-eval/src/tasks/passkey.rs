@@ -1,19 +1,28 @@
 //! Pass keys: a number hidden in filler and asked for at the end.
+//!
+//! The scripts' tasks make their prompts byte for byte ([`scripts`]), with their faults or without ([`fixed`]); `passkey` and
+//! `passkey_haystack` are this program's own.
 
 use std::path::Path;
 
 use longlens_core::lens::TextCodec;
 use longlens_core::setting::{Fallback, Info, Kind, Param};
 
-use self::scripts::Script;
+use self::fixed::Fixed;
+use self::scripts::{Script, ScriptPrompt, told};
+use self::split::KeyLine;
+use super::haystack::HAYSTACK;
 use super::{Ask, LENGTH, MODE, Mean, Samples, Task, file, samples, seed, template};
-use crate::error::EvalError;
-use crate::passkey::{Place, Template, fixtures, prompt};
-use crate::sample::{Answering, Rule, Sample, Wrapper};
+use crate::error::{EvalError, expect};
+use crate::passkey::{Place, Template, fixtures, hiding};
+use crate::sample::{Answering, Prompt, Rule, Sample, Wrapper};
 use crate::scorers::Mode;
 use crate::text::text_of;
 
+mod fixed;
+mod hidden;
 pub mod scripts;
+mod split;
 
 /// The name of the family.
 const FAMILY: &str = "passkey";
@@ -27,19 +36,43 @@ const DEPTHS: Param = Param {
     help: "places of the key, evenly from the beginning to the end",
 };
 
+/// How long the number is. Longer ones are not guessed, and show whether a model copies without fault.
+const DIGITS: Param = Param {
+    name: "digits",
+    alias: "",
+    kind: Kind::Whole(5, 64),
+    default: Fallback::Number(5.0),
+    help: "digits of the key",
+};
+
 /// Passkeys as this program words them.
 pub static OWN: Task = Task {
     info: &Info {
         name: "passkey",
         title: "Pass key in varied filler",
         source: "longlens",
-        summary: "a number of five digits in sentences of a small world, at even depths",
-        params: &[LENGTH, DEPTHS, samples(10), seed(0), template("off")],
+        summary: "a number in sentences of a small world, at even depths",
+        params: &[LENGTH, DEPTHS, DIGITS, samples(10), seed(0), template("off")],
     },
     version: 1,
     family: FAMILY,
     mean: Mean::Plain,
     make: |ask| Ok(own(ask)),
+};
+
+/// Passkeys in a text of the user's choice.
+pub static IN_HAYSTACK: Task = Task {
+    info: &Info {
+        name: "passkey_haystack",
+        title: "Pass key in prose",
+        source: "longlens",
+        summary: "a number between the sentences of a text, at even depths of one passage",
+        params: &[LENGTH, DEPTHS, DIGITS, HAYSTACK, samples(10), seed(0), template("off")],
+    },
+    version: 1,
+    family: FAMILY,
+    mean: Mean::Plain,
+    make: hidden::samples,
 };
 
 /// `LongHeads`' script.
@@ -56,7 +89,9 @@ pub static LONG_HEADS: Task = Task {
     mean: Mean::Plain,
     make: |ask| {
         let k_tokens = ask.length() / 1024;
-        Ok(script(ask, Script::LongHeads { k_tokens }, 1024 * k_tokens))
+        let length = if ask.mode() == Mode::Fixed { ask.length() } else { 1024 * k_tokens };
+        expect(length > 0, "length", ask.length(), "at least 1024, of which the script takes whole 1024s")?;
+        Ok(script(ask, Script::LongHeads { k_tokens }, length))
     },
 };
 
@@ -147,52 +182,83 @@ fn stored(ask: &Ask<'_>) -> Result<Samples, EvalError> {
 
 /// Samples of a script that hides one number a trial.
 fn script(ask: &Ask<'_>, script: Script, length: usize) -> Samples {
-    let (mode, wrapper) = (ask.mode(), ask.wrapper());
-    Samples::making(ask.n_samples(), move |trial, codec| of_script(codec, script, trial, length, mode, wrapper))
+    let mut trials = Trials::new(script, length, ask);
+    Samples::making(ask.n_samples(), move |trial, codec| trials.sample(codec, trial))
 }
 
 /// Depths behind each other, so that a trial's prompts share what they begin with.
 fn grid(ask: &Ask<'_>) -> Samples {
-    let (length, mode, wrapper) = (ask.length(), ask.mode(), ask.wrapper());
+    let length = ask.length();
+    let depths = (1..=16).map(|at| f64::from(at) / 16.0);
+    let mut cells: Vec<_> =
+        depths.map(|depth| (depth, Trials::new(Script::NeedleGrid { length, depth }, length, ask))).collect();
     let make = move |at: usize, codec: &dyn TextCodec| {
-        let depth = (at % 16 + 1) as f64 / 16.0;
-        let script = Script::NeedleGrid { length, depth };
-        let sample = of_script(codec, script, at / 16, length, mode, wrapper)?;
-        Ok(Sample { id: format!("{} at {depth}", at / 16), depth: Some(depth), ..sample })
+        let n_depths = cells.len();
+        let (depth, trials) = &mut cells[at % n_depths];
+        let sample = trials.sample(codec, at / n_depths)?;
+        Ok(Sample { id: format!("{} at {depth}", at / n_depths), depth: Some(*depth), ..sample })
     };
     Samples::making(16 * ask.n_samples(), make)
 }
 
-fn of_script(
-    codec: &dyn TextCodec,
+/// Trials of a script at one length.
+struct Trials {
     script: Script,
-    trial: usize,
     length: usize,
-    mode: Mode,
     wrapper: Wrapper,
-) -> Result<Sample, EvalError> {
-    let Some(made) = script.prompt(trial) else {
-        return Err(EvalError::TooShort { template: script.name(), length, shortest: 274 });
-    };
-    let key = made.key.to_string();
-    let told = format!("The pass key is {key}. Remember it. {key} is the pass key.");
-    let prompt = wrapper.wrap(codec, &made.text, "")?;
-    let place = prompt.text().and_then(|text| text.find(&told)).map(|start| start..start + told.len());
-    let rule = match mode {
-        Mode::Faithful => by_ids(codec, &key)?,
-        Mode::Fixed => by_text(codec, &key)?,
-    };
-    Ok(Sample {
-        id: trial.to_string(),
-        prompt,
-        answers: vec![key],
-        rule: Rule::Answer(rule),
-        length: Some(length),
-        depth: Some(made.n_before as f64 / script.n_garbage() as f64),
-        part: None,
-        evidence: place.into_iter().collect(),
-        n_truncated: 0,
-    })
+    /// Makes prompts where faults are not kept.
+    fixed: Option<Fixed>,
+}
+
+impl Trials {
+    fn new(script: Script, length: usize, ask: &Ask<'_>) -> Self {
+        let wrapper = ask.wrapper();
+        let fixed = (ask.mode() == Mode::Fixed).then(|| Fixed::new(script, length, wrapper));
+        Self { script, length, wrapper, fixed }
+    }
+
+    fn prompt(&mut self, codec: &dyn TextCodec, trial: usize) -> Result<(ScriptPrompt, Prompt), EvalError> {
+        if let Some(fixed) = &mut self.fixed {
+            return fixed.prompt(codec, trial);
+        }
+        let (script, length) = (self.script, self.length);
+        if script.n_garbage() > script.most_garbage() {
+            return Err(EvalError::Value {
+                name: "length",
+                value: length.to_string(),
+                expected: "one that the script has filler for, which ends in an assertion here; `mode=fixed` makes such prompts",
+            });
+        }
+        let made =
+            script.prompt(trial).ok_or(EvalError::TooShort { template: script.name(), length, shortest: 274 })?;
+        let prompt = self.wrapper.wrap(codec, &made.text, "")?;
+        Ok((made, prompt))
+    }
+
+    fn sample(&mut self, codec: &dyn TextCodec, trial: usize) -> Result<Sample, EvalError> {
+        let (made, prompt) = self.prompt(codec, trial)?;
+        let (key, is_fixed) = (made.key.to_string(), self.fixed.is_some());
+        let told = told(&key);
+        let place = prompt.text().and_then(|text| text.find(&told)).map(|start| start..start + told.len());
+        let mut answering = if is_fixed { by_text(codec, &key)? } else { by_ids(codec, &key)? };
+        let mut part = None;
+        if let Script::LongHeads { .. } = self.script {
+            let line = if is_fixed { KeyLine::fixed(codec, &prompt, &told)? } else { KeyLine::faithful(codec, &made)? };
+            part = Some(line.part().to_owned());
+            answering = line.beside(answering);
+        }
+        Ok(Sample {
+            id: trial.to_string(),
+            prompt,
+            answers: vec![key],
+            rule: Rule::Answer(answering),
+            length: Some(self.length),
+            depth: Some(made.n_before as f64 / made.n_garbage.max(1) as f64),
+            part,
+            evidence: place.into_iter().collect(),
+            n_truncated: 0,
+        })
+    }
 }
 
 /// As many ids as the answer has behind its first, compared one by one.
@@ -212,10 +278,14 @@ fn by_text(codec: &dyn TextCodec, key: &str) -> Result<Answering, EvalError> {
 /// Own prompts: trial after trial, each at all depths.
 fn own(ask: &Ask<'_>) -> Samples {
     let (length, n_depths, seed, wrapper) = (ask.length(), ask.count("depths"), ask.seed(), ask.wrapper());
+    let digits = ask.count("digits");
     let make = move |at: usize, codec: &dyn TextCodec| {
         let (trial, step) = (at / n_depths, at % n_depths);
         let depth = if n_depths == 1 { 0.5 } else { step as f64 / (n_depths - 1) as f64 };
-        let made = prompt(codec, Template::Longlens, None, &Place { length, depth, trial, seed })?;
+        // five digits are drawn with the prompt, as they are for `longlens eval passkey`
+        let key = (digits != 5).then(|| hidden::key(digits, seed, length, depth, trial));
+        let place = Place { length, depth, trial, seed };
+        let made = hiding(codec, Template::Longlens, None, &place, key.as_deref(), &())?;
         let told = made.needle.as_ref().map_or("", |needle| &needle.text);
         let prompt = wrapper.wrap(codec, &made.text, "")?;
         let place = prompt.text().and_then(|text| text.find(told)).filter(|_| !told.is_empty());
@@ -233,3 +303,6 @@ fn own(ask: &Ask<'_>) -> Samples {
     };
     Samples::making(ask.n_samples() * n_depths, make)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,8 @@ pub struct ScriptPrompt {
     pub key: u32,
     /// Characters of filler before the line that tells it.
     pub n_before: usize,
+    /// Characters of filler in all.
+    pub n_garbage: usize,
     /// The first character of that line.
     pub key_line: usize,
 }
@@ -83,10 +85,21 @@ impl Script {
         }
     }
 
-    /// The prompt of a trial; lengths without filler, below 274 tokens, have none.
+    /// Characters of filler that the script has at hand: above them its assertion fails.
+    pub fn most_garbage(self) -> usize {
+        let n_repeats = match self {
+            Self::LongHeads { .. } => 100_000,
+            Self::ChunkLlama { .. } => 500_000,
+            Self::NeedleGrid { .. } => 50_000,
+            Self::LongLora { .. } => 5000,
+        };
+        n_repeats * (FILLER.len() + 1) - 1
+    }
+
+    /// The prompt of a trial; lengths without filler, below 274 tokens, have none, and neither have those beyond [`Self::most_garbage`].
     pub fn prompt(self, trial: usize) -> Option<ScriptPrompt> {
         let n_garbage = self.n_garbage();
-        if n_garbage == 0 {
+        if n_garbage == 0 || n_garbage > self.most_garbage() {
             return None;
         }
         let mut random = NumPy::seed(self.seed(trial));
@@ -96,19 +109,31 @@ impl Script {
             let n_before = random.randint(0, n_garbage as i64) as usize;
             (n_before, random.randint(1, 50_000))
         };
+        Some(ScriptPrompt::new(n_garbage, n_before, key as u32))
+    }
+}
+
+impl ScriptPrompt {
+    /// So many characters of filler, with the line of the key behind so many of them.
+    pub fn new(n_garbage: usize, n_before: usize, key: u32) -> Self {
         let filler = |n_chars: usize| -> String {
             let text = FILLER.chars().chain([' ']);
             text.cycle().take(n_chars).collect()
         };
-        let told = format!("The pass key is {key}. Remember it. {key} is the pass key.");
+        let told = told(&key.to_string());
         let parts = [TASK, &filler(n_before), &told, &filler(n_garbage - n_before), QUESTION];
-        Some(ScriptPrompt {
-            text: parts.join("\n"),
-            key: key as u32,
-            n_before,
-            key_line: TASK.len() + 1 + n_before + 1,
-        })
+        Self { text: parts.join("\n"), key, n_before, n_garbage, key_line: TASK.len() + 1 + n_before + 1 }
     }
+
+    /// The five lines, without their ends.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.split('\n')
+    }
+}
+
+/// The line that tells a key.
+pub fn told(key: &str) -> String {
+    format!("The pass key is {key}. Remember it. {key} is the pass key.")
 }
 
 #[cfg(test)]
@@ -145,5 +170,26 @@ mod tests {
         }
         assert_eq!(n_seen, [24, 12]);
         assert_eq!(Script::ChunkLlama { seq_len: 273 }.prompt(0), None);
+    }
+
+    #[test]
+    fn a_trial_of_chunk_llama_has_its_key_at_one_character_of_all_lengths() {
+        let places: Vec<_> = [1024, 2048, 4096, 8192]
+            .map(|seq_len| Script::ChunkLlama { seq_len }.prompt(0).unwrap())
+            .iter()
+            .map(|prompt| (prompt.n_before, prompt.key_line, prompt.key))
+            .collect();
+        assert!(places.iter().all(|place| *place == places[0]) && places[0].0 == 2732, "{places:?}");
+        let heads = [1, 2, 4].map(|k_tokens| Script::LongHeads { k_tokens }.prompt(0).unwrap().n_before);
+        assert!(heads[0] != heads[1] && heads[1] != heads[2]);
+    }
+
+    #[test]
+    fn filler_ends_where_the_scripts_assertion_fails() {
+        // 449,999 characters: LongLoRA's script ends below 120k tokens of 1024 characters each time
+        assert_eq!(Script::LongLora { seq_len: 1 }.most_garbage(), 449_999);
+        assert!(Script::LongLora { seq_len: 119_000 }.prompt(0).is_some());
+        assert!(Script::LongLora { seq_len: 121_000 }.prompt(0).is_none());
+        assert!(Script::ChunkLlama { seq_len: 121_000 }.prompt(0).is_some());
     }
 }
