@@ -13,6 +13,7 @@ use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
 mod files;
+pub mod haystack;
 pub mod passkey;
 
 pub use files::{Disk, Files};
