@@ -15,6 +15,7 @@ use crate::scorers::Mode;
 mod files;
 pub mod haystack;
 pub mod passkey;
+pub mod ruler;
 
 pub use files::{Disk, Files};
 
@@ -50,6 +51,20 @@ pub static TASKS: &[&Task] = &[
     &passkey::LONG_LORA,
     &passkey::GRID,
     &passkey::STORED,
+    &ruler::NIAH_SINGLE_1,
+    &ruler::NIAH_SINGLE_2,
+    &ruler::NIAH_SINGLE_3,
+    &ruler::NIAH_MULTIKEY_1,
+    &ruler::NIAH_MULTIKEY_2,
+    &ruler::NIAH_MULTIKEY_3,
+    &ruler::NIAH_MULTIVALUE,
+    &ruler::NIAH_MULTIQUERY,
+    &ruler::VARIABLES,
+    &ruler::COMMON_WORDS,
+    &ruler::FREQUENT_WORDS,
+    &ruler::QA_SQUAD,
+    &ruler::QA_HOTPOT,
+    &ruler::STORED,
 ];
 
 /// What samples are made from.
