@@ -97,6 +97,28 @@ pub enum EvalError {
         /// Tokens of that prompt.
         n_tokens: usize,
     },
+    /// A prompt whose smallest haystack leaves no room for it.
+    #[error("a `{task}` prompt cannot be {length} tokens long: the shortest one has {shortest}, answer included")]
+    NoRoom {
+        /// The task.
+        task: &'static str,
+        /// Tokens asked for, answer included.
+        length: usize,
+        /// Tokens of the shortest prompt that was drawn.
+        shortest: usize,
+        /// Whether the fixed mode has shorter ones.
+        is_shorter_fixed: bool,
+    },
+    /// Fewer words than a list of words needs.
+    #[error("a `{task}` prompt of this length lists {needed} different words, and there are {held}")]
+    TooFewWords {
+        /// The task.
+        task: &'static str,
+        /// Words that there are.
+        held: usize,
+        /// Words that are needed.
+        needed: usize,
+    },
     /// Too few tokens to measure.
     #[error("no document has {needed} tokens: the longest has {longest}")]
     ShortDocuments {
@@ -152,10 +174,18 @@ impl EvalError {
             Self::Lens(error) => error.help(),
             Self::Nothing { what } => Some(format!("give at least one of the {what}")),
             Self::UnknownTemplate { known, .. } => Some(format!("one of: {known}")),
-            Self::TooShort { shortest, .. } => Some(format!("ask for at least {shortest} tokens")),
             Self::NoFiller { .. } => Some(
                 "the tokenizer makes one token of many words, as one without a `pre_tokenizer` does whose vocabulary lacks \
                  them: use the model's own tokenizer.json"
+                    .into(),
+            ),
+            Self::NoRoom { shortest, is_shorter_fixed: true, .. } => Some(format!(
+                "ask for at least {shortest} tokens, or for `mode=fixed`, whose prompts can be shorter than those of the script"
+            )),
+            Self::TooShort { shortest, .. } | Self::NoRoom { shortest, .. } => Some(format!("ask for at least {shortest} tokens")),
+            Self::TooFewWords { .. } => Some(
+                "ask for a shorter length, or give more words as `words=FILE`: RULER's english_words.json, or a text with a word a line, \
+                 such as /usr/share/dict/words"
                     .into(),
             ),
             Self::ShortDocuments { longest, .. } => Some(format!("measure at most {longest} tokens, or longer text")),

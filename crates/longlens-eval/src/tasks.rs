@@ -17,6 +17,7 @@ pub mod haystack;
 pub mod needle;
 pub mod passkey;
 pub mod perplexity;
+pub mod ruler;
 
 pub use files::{Disk, Files};
 
@@ -70,6 +71,20 @@ pub static TASKS: &[&Task] = &[
     &needle::FU,
     &perplexity::DOCUMENTS,
     &perplexity::SLIDING,
+    &ruler::NIAH_SINGLE_1,
+    &ruler::NIAH_SINGLE_2,
+    &ruler::NIAH_SINGLE_3,
+    &ruler::NIAH_MULTIKEY_1,
+    &ruler::NIAH_MULTIKEY_2,
+    &ruler::NIAH_MULTIKEY_3,
+    &ruler::NIAH_MULTIVALUE,
+    &ruler::NIAH_MULTIQUERY,
+    &ruler::VARIABLES,
+    &ruler::COMMON_WORDS,
+    &ruler::FREQUENT_WORDS,
+    &ruler::QA_SQUAD,
+    &ruler::QA_HOTPOT,
+    &ruler::STORED,
 ];
 
 /// What samples are made from.
