@@ -18,6 +18,7 @@ pub mod perplexity;
 mod prefix;
 pub mod progress;
 pub mod random;
+pub mod rows;
 pub mod sample;
 pub mod sampling;
 pub mod scorers;

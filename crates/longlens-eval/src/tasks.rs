@@ -12,8 +12,14 @@ use crate::error::EvalError;
 use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
+mod cut;
 mod files;
+#[cfg(test)]
+pub(crate) mod held;
+pub mod leval;
+pub mod longbench;
 pub mod passkey;
+pub mod scrolls;
 
 pub use files::{Disk, Files};
 
@@ -42,7 +48,37 @@ pub enum Mean {
 }
 
 /// Every task, in the order of help and lists.
-pub static TASKS: &[&Task] = &[
+pub static TASKS: &[&Task] = &joined::<{ n_joined(FAMILIES) }>(FAMILIES);
+
+/// The tasks of families that keep a list of their own.
+const FAMILIES: &[&[&Task]] = &[SINGLE, longbench::TASKS, longbench::TASKS_E, leval::TASKS, scrolls::TASKS];
+
+const fn n_joined(families: &[&[&Task]]) -> usize {
+    let (mut n, mut at) = (0, 0);
+    while at < families.len() {
+        n += families[at].len();
+        at += 1;
+    }
+    n
+}
+
+const fn joined<const N: usize>(families: &[&[&'static Task]]) -> [&'static Task; N] {
+    let mut tasks = [families[0][0]; N];
+    let (mut n, mut family) = (0, 0);
+    while family < families.len() {
+        let mut at = 0;
+        while at < families[family].len() {
+            tasks[n] = families[family][at];
+            n += 1;
+            at += 1;
+        }
+        family += 1;
+    }
+    tasks
+}
+
+/// Tasks that stand alone.
+const SINGLE: &[&Task] = &[
     &passkey::OWN,
     &passkey::LONG_HEADS,
     &passkey::CHUNK_LLAMA,
@@ -153,6 +189,11 @@ impl Ask<'_> {
         self.count("samples")
     }
 
+    /// How many samples of a file are asked for at most, of `n` that it holds ([`ALL`]).
+    pub fn n_of(&self, n: usize) -> usize {
+        self.number(ALL.name).map_or(n, |most| n.min(most as usize))
+    }
+
     /// Where random numbers begin.
     pub fn seed(&self) -> u64 {
         self.count("seed") as u64
@@ -221,6 +262,15 @@ pub(crate) const fn samples(default: usize) -> Param {
         help: "samples at most",
     }
 }
+
+/// How many samples of those in a file.
+pub(crate) const ALL: Param = Param {
+    name: "samples",
+    alias: "num_samples",
+    kind: Kind::Count(1),
+    default: Fallback::Word("all"),
+    help: "samples at most, the first ones of the file",
+};
 
 /// Start of the random numbers, by default this one.
 pub(crate) const fn seed(default: u32) -> Param {
