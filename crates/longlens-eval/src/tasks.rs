@@ -14,6 +14,7 @@ use crate::scorers::Mode;
 
 mod cut;
 mod files;
+pub mod haystack;
 #[cfg(test)]
 pub(crate) mod held;
 pub mod leval;
