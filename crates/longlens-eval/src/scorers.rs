@@ -30,7 +30,7 @@ pub mod scrolls;
 mod sentences;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 
 pub use error::ScoreError;
 pub use files::{FileScore, PredictionFile, score_file};

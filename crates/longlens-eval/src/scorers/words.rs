@@ -1,7 +1,7 @@
 //! Text as Python sees it: blanks, words, digits; and words as the fixed scorers look for them.
 
 /// What `str.split()` and `\s` take for blank: also the four separators of ASCII, which Unicode's property leaves out.
-pub(super) fn is_blank(c: char) -> bool {
+pub(crate) fn is_blank(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
@@ -11,13 +11,13 @@ pub(super) fn split(text: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 /// `text.strip()`.
-pub(super) fn strip(text: &str) -> &str {
+pub(crate) fn strip(text: &str) -> &str {
     text.trim_matches(is_blank)
 }
 
 /// `\w`: letters, digits and the underscore. Vowel signs of Indian scripts count as letters here and not in Python; they never stand
 /// behind a Latin letter.
-pub(super) fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
@@ -37,7 +37,7 @@ const ZEROS: [u32; 66] = [
 ];
 
 /// The value of a decimal digit of any script, which `\d`, `int` and `float` of Python take.
-pub(super) fn decimal(c: char) -> Option<u8> {
+pub(crate) fn decimal(c: char) -> Option<u8> {
     let behind = ZEROS.partition_point(|zero| *zero <= u32::from(c));
     let zero = ZEROS.get(behind.checked_sub(1)?)?;
     u8::try_from(u32::from(c) - zero).ok().filter(|value| *value < 10)
