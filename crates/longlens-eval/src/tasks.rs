@@ -12,6 +12,7 @@ use crate::error::EvalError;
 use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
+pub mod babilong;
 mod cut;
 mod files;
 pub mod haystack;
@@ -52,7 +53,8 @@ pub enum Mean {
 pub static TASKS: &[&Task] = &joined::<{ n_joined(FAMILIES) }>(FAMILIES);
 
 /// The tasks of families that keep a list of their own.
-const FAMILIES: &[&[&Task]] = &[SINGLE, longbench::TASKS, longbench::TASKS_E, leval::TASKS, scrolls::TASKS];
+const FAMILIES: &[&[&Task]] =
+    &[SINGLE, longbench::TASKS, longbench::TASKS_E, leval::TASKS, scrolls::TASKS, babilong::TASKS];
 
 const fn n_joined(families: &[&[&Task]]) -> usize {
     let (mut n, mut at) = (0, 0);
