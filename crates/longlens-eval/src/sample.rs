@@ -74,7 +74,7 @@ pub struct Answering {
     pub eos: bool,
     /// Name of the scorer, as [`crate::scorers::SCORERS`] lists it.
     pub scorer: &'static str,
-    /// What the scorer reads beside prediction and references.
+    /// What the scorer reads beside prediction and references; `references` stand for the sample's answers where these are no texts.
     pub fields: Map<String, Value>,
     /// Token ids of the right answer where the scorer compares ids: it is given the ids that came, and these as reference.
     pub ids: Option<Vec<u32>>,

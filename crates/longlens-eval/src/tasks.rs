@@ -18,6 +18,7 @@ mod files;
 pub mod haystack;
 #[cfg(test)]
 pub(crate) mod held;
+pub mod infinitebench;
 pub mod leval;
 pub mod longbench;
 pub mod passkey;
@@ -53,8 +54,15 @@ pub enum Mean {
 pub static TASKS: &[&Task] = &joined::<{ n_joined(FAMILIES) }>(FAMILIES);
 
 /// The tasks of families that keep a list of their own.
-const FAMILIES: &[&[&Task]] =
-    &[SINGLE, longbench::TASKS, longbench::TASKS_E, leval::TASKS, scrolls::TASKS, babilong::TASKS];
+const FAMILIES: &[&[&Task]] = &[
+    SINGLE,
+    longbench::TASKS,
+    longbench::TASKS_E,
+    leval::TASKS,
+    scrolls::TASKS,
+    babilong::TASKS,
+    infinitebench::TASKS,
+];
 
 const fn n_joined(families: &[&[&Task]]) -> usize {
     let (mut n, mut at) = (0, 0);
