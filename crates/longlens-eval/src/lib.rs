@@ -20,6 +20,7 @@ mod prefix;
 pub mod progress;
 pub mod punkt;
 pub mod random;
+pub mod rows;
 pub mod sample;
 pub mod sampling;
 pub mod scorers;

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::scorers::longbench::first_line;
+
 /// A question with its right answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -72,7 +74,7 @@ pub struct Answering {
     pub eos: bool,
     /// Name of the scorer, as [`crate::scorers::SCORERS`] lists it.
     pub scorer: &'static str,
-    /// What the scorer reads beside prediction and references.
+    /// What the scorer reads beside prediction and references; `references` stand for the sample's answers where these are no texts.
     pub fields: Map<String, Value>,
     /// Token ids of the right answer where the scorer compares ids: it is given the ids that came, and these as reference.
     pub ids: Option<Vec<u32>>,
@@ -83,13 +85,17 @@ pub struct Answering {
 }
 
 /// What is made of an answer before it is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Prediction {
     /// The text as it came.
     #[default]
     Whole,
-    /// The first piece between `Question:` that has more than a character, line ends not counted (`ChunkLlama`'s few-shot script).
+    /// The first piece between `Question:` that has more than a character, line ends not counted, and the whole text where none has
+    /// (`ChunkLlama`'s few-shot script).
     FirstQuestion,
+    /// The first line behind line ends that the text begins with (`LongBench`'s tasks whose prompts hold examples).
+    FirstLine,
 }
 
 /// What a user's words are wrapped in before they are fed.
@@ -207,7 +213,7 @@ impl Sample {
                 let second = second.as_ref().map(|second| format!("{:x}", second.digest().finalize()));
                 serde_json::json!({
                     "max_tokens": max_tokens, "min_tokens": min_tokens, "stop": stop, "eos": eos, "scorer": scorer, "fields": fields,
-                    "ids": ids, "first_question": *prediction == Prediction::FirstQuestion, "second": second,
+                    "ids": ids, "prediction": prediction, "second": second,
                 })
             }
         };
@@ -237,10 +243,10 @@ impl Prediction {
         match self {
             Self::Whole => text.to_owned(),
             Self::FirstQuestion => {
-                let text = text.replace("</s>", "");
                 let has_words = |piece: &&str| piece.chars().filter(|c| *c != '\n').count() > 1;
-                text.split("Question:").find(has_words).unwrap_or_default().to_owned()
+                text.split("Question:").find(has_words).unwrap_or(text).replace("</s>", "")
             }
+            Self::FirstLine => first_line(text).to_owned(),
         }
     }
 }
@@ -310,7 +316,9 @@ mod tests {
         let of = |text| Prediction::FirstQuestion.of(text);
         assert_eq!(of(" Ada\nQuestion: Who?"), " Ada\n");
         assert_eq!(of("\nQuestion: Ada</s>"), " Ada");
-        assert_eq!(of("7"), "", "an answer of a character is passed over");
+        assert_eq!(of("7\nQuestion: Who?"), " Who?", "an answer of a character is passed over");
+        assert_eq!(of("7"), "7", "but not where nothing follows");
+        assert_eq!(Prediction::FirstLine.of("\n\nAda\nBob"), "Ada");
         assert_eq!(Prediction::Whole.of("7"), "7");
     }
 }

@@ -4,6 +4,8 @@
 //! A task with its settings has one text form, such as `ruler_vt:length=4k,samples=20`: that text, the tokenizer and the contents of the
 //! files that it names decide its samples, and nothing else does.
 
+use std::sync::LazyLock;
+
 use longlens_core::lens::TextCodec;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use longlens_core::spec::ModelSpec;
@@ -12,12 +14,20 @@ use crate::error::EvalError;
 use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
+pub mod babilong;
+mod cut;
 mod files;
 pub mod haystack;
+#[cfg(test)]
+pub(crate) mod held;
+pub mod infinitebench;
+pub mod leval;
+pub mod longbench;
 pub mod needle;
 pub mod passkey;
 pub mod perplexity;
 pub mod ruler;
+pub mod scrolls;
 
 pub use files::{Disk, Files};
 
@@ -59,7 +69,21 @@ impl Mean {
 const SCRIPTS_E: f64 = 271_828.0 / 100_000.0;
 
 /// Every task, in the order of help and lists.
-pub static TASKS: &[&Task] = &[
+pub static TASKS: LazyLock<Vec<&Task>> = LazyLock::new(|| FAMILIES.concat());
+
+/// The tasks of families that keep a list of their own.
+const FAMILIES: &[&[&Task]] = &[
+    SINGLE,
+    longbench::TASKS,
+    longbench::TASKS_E,
+    leval::TASKS,
+    scrolls::TASKS,
+    babilong::TASKS,
+    infinitebench::TASKS,
+];
+
+/// Tasks that stand alone.
+const SINGLE: &[&Task] = &[
     &passkey::OWN,
     &passkey::LONG_HEADS,
     &passkey::CHUNK_LLAMA,
@@ -189,6 +213,11 @@ impl Ask<'_> {
         self.count("samples")
     }
 
+    /// How many samples of a file are asked for at most, of `n` that it holds ([`ALL`]).
+    pub fn n_of(&self, n: usize) -> usize {
+        self.number(ALL.name).map_or(n, |most| n.min(most as usize))
+    }
+
     /// Where random numbers begin.
     pub fn seed(&self) -> u64 {
         self.count("seed") as u64
@@ -257,6 +286,15 @@ pub(crate) const fn samples(default: usize) -> Param {
         help: "samples at most",
     }
 }
+
+/// How many samples of those in a file.
+pub(crate) const ALL: Param = Param {
+    name: "samples",
+    alias: "num_samples",
+    kind: Kind::Count(1),
+    default: Fallback::Word("all"),
+    help: "samples at most, the first ones of the file",
+};
 
 /// Start of the random numbers, by default this one.
 pub(crate) const fn seed(default: u32) -> Param {

@@ -94,7 +94,7 @@ fn an_axis_can_be_set_from_outside() {
 fn a_family_is_all_its_tasks() {
     let units = units("[fixed]\ntask = \"passkey\"\n[grid]\nlength = [512]").unwrap();
     assert_eq!(words(&units), ["full passkey:length=512"], "a task that is called as its family is itself");
-    for task in TASKS {
+    for task in TASKS.iter() {
         let of_family = tasks(task.family).unwrap();
         assert!(of_family.iter().any(|of| of.info().name == task.info.name) || Task::named(task.family).is_some());
     }

@@ -32,7 +32,7 @@ pub(super) fn answered(
         row.insert("prompt_ids".into(), json!(last));
     } else {
         row.insert("prediction".into(), json!(prediction));
-        row.insert("references".into(), json!(sample.answers));
+        row.entry("references").or_insert_with(|| json!(sample.answers));
     }
     let score = |mode| {
         scorer.score(&row, mode).map_err(|error| EvalError::Score {

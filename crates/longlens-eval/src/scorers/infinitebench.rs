@@ -69,15 +69,24 @@ fn first_number(text: &str, is_signed: bool) -> Option<&str> {
 }
 
 /// Whether the answer chooses the right letter: as its first character, behind a cue, or as the first word that is a part of "ABCD". The
-/// script raises where there is no answer.
+/// script raises where there is no answer, and takes the option itself for another right letter: behind a cue any of its characters is
+/// right.
 pub(super) fn longbook_choice(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
-    let (prediction, label) = (row.prediction()?, row.reference_text()?);
+    let (prediction, labels) = (row.prediction()?, row.references()?);
+    let first = row.reference_text()?;
     if mode.is_fixed() {
+        let is_letter = |label: &&str| label.len() == 1 && "ABCD".contains(label);
+        let label = labels.iter().copied().find(is_letter).unwrap_or(first);
         return Ok(json!(!label.is_empty() && choice(prediction) == label));
     }
+    let chosen: Vec<bool> = labels.iter().map(|label| chooses(prediction, label)).collect::<Result<_, _>>()?;
+    Ok(json!(chosen.contains(&true)))
+}
+
+fn chooses(prediction: &str, label: &str) -> Result<bool, Stop> {
     let first = prediction.chars().next().ok_or(Stop::Raised("IndexError"))?;
     if ('A'..='D').contains(&first) {
-        return Ok(json!(label == first.to_string()));
+        return Ok(label == first.to_string());
     }
     let spaced = spaced(prediction, &['\n', '"', '\'', '.', ',', '?', '!', '{', '}']);
     // two spaces are made one until there are no two
@@ -88,13 +97,13 @@ pub(super) fn longbook_choice(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
         let Some(at) = text.find(cue) else { continue };
         let mut behind = text[at + cue.len()..].chars();
         if behind.next().is_none() {
-            return Ok(json!(false));
+            return Ok(false);
         }
         let behind = behind.as_str();
-        return Ok(json!(label.chars().any(|letter| behind.starts_with(letter))));
+        return Ok(label.chars().any(|letter| behind.starts_with(letter)));
     }
     let letter = split(&text).find(|word| "ABCD".contains(word));
-    Ok(json!(letter == Some(label)))
+    Ok(letter == Some(label))
 }
 
 /// The text with a space for each of `marks`.

@@ -349,7 +349,7 @@ pub const SCORERS: &[Scorer] = &[
         scale: 1.0,
         summary: "whether an answer chooses the right letter",
         source: "thunlp/InfLLM: benchmark/infinitebench_eval.py",
-        fixed: "letters count as in the fixed `leval_multiple_choice`, and an empty answer is wrong instead of an error",
+        fixed: "letters count as in the fixed `leval_multiple_choice`, characters of the option do not, and an empty answer is wrong instead of an error",
         extras: &[],
         is_aggregate: false,
         run: infinitebench::longbook_choice,

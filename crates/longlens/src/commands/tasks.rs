@@ -94,7 +94,7 @@ fn list(terminal: &Terminal, is_json: bool) -> Result<(), Failure> {
     let width = TASKS.iter().map(|task| task.info.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     let mut family = "";
-    for task in TASKS {
+    for task in TASKS.iter() {
         if task.family != family {
             family = task.family;
             let _ = writeln!(text, "{}{family}", if text.is_empty() { "" } else { "\n" });
