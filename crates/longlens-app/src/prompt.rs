@@ -250,7 +250,7 @@ impl PromptSource {
                 format!("give at most {MAX_PROMPT}"),
             ));
         }
-        let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed };
+        let place = Place { length: ask.length, depth: ask.depth, trial: 0, seed: ask.seed, shared: false };
         let made = hiding(codec, ask.template, ask.chat.as_ref(), &place, ask.key.as_deref(), control)?;
         let n_made = made.tokens.len();
         let needle = made.needle.map(|needle| HiddenNeedle {

@@ -226,7 +226,12 @@ impl Grid {
         (length, depth): (usize, f64),
         trial: usize,
     ) -> Result<PasskeyPrompt, EvalError> {
-        prompt(codec, self.template, self.chat.as_ref(), &Place { length, depth, trial, seed: self.seed })
+        prompt(
+            codec,
+            self.template,
+            self.chat.as_ref(),
+            &Place { length, depth, trial, seed: self.seed, shared: false },
+        )
     }
 }
 

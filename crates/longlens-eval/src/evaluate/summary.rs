@@ -25,6 +25,8 @@ pub struct Row {
     pub method: String,
     /// The RoPE scaling's text form.
     pub rope: String,
+    /// Tokens that the model counts as trained on.
+    pub trained_context: usize,
     /// The task's name.
     pub task: String,
     /// The task with its settings but for the length.
@@ -65,20 +67,27 @@ pub struct Row {
 /// Draws of a bootstrap.
 const DRAWS: usize = 1000;
 
-/// The rows of records, sorted by model, task, length, part and method. Of records with one key the last counts.
+/// The rows of records, sorted by model, task, length, part and method. A task with parts has a row for each and one for all of them,
+/// whose part is `None`.
 pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
     let mut groups: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
     for record in records {
-        let place = (
-            (record.run.model.clone(), record.content.clone()),
-            (record.task.clone(), without_length(&record.setting)),
-            (record.length, record.part.clone()),
-            (record.run.method.clone(), record.run.rope.clone(), record.run.dtype.clone()),
-        );
-        groups.entry(place).or_default().push(record);
+        let place = |part: Option<String>| {
+            let run = &record.run;
+            (
+                (run.model.clone(), record.content.clone(), run.trained_context),
+                (record.task.clone(), without_length(&record.setting)),
+                (record.length, part),
+                (run.method.clone(), run.rope.clone(), run.dtype.clone()),
+            )
+        };
+        groups.entry(place(None)).or_default().push(record);
+        if record.part.is_some() {
+            groups.entry(place(record.part.clone())).or_default().push(record);
+        }
     }
     let rows = groups.into_iter().map(|(place, records)| {
-        let ((model, _), (task, setting), (length, part), (method, rope, _)) = place;
+        let ((model, _, trained_context), (task, setting), (length, part), (method, rope, _)) = place;
         let mean = Task::named(&task).map_or(Mean::Plain, |task| task.mean);
         let scores: Vec<&Record> =
             records.iter().copied().filter(|record| !matches!(record.outcome, Outcome::Skipped)).collect();
@@ -88,6 +97,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             model,
             method,
             rope,
+            trained_context,
             task,
             setting,
             length,

@@ -20,6 +20,10 @@ pub struct Place {
     pub trial: usize,
     /// Start of the random numbers.
     pub seed: u64,
+    /// Whether a trial has one key and one filler at all lengths and depths, so that they alone make a difference; else every cell draws
+    /// its own.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// A passkey prompt, ready to run.
@@ -91,7 +95,8 @@ pub fn hiding(
 impl Place {
     fn random(&self) -> ChaCha8Rng {
         let mut seed = [0; 32];
-        let parts = [self.seed, self.length as u64, self.depth.to_bits(), self.trial as u64];
+        let (length, depth) = if self.shared { (0, 0) } else { (self.length as u64, self.depth.to_bits()) };
+        let parts = [self.seed, length, depth, self.trial as u64];
         for (bytes, part) in seed.chunks_exact_mut(8).zip(parts) {
             bytes.copy_from_slice(&part.to_le_bytes());
         }
@@ -216,7 +221,7 @@ mod tests {
     use super::*;
 
     fn at(template: Template, length: usize, depth: f64, seed: u64) -> PasskeyPrompt {
-        prompt(&ByteCodec, template, None, &Place { length, depth, trial: 0, seed }).unwrap()
+        prompt(&ByteCodec, template, None, &Place { length, depth, trial: 0, seed, shared: false }).unwrap()
     }
 
     #[test]
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn filler_that_makes_no_prompt_longer_is_refused() {
-        let place = Place { length: 256, depth: 0.5, trial: 0, seed: 0 };
+        let place = Place { length: 256, depth: 0.5, trial: 0, seed: 0, shared: false };
         for template in [Template::Longlens, Template::LongLm] {
             let error = prompt(&OneToken, template, None, &place).unwrap_err();
             assert!(matches!(error, EvalError::NoFiller { length: 256, n_tokens: 1, .. }), "{error}");
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_prompt_too_short_for_its_frame_is_refused() {
-        let place = Place { length: 64, depth: 0.5, trial: 0, seed: 0 };
+        let place = Place { length: 64, depth: 0.5, trial: 0, seed: 0, shared: false };
         let error = prompt(&ByteCodec, Template::Longlens, None, &place).unwrap_err();
         insta::assert_snapshot!(error, @"a `longlens` prompt cannot be 64 tokens long: without filler it already has 172");
         insta::assert_snapshot!(error.help().unwrap(), @"ask for at least 172 tokens");
@@ -297,7 +302,7 @@ mod tests {
             let template = if is_long_lm { Template::LongLm } else { Template::Longlens };
             let length = length + 100 * usize::from(is_long_lm);
             let chat = chats.then(Chat::default);
-            let prompt = prompt(&ByteCodec, template, chat.as_ref(), &Place { length, depth, trial: 0, seed }).unwrap();
+            let prompt = prompt(&ByteCodec, template, chat.as_ref(), &Place { length, depth, trial: 0, seed, shared: false }).unwrap();
             let n_tokens = prompt.tokens.len() + prompt.answer.len();
             // the longest sentence of any filler is shorter than the repeated line
             prop_assert!(n_tokens <= length && length - n_tokens < 90, "{} of {}", n_tokens, length);
@@ -306,7 +311,7 @@ mod tests {
         #[test]
         fn the_needle_is_where_it_says(depth in 0.0..=1.0f64, seed: u64, which in 0..4usize, chats: bool) {
             let (template, chat) = (Template::ALL[which], Chat { system: Some("Be brief.".into()), ..Chat::default() });
-            let place = Place { length: 600, depth, trial: 0, seed };
+            let place = Place { length: 600, depth, trial: 0, seed, shared: false };
             let prompt = prompt(&ByteCodec, template, chats.then_some(&chat), &place).unwrap();
             let needle = prompt.needle.unwrap();
             prop_assert_eq!(ByteCodec.decode(&prompt.tokens[needle.start..needle.end]).unwrap(), needle.text.clone());

@@ -275,16 +275,17 @@ fn by_text(codec: &dyn TextCodec, key: &str) -> Result<Answering, EvalError> {
     Ok(Answering::new(codec.encode(&format!(" {key}"), false)?.len() + 1, "passkey_text"))
 }
 
-/// Own prompts: trial after trial, each at all depths.
+/// Own prompts: trial after trial, each at all depths. A trial has one key and one filler at all lengths and depths, so that methods are
+/// compared over these alone, and depths share the prefill of what stands before the key.
 fn own(ask: &Ask<'_>) -> Samples {
     let (length, n_depths, seed, wrapper) = (ask.length(), ask.count("depths"), ask.seed(), ask.wrapper());
     let digits = ask.count("digits");
     let make = move |at: usize, codec: &dyn TextCodec| {
         let (trial, step) = (at / n_depths, at % n_depths);
         let depth = if n_depths == 1 { 0.5 } else { step as f64 / (n_depths - 1) as f64 };
-        // five digits are drawn with the prompt, as they are for `longlens eval passkey`
-        let key = (digits != 5).then(|| hidden::key(digits, seed, length, depth, trial));
-        let place = Place { length, depth, trial, seed };
+        // five digits are drawn with the prompt
+        let key = (digits != 5).then(|| hidden::key(digits, seed, trial));
+        let place = Place { length, depth, trial, seed, shared: true };
         let made = hiding(codec, Template::Longlens, None, &place, key.as_deref(), &())?;
         let told = made.needle.as_ref().map_or("", |needle| &needle.text);
         let prompt = wrapper.wrap(codec, &made.text, "")?;

@@ -13,11 +13,11 @@ use crate::tasks::{Ask, Samples};
 const TASK: &str = "A pass key is hidden in this long text. Find it and keep it in mind.";
 const QUESTION: &str = "What is the pass key? The pass key is";
 
-/// A number of so many digits, which does not begin with 0; the same for the same place.
-pub fn key(digits: usize, seed: u64, length: usize, depth: f64, trial: usize) -> String {
+/// The number of a trial, of so many digits, of which the first is not 0.
+pub fn key(digits: usize, seed: u64, trial: usize) -> String {
     let mut bytes = [0; 32];
     // another beginning than that of the filler, which takes the same numbers
-    for (bytes, part) in bytes.chunks_exact_mut(8).zip([!seed, length as u64, depth.to_bits(), trial as u64]) {
+    for (bytes, part) in bytes.chunks_exact_mut(8).zip([!seed, 0, 0, trial as u64]) {
         bytes.copy_from_slice(&part.to_le_bytes());
     }
     let mut random = ChaCha8Rng::from_seed(bytes);
@@ -34,7 +34,7 @@ pub fn samples(ask: &Ask<'_>) -> Result<Samples, EvalError> {
     let make = move |at: usize, codec: &dyn TextCodec| {
         let (trial, step) = (at / n_depths, at % n_depths);
         let depth = if n_depths == 1 { 0.5 } else { step as f64 / (n_depths - 1) as f64 };
-        let key = key(digits, seed, length, depth, trial);
+        let key = key(digits, seed, trial);
         let told = told(&key);
         let hidden = [format!(" {told}")];
         let framed = |text: &str| wrapped(codec, wrapper, text);
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn keys_have_the_digits_that_are_asked_for() {
         for digits in [5, 17, 64] {
-            let keys: Vec<_> = (0..50).map(|trial| key(digits, 0, 2048, 0.5, trial)).collect();
+            let keys: Vec<_> = (0..50).map(|trial| key(digits, 0, trial)).collect();
             assert!(keys.iter().all(|key| key.len() == digits && key.bytes().all(|byte| byte.is_ascii_digit())));
             assert!(keys.iter().all(|key| !key.starts_with('0')) && keys[0] != keys[1]);
         }

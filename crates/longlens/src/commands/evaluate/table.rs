@@ -22,7 +22,8 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
 fn block(rows: &[Row]) -> String {
     let columns = distinct(rows.iter().map(column));
     let methods: Vec<(String, String)> = distinct(rows.iter().map(|row| (row.method.clone(), row.rope.clone())));
-    let names = brief::names(&methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>(), usize::MAX);
+    let names =
+        brief::names(&methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>(), rows[0].trained_context);
     let has_ropes = methods.iter().any(|(_, rope)| rope != "none");
     let names: Vec<String> = names
         .into_iter()
@@ -87,7 +88,9 @@ fn score(row: &Row) -> String {
 
 /// What else a reader should know of the numbers.
 fn notes(rows: &[Row]) -> String {
-    let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    // rows of parts are among those of all
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.part.is_none()).collect();
+    let sum = |of: fn(&Row) -> usize| rows.iter().map(|row| of(row)).sum::<usize>();
     let n: Vec<usize> = rows.iter().map(|row| row.n).collect();
     let (least, most) = (n.iter().min().copied().unwrap_or(0), n.iter().max().copied().unwrap_or(0));
     let mut notes = vec![if least == most {
