@@ -32,6 +32,11 @@ impl Pace {
         (seconds > 0.0 && flops > 0.0).then(|| Self(flops / seconds))
     }
 
+    /// Which of two is slower.
+    pub fn compare(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+
     /// Seconds that a prompt of `n_tokens` takes at this pace.
     pub fn seconds(self, model: &ModelSpec, plan: &Plan, n_tokens: usize, step: usize) -> f64 {
         Work::of_prompt(model, plan, n_tokens, step.max(1)).flops as f64 / self.0

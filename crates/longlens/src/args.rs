@@ -17,7 +17,7 @@ mod workbench;
 
 pub use cache::{CacheArgs, CacheCommand, OpenArgs, SaveArgs};
 pub use common::{CommonArgs, Device, OpeningArgs};
-pub use evaluate::{EvaluateArgs, RunningArgs, SweepArgs, TasksArgs, TooLongArg};
+pub use evaluate::{EvaluateArgs, RunningArgs, SubmitArgs, SweepArgs, SweepCommand, TasksArgs, TooLongArg};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};

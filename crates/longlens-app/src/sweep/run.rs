@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo};
+use longlens_core::lens::{Control, DEFAULT_PREFILL_CHUNK, Lens, LensError, ModelInfo};
 use longlens_core::memory::RunSize;
 use longlens_core::plan::Prefill;
 use longlens_core::setting::Setting;
@@ -59,6 +59,8 @@ pub struct Done {
 pub struct Forecast {
     /// One for each unit: samples, those that are finished, prompt tokens of what is missing, seconds and bytes of memory.
     pub units: Vec<Result<UnitForecast, Problem>>,
+    /// Whether times follow from finished samples of the same model and device, and not from a guess.
+    pub is_measured: bool,
 }
 
 /// What a unit would take.
@@ -141,11 +143,14 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
 /// What the units would take on models that are described; nothing is run.
 pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Result<Forecast, Problem> {
     let mut units: Vec<Option<Result<UnitForecast, Problem>>> = vec![None; job.units.len()];
+    let records = results.records()?;
+    let mut is_measured = false;
     for opening in distinct(job.units.iter().map(|unit| &unit.opening)) {
         let lens = watch.opens(opening)?;
         let model = lens.model().clone();
         let device = opening.device.as_deref().unwrap_or("cpu");
-        let pace = Pace::guessed(device != "cpu");
+        let pace = measured(&records, &model, device).unwrap_or(Pace::guessed(device != "cpu"));
+        is_measured |= measured(&records, &model, device).is_some();
         for (at, unit) in job.units.iter().enumerate().filter(|(_, unit)| unit.opening == *opening) {
             let made = match made(job, &unit.task, &model, &*lens, results.folder(), watch) {
                 Err(error) if is_cancelled(&error) => return Err(error.into()),
@@ -154,7 +159,7 @@ pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -
             units[at] = Some(made.and_then(|made| forecast_of(unit, &made, &model, device, pace, results)));
         }
     }
-    Ok(Forecast { units: units.into_iter().flatten().collect() })
+    Ok(Forecast { units: units.into_iter().flatten().collect(), is_measured })
 }
 
 fn forecast_of(
@@ -182,6 +187,23 @@ fn forecast_of(
     let prompt = Prefill { n_tokens: n_longest };
     forecast.bytes = RunSize::of(model, &setup.plan, prompt, n_tokens, settings.prefill_chunk).total();
     Ok(forecast)
+}
+
+/// The pace of a model's finished samples on a device, of prompts that were computed whole: the median, as other programs may have run
+/// beside some of them.
+fn measured(records: &[Record], model: &ModelInfo, device: &str) -> Option<Pace> {
+    let of = |record: &Record| {
+        let is_whole = record.content == model.content && record.device == device && record.n_shared == 0;
+        let seconds = record.answer().map(|answer| answer.seconds_to_first_token).filter(|_| is_whole)?;
+        let method = longlens_core::methods::Method::parse(&record.run.method).ok()?;
+        let plan = method.plan(&model.spec).ok()?;
+        // short prompts say more of what is done beside them
+        let is_long = record.n_prompt * 4 >= model.spec.trained_context.min(2048);
+        Pace::measured(&model.spec, &plan, record.n_prompt, DEFAULT_PREFILL_CHUNK, seconds).filter(|_| is_long)
+    };
+    let mut paces: Vec<Pace> = records.iter().rev().filter_map(of).take(101).collect();
+    paces.sort_by(Pace::compare);
+    paces.get(paces.len() / 2).copied()
 }
 
 /// Seconds of a prompt and its answer at a pace, where every token of the answer reads all weights.

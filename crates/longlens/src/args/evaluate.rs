@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::CommonArgs;
 use super::values::at_least_one;
@@ -69,10 +69,13 @@ pub struct RunningArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SweepArgs {
+    #[command(subcommand)]
+    pub command: Option<SweepCommand>,
     /// What to run: a TOML file with [fixed], [grid], [[zip]] and [[list]]
-    #[arg(value_name = "FILE.toml")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE.toml", required = true)]
+    pub file: Option<PathBuf>,
     /// One more axis, or other values of one, as `length=4k,8k` or `self_extend.group_size=2,4`; values with commas of their own are
     /// separated by `;`
     #[arg(long, value_name = "NAME=A,B")]
@@ -85,6 +88,44 @@ pub struct SweepArgs {
     pub json: bool,
     #[command(flatten)]
     pub running: RunningArgs,
+}
+
+/// What can be done with a sweep beside running it here.
+#[derive(Debug, Subcommand)]
+pub enum SweepCommand {
+    /// Write a job array for a cluster and submit it: every task of the array runs its part, all keep samples in one folder
+    Submit(SubmitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// The sweep's file
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// Submit to Slurm, with sbatch
+    #[arg(long, required = true)]
+    pub slurm: bool,
+    /// Tasks of the array: parts of the sweep that cost about the same
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    pub jobs: usize,
+    /// Tasks that run at once, at most
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub at_once: Option<usize>,
+    /// An option for sbatch, as --sbatch=--partition=gpu; may be given several times
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    pub sbatch: Vec<String>,
+    /// One more axis, or other values of one, as for `sweep`
+    #[arg(long, value_name = "NAME=A,B")]
+    pub set: Vec<String>,
+    /// Where samples are kept, on a file system that all machines share (default: as for `sweep`)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the script instead of submitting it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `longlens evaluate` and `longlens sweep`: tasks under methods on models, every sample kept as soon as it is finished.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use longlens_app::bytes;
@@ -15,11 +15,12 @@ use longlens_eval::tasks::Disk;
 use serde_json::json;
 
 use self::watch::Watching;
-use crate::args::{EvaluateArgs, RunningArgs, SweepArgs, TooLongArg};
+use crate::args::{EvaluateArgs, RunningArgs, SweepArgs, SweepCommand, TooLongArg};
 use crate::config::{RunConfig, lengths};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
+mod slurm;
 mod table;
 mod watch;
 
@@ -102,30 +103,55 @@ fn axes(args: &EvaluateArgs, config: &RunConfig, tasks: Vec<String>) -> Result<A
 }
 
 pub fn sweep(args: &SweepArgs) -> Result<(), Failure> {
-    let terminal = Terminal::new(args.json);
-    let text = longlens_eval::text::read_text(&args.file)?;
-    let table: toml::Table = toml::from_str(&text).map_err(|error| {
-        let failure = Failure::usage(format!("{}: {}", args.file.display(), error.message()), None);
-        match error.span() {
-            Some(span) => failure.at(&args.file, &text, span),
-            None => failure,
+    if let Some(SweepCommand::Submit(args)) = &args.command {
+        let terminal = Terminal::new(args.json);
+        let sweep = Sweep::read(&args.file, &args.set, args.out.as_deref())?;
+        if !args.dry_run {
+            claim_folder(&sweep.out, &sweep.name)?;
         }
-    })?;
-    let in_file = |problem: longlens_app::Problem| {
-        Failure::usage(format!("{}: {}", args.file.display(), problem.message), problem.help)
-    };
-    let mut axes = Axes::of(&table).map_err(in_file)?;
-    args.set.iter().try_for_each(|set| axes.set(set))?;
-    let units = axes.units().map_err(in_file)?;
-    let named = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-    let stem = args.file.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let name = named("name").unwrap_or_else(|| stem.clone());
-    let beside = args.file.parent().unwrap_or(Path::new(""));
-    let out = args.out.clone().unwrap_or_else(|| beside.join(named("out").unwrap_or(stem)));
-    if !args.running.dry_run {
-        claim_folder(&out, &name)?;
+        let submission = slurm::Submission { name: &sweep.name, file: &args.file, out: &sweep.out, set: &args.set };
+        return slurm::submit(&terminal, args, &submission);
     }
-    carry_out(&terminal, &Asked { units, out: Some(&out), running: &args.running })
+    let terminal = Terminal::new(args.json);
+    let file = args.file.as_deref().expect("a file is required where no command stands");
+    let sweep = Sweep::read(file, &args.set, args.out.as_deref())?;
+    if !args.running.dry_run {
+        claim_folder(&sweep.out, &sweep.name)?;
+    }
+    carry_out(&terminal, &Asked { units: sweep.units, out: Some(&sweep.out), running: &args.running })
+}
+
+/// What a sweep's file asks for.
+struct Sweep {
+    name: String,
+    units: Vec<Unit>,
+    out: PathBuf,
+}
+
+impl Sweep {
+    /// Reads a file and lays the axes of `set` over it; `out` is where results go in place of where the file says.
+    fn read(file: &Path, set: &[String], out: Option<&Path>) -> Result<Self, Failure> {
+        let text = longlens_eval::text::read_text(file)?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let failure = Failure::usage(format!("{}: {}", file.display(), error.message()), None);
+            match error.span() {
+                Some(span) => failure.at(file, &text, span),
+                None => failure,
+            }
+        })?;
+        let in_file = |problem: longlens_app::Problem| {
+            Failure::usage(format!("{}: {}", file.display(), problem.message), problem.help)
+        };
+        let mut axes = Axes::of(&table).map_err(in_file)?;
+        set.iter().try_for_each(|set| axes.set(set))?;
+        let units = axes.units().map_err(in_file)?;
+        let named = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+        let stem = file.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let beside = file.parent().unwrap_or(Path::new(""));
+        let name = named("name").unwrap_or_else(|| stem.clone());
+        let out = out.map_or_else(|| beside.join(named("out").unwrap_or(stem)), Path::to_owned);
+        Ok(Self { name, units, out })
+    }
 }
 
 /// Runs the units, or says what they would take.
@@ -262,7 +288,11 @@ fn tell_forecast(
     let time = if left == 0 {
         "nothing left to do".to_owned()
     } else {
-        format!("about {} at a guessed pace, nothing shared", pace::text(seconds))
+        format!(
+            "about {} at {}, nothing shared",
+            pace::text(seconds),
+            if forecast.is_measured { "the pace of finished samples" } else { "a guessed pace" }
+        )
     };
     terminal.say(format_args!(
         "{} runs, {n_samples} samples, {n_before} finished: {n_tokens} prompt tokens, {time}, {} at most",
