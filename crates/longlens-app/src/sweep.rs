@@ -50,6 +50,8 @@ pub struct Unit {
     pub task: Setting,
     /// How samples are run.
     pub options: Options,
+    /// Whether the task was asked for by the name of its family: then one that lacks a file is left out, and no error.
+    pub of_family: bool,
 }
 
 /// How a model is opened; what is absent is as usual.
@@ -106,7 +108,9 @@ impl Unit {
             ));
         };
         let mut units = Vec::new();
-        for mut task in tasks(text)? {
+        let tasks = tasks(text)?;
+        let of_family = tasks.len() > 1;
+        for mut task in tasks {
             let mut settings = settings.clone();
             for name in ["length", "samples", "seed", "mode", "template"] {
                 let has = task.info().params.iter().any(|param| param.name == name);
@@ -117,7 +121,7 @@ impl Unit {
             for (key, value) in given.iter().filter(|(key, _)| key.contains('.')) {
                 set_within(key, value, &mut task, &mut settings)?;
             }
-            units.push(Self { opening: opening.clone(), settings, task, options: options.clone() });
+            units.push(Self { opening: opening.clone(), settings, task, options: options.clone(), of_family });
         }
         Ok(units)
     }

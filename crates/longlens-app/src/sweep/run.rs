@@ -8,6 +8,7 @@ use longlens_core::lens::{Control, DEFAULT_PREFILL_CHUNK, Lens, LensError, Model
 use longlens_core::memory::RunSize;
 use longlens_core::plan::Prefill;
 use longlens_core::setting::Setting;
+use longlens_eval::EvalError;
 use longlens_eval::evaluate::{Counted, Record, Run, Store, Subject, Tally, With};
 use longlens_eval::setup::PromptSize;
 use longlens_eval::tasks::{Files, Task};
@@ -50,6 +51,8 @@ pub struct Done {
     pub tallies: Vec<(usize, Tally)>,
     /// Units that could not be run, with what is wrong.
     pub impossible: Vec<(usize, Problem)>,
+    /// Tasks of a family that lack a file, by their first unit.
+    pub left_out: Vec<(usize, Problem)>,
     /// Whether somebody stopped it.
     pub is_cancelled: bool,
 }
@@ -95,6 +98,10 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
                 Err(error) if is_cancelled(&error) => {
                     done.is_cancelled = true;
                     return Ok(done);
+                }
+                Err(error @ EvalError::NoFile { .. }) if of_task.iter().all(|at| job.units[*at].of_family) => {
+                    done.left_out.push((of_task[0], error.into()));
+                    continue;
                 }
                 Err(error) => {
                     let problem = Problem::from(error);
@@ -248,7 +255,7 @@ fn made(
     lens: &dyn Lens,
     folder: Option<&Path>,
     control: &mut dyn Control,
-) -> Result<Counted, longlens_eval::EvalError> {
+) -> Result<Counted, EvalError> {
     counted(folder, task, &model.spec, lens.text()?, &job.files, control)
 }
 
@@ -274,8 +281,8 @@ fn distinct<'a, T: PartialEq>(all: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
     kept
 }
 
-fn is_cancelled(error: &longlens_eval::EvalError) -> bool {
-    matches!(error, longlens_eval::EvalError::Lens(LensError::Cancelled))
+fn is_cancelled(error: &EvalError) -> bool {
+    matches!(error, EvalError::Lens(LensError::Cancelled))
 }
 
 /// A watcher as a plain control.

@@ -233,6 +233,9 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
         }
         None => (),
     }
+    for (at, problem) in &done.left_out {
+        terminal.note(format_args!("left out: {}: {}", asked.units[*at].task.info().name, problem.message))?;
+    }
     for (at, problem) in &done.impossible {
         let unit = &asked.units[*at];
         terminal.note(format_args!("not run: {} under {}: {problem}", unit.task, unit.settings.method))?;
@@ -278,6 +281,9 @@ fn tell_forecast(
                     of.n_tokens,
                     bytes::text(of.bytes)
                 ))?;
+            }
+            Err(problem) if unit.of_family => {
+                terminal.say(format_args!("left out: {}: {}", unit.task.info().name, problem.message))?;
             }
             Err(problem) => {
                 terminal.say(format_args!("{}  {method}  {}: impossible: {problem}", unit.opening.model, unit.task))?;

@@ -1,0 +1,252 @@
+//! `longlens evaluate`, `sweep` and `tasks`: what is finished is kept, whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+mod common;
+
+use common::Sandbox;
+
+const SWEEP: &str = r#"
+name = "kept"
+[fixed]
+task = "passkey:samples=2"
+[grid]
+length = [512, "1k"]
+method = ["full", "self_extend"]
+self_extend.neighbor_window = [64, 128]
+"#;
+/// Two lengths, three settings, two trials at five depths.
+const N_SAMPLES: usize = 60;
+
+/// Every finished sample of a folder by its key; a key that stands there twice ends the test.
+fn samples(sandbox: &Sandbox, folder: &str) -> BTreeMap<String, Value> {
+    let mut samples = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(sandbox.path(folder)) else { return samples };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "jsonl") {
+            let text = fs::read_to_string(&path).unwrap();
+            let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+            for line in whole.lines() {
+                let sample: Value = serde_json::from_str(line).unwrap();
+                let key = sample["key"].as_str().unwrap().to_owned();
+                assert!(samples.insert(key, sample).is_none(), "{}: a sample was run twice", path.display());
+            }
+        }
+    }
+    samples
+}
+
+/// What must not differ from run to run.
+fn outcomes(samples: &BTreeMap<String, Value>) -> BTreeMap<&String, [&Value; 4]> {
+    let of = |sample: &'static str| sample;
+    samples
+        .iter()
+        .map(|(key, sample)| {
+            (key, [of("output"), of("faithful"), of("fixed"), of("prompt_sha256")].map(|name| &sample[name]))
+        })
+        .collect()
+}
+
+/// The command fails with all of `expected`.
+fn refused(sandbox: &Sandbox, line: &str, code: i32, expected: &[&str]) {
+    let ran = sandbox.run(&common::words(line));
+    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+    assert_eq!(ran.code, Some(code), "longlens {line}\n{}{}", ran.stdout, ran.stderr);
+    for part in expected {
+        assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_sweep_that_was_killed_goes_on_and_gives_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sweep.toml", SWEEP);
+    sandbox.done("sweep sweep.toml --out whole");
+    let whole = samples(&sandbox, "whole");
+    assert_eq!(whole.len(), N_SAMPLES);
+    for (turn, n_before) in [3, 20, 41].into_iter().enumerate() {
+        let mut child = sandbox
+            .command(&["sweep", "sweep.toml", "--out", "killed"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let since = Instant::now();
+        while samples(&sandbox, "killed").len() < n_before && since.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap(); // SIGKILL: nothing is tidied up
+        child.wait().unwrap();
+        let n_kept = samples(&sandbox, "killed").len();
+        assert!((n_before..N_SAMPLES).contains(&n_kept), "{n_kept} samples after kill {turn}");
+    }
+    // a kill in the middle of a line
+    let path = sandbox.path("killed/samples.jsonl");
+    let bytes = fs::read(&path).unwrap();
+    let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    fs::write(&path, &bytes[..last + 40]).unwrap();
+    let n_kept = samples(&sandbox, "killed").len();
+    let ran = sandbox.done("sweep sweep.toml --out killed --json");
+    let done: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let sum = |name: &str| {
+        done["done"]["units"].as_array().unwrap().iter().map(|unit| unit["tally"][name].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(
+        (sum("n_before"), sum("n_run")),
+        (n_kept as u64, (N_SAMPLES - n_kept) as u64),
+        "only what is missing runs"
+    );
+    let killed = samples(&sandbox, "killed");
+    assert_eq!(outcomes(&killed), outcomes(&whole));
+    let again = sandbox.done("sweep sweep.toml --out killed");
+    assert!(again.stderr.contains("0 samples run, 60 finished before"), "{}", again.stderr);
+}
+
+#[test]
+fn processes_and_parts_share_a_folder() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sweep.toml", SWEEP);
+    let start = |args: &[&str]| sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut both = [0, 1].map(|_| start(&["sweep", "sweep.toml", "--out", "both"]));
+    assert!(both.iter_mut().all(|child| child.wait().unwrap().success()));
+    // a sample that the other had when the first came to it is the other's
+    let shared = samples(&sandbox, "both");
+    assert_eq!(shared.len(), N_SAMPLES);
+    assert!(sandbox.path("both/samples-2.jsonl").exists(), "both worked");
+    assert!(!sandbox.path("both/samples.claims").exists(), "claims go with their process");
+
+    let mut n_of_parts = Vec::new();
+    for part in ["1/3", "2/3", "3/3"] {
+        let before = samples(&sandbox, "parts").len();
+        sandbox.done(&format!("sweep sweep.toml --out parts --shard {part}"));
+        n_of_parts.push(samples(&sandbox, "parts").len() - before);
+    }
+    let parts = samples(&sandbox, "parts");
+    assert_eq!(outcomes(&parts), outcomes(&shared));
+    assert!(n_of_parts.iter().all(|n| *n > 0), "{n_of_parts:?}");
+    refused(&sandbox, "sweep sweep.toml --out parts --shard 4/3", 2, &["`4/3` is no part", "2/8"]);
+}
+
+#[test]
+fn a_full_disk_ends_a_run_and_loses_nothing() {
+    let sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_longlens");
+    let line = "evaluate passkey:depths=3 --samples 4 --lengths 512 --out full";
+    // files of this process cannot have more than 8 KiB
+    let command = format!("ulimit -f 8; exec {program} {line}");
+    let ran = Command::new("bash").args(["-c", &command]).current_dir(sandbox.path("")).output().unwrap();
+    let ran = common::Ran::from(ran);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write a finished sample to full/samples.jsonl"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("what was finished before is kept"), "{}", ran.stderr);
+    let kept = samples(&sandbox, "full");
+    assert!(!kept.is_empty() && kept.len() < 12, "{} samples", kept.len());
+    let ran = sandbox.done(line);
+    assert!(ran.stderr.contains(&format!("{} finished before", kept.len())), "{}", ran.stderr);
+    assert_eq!(samples(&sandbox, "full").len(), 12);
+}
+
+#[test]
+fn generated_tasks_run_on_the_embedded_model() {
+    let sandbox = Sandbox::new();
+    let line = "evaluate ruler passkey_haystack needle:depths=3 needle_fu:depths=2 perplexity perplexity_sliding:samples=2 babilong_made \
+                --samples 1 --lengths 2k --mode fixed --attention --out r --json";
+    let ran = sandbox.done(line);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let rows = told["rows"].as_array().unwrap();
+    let tasks: BTreeSet<&str> = rows.iter().map(|row| row["task"].as_str().unwrap()).collect();
+    assert_eq!(tasks.len(), 11 + 6, "{tasks:?}");
+    assert!(ran.stderr.contains("left out: ruler_qa_squad"), "{}", ran.stderr);
+    for row in rows {
+        assert!(row["n"].as_u64().unwrap() > 0 && row["score"].as_f64().is_some(), "{row}");
+    }
+    for sample in samples(&sandbox, "r").values() {
+        let evidence = &sample["attended"]["evidence"];
+        if sample["outcome"] == "answered" {
+            assert!(sample["attended"]["passages"].as_array().is_some_and(|passages| !passages.is_empty()), "{sample}");
+        }
+        if evidence.as_array().is_some_and(|places| !places.is_empty()) {
+            let heads = sample["attended"]["heads"].as_array().unwrap();
+            assert_eq!((heads.len(), heads[0].as_array().unwrap().len()), (4, 4));
+        }
+    }
+    let perplexity = rows.iter().find(|row| row["task"] == "perplexity").unwrap();
+    assert!(perplexity["score"].as_f64().unwrap() > 1.0 && perplexity["n_scored"].as_u64().unwrap() > 1000);
+}
+
+#[test]
+fn a_dry_run_says_what_is_left() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sweep.toml", SWEEP);
+    let ran = sandbox.done("sweep sweep.toml --dry-run --set length=512");
+    assert!(ran.stdout.contains("3 runs, 30 samples, 0 finished"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("a guessed pace") && ran.stdout.contains("MiB"), "{}", ran.stdout);
+    assert!(!sandbox.path("sweep").exists(), "nothing is written");
+    sandbox.done("sweep sweep.toml --set length=512 --set method=full");
+    let ran = sandbox.done("sweep sweep.toml --dry-run --set length=512 --json");
+    let units: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let finished: Vec<_> = units.as_array().unwrap().iter().map(|unit| unit["finished"].as_u64().unwrap()).collect();
+    assert_eq!(finished, [10, 0, 0]);
+}
+
+#[test]
+fn what_cannot_be_run_says_why_and_where() {
+    let sandbox = Sandbox::new();
+    refused(&sandbox, "evaluate", 2, &["there is no task to evaluate", "longlens tasks"]);
+    refused(&sandbox, "evaluate passkeyy", 2, &["unknown task `passkeyy`", "passkey"]);
+    refused(&sandbox, "evaluate passkey:lenght=512", 2, &["lenght", "length"]);
+    refused(&sandbox, "evaluate passkey_file", 2, &["`file` names none", "passkey_file:file=prompts.jsonl"]);
+    refused(&sandbox, "evaluate passkey_file:file=none.jsonl", 1, &["none.jsonl"]);
+    sandbox.write("short.jsonl", "{\"input\": \"a\", \"output\": \"b\"}\n{\"input\": 3}\n");
+    refused(&sandbox, "evaluate passkey_file:file=short.jsonl", 1, &["short.jsonl", "2"]);
+    sandbox.write(
+        "rows.jsonl",
+        "{\"input\": \"q\", \"context\": \"c\", \"answers\": [\"a\"]}\n{\"input\": \"q\", \"context\": \"c\"}\n",
+    );
+    refused(&sandbox, "evaluate longbench_qasper:file=rows.jsonl", 1, &["rows.jsonl", "line 2", "answers"]);
+    sandbox.write("utf16.jsonl", [0xff, 0xfe, b'{', 0, b'}', 0]);
+    refused(&sandbox, "evaluate longbench_qasper:file=utf16.jsonl", 1, &["utf16.jsonl", "UTF-16"]);
+    sandbox.write(
+        "twice.jsonl",
+        "{\"id\": 1, \"input\": \"q\", \"question\": \"w\", \"target\": \"bathroom\"}\n".repeat(2),
+    );
+    sandbox.write("tasks.txt", "# two\npasskey:samples=1,depths=1\n\nruler_vtt\n");
+    refused(&sandbox, "evaluate --tasks-file tasks.txt", 2, &["ruler_vtt", "ruler_vt"]);
+
+    // folders of others
+    sandbox.write("sweep.toml", SWEEP);
+    sandbox.done("sweep sweep.toml --set length=512 --set method=full --out results");
+    sandbox.write("other.toml", SWEEP.replace("kept", "other"));
+    refused(&sandbox, "sweep other.toml --out results", 2, &["results holds results of the sweep `kept`"]);
+    let before = sandbox.read("results/samples.jsonl");
+    sandbox.write("results/samples.jsonl", [&before[..], b"{\"a\": 1}\n"].concat());
+    refused(&sandbox, "sweep sweep.toml --out results", 2, &["results/samples.jsonl, line 11", "missing field `key`"]);
+    assert!(sandbox.read("results/samples.jsonl").starts_with(&before), "nothing is lost");
+    sandbox.write("broken.toml", "[fixed]\ntask = passkey\n");
+    refused(&sandbox, "sweep broken.toml", 2, &["broken.toml"]);
+    sandbox.write("axis.toml", "[fixed]\ntask = \"passkey\"\nlengths = 3\n");
+    refused(&sandbox, "sweep axis.toml", 2, &["axis.toml", "no axis `lengths`", "did you mean `length`"]);
+}
+
+#[test]
+fn samples_can_be_looked_at_and_written() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.done("tasks");
+    assert!(ran.stdout.contains("niah_single_1") && ran.stdout.contains("longbench_hotpotqa"), "{}", ran.stdout);
+    let ran = sandbox.done("tasks ruler_vt");
+    assert!(ran.stdout.contains("length = the trained context"), "{}", ran.stdout);
+    let ran = sandbox.done("tasks needle_chunkllama:length=1000 --sample 3");
+    assert!(ran.stdout.contains("The pass key is") && ran.stderr.contains("SHA-256"), "{}", ran.stderr);
+    sandbox.done("tasks needle_chunkllama:length=1000,samples=1 --export all.jsonl");
+    let text = String::from_utf8(sandbox.read("all.jsonl")).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), &rows[0]["scorer"]), (16, &json!("passkey_token_exact")));
+    refused(&sandbox, "tasks ruler --sample 0", 2, &["family of tasks", "niah_single_1"]);
+    refused(&sandbox, "tasks passkey:samples=1,depths=1 --sample 5", 2, &["has 1 samples, counted from 0"]);
+}
