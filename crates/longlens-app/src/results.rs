@@ -1,4 +1,4 @@
-//! A folder of finished samples: one JSON line each, written and synced as soon as it is finished.
+//! A folder of finished samples: one JSON line each, written as soon as it is finished and synced while the next one is computed.
 //!
 //! Every process that writes has a file of its own, `samples.jsonl`, `samples-2.jsonl`, …, which it holds locked; those of others are
 //! read. So several processes, on several machines where they share a file system with locks, work on one folder: each claims a sample
@@ -18,8 +18,10 @@ use serde_json::Value;
 use crate::problem::Problem;
 
 mod counted;
+mod sync;
 
 pub use counted::counted;
+use sync::Syncing;
 
 /// Finished samples of a folder.
 pub struct Results {
@@ -50,6 +52,7 @@ struct Own {
     number: usize,
     path: PathBuf,
     file: File,
+    sync: Syncing,
     claims: File,
     claims_path: PathBuf,
 }
@@ -98,7 +101,8 @@ impl Results {
             file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|error| failed(&path, &error))?;
             let claims_path = path.with_extension(CLAIMS);
             let claims = File::create(&claims_path).map_err(|error| failed(&claims_path, &error))?;
-            let own = Own { number, path, file, claims, claims_path };
+            let sync = Syncing::of(&file).map_err(|error| failed(&path, &error))?;
+            let own = Own { number, path, file, sync, claims, claims_path };
             let mut results = Self::in_memory();
             (results.folder, results.own) = (Some(folder.to_owned()), Some(own));
             results.refresh()?;
@@ -237,7 +241,7 @@ impl Store for Results {
         let mut line = serde_json::to_vec(record).map_err(|error| full(&own.path, &error.into()))?;
         line.push(b'\n');
         // one write a line, so that a kill cuts the last line at most
-        own.file.write_all(&line).and_then(|()| own.file.sync_data()).map_err(|error| full(&own.path, &error))?;
+        own.file.write_all(&line).and_then(|()| own.sync.written()).map_err(|error| full(&own.path, &error))?;
         if let Some(other) = self.others.iter_mut().find(|other| other.path == own.path) {
             other.read += line.len() as u64;
             other.n_lines += 1;

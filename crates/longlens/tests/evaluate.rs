@@ -142,7 +142,7 @@ fn a_full_disk_ends_a_run_and_loses_nothing() {
     let command = format!("ulimit -f 8; exec {program} {line}");
     let ran = Command::new("bash").args(["-c", &command]).current_dir(sandbox.path("")).output().unwrap();
     let ran = common::Ran::from(ran);
-    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stderr.contains("cannot write a finished sample to full/samples.jsonl"), "{}", ran.stderr);
     assert!(ran.stderr.contains("what was finished before is kept"), "{}", ran.stderr);
     let kept = samples(&sandbox, "full");
@@ -201,9 +201,9 @@ fn what_cannot_be_run_says_why_and_where() {
     refused(&sandbox, "evaluate", 2, &["there is no task to evaluate", "longlens tasks"]);
     refused(&sandbox, "evaluate passkeyy", 2, &["unknown task `passkeyy`", "passkey"]);
     refused(&sandbox, "evaluate passkey:lenght=512", 2, &["lenght", "length"]);
-    refused(&sandbox, "evaluate passkey_file", 2, &["`file` names none", "passkey_file:file=prompts.jsonl"]);
+    refused(&sandbox, "evaluate passkey_file", 1, &["`file` names none", "passkey_file:file=prompts.jsonl"]);
     refused(&sandbox, "evaluate passkey_file:file=none.jsonl", 1, &["none.jsonl"]);
-    sandbox.write("short.jsonl", "{\"input\": \"a\", \"output\": \"b\"}\n{\"input\": 3}\n");
+    sandbox.write("short.jsonl", "{\"input\": \"a b\", \"output\": \"b\"}\n{\"input\": 3}\n");
     refused(&sandbox, "evaluate passkey_file:file=short.jsonl", 1, &["short.jsonl", "2"]);
     sandbox.write(
         "rows.jsonl",
@@ -226,7 +226,7 @@ fn what_cannot_be_run_says_why_and_where() {
     refused(&sandbox, "sweep other.toml --out results", 2, &["results holds results of the sweep `kept`"]);
     let before = sandbox.read("results/samples.jsonl");
     sandbox.write("results/samples.jsonl", [&before[..], b"{\"a\": 1}\n"].concat());
-    refused(&sandbox, "sweep sweep.toml --out results", 2, &["results/samples.jsonl, line 11", "missing field `key`"]);
+    refused(&sandbox, "sweep sweep.toml --out results", 1, &["results/samples.jsonl, line 11", "missing field `key`"]);
     assert!(sandbox.read("results/samples.jsonl").starts_with(&before), "nothing is lost");
     sandbox.write("broken.toml", "[fixed]\ntask = passkey\n");
     refused(&sandbox, "sweep broken.toml", 2, &["broken.toml"]);

@@ -151,6 +151,8 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
 pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Result<Forecast, Problem> {
     let mut units: Vec<Option<Result<UnitForecast, Problem>>> = vec![None; job.units.len()];
     let records = results.records()?;
+    // a look writes nothing where nothing is
+    let folder = results.folder().filter(|folder| folder.is_dir()).map(Path::to_owned);
     let mut is_measured = false;
     for opening in distinct(job.units.iter().map(|unit| &unit.opening)) {
         let lens = watch.opens(opening)?;
@@ -159,7 +161,7 @@ pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -
         let pace = measured(&records, &model, device).unwrap_or(Pace::guessed(device != "cpu"));
         is_measured |= measured(&records, &model, device).is_some();
         for (at, unit) in job.units.iter().enumerate().filter(|(_, unit)| unit.opening == *opening) {
-            let made = match made(job, &unit.task, &model, &*lens, results.folder(), watch) {
+            let made = match made(job, &unit.task, &model, &*lens, folder.as_deref(), watch) {
                 Err(error) if is_cancelled(&error) => return Err(error.into()),
                 made => made.map_err(Problem::from),
             };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use longlens_app::Problem;
 use longlens_app::bytes;
 use longlens_app::pace;
 use longlens_app::results::{Results, claim_folder};
@@ -139,9 +140,8 @@ impl Sweep {
                 None => failure,
             }
         })?;
-        let in_file = |problem: longlens_app::Problem| {
-            Failure::usage(format!("{}: {}", file.display(), problem.message), problem.help)
-        };
+        let in_file =
+            |problem: Problem| Failure::usage(format!("{}: {}", file.display(), problem.message), problem.help);
         let mut axes = Axes::of(&table).map_err(in_file)?;
         set.iter().try_for_each(|set| axes.set(set))?;
         let units = axes.units().map_err(in_file)?;
@@ -159,21 +159,24 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
     let shard: Option<Shard> = asked.running.shard.as_deref().map(str::parse).transpose()?;
     let job = Job { units: &asked.units, files: Rc::new(Disk), shard };
     let mut results = match asked.out {
-        Some(folder) if asked.running.dry_run => Results::read(folder)?,
-        Some(folder) => Results::write(folder)?,
+        Some(folder) if asked.running.dry_run => Results::read(folder).map_err(failed)?,
+        Some(folder) => Results::write(folder).map_err(failed)?,
         None => Results::in_memory(),
     };
     let mut watching = Watching::new(terminal, &asked.units);
     if asked.running.dry_run {
-        let forecast = forecast(&job, &mut results, &mut watching)?;
+        let forecast = forecast(&job, &mut results, &mut watching).map_err(failed)?;
         drop(watching);
         return tell_forecast(terminal, asked, &forecast);
     }
     let n_before = results.len();
     let done = run_sweep(&job, &mut results, &mut watching);
     drop(watching);
-    let done = done?;
-    let records = results.records()?;
+    let done = done.map_err(failed)?;
+    if let ([(_, problem)], true) = (&done.impossible[..], done.tallies.is_empty()) {
+        return Err(failed(problem.clone()));
+    }
+    let records = results.records().map_err(failed)?;
     let mine = records.iter().filter(|record| asked.units.iter().any(|unit| unit.task.to_string() == record.setting));
     let summary = summarize(mine);
     terminal.result(&json!({ "rows": summary.rows, "done": tallies(&done) }))?;
@@ -183,10 +186,14 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
         return Err(Failure::interrupted());
     }
     match done.impossible.first() {
-        Some((_, problem)) if done.tallies.is_empty() => Err(problem.clone().into()),
         Some(_) => Err(Failure::silent(1)),
         None => Ok(()),
     }
+}
+
+/// What a run came upon: a file, a folder, a model, which are not a matter of how the command was put.
+fn failed(problem: Problem) -> Failure {
+    Failure::failed(problem.message, problem.help)
 }
 
 fn tallies(done: &Done) -> serde_json::Value {

@@ -83,7 +83,9 @@ fn score(row: &Row) -> String {
     if row.scorer == "perplexity" {
         return format!("{:.3} ({low:.3}–{high:.3})", row.score);
     }
-    format!("{:.1} ({low:.0}–{high:.0})", row.score)
+    // whole per cents where these tell the ends apart from the score
+    let digits = usize::from(high - low < 4.0 && high > low);
+    format!("{:.1} ({low:.digits$}–{high:.digits$})", row.score)
 }
 
 /// What else a reader should know of the numbers.
