@@ -217,7 +217,7 @@ fn what_cannot_be_run_says_why_and_where() {
         "{\"id\": 1, \"input\": \"q\", \"question\": \"w\", \"target\": \"bathroom\"}\n".repeat(2),
     );
     sandbox.write("tasks.txt", "# two\npasskey:samples=1,depths=1\n\nruler_vtt\n");
-    refused(&sandbox, "evaluate --tasks-file tasks.txt", 2, &["ruler_vtt", "ruler_vt"]);
+    refused(&sandbox, "evaluate --tasks-file tasks.txt", 2, &["tasks.txt, line 4", "ruler_vtt", "ruler_vt"]);
 
     // folders of others
     sandbox.write("sweep.toml", SWEEP);

@@ -29,6 +29,8 @@ pub struct Row {
     pub trained_context: usize,
     /// The task's name.
     pub task: String,
+    /// The task's version: rows of different ones do not compare.
+    pub task_version: u32,
     /// The task with its settings but for the length.
     pub setting: String,
     /// Target tokens, where the task has lengths.
@@ -76,7 +78,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             let run = &record.run;
             (
                 (run.model.clone(), record.content.clone(), run.trained_context),
-                (record.task.clone(), without_length(&record.setting)),
+                (record.task.clone(), record.task_version, without_length(&record.setting)),
                 (record.length, part),
                 (run.method.clone(), run.rope.clone(), run.dtype.clone()),
             )
@@ -87,7 +89,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
         }
     }
     let rows = groups.into_iter().map(|(place, records)| {
-        let ((model, _, trained_context), (task, setting), (length, part), (method, rope, _)) = place;
+        let ((model, _, trained_context), (task, task_version, setting), (length, part), (method, rope, _)) = place;
         let mean = Task::named(&task).map_or(Mean::Plain, |task| task.mean);
         let scores: Vec<&Record> =
             records.iter().copied().filter(|record| !matches!(record.outcome, Outcome::Skipped)).collect();
@@ -99,6 +101,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             rope,
             trained_context,
             task,
+            task_version,
             setting,
             length,
             part,

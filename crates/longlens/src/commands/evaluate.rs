@@ -38,8 +38,15 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     let mut tasks = args.tasks.clone();
     if let Some(path) = &args.tasks_file {
         let text = longlens_eval::text::read_text(path)?;
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
-        tasks.extend(lines.filter(|line| !line.is_empty()));
+        for (at, line) in text.lines().enumerate() {
+            let task = line.split('#').next().unwrap_or_default().trim();
+            if !task.is_empty() {
+                longlens_app::sweep::tasks(task).map_err(|problem| {
+                    Failure::usage(format!("{}, line {}: {}", path.display(), at + 1, problem.message), problem.help)
+                })?;
+                tasks.push(task.to_owned());
+            }
+        }
     }
     if tasks.is_empty() {
         return Err(Failure::usage(

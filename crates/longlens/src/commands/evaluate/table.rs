@@ -4,14 +4,15 @@ use std::fmt::Write;
 
 use longlens_core::brief;
 use longlens_eval::evaluate::{Row, Summary};
+use longlens_eval::tasks::Task;
 
 /// The blocks, as texts.
 pub fn blocks(summary: &Summary) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut rows = &summary.rows[..];
     while let Some(first) = rows.first() {
-        let is_same =
-            |row: &&Row| (&row.model, &row.setting, &row.scorer) == (&first.model, &first.setting, &first.scorer);
+        let of = |row: &Row| (row.model.clone(), row.setting.clone(), row.task_version, row.scorer.clone());
+        let is_same = |row: &&Row| of(row) == of(first);
         let n = rows.iter().take_while(is_same).count();
         blocks.push(block(&rows[..n]));
         rows = &rows[n..];
@@ -36,7 +37,9 @@ fn block(rows: &[Row]) -> String {
     } else {
         format!("{}, % of a perfect answer", first.scorer)
     };
-    let mut text = format!("{} · {} · {what}\n", first.model, first.setting);
+    let is_newest = Task::named(&first.task).is_none_or(|task| task.version == first.task_version);
+    let version = if is_newest { String::new() } else { format!(" (version {} of the task)", first.task_version) };
+    let mut text = format!("{} · {}{version} · {what}\n", first.model, first.setting);
     let cell = |method: &(String, String), column_of: &String| {
         let row =
             rows.iter().find(|row| (&row.method, &row.rope) == (&method.0, &method.1) && column(row) == *column_of);
