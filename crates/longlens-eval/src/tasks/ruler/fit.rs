@@ -119,18 +119,21 @@ impl Fit {
     ) -> Result<Drawn, EvalError> {
         let (mut n_pieces, mut n_tries, mut shortest) = (n_pieces, 0, usize::MAX);
         while n_tries < N_TRIES {
+            // pieces that a prompt is too long by, by the length of its own
+            let mut n_over = 1;
             if let Some(drawn) = script.draw(codec, n_pieces, Purpose::Sample(at))? {
                 let length = self.count(codec, &drawn.prompt)? + self.answers.n_tokens;
                 if length <= self.length {
                     return Ok(drawn);
                 }
                 shortest = shortest.min(length);
+                n_over = ((length - self.length) * n_pieces).div_ceil(length).max(1);
             }
             let fewer = match self.mode {
                 // below a step the script stays where it is
                 Mode::Faithful if n_pieces > self.step => n_pieces - self.step,
                 Mode::Faithful => n_pieces,
-                Mode::Fixed => n_pieces.saturating_sub(self.step).max(self.least),
+                Mode::Fixed => n_pieces.saturating_sub(n_over).max(self.least),
             };
             n_tries += usize::from(fewer == n_pieces);
             n_pieces = fewer;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use longlens_core::scripted::ByteCodec;
+
 use super::*;
 use crate::tasks::TASKS;
 
@@ -67,6 +69,18 @@ fn any_length_is_filled_or_refused() {
         }
     }
     assert!(n_filled > 70, "{n_filled}");
+}
+
+/// A script takes 500 words from a prompt that is a word too long; mended ones are filled as far as sentences allow.
+#[test]
+fn essays_fill_their_length_where_faults_are_mended() {
+    let shortest = |mode: &str| {
+        let text = format!("niah_multivalue:haystack=essay.txt,length=8000,samples=12,mode={mode}");
+        let made = samples(&text, &ByteCodec, &given()).unwrap();
+        made.iter().map(|sample| sample.prompt.text().unwrap().len() + 128).min().unwrap()
+    };
+    let (faithful, fixed) = (shortest("faithful"), shortest("fixed"));
+    assert!(faithful < 6000 && fixed > 7800, "{faithful} and {fixed} of 8000 bytes");
 }
 
 #[test]
