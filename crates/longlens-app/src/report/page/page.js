@@ -13,7 +13,7 @@ const publishedPart = () => {
           cell = scoresOf(of).cells[subject][column];
         return cell ? `${subjects[subject].name}: ${scoreText(of, cell.score)} (${intervalText(of, cell.interval)})` : null;
       });
-      return found.filter(Boolean).join("\n") || "not of this length";
+      return found.filter(Boolean).join("; ") || "not of this length";
     };
     const rows = fitting.map(one => [...place(one), ours(one), one.fit === "model" ? "this model" : "its family", one.source]);
     box.replaceChildren(
@@ -153,7 +153,7 @@ const build = () => {
   );
   document.addEventListener("keydown", event => {
     const isTyping = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) || help.open;
-    if (event.key === "Escape" && !help.open && state.open) change({ open: "" });
+    if (event.key === "Escape" && !help.open && state.open) toggleSample(state.open);
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
     const number = Number(event.key);
     const own = { "?": () => help.showModal(), t: toggleTheme, "/": () => document.getElementById("search").focus() }[event.key];
@@ -168,8 +168,8 @@ const build = () => {
   });
   refresh();
   for (const one of sketches) one.paint();
-  const named = state.open && document.querySelector(`tr[data-key="${CSS.escape(state.open)}"]`);
-  if (named) named.scrollIntoView({ block: "start" });
+  const opened = state.open && document.querySelector(`tr[data-key="${CSS.escape(state.open)}"]`);
+  if (opened) opened.scrollIntoView({ block: "start" });
   document.documentElement.dataset.ready = "yes";
 };
 

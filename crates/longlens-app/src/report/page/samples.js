@@ -225,6 +225,13 @@ const detailBox = at => {
   );
 };
 
+// opens a sample or closes it; whoever goes by keys stays on its row
+const toggleSample = key => {
+  change({ open: state.open === key ? "" : key });
+  const button = document.querySelector(`tr[data-key="${CSS.escape(key)}"] button`);
+  if (button) button.focus({ preventScroll: true });
+};
+
 const samplesPart = () => {
   const lengths = [...new Map(tasks.flatMap(table => table.columns).map(of => [columnText(of), of])).values()].sort((a, b) => (a.length ?? 0) - (b.length ?? 0));
   const all = [["", "all"]];
@@ -264,11 +271,6 @@ const samplesPart = () => {
       isOpen = state.open === key,
       table = tasks[whole("table", at)],
       depth = exact("depth", at);
-    const open = () => {
-      change({ open: isOpen ? "" : key });
-      const button = body.querySelector(`tr[data-key="${CSS.escape(key)}"] button`);
-      if (button) button.focus({ preventScroll: true });
-    };
     const cells = [
       ["task", make("button", { class: "open", "aria-expanded": String(isOpen), title: visible(textAt("setting", at)) }, `${isOpen ? "▾" : "▸"} ${visible(table.task)}`)],
       ["subject", visible(subjects[whole("subject", at)].name)],
@@ -286,7 +288,7 @@ const samplesPart = () => {
       { "data-key": key, "data-at": at, class: isOpen ? "sample picked" : "sample" },
       ...cells.map(([name, value]) => make("td", { class: `${isNumber(name) ? "" : "text "}of-${name}` }, value)),
     );
-    row.addEventListener("click", open);
+    row.addEventListener("click", () => toggleSample(key));
     return isOpen ? [row, make("tr", { class: "opened" }, make("td", { class: "text", colspan: cells.length }, detailBox(at)))] : [row];
   };
   parts.push(() => {
@@ -298,8 +300,8 @@ const samplesPart = () => {
       known = wanted;
     }
     // a sample that the address names is on the page
-    const named = state.open ? rows.findIndex(at => textAt("key", at) === state.open) : -1;
-    if (named >= 0 && (named < Number(state.at) || named >= Number(state.at) + PAGE)) state.at = String(named - (named % PAGE));
+    const place = state.open ? rows.findIndex(at => textAt("key", at) === state.open) : -1;
+    if (place >= 0 && (place < Number(state.at) || place >= Number(state.at) + PAGE)) state.at = String(place - (place % PAGE));
     const from = Math.min(Number(state.at) || 0, Math.max(0, rows.length - 1));
     heads.forEach(([name, th]) => {
       const [of, way] = state.sort.split(" ");

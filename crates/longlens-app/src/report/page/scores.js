@@ -70,7 +70,7 @@ const cellBox = (list, at, subject, column) => {
 };
 
 const present = table => range(subjects.length).filter(subject => table.scores.run.cells[subject].some(Boolean));
-const nameBox = subject => make("th", { class: "text", scope: "row", title: visible(subjects[subject].method) }, visible(subjects[subject].name));
+const nameBox = subject => make("th", { class: "text", scope: "row", title: visible(subjects[subject].method) }, ...named(subjects[subject].name));
 const scored = table => {
   const unit = isLoss(table) ? "perplexity: lower is better" : table.scorer ? `${table.scorer}, % of a perfect answer` : "% of perfect answers";
   const mode = table.scores[state.mode] ? state.mode : table.mode;
@@ -136,7 +136,7 @@ const byLength = (list, at) => {
   return make(
     "article",
     { class: "box", "data-list": list, "data-table": at },
-    make("h4", {}, visible(table.name)),
+    make("h4", {}, ...named(table.name)),
     make(
       "p",
       { class: "note" },
@@ -161,6 +161,8 @@ const byLength = (list, at) => {
 const byTask = (list, all) => {
   const own = range(subjects.length).filter(subject => all.some(at => tablesOf(list)[at].scores.run.cells[subject].some(Boolean)));
   const cells = all.flatMap(at => scoresOf(tablesOf(list)[at]).cells.flat());
+  // settings are told where a task was run with several
+  const isOnly = table => list === "tasks" && all.filter(at => tablesOf(list)[at].task === table.task).length === 1;
   return make(
     "article",
     { class: "box" },
@@ -171,7 +173,7 @@ const byTask = (list, all) => {
       make(
         "table",
         {},
-        make("thead", {}, make("tr", {}, make("th", { class: "text", scope: "col" }, list === "tasks" ? "task" : "mean"), ...own.map(subject => make("th", { class: "name", scope: "col" }, visible(subjects[subject].name))))),
+        make("thead", {}, make("tr", {}, make("th", { class: "text", scope: "col" }, list === "tasks" ? "task" : "mean"), ...own.map(subject => make("th", { class: "name", scope: "col" }, ...named(subjects[subject].name))))),
         make(
           "tbody",
           {},
@@ -180,7 +182,7 @@ const byTask = (list, all) => {
             return make(
               "tr",
               { "data-list": list, "data-table": at },
-              make("th", { class: "text", scope: "row", title: scored(table) }, visible(table.name)),
+              make("th", { class: "text", scope: "row", title: `${visible(table.name)}: ${scored(table)}` }, ...named(list === "families" ? table.name.slice(table.family.length + 2) : isOnly(table) ? table.task : table.name)),
               ...own.map(subject => {
                 const box = cellBox(list, at, subject, 0);
                 box.setAttribute("data-subject", subject);
@@ -224,7 +226,7 @@ const scoresPart = () => {
     make(
       "p",
       { class: "note" },
-      "Small numbers are 95 % intervals: of hits by Wilson, else by the bootstrap over samples. Under a score stands its difference to the method that is picked above, on the samples that both have, with the interval of the bootstrap over pairs. ",
+      "Small numbers are 95 % intervals: of hits by Wilson, else by the bootstrap over samples; of means from those of their tasks. Under a score stands its difference to the method that is picked above, on the samples that both have, with the interval of the bootstrap over pairs. ",
       make("b", {}, "Bold with a star"),
       " where the interval lies on one side of 0 and at least six samples differ; of fewer chance is never out of the question. A score opens its samples.",
     ),

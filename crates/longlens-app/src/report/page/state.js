@@ -35,6 +35,9 @@ const dateText = seconds => `${new Date(1000 * seconds).toISOString().slice(0, 1
 // line ends stay, signs that move or hide others are shown
 const lines = text => text.split("\n").map(visible).join("\n");
 
+// a name that breaks where a part of it ends
+const named = name => visible(name).split(/(?<=[:,_=])/).flatMap((piece, at) => (at ? [make("wbr"), piece] : [piece]));
+
 // the difference of a subject from the reference in a column; stored once for both directions
 const differenceOf = (scores, subject, other, column) => {
   const is = (a, b) => one => one.subject === a && one.reference === b && one.column === column;
