@@ -11,6 +11,7 @@ pub mod npz;
 pub mod pace;
 pub mod problem;
 pub mod prompt;
+pub mod report;
 pub mod results;
 pub mod runs;
 pub mod session;

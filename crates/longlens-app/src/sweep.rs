@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::settings::params::param;
+use crate::settings::params::{TRAINED_CONTEXT, param};
 
 mod axes;
 mod run;
@@ -86,11 +86,16 @@ impl Unit {
             settings.method = Method::parse(text)?;
         }
         settings.rope = get("rope").map(RopeScaling::parse).transpose()?;
-        for name in ["prefill_chunk", "layer_windows", "trained_context"] {
+        for name in ["prefill_chunk", "layer_windows"] {
             if let Some(text) = get(name) {
                 let param = param(name);
                 settings.set(param, &param.read(text)?)?;
             }
+        }
+        if let Some(text) = get(TRAINED_CONTEXT.name) {
+            let tokens = TRAINED_CONTEXT.read(text)?;
+            TRAINED_CONTEXT.check(&tokens)?;
+            settings.trained_context = Some(tokens.number() as usize);
         }
         let options = Options {
             limit: get("limit").map(|text| count("limit", text)).transpose()?,

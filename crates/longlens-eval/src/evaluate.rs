@@ -13,9 +13,12 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub use self::attend::{Attended, PASSAGE, Passage};
+pub use self::compare::{Compared, Difference, compare};
 pub use self::count::{Again, Counted, Entry, tokenizer_hash};
-pub use self::record::{Answer, Outcome, Record, TooLong};
-pub use self::summary::{Row, Summary, summarize};
+pub use self::family::{Category, categories, is_averaged};
+pub use self::measure::Measure;
+pub use self::record::{Answer, Outcome, Record, TooLong, number};
+pub use self::summary::{Row, Summary, summarize, without_length};
 use crate::error::EvalError;
 use crate::generate::{Generated, Generation, Stop, StopReason};
 use crate::prefix::Prefix;
@@ -26,7 +29,10 @@ use crate::setup::{PromptSize, SetupFor};
 use crate::tasks::Task;
 
 mod attend;
+mod compare;
 mod count;
+mod family;
+mod measure;
 mod record;
 mod score;
 mod summary;

@@ -18,6 +18,7 @@ pub mod passkey;
 pub mod perplexity;
 mod prefix;
 pub mod progress;
+pub mod published;
 pub mod punkt;
 pub mod random;
 pub mod rows;

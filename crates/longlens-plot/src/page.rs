@@ -19,38 +19,74 @@ pub struct Page {
     pub data: Map<String, Value>,
 }
 
-/// One script, in the order in which its parts know each other.
-const SCRIPT: &str = concat!(
-    include_str!("page/tools.js"),
-    include_str!("page/shared.js"),
+/// A document of any script: what every page has around it.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// What the browser's tab says.
+    pub title: &'a str,
+    /// What stands there where no script runs.
+    pub without_script: &'a str,
+    /// Styles, one behind the other.
+    pub styles: &'a [&'a str],
+    /// Parts of one script, in the order in which they know each other.
+    pub scripts: &'a [&'a str],
+    /// What the script reads.
+    pub data: &'a Map<String, Value>,
+}
+
+/// Small tools of scripts: elements, numbers, packed data, colours.
+pub const TOOLS: &str = include_str!("page/tools.js");
+/// What pages share: state and address, tooltip, canvas, pickers, tables.
+pub const SHARED: &str = include_str!("page/shared.js");
+/// Colours of both themes, and how elements look.
+pub const STYLE: &str = include_str!("page/page.css");
+
+/// The script of a view, in the order in which its parts know each other.
+const SCRIPTS: &[&str] = &[
+    TOOLS,
+    SHARED,
     include_str!("page/profile.js"),
     include_str!("page/heads.js"),
     include_str!("page/map.js"),
     include_str!("page/lines.js"),
     include_str!("page/page.js"),
-);
-const STYLE: &str = include_str!("page/page.css");
+];
 
 /// Nothing is fetched, whatever the data say; pictures stand in the file.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:";
 
-impl Page {
+impl Document<'_> {
     /// The text of the file; the same data give the same bytes.
     pub fn html(&self) -> String {
-        let data = data_text(&self.data);
-        let title = escaped(&self.title);
-        let mut html = String::with_capacity(SCRIPT.len() + STYLE.len() + data.len() + 1024);
+        let data = data_text(self.data);
+        let (title, without_script) = (escaped(self.title), escaped(self.without_script));
+        let (style, script) = (self.styles.concat(), self.scripts.concat());
+        let mut html = String::with_capacity(script.len() + style.len() + data.len() + 1024);
         let _ = write!(
             html,
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-             <main id=\"page\">This page draws itself with a script. Where none runs, the same view is a picture (.png, .svg) and a \
-             table (.csv).</main>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
-             <script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+             <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n\
+             <main id=\"page\">{without_script}</main>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
+             <script>\n{script}</script>\n</body>\n</html>\n"
         );
         html
+    }
+}
+
+impl Page {
+    /// The text of the file; the same data give the same bytes.
+    pub fn html(&self) -> String {
+        let document = Document {
+            title: &self.title,
+            without_script: "This page draws itself with a script. Where none runs, the same view is a picture (.png, .svg) and a \
+                             table (.csv).",
+            styles: &[STYLE],
+            scripts: SCRIPTS,
+            data: &self.data,
+        };
+        document.html()
     }
 
     /// The document inside another: a frame that may run its script and do nothing else, `height` pixels high.

@@ -17,7 +17,9 @@ mod workbench;
 
 pub use cache::{CacheArgs, CacheCommand, OpenArgs, SaveArgs};
 pub use common::{CommonArgs, Device, OpeningArgs};
-pub use evaluate::{EvaluateArgs, RunningArgs, SubmitArgs, SweepArgs, SweepCommand, TasksArgs, TooLongArg};
+pub use evaluate::{
+    EvaluateArgs, ReportArgs, RunningArgs, SubmitArgs, SweepArgs, SweepCommand, TasksArgs, ThemeArg, TooLongArg,
+};
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
 pub use prompt::{ChatArgs, GenerateArgs, PromptArgs};
@@ -57,6 +59,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Run what a file asks for: combinations of models, methods, scalings, tasks and lengths
     Sweep(SweepArgs),
+    /// Make one page of finished samples, which fetches nothing: tables, curves, heat maps, and every sample to look at
+    Report(ReportArgs),
     /// List the tasks of evaluations with their settings, show a sample, write all samples of one
     Tasks(TasksArgs),
     /// Score predictions as the scripts of long-context benchmarks do: pairs of texts, or files that they wrote

@@ -39,6 +39,7 @@ pub mod perplexity;
 pub mod plot;
 pub mod positions;
 pub mod repl;
+pub mod report;
 pub mod score;
 pub mod screenshot;
 pub mod tasks;

@@ -144,3 +144,12 @@ fn parts_are_each_sample_once_and_about_equal() {
         assert!(text.parse::<Shard>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn the_trained_context_is_an_axis() {
+    let of = |text: &str| Axes::of(&text.parse().unwrap()).unwrap().units();
+    let units = of("[fixed]\ntask = \"passkey\"\n[grid]\ntrained_context = [128, \"1k\"]").unwrap();
+    let found: Vec<_> = units.iter().map(|unit| unit.settings.trained_context).collect();
+    assert_eq!(found, [Some(128), Some(1024)]);
+    assert!(of("[fixed]\ntask = \"passkey\"\ntrained_context = \"many\"").is_err());
+}

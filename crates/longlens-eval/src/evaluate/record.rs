@@ -203,8 +203,9 @@ impl Record {
     }
 }
 
-/// The score of a sample when a scorer gives several measures: their geometric mean, or their mean.
-fn number(value: &Value) -> Option<f64> {
+/// The number of a score, a truth value as 0 or 1; of several measures their geometric mean, or ROUGE-L. `None` where the script raises an
+/// exception.
+pub fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(hit) => Some(f64::from(u8::from(*hit))),
         Value::Number(number) => number.as_f64(),

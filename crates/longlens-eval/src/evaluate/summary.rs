@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::measure::{Measure, hits, score};
 use super::record::{Outcome, Record};
 use crate::generate::StopReason;
 use crate::stats::{bootstrap95, wilson95};
@@ -67,7 +68,7 @@ pub struct Row {
 }
 
 /// Draws of a bootstrap.
-const DRAWS: usize = 1000;
+pub(super) const DRAWS: usize = 1000;
 
 /// The rows of records, sorted by model, task, length, part and method. A task with parts has a row for each and one for all of them,
 /// whose part is `None`.
@@ -141,55 +142,23 @@ fn share(record: &Record) -> f64 {
 
 /// Score, interval and tokens of perplexities.
 fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
-    let losses: Vec<(f64, f64)> = records
-        .iter()
-        .filter_map(|record| match &record.outcome {
-            Outcome::Measured { mean_nll, n_scored, .. } => Some((mean_nll * *n_scored as f64, *n_scored as f64)),
-            _ => None,
-        })
-        .collect();
-    if !losses.is_empty() {
-        let mode = records.first().map(|record| record.mode).unwrap_or_default();
-        let perplexity = |losses: &[(f64, f64)]| {
-            let (nll, n) = losses.iter().fold((0.0, 0.0), |(nll, n), (loss, tokens)| (nll + loss, n + tokens));
-            mean.perplexity(nll / n, mode)
-        };
-        let n_scored: f64 = losses.iter().map(|(_, n)| n).sum();
-        return (perplexity(&losses), bootstrap95(&losses, DRAWS, perplexity), n_scored as usize);
-    }
-    if mean == Mean::RougeGeometric {
-        let measures: Vec<[f64; 3]> = records.iter().map(|record| measures(record)).collect();
-        let geometric = |all: &[[f64; 3]]| {
-            let product =
-                (0..3).map(|at| all.iter().map(|measures| measures[at]).sum::<f64>() / all.len().max(1) as f64);
-            product.product::<f64>().cbrt()
-        };
-        return (geometric(&measures), bootstrap95(&measures, DRAWS, geometric), 0);
-    }
-    let shares: Vec<f64> = records.iter().map(|record| share(record)).collect();
-    if shares.is_empty() {
-        return (f64::NAN, (f64::NAN, f64::NAN), 0);
-    }
-    let plain = |shares: &[f64]| 100.0 * shares.iter().sum::<f64>() / shares.len() as f64;
-    let are_hits = shares.iter().all(|share| *share == 0.0 || 1.0 - share == 0.0);
-    let interval = if are_hits {
-        let n_hits = shares.iter().filter(|share| **share > 0.0).count();
-        let (low, high) = wilson95(n_hits, shares.len());
-        (100.0 * low, 100.0 * high)
-    } else {
-        bootstrap95(&shares, DRAWS, plain)
+    let measures: Vec<Measure> = records.iter().filter_map(|record| Measure::of(record, mean)).collect();
+    let mode = records.first().map(|record| record.mode).unwrap_or_default();
+    let n_scored: f64 = measures.iter().map(|measure| measure.n_scored()).sum();
+    let of = |measures: &[Measure]| score(measures, mean, mode);
+    let interval = match hits(&measures) {
+        _ if measures.is_empty() => (f64::NAN, f64::NAN),
+        Some(n_hits) => {
+            let (low, high) = wilson95(n_hits, measures.len());
+            (100.0 * low, 100.0 * high)
+        }
+        None => bootstrap95(&measures, DRAWS, of),
     };
-    (plain(&shares), interval, 0)
-}
-
-/// ROUGE-1, -2 and -L of a record, in per cent.
-fn measures(record: &Record) -> [f64; 3] {
-    let value = record.value();
-    ["rouge1", "rouge2", "rougeL"].map(|name| value.and_then(|value| value.get(name)?.as_f64()).unwrap_or(0.0))
+    (of(&measures), interval, n_scored as usize)
 }
 
 /// A setting's text without its length, under which lengths of one task stand side by side.
-fn without_length(setting: &str) -> String {
+pub fn without_length(setting: &str) -> String {
     let Some((name, pairs)) = setting.split_once(':') else { return setting.to_owned() };
     let kept: Vec<_> = pairs.split(',').filter(|pair| !pair.starts_with("length=")).collect();
     if kept.is_empty() { name.to_owned() } else { format!("{name}:{}", kept.join(",")) }

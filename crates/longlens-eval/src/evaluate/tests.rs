@@ -4,6 +4,7 @@ use longlens_core::lens::CancelToken;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::scripted::{ScriptedLens, induction};
+use longlens_core::trace::RunRecord;
 
 use super::*;
 use crate::setup::fixed;
@@ -67,6 +68,27 @@ fn run(
     let mut setup_for = fixed(method, RopeScaling::none(), &spec);
     let mut with = With { lens: &mut lens, setup_for: &mut setup_for, store, control };
     run.run(&mut with, &mut counted, &|_| true, &mut |_| {})
+}
+
+/// A finished sample whose answer is right or wrong.
+pub(super) fn answered(id: &str, is_right: bool) -> Record {
+    let answer = Answer {
+        output: "12345".into(),
+        extracted: None,
+        n_generated: 5,
+        stop: StopReason::MaxTokens,
+        scorer: "passkey_text".into(),
+        scale: 1.0,
+        faithful: json!(is_right),
+        fixed: json!(is_right),
+        seconds_to_first_token: 0.0,
+    };
+    let line = json!({
+        "key": id, "task": "passkey", "setting": "passkey:length=512", "task_version": 1, "id": id, "length": 512, "run": RunRecord::default(),
+        "content": "", "device": "cpu", "mode": "faithful", "template": "off", "prompt_sha256": id, "n_prompt": 500, "answers": ["12345"],
+        "outcome": "skipped", "seconds": 0.0, "finished": 0,
+    });
+    Record { outcome: Outcome::Answered(Box::new(answer)), ..serde_json::from_value(line).unwrap() }
 }
 
 #[test]

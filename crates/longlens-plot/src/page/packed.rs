@@ -59,6 +59,18 @@ pub fn bytes(shape: &[usize], bytes: &[u8]) -> Value {
     json!({ "type": "u8", "shape": shape, "data": squeezed(bytes) })
 }
 
+/// Whole numbers as they are, however many.
+pub fn whole(numbers: &[u32]) -> Value {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    json!({ "type": "u32", "shape": [numbers.len()], "data": squeezed(&bytes) })
+}
+
+/// Numbers to their last bit, however many, NaN where one is not known.
+pub fn exact(numbers: &[f64]) -> Value {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    json!({ "type": "f64", "shape": [numbers.len()], "data": squeezed(&bytes) })
+}
+
 /// Texts in their order: all in one, as UTF-8, and the bytes of each.
 pub fn texts<T: AsRef<str>>(texts: &[T]) -> Value {
     let all: Vec<u8> = texts.iter().flat_map(|text| text.as_ref().bytes()).collect();
@@ -148,6 +160,14 @@ mod tests {
         }
         let same = numbers(&[EXACT + 1], &vec![2.5; EXACT + 1]);
         assert_eq!((same["low"].as_f64(), same["step"].as_f64()), (Some(2.5), Some(0.0)));
+    }
+
+    #[test]
+    fn exact_numbers_stay_so_however_many() {
+        let many: Vec<f64> = (0..=EXACT).map(|at| 1.0 / (at + 1) as f64).collect();
+        let back = unpacked(&exact(&many), "data");
+        assert!(back.chunks(8).zip(&many).all(|(back, known)| back == known.to_le_bytes()));
+        assert_eq!(unpacked(&whole(&[7, u32::MAX]), "data"), [7, u32::MAX].map(u32::to_le_bytes).concat());
     }
 
     #[test]

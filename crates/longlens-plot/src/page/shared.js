@@ -37,7 +37,13 @@ const recall = () => {
     const [name, text] = pair.split("=");
     if (!text || !Object.hasOwn(state, name)) continue;
     // what is no number, where one is meant, was typed by somebody
-    if (typeof state[name] === "string") state[name] = text;
+    if (typeof state[name] === "string") {
+      try {
+        state[name] = decodeURIComponent(text);
+      } catch {
+        /* no text that was written here */
+      }
+    }
     else if (Number.isFinite(Number(text))) state[name] = Number(text);
   }
 };

@@ -182,6 +182,8 @@ const inflate = base64 => {
 const unpack = packed => {
   const bytes = inflate(packed.data);
   if (packed.type === "f32") return new Float32Array(bytes);
+  if (packed.type === "f64") return new Float64Array(bytes);
+  if (packed.type === "u32") return new Uint32Array(bytes);
   if (packed.type === "u8") return new Uint8Array(bytes);
   if (packed.type === "share8") {
     const share = code => (code === 0 ? 0 : packed.floor ** (1 - (code - 1) / 253));

@@ -1,4 +1,4 @@
-//! Flags of `evaluate`, `sweep`, `tasks` and `results`.
+//! Flags of `evaluate`, `sweep`, `tasks`, `results` and `report`.
 
 use std::path::PathBuf;
 
@@ -145,4 +145,31 @@ pub struct TasksArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The folder that samples were kept in
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The page (default: `report.html` in the folder)
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+    /// Dark on light, light on dark, or as the reader's system prefers
+    #[arg(long, value_enum, value_name = "THEME", default_value = "auto")]
+    pub theme: ThemeArg,
+    /// Print the page's tables as JSON on stdout as well
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Colours of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ThemeArg {
+    /// As the reader's system prefers
+    Auto,
+    /// Dark on light
+    Light,
+    /// Light on dark
+    Dark,
 }

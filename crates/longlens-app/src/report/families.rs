@@ -1,0 +1,231 @@
+//! Means over the tasks of a family, as RULER and `LongBench` report them.
+
+use std::collections::BTreeMap;
+
+use longlens_eval::evaluate::{Category, Compared, Record, categories, compare, is_averaged};
+use longlens_eval::scorers::Mode;
+use longlens_eval::stats::{Weighted, sum95};
+use longlens_eval::tasks::{TASKS, Task};
+
+use super::tables::{Against, Cell, Column, Scores, Subject, Table, Tables, holds, in_mode, is_same, subject};
+
+/// Tasks of one family that were run alike.
+struct Group<'a> {
+    family: &'static str,
+    mode: Mode,
+    template: &'a str,
+    /// Tables of its tasks with their samples; several of a task that was run with several settings.
+    tasks: Vec<(&'a Table, &'a [&'a Record])>,
+}
+
+/// What is averaged: a name, and the weight of every task in it.
+struct Average {
+    name: String,
+    n_of: usize,
+    weights: Vec<f64>,
+}
+
+/// A table for each family of which two tasks or more were run, and for each category of which two were.
+pub fn tables(tables: &Tables, grouped: &[(String, Vec<&Record>)], pairs: &[(usize, usize)]) -> Vec<Table> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (table, (_, records)) in tables.tasks.iter().zip(grouped) {
+        let Some(task) = Task::named(&table.task).filter(|task| is_averaged(task.family)) else { continue };
+        let own = (task.family, table.mode, &*records[0].template);
+        let is_own = |group: &&mut Group<'_>| (group.family, group.mode, group.template) == own;
+        match groups.iter_mut().find(is_own) {
+            Some(group) => group.tasks.push((table, records)),
+            None => groups.push(Group { family: own.0, mode: own.1, template: own.2, tasks: vec![(table, records)] }),
+        }
+    }
+    let is_alone = |group: &Group<'_>| groups.iter().filter(|other| other.family == group.family).count() == 1;
+    let all = groups.iter().flat_map(|group| {
+        let told = if is_alone(group) {
+            String::new()
+        } else {
+            format!(", {} mode, template {}", group.mode.name(), group.template)
+        };
+        averages(group).into_iter().map(move |average| of_average(group, &average, &told, &tables.subjects, pairs))
+    });
+    all.collect()
+}
+
+/// What is averaged of a family. The whole first.
+fn averages(group: &Group<'_>) -> Vec<Average> {
+    let categories = categories(group.family);
+    let is_in = |category: &Category, task: &&Task| category.holds(task);
+    // tasks that stand in no category of a family that has some are no part of what its paper reports
+    let is_counted = |task: &&Task| categories.is_empty() || categories.iter().any(|category| is_in(category, task));
+    let all = TASKS.iter().copied().filter(|task| task.family == group.family);
+    let n_of = all.filter(is_counted).count();
+    let mut averages: Vec<Average> =
+        average(group, "mean of all tasks".to_owned(), n_of, is_counted).into_iter().collect();
+    let of_categories = categories.iter().filter_map(|category| {
+        average(group, format!("mean of {}", category.name), category.tasks.len(), |task| is_in(category, task))
+    });
+    let of_categories: Vec<Average> = of_categories.collect();
+    if group.family == "longbench" {
+        averages.extend(mean_of_english(group, categories));
+    }
+    averages.extend(of_categories);
+    averages
+}
+
+fn average(group: &Group<'_>, name: String, n_of: usize, is_in: impl Fn(&&Task) -> bool) -> Option<Average> {
+    let (n, weights) = weights(group, is_in);
+    (n > 1).then_some(Average { name, n_of, weights })
+}
+
+/// The average of `LongBench`'s own table: of its six English categories, each the mean of its tasks.
+fn mean_of_english(group: &Group<'_>, categories: &[Category]) -> Option<Average> {
+    let of_categories = categories[..6].iter().map(|category| weights(group, |task| category.holds(task)));
+    let parts: Vec<Vec<f64>> = of_categories.filter(|(n, _)| *n > 0).map(|(_, weights)| weights).collect();
+    let mean = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>() / parts.len() as f64;
+    (parts.len() > 1).then(|| Average {
+        name: format!("mean of {} of 6 English categories", parts.len()),
+        n_of: categories[..6].iter().map(|category| category.tasks.len()).sum(),
+        weights: (0..group.tasks.len()).map(mean).collect(),
+    })
+}
+
+/// How many tasks are in a mean, and the weight of each: a task that was run with several settings counts once.
+fn weights(group: &Group<'_>, is_in: impl Fn(&&Task) -> bool) -> (usize, Vec<f64>) {
+    let names: Vec<Option<&str>> = group
+        .tasks
+        .iter()
+        .map(|(table, _)| Task::named(&table.task).filter(&is_in).map(|task| task.info.name))
+        .collect();
+    let n = distinct(&names);
+    let times = |name: &str| names.iter().flatten().filter(|other| **other == name).count();
+    let weight = |name: Option<&str>| name.map_or(0.0, |name| 1.0 / (n * times(name)) as f64);
+    (n, names.iter().copied().map(weight).collect())
+}
+
+fn distinct(names: &[Option<&str>]) -> usize {
+    let mut names: Vec<&str> = names.iter().flatten().copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len()
+}
+
+/// A task of an average.
+struct Part<'a> {
+    table: &'a Table,
+    records: Vec<&'a Record>,
+    weight: f64,
+}
+
+fn of_average(
+    group: &Group<'_>,
+    average: &Average,
+    told: &str,
+    subjects: &[Subject],
+    pairs: &[(usize, usize)],
+) -> Table {
+    let weighted = group.tasks.iter().zip(&average.weights).filter(|(_, weight)| **weight > 0.0);
+    let run: Vec<Part<'_>> =
+        weighted.map(|((table, records), weight)| Part { table, records: records.to_vec(), weight: *weight }).collect();
+    let mut columns: Vec<Column> = run.iter().flat_map(|part| part.table.columns.clone()).collect();
+    columns.sort();
+    columns.dedup();
+    let mut modes = BTreeMap::from([("run", scores("run", &run, &columns, subjects, pairs))]);
+    for mode in Mode::ALL {
+        let rescored: Vec<Option<Vec<Record>>> = run.iter().map(|part| in_mode(&part.records, mode)).collect();
+        if rescored.iter().any(Option::is_some) {
+            let parts = run.iter().zip(&rescored).map(|(part, rescored)| Part {
+                records: rescored.as_ref().map_or_else(|| part.records.clone(), |rescored| rescored.iter().collect()),
+                ..*part
+            });
+            modes.insert(mode.name(), scores(mode.name(), &parts.collect::<Vec<_>>(), &columns, subjects, pairs));
+        }
+    }
+    let mut tasks: Vec<String> = run.iter().map(|part| part.table.task.clone()).collect();
+    tasks.dedup();
+    Table {
+        name: format!("{}: {}{told}", group.family, average.name),
+        task: group.family.to_owned(),
+        family: group.family.to_owned(),
+        scorer: String::new(),
+        mode: group.mode,
+        tasks,
+        n_of: average.n_of,
+        columns,
+        scores: modes,
+    }
+}
+
+/// Scores of an average. At a place where a task has no sample the others take its weight.
+fn scores(
+    mode: &str,
+    parts: &[Part<'_>],
+    columns: &[Column],
+    subjects: &[Subject],
+    pairs: &[(usize, usize)],
+) -> Scores {
+    let mut by_place: Vec<Vec<Vec<Vec<&Record>>>> =
+        vec![vec![vec![Vec::new(); parts.len()]; columns.len()]; subjects.len()];
+    for (at, part) in parts.iter().enumerate() {
+        for record in part.records.iter().filter(|record| record.answer().is_some()) {
+            let own = subject(record);
+            let line = subjects.iter().position(|subject| is_same(subject, &own));
+            let places = (0..columns.len()).filter(|place| holds(&columns[*place], record));
+            if let Some(line) = line {
+                places.for_each(|place| by_place[line][place][at].push(record));
+            }
+        }
+    }
+    let weights = |is_there: &dyn Fn(usize) -> bool| -> Vec<f64> {
+        let sum: f64 = (0..parts.len()).filter(|at| is_there(*at)).map(|at| parts[at].weight).sum();
+        (0..parts.len()).map(|at| if is_there(at) { parts[at].weight / sum } else { 0.0 }).collect()
+    };
+    let cell = |line: usize, place: usize| {
+        let of_parts: Vec<Option<&Cell>> = parts
+            .iter()
+            .map(|part| {
+                let own = part.table.columns.iter().position(|column| *column == columns[place])?;
+                part.table.under(mode).cells[line][own].as_ref().filter(|cell| cell.n > 0)
+            })
+            .collect();
+        mean(&of_parts, &weights(&|at| of_parts[at].is_some()))
+    };
+    let mut differences = Vec::new();
+    for (subject, reference) in pairs {
+        for (column, (ours, theirs)) in by_place[*subject].iter().zip(&by_place[*reference]).enumerate() {
+            let weights = weights(&|at| !ours[at].is_empty() && !theirs[at].is_empty());
+            let compared: Vec<Compared<'_>> = (0..parts.len())
+                .filter(|at| weights[*at] > 0.0)
+                .map(|at| Compared { ours: &ours[at], reference: &theirs[at], weight: weights[at] })
+                .collect();
+            let found = if compared.is_empty() { None } else { compare(&compared) };
+            let at = |difference| Against { subject: *subject, reference: *reference, column, difference };
+            differences.extend(found.map(at));
+        }
+    }
+    let cells = (0..subjects.len()).map(|line| (0..columns.len()).map(|place| cell(line, place)).collect()).collect();
+    Scores { cells, differences }
+}
+
+/// The weighted mean of scores with the samples of all of them; nothing of none.
+fn mean(cells: &[Option<&Cell>], weights: &[f64]) -> Option<Cell> {
+    let there: Vec<(&Cell, f64)> =
+        cells.iter().zip(weights).filter_map(|(cell, weight)| Some(((*cell)?, *weight))).collect();
+    let sum = |of: fn(&Cell) -> usize| there.iter().map(|(cell, _)| of(cell)).sum::<usize>();
+    let n = sum(|cell| cell.n);
+    let parts: Vec<Weighted> = there
+        .iter()
+        .map(|(cell, weight)| Weighted { value: cell.score, interval: cell.interval, weight: *weight })
+        .collect();
+    (!there.is_empty()).then(|| Cell {
+        score: parts.iter().map(|part| part.weight * part.value).sum(),
+        interval: sum95(&parts),
+        n,
+        n_tasks: there.len(),
+        n_skipped: sum(|cell| cell.n_skipped),
+        n_truncated: sum(|cell| cell.n_truncated),
+        n_errors: sum(|cell| cell.n_errors),
+        n_empty: sum(|cell| cell.n_empty),
+        n_at_limit: sum(|cell| cell.n_at_limit),
+        mean_prompt: there.iter().map(|(cell, _)| cell.mean_prompt * cell.n as f64).sum::<f64>() / n.max(1) as f64,
+        n_scored: 0,
+        seconds: there.iter().map(|(cell, _)| cell.seconds).sum(),
+    })
+}

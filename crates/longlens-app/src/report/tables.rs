@@ -1,0 +1,390 @@
+//! Scores by method and length: a table for every task with its settings, and for every family of tasks.
+
+use std::collections::{BTreeMap, HashMap};
+
+use longlens_core::brief;
+use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, summarize, without_length};
+use longlens_eval::scorers::Mode;
+use longlens_eval::tasks::{TASKS, Task};
+use serde::Serialize;
+
+use super::families;
+
+/// The tables of finished samples.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Tables {
+    /// What answered, in the order in which it did so first; lines of all tables.
+    pub subjects: Vec<Subject>,
+    /// One for each task with its settings but for the length, in the order of the list of tasks.
+    pub tasks: Vec<Table>,
+    /// Means over tasks of a family, and over those of a category.
+    pub families: Vec<Table>,
+}
+
+/// What answered: a model under a method and a RoPE scaling.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Subject {
+    /// A short name that tells it apart from the others.
+    pub name: String,
+    /// Name of the model.
+    pub model: String,
+    /// What its weights hold.
+    pub content: String,
+    /// The method's text form.
+    pub method: String,
+    /// The RoPE scaling's text form.
+    pub rope: String,
+    /// Number format.
+    pub dtype: String,
+    /// `cpu`, `wgpu` or `cuda`.
+    pub device: String,
+    /// Tokens that the model counts as trained on.
+    pub trained_context: usize,
+    /// What became of windows that layers have of their own.
+    pub layer_windows: Option<String>,
+}
+
+/// Scores of one task, or of several of a family.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// The task with its settings but for the length, or what is averaged.
+    pub name: String,
+    /// The task's name; of families their own.
+    pub task: String,
+    /// Its family.
+    pub family: String,
+    /// Name of the scorer, or `perplexity`; nothing of families.
+    pub scorer: String,
+    /// The mode that it was run in.
+    pub mode: Mode,
+    /// Tasks that are averaged; nothing of a task by itself.
+    pub tasks: Vec<String>,
+    /// Tasks of the family or category in all.
+    pub n_of: usize,
+    /// Lengths and parts, in order.
+    pub columns: Vec<Column>,
+    /// Scores as they were run under `run`, and under `faithful` and `fixed` where these differ.
+    pub scores: BTreeMap<&'static str, Scores>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Column {
+    /// Target tokens.
+    pub length: Option<usize>,
+    /// Part of the task that is averaged apart.
+    pub part: Option<String>,
+}
+
+/// Scores under one mode.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Scores {
+    /// By subject and column; nothing where there is no sample.
+    pub cells: Vec<Vec<Option<Cell>>>,
+    /// Differences between subjects on the same samples.
+    pub differences: Vec<Against>,
+}
+
+/// The score of a method at a length.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cell {
+    /// In per cent of perfect answers, or perplexity.
+    pub score: f64,
+    /// Its 95 % interval.
+    pub interval: (f64, f64),
+    /// Samples that were scored.
+    pub n: usize,
+    /// Tasks that it is the mean of; 1 of a task by itself.
+    pub n_tasks: usize,
+    /// Samples that were passed over as too long.
+    pub n_skipped: usize,
+    /// Samples of which something was left out.
+    pub n_truncated: usize,
+    /// Samples on whose answers the script raises an exception.
+    pub n_errors: usize,
+    /// Empty answers.
+    pub n_empty: usize,
+    /// Answers that ended at the most tokens.
+    pub n_at_limit: usize,
+    /// Mean prompt tokens.
+    pub mean_prompt: f64,
+    /// Tokens whose loss counts.
+    pub n_scored: usize,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// The difference of one subject's score from another's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Against {
+    /// The subject.
+    pub subject: usize,
+    /// The one that it is compared with.
+    pub reference: usize,
+    /// The column.
+    pub column: usize,
+    /// By how much, and how sure that is.
+    #[serde(flatten)]
+    pub difference: Difference,
+}
+
+/// Beyond so many subjects each is compared with the first alone, or `full` where it is there.
+const MOST_COMPARED: usize = 12;
+
+/// The tables of finished samples. Of a sample that was finished more than once under one subject, as with and without recorded
+/// attention, the last counts.
+pub fn tables(records: &[Record]) -> Tables {
+    let subjects = subjects(records);
+    let mut grouped: BTreeMap<(usize, String), Vec<&Record>> = BTreeMap::new();
+    for record in last_of_each(records) {
+        let place = TASKS.iter().position(|task| task.info.name == record.task).unwrap_or(TASKS.len());
+        grouped.entry((place, without_length(&record.setting))).or_default().push(record);
+    }
+    let pairs = pairs(&subjects);
+    let grouped: Vec<(String, Vec<&Record>)> =
+        grouped.into_iter().map(|((_, setting), records)| (setting, records)).collect();
+    let tasks = grouped.iter().map(|(setting, records)| of_task(setting, records, &subjects, &pairs)).collect();
+    let mut tables = Tables { subjects, tasks, families: Vec::new() };
+    tables.families = families::tables(&tables, &grouped, &pairs);
+    tables
+}
+
+impl Tables {
+    /// The number of what answered a sample.
+    pub fn subject_of(&self, record: &Record) -> Option<usize> {
+        let own = subject(record);
+        self.subjects.iter().position(|subject| is_same(subject, &own))
+    }
+
+    /// The task's table that a sample is in, and the column.
+    pub fn place_of(&self, record: &Record) -> Option<(usize, usize)> {
+        let setting = without_length(&record.setting);
+        let table = self.tasks.iter().position(|table| table.name == setting)?;
+        let own = column(record);
+        Some((table, self.tasks[table].columns.iter().position(|column| *column == own)?))
+    }
+}
+
+impl Table {
+    /// The scores under a mode, or as they were run where the mode changes nothing.
+    pub fn under(&self, mode: &str) -> &Scores {
+        self.scores.get(mode).unwrap_or(&self.scores["run"])
+    }
+}
+
+impl Cell {
+    fn of(row: &Row) -> Self {
+        Self {
+            score: row.score,
+            interval: row.interval,
+            n: row.n,
+            n_tasks: 1,
+            n_skipped: row.n_skipped,
+            n_truncated: row.n_truncated,
+            n_errors: row.n_errors,
+            n_empty: row.n_empty,
+            n_at_limit: row.n_at_limit,
+            mean_prompt: row.mean_prompt,
+            n_scored: row.n_scored,
+            seconds: row.seconds,
+        }
+    }
+}
+
+/// Finished samples, of each the last.
+pub(super) fn last_of_each(records: &[Record]) -> Vec<&Record> {
+    let mut at: HashMap<(Subject, &str, &str, &str), usize> = HashMap::new();
+    let mut kept: Vec<&Record> = Vec::new();
+    for record in records {
+        let own = (subject(record), &*record.setting, &*record.id, &*record.prompt_sha256);
+        match at.get(&own) {
+            Some(place) if kept[*place].finished <= record.finished => kept[*place] = record,
+            Some(_) => (),
+            None => {
+                at.insert(own, kept.len());
+                kept.push(record);
+            }
+        }
+    }
+    kept
+}
+
+fn of_task(setting: &str, records: &[&Record], subjects: &[Subject], pairs: &[(usize, usize)]) -> Table {
+    let first = records[0];
+    let task = Task::named(&first.task);
+    let columns = distinct_columns(records);
+    let run = scores(records, &columns, subjects, pairs);
+    let other = match first.mode {
+        Mode::Faithful => Mode::Fixed,
+        Mode::Fixed => Mode::Faithful,
+    };
+    let mut modes = BTreeMap::from([("run", run)]);
+    if let Some(rescored) = in_mode(records, other) {
+        let rescored: Vec<&Record> = rescored.iter().collect();
+        modes.insert(other.name(), scores(&rescored, &columns, subjects, pairs));
+    }
+    let scored = records.iter().find_map(|record| Some(record.answer()?.scorer.clone()));
+    Table {
+        name: setting.to_owned(),
+        task: first.task.clone(),
+        family: task.map_or(String::new(), |task| task.family.to_owned()),
+        scorer: scored.unwrap_or_else(|| if is_loss(records) { "perplexity".to_owned() } else { String::new() }),
+        mode: first.mode,
+        tasks: Vec::new(),
+        n_of: 0,
+        columns,
+        scores: modes,
+    }
+}
+
+fn is_loss(records: &[&Record]) -> bool {
+    use longlens_eval::evaluate::Outcome;
+    records.iter().any(|record| matches!(record.outcome, Outcome::Measured { .. }))
+}
+
+/// The same samples scored in another mode; nothing where that changes no score.
+pub(super) fn in_mode(records: &[&Record], mode: Mode) -> Option<Vec<Record>> {
+    let differs = |record: &&Record| record.answer().is_some_and(|answer| answer.faithful != answer.fixed);
+    if !records.iter().any(|record| record.mode != mode && differs(record)) {
+        return None;
+    }
+    Some(records.iter().map(|record| Record { mode, attended: None, ..(*record).clone() }).collect())
+}
+
+fn scores(records: &[&Record], columns: &[Column], subjects: &[Subject], pairs: &[(usize, usize)]) -> Scores {
+    let mut cells: Vec<Vec<Vec<&Record>>> = vec![vec![Vec::new(); columns.len()]; subjects.len()];
+    for record in records {
+        let own = subject(record);
+        let line = subjects.iter().position(|subject| is_same(subject, &own));
+        let places = (0..columns.len()).filter(|place| holds(&columns[*place], record));
+        if let Some(line) = line {
+            places.for_each(|place| cells[line][place].push(record));
+        }
+    }
+    let mut differences = Vec::new();
+    for (subject, of) in pairs {
+        for (column, (ours, reference)) in cells[*subject].iter().zip(&cells[*of]).enumerate() {
+            let found = compare(&[Compared { ours, reference, weight: 1.0 }]);
+            let at = |difference| Against { subject: *subject, reference: *of, column, difference };
+            differences.extend(found.map(at));
+        }
+    }
+    Scores { cells: cells.iter().map(|line| line.iter().map(|records| cell(records)).collect()).collect(), differences }
+}
+
+/// The score of samples, whatever parts of the task they are of; nothing of none.
+fn cell(records: &[&Record]) -> Option<Cell> {
+    if records.iter().all(|record| record.part == records[0].part) {
+        return summarize(records.iter().copied()).rows.first().map(Cell::of);
+    }
+    let whole: Vec<Record> =
+        records.iter().map(|record| Record { part: None, attended: None, ..(*record).clone() }).collect();
+    summarize(&whole).rows.first().map(Cell::of)
+}
+
+/// Subjects that are compared.
+fn pairs(subjects: &[Subject]) -> Vec<(usize, usize)> {
+    let n = subjects.len();
+    if n <= MOST_COMPARED {
+        return (0..n).flat_map(|reference| (reference + 1..n).map(move |subject| (subject, reference))).collect();
+    }
+    let plain = |subject: &Subject| subject.method == "full" && subject.rope == "none";
+    let reference = subjects.iter().position(plain).unwrap_or(0);
+    (0..n).filter(|subject| *subject != reference).map(|subject| (subject, reference)).collect()
+}
+
+/// Columns of samples, in order; where a task has parts, one for all of them stands before.
+fn distinct_columns(records: &[&Record]) -> Vec<Column> {
+    let whole = |record: &&Record| Column { part: None, ..column(record) };
+    let mut columns: Vec<Column> =
+        records.iter().map(|record| column(record)).chain(records.iter().map(whole)).collect();
+    columns.sort();
+    columns.dedup();
+    columns
+}
+
+/// Whether a sample is one of a column's.
+pub(super) fn holds(column: &Column, record: &Record) -> bool {
+    column.length == record.length && (column.part.is_none() || column.part == record.part)
+}
+
+fn column(record: &Record) -> Column {
+    Column { length: record.length, part: record.part.clone() }
+}
+
+/// What answered a sample, without a short name.
+pub(super) fn subject(record: &Record) -> Subject {
+    Subject {
+        name: String::new(),
+        model: record.run.model.clone(),
+        content: record.content.clone(),
+        method: record.run.method.clone(),
+        rope: record.run.rope.clone(),
+        dtype: record.run.dtype.clone(),
+        device: record.device.clone(),
+        trained_context: record.run.trained_context,
+        layer_windows: record.run.layer_windows.clone(),
+    }
+}
+
+/// Whether two are the same but for the short name.
+pub(super) fn is_same(one: &Subject, other: &Subject) -> bool {
+    let Subject { name: _, model, content, method, rope, dtype, device, trained_context, layer_windows } = one;
+    (model, content, method, rope) == (&other.model, &other.content, &other.method, &other.rope)
+        && (dtype, device) == (&other.dtype, &other.device)
+        && (trained_context, layer_windows) == (&other.trained_context, &other.layer_windows)
+}
+
+/// What a name says of a subject beside its method.
+type Told = fn(&Subject) -> String;
+
+/// All that answered, in order, with names that say what differs among them.
+fn subjects(records: &[Record]) -> Vec<Subject> {
+    let mut all: Vec<Subject> = Vec::new();
+    for record in records {
+        let own = subject(record);
+        if !all.iter().any(|known| is_same(known, &own)) {
+            all.push(own);
+        }
+    }
+    // a parameter that is as usual on the model is not told, and models may have been trained on different lengths
+    let methods: Vec<String> = all
+        .iter()
+        .map(|own| {
+            let alike: Vec<&Subject> =
+                all.iter().filter(|other| other.trained_context == own.trained_context).collect();
+            let names =
+                brief::names(&alike.iter().map(|other| other.method.as_str()).collect::<Vec<_>>(), own.trained_context);
+            let at = alike.iter().position(|other| is_same(other, own)).expect("it is among those alike");
+            names[at].clone()
+        })
+        .collect();
+    let varies = |of: fn(&Subject) -> String| all.iter().any(|subject| of(subject) != of(&all[0]));
+    let parts: [(bool, Told); 6] = [
+        (all.iter().any(|subject| subject.rope != "none"), |subject| format!("rope {}", subject.rope)),
+        (varies(|subject| subject.trained_context.to_string()), |subject| {
+            format!("trained on {}", subject.trained_context)
+        }),
+        (varies(|subject| subject.dtype.clone()), |subject| subject.dtype.clone()),
+        (varies(|subject| subject.device.clone()), |subject| subject.device.clone()),
+        (varies(|subject| format!("{:?}", subject.layer_windows)), |subject| {
+            format!("windows {}", subject.layer_windows.as_deref().unwrap_or("as usual"))
+        }),
+        (varies(|subject| subject.model.clone()), |subject| subject.model.clone()),
+    ];
+    let mut names: Vec<String> = all
+        .iter()
+        .zip(methods)
+        .map(|(subject, method)| {
+            let told = parts.iter().filter(|(is_told, _)| *is_told).map(|(_, of)| of(subject));
+            [method].into_iter().chain(told).collect::<Vec<_>>().join(" · ")
+        })
+        .collect();
+    // models of one name may hold different weights
+    let is_twice: Vec<bool> =
+        names.iter().map(|name| names.iter().filter(|other| *other == name).count() > 1).collect();
+    for ((name, subject), _) in names.iter_mut().zip(&all).zip(is_twice).filter(|(_, is_twice)| *is_twice) {
+        *name = format!("{name} · {}", subject.content.chars().take(8).collect::<String>());
+    }
+    all.into_iter().zip(names).map(|(subject, name)| Subject { name, ..subject }).collect()
+}

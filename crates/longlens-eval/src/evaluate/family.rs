@@ -1,0 +1,102 @@
+//! Families of tasks as their papers report them: the mean over tasks, and over the tasks of a category.
+
+use crate::tasks::Task;
+
+/// Tasks of a family that its paper averages together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Category {
+    /// What the paper calls it.
+    pub name: &'static str,
+    /// Its tasks; the task's name, or what follows the family's name in it.
+    pub tasks: &'static [&'static str],
+}
+
+/// RULER's four categories (arXiv:2404.06654, section 3).
+const RULER: &[Category] = &[
+    Category {
+        name: "retrieval (NIAH)",
+        tasks: &[
+            "niah_single_1",
+            "niah_single_2",
+            "niah_single_3",
+            "niah_multikey_1",
+            "niah_multikey_2",
+            "niah_multikey_3",
+            "niah_multivalue",
+            "niah_multiquery",
+        ],
+    },
+    Category { name: "multi-hop tracing", tasks: &["vt"] },
+    Category { name: "aggregation", tasks: &["cwe", "fwe"] },
+    Category { name: "question answering", tasks: &["qa_squad", "qa_hotpot"] },
+];
+
+/// `LongBench`'s six categories of English tasks, whose mean its table calls the average, and its Chinese tasks (README of the repository).
+const LONGBENCH: &[Category] = &[
+    Category { name: "single-document QA", tasks: &["narrativeqa", "qasper", "multifieldqa_en"] },
+    Category { name: "multi-document QA", tasks: &["hotpotqa", "2wikimqa", "musique"] },
+    Category { name: "summaries", tasks: &["gov_report", "qmsum", "multi_news"] },
+    Category { name: "few-shot", tasks: &["trec", "triviaqa", "samsum"] },
+    Category { name: "synthetic", tasks: &["passage_count", "passage_retrieval_en"] },
+    Category { name: "code", tasks: &["lcc", "repobench-p"] },
+    Category { name: "Chinese", tasks: &["multifieldqa_zh", "dureader", "vcsum", "lsht", "passage_retrieval_zh"] },
+];
+
+/// L-Eval's closed-ended tasks (arXiv:2307.11088, table 3), and the others.
+const LEVAL: &[Category] = &[
+    Category {
+        name: "closed-ended",
+        tasks: &["coursera", "gsm100", "quality", "tpo", "codeU", "sci_fi", "topic_retrieval_longchat"],
+    },
+    Category { name: "the four of ChunkLlama", tasks: &["tpo", "quality", "coursera", "sci_fi"] },
+];
+
+/// Families whose tasks are variants of one test, of which no paper makes a mean.
+const VARIANTS: [&str; 3] = ["passkey", "needle", "perplexity"];
+
+/// Whether the tasks of a family are averaged.
+pub fn is_averaged(family: &str) -> bool {
+    !VARIANTS.contains(&family)
+}
+
+/// The categories of a family, in the order of its paper; none where the paper averages over all tasks alone.
+pub fn categories(family: &str) -> &'static [Category] {
+    match family {
+        "ruler" => RULER,
+        "longbench" | "longbench_e" => LONGBENCH,
+        "leval" => LEVAL,
+        _ => &[],
+    }
+}
+
+impl Category {
+    /// Whether a task belongs to it.
+    pub fn holds(&self, task: &Task) -> bool {
+        let name = task.info.name;
+        let below = name.strip_prefix(task.family).and_then(|rest| rest.strip_prefix('_')).unwrap_or(name);
+        self.tasks.contains(&below) || self.tasks.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::TASKS;
+
+    #[test]
+    fn every_task_of_a_category_is_one_of_its_family() {
+        for (family, n_tasks) in [("ruler", 13), ("longbench", 21), ("longbench_e", 13)] {
+            let tasks: Vec<_> = TASKS.iter().filter(|task| task.family == family).collect();
+            let held = tasks.iter().filter(|task| categories(family).iter().any(|category| category.holds(task)));
+            assert_eq!(held.count(), n_tasks, "{family}");
+        }
+        for (family, n) in [("ruler", 13), ("longbench", 21), ("leval", 7)] {
+            for task in categories(family).iter().flat_map(|category| category.tasks) {
+                let is_there = |name: &str| Task::named(name).is_some_and(|known| known.family == family);
+                assert!(is_there(task) || is_there(&format!("{family}_{task}")), "{family} has no {task}");
+            }
+            let first = categories(family).iter().map(|category| category.tasks.len()).sum::<usize>();
+            assert!(first >= n, "{family}");
+        }
+    }
+}
