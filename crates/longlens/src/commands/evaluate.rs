@@ -250,9 +250,19 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
     for (at, problem) in &done.left_out {
         terminal.note(format_args!("left out: {}: {}", asked.units[*at].task.info().name, problem.message))?;
     }
+    // what is wrong with a task is wrong under every method
+    let mut told: Vec<(String, String, usize)> = Vec::new();
     for (at, problem) in &done.impossible {
         let unit = &asked.units[*at];
-        terminal.note(format_args!("not run: {} under {}: {problem}", unit.task, unit.settings.method))?;
+        let (task, problem) = (unit.task.to_string(), problem.to_string());
+        match told.iter_mut().find(|(other, what, _)| (other, what) == (&task, &problem)) {
+            Some((.., n)) => *n += 1,
+            None => told.push((task, problem, 1)),
+        }
+    }
+    for (task, problem, n) in told {
+        let times = if n == 1 { String::new() } else { format!(", {n} runs") };
+        terminal.note(format_args!("not run: {task}{times}: {problem}"))?;
     }
     Ok(())
 }
