@@ -17,6 +17,7 @@ mod grids;
 mod heads;
 mod origin;
 mod samples;
+mod subjects;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ pub use beside::{Beside, beside};
 pub use grids::{Grid, GridCell, Positions, grids, positions};
 pub use heads::{Attention, TopHead, attention};
 pub use origin::{Origin, Totals, origins, sweep_file, totals};
-pub use tables::{Against, Cell, Column, Scores, Subject, Table, Tables, tables};
+pub use subjects::Subject;
+pub use tables::{Against, Cell, Column, Scores, Table, Tables, tables};
 
 /// What a report is made of.
 pub struct Report<'a> {

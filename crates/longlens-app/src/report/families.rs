@@ -7,7 +7,8 @@ use longlens_eval::scorers::Mode;
 use longlens_eval::stats::{Weighted, sum95};
 use longlens_eval::tasks::{TASKS, Task};
 
-use super::tables::{Against, Cell, Column, Scores, Subject, Table, Tables, holds, in_mode, is_same, subject};
+use super::subjects::{Subject, is_same, subject};
+use super::tables::{Against, Cell, Column, Scores, Table, Tables, holds, in_mode};
 
 /// Tasks of one family that were run alike.
 struct Group<'a> {

@@ -6,7 +6,8 @@ use longlens_eval::evaluate::{Outcome, Record};
 use longlens_eval::scorers::Mode;
 use serde::Serialize;
 
-use super::tables::{Tables, in_mode, last_of_each};
+use super::subjects::last_of_each;
+use super::tables::{Tables, in_mode};
 
 /// Scores of a task by length and depth under one subject.
 #[derive(Debug, Clone, PartialEq, Serialize)]

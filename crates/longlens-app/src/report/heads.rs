@@ -7,7 +7,8 @@ use longlens_plot::page::packed;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tables::{Tables, last_of_each};
+use super::subjects::last_of_each;
+use super::tables::Tables;
 
 /// Attention to the evidence in samples of one task under one subject.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,8 @@ use longlens_eval::evaluate::{Outcome, Record};
 use longlens_plot::page::packed;
 use serde_json::{Map, Value, json};
 
-use super::tables::{Tables, last_of_each};
+use super::subjects::last_of_each;
+use super::tables::Tables;
 
 /// How much of long texts is kept, from all of it to hardly any; the first with which the columns have room is taken.
 const CUTS: [Cut; 5] = [

@@ -1,14 +1,14 @@
 //! Scores by method and length: a table for every task with its settings, and for every family of tasks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use longlens_core::brief;
 use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, summarize, without_length};
 use longlens_eval::scorers::Mode;
 use longlens_eval::tasks::{TASKS, Task};
 use serde::Serialize;
 
 use super::families;
+use super::subjects::{Subject, is_same, last_of_each, subject, subjects};
 
 /// The tables of finished samples.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -19,29 +19,6 @@ pub struct Tables {
     pub tasks: Vec<Table>,
     /// Means over tasks of a family, and over those of a category.
     pub families: Vec<Table>,
-}
-
-/// What answered: a model under a method and a RoPE scaling.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct Subject {
-    /// A short name that tells it apart from the others.
-    pub name: String,
-    /// Name of the model.
-    pub model: String,
-    /// What its weights hold.
-    pub content: String,
-    /// The method's text form.
-    pub method: String,
-    /// The RoPE scaling's text form.
-    pub rope: String,
-    /// Number format.
-    pub dtype: String,
-    /// `cpu`, `wgpu` or `cuda`.
-    pub device: String,
-    /// Tokens that the model counts as trained on.
-    pub trained_context: usize,
-    /// What became of windows that layers have of their own.
-    pub layer_windows: Option<String>,
 }
 
 /// Scores of one task, or of several of a family.
@@ -191,24 +168,6 @@ impl Cell {
     }
 }
 
-/// Finished samples, of each the last.
-pub(super) fn last_of_each(records: &[Record]) -> Vec<&Record> {
-    let mut at: HashMap<(Subject, &str, &str, &str), usize> = HashMap::new();
-    let mut kept: Vec<&Record> = Vec::new();
-    for record in records {
-        let own = (subject(record), &*record.setting, &*record.id, &*record.prompt_sha256);
-        match at.get(&own) {
-            Some(place) if kept[*place].finished <= record.finished => kept[*place] = record,
-            Some(_) => (),
-            None => {
-                at.insert(own, kept.len());
-                kept.push(record);
-            }
-        }
-    }
-    kept
-}
-
 fn of_task(setting: &str, records: &[&Record], subjects: &[Subject], pairs: &[(usize, usize)]) -> Table {
     let first = records[0];
     let task = Task::named(&first.task);
@@ -310,81 +269,4 @@ pub(super) fn holds(column: &Column, record: &Record) -> bool {
 
 fn column(record: &Record) -> Column {
     Column { length: record.length, part: record.part.clone() }
-}
-
-/// What answered a sample, without a short name.
-pub(super) fn subject(record: &Record) -> Subject {
-    Subject {
-        name: String::new(),
-        model: record.run.model.clone(),
-        content: record.content.clone(),
-        method: record.run.method.clone(),
-        rope: record.run.rope.clone(),
-        dtype: record.run.dtype.clone(),
-        device: record.device.clone(),
-        trained_context: record.run.trained_context,
-        layer_windows: record.run.layer_windows.clone(),
-    }
-}
-
-/// Whether two are the same but for the short name.
-pub(super) fn is_same(one: &Subject, other: &Subject) -> bool {
-    let Subject { name: _, model, content, method, rope, dtype, device, trained_context, layer_windows } = one;
-    (model, content, method, rope) == (&other.model, &other.content, &other.method, &other.rope)
-        && (dtype, device) == (&other.dtype, &other.device)
-        && (trained_context, layer_windows) == (&other.trained_context, &other.layer_windows)
-}
-
-/// What a name says of a subject beside its method.
-type Told = fn(&Subject) -> String;
-
-/// All that answered, in order, with names that say what differs among them.
-fn subjects(records: &[Record]) -> Vec<Subject> {
-    let mut all: Vec<Subject> = Vec::new();
-    for record in records {
-        let own = subject(record);
-        if !all.iter().any(|known| is_same(known, &own)) {
-            all.push(own);
-        }
-    }
-    // a parameter that is as usual on the model is not told, and models may have been trained on different lengths
-    let methods: Vec<String> = all
-        .iter()
-        .map(|own| {
-            let alike: Vec<&Subject> =
-                all.iter().filter(|other| other.trained_context == own.trained_context).collect();
-            let names =
-                brief::names(&alike.iter().map(|other| other.method.as_str()).collect::<Vec<_>>(), own.trained_context);
-            let at = alike.iter().position(|other| is_same(other, own)).expect("it is among those alike");
-            names[at].clone()
-        })
-        .collect();
-    let varies = |of: fn(&Subject) -> String| all.iter().any(|subject| of(subject) != of(&all[0]));
-    let parts: [(bool, Told); 6] = [
-        (all.iter().any(|subject| subject.rope != "none"), |subject| format!("rope {}", subject.rope)),
-        (varies(|subject| subject.trained_context.to_string()), |subject| {
-            format!("trained on {}", subject.trained_context)
-        }),
-        (varies(|subject| subject.dtype.clone()), |subject| subject.dtype.clone()),
-        (varies(|subject| subject.device.clone()), |subject| subject.device.clone()),
-        (varies(|subject| format!("{:?}", subject.layer_windows)), |subject| {
-            format!("windows {}", subject.layer_windows.as_deref().unwrap_or("as usual"))
-        }),
-        (varies(|subject| subject.model.clone()), |subject| subject.model.clone()),
-    ];
-    let mut names: Vec<String> = all
-        .iter()
-        .zip(methods)
-        .map(|(subject, method)| {
-            let told = parts.iter().filter(|(is_told, _)| *is_told).map(|(_, of)| of(subject));
-            [method].into_iter().chain(told).collect::<Vec<_>>().join(" · ")
-        })
-        .collect();
-    // models of one name may hold different weights
-    let is_twice: Vec<bool> =
-        names.iter().map(|name| names.iter().filter(|other| *other == name).count() > 1).collect();
-    for ((name, subject), _) in names.iter_mut().zip(&all).zip(is_twice).filter(|(_, is_twice)| *is_twice) {
-        *name = format!("{name} · {}", subject.content.chars().take(8).collect::<String>());
-    }
-    all.into_iter().zip(names).map(|(subject, name)| Subject { name, ..subject }).collect()
 }
