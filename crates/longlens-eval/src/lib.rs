@@ -11,6 +11,7 @@ pub mod dialogue;
 pub mod document;
 pub mod error;
 pub mod evaluate;
+pub mod files;
 pub mod generate;
 pub mod ledger;
 mod packed;
@@ -31,5 +32,6 @@ pub mod tasks;
 pub mod text;
 pub mod token_ids;
 pub mod verify;
+mod words;
 
 pub use error::EvalError;

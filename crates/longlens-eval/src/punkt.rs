@@ -15,7 +15,7 @@ use std::ops::Range;
 use english::Starts;
 use tokens::{Token, is_apart, tokens};
 
-use crate::scorers::words::is_blank;
+use crate::words::is_blank;
 
 /// A full stop, exclamation or question mark that may end a sentence.
 struct Candidate {

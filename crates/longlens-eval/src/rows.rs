@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::error::{EvalError, in_line};
-use crate::tasks::Files;
+use crate::files::Files;
 use crate::text::text_of;
 
 mod find;

@@ -30,7 +30,7 @@ pub mod scrolls;
 mod sentences;
 #[cfg(test)]
 mod tests;
-pub(crate) mod words;
+use crate::words;
 
 pub use error::ScoreError;
 pub use files::{FileScore, PredictionFile, score_file};

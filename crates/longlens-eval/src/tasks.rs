@@ -16,7 +16,6 @@ use crate::scorers::Mode;
 
 pub mod babilong;
 mod cut;
-mod files;
 pub mod haystack;
 #[cfg(test)]
 pub(crate) mod held;
@@ -29,7 +28,7 @@ pub mod perplexity;
 pub mod ruler;
 pub mod scrolls;
 
-pub use files::{Disk, Files};
+pub use crate::files::{Disk, Files};
 
 /// A task of the list.
 pub struct Task {

@@ -121,7 +121,7 @@ fn scorers_are_listed_with_what_fixed_changes() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     let listed: Value = serde_json::from_str(&sandbox.done("score --list --json").stdout).unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 42);
+    assert_eq!(listed.as_array().unwrap().len(), 44);
     let is_told =
         |scorer: &Value| ["name", "source", "summary"].iter().all(|field| !scorer[field].as_str().unwrap().is_empty());
     assert!(listed.as_array().unwrap().iter().all(is_told));

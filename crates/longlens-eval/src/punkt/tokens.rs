@@ -1,6 +1,6 @@
 //! Words as Punkt cuts them: full stops stay with their words, other signs stand apart.
 
-use crate::scorers::words::{decimal, is_blank, is_word};
+use crate::words::{decimal, is_blank, is_word};
 
 /// What every number is to Punkt.
 pub const NUMBER: &str = "##number##";

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{FORMATS, Row, read};
 use crate::error::EvalError;
-use crate::tasks::Files;
+use crate::files::Files;
 
 /// Endings of files with rows, in the order in which they are looked for.
 const ENDINGS: [&str; 3] = ["jsonl", "json", "parquet"];

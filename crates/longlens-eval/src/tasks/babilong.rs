@@ -16,7 +16,7 @@ use crate::error::EvalError;
 use crate::rows::{self, Row};
 use crate::sample::{Answering, Prompt, Rule, Sample, Wrapper};
 use crate::scorers::Mode;
-use crate::scorers::words::is_blank;
+use crate::words::is_blank;
 
 mod facts;
 pub mod made;

@@ -73,7 +73,7 @@ const LAST: Param = Param {
 
 const STRIDE: Param = Param {
     name: "stride",
-    alias: "sliding_window",
+    alias: "",
     kind: Kind::Count(1),
     default: Fallback::Number(256.0),
     help: "tokens from the beginning of a window to that of the next",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::scorers::Mode;
 use crate::scorers::error::Stop;
 use crate::scorers::row::Row;
-use crate::scorers::words::{is_blank, is_word, split};
+use crate::words::{is_blank, is_word, split};
 
 /// Whose rules hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::scorers::Mode;
 use crate::scorers::numbers::float;
-use crate::scorers::words::{contains_words, decimal, is_blank, is_digit, is_word, split};
+use crate::words::{contains_words, decimal, is_blank, is_digit, is_word, split};
 
 /// Digits of the answer to a word problem: of the word behind "The answer is", else of the last word with a digit before the first blank line,
 /// up to a full stop. Signs, commas and fractions are lost.

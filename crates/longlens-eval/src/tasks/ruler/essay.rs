@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::punkt;
-use crate::scorers::words::{is_blank, strip};
+use crate::words::{is_blank, strip};
 
 /// A text whose words are counted.
 pub struct Essay {
