@@ -53,16 +53,6 @@ fn outcomes(samples: &BTreeMap<String, Value>) -> BTreeMap<&String, [&Value; 4]>
         .collect()
 }
 
-/// The command fails with all of `expected`.
-fn refused(sandbox: &Sandbox, line: &str, code: i32, expected: &[&str]) {
-    let ran = sandbox.run(&common::words(line));
-    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
-    assert_eq!(ran.code, Some(code), "longlens {line}\n{}{}", ran.stdout, ran.stderr);
-    for part in expected {
-        assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
-    }
-}
-
 #[test]
 fn a_sweep_that_was_killed_goes_on_and_gives_the_same() {
     let sandbox = Sandbox::new();
@@ -130,7 +120,7 @@ fn processes_and_parts_share_a_folder() {
     let parts = samples(&sandbox, "parts");
     assert_eq!(outcomes(&parts), outcomes(&shared));
     assert!(n_of_parts.iter().all(|n| *n > 0), "{n_of_parts:?}");
-    refused(&sandbox, "sweep sweep.toml --out parts --shard 4/3", 2, &["`4/3` is no part", "2/8"]);
+    sandbox.refused("sweep sweep.toml --out parts --shard 4/3", 2, &["`4/3` is no part", "2/8"]);
 }
 
 #[test]
@@ -198,40 +188,40 @@ fn a_dry_run_says_what_is_left() {
 #[test]
 fn what_cannot_be_run_says_why_and_where() {
     let sandbox = Sandbox::new();
-    refused(&sandbox, "evaluate", 2, &["there is no task to evaluate", "longlens tasks"]);
-    refused(&sandbox, "evaluate passkeyy", 2, &["unknown task `passkeyy`", "passkey"]);
-    refused(&sandbox, "evaluate passkey:lenght=512", 2, &["lenght", "length"]);
-    refused(&sandbox, "evaluate passkey_file", 1, &["`file` names none", "passkey_file:file=prompts.jsonl"]);
-    refused(&sandbox, "evaluate passkey_file:file=none.jsonl", 1, &["none.jsonl"]);
+    sandbox.refused("evaluate", 2, &["there is no task to evaluate", "longlens tasks"]);
+    sandbox.refused("evaluate passkeyy", 2, &["unknown task `passkeyy`", "passkey"]);
+    sandbox.refused("evaluate passkey:lenght=512", 2, &["lenght", "length"]);
+    sandbox.refused("evaluate passkey_file", 1, &["`file` names none", "passkey_file:file=prompts.jsonl"]);
+    sandbox.refused("evaluate passkey_file:file=none.jsonl", 1, &["none.jsonl"]);
     sandbox.write("short.jsonl", "{\"input\": \"a b\", \"output\": \"b\"}\n{\"input\": 3}\n");
-    refused(&sandbox, "evaluate passkey_file:file=short.jsonl", 1, &["short.jsonl", "2"]);
+    sandbox.refused("evaluate passkey_file:file=short.jsonl", 1, &["short.jsonl", "2"]);
     sandbox.write(
         "rows.jsonl",
         "{\"input\": \"q\", \"context\": \"c\", \"answers\": [\"a\"]}\n{\"input\": \"q\", \"context\": \"c\"}\n",
     );
-    refused(&sandbox, "evaluate longbench_qasper:file=rows.jsonl", 1, &["rows.jsonl", "line 2", "answers"]);
+    sandbox.refused("evaluate longbench_qasper:file=rows.jsonl", 1, &["rows.jsonl", "line 2", "answers"]);
     sandbox.write("utf16.jsonl", [0xff, 0xfe, b'{', 0, b'}', 0]);
-    refused(&sandbox, "evaluate longbench_qasper:file=utf16.jsonl", 1, &["utf16.jsonl", "UTF-16"]);
+    sandbox.refused("evaluate longbench_qasper:file=utf16.jsonl", 1, &["utf16.jsonl", "UTF-16"]);
     sandbox.write(
         "twice.jsonl",
         "{\"id\": 1, \"input\": \"q\", \"question\": \"w\", \"target\": \"bathroom\"}\n".repeat(2),
     );
     sandbox.write("tasks.txt", "# two\npasskey:samples=1,depths=1\n\nruler_vtt\n");
-    refused(&sandbox, "evaluate --tasks-file tasks.txt", 2, &["tasks.txt, line 4", "ruler_vtt", "ruler_vt"]);
+    sandbox.refused("evaluate --tasks-file tasks.txt", 2, &["tasks.txt, line 4", "ruler_vtt", "ruler_vt"]);
 
     // folders of others
     sandbox.write("sweep.toml", SWEEP);
     sandbox.done("sweep sweep.toml --set length=512 --set method=full --out results");
     sandbox.write("other.toml", SWEEP.replace("kept", "other"));
-    refused(&sandbox, "sweep other.toml --out results", 2, &["results holds results of the sweep `kept`"]);
+    sandbox.refused("sweep other.toml --out results", 2, &["results holds results of the sweep `kept`"]);
     let before = sandbox.read("results/samples.jsonl");
     sandbox.write("results/samples.jsonl", [&before[..], b"{\"a\": 1}\n"].concat());
-    refused(&sandbox, "sweep sweep.toml --out results", 1, &["results/samples.jsonl, line 11", "missing field `key`"]);
+    sandbox.refused("sweep sweep.toml --out results", 1, &["results/samples.jsonl, line 11", "missing field `key`"]);
     assert!(sandbox.read("results/samples.jsonl").starts_with(&before), "nothing is lost");
     sandbox.write("broken.toml", "[fixed]\ntask = passkey\n");
-    refused(&sandbox, "sweep broken.toml", 2, &["broken.toml"]);
+    sandbox.refused("sweep broken.toml", 2, &["broken.toml"]);
     sandbox.write("axis.toml", "[fixed]\ntask = \"passkey\"\nlengths = 3\n");
-    refused(&sandbox, "sweep axis.toml", 2, &["axis.toml", "no axis `lengths`", "did you mean `length`"]);
+    sandbox.refused("sweep axis.toml", 2, &["axis.toml", "no axis `lengths`", "did you mean `length`"]);
 }
 
 #[test]
@@ -247,6 +237,6 @@ fn samples_can_be_looked_at_and_written() {
     let text = String::from_utf8(sandbox.read("all.jsonl")).unwrap();
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((rows.len(), &rows[0]["scorer"]), (16, &json!("passkey_token_exact")));
-    refused(&sandbox, "tasks ruler --sample 0", 2, &["family of tasks", "niah_single_1"]);
-    refused(&sandbox, "tasks passkey:samples=1,depths=1 --sample 5", 2, &["has 1 samples, counted from 0"]);
+    sandbox.refused("tasks ruler --sample 0", 2, &["family of tasks", "niah_single_1"]);
+    sandbox.refused("tasks passkey:samples=1,depths=1 --sample 5", 2, &["has 1 samples, counted from 0"]);
 }

@@ -8,16 +8,6 @@ mod common;
 
 use common::Sandbox;
 
-/// The command fails with all of `expected`.
-fn refused(sandbox: &Sandbox, line: &str, code: i32, expected: &[&str]) {
-    let ran = sandbox.run(&common::words(line));
-    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
-    assert_eq!(ran.code, Some(code), "longlens {line}\n{}{}", ran.stdout, ran.stderr);
-    for part in expected {
-        assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
-    }
-}
-
 #[test]
 fn a_page_and_its_tables_say_what_evaluate_says() {
     let sandbox = Sandbox::new();
@@ -48,12 +38,12 @@ fn a_page_and_its_tables_say_what_evaluate_says() {
 #[test]
 fn what_makes_no_page_is_refused() {
     let sandbox = Sandbox::new();
-    refused(&sandbox, "report nowhere", 2, &["nowhere is no folder", "longlens evaluate --out DIR"]);
+    sandbox.refused("report nowhere", 2, &["nowhere is no folder", "longlens evaluate --out DIR"]);
     fs::create_dir(sandbox.path("empty")).unwrap();
-    refused(&sandbox, "report empty", 1, &["empty holds no finished samples"]);
-    refused(&sandbox, "report empty --out page.png", 2, &["page.png would hold a page", ".html"]);
-    refused(&sandbox, "report empty --theme blue", 2, &["auto", "light", "dark"]);
+    sandbox.refused("report empty", 1, &["empty holds no finished samples"]);
+    sandbox.refused("report empty --out page.png", 2, &["page.png would hold a page", ".html"]);
+    sandbox.refused("report empty --theme blue", 2, &["auto", "light", "dark"]);
     fs::create_dir(sandbox.path("broken")).unwrap();
     sandbox.write("broken/samples.jsonl", "{\"key\": \"1\"}\n");
-    refused(&sandbox, "report broken", 2, &["samples.jsonl, line 1", "is no finished sample"]);
+    sandbox.refused("report broken", 2, &["samples.jsonl, line 1", "is no finished sample"]);
 }

@@ -14,17 +14,6 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// The command fails with all of `expected`, and with what stands on stdout before.
-fn refused(sandbox: &Sandbox, line: &str, code: i32, expected: &[&str]) -> String {
-    let ran = sandbox.run(&common::words(line));
-    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
-    assert_eq!(ran.code, Some(code), "longlens {line}\n{}", ran.stderr);
-    for part in expected {
-        assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
-    }
-    ran.stdout
-}
-
 const PAIRS: &str = r#"{"id": 1, "scorer": "scrolls_f1", "prediction": "the blue paint", "references": ["blue paint", "red"]}
 
 {"id": "b", "scorer": "longbench_retrieval", "prediction": "3", "references": ["paragraph 3"]}
@@ -98,14 +87,14 @@ fn a_wrong_line_is_named_and_what_was_before_it_stands() {
     ];
     for (line, expected) in cases {
         sandbox.write("pairs.jsonl", [good.as_bytes(), b"\n\n", line].concat());
-        let said = refused(&sandbox, "score --pairs pairs.jsonl", 1, &[&["line 3 of pairs.jsonl"], expected].concat());
+        let said = sandbox.refused("score --pairs pairs.jsonl", 1, &[&["line 3 of pairs.jsonl"], expected].concat());
         assert_eq!(lines(&said), [json!({ "id": 1, "score": 100.0 })]);
     }
-    refused(&sandbox, "score --pairs missing.jsonl", 1, &["missing.jsonl"]);
-    refused(&sandbox, "score", 2, &["--pairs", "--list"]);
-    refused(&sandbox, "score --list --pairs pairs.jsonl", 2, &["cannot be used with"]);
-    refused(&sandbox, "score --pairs pairs.jsonl --mode right", 2, &["faithful, fixed"]);
-    refused(&sandbox, "score --pairs pairs.jsonl --task qasper", 2, &["cannot be used with"]);
+    sandbox.refused("score --pairs missing.jsonl", 1, &["missing.jsonl"]);
+    sandbox.refused("score", 2, &["--pairs", "--list"]);
+    sandbox.refused("score --list --pairs pairs.jsonl", 2, &["cannot be used with"]);
+    sandbox.refused("score --pairs pairs.jsonl --mode right", 2, &["faithful, fixed"]);
+    sandbox.refused("score --pairs pairs.jsonl --task qasper", 2, &["cannot be used with"]);
 }
 
 #[test]
@@ -137,12 +126,7 @@ fn files_of_repositories_are_scored_whole() {
     let by_length: Value =
         serde_json::from_str(&sandbox.done("score --predictions trec.jsonl --task trec_e --json").stdout).unwrap();
     assert_eq!(by_length["scored"]["score"], json!({ "0-4k": 100.0, "4-8k": null, "8k+": 0.0 }));
-    refused(
-        &sandbox,
-        "score --predictions trec.jsonl --task news",
-        1,
-        &["does not know the task `news`", "narrativeqa"],
-    );
+    sandbox.refused("score --predictions trec.jsonl --task news", 1, &["does not know the task `news`", "narrativeqa"]);
 
     let leval = |pred: &str, gt: &str| json!({ "query": "", "gt": gt, "m-7b_pred": pred, "evaluation": "exam" });
     sandbox.write("quality.pred.jsonl", rows(&[leval("Answer: C", "C"), leval("", "(B) yes")]));
@@ -150,7 +134,7 @@ fn files_of_repositories_are_scored_whole() {
     assert!(exam("").contains("{'exact_match': 0.0, 'num_predicted': 2,"));
     assert!(exam("--source HKUNLP/ChunkLlama").contains("{'exact_match': 12.5, 'num_predicted': 2,"));
     assert!(exam("--mode fixed").contains("{'exact_match': 50.0, 'num_predicted': 2,"));
-    refused(&sandbox, "score --predictions quality.pred.jsonl --source me", 1, &["reads `OpenLMLab/LEval` or"]);
+    sandbox.refused("score --predictions quality.pred.jsonl --source me", 1, &["reads `OpenLMLab/LEval` or"]);
 
     sandbox.write("qa_1.jsonl", rows(&[json!({ "index": 0, "pred": "in Bergen", "outputs": ["Bergen", "Oslo"] })]));
     assert_eq!(sandbox.done("score --predictions qa_1.jsonl").stdout, "100.0\n");
@@ -166,11 +150,11 @@ fn files_of_repositories_are_scored_whole() {
     };
     assert_eq!(scrolls("")["scrolls_score"], 100.0, "an id without a prediction is left out");
     assert_eq!(scrolls("--mode fixed")["scrolls_score"], 50.0);
-    refused(&sandbox, "score --predictions quality.json", 1, &["no right answers", "references"]);
+    sandbox.refused("score --predictions quality.json", 1, &["no right answers", "references"]);
     sandbox.write("other.jsonl", "{\"text\": \"a\", \"n\": 1}\n");
-    refused(&sandbox, "score --predictions other.jsonl", 1, &["of no repository's predictions", "LongBench writes"]);
+    sandbox.refused("score --predictions other.jsonl", 1, &["of no repository's predictions", "LongBench writes"]);
     sandbox.write("empty.jsonl", "");
-    refused(&sandbox, "score --predictions empty.jsonl", 1, &["it is empty"]);
+    sandbox.refused("score --predictions empty.jsonl", 1, &["it is empty"]);
     sandbox.write("broken.jsonl", "{\"pred\": \"a\", \"answers\": []}\n{");
-    refused(&sandbox, "score --predictions broken.jsonl", 1, &["line 2 of broken.jsonl"]);
+    sandbox.refused("score --predictions broken.jsonl", 1, &["line 2 of broken.jsonl"]);
 }

@@ -71,6 +71,18 @@ impl Sandbox {
         assert_eq!(ran.code, Some(0), "longlens {line}\n{}", ran.stderr);
         ran
     }
+
+    /// Runs a command line that has to end with this code and say all of `expected`, however its lines are broken; returns what stands on
+    /// stdout before that.
+    pub fn refused(&self, line: &str, code: i32, expected: &[&str]) -> String {
+        let ran = self.run(&words(line));
+        let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+        assert_eq!(ran.code, Some(code), "longlens {line}\n{}{}", ran.stdout, ran.stderr);
+        for part in expected {
+            assert!(said.contains(part), "longlens {line} does not say `{part}`:\n{}", ran.stderr);
+        }
+        ran.stdout
+    }
 }
 
 impl From<Output> for Ran {
