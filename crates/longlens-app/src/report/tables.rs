@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, summarize, without_length};
+use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, summarize, without_amounts};
 use longlens_eval::scorers::Mode;
 use longlens_eval::tasks::{TASKS, Task};
 use serde::Serialize;
@@ -115,7 +115,7 @@ pub fn tables(records: &[Record]) -> Tables {
     let mut grouped: BTreeMap<(usize, String), Vec<&Record>> = BTreeMap::new();
     for record in last_of_each(records) {
         let place = TASKS.iter().position(|task| task.info.name == record.task).unwrap_or(TASKS.len());
-        grouped.entry((place, without_length(&record.setting))).or_default().push(record);
+        grouped.entry((place, without_amounts(&record.setting))).or_default().push(record);
     }
     let pairs = pairs(&subjects);
     let grouped: Vec<(String, Vec<&Record>)> =
@@ -135,7 +135,7 @@ impl Tables {
 
     /// The task's table that a sample is in, and the column.
     pub fn place_of(&self, record: &Record) -> Option<(usize, usize)> {
-        let setting = without_length(&record.setting);
+        let setting = without_amounts(&record.setting);
         let table = self.tasks.iter().position(|table| table.name == setting)?;
         let own = column(record);
         Some((table, self.tasks[table].columns.iter().position(|column| *column == own)?))

@@ -32,7 +32,7 @@ pub struct Row {
     pub task: String,
     /// The task's version: rows of different ones do not compare.
     pub task_version: u32,
-    /// The task with its settings but for the length.
+    /// The task with its settings but for length, samples and depths.
     pub setting: String,
     /// Target tokens, where the task has lengths.
     pub length: Option<usize>,
@@ -79,7 +79,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             let run = &record.run;
             (
                 (run.model.clone(), record.content.clone(), run.trained_context),
-                (record.task.clone(), record.task_version, without_length(&record.setting)),
+                (record.task.clone(), record.task_version, without_amounts(&record.setting)),
                 (record.length, part),
                 (run.method.clone(), run.rope.clone(), run.dtype.clone()),
             )
@@ -157,9 +157,12 @@ fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
     (of(&measures), interval, n_scored as usize)
 }
 
-/// A setting's text without its length, under which lengths of one task stand side by side.
-pub fn without_length(setting: &str) -> String {
+/// A setting's text without length, samples and depths: what a table is of. A sample is run once however many are asked for, so those that
+/// several settings share belong to all of them, and lengths stand side by side.
+pub fn without_amounts(setting: &str) -> String {
+    const AMOUNTS: [&str; 3] = ["length", "samples", "depths"];
     let Some((name, pairs)) = setting.split_once(':') else { return setting.to_owned() };
-    let kept: Vec<_> = pairs.split(',').filter(|pair| !pair.starts_with("length=")).collect();
+    let is_amount = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| AMOUNTS.contains(&name));
+    let kept: Vec<_> = pairs.split(',').filter(|pair| !is_amount(pair)).collect();
     if kept.is_empty() { name.to_owned() } else { format!("{name}:{}", kept.join(",")) }
 }

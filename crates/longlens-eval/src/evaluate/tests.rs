@@ -199,3 +199,14 @@ fn shared_beginnings_change_no_answer() {
     let (shared, unshared) = (alone("full"), alone("dual_chunk:chunk_size=4096,local_window=512,temperature=yarn"));
     assert_eq!(shared, unshared);
 }
+
+#[test]
+fn samples_that_two_settings_share_belong_to_both() {
+    let mut store = Kept::default();
+    let options = Options::default();
+    run("passkey:length=512,samples=1,depths=1", "full", &options, &mut store, &mut ()).unwrap();
+    let tally = run("passkey:length=512,samples=2,depths=3", "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_before, tally.n_run), (1, 5), "the middle of the first trial is there");
+    let rows = summarize(&store.records).rows;
+    assert_eq!(rows.iter().map(|row| (&*row.setting, row.n)).collect::<Vec<_>>(), [("passkey", 6)]);
+}
