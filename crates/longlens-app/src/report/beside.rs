@@ -1,11 +1,13 @@
 //! Published numbers beside ours, and what our protocol has otherwise.
 
+use std::collections::BTreeSet;
+
+use longlens_core::setting::Setting;
+use longlens_eval::evaluate::{Record, without_amounts};
 use longlens_eval::published::{Fit, Published, published};
 use longlens_eval::scorers::{Mode, Scorer};
 use longlens_eval::tasks::Task;
 use serde::Serialize;
-
-use longlens_eval::evaluate::Record;
 
 use super::tables::{Table, Tables};
 
@@ -82,13 +84,20 @@ fn ours(one: &Published, fits: &[Option<Fit>], tables: &Tables) -> Vec<Ours> {
 /// What the runs of a table have otherwise than the task by itself, which repeats the script that published numbers are from.
 fn protocol(table: &Table, records: &[Record]) -> Vec<String> {
     let mut said = Vec::new();
-    let Ok(setting) = Task::parse(&table.name) else { return said };
-    for (name, value) in setting.given() {
-        let param = setting.info().params.iter().find(|param| param.name == name);
-        let own = param.map(|param| param.default.to_string()).unwrap_or_default();
-        if own != value.to_string() && name != "mode" {
+    // a table may hold samples of several settings, which differ in how many were asked for
+    let of_table = records.iter().filter(|record| without_amounts(&record.setting) == table.name);
+    let texts: BTreeSet<&str> = of_table.map(|record| &*record.setting).collect();
+    let settings: Vec<Setting> = texts.iter().filter_map(|text| Task::parse(text).ok()).collect();
+    let given: Vec<_> = settings.iter().flat_map(Setting::given).collect();
+    let Some(info) = settings.first().map(Setting::info) else { return said };
+    for param in info.params.iter().filter(|param| !["mode", "length"].contains(&param.name)) {
+        let values = given.iter().filter(|(name, _)| *name == param.name).map(|(_, value)| value.to_string());
+        let own = param.default.to_string();
+        let others: BTreeSet<String> = values.filter(|value| *value != own).collect();
+        if !others.is_empty() {
             let own = if own.is_empty() { "nothing".to_owned() } else { own };
-            said.push(format!("{name} is {value}, by itself it is {own}"));
+            let others: Vec<_> = others.into_iter().collect();
+            said.push(format!("{} is {}, by itself it is {own}", param.name, others.join(" or ")));
         }
     }
     if table.mode == Mode::Fixed {

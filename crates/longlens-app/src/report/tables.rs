@@ -15,7 +15,7 @@ use super::subjects::{Subject, is_same, last_of_each, subject, subjects};
 pub struct Tables {
     /// What answered, in the order in which it did so first; lines of all tables.
     pub subjects: Vec<Subject>,
-    /// One for each task with its settings but for the length, in the order of the list of tasks.
+    /// One for each task with its settings but for length, samples and depths, in the order of the list of tasks.
     pub tasks: Vec<Table>,
     /// Means over tasks of a family, and over those of a category.
     pub families: Vec<Table>,
@@ -24,7 +24,7 @@ pub struct Tables {
 /// Scores of one task, or of several of a family.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Table {
-    /// The task with its settings but for the length, or what is averaged.
+    /// The task with its settings but for length, samples and depths, or what is averaged.
     pub name: String,
     /// The task's name; of families their own.
     pub task: String,
