@@ -13,6 +13,7 @@ mod handed;
 mod salvage;
 
 use longlens_core::trace::RunRecord;
+use longlens_eval::evaluate::Record;
 use longlens_eval::passkey::{Cell, Chat};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ use crate::prompt::PromptSource;
 use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::steps::{Start, Step};
+use crate::sweep::Evaluation;
 use crate::write_private;
 
 /// What survives a crash.
@@ -46,7 +48,7 @@ pub struct SavedSession {
     /// Selected layer, head and query; nothing in a session that cells began.
     #[serde(default)]
     pub selected: Option<(usize, usize, Option<usize>)>,
-    /// Passkey grids, oldest first.
+    /// Grids, oldest first.
     #[serde(default)]
     pub grids: Vec<KeptGrid>,
     /// Tokens of a chunk in the views, where the user chose them.
@@ -54,7 +56,7 @@ pub struct SavedSession {
     pub chunk_len: Option<usize>,
 }
 
-/// A passkey grid, as far as it was done.
+/// A grid of pass keys, or of the scores of another task, as far as it was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeptGrid {
     /// What it ran under.
@@ -72,6 +74,20 @@ pub struct KeptGrid {
     /// The chat template's, where prompts were put into one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<Chat>,
+    /// The samples of a task, where it is a grid of another task than pass keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scored: Option<Scored>,
+}
+
+/// The samples of a task that a grid shows, as far as they are finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// What was asked for.
+    pub evaluation: Evaluation,
+    /// Samples in all; nothing before they are counted.
+    pub n_samples: Option<usize>,
+    /// Finished samples.
+    pub records: Vec<Record>,
 }
 
 /// A folder of sessions, one of them this program's; or one file of the user's, which holds this program's.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::problem::Problem;
 use crate::prompt::PromptSource;
 use crate::settings::Settings;
+use crate::sweep::Evaluation;
 
 /// Writes steps as a file that does them again, in the form that the file's name asks for; an error where it asks for none. The
 /// model is given as it was opened. Which forms there are is a matter of the program.
@@ -25,6 +26,8 @@ pub enum Step {
     Picture(Picture, Settings, Option<PromptSource>, PathBuf),
     /// Ran a passkey grid.
     Grid(Settings, Grid),
+    /// Ran the samples of a task.
+    Evaluate(Settings, Evaluation),
 }
 
 /// What a picture showed.
@@ -56,6 +59,8 @@ pub enum Picture {
     },
     /// A passkey grid.
     Grid(Grid),
+    /// Scores of a task.
+    Scores(Evaluation),
     /// A view that can only be seen in the workbench.
     Other(String),
 }
@@ -86,7 +91,10 @@ impl Step {
     /// What it ran under.
     pub fn settings(&self) -> &Settings {
         match self {
-            Self::Run(settings, _) | Self::Picture(_, settings, ..) | Self::Grid(settings, _) => settings,
+            Self::Run(settings, _)
+            | Self::Picture(_, settings, ..)
+            | Self::Grid(settings, _)
+            | Self::Evaluate(settings, _) => settings,
         }
     }
 }
@@ -99,7 +107,7 @@ impl Picture {
             Self::Positions { .. } => "positions",
             Self::Loss { .. } => "loss",
             Self::Compare { .. } => "compare",
-            Self::Grid(_) => "grid",
+            Self::Grid(_) | Self::Scores(_) => "grid",
         }
     }
 }

@@ -30,13 +30,15 @@ use crate::settings::Settings;
 use crate::settings::params::{TRAINED_CONTEXT, param};
 
 mod axes;
+mod evaluation;
 mod run;
 mod shard;
 #[cfg(test)]
 mod tests;
 
 pub use self::axes::{AXES, Axes};
-pub use self::run::{Done, Forecast, Job, Watch, forecast, run};
+pub use self::evaluation::Evaluation;
+pub use self::run::{Done, Forecast, Job, On, Watch, forecast, run, run_unit};
 pub use self::shard::Shard;
 
 /// One task under one method on one model.

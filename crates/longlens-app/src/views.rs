@@ -33,6 +33,7 @@ pub mod perplexity;
 mod positions;
 pub mod ranking;
 mod runs;
+pub mod scores;
 mod table;
 pub mod usage;
 

@@ -1,7 +1,7 @@
 //! The thread that owns the open model: one thing at a time, the most urgent first, and never in anybody's way.
 //!
 //! Urgency: prompts, runs, inspections of the newest run, the next token of its text, differences of two runs, cells of a
-//! passkey grid. A new run cancels whatever is computed and the run before it; an inspection cancels an older one of its kind.
+//! passkey grid or samples of a task. A new run cancels whatever is computed and the run before it; an inspection cancels an older one of its kind.
 //! Grid cells and differences that give way are done again later, so nothing is lost.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::panics::message;
 use longlens_core::trace::{MapPick, PooledMap, RunRecord, Trace, Watch};
+use longlens_eval::evaluate::Record as Sampled;
 use longlens_eval::generate::Generated;
 use longlens_eval::passkey::{Cell, Grid};
 use serde_json::{Map, Value};
@@ -20,6 +21,7 @@ use crate::problem::Problem;
 use crate::prompt::{Prompt, PromptSource};
 use crate::runs::{RunAsk, RunId};
 use crate::settings::Settings;
+use crate::sweep::Evaluation;
 use crate::views::interactive::Record;
 
 mod executor;
@@ -37,6 +39,8 @@ pub enum Ask {
     Difference(DifferenceAsk),
     /// A passkey grid under these settings.
     Grid(GridAsk),
+    /// The samples of a task under these settings, in the place of a grid.
+    Evaluate(EvaluateAsk),
     /// The page of a view.
     Page(PageAsk),
 }
@@ -107,6 +111,19 @@ pub struct GridAsk {
     pub grid: Grid,
 }
 
+/// The samples of a task.
+#[derive(Debug, Clone)]
+pub struct EvaluateAsk {
+    /// A number of the asker's.
+    pub id: u64,
+    /// Method and scaling.
+    pub settings: Settings,
+    /// The task and its lengths.
+    pub evaluation: Evaluation,
+    /// `cpu`, `wgpu` or `cuda`, for the records of samples.
+    pub device: String,
+}
+
 /// What the worker has to tell.
 #[derive(Debug)]
 pub enum Event {
@@ -159,6 +176,10 @@ pub enum Event {
     Page(u64, Result<Option<Map<String, Value>>, Problem>),
     /// A cell of a grid is done: which grid, the cell, and how many are left.
     Cell(u64, Box<Cell>, usize),
+    /// The samples of a task are counted: which grid, how many there are, and what a user should know of them.
+    Counted(u64, usize, Vec<String>),
+    /// A sample is finished: which grid, the sample, and how many are left.
+    Sample(u64, Box<Sampled>, usize),
     GridFailed(u64, Problem),
     /// A run was stopped.
     Cancelled(RunId),
@@ -211,8 +232,7 @@ struct Mail {
     end_text: bool,
     pages: Vec<PageAsk>,
     difference: Option<DifferenceAsk>,
-    /// A grid and its finished cells.
-    grid: Option<(GridAsk, usize)>,
+    grid: Option<GridWork>,
     closed: bool,
     /// Questions so far.
     n_asked: u64,
@@ -240,6 +260,25 @@ enum Task {
     Page(PageAsk),
     Difference(DifferenceAsk),
     Cell(GridAsk, usize),
+    Samples(EvaluateAsk),
+}
+
+/// A grid that is filled.
+#[derive(Clone)]
+enum GridWork {
+    /// Pass keys, and how many cells are finished.
+    Passkeys(GridAsk, usize),
+    /// Samples of a task.
+    Samples(EvaluateAsk),
+}
+
+impl GridWork {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Passkeys(ask, _) => ask.id,
+            Self::Samples(ask) => ask.id,
+        }
+    }
 }
 
 impl Worker {
@@ -293,7 +332,11 @@ impl Worker {
                 mail.give_way(|kind| matches!(kind, Kind::Difference | Kind::Grid));
             }
             Ask::Grid(grid) => {
-                mail.grid = Some((grid, 0));
+                mail.grid = Some(GridWork::Passkeys(grid, 0));
+                mail.give_way(|kind| kind == Kind::Grid);
+            }
+            Ask::Evaluate(ask) => {
+                mail.grid = Some(GridWork::Samples(ask));
                 mail.give_way(|kind| kind == Kind::Grid);
             }
         }
@@ -388,8 +431,11 @@ impl Mail {
         if let Some(difference) = &self.difference {
             return Some((Kind::Difference, Task::Difference(difference.clone())));
         }
-        let (grid, done) = self.grid.as_ref()?;
-        Some((Kind::Grid, Task::Cell(grid.clone(), *done)))
+        let task = match self.grid.as_ref()? {
+            GridWork::Passkeys(grid, done) => Task::Cell(grid.clone(), *done),
+            GridWork::Samples(ask) => Task::Samples(ask.clone()),
+        };
+        Some((Kind::Grid, task))
     }
 
     fn give_way(&self, to: impl Fn(Kind) -> bool) {

@@ -8,7 +8,10 @@ use longlens_app::heads::Heads;
 use longlens_app::prompt::{NeedleAsk, Prompt, PromptSource};
 use longlens_app::runs::RunAsk;
 use longlens_app::settings::{Settings, Swap};
-use longlens_app::worker::{Ask, DifferenceAsk, Event, GridAsk, InspectAsk, InspectKind, Progress, Worker};
+use longlens_app::sweep::Evaluation;
+use longlens_app::worker::{
+    Ask, DifferenceAsk, EvaluateAsk, Event, GridAsk, InspectAsk, InspectKind, Progress, Worker,
+};
 use longlens_core::lens::Lens;
 use longlens_core::methods::Method;
 use longlens_core::scripted::{ByteCodec, ScriptedLens, induction};
@@ -164,6 +167,40 @@ fn cell(event: Event) -> Option<(usize, f64)> {
         }
         _ => None,
     }
+}
+
+#[test]
+fn a_task_gives_way_and_loses_no_sample() {
+    let rig = Rig::new(ScriptedLens::new(induction));
+    let evaluation = Evaluation { task: "passkey:depths=3,samples=1".into(), lengths: vec![200, 300] };
+    let ask = EvaluateAsk { id: 7, settings: settings("full", 1), evaluation, device: "cpu".into() };
+    rig.worker.ask(Ask::Evaluate(ask));
+    let mut events = Vec::new();
+    for id in 1..=6 {
+        rig.run(id, settings("full", 2));
+        events.extend(rig.until(finished(id)));
+    }
+    if !events.iter().any(|event| matches!(event, Event::Sample(7, _, 0))) {
+        events.extend(rig.until(|event| matches!(event, Event::Sample(7, _, 0))));
+    }
+    assert!(events.iter().any(|event| matches!(event, Event::Counted(7, 6, _))));
+    let found = events.iter().filter_map(|event| match event {
+        Event::Sample(7, record, left) => Some((record.length.unwrap(), record.share().unwrap(), *left)),
+        _ => None,
+    });
+    let found: Vec<(usize, f64, usize)> = found.collect();
+    assert_eq!(found.iter().map(|(length, ..)| *length).collect::<Vec<_>>(), [200, 200, 200, 300, 300, 300]);
+    assert!(found.iter().all(|(_, share, _)| *share > 0.99), "induction finds every key: {found:?}");
+    assert_eq!(found.iter().map(|(.., left)| *left).collect::<Vec<_>>(), [5, 4, 3, 2, 1, 0]);
+    // a task that cannot be made says so, and the worker goes on
+    let evaluation = Evaluation { task: "longbench_qasper".into(), lengths: Vec::new() };
+    let ask = EvaluateAsk { id: 8, settings: settings("full", 1), evaluation, device: "cpu".into() };
+    rig.worker.ask(Ask::Evaluate(ask));
+    let events = rig.until(|event| matches!(event, Event::GridFailed(8, _)));
+    let Some(Event::GridFailed(_, problem)) = events.last() else { panic!("it failed") };
+    assert!(problem.message.contains("is made from a file"), "{problem}");
+    rig.run(9, settings("full", 1));
+    rig.until(finished(9));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub enum EvalError {
         /// What to do about it.
         help: String,
     },
-    /// A finished sample that could not be kept.
+    /// A finished sample that could not be kept, or a file that the place where samples are run does not give away.
     #[error("{problem}")]
     Store {
         /// What is wrong, and with which file.

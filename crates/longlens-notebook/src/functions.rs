@@ -23,6 +23,7 @@ mod run;
 mod session;
 pub(crate) mod sweep;
 mod table;
+mod tasks;
 mod trace;
 mod view;
 
@@ -42,7 +43,7 @@ fn topics() -> Vec<(&'static str, Module)> {
         topic!("Running a prompt": run, batch, predicted, kept, session),
         topic!("Looking inside": trace),
         topic!("Pictures of a trace": view),
-        topic!("Measuring": evaluate, sweep),
+        topic!("Measuring": evaluate, tasks, sweep),
         topic!("Pictures of tables and methods": plot),
         topic!("Tables and lists": table, lists),
         topic!("Files": files),

@@ -12,6 +12,7 @@ use longlens_app::Problem;
 use longlens_core::lens::{CancelToken, Control, Lens, ModelInfo};
 use longlens_core::printable::printable_line;
 use longlens_core::trace::RunRecord;
+use longlens_eval::evaluate::Record as Sampled;
 use longlens_plot::Ground;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
@@ -84,6 +85,8 @@ pub struct Host {
     pub(crate) rows: RefCell<HashMap<String, Rc<Part>>>,
     /// Finished cells of measurements that were stopped, as JSON by what they are.
     pub(crate) cells: RefCell<HashMap<String, String>>,
+    /// Finished samples of tasks, by their keys.
+    pub(crate) samples: RefCell<HashMap<String, Rc<Sampled>>>,
     /// What to do next, for the error of the cell that runs.
     advice: RefCell<Option<String>>,
     /// What the running cell has said of its prompts.
@@ -144,6 +147,7 @@ impl Host {
             ground: Cell::default(),
             rows: RefCell::default(),
             cells: RefCell::default(),
+            samples: RefCell::default(),
             advice: RefCell::default(),
             cautioned: RefCell::default(),
             records: RefCell::default(),

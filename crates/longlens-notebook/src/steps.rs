@@ -9,11 +9,13 @@ use std::path::{Component, Path};
 use longlens_app::prompt::{NeedleAsk, PromptSource};
 use longlens_app::settings::{Settings, Swap, params};
 use longlens_app::steps::{Picture, Ran, Start, Step, one_line, quoted};
+use longlens_app::sweep::Evaluation;
 use longlens_core::lens::{Conversation, Message};
 use longlens_core::plan::LayerWindows;
 use longlens_core::setting::Value;
 use longlens_core::spec::ModelSpec;
 use longlens_eval::passkey::{Chat, Grid, Template};
+use longlens_eval::tasks::Task;
 
 use longlens_app::views;
 
@@ -86,6 +88,9 @@ fn leaves_folder(step: &Step) -> bool {
     match step {
         Step::Run(_, source) => reads(source),
         Step::Picture(Picture::Other(_), ..) | Step::Grid(..) => false,
+        // files that a task is made from are named in its text
+        Step::Evaluate(_, evaluation) => Task::parse(&evaluation.task)
+            .is_ok_and(|task| task.given().any(|(_, value)| leaves(Path::new(&value.to_string())))),
         Step::Picture(picture, _, source, path) => {
             let behind: &[Ran] = match picture {
                 Picture::Loss { runs, .. } => runs,
@@ -129,6 +134,11 @@ impl Writer<'_> {
                 let grid = self.grid(settings, grid);
                 let shown = grid.map(|grid| self.lines.push(grid));
                 shown.map_err(|why| format!("a passkey grid is left out: {why}"))
+            }
+            Step::Evaluate(settings, evaluation) => {
+                let table = self.evaluation(settings, evaluation);
+                self.lines.push(table);
+                Ok(())
             }
         };
         if let Err(why) = written {
@@ -197,6 +207,7 @@ impl Writer<'_> {
                 format!("compare({a}, {b})")
             }
             Picture::Grid(grid) => return self.grid(settings, grid),
+            Picture::Scores(evaluation) => return Ok(self.evaluation(settings, evaluation)),
             Picture::Other(view) => return Err(format!("no function draws the view {}", one_line(view))),
         };
         Ok(self.name("f", figure))
@@ -238,6 +249,19 @@ impl Writer<'_> {
         options.extend(seed(grid.seed)?);
         options.extend(chat(grid.chat.as_ref()));
         Ok(self.computed(settings, "g", format!("passkey({})", map(&options))))
+    }
+
+    /// The name of the scores of a task.
+    fn evaluation(&mut self, settings: &Settings, evaluation: &Evaluation) -> String {
+        let lengths: Vec<_> = evaluation.lengths.iter().map(ToString::to_string).collect();
+        let mut options = Vec::new();
+        if !lengths.is_empty() {
+            options.push(("lengths", format!("[{}]", lengths.join(", "))));
+        }
+        options.push(("method", self.method(settings)));
+        options.extend(self.conditions(settings));
+        let expression = format!("evaluate({}, {})", literal(&evaluation.task), map(&options));
+        self.computed(settings, "e", expression)
     }
 
     /// The name of a prompt.

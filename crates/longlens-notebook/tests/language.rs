@@ -24,6 +24,8 @@ mod speed;
 mod sweeps;
 #[path = "language/tables.rs"]
 mod tables;
+#[path = "language/tasks.rs"]
+mod tasks;
 #[path = "language/values.rs"]
 mod values;
 

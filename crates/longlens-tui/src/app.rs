@@ -20,7 +20,6 @@ use longlens_core::lens::ModelInfo;
 use longlens_core::methods::Method;
 use longlens_core::printable::printable_line;
 use longlens_core::trace::PooledMap;
-use longlens_eval::passkey::Grid;
 
 use crate::dialogs::{Dialog, Editor};
 use crate::fields::Controls;
@@ -28,6 +27,7 @@ use crate::panes::VIEWS;
 use crate::pen::Seen;
 use crate::theme::Theme;
 
+mod asked;
 mod asking;
 mod commands;
 mod grids;
@@ -47,7 +47,8 @@ mod undo;
 mod work;
 mod zoom;
 
-pub use grids::{GridRun, Grids};
+pub use asked::Asked;
+pub use grids::{GridRun, Grids, Shown, ShownCell, percent};
 pub use layout::{Focus, Layout};
 pub use log::{Level, Log};
 pub use parts::*;
@@ -119,10 +120,10 @@ pub struct App {
     pages: BTreeMap<u64, (PathBuf, Plot)>,
     /// How maps are shown.
     pub zoom: Zoom,
-    /// Passkey grids.
+    /// Grids of pass keys and other tasks.
     pub grids: Grids,
     /// The grid whose time was told and that waits for being asked for again.
-    warned_grid: Option<Grid>,
+    warned_grid: Option<Asked>,
     /// Runs that are marked for the comparison, at most two, in the order of their marking.
     pub marked: Vec<RunId>,
     /// Views on the screen, and where keys go.
@@ -410,16 +411,17 @@ impl App {
 
     /// How long the prompts of the grid of the controls would take, as `about 3 min`; nothing where that cannot be told.
     pub fn grid_time(&self) -> Option<String> {
-        let (seconds, is_all) = self.grid_seconds(&crate::export::grid(self))?;
+        let (seconds, is_all) = self.grid_seconds(&Asked::of(self))?;
         let about = if is_all { "about" } else { "more than" };
         Some(format!("{about} {}", pace::text(seconds)))
     }
 
     /// Seconds that the prompts of a grid would take, as far as they are known, and whether all are.
-    fn grid_seconds(&self, grid: &Grid) -> Option<(f64, bool)> {
-        let known: Vec<f64> = grid.lengths.iter().filter_map(|length| self.seconds_of(*length)).collect();
-        let seconds = known.iter().sum::<f64>() * (grid.depths.len() * grid.trials) as f64;
-        (!known.is_empty()).then_some((seconds, known.len() == grid.lengths.len()))
+    fn grid_seconds(&self, asked: &Asked) -> Option<(f64, bool)> {
+        let (lengths, n_a_length) = (asked.lengths(), asked.n_a_length()?);
+        let known: Vec<f64> = lengths.iter().filter_map(|length| self.seconds_of(*length)).collect();
+        let seconds = known.iter().sum::<f64>() * n_a_length as f64;
+        (!known.is_empty()).then_some((seconds, known.len() == lengths.len()))
     }
 
     fn pace_or_guess(&self) -> Pace {

@@ -81,7 +81,7 @@ pub enum Command {
     TokenColor,
     /// Output or log.
     Log,
-    /// A passkey grid.
+    /// A grid of pass keys or of another task.
     Grid,
     /// Keeps a run, or not.
     Pin,
@@ -305,7 +305,7 @@ const REST: &[Row] = &[
     (Command::LogScale, "log scale", "i", "logarithmic or linear colours", "views"),
     (Command::MaxPooling, "max pooling", "m", "largest or mean weight of a cell", "views"),
     (Command::Log, "log", "v", "shows the log in place of the output", "views"),
-    (Command::Grid, "passkey grid", "g", "runs a passkey grid with these settings; again to stop it", "runs"),
+    (Command::Grid, "grid", "g", "runs the grid of pass keys, or of the control `task`; again to stop it", "runs"),
     (Command::Pin, "pin", "P", "keeps the selected run in comparisons and across starts", "runs"),
     (Command::Rename, "rename", "R", "names the selected run", "runs"),
     (Command::Compare, "compare", "c", "marks the selected run; two marked runs are compared", "runs"),

@@ -16,7 +16,7 @@ use crate::view::View;
 mod config;
 pub(crate) mod contents;
 
-pub use config::{config, grid};
+pub use config::{config, evaluation, grid};
 
 /// What a view has to write, wherever it goes.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use longlens_core::lens::ModelInfo;
 use longlens_core::methods::{HEADS, METHODS, Method};
 use longlens_core::rope::{RopeScaling, SCALINGS};
 use longlens_core::setting::{Kind, MAX_REAL, Param, Value, whole};
+use longlens_eval::tasks::Task;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the controls set.
@@ -21,13 +22,16 @@ pub struct Controls {
     pub query: Option<usize>,
     /// Tokens of a chunk where the method has none of its own.
     pub chunk_len: Option<usize>,
-    /// The passkey grid.
+    /// The grid.
     pub grid: GridForm,
 }
 
-/// Which passkey grid to run.
+/// Which grid to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GridForm {
+    /// What is asked: [`PASSKEY`], or another task as text.
+    #[serde(default = "passkey")]
+    pub task: String,
     /// Longest prompt, in multiples of the trained context.
     pub up_to: usize,
     /// Depths, evenly from start to end.
@@ -64,6 +68,8 @@ pub enum FieldId {
     Query,
     /// Tokens of a chunk in the views.
     ChunkLen,
+    /// What the grid asks.
+    GridTask,
     /// Longest prompt of the grid, in multiples of the trained context.
     GridUpTo,
     /// How many depths the grid has.
@@ -134,7 +140,7 @@ pub struct Around<'a> {
 
 impl Default for GridForm {
     fn default() -> Self {
-        Self { up_to: 8, n_depths: 5, trials: 2, chat: false }
+        Self { task: passkey(), up_to: 8, n_depths: 5, trials: 2, chat: false }
     }
 }
 
@@ -151,10 +157,20 @@ impl Controls {
         self.add_selection(&mut list, around);
         params::text().for_each(|param| self.add_setting(&mut list, "text", param));
         let count = |min, max| Shape::Count { min, max };
+        let help = "what the grid asks: passkey, or another task, as `longlens tasks` lists them";
+        let field = list.add("grid", FieldId::GridTask, "task", &self.grid.task, Shape::Text, help);
+        field.range = "a task with its settings, as niah_single_1 or ruler_vt:seed=3".to_owned();
         let help = "longest prompt of the grid, in multiples of the trained context";
         list.add("grid", FieldId::GridUpTo, "up_to", &self.grid.up_to, count(1, 4096), help);
-        list.add("grid", FieldId::GridDepths, "depths", &self.grid.n_depths, count(1, 21), "depths of the key");
-        list.add("grid", FieldId::GridTrials, "trials", &self.grid.trials, count(1, 1000), "prompts per cell");
+        list.add("grid", FieldId::GridDepths, "depths", &self.grid.n_depths, count(1, 21), "depths of what is hidden");
+        list.add(
+            "grid",
+            FieldId::GridTrials,
+            "trials",
+            &self.grid.trials,
+            count(1, 1000),
+            "prompts per cell; samples of each length, where a task has no depths",
+        );
         let chats = Shape::Words(OFF_ON.map(str::to_owned).into());
         let help = "whether prompts are put into the model's chat template";
         list.add("grid", FieldId::GridChat, "chat", &OFF_ON[usize::from(self.grid.chat)], chats, help);
@@ -258,6 +274,8 @@ impl Controls {
             FieldId::TrainedContext => {
                 new.settings.trained_context = Some(params::TRAINED_CONTEXT.read(text)?.number() as usize);
             }
+            FieldId::GridTask if text.is_empty() => new.grid.task = passkey(),
+            FieldId::GridTask => new.grid.task = Task::parse(text)?.to_string(),
             FieldId::GridChat => {
                 new.grid.chat = OFF_ON.iter().position(|word| *word == text).ok_or_else(refused)? == 1;
             }
@@ -299,6 +317,13 @@ impl Controls {
         let stays = format!("set {} to {}", field.label, field.value);
         first.filter(|(_, problem)| problem.help.as_ref() != Some(&stays)).map(|(new, _)| new)
     }
+}
+
+/// The task whose grid has keys of our own templates in every cell.
+pub const PASSKEY: &str = "passkey";
+
+fn passkey() -> String {
+    PASSKEY.to_owned()
 }
 
 /// Controls in the making.

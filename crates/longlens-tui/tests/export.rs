@@ -159,7 +159,7 @@ fn a_grid_is_exported_as_far_as_it_is_done() {
     let mut rig = under("full");
     let none = export::of_view(&rig.app, &GridView, "x".into()).unwrap_err();
     assert_eq!(none.help.as_deref(), Some("run one (g)"));
-    rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1, chat: false };
+    rig.app.controls.grid = longlens_tui::fields::GridForm { up_to: 2, n_depths: 3, trials: 1, ..Default::default() };
     let expected = export::grid(&rig.app);
     rig.keys("g");
     assert!(matches!(rig.app.record.steps().last(), Some(Step::Grid(_, grid)) if *grid == expected));

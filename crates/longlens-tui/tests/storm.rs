@@ -12,6 +12,7 @@ use longlens_app::runs::{RunAsk, RunState};
 use longlens_app::worker::{Ask, Event, Progress};
 use longlens_core::lens::{Lens, Rows};
 use longlens_core::scripted::{ByteCodec, ScriptedLens};
+use longlens_eval::evaluate::Record;
 use longlens_eval::generate::{Generated, StopReason};
 use longlens_eval::passkey::Cell;
 use longlens_tui::app::{Action, App, Effect};
@@ -21,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
+use serde_json::json;
 
 /// Longest prompt that the storm builds.
 const MAX_PROMPT: usize = 600;
@@ -66,6 +68,11 @@ impl Careless {
                 let made = ask.of.page(&mut |watch| self.inspect(&ask.run, &ask.generated, watch));
                 Event::Page(ask.id, made)
             }
+            Ask::Evaluate(ask) => match random.random_range(0..3) {
+                0 => Event::Counted(ask.id, random.random_range(0..9), vec!["a note".into()]),
+                1 => Event::Sample(ask.id, Box::new(sample(random)), random.random_range(0..9)),
+                _ => Event::GridFailed(ask.id, problem()),
+            },
             Ask::Grid(ask) => {
                 let left = ask.grid.lengths.len() * ask.grid.depths.len() - 1;
                 let cell = Cell {
@@ -150,6 +157,35 @@ impl Careless {
 
 fn problem() -> Problem {
     Problem::new("it broke", Some("mend it".to_owned()))
+}
+
+/// A finished sample, also of a task that nobody asked for.
+fn sample(random: &mut ChaCha8Rng) -> Record {
+    let outcome = match random.random_range(0..3) {
+        0 => json!({ "outcome": "skipped" }),
+        1 => json!({ "outcome": "measured", "mean_nll": 1.5, "n_scored": 9, "by_position": [] }),
+        _ => json!({
+            "outcome": "answered", "output": "漢", "n_generated": 1, "stop": "max_tokens", "scorer": "ruler_all", "scale": 1.0,
+            "faithful": random.random_bool(0.5), "fixed": true, "seconds_to_first_token": 0.1,
+        }),
+    };
+    let mut record = json!({
+        "key": random.random_range(0..99).to_string(), "task": "niah_single_1", "setting": "niah_single_1", "task_version": 1, "id": "1",
+        "run": longlens_core::trace::RunRecord::default(), "content": "", "device": "cpu", "mode": "faithful", "template": "off",
+        "prompt_sha256": "", "n_prompt": 9, "answers": [], "seconds": 0.1, "finished": 1,
+    });
+    let fields = record.as_object_mut().unwrap();
+    fields.extend(outcome.as_object().unwrap().clone());
+    if random.random_bool(0.7) {
+        fields.insert("length".into(), json!(256 << random.random_range(0..3)));
+    }
+    if random.random_bool(0.7) {
+        fields.insert("depth".into(), json!(f64::from(random.random_range(0..3)) / 2.0));
+    }
+    if random.random_bool(0.2) {
+        fields.insert("part".into(), json!("a part with a long name"));
+    }
+    serde_json::from_value(record).unwrap()
 }
 
 fn build(source: &PromptSource) -> Result<Arc<longlens_app::prompt::Prompt>, Problem> {

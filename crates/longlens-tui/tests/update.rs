@@ -24,7 +24,7 @@ use longlens_tui::fields::FieldId;
 use longlens_tui::panes::{VIEWS, attention::AttentionView, compare::CompareView, grid::GridView, loss::LossView};
 use longlens_tui::pen::Hit;
 use longlens_tui::theme::ThemeName;
-use longlens_tui::view::Need;
+use longlens_tui::view::{Need, View};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 /// Keys that come first, the command, and what must hold then.
@@ -552,6 +552,47 @@ fn needles_and_grids_are_put_into_the_chat_template() {
     let grid = rig.app.grids.shown().unwrap();
     assert!(grid.chat.is_some() && grid.cells[0].as_ref().unwrap().hits_tokens == 1, "{grid:?}");
     assert_eq!(GridRun::restored(1, grid.keep(), &rig.app.model.spec).unwrap().chat, grid.chat);
+}
+
+#[test]
+fn a_grid_runs_any_task() {
+    let mut rig = Rig::ready();
+    let set = |rig: &mut Rig, value: &str| {
+        let fields = rig.app.fields();
+        let field = fields.iter().find(|field| field.id == FieldId::GridTask).unwrap();
+        rig.app.controls.with(field, value).map(|controls| rig.app.controls = controls)
+    };
+    assert!(set(&mut rig, "niah_singel_1").unwrap_err().to_string().contains("niah_single_1"), "a near name is told");
+    set(&mut rig, "passkey:depths=3").unwrap();
+    let form = longlens_tui::fields::GridForm { up_to: 2, trials: 2, ..rig.app.controls.grid.clone() };
+    rig.app.controls.grid = form;
+    rig.keys("4");
+    let shown = text(&rig.frame(120, 40));
+    assert!(
+        shown.contains("g runs passkey:depths=3,samples=2") && shown.contains("12 samples: lengths 256 512"),
+        "{shown}"
+    );
+    rig.keys("g");
+    let grid = rig.app.grids.shown().unwrap().clone();
+    let cells = grid.shown();
+    assert_eq!((cells.rows.len(), &cells.lengths[..]), (3, &[Some(256), Some(512)][..]));
+    assert!(cells.cells.iter().all(|cell| cell.as_ref().is_some_and(|cell| cell.text == "100")), "{cells:?}");
+    assert_eq!((grid.running, grid.n_done(), grid.n_in_all()), (false, 12, Some(12)));
+    assert!(matches!(rig.app.record.steps().last(), Some(Step::Evaluate(_, asked)) if asked.lengths == [256, 512]));
+    let shown = text(&rig.frame(120, 40));
+    assert!(shown.contains("12 of 12 samples · score 100% · beyond 100%") && shown.contains("50%"), "{shown}");
+    // it survives, and is exported
+    let again = GridRun::restored(9, grid.keep(), &rig.app.model.spec).unwrap();
+    assert_eq!(again.shown(), cells);
+    let content = GridView.export(&rig.app).unwrap();
+    assert_eq!(content.plot.table().unwrap().rows.len(), 2);
+    // a task without lengths has one column, and one that lacks its file says so
+    set(&mut rig, "longbench_qasper").unwrap();
+    rig.keys("g");
+    assert!(format!("{:?}", rig.app.log).contains("is made from a file"));
+    assert!(!rig.app.grids.shown().unwrap().running);
+    set(&mut rig, "").unwrap();
+    assert_eq!(rig.app.controls.grid.task, "passkey");
 }
 
 #[test]

@@ -78,6 +78,11 @@ pub fn command(start: &Start, step: &Step, model: &ModelSpec) -> String {
                 chat(grid.chat.as_ref()),
             )
         }
+        Step::Evaluate(settings, evaluation) => {
+            let lengths: Vec<_> = evaluation.lengths.iter().map(ToString::to_string).collect();
+            let lengths = if lengths.is_empty() { String::new() } else { format!(" --lengths {}", lengths.join(",")) };
+            format!("longlens evaluate {}{}{lengths}\n", quoted(&evaluation.task), flags(start, settings, model))
+        }
     }
 }
 

@@ -29,11 +29,18 @@ pub struct Subject {
     pub layer_windows: Option<String>,
 }
 
+impl Subject {
+    /// Whether it answered a sample.
+    pub fn answered(&self, record: &Record) -> bool {
+        is_same(self, &subject(record))
+    }
+}
+
 /// What a name says of a subject beside its method.
 type Told = fn(&Subject) -> String;
 
 /// All that answered, in order, with names that say what differs among them.
-pub(super) fn subjects(records: &[Record]) -> Vec<Subject> {
+pub fn subjects(records: &[Record]) -> Vec<Subject> {
     let mut all: Vec<Subject> = Vec::new();
     for record in records {
         let own = subject(record);
@@ -107,7 +114,7 @@ pub(super) fn is_same(one: &Subject, other: &Subject) -> bool {
 }
 
 /// Finished samples, of each the last.
-pub(super) fn last_of_each(records: &[Record]) -> Vec<&Record> {
+pub fn last_of_each(records: &[Record]) -> Vec<&Record> {
     let mut at: HashMap<(Subject, &str, &str, &str), usize> = HashMap::new();
     let mut kept: Vec<&Record> = Vec::new();
     for record in records {

@@ -112,29 +112,19 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
             };
             for at in of_task {
                 let unit = &job.units[at];
-                let settings = settings_for(unit, &made);
-                let probe = match settings.setup(&model.spec, longest(unit, &made)) {
-                    Ok(setup) => setup,
-                    Err(error) => {
-                        done.impossible.push((at, error.into()));
-                        continue;
-                    }
-                };
+                if let Err(error) = settings_for(unit, &made).setup(&model.spec, longest(unit, &made)) {
+                    done.impossible.push((at, error.into()));
+                    continue;
+                }
                 watch.begins(at, unit, &made.notes);
-                let subject = Subject::of(&model, device, &probe);
-                let task = Task::named(unit.task.info().name).expect("units have tasks of the list");
-                let run = Run { task, setting: &unit.task, subject: &subject, options: &unit.options };
-                let spec = model.spec.clone();
-                let mut setup_for = |size: PromptSize| Ok(settings.setup(&spec, size.n_tokens)?);
                 let mine = takes.as_ref().map(|takes| &takes[of_model.iter().position(|of| *of == at).unwrap_or(0)]);
                 let is_mine = |sample: usize| mine.is_none_or(|mine| mine[sample]);
                 // progress and finished samples are heard by one and the same
                 let both = RefCell::new(&mut *watch);
                 let mut heard = Heard(&both);
-                let mut with =
-                    With { lens: &mut *lens, setup_for: &mut setup_for, store: results, control: &mut heard };
+                let on = On { lens: &mut *lens, device, store: results, control: &mut heard };
                 let mut told = |record: &Record| both.borrow_mut().finished(at, record);
-                let tally = run.run(&mut with, &mut made, &is_mine, &mut told)?;
+                let tally = run_unit(unit, &mut made, on, &is_mine, &mut told)?;
                 watch.ends(at, &tally);
                 done.tallies.push((at, tally));
                 if tally.is_cancelled {
@@ -145,6 +135,37 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
         }
     }
     Ok(done)
+}
+
+/// What a unit is run on, and who hears of it.
+pub struct On<'a> {
+    /// An open model.
+    pub lens: &'a mut dyn Lens,
+    /// `cpu`, `wgpu` or `cuda`.
+    pub device: &'a str,
+    /// Where finished samples are kept.
+    pub store: &'a mut dyn Store,
+    /// Who watches, and may stop it.
+    pub control: &'a mut dyn Control,
+}
+
+/// Runs those samples of a unit that are not finished and that `takes` gives to this run, by their number; `told` hears of each. Progress
+/// counts prompt tokens of what is missing. Errors: settings that are impossible on the model, and those of [`Run::run`].
+pub fn run_unit(
+    unit: &Unit,
+    made: &mut Counted,
+    on: On<'_>,
+    takes: &dyn Fn(usize) -> bool,
+    told: &mut dyn FnMut(&Record),
+) -> Result<Tally, Problem> {
+    let settings = settings_for(unit, made);
+    let model = on.lens.model().clone();
+    let subject = Subject::of(&model, on.device, &settings.setup(&model.spec, longest(unit, made))?);
+    let task = Task::named(unit.task.info().name).expect("units have tasks of the list");
+    let run = Run { task, setting: &unit.task, subject: &subject, options: &unit.options };
+    let mut setup_for = |size: PromptSize| Ok(settings.setup(&model.spec, size.n_tokens)?);
+    let mut with = With { lens: on.lens, setup_for: &mut setup_for, store: on.store, control: on.control };
+    Ok(run.run(&mut with, made, takes, told)?)
 }
 
 /// What the units would take on models that are described; nothing is run.

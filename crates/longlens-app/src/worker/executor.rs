@@ -1,20 +1,30 @@
 //! What the worker's thread does: it holds the model and the sequence that is loaded.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use longlens_core::lens::{CancelToken, Lens, LensError, Rows, Setup};
+use longlens_core::lens::{CancelToken, Control, Lens, LensError, Rows, Setup};
 use longlens_core::trace::{PooledMap, Trace, Watch};
+use longlens_eval::EvalError;
+use longlens_eval::evaluate::{Counted, Record};
 use longlens_eval::generate::{Generation, PieceDecoder, Stop};
 use longlens_eval::passkey::{Cells, Outcome};
+use longlens_eval::progress::Part;
 use longlens_eval::sampling::Sampler;
 use longlens_eval::setup::PromptSize;
+use longlens_eval::tasks::{Disk, Files};
 
-use super::{DifferenceAsk, Earlier, Event, Fault, GridAsk, InspectAsk, Mailbox, PageAsk, Task, Watcher, caught};
+use super::{
+    DifferenceAsk, Earlier, EvaluateAsk, Event, Fault, GridAsk, GridWork, InspectAsk, Mailbox, PageAsk, Task, Watcher,
+    caught,
+};
 use crate::problem::Problem;
 use crate::prompt::Prompt;
+use crate::results::{Results, counted};
 use crate::runs::{RunAsk, RunId};
 use crate::settings::{Settings, Swap};
+use crate::sweep::{On, Unit, run_unit};
 
 /// The model, and what it has computed last.
 pub struct Executor<R: Fn(Event)> {
@@ -25,7 +35,9 @@ pub struct Executor<R: Fn(Event)> {
     loaded: Option<Loaded>,
     /// The grid of this number, between its cells.
     grid: Option<(u64, Cells)>,
-    /// The work on it so far, whatever came between.
+    /// The samples of a task of the grid of this number, with those that are finished.
+    samples: Option<(u64, Samples)>,
+    /// The work on the grid of this number so far, whatever came between.
     on_grid: Option<(u64, Earlier)>,
     /// What computed the cache, which `reuse-kv` goes back to.
     base: Option<(Arc<Prompt>, Settings)>,
@@ -51,7 +63,7 @@ struct Fed {
 
 impl<R: Fn(Event)> Executor<R> {
     pub fn new(lens: Box<dyn Lens>, report: R, mailbox: Arc<Mailbox>) -> Self {
-        Self { lens, report, mailbox, loaded: None, grid: None, on_grid: None, base: None }
+        Self { lens, report, mailbox, loaded: None, grid: None, samples: None, on_grid: None, base: None }
     }
 
     /// Works until the mailbox is closed.
@@ -69,6 +81,7 @@ impl<R: Fn(Event)> Executor<R> {
                 Task::Page(ask) => self.page(&ask, &token),
                 Task::Difference(ask) => self.difference(&ask, &token),
                 Task::Cell(ask, done) => self.cell(&ask, done, &token),
+                Task::Samples(ask) => self.samples(&ask, &token),
             }
         }
     }
@@ -279,10 +292,71 @@ impl<R: Fn(Event)> Executor<R> {
         (self.report)(Event::Difference(ask.id, told));
     }
 
+    /// The samples of a task that are not finished. Those that were are kept where it gives way, and the rest is run later.
+    fn samples(&mut self, ask: &EvaluateAsk, token: &CancelToken) {
+        let id = ask.id;
+        (self.loaded, self.base, self.grid) = (None, None, None);
+        let earlier =
+            self.on_grid.filter(|(known, _)| *known == id).map_or_else(Earlier::default, |(_, earlier)| earlier);
+        let known = self.samples.take().filter(|(known, _)| *known == id);
+        let ran = caught(|| {
+            let mut watcher = Watcher::after(earlier, "grid", token, &self.report);
+            let mut samples = match known {
+                Some((_, samples)) => samples,
+                None => {
+                    let samples = Samples::count(ask, &*self.lens, &mut watcher)?;
+                    let notes = samples.units.iter().flat_map(|(_, made)| &made.notes).cloned().collect();
+                    (self.report)(Event::Counted(id, samples.n(), notes));
+                    samples
+                }
+            };
+            let n = samples.n();
+            let n_tokens = |made: &Counted| made.entries.iter().map(|entry| entry.n_prompt).sum::<usize>();
+            let total = samples.units.iter().map(|(_, made)| n_tokens(made)).sum();
+            let (mut before, mut is_whole) = (0, true);
+            for (unit, made) in &mut samples.units {
+                let size = n_tokens(made);
+                let mut part = Part { control: &mut watcher, before, size, total };
+                let mut n_finished = samples.results.len();
+                let mut told = |record: &Record| {
+                    n_finished += 1;
+                    (self.report)(Event::Sample(id, Box::new(record.clone()), n.saturating_sub(n_finished)));
+                };
+                let on = On {
+                    lens: self.lens.as_mut(),
+                    device: &ask.device,
+                    store: &mut samples.results,
+                    control: &mut part,
+                };
+                is_whole &= !run_unit(unit, made, on, &|_| true, &mut told)?.is_cancelled;
+                if !is_whole {
+                    break;
+                }
+                before += size;
+            }
+            self.on_grid = Some((id, watcher.pause()));
+            self.samples = (!is_whole).then_some((id, samples));
+            Ok(is_whole)
+        });
+        if matches!(&ran, Err(Fault::Refused(problem)) if token.is_cancelled() && *problem == LensError::Cancelled.into())
+        {
+            return; // it gave way while its samples were counted
+        }
+        let mut mail = self.mailbox.lock();
+        let is_same = mail.grid.as_ref().is_some_and(|waiting| waiting.id() == id);
+        if is_same && !matches!(ran, Ok(false)) {
+            mail.grid = None;
+        }
+        drop(mail);
+        if let Err(fault) = ran {
+            (self.report)(Event::GridFailed(id, fault.into()));
+        }
+    }
+
     /// The next cell of a grid.
     fn cell(&mut self, ask: &GridAsk, n_done: usize, token: &CancelToken) {
         let GridAsk { id, settings, grid } = ask;
-        (self.loaded, self.base) = (None, None);
+        (self.loaded, self.base, self.samples) = (None, None, None);
         let spec = self.lens.model().spec.clone();
         let mut setup_for =
             |size: PromptSize| -> Result<Setup, LensError> { Ok(settings.setup(&spec, size.n_tokens)?) };
@@ -304,11 +378,11 @@ impl<R: Fn(Event)> Executor<R> {
             Ok((outcome, left))
         });
         let mut mail = self.mailbox.lock();
-        let is_same = mail.grid.as_ref().is_some_and(|(waiting, _)| waiting.id == *id);
+        let is_same = mail.grid.as_ref().is_some_and(|waiting| waiting.id() == *id);
         match ran {
             Ok((Outcome::Whole(cell), left)) => {
                 if is_same {
-                    mail.grid = (left > 0).then(|| (ask.clone(), n_done + 1));
+                    mail.grid = (left > 0).then(|| GridWork::Passkeys(ask.clone(), n_done + 1));
                 }
                 drop(mail);
                 (self.report)(Event::Cell(*id, Box::new(cell), left));
@@ -322,6 +396,30 @@ impl<R: Fn(Event)> Executor<R> {
                 (self.report)(Event::GridFailed(*id, fault.into()));
             }
         }
+    }
+}
+
+/// The samples of a task, counted at each of its lengths.
+struct Samples {
+    units: Vec<(Unit, Counted)>,
+    /// Those that are finished.
+    results: Results,
+}
+
+impl Samples {
+    fn count(ask: &EvaluateAsk, lens: &dyn Lens, control: &mut dyn Control) -> Result<Self, Problem> {
+        let files: Rc<dyn Files> = Rc::new(Disk);
+        let count = |unit: Unit| {
+            let made = counted(None, &unit.task, &lens.model().spec, lens.text()?, &files, &mut *control)?;
+            Ok((unit, made))
+        };
+        let units = ask.evaluation.units(&ask.settings)?;
+        let units = units.into_iter().map(count).collect::<Result<_, EvalError>>()?;
+        Ok(Self { units, results: Results::in_memory() })
+    }
+
+    fn n(&self) -> usize {
+        self.units.iter().map(|(_, made)| made.entries.len()).sum()
     }
 }
 

@@ -214,7 +214,7 @@ impl<K: Serialize, T: Serialize + DeserializeOwned> Ledger<K, T> for Journal {
 }
 
 /// Measures with setups for a method that may be written in the session: what its functions say when they fail is the error.
-fn with_setups<T>(
+pub(super) fn with_setups<T>(
     context: &NativeCallContext,
     model: &OpenModel,
     method: &Method,

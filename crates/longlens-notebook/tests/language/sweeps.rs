@@ -20,7 +20,7 @@ fn next(before: &Rig) -> Rig {
     next_on(before, Box::new(Scripted))
 }
 
-fn next_on(before: &Rig, models: Box<dyn Models>) -> Rig {
+pub fn next_on(before: &Rig, models: Box<dyn Models>) -> Rig {
     let mut rig = rig();
     let files = longlens_notebook::host::Files::below(before.folder.path());
     let options = longlens_notebook::session::Options {

@@ -1,15 +1,19 @@
-//! Passkey grids: their cells come in one by one, while everything else goes on.
+//! Grids of pass keys and of other tasks: their cells come in one by one, while everything else goes on.
 
-use longlens_app::session::KeptGrid;
+use longlens_app::session::{KeptGrid, Scored};
 use longlens_app::settings::{Settings, Swap};
+use longlens_app::steps::Step;
+use longlens_app::sweep::Evaluation;
+use longlens_app::views::scores::{self, GridRow, ScoreCell, ScoreGrid};
 use longlens_core::spec::ModelSpec;
 use longlens_core::trace::RunRecord;
+use longlens_eval::evaluate::Record;
 use longlens_eval::passkey::{Cell, Chat, Grid, Template};
 
 /// Grids that are kept.
 const KEPT: usize = 8;
 
-/// Passkey grids, at most one of which runs, and the one that is shown.
+/// Grids, at most one of which runs, and the one that is shown.
 #[derive(Debug, Clone, Default)]
 pub struct Grids {
     list: Vec<GridRun>,
@@ -17,7 +21,7 @@ pub struct Grids {
     from_newest: usize,
 }
 
-/// A passkey grid, as far as it is done.
+/// A grid, as far as it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GridRun {
     /// Its number.
@@ -28,9 +32,9 @@ pub struct GridRun {
     pub text: String,
     /// Lengths in tokens, ascending.
     pub lengths: Vec<usize>,
-    /// Depths, ascending.
+    /// Depths of pass keys, ascending.
     pub depths: Vec<f64>,
-    /// Row-major `[n_depths, n_lengths]`.
+    /// Pass keys: row-major `[n_depths, n_lengths]`.
     pub cells: Vec<Option<Cell>>,
     /// What was run, from the first cell.
     pub record: RunRecord,
@@ -38,8 +42,32 @@ pub struct GridRun {
     pub trials: usize,
     /// The chat template's, where prompts are put into one.
     pub chat: Option<Chat>,
+    /// The samples of another task than pass keys.
+    pub scored: Option<Scored>,
+    /// Their scores.
+    pub(crate) scores: ScoreGrid,
     /// Whether cells are still to come.
     pub running: bool,
+}
+
+/// What a grid shows, whatever it is of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Shown {
+    /// Names of the rows, from the top.
+    pub rows: Vec<String>,
+    /// Lengths in tokens, ascending; one `None` where the task has none.
+    pub lengths: Vec<Option<usize>>,
+    /// Row-major `[n_rows, n_lengths]`.
+    pub cells: Vec<Option<ShownCell>>,
+}
+
+/// A cell of a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShownCell {
+    /// Share of perfect answers; nothing of losses.
+    pub share: Option<f64>,
+    /// The number in it.
+    pub text: String,
 }
 
 impl Grids {
@@ -91,6 +119,25 @@ impl Grids {
         grid.map(|grid| grid.running = false).is_some()
     }
 
+    /// The samples of the grid of this number are counted; false where it is gone.
+    pub(super) fn counted(&mut self, id: u64, n: usize) -> bool {
+        let scored = self.list.iter_mut().find(|grid| grid.id == id).and_then(|grid| grid.scored.as_mut());
+        scored.map(|scored| scored.n_samples = Some(n)).is_some()
+    }
+
+    /// Takes in a sample of the grid of this number; returns the grid if that was its last.
+    pub(super) fn take_sample(&mut self, id: u64, record: Record, left: usize) -> Option<&GridRun> {
+        let grid = self.list.iter_mut().find(|grid| grid.id == id)?;
+        let scored = grid.scored.as_mut()?;
+        if grid.record.method.is_empty() {
+            grid.record = record.run.clone();
+        }
+        scored.records.push(record);
+        grid.scores = scores::grid(&scored.records.iter().collect::<Vec<_>>());
+        grid.running &= left > 0;
+        (left == 0).then_some(&*grid)
+    }
+
     /// Takes in a cell of the grid of this number; returns the grid if that was its last.
     pub(super) fn take_cell(&mut self, id: u64, cell: &Cell, left: usize) -> Option<&GridRun> {
         let grid = self.list.iter_mut().find(|grid| grid.id == id)?;
@@ -120,7 +167,88 @@ impl GridRun {
             record: RunRecord::default(),
             trials: grid.trials,
             chat: grid.chat.clone(),
+            scored: None,
+            scores: ScoreGrid::default(),
             running: true,
+        }
+    }
+
+    /// A grid of another task that begins to run.
+    pub(super) fn of_task(id: u64, settings: Settings, evaluation: Evaluation, model: &ModelSpec) -> Self {
+        let lengths = evaluation.lengths.clone();
+        let text = text_of(&settings, model);
+        let scored = Some(Scored { evaluation, n_samples: None, records: Vec::new() });
+        let kept = KeptGrid {
+            settings,
+            lengths,
+            depths: Vec::new(),
+            cells: Vec::new(),
+            record: RunRecord::default(),
+            trials: 0,
+            chat: None,
+            scored,
+        };
+        Self { running: true, ..Self::of_kept(id, kept, text) }
+    }
+
+    fn of_kept(id: u64, kept: KeptGrid, text: String) -> Self {
+        let KeptGrid { settings, lengths, depths, cells, record, trials, chat, scored } = kept;
+        let scores =
+            scored.as_ref().map(|scored| scores::grid(&scored.records.iter().collect::<Vec<_>>())).unwrap_or_default();
+        Self { id, settings, text, lengths, depths, cells, record, trials, chat, scored, scores, running: false }
+    }
+
+    /// What it shows.
+    pub fn shown(&self) -> Shown {
+        if self.scored.is_some() {
+            let scores = &self.scores;
+            let row = |row: &GridRow| match row {
+                GridRow::Depth(depth) => depth_text(*depth),
+                GridRow::Part(part) => part.clone(),
+                GridRow::All => "all".to_owned(),
+            };
+            let cell = |cell: &ScoreCell| match cell.is_loss {
+                true => ShownCell { share: None, text: format!("{:.1}", cell.score) },
+                false => ShownCell::of_share(cell.score / 100.0),
+            };
+            return Shown {
+                rows: scores.rows.iter().map(row).collect(),
+                lengths: scores.lengths.clone(),
+                cells: scores.cells.iter().map(|found| found.as_ref().map(cell)).collect(),
+            };
+        }
+        Shown {
+            rows: self.depths.iter().map(|depth| depth_text(*depth)).collect(),
+            lengths: self.lengths.iter().copied().map(Some).collect(),
+            cells: self
+                .cells
+                .iter()
+                .map(|cell| cell.as_ref().map(|cell| ShownCell::of_share(cell.accuracy())))
+                .collect(),
+        }
+    }
+
+    /// Cells of pass keys, or samples, that are finished.
+    pub fn n_done(&self) -> usize {
+        match &self.scored {
+            Some(scored) => scored.records.len(),
+            None => self.cells.iter().flatten().count(),
+        }
+    }
+
+    /// The same in all, as far as it is known.
+    pub fn n_in_all(&self) -> Option<usize> {
+        match &self.scored {
+            Some(scored) => scored.n_samples,
+            None => Some(self.cells.len()),
+        }
+    }
+
+    /// The step that runs it.
+    pub fn step(&self) -> Step {
+        match &self.scored {
+            Some(scored) => Step::Evaluate(self.settings.clone(), scored.evaluation.clone()),
+            None => Step::Grid(self.settings.clone(), self.grid()),
         }
     }
 
@@ -140,25 +268,33 @@ impl GridRun {
             record: self.record.clone(),
             trials: self.trials,
             chat: self.chat.clone(),
+            scored: self.scored.clone(),
         }
     }
 
     /// A kept grid again; nothing where its cells do not fit its lengths and depths.
     pub fn restored(id: u64, kept: KeptGrid, model: &ModelSpec) -> Option<Self> {
-        let KeptGrid { settings, lengths, depths, cells, record, trials, chat } = kept;
-        (!cells.is_empty() && cells.len() == lengths.len() * depths.len()).then(|| Self {
-            id,
-            text: text_of(&settings, model),
-            settings,
-            lengths,
-            depths,
-            cells,
-            record,
-            trials,
-            chat,
-            running: false,
-        })
+        let is_whole = !kept.cells.is_empty() && kept.cells.len() == kept.lengths.len() * kept.depths.len();
+        let text = text_of(&kept.settings, model);
+        (is_whole || kept.scored.is_some()).then(|| Self::of_kept(id, kept, text))
     }
+}
+
+impl ShownCell {
+    fn of_share(share: f64) -> Self {
+        Self { share: Some(share), text: format!("{:>3}", percent(share)) }
+    }
+}
+
+/// A depth in per cent.
+fn depth_text(depth: f64) -> String {
+    format!("{:>3.0}%", depth * 100.0)
+}
+
+/// Rounded so that no miss becomes 100 and no hit 0.
+pub fn percent(share: f64) -> u32 {
+    let rounded = (share * 100.0).round() as u32;
+    if share > 0.0 && share < 1.0 { rounded.clamp(1, 99) } else { rounded }
 }
 
 /// The text of settings whose prompts are computed in full.

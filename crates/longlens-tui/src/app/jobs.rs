@@ -9,12 +9,12 @@ use longlens_app::prompt::PromptSource;
 use longlens_app::runs::{Run, RunAsk, RunId, RunState};
 use longlens_app::settings::{Settings, Swap};
 use longlens_app::steps::Step;
-use longlens_app::worker::{Ask, Event, GridAsk, InspectKind, Progress};
+use longlens_app::worker::{Ask, EvaluateAsk, Event, GridAsk, InspectKind, Progress};
 use longlens_core::printable::printable_line;
 use longlens_eval::passkey::Cell;
 use serde_json::{Map, Value};
 
-use super::{App, Effect, GridRun, Level, Opening};
+use super::{App, Asked, Effect, GridRun, Level, Opening};
 use crate::command::{Command, key};
 use crate::export::PAGE;
 
@@ -87,14 +87,13 @@ impl App {
         }
     }
 
-    /// Starts a passkey grid, one that takes long once it is asked for again, or stops the one that runs.
+    /// Starts a grid, one that takes long once it is asked for again, or stops the one that runs.
     pub(super) fn toggle_grid(&mut self) {
         if let Some(stopped) = self.grids.stop() {
-            let has_cells = stopped.cells.iter().any(Option::is_some);
-            if !has_cells {
+            if stopped.n_done() == 0 {
                 // a notebook of the session would measure for hours what nobody waited for
-                let grid = stopped.grid();
-                self.record.take_back(&|step| matches!(step, Step::Grid(_, asked) if *asked == grid));
+                let started = stopped.step();
+                self.record.take_back(&|step| *step == started);
             }
             self.log.say(Level::Note, "the grid was stopped; its cells are kept");
             return self.work.add(Effect::CancelGrid);
@@ -107,26 +106,39 @@ impl App {
         if self.opening != Opening::Done {
             return self.log.say(Level::Warning, "the model is not open yet");
         }
-        let (settings, grid) = (self.controls.settings.clone(), crate::export::grid(self));
-        if grid.lengths.is_empty() {
+        let (settings, asked) = (self.controls.settings.clone(), Asked::of(self));
+        if matches!(&asked, Asked::Passkeys(grid) if grid.lengths.is_empty()) {
             return self.log.say(Level::Error, "every length of this grid is too long to make");
         }
-        let n_prompts = grid.lengths.len() * grid.depths.len() * grid.trials;
+        let what = match (&asked, asked.n_prompts()) {
+            (Asked::Passkeys(_), n) => format!("a grid of {} prompts", n.unwrap_or(0)),
+            (Asked::Task(evaluation), Some(n)) => format!("{n} samples of {}", evaluation.task),
+            (Asked::Task(evaluation), None) => format!("the samples of {}", evaluation.task),
+        };
         let time = self.grid_time().map_or(String::new(), |time| format!(", {time}"));
-        let is_long = self.grid_seconds(&grid).is_some_and(|(seconds, _)| seconds > LONG_GRID);
-        if is_long && self.warned_grid.as_ref() != Some(&grid) {
+        let is_long = self.grid_seconds(&asked).is_some_and(|(seconds, _)| seconds > LONG_GRID);
+        if is_long && self.warned_grid.as_ref() != Some(&asked) {
             let text = format!(
-                "a grid of {n_prompts} prompts{time}: {} again starts it; up_to, depths and trials make it smaller",
+                "{what}{time}: {} again starts it; up_to, depths and trials make it smaller",
                 key(Command::Grid)
             );
-            self.warned_grid = Some(grid);
+            self.warned_grid = Some(asked);
             return self.log.say(Level::Warning, text);
         }
-        self.log.say(Level::Note, format!("a grid of {n_prompts} prompts{time}; {} stops it", key(Command::Grid)));
+        self.log.say(Level::Note, format!("{what}{time}; {} stops it", key(Command::Grid)));
         let id = self.work.number();
-        self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.opened.spec));
-        self.record(Step::Grid(settings.clone(), grid.clone()));
-        self.work.ask(Ask::Grid(GridAsk { id, settings, grid }));
+        self.record(asked.step(settings.clone()));
+        match asked {
+            Asked::Passkeys(grid) => {
+                self.grids.start(GridRun::new(id, settings.clone(), &grid, &self.opened.spec));
+                self.work.ask(Ask::Grid(GridAsk { id, settings, grid }));
+            }
+            Asked::Task(evaluation) => {
+                self.grids.start(GridRun::of_task(id, settings.clone(), evaluation.clone(), &self.opened.spec));
+                let device = self.start.device.clone().unwrap_or_else(|| "cpu".to_owned());
+                self.work.ask(Ask::Evaluate(EvaluateAsk { id, settings, evaluation, device }));
+            }
+        }
     }
 
     /// Takes in what the worker tells. Results of runs that are no longer the newest change only that run.
@@ -174,6 +186,18 @@ impl App {
                 self.difference.failed(id, problem);
             }
             Event::Cell(id, cell, left) => self.take_cell(id, &cell, left),
+            Event::Counted(id, n, notes) => {
+                if self.grids.counted(id, n) {
+                    let say = |note: &String| self.log.say(Level::Note, printable_line(note));
+                    notes.iter().for_each(say);
+                }
+            }
+            Event::Sample(id, record, left) => {
+                self.dirty = true;
+                if let Some(grid) = self.grids.take_sample(id, *record, left) {
+                    self.log.say(Level::Note, format!("the grid of {} is done", grid.text));
+                }
+            }
             Event::GridFailed(id, problem) => {
                 if self.grids.fail(id) {
                     self.fail(&problem);

@@ -4,10 +4,14 @@ use std::fmt::Write;
 
 use longlens_app::prompt::PromptSource;
 use longlens_app::settings::{Swap, params};
+use longlens_app::sweep::Evaluation;
 use longlens_core::lens::{Conversation, Message};
+use longlens_core::setting::{Setting, Value};
 use longlens_eval::passkey::{Chat, Grid, Template};
+use longlens_eval::tasks::Task;
 
 use crate::app::App;
+use crate::fields::PASSKEY;
 
 /// The settings as a TOML file that every command takes with `--config`.
 pub fn config(app: &App) -> String {
@@ -124,6 +128,30 @@ pub fn grid(app: &App) -> Grid {
         trials: form.trials,
         seed,
     }
+}
+
+/// The task and the lengths that the controls ask for; nothing where it is pass keys. Where the task can be asked for samples, depths and a
+/// chat template and its text says nothing of them, the controls do.
+pub fn evaluation(app: &App) -> Option<Evaluation> {
+    let form = &app.controls.grid;
+    let mut task = Task::parse(&form.task).ok().filter(|_| form.task != PASSKEY)?;
+    let asked = [
+        ("samples", Some(Value::Number(form.trials as f64))),
+        ("depths", Some(Value::Number(form.n_depths as f64))),
+        ("template", form.chat.then(|| Value::Word("model".into()))),
+    ];
+    for (name, value) in asked.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        let is_open = is_open(&task, name);
+        // what a task does not take stays as it has it
+        let _ = is_open.then(|| task.set(name, &value));
+    }
+    let lengths = if is_open(&task, "length") { grid(app).lengths } else { Vec::new() };
+    Some(Evaluation { task: task.to_string(), lengths })
+}
+
+/// Whether a task has a setting of which its text says nothing.
+fn is_open(task: &Setting, name: &str) -> bool {
+    task.info().params.iter().any(|param| param.name == name) && !task.given().any(|(given, _)| given == name)
 }
 
 /// A word as TOML has it.

@@ -140,13 +140,18 @@ pub fn positions(app: &App) -> Result<Content, Problem> {
     Ok(Content { plot, picture: Picture::Positions { n_tokens, layer, head }, settings, page: None })
 }
 
-/// The passkey grid that is shown, as far as it is done.
+/// The grid that is shown, as far as it is done.
 pub fn grid(app: &App) -> Result<Content, Problem> {
-    let empty = || Problem::new("there is no passkey grid to export yet", "run one (g)".to_owned());
+    let empty = || Problem::new("there is no grid to export yet", "run one (g)".to_owned());
     let run = app.grids.shown().ok_or_else(empty)?;
-    if run.cells.iter().all(Option::is_none) {
+    if run.n_done() == 0 {
         let help = if run.running { "wait for its first cell" } else { "run one (g)" };
-        return Err(Problem::new("no cell of this passkey grid is done", help.to_owned()));
+        return Err(Problem::new("nothing of this grid is done", help.to_owned()));
+    }
+    if let Some(scored) = &run.scored {
+        let plot = views::scores::scores(&scored.records, Palette::default()).ok_or_else(empty)?;
+        let picture = Picture::Scores(scored.evaluation.clone());
+        return Ok(Content { plot, picture, settings: run.settings.clone(), page: None });
     }
     let (grid, n_lengths) = (run.grid(), run.lengths.len());
     // by length, then depth

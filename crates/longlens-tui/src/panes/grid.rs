@@ -1,6 +1,8 @@
-//! Pass keys found, by length and depth, while the cells come in.
+//! Pass keys found, or scores of another task, by length and depth, while the cells come in.
 
 use longlens_app::Problem;
+use longlens_app::session::Scored;
+use longlens_eval::evaluate::Record;
 use longlens_eval::passkey::Cell;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -8,21 +10,21 @@ use ratatui::text::{Line, Span};
 
 use super::chunks::inspected::joined;
 use super::output::words::{shortened, tokens, wrap};
-use crate::app::{App, GridRun};
+use crate::app::{App, Asked, GridRun, Shown, ShownCell, percent};
 use crate::command::{self, Command};
 use crate::export::{self, Content};
 use crate::pen::Pen;
 use crate::theme::{Depth, Pixel, Theme};
 use crate::view::{Arrows, Step, View};
 
-/// Cells of the depths at the left.
-const DEPTHS: u16 = 5;
+/// Narrowest and widest room for the names of rows at the left, in cells.
+const NAMES: (u16, u16) = (5, 16);
 /// Narrowest and widest column.
 const COLUMN: (u16, u16) = (3, 24);
 /// Tallest row.
 const TALLEST: u16 = 9;
 
-/// Pass keys found, by length and depth.
+/// Pass keys found, or scores of another task, by length and depth.
 pub struct GridView;
 
 impl View for GridView {
@@ -31,7 +33,7 @@ impl View for GridView {
     }
 
     fn help(&self) -> &'static str {
-        "pass keys found, by length and depth"
+        "pass keys found, or scores of another task, by length and depth"
     }
 
     fn hints(&self) -> &'static str {
@@ -52,21 +54,23 @@ impl View for GridView {
 }
 
 fn draw(app: &App, area: Rect, pen: &mut Pen) {
-    let Some(grid) = app.grids.shown().filter(|grid| !grid.lengths.is_empty() && !grid.depths.is_empty()) else {
+    let Some(grid) = app.grids.shown().filter(|grid| grid.scored.is_some() || !grid.cells.is_empty()) else {
         return explain(app, area, pen);
     };
+    let shown = grid.shown();
     let trained = app.opened.spec.trained_on(grid.settings.trained_context).trained_context;
     let about = about(app, grid, area.width, pen.theme);
     // in a low pane the cells need the row of the name
     let about = if area.height < 7 { &about[1..] } else { &about[..] };
-    let layout = Layout::new(grid, trained, area, about.len() as u16);
+    let layout = Layout::new(&shown, trained, area, about.len() as u16);
     for (line, row) in about.iter().zip(area.rows()) {
         pen.line(area.x, row.y, line, area.width);
     }
-    cells(grid, &layout, pen);
-    axes(grid, &layout, trained, area, pen);
-    if layout.rows < grid.depths.len() && area.height > 0 {
-        let text = format!(" {} more depths need a taller pane ", grid.depths.len() - layout.rows);
+    cells(&shown, &layout, pen);
+    axes(&shown, &layout, trained, area, pen);
+    if layout.rows < shown.rows.len() && area.height > 0 {
+        let what = if grid.scored.is_some() { "rows" } else { "depths" };
+        let text = format!(" {} more {what} need a taller pane ", shown.rows.len() - layout.rows);
         let width = (text.len() as u16).min(area.width);
         pen.text(area.right() - width, area.y, &text, width, pen.theme.warn());
     }
@@ -88,23 +92,28 @@ struct Layout {
     inside: Option<usize>,
     /// Rows for names and multiples of lengths.
     names: u16,
+    /// Cells for the names of rows.
+    left: u16,
 }
 
 impl Layout {
-    fn new(grid: &GridRun, trained: usize, area: Rect, above: u16) -> Self {
-        let (n_rows, n_columns) = (grid.depths.len() as u16, grid.lengths.len() as u16);
-        let inside = grid.lengths.iter().filter(|length| **length <= trained).count();
-        let inside = (0 < inside && inside < grid.lengths.len()).then_some(inside);
+    fn new(shown: &Shown, trained: usize, area: Rect, above: u16) -> Self {
+        let (n_rows, n_columns) = (shown.rows.len() as u16, shown.lengths.len() as u16);
+        let inside = shown.lengths.iter().flatten().filter(|length| **length <= trained).count();
+        let inside = (0 < inside && inside < shown.lengths.len()).then_some(inside);
+        let names_width = shown.rows.iter().map(|name| name.chars().count() as u16 + 1).max().unwrap_or(0);
+        let left = names_width.clamp(NAMES.0, NAMES.1);
         // names of the lengths first, their multiples where the cells leave room
         let free = area.height.saturating_sub(above + 1);
         let names = 1 + u16::from(free > n_rows);
         let above = above + u16::from(free > n_rows + 2);
         let room = area.height.saturating_sub(above + names);
-        let across = area.width.saturating_sub(DEPTHS + u16::from(inside.is_some()));
+        let across = area.width.saturating_sub(left + u16::from(inside.is_some()));
         let height = (room / n_rows.max(1)).clamp(1, TALLEST);
         let width = (across / n_columns.max(1)).clamp(COLUMN.0, COLUMN.1);
         Self {
-            x: area.x + DEPTHS,
+            x: area.x + left,
+            left,
             y: area.y + above,
             width,
             height,
@@ -127,17 +136,17 @@ impl Layout {
     }
 }
 
-fn cells(grid: &GridRun, layout: &Layout, pen: &mut Pen) {
+fn cells(shown: &Shown, layout: &Layout, pen: &mut Pen) {
     for row in 0..layout.rows {
         for column in 0..layout.columns {
             let place = layout.cell(row, column).intersection(pen.buffer.area);
-            let cell = grid.cells.get(row * grid.lengths.len() + column).and_then(Option::as_ref);
+            let cell = shown.cells.get(row * shown.lengths.len() + column).and_then(Option::as_ref);
             one(cell, place, pen);
         }
     }
 }
 
-fn one(cell: Option<&Cell>, area: Rect, pen: &mut Pen) {
+fn one(cell: Option<&ShownCell>, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
     let middle = area.y + area.height.saturating_sub(1) / 2;
     let centered = |width: u16| area.x + area.width.saturating_sub(width) / 2;
@@ -145,7 +154,12 @@ fn one(cell: Option<&Cell>, area: Rect, pen: &mut Pen) {
         pen.text(centered(1), middle, "·", 1, theme.faint());
         return;
     };
-    let pixel = Pixel::Amount(cell.accuracy());
+    let Some(share) = cell.share else {
+        let width = cell.text.chars().count() as u16;
+        pen.text(centered(width), middle, &cell.text, area.width, theme.text());
+        return;
+    };
+    let pixel = Pixel::Amount(share);
     // a gap between cells that are large enough for one
     let filled = Rect { width: area.width - u16::from(area.width > 4), ..area };
     let style = theme.ink_on(pixel);
@@ -162,20 +176,20 @@ fn one(cell: Option<&Cell>, area: Rect, pen: &mut Pen) {
             }
         }
     }
-    let text = format!("{:>3}", percent(cell.accuracy()));
-    let text = if theme.depth == Depth::Mono && area.width > 5 { format!(" {} ", text.trim()) } else { text };
+    let is_shaded = theme.depth == Depth::Mono && area.width > 5;
+    let text = if is_shaded { format!(" {} ", cell.text.trim()) } else { cell.text.clone() };
     let width = text.chars().count() as u16;
     let x = filled.x + filled.width.saturating_sub(width) / 2;
     pen.text(x, middle, &text, filled.width, style.add_modifier(Modifier::BOLD));
 }
 
-/// Depths, lengths, their multiples, and the end of the trained context.
-fn axes(grid: &GridRun, layout: &Layout, trained: usize, area: Rect, pen: &mut Pen) {
+/// Names of rows, lengths, their multiples, and the end of the trained context.
+fn axes(grid: &Shown, layout: &Layout, trained: usize, area: Rect, pen: &mut Pen) {
     let theme = pen.theme;
-    for (row, depth) in grid.depths.iter().take(layout.rows).enumerate() {
+    for (row, name) in grid.rows.iter().take(layout.rows).enumerate() {
         let place = layout.cell(row, 0);
-        let text = format!("{:>3.0}%", depth * 100.0);
-        pen.text(area.x, place.y + (place.height - 1) / 2, &text, DEPTHS.min(area.width), theme.faint());
+        let text = shortened(name, layout.left - 1);
+        pen.text(area.x, place.y + (place.height - 1) / 2, &text, layout.left.min(area.width), theme.faint());
     }
     if layout.rows == 0 {
         return;
@@ -186,8 +200,8 @@ fn axes(grid: &GridRun, layout: &Layout, trained: usize, area: Rect, pen: &mut P
         let place = layout.cell(0, column);
         let beyond = layout.inside.is_some_and(|inside| column >= inside);
         let style = if beyond { theme.warn() } else { theme.text() };
-        for (row, text) in [tokens(*length), times(*length, trained)].into_iter().take(layout.names.into()).enumerate()
-        {
+        let named = length.map_or_else(|| vec!["all".to_owned()], |n| vec![tokens(n), times(n, trained)]);
+        for (row, text) in named.into_iter().take(layout.names.into()).enumerate() {
             let width = text.chars().count() as u16;
             // as in the cells: the last cell of a column is a gap
             let x = place.x + (place.width - u16::from(place.width > 4)).saturating_sub(width) / 2;
@@ -224,33 +238,60 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
         first.push(Span::styled(format!("{at} of {n} ←→  "), theme.accent()));
     }
     let room = width.saturating_sub(first.iter().map(Span::width).sum::<usize>() as u16);
-    first.push(Span::styled(shortened(&grid.text, room), theme.text()));
-    let done = grid.cells.iter().flatten().count();
-    let state = match (grid.running, done == grid.cells.len()) {
+    let task = grid.scored.as_ref().map_or(String::new(), |scored| format!("{} · ", scored.evaluation.task));
+    first.push(Span::styled(shortened(&format!("{task}{}", grid.text), room), theme.text()));
+    let (done, n) = (grid.n_done(), grid.n_in_all());
+    let state = match (grid.running, n == Some(done)) {
         (true, _) => ("● ", theme.warn()),
         (false, true) => ("✓ ", theme.good()),
         (false, false) => ("◼ ", theme.faint()),
     };
     let trained = app.opened.spec.trained_on(grid.settings.trained_context).trained_context;
+    // short prompts come first, so a mean of some cells flatters
+    let so_far = if n.is_none_or(|n| done < n) { " so far" } else { "" };
+    let facts = match &grid.scored {
+        Some(scored) => of_samples(scored, trained, so_far),
+        None => of_passkeys(grid, trained, so_far),
+    };
+    let second = vec![
+        Span::styled(state.0, state.1),
+        Span::styled(joined(&facts, usize::from(width).saturating_sub(2)), theme.text()),
+    ];
+    [Line::from(first), Line::from(second)]
+}
+
+/// How much of a grid of pass keys is done, and how well it went.
+fn of_passkeys(grid: &GridRun, trained: usize, so_far: &str) -> Vec<String> {
     let mean = |is_in: &dyn Fn(usize) -> bool| {
         let columns = grid.lengths.len();
         let cells = grid.cells.iter().enumerate().filter(|(at, _)| is_in(grid.lengths[at % columns]));
         mean(cells.filter_map(|(_, cell)| cell.as_ref()))
     };
-    let mut facts = vec![format!("{done} of {} cells", grid.cells.len())];
-    // short prompts come first, so a mean of some cells flatters
-    let so_far = if done < grid.cells.len() { " so far" } else { "" };
+    let mut facts = vec![format!("{} of {} cells", grid.n_done(), grid.cells.len())];
     facts.extend(mean(&|_| true).map(|share| format!("found {}%{so_far}", percent(share))));
     if let Some(share) = mean(&|length| length > trained) {
         facts.push(format!("beyond {}%", percent(share)));
     }
     facts.push(format!("{} a cell", grid.trials));
     facts.extend(grid.chat.iter().map(|_| "chat".to_owned()));
-    let second = vec![
-        Span::styled(state.0, state.1),
-        Span::styled(joined(&facts, usize::from(width).saturating_sub(2)), theme.text()),
-    ];
-    [Line::from(first), Line::from(second)]
+    facts
+}
+
+/// How many samples of a task are done, and how well they went.
+fn of_samples(scored: &Scored, trained: usize, so_far: &str) -> Vec<String> {
+    let done = scored.records.len();
+    let mut facts = vec![match scored.n_samples {
+        Some(n) => format!("{done} of {n} samples"),
+        None => "counting samples".to_owned(),
+    }];
+    let mean = |is_in: &dyn Fn(&Record) -> bool| {
+        let shares: Vec<f64> = scored.records.iter().filter(|record| is_in(record)).filter_map(Record::share).collect();
+        (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+    };
+    facts.extend(mean(&|_| true).map(|share| format!("score {}%{so_far}", percent(share))));
+    let beyond = mean(&|record| record.length.is_some_and(|length| length > trained));
+    facts.extend(beyond.map(|share| format!("beyond {}%", percent(share))));
+    facts
 }
 
 /// Mean accuracy over all prompts.
@@ -267,23 +308,35 @@ fn explain(app: &App, area: Rect, pen: &mut Pen) {
     let (form, trained) = (&app.controls.grid, app.model.spec.trained_context);
     let n_lengths = form.up_to.max(1).ilog2() + 1;
     let lengths: Vec<String> = (0..n_lengths).map(|power| tokens(trained << power)).collect();
-    let n_prompts = n_lengths as usize * form.n_depths * form.trials;
+    let lengths =
+        format!("lengths {} (×1 to ×{} of the {trained} tokens trained on)", lengths.join(" "), 1 << (n_lengths - 1));
     let time = app.grid_time().map_or(String::new(), |time| format!("; {time} in all"));
-    let parts: [(String, Style); 4] = [
-        (format!("{key} runs a passkey grid"), theme.accent()),
-        (format!("with {}", app.controls.settings.brief(&app.model.spec)), theme.text()),
-        (
+    let asked = Asked::of(app);
+    let (what, prompts) = match &asked {
+        Asked::Passkeys(_) => (
+            "a passkey grid".to_owned(),
             format!(
-                "{n_prompts} prompts: lengths {} (×1 to ×{} of the {trained} tokens trained on), {} depths, {} each{}{time}",
-                lengths.join(" "),
-                1 << (n_lengths - 1),
+                "{} prompts: {lengths}, {} depths, {} each{}{time}",
+                n_lengths as usize * form.n_depths * form.trials,
                 form.n_depths,
                 form.trials,
                 if form.chat { ", in the chat template" } else { "" },
             ),
-            theme.text(),
         ),
-        ("up_to, depths, trials and chat are controls; cells fill in while you work on".to_owned(), theme.faint()),
+        Asked::Task(evaluation) => {
+            let n = asked.n_prompts().map_or_else(|| "all samples".to_owned(), |n| format!("{n} samples"));
+            let at = if evaluation.lengths.is_empty() { "as long as they are".to_owned() } else { lengths };
+            (evaluation.task.clone(), format!("{n}: {at}{time}"))
+        }
+    };
+    let parts: [(String, Style); 4] = [
+        (format!("{key} runs {what}"), theme.accent()),
+        (format!("with {}", app.controls.settings.brief(&app.model.spec)), theme.text()),
+        (prompts, theme.text()),
+        (
+            "task, up_to, depths, trials and chat are controls; cells fill in while you work on".to_owned(),
+            theme.faint(),
+        ),
     ];
     let mut y = area.y;
     for (text, style) in &parts {
@@ -300,12 +353,6 @@ fn explain(app: &App, area: Rect, pen: &mut Pen) {
 fn times(n: usize, trained: usize) -> String {
     let times = n as f64 / trained.max(1) as f64;
     format!("×{}", (times * 100.0).round() / 100.0)
-}
-
-/// Rounded so that no miss becomes 100 and no hit 0.
-fn percent(share: f64) -> u32 {
-    let rounded = (share * 100.0).round() as u32;
-    if share > 0.0 && share < 1.0 { rounded.clamp(1, 99) } else { rounded }
 }
 
 #[cfg(test)]
@@ -338,6 +385,8 @@ mod tests {
             record: longlens_core::trace::RunRecord::default(),
             trials: 2,
             chat: None,
+            scored: None,
+            scores: longlens_app::views::scores::ScoreGrid::default(),
             running: true,
         }
     }
