@@ -9,6 +9,7 @@ pub mod heads;
 pub mod kept;
 pub mod npz;
 pub mod pace;
+pub mod parquet;
 pub mod problem;
 pub mod prompt;
 pub mod report;
