@@ -33,7 +33,7 @@ pub struct Subject {
 type Told = fn(&Subject) -> String;
 
 /// All that answered, in order, with names that say what differs among them.
-pub(super) fn subjects(records: &[Record]) -> Vec<Subject> {
+pub fn subjects(records: &[Record]) -> Vec<Subject> {
     let mut all: Vec<Subject> = Vec::new();
     for record in records {
         let own = subject(record);
@@ -84,7 +84,7 @@ pub(super) fn subjects(records: &[Record]) -> Vec<Subject> {
 }
 
 /// What answered a sample, without a short name.
-pub(super) fn subject(record: &Record) -> Subject {
+pub fn subject(record: &Record) -> Subject {
     Subject {
         name: String::new(),
         model: record.run.model.clone(),
