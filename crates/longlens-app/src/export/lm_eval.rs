@@ -1,6 +1,6 @@
 //! The files of lm-evaluation-harness: a folder for each run with `results_TIME.json` and, for each task, `samples_TASK_TIME.jsonl`.
 //!
-//! Names of fields are those of its version 0.4.12. As in its RULER tasks, scores of tasks with lengths stand under the lengths, and a sample has
+//! Names of fields are those of its version 0.4.13. As in its RULER tasks, scores of tasks with lengths stand under the lengths, and a sample has
 //! -1 at the lengths that are not its own. Prompts are not kept with samples, so `arguments` holds none; `prompt_hash` is the hash that the
 //! harness has for the same prompt. Samples that were passed over as too long are counted in `n-samples`.
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use longlens_core::lens::{Control, LensError};
 use longlens_eval::evaluate::{Record, Summary, summarize};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, MAIN_DB, params};
 
@@ -139,6 +140,8 @@ fn load(path: &Path) -> Option<Connection> {
         return None;
     }
     let mut connection = Connection::open_in_memory().ok()?;
+    // the folder may be a stranger's
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).ok()?;
     connection.deserialize_read_exact(MAIN_DB, &*bytes, bytes.len(), false).ok()?;
     let own: String = connection.query_row("SELECT version FROM about", [], |row| row.get(0)).ok()?;
     (own == version()).then_some(connection)

@@ -150,6 +150,7 @@ pub struct TasksArgs {
 }
 
 #[derive(Debug, Args)]
+#[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "a build without SQL says so, whatever else is asked for"))]
 pub struct ResultsArgs {
     /// The folder that samples were kept in
     #[arg(value_name = "DIR", required_unless_present = "schema")]

@@ -47,9 +47,9 @@ fn cells(index: &mut Index, sql: &str) -> Vec<Vec<Datum>> {
     ask(index, sql).unwrap_or_else(|refusal| panic!("{sql}: {}", refusal.problem)).rows
 }
 
-/// Rows as they are compared: without shares, and with numbers that are none as such.
+/// Rows as they are compared: without shares, with numbers that are none as such, and with one zero, as SQLite has it.
 fn rows(summary: Summary) -> Vec<String> {
-    let bare = |row: Row| format!("{:?}", Row { shares: BTreeMap::new(), ..row });
+    let bare = |row: Row| format!("{:?}", Row { shares: BTreeMap::new(), ..row }).replace("-0.0", "0.0");
     summary.rows.into_iter().map(bare).collect()
 }
 
@@ -225,7 +225,7 @@ fn mistakes_are_pointed_at() {
         ("SELECT lenght FROM samples", "no such column: lenght", Some("did you mean `length`?"), "lenght"),
         ("SELECT s.metod FROM samples s", "no such column: s.metod", Some("did you mean `method`?"), "s.metod"),
         ("SELECT 1 FROM sample", "no such table: sample", Some("did you mean `samples`?"), ""),
-        ("SELECT 1 WHERE method = \"full\"", "no such column: \"full\"", Some("single quotes"), ""),
+        ("SELECT 1 FROM samples WHERE method = \"full\"", "no such column: \"full\"", Some("single quotes"), ""),
         ("SELECT (1", "incomplete input", None, ""),
         ("SELECT median(share) FROM samples", "no such function: median", Some("SQLite"), "median"),
         ("  -- nothing", "there is no question", Some("SELECT"), ""),
