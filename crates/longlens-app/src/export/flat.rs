@@ -46,8 +46,8 @@ pub(super) fn parquet(records: &[Record]) -> Result<Vec<u8>, Problem> {
         let column = &SAMPLES[place];
         let cells = records.iter().map(column.of);
         match stored(column.kind) {
-            Stored::Int => Values::Int(cells.map(whole).collect()),
-            Stored::Real => Values::Real(cells.map(real).collect()),
+            Stored::Int => Values::Int(cells.map(|cell| whole(&cell)).collect()),
+            Stored::Real => Values::Real(cells.map(|cell| real(&cell)).collect()),
             Stored::Text | Stored::Bool => Values::Text(cells.map(text).collect()),
         }
     };
@@ -55,14 +55,14 @@ pub(super) fn parquet(records: &[Record]) -> Result<Vec<u8>, Problem> {
         .map_err(|problem| Problem::new(format!("Parquet cannot hold these samples: {problem}"), None))
 }
 
-fn whole(cell: Datum) -> Option<i64> {
-    if let Datum::Integer(whole) = cell { Some(whole) } else { None }
+fn whole(cell: &Datum) -> Option<i64> {
+    if let Datum::Integer(whole) = cell { Some(*whole) } else { None }
 }
 
-fn real(cell: Datum) -> Option<f64> {
+fn real(cell: &Datum) -> Option<f64> {
     match cell {
-        Datum::Real(real) => Some(real),
-        Datum::Integer(whole) => Some(whole as f64),
+        Datum::Real(real) => Some(*real),
+        Datum::Integer(whole) => Some(*whole as f64),
         Datum::Empty | Datum::Text(_) => None,
     }
 }

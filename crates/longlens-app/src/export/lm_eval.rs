@@ -5,6 +5,7 @@
 //! harness has for the same prompt. Samples that were passed over as too long are counted in `n-samples`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use longlens_eval::evaluate::{Outcome, Record, Row, without_amounts};
@@ -49,9 +50,10 @@ fn of_run(runs: &Runs<'_>, run: &Run<'_>, taken: &mut BTreeSet<String>) -> Vec<(
         let (docs, prompts, targets) = (hash("doc_hash"), hash("prompt_hash"), hash("target_hash"));
         let all: String = (0..samples.len()).map(|at| [docs[at], prompts[at], targets[at]].concat()).collect();
         hashes.insert(group.name.clone(), json!(sha256(&all)));
-        let lines: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+        let mut lines: Vec<String> = samples.iter().map(Value::to_string).collect();
+        lines.push(String::new());
         let file = PathBuf::from(&folder).join(format!("samples_{}_{time}.jsonl", group.name));
-        files.push((file, lines.into_bytes()));
+        files.push((file, lines.join("\n").into_bytes()));
     }
     let of = |value: &dyn Fn(&Group<'_>) -> Value| -> Value {
         groups.iter().map(|group| (group.name.clone(), value(group))).collect::<Map<_, _>>().into()
@@ -148,7 +150,7 @@ fn scores(group: &Group<'_>) -> Value {
     for (name, row) in metrics(group) {
         // the harness counts from 0 to 1
         let score = if is_loss(group) { row.score } else { row.score / 100.0 };
-        let of_row = scored(group).filter(|record| record.length == row.length).map(|record| value(record));
+        let of_row = scored(group).filter(|record| record.length == row.length).map(value);
         let error = (mean == Mean::Plain).then(|| standard_error(&of_row.collect::<Vec<_>>())).flatten();
         scores.insert(format!("{name},{FILTER}"), json!(score));
         scores.insert(format!("{name}_stderr,{FILTER}"), error.map_or_else(|| json!("N/A"), |error| json!(error)));
@@ -232,7 +234,7 @@ pub(super) fn python_list(texts: &[String]) -> String {
                 '\r' => out.push_str("\\r"),
                 '\t' => out.push_str("\\t"),
                 c if c == quote => out.extend(['\\', c]),
-                c if u32::from(c) < 0x20 || u32::from(c) == 0x7f => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if u32::from(c) < 0x20 || u32::from(c) == 0x7f => _ = write!(out, "\\x{:02x}", u32::from(c)),
                 c => out.push(c),
             }
         }

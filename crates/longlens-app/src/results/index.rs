@@ -21,6 +21,7 @@ use crate::problem::Problem;
 
 mod ask;
 mod back;
+mod functions;
 #[cfg(test)]
 mod tests;
 
@@ -66,7 +67,7 @@ impl Index {
             None => (fresh()?, Vec::new()),
         };
         let n_before = count(&connection)?;
-        if update(&mut connection, &files, known, control)? {
+        if update(&mut connection, &files, &known, control)? {
             // what cannot be kept is made again the next time
             let _ = written(&mut connection).map(|bytes| crate::write_whole(&path, &bytes));
         }
@@ -192,7 +193,7 @@ fn end(path: &Path, read: u64) -> std::io::Result<u32> {
 fn update(
     connection: &mut Connection,
     files: &[PathBuf],
-    known: Vec<Known>,
+    known: &[Known],
     control: &mut dyn Control,
 ) -> Result<bool, Problem> {
     let known_of = |path: &Path| {

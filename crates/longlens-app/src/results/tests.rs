@@ -11,12 +11,12 @@ pub(crate) fn answered(key: usize) -> Record {
     let score = (key % 4) as f64 / 3.0;
     let answer = Answer {
         output: format!("answer {key}, \"quoted\"\nand 日本語"),
-        extracted: (key % 2 == 0).then(|| key.to_string()),
+        extracted: (key.is_multiple_of(2)).then(|| key.to_string()),
         n_generated: key,
-        stop: if key % 3 == 0 { StopReason::MaxTokens } else { StopReason::Eos },
+        stop: if key.is_multiple_of(3) { StopReason::MaxTokens } else { StopReason::Eos },
         scorer: "substring".into(),
         scale: 1.0,
-        faithful: if key % 7 == 0 { json!({ "error": "ZeroDivisionError" }) } else { json!(score) },
+        faithful: if key.is_multiple_of(7) { json!({ "error": "ZeroDivisionError" }) } else { json!(score) },
         fixed: json!(score),
         seconds_to_first_token: 0.25,
     };

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Error, ErrorCode};
 
 use super::super::columns::{SAMPLES, SCORES};
 use super::super::{Answer, Datum};
-use super::Index;
+use super::{Index, functions};
 use crate::problem::Problem;
 
 /// A question, and when to give up.
@@ -52,6 +52,7 @@ const TABLES: [&str; 2] = ["samples", "scores"];
 impl Index {
     /// What a question gives.
     pub fn ask(&mut self, asked: &Asked<'_>) -> Result<Answer, Refusal> {
+        functions::add(&self.connection).map_err(|error| refusal(asked, &error, None))?;
         let denied = guard(&mut self.connection).map_err(|error| refusal(asked, &error, None))?;
         let (since, timeout, cancel) = (Instant::now(), asked.timeout, asked.cancel.clone());
         let is_over = move || cancel.is_cancelled() || since.elapsed() > timeout;
@@ -131,7 +132,7 @@ fn answer(connection: &Connection, sql: &str) -> Result<Answer, Stopped> {
     if !statement.readonly() {
         return Err(Stopped::Writes);
     }
-    let mut answer = Answer::named(statement.column_names().into_iter().map(str::to_owned));
+    let mut answer = Answer::named(statement.column_names().map(str::to_owned));
     let n_columns = answer.columns.len();
     let mut rows = statement.query([])?;
     let mut n_bytes = 0;
@@ -159,7 +160,9 @@ fn cell(value: ValueRef<'_>) -> Datum {
         ValueRef::Blob(bytes) => {
             use std::fmt::Write;
             let mut text = String::from("X'");
-            bytes.iter().for_each(|byte| _ = write!(text, "{byte:02X}"));
+            for byte in bytes {
+                let _ = write!(text, "{byte:02X}");
+            }
             Datum::Text(text + "'")
         }
     }
@@ -231,6 +234,9 @@ fn refusal(asked: &Asked<'_>, error: &Error, denied: Option<String>) -> Refusal 
 
 /// The length of the word, or of the sign, that a text begins with.
 fn word(text: &str) -> usize {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted.find('"').map_or(text.len(), |end| end + 2);
+    }
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     match text.find(|c| !is_part(c)) {
         Some(0) => text.chars().next().map_or(0, char::len_utf8),
@@ -256,5 +262,7 @@ fn help(message: &str) -> Option<String> {
             None => "the tables are `samples` and `scores`".to_owned(),
         });
     }
-    message.starts_with("no such function").then(|| "functions are those of SQLite".to_owned())
+    message
+        .starts_with("no such function")
+        .then(|| format!("functions are those of SQLite, and {}", functions::NAMES.join(", ")))
 }

@@ -15,8 +15,8 @@ fn all() -> Vec<Record> {
     let mut records: Vec<Record> = (1..=40).map(answered).collect();
     for (at, record) in records.iter_mut().enumerate() {
         record.run.method = ["full", "self_extend"][at % 2].to_owned();
-        record.part = (at % 3 == 0).then(|| "part".to_owned());
-        record.mode = if at % 5 == 0 { Mode::Fixed } else { Mode::Faithful };
+        record.part = (at.is_multiple_of(3)).then(|| "part".to_owned());
+        record.mode = if at.is_multiple_of(5) { Mode::Fixed } else { Mode::Faithful };
         record.length = Some(512 << (at % 4));
     }
     records.push(record(41));
@@ -31,7 +31,9 @@ fn all() -> Vec<Record> {
 fn folder(records: &[Record]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut results = Results::write(folder.path()).unwrap();
-    records.iter().for_each(|record| results.finished(record).unwrap());
+    for record in records {
+        results.finished(record).unwrap();
+    }
     folder
 }
 
@@ -202,7 +204,7 @@ fn questions_only_read() {
     ] {
         let refusal = ask(&mut index, sql).err().unwrap_or_else(|| panic!("{sql} is refused"));
         assert!(refusal.is_usage, "{sql}");
-        assert!(refusal.problem.message.starts_with("questions to finished samples only read"), "{sql}: {:?}", refusal);
+        assert!(refusal.problem.message.starts_with("questions to finished samples only read"), "{sql}: {refusal:?}");
         let first = sql.split(' ').next().unwrap();
         let is_asked = ["SELECT", "WITH"].contains(&first);
         assert_eq!(refusal.place.map(|place| &sql[place]), (!is_asked).then_some(first));
@@ -225,9 +227,14 @@ fn mistakes_are_pointed_at() {
         ("SELECT lenght FROM samples", "no such column: lenght", Some("did you mean `length`?"), "lenght"),
         ("SELECT s.metod FROM samples s", "no such column: s.metod", Some("did you mean `method`?"), "s.metod"),
         ("SELECT 1 FROM sample", "no such table: sample", Some("did you mean `samples`?"), ""),
-        ("SELECT 1 FROM samples WHERE method = \"full\"", "no such column: \"full\"", Some("single quotes"), ""),
+        (
+            "SELECT 1 FROM samples WHERE method = \"full\"",
+            "no such column: \"full\"",
+            Some("single quotes"),
+            "\"full\"",
+        ),
         ("SELECT (1", "incomplete input", None, ""),
-        ("SELECT median(share) FROM samples", "no such function: median", Some("SQLite"), "median"),
+        ("SELECT mean(share) FROM samples", "no such function: mean", Some("stddev"), "mean"),
         ("  -- nothing", "there is no question", Some("SELECT"), ""),
         ("SELECT 1; SELECT 2", "there is more than one statement", Some("one by one"), "; SELECT 2"),
     ] {
@@ -257,6 +264,24 @@ fn a_question_without_an_end_is_ended() {
     let large = "SELECT length(hex(zeroblob(60000000)))";
     assert!(ask(&mut index, large).unwrap_err().problem.message.contains("too big"));
     assert_eq!(cells(&mut index, "SELECT count(*) FROM samples"), [[Datum::Integer(42)]], "it answers again");
+}
+
+#[test]
+fn functions_of_numbers_count_what_they_say() {
+    let folder = folder(&all());
+    let mut index = open(folder.path());
+    let mut one = |sql: &str| cells(&mut index, sql)[0][0].clone();
+    assert_eq!(one("SELECT sqrt(9)"), Datum::Real(3.0));
+    assert_eq!(one("SELECT ln(exp(2))"), Datum::Real(2.0));
+    assert_eq!(one("SELECT pow(2, 10)"), Datum::Real(1024.0));
+    assert_eq!((one("SELECT sqrt(-1)"), one("SELECT exp(NULL)")), (Datum::Empty, Datum::Empty));
+    let of = |numbers: &str, function: &str| format!("SELECT {function}(value) FROM json_each('{numbers}')");
+    assert_eq!(one(&of("[4, 1, 3]", "median")), Datum::Real(3.0));
+    assert_eq!(one(&of("[4, 1, null, 3, 2]", "median")), Datum::Real(2.5));
+    assert_eq!(one(&of("[1, 2, 3, 4]", "stddev")), Datum::Real((5.0_f64 / 3.0).sqrt()));
+    assert_eq!((one(&of("[]", "median")), one(&of("[7]", "stddev"))), (Datum::Empty, Datum::Empty));
+    let perplexity = "SELECT exp(sum(mean_nll * n_scored) / sum(n_scored)) FROM samples WHERE outcome = 'measured'";
+    assert_eq!(one(perplexity), Datum::Real(1.25_f64.exp()));
 }
 
 #[test]
