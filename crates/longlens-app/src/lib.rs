@@ -5,10 +5,12 @@
 //! are kept, files that are written whole. Read [`settings::Settings`] first, then [`worker::Worker`].
 
 pub mod bytes;
+pub mod export;
 pub mod heads;
 pub mod kept;
 pub mod npz;
 pub mod pace;
+pub mod parquet;
 pub mod problem;
 pub mod prompt;
 pub mod report;

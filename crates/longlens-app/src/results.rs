@@ -17,10 +17,19 @@ use serde_json::Value;
 
 use crate::problem::Problem;
 
+mod answer;
+pub mod columns;
 mod counted;
+mod datum;
+#[cfg(feature = "sql")]
+mod index;
 mod sync;
 
+pub use answer::Answer;
 pub use counted::counted;
+pub use datum::Datum;
+#[cfg(feature = "sql")]
+pub use index::{Asked, FILE as INDEX, Index, Refusal};
 use sync::Syncing;
 
 /// Finished samples of a folder.
@@ -413,4 +422,4 @@ pub fn claim_folder(folder: &Path, sweep: &str) -> Result<(), Problem> {
 const OWNER: &str = "sweep.json";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,8 @@ mod workbench;
 pub use cache::{CacheArgs, CacheCommand, OpenArgs, SaveArgs};
 pub use common::{CommonArgs, Device, OpeningArgs};
 pub use evaluate::{
-    EvaluateArgs, ReportArgs, RunningArgs, SubmitArgs, SweepArgs, SweepCommand, TasksArgs, ThemeArg, TooLongArg,
+    EvaluateArgs, ReportArgs, ResultsArgs, RunningArgs, SubmitArgs, SweepArgs, SweepCommand, TasksArgs, ThemeArg,
+    TooLongArg,
 };
 pub use measure::{BenchArgs, DemoArgs, LogitsArgs, PasskeyArgs, PerplexityArgs, Phases, VerifyArgs};
 pub use model::{ConvertArgs, DoctorArgs, MethodsArgs, ModelArgs};
@@ -61,6 +62,12 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Make one page of finished samples, which fetches nothing: tables, curves, heat maps, and every sample to look at
     Report(ReportArgs),
+    /// List the scores of finished samples, ask for anything else in SQL, or write samples for other programs
+    ///
+    /// There are two tables: `samples`, a row for each finished sample, and `scores`, the rows that are listed without a question;
+    /// `--schema` names their columns. Questions only read. What they are asked of is an index that is made from the samples and brought
+    /// up to date at every call; it can be deleted at any moment.
+    Results(ResultsArgs),
     /// List the tasks of evaluations with their settings, show a sample, write all samples of one
     Tasks(TasksArgs),
     /// Score predictions as the scripts of long-context benchmarks do: pairs of texts, or files that they wrote

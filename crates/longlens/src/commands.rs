@@ -40,6 +40,7 @@ pub mod plot;
 pub mod positions;
 pub mod repl;
 pub mod report;
+pub mod results;
 pub mod score;
 pub mod screenshot;
 pub mod tasks;

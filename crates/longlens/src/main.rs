@@ -63,6 +63,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Sweep(args) => commands::evaluate::sweep(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Results(args) => commands::results::run(&args),
         Command::Tasks(args) => commands::tasks::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Positions(args) => commands::positions::run(&args),

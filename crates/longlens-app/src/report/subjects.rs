@@ -91,7 +91,7 @@ pub fn subjects(records: &[Record]) -> Vec<Subject> {
 }
 
 /// What answered a sample, without a short name.
-pub(super) fn subject(record: &Record) -> Subject {
+pub fn subject(record: &Record) -> Subject {
     Subject {
         name: String::new(),
         model: record.run.model.clone(),

@@ -1,10 +1,29 @@
 use longlens_core::trace::RunRecord;
-use longlens_eval::evaluate::{Outcome, Store};
+use longlens_eval::evaluate::{Answer, Outcome, Store};
+use longlens_eval::generate::StopReason;
 use longlens_eval::scorers::Mode;
+use serde_json::json;
 
 use super::*;
 
-fn record(key: usize) -> Record {
+/// A sample that was answered, and scored by how its number ends.
+pub(crate) fn answered(key: usize) -> Record {
+    let score = (key % 4) as f64 / 3.0;
+    let answer = Answer {
+        output: format!("answer {key}, \"quoted\"\nand 日本語"),
+        extracted: (key.is_multiple_of(2)).then(|| key.to_string()),
+        n_generated: key,
+        stop: if key.is_multiple_of(3) { StopReason::MaxTokens } else { StopReason::Eos },
+        scorer: "substring".into(),
+        scale: 1.0,
+        faithful: if key.is_multiple_of(7) { json!({ "error": "ZeroDivisionError" }) } else { json!(score) },
+        fixed: json!(score),
+        seconds_to_first_token: 0.25,
+    };
+    Record { outcome: Outcome::Answered(Box::new(answer)), finished: 0, ..record(key) }
+}
+
+pub(crate) fn record(key: usize) -> Record {
     Record {
         key: format!("{key:064x}"),
         task: "passkey".into(),

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use longlens_app::export::Format;
 
 use super::CommonArgs;
-use super::values::at_least_one;
+use super::values::{at_least_one, seconds};
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
@@ -145,6 +147,44 @@ pub struct TasksArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "a build without SQL says so, whatever else is asked for"))]
+pub struct ResultsArgs {
+    /// The folder that samples were kept in
+    #[arg(value_name = "DIR", required_unless_present = "schema")]
+    pub folder: Option<PathBuf>,
+    /// A question, as `SELECT method, length, avg(share) FROM samples GROUP BY 1, 2`
+    #[arg(value_name = "SQL", conflicts_with_all = ["export", "schema"])]
+    pub sql: Option<String>,
+    /// List the columns that questions and exports have, with what they hold
+    #[arg(long)]
+    pub schema: bool,
+    /// Print JSON: rows as objects
+    #[arg(long)]
+    pub json: bool,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with_all = ["json", "schema", "export"])]
+    pub csv: bool,
+    /// Rows of a table at most (default: 40 on a terminal, else all)
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "sql")]
+    pub rows: Option<usize>,
+    /// Seconds that a question may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
+    pub timeout: f64,
+    /// Write all samples for another program
+    #[arg(long, value_name = "FORMAT", value_parser = formats(), requires = "to", conflicts_with = "schema")]
+    pub export: Option<Format>,
+    /// Where to: a file or, for formats that are folders, a folder; an earlier export of the same format is replaced, and nothing else
+    #[arg(long, value_name = "PATH", requires = "export")]
+    pub to: Option<PathBuf>,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let values = Format::ALL.map(|format| PossibleValue::new(format.name()).help(format.doc()));
+    let named = |name: String| Format::ALL.into_iter().find(|format| format.name() == name);
+    PossibleValuesParser::new(values).map(move |name| named(name).expect("other names were refused"))
 }
 
 #[derive(Debug, Args)]

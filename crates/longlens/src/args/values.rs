@@ -32,6 +32,16 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A time that is not endless.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    const MOST: f64 = 1e6;
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= MOST => Ok(seconds),
+        Ok(_) => Err(format!("it must be above 0 and at most {MOST}")),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
 pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| match error.kind() {
         IntErrorKind::PosOverflow => "it is too large".into(),

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::terminal::Terminal;
 
 mod slurm;
-mod table;
+pub(super) mod table;
 mod watch;
 
 /// What a command runs, and where results go.

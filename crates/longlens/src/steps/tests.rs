@@ -1,4 +1,5 @@
 use longlens_app::prompt::{DocumentAsk, NeedleAsk};
+use longlens_app::sweep::Evaluation;
 use longlens_core::lens::Message;
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
@@ -28,6 +29,10 @@ fn code(steps: &[Step]) -> String {
     let text = notebook(steps);
     let begin = text.find("\n// %%\n").map_or(text.len(), |at| at + 1);
     text[begin..].to_owned()
+}
+
+fn evaluation(task: &str, lengths: &[usize]) -> Evaluation {
+    Evaluation { task: task.into(), lengths: lengths.to_vec() }
 }
 
 fn saved(picture: Picture, settings: Settings, path: &str) -> Step {
@@ -253,7 +258,10 @@ fn pictures_are_drawn_and_saved_again() {
         saved(Picture::Loss { runs: ran.to_vec(), smooth: 10 }, full.clone(), "loss.png"),
         saved(Picture::Compare { runs: Box::new(ran), head: Some((1, 2)) }, chosen.clone(), "compare.png"),
         Step::Grid(full.clone(), grid.clone()),
-        saved(Picture::Grid(grid), full, "grid.png"),
+        saved(Picture::Grid(grid), full.clone(), "grid.png"),
+        Step::Evaluate(full.clone(), evaluation("passkey:depths=3,samples=2", &[256, 512])),
+        saved(Picture::Scores(evaluation("passkey:depths=3,samples=2", &[256, 512])), full.clone(), "scores.png"),
+        Step::Evaluate(full, evaluation("longbench_qasper:file=data", &[])),
     ];
     insta::assert_snapshot!(code(&steps), @r#"
     // %%
@@ -315,6 +323,18 @@ fn pictures_are_drawn_and_saved_again() {
     // %%
     save(g1, "grid.png");
     g1
+
+    // %%
+    let e1 = evaluate("passkey:depths=3,samples=2", #{ lengths: [256, 512], method: "full" });
+    e1
+
+    // %%
+    save(e1, "scores.png");
+    e1
+
+    // %%
+    let e2 = evaluate("longbench_qasper:file=data", #{ method: "full" });
+    e2
     "#);
     assert!(!notebook(&steps).contains("--allow-outside"));
 }
@@ -474,6 +494,7 @@ fn pictures_are_kept_with_the_session() {
         Picture::Positions { n_tokens: 64, layer: 1, head: 2 },
         Picture::Loss { runs: vec![ran.clone()], smooth: 2 },
         Picture::Compare { runs: Box::new([ran.clone(), ran]), head: None },
+        Picture::Scores(evaluation("ruler_vt", &[512])),
         Picture::Other("grid".into()),
     ] {
         let kept = serde_json::to_string(&picture).unwrap();
@@ -494,6 +515,7 @@ fn steps_read_as_commands() {
         ),
         Step::Picture(Picture::View("chunks:query=1000".into()), settings.clone(), Some(needle), "a b.png".into()),
         Step::Picture(Picture::Positions { n_tokens: 512, layer: 1, head: 0 }, settings, None, "p.svg".into()),
+        Step::Evaluate(Settings::default(), evaluation("ruler_vt:samples=2", &[512, 1024])),
     ];
     insta::assert_snapshot!(script(&start, &steps, &ModelSpec::tiny(256)), @r"
     #!/bin/sh
@@ -510,5 +532,7 @@ fn steps_read_as_commands() {
     longlens plot chunks:query=1000 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out 'a b.png' --needle 1024:0.5:12345 --needle-seed 3
 
     longlens positions --tokens 512 --layer 1 --head 0 --model 'my models/llama' --device cuda --method long_heads:chunk_len=16,attention_len=256,begin_len=256,variant=consistent --prefill-chunk 2048 --out p.svg
+
+    longlens evaluate ruler_vt:samples=2 --model 'my models/llama' --device cuda --method full --prefill-chunk 2048 --lengths 512,1024
     ");
 }

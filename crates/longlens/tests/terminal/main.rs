@@ -209,3 +209,22 @@ fn a_plain_prompt_keeps_its_session_through_ctrl_c() {
     screen.press("\x04");
     assert_eq!(screen.end().code, 0);
 }
+
+#[test]
+fn an_answer_in_sql_fits_its_terminal() {
+    let folder = folder();
+    let line = "evaluate passkey:depths=3 --samples 20 --lengths 256 --out r";
+    assert!(piped(folder.path(), &line.split(' ').collect::<Vec<_>>()).status.success());
+    for size in [WIDE, NARROW] {
+        let args = ["results", "r", "SELECT id, char(27) || '[2J' || output AS told, key FROM samples"];
+        let left = Screen::start(folder.path(), &args, size, &[]).end();
+        assert_eq!(left.code, 0, "{}", left.text);
+        assert!(left.text.contains("40 of 60 rows (--rows N shows more)"), "{}", left.text);
+        assert!(left.text.contains("␛[2J") && !left.bytes.contains("\x1b[2J"), "it is shown and not obeyed");
+        let n_lines = left.text.lines().filter(|line| line.contains('␛')).count();
+        assert_eq!(n_lines, 40, "a line for each row:\n{}", left.text);
+        assert!(!has_bar(&left.text), "{}", left.text);
+    }
+    let listed = Screen::start(folder.path(), &["results", "r"], WIDE, &[]).end();
+    holds_all("results r", &listed, &String::from_utf8(piped(folder.path(), &["results", "r"]).stdout).unwrap());
+}
