@@ -18,7 +18,7 @@ pub use self::count::{Again, Counted, Entry, tokenizer_hash};
 pub use self::family::{Category, categories, is_averaged};
 pub use self::measure::Measure;
 pub use self::record::{Answer, Outcome, Record, TooLong, number};
-pub use self::summary::{Row, Summary, summarize, without_amounts};
+pub use self::summary::{Row, Summary, last_of_each, summarize, without_amounts};
 use crate::error::EvalError;
 use crate::generate::{Generated, Generation, Stop, StopReason};
 use crate::prefix::Prefix;

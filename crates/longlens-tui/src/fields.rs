@@ -368,7 +368,7 @@ impl Field {
     pub fn hints(&self) -> &'static str {
         match self.shape {
             Shape::Words(_) => "←→ change · enter the next",
-            Shape::Text => "enter edits the text · digits begin a new one",
+            Shape::Text => "enter edits the text · ctrl-u clears it · digits begin a new one",
             _ => "←→ change · ⇧←→ powers of two · digits type",
         }
     }

@@ -586,11 +586,20 @@ fn a_grid_runs_any_task() {
     assert_eq!(again.shown(), cells);
     let content = GridView.export(&rig.app).unwrap();
     assert_eq!(content.plot.table().unwrap().rows.len(), 2);
+    // lengths that are too short for the task are left out
+    set(&mut rig, "niah_single_1:mode=fixed,samples=1").unwrap();
+    rig.app.controls.grid.up_to = 8;
+    rig.keys("g");
+    let grid = rig.app.grids.shown().unwrap();
+    assert!(format!("{:?}", rig.app.log).contains("left out: a `niah_single_1` prompt cannot be 256 tokens long"));
+    assert!(grid.n_done() > 0 && grid.n_in_all() == Some(grid.n_done()), "{grid:?}");
     // a task without lengths has one column, and one that lacks its file says so
     set(&mut rig, "longbench_qasper").unwrap();
     rig.keys("g");
     assert!(format!("{:?}", rig.app.log).contains("is made from a file"));
     assert!(!rig.app.grids.shown().unwrap().running);
+    let shown = text(&rig.frame(120, 40));
+    assert!(shown.contains("not run; the log says why"), "{shown}");
     set(&mut rig, "").unwrap();
     assert_eq!(rig.app.controls.grid.task, "passkey");
 }

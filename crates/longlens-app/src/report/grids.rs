@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Outcome, Record};
+use longlens_eval::evaluate::{Outcome, Record, last_of_each};
 use longlens_eval::scorers::Mode;
 use serde::Serialize;
 
-use super::subjects::last_of_each;
 use super::tables::{Tables, in_mode};
 
 /// Scores of a task by length and depth under one subject.

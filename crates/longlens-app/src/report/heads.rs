@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::Record;
+use longlens_eval::evaluate::{Record, last_of_each};
 use longlens_plot::page::packed;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::subjects::last_of_each;
 use super::tables::Tables;
 
 /// Attention to the evidence in samples of one task under one subject.

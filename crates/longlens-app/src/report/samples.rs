@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use longlens_eval::evaluate::{Outcome, Record};
+use longlens_eval::evaluate::{Outcome, Record, last_of_each};
 use longlens_plot::page::packed;
 use serde_json::{Map, Value, json};
 
-use super::subjects::last_of_each;
 use super::tables::Tables;
 
 /// How much of long texts is kept, from all of it to hardly any; the first with which the columns have room is taken.

@@ -1,7 +1,5 @@
 //! What answered samples: models under methods, with names that tell them apart.
 
-use std::collections::HashMap;
-
 use longlens_core::brief;
 use longlens_eval::evaluate::Record;
 use serde::Serialize;
@@ -111,22 +109,4 @@ pub(super) fn is_same(one: &Subject, other: &Subject) -> bool {
     (model, content, method, rope) == (&other.model, &other.content, &other.method, &other.rope)
         && (dtype, device) == (&other.dtype, &other.device)
         && (trained_context, layer_windows) == (&other.trained_context, &other.layer_windows)
-}
-
-/// Finished samples, of each the last.
-pub fn last_of_each(records: &[Record]) -> Vec<&Record> {
-    let mut at: HashMap<(Subject, &str, &str, &str), usize> = HashMap::new();
-    let mut kept: Vec<&Record> = Vec::new();
-    for record in records {
-        let own = (subject(record), &*record.setting, &*record.id, &*record.prompt_sha256);
-        match at.get(&own) {
-            Some(place) if kept[*place].finished <= record.finished => kept[*place] = record,
-            Some(_) => (),
-            None => {
-                at.insert(own, kept.len());
-                kept.push(record);
-            }
-        }
-    }
-    kept
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, summarize, without_amounts};
+use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, last_of_each, summarize, without_amounts};
 use longlens_eval::scorers::Mode;
 use longlens_eval::tasks::{TASKS, Task};
 use serde::Serialize;
 
 use super::families;
-use super::subjects::{Subject, is_same, last_of_each, subject, subjects};
+use super::subjects::{Subject, is_same, subject, subjects};
 
 /// The tables of finished samples.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]

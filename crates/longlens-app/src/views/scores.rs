@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longlens_core::trace::{RunRecord, rope_text};
-use longlens_eval::evaluate::{Record, Row, Summary, summarize};
+use longlens_eval::evaluate::{Record, Row, Summary, last_of_each, summarize};
 use longlens_eval::tasks::TASKS;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Plot, Table};
 use crate::npz::Array;
-use crate::report::{Subject, last_of_each, subjects};
+use crate::report::{Subject, subjects};
 
 /// Scores of one task under one subject: a row for every depth, or for every part of the task, a column for every length.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -93,6 +93,9 @@ pub fn scores(records: &[Record], palette: Palette) -> Option<Plot> {
 
 /// The scores of one task under one subject, as far as they are finished. Depths that are drawn anew for every sample are no rows.
 pub fn grid(records: &[&Record]) -> ScoreGrid {
+    if records.is_empty() {
+        return ScoreGrid::default();
+    }
     let mut lengths = distinct(records.iter().map(|record| record.length));
     lengths.sort_unstable();
     let rows = grid_rows(records);
@@ -233,7 +236,7 @@ impl Drawn<'_> {
     /// A line for every subject, and for every task where there are several.
     fn lines(&self, settings: &[String]) -> LinePlot {
         let point = |row: &Row| LinePoint {
-            band: Some(row.interval).filter(|(low, high)| low.is_finite() && high.is_finite()),
+            band: Some(row.interval).filter(|(low, high)| low < high),
             ..LinePoint::new(row.length.map_or(f64::NAN, |length| length as f64), row.score)
         };
         let series = settings.iter().flat_map(|setting| {
@@ -271,7 +274,7 @@ impl Drawn<'_> {
         let series = self.subjects.iter().enumerate().map(|(at, subject)| {
             let own = rows().filter(|(of, _)| *of == at);
             let point = |row: &Row| LinePoint {
-                band: Some(row.interval).filter(|(low, high)| low.is_finite() && high.is_finite()),
+                band: Some(row.interval).filter(|(low, high)| low < high),
                 ..LinePoint::new(categories.iter().position(|own| *own == name(row)).unwrap_or(0) as f64, row.score)
             };
             LineSeries { name: subject.name.clone(), points: own.map(|(_, row)| point(row)).collect() }

@@ -305,8 +305,7 @@ impl<R: Fn(Event)> Executor<R> {
                 Some((_, samples)) => samples,
                 None => {
                     let samples = Samples::count(ask, &*self.lens, &mut watcher)?;
-                    let notes = samples.units.iter().flat_map(|(_, made)| &made.notes).cloned().collect();
-                    (self.report)(Event::Counted(id, samples.n(), notes));
+                    (self.report)(Event::Counted(id, samples.n(), samples.notes.clone()));
                     samples
                 }
             };
@@ -402,20 +401,34 @@ impl<R: Fn(Event)> Executor<R> {
 /// The samples of a task, counted at each of its lengths.
 struct Samples {
     units: Vec<(Unit, Counted)>,
+    /// What a user should know of them, as sentences.
+    notes: Vec<String>,
     /// Those that are finished.
     results: Results,
 }
 
 impl Samples {
+    /// A length at which the task has no samples is left out, and an error where all are.
     fn count(ask: &EvaluateAsk, lens: &dyn Lens, control: &mut dyn Control) -> Result<Self, Problem> {
         let files: Rc<dyn Files> = Rc::new(Disk);
-        let count = |unit: Unit| {
-            let made = counted(None, &unit.task, &lens.model().spec, lens.text()?, &files, &mut *control)?;
-            Ok((unit, made))
-        };
-        let units = ask.evaluation.units(&ask.settings)?;
-        let units = units.into_iter().map(count).collect::<Result<_, EvalError>>()?;
-        Ok(Self { units, results: Results::in_memory() })
+        let (mut units, mut notes, mut refused) = (Vec::new(), Vec::new(), None);
+        for unit in ask.evaluation.units(&ask.settings)? {
+            match counted(None, &unit.task, &lens.model().spec, lens.text()?, &files, control) {
+                Ok(made) => {
+                    notes.extend(made.notes.clone());
+                    units.push((unit, made));
+                }
+                Err(EvalError::Lens(LensError::Cancelled)) => return Err(LensError::Cancelled.into()),
+                Err(error) => {
+                    notes.push(format!("left out: {error}"));
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) if units.is_empty() => Err(error.into()),
+            _ => Ok(Self { units, notes, results: Results::in_memory() }),
+        }
     }
 
     fn n(&self) -> usize {

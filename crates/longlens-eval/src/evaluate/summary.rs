@@ -1,6 +1,7 @@
 //! Records become a table: one row for each task, length, method and part.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -71,10 +72,10 @@ pub struct Row {
 pub(super) const DRAWS: usize = 1000;
 
 /// The rows of records, sorted by model, task, length, part and method. A task with parts has a row for each and one for all of them,
-/// whose part is `None`.
+/// whose part is `None`. Of a sample that was finished more than once the last counts ([`last_of_each`]).
 pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
     let mut groups: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
-    for record in records {
+    for record in last_of_each(records) {
         let place = |part: Option<String>| {
             let run = &record.run;
             (
@@ -155,6 +156,31 @@ fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
         None => bootstrap95(&measures, DRAWS, of),
     };
     (of(&measures), interval, n_scored as usize)
+}
+
+/// Finished samples, of each the last: one can be finished more than once under the same model and method, as with and without recorded
+/// attention. In the order in which each was finished first.
+pub fn last_of_each<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<&'a Record> {
+    let mut at: HashMap<_, usize> = HashMap::new();
+    let mut kept: Vec<&Record> = Vec::new();
+    for record in records {
+        let run = &record.run;
+        let subject = (
+            (&*run.model, &*record.content, run.trained_context, run.layer_windows.as_deref()),
+            (&*run.method, &*run.rope, &*run.dtype, &*record.device),
+        );
+        let sample =
+            (without_amounts(&record.setting), record.task_version, record.length, &*record.id, &*record.prompt_sha256);
+        match at.entry((subject, sample)) {
+            Entry::Occupied(place) if kept[*place.get()].finished <= record.finished => kept[*place.get()] = record,
+            Entry::Occupied(_) => (),
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(record);
+            }
+        }
+    }
+    kept
 }
 
 /// A setting's text without length, samples and depths: what a table is of. A sample is run once however many are asked for, so those that

@@ -44,6 +44,25 @@ impl Store for Kept {
     }
 }
 
+#[test]
+fn of_a_sample_that_was_finished_twice_the_last_counts() {
+    let mut store = Kept::default();
+    let watched = Options { attention: true, ..Options::default() };
+    for (task, options) in [
+        ("passkey:length=300,depths=2,samples=1", Options::default()),
+        ("passkey:length=300,depths=2,samples=2", watched),
+    ] {
+        run(task, "full", &options, &mut store, &mut ()).unwrap();
+    }
+    assert_eq!(store.records.len(), 6, "attention is recorded of samples that were finished without it");
+    let rows = summarize(&store.records).rows;
+    assert_eq!((rows.len(), rows[0].n), (1, 4));
+    let kept = last_of_each(&store.records);
+    assert!(kept.len() == 4 && kept.iter().all(|record| record.attended.is_some()));
+    let ids: HashSet<&str> = kept.iter().map(|record| &*record.id).collect();
+    assert_eq!(ids.len(), 4);
+}
+
 /// Runs a task on a model that repeats what it read.
 fn run(
     text: &str,

@@ -2,7 +2,7 @@
 
 use longlens_app::Problem;
 use longlens_app::session::Scored;
-use longlens_eval::evaluate::Record;
+use longlens_eval::evaluate::{Outcome, Record};
 use longlens_eval::passkey::Cell;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -250,7 +250,7 @@ fn about(app: &App, grid: &GridRun, width: u16, theme: Theme) -> [Line<'static>;
     // short prompts come first, so a mean of some cells flatters
     let so_far = if n.is_none_or(|n| done < n) { " so far" } else { "" };
     let facts = match &grid.scored {
-        Some(scored) => of_samples(scored, trained, so_far),
+        Some(scored) => of_samples(scored, grid.running, trained, so_far),
         None => of_passkeys(grid, trained, so_far),
     };
     let second = vec![
@@ -278,11 +278,12 @@ fn of_passkeys(grid: &GridRun, trained: usize, so_far: &str) -> Vec<String> {
 }
 
 /// How many samples of a task are done, and how well they went.
-fn of_samples(scored: &Scored, trained: usize, so_far: &str) -> Vec<String> {
+fn of_samples(scored: &Scored, running: bool, trained: usize, so_far: &str) -> Vec<String> {
     let done = scored.records.len();
     let mut facts = vec![match scored.n_samples {
         Some(n) => format!("{done} of {n} samples"),
-        None => "counting samples".to_owned(),
+        None if running => "counting samples".to_owned(),
+        None => "not run; the log says why (v)".to_owned(),
     }];
     let mean = |is_in: &dyn Fn(&Record) -> bool| {
         let shares: Vec<f64> = scored.records.iter().filter(|record| is_in(record)).filter_map(Record::share).collect();
@@ -291,6 +292,8 @@ fn of_samples(scored: &Scored, trained: usize, so_far: &str) -> Vec<String> {
     facts.extend(mean(&|_| true).map(|share| format!("score {}%{so_far}", percent(share))));
     let beyond = mean(&|record| record.length.is_some_and(|length| length > trained));
     facts.extend(beyond.map(|share| format!("beyond {}%", percent(share))));
+    let is_measured = scored.records.iter().any(|record| matches!(record.outcome, Outcome::Measured { .. }));
+    facts.extend(is_measured.then(|| "perplexities".to_owned()));
     facts
 }
 

@@ -80,6 +80,7 @@ fn a_needle_is_found_by_swapping_the_method() {
         screen.contains("long_heads:chunk_len=8")
             && screen.contains("chunks of 8")
             && screen.contains("needle: chunk")
+            && screen.contains("chosen by")
             && screen.contains("key found")
     });
     let line = screen.lines().find(|line| line.contains("needle: chunk")).unwrap();

@@ -13,7 +13,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
     let mut statement = connection.prepare(
         "SELECT model, content, trained_context, method, rope, dtype, task, task_version, setting, mode, part, length, id, outcome, \
          output, n_generated, stop, scorer, scale, faithful_value, fixed_value, seconds_to_first_token, mean_nll, n_scored, n_prompt, \
-         n_truncated, seconds FROM samples ORDER BY rowid",
+         n_truncated, seconds, device, layer_windows, prompt_sha256, finished FROM samples ORDER BY rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut records = Vec::new();
@@ -24,6 +24,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
             method: row.get(3)?,
             rope: row.get(4)?,
             dtype: row.get(5)?,
+            layer_windows: row.get(28)?,
             ..RunRecord::default()
         };
         let outcome = match row.get_ref(13)?.as_str()? {
@@ -52,10 +53,10 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
             depth: None,
             run,
             content: row.get(1)?,
-            device: String::new(),
+            device: row.get(27)?,
             mode: row.get::<_, Word<_>>(9)?.0,
             template: String::new(),
-            prompt_sha256: String::new(),
+            prompt_sha256: row.get(29)?,
             n_prompt: row.get(24)?,
             n_shared: 0,
             n_truncated: row.get(25)?,
@@ -63,7 +64,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
             outcome,
             seconds: row.get(26)?,
             attended: None,
-            finished: 0,
+            finished: row.get::<_, i64>(30)? as u64,
         });
     }
     Ok(records)
