@@ -22,6 +22,7 @@ use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::setting::{Setting, Value};
 use longlens_eval::evaluate::{Options, TooLong};
+use longlens_eval::scorers::Mode;
 use longlens_eval::tasks::{TASKS, Task};
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,9 @@ impl Unit {
             },
             attention: get("attention").map(|text| truth("attention", text)).transpose()?.unwrap_or(false),
         };
+        if let Some(mode) = get("mode").filter(|mode| Mode::ALL.iter().all(|known| known.name() != *mode)) {
+            return Err(not_taken("mode", mode, "`faithful` or `fixed`"));
+        }
         let Some(text) = get("task") else {
             return Err(Problem::new(
                 "a run has no task",

@@ -18,7 +18,7 @@ pub use self::count::{Again, Counted, Entry, tokenizer_hash};
 pub use self::family::{Category, categories, is_averaged};
 pub use self::measure::Measure;
 pub use self::record::{Answer, Outcome, Record, TooLong, number};
-pub use self::summary::{Row, Summary, last_of_each, summarize, without_amounts};
+pub use self::summary::{Row, Summary, once_each, summarize, without_amounts};
 use crate::error::EvalError;
 use crate::generate::{Generated, Generation, Stop, StopReason};
 use crate::prefix::Prefix;
@@ -183,7 +183,7 @@ impl Run<'_> {
         told: &mut dyn FnMut(&Record),
     ) -> Result<Tally, EvalError> {
         let With { lens, setup_for, store, control } = with;
-        let keys: Vec<_> = counted.entries.iter().map(|entry| self.subject.key(entry, self.options)).collect();
+        let keys = self.keys(counted);
         let mut missing: Vec<usize> = Vec::new();
         let mut tally = Tally { n_samples: keys.len(), ..Tally::default() };
         for (at, key) in keys.iter().enumerate() {
@@ -231,6 +231,11 @@ impl Run<'_> {
             told(&record);
         }
         Ok(tally)
+    }
+
+    /// The keys of all samples of the task.
+    pub fn keys(&self, counted: &Counted) -> Vec<String> {
+        counted.entries.iter().map(|entry| self.subject.key(entry, self.options)).collect()
     }
 
     /// A sample as tokens, cut to the limit where that is asked for.

@@ -159,7 +159,7 @@ impl Controls {
         let count = |min, max| Shape::Count { min, max };
         let help = "what the grid asks: passkey, or another task, as `longlens tasks` lists them";
         let field = list.add("grid", FieldId::GridTask, "task", &self.grid.task, Shape::Text, help);
-        field.range = "a task with its settings, as niah_single_1 or ruler_vt:seed=3".to_owned();
+        "a task with its settings, as niah_single_1 or ruler_vt:seed=3".clone_into(&mut field.range);
         let help = "longest prompt of the grid, in multiples of the trained context";
         list.add("grid", FieldId::GridUpTo, "up_to", &self.grid.up_to, count(1, 4096), help);
         list.add("grid", FieldId::GridDepths, "depths", &self.grid.n_depths, count(1, 21), "depths of what is hidden");

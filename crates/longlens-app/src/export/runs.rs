@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use longlens_eval::evaluate::{Record, Row, summarize};
+use longlens_eval::evaluate::{Record, Row, once_each, summarize};
 
 use crate::report::{Subject, subject, subjects};
 
@@ -32,7 +32,7 @@ impl<'a> Runs<'a> {
         let at: HashMap<Subject, usize> =
             all.iter().enumerate().map(|(at, own)| (Subject { name: String::new(), ..own.clone() }, at)).collect();
         let mut by_subject: Vec<Vec<&Record>> = vec![Vec::new(); all.len()];
-        for record in records {
+        for record in once_each(records) {
             by_subject[at[&subject(record)]].push(record);
         }
         let mut taken = BTreeSet::new();

@@ -102,6 +102,9 @@ fn is_own_json(line: &str) -> bool {
 }
 
 pub(super) fn write_file(to: &Path, bytes: &[u8], is_replaced: bool) -> Result<Written, Problem> {
+    if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| failed(to, &error))?;
+    }
     crate::write_whole(to, bytes).map_err(|error| failed(to, &error))?;
     Ok(Written { n_files: 1, is_replaced })
 }

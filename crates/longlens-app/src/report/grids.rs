@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Outcome, Record, last_of_each};
+use longlens_eval::evaluate::{Outcome, Record, once_each};
 use longlens_eval::scorers::Mode;
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ const MOST_DEPTHS: usize = 40;
 /// A grid for each task with lengths and depths, and each subject.
 pub fn grids(records: &[Record], tables: &Tables) -> Vec<Grid> {
     let mut by_place: BTreeMap<(usize, usize), Vec<&Record>> = BTreeMap::new();
-    for record in last_of_each(records) {
+    for record in once_each(records) {
         let has_place = record.length.is_some() && record.depth.is_some() && record.answer().is_some();
         let place = tables.place_of(record).zip(tables.subject_of(record)).filter(|_| has_place);
         if let Some(((table, _), subject)) = place {
@@ -98,7 +98,7 @@ type Sums = BTreeMap<usize, (f64, usize)>;
 /// Losses by position for each task that measures them, length and subject.
 pub fn positions(records: &[Record], tables: &Tables) -> Vec<Positions> {
     let mut sums: BTreeMap<(usize, Option<usize>, usize), Sums> = BTreeMap::new();
-    for record in last_of_each(records) {
+    for record in once_each(records) {
         let Outcome::Measured { by_position, .. } = &record.outcome else { continue };
         let Some(((table, _), subject)) = tables.place_of(record).zip(tables.subject_of(record)) else { continue };
         let sums = sums.entry((table, record.length, subject)).or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Record, last_of_each};
+use longlens_eval::evaluate::{Record, once_each};
 use longlens_plot::page::packed;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ const HIT: f64 = 0.5;
 /// Attention for each task and subject of which it was recorded; samples whose model has another shape are left out.
 pub fn attention(records: &[Record], tables: &Tables) -> Vec<Attention> {
     let mut by_place: BTreeMap<(usize, usize), Vec<&Record>> = BTreeMap::new();
-    for record in last_of_each(records) {
+    for record in once_each(records) {
         let has_heads = record.attended.as_ref().is_some_and(|attended| !attended.heads.is_empty());
         let place = tables.place_of(record).zip(tables.subject_of(record)).filter(|_| has_heads);
         if let Some(((table, _), subject)) = place {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use longlens_eval::evaluate::{Outcome, Record, last_of_each};
+use longlens_eval::evaluate::{Outcome, Record, once_each};
 use longlens_plot::page::packed;
 use serde_json::{Map, Value, json};
 
@@ -97,7 +97,7 @@ impl Columns {
 
 /// The columns of all samples. Where they have no room long texts are cut, and then the last samples are left out; `stored` says so.
 pub(super) fn columns(records: &[Record], tables: &Tables) -> Value {
-    let records = last_of_each(records);
+    let records = once_each(records);
     let with = |mut columns: Value, n: usize, stored: Vec<String>| {
         columns["n"] = json!(n);
         columns["stored"] = json!(stored);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, last_of_each, summarize, without_amounts};
+use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, once_each, summarize, without_amounts};
 use longlens_eval::scorers::Mode;
 use longlens_eval::tasks::{TASKS, Task};
 use serde::Serialize;
@@ -113,7 +113,7 @@ const MOST_COMPARED: usize = 12;
 pub fn tables(records: &[Record]) -> Tables {
     let subjects = subjects(records);
     let mut grouped: BTreeMap<(usize, String), Vec<&Record>> = BTreeMap::new();
-    for record in last_of_each(records) {
+    for record in once_each(records) {
         let place = TASKS.iter().position(|task| task.info.name == record.task).unwrap_or(TASKS.len());
         grouped.entry((place, without_amounts(&record.setting))).or_default().push(record);
     }

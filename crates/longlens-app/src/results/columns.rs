@@ -122,6 +122,11 @@ pub static SAMPLES: &[Column<Record>] = &[
     integer("n_generated", "tokens of the answer", |record| record.answer().map(|answer| answer.n_generated).into()),
     real("mean_nll", "mean loss of a token, in nats", |record| measured(record).map(|(mean_nll, _)| mean_nll).into()),
     integer("n_scored", "tokens whose loss counts", |record| measured(record).map(|(_, n_scored)| n_scored).into()),
+    integer(
+        "attention",
+        "1 where attention to the evidence was recorded: such a sample may be there without it too",
+        |record| usize::from(record.attended.is_some()).into(),
+    ),
     real("seconds", "seconds in all", |record| record.seconds.into()),
     real("seconds_to_first_token", "seconds until the first token of the answer", |record| {
         record.answer().map(|answer| answer.seconds_to_first_token).into()

@@ -1,6 +1,7 @@
 //! Running the units of a sweep, model by model and task by task.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -53,6 +54,8 @@ pub struct Done {
     pub impossible: Vec<(usize, Problem)>,
     /// Tasks of a family that lack a file, by their first unit.
     pub left_out: Vec<(usize, Problem)>,
+    /// Keys of all samples of the units that began, finished or not.
+    pub keys: HashSet<String>,
     /// Whether somebody stopped it.
     pub is_cancelled: bool,
 }
@@ -124,7 +127,8 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
                 let mut heard = Heard(&both);
                 let on = On { lens: &mut *lens, device, store: results, control: &mut heard };
                 let mut told = |record: &Record| both.borrow_mut().finished(at, record);
-                let tally = run_unit(unit, &mut made, on, &is_mine, &mut told)?;
+                let (tally, keys) = run_unit(unit, &mut made, on, &is_mine, &mut told)?;
+                done.keys.extend(keys);
                 watch.ends(at, &tally);
                 done.tallies.push((at, tally));
                 if tally.is_cancelled {
@@ -150,22 +154,24 @@ pub struct On<'a> {
 }
 
 /// Runs those samples of a unit that are not finished and that `takes` gives to this run, by their number; `told` hears of each. Progress
-/// counts prompt tokens of what is missing. Errors: settings that are impossible on the model, and those of [`Run::run`].
+/// counts prompt tokens of what is missing. Returns what came of it, and the keys of all samples of the unit. Errors: settings that are
+/// impossible on the model, and those of [`Run::run`].
 pub fn run_unit(
     unit: &Unit,
     made: &mut Counted,
     on: On<'_>,
     takes: &dyn Fn(usize) -> bool,
     told: &mut dyn FnMut(&Record),
-) -> Result<Tally, Problem> {
+) -> Result<(Tally, Vec<String>), Problem> {
+    let On { lens, device, store, control } = on;
     let settings = settings_for(unit, made);
-    let model = on.lens.model().clone();
-    let subject = Subject::of(&model, on.device, &settings.setup(&model.spec, longest(unit, made))?);
+    let model = lens.model().clone();
+    let subject = Subject::of(&model, device, &settings.setup(&model.spec, longest(unit, made))?);
     let task = Task::named(unit.task.info().name).expect("units have tasks of the list");
     let run = Run { task, setting: &unit.task, subject: &subject, options: &unit.options };
     let mut setup_for = |size: PromptSize| Ok(settings.setup(&model.spec, size.n_tokens)?);
-    let mut with = With { lens: on.lens, setup_for: &mut setup_for, store: on.store, control: on.control };
-    Ok(run.run(&mut with, made, takes, told)?)
+    let mut with = With { lens, setup_for: &mut setup_for, store, control };
+    Ok((run.run(&mut with, made, takes, told)?, run.keys(made)))
 }
 
 /// What the units would take on models that are described; nothing is run.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longlens_core::trace::{RunRecord, rope_text};
-use longlens_eval::evaluate::{Record, Row, Summary, last_of_each, summarize};
+use longlens_eval::evaluate::{Record, Row, Summary, once_each, summarize};
 use longlens_eval::tasks::TASKS;
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
@@ -158,7 +158,7 @@ fn depths(records: &[&Record]) -> Option<Vec<f64>> {
 
 /// A grid for each subject, where all have depths.
 fn grids(records: &[Record], subjects: &[Subject]) -> Option<Vec<ScoreGrid>> {
-    let records = last_of_each(records);
+    let records = once_each(records);
     depths(&records)?;
     let of = |subject: &Subject| {
         grid(&records.iter().copied().filter(|record| subject.answered(record)).collect::<Vec<_>>())
@@ -168,7 +168,7 @@ fn grids(records: &[Record], subjects: &[Subject]) -> Option<Vec<ScoreGrid>> {
 
 /// The rows of all subjects, by task, length, part and subject; before the parts of a task stands one for all of them.
 fn rows(records: &[Record], subjects: &[Subject]) -> Vec<(usize, Row)> {
-    let records = last_of_each(records);
+    let records = once_each(records);
     let mut rows: Vec<(usize, Row)> = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         let own = records.iter().copied().filter(|record| subject.answered(record));

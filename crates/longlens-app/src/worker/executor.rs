@@ -301,18 +301,17 @@ impl<R: Fn(Event)> Executor<R> {
         let known = self.samples.take().filter(|(known, _)| *known == id);
         let ran = caught(|| {
             let mut watcher = Watcher::after(earlier, "grid", token, &self.report);
-            let mut samples = match known {
-                Some((_, samples)) => samples,
-                None => {
-                    let samples = Samples::count(ask, &*self.lens, &mut watcher)?;
-                    (self.report)(Event::Counted(id, samples.n(), samples.notes.clone()));
-                    samples
-                }
+            let mut samples = if let Some((_, samples)) = known {
+                samples
+            } else {
+                let samples = Samples::count(ask, &*self.lens, &mut watcher)?;
+                (self.report)(Event::Counted(id, samples.n(), samples.notes.clone()));
+                samples
             };
-            let n = samples.n();
+            let mut n = samples.n();
             let n_tokens = |made: &Counted| made.entries.iter().map(|entry| entry.n_prompt).sum::<usize>();
             let total = samples.units.iter().map(|(_, made)| n_tokens(made)).sum();
-            let (mut before, mut is_whole) = (0, true);
+            let (mut before, mut is_whole, mut failed) = (0, true, None);
             for (unit, made) in &mut samples.units {
                 let size = n_tokens(made);
                 let mut part = Part { control: &mut watcher, before, size, total };
@@ -327,11 +326,23 @@ impl<R: Fn(Event)> Executor<R> {
                     store: &mut samples.results,
                     control: &mut part,
                 };
-                is_whole &= !run_unit(unit, made, on, &|_| true, &mut told)?.is_cancelled;
-                if !is_whole {
-                    break;
+                match run_unit(unit, made, on, &|_| true, &mut told) {
+                    Ok((tally, _)) if tally.is_cancelled => {
+                        is_whole = false;
+                        break;
+                    }
+                    Ok(_) => (),
+                    Err(problem) => {
+                        // what is impossible at one length may be possible at the others
+                        n -= made.entries.len();
+                        (self.report)(Event::Counted(id, n, vec![format!("left out: {problem}")]));
+                        failed.get_or_insert(problem);
+                    }
                 }
                 before += size;
+            }
+            if let Some(problem) = failed.filter(|_| is_whole && n == 0) {
+                return Err(problem);
             }
             self.on_grid = Some((id, watcher.pause()));
             self.samples = (!is_whole).then_some((id, samples));

@@ -1,5 +1,6 @@
 //! Records become a table: one row for each task, length, method and part.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -72,10 +73,10 @@ pub struct Row {
 pub(super) const DRAWS: usize = 1000;
 
 /// The rows of records, sorted by model, task, length, part and method. A task with parts has a row for each and one for all of them,
-/// whose part is `None`. Of a sample that was finished more than once the last counts ([`last_of_each`]).
+/// whose part is `None`. Samples count once, however often they were finished ([`once_each`]).
 pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
     let mut groups: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
-    for record in last_of_each(records) {
+    for record in once_each(records) {
         let place = |part: Option<String>| {
             let run = &record.run;
             (
@@ -158,9 +159,10 @@ fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
     (of(&measures), interval, n_scored as usize)
 }
 
-/// Finished samples, of each the last: one can be finished more than once under the same model and method, as with and without recorded
-/// attention. In the order in which each was finished first.
-pub fn last_of_each<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<&'a Record> {
+/// Finished samples, each once: one can be finished more than once under the same model and method, as with and without recorded attention,
+/// or under several limits of tokens. One that was answered whole counts before one that was cut, and that before one that was passed over;
+/// of several alike the last. In the order in which each was finished first.
+pub fn once_each<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<&'a Record> {
     let mut at: HashMap<_, usize> = HashMap::new();
     let mut kept: Vec<&Record> = Vec::new();
     for record in records {
@@ -172,8 +174,12 @@ pub fn last_of_each<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<&'
         let sample =
             (without_amounts(&record.setting), record.task_version, record.length, &*record.id, &*record.prompt_sha256);
         match at.entry((subject, sample)) {
-            Entry::Occupied(place) if kept[*place.get()].finished <= record.finished => kept[*place.get()] = record,
-            Entry::Occupied(_) => (),
+            Entry::Occupied(place) => {
+                let known = &mut kept[*place.get()];
+                if counts(record) <= counts(known) {
+                    *known = record;
+                }
+            }
             Entry::Vacant(place) => {
                 place.insert(kept.len());
                 kept.push(record);
@@ -181,6 +187,11 @@ pub fn last_of_each<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<&'
         }
     }
     kept
+}
+
+/// The lowest of a sample counts.
+fn counts(record: &Record) -> (bool, usize, Reverse<u64>) {
+    (record.outcome == Outcome::Skipped, record.n_truncated, Reverse(record.finished))
 }
 
 /// A setting's text without length, samples and depths: what a table is of. A sample is run once however many are asked for, so those that

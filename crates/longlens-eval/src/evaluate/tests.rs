@@ -45,7 +45,7 @@ impl Store for Kept {
 }
 
 #[test]
-fn of_a_sample_that_was_finished_twice_the_last_counts() {
+fn a_sample_counts_once_however_often_it_was_finished() {
     let mut store = Kept::default();
     let watched = Options { attention: true, ..Options::default() };
     for (task, options) in [
@@ -57,10 +57,18 @@ fn of_a_sample_that_was_finished_twice_the_last_counts() {
     assert_eq!(store.records.len(), 6, "attention is recorded of samples that were finished without it");
     let rows = summarize(&store.records).rows;
     assert_eq!((rows.len(), rows[0].n), (1, 4));
-    let kept = last_of_each(&store.records);
+    let kept = once_each(&store.records);
     assert!(kept.len() == 4 && kept.iter().all(|record| record.attended.is_some()));
     let ids: HashSet<&str> = kept.iter().map(|record| &*record.id).collect();
     assert_eq!(ids.len(), 4);
+    // what a limit took away never stands for what was answered whole, however late it was finished
+    for too_long in [TooLong::Cut, TooLong::Skip] {
+        let limited = Options { limit: Some(200), too_long, ..Options::default() };
+        run("passkey:length=300,depths=2,samples=2", "full", &limited, &mut store, &mut ()).unwrap();
+    }
+    assert_eq!(store.records.len(), 14);
+    let row = &summarize(&store.records).rows[0];
+    assert_eq!((row.n, row.n_truncated, row.n_skipped), (4, 0, 0));
 }
 
 /// Runs a task on a model that repeats what it read.

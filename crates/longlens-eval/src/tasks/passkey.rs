@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use longlens_core::lens::TextCodec;
+use longlens_core::lens::{LensError, TextCodec};
 use longlens_core::setting::{Fallback, Info, Kind, Param};
 
 use self::fixed::Fixed;
@@ -163,7 +163,7 @@ fn stored(ask: &Ask<'_>) -> Result<Samples, EvalError> {
     let n_prompts = prompts.len();
     let make = move |at: usize, codec: &dyn TextCodec| {
         let fixture = &prompts[at];
-        let prompt = wrapper.wrap(codec, &fixture.prompt, "")?;
+        let prompt = wrapped(wrapper, codec, &fixture.prompt)?;
         let place = prompt.text().and_then(|text| text.find(&fixture.answer));
         Ok(Sample {
             id: fixture.id.clone(),
@@ -231,7 +231,7 @@ impl Trials {
         }
         let made =
             script.prompt(trial).ok_or(EvalError::TooShort { template: script.name(), length, shortest: 274 })?;
-        let prompt = self.wrapper.wrap(codec, &made.text, "")?;
+        let prompt = wrapped(self.wrapper, codec, &made.text)?;
         Ok((made, prompt))
     }
 
@@ -288,7 +288,7 @@ fn own(ask: &Ask<'_>) -> Samples {
         let place = Place { length, depth, trial, seed, shared: true };
         let made = hiding(codec, Template::Longlens, None, &place, key.as_deref(), &())?;
         let told = made.needle.as_ref().map_or("", |needle| &needle.text);
-        let prompt = wrapper.wrap(codec, &made.text, "")?;
+        let prompt = wrapped(wrapper, codec, &made.text)?;
         let place = prompt.text().and_then(|text| text.find(told)).filter(|_| !told.is_empty());
         Ok(Sample {
             id: format!("{trial} at {depth}"),
@@ -303,6 +303,18 @@ fn own(ask: &Ask<'_>) -> Samples {
         })
     };
     Samples::making(ask.n_samples() * n_depths, make)
+}
+
+/// A prompt in a template, where the words that begin the answer stand behind it: a model that talks would begin with others.
+fn wrapped(wrapper: Wrapper, codec: &dyn TextCodec, text: &str) -> Result<Prompt, LensError> {
+    const BEGUN: &str = "The pass key is";
+    match text.rsplit_once(BEGUN) {
+        Some((said, rest)) if wrapper != Wrapper::Off && rest.trim().is_empty() => {
+            let space = if wrapper == Wrapper::Llama2 { " " } else { "" };
+            wrapper.wrap(codec, said.trim_end(), &format!("{space}{BEGUN}"))
+        }
+        _ => wrapper.wrap(codec, text, ""),
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub mod functions {
         super::tasks()
     }
 
-    /// The settings of a task: name, default, values and what each is for.
+    /// The settings of a task: name, default, values and what each is for; of a family its tasks.
     ///
     /// ```rhai
     /// tasks("ruler_vt")
@@ -83,7 +83,7 @@ use longlens_core::lens::LensError;
 use longlens_core::setting::Setting;
 use longlens_core::trace::RunRecord;
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Counted, Entry, Outcome, Record, Run, Store, Subject, With};
+use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With};
 use longlens_eval::sample::{Prompt, Rule};
 use longlens_eval::tasks::{Ask, Files, TASKS, Task};
 use longlens_plot::color::Palette;
@@ -136,9 +136,11 @@ fn evaluate(context: &NativeCallContext, tasks: &Dynamic, options: Map) -> Retur
     let mut kept = Kept::open(&host, file.as_deref())?;
     let records = asked.run(context, &mut kept)?;
     let runs = distinct_runs(&records);
-    runs.iter().for_each(|run| host.ran(run));
+    for run in &runs {
+        host.ran(run);
+    }
     if of_samples {
-        return samples_table(&records, runs);
+        return Ok(samples_table(&records, runs));
     }
     match views::scores::scores(&records, Palette::default()) {
         Some(view) => Table::of_view(&view, runs),
@@ -180,16 +182,18 @@ impl Asked {
         let (host, started) = (host(context), Instant::now());
         let files: Rc<dyn Files> = Rc::new(OfCells(host.clone()));
         let n_parts = self.units.len() * self.methods.len();
-        let (mut records, mut left_out) = (Vec::new(), None);
+        let (mut records, mut refused) = (Vec::new(), None);
+        // what is wrong with one of several is told, and the others are run
+        let are_several = self.units.len() > 1;
         for (place, unit) in self.units.iter().enumerate() {
             let made = self.model.text(|codec| {
                 let mut work = host.work(format!("samples of {}", unit.task.info().name));
                 Ok(counted(None, &unit.task, &self.model.info.spec, codec, &files, &mut work))
             });
             let mut made = match made? {
-                Err(error @ EvalError::NoFile { .. }) if unit.of_family => {
-                    host.caution(&[format!("left out: {error}")]);
-                    left_out.get_or_insert(error);
+                Err(error) if are_several && !matches!(error, EvalError::Lens(LensError::Cancelled)) => {
+                    host.caution(&[format!("not run: {}: {error}", unit.task)]);
+                    refused.get_or_insert(error);
                     continue;
                 }
                 made => made.map_err(raise)?,
@@ -200,7 +204,7 @@ impl Asked {
                 records.extend(self.one(context, unit, method, &mut made, kept)?);
             }
         }
-        match left_out {
+        match refused {
             Some(error) if records.is_empty() => Err(raise(error)),
             _ => Ok(records),
         }
@@ -368,8 +372,14 @@ fn distinct_runs(records: &[Record]) -> Vec<RunRecord> {
     runs
 }
 
+/// The mean attention of all heads to the evidence, where it was recorded and is known.
+fn on_evidence(attended: &Attended) -> Option<f64> {
+    let heads: Vec<f64> = attended.heads.iter().flatten().map(|mass| f64::from(*mass)).collect();
+    (!heads.is_empty()).then(|| heads.iter().sum::<f64>() / heads.len() as f64)
+}
+
 /// A row for every sample.
-fn samples_table(records: &[Record], runs: Vec<RunRecord>) -> Returned<Table> {
+fn samples_table(records: &[Record], runs: Vec<RunRecord>) -> Table {
     let text = |text: &str| Datum::Text(text.to_owned());
     let count = |count: usize| Datum::Int(count as i64);
     let real = |number: Option<f64>| number.map_or(Datum::Empty, Datum::Real);
@@ -393,7 +403,7 @@ fn samples_table(records: &[Record], runs: Vec<RunRecord>) -> Returned<Table> {
             ("method", text(&record.run.method)),
             ("rope", text(&record.run.rope)),
             ("outcome", text(outcome)),
-            ("score", real(record.share().map(|share| 100.0 * share))),
+            ("share", real(record.share())),
             ("loss", real(loss)),
             ("answers", text(&record.answers.join(" | "))),
             ("output", answer.map_or(Datum::Empty, |answer| text(&answer.output))),
@@ -401,12 +411,13 @@ fn samples_table(records: &[Record], runs: Vec<RunRecord>) -> Returned<Table> {
             ("prompt_tokens", count(record.n_prompt)),
             ("shared", count(record.n_shared)),
             ("truncated", count(record.n_truncated)),
+            ("attention", real(record.attended.as_ref().and_then(on_evidence))),
             ("seconds", Datum::Real(record.seconds)),
         ];
         columns.into_iter().map(|(name, datum)| (name.to_owned(), datum)).collect::<Vec<_>>()
     };
     let table = Rows::from_records(records.iter().map(row));
-    Ok(Table(crate::values::TableValue { table, records: runs, ..Default::default() }.into()))
+    Table(crate::values::TableValue { table, records: runs, ..Default::default() }.into())
 }
 
 fn stop(answer: &longlens_eval::evaluate::Answer) -> String {
@@ -414,6 +425,10 @@ fn stop(answer: &longlens_eval::evaluate::Answer) -> String {
 }
 
 fn tasks() -> Table {
+    list(&TASKS)
+}
+
+fn list(tasks: &[&'static Task]) -> Table {
     let row = |task: &&Task| {
         let text = |text: &str| Datum::Text(text.to_owned());
         vec![
@@ -423,10 +438,14 @@ fn tasks() -> Table {
             ("summary".to_owned(), text(task.info.summary)),
         ]
     };
-    Table::plain(Rows::from_records(TASKS.iter().map(row)))
+    Table::plain(Rows::from_records(tasks.iter().map(row)))
 }
 
 fn settings(task: &str) -> Returned<Table> {
+    let of_family: Vec<&'static Task> = TASKS.iter().copied().filter(|known| known.family == task).collect();
+    if !of_family.is_empty() && Task::named(task).is_none() {
+        return Ok(list(&of_family));
+    }
     let setting = Task::parse(task).map_err(raise)?;
     let row = |param: &longlens_core::setting::Param| {
         vec![

@@ -28,9 +28,19 @@ fn samples_stand_one_by_one() {
     rig.run(&format!("let t = {call};")).unwrap();
     assert_eq!(rig.say("t.len()"), "16");
     assert_eq!(
-        rig.say("let r = t.filter(|row| row.method == \"full\")[0]; [r.score, r.output.contains(r.answers)]"),
-        "[100.0, true]"
+        rig.say("let r = t.filter(|row| row.method == \"full\")[0]; [r.share, r.output.contains(r.answers)]"),
+        "[1.0, true]"
     );
+}
+
+#[test]
+fn what_is_wrong_with_one_of_several_is_told_and_the_others_run() {
+    let mut rig = rig();
+    let said =
+        rig.say("let t = evaluate([\"passkey:depths=1\", \"ruler_vt\"], #{ lengths: [200], samples: 1 }); t.len()");
+    assert!(said.contains("note: not run: ruler_vt") && said.ends_with('1'), "{said}");
+    let said = rig.say("evaluate([\"ruler_vt\", \"ruler_fwe\"], #{ lengths: [20], samples: 1 })");
+    assert!(said.contains("Error: a `ruler_vt` prompt cannot be 20 tokens long"), "{said}");
 }
 
 #[test]
@@ -87,6 +97,7 @@ fn a_file_keeps_samples_for_other_sessions() {
 fn tasks_are_listed_and_their_samples_shown() {
     let mut rig = rig();
     assert_eq!(rig.say("tasks().filter(|task| task.family == \"ruler\").len()"), "14");
+    assert_eq!(rig.say("tasks(\"ruler\").len()"), "14");
     assert_eq!(rig.say("tasks(\"ruler_vt\")[\"name\"].contains(\"samples\")"), "true");
     assert_eq!(
         rig.say("let s = task_sample(\"passkey:length=300\", 3); [s.prompt.contains(s.answers[0]), s.tokens <= 300, s.scorer]"),

@@ -121,8 +121,11 @@ impl Grids {
 
     /// The samples of the grid of this number are counted; false where it is gone.
     pub(super) fn counted(&mut self, id: u64, n: usize) -> bool {
-        let scored = self.list.iter_mut().find(|grid| grid.id == id).and_then(|grid| grid.scored.as_mut());
-        scored.map(|scored| scored.n_samples = Some(n)).is_some()
+        let Some(grid) = self.list.iter_mut().find(|grid| grid.id == id) else { return false };
+        let Some(scored) = &mut grid.scored else { return false };
+        scored.n_samples = Some(n);
+        grid.running &= scored.records.len() < n || n == 0;
+        true
     }
 
     /// Takes in a sample of the grid of this number; returns the grid if that was its last.
@@ -207,9 +210,9 @@ impl GridRun {
                 GridRow::Part(part) => part.clone(),
                 GridRow::All => "all".to_owned(),
             };
-            let cell = |cell: &ScoreCell| match cell.is_loss {
-                true => ShownCell { share: None, text: format!("{:.1}", cell.score) },
-                false => ShownCell::of_share(cell.score / 100.0),
+            let cell = |cell: &ScoreCell| {
+                let loss = || ShownCell { share: None, text: format!("{:.1}", cell.score) };
+                if cell.is_loss { loss() } else { ShownCell::of_share(cell.score / 100.0) }
             };
             return Shown {
                 rows: scores.rows.iter().map(row).collect(),

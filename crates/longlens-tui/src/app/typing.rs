@@ -11,7 +11,7 @@ use super::{App, Edit, Effect, Focus, Level};
 use crate::command;
 use crate::dialogs::{Dialog, Done, Editor};
 use crate::export::{self, PAGE};
-use crate::fields::Field;
+use crate::fields::{Field, FieldId};
 
 impl App {
     pub(super) fn key(&mut self, key: KeyEvent) {
@@ -24,7 +24,7 @@ impl App {
         if self.edit.is_some() && self.edit_key(key) {
             return;
         }
-        if self.layout.focus() == Focus::Controls && starts_value(key) && !self.is_word_field() {
+        if self.layout.focus() == Focus::Controls && starts_value(key) && self.takes_digits() {
             // a digit begins a value, though digits also choose views elsewhere
             if let KeyCode::Char(c) = key.code {
                 return self.begin_edit(Some(c));
@@ -35,8 +35,9 @@ impl App {
         }
     }
 
-    fn is_word_field(&self) -> bool {
-        self.fields().get(self.field).is_none_or(crate::fields::Field::is_word)
+    /// Whether a digit begins a value of the selected field: tasks have names.
+    fn takes_digits(&self) -> bool {
+        self.fields().get(self.field).is_some_and(|field| !field.is_word() && field.id != FieldId::GridTask)
     }
 
     /// Opens the selected field for typing; a word field goes to its next word instead.

@@ -11,7 +11,7 @@ use longlens_app::settings::params::param;
 use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
 use longlens_core::brief;
 use longlens_core::methods::Method;
-use longlens_eval::evaluate::{Summary, summarize, without_amounts};
+use longlens_eval::evaluate::{Summary, summarize};
 use longlens_eval::tasks::Disk;
 use serde_json::json;
 
@@ -184,8 +184,7 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
         return Err(failed(problem.clone()));
     }
     let records = results.records().map_err(failed)?;
-    let asked_for: Vec<String> = asked.units.iter().map(|unit| without_amounts(&unit.task.to_string())).collect();
-    let mine = records.iter().filter(|record| asked_for.contains(&without_amounts(&record.setting)));
+    let mine = records.iter().filter(|record| done.keys.contains(&record.key));
     let summary = summarize(mine);
     terminal.result(&json!({ "rows": summary.rows, "done": tallies(&done) }))?;
     tell(terminal, &summary)?;

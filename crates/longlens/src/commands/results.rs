@@ -94,6 +94,9 @@ fn ask(terminal: &Terminal, args: &ResultsArgs, folder: &Path, sql: &str) -> Res
     let cancel = longlens_core::lens::CancelToken::default();
     terminal.stops(&cancel);
     let mut index = index(terminal, folder)?;
+    if index.is_empty() {
+        return Err(nothing(folder));
+    }
     let asked = Asked { sql, timeout: std::time::Duration::from_secs_f64(args.timeout), cancel: &cancel };
     let answer = index.ask(&asked).map_err(|refusal| {
         if terminal.is_cancelled() {

@@ -44,6 +44,9 @@ pub fn run(args: &TasksArgs) -> Result<(), Failure> {
         }
         let mut sample = (samples.make)(0, codec)?;
         for at in 1..=number {
+            if terminal.is_cancelled() {
+                return Err(Failure::interrupted());
+            }
             sample = (samples.make)(at, codec)?;
         }
         terminal.result(&as_json(ask.task(), &sample, codec)?)?;

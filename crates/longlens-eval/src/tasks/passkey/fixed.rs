@@ -39,7 +39,7 @@ impl Fixed {
         let n_answer = codec.encode(&format!(" {key}"), false)?.len() + 1;
         let written = |n_garbage: usize| -> Result<(ScriptPrompt, Prompt), EvalError> {
             let made = ScriptPrompt::new(n_garbage, (share * n_garbage as f64) as usize, key);
-            let prompt = self.wrapper.wrap(codec, &made.text, "")?;
+            let prompt = super::wrapped(self.wrapper, codec, &made.text)?;
             Ok((made, prompt))
         };
         let measure = |n_garbage: usize| -> Result<usize, EvalError> {

@@ -67,7 +67,7 @@ fn wrapped(
     wrapper: Wrapper,
     text: &str,
 ) -> Result<crate::sample::Prompt, longlens_core::lens::LensError> {
-    wrapper.wrap(codec, &format!("{TASK}\n{text}\n{QUESTION}"), "")
+    super::wrapped(wrapper, codec, &format!("{TASK}\n{text}\n{QUESTION}"))
 }
 
 #[cfg(test)]

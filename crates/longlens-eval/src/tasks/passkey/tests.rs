@@ -21,6 +21,17 @@ fn answering(sample: &Sample) -> &Answering {
 #[test]
 fn ids_are_scored_as_the_scripts_do_and_text_where_faults_are_mended() {
     let faithful = &made("passkey_chunkllama:length=1024,samples=1").unwrap()[0];
+    // a model that talks would begin with words of its own
+    for (task, end) in
+        [("passkey:length=600", "[/INST] The pass key is"), ("passkey_haystack:length=3000", "[/INST] The pass key is")]
+    {
+        let samples = made(&format!("{task},samples=1,depths=1,template=llama2")).unwrap();
+        let text = samples[0].prompt.text().unwrap();
+        assert!(
+            text.starts_with("[INST] ") && text.contains("What is the pass key? [/INST]") && text.ends_with(end),
+            "{text}"
+        );
+    }
     let n_digits = faithful.answers[0].len();
     // the first id of the answer is taken for the one that begins every text
     assert_eq!((answering(faithful).scorer, answering(faithful).max_tokens), ("passkey_token_exact", n_digits));

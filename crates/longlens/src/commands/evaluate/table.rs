@@ -32,10 +32,13 @@ fn block(rows: &[Row]) -> String {
         .map(|(name, (_, rope))| if has_ropes { format!("{name} · rope {rope}") } else { name })
         .collect();
     let first = &rows[0];
-    let what = if first.scorer == "perplexity" {
+    let scorer = rows.iter().map(|row| &*row.scorer).find(|scorer| !scorer.is_empty()).unwrap_or_default();
+    let what = if scorer == "perplexity" {
         "perplexity".to_owned()
+    } else if scorer.is_empty() {
+        "no sample was scored".to_owned()
     } else {
-        format!("{}, % of a perfect answer", first.scorer)
+        format!("{scorer}, % of a perfect answer")
     };
     let is_newest = Task::named(&first.task).is_none_or(|task| task.version == first.task_version);
     let version = if is_newest { String::new() } else { format!(" (version {} of the task)", first.task_version) };
