@@ -34,7 +34,8 @@ fn all() -> Vec<Record> {
         measured.outcome = Outcome::Measured { mean_nll: key as f64 / 10.0, n_scored: 10, by_position: Vec::new() };
         records.push(measured);
     }
-    let skipped = Record { key: "skipped".into(), outcome: Outcome::Skipped, ..records[0].clone() };
+    let skipped =
+        Record { key: "skipped".into(), id: "skipped".into(), outcome: Outcome::Skipped, ..records[0].clone() };
     records.push(skipped);
     records
 }
