@@ -5,6 +5,7 @@
 //! are kept, files that are written whole. Read [`settings::Settings`] first, then [`worker::Worker`].
 
 pub mod bytes;
+pub mod distinct;
 pub mod export;
 pub mod heads;
 pub mod kept;

@@ -15,6 +15,7 @@ use longlens_eval::setup::PromptSize;
 use longlens_eval::tasks::{Files, Task};
 
 use super::{Opening, Shard, Unit};
+use crate::distinct::distinct;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::results::{Results, counted};
@@ -298,16 +299,6 @@ fn settings_for(unit: &Unit, made: &Counted) -> Settings {
 fn longest(unit: &Unit, made: &Counted) -> usize {
     let longest = made.entries.iter().map(|entry| entry.n_prompt).max().unwrap_or(1);
     longest.min(unit.options.limit.unwrap_or(usize::MAX)).max(1)
-}
-
-fn distinct<'a, T: PartialEq>(all: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
-    let mut kept: Vec<&T> = Vec::new();
-    for one in all {
-        if !kept.contains(&one) {
-            kept.push(one);
-        }
-    }
-    kept
 }
 
 fn is_cancelled(error: &EvalError) -> bool {

@@ -14,6 +14,7 @@ use longlens_plot::plots::{
 use serde_json::json;
 
 use super::{Plot, Table};
+use crate::distinct::distinct;
 use crate::npz::Array;
 use crate::report::{Subject, subjects};
 
@@ -408,16 +409,6 @@ fn table(rows: &[(usize, Row)]) -> Table {
         ]);
     }
     table
-}
-
-fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    for one in all {
-        if !kept.contains(&one) {
-            kept.push(one);
-        }
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use longlens_app::distinct::distinct;
 use longlens_core::brief;
 use longlens_eval::evaluate::{Row, Summary};
 use longlens_eval::tasks::Task;
@@ -117,14 +118,4 @@ fn notes(rows: &[Row]) -> String {
         notes.push(format!("{} tokens scored", sum(|row| row.n_scored)));
     }
     notes.join(", ")
-}
-
-fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    for one in all {
-        if !kept.contains(&one) {
-            kept.push(one);
-        }
-    }
-    kept
 }
