@@ -26,7 +26,7 @@ pub use beside::{Beside, beside};
 pub use grids::{Grid, GridCell, Positions, grids, positions};
 pub use heads::{Attention, TopHead, attention};
 pub use origin::{Origin, Totals, origins, sweep_file, totals};
-pub use subjects::{Subject, subject, subjects};
+pub use subjects::{Subject, subject, subjects, subjects_of_rows};
 pub use tables::{Against, Cell, Column, Scores, Table, Tables, tables};
 
 /// What a report is made of.

@@ -5,13 +5,14 @@
 //! before it runs it, and a claim counts for as long as its writer lives. Killing one at any moment loses the sample that it was
 //! running and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Record, Store};
+use longlens_eval::evaluate::{Record, Store, without_amounts};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -37,7 +38,10 @@ pub struct Results {
     /// Where they are; without one they are in memory alone.
     folder: Option<PathBuf>,
     in_memory: Vec<Record>,
-    keys: HashSet<String>,
+    /// Keys of finished samples, each with the settings that it stands under.
+    keys: HashMap<String, Rc<str>>,
+    /// Settings as lines write them, with what a table is of.
+    settings: HashMap<String, Rc<str>>,
     /// The files of others, and of earlier runs.
     others: Vec<Other>,
     own: Option<Own>,
@@ -76,7 +80,14 @@ const CLAIMS: &str = "claims";
 impl Results {
     /// Results that are kept nowhere.
     pub fn in_memory() -> Self {
-        Self { folder: None, in_memory: Vec::new(), keys: HashSet::new(), others: Vec::new(), own: None }
+        Self {
+            folder: None,
+            in_memory: Vec::new(),
+            keys: HashMap::new(),
+            settings: HashMap::new(),
+            others: Vec::new(),
+            own: None,
+        }
     }
 
     /// The finished samples in a folder, to be read; a folder that is not there has none.
@@ -169,10 +180,13 @@ impl Results {
         for other in &mut self.others {
             let length = fs::metadata(&other.path).map_or(0, |there| there.len());
             if length > other.read {
-                let keys = &mut self.keys;
+                let (keys, settings) = (&mut self.keys, &mut self.settings);
                 let path = &other.path;
                 let (read, n_lines) = read_lines(path, other.read, other.n_lines, &mut |number, line| {
-                    keys.insert(key_of(line).map_err(|error| wrong(path, number, &error))?);
+                    let Keyed { key, setting } =
+                        serde_json::from_slice(line).map_err(|error| wrong(path, number, &error))?;
+                    // of several lines with one key the first counts
+                    keys.entry(key).or_insert_with(|| table_of(settings, &setting));
                     Ok(())
                 })?;
                 (other.read, other.n_lines) = (read, n_lines);
@@ -221,13 +235,22 @@ impl Other {
 }
 
 impl Store for Results {
+    fn setting(&mut self, key: &str) -> Option<String> {
+        self.keys.get(key).map(ToString::to_string)
+    }
+
     fn has(&mut self, key: &str) -> bool {
-        self.keys.contains(key)
+        self.keys.contains_key(key)
+    }
+
+    fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {
+        let records = self.records().map_err(store_error)?;
+        Ok(records.into_iter().filter(|record| keys.contains(&*record.key)).collect())
     }
 
     fn claim(&mut self, key: &str) -> Result<bool, EvalError> {
         self.refresh().map_err(store_error)?;
-        if self.keys.contains(key) || self.is_claimed(key, None) {
+        if self.keys.contains_key(key) || self.is_claimed(key, None) {
             return Ok(false);
         }
         let Some(own) = &mut self.own else { return Ok(true) };
@@ -242,8 +265,9 @@ impl Store for Results {
     }
 
     fn finished(&mut self, record: &Record) -> Result<(), EvalError> {
+        let setting = table_of(&mut self.settings, &record.setting);
         let Some(own) = &mut self.own else {
-            self.keys.insert(record.key.clone());
+            self.keys.insert(record.key.clone(), setting);
             self.in_memory.push(record.clone());
             return Ok(());
         };
@@ -255,7 +279,7 @@ impl Store for Results {
             other.read += line.len() as u64;
             other.n_lines += 1;
         }
-        self.keys.insert(record.key.clone());
+        self.keys.insert(record.key.clone(), setting);
         Ok(())
     }
 }
@@ -354,24 +378,22 @@ fn read_lines(path: &Path, mut read: u64, mut n_lines: usize, take: &mut Take<'_
     }
 }
 
-/// The key of a line, without reading the rest of it where it stands first, as in the lines that are written here.
-fn key_of(line: &[u8]) -> Result<String, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Keyed {
-        key: String,
-    }
-    const FIRST: &[u8] = b"{\"key\":\"";
-    let first = line.strip_prefix(FIRST).and_then(|rest| rest.get(..KEY));
-    match first {
-        Some(key) if key.iter().all(u8::is_ascii_hexdigit) && line.ends_with(b"}") => {
-            Ok(String::from_utf8_lossy(key).into_owned())
-        }
-        _ => serde_json::from_slice::<Keyed>(line).map(|keyed| keyed.key),
-    }
+/// What is read of a line to know that its sample is finished.
+#[derive(Deserialize)]
+struct Keyed {
+    key: String,
+    setting: String,
 }
 
-/// Hexadecimal digits of a key.
-const KEY: usize = 64;
+/// What the table of a setting is of; there are far fewer settings than samples.
+fn table_of(settings: &mut HashMap<String, Rc<str>>, setting: &str) -> Rc<str> {
+    if let Some(table) = settings.get(setting) {
+        return table.clone();
+    }
+    let table: Rc<str> = without_amounts(setting).into();
+    settings.insert(setting.to_owned(), table.clone());
+    table
+}
 
 fn wrong(path: &Path, line: usize, error: &serde_json::Error) -> Problem {
     let text = error.to_string();

@@ -123,9 +123,10 @@ impl Unit {
         let of_family = tasks.len() > 1;
         for mut task in tasks {
             let mut settings = settings.clone();
-            for name in ["length", "samples", "seed", "mode", "template"] {
+            for name in ["length", "samples", "seed", "mode", "template", "haystack"] {
                 let has = task.info().params.iter().any(|param| param.name == name);
-                if let Some(value) = get(name).filter(|_| has) {
+                // what a task says of itself is meant for it alone
+                if let Some(value) = get(name).filter(|_| has && !task.is_given(name)) {
                     task.set(name, &Value::read(value))?;
                 }
             }
@@ -138,7 +139,7 @@ impl Unit {
     }
 }
 
-/// The tasks that a text names: one with its settings, or all of a family, with settings that each of them has.
+/// The tasks that a text names: one with its settings, or all of a family, each with those of the settings that it has.
 pub fn tasks(text: &str) -> Result<Vec<Setting>, Problem> {
     let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let of_family: Vec<_> = TASKS.iter().filter(|task| task.family == name.trim()).collect();
@@ -146,8 +147,18 @@ pub fn tasks(text: &str) -> Result<Vec<Setting>, Problem> {
     if of_family.is_empty() || Task::named(name.trim()).is_some() {
         return Ok(vec![Task::parse(text)?]);
     }
-    let with = |name: &str| rest.map_or(name.to_owned(), |rest| format!("{name}:{rest}"));
-    of_family.into_iter().map(|task| Ok(Task::parse(&with(task.info.name))?)).collect()
+    let pairs: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).collect();
+    let has = |task: &Task, pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default().trim();
+        task.info.params.iter().any(|param| param.name == name || !name.is_empty() && param.alias == name)
+    };
+    // a setting that none of them has is refused
+    let is_meant = |task: &Task, pair: &str| has(task, pair) || !of_family.iter().any(|other| has(other, pair));
+    let with = |task: &Task| {
+        let own: Vec<&str> = pairs.iter().copied().filter(|pair| is_meant(task, pair)).collect();
+        if own.is_empty() { task.info.name.to_owned() } else { format!("{}:{}", task.info.name, own.join(",")) }
+    };
+    of_family.iter().map(|task| Ok(Task::parse(&with(task))?)).collect()
 }
 
 /// Sets `NAME.PARAMETER`: where the name is that of a method, a scaling or a task, it is for runs of that one; `method.`, `rope.` and

@@ -65,6 +65,16 @@ pub enum EvalError {
         /// What the file holds.
         help: String,
     },
+    /// A task's file that is not in the folder that was given.
+    #[error("{folder}: the folder holds no {files} (nor .json, nor .parquet)")]
+    NotInFolder {
+        /// The folder, as it was named.
+        folder: String,
+        /// Names of files that were looked for.
+        files: String,
+        /// What to do.
+        help: String,
+    },
     /// No template has this name.
     #[error("unknown passkey template `{name}`")]
     UnknownTemplate {
@@ -98,7 +108,9 @@ pub enum EvalError {
         n_tokens: usize,
     },
     /// A prompt whose smallest haystack leaves no room for it.
-    #[error("a `{task}` prompt cannot be {length} tokens long: the shortest one has {shortest}, answer included")]
+    #[error(
+        "a `{task}` prompt cannot be {length} tokens long: the shortest that was drawn has {shortest}, answer included"
+    )]
     NoRoom {
         /// The task.
         task: &'static str,
@@ -192,7 +204,7 @@ impl EvalError {
             Self::AmbiguousTokens { .. } => {
                 Some("say which with `token_format`: u16, u32 or i64".into())
             }
-            Self::Score { help, .. } | Self::Store { help, .. } | Self::NoFile { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
+            Self::Score { help, .. } | Self::Store { help, .. } | Self::NoFile { help, .. } | Self::NotInFolder { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the name; it counts from the working directory".into())
             }
@@ -200,9 +212,21 @@ impl EvalError {
         }
     }
 
+    /// Whether a task has no file: of a family, the others may have theirs.
+    pub fn lacks_a_file(&self) -> bool {
+        matches!(self, Self::NoFile { .. } | Self::NotInFolder { .. })
+    }
+
     /// Whether a file is to blame rather than how the call was put.
     pub fn is_about_a_file(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::File { .. } | Self::AmbiguousTokens { .. } | Self::Line { .. })
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::File { .. }
+                | Self::NotInFolder { .. }
+                | Self::AmbiguousTokens { .. }
+                | Self::Line { .. }
+        )
     }
 }
 

@@ -3,9 +3,10 @@
 //! A sample's key tells it apart by all that decides its result. What a [`Store`] has under a key is not computed again, so that a run
 //! which was cut short, at any moment, computes only what is missing. Samples that begin alike share the prefill of what they begin with.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup, TextCodec};
+use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
 use longlens_core::setting::Setting;
 use longlens_core::trace::Watch;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub use self::family::{Category, categories, is_averaged};
 pub use self::measure::Measure;
 pub use self::record::{Answer, Outcome, Record, TooLong, number};
 pub use self::summary::{Row, Summary, once_each, summarize, without_amounts};
-use crate::error::EvalError;
+use crate::error::{EvalError, expect};
 use crate::generate::{Generated, Generation, Stop, StopReason};
 use crate::prefix::Prefix;
 use crate::progress::{Part, Quiet};
@@ -41,8 +42,16 @@ mod tests;
 
 /// Finished samples, by key.
 pub trait Store {
+    /// The settings that a finished sample stands under, as [`without_amounts`] writes them; `None` where none is finished.
+    fn setting(&mut self, key: &str) -> Option<String>;
+
+    /// Finished samples, those of these keys that there are.
+    fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError>;
+
     /// Whether a sample is finished.
-    fn has(&mut self, key: &str) -> bool;
+    fn has(&mut self, key: &str) -> bool {
+        self.setting(key).is_some()
+    }
 
     /// Takes a sample that is to be run now; `false` where another process has it.
     fn claim(&mut self, key: &str) -> Result<bool, EvalError>;
@@ -151,7 +160,8 @@ impl Subject {
     /// The key of a sample: SHA-256 in hexadecimal digits over the sample and all that answers it.
     pub fn key(&self, entry: &Entry, options: &Options) -> String {
         let Self { model: _, content, spec, method, rope, trained_context, layer_windows, device, dtype } = self;
-        // a limit counts where it changes something
+        // a limit counts where it changes something, and attention is recorded of answers alone
+        let attention = options.attention && entry.max_tokens > 0;
         let limit = options.limit.filter(|limit| entry.n_tokens() > *limit).map(|limit| (limit, options.too_long));
         let of = json!([
             entry.hash,
@@ -164,9 +174,18 @@ impl Subject {
             device,
             dtype,
             limit,
-            options.attention
+            attention
         ]);
         format!("{:x}", Sha256::digest(of.to_string()))
+    }
+}
+
+impl Options {
+    /// Refuses a limit that would leave nothing of a prompt which is cut to it.
+    pub fn check(&self, counted: &Counted) -> Result<(), EvalError> {
+        let Some(limit) = self.limit.filter(|_| self.too_long == TooLong::Cut) else { return Ok(()) };
+        let is_right = counted.entries.iter().all(|entry| entry.n_tokens() <= limit || entry.max_tokens < limit);
+        expect(is_right, "limit", limit, "more tokens than an answer of this task may have")
     }
 }
 
@@ -183,6 +202,7 @@ impl Run<'_> {
         told: &mut dyn FnMut(&Record),
     ) -> Result<Tally, EvalError> {
         let With { lens, setup_for, store, control } = with;
+        self.options.check(counted)?;
         let keys = self.keys(counted);
         let mut missing: Vec<usize> = Vec::new();
         let mut tally = Tally { n_samples: keys.len(), ..Tally::default() };
@@ -208,12 +228,12 @@ impl Run<'_> {
             }
             let ready: Ready = match ready {
                 Some((_, ready)) => ready,
-                None => self.ready(counted.sample(*at, lens.text())?, lens.text(), &counted.entries[*at])?,
+                None => self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at]),
             };
             let following = missing.get(turn + 1);
             next = following
                 .map(|at| -> Result<_, EvalError> {
-                    Ok((*at, self.ready(counted.sample(*at, lens.text())?, lens.text(), &counted.entries[*at])?))
+                    Ok((*at, self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at])))
                 })
                 .transpose()?;
             let mut part = Part { control: &mut **control, before, size, total };
@@ -230,7 +250,58 @@ impl Run<'_> {
             before += size;
             told(&record);
         }
+        self.add_shared(&keys, counted, *lens, *store, takes)?;
         Ok(tally)
+    }
+
+    /// Adds those samples that are finished under other settings of the task a second time, under these: a score is of all samples of its
+    /// settings, and in their mode.
+    fn add_shared(
+        &self,
+        keys: &[String],
+        counted: &mut Counted,
+        lens: &dyn Lens,
+        store: &mut dyn Store,
+        takes: &dyn Fn(usize) -> bool,
+    ) -> Result<(), EvalError> {
+        let own = without_amounts(&self.setting.to_string());
+        let mut shared = Vec::new();
+        for (at, key) in keys.iter().enumerate().filter(|(at, _)| takes(*at)) {
+            let copy = shared_key(key, &own);
+            if store.setting(key).is_some_and(|stands| stands != own) && !store.has(&copy) {
+                shared.push((at, copy));
+            }
+        }
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let wanted = shared.iter().map(|(at, _)| &*keys[*at]).collect();
+        let known: HashMap<String, Record> =
+            store.with_keys(&wanted)?.into_iter().map(|record| (record.key.clone(), record)).collect();
+        for (at, key) in shared {
+            let Some(record) = known.get(&keys[at]) else { continue };
+            let (sample, _) = counted.sample(at, lens.text())?;
+            store.finished(&Record {
+                key,
+                setting: self.setting.to_string(),
+                mode: self.task.mode(self.setting),
+                length: sample.length,
+                depth: sample.depth,
+                part: sample.part,
+                ..record.clone()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Under which keys the samples of the task stand in a store, finished or not.
+    pub fn keys_in(&self, counted: &Counted, store: &mut dyn Store) -> Vec<String> {
+        let own = without_amounts(&self.setting.to_string());
+        let stands = |key: String| match store.setting(&key) {
+            Some(other) if other != own => shared_key(&key, &own),
+            _ => key,
+        };
+        self.keys(counted).into_iter().map(stands).collect()
     }
 
     /// The keys of all samples of the task.
@@ -239,16 +310,15 @@ impl Run<'_> {
     }
 
     /// A sample as tokens, cut to the limit where that is asked for.
-    fn ready(
-        &self,
-        sample: Sample,
-        codec: Result<&dyn TextCodec, LensError>,
-        entry: &Entry,
-    ) -> Result<Ready, EvalError> {
-        let mut tokens = sample.prompt.tokens(codec)?;
+    fn ready(&self, (sample, mut tokens): (Sample, Vec<u32>), entry: &Entry) -> Ready {
         let mut n_cut = 0;
         let over = self.options.limit.filter(|limit| entry.n_tokens() > *limit);
-        if let Some(limit) = over.filter(|_| self.options.too_long == TooLong::Cut) {
+        let cut = over.filter(|_| self.options.too_long == TooLong::Cut);
+        if let (Some(limit), Rule::Loss { .. }) = (cut, &sample.rule) {
+            // a text is measured from its beginning, and goes on without a gap
+            n_cut = tokens.len() - limit;
+            tokens.truncate(limit);
+        } else if let Some(limit) = cut {
             let room = limit.saturating_sub(entry.max_tokens).max(1);
             n_cut = tokens.len().saturating_sub(room);
             // as LongBench cuts: instructions stand at both ends
@@ -257,7 +327,7 @@ impl Run<'_> {
             tokens.truncate(first);
             tokens.extend(rest);
         }
-        Ok(Ready { sample, tokens, n_cut, is_skipped: over.is_some() && self.options.too_long == TooLong::Skip })
+        Ready { sample, tokens, n_cut, is_skipped: over.is_some() && self.options.too_long == TooLong::Skip }
     }
 
     /// Runs one sample; `None` when cancelled.
@@ -272,6 +342,7 @@ impl Run<'_> {
     ) -> Result<Option<Record>, EvalError> {
         let Ready { sample, tokens, n_cut, is_skipped } = ready;
         let mut record = Record::of(self, sample, tokens.len(), *n_cut);
+        record.limit = self.options.limit.filter(|_| *is_skipped || *n_cut > 0);
         if *is_skipped {
             record.outcome = Outcome::Skipped;
             return Ok(Some(record));
@@ -333,6 +404,11 @@ impl Run<'_> {
         let answered = ask(lens, &setup, &asked, &mut Prefix::default(), &mut Quiet(control))?;
         Ok(answered.map(|(generated, _)| generated.text))
     }
+}
+
+/// The key of a sample that stands under other settings as well.
+fn shared_key(key: &str, setting: &str) -> String {
+    format!("{:x}", Sha256::digest(format!("{key} as {setting}")))
 }
 
 /// A sample, ready to be fed.

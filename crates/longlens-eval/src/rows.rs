@@ -196,7 +196,8 @@ pub fn by_document(rows: Vec<Row>, document: impl Fn(&Row) -> Result<&str, EvalE
     Ok(placed.into_iter().map(|(_, row)| row).collect())
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in words.
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a truth value",

@@ -22,6 +22,7 @@ pub(crate) mod held;
 pub mod infinitebench;
 pub mod leval;
 pub mod longbench;
+mod modes;
 pub mod needle;
 pub mod passkey;
 pub mod perplexity;
@@ -284,6 +285,11 @@ pub(crate) const fn samples(default: usize) -> Param {
         default: Fallback::Number(default as f64),
         help: "samples at most",
     }
+}
+
+/// How many samples every depth has.
+pub(crate) const fn trials(default: usize) -> Param {
+    Param { help: "samples of every depth", ..samples(default) }
 }
 
 /// How many samples of those in a file.

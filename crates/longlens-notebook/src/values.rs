@@ -187,6 +187,15 @@ impl Table {
         Ok(Self(Rc::new(TableValue { table, figure, records, protocol })))
     }
 
+    /// The rows that are kept, with the same picture.
+    pub fn keeping(&self, is_kept: impl Fn(&[table::Datum]) -> bool) -> Returned<Self> {
+        let TableValue { table, figure, records, protocol } = &*self.0;
+        let rows = table.rows().iter().filter(|row| is_kept(row)).cloned().collect();
+        let table = table::Table::new(table.columns().to_vec(), rows).map_err(raise)?;
+        let (figure, records, protocol) = (figure.clone(), records.clone(), protocol.clone());
+        Ok(Self(Rc::new(TableValue { table, figure, records, protocol })))
+    }
+
     /// A table made from this one: the same runs, no picture.
     #[must_use]
     pub fn with(&self, table: table::Table) -> Self {

@@ -11,7 +11,7 @@ use longlens_plot::plots::head_grid::HeadGrid;
 use longlens_plot::plots::heatmap::{HeatMap, HeatScale};
 use longlens_plot::plots::lines::{Axis, Kind, LinePlot, LinePoint, LineSeries, Reference, Scale};
 use longlens_plot::plots::loss_curve::{LossCurve, LossSeries};
-use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
+use longlens_plot::plots::needle_grid::{NeedleCell, NeedleGrid, NeedleMeasure, NeedlePanel};
 use longlens_plot::plots::perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 use longlens_plot::plots::position_map::PositionMap;
 use longlens_plot::plots::run_comparison::{DifferenceMap, RunComparison};
@@ -100,7 +100,8 @@ fn needle_grid(n_panels: usize, palette: Palette) -> NeedleGrid {
     };
     let title = if n_panels == 1 { METHODS[3] } else { "" };
     let panels = (0..n_panels).map(panel).collect();
-    NeedleGrid { heading: heading(title), trained_context: 2048, lengths, depths, panels, palette }
+    let measure = NeedleMeasure::Found;
+    NeedleGrid { heading: heading(title), trained_context: 2048, lengths, depths, panels, palette, measure }
 }
 
 fn speed() -> Speed {

@@ -20,7 +20,7 @@ pub use head_grid::HeadGrid;
 pub use heatmap::{HeatMap, HeatScale};
 pub use lines::{Axis, Kind, LinePlot, LinePoint, LineSeries, Reference, Scale};
 pub use loss_curve::{LossCurve, LossSeries};
-pub use needle_grid::{NeedleCell, NeedleGrid, NeedlePanel};
+pub use needle_grid::{NeedleCell, NeedleGrid, NeedleMeasure, NeedlePanel};
 pub use passages::{PassageRow, Passages};
 pub use perplexity::{Perplexity, PerplexityPoint, PerplexitySeries};
 pub use position_map::{PositionMap, Seen};

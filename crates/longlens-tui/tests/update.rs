@@ -585,7 +585,7 @@ fn a_grid_runs_any_task() {
     let again = GridRun::restored(9, grid.keep(), &rig.app.model.spec).unwrap();
     assert_eq!(again.shown(), cells);
     let content = GridView.export(&rig.app).unwrap();
-    assert_eq!(content.plot.table().unwrap().rows.len(), 2);
+    assert_eq!(content.plot.table().unwrap().rows.len(), 2 * (1 + 3), "each length as a whole and by depth");
     // lengths that are too short for the task are left out
     set(&mut rig, "niah_single_1:mode=fixed,samples=1").unwrap();
     rig.app.controls.grid.up_to = 8;
@@ -593,6 +593,10 @@ fn a_grid_runs_any_task() {
     let grid = rig.app.grids.shown().unwrap();
     assert!(format!("{:?}", rig.app.log).contains("left out: a `niah_single_1` prompt cannot be 256 tokens long"));
     assert!(grid.n_done() > 0 && grid.n_in_all() == Some(grid.n_done()), "{grid:?}");
+    // what repeats it does not ask for them
+    let lengths: Vec<usize> = grid.shown().lengths.iter().flatten().copied().collect();
+    assert!(!lengths.contains(&256) && !lengths.is_empty(), "{lengths:?}");
+    assert!(matches!(rig.app.record.steps().last(), Some(Step::Evaluate(_, asked)) if asked.lengths == lengths));
     // a task without lengths has one column, and one that lacks its file says so
     set(&mut rig, "longbench_qasper").unwrap();
     rig.keys("g");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use longlens_app::Problem;
 use longlens_core::lens::LensError;
 use longlens_core::setting::SettingError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
@@ -33,6 +34,11 @@ impl Failure {
     /// The command was not a good one.
     pub fn usage(message: impl fmt::Display, help: impl Into<Option<String>>) -> Self {
         Self { message: message.to_string(), help: help.into(), place: None, code: 2 }
+    }
+
+    /// What a command came upon, as a file or a model, which is not a matter of how it was put.
+    pub fn met(problem: Problem) -> Self {
+        Self::failed(problem.message, problem.help)
     }
 
     /// The reader of our output went away: no reason for a message.

@@ -152,7 +152,11 @@ fn generated_tasks_run_on_the_embedded_model() {
     let rows = told["rows"].as_array().unwrap();
     let tasks: BTreeSet<&str> = rows.iter().map(|row| row["task"].as_str().unwrap()).collect();
     assert_eq!(tasks.len(), 11 + 6, "{tasks:?}");
-    assert!(ran.stderr.contains("left out: ruler_qa_squad"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("left out, as their files are not there (`file` names them): ruler_qa_squad"),
+        "{}",
+        ran.stderr
+    );
     for row in rows {
         assert!(row["n"].as_u64().unwrap() > 0 && row["score"].as_f64().is_some(), "{row}");
     }
@@ -183,6 +187,31 @@ fn a_dry_run_says_what_is_left() {
     let units: Value = serde_json::from_str(&ran.stdout).unwrap();
     let finished: Vec<_> = units.as_array().unwrap().iter().map(|unit| unit["finished"].as_u64().unwrap()).collect();
     assert_eq!(finished, [10, 0, 0]);
+    let set = "--set length=512 --set method=full --set rope=linear:factor=2 --set trained_context=512";
+    let ran = sandbox.done(&format!("sweep sweep.toml --dry-run {set}"));
+    assert!(ran.stdout.contains("full (rope linear:factor=2, trained on 512)"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_family_runs_on_the_files_that_its_folder_holds() {
+    let sandbox = Sandbox::new();
+    let row = json!({ "input": "who?", "context": "Anna did.", "answers": ["Anna"], "length": 2, "language": "en", "_id": "a" });
+    sandbox.write("data/qasper.jsonl", row.to_string());
+    let ran = sandbox.done("evaluate longbench:file=data --out r");
+    assert!(ran.stdout.contains("longbench_qasper"), "{}", ran.stdout);
+    let left_out =
+        "left out, as their files are not there (`file` names them): longbench_narrativeqa, longbench_multifieldqa_en,";
+    assert!(ran.stderr.contains(left_out), "{}", ran.stderr);
+    // another file with the same row: nothing is computed, and both have their score
+    sandbox.write("again/qasper.jsonl", row.to_string());
+    let ran = sandbox.done("evaluate longbench_qasper:file=again --out r");
+    assert!(ran.stdout.contains("longbench_qasper:file=again") && !ran.stdout.contains("file=data"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("0 samples run, 1 finished before"), "{}", ran.stderr);
+    let listed = sandbox.done("results r").stdout;
+    assert!(listed.contains("file=again") && listed.contains("file=data"), "{listed}");
+    sandbox.write("empty/readme.txt", "nothing");
+    sandbox.refused("evaluate longbench:file=empty", 1, &["empty: the folder holds no `narrativeqa.jsonl`"]);
+    sandbox.refused("evaluate leval", 1, &["is made from a file, and `file` names none"]);
 }
 
 #[test]
@@ -239,4 +268,84 @@ fn samples_can_be_looked_at_and_written() {
     assert_eq!((rows.len(), &rows[0]["scorer"]), (16, &json!("passkey_token_exact")));
     sandbox.refused("tasks ruler --sample 0", 2, &["family of tasks", "niah_single_1"]);
     sandbox.refused("tasks passkey:samples=1,depths=1 --sample 5", 2, &["has 1 samples, counted from 0"]);
+}
+
+/// Rows of a table that `evaluate`, `sweep` or `results` gives as JSON.
+fn rows(stdout: &str) -> Vec<Value> {
+    let told: Value = serde_json::from_str(stdout).unwrap();
+    told["rows"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_is_asked_for_has_a_row_of_its_own() {
+    let sandbox = Sandbox::new();
+    // both modes have the same prompts and losses, of which they count others
+    let modes = "evaluate perplexity_sliding:mode=faithful perplexity_sliding:mode=fixed --lengths 128 --samples 3";
+    let both = rows(&sandbox.done(&format!("{modes} --out r --json")).stdout);
+    for (mode, row) in ["faithful", "fixed"].iter().zip(&both) {
+        let alone = format!("evaluate perplexity_sliding --mode {mode} --lengths 128 --samples 3 --json");
+        let alone = &rows(&sandbox.done(&alone).stdout)[0];
+        assert_eq!((&row["score"], &row["n"]), (&alone["score"], &alone["n"]), "{mode}");
+    }
+    assert_eq!(both.len(), 2);
+    let listed = rows(&sandbox.done("results r --json").stdout);
+    assert_eq!(
+        listed.iter().map(|row| &row["score"]).collect::<Vec<_>>(),
+        both.iter().map(|row| &row["score"]).collect::<Vec<_>>()
+    );
+
+    // formats of weights and limits are rows as methods are
+    sandbox.write(
+        "weights.toml",
+        "[fixed]\ntask = \"passkey:samples=1,depths=2\"\nlength = 256\n[grid]\nweights = [\"f32\", \"q4\"]\n",
+    );
+    let ran = sandbox.done("sweep weights.toml --out w");
+    assert!(ran.stdout.contains("full · f32") && ran.stdout.contains("full · q4"), "{}", ran.stdout);
+    let listed = sandbox.done("results w").stdout;
+    assert!(listed.contains("full · f32") && listed.contains("full · q4"), "{listed}");
+    sandbox.write("limits.toml", "[fixed]\ntask = \"passkey:samples=1,depths=2\"\nlength = 256\ntoo_long = \"cut\"\n[grid]\nlimit = [100, 400]\n");
+    let ran = sandbox.done("sweep limits.toml --out l");
+    assert!(ran.stdout.contains("full · limit 100") && ran.stdout.contains("full · limit 400"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2 truncated"), "{}", ran.stdout);
+    sandbox.refused(
+        "evaluate passkey --lengths 256 --limit 5 --too-long cut",
+        1,
+        &["limit = 5 is not more tokens than an answer"],
+    );
+}
+
+#[test]
+fn a_shard_forecasts_its_part() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sweep.toml", SWEEP);
+    let counts = ["1/2", "2/2"].map(|shard| {
+        let units: Value =
+            serde_json::from_str(&sandbox.done(&format!("sweep sweep.toml --dry-run --shard {shard} --json")).stdout)
+                .unwrap();
+        units.as_array().unwrap().iter().map(|unit| unit["samples"].as_u64().unwrap()).sum::<u64>()
+    });
+    assert_eq!(counts.iter().sum::<u64>(), N_SAMPLES as u64);
+    assert!(counts.iter().all(|n| *n > 20), "{counts:?}");
+}
+
+#[test]
+fn what_a_task_says_of_itself_counts_before_flags() {
+    let sandbox = Sandbox::new();
+    let line =
+        "evaluate passkey:length=256,samples=1,depths=1 niah_single_1 --lengths 512 --samples 2 --mode fixed --json";
+    let found: Vec<(String, u64, u64)> = rows(&sandbox.done(line).stdout)
+        .iter()
+        .map(|row| {
+            (row["task"].as_str().unwrap().to_owned(), row["length"].as_u64().unwrap(), row["n"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(found, [("niah_single_1".to_owned(), 512, 2), ("passkey".to_owned(), 256, 1)]);
+    // a setting goes to those tasks of a family that have it
+    let ran = sandbox.done("evaluate ruler:samples=1,length=600,mode=fixed --dry-run --json");
+    assert!(
+        ran.stdout.contains("niah_single_1:length=600") && ran.stdout.contains("ruler_vt:length=600"),
+        "{}",
+        ran.stdout
+    );
+    sandbox.refused("evaluate ruler:lenght=512", 2, &["lenght", "length"]);
 }

@@ -45,5 +45,5 @@ fn what_makes_no_page_is_refused() {
     sandbox.refused("report empty --theme blue", 2, &["auto", "light", "dark"]);
     fs::create_dir(sandbox.path("broken")).unwrap();
     sandbox.write("broken/samples.jsonl", "{\"key\": \"1\"}\n");
-    sandbox.refused("report broken", 2, &["samples.jsonl, line 1", "is no finished sample"]);
+    sandbox.refused("report broken", 1, &["samples.jsonl, line 1", "is no finished sample"]);
 }

@@ -113,6 +113,8 @@ fn exports_are_written_and_replace_themselves_alone() {
         sandbox.refused(&format!("results r --export {format} --to r"), 2, &["nothing was written"]);
         sandbox.refused(&format!("results r --export {format} --to r/samples.jsonl"), 2, &["samples.jsonl"]);
     }
+    sandbox.refused("results r --export csv --to -", 2, &["`-` would be one of this name", "--csv"]);
+    assert!(!sandbox.path("-").exists());
     assert_eq!(sandbox.read("r/samples.jsonl"), lines);
     assert!(sandbox.read("x.parquet").starts_with(b"PAR1"));
     let csv = String::from_utf8(sandbox.read("x.csv")).unwrap();

@@ -158,3 +158,32 @@ fn files_of_repositories_are_scored_whole() {
     sandbox.write("broken.jsonl", "{\"pred\": \"a\", \"answers\": []}\n{");
     sandbox.refused("score --predictions broken.jsonl", 1, &["line 2 of broken.jsonl"]);
 }
+
+#[test]
+fn rows_that_are_not_as_the_repository_writes_them_are_named() {
+    let sandbox = Sandbox::new();
+    let good = "{\"pred\": \"a\", \"answers\": [\"a\"], \"length\": 5}\n";
+    let files = [
+        (
+            "qasper.jsonl",
+            format!("{good}{{\"pred\": null, \"answers\": [\"a\"]}}\n"),
+            "line 2 of qasper.jsonl: `pred` is null, not a text",
+        ),
+        ("trec.jsonl", format!("{good}{{\"pred\": \"a\"}}\n"), "line 2 of trec.jsonl: `answers` is missing"),
+        (
+            "qasper_e.jsonl",
+            format!("{good}\n{{\"pred\": \"a\", \"answers\": [\"a\"]}}\n"),
+            "line 3 of qasper_e.jsonl: `length` is missing",
+        ),
+        ("mine.jsonl", "{\"pred\": \"a\", \"outputs\": [\"a\"]}\n".to_owned(), "no task of RULER is called `mine`"),
+    ];
+    for (name, text, said) in &files {
+        sandbox.write(name, text);
+        sandbox.refused(&format!("score --predictions {name}"), 1, &[said]);
+    }
+    let ran = sandbox.done("score --predictions mine.jsonl --task qa_1");
+    assert!(ran.stderr.contains("ruler_string_match_part_corpus of 1 predictions in `pred`"), "{}", ran.stderr);
+    sandbox.write("whole.jsonl", good);
+    let line = "score --predictions whole.jsonl --task qasper --references whole.jsonl";
+    sandbox.refused(line, 1, &["its lines hold right answers of their own", "leave the references out"]);
+}

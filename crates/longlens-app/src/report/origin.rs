@@ -1,6 +1,6 @@
 //! Where numbers come from: what was run in all, every distinct thing that computed them, and the sweep that repeats it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use longlens_eval::evaluate::{Outcome, Record};
 use serde::Serialize;
@@ -121,9 +121,12 @@ fn opens(model: &str) -> &str {
     if model == EMBEDDED.0 { EMBEDDED.1 } else { model }
 }
 
-/// What runs the same samples again: the text of a sweep's file. Where a limit passed samples over it is not known, and a comment says so.
+/// Axes of a sweep with one value each.
+type Run = Vec<(&'static str, String)>;
+
+/// What runs the same samples again: the text of a sweep's file.
 pub fn sweep_file(name: &str, records: &[Record]) -> String {
-    let (mut runs, mut seen): (Vec<Vec<(&str, String)>>, _) = (Vec::new(), HashSet::new());
+    let mut alike: Vec<(Run, Vec<&Record>)> = Vec::new();
     for record in records {
         let run = vec![
             ("model", opens(&record.run.model).to_owned()),
@@ -133,13 +136,15 @@ pub fn sweep_file(name: &str, records: &[Record]) -> String {
             ("method", record.run.method.clone()),
             ("rope", record.run.rope.clone()),
         ];
-        if seen.insert(run.clone()) {
-            runs.push(run);
+        match alike.iter_mut().find(|(known, _)| *known == run) {
+            Some((_, own)) => own.push(record),
+            None => alike.push((run, vec![record])),
         }
     }
+    let runs: Vec<Run> = alike.iter().flat_map(|(run, own)| with_options(run, own)).collect();
     let mut text = String::new();
-    if records.iter().any(|record| record.outcome == Outcome::Skipped) {
-        text += "# some samples were passed over beyond a limit that records do not hold: add `limit` to [fixed]\n";
+    if records.iter().any(|record| record.limit.is_none() && record.outcome == Outcome::Skipped) {
+        text += "# some samples were passed over beyond a limit that their lines do not hold: add `limit` to [fixed]\n";
     }
     if records.iter().any(|record| opens(&record.run.model) != EMBEDDED.1) {
         text += "# models are named as they call themselves: give the folder, file or name that opens them\n";
@@ -156,25 +161,53 @@ pub fn sweep_file(name: &str, records: &[Record]) -> String {
         values
     };
     let mut fixed = Table::new();
-    if records.iter().any(|record| record.attended.is_some()) {
-        fixed.insert("attention".into(), true.into());
-    }
-    let axes = ["model", "device", "trained_context", "task", "method", "rope"];
-    let (alike, varying): (Vec<&str>, Vec<&str>) = axes.into_iter().partition(|name| of(name).len() == 1);
+    let in_all = |name: &str| runs.iter().all(|run| run.iter().any(|(own, _)| *own == name));
+    let axes = ["model", "device", "trained_context", "task", "method", "rope", "attention", "limit", "too_long"];
+    let axes = axes.into_iter().filter(|name| !of(name).is_empty());
+    let (alike, varying): (Vec<&str>, Vec<&str>) = axes.partition(|name| of(name).len() == 1 && in_all(name));
     for name in alike {
         fixed.insert(name.into(), of(name).swap_remove(0).into());
     }
     file.insert("fixed".into(), Value::Table(fixed));
     let n_combinations: usize = varying.iter().map(|name| of(name).len()).product();
-    if n_combinations == runs.len() && !varying.is_empty() {
+    if n_combinations == runs.len() && !varying.is_empty() && varying.iter().all(|name| in_all(name)) {
         let grid = varying.iter().map(|name| ((*name).to_owned(), of(name).into()));
         file.insert("grid".into(), Value::Table(grid.collect()));
     } else if !varying.is_empty() {
-        let run = |run: &Vec<(&str, String)>| -> Table {
+        let run = |run: &Run| -> Table {
             let varying = run.iter().filter(|(name, _)| varying.contains(name));
             varying.map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect()
         };
         file.insert("list".into(), Value::Array(runs.iter().map(|of| Value::Table(run(of))).collect()));
     }
     text + &toml::to_string_pretty(&file).unwrap_or_default()
+}
+
+/// A run with the limits that its samples met, and with attention where that was recorded of its answers.
+fn with_options(run: &Run, records: &[&Record]) -> Vec<Run> {
+    let mut limits: Vec<Run> = Vec::new();
+    for record in records {
+        let Some(limit) = record.limit else { continue };
+        let too_long = if record.outcome == Outcome::Skipped { "skip" } else { "cut" };
+        let limit = vec![("limit", limit.to_string()), ("too_long", too_long.to_owned())];
+        if !limits.contains(&limit) {
+            limits.push(limit);
+        }
+    }
+    let is_answered =
+        |is: bool| records.iter().any(|record| record.answer().is_some() && record.attended.is_some() == is);
+    let attention: &[&str] = match (is_answered(true), is_answered(false)) {
+        (true, true) => &["false", "true"],
+        (true, false) => &["true"],
+        (false, _) => &[""],
+    };
+    let limits = if limits.is_empty() { vec![Vec::new()] } else { limits };
+    let mut runs = Vec::new();
+    for limit in &limits {
+        for attention in attention {
+            let attention = Some(("attention", (*attention).to_owned())).filter(|(_, value)| !value.is_empty());
+            runs.push(run.iter().cloned().chain(attention).chain(limit.iter().cloned()).collect());
+        }
+    }
+    runs
 }

@@ -1,7 +1,7 @@
 //! What answered samples: models under methods, with names that tell them apart.
 
 use longlens_core::brief;
-use longlens_eval::evaluate::Record;
+use longlens_eval::evaluate::{Record, Row};
 use serde::Serialize;
 
 /// What answered: a model under a method and a RoPE scaling.
@@ -32,6 +32,11 @@ impl Subject {
     pub fn answered(&self, record: &Record) -> bool {
         is_same(self, &subject(record))
     }
+
+    /// Whether a row is of its samples.
+    pub fn has_row(&self, row: &Row) -> bool {
+        is_same(self, &subject_of_row(row))
+    }
 }
 
 /// What a name says of a subject beside its method.
@@ -39,9 +44,18 @@ type Told = fn(&Subject) -> String;
 
 /// All that answered, in order, with names that say what differs among them.
 pub fn subjects(records: &[Record]) -> Vec<Subject> {
+    named(records.iter().map(subject))
+}
+
+/// The same of the rows of a table.
+pub fn subjects_of_rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<Subject> {
+    named(rows.into_iter().map(subject_of_row))
+}
+
+/// Each once, with a short name.
+fn named(subjects: impl Iterator<Item = Subject>) -> Vec<Subject> {
     let mut all: Vec<Subject> = Vec::new();
-    for record in records {
-        let own = subject(record);
+    for own in subjects {
         if !all.iter().any(|known| is_same(known, &own)) {
             all.push(own);
         }
@@ -100,6 +114,20 @@ pub fn subject(record: &Record) -> Subject {
         device: record.device.clone(),
         trained_context: record.run.trained_context,
         layer_windows: record.run.layer_windows.clone(),
+    }
+}
+
+fn subject_of_row(row: &Row) -> Subject {
+    Subject {
+        name: String::new(),
+        model: row.model.clone(),
+        content: row.content.clone(),
+        method: row.method.clone(),
+        rope: row.rope.clone(),
+        dtype: row.dtype.clone(),
+        device: row.device.clone(),
+        trained_context: row.trained_context,
+        layer_windows: row.layer_windows.clone(),
     }
 }
 

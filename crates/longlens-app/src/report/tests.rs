@@ -52,6 +52,7 @@ fn record(task: &str, setting: &str, method: &str, id: usize, value: &Value) -> 
         n_prompt: 500,
         n_shared: 100,
         n_truncated: 0,
+        limit: None,
         answers: vec!["12345".into()],
         outcome: Outcome::Answered(Box::new(answer)),
         seconds: 0.5,

@@ -119,6 +119,9 @@ pub static SAMPLES: &[Column<Record>] = &[
     integer("n_prompt", "tokens that were fed", |record| record.n_prompt.into()),
     integer("n_shared", "of them, those that were computed for an earlier sample", |record| record.n_shared.into()),
     integer("n_truncated", "tokens that were left out of the prompt", |record| record.n_truncated.into()),
+    integer("token_limit", "the limit of prompt and answer, where it cut the sample or passed it over", |record| {
+        record.limit.into()
+    }),
     integer("n_generated", "tokens of the answer", |record| record.answer().map(|answer| answer.n_generated).into()),
     real("mean_nll", "mean loss of a token, in nats", |record| measured(record).map(|(mean_nll, _)| mean_nll).into()),
     integer("n_scored", "tokens whose loss counts", |record| measured(record).map(|(_, n_scored)| n_scored).into()),
@@ -149,13 +152,21 @@ pub static SCORES: &[Column<Row>] = &[
     text("method", "the attention method, with every parameter", |row| (&row.method).into()),
     text("rope", "the RoPE scaling, or none", |row| (&row.rope).into()),
     integer("trained_context", "tokens that the model counts as trained on", |row| row.trained_context.into()),
+    text("layer_windows", "keep or off where windows of the model's layers were not treated as usual", |row| {
+        row.layer_windows.as_ref().into()
+    }),
+    text("dtype", "number format of weights and arithmetic", |row| (&row.dtype).into()),
+    text("device", "cpu, wgpu or cuda", |row| (&row.device).into()),
+    text("content", "tells models apart by what their weights hold", |row| (&row.content).into()),
     text("task", "name of the task", |row| (&row.task).into()),
     integer("task_version", "version of the task", |row| Datum::Integer(row.task_version.into())),
     text("setting", "the task with its settings, but for length, samples and depths", |row| (&row.setting).into()),
     integer("length", "tokens that were asked for, where the task has lengths", |row| row.length.into()),
     text("part", "part of the task; empty in the row of all of it", |row| row.part.as_ref().into()),
     real("score", "per cent of a perfect answer, or perplexity", |row| row.score.into()),
-    real("low", "lower end of its 95 % interval", |row| row.interval.0.into()),
+    real("low", "lower end of its 95 % interval; empty of one sample that is neither right nor wrong", |row| {
+        row.interval.0.into()
+    }),
     real("high", "upper end", |row| row.interval.1.into()),
     text("scorer", "name of the scorer, or perplexity", |row| (&row.scorer).into()),
     integer("n", "samples that were scored", |row| row.n.into()),

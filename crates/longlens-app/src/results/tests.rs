@@ -42,6 +42,7 @@ pub(crate) fn record(key: usize) -> Record {
         n_prompt: 500,
         n_shared: 0,
         n_truncated: 0,
+        limit: None,
         answers: vec!["12345".into()],
         outcome: Outcome::Skipped,
         seconds: 1.0,

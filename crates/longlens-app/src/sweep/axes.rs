@@ -12,7 +12,7 @@ use super::Unit;
 use crate::problem::Problem;
 
 /// What a sweep may say of its runs, with what it means.
-pub const AXES: [(&str, &str); 20] = [
+pub const AXES: [(&str, &str); 21] = [
     ("model", "a folder, a file, `org/name`, or `embedded`"),
     ("device", "`cpu`, `wgpu` or `cuda`"),
     ("weights", "how matrices are kept in memory"),
@@ -29,6 +29,7 @@ pub const AXES: [(&str, &str); 20] = [
     ("seed", "start of the random numbers, of tasks that draw some"),
     ("mode", "`faithful` or `fixed`, of tasks that have both"),
     ("template", "what prompts are wrapped in, of tasks that have a choice"),
+    ("haystack", "text around what is hidden, of tasks that hide something: a file, or a folder of texts"),
     ("limit", "tokens of prompt and answer at most"),
     ("too_long", "`skip` or `cut`"),
     ("attention", "whether attention to the evidence is recorded"),

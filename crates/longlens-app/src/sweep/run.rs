@@ -1,7 +1,6 @@
 //! Running the units of a sweep, model by model and task by task.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -55,8 +54,8 @@ pub struct Done {
     pub impossible: Vec<(usize, Problem)>,
     /// Tasks of a family that lack a file, by their first unit.
     pub left_out: Vec<(usize, Problem)>,
-    /// Keys of all samples of the units that began, finished or not.
-    pub keys: HashSet<String>,
+    /// Keys of all samples of the units that began, finished or not, by unit.
+    pub keys: Vec<(usize, Vec<String>)>,
     /// Whether somebody stopped it.
     pub is_cancelled: bool,
 }
@@ -103,7 +102,7 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
                     done.is_cancelled = true;
                     return Ok(done);
                 }
-                Err(error @ EvalError::NoFile { .. }) if of_task.iter().all(|at| job.units[*at].of_family) => {
+                Err(error) if error.lacks_a_file() && of_task.iter().all(|at| job.units[*at].of_family) => {
                     done.left_out.push((of_task[0], error.into()));
                     continue;
                 }
@@ -116,7 +115,9 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
             };
             for at in of_task {
                 let unit = &job.units[at];
-                if let Err(error) = settings_for(unit, &made).setup(&model.spec, longest(unit, &made)) {
+                let setup = settings_for(unit, &made).setup(&model.spec, longest(unit, &made));
+                let is_possible = setup.map(drop).map_err(EvalError::from).and_then(|()| unit.options.check(&made));
+                if let Err(error) = is_possible {
                     done.impossible.push((at, error.into()));
                     continue;
                 }
@@ -129,7 +130,7 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
                 let on = On { lens: &mut *lens, device, store: results, control: &mut heard };
                 let mut told = |record: &Record| both.borrow_mut().finished(at, record);
                 let (tally, keys) = run_unit(unit, &mut made, on, &is_mine, &mut told)?;
-                done.keys.extend(keys);
+                done.keys.push((at, keys));
                 watch.ends(at, &tally);
                 done.tallies.push((at, tally));
                 if tally.is_cancelled {
@@ -172,7 +173,8 @@ pub fn run_unit(
     let run = Run { task, setting: &unit.task, subject: &subject, options: &unit.options };
     let mut setup_for = |size: PromptSize| Ok(settings.setup(&model.spec, size.n_tokens)?);
     let mut with = With { lens, setup_for: &mut setup_for, store, control };
-    Ok((run.run(&mut with, made, takes, told)?, run.keys(made)))
+    let tally = run.run(&mut with, made, takes, told)?;
+    Ok((tally, run.keys_in(made, with.store)))
 }
 
 /// What the units would take on models that are described; nothing is run.
@@ -188,12 +190,18 @@ pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -
         let device = opening.device.as_deref().unwrap_or("cpu");
         let pace = measured(&records, &model, device).unwrap_or(Pace::guessed(device != "cpu"));
         is_measured |= measured(&records, &model, device).is_some();
-        for (at, unit) in job.units.iter().enumerate().filter(|(_, unit)| unit.opening == *opening) {
+        let of_model: Vec<usize> = (0..job.units.len()).filter(|at| job.units[*at].opening == *opening).collect();
+        let takes =
+            job.shard.map(|shard| parts(job, &of_model, &model, &*lens, folder.as_deref(), shard)).transpose()?;
+        for (place, at) in of_model.into_iter().enumerate() {
+            let unit = &job.units[at];
+            let takes = takes.as_ref().map(|takes| &takes[place]);
+            let is_mine = |sample: usize| takes.is_none_or(|takes| takes[sample]);
             let made = match made(job, &unit.task, &model, &*lens, folder.as_deref(), watch) {
                 Err(error) if is_cancelled(&error) => return Err(error.into()),
                 made => made.map_err(Problem::from),
             };
-            units[at] = Some(made.and_then(|made| forecast_of(unit, &made, &model, device, pace, results)));
+            units[at] = Some(made.and_then(|made| forecast_of(unit, &made, (&model, device, pace), results, &is_mine)));
         }
     }
     Ok(Forecast { units: units.into_iter().flatten().collect(), is_measured })
@@ -202,17 +210,18 @@ pub fn forecast<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -
 fn forecast_of(
     unit: &Unit,
     made: &Counted,
-    model: &ModelInfo,
-    device: &str,
-    pace: Pace,
+    (model, device, pace): (&ModelInfo, &str, Pace),
     results: &mut Results,
+    is_mine: &dyn Fn(usize) -> bool,
 ) -> Result<UnitForecast, Problem> {
+    unit.options.check(made)?;
     let settings = settings_for(unit, made);
     let n_longest = longest(unit, made);
     let setup = settings.setup(&model.spec, n_longest)?;
     let subject = Subject::of(model, device, &setup);
-    let mut forecast = UnitForecast { n_samples: made.entries.len(), ..UnitForecast::default() };
-    for entry in &made.entries {
+    let mine: Vec<_> = made.entries.iter().enumerate().filter(|(at, _)| is_mine(*at)).map(|(_, entry)| entry).collect();
+    let mut forecast = UnitForecast { n_samples: mine.len(), ..UnitForecast::default() };
+    for entry in mine {
         if results.has(&subject.key(entry, &unit.options)) {
             forecast.n_before += 1;
             continue;

@@ -6,7 +6,7 @@ use longlens_core::trace::RunRecord;
 use longlens_eval::passkey::{Cell as Measured, PasskeyReport};
 use longlens_plot::Heading;
 use longlens_plot::color::Palette;
-use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedlePanel};
+use longlens_plot::plots::{NeedleCell, NeedleGrid, NeedleMeasure, NeedlePanel};
 use serde_json::json;
 
 use super::{Plot, Table};
@@ -92,7 +92,15 @@ pub fn grids(panels: &[(String, &[Measured])], heading: Heading, spec: &ModelSpe
         table
     };
     let text = heading.title.clone();
-    let figure = NeedleGrid { heading, trained_context: spec.trained_context, lengths, depths, panels: drawn, palette };
+    let figure = NeedleGrid {
+        heading,
+        trained_context: spec.trained_context,
+        lengths,
+        depths,
+        panels: drawn,
+        palette,
+        measure: NeedleMeasure::Found,
+    };
     let about = about.as_object().cloned().unwrap_or_default();
     Plot { about, records, ..Plot::new(text, figure).with(arrays, n_rows, table) }
 }

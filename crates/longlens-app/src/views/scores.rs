@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use longlens_core::trace::{RunRecord, rope_text};
 use longlens_eval::evaluate::{Record, Row, Summary, once_each, summarize};
 use longlens_eval::tasks::TASKS;
-use longlens_plot::Heading;
 use longlens_plot::color::Palette;
 use longlens_plot::plots::{
-    Axis, HeatMap, HeatScale, Kind, LinePlot, LinePoint, LineSeries, NeedleCell, NeedleGrid, NeedlePanel, Reference,
-    Scale,
+    Axis, HeatMap, HeatScale, Kind, LinePlot, LinePoint, LineSeries, NeedleCell, NeedleGrid, NeedleMeasure,
+    NeedlePanel, Reference, Scale,
 };
+use longlens_plot::scene::Scene;
+use longlens_plot::{Figure, Heading, PlotError};
 use serde_json::json;
 
 use super::{Plot, Table};
@@ -53,9 +54,10 @@ pub struct ScoreCell {
 
 /// Pictures of finished samples, which are all of one model or of several: heat maps by length and depth where one task has both, a line
 /// for every method over several lengths, bars of one length, and a map of tasks by methods where there are several tasks. The table has
-/// a row for each task, length, part and method. `None` where there are no samples.
+/// a row for each task, length, part and method, and below those of a task with a heat map by depth a row for each depth. `None` where
+/// there are no samples.
 ///
-/// Arrays: `score[row]`, `low[row]`, `high[row]` and `n[row]`, in the order of the table.
+/// Arrays: `score[row]`, `low[row]`, `high[row]`, `depth[row]` and `n[row]`, in the order of the table.
 pub fn scores(records: &[Record], palette: Palette) -> Option<Plot> {
     let first = records.first()?;
     let subjects = subjects(records);
@@ -68,8 +70,13 @@ pub fn scores(records: &[Record], palette: Palette) -> Option<Plot> {
     let heading = Heading { title: title.clone(), subtitle: subtitle(&first.run, &subjects) };
     let drawn = Drawn { rows: &rows, subjects: &subjects, heading, trained_context: first.run.trained_context };
     let text = text(&title, &rows, &subjects);
+    let mut listed: Vec<Listed> = rows.iter().map(|(_, row)| Listed { row: row.clone(), depth: None }).collect();
     let plot = match grids(records, &subjects).filter(|_| settings.len() == 1) {
-        Some(grids) => Plot::new(text, drawn.depths(&grids, palette)),
+        Some(grids) => {
+            listed = with_depths(records, &subjects, &rows);
+            Plot::new(text, drawn.depths(&grids, palette))
+        }
+        None if rows.iter().all(|(_, row)| row.n == 0) => Plot::new(text, Nothing),
         None if settings.len() > 1 && rows.iter().any(|(_, row)| !is_loss(row)) => {
             Plot::new(text, drawn.map(&settings))
         }
@@ -77,18 +84,19 @@ pub fn scores(records: &[Record], palette: Palette) -> Option<Plot> {
         None => Plot::new(text, drawn.bars(&settings)),
     };
     let list =
-        |name: &str, of: &dyn Fn(&Row) -> f64| Array::list(name, rows.iter().map(|(_, row)| of(row) as f32).collect());
+        |name: &str, of: &dyn Fn(&Listed) -> f64| Array::list(name, listed.iter().map(|one| of(one) as f32).collect());
     let arrays = vec![
-        list("score", &|row| row.score),
-        list("low", &|row| row.interval.0),
-        list("high", &|row| row.interval.1),
-        list("n", &|row| row.n as f64),
+        list("score", &|one| one.row.score),
+        list("low", &|one| one.row.interval.0),
+        list("high", &|one| one.row.interval.1),
+        list("depth", &|one| one.depth.unwrap_or(f64::NAN)),
+        list("n", &|one| one.row.n as f64),
     ];
     let records = distinct(records.iter().map(|record| RunRecord { n_prompt: 0, ..record.run.clone() }));
     let about = json!({ "view": "scores", "tasks": settings, "runs": records });
     let about = about.as_object().cloned().unwrap_or_default();
-    let n_rows = rows.len();
-    let table = move || table(&rows);
+    let n_rows = listed.len();
+    let table = move || table(&listed);
     Some(Plot { about, records, ..plot }.with(arrays, n_rows, table))
 }
 
@@ -182,6 +190,28 @@ fn rows(records: &[Record], subjects: &[Subject]) -> Vec<(usize, Row)> {
     rows
 }
 
+/// The rows of a task, each followed by one for every depth of the samples that it is of.
+fn with_depths(records: &[Record], subjects: &[Subject], rows: &[(usize, Row)]) -> Vec<Listed> {
+    let records = once_each(records);
+    let depths = depths(&records).unwrap_or_default();
+    let of = |(at, row): &(usize, Row)| {
+        let own = records.iter().copied().filter(|record| {
+            subjects[*at].answered(record)
+                && record.length == row.length
+                && (row.part.is_none() || record.part == row.part)
+        });
+        let own: Vec<&Record> = own.collect();
+        let at_depth = |depth: f64| {
+            let here = own.iter().copied().filter(|record| GridRow::Depth(depth).holds(record));
+            let mut found = summarize(here).rows.into_iter().filter(|found| found.part == row.part);
+            found.next().map(|row| Listed { row, depth: Some(depth) })
+        };
+        let depths: Vec<Listed> = depths.iter().filter_map(|depth| at_depth(*depth)).collect();
+        [Listed { row: row.clone(), depth: None }].into_iter().chain(depths).collect::<Vec<_>>()
+    };
+    rows.iter().flat_map(of).collect()
+}
+
 /// The row for all samples of a summary of one task and length.
 fn whole(summary: Summary) -> Option<Row> {
     summary.rows.into_iter().find(|row| row.part.is_none())
@@ -189,6 +219,27 @@ fn whole(summary: Summary) -> Option<Row> {
 
 fn is_loss(row: &Row) -> bool {
     row.scorer == "perplexity"
+}
+
+/// A row of the table.
+struct Listed {
+    row: Row,
+    /// Where it is of one depth alone.
+    depth: Option<f64>,
+}
+
+/// In place of a picture where no sample was scored.
+#[derive(Debug)]
+struct Nothing;
+
+impl Figure for Nothing {
+    fn size(&self) -> (u32, u32) {
+        LinePlot::default().size()
+    }
+
+    fn scene(&self, _: (u32, u32)) -> Result<Scene, PlotError> {
+        Err(PlotError::NoData { missing: "every sample was passed over as too long" })
+    }
 }
 
 /// What a picture is made of.
@@ -231,7 +282,8 @@ impl Drawn<'_> {
         };
         let panels = self.subjects.iter().zip(grids).map(panel).collect();
         let heading = self.heading.clone();
-        NeedleGrid { heading, trained_context: self.trained_context, lengths, depths, panels, palette }
+        let measure = NeedleMeasure::Score;
+        NeedleGrid { heading, trained_context: self.trained_context, lengths, depths, panels, palette, measure }
     }
 
     /// A line for every subject, and for every task where there are several.
@@ -256,7 +308,7 @@ impl Drawn<'_> {
             kind: Kind::Line,
             x: Axis { name: "length (tokens)".to_owned(), scale: Scale::Log2 },
             y: self.y(),
-            series: series.filter(|series| !series.points.is_empty()).collect(),
+            series: alike_as_one(series.filter(|series| !series.points.is_empty())),
             references: within.then_some(reference).into_iter().collect(),
             ..LinePlot::default()
         }
@@ -293,8 +345,10 @@ impl Drawn<'_> {
         }
     }
 
-    /// Tasks by methods, and by lengths where there are several.
+    /// Tasks by methods, and by lengths where there are several. Perplexities have no place on its scale.
     fn map(&self, settings: &[String]) -> HeatMap {
+        let is_drawn = |setting: &&String| self.of_tasks().any(|(_, row)| row.setting == **setting && !is_loss(row));
+        let settings: Vec<&String> = settings.iter().filter(is_drawn).collect();
         let lengths = distinct(self.of_tasks().filter(|(_, row)| !is_loss(row)).map(|(_, row)| row.length));
         let mut columns: Vec<(Option<usize>, usize)> =
             lengths.iter().flat_map(|length| (0..self.subjects.len()).map(move |at| (*length, at))).collect();
@@ -315,7 +369,7 @@ impl Drawn<'_> {
             x_name: if lengths.len() > 1 { "method, length" } else { "method" }.to_owned(),
             y_name: "task".to_owned(),
             x_labels: columns.iter().map(label).collect(),
-            y_labels: settings.to_vec(),
+            y_labels: settings.iter().map(ToString::to_string).collect(),
             values: settings
                 .iter()
                 .map(|setting| columns.iter().map(|column| value(setting, column)).collect())
@@ -328,8 +382,22 @@ impl Drawn<'_> {
 
     fn y(&self) -> Axis {
         let name = if self.of_tasks().all(|(_, row)| is_loss(row)) { "perplexity" } else { "% of a perfect answer" };
-        Axis { name: name.to_owned(), ..Axis::default() }
+        let has_interval = self.of_tasks().any(|(_, row)| row.interval.0 < row.interval.1);
+        let name = if has_interval { format!("{name}, with 95 % intervals") } else { name.to_owned() };
+        Axis { name, ..Axis::default() }
     }
+}
+
+/// Lines that run through the same points are one, named after all of them: only the last of them could be seen.
+fn alike_as_one(series: impl Iterator<Item = LineSeries>) -> Vec<LineSeries> {
+    let mut lines: Vec<LineSeries> = Vec::new();
+    for one in series {
+        match lines.iter_mut().find(|line| line.points == one.points) {
+            Some(line) => line.name = format!("{} = {}", line.name, one.name),
+            None => lines.push(one),
+        }
+    }
+    lines
 }
 
 /// Model, scaling and number format, where all samples have them in common.
@@ -364,15 +432,19 @@ fn text(title: &str, rows: &[(usize, Row)], subjects: &[Subject]) -> String {
         (sum(|row| row.n_errors), "answers on which the script fails"),
     ];
     parts.extend(counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+    if whole().any(|(_, row)| is_loss(row)) && whole().any(|(_, row)| !is_loss(row)) {
+        parts.push("perplexities are in the table alone".to_owned());
+    }
     parts.join(", ")
 }
 
-fn table(rows: &[(usize, Row)]) -> Table {
+fn table(rows: &[Listed]) -> Table {
     let mut table = Table::new(&[
         ("model", ""),
         ("task", ""),
         ("length", "tokens"),
         ("part", ""),
+        ("depth", ""),
         ("method", ""),
         ("rope", ""),
         ("samples", ""),
@@ -387,12 +459,13 @@ fn table(rows: &[(usize, Row)]) -> Table {
         ("prompt_tokens", "tokens"),
         ("seconds", "s"),
     ]);
-    for (_, row) in rows {
+    for Listed { row, depth } in rows {
         table.push(vec![
             row.model.as_str().into(),
             row.setting.as_str().into(),
             row.length.into(),
             row.part.clone().into(),
+            (*depth).into(),
             row.method.as_str().into(),
             row.rope.as_str().into(),
             row.n.into(),

@@ -1,12 +1,16 @@
 //! Samples counted once: what is known of each without making it again.
 
-use longlens_core::lens::{Control, LensError, TextCodec};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use longlens_core::lens::{Control, Conversation, LensError, TextCodec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::EvalError;
-use crate::sample::{Prompt, Rule, Sample};
-use crate::tasks::{Ask, Samples, Task};
+use crate::sample::{Rule, Sample};
+use crate::scorers::Mode;
+use crate::tasks::{Ask, LENGTH, MODE, Samples, Task};
 
 /// What is known of a sample without making it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +36,8 @@ pub struct Counted {
 
 /// Where samples come from when their turn comes.
 enum Made {
-    /// They are small and all there.
-    Kept(Vec<Sample>),
+    /// They are small and all there, with their tokens.
+    Kept(Vec<(Sample, Vec<u32>)>),
     /// They are made, in order; the number of the next one stands beside it.
     Anew(Box<Again>, Option<(Samples, usize)>),
 }
@@ -41,16 +45,49 @@ enum Made {
 /// Makes the samples of a task once more.
 pub type Again = dyn Fn(&dyn TextCodec) -> Result<Samples, EvalError>;
 
+/// Says so where prompts are much shorter than was asked for: a score of them is not one of this length. Lengths are pairs of what was asked
+/// for and what came, prompt and answer.
+fn short(ask: &Ask<'_>, lengths: &[(usize, usize)]) -> Option<String> {
+    let has = |name: &str| ask.setting.info().params.iter().any(|param| param.name == name);
+    // stored prompts are as long as they are
+    if !has(LENGTH.name) {
+        return None;
+    }
+    let short: Vec<_> = lengths.iter().filter(|(asked, n_tokens)| 4 * n_tokens < 3 * asked).collect();
+    let (asked, least) = short.iter().min_by_key(|(_, n_tokens)| n_tokens)?;
+    let name = ask.setting.info().name;
+    let is_faithful = has(MODE.name) && ask.mode() == Mode::Faithful;
+    let fixed = if is_faithful { ", as its script makes them; `mode=fixed` may fill it" } else { "" };
+    let (n_short, n) = (short.len(), lengths.len());
+    Some(format!(
+        "{name}: {n_short} of {n} prompts have less than three quarters of their length, the shortest {least} tokens of {asked} with its \
+         answer{fixed}"
+    ))
+}
+
+/// Encodes the last few texts once: fitting a sample, making it and counting it ask for the same ones.
+struct Recent<'a> {
+    codec: &'a dyn TextCodec,
+    texts: Mutex<VecDeque<(String, bool, Vec<u32>)>>,
+}
+
+/// Texts whose tokens are remembered.
+const N_RECENT: usize = 4;
+
 /// Bytes of prompts that are kept between counting and running, at most.
 const MOST_KEPT: usize = 64 << 20;
 
 impl Entry {
     /// Counts a sample.
     pub fn of(task: &Task, sample: &Sample, codec: Result<&dyn TextCodec, LensError>) -> Result<Self, EvalError> {
-        let tokens = sample.prompt.tokens(codec)?;
+        Ok(Self::with(task, sample, &sample.prompt.tokens(codec)?))
+    }
+
+    /// What is known of a sample whose prompt has these tokens.
+    fn with(task: &Task, sample: &Sample, tokens: &[u32]) -> Self {
         let mut digest = Sha256::new();
         digest.update(sample.hash(task.info.name, task.version));
-        for token in &tokens {
+        for token in tokens {
             digest.update(token.to_le_bytes());
         }
         let max_tokens = match &sample.rule {
@@ -58,7 +95,7 @@ impl Entry {
             Rule::Loss { .. } => 0,
         };
         let hash = format!("{:x}", digest.finalize());
-        Ok(Self { id: sample.id.clone(), hash, n_prompt: tokens.len(), max_tokens })
+        Self { id: sample.id.clone(), hash, n_prompt: tokens.len(), max_tokens }
     }
 
     /// Tokens of prompt and answer together, at most.
@@ -71,26 +108,31 @@ impl Counted {
     /// Makes and counts all samples of a task. Progress counts samples; a cancellation is an error.
     pub fn new(ask: &Ask<'_>, again: Box<Again>, control: &mut dyn Control) -> Result<Self, EvalError> {
         let task = ask.task();
+        let codec = Recent { codec: ask.codec, texts: Mutex::default() };
+        let ask = Ask { codec: &codec, ..*ask };
         let mut samples = ask.samples()?;
         let (mut entries, mut kept, mut n_bytes) = (Vec::with_capacity(samples.n), Some(Vec::new()), 0);
+        let mut lengths = Vec::new();
         for at in 0..samples.n {
             control.progress(at, samples.n);
             if control.cancelled() {
                 return Err(LensError::Cancelled.into());
             }
-            let sample = (samples.make)(at, ask.codec)?;
-            entries.push(Entry::of(task, &sample, Ok(ask.codec))?);
-            n_bytes += match &sample.prompt {
-                Prompt::Text { text, .. } => text.len(),
-                Prompt::Tokens(tokens) => 4 * tokens.len(),
-            };
+            let sample = (samples.make)(at, &codec)?;
+            let tokens = sample.prompt.tokens(Ok(&codec))?;
+            let entry = Entry::with(task, &sample, &tokens);
+            lengths.extend(sample.length.map(|asked| (asked, entry.n_tokens())));
+            entries.push(entry);
+            n_bytes += sample.prompt.text().map_or(0, str::len) + size_of_val(&*tokens);
             kept = kept.filter(|_| n_bytes <= MOST_KEPT);
             if let Some(kept) = &mut kept {
-                kept.push(sample);
+                kept.push((sample, tokens));
             }
         }
         let made = kept.map_or_else(|| Made::Anew(again, None), Made::Kept);
-        Ok(Self { entries, notes: samples.notes, made })
+        let mut notes = samples.notes;
+        notes.extend(short(&ask, &lengths));
+        Ok(Self { entries, notes, made })
     }
 
     /// Samples that were counted before: `again` makes them where one is missing.
@@ -98,8 +140,12 @@ impl Counted {
         Self { entries, notes, made: Made::Anew(again, None) }
     }
 
-    /// The sample of a number.
-    pub fn sample(&mut self, at: usize, codec: Result<&dyn TextCodec, LensError>) -> Result<Sample, EvalError> {
+    /// The sample of a number, with the tokens of its prompt.
+    pub fn sample(
+        &mut self,
+        at: usize,
+        codec: Result<&dyn TextCodec, LensError>,
+    ) -> Result<(Sample, Vec<u32>), EvalError> {
         match &mut self.made {
             Made::Kept(samples) => Ok(samples[at].clone()),
             Made::Anew(again, begun) => {
@@ -112,11 +158,42 @@ impl Counted {
                     let sample = (samples.make)(*next, codec)?;
                     *next += 1;
                     if *next > at {
-                        return Ok(sample);
+                        let tokens = sample.prompt.tokens(Ok(codec))?;
+                        return Ok((sample, tokens));
                     }
                 }
             }
         }
+    }
+}
+
+impl TextCodec for Recent<'_> {
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
+        let is_same = |(known, is_special, _): &&(String, bool, Vec<u32>)| known == text && *is_special == special;
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, tokens)) = texts.iter().find(is_same) {
+            return Ok(tokens.clone());
+        }
+        let tokens = self.codec.encode(text, special)?;
+        texts.push_front((text.to_owned(), special, tokens.clone()));
+        texts.truncate(N_RECENT);
+        Ok(tokens)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
+        self.codec.decode(tokens)
+    }
+
+    fn special(&self, token: u32) -> Option<String> {
+        self.codec.special(token)
+    }
+
+    fn vocabulary(&self) -> Option<usize> {
+        self.codec.vocabulary()
+    }
+
+    fn chat(&self, conversation: &Conversation) -> Result<String, LensError> {
+        self.codec.chat(conversation)
     }
 }
 

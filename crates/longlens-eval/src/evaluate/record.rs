@@ -51,6 +51,9 @@ pub struct Record {
     /// What the task left out of the document, and the tokens that a limit cut from the prompt.
     #[serde(default)]
     pub n_truncated: usize,
+    /// Tokens of prompt and answer at most, where the sample had more and so was cut or passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
     /// Right answers.
     pub answers: Vec<String>,
     /// What came of it.
@@ -150,6 +153,7 @@ impl Record {
             n_prompt,
             n_shared: 0,
             n_truncated: sample.n_truncated + n_cut,
+            limit: None,
             answers: sample.answers.clone(),
             outcome: Outcome::Skipped,
             seconds: 0.0,

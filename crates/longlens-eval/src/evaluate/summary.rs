@@ -24,12 +24,20 @@ pub struct Summary {
 pub struct Row {
     /// Name of the model.
     pub model: String,
+    /// Tells models of one name apart by what their weights hold.
+    pub content: String,
     /// The method's text form.
     pub method: String,
     /// The RoPE scaling's text form.
     pub rope: String,
     /// Tokens that the model counts as trained on.
     pub trained_context: usize,
+    /// What became of windows that layers have of their own, where that is not as usual.
+    pub layer_windows: Option<String>,
+    /// Number format of weights and arithmetic.
+    pub dtype: String,
+    /// `cpu`, `wgpu` or `cuda`.
+    pub device: String,
     /// The task's name.
     pub task: String,
     /// The task's version: rows of different ones do not compare.
@@ -56,7 +64,8 @@ pub struct Row {
     pub scorer: String,
     /// The score: in per cent of a perfect answer, or perplexity.
     pub score: f64,
-    /// Its 95 % interval: of hits by Wilson, else by the bootstrap over samples.
+    /// Its 95 % interval: of hits by Wilson, else by the bootstrap over samples. Not a number where it says nothing, as of one sample that
+    /// is neither right nor wrong.
     pub interval: (f64, f64),
     /// Mean prompt tokens.
     pub mean_prompt: f64,
@@ -64,6 +73,9 @@ pub struct Row {
     pub n_scored: usize,
     /// Seconds in all.
     pub seconds: f64,
+    /// The limit of prompt and answer, in a table of runs under several; else `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
     /// Every sample's share of the perfect score, or its loss and tokens; by id, for comparisons of methods sample by sample.
     #[serde(skip)]
     pub shares: BTreeMap<String, f64>,
@@ -83,7 +95,8 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
                 (run.model.clone(), record.content.clone(), run.trained_context),
                 (record.task.clone(), record.task_version, without_amounts(&record.setting)),
                 (record.length, part),
-                (run.method.clone(), run.rope.clone(), run.dtype.clone()),
+                (run.method.clone(), run.rope.clone()),
+                (run.dtype.clone(), record.device.clone(), run.layer_windows.clone()),
             )
         };
         groups.entry(place(None)).or_default().push(record);
@@ -92,7 +105,9 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
         }
     }
     let rows = groups.into_iter().map(|(place, records)| {
-        let ((model, _, trained_context), (task, task_version, setting), (length, part), (method, rope, _)) = place;
+        let ((model, content, trained_context), (task, task_version, setting), (length, part), (method, rope), ran) =
+            place;
+        let (dtype, device, layer_windows) = ran;
         let mean = Task::named(&task).map_or(Mean::Plain, |task| task.mean);
         let scores: Vec<&Record> =
             records.iter().copied().filter(|record| !matches!(record.outcome, Outcome::Skipped)).collect();
@@ -100,9 +115,13 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
         let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|record| is(record)).count();
         Row {
             model,
+            content,
             method,
             rope,
             trained_context,
+            layer_windows,
+            dtype,
+            device,
             task,
             task_version,
             setting,
@@ -120,6 +139,7 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             mean_prompt: scores.iter().map(|record| record.n_prompt as f64).sum::<f64>() / scores.len().max(1) as f64,
             n_scored,
             seconds: scores.iter().map(|record| record.seconds).sum(),
+            limit: None,
             shares: scores.iter().map(|record| (record.id.clone(), share(record))).collect(),
         }
     });
@@ -154,6 +174,7 @@ fn of_records(records: &[&Record], mean: Mean) -> (f64, (f64, f64), usize) {
             let (low, high) = wilson95(n_hits, measures.len());
             (100.0 * low, 100.0 * high)
         }
+        None if measures.len() < 2 => (f64::NAN, f64::NAN),
         None => bootstrap95(&measures, DRAWS, of),
     };
     (of(&measures), interval, n_scored as usize)
@@ -194,12 +215,18 @@ fn counts(record: &Record) -> (bool, usize, Reverse<u64>) {
     (record.outcome == Outcome::Skipped, record.n_truncated, Reverse(record.finished))
 }
 
-/// A setting's text without length, samples and depths: what a table is of. A sample is run once however many are asked for, so those that
-/// several settings share belong to all of them, and lengths stand side by side.
+/// A setting's text without length, samples and depths, and without what is as usual: what a table is of. A sample is run once however many
+/// are asked for, and lengths stand side by side.
 pub fn without_amounts(setting: &str) -> String {
     const AMOUNTS: [&str; 3] = ["length", "samples", "depths"];
     let Some((name, pairs)) = setting.split_once(':') else { return setting.to_owned() };
-    let is_amount = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| AMOUNTS.contains(&name));
-    let kept: Vec<_> = pairs.split(',').filter(|pair| !is_amount(pair)).collect();
+    let params = Task::named(name).map_or(&[][..], |task| task.info.params);
+    let is_usual = |name: &str, value: &str| {
+        params.iter().any(|param| param.name == name && !value.is_empty() && param.default.to_string() == value)
+    };
+    let is_told = |pair: &&str| {
+        pair.split_once('=').is_none_or(|(name, value)| !AMOUNTS.contains(&name) && !is_usual(name, value))
+    };
+    let kept: Vec<_> = pairs.split(',').filter(is_told).collect();
     if kept.is_empty() { name.to_owned() } else { format!("{name}:{}", kept.join(",")) }
 }

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use longlens_core::lens::CancelToken;
+use longlens_core::lens::{CancelToken, TextCodec};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::scripted::{ScriptedLens, induction};
@@ -22,8 +22,13 @@ struct Kept {
 }
 
 impl Store for Kept {
-    fn has(&mut self, key: &str) -> bool {
-        self.keys.contains(key)
+    fn setting(&mut self, key: &str) -> Option<String> {
+        let known = self.records.iter().find(|record| record.key == key);
+        known.map(|record| without_amounts(&record.setting))
+    }
+
+    fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {
+        Ok(self.records.iter().filter(|record| keys.contains(&*record.key)).cloned().collect())
     }
 
     fn claim(&mut self, key: &str) -> Result<bool, EvalError> {
@@ -69,6 +74,145 @@ fn a_sample_counts_once_however_often_it_was_finished() {
     assert_eq!(store.records.len(), 14);
     let row = &summarize(&store.records).rows[0];
     assert_eq!((row.n, row.n_truncated, row.n_skipped), (4, 0, 0));
+}
+
+#[test]
+fn one_sample_tells_no_interval_unless_it_is_right_or_wrong() {
+    let scored = |id: &str, share: f64| {
+        let record = answered(id, true);
+        let Outcome::Answered(answer) = record.outcome else { panic!("it is answered") };
+        let answer = Answer { faithful: json!(share), ..*answer };
+        Record { outcome: Outcome::Answered(Box::new(answer)), ..record }
+    };
+    let interval = |records: &[Record]| summarize(records).rows[0].interval;
+    assert!(interval(&[scored("a", 0.4)]).0.is_nan());
+    let (low, high) = interval(&[scored("a", 0.4), scored("b", 0.8)]);
+    assert!(low < high, "{low} to {high}");
+    let (low, high) = interval(&[scored("a", 1.0)]);
+    assert!(low < 25.0 && high > 99.9, "a hit has one by Wilson: {low} to {high}");
+    let loss = Outcome::Measured { mean_nll: 2.0, n_scored: 100, by_position: Vec::new() };
+    let measured = Record { outcome: loss, ..answered("a", true) };
+    assert!(interval(&[measured]).0.is_nan());
+}
+
+#[test]
+fn every_setting_has_all_of_its_samples_in_its_own_mode() {
+    let mut store = Kept::default();
+    let options = Options::default();
+    // the same prompts under two settings, of which the second has more
+    let few = "perplexity_sliding:length=128,stride=512,samples=3";
+    let tally = run(few, "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (3, 0));
+    let many = "passkey:length=300,depths=1,samples=2";
+    run(many, "full", &options, &mut store, &mut ()).unwrap();
+    let again = "passkey:length=300,depths=1,samples=3,digits=5";
+    let tally = run(again, "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (1, 2), "what is as usual is no other setting");
+    // one haystack under two names
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().display().to_string();
+    std::fs::write(folder.path().join("a.txt"), "It is so. ".repeat(400)).unwrap();
+    let of = |name: &str, n: usize| format!("passkey_haystack:length=900,depths=1,samples={n},haystack={name}");
+    run(&of(&name, 1), "full", &options, &mut store, &mut ()).unwrap();
+    let tally = run(&of(&format!("{name}/a.txt"), 1), "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (0, 1), "it is computed once");
+    let tally = run(&of(&format!("{name}/a.txt"), 1), "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (0, 1), "and stands twice from then on");
+    let counts: Vec<(String, usize)> =
+        summarize(&store.records).rows.iter().map(|row| (row.setting.replace(&name, "F"), row.n)).collect();
+    let right = [
+        ("passkey", 3),
+        ("passkey_haystack:haystack=F", 1),
+        ("passkey_haystack:haystack=F/a.txt", 1),
+        ("perplexity_sliding:stride=512", 3),
+    ];
+    assert_eq!(counts, right.map(|(setting, n)| (setting.to_owned(), n)));
+}
+
+#[test]
+fn a_mode_has_the_scores_of_its_own() {
+    let mut store = Kept::default();
+    let task = |mode: &str, n: usize| format!("ruler_vt:length=2000,samples={n},mode={mode}");
+    run(&task("faithful", 2), "full", &Options::default(), &mut store, &mut ()).unwrap();
+    let n_faithful = store.records.len();
+    run(&task("fixed", 2), "full", &Options::default(), &mut store, &mut ()).unwrap();
+    let rows = summarize(&store.records).rows;
+    let found: Vec<(&str, usize)> = rows.iter().map(|row| (&*row.setting, row.n)).collect();
+    assert_eq!(found, [("ruler_vt", 2), ("ruler_vt:mode=fixed", 2)], "whatever prompts both have");
+    let is_fixed = |record: &Record| record.mode == crate::scorers::Mode::Fixed;
+    assert!(store.records[n_faithful..].iter().all(is_fixed));
+}
+
+#[test]
+fn a_limit_leaves_room_for_a_prompt_and_cuts_texts_at_their_end() {
+    let mut store = Kept::default();
+    let cut = |limit| Options { limit: Some(limit), too_long: TooLong::Cut, ..Options::default() };
+    let error = run("passkey:length=300,samples=1", "full", &cut(5), &mut store, &mut ()).unwrap_err().to_string();
+    assert!(error.starts_with("limit = 5 is not more tokens than an answer"), "{error}");
+    run("perplexity:length=300,samples=1", "full", &cut(100), &mut store, &mut ()).unwrap();
+    run("perplexity:length=100,samples=1", "full", &Options::default(), &mut store, &mut ()).unwrap();
+    let losses: Vec<f64> = store.records.iter().map(share_of_loss).collect();
+    assert_eq!(losses[0].to_bits(), losses[1].to_bits(), "the beginning is measured");
+    // attention is recorded of answers, so a loss is the same with it
+    let attended = Options { attention: true, ..Options::default() };
+    let tally = run("perplexity:length=100,samples=1", "full", &attended, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (0, 1));
+}
+
+fn share_of_loss(record: &Record) -> f64 {
+    let Outcome::Measured { mean_nll, .. } = record.outcome else { panic!("a loss is measured") };
+    mean_nll
+}
+
+/// Counts what is encoded.
+struct Counting(std::sync::atomic::AtomicUsize);
+impl TextCodec for Counting {
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, LensError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        longlens_core::scripted::ByteCodec.encode(text, special)
+    }
+    fn decode(&self, tokens: &[u32]) -> Result<String, LensError> {
+        longlens_core::scripted::ByteCodec.decode(tokens)
+    }
+}
+
+#[test]
+fn what_was_counted_is_not_encoded_again() {
+    let setting = Task::parse("passkey:length=2000,samples=1,depths=3").unwrap();
+    let (spec, codec) = (longlens_core::spec::ModelSpec::tiny(2048), Counting(0.into()));
+    let ask = Ask { setting: &setting, spec: &spec, codec: &codec, files: &Disk };
+    let mut counted = Counted::new(&ask, Box::new(|_| panic!("samples are kept")), &mut ()).unwrap();
+    // the frame, two or three guesses and the one behind them, and the prompt without its answer
+    let n_encoded = codec.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(n_encoded <= 3 * 6, "{n_encoded} texts were encoded for three prompts");
+    for (at, entry) in counted.entries.clone().iter().enumerate() {
+        let (sample, tokens) = counted.sample(at, Err(LensError::Cancelled)).unwrap();
+        assert_eq!((tokens.len(), &sample.id), (entry.n_prompt, &entry.id));
+        assert_eq!(tokens, sample.prompt.tokens(Ok(&codec)).unwrap());
+    }
+}
+
+#[test]
+fn prompts_that_are_much_shorter_than_asked_are_told() {
+    let notes = |length: usize, mode: &str| {
+        let setting = Task::parse(&format!("niah_single_2:length={length},samples=2,mode={mode}")).unwrap();
+        let (spec, codec) = (longlens_core::spec::ModelSpec::tiny(2048), longlens_core::scripted::ByteCodec);
+        let ask = Ask { setting: &setting, spec: &spec, codec: &codec, files: &Disk };
+        let counted = Counted::new(&ask, Box::new(|_| panic!("samples are kept")), &mut ());
+        counted.map_or_else(|_| String::new(), |counted| counted.notes.join("; "))
+    };
+    // the script takes away hundreds of words at once
+    let (length, told) = (4000..9000)
+        .step_by(101)
+        .map(|length| (length, notes(length, "faithful")))
+        .find(|(_, told)| told.contains("three quarters"))
+        .expect("some lengths are far from a whole step");
+    assert!(told.contains("of 2 prompts have less than three quarters of their length"), "{told}");
+    assert!(
+        told.contains(&format!("of {length} with its answer, as its script makes them; `mode=fixed` may fill it")),
+        "{told}"
+    );
+    assert!(!notes(length, "fixed").contains("three quarters"));
 }
 
 /// Runs a task on a model that repeats what it read.
@@ -184,6 +328,7 @@ fn what_is_too_long_is_passed_over_or_cut_and_counted() {
     let mut store = Kept::default();
     run(text, "full", &Options { limit: Some(100), ..Options::default() }, &mut store, &mut ()).unwrap();
     assert!(store.records.iter().all(|record| record.outcome == Outcome::Skipped && record.score().is_none()));
+    assert!(store.records.iter().all(|record| record.limit == Some(100)));
     let row = &summarize(&store.records).rows[0];
     assert_eq!((row.n, row.n_skipped), (0, 2));
     let mut store = Kept::default();
@@ -192,7 +337,12 @@ fn what_is_too_long_is_passed_over_or_cut_and_counted() {
     for record in &store.records {
         let n_generated = record.answer().unwrap().n_generated;
         assert!(record.n_prompt + n_generated <= 100 && record.n_prompt > 80 && record.n_truncated > 300);
+        assert_eq!(record.limit, Some(100));
     }
+    // a limit that changes nothing is none
+    let mut store = Kept::default();
+    run(text, "full", &Options { limit: Some(600), ..Options::default() }, &mut store, &mut ()).unwrap();
+    assert!(store.records.iter().all(|record| record.limit.is_none()));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Fixture {
 
     /// Share of the text's bytes, but for those that tell the key, that stand before the key; to whole per cent, so that
     /// prompts of one depth meet in one cell. A question that is put behind every text is no part of it.
-    fn counted_depth(&self) -> f64 {
+    pub fn counted_depth(&self) -> f64 {
         let text = self.prompt.strip_suffix(QUESTION).unwrap_or(&self.prompt);
         let told = needle(&self.answer);
         let usual = text.find(&told).map(|start| (start, told.len()));

@@ -168,46 +168,53 @@ fn fit(
     place: &Place,
     control: &dyn Control,
 ) -> Result<Sketch, EvalError> {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut measure = |n_pieces: usize| -> Result<usize, EvalError> {
+    let measure = |pieces: &[Piece]| -> Result<(usize, usize), EvalError> {
         if control.cancelled() {
             return Err(LensError::Cancelled.into());
         }
-        pieces.extend(source.by_ref().take(n_pieces.saturating_sub(pieces.len())));
-        let sketch = frame.pieces(&pieces[..n_pieces], place.depth);
-        Ok(encoder.n_tokens(&sketch.text, &sketch.key)?)
+        let sketch = frame.pieces(pieces, place.depth);
+        Ok((encoder.n_tokens(&sketch.text, &sketch.key)?, sketch.text.len()))
     };
-    let shortest = measure(0)?;
+    let (shortest, least_bytes) = measure(&[])?;
     if shortest > place.length {
         return Err(EvalError::TooShort { template: template.name(), length: place.length, shortest });
     }
-    // every measure tokenizes the whole text, so each next count is guessed from the lengths of those before
+    // every measure tokenizes the whole text, so each next count is guessed from the bytes of those before, at first of the frame
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut per_byte = shortest as f64 / least_bytes as f64;
     let (mut fitting, mut fitting_length) = (0, shortest);
-    let mut beyond: Option<(usize, usize)> = None;
-    let mut per_piece = (measure(8)? - shortest) as f64 / 8.0;
+    let mut beyond: Option<usize> = None;
     for n_measured in 0.. {
         // some tokenizers make one token of any text, and no filler would ever be enough
         if beyond.is_none() && fitting > place.length {
             let (template, length) = (template.name(), place.length);
             return Err(EvalError::NoFiller { template, length, n_pieces: fitting, n_tokens: fitting_length });
         }
-        let left = (place.length - fitting_length) as f64;
+        let left = place.length - fitting_length;
         let next = match beyond {
-            Some((n_pieces, _)) if n_pieces - fitting == 1 => break,
+            Some(beyond) if beyond - fitting == 1 => break,
             // guesses that creep up from one side only are cut short by halves
-            Some((n_pieces, _)) if n_measured > MOST_GUESSED => fitting.midpoint(n_pieces),
-            Some((n_pieces, length)) => {
-                let slope = (length - fitting_length) as f64 / (n_pieces - fitting) as f64;
-                (fitting + (left / slope) as usize).clamp(fitting + 1, n_pieces - 1)
+            Some(beyond) if n_measured > MOST_GUESSED => fitting.midpoint(beyond),
+            _ => {
+                let most = beyond.map_or(fitting + left + 1, |beyond| beyond - 1);
+                let (mut next, mut room) = (fitting, left as f64 / per_byte);
+                while next < most {
+                    pieces.extend(source.by_ref().take((next + 1).saturating_sub(pieces.len())));
+                    room -= pieces[next].n_bytes() as f64;
+                    if room < 0.0 {
+                        break;
+                    }
+                    next += 1;
+                }
+                next.max(fitting + 1)
             }
-            None => fitting + 1 + (left / per_piece.max(1.0)) as usize,
         };
-        let length = measure(next)?;
-        per_piece = (length - shortest) as f64 / next as f64;
+        let (length, n_bytes) = measure(&pieces[..next])?;
+        per_byte = (length - shortest) as f64 / (n_bytes - least_bytes) as f64;
         if length <= place.length {
             (fitting, fitting_length) = (next, length);
         } else {
-            beyond = Some((next, length));
+            beyond = Some(next);
         }
     }
     Ok(frame.pieces(&pieces[..fitting], place.depth))

@@ -55,6 +55,13 @@ pub struct Piece {
     text: String,
 }
 
+impl Piece {
+    /// Bytes that it adds to a text.
+    pub fn n_bytes(&self) -> usize {
+        self.joiner.len() + self.text.len()
+    }
+}
+
 /// What surrounds the filler.
 pub struct Frame {
     /// What to find.

@@ -54,9 +54,9 @@ pub fn find(files: &dyn Files, name: &str, stems: &[String]) -> Result<Vec<Strin
         }
     }
     let looked_for: Vec<_> = stems.iter().map(|stem| format!("`{stem}.jsonl`")).collect();
-    Err(EvalError::File {
-        path: name.into(),
-        problem: format!("the folder holds no {} (nor .json, nor .parquet)", looked_for.join(" nor ")),
+    Err(EvalError::NotInFolder {
+        folder: name.into(),
+        files: looked_for.join(" nor "),
         help: format!("name the file itself; {FORMATS}"),
     })
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Mode, Scorer};
 use crate::error::{EvalError, in_line};
+use crate::rows::kind;
 use crate::text::read_text;
 
 /// A file of predictions, and what else is known of it.
@@ -28,6 +29,8 @@ pub struct FileScore {
     pub task: String,
     /// The scorer that its format asks for.
     pub scorer: &'static str,
+    /// The field that holds the predictions; `None` of predictions by id.
+    pub field: Option<String>,
     /// Predictions in the file.
     pub n_predictions: usize,
     /// The score, as [`Scorer::score`] gives it.
@@ -36,6 +39,8 @@ pub struct FileScore {
 
 /// Scores a file of LongBench (JSON lines with `pred` and `answers`), RULER (`pred` and `outputs`), L-Eval (`gt`, `evaluation` and a field
 /// that ends in `_pred`), or SCROLLS (one object of texts by id).
+///
+/// Errors name the line and the field of a row that is not as the repository writes it.
 pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, EvalError> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let task = file.task.unwrap_or_else(|| name.split('.').next().unwrap_or_default());
@@ -43,36 +48,71 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
     if let Some(by_id) = texts_by_id(&text) {
         return scrolls(file, task, by_id, mode);
     }
+    if file.references.is_some() {
+        return Err(EvalError::File {
+            path: file.path.to_owned(),
+            problem: "its lines hold right answers of their own".into(),
+            help: "leave the references out: they are for files of SCROLLS, which hold predictions by id".into(),
+        });
+    }
     let rows = rows(file.path, &text)?;
-    let has = |field: &str| rows[0].contains_key(field);
+    let has = |field: &str| rows[0].fields.contains_key(field);
     let mut row = Map::new();
     row.insert("task".into(), json!(task));
-    let (scorer, prediction, references) = if has("pred") && has("answers") {
-        row.insert("all_classes".into(), rows[0].get("all_classes").cloned().unwrap_or_default());
-        row.insert("lengths".into(), column(&rows, "length"));
-        let scorer = if task.ends_with("_e") { "longbench_e_corpus" } else { "longbench_corpus" };
-        (scorer, column(&rows, "pred"), column(&rows, "answers"))
+    let (scorer, field, gold) = if has("pred") && has("answers") {
+        let is_by_length = task.ends_with("_e");
+        row.insert("all_classes".into(), rows[0].fields.get("all_classes").cloned().unwrap_or_default());
+        if is_by_length {
+            row.insert("lengths".into(), column(file.path, &rows, "length", Value::is_u64, "a whole number")?);
+        }
+        let scorer = if is_by_length { "longbench_e_corpus" } else { "longbench_corpus" };
+        (scorer, "pred", column(file.path, &rows, "answers", Value::is_array, "a list of texts")?)
     } else if has("pred") && has("outputs") {
-        let is_any = task.starts_with("qa");
+        let own = task.strip_prefix("ruler_").unwrap_or(task);
+        if !RULER.iter().any(|begin| own.starts_with(begin)) {
+            return Err(EvalError::File {
+                path: file.path.to_owned(),
+                problem: format!("no task of RULER is called `{task}`"),
+                help: "say which it is of: niah_single_1, niah_multikey_2, …, vt, cwe, fwe, qa_1, qa_2".into(),
+            });
+        }
+        let is_any = own.starts_with("qa");
         let scorer = if is_any { "ruler_string_match_part_corpus" } else { "ruler_string_match_all_corpus" };
-        (scorer, column(&rows, "pred"), column(&rows, "outputs"))
+        (scorer, "pred", column(file.path, &rows, "outputs", Value::is_array, "a list of texts")?)
     } else if has("gt") && has("evaluation") {
-        let known = |row: &&Map<String, Value>| ["exam", "f1", "rouge"].iter().any(|known| row["evaluation"] == *known);
-        let rows: Vec<_> = rows.iter().filter(|row| row.contains_key("evaluation")).filter(known).cloned().collect();
-        let field = rows.first().and_then(|row| row.keys().find(|key| key.contains("_pred")));
-        let (Some(field), Some(last)) = (field, rows.last()) else {
-            return Err(unknown(file.path, "no row of it has a prediction that can be scored"));
-        };
-        row.insert("evaluation".into(), last["evaluation"].clone());
-        row.extend(file.source.map(|source| ("source".to_owned(), json!(source))));
-        let gold = rows.iter().map(|row| json!([row.get("gt")])).collect::<Vec<_>>();
-        ("leval_auto_eval_output", column(&rows, field), gold.into())
+        return leval(file, task, &rows, row, mode);
     } else {
         return Err(unknown(file.path, "its lines have the fields of no repository's predictions"));
     };
-    row.insert("prediction".into(), prediction);
-    row.insert("references".into(), references);
-    finish(file.path, task, scorer, &row, mode)
+    row.insert("prediction".into(), column(file.path, &rows, field, Value::is_string, "a text")?);
+    row.insert("references".into(), gold);
+    finish(file.path, task, (scorer, Some(field)), &row, mode)
+}
+
+/// How names of RULER's tasks begin.
+const RULER: [&str; 5] = ["niah", "vt", "cwe", "fwe", "qa"];
+
+/// Rows that nobody has to judge; the first field of predictions counts, as in the script.
+fn leval(
+    file: PredictionFile<'_>,
+    task: &str,
+    rows: &[Row],
+    mut row: Map<String, Value>,
+    mode: Mode,
+) -> Result<FileScore, EvalError> {
+    let known =
+        |row: &&Row| ["exam", "f1", "rouge"].iter().any(|known| row.fields.get("evaluation") == Some(&json!(known)));
+    let rows: Vec<Row> = rows.iter().filter(known).cloned().collect();
+    let field = rows.first().and_then(|row| row.fields.keys().find(|key| key.contains("_pred")));
+    let (Some(field), Some(last)) = (field, rows.last()) else {
+        return Err(unknown(file.path, "no row of it has a prediction that can be scored"));
+    };
+    row.insert("evaluation".into(), last.fields["evaluation"].clone());
+    row.extend(file.source.map(|source| ("source".to_owned(), json!(source))));
+    let gold = rows.iter().map(|row| json!([row.fields.get("gt")])).collect::<Vec<_>>();
+    row.insert("prediction".into(), column(file.path, &rows, field, Value::is_string, "a text")?);
+    row.insert("references".into(), gold.into());
+    finish(file.path, task, ("leval_auto_eval_output", Some(field)), &row, mode)
 }
 
 fn scrolls(
@@ -92,14 +132,14 @@ fn scrolls(
     let mut row = Map::new();
     row.insert("task".into(), json!(task));
     row.insert("prediction".into(), by_id.into());
-    row.insert("references".into(), references.into_iter().map(Value::from).collect());
-    finish(file.path, task, "scrolls_corpus", &row, mode)
+    row.insert("references".into(), references.into_iter().map(|row| Value::from(row.fields)).collect());
+    finish(file.path, task, ("scrolls_corpus", None), &row, mode)
 }
 
 fn finish(
     path: &Path,
     task: &str,
-    scorer: &'static str,
+    (scorer, field): (&'static str, Option<&str>),
     row: &Map<String, Value>,
     mode: Mode,
 ) -> Result<FileScore, EvalError> {
@@ -113,7 +153,7 @@ fn finish(
         Value::Object(predictions) => predictions.len(),
         _ => 0,
     };
-    Ok(FileScore { task: task.to_owned(), scorer, n_predictions, score })
+    Ok(FileScore { task: task.to_owned(), scorer, field: field.map(str::to_owned), n_predictions, score })
 }
 
 fn unknown(path: &Path, problem: &str) -> EvalError {
@@ -131,22 +171,43 @@ fn texts_by_id(text: &str) -> Option<Map<String, Value>> {
     (!is_line && by_id.values().all(Value::is_string)).then_some(by_id)
 }
 
+/// An object of a file of JSON lines.
+#[derive(Clone)]
+struct Row {
+    /// The line, from 1.
+    line: usize,
+    fields: Map<String, Value>,
+}
+
 /// The objects of a file of JSON lines, of which there is at least one.
-fn rows(path: &Path, text: &str) -> Result<Vec<Map<String, Value>>, EvalError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let rows: Vec<Map<String, Value>> = lines
-        .map(|(at, line)| {
-            serde_json::from_str(line).map_err(|error| EvalError::Line {
-                path: path.to_owned(),
-                line: at + 1,
-                reason: in_line(&error),
-                help: "every line is a JSON object".into(),
-            })
-        })
-        .collect::<Result<_, _>>()?;
+fn rows(path: &Path, text: &str) -> Result<Vec<Row>, EvalError> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    let row = |(text, line): (&str, usize)| {
+        let fields = serde_json::from_str(text).map_err(|error| EvalError::Line {
+            path: path.to_owned(),
+            line,
+            reason: in_line(&error),
+            help: "every line is a JSON object".into(),
+        })?;
+        Ok(Row { line, fields })
+    };
+    let rows: Vec<Row> = lines.map(row).collect::<Result<_, EvalError>>()?;
     if rows.is_empty() { Err(unknown(path, "it is empty")) } else { Ok(rows) }
 }
 
-fn column(rows: &[Map<String, Value>], field: &str) -> Value {
-    rows.iter().map(|row| row.get(field).cloned().unwrap_or_default()).collect()
+/// The values of a field; one that `is` not what is expected is refused with its line.
+fn column(path: &Path, rows: &[Row], field: &str, is: fn(&Value) -> bool, expected: &str) -> Result<Value, EvalError> {
+    let value = |row: &Row| match row.fields.get(field) {
+        Some(value) if is(value) => Ok(value.clone()),
+        found => Err(EvalError::Line {
+            path: path.to_owned(),
+            line: row.line,
+            reason: match found {
+                Some(found) => format!("`{field}` is {}, not {expected}", kind(found)),
+                None => format!("`{field}` is missing"),
+            },
+            help: format!("make `{field}` {expected}, or leave the line out"),
+        }),
+    };
+    rows.iter().map(value).collect()
 }

@@ -43,11 +43,16 @@ fn is_number(number: &Value, digits: &str) -> bool {
 /// number.
 pub(super) fn math_find(row: Row<'_>, mode: Mode) -> Result<Value, Stop> {
     let (prediction, label) = (row.prediction()?, row.reference()?);
-    let Value::Number(expected) = label else { return Err(Stop::Raised("TypeError")) };
-    let Some(number) = first_number(prediction, mode.is_fixed()) else { return Ok(json!(false)) };
     if mode.is_fixed() {
-        return Ok(json!(float(number) == expected.as_f64()));
+        let expected = match label {
+            Value::String(text) => text.trim().parse().ok(),
+            label => label.as_f64(),
+        };
+        let expected: f64 = expected.ok_or(Stop::Raised("TypeError"))?;
+        return Ok(json!(first_number(prediction, true).and_then(float) == Some(expected)));
     }
+    let Value::Number(expected) = label else { return Err(Stop::Raised("TypeError")) };
+    let Some(number) = first_number(prediction, false) else { return Ok(json!(false)) };
     if expected.is_f64() {
         return Ok(json!(float(number) == expected.as_f64()));
     }

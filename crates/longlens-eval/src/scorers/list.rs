@@ -359,7 +359,7 @@ pub const SCORERS: &[Scorer] = &[
         scale: 1.0,
         summary: "whether the first number is the right one",
         source: "thunlp/InfLLM: benchmark/infinitebench_eval.py",
-        fixed: "numbers are compared by value, with their sign: a decimal is wrong or right instead of an error",
+        fixed: "numbers are compared by value, with their sign, the right one may be written as text, and a decimal is wrong or right instead of an error",
         extras: &[],
         is_aggregate: false,
         run: infinitebench::math_find,

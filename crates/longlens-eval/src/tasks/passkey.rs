@@ -12,9 +12,9 @@ use self::fixed::Fixed;
 use self::scripts::{Script, ScriptPrompt, told};
 use self::split::KeyLine;
 use super::haystack::HAYSTACK;
-use super::{Ask, LENGTH, MODE, Mean, Samples, Task, file, samples, seed, template};
+use super::{Ask, LENGTH, MODE, Mean, Samples, Task, file, samples, seed, template, trials};
 use crate::error::{EvalError, expect};
-use crate::passkey::{Place, Template, fixtures, hiding};
+use crate::passkey::{PasskeyPrompt, Place, Template, fixtures, hiding};
 use crate::sample::{Answering, Prompt, Rule, Sample, Wrapper};
 use crate::scorers::Mode;
 use crate::text::text_of;
@@ -52,7 +52,7 @@ pub static OWN: Task = Task {
         title: "Pass key in varied filler",
         source: "longlens",
         summary: "a number in sentences of a small world, at even depths",
-        params: &[LENGTH, DEPTHS, DIGITS, samples(10), seed(0), template("off")],
+        params: &[LENGTH, DEPTHS, DIGITS, trials(10), seed(0), template("off")],
     },
     version: 1,
     family: FAMILY,
@@ -67,7 +67,7 @@ pub static IN_HAYSTACK: Task = Task {
         title: "Pass key in prose",
         source: "longlens",
         summary: "a number between the sentences of a text, at even depths of one passage",
-        params: &[LENGTH, DEPTHS, DIGITS, HAYSTACK, samples(10), seed(0), template("off")],
+        params: &[LENGTH, DEPTHS, DIGITS, HAYSTACK, trials(10), seed(0), template("off")],
     },
     version: 1,
     family: FAMILY,
@@ -132,7 +132,7 @@ pub static GRID: Task = Task {
         title: "ChunkLlama's needle grid",
         source: "HKUNLP/ChunkLlama: needle_in_a_haystack/retrieve_needle.py",
         summary: "a number at sixteen depths of one repeated text; a trial has the same number in every cell",
-        params: &[LENGTH, samples(10), MODE, template("off")],
+        params: &[LENGTH, trials(10), MODE, template("off")],
     },
     version: 1,
     family: FAMILY,
@@ -172,7 +172,7 @@ fn stored(ask: &Ask<'_>) -> Result<Samples, EvalError> {
             answers: vec![fixture.answer.clone()],
             rule: Rule::Answer(by_text(codec, &fixture.answer)?),
             length: fixture.length,
-            depth: fixture.depth,
+            depth: Some(fixture.depth.unwrap_or_else(|| fixture.counted_depth())),
             part: None,
             n_truncated: 0,
         })
@@ -286,9 +286,8 @@ fn own(ask: &Ask<'_>) -> Samples {
         // five digits are drawn with the prompt
         let key = (digits != 5).then(|| hidden::key(digits, seed, trial));
         let place = Place { length, depth, trial, seed, shared: true };
-        let made = hiding(codec, Template::Longlens, None, &place, key.as_deref(), &())?;
+        let (made, prompt) = fitting(wrapper, codec, place, key.as_deref())?;
         let told = made.needle.as_ref().map_or("", |needle| &needle.text);
-        let prompt = wrapped(wrapper, codec, &made.text)?;
         let place = prompt.text().and_then(|text| text.find(told)).filter(|_| !told.is_empty());
         Ok(Sample {
             id: format!("{trial} at {depth}"),
@@ -303,6 +302,37 @@ fn own(ask: &Ask<'_>) -> Samples {
         })
     };
     Samples::making(ask.n_samples() * n_depths, make)
+}
+
+/// A prompt that with its wrapping and answer is no longer than its place says.
+fn fitting(
+    wrapper: Wrapper,
+    codec: &dyn TextCodec,
+    place: Place,
+    key: Option<&str>,
+) -> Result<(PasskeyPrompt, Prompt), EvalError> {
+    let of = |length: usize| -> Result<_, EvalError> {
+        let made = hiding(codec, Template::Longlens, None, &Place { length, ..place }, key, &())?;
+        let prompt = wrapped(wrapper, codec, &made.text)?;
+        let n_tokens = match wrapper {
+            Wrapper::Off => made.tokens.len(),
+            _ => prompt.tokens(Ok(codec))?.len(),
+        };
+        let n_tokens = n_tokens + made.answer.len();
+        Ok((made, prompt, n_tokens))
+    };
+    let mut room = place.length;
+    loop {
+        match of(room) {
+            Ok((made, prompt, n_tokens)) if n_tokens <= place.length => return Ok((made, prompt)),
+            Ok((.., n_tokens)) => room = room.saturating_sub(n_tokens - place.length),
+            Err(EvalError::TooShort { template, shortest, .. }) => {
+                let (.., shortest) = of(shortest)?;
+                return Err(EvalError::TooShort { template, length: place.length, shortest });
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A prompt in a template, where the words that begin the answer stand behind it: a model that talks would begin with others.

@@ -106,6 +106,7 @@ const SPLIT: Param = Param {
 fn of_documents(ask: &Ask<'_>) -> Result<Samples, EvalError> {
     let (length, last) = (ask.count(LENGTH.name), ask.count(LAST.name));
     expect(length != 1, "length", length, "0 or at least 2")?;
+    expect(length == 0 || last <= length, "last", last, "at most the length of the documents")?;
     let (Documents { tokens, .. }, notes) = documents(ask, length.max(2), ask.n_samples())?;
     let n = tokens.len();
     let make = move |at: usize, _: &dyn TextCodec| {

@@ -24,10 +24,11 @@ pub mod functions {
     }
 
     /// The same with options: `methods` (or `method`), `lengths` (of prompt and answer together), `samples`, `seed`, `mode` (`"faithful"`
-    /// repeats the scripts that published numbers came from, `"fixed"` is right where they are wrong) and `template` go to every task
+    /// repeats the scripts that published numbers came from, `"fixed"` is right where they are wrong), `template` and `haystack` (a file or folder of texts) go to every task
     /// that has such a setting; `limit` (tokens of prompt and answer at most) with `too_long` (`"skip"` or `"cut"`); `attention` (true to
     /// record how much every head attends to the evidence); `rope`, `layer_windows`, `model` (a handle or a name, for this call alone);
-    /// `rows` (`"samples"` for a row of every sample with its answer, in place of `"scores"`); `file` keeps every sample as a JSON line
+    /// `rows` (`"depths"` for a row of every depth, of one task that has several, or `"samples"` for one of every sample with its answer, in
+    /// place of `"scores"`); `file` keeps every sample as a JSON line
     /// in a file, as `longlens evaluate` keeps those of a folder, so that other sessions go on with them.
     ///
     /// ```rhai
@@ -83,7 +84,7 @@ use longlens_core::lens::LensError;
 use longlens_core::setting::Setting;
 use longlens_core::trace::RunRecord;
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With};
+use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With, without_amounts};
 use longlens_eval::sample::{Prompt, Rule};
 use longlens_eval::tasks::{Ask, Files, TASKS, Task};
 use longlens_plot::color::Palette;
@@ -117,6 +118,7 @@ fn evaluate(context: &NativeCallContext, tasks: &Dynamic, options: Map) -> Retur
         "seed",
         "mode",
         "template",
+        "haystack",
         "limit",
         "too_long",
         "attention",
@@ -128,7 +130,7 @@ fn evaluate(context: &NativeCallContext, tasks: &Dynamic, options: Map) -> Retur
     ];
     let mut options = Options::new("evaluate", options, &known)?;
     let model = calls::model(&host, &mut options)?;
-    let of_samples = options.word("rows", &["scores", "samples"])? == Some("samples");
+    let of = options.word("rows", &["scores", "depths", "samples"])?;
     let file = options.text("file")?;
     let units = units(tasks, &mut options)?;
     let asked =
@@ -139,13 +141,28 @@ fn evaluate(context: &NativeCallContext, tasks: &Dynamic, options: Map) -> Retur
     for run in &runs {
         host.ran(run);
     }
-    if of_samples {
+    if of == Some("samples") {
         return Ok(samples_table(&records, runs));
     }
     match views::scores::scores(&records, Palette::default()) {
-        Some(view) => Table::of_view(&view, runs),
+        Some(view) => scores_table(&Table::of_view(&view, runs)?, of == Some("depths")),
         None => Ok(Table::plain(Rows::default())),
     }
+}
+
+/// The rows of whole tasks, or those of single depths.
+fn scores_table(table: &Table, by_depth: bool) -> Returned<Table> {
+    let Some(depth) = table.0.table.columns().iter().position(|column| column == "depth") else {
+        return Ok(table.clone());
+    };
+    let kept = table.keeping(|row| (row[depth] != Datum::Empty) == by_depth)?;
+    if by_depth && kept.0.table.is_empty() {
+        return refuse(
+            "no task here has the same depths in all its samples",
+            "leave `rows` out, or name one task with `depths`",
+        );
+    }
+    Ok(kept)
 }
 
 /// The tasks at every length, each once.
@@ -169,7 +186,7 @@ fn units(tasks: &Dynamic, options: &mut Options) -> Returned<Vec<Unit>> {
             axes.fixed.push((name.to_owned(), count.to_string()));
         }
     }
-    for name in ["mode", "template", "too_long"] {
+    for name in ["mode", "template", "haystack", "too_long"] {
         axes.fixed.extend(options.text(name)?.map(|text| (name.to_owned(), text)));
     }
     axes.fixed.extend(options.flag("attention")?.map(|flag| ("attention".to_owned(), flag.to_string())));
@@ -182,7 +199,7 @@ impl Asked {
         let (host, started) = (host(context), Instant::now());
         let files: Rc<dyn Files> = Rc::new(OfCells(host.clone()));
         let n_parts = self.units.len() * self.methods.len();
-        let (mut records, mut refused) = (Vec::new(), None);
+        let (mut records, mut refused, mut left_out) = (Vec::new(), None, Vec::new());
         // what is wrong with one of several is told, and the others are run
         let are_several = self.units.len() > 1;
         for (place, unit) in self.units.iter().enumerate() {
@@ -191,6 +208,11 @@ impl Asked {
                 Ok(counted(None, &unit.task, &self.model.info.spec, codec, &files, &mut work))
             });
             let mut made = match made? {
+                Err(error) if unit.of_family && error.lacks_a_file() => {
+                    left_out.push(unit.task.info().name);
+                    refused.get_or_insert(error);
+                    continue;
+                }
                 Err(error) if are_several && !matches!(error, EvalError::Lens(LensError::Cancelled)) => {
                     host.caution(&[format!("not run: {}: {error}", unit.task)]);
                     refused.get_or_insert(error);
@@ -203,6 +225,9 @@ impl Asked {
                 let _part = host.part("evaluate", (place * self.methods.len() + at, n_parts, 0), started);
                 records.extend(self.one(context, unit, method, &mut made, kept)?);
             }
+        }
+        if !left_out.is_empty() {
+            host.caution(&[format!("left out, as their files are not there: {}", left_out.join(", "))]);
         }
         match refused {
             Some(error) if records.is_empty() => Err(raise(error)),
@@ -247,7 +272,7 @@ impl Asked {
             kept.advise();
             return Err(raise(LensError::Cancelled));
         }
-        made.entries.iter().map(|entry| kept.get(&subject.key(entry, &unit.options))).collect()
+        run.keys_in(made, kept).iter().map(|key| kept.get(key)).collect()
     }
 }
 
@@ -320,8 +345,13 @@ impl Kept {
 }
 
 impl Store for Kept {
-    fn has(&mut self, key: &str) -> bool {
-        self.host.samples.borrow().contains_key(key)
+    fn setting(&mut self, key: &str) -> Option<String> {
+        self.host.samples.borrow().get(key).map(|record| without_amounts(&record.setting))
+    }
+
+    fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {
+        let samples = self.host.samples.borrow();
+        Ok(keys.iter().filter_map(|key| samples.get(*key)).map(|record| (**record).clone()).collect())
     }
 
     fn claim(&mut self, _: &str) -> Result<bool, EvalError> {

@@ -17,6 +17,11 @@ fn scores_stand_by_task_length_and_method() {
     assert_eq!(rig.say("sum(t[\"samples\"])"), "16");
     let shown = rig.run("t").unwrap().unwrap();
     assert!(shown.figure.is_some() && shown.text.contains("2 methods: 16 samples"), "{}", shown.text);
+    let by_depth = CALL.replace("samples: 2", "samples: 2, rows: \"depths\"");
+    assert_eq!(rig.say(&format!("let d = {by_depth}; [d.len(), sum(d[\"samples\"])]")), "[8, 16]");
+    assert_eq!(rig.say("d.filter(|row| row.method == \"full\")[\"depth\"]"), "[0.0, 1.0, 0.0, 1.0]");
+    let said = rig.say("evaluate(\"passkey:depths=1\", #{ lengths: [200], samples: 1, rows: \"depths\" })");
+    assert!(said.contains("no task here has the same depths"), "{said}");
     let runs = rig.say("t.records.len()");
     assert_eq!(runs, "2", "what ran is known of a table");
 }

@@ -22,6 +22,18 @@ pub struct NeedleGrid {
     pub panels: Vec<NeedlePanel>,
     /// Colors from 0 to 1.
     pub palette: Palette,
+    /// What the amounts are of.
+    pub measure: NeedleMeasure,
+}
+
+/// What the amounts of a grid are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NeedleMeasure {
+    /// Tests that found the needle.
+    #[default]
+    Found,
+    /// The score of a perfect answer.
+    Score,
 }
 
 /// The results of one method.
@@ -63,11 +75,11 @@ impl Figure for NeedleGrid {
     fn scene(&self, size: (u32, u32)) -> Result<Scene, PlotError> {
         self.check()?;
         let mut scene = Scene::new(size);
-        let mut room = frame::frame(&mut scene, "Needle retrieval by length and depth", &self.heading, &self.legend());
+        let mut room = frame::frame(&mut scene, self.measure.title(), &self.heading, &self.legend());
 
         let palette = |amount| self.palette.at(amount);
         let marks = ticks::linear(0.0, 1.0, 5).into_iter().map(|at| (at, percent(at))).collect();
-        let bar = ColorBar { color: &palette, ticks: marks, title: "needles found" };
+        let bar = ColorBar { color: &palette, ticks: marks, title: self.measure.name() };
         room.x1 -= bar.width();
 
         // axis titles stand outside the panels, so that all panels are equal
@@ -90,6 +102,22 @@ impl Figure for NeedleGrid {
     }
 }
 
+impl NeedleMeasure {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Found => "Needle retrieval by length and depth",
+            Self::Score => "Score by length and depth",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Found => "needles found",
+            Self::Score => "of a perfect answer",
+        }
+    }
+}
+
 /// Which sides of a panel carry an axis title.
 #[derive(Clone, Copy)]
 struct Edges {
@@ -107,7 +135,15 @@ impl NeedleGrid {
         cells: Vec<Option<NeedleCell>>,
     ) -> Self {
         let panels = vec![NeedlePanel { name: String::new(), cells }];
-        Self { heading, trained_context, lengths, depths, panels, palette: Palette::default() }
+        Self {
+            heading,
+            trained_context,
+            lengths,
+            depths,
+            panels,
+            palette: Palette::default(),
+            measure: NeedleMeasure::Found,
+        }
     }
 
     fn check(&self) -> Result<(), PlotError> {

@@ -128,6 +128,21 @@ impl Grids {
         true
     }
 
+    /// The grid of this number is done: lengths of which it has no samples are no part of it from now on. Returns the step that ran it and
+    /// the one that runs what there is, where they differ.
+    pub(super) fn finish(&mut self, id: u64) -> Option<(Step, Step)> {
+        let grid = self.list.iter_mut().find(|grid| grid.id == id)?;
+        let before = grid.step();
+        let Scored { evaluation, records, .. } = grid.scored.as_mut()?;
+        let has = |length: &usize| records.iter().any(|record| record.length == Some(*length));
+        if !evaluation.lengths.iter().any(has) {
+            return None;
+        }
+        evaluation.lengths.retain(has);
+        let after = grid.step();
+        (before != after).then_some((before, after))
+    }
+
     /// Takes in a sample of the grid of this number; returns the grid if that was its last.
     pub(super) fn take_sample(&mut self, id: u64, record: Record, left: usize) -> Option<&GridRun> {
         let grid = self.list.iter_mut().find(|grid| grid.id == id)?;

@@ -196,6 +196,9 @@ impl App {
                 self.dirty = true;
                 if let Some(grid) = self.grids.take_sample(id, *record, left) {
                     self.log.say(Level::Note, format!("the grid of {} is done", grid.text));
+                    if let Some((asked, ran)) = self.grids.finish(id) {
+                        self.record.replace(&asked, ran);
+                    }
                 }
             }
             Event::GridFailed(id, problem) => {

@@ -43,6 +43,13 @@ impl Record {
         }
     }
 
+    /// Puts another step in the place of the newest one like it.
+    pub(super) fn replace(&mut self, step: &Step, other: Step) {
+        if let Some(at) = self.steps.iter().rposition(|own| own == step) {
+            self.steps[at] = other;
+        }
+    }
+
     /// Notes an export whose files are being written.
     pub(super) fn export(&mut self) {
         self.n_exported += 1;

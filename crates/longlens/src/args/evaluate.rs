@@ -25,7 +25,7 @@ pub struct EvaluateArgs {
     /// RoPE scalings to compare, separated by `;` (overrides --rope)
     #[arg(long, value_name = "A;B")]
     pub ropes: Option<String>,
-    /// Lengths in tokens, prompt and answer together, as `4k,8k`, for tasks that have lengths (default: the trained context)
+    /// Lengths in tokens, prompt and answer together, as `4k,8k`, for tasks that have lengths (default: the trained context; `perplexity` takes whole documents)
     #[arg(long, value_name = "LIST")]
     pub lengths: Option<String>,
     /// Samples of every task and length, for tasks that can be asked for so many
@@ -37,6 +37,9 @@ pub struct EvaluateArgs {
     /// What prompts are wrapped in, where a task has a choice: `off`, `model` (its chat template), `llama2`, `llama3`
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
+    /// A text of yours around what is hidden, of tasks that hide something (default: an excerpt of six novels)
+    #[arg(long, value_name = "FILE|DIR")]
+    pub haystack: Option<String>,
     /// Tokens of prompt and answer at most
     #[arg(long, value_name = "TOKENS")]
     pub limit: Option<String>,

@@ -77,8 +77,8 @@ pub struct PerplexityArgs {
     /// passed over
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub documents: Option<usize>,
-    /// Sliding windows of each length, every token of a window scored (the protocol of the DCA and LongLoRA scripts),
-    /// instead of one prefill per document
+    /// Sliding windows of each length, every token of a window scored, instead of one prefill per document: as the scripts of DCA and
+    /// LongLoRA slide them, but over all whole windows and in powers of e (`longlens evaluate perplexity_sliding` repeats the scripts)
     #[arg(long)]
     pub sliding: bool,
     /// Tokens between windows, with --sliding

@@ -1,17 +1,19 @@
 //! `longlens evaluate` and `longlens sweep`: tasks under methods on models, every sample kept as soon as it is finished.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use longlens_app::Problem;
 use longlens_app::bytes;
+use longlens_app::distinct::distinct;
 use longlens_app::pace;
 use longlens_app::results::{Results, claim_folder};
 use longlens_app::settings::params::param;
 use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
 use longlens_core::brief;
 use longlens_core::methods::Method;
-use longlens_eval::evaluate::{Summary, summarize};
+use longlens_eval::evaluate::{Record, Row, Summary, summarize};
 use longlens_eval::tasks::Disk;
 use serde_json::json;
 
@@ -75,7 +77,9 @@ fn axes(args: &EvaluateArgs, config: &RunConfig, tasks: Vec<String>) -> Result<A
     }
     fix("prefill_chunk", config.settings.prefill_chunk.to_string());
     fix("layer_windows", config.settings.get(param("layer_windows")).to_string());
-    for (name, value) in [("mode", &args.mode), ("template", &args.template), ("limit", &args.limit)] {
+    let of_tasks =
+        [("mode", &args.mode), ("template", &args.template), ("haystack", &args.haystack), ("limit", &args.limit)];
+    for (name, value) in of_tasks {
         if let Some(value) = value {
             fix(name, value.clone());
         }
@@ -166,26 +170,28 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
     let shard: Option<Shard> = asked.running.shard.as_deref().map(str::parse).transpose()?;
     let job = Job { units: &asked.units, files: Rc::new(Disk), shard };
     let mut results = match asked.out {
-        Some(folder) if asked.running.dry_run => Results::read(folder).map_err(failed)?,
-        Some(folder) => Results::write(folder).map_err(failed)?,
+        Some(folder) if asked.running.dry_run => Results::read(folder).map_err(Failure::met)?,
+        Some(folder) => Results::write(folder).map_err(Failure::met)?,
         None => Results::in_memory(),
     };
     let mut watching = Watching::new(terminal, &asked.units);
     if asked.running.dry_run {
-        let forecast = forecast(&job, &mut results, &mut watching).map_err(failed)?;
+        let forecast = forecast(&job, &mut results, &mut watching).map_err(Failure::met)?;
         drop(watching);
         return tell_forecast(terminal, asked, &forecast);
     }
     let n_before = results.len();
     let done = run_sweep(&job, &mut results, &mut watching);
     drop(watching);
-    let done = done.map_err(failed)?;
-    if let ([(_, problem)], true) = (&done.impossible[..], done.tallies.is_empty()) {
-        return Err(failed(problem.clone()));
+    let done = done.map_err(Failure::met)?;
+    match (&done.impossible[..], &done.left_out[..]) {
+        ([(_, problem)], _) | ([], [(_, problem), ..]) if done.tallies.is_empty() => {
+            return Err(Failure::met(problem.clone()));
+        }
+        _ => (),
     }
-    let records = results.records().map_err(failed)?;
-    let mine = records.iter().filter(|record| done.keys.contains(&record.key));
-    let summary = summarize(mine);
+    let records = results.records().map_err(Failure::met)?;
+    let summary = summary(asked, &done, &records);
     terminal.result(&json!({ "rows": summary.rows, "done": tallies(&done) }))?;
     tell(terminal, &summary)?;
     tell_done(terminal, asked, &done, n_before)?;
@@ -196,11 +202,6 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
         Some(_) => Err(Failure::silent(1)),
         None => Ok(()),
     }
-}
-
-/// What a run came upon: a file, a folder, a model, which are not a matter of how the command was put.
-fn failed(problem: Problem) -> Failure {
-    Failure::failed(problem.message, problem.help)
 }
 
 fn tallies(done: &Done) -> serde_json::Value {
@@ -214,6 +215,20 @@ fn tell(terminal: &Terminal, summary: &Summary) -> Result<(), Failure> {
         terminal.say(block)?;
     }
     Ok(())
+}
+
+/// The scores of what was asked for. Runs that differ in their limits stand side by side.
+fn summary(asked: &Asked<'_>, done: &Done, records: &[Record]) -> Summary {
+    let limit_of = |at: &usize| &asked.units[*at].options;
+    let alike = distinct(done.keys.iter().map(|(at, _)| (limit_of(at).limit, limit_of(at).too_long)));
+    let rows = alike.iter().flat_map(|(limit, too_long)| {
+        let own = |(at, _): &&(usize, Vec<String>)| (limit_of(at).limit, limit_of(at).too_long) == (*limit, *too_long);
+        let keys: HashSet<&String> = done.keys.iter().filter(own).flat_map(|(_, keys)| keys).collect();
+        let of = summarize(records.iter().filter(|record| keys.contains(&record.key))).rows;
+        let told = limit.filter(|_| alike.len() > 1);
+        of.into_iter().map(move |row| Row { limit: told, ..row })
+    });
+    Summary { rows: rows.collect() }
 }
 
 /// What was run, what was there before, what was shared, and what could not be run.
@@ -247,8 +262,12 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
         }
         None => (),
     }
-    for (at, problem) in &done.left_out {
-        terminal.note(format_args!("left out: {}: {}", asked.units[*at].task.info().name, problem.message))?;
+    let left_out: Vec<_> = done.left_out.iter().map(|(at, _)| asked.units[*at].task.info().name).collect();
+    if !left_out.is_empty() {
+        terminal.note(format_args!(
+            "left out, as their files are not there (`file` names them): {}",
+            left_out.join(", ")
+        ))?;
     }
     // what is wrong with a task is wrong under every method
     let mut told: Vec<(String, String, usize)> = Vec::new();
@@ -267,6 +286,19 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
     Ok(())
 }
 
+/// The scaling that a unit asks for; nothing where it is the model's own.
+fn rope(unit: &Unit) -> Option<String> {
+    unit.settings.rope.as_ref().map(ToString::to_string)
+}
+
+/// What a unit changes beside the method, to stand behind its name.
+fn conditions(unit: &Unit) -> String {
+    let trained = unit.settings.trained_context.map(|n_tokens| format!("trained on {n_tokens}"));
+    let rope = rope(unit).map(|rope| format!("rope {rope}"));
+    let given: Vec<_> = [rope, trained].into_iter().flatten().collect();
+    if given.is_empty() { String::new() } else { format!(" ({})", given.join(", ")) }
+}
+
 fn tell_forecast(
     terminal: &Terminal,
     asked: &Asked<'_>,
@@ -274,19 +306,20 @@ fn tell_forecast(
 ) -> Result<(), Failure> {
     let units = asked.units.iter().zip(&forecast.units).map(|(unit, forecast)| match forecast {
         Ok(forecast) => json!({
-            "model": unit.opening.model, "method": unit.settings.method.to_string(), "task": unit.task.to_string(),
-            "samples": forecast.n_samples, "finished": forecast.n_before, "prompt_tokens": forecast.n_tokens,
+            "model": unit.opening.model, "method": unit.settings.method.to_string(), "rope": rope(unit),
+            "trained_context": unit.settings.trained_context, "task": unit.task.to_string(), "samples": forecast.n_samples, "finished": forecast.n_before, "prompt_tokens": forecast.n_tokens,
             "seconds": forecast.seconds, "bytes": forecast.bytes,
         }),
         Err(problem) => json!({
-            "model": unit.opening.model, "method": unit.settings.method.to_string(), "task": unit.task.to_string(), "problem": problem,
+            "model": unit.opening.model, "method": unit.settings.method.to_string(), "rope": rope(unit),
+            "trained_context": unit.settings.trained_context, "task": unit.task.to_string(), "problem": problem,
         }),
     });
     terminal.result(&units.collect::<Vec<_>>())?;
     let methods: Vec<_> = asked.units.iter().map(|unit| unit.settings.method.to_string()).collect();
     let (mut n_samples, mut n_before, mut seconds, mut n_tokens, mut bytes_most) = (0, 0, 0.0, 0, 0);
     for ((unit, method), forecast) in asked.units.iter().zip(&methods).zip(&forecast.units) {
-        let method = brief::name(method, usize::MAX);
+        let method = format!("{}{}", brief::name(method, usize::MAX), conditions(unit));
         match forecast {
             Ok(of) => {
                 n_samples += of.n_samples;

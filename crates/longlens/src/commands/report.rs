@@ -25,10 +25,10 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
             "give --out a name that ends in .html".to_owned(),
         ));
     }
-    let results = Results::read(&args.folder)?;
+    let results = Results::read(&args.folder).map_err(Failure::met)?;
     let files: Vec<PathBuf> = results.files();
     spare_files(&out, &files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    let records = results.records()?;
+    let records = results.records().map_err(Failure::met)?;
     if records.is_empty() {
         return Err(Failure::failed(
             format!("{} holds no finished samples", args.folder.display()),

@@ -42,11 +42,6 @@ pub fn run(args: &ResultsArgs) -> Result<(), Failure> {
     }
 }
 
-/// What a folder holds is no matter of how the command was put.
-fn failed(problem: Problem) -> Failure {
-    Failure::failed(problem.message, problem.help)
-}
-
 fn nothing(folder: &Path) -> Failure {
     Failure::failed(
         format!("{} holds no finished samples", folder.display()),
@@ -73,18 +68,18 @@ fn index(terminal: &Terminal, folder: &Path) -> Result<longlens_app::results::In
     let mut progress = terminal.progress("samples are read");
     let index = longlens_app::results::Index::open(folder, &mut progress);
     drop(progress);
-    index.map_err(|problem| if terminal.is_cancelled() { Failure::interrupted() } else { failed(problem) })
+    index.map_err(|problem| if terminal.is_cancelled() { Failure::interrupted() } else { Failure::met(problem) })
 }
 
 #[cfg(feature = "sql")]
 fn summary(terminal: &Terminal, folder: &Path) -> Result<(Summary, usize), Failure> {
     let index = index(terminal, folder)?;
-    Ok((index.summary().map_err(failed)?, index.len()))
+    Ok((index.summary().map_err(Failure::met)?, index.len()))
 }
 
 #[cfg(not(feature = "sql"))]
 fn summary(_: &Terminal, folder: &Path) -> Result<(Summary, usize), Failure> {
-    let records = Results::read(folder).and_then(|results| results.records()).map_err(failed)?;
+    let records = Results::read(folder).and_then(|results| results.records()).map_err(Failure::met)?;
     Ok((longlens_eval::evaluate::summarize(&records), records.len()))
 }
 
@@ -147,15 +142,21 @@ fn csv(terminal: &Terminal, answer: &Answer) -> Result<(), Failure> {
 }
 
 fn write(terminal: &Terminal, folder: &Path, format: Format, to: &Path) -> Result<(), Failure> {
-    let results = Results::read(folder).map_err(failed)?;
+    if to == Path::new("-") {
+        return Err(Failure::usage(
+            "--to names a file or a folder, and `-` would be one of this name",
+            "--csv and --json print scores and answers; --to results.csv writes a file".to_owned(),
+        ));
+    }
+    let results = Results::read(folder).map_err(Failure::met)?;
     let files = results.files();
     spare_files(to, &files.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())?;
     check(format, to)?;
-    let records = results.records().map_err(failed)?;
+    let records = results.records().map_err(Failure::met)?;
     if records.is_empty() {
         return Err(nothing(folder));
     }
-    let written = export(format, &name_of(folder), &records, to).map_err(failed)?;
+    let written = export(format, &name_of(folder), &records, to).map_err(Failure::met)?;
     terminal.result(&json!({
         "format": format.name(), "to": to, "samples": records.len(), "files": written.n_files, "replaced": written.is_replaced,
     }))?;

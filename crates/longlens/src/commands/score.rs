@@ -31,8 +31,9 @@ pub fn run(args: &ScoreArgs) -> Result<(), Failure> {
         }
         score => vec![score.to_string()],
     };
+    let field = scored.field.as_ref().map_or(String::new(), |field| format!(" in `{field}`"));
     terminal.note(format_args!(
-        "{}: {} of {} predictions, {}",
+        "{}: {} of {} predictions{field}, {}",
         scored.task,
         scored.scorer,
         scored.n_predictions,

@@ -117,7 +117,7 @@ fn of_task(task: &Task) -> Value {
     });
     json!({
         "name": task.info.name, "family": task.family, "title": task.info.title, "source": task.info.source,
-        "summary": task.info.summary, "version": task.version, "params": params.collect::<Vec<_>>(),
+        "summary": task.info.summary, "version": task.version, "params": params.collect::<Vec<_>>(), "fixed": task.fixed(),
     })
 }
 
@@ -133,6 +133,9 @@ fn describe(terminal: &Terminal, task: &Task, is_json: bool) -> Result<(), Failu
         let default = param.default.to_string();
         let default = if default.is_empty() { "none".to_owned() } else { default };
         let _ = write!(text, "\n  {} = {default}: {} ({})", param.name, param.help, param.kind);
+    }
+    if let Some(fixed) = task.fixed() {
+        let _ = write!(text, "\nmode=fixed: {fixed}");
     }
     terminal.say(text)
 }

@@ -97,6 +97,17 @@ const lineChart = (label, { x_title, y_title, series, from, to, xs }) => {
 const figure = (title, chart, note) =>
   make("figure", {}, make("figcaption", {}, visible(title), note ? make("span", { class: "note" }, ` ${note}`) : null), chart.box);
 
+// names the curves that lie on one another, of which only the last is seen
+const alikeText = series => {
+  const lines = new Map();
+  for (const one of series) {
+    const line = JSON.stringify(one.points.map(point => [point.x, point.y]));
+    lines.set(line, [...(lines.get(line) || []), subjects[one.subject].name]);
+  }
+  const alike = [...lines.values()].filter(names => names.length > 1).map(names => visible(names.join(" = ")));
+  return alike.length ? `on one line: ${alike.join("; ")}` : null;
+};
+
 // a table with two lengths or more as curves; of several parts each by itself
 const curvesOf = (list, at) => {
   const table = tablesOf(list)[at],
@@ -117,7 +128,7 @@ const curvesOf = (list, at) => {
               y: cell.score,
               low: cell.interval[0],
               high: cell.interval[1],
-              title: `${subjects[subject].name} at ${length} tokens: ${scoreText(table, cell.score)} (${intervalText(table, cell.interval)}), ${counted(cell.n, "sample")}`,
+              title: `${subjects[subject].name} at ${length} tokens: ${scoreText(table, cell.score)}${asideText(table, cell.interval)}, ${counted(cell.n, "sample")}`,
             };
           }),
       }))
@@ -130,7 +141,7 @@ const curvesOf = (list, at) => {
       ...(isLoss(table) ? {} : { from: 0, to: 100 }),
       xs: columns.map(column => table.columns[column].length),
     });
-    return [figure(name ? `${table.name}, ${name}` : table.name, chart)];
+    return [figure(name ? `${table.name}, ${name}` : table.name, chart, alikeText(series))];
   });
 };
 const positionsOf = at => {

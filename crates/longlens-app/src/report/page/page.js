@@ -11,7 +11,7 @@ const publishedPart = () => {
       const found = one.ours.map(({ list, table, subject, column }) => {
         const of = tablesOf(list)[table],
           cell = scoresOf(of).cells[subject][column];
-        return cell ? `${subjects[subject].name}: ${scoreText(of, cell.score)} (${intervalText(of, cell.interval)})` : null;
+        return cell ? `${subjects[subject].name}: ${scoreText(of, cell.score)}${asideText(of, cell.interval)}` : null;
       });
       return found.filter(Boolean).join("; ") || "not of this length";
     };

@@ -10,7 +10,7 @@ const COUNTS = [
 
 const cellTitle = (table, cell) =>
   [
-    `${scoreText(table, cell.score)}${isLoss(table) ? "" : " %"}, 95 % interval ${intervalText(table, cell.interval)}`,
+    `${scoreText(table, cell.score)}${isLoss(table) ? "" : " %"}${cell.interval[0] === null ? "" : `, 95 % interval ${intervalText(table, cell.interval)}`}`,
     counted(cell.n, "sample"),
     cell.n_tasks > 1 ? `mean of ${cell.n_tasks} tasks` : "",
     ...COUNTS.filter(([name]) => cell[name]).map(([name, what]) => `${cell[name]} ${what}`),
@@ -62,8 +62,8 @@ const cellBox = (list, at, subject, column) => {
     "td",
     { "data-score": cell.score, "data-low": cell.interval[0], "data-high": cell.interval[1], "data-n": cell.n },
     make("button", { class: "score", title: cellTitle(table, cell), onclick: pick }, scoreText(table, cell.score)),
-    // of one loss there is no interval
-    make("span", { class: "interval" }, isLoss(table) && cell.n < 2 ? " one text" : ` ${intervalText(table, cell.interval)}`),
+    // one loss or share of an answer has no interval
+    make("span", { class: "interval" }, cell.n === 1 && cell.interval[0] === null ? ` one ${isLoss(table) ? "text" : "sample"}` : ` ${intervalText(table, cell.interval)}`),
     few ? make("span", { class: "difference" }, `${cell.n_tasks} of ${counted(table.tasks.length, "task")}`) : null,
     other >= 0 && other !== subject ? differenceBox(table, differenceOf(scores, subject, other, column), subjects[other].name) : null,
   );
@@ -163,10 +163,13 @@ const byTask = (list, all) => {
   const cells = all.flatMap(at => scoresOf(tablesOf(list)[at]).cells.flat());
   // settings are told where a task was run with several
   const isOnly = table => list === "tasks" && all.filter(at => tablesOf(list)[at].task === table.task).length === 1;
+  const [{ length }] = tablesOf(list)[all[0]].columns;
+  const scorers = [...new Set(all.map(at => tablesOf(list)[at].scorer).filter(Boolean))];
+  const what = [`% of a perfect answer${length === null ? "" : ` at ${lengthText(length)} tokens`}`, ...scorers.slice(0, 1).map(() => scorers.join(", "))];
   return make(
     "article",
     { class: "box" },
-    make("p", { class: "note" }, `% of a perfect answer · ${noted(tablesOf(list)[all[0]], cells)}`),
+    make("p", { class: "note" }, `${what.join(" · ")} · ${noted(tablesOf(list)[all[0]], cells)}`),
     make(
       "div",
       { class: "wide" },

@@ -25,6 +25,8 @@ const columnText = column => [column.length === null ? null : lengthText(column.
 const fixed = (value, digits) => value.toFixed(Math.abs(value) >= 1000 ? 0 : digits);
 const scoreText = (table, score) => (score === null ? "–" : fixed(score, isLoss(table) ? 3 : 1));
 const intervalText = (table, [low, high]) => (low === null ? "" : isLoss(table) ? `${fixed(low, 2)}–${fixed(high, 2)}` : `${low.toFixed(0)}–${high.toFixed(0)}`);
+// the same behind a score
+const asideText = (table, interval) => (interval[0] === null ? "" : ` (${intervalText(table, interval)})`);
 const signed = (value, digits) => (value > 0 ? "+" : value < 0 ? "−" : "±") + fixed(Math.abs(value), digits);
 // 600000 as 600k, for axes
 const tickText = value => (Math.abs(value) >= 1e6 ? `${short(value / 1e6)}M` : Math.abs(value) >= 1e4 ? `${short(value / 1e3)}k` : short(value));

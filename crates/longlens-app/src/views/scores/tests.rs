@@ -44,6 +44,7 @@ fn record(method: &str, length: usize, depth: Option<f64>, part: Option<&str>, i
         n_prompt: length,
         n_shared: 0,
         n_truncated: 0,
+        limit: None,
         answers: vec!["7".into()],
         outcome: Outcome::Answered(Box::new(answer)),
         seconds: 0.5,
@@ -83,7 +84,7 @@ fn even_depths_are_rows_and_depths_of_their_own_are_none() {
     let short: Vec<Record> = even[..5].to_vec();
     assert_eq!(of(&short).rows.len(), 2, "also as long as some samples are missing");
     let svg = drawn(&super::scores(&even, Palette::default()).unwrap());
-    assert!(svg.contains("Needle retrieval by length and depth"));
+    assert!(svg.contains("Score by length and depth"));
     let svg = drawn(&super::scores(&own, Palette::default()).unwrap());
     assert!(svg.contains("% of a perfect answer") && svg.contains("trained"));
 }
@@ -106,7 +107,7 @@ fn parts_are_rows_and_stand_below_all_of_the_task() {
     let plot = super::scores(&records, Palette::default()).unwrap();
     let table = plot.table().unwrap();
     let parts: Vec<(String, String, String)> =
-        table.rows.iter().map(|row| (row[3].to_string(), row[6].to_string(), row[7].to_string())).collect();
+        table.rows.iter().map(|row| (row[3].to_string(), row[7].to_string(), row[8].to_string())).collect();
     let right = [("", "4", "75"), ("0-4k", "2", "100"), ("4-8k", "2", "50")];
     assert_eq!(parts, right.map(|(part, n, score)| (part.to_owned(), n.to_owned(), score.to_owned())));
     assert!(drawn(&plot).contains("4-8k"), "a bar of each part");
@@ -123,8 +124,8 @@ fn the_table_has_the_numbers_of_the_summary() {
         let told = table
             .rows
             .iter()
-            .find(|told| told[4].to_string() == row.method && told[2].to_string() == row.length.unwrap().to_string());
-        let told: Vec<String> = told.unwrap()[6..10].iter().map(ToString::to_string).collect();
+            .find(|told| told[5].to_string() == row.method && told[2].to_string() == row.length.unwrap().to_string());
+        let told: Vec<String> = told.unwrap()[7..11].iter().map(ToString::to_string).collect();
         let right = [row.n as f64, row.score, row.interval.0, row.interval.1].map(|number| number.to_string());
         assert_eq!(told, right);
     }
@@ -143,4 +144,82 @@ fn several_tasks_are_a_map_of_tasks_by_methods() {
     let svg = drawn(&super::scores(&records, Palette::default()).unwrap());
     assert!(svg.contains("ruler_vt") && svg.contains("niah_single_1") && svg.contains("full 512"), "{svg}");
     assert!(super::scores(&[], Palette::default()).is_none());
+}
+
+#[test]
+fn depths_of_a_heat_map_are_rows_of_its_table() {
+    let mut records = samples("full", true);
+    records.extend(samples("dual_chunk", true));
+    let plot = super::scores(&records, Palette::default()).unwrap();
+    let table = plot.table().unwrap();
+    let rows: Vec<String> = table
+        .rows
+        .iter()
+        .map(|row| [5, 2, 4, 7, 8].map(|column| row[column].to_string()).join(" "))
+        .filter(|row| row.starts_with("full"))
+        .collect();
+    let right = [
+        "full 256  4 100",
+        "full 256 0 2 100",
+        "full 256 1 2 100",
+        "full 512  4 75",
+        "full 512 0 2 100",
+        "full 512 1 2 50",
+    ];
+    assert_eq!(rows, right);
+    assert_eq!((table.rows.len(), plot.n_rows()), (12, 12));
+    let depth = plot.arrays.iter().find(|array| array.name == "depth").unwrap();
+    assert_eq!(depth.shape, [12]);
+    // depths of their own, of which there is no heat map, are no rows
+    let plot = super::scores(&self::samples("full", false), Palette::default()).unwrap();
+    assert_eq!(plot.table().unwrap().rows.len(), 2);
+}
+
+#[test]
+fn lines_through_the_same_points_are_one() {
+    let mut records = samples("full", false);
+    records.extend(samples("dual_chunk", false));
+    records
+        .extend(samples("streaming", false).into_iter().map(|record| Record { outcome: record_of(false), ..record }));
+    let svg = drawn(&super::scores(&records, Palette::default()).unwrap());
+    assert!(svg.contains("full = dual_chunk") && svg.contains(">streaming<"), "{svg}");
+    assert!(svg.contains("with 95 % intervals"));
+}
+
+#[test]
+fn perplexities_are_no_rows_of_a_map_and_stand_in_its_table() {
+    let mut records = samples("full", true);
+    let loss = || Outcome::Measured { mean_nll: 2.0, n_scored: 100, by_position: Vec::new() };
+    records.push(Record {
+        task: "perplexity".into(),
+        setting: "perplexity:length=256".into(),
+        depth: None,
+        outcome: loss(),
+        ..record("full", 256, None, None, 9, true)
+    });
+    records.extend(samples("full", false).into_iter().map(|record| Record {
+        task: "ruler_vt".into(),
+        setting: "ruler_vt:length=256".into(),
+        ..record
+    }));
+    let plot = super::scores(&records, Palette::default()).unwrap();
+    let svg = drawn(&plot);
+    assert!(svg.contains("ruler_vt") && !svg.contains("perplexity"), "{svg}");
+    assert!(plot.text.contains("perplexities are in the table alone"), "{}", plot.text);
+    assert!(plot.table().unwrap().rows.iter().any(|row| row[1].to_string() == "perplexity"));
+}
+
+#[test]
+fn a_picture_of_what_was_passed_over_says_why_there_is_none() {
+    let records: Vec<Record> =
+        samples("full", true).into_iter().map(|record| Record { outcome: Outcome::Skipped, ..record }).collect();
+    let plot = super::scores(&records, Palette::default()).unwrap();
+    let error = Canvas::default().to_svg_string(plot.figure.as_ref()).unwrap_err().to_string();
+    assert!(error.contains("every sample was passed over as too long"), "{error}");
+    assert_eq!(plot.table().unwrap().rows.len(), 2);
+}
+
+/// An answer that is right or wrong.
+fn record_of(hit: bool) -> Outcome {
+    record("full", 256, None, None, 0, hit).outcome
 }

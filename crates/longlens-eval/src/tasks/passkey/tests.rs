@@ -42,6 +42,37 @@ fn ids_are_scored_as_the_scripts_do_and_text_where_faults_are_mended() {
 }
 
 #[test]
+fn wrapping_counts_as_part_of_the_length() {
+    for template in ["off", "model", "llama2", "llama3"] {
+        for sample in made(&format!("passkey:length=900,samples=2,depths=3,template={template}")).unwrap() {
+            let n_tokens = sample.prompt.tokens(Ok(&ByteCodec)).unwrap().len() + answering(&sample).max_tokens;
+            assert!((810..=900).contains(&n_tokens), "{template}: {n_tokens}");
+        }
+        let error = made(&format!("passkey:length=150,samples=1,template={template}")).unwrap_err();
+        let EvalError::TooShort { length: 150, shortest, .. } = error else { panic!("{template}: {error}") };
+        assert!(
+            made(&format!("passkey:length={shortest},samples=1,depths=1,template={template}")).is_ok(),
+            "{shortest}"
+        );
+    }
+}
+
+#[test]
+fn stored_prompts_without_a_depth_have_that_of_their_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prompts.jsonl");
+    let filler = "Grass is green. ".repeat(30);
+    let line = |before: &str, after: &str| {
+        let input = format!("{before}The pass key is 4711. Remember it. 4711 is the pass key.{after}");
+        serde_json::json!({ "input": input, "target": "4711" }).to_string()
+    };
+    std::fs::write(&path, [line(&filler, ""), line(&filler, &filler)].join("\n")).unwrap();
+    let samples = made(&format!("passkey_file:file={}", path.display())).unwrap();
+    let depths: Vec<f64> = samples.iter().map(|sample| sample.depth.unwrap()).collect();
+    assert_eq!(depths, [1.0, 0.5]);
+}
+
+#[test]
 fn short_lengths_have_filler_where_faults_are_mended() {
     for task in ["passkey_chunkllama", "passkey_longlora", "needle_chunkllama", "passkey_longheads"] {
         let error = made(&format!("{task}:length=270,samples=1")).unwrap_err().to_string();

@@ -3,36 +3,36 @@
 use std::fmt::Write;
 
 use longlens_app::distinct::distinct;
-use longlens_core::brief;
+use longlens_app::report::{Subject, subjects_of_rows};
 use longlens_eval::evaluate::{Row, Summary};
 use longlens_eval::tasks::Task;
 
 /// The blocks, as texts.
 pub fn blocks(summary: &Summary) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut rows = &summary.rows[..];
-    while let Some(first) = rows.first() {
-        let of = |row: &Row| (row.model.clone(), row.setting.clone(), row.task_version, row.scorer.clone());
-        let is_same = |row: &&Row| of(row) == of(first);
-        let n = rows.iter().take_while(is_same).count();
-        blocks.push(block(&rows[..n]));
-        rows = &rows[n..];
-    }
-    blocks
+    let of = |row: &Row| (row.model.clone(), row.setting.clone(), row.task_version, row.scorer.clone());
+    let block_of = |block| {
+        let rows: Vec<&Row> = summary.rows.iter().filter(|row| of(row) == block).collect();
+        self::block(&rows)
+    };
+    distinct(summary.rows.iter().map(of)).into_iter().map(block_of).collect()
 }
 
-fn block(rows: &[Row]) -> String {
-    let columns = distinct(rows.iter().map(column));
-    let methods: Vec<(String, String)> = distinct(rows.iter().map(|row| (row.method.clone(), row.rope.clone())));
-    let names =
-        brief::names(&methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>(), rows[0].trained_context);
-    let has_ropes = methods.iter().any(|(_, rope)| rope != "none");
-    let names: Vec<String> = names
-        .into_iter()
-        .zip(&methods)
-        .map(|(name, (_, rope))| if has_ropes { format!("{name} · rope {rope}") } else { name })
-        .collect();
-    let first = &rows[0];
+fn block(rows: &[&Row]) -> String {
+    let columns = distinct(rows.iter().map(|row| column(row)));
+    let subjects = subjects_of_rows(rows.iter().copied());
+    let limits = distinct(rows.iter().map(|row| row.limit));
+    let lines: Vec<(&Subject, Option<usize>)> =
+        subjects.iter().flat_map(|subject| limits.iter().map(move |limit| (subject, *limit))).collect();
+    let is_there = |(subject, limit): &(&Subject, Option<usize>)| {
+        rows.iter().any(|row| row.limit == *limit && subject.has_row(row))
+    };
+    let lines: Vec<(&Subject, Option<usize>)> = lines.into_iter().filter(is_there).collect();
+    let name = |(subject, limit): &(&Subject, Option<usize>)| match limit {
+        Some(limit) => format!("{} · limit {limit}", subject.name),
+        None => subject.name.clone(),
+    };
+    let names: Vec<String> = lines.iter().map(name).collect();
+    let first = rows[0];
     let scorer = rows.iter().map(|row| &*row.scorer).find(|scorer| !scorer.is_empty()).unwrap_or_default();
     let what = if scorer == "perplexity" {
         "perplexity".to_owned()
@@ -44,13 +44,12 @@ fn block(rows: &[Row]) -> String {
     let is_newest = Task::named(&first.task).is_none_or(|task| task.version == first.task_version);
     let version = if is_newest { String::new() } else { format!(" (version {} of the task)", first.task_version) };
     let mut text = format!("{} · {}{version} · {what}\n", first.model, first.setting);
-    let cell = |method: &(String, String), column_of: &String| {
-        let row =
-            rows.iter().find(|row| (&row.method, &row.rope) == (&method.0, &method.1) && column(row) == *column_of);
-        row.map_or_else(|| "-".to_owned(), score)
+    let cell = |(subject, limit): &(&Subject, Option<usize>), column_of: &String| {
+        let is_own = |row: &&&Row| row.limit == *limit && subject.has_row(row) && column(row) == *column_of;
+        rows.iter().find(is_own).map_or_else(|| "-".to_owned(), |row| score(row))
     };
     let cells: Vec<Vec<String>> =
-        methods.iter().map(|method| columns.iter().map(|column| cell(method, column)).collect()).collect();
+        lines.iter().map(|line| columns.iter().map(|column| cell(line, column)).collect()).collect();
     let widths: Vec<usize> = (0..columns.len())
         .map(|at| {
             cells.iter().map(|line| line[at].chars().count()).chain([columns[at].chars().count()]).max().unwrap_or(0)
@@ -86,8 +85,11 @@ fn score(row: &Row) -> String {
     if row.n == 0 {
         return "-".to_owned();
     }
-    let (low, high) = row.interval;
-    if row.scorer == "perplexity" {
+    let ((low, high), is_loss) = (row.interval, row.scorer == "perplexity");
+    if low.is_nan() {
+        return if is_loss { format!("{:.3}", row.score) } else { format!("{:.1}", row.score) };
+    }
+    if is_loss {
         return format!("{:.3} ({low:.3}–{high:.3})", row.score);
     }
     // whole per cents where these tell the ends apart from the score
@@ -96,16 +98,16 @@ fn score(row: &Row) -> String {
 }
 
 /// What else a reader should know of the numbers.
-fn notes(rows: &[Row]) -> String {
+fn notes(rows: &[&Row]) -> String {
     // rows of parts are among those of all
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.part.is_none()).collect();
+    let rows: Vec<&Row> = rows.iter().copied().filter(|row| row.part.is_none()).collect();
     let sum = |of: fn(&Row) -> usize| rows.iter().map(|row| of(row)).sum::<usize>();
     let n: Vec<usize> = rows.iter().map(|row| row.n).collect();
     let (least, most) = (n.iter().min().copied().unwrap_or(0), n.iter().max().copied().unwrap_or(0));
-    let mut notes = vec![if least == most {
-        format!("{most} samples a cell")
-    } else {
-        format!("{least} to {most} samples a cell")
+    let mut notes = vec![match (least, most) {
+        (1, 1) => "1 sample a cell".to_owned(),
+        _ if least == most => format!("{most} samples a cell"),
+        _ => format!("{least} to {most} samples a cell"),
     }];
     let counted = [
         (sum(|row| row.n_skipped), "passed over as too long"),

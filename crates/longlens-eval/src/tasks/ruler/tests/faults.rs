@@ -108,10 +108,10 @@ fn a_prompt_that_cannot_be_as_short_is_refused() {
             &given(),
         ))
     };
-    insta::assert_snapshot!(ask("faithful", 500), @"a `niah_single_2` prompt cannot be 500 tokens long: the shortest one has 686, answer included | ask for at least 686 tokens, or for `mode=fixed`, whose prompts can be shorter than those of the script");
+    insta::assert_snapshot!(ask("faithful", 500), @"a `niah_single_2` prompt cannot be 500 tokens long: the shortest that was drawn has 686, answer included | ask for at least 686 tokens, or for `mode=fixed`, whose prompts can be shorter than those of the script");
     assert_eq!(ask("fixed", 500), "4 samples");
-    insta::assert_snapshot!(ask("fixed", 128), @"a `niah_single_2` prompt cannot be 128 tokens long: the shortest one has 186, answer included | ask for at least 186 tokens");
-    insta::assert_snapshot!(say(samples("ruler_fwe:length=64", &Words, &given())), @"a `ruler_fwe` prompt cannot be 64 tokens long: the shortest one has 250, answer included | ask for at least 250 tokens");
+    insta::assert_snapshot!(ask("fixed", 128), @"a `niah_single_2` prompt cannot be 128 tokens long: the shortest that was drawn has 186, answer included | ask for at least 186 tokens");
+    insta::assert_snapshot!(say(samples("ruler_fwe:length=64", &Words, &given())), @"a `ruler_fwe` prompt cannot be 64 tokens long: the shortest that was drawn has 250, answer included | ask for at least 250 tokens");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn answers_of_frequent_words_are_clear_where_faults_are_mended() {
     let made = ask("faithful").unwrap();
     let n = made[0].answers.iter().filter(|answer| text(&made[0].prompt).contains(&***answer)).count();
     assert!(n < 3, "{n} of three answers stand in the text");
-    insta::assert_snapshot!(say(ask("fixed")), @"a `ruler_fwe` prompt cannot be 260 tokens long: the shortest one has 363, answer included | ask for at least 363 tokens");
+    insta::assert_snapshot!(say(ask("fixed")), @"a `ruler_fwe` prompt cannot be 260 tokens long: the shortest that was drawn has 363, answer included | ask for at least 363 tokens");
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn stored_prompts_are_run_as_they_are() {
         assert_eq!((answering.max_tokens, answering.scorer), expected, "{prefix}");
     }
     insta::assert_snapshot!(say(ask(&[row("It is.", json!(["it"]), "")], "")), @"f.jsonl: its first prompt ends in none of RULER's questions | say what it is of with `kind`: niah, vt, cwe, fwe, qa");
-    insta::assert_snapshot!(say(ask(&["{\"input\": \"a\"}".into()], "")), @r#"line 1 of f.jsonl: missing field `outputs` at column 14 | a line is {"input": …, "outputs": [answer, …], "answer_prefix": …}, as RULER's scripts write it"#);
-    insta::assert_snapshot!(say(ask(&[row("a", json!([]), "")], ",kind=qa")), @"line 1 of f.jsonl: `outputs` has no answer | give at least one, or leave the line out");
-    insta::assert_snapshot!(say(ask(&[row("a", json!("it"), "")], ",kind=qa")), @r#"line 1 of f.jsonl: invalid type: string "it", expected a sequence at column 37 | a line is {"input": …, "outputs": [answer, …], "answer_prefix": …}, as RULER's scripts write it"#);
-    insta::assert_snapshot!(say(ask(&[], "")), @"f.jsonl: it has no lines | name a file that RULER's scripts wrote, such as niah_single_1/validation.jsonl");
+    insta::assert_snapshot!(say(ask(&["{\"input\": \"a\"}".into()], "")), @r#"line 1 of f.jsonl: `outputs` is missing | the row has the fields input: is this the task's file?"#);
+    insta::assert_snapshot!(say(ask(&[row("a", json!([]), "")], ",kind=qa")), @"line 1 of f.jsonl: `outputs` holds no answer | a question without a right answer cannot be scored: leave its row out");
+    insta::assert_snapshot!(say(ask(&[row("a", json!(3), "")], ",kind=qa")), @r#"line 1 of f.jsonl: `outputs` is a number, not a list of texts | make `outputs` a list of texts"#);
+    insta::assert_snapshot!(say(ask(&[], "")), @"f.jsonl: it holds no rows | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
 }
